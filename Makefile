@@ -9,14 +9,15 @@ CORE := $(V)/.core
 FULL := $(V)/.full
 DOCS := $(V)/.docs
 # parts in processes of their own, so that a worker holds few libraries: PyTorch, PyTorch with the daemon, statistics
-TORCH_TESTS := $(filter-out %/forests %/history %/__pycache__,$(wildcard tests/models/*))
-LEARN_TESTS := $(wildcard tests/daemon/cli/learn/test_*.py) \
-	$(addprefix tests/daemon/api/test_,model_routes.py prediction_routes.py performance_routes.py) \
-	tests/daemon/cli/setup/test_sentiment.py tests/daemon/config/test_own_dates.py tests/daemon/jobs/test_retrainer.py \
+TORCH_TESTS := $(filter-out %/forests %/history %/__pycache__,$(wildcard tests/models/*)) \
+	$(filter-out %/cli %/jobs %/forests %/__pycache__,$(wildcard tests/training/*))
+LEARN_TESTS := $(wildcard tests/training/cli/learn/test_*.py) $(wildcard tests/research/cli/learn/test_*.py) \
+	$(addprefix tests/server/api/test_,model_routes.py prediction_routes.py performance_routes.py) \
+	tests/daemon/cli/setup/test_sentiment.py tests/daemon/config/test_own_dates.py tests/training/jobs/test_retrainer.py \
 	tests/daemon/recovery/test_carried_models.py tests/daemon/views/test_policy_inputs.py \
 	tests/research/runs/test_total_returns.py \
 	$(addprefix tests/research/studies/,ablation test_preset.py test_walk_training.py)
-STATISTICS_TESTS := tests/research tests/risk tests/strategies tests/trading tests/models/forests tests/models/history \
+STATISTICS_TESTS := tests/research tests/risk tests/strategies tests/trading tests/models/forests tests/models/history tests/training/forests \
 	tests/proofs/adversary tests/proofs/test_calibration.py tests/daemon/policies/test_predictions.py
 APART := $(TORCH_TESTS) $(LEARN_TESTS) $(STATISTICS_TESTS)
 # an idle worker takes half of what the busiest one has left; tests/conftest.py has the number of workers
@@ -100,12 +101,12 @@ test-processors: $(FULL)
 
 # the widths and colours of the dashboard that the other tests leave out
 test-page: $(FULL)
-	@$(BIN)/python -m pytest -q -rs -m 'long or slow' tests/daemon/api/dashboard $(ARGS)
+	@$(BIN)/python -m pytest -q -rs -m 'long or slow' tests/server/api/dashboard $(ARGS)
 
 # training, a sweep and a walk on a Ray cluster that the tests start; adds the extra `ray` to .venv
 test-ray: $(FULL)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'ray>=2.60'
-	@$(BIN)/python -m pytest -q -rs -m slow -k ray tests/models/training/runs/test_workers.py tests/research/python_api $(ARGS)
+	@$(BIN)/python -m pytest -q -rs -m slow -k ray tests/training/runs/test_workers.py tests/research/python_api $(ARGS)
 
 # lines of the source are counted, so it runs uncompiled
 coverage: $(FULL)

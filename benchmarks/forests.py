@@ -81,7 +81,7 @@ def beside_sklearn(draw: np.random.Generator) -> None:
     try:
         from sklearn.ensemble import RandomForestRegressor
 
-        from quantd.models.forests.conversion import to_onnx, trees_of
+        from quantd.training.forests.conversion import to_onnx, trees_of
     except ImportError:
         print("scikit-learn or onnx is not installed: nothing to compare with")
         return

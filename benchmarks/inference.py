@@ -19,17 +19,17 @@ import torch
 
 from quantd.models.artifacts.manifest import ActionSpec
 from quantd.models.artifacts.runtime import open_session
-from quantd.models.export.policy_graph import graph_of
-from quantd.models.learners.algorithms.proximal_policy import Ppo
-from quantd.models.learners.ppo import PpoPlan
-from quantd.models.learners.record import Writes
-from quantd.models.market.normalisation import Scale
-from quantd.models.networks import scorer
-from quantd.models.networks.mlp import Mlp
-from quantd.models.networks.onnx_nodes import Graph, Readout
-from quantd.models.networks.scorer import Scorer
 from quantd.models.observation.return_features import LOOKBACK, measure
 from quantd.models.observation.sight import SightSpec, observation
+from quantd.training.export.policy_graph import graph_of
+from quantd.training.learners.algorithms.proximal_policy import Ppo
+from quantd.training.learners.ppo import PpoPlan
+from quantd.training.learners.record import Writes
+from quantd.training.market.normalisation import Scale
+from quantd.training.networks import scorer
+from quantd.training.networks.mlp import Mlp
+from quantd.training.networks.onnx_nodes import Graph, Readout
+from quantd.training.networks.scorer import Scorer
 
 WHERE = Path("benchmark")
 SPEC, ASSETS = SightSpec(), 20
@@ -113,7 +113,7 @@ def equivariant() -> tuple[Callable[[], object], Callable[[], object]]:
 
 def transformer() -> tuple[Callable[[], object], Callable[[], object]]:
     """Return runners of a transformer with 4 layers, 8 heads and width 128, over 60 sessions."""
-    from quantd.models.networks import transformer as network_of
+    from quantd.training.networks import transformer as network_of
 
     spec = SightSpec(window=60)
     layout = network_of.Layout(ASSETS, spec.width - spec.window, spec.window)
@@ -144,7 +144,7 @@ def main() -> None:
         "scorer of 20 assets": (given.calls, equivariant),
         "policy, LSTM 128": (given.calls, lambda: policy(PpoPlan(network="lstm", hidden=(128,)))),
     }
-    if find_spec("quantd.models.networks.transformer") is not None:
+    if find_spec("quantd.training.networks.transformer") is not None:
         cases["transformer 4 x 8 x 128, 60 sessions"] = (max(200, given.calls // 10), transformer)
     rows = []
     for name, (calls, case) in cases.items():

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 if TYPE_CHECKING:
-    from quantd.models.training.plans.plan import Plan
-    from quantd.models.training.seeds.markets import Markets
+    from quantd.training.plans.plan import Plan
+    from quantd.training.seeds.markets import Markets
 
 PEER: Final = "SB3"
 ROUNDS: Final = 5
@@ -66,9 +66,9 @@ def heading() -> str:
 
 def seeds(seconds: float) -> None:
     """Print the CPU time of five seeds over that of one: training and evaluations, without the start."""
-    from quantd.models.training.plans.plan import default, read, replaced
-    from quantd.models.training.seeds.markets import markets_of
-    from quantd.models.training.seeds.seed_run import fit_all
+    from quantd.training.plans.plan import default, read, replaced
+    from quantd.training.seeds.markets import markets_of
+    from quantd.training.seeds.seed_run import fit_all
 
     here = Path("examples/train")
     plans = {"A2C, example": (read(here / "a2c.toml"), 50_000), "PPO, example": (read(here / "ppo.toml"), 30_000)}
@@ -102,12 +102,12 @@ def main() -> None:
         return
     import torch
 
-    from quantd.models.learners.a2c import A2cPlan
-    from quantd.models.learners.algorithms.proximal_policy import Ppo
-    from quantd.models.learners.algorithms.synchronous_actor_critic import A2c
-    from quantd.models.learners.ppo import PpoPlan
-    from tests.models.learners.peer import peer_of
+    from quantd.training.learners.a2c import A2cPlan
+    from quantd.training.learners.algorithms.proximal_policy import Ppo
+    from quantd.training.learners.algorithms.synchronous_actor_critic import A2c
+    from quantd.training.learners.ppo import PpoPlan
     from tests.support.problems import DriftingAsset
+    from tests.training.learners.peer import peer_of
 
     torch.set_num_threads(1)
 

@@ -109,11 +109,11 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     """Measure one profile, in this process."""
     import torch
 
-    from quantd.models.learners.algorithms.deterministic_agents import Maddpg
-    from quantd.models.training.plans.plan import default
-    from quantd.models.training.seeds.environment import Ground
-    from quantd.models.training.seeds.learner import learner_of
-    from quantd.models.training.seeds.markets import markets_of
+    from quantd.training.learners.algorithms.deterministic_agents import Maddpg
+    from quantd.training.plans.plan import default
+    from quantd.training.seeds.environment import Ground
+    from quantd.training.seeds.learner import learner_of
+    from quantd.training.seeds.markets import markets_of
 
     torch.set_num_threads(1)
     imported = _peak()
@@ -186,10 +186,10 @@ def inference(seconds: float = 3.0, assets: int = 5, widening: int = 4) -> dict[
     import onnxruntime
     import torch
 
-    from quantd.models.learners.distributions import family
-    from quantd.models.networks.onnx_nodes import Graph
-    from quantd.models.networks.sizes import Layout, Sizes
-    from quantd.models.networks.transformer import Transformer
+    from quantd.training.learners.distributions import family
+    from quantd.training.networks.onnx_nodes import Graph
+    from quantd.training.networks.sizes import Layout, Sizes
+    from quantd.training.networks.transformer import Transformer
 
     torch.set_num_threads(1)
     random, actions = torch.Generator().manual_seed(1), family("simplex", assets + 1)
@@ -232,9 +232,9 @@ def _turns(sides: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tup
 
 def features() -> None:
     """Print the ranking behind Lite's choice of features."""
-    from quantd.models.learners.maddpg import LITE_FEATURES
-    from quantd.models.training.plans.plan import default
-    from quantd.models.training.seeds.markets import markets_of
+    from quantd.training.learners.maddpg import LITE_FEATURES
+    from quantd.training.plans.plan import default
+    from quantd.training.seeds.markets import markets_of
 
     plan = default("maddpg", "full")
     train, markets = plan.splits.train, markets_of(plan)

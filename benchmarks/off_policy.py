@@ -19,14 +19,14 @@ from stable_baselines3 import DQN, SAC
 from torch import Tensor
 
 from benchmarks.learners import PEER, heading, paces, printed
-from quantd.models.learners.algorithms.deep_q import Dqn
-from quantd.models.learners.algorithms.soft_actor_critic import Sac
-from quantd.models.learners.dqn import DqnPlan
-from quantd.models.learners.record import Report
-from quantd.models.learners.replay import SumTree
-from quantd.models.learners.sac import SacPlan
-from quantd.models.market.terms import Kind
-from quantd.models.market.vector_env import Step
+from quantd.training.learners.algorithms.deep_q import Dqn
+from quantd.training.learners.algorithms.soft_actor_critic import Sac
+from quantd.training.learners.dqn import DqnPlan
+from quantd.training.learners.record import Report
+from quantd.training.learners.replay import SumTree
+from quantd.training.learners.sac import SacPlan
+from quantd.training.market.terms import Kind
+from quantd.training.market.vector_env import Step
 
 OBSERVATION, POSITIONS, CHOICES, EPISODE = 64, 8, 8, 250
 

@@ -28,10 +28,10 @@ from time import process_time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from quantd.models.learners.record import Algorithm, Report
-    from quantd.models.training.plans.plan import Plan
-    from quantd.models.training.seeds.environment import Ground
-    from quantd.models.training.seeds.markets import Markets
+    from quantd.training.learners.record import Algorithm, Report
+    from quantd.training.plans.plan import Plan
+    from quantd.training.seeds.environment import Ground
+    from quantd.training.seeds.markets import Markets
 
 HERE: Final = Path("examples/train")
 
@@ -76,7 +76,7 @@ PACES: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
 
 def plan_of(file: str, changes: Mapping[str, object], steps: int, every: int) -> "Plan":
     """Return the plan of a variant, with the data, dates and costs of the reference test."""
-    from quantd.models.training.plans.plan import read
+    from quantd.training.plans.plan import read
 
     like: Mapping[str, object] = {}
     if not file.startswith("reference"):
@@ -100,7 +100,7 @@ def overestimated(learner: "Algorithm", ground: "Ground", gamma: float) -> tuple
     """
     import torch
 
-    from quantd.models.training.seeds.learner import ValueBased
+    from quantd.training.seeds.learner import ValueBased
 
     if not isinstance(learner, ValueBased):
         return None
@@ -129,10 +129,10 @@ def trained(plan: "Plan", markets: "Markets", seed: int) -> dict[str, Any]:
     """Train one seed. Returns its validation curve, CPU seconds, overestimation and ratio of the test part."""
     import torch
 
-    from quantd.models.training.seeds.environment import Ground
-    from quantd.models.training.seeds.learner import learner_of, policy_of, policy_state
-    from quantd.models.training.seeds.markets import window_market
-    from quantd.models.training.seeds.validation import evaluate
+    from quantd.training.seeds.environment import Ground
+    from quantd.training.seeds.learner import learner_of, policy_of, policy_state
+    from quantd.training.seeds.markets import window_market
+    from quantd.training.seeds.validation import evaluate
 
     torch.set_num_threads(1)
     ground = Ground(plan, markets.train, seed)
@@ -173,7 +173,7 @@ def converged(curve: list[tuple[int, float]]) -> int:
 
 def convergence(seeds: list[int], steps: int) -> None:
     """Print the table of the variants, five seeds each."""
-    from quantd.models.training.seeds.markets import markets_of
+    from quantd.training.seeds.markets import markets_of
 
     print(f"convergence: {steps:,} steps, evaluated every {EVERY:,}; median over the seeds (least, most)")
     print(f"{'':<21}{'steps':>26}{'validation':>12}{'test':>7}{'least':>7}{'most':>7}{'overestimated':>15}{'share':>8}")
@@ -193,7 +193,7 @@ def convergence(seeds: list[int], steps: int) -> None:
 
 def pace(name: str) -> dict[str, float]:
     """Return CPU seconds of LONG steps of a variant, and the peak memory of this process in MB."""
-    from quantd.models.training.seeds.markets import markets_of
+    from quantd.training.seeds.markets import markets_of
 
     file, changes = PACES[name]
     plan = plan_of(file, changes, LONG, 50_000)
@@ -218,8 +218,8 @@ def environments(rounds: int = 5, steps: int = 2_000) -> None:
     """Print the steps a CPU second of 1, 4 and 8 accounts with random weights, sides in turn."""
     import torch
 
-    from quantd.models.training.seeds.environment import Ground
-    from quantd.models.training.seeds.markets import markets_of
+    from quantd.training.seeds.environment import Ground
+    from quantd.training.seeds.markets import markets_of
 
     torch.set_num_threads(1)
     sides = {}

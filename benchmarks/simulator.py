@@ -176,11 +176,11 @@ if __name__ == "__main__":
         from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
         from quantd.models.history.panel import Panel
-        from quantd.models.market.environments import Portfolio
-        from quantd.models.market.episodes import WHOLE, Episodes
-        from quantd.models.market.simulator import Simulator
-        from quantd.models.market.tensors import Market, market_of
         from quantd.models.observation.table import observe
+        from quantd.training.market.environments import Portfolio
+        from quantd.training.market.episodes import WHOLE, Episodes
+        from quantd.training.market.simulator import Simulator
+        from quantd.training.market.tensors import Market, market_of
     except ImportError as error:
         print(f"needs what `make test` installs: {error}")
         sys.exit(0)

@@ -32,20 +32,17 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.tables.projection import Projection
 from quantd.adapters.store.tables.schema import REVISION
 from quantd.adapters.store.upkeep.backup import before_upgrade
-from quantd.daemon.api.access.protection import (
+from quantd.daemon.access.api_token import Insecure, tighten
+from quantd.daemon.access.protection import (
     bus_tls,
     command_key,
     embedded_settings,
     secrets_mistakes,
     unenforced,
 )
-from quantd.daemon.api.server import Api
 from quantd.daemon.assembly.names import known_names, mistakes_of
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.assembly.sinks import open_sinks
-from quantd.daemon.commands.api_token import Insecure, tighten
-from quantd.daemon.commands.mqtt import MqttCommands
-from quantd.daemon.commands.signals import KillSignal, handle_signals
 from quantd.daemon.config import Config, ConfigError, load, secret, store_url
 from quantd.daemon.jobs.alert_delivery import LAST_S, Delivery, GroupTopic
 from quantd.daemon.jobs.dead_man import DeadMansSwitch
@@ -57,6 +54,7 @@ from quantd.daemon.live.permission import refusal
 from quantd.daemon.live.session import Aside, Outside
 from quantd.daemon.monitoring import systemd
 from quantd.daemon.monitoring.heartbeat import heartbeat, monitoring, watchdog
+from quantd.daemon.monitoring.signals import KillSignal, handle_signals
 from quantd.daemon.monitoring.terminal import watch
 from quantd.daemon.monitoring.watchdog import watch as watch_conditions
 from quantd.daemon.monitoring.watchdog import watch_halt_file
@@ -78,6 +76,8 @@ from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.run_summary import Summary, summary
 from quantd.risk.limits.catalogue import REASON_NAMES
+from quantd.server.api.server import Api
+from quantd.server.requests.mqtt import MqttCommands
 from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CHECK_FAILED
 

@@ -65,9 +65,11 @@ LEVELS: Final = (
         "packages",
         FACE,
         "engine_build < regular_file < bundled, state_folder < trading < strategies, risk, adapters < models < daemon"
-        f" < research < {FACE}",
+        f" < server, training < research < {FACE}",
     ),
     Level("daemon", f"{FACE}.daemon"),
+    Level("server", f"{FACE}.server"),
+    Level("training", f"{FACE}.training"),
     Level("research", f"{FACE}.research"),
     Level(
         "engine",

@@ -77,7 +77,7 @@ class Market(Struct, frozen=True):
     @property
     def identity(self) -> str:
         """A digest of everything that the rows depend on: code, command, configuration and bars."""
-        code = code_digest(ROOT, ("adapters", "daemon", "research"))
+        code = code_digest(ROOT, ("adapters", "daemon", "research", "training"))
         parts = (
             code_version(),
             code,

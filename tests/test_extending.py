@@ -32,7 +32,7 @@ def quantd(root: Path, *words: str, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = copy_package(tmp_path_factory.mktemp("extended"))
-    (root / "models/learners/reinforce.py").write_text(blocks_of("A learner")[0])
+    (root / "training/learners/reinforce.py").write_text(blocks_of("A learner")[0])
     (root / "strategies/policies/lowest_volatility.py").write_text(blocks_of("A policy")[0])
     (root / "daemon/cli/look/halted.py").write_text(blocks_of("A command")[0])
     return root

@@ -16,7 +16,7 @@ from quantd.daemon.runtime import version
 from quantd.daemon.runtime.version import python_files
 from tests.support.checkout import ROOT
 
-PACKAGES = ["trading", "strategies", "risk", "models", "adapters", "daemon", "research"]
+PACKAGES = ["trading", "strategies", "risk", "models", "adapters", "daemon", "server", "training", "research"]
 PURE = [
     "trading",
     "strategies",
@@ -316,10 +316,10 @@ def test_the_extra_dev_has_every_package_that_a_test_imports():
     assert "'.[dev]'" in (ROOT / "scripts/make-env").read_text()
 
 
-def test_only_models_import_torch_and_not_when_they_are_imported():
+def test_only_training_imports_torch_and_policies_run_without_it():
     for path in sources(*PACKAGES):
         if "torch" in {name.split(".")[0] for name in imports_of(path)}:
-            assert path.is_relative_to(ROOT / "models"), path
+            assert path.is_relative_to(ROOT / "training"), path
     code = "import sys, quantd.models.artifacts.manifest, quantd.models.artifacts.runtime, quantd.daemon.config; "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -23,7 +23,7 @@ from tests.support.command_line import ROOT, answer, quantd
 
 FREE_PORTS = ("--set", "api.port=0", "--set", "bus.port=0")
 GONE = ("quantd/research", "quantd/daemon/api/dashboard/index.html")
-PACKAGES = ("adapters", "daemon", "models", "research", "risk", "strategies", "trading")
+PACKAGES = ("adapters", "daemon", "models", "research", "risk", "server", "strategies", "trading", "training")
 
 DARWIN = '''"""Takes from Python what macOS does not have."""
 import os, select, signal, socket, sys, sysconfig, types
@@ -139,8 +139,8 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     assert names - modules == {
         "quantd/py.typed",
         "quantd/adapters/store/migrations/script.py.mako",
-        *(f"quantd/{path.relative_to(ROOT)}" for path in (ROOT / "daemon/api/dashboard").rglob("*") if path.is_file()),
-        *(f"quantd/daemon/api/docs_page/{path.name}" for path in (ROOT / "daemon/api/docs_page").iterdir()),
+        *(f"quantd/{path.relative_to(ROOT)}" for path in (ROOT / "server/api/dashboard").rglob("*") if path.is_file()),
+        *(f"quantd/daemon/api/docs_page/{path.name}" for path in (ROOT / "server/api/docs_page").iterdir()),
         *(f"quantd/research/reports/vendor/{name}" for name in ("LICENSE-uPlot.txt", "uPlot.iife.min.js",
         "uPlot.min.css")),
         *(f"{at}/{name}" for name in ("config.toml", "constraints.txt")),

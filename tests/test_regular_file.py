@@ -144,7 +144,7 @@ OF_PATHS: Final = OF_MODULES["pathlib.Path"] - {"replace", "rename"}
 """Methods that only a path has. `replace` and `rename` are also those of texts, times and frames."""
 
 ALLOWED: Final = {
-    "daemon/cli/trade/outside_run.py": (Counter({"rename": 2}), "the option --rename, read and not called"),
+    "research/cli/trade/outside_run.py": (Counter({"rename": 2}), "the option --rename, read and not called"),
     "src/quantd/engine_build/builder.py": (
         Counter({"unlink": 2, "rmtree": 4, "rename": 1}),
         "its text is part of the key of every build, and it changes the folder of the builds of this checkout alone",

@@ -10,7 +10,7 @@ import pytest
 from quantd.daemon.runtime.version import python_files
 from tests.support.checkout import ROOT
 
-PACKAGES = ("trading", "strategies", "risk", "models", "adapters", "research", "daemon")
+PACKAGES = ("trading", "strategies", "risk", "models", "adapters", "training", "research", "daemon", "server")
 MOST_ENTRIES, MOST_OF_A_MODULE, MOST_OF_A_FUNCTION = 25, 600, 60
 """Entries of a folder, lines of a module, and lines of a function from its `def` to its end, without decorators."""
 
@@ -19,35 +19,35 @@ LONGER = {
         "adapters/store/migrations/versions/r0001_first.py upgrade": 189,
     },
     "an action of a command: its arguments, and the imports that its help does not need": {
-        "daemon/cli/learn/forests.py training_of": 64,
-        "daemon/cli/learn/train.py train": 106,
-        "daemon/cli/learn/tune.py tune_plan": 74,
-        "daemon/cli/look/report.py write_report": 62,
+        "training/cli/learn/forests.py training_of": 64,
+        "training/cli/learn/train.py train": 106,
+        "research/cli/learn/tune.py tune_plan": 74,
+        "research/cli/look/report.py write_report": 62,
         "daemon/cli/setup/data_fetch.py fetch": 110,
-        "daemon/cli/trade/replay.py replay": 85,
-        "daemon/cli/trade/study.py study_compare": 63,
+        "research/cli/trade/replay.py replay": 85,
+        "research/cli/trade/study.py study_compare": 63,
     },
     "written before functions had a limit; nothing is added here": {
         "adapters/feeds/recorded/replay.py Replay.load": 92,
         "daemon/app.py Edges.keep": 84,
         "daemon/app.py serve": 71,
         "daemon/assembly/engine_rules.py rules_of": 69,
-        "daemon/cli/learn/evaluate.py evaluate": 72,
+        "research/cli/learn/evaluate.py evaluate": 72,
         "daemon/cli/look/features.py features_list": 65,
-        "daemon/cli/trade/backtest.py _backtest": 89,
-        "daemon/cli/trade/study.py study_rebalance": 87,
+        "research/cli/trade/backtest.py _backtest": 89,
+        "research/cli/trade/study.py study_rebalance": 87,
         "daemon/engine/planning/plan.py _house": 87,
         "daemon/engine/state/snapshot.py freeze": 80,
         "daemon/engine/state/engine_state.py State.__init__": 127,
         "daemon/policies/user_file.py UserView.__init__": 71,
         "daemon/runtime/service.py Service.__init__": 74,
         "daemon/views/explanation.py explain": 74,
-        "models/export/distillation.py distil": 67,
+        "training/export/distillation.py distil": 67,
         "models/history/panel_files.py read_panel": 72,
-        "models/market/tensors.py market_of": 61,
-        "models/market/walk.py walk": 68,
-        "models/training/runs/evaluation.py evaluate": 69,
-        "models/training/runs/training_run.py train": 85,
+        "training/market/tensors.py market_of": 61,
+        "training/market/walk.py walk": 68,
+        "training/runs/evaluation.py evaluate": 69,
+        "training/runs/training_run.py train": 85,
         "research/python_api/sweeps.py sweep": 71,
         "research/reports/report_texts.py _tables": 100,
         "risk/limits/ruleset.py Rules.__init__": 76,
@@ -65,7 +65,7 @@ PARALLEL = (
 )
 """Folders whose modules have the same names because they hold the same things of different kinds."""
 
-COMMANDS = "daemon/cli/"
+COMMANDS = re.compile("(daemon|server|training|research)/cli/")
 """A file of a command has the name of what it shows, which the package that computes it may have too."""
 
 
@@ -112,7 +112,7 @@ def faults_of(long, permitted):
 
 def repeated(homes):
     """Folders of one name that are not parallel, if there are any."""
-    free = [home for home in homes if not f"{home}/".startswith(COMMANDS)]
+    free = [home for home in homes if not COMMANDS.match(f"{home}/")]
     if len(free) < 2 or any(set(free) <= set(group) for group in PARALLEL):
         return []
     return free

@@ -9,7 +9,7 @@ import pytest
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import Config
-from quantd.models.training.plans.plan import read
+from quantd.training.plans.plan import read
 from tests.support.checkout import ROOT
 
 FOLDER = ROOT / "examples" / "variants"

@@ -20,9 +20,9 @@ import msgspec
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
-from quantd.adapters.store.job_runs import JobRun
 from quantd.adapters.store.journal.chain import HeadFile, newest, sync
 from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.adapters.store.journal.queues import BUS
 from quantd.adapters.store.journal.records import Epoch, Records
 from quantd.adapters.store.journal.writer import Batch, Writer

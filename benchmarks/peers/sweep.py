@@ -188,9 +188,9 @@ class Own:
 
     def run(self, lookbacks: range) -> tuple[float, float]:
         """The CPU seconds and the best Sharpe ratio of lookbacks."""
-        from quantd.models.training.runs.workers import executor
         from quantd.research.studies.grid import Grid
         from quantd.research.studies.sweep import sweep
+        from quantd.training.runs.workers import executor
 
         grid, name = Grid({"agents.rule.params.lookback": [str(value) for value in lookbacks]}), f"{lookbacks.start}"
         began = time.process_time()

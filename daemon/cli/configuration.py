@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from quantd.daemon.api.access.protection import unenforced
+from quantd.daemon.access.protection import unenforced
 from quantd.daemon.assembly.names import known_names, mistakes_of
 from quantd.daemon.config import Config, ConfigError, load
 

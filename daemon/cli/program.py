@@ -1,13 +1,16 @@
 """The program `quantd`: finds the commands, and runs the one that the command line names.
 
-Each module of the five folders that declares `COMMAND` is a command. The list of commands is read from their source: a
-module is imported only when its command runs or shows its own help.
+A command stands in the building that it calls: each module in a folder of `cli` there that declares `COMMAND` is a
+command. Other packages have theirs in the entry points of the group `quantd.commands`. The list of commands is read
+from their source: a module is imported only when its command runs or shows its own help. A building that stands higher
+than this one is a name here, not an import.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, get_args
 
@@ -16,8 +19,15 @@ import typer
 from quantd.daemon.cli.command import Command, Panel
 from quantd.daemon.cli.streams import reads_only
 
-HERE: Final = Path(__file__).parent
-FOLDERS: Final = ("trade", "look", "operate", "setup", "learn")
+TOP: Final = Path(__file__).parents[2]
+"""The package quantd; in a checkout it holds a link for each building."""
+
+BUILDINGS: Final = ("daemon", "server", "training", "research")
+"""Packages with commands, each in the folders of its `cli`."""
+
+GROUP: Final = "quantd.commands"
+"""The entry points of commands in other packages: the name of the command, and its module."""
+
 RECORD: Final = re.compile(
     r'\A"""(.+?)"""\n.*^COMMAND: Final = Command\(\s*"(.+?)",\s*(\d+),', re.DOTALL | re.MULTILINE
 )
@@ -45,15 +55,39 @@ class Entry:
 
 def commands(name: str = "") -> dict[str, Entry]:
     """The commands by name, in the order of their panels: all, or the one with this name."""
-    found = {}
-    for folder in FOLDERS:
-        places = HERE / folder
-        for file in places.glob(f"{name.replace('-', '_') or '*'}.py"):
-            if record := RECORD.match(file.read_text(encoding="utf-8")):
-                module = f"quantd.daemon.cli.{folder}.{file.stem}"
-                found[file.stem.replace("_", "-")] = Entry(module, record[2], int(record[3]), record[1])
+    entries: dict[str, Entry] = {}
+    for building in BUILDINGS:
+        for file in (TOP / building / "cli").glob(f"*/{name.replace('-', '_') or '*'}.py"):
+            module = f"quantd.{building}.cli.{file.parent.name}.{file.stem}"
+            if entry := entry_of(file, module):
+                entries[file.stem.replace("_", "-")] = entry
+    if not name or not entries:  # what comes with quantd needs no search among the installed packages
+        entries = {**other_packages(name), **entries}
     panels = get_args(Panel)
-    return dict(sorted(found.items(), key=lambda item: (panels.index(item[1].panel), item[1].order, item[0])))
+    return dict(sorted(entries.items(), key=lambda item: (panels.index(item[1].panel), item[1].order, item[0])))
+
+
+def other_packages(name: str = "") -> dict[str, Entry]:
+    """The commands of other packages: all, or the one with this name. The list lacks one that cannot be read."""
+    from importlib.metadata import entry_points
+
+    entries = {}
+    for point in entry_points(group=GROUP):
+        if name not in ("", point.name):
+            continue
+        try:
+            spec = find_spec(point.value)
+        except ImportError:
+            spec = None
+        if spec is not None and spec.origin and (entry := entry_of(Path(spec.origin), point.value)):
+            entries[point.name] = entry
+    return entries
+
+
+def entry_of(file: Path, module: str) -> Entry | None:
+    """The command that a module declares; None for a module beside the commands."""
+    record = RECORD.match(file.read_text(encoding="utf-8"))
+    return Entry(module, record[2], int(record[3]), record[1]) if record else None
 
 
 def run(arguments: list[str]) -> None:

@@ -7,15 +7,15 @@ from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.jobs.job_log import JobLog, newest_due
 from quantd.daemon.jobs.job_table import JOBS, LANES
 from quantd.daemon.jobs.maintenance import Upkeep
-from quantd.daemon.jobs.parity_check import ParityCheck
-from quantd.daemon.jobs.retrainer import Retraining
 from quantd.daemon.jobs.risk_reports import Reporter
 from quantd.daemon.jobs.runner import Jobs, Work
 from quantd.daemon.jobs.tasks.data_refresh import DataRefresh
 from quantd.daemon.jobs.tasks.health_check import HealthCheck
 from quantd.daemon.jobs.tasks.statement_job import StatementJob
 from quantd.daemon.runtime.service import Service
+from quantd.research.jobs.parity_check import ParityCheck
 from quantd.trading.ports import Broker
+from quantd.training.jobs.retrainer import Retraining
 
 
 def works_of(

@@ -9,7 +9,7 @@ import structlog
 from msgspec.structs import replace
 
 from quantd.adapters.store.errors import StoreError
-from quantd.adapters.store.job_runs import KEPT, OPEN, JobRun
+from quantd.adapters.store.journal.job_runs import KEPT, OPEN, JobRun
 from quantd.daemon.jobs.job_table import BY_NAME
 from quantd.daemon.runtime.schedule import Schedule, due
 from quantd.daemon.runtime.service import Service, Step

@@ -14,7 +14,7 @@ from quantd.trading.display_text import instant_text
 from quantd.trading.orders import AT_SAMPLES
 
 if TYPE_CHECKING:
-    from quantd.adapters.store.job_runs import JobRun
+    from quantd.adapters.store.journal.job_runs import JobRun
 
 Where = Literal["loop", "thread", "process"]
 

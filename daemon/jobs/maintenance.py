@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from quantd.adapters.store.handle import Store
-from quantd.adapters.store.job_runs import JobRun
 from quantd.adapters.store.journal.compaction import Keep
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.adapters.store.upkeep.backup import backup
 from quantd.daemon.config import Config
 from quantd.daemon.policies.model_folders import loaded_models

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantd.adapters.store.handle import read_only
-from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.recovery.state_at import Refolder
 from quantd.daemon.runtime.service import Service

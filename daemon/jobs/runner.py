@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.jobs.job_log import JobLog
 from quantd.daemon.jobs.job_table import BY_NAME, duration_text
 from quantd.daemon.runtime.service import Service, Step, reason_of

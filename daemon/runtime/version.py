@@ -18,7 +18,7 @@ _DECIDES = (
     "models/artifacts/manifest.py",
     "models/artifacts/runtime.py", "models/artifacts/scorer_policy.py", "models/observation/sight.py",
     "models/observation/feature_sets.py",
-    "adapters/brokers", "daemon/engine", "daemon/runtime/loop.py", "daemon/runtime/timeline.py",
+    "adapters/brokers", "daemon/engine", "daemon/runtime/host", "daemon/runtime/loop.py", "daemon/runtime/timeline.py",
     "daemon/policies/loading.py", "daemon/runtime/digest.py", "daemon/runtime/tally.py",
 )  # fmt: skip
 """Packages and modules that a replay depends on."""

@@ -272,7 +272,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return out
 
     def _capped(self, seats: Floats, priced: Bools | None) -> Floats:
-        """Leave unpriced assets in cash, and scale seats down to their maximum, as in `quantd.models.market.desks`."""
+        """Leave unpriced assets in cash, and scale seats down to their maximum, as `quantd.training.market.desks`."""
         if priced is not None:
             seats[:, ~priced] = 0.0
         held = np.maximum(seats.sum(axis=1, keepdims=True), 1e-12)

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantd.adapters.feeds.recorded.bar_files import probe
+from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 from quantd.bundled import find
 from quantd.models.artifacts.manifest import AgentManifest
 from quantd.research.python_api.backtests import Misused
-from quantd.research.runs.sound_bars import require_sound_bars
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 if TYPE_CHECKING:
-    from quantd.models.training.plans.plan import Plan
-    from quantd.models.training.runs.evaluation import Evaluated
-    from quantd.models.training.seeds.seed_run import Progress as SeedProgress
+    from quantd.training.plans.plan import Plan
+    from quantd.training.runs.evaluation import Evaluated
+    from quantd.training.seeds.seed_run import Progress as SeedProgress
 
 
 class PackageMissing(ExplainedError, ImportError):
@@ -69,9 +69,9 @@ def train(
     training without `resume`, and UnsoundPrices for a jump that no action announces; all are Errors.
     """
     _require("training", "torch", "onnx", "safetensors")
-    from quantd.models.training.plans.plan import Plan, parsed, replaced
-    from quantd.models.training.runs import training_run
-    from quantd.models.training.runs.workers import executor
+    from quantd.training.plans.plan import Plan, parsed, replaced
+    from quantd.training.runs import training_run
+    from quantd.training.runs.workers import executor
 
     changes = dict(settings or {})
     if isinstance(plan, Plan):
@@ -122,8 +122,8 @@ def evaluate(
     Misused for a window without sessions; all are Errors.
     """
     _require("evaluation", "torch")
-    from quantd.models.training.runs import evaluation
     from quantd.research.runs.evaluation_look import noted
+    from quantd.training.runs import evaluation
 
     folder = artifact.folder if isinstance(artifact, Trained) else Path(artifact)
     given = None if bars is None else Path(bars)

@@ -18,7 +18,7 @@ from quantd.trading.instruments import MICRO
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 if TYPE_CHECKING:
-    from quantd.models.training.plans.plan import Plan
+    from quantd.training.plans.plan import Plan
 
 LIMITED: Final = "balanced"
 """The profile of limits of a new configuration. Its counterpart without limits is `research`."""

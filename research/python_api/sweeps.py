@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import read
-from quantd.models.training.runs.workers import Here, executor
 from quantd.regular_file import write_whole
 from quantd.research.python_api.backtests import Misused, OnError, stops
 from quantd.research.python_api.bar_frame import bar_frame
@@ -33,6 +32,7 @@ from quantd.research.studies.heat_map import heat_map_table, sweep_page
 from quantd.research.studies.sweep import Progress, Sweep, SweepFailed, folder_of, identity_of
 from quantd.research.studies.sweep import sweep as run_sweep
 from quantd.research.studies.sweep_points import Market, Point, Work, base_of, grid_history, run_point, run_points
+from quantd.training.runs.workers import Here, executor
 
 
 @dataclass(frozen=True, slots=True)

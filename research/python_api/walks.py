@@ -14,7 +14,6 @@ from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Config, ConfigError, read
-from quantd.models.training.runs.workers import Here, executor
 from quantd.research.python_api.backtests import Backtest, Misused, OnError, backtest_of, stops
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, SentPoints, name_of, source_digest
@@ -47,9 +46,10 @@ from quantd.research.studies.walk import (
     write,
 )
 from quantd.research.studies.walk_calendar import Steps, day_of, refits
+from quantd.training.runs.workers import Here, executor
 
 if TYPE_CHECKING:
-    from quantd.models.training.plans.plan import Plan
+    from quantd.training.plans.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,12 +302,12 @@ def _plan_in(what: object) -> "Plan | None":
             return None  # the configuration's own reader names the line
         if not isinstance(named, str):
             return None
-        from quantd.models.training.plans.plan import read as read_plan
+        from quantd.training.plans.plan import read as read_plan
 
         return read_plan(path)
     if type(what).__name__ != "Plan":
         return None
-    from quantd.models.training.plans.plan import Plan
+    from quantd.training.plans.plan import Plan
 
     return what if isinstance(what, Plan) else None
 

@@ -4,10 +4,10 @@ from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
 
-from quantd.models.training.runs.evaluation import Evaluated
 from quantd.research.runs.looks import note_looks
 from quantd.research.runs.trials import Known, Look, MarketIdentity
 from quantd.trading.statistics import PERIODS_PER_YEAR
+from quantd.training.runs.evaluation import Evaluated
 
 
 def noted(state: Path, name: str, found: Evaluated, family: str = "") -> Known:

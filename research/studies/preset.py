@@ -14,14 +14,14 @@ from quantd.daemon.assembly.first_session import longest_history
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import Config
 from quantd.daemon.policies.loading import fit, load
-from quantd.models.training.plans.plan import Plan
-from quantd.models.training.seeds.seed_run import Progress
 from quantd.research.runs.comparison import NAME, Drive
 from quantd.research.studies.ablation.ablation_trials import artifact_of, digest_of
 from quantd.research.studies.standings import Standing, Standings, standings
 from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import Policy
+from quantd.training.plans.plan import Plan
+from quantd.training.seeds.seed_run import Progress
 
 
 class Preset(NamedTuple):

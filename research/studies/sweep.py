@@ -18,7 +18,6 @@ import polars as pl
 from msgspec.structs import replace
 
 from quantd.daemon.runtime.version import code_version
-from quantd.models.training.runs.workers import Executor, Failed
 from quantd.research.doubts import Doubt, doubt_lines, joined, named_doubts
 from quantd.research.runs.failures import REMEDY, DecisionFailed
 from quantd.research.runs.looks import try_note_looks
@@ -27,6 +26,7 @@ from quantd.research.significance.overfitting import BLOCKS, Overfitting, overfi
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.sweep_points import METRICS, Base, Point, Work, run_points
 from quantd.trading.exit_codes import ExplainedError
+from quantd.training.runs.workers import Executor, Failed
 
 MOST_PER_WORK: Final = 25
 """Maximum number of points that a worker takes at a time."""

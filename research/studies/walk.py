@@ -25,7 +25,6 @@ from quantd.daemon.config import Agent, Config
 from quantd.daemon.policies.composed import with_rules
 from quantd.daemon.policies.loading import Apart, fit, load
 from quantd.daemon.runtime.version import code_version
-from quantd.models.training.runs.workers import Executor
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.looks import identity_of as identity_of_market
@@ -45,6 +44,7 @@ from quantd.research.studies.sweep import (
 from quantd.research.studies.sweep_points import Base, Point, Work, config_of, run_points
 from quantd.research.studies.walk_calendar import Refit, Steps, WalkError, day_of
 from quantd.research.studies.walk_policy import walked
+from quantd.training.runs.workers import Executor
 
 POINTS: Final = "points.bin"
 TABLE: Final = "walk.parquet"

@@ -20,16 +20,16 @@ from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, AgentManifest
 from quantd.models.history.panel_files import file_digest
 from quantd.models.history.splits import Split, Splits
-from quantd.models.training.plans.plan import Plan
-from quantd.models.training.runs import training_run
-from quantd.models.training.runs.workers import Executor
-from quantd.models.training.seeds.seed_run import Progress
 from quantd.regular_file import remove, remove_folder
 from quantd.research.runs.trials import Look
 from quantd.research.studies.walk import Choice
 from quantd.research.studies.walk_calendar import Refit, Steps, WalkError
 from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.statistics import PERIODS_PER_YEAR
+from quantd.training.plans.plan import Plan
+from quantd.training.runs import training_run
+from quantd.training.runs.workers import Executor
+from quantd.training.seeds.seed_run import Progress
 
 SHOWN: Final = ("seed", "step")
 """What a refit chose, in the table: the seed and the step of its best checkpoint."""

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from quantd.engine_build import hook
 
 if TYPE_CHECKING:
-    from quantd.daemon.api.client_side.python_client import Client
     from quantd.daemon.config import Config, ConfigError
     from quantd.research.python_api.backtests import Backtest, backtest
     from quantd.research.python_api.bar_frame import example_bars
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from quantd.research.python_api.signals import Signals, study_signal
     from quantd.research.python_api.sweeps import sweep
     from quantd.research.python_api.walks import WalkForward, walk_forward
+    from quantd.server.api.client_side.python_client import Client
     from quantd.trading.exit_codes import ExplainedError as Error
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
 
 _HOMES: Final = {
     "Backtest": "quantd.research.python_api.backtests:Backtest",
-    "Client": "quantd.daemon.api.client_side.python_client:Client",
+    "Client": "quantd.server.api.client_side.python_client:Client",
     "Comparison": "quantd.research.python_api.comparisons:Comparison",
     "Config": "quantd.daemon.config:Config",
     "ConfigError": "quantd.daemon.config:ConfigError",

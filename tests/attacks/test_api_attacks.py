@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import pytest
 from structlog.testing import capture_logs
 
-from quantd.daemon.api.access import guard, keyring
-from quantd.daemon.commands.tokens import created, revoked, rotated
 from quantd.daemon.recovery.replay import save_config
+from quantd.server.api.access import guard, keyring
+from quantd.server.requests.tokens import created, revoked, rotated
 from quantd.trading.codec import decode
 from quantd.trading.events import Condition, Flow, Operator
-from tests.daemon.api.test_api import RUN, World, raw, standing_at_the_end
+from tests.server.api.test_api import RUN, World, raw, standing_at_the_end
 from tests.support.command_line import CONFIG, answer, quantd
 
 CLOSED = CONFIG.replace("[api]", '[api]\nopen_reads = false\ncors = ["https://pages.example"]')

@@ -10,16 +10,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantd.daemon.api.access import keyring
-from quantd.daemon.commands.tokens import created, revoked, rotated
 from quantd.daemon.engine.state import Loosening
 from quantd.daemon.engine.state.snapshot import in_force
+from quantd.server.api.access import keyring
+from quantd.server.requests.tokens import created, revoked, rotated
 from quantd.trading.codec import decode
 from quantd.trading.events import Approved
 from tests.attacks.test_api_attacks import APPROVAL, BEARER, REASON
 from tests.attacks.test_api_attacks import Attack as Request
 from tests.attacks.test_api_attacks import sent as request
-from tests.daemon.api.test_api import RUN, World, standing_at_the_end
+from tests.server.api.test_api import RUN, World, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 

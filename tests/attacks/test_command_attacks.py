@@ -9,7 +9,7 @@ from typing import Any
 
 from quantd.adapters.bus.commands import signed
 from quantd.risk.switch import RUN
-from tests.daemon.commands.test_mqtt import KEY, TOPIC, Desk, desk
+from tests.server.requests.test_mqtt import KEY, TOPIC, Desk, desk
 
 Payload = Callable[[Desk], bytes]
 

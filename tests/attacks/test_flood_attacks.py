@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from quantd.daemon.api.routes import dashboard_routes
-from quantd.daemon.commands.tokens import created
-from tests.daemon.api.test_api import get, standing_at_the_end
+from quantd.server.api.routes import dashboard_routes
+from quantd.server.requests.tokens import created
 from tests.proofs.halt_flood import flooded, halt, rearm
 from tests.proofs.kill_switch import Daemon, daemon
+from tests.server.api.test_api import get, standing_at_the_end
 from tests.support.mqtt import until
 
 HALTS = 10

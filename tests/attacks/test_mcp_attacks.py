@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from quantd.daemon.cli.operate.gate.gate_server import BODY_BYTES
+from quantd.server.cli.operate.gate.gate_server import BODY_BYTES
 from tests.attacks.test_api_attacks import BEARER, Attack, attacked, sent
-from tests.daemon.api.test_api import RUN
-from tests.daemon.cli.operate.test_mcp_http import INITIALIZE, served
+from tests.server.api.test_api import RUN
+from tests.server.cli.operate.test_mcp_http import INITIALIZE, served
 
 OPEN = json.dumps(INITIALIZE)
 CALL = json.dumps(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.commands.api_token import tighten
+from quantd.daemon.access.api_token import tighten
 from quantd.regular_file import Refused
 from quantd.state_folder import FILES, FOLDERS, check_state
 from tests.support.command_line import quantd, write

@@ -10,11 +10,11 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from quantd.daemon.api.access import keyring, sessions
-from quantd.daemon.api.access.sessions import LINK_S, MOST_OF_TOKEN, SESSION_S
-from quantd.daemon.commands.tokens import created, revoked
+from quantd.server.api.access import keyring, sessions
+from quantd.server.api.access.sessions import LINK_S, MOST_OF_TOKEN, SESSION_S
+from quantd.server.requests.tokens import created, revoked
 from tests.attacks.test_api_attacks import COMMANDS, HALT, Attack, attacked, get, post, sent
-from tests.daemon.api.test_api import RUN, World
+from tests.server.api.test_api import RUN, World
 
 STATUS, SIGN_IN, SIGN_OUT, ORDERS = "/api/v1/status", "/api/v1/sign-in", "/api/v1/sign-out", "/api/v1/orders"
 COOKIE, CSRF = "Cookie: quantd_session_0={cookie}", "X-CSRF-Token: {csrf}"

@@ -11,7 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS, LABELS, Metrics
-from tests.daemon.api.test_api import standing_at_the_end
+from tests.server.api.test_api import standing_at_the_end
 from tests.support.checkout import ROOT
 from tests.support.services import require
 

@@ -6,7 +6,7 @@ from quantd.daemon.runtime.version import python_files
 from quantd.engine_build import builder, recipe
 from quantd.engine_build.declarations import Surface, declare, extending, subclass_refusals
 from quantd.engine_build.recipe import InnerLoop
-from tests.support.checkout import ROOT
+from tests.support.checkout import PACKAGES, ROOT
 
 NUMBER_TYPES = """
 from typing import Annotated, TypeAlias
@@ -408,7 +408,7 @@ def test_a_subclass_of_a_module_that_is_not_listed_is_refused_with_the_listed_on
 def test_no_class_of_this_repository_hides_or_replaces_what_a_compiled_one_has():
     surface = Surface(builder.read, recipe.MODULES)
     classes = {name for module in recipe.MODULES for name in surface.of(module).classes}
-    tops = ("trading", "strategies", "risk", "models", "adapters", "daemon", "research", "tests", "benchmarks")
+    tops = (*(name for name in PACKAGES if name != "src"), "tests", "benchmarks")
     files = {str(each.relative_to(ROOT)): each for top in tops for each in python_files(ROOT / top)}
     texts = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
     for name in extending(texts, classes):
@@ -417,7 +417,7 @@ def test_no_class_of_this_repository_hides_or_replaces_what_a_compiled_one_has()
 
 def test_the_builder_reads_every_module_of_the_package_that_is_not_listed():
     others = builder.others()
-    assert {"daemon/engine/state/engine_state.py", "regular_file.py", "models/market/walk.py"} <= set(others)
+    assert {"daemon/engine/state/engine_state.py", "regular_file.py", "training/market/walk.py"} <= set(others)
     assert not {"/".join(name.split(".")[1:]) + ".py" for name in recipe.MODULES} & set(others)
     assert all(
         others[name] == (ROOT / name).read_text()

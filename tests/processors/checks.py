@@ -19,10 +19,10 @@ import torch
 from quantd.models.artifacts.agent_policy import load_agent
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.processor import processor
-from quantd.models.export.agreement import answers, probes_of
-from quantd.models.export.quantization import quantize
-from quantd.models.training.plans.plan import Plan, read
-from quantd.models.training.runs.training_run import train
+from quantd.training.export.agreement import answers, probes_of
+from quantd.training.export.quantization import quantize
+from quantd.training.plans.plan import Plan, read
+from quantd.training.runs.training_run import train
 from tests.golden.runs import difference, kept, row_of, runs
 from tests.processors.settings import glibc_avx2
 from tests.support.artifacts import written

@@ -27,7 +27,7 @@ import numpy as np
 from paho.mqtt.client import CallbackAPIVersion, Client
 
 from quantd.adapters.bus.commands import signed
-from quantd.daemon.cli.operate import switch
+from quantd.server.cli.operate import switch
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import ROOT, environment, write
 

@@ -9,21 +9,21 @@ import torch
 from numpy.typing import NDArray
 
 from quantd.models.artifacts.manifest import ActionSpec, AgentManifest, Probes, Seat, Shape, Training, Window
-from quantd.models.export.writer import parameters_of, plain, write
-from quantd.models.learners.a2c import A2cPlan
-from quantd.models.learners.algorithms.deep_q import Dqn
-from quantd.models.learners.algorithms.proximal_policy import Ppo
-from quantd.models.learners.algorithms.soft_actor_critic import Sac
-from quantd.models.learners.algorithms.synchronous_actor_critic import A2c
-from quantd.models.learners.dqn import DqnPlan
-from quantd.models.learners.ppo import PpoPlan
-from quantd.models.learners.record import Actor, Writes
-from quantd.models.learners.sac import SacPlan
-from quantd.models.market.normalisation import Scale
-from quantd.models.market.tensors import grid
-from quantd.models.market.terms import Kind
-from quantd.models.networks.onnx_nodes import Graph, Readout
 from quantd.models.observation.sight import SightSpec, sight_hash
+from quantd.training.export.writer import parameters_of, plain, write
+from quantd.training.learners.a2c import A2cPlan
+from quantd.training.learners.algorithms.deep_q import Dqn
+from quantd.training.learners.algorithms.proximal_policy import Ppo
+from quantd.training.learners.algorithms.soft_actor_critic import Sac
+from quantd.training.learners.algorithms.synchronous_actor_critic import A2c
+from quantd.training.learners.dqn import DqnPlan
+from quantd.training.learners.ppo import PpoPlan
+from quantd.training.learners.record import Actor, Writes
+from quantd.training.learners.sac import SacPlan
+from quantd.training.market.normalisation import Scale
+from quantd.training.market.tensors import grid
+from quantd.training.market.terms import Kind
+from quantd.training.networks.onnx_nodes import Graph, Readout
 
 UNIVERSE = ("AAA", "BBB", "CCC")
 SPEC = SightSpec(features=("momentum_21", "volatility", "drawdown"))

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATA: Final = ROOT / "data"
 SHIPPED: Final = ROOT / "models" / "shipped"
-PACKAGES: Final = ("adapters", "daemon", "models", "research", "risk", "src", "strategies", "trading")
+PACKAGES: Final = (
+    "adapters", "daemon", "models", "research", "risk", "server", "src", "strategies", "trading", "training",
+)  # fmt: skip
 LINKED: Final = ("config.toml", "constraints.txt", "data", "examples")
 
 

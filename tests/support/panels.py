@@ -3,8 +3,8 @@
 import numpy as np
 
 from quantd.models.history.panel import Panel
-from quantd.models.market.tensors import Market, market_of
 from quantd.models.observation.table import observe
+from quantd.training.market.tensors import Market, market_of
 
 DAY = 86_400_000_000_000
 

@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from quantd.models.market.terms import Kind
-from quantd.models.market.vector_env import Step, VectorEnv
+from quantd.training.market.terms import Kind
+from quantd.training.market.vector_env import Step, VectorEnv
 
 
 class Problem(VectorEnv, Protocol):

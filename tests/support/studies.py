@@ -3,8 +3,8 @@
 from datetime import date
 from typing import Any
 
-from quantd.models.training.plans.plan import Plan, default, replaced
-from quantd.models.training.search.study import Search
+from quantd.training.plans.plan import Plan, default, replaced
+from quantd.training.search.study import Search
 from tests.support.checkout import DATA
 
 SMALL: dict[str, object] = {
@@ -37,6 +37,6 @@ def search(**changes: Any) -> Search:
 
 def text(**changes: object) -> str:
     """The plan as a user would write it."""
-    from quantd.models.training.search.study_files import toml
+    from quantd.training.search.study_files import toml
 
     return toml(plan(**changes))

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from quantd.models.history.splits import Split, Splits
-from quantd.models.training.plans.plan import Plan, default, replaced
+from quantd.training.plans.plan import Plan, default, replaced
 
 SYMBOLS = ("AAA", "BBB", "CCC")
 FIRST = date(2015, 1, 1)

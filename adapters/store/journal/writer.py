@@ -12,7 +12,6 @@ from msgspec import Struct
 from quantd.adapters.store.driver import Driver, Queries, failures, insert
 from quantd.adapters.store.errors import Fenced, StoreDamaged, StoreFailing
 from quantd.adapters.store.incidents.incident_fold import Route
-from quantd.adapters.store.job_runs import JobRun, put_job_runs
 from quantd.adapters.store.journal.archives import Archive, last_seqs, row_of
 from quantd.adapters.store.journal.chain import (
     GENESIS,
@@ -24,6 +23,7 @@ from quantd.adapters.store.journal.chain import (
     pack,
     unpack,
 )
+from quantd.adapters.store.journal.job_runs import JobRun, put_job_runs
 from quantd.adapters.store.journal.quarantine import BadBar
 from quantd.adapters.store.journal.queues import BUS, Queued, post, queues_of, remove
 from quantd.adapters.store.lease import Lease

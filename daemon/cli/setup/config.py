@@ -13,6 +13,9 @@ from quantd.trading.exit_codes import CONFIG, DONE, ExplainedError
 if TYPE_CHECKING:
     from quantd.daemon.config import Config
 
+GOALS: Final = "quantd.research.reports.report_goals:check_goals"
+"""The check of `[study] goals`, which research does: a name, because research stands higher."""
+
 
 def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> int:
     """List every mistake for which `quantd run` would refuse the configuration; exit code 78 when there is one.
@@ -25,7 +28,8 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     try:
         found = read(config, sets)
         # what needs no parsed file is imported behind it: an unfit file is refused within a second
-        from quantd.daemon.api.access.protection import secrets_mistakes
+        from quantd.adapters.plugins import function
+        from quantd.daemon.access.protection import secrets_mistakes
         from quantd.daemon.assembly.parts import parts_of
         from quantd.daemon.assembly.small_shares import small_shares
         from quantd.daemon.policies.composed import left_out
@@ -34,9 +38,7 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
         if mistakes := secrets_mistakes(found):
             raise ConfigError(mistakes)
         if found.study.goals:
-            from quantd.research.reports.report_goals import check_goals  # takes a second to import
-
-            check_goals(found)
+            function(GOALS)(found)  # takes a second to import
         folder = place(config, None, sets).folder
         policies = parts_of(found, time.time_ns(), cache=folder / "cache", apart=Apart(folder)).policies
     except ExplainedError as why:

@@ -59,8 +59,8 @@ def accept(
 
 def cached(cache: Cache = None, as_json: Json = False) -> int:
     """List the cached downloads."""
+    from quantd.adapters.feeds.recorded.sound_bars import cache_folder
     from quantd.adapters.feeds.wrappers.cache_files import Shelf
-    from quantd.research.runs.sound_bars import cache_folder
 
     root = cache or cache_folder()
     found: list[dict[str, Any]] = []

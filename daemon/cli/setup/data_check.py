@@ -189,8 +189,8 @@ def _report(file: Path, reading: Reading) -> dict[str, Any]:
     from quantd.adapters.feeds.recorded.origin import origin_of
     from quantd.adapters.feeds.recorded.price_questions import Questions
     from quantd.adapters.feeds.recorded.replay import questions_of
+    from quantd.adapters.feeds.recorded.sound_bars import EXCEPTIONS, calendars_of
     from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of
-    from quantd.research.runs.sound_bars import EXCEPTIONS, calendars_of
 
     origin = origin_of(file)
     stamps = reading.stamps or (origin.stamps if origin else "session")

@@ -78,11 +78,11 @@ def fetch(
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.recorded.evidence import Reading, misfits
     from quantd.adapters.feeds.recorded.origin import Origin
+    from quantd.adapters.feeds.recorded.sound_bars import cache_folder, calendars_of
     from quantd.adapters.feeds.source import SourceError, some
     from quantd.adapters.feeds.vendor import Request
     from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, frame, length_of, longer, parquet
     from quantd.daemon.cli.setup.vendors import source_of, universe_of
-    from quantd.research.runs.sound_bars import cache_folder, calendars_of
 
     sources = source or ["yfinance"]
     universe = universe_of(symbols, calendar, currency)

@@ -14,7 +14,7 @@ import polars as pl
 from msgspec import Struct
 
 from quantd.adapters.feeds.bars.rows import PRICES
-from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.config import Config
 from quantd.daemon.jobs.runner import Permanent

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.jobs.tasks.command_process import output_of
 from quantd.daemon.runtime.service import Service
 

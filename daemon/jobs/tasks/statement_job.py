@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.jobs.tasks.account_differences import (
     KINDS,
     DayDifferences,

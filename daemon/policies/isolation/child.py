@@ -23,10 +23,11 @@ from quantd.daemon.policies.isolation.worker_messages import LENGTH, MESSAGE_BYT
 HOME: Final = Path(__file__).parents[3]
 """The installed package; in a checkout it holds one link for each top-level folder."""
 
-PACKAGES: Final = (
-    HOME,
-    *(HOME / n for n in ("adapters", "daemon", "models", "research", "risk", "strategies", "trading")),
-)
+BUILDINGS: Final = (
+    "adapters", "daemon", "models", "research", "risk", "server", "strategies", "trading", "training",
+)  # fmt: skip
+
+PACKAGES: Final = (HOME, *(HOME / name for name in BUILDINGS))
 
 ENVIRONMENT: Final = frozenset(
     {"LD_LIBRARY_PATH", "TZ", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",

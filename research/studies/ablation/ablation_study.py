@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.models.training.plans.plan import Plan
 from quantd.research.significance.long_run import long_run_error
 from quantd.research.significance.multiple_tests import holm
 from quantd.research.significance.paired_tests import paired_t
@@ -23,6 +22,7 @@ from quantd.research.studies.ablation.ablation_variants import LIMITS, NO_DATA, 
 from quantd.trading.bootstrap import influence
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR
+from quantd.training.plans.plan import Plan
 
 HIGH: Final = 0.15
 """A drop above this share of the full ratio is high."""

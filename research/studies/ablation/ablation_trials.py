@@ -17,16 +17,16 @@ from msgspec import Struct
 from quantd.bundled import find
 from quantd.daemon.runtime.version import code_version
 from quantd.models.history.panel_files import file_digest
-from quantd.models.market.tensors import Market
-from quantd.models.training.plans.plan import Plan
-from quantd.models.training.runs import training_run
-from quantd.models.training.seeds.learner import policy_of
-from quantd.models.training.seeds.markets import Markets, markets_of, window_market
-from quantd.models.training.seeds.seed_run import Progress, fit
-from quantd.models.training.seeds.validation import evaluate
 from quantd.regular_file import remove, remove_folder, write_whole
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
+from quantd.training.market.tensors import Market
+from quantd.training.plans.plan import Plan
+from quantd.training.runs import training_run
+from quantd.training.seeds.learner import policy_of
+from quantd.training.seeds.markets import Markets, markets_of, window_market
+from quantd.training.seeds.seed_run import Progress, fit
+from quantd.training.seeds.validation import evaluate
 
 DONE: Final = "done"
 """File in the folder of an artifact that is complete."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from quantd.models.observation.sight import SightSpec
-from quantd.models.training.plans.plan import Plan, replaced
+from quantd.training.plans.plan import Plan, replaced
 
 GROUPS: Final[Mapping[str, re.Pattern[str]]] = {
     "returns, short": re.compile(r"daily_return_|(momentum|roc)_([1-9]|1\d|2[01])(\D|$)"),

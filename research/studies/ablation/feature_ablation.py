@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from quantd.models.history.panel import Panel
-from quantd.models.market.terms import USUAL_COSTS
 from quantd.models.observation.return_features import FEATURES, LOOKBACK
 from quantd.models.observation.table import sight
 from quantd.research.studies.ablation.ablation_study import Variant, adjusted, compared
@@ -18,6 +17,7 @@ from quantd.research.studies.ablation.ablation_trials import Trial, trial_of
 from quantd.strategies.policies.linear_ranker import centred_ranks, relative, ridge_weights
 from quantd.trading.market import Floats, Ints
 from quantd.trading.statistics import sharpe
+from quantd.training.market.terms import USUAL_COSTS
 
 SEEDS: Final = (1, 2, 3, 4, 5)
 """Trainings, each on blocks drawn from the half that fits."""

@@ -25,7 +25,9 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 
 SCRIPT: Final = ROOT / "scripts" / "compare_engines.py"
 
-SOURCES: Final = ("adapters", "daemon", "models", "research", "risk", "src", "strategies", "trading")
+SOURCES: Final = (
+    "adapters", "daemon", "models", "research", "risk", "server", "src", "strategies", "trading", "training",
+)  # fmt: skip
 """Folders with the sources of an engine."""
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from quantd.daemon.cli import output
 from quantd.daemon.cli.output import closing
-from quantd.daemon.cli.trade import signal_output, study
 from quantd.daemon.views.run_summary import Summary
+from quantd.research.cli.trade import signal_output, study
 from quantd.research.runs.trials import Reason
 from quantd.research.studies import signal_study
 from tests.support.command_line import quantd, write

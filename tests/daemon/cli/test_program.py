@@ -12,8 +12,8 @@ import pytest
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli import COLLECT_AFTER
 from quantd.daemon.cli.command import Command
-from quantd.daemon.cli.look import status
 from quantd.daemon.cli.program import commands, program
+from quantd.server.cli.look import status
 from tests.support.command_line import environment, quantd, write
 
 
@@ -27,7 +27,7 @@ def exit_code(command: Command, monkeypatch: pytest.MonkeyPatch) -> object:
 def test_a_module_without_a_record_is_no_command() -> None:
     found = commands()
     halt = found["halt"]
-    assert (halt.module, halt.panel, halt.order) == ("quantd.daemon.cli.operate.halt", "Operate", 10)
+    assert (halt.module, halt.panel, halt.order) == ("quantd.server.cli.operate.halt", "Operate", 10)
     assert halt.help.startswith("Stop all trading")
     assert {"remote", "switch", "vendors", "doctor-live", "backtest-run"}.isdisjoint(found)
 
@@ -78,10 +78,10 @@ print("loaded: collects after", gc.get_threshold()[0], file=sys.stderr)
 VENDORS = "yfinance curl_cffi ccxt aiosmtplib pandas exchange_calendars"
 LEARNING = "torch onnxruntime cryptography scipy"
 RARE = f"{LEARNING} {VENDORS}"
-SERVER = "aiohttp aiomqtt amqtt prometheus_client quantd.daemon.app quantd.daemon.api.server quantd.daemon.live"
+SERVER = "aiohttp aiomqtt amqtt prometheus_client quantd.daemon.app quantd.server.api.server quantd.daemon.live"
 STORE = "sqlalchemy sqlmodel alembic"
 DIALECT = "sqlalchemy.dialects.postgresql"
-ENGINE = "quantd.daemon.engine quantd.daemon.assembly.parts quantd.research"
+ENGINE = "quantd.daemon.engine quantd.daemon.assembly.parts quantd.research.runs"
 
 
 def loaded(folder: Path, lines: Iterable[str]) -> list[str]:
@@ -104,7 +104,7 @@ def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_other
             f"--version: {never} numpy polars {ENGINE}",
             f"features list --count: {never} polars {ENGINE}",
             f"schedule next --after 2020-01-03: {never} polars {ENGINE}",
-            f"config check: {never} quantd.research",
+            f"config check: {never} quantd.research.runs",
             f"backtest --json --no-compare: {never}",
             f"backtest --json --no-compare --journal: {RARE} {SERVER} structlog {DIALECT}",
             f"why QQQ --json --state state/backtests: {LEARNING} {SERVER} structlog {DIALECT}",

@@ -20,7 +20,6 @@ from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import instants
 from quantd.models.history.panel_files import read_panel
-from quantd.models.market.walk import walk
 from quantd.models.observation.return_features import LOOKBACK, measure
 from quantd.models.observation.table import sight
 from quantd.research.runs.comparison import recorded
@@ -32,6 +31,7 @@ from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import OWN_CLOSES, RISK_FREE_ANNUAL
 from quantd.trading.view import HOLD, Memory, View
+from quantd.training.market.walk import walk
 from tests.support.command_line import ROOT, quantd
 from tests.support.command_line import answer as document
 

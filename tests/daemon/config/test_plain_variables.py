@@ -8,12 +8,12 @@ import pytest
 import structlog
 
 from quantd.bundled import find, placed
-from quantd.daemon.api.client_side.api_error import ApiError
-from quantd.daemon.api.client_side.python_client import Client
-from quantd.daemon.api.client_side.transport import usual_address
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import ConfigError, Known, load, of_keys, read
 from quantd.daemon.monitoring.metrics import KIND_LINES, configure, log_file_fault
+from quantd.server.api.client_side.api_error import ApiError
+from quantd.server.api.client_side.python_client import Client
+from quantd.server.api.client_side.transport import usual_address
 from tests.support.checkout import ROOT
 from tests.support.command_line import quantd
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import msgspec
 
-from quantd.daemon.jobs.parity_check import ParityCheck
 from quantd.daemon.runtime.journal import Journal
+from quantd.research.jobs.parity_check import ParityCheck
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Filled
 from tests.support.command_line import answer, quantd, write

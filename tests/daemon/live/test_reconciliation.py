@@ -11,9 +11,6 @@ import pytest
 from msgspec.structs import fields, replace
 
 from quantd.adapters.brokers.errors import KeysRefused
-from quantd.daemon.api.problems import Refused
-from quantd.daemon.api.routes.manual_routes import reconcile
-from quantd.daemon.commands.manual import Settle
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.live import reconciliation
@@ -21,6 +18,9 @@ from quantd.daemon.live.reconciliation import LATE_PERIODS, events_of, permissio
 from quantd.daemon.runtime.service import Service
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.risk.switch import REDUCE, RUN
+from quantd.server.api.problems import Refused
+from quantd.server.api.routes.manual_routes import reconcile
+from quantd.server.requests.manual import Settle
 from quantd.trading.effects import Cancel, Publish, Query
 from quantd.trading.events import Condition, Operator
 from quantd.trading.orders import Cause, ForeignOrder, OpenOrder, Reports

@@ -16,7 +16,6 @@ from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
-from quantd.daemon.commands.manual import Halt, JumpName, compared, halted
 from quantd.daemon.config import read
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.live import order_sender, reconciliation
@@ -27,6 +26,7 @@ from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.inbox import Command, Inbox
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT
+from quantd.server.requests.manual import Halt, JumpName, compared, halted
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned, Publish
 from quantd.trading.events import Action, Condition, Halted, Limited, NotFound, Operator, Stopping, Unknown

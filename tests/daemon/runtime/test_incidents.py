@@ -13,8 +13,8 @@ from quantd.adapters.sinks.sink import Counts, Selection
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.incidents.incident_fold import Incident, Incidents
 from quantd.adapters.store.upkeep.verify import verify
-from quantd.daemon.commands.acknowledgement import acknowledgement
 from quantd.daemon.jobs.reminders import Reminders
+from quantd.server.requests.acknowledgement import acknowledgement
 from quantd.trading.codec import decode
 from quantd.trading.events import Condition, Event, Operator, Stopping
 from tests.daemon.runtime.test_service import CONFIG, Kit, world

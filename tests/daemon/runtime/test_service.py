@@ -15,7 +15,6 @@ from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.commands.control import NotDone, operator
 from quantd.daemon.config import Known, read
 from quantd.daemon.monitoring.watchdog import halt_file, watch_halt_file
 from quantd.daemon.runtime import service as service_module
@@ -27,6 +26,7 @@ from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.views.run_summary import summary
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import HALT
+from quantd.server.requests.control import NotDone, operator
 from quantd.trading.codec import decode, encode
 from quantd.trading.events import Condition, Operator, Stopping
 from tests.support.engine import START, World, block, walk

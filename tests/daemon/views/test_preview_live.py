@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from quantd.adapters.store.handle import Store
-from quantd.daemon.api.routes.explanation_routes import Explaining
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
 from quantd.daemon.config import read
 from quantd.daemon.engine.state.snapshot import freeze
 from quantd.risk.limits.catalogue import Reason
+from quantd.server.api.routes.explanation_routes import Explaining
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned
 from quantd.trading.sessions import DAY_NS

@@ -10,16 +10,16 @@ import torch
 
 from quantd.models.artifacts.agent_policy import CARRY, LearnedAgent, load_agent
 from quantd.models.artifacts.manifest import ArtifactError
-from quantd.models.export.agreement import probes_of
 from quantd.models.history.panel import Panel
-from quantd.models.market.desks import Desks
-from quantd.models.market.terms import Seat as TrainedSeat
 from quantd.models.observation.return_features import LOOKBACK
 from quantd.models.observation.sight import observation
 from quantd.strategies.policies.params import ParamsError
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.view import View
+from quantd.training.export.agreement import probes_of
+from quantd.training.market.desks import Desks
+from quantd.training.market.terms import Seat as TrainedSeat
 from tests.models.artifacts.test_runtime import moves
 from tests.support.artifacts import (
     LEARNERS,

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from quantd.models.artifacts.card import agent_card, forest_card, scorer_card, tuned
 from quantd.models.artifacts.loader import checked
 from quantd.models.artifacts.manifest import AgentManifest, ForestManifest, ScorerManifest
-from quantd.models.training.plans.plan import restored
-from quantd.models.training.runs.scorer_run import Plan
+from quantd.training.plans.plan import restored
+from quantd.training.runs.scorer_run import Plan
 from tests.support.checkout import ROOT
 
 SHIPPED = ROOT / "models" / "shipped"

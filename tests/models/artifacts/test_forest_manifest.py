@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import FOREST_KINDS, MANIFEST, ArtifactError, ForestManifest
-from quantd.models.forests.conversion import to_onnx
 from quantd.models.forests.prediction import TIMING, Forest, load, load_forest, write
 from quantd.models.forests.trees import Trees, read
 from quantd.models.observation.return_features import spec_hash
+from quantd.training.forests.conversion import to_onnx
 from tests.support.examples import examples
 from tests.support.forests import FOREST
 

@@ -17,8 +17,8 @@ from quantd.models.history.panel_files import read_panel
 from quantd.models.history.splits import Split
 from quantd.models.observation.sight import SightSpec, entry_names, observation
 from quantd.models.observation.table import sight
-from quantd.models.training.runs.scorer_run import feature_means
 from quantd.trading.view import View
+from quantd.training.runs.scorer_run import feature_means
 from tests.models.artifacts.test_agent import HELD, view_of
 from tests.models.artifacts.test_runtime import moves
 from tests.support.artifacts import SPEC, UNIVERSE, scaling_of, written, written_line, written_seats

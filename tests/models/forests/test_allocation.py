@@ -13,7 +13,6 @@ from quantd.daemon.policies.loading import PolicyError, answer, load, probe
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import ForestKind
 from quantd.models.forests.allocation import LearnedAllocation, correlation_matrix
-from quantd.models.forests.fit import Plan, train_on
 from quantd.models.forests.forest_features import LOOKBACK, look
 from quantd.models.forests.params import AllocationParams
 from quantd.models.forests.prediction import Forest, load_forest
@@ -22,6 +21,7 @@ from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask
 from quantd.trading.market import Floats
 from quantd.trading.view import EMPTY_MEMORY, MEMORY_BYTES, Noted
+from quantd.training.forests.fit import Plan, train_on
 from tests.support.examples import examples
 from tests.support.forests import FOREST, garch, live, noise, panel_of, size_of, turning, view_of, views, weights_of
 

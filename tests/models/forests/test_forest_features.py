@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from quantd.models.artifacts.manifest import FOREST_KINDS, ForestKind
-from quantd.models.forests.fit import gather
 from quantd.models.forests.forest_features import (
     ASSET_FEATURES,
     LOOKBACK,
@@ -19,6 +18,7 @@ from quantd.models.forests.forest_features import (
     see,
 )
 from quantd.models.observation.return_features import spec_hash
+from quantd.training.forests.fit import gather
 from tests.support.examples import examples
 from tests.support.forests import garch
 

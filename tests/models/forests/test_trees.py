@@ -14,8 +14,8 @@ from sklearn.ensemble import RandomForestRegressor
 
 from quantd.models.artifacts.inspection import GraphFault
 from quantd.models.artifacts.runtime import open_session
-from quantd.models.forests.conversion import to_onnx, trees_of
 from quantd.models.forests.trees import INPUT, OUTPUT, Trees, read
+from quantd.training.forests.conversion import to_onnx, trees_of
 from tests.support.examples import examples
 
 

@@ -10,10 +10,10 @@ import pytest
 from quantd.models.history.panel import MacroSource, SeriesSource
 from quantd.models.history.panel_files import read_panel
 from quantd.models.history.series_files import SeriesError, macro_at, series_at
-from quantd.models.market.environments import Portfolio
 from quantd.models.observation.feature_sets import adjusted_bars, declared
 from quantd.models.observation.table import observe
 from quantd.strategies.features import Inputs, compute, shipped, spec_of
+from quantd.training.market.environments import Portfolio
 from tests.support.checkout import DATA
 
 BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from quantd.models.history.panel import Panel
-from quantd.models.market.episodes import Episodes
-from quantd.models.market.simulator import Simulator
-from quantd.models.market.tensors import market_of
 from quantd.models.observation.return_features import FEATURES, LOOKBACK
 from quantd.models.observation.table import Observed, four_assets, observe, price_features, regimes
 from quantd.strategies.regimes import REGIMES, RegimeParams, model_of
+from quantd.training.market.episodes import Episodes
+from quantd.training.market.simulator import Simulator
+from quantd.training.market.tensors import market_of
 from tests.support.panels import panel_of
 
 

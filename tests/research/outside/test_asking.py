@@ -17,8 +17,8 @@ import msgspec
 import pytest
 
 import quantd as api
-from quantd.daemon.api.routes.proposal_routes import Propose
 from quantd.research.outside.questions import Answer
+from quantd.server.api.routes.proposal_routes import Propose
 from tests.support.command_line import CONFIG, Done, answer, environment, quantd, write
 from tests.support.outside_agents import agent_in
 

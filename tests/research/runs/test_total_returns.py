@@ -31,7 +31,7 @@ def test_a_split_multiplies_the_shares_and_a_dividend_buys_more_at_the_price():
 
 @pytest.mark.parametrize("symbol", ["SPY", "AAPL"])
 def test_a_backtest_and_an_evaluation_of_the_same_bars_have_the_same_fingerprints(tmp_path, symbol):
-    evaluation = pytest.importorskip("quantd.models.training.runs.evaluation")
+    evaluation = pytest.importorskip("quantd.training.runs.evaluation")
     feed = assemble(read(write(tmp_path, LONG))).feed
     own = fingerprints_of(feed)
     panel = read_panel(

@@ -8,10 +8,10 @@ import msgspec
 import polars as pl
 import pytest
 
-from quantd.daemon.cli.trade.preset_output import NAMES
-from quantd.models.training.plans.plan import Plan, read
-from quantd.models.training.runs import training_run
+from quantd.research.cli.trade.preset_output import NAMES
 from quantd.research.studies.preset import PRESETS, PresetResult, window_of
+from quantd.training.plans.plan import Plan, read
+from quantd.training.runs import training_run
 from tests.support.checkout import ROOT
 from tests.support.command_line import Done, answer, quantd
 

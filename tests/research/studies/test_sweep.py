@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
-from quantd.models.training.runs.workers import executor
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive
@@ -26,6 +25,7 @@ from quantd.research.studies.grid import Grid
 from quantd.research.studies.heat_map import heat_map_table, sweep_page
 from quantd.research.studies.sweep import POINTS, Sweep, identity_of, sweep
 from quantd.research.studies.sweep_points import METRICS, Point, base_of, config_of, run_points
+from quantd.training.runs.workers import executor
 from tests.support.checkout import ROOT
 from tests.support.command_line import answer, quantd, write
 

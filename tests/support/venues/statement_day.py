@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.jobs.tasks.account_lines import AccountRecord
 from quantd.daemon.jobs.tasks.statement_job import StatementFile, StatementJob, saved_statement
 from quantd.daemon.live.reconciliation import Reconciler

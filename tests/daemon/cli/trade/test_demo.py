@@ -62,7 +62,7 @@ def test_a_demo_signs_in_by_its_link_trades_halts_resumes_and_leaves_nothing(tmp
 
 
 def test_the_tour_names_what_the_page_shows():
-    page = "".join(file.read_text() for file in (ROOT / "daemon/api/dashboard").glob("*.js"))
+    page = "".join(file.read_text() for file in (ROOT / "server/api/dashboard").glob("*.js"))
     assert len(TOUR) == 5
     assert [name for name, _ in TOUR if f'"{name}"' not in page and f">{name}<" not in page] == []
     assert [act for _, text in TOUR for act in re.findall(r"`(\w+) all trading`", text) if act not in page] == []

@@ -4,7 +4,7 @@ import stat
 import subprocess
 import sys
 
-from quantd.daemon.commands.api_token import tighten
+from quantd.daemon.access.api_token import tighten
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import environment, quantd, write
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.jobs.tasks.account_differences import VenueRecord, compared
 from quantd.daemon.jobs.tasks.account_lines import AccountLine, AccountRecord, Execution, StatementDay
 from quantd.trading.events import Correction

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import load
 from quantd.daemon.jobs.tasks.data_refresh import KEPT, DataRefresh, NotRefreshed, described, options_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import load
 from quantd.daemon.jobs.tasks.health_check import HealthCheck, Unhealthy

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.jobs.tasks.statement_job import FOLDER, StatementFile, StatementJob
 from quantd.trading.effects import Publish
 from quantd.trading.events import Stopping

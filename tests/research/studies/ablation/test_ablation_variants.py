@@ -3,7 +3,6 @@
 import msgspec
 import pytest
 
-from quantd.models.training.plans.plan import Plan, default, replaced
 from quantd.research.studies.ablation.ablation_variants import (
     GROUPS,
     LIMITS,
@@ -13,6 +12,7 @@ from quantd.research.studies.ablation.ablation_variants import (
     names_of,
     variant,
 )
+from quantd.training.plans.plan import Plan, default, replaced
 from tests.support.studies import plan
 
 

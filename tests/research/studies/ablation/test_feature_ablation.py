@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from quantd.models.history.panel import Panel
-from quantd.models.learners.maddpg import LITE_FEATURES
 from quantd.models.observation.return_features import FEATURES
 from quantd.research.studies.ablation.feature_ablation import feature_ablation, lite_features
+from quantd.training.learners.maddpg import LITE_FEATURES
 from tests.support.command_line import quantd
 
 

@@ -1,1 +1,0 @@
-"""Commands that train, tune, evaluate and inspect models."""

@@ -1,1 +1,0 @@
-"""The write side: a request of an operator becomes an event."""

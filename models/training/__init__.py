@@ -1,1 +1,0 @@
-"""Training: plans, markets with a sealed test part, seeds, checkpoints, records, and the artifact at the end."""

@@ -1,6 +1,0 @@
-"""`python -m quantd.models.training`: the scorer's own command line, as its artifact records it."""
-
-from quantd.models.training.runs.scorer_run import main
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,92 @@
+"""Run a learned policy over a window in whole shares, after costs, beside equal weight on the same days."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from quantd.bundled import find
+from quantd.daemon.cli.command import Command, Family, Json, day
+from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.trading.exit_codes import CONFIG
+
+
+def evaluate(
+    artifact: Annotated[
+        Path, typer.Argument(metavar="ARTIFACT", envvar="MODEL_PATH", help="A folder that `quantd train` wrote.")
+    ],
+    first: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
+    until: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")],
+    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="as trained")] = None,
+    actions: Annotated[
+        str | None,
+        typer.Option(
+            help='Splits and dividends; "" for none.',
+            show_default="as trained; with other bars BARS.actions.csv, if present",
+        ),
+    ] = None,
+    symbols: Annotated[str | None, typer.Option(help="Symbols, with commas.", show_default="as trained")] = None,
+    state: Annotated[Path, typer.Option("--state", help="The state folder with the ledger of looks.")] = Path("state"),
+    family: Family = "",
+    as_json: Json = False,
+) -> int:
+    from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
+    from quantd.daemon.cli.setup.bar_files import probed
+    from quantd.models.artifacts.card import RATIOS_DEFINITION, lots_text, ratio_text
+    from quantd.research.runs.evaluation_look import noted
+
+    needs("evaluation", "torch")
+    from quantd.training.runs import evaluation
+
+    if bars is not None:
+        probed(find(bars))
+    names = [name for name in (symbols or "").split(",") if name]
+    try:
+        found = evaluation.evaluate(artifact, first, until, bars, actions, names, require_sound_bars)
+    except ValueError as error:
+        raise Failure(str(error), CONFIG) from None
+    known = noted(state, artifact.name, found, family)
+    if as_json:
+        document = to_builtins(replace(found, series={}))
+        del document["series"]
+        print_json({**document, **known.document})
+        return 0
+    account, costs = found.account, found.account.costs
+    say(
+        f"{artifact} · {found.first} to {found.last}, {found.sessions} sessions · {account.capital:,.0f}, "
+        f"{lots_text(found.lots)}, commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp"
+    )
+    rows = (
+        ("policy", found.policy, found.turnover_annual),
+        ("equal weight", found.equal_weight, found.equal_weight_turnover_annual),
+    )
+    heads = ("", "total", "a year", "volatility", "Sharpe", "Sortino", "Calmar", "drawdown", "turnover a year")
+    table(
+        heads,
+        [
+            (
+                name, f"{of.total_return:.1%}", f"{of.annual_return:.1%}", f"{of.volatility_annual:.1%}",
+                *map(ratio_text, (of.sharpe, of.sortino, of.calmar)), f"{of.max_drawdown:.1%}", f"{turnover:.1f}",
+            )
+            for name, of, turnover in rows
+        ],
+        right=heads[1:],
+    )  # fmt: skip
+    if found.inside:
+        outside = found.sessions - found.inside
+        worth = f"only the other {outside} are evidence" if outside else "the figures prove nothing"
+        say(f"{found.inside} of {found.sessions} sessions lie inside its training window: {worth}.")
+    else:
+        say(f"None of the {found.sessions} sessions lies inside its training window.")
+    if not found.same_data:
+        say("The bars differ from those of the training.")
+    say(f"{found.sharpe_definition}.\n{RATIOS_DEFINITION}.")
+    say(known.text)
+    return 0
+
+
+COMMAND: Final = Command("Learn", 20, evaluate)

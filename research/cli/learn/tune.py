@@ -1,0 +1,235 @@
+"""Search a learner's hyper-parameters by validation only. Ctrl-C stops in order; the same command continues."""
+
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from quantd.bundled import placed
+from quantd.daemon.cli.command import Command, Json
+from quantd.daemon.cli.failures import needs, note
+from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.trading.exit_codes import DONE, INTERRUPTED
+from quantd.training.cli.learn import plan_options
+from quantd.training.cli.learn.plan_options import plan_of, signals
+from quantd.training.learners import names
+from quantd.training.learners.record import learners
+
+if TYPE_CHECKING:
+    from quantd.training.search.study import Course, Search, Sitting
+    from quantd.training.search.study_results import Row
+
+
+AGENTS: Final = names()
+
+SHOWN: Final = 5
+"""Trials in the table, the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Luck:
+    """The significance of the best of many scores (Bailey and López de Prado 2014). Ratios are annual.
+
+    `trials` have a score, pruned ones included, and `spread` is the standard deviation of these scores, in the order of
+    the trials. `best_of_luck` is the expected maximum of as many ratios without skill (`highest_hurdle`): it never
+    falls when a trial is added. `probability` is that of a true ratio above it, with normal returns.
+    """
+
+    trials: int
+    sessions: int
+    spread: float
+    best_of_luck: float
+    probability: float
+
+
+def tune_plan(
+    plan: plan_options.PlanFile = None,
+    agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None,
+    profile: plan_options.Profile = "",
+    trials: Annotated[
+        int, typer.Option("--n-trials", min=1, help="Number of trials, those of earlier sittings included.")
+    ] = 50,
+    max_steps: Annotated[int, typer.Option(min=1, help="Environment steps of each seed of a trial, at most.")] = 50_000,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Seeds per trial; its score is their mean.")] = 1,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds until running trials end at their next evaluation.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study.", show_default="the plan's name")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder.", show_default="state/tuning/STUDY")] = None,
+    sampler_seed: Annotated[int, typer.Option(min=0, help="Seed of the TPE sampler.")] = 0,
+    on: plan_options.On = "local",
+    workers: plan_options.Workers = 1,
+    address: plan_options.Address = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Restart the study instead of continuing it.")] = False,
+    bars: plan_options.Bars = None,
+    actions: plan_options.Actions = None,
+    symbols: plan_options.Symbols = None,
+    sets: plan_options.Sets = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the search space and exit.")] = False,
+    as_json: Json = False,
+) -> int:
+    from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
+
+    needs("tuning", "torch", "optuna", "plotly", "safetensors")
+    made = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
+    if show:
+        _show_space(made.agent, as_json=as_json)
+        return DONE
+    begins = made.splits.train.first - timedelta(days=made.warmup_days)
+    require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
+    from quantd.training.runs.workers import executor
+    from quantd.training.search import study_files
+    from quantd.training.search.study import Search, alone, opened, tune
+    from quantd.training.seeds.markets import markets_of
+    from quantd.training.seeds.validation import equal_weight
+
+    where = executor(on, workers, address)
+    name = study or made.name
+    folder = out or placed("RESULTS_DIR", "state") / "tuning" / name
+    search = Search(made, name, trials, max_steps, seeds, sampler_seed, math.inf if timeout is None else timeout)
+    base = search.base
+    scored = made.splits.validation
+    note(
+        f"tuning {name}: {made.agent}, {trials} trials of {base.steps:,} env-steps and seeds "
+        f"{', '.join(map(str, base.seeds))}; scored on {scored.first} to {scored.last} only"
+    )
+    courses: list[Course] = []
+    stops: list[int] = []
+
+    def stop(number: int) -> None:
+        if stops or not courses:
+            raise KeyboardInterrupt
+        courses[0].stop()
+        stops.append(number)
+        note("stopping after the running evaluations; once more stops at once, and these trials will be repeated")
+
+    with alone(folder), signals(stop), progress(f"tune {name}", shown=not as_json) as bar:
+        sitting = tune(search, folder, where, _TrialLines(bar), courses.append, fresh=fresh)
+        market = markets_of(base).validation
+        luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
+        notes = _notes(search, sitting, luck, equal_weight(market, made.market).performance.sharpe)
+        files = study_files.write(folder, opened(search, folder), search, sitting, notes)
+    if as_json:
+        print_json(_document(folder, search, sitting, luck, files, bool(stops)))
+    else:
+        _report(search, sitting, notes, files)
+    if not sitting.finished:
+        note(f"{len(sitting.rows)} of {trials} trials are done; the same command continues with the rest")
+    return INTERRUPTED if stops else DONE
+
+
+def _show_space(agent: str, *, as_json: bool) -> None:
+    from quantd.training.search import spaces
+
+    space = learners()[agent].space
+    if as_json:
+        say(spaces.dump(space))
+    else:
+        table(("key", "where"), spaces.lines(space))
+
+
+def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
+    """The significance of the best of `scores`, in the order of the trials; None when no trial has a score."""
+    from quantd.research.significance.deflated_sharpe import highest_hurdle, prefixes, probabilistic_sharpe
+    from quantd.trading.statistics import PERIODS_PER_YEAR
+
+    annual = math.sqrt(PERIODS_PER_YEAR)
+    ratios = [score / annual for score in scores if math.isfinite(score)]
+    if not ratios:
+        return None
+    chain = tuple(prefixes(ratios))
+    luck = highest_hurdle(chain, sessions)
+    probability = probabilistic_sharpe(max(ratios), luck, sessions, 0.0, 3.0)
+    return Luck(len(ratios), sessions, math.sqrt(chain[-1].variance) * annual, luck * annual, probability)
+
+
+class _TrialLines:
+    """Prints a line for each completed trial and moves the bar."""
+
+    def __init__(self, bar: Callable[[float], None]) -> None:
+        self._bar, self._best = bar, -math.inf
+
+    def __call__(self, row: "Row", trials: int) -> None:
+        self._bar(min(1.0, (row.index + 1) / trials))
+        if row.state == "complete" and row.score > self._best:
+            self._best = row.score
+        state = {"complete": "", "pruned": "stopped early, ", "failed": "failed, "}[row.state]
+        best = f", best {self._best:+.3f}" if math.isfinite(self._best) else ""
+        why = f" ({row.reason})" if row.reason else ""
+        note(
+            f"trial {row.index + 1} of {trials}: {state}{_ratio(row.score)}{best}, {row.steps:,} steps, "
+            f"{row.seconds:.1f} s{why}"
+        )
+
+
+def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float) -> list[str]:
+    """The evidence for and against the best trial, also written as comments into its file."""
+    best, plan = sitting.best, search.plan
+    if best is None or luck is None:
+        return ["no trial has a score"]
+    part = plan.splits.validation
+    looks = -(-search.base.steps // search.base.evaluate_every)
+    lines = [
+        f"the best of {luck.trials} trials: Sharpe ratio {best.score:+.3f} after costs on {part.first} to {part.last} "
+        f"({luck.sessions} sessions), by which it was selected; equal weight has {equal:+.3f} there",
+        f"each score is itself the best of up to {looks} evaluations on the validation part (not corrected)",
+    ]
+    if luck.trials > 1:
+        text = (
+            f"the expected best of {luck.trials} ratios without skill is {luck.best_of_luck:+.3f} (the spread of these "
+            f"is {luck.spread:.3f}); the probability of a true ratio above it is {luck.probability:.2f} "
+            "(deflated Sharpe ratio, normal returns)"
+        )
+        lines.insert(1, text)
+    return lines
+
+
+def _report(search: "Search", sitting: "Sitting", notes: Sequence[str], files: Sequence[Path]) -> None:
+    complete = sorted((row for row in sitting.rows if row.state == "complete"), key=lambda row: -row.score)
+    keys = tuple(search.space)
+    columns = ("trial", "score", *(key.removeprefix("learner.") for key in keys))
+    rows = [(str(row.index + 1), _ratio(row.score), *(_value(row.values.get(key)) for key in keys)) for row in complete]
+    if rows:
+        table(columns, rows[:SHOWN], right=columns)
+    pruned, failed = (sum(row.state == state for row in sitting.rows) for state in ("pruned", "failed"))
+    say(f"{len(complete)} complete, {pruned} stopped early, {failed} failed, {sitting.broken} interrupted and repeated")
+    say("\n".join([*notes, *(f"wrote {path}" for path in files)]))
+    best = next((path for path in files if path.name == "best.toml"), None)
+    if best is not None:
+        say(f"train it, with all seeds and all steps: quantd train {shlex.quote(str(best))}")
+
+
+def _document(
+    folder: Path, search: "Search", sitting: "Sitting", luck: Luck | None, files: Sequence[Path], stopped: bool
+) -> dict[str, object]:
+    best = sitting.best
+    return {
+        "study": search.study,
+        "folder": str(folder),
+        "trials": len(sitting.rows),
+        "before": sitting.before,
+        "broken": sitting.broken,
+        "finished": sitting.finished,
+        "interrupted": stopped,
+        "best": None if best is None else {"trial": best.index, "score": best.score, "values": best.values},
+        "luck": luck,
+        "files": [str(path) for path in files],
+    }
+
+
+def _ratio(score: float) -> str:
+    return "no score" if math.isnan(score) else f"{score:+.3f}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+COMMAND: Final = Command("Learn", 30, tune_plan)

@@ -1,0 +1,201 @@
+"""Write the risk report of a run: limits, VaR, stress, alerts, each agent; or compare two backtests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.lock import BACKTESTS
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
+from quantd.daemon.cli.places import Place, place, recorded
+from quantd.daemon.runtime.garbage import SELDOM, growing
+from quantd.server.cli.client import document_of
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.journal.records import Records
+    from quantd.daemon.assembly.parts import Parts
+    from quantd.daemon.views.report.contents import Standing
+    from quantd.research.reports.report_contents import RunFigures
+    from quantd.research.reports.side_by_side import Comparable
+
+
+@growing(SELDOM)
+def write_report(
+    config: ConfigFile = CONFIG_FILE,
+    start: From = None,
+    end: To = None,
+    state: State = None,
+    sets: Sets = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="F.html", help="The page; a file in the state folder without it."),
+    ] = None,
+    run: Run = None,
+    as_json: Json = False,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--compare", metavar="A B", help="Compare two backtests: reports (A.json), or stored runs by their names."
+        ),
+    ] = None,
+) -> int:
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.cli.stopped_run import started
+    from quantd.daemon.recovery.replay import recorded_parts
+    from quantd.daemon.recovery.state_at import Refolder
+    from quantd.daemon.views.report.curves import DAY_NS, date_ns
+    from quantd.daemon.views.report.figures import report
+    from quantd.daemon.views.report.files import FOLDER, write
+
+    if compare is not None:
+        return _compare(compare, out, lambda: place(config, state, sets), as_json=as_json)
+    where = place(config, state, sets)
+    reader = where.reader(run)
+    records = where.records()
+    name = reader.run.run
+    begun, parts = started(records, name), recorded_parts(records, name, where.folder)
+    try:
+        made = report(
+            reader,
+            read(config, sets),
+            kind="hand",
+            feed=begun.feed if begun is not None else "",
+            standing=_standing(where, config, state, sets, parts) if name == where.reader().run.run else None,
+            since=date_ns(start) - 1 if start is not None else 0,
+            until=date_ns(end) + DAY_NS - 1 if end is not None else 0,
+            slices=parts.slices if parts is not None else None,
+            measured=Refolder(records, name, where.folder, lambda: read(config, sets), parts=parts).values,
+        )
+    except ValueError as why:
+        raise Failure(f"{why}; `quantd export equity` lists its samples", CHECK_FAILED) from None
+    if as_json:
+        print_json(made)
+        if out is None:
+            return DONE
+    if out is None:
+        (where.folder / FOLDER).mkdir(exist_ok=True, mode=0o700)
+        out = where.folder / FOLDER / f"report-{made.header.first[:10]}-{made.header.last[:10]}.html"
+    try:
+        write(out, made)
+    except OSError as why:
+        raise Failure(f"{out} cannot be written: {why.strerror}", CHECK_FAILED) from None
+    if not as_json:
+        say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
+    return DONE
+
+
+def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place], *, as_json: bool) -> int:
+    """Print two backtests side by side, and write the comparison to `out`. A policy that failed is exit code 1."""
+    from msgspec import to_builtins
+
+    from quantd.research.doubts import doubt_lines
+    from quantd.research.reports.page_sections import SUMMARY
+    from quantd.research.reports.report_files import check_suffix
+    from quantd.research.reports.side_by_side import (
+        first_lines,
+        p_rows,
+        rows_of,
+        sentence,
+        sentences_of_tests,
+        settings_text,
+        side_by_side,
+        write_comparison,
+    )
+
+    if out is not None:
+        check_suffix(out)
+        check_folder(out)
+    one, other = (_figures(name, where, as_json=as_json) for name in given)
+    stems = Path(given[0]).stem, Path(given[1]).stem
+    names = stems if stems[0] != stems[1] else given
+    found = side_by_side(one, other, names)
+    if out is not None:
+        write_comparison(out, found)
+    code = CHECK_FAILED if found.failures else DONE
+    if as_json:
+        said = {"rows": rows_of(found, SUMMARY), "p_values": p_rows(found), "tests": sentences_of_tests(found)}
+        print_json(to_builtins(found) | said | {"sentence": sentence(found), "settings": settings_text(found)})
+        return code
+    for text in first_lines(found):
+        say(text)
+    head = ("", *names, "difference")
+    table(head, rows_of(found, SUMMARY), head[1:])
+    say(f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(found))}")
+    for text in sentences_of_tests(found):
+        say(f"  {text}")
+    say(sentence(found))
+    say(settings_text(found))
+    for text in doubt_lines(found.doubts):
+        say(text)
+    say(found.sharpe_definition)
+    if out is not None:
+        say(f"comparison {out}, with every metric")
+    return code
+
+
+def _figures(name: str, where: Callable[[], Place], *, as_json: bool) -> "Comparable":
+    """Read a report, or replay the stored run of this name. Raises Failure."""
+    from quantd.research.reports.report_files import read_backtest_report
+
+    path = Path(name)
+    if path.suffix.lower() == ".json" or path.is_file():
+        return read_backtest_report(path)
+    home = where()
+    below = home.folder / BACKTESTS
+    for each in (home, Place(below, below)):
+        try:
+            records, record = recorded(each, name)
+        except (Failure, StoreError):
+            continue
+        return _stored(records, record.run, each.folder, home.folder / "cache", as_json=as_json)
+    raise Failure(
+        f"{name} is neither a report (NAME.json) nor a stored run of {home.folder} or {below}; "
+        "`quantd backtest --journal` stores one",
+        USAGE,
+    )
+
+
+def _stored(records: "Records", run: str, folder: Path, cache: Path, *, as_json: bool) -> "RunFigures":
+    """Replay a stored run and measure it. Raises Failure or ReplayDifference."""
+    from quantd.daemon.cli.stopped_run import tracked
+    from quantd.daemon.runtime.timeline import Item
+    from quantd.daemon.views.run_summary import summary
+    from quantd.research.attribution.book_history_log import BookHistoryLog
+    from quantd.research.reports.report_figures import run_figures
+    from quantd.research.runs.run_record import Record
+    from quantd.research.runs.stored_run import replay_into, stored_market
+
+    try:
+        assembly = stored_market(records, run, folder, cache)
+        feed = assembly.feed
+        books = BookHistoryLog(assembly.rules)
+        record = Record(assembly.universe, books)
+        with progress(f"replay {run}", shown=not as_json) as bar:
+
+            def watched(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
+                return tracked(market, bar, feed.last_ts, feed.first_ts)
+
+            shell = replay_into(record, assembly, records, run, folder, watched)
+        record.revalue(shell.state)
+        return run_figures(assembly, record, books.history(), summary(shell, run, "backtest", 0.0))
+    except ValueError as why:
+        raise Failure(f"run {run}: {why}", CHECK_FAILED) from None
+
+
+def _standing(where: Place, config: Path, state: Path | None, sets: Sets, parts: "Parts | None") -> "Standing":
+    from quantd.daemon.cli.stopped_run import at_rest
+    from quantd.daemon.views.report.contents import Standing
+    from quantd.daemon.views.report.figures import standing_of
+
+    path = "/api/v1/risk/standing"
+    found = document_of(where, path, lambda: standing_of(at_rest(config, state, sets, parts)[0].state))
+    return msgspec.convert(found, Standing)
+
+
+COMMAND: Final = Command("Look", 80, write_report)

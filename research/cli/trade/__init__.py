@@ -1,0 +1,1 @@
+"""Commands that backtest and study policies."""

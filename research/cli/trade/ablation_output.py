@@ -1,0 +1,134 @@
+"""The command `quantd study ablation`: the loss of ratio without each part of a plan, as a table, JSON, CSV or page."""
+
+import csv
+import io
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from quantd.bundled import placed
+from quantd.daemon.cli.command import Json
+from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
+from quantd.trading.display_text import csv_cell
+from quantd.trading.exit_codes import DONE, USAGE
+from quantd.training.cli.learn import plan_options
+
+if TYPE_CHECKING:
+    from quantd.research.studies.ablation.ablation_study import Ablation, Variant
+
+
+def study_ablation(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A training plan, as of `quantd train`.")],
+    names: Annotated[
+        list[str] | None, typer.Option("--without", metavar="NAME", help="One variant, repeatable; all without it.")
+    ] = None,
+    sets: plan_options.Sets = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write CSV, or a page with a picture (.html).")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Train a plan again without each of its parts; the drop of the Sharpe ratio, paired by seed and date."""
+    if out is not None:
+        if out.suffix not in (".csv", ".html"):
+            raise Failure(f"--out {out}: the ending is .csv or .html", USAGE)
+        check_folder(out)
+    needs("an ablation", "torch", "onnx", "safetensors")
+    made = plan_options.plan_of(plan, None, "", sets, None, None, None)
+    from quantd.research.python_api.plan_trades import traded
+    from quantd.research.studies.ablation.ablation_picture import ablation_page
+    from quantd.research.studies.ablation.ablation_study import ablate
+    from quantd.research.studies.ablation.ablation_variants import names_of
+
+    known = names_of(made)
+    if unknown := [name for name in names or () if name not in known]:
+        raise Failure(f"--without {unknown[0]!r} is no variant of this plan; there are: {'; '.join(known)}", USAGE)
+    folder = placed("RESULTS_DIR", "state") / "ablation"
+    with progress("ablation", shown=not as_json) as bar:
+        try:
+            result = ablate(made, tuple(names or known), folder, bar, partial(traded, cache=folder / "cache"))
+        except ValueError as why:
+            raise Failure(f"{plan}: {why}", USAGE) from None
+    if out is not None:
+        write_whole(out, (ablation_page(result) if out.suffix == ".html" else csv_text(result)).encode())
+    if as_json:
+        print_json(result)
+        return DONE
+    _print(result)
+    return DONE
+
+
+CSV: Final = (
+    "name", "width", "drop", "low", "high", "p", "p_holm", "p_seeds", "share", "spread", "tier", "missing", "note",
+)  # fmt: skip
+
+NO_DATA: Final = "no data"
+
+HEADS: Final = ("without", "state", "drop", "95 %", "p", "p Holm", "of the ratio", "spread", "tier")
+
+
+def csv_text(result: "Ablation") -> str:
+    """Return the rows as CSV."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV)
+    writer.writerows([csv_cell(getattr(row, name)) for name in CSV] for row in result.variants)
+    return file.getvalue()
+
+
+def _print(result: "Ablation") -> None:
+    from quantd.research.studies.ablation.ablation_study import tiers
+
+    full = ", ".join("none" if each is None else f"{each:.2f}" for each in result.sharpes)
+    say(
+        f"{result.plan}: test part {result.test[0]} to {result.test[1]}, state of {result.width}, Sharpe by seed {full}"
+    )
+    table(HEADS, map(_cells, result.variants), HEADS[1:8])
+    for row in result.variants:
+        if row.missing and row.missing != NO_DATA:
+            say(f"{row.name}: {row.missing}")
+        elif row.note:
+            say(f"{row.name}: {row.note}, so that its figures are no result")
+    seeds = len(result.seeds)
+    say(f"drop: Sharpe of the plan less that without the part, after costs, mean of {seeds} seeds, paired by seed")
+    say("95 %, p: over the dates of the test part, the seeds together; spread: deviation over the seeds")
+    say("tier: high above 15 % of the ratio, medium from 5 %, low below; none where the plan has no positive ratio")
+    say("tiers: " + ", ".join(f"{count} {name}" for name, count in tiers(result.variants).items()))
+    say(
+        f"{result.test_evaluations:,} evaluations on the test part; a choice by this table is a choice on the test part"
+    )
+
+
+def _cells(row: "Variant") -> tuple[str, ...]:
+    if row.drop is None:
+        return (row.name, str(row.width or ""), row.missing if row.missing == NO_DATA else "-", *[""] * 6)
+    bounds = "" if row.low is None or row.high is None else f"[{row.low:+.2f}, {row.high:+.2f}]"
+    shown = ["" if each is None else f"{each:.3f}" for each in (row.p, row.p_holm)]
+    shares = ["" if each is None else f"{each:+.1%}" for each in (row.share, row.spread)]
+    return (row.name, str(row.width or ""), f"{row.drop:+.3f}", bounds, *shown, *shares, row.tier)
+
+
+def study_lite(as_json: Json = False) -> int:
+    """Leave out each feature of returns alone, by a linear ranker on the training part; the five to keep."""
+    needs("a choice of features", "torch")
+    from quantd.research.studies.ablation.feature_ablation import feature_ablation, lite_features
+    from quantd.training.plans.plan import default
+    from quantd.training.seeds.markets import markets_of
+
+    plan = default("maddpg", "full")
+    markets = markets_of(plan)
+    rows = feature_ablation(markets.panel, range(markets.train.first, markets.train.last + 1))
+    five = lite_features(rows)
+    if as_json:
+        print_json({"features": five, "variants": rows})
+        return DONE
+    table(HEADS, map(_cells, rows), HEADS[1:8])
+    part = plan.splits.train
+    say(
+        f"training part {part.first} to {part.last}: the first half fits, the second is traded; the test part is unread"
+    )
+    say(f"features of the largest drop: {', '.join(five)}")
+    return DONE

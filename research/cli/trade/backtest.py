@@ -1,0 +1,161 @@
+"""Run the configuration over its recorded market, as fast as possible. The digest is that of `run`."""
+
+import os
+import secrets
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+
+from quantd.adapters.store.lock import BACKTESTS
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
+from quantd.daemon.cli.failures import Interrupted, note
+from quantd.daemon.cli.output import answer, check_folder, closing, progress
+from quantd.research.cli.trade.outside_run import Questions
+from quantd.research.cli.trade.preset_output import NAMES as PRESETS
+from quantd.research.cli.trade.preset_output import preset as run_preset
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
+
+if TYPE_CHECKING:
+    from quantd.research.runs.backtest import BacktestJournal
+
+
+def backtest(
+    config: ConfigFile = CONFIG_FILE,
+    start: From = None,
+    end: To = None,
+    state: State = None,
+    sets: Sets = None,
+    journal: Annotated[bool, typer.Option("--journal", help="Keep the journal, for `quantd replay`.")] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="OUT.html", help="Write a report: .html, .json, .md or .csv.")
+    ] = None,
+    no_compare: Annotated[
+        bool,
+        typer.Option("--no-compare", help="Skip equal weight, half the time; a report has the other benchmarks."),
+    ] = False,
+    family: Family = "",
+    most_questions: Annotated[
+        int | None,
+        typer.Option("--most-questions", min=0, metavar="N", help="Stop at more than N questions to outside agents."),
+    ] = None,
+    rename: Annotated[
+        bool,
+        typer.Option("--rename", help="Run twice, with other symbols and dates for outside agents, and compare."),
+    ] = False,
+    preset: Annotated[
+        str,
+        typer.Option("--preset", metavar="NAME", help=f"Train and trade a given plan instead: {', '.join(PRESETS)}."),
+    ] = "",
+    as_json: Json = False,
+) -> int:
+    if preset:
+        others = {
+            "--config": config != CONFIG_FILE, "--from": start is not None, "--to": end is not None,
+            "--journal": journal, "--report": report is not None, "--no-compare": no_compare,
+            "--most-questions": most_questions is not None, "--rename": rename,
+        }  # fmt: skip
+        return run_preset(preset, others, state, sets, family, as_json=as_json)
+    stored: list[BacktestJournal] = []
+    try:
+        return _backtest(
+            stored, config, start, end, state, sets, report, family, Questions(most_questions, rename),
+            journal=journal, no_compare=no_compare, as_json=as_json,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        kept = [each.kept() for each in stored]
+        raise Interrupted(f"interrupted; {kept[0] if kept else 'no run is stored'}") from None
+
+
+def _backtest(
+    stored: "list[BacktestJournal]",
+    config: Path,
+    start: date | None,
+    end: date | None,
+    state: Path | None,
+    sets: list[str] | None,
+    report: Path | None,
+    family: str,
+    questions: Questions,
+    *,
+    journal: bool,
+    no_compare: bool,
+    as_json: bool,
+) -> int:
+    """Run the command; returns its exit code. A journal is in `stored` from its beginning on."""
+    from quantd.daemon.assembly.parts import Assembly, assemble
+    from quantd.daemon.recovery.replay import save_config
+    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.daemon.views.run_summary import summary
+    from quantd.research.attribution.book_history_log import BookHistoryLog
+    from quantd.research.reports.report_figures import benchmark_records, planned, report_of
+    from quantd.research.reports.report_files import check_suffix, write_backtest_report
+    from quantd.research.runs.backtest import BacktestJournal, after_history, drive, explain_pace
+    from quantd.research.runs.benchmark_runs import benchmark_history
+    from quantd.research.runs.comparison import NAME, Drive, settings_of
+    from quantd.research.runs.run_record import Record
+    from quantd.research.verdict import judge, lines
+    from quantd.trading.orders import base36
+
+    if report is not None:
+        check_suffix(report)
+        check_folder(report)
+    found, given = questions.configured(config, sets, start, end)
+    folder = found.state_folder(state)
+    assembly = after_history(
+        lambda history: assemble(found, cache=folder / "cache", history=history), benchmark_history(found)
+    )
+    for schedule in assembly.schedules:
+        if schedule.do == "retrain":
+            # a retrained policy is used from the next start, and a backtest has one start
+            note(f'schedule "{schedule.name}" trains nothing in a backtest: policies stay the same')
+    run = base36(secrets.randbits(64), 8)
+    saved = BacktestJournal(folder / BACKTESTS, assembly, run) if journal else None
+    if saved is not None:
+        stored.append(saved)
+        save_config(folder / BACKTESTS, assembly.config, config, given, os.environ)
+    benchmarks = planned(found, assembly) if report is not None else ()
+    if no_compare:
+        benchmarks = tuple(each for each in benchmarks if each.name != NAME)
+    journalled = saved.journal if saved else None
+    books = BookHistoryLog(assembly.rules, journalled) if report is not None else None
+    record = Record(assembly.universe, books or journalled)
+    if not as_json:
+        explain_pace(assembly, 1 if no_compare else 2, note)
+    shell, wall_s = questions.drive(assembly, run, record, saved, folder, shown=not as_json)
+    record.revalue(shell.state)
+    result = summary(shell, run, "backtest", wall_s)
+    if saved is not None:
+        saved.close(shell)
+
+    finished: dict[str, Record] = {}
+
+    def beside(name: str) -> Drive:
+        def driven(other: Assembly, log: Log) -> Shell:
+            if isinstance(log, Record):
+                finished[name] = log
+            with progress(name.replace("_", " "), shown=not as_json) as bar:
+                return drive(other, other.config, run, log, None, bar)[0]
+
+        return driven
+
+    verdict = judge(assembly, record, folder, beside(NAME) if not no_compare else None, family)
+    if report is not None and books is not None:
+        runs = benchmark_records(benchmarks, settings_of(assembly, record), beside, finished)
+        made = report_of(assembly, record, books.history(), runs, result, verdict)
+        write_backtest_report(report, made)
+        verdict = made.verdict  # with the benchmarks that failed
+    first = len(verdict.faults) + 1  # the headline, with the worst reason to doubt it
+    text = [*lines(verdict)[:first], closing(result), *lines(verdict)[first:]]
+    if journal:
+        text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
+    if report is not None:
+        text.append(f"  report {report}")
+    body = {**msgspec.to_builtins(result), **msgspec.to_builtins(verdict), **questions.body()}
+    answer(as_json, body, *text, *questions.lines())
+    return CHECK_FAILED if verdict.failures or questions.named else DONE
+
+
+COMMAND: Final = Command("Trade", 20, backtest)

@@ -1,0 +1,178 @@
+"""Replay a run's journal and compare every step with the record."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, day
+from quantd.daemon.cli.failures import Failure, Interrupted, note
+from quantd.daemon.cli.output import answer, progress
+from quantd.daemon.cli.places import place, recorded
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.journal.records import Records
+    from quantd.daemon.assembly.parts import Parts
+
+LISTED: Final = 50
+
+Uncompiled = Annotated[
+    bool, typer.Option("--uncompiled", help="Fold it again with the interpreted engine, in its own process.")
+]
+Begin = Annotated[
+    date | None,
+    typer.Option("--from", parser=day, metavar="DATE", help="Begin at the newest snapshot before this day."),
+]
+
+UNCOMPILED: Final = {"QUANTD_UNCOMPILED": "1"}
+
+
+def replay(
+    run: Annotated[str | None, typer.Argument(help="Name of a run; the newest without it.")] = None,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    policies: Annotated[
+        bool, typer.Option("--policies", help="Also call the policies again and list differences.")
+    ] = False,
+    uncompiled: Uncompiled = False,
+    start: Begin = None,
+    as_json: Json = False,
+) -> int:
+    from quantd.engine_build import finder
+    from quantd.engine_build.state import label
+
+    if uncompiled and finder.loaded() is not None:
+        return _interpreted(run, config, state, sets, start, policies=policies, as_json=as_json)
+    from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.cli.stopped_run import tracked
+    from quantd.daemon.policies.isolation.worker import Apart
+    from quantd.daemon.recovery.replay import ConfigLost, loaded_in, refold, snapshot_before
+    from quantd.daemon.runtime.journal import Journal, ReplayDifference
+    from quantd.daemon.runtime.timeline import Item
+    from quantd.daemon.views.report.curves import date_ns
+    from quantd.daemon.views.run_summary import summary
+    from quantd.research.cli.trade.policy_answers import TOLERANCE, Answers
+    from quantd.research.runs.backtest import explain_pace
+
+    where = place(config, state, sets)
+    records, record = recorded(where, run)
+    name = record.run
+    parts = parts_of(read(config, sets), time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+    parts = same_market(parts, records, name)
+    for loaded in loaded_in(records, name):
+        parts.seats(dict).verify(loaded)
+    seq, snapshot = (0, b"") if start is None else snapshot_before(records, name, date_ns(start))
+    answers = Answers(parts.policies)
+    journal = Journal()
+
+    def journal_of(entries: Iterable[bytes], after: int, under: Parts) -> Journal:
+        nonlocal journal
+        journal = Journal(entries, after, parts.live)
+        return journal
+
+    if isinstance(parts, Assembly) and not (as_json or uncompiled):
+        explain_pace(parts, 1, note)
+    differs = ""
+    began = time.perf_counter()
+    with progress(f"replay {name}", shown=not as_json) as bar:
+
+        def watched(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
+            if not isinstance(parts, Assembly):
+                return market
+            return tracked(market, bar, parts.feed.last_ts, parts.feed.first_ts)
+
+        try:
+            shell, journal = refold(
+                parts, records, name, where.folder, journal_of=journal_of, watched=watched,
+                overheard=answers if policies else None, seq=seq, snapshot=snapshot,
+            )  # fmt: skip
+        except ReplayDifference as why:
+            differs, shell = str(why), why.shell or parts.shell()
+            journal.compared = why.seq - 1 - seq
+        except ConfigLost as why:
+            raise Failure(str(why), CONFIG) from None
+    wall_s = time.perf_counter() - began
+    # after a difference, the account is that at the difference
+    body: dict[str, Any] = msgspec.to_builtins(summary(shell, name, record.mode, wall_s))
+    body |= {"steps": records.last_seq(name), "compared": journal.compared}
+    body |= {"same": not differs, "difference": differs, "engine": label()}
+    lines = [
+        f"run {name}: {body['compared']:,} of {body['steps']:,} steps compared in {body['wall_s']:.2f} s, "
+        f"engine {label()}",
+        f"  {differs or 'every effect is as recorded'}",
+        f"  equity {body['equity']}, {body['orders']:,} orders, {body['fills']:,} fills",
+        f"  digest {body['digest']}",
+    ]
+    if policies:
+        count, listed = len(answers.different), answers.different[:LISTED]
+        body |= {"asked": answers.calls, "policy_differences": count, "policies": listed}
+        lines.append(f"  policies called {answers.calls:,} times, {count} answers differ by more than {TOLERANCE:g}")
+        lines += [f"    {each.time} {each.agent}: {each.text}" for each in listed]
+    answer(as_json, body, *lines)
+    return CHECK_FAILED if differs else 0
+
+
+def _interpreted(
+    run: str | None,
+    config: Path,
+    state: Path | None,
+    sets: list[str] | None,
+    start: date | None,
+    *,
+    policies: bool,
+    as_json: bool,
+) -> int:
+    """Run this command in a process that loads no compiled module; returns its exit code."""
+    words = ["replay", *([] if run is None else [run]), "--uncompiled", "--config", str(config)]
+    words += [] if state is None else ["--state", str(state)]
+    words += [part for each in sets or () for part in ("--set", each)]
+    words += [] if start is None else ["--from", start.isoformat()]
+    words += ["--policies"] * policies + ["--json"] * as_json
+    line = [sys.executable, "-P", "-m", "quantd.daemon.cli", *words]
+    # Ctrl-C reaches this process only, which ends the other
+    try:
+        done = subprocess.run(
+            line, env=os.environ | UNCOMPILED, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted") from None
+    if done.returncode < 0:
+        raise Failure(f"signal {-done.returncode} ended the process of the interpreted engine", CHECK_FAILED)
+    sys.stdout.write(done.stdout)
+    return done.returncode
+
+
+def same_market(parts: "Parts", records: "Records", run: str) -> "Parts":
+    """Return the parts with the bars of the run's record. Raise Failure for another market or other agents."""
+    from quantd.daemon.assembly.parts import as_recorded
+    from quantd.daemon.cli.stopped_run import started
+
+    first = started(records, run)
+    if first is None:
+        raise Failure(f"run {run} has no journal that begins with a start; there is nothing to replay", CHECK_FAILED)
+    parts = as_recorded(parts, first.feed)
+    agents = tuple(a.name for a in parts.rules.agents)
+    record = records.run(run)
+    then, now = "", ""
+    if first.symbols != parts.universe.symbols:
+        then, now = f"the symbols {', '.join(first.symbols)}", ", ".join(parts.universe.symbols)
+    elif record.agents != agents:
+        then, now = f"the agents {', '.join(record.agents)}", ", ".join(agents)
+    elif first.feed != parts.market:
+        then, now = "other bars (another file, start, end or warm-up)", "the ones configured now"
+    if then:
+        raise Failure(f"run {run} was made with {then}, not {now}: name its configuration (--config, --set)", CONFIG)
+    return parts
+
+
+COMMAND: Final = Command("Trade", 30, replay)

@@ -1,0 +1,431 @@
+"""Answer questions about a policy or a factor that a backtest does not answer."""
+
+import csv
+import secrets
+from collections.abc import Sequence
+from datetime import date
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
+
+import typer
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from quantd.adapters.calendars import sessions
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To, day
+from quantd.daemon.cli.failures import Failure, note
+from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table, write_whole
+from quantd.daemon.cli.places import place, recorded
+from quantd.research.cli.trade.ablation_output import study_ablation, study_lite
+from quantd.research.cli.trade.crises_output import study_crises
+from quantd.research.cli.trade.signal_output import study_signal
+from quantd.trading.display_text import csv_cell, toml_value
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
+
+if TYPE_CHECKING:
+    from quantd.research.runs.trials import Look, Reason, Withdrawal
+    from quantd.research.studies import rebalancing_study
+
+
+def study_lookahead(
+    policy: Annotated[str, typer.Argument(metavar="FILE.py:act", help="A policy, as in config.toml.")],
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Number of earlier ends of the market.")] = 40,
+    as_json: Json = False,
+) -> int:
+    """Detect look-ahead: call a policy on markets that end earlier.
+
+    Exit code 1 when a decision differs or fails, 2 when nothing is decided because the policy reads files of its own.
+    """
+    from quantd.daemon.cli.configuration import read
+    from quantd.research.studies.lookahead import lines, lookahead
+
+    found = read(config, sets)
+    folder = found.state_folder(state)
+    name, colon, attribute = policy.partition(":")
+    if name.endswith(".py"):
+        policy = f"{Path(name).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration
+    with progress("look-ahead", shown=not as_json) as bar:
+        result = lookahead(found, policy, cuts=cuts, cache=folder / "cache", progress=bar)
+    document = {"clean": result.clean, "decided": result.decided, "result": result}
+    answer(as_json, document, *lines(result))
+    if result.clean is False or result.failed:
+        return CHECK_FAILED
+    return DONE if result.decided else USAGE
+
+
+def study_compare(
+    policies: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, artifact folders or files; without it each that computes weights."),
+    ] = None,
+    every: Annotated[Literal["day", "week", "month"], typer.Option(help="Interval of the decisions.")] = "month",
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    family: Family = "",
+    as_json: Json = False,
+) -> int:
+    """Compare policies: each alone over the recorded market, after costs, beside equal weight."""
+    from quantd.daemon.assembly.first_session import longest_history
+    from quantd.daemon.assembly.parts import Assembly, assemble
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.policies.loading import PolicyError, fit, load
+    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.research.runs.backtest import drive, explain_pace
+    from quantd.research.runs.comparison import NAME, Drive
+    from quantd.research.studies import standings
+    from quantd.strategies.policies import PASSIVE, POLICIES
+    from quantd.trading.orders import base36
+    from quantd.trading.ports import Policy
+
+    given = tuple(policies or ())
+    found = read(config, sets)
+    folder = found.state_folder(state)
+    loaded: dict[str, Policy] = {}
+    for name in (*given, NAME) if given else (name for name in POLICIES if name not in PASSIVE):
+        try:
+            loaded[name] = load(name, {}, found.source.folder)
+            fit(loaded[name], found.instruments())
+        except PolicyError as why:
+            if given:
+                raise Failure(str(why), USAGE) from None
+            # a registered policy without defaults is left out, such as a fixed mix without weights
+    history = longest_history(loaded.values(), found.instruments())
+    assembly = assemble(found, cache=folder / "cache", history=history)
+    if not as_json:
+        explain_pace(assembly, len(loaded), note)
+
+    def alone(name: str) -> Drive:
+        def run(other: Assembly, log: Log) -> Shell:
+            with progress(name, shown=not as_json) as bar:
+                return drive(other, other.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
+
+        return run
+
+    try:
+        result = standings.standings(assembly, loaded, folder, alone, every, family)
+    except ValueError as why:
+        raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
+    failed = standings.failure_lines(result)
+    code = CHECK_FAILED if failed else DONE
+    if as_json:
+        print_json(result)
+        return code
+    for line in standings.first_lines(result):
+        say(line)
+    table(standings.HEAD, standings.table(result), standings.HEAD[1:])
+    say("\n".join(f"  {line}" for line in standings.footnotes(result)))
+    return code
+
+
+def study_parity(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of the run; the newest without it.")] = None,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    day: Annotated[
+        date | None, typer.Option("--day", parser=day, metavar="DATE", help="One day of the run (UTC).")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Compare a run with a backtest over the same bars: decisions, prices, fills and costs, with the causes."""
+    from quantd.daemon.assembly.parts import parts_of
+    from quantd.daemon.recovery.replay import ConfigLost, saved_config
+    from quantd.daemon.views.report.curves import DAY_NS, date_ns
+    from quantd.research.studies import parity
+    from quantd.trading.codec import decode
+
+    where = place(config, state, sets)
+    records, record = recorded(where, run)
+    entries = [decode(data) for _, data in records.entries(record.run)]
+    name = parity.configuration_of(entries)
+    if not name:
+        raise Failure(f"run {record.run} has no journal that begins with a start", CHECK_FAILED)
+    try:
+        found = saved_config(where.folder, name)
+    except ConfigLost as why:
+        raise Failure(str(why), CONFIG) from None
+    with progress("backtest over the bars of the run", shown=not as_json):
+        parts = parts_of(found, entries[0].event.ts, cache=where.folder / "cache")  # type: ignore[union-attr]
+        since = date_ns(day) if day is not None else 0
+        result = parity.parity(
+            record.run, parts.universe, entries, parity.backtest_of(parts, entries), parts.interval_ns,
+            since=since, until=since + DAY_NS if day is not None else 2**63 - 1,
+        )  # fmt: skip
+    answer(as_json, result, *parity.lines(result))
+    return DONE if result.same else CHECK_FAILED
+
+
+def _write_rebalancing(out: Path, agent: str, rows: "Sequence[rebalancing_study.Row]", definition: str) -> None:
+    """Write the rows as CSV, or their picture where the suffix is .html."""
+    if out.suffix == ".html":
+        from quantd.research.studies.rebalancing_page import page
+
+        write_whole(out, page(agent, rows, definition).encode())
+        return
+    text = StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(rows[0].__struct_fields__)
+    writer.writerows([csv_cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
+    write_whole(out, text.getvalue().encode())
+
+
+def study_rebalance(
+    agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="The first one without it.")] = None,
+    config: ConfigFile = CONFIG_FILE,
+    start: From = None,
+    end: To = None,
+    state: State = None,
+    sets: Sets = None,
+    costs: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--cost", min=0, max=1_000, metavar="BP", help="Cost in bp, repeatable; 1, 5, 10 and 20 without it."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="F", help="Also write F.csv, or a picture F.html.")
+    ] = None,
+    family: Family = "",
+    as_json: Json = False,
+) -> int:
+    """Compare rebalancing rules of one agent, daily to half-yearly, by drift, events and cost, at each cost."""
+    from quantd.daemon.assembly.parts import Assembly
+    from quantd.daemon.cli.configuration import between, read
+    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.research.runs.backtest import drive, explain_pace
+    from quantd.research.studies import rebalancing_study
+    from quantd.trading.statistics import OWN_CLOSES
+
+    if out is not None:
+        check_folder(out)
+    charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
+    found = read(config, between(sets, start, end))
+    folder = found.state_folder(state)
+    name = found.agents[0].name if agent is None else agent
+    total = len(rebalancing_study.RULES) * len(charged)
+    done, definition, own_closes = 0, "", ""
+    with progress("rebalancing", shown=not as_json) as bar:
+
+        def beside(assembly: Assembly, log: Log) -> Shell:
+            nonlocal done, definition, own_closes
+            definition = assembly.sharpe_definition
+            if not (done or as_json):
+                explain_pace(assembly, total, note)
+            shell, _ = drive(assembly, assembly.config, "study", log, None, lambda share: bar((done + share) / total))
+            done += 1
+            own_closes = OWN_CLOSES if shell.state.valuations.closed else ""
+            return shell
+
+        try:
+            result = rebalancing_study.study(found, name, beside, folder, costs=charged, family=family)
+        except ValueError as why:
+            raise Failure(str(why), USAGE) from None
+    rows, known, code = result.rows, result.known, CHECK_FAILED if result.failures else DONE
+    if out is not None:
+        _write_rebalancing(out, name, rows, definition)
+    if as_json:
+        print_json({
+            "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,
+            **known.document, "failures": result.failures,
+        })  # fmt: skip
+        return code
+    for line in result.failures:
+        say(line)
+    say(f"{name}, {found.feed.path}: every rule on the same bars and dates; costs are charged as commission")
+    columns = (
+        "cost bp", "rule", "Sharpe", "return a year", "drawdown", "turnover a year", "orders", "rebalances",
+        "costs a year",
+    )  # fmt: skip
+    table(
+        columns,
+        [
+            (
+                f"{row.cost_bp:g}", f"{row.rule}{_mark(row)}", f"{row.sharpe:.3f}",
+                f"{row.annual_return:.2%}", f"{row.max_drawdown:.2%}", f"{row.turnover_annual:.2f}",
+                f"{row.orders}", f"{row.rebalances}", f"{row.cost_drag_annual:.3%}",
+            )
+            for row in rows
+        ],
+        right=columns[:1] + columns[2:],
+    )  # fmt: skip
+    rules = len(rebalancing_study.RULES)
+    say(f"* the best Sharpe at its cost, of {rules} rules: differences this small are mostly chance")
+    say(known.text)
+    say(definition)
+    if own_closes:
+        say(own_closes)
+    return code
+
+
+def _mark(row: "rebalancing_study.Row") -> str:
+    return "  (failed)" if row.failed else "  *" if row.best else ""
+
+
+def study_costs(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of the run; the newest without it.")] = None,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.json", help=r"A file for \[broker] costs.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Fit spread, slippage and impact to the fills of a run, by symbol and hour, with the error of the fit."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.recovery.replay import slices_of
+    from quantd.research.studies import cost_fit
+    from quantd.trading.execution import FittedCost
+
+    if out is not None:
+        check_folder(out)
+    where = place(config, state, sets)
+    records, record = recorded(where, run)
+    found = read(config, sets)
+    slices = slices_of(records, record.run, where.folder)
+    symbols = record.universe.instruments
+    year, cache = (date(2020, 1, 1), date(2020, 12, 31)), where.folder / "cache"
+    zones = {name: sessions(name, *year, cache=cache).zone for name in {each.calendar for each in symbols}}
+    fills = cost_fit.observations(
+        record.universe, (data for _, data in records.entries(record.run)), slices, [zones[s.calendar] for s in symbols]
+    )
+    broker = found.broker
+    configured = FittedCost("", None, broker.spread_bp / 2.0 + broker.slippage_bp, broker.impact)
+    try:
+        result = cost_fit.fit_costs(record.run, record.universe, fills, configured)
+    except cost_fit.TooFewFills as why:
+        raise Failure(str(why), CHECK_FAILED) from None
+    if out is not None:
+        write_whole(out, cost_fit.encoded(result))
+    more = [f"  {out}: write [broker] costs = {toml_value(str(out))}"] if out is not None else []
+    answer(as_json, result, *cost_fit.lines(result), *more)
+    return DONE
+
+
+SOMETIMES: Final = ("values", "trials of models", "family", "withdrawn")
+"""Columns that are left out where they are empty."""
+
+REASONS: Final = ("leak", "misaligned", "wrong-data")
+
+ID: Final = 8
+"""Characters of a look's digest in the table."""
+
+MOST_WORDS: Final = 500
+"""Characters that describe the fault of a withdrawn look."""
+
+
+def _look(look: "Look", withdrawal: "Withdrawal | None") -> dict[str, object]:
+    """Return a look as JSON, with symbols and interval but no fingerprints."""
+    known = look.identity
+    return {
+        "id": look.digest[:ID],
+        "withdrawn": withdrawal and {"reason": withdrawal.reason, "words": withdrawal.words},
+        **to_builtins(replace(look, identity=None)),
+        "symbols": None if known is None else known.symbols,
+        "interval": None if known is None else known.interval,
+    }
+
+
+def _withdrawn(folder: Path, name: str, reason: str | None, words: str, as_json: bool) -> int:
+    """Withdraw a look, and say what remains."""
+    from quantd.research.runs.looks import NotWithdrawn, withdraw
+
+    if reason not in REASONS:
+        raise Failure(f"--reason {reason or ''!r}: write one of {', '.join(REASONS)}", USAGE)
+    if not words.strip() or not words.isprintable() or len(words) > MOST_WORDS:
+        text = f"--words: describe the fault in 1 to {MOST_WORDS} printable characters; they stay in the ledger"
+        raise Failure(text, USAGE)
+    try:
+        known, look = withdraw(folder, name, cast("Reason", reason), words.strip())
+    except NotWithdrawn as why:
+        raise Failure(str(why), CHECK_FAILED) from None
+    except OSError as why:
+        raise Failure(f"{why.filename}: {why.strerror}; the look is not withdrawn", CHECK_FAILED) from None
+    if as_json:
+        print_json({"withdrawn": _look(look, known.withdrawals[look.digest]), "trials": known.trials})
+        return DONE
+    say(f"withdrawn: {look.kind} {look.name}, {look.market_text or 'market not recorded'}, Sharpe {look.sharpe:.2f}")
+    say(f"It stays a trial. {known.like(look).text}")
+    say("Where a withdrawal raises a deflated ratio, the ratio without withdrawals is printed beside it.")
+    return DONE
+
+
+def study_looks(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    withdraw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Withdraw the look with this id: it stays a trial, and its ratio leaves the spread of the others.",
+        ),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="|".join(REASONS), help="Why it is withdrawn.")] = None,
+    words: Annotated[str, typer.Option(metavar="TEXT", help="The fault in words; they stay in the ledger.")] = "",
+    as_json: Json = False,
+) -> int:
+    """List the looks at markets that the ledger has, and check that none was changed; exit code 1 when one was."""
+    from quantd.research.runs.looks import read_looks
+
+    folder = place(config, state, sets).folder
+    if withdraw is not None:
+        return _withdrawn(folder, withdraw, reason, words, as_json)
+    if reason is not None or words:
+        raise Failure("--reason and --words describe a withdrawal: name its look with --withdraw ID", USAGE)
+    known = read_looks(folder)
+    if as_json:
+        print_json({
+            **known.document, "remedy": known.remedy,
+            "looks": [_look(each, known.withdrawals.get(each.digest)) for each in known.looks],
+        })  # fmt: skip
+        return CHECK_FAILED if known.fault else DONE
+    rows = [
+        (
+            look.digest[:ID], look.kind, look.name, ", ".join(f"{key} {value}" for key, value in look.values.items()),
+            look.market_text or "not recorded", look.first, look.last, f"{look.sharpe:.2f}",
+            str(sum(look.models.values()) or ""), ", ".join(sorted(known.families.get(look.digest, ()))),
+            known.withdrawals[look.digest].text if look.digest in known.withdrawals else "",
+        )
+        for look in known.looks
+    ]  # fmt: skip
+    heads = ("id", "kind", "name", "values", "market", "first", "last", "Sharpe", "trials of models", "family",
+             "withdrawn")  # fmt: skip
+    shown = [k for k, name in enumerate(heads) if name not in SOMETIMES or any(row[k] for row in rows)]
+    table([heads[k] for k in shown], [[row[k] for k in shown] for row in rows], ("Sharpe", "trials of models"))
+    models = len({name for look in known.looks for name in look.models})
+    count = len(known.looks)
+    text = f"{count:,} configuration{'' if count == 1 else 's'}."
+    if models:
+        trained = "1 trained policy" if models == 1 else f"{models:,} trained policies"
+        text += (
+            f" Behind {trained} there are {known.behind_models:,} further trials (seeds, checkpoints, test looks, "
+            "tuning), each policy's counted once."
+        )
+    say(f"{text} {known.text}")
+    if not known.fault:
+        say("A result is deflated by the trials of its own market: a common symbol, year and bar interval.")
+    return CHECK_FAILED if known.fault else DONE
+
+
+COMMAND: Final = Command(
+    "Trade",
+    40,
+    {
+        "lookahead": study_lookahead,
+        "signal": study_signal,
+        "compare": study_compare,
+        "parity": study_parity,
+        "rebalance": study_rebalance,
+        "crises": study_crises,
+        "ablation": study_ablation,
+        "lite": study_lite,
+        "costs": study_costs,
+        "looks": study_looks,
+    },
+)

@@ -1,0 +1,127 @@
+"""Run a grid of values over the recorded market, and measure how far the best of them may be luck."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from quantd.daemon.cli.command import Command, Family, From, Json, Sets, State, To
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
+
+if TYPE_CHECKING:
+    from quantd.research.studies.sweep import Sweep
+
+LISTED: Final = 10
+"""Best points in the terminal."""
+
+SHOWN: Final = ("sharpe", "cagr", "volatility", "max_drawdown", "turnover")
+"""Metrics in the terminal."""
+
+
+def sweep(
+    over: Annotated[
+        list[str],
+        typer.Option("--over", metavar="KEY=VALUES", help="A key with FIRST:LAST:STEP or a list; repeatable."),
+    ],
+    config: Annotated[Path, typer.Argument(envvar="QUANTD_CONFIG", help="The configuration.")] = Path("config.toml"),
+    start: From = None,
+    end: To = None,
+    state: State = None,
+    sets: Sets = None,
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, max=10_000, help="Points at once.")] = 1,
+    on: Annotated[Literal["local", "ray"], typer.Option(help="Where points run.")] = "local",
+    address: Annotated[
+        str, typer.Option(help="Address of a Ray cluster.", show_default="a temporary cluster on this machine")
+    ] = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder.", show_default="state/sweeps/ID")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="OUT.html", help="Write a page with heat maps.")
+    ] = None,
+    family: Family = "",
+    as_json: Json = False,
+) -> int:
+    from quantd.daemon.assembly.parts import assemble
+    from quantd.daemon.cli.configuration import read
+    from quantd.research.runs.looks import trial_digest
+    from quantd.research.studies.grid import Grid, axis_of
+    from quantd.research.studies.heat_map import sweep_page
+    from quantd.research.studies.sweep import folder_of, identity_of
+    from quantd.research.studies.sweep import sweep as run_sweep
+    from quantd.research.studies.sweep_points import base_of, grid_history
+    from quantd.training.runs.workers import executor
+
+    if report is not None:
+        check_folder(report)
+    grid = Grid(dict(map(axis_of, over)))
+    given = tuple(sets or ())
+    given += tuple(f"feed.{key}={day.isoformat()}" for key, day in (("start", start), ("end", end)) if day is not None)
+    found = read(config, given)
+    folder = found.state_folder(state)
+    assembly = assemble(found, cache=folder / "cache")
+    base = base_of(found, config.read_text(encoding="utf-8"), given, folder / "cache")
+    base = replace(base, history=grid_history(base, grid.axes))
+    identity = identity_of(base, grid, trial_digest(assembly))
+    place = out or folder_of(folder, identity)
+    where = executor(on, workers, address)
+    with progress(f"sweep of {len(grid):,} points", shown=not as_json) as bar:
+        result = run_sweep(base, grid, identity, place, folder, where, bar, family=family)
+    if report is not None:
+        write_whole(report, sweep_page(result, found.quantd.name).encode())
+    if as_json:
+        print_json(document(result, place))
+    else:
+        _say(result, place, report)
+    return DONE if result.ran and not result.failure_lines else CHECK_FAILED
+
+
+def document(result: "Sweep", folder: Path) -> dict[str, object]:
+    """Return a sweep as a JSON document."""
+    found = result.overfitting
+    return {
+        "failures": result.failure_lines,
+        "points": result.table.to_dicts(),
+        "best": None if result.best is None else dict(zip(result.keys, result.best.values, strict=True)),
+        "deflated_sharpe": result.deflated,
+        "deflated_without_withdrawals": result.deflated_without_withdrawals,
+        **result.known.document,
+        "overfitting": None if found is None else found.probability,
+        "verdict": result.verdict(),
+        "doubts": to_builtins(result.doubts),
+        "folder": str(folder),
+    }
+
+
+def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
+    failed = result.failure_lines
+    for line in failed[:LISTED]:
+        say(line)
+    if len(failed) > LISTED:
+        say(f"and {len(failed) - LISTED:,} more failed")
+    say(result.verdict())
+    ranked = result.ran if result.costs else sorted(result.ran, key=lambda p: -(p.metrics["sharpe"] or 0.0))
+    heads = (*result.keys, *SHOWN)
+    rows = [[*point.values, *(_cell(point.metrics[name]) for name in SHOWN)] for point in ranked[:LISTED]]
+    table(heads, rows, heads)
+    if len(ranked) > LISTED:
+        say(f"  and {len(ranked) - LISTED:,} more points")
+    faults = [point for point in result.faults if not point.failures]
+    for point in faults[:LISTED]:
+        values = ", ".join(f"{key}={value}" for key, value in zip(result.keys, point.values, strict=True))
+        say(f"  without a result: {values}: {point.fault}")
+    if len(faults) > LISTED:
+        say(f"  and {len(faults) - LISTED:,} more without a result")
+    for line in result.doubt_lines():
+        say(f"  {line}")
+    say(f"  {folder}: sweep.parquet has every point, returns.parquet their returns")
+    if report is not None:
+        say(f"  report {report}")
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+COMMAND: Final = Command("Trade", 35, sweep)

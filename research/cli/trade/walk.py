@@ -1,0 +1,140 @@
+"""Choose parameters anew at each refit, on the bars before it, and trade the next period with them."""
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+import typer
+
+from quantd.bundled import find
+from quantd.daemon.cli.command import Command, Family, From, Json, Sets, State, To
+from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+from quantd.training.cli.learn.plan_options import plan_of
+
+if TYPE_CHECKING:
+    from quantd.research.python_api.walks import WalkForward
+    from quantd.training.plans.plan import Plan
+
+LISTED: Final = 24
+"""Newest refits in the terminal."""
+
+
+def walk(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="A configuration, or a training plan.")],
+    over: Annotated[
+        list[str] | None,
+        typer.Option("--over", metavar="KEY=VALUES", help="A key with FIRST:LAST:STEP or a list; repeatable."),
+    ] = None,
+    refit: Annotated[str, typer.Option(metavar="PERIOD", help="Time between refits: 3y, 6mo, 4w, 20d.")] = "3y",
+    window: Annotated[str, typer.Option(metavar="PERIOD", help="expanding, or a moving window such as 8y.")] = (
+        "expanding"
+    ),
+    embargo: Annotated[int, typer.Option(min=0, max=10_000, help="Sessions before a refit that are left out.")] = 5,
+    first: Annotated[
+        str, typer.Option(metavar="PERIOD", help="First window of an expanding walk.", show_default="3y or one refit")
+    ] = "",
+    start: From = None,
+    end: To = None,
+    state: State = None,
+    sets: Sets = None,
+    no_compare: Annotated[bool, typer.Option("--no-compare", help="Skip equal weight.")] = False,
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, max=10_000, help="Points at once.")] = 1,
+    on: Annotated[Literal["local", "ray"], typer.Option(help="Where points run.")] = "local",
+    address: Annotated[
+        str, typer.Option(help="Address of a Ray cluster.", show_default="a temporary cluster on this machine")
+    ] = "",
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="OUT.html", help="Write a report: .html, .json, .md or .csv.")
+    ] = None,
+    family: Family = "",
+    as_json: Json = False,
+) -> int:
+    from quantd.daemon.cli.configuration import between
+    from quantd.research.python_api.walks import How, walk_file, walk_plan
+    from quantd.research.reports.report_files import check_suffix
+    from quantd.research.studies.grid import Grid, axis_of
+    from quantd.research.studies.walk_calendar import Steps
+
+    if report is not None:
+        check_suffix(report)
+        check_folder(report)
+    steps = Steps(refit, window, embargo, first)
+    with progress("walk", shown=not as_json) as bar:
+        how = How(not no_compare, workers, on, address, bar, family)
+        if _trains(plan):
+            found = walk_plan(_plan_of(plan, sets, over, start, end), steps, state, how)
+        else:
+            if not over:
+                text = f"{plan} is a configuration, and nothing is fitted: name a grid with --over KEY=VALUES"
+                raise Failure(f"{text}, or give a training plan", USAGE)
+            grid = Grid(dict(map(axis_of, over)))
+            found = walk_file(plan, grid, steps, between(sets, start, end), state, how)
+    if report is not None:
+        found.report(report)
+    if as_json:
+        print_json(document(found))
+    else:
+        _say(found)
+        if report is not None:
+            say(f"  report {report}")
+    return CHECK_FAILED if found.backtest.verdict.failures else DONE
+
+
+def _trains(path: Path) -> bool:
+    """Whether a file is a training plan: it names its learner as `agent`."""
+    try:
+        return isinstance(msgspec.toml.decode(find(path).read_bytes()).get("agent"), str)
+    except msgspec.DecodeError:
+        return False  # the configuration's own reader names the line
+
+
+def _plan_of(
+    path: Path, sets: list[str] | None, over: list[str] | None, start: date | None, end: date | None
+) -> "Plan":
+    needs("training", "torch", "onnx", "safetensors")
+    if over or start is not None or end is not None:
+        text = f"{path} is a training plan: --over, --from and --to belong to a configuration"
+        raise Failure(f"{text}; its parts are splits of the plan, --set splits.train.first=DATE", USAGE)
+    return plan_of(path, None, "", sets, None, None, None)
+
+
+def document(found: "WalkForward") -> dict[str, Any]:
+    """Return a walk-forward as a JSON document."""
+    walk = found.walk
+    return {
+        "refits": msgspec.to_builtins(walk.table.to_dicts()),
+        "sharpe_in": walk.sharpe_in,
+        "sharpe_out": walk.sharpe,
+        "efficiency": walk.efficiency,
+        "stability": walk.stability,
+        **msgspec.to_builtins(found.backtest.verdict),
+        "folder": str(found.folder),
+    }
+
+
+def _say(found: "WalkForward") -> None:
+    walk = found.walk
+    text = str(found).split("\n")
+    first = 1 + len(found.backtest.verdict.failures)
+    say("\n".join(text[:first]))
+    heads = ("refit", "fitted to", *walk.keys, "in sample", "out", "return")
+    rows = [
+        (
+            each.choice.refit.day.isoformat(), each.choice.look.last, *each.choice.shown,
+            f"{each.choice.sharpe:.2f}", "" if each.sharpe is None else f"{each.sharpe:.2f}",
+            f"{each.total_return:+.2%}",
+        )
+        for each in walk.periods
+    ]  # fmt: skip
+    if len(rows) > LISTED:
+        say(f"  the newest {LISTED} of {len(rows):,} refits:")
+    table(heads, [list(row) for row in rows[-LISTED:]], heads[2:])
+    say("  in sample and out: Sharpe ratio on the bars of the fit, and in the period that follows")
+    say("\n".join(text[first:]))
+    say(f"  {found.folder}: walk.parquet has every refit, returns.parquet the returns out of sample")
+
+
+COMMAND: Final = Command("Trade", 36, walk)

@@ -1,0 +1,1 @@
+"""Jobs of schedules that compare a run with a backtest."""

@@ -1,0 +1,1 @@
+"""Routes of the API whose answers research computes."""

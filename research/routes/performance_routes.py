@@ -1,0 +1,270 @@
+"""GET /api/v1/performance and its parts: what the account, a book or the benchmark earned between two dates.
+
+All are computed from the run's own record in a thread, one request at a time.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import date
+from math import isfinite, sqrt
+from typing import Annotated, TypeVar
+
+import numpy as np
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.config.agent_tables import BENCHMARK
+from quantd.daemon.engine.state.valuations import Gain
+from quantd.daemon.views.report.curves import SAMPLES
+from quantd.daemon.views.report.figures import own_closes, with_values
+from quantd.daemon.views.rows import LIMIT_ROWS
+from quantd.research.attribution.book_history import BookHistory
+from quantd.research.attribution.stored_history import SymbolPart, parting, stored_history
+from quantd.research.attribution.stored_track import HOUSE, StoredBooks
+from quantd.research.metrics.catalogue import METRICS, measure
+from quantd.research.runs.comparison import samples_a_year
+from quantd.research.runs.stored_run import RunUnusable
+from quantd.risk.measures.var_backtest import VarBacktest, backtest
+from quantd.server.api.documents import PLAIN, Query
+from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.api.route_records import Read, Route
+from quantd.server.api.routes.explanation_routes import rested
+from quantd.server.api.run_reader import RunReader
+from quantd.trading.display_text import instant_text
+from quantd.trading.market import Floats
+from quantd.trading.statistics import sharpe
+
+T = TypeVar("T")
+
+
+class OfBook(Query, frozen=True, rename={"start": "from", "end": "to"}):
+    """A book and a period. A portfolio begins when it is opened."""
+
+    start: Annotated[date | None, Meta(description="First date, UTC; the run's first without it.")] = None
+    end: Annotated[date | None, Meta(description="Last date, included; the run's last without it.")] = None
+    book: Annotated[
+        str, Meta(pattern=PLAIN, description='An agent, an open portfolio, or "benchmark"; the house without it.')
+    ] = ""
+
+
+class Performance(Struct, frozen=True):
+    """Figures of one book over a period, net of all costs; deposits and withdrawals are no return.
+
+    `metrics` has each metric of `quantd backtest` by name, null where it is undefined: `total_return`, `cagr`,
+    `volatility`, `sharpe`, `sortino`, `max_drawdown`, `calmar`, `win_rate` and others. `samples` is the number of
+    returns, `samples_a_year` the factor of annual figures. `first` and `last` are the first and last valuation.
+    """
+
+    run: str
+    book: str
+    first: str
+    last: str
+    samples: int
+    samples_a_year: float
+    sharpe_definition: str
+    metrics: dict[str, float | None]
+
+
+class Attribution(Struct, frozen=True):
+    """The time-weighted return of the house or of a book over a period; the contributions add up to it."""
+
+    run: str
+    book: str
+    first: str
+    last: str
+    total_return: float
+    symbols: list[SymbolPart]
+
+
+class Rolled(OfBook, frozen=True, rename={"start": "from", "end": "to"}):
+    """A book, a period, and the samples of each ratio."""
+
+    window: Annotated[int, Meta(ge=5, le=2_000, description="Returns behind each ratio.")] = 63
+    points: Annotated[int, Meta(ge=2, le=LIMIT_ROWS, description="Number of points; others are left out.")] = 600
+
+
+class Rolling(Struct, frozen=True):
+    """The Sharpe ratio of the last `window` returns at each sample: `ts` in ns UTC, `sharpe` annual.
+
+    A ratio is null where the returns do not vary.
+    """
+
+    run: str
+    book: str
+    window: int
+    samples_a_year: float
+    sharpe_definition: str
+    ts: list[int]
+    sharpe: list[float | None]
+
+
+class VarRecord(Struct, frozen=True):
+    """The recorded VaR against the returns that followed; `result` is null with the reason in `missing`."""
+
+    run: str
+    result: VarBacktest | None
+    missing: str = ""
+
+
+class Performances:
+    """The routes of one running service."""
+
+    def __init__(self, run: RunReader) -> None:
+        self._run = run
+        self._one = asyncio.Lock()
+        self._history: tuple[int, BookHistory] | None = None
+
+    def routes(self) -> tuple[Route, ...]:
+        path = "/api/v1/performance"
+        return (
+            Read(path, self.performance, Performance, "Return, risk and ratios of a book.", OfBook),
+            Read(f"{path}/attribution", self.attribution, Attribution, "The return by symbol.", OfBook),
+            Read(f"{path}/rolling", self.rolling, Rolling, "The rolling Sharpe ratio of a book.", Rolled),
+            Read("/api/v1/risk/var", self.var, VarRecord, "The VaR backtest of the house."),
+        )
+
+    async def performance(self, request: web.Request, query: OfBook) -> Performance:
+        book, since = self._named(query, BENCHMARK)
+        return await self._work(lambda reader, more: self._measured(self._books(reader, more), query, book, since))
+
+    async def attribution(self, request: web.Request, query: OfBook) -> Attribution:
+        book, since = self._named(query)
+        return await self._work(lambda reader, more: self._parted(self._books(reader, more), query, book, since))
+
+    async def rolling(self, request: web.Request, query: Rolled) -> Rolling:
+        book, since = self._named(query, BENCHMARK)
+        return await self._work(lambda reader, more: self._rolled(self._books(reader, more), query, book, since))
+
+    async def var(self, request: web.Request, query: Query) -> VarRecord:
+        return await self._work(lambda reader, more: self._var(self._books(reader, more), reader))
+
+    def _named(self, query: OfBook, *more: str) -> tuple[str, int]:
+        """The agent of the book of a query, and the opening of its portfolio (0 for none). Raises Refused."""
+        if query.start is not None and query.end is not None and query.start > query.end:
+            text = f"from = {query.start} is after to = {query.end}; exchange them"
+            raise Refused(422, "query", text, errors=[FieldFault("from", text)])
+        state = self._run.service.shell.state
+        agents = {state.rules.agents[k].name: 0 for k in state.in_use()}
+        opened = {each.name: (state.rules.agents[k].name, each.opened) for k, each in state.portfolios.items()}
+        agents |= dict(opened.values())
+        if query.book in ("", *more):
+            return query.book, 0
+        if query.book not in (*agents, *opened):
+            known = ", ".join((*agents, *opened, *more))
+            raise _unknown(f"book: there is no book {query.book!r}; known: {known}, or none for the house")
+        return (query.book, agents[query.book]) if query.book in agents else opened[query.book]
+
+    def _books(self, reader: Reader, more: Sequence[Gain]) -> StoredBooks:
+        return StoredBooks(reader, self._run.parts, more)
+
+    async def _work(self, work: Callable[[Reader, Sequence[Gain]], T]) -> T:
+        """One request at a time, in a thread. Raises Refused."""
+
+        def guarded(reader: Reader) -> T:
+            try:
+                return work(reader, more)
+            except RunUnusable as why:
+                raise Refused(409, "unavailable", str(why)) from None
+
+        async with self._one:
+            await self._run.service.settled()
+            more = own_closes(self._run.service.shell.state).get("", ())
+            return await self._run.read(guarded)
+
+    def _measured(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Performance:
+        first, last = _span(books, query, since)
+        metrics: dict[str, float | None] = {each.name: None for each in METRICS}
+        if last >= first:
+            own = None if book == BENCHMARK else book
+            returns = self._benchmark(len(books.ts)) if own is None else books.returns(own)
+            try:
+                metrics = measure(books.track(returns, first, last, own))
+            except ValueError as why:
+                raise Refused(409, "unavailable", f"the book {query.book or 'house'}: {why}") from None
+        parts = self._run.parts
+        begin, end = _texts(books, first, last)
+        periods, samples = samples_a_year(parts), max(0, last - first)
+        return Performance(
+            self._run.service.run, query.book, begin, end, samples, periods, parts.sharpe_definition, metrics
+        )
+
+    def _rolled(self, books: StoredBooks, query: Rolled, book: str, since: int) -> Rolling:
+        first, last = _span(books, query, since)
+        own = self._benchmark(len(books.ts)) if book == BENCHMARK else books.returns(book)
+        periods, window = samples_a_year(self._run.parts), query.window
+        free = self._run.parts.risk_free_annual(books.days_ns.tolist(), periods)
+        steps = max(0, last - first - window + 1)
+        # the newest sample is always shown
+        ends = range(last, first + window - 1, -max(1, -(-steps // query.points))) if steps else range(0)
+        found = [
+            sharpe(
+                own[k - window + 1 : k + 1], periods, free if isinstance(free, float) else free[k - window + 1 : k + 1]
+            )
+            for k in reversed(ends)
+        ]
+        return Rolling(
+            self._run.service.run, query.book, window, periods, self._run.parts.sharpe_definition,
+            [int(books.ts[k]) for k in reversed(ends)], [x if isfinite(x) else None for x in found],
+        )  # fmt: skip
+
+    def _var(self, books: StoredBooks, reader: Reader) -> VarRecord:
+        run, spec = self._run.service.run, getattr(self._run.service.config.risk, "var", None)
+        records = with_values(reader.risk(), reader.decisions())
+        pairs = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None,))[0] is not None]
+        if not pairs:
+            return VarRecord(run, None, "no VaR was recorded: [risk] var is not set, or the history was too short")
+        at = np.searchsorted([ts for ts, _ in pairs], books.ts, side="right") - 1
+        values = np.array([value for _, value in pairs], dtype=np.float64)
+        made = np.where(at >= 0, values[at], np.nan)[:-1] / sqrt(spec.horizon if spec is not None else 1)
+        if (samples := int(np.isfinite(made).sum())) < SAMPLES:
+            return VarRecord(run, None, f"{samples} samples have a recorded VaR; {SAMPLES} are needed")
+        confidence = spec.confidence if spec is not None else 0.95
+        return VarRecord(run, backtest(books.returns(HOUSE)[1:], made, confidence))
+
+    def _benchmark(self, samples: int) -> Floats:
+        """float64[T+1]: total returns of [universe] benchmark between the samples."""
+        universe, history = self._run.parts.universe, self._replayed()
+        if not universe.benchmark:
+            raise _unknown("book: there is no benchmark; write [universe] benchmark")
+        if universe.benchmark not in universe.symbols:
+            raise _unknown(f"book: the benchmark {universe.benchmark} is not one of [universe] symbols")
+        own = history.asset_returns()[:, universe.symbols.index(universe.benchmark)]
+        return np.concatenate((np.zeros(1), own))[:samples]
+
+    def _parted(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Attribution:
+        history = self._replayed()
+        first, last = _span(books, query, since)
+        begin, end = _texts(books, first, last)
+        if last <= first:
+            return Attribution(self._run.service.run, query.book, begin, end, 0.0, [])
+        try:
+            part = history.part(first, min(last, history.intervals))
+            found = parting(part.book(book) if book else part)
+        except ValueError as why:
+            raise Refused(409, "unavailable", str(why)) from None
+        return Attribution(self._run.service.run, query.book, begin, end, found.total, found.symbols)
+
+    def _replayed(self) -> BookHistory:
+        """The history of the books, replayed once per sample however many requests there are."""
+        service, run = self._run.service, self._run
+        newest = service.histories.portfolio.newest(1)
+        ts = newest[-1].ts if newest else 0
+        if self._history is None or self._history[0] != ts:
+            self._history = ts, stored_history(run.parts, service.store, service.run, run.folder, rested)
+        return self._history[1]
+
+
+def _span(books: StoredBooks, query: OfBook, since: int) -> tuple[int, int]:
+    """The first and last sample of a query; a portfolio begins with the sample at which it was opened."""
+    first, last = books.span(query.start, query.end)
+    return max(first, int(np.searchsorted(books.ts, since, side="right")) - 1), last
+
+
+def _unknown(text: str) -> Refused:
+    return Refused(404, "not_found", text, errors=[FieldFault("book", text)])
+
+
+def _texts(books: StoredBooks, first: int, last: int) -> tuple[str, str]:
+    """The first and last valuation as text; empty without one."""
+    return (instant_text(int(books.ts[first])), instant_text(int(books.ts[last]))) if last >= first else ("", "")

@@ -1,0 +1,146 @@
+"""The stored backtests of a state folder, each with the conditions in which it differs from the run."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.journal.records import Records, RunRecord
+from quantd.adapters.store.lock import BACKTESTS
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.config.trading_keys import differences, trading_keys
+from quantd.research.runs.comparison import samples_a_year
+from quantd.research.runs.conditions import (
+    Conditions,
+    StoredConfig,
+    backtest_conditions,
+    conditions_of,
+    stored_config,
+    unlike,
+    unrepeated,
+)
+from quantd.server.api.problems import Refused
+from quantd.server.api.run_reader import RunReader
+from quantd.trading.display_text import instant_text
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.statistics import performance
+
+MOST_RUNS: Final = 50
+
+HINT: Final = "quantd backtest --journal makes one"
+
+SAMPLING: Final = ("feed.interval", "universe.calendar", "account.cash_rate")
+"""Keys that a Sharpe ratio depends on beside the equity: the factor of a year, and the risk-free rate."""
+
+
+class StoredBacktest(Struct, frozen=True):
+    """A stored backtest, made at `ts`, with its annual Sharpe ratio; null where it is unknown.
+
+    `differs` has each condition that differs from the run's: keys that affect trading with both values, bars, files of
+    policies, and acts of operators. It is empty for a backtest under the run's own conditions.
+    """
+
+    run: str
+    ts: int
+    time: str
+    sharpe: float | None
+    differs: list[str]
+
+
+class _Facts(Struct, frozen=True):
+    """What does not change in a finished backtest."""
+
+    conditions: Conditions | None
+    config: StoredConfig
+    sharpe: float | None
+
+
+class StoredBacktests:
+    """Reads the backtests beside one run. One thread at a time may use it."""
+
+    def __init__(self, run: RunReader) -> None:
+        self._run = run
+        self._facts: dict[str, _Facts] = {}
+        self._conditions = Conditions()
+
+    def open(self, run: str) -> Reader | None:
+        """The reader of a stored backtest, by default the newest; None where none is stored. Raises Refused."""
+        where = self._run.folder / BACKTESTS
+        if not (where.is_dir() and any(where.iterdir())):
+            if run:
+                raise Refused(404, "not_found", f"backtest {run}: no backtest is stored; {HINT}")
+            return None
+        try:
+            return Reader.open(where, run or None)
+        except StoreError as why:
+            raise Refused(404, "not_found", f"backtest: {why}; {HINT}") from None
+
+    def newest(self, stored: Reader) -> list[RunRecord]:
+        """The newest backtests of the store, the newest first."""
+        return _records(stored).runs()[: -MOST_RUNS - 1 : -1]
+
+    def unrepeated(self) -> list[str]:
+        """The conditions of the run that no backtest has, as of the last `described`."""
+        return list(unrepeated(self._conditions))
+
+    def described(self, stored: Reader, own: Reader) -> list[StoredBacktest]:
+        """The newest backtests, the newest first, with their differences from the run that `own` reads."""
+        self._conditions = conditions_of(_records(own), own.run.run, self._conditions)
+        config, out = self._run.service.config, []
+        for record in self.newest(stored):
+            facts = self._facts_of(stored, record)
+            if facts.conditions is None:
+                differs = ["its journal does not begin with a start"]
+            else:
+                differs = list(unlike(facts.conditions, facts.config, self._conditions, config))
+            if not record.ended:
+                differs.append("it is not finished")
+            out.append(StoredBacktest(record.run, record.ts, instant_text(record.ts), facts.sharpe, differs))
+        return out
+
+    def differing(self, stored: Reader, one: str, other: str) -> list[str]:
+        """The keys that affect trading and differ between two stored backtests, each with both values."""
+        by_name = {record.run: record for record in _records(stored).runs()}
+        configs = [self._facts_of(stored, by_name[name]).config for name in (one, other)]
+        faults = [
+            f"{name}: its configuration is unknown: {config.fault}"
+            for name, config in zip((one, other), configs, strict=True)
+            if config.fault
+        ]
+        return faults or differences(configs[0].keys, configs[1].keys, joint=" and ")
+
+    def _facts_of(self, stored: Reader, record: RunRecord) -> _Facts:
+        facts = self._facts.get(record.run)
+        if facts is None:
+            conditions = backtest_conditions(_records(stored), record.run)
+            folder = self._run.folder / BACKTESTS
+            config = StoredConfig() if conditions is None else stored_config(folder, conditions.configs[0])
+            facts = _Facts(conditions, config, self._sharpe(folder, record.run, config))
+            if record.ended:
+                self._facts[record.run] = facts
+                for old in list(self._facts)[: -2 * MOST_RUNS]:
+                    del self._facts[old]
+        return facts
+
+    def _sharpe(self, folder: Path, run: str, config: StoredConfig) -> float | None:
+        """The annual Sharpe ratio of a backtest; None where its samples or its interest are not those of the run."""
+        parts, here = self._run.parts, trading_keys(self._run.service.config)
+        if any(config.keys.get(key) != here.get(key) for key in SAMPLING):
+            return None
+        points = Reader.open(folder, run).equity()
+        ts = np.array([point.ts for point in points], dtype=np.int64)
+        equity, periods = np.array([point.equity_micro / 1e6 for point in points]), samples_a_year(parts)
+        try:
+            # a session that ends at midnight belongs to the day before
+            days = ((ts - 1) // DAY_NS * DAY_NS).tolist()
+            ratio = performance(equity, periods, parts.risk_free_annual(days, periods)).sharpe
+        except ValueError:  # fewer than two samples, or a lost account
+            return None
+        return ratio if np.isfinite(ratio) else None
+
+
+def _records(reader: Reader) -> Records:
+    assert reader.records is not None
+    return reader.records

@@ -1,0 +1,518 @@
+"""Checks before every handler: host name, origin, time-outs, place of the connection, token, rate.
+
+Header and body of a request have a time-out each. While its handler works there is none: a request that is carried out
+gets its answer, or the 504 of `quantd.server.api.commits`. What the client sends meanwhile begins no time-out; aiohttp
+itself calls `data_received` without data when it goes on reading, also within a request.
+"""
+
+import asyncio
+import base64
+import binascii
+import math
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_request import BaseRequest
+from multidict import CIMultiDict
+
+from quantd.adapters.listener import Listener, Taken, is_loopback
+from quantd.daemon.access.api_token import token_of
+from quantd.daemon.config.schema import Api
+from quantd.server.api.access.connection_places import ConnectionPlaces, Standing
+from quantd.server.api.access.keyring import CHECK_S, Keyring
+from quantd.server.api.access.origins import Origins
+from quantd.server.api.access.rate_limits import WRONG_TOKENS, Buckets, WrongTokens, address_of
+from quantd.server.api.access.sessions import CSRF, Session, Sessions, forged
+from quantd.server.api.problems import INTERNAL, Refused, error, log_fault
+from quantd.server.api.route_records import BODY_BYTES, Entry, Page, Post, Read, Route
+from quantd.server.requests.tokens import OWNER, Scope, Token
+
+HEADER_S: Final = 10.0
+"""Seconds within which a client must send its whole header; aiohttp alone would wait 75 s."""
+
+BODY_S: Final = 10.0
+"""Seconds within which the body must follow its header."""
+
+KEEPALIVE_S: Final = 30.0
+EVENTS: Final = "text/event-stream"
+
+BEARER: Final = 'Bearer realm="quantd"'
+
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+HEADERS: Final = CIMultiDict({
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "manifest-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+})  # fmt: skip
+
+TOKEN: Final = web.RequestKey("token", Token)
+"""The token of an authorised request."""
+
+SESSION: Final = web.RequestKey("session", Session)
+"""The session of a browser's request."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger("quantd.api")
+
+
+class Patience(RequestHandler):
+    """A connection of a listener, on which every header must arrive within HEADER_S, and every body within BODY_S."""
+
+    __slots__ = ("_began_s", "_listener", "_look", "_loop_of", "_place", "_places")
+
+    def __init__(self, listener: Listener, places: ConnectionPlaces, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._listener = listener
+        self._places = places
+        self._place: Taken | None = None
+        self._loop_of = asyncio.get_running_loop()
+        self._began_s = 0.0
+        """Start of a header that is not complete, by the loop's clock; 0 between requests."""
+        self._look: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._place = self._listener.connections.get(transport.get_extra_info("socket").fileno())
+        self._await_header()
+
+    def data_received(self, data: bytes) -> None:
+        if data and not self._began_s and not self._request_in_progress:
+            self._await_header()
+        super().data_received(data)
+
+    def _await_header(self) -> None:
+        """Begins the time-out. One timer serves all requests of a connection: it runs on when a header is complete."""
+        self._began_s = self._loop_of.time()
+        if self._place is not None and not self._place.holder:
+            self._place.standing = Standing.NO_HEADER
+        if self._look is None:
+            self._look = self._loop_of.call_later(HEADER_S, self._check_header)
+
+    def _check_header(self) -> None:
+        self._look = None
+        if not self._began_s or self.transport is None:
+            return
+        if (left_s := self._began_s + HEADER_S - self._loop_of.time()) > 0.0:
+            self._look = self._loop_of.call_later(left_s, self._check_header)
+        else:
+            self.transport.close()
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Logs one line; aiohttp would log a stack for each request that it cannot parse, or whose client has left."""
+        why = kwargs.get("exc_info")
+        if isinstance(why, ConnectionResetError):
+            return
+        log.warning("api.refused", text=str(args[0]) % args[1:], error=f"{type(why).__name__}: {why}".splitlines()[0])
+
+    def handle_error(
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Responds without aiohttp's message, which quotes the header: a token could be in it."""
+        text = None if message is None else "the request cannot be parsed"
+        return super().handle_error(request, status, exc, text)
+
+    def header_done(self) -> None:
+        """Ends the time-out: the header is complete, and the body has its own time-outs."""
+        self._began_s = 0.0
+        if self._place is not None:
+            self._place.holder = ""
+        self.identify(Standing.NO_TOKEN)
+
+    def identify(self, standing: Standing) -> None:
+        """Sets the standing, which the newest request decides."""
+        if self._place is not None:
+            self._place.standing = standing
+
+    def claim(self, token: Token, *, lane: bool) -> bool:
+        """Counts the connection for a token; False where the share of the token or of its scope is at work.
+
+        With `lane` the request is a halt or a probe, which the share of the scope does not refuse.
+        """
+        place = self._place
+        if place is None:
+            return True
+        place.holder, place.trades = f"{token.name}:{token.id}", token.grants("trade")
+        place.standing = Standing.TRADE if place.trades else Standing.TOKEN
+        other, served = self._places.claimed(place, self._listener.connections.values(), lane=lane)
+        if other is not None:
+            other.cut()
+        return served
+
+    def crowded(self) -> bool:
+        """Whether as many requests without a token are at work as may be."""
+        return self._places.crowded(self._listener.connections.values())
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """The connection is not closed for another one meanwhile."""
+        place = self._place
+        if place is None:
+            yield
+            return
+        place.working = True
+        try:
+            yield
+        finally:
+            place.working = False
+
+    async def whole_body(self, request: web.Request) -> None:
+        """Waits for the body, which the handler reads; until then the connection counts as one without a header.
+
+        Raises Refused for a late one, and what `request.read` raises.
+        """
+        if request.content.at_eof():
+            return
+        place = self._place
+        standing = Standing.NO_HEADER if place is None else place.standing
+        self.identify(Standing.NO_HEADER)
+        try:
+            async with asyncio.timeout(BODY_S):
+                await request.read()
+        except RequestPayloadError:
+            return  # the handler reads it again and refuses it
+        except TimeoutError:
+            self._lingering_time = 0.0  # the rest is not waited for
+            text = f"the body did not arrive within {BODY_S:g} s of its header; send it at once"
+            raise Refused(408, "body", text, {"Connection": "close"}) from None
+        finally:
+            if place is not None:
+                place.standing = standing
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._began_s = 0.0
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        super().connection_lost(exc)
+
+
+class Guard:
+    """The middleware with the checks of host name, origin, token and rate."""
+
+    def __init__(
+        self, folder: Path, api: Api, alert: Callable[[str], None], refusal: Callable[[], str] | None = None
+    ) -> None:
+        """`alert` raises an alert with a text. With a `refusal`, every request but a read gets its text as the reason,
+        and nothing is written into the folder."""
+        if refusal is None:
+            token_of(folder, api.tokens)
+        self._refusal = refusal
+        self._routes: dict[tuple[str, str], Route] = {}
+        self.origins = Origins(api.cors)
+        self._keyring = Keyring(folder, api.tokens, alert, notes=refusal is None)
+        self._hosts = _own_names(api.host) | frozenset(api.names)
+        self._remote = not is_loopback(api.host)
+        self.open_reads = api.open_reads and not self._remote
+        self.sessions = Sessions(folder if refusal is None else None)
+        self._wrong = WrongTokens()
+        rate = api.rate
+        self._reads = Buckets(rate.reads, rate.reads_burst)
+        self._posts = Buckets(rate.posts, rate.posts_burst)
+        self.answers: Counter[str] = Counter()
+        """Responses since the start by class: 2xx to 5xx."""
+
+    def register(self, routes: Iterable[Route]) -> None:
+        """Adds the records of routes, whose scopes and rates apply to requests."""
+        for route in routes:
+            self._routes[route.path, route.method] = route
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Checks every request and adds the security headers to every response."""
+        protocol = request.protocol
+        if isinstance(protocol, Patience):
+            protocol.header_done()
+        try:
+            self._check_host(request)
+            response: web.StreamResponse | None = self.origins.preflight(request)
+            if response is None:
+                response = await self._answered(request, handler)
+        except Refused as why:
+            response = error(why.status, why.code, str(why), why.headers, why.errors)
+        except web.HTTPException as why:
+            if why.status < 400:
+                raise
+            response = error(why.status, why.reason.lower().replace(" ", "_"), why.reason)
+            if "Allow" in why.headers:
+                response.headers["Allow"] = why.headers["Allow"]
+        except ConnectionResetError:
+            raise
+        except Exception as why:
+            log_fault(request.path, why)
+            response = error(500, "internal", INTERNAL)
+        self.answers[f"{response.status // 100}xx"] += 1
+        if not response.prepared:
+            if response.status == 408:
+                response.force_close()
+            response.headers.merge(HEADERS)  # keeps those of the handler
+        return response
+
+    def _authorise(self, request: web.Request, given: bytes, token: Token | None, scope: Scope) -> Token:
+        """The token of the request, for the journal. Raises Refused unless it is in force and grants `scope`.
+
+        `token` is that of the secret `given`. A browser may read with the token as the password of any user. A foreign
+        page can make the browser send that password, so requests that change the daemon do not accept it.
+        """
+        if token is None:
+            raise self._unknown(request, given)
+        if not token.grants(scope):
+            text = f"this request needs the scope {scope}, and the token {token.name} has {token.scope}"
+            more = " --agent AGENT" if scope == "propose" else ""
+            raise Refused(403, "scope", f"{text}: `quantd token create NAME --scope {scope}{more}` makes one")
+        request[TOKEN] = token
+        return token
+
+    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The handler's response. A stream ends with its connection, and a page with a token when that is revoked."""
+        reads, route, given = request.method in READS, self._route(request), _given(request)
+        if not reads and self._refusal is not None:
+            raise Refused(403, "read_only", self._refusal())
+        if given:
+            _identify(request, Standing.GIVEN)  # not closed for newer ones while the files are looked at
+            await self._keyring.refresh()
+        token = self._keyring.find(given) if given else await self.session_token(request)
+        self._seat(request, token, route)
+        self._limit(request, token, route)
+        if not reads and self.origins.foreign(request):
+            raise Refused(403, "origin", "requests of pages from other origins need [api] cors")
+        if not reads and (SESSION in request or isinstance(route, Entry)):
+            self._check_own_page(request)
+        scope = "metrics" if route is None else route.scope
+        if scope == "open" or (self.open_reads and (reads or route is None)):
+            if given and token is None and scope != "open":
+                raise self._unknown(request, given)
+            token = token if reads and scope != "open" else None
+            if token is not None:
+                request[TOKEN] = token
+        else:
+            token = self._authorise(request, given, token, scope)
+            if token.agent and not reads and request.match_info.get("name") != token.agent:
+                raise Refused(403, "agent", f"the token {token.name} is for the agent {token.agent} alone")
+        if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
+            request = request.clone(client_max_size=route.body_bytes)
+        protocol = request.protocol
+        if isinstance(protocol, Patience) and not reads:
+            await protocol.whole_body(request)
+        streams = isinstance(route, Page) and route.content_type == EVENTS
+        if streams or not isinstance(protocol, Patience):
+            return await self._paged(request, handler, token, streams=streams)
+        with protocol.at_work():
+            if isinstance(route, Page) and token is not None:
+                return await self._paged(request, handler, token, streams=False)
+            return await handler(request)
+
+    def _seat(self, request: web.Request, token: Token | None, route: Route | None) -> None:
+        """Gives the connection the standing of its token. Raises Refused where the share of the token is at work."""
+        protocol = request.protocol
+        if not isinstance(protocol, Patience):
+            return
+        lane = _in_lane(route)
+        if token is not None:
+            if not protocol.claim(token, lane=lane):
+                text = f"all connections of the token {token.name}, or of its scope, are at work; wait 1 s"
+                raise Refused(429, "connections", text, {"Retry-After": "1"})
+            return
+        protocol.identify(Standing.NO_TOKEN)
+        if not lane and protocol.crowded():
+            text = "too many requests without a token are at work; send a token, or wait 1 s"
+            raise Refused(503, "connections", text, {"Retry-After": "1"})
+
+    async def _paged(
+        self, request: web.Request, handler: Handler, token: Token | None, *, streams: bool
+    ) -> web.StreamResponse:
+        """The response of a page or stream, which ends when its token is revoked or its client has left."""
+        if token is None and not streams:
+            return await handler(request)
+        if token is None:
+            _identify(request, Standing.STREAM)
+        answering = asyncio.ensure_future(handler(request))
+        try:
+            while not (await asyncio.wait({answering}, timeout=CHECK_S))[0]:
+                if request.transport is None:
+                    raise ConnectionResetError("the connection is closed")
+                if token is None:
+                    continue
+                await self._keyring.refresh()
+                if not self._keyring.valid(token):
+                    if request.transport is not None:
+                        request.transport.close()
+                    raise ConnectionResetError(f"the token {token.name} is no longer in force")
+            return answering.result()
+        finally:
+            if token is None:
+                _identify(request, Standing.NO_TOKEN)
+            if not answering.done():
+                answering.cancel()
+                await asyncio.wait({answering})
+
+    async def session_token(self, request: web.Request) -> Token | None:
+        """The token of the session of a request's cookie, while it is in force."""
+        if (session := self.sessions.of(request)) is None:
+            return None
+        await self._keyring.refresh()
+        if (token := self._keyring.of_digest(session.token)) is None:
+            await self.sessions.end(request)
+            return None
+        request[SESSION] = session
+        return token
+
+    async def token_of(self, request: web.Request) -> Token | None:
+        """The token that a request carries, else that of its session. Raises Refused for one that is not in force."""
+        if not (given := _given(request)):
+            return await self.session_token(request)
+        if (token := self._keyring.find(given)) is None:
+            raise self._unknown(request, given)
+        return token
+
+    async def admitted(self, request: web.Request, secret: str, code: str) -> Token:
+        """The token that a sign-in begins a session with. Raises Refused."""
+        await self._keyring.refresh()
+        if bool(secret) == bool(code):
+            raise Refused(422, "command", 'a sign-in has a token or a code; send {"token": ".."}')
+        if secret:
+            token = self._keyring.find(secret.strip().encode("utf-8", "surrogateescape"))
+        else:
+            token = self._keyring.owner if self.sessions.redeem(code) else None
+        if token is None:
+            text = "this token is not in force" if secret else "this link was used, or has expired"
+            text += "; `quantd token create NAME --scope trade` makes a token"
+            raise self._too_many(request) or Refused(401, "token", text, {"WWW-Authenticate": BEARER})
+        if not token.grants("read"):
+            raise Refused(403, "scope", f"the page needs a token of scope read, and {token.name} has {token.scope}")
+        return token
+
+    def _check_own_page(self, request: web.Request) -> None:
+        """Raises Refused unless the daemon's own page sent a request that has a cookie or begins a session."""
+        if not self.origins.own(request):
+            raise Refused(403, "origin", "only the daemon's own page may use a session; send a token instead")
+        session = request.get(SESSION)
+        if session is not None and not isinstance(self._route(request), Entry) and forged(request, session):
+            raise Refused(403, "csrf", f"the header {CSRF} is not that of this session; sign in again")
+
+    def _check_host(self, request: web.Request) -> None:
+        """Raises Refused for a foreign host name: a web page could resolve its name to this machine (DNS rebinding)."""
+        given = request.headers.getall("Host", [""])
+        name = _host_name(given[0]) if len(given) == 1 else ""
+        if not request.raw_path.startswith("/") and request.raw_path.lower().startswith(("http:", "https:")):
+            name = _host_name(urlsplit(request.raw_path).netloc)  # a whole address counts, not the header (RFC 9112)
+        if name in self._hosts:
+            return
+        if self._remote and request.transport is not None:
+            own = request.transport.get_extra_info("sockname")
+            if own and name == str(own[0]):
+                return
+        raise Refused(421, "host", f"{name!r:.80} is not a host name of this daemon; use 127.0.0.1 or [api] host")
+
+    def _route(self, request: web.Request) -> Route | None:
+        """The record of the requested route; None for an unknown path or method."""
+        resource = request.match_info.route.resource
+        method = "GET" if request.method in READS else request.method
+        return None if resource is None else self._routes.get((resource.canonical, method))
+
+    def _limit(self, request: web.Request, token: Token | None, route: Route | None) -> None:
+        """Raises Refused above the rate of a token, or of the address of a request without a valid one.
+
+        A valid token has a bucket of its own: strangers at the same address cannot use it up. `/health` is not limited:
+        its response costs no more than a refusal, and a supervisor would restart a daemon that refuses its probe.
+        """
+        if isinstance(route, Read) and route.scope == "open":
+            return
+        if token is not None and isinstance(route, Post) and not route.rate:
+            return
+        buckets = self._reads if request.method in READS else self._posts
+        key = f"address {address_of(request.remote)}" if token is None else f"token {token.name}"
+        if wait_s := buckets.wait_s(key, time.monotonic()):
+            seconds = str(math.ceil(wait_s))
+            raise Refused(429, "rate", f"too many requests ([api] rate); wait {seconds} s", {"Retry-After": seconds})
+
+    def _unknown(self, request: web.Request, given: bytes) -> Refused:
+        """The response to a request without a valid token."""
+        # a browser first sends no token and needs the 401, even while others guess tokens
+        if given and (found := self._too_many(request)) is not None:
+            return found
+        reads = request.method in READS
+        what = "this read needs a token" if reads else "requests that change the daemon need a token"
+        text = f"{what}: send `Authorization: Bearer TOKEN`; `quantd token create` makes one"
+        # a browser would ask for a password over a page that has a sign-in
+        asks = reads and request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+        return Refused(401, "token", text, {"WWW-Authenticate": 'Basic realm="quantd"' if asks else BEARER})
+
+    def _too_many(self, request: web.Request) -> Refused | None:
+        """Counts a wrong token; the response where the address, or all together, sent too many."""
+        if self._wrong.count(address_of(request.remote), time.monotonic()):
+            return None
+        text = f"more than {WRONG_TOKENS} wrong tokens within a minute; wait 60 s"
+        return Refused(429, "rate", text, {"Retry-After": "60"})
+
+
+def _in_lane(route: Route | None) -> bool:
+    """Whether a request stops trading, or is a probe of the daemon."""
+    return (isinstance(route, Post) and not route.rate) or (isinstance(route, Read) and route.scope == "open")
+
+
+def _identify(request: web.Request, standing: Standing) -> None:
+    if isinstance(request.protocol, Patience):
+        request.protocol.identify(standing)
+
+
+def who(request: web.Request) -> str:
+    """The sender of an authorised request, for the journal."""
+    return sender_of(request[TOKEN])
+
+
+def sender_of(token: Token) -> str:
+    """The name of a token's holder in the journal: "api:NAME:ID", without the id for the owner."""
+    return f"api:{token.name}" if token.name == OWNER else f"api:{token.name}:{token.id}"
+
+
+def _given(request: web.Request) -> bytes:
+    """The secret in the one Authorization header; empty when there is none."""
+    found = request.headers.getall("Authorization", [])
+    scheme, _, given = found[0].partition(" ") if len(found) == 1 else ("", "", "")
+    if request.method in READS and scheme.lower() == "basic":
+        scheme, given = "bearer", _password(given)
+    # aiohttp passes bytes that are not UTF-8 as surrogates
+    return given.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
+
+
+def _password(given: str) -> str:
+    """The password in HTTP Basic credentials; empty when there is none."""
+    try:
+        return base64.b64decode(given, validate=True).decode("utf-8", "replace").partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _own_names(host: str) -> frozenset[str]:
+    names = {"localhost", "127.0.0.1", "::1", host.lower()}
+    if not is_loopback(host):
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+    return frozenset(names - {"0.0.0.0", "::"})
+
+
+_HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?")
+
+
+@lru_cache(64)
+def _host_name(header: str) -> str:
+    """The Host header without its port; empty when it is not a name or an address with an optional port."""
+    found = _HOST.fullmatch(header.strip().lower())
+    return "" if found is None else found[1] or found[2]

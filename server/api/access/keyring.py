@@ -1,0 +1,160 @@
+"""The API tokens in force: read again when their files change, without a restart and in a thread of their own."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from quantd.server.requests.tokens import (
+    FILE,
+    ID_CHARS,
+    OWNER,
+    USED_S,
+    Token,
+    TokenRefused,
+    TokensUnreadable,
+    TokensUnwritable,
+    note_used,
+    owner_of,
+    stored,
+)
+
+CHECK_S: Final = 0.5
+"""Shortest time between two looks at the files, so a revoked token is refused within a second."""
+
+WAIT_S: Final = 2.0
+"""Seconds for a look at the files; after them only the owner's token counts, until the look has ended."""
+
+Stamp = tuple[int, int, int, int, int]
+
+log = structlog.get_logger("quantd.api")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The content of the files, with the stamps at which it was read; `why` the named tokens are not in force."""
+
+    owner: Token | None = None
+    tokens: tuple[Token, ...] = ()
+    owner_stamp: Stamp | None = None
+    tokens_stamp: Stamp | None = None
+    why: str = ""
+
+
+class Keyring:
+    """The named tokens of a state folder and the owner's token.
+
+    The owner's secret is in a file of its own, from which the commands of this machine read it. The daemon holds only
+    its hash, and a damaged `tokens.json` cannot lock the owner out.
+    """
+
+    def __init__(self, folder: Path, owner_file: str, alert: Callable[[str], None], *, notes: bool = True) -> None:
+        """Reads the files. `alert` raises an alert with a text while `tokens.json` is not in force.
+
+        With `notes` the last use of each named token is recorded.
+        """
+        self._notes = notes
+        self._folder = folder
+        self._owner_path = folder / owner_file
+        self._alert = alert
+        self._alerted = ""
+        self._thread = ThreadPoolExecutor(1, "keyring")  # busy threads of other work must not delay a halt
+        self._looking: asyncio.Future[Found] | None = None
+        self._next_s = 0.0
+        self._used_ns: dict[str, int] = {}
+        self._noting: asyncio.Future[None] | None = None
+        self._found = _look(folder, self._owner_path, Found())
+
+    async def refresh(self) -> None:
+        """Looks at the files unless that was done within CHECK_S: a request calls it before `find` and `valid`."""
+        now = time.monotonic()
+        if now < self._next_s:
+            return
+        if self._looking is None or self._looking.done():
+            in_thread = asyncio.get_running_loop().run_in_executor
+            self._looking = in_thread(self._thread, _look, self._folder, self._owner_path, self._found)
+        try:
+            async with asyncio.timeout(WAIT_S):
+                self._found = await asyncio.shield(self._looking)
+        except TimeoutError:
+            self._found = Found(self._found.owner, why=f"{self._folder} did not answer within {WAIT_S:g} s")
+        self._next_s = now + CHECK_S
+        if self._found.why != self._alerted:
+            self._alerted = self._found.why
+            if self._found.why:
+                log.error("api.tokens_refused", why=self._found.why, effect="only the owner's token is accepted")
+                self._alert(f"only the owner's token of the API is accepted: {self._found.why}")
+
+    @property
+    def owner(self) -> Token | None:
+        """The owner's token; None while its file is missing."""
+        return self._found.owner
+
+    def find(self, secret: bytes) -> Token | None:
+        """The unexpired token with this secret."""
+        now = time.time_ns()
+        first = secret[:ID_CHARS].decode("ascii", "replace")
+        for each in self._found.tokens:
+            if (each.name == OWNER or each.id == first) and each.matches(secret) and not each.expired(now):
+                self._note(each, now)
+                return each
+        owner = self._found.owner
+        return owner if owner is not None and owner.matches(secret) else None
+
+    def valid(self, token: Token) -> bool:
+        """Whether a token that was found earlier is still in force."""
+        return self.of_digest(token.digest) is not None
+
+    def of_digest(self, digest: str) -> Token | None:
+        """The unexpired token with this digest."""
+        found, now = self._found, time.time_ns()
+        tokens = (*found.tokens, *((found.owner,) if found.owner is not None else ()))
+        return next((each for each in tokens if each.digest == digest and not each.expired(now)), None)
+
+    def _note(self, token: Token, now_ns: int) -> None:
+        """Records the use of a token in the file, in a thread, at most once in USED_S."""
+        if not self._notes:
+            return
+        last = max(token.used_ns, self._used_ns.get(token.id, 0))
+        if now_ns - last < USED_S * 1_000_000_000 or (self._noting is not None and not self._noting.done()):
+            return
+        self._used_ns[token.id] = now_ns
+        if len(self._used_ns) > len(self._found.tokens):
+            known = {each.id for each in self._found.tokens}
+            self._used_ns = {name: used for name, used in self._used_ns.items() if name in known}
+        self._noting = asyncio.get_running_loop().run_in_executor(None, _noted, self._folder, {token.id: now_ns})
+
+
+def _look(folder: Path, owner_path: Path, before: Found) -> Found:
+    """The content of the files now; one that has not changed is not read again, unless it could not be read."""
+    owner_stamp, tokens_stamp = _stamp(owner_path), _stamp(folder / FILE)
+    same_owner = before.owner is not None and owner_stamp == before.owner_stamp
+    owner = before.owner if same_owner else owner_of(owner_path)
+    if not before.why and tokens_stamp == before.tokens_stamp:
+        return Found(owner, before.tokens, owner_stamp, tokens_stamp)
+    try:
+        return Found(owner, stored(folder), owner_stamp, tokens_stamp)
+    except TokensUnreadable as why:
+        return Found(owner, (), owner_stamp, tokens_stamp, str(why))
+
+
+def _noted(folder: Path, used_ns: dict[str, int]) -> None:
+    try:
+        note_used(folder, used_ns)
+    except (OSError, TokenRefused, TokensUnreadable, TokensUnwritable) as why:
+        log.warning("api.token_use", why=f"the last use of a token is not recorded: {why}")
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """What changes when a file is replaced, edited, or its rights change; None without a file."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode

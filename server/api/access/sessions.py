@@ -1,0 +1,219 @@
+"""Sessions of browsers: a cookie that stands for a token, and the one-time link that begins one.
+
+The cookie alone reads. A request that changes the daemon also needs the CSRF token of its session. Only the response to
+the sign-in has it, so a page of another port, which the browser sends the same cookie to, cannot act with it.
+
+A session survives a restart of the daemon. The state folder has its digests only, so nobody can sign in with the file.
+"""
+
+import asyncio
+import hmac
+import os
+import secrets
+import sqlite3
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from quantd.regular_file import open_regular
+from quantd.server.requests.tokens import Token
+
+COOKIE: Final = "quantd_session_"
+"""Name of the cookie before the port: browsers send one host's cookies to all its ports."""
+
+CSRF: Final = "X-CSRF-Token"
+
+SESSION_S: Final = 12 * 3_600
+MOST_OF_TOKEN: Final = 8
+"""Sessions of one token; the oldest ends for a further one. No token can end those of another."""
+
+LINK_S: Final = 15 * 60
+"""Seconds after which a one-time link is void."""
+
+FILE: Final = "sessions.db"
+
+MOST: Final = 4_096
+"""Sessions that a start reads, those that end last."""
+
+DISK_S: Final = 1.0
+"""Seconds that a slow disk may delay a sign-in."""
+
+log = structlog.get_logger("quantd.api")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser that signed in: digests of its token and of its CSRF token. It ends at `ends_s` of the wall clock."""
+
+    token: str
+    csrf: bytes
+    ends_s: float
+
+
+class Sessions:
+    """Open sessions by the digest of their cookie, and one-time links. The links end with the process."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Reads the sessions of an earlier process from the folder; None keeps none beyond this process."""
+        self._file = None if folder is None else SessionFile(folder / FILE)
+        self._open: OrderedDict[bytes, Session] = OrderedDict({} if self._file is None else self._file.sessions())
+        self._links: dict[bytes, float] = {}
+        self._writing = asyncio.Lock()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def begin(self, token: Token) -> tuple[str, str]:
+        """(Secret of the cookie, CSRF token) of a new session of a token."""
+        of_token = [key for key, session in self._open.items() if session.token == token.digest]
+        for key in of_token[: max(0, len(of_token) + 1 - MOST_OF_TOKEN)]:
+            del self._open[key]
+        secret, csrf, now = secrets.token_urlsafe(32), secrets.token_urlsafe(32), time.time()
+        self._open[_digest(secret)] = Session(token.digest, _digest(csrf), now + SESSION_S)
+        for key in [key for key, each in self._open.items() if each.ends_s <= now]:
+            del self._open[key]
+        await self._store()
+        return secret, csrf
+
+    def of(self, request: web.Request) -> Session | None:
+        """The session of a request's cookie; None without one, or after its end."""
+        secret = request.cookies.get(cookie_name(request), "")
+        session = self._open.get(_digest(secret)) if secret else None
+        return session if session is not None and session.ends_s > time.time() else None
+
+    async def end(self, request: web.Request) -> None:
+        """Ends the session of a request's cookie."""
+        if self._open.pop(_digest(request.cookies.get(cookie_name(request), "")), None) is not None:
+            await self._store()
+
+    def link(self) -> str:
+        """The code of a new one-time link; an earlier code is void."""
+        code = secrets.token_urlsafe(32)
+        self._links = {_digest(code): time.monotonic() + LINK_S}
+        return code
+
+    def redeem(self, code: str) -> bool:
+        """Whether a code is that of a link which has neither been used nor expired; it is void from then on."""
+        return self._links.pop(_digest(code), 0.0) > time.monotonic()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    async def _store(self) -> None:
+        """Writes the open sessions in a thread. Without the disk a session ends at the next restart."""
+        file = self._file
+        if file is None:
+            return
+
+        async def alone() -> None:
+            async with self._writing:
+                await asyncio.to_thread(file.write, dict(self._open))
+
+        writing = asyncio.ensure_future(alone())
+        writing.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
+        try:
+            async with asyncio.timeout(DISK_S):
+                await asyncio.shield(writing)
+        except (sqlite3.Error, OSError) as why:  # TimeoutError is an OSError
+            log.warning("api.sessions_unwritten", file=FILE, why=str(why), effect="a restart may end new sessions")
+
+
+class SessionFile:
+    """The sessions in a file of the state folder, made at the first sign-in."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._database: sqlite3.Connection | None = None
+
+    def sessions(self) -> dict[bytes, Session]:
+        """The stored sessions by the digest of their cookie; none where the file is absent, damaged or of others."""
+        try:
+            if not self._path.exists():
+                return {}
+            rows = self._opened().execute(
+                "SELECT cookie, csrf, token, ends_s FROM sessions ORDER BY ends_s DESC LIMIT ?", (MOST,)
+            )
+            stored = {cookie: Session(token, csrf, ends) for cookie, csrf, token, ends in reversed(rows.fetchall())}
+        except (sqlite3.Error, OSError) as why:
+            log.warning("api.sessions_unread", file=FILE, why=str(why), effect="every browser has to sign in again")
+            self.close()
+            return {}
+        return {cookie: session for cookie, session in stored.items() if _typed(cookie, session)}
+
+    def write(self, sessions: dict[bytes, Session]) -> None:
+        """Replaces the stored sessions, in one transaction; a damaged file is begun anew. Raises on a bad disk."""
+        rows = [(cookie, session.csrf, session.token, session.ends_s) for cookie, session in sessions.items()]
+
+        def put(database: sqlite3.Connection) -> None:
+            with database:
+                database.execute("DELETE FROM sessions")
+                database.executemany("INSERT INTO sessions (cookie, csrf, token, ends_s) VALUES (?, ?, ?, ?)", rows)
+
+        try:
+            put(self._opened())
+        except sqlite3.OperationalError:  # the disk; the file may be sound
+            self.close()
+            raise
+        except sqlite3.DatabaseError:
+            self.close()
+            os.close(self._handle(os.O_TRUNC))
+            put(self._opened())
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            os.close(self._handle())
+            database = sqlite3.connect(self._path, check_same_thread=False)
+            self._database = database
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS sessions (cookie BLOB PRIMARY KEY, csrf BLOB, token TEXT, ends_s REAL)"
+            )
+        return self._database
+
+    def _handle(self, more: int = 0) -> int:
+        """A descriptor of the file, which is a regular one of this user that no other may write. Raises OSError."""
+        handle = open_regular(self._path, os.O_RDWR | os.O_CREAT | more)
+        status = os.fstat(handle)
+        if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+            os.close(handle)
+            raise OSError(f"{self._path} is not a file that only this user may write; move it away")
+        return handle
+
+
+def cookie_name(request: web.Request) -> str:
+    """The cookie of the port that the browser asked."""
+    return COOKIE + (request.host.rpartition(":")[2] if ":" in request.host.rpartition("]")[2] else "0")
+
+
+def cookie_text(request: web.Request, secret: str) -> str:
+    """The Set-Cookie header that begins a session, or ends one where `secret` is empty."""
+    age = SESSION_S if secret else 0
+    secure = "; Secure" if request.secure else ""
+    return f"{cookie_name(request)}={secret}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
+
+
+def forged(request: web.Request, session: Session) -> bool:
+    """Whether a request that changes the daemon lacks the CSRF token of its session."""
+    given = request.headers.getall(CSRF, [])
+    return len(given) != 1 or not hmac.compare_digest(_digest(given[0]), session.csrf)
+
+
+def _typed(cookie: object, session: Session) -> bool:
+    """Whether the columns of a stored row have their types: SQLite checks none."""
+    digests = isinstance(cookie, bytes) and isinstance(session.csrf, bytes) and isinstance(session.token, str)
+    return digests and isinstance(session.ends_s, float) and session.ends_s <= time.time() + SESSION_S
+
+
+def _digest(secret: str) -> bytes:
+    return blake2b(secret.encode("utf-8", "replace"), digest_size=32).digest()

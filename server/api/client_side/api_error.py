@@ -1,0 +1,51 @@
+"""A response of a daemon as a value of its type, or as an error that has the remedy."""
+
+from typing import TypeVar
+
+import msgspec
+
+from quantd.server.api.client_side.transport import CODES, Address, Response
+from quantd.server.api.problems import FieldFault, Problem
+from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER, ExplainedError
+
+T = TypeVar("T")
+
+
+class ApiError(ExplainedError):
+    """A request that failed: its text has the remedy, `fields` the fields at fault.
+
+    `status` is the HTTP status, 0 without a response. `code` is for programs, as docs/operate/api.md lists it.
+    """
+
+    def __init__(self, status: int, code: str, text: str, fields: tuple[FieldFault, ...] = ()) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+        self.fields = fields
+        self.exit_code = CODES.get(status, CHECK_FAILED) if status else TRY_LATER
+
+
+def decoded(response: Response, kind: type[T], address: Address, accepted: tuple[int, ...] = (200,)) -> T:
+    if response.status not in accepted:
+        refused(response, address)
+    try:
+        return msgspec.json.decode(response.body, type=kind)
+    except msgspec.DecodeError as why:
+        text = f"the answer of {address} is not of this version of quantd ({why}); use the daemon's version"
+        raise ApiError(response.status, "answer", text) from None
+
+
+def refused(response: Response, address: Address) -> Response:
+    """A response without an error. Raises ApiError."""
+    if response.status < 400:
+        return response
+    try:
+        problem = msgspec.json.decode(response.body, type=Problem)
+    except msgspec.DecodeError:
+        text = f"what answers at {address} is not quantd ({response.status} {response.reason}); correct the url"
+        raise ApiError(response.status, "answer", text) from None
+    raise ApiError(problem.status, problem.code, problem.detail, tuple(problem.errors))
+
+
+def away(address: Address, why: OSError) -> ApiError:
+    return ApiError(0, "unreachable", f"the daemon at {address} does not answer ({why}); start it with `quantd run`")

@@ -1,0 +1,156 @@
+"""The commits of requests: a route queues events and gets what became of them, as it was when they were stepped.
+
+No route reads the store or the state for the result of its own command, because other commands may be stepped in
+between. A request that fails after its commit is answered with that fact.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from typing import Final, TypeVar, cast
+
+from aiohttp import web
+from msgspec.structs import replace
+
+from quantd.daemon.runtime.inbox import Command, Committed, InboxFull, Outcome
+from quantd.daemon.runtime.service import Service, is_stop
+from quantd.server.api.idempotency import CARRIED_OUT
+from quantd.server.api.problems import INTERNAL, Refused, log_fault
+from quantd.server.requests.control import NotDone
+from quantd.trading.events import Event
+
+WAIT_S: Final = 10.0
+"""Seconds after which a request is answered without its commit."""
+
+STATUS: Final = {
+    "agent": 404, "command": 422, "reason": 422, "not_ready": 503, "halt_file": 409, "down": 409, "symbol": 404,
+    "order": 404, "amount": 422, "conflict": 409, "venue": 409, "agrees": 409, "busy": 429, "artifact": 404,
+    "unfit": 422, "incident": 404, "cleared": 409, "schedule": 404, "refused": 409,
+}  # fmt: skip
+"""Code of a refused command -> HTTP status of the answer."""
+
+T = TypeVar("T")
+
+
+class Commits:
+    """The commands that one request has queued."""
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.late = asyncio.Event()
+        """Set when a commit takes longer than WAIT_S; the request then goes on without its sender."""
+
+    def queue(self, service: Service, events: Sequence[Event], outcome: Outcome[object] | None) -> list[Command]:
+        """Queue events, all or none. Raises InboxFull."""
+        found = service.inbox.commands(events, outcome)
+        self.commands += found
+        return found
+
+    async def settled(self, commands: Sequence[Command]) -> list[Committed[object]]:
+        """What became of commands, once they are in the journal; a stop that the store keeps waiting is in force."""
+        done = asyncio.gather(*(command.done for command in commands))
+        try:
+            async with asyncio.timeout(WAIT_S):
+                return await asyncio.shield(done)
+        except TimeoutError:
+            if all(command.stepped is not None and is_stop(command) for command in commands):
+                slow = f"the store did not commit within {WAIT_S:g} s"
+                return [replace(command.stepped, unrecorded=slow) for command in commands if command.stepped]
+            self.late.set()
+            return await done
+
+    async def carried_out(self) -> list[Committed[object]]:
+        """What became of the commands that were not refused, once they are in the journal."""
+        return [each for each in await self.settled(self.commands) if each.refused is None]
+
+
+_COMMITS: ContextVar[Commits | None] = ContextVar("commits", default=None)
+
+
+def of_request() -> Commits:
+    """The commits of the present request."""
+    return _COMMITS.get() or Commits()
+
+
+async def committed(
+    service: Service, outcome: Outcome[T], *events: Event, refused: str = "", partly: str = ""
+) -> Committed[T]:
+    """The commit of events that are stepped one after the other: that of the last, with the answer of `outcome`.
+
+    Raises InboxFull, and Refused where the engine refuses an event; `refused` begins the text of that of the last one,
+    and `partly` describes what the events before it have done.
+    """
+    mine = of_request()
+    found = await mine.settled(mine.queue(service, events, outcome))
+    for number, each in enumerate(found):
+        if (why := each.refused) is not None:
+            text = f"{partly if number else ''}{refused if each is found[-1] else ''}{why.text}"
+            raise Refused(STATUS[why.code], why.code, text)
+    if isinstance(found[-1].answer, Exception):
+        raise found[-1].answer
+    return cast("Committed[T]", found[-1])
+
+
+def refused(why: NotDone | InboxFull) -> Refused:
+    """The error response to a command that cannot be carried out."""
+    fault = why.fault if isinstance(why, NotDone) else "busy"
+    return Refused(STATUS[fault], fault, str(why), {"Retry-After": "1"} if fault in ("not_ready", "busy") else {})
+
+
+async def truthful(path: str, answer: Awaitable[T]) -> T:
+    """The answer of the handler of a path. Raises Refused; that of a failure names what was carried out before it."""
+    try:
+        return await answer
+    except Refused:
+        raise
+    except (NotDone, InboxFull) as why:
+        raise refused(why) from None
+    except Exception as why:
+        log_fault(path, why)
+        done = await of_request().carried_out()
+        what = _carried_out(done) if done else "no command of the request was carried out"
+        raise Refused(500, CARRIED_OUT if done else "internal", f"{what}; {INTERNAL}") from None
+
+
+def _carried_out(done: Sequence[Committed[object]]) -> str:
+    """The entries of the journal that a request has made."""
+    entries = " and ".join(f"{each.seq} ({each.address})" if each.address else str(each.seq) for each in done)
+    return f"the request was carried out, as entry {entries} of the journal; do not send it again"
+
+
+class OpenRequests:
+    """Requests that may outlive their senders: a late commit is answered at once, and its key gets the true answer."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Task[web.Response]] = set()
+
+    async def answer(self, work: Callable[[], Awaitable[web.Response]]) -> web.Response:
+        """The answer of `work`; raises Refused 504 where a commit of it takes longer than WAIT_S."""
+        commits = Commits()
+
+        async def run() -> web.Response:
+            _COMMITS.set(commits)
+            return await work()
+
+        working = asyncio.create_task(run())
+        self._open.add(working)
+        working.add_done_callback(self._ended)
+        late = asyncio.create_task(commits.late.wait())
+        try:
+            await asyncio.wait({working, late}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            late.cancel()
+        if working.done():
+            return working.result()
+        text = f"not committed within {WAIT_S:g} s and still queued; check `quantd status`"
+        raise Refused(504, "late", text)
+
+    async def end(self, within_s: float) -> None:
+        """Wait for the requests that have no answer yet."""
+        if self._open:
+            await asyncio.wait(self._open, timeout=within_s)
+
+    def _ended(self, task: asyncio.Task[web.Response]) -> None:
+        self._open.discard(task)
+        if not task.cancelled():
+            task.exception()  # its sender may be gone

@@ -1,0 +1,375 @@
+"""Idempotency keys of POST requests: a request that is sent again under its key gets its first answer.
+
+A key is recorded before its request is carried out, and its answer before the answer is sent. A request that fails
+after its commit has an answer too, which names its entry of the journal. A daemon that is killed between the two cannot
+know the result: it refuses the key from then on, so that no request is carried out twice.
+
+A key that is not recorded did nothing, with two exceptions. The oldest keys are dropped. A halt is obeyed on a full
+disk too, and the answer of its key is then known to this process alone. So whoever asks for a key says how old its
+request is: an absent key that is older than what is remembered is unknown. A process that has recorded every key leaves
+a mark at its end, which the next one takes away at its start. The mark is a file of its own: a full disk lets a file be
+removed, but none be changed, and a process must take away the mark of the one before even there. No file of keys is no
+proof that there was no halt: it cannot be made on a full disk.
+"""
+
+import asyncio
+import contextlib
+import math
+import os
+import re
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeVar
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from quantd.regular_file import NotRead, open_regular, read_regular, remove, write_whole
+from quantd.server.api.problems import MEDIA_TYPE, FieldFault, Problem, Refused, error
+
+HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotency-Replayed"
+
+PATTERN: Final = r"^[!-~]{1,64}$"
+"""Visible ASCII."""
+
+FILE: Final = "idempotency.db"
+
+MOST: Final = 10_000
+"""Keys that are kept, the newest of all tokens."""
+
+NOT_BEGUN: Final = frozenset({429, 503})
+"""Statuses of requests that did nothing: their keys are free again."""
+
+HALT_S: Final = 1.0
+"""Seconds that a slow disk may delay a halt that has a key."""
+
+BEGUN: Final = 0
+"""Status of a key whose request has no answer yet."""
+
+UNWRITTEN: Final = 100
+"""Answers in memory that a failing disk did not take."""
+
+CARRIED_OUT: Final = "carried_out"
+"""Code of a failure after the commit: the request was carried out."""
+
+UNRECORDED: Final = (
+    "the daemon has no record of its key, but a halt is obeyed on a full disk too, and was sent before the oldest one "
+    "whose record is sure to be here"
+)
+
+MARK: Final = "idempotency.mark"
+"""Holds the instant in ns UTC from which on every key is recorded, 0 for all; absent after a kill or a full disk."""
+
+LATENCY_S: Final = 1.0
+"""Time that a question may take to arrive: the age in it is that of its request when the question was sent."""
+
+State = Literal["running", "done", "refused", "unknown"]
+
+T = TypeVar("T")
+
+log = structlog.get_logger("quantd.api")
+
+
+class Answered(NamedTuple):
+    """Status and body of a recorded answer."""
+
+    status: int
+    body: bytes
+
+
+class Became(NamedTuple):
+    """What became of a request. `text` is a refusal's detail, or why the result is not known."""
+
+    state: State
+    status: int = 0
+    text: str = ""
+    body: bytes = b"null"
+
+
+class Keys:
+    """The keys in a file of the state folder, made at its first use. Any number of requests may run at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self._mark = folder / FILE, folder / MARK
+        self._database: sqlite3.Connection | None = None
+        self._one = asyncio.Lock()
+        self._running: set[tuple[str, str]] = set()
+        self._unwritten: OrderedDict[tuple[str, str], tuple[bytes, Answered]] = OrderedDict()
+        """Digests and answers of requests of this process that are not in the file."""
+        self._began = time.monotonic()
+        self._since = -math.inf
+        """Instant of `time.monotonic` from which on every halt is remembered."""
+        self._earlier = 0
+        """Number of the newest key of an earlier process."""
+        self._marks = False
+        """Whether this process took the mark, and so leaves one."""
+
+    async def once(
+        self,
+        request: web.Request,
+        sender: str,
+        content: bytes,
+        act: Callable[[], Awaitable[web.Response]],
+        again: Callable[[], bytes | None],
+        must: bool,
+    ) -> web.Response:
+        """The answer of `act`, which runs once for each key of a sender; without a key it always runs.
+
+        `again` is the body where the request was carried out before; None for the body of the first answer.
+        `content` is what the key stands for. Without `must`, a request whose key cannot be recorded is refused; a halt
+        must be obeyed on a full disk too. Raises Refused.
+        """
+        if HEADER not in request.headers:
+            return await act()
+        name = sender, _key_of(request)
+        digest = blake2b(request.path.encode() + b"\n" + content, digest_size=32).digest()
+        try:
+            found = self._noted(name, digest) or await self._do(lambda: self._begin(name, digest), must)
+        except (sqlite3.Error, OSError) as why:
+            if must:
+                log.error("api.key_unrecorded", key=name[1], error=str(why))
+                answer = await _settled(act)
+                self._note(name, digest, answer)
+                self._begun(lambda: self._finish(name, answer))  # a slow disk may record the key after all
+                return answer
+            text = f"the key cannot be recorded in {self._path.name} of the state folder ({why}); nothing was done"
+            raise Refused(503, "idempotency", text, {"Retry-After": "5"}) from None
+        if found is not None:
+            done = found.status < 400
+            now = again() if done else None
+            kind = "application/json" if done else MEDIA_TYPE
+            return web.Response(
+                body=now or found.body, status=found.status, content_type=kind, headers={REPLAYED: "true"}
+            )
+        try:
+            answer = await _settled(act)
+            try:
+                await self._do(lambda: self._finish(name, answer), must)
+            except (sqlite3.Error, OSError) as why:
+                log.error("api.key_unrecorded", key=name[1], error=str(why))
+                self._note(name, digest, answer)
+            return answer
+        finally:
+            self._running.discard(name)
+
+    async def start(self) -> None:
+        """Take away the mark of the process before. Without one, a halt before this start may lack its key."""
+        self._marks = True
+        try:
+            marked_ns = await asyncio.to_thread(self._unmarked)
+        except (OSError, NotRead, ValueError) as why:
+            log.error("api.mark_unreadable", file=str(self._mark), error=str(why))
+            marked_ns = None
+        if marked_ns is None:
+            self._since = self._began
+        elif marked_ns:
+            self._since = self._began - (time.time_ns() - marked_ns) / 1e9
+
+    async def became(self, sender: str, key: str, *, age_s: float = 0.0, halt: bool = False) -> Became | None:
+        """What became of the request with a key of a sender; None where no such request did anything.
+
+        `age_s` is the time since it was sent, and `halt` whether it is of the route that is obeyed without a record of
+        its key. Raises Refused where the file cannot be read.
+        """
+        name = sender, key
+        if name in self._unwritten:
+            return _became(self._unwritten[name][1])
+        try:
+            known = await self._do(lambda: self._look(name) or self._forgotten(age_s), must=False)
+        except (sqlite3.Error, OSError) as why:
+            text = f"{self._path.name} of the state folder cannot be read ({why}); ask again"
+            raise Refused(503, "idempotency", text, {"Retry-After": "1"}) from None
+        if known is None and halt and time.monotonic() - age_s - LATENCY_S <= self._since:
+            return Became("unknown", text=UNRECORDED)
+        return known
+
+    def close(self) -> None:
+        """Close the file, and leave a mark unless a halt of this process lacks its key."""
+        if self._marks and not self._unwritten and self._since <= self._began:
+            ago_s = time.monotonic() - self._since
+            since_ns = 0 if ago_s == math.inf else time.time_ns() - int(ago_s * 1e9)
+            with contextlib.suppress(OSError):
+                write_whole(self._mark, f"{since_ns}\n".encode(), 0o600)
+        self._marks = False
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _unmarked(self) -> int | None:
+        """The mark of the process before, which is taken away; None without one."""
+        try:
+            marked_ns = int(read_regular(self._mark, links=False).data)
+        except FileNotFoundError:
+            return None
+        finally:
+            remove(self._mark, missing_ok=True)
+            folder = os.open(self._mark.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)  # a loss of power must not bring it back
+            finally:
+                os.close(folder)
+        return marked_ns
+
+    def _note(self, name: tuple[str, str], digest: bytes, answer: web.Response) -> None:
+        """Keeps an answer in memory that the file did not take."""
+        if answer.status in NOT_BEGUN:
+            return
+        self._unwritten[name] = digest, _answered(answer)
+        while len(self._unwritten) > UNWRITTEN:
+            self._unwritten.popitem(last=False)
+            self._since = time.monotonic()
+
+    def _noted(self, name: tuple[str, str], digest: bytes) -> Answered | None:
+        """The answer in memory of a key. Raises Refused."""
+        if name not in self._unwritten:
+            return None
+        request, answer = self._unwritten[name]
+        _check_same(request, digest)
+        return answer
+
+    def _forgotten(self, age_s: float) -> Became | None:
+        """That an absent key is older than the oldest one that is kept; None where it is not."""
+        if self._database is None:
+            return None
+        last = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'keys'").fetchone()
+        oldest = self._database.execute("SELECT ts FROM keys ORDER BY number LIMIT 1").fetchone()
+        if last is None or last[0] <= MOST or oldest is None or time.time_ns() - age_s * 1e9 > oldest[0]:
+            return None
+        return Became(
+            "unknown", text=f"its request is older than the newest {MOST:,} keys of all tokens, which are kept"
+        )
+
+    def _look(self, name: tuple[str, str]) -> Became | None:
+        if self._database is None and not self._path.exists():  # a question makes no file
+            return None
+        query = "SELECT number, status, body FROM keys WHERE sender = ? AND name = ?"
+        row = self._opened().execute(query, name).fetchone()
+        if row is None:
+            return None
+        number, status, body = row
+        if status != BEGUN:
+            return _became(Answered(status, body))
+        if name in self._running:
+            return Became("running")
+        return Became("unknown", text=self._lost(number))
+
+    def _lost(self, number: int) -> str:
+        """Why a request that began has no answer."""
+        if number > self._earlier:
+            return f"the answer to the request with this key was sent, and could not be recorded in {FILE}"
+        return "the daemon stopped while it carried out the request with this key, so its result is not known"
+
+    async def _do(self, work: Callable[[], T], must: bool) -> T:
+        """The result of work on the file. A halt does not wait longer than HALT_S: TimeoutError."""
+        working = self._begun(work)
+        async with asyncio.timeout(HALT_S if must else None):
+            return await asyncio.shield(working)
+
+    def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Work on the file in a thread: one at a time, in the order of the calls, whether anybody waits or not."""
+
+        async def alone() -> T:
+            async with self._one:
+                return await asyncio.to_thread(work)
+
+        working = asyncio.ensure_future(alone())
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
+        return working
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            os.close(open_regular(self._path, os.O_RDWR | os.O_CREAT))
+            found = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            found.execute("PRAGMA synchronous = EXTRA")  # a key that was recorded survives a loss of power
+            found.execute(
+                "CREATE TABLE IF NOT EXISTS keys (number INTEGER PRIMARY KEY AUTOINCREMENT, sender TEXT, name TEXT, "
+                "ts INTEGER, request BLOB, status INTEGER, body BLOB, UNIQUE (sender, name))"
+            )
+            (self._earlier,) = found.execute("SELECT COALESCE(MAX(number), 0) FROM keys").fetchone()
+            self._database = found
+        return self._database
+
+    def _begin(self, name: tuple[str, str], digest: bytes) -> Answered | None:
+        """Record a new key and return None, or return the answer of a known one. Raises Refused."""
+        database = self._opened()
+        known = database.execute(
+            "SELECT number, request, status, body FROM keys WHERE sender = ? AND name = ?", name
+        ).fetchone()
+        if known is None:
+            row = *name, time.time_ns(), digest, BEGUN, b""
+            number = database.execute(
+                "INSERT INTO keys (sender, name, ts, request, status, body) VALUES (?, ?, ?, ?, ?, ?)", row
+            ).lastrowid
+            database.execute("DELETE FROM keys WHERE number <= ?", ((number or 0) - MOST,))
+            self._running.add(name)
+            return None
+        number, request, status, body = known
+        _check_same(request, digest)
+        if status != BEGUN:
+            return Answered(status, body)
+        if name in self._running:
+            text = "the request with this key is still carried out; ask again in a second"
+            raise Refused(409, "idempotency", text, {"Retry-After": "1"})
+        remedy = "It is not carried out again; see /api/v1/orders or /api/v1/status, then send a new key"
+        text = f"{self._lost(number)}. {remedy}"
+        raise Refused(409, "idempotency", text)
+
+    def _finish(self, name: tuple[str, str], answer: web.Response) -> None:
+        """Record the answer of a key; the key is free again where nothing was done."""
+        if answer.status in NOT_BEGUN:
+            self._opened().execute("DELETE FROM keys WHERE sender = ? AND name = ?", name)
+        else:
+            values = *_answered(answer), *name
+            self._opened().execute("UPDATE keys SET status = ?, body = ? WHERE sender = ? AND name = ?", values)
+        self._running.discard(name)
+
+
+def _check_same(request: bytes, digest: bytes) -> None:
+    """Raises Refused where a key was sent with another path or body."""
+    if request != digest:
+        text = f"{HEADER}: this key was sent with another path or body; send a new key"
+        raise Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])
+
+
+def _answered(response: web.Response) -> Answered:
+    assert isinstance(response.body, bytes)
+    return Answered(response.status, response.body)
+
+
+def _became(answer: Answered) -> Became:
+    """The result that an answer reports: a failure after the commit was carried out too."""
+    if answer.status < 400:
+        return Became("done", answer.status, body=answer.body)
+    problem = msgspec.json.decode(answer.body, type=Problem)
+    state: State = "done" if problem.code == CARRIED_OUT else "refused"
+    return Became(state, answer.status, problem.detail)
+
+
+async def _settled(act: Callable[[], Awaitable[web.Response]]) -> web.Response:
+    """The answer, a refusal too."""
+    try:
+        return await act()
+    except Refused as why:
+        return error(why.status, why.code, str(why), why.headers, why.errors)
+
+
+def _key_of(request: web.Request) -> str:
+    given = request.headers.getall(HEADER)
+    fault = key_fault(given[0] if len(given) == 1 else "")
+    if fault is not None:
+        raise fault
+    return given[0]
+
+
+def key_fault(key: str) -> Refused | None:
+    """The response to a key that is none."""
+    if re.fullmatch(PATTERN, key):
+        return None
+    text = f"{HEADER}: send one key of 1 to 64 visible ASCII characters"
+    return Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])

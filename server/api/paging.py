@@ -1,0 +1,85 @@
+"""Pages of lists: an opaque cursor names the last row of a page, so that added rows move no row to another page."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from quantd.adapters.store.read_models import Group, Page
+from quantd.server.api.documents import MOST_NS, PLAIN, Query, Rows, Since, Symbol
+from quantd.server.api.problems import FieldFault, Refused
+
+Cursor = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_-]{0,200}(?!\n)$", description="`next` of the page before; the newest rows without it."),
+]
+
+Totals = Annotated[Literal["yes", "no"], Meta(description="Whether all rows are counted, not those of the page.")]
+
+KEYS: Final = {
+    "orders": 4, "fills": 2, "decisions": 2, "alerts": 2, "portfolio": 2, "risk": 2, "allocations": 2, "refusals": 3,
+}  # fmt: skip
+"""List -> number of columns in the key of its rows."""
+
+
+class Paged(Query, frozen=True):
+    """A page of a list, the newest row first."""
+
+    limit: Rows = 100
+    cursor: Cursor = ""
+    since: Since = 0
+
+
+class PagedBySymbol(Paged, frozen=True):
+    """A page of a list with symbols."""
+
+    symbol: Symbol | None = None
+
+
+class PagedOrders(PagedBySymbol, frozen=True):
+    """A page of orders of one group whose symbol, id, agents, side, state or limit contains a text."""
+
+    group: Annotated[Group, Meta(description="Only open orders, those cut by a limit, or those of a final state.")] = (
+        "all"
+    )
+    search: Annotated[
+        str,
+        Meta(pattern=PLAIN, description="Only orders whose symbol, id, agents, side, state or limit contains this."),
+    ] = ""
+    totals: Totals = "no"
+
+
+class PagedAlerts(Paged, frozen=True):
+    """A page of alerts that contain a text."""
+
+    search: Annotated[str, Meta(pattern=PLAIN, description="Only alerts that contain this text, in any case.")] = ""
+    totals: Totals = "no"
+
+
+def before(query: Paged, of: str, run: str) -> tuple[int, ...]:
+    """The key that the cursor of a query names; empty without one. Raises Refused for one of another list or run."""
+    if not query.cursor:
+        return ()
+    try:
+        data = base64.urlsafe_b64decode(query.cursor + "=" * (-len(query.cursor) % 4))
+        name, its_run, *key = msgspec.msgpack.decode(data, type=list[str | int])
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        name, its_run, key = "", "", []
+    numbers = tuple(each for each in key if isinstance(each, int) and -1 <= each <= MOST_NS)
+    if (name, its_run) != (of, run) or len(numbers) != len(key) or len(key) != KEYS[of]:
+        text = f"cursor is not one of this list ({of}) and run; send `next` of the page before it, or none"
+        raise Refused(422, "query", text, errors=[FieldFault("cursor", text)])
+    return numbers
+
+
+def following(page: Page[Any], of: str, run: str) -> str:
+    """The cursor of the page that follows; empty at the end of the list."""
+    return cursor_of(of, run, page.next) if page.more else ""
+
+
+def cursor_of(of: str, run: str, key: Sequence[int]) -> str:
+    """The cursor of a key."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode([of, run, *key])).decode().rstrip("=")

@@ -1,0 +1,73 @@
+"""GET /api/v1/acts/{key}: what became of a request whose answer was lost, by its idempotency key."""
+
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from quantd.server.api.access.guard import TOKEN, who
+from quantd.server.api.documents import Query
+from quantd.server.api.idempotency import MOST, Keys, State, key_fault
+from quantd.server.api.problems import Refused
+from quantd.server.api.route_records import Read, Route
+
+NO_ACT: Final = "no_act"
+"""Code of the answer where no request did anything; a path that does not exist has another one."""
+
+
+class OfAct(Query, frozen=True):
+    """The age of a request, and whether it was a command such as a halt."""
+
+    age_s: Annotated[
+        float, Meta(ge=0, le=1e9, description="Seconds since it was sent; an older key than what is kept is unknown.")
+    ] = 0.0
+    command: Annotated[
+        Literal["yes", "no"],
+        Meta(description="Whether it was sent to /api/v1/commands, which obeys on a full disk too."),
+    ] = "no"
+
+
+class ActNow(Struct, frozen=True):
+    """What became of a request: `running`, `done` with its `answer`, `refused` with the `text`, or `unknown`.
+
+    It is unknown where the daemon was killed, or its disk failed, before the answer was recorded, and where the request
+    is older than what the daemon remembers; `text` has the cause.
+    `status` is that of the first answer, 0 without one. A request that failed after its commit is done, with a `text`.
+    """
+
+    key: str
+    state: State
+    status: int
+    text: str
+    answer: msgspec.Raw
+
+
+class ActRoutes:
+    """The handler about requests that were sent."""
+
+    def __init__(self, keys: Keys, reads_only: Callable[[], str] | None) -> None:
+        """`reads_only` is the reason why this instance takes no such requests; None where it does."""
+        self._keys = keys
+        self._reads_only = reads_only
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route of this module."""
+        words = "What became of a request of this token, by its idempotency key; 404 where it did nothing."
+        return (Read("/api/v1/acts/{key}", self.act, ActNow, words, OfAct),)
+
+    async def act(self, request: web.Request, query: OfAct) -> ActNow:
+        """Raises Refused: 401 without a token, for keys belong to tokens; 404 where no request did anything."""
+        if self._reads_only is not None:
+            raise Refused(409, "read_only", self._reads_only())
+        if request.get(TOKEN) is None:
+            raise Refused(401, "token", "requests are found by the token that sent them; send it, or sign in")
+        key, sender = request.match_info["key"], who(request)
+        if (fault := key_fault(key)) is not None:
+            raise fault
+        became = await self._keys.became(sender, key, age_s=query.age_s, halt=query.command == "yes")
+        if became is None:
+            text = f"no request of {sender} with this key did anything; the newest {MOST:,} keys of all tokens are kept"
+            raise Refused(404, NO_ACT, text)
+        return ActNow(key, became.state, became.status, became.text, msgspec.Raw(became.body))

@@ -1,0 +1,136 @@
+"""GET /api/v1/alerts/active and POST /api/v1/alerts/{incident}/acknowledge: incidents, from the store."""
+
+import asyncio
+from typing import Annotated
+
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from quantd.adapters.store.incidents.incident_fold import Incident, acknowledged
+from quantd.daemon.engine.safety.monitor import limit_values
+from quantd.daemon.engine.state import State
+from quantd.server.api.commits import committed
+from quantd.server.api.documents import Query
+from quantd.server.api.problems import Refused
+from quantd.server.api.route_records import Post, Read
+from quantd.server.api.run_reader import RunReader
+from quantd.server.requests.acknowledgement import acknowledgement
+from quantd.server.requests.control import AgentName, Because, NotDone, check_agent
+from quantd.trading.display_text import instant_text
+
+
+class OfAgent(Query, frozen=True):
+    """The incidents of one agent."""
+
+    agent: Annotated[str, Meta(max_length=64, description="An agent; everything without it.")] = ""
+
+
+class ActiveIncident(Struct, frozen=True):
+    """One incident that holds. `value` is that of its newest alert; `now` is the present value of a house limit."""
+
+    id: str
+    level: str
+    kind: str
+    agent: AgentName
+    symbol: str
+    text: str
+    value: float | None
+    bound: float | None
+    now: float | None
+    since_ts: int
+    since: str
+    state: str
+    raised: int
+    reminded: int
+    acknowledged_by: str
+    acknowledged: str
+    reason: str
+
+
+class ActiveIncidents(Struct, frozen=True):
+    """Incidents that are not cleared, oldest first."""
+
+    run: str
+    incidents: list[ActiveIncident]
+
+
+class Seen(Struct, frozen=True, forbid_unknown_fields=True):
+    """An acknowledgement."""
+
+    reason: Because
+
+
+class AlertRoutes:
+    """Handlers about incidents."""
+
+    def __init__(self, run: RunReader) -> None:
+        self._run = run
+        self._one = asyncio.Lock()
+
+    def routes(self) -> tuple[Read | Post, ...]:
+        """The routes of this module."""
+        v1 = "/api/v1/alerts"
+        return (
+            Read(f"{v1}/active", self.active, ActiveIncidents, "Incidents that hold.", OfAgent),
+            Post(
+                f"{v1}/{{incident}}/acknowledge",
+                self.acknowledge,
+                Seen,
+                ActiveIncident,
+                "Acknowledge an incident.",
+                '{"reason": ".."}',
+            ),
+        )
+
+    async def active(self, request: web.Request, query: OfAgent) -> ActiveIncidents:
+        """The active incidents of the run or of one agent."""
+        service = self._run.service
+        try:
+            check_agent(service, query.agent)
+        except NotDone as why:
+            raise Refused(404, why.fault, str(why)) from None
+        rows = await self._run.read(lambda reader: reader.incidents())
+        found = [each for each in rows if each.active and query.agent in ("", each.agent)]
+        return ActiveIncidents(service.run, [self._shown(each, service.shell.state) for each in found])
+
+    async def acknowledge(self, seen: Seen, sender: str, incident: str) -> ActiveIncident:
+        """Acknowledge an incident; the answer follows the commit. Raises Refused, NotDone and InboxFull."""
+        async with self._one:  # whoever comes second is refused, and gets no answer about the first one
+            return await self._acknowledge(seen, sender, incident)
+
+    async def _acknowledge(self, seen: Seen, sender: str, incident: str) -> ActiveIncident:
+        service = self._run.service
+        stored = None
+        if service.incidents.find(incident) is None:
+            stored = await asyncio.to_thread(service.store.incident, service.run, incident)
+        if stored is not None:
+            raise NotDone("cleared", f"incident {incident} is cleared already; nothing is left to acknowledge")
+        event = acknowledgement(service, incident, seen.reason, sender)
+        before = service.incidents.find(incident)
+        assert before is not None
+        after = acknowledged(before, event)
+        return (await committed(service, lambda state, _: self._shown(after, state), event)).answer
+
+    def _shown(self, incident: Incident, state: State) -> ActiveIncident:
+        i = incident
+        limits = limit_values(state) if i.kind.startswith("limit_") and not i.agent else {}
+        now = limits.get(i.kind.removeprefix("limit_"))
+        return ActiveIncident(
+            id=i.id,
+            level=i.level,
+            kind=i.kind,
+            agent=i.agent,
+            symbol=i.symbol,
+            text=i.text,
+            value=i.value,
+            bound=i.bound,
+            now=None if now is None or now[0] != now[0] else now[0],
+            since_ts=i.since_ts,
+            since=instant_text(i.since_ts),
+            state=i.state,
+            raised=i.raised,
+            reminded=i.reminded,
+            acknowledged_by=i.who,
+            acknowledged=instant_text(i.acknowledged_ts) if i.acknowledged_ts else "",
+            reason=i.reason,
+        )

@@ -1,0 +1,85 @@
+"""POST /api/v1/commands: an operator's halt, reduce, resume or flatten.
+
+The answer follows the commit of the command to the journal. Halt and reduce also act while the store takes no writes.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from quantd.daemon.engine.state import State
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.views.overview import SWITCH
+from quantd.server.api.commits import committed
+from quantd.server.requests.control import AgentName, Because, Command, operator
+from quantd.trading.effects import Effect
+
+
+class HaltNow(Struct, frozen=True, forbid_unknown_fields=True, tag_field="command", tag="halt"):
+    """Stop all trading of the house or of one agent."""
+
+    reason: str = ""
+    agent: AgentName = ""
+
+
+class Reduce(HaltNow, frozen=True, tag="reduce"):
+    """Permit only orders that reduce positions."""
+
+
+class Resume(Struct, frozen=True, forbid_unknown_fields=True, tag_field="command", tag="resume"):
+    """Permit trading again."""
+
+    reason: Because
+    agent: AgentName = ""
+
+
+class Flatten(Struct, frozen=True, forbid_unknown_fields=True, tag_field="command", tag="flatten"):
+    """Close all positions of all agents."""
+
+    reason: str = ""
+    agent: Annotated[str, Meta(extra_json_schema={"maxLength": 0})] = ""
+
+
+Order = HaltNow | Reduce | Resume | Flatten
+"""Body of the request: one struct for each command."""
+
+
+NAMES: Final[dict[type, Command]] = {HaltNow: "halt", Reduce: "reduce", Resume: "resume", Flatten: "flatten"}
+
+
+class Done(Struct, frozen=True):
+    """The answer to a command that is in force, with the state of the switch right behind it.
+
+    `unrecorded` is the reason why the command is not in the journal yet; empty when it is. `replayed` is true where an
+    earlier request with the same idempotency key was carried out, and this one was not.
+    """
+
+    command: str
+    agent: str
+    switch: str
+    reason: str
+    flattening: bool
+    unrecorded: str = ""
+    replayed: bool = False
+
+
+async def command(service: Service, order: Order, sender: str) -> Done:
+    """Carries out an authorised command. Raises Refused, NotDone and InboxFull."""
+    name = NAMES[type(order)]
+
+    def outcome(state: State, effects: Sequence[Effect]) -> Done:
+        switch = state.switch_of(order.agent)
+        return Done(name, order.agent, SWITCH[switch.state], switch.reason, state.flattening)
+
+    done = await committed(service, outcome, operator(service, name, order.reason, sender, order.agent))
+    return replace(done.answer, unrecorded=done.unrecorded)
+
+
+def replayed(service: Service, order: Order) -> Done:
+    """The answer to a command that was carried out before: the switch as it is now."""
+    state = service.shell.state
+    switch = state.switch_of(order.agent)
+    text = SWITCH[switch.state]
+    return Done(NAMES[type(order)], order.agent, text, switch.reason, state.flattening, service.store_error, True)

@@ -1,0 +1,144 @@
+"""The dashboard, and the event stream that keeps it current."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from quantd.daemon.views.rows import decided, newest_plans
+from quantd.server.api.access.guard import EVENTS, HEADERS, TOKEN
+from quantd.server.api.documents import Live, ShownAlert
+from quantd.server.api.problems import Refused
+from quantd.server.api.route_records import Page, Route, file_of
+from quantd.server.api.run_reader import RunReader
+
+STREAMS: Final = 32
+"""Maximum of open event streams."""
+
+KEPT: Final = 2
+"""Streams among them that only a token of scope trade may open."""
+
+STREAM_S: Final = 0.25
+"""Shortest time between two events of one stream."""
+
+KEEPALIVE_S: Final = 15.0
+
+FOLDER: Final = Path(__file__).resolve().parents[1] / "dashboard"
+UPLOT: Final = Path(__file__).parents[3] / "research" / "reports" / "vendor"
+"""The chart library of the reports, which is installed once."""
+
+FILES: Final = "/dashboard"
+"""Where the files of the page are served."""
+
+SCRIPT, STYLE = "text/javascript", "text/css"
+MANIFEST, ICON = "application/manifest+json", "image/svg+xml"
+
+FOLDERS: Final[dict[Path, dict[str, str]]] = {
+    FOLDER: {
+        "dashboard.css": STYLE,
+        "icon.svg": ICON,
+        "quantd.webmanifest": MANIFEST,
+        "dashboard.js": SCRIPT,
+        "acts.js": SCRIPT,
+        "agents.js": SCRIPT,
+        "chart.js": SCRIPT,
+        "daemon.js": SCRIPT,
+        "daemons.js": SCRIPT,
+        "reviews.js": SCRIPT,
+        "figures.js": SCRIPT,
+        "parts.js": SCRIPT,
+        "portfolios.js": SCRIPT,
+        "reads.js": SCRIPT,
+        "research.js": SCRIPT,
+        "risk.js": SCRIPT,
+        "standing.js": SCRIPT,
+        "system.js": SCRIPT,
+        "incidents.js": SCRIPT,
+        "market.js": SCRIPT,
+        "now.js": SCRIPT,
+        "order.js": SCRIPT,
+        "orders.js": SCRIPT,
+    },
+    FOLDER / "vendor": {"htm-preact-standalone.mjs": SCRIPT, "lightweight-charts.mjs": SCRIPT},
+    UPLOT: {"uPlot.iife.min.js": SCRIPT, "uPlot.min.css": STYLE},
+}
+"""Folder -> its files that the page loads, with their types."""
+
+
+class Dashboard:
+    """The page and its streams."""
+
+    def __init__(self, run: RunReader) -> None:
+        self._run = run
+        self.streams = 0
+        self._closed = asyncio.Event()
+        self._plans: tuple[int, dict[str, str]] | None = None
+
+    def routes(self) -> tuple[Route, ...]:
+        """The page with its files, which hold no figures and need no token, and the stream."""
+        return (
+            Page("/", file_of(FOLDER / "index.html", "text/html"), "The dashboard.", "text/html", "open"),
+            *(
+                Page(f"{FILES}/{name}", file_of(folder / name, kind), "A file of it.", kind, "open")
+                for folder, names in FOLDERS.items()
+                for name, kind in names.items()
+            ),
+            Page("/api/v1/events", self.events, "Events of the type Live, as they happen.", EVENTS),
+        )
+
+    def close(self) -> None:
+        """Ends the streams, so that a stop does not wait for them."""
+        self._closed.set()
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events: the overview after each commit, at most four in a second."""
+        token = request.get(TOKEN)
+        most = STREAMS if token is not None and token.grants("trade") else STREAMS - KEPT
+        if self.streams >= most:
+            text = f"{self.streams} event streams are already open; close one, or try again in 5 s"
+            raise Refused(503, "streams", text, {"Retry-After": "5"})
+        self.streams += 1
+        # it listens before it looks: a commit while it sends is not missed
+        news = asyncio.Event()
+        self._run.service.listeners.add(news)
+        try:
+            response = web.StreamResponse(headers={**HEADERS, "Content-Type": EVENTS})
+            await response.prepare(request)
+            while not self._closed.is_set():
+                news.clear()
+                data = msgspec.json.encode(self._live(await self._said()))
+                await response.write(b"event: overview\ndata: " + data + b"\n\n")
+                await asyncio.sleep(STREAM_S)
+                while not await self._news(news):
+                    await response.write(b": still here\n\n")
+            return response
+        finally:
+            self._run.service.listeners.discard(news)
+            self.streams -= 1
+
+    async def _news(self, news: asyncio.Event) -> bool:
+        """Wait for a commit or for the end; False when nothing came for a while."""
+        waiting = [asyncio.ensure_future(news.wait()), asyncio.ensure_future(self._closed.wait())]
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=KEEPALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            return bool(done)
+        finally:
+            for each in waiting:
+                each.cancel()
+
+    async def _said(self) -> dict[str, str]:
+        """Agent -> its last decision; read once for each commit however many look."""
+        progress = self._run.service.progress
+        if self._plans is None or self._plans[0] != progress:
+            plans = await asyncio.to_thread(newest_plans, self._run.service.store, self._run.service.run)
+            self._plans = progress, decided(plans, self._run.parts)
+        return self._plans[1]
+
+    def _live(self, said: dict[str, str]) -> Live:
+        alerts = [
+            ShownAlert(**{k: getattr(a, k) for k in ShownAlert.__struct_fields__})
+            for a in self._run.service.recent[-8:]
+        ]
+        return Live(self._run.now(), alerts, said)

@@ -1,0 +1,129 @@
+"""/api/v1/jobs and /api/v1/schedules/{name}/run: the jobs of schedules, their runs, and a run by hand."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Final, Protocol
+
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from quantd.adapters.store.journal.job_runs import JobRun
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.jobs.job_lanes import JobLanes
+from quantd.daemon.jobs.job_table import JOBS, JobRunLine, line_of
+from quantd.daemon.runtime.schedule import next_instants
+from quantd.daemon.runtime.service import Service
+from quantd.server.api.documents import PLAIN, Query, Rows
+from quantd.server.api.problems import Refused
+from quantd.server.api.route_records import Post, Read, Route
+from quantd.server.requests.control import Because
+from quantd.server.requests.schedule_now import run_now
+from quantd.trading.display_text import instant_text
+
+PLAIN_NAME: Final = r"^[a-z_]{0,32}(?!\n)$"
+
+
+class NewestJobs(Query, frozen=True):
+    """The newest runs of jobs that contain a text."""
+
+    limit: Rows = 100
+    job: Annotated[str, Meta(pattern=PLAIN_NAME, description="Only runs of this job.")] | None = None
+    search: Annotated[str, Meta(pattern=PLAIN, description="Only runs that contain this text, in any case.")] = ""
+
+
+class JobLine(Struct, frozen=True):
+    """One job: its record, its schedules, its last run and its next instant."""
+
+    name: str
+    text: str
+    where: str
+    timeout_s: float
+    attempts: int
+    by_hand: bool
+    schedules: list[str]
+    last: JobRunLine | None
+    next: str | None
+
+
+class JobsNow(Struct, frozen=True):
+    """Every job, the newest runs, and the number of all runs that the question names."""
+
+    run: str
+    jobs: list[JobLine]
+    runs: list[JobRunLine]
+    total: int
+
+
+class RunSchedule(Struct, frozen=True, forbid_unknown_fields=True):
+    """Run a schedule now."""
+
+    reason: Because
+
+
+class RunsOfJobs(Protocol):
+    """The runs of jobs, newest first, and one by its number."""
+
+    def runs(self) -> list[JobRun]: ...
+
+    def get(self, id: int, /) -> JobRun | None: ...
+
+
+def contains(run: JobRun, text: str) -> bool:
+    """Whether the text of a run contains a text, in any case; a space stands for an underscore of the job."""
+    texts = run.job, run.job.replace("_", " "), *run.schedules, run.state, run.result, run.who, run.reason
+    return any(text.lower() in each.lower() for each in texts)
+
+
+def lines_of_jobs(service: Service, parts: Parts, runs: Sequence[JobRun]) -> list[JobLine]:
+    """Every job with its last run and its next instant."""
+    lines = []
+    for each in JOBS:
+        own = [schedule for schedule in parts.schedules if schedule.do == each.name]
+        coming = next_instants(own, parts.sessions, service.shell.ts, 1) if own else []
+        last = next((run for run in runs if run.job == each.name), None)
+        lines.append(
+            JobLine(
+                each.name, each.text, each.place, each.timeout_s, each.attempts, each.by_hand,
+                [schedule.name for schedule in own], None if last is None else line_of(last),
+                instant_text(coming[0][0]) if coming else None,
+            )
+        )  # fmt: skip
+    return lines
+
+
+def routes(service: Service, lanes: JobLanes) -> tuple[Route, ...]:
+    """The routes of jobs."""
+    return (
+        *reads(service, lanes.parts, lanes.log),
+        Post(
+            "/api/v1/schedules/{name}/run", partial(_run, service, lanes), RunSchedule, JobRunLine,
+            "Run a schedule now.", '{"reason": ".."}',
+        ),
+    )  # fmt: skip
+
+
+def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
+    """The routes that only read."""
+
+    async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:
+        known = log.runs()
+        runs = [each for each in known if query.job in (None, each.job) and contains(each, query.search)]
+        lines = [line_of(each) for each in runs[: query.limit]]
+        return JobsNow(service.run, lines_of_jobs(service, parts, known), lines, len(runs))
+
+    async def job(request: web.Request, query: Query) -> JobRunLine:
+        id = request.match_info["id"]
+        found = log.get(int(id)) if id.isdecimal() and len(id) < 19 else None
+        if found is None:
+            raise Refused(404, "not_found", f"there is no job run {id!r}; /api/v1/jobs lists the newest ones")
+        return line_of(found)
+
+    return (
+        Read("/api/v1/jobs", jobs, JobsNow, "Jobs of schedules and their runs.", NewestJobs),
+        Read("/api/v1/jobs/{id}", job, JobRunLine, "One run of a job."),
+    )
+
+
+async def _run(service: Service, lanes: JobLanes, asked: RunSchedule, sender: str, name: str) -> JobRunLine:
+    """Queues a run of a schedule. Raises NotDone."""
+    return line_of(await run_now(service, lanes, name, asked.reason, sender))

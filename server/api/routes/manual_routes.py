@@ -1,0 +1,284 @@
+"""POST /api/v1/orders, /orders/settle, /cash, /halts, /reconcile and /limits/approve: an operator's manual actions.
+
+The answer has the result of the action and follows its commit to the journal.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from quantd.daemon.engine import step
+from quantd.daemon.engine.safety.pending_limits import digest_of
+from quantd.daemon.engine.state import State
+from quantd.daemon.runtime.service import Service
+from quantd.server.api.commits import committed
+from quantd.server.api.problems import Refused
+from quantd.server.api.route_records import Post
+from quantd.server.api.routes.command_routes import Done, Order, command, replayed
+from quantd.server.api.run_reader import StateCopies
+from quantd.server.requests.cancels import CancelOne, CancelPreview, cancel_requested, cancelled_order, found_order
+from quantd.server.requests.control import Because, NotDone, check_ready, one_line
+from quantd.server.requests.manual import (
+    Cash,
+    Halt,
+    OrderByHand,
+    Settle,
+    became_of_flow,
+    became_of_halt,
+    became_of_order,
+    compared,
+    correction,
+    flow,
+    halted,
+    how_of,
+    wished,
+)
+from quantd.server.requests.manual_answers import (
+    CancelledOrder,
+    Compared,
+    Ordered,
+    Paid,
+    Previewed,
+    SettledOrder,
+    Stopped,
+)
+from quantd.server.requests.order_outcomes import (
+    SettleOrder,
+    became_of_settlement,
+    found_unanswered,
+    order_settled,
+)
+from quantd.server.requests.tokens import stored
+from quantd.server.requests.transfer_limits import withdrawal_fault
+from quantd.trading.display_text import instant_text
+from quantd.trading.effects import Effect
+from quantd.trading.events import Approved
+from quantd.trading.orders import OrderState
+
+COMPARE_S: Final = 8.0
+"""Seconds after which a reconciliation with the venue times out: less than the time after which a connection may be
+closed, so that the request is answered."""
+
+QUERY_S: Final = 8.0
+"""Seconds after which a query of one order counts as not answered."""
+
+PLAN_BYTES: Final = 16
+
+NOT_SECOND: Final = "looser limits need a second person: send a token of scope admin that was made before they waited"
+
+
+class Approve(Struct, frozen=True, forbid_unknown_fields=True):
+    """Approves the looser limits that wait."""
+
+    reason: Because
+
+
+class Loosened(Struct, frozen=True):
+    """The limits that are looser from now on, and since when they waited."""
+
+    looser: list[str]
+    waited_since: str
+
+
+async def order(service: Service, copies: StateCopies, asked: OrderByHand, sender: str) -> Ordered:
+    """Submits a manual order through the gate. Raises Refused where it would not become its preview any more."""
+    if asked.as_planned:
+        now = await preview(service, copies, asked, sender)
+        if now.plan != asked.as_planned:
+            what = f"{now.would.allowed} of {now.would.asked} {now.would.symbol} would pass now"
+            raise Refused(409, "conflict", f"the order is not that of the preview any more: {what}; preview it again")
+    wish = wished(service, asked, sender)
+    run = service.run
+    done = await committed(service, lambda state, effects: became_of_order(state, effects, wish, run), wish)
+    return done.answer
+
+
+def _plan(asked: OrderByHand, would: Ordered) -> str:
+    """Digest of an order without its reason, and of what it would become."""
+    order = replace(asked, reason="", as_planned="")
+    return blake2b(msgspec.json.encode([order, would]), digest_size=PLAN_BYTES).hexdigest()
+
+
+async def preview(service: Service, copies: StateCopies, asked: OrderByHand, sender: str) -> Previewed:
+    """The gate's verdict on a manual order, on a copy of the state. Raises Refused, NotDone."""
+    wish, run = wished(service, asked, sender), service.run
+
+    def work(copy: State) -> Ordered:
+        copy.now = max(copy.now, wish.ts)
+        effects = step(copy, wish)
+        return became_of_order(copy, effects, wish, run)
+
+    would = await copies.result(work)
+    return Previewed(_plan(asked, would), would)
+
+
+async def preview_cancel(service: Service, asked: CancelPreview, sender: str) -> CancelledOrder:
+    """What a cancel would end; nothing is sent. Raises NotDone."""
+    check_ready(service)
+    state = service.shell.state
+    return cancelled_order(state, asked.order, *found_order(state, service.run, asked.order))
+
+
+async def cancel(service: Service, asked: CancelOne, sender: str) -> CancelledOrder:
+    """Cancels one open order. Raises NotDone, and Refused where it ended meanwhile."""
+    event = cancel_requested(service, asked, sender)
+    before = await preview_cancel(service, CancelPreview(asked.order), sender)
+
+    def became(state: State, _: Sequence[Effect]) -> CancelledOrder:
+        work = state.working.get((event.sample, event.n))
+        state_now = OrderState.CANCELLED if work is None else OrderState(work.state[event.row])
+        return replace(before, state=state_now.name.lower())
+
+    return (await committed(service, became, event)).answer
+
+
+async def cash(service: Service, copies: StateCopies, asked: Cash, sender: str) -> Paid:
+    """Books a deposit or a withdrawal. Raises Refused for a withdrawal that breaks a limit."""
+    moved = flow(service, asked, sender)
+    checked = moved.amount_micro < 0 and not asked.beyond_limits
+    if checked and (why := await copies.result(lambda copy: withdrawal_fault(copy, moved))):
+        remedy = "sell first, withdraw less, or send beyond_limits (`quantd cash remove --beyond-limits`)"
+        raise Refused(409, "conflict", f"the withdrawal would break a limit of {why}; {remedy}")
+    done = await committed(service, lambda state, _: became_of_flow(state, moved), moved)
+    return done.answer
+
+
+async def halt(service: Service, asked: Halt, sender: str) -> Stopped:
+    """Halts or resumes trading of one symbol."""
+    event = halted(service, asked, sender)
+    done = await committed(service, lambda state, _: became_of_halt(state, asked.symbol), event)
+    return done.answer
+
+
+async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
+    """Compares the books with the venue's account now; with `how`, also books the differences."""
+    if service.compare is None:
+        text = "there is no venue account to reconcile with: the broker is simulated, or not connected yet"
+        raise Refused(409, "venue", text)
+    said = how_of(service, asked.how, asked.reason)
+    try:
+        async with asyncio.timeout(COMPARE_S):
+            account = await service.compare()
+    except TimeoutError:
+        account = None
+    if account is None:
+        why = service.compare_failure or "no answer of the venue, or orders in flight"
+        if "account" in service.shell.state.down:
+            raise Refused(409, "venue", f"not reconciled: {why}")
+        raise Refused(504, "late", f"not reconciled within {COMPARE_S:g} s: {why}; try again")
+    before = compared(service.shell.state, account, asked.how)
+    if not asked.how:
+        return before
+    event = correction(service, account, asked.how, said, sender)
+    done = await committed(service, lambda state, _: int(state.switch.state), event)
+    return replace(before, switch=done.answer)
+
+
+async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOrder:
+    """Settles an order by the operator's word, after a query of the venue that was not answered. Raises NotDone, and
+    Refused where the broker is simulated."""
+    order_settled(service, asked, sender)
+    if service.query is None:
+        raise Refused(409, "venue", "the broker is simulated: it answers for each order")
+    work, row = found_unanswered(service.shell.state, asked.order)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(QUERY_S):
+            await service.query(work.basket.sample, work.basket.n, row)
+    event = order_settled(service, asked, sender)  # the query may have been answered
+    done = await committed(service, lambda state, _: became_of_settlement(state, event, asked.order), event)
+    return done.answer
+
+
+async def approve(service: Service, folder: Path, asked: Approve, sender: str) -> Loosened:
+    """Applies the looser limits that wait. Raises Refused, NotDone and InboxFull."""
+    check_ready(service)
+    reason = one_line(asked.reason)
+    if not reason:
+        raise NotDone("reason", "an approval needs a reason for the journal")
+    state = service.shell.state
+    waiting = state.loosening
+    if waiting is None:
+        raise Refused(409, "conflict", "no looser limits wait; `quantd status` shows those that do")
+    tokens = await asyncio.to_thread(stored, folder)
+    token = next((each for each in tokens if sender == f"api:{each.name}:{each.id}"), None)
+    if token is None or token.created_ns >= waiting.since:
+        # the owner's token and the configuration are files of one person
+        raise Refused(403, "second", f"{NOT_SECOND} ({instant_text(waiting.since)})")
+    approved = Approved(state.now, reason, sender, digest_of(waiting))
+    loosened = Loosened(list(waiting.looser), instant_text(waiting.since))
+    return (await committed(service, lambda *_: loosened, approved)).answer
+
+
+SETTLED_AS: Final[Any] = Annotated[
+    SettleOrder,
+    Meta(
+        extra_json_schema={
+            "oneOf": [
+                {"required": ["filled"], "properties": {"filled": {"minLength": 1}, "never_sent": {"const": False}}},
+                {"required": ["never_sent"], "properties": {"filled": {"maxLength": 0}, "never_sent": {"const": True}}},
+            ]
+        }
+    ),
+]
+"""One of both words on an order, for the document; the handler has a message of its own."""
+
+
+def posts(service: Service, folder: Path) -> tuple[Post, ...]:
+    """All POSTs: commands to the switch, and manual actions.
+
+    Cash and corrections need admin: they change the account that limits are measured against.
+    """
+    copies = StateCopies(service)
+    return (
+        Post(
+            "/api/v1/commands", partial(command, service), Order, Done, "Halt, reduce, resume or flatten.",
+            '{"command": "halt", "reason": "..", "agent": ""}', rate=False, again=partial(replayed, service),
+        ),
+        Post(
+            "/api/v1/orders", partial(order, service, copies), OrderByHand, Ordered, "A manual order through the gate.",
+            '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}',
+        ),
+        Post(
+            "/api/v1/orders/preview", partial(preview, service, copies), OrderByHand, Previewed,
+            "What a manual order would become; nothing is sent.",
+            '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}',
+        ),
+        Post(
+            "/api/v1/orders/cancel", partial(cancel, service), CancelOne, CancelledOrder, "Cancel one open order.",
+            '{"order": "q-..", "reason": ".."}',
+        ),
+        Post(
+            "/api/v1/orders/cancel/preview", partial(preview_cancel, service), CancelPreview, CancelledOrder,
+            "What a cancel would end; nothing is sent.", '{"order": "q-.."}',
+        ),
+        Post(
+            "/api/v1/orders/settle", partial(settle, service), SETTLED_AS, SettledOrder,
+            "Settle an order that the venue does not confirm.",
+            '{"order": "q-..", "filled": "0.25@90000", "never_sent": false, "reason": ".."}', "admin",
+        ),
+        Post(
+            "/api/v1/cash", partial(cash, service, copies), Cash, Paid, "A deposit or a withdrawal.",
+            '{"do": "add", "amount": "1000.00", "reason": ".."}', "admin",
+        ),
+        Post(
+            "/api/v1/halts", partial(halt, service), Halt, Stopped, "Halt or resume trading of one symbol.",
+            '{"do": "halt", "symbol": "SPY", "reason": ".."}',
+            again=lambda asked: became_of_halt(service.shell.state, asked.symbol, replayed=True),
+        ),
+        Post(
+            "/api/v1/reconcile", partial(reconcile, service), Settle, Compared, "Compare the books with the venue.",
+            '{"how": "", "reason": ".."}', "admin",
+        ),
+        Post(
+            "/api/v1/limits/approve", partial(approve, service, folder), Approve, Loosened,
+            "Apply looser limits that wait.", '{"reason": ".."}', "admin",
+        ),
+    )  # fmt: skip

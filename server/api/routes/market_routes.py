@@ -1,0 +1,118 @@
+"""GET /api/v1/bars: the newest bars of one symbol, for a chart."""
+
+from typing import Annotated, Final
+
+import numpy as np
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.server.api.documents import PLAIN, Query
+from quantd.server.api.problems import Refused
+from quantd.server.api.route_records import Read, Route
+from quantd.server.api.run_reader import RunReader
+from quantd.trading.instruments import NANO
+
+MOST_BARS: Final = 1_000
+
+
+class OfSymbol(Query, frozen=True):
+    """A symbol and a number of bars."""
+
+    symbol: Annotated[str, Meta(pattern=PLAIN, description="A symbol of the universe; the first one without it.")] = ""
+    limit: Annotated[int, Meta(ge=1, le=MOST_BARS, description="Most bars.")] = 250
+
+
+class BarNow(Struct, frozen=True):
+    """One bar: `ts` is its end in ns UTC. Without a record of its range, open, high and low are null."""
+
+    ts: int
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float
+
+
+class Level(Struct, frozen=True):
+    """Levels that an operator set for the position of one agent; null for none."""
+
+    agent: str
+    stop: float | None
+    target: float | None
+
+
+class BarsNow(Struct, frozen=True):
+    """The newest bars of a symbol, oldest first, unadjusted.
+
+    Of a recorded market they are its bars. Of a live market they are the bars of samples where a policy reads bars,
+    and the closes of samples otherwise. Each bar is at most `interval_ns` long.
+    """
+
+    run: str
+    symbol: str
+    symbols: int
+    bars: list[BarNow]
+    levels: list[Level]
+    interval_ns: int
+
+
+class MarketRoutes:
+    """The handler about bars."""
+
+    def __init__(self, run: RunReader) -> None:
+        self._run = run
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route of this module."""
+        return (Read("/api/v1/bars", self.bars, BarsNow, "The newest bars of a symbol.", OfSymbol),)
+
+    async def bars(self, request: web.Request, query: OfSymbol) -> BarsNow:
+        """The bars up to now. Raises Refused for an unknown symbol."""
+        state = self._run.service.shell.state
+        symbols = state.universe.symbols
+        symbol = query.symbol or symbols[0]
+        if symbol not in symbols:
+            raise Refused(404, "symbol", f"there is no symbol {symbol!r}; the universe has {len(symbols)}")
+        column = symbols.index(symbol)
+        found = self._recorded(column, query.limit)
+        if found is None:
+            found = self._sampled(column, query.limit)
+        names = state.rules.names()
+        levels = [
+            Level(names[own.agent], own.stop_nano / NANO or None, own.target_nano / NANO or None)
+            for (_, of), own in state.own.items()
+            if of == column
+        ]
+        return BarsNow(self._run.service.run, symbol, len(symbols), found, levels, self._run.parts.interval_ns)
+
+    def _recorded(self, column: int, limit: int) -> list[BarNow] | None:
+        """Bars of a recorded market, never one that ends after now."""
+        parts = self._run.parts
+        if not isinstance(parts, Assembly):
+            return None
+        table = parts.feed.columns
+        end = int(np.searchsorted(table.ts_event, self._run.service.shell.ts, side="right"))
+        rows = np.flatnonzero(table.fresh[:end, column])[-limit:]
+        ts = table.ts_event[rows].tolist()
+        prices = (each[rows, column].tolist() for each in (table.open, table.high, table.low, table.close))
+        return [BarNow(*row) for row in zip(ts, *prices, strict=True)]
+
+    def _sampled(self, column: int, limit: int) -> list[BarNow]:
+        """Samples: their bars where the run keeps them, else their closes, dated by the account's history."""
+        history = self._run.service.shell.state.history
+        ts = [point.ts for point in self._run.service.histories.portfolio.newest(limit)]
+        ring, kept = history.known, history.bars
+        count = min(len(ts), ring.end)
+        closes = ring.prices[ring.end - count : ring.end, column]
+        ranges = np.full((3, count), np.nan)
+        if kept is not None and kept.end >= count:
+            ranges = kept.rows[:3, kept.end - count : kept.end, column]
+        return [
+            BarNow(at, _known(ranges[0, k]), _known(ranges[1, k]), _known(ranges[2, k]), float(closes[k]))
+            for k, at in enumerate(ts[len(ts) - count :])
+            if np.isfinite(closes[k])
+        ]
+
+
+def _known(price: float) -> float | None:
+    return None if np.isnan(price) else float(price)

@@ -1,0 +1,195 @@
+"""The models of agents over HTTP: what decides, the load of another artifact, pause, and promotion by hand.
+
+The answer to a POST follows its commit to the journal.
+"""
+
+import asyncio
+from functools import partial
+from typing import Literal
+
+from aiohttp import web
+from msgspec import Struct
+from msgspec.structs import replace
+
+from quantd.daemon.engine.agents.promotion import unexchangeable
+from quantd.daemon.policies.model_facts import Artifact, Described, artifacts_of, described
+from quantd.daemon.views.overview import SWITCH
+from quantd.server.api.commits import committed
+from quantd.server.api.documents import Query
+from quantd.server.api.problems import Refused
+from quantd.server.api.route_records import Post, Read, Route, named_by
+from quantd.server.api.run_reader import RunReader
+from quantd.server.requests.control import NotDone, check_agent, check_ready, one_line, operator
+from quantd.server.requests.model_loads import (
+    LoadModel,
+    LoadShadow,
+    Reasoned,
+    challenger_of,
+    model_loaded,
+)
+from quantd.trading.display_text import instant_text
+from quantd.trading.events import Event
+from quantd.trading.model_events import Exchanged
+
+
+class LoadedNow(Struct, frozen=True):
+    """The load by which an artifact decides in place of the configured policy."""
+
+    path: str
+    version: str
+    digest: str
+    time: str
+    who: str
+    reason: str
+
+
+class Model(Struct, frozen=True):
+    """The policy of an agent or shadow.
+
+    `policy` is the present one, `configured` that of config.toml; they differ after a load. `decides_for` is the agent
+    or shadow whose book it trades now, another one after a promotion. `switch` and `suspended` are those of `agent`.
+    """
+
+    agent: str
+    shadow: bool
+    challenges: str
+    policy: str
+    configured: str
+    loaded: LoadedNow | None
+    decides_for: str
+    switch: str
+    suspended: bool
+    artifacts: list[Artifact]
+
+
+class Models(Struct, frozen=True):
+    """The models of all agents and shadows."""
+
+    run: str
+    models: list[Model]
+
+
+class ModelDetails(Struct, frozen=True):
+    """A model with the manifests, records and cards of its artifacts."""
+
+    run: str
+    model: Model
+    artifacts: list[Described]
+
+
+class ModelRoutes:
+    """The handlers of one running service."""
+
+    def __init__(self, run: RunReader) -> None:
+        self._run = run
+        self._service = run.service
+        self._one = asyncio.Lock()
+
+    def routes(self) -> tuple[Route, ...]:
+        """All routes of models. What changes who decides needs admin."""
+        v1, reason = "/api/v1/models", '{"reason": ".."}'
+        return (
+            Read(v1, self.models, Models, "The models of the agents and shadows."),
+            Read(f"{v1}/{{agent}}", self.model, ModelDetails, "One model, with manifest, record and card."),
+            Post(
+                f"{v1}/{{agent}}/load", self.load, named_by(LoadModel, "path", "version"), Model,
+                "Load another artifact or version.",
+                '{"path": "models/mine", "version": "2026-11", "reason": ".."}', "admin",
+            ),
+            Post(
+                f"{v1}/{{agent}}/shadow", self.shadow, named_by(LoadShadow, "path", "version"), Model,
+                "Load an artifact into a shadow that challenges this agent; the comparison begins anew.",
+                '{"path": "models/mine", "reason": ".."}', "admin",
+            ),
+            Post(f"{v1}/{{agent}}/pause", partial(self.ask, "pause"), Reasoned, Model, "Ask it no more.", reason),
+            Post(f"{v1}/{{agent}}/resume", partial(self.ask, "resume"), Reasoned, Model, "Ask it again.", reason),
+            Post(
+                f"{v1}/{{agent}}/promote", partial(self.exchange, "promote"), Reasoned, Model,
+                "Let a shadow's policy decide for the agent that it challenges, without a test.", reason, "admin",
+            ),
+            Post(
+                f"{v1}/{{agent}}/demote", partial(self.exchange, "demote"), Reasoned, Model,
+                "Give a promoted shadow's policy back.", reason, "admin",
+            ),
+        )  # fmt: skip
+
+    async def models(self, request: web.Request, query: Query) -> Models:
+        state = self._service.shell.state
+        names, count = state.rules.names(), len(state.agents)
+        used = [*state.in_use(), *range(count, len(names))]
+        return Models(self._service.run, [self._model(names[seat]) for seat in used])
+
+    async def model(self, request: web.Request, query: Query) -> ModelDetails:
+        name = request.match_info["agent"]
+        try:
+            check_agent(self._service, name)
+        except NotDone as why:
+            raise Refused(404, why.fault, str(why)) from None
+        held = artifacts_of(self._service.shell.seats(self._seat(name)), self._service.config.source.folder)
+        found = await asyncio.to_thread(lambda: [described(*each) for each in held])
+        return ModelDetails(self._service.run, self._model(name), found)
+
+    async def load(self, asked: LoadModel, sender: str, agent: str) -> Model:
+        """Loads an artifact between two samples. Raises Refused, NotDone and InboxFull."""
+        async with self._one:
+            return await self._after(agent, *await model_loaded(self._service, asked, sender, agent))
+
+    async def shadow(self, asked: LoadShadow, sender: str, agent: str) -> Model:
+        """Loads an artifact into the challenger of an agent; returns the shadow. Raises Refused, NotDone, InboxFull."""
+        check_ready(self._service)
+        return await self.load(asked, sender, challenger_of(self._service, agent, asked.shadow))
+
+    async def ask(self, what: Literal["pause", "resume"], asked: Reasoned, sender: str, agent: str) -> Model:
+        """Pauses or resumes one agent. Raises Refused, NotDone and InboxFull."""
+        if not one_line(asked.reason):
+            raise NotDone("reason", f"{what} needs a reason for the journal")
+        event = operator(self._service, "resume" if what == "resume" else "reduce", asked.reason, sender, agent)
+        return await self._after(agent, replace(event, command=what))
+
+    async def exchange(self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str) -> Model:
+        """Exchanges the policies of a shadow and its champion. Raises Refused, NotDone and InboxFull."""
+        service = self._service
+        check_agent(service, agent)
+        check_ready(service)
+        reason, state = one_line(asked.reason), service.shell.state
+        if not reason:
+            raise NotDone("reason", f"{what} needs a reason for the journal: no test takes place")
+        if why := unexchangeable(state, agent, what):
+            raise NotDone("conflict", f"{agent} is not {what}d: {why}")
+        exchanged = Exchanged(state.now, agent, what, reason, sender)
+        return await self._after(agent, exchanged, refused=f"{agent} is not {what}d: ")
+
+    async def _after(self, agent: str, *events: Event, refused: str = "") -> Model:
+        """The model of an agent right behind the last of some events."""
+        done = await committed(self._service, lambda state, _: self._model(agent), *events, refused=refused)
+        return done.answer
+
+    def _seat(self, name: str) -> int:
+        return self._service.shell.state.rules.names().index(name)
+
+    def _model(self, name: str) -> Model:
+        """The model of the agent or shadow `name`."""
+        service, seat = self._service, self._seat(name)
+        state, table = service.shell.state, service.config.seats[seat]
+        loaded = state.loaded.get(name)
+        count = len(state.agents)
+        agent = state.agents[seat] if seat < count else state.shadows[seat - count].agents[0]
+        now = [*state.seats, *(shadow.seats[0] for shadow in state.shadows)]
+        return Model(
+            agent=name,
+            shadow=seat >= count,
+            challenges=table.challenges,
+            policy=table.policy if loaded is None else loaded.path,
+            configured=table.policy,
+            loaded=None
+            if loaded is None
+            else LoadedNow(
+                loaded.path, loaded.version, loaded.digest, instant_text(loaded.ts), loaded.who, loaded.reason
+            ),
+            decides_for=state.rules.names()[now.index(seat)] if seat in now else "",
+            switch=SWITCH[agent.switch.state],
+            suspended=agent.suspended,
+            artifacts=[
+                artifact for artifact, _ in artifacts_of(service.shell.seats(seat), service.config.source.folder)
+            ],
+        )

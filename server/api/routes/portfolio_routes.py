@@ -1,0 +1,391 @@
+"""/api/v1/portfolios: portfolios that are opened, rebalanced and closed while the daemon runs.
+
+Each POST is journalled with its sender, and answers after the commit. Weights and dry runs are computed on a copy of
+the state, in a thread. A dry run steps the event of an execution, so that it shows the orders of one.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+from typing import Annotated, Final, Literal
+
+import numpy as np
+from aiohttp import web
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from quantd.daemon.engine import step
+from quantd.daemon.engine.agents.portfolios import not_closed, not_opened, place_of, vacant_places
+from quantd.daemon.engine.agents.proposals import not_planned, plan_digest
+from quantd.daemon.engine.state import State
+from quantd.daemon.views.preview import PlanNow
+from quantd.risk.switch import HALT
+from quantd.server.api.commits import committed
+from quantd.server.api.documents import PLAIN, Query
+from quantd.server.api.problems import Refused
+from quantd.server.api.route_records import Post, Read, Route
+from quantd.server.api.run_reader import RunReader, StateCopies, target_fault
+from quantd.server.requests.control import AgentName, Because, check_portfolio_name, check_ready
+from quantd.server.requests.manual import Money, exact_amount, journal_reason, market_now
+from quantd.server.requests.portfolio_answers import (
+    Holding,
+    PortfolioLine,
+    PortfolioNow,
+    Trades,
+    holdings,
+    portfolio_line,
+    portfolio_now,
+    traded_lots,
+    trades_of,
+)
+from quantd.server.requests.portfolio_targets import (
+    Expectation,
+    agent_weights,
+    expectation,
+    given_weights,
+    policy_weights,
+)
+from quantd.server.requests.transfer_limits import hand_over_fault
+from quantd.trading.display_text import instant_text
+from quantd.trading.effects import Effect
+from quantd.trading.events import Event, PortfolioClosed, PortfolioOpened, Proposed
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
+
+PLANS_KEPT: Final = 256
+"""Dry runs that can be executed; they are forgotten at a restart."""
+
+PortfolioName = Annotated[
+    str,
+    Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(?!\n)$", description="Lower case letters, digits, - and _; 32 at most."),
+]
+Weights = Annotated[
+    dict[str, float], Meta(description="Weight of each symbol, a fraction of equity; the rest is cash.")
+]
+Symbols = Annotated[tuple[str, ...], Meta(description="Symbols for `policy`, or a restriction of `agent`.")]
+PolicyName = Annotated[str, Meta(description="A policy that computes the weights from the run's history.")]
+ProposalId = Annotated[
+    str, Meta(pattern=PLAIN, description="An id that is executed once; the daemon makes one without it.")
+]
+
+
+class TargetsAsked(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The target weights: one of `weights`, `policy` with `symbols`, or `agent`."""
+
+    weights: Weights = {}
+    symbols: Symbols = ()
+    policy: PolicyName = ""
+    agent: AgentName = ""
+
+
+class CreatePortfolio(TargetsAsked, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A new portfolio. `symbols` alone have equal weights. `capital` comes from the unallocated book."""
+
+    name: PortfolioName
+    reason: Because
+    capital: Money = "1000000"
+
+
+class Rebalance(TargetsAsked, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """New targets of a portfolio, or the plan `as_planned` of a dry run, which is executed exactly or refused."""
+
+    reason: Because
+    as_planned: Annotated[str, Meta(pattern=PLAIN, description="`plan` of a dry run; no other targets then.")] = ""
+    dry_run: bool = False
+    id: ProposalId = ""
+
+
+class ClosePortfolio(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`flatten` sells the positions and returns the cash; `hand_over` gives lots and cash to the agent `to`."""
+
+    how: Literal["flatten", "hand_over"]
+    reason: Because
+    to: AgentName = ""
+
+
+class PortfolioList(Struct, frozen=True):
+    """The open portfolios, and the places in which more can be opened."""
+
+    run: str
+    places: int
+    vacant: int
+    portfolios: list[PortfolioLine]
+
+
+class Rebalanced(Struct, frozen=True):
+    """New targets with their orders, after the commit, or of a dry run.
+
+    `allocations` are those once all orders are filled. `proposal` is the id of the targets. `decision` is the address
+    of the plan in GET /api/v1/decisions and /api/v1/why, empty for a dry run and without trades. `plan` is the digest
+    of targets and orders.
+    """
+
+    name: str
+    agent: str
+    dry_run: bool
+    ts: int
+    time: str
+    basis: str
+    capital: str
+    allocations: list[Holding]
+    expected: Expectation
+    trades: Trades
+    proposal: str
+    plan: str
+    decision: str
+
+
+class PortfolioClosing(Struct, frozen=True):
+    """A portfolio that is closed, or is being closed while `trades` are carried out. `to` has its lots and cash."""
+
+    name: str
+    state: Literal["closing", "closed"]
+    how: str
+    to: str
+    ts: int
+    time: str
+    trades: Trades
+
+
+class PortfolioRoutes:
+    """Handlers of portfolios; `plan` calls the running agents on a copy of the state."""
+
+    def __init__(self, run: RunReader, plan: Callable[[], Awaitable[PlanNow]]) -> None:
+        self._run = run
+        self._plan = plan
+        self._copies = StateCopies(run.service)
+        self._number = count(1)
+        self._opening = asyncio.Lock()
+        """Held from the choice of a place to the commit, so that two portfolios do not choose the same."""
+        self._plans: OrderedDict[str, tuple[str, bytes, str]] = OrderedDict()
+        """Digest of a dry run -> portfolio, weights and basis."""
+
+    def routes(self) -> tuple[Route, ...]:
+        """All documents and actions. Opening and closing need admin: they move capital between books."""
+        v1 = "/api/v1/portfolios"
+        return (
+            Read(v1, self.listed, PortfolioList, "The open portfolios."),
+            Read(f"{v1}/{{name}}", self.shown, PortfolioNow, "One portfolio with its positions."),
+            Post(
+                v1, self.create, CreatePortfolio, Rebalanced, "Open a portfolio and buy its first weights.",
+                '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
+            ),
+            Post(
+                f"{v1}/{{name}}/rebalance", self.rebalance, Rebalance, Rebalanced,
+                "Rebalance a portfolio, or show the orders of a rebalance.",
+                '{"weights": {"SPY": 0.6, "TLT": 0.4}, "dry_run": true, "reason": ".."}',
+            ),
+            Post(
+                f"{v1}/{{name}}/close", self.close, ClosePortfolio, PortfolioClosing,
+                "Sell a portfolio, or hand it over to an agent.", '{"how": "flatten", "reason": ".."}', "admin",
+            ),
+        )  # fmt: skip
+
+    @property
+    def _state(self) -> State:
+        return self._run.service.shell.state
+
+    async def listed(self, request: web.Request, query: Query) -> PortfolioList:
+        state = self._state
+        state.revalue()
+        places = sum(rules.place for rules in state.rules.agents)
+        rows = [portfolio_line(state, number) for number in state.portfolios]
+        return PortfolioList(self._run.service.run, places, len(vacant_places(state)), rows)
+
+    async def shown(self, request: web.Request, query: Query) -> PortfolioNow:
+        return portfolio_now(self._state, self._open(request.match_info["name"]))
+
+    async def create(self, asked: CreatePortfolio, sender: str) -> Rebalanced:
+        """Opens a portfolio and proposes its first weights."""
+        async with self._opening:
+            return await self._create(asked, sender)
+
+    async def _create(self, asked: CreatePortfolio, sender: str) -> Rebalanced:
+        service, state = self._run.service, self._state
+        self._require_market()
+        check_portfolio_name(service, asked.name)
+        said = journal_reason(asked.reason, "a portfolio")
+        capital = exact_amount(asked.capital, MICRO, "capital", "1000000.00")
+        place = next(iter(vacant_places(state)), "")
+        opened = PortfolioOpened(market_now(service), place, asked.name, capital, said, sender)
+        if why := not_opened(state, opened):
+            raise Refused(409, "conflict", why)
+        targets: TargetsAsked = asked
+        if asked.symbols and not (asked.weights or asked.policy or asked.agent):
+            targets = replace(asked, policy="equal_weight")
+        number = [rules.name for rules in state.rules.agents].index(place)
+
+        def opening(copy: State) -> None:
+            step(copy, opened)
+
+        weights, basis = await self._targets(targets, number, opening)
+        now = market_now(service)
+        id, packed = self._id(), weights.tobytes()
+        proposal = Proposed(now, place, id, said, sender, packed, basis=basis, portfolio=asked.name)
+        partly = f"the portfolio {asked.name} is open and all in cash; rebalance or close it: "
+        return await self._committed(
+            number, weights, replace(opened, ts=now, basis=basis), proposal=proposal, partly=partly
+        )
+
+    async def rebalance(self, asked: Rebalance, sender: str, name: str) -> Rebalanced:
+        """Proposes new weights, or shows what they would become."""
+        service = self._run.service
+        number = self._open(name)
+        self._require_market()
+        said = journal_reason(asked.reason, "a rebalance")
+        if asked.as_planned:
+            weights, basis = self._planned(asked, name)
+        else:
+            weights, basis = await self._targets(asked, number)
+        agent = self._state.rules.agents[number].name
+        now, id = market_now(service), asked.id or self._id()
+        proposal = Proposed(now, agent, id, said, sender, weights.tobytes(), basis=basis, portfolio=name)
+        if asked.dry_run:
+            return await self._dry_run(number, name, proposal, weights)
+        return await self._committed(number, weights, proposal=replace(proposal, plan=asked.as_planned))
+
+    async def close(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosing:
+        """Closes a portfolio; its sales follow the commit."""
+        service, state = self._run.service, self._state
+        check_ready(service)
+        self._open(name)
+        said = journal_reason(asked.reason, "closing a portfolio")
+        closed = PortfolioClosed(market_now(service), name, asked.how, said, sender, asked.to)
+        if why := not_closed(state, closed):
+            raise Refused(409, "conflict", why)
+        if asked.how == "hand_over" and (why := await self._copies.result(lambda copy: hand_over_fault(copy, closed))):
+            text = f"{asked.to} may not take over portfolio {name}: {why}; close it by flatten, or rebalance it first"
+            raise Refused(409, "conflict", text)
+
+        def outcome(after: State, effects: Sequence[Effect]) -> PortfolioClosing:
+            trades = trades_of(after, effects, self._run.parts.costs, service.run)
+            left: Literal["closing", "closed"] = "closed" if place_of(after, name) is None else "closing"
+            return PortfolioClosing(name, left, asked.how, asked.to, closed.ts, instant_text(closed.ts), trades)
+
+        refused = f"portfolio {name} was not closed: "
+        return (await committed(service, outcome, closed, refused=refused)).answer
+
+    def _open(self, name: str) -> int:
+        """The place of an open portfolio. Raises Refused."""
+        number = place_of(self._state, name)
+        if number is None:
+            names = ", ".join(sorted(each.name for each in self._state.portfolios.values())) or "none"
+            raise Refused(404, "not_found", f"there is no portfolio {name[:40]!r}; open portfolios: {names}")
+        return number
+
+    def _require_market(self) -> None:
+        """Raises Refused or NotDone while no targets can be planned."""
+        check_ready(self._run.service)
+        state = self._state
+        if not state.sample:
+            text = "no session has closed yet, so there is no price to trade at; try again after the first close"
+            raise Refused(503, "not_ready", text, {"Retry-After": "1"})
+        if state.switch.state == HALT or state.flattening:
+            text = f"the house is halted ({state.switch.reason}); `quantd resume --reason R` sets its switch to RUN"
+            raise Refused(409, "conflict", text)
+
+    def _id(self) -> str:
+        """An id of targets: the newest step of the journal only grows, also over restarts."""
+        return f"{self._run.service.journal.seq}-{next(self._number)}"
+
+    def _planned(self, asked: Rebalance, name: str) -> tuple[Floats, str]:
+        """The targets of a dry run. Raises Refused."""
+        if asked.weights or asked.symbols or asked.policy or asked.agent or asked.dry_run:
+            raise target_fault(
+                "as_planned", "as_planned executes the targets of a dry run; leave other targets and dry_run out"
+            )
+        found = self._plans.get(asked.as_planned)
+        if found is None or found[0] != name:
+            text = f"there is no dry run {asked.as_planned!r} of portfolio {name} since the start; make a dry run first"
+            raise Refused(409, "conflict", text)
+        return np.frombuffer(found[1]), found[2]
+
+    async def _targets(
+        self, asked: TargetsAsked, number: int, before: Callable[[State], None] = lambda copy: None
+    ) -> tuple[Floats, str]:
+        """(weights, basis), computed on a copy of the state after `before`. Raises Refused."""
+        given = [field for field in ("weights", "policy", "agent") if getattr(asked, field)]
+        if len(given) != 1:
+            text = f"name one of weights, policy and agent, not {' and '.join(given) or 'none'}"
+            raise target_fault(given[-1] if given else "weights", text)
+        if asked.weights and asked.symbols:
+            raise target_fault("symbols", "weights name their symbols; leave symbols out")
+        if asked.agent:
+            answer = next((each for each in (await self._plan()).answers if each.agent == asked.agent), None)
+            names = [r.name for r in self._state.rules.agents if not r.place]
+            if answer is None and asked.agent not in names:
+                raise Refused(
+                    404, "agent", f"there is no agent {asked.agent[:40]!r}; the agents are {', '.join(names)}"
+                )
+            if answer is None or answer.failed or answer.held:
+                why = "does not decide now" if answer is None else answer.failed or "holds its positions"
+                raise Refused(409, "conflict", f"agent {asked.agent} has no weights now: {why}")
+            own = answer.weights
+            return await self._copies.result(lambda copy: agent_weights(copy, number, own, asked.symbols)), asked.agent
+
+        def compute(copy: State) -> tuple[Floats, str]:
+            before(copy)
+            if asked.weights:
+                return given_weights(copy, number, asked.weights), "weights"
+            return policy_weights(copy, number, asked.policy, asked.symbols), asked.policy
+
+        return await self._copies.result(compute)
+
+    async def _dry_run(self, number: int, name: str, proposal: Proposed, weights: Floats) -> Rebalanced:
+        def work(copy: State) -> tuple[str, Rebalanced | None]:
+            copy.now = max(copy.now, proposal.ts)
+            if why := not_planned(copy, proposal):
+                return why, None
+            effects = step(copy, proposal)
+            return "", self._rebalanced(copy, number, proposal, weights, effects, dry_run=True)
+
+        why, found = await self._copies.result(work)
+        if found is None:
+            raise Refused(409, "conflict", f"the targets would be refused: {why}")
+        self._plans[found.plan] = name, proposal.weights, proposal.basis
+        while len(self._plans) > PLANS_KEPT:
+            self._plans.popitem(last=False)
+        return found
+
+    async def _committed(
+        self, number: int, weights: Floats, *before: Event, proposal: Proposed, partly: str = ""
+    ) -> Rebalanced:
+        """The answer to targets after their commit, with the address of their plan."""
+        done = await committed(
+            self._run.service,
+            lambda state, effects: self._rebalanced(state, number, proposal, weights, effects, dry_run=False),
+            *before,
+            proposal,
+            refused=f"the targets for {proposal.agent} were refused: ",
+            partly=partly,
+        )
+        return replace(done.answer, decision=done.address)
+
+    def _rebalanced(
+        self,
+        state: State,
+        number: int,
+        proposal: Proposed,
+        weights: Floats,
+        effects: Sequence[Effect],
+        *,
+        dry_run: bool,
+    ) -> Rebalanced:
+        state.revalue()
+        portfolio = state.portfolios[number]
+        return Rebalanced(
+            name=portfolio.name,
+            agent=proposal.agent,
+            dry_run=dry_run,
+            ts=proposal.ts,
+            time=instant_text(proposal.ts),
+            basis=proposal.basis,
+            capital=portfolio_line(state, number).capital,
+            allocations=holdings(state, number, traded_lots(state, number, effects), weights),
+            expected=expectation(state, number, weights, proposal.basis),
+            trades=trades_of(state, effects, self._run.parts.costs, self._run.service.run),
+            proposal=proposal.id,
+            plan=plan_digest(proposal, effects),
+            decision="",
+        )

@@ -1,0 +1,428 @@
+"""POST /api/v1/predict and /api/v1/allocate: what a model or a method would hold. Nothing is journalled or traded.
+
+One answer is computed at a time, in a thread. Answers are cached by the model's digest and the hash of the input.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from quantd.daemon.assembly.loaded_artifacts import NoArtifact, named
+from quantd.daemon.engine.state.snapshot import freeze
+from quantd.daemon.policies.learned_answers import (
+    Confidence,
+    Given,
+    Lacking,
+    Observation,
+    answer_at,
+    answer_to,
+    entries_for,
+    input_hash,
+    observed_at,
+)
+from quantd.daemon.policies.loading import artifact_folder, graphs_of, load
+from quantd.daemon.policies.model_facts import learned_in
+from quantd.daemon.policies.price_allocation import (
+    MOST_CLOSES,
+    MOST_PRICE,
+    MOST_SYMBOLS,
+    BadPrices,
+    allocated,
+    held_of,
+    table_of,
+)
+from quantd.daemon.policies.seats import artifacts_in
+from quantd.daemon.policies.user_file import PolicyFailed
+from quantd.daemon.runtime.version import code_version
+from quantd.models.artifacts.folder import MANIFEST_BYTES, digest_of, read_bytes
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import MANIFEST
+from quantd.models.artifacts.occlusion import Learned
+from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
+from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.api.route_records import Post, Route, named_by
+from quantd.server.api.run_reader import RunReader
+from quantd.server.requests.control import AgentName, ArtifactName, NotDone, check_agent
+from quantd.server.requests.model_loads import view_of
+from quantd.strategies.allocators.allocation import Allocation, allocation
+from quantd.strategies.policies import COMPOSITES, POLICIES, nearest
+from quantd.strategies.policies.members import leaves_asked
+from quantd.trading.display_text import instant_text
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.statistics import RISK_FREE_ANNUAL
+from quantd.trading.view import EMPTY_MEMORY
+
+BODY_BYTES: Final = 1 << 20
+KEPT: Final = 256
+"""Answers that are cached."""
+
+ARTIFACTS: Final = 8
+"""Artifacts that are held in memory beside those of the agents."""
+
+ESTIMATE: Final = (
+    f"mean and standard deviation of these weights held through the last samples, times 252 and its root; Sharpe ratio "
+    f"in excess of {RISK_FREE_ANNUAL:.0%} a year; the past, no forecast"
+)
+
+A = TypeVar("A", bound="Prediction | Allocated")
+
+Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
+
+
+class Predict(Struct, frozen=True, forbid_unknown_fields=True):
+    """A question to a learned policy: that of an `agent`, or the `artifact` of a folder.
+
+    `observation` has its values in order (`entries` of GET /api/v1/models/AGENT). `features` names them instead, by
+    symbol, and `shared` has those without a symbol. Without any, the present state is the input.
+    """
+
+    agent: AgentName = ""
+    artifact: ArtifactName = ""
+    observation: list[Number] | None = None
+    features: dict[str, dict[str, Number]] | None = None
+    shared: dict[str, Number] = {}
+
+
+class Prediction(Struct, frozen=True):
+    """The answer of a learned policy, before the rules around it.
+
+    `confidence` and its kind are computed from this answer alone. `value` is the largest action value, where the
+    network has action values. The expectations are those of `estimate`.
+    """
+
+    agent: str
+    model: str
+    digest: str
+    weights: dict[str, float]
+    cash: float
+    confidence: Confidence
+    value: float | None
+    expected_return: float | None
+    expected_risk: float | None
+    sharpe: float | None
+    samples: int
+    estimate: str
+    input_hash: str
+    cached: bool
+    time: str
+
+
+Price = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MOST_PRICE})]
+Closes = Annotated[list[Price], Meta(extra_json_schema={"minItems": 2, "maxItems": MOST_CLOSES})]
+"""Closes of one symbol. The bounds are for the document; the checks name the symbol."""
+
+
+class Allocate(Struct, frozen=True, forbid_unknown_fields=True):
+    """Closes by symbol, oldest first, for a `method` (a registered policy, or the folder of an artifact) or that of an
+    `agent`. `held` are the weights of the present book, by symbol.
+    """
+
+    prices: Annotated[dict[str, Closes], Meta(extra_json_schema={"minProperties": 1, "maxProperties": MOST_SYMBOLS})]
+    method: ArtifactName = ""
+    agent: AgentName = ""
+    params: dict[str, Any] = {}
+    held: dict[str, Number] = {}
+
+
+class Allocated(Struct, frozen=True):
+    """Weights by symbol, before the rules and limits of any agent. `hold` means that the method keeps what is held.
+
+    `probability_positive` is the probability that the mean of these returns is above 0, for a normal with their
+    standard error.
+    """
+
+    method: str
+    digest: str
+    weights: dict[str, float]
+    cash: float
+    hold: bool
+    note: str
+    expected_return: float | None
+    expected_risk: float | None
+    sharpe: float | None
+    probability_positive: float | None
+    samples: int
+    estimate: str
+    input_hash: str
+    cached: bool
+    time: str
+
+
+class PredictionRoutes:
+    """The handlers of one running service."""
+
+    def __init__(self, run: RunReader) -> None:
+        self._run = run
+        self._service = run.service
+        self._one = asyncio.Lock()
+        self._kept: OrderedDict[tuple[object, ...], Prediction | Allocated] = OrderedDict()
+        self._artifacts: OrderedDict[str, Policy] = OrderedDict()
+
+    def routes(self) -> tuple[Route, ...]:
+        """Both questions. They change nothing, so that a token of scope read suffices."""
+        return (
+            Post(
+                "/api/v1/predict", self.predict, named_by(Predict, "agent", "artifact"), Prediction,
+                "What a learned policy would hold.", '{"agent": "learned"}', "read", body_bytes=BODY_BYTES,
+            ),
+            Post(
+                "/api/v1/allocate", self.allocate, named_by(Allocate, "agent", "method", how="oneOf"), Allocated,
+                "What a method would hold for given prices.",
+                '{"method": "equal_weight", "prices": {"SPY": [100.0, 101.0], "TLT": [90.0, 89.5]}}', "read",
+                body_bytes=BODY_BYTES,
+            ),
+        )  # fmt: skip
+
+    async def predict(self, asked: Predict, sender: str) -> Prediction:
+        """The answer of a learned policy. Raises Refused and NotDone."""
+        service, names = self._service, self._service.shell.state.rules.names()
+        check_agent(service, asked.agent)
+        if not (asked.agent or asked.artifact):
+            raise _fault("agent", "name an agent, or the folder of an artifact")
+        if asked.observation is not None and asked.features is not None:
+            raise _fault("observation", "give the observation or features, not both")
+        if not service.shell.state.sample:
+            raise Refused(409, "conflict", "no sample was taken yet; ask again after the first close")
+        async with self._one:
+            seat = names.index(asked.agent) if asked.agent else 0
+            policy = await self._policy(asked.artifact) if asked.artifact else service.shell.seats(seat)
+            found = learned_in(policy)
+            if len(found) != 1:
+                raise _fault("agent", f"{asked.agent} has {len(found)} learned policies; name one as artifact")
+            leaf = found[0]
+            observed, symbols = self._observed(leaf, asked)
+            sample = service.shell.state.sample
+            given = b"" if observed is None else input_hash(observed).encode()
+            at = service.journal.seq if observed is None else sample
+            key = ("predict", leaf.digest, asked.agent, asked.artifact, given, symbols, at)
+            return await self._cached(key, lambda: self._predicted(asked, leaf, policy, observed, symbols, seat))
+
+    async def allocate(self, asked: Allocate, sender: str) -> Allocated:
+        """The weights of a method. Raises Refused and NotDone."""
+        check_agent(self._service, asked.agent)
+        if bool(asked.method) == bool(asked.agent):
+            raise _fault("method", "name a method or an agent, one of them")
+        try:
+            symbols, closes = await asyncio.to_thread(table_of, asked.prices)
+            held = held_of(asked.held, symbols)
+        except BadPrices as why:
+            raise _fault(why.field, str(why)) from None
+        async with self._one:
+            method, params = self._method(asked)
+            digest, made = await self._method_policy(method, params)
+            names = "\n".join(symbols).encode()
+            given = input_hash(names, closes, held)
+            now = self._service.shell.state.sample
+
+            async def computed() -> Allocated:
+                try:
+                    weights, figures, note, hold = await asyncio.to_thread(
+                        lambda: allocated(made(), method, symbols, closes, held, now, keep="/" in method)
+                    )
+                except BadPrices as why:
+                    raise _fault(why.field, str(why)) from None
+                except ValueError as why:
+                    raise _fault("method", str(why)) from None
+                return Allocated(
+                    method=method,
+                    digest=digest,
+                    weights=dict(zip(symbols, weights.tolist(), strict=True)),
+                    cash=_rest(weights),
+                    hold=hold,
+                    note=note,
+                    expected_return=figures.expected_return,
+                    expected_risk=figures.expected_risk,
+                    sharpe=_sharpe(figures),
+                    probability_positive=figures.probability_positive,
+                    samples=figures.samples,
+                    estimate=ESTIMATE,
+                    input_hash=given,
+                    cached=False,
+                    time=instant_text(now) if now else "",
+                )
+
+            return await self._cached(("allocate", digest, given, now), computed)
+
+    async def _cached(self, key: tuple[object, ...], computed: Callable[[], Awaitable[A]]) -> A:
+        """The answer with this key, computed when it is new."""
+        found: Any = self._kept.get(key)
+        self._run.predictions["miss" if found is None else "hit"] += 1
+        if found is not None:
+            self._kept.move_to_end(key)
+            known: A = replace(found, cached=True)
+            return known
+        made = await computed()
+        self._kept[key] = made
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return made
+
+    # a prediction
+
+    def _observed(self, leaf: Learned, asked: Predict) -> tuple[Observation | None, tuple[str, ...]]:
+        """The given observation, None for the present state; and the symbols of the question. Raises Refused."""
+        symbols = self._run.parts.universe.symbols
+        if asked.observation is None and asked.features is None:
+            if asked.shared:
+                raise _fault("shared", "values without features; give both, or none for the present state")
+            return None, symbols
+        try:
+            if asked.features is not None:
+                symbols = tuple(asked.features) or symbols
+            names = entries_for(leaf, symbols)
+        except Lacking as why:
+            raise _fault("observation", str(why)) from None
+        if asked.observation is not None:
+            values = asked.observation
+            if len(values) != len(names):
+                text = f"{len(values)} values; {len(names)} are expected, in this order: {', '.join(names)}"
+                raise _fault("observation", text)
+        else:
+            values = _values(names, asked.features or {}, asked.shared)
+        return np.array(values, dtype=np.float32), symbols
+
+    async def _predicted(
+        self,
+        asked: Predict,
+        leaf: Learned,
+        policy: Policy,
+        observed: Observation | None,
+        symbols: tuple[str, ...],
+        seat: int,
+    ) -> Prediction:
+        service = self._service
+        await service.settled()
+        state = service.shell.state
+        frozen, rules, sample = freeze(state), state.rules, state.sample
+
+        def work() -> tuple[Given, str, Allocation | None]:
+            ask = view_of(rules, frozen, seat)
+            view, memory = ask.view, ask.memory
+            if not asked.agent:  # no book of its own: all cash
+                view, memory = view.held_by(np.zeros(len(view.prices))), EMPTY_MEMORY
+            if asked.artifact:
+                memory = EMPTY_MEMORY
+            if observed is None:
+                own = next(each for each in leaves_asked(policy, view, memory) if each[1] is leaf)
+                given, hashed = answer_at(leaf, own[2], own[3]), input_hash(observed_at(leaf, own[2], own[3]))
+            else:
+                given, hashed = answer_to(leaf, observed, symbols), input_hash(observed)
+            index = view.universe.index
+            if not set(given.symbols) <= set(index):
+                return given, hashed, None
+            weights = np.zeros(len(view.prices))
+            weights[view.universe.columns(given.symbols)] = given.weights
+            return given, hashed, allocation(view, weights, strategy="", method="", lookback=min(252, rules.lookback))
+
+        try:
+            given, hashed, figures = await asyncio.to_thread(work)
+        except (Lacking, PolicyFailed, ValueError) as why:
+            raise Refused(422, "unfit", str(why)) from None
+        return Prediction(
+            agent=asked.agent,
+            model=leaf.artifact.manifest.name,
+            digest=leaf.digest,
+            weights=dict(zip(given.symbols, given.weights.tolist(), strict=True)),
+            cash=_rest(given.weights),
+            confidence=given.confidence,
+            value=given.value,
+            expected_return=None if figures is None else figures.expected_return,
+            expected_risk=None if figures is None else figures.expected_risk,
+            sharpe=None if figures is None else _sharpe(figures),
+            samples=0 if figures is None else figures.samples,
+            estimate=ESTIMATE if figures is not None else "this run has no history of these symbols",
+            input_hash=hashed,
+            cached=False,
+            time=instant_text(sample),
+        )
+
+    # policies
+
+    async def _policy(self, artifact: str) -> Policy:
+        """The policy of an artifact beside the configuration. Raises NotDone."""
+        config = self._run.config
+
+        def work() -> tuple[str, Policy]:
+            folder = artifact_folder(named(config, artifact), config.source.folder)
+            name = f"{folder} {digest_of(read_bytes(folder / MANIFEST, MANIFEST_BYTES))}"
+            return name, self._artifacts.get(name) or load_artifact(folder, {}, graphs_of(self._run.parts.apart))
+
+        try:
+            name, policy = await asyncio.to_thread(work)
+        except NoArtifact as error:
+            raise NotDone("artifact", str(error)) from None
+        except ValueError as error:
+            raise NotDone("unfit", str(error)) from None
+        self._artifacts[name] = policy
+        self._artifacts.move_to_end(name)
+        while len(self._artifacts) > ARTIFACTS:
+            self._artifacts.popitem(last=False)
+        return policy
+
+    def _method(self, asked: Allocate) -> tuple[str, Mapping[str, object]]:
+        """The method and its parameters, as config.toml would name them."""
+        if asked.method:
+            return asked.method, asked.params
+        state = self._service.shell.state
+        table = self._run.config.seats[state.rules.names().index(asked.agent)]
+        if asked.agent in state.loaded:
+            return state.loaded[asked.agent].path, {}
+        return table.policy, {**table.params, **asked.params}
+
+    async def _method_policy(self, method: str, params: Mapping[str, object]) -> tuple[str, Callable[[], Policy]]:
+        """(digest, function that makes the policy) of a method. Raises Refused and NotDone."""
+        # the first look for a name that is not built in reads the entry points of all packages
+        if ".py" in method or await asyncio.to_thread(COMPOSITES.__contains__, method):
+            raise _fault("method", f"{method[:80]}: a file or a composite; name an allocator or an artifact")
+        if "/" in method:
+            if params:
+                raise _fault("params", "an artifact has no parameters")
+            policy = await self._policy(method)
+            return artifacts_in(policy), lambda: policy
+        if method not in (*POLICIES, LEARNED_ALLOCATION):
+            raise Refused(404, "not_found", f"there is no policy {method[:80]!r}; {nearest(method, POLICIES)}".rstrip())
+        parts, folder = self._run.parts, self._run.config.source.folder
+        text = msgspec.json.encode([code_version(), method, dict(params)], order="sorted", enc_hook=str)
+        return input_hash(text), lambda: load(method, params, folder, parts.apart)
+
+
+def _values(names: list[str], features: Mapping[str, Mapping[str, float]], shared: Mapping[str, float]) -> list[float]:
+    """The values of an observation by name; `known` is 1 where it is not given. Raises Refused."""
+    given = {f"{name} {symbol}": value for symbol, own in features.items() for name, value in own.items()}
+    given |= shared
+    for name in given:
+        if name not in names:
+            raise _fault(_field(name, features), f"{name} is no entry; the entries are {', '.join(names)}")
+    found = []
+    for name in names:
+        if name not in given and not name.startswith("known "):
+            raise _fault(_field(name, features), f"{name} is missing")
+        found.append(given.get(name, 1.0))
+    return found
+
+
+def _field(name: str, features: Mapping[str, object]) -> str:
+    feature, _, symbol = name.rpartition(" ")
+    return f"features.{symbol}.{feature}" if feature else f"shared.{name}"
+
+
+def _rest(weights: Floats) -> float:
+    """Cash beside the weights float64[N], without the rounding error of their sum."""
+    return round(1.0 - float(weights.sum()), 12) + 0.0
+
+
+def _sharpe(figures: Allocation) -> float | None:
+    if figures.expected_return is None or not figures.expected_risk:
+        return None
+    return (figures.expected_return - RISK_FREE_ANNUAL) / figures.expected_risk
+
+
+def _fault(field: str, text: str) -> Refused:
+    return Refused(422, "command", text, errors=[FieldFault(field, text)])

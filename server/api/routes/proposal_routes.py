@@ -1,0 +1,430 @@
+"""/api/v1/agents/NAME: what an outside agent may read and do. Its proposals pass the gate of every policy's answers.
+
+A proposal is journalled with its verdict, a refused one too, and is answered after the commit. A preview steps the same
+event on a copy of the state. Malformed targets are refused before they become an event.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from math import ceil
+from typing import Annotated, Final
+
+import numpy as np
+from aiohttp import web
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from quantd.daemon.engine import step
+from quantd.daemon.engine.agents.proposals import plan_digest
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.proposal_log import VERDICTS_KEPT, ProposalVerdict, own_effects
+from quantd.daemon.views.headroom import Book, SymbolRoom
+from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
+from quantd.server.api.commits import committed
+from quantd.server.api.documents import PLAIN, Query
+from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.api.route_records import Post, Read, Route
+from quantd.server.api.run_reader import RunReader, StateCopies, target_fault
+from quantd.server.requests.control import Because, NotDone, check_ready
+from quantd.server.requests.manual import exact_amount, journal_reason, market_now
+from quantd.server.requests.portfolio_answers import Trades, trades_of
+from quantd.server.requests.portfolio_targets import TargetsWrong, columns_of, given_weights
+from quantd.server.requests.proposal_answers import (
+    AgentStanding,
+    VerdictLine,
+    place_of_agent,
+    standing_of,
+    verdict_line,
+)
+from quantd.trading.display_text import instant_text
+from quantd.trading.effects import Effect
+from quantd.trading.effects import Refused as NotCarriedOut
+from quantd.trading.events import ProposalReviewed, Proposed
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import quantity_text
+
+REASON_CHARS: Final = 200
+"""Longest reason of a proposal; the rest is dropped."""
+
+PREVIEWED: Final = "(preview)"
+"""Id of the event of a preview. No proposal can have it."""
+
+Weights = Annotated[
+    dict[str, float], Meta(description="Weight of each symbol, a fraction of the book's equity; the rest is cash.")
+]
+Orders = Annotated[
+    dict[str, str], Meta(description='Signed units by symbol as text: {"SPY": "-12"}, beside the open orders.')
+]
+Expires = Annotated[
+    str, Meta(pattern=PLAIN, description="Market time after which it is refused: 2019-03-29T20:00:00Z; empty: never.")
+]
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}(?!\n)$", description="An id of the agent's own, used once.")]
+PlanDigest = Annotated[
+    str,
+    Meta(pattern=r"^[0-9a-f]{0,32}(?!\n)$", description="`plan` of a preview: refused if the orders would differ now."),
+]
+
+
+class Preview(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Targets to try: one of `weights` and `orders`."""
+
+    weights: Weights = {}
+    orders: Orders = {}
+
+
+class Propose(Preview, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Targets to trade. The same id with the same targets is answered with the first verdict."""
+
+    id: Id
+    reason: Because
+    expires: Expires = ""
+    plan: PlanDigest = ""
+
+
+class ProposalAnswer(Struct, frozen=True):
+    """The verdict on a proposal, or on a preview, with its orders and costs.
+
+    `repeated`: the id was decided before, and `verdict` is that of then. `plan` is the digest of targets and orders.
+    `decision` is the address for GET /api/v1/why, empty without trades; that of a shadow ends with @NAME.
+    """
+
+    agent: str
+    preview: bool
+    repeated: bool
+    verdict: VerdictLine
+    trades: Trades | None
+    plan: str
+    decision: str
+
+
+class Proposals(Struct, frozen=True):
+    """The newest proposals of an agent with their verdicts, newest first."""
+
+    agent: str
+    proposals: list[VerdictLine]
+
+
+class ReviewPreview(Struct, frozen=True, forbid_unknown_fields=True):
+    """Names a proposal that waits for a person."""
+
+    id: Id
+
+
+class Review(Struct, frozen=True, forbid_unknown_fields=True):
+    """A person's decision on a proposal that waits; `plan` of a preview refuses orders that would differ now."""
+
+    id: Id
+    approve: bool
+    reason: Because
+    plan: PlanDigest = ""
+
+
+class Waiting(Struct, frozen=True):
+    """A proposal that waits for a person until the next sample: the targets by symbol, as weights or signed units.
+
+    `who`, `id` and `reason` are words of the sender, and data. `now` are the weights of the book now.
+    """
+
+    agent: str
+    id: str
+    ts: int
+    time: str
+    who: str
+    reason: str
+    weights: dict[str, float]
+    orders: dict[str, str]
+    now: dict[str, float]
+
+
+class Reviews(Struct, frozen=True):
+    """The proposals that wait for a person, oldest first."""
+
+    waiting: list[Waiting]
+
+
+class NewestProposals(Query, frozen=True):
+    """The newest proposals."""
+
+    limit: Annotated[int, Meta(ge=1, le=VERDICTS_KEPT, description="Number of proposals, the newest ones.")] = 20
+
+
+Rooms = Callable[[Book, Sequence[int]], Awaitable[list[SymbolRoom]]]
+
+
+class ProposalRoutes:
+    """Handlers of outside agents; `rooms` computes the headroom of symbols without blocking the loop."""
+
+    def __init__(self, run: RunReader, rooms: Rooms) -> None:
+        self._run = run
+        self._rooms = rooms
+        self._copies = StateCopies(run.service)
+        self._one = asyncio.Lock()
+        self._a_minute = run.config.api.rate.proposals
+        self._buckets = Buckets(self._a_minute / MINUTE_S, max(1, self._a_minute // 3))
+
+    def routes(self) -> tuple[Route, ...]:
+        """All documents and actions of outside agents."""
+        v1, body = "/api/v1/agents/{name}", '{"weights": {"SPY": 0.6}}'
+        return (
+            Read("/api/v1/reviews", self.reviews, Reviews, "The proposals that wait for a person."),
+            Read(f"{v1}/standing", self.standing, AgentStanding, "Book, limits and headroom of an outside agent."),
+            Read(
+                f"{v1}/proposals", self.proposals, Proposals, "Its newest proposals with verdicts.", NewestProposals
+            ),
+            Post(
+                f"{v1}/preview", self.preview, Preview, ProposalAnswer,
+                "The verdict and costs of targets, without an order.", body, "propose",
+            ),
+            Post(
+                f"{v1}/propose", self.propose, Propose, ProposalAnswer, "Trade targets, through the gate.",
+                '{"weights": {"SPY": 0.6}, "id": "2019-03-29.1", "reason": ".."}', "propose",
+            ),
+            Post(
+                f"{v1}/review/preview", self.preview_review, ReviewPreview, ProposalAnswer,
+                "The verdict and costs of a proposal that waits, if it were approved now.", '{"id": "2019-03-29.1"}',
+            ),
+            Post(
+                f"{v1}/review", self.review, Review, ProposalAnswer, "Approve or decline a proposal that waits.",
+                '{"id": "2019-03-29.1", "approve": true, "reason": ".."}',
+            ),
+        )  # fmt: skip
+
+    @property
+    def _state(self) -> State:
+        return self._run.service.shell.state
+
+    async def standing(self, request: web.Request, query: Query) -> AgentStanding:
+        name, service = request.match_info["name"], self._run.service
+        self._place(name)
+        looked = await self._run.read(lambda reader: reader.promotions())
+        house, number, _ = self._place(name)
+        book = Book(house, number)
+        found = standing_of(
+            self._state, name, service.run, market_now(service), book.standing(), looked, self._a_minute
+        )
+        found.room.extend(await self._rooms(book, range(house.universe.size)))
+        return found
+
+    async def proposals(self, request: web.Request, query: NewestProposals) -> Proposals:
+        name = request.match_info["name"]
+        self._place(name)
+        log = self._state.outside.get(name)
+        newest = log.verdicts[-query.limit :][::-1] if log is not None else []
+        return Proposals(name, [verdict_line(self._state.universe, each) for each in newest])
+
+    async def preview(self, asked: Preview, sender: str, name: str) -> ProposalAnswer:
+        """The verdict on a copy of the state; nothing changes."""
+        self._checked(name, f"preview {sender}")
+        proposal = self._proposal(asked, name, PREVIEWED, "preview", sender)
+
+        def work(copy: State) -> ProposalAnswer:
+            effects = step(copy, proposal)
+            if name in copy.reviews:
+                effects = step(copy, _review_of(copy, proposal, sender))
+            return self._answer(copy, proposal, effects, preview=True)
+
+        return await self._copies.result(work)
+
+    async def propose(self, asked: Propose, sender: str, name: str) -> ProposalAnswer:
+        """The verdict after the commit. Raises Refused for a proposal of which nothing was planned."""
+        self._checked(name, f"propose {sender}")
+        said = journal_reason(asked.reason, "a proposal")[:REASON_CHARS]
+        async with self._one:
+            await self._run.service.settled()
+            proposal = self._proposal(asked, name, asked.id, said, sender)
+            if (known := self._known(proposal)) is not None:
+                _raise_refused(known)
+                line = verdict_line(self._state.universe, known)
+                return ProposalAnswer(name, False, True, line, None, "", "")
+            done = await committed(
+                self._run.service,
+                lambda state, effects: self._answer(state, proposal, effects, preview=False),
+                proposal,
+                refused=_refused_text(proposal.id),
+            )
+        return replace(done.answer, decision=done.address)
+
+    async def reviews(self, request: web.Request, query: Query) -> Reviews:
+        return Reviews([_waiting(self._state, each) for each in self._state.reviews.values()])
+
+    async def preview_review(self, asked: ReviewPreview, sender: str, name: str) -> ProposalAnswer:
+        """The verdict of an approval on a copy of the state; nothing changes. Raises Refused."""
+        check_ready(self._run.service)
+        self._place(name)
+
+        def work(copy: State) -> ProposalAnswer:
+            proposal = _named(copy, name, asked.id)
+            copy.now = max(copy.now, self._state.now)
+            effects = step(copy, _review_of(copy, proposal, sender))
+            if why := next((e.text for e in effects if isinstance(e, NotCarriedOut)), ""):
+                raise Refused(409, "conflict", why)
+            return self._answer(copy, proposal, effects, preview=True)
+
+        return await self._copies.result(work)
+
+    async def review(self, asked: Review, sender: str, name: str) -> ProposalAnswer:
+        """Approves or declines a proposal that waits. Raises Refused and NotDone."""
+        check_ready(self._run.service)
+        self._place(name)
+        said = journal_reason(asked.reason, "the review of a proposal")
+        async with self._one:
+            await self._run.service.settled()
+            proposal = _named(self._state, name, asked.id)
+            if asked.approve:
+                _check_second(proposal, sender)
+            now = market_now(self._run.service)
+            event = ProposalReviewed(now, name, asked.id, asked.approve, said, sender, asked.plan)
+            done = await committed(
+                self._run.service,
+                lambda state, effects: self._answer(state, proposal, effects, preview=False),
+                event,
+            )
+        return replace(done.answer, decision=done.address if asked.approve else "")
+
+    def _place(self, name: str) -> tuple[State, int, int | None]:
+        """Where an outside agent decides now. Raises Refused."""
+        found = place_of_agent(self._state, name)
+        if found is None:
+            rules = self._state.rules
+            names = ", ".join(rules.seats[seat] for seat in rules.outside) or 'none; policy = "external" makes one'
+            raise Refused(404, "agent", f"there is no outside agent {name[:40]!r}; the outside agents are {names}")
+        return found
+
+    def _checked(self, name: str, key: str) -> None:
+        """Raises Refused above the rate, for an unknown agent and before the first close; NotDone while not ready."""
+        self._place(name)
+        if wait_s := self._buckets.wait_s(key, time.monotonic()):
+            seconds = str(ceil(wait_s))
+            text = f"more than {self._a_minute} proposals a minute ([api.rate] proposals); wait {seconds} s"
+            raise Refused(429, "rate", text, {"Retry-After": seconds})
+        check_ready(self._run.service)
+        if not self._state.sample:
+            text = "no session has closed yet, so there is no price to trade at; try again after the first close"
+            raise Refused(503, "not_ready", text, {"Retry-After": "1"})
+
+    def _proposal(self, asked: Preview, name: str, own: str, reason: str, sender: str) -> Proposed:
+        """The event of targets. Raises Refused and NotDone."""
+        house, number, _ = self._place(name)
+        if bool(asked.weights) == bool(asked.orders):
+            raise target_fault("weights", "name one of weights and orders; a weight of 0 sells a position")
+        weights = lots = b""
+        try:
+            if asked.weights:
+                weights = given_weights(house, number, asked.weights).tobytes()
+            else:
+                lots = _lots_of(house, asked.orders)
+        except TargetsWrong as why:
+            raise target_fault(why.field, str(why)) from None
+        expires, plan = (asked.expires, asked.plan) if isinstance(asked, Propose) else ("", "")
+        return Proposed(
+            market_now(self._run.service), name, own, reason, sender, weights, lots, _instant(expires), plan=plan
+        )
+
+    def _known(self, proposal: Proposed) -> ProposalVerdict | None:
+        """The verdict of an id that was used before, None for a new one. Raises Refused for other targets."""
+        log = self._state.outside.get(proposal.agent)
+        if log is None or proposal.id not in log.ids:
+            return None
+        found = log.find(proposal.id)
+        if found is None or found.targets != proposal.weights + proposal.lots:
+            what = "its verdict is no longer remembered" if found is None else "with other targets"
+            raise Refused(409, "duplicate", f"the id {proposal.id} was used before, {what}; choose a new id")
+        return found
+
+    def _answer(self, state: State, proposal: Proposed, effects: Sequence[Effect], *, preview: bool) -> ProposalAnswer:
+        """The answer from the effects of the event; `state` is the state after it."""
+        own, verdict = own_effects(effects), state.outside[proposal.agent].find(proposal.id)
+        found = place_of_agent(state, proposal.agent)
+        if verdict is None or found is None:
+            raise Refused(409, "conflict", "the proposal was not decided; try again with a new id")
+        trades = trades_of(found[0], own, self._run.parts.costs, self._run.service.run)
+        if preview or verdict.shadow:
+            # neither is an order of the account
+            trades = replace(trades, orders=[replace(order, order="") for order in trades.orders])
+        line = verdict_line(state.universe, verdict)
+        return ProposalAnswer(proposal.agent, preview, False, line, trades, plan_digest(proposal, own), "")
+
+
+def _named(state: State, agent: str, id: str) -> Proposed:
+    """The proposal of an agent that waits. Raises Refused."""
+    found = state.reviews.get(agent)
+    if found is None or found.id != id:
+        text = f"no proposal {id!r} of {agent} waits for a person: it was decided, replaced or has lapsed"
+        raise Refused(409, "conflict", text)
+    return found
+
+
+def _check_second(proposal: Proposed, sender: str) -> None:
+    """Raises Refused where the sender of a proposal approves it; a new secret of the same token is the same sender."""
+    if proposal.who.split(":")[:2] == sender.split(":")[:2]:
+        text = f"{sender} sent the proposal {proposal.id}: another token approves it, and this one may only decline it"
+        raise Refused(403, "second", f"{text}; `quantd token create NAME --scope trade` makes one")
+
+
+def _review_of(state: State, proposal: Proposed, sender: str) -> ProposalReviewed:
+    """The event of an approval, for a preview."""
+    return ProposalReviewed(state.now, proposal.agent, proposal.id, True, "preview", sender)
+
+
+def _waiting(state: State, proposal: Proposed) -> Waiting:
+    """The row of a proposal that waits."""
+    symbols, lot = state.universe.symbols, state.universe.lot_nano
+    weights = np.frombuffer(proposal.weights).tolist()
+    lots = np.frombuffer(proposal.lots, dtype=np.int64).tolist()
+    found = place_of_agent(state, proposal.agent)
+    now = [] if found is None else found[0].held_weights(found[1]).tolist()
+    return Waiting(
+        agent=proposal.agent,
+        id=proposal.id,
+        ts=proposal.ts,
+        time=instant_text(proposal.ts),
+        who=proposal.who,
+        reason=proposal.reason,
+        weights={symbols[k]: weight for k, weight in enumerate(weights) if weight},
+        orders={symbols[k]: quantity_text(n, lot[k]) for k, n in enumerate(lots) if n},
+        now={symbols[k]: weight for k, weight in enumerate(now) if weight},
+    )
+
+
+def _raise_refused(verdict: ProposalVerdict | None) -> None:
+    """Raises Refused with the reason of a proposal of which nothing was planned."""
+    if verdict is not None and verdict.outcome == "refused":
+        raise Refused(409, "refused", _refused_text(verdict.id) + verdict.why)
+
+
+def _refused_text(id: str) -> str:
+    return f"the proposal {id} was refused: "
+
+
+def _lots_of(house: State, orders: dict[str, str]) -> bytes:
+    """int64[N] signed lots of quantities. Raises TargetsWrong."""
+    columns_of(house, tuple(orders), "orders")
+    found = np.zeros(house.universe.size, dtype=np.int64)
+    for symbol, text in orders.items():
+        column = house.universe.index[symbol]
+        lot = house.universe.lot_nano[column]
+        try:
+            nano = exact_amount(text.removeprefix("-")[:40], NANO, "quantity", "10, -10 or 0.25")
+        except NotDone as why:
+            raise TargetsWrong("orders", f"{symbol}: {why}") from None
+        lots, rest = divmod(nano, lot)
+        if rest:
+            raise TargetsWrong("orders", f"{text[:40]} {symbol} is not a multiple of its lot, {lot / NANO:g}")
+        found[column] = -lots if text.startswith("-") else lots
+    return found.tobytes()
+
+
+def _instant(text: str) -> int:
+    """An instant with its zone in ns UTC; 0 for none. Raises Refused."""
+    if not text:
+        return 0
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None or not 1970 < moment.year < 2262:
+            raise ValueError
+        return round(moment.timestamp() * 1e6) * 1000
+    except (ValueError, OverflowError):
+        said = f"expires = {text[:40]!r} is not an instant with its zone; write 2019-03-29T20:00:00Z"
+        raise Refused(422, "expires", said, errors=[FieldFault("expires", said)]) from None

@@ -1,0 +1,271 @@
+"""GET handlers of the API: the present from the running service, the past from the store, read in a thread."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from aiohttp import web
+
+from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.read_models import Alert, Page
+from quantd.daemon.policies.seats import as_loaded
+from quantd.daemon.runtime.recent_history import Allocation, Dated, Ring, allocations
+from quantd.daemon.runtime.version import VERSION
+from quantd.daemon.views.agent_rows import evaluations, models_ready
+from quantd.daemon.views.explanation import Explanation
+from quantd.daemon.views.headroom import RiskNow
+from quantd.daemon.views.limit_rows import reasons_with
+from quantd.daemon.views.overview import READY, SHOWN, SWITCH, Overview, positions, with_risk
+from quantd.daemon.views.preview import PlanNow
+from quantd.daemon.views.report.contents import Standing
+from quantd.daemon.views.report.figures import own_closes
+from quantd.daemon.views.risk_measures import largest_correlations, metrics_of
+from quantd.daemon.views.rows import (
+    allocation_line,
+    decision_line,
+    equity_line,
+    order_line,
+    risk_line,
+    thinned,
+)
+from quantd.server.api.documents import (
+    About,
+    Alerts,
+    Allocations,
+    BySize,
+    Correlations,
+    Decisions,
+    Equity,
+    Fills,
+    From,
+    Health,
+    HouseAgent,
+    HouseNow,
+    OneBook,
+    Orders,
+    PortfolioHistory,
+    Positions,
+    Query,
+    RiskHistory,
+    RiskMetrics,
+    SinkHealth,
+    Thinned,
+    Why,
+)
+from quantd.server.api.paging import Paged, PagedAlerts, PagedBySymbol, PagedOrders, before, following
+from quantd.server.api.route_records import Read, Route
+from quantd.server.api.run_reader import RunReader
+from quantd.trading.display_text import instant_text
+from quantd.trading.orders import Order
+
+if TYPE_CHECKING:
+    from quantd.server.api.routes.explanation_routes import Explaining
+
+
+Row = TypeVar("Row", bound=Dated)
+
+
+class Stored(Protocol[Row]):
+    """A query of the store for one page."""
+
+    def __call__(self, reader: Reader, limit: int, key: Sequence[int], /, *, since: int) -> Page[Row]: ...
+
+
+class Readings:
+    """Handlers of the JSON documents; `bus_url` is the address for subscribers of the bus."""
+
+    def __init__(self, run: RunReader, bus_url: str) -> None:
+        self._run = run
+        self._bus_url = bus_url
+        self._slow: Explaining | None = None
+        self._health: Health | None = None
+
+    def routes(self) -> tuple[Route, ...]:
+        """All documents."""
+        v1 = "/api/v1"
+        return (
+            Read("/health", self.health, Health, "Whether it is live and ready.", scope="open", shared=True),
+            Read(v1, self.about, About, "The daemon and its run."),
+            Read(f"{v1}/status", self.status, Overview, "The run at a glance.", shared=True),
+            Read(f"{v1}/positions", self.positions, Positions, "Positions of the house and of each agent.", BySize),
+            Read(f"{v1}/risk", self.risk, RiskNow, "Limits of a book, their headroom, largest orders.", OneBook),
+            Read(f"{v1}/plan", self.plan, PlanNow, "The orders of a round now; nothing is sent."),
+            Read(f"{v1}/risk/history", self.risk_history, RiskHistory, "Limits over time.", Paged),
+            Read(f"{v1}/risk/metrics", self.risk_metrics, RiskMetrics, "Risk measures of each book."),
+            Read(f"{v1}/risk/correlations", self.correlations, Correlations, "Correlations of the largest positions."),
+            Read(f"{v1}/risk/standing", self.standing, Standing, "The present part of the risk report."),
+            Read(f"{v1}/portfolio/history", self.portfolio_history, PortfolioHistory, "Equity at samples.", Paged),
+            Read(f"{v1}/house", self.house, HouseNow, "Capital of the agents, and tests of challengers.", From),
+            Read(f"{v1}/allocations", self.allocations, Allocations, "Target weights of the agents.", Paged),
+            Read(f"{v1}/orders", self.orders, Orders, "Orders.", PagedOrders),
+            Read(f"{v1}/fills", self.fills, Fills, "Fills.", PagedBySymbol),
+            Read(f"{v1}/equity", self.equity, Equity, "Equity for a chart.", Thinned),
+            Read(f"{v1}/decisions", self.decisions, Decisions, "Rounds and their orders.", Paged),
+            Read(f"{v1}/alerts", self.alerts, Alerts, "Alerts.", PagedAlerts),
+            Read(f"{v1}/why/{{order}}", self.why, Explanation, "Why an order was made, or none.", Why),
+        )
+
+    def close(self) -> None:
+        """Ends the policy processes of plans."""
+        if self._slow is not None:
+            self._slow.close()
+
+    # the present
+
+    async def health(self, request: web.Request, query: Query) -> Health:
+        """Computed from the state without the overview: a probe must stay cheap while everything moves."""
+        service, shell = self._run.service, self._run.service.shell
+        found = models_ready(shell.seats.all(), shell.state)
+        models = {name: ready for name, ready in found.items() if name not in service.config.places}
+        sinks = {kind: SinkHealth(counts.depth, bool(counts.error)) for kind, counts in service.sinks.items()}
+        now = Health(
+            service.status, service.status in READY and all(models.values()), instant_text(shell.ts),
+            SWITCH[shell.state.switch.state], service.store_error, models, sinks,
+            service.leader.text if service.leader is not None else "",
+        )  # fmt: skip
+        if now != self._health:
+            self._health = now
+        return self._health
+
+    async def about(self, request: web.Request, query: Query) -> About:
+        config, service = self._run.config, self._run.service
+        named = as_loaded(config.agents, service.shell.state.loaded)
+        agents = {a.name: a.policy for a in named if a.name not in config.places}
+        topic = f"{config.bus.prefix}/{config.quantd.name}"
+        models = {each.model: each.sharpe for each in evaluations(service.shell.seats.all(), service.shell.state)}
+        return About(
+            config.quantd.name, "quantd", VERSION, service.mode, service.run, agents, self._bus_url, topic,
+            service.status, models,
+        )  # fmt: skip
+
+    async def status(self, request: web.Request, query: Query) -> Overview:
+        return self._run.now()
+
+    async def positions(self, request: web.Request, query: BySize) -> Positions:
+        now, risk = self._run.now(), self._run.assessed()  # both value the books at the present prices
+        found, count = positions(self._run.service.shell.state, search=query.search, most=query.limit)
+        return Positions(self._run.service.run, now.ts, now.time, with_risk(found, risk), count)
+
+    async def risk(self, request: web.Request, query: OneBook) -> RiskNow:
+        return await self.explaining().risk(query)
+
+    async def plan(self, request: web.Request, query: Query) -> PlanNow:
+        return await self.explaining().plan()
+
+    def explaining(self) -> "Explaining":
+        """The expensive reads, made at the first request."""
+        if self._slow is None:
+            from quantd.server.api.routes.explanation_routes import Explaining
+
+            self._slow = Explaining(self._run.service, self._run.parts, self._run.folder)
+        return self._slow
+
+    async def risk_metrics(self, request: web.Request, query: Query) -> RiskMetrics:
+        found = self._run.assessed()
+        agents = {name: metrics_of(each) for name, each in found.agents.items()}
+        house = metrics_of(found.house)
+        return RiskMetrics(
+            self._run.service.run, found.ts, instant_text(found.ts), house, agents, found.house, found.windows
+        )
+
+    async def correlations(self, request: web.Request, query: Query) -> Correlations:
+        state = self._run.service.shell.state
+        return Correlations(self._run.service.run, self._run.service.shell.ts, *largest_correlations(state, SHOWN))
+
+    async def standing(self, request: web.Request, query: Query) -> Standing:
+        """The present part of `quantd report`: limits, and every risk measure of every book."""
+        found = self._run.assessed()
+        more = own_closes(self._run.service.shell.state)
+        return Standing(found.ts, self._run.now().limits, found.house, found.agents, more)
+
+    # the past
+
+    async def orders(self, request: web.Request, query: PagedOrders) -> Orders:
+        run, limit, since, symbol, search = self._run.service.run, query.limit, query.since, query.symbol, query.search
+        key, limits = before(query, "orders", run), reasons_with(search)
+
+        def work(reader: Reader) -> tuple[Page[Order], dict[str, int]]:
+            page = reader.order_page(
+                limit, key, since=since, symbol=symbol, group=query.group, search=search, limits=limits
+            )
+            if query.totals == "no":
+                return page, {}
+            return page, reader.order_totals(since=since, symbol=symbol, search=search, limits=limits)
+
+        page, totals = await self._run.read(work)
+        return Orders(run, list(map(order_line, page.rows)), following(page, "orders", run), totals)
+
+    async def fills(self, request: web.Request, query: PagedBySymbol) -> Fills:
+        run, limit, since, symbol = self._run.service.run, query.limit, query.since, query.symbol
+        key = before(query, "fills", run)
+        page = await self._run.read(lambda r: r.fill_page(limit, key, since=since, symbol=symbol))
+        return Fills(run, page.rows, following(page, "fills", run))
+
+    async def equity(self, request: web.Request, query: Thinned) -> Equity:
+        since = query.since
+        rows, beside = await self._run.read(lambda r: (r.equity(since=since), self._run.beside(r, since)))
+        lines = [equity_line(p, self._run.names, beside) for p in thinned(rows, query.points)]
+        return Equity(self._run.service.run, lines)
+
+    async def house(self, request: web.Request, query: From) -> HouseNow:
+        """Allocation between agents: capital shares, transfers, promotion tests, correlation of returns."""
+        now, since = self._run.now(), query.since
+        moved, tried = await self._run.read(lambda r: (r.capital(since=since), r.promotions(since=since)))
+        agents = [HouseAgent(**{k: getattr(a, k) for k in HouseAgent.__struct_fields__}) for a in now.agents]
+        return HouseNow(self._run.service.run, now.ts, now.time, now.diversity, agents, moved, tried)
+
+    async def decisions(self, request: web.Request, query: Paged) -> Decisions:
+        universe, run = self._run.parts.universe, self._run.service.run
+        key = before(query, "decisions", run)
+        page = await self._run.read(lambda r: r.decision_page(query.limit, key, since=query.since))
+        lines = [decision_line(d.plan, universe, d.agents, d.address) for d in page.rows]
+        return Decisions(run, lines, following(page, "decisions", run))
+
+    async def alerts(self, request: web.Request, query: PagedAlerts) -> Alerts:
+        run, since, search = self._run.service.run, query.since, query.search
+        key = before(query, "alerts", run)
+
+        def work(reader: Reader) -> tuple[Page[Alert], int | None]:
+            page = reader.alert_page(query.limit, key, since=since, search=search)
+            return page, None if query.totals == "no" else reader.alert_total(since=since, search=search)
+
+        page, total = await self._run.read(work)
+        return Alerts(run, page.rows, following(page, "alerts", run), total)
+
+    async def risk_history(self, request: web.Request, query: Paged) -> RiskHistory:
+        """Records of the house's limits; of an older plan the store has those in use only."""
+        page, follow = await self._recent(query, "risk", self._run.service.histories.risk, Reader.risk_page)
+        return RiskHistory(self._run.service.run, list(map(risk_line, page)), follow)
+
+    async def portfolio_history(self, request: web.Request, query: Paged) -> PortfolioHistory:
+        """States of the account at samples."""
+        ring = self._run.service.histories.portfolio
+        page, follow = await self._recent(query, "portfolio", ring, Reader.equity_page)
+        return PortfolioHistory(self._run.service.run, [equity_line(p, self._run.names) for p in page], follow)
+
+    async def allocations(self, request: web.Request, query: Paged) -> Allocations:
+        """The agents' decisions in rounds."""
+
+        def stored(reader: Reader, limit: int, key: Sequence[int], *, since: int = 0) -> Page[Allocation]:
+            return allocations(reader.decision_page(limit, key, since=since))
+
+        page, follow = await self._recent(query, "allocations", self._run.service.histories.allocations, stored)
+        lines = [allocation_line(each, self._run.parts.universe, self._run.names) for each in page]
+        return Allocations(self._run.service.run, lines, follow)
+
+    async def _recent(self, query: Paged, of: str, ring: Ring[Row], stored: Stored[Row]) -> tuple[list[Row], str]:
+        """The rows of a page and the cursor that follows: from memory, and from the store where memory ends."""
+        run, since = self._run.service.run, query.since
+        key = before(query, of, run)
+        page = ring.page(query.limit, key, since)
+        if not page.more:
+            rest = query.limit - len(page.rows)
+            key = page.keys[-1] if page.keys else key
+            old = await self._run.read(lambda r: stored(r, max(rest, 1), key, since=since))
+            if rest:
+                page = Page(page.rows + old.rows, page.keys + old.keys, old.more)
+            else:
+                page = Page(page.rows, page.keys, bool(old.rows))
+        return page.rows, following(page, of, run)
+
+    async def why(self, request: web.Request, query: Why) -> Explanation:
+        return await self.explaining().why(self._run.read, request.match_info["order"], query)

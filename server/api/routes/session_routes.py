@@ -1,0 +1,108 @@
+"""Sign-in of the dashboard: a token, or the code of a one-time link, becomes the session of one browser."""
+
+from typing import Annotated
+
+import structlog
+from aiohttp import web
+from msgspec import Meta, Struct
+from msgspec.json import encode
+
+from quantd.server.api.access.guard import Guard, sender_of
+from quantd.server.api.access.sessions import SESSION_S, cookie_text
+from quantd.server.api.documents import Query
+from quantd.server.api.route_records import Entry, Read, Route
+from quantd.server.requests.tokens import INCLUDED, Scope, Token
+
+Secret = Annotated[str, Meta(max_length=200)]
+
+log = structlog.get_logger("quantd.api")
+
+
+class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """A token, or the code of the link that `quantd run` printed."""
+
+    token: Secret = ""
+    code: Secret = ""
+
+
+class SignOut(Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing: the cookie names the session."""
+
+
+class SessionNow(Struct, frozen=True):
+    """The token of the request, or of this browser's session; all empty without. `scopes` are those that it grants.
+
+    `reads` is true where this request may read figures. `agent` is the one outside agent of a token of scope propose.
+    `sender` is the name in the journal of what this session sends; the answers of its requests are kept for that name.
+    """
+
+    name: str
+    scope: Scope | None
+    scopes: list[Scope]
+    agent: str
+    reads: bool
+    sender: str
+
+
+class SignedIn(Struct, frozen=True):
+    """A session that began. Requests that change the daemon send `csrf` as the header X-CSRF-Token."""
+
+    name: str
+    scope: Scope
+    scopes: list[Scope]
+    agent: str
+    csrf: str
+    ends_s: int
+
+
+class SignedOut(Struct, frozen=True):
+    """A session that ended; the name of its token."""
+
+    name: str
+
+
+class SessionRoutes:
+    """Handlers of sign-in and sign-out."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def routes(self) -> tuple[Route, ...]:
+        """The routes of this module."""
+        return (
+            Read("/api/v1/session", self.session, SessionNow, "The token of this request or session.", scope="open"),
+            Entry(
+                "/api/v1/sign-in", self.sign_in, SignIn, SignedIn, "Begin a session with a token.", '{"token": ".."}'
+            ),
+            Entry("/api/v1/sign-out", self.sign_out, SignOut, SignedOut, "End the session.", "{}", "read"),
+        )
+
+    async def session(self, request: web.Request, query: Query) -> SessionNow:
+        token = await self._guard.token_of(request)
+        reads = self._guard.open_reads or (token is not None and token.grants("read"))
+        if token is None:
+            return SessionNow("", None, [], "", reads, "")
+        return SessionNow(token.name, token.scope, _scopes(token), token.agent, reads, sender_of(token))
+
+    async def sign_in(self, request: web.Request, asked: SignIn) -> web.Response:
+        """Begins a session. Raises Refused for a wrong token, a void code, and a token that may not read."""
+        token = await self._guard.admitted(request, asked.token, asked.code)
+        secret, csrf = await self._guard.sessions.begin(token)
+        how = "link" if asked.code else "token"
+        log.info("api.signed_in", token=token.name, scope=token.scope, by=how)
+        answer = SignedIn(token.name, token.scope, _scopes(token), token.agent, csrf, SESSION_S)
+        return _with_cookie(request, answer, secret)
+
+    async def sign_out(self, request: web.Request, asked: SignOut) -> web.Response:
+        token = await self._guard.session_token(request)
+        await self._guard.sessions.end(request)
+        return _with_cookie(request, SignedOut("" if token is None else token.name), "")
+
+
+def _scopes(token: Token) -> list[Scope]:
+    return sorted(INCLUDED[token.scope])
+
+
+def _with_cookie(request: web.Request, answer: Struct, secret: str) -> web.Response:
+    headers = {"Set-Cookie": cookie_text(request, secret)}
+    return web.Response(body=encode(answer), content_type="application/json", headers=headers)

@@ -1,0 +1,56 @@
+"""GET /api/v1/switches: the marks that a resume resets, before an operator sends it."""
+
+from aiohttp import web
+from msgspec import Struct
+
+from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.views.overview import SWITCH
+from quantd.server.api.documents import Query
+from quantd.server.api.route_records import Read, Route
+from quantd.server.api.run_reader import RunReader
+from quantd.trading.orders import money_text
+
+
+class SwitchNow(Struct, frozen=True):
+    """One switch; an empty `agent` is the house. A resume sets the three marks to `equity`. Money as text."""
+
+    agent: str
+    switch: str
+    reason: str
+    equity: str
+    high_water: str
+    day_open: str
+    week_open: str
+
+
+class Switches(Struct, frozen=True):
+    """The switch of the house, then those of the trading agents."""
+
+    run: str
+    switches: list[SwitchNow]
+
+
+class SwitchRoutes:
+    """The handler about switches."""
+
+    def __init__(self, run: RunReader) -> None:
+        self._run = run
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route of this module."""
+        return (Read("/api/v1/switches", self.switches, Switches, "The marks that a resume resets."),)
+
+    async def switches(self, request: web.Request, query: Query) -> Switches:
+        state = self._run.service.shell.state
+        state.revalue()
+        agents = [(state.rules.agents[k].name, state.agents[k].switch, state.equity_of(k)) for k in state.in_use()]
+        found = [
+            SwitchNow(
+                name,
+                SWITCH[switch.state],
+                switch.reason,
+                *map(money_text, (equity, switch.high_water, switch.day_open, switch.week_open)),
+            )
+            for name, switch, equity in (("", state.switch, state.equity_of(HOUSE)), *agents)
+        ]
+        return Switches(self._run.service.run, found)

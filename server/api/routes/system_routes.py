@@ -1,0 +1,303 @@
+"""The daemon itself: its runs, schedules, configuration, version and figures, and the models of its agents."""
+
+import asyncio
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+from msgspec import Struct
+
+from quantd.adapters.store.journal.job_runs import JobRun
+from quantd.adapters.store.lock import FILE
+from quantd.daemon.assembly.config_rows import Setting, settings_of
+from quantd.daemon.config import digest
+from quantd.daemon.jobs.job_table import JobRunLine, last_of
+from quantd.daemon.runtime.schedule import Schedule, due, next_instants
+from quantd.daemon.runtime.version import VERSION, blas_name, code_version, lock_hash
+from quantd.daemon.views.agent_rows import Evaluation, evaluations
+from quantd.server.api.documents import Query
+from quantd.server.api.route_records import Read, Route
+from quantd.server.api.run_reader import RunReader
+from quantd.trading.display_text import instant_text
+from quantd.trading.sessions import DAY_NS, Sessions
+
+BACK_DAYS: Final = (2, 40, 400)
+"""Spans in which the last instant of a schedule is searched, the shortest first."""
+
+
+class StoredRun(Struct, frozen=True):
+    """One account history. `ended` is the reason why it cannot be continued, empty while it can."""
+
+    run: str
+    ts: int
+    time: str
+    mode: str
+    agents: list[str]
+    symbols: list[str]
+    ended: str
+    ended_time: str
+
+
+class StoredRuns(Struct, frozen=True):
+    """The runs of the store, oldest first; `run` is the present one."""
+
+    run: str
+    runs: list[StoredRun]
+
+
+class ScheduleNow(Struct, frozen=True):
+    """One schedule. `do` is what it does, for `agents` or, when empty, for all.
+
+    `last` is its newest instant up to now, within 400 days; `next` its coming one. 0 and an empty text are none.
+    `last_run` is its newest run, due or by hand: null before the first.
+    """
+
+    name: str
+    do: str
+    agents: list[str]
+    calendar: str
+    when: str
+    last_ts: int
+    last: str
+    next_ts: int
+    next: str
+    last_run: JobRunLine | None
+
+
+class ScheduleList(Struct, frozen=True):
+    """The schedules that are on. `ts` is the present on the run's clock: the market's in a replay."""
+
+    run: str
+    ts: int
+    time: str
+    schedules: list[ScheduleNow]
+
+
+class Settings(Struct, frozen=True):
+    """The configuration in force, with the source of each key; it has no secrets."""
+
+    digest: str
+    settings: list[Setting]
+
+
+class Version(Struct, frozen=True):
+    """Versions of the daemon and of what it runs on.
+
+    `code` changes with the source that decides. `lock` is the digest of the tested versions of the dependencies.
+    `commit` is that of a checkout, empty for an installed package.
+    """
+
+    version: str
+    code: str
+    python: str
+    platform: str
+    blas: str
+    lock: str
+    commit: str
+    libraries: dict[str, str]
+
+
+class Stats(Struct, frozen=True):
+    """Figures of the process. `answers` counts responses since the start by class, 2xx to 5xx; `portfolios` are open.
+
+    `store_bytes` is null for a database by URL. `loop_lag_s` is the largest delay of the event loop since the last
+    scrape of /metrics.
+    """
+
+    uptime_s: float
+    answers: dict[str, int]
+    memory_bytes: int
+    streams: int
+    agents: int
+    models: int
+    portfolios: int
+    steps: int
+    store_bytes: int | None
+    loop_lag_s: float
+
+
+class Policies(Struct, frozen=True):
+    """The evaluation record of each agent's trained artifact; an agent without one is left out."""
+
+    run: str
+    policies: list[Evaluation]
+
+
+class SystemReads:
+    """Handlers of one running service. `answers` counts responses.
+
+    `streams` returns the open event streams, `jobs` the runs of jobs, newest first.
+    """
+
+    def __init__(
+        self,
+        run: RunReader,
+        answers: Mapping[str, int],
+        streams: Callable[[], int],
+        jobs: Callable[[], Sequence[JobRun]],
+    ) -> None:
+        self._run = run
+        self._answers = answers
+        self._streams = streams
+        self._jobs = jobs
+
+    def routes(self) -> tuple[Route, ...]:
+        v1 = "/api/v1"
+        return (
+            Read(f"{v1}/runs", self.runs, StoredRuns, "The runs of the store."),
+            Read(f"{v1}/schedules", self.schedules, ScheduleList, "Schedules with their last and next runs."),
+            Read(f"{v1}/config", self.config, Settings, "The configuration in force, without secrets."),
+            Read(f"{v1}/version", self.version, Version, "Versions of the daemon and its libraries."),
+            Read(f"{v1}/stats", self.stats, Stats, "Uptime, responses, memory, size of the store."),
+            Read(f"{v1}/policies", self.policies, Policies, "Evaluation records of the agents' artifacts."),
+        )
+
+    async def runs(self, request: web.Request, query: Query) -> StoredRuns:
+        service = self._run.service
+        found = await asyncio.to_thread(service.store.runs)
+        rows = [
+            StoredRun(
+                each.run, each.ts, instant_text(each.ts), each.mode, list(each.epochs[-1][1]) if each.epochs else [],
+                list(each.universe.symbols), each.ended, instant_text(each.ended_ts) if each.ended_ts else "",
+            )
+            for each in found
+        ]  # fmt: skip
+        return StoredRuns(service.run, rows)
+
+    async def schedules(self, request: web.Request, query: Query) -> ScheduleList:
+        parts, service = self._run.parts, self._run.service
+        now = time.time_ns() if parts.live else service.shell.ts
+        runs = self._jobs()
+        rows = await asyncio.to_thread(
+            lambda: [_schedule_now(s, parts.sessions, now, last_of(s.name, runs)) for s in parts.schedules]
+        )
+        return ScheduleList(service.run, now, instant_text(now), rows)
+
+    async def config(self, request: web.Request, query: Query) -> Settings:
+        """A port of 0 has the port of this connection: the system chose it."""
+        config = self._run.service.config
+        rows = [_redacted(each) for each in await asyncio.to_thread(settings_of, config)]
+        address = None if request.transport is None else request.transport.get_extra_info("sockname")
+        if config.api.port == 0 and isinstance(address, tuple):
+            port, source = address[1], "chosen by the system"
+            rows = [Setting(row.key, port, f"{row.source}, {source}") if row.key == "api.port" else row for row in rows]
+        return Settings(digest(config), rows)
+
+    async def version(self, request: web.Request, query: Query) -> Version:
+        return await asyncio.to_thread(_version)
+
+    async def stats(self, request: web.Request, query: Query) -> Stats:
+        service, run = self._run.service, self._run
+        files = [run.folder / f"{FILE}{end}" for end in ("", "-wal", "-shm")] if isinstance(run.where, Path) else []
+        memory, size = await asyncio.to_thread(_sizes, files)
+        return Stats(
+            uptime_s=time.monotonic() - service.started,
+            answers=dict(self._answers),
+            memory_bytes=memory,
+            streams=self._streams(),
+            agents=len(service.shell.state.in_use()),
+            models=len(evaluations(service.shell.seats.all(), service.shell.state)),
+            portfolios=len(service.shell.state.portfolios),
+            steps=service.journal.seq,
+            store_bytes=size if files else None,
+            loop_lag_s=service.measured.loop_lag_s,
+        )
+
+    async def policies(self, request: web.Request, query: Query) -> Policies:
+        service = self._run.service
+        return Policies(service.run, evaluations(service.shell.seats.all(), service.shell.state))
+
+
+def _schedule_now(
+    schedule: Schedule, sessions: Mapping[str, Sessions], now: int, last_run: JobRunLine | None
+) -> ScheduleNow:
+    last = 0
+    for days in BACK_DAYS:
+        if past := due([schedule], sessions, now - days * DAY_NS, now):
+            last = past[-1][0]
+            break
+    coming = next((ts for ts, _ in next_instants([schedule], sessions, now, 1)), 0)
+    when = next(f"{key} {text}" for key in ("at", "cron", "every") if (text := getattr(schedule, key)) is not None)
+    return ScheduleNow(
+        schedule.name, schedule.do, list(schedule.agents), schedule.calendar, when,
+        last, instant_text(last) if last else "", coming, instant_text(coming) if coming else "",
+        last_run,
+    )  # fmt: skip
+
+
+_PATH: Final = re.compile(r"(\w[\w+.-]*://[^/?#]+)[/?#].+")
+_QUERY: Final = re.compile(r"(\w[\w+.-]*://[^?#]+)[?#].+")
+
+
+def _redacted(setting: Setting) -> Setting:
+    """A setting without secrets: a query may have a key, and the path of a receiver of alerts may be one."""
+    address = _PATH if setting.key.startswith("alerts.sinks") else _QUERY
+    return Setting(setting.key, _cut(setting.value, address), setting.source)
+
+
+def _cut(value: Any, address: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return address.sub(r"\1/…", value)
+    if isinstance(value, Mapping):
+        return {key: _cut(each, address) for key, each in value.items()}
+    return [_cut(each, address) for each in value] if isinstance(value, list) else value
+
+
+@cache
+def _version() -> Version:
+    return Version(
+        VERSION, code_version(), platform.python_version(), platform.platform(), blas_name(), lock_hash(),
+        _commit(Path(__file__).resolve().parents[3]), _libraries(),
+    )  # fmt: skip
+
+
+def _libraries() -> dict[str, str]:
+    """The installed versions of the dependencies, those of extras too."""
+    try:
+        named = {re.split(r"[^\w.-]", each, maxsplit=1)[0] for each in requires("quantd") or ()}
+    except PackageNotFoundError:
+        return {}
+    found = {}
+    for name in sorted(named):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue  # an extra that is not installed
+    return found
+
+
+def _commit(root: Path) -> str:
+    """The commit that is checked out in `root`; empty where there is none."""
+    try:
+        place = root / ".git"
+        if place.is_file():
+            place = root / place.read_text().removeprefix("gitdir:").strip()
+        head = (place / "HEAD").read_text().strip()
+        if not head.startswith("ref:"):
+            return head
+        name = head.removeprefix("ref:").strip()
+        common = place / "commondir"
+        shared = place / common.read_text().strip() if common.exists() else place
+        return _ref(shared, name)
+    except OSError:
+        return ""
+
+
+def _ref(folder: Path, name: str) -> str:
+    if (folder / name).exists():
+        return (folder / name).read_text().strip()
+    packed: Sequence[str] = (folder / "packed-refs").read_text().splitlines()
+    return next((line.split()[0] for line in packed if line.endswith(f" {name}")), "")
+
+
+def _sizes(files: Sequence[Path]) -> tuple[int, int]:
+    """(resident memory of this process, size of the files that exist), in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE"), sum(each.stat().st_size for each in files if each.exists())

@@ -1,0 +1,97 @@
+"""What routes read of one running service: its present, computed once per step, and its store, read in a thread."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from quantd.adapters.store.errors import StoreError, StoreFailing
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.config import Config, store_url
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.views.overview import Overview, overview
+from quantd.daemon.views.risk_measures import Assessed, assessed
+from quantd.daemon.views.rows import shadow_books
+from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.requests.portfolio_targets import TargetsWrong
+
+T = TypeVar("T")
+
+
+class RunReader:
+    """Reads one running service and its store, whose files are in `folder`."""
+
+    def __init__(self, service: Service, parts: Parts, config: Config, folder: Path) -> None:
+        self.service = service
+        self.parts = parts
+        self.config = config
+        self.folder = folder
+        self.names = [agent.name for agent in config.agents]
+        self.where: str | Path = store_url(config.store.url) or folder
+        self.predictions: Counter[str] = Counter()
+        """Questions to models and methods: "hit" where the answer was cached, else "miss"."""
+        self._reader: Reader | None = None
+        self._latest: tuple[int, Overview] | None = None
+        self._assessed: tuple[tuple[int, int, int], Assessed] | None = None
+
+    def now(self) -> Overview:
+        """The overview, computed once per step however many requests there are."""
+        service = self.service
+        if self._latest is None or self._latest[0] != service.progress or self._latest[1].status != service.status:
+            self._latest = service.progress, overview(service, self.parts, service.config)
+        return self._latest[1]
+
+    def assessed(self) -> Assessed:
+        """Every risk measure of every book, computed once per state of the account however many requests there are."""
+        shell = self.service.shell
+        key = (shell.ts, shell.tally.fills, len(shell.state.working))
+        if self._assessed is None or self._assessed[0] != key:
+            self._assessed = key, assessed(shell.state)
+        return self._assessed[1]
+
+    async def read(self, function: Callable[[Reader], T]) -> T:
+        """Queries the store in a thread, because a slow disk must not block the loop. Raises Refused."""
+
+        def work() -> T:
+            if self._reader is None:
+                self._reader = Reader.open(self.where, self.service.run)
+            return function(self._reader)
+
+        try:
+            return await asyncio.to_thread(work)
+        except StoreFailing as why:
+            raise Refused(404, "not_found", str(why)) from None
+        except StoreError as why:
+            raise Refused(503, "store", str(why)) from None
+
+    def beside(self, reader: Reader, since: int = 0) -> dict[int, dict[str, str]]:
+        """Equity of each shadow's book by sample."""
+        return shadow_books(reader, [agent.name for agent in self.config.shadows], since)
+
+
+class StateCopies:
+    """Copies of the state of a running service, one at a time."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._one = asyncio.Lock()
+
+    async def result(self, work: Callable[[State], T]) -> T:
+        """The result of `work` on a copy of the state, in a thread. Raises Refused."""
+        async with self._one:
+            await self._service.settled()
+            state = self._service.shell.state
+            rules, frozen = state.rules, freeze(state)
+            try:
+                return await asyncio.to_thread(lambda: work(thaw(rules, frozen)))
+            except TargetsWrong as why:
+                raise target_fault(why.field, str(why)) from None
+
+
+def target_fault(field: str, text: str) -> Refused:
+    """The error response to targets that cannot be used."""
+    return Refused(422, "targets", text, errors=[FieldFault(field, text)])

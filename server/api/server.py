@@ -1,0 +1,298 @@
+"""The HTTP server: one aiohttp application on one port. It reads the service between steps and never blocks trading."""
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from aiohttp import web
+
+from quantd.adapters.certificates import Certificate
+from quantd.adapters.listener import ACCEPTS, Listener, descriptors
+from quantd.adapters.store.journal.job_runs import JobRun
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.config import Config
+from quantd.daemon.runtime.service import Service
+from quantd.regular_file import remove, write_whole
+from quantd.research.routes.performance_routes import Performances
+from quantd.research.routes.research_routes import ResearchRoutes
+from quantd.server.api.access.connection_places import CONNECTIONS, ConnectionPlaces
+from quantd.server.api.access.guard import HEADER_S, KEEPALIVE_S, Guard, Patience, who
+from quantd.server.api.commits import OpenRequests, truthful
+from quantd.server.api.idempotency import Keys
+from quantd.server.api.openapi import document
+from quantd.server.api.route_records import BODY_BYTES, Entry, Page, Post, Raw, Read, Route, body_of, file_of, reading
+from quantd.server.api.routes import job_routes, manual_routes
+from quantd.server.api.routes.act_routes import ActRoutes
+from quantd.server.api.routes.alert_routes import AlertRoutes
+from quantd.server.api.routes.dashboard_routes import Dashboard
+from quantd.server.api.routes.market_routes import MarketRoutes
+from quantd.server.api.routes.metrics_route import Scrape
+from quantd.server.api.routes.model_routes import ModelRoutes
+from quantd.server.api.routes.portfolio_routes import PortfolioRoutes
+from quantd.server.api.routes.prediction_routes import PredictionRoutes
+from quantd.server.api.routes.proposal_routes import ProposalRoutes
+from quantd.server.api.routes.read_routes import Readings
+from quantd.server.api.routes.refusal_routes import RefusalRoutes
+from quantd.server.api.routes.session_routes import SessionRoutes
+from quantd.server.api.routes.switch_routes import SwitchRoutes
+from quantd.server.api.routes.system_routes import SystemReads
+from quantd.server.api.run_reader import RunReader
+from quantd.trading.display_text import endpoint_text
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+if TYPE_CHECKING:
+    from quantd.adapters.bus.publisher import MqttBus
+    from quantd.daemon.jobs.job_lanes import JobLanes
+
+STOP_S: Final = 2.0
+
+DOCS: Final = Path(__file__).resolve().parent / "docs_page"
+
+
+class ApiUnavailable(ExplainedError):
+    """The API could not start; the message names the place and the remedy."""
+
+    exit_code = CONFIG
+
+
+def _entering(route: Entry) -> Raw:
+    async def post(request: web.Request) -> web.StreamResponse:
+        return await route.handler(request, await body_of(request, route.body, route.example))
+
+    return post
+
+
+class Api:
+    """The HTTP server of one running service. `url` is its address once `start` has returned."""
+
+    def __init__(
+        self,
+        service: Service,
+        parts: Parts,
+        config: Config,
+        folder: Path,
+        bus: "MqttBus | None",
+        bus_url: str = "",
+        lanes: "JobLanes | None" = None,
+        stored: job_routes.RunsOfJobs | None = None,
+    ) -> None:
+        """`bus` is the publisher, or None; `bus_url` is the address for subscribers; `lanes` has the jobs.
+
+        An instance with `stored` runs of jobs only reads: it refuses every request that would change something, and
+        writes nothing into the state folder.
+        """
+        self.url = ""
+        self._config = config
+        self._folder = folder
+        self._reads_only = stored is not None
+        self._guard = Guard(folder, config.api, service.alert, self._refusal_of_posts if self._reads_only else None)
+        self._keys = Keys(folder)
+        self._acts = ActRoutes(self._keys, self._refusal_of_posts if self._reads_only else None)
+        self._open = OpenRequests()
+        self._routes: tuple[Route, ...] = ()
+        run = RunReader(service, parts, config, folder)
+        self._readings = Readings(run, bus_url)
+        self._performances = Performances(run)
+        self._research = ResearchRoutes(run, reads_only=self._reads_only)
+        self._scrape = Scrape(run, bus)
+        self._dashboard = Dashboard(run)
+        self._sessions = SessionRoutes(self._guard)
+        self._switches = SwitchRoutes(run)
+        self._market = MarketRoutes(run)
+        self._refusals = RefusalRoutes(run)
+        self._alerts = AlertRoutes(run)
+        self._portfolios = PortfolioRoutes(run, lambda: self._readings.explaining().plan())
+        log = lanes.log if lanes is not None else stored
+        jobs: Callable[[], list[JobRun]] = list if log is None else log.runs
+        self._system = SystemReads(run, self._guard.answers, lambda: self._dashboard.streams, jobs)
+        self._models = ModelRoutes(run)
+        self._predictions = PredictionRoutes(run)
+        self._proposals = ProposalRoutes(run, lambda book, columns: self._readings.explaining().rooms(book, columns))
+        self._service = service
+        self._jobs: tuple[Route, ...] = ()
+        if lanes is not None:
+            self._jobs = job_routes.routes(service, lanes)
+        elif stored is not None:
+            self._jobs = job_routes.reads(service, parts, stored)
+        self._server: asyncio.Server | None = None
+        self._runner: web.AppRunner | None = None
+
+    def application(self) -> web.Application:
+        """The application with its routes; tests call it without a port."""
+        app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
+        if self._guard.origins.listed:
+            app.on_response_prepare.append(self._guard.origins.mark)
+        routes = self._routes = (
+            *self._dashboard.routes(),
+            *self._sessions.routes(),
+            *self._switches.routes(),
+            *self._market.routes(),
+            *self._refusals.routes(),
+            *self._readings.routes(),
+            *self._performances.routes(),
+            *self._research.routes(),
+            *self._system.routes(),
+            *self._scrape.routes(),
+            *manual_routes.posts(self._service, self._folder),
+            *self._alerts.routes(),
+            *self._portfolios.routes(),
+            *self._jobs,
+            *self._acts.routes(),
+            *self._models.routes(),
+            *self._predictions.routes(),
+            *self._proposals.routes(),
+            *self._described(),
+        )
+        self._guard.register(routes)
+        for route in routes:
+            match route:
+                case Read():
+                    app.router.add_get(route.path, reading(route))
+                case Page():
+                    app.router.add_get(route.path, route.handler)
+                case Post():
+                    app.router.add_post(route.path, self._obeying(route))
+                case Entry():
+                    app.router.add_post(route.path, _entering(route))
+        return app
+
+    def _obeying(self, route: Post) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def post(request: web.Request) -> web.StreamResponse:
+            asked, sender = await body_of(request, route.body, route.example), who(request)
+
+            async def act() -> web.Response:
+                found = await truthful(request.path, route.handler(asked, sender, **request.match_info))
+                return web.Response(body=msgspec.json.encode(found), content_type="application/json")
+
+            def again() -> bytes | None:
+                return None if route.again is None else msgspec.json.encode(route.again(asked))
+
+            content, must = msgspec.json.encode(asked), not route.rate
+            return await self._open.answer(lambda: self._keys.once(request, sender, content, act, again, must=must))
+
+        return post
+
+    def _described(self) -> tuple[Page, ...]:
+        """The document of the API, and the page that shows it."""
+
+        written: list[bytes] = []
+
+        async def openapi(request: web.Request) -> web.Response:
+            if not written:  # in a thread: the schemas of all types take a tenth of a second
+                found = await asyncio.to_thread(document, self._routes, self._config.quantd.name)
+                written.append(msgspec.json.encode(found))
+            return web.Response(body=written[0], content_type="application/json")
+
+        files = (
+            ("docs.html", "", "text/html"),
+            ("docs.js", "/docs.js", "text/javascript"),
+            ("swagger-ui-bundle.js", "/swagger-ui-bundle.js", "text/javascript"),
+            ("swagger-ui.css", "/swagger-ui.css", "text/css"),
+        )
+        return (
+            Page("/openapi.json", openapi, "This document.", "application/json"),
+            *(
+                Page(f"/docs{path}", file_of(DOCS / name, kind), "The pages of this document.", kind)
+                for name, path, kind in files
+            ),
+        )
+
+    async def start(self) -> None:
+        """Listens, and writes the address to `api.json`. Raises ApiUnavailable."""
+        loop = asyncio.get_running_loop()
+        api = self._config.api
+        runner = self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
+        await runner.setup()
+        manager = runner.server
+        assert manager is not None
+        places = ConnectionPlaces(min(CONNECTIONS, descriptors() // 4))
+        tls = self._tls()
+        if not self._reads_only:
+            await self._keys.start()
+        try:
+            listener = Listener(api.host, api.port, places.most, places.displaced)
+
+            def connection() -> Patience:
+                return Patience(listener, places, manager, loop=loop, access_log=None, keepalive_timeout=KEEPALIVE_S)
+
+            self._server = await loop.create_server(
+                connection,
+                sock=listener,
+                backlog=ACCEPTS,
+                ssl=tls,
+                ssl_handshake_timeout=HEADER_S if tls is not None else None,
+            )
+        except OSError as why:
+            await runner.cleanup()
+            raise self._refusal(why) from why
+        host, port = self._server.sockets[0].getsockname()[:2]
+        scheme = "https" if api.tls is not None else "http"
+        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        self.url = f"{scheme}://{endpoint_text(shown, port)}/"
+        if not self._reads_only:
+            self._write_place(shown, port)
+
+    def link(self) -> str:
+        """The address of the dashboard with the code of a new one-time link, which signs in as the owner.
+
+        A browser sends no fragment of an address, so the code is in no log of a proxy.
+        """
+        return f"{self.url}#code={self._guard.sessions.link()}"
+
+    async def stop(self) -> None:
+        """Closes the port and every connection, and removes `api.json`."""
+        if not self._reads_only:
+            with contextlib.suppress(OSError):
+                remove(self._folder / "api.json")
+        self._dashboard.close()
+        self._readings.close()
+        if self._server is not None:
+            self._server.close()
+        if self._runner is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await self._runner.cleanup()
+        await self._open.end(STOP_S)  # they write the answers of their keys
+        self._keys.close()
+        self._guard.sessions.close()
+        self._server = self._runner = None
+
+    def _refusal_of_posts(self) -> str:
+        """The reason why this instance takes no request that changes something, and the remedy."""
+        leader = self._service.leader
+        if leader is None or not leader.alive:
+            return "this instance only reads, and no trading daemon answers; start it with `quantd run`"
+        return f"this instance only reads; send the request to the trading daemon at {leader.url}"
+
+    def _tls(self) -> ssl.SSLContext | None:
+        tls = self._config.api.tls
+        if tls is None:
+            return None
+        return Certificate(self._config.at(tls.certificate), self._config.at(tls.key)).context
+
+    def _refusal(self, why: OSError) -> ApiUnavailable:
+        host, port = self._config.api.host, self._config.api.port
+        if why.errno == errno.EADDRINUSE:
+            return ApiUnavailable(
+                f"[api] port = {port}: something already listens on {endpoint_text(host, port)}, perhaps another "
+                "quantd. Stop it, or set another port (0 chooses any free one)."
+            )
+        if why.errno == errno.EACCES:
+            return ApiUnavailable(f"[api] port = {port} needs more rights than quantd has; use a port above 1023.")
+        return ApiUnavailable(
+            f"the API cannot listen on {endpoint_text(host, port)}: {why}. Correct [api] host, port or tls."
+        )
+
+    def _write_place(self, host: str, port: int) -> None:
+        """Writes the address for commands such as `quantd halt`, readable by the owner of the state folder."""
+        path = self._folder / "api.json"
+        tls = self._config.api.tls is not None
+        place = {"host": host, "port": port, "pid": os.getpid(), "tls": tls, "token": self._config.api.tokens}
+        write_whole(path, json.dumps(place).encode() + b"\n", 0o600, durable=False)

@@ -1,0 +1,187 @@
+"""List the newest alerts, or with --active the incidents that hold; --ack acknowledges one, --test sends an alert."""
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import quote
+
+import msgspec
+import typer
+
+from quantd.adapters.bus.settings import address
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Mqtt, Reason, Run, Sets, State
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import answer, say
+from quantd.daemon.cli.places import Place, bus_login, bus_tls, place
+from quantd.server.cli.client import reach, running
+from quantd.trading.display_text import endpoint_text, local
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.queries import Reader
+
+
+def alerts(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    last: Last = 20,
+    run: Run = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", metavar="KIND", help="Only alerts of this kind; repeatable.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", metavar="KIND", help="No alerts of this kind; repeatable.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue with new alerts, over MQTT.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Send a test alert to each sink; exit code 1 if one fails.")
+    ] = False,
+    active: Annotated[bool, typer.Option("--active", help="List the incidents that hold.")] = False,
+    ack: Annotated[str, typer.Option("--ack", metavar="ID", help="Acknowledge an incident; needs --reason.")] = "",
+    reason: Reason = "",
+    mqtt: Mqtt = "",
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    import asyncio
+
+    if ack:
+        return _acknowledge(config, state, sets, ack, reason, mqtt, as_json=as_json)
+    if (kind or without) and (follow or test or active):
+        raise typer.BadParameter("--kind and --without choose among the stored alerts")
+    if reason or mqtt:
+        raise typer.BadParameter("--reason and --mqtt belong to --ack")
+    if test:
+        return _test(config, sets, as_json)
+    where = place(config, state)
+    reader = where.reader(run)
+    if active:
+        return _active(reader, as_json)
+    rows = reader.alerts(last=last, kinds=kind or (), without=without or ())
+    if follow:
+        for row in rows:
+            _show(msgspec.to_builtins(row), as_json)
+        asyncio.run(_follow(config, *_bus(where), as_json))
+    else:
+        found = reader.alert_kinds()
+        lines = (_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent) for row in rows)
+        more = [_kinds(len(rows), found)] if sum(found.values()) > len(rows) else []
+        answer(as_json, {"run": reader.run.run, "alerts": rows, "kinds": found}, *lines, *more)
+    return DONE
+
+
+def _kinds(shown: int, found: Mapping[str, int]) -> str:
+    """The number of alerts by kind, so that a frequent kind hides no other."""
+    kinds = ", ".join(f"{name} {number:,}" for name, number in found.items())
+    return f"{shown:,} of {sum(found.values()):,} alerts: {kinds}. --kind and --without choose among them"
+
+
+def _active(reader: "Reader", as_json: bool) -> int:
+    """List the incidents that hold."""
+    found = [each for each in reader.incidents() if each.active]
+    lines = [
+        f"{_line(i.since_ts, i.level, i.kind, i.text, i.symbol, i.agent)}\n    {i.id}  {i.state}"
+        + (f" by {i.who}: {i.reason}" if i.who else "")
+        for i in found
+    ]
+    answer(as_json, {"run": reader.run.run, "incidents": found}, *(lines or ["no active incidents"]))
+    return DONE
+
+
+def _acknowledge(
+    config: Path, state: Path | None, sets: Sets, incident: str, reason: str, mqtt: str, *, as_json: bool
+) -> int:
+    """Acknowledge an incident at the daemon or over MQTT; returns when it is journalled."""
+    if mqtt:
+        from quantd.server.cli.operate import remote
+
+        remote.command(config, mqtt, "acknowledge", reason=reason, incident=incident, as_json=as_json)
+        return DONE
+    path = f"/api/v1/alerts/{quote(incident, safe='')}/acknowledge"
+    done = reach(place(config, state, sets)).post(path, {"reason": reason})
+    answer(as_json, done, f"{done['id']} is {done['state']} by {done['acknowledged_by']}: {done['text']}")
+    return DONE
+
+
+def _test(config: Path, sets: Sets, as_json: bool) -> int:
+    """Deliver a test alert to each sink of the configuration, past their levels and kinds."""
+    import asyncio
+
+    from quantd.daemon.assembly.sinks import lacking_secrets
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config import ConfigError
+    from quantd.server.cli.setup.rehearsal import deliveries
+
+    found = read(config, sets)
+    if mistakes := lacking_secrets(found):
+        raise ConfigError(mistakes)
+    if not found.alerts.sinks:
+        raise Failure(f"{config} has no sink of alerts; add one under [alerts.sinks] (docs/operate/alerts.md)", USAGE)
+    tried = asyncio.run(deliveries(found))
+    failed = any(each.failed for each in tried)
+    rows = [{"sink": each.what, "ok": not each.failed, "error": each.failed, "ms": round(each.ms)} for each in tried]
+    lines = (f"  {'FAIL' if r['error'] else 'ok  '}  {r['error'] or r['sink']}, {r['ms']} ms" for r in rows)
+    answer(as_json, {"ok": not failed, "sinks": rows}, *lines)
+    return CHECK_FAILED if failed else DONE
+
+
+def _line(ts: int, level: str, kind: str, text: str, symbol: str, agent: str) -> str:
+    about = " ".join(x for x in (symbol, agent) if x)
+    return f"{local(ts)}  {level:8} {kind:24} {about + ': ' if about else ''}{text}".replace("\n", "\\n")
+
+
+def _show(alert: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        say(msgspec.json.encode(alert).decode())
+    else:
+        ts = alert.get("ts_event", alert.get("ts", 0))
+        say(_line(ts, alert["level"], alert["kind"], alert["text"], alert["symbol"], alert["agent"]))
+    sys.stdout.flush()
+
+
+def _bus(where: Place) -> tuple[str, str]:
+    """The URL of the running daemon's broker, and the topic of its alerts."""
+    daemon = running(where)
+    if daemon is None:
+        raise Failure(f"no daemon runs in {where.folder}, so there are no new alerts; start `quantd run`", TRY_LATER)
+    about = daemon.get("/api/v1")
+    return str(about["bus"]), f"{about['topic']}/alerts/#"
+
+
+async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
+    """Print the alerts of a broker until interrupted; reconnects after a lost connection."""
+    import asyncio
+
+    from aiomqtt import Client, MqttError
+
+    host, port, secure = address(url)
+    user, password = bus_login(config)
+    tls = bus_tls(config, secure)
+    context = tls.context() if tls is not None else None
+    seen: set[str] = set()
+    first = True
+    while True:
+        try:
+            async with Client(host, port, username=user, password=password, tls_context=context, timeout=5.0) as client:
+                await client.subscribe(topic, qos=1)
+                first = False
+                async for message in client.messages:
+                    with contextlib.suppress(msgspec.DecodeError, KeyError, TypeError):
+                        alert = msgspec.json.decode(message.payload)
+                        if alert["id"] in seen:
+                            continue  # repeated after a reconnection
+                        if len(seen) > 10_000:
+                            seen.clear()
+                        seen.add(alert["id"])
+                        _show(alert, as_json)
+        except MqttError as why:
+            if first:
+                raise Failure(
+                    f"the MQTT broker at {endpoint_text(host, port)} does not answer: {why}", TRY_LATER
+                ) from None
+            await asyncio.sleep(1.0)
+
+
+COMMAND: Final = Command("Look", 70, alerts)

@@ -1,0 +1,91 @@
+"""List the newest orders with their present state."""
+
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, OfShadow, Run, State
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.places import Place, place
+from quantd.server.cli.client import running
+from quantd.trading.display_text import local
+
+PAGE: Final = 10_000
+"""Most orders of one answer of the daemon."""
+
+
+def orders(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    last: Last = 20,
+    run: Run = None,
+    symbol: Annotated[str | None, typer.Option(help="One symbol.")] = None,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Cut and refused orders instead, with addresses for `quantd why`.")
+    ] = False,
+    shadow: OfShadow = "",
+    as_json: Json = False,
+) -> None:
+    where = place(config, state)
+    plain = not (refused or as_json or run or shadow)
+    if plain and last <= PAGE and (shown := _of_daemon(where, last, symbol)) is not None:
+        _table(shown)
+        return
+    from quantd.daemon.recovery.replay import slices_of
+    from quantd.daemon.views.addresses import refused_lines
+    from quantd.daemon.views.rows import order_line
+    from quantd.daemon.views.shortfall import of_orders
+
+    reader = where.reader(run, shadow)
+    if refused:
+        found = refused_lines(reader, last=last, symbol=symbol)
+        if as_json:
+            print_json({"run": reader.run.run, "refused": found})
+            return
+        table(
+            ("time (New York)", "address", "who", "side", "requested", "passed", "symbol", "cut by"),
+            [(local(r.ts), r.address, r.who, r.side, r.asked, r.allowed, r.symbol, r.reason) for r in found],
+            ("requested", "passed"),
+        )
+        say(f"quantd why {found[-1].address} explains it" if found else "nothing was cut or refused")
+        return
+    orders = reader.orders(last=last, symbol=symbol)
+    if as_json:
+        costs = of_orders(reader, orders, slices_of(where.records(), reader.run.run, where.folder))
+        print_json({"run": reader.run.run, "orders": [order_line(row, costs.get(row.id)) for row in orders]})
+        return
+    _table([msgspec.to_builtins(order_line(row)) for row in orders])
+
+
+def _of_daemon(where: Place, last: int, symbol: str | None) -> list[dict[str, Any]] | None:
+    """The newest orders by the running daemon, oldest first: to open its store here would take longer."""
+    if (daemon := running(where)) is None:
+        return None
+    query = {"limit": last} | ({} if symbol is None else {"symbol": symbol})
+    orders: list[dict[str, Any]] = daemon.get(f"/api/v1/orders?{urlencode(query)}")["orders"]
+    return orders[::-1]
+
+
+def _table(orders: list[dict[str, Any]]) -> None:
+    columns = ("side", "qty", "symbol", "limit")
+    table(
+        ("time (New York)", "order", *columns, "state", "cut by", "agent"),
+        [
+            (
+                local(each["ts"]), each["id"], *(each[name] for name in columns), _state(each), each["reason"],
+                each["agent"].replace("+", ", "),
+            )
+            for each in orders
+        ],
+        ("qty", "limit"),
+    )  # fmt: skip
+
+
+def _state(order: dict[str, Any]) -> str:
+    partly = order["state"] != "filled" and order["filled"] not in ("", "0")
+    return f"{order['state']} {order['filled']}" if partly else order["state"]
+
+
+COMMAND: Final = Command("Look", 20, orders)

@@ -1,0 +1,93 @@
+"""Show the orders, costs and refusals if every agent decided now. Nothing is traded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.places import place
+from quantd.server.cli.client import document_of
+from quantd.trading.display_text import local
+
+if TYPE_CHECKING:
+    from quantd.daemon.views.limit_rows import LimitRow
+    from quantd.daemon.views.preview import PlanNow
+
+
+def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    from quantd.daemon.views.preview import PlanNow
+
+    where = place(config, state, sets)
+    document = document_of(where, "/api/v1/plan", lambda: _plan_at_rest(config, state, sets))
+    if as_json:
+        print_json(document)
+        return
+    _plan_lines(msgspec.convert(document, PlanNow))
+
+
+def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
+    from quantd.daemon.cli.stopped_run import at_rest
+    from quantd.daemon.engine.state.snapshot import freeze
+    from quantd.daemon.policies.deadline import Deadline
+    from quantd.daemon.views.preview import plan_now
+
+    shell, run, assembly = at_rest(config, state, sets)
+    deadline = Deadline(assembly.policies, seated=shell.seats)
+    try:
+        return plan_now(shell.state.rules, freeze(shell.state), deadline, assembly.costs, run)
+    finally:
+        deadline.close()
+
+
+def _plan_lines(now: "PlanNow") -> None:
+    say(f"at {local(now.ts)} New York, switch {now.switch}: orders if every agent decided now; none is sent")
+    if now.note:
+        say(f"  {now.note}")
+        return
+    for one in now.answers:
+        weights = ", ".join(f"{s} {w:.1%}" for s, w in one.weights.items()) or "cash"
+        held = "holds its positions" if one.held else f"targets {weights}"
+        wants = f"fails, and holds: {one.failed}" if one.failed else held
+        say(f"  {one.agent:12} {wants}{f' ({one.note})' if one.note else ''}")
+        a = one.allocation
+        if a is not None and a.expected_return is not None and a.expected_risk is not None:
+            likely = a.probability_positive
+            sure = "" if likely is None else f"; mean above 0 with probability {likely:.2f}"
+            past = f"returned {a.expected_return:+.1%} a year at {a.expected_risk:.1%} volatility"
+            say(f"  {'':12} over the last {a.samples} samples these weights {past}{sure}")
+    if now.crossed:
+        say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in now.crossed.items()))
+    if now.cancels:
+        say(f"  {now.cancels} open orders would be cancelled first")
+    if not now.orders:
+        say("  no order")
+    else:
+        rows = [
+            (o.side, o.qty, o.symbol, o.price, o.limit, f"{o.value:,.2f}", f"{o.commission:,.2f}", f"{o.slippage:,.2f}",
+             ", ".join(o.agents), o.style, o.reason)
+            for o in now.orders
+        ]  # fmt: skip
+        numbers = ("qty", "price", "limit", "value", "commission", "slippage")
+        table(("side", "qty", "symbol", *numbers[1:], "agents", "style", "cut by"), rows, numbers)
+        cost = now.commission + now.slippage
+        share = f", {1e4 * cost / now.value:.1f} bp" if now.value > 0 else ""
+        say(f"  traded {now.value:,.2f}; cost about {cost:,.2f}{share} (commission {now.commission:,.2f})")
+    for cut in now.refused:
+        alone = "" if cut.most is None else f"; alone {cut.most} would pass"
+        verdict = "refused" if cut.allowed == "0" else f"cut to {cut.allowed}"
+        say(f"  {cut.who}: {cut.side} {cut.asked} {cut.symbol} {verdict}: {cut.text} ({cut.reason}){alone}")
+    if now.limits:
+        columns = ("limit (house)", "now", "after", "bound", "headroom", "in use")
+        table(columns, [_moved(row) for row in now.limits], columns[1:])
+
+
+def _moved(row: "LimitRow") -> tuple[str, ...]:
+    from quantd.trading.display_text import figure
+
+    use = "" if row.use is None else f"{row.use:.0%}"
+    return (row.words, *(figure(x, row.unit) for x in (row.before, row.after, row.bound, row.headroom)), use)
+
+
+COMMAND: Final = Command("Look", 60, plan)

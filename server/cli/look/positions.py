@@ -1,0 +1,59 @@
+"""List the positions of the house and of each agent's book."""
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Largest, Search, Sets, State
+from quantd.daemon.cli.output import further, print_json, say, table
+from quantd.daemon.cli.places import place
+from quantd.server.cli.client import document_of
+from quantd.trading.display_text import instant_text, local
+
+
+def positions(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    largest: Largest = 100,
+    search: Search = "",
+    as_json: Json = False,
+) -> None:
+    where = place(config, state, sets)
+    path = f"/api/v1/positions?{urlencode({'limit': largest, 'search': search})}"
+    found = document_of(where, path, lambda: _positions_at_rest(config, state, sets, largest, search))
+    if as_json:
+        print_json(found)
+        return
+    say(f"run {found['run']} at {local(found['ts'])} New York" if found["ts"] else f"run {found['run']}")
+    rows = [
+        (
+            p["symbol"], p["qty"], p["price"], p["value"], f"{p['weight']:.1%}", p["cost"],
+            p["unrealised"], "-" if p["risk_share"] is None else f"{p['risk_share']:.1%}", p["group"] or "-",
+            ", ".join(f"{name} {qty}" for name, qty in p["agents"].items()),
+        )
+        for p in found["positions"]
+    ]  # fmt: skip
+    columns = ("symbol", "qty", "price", "value", "weight", "cost", "unrealised", "risk", "group", "books")
+    table(columns, rows, columns[1:-1])
+    further(len(rows), found["count"])
+    for p in found["positions"]:
+        if p.get("halted"):
+            say(f"  {p['symbol']} is halted: {p['halted']}")
+        if p.get("jumped"):
+            say(f"  {p['symbol']} is held, and valued at the worse price: {p['jumped']}")
+
+
+def _positions_at_rest(config: Path, state: Path | None, sets: Sets, most: int, search: str) -> dict[str, object]:
+    from quantd.daemon.cli.stopped_run import at_rest
+    from quantd.daemon.views import overview
+    from quantd.daemon.views.risk_measures import assessed
+
+    shell, run, _ = at_rest(config, state, sets)
+    shell.state.revalue()
+    held, count = overview.positions(shell.state, search=search, most=most)
+    found = overview.with_risk(held, assessed(shell.state))
+    return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": found, "count": count}
+
+
+COMMAND: Final = Command("Look", 30, positions)

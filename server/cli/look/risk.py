@@ -1,0 +1,154 @@
+"""Show the switch, the headroom of each limit and the largest order per symbol that would pass."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlencode
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Largest, Search, Sets, State
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import further, print_json, say, table
+from quantd.daemon.cli.places import Place, place
+from quantd.server.cli.client import document_of
+from quantd.trading.display_text import figure, instant_text, local
+from quantd.trading.exit_codes import USAGE
+
+if TYPE_CHECKING:
+    from quantd.daemon.views.headroom import RiskNow
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The book, and the symbols of which the headroom is wanted."""
+
+    agent: str | None
+    symbol: str | None
+    largest: int
+    search: str
+
+
+def risk(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    agent: Annotated[str | None, typer.Option("--agent", "-a", metavar="NAME", help="An agent's book.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Headroom of one symbol.")] = None,
+    largest: Largest = 20,
+    search: Search = "",
+    as_json: Json = False,
+) -> None:
+    named = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
+    path = f"/api/v1/risk?{urlencode({'limit': largest, 'search': search, **named})}"
+    where, asked = place(config, state, sets), Asked(agent, symbol, largest, search)
+    document = document_of(where, path, lambda: _risk_at_rest(config, state, sets, asked))
+    if as_json:
+        print_json(document)
+        return
+    _risk_lines(document)
+
+
+def _risk_at_rest(config: Path, state: Path | None, sets: Sets, asked: Asked) -> "RiskNow":
+    from quantd.adapters.calendars import UnknownCalendar
+    from quantd.adapters.feeds.errors import FeedError
+    from quantd.daemon.cli.stopped_run import at_rest
+    from quantd.daemon.policies.loading import PolicyError
+    from quantd.daemon.recovery.replay import ConfigLost
+    from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
+    from quantd.daemon.views.headroom import Book, Unknown, named, risk_now
+
+    try:
+        shell, run, _ = at_rest(config, state, sets)
+    except (FeedError, ConfigLost, PolicyError, RecordTooLong, ReplayDifference, UnknownCalendar) as why:
+        return _risk_recorded(place(config, state, sets), str(why))
+    try:
+        number, columns = named(shell.state, asked.agent, asked.symbol, asked.search)
+    except Unknown as why:
+        raise Failure(str(why), USAGE) from None
+    book = Book(shell.state, number)
+    return risk_now(shell.state, book, run, shell.ts, list(book.rooms(columns[: asked.largest])), len(columns))
+
+
+def _risk_recorded(where: Place, why: str) -> "RiskNow":
+    """The house by the store only: its limits after the newest decision."""
+    from quantd.daemon.views.headroom import BookSwitch, RiskNow
+    from quantd.daemon.views.limit_rows import in_order
+    from quantd.daemon.views.overview import limit_now
+
+    reader = where.reader()
+    newest = next(iter(reader.decisions(last=1)), None)
+    point = next(iter(reader.equity(last=1)), None)
+    moves = {m.who: m for m in reader.switches()}
+
+    def switch(name: str) -> BookSwitch:
+        move = moves.get(name)
+        if move is None or move.after == "RUN":
+            return BookSwitch("RUN", "", False)
+        return BookSwitch(move.after, move.reason, move.reason == "suspended")
+
+    house = switch("house")
+    values, ts = (newest.plan.values, newest.plan.ts) if newest is not None else ({}, 0)
+    return RiskNow(
+        run=reader.run.run,
+        ts=ts,
+        time=instant_text(ts),
+        book="house",
+        switch=house.switch,
+        reason=house.reason,
+        drawdown=point.drawdown if point is not None else 0.0,
+        agents={name: switch(name) for name in reader.run.agents},
+        limits=[limit_now(key, *values[key]) for key in in_order(values)],
+        off=[],
+        room=[],
+        note=f"only the limits recorded after the newest decision are shown; the largest orders are unknown: {why}",
+    )
+
+
+def _risk_lines(now: dict[str, Any]) -> None:
+    """Print the answer as it came: to import its type would take most of the time of this command."""
+    when = f" at {local(now['ts'])} New York" if now["ts"] else ""
+    own = "house" if now["book"] == "house" else f"agent {now['book']}, its own limits"
+    say(f"{own}{when}: switch {now['switch']} {now['reason'] if now['switch'] != 'RUN' else ''}".rstrip())
+    if now["book"] == "house":
+        for name, agent in now["agents"].items():
+            say(f"  {name:12} {'suspended' if agent['suspended'] else agent['switch']} {agent['reason']}".rstrip())
+    columns = ("limit", "now", "bound", "headroom", "in use")
+    table(columns, [_limit(row) for row in now["limits"]], columns[1:])
+    if now["room"]:
+        say()
+        say("largest single order of each symbol, and the limit that the next lot would break:")
+        rows = [
+            (r["symbol"], r["price"], r["held"], figure(r["weight"], "share"), *_side(r["buy"]), *_side(r["sell"]))
+            for r in now["room"]
+        ]
+        table(
+            ("symbol", "price", "held", "weight", "buy", "worth", "then", "sell", "worth ", "then "),
+            rows,
+            ("price", "held", "weight", "buy", "worth", "sell", "worth "),
+        )
+        further(len(now["room"]), now["count"])
+    if now["note"]:
+        say(f"  {now['note']}")
+    if now["off"]:
+        say()
+        say("off, and how to switch them on:")
+        say("\n".join(f"  {each['words']:52} {each['switch_on']}" for each in now["off"]))
+
+
+def _limit(row: dict[str, Any]) -> tuple[str, ...]:
+    if row["unit"] == "none":
+        return (row["words"], "on", "", "", "")
+    use = "" if row["use"] is None else f"{row['use']:.0%}"
+    now = "" if row["value"] is None else figure(row["value"], row["unit"])
+    left = "" if row["headroom"] is None else figure(row["headroom"], row["unit"])
+    return (row["words"], now, figure(row["bound"], row["unit"]), left, use)
+
+
+def _side(room: dict[str, Any]) -> tuple[str, str, str]:
+    if room["qty"] is None:
+        return ("any", "", room["text"])
+    return (room["qty"], "" if room["value"] is None else f"{room['value']:,.2f}", room["limit"])
+
+
+COMMAND: Final = Command("Look", 50, risk)

@@ -1,0 +1,210 @@
+"""Show the schedules with their last results and coming instants; run one now."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import quote
+
+import msgspec
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Reason, Sets, State
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import answer, iso, print_json, say, table
+from quantd.daemon.cli.places import Place, place
+from quantd.server.cli.client import reach
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+
+if TYPE_CHECKING:
+    from quantd.daemon.config import Config
+    from quantd.daemon.runtime.schedule import Schedule
+    from quantd.trading.sessions import Sessions
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.journal.job_runs import JobRun
+
+POLL_S: Final = 0.2
+
+SHOWN: Final = 60
+"""Characters of a result in a table; `--json` has all."""
+
+SECOND: Final = len("2019-03-29T20:00:00")
+
+AHEAD: Final = timedelta(days=400)
+"""Range of the sessions. A schedule has an instant within it or is not shown."""
+
+
+def schedule_list(
+    config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
+) -> None:
+    """List the schedules, each with its next instant, and start, state, duration and result of its last run."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.jobs.job_table import BY_NAME, last_of
+    from quantd.daemon.runtime.schedule import next_instants
+
+    found = read(config, sets)
+    where = place(config, state, sets)
+    ts, clock = _after(found, where, None)
+    schedules, sessions = _schedules(found, where, ts)
+    runs = _runs(where)
+    rows: list[dict[str, Any]] = []
+    for schedule in schedules:
+        coming = next_instants([schedule], sessions, ts, 1)
+        last = last_of(schedule.name, runs)
+        rows.append({
+            "schedule": schedule.name, "do": schedule.do, "where": BY_NAME[schedule.do].place,
+            "next": iso(coming[0][0]) if coming else None,
+            "last": None if last is None else msgspec.to_builtins(last),
+        })  # fmt: skip
+    if as_json:
+        print_json({"after": iso(ts), "clock": clock, "schedules": rows})
+        return
+    say(f"after {iso(ts)} ({clock})")
+    table(
+        ("schedule", "does", "next", "last due", "state", "started", "seconds", "result"),
+        [(r["schedule"], r["do"], r["next"] or "", *_last_cells(r["last"])) for r in rows],
+    )
+
+
+def schedule_jobs(
+    config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, n: Last = 20, as_json: Json = False
+) -> None:
+    """List the newest runs of jobs: due or by hand, with attempts, duration and result."""
+    from quantd.daemon.jobs.job_table import line_of
+
+    runs = [line_of(run) for run in _runs(place(config, state, sets))[:n]]
+    if as_json:
+        print_json({"runs": msgspec.to_builtins(runs)})
+        return
+    rows = [
+        (r.id, r.job, r.state, str(r.attempts), r.started or "", "" if r.seconds is None else f"{r.seconds:g}", r.who,
+         r.result[:SHOWN])
+        for r in runs
+    ]  # fmt: skip
+    table(("run", "job", "state", "attempts", "started", "seconds", "by", "result"), rows, right=("run", "attempts"))
+
+
+def schedule_run(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A schedule.")],
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    reason: Reason = "",
+    wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="Longest wait for its end.")] = 30.0,
+    as_json: Json = False,
+) -> int:
+    """Run a schedule now in the running daemon, and wait for its end. Exit code 1 when it failed."""
+    from quantd.adapters.store.journal.job_runs import OPEN
+    from quantd.daemon.jobs.job_table import JobRunLine
+
+    daemon = reach(place(config, state, sets))
+    path = f"/api/v1/schedules/{quote(name, safe='')}/run"
+    run = msgspec.convert(daemon.post(path, {"reason": reason}), JobRunLine)
+    until = time.monotonic() + wait
+    while run.state in OPEN and time.monotonic() < until:
+        time.sleep(POLL_S)
+        run = msgspec.convert(daemon.get(f"/api/v1/jobs/{run.id}"), JobRunLine)
+    text = f"job run {run.id} of {name}: {run.state}"
+    answer(as_json, run, f"{text}, {run.result}" if run.result else text)
+    return CHECK_FAILED if run.state in ("failed", "interrupted") else DONE
+
+
+def schedule_next(
+    n: Annotated[int, typer.Argument(min=1, max=10_000, help="Number of instants.")] = 10,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="TIME|now", help="Start: a date or an instant.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the coming instants in exchange time and UTC. A replayed run has its own clock, unless --after is given."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.runtime.schedule import moved_from, next_instants, zone_of
+
+    found = read(config, sets)
+    where = place(config, state, sets)
+    ts, clock = _after(found, where, after)
+    schedules, sessions = _schedules(found, where, ts)
+    rows: list[dict[str, Any]] = []
+    for at, number in next_instants(schedules, sessions, ts, n):
+        schedule = schedules[number]
+        zone = zone_of(schedule, sessions)
+        closed = moved_from(schedule, sessions, at)
+        local = datetime.fromtimestamp(at / 1e9, zone).isoformat(timespec="seconds")
+        rows.append({
+            "ts": at, "time": iso(at), "local": local, "zone": zone.key, "schedule": schedule.name, "do": schedule.do,
+            "agents": list(schedule.agents), "moved_from": None if closed is None else closed.isoformat(),
+        })  # fmt: skip
+    if as_json:
+        print_json({"after": iso(ts), "clock": clock, "instants": rows})
+        return
+    say(f"after {iso(ts)} ({clock})")
+    table(
+        ("exchange time", "zone", "UTC", "schedule", "does", "agents"),
+        [
+            (
+                datetime.fromisoformat(r["local"]).strftime("%a %Y-%m-%d %H:%M:%S %z"), r["zone"], r["time"],
+                r["schedule"], r["do"],
+                (", ".join(r["agents"]) or "all")
+                + (f" (moved from {r['moved_from']}, closed)" if r["moved_from"] else ""),
+            )
+            for r in rows
+        ],
+    )  # fmt: skip
+
+
+def _schedules(config: "Config", where: Place, ts: int) -> "tuple[list[Schedule], dict[str, Sessions]]":
+    """The enabled schedules, and the sessions around an instant. Raises Failure without a schedule."""
+    from quantd.daemon.runtime.schedule import schedule_of, sessions_of
+
+    schedules = [schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled]
+    if not schedules:
+        file = config.source.file
+        raise Failure(f"{file}: there are no [[schedules]]; agents without one decide at every sample", CHECK_FAILED)
+    begin = datetime.fromtimestamp(ts / 1e9, UTC).date()
+    # a command that reads creates no folder
+    cache = where.folder / "cache" if where.folder.is_dir() else None
+    return schedules, sessions_of(config, begin - timedelta(days=10), begin + AHEAD, cache)
+
+
+def _runs(where: Place) -> "list[JobRun]":
+    """The runs of jobs of the newest run of the store, newest first; none without a store."""
+    try:
+        reader = where.reader()
+    except Failure:
+        return []
+    return reader.records.job_runs(reader.run.run)[::-1] if reader.records is not None else []
+
+
+def _last_cells(last: dict[str, Any] | None) -> tuple[str, str, str, str, str]:
+    """The columns of a schedule's last run."""
+    if last is None:
+        return "", "never", "", "", ""
+    seconds, started = last["seconds"], (last["started"] or "")[:SECOND].replace("T", " ")
+    return last["due"], last["state"], started, "" if seconds is None else f"{seconds:g}", last["result"][:SHOWN]
+
+
+def _after(config: "Config", where: Place, given: str | None) -> tuple[int, str]:
+    """(the start in ns, the name of its clock)."""
+    if given is not None and given != "now":
+        try:
+            moment = datetime.fromisoformat(given)
+        except ValueError:
+            raise Failure(f"--after {given}: write 2024-03-08, 2024-03-08T20:00:00Z or now", USAGE) from None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp()) * 10**9, "as given"
+    if given is None and config.feed.kind == "replay":
+        try:
+            point = next(iter(where.reader().equity(last=1)), None)
+        except Failure:
+            point = None
+        if point is not None:
+            return point.ts, "the replayed clock of the run; --after now for the wall clock"
+    return time.time_ns(), "the wall clock"
+
+
+COMMAND: Final = Command(
+    "Look", 120, {"list": schedule_list, "next": schedule_next, "jobs": schedule_jobs, "run": schedule_run}
+)

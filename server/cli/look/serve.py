@@ -1,0 +1,46 @@
+"""Serve the page and all reads beside a trading daemon, or of a stopped run, with --read-only."""
+
+from typing import Annotated, Final
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import say
+from quantd.trading.exit_codes import USAGE
+
+
+def serve(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Needed: this command never trades.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this instance; 0 chooses a free one.")] = 0,
+    leader: Annotated[
+        str, typer.Option(metavar="URL", help="Address of the trading daemon, where the state folder does not have it.")
+    ] = "",
+) -> None:
+    if not read_only:
+        raise Failure("`quantd serve` only reads: write `quantd serve --read-only`. `quantd run` trades.", USAGE)
+    import asyncio
+    import os
+    import sys
+
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.monitoring.metrics import configure
+    from quantd.server.replica import is_address
+    from quantd.server.replica import serve as serve_reads
+
+    if leader and not is_address(leader):
+        raise Failure(f"--leader {leader} is no address: write https://HOST:PORT/", USAGE)
+    found = read(config, sets).with_option("api", "port", port, "--port").in_state(state, os.environ)
+    configure(found.log.level.upper(), found.log.format, instance=found.quantd.name)  # type: ignore[arg-type]
+
+    def shown(url: str) -> None:
+        say(f"read-only: {url}  (Ctrl-C ends it; the trading daemon is not touched)")
+        sys.stdout.flush()
+
+    asyncio.run(serve_reads(found, found.state_folder(state), shown, leader))
+
+
+COMMAND: Final = Command("Look", 15, serve)

@@ -1,0 +1,115 @@
+"""Show the state of the run: switch, equity, agents."""
+
+from typing import Any, Final
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.places import Place, place
+from quantd.server.cli.client import running
+from quantd.trading.display_text import clock_name, local
+
+
+def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    where = place(config, state, sets)
+    daemon = running(where)
+    if daemon is not None:
+        found = daemon.get("/api/v1/status")
+        print_json(found) if as_json else _status_lines(found, daemon.reached)
+        return
+    found = _stored_status(where)
+    if as_json:
+        print_json(found)
+        return
+    say(f"no daemon runs in {where.folder}; this is the last state of run {found['run']}")
+    say(f"  {found['time'] or 'no sample yet'}  switch {found['switch']} {found['reason']}".rstrip())
+    if found["equity"]:
+        say(f"  equity {found['equity']}, of it cash {found['cash']}; drawdown {found['drawdown']:.1%}")
+    say("  `quantd run` continues it" if not found["ended"] else f"  it has ended ({found['ended']})")
+
+
+def _stored_status(where: Place) -> dict[str, Any]:
+    from quantd.trading.orders import money_text
+
+    reader = where.reader()
+    last = next(iter(reader.equity(last=1)), None)
+    moves = [m for m in reader.switches() if m.who == "house"]
+    switch = moves[-1] if moves else None
+    return {
+        "run": reader.run.run,
+        "mode": reader.run.mode,
+        "status": "not running",
+        "ready": False,
+        "ended": reader.run.ended,
+        "ts": last.ts if last else 0,
+        "time": f"{local(last.ts)} New York" if last else "",
+        "switch": switch.after if switch else "RUN",
+        "reason": switch.reason if switch and switch.after != "RUN" else "",
+        "equity": money_text(last.equity_micro) if last else "",
+        "cash": money_text(last.cash_micro) if last else "",
+        "gross": last.gross if last else None,
+        "drawdown": last.drawdown if last else 0.0,
+        "agents": list(reader.run.agents),
+    }
+
+
+def _status_lines(now: dict[str, Any], reached: Any) -> None:
+    say(f"{now['name']} ({now['mode']}), run {now['run']}: {now['status']}  {reached.url}")
+    zone = now["zone"]
+    when = f"{local(now['ts'], zone)} {clock_name(zone)}" if now["ts"] else "before the first bar"
+    say(f"  {when}  switch {now['switch']} {now['reason']}".rstrip())
+    if now.get("store"):
+        say(f"  the store records nothing: {now['store']}")
+    total = f" ({now['total']:+.1%})" if now["total"] is not None else ""
+    say(f"  equity {now['equity']}{total}, of it cash {now['cash']}; drawdown {now['drawdown']:.1%}")
+    say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
+    if now.get("loosening"):
+        say(f"  looser limits wait: {now['loosening']}; see docs/operate/live.md")
+    if now.get("regime"):
+        say(f"  market {now['regime']}")
+    for policy, lacking in now.get("not_isolated", {}).items():
+        say(f"  {policy} is not isolated: {lacking}; see docs/operate/security.md")
+    for sink, each in now.get("sinks", {}).items():
+        if each["queued"] or each["error"]:
+            say(f"  alerts queued for {sink}: {each['queued']:,}; {each['error'] or 'no failure'}")
+    if now.get("diversity") is not None:
+        say(f"  mean absolute correlation of the agents' returns {now['diversity']:.2f}")
+    for symbol, why in now.get("halted", {}).items():
+        say(f"  {symbol} is halted{f': {why}' if why else ''}")
+    for symbol, why in now.get("jumped", {}).items():
+        say(f"  {symbol} is held: {why}; `quantd resume --symbol {symbol} --jump real` (or a split, as 2:1) ends it")
+    for symbol, limits in now.get("limited", {}).items():
+        say(f"  {symbol} is at a limit: {limits}")
+    for name in ("halted", "jumped", "limited"):
+        if more := now.get("more", {}).get(name):
+            say(f"  {more:,} more symbols are {'held after a jump' if name == 'jumped' else name}")
+    rows = [
+        (
+            f"{a['name']} (shadow)" if a.get("shadow") else a["name"],
+            f"{a['policy']} (of {a['decided_by']})" if a.get("decided_by") else a["policy"],
+            _capital(a),
+            "suspended" if a["suspended"] else a["switch"],
+            a["equity"],
+            "" if a["total"] is None else f"{a['total']:+.1%}",
+            _weights(a),
+        )
+        for a in now["agents"]
+    ]
+    columns = ("agent", "policy", "capital", "switch", "equity", "return", "weights")
+    table(columns, rows, ("capital", "equity", "return"))
+
+
+def _weights(agent: dict[str, Any]) -> str:
+    """The largest weights, after the number of all if there are others."""
+    shown = ", ".join(f"{s} {w:.1%}" for s, w in sorted(agent["weights"].items(), key=lambda x: -abs(x[1])))
+    return f"{len(agent['weights']) + agent['more']:,}, largest {shown}" if agent["more"] else shown or "flat"
+
+
+def _capital(agent: dict[str, Any]) -> str:
+    """The configured share of capital; with reallocation, the present share and its target."""
+    share, target = agent.get("share"), agent.get("target")
+    if share is None or target is None:
+        return f"{agent['capital']:.0%}"
+    return f"{share:.1%}" if abs(share - target) < 0.0005 else f"{share:.1%}, target {target:.1%}"
+
+
+COMMAND: Final = Command("Look", 10, status)

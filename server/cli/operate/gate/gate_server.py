@@ -1,0 +1,138 @@
+"""The MCP server of the tools, on standard input and output or over streamable HTTP.
+
+Over HTTP each request has the token of its client. The daemon checks it, so scope and rates are those of that token.
+"""
+
+import hashlib
+import socket
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import AnyHttpUrl
+
+from quantd.adapters.listener import Listener, is_loopback
+from quantd.daemon.cli.failures import note
+from quantd.daemon.runtime.version import VERSION
+from quantd.server.cli.operate.gate.gate_tools import DATA, tools_of
+from quantd.server.cli.operate.gate.gateway import Gateway
+from quantd.server.cli.operate.gate.sessions import SessionsOfTokens
+
+BODY_BYTES: Final = 64 * 2**10
+"""Longest body of a request."""
+
+CHECK_S: Final = 1.0
+"""Seconds for which an accepted token is not checked again. Each tool is checked by the daemon all the same."""
+
+MOST_TOKENS: Final = 256
+MOST_SESSIONS: Final = 64
+MOST_CONNECTIONS: Final = 128
+IDLE_S: Final = 600.0
+PATH: Final = "/mcp"
+
+
+class DaemonTokens:
+    """Accepts the tokens that the daemon accepts; a daemon that does not answer accepts none."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._known: OrderedDict[str, float] = OrderedDict()
+        """By digest of a token: the instant until which it counts."""
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """The token with a digest as the name of its client, which owns the session; None for another token."""
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        if self._known.get(digest, 0.0) < time.monotonic():
+            self._known.pop(digest, None)
+            if not await self._accepted(token):
+                return None
+            self._known[digest] = time.monotonic() + CHECK_S
+            while len(self._known) > MOST_TOKENS:
+                self._known.popitem(last=False)
+        return AccessToken(token=token, client_id=digest, scopes=[])
+
+    async def _accepted(self, token: str) -> bool:
+        if not (0 < len(token) <= 256 and token.isascii() and token.isprintable()):
+            return False
+        try:
+            return await self._gateway.accepts(token)
+        except ToolError as why:
+            note(f"a token could not be checked: {why}")
+            return False
+
+
+def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = None, url: str = "") -> MCPServer[Any]:
+    """The MCP server with the tools of an outside agent, or of an operator where `agent` is empty.
+
+    With `tokens`, a request over HTTP to `url` needs one.
+    """
+    text, tools = tools_of(gateway, agent)
+    auth = None if tokens is None else AuthSettings(issuer_url=AnyHttpUrl(url), resource_server_url=None)
+    made: MCPServer[Any] = MCPServer(
+        "quantd",
+        version=VERSION,
+        instructions=f"{text} {DATA}",
+        log_level="WARNING",
+        auth=auth,
+        token_verifier=tokens,
+    )
+    for tool, kind in tools.items():
+        said = " ".join((tool.__doc__ or "").split())
+        made.add_tool(tool, description=f"{said} {DATA}", annotations=kind)
+    return made
+
+
+def listening(host: str, port: int) -> Listener:
+    """The socket of the server; connections wait in it until the server has started. Raises OSError."""
+    sock = Listener(host, port, MOST_CONNECTIONS)
+    sock.listen()
+    return sock
+
+
+def http_server(
+    gateway: Gateway, agent: str, sock: Listener, host: str, certificate: tuple[Path, Path] | None
+) -> tuple[uvicorn.Server, str]:
+    """The server of streamable HTTP on a socket, with its address. `certificate` are the files of certificate and key.
+
+    A request is refused unless its Host header, and its Origin header if it has one, name this server.
+    """
+    port = sock.getsockname()[1]
+    scheme = "http" if certificate is None else "https"
+    names = [f"{name}:{port}" for name in own_names(host)]
+    url = f"{scheme}://{names[0]}"
+    app = server_of(gateway, agent, tokens=DaemonTokens(gateway), url=url).streamable_http_app(
+        streamable_http_path=PATH,
+        max_request_body_size=BODY_BYTES,
+        session_idle_timeout=IDLE_S,
+        max_sessions=MOST_SESSIONS,
+        transport_security=TransportSecuritySettings(
+            allowed_hosts=names, allowed_origins=[f"{scheme}://{name}" for name in names]
+        ),
+    )
+    config = uvicorn.Config(
+        SessionsOfTokens(app, IDLE_S),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
+        ssl_certfile=None if certificate is None else certificate[0],
+        ssl_keyfile=None if certificate is None else certificate[1],
+    )
+    return uvicorn.Server(config), f"{url}{PATH}"
+
+
+def own_names(host: str) -> list[str]:
+    """The names of a host in addresses, the given one first where it names one."""
+    named = [] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host.lower()]
+    more = ["127.0.0.1", "localhost", "[::1]"]
+    if not is_loopback(host):
+        more = [socket.gethostname().lower(), socket.getfqdn().lower(), *more]
+    return list(dict.fromkeys([*named, *more]))

@@ -1,0 +1,123 @@
+"""The client of the API with which the tools of `quantd mcp` read and act. It holds an API token or passes one on."""
+
+import asyncio
+import http.client
+import json
+import ssl
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.mcpserver.exceptions import ToolError
+
+from quantd.server.api.client_side.transport import Address, opened
+from quantd.server.requests.tokens import Scope
+
+ANSWER_S: Final = 30.0
+MOST_BYTES: Final = 8 * 2**20
+MOST_CHARS: Final = 24_000
+"""Longest result of a tool; longer lists lose their last entries."""
+
+Document = dict[str, Any]
+
+
+class Denied(ToolError):
+    """The daemon does not know the token, or the token has another scope."""
+
+
+class Gateway:
+    """The API of one daemon; `verified` is off for the daemon of a state folder on this machine, which wrote its own
+    certificate and address there. Without a `token`, each request has that of the client's HTTP request."""
+
+    def __init__(self, url: str, token: str = "", *, verified: bool = True) -> None:
+        parts = urlsplit(url)
+        self._path = parts.path.rstrip("/")
+        self._token = token
+        tls = ssl.create_default_context() if parts.scheme == "https" else None
+        if tls is not None and not verified:
+            tls.check_hostname = False
+            tls.verify_mode = ssl.CERT_NONE
+        self._address = Address(parts.hostname or "", parts.port or (443 if tls else 80), tls)
+
+    async def get(self, path: str, **query: object) -> Document:
+        """The document at a path. Raises ToolError."""
+        asked = {name: value for name, value in query.items() if value not in (None, "")}
+        path = f"{path}?{urlencode(asked)}" if asked else path
+        return await asyncio.to_thread(self._ask, "GET", path, None, self.token())
+
+    async def post(self, path: str, body: object) -> Document:
+        """The answer to a request. Raises ToolError."""
+        return await asyncio.to_thread(self._ask, "POST", path, msgspec.json.encode(body), self.token())
+
+    async def require(self, scope: Scope) -> None:
+        """Raises Denied where the token is not in force or does not grant a scope.
+
+        Any other fault of the answer raises nothing: the request that follows has the check of the daemon.
+        """
+        try:
+            session = await self.get("/api/v1/session")
+        except Denied:
+            raise
+        except ToolError:
+            return
+        if session.get("name") and scope not in session.get("scopes", ()):
+            text = f"this request needs the scope {scope}, and the token {session['name']} has {session.get('scope')}"
+            raise Denied(bounded_text(f"403 scope: {text}: `quantd token create NAME --scope {scope}` makes one"))
+
+    async def accepts(self, token: str) -> bool:
+        """Whether the daemon accepts a token for reading. Raises ToolError when it does not answer."""
+        try:
+            await asyncio.to_thread(self._ask, "GET", "/api/v1", None, token)
+        except Denied:
+            return False
+        return True
+
+    def token(self) -> str:
+        """The token of the request that is served. Raises ToolError."""
+        given = get_access_token()
+        if not self._token and given is None:
+            raise ToolError("the request has no token")
+        return self._token or (given.token if given is not None else "")
+
+    def _ask(self, method: str, path: str, body: bytes | None, token: str) -> Document:
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            with opened(self._address, method, f"{self._path}{path}", headers, body, ANSWER_S) as response:
+                data = response.read(MOST_BYTES + 1)
+        except (OSError, http.client.HTTPException) as why:
+            raise ToolError(f"the daemon at {self._address} does not answer: {type(why).__name__}") from None
+        try:
+            found = json.loads(data) if len(data) <= MOST_BYTES else None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ToolError(f"what answers at {self._address} is not quantd")
+        if response.status >= 400:
+            wait = response.headers.get("Retry-After")
+            again = f" (try again after {wait} s)" if wait else ""
+            kind = Denied if response.status in (401, 403) else ToolError
+            raise kind(bounded_text(f"{response.status} {found.get('code')}: {found.get('detail')}{again}"))
+        return bounded(found)
+
+
+def bounded_text(text: str) -> str:
+    """One printable line of at most 2,000 characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:2_000]
+
+
+def bounded(document: Document) -> Document:
+    """A document of at most about MOST_CHARS: its longest lists lose their last entries, counted in `left_out`."""
+    found, left_out = dict(document), dict[str, int]()
+    while len(json.dumps(found)) > MOST_CHARS:
+        sizes = {key: len(json.dumps(value)) for key, value in found.items() if isinstance(value, list) and value}
+        if not sizes:
+            return {"left_out": "the document is too long for a tool; read it from the API", "keys": sorted(document)}
+        longest = max(sizes, key=lambda key: sizes[key])
+        kept = found[longest][: len(found[longest]) // 2]
+        left_out[longest] = len(document[longest]) - len(kept)
+        found[longest] = kept
+        found["left_out"] = left_out
+    return found

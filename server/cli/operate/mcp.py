@@ -1,0 +1,202 @@
+"""Serve the tools of an outside agent or of an operator over MCP, on standard input and output or HTTP."""
+
+import os
+import ssl
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
+
+import typer
+
+from quantd.adapters.listener import is_loopback
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State, one_of
+from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.output import say
+from quantd.daemon.cli.places import place
+from quantd.server.cli.client import reach
+from quantd.trading.exit_codes import CONFIG, USAGE
+
+if TYPE_CHECKING:
+    from quantd.server.cli.operate.gate.gateway import Gateway
+
+Address = Annotated[
+    str, typer.Option("--url", metavar="URL", help="Address of the API; without it the daemon of the state folder.")
+]
+TokenFile = Annotated[
+    Path | None, typer.Option("--token-file", metavar="FILE", help="The file with the secret of `quantd token create`.")
+]
+ForAgent = Annotated[
+    str, typer.Option("--agent", "-a", metavar="NAME", help="Tools of this outside agent; of an operator without it.")
+]
+Http = Annotated[
+    str,
+    typer.Option("--http", metavar="HOST:PORT", help="Serve streamable HTTP; each client sends its own token."),
+]
+Certificate = Annotated[Path | None, typer.Option("--certificate", metavar="FILE", help="With --http: TLS, PEM.")]
+Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The key of the certificate, PEM.")]
+
+Install = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[install]",
+        parser=one_of(("install",)),
+        show_default=False,
+        help="Write this command into the file of an MCP client, in place of serving.",
+    ),
+]
+Client = Annotated[
+    str | None,
+    typer.Option(
+        "--client", metavar="CLIENT", parser=one_of(("project", "desktop")),
+        help="With install: project (.mcp.json in this folder) or desktop.",
+    ),
+]  # fmt: skip
+ClientFile = Annotated[
+    Path | None, typer.Option("--file", metavar="FILE", help="With install: another file with `mcpServers`.")
+]
+ServerName = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="With install: name of the entry; quantd or quantd-AGENT.")
+]
+Print = Annotated[bool, typer.Option("--print", help="With install: print the file as it would be; write nothing.")]
+
+
+def mcp(
+    install: Install = None,
+    token_file: TokenFile = None,
+    agent: ForAgent = "",
+    url: Address = "",
+    http: Http = "",
+    certificate: Certificate = None,
+    key: Key = None,
+    client: Client = None,
+    file: ClientFile = None,
+    name: ServerName = "",
+    printed: Print = False,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+) -> None:
+    """Serve tools over MCP, on standard input and output or with --http; `install` writes the file of a client."""
+    needs("quantd mcp", "mcp", extra="mcp")
+    if install:
+        if http or token_file is None:
+            raise Failure("install writes a server on standard input and output: it needs --token-file FILE", USAGE)
+        _secret(token_file)
+        command = _command(token_file, agent, _checked(url), config, state, sets or ())
+        _install(command, name or (f"quantd-{agent}" if agent else "quantd"), client, file, printed=printed)
+        return
+    if client or file or name or printed:
+        raise Failure("--client, --file, --name and --print belong to `quantd mcp install`", USAGE)
+    from quantd.server.cli.operate.gate.gate_server import server_of
+    from quantd.server.cli.operate.gate.gateway import Gateway
+
+    if bool(http) == (token_file is not None):
+        raise Failure("write --token-file FILE, or --http HOST:PORT where each client sends its own token", USAGE)
+    files = _certificate(certificate, key, http)
+    secret = "" if token_file is None else _secret(token_file)
+    if url:
+        gateway = Gateway(_checked(url), secret)
+    else:
+        found = reach(place(config, state, sets)).reached
+        gateway = Gateway(found.url.rstrip("/"), secret, verified=not found.tls)
+    if http:
+        _serve(gateway, agent, http, files)
+    else:
+        server_of(gateway, agent).run("stdio")
+
+
+def _checked(url: str) -> str:
+    """The address of --url, or none. Raises Failure."""
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise Failure(f"--url {url!r:.80} is not an address; write http://127.0.0.1:8000", USAGE)
+    return url
+
+
+def _command(
+    token_file: Path, agent: str, url: str, config: Path, state: Path | None, sets: Sequence[str]
+) -> list[str]:
+    """The command line of this server with absolute paths: a client starts it in a folder of its own."""
+    own = Path(sys.executable).with_name("quantd")
+    program = [str(own)] if own.exists() else [sys.executable, "-P", "-m", "quantd.daemon.cli"]
+    place = ["--url", url] if url else ["--config", str(config.absolute())]
+    if state is not None and not url:
+        place += ["--state", str(state.absolute())]
+    overrides = [word for each in sets for word in ("--set", each)]
+    of = ["--agent", agent] if agent else []
+    return [*program, "mcp", *of, "--token-file", str(token_file.absolute()), *place, *overrides]
+
+
+def _install(command: Sequence[str], name: str, client: str | None, file: Path | None, *, printed: bool) -> None:
+    """Write, or print, the file of a client with this server."""
+    from quantd.server.cli.operate.gate.client_file import PROJECT, desktop_file, merged, write
+
+    if file is not None and client:
+        raise Failure("--client and --file name a file each; write one of them", USAGE)
+    target = file or (desktop_file(os.environ, Path.home()) if client == "desktop" else Path(PROJECT))
+    text = merged(target, name, command)
+    if printed:
+        say(text.rstrip("\n"))
+        return
+    write(target, text)
+    say(f"{target}: server {name}, which starts {' '.join(command)}")
+    say("The file has no secret, only the name of the token's file. Start the client again.")
+
+
+def _secret(file: Path) -> str:
+    """The token in a file. Raises Failure."""
+    try:
+        secret = file.read_text().strip()
+    except (OSError, ValueError) as why:
+        raise Failure(f"{file}: {why}; `quantd token create NAME` makes a token", CONFIG) from None
+    if not secret or not secret.isascii() or not secret.isprintable():
+        raise Failure(f"{file} has no token; `quantd token create NAME` makes one", CONFIG)
+    return secret
+
+
+def _certificate(certificate: Path | None, key: Path | None, http: str) -> tuple[Path, Path] | None:
+    """The files of TLS, which every host but a loopback one needs. Raises Failure."""
+    if (certificate is None) != (key is None) or (certificate is not None and not http):
+        raise Failure("--certificate and --key belong together, and to --http", USAGE)
+    if certificate is None or key is None:
+        if http and not is_loopback(_host_port(http)[0]):
+            text = f"--http {http} is open to other machines: add --certificate FILE --key FILE, or use 127.0.0.1"
+            raise Failure(text, CONFIG)
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as why:
+        raise Failure(f"{certificate} and {key} are no certificate with its key: {why}", CONFIG) from None
+    return certificate, key
+
+
+def _host_port(http: str) -> tuple[str, int]:
+    """The host and port of --http. Raises Failure."""
+    try:
+        parts = urlsplit(f"//{http}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or port is None or parts.netloc != parts.netloc.rpartition("@")[2] or parts.path:
+        raise Failure(f"--http {http!r:.80} is not an address; write 127.0.0.1:8100", USAGE)
+    return host, port
+
+
+def _serve(gateway: "Gateway", agent: str, http: str, files: tuple[Path, Path] | None) -> None:
+    """Serves streamable HTTP until a signal ends it."""
+    from quantd.server.cli.operate.gate.gate_server import http_server, listening
+
+    host, port = _host_port(http)
+    try:
+        sock = listening(host, port)
+    except OSError as why:
+        raise Failure(f"--http {http}: {why.strerror or why}; another port?", CONFIG) from None
+    server, address = http_server(gateway, agent, sock, host, files)
+    say(f"MCP at {address}; each request needs `Authorization: Bearer TOKEN` of `quantd token create`")
+    sys.stdout.flush()
+    server.run(sockets=[sock])
+
+
+COMMAND: Final = Command("Operate", 85, mcp)

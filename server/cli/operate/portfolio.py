@@ -1,0 +1,176 @@
+"""Open, rebalance and close portfolios of a running daemon."""
+
+from typing import Annotated, Any, Final, Literal
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.places import place
+from quantd.server.cli.client import reach
+from quantd.trading.exit_codes import USAGE
+
+PATH: Final = "/api/v1/portfolios"
+
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+Weights = Annotated[
+    list[str] | None, typer.Option("--weight", "-w", metavar="SYMBOL=WEIGHT", help="Target weight; repeatable.")
+]
+Symbols = Annotated[str, typer.Option("--symbols", metavar="A,B", help="Symbols of a policy, or part of an agent's.")]
+Policy = Annotated[str, typer.Option(metavar="POLICY", help="A policy that computes the weights of the symbols.")]
+AgentName = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="Take the weights of this agent.")]
+
+
+def list_(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    """List the open portfolios."""
+    found = reach(place(config, state, sets)).get(PATH)
+    if as_json:
+        print_json(found)
+        return
+    say(f"run {found['run']}: {len(found['portfolios'])} of {found['places']} places are in use")
+    columns = ("name", "agent", "state", "created", "capital", "equity", "basis")
+    table(columns, [tuple(each[key] for key in columns) for each in found["portfolios"]], ("capital", "equity"))
+
+
+def show(
+    name: Name, config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
+) -> None:
+    """Show one portfolio with its positions."""
+    found = reach(place(config, state, sets)).get(f"{PATH}/{name}")
+    if as_json:
+        print_json(found)
+        return
+    orders = f", {found['open_orders']} open orders" if found["open_orders"] else ""
+    say(f"{name} ({found['agent']}, {found['state']}): equity {found['equity']}, cash {found['cash']}{orders}")
+    say(f"  opened {found['created']} with {found['capital']} by {found['who']}: {found['reason']}")
+    say(f"  switch {found['switch']}, return {found['total']:+.2%}, weights by {found['basis'] or 'nobody yet'}")
+    _allocations(found)
+
+
+def create(
+    name: Name,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    reason: Reason = "",
+    weights: Weights = None,
+    symbols: Symbols = "",
+    policy: Policy = "",
+    agent: AgentName = "",
+    capital: Annotated[str, typer.Option(metavar="AMOUNT", help="From the unallocated book.")] = "1000000",
+    as_json: Json = False,
+) -> None:
+    """Open a portfolio and buy its first weights."""
+    body = {"name": name, "capital": capital, "reason": reason, **_targets(weights, symbols, policy, agent)}
+    _rebalanced(reach(place(config, state, sets)).post(PATH, body), as_json)
+
+
+def rebalance(
+    name: Name,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    reason: Reason = "",
+    weights: Weights = None,
+    symbols: Symbols = "",
+    policy: Policy = "",
+    agent: AgentName = "",
+    as_planned: Annotated[str, typer.Option(metavar="PLAN", help="Execute the plan of a dry run, or nothing.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the orders; send none.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Move a portfolio to new weights, or show the orders."""
+    body = {"reason": reason, "dry_run": dry_run, **_targets(weights, symbols, policy, agent)}
+    body |= {"as_planned": as_planned} if as_planned else {}
+    _rebalanced(reach(place(config, state, sets)).post(f"{PATH}/{name}/rebalance", body), as_json)
+
+
+def close(
+    name: Name,
+    how: Annotated[Literal["flatten", "hand_over"], typer.Argument(metavar="flatten|hand_over")],
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    reason: Reason = "",
+    to: Annotated[str, typer.Option("--to", metavar="AGENT", help="The agent that takes lots and cash over.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Sell a portfolio, or hand it over to an agent."""
+    body = {"how": how, "to": to, "reason": reason}
+    found = reach(place(config, state, sets)).post(f"{PATH}/{name}/close", body)
+    if as_json:
+        print_json(found)
+        return
+    say(f"{name} is {found['state']}")
+    _trades(found["trades"])
+
+
+def _targets(weights: list[str] | None, symbols: str, policy: str, agent: str) -> dict[str, object]:
+    """The targets of a request. Raises Failure for a weight that is no number."""
+    found: dict[str, object] = {}
+    given: dict[str, float] = {}
+    for each in weights or ():
+        symbol, _, weight = each.partition("=")
+        try:
+            given[symbol] = float(weight)
+        except ValueError:
+            raise Failure(f"--weight {each}: write SYMBOL=WEIGHT, for example SPY=0.4", USAGE) from None
+    named = [symbol.strip() for symbol in symbols.split(",") if symbol.strip()]
+    for key, value in (("weights", given), ("symbols", named), ("policy", policy), ("agent", agent)):
+        if value:
+            found[key] = value
+    return found
+
+
+def _rebalanced(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    what = "would be" if found["dry_run"] else "is"
+    say(f"{found['name']} ({found['agent']}) {what} moved to weights by {found['basis']} at {found['time']}")
+    expected = found["expected"]
+    if expected["sharpe"] is not None:
+        say(
+            f"  over the last {expected['samples']} samples these weights returned {expected['expected_return']:+.1%} "
+            f"a year at {expected['volatility']:.1%} volatility: Sharpe {expected['sharpe']:.2f}, risk score "
+            f"{expected['risk_score']} of 7"
+        )
+    _allocations(found)
+    _trades(found["trades"])
+    if found["dry_run"]:
+        say(f"  to execute exactly this: quantd portfolio rebalance {found['name']} --as-planned {found['plan']}")
+    elif found["decision"]:
+        say(f"  decision {found['decision']}: `quantd decisions`, `quantd why {found['decision']}:SYMBOL`")
+
+
+def _allocations(found: dict[str, Any]) -> None:
+    rows = [(r["symbol"], f"{r['weight']:.2%}", f"{r['target']:.2%}", r["shares"], r["value"])
+            for r in found["allocations"]]  # fmt: skip
+    columns = ("symbol", "weight", "target", "shares", "value")
+    table(columns, rows, columns[1:])
+
+
+def _trades(trades: dict[str, Any]) -> None:
+    columns = ("side", "qty", "symbol", "price", "limit", "value", "order")
+    rows = [
+        (*(o[key] for key in columns[:5]), f"{o['value']:,.2f}", o["order"] or o["style"]) for o in trades["orders"]
+    ]
+    if rows:
+        table(columns, rows, ("qty", "price", "limit", "value"))
+        cost = trades["commission"] + trades["slippage"]
+        say(f"  traded {trades['value']:,.2f}; cost about {cost:,.2f} (commission {trades['commission']:,.2f})")
+    else:
+        say("  waits for the cancellation of stops at the venue" if trades["waits"] else "  no order")
+    for symbol, qty in trades["crossed"].items():
+        say(f"  {qty} {symbol} cross with other agents' books")
+    if trades["cancels"] and not trades["waits"]:
+        say(f"  {trades['cancels']} open orders are cancelled; the rest of their symbols follows at the next close")
+    for cut in trades["cuts"]:
+        allowed = "refused" if cut["allowed"] == "0" else f"cut to {cut['allowed']}"
+        say(f"  {cut['who']}: {cut['side']} {cut['asked']} {cut['symbol']} {allowed}: {cut['text']} ({cut['reason']})")
+
+
+COMMAND: Final = Command(
+    "Operate", 60, {"list": list_, "show": show, "create": create, "rebalance": rebalance, "close": close}
+)

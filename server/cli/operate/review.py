@@ -1,0 +1,74 @@
+"""List the proposals of outside agents that wait for a person, show one, approve or decline it."""
+
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.places import place
+from quantd.server.cli.client import reach
+from quantd.trading.exit_codes import CHECK_FAILED, USAGE
+
+
+def review(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Whose proposal; all that wait without it.")] = "",
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    reason: Reason = "",
+    approve: Annotated[bool, typer.Option("--approve", help="Send its orders.")] = False,
+    decline: Annotated[bool, typer.Option("--decline", help="Drop it.")] = False,
+    id: Annotated[str, typer.Option("--id", metavar="ID", help="Only the proposal with this id.")] = "",
+    plan: Annotated[str, typer.Option(metavar="PLAN", help="Approve only what became of it when it was shown.")] = "",
+    as_json: Json = False,
+) -> None:
+    if approve and decline:
+        raise Failure("write one of --approve and --decline", USAGE)
+    if (approve or decline) and not agent:
+        raise Failure("name the agent whose proposal you decide on: quantd review AGENT --approve", USAGE)
+    daemon = reach(place(config, state, sets))
+    waiting = [each for each in daemon.get("/api/v1/reviews")["waiting"] if agent in ("", each["agent"])]
+    if not agent:
+        _listed(waiting, as_json)
+        return
+    found = next((each for each in waiting if id in ("", each["id"])), None)
+    if found is None:
+        raise Failure(f"no proposal {f'{id} ' if id else ''}of {agent} waits for a person", CHECK_FAILED)
+    path = f"/api/v1/agents/{quote(agent, safe='')}/review"
+    if approve or decline:
+        done = daemon.post(path, {"id": found["id"], "approve": approve, "reason": reason, "plan": plan})
+    else:
+        done = daemon.post(f"{path}/preview", {"id": found["id"]})
+    if as_json:
+        print_json(done)
+        return
+    if not (approve or decline):
+        say(f"{agent} proposes {found['id']} since {found['time']}: {found['reason']}")
+    _said(done)
+    if not (approve or decline):
+        say(f"quantd review {agent} --id {found['id']} --approve --plan {done['plan']} --reason R sends these orders")
+
+
+def _listed(waiting: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json({"waiting": waiting})
+        return
+    rows = [(w["time"], w["agent"], w["id"], str(len(w["weights"] or w["orders"])), w["reason"]) for w in waiting]
+    table(("waits since", "agent", "id", "targets", "reason of the agent"), rows, ("targets",))
+    say("quantd review AGENT shows its orders" if waiting else "no proposal waits for a person")
+
+
+def _said(done: dict[str, Any]) -> None:
+    verdict = done["verdict"]
+    say(f"{verdict['outcome']}: {verdict['text']}")
+    trades = done["trades"]
+    orders = [] if trades is None else trades["orders"]
+    if orders:
+        columns = [key for key in ("side", "qty", "symbol", "limit", "order") if key in orders[0]]
+        table(columns, [tuple(str(each[key]) for key in columns) for each in orders], ("qty", "limit"))
+
+
+COMMAND: Final = Command("Operate", 52, review)

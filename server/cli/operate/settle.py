@@ -1,0 +1,38 @@
+"""Settle an order that the venue does not confirm: filled, or never sent. Needs --reason."""
+
+from typing import Annotated, Final
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.output import answer
+from quantd.daemon.cli.places import place
+from quantd.server.cli.client import posted
+from quantd.server.requests.manual_answers import SettledOrder
+
+
+def settle(
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="Its id, as `quantd orders` has it.")],
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    filled: Annotated[
+        str,
+        typer.Option(
+            "--filled",
+            metavar="QUANTITY@PRICE",
+            help="What it has filled at the venue, at the price of what is missing.",
+        ),
+    ] = "",
+    never_sent: Annotated[bool, typer.Option("--never-sent", help="The venue never had it.")] = False,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    body = {"order": order, "filled": filled, "never_sent": never_sent, "reason": reason}
+    done = posted(place(config, state, sets), "/api/v1/orders/settle", body, SettledOrder)
+    what = f"{done.side} {done.qty} {done.symbol}"
+    became = f"filled {done.filled} at {done.price}" if done.price else "never sent"
+    answer(as_json, done, f"settled as {became}: {what}", "the venue's later word on it replaces this one")
+
+
+COMMAND: Final = Command("Operate", 53, settle)

@@ -1,0 +1,126 @@
+"""Create, list, rotate or revoke tokens of the API; a running daemon applies it within a second."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Final, get_args
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, one_of
+from quantd.daemon.cli.failures import note
+from quantd.daemon.cli.output import answer, iso, print_json, say, table
+from quantd.daemon.cli.places import place, token_file
+from quantd.server.requests.tokens import Scope, Token, created, owner_of, revoked, rotated, stored
+
+LONGEST_NS: Final = 3_650 * 86_400 * 10**9
+
+
+def span(text: str) -> int:
+    """Parse a duration in ns; "0" is none."""
+    from quantd.daemon.config.values import duration_ns
+
+    try:
+        found = 0 if text in ("", "0") else duration_ns(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a duration; write 90d, 12h or 10m") from None
+    if found > LONGEST_NS:
+        raise typer.BadParameter(f"{text} is too long; write 3650d at most")
+    return found
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token, for the journal.")]
+Scoped = Annotated[
+    str,
+    typer.Option(
+        "--scope", parser=one_of(get_args(Scope)), metavar="SCOPE", help="read, metrics, propose, trade or admin."
+    ),
+]
+Expires = Annotated[
+    int, typer.Option("--expires", parser=span, metavar="SPAN", help="End of validity from now: 90d. Default: none.")
+]
+ForAgent = Annotated[
+    str, typer.Option("--agent", metavar="AGENT", help="With --scope propose: the outside agent that it is for.")
+]
+Overlap = Annotated[
+    int, typer.Option("--overlap", parser=span, metavar="SPAN", help="How long the old secret stays valid: 10m.")
+]
+
+
+def create(
+    name: Name,
+    scope: Scoped,
+    expires: Expires = "0",  # type: ignore[assignment]
+    agent: ForAgent = "",
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Create a token. Its secret is printed once and stored nowhere."""
+    ends = time.time_ns() + expires if expires else 0
+    found: Scope = scope  # type: ignore[assignment]
+    _shown_once(*created(place(config, state, sets).folder, name, found, ends, agent), as_json)
+
+
+def rotate(
+    name: Name,
+    overlap: Overlap = "0",  # type: ignore[assignment]
+    expires: Expires = "0",  # type: ignore[assignment]
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Make a new secret for a token; the old one is valid for --overlap. `owner`: the token of this state folder."""
+    where, ends = place(config, state, sets), time.time_ns() + expires if expires else 0
+    _shown_once(*rotated(where.folder, name, overlap, token_file(config, sets), ends), as_json)
+
+
+def revoke(
+    name: Name, config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
+) -> None:
+    """Revoke a token. Its requests are refused and its event streams closed within a second."""
+    count = revoked(place(config, state, sets).folder, name)
+    answer(as_json, {"name": name, "revoked": count}, f"{name}: {count} {'secrets' if count > 1 else 'secret'} revoked")
+
+
+def every(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    """List the tokens, without their secrets."""
+    folder: Path = place(config, state, sets).folder
+    owner, now = owner_of(folder / token_file(config, sets)), time.time_ns()
+    rows = [_row(each, now) for each in (*([owner] if owner is not None else []), *stored(folder))]
+    if as_json:
+        print_json({"tokens": rows})
+    elif rows:
+        table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
+    else:
+        say("there are no tokens; `quantd run` makes the owner's, `quantd token create` others")
+
+
+def _row(token: Token, now_ns: int) -> dict[str, str]:
+    ends = token.expires_ns
+    return {
+        "name": token.name,
+        "id": token.id,
+        "scope": f"{token.scope} {token.agent}".rstrip(),
+        "created": _day(token.created_ns),
+        "expires": "never" if not ends else f"{_day(ends)}{' (expired)' if token.expired(now_ns) else ''}",
+        "used": _day(token.used_ns),
+    }
+
+
+def _day(ts_ns: int) -> str:
+    return iso(ts_ns // 10**9 * 10**9) if ts_ns else ""
+
+
+def _shown_once(token: Token, secret: str, as_json: bool) -> None:
+    """The secret alone on standard output, so that it can go into a file or a pipe."""
+    row = {key: value for key, value in _row(token, 0).items() if key != "used"}
+    if as_json:
+        print_json(row | {"secret": secret})
+        return
+    note(f"token {token.name}, scope {row['scope']}, expires {row['expires']}; the secret is shown only now:")
+    say(secret)
+
+
+COMMAND: Final = Command("Operate", 80, {"create": create, "list": every, "rotate": rotate, "revoke": revoke})

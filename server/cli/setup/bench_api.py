@@ -1,0 +1,137 @@
+"""`quantd bench api`: requests a second and response times of a daemon that trades."""
+
+import http.client
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Annotated, Final
+
+import numpy as np
+import typer
+
+from quantd import bundled
+from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Json, State
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.places import Place, place
+from quantd.server.cli.client import Daemon, reach, running
+from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER
+
+PATHS: Final = ("/health", "/api/v1/status", "/api/v1/positions", "/api/v1/risk", "/api/v1/orders")
+
+START_S: Final = 120.0
+"""Longest wait for the start of the daemon."""
+
+SETS: Final = (
+    "api.port=0", "bus.port=0", 'feed.pace="10/s"', "api.rate={ reads = 10000, reads_burst = 100000 }",
+)  # fmt: skip
+"""Keys of the started daemon: free ports, ten bars a second, and a rate of requests that is not reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Responses of one path; `per_s` is their number in a second of waiting for them."""
+
+    path: str
+    count: int
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+def api(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    own: Annotated[
+        bool, typer.Option("--running", help=r"Measure the running daemon, within its \[api] rate.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Duration for each path.")] = 3.0,
+    as_json: Json = False,
+) -> None:
+    """Time reads of the API of a daemon that trades: one on the shipped example in a temporary folder, or your own."""
+    if own:
+        rows = _measured(reach(place(config, state)), seconds)
+    else:
+        with _started() as daemon:
+            rows = _measured(daemon, seconds)
+    if as_json:
+        print_json({"paths": rows})
+        return
+    columns = ("responses", "per second", "p50 ms", "p99 ms")
+    say("one client, one request after another" + ("" if own else "; the daemon trades ten bars a second"))
+    table(
+        ("path", *columns),
+        [(r.path, str(r.count), f"{r.per_s:,.0f}", f"{r.p50_ms:.2f}", f"{r.p99_ms:.2f}") for r in rows],
+        columns,
+    )
+
+
+def _measured(daemon: Daemon, seconds: float) -> list[Answers]:
+    """The paths take turns in random order, so that other work of the daemon delays all of them alike."""
+    connection, headers = daemon.connection()
+    times: dict[str, list[int]] = {path: [] for path in PATHS}
+    rng, began = random.Random(1), perf_counter_ns()
+    try:
+        while not times[PATHS[-1]] or perf_counter_ns() - began < seconds * len(PATHS) * 1e9:
+            for path in rng.sample(PATHS, len(PATHS)):
+                times[path].append(_answered_ns(connection, headers, path, len(times[path])))
+    except (OSError, http.client.HTTPException) as why:
+        raise Failure(f"the daemon does not answer: {why or type(why).__name__}", TRY_LATER) from None
+    finally:
+        connection.close()
+    rows = []
+    for path, taken in times.items():
+        p50, p99 = (float(ns) / 1e6 for ns in np.percentile(taken, (50, 99)))
+        rows.append(Answers(path, len(taken), len(taken) / (sum(taken) / 1e9), p50, p99))
+    return rows
+
+
+def _answered_ns(connection: http.client.HTTPConnection, headers: dict[str, str], path: str, before: int) -> int:
+    """Duration of one request. Raises Failure."""
+    at = perf_counter_ns()
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    response.read()
+    taken = perf_counter_ns() - at
+    if response.status == 429:
+        text = f"GET {path}: request {before + 1} is beyond [api] rate.reads; set a larger one, or fewer --seconds"
+        raise Failure(text, TRY_LATER)
+    if response.status >= 400 and path != "/health":
+        raise Failure(f"GET {path}: {response.status} {response.reason}", CHECK_FAILED)
+    return taken
+
+
+@contextmanager
+def _started() -> Iterator[Daemon]:
+    """A daemon on the shipped example with a state folder of its own. Raises Failure."""
+    with tempfile.TemporaryDirectory(prefix="quantd-bench-") as folder:
+        command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--config", str(bundled.CONFIG), "--state", folder]
+        log = Path(folder) / "bench.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [*command, *(word for each in SETS for word in ("--set", each))],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=folder,
+                env={name: value for name, value in os.environ.items() if not name.startswith("QUANTD_")},
+            )  # fmt: skip
+        try:
+            yield _ready(process, Place(Path(folder), Path(folder)), log)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _ready(process: "subprocess.Popen[bytes]", where: Place, log: Path) -> Daemon:
+    until = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < until:
+        if (daemon := running(where)) is not None and daemon.get("/health")["ready"]:
+            return daemon
+        time.sleep(0.1)
+    raise Failure(f"the daemon of the measurement did not start:\n{log.read_text()[-2000:]}", CHECK_FAILED)

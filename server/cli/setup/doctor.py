@@ -1,0 +1,91 @@
+"""Check what a run needs: Python, packages, configuration, data, policies, ports."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.places import place
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
+
+if TYPE_CHECKING:
+    from quantd.server.cli.setup.doctor_checks import Check
+
+
+def doctor(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    store: Annotated[bool, typer.Option("--store", help="Replay the whole journal and compare.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Check what live trading needs.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Print the checks as a report in Markdown.")] = False,
+    as_json: Json = False,
+) -> int:
+    checks = []
+    for check in _checks(config, state, sets, store, live):
+        checks.append(check)
+        if not (as_json or report):
+            mark = {True: "ok  ", False: "FAIL", None: "--  "}[check.ok]
+            say(f"  {mark}  {check.name:12} {check.text}")
+            sys.stdout.flush()
+    failed = sum(check.ok is False for check in checks)
+    if as_json:
+        print_json({"ok": not failed, "checks": [{"name": c.name, "ok": c.ok, "text": c.text} for c in checks]})
+    elif report:
+        say(_report(config, sets, checks, live))
+    else:
+        say(f"{failed} of {len(checks)} checks failed" if failed else "all is well")
+    return CHECK_FAILED if failed else DONE
+
+
+def _report(config: Path, sets: Sets, checks: "list[Check]", live: bool) -> str:
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config import ConfigError
+    from quantd.server.cli.setup.readiness import readiness
+
+    try:
+        found = read(config, sets).quantd
+    except ConfigError:  # a check names the mistakes
+        return readiness(checks, str(config), "unknown", live)
+    return readiness(checks, found.name, found.mode, live)
+
+
+def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: bool) -> "Iterator[Check]":
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config import ConfigError
+    from quantd.server.cli.setup.doctor_checks import Check, base_checks, ground_checks, store_checks
+
+    torch_before = "torch" in sys.modules
+    ground = ground_checks()
+    yield from ground
+    try:
+        found = read(config, sets)
+    except ConfigError as why:
+        for mistake in why.mistakes:
+            yield Check("config", False, str(mistake))
+        yield from store_checks(place(config, state or Path("state"), sets), store)
+        return
+    yield Check("config", True, f"{config}: {len(found.agents)} agents, {len(found.universe.symbols)} symbols")
+    where = place(config, state, sets)
+    before = [check.name for check in ground if check.ok is False]
+    for check in base_checks(found, where, store or live, torch_before):
+        before += [check.name] if check.ok is False else []
+        yield check
+    if live:
+        from quantd.daemon.live.permission import keep
+        from quantd.server.cli.setup.doctor_live import live_checks
+
+        failed: list[str] = []
+        if where.folder.exists():
+            keep(where.folder, found, ("it did not come to its end",))
+        for check in live_checks(found, config, where, tuple(sets or ())):
+            failed += [check.name] if check.ok is False else []
+            yield check
+        keep(where.folder, found, (*before, *failed))
+
+
+COMMAND: Final = Command("Set up", 20, doctor)

@@ -1,0 +1,228 @@
+"""The checks of `quantd doctor --live`: whether this account and this machine are ready to trade money."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.handle import read_only
+from quantd.adapters.store.journal.records import Records, RunRecord
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.access.api_token import loose, loose_text
+from quantd.daemon.assembly.brokers import broker_of, may_withdraw, untradable_of, venues
+from quantd.daemon.assembly.loosened import looser
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Parts, market_of, parts_of
+from quantd.daemon.assembly.sinks import lacking_secrets
+from quantd.daemon.cli.places import Place
+from quantd.daemon.cli.stopped_run import started
+from quantd.daemon.config import Config, load, secret
+from quantd.daemon.engine.state.live_caps import Allowance
+from quantd.daemon.policies.isolation.worker import Apart
+from quantd.server.cli.client import named
+from quantd.server.cli.setup.doctor_checks import Check, free_space
+from quantd.server.cli.setup.rehearsal import Post, Tried, alert, deliveries, kill_switch
+from quantd.server.requests.tokens import FILE
+from quantd.trading.orders import money_text
+from quantd.trading.sessions import DAY_NS
+
+FREE_MB: Final = 1024
+"""Free disk space that a live run needs."""
+
+UNITS: Final = tuple(f"{home}/systemd/system" for home in ("/etc", "/usr/local/lib", "/usr/lib", "/lib"))
+
+
+def live_checks(config: Config, path: Path, where: Place, sets: tuple[str, ...]) -> Iterator[Check]:
+    """The checks of a live start. The venue receives queries only."""
+    yield from _mode_and_caps(config)
+    yield from _keys(config)
+    yield from _venue(config, where)
+    yield _disk(where)
+    yield _rights(config, where)
+    yield _paper(config, where)
+    yield _limits(config)
+    yield from _alerts(config)
+    yield from _kill_switch(path, sets)
+    yield _unit()
+
+
+def _mode_and_caps(config: Config) -> Iterator[Check]:
+    mode = config.quantd.mode
+    right = mode == "live"
+    yield Check("mode", right, f'mode = "{mode}"' + ("" if right else '; write mode = "live" in [quantd]'))
+    live = config.live
+    caps = {
+        "max_account_notional": live.max_account_notional_micro, "max_order_notional": live.max_order_notional_micro,
+        "max_orders_per_day": live.max_orders_per_day,
+    }  # fmt: skip
+    missing = [key for key, value in caps.items() if value is None]
+    if missing:
+        yield Check("caps", False, f"[live] has no {', '.join(missing)}; docs/operate/live.md has rules for them")
+        return
+    share = Allowance(ramp_days=live.ramp.days, ramp_from=live.ramp.from_share).share(1)
+    account, order = (money_text(caps[key] or 0) for key in ("max_account_notional", "max_order_notional"))
+    text = (
+        f"at most {account} in all, {order} an order, {live.max_orders_per_day} orders a session; start at {share:.0%}"
+    )
+    yield Check("caps", True, text)
+
+
+def _keys(config: Config) -> Iterator[Check]:
+    kind = config.broker.kind
+    names = venues()[kind].secrets
+    if not venues()[kind].broker:
+        real = " or ".join(f'"{name}"' for name, each in venues().items() if each.broker)
+        yield Check("keys", False, f'[broker] kind = "{kind}" is no venue; write {real}')
+        return
+    missing = [f"QUANTD_{name.upper()}" for name in names if not secret(name)]
+    text = f"set {' and '.join(missing)}, or systemd credentials" if missing else "are set"
+    yield Check("keys", not missing, text)
+
+
+def _venue(config: Config, where: Place) -> Iterator[Check]:
+    """The adapter's checks when it opens (key, account, currency, clock, universe), then the account."""
+    if not venues()[config.broker.kind].broker:
+        yield Check("venue", None, "not checked: the broker is simulated")
+        return
+    try:
+        parts = parts_of(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+        yield from asyncio.run(_account(parts))
+    except VenueError as error:
+        yield Check("venue", False, str(error))
+    except ConnectionError as error:
+        yield Check("venue", False, f"{error}; try again later")
+    except Exception as error:  # an unexpected error of an adapter is a failed check
+        yield Check("venue", False, f"{type(error).__name__}: {error}"[:400])
+
+
+async def _account(parts: Parts) -> list[Check]:
+    broker = broker_of(parts.config, parts.universe, "doctor00")
+    if broker is None:
+        return []
+    try:
+        await broker.open()
+        account = await broker.account()
+    finally:
+        await broker.close()
+    currency = parts.universe.currency
+    same = account.currency == currency
+    other = f"the account is in {account.currency}, [universe] currency is {currency}"
+    blocked = f"the venue blocks trading: {account.blocked}; settle that with it first"
+    held = sum(1 for lots in account.lots if lots)
+    cash = f"responds; {money_text(account.cash_micro)} {account.currency} in cash, {held} positions"
+    found = [
+        Check("account", not account.blocked, blocked if account.blocked else cash),
+        Check("currency", same, account.currency if same else other),
+        Check("clock", True, "the clocks agree within the tolerance of the adapter (2 s)"),
+        _universe(parts, untradable_of(broker)),
+    ]
+    return [*found, await _withdrawal(parts)]
+
+
+def _universe(parts: Parts, untradable: dict[int, str]) -> Check:
+    """Whether the venue trades every symbol; a daemon starts without, and those symbols are halted."""
+    symbols = parts.universe.symbols
+    if untradable:
+        gone = "; ".join(f"{symbols[column]}: {why}" for column, why in sorted(untradable.items()))
+        return Check("universe", False, f"the venue does not trade {gone}; take them out of [universe] symbols")
+    return Check("universe", True, f"the venue trades all of {len(symbols)} symbols with these lots and ticks")
+
+
+async def _withdrawal(parts: Parts) -> Check:
+    may = await may_withdraw(parts.config, parts.universe)
+    if may is None:
+        venue = parts.config.broker.venue or parts.config.broker.kind
+        return Check("withdrawal", None, f"{venue} does not report the rights of a key: check that it cannot withdraw")
+    text = "the key may withdraw: use one that may only trade" if may else "the key cannot withdraw"
+    return Check("withdrawal", not may, text)
+
+
+def _disk(where: Place) -> Check:
+    there, megabytes = free_space(where.folder)
+    text = f"{megabytes:,} MiB are free at {there}"
+    enough = megabytes >= FREE_MB
+    return Check("disk", enough, text if enough else f"{text}; a live run needs {FREE_MB:,}")
+
+
+def _rights(config: Config, where: Place) -> Check:
+    """Only the owner may write into the folder of token and journal, and read the token."""
+    folder = where.folder
+    if not folder.exists():
+        return Check("rights", False, f"{folder} does not exist: name the folder of the paper run with --state")
+    wrong = [loose_text(*each) for each in loose(folder, config.api.tokens, FILE, "doctor-live.json", write=0o022)]
+    if folder.stat().st_uid != os.getuid():
+        wrong.append(f"{folder} belongs to another user")
+    return Check("rights", not wrong, "; ".join(wrong) or f"only its owner can write into {folder}")
+
+
+def _paper(config: Config, where: Place) -> Check:
+    """The longest paper or shadow run with these agents on this market."""
+    wanted = config.live.paper_days
+    names = tuple(a.name for a in config.agents)
+    longest, best = 0, ""
+    try:
+        records = read_only(where.store)
+        for each in records.runs():
+            if each.mode in ("paper", "shadow") and each.agents == names and _same_market(config, records, each):
+                days = {point.ts // DAY_NS for point in Reader.open(where.store, each.run).equity()}
+                if len(days) > longest:
+                    longest, best = len(days), each.run
+    except StoreError as error:
+        return Check("paper run", not wanted, f"{error}; trade on paper for {wanted} sessions first")
+    text = f"{longest} sessions" + (f", run {best}" if best else "")
+    if longest >= wanted:
+        return Check("paper run", True, text)
+    remedy = "trade on paper first (docs/operate/live.md)"
+    return Check("paper run", False, f"{text} of {wanted} with these agents on this market; {remedy}")
+
+
+def _same_market(config: Config, records: Records, run: RunRecord) -> bool:
+    """Whether a run was on these live bars, at this venue's sandbox or simulated."""
+    first = started(records, run.run)
+    markets = ((config.broker.kind, config.broker.venue), ("paper", config.broker.venue), ("paper", ""))
+    return first is not None and first.feed in {market_of(config, *each) for each in markets}
+
+
+def _limits(config: Config) -> Check:
+    found = looser(config)
+    if not found:
+        return Check("limits", True, "none is looser than the shipped ones")
+    return Check("limits", False, f"looser than the shipped ones: {', '.join(found)}; tighten or remove them")
+
+
+def _alerts(config: Config) -> Iterator[Check]:
+    tried = asyncio.run(alert(config))
+    yield Check("alerts", not tried.failed, tried.failed or f"received over {tried.what} after {tried.ms:.0f} ms")
+    for each in [] if lacking_secrets(config) else asyncio.run(deliveries(config)):
+        yield Check("alerts", not each.failed, each.failed or f"delivered to {each.what} in {each.ms:.0f} ms")
+
+
+def _kill_switch(path: Path, sets: tuple[str, ...]) -> Iterator[Check]:
+    """Rehearses the kill switch on a service of this configuration with a simulated broker, in a temporary folder."""
+    paper = ("quantd.mode=shadow", "broker.kind=paper", "api.host=127.0.0.1", "api.port=0")
+    try:
+        tried = asyncio.run(kill_switch(load(path, known_names(), environ=os.environ, sets=(*sets, *paper)), _client))
+    except Exception as error:  # a switch that cannot be tried has failed
+        tried = [Tried("kill switch", f"{type(error).__name__}: {error}"[:400], 0.0)]
+    for each in tried:
+        halted = f"{each.what}: halted in {each.ms:.0f} ms (rehearsal)"
+        yield Check("kill switch", not each.failed, each.failed or halted)
+
+
+def _client(folder: Path) -> Post:
+    daemon = named(Place(folder, folder))
+    if daemon is None:
+        raise FileNotFoundError(folder / "api.json")
+    return daemon.post
+
+
+def _unit() -> Check:
+    homes = [*UNITS, str(Path.home() / ".config/systemd/user")]
+    found = [unit for home in homes for unit in sorted(Path(home).glob("quantd*.service"))]
+    if found:
+        return Check("systemd", True, str(found[0]))
+    return Check("systemd", None, "no unit is installed, so a dead daemon is not restarted (systemd/quantd@.service)")

@@ -1,0 +1,173 @@
+"""Rehearses the kill switch and the path of an alert on temporary parts, before money is at stake."""
+
+import asyncio
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiomqtt import MqttError
+
+from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.bus.mqtt_client import BusClient
+from quantd.adapters.bus.payloads import SCHEMA, Alert
+from quantd.adapters.bus.settings import Tls, address
+from quantd.adapters.bus.topics import root
+from quantd.adapters.store.handle import Store
+from quantd.daemon.access.protection import bus_tls, embedded_settings
+from quantd.daemon.assembly.parts import parts_of
+from quantd.daemon.assembly.sinks import open_sinks
+from quantd.daemon.config import Config, secret
+from quantd.daemon.monitoring.watchdog import watch_halt_file
+from quantd.daemon.policies.isolation.worker import Apart
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.stored_run import recover
+from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.service import Service, reason_of
+from quantd.risk.switch import HALT, RUN
+from quantd.server.api.server import Api
+from quantd.trading.display_text import endpoint_text, microsecond_text
+
+RUN_NAME: Final = "rehearse"
+WITHIN_S: Final = 10.0
+SINK_S: Final = 61.0
+"""Longer than the longest time-out of a sink, whose own error has the reason."""
+
+Post = Callable[[str, object], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One rehearsal: the reason of its failure, empty on success, and its time in ms."""
+
+    what: str
+    failed: str
+    ms: float
+
+
+async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Tried]:
+    """Halt a service of this configuration through its API and through the file HALT.
+
+    The service runs in a temporary folder. The configuration must have a simulated broker. `post(folder)` is the client
+    of the daemon in a folder.
+    """
+    if config.broker.kind != "paper":
+        raise ValueError("a rehearsal has a simulated broker")
+    with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as name:
+        folder = Path(name)
+        parts = parts_of(config, time.time_ns(), cache=folder / "cache", apart=Apart(folder))
+        names = [a.name for a in parts.rules.agents]
+        with Store.open(folder) as store:
+            projection = store.begin(RUN_NAME, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
+            shell, journal = recover(parts, store, RUN_NAME, folder)
+            service = Service(
+                shell, journal, store, projection, Composer(RUN_NAME, config.quantd.name, parts.universe, names),
+                config=config, run=RUN_NAME, state_folder=folder, alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
+                published=lambda messages: None, urgent=lambda message: None,
+            )  # fmt: skip
+            begin(shell, parts, config, RUN_NAME, fresh=True)
+            api = Api(service, parts, config, folder, None)
+            await api.start()
+            tasks = [asyncio.create_task(service.step_forever()), asyncio.create_task(watch_halt_file(service))]
+            try:
+                return await _pull(service, folder, post(folder))
+            finally:
+                shell.stopped = "the rehearsal is over"
+                tasks[1].cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                if service.deadline is not None:
+                    service.deadline.close()
+                await api.stop()
+
+
+async def _pull(service: Service, folder: Path, post: Post) -> list[Tried]:
+    tried = []
+    began = time.monotonic()
+    try:
+        await asyncio.to_thread(post, "/api/v1/commands", {"command": "halt", "reason": "rehearsal"})
+        fault = "" if service.shell.state.switch.state == HALT else "the API accepted the halt, but nothing was halted"
+        tried.append(Tried("API", fault, 1e3 * (time.monotonic() - began)))
+        await asyncio.to_thread(post, "/api/v1/commands", {"command": "resume", "reason": "rehearsal"})
+    except Exception as error:
+        tried.append(Tried("API", f"{error}"[:300], 1e3 * (time.monotonic() - began)))
+    if service.shell.state.switch.state != RUN:
+        return [*tried, Tried("file HALT", "not tried: the switch did not return to RUN", 0.0)]
+    began = time.monotonic()
+    service.halt_file.touch()
+    while service.shell.state.switch.state != HALT and time.monotonic() - began < WITHIN_S:
+        await service.changed(0.05)
+    fault = "" if service.shell.state.switch.state == HALT else f"nothing was halted in {WITHIN_S:g} s"
+    return [*tried, Tried("file HALT", fault, 1e3 * (time.monotonic() - began))]
+
+
+async def alert(config: Config) -> Tried:
+    """Publish an alert on the configured bus and receive it. An embedded broker is started on a free port."""
+    if config.bus.kind == "mqtt":
+        host, port, secure = address(config.bus.url)
+        login = config.bus.username, secret("mqtt_password") or ""
+        return await _trip(config, host, port, login, login, bus_tls(config, secure))
+    username, password = config.bus.username, secret("mqtt_password") or ""
+    try:
+        broker = EmbeddedBroker(embedded_settings(config, "127.0.0.1", 0))
+        await asyncio.to_thread(broker.start)
+    except BrokerUnavailable as error:
+        return Tried("embedded broker", str(error), 0.0)
+    try:
+        return await _trip(
+            config, broker.host, broker.port, broker.publisher, (username, password), bus_tls(config, False)
+        )
+    finally:
+        await asyncio.to_thread(broker.stop)
+
+
+async def deliveries(config: Config) -> list[Tried]:
+    """Deliver an INFO alert of kind `rehearsal` to each sink of [alerts.sinks]."""
+    now, tried = time.time_ns(), []
+    text = "a test of this sink: nothing happened"
+    test = Alert(
+        schema=SCHEMA, id=f"{RUN_NAME}-{uuid.uuid4().hex}", run=RUN_NAME, name=config.quantd.name, ts_event=now,
+        time=microsecond_text(now), level="INFO", kind="rehearsal", text=text, symbol="", agent="", value=None,
+        bound=None,
+    )  # fmt: skip
+    for kind, sink in open_sinks(config).items():
+        failed, began = "", time.monotonic()
+        try:
+            async with asyncio.timeout(SINK_S):
+                await sink.deliver(test)
+        except Exception as error:  # a sink of another package raises what it likes
+            failed = f"{kind}: {reason_of(error)}"
+        finally:
+            await sink.close()
+        tried.append(Tried(kind, failed, 1e3 * (time.monotonic() - began)))
+    return tried
+
+
+async def _trip(
+    config: Config, host: str, port: int, publisher: tuple[str, str], reader: tuple[str, str], tls: Tls | None
+) -> Tried:
+    topic = f"{root(config.bus.prefix, config.quantd.name)}/alerts/INFO/rehearsal"
+    where, payload, began = endpoint_text(host, port), uuid.uuid4().hex.encode(), time.monotonic()
+
+    def client(login: tuple[str, str]) -> BusClient:
+        context = None if tls is None else tls.context()
+        return BusClient(
+            host, port, username=login[0] or None, password=login[1] or None, tls_context=context, timeout=WITHIN_S,
+            protocol=config.bus.protocol,
+        )  # fmt: skip
+
+    try:
+        async with asyncio.timeout(WITHIN_S), client(reader) as ear, client(publisher) as mouth:
+            await ear.subscribe(topic, qos=1)
+            await mouth.publish(topic, payload, qos=1)
+            async for message in ear.messages:
+                if message.payload == payload:
+                    return Tried(where, "", 1e3 * (time.monotonic() - began))
+    except TimeoutError:
+        return Tried(where, f"the alert did not arrive within {WITHIN_S:g} s", 1e3 * WITHIN_S)
+    except (MqttError, OSError) as error:
+        return Tried(where, f"the MQTT broker at {where}: {error}", 1e3 * (time.monotonic() - began))
+    return Tried(where, "the MQTT broker closed the connection", 1e3 * (time.monotonic() - began))

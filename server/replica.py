@@ -1,0 +1,280 @@
+"""Serves the page and the reads of a run that another process trades.
+
+The run is replayed from its store, which is opened for reading. No lock is taken and nothing is written to the store,
+so any number of instances may run beside the trading daemon.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast, get_args
+
+import msgspec
+import structlog
+from yarl import URL
+
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.handle import Store, read_only
+from quantd.adapters.store.incidents.incident_fold import Incidents
+from quantd.adapters.store.journal.job_runs import JobRun
+from quantd.adapters.store.journal.records import Records
+from quantd.adapters.store.lock import FILE, HEAD
+from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.tables.projection import Projection
+from quantd.daemon.assembly.parts import Parts, as_recorded, parts_of
+from quantd.daemon.config import Config, store_url
+from quantd.daemon.monitoring import systemd
+from quantd.daemon.policies.isolation.worker import Apart
+from quantd.daemon.recovery.replay import ConfigLost, first_start, newest_snapshot, refold
+from quantd.daemon.recovery.stored_run import CannotStart
+from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
+from quantd.daemon.runtime.leader import LeaderNow, leader_of
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.recent_history import Histories
+from quantd.daemon.runtime.service import RECENT_ALERTS, Service
+from quantd.server.api.client_side.transport import Address, exchange
+from quantd.server.api.place import place_in, trusting
+from quantd.server.api.server import Api
+from quantd.trading.effects import Level, Publish
+from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER
+
+LOOK_S: Final = 1.0
+"""Seconds between two looks at the journal and at the trading daemon."""
+
+REST: Final = 4.0
+"""Rest after a replay, as a multiple of its time: an instance takes at most a fifth of a core."""
+
+ANSWER_S: Final = 2.0
+"""Seconds within which the trading daemon answers, or is gone."""
+
+DIFFERS: Final = (ReplayDifference, RecordTooLong, ConfigLost)
+GONE: Final = "leader gone"
+"""Status of an instance whose trading daemon does not answer."""
+
+_LEVELS: Final = get_args(Level)
+
+log = structlog.get_logger("quantd.replica")
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The run at its newest entry, with what the read models have of it."""
+
+    shell: Shell
+    journal: Journal
+    histories: Histories
+    incidents: Incidents
+    recent: list[Publish]
+
+
+class StoredJobs:
+    """The runs of jobs in the store."""
+
+    def __init__(self, records: Records, run: str) -> None:
+        self._records, self._run = records, run
+
+    def runs(self) -> list[JobRun]:
+        return sorted(self._records.job_runs(self._run), key=lambda each: -each.id)
+
+    def get(self, id: int) -> JobRun | None:
+        return next((each for each in self._records.job_runs(self._run) if each.id == id), None)
+
+
+class Replica:
+    """The run of a state folder, replayed again as its journal grows."""
+
+    def __init__(self, config: Config, folder: Path, leader: str = "") -> None:
+        """`leader` is the address of the trading daemon where it is not that of `api.json`. Raises CannotStart."""
+        self.folder, self._address = folder, leader
+        self._seen_ns = 0
+        """When the journal was last seen to have grown."""
+        where: str | Path = store_url(config.store.url) or folder
+        try:
+            self._records = read_only(where, folder)
+            self._reader = Reader.open(where)
+        except StoreError as why:
+            raise CannotStart(f"{why}. A read-only instance shows a run that `quantd run` has begun.") from None
+        self._run = self._reader.run.run
+        self._parts: Parts = parts_of(config, time.time_ns(), cache=folder / "cache", apart=Apart(folder))
+        if (first := first_start(self._records, self._run)) is not None:
+            self._parts = as_recorded(self._parts, first.feed)
+        self._seq = -1
+        self._kept: tuple[int, bytes] | None = None
+        """The last replayed entry and a snapshot after it: the next replay begins there."""
+        found = self._replay()
+        self.service = self._service(config, found)
+        self.jobs = StoredJobs(self._records, self._run)
+        self._show(found)
+
+    @property
+    def parts(self) -> Parts:
+        return self._parts
+
+    def _replay(self) -> Replayed:
+        """The run from the last replay on, or from its newest snapshot.
+
+        Raises CannotStart, and StoreError while the store cannot be read.
+        """
+        try:
+            seq, kept = self._kept or newest_snapshot(self._records, self._run)
+            shell, journal = refold(self._parts, self._records, self._run, self.folder, seq=seq, snapshot=kept)
+            histories = Histories(self._parts.config.risk.history)
+            histories.read(self._reader)
+            incidents, recent = self._records.incidents(self._run), self._reader.alerts(last=RECENT_ALERTS)
+        except DIFFERS as why:
+            text = f"run {self._run} cannot be replayed from {self.folder}: {why}"
+            raise CannotStart(
+                f"{text}. Use the version and the configuration of the trading daemon.", CHECK_FAILED
+            ) from why
+        self._seq, self._kept = journal.seq, None
+        if not journal.entries and shell.state.round is None:  # a snapshot is valid between two instants
+            self._kept = journal.seq, shell.keep()
+        known = [
+            Publish(a.ts, cast(Level, a.level), a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
+            for a in recent
+            if a.level in _LEVELS
+        ]
+        return Replayed(shell, journal, histories, incidents, known)
+
+    def _service(self, config: Config, found: Replayed) -> Service:
+        """A service that never steps: the API reads it as it reads a running one."""
+        parts, run = self._parts, self._run
+        names = [agent.name for agent in parts.rules.agents]
+        return Service(
+            found.shell,
+            found.journal,
+            cast(Store, self._records),  # only the loop writes, and it does not run here
+            Projection(run, parts.universe.symbols, names, {}, found.incidents),
+            Composer(run, config.quantd.name, parts.universe, names, prefix=config.bus.prefix),
+            config=config,
+            run=run,
+            state_folder=self.folder,
+            alerts=AlertFilter(config.alerts.levels, config.alerts.per_minute, "", "UTC"),
+            published=lambda messages: None,
+            urgent=lambda message: None,
+            histories=found.histories,
+        )
+
+    def _show(self, found: Replayed) -> None:
+        service = self.service
+        service.shell, service.journal, service.histories = found.shell, found.journal, found.histories
+        service.recent, service.incidents = found.recent, found.incidents
+
+    async def follow(self) -> None:
+        """Look at the journal and at the trading daemon, for ever. Raises CannotStart."""
+        rest_until = 0.0
+        while True:
+            if time.monotonic() >= rest_until and await asyncio.to_thread(self._grown):
+                began = time.monotonic()
+                try:
+                    self._show(await asyncio.to_thread(self._replay))
+                except StoreError as why:
+                    log.warning("store.unreadable", why=str(why))
+                rest_until = time.monotonic() + REST * (time.monotonic() - began)
+            await self.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Look at the trading daemon, and wake those who wait for news."""
+        service = self.service
+        service.leader = await asyncio.to_thread(self._leader)
+        service.status = service.leader.status or GONE
+        service.progress += 1  # the age of the data is news
+        service.notify()
+
+    def _grown(self) -> bool:
+        """Whether the journal has more entries. Raises CannotStart where another run has begun."""
+        try:
+            if (now := self._records.current_run()) not in (None, self._run):
+                raise CannotStart(f"run {now} has begun after run {self._run}: start this instance again", TRY_LATER)
+            grown = self._records.last_seq(self._run) > self._seq
+            self._seen_ns = time.time_ns() if grown else self._seen_ns
+            return grown
+        except StoreError as why:
+            log.warning("store.unreadable", why=str(why))
+            return False
+
+    def _leader(self) -> LeaderNow:
+        """The trading daemon: whether it answers at the address that it wrote, and when it committed last."""
+        place, status = None if self._address else place_in(self.folder), ""
+        address = _address(self._address) if self._address else None
+        if place is not None and _exists(place.pid):
+            address = Address(place.host, place.port, trusting() if place.tls else None)
+        if address is not None:
+            try:
+                found = exchange(address, "GET", "/health", {"Accept": "application/json"}, None, ANSWER_S)
+                status = str(msgspec.json.decode(found.body, type=dict[str, object]).get("status", ""))
+            except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+                status = ""
+        if status == GONE:  # another read-only instance answers there
+            status = ""
+        pid, url = (0, self._address) if place is None else (place.pid, place.url)
+        return leader_of(pid, url, status, self._written_ns(), time.time_ns())
+
+    def _written_ns(self) -> int:
+        """The instant of the last commit, by the head file of the journal; without one, when the journal grew here."""
+        for name in (HEAD, FILE):
+            try:
+                return (self.folder / name).stat().st_mtime_ns
+            except OSError:
+                continue
+        return max(self._reader.run.ts, self._seen_ns)
+
+
+def is_address(url: str) -> bool:
+    """Whether a text is the URL of an API."""
+    try:
+        found = URL(url)
+        return found.scheme in ("http", "https") and bool(found.host) and found.port is not None
+    except ValueError:
+        return False
+
+
+def _address(url: str) -> Address:
+    """The address of a URL."""
+    found = URL(url)
+    assert found.host is not None
+    assert found.port is not None
+    return Address(found.host, found.port, trusting() if found.scheme == "https" else None)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+async def serve(config: Config, folder: Path, shown: Callable[[str], None], leader: str = "") -> None:
+    """Serve reads until SIGINT or SIGTERM; `shown` gets the address, and `leader` is as for `Replica`.
+
+    Raises CannotStart and ApiUnavailable.
+    """
+    replica = await asyncio.to_thread(Replica, config, folder, leader)
+    ended = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, ended.set)
+    api = Api(replica.service, replica.parts, config, folder, None, stored=replica.jobs)
+    await replica.look()
+    await api.start()
+    following = asyncio.create_task(replica.follow(), name="follow")
+    stopping = asyncio.create_task(ended.wait(), name="stop")
+    try:
+        shown(api.url)
+        systemd.ready(f"{config.quantd.name} · read-only")
+        await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if following.done():
+            await following
+    finally:
+        for task in (following, stopping):
+            task.cancel()
+        await api.stop()

@@ -1,0 +1,22 @@
+"""Acknowledges an incident: an operator has seen it, with a reason. API, command line and bus use it alike."""
+
+from quantd.daemon.runtime.service import Service
+from quantd.server.requests.control import NotDone, check_ready, one_line
+from quantd.trading.events import Acknowledged
+
+
+def acknowledgement(service: Service, incident: str, reason: str, who: str) -> Acknowledged:
+    """The event of an acknowledgement. Raises NotDone."""
+    check_ready(service)
+    said = one_line(reason)
+    if not said:
+        raise NotDone("reason", 'an acknowledgement needs a reason for the journal: --reason "…"')
+    found = service.incidents.find(incident)
+    if found is None:
+        shown = incident[:80]
+        raise NotDone("incident", f"there is no incident {shown!r}; `quantd alerts --active` lists the active ones")
+    if not found.active:
+        raise NotDone("cleared", f"incident {incident} is cleared already; nothing is left to acknowledge")
+    if found.state == "acknowledged":
+        raise NotDone("cleared", f"incident {incident} is acknowledged already, by {found.who}: {found.reason}")
+    return Acknowledged(max(service.shell.state.now, service.shell.ts), incident, said, who)

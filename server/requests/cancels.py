@@ -1,0 +1,105 @@
+"""The cancel of one open order: its validation before it becomes an event, and what became of it."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from quantd.daemon.engine.planning.late_orders import clock_of
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.waits import UNANSWERED_NS
+from quantd.daemon.runtime.service import Service
+from quantd.server.requests.control import Because, NotDone, check_ready
+from quantd.server.requests.manual import journal_reason, market_now
+from quantd.server.requests.manual_answers import CancelledOrder
+from quantd.trading.events import CancelRequested
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import ENDED, OrderState, order_id, quantity_text
+
+OrderName = Annotated[str, Meta(max_length=80, description="The id of an open order, as GET /api/v1/orders has it.")]
+
+
+class CancelOne(Struct, frozen=True, forbid_unknown_fields=True):
+    """Cancels what is left of one open order; what it has filled stays."""
+
+    order: OrderName
+    reason: Because
+
+
+class CancelPreview(Struct, frozen=True, forbid_unknown_fields=True):
+    """Shows what a cancel would end."""
+
+    order: OrderName
+
+
+def _rows(state: State) -> Iterator[tuple[Working, int]]:
+    """Every order that the state knows, open baskets first, with its row."""
+    for work in (*state.working.values(), *state.stops.values(), *(work for _, work in state.ended)):
+        yield from ((work, row) for row in range(len(work.state)))
+
+
+def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
+    """The basket and row of an open order. Raises NotDone for one that is not open, or is a protective stop."""
+    for work, row in _rows(state):
+        basket = work.basket
+        symbol = state.universe.symbols[basket.sym[row]]
+        if order_id(run, basket.sample, symbol, basket.n) != name:
+            continue
+        now = OrderState(work.state[row])
+        if now in ENDED:
+            raise NotDone("conflict", f"{name} is {now.name.lower()}; there is nothing to cancel")
+        if (basket.sample, basket.n) in state.stops:
+            text = f"{name} is a protective stop at the venue, which follows its position in {symbol}"
+            raise NotDone("conflict", f"{text}. Close the position, or change stop_loss in the configuration")
+        return work, row
+    raise NotDone(
+        "order", f"no open order has the id {name!r}; `quantd orders` lists the newest orders with their state"
+    )
+
+
+def cancel_requested(service: Service, asked: CancelOne, who: str) -> CancelRequested:
+    """The event that cancels an order. Raises NotDone."""
+    check_ready(service)
+    work, row = found_order(service.shell.state, service.run, asked.order)
+    said = journal_reason(asked.reason, "the cancel of an order")
+    return CancelRequested(market_now(service), work.basket.sample, work.basket.n, row, said, who)
+
+
+def cancelled_order(state: State, name: str, work: Working, row: int) -> CancelledOrder:
+    """What a cancel of this order ends, or has asked the venue to end."""
+    column, names = work.basket.sym[row], [agent.name for agent in state.rules.agents]
+    lot, lots, filled = state.universe.lot_nano[column], work.lots[row], work.filled[row]
+    left = abs(lots) - filled
+    agents = [names[number] for number, part in work.shares_of(row) if part]
+    sample, n = work.basket.sample, work.basket.n
+    parents = sorted({names[p.agent] for p in state.parents if p.sample == sample and n in p.children})
+    return CancelledOrder(
+        order=name,
+        symbol=state.universe.symbols[column],
+        side="buy" if lots > 0 else "sell",
+        qty=quantity_text(abs(lots), lot),
+        filled=quantity_text(filled, lot),
+        left=quantity_text(left, lot),
+        state=OrderState(work.state[row]).name.lower(),
+        agents=agents,
+        parents=parents,
+        text=_unconfirmed(state, name, work, row) + _words(agents, parents),
+    )
+
+
+def _unconfirmed(state: State, name: str, work: Working, row: int) -> str:
+    """That the venue does not confirm the order; empty where it does."""
+    clock = clock_of(state, (work.basket.sample, work.basket.n), row)
+    if clock is None:
+        return ""
+    since = max(state.now - clock.since, 0) // NANO
+    text = f"the venue has not confirmed this order for {since} s: the cancel is sent, and it may be filled already; "
+    return f"{text}`quantd settle {name}` ends the wait after {UNANSWERED_NS // NANO} s; "
+
+
+def _words(agents: list[str], parents: list[str]) -> str:
+    """What happens beside the cancel."""
+    ends = f"the parent order of {' and '.join(parents)} in this symbol ends with it; " if parents else ""
+    again = f"{' and '.join(agents) or 'its agent'} may order again at the next decision, which a pause prevents"
+    return ends + again

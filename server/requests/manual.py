@@ -1,0 +1,405 @@
+"""Manual orders, deposits, halts and corrections: their validation before they become events."""
+
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from difflib import get_close_matches
+from math import log
+from typing import Annotated, Final, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from quantd.daemon.config.agent_tables import MANUAL
+from quantd.daemon.engine.planning.late_orders import uncertain_rows
+from quantd.daemon.engine.safety.switch import SWITCH_NAMES
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.account import agent_of, compared_lots, difference, differences_text, free_micro
+from quantd.daemon.engine.venue.halts import ANNOUNCED, SUSPICIOUS
+from quantd.daemon.engine.venue.price_jumps import hold_text
+from quantd.daemon.engine.venue.settlements import settled_orders
+from quantd.daemon.engine.venue.unanswered import order_name
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.views.limit_rows import reason_text
+from quantd.risk.limits.catalogue import Reason
+from quantd.risk.switch import RUN
+from quantd.server.requests.control import AgentName, Because, NotDone, check_agent, check_ready, names_in_use, one_line
+from quantd.server.requests.manual_answers import Compared, Ordered, Paid, Stopped
+from quantd.trading.effects import Cancel, Effect, Planned
+from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.market import JumpExplained
+from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantities, quantity_text
+from quantd.trading.ports import VenueAccount
+
+VIA: Final = "api"
+"""The origin of these events in the journal, where no token names it."""
+
+SPLIT_MISS: Final = 0.25
+"""Most that the newest price may differ, in logs, from the one that a split implies: a typing error is refused."""
+
+MOST: Final = 2**62
+"""Largest amount that fits the journal's integers."""
+
+WRITE_MANUAL: Final = """there is no book for manual orders. Write into config.toml, and start a new run with --fresh:
+
+[manual]
+capital = 0.1                  # shares of all agents and this one add up to at most 1
+profile = "balanced"
+limits = { max_position_weight = 0.10 }
+
+Or name the agent whose book takes the order: --agent NAME. The agents are """
+
+
+def _number(words: str, whole: int, places: int, *, optional: bool = False) -> Meta:
+    """A decimal number above 0, in the document; `exact_amount` checks it with a message of its own."""
+    pattern = rf"(?=.*[1-9])[0-9]{{1,{whole}}}(\.[0-9]{{1,{places}}})?"
+    return Meta(description=words, extra_json_schema={"pattern": f"^({pattern})?$" if optional else f"^{pattern}$"})
+
+
+Positive = Annotated[str, _number("A number of units above 0.", 8, 9)]
+Money = Annotated[str, _number("An amount of money above 0.", 11, 6)]
+Level = Annotated[str, _number("A price; empty for none.", 8, 9, optional=True)]
+JumpName = Annotated[str, Meta(description="What the jump was: real, or a split such as 2:1; empty for a halt.")]
+SymbolName = Annotated[str, Meta(description="One of [universe] symbols.")]
+
+
+class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
+    """A manual order; `qty` in units and the prices `stop` and `target` as text; no `agent` is the book `manual`.
+
+    `as_planned` is the plan of a preview: the order is sent only while it would still become the same.
+    """
+
+    side: Literal["buy", "sell"]
+    qty: Positive
+    symbol: SymbolName
+    reason: Because
+    agent: AgentName = ""
+    stop: Level = ""
+    target: Level = ""
+    as_planned: Annotated[str, Meta(max_length=64)] = ""
+
+
+class Cash(Struct, frozen=True, forbid_unknown_fields=True):
+    """A deposit or withdrawal. `amount` as text; an empty `agent` is the unallocated book.
+
+    A withdrawal that breaks a limit is refused unless `beyond_limits` is true.
+    """
+
+    do: Literal["add", "remove"]
+    amount: Money
+    reason: Because
+    agent: AgentName = ""
+    beyond_limits: bool = False
+
+
+class Settle(Struct, frozen=True, forbid_unknown_fields=True):
+    """`how`: "" only compares, "fence" leaves the differences untraded, else the agent that adopts them."""
+
+    how: str = ""
+    reason: str = ""
+
+
+class Halt(Struct, frozen=True, forbid_unknown_fields=True):
+    """A trading halt of one symbol: `do` "halt" refuses new orders for it until "resume".
+
+    With `jump`, "resume" ends the hold after a jump of the price instead: "real", or the split as "2:1" (new for old).
+    """
+
+    do: Literal["halt", "resume"]
+    symbol: SymbolName
+    reason: Because
+    jump: JumpName = ""
+
+
+def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
+    """The event of a manual order. Raises NotDone."""
+    state = service.shell.state
+    check_ready(service)
+    names = state.rules.names()
+    agent, symbol = order.agent or MANUAL, order.symbol
+    if agent == MANUAL and agent not in names:
+        raise NotDone("agent", WRITE_MANUAL + ", ".join(names_in_use(state)))
+    check_agent(service, agent)
+    if (number := agent_of(state, agent)) in state.portfolios:
+        name = state.portfolios[number].name
+        raise NotDone("conflict", f"{agent} is the portfolio {name}; it changes only by `quantd portfolio rebalance`")
+    universe = state.universe
+    column = _column(state, symbol)
+    lot = universe.lot_nano[column]
+    nano = exact_amount(order.qty, NANO, "quantity", "10 or 0.25")
+    lots, rest = divmod(nano, lot)
+    if rest:
+        raise NotDone("conflict", f"{order.qty} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
+    if not state.sample:
+        raise NotDone(
+            "not_ready", "no session has closed yet, so there is no price to trade at; try again after the first close"
+        )
+    said = journal_reason(order.reason, "a manual order")
+    signed = lots if order.side == "buy" else -lots
+    if number is not None:
+        _check_review(state, number, column, signed)
+    stop_nano, target_nano = _levels(state, names.index(agent), column, signed, order.stop, order.target)
+    return Wished(market_now(service), agent, column, signed, said, who, stop_nano, target_nano)
+
+
+def _check_review(state: State, book: int, column: int, lots: int) -> None:
+    """Raises NotDone for an order that enlarges a position of a book whose trades need an approval."""
+    if state.seats[book] not in state.rules.reviewed:
+        return
+    name = state.rules.names()[state.seats[book]]
+    held = state.ledger.books[book].lots[column]
+    if abs(held + lots) > abs(held) or (held + lots) * held < 0:
+        way = f"POST /api/v1/agents/{name}/propose, and `quantd review {name}` with another token"
+        raise NotDone(
+            "conflict", f'{name} has approval = "person": propose the order ({way}); a sale of its lots passes'
+        )
+
+
+def _levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
+    """Stop and target in nano, 0 for none. Raises NotDone for a level on the wrong side of the price."""
+    if not (stop or target):
+        return 0, 0
+    symbol, mark = state.universe.symbols[column], int(state.marks_nano[column])
+    after = state.ledger.books[book].lots[column] + lots
+    if after * lots <= 0:
+        raise NotDone(
+            "conflict", f"a stop or target needs an open position after the order; this order closes {symbol}"
+        )
+    found = []
+    for name, text, below in (("stop", stop, lots > 0), ("target", target, lots < 0)):
+        nano = exact_amount(text, NANO, f"price of a {name}", "95.50") if text else 0
+        if nano and (nano >= mark if below else nano <= mark):
+            where = "below" if below else "above"
+            raise NotDone("conflict", f"{name} {text} must be {where} the price of {symbol}, {price_text(mark)}")
+        found.append(nano)
+    return found[0], found[1]
+
+
+def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: str) -> Ordered:
+    """The gate's verdict on a manual order, from the effects of its event and the state behind it."""
+    column = wish.symbol
+    universe, lot = state.universe, state.universe.lot_nano[column]
+    plan = next((each for each in effects if isinstance(each, Planned)), None)
+    waits = plan is None and any(isinstance(each, Cancel) for each in effects)
+    basket = next(
+        (each for each in effects if isinstance(each, OrderBasket) and column in each.sym and not each.stop_nano), None
+    )
+    who = agent_of(state, wish.agent)
+    own_levels = state.own.get((who or 0, column))
+    stop_nano, target_nano = (own_levels.stop_nano, own_levels.target_nano) if own_levels is not None else (0, 0)
+    own = house = Reason.NONE
+    if plan is not None:
+        own = Reason(int(np.frombuffer(plan.agents[0].reason, dtype=np.int8)[column]))
+        house = Reason(int(np.frombuffer(plan.reason, dtype=np.int8)[column]))
+    reason = house or own
+    cut_by = "" if not reason else "house" if house else wish.agent
+    lots, limit, name = 0, "", ""
+    if basket is not None:
+        row = basket.sym.index(column)
+        lots, limit = abs(basket.lots[row]), price_text(basket.worst_nano[row])
+        name = order_id(run, basket.sample, universe.symbols[column], basket.n)
+    text = reason_text(reason, {} if plan is None else plan.agents[0].values, universe.symbols[column])
+    switches = {"house": state.switch.state, wish.agent: RUN if who is None else state.agents[who].switch.state}
+    stopped = max(switches, key=lambda name: switches[name])
+    if not lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[stopped] != RUN:
+        reason, cut_by = Reason.SWITCH, stopped
+        switch = SWITCH_NAMES[switches[stopped]]
+        text = f"the switch of {stopped} is {switch}; `quantd resume --reason R` sets it to RUN"
+    return Ordered(
+        agent=wish.agent,
+        side="buy" if wish.lots > 0 else "sell",
+        symbol=universe.symbols[column],
+        asked=quantity_text(abs(wish.lots), lot),
+        allowed=quantity_text(lots, lot),
+        order=name,
+        limit=limit,
+        reason=reason.name.lower() if reason else "",
+        cut_by=cut_by,
+        text=text,
+        stop=price_text(stop_nano) if stop_nano else "",
+        target=price_text(target_nano) if target_nano else "",
+        waits=waits,
+    )
+
+
+def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplained:
+    """The event that halts or resumes one symbol. Raises NotDone."""
+    check_ready(service)
+    state = service.shell.state
+    column, halts = _column(state, asked.symbol), asked.do == "halt"
+    if asked.jump:
+        return _explained(service, asked, column, who)
+    if not halts and column not in state.halted:
+        if column in state.jumped:
+            ends = f"{hold_text(state, column)}; end the hold with --jump real or --jump N:M, and --reason"
+            raise NotDone("conflict", f"{asked.symbol} is held: {ends}")
+        raise NotDone("agrees", f"{asked.symbol} is not halted, so there is nothing to resume")
+    return Halted(
+        market_now(service),
+        column,
+        halts,
+        journal_reason(asked.reason, "a halt" if halts else "resuming a symbol"),
+        who,
+    )
+
+
+def _accepted(service: Service, asked: Halt, column: int, who: str) -> Halted | None:
+    """The event after which the next bar ends the halt for a suspicious price that is real; None without such a halt.
+
+    The symbol stays halted until then: its newest price is the one before the move.
+    """
+    known = service.shell.state.halted.get(column)
+    if known is None or service.accept_price is None or not known[1].startswith(ANNOUNCED + SUSPICIOUS):
+        return None
+    said = journal_reason(asked.reason, "the explanation of a price")
+    service.accept_price(column)
+    detail = f"{SUSPICIOUS}it is real ({who}: {said}), and trading goes on with the next bar"
+    return Halted(market_now(service), column, True, detail, announced=True)
+
+
+def _explained(service: Service, asked: Halt, column: int, who: str) -> Halted | JumpExplained:
+    """The event that ends the hold of a symbol. Raises NotDone."""
+    state = service.shell.state
+    if asked.do == "halt":
+        raise NotDone("command", "a jump of the price is explained by resume --symbol SYMBOL --jump real | N:M")
+    if column not in state.jumped:
+        if asked.jump == "real" and (accepted := _accepted(service, asked, column, who)) is not None:
+            return accepted
+        known = ", ".join(sorted(state.universe.symbols[k] for k in state.jumped)) or "none"
+        raise NotDone("agrees", f"{asked.symbol} is not held after a jump of its price; held symbols: {known}")
+    numerator, denominator = _ratio(asked.jump)
+    hold = state.jumped[column]
+    implied = hold.before_nano * denominator // numerator
+    if numerator != denominator and abs(log(implied / hold.newest_nano)) > SPLIT_MISS:
+        text = f"a split of {asked.jump} would make {price_text(implied)} of {price_text(hold.before_nano)}"
+        remedy = "Write new shares to old ones, as 2:1, or --jump real"
+        raise NotDone("conflict", f"{text}, but {asked.symbol} is at {price_text(hold.newest_nano)}. {remedy}")
+    said = journal_reason(asked.reason, "the explanation of a jump")
+    return JumpExplained(market_now(service), column, said, who, numerator, denominator)
+
+
+def _ratio(jump: str) -> tuple[int, int]:
+    """New shares for old ones; 1 for 1 is a real move. Raises NotDone."""
+    if jump == "real":
+        return 1, 1
+    parts = jump.split(":")
+    if len(parts) == 2 and all(part.isdecimal() and part.isascii() and len(part) <= 6 for part in parts):
+        numerator, denominator = int(parts[0]), int(parts[1])
+        if numerator and denominator and numerator != denominator:
+            return numerator, denominator
+    raise NotDone("amount", f"jump {jump!r}: write real, or a split as new shares to old ones, for example 2:1")
+
+
+def became_of_halt(state: State, symbol: str, replayed: bool = False) -> Stopped:
+    """The trading state of a symbol of the universe."""
+    column = state.universe.index[symbol]
+    if column in state.halted:
+        why = state.halted[column][1]
+    else:
+        why = hold_text(state, column) if column in state.jumped else ""
+    return Stopped(symbol, column in state.halted or column in state.jumped, why, replayed)
+
+
+def _column(state: State, symbol: str) -> int:
+    """The column of a symbol. Raises NotDone, with the nearest names."""
+    universe = state.universe
+    if symbol not in universe.index:
+        near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
+        raise NotDone("symbol", f"{symbol!r} is not in [universe] symbols; write one of {', '.join(near)}")
+    return universe.index[symbol]
+
+
+def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
+    """The event of a deposit or a withdrawal. Raises NotDone."""
+    state = service.shell.state
+    check_ready(service)
+    kind = service.config.broker.kind
+    if kind != "paper":
+        text = f"the venue ({kind}) reports deposits and withdrawals itself: move the money there"
+        raise NotDone("venue", f"{text}. The daemon books it at the next reconciliation ([broker] reconcile)")
+    agent = asked.agent
+    check_agent(service, agent, ". Without --agent: the unallocated book")
+    micro = exact_amount(asked.amount, MICRO, "amount of money", "1000.00")
+    said = journal_reason(asked.reason, "a deposit or withdrawal")
+    removes = asked.do == "remove"
+    book = agent_of(state, agent)
+    if removes and micro > (free := 0 if book is None else free_micro(state, book)):
+        whose = f"the book of {agent}" if agent else "the unallocated book"
+        text = f"{money_text(micro)} exceeds the free cash of {whose}, {money_text(free)} (cash less open orders)"
+        raise NotDone("conflict", f"{text}. Sell first, or withdraw less")
+    return Flow(market_now(service), -micro if removes else micro, who, agent=agent, reason=said)
+
+
+def became_of_flow(state: State, moved: Flow) -> Paid:
+    """The book after a deposit or withdrawal."""
+    number = agent_of(state, moved.agent)
+    book = state.ledger.books[-1 if number is None else number]
+    return Paid(moved.agent, *map(money_text, (moved.amount_micro, book.cash_micro, state.equity_micro)))
+
+
+def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
+    """The differences between the books and the venue's newest account report."""
+    lots, cash = found(state, account)
+    said = differences_text(state, lots, cash)
+    waits = [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]
+    return Compared(
+        not said, said, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state),
+        state.waits.account, waits,
+    )  # fmt: skip
+
+
+def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
+    """(lots by column, cash in micro-currency) at the venue in excess of the books."""
+    return difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
+
+
+def correction(service: Service, account: VenueAccount, how: str, reason: str, who: str = VIA) -> Correction:
+    """The event that books the differences of a reconciliation (see `Settle.how`). Raises NotDone."""
+    state = service.shell.state
+    lots, cash = found(state, account)
+    if not any(lots) and not cash:
+        if waits := [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]:
+            text = f"no difference but what {', '.join(waits)} may explain, without an answer of the venue"
+            raise NotDone("agrees", f"{text}: settle it by `quantd settle`, then reconcile again")
+        raise NotDone("agrees", "the venue's account agrees with the books: there is no difference to fence or adopt")
+    orders = settled_orders(state, account.ours)
+    return Correction(market_now(service), lots, cash, how, reason, who, orders)
+
+
+def how_of(service: Service, how: str, reason: str) -> str:
+    """The reason of a correction for the journal; empty for a comparison alone. Raises NotDone."""
+    check_ready(service)
+    if not how:
+        return ""
+    names = service.shell.state.rules.names()
+    if how not in ("fence", *names):
+        raise NotDone("agent", f"there is no agent {how!r} to adopt the differences; the agents are {', '.join(names)}")
+    return journal_reason(reason, "a correction")
+
+
+def market_now(service: Service) -> int:
+    """The instant of a manual event in market time, which advances between bars when the feed runs in real time."""
+    state, ahead = service.shell.state, service.market_ahead_ns
+    known = max(state.now, service.shell.ts)
+    return known if ahead is None else max(known, ahead + time.monotonic_ns())
+
+
+def journal_reason(text: str, what: str) -> str:
+    said = one_line(text)
+    if not said:
+        raise NotDone("reason", f'{what} needs a reason for the journal: --reason "…"')
+    return said
+
+
+def exact_amount(text: str, unit: int, what: str, example: str) -> int:
+    """A positive decimal number as an exact integer of 1/`unit`. Raises NotDone."""
+    number = Decimal(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else Decimal(0)
+    if number <= 0:
+        raise NotDone(
+            "amount", f"{text!r} is not a valid {what}; write a decimal number above 0, for example {example}"
+        )
+    exact = number * unit
+    if exact != int(exact) or exact >= MOST:
+        raise NotDone("amount", f"{what} {text} is too large or has too many decimal places")
+    return int(exact)

@@ -1,0 +1,103 @@
+"""An operator's word on an order that the venue does not confirm: its validation before it becomes an event."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from quantd.daemon.engine.planning.late_orders import clock_of
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.waits import UNANSWERED_NS
+from quantd.daemon.engine.venue.settlements import why_not_settled
+from quantd.daemon.engine.venue.unanswered import order_name
+from quantd.daemon.runtime.service import Service
+from quantd.server.requests.cancels import OrderName
+from quantd.server.requests.control import Because, NotDone, check_ready
+from quantd.server.requests.manual import exact_amount, journal_reason, market_now
+from quantd.server.requests.manual_answers import SettledOrder
+from quantd.trading.events import OrderSettled
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import OrderState, price_text, quantity_text
+
+EXAMPLE: Final = "0.25@90000"
+
+Filled = Annotated[
+    str,
+    Meta(
+        max_length=60,
+        description=f"What the order has filled at the venue, as QUANTITY@PRICE, for example {EXAMPLE}. The price is "
+        "that of the part that the books lack. Empty for an order that was never sent.",
+    ),
+]
+
+
+class SettleOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Settles an order that the venue has not confirmed for its time: `filled`, or `never_sent`."""
+
+    order: OrderName
+    reason: Because
+    filled: Filled = ""
+    never_sent: bool = False
+
+
+def found_unanswered(state: State, name: str) -> tuple[Working, int]:
+    """The basket and row of an order by its id. Raises NotDone."""
+    for work in (*state.at_venue().values(), *(work for _, work in state.ended)):
+        basket = work.basket
+        for row, column in enumerate(basket.sym):
+            if order_name(state, (basket.sample, basket.n), column) == name:
+                return work, row
+    raise NotDone("order", f"no order has the id {name!r}; `quantd orders` lists the newest orders with their state")
+
+
+def order_settled(service: Service, asked: SettleOrder, who: str) -> OrderSettled:
+    """The event that settles an order. Raises NotDone."""
+    check_ready(service)
+    state = service.shell.state
+    if bool(asked.filled) == asked.never_sent:
+        raise NotDone("amount", f"say what became of the order: either --filled {EXAMPLE} or --never-sent")
+    work, row = found_unanswered(state, asked.order)
+    cum, price_nano = _filled(state, work, row, asked.filled) if asked.filled else (0, 0)
+    key = work.basket.sample, work.basket.n
+    now = market_now(service)
+    if why := why_not_settled(state, key, row, cum):
+        raise NotDone("conflict", f"not settled: {why}{_left(state, work, row)}")
+    said = journal_reason(asked.reason, "the settlement of an order")
+    return OrderSettled(now, *key, row, cum, price_nano, said, who)
+
+
+def _left(state: State, work: Working, row: int) -> str:
+    """How long an order still waits for the venue; empty where it does not."""
+    clock = clock_of(state, (work.basket.sample, work.basket.n), row)
+    left = 0 if clock is None else clock.since + UNANSWERED_NS - state.now
+    return f" (try again in {-(-left // NANO)} s)" if left > 0 else ""
+
+
+def _filled(state: State, work: Working, row: int, text: str) -> tuple[int, int]:
+    """(lots, price in nano) of QUANTITY@PRICE. Raises NotDone."""
+    quantity, at, price = text.partition("@")
+    if not at:
+        raise NotDone("amount", f"{text!r} is not QUANTITY@PRICE; write for example {EXAMPLE}")
+    lot, column = state.universe.lot_nano[work.basket.sym[row]], work.basket.sym[row]
+    lots, rest = divmod(exact_amount(quantity, NANO, "quantity", "0.25"), lot)
+    if rest:
+        symbol = state.universe.symbols[column]
+        raise NotDone("amount", f"{quantity} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
+    return lots, exact_amount(price, NANO, "price", "90000")
+
+
+def became_of_settlement(state: State, settled: OrderSettled, name: str) -> SettledOrder:
+    """The order after its settlement."""
+    work = state.basket((settled.sample, settled.n))
+    assert work is not None
+    column = work.basket.sym[settled.row]
+    lot = state.universe.lot_nano[column]
+    return SettledOrder(
+        order=name,
+        symbol=state.universe.symbols[column],
+        side="buy" if work.lots[settled.row] > 0 else "sell",
+        qty=quantity_text(abs(work.lots[settled.row]), lot),
+        filled=quantity_text(settled.cum, lot),
+        price=price_text(settled.price_nano) if settled.cum else "",
+        state=OrderState(work.state[settled.row]).name.lower(),
+    )

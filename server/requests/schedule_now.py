@@ -1,0 +1,45 @@
+"""Runs a schedule now, at an operator's request."""
+
+from quantd.adapters.store.journal.job_runs import JobRun
+from quantd.daemon.jobs.job_lanes import JobLanes
+from quantd.daemon.jobs.job_log import AlreadyRunning
+from quantd.daemon.jobs.job_table import BY_NAME
+from quantd.daemon.runtime.service import Service
+from quantd.risk.switch import HALT
+from quantd.server.requests.control import NotDone, check_ready, one_line
+from quantd.trading.orders import ScheduleRun
+
+
+async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sender: str) -> JobRun:
+    """Queue a run of a schedule. Raises NotDone.
+
+    A job of the loop is an event of the journal, with its sender. The agents that it asks answer after the instants
+    of the market that are queued already.
+    """
+    check_ready(service)
+    said = one_line(reason)
+    if not said:
+        raise NotDone("reason", 'a run by hand needs a reason for the journal: --reason "…"')
+    schedule = next((each for each in lanes.parts.schedules if each.name == name), None)
+    if schedule is None:
+        if any(each.name == name for each in service.config.schedules):
+            raise NotDone("conflict", f"schedule {name!r} is not enabled; write enabled = true and start again")
+        names = ", ".join(each.name for each in lanes.parts.schedules) or "none"
+        raise NotDone("schedule", f"there is no schedule {name!r}; the schedules are {names}")
+    record, state = BY_NAME[schedule.do], service.shell.state
+    if not record.by_hand:
+        raise NotDone("conflict", f"{record.name} does not run by hand")
+    if schedule.do == "rebalance" and (state.switch.state == HALT or state.flattening):
+        raise NotDone("conflict", "trading is halted; resume it first (`quantd resume`)")
+    try:
+        run = lanes.log.begin(schedule.do, (name,), due_ts=service.shell.ts, who=sender, reason=said)
+    except AlreadyRunning as why:
+        raise NotDone("conflict", f"{why}; `quantd schedule jobs` shows it") from None
+    await lanes.log.flush()
+    if record.where != "loop":
+        lanes.runners[record.lane].request(run)
+        return run
+    due = lanes.parts.asked_by(schedule) if schedule.do == "rebalance" else ()
+    event = ScheduleRun(state.now, run.id, name, schedule.do, said, sender, due)
+    await service.inbox.put([[event]])
+    return run

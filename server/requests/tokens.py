@@ -1,0 +1,264 @@
+"""Named API tokens with scopes, in the file `tokens.json` of a state folder.
+
+The file has salted hashes and no secret. A secret is 32 random bytes and cannot be guessed, so one fast keyed hash is
+enough: a slow one (scrypt, Argon2) protects passwords that people choose, and would cost time on each request.
+
+Every change holds a lock on the folder and replaces the file in one step. A running daemon reads it again when it
+changes (`quantd.server.api.access.keyring`).
+"""
+
+import fcntl
+import hmac
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from quantd.adapters.json_text import decoded
+from quantd.daemon.access.api_token import ANY
+from quantd.regular_file import NotRead, read_regular, write_whole
+from quantd.trading.exit_codes import CONFIG, TRY_LATER, USAGE, ExplainedError
+
+Scope = Literal["read", "metrics", "propose", "trade", "admin"]
+
+INCLUDED: Final[dict[Scope, frozenset[Scope]]] = {
+    "metrics": frozenset({"metrics"}),
+    "read": frozenset({"read", "metrics"}),
+    "propose": frozenset({"propose", "read", "metrics"}),
+    "trade": frozenset({"trade", "propose", "read", "metrics"}),
+    "admin": frozenset({"admin", "trade", "propose", "read", "metrics"}),
+}
+"""Scope of a token -> scopes that it grants."""
+
+FILE: Final = "tokens.json"
+OWNER: Final = "owner"
+"""Name of the local owner's token. Its secret is in the file `token` of the state folder, for commands here."""
+
+OWNER_ID: Final = "local"
+"""Id of the owner's token: a person may have chosen a short secret, of which no part may be shown."""
+
+ID_CHARS: Final = 8
+"""First characters of a secret that name it; 208 random bits remain."""
+
+MOST: Final = 100
+MOST_BYTES: Final = 256 * 1024
+NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+SALT, DIGEST = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
+USED_S: Final = 3_600
+"""Resolution of the time of last use; so the file is written at most once an hour for each token."""
+
+
+class TokenRefused(ExplainedError):
+    """A change of the tokens that is not possible; the text has the remedy."""
+
+    exit_code = USAGE
+
+
+class TokensUnreadable(ExplainedError):
+    """The file of tokens cannot be trusted or read; the text has the remedy."""
+
+    exit_code = CONFIG
+
+
+class TokensUnwritable(ExplainedError):
+    """The file of tokens cannot be written now and is as before; the text has the remedy."""
+
+    exit_code = TRY_LATER
+
+
+class Token(Struct, frozen=True, forbid_unknown_fields=True):
+    """One secret of a name. After a rotation a name has two until the old one expires.
+
+    `salt` and `digest` are hexadecimal. Times are ns UTC; `expires_ns` is 0 for never, and `used_ns` for not yet.
+    `agent` is the outside agent for which a token of scope propose is valid.
+    """
+
+    name: str
+    id: str
+    scope: Scope
+    salt: str
+    digest: str
+    created_ns: int
+    expires_ns: int = 0
+    used_ns: int = 0
+    agent: str = ""
+
+    def __repr__(self) -> str:
+        """Without salt and digest, which have no place in a log."""
+        return f"Token({self.name}:{self.id})"
+
+    def grants(self, scope: Scope) -> bool:
+        return scope in INCLUDED[self.scope]
+
+    def expired(self, now_ns: int) -> bool:
+        return 0 < self.expires_ns <= now_ns
+
+    def matches(self, secret: bytes) -> bool:
+        """Compares in constant time."""
+        return hmac.compare_digest(_digest(secret, self.salt), self.digest)
+
+
+def token_for(name: str, scope: Scope, secret: str, now_ns: int, expires_ns: int = 0, agent: str = "") -> Token:
+    """The record of a secret, with a new salt."""
+    salt = secrets.token_hex(16)
+    first = OWNER_ID if name == OWNER else secret[:ID_CHARS]
+    return Token(name, first, scope, salt, _digest(secret.encode(), salt), now_ns, expires_ns, agent=agent)
+
+
+def _valid(token: Token) -> bool:
+    return bool(NAME.fullmatch(token.name) and SALT.fullmatch(token.salt) and DIGEST.fullmatch(token.digest))
+
+
+def _digest(secret: bytes, salt: str) -> str:
+    return blake2b(secret, key=bytes.fromhex(salt), digest_size=32).hexdigest()
+
+
+def stored(folder: Path) -> tuple[Token, ...]:
+    """The tokens of a state folder; none without a file. Raises TokensUnreadable."""
+    path = folder / FILE
+    try:
+        data, status = read_regular(path, MOST_BYTES, links=False)
+    except FileNotFoundError:
+        return ()
+    except NotRead as why:
+        raise TokensUnreadable(f"{path} {why}; restore it, or remove it to revoke all its tokens") from None
+    if status.st_uid not in (0, os.geteuid()):
+        raise TokensUnreadable(f"{path} is not a file of this user; remove it, and create its tokens again")
+    if stat.S_IMODE(status.st_mode) & ANY:
+        raise TokensUnreadable(f"other users may read or write {path}: chmod 600 {path}, and check its tokens")
+    try:
+        tokens: tuple[Token, ...] = decoded(data, tuple[Token, ...])
+        if len(tokens) > MOST or not all(_valid(each) for each in tokens):
+            raise ValueError
+    except (ValueError, RecursionError, msgspec.DecodeError):
+        text = f"{path} is damaged; restore it, or remove it and create its tokens again"
+        raise TokensUnreadable(text) from None
+    return tokens
+
+
+def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: str = "") -> tuple[Token, str]:
+    """A new token and its secret, which is stored nowhere. Raises as every change: see `_changing`."""
+    if NAME.fullmatch(name) is None:
+        text = "a lower-case letter, then lower-case letters, digits, _ or -, at most 32"
+        raise TokenRefused(f"{name!r:.80} is not a name of a token; write {text}")
+    if name == OWNER:
+        raise TokenRefused(f"{OWNER} is the token of this state folder; choose another name, or rotate it")
+    if (scope == "propose") != bool(agent):
+        text = "a token of scope propose is for one outside agent, and no other scope is: --scope propose --agent NAME"
+        raise TokenRefused(text)
+    now, secret = time.time_ns(), secrets.token_urlsafe(32)
+    token = token_for(name, scope, secret, now, expires_ns, agent)
+    with _changing(folder) as (tokens, write):
+        valid = _unexpired(tokens, now)
+        if any(each.name == name for each in valid):
+            raise TokenRefused(f"there is a token {name} already; choose another name, or rotate or revoke it")
+        if len(valid) >= MOST:
+            raise TokenRefused(f"there are {MOST} tokens, the most that are possible; revoke one")
+        write([*valid, token])
+    return token, secret
+
+
+def rotated(
+    folder: Path, name: str, overlap_ns: int = 0, owner_file: str = "token", expires_ns: int = 0
+) -> tuple[Token, str]:
+    """A new secret for a name; the old one stays valid for `overlap_ns`. Raises as every change: see `_changing`.
+
+    Without `expires_ns` the new secret expires with the old one. That of the owner goes into the file `owner_file`.
+    """
+    now, secret = time.time_ns(), secrets.token_urlsafe(32)
+    with _changing(folder) as (tokens, write):
+        valid = _unexpired(tokens, now)
+        if name == OWNER:
+            path = folder / owner_file
+            old = [owner] if (owner := owner_of(path)) is not None else []
+        else:
+            old = [each for each in valid if each.name == name]
+            if not old:
+                raise TokenRefused(f"there is no token {name!r:.80}; `quantd token list` shows the names")
+        newest = old[-1] if old else token_for(name, "admin", secret, now)
+        kept = [each for each in valid if each.name != name]
+        if overlap_ns and old:
+            ends = now + overlap_ns
+            kept.append(msgspec.structs.replace(newest, expires_ns=min(ends, newest.expires_ns or ends)))
+        token = token_for(name, newest.scope, secret, now, expires_ns or newest.expires_ns, newest.agent)
+        if name == OWNER:
+            write(kept)
+            _replace(path, f"{secret}\n".encode())
+        else:
+            write([*kept, token])
+    return token, secret
+
+
+def revoked(folder: Path, name: str) -> int:
+    """Removes the tokens of a name; returns their number. Raises as every change: see `_changing`."""
+    with _changing(folder) as (tokens, write):
+        kept = [each for each in tokens if each.name != name]
+        if len(kept) == len(tokens):
+            more = "; `quantd token rotate owner` makes the old secret invalid" if name == OWNER else ""
+            raise TokenRefused(f"there is no token {name!r:.80} in {folder / FILE}{more}")
+        write(kept)
+    return len(tokens) - len(kept)
+
+
+def note_used(folder: Path, used_ns: dict[str, int]) -> None:
+    """Records times of last use by id. Raises as every change: see `_changing`."""
+    with _changing(folder) as (tokens, write):
+        changed = [msgspec.structs.replace(each, used_ns=max(each.used_ns, used_ns.get(each.id, 0))) for each in tokens]
+        if changed != list(tokens):
+            write(changed)
+
+
+def owner_of(path: Path) -> Token | None:
+    """The owner's token, from the file with its secret; None without one."""
+    try:
+        data, found = read_regular(path, MOST_BYTES)
+    except (OSError, NotRead):
+        return None
+    secret = data.decode(errors="surrogateescape").strip()
+    given = secret.encode("utf-8", "surrogateescape")
+    # the same salt at each start: sessions that a daemon has stored name the token by its digest
+    salt = blake2b(given, digest_size=16, person=b"quantd owner").hexdigest()
+    digest = _digest(given, salt)
+    return Token(OWNER, OWNER_ID, "admin", salt, digest, found.st_mtime_ns) if secret else None
+
+
+def _unexpired(tokens: Iterable[Token], now_ns: int) -> list[Token]:
+    return [each for each in tokens if not each.expired(now_ns)]
+
+
+@contextmanager
+def _changing(folder: Path) -> Iterator[tuple[tuple[Token, ...], Callable[[Sequence[Token]], None]]]:
+    """The tokens and a function that writes new ones, under an exclusive lock on the folder.
+
+    Raises TokenRefused, TokensUnreadable and TokensUnwritable.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as why:
+        text = f"{folder}: {(why.strerror or 'cannot be read').lower()}; `quantd run` makes the state folder"
+        raise TokenRefused(text) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield stored(folder), lambda tokens: _replace(folder / FILE, msgspec.json.encode(tokens) + b"\n")
+    finally:
+        os.close(handle)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Writes a file of mode 0600 in one step. Raises TokensUnwritable; the old file is then as before."""
+    try:
+        write_whole(path, data, 0o600)
+    except OSError as why:
+        text = (
+            f"{path}: {(why.strerror or str(why)).lower()}; it is as before. Make room or rights there, and try again"
+        )
+        raise TokensUnwritable(text) from None

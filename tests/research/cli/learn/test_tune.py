@@ -1,0 +1,144 @@
+"""`quantd tune` as its users meet it: three files, a kill in the middle, a way out, and refusals that say what
+to do."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from quantd.research.cli.learn.tune import luck_of
+from quantd.training.learners.record import learners
+from quantd.training.search.spaces import dump
+from tests.support.command_line import ROOT, environment, quantd
+from tests.support.studies import text
+
+DATA = ("--bars", f"{ROOT}/data/us_daily.parquet", "--actions", f"{ROOT}/data/us_actions.csv")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "small.toml").write_text(text())
+    return tmp_path
+
+
+def begun(place: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "quantd.daemon.cli", "tune", "small.toml", *arguments],
+        cwd=place,
+        env=environment() | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lines_until(stream: IO[str] | None, wanted: str) -> Iterator[str]:
+    assert stream is not None
+    for line in stream:
+        yield line
+        if wanted in line:
+            return
+
+
+@pytest.mark.requirement("R-090")
+@pytest.mark.long
+def test_two_short_trials_leave_the_database_the_table_and_the_plot(tmp_path: Path) -> None:
+    done = quantd(tmp_path, "tune", "--agent", "ppo", "--n-trials", "2", "--max-steps", "500", *DATA)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "state" / "tuning" / "ppo"
+    assert {path.name for path in folder.iterdir()} >= {"study.db", "trials.csv", "history.html", "best.toml"}
+    assert (folder / "trials.csv").read_text().count("\n") == 3
+    assert "trial 2 of 2" in done.stderr
+    assert "the best of 2 trials" in done.stdout
+    assert "the best of 2 trials" in (folder / "best.toml").read_text()
+    assert "equal weight" in done.stdout
+    shown = quantd(tmp_path, "train", str(folder / "best.toml"), "--show")
+    assert shown.returncode == 0, shown.stderr
+    assert "name = ppo-tuned" in shown.stdout
+
+
+@pytest.mark.requirement("R-087")
+@pytest.mark.long
+def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -> None:
+    long = ("--n-trials", "3", "--max-steps", "2560")
+    whole = quantd(place, "tune", "small.toml", *long, "--out", "whole", "--json")
+    killed = begun(place, *long, "--out", "cut", "--json")
+    assert any("trial 2 of 3" in line for line in lines_until(killed.stderr, "trial 2 of 3"))
+    time.sleep(0.2)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    again = quantd(place, "tune", "small.toml", *long, "--out", "cut", "--json")
+    assert (whole.returncode, again.returncode) == (0, 0), again.stderr
+    one, two = json.loads(whole.stdout), json.loads(again.stdout)
+    assert (two["before"], two["broken"], two["trials"], two["finished"]) == (2, 1, 3, True)
+    assert two["best"] == one["best"]
+    assert two["luck"] == one["luck"]
+
+    def table(folder: str) -> list[list[str]]:
+        rows = [line.split(",") for line in (place / folder / "trials.csv").read_text().splitlines()]
+        at = rows[0].index("seconds")
+        return [row[:at] + row[at + 1 :] for row in rows]
+
+    assert table("cut") == table("whole")
+
+
+@pytest.mark.long
+def test_ctrl_c_ends_after_the_evaluation_and_says_how_to_go_on(place: Path) -> None:
+    running = begun(place, "--n-trials", "50", "--max-steps", "12800", "--set", "patience=0")
+    assert any("trial 1 of 50" in line for line in lines_until(running.stderr, "trial 1 of 50"))
+    time.sleep(0.7)  # into the second trial
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "the same command continues with the rest" in err
+    assert "1 interrupted and repeated" in out
+    assert (place / "state/tuning/ppo/trials.csv").is_file()
+    assert list((place / "state/tuning/ppo/under-way").rglob("step-*.json"))
+
+
+def test_the_space_is_shown_in_words_and_as_json(tmp_path: Path) -> None:
+    assert "learner.target_every   500 to 2,000" in quantd(tmp_path, "tune", "--agent", "dqn", "--show").stdout
+    shown = quantd(tmp_path, "tune", "--agent", "ppo", "--show", "--json").stdout
+    assert json.loads(shown) == json.loads(dump(learners()["ppo"].space))
+
+
+@pytest.mark.requirement("R-094")
+@pytest.mark.long
+def test_without_ray_the_cluster_is_refused_by_name_and_this_machine_serves(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    short = ("tune", "small.toml", "--n-trials", "1", "--max-steps", "128")
+    refused = quantd(place, *short, "--on", "ray")
+    assert refused.returncode == 78
+    assert "install quantd with its extra `ray`" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert quantd(place, *short, "--on", "local").returncode == 0
+
+
+def test_another_search_in_the_same_folder_is_refused_until_it_is_begun_anew(place: Path) -> None:
+    short = ("tune", "small.toml", "--n-trials", "1", "--max-steps", "128")
+    assert quantd(place, *short).returncode == 0
+    refused = quantd(place, *short, "--seeds", "2")
+    assert refused.returncode == 78
+    assert "was begun with seeds = [1], now it is [1, 2]" in refused.stderr
+    assert "--fresh" in refused.stderr
+    assert quantd(place, *short, "--seeds", "2", "--fresh").returncode == 0
+
+
+def test_luck_grows_with_the_number_of_trials_and_with_their_spread() -> None:
+    few, many = luck_of([0.1, 0.5, 0.9], 1000), luck_of([0.1, 0.5, 0.9] * 20, 1000)
+    wide = luck_of([-0.7, 0.1, 0.9], 1000)
+    assert few is not None
+    assert many is not None
+    assert wide is not None
+    assert 0.0 < few.best_of_luck < many.best_of_luck
+    assert few.best_of_luck < wide.best_of_luck
+    assert wide.probability < few.probability
+    assert luck_of([float("nan")], 1000) is None

@@ -1,0 +1,390 @@
+"""Every control of the page under every fault: the page never says what did not happen, nor that nothing did.
+
+A cell is one control under one fault. Its act is counted in the journal, and compared with what the page says. One
+daemon, one browser and one profile serve the module.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Locator, Page, Route, expect
+
+from quantd.server.api.routes.dashboard_routes import FOLDER
+from quantd.server.api.server import Api
+from quantd.server.requests.tokens import created
+from quantd.trading.codec import decode
+from tests.server.api.dashboard.controls import CONTROLS, SENDER, TEXT, Control
+from tests.server.api.dashboard.test_page import browser, in_module_loop, show
+from tests.server.api.test_api import RUN, World, standing_at_the_end
+from tests.support.browser import intercept, opened, sign_in
+from tests.support.mqtt import free_port
+
+__all__ = ["browser"]
+
+MAY_HAVE = "It may have happened."
+ENDED = "the session has ended"
+SLOW_S = 3.0
+"""Seconds after which the page says that there is no answer yet."""
+
+SCRIPTS = {path.stem: path.read_text() for path in FOLDER.glob("*.js")}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> AsyncIterator["Stage"]:
+    text = TEXT.replace("[api]\nport = 0", f"[api]\nport = {free_port()}")
+    async with standing_at_the_end(tmp_path_factory.mktemp("matrix"), text) as world:
+        _, secret = created(world.folder, SENDER, "admin")
+        await asyncio.sleep(0.6)  # the shortest time between two looks at the file of tokens
+        async with opened(browser, world.api.url, token=secret) as page:
+            page.context.set_default_timeout(15_000)
+            expect.set_options(timeout=12_000)
+            yield Stage(world, page, secret)
+            expect.set_options(timeout=5_000)
+
+
+class Stage:
+    """A daemon, and a page of it."""
+
+    def __init__(self, world: World, page: Page, secret: str) -> None:
+        self.world = world
+        self.page = page
+        self.secret = secret
+        self.answers = asyncio.Event()
+        """Whether the daemon's answers about acts reach the page."""
+
+    @property
+    def context(self) -> BrowserContext:
+        return self.page.context
+
+    @property
+    def said(self) -> Locator:
+        return self.page.locator(".said")
+
+    @property
+    def fault(self) -> Locator:
+        """What the form, or the strip over the screens, says of an act that is not done."""
+        return self.page.locator("dialog[open] [role=alert], main .card [role=alert]")
+
+    def entries(self, after: int) -> int:
+        """The number of the sender's entries of the journal after one."""
+        events = [decode(data).event for _, data in self.world.store.entries(RUN, after + 1)]
+        return sum(str(getattr(each, "who", "")).startswith(f"api:{SENDER}") for each in events)
+
+    async def restart(self) -> None:
+        """Another API on the same port and state folder."""
+        world = self.world
+        await world.api.stop()
+        world.api = Api(world.service, world.assembly, world.config, world.folder, None, "", world.lanes)
+        await world.api.start()
+
+    async def silence(self) -> None:
+        """The daemon's answers about acts are lost too, until `answers` is set."""
+        self.answers.clear()
+
+        async def asked(route: Route) -> None:
+            await (route.continue_() if self.answers.is_set() else route.abort())
+
+        await self.context.route("**/api/v1/acts/*", asked)
+
+    async def intercept(self, control: Control, answer: Callable[[Route], Awaitable[None]]) -> None:
+        """The next request of the control meets a fault; a dry run and a preview do not."""
+        form = re.compile(control.route.replace("*", "[^/]+") + "$")
+        once = [answer]
+
+        async def posted(route: Route) -> None:
+            asks = '"dry_run":true' in (route.request.post_data or "")
+            if route.request.method != "POST" or asks or not once:
+                await route.continue_()
+            else:
+                await once.pop()(route)
+
+        await intercept(self.page, form, posted)
+
+    async def clear(self) -> None:
+        """No fault, no dialog and no act that waits."""
+        self.answers.set()
+        await self.page.unroute_all(behavior="wait")
+        await self.context.unroute_all(behavior="wait")
+        await self.page.keyboard.press("Escape")
+        await expect(self.page.get_by_role("dialog")).to_have_count(0)
+        await self.page.wait_for_function("() => (localStorage.getItem('quantd.acts') || '[]') === '[]'")
+
+
+async def press(page: Page, control: Control) -> None:
+    """Presses the button that sends, where it is alive."""
+    within = page.get_by_role("dialog") if control.form != "order.OrderByHand" else page.locator("#main")
+    button = within.get_by_role("button", name=re.compile(f"^{re.escape(control.button)}")).last
+    await expect(button).to_be_visible()
+    await expect(button).to_be_enabled()
+    await button.click()
+
+
+async def agrees(stage: Stage) -> None:
+    """The page claims no state that the status denies."""
+    async with stage.world.session.get("/api/v1/status") as response:
+        now = await response.json()
+    switch = stage.page.locator("header .switch")
+    await expect(switch).to_contain_text(now["switch"])
+    text = await stage.page.locator("body").inner_text()
+    assert "in force" not in text or "looser" in text, text[:400]
+    if now["switch"] == "RUN":
+        assert "HALT since" not in text
+    if text := await stage.said.inner_text():
+        assert re.match(r"\d\d:\d\d:\d\d ", text), text
+
+
+async def lost(stage: Stage, control: Control) -> int:
+    """The request reaches the daemon, and its answer does not come back."""
+
+    async def answer(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    await stage.silence()
+    await stage.intercept(control, answer)
+    await press(stage.page, control)
+    await expect(stage.fault.filter(has_text=MAY_HAVE)).to_have_count(1)
+    await expect(stage.said).to_have_text("")
+    if control.stops and control.route.endswith("commands"):
+        await expect(stage.fault.filter(has_text="quantd halt")).to_have_count(1)
+    stage.answers.set()
+    return control.entries
+
+
+async def late(stage: Stage, control: Control) -> int:
+    """The answer takes longer than a person waits."""
+
+    seen = asyncio.Event()
+
+    async def answer(route: Route) -> None:
+        response = await route.fetch()
+        await seen.wait()
+        await route.fulfill(response=response)
+
+    await stage.silence()
+    await stage.intercept(control, answer)
+    began = time.monotonic()
+    await press(stage.page, control)
+    try:
+        await expect(stage.fault.filter(has_text=f"No answer yet. {MAY_HAVE}")).to_have_count(1)
+        assert time.monotonic() - began >= SLOW_S
+        await expect(stage.said).to_have_text("")
+    finally:
+        seen.set()
+    return control.entries
+
+
+async def dropped(stage: Stage, control: Control) -> int:
+    """The request never reaches the daemon."""
+    await stage.intercept(control, lambda route: route.abort())
+    await press(stage.page, control)
+    await expect(stage.fault.filter(has_text=re.compile(f"{control.negated}.*no record of it"))).to_have_count(1)
+    return 0
+
+
+async def restarted(stage: Stage, control: Control) -> int:
+    """The daemon restarts behind the request, and the answer is lost with the connection."""
+
+    async def answer(route: Route) -> None:
+        await route.fetch()
+        await stage.restart()
+        await route.abort()
+
+    await stage.intercept(control, answer)
+    await press(stage.page, control)
+    return control.entries
+
+
+async def signed_out(stage: Stage, control: Control) -> int:
+    """The session ended: the form says so, keeps its input, takes a token and sends the act once."""
+    before = stage.world.store.last_seq(RUN)
+    stage.world.api._guard.sessions._open.clear()
+    keys: list[str] = []
+    stage.page.on("request", lambda each: keys.append(each.headers.get("idempotency-key", "")))
+    await press(stage.page, control)
+    await expect(stage.fault.filter(has_text=f"{control.negated}: {ENDED}")).to_have_count(1)
+    assert stage.entries(before) == 0
+    token = stage.page.locator("#act-token")
+    await token.fill(stage.secret)
+    await token.press("Enter")
+    await expect(stage.fault.filter(has_text=ENDED)).to_have_count(0)
+    await (expect(stage.said) if control.entries else expect(stage.fault.first)).to_contain_text(control.done)
+    sent = [each for each in keys if each]
+    assert len(sent) == 2
+    assert len(set(sent)) == 1
+    return control.entries
+
+
+def answered(status: int, code: str) -> Callable[[Stage, Control], Awaitable[int]]:
+    """The daemon refuses the act."""
+
+    async def cell(stage: Stage, control: Control) -> int:
+        problem = {"type": f"urn:quantd:problem:{code}", "title": code, "status": status, "code": code}
+        body = json.dumps(problem | {"detail": "not now, for a test"})
+
+        async def answer(route: Route) -> None:
+            await route.fulfill(status=status, content_type="application/problem+json", body=body)
+
+        await stage.intercept(control, answer)
+        await press(stage.page, control)
+        await expect(stage.fault.filter(has_text=f"{control.negated}: not now, for a test")).to_have_count(1)
+        await expect(stage.said).to_have_text("")
+        return 0
+
+    return cell
+
+
+async def two_tabs(stage: Stage, control: Control) -> int:
+    """A second tab sends the same while the first one does not know: it is held up, unless it stops trading."""
+
+    async def answer(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    await stage.silence()
+    other = await stage.context.new_page()
+    try:
+        await other.goto(stage.world.api.url)
+        await expect(other.get_by_role("button", name="Sign out")).to_be_visible()
+        await show(other, control.screen)
+        await control.open(other)
+        await stage.intercept(control, answer)
+        await stage.page.bring_to_front()
+        await press(stage.page, control)
+        await expect(stage.fault.filter(has_text=MAY_HAVE)).to_have_count(1)
+        await other.bring_to_front()
+        entries = control.entries
+        fault = other.locator("dialog[open] [role=alert], main .card [role=alert]")
+        if control.form == "order.OrderByHand":
+            await expect(fault.filter(has_text="is not known yet")).to_have_count(1)
+        else:
+            await press(other, control)
+            if control.stops and control.name != "cancel":
+                await expect(other.locator(".said")).to_contain_text(control.done)
+                entries += control.entries
+            elif control.stops:
+                await expect(fault.filter(has_text=control.negated)).to_have_count(1)
+            else:
+                await expect(fault.filter(has_text="is not known yet")).to_have_count(1)
+        stage.answers.set()
+        await stage.page.bring_to_front()
+        await (expect(stage.said) if control.entries else expect(stage.fault.first)).to_contain_text(control.done)
+        return entries
+    finally:
+        stage.answers.set()
+        await other.unroute_all(behavior="wait")
+        await other.close()
+
+
+FAULTS: dict[str, Callable[[Stage, Control], Awaitable[int]]] = {
+    "answer lost": lost,
+    "answer late": late,
+    "request lost": dropped,
+    "401": signed_out,
+    "409": answered(409, "conflict"),
+    "429": answered(429, "rate"),
+    "restart": restarted,
+    "two tabs": two_tabs,
+}
+
+
+async def cell(stage: Stage, control: Control, fault: str) -> None:
+    """One control under one fault, and the daemon as before."""
+    page = stage.page
+    await control.ready(stage.world)
+    await page.evaluate("(name) => { location.hash = name; }", "now")
+    await show(page, control.screen)
+    await control.open(page)
+    before = stage.world.store.last_seq(RUN)
+    try:
+        expected = await FAULTS[fault](stage, control)
+        if expected:
+            await expect(stage.said).to_contain_text(control.done)
+        else:
+            await expect(stage.fault.filter(has_text=control.negated)).to_have_count(1)
+        assert stage.entries(before) == expected
+        await agrees(stage)
+    finally:
+        with contextlib.suppress(Exception):
+            await stage.clear()
+        await control.undo(stage.world)
+    if not await page.get_by_role("button", name="Sign out").is_visible():
+        await sign_in(page, stage.secret)
+    await stage.clear()
+
+
+QUICK = [(control, list(FAULTS)[k % len(FAULTS)]) for k, control in enumerate(CONTROLS)]
+"""One fault for each control, so that each fault is tried."""
+
+
+@in_module_loop
+@pytest.mark.parametrize(("control", "fault"), QUICK, ids=[f"{each.name}-{fault}" for each, fault in QUICK])
+async def test_the_page_says_what_the_journal_has_where_a_request_meets_a_fault(
+    stage: Stage, control: Control, fault: str
+) -> None:
+    await cell(stage, control, fault)
+
+
+ALL = [(control, fault) for control in CONTROLS for fault in FAULTS]
+
+
+@pytest.mark.long
+@in_module_loop
+@pytest.mark.parametrize(("control", "fault"), ALL, ids=[f"{each.name}-{fault}" for each, fault in ALL])
+async def test_the_page_says_what_the_journal_has_in_every_cell(stage: Stage, control: Control, fault: str) -> None:
+    await cell(stage, control, fault)
+
+
+def keys_of(script: str, name: str) -> set[str]:
+    """The keys of an object literal at the top of a script."""
+    body = SCRIPTS[script].partition(f"const {name} = {{\n")[2].partition("\n};")[0]
+    return set(re.findall(r'^  "?([\w/*]+)"?: [\[{]', body, re.MULTILINE))
+
+
+def forms() -> set[str]:
+    """Each function of the scripts that sends an act."""
+    found = set()
+    for name, text in SCRIPTS.items():
+        parts = re.split(r"^(?:export )?function (\w+)", text, flags=re.MULTILINE)
+        for function, body in zip(parts[1::2], parts[2::2], strict=True):
+            if name != "acts" and re.search(r"\buseAct\(|<\$\{Deed\}", body):
+                found.add(f"{name}.{function}")
+    return found
+
+
+def test_each_control_of_the_page_is_in_the_table() -> None:
+    routes = {each for each in keys_of("acts", "ROUTES") if each.startswith("/api/")}
+    assert len(routes) > 8
+    assert {each.route for each in CONTROLS} == routes
+    assert {each.form for each in CONTROLS} == forms()
+    names = {each.name for each in CONTROLS}
+    assert keys_of("standing", "COMMANDS") | {"resume"} <= names
+    kinds = re.findall(r"^  (\w+): \[", SCRIPTS["agents"], re.MULTILINE)
+    assert len([each for each in CONTROLS if each.form == "agents.Act"]) == len(kinds) == 6
+    assert len([each for each in CONTROLS if each.form.startswith("portfolios.")]) == 3
+
+
+def test_no_script_sends_a_request_beside_the_acts() -> None:
+    for name, text in SCRIPTS.items():
+        imported = re.search(r"import {([^}]*)} from \"\./daemon\.js\"", text)
+        posts = imported is not None and re.search(r"\bpost\b", imported[1])
+        assert bool(posts) == (name == "acts"), name
+        assert name == "daemon" or "method:" not in text, name
+        assert name == "daemon" or "Idempotency-Key" not in text, name
+        assert not re.search(r"XMLHttpRequest|sendBeacon|<form[^>]*action", text), name
+        asks = re.search(r"import {[^}]*\bask\b[^}]*} from \"\./acts\.js\"", text)
+        for line in re.findall(r"\bask\(.*", text) if asks else ():  # a question changes nothing
+            assert re.match(r'ask\(["`][^"`]*/preview["`]', line) or "dry_run: true" in line, (name, line)
+
+
+def test_the_table_finds_a_control_that_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = 'export function More() { const [state, go] = useAct(); go("/api/v1/cash", {}); }\n'
+    monkeypatch.setitem(SCRIPTS, "now", SCRIPTS["now"] + extra)
+    with pytest.raises(AssertionError):
+        test_each_control_of_the_page_is_in_the_table()

@@ -1,0 +1,200 @@
+"""Counts of the page are those of the account, and its filters and searches reach the oldest row."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace
+from playwright.async_api import Browser, expect
+
+from quantd.daemon.views.addresses import AskedLine, refused_lines
+from quantd.research.runs.looks import note_looks
+from quantd.risk.limits.catalogue import Reason
+from tests.research.runs.test_looks import look
+from tests.server.api.dashboard.test_page import browser, in_module_loop, show
+from tests.server.api.test_api import RATES, World, standing_at_the_end
+from tests.support.browser import opened
+from tests.support.command_line import CONFIG
+
+__all__ = ["browser"]
+
+OPEN, ALERTS, REFUSED = 300, 150, 250
+"""Rows that are added: more than a page of either list has."""
+
+WORKING, FILLED = 1, 5
+
+
+def database(world: World) -> sqlite3.Connection:
+    """The read models of the world."""
+    for path in world.folder.glob("*.db"):
+        found = sqlite3.connect(path)
+        if found.execute("select count(*) from sqlite_master where name in ('orders', 'alerts')").fetchone()[0] == 2:
+            return found
+        found.close()
+    raise LookupError(world.folder)
+
+
+NEWEST = "ts = (select max(ts) from {table})"
+
+
+def added(db: sqlite3.Connection, table: str, number: int, copied: str = NEWEST, **expressions: str) -> None:
+    """Adds copies of a row, with other values by expressions of SQL, in which K counts the copies."""
+    names = [row[1] for row in db.execute(f"pragma table_info({table})")]
+    for k in range(1, number + 1):
+        values = ", ".join(expressions.get(name, name).replace("K", str(k)) for name in names)
+        row = f"select {values} from {table} where {copied.format(table=table)} limit 1"
+        db.execute(f"insert into {table} ({', '.join(names)}) {row}")
+    db.commit()
+
+
+async def trades(world: World) -> list[AskedLine]:
+    """The refused trades of the run as `quantd orders --refused` lists them, the oldest first."""
+    lines = await world.api._readings._run.read(lambda reader: refused_lines(reader, last=1_000_000))
+    return [line for line in lines if line.allowed == "0"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    text = CONFIG.replace("[api]\n", f"[api]\n{RATES}")
+    async with standing_at_the_end(tmp_path_factory.mktemp("lists"), text) as found:
+        db = database(found)
+        added(db, "orders", OPEN, id="'q-open-K'", n="n + K", ts="ts + 1", state=str(WORKING), filled="0")
+        if not db.execute("select count(*) from alerts").fetchone()[0]:
+            raise LookupError("the run has no alert to copy")
+        added(db, "alerts", ALERTS, seq="seq + K", ts="ts + 1", text="'copy K'")
+        refusal = (await trades(found))[-1]
+        added(db, "decisions", REFUSED, f"seq = {refusal.address[1:].partition(':')[0]}", k="k + K")
+        db.close()
+        yield found
+
+
+def one(world: World, query: str) -> str:
+    db = database(world)
+    try:
+        return str(db.execute(query).fetchone()[0])
+    finally:
+        db.close()
+
+
+@in_module_loop
+async def test_groups_of_orders_have_the_counts_of_the_account_and_filters_reach_all_of_it(
+    world: World, browser: Browser
+) -> None:
+    filled = int(one(world, f"select count(*) from orders where state = {FILLED}"))
+    number = int(one(world, "select count(*) from orders"))
+    oldest = one(world, "select id from orders order by ts, sample, n, row limit 1")
+    assert filled > 0
+    async with opened(browser, world.api.url) as page:
+        await show(page, "orders")
+        options = page.get_by_label("State").locator("option")
+        await expect(options.filter(has_text="filled (")).to_have_text(f"filled ({filled:,})")
+        await expect(options.filter(has_text="open (")).to_have_text(f"open ({OPEN:,})")
+        status = page.locator(".find [role=status]")
+        await expect(status).to_contain_text(f"of {number + len(await trades(world)):,};")
+        rows = page.get_by_role("region", name="Orders", exact=True).locator("tbody tr")
+        await page.get_by_label("State").select_option("filled")
+        await expect(rows.first).to_contain_text("filled")
+        await expect(rows).to_have_count(min(25, filled))
+        await page.get_by_label("State").select_option("all")
+        await page.get_by_label("Search orders").fill(oldest)
+        await expect(rows).to_have_count(1)
+        await expect(rows.get_by_role("button", name=oldest)).to_have_count(1)
+        await page.get_by_label("Search orders").fill("no such order")
+        await expect(rows).to_contain_text("nothing matches")
+
+
+@in_module_loop
+async def test_refused_trades_have_the_count_of_the_account_and_a_search_reaches_the_oldest(
+    world: World, browser: Browser
+) -> None:
+    whole = await trades(world)
+    assert len(whole) > 200, "more than a page of the list has"
+    oldest = whole[0]
+    async with opened(browser, world.api.url) as page:
+        await show(page, "orders")
+        option = page.get_by_label("State").locator("option").filter(has_text="refused")
+        await expect(option).to_have_text(f"refused ({len(whole):,})")
+        await page.get_by_label("State").select_option("refused")
+        status = page.locator(".find [role=status]")
+        await expect(status).to_have_text(f"25 newest of {len(whole):,}; {len(whole) - 25:,} more")
+        rows = page.get_by_role("region", name="Orders", exact=True).locator("tbody tr")
+        await page.get_by_label("Search orders").fill(oldest.address)
+        same = sum(line.address == oldest.address for line in whole)
+        await expect(status).to_have_text(f"{same}")
+        await expect(rows).to_have_count(same)
+        await expect(rows.first).to_contain_text(oldest.symbol)
+        await page.get_by_label("Search orders").fill(oldest.reason.replace("_", " "))
+        number = sum(line.reason == oldest.reason for line in whole)
+        await expect(status).to_contain_text(f"{number:,}" if number <= 25 else f"25 newest of {number:,};")
+
+
+@in_module_loop
+@pytest.mark.parametrize("column", ["agents", "side", "state", "limit"])
+async def test_a_search_of_orders_finds_what_their_row_shows(world: World, browser: Browser, column: str) -> None:
+    text, condition = {
+        "agents": ("even", "agents like '%even%'"),
+        "side": ("sell", "lots < 0"),
+        "state": ("working", f"state = {WORKING}"),
+        "limit": ("position weight", f"reason = {int(Reason.POSITION_WEIGHT)}"),
+    }[column]
+    number = int(one(world, f"select count(*) from orders where {condition}"))
+    assert 0 < number < int(one(world, "select count(*) from orders"))
+    shown = [f"{line.symbol} {line.who} {line.side} {line.reason.replace('_', ' ')}" for line in await trades(world)]
+    number += sum(text in line for line in shown)
+    async with opened(browser, world.api.url) as page:
+        await show(page, "orders")
+        await page.get_by_label("Search orders").fill(text)
+        option = page.get_by_label("State").locator("option").filter(has_text="all")
+        await expect(option).to_have_text(f"all ({number:,})")
+
+
+@in_module_loop
+async def test_looks_have_the_count_of_the_ledger_and_the_best_is_the_best_of_all(
+    world: World, browser: Browser
+) -> None:
+    oldest = replace(look("oldest"), name="the best of all", sharpe=9.0)
+    note_looks(world.folder, [oldest, *(replace(look(f"l{k}"), sharpe=1.0 + k / 1000) for k in range(230))])
+    async with opened(browser, world.api.url) as page:
+        await show(page, "research")
+        table = page.get_by_role("region", name="Looks", exact=True)
+        status = page.locator("section", has=table).locator(".find [role=status]")
+        await expect(status).to_have_text("20 newest of 231; 211 more")
+        await page.get_by_role("button", name="Best first").click()
+        await expect(status).to_have_text("20 best of 231; 211 more")
+        await expect(table.locator("tbody tr").first).to_contain_text("9.00")
+        await page.get_by_role("button", name="Best first").click()
+        await page.get_by_label("Search looks").fill("best of all")
+        await expect(status).to_have_text("1")
+        await expect(table.locator("tbody tr")).to_contain_text("9.00")
+
+
+@in_module_loop
+async def test_runs_of_jobs_are_searched_at_the_daemon(world: World, browser: Browser) -> None:
+    log = world.lanes.log
+    for k in range(60):
+        log.end(log.begin("backup", due_ts=k), f"copy {k}")
+    log.end(log.begin("parity", due_ts=1), "compared")
+    async with opened(browser, world.api.url) as page:
+        await show(page, "system")
+        table = page.get_by_role("region", name="Runs of jobs", exact=True)
+        status = page.locator("section", has=table).locator(".find [role=status]")
+        await page.get_by_label("Search runs of jobs").fill("copy 10")
+        await expect(status).to_have_text("1")
+        await expect(table.locator("tbody tr")).to_contain_text("copy 10")
+
+
+@in_module_loop
+async def test_alerts_have_the_count_of_the_account_and_a_search_reaches_the_oldest(
+    world: World, browser: Browser
+) -> None:
+    number = int(one(world, "select count(*) from alerts"))
+    assert number > ALERTS
+    async with opened(browser, world.api.url) as page:
+        await show(page, "incidents")
+        await expect(page.locator(".find [role=status]")).to_have_text(f"20 newest of {number:,}; {number - 20:,} more")
+        rows = page.get_by_role("region", name="Alerts", exact=True).locator("tbody tr")
+        await page.get_by_label("Search alerts").fill("copy 1")
+        copies = 1 + 10 + (ALERTS - 99)  # 1, 10 to 19, 100 to 150
+        await expect(page.locator(".find [role=status]")).to_have_text(f"20 newest of {copies}; {copies - 20} more")
+        await expect(rows.first).to_contain_text("copy 1")

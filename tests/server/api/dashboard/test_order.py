@@ -1,0 +1,82 @@
+"""The largest order beside the form of an order by hand is that of the chosen book, as the gate would let it pass."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Route, expect
+
+from tests.server.api.dashboard.test_page import browser, in_module_loop, show
+from tests.server.api.test_api import RATES, World, standing_at_the_end
+from tests.server.requests.test_manual import BY_HAND
+from tests.support.browser import opened
+
+__all__ = ["browser"]
+
+BOOKS = ("", "even", "trend")
+"""Books of differing capital; empty is that of orders by hand."""
+
+VAST = "99999"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    text = BY_HAND.replace("[api]\n", f"[api]\n{RATES}")
+    async with standing_at_the_end(tmp_path_factory.mktemp("books"), text) as found:
+        yield found
+
+
+async def would_pass(world: World, side: str, agent: str) -> str:
+    """The size that the gate leaves of a vast order for a book."""
+    order = {"side": side, "qty": VAST, "symbol": "SPY", "agent": agent, "reason": "how much would pass"}
+    async with world.session.post("/api/v1/orders/preview", json=order, headers=world.bearer) as response:
+        found = await response.json()
+        assert response.status == 200, found
+        return str(found["would"]["allowed"])
+
+
+async def choose(page: Page, agent: str) -> None:
+    await page.locator("#order-agent").select_option(agent)
+
+
+@in_module_loop
+async def test_the_largest_order_is_that_of_the_chosen_book(world: World, browser: Browser) -> None:
+    sizes: dict[str, tuple[str, str]] = {}
+    async with opened(browser, world.api.url, token=world.token) as page:
+        await show(page, "order")
+        await page.locator("#order-symbol").fill("SPY")
+        for agent in BOOKS:
+            await choose(page, agent)
+            text = page.locator("#main .none", has_text=f"{agent or 'manual'} holds ")
+            await expect(text).to_contain_text("Largest order that would pass now")
+            said = re.search(r"buy ([\d,]+);.*Sell ([\d,]+);", await text.text_content() or "")
+            assert said is not None, await text.text_content()
+            sizes[agent] = said[1].replace(",", ""), said[2].replace(",", "")
+            assert sizes[agent] == (await would_pass(world, "buy", agent), await would_pass(world, "sell", agent))
+    assert len(set(sizes.values())) > 1, "the books must differ, or this shows nothing"
+
+
+@in_module_loop
+async def test_no_figure_of_another_book_is_shown_while_the_chosen_one_is_not_known(
+    world: World, browser: Browser
+) -> None:
+    async def never(route: Route) -> None:
+        await gone.wait()
+        await route.abort()
+
+    gone = asyncio.Event()
+    async with opened(browser, world.api.url, token=world.token) as page:
+        await show(page, "order")
+        await page.route(re.compile(r"/api/v1/risk\?.*agent=trend"), never)
+        await page.locator("#order-symbol").fill("SPY")
+        await expect(page.locator("#main")).to_contain_text("Largest order that would pass now")
+        await choose(page, "trend")
+        await expect(page.locator("#main")).not_to_contain_text("Largest order that would pass now")
+        await asyncio.sleep(1.5)  # the answers about the house have come
+        await expect(page.locator("#main")).not_to_contain_text("Largest order that would pass now")
+        await choose(page, "even")
+        await expect(page.locator("#main")).to_contain_text("even holds ")
+        gone.set()
+        await page.unroute_all(behavior="wait")

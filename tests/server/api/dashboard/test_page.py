@@ -1,0 +1,638 @@
+"""The page in a browser, on a real daemon: sign-in, halt and resume, every screen on a desk and on a phone.
+
+One browser process serves the module. Each page has a profile of its own.
+"""
+
+import asyncio
+import contextlib
+import re
+import socket
+import time
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Route, TimeoutError, expect
+
+from quantd.daemon.engine.agents.promotion import exchange_policies
+from quantd.server.api.access import keyring
+from quantd.server.requests.tokens import created
+from quantd.trading.codec import decode
+from quantd.trading.events import (
+    CancelRequested,
+    Operator,
+    PortfolioClosed,
+    PortfolioOpened,
+    ProposalReviewed,
+    Proposed,
+    Wished,
+)
+from scripts.pictures import PICTURE, pictured, screens_of
+from tests.server.api.routes.test_proposal_routes import REVIEWED
+from tests.server.api.test_api import RATES, RUN, World, get, standing_at_the_end
+from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations
+from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
+from tests.support.market_frames import wide_frame
+
+SCREENS = (
+    "now", "market", "orders", "order", "agents", "portfolios", "risk", "incidents", "research", "system", "daemons"
+)  # fmt: skip
+FIRST = ("now", "orders")
+"""The screens that carry an incident, in every state of the daemon."""
+
+HOSTILE = "<img src=x onerror=window.hacked=1>\u202e" + "w" * 300
+
+WIDE = 500
+
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A daemon that tests halt and resume; each of them leaves it in RUN."""
+    text = CONFIG + RATES + "[portfolios]\nplaces = 1\n"
+    async with standing_at_the_end(tmp_path_factory.mktemp("page"), text) as world:
+        yield world
+
+
+def commands(world: World) -> list[tuple[str, str, str]]:
+    """Command, reason and sender of each journalled command, in their order."""
+    events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
+    return [(each.command, each.reason, each.who) for each in events if isinstance(each, Operator)]
+
+
+async def show(page: Page, screen: str) -> None:
+    """The screen with the figures that it reads."""
+    await page.evaluate("(name) => { location.hash = name; }", screen)
+    await expect(page.get_by_role("navigation").locator("[aria-current=page]")).to_have_attribute("href", f"#{screen}")
+    await expect(page.locator("#main")).to_have_attribute("aria-busy", "false")
+
+
+async def audit(page: Page, screen: str) -> None:
+    """No fault of accessibility, no sideways scroll."""
+    await show(page, screen)
+    assert await violations(page) == [], screen
+    assert await sideways(page) == 0, screen
+
+
+@pytest.mark.requirement("R-207")
+@in_module_loop
+async def test_halt_by_keyboard_and_resume_with_the_marks_that_it_resets(shared: World, browser: Browser) -> None:
+    before = len(commands(shared))
+    _, secret = created(shared.folder, "desk", "trade")
+    await asyncio.sleep(0.6)  # the shortest time between two looks at the file of tokens
+    async with opened(browser, shared.api.url, token=secret) as page:
+        switch = page.locator("header .switch")
+        await expect(switch).to_contain_text("RUN")
+        began = time.monotonic()
+        await page.keyboard.press("h")
+        await page.keyboard.type(HOSTILE)
+        await page.keyboard.press("Enter")
+        await expect(switch).to_contain_text("HALT")
+        assert time.monotonic() - began < 15.0  # 0.3 s on a quiet machine; others are many times slower
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        for width in (PHONE, DESK):
+            await page.set_viewport_size({"width": width, "height": 800})
+            for screen in FIRST:
+                await audit(page, screen)
+        await page.keyboard.press("r")
+        dialog = page.get_by_role("dialog")
+        row = dialog.get_by_role("row").filter(has_text="high-water mark")
+        peak = shared.service.shell.state.switch.high_water / 1e6
+        await expect(row).to_contain_text(f"{peak:,.2f}")
+        assert await violations(page) == []
+        await page.keyboard.press("Enter")  # without a reason nothing is sent
+        await expect(dialog).to_have_count(1)
+        await page.keyboard.type("looked at it")
+        await page.keyboard.press("Enter")
+        await expect(switch).to_contain_text("RUN")
+        assert await page.evaluate("window.hacked") is None
+    done = commands(shared)[before:]
+    assert [each[0] for each in done] == ["halt", "resume"]
+    assert done[0][1].startswith("<img src=x onerror=window.hacked=1>")
+    assert done[1][1] == "looked at it"
+    assert {each[2] for each in done} == {f"api:desk:{secret[:8]}"}
+
+
+SLOW_FRAMES = "window.requestAnimationFrame = (draw) => setTimeout(draw, 3000);"
+
+FOCUS = """window.focus_after = [];
+for (const kind of ["keydown", "click"]) {
+  window.addEventListener(kind, (event) => {
+    const at = document.activeElement;
+    if (event.key !== "Escape") window.focus_after.push(at.closest("dialog") ? at.id || at.textContent : "");
+  });
+}"""
+"""Where the focus is when the listeners of the page are done with a key or a click."""
+
+
+@in_module_loop
+async def test_a_dialog_has_the_focus_before_the_next_key_on_a_machine_that_draws_slowly(
+    shared: World, browser: Browser
+) -> None:
+    async with opened(browser, shared.api.url, token=shared.token) as page:
+        await expect(page.locator("header .switch")).to_contain_text("RUN")
+        await page.evaluate(SLOW_FRAMES + FOCUS)
+        for key in ("h", "r", "?"):
+            await page.keyboard.press(key)
+            await page.keyboard.press("Escape")
+            await expect(page.get_by_role("dialog")).to_have_count(0)
+        await page.get_by_role("button", name="Halt …").click()
+        await page.keyboard.press("Escape")
+        after = await page.evaluate("window.focus_after")
+    assert after == ["reason", "reason", "Close", "reason"]
+
+
+LINK_AT_ONCE = """new MutationObserver((_, seen) => {
+  if (!document.querySelector("#main")) return;
+  seen.disconnect();
+  setTimeout(() => { location.hash = "orders"; });
+}).observe(document, { subtree: true, childList: true });"""
+
+
+@in_module_loop
+async def test_a_link_that_is_used_right_after_the_first_drawing_opens_its_screen(
+    shared: World, browser: Browser
+) -> None:
+    async with await browser.new_context() as context:
+        await context.add_init_script(SLOW_FRAMES + LINK_AT_ONCE)
+        page = await context.new_page()
+        await page.goto(shared.api.url)
+        at = page.get_by_role("navigation").locator("[aria-current=page]")
+        await expect(at).to_have_attribute("href", "#orders")
+        assert await at.text_content() == "Orders"
+
+
+@pytest.mark.requirement("R-231")
+@in_module_loop
+async def test_the_scope_of_the_token_decides_which_controls_exist(shared: World, browser: Browser) -> None:
+    _, secret = created(shared.folder, "guest", "read")
+    await asyncio.sleep(0.6)
+    async with opened(browser, shared.api.url, PHONE) as page:
+        await expect(page.locator("header .switch")).to_contain_text("RUN")  # open_reads: figures without a sign-in
+        await expect(page.get_by_role("button", name="Halt …")).to_have_count(0)
+        await page.keyboard.press("h")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await page.get_by_role("button", name="Sign in …").click()
+        await page.locator("#token").fill("wrong")
+        await page.locator("#token").press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("not in force")
+        assert await violations(page) == []
+        await page.locator("#token").fill(secret)
+        await page.locator("#token").press("Enter")
+        await expect(page.locator("header")).to_contain_text("guest, read")
+        await expect(page.get_by_role("button", name="Halt …")).to_have_count(0)
+        refused = """async () => (await fetch("/api/v1/commands", {
+          method: "POST", body: '{"command": "halt"}',
+          headers: { "Content-Type": "application/json", "X-CSRF-Token": localStorage.getItem("quantd.csrf") },
+        })).status"""
+        assert await page.evaluate(refused) == 403
+        assert await page.evaluate("document.cookie") == ""  # HttpOnly: no script reads it
+
+
+@in_module_loop
+async def test_the_one_time_link_signs_in_once(shared: World, browser: Browser) -> None:
+    link = shared.api.link()
+    async with opened(browser, link) as page:
+        await expect(page.locator("header")).to_contain_text("owner, admin")
+        assert page.url == shared.api.url
+        await page.reload()
+        await expect(page.get_by_role("button", name="Halt …")).to_be_visible()
+        (cookie,) = await page.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        other = await page.context.new_page()  # a second tab has the same session
+        await other.goto(shared.api.url)
+        await expect(other.get_by_role("button", name="Halt …")).to_be_visible()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(other.get_by_role("button", name="Halt …")).to_have_count(0)
+    async with opened(browser, "about:blank") as page:
+
+        async def late(route: Route) -> None:
+            await asyncio.sleep(0.3)
+            await route.continue_()
+
+        await page.route("**/api/v1/sign-in", late)
+        await page.goto(link)
+        with contextlib.suppress(TimeoutError):  # a person is faster than the daemon's answer
+            await page.get_by_role("button", name="Sign in …").click(timeout=250)
+        await expect(page.get_by_role("alert")).to_contain_text("this link was used")
+        await page.locator("#token").fill("wrong")
+        await page.locator("#token").press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("not in force")
+
+
+@in_module_loop
+async def test_a_key_right_after_escape_opens_its_dialog(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url, token=shared.token) as page:
+        await expect(page.locator("header .switch")).to_contain_text("RUN")
+        for _ in range(20):
+            for key, title in (("h", "Stop trading"), ("r", "Resume trading"), ("?", "Keys")):
+                await page.keyboard.press(key)
+                shown = "[...document.querySelectorAll('dialog[open]')].map((each) => each.ariaLabel)"
+                assert await page.evaluate(shown) == [title]
+                await page.keyboard.press("Escape")
+
+
+@in_module_loop
+async def test_every_screen_has_a_key(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url) as page:
+        for key, screen in zip("1234567890d", SCREENS, strict=True):
+            await page.keyboard.press(key)
+            current = page.get_by_role("navigation").locator("[aria-current=page]")
+            await expect(current).to_have_attribute("href", f"#{screen}")
+
+
+@pytest.mark.requirement("R-209")
+@in_module_loop
+async def test_equity_positions_agents_alerts_and_risk_are_on_the_page_as_the_api_has_them(
+    shared: World, browser: Browser
+) -> None:
+    async def told(path: str) -> Any:
+        status, found = await get(shared, f"/api/v1/{path}")
+        assert status == 200, found
+        return found
+
+    async with opened(browser, shared.api.url, DESK, shared.token) as page:
+
+        async def row_of(first: str, *cells: str) -> None:
+            """A row whose cells begin with these."""
+            rows = page.locator("#main").get_by_role("row")
+            texts = [
+                [cell.strip() for cell in await row.locator("th, td").all_inner_texts()] for row in await rows.all()
+            ]
+            assert any(row[: len(cells) + 1] == [first, *cells] for row in texts), (first, cells, texts)
+
+        status = await told("status")
+        await show(page, "now")
+        main = page.locator("#main")
+        await expect(main).to_contain_text(f"{float(status['equity']):,.2f}")
+        await expect(main).to_contain_text(f"{float(status['cash']):,.2f}")
+        await expect(main).to_contain_text(f"{status['orders']}")
+        positions = (await told("positions"))["positions"]
+        assert len(positions) == 3
+        for each in positions:
+            await row_of(
+                each["symbol"], each["qty"], f"{float(each['price']):,.2f}", f"{float(each['value']):,.2f}",
+                f"{100.0 * each['weight']:.1f} %", f"{100.0 * each['risk_share']:.1f} %",
+                f"{float(each['unrealised']):,.2f}",
+            )  # fmt: skip
+        limits = (await told("risk"))["limits"]
+        shown = [each for each in limits if each["unit"] == "share" and each["value"] is not None]
+        assert len(shown) >= 3
+        for each in shown:
+            label = each["words"].removesuffix(" QQQ")
+            rows = page.locator("#main").get_by_role("row").filter(has_text=label)
+            await expect(rows.first).to_contain_text(f"{100.0 * each['value']:.1f} %")
+            await expect(rows.first).to_contain_text(f"{100.0 * each['bound']:.1f} %")
+        await show(page, "agents")
+        assert len(status["agents"]) == 2
+        for each in status["agents"]:
+            capital = f"{100.0 * each['capital']:.0f} %"
+            await row_of(each["name"], each["policy"], capital, each["switch"], f"{float(each['equity']):,.2f}")
+        await show(page, "incidents")
+        alerts = (await told("alerts"))["alerts"]
+        assert alerts
+        for each in alerts:
+            await expect(main.get_by_role("row").filter(has_text=each["text"])).to_contain_text(each["level"])
+
+
+@in_module_loop
+async def test_the_picture_of_the_readme_shows_the_screens_of_the_page(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url, DESK, shared.token) as page:
+        screens = await screens_of(page)
+    assert tuple(screens) == SCREENS
+    assert pictured(PICTURE.read_bytes()) == screens, "the page has other screens: make pictures"
+
+
+@in_module_loop
+@pytest.mark.parametrize("width", [DESK, PHONE])
+async def test_every_screen_is_accessible_and_fits_its_window(shared: World, browser: Browser, width: int) -> None:
+    async with opened(browser, shared.api.url, width, shared.token) as page:
+        for screen in SCREENS:
+            await audit(page, screen)
+            assert await unreachable(page) == [], screen
+        for key in ("h", "r", "?"):
+            await page.keyboard.press(key)
+            assert await violations(page) == [], key
+            await page.keyboard.press("Escape")
+
+
+@pytest.mark.slow
+@in_module_loop
+@pytest.mark.parametrize("width", [DESK, 768, PHONE, 640])  # 640 is 1280 at a zoom of 200 %
+@pytest.mark.parametrize("look", [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"forced_colors": "active"}])
+async def test_every_screen_is_accessible_in_every_look(
+    shared: World, browser: Browser, width: int, look: dict[str, str]
+) -> None:
+    async with opened(browser, shared.api.url, width, shared.token, **look) as page:
+        for screen in SCREENS:
+            await audit(page, screen)
+            assert await unreachable(page) == [], screen
+        for key in ("h", "r", "?"):
+            await page.keyboard.press(key)
+            assert await violations(page) == [], key
+            await page.keyboard.press("Escape")
+
+
+@pytest.mark.requirement("R-207")
+@in_module_loop
+async def test_an_order_by_hand_needs_a_preview_and_carries_its_plan(shared: World, browser: Browser) -> None:
+    before = len(shared.service.shell.state.ledger.books[1].lots), shared.store.last_seq(RUN)
+    async with opened(browser, shared.api.url, token=shared.token) as page:
+        await show(page, "order")
+        for name, value in {"qty": "3", "symbol": "SPY", "reason": "by <b>hand</b>"}.items():
+            await page.locator(f"#order-{name}").fill(value)
+        await page.locator("#order-side").select_option("sell")
+        await page.locator("#order-agent").select_option("trend")
+        send = page.get_by_role("button", name="Send sell")
+        await expect(send).to_have_count(0)
+        await page.get_by_role("button", name="Preview").click()
+        await expect(send).to_be_focused()
+        assert await violations(page) == []
+        await page.locator("#order-qty").fill("4")  # an edit voids the preview
+        await expect(send).to_have_count(0)
+        await page.keyboard.press("Enter")
+        await expect(send).to_have_text("Send sell 4 SPY")
+        assert (len(shared.service.shell.state.ledger.books[1].lots), shared.store.last_seq(RUN)) == before
+        await send.click()
+        await expect(page.locator(".said")).to_contain_text("sell 4 of 4 SPY sent")
+    wishes = [e for _, data in shared.store.entries(RUN, before[1] + 1) if isinstance(e := decode(data).event, Wished)]
+    assert [(each.lots, each.who, each.reason) for each in wishes] == [(-4, "api:owner", "by <b>hand</b>")]
+
+
+@pytest.mark.parametrize(("width", "qty"), [(DESK, 2), (PHONE, 3)])
+@in_module_loop
+async def test_one_open_order_is_cancelled_after_the_page_has_shown_what_ends(
+    shared: World, browser: Browser, width: int, qty: int
+) -> None:
+    what = f"sell {qty} IWM"
+    wish = {"side": "sell", "qty": str(qty), "symbol": "IWM", "reason": "to be cancelled", "agent": "trend"}
+    async with shared.session.post("/api/v1/orders", json=wish, headers=shared.bearer) as response:
+        name = (await response.json())["order"]
+    async with opened(browser, shared.api.url, width, shared.token) as page:
+        await show(page, "orders")
+        await page.get_by_role("button", name=f"Cancel {what}, {name}").click()
+        confirm = page.get_by_role("button", name=f"Cancel {what}", exact=True)
+        await expect(page.get_by_role("dialog")).to_contain_text(
+            f"sell {qty} of {qty} IWM ends; 0 filled and stay. trend may"
+        )
+        assert (await violations(page), await sideways(page)) == ([], 0)
+        await expect(page.get_by_label("Reason, for the journal")).to_be_focused()
+        await page.keyboard.insert_text(HOSTILE)
+        await confirm.click()
+        await expect(page.locator(".said")).to_contain_text(f"cancelled: sell {qty} of {qty} IWM")
+        await expect(page.get_by_role("button", name=name).filter(has_text="cancel")).to_have_count(0)
+        assert await page.evaluate("window.hacked") is None
+    *_, event = (e for _, data in shared.store.entries(RUN, 1) if isinstance(e := decode(data).event, CancelRequested))
+    assert (event.who, event.reason[:20]) == ("api:owner", HOSTILE[:20])
+
+
+@in_module_loop
+async def test_a_proposal_that_waits_is_shown_with_its_orders_and_approved_or_declined(
+    tmp_path: Path, browser: Browser
+) -> None:
+    async with standing_at_the_end(tmp_path, REVIEWED) as world:
+        exchange_policies(world.service.shell.state, 0, 1)
+
+        _, secret = created(world.folder, "robot", "propose", agent="guest")
+        await asyncio.sleep(keyring.CHECK_S)
+
+        async def propose(id: str) -> None:
+            body = {"weights": {"SPY": 0.4}, "id": id, "reason": HOSTILE[:150]}
+            path, sender = "/api/v1/agents/guest/propose", {"Authorization": f"Bearer {secret}"}
+            async with world.session.post(path, json=body, headers=sender) as response:
+                assert response.status == 200
+
+        await propose("d-1")
+        async with opened(browser, world.api.url, token=world.token) as page:
+            await page.get_by_role("link", name="1 proposal waits for a person").click()
+            await audit(page, "agents")
+            await page.get_by_role("button", name="Review d-1 of guest").click()
+            orders = page.get_by_role("region", name="Orders that would be sent").get_by_role("row")
+            await expect(orders.nth(1)).to_contain_text("sell")
+            assert await violations(page) == []
+            await page.get_by_label("Reason, for the journal").fill("too large")
+            await page.get_by_role("button", name="Decline").click()
+            await expect(page.locator(".said")).to_contain_text("d-1 of guest: declined")
+            assert not world.service.shell.state.working
+        await propose("d-2")
+        async with opened(browser, world.api.url, PHONE, world.token) as page:
+            await audit(page, "agents")
+            await page.get_by_role("button", name="Review d-2 of guest").click()
+            await expect(page.get_by_role("button", name="Approve: ")).to_be_enabled()  # the gate has answered
+            await page.get_by_label("Reason, for the journal").fill("sound")
+            await page.keyboard.press("Enter")
+            await expect(page.locator(".said")).to_contain_text("d-2 of guest: ")
+            assert await page.evaluate("window.hacked") is None
+        assert world.service.shell.state.working
+        entries = world.store.entries(RUN, 1)
+        reviews = [e for _, data in entries if isinstance(e := decode(data).event, ProposalReviewed)]
+    assert [(e.id, e.approve, e.who, bool(e.plan)) for e in reviews] == [
+        ("d-1", False, "api:owner", False), ("d-2", True, "api:owner", True)
+    ]  # fmt: skip
+
+
+@in_module_loop
+async def test_an_incident_is_acknowledged_with_a_reason_and_shown_as_text(shared: World, browser: Browser) -> None:
+    active = "/api/v1/alerts/active"
+    async with opened(browser, shared.api.url, PHONE, shared.token) as page:
+        await show(page, "incidents")
+        row = page.get_by_role("region", name="Open incidents").get_by_role("row").filter(has_text="position weight")
+        await row.get_by_role("button").click()
+        await page.keyboard.type(HOSTILE)
+        assert await violations(page) == []
+        await page.keyboard.press("Enter")
+        await expect(row).to_contain_text("acknowledged by api:owner: <img src=x onerror=window.hacked=1>")
+        assert await page.evaluate("window.hacked") is None
+        assert await sideways(page) == 0
+    async with shared.session.get(active) as response:
+        (found,) = [
+            each for each in (await response.json())["incidents"] if each["kind"] == "limit_max_position_weight"
+        ]
+    assert found["acknowledged_by"] == "api:owner"
+
+
+@in_module_loop
+async def test_why_of_a_refused_order_has_its_limits_before_and_after(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url) as page:
+        await show(page, "orders")
+        await page.get_by_label("State").select_option("refused")
+        rows = page.get_by_role("region", name="Orders").get_by_role("row")
+        await rows.nth(1).get_by_role("button", name="Why").click()
+        limits = page.get_by_role("region", name="Limits of the house")
+        await expect(limits.get_by_role("row").filter(has_text="here")).to_contain_text("position weight")
+        await audit(page, "orders")
+
+
+@in_module_loop
+async def test_a_portfolio_is_opened_rebalanced_after_a_dry_run_and_closed(shared: World, browser: Browser) -> None:
+    before = shared.store.last_seq(RUN)
+    async with opened(browser, shared.api.url, PHONE, shared.token) as page:
+        await show(page, "portfolios")
+        await page.get_by_role("button", name="Open a portfolio …").click()
+        await page.keyboard.type("core")
+        await page.locator("#capital").fill("5000")
+        await page.locator("#targets").fill("SPY zero")
+        await page.locator("#reason").fill(HOSTILE)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("SPY zero: write each as SYMBOL WEIGHT")
+        await page.locator("#targets").fill("SPY 0.1")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".said")).to_contain_text("core was opened: 0 orders sent")
+        await expect(page.locator("main")).to_contain_text("by api:owner: <img src=x onerror=window.hacked=1>")
+        await audit(page, "portfolios")
+        await page.get_by_role("button", name="Rebalance: core …").click()
+        await page.keyboard.type("half")
+        await page.locator("#targets").fill("IWM 0.1")
+        sent = shared.store.last_seq(RUN)
+        await page.keyboard.press("Enter")
+        send = page.get_by_role("button", name="Send 0 orders")
+        await expect(send).to_be_visible()
+        await expect(page.get_by_role("region", name="Cut by limits")).to_contain_text("buy")
+        assert await violations(page) == []
+        assert shared.store.last_seq(RUN) == sent  # a dry run is no entry
+        await send.click()
+        await expect(page.locator(".said")).to_contain_text("core: 0 orders sent")
+        await page.get_by_role("button", name="Close: core …").click()
+        await page.keyboard.type("the end")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".said")).to_contain_text("core: clos")
+        assert await page.evaluate("window.hacked") is None
+    kinds = (PortfolioOpened, Proposed, PortfolioClosed)
+    done = [e for _, data in shared.store.entries(RUN, before + 1) if isinstance(e := decode(data).event, kinds)]
+    assert [type(each) for each in done] == [PortfolioOpened, Proposed, Proposed, PortfolioClosed]
+    assert [each.who for each in done] == ["api:owner"] * 4
+
+
+@in_module_loop
+async def test_two_stored_backtests_are_compared_on_a_desk_and_on_a_phone(shared: World, browser: Browser) -> None:
+    for weight in ("0.25", "0.15"):
+        place = shared.folder.parent / f"weight{weight}"
+        place.mkdir()
+        write(place, CONFIG.replace("max_position_weight = 0.25", f"max_position_weight = {weight}"))
+        answer(quantd(place, "backtest", "--journal", "--no-compare", "--json", "--state", str(shared.folder)))
+    for width in (DESK, PHONE):
+        async with opened(browser, shared.api.url, width) as page:
+            await show(page, "research")
+            await page.get_by_role("button", name="Compare").click()
+            table = page.get_by_role("region", name="Figures of both")
+            await expect(table.get_by_role("row").filter(has_text="Total return")).to_have_count(1, timeout=30_000)
+            await expect(page.locator("#main")).to_contain_text("Sharpe difference -")
+            assert (await violations(page), await sideways(page)) == ([], 0)
+
+
+@in_module_loop
+async def test_the_page_lists_other_daemons_and_the_worst_is_first(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    there = World(tmp_path_factory.mktemp("there"), CONFIG + RATES + f'cors = ["http://127.0.0.1:{port}"]\n')
+    await there.api.start()
+    address = there.api.url.rstrip("/")
+    text = CONFIG.replace("[api]\nport = 0", f"[api]\nport = {port}") + RATES + f'cors = ["{address}"]\n'
+    here = World(tmp_path_factory.mktemp("here"), text)
+    await here.api.start()
+    try:
+        async with opened(browser, here.api.url) as page:
+            await show(page, "daemons")
+            rows = page.get_by_role("region", name="Daemons").get_by_role("row")
+            await expect(rows.filter(has=page.locator(f'a[href="{address}"]'))).to_contain_text("RUN")
+            await expect(rows.nth(1)).to_contain_text("this one")
+            await there.api.stop()
+            await expect(rows.nth(1)).to_contain_text("no answer", timeout=15_000)
+    finally:
+        for world in (here, there):
+            await world.api.stop()
+            world.store.close()
+
+
+@in_module_loop
+async def test_before_the_first_bar_the_first_screens_say_so(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    world = World(tmp_path_factory.mktemp("empty"), CONFIG + RATES)
+    await world.api.start()
+    try:
+        for width in (DESK, PHONE):
+            async with opened(browser, world.api.url, width, world.token) as page:
+                await expect(page.locator("header")).to_contain_text("before the first bar")
+                for screen in FIRST:
+                    await audit(page, screen)
+    finally:
+        await world.api.stop()
+        world.store.close()
+
+
+@in_module_loop
+async def test_500_symbols_make_no_list_longer(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> None:
+    folder = tmp_path_factory.mktemp("wide")
+    wide_frame(7, WIDE, date(2018, 6, 1), date(2019, 1, 9)).write_parquet(folder / "wide.parquet")
+    names = ", ".join(f'"S{k:03}"' for k in range(WIDE))
+    text = CONFIG.replace('symbols = ["SPY", "QQQ", "IWM"]', f"symbols = [{names}]") + RATES
+    text = text.replace(f"{ROOT}/data/us_daily.parquet", str(folder / "wide.parquet")).replace(
+        "2019-03-29", "2019-01-09"
+    )
+    text = re.sub(r"(?m)^actions = .*\n", "", text).replace("100000.00", "10000000.00")
+    text = re.sub(r"(?m)^(capital = .*)\n", r"\1\nmin_trade = 0.0\n", text)
+    async with standing_at_the_end(folder, text) as world:
+        for width in (DESK, PHONE):
+            async with opened(browser, world.api.url, width, world.token) as page:
+                for screen in (*FIRST, "agents"):
+                    await audit(page, screen)
+                    assert await page.locator("main tr").count() < 70, screen
+                    assert await page.evaluate("document.documentElement.scrollHeight") < 8_000, screen
+                await show(page, "now")
+                await page.get_by_label("Search positions").fill("S123")
+                row = page.get_by_role("region", name="Positions").get_by_role("row").nth(1)
+                await expect(row).to_contain_text("S123")  # it is not among the largest that the page reads
+                await page.get_by_label("Search largest orders").fill("s124")
+                row = page.get_by_role("region", name="Largest orders").get_by_role("row").nth(1)
+                await expect(row).to_contain_text("S124")
+
+
+@pytest.mark.requirement("R-208")
+@in_module_loop
+async def test_a_lost_link_turns_figures_grey_with_their_age(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        world = await stack.enter_async_context(standing_at_the_end(tmp_path_factory.mktemp("lost"), CONFIG + RATES))
+        pages = [
+            await stack.enter_async_context(opened(browser, world.api.url, width, world.token))
+            for width in (DESK, PHONE)
+        ]
+        for page in pages:
+            await expect(page.locator("header .link")).to_have_text("link up")
+        await world.api.stop()
+        for page in pages:
+            await expect(page.locator("header .link")).to_contain_text("link lost, figures")
+            figure = page.locator(".figure .value").first
+            dim = await page.evaluate("getComputedStyle(document.querySelector('.figure p:last-child')).color")
+            for screen in FIRST:
+                await audit(page, screen)
+            await show(page, "now")
+            await expect(figure).to_have_css("color", dim)
+
+
+@in_module_loop
+async def test_the_browser_reads_the_manifest_and_its_icon_so_that_the_page_can_be_installed(
+    shared: World, browser: Browser
+) -> None:
+    async with opened(browser, shared.api.url, PHONE) as page:
+        session = await page.context.new_cdp_session(page)
+        manifest = await session.send("Page.getAppManifest")
+        assert manifest["url"].endswith("/dashboard/quantd.webmanifest")
+        assert manifest["errors"] == []
+        found = await session.send("Page.getInstallabilityErrors")
+        assert {each["errorId"] for each in found["installabilityErrors"]} <= {"in-incognito"}  # the test's profile

@@ -1,0 +1,117 @@
+"""The scripts of the page, checked by TypeScript against the types of the API's document."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantd.server.api.openapi import document
+from quantd.server.api.routes.dashboard_routes import FOLDER
+from tests.server.api.test_api import World
+from tests.support.checkout import ROOT
+from tests.support.services import require, unavailable
+
+HERE = Path(__file__).resolve().parent / "typescript"
+INSTALLED = ROOT / "build" / "typescript"
+"""Where npm installs the compiler: once, in the version and with the hash of package-lock.json."""
+
+SCALARS = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
+
+
+def compiler() -> list[str]:
+    """The command of the TypeScript compiler. Skips the test where node is absent or npm does not reach a registry."""
+    programs = require("node")
+    lock = INSTALLED / "package-lock.json"
+    if not lock.exists() or lock.read_bytes() != (HERE / "package-lock.json").read_bytes():
+        shutil.rmtree(INSTALLED, ignore_errors=True)
+        made = INSTALLED.with_name("typescript.new")
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name, made)
+        done = subprocess.run(
+            [programs["npm"], "ci", "--no-audit", "--no-fund"], cwd=made, capture_output=True, text=True, timeout=120
+        )
+        if done.returncode:
+            unavailable(f"npm did not install TypeScript: {done.stderr.strip()[-300:]}")
+        made.rename(INSTALLED)
+    return [programs["node"], str(INSTALLED / "node_modules" / "typescript" / "lib" / "tsc.js")]
+
+
+def named(component: str) -> str:
+    return re.sub(r"\W", "_", component)
+
+
+def typed(schema: dict[str, Any]) -> str:
+    """The TypeScript type of a JSON schema."""
+    if "$ref" in schema:
+        return f"api.{named(schema['$ref'].rpartition('/')[2])}"
+    if options := schema.get("anyOf") or schema.get("oneOf"):
+        return "(" + " | ".join(map(typed, options)) + ")"
+    if "enum" in schema:
+        return "(" + " | ".join(json.dumps(each) for each in schema["enum"]) + ")"
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return "(" + " | ".join(typed({**schema, "type": each}) for each in kind) + ")"
+    if kind == "array":
+        if isinstance(items := schema.get("items"), dict):
+            return f"{typed(items)}[]"
+        return "[" + ", ".join(map(typed, schema["prefixItems"])) + "]" if "prefixItems" in schema else "any[]"
+    if kind == "object":
+        if "properties" in schema:
+            return (
+                "{ " + " ".join(f"{json.dumps(k)}: {typed(each)};" for k, each in schema["properties"].items()) + " }"
+            )
+        more = schema.get("additionalProperties")
+        return f"Record<string, {typed(more)}>" if isinstance(more, dict) else "Record<string, any>"
+    return SCALARS.get(kind or "", "any")
+
+
+def declarations(found: dict[str, Any]) -> str:
+    """The types of the API: `Answer<path>` of a GET, with or without a query, and `Acted<path>` of a POST."""
+    lines = [f"type {named(name)} = {typed(each)};" for name, each in found["components"]["schemas"].items()]
+    lines = ["declare namespace api {", *lines, "}"]
+    for kind, method in (("At", "get"), ("Acted", "post")):
+        cases = []
+        for path, methods in sorted(found["paths"].items(), key=lambda each: "{" in each[0]):
+            answer = methods.get(method, {}).get("responses", {}).get("200", {})
+            schema = answer.get("content", {}).get("application/json", {}).get("schema")
+            if schema is not None:
+                shape = "`" + re.sub(r"{\w+}", "${string}", path) + "`"
+                cases.append(f"P extends {shape} ? {typed(schema)} :")
+        lines.append(f"type {kind}<P extends string> = " + "\n  ".join([*cases, "{ notARoute: P };"]))
+    lines.append("type Answer<P extends string> = P extends `${infer Path}?${string}` ? At<Path> : At<P>;")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> str:
+    world = World(tmp_path_factory.mktemp("types"))
+    world.api.application()
+    world.store.close()
+    return declarations(document(world.api._routes, "page"))
+
+
+def faults(folder: Path, api: str) -> str:
+    """What the compiler finds in the scripts of a folder."""
+    for name in ("libraries.d.ts", "tsconfig.json"):
+        shutil.copy(HERE / name, folder)
+    (folder / "api.d.ts").write_text(api)
+    done = subprocess.run([*compiler(), "-p", str(folder)], capture_output=True, text=True, timeout=120)
+    return done.stdout + done.stderr
+
+
+def test_the_page_reads_only_routes_and_fields_that_the_api_has(tmp_path: Path, api: str) -> None:
+    for path in FOLDER.glob("*.js"):
+        shutil.copy(path, tmp_path)
+    text = (FOLDER / "now.js").read_text()
+    wrong = text.replace("held.data.count", "held.data.amount").replace("/api/v1/risk?", "/api/v1/risks?")
+    (tmp_path / "wrong.js").write_text(wrong)  # the check itself fails where it must
+    found = faults(tmp_path, api)
+    assert "Property 'amount' does not exist" in found
+    assert "does not exist on type '{ notARoute: \"/api/v1/risks\"; }'" in found
+    assert [line for line in found.splitlines() if "wrong.js(" not in line] == []

@@ -1,0 +1,138 @@
+"""The jobs over the API: a run by hand is journalled, carried out once, polled to its end, and replays."""
+
+import asyncio
+
+import pytest
+
+from quantd.daemon.jobs.job_table import JOBS
+from quantd.daemon.recovery.replay import refold
+from quantd.daemon.views.run_summary import summary
+from quantd.risk.switch import HALT
+from quantd.trading.codec import decode
+from quantd.trading.orders import ScheduleRun
+from tests.server.api.test_api import RUN, standing_at_the_end
+from tests.support.command_line import CONFIG
+
+SCHEDULES = "".join(
+    f'[[schedules]]\nname = "{name}"\ndo = "{do}"\ncron = "0 16 3 sep *"\n{more}'
+    for name, do, more in (
+        ("yearly", "rebalance", 'agents = ["even"]\n'),
+        ("capital", "reallocate", ""),
+        ("out", "flatten", ""),
+        ("saved", "snapshot", ""),
+        ("the day", "daily_report", ""),
+        ("off", "backup", "enabled = false\n"),
+    )
+)
+TEXT = (
+    CONFIG.split("[[schedules]]")[0]
+    + SCHEDULES
+    + '[capital]\nmethod = "equal_risk"\n[bus]\nport = 0\n[api]\nport = 0\n'
+)
+
+
+async def post(world, name, reason="by hand", headers=None):
+    path = f"/api/v1/schedules/{name}/run"
+    async with world.session.post(path, json={"reason": reason}, headers=headers or world.bearer) as response:
+        return response.status, await response.json()
+
+
+async def polled(world, id):
+    for _ in range(400):
+        async with world.session.get(f"/api/v1/jobs/{id}") as response:
+            found = await response.json()
+            assert response.status == 200, found
+        if found["state"] not in ("queued", "running", "retrying"):
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError(found)
+
+
+async def test_a_rebalance_by_hand_is_journalled_trades_and_replays_exactly(tmp_path):
+    async with standing_at_the_end(tmp_path, TEXT) as world:
+        before = world.service.shell.tally.orders
+        status, run = await post(world, "yearly", "new cash")
+        assert status == 200, run["detail"]
+        assert (status, run["state"], run["job"]) == (200, "queued", "rebalance")
+        done = await polled(world, run["id"])
+        assert done["state"] == "succeeded", done
+        assert done["who"].startswith("api:")
+        assert world.service.shell.tally.orders > before
+        assert done["result"] == f"1 agents asked, {world.service.shell.tally.orders - before} orders"
+        ids = []
+        for name in ("capital", "saved", "out"):
+            _, run = await post(world, name)
+            ids.append((await polled(world, run["id"]))["result"])
+        assert ids == ["done at the next sample", "done", "done"]
+        assert world.service.shell.state.switch.state == HALT
+        status, found = await post(world, "yearly")
+        assert (status, found["code"]) == (409, "conflict")
+        events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
+        runs = [(e.schedule, e.job, e.reason, e.who) for e in events if isinstance(e, ScheduleRun)]
+        assert [each[:2] for each in runs] == [
+            ("yearly", "rebalance"), ("capital", "reallocate"), ("saved", "snapshot"), ("out", "flatten"),
+        ]  # fmt: skip
+        assert runs[0][2] == "new cash"
+        while world.store.last_seq(RUN) < world.service.journal.seq:
+            await world.service.changed(0.05)
+        shell, journal = refold(world.assembly, world.store, RUN, world.folder)
+        assert journal.compared == world.service.journal.seq
+        assert summary(shell, "x", "p", 1.0).digest == summary(world.service.shell, "x", "p", 1.0).digest
+
+
+async def test_a_job_beside_trading_runs_by_hand_and_a_second_run_meanwhile_is_refused(tmp_path):
+    async with standing_at_the_end(tmp_path, TEXT) as world:
+        status, run = await post(world, "the%20day")
+        assert status == 200
+        status, found = await post(world, "the%20day")
+        assert (status, found["code"]) == (409, "conflict")
+        assert f"daily_report is queued already, as job run {run['id']}" in found["detail"]
+        await world.lanes.runners["reports"].once()
+        done = await polled(world, run["id"])
+        assert done["state"] == "succeeded", done
+        assert done["result"].endswith(".html")
+        assert done["seconds"] >= 0
+        async with world.session.get("/api/v1/jobs?job=daily_report&limit=1") as response:
+            listed = await response.json()
+        assert [each["name"] for each in listed["jobs"]] == [each.name for each in JOBS]
+        line = next(each for each in listed["jobs"] if each["name"] == "daily_report")
+        assert line["last"] == done == listed["runs"][0]
+        assert line["schedules"] == ["the day"]
+        assert line["next"] == "2019-09-03T20:00:00Z"
+        async with world.session.get("/api/v1/schedules") as response:
+            schedules = {each["name"]: each for each in (await response.json())["schedules"]}
+        assert schedules["the day"]["last_run"] == done
+        assert schedules["the day"]["next"] == line["next"]
+        assert schedules["yearly"]["last_run"] is None
+        rows = world.store.job_runs(RUN)
+        assert [(each.job, each.state) for each in rows if each.who] == [("daily_report", "succeeded")]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "code"),
+    [
+        ("nightly", {"reason": "x"}, 404, "schedule"),
+        ("off", {"reason": "x"}, 409, "conflict"),
+        ("yearly", {"reason": "  "}, 422, "reason"),
+        ("yearly", {}, 422, "command"),
+        ("yearly", {"reason": "x", "when": "now"}, 422, "command"),
+    ],
+)
+async def test_a_faulty_request_is_refused_and_nothing_is_journalled(tmp_path, name, body, status, code):
+    async with standing_at_the_end(tmp_path, TEXT) as world:
+        seq = world.service.journal.seq
+        async with world.session.post(f"/api/v1/schedules/{name}/run", json=body, headers=world.bearer) as response:
+            found = await response.json()
+        assert (response.status, found["code"]) == (status, code), found
+        assert world.service.journal.seq == seq
+        for id in ("77", "x", "9" * 40):
+            async with world.session.get(f"/api/v1/jobs/{id}") as response:
+                assert response.status == 404
+
+
+async def test_while_the_daemon_is_not_ready_a_run_is_refused_as_503(tmp_path):
+    async with standing_at_the_end(tmp_path, TEXT) as world:
+        world.service.status = "starting"
+        status, found = await post(world, "yearly")
+        assert (status, found["code"]) == (503, "not_ready")
+        world.service.status = "ended"

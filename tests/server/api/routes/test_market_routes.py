@@ -1,0 +1,69 @@
+"""Reads that the page needs: bars up to now, refused orders, and the marks that a resume resets."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pytest
+import pytest_asyncio
+
+from quantd.daemon.views.addresses import refused_lines
+from tests.server.api.test_api import RATES, World, standing_at_the_end
+from tests.support.command_line import CONFIG, ROOT
+
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with standing_at_the_end(tmp_path_factory.mktemp("reads"), CONFIG + RATES) as world:
+        yield world
+
+
+async def read(world: World, path: str) -> tuple[int, Any]:
+    async with world.session.get(path) as response:
+        return response.status, await response.json()
+
+
+@in_module_loop
+async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World) -> None:
+    status, found = await read(shared, "/api/v1/bars?symbol=QQQ&limit=20")
+    assert status == 200
+    table = pl.read_parquet(f"{ROOT}/data/us_daily.parquet").filter(pl.col("symbol") == "QQQ").sort("ts")
+    rows = table.filter(pl.col("ts").cast(pl.Date) <= datetime(2019, 3, 29, tzinfo=UTC).date()).tail(20)
+    for bar, row in zip(found["bars"], rows.iter_rows(named=True), strict=True):
+        expected = [row[name] for name in ("open", "high", "low", "close")]
+        assert [bar[name] for name in ("open", "high", "low", "close")] == pytest.approx(expected, abs=0.01)
+    assert found["bars"][-1]["ts"] == shared.service.shell.ts
+    assert found["interval_ns"] == 86_400 * 10**9
+    early = shared.service.shell.ts - 1
+    shell, now = shared.service.shell, shared.service.shell.ts
+    try:
+        shell.ts = early
+        assert (await read(shared, "/api/v1/bars?symbol=QQQ&limit=20"))[1]["bars"][-1]["ts"] < early
+    finally:
+        shell.ts = now
+    assert (await read(shared, "/api/v1/bars?symbol=NONE"))[0] == 404
+
+
+@in_module_loop
+async def test_refusals_are_those_of_the_command_line_the_newest_first(shared: World) -> None:
+    _, found = await read(shared, "/api/v1/refusals?limit=7&symbol=SPY")
+    lines = await shared.api._readings._run.read(lambda reader: refused_lines(reader, last=7, symbol="SPY"))
+    assert [row["address"] for row in found["refusals"]] == [line.address for line in reversed(lines)]
+    assert len(lines) == 7
+    assert {row["symbol"] for row in found["refusals"]} == {"SPY"}
+
+
+@in_module_loop
+async def test_a_resume_resets_the_marks_that_were_shown(shared: World) -> None:
+    _, before = await read(shared, "/api/v1/switches")
+    house = before["switches"][0]
+    assert float(house["high_water"]) > float(house["equity"])
+    for body in ({"command": "halt"}, {"command": "resume", "reason": "looked"}):
+        async with shared.session.post("/api/v1/commands", json=body, headers=shared.bearer) as response:
+            assert response.status == 200
+    _, after = await read(shared, "/api/v1/switches")
+    assert {after["switches"][0][mark] for mark in ("high_water", "day_open", "week_open")} == {house["equity"]}
+    assert after["switches"][1:] == before["switches"][1:]

@@ -1,0 +1,74 @@
+"""A portfolio in a real daemon that is killed: it is there after the restart, and a replay repeats it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.api.routes.test_portfolio_routes import PORTFOLIOS
+from tests.support.calendar_files import with_calendar
+from tests.support.command_line import answer, environment, quantd, write
+
+SLOW = PORTFOLIOS.replace('pace = "fast"', 'pace = "4/s"').replace('at_end = "stop"', 'at_end = "wait"')
+
+
+def started(folder: Path) -> "subprocess.Popen[bytes]":
+    """A daemon that answers."""
+    (folder / "state" / "api.json").unlink(missing_ok=True)
+    command = [sys.executable, "-m", "quantd.daemon.cli", "run"]
+    with_calendar(folder)
+    with (folder / "log.txt").open("ab") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=log, stderr=log)
+    until(lambda: (folder / "state" / "api.json").exists(), process)
+    return process
+
+
+def until(holds: Callable[[], object], process: "subprocess.Popen[bytes]", within_s: float = 40.0) -> None:
+    end = time.monotonic() + within_s
+    while not holds():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def portfolio(folder: Path, *arguments: str) -> Any:
+    return answer(quantd(folder, "portfolio", *arguments, "--json"))
+
+
+@pytest.mark.long
+def test_a_portfolio_survives_a_kill_and_a_replay_repeats_it(tmp_path: Path) -> None:
+    write(tmp_path, SLOW)
+    process = started(tmp_path)
+    weights = ("-w", "SPY=0.4", "-w", "IWM=0.3", "-r", "a mandate", "--capital", "20000")
+    try:
+        until(lambda: quantd(tmp_path, "portfolio", "create", "core", *weights).returncode == 0, process)
+        until(lambda: any(row["weight"] > 0.2 for row in portfolio(tmp_path, "show", "core")["allocations"]), process)
+        before = portfolio(tmp_path, "show", "core")
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(10)
+        process = started(tmp_path)
+        until(lambda: quantd(tmp_path, "portfolio", "show", "core").returncode == 0, process)
+        after = portfolio(tmp_path, "show", "core")
+        same = ("name", "agent", "created", "capital", "proposal", "reason", "basis", "state")
+        assert {key: after[key] for key in same} == {key: before[key] for key in same}
+        assert {r["symbol"]: r["shares"] for r in after["allocations"]} == {
+            r["symbol"]: r["shares"] for r in before["allocations"]
+        }
+        shown = portfolio(tmp_path, "rebalance", "core", "-w", "QQQ=0.5", "-r", "drift", "--dry-run")
+        assert shown["trades"]["orders"]
+        closing = portfolio(tmp_path, "close", "core", "hand_over", "--to", "even", "-r", "the end")
+        assert closing["to"] == "even"
+        until(lambda: not portfolio(tmp_path, "list")["portfolios"], process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    replayed = quantd(tmp_path, "replay", "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    assert json.loads(replayed.stdout)

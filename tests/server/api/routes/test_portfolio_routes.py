@@ -1,0 +1,240 @@
+"""/api/v1/portfolios in front of a real service: a portfolio from its opening to its end, and every refusal."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantd.daemon.engine.state.snapshot import freeze
+from quantd.trading.codec import decode
+from quantd.trading.events import PortfolioClosed, PortfolioOpened, Proposed
+from tests.server.api.test_api import RUN, World, standing_at_the_end
+from tests.support.checkout import ROOT
+from tests.support.command_line import CONFIG
+
+PORTFOLIOS = (
+    CONFIG.replace("capital = 0.5", "capital = 0.2")
+    .replace("capital = 0.4", "capital = 0.2")
+    .replace("max_position_weight = 0.25", "max_position_weight = 0.6")
+    + "\n[portfolios]\nplaces = 2\nlimits = { max_position_weight = 0.5, allow_short = false }\n"
+)
+CORE = {"name": "core", "weights": {"SPY": 0.4, "IWM": 0.3}, "capital": "20000", "reason": "a mandate"}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with standing_at_the_end(tmp_path, PORTFOLIOS) as world:
+        yield world
+
+
+async def post(world: Any, path: str, body: object) -> tuple[int, Any]:
+    async with world.session.post(f"/api/v1/portfolios{path}", json=body, headers=world.bearer) as response:
+        return response.status, await response.json()
+
+
+async def get(world: Any, path: str = "") -> tuple[int, Any]:
+    async with world.session.get(f"/api/v1/{path}", headers=world.bearer) as response:
+        return response.status, await response.json()
+
+
+def journalled(world: Any, kind: type) -> list[Any]:
+    return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, kind)]
+
+
+@pytest.mark.requirement("R-025", "R-123", "R-125", "R-192", "R-193", "R-194")
+async def test_a_portfolio_is_created_with_its_orders_and_expected_figures(world: Any) -> None:
+    status, made = await post(world, "", CORE)
+    assert status == 200, made
+    assert (made["name"], made["agent"], made["capital"], made["dry_run"]) == ("core", "portfolio-1", "20000.00", False)
+    rows = {row["symbol"]: row for row in made["allocations"]}
+    assert {symbol: row["target"] for symbol, row in rows.items()} == {"SPY": 0.4, "IWM": 0.3}
+    for row in rows.values():
+        assert row["weight"] == pytest.approx(row["target"], abs=0.02)
+        assert float(row["value"]) == pytest.approx(row["weight"] * 20000, abs=0.01)
+    orders = made["trades"]["orders"]
+    assert {(o["symbol"], o["side"], o["qty"]) for o in orders} == {(s, "buy", r["shares"]) for s, r in rows.items()}
+    expected = made["expected"]
+    assert expected["sharpe"] == pytest.approx((expected["expected_return"] - 0.02) / expected["volatility"])
+    assert 1 <= expected["risk_score"] <= 7
+    assert 0.0 <= expected["probability_positive"] <= 1.0
+    assert "confidence" not in expected
+    assert expected["samples"] > 100
+    (opened,), (proposal,) = journalled(world, PortfolioOpened), journalled(world, Proposed)
+    assert (opened.name, opened.who, opened.reason) == ("core", "api:owner", "a mandate")
+    assert (proposal.id, proposal.agent) == (made["proposal"], "portfolio-1")
+    _, decisions = await get(world, "decisions?limit=1")
+    assert decisions["decisions"][0]["address"] == made["decision"]
+    status, why = await get(world, f"why/{orders[0]['order']}")
+    assert status == 200
+    (part,) = why["agents"]
+    assert part["because"] == f"portfolio core: proposal {made['proposal']} of api:owner: a mandate"
+    status, shown = await get(world, "portfolios/core")
+    assert (status, shown["open_orders"], shown["proposal"], shown["cash"]) == (200, 2, made["proposal"], "20000.00")
+    _, listed = await get(world, "portfolios")
+    assert (listed["places"], listed["vacant"], [p["name"] for p in listed["portfolios"]]) == (2, 1, ["core"])
+
+
+async def test_a_name_of_another_book_is_refused_with_the_names_that_are_taken(world: Any) -> None:
+    for name in ("house", "manual", "unallocated", "benchmark", "even", "portfolio-1", "portfolio-2", "portfolio-32"):
+        status, found = await post(world, "", CORE | {"name": name})
+        assert (status, found["code"]) == (409, "conflict"), name
+        assert "benchmark, even, house, manual" in found["detail"]
+        assert "portfolio-1 to portfolio-32" in found["detail"]
+    assert journalled(world, PortfolioOpened) == []
+    assert (await post(world, "", CORE | {"name": "portfolio-33"}))[0] == 200
+
+
+@pytest.mark.requirement("R-194")
+async def test_portfolios_that_are_opened_at_once_get_a_place_each(world: Any) -> None:
+    both = [{**CORE, "name": name, "weights": weights} for name, weights in (("a", {"SPY": 0.4}), ("b", {"IWM": 0.3}))]
+    made = await asyncio.gather(*(post(world, "", each) for each in both))
+    assert [status for status, _ in made] == [200, 200]
+    assert {found["agent"] for _, found in made} == {"portfolio-1", "portfolio-2"}
+    for each in both:
+        _, shown = await get(world, f"portfolios/{each['name']}")
+        targets = {row["symbol"]: row["target"] for row in shown["allocations"] if row["target"]}
+        assert targets == each["weights"]
+
+
+@pytest.mark.requirement("R-195")
+async def test_a_dry_run_changes_nothing_and_its_plan_is_what_is_executed(world: Any) -> None:
+    await post(world, "", CORE)
+    state = world.service.shell.state
+    before = freeze(state)
+    new = {"weights": {"SPY": 0.1, "QQQ": 0.4}, "reason": "drift"}
+    status, shown = await post(world, "/core/rebalance", new | {"dry_run": True})
+    assert (status, shown["dry_run"], shown["decision"]) == (200, True, "")
+    assert freeze(state) == before
+    assert len(journalled(world, Proposed)) == 1
+    status, done = await post(world, "/core/rebalance", {"as_planned": shown["plan"], "reason": "as shown"})
+    assert status == 200, done
+    for key in ("allocations", "trades", "plan", "expected", "basis"):
+        assert done[key] == shown[key], key
+    assert journalled(world, Proposed)[-1].plan == shown["plan"]
+    # the orders of the first execution now cover a part: the same plan would be another one
+    status, again = await post(world, "/core/rebalance", {"as_planned": shown["plan"], "reason": "twice"})
+    assert status == 409, again
+    assert "would differ now" in again["detail"]
+
+
+async def test_weights_come_from_a_shipped_policy_or_a_running_agent(world: Any) -> None:
+    body = {"name": "calm", "symbols": ["SPY", "IWM"], "policy": "inverse_volatility", "capital": "9000", "reason": "x"}
+    status, made = await post(world, "", body)
+    assert (status, made["basis"]) == (200, "inverse_volatility"), made
+    weights = {row["symbol"]: row["target"] for row in made["allocations"]}
+    assert set(weights) == {"SPY", "IWM"}
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert weights["SPY"] > weights["IWM"]
+    asked = {"agent": "even", "symbols": ["QQQ"], "reason": "follow", "dry_run": True}
+    status, shown = await post(world, "/calm/rebalance", asked)
+    assert (status, shown["basis"]) == (200, "even"), shown
+    targets = {row["symbol"]: row["target"] for row in shown["allocations"] if row["target"]}
+    assert targets == {"QQQ": pytest.approx(1 / 3)}
+    status, made = await post(world, "", {"name": "flat", "symbols": ["SPY", "IWM"], "capital": "900", "reason": "x"})
+    assert (status, made["basis"]) == (200, "equal_weight")
+
+
+@pytest.mark.requirement("R-125")
+async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> None:
+    await post(world, "", CORE)
+    status, closing = await post(world, "/core/close", {"how": "hand_over", "to": "even", "reason": "the end"})
+    assert (status, closing["state"], closing["to"]) == (200, "closing", "even")
+    status, refused = await post(world, "/core/close", {"how": "flatten", "reason": "again"})
+    assert (status, "being closed already" in refused["detail"]) == (409, True)
+    await post(world, "", CORE | {"name": "cash", "weights": {"SPY": 0.0}})
+    status, closed = await post(world, "/cash/close", {"how": "flatten", "reason": "the end"})
+    assert (status, closed["state"], closed["trades"]["orders"]) == (200, "closed", [])
+    assert (await get(world, "portfolios/cash"))[0] == 404
+    assert len(journalled(world, PortfolioClosed)) == 2
+
+
+@pytest.mark.requirement("R-192")
+@pytest.mark.parametrize(
+    ("change", "status", "code", "words"),
+    [
+        ({"weights": {"XYZ": 0.5}}, 422, "targets", "'XYZ' is not in the universe of this run, SPY, QQQ, IWM. Add it"),
+        ({"weights": {"SPY": 0.7, "QQQ": 0.7}}, 422, "targets", "add up to 1.4"),
+        ({"weights": {"SPY": -0.1}}, 422, "targets", "no short position"),
+        ({"weights": {}}, 422, "targets", "name one of weights, policy and agent, not none"),
+        ({"policy": "equal_weight"}, 422, "targets", "not weights and policy"),
+        ({"symbols": ["SPY"]}, 422, "targets", "leave symbols out"),
+        ({"weights": {}, "policy": "hold", "symbols": ["SPY"]}, 422, "targets", "'hold' is no policy that computes"),
+        ({"weights": {}, "policy": "nope", "symbols": ["SPY"]}, 422, "targets", "write one of"),
+        ({"weights": {}, "policy": "equal_weight"}, 422, "targets", "names no symbol"),
+        ({"weights": {}, "agent": "nobody"}, 404, "agent", "the agents are even, trend"),
+        ({"capital": "999999999"}, 409, "conflict", "exceeds the free cash of the unallocated book"),
+        ({"capital": "0"}, 422, "amount", "capital"),
+        ({"reason": " "}, 422, "reason", "needs a reason"),
+        ({"name": "Bad Name"}, 422, "command", "name"),
+        ({"size": 3}, 422, "command", "size"),
+    ],
+)
+async def test_a_portfolio_that_is_not_created_says_why_and_leaves_no_event(
+    world: Any, change: dict[str, Any], status: int, code: str, words: str
+) -> None:
+    found, answer = await post(world, "", CORE | change)
+    assert (found, answer["code"]) == (status, code), answer
+    assert words in answer["detail"]
+    assert not journalled(world, PortfolioOpened)
+    assert not journalled(world, Proposed)
+
+
+@pytest.mark.requirement("R-025")
+async def test_a_stock_without_bundled_bars_is_refused_with_its_remedy_and_the_page_says_so(world: Any) -> None:
+    four = {"weights": dict.fromkeys(("AAPL", "GOOGL", "MSFT", "AMZN"), 0.25)}
+    status, answer = await post(world, "", CORE | {"weights": {"SPY": 0.2, "GOOGL": 0.2}})
+    assert (status, answer["code"]) == (422, "targets")
+    remedy = "Add it to [universe] symbols, with bars in the feed, and restart with --carry; or leave it out"
+    assert "'GOOGL' is not in the universe of this run, SPY, QQQ, IWM." in answer["detail"]
+    assert remedy in answer["detail"]
+    assert (await post(world, "", CORE | four))[0] == 422
+    assert not journalled(world, PortfolioOpened)
+    page = (ROOT / "docs/trade/portfolios.md").read_text()
+    assert "GOOGL" in page
+    assert "quantd data fetch" in page
+
+
+async def test_refusals_by_the_state_name_it(world: Any) -> None:
+    assert (await post(world, "/core/rebalance", {"weights": {"SPY": 1}, "reason": "x"}))[0] == 404
+    await post(world, "", CORE)
+    status, answer = await post(world, "", CORE)
+    assert (status, "is open already" in answer["detail"]) == (409, True)
+    status, answer = await post(world, "/core/rebalance", {"as_planned": "00", "reason": "x"})
+    assert (status, "make a dry run first" in answer["detail"]) == (409, True)
+    status, answer = await post(world, "/core/rebalance", {"as_planned": "00", "weights": {"SPY": 1}, "reason": "x"})
+    assert (status, answer["errors"][0]["field"]) == (422, "as_planned")
+    body = {"weights": {"SPY": 0.1}, "reason": "x", "id": "mine"}
+    assert (await post(world, "/core/rebalance", body))[0] == 200
+    status, answer = await post(world, "/core/rebalance", body)
+    assert (status, "carried out before" in answer["detail"]) == (409, True)
+    order = {"side": "buy", "qty": "1", "symbol": "SPY", "reason": "x", "agent": "portfolio-1"}
+    async with world.session.post("/api/v1/orders", json=order, headers=world.bearer) as response:
+        assert (response.status, "changes only by" in (await response.json())["detail"]) == (409, True)
+    async with world.session.post(
+        "/api/v1/commands", json={"command": "halt", "reason": "x", "agent": "portfolio-2"}, headers=world.bearer
+    ) as response:
+        assert response.status == 404  # a place without a portfolio is nobody
+    await asyncio.gather(*(post(world, "/core/rebalance", {"weights": {"SPY": 0.2}, "reason": "x"}) for _ in range(3)))
+    async with world.session.post(
+        "/api/v1/commands", json={"command": "halt", "reason": "x"}, headers=world.bearer
+    ) as response:
+        assert response.status == 200
+    status, answer = await post(world, "/core/rebalance", {"weights": {"SPY": 0.3}, "reason": "x"})
+    assert (status, "halted" in answer["detail"]) == (409, True)
+
+
+@pytest.mark.requirement("R-193")
+async def test_places_that_are_not_open_are_not_shown(world: Any) -> None:
+    async with world.session.get("/health") as response:
+        assert (await response.json())["models"] == {"even": True, "trend": True}
+    for path in ("", "status", "house", "risk", "risk/metrics", "equity", "positions", "portfolio/history"):
+        _, found = await get(world, path)
+        assert "portfolio-" not in str(found), path
+    async with world.session.get("/metrics", headers=world.bearer) as response:
+        assert "portfolio-" not in await response.text()
+    await post(world, "", CORE)
+    _, status = await get(world, "status")
+    (row,) = (agent for agent in status["agents"] if agent["portfolio"])
+    assert (row["name"], row["portfolio"], row["policy"]) == ("portfolio-1", "core", "targets")

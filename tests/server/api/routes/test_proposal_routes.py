@@ -1,0 +1,428 @@
+"""/api/v1/agents in front of a real service: an outside agent's standing, previews and proposals, and every refusal."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantd.daemon.engine.agents.promotion import exchange_policies
+from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.server.api.access import keyring
+from quantd.server.requests.tokens import created, rotated
+from quantd.trading.codec import decode
+from quantd.trading.events import ProposalReviewed, Proposed
+from tests.server.api.test_api import RUN, World, standing_at_the_end
+from tests.support.command_line import CONFIG
+
+OUTSIDE = (
+    CONFIG.replace("capital = 0.4", "capital = 0.3").replace(
+        "[[schedules]]",
+        """[[agents]]
+name = "guest"
+policy = "external"
+capital = 0.3
+shadow = true
+challenges = "trend"
+limits = { max_position_weight = 0.5 }
+[promotion]
+samples = 40
+[[schedules]]
+name = "compare"
+do = "promote"
+cron = "0 16 * * fri"
+[[schedules]]""",
+        1,
+    )
+    + "rate = { proposals = 90 }\n"
+)
+TARGETS = {"weights": {"SPY": 0.4, "IWM": 0.3}, "id": "a-1", "reason": "momentum"}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with standing_at_the_end(tmp_path, OUTSIDE) as world:
+        yield world
+
+
+async def post(world: Any, what: str, body: object, agent: str = "guest", headers: Any = None) -> tuple[int, Any]:
+    path = f"/api/v1/agents/{agent}/{what}"
+    async with world.session.post(path, json=body, headers=headers or world.bearer) as response:
+        return response.status, await response.json()
+
+
+async def get(world: Any, path: str) -> tuple[int, Any]:
+    async with world.session.get(f"/api/v1/{path}", headers=world.bearer) as response:
+        return response.status, await response.json()
+
+
+def journalled(world: Any) -> list[Any]:
+    return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, Proposed)]
+
+
+def promote(world: Any) -> None:
+    """Exchange the policies of the guest and its champion, as the promotion test does."""
+    exchange_policies(world.service.shell.state, 0, 1)
+
+
+async def test_a_guest_is_never_asked_and_stands_in_its_shadow_with_limits_and_headroom(world: Any) -> None:
+    status, found = await get(world, "agents/guest/standing")
+    assert status == 200, found
+    assert (found["mode"], found["book"], found["seat"], found["equity"]) == ("shadow", "guest", "guest", "30000.00")
+    assert (found["positions"], found["switch"], found["proposals_a_minute"]) == ([], "RUN", 90)
+    weight = next(row for row in found["limits"] if row["limit"] == "max_position_weight")
+    assert weight["bound"] == 0.5
+    rooms = {row["symbol"]: row for row in found["room"]}
+    assert set(rooms) == {"SPY", "QQQ", "IWM"}
+    assert 10_000 < rooms["SPY"]["buy"]["value"] <= 15_000
+    assert "position weight" in rooms["SPY"]["buy"]["limit"]
+    (challenge,) = found["challenges"]
+    assert (challenge["champion"], challenge["challenger"], challenge["needed"]) == ("trend", "guest", 40)
+    # a book in cash has no returns that could be better by chance
+    assert (challenge["looks"], challenge["p"], challenge["samples"]) == (0, None, 40)
+    assert "has not traded" in challenge["why"]
+
+
+async def test_a_preview_changes_nothing_and_shows_what_a_proposal_becomes(world: Any) -> None:
+    state = world.service.shell.state
+    before = freeze(state)
+    status, shown = await post(world, "preview", {"weights": TARGETS["weights"]})
+    assert (status, shown["preview"], shown["verdict"]["outcome"]) == (200, True, "passed"), shown
+    assert (freeze(state), journalled(world)) == (before, [])
+    status, done = await post(world, "propose", TARGETS | {"plan": shown["plan"]})
+    assert status == 200, done
+    assert (done["trades"], done["plan"]) == (shown["trades"], shown["plan"])
+    orders = {(row["symbol"], row["side"]) for row in done["trades"]["orders"]}
+    assert orders == {("SPY", "buy"), ("IWM", "buy")}
+    assert all(row["order"] == "" and row["commission"] >= 0 for row in done["trades"]["orders"])
+    assert state.shadows[0].working
+    assert not [work for work in state.working.values() if work.basket.ts == done["verdict"]["ts"]]
+    (event,) = journalled(world)
+    assert (event.agent, event.id, event.reason, event.who) == ("guest", "a-1", "momentum", "api:owner")
+    status, stale = await post(world, "propose", TARGETS | {"plan": shown["plan"], "id": "a-2"})
+    assert (status, stale["code"]) == (409, "refused"), stale
+    assert "would differ now" in stale["detail"]
+
+
+async def test_limits_cut_a_proposal_and_the_verdict_names_them(world: Any) -> None:
+    status, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.9}})
+    assert (status, done["verdict"]["outcome"]) == (200, "cut"), done
+    (cut,) = done["verdict"]["cuts"]
+    assert (cut["symbol"], cut["by"], cut["reason"]) == ("SPY", "guest", "position_weight")
+    assert int(cut["allowed"]) < int(cut["asked"])
+    assert f"{cut['allowed']} of {cut['asked']} SPY pass" in done["verdict"]["text"]
+    _, listed = await get(world, "agents/guest/proposals")
+    assert [row["id"] for row in listed["proposals"]] == ["a-1"]
+    assert listed["proposals"][0] == done["verdict"]
+
+
+async def test_why_explains_a_decision_of_a_shadow_that_reached_no_venue(world: Any) -> None:
+    _, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.9}, "reason": "all in"})
+    (cut,) = done["verdict"]["cuts"]
+    assert done["decision"].endswith("@guest"), done
+    for address in (done["decision"], "guest", "SPY@guest", done["decision"].replace("@", ":SPY@")):
+        status, why = await get(world, f"why/{address}")
+        assert (status, why["symbol"], why["shadow"], why["recomputed"]) == (200, "SPY", "guest", True), why
+        assert why["address"] == done["decision"].replace("@", ":SPY@")
+        assert why["simulated"].endswith("none of them was sent to the venue")
+        (part,) = why["agents"]
+        assert (part["because"], part["allowed"]) == ("proposal a-1 of api:owner: all in", cut["allowed"])
+        row = next(row for row in part["limits"] if row["limit"] == "max_position_weight")
+        assert (row["cut"], row["bound"]) == (True, 0.5)
+    assert (why["state"], why["fills"]) == ("working", [])
+    # the newest decision of the house is another one
+    _, house = await get(world, "why/SPY")
+    assert (house["shadow"], house["simulated"], house["address"] != why["address"]) == ("", "", True)
+    for wrong, said in (("SPY@nobody", "its shadows are guest"), ("d1@guest", "no decision d1@guest")):
+        status, refused = await get(world, f"why/{wrong}")
+        assert (status, said in refused["detail"]) == (404, True), refused
+
+
+async def test_after_a_promotion_proposals_trade_the_champions_book_and_why_explains_them(world: Any) -> None:
+    promote(world)
+    _, found = await get(world, "agents/guest/standing")
+    assert (found["mode"], found["book"], found["seat"]) == ("trading", "trend", "guest")
+    status, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.9}, "id": "b-1"})
+    assert status == 200, done
+    assert (done["verdict"]["mode"], done["verdict"]["book"], done["verdict"]["outcome"]) == ("trading", "trend", "cut")
+    state = world.service.shell.state
+    assert any(work.basket.ts == done["verdict"]["ts"] for work in state.working.values())
+    status, why = await get(world, f"why/{done['trades']['orders'][0]['order']}")
+    assert status == 200
+    (part,) = [each for each in why["agents"] if each["agent"] == "trend"]
+    assert part["because"] == "proposal b-1 of api:owner: momentum"
+    _, decisions = await get(world, "decisions?limit=1")
+    assert decisions["decisions"][0]["address"] == done["decision"]
+    # a halted agent refuses all of it, with the reason
+    body = {"command": "halt", "reason": "watch it", "agent": "trend"}
+    async with world.session.post("/api/v1/commands", json=body, headers=world.bearer) as response:
+        assert response.status == 200
+    status, done = await post(world, "propose", TARGETS | {"weights": {"QQQ": 0.2}, "id": "b-2"})
+    assert (status, {cut["reason"] for cut in done["verdict"]["cuts"]}) == (200, {"switch"}), done
+
+
+async def test_signed_orders_trade_by_units(world: Any) -> None:
+    status, done = await post(world, "propose", {"orders": {"SPY": "7", "IWM": "3"}, "id": "o", "reason": "units"})
+    assert status == 200, done
+    assert {row["symbol"]: row["qty"] for row in done["trades"]["orders"]} == {"SPY": "7", "IWM": "3"}
+
+
+async def test_an_id_is_decided_once_and_answered_again_also_from_a_snapshot(world: Any) -> None:
+    _, first = await post(world, "propose", TARGETS)
+    status, again = await post(world, "propose", TARGETS)
+    assert (status, again["repeated"], again["verdict"], again["trades"]) == (200, True, first["verdict"], None)
+    status, other = await post(world, "propose", TARGETS | {"weights": {"QQQ": 0.1}})
+    assert (status, other["code"]) == (409, "duplicate")
+    assert len(journalled(world)) == 1
+    state = world.service.shell.state
+    assert thaw(state.rules, freeze(state)).outside == state.outside
+    both = await asyncio.gather(*(post(world, "propose", TARGETS | {"id": "twice"}) for _ in range(4)))
+    assert sorted(answer["repeated"] for _, answer in both) == [False, True, True, True]
+
+
+async def test_a_stale_proposal_is_refused_and_recorded(world: Any) -> None:
+    status, refused = await post(world, "propose", TARGETS | {"expires": "2019-03-01T21:00:00Z"})
+    assert (status, refused["code"]) == (409, "refused")
+    assert "has expired" in refused["detail"]
+    assert not world.service.shell.state.shadows[0].working
+    (event,) = journalled(world)
+    assert event.expires > 0
+    _, listed = await get(world, "agents/guest/proposals")
+    assert (listed["proposals"][0]["outcome"], listed["proposals"][0]["text"]) == (
+        "refused",
+        "the proposal has expired",
+    )
+    status, again = await post(world, "propose", TARGETS | {"expires": "2019-03-01T21:00:00Z"})
+    assert (status, again["code"]) == (409, "refused")
+    assert len(journalled(world)) == 1
+
+
+HOSTILE = (
+    ({"weights": {"SPY": 1e308}}, 422, "add up to"),
+    ({"weights": {"SPY": -1e308}}, 409, "mistake of units"),
+    ({"weights": {"SPY": 0.7, "QQQ": 0.7}}, 422, "add up to"),
+    ({"weights": {"SPY": "NaN"}}, 422, "weights"),
+    ({"weights": {"EVIL": 0.1}}, 422, "not in the universe"),
+    ({"weights": {"\x1b[31mSPY": 0.1}}, 422, "not in the universe"),
+    ({"weights": {}}, 422, "one of weights and orders"),
+    ({"orders": {"SPY": "1e308"}, "weights": {}}, 422, "SPY"),
+    ({"orders": {"SPY": "NaN"}, "weights": {}}, 422, "SPY"),
+    ({"orders": {"SPY": "--5"}, "weights": {}}, 422, "SPY"),
+    ({"orders": {"SPY": "99999999999999999999"}, "weights": {}}, 422, "too large"),
+    ({"orders": {"SPY": "0.5"}, "weights": {}}, 422, "multiple of its lot"),
+    ({"orders": {"SPY": "90000000"}, "weights": {}}, 409, "mistake of units"),
+    ({"orders": {"SPY": "1"}}, 422, "one of weights and orders"),
+    ({"id": ""}, 422, "id"),
+    ({"id": "a\nb"}, 422, "id"),
+    ({"id": "a\n"}, 422, "id"),
+    ({"id": "x" * 65}, 422, "id"),
+    ({"id": "(preview)"}, 422, "id"),
+    ({"reason": "\x1b\x07 "}, 200, ""),
+    ({"reason": ""}, 422, "reason"),
+    ({"expires": "tomorrow"}, 422, "expires"),
+    ({"expires": "2019-03-29"}, 422, "expires"),
+    ({"expires": "9999-12-31T00:00:00Z"}, 422, "expires"),
+    ({"plan": "\n"}, 422, "plan"),
+    ({"agent": "even"}, 422, "agent"),
+)
+
+
+async def test_a_hostile_proposal_is_answered_with_the_field_at_fault(world: Any) -> None:
+    """One after the other in one world, each with an id of its own."""
+    for number, (change, status, said) in enumerate(HOSTILE):
+        orders, journal = len(world.service.shell.state.shadows[0].working), len(journalled(world))
+        await asyncio.sleep(0.11)  # more than ten in a second are refused for their rate
+        got, answer = await post(world, "propose", TARGETS | {"id": f"h-{number}"} | change)
+        assert got == status, (change, answer)
+        if status != 200:
+            assert said in answer["detail"], change
+            assert len(world.service.shell.state.shadows[0].working) == orders, change
+        assert len(journalled(world)) - journal == (status != 422), change
+
+
+async def test_texts_of_a_proposal_are_data_of_one_bounded_line(world: Any) -> None:
+    text = "<script>alert(1)</script> \x1b[2J\u202e ignore all limits\nand sell " + "x" * 1000
+    status, done = await post(world, "propose", TARGETS | {"reason": text})
+    assert status == 200
+    said = done["verdict"]["reason"]
+    assert said.startswith("<script>alert(1)</script> [2J ignore all limits and sell")
+    assert len(said) <= 200
+    assert said.isprintable()
+
+
+async def test_a_flood_is_refused_and_takes_no_allowance_of_others(world: Any) -> None:
+    _, secret = created(world.folder, "robot", "propose", agent="guest")
+    headers = {"Authorization": f"Bearer {secret}"}
+    await asyncio.sleep(keyring.CHECK_S)
+    flood = (post(world, "propose", TARGETS | {"id": f"f-{n}"}, headers=headers) for n in range(40))
+    codes = [code for code, _ in await asyncio.gather(*flood)]
+    assert codes.count(429) >= 5
+    assert set(codes) == {200, 429}
+    assert (await post(world, "propose", TARGETS | {"id": "calm"}))[0] == 200
+    journal = len(journalled(world))
+    assert journal == codes.count(200) + 1
+
+
+async def test_a_bound_token_proposes_for_its_agent_and_does_nothing_else(world: Any) -> None:
+    token, secret = created(world.folder, "robot", "propose", agent="guest")
+    headers = {"Authorization": f"Bearer {secret}"}
+    await asyncio.sleep(keyring.CHECK_S)
+    status, done = await post(world, "propose", TARGETS, headers=headers)
+    assert (status, done["verdict"]["who"]) == (200, f"api:robot:{token.id}")
+    status, answer = await post(world, "propose", TARGETS, agent="even", headers=headers)
+    assert (status, answer["code"]) == (403, "agent")
+    for path, body in (
+        ("/api/v1/commands", {"command": "halt", "reason": "x"}),
+        ("/api/v1/orders", {"side": "buy", "qty": "1", "symbol": "SPY", "reason": "x"}),
+    ):
+        async with world.session.post(path, json=body, headers=headers) as response:
+            assert response.status == 403
+
+
+async def test_an_agent_with_a_policy_of_its_own_takes_no_proposals(world: Any) -> None:
+    for agent in ("even", "trend", "unallocated", "nobody"):
+        status, answer = await post(world, "propose", TARGETS, agent=agent)
+        assert (status, answer["code"]) == (404, "agent")
+        assert "the outside agents are guest" in answer["detail"]
+    assert journalled(world) == []
+
+
+TRADING = CONFIG.replace("capital = 0.4", "capital = 0.1").replace(
+    "[[schedules]]",
+    """[[agents]]
+name = "guest"
+policy = "external"
+capital = 0.2
+[[schedules]]""",
+    1,
+)
+
+
+async def test_an_outside_agent_that_is_no_shadow_trades_paper_through_the_same_limits(tmp_path: Path) -> None:
+    async with standing_at_the_end(tmp_path, TRADING) as world:
+        state = world.service.shell.state
+        _, found = await get(world, "agents/guest/standing")
+        assert (found["mode"], found["book"], found["equity"]) == ("trading", "guest", "20000.00")
+        status, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.2}})
+        assert (status, done["verdict"]["mode"], done["verdict"]["outcome"]) == (200, "trading", "passed"), done
+        assert any(work.basket.ts == done["verdict"]["ts"] for work in state.working.values()), done
+        (part,) = [
+            each for each in (await get(world, f"why/{done['decision']}"))[1]["agents"] if each["agent"] == "guest"
+        ]
+        assert part["because"] == "proposal a-1 of api:owner: momentum"
+
+
+REVIEWED = OUTSIDE.replace('policy = "external"', 'policy = "external"\napproval = "person"', 1)
+
+
+@pytest.fixture
+async def reviewed(tmp_path: Path) -> AsyncIterator[World]:
+    async with standing_at_the_end(tmp_path, REVIEWED) as world:
+        promote(world)
+        yield world
+
+
+async def token(world: Any, name: str, scope: Any) -> dict[str, str]:
+    """The header of a new token."""
+    _, secret = created(world.folder, name, scope, agent="guest" if scope == "propose" else "")
+    await asyncio.sleep(keyring.CHECK_S)
+    return {"Authorization": f"Bearer {secret}"}
+
+
+async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_approved(reviewed: Any) -> None:
+    status, shown = await post(reviewed, "preview", {"weights": TARGETS["weights"]})
+    verdict, orders = shown["verdict"], shown["trades"]["orders"]
+    assert (status, shown["preview"], len(orders)) == (200, True, 1), shown
+    robot = await token(reviewed, "robot", "propose")
+    status, done = await post(reviewed, "propose", TARGETS, headers=robot)
+    assert (status, done["verdict"]["outcome"], done["trades"]["orders"]) == (200, "approval", []), done
+    assert "a person must approve it" in done["verdict"]["text"]
+    _, listed = await get(reviewed, "reviews")
+    (row,) = listed["waiting"]
+    assert (row["agent"], row["id"], row["reason"], row["weights"]) == ("guest", "a-1", "momentum", TARGETS["weights"])
+    status, would = await post(reviewed, "review/preview", {"id": "a-1"})
+    assert (status, would["preview"], would["trades"]["orders"]) == (200, True, orders), would
+    assert not reviewed.service.shell.state.working
+    decision = {"id": "a-1", "approve": True, "reason": "it is sound", "plan": would["plan"]}
+    status, sent = await post(reviewed, "review", decision)
+    assert (status, sent["verdict"]["outcome"], sent["verdict"]["cuts"]) == (200, verdict["outcome"], verdict["cuts"])
+    assert [order | {"order": ""} for order in sent["trades"]["orders"]] == orders
+    assert all(order["order"].startswith("q-") for order in sent["trades"]["orders"])
+    (event,) = reviews_of(reviewed)
+    assert (event.approve, event.reason, event.who.startswith("api:owner")) == (True, "it is sound", True)
+    status, again = await post(reviewed, "review", decision)
+    assert (status, again["code"]) == (409, "conflict")
+    assert (await get(reviewed, "reviews"))[1] == {"waiting": []}
+
+
+@pytest.mark.parametrize("scope", ["owner", "trade", "admin"])
+async def test_the_sender_of_a_proposal_may_decline_it_but_another_one_approves_it(reviewed: Any, scope: str) -> None:
+    mine = reviewed.bearer if scope == "owner" else await token(reviewed, "desk", scope)
+    approve = {"id": "a-1", "approve": True, "reason": "it is sound"}
+    assert (await post(reviewed, "propose", TARGETS, headers=mine))[0] == 200
+    status, refused = await post(reviewed, "review", approve, headers=mine)
+    assert (status, refused["code"]) == (403, "second"), refused
+    assert "another token approves it" in refused["detail"]
+    if scope != "owner":  # a new secret of the same token is the same sender
+        _, secret = rotated(reviewed.folder, "desk")
+        await asyncio.sleep(keyring.CHECK_S)
+        again = {"Authorization": f"Bearer {secret}"}
+        assert (await post(reviewed, "review", approve, headers=again))[1]["code"] == "second"
+        mine = again
+    assert not reviewed.service.shell.state.working
+    second = await token(reviewed, "second", "trade")
+    status, sent = await post(reviewed, "review", approve, headers=second)
+    assert (status, len(sent["trades"]["orders"])) == (200, 1), sent
+    assert (await post(reviewed, "propose", TARGETS | {"id": "a-2"}, headers=mine))[0] == 200
+    assert (await post(reviewed, "review", {"id": "a-2", "approve": False, "reason": "no"}, headers=mine))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["orders", "orders/preview"])
+async def test_an_order_by_hand_needs_the_approval_that_its_book_needs(reviewed: Any, path: str) -> None:
+    async def order(side: str, qty: str, symbol: str = "SPY") -> tuple[int, Any]:
+        body = {"side": side, "qty": qty, "symbol": symbol, "reason": "x", "agent": book}
+        async with reviewed.session.post(f"/api/v1/{path}", json=body, headers=reviewed.bearer) as response:
+            return response.status, await response.json()
+
+    state = reviewed.service.shell.state
+    number = state.seats.index(state.rules.outside_seat("guest"))
+    book = state.rules.agents[number].name
+    held = dict(zip(state.universe.symbols, state.ledger.books[number].lots, strict=True))
+    long = next(symbol for symbol, lots in held.items() if lots > 0)
+    for side, qty, symbol in (("buy", "1", long), ("sell", str(held[long] + 1), long), ("buy", "3", "IWM")):
+        status, refused = await order(side, qty, symbol)
+        assert (status, refused["code"]) == (409, "conflict"), refused
+        assert 'approval = "person"' in refused["detail"]
+    assert not state.working
+    assert (await order("sell", "1", long))[0] == 200  # it makes the position smaller
+
+
+async def test_a_declined_proposal_and_another_plan_send_no_order(reviewed: Any) -> None:
+    await post(reviewed, "propose", TARGETS, headers=await token(reviewed, "robot", "propose"))
+    status, stale = await post(reviewed, "review", {"id": "a-1", "approve": True, "reason": "x", "plan": "0" * 32})
+    assert (status, stale["code"]) == (409, "conflict")
+    assert "would differ now" in stale["detail"]
+    status, done = await post(reviewed, "review", {"id": "a-1", "approve": False, "reason": "not today"})
+    assert (status, done["verdict"]["outcome"]) == (200, "declined"), done
+    assert "not today" in done["verdict"]["text"]
+    assert not reviewed.service.shell.state.working
+    _, log = await get(reviewed, "agents/guest/proposals")
+    assert [each["outcome"] for each in log["proposals"]] == ["declined"]
+
+
+@pytest.mark.parametrize("scope", ["propose", "read"])
+async def test_the_agent_cannot_approve_its_own_proposal(reviewed: Any, scope: str) -> None:
+    await post(reviewed, "propose", TARGETS)
+    _, secret = created(reviewed.folder, "robot", scope, agent="guest" if scope == "propose" else "")
+    headers = {"Authorization": f"Bearer {secret}"}
+    await asyncio.sleep(keyring.CHECK_S)
+    for what, body in (("review/preview", {"id": "a-1"}), ("review", {"id": "a-1", "approve": True, "reason": "me"})):
+        status, refused = await post(reviewed, what, body, headers=headers)
+        assert (status, refused["code"]) == (403, "scope"), refused
+    assert list(reviewed.service.shell.state.reviews) == ["guest"]
+
+
+def reviews_of(world: Any) -> list[Any]:
+    entries = world.store.entries(RUN, 1)
+    return [event for _, data in entries if isinstance(event := decode(data).event, ProposalReviewed)]

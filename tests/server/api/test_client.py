@@ -1,0 +1,312 @@
+"""The Python client: a method for each route, typed answers, refusals as errors, and one attempt to change anything."""
+
+import asyncio
+import contextlib
+import inspect
+import re
+import subprocess
+import sys
+from datetime import date
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any, get_args
+
+import pytest
+
+import quantd
+from quantd.daemon.views.overview import with_risk
+from quantd.server.api.client_side import python_client as client_module
+from quantd.server.api.client_side.api_error import ApiError
+from quantd.server.api.client_side.python_client import Client
+from quantd.server.api.openapi import FOR_BROWSERS
+from quantd.server.api.route_records import Entry, Page, Post, Read
+from quantd.server.api.routes.portfolio_routes import TargetsAsked
+from quantd.server.api.routes.prediction_routes import Allocate, Predict
+from quantd.server.api.routes.proposal_routes import Preview
+from quantd.trading.events import Flow
+from tests.server.api.test_api import RATES, RUN
+from tests.server.requests.test_manual import BY_HAND, journalled, world
+
+__all__ = ["world"]
+
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "why": ("SPY",),
+    "halt": ("a test",),
+    "resume": ("a test",),
+    "order": ("buy", "1", "SPY", "a test"),
+    "preview_order": ("buy", "1", "SPY", "a test"),
+    "cash": ("add", "10.00", "a test"),
+    "halt_symbol": ("halt", "SPY", "a test"),
+    "model": ("even",),
+}
+REFUSED: dict[str, tuple[Any, ...]] = {
+    "compare_backtests": ("none", "other"),
+    "job": ("77",),
+    "act": ("none",),
+    "run_schedule": ("none", "a test"),
+    "reconcile": (),
+    "acknowledge": ("none", "a test"),
+    "portfolio": ("none",),
+    "open_portfolio": ("core", "a test"),
+    "rebalance_portfolio": ("none", "a test"),
+    "agent_standing": ("none",),
+    "agent_proposals": ("none",),
+    "preview": ("none",),
+    "propose": ("none", "1", "a test"),
+    "close_portfolio": ("none", "flatten", "a test"),
+    "cancel_order": ("q-none", "a test"),
+    "settle_order": ("q-none", "a test"),
+    "preview_cancel": ("q-none",),
+    "preview_review": ("none", "1"),
+    "review": ("none", "1", "a test"),
+    "approve_limits": ("a test",),
+    "load_model": ("none", "a test"),
+    "shadow_model": ("none", "a test"),
+    "predict": (),
+}
+"""Requests that this world refuses: its venue is simulated, and it has no incidents, places or looser limits."""
+
+NAMED: dict[str, dict[str, Any]] = {
+    "settle_order": {"never_sent": True},
+    "allocate": {"prices": {"SPY": [100.0, 101.0]}, "method": "equal_weight"},
+    "open_portfolio": {"symbols": ("SPY",)},
+    "rebalance_portfolio": {"symbols": ("SPY",)},
+    "preview": {"weights": {"SPY": 0.1}},
+    "propose": {"weights": {"SPY": 0.1}},
+    "predict": {"artifact": "models/none"},
+    "review": {"approve": True},
+}
+"""Arguments by keyword."""
+
+METHODS = [name for name in vars(Client) if not name.startswith("_")]
+
+
+class Noting(Client):
+    """A client that notes what it requests."""
+
+    asked: list[tuple[str, str]]
+
+    def _ask(self, method: str, path: str, *more: Any) -> Any:
+        self.asked.append((method, path.partition("?")[0]))
+        return super()._ask(method, path, *more)
+
+
+def arguments_of(method: Any) -> set[str]:
+    """Its arguments by name, with those of a typed dictionary."""
+    names = set()
+    for name, parameter in inspect.signature(method).parameters.items():
+        by_keyword = parameter.kind is inspect.Parameter.VAR_KEYWORD
+        names |= set(get_args(parameter.annotation)[0].__annotations__) if by_keyword else {name}
+    return names
+
+
+def client_of(world: Any, kind: type[Client] = Client) -> Any:
+    return kind(world.api.url, world.token)
+
+
+@pytest.mark.parametrize("world", [BY_HAND.replace("[api]\n", f"[api]\n{RATES}")], indirect=True)
+async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> None:
+    client = client_of(world, Noting)
+    client.asked = []
+
+    def call() -> None:
+        for name in METHODS:
+            if name == "events":
+                client.asked.append(("GET", "/api/v1/events"))
+                assert next(iter(client.events())).overview.run == RUN
+                continue
+            if name == "change_model":
+                assert client.change_model("even", "pause", "a test").suspended
+                assert not client.change_model("even", "resume", "a test").suspended
+                for do in ("promote", "demote"):
+                    with pytest.raises(ApiError, match="no shadow"):
+                        client.change_model("even", do, "a test")
+                continue
+            if name in REFUSED:
+                with pytest.raises(ApiError) as found:
+                    getattr(client, name)(*REFUSED[name], **NAMED.get(name, {}))
+                assert found.value.status in (404, 409), (name, found.value)
+                continue
+            assert getattr(client, name)(*ARGUMENTS.get(name, ()), **NAMED.get(name, {})) is not None
+
+    await asyncio.to_thread(call)
+    for route in world.api._routes:
+        if isinstance(route, Page) and (route.content_type in FOR_BROWSERS):
+            continue
+        if isinstance(route, Entry) or route.path == "/api/v1/session":  # of browsers: a program sends its token
+            continue
+        assert isinstance(route, Read | Post | Page)
+        pattern = re.compile(re.sub(r"{\w+}", "[^/]+", route.path))
+        assert any(m == route.method and pattern.fullmatch(path) for m, path in client.asked), route.path
+
+
+@pytest.mark.parametrize("world", [BY_HAND.replace("[api]\n", f"[api]\n{RATES}")], indirect=True)
+async def test_a_method_takes_every_parameter_of_its_route(world: Any) -> None:
+    """The parameters that a method sends by default, or takes as an argument."""
+    client = client_of(world, Noting)
+    taken: dict[str, set[str]] = {}
+
+    def call() -> None:
+        for name in METHODS:
+            client.asked = []
+            with contextlib.suppress(ApiError, TypeError):
+                getattr(client, name)(*ARGUMENTS.get(name, REFUSED.get(name, ())), **NAMED.get(name, {}))
+            names = arguments_of(getattr(Client, name))
+            for _, path in client.asked:
+                taken.setdefault(path, set()).update(names)
+
+    await asyncio.to_thread(call)
+    routes = [route for route in world.api._routes if isinstance(route, Read) and route.query.__struct_fields__]
+    assert len(routes) > 20
+    for route in routes:
+        pattern = re.compile(re.sub(r"{\w+}", "[^/]+", route.path))
+        names = set().union(*(names for path, names in taken.items() if pattern.fullmatch(path)))
+        assert set(route.query.__struct_fields__) <= names, route.path
+
+
+async def test_a_search_a_group_and_totals_reach_the_daemon(world: Any) -> None:
+    client = client_of(world)
+
+    def call() -> None:
+        whole = client.orders(limit=10_000, totals=True)
+        assert whole.totals["all"] == len(whole.orders)
+        assert client.orders().totals == {}
+        sold = client.orders(limit=10_000, search="sell", totals=True)
+        assert {order.side for order in sold.orders} == {"sell"}
+        assert sold.totals["all"] == len(sold.orders)
+        filled = client.orders(limit=10_000, group="filled")
+        assert len(filled.orders) == whole.totals["filled"] > 0
+        refused = client.refusals(limit=10_000, group="refused", totals=True)
+        assert {trade.allowed for trade in refused.refusals} <= {"0"}
+        assert refused.totals["refused"] == len(refused.refusals)
+        first = client.refusals(limit=1)
+        if first.next:
+            assert client.refusals(limit=1, cursor=first.next).refusals != first.refusals
+        alerts = client.alerts(limit=10_000, totals=True)
+        assert alerts.total == len(alerts.alerts)
+        assert client.alerts().total is None
+        assert client.alerts(search="no such text", totals=True).total == 0
+        assert client.jobs(search="no such text").total == 0
+
+    await asyncio.to_thread(call)
+
+
+async def test_answers_are_those_of_the_daemon_and_pages_follow_each_other(world: Any) -> None:
+    client = client_of(world)
+
+    def call() -> None:
+        run = world.api._readings._run
+        assert client.positions().positions == with_risk(run.now().positions, run.assessed())
+        whole = client.fills(limit=10_000).fills
+        page = client.fills(limit=3, symbol="SPY")
+        found = list(page.fills)
+        while page.next:
+            page = client.fills(limit=3, symbol="SPY", cursor=page.next)
+            found += page.fills
+        assert found == [each for each in whole if each.symbol == "SPY"]
+        assert client.performance("trend", start=date(2019, 2, 1)).metrics["sharpe"] is not None
+
+    await asyncio.to_thread(call)
+
+
+async def test_a_refusal_is_an_error_of_quantd_that_names_field_and_remedy(world: Any) -> None:
+    client = client_of(world)
+
+    def call() -> None:
+        with pytest.raises(quantd.Error, match="limit = '0'") as found:
+            client.orders(limit=0)
+        why: Any = found.value
+        assert (why.status, why.code, [each.field for each in why.fields]) == (422, "query", ["limit"])
+        with pytest.raises(ApiError, match="quantd token create"):
+            Client(world.api.url).cash("add", "1.00", "x")
+        world.service.status = "starting"
+        assert not client.health().ready
+        world.service.status = "ended"
+
+    await asyncio.to_thread(call)
+
+
+async def test_a_key_is_made_for_each_change_and_may_be_given_again(world: Any) -> None:
+    client = client_of(world)
+
+    def call() -> None:
+        assert client.cash("add", "1.00", "x", key="one") == client.cash("add", "1.00", "x", key="one")
+        client.cash("add", "1.00", "x")
+        client.cash("add", "1.00", "x")
+
+    await asyncio.to_thread(call)
+    assert len(journalled(world, Flow)) == 3
+
+
+class Flaky(BaseHTTPRequestHandler):
+    """Refuses with 503 twice, then answers; it notes the keys of requests."""
+
+    seen: list[str | None] = []
+
+    def do_GET(self) -> None:
+        self.seen.append(self.headers.get("Idempotency-Key"))
+        status = 200 if len(self.seen) > 2 else 503
+        body = b'{"detail":"busy"}' if status == 503 else b'{"run":"r","equity":[]}'
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(client_module, "REST_S", 0.01)
+    Flaky.seen = []
+    server = HTTPServer(("127.0.0.1", 0), Flaky)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield Client(f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_read_is_tried_three_times(flaky: Client) -> None:
+    assert flaky.equity().run == "r"
+    assert Flaky.seen == [None, None, None]
+
+
+def test_a_change_is_sent_once_with_a_key(flaky: Client) -> None:
+    with pytest.raises(ApiError) as found:
+        flaky.cash("add", "1.00", "x")
+    assert found.value.status == 503
+    (key,) = Flaky.seen
+    assert re.fullmatch("[0-9a-f]{32}", key or "")
+
+
+def test_a_daemon_that_is_away_or_another_program_is_named(flaky: Client) -> None:
+    with pytest.raises(ApiError, match="start it with `quantd run`"):
+        Client("http://127.0.0.1:9").status()
+    with pytest.raises(ApiError, match="is no address of a daemon"):
+        Client("127.0.0.1:8000")
+    Flaky.seen = [None, None]
+    with pytest.raises(ApiError, match="not of this version"):
+        flaky.status()
+
+
+@pytest.mark.parametrize(
+    ("keywords", "body"),
+    [
+        (client_module.Targets, TargetsAsked),
+        (client_module.Wanted, Preview),
+        (client_module.Input, Predict),
+        (client_module.Method, Allocate),
+    ],
+)
+def test_keywords_are_the_fields_of_the_body(keywords: Any, body: Any) -> None:
+    assert keywords.__annotations__.keys() == {*body.__struct_fields__} - {"prices"}
+
+
+def test_the_client_loads_neither_torch_nor_the_server() -> None:
+    code = "import sys, quantd; quantd.Client; print({'torch', 'quantd.server.api.server'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert found.stdout.strip() == "set()", found.stderr

@@ -1,0 +1,356 @@
+"""A POST is answered with what its own event did, whatever is stepped beside it; a failure after it is reported."""
+
+import ast
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import aiohttp
+import pytest
+
+from quantd.daemon.runtime.feeder import feed_recorded
+from quantd.daemon.runtime.timeline import instants, time_of
+from quantd.server.api import commits, idempotency
+from quantd.server.api.route_records import Post
+from quantd.server.api.routes import manual_routes
+from quantd.trading.codec import decode
+from quantd.trading.effects import Refusal, Shadowed
+from quantd.trading.events import Event, Flow, Operator, PortfolioClosed, PortfolioOpened, Proposed, Reminded
+from quantd.trading.orders import OrderBasket, order_id
+from tests.server.api.routes.test_portfolio_routes import CORE, PORTFOLIOS
+from tests.server.api.routes.test_proposal_routes import OUTSIDE
+from tests.server.api.test_api import RUN, World, standing_at_the_end
+from tests.support.checkout import ROOT
+from tests.support.mqtt import until
+
+CASH = {"do": "add", "amount": "1000.00", "reason": "more"}
+HALT = {"command": "halt", "reason": "lunch"}
+RESUME = {"command": "resume", "reason": "back"}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with standing_at_the_end(tmp_path, PORTFOLIOS) as world:
+        yield world
+
+
+async def post(world: Any, path: str, body: object, key: str = "") -> tuple[int, Any]:
+    headers = world.bearer | ({"Idempotency-Key": key} if key else {})
+    async with world.session.post(f"/api/v1/{path}", json=body, headers=headers) as response:
+        return response.status, await response.json()
+
+
+def journalled(world: Any, kind: type) -> list[Any]:
+    return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, kind)]
+
+
+class Gate:
+    """A real store whose writes wait while the gate is shut."""
+
+    def __init__(self, world: Any) -> None:
+        self._write = world.store.write
+        self._open, self.waiting = asyncio.Event(), asyncio.Event()
+        world.store.write = self.write
+
+    async def write(self, batch: Any) -> None:
+        self.waiting.set()
+        await self._open.wait()
+        await self._write(batch)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@contextlib.asynccontextmanager
+async def gated(world: Any) -> AsyncIterator[Gate]:
+    """A gate that is open at the end."""
+    gate = Gate(world)
+    try:
+        yield gate
+    finally:
+        gate.open()
+
+
+async def stepped(world: Any, kind: type, count: int = 1) -> None:
+    """Wait until so many events of a kind are stepped and not committed."""
+    steps = world.service.journal.steps
+    await until(lambda: sum(isinstance(event, kind) for event, _ in steps) >= count, f"step {count} of {kind}", 10.0)
+
+
+@contextlib.asynccontextmanager
+async def in_one_batch(world: Any) -> AsyncIterator[None]:
+    """What is sent in this block is stepped in its order, and committed after it in one batch."""
+    async with gated(world) as gate:
+        first = asyncio.create_task(post(world, "halts", {"do": "halt", "symbol": "QQQ", "reason": "first"}))
+        await gate.waiting.wait()
+        yield
+    assert (await first)[0] == 200
+
+
+# the two faults that were seen
+
+
+async def test_a_shadows_proposal_is_answered_after_a_fill_of_an_older_order(tmp_path: Path) -> None:
+    world: Any = World(tmp_path, OUTSIDE)
+    await world.api.start()
+    stepping = asyncio.create_task(world.service.step_forever())
+    market = list(instants(world.assembly.items()))
+    at = [k for k, each in enumerate(market) if getattr(each[-1], "sample", False)][-3]
+
+    async def feed(*part: list[Any]) -> None:
+        await feed_recorded(world.service, iter(part), "fast", "wait")
+        await until(lambda: world.service.shell.ts >= time_of(part[-1][-1]), "the market")
+
+    await feed(*market[: at + 1])
+    made = []
+    async with aiohttp.ClientSession(world.api.url) as world.session:
+        for number, weight in enumerate((0.4, 0.1)):
+            body = {"weights": {"SPY": weight}, "id": f"a-{number}", "reason": "momentum"}
+            made.append(await post(world, "agents/guest/propose", body))
+            if number == 0:  # its order is filled more than 200 entries later, at the next open
+                for _ in range(7):
+                    quiet = [Reminded(world.service.shell.state.now, "none") for _ in range(30)]
+                    await asyncio.gather(*map(world.service.inbox.command, quiet))
+                await feed(*market[at + 1 : at + 4])
+        assert [status for status, _ in made] == [200, 200], made
+        for _, answer in made:
+            path = f"/api/v1/why/{answer['decision']}"
+            async with world.session.get(path, headers=world.bearer) as response:
+                told = await response.json()
+            assert told["order"] == f"{order_of(world, answer['decision'])}@guest"
+    world.service.shell.stopped = "the test is over"
+    await stepping
+    await world.api.stop()
+    world.store.close()
+
+
+def order_of(world: Any, decision: str) -> str:
+    """The id of the one order of a shadow's decision, from the journal."""
+    seq = int(decision[1:].partition("@")[0])
+    entry = next(decode(data) for number, data in world.store.entries(RUN, seq) if number == seq)
+    assert isinstance(entry.event, Proposed)
+    (own,) = (effect for effect in entry.effects if isinstance(effect, Shadowed))
+    (basket,) = (effect for effect in own.effects if isinstance(effect, OrderBasket))
+    return order_id(RUN, basket.sample, "SPY", basket.n)
+
+
+async def test_a_rebalance_is_answered_though_its_portfolio_was_closed_before_the_commit(world: Any) -> None:
+    nothing = {"weights": {"SPY": 1e-9}, "reason": "all in cash"}
+    assert (await post(world, "portfolios", CORE | nothing))[0] == 200
+    async with gated(world) as gate:
+        rebalanced = asyncio.create_task(post(world, "portfolios/core/rebalance", nothing | {"id": "x-1"}))
+        await gate.waiting.wait()
+        closed = asyncio.create_task(post(world, "portfolios/core/close", {"how": "flatten", "reason": "over"}))
+        await stepped(world, PortfolioClosed)
+        assert world.service.shell.state.portfolios == {}
+    (status, answer), (other, ended) = await rebalanced, await closed
+    assert (status, answer["name"], answer["proposal"], answer["capital"]) == (200, "core", "x-1", "20000.00"), answer
+    assert (other, ended["state"]) == (200, "closed")
+
+
+# each answer is that of its own event
+
+
+async def test_deposits_of_one_batch_have_each_their_own_cash(world: Any) -> None:
+    before = world.service.shell.state.ledger.books[-1].cash_micro
+    async with in_one_batch(world):
+        tasks = []
+        for number in (1, 2, 3):
+            tasks.append(asyncio.create_task(post(world, "cash", CASH)))
+            await stepped(world, Flow, number)
+    found = [answer["cash"] for _, answer in [await task for task in tasks]]
+    assert found == [f"{(before + k * 10**9) / 1e6:.2f}" for k in (1, 2, 3)]
+
+
+async def test_a_halt_is_answered_with_its_halt_though_a_resume_came_before_the_commit(world: Any) -> None:
+    async with in_one_batch(world):
+        halted = asyncio.create_task(post(world, "commands", HALT))
+        await stepped(world, Operator)
+        resumed = asyncio.create_task(post(world, "commands", RESUME))
+        await stepped(world, Operator, 2)
+    assert ((await halted)[1]["switch"], (await resumed)[1]["switch"]) == ("HALT", "RUN")
+
+
+async def test_of_two_closings_at_once_the_second_is_refused_and_not_reported_as_done(world: Any) -> None:
+    assert (await post(world, "portfolios", CORE))[0] == 200
+    body = {"how": "flatten", "reason": "over"}
+    before(world, PortfolioClosed, lambda own: [own])
+    status, answer = await post(world, "portfolios/core/close", body)
+    assert (status, answer["code"]) == (409, "conflict")
+    assert answer["detail"] == "portfolio core was not closed: it is being closed already"
+
+
+def before(world: Any, kind: type, others: Callable[[Any], Sequence[Event]]) -> None:
+    """Let events of others come right before the first command of a kind, after its checks."""
+    inbox = world.service.inbox
+    queue = inbox.commands
+
+    def behind(events: Sequence[Event], outcome: Any = None) -> Any:
+        if isinstance(events[0], kind):
+            inbox.commands = queue
+            queue(others(events[0]))
+        return queue(events, outcome)
+
+    inbox.commands = behind
+
+
+async def test_targets_that_are_refused_beside_an_opening_do_not_hide_the_opening(world: Any) -> None:
+    before(world, PortfolioOpened, lambda own: [Operator(own.ts, "halt", "news", "me")])
+    status, answer = await post(world, "portfolios", CORE)
+    assert (status, answer["code"]) == (409, "conflict")
+    assert answer["detail"].startswith("the portfolio core is open and all in cash; rebalance or close it: the targets")
+    assert "the house is halted" in answer["detail"]
+    assert [each.name for each in world.service.shell.state.portfolios.values()] == ["core"]
+
+
+def test_every_code_of_a_refusal_has_a_status() -> None:
+    assert set(get_args(Refusal)) <= set(commits.STATUS)
+
+
+# what a key says after a failure
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: object) -> object:
+        raise KeyError(3)
+
+    monkeypatch.setattr(manual_routes, "became_of_flow", fault)
+
+
+async def test_a_request_that_fails_after_its_commit_says_that_it_was_carried_out_and_so_does_its_key(
+    world: Any, failing: None
+) -> None:
+    first = await post(world, "cash", CASH, "once")
+    status, answer = first
+    assert (status, answer["code"]) == (500, "carried_out")
+    (seq,) = (seq for seq, data in world.store.entries(RUN, 1) if isinstance(decode(data).event, Flow))
+    assert answer["detail"].startswith(f"the request was carried out, as entry {seq} of the journal; do not send it")
+    assert await post(world, "cash", CASH, "once") == first
+    assert len(journalled(world, Flow)) == 1
+    assert (await post(world, "commands", HALT))[0] == 200
+
+
+async def test_a_request_that_fails_before_it_queues_anything_says_that_nothing_was_carried_out(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object) -> object:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(manual_routes, "flow", fault)
+    first = await post(world, "cash", CASH, "once")
+    assert (first[0], first[1]["code"]) == (500, "internal")
+    assert first[1]["detail"].startswith("no command of the request was carried out; internal error")
+    assert await post(world, "cash", CASH, "once") == first
+    assert journalled(world, Flow) == []
+
+
+async def test_a_late_commit_is_answered_in_time_and_its_key_gets_the_result(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "WAIT_S", 0.2)
+    async with gated(world):
+        status, answer = await post(world, "cash", CASH, "once")
+        assert (status, answer["code"]) == (504, "late")
+        status, answer = await post(world, "cash", CASH, "once")
+        assert (status, "still carried out" in answer["detail"]) == (409, True)
+    await until(lambda: not world.api._open._open, "the commit")
+    found = await post(world, "cash", CASH, "once")
+    assert (found[0], found[1]["amount"]) == (200, "1000.00")
+    assert len(journalled(world, Flow)) == 1
+
+
+async def test_an_answer_that_cannot_be_recorded_is_given_again_and_not_told_as_a_stop_of_the_daemon(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await post(world, "cash", CASH, "before"))[0] == 200
+    with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as database, database:
+        database.execute("CREATE TRIGGER full BEFORE UPDATE ON keys BEGIN SELECT RAISE(FAIL, 'the disk is full'); END")
+    first = await post(world, "cash", CASH, "once")
+    assert first[0] == 200
+    assert await post(world, "cash", CASH, "once") == first
+    monkeypatch.setattr(idempotency, "UNWRITTEN", 0)
+    assert (await post(world, "cash", CASH, "more"))[0] == 200
+    status, answer = await post(world, "cash", CASH, "once")
+    assert (status, answer["code"]) == (409, "idempotency")
+    assert "could not be recorded" in answer["detail"]
+    assert "stopped" not in answer["detail"]
+    assert len(journalled(world, Flow)) == 3
+
+
+# by the syntax tree
+
+FORBIDDEN = frozenset(
+    {"shell", "state", "_state", "store", "read", "incidents", "journal", "inbox", "service", "_service", "_run"}
+)
+"""Names behind which the state and the store lie."""
+
+NO_COMMIT = frozenset({"predict", "allocate", "preview", "preview_cancel", "preview_review", "_run"})
+"""Handlers of POSTs that commit nothing: they compute on copies, and `_run` queues a job for later."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(trees: Sequence[ast.Module]) -> list[Function]:
+    return [node for tree in trees for node in ast.walk(tree) if isinstance(node, Function)]
+
+
+def called(node: ast.AST) -> str:
+    """The last name of what a call calls."""
+    of = node.func if isinstance(node, ast.Call) else None
+    return of.attr if isinstance(of, ast.Attribute) else of.id if isinstance(of, ast.Name) else ""
+
+
+def committing(trees: Sequence[ast.Module]) -> set[str]:
+    """The functions that await `committed`, or another one of them."""
+    found = {"committed"}
+    while True:
+        more = {
+            each.name
+            for each in functions(trees)
+            if any(isinstance(node, ast.Await) and called(node.value) in found for node in ast.walk(each))
+        }
+        if more <= found:
+            return found
+        found |= more
+
+
+def reads_behind_a_commit(trees: Sequence[ast.Module]) -> Iterator[str]:
+    """Where a function that commits names the state or the store behind its commit."""
+    names = committing(trees)
+    for each in functions(trees):
+        awaits = [n for n in ast.walk(each) if isinstance(n, ast.Await) and called(n.value) in names]
+        for commit in awaits:
+            within = set(ast.walk(commit))
+            end = commit.end_lineno or 0, commit.end_col_offset or 0
+            for node in ast.walk(each):
+                name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+                at = (node.end_lineno, node.end_col_offset) if isinstance(node, ast.expr) else (0, 0)
+                if name in FORBIDDEN and node not in within and at > end:
+                    yield f"{each.name}:{node.lineno}: {name}"  # type: ignore[attr-defined]
+
+
+def routes() -> list[ast.Module]:
+    return [ast.parse(path.read_text()) for path in sorted((ROOT / "server/api/routes").glob("*.py"))]
+
+
+PLANTED = """
+async def order(service, wish):
+    done = await committed(service, outcome, wish)
+    return became(service.shell.state, done)
+"""
+
+
+async def test_no_route_reads_the_state_or_the_store_for_the_result_of_its_own_command(world: Any) -> None:
+    trees = routes()
+    assert list(reads_behind_a_commit(trees)) == []
+    assert list(reads_behind_a_commit([ast.parse(PLANTED)])) == ["order:4: state", "order:4: shell", "order:4: service"]
+    # there is no other way to the inbox, and every POST is known
+    inboxes = [path.name for path in sorted((ROOT / "server/api").rglob("*.py")) if ".inbox" in path.read_text()]
+    assert inboxes == ["commits.py"]
+    handlers = [getattr(each.handler, "func", each.handler) for each in world.api._routes if isinstance(each, Post)]
+    assert len(handlers) > 15
+    assert {each.__name__ for each in handlers} - committing(trees) == NO_COMMIT

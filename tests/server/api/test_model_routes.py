@@ -1,0 +1,528 @@
+"""The models of a running service over HTTP: what decides, another artifact without a restart, pause, promotion."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from quantd.adapters.store.handle import Store
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.config import load
+from quantd.daemon.engine.state.snapshot import freeze
+from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.isolation.worker import Apart
+from quantd.daemon.policies.loading import PolicyError
+from quantd.daemon.policies.loading import load as load_policy
+from quantd.daemon.policies.seats import artifacts_in
+from quantd.daemon.recovery.replay import save_config
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.stored_run import recover
+from quantd.daemon.runtime.feeder import feed_recorded
+from quantd.daemon.runtime.timeline import instants
+from quantd.daemon.views.report.figures import report
+from quantd.models.artifacts.folder import read_manifest, render, sealed
+from quantd.models.artifacts.manifest import AgentManifest
+from quantd.models.artifacts.versions import point
+from quantd.trading.codec import decode
+from quantd.trading.events import Decided, Operator, Started
+from quantd.trading.model_events import Exchanged, ModelLoaded
+from tests.server.api.test_api import RUN, World, get, standing_at_the_end
+from tests.support.artifacts import TRAINING, UNIVERSE, written
+from tests.support.command_line import CONFIG, answer, quantd
+
+SYMBOLS = ("SPY", "QQQ", "IWM")
+AGENTS = """\
+[[agents]]
+name = "learned"
+policy = "models/first"
+capital = 0.5
+[[agents]]
+name = "even"
+policy = "equal_weight"
+capital = 0.4
+[[agents]]
+name = "rival"
+policy = "models/rival"
+capital = 0.5
+shadow = true
+challenges = "learned"
+"""
+TEXT = CONFIG[: CONFIG.index("[[agents]]")] + AGENTS + CONFIG[CONFIG.index("[bus]") :]
+MODELS = "/api/v1/models"
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("artifacts")
+    written(folder / "models" / "first", universe=SYMBOLS)
+    written(folder / "models" / "second", "ppo lstm", universe=SYMBOLS, seed=7)
+    written(folder / "models" / "rival", universe=SYMBOLS, seed=9)
+    written(folder / "models" / "other", universe=UNIVERSE)
+    for number, name in enumerate(("2026-10", "2026-11")):
+        manifest = written(folder / "models" / "named" / name, universe=SYMBOLS, seed=20 + number)
+        point(folder / "models" / "named", name, manifest.digest, "2026-11-01T00:00:00Z")
+    return folder
+
+
+class Halfway(World):
+    """A run whose market is fed in parts."""
+
+    def __init__(self, folder: Path, text: str = TEXT) -> None:
+        super().__init__(folder, text)
+        save_config(self.folder, self.config, folder / "config.toml", (), {})
+        self.market = instants(self.assembly.items())
+
+    async def feed(self, count: int | None = None) -> None:
+        await feed_recorded(self.service, islice(self.market, count), "fast", "wait")
+        await self.service.drained()
+        while self.store.last_seq(RUN) < self.service.journal.seq:
+            await self.service.changed(0.05)
+
+    def events(self, kind: type) -> list[Any]:
+        return [e for _, blob in self.store.entries(RUN, 1) if isinstance(e := decode(blob).event, kind)]
+
+    async def post(self, path: str, body: Any, token: str = "") -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {token or self.token}"}
+        async with self.session.post(path, json=body, headers=headers) as response:
+            return response.status, await response.json()
+
+
+@contextlib.asynccontextmanager
+async def halfway(folder: Path, artifacts: Path, count: int = 160, text: str = TEXT) -> AsyncIterator[Any]:
+    """A service that has traded a part of its market."""
+    shutil.copytree(artifacts / "models", folder / "models")
+    world = Halfway(folder, text)
+    await world.api.start()
+    stepping = asyncio.create_task(world.service.step_forever())
+    await world.feed(count)
+    async with aiohttp.ClientSession(world.api.url) as session:
+        world.session = session
+        try:
+            yield world
+        finally:
+            world.service.shell.stopped = "the test is over"
+            await stepping
+            await world.api.stop()
+            world.store.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, artifacts: Path) -> AsyncIterator[Any]:
+    async with halfway(tmp_path, artifacts) as made:
+        yield made
+
+
+def digest_in(folder: Path) -> str:
+    return str(answer(quantd(folder.parent, "models", "info", folder.name, "--json"))["digest"])
+
+
+def crashed(world: Any, folder: Path, text: str = TEXT) -> Any:
+    """The run as a start finds it after the process was killed: (assembly, shell, journal, store)."""
+    image = folder / "image"
+    shutil.copytree(world.folder, image)
+    config = load_text(folder, text)
+    assembly = assemble(config, cache=image / "cache")
+    store = Store.open(image)
+    shell, journal = recover(assembly, store, RUN, image)
+    return assembly, config, shell, journal, store
+
+
+def load_text(folder: Path, text: str) -> Any:
+    (folder / "config.toml").write_text(text)
+    return load(folder / "config.toml", known_names())
+
+
+@pytest.mark.requirement("R-191")
+async def test_a_model_is_what_the_command_line_shows_of_its_artifact(world: Any, tmp_path: Path) -> None:
+    status, found = await get(world, MODELS)
+    assert status == 200
+    by_name = {each["agent"]: each for each in found["models"]}
+    assert list(by_name) == ["learned", "even", "rival"]
+    assert by_name["even"]["artifacts"] == []
+    assert by_name["rival"]["shadow"]
+    assert by_name["rival"]["challenges"] == "learned"
+    (artifact,) = by_name["learned"]["artifacts"]
+    assert artifact["assets"] == list(SYMBOLS)
+    assert artifact["folder"] == "models/first", "no folder of this machine"
+    assert artifact["kind"] == "learned"
+    assert artifact["trained_until"] == "2012-12-31"
+    assert not artifact["transformer"]
+    assert artifact["inputs"] == {
+        "esg": False, "sentiment": False, "macro": [], "series": [], "bars": False, "own_book": True
+    }  # fmt: skip
+    _, details = await get(world, f"{MODELS}/learned")
+    shown = answer(quantd(tmp_path, "models", "info", "models/first", "--json"))
+    assert details["artifacts"][0]["manifest"] == shown
+    assert details["artifacts"][0]["record"] == shown["results"]
+    assert details["artifacts"][0]["card"] == "# a card\n"
+    assert len(details["artifacts"][0]["entries"]) == 3 * 4 + 3 + 1
+    status, problem = await get(world, f"{MODELS}/nobody")
+    assert (status, problem["code"]) == (404, "agent")
+
+
+@pytest.mark.requirement("R-190")
+async def test_a_loaded_artifact_decides_from_the_next_sample_on_without_memory(world: Any, tmp_path: Path) -> None:
+    digest = digest_in(tmp_path / "models" / "second")
+    before = len(world.events(Decided))
+    status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
+    assert status == 200, found
+    assert found["policy"] == "models/second"
+    assert found["configured"] == "models/first"
+    assert found["artifacts"][0]["digest"] == digest
+    (event,) = world.events(ModelLoaded)
+    assert (event.agent, event.path, event.digest, event.who) == ("learned", "models/second", digest, "api:owner")
+    assert event.reason == "newer"
+    state = world.service.shell.state
+    assert dict(state.agents[0].memory) == {}
+    assert [pairing.since for pairing in state.pairings] == [state.sample_no]
+    await world.feed(15)
+    decided = [each for each in world.events(Decided)[before:] if each.agent == 0]
+    # the recurrent policy remembers from its first decision on
+    assert decided
+    assert all("carry" in each.memory for each in decided)
+    assert not any(each.failed for each in decided)
+    assert (await get(world, "/api/v1/status"))[1]["agents"][0]["policy"] == "models/second"
+    alerts = str((await get(world, "/api/v1/alerts"))[1])
+    assert "loaded models/second" in alerts
+    assert "training window" not in alerts
+    status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "again"})
+    assert (status, found["code"]) == (409, "conflict")
+
+
+async def allocations(world: Any) -> dict[tuple[str, str], tuple[float, float]]:
+    """(agent, method) -> (allocations counted, confidences observed) of a scrape."""
+    async with world.session.get("/metrics") as response:
+        families = text_string_to_metric_families(await response.text())
+    found = {
+        (each.name, each.labels["agent"], each.labels["method"]): each.value
+        for family in families
+        for each in family.samples
+        if "method" in each.labels and "le" not in each.labels
+    }
+    return {
+        key: (value, found["quantd_allocation_confidence_ratio_count", *key])
+        for (name, *key_), value in found.items()
+        if name == "quantd_allocations_total" and (key := tuple(key_))
+    }
+
+
+async def test_a_model_has_the_allocations_that_it_decided_and_an_earlier_one_keeps_its_own(
+    world: Any, tmp_path: Path
+) -> None:
+    # as in the daemon: every decision passes the deadline, and no scrape comes before the load
+    deadline = Deadline(
+        world.assembly.policies, seated=world.service.shell.seats, method=world.service.shell.seats.method
+    )
+    world.service.shell.answer = world.service.shell.meanwhile = world.service.deadline = deadline
+    world.service.measured.predictions = deadline.predictions
+    await world.feed(10)
+    await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
+    found = await allocations(world)
+    before = found["learned", "models/first"]
+    assert before[0] == before[1] > 0
+    assert ("learned", "models/second") not in found
+    await world.feed(5)
+    found = await allocations(world)
+    assert found["learned", "models/first"] == before
+    assert found["learned", "models/second"][0] == found["learned", "models/second"][1] > 0
+    made = report(Reader.open(world.folder), world.config, kind="hand", feed="x", standing=None)
+    assert made.header.agents["learned"].startswith("models/first, then models/second from 2019-")
+    assert made.header.agents["even"] == "equal_weight"
+    # a start after a crash has no decision of its own, and names the loaded artifact
+    assembly, config, shell, _, store = crashed(world, tmp_path)
+    begin(shell, assembly, config, RUN, fresh=False)
+    predictions = shell.answer.predictions
+    assert not predictions.allocations
+    for instant in islice(instants(assembly.items(), shell.ts), 6):
+        for item in instant:
+            shell.take(item)
+    assert {method for (agent, method) in predictions.allocations if agent == 0} == {"models/second"}
+    store.close()
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+async def test_a_killed_run_continues_with_the_loaded_artifact_and_ends_as_one_that_was_not_killed(
+    world: Any, tmp_path: Path, snapshot: bool
+) -> None:
+    await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
+    world.service.shell.snapshot_wanted = snapshot
+    await world.feed(5)
+    assembly, config, shell, journal, store = crashed(world, tmp_path)
+    assert (store.latest_snapshot(RUN) is not None) == snapshot
+    began = shell.ts
+    begin(shell, assembly, config, RUN, fresh=False)
+    assert journal.steps[0][0].loaded == ("learned",)
+    assert artifacts_in(shell.seats(0)) == digest_in(tmp_path / "models" / "second")
+    await world.feed(12)
+    for instant in instants(assembly.items(), began):
+        if shell.ts >= world.service.shell.ts:
+            break
+        for item in instant:
+            shell.take(item)
+    assert shell.state.ledger.freeze() == world.service.shell.state.ledger.freeze()
+    assert shell.digest.freeze() == world.service.shell.digest.freeze()
+    store.close()
+
+
+async def test_a_configuration_that_names_another_policy_replaces_what_was_loaded(world: Any, tmp_path: Path) -> None:
+    await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
+    text = TEXT.replace('"models/first"', '"models/named"')
+    assembly, config, shell, journal, store = crashed(world, tmp_path, text)
+    begin(shell, assembly, config, RUN, fresh=False)
+    assert journal.steps[0][0].loaded == ()
+    assert shell.state.loaded == {}
+    assert artifacts_in(shell.seats(0)) == digest_in(tmp_path / "models" / "named" / "2026-11")
+    store.close()
+
+
+async def test_a_start_refuses_a_loaded_artifact_that_changed_and_names_both_digests(
+    world: Any, tmp_path: Path
+) -> None:
+    then = digest_in(tmp_path / "models" / "second")
+    await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
+    shutil.rmtree(tmp_path / "models" / "second")
+    shutil.copytree(tmp_path / "models" / "rival", tmp_path / "models" / "second")
+    now = digest_in(tmp_path / "models" / "second")
+    assembly, config, shell, _, store = crashed(world, tmp_path)
+    with pytest.raises(PolicyError) as refused:
+        begin(shell, assembly, config, RUN, fresh=False)
+    assert then in str(refused.value)
+    assert now in str(refused.value)
+    store.close()
+
+
+REFUSED = (
+    ("nobody", {"path": "models/second"}, 404, "no agent 'nobody'"),
+    ("learned", {"path": "models/absent"}, 404, "no manifest.json"),
+    ("learned", {"path": "models/named", "version": "2026-12"}, 404, "no manifest.json"),
+    ("learned", {"path": "../elsewhere/x"}, 422, "outside the folder"),
+    ("learned", {"path": "/etc"}, 422, "outside the folder"),
+    ("learned", {"path": "models/other"}, 422, "trained on AAA, BBB, CCC"),
+    ("learned", {"path": "full"}, 422, "models/shipped/full: "),
+    ("learned", {"path": "larger"}, 404, "or a shipped model: a2c,"),
+    ("learned", {}, 422, "name an artifact"),
+    ("learned", {"path": "models/broken"}, 422, "policy.onnx"),
+    ("learned", {"path": "models/second", "reason": " "}, 422, "needs a reason"),
+    ("learned", {"path": "models/first"}, 409, "already"),
+)
+
+
+@pytest.mark.requirement("R-190")
+async def test_what_cannot_be_loaded_is_refused_and_changes_nothing(world: Any, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "models" / "first", tmp_path / "models" / "broken")
+    (tmp_path / "models" / "broken" / "policy.onnx").write_bytes(b"x" * 10)
+    for agent, body, status, words in REFUSED:
+        given, found = await world.post(f"{MODELS}/{agent}/load", {"reason": "x", **body})
+        assert given == status, (body, found)
+        assert words in found["detail"]
+    assert world.service.shell.state.loaded == {}
+    assert world.events(ModelLoaded) == []
+
+
+@pytest.mark.requirement("R-102")
+async def test_a_version_of_a_name_is_loaded_and_the_versions_beside_it_are_shown(world: Any, tmp_path: Path) -> None:
+    status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/named", "reason": "the current one"})
+    assert status == 200, found
+    assert (found["policy"], found["loaded"]["version"]) == ("models/named/2026-11", "2026-11")
+    status, found = await world.post(f"{MODELS}/learned/load", {"version": "2026-10", "reason": "back"})
+    assert status == 200, found
+    assert (found["policy"], found["artifacts"][0]["version"]) == ("models/named/2026-10", "2026-10")
+    _, details = await get(world, f"{MODELS}/learned")
+    assert details["artifacts"][0]["versions"] == ["2026-10", "2026-11"]
+    assert details["artifacts"][0]["current"] == "2026-11"
+
+
+async def test_a_paused_agent_holds_and_is_asked_no_more_until_it_is_resumed(world: Any) -> None:
+    status, found = await world.post(f"{MODELS}/even/pause", {"reason": "a look"})
+    assert status == 200, found
+    assert (found["suspended"], found["switch"]) == (True, "REDUCE")
+    lots = list(world.service.shell.state.ledger.books[1].lots)
+    asked = len([each for each in world.events(Decided) if each.agent == 1])
+    await world.feed(12)
+    assert len([each for each in world.events(Decided) if each.agent == 1]) == asked
+    assert list(world.service.shell.state.ledger.books[1].lots) == lots
+    status, found = await world.post(f"{MODELS}/even/resume", {"reason": "looked"})
+    assert (status, found["suspended"], found["switch"]) == (200, False, "RUN")
+    await world.feed(8)
+    assert len([each for each in world.events(Decided) if each.agent == 1]) > asked
+    assert [each.command for each in world.events(Operator)] == ["pause", "resume"]
+
+
+@pytest.mark.requirement("R-162")
+async def test_a_shadow_is_promoted_and_demoted_by_hand_and_the_journal_says_so(world: Any) -> None:
+    status, found = await world.post(f"{MODELS}/rival/promote", {"reason": "seen enough"})
+    assert status == 200, found
+    assert found["decides_for"] == "learned"
+    (event,) = world.events(Exchanged)
+    assert (event.shadow, event.command, event.reason, event.who) == ("rival", "promote", "seen enough", "api:owner")
+    assert "promoted by api:owner without a test" in str((await get(world, "/api/v1/alerts"))[1])
+    status, found = await world.post(f"{MODELS}/rival/promote", {"reason": "again"})
+    assert (status, found["code"]) == (409, "conflict")
+    status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "x"})
+    assert status == 409
+    assert "demote it first" in found["detail"]
+    status, found = await world.post(f"{MODELS}/rival/demote", {"reason": "back"})
+    assert (status, found["decides_for"]) == (200, "rival")
+    assert (await world.post(f"{MODELS}/even/promote", {"reason": "x"}))[0] == 409
+    assert (await world.post(f"{MODELS}/rival/promote", {"reason": " "}))[0] == 422
+    assert world.service.shell.state.seats == [0, 1]
+
+
+async def test_an_artifact_is_loaded_into_the_challenger_and_their_comparison_begins_with_its_first_decision(
+    world: Any, tmp_path: Path
+) -> None:
+    body = {"path": "models/second", "reason": "beside it"}
+    status, found = await world.post(f"{MODELS}/learned/shadow", body)
+    assert status == 200, found
+    assert (found["agent"], found["shadow"], found["policy"]) == ("rival", True, "models/second")
+    (event,) = world.events(ModelLoaded)
+    assert (event.agent, event.path, event.reason) == ("rival", "models/second", "beside it")
+    state = world.service.shell.state
+    (pairing,) = state.pairings
+    assert (pairing.looks, pairing.waits) == (0, (False, True))
+    before = state.sample_no
+    await world.feed(10)
+    assert pairing.waits == (False, False)
+    assert pairing.since == before + 2
+    for agent, more, words in (
+        ("even", {}, 'name = "even-rival"\npolicy = "hold"'),
+        ("rival", {}, "POST /api/v1/models/rival/load"),
+        ("learned", {"shadow": "even"}, "its challengers are rival"),
+        ("learned", {}, "already"),
+    ):
+        status, found = await world.post(f"{MODELS}/{agent}/shadow", {**body, **more})
+        assert (status, found["code"]) == (409, "conflict")
+        assert words in found["detail"]
+    assert (await world.post(f"{MODELS}/nobody/shadow", body))[0] == 404
+    await world.post(f"{MODELS}/rival/pause", {"reason": "a look"})
+    _, found = await world.post(f"{MODELS}/learned/shadow", {"path": "models/rival", "reason": "x"})
+    assert "POST /api/v1/models/rival/resume first" in found["detail"]
+
+
+async def test_the_idle_challenger_of_several_is_taken_and_an_outside_agent_takes_no_artifact(
+    tmp_path: Path, artifacts: Path
+) -> None:
+    more = "".join(
+        f'[[agents]]\nname = "{name}"\npolicy = "{policy}"\ncapital = 0.5\nshadow = true\nchallenges = "learned"\n'
+        for name, policy in (("spare", "hold"), ("guest", "external"))
+    )
+    async with halfway(tmp_path, artifacts, text=TEXT.replace("[bus]", f"{more}[bus]")) as world:
+        body = {"path": "models/second", "reason": "beside it"}
+        status, found = await world.post(f"{MODELS}/learned/shadow", body)
+        assert (status, found["agent"]) == (200, "spare"), found
+        await world.feed(3)
+        assert world.service.shell.state.shadows[1].agents[0].failures == 0
+        status, found = await world.post(f"{MODELS}/learned/shadow", body)
+        assert status == 409
+        assert "name one as shadow: rival, spare, guest" in found["detail"]
+        _, found = await world.post(f"{MODELS}/learned/shadow", {**body, "shadow": "guest"})
+        assert "decides by proposals" in found["detail"]
+
+
+async def test_starts_without_a_load_are_journalled_as_before(world: Any) -> None:
+    (first,) = world.events(Started)
+    assert first.loaded == ()
+
+
+async def test_a_replay_and_an_explanation_use_the_loaded_artifact_and_refuse_another_one(
+    world: Any, tmp_path: Path
+) -> None:
+    await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
+    digest = digest_in(tmp_path / "models" / "second")
+    await world.feed(20)
+    shutil.copytree(world.folder, tmp_path / "image")
+    there = ("--state", "image")
+    found = answer(quantd(tmp_path, "replay", "--policies", "--json", *there))
+    assert found["same"]
+    assert found["asked"] > 40
+    assert found["policy_differences"] == 0
+    orders = answer(quantd(tmp_path, "orders", "--json", "--last", "40", *there))["orders"]
+    told = [
+        part["learned"][0]["digest"]
+        for order in (orders[0], orders[-1])
+        for part in answer(quantd(tmp_path, "why", order["id"], "--json", *there))["agents"]
+        if part["agent"] == "learned"
+    ]
+    first = digest_in(tmp_path / "models" / "first")
+    assert {first, digest} == set(told)
+    shutil.rmtree(tmp_path / "models" / "second")
+    shutil.copytree(tmp_path / "models" / "rival", tmp_path / "models" / "second")
+    refused = quantd(tmp_path, "replay", *there)
+    assert refused.returncode == 78
+    assert digest in refused.stderr
+    assert digest_in(tmp_path / "models" / "second") in refused.stderr
+
+
+async def test_a_load_waits_for_the_end_of_the_round_that_has_begun(world: Any, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\ndef act(view):\n    time.sleep(0.7)\n    return 'hold'\n")
+    shell, policies = world.service.shell, list(world.assembly.policies)
+    policies[1] = load_policy("slow.py:act", {}, tmp_path, Apart())
+    deadline = Deadline(policies, 20.0, seated=lambda seat: policies[1] if seat == 1 else shell.seats(seat))
+    shell.answer = shell.meanwhile = world.service.deadline = deadline
+    feeding = asyncio.create_task(world.feed(2))
+    while shell.waits is None:
+        await world.service.changed(0.01)
+    loading = asyncio.create_task(world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "x"}))
+    while shell.waits is not None:
+        assert shell.state.loaded == {}
+        assert not loading.done()
+        await world.service.changed(0.02)
+    assert (await loading)[0] == 200
+    await feeding
+    await world.feed(2)
+    events = [decode(blob).event for _, blob in world.store.entries(RUN, 1)]
+    at = next(k for k, each in enumerate(events) if isinstance(each, ModelLoaded))
+    rounds = [{e.round for e in part if isinstance(e, Decided)} for part in (events[:at], events[at:])]
+    assert rounds[1]
+    assert not rounds[0] & rounds[1]
+    deadline.close()
+
+
+async def test_a_process_of_a_replaced_policy_ends(tmp_path: Path, artifacts: Path) -> None:
+    (tmp_path / "quick.py").write_text("def act(view):\n    return 'hold'\n")
+    shutil.copytree(artifacts / "models", tmp_path / "models")
+    worker = load_policy("quick.py:act", {}, tmp_path, Apart())
+    now = [worker]
+    deadline = Deadline([worker], 5.0, seated=lambda seat: now[0])
+    process = worker._child.process  # type: ignore[attr-defined]
+    now[0] = load_policy("models/first", {}, tmp_path)
+    assert deadline._workers_of(0) == []
+    assert process.poll() is not None
+    deadline.close()
+
+
+async def test_a_model_that_was_trained_on_the_bars_of_the_run_raises_an_alert(world: Any, tmp_path: Path) -> None:
+    training = msgspec.structs.replace(TRAINING, until_ns=2_000_000_000 * 10**9)
+    manifest = read_manifest(tmp_path / "models" / "second" / "manifest.json", AgentManifest)
+    later = sealed(msgspec.structs.replace(manifest, training=training))
+    (tmp_path / "models" / "second" / "manifest.json").write_bytes(render(later))
+    status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
+    assert status == 200, found
+    alerts = str((await get(world, "/api/v1/alerts"))[1])
+    assert "agent learned trades bars of its policy's training window, which ends 2033-05-18" in alerts
+
+
+async def test_why_has_the_inputs_of_a_learned_policy_and_changes_nothing(tmp_path: Path) -> None:
+    written(tmp_path / "learned", universe=("QQQ", "IWM", "SPY"))
+    async with standing_at_the_end(tmp_path, CONFIG.replace('"equal_weight"', '"./learned"')) as world:
+        _, listed = await get(world, "/api/v1/orders?limit=30")
+        before, parts = freeze(world.service.shell.state), list[Any]()
+        for order in listed["orders"][-10:]:
+            _, told = await get(world, f"/api/v1/why/{order['id']}")
+            parts += [part for part in told["agents"] if part["agent"] == "even"]
+        for part in parts:
+            (learned,) = part["learned"]
+            assert learned["weight"] == pytest.approx(part["wanted"], abs=1e-9)
+            assert any(row["change_pp"] for row in learned["features"])
+        assert parts
+        assert freeze(world.service.shell.state) == before

@@ -1,0 +1,94 @@
+"""Pages of lists: each row once, also while rows arrive, and a cursor of anything else is refused."""
+
+from typing import Any
+
+import pytest
+
+from quantd.server.api.paging import KEYS, cursor_of
+from tests.server.api.test_api import RUN, command, get, in_shared_loop, shared, world
+
+__all__ = ["shared", "world"]
+
+LISTS = {
+    "orders": ("/api/v1/orders", "orders"),
+    "fills": ("/api/v1/fills", "fills"),
+    "decisions": ("/api/v1/decisions", "decisions"),
+    "alerts": ("/api/v1/alerts", "alerts"),
+    "portfolio": ("/api/v1/portfolio/history", "history"),
+    "risk": ("/api/v1/risk/history", "history"),
+    "allocations": ("/api/v1/allocations", "allocations"),
+    "refusals": ("/api/v1/refusals", "refusals"),
+}
+
+
+async def walked(world: Any, path: str, field: str, limit: int, most: int = 10_000) -> list[Any]:
+    """All rows from the newest page to the last."""
+    found: list[Any] = []
+    cursor = ""
+    while len(found) < most:
+        status, page = await get(world, f"{path}?limit={limit}&cursor={cursor}")
+        assert status == 200, page
+        assert len(page[field]) <= limit
+        found += page[field]
+        cursor = page["next"]
+        if not cursor:
+            break
+    return found
+
+
+def test_each_paged_list_is_tested() -> None:
+    assert LISTS.keys() == KEYS.keys()
+
+
+@in_shared_loop
+@pytest.mark.parametrize("name", LISTS)
+async def test_pages_have_each_row_once_and_the_newest_first(shared: Any, name: str) -> None:
+    path, field = LISTS[name]
+    _, whole = await get(shared, f"{path}?limit=10000")
+    rows = whole[field]
+    assert whole["next"] == ""
+    for limit in (1, 7) if name == "alerts" else (7, len(rows)):
+        assert await walked(shared, path, field, limit) == rows
+    assert [each["ts"] for each in rows] == sorted((each["ts"] for each in rows), reverse=True)
+    assert len(rows) > (0 if name == "alerts" else 8)
+
+
+@pytest.mark.parametrize("name", ["risk", "portfolio", "allocations"])
+async def test_pages_of_a_short_memory_continue_in_the_store(world: Any, name: str) -> None:
+    path, field = LISTS[name]
+    whole = await walked(world, path, field, 5)
+    ring = getattr(world.service.histories, name)
+    while len(ring) > 8:
+        ring._rows.popleft()
+    again = await walked(world, path, field, 5)
+    assert [each["ts"] for each in again] == [each["ts"] for each in whole]
+
+
+async def test_rows_that_arrive_between_two_pages_move_no_row(world: Any) -> None:
+    for k in range(3):
+        await command(world, {"command": "halt", "reason": f"before {k}"}, world.bearer)
+        await command(world, {"command": "resume", "reason": f"before {k}"}, world.bearer)
+    before = await walked(world, "/api/v1/alerts", "alerts", 100)
+    _, first = await get(world, "/api/v1/alerts?limit=2")
+    await command(world, {"command": "halt", "reason": "between"}, world.bearer)
+    _, second = await get(world, f"/api/v1/alerts?limit=2&cursor={first['next']}")
+    assert first["alerts"] + second["alerts"] == before[:4]
+    assert (await get(world, "/api/v1/alerts?limit=1"))[1]["alerts"] != before[:1]
+
+
+@in_shared_loop
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "AAAA",
+        cursor_of("fills", RUN, (1, 1)),
+        cursor_of("orders", "7f3k2m1b", (1, 1, 1, 1)),
+        cursor_of("orders", RUN, (1, 1)),
+        cursor_of("orders", RUN, (2**63, 1, 1, 1)),
+        cursor_of("orders", RUN, (-2, 1, 1, 1)),
+    ],
+)
+async def test_a_cursor_of_something_else_is_refused(shared: Any, cursor: str) -> None:
+    status, found = await get(shared, f"/api/v1/orders?cursor={cursor}")
+    assert (status, found["code"], [each["field"] for each in found["errors"]]) == (422, "query", ["cursor"])

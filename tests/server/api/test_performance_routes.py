@@ -1,0 +1,214 @@
+"""Performance and attribution of a running service: equal to offline calculations on the same run."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.views.report.figures import with_values
+from quantd.research.metrics.catalogue import measure
+from quantd.research.metrics.run_track import track_record_of
+from quantd.research.routes import performance_routes
+from quantd.research.runs.backtest import drive_items
+from quantd.research.runs.run_record import Record
+from quantd.risk.measures.var_backtest import backtest
+from quantd.risk.monitor.equity_series import KEPT
+from quantd.trading.statistics import sharpe, sortino, time_weighted_returns, volatility
+from tests.server.api.routes.test_portfolio_routes import CORE, PORTFOLIOS
+from tests.server.api.test_api import get, in_shared_loop, shared, standing_at_the_end, world
+from tests.server.api.test_model_routes import Halfway
+from tests.server.requests.test_manual import post
+from tests.support.command_line import CONFIG
+
+__all__ = ["shared", "world"]
+
+PATH = "/api/v1/performance"
+OF_TRIPS = {"win_rate", "trips", "expectancy"}
+
+
+@pytest.mark.requirement("R-198")
+@in_shared_loop
+async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration(shared: Any) -> None:
+    record = Record(shared.assembly.universe)
+    drive_items(shared.assembly, record, list(shared.assembly.items()))
+    expected = {k: v for k, v in measure(track_record_of(shared.assembly, record)).items() if v is not None}
+    status, found = await get(shared, PATH)
+    assert status == 200, found
+    assert found["samples"] == len(record.ts) - 1
+    of_equity = {name for name in expected if found["metrics"][name] is not None}
+    assert {"total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar", *OF_TRIPS} <= of_equity
+    for name in of_equity:
+        assert found["metrics"][name] == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
+
+
+@pytest.mark.requirement("R-198")
+@in_shared_loop
+async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_samples(shared: Any) -> None:
+    points = Reader.open(shared.folder).equity()
+    own = np.array([p.books[1] / 1e6 for p in points])
+    _, whole = await get(shared, f"{PATH}?book=trend")
+    assert whole["metrics"]["total_return"] == pytest.approx(own[-1] / own[0] - 1.0)
+    _, part = await get(shared, f"{PATH}?book=trend&from=2019-02-01&to=2019-02-28")
+    days = [p.ts for p in points]
+    inside = [k for k, ts in enumerate(days) if 1548979200000000000 <= ts < 1551398400000000000]
+    window = own[inside[0] - 1 : inside[-1] + 1]
+    returns = window[1:] / window[:-1] - 1.0
+    assert (part["samples"], part["last"][:10]) == (len(returns), "2019-02-28")
+    metrics = part["metrics"]
+    assert metrics["total_return"] == pytest.approx(window[-1] / window[0] - 1.0)
+    assert metrics["volatility"] == pytest.approx(volatility(returns, part["samples_a_year"]))
+    assert metrics["sharpe"] == pytest.approx(sharpe(returns, part["samples_a_year"]))
+    assert metrics["sortino"] == pytest.approx(sortino(returns, part["samples_a_year"]))
+    assert metrics["total_return"] != whole["metrics"]["total_return"]
+    status, none = await get(shared, f"{PATH}?from=2031-01-01")
+    assert (status, none["samples"], none["first"], set(none["metrics"].values())) == (200, 0, "", {None})
+
+
+@pytest.mark.requirement("R-209")
+@in_shared_loop
+async def test_a_rolling_sharpe_ratio_is_that_of_the_newest_returns_at_each_sample(shared: Any) -> None:
+    points = Reader.open(shared.folder).equity()
+    own = np.array([p.books[0] / 1e6 for p in points])
+    returns = own[1:] / own[:-1] - 1.0
+    status, found = await get(shared, f"{PATH}/rolling?book=even&window=20&points=7")
+    assert status == 200, found
+    assert 2 <= len(found["ts"]) == len(found["sharpe"]) <= 7
+    assert found["ts"][-1] == points[-1].ts
+    days = [p.ts for p in points]
+    for ts, ratio in zip(found["ts"], found["sharpe"], strict=True):
+        k = days.index(ts)
+        assert ratio == pytest.approx(sharpe(returns[k - 20 : k], found["samples_a_year"]))
+    _, whole = await get(shared, f"{PATH}/rolling?window=20")
+    assert whole["ts"] == days[20:]
+    assert (await get(shared, f"{PATH}/rolling?window=2000"))[1]["ts"] == []
+
+
+@in_shared_loop
+async def test_the_var_of_the_record_is_compared_with_the_returns_that_followed(
+    shared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, found = await get(shared, "/api/v1/risk/var")
+    assert (found["result"], found["missing"][-14:]) == (None, " 60 are needed")
+    monkeypatch.setattr(performance_routes, "SAMPLES", 30)  # a quarter has fewer
+    _, found = await get(shared, "/api/v1/risk/var")
+    result, reader = found["result"], Reader.open(shared.folder)
+    points, records = reader.equity(), with_values(reader.risk(), reader.decisions())
+    own = np.array([p.equity_micro for p in points], dtype=np.float64)
+    made = {each.ts: each.measures["var"][0] for each in records if "var" in each.measures}
+    newest, forecasts = np.nan, []
+    for point in points[:-1]:
+        newest = made.get(point.ts, newest)
+        forecasts.append(newest)
+    expected = backtest(own[1:] / own[:-1] - 1.0, np.array(forecasts), 0.95)
+    assert (result["samples"], result["exceedances"]) == (expected.samples, expected.exceedances)
+    assert result["p_coverage"] == pytest.approx(expected.p_coverage)
+
+
+@in_shared_loop
+async def test_correlations_are_those_of_the_largest_positions(shared: Any) -> None:
+    _, found = await get(shared, "/api/v1/risk/correlations")
+    _, held = await get(shared, "/api/v1/positions")
+    worth = {each["symbol"]: abs(float(each["value"])) for each in held["positions"]}
+    assert found["symbols"] == sorted(worth, key=lambda symbol: -worth[symbol])
+    returns = shared.service.shell.state.history.synchronous.returns(KEPT)
+    columns = [shared.assembly.universe.symbols.index(symbol) for symbol in found["symbols"]]
+    known = returns[-60:, columns]
+    assert np.array(found["rows"]) == pytest.approx(np.corrcoef(known.T), abs=0.1)
+    assert np.array(found["rows"]) == pytest.approx(np.array(found["rows"]).T)
+
+
+async def test_a_deposit_is_no_return(world: Any) -> None:
+    _, before = await get(world, PATH)
+    _, parts = await get(world, f"{PATH}/attribution")
+    status, _ = await post(world, "cash", {"do": "add", "amount": "500000.00", "reason": "more"})
+    assert status == 200
+    assert (await get(world, PATH))[1]["metrics"] == before["metrics"]
+    assert (await get(world, f"{PATH}/attribution"))[1] == parts
+
+
+@pytest.mark.requirement("R-199")
+async def test_contributions_add_up_to_the_return_of_the_account(world: Any) -> None:
+    totals = []
+    later = ("?book=even", "?book=trend", "?book=trend&from=2019-02-01")
+    for query in ("", "?from=2019-02-01", "?from=2019-02-01&to=2019-02-28", "?to=2019-01-31", *later):
+        _, account = await get(world, f"{PATH}{query}")
+        status, found = await get(world, f"{PATH}/attribution{query}")
+        assert status == 200, found
+        assert sum(each["contribution"] for each in found["symbols"]) == pytest.approx(found["total_return"], abs=1e-9)
+        assert found["total_return"] == pytest.approx(account["metrics"]["total_return"], abs=1e-9)
+        assert (found["first"], found["last"]) == (account["first"], account["last"])
+        assert [each["symbol"] for each in found["symbols"]] == ["SPY", "QQQ", "IWM", "cash"]
+        assert sum(each["weight"] for each in found["symbols"]) == pytest.approx(1.0)
+        assert any(each["asset_return"] for each in found["symbols"])
+        totals.append(found["total_return"])
+    assert len(set(totals)) == len(totals)
+
+
+async def test_a_portfolio_has_figures_of_its_own_since_it_was_opened(tmp_path: Any) -> None:
+    world = Halfway(tmp_path, PORTFOLIOS)
+    await world.api.start()
+    stepping = asyncio.create_task(world.service.step_forever())
+    await world.feed(160)
+    async with aiohttp.ClientSession(world.api.url) as world.session:
+        status, made = await world.post("/api/v1/portfolios", CORE)
+        assert status == 200, made
+        await world.feed(20)
+        _, now = await get(world, "/api/v1/portfolios/core")
+        for name in ("core", "portfolio-1"):
+            _, found = await get(world, f"{PATH}?book={name}")
+            # the sample before it was opened
+            assert (found["book"], found["first"], now["created"][:10]) == (name, "2019-01-16T21:00:00Z", "2019-01-17")
+            assert found["samples"] < 25
+            assert found["metrics"]["total_return"] == pytest.approx(float(now["equity"]) / 20_000 - 1)
+            assert abs(found["metrics"]["total_return"]) > 1e-4
+            _, parts = await get(world, f"{PATH}/attribution?book={name}")
+            assert (parts["first"], parts["last"]) == (found["first"], found["last"])
+            assert parts["total_return"] == pytest.approx(found["metrics"]["total_return"])
+            assert sum(each["contribution"] for each in parts["symbols"]) == pytest.approx(parts["total_return"])
+        status, problem = await get(world, f"{PATH}?book=portfolio-2")
+        assert status == 404
+        assert "known: even, trend, portfolio-1, core, benchmark" in problem["detail"]
+        assert (await get(world, "/api/v1/stats"))[1]["portfolios"] == 1
+    world.service.shell.stopped = "the test is over"
+    await stepping
+    await world.api.stop()
+    world.store.close()
+
+
+async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -> None:
+    text = CONFIG.replace("[universe]", '[universe]\nbenchmark = "SPY"')
+    async with standing_at_the_end(tmp_path, text) as world:
+        _, found = await get(world, f"{PATH}?book=benchmark")
+        _, parts = await get(world, f"{PATH}/attribution")
+        spy = next(each for each in parts["symbols"] if each["symbol"] == "SPY")
+        assert found["metrics"]["total_return"] == pytest.approx(spy["asset_return"])
+        assert found["metrics"]["win_rate"] is None
+        both = await asyncio.gather(*(get(world, f"{PATH}/attribution") for _ in range(4)))
+        assert all(answer == (200, parts) for answer in both)
+
+
+@in_shared_loop
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ("?book=nobody", 404, "book"),
+        ("?book=benchmark", 404, "book"),
+        ("?from=2019-03-01&to=2019-02-01", 422, "from"),
+        ("?from=yesterday", 422, "from"),
+        ("?from=2019-02-30", 422, "from"),
+        ("/attribution?from=2019-03-01&to=2019-02-01", 422, "from"),
+        ("/attribution?book=nobody", 404, "book"),
+        ("/attribution?book=benchmark", 404, "book"),
+    ],
+)
+async def test_a_book_or_period_at_fault_is_named(shared: Any, query: str, status: int, field: str) -> None:
+    found, body = await get(shared, PATH + query)
+    assert (found, [each["field"] for each in body["errors"]]) == (status, [field]), body
+
+
+def test_returns_of_a_deposit_at_a_sample() -> None:
+    """The definition that both routes share."""
+    assert time_weighted_returns(np.array([100.0, 150.0]), np.array([0.0, 50.0])).tolist() == [0.0]

@@ -1,0 +1,238 @@
+"""`quantd mcp --http` with the SDK's own client: an agent over streamable HTTP, sessions, TLS and wrong options."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from mcp.types import ElicitResult
+
+from quantd.server.api.access import keyring
+from quantd.server.cli.operate.gate.gate_server import BODY_BYTES, CHECK_S, MOST_SESSIONS, http_server, listening
+from quantd.server.cli.operate.gate.gateway import Gateway
+from quantd.server.cli.operate.gate.sessions import MOST
+from quantd.server.requests.tokens import created, revoked
+from tests.server.api.routes.test_proposal_routes import OUTSIDE, journalled, promote
+from tests.server.api.test_api import World, standing_at_the_end
+from tests.server.cli.operate.test_mcp import WEIGHTS, call
+from tests.support.command_line import environment, quantd
+from tests.support.mqtt import certificate
+
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}},
+}
+ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+
+
+@contextlib.asynccontextmanager
+async def served(world: Any, agent: str, files: tuple[Path, Path] | None = None) -> AsyncIterator[str]:
+    """The address of a server of streamable HTTP in front of a world."""
+    sock = listening("127.0.0.1", 0)
+    server, address = http_server(Gateway(world.api.url), agent, sock, "127.0.0.1", files)
+    serving = asyncio.ensure_future(server.serve(sockets=[sock]))
+    for _ in range(1_000):
+        if server.started:
+            break
+        await asyncio.sleep(0.01)
+    try:
+        yield address
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@contextlib.asynccontextmanager
+async def client_at(address: str, secret: str, *, verify: Any = True, **more: Any) -> AsyncIterator[Client]:
+    headers = {"Authorization": f"Bearer {secret}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, verify=verify, timeout=30) as http,
+        Client(streamable_http_client(address, http_client=http), **more) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with standing_at_the_end(tmp_path, OUTSIDE) as world:
+        yield world
+
+
+async def token(world: Any, name: str, scope: Any, agent: str = "") -> str:
+    secret = created(world.folder, name, scope, agent=agent)[1]
+    await asyncio.sleep(keyring.CHECK_S)
+    return secret
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_an_agent_stands_previews_proposes_and_asks_why_over_http(world: Any, mode: Any) -> None:
+    secret = await token(world, "robot", "propose", "guest")
+    async with served(world, "guest") as address, client_at(address, secret, mode=mode) as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        assert names == {"standing", "mode", "preview", "propose", "proposals", "why"}
+        worked, found = await call(client, "mode")
+        assert (worked, found["mode"]) == (True, "shadow"), found
+        worked, standing = await call(client, "standing")
+        assert (worked, standing["equity"]) == (True, "30000.00")
+        worked, shown = await call(client, "preview", weights=WEIGHTS)
+        assert (worked, journalled(world)) == (True, []), shown
+        worked, done = await call(client, "propose", weights={"SPY": 0.9}, id="p-1", reason="all in")
+        assert (worked, done["verdict"]["outcome"]) == (True, "cut")
+        worked, why = await call(client, "why", what=done["decision"])
+        assert (worked, why["shadow"], why["agents"][0]["reason"]) == (True, "guest", "position_weight"), why
+        promote(world)
+        worked, found = await call(client, "mode")
+        assert (worked, found["mode"], found["book"]) == (True, "trading", "trend")
+    assert [event.who.rsplit(":", 1)[0] for event in journalled(world)] == ["api:robot"]
+
+
+async def test_each_client_acts_with_its_own_token(world: Any) -> None:
+    robot = await token(world, "robot", "propose", "guest")
+    reader = await token(world, "reader", "read")
+    async with (
+        served(world, "guest") as address,
+        client_at(address, robot) as one,
+        client_at(address, reader) as other,
+    ):
+        worked, text = await call(other, "propose", weights=WEIGHTS, id="p", reason="x")
+        assert (worked, "403 scope" in text) == (False, True)
+        worked, done = await call(one, "propose", weights=WEIGHTS, id="p", reason="x")
+        assert worked, done
+        revoked(world.folder, "robot")
+        await asyncio.sleep(keyring.CHECK_S + CHECK_S)
+        with pytest.raises(MCPError):
+            await call(one, "mode")
+        worked, found = await call(other, "mode")
+        assert worked, found
+
+
+async def test_a_session_belongs_to_the_token_that_opened_it(world: Any) -> None:
+    one, other = await token(world, "one", "read"), await token(world, "other", "read")
+    async with served(world, "") as address, httpx2.AsyncClient(headers=ACCEPT) as http:
+        bearers = [{"Authorization": f"Bearer {secret}"} for secret in (one, other)]
+        opened = await http.post(address, json=INITIALIZE, headers=bearers[0])
+        session = {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+        listing = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+        assert (await http.post(address, json=listing, headers=bearers[0] | session)).status_code == 200
+        assert (await http.post(address, json=listing, headers=bearers[1] | session)).status_code == 404
+        assert (await http.delete(address, headers=bearers[1] | session)).status_code == 404
+
+
+async def test_a_token_has_a_share_of_the_sessions_and_another_one_has_its_own(world: Any) -> None:
+    one, other = await token(world, "one", "read"), await token(world, "other", "read")
+    async with served(world, "") as address, httpx2.AsyncClient(headers=ACCEPT) as http:
+
+        async def opened(secret: str) -> tuple[int, str]:
+            found = await http.post(address, json=INITIALIZE, headers={"Authorization": f"Bearer {secret}"})
+            return found.status_code, found.headers.get("mcp-session-id", "")
+
+        first = await asyncio.gather(*(opened(one) for _ in range(MOST + 4)))
+        assert sorted(status for status, _ in first) == [200] * MOST + [429] * 4
+        assert await opened(one) == (429, "")
+        assert (await opened(other))[0] == 200
+        session = next(session for _, session in first if session)
+        for secret, status in ((other, 404), (one, 200)):
+            bearer = {"Authorization": f"Bearer {secret}", "Mcp-Session-Id": session}
+            assert (await http.delete(address, headers=bearer)).status_code == status
+            assert (await opened(one))[0] == (429 if status == 404 else 200)
+        assert MOST * 8 <= MOST_SESSIONS
+
+
+async def test_a_halt_over_http_is_confirmed_by_a_person_or_in_two_steps_of_one_token(world: Any) -> None:
+    trade = await token(world, "desk", "trade")
+    other = await token(world, "other", "trade")
+
+    async def declined(context: Any, asked: Any) -> ElicitResult:
+        return ElicitResult(action="decline")
+
+    async with served(world, "") as address:
+        async with client_at(address, trade, elicitation_callback=declined) as client:
+            worked, text = await call(client, "halt", reason="a drill")
+            assert (worked, "did not confirm it (decline)" in text) == (False, True)
+        async with client_at(address, trade) as client, client_at(address, other) as stranger:
+            worked, first = await call(client, "halt", reason="a drill")
+            assert (worked, first["halted"]) == (True, False)
+            worked, text = await call(stranger, "halt", reason="a drill", confirm=first["confirm"])
+            assert (worked, world.service.shell.state.switch.state) == (False, 0), text
+            worked, done = await call(client, "halt", reason="a drill", confirm=first["confirm"])
+            assert (worked, done["switch"]) == (True, "HALT")
+
+
+async def test_tls_serves_any_client_that_trusts_the_certificate(world: Any, tmp_path: Path) -> None:
+    files = certificate(tmp_path)
+    secret = await token(world, "robot", "propose", "guest")
+    async with served(world, "guest", files) as address:
+        assert address.startswith("https://")
+        trusted = ssl.create_default_context(cafile=str(files[0]))
+        async with client_at(address.replace("127.0.0.1", "localhost"), secret, verify=trusted) as client:
+            assert (await call(client, "mode"))[0]
+
+
+async def test_the_command_serves_until_a_signal_and_prints_its_address(world: Any) -> None:
+    secret = await token(world, "robot", "propose", "guest")
+    arguments = ["mcp", "--agent", "guest", "--http", "127.0.0.1:0", "--url", world.api.url]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "quantd.daemon.cli", *arguments, env=os.environ | environment(),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+        address = line.split()[2].rstrip(";")
+        async with client_at(address, secret) as client:
+            assert (await call(client, "mode"))[1]["mode"] == "shadow"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = await asyncio.wait_for(process.communicate(), 30)
+    said = errors.decode()
+    assert "Traceback" not in said
+    assert secret not in said
+
+
+WRONG = (
+    (("--http", "0.0.0.0:0"), "open to other machines: add --certificate FILE --key FILE"),
+    (("--http", "example.com:8100"), "open to other machines"),
+    (("--http", "8100"), "write 127.0.0.1:8100"),
+    (("--http", "127.0.0.1:99999"), "write 127.0.0.1:8100"),
+    (("--http", "me@127.0.0.1:8100"), "write 127.0.0.1:8100"),
+    (("--http", "127.0.0.1:0", "--token-file", "robot.token"), "each client sends its own token"),
+    ((), "write --token-file FILE, or --http HOST:PORT"),
+    (("--http", "127.0.0.1:0", "--key", "k.pem"), "--certificate and --key belong together"),
+    (("--http", "0.0.0.0:0", "--certificate", "c.pem", "--key", "k.pem"), "are no certificate with its key"),
+    (("--http", "192.0.2.1:8100", "--certificate", "{cert}", "--key", "{key}"), "another port?"),
+)
+
+
+def test_wrong_options_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    for given, said in WRONG:
+        options = [each.format(cert=cert, key=key) for each in given]
+        found = quantd(tmp_path, "mcp", "--url", "http://127.0.0.1:1", *options)
+        assert found.returncode != 0, given
+        assert said in found.stderr, (given, found.stderr)
+
+
+async def test_a_daemon_that_does_not_answer_accepts_no_token(capsys: pytest.CaptureFixture[str]) -> None:
+    away = SimpleNamespace(api=SimpleNamespace(url="http://127.0.0.1:1"))
+    async with served(away, "guest") as address, httpx2.AsyncClient(headers=ACCEPT) as http:
+        found = await http.post(address, json=INITIALIZE, headers={"Authorization": "Bearer q"})
+        assert found.status_code == 401
+    assert "does not answer" in capsys.readouterr().err
+
+
+def test_a_body_has_a_bound_below_that_of_the_sdk() -> None:
+    assert len(json.dumps(INITIALIZE)) < BODY_BYTES == 65_536

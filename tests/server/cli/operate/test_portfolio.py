@@ -1,0 +1,53 @@
+"""`quantd portfolio`: what it sends to a running daemon, and what it prints."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER, USAGE
+from tests.server.api.routes.test_portfolio_routes import PORTFOLIOS
+from tests.server.api.test_api import standing_at_the_end
+from tests.support.command_line import Done, quantd, write
+
+
+@pytest.fixture
+async def folder(tmp_path: Path) -> AsyncIterator[Path]:
+    async with standing_at_the_end(tmp_path, PORTFOLIOS):
+        yield tmp_path
+
+
+async def portfolio(folder: Path, *arguments: str) -> Done:
+    return await asyncio.to_thread(quantd, folder, "portfolio", *arguments)
+
+
+async def test_a_portfolio_is_opened_shown_rebalanced_and_closed(folder: Path) -> None:
+    targets = ("-w", "SPY=0.4", "-w", "IWM=0.3")
+    made = await portfolio(folder, "create", "core", *targets, "--capital", "20000", "-r", "a mandate")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.startswith("core (portfolio-1) is moved to weights by weights at ")
+    assert "risk score" in made.stdout
+    assert "quantd why d" in made.stdout
+    listed = await portfolio(folder, "list")
+    assert "1 of 2 places are in use" in listed.stdout
+    shown = await portfolio(folder, "show", "core")
+    assert "by api:owner: a mandate" in shown.stdout
+    dry = json.loads(
+        (await portfolio(folder, "rebalance", "core", "-w", "QQQ=0.5", "-r", "x", "--dry-run", "--json")).stdout
+    )
+    done = await portfolio(folder, "rebalance", "core", "--as-planned", dry["plan"], "-r", "as shown")
+    assert (done.returncode, "open orders are cancelled" in done.stdout) == (0, True)
+    again = await portfolio(folder, "rebalance", "core", "--as-planned", "00", "-r", "x")
+    assert (again.returncode, "make a dry run first" in again.stderr) == (CHECK_FAILED, True)
+    closed = await portfolio(folder, "close", "core", "flatten", "-r", "the end")
+    assert (closed.returncode, closed.stdout.splitlines()[0]) == (0, "core is closing")
+
+
+def test_a_weight_that_is_no_number_and_a_daemon_that_does_not_run_are_named(tmp_path: Path) -> None:
+    write(tmp_path, PORTFOLIOS)
+    wrong = quantd(tmp_path, "portfolio", "create", "core", "-w", "SPY", "-r", "x")
+    assert (wrong.returncode, "write SYMBOL=WEIGHT" in wrong.stderr) == (USAGE, True)
+    nobody = quantd(tmp_path, "portfolio", "list")
+    assert (nobody.returncode, "no daemon runs" in nobody.stderr) == (TRY_LATER, True)

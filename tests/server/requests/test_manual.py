@@ -1,0 +1,396 @@
+"""Orders, cash and corrections by hand: through the API and the command line, in the journal, with what became
+of them."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.engine import step
+from quantd.daemon.engine.venue.account import free_micro
+from quantd.daemon.runtime.feeder import feed_recorded
+from quantd.daemon.runtime.timeline import instants
+from quantd.server.requests.control import NotDone
+from quantd.server.requests.manual import compared, correction, found, how_of
+from quantd.trading.codec import decode
+from quantd.trading.effects import Booked, Publish, Refused
+from quantd.trading.events import CancelRequested, Flow, Halted, Wished
+from quantd.trading.ports import VenueAccount
+from quantd.trading.sessions import DAY_NS
+from tests.daemon.live.test_session import NOW, parts, slices, stretch, venue_of
+from tests.server.api.test_api import RATES, RUN, World, in_shared_loop, standing_at_the_end
+from tests.support.command_line import CONFIG, quantd
+from tests.support.engine import World as Engine
+from tests.support.engine import block, walk
+from tests.support.remote_venue import Remote, Script
+
+BY_HAND = (
+    CONFIG.replace("max_position_weight = 0.25", "max_position_weight = 0.6")
+    + "\n[manual]\ncapital = 0.1\nlimits = { max_position_weight = 0.5 }\n"
+)
+
+
+@pytest.fixture
+async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    made = World(tmp_path, getattr(request, "param", BY_HAND))
+    await made.api.start()
+    stepping = asyncio.create_task(made.service.step_forever())
+    await feed_recorded(made.service, instants(made.assembly.items()), "fast", "wait")
+    feed, service = made.assembly.feed, made.service
+    while service.shell.ts < feed.last_ts or made.store.last_seq(RUN) < service.journal.seq:
+        await service.changed(0.05)
+    async with aiohttp.ClientSession(made.api.url) as session:
+        made.session = session
+        yield made
+    made.service.shell.stopped = "the test is over"
+    await stepping
+    await made.api.stop()
+    made.store.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """One world for the requests that change nothing."""
+    text = BY_HAND.replace("[api]\n", f"[api]\n{RATES}")
+    async with standing_at_the_end(tmp_path_factory.mktemp("shared"), text) as world:
+        yield world
+
+
+async def post(world: Any, path: str, body: object, bearer: bool = True) -> tuple[int, Any]:
+    headers = world.bearer if bearer else {}
+    async with world.session.post(f"/api/v1/{path}", json=body, headers=headers) as response:
+        return response.status, await response.json()
+
+
+def journalled(world: Any, kind: type) -> list[Any]:
+    return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, kind)]
+
+
+ORDER = {"side": "buy", "qty": "10", "symbol": "SPY", "reason": "the desk wants it"}
+
+
+async def test_an_order_goes_through_the_gate_into_the_book_of_orders_by_hand(world: Any) -> None:
+    status, done = await post(world, "orders", ORDER)
+    assert status == 200, done
+    assert (done["agent"], done["allowed"], done["reason"]) == ("manual", "10", "")
+    state = world.service.shell.state
+    (wish,) = journalled(world, Wished)
+    assert (wish.agent, wish.lots, wish.reason, wish.who) == ("manual", 10, "the desk wants it", "api:owner")
+    async with world.session.get("/api/v1/orders?limit=1") as response:
+        (kept,) = (await response.json())["orders"]
+    assert (kept["id"], kept["symbol"]) == (done["order"], "SPY")
+    assert kept["limit"] == done["limit"]
+    (open_row,) = list(state.open_rows(len(state.agents) - 1))
+    assert open_row[1] == 10
+
+
+async def test_what_the_gate_cuts_is_said_with_the_limit_and_whose(world: Any) -> None:
+    status, done = await post(world, "orders", ORDER | {"qty": "100000"})
+    assert status == 200
+    assert 0 < int(done["allowed"]) < 100000
+    assert done["cut_by"] in ("manual", "house")
+    assert done["reason"]
+    assert done["text"]
+    await post(world, "commands", {"command": "halt", "reason": "x"})
+    status, done = await post(world, "orders", ORDER | {"symbol": "QQQ"})
+    assert (status, done["allowed"], done["order"], done["reason"]) == (200, "0", "", "switch")
+    assert (done["cut_by"], done["text"]) == (
+        "house", "the switch of house is HALT; `quantd resume --reason R` sets it to RUN"
+    )  # fmt: skip
+
+
+async def test_an_order_may_be_for_another_agents_book(world: Any) -> None:
+    status, done = await post(world, "orders", ORDER | {"side": "sell", "qty": "1", "agent": "even"})
+    assert (status, done["agent"], done["side"], done["allowed"]) == (200, "even", "sell", "1")
+
+
+async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_makes(world: Any) -> None:
+    status, done = await post(world, "orders", ORDER | {"stop": "1.00", "target": "9000.5"})
+    assert (status, done["allowed"], done["stop"], done["target"]) == (200, "10", "1.00", "9000.50")
+    (wish,) = journalled(world, Wished)
+    assert (wish.stop_nano, wish.target_nano) == (10**9, 9_000_500_000_000)
+    (own,) = world.service.shell.state.own.values()
+    assert (own.stop_nano, own.target_nano) == (10**9, 9_000_500_000_000)
+    for levels in ({"stop": "9000"}, {"target": "1"}):
+        status, answer = await post(world, "orders", ORDER | levels)
+        assert (status, answer["code"]) == (409, "conflict")
+        assert "the price of SPY" in str(answer)
+    status, answer = await post(world, "orders", ORDER | {"side": "sell", "qty": "1", "agent": "even", "stop": "9000"})
+    assert status == 409
+    assert "this order closes SPY" in str(answer)
+
+
+@in_shared_loop
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("orders", {"stop": "1e2"}, 422, "amount"),
+        ("orders", {"target": "-3"}, 422, "amount"),
+        ("orders", {"side": "hold"}, 422, "command"),
+        ("orders", {"qty": "0"}, 422, "amount"),
+        ("orders", {"qty": "-5"}, 422, "amount"),
+        ("orders", {"qty": "1e3"}, 422, "amount"),
+        ("orders", {"qty": "0.5"}, 409, "conflict"),
+        ("orders", {"qty": "9" * 40}, 422, "amount"),
+        ("orders", {"qty": "nan"}, 422, "amount"),
+        ("orders", {"symbol": "SPYX"}, 404, "symbol"),
+        ("orders", {"agent": "nobody"}, 404, "agent"),
+        ("orders", {"reason": " "}, 422, "reason"),
+        ("cash", {"do": "add", "amount": "1.0000001", "reason": "x"}, 422, "amount"),
+        ("cash", {"do": "add", "amount": "1000", "reason": ""}, 422, "reason"),
+        ("cash", {"do": "add", "amount": "1000", "reason": "x", "agent": "nobody"}, 404, "agent"),
+        ("cash", {"do": "remove", "amount": "1000000", "reason": "x"}, 409, "conflict"),
+        ("cash", {"do": "spend", "amount": "1", "reason": "x"}, 422, "command"),
+        ("reconcile", {}, 409, "venue"),
+        ("reconcile", {"how": "fence", "reason": "x" * 20_000}, 413, "request_entity_too_large"),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
+    shared: Any, path: str, body: dict[str, str], status: int, code: str
+) -> None:
+    before = shared.store.last_seq(RUN)
+    found, answer = await post(shared, path, (ORDER | body) if path == "orders" else body)
+    assert (found, answer["code"]) == (status, code)
+    assert shared.store.last_seq(RUN) == before
+
+
+async def test_nobody_without_the_token_orders_or_moves_money(world: Any) -> None:
+    for path, body in (("orders", ORDER), ("cash", {"do": "add", "amount": "1", "reason": "x"}), ("reconcile", {})):
+        assert (await post(world, path, body, bearer=False))[0] == 401
+    async with world.session.post("/api/v1/orders", data=json.dumps(ORDER), headers=world.bearer) as response:
+        assert response.status == 415
+
+
+@pytest.mark.parametrize("world", [CONFIG], indirect=True)
+async def test_without_the_table_the_order_says_how_to_write_it(world: Any) -> None:
+    status, answer = await post(world, "orders", ORDER)
+    assert (status, answer["code"]) == (404, "agent")
+    assert "[manual]" in answer["detail"]
+    assert "even, trend" in answer["detail"]
+
+
+async def test_the_book_of_orders_by_hand_is_asked_by_nobody(world: Any) -> None:
+    state = world.service.shell.state
+    assert [a.name for a in state.rules.agents] == ["even", "trend", "manual"]
+    assert state.rules.agents[2].min_trade == 0.0
+    book = state.ledger.books[2]
+    assert book.cash_micro == state.rules.agents[2].capital_micro
+    async with world.session.get("/api/v1/decisions?limit=500") as response:
+        agents = {agent["agent"] for d in (await response.json())["decisions"] for agent in d["agents"]}
+    assert agents <= {"even", "trend"}
+
+
+async def test_money_moves_in_and_out_without_profit(world: Any) -> None:
+    state = world.service.shell.state
+    state.revalue()
+    high, equity = state.switch.high_water, state.equity_micro
+    status, paid = await post(world, "cash", {"do": "add", "amount": "1000.50", "reason": "more", "agent": "even"})
+    assert status == 200, paid
+    assert state.equity_micro == equity + 1_000_500_000
+    assert state.switch.high_water == pytest.approx(high * (equity + 1_000_500_000) / equity, abs=1), (
+        "the loss is the same fraction"
+    )
+    assert paid["cash"] == f"{state.ledger.books[0].cash_micro / 1e6:.6f}".rstrip("0") or paid["cash"]
+    status, paid = await post(world, "cash", {"do": "remove", "amount": "500.50", "reason": "rent", "agent": "manual"})
+    assert (status, paid["amount"]) == (200, "-500.50")
+    assert [(f.amount_micro, f.agent, f.reason) for f in journalled(world, Flow)] == [
+        (1_000_500_000, "even", "more"), (-500_500_000, "manual", "rent"),
+    ]  # fmt: skip
+    async with world.session.get("/api/v1/alerts?limit=2") as response:
+        assert "rent" in (await response.json())["alerts"][0]["text"]
+
+
+async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal(world: Any) -> None:
+    asked = {"do": "halt", "symbol": "QQQ", "reason": "earnings tonight"}
+    status, done = await post(world, "halts", asked)
+    why = "by hand: api:owner: earnings tonight"
+    assert (status, done) == (200, {"symbol": "QQQ", "halted": True, "why": why, "replayed": False})
+    status, refused = await post(world, "orders", ORDER | {"symbol": "QQQ"})
+    assert (status, refused["order"], refused["reason"]) == (200, "", "halted")
+    for path, name in (("status", "halted"), ("overview", "halted")):
+        async with world.session.get(f"/api/v1/{path}") as response:
+            if response.status == 200:
+                assert (await response.json())[name] == {"QQQ": "by hand: api:owner: earnings tonight"}
+    assert (await post(world, "halts", asked | {"do": "resume", "reason": "they are out"}))[1]["halted"] is False
+    assert [(h.halted, h.detail, h.who) for h in journalled(world, Halted)] == [
+        (True, "earnings tonight", "api:owner"), (False, "they are out", "api:owner"),
+    ]  # fmt: skip
+    for body, status in (
+        (asked | {"do": "resume"}, 409), (asked | {"symbol": "QQ"}, 404), (asked | {"reason": " "}, 422),
+        ({"do": "stop"}, 422),
+    ):  # fmt: skip
+        assert (await post(world, "halts", body))[0] == status
+    assert (await post(world, "halts", asked, bearer=False))[0] == 401
+
+
+async def test_no_more_is_taken_than_open_orders_leave(world: Any) -> None:
+    state = world.service.shell.state
+    number = len(state.agents) - 1
+    before = free_micro(state, number)
+    assert before == state.ledger.books[number].cash_micro
+    await post(world, "orders", ORDER)
+    after = free_micro(state, number)
+    assert after < before
+    more = {"do": "remove", "amount": f"{(after + 1) // 10**6 + 1}", "reason": "x", "agent": "manual"}
+    assert (await post(world, "cash", more))[0] == 409
+    assert (await post(world, "cash", more | {"amount": f"{after // 10**6}"}))[0] == 200
+
+
+def test_the_engine_itself_moves_no_more_than_there_is() -> None:
+    made = Engine(block(walk(10, 2, 1)), [lambda view: view.weights])
+    state = made.shell.state
+    before = state.ledger.house.cash_micro
+    told, refused = step(state, Flow(0, -before - 1, "me", agent="a0", reason="greed"))
+    assert isinstance(told, Publish)
+    assert refused == Refused("conflict", told.text)
+    assert (told.level, state.ledger.house.cash_micro) == ("WARNING", before)
+    effects: Sequence[object] = step(state, Flow(0, -before, "me", agent="a0", reason="all of it"))
+    assert any(isinstance(e, Booked) for e in effects)
+    assert state.ledger.house.cash_micro == 0
+    step(state, Flow(0, -5, "venue", id="v1"))
+    assert state.ledger.house.cash_micro == -5, "what a venue took is gone, whatever we had"
+
+
+async def test_the_commands_print_what_became_of_it(world: Any, tmp_path: Path) -> None:
+    done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "3", "SPY", "--reason", "try", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["allowed"] == "3"
+    levels = ("--stop", "1.00", "--target", "9000")
+    done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "3", "QQQ", "--reason", "try", *levels)
+    assert "the position has stop 1.00 and target 9000.00" in done.stdout
+    done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "500000", "IWM", "--reason", "try")
+    assert "cut from 500000" in done.stdout
+    done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "1", "SPY")
+    assert done.returncode == 2
+    assert "--reason" in done.stderr
+    done = await asyncio.to_thread(quantd, tmp_path, "cash", "add", "10.00", "--reason", "gift")
+    assert "unallocated book has" in done.stdout
+    done = await asyncio.to_thread(quantd, tmp_path, "reconcile")
+    assert done.returncode == 1
+    assert "no venue" in done.stderr
+
+
+# ---- a venue across a network --------------------------------------------------------------------
+
+
+async def with_a_difference(tmp_path: Path) -> tuple[Parts, Any, VenueAccount]:
+    of = parts()
+    venue = venue_of(of)
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(4), venue, NOW), Remote(venue))
+    venue.has.lots[1] += 7
+    venue.has.cash_micro -= 70_000_000
+    account = await Remote(venue).account()
+    left.service.status = "running"
+    return of, left.service, account
+
+
+async def test_a_comparison_says_what_the_venue_has_more(tmp_path: Path) -> None:
+    _, service, account = await with_a_difference(tmp_path)
+    state = service.shell.state
+    said = compared(state, account)
+    assert not said.agrees
+    assert said.lots == {"S1": "7"}
+    assert said.cash == "-70.00"
+    assert said.differences == ["7 S1 more", "70.00 USD less"]
+
+
+@pytest.mark.parametrize("how", ["fence", "mix"])
+async def test_a_correction_has_the_numbers_of_the_comparison_and_settles_it(tmp_path: Path, how: str) -> None:
+    _, service, account = await with_a_difference(tmp_path)
+    state = service.shell.state
+    said = how_of(service, how, "bought by telephone")
+    event = correction(service, account, how, said)
+    assert (event.lots, event.cash_micro, event.reason) == ([0, 7, 0], -70_000_000, "bought by telephone")
+    step(state, event)
+    assert found(state, account) == ([0, 0, 0], 0)
+    assert compared(state, account).agrees
+    with pytest.raises(NotDone, match="no difference to fence"):
+        correction(service, account, how, said)
+
+
+async def test_a_correction_needs_a_reason_and_a_book_that_there_is(tmp_path: Path) -> None:
+    _, service, _ = await with_a_difference(tmp_path)
+    with pytest.raises(NotDone, match="reason"):
+        how_of(service, "fence", "")
+    with pytest.raises(NotDone, match="no agent"):
+        how_of(service, "nobody", "x")
+    assert how_of(service, "", "") == ""
+
+
+async def test_a_comparison_is_made_when_it_is_asked_for_and_not_when_something_was_filled_since(
+    tmp_path: Path,
+) -> None:
+    of = parts()
+    venue = venue_of(of)
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(4), venue, NOW), Remote(venue))
+    assert left.service.compare is not None
+    reconciler = left.outside.reconciler
+    assert reconciler is not None
+    assert reconciler.last is not None
+    assert compared(left.service.shell.state, reconciler.last).agrees
+
+
+async def test_cash_is_the_venues_business_where_there_is_one(tmp_path: Path) -> None:
+    from quantd.server.requests.manual import Cash, flow
+
+    _, service, _ = await with_a_difference(tmp_path)
+    with pytest.raises(NotDone, match="reports deposits and withdrawals itself") as refused:
+        flow(service, Cash("add", "10.00", "x"))
+    assert refused.value.fault == "venue"
+
+
+async def test_one_open_order_is_previewed_cancelled_and_then_refused(world: Any) -> None:
+    _, sent = await post(world, "orders", ORDER)
+    _, other = await post(world, "orders", ORDER | {"symbol": "QQQ"})
+    status, would = await post(world, "orders/cancel/preview", {"order": sent["order"]})
+    assert (status, would["side"], would["left"], would["qty"], would["agents"]) == (200, "buy", "10", "10", ["manual"])
+    assert journalled(world, CancelRequested) == []
+    cancel = {"order": sent["order"], "reason": "the wrong symbol"}
+    status, done = await post(world, "orders/cancel", cancel)
+    assert (status, done["state"], done["symbol"]) == (200, "cancelled", "SPY"), done
+    (event,) = journalled(world, CancelRequested)
+    assert (event.reason, event.who.startswith("api:owner")) == ("the wrong symbol", True)
+    status, again = await post(world, "orders/cancel", cancel)
+    assert (status, again["code"]) == (409, "conflict"), again
+    assert "is cancelled; there is nothing to cancel" in again["detail"]
+    _, kept = await post(world, "orders/cancel/preview", {"order": other["order"]})
+    assert kept["left"] == "10"
+
+
+async def test_why_names_the_halt_that_cancelled_an_order(world: Any) -> None:
+    _, sent = await post(world, "orders", ORDER)
+    status, _ = await post(world, "commands", {"command": "halt", "reason": "margin call"})
+    assert status == 200
+    async with world.session.get(f"/api/v1/why/{sent['order']}?recorded=true") as response:
+        why = await response.json()
+    assert (why["state"], why["cancelled"].split(", ")[0]) == ("cancelled", "halt of api:owner: margin call"), why
+
+
+async def test_the_cancel_of_an_unknown_order_or_without_a_reason_is_refused_with_the_remedy(world: Any) -> None:
+    status, unknown = await post(world, "orders/cancel", {"order": "q-nothing", "reason": "x"})
+    assert (status, unknown["code"]) == (404, "order")
+    assert "`quantd orders` lists" in unknown["detail"]
+    _, sent = await post(world, "orders", ORDER)
+    status, silent = await post(world, "orders/cancel", {"order": sent["order"], "reason": " "})
+    assert (status, silent["code"]) == (422, "reason"), silent
+    assert journalled(world, CancelRequested) == []
+
+
+async def test_the_command_cancel_names_what_it_ends(world: Any, tmp_path: Path) -> None:
+    _, sent = await post(world, "orders", ORDER)
+    shown = await asyncio.to_thread(quantd, tmp_path, "cancel", sent["order"], "--dry-run")
+    assert shown.stdout.startswith("would cancel buy 10 of 10 SPY (0 filled)\nmanual may order again"), shown
+    done = await asyncio.to_thread(quantd, tmp_path, "cancel", sent["order"], "--reason", "an error")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "cancelled: buy 10 of 10 SPY (0 filled)"), done
+    again = await asyncio.to_thread(quantd, tmp_path, "cancel", sent["order"], "--reason", "an error")
+    assert (again.returncode, "there is nothing to cancel" in again.stderr) == (1, True), again
+    why = await asyncio.to_thread(quantd, tmp_path, "why", sent["order"], "--recorded")
+    (line,) = (line for line in why.stdout.splitlines() if "cancelled by" in line)
+    assert re.fullmatch(r"  cancelled by \S+: an error, \d{4}-\d\d-\d\d \d\d:\d\d New York", line), why

@@ -1,0 +1,189 @@
+"""An operator's word on an order without an answer: what it needs, and what is refused, at a running loop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from quantd.adapters.store.handle import Store
+from quantd.daemon.engine.state.waits import UNANSWERED_NS
+from quantd.daemon.engine.venue.unanswered import order_name
+from quantd.daemon.runtime.service import Service
+from quantd.server.api.problems import Refused
+from quantd.server.api.routes.manual_routes import cancel, preview_cancel, reconcile, settle
+from quantd.server.requests.cancels import CancelOne, CancelPreview
+from quantd.server.requests.control import NotDone
+from quantd.server.requests.manual import Settle
+from quantd.server.requests.manual_answers import SettledOrder
+from quantd.server.requests.order_outcomes import SettleOrder
+from quantd.trading.codec import decode
+from quantd.trading.events import OrderSettled, Unknown, Wished
+from quantd.trading.orders import OrderBasket, OrderState
+from quantd.trading.ports import BrokerNews
+from quantd.trading.sessions import DAY_NS
+from tests.daemon.live.test_session import NOW, RUN, _quick, parts, slices, stretch, venue_of
+from tests.support.remote_venue import Remote, Script, Venue
+
+__all__ = ["_quick"]
+
+
+class Mute(Remote):
+    """A venue that answers nothing about orders until a test lets it."""
+
+    mute = True
+    queries = 0
+
+    async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        news = await super().submit(basket, rows)
+        return [Unknown(basket.sample, basket.n, NOW, list(range(len(basket.sym))), "no answer")] if self.mute else news
+
+    async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
+        return [Unknown(sample, n, NOW, [row], "no answer")] if self.mute else await super().cancel(sample, n, row, ts)
+
+    async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        self.queries += 1
+        return [Unknown(sample, n, NOW, list(rows), "no answer")] if self.mute else await super().query(sample, n, rows)
+
+
+class Person:
+    """An operator beside a loop with orders of unknown state."""
+
+    def __init__(self, service: Service, remote: Mute, venue: Venue, key: tuple[int, int]) -> None:
+        self.service, self.remote, self.venue, self.key = service, remote, venue, key
+        self.work = service.shell.state.working[key]
+        self.name = order_name(service.shell.state, self.key, self.work.basket.sym[0])
+
+    def late(self) -> None:
+        """The clocks of all orders have passed."""
+        for clock in self.service.shell.state.waits.unanswered:
+            clock.since -= UNANSWERED_NS
+
+    async def settles(self, filled: str = "", *, never_sent: bool = False, reason: str = "seen there") -> SettledOrder:
+        return await settle(self.service, SettleOrder(self.name, reason, filled, never_sent), "api:owner:1")
+
+
+async def beside(folder: Path, work: Callable[[Person], Awaitable[None]]) -> None:
+    """A run, an order by hand whose answer does not come, and a person who works beside it."""
+    of = parts()
+    venue = venue_of(of)
+    remote = Mute(venue)
+    remote.mute = False
+    *given, opens, coming = slices(4)
+
+    async def last(service: Service) -> None:
+        assert service.compare is not None
+        while await service.compare() is None:
+            await service.changed(0.05)
+        if service.shell.state.working:  # what the policy ordered takes all cash until the next bar fills it
+            venue.on_slice(opens)
+            while service.shell.state.working:
+                await service.compare()
+                await service.changed(0.05)
+        remote.mute = True
+        before, lots = set(service.shell.state.working), -10 if service.shell.state.ledger.house.lots[0] else 10
+        await service.inbox.command(Wished(service.shell.state.now, "mix", 0, lots, "by hand", "me"))
+        async with asyncio.timeout(60):
+            while not service.shell.state.waits.unanswered:
+                await service.changed(0.02)
+        (key,) = set(service.shell.state.working) - before
+        await work(Person(service, remote, venue, key))
+        remote.mute = False
+        assert await service.compare() is not None, "it is open there after all, and is cancelled"
+        await service.changed(0.2)
+        venue.on_slice(coming)  # what the venue does with it, it does with the next bar
+        async with asyncio.timeout(60):
+            state = service.shell.state
+            while state.waits.settled or state.waits.unanswered or state.ledger.house.lots != venue.has.lots:
+                await service.compare()
+                await service.changed(0.02)
+
+    feed = Script(of.universe, DAY_NS, given, venue, NOW)
+    left = await stretch(folder, of, feed, remote, last=last)
+    assert left.service.shell.state.ledger.house.lots == venue.has.lots
+    assert left.service.shell.state.ledger.house.cash_micro == venue.has.cash_micro
+
+
+async def test_an_order_is_settled_after_its_clock_a_reason_and_a_query_without_an_answer(tmp_path: Path) -> None:
+    async def work(person: Person) -> None:
+        with pytest.raises(NotDone, match=r"not waited for its time.*try again in \d+ s"):
+            await person.settles(never_sent=True)
+        person.late()
+        with pytest.raises(NotDone, match="needs a reason"):
+            await person.settles(never_sent=True, reason=" ")
+        for filled, words in (
+            ("10", "QUANTITY@PRICE"),
+            ("ten@100", "not a valid quantity"),
+            ("0@100", "not a valid quantity"),
+            ("10@-5", "not a valid price"),
+            ("10@0", "not a valid price"),
+            ("0.5@100", "not a multiple of its lot"),
+            ("11@100", "at most"),
+        ):
+            with pytest.raises(NotDone, match=words):
+                await person.settles(filled)
+        with pytest.raises(NotDone, match="either --filled"):
+            await person.settles()
+        with pytest.raises(NotDone, match="either --filled"):
+            await person.settles("10@100", never_sent=True)
+        with pytest.raises(NotDone, match="no order has the id"):
+            await settle(person.service, SettleOrder("q-none", "x", never_sent=True), "api:owner:1")
+        before = person.remote.queries
+        done = await person.settles(never_sent=True)
+        assert person.remote.queries > before, "the venue is asked once more"
+        assert (done.state, done.filled, done.order) == ("expired", "0", person.name)
+        assert person.key not in person.service.shell.state.working
+
+    await beside(tmp_path, work)
+    with Store.open(tmp_path) as store:
+        events = [decode(data).event for _, data in store.entries(RUN, 1)]
+    (event,) = [each for each in events if isinstance(each, OrderSettled)]
+    assert (event.cum, event.reason, event.who) == (0, "seen there", "api:owner:1")
+
+
+async def test_an_answer_to_the_last_query_is_what_counts(tmp_path: Path) -> None:
+    async def work(person: Person) -> None:
+        person.late()
+        person.remote.mute = False
+        with pytest.raises(NotDone, match="the venue has answered"):
+            await person.settles(never_sent=True)
+        assert list(person.work.state) == [OrderState.WORKING]
+
+    await beside(tmp_path, work)
+
+
+async def test_the_answer_to_a_cancel_says_that_the_venue_does_not_confirm_the_order(tmp_path: Path) -> None:
+    async def work(person: Person) -> None:
+        would = await preview_cancel(person.service, CancelPreview(person.name), "me")
+        assert "has not confirmed this order" in would.text
+        assert f"quantd settle {person.name}" in would.text
+        done = await cancel(person.service, CancelOne(person.name, "stuck"), "me")
+        assert done.state == "cancelling"
+        assert "may be filled already" in done.text
+
+    await beside(tmp_path, work)
+
+
+async def test_a_comparison_goes_on_beside_it_and_names_it(tmp_path: Path) -> None:
+    async def work(person: Person) -> None:
+        person.late()
+        person.venue.has.lots[1] -= 2  # somebody sells another symbol by hand
+        told = await reconcile(person.service, Settle(), "me")
+        assert (told.agrees, told.lots, told.waits) == (False, {"S1": "-2"}, [person.name])
+        adopted = await reconcile(person.service, Settle("mix", "sold by hand"), "me")
+        assert adopted.how == "mix"
+        assert person.service.shell.state.ledger.house.lots[1] == person.venue.has.lots[1]
+        with pytest.raises(NotDone, match=f"what {person.name} may explain"):
+            await reconcile(person.service, Settle("mix", "again"), "me")
+
+    await beside(tmp_path, work)
+
+
+async def test_a_simulated_broker_has_nothing_to_settle(tmp_path: Path) -> None:
+    async def work(person: Person) -> None:
+        person.late()
+        person.service.query = None
+        with pytest.raises(Refused, match="simulated"):
+            await person.settles(never_sent=True)
+
+    await beside(tmp_path, work)

@@ -1,0 +1,5 @@
+"""Fixtures for the tests of commands."""
+
+from tests.support.command_runs import live, ran
+
+__all__ = ("live", "ran")

@@ -1,0 +1,146 @@
+"""`quantd models` on learned artifacts as its users meet it: lists, copies, signatures, versions, and what the daemon
+takes of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from quantd.models.observation.sight import SightSpec
+from quantd.training.export.writer import write as write_artifact
+from tests.support.artifacts import TRAINING, learner_of, manifest_of, scaling_of, written
+from tests.support.command_line import CONFIG, Done, answer, quantd, write
+
+SYMBOLS = ("SPY", "QQQ", "IWM")
+LEARNED = CONFIG.replace('policy = "momentum"', 'policy = "./mine"').replace("params = { lookback = 60 }\n", "")
+
+
+def models(folder: Path, *arguments: str) -> Done:
+    return quantd(folder, "models", *arguments)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder with two versions of one policy, and a configuration that trades it."""
+    for seed, version in ((3, "one"), (4, "two")):
+        written(tmp_path / "mine" / version, universe=SYMBOLS, spec=SightSpec(), seed=seed)
+    write(tmp_path, LEARNED)
+    return tmp_path
+
+
+def test_a_list_says_what_there_is_and_what_would_not_be_traded(desk: Path) -> None:
+    (desk / "mine" / "two" / "golden.bin").write_bytes(b"")
+    rows = {row["folder"]: row for row in answer(models(desk, "list", "mine", "--json"))}
+    assert rows["shipped/scorer"]["fault"] == ""
+    assert rows["shipped/scorer"]["test_sharpe"] is not None
+    assert rows["mine/one"] | {"folder": ""} == {
+        "folder": "", "kind": "learned", "algorithm": "ppo", "precision": "float32",
+        "trained_until": "2012-12-31T00:00:00Z",
+        "test_sharpe": None, "signed": False, "current": False, "fault": "",
+    }  # fmt: skip
+    assert "golden.bin: 0 bytes; the manifest says" in rows["mine/two"]["fault"]
+    assert "golden.bin" in models(desk, "list", "mine").stdout
+
+
+@pytest.mark.requirement("R-099")
+def test_all_that_a_policy_was_made_of_is_printed(desk: Path) -> None:
+    text = models(desk, "info", "mine/one").stdout
+    for word in (
+        "algorithm: ppo",
+        "momentum_5",
+        "universe: SPY, QQQ, IWM",
+        "train: 2000-01-03",
+        "seeds 1",
+        "bars.parquet",
+    ):
+        assert word in text
+    assert answer(models(desk, "info", "mine/one", "--json"))["sight"]["book"] == ["weights", "cash"]
+    assert "a learned policy, whole" in models(desk, "verify", "mine/one").stdout
+
+
+def test_the_processor_of_a_training_is_printed_or_said_to_be_unknown(desk: Path) -> None:
+    unknown = "processor of the training: not recorded"
+    assert all(unknown in models(desk, "info", name).stdout for name in ("ppo", "scorer", "forest_risk", "mine/one"))
+    record = replace(TRAINING, processor="a processor, no VNNI; NumPy X86_V3")
+    learner = learner_of("ppo simplex")
+    write_artifact(desk / "new", replace(manifest_of(learner), training=record), learner, scaling_of(), b"# a card\n")
+    assert "processor of the training: a processor, no VNNI; NumPy X86_V3\n" in models(desk, "info", "new").stdout
+    assert answer(models(desk, "info", "new", "--json"))["training"]["processor"] == record.processor
+
+
+@pytest.mark.requirement("R-104")
+def test_a_copy_reports_its_size_speed_and_agreement(desk: Path) -> None:
+    told = answer(models(desk, "quantize", "mine/one", "--out", "half", "--fp16", "--json"))
+    assert told["agreement"]["size_ratio"] < 0.9
+    assert told["agreement"]["p99_us"] > 0.0
+    assert answer(models(desk, "verify", "half", "--json"))["whole"]
+    again = models(desk, "quantize", "mine/one", "--out", "half", "--fp16")
+    assert (again.returncode, again.stderr) == (78, "half: there is something already; name a new folder (--out)\n")
+    assert models(desk, "quantize", "mine/one", "--out", "x").returncode == 2
+    wrong = models(desk, "quantize", "scorer", "--out", "x", "--int8")
+    assert wrong.returncode == 78
+    assert "policies of kind learned can be made smaller" in wrong.stderr
+
+
+def test_eight_bits_that_answer_otherwise_fail_with_the_figure(desk: Path) -> None:
+    written(desk / "sharp", "ppo box")
+    done = models(desk, "quantize", "sharp", "--out", "small", "--int8")
+    assert done.returncode == 1
+    assert "0.005 is allowed" in done.stderr
+    assert not (desk / "small").exists()
+
+
+@pytest.mark.requirement("R-102", "R-109")
+def test_the_daemon_trades_the_version_that_a_name_means_and_rolls_back(desk: Path) -> None:
+    assert answer(models(desk, "use", "mine", "two", "--json"))["current"] == "two"
+    second = answer(quantd(desk, "backtest", "--json"))
+    assert second["fills"] > 0
+    rolled = answer(models(desk, "use", "mine", "one", "--why", "it was better", "--json"))
+    assert (rolled["before"], rolled["current"]) == ("two", "one")
+    assert answer(quantd(desk, "backtest", "--json"))["digest"] != second["digest"]
+    assert "one (current)\ntwo" in models(desk, "use", "mine").stdout
+    assert (desk / "mine" / "history").read_text().endswith("it was better\n")
+    none = models(desk, "use", "mine", "three")
+    assert none.returncode == 78
+    assert "there is no version 'three'; there are: one, two" in none.stderr
+
+
+def test_with_trusted_keys_nothing_unsigned_starts(desk: Path) -> None:
+    answer(models(desk, "use", "mine", "one", "--json"))
+    assert models(desk, "key", "--private", "desk.key", "--public", "desk.pem").returncode == 0
+    write(desk, LEARNED + '[models]\ntrusted_keys = ["desk.pem"]\n')
+    refused = quantd(desk, "backtest", "--json")
+    assert refused.returncode == 78
+    assert "config.toml" in refused.stderr
+    assert "mine/one: it is not signed" in refused.stderr
+    assert models(desk, "verify", "mine/one", "--key", "desk.pem").returncode == 78
+    assert answer(models(desk, "sign", "mine/one", "--key", "desk.key", "--json"))["digest"]
+    assert answer(quantd(desk, "backtest", "--json"))["fills"] > 0
+    assert answer(models(desk, "verify", "mine/one", "--key", "desk.pem", "--json"))["signed"]
+    write(desk, LEARNED + '[models]\ntrusted_keys = ["lost.pem"]\n')
+    lost = quantd(desk, "backtest", "--json")
+    assert lost.returncode == 78
+    assert "lost.pem" in lost.stderr
+
+
+def test_an_ensemble_of_copies_trades_and_is_exported_whole(desk: Path) -> None:
+    told = answer(models(desk, "combine", "both", "mine/one", "mine/two", "--by", "mean", "--json"))
+    assert [m["share"] for m in told["members"]] == [0.5, 0.5]
+    answer(models(desk, "export", "both", "--out", "elsewhere/both", "--json"))
+    assert "an ensemble, whole" in models(desk, "verify", "elsewhere/both").stdout
+    write(desk, LEARNED.replace('"./mine"', '"elsewhere/both"'))
+    assert answer(quantd(desk, "backtest", "--json"))["fills"] > 0
+    answer(models(desk, "export", "mine/one", "--graph", "--out", "policy.onnx", "--json"))
+    assert (desk / "policy.onnx").read_bytes() == (desk / "mine" / "one" / "policy.onnx").read_bytes()
+
+
+@pytest.mark.requirement("R-107", "R-108")
+def test_inference_is_timed_one_by_one_and_many_at_once(desk: Path) -> None:
+    done = quantd(desk, "bench", "inference", "mine/one", "scorer", "--batch", "8", "--threads", "2", "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == (0 if all(row["within"] for row in told["artifacts"]) else 1)
+    for row in told["artifacts"]:
+        assert (row["batch"], row["threads"]) == (8, 2)
+        assert 0.0 < row["p50_us"] <= row["p99_us"]
+        assert row["whole_p50_us"] > 0.0

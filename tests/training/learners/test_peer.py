@@ -1,0 +1,67 @@
+"""PPO and A2C learn what Stable-Baselines3 learns, from the same problem by the same hyper-parameters and network."""
+
+import pytest
+import torch
+
+from quantd.training.learners.a2c import A2cPlan
+from quantd.training.learners.ppo import PpoPlan
+from tests.support.problems import DriftingAsset, Problem, RevertingPair, share
+from tests.training.learners.peer import PeerEnv, acting, peer_of
+from tests.training.learners.test_on_policy import trained
+
+SEEDS = (1, 2, 3, 4, 5)
+# stopped on the way, where learners can differ: at the end all are at the best
+HALF_WAY: dict[str, tuple[PpoPlan | A2cPlan, int]] = {
+    "ppo": (PpoPlan(hidden=(64,), horizon=64, gamma=0.9, learning_rate=1e-3), 8192),
+    "a2c": (A2cPlan(hidden=(64,), gamma=0.9, learning_rate=1e-3), 8_000),
+}
+PROBLEMS = {
+    "drift, discrete": lambda: DriftingAsset("discrete", 8),
+    "pair, discrete": lambda: RevertingPair("discrete", 8),
+    "pair, box": lambda: RevertingPair("box", 8),
+}
+
+
+def shares(name: str, problem: str, seeds: tuple[int, ...]) -> tuple[list[float], list[float]]:
+    """What part of the best ours and the peer earn, a figure a seed."""
+    plan, steps = HALF_WAY[name]
+    ours, theirs = [], []
+    for seed in seeds:
+        env: Problem = PROBLEMS[problem]()
+        ours.append(share(env, trained(plan, env, seed, steps).act))
+        env = PROBLEMS[problem]()
+        theirs.append(share(env, acting(peer_of(plan, env, seed).learn(steps), env)))
+    return ours, theirs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("name", HALF_WAY)
+def test_half_way_both_are_as_near_the_best_within_the_peers_spread(name: str, problem: str) -> None:
+    ours, theirs = shares(name, problem, SEEDS)
+    mean = sum(ours) / len(ours)
+    print(f"{name}, {problem}: ours {sorted(ours)}, SB3 {sorted(theirs)}")  # noqa: T201
+    assert mean >= min(theirs) - 0.02
+
+
+def test_the_peers_network_is_ours() -> None:
+    env = DriftingAsset("discrete", 4)
+    plan = PpoPlan(horizon=8, minibatch=32)
+    peer, mine = peer_of(plan, env, 1), trained(plan, env, 1, 32)
+    count = sum(each.numel() for each in peer.policy.parameters())
+    assert count == mine.network.vector.numel()
+
+
+def test_the_peer_is_given_the_last_observation_of_an_episode_that_a_time_limit_cut() -> None:
+    env = DriftingAsset("discrete", 4, length=3)
+    view = PeerEnv(env)
+    view.reset()
+    ended = 0
+    for _ in range(6):
+        observation, reward, done, infos = view.step(torch.zeros(4, dtype=torch.int64).numpy())
+        assert observation.shape == (4, 5)
+        assert reward.shape == (4,)
+        for k, info in enumerate(infos):
+            assert bool(done[k]) == ("terminal_observation" in info) == info.get("TimeLimit.truncated", False)
+            ended += bool(done[k])
+    assert ended == 8

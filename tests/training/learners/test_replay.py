@@ -1,0 +1,209 @@
+"""The memory of off-policy learners: what is drawn is what was stored, n-step returns stop where episodes do,
+priorities are kept."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from quantd.training.learners.replay import Replay, SumTree
+from quantd.training.market.vector_env import Step
+from tests.support.examples import examples
+from tests.support.problems import DriftingAsset
+
+GAMMA = 0.5
+
+
+def memory(batch: int, capacity: int, n_step: int, alpha: float = 0.0, gamma: float = GAMMA) -> Replay:
+    return Replay(DriftingAsset("discrete", batch=batch, assets=2), capacity, n_step, gamma, alpha)
+
+
+def steps(count: int, batch: int, terminated: set[tuple[int, int]], truncated: set[tuple[int, int]]) -> list[Step]:
+    """Step t of environment b observes (t, b) and earns 1 + t + 100 b; what follows is observed as (t + 1, b), or at an
+    end as (-t - 1, b)."""
+
+    def flags(at: set[tuple[int, int]], t: int) -> Tensor:
+        return torch.tensor([(t, b) in at for b in range(batch)])
+
+    made = []
+    for t in range(count):
+        ended = flags(terminated, t) | flags(truncated, t)
+        who = torch.arange(batch).float()
+        following = torch.stack([torch.full((batch,), t + 1.0), who], 1)
+        final = torch.stack([torch.full((batch,), t + 1.0).where(~ended, torch.tensor(-t - 1.0)), who], 1)
+        made.append(Step(following, 1.0 + t + 100.0 * who, flags(terminated, t), flags(truncated, t), final))
+    return made
+
+
+def fill(replay: Replay, made: list[Step]) -> None:
+    for t, step in enumerate(made):
+        batch = len(step.reward)
+        seen = torch.stack([torch.full((batch,), float(t)), torch.arange(batch).float()], 1)
+        replay.add(seen, torch.full((batch,), t % 2), step)
+
+
+def expected(made: list[Step], t: int, b: int, n_step: int) -> tuple[float, float, float]:
+    """(return, discount, first number of what follows), by the definition, one step after another."""
+    total, factor = 0.0, 1.0
+    for step in made[t : t + n_step]:
+        total += factor * float(step.reward[b])
+        factor *= GAMMA
+        if step.terminated[b]:
+            return total, 0.0, float(step.final[b, 0])
+        if step.truncated[b]:
+            return total, factor, float(step.final[b, 0])
+    return total, factor, float(step.final[b, 0])
+
+
+ENDS = st.sets(st.tuples(st.integers(0, 29), st.integers(0, 2)), max_size=12)
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    count=st.integers(4, 30),
+    n_step=st.integers(1, 4),
+    rows=st.integers(5, 40),
+    alpha=st.sampled_from([0.0, 0.6]),
+    terminated=ENDS,
+    truncated=ENDS,
+)
+def test_every_draw_is_a_step_of_the_ring_with_the_return_of_its_definition(
+    count: int, n_step: int, rows: int, alpha: float, terminated: set[tuple[int, int]], truncated: set[tuple[int, int]]
+) -> None:
+    made = steps(count, 3, terminated, truncated)
+    replay = memory(3, rows * 3, n_step, alpha)
+    fill(replay, made)
+    oldest, newest = max(0, count - rows), count - n_step
+    assert len(replay) == (newest - oldest + 1) * 3
+    batch = replay.sample(500, torch.Generator().manual_seed(1))
+    drawn = {(int(t), int(b)) for t, b in batch.observation.tolist()}
+    assert drawn <= {(t, b) for t in range(oldest, newest + 1) for b in range(3)}
+    if len(replay) < 40:
+        assert len(drawn) == len(replay)
+    for seen, action, reward, discount, following in zip(
+        batch.observation, batch.action, batch.reward, batch.discount, batch.following, strict=True
+    ):
+        t, b = int(seen[0]), int(seen[1])
+        assert int(action) == t % 2
+        assert (float(reward), float(discount), float(following[0])) == expected(made, t, b, n_step)
+        assert int(following[1]) == b
+
+
+def test_a_terminated_end_has_no_value_after_it_and_a_truncated_one_has_that_of_its_last_observation() -> None:
+    replay = memory(2, 100, 3)
+    fill(replay, steps(5, 2, {(1, 0)}, {(1, 1)}))
+    batch = replay.sample(200, torch.Generator().manual_seed(2))
+    ended, cut = ((batch.observation == torch.tensor([1.0, b])).all(1).nonzero()[0, 0] for b in (0.0, 1.0))
+    assert float(batch.discount[ended]) == 0.0
+    assert float(batch.discount[cut]) == GAMMA
+    assert batch.following[cut].tolist() == [-2.0, 1.0]
+
+
+def test_what_was_added_before_a_cut_does_not_lead_to_what_was_added_after() -> None:
+    replay = memory(1, 100, 3)
+    fill(replay, steps(4, 1, set(), set()))
+    replay.cut()
+    fill(replay, steps(4, 1, set(), set()))
+    batch = replay.sample(300, torch.Generator().manual_seed(3))
+    # the last step before the cut earned 4 and saw 4 after it, whatever came then
+    last = batch.observation[:, 0] == 3.0
+    assert batch.reward[last].eq(4.0).any()
+    assert set(batch.following[last & batch.reward.eq(4.0), 0].tolist()) == {4.0}
+
+
+def test_drawing_before_anything_is_known_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to draw"):
+        memory(2, 10, 3).sample(4, torch.Generator())
+
+
+@pytest.mark.requirement("R-062")
+@pytest.mark.parametrize("beta", [0.0, 0.4, 1.0])
+def test_steps_are_drawn_as_often_as_their_priorities_say_and_weighted_against_it(beta: float) -> None:
+    replay = memory(1, 8, 1, alpha=0.6)
+    fill(replay, steps(8, 1, set(), set()))
+    errors = torch.tensor([0.0, 0.1, -0.2, 0.5, 1.0, -2.0, 4.0, 8.0])
+    replay.tell(torch.arange(8), errors)
+    chance = (errors.abs().numpy() + 1e-6) ** 0.6
+    chance /= chance.sum()
+    batch = replay.sample(40_000, torch.Generator().manual_seed(4), beta)
+    drawn = np.bincount(batch.place.numpy(), minlength=8) / 40_000
+    np.testing.assert_allclose(drawn, chance, atol=0.003)
+    rarest = min(place for place in batch.place.tolist())
+    weights = (chance[batch.place.numpy()] / chance[rarest]) ** -beta
+    np.testing.assert_allclose(batch.weight.numpy(), weights, rtol=1e-3)
+
+
+def test_a_new_step_is_drawn_as_soon_as_the_most_surprising_one() -> None:
+    replay = memory(1, 8, 1, alpha=1.0)
+    made = steps(8, 1, set(), set())
+    fill(replay, made[:4])
+    replay.tell(torch.arange(4), torch.tensor([1.0, 2.0, 9.0, 0.5]))
+    replay.add(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), made[4])
+    drawn = np.bincount(replay.sample(30_000, torch.Generator().manual_seed(5)).place.numpy(), minlength=5)
+    np.testing.assert_allclose(drawn / 30_000, np.array([1.0, 2.0, 9.0, 0.5, 9.0]) / 21.5, atol=0.003)
+
+
+def test_a_memory_taken_up_again_draws_the_same() -> None:
+    one, other = memory(3, 30, 2, 0.6), memory(3, 30, 2, 0.6)
+    made = steps(25, 3, {(3, 1)}, {(7, 2)})
+    fill(one, made)
+    one.tell(torch.tensor([0, 5, 9]), torch.tensor([3.0, 0.2, 7.0]))
+    other.load(one.state())
+    drawn = [each.sample(64, torch.Generator().manual_seed(6)) for each in (one, other)]
+    for left, right in zip(*drawn, strict=True):
+        assert torch.equal(left, right)
+    with pytest.raises(ValueError, match="kept as"):
+        memory(2, 30, 2).load(one.state())
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    size=st.integers(1, 70),
+    writes=st.lists(st.tuples(st.integers(0, 69), st.floats(0.0, 1e6)), min_size=1, max_size=40),
+    seed=st.integers(0, 1000),
+)
+def test_a_sum_tree_finds_the_leaf_that_a_running_sum_finds(
+    size: int, writes: list[tuple[int, float]], seed: int
+) -> None:
+    tree, plain = SumTree(size), np.zeros(size)
+    places = np.array([place % size for place, _ in writes])
+    values = np.array([value for _, value in writes])
+    tree.write(places, values)
+    plain[places] = values
+    assert tree.total == pytest.approx(plain.sum())
+    if tree.total == 0.0:
+        return
+    heights = np.random.default_rng(seed).random(50) * tree.total * (1.0 - 1e-9)
+    found = tree.find(heights)
+    assert (plain[found] > 0.0).all()
+    upto = np.cumsum(plain)
+    slack = 1e-9 * tree.total
+    assert (heights <= upto[found] + slack).all()
+    assert (heights >= upto[found] - plain[found] - slack).all()
+
+
+class Counting(np.ndarray):
+    """An array that counts the numbers read from it."""
+
+    read = 0
+
+    def __getitem__(self, key: object) -> np.ndarray:
+        taken = np.asarray(self)[key]  # type: ignore[index]
+        Counting.read += taken.size
+        return taken
+
+
+@pytest.mark.requirement("R-062")
+def test_drawing_and_writing_touch_as_many_numbers_as_the_logarithm_of_the_size() -> None:
+    touched = []
+    for exponent in (4, 8, 16):
+        tree = SumTree(1 << exponent)
+        tree.write(np.arange(1 << exponent), 1.0)
+        tree.nodes = tree.nodes.view(Counting)
+        Counting.read = 0
+        tree.write(np.array([3]), 2.0)
+        tree.find(np.array([5.0]))
+        touched.append(Counting.read)
+    assert touched == [16, 32, 64]

@@ -1,0 +1,177 @@
+"""Rollouts keep what was executed; advantages and returns are what sums done by hand say."""
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from quantd.training.learners.algorithms.proximal_policy import Ppo
+from quantd.training.learners.ppo import PpoPlan
+from quantd.training.learners.rollout import Rollout, advantages, episode_returns
+from quantd.training.market.terms import Kind
+from quantd.training.market.vector_env import Step, play
+from tests.support.examples import examples
+from tests.support.problems import RegimeBandit, RevertingPair
+
+SEEDS = st.integers(0, 10_000)
+
+
+class Recorder:
+    """An environment that keeps what it was told to do and what it answered. Every third step ends an episode: of the
+    first half by itself, of the others by a time limit."""
+
+    device = torch.device("cpu")
+    observation_size = 2
+
+    def __init__(self, kind: Kind, batch: int = 4) -> None:
+        self.kind: Kind = kind
+        self.batch = batch
+        self.action_size = 3
+        self.executed: list[Tensor] = []
+        self.answers: list[Step] = []
+        self._random = torch.Generator().manual_seed(1)
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        return torch.zeros(self.batch, 2)
+
+    def step(self, action: Tensor) -> Step:
+        self.executed.append(action.clone())
+        ended = torch.full((self.batch,), len(self.executed) % 3 == 0)
+        mine = torch.arange(self.batch) < self.batch // 2
+        final, reward = torch.randn((self.batch, 2), generator=self._random), torch.randn(self.batch)
+        seen = torch.where(ended.unsqueeze(1), torch.zeros(2), final)
+        self.answers.append(Step(seen, reward, ended & mine, ended & ~mine, final))
+        return self.answers[-1]
+
+
+def agent_of(kind: Kind, plan: PpoPlan | None = None, size: int = 2, actions: int = 3) -> Ppo:
+    return Ppo(plan or PpoPlan(hidden=(8,)), size, actions, kind, seed=5)
+
+
+@pytest.mark.requirement("R-069")
+@pytest.mark.parametrize("kind", ["discrete", "simplex", "box"])
+def test_the_action_stored_is_the_action_executed(kind: Kind) -> None:
+    env, agent = Recorder(kind), agent_of(kind)
+    rollout = Rollout(env, 7)
+    now = play(rollout.collect(agent.network, agent.family, agent.enter(env), agent.random), env)
+    assert torch.equal(rollout.action, torch.stack(env.executed))
+    assert torch.equal(rollout.reward, torch.stack([step.reward for step in env.answers]))
+    assert torch.equal(rollout.observation[1:], torch.stack([step.observation for step in env.answers[:-1]]))
+    assert torch.equal(now.observation, env.answers[-1].observation)
+
+
+def test_a_cut_episode_is_valued_at_its_last_observation_and_an_ended_one_not() -> None:
+    env, agent = Recorder("discrete"), agent_of("discrete")
+    agent.network.vector.add_(torch.randn(agent.network.vector.shape, generator=torch.Generator().manual_seed(1)))
+    rollout = Rollout(env, 7)
+    now = play(rollout.collect(agent.network, agent.family, agent.enter(env), agent.random), env)
+    _, target, heads = rollout.value(agent.network, now, gamma=0.9, trace=0.0)
+
+    def value(observation: Tensor) -> Tensor:
+        return agent.network.run(observation.unsqueeze(0), torch.zeros(0), agent.network.begin(4)).value[0]
+
+    for t, step in enumerate(env.answers):
+        # one-step targets: reward and the value of what came next
+        following = value(step.final) * (~step.terminated)
+        torch.testing.assert_close(target[t], step.reward + 0.9 * following)
+        assert bool(step.terminated.any()) == bool(step.truncated.any()) == (t in (2, 5))
+    assert rollout.started[:, 0].tolist() == [True, False, False, True, False, False, True]
+    assert float(heads.value.std()) > 0.1
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(seed=SEEDS, length=st.integers(1, 12), gamma=st.floats(0.0, 1.0), trace=st.floats(0.0, 1.0))
+def test_advantages_are_the_discounted_sum_of_surprises_until_the_episode_ends(
+    seed: int, length: int, gamma: float, trace: float
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    reward, value, following = torch.randn((3, length, 2), generator=random, dtype=torch.float64)
+    done = torch.rand((length, 2), generator=random) < 0.3
+    given_here = advantages(reward, value, following, done, gamma, trace)
+    for b in range(2):
+        for t in range(length):
+            total = 0.0
+            for later in range(t, length):
+                surprise = float(reward[later, b] + gamma * following[later, b] - value[later, b])
+                total += (gamma * trace) ** (later - t) * surprise
+                if done[later, b]:
+                    break
+            assert float(given_here[t, b]) == pytest.approx(total, abs=1e-9)
+
+
+def test_with_full_traces_the_target_is_the_discounted_return() -> None:
+    reward = torch.tensor([[1.0], [2.0], [4.0]])
+    value = torch.tensor([[9.0], [8.0], [7.0]])
+    following = torch.tensor([[8.0], [7.0], [16.0]])
+    target = advantages(reward, value, following, torch.zeros((3, 1), dtype=torch.bool), 0.5, 1.0) + value
+    torch.testing.assert_close(target[0], torch.tensor([1.0 + 1.0 + 1.0 + 2.0]))
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(seed=SEEDS, length=st.integers(1, 12), chance=st.sampled_from([0.0, 0.2, 0.7, 1.0]))
+def test_returns_of_episodes_are_sums_of_their_rewards(seed: int, length: int, chance: float) -> None:
+    random = torch.Generator().manual_seed(seed)
+    reward = torch.randn((length, 3), generator=random, dtype=torch.float64)
+    done = torch.rand((length, 3), generator=random) < chance
+    before = torch.randn(3, generator=random, dtype=torch.float64)
+    ended, left = episode_returns(reward, done, before)
+    expected, rest = [], before.tolist()
+    for b in range(3):
+        for t in range(length):
+            rest[b] += float(reward[t, b])
+            if done[t, b]:
+                expected.append(rest[b])
+                rest[b] = 0.0
+    assert ended.tolist() == pytest.approx(expected)
+    assert left.tolist() == pytest.approx(rest)
+
+
+def test_a_recurrent_network_begins_each_episode_without_memory() -> None:
+    env = RegimeBandit("discrete", batch=3, length=4)
+    agent = agent_of("discrete", PpoPlan(network="lstm", hidden=(8,)), 3)
+    rollout = Rollout(env, 10)
+    now = play(rollout.collect(agent.network, agent.family, agent.enter(env), agent.random), env)
+    fresh = agent.network.begin(3)
+    assert torch.equal(rollout.carry, fresh)
+    assert now.started.any()
+    assert not now.started.all()
+    assert (now.carry[now.started] == 0.0).all()
+    assert (now.carry[~now.started] != 0.0).any()
+    # what the rollout says row by row is what the whole sequence says, resets and all
+    heads = agent.network.run(rollout.observation, rollout.started, rollout.carry)
+    actor, _ = agent.network.act(rollout.observation[9], carry_before(agent, rollout, 9))
+    torch.testing.assert_close(heads.actor[9], actor)
+
+
+def carry_before(agent: Ppo, rollout: Rollout, row: int) -> Tensor:
+    carry = rollout.carry
+    for t in range(row):
+        _, carry = agent.network.act(rollout.observation[t], carry * ~rollout.started[t].unsqueeze(1))
+    return carry * ~rollout.started[row].unsqueeze(1)
+
+
+def test_an_environment_without_a_kept_place_is_refused_one() -> None:
+    env = RevertingPair("box", batch=2)
+    agent = agent_of("box", size=1, actions=1)
+    agent.enter(env)
+    state = agent.state()
+    assert any(name.startswith("env.") for name in state)
+    other = agent_of("box", size=1, actions=1)
+    other.load(state)
+    with pytest.raises(ValueError, match="Recorder cannot take up its kept place"):
+        other.enter(Recorder("box"))
+
+
+def test_problems_keep_their_place() -> None:
+    for env in (RevertingPair("box", 3), RegimeBandit("discrete", 3), RegimeBandit("discrete", 3, remembered=True)):
+        env.reset(3)
+        action = torch.zeros(3, 1) if env.kind == "box" else torch.zeros(3, dtype=torch.int64)
+        for _ in range(5):
+            env.step(action)
+        kept: Mapping[str, Tensor] = env.state()
+        first = [env.step(action).reward for _ in range(60)]
+        env.load(kept)
+        assert all(torch.equal(a, env.step(action).reward) for a in first)

@@ -1,0 +1,146 @@
+"""Each reward against its formula, and the composite as the weighted sum of what it reports."""
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantd.training.market.episodes import Episodes
+from quantd.training.market.rewards import USUAL_VARIANCE, Detail, Outcome, Reward
+from quantd.training.market.simulator import Simulator
+from quantd.training.market.terms import Composite, RewardPlan
+from tests.support.examples import examples
+from tests.support.panels import market, panel_of
+
+F64 = torch.float64
+
+
+def outcome(growth: float | list[float], **changed: object) -> Outcome:
+    grown = torch.tensor([growth] if isinstance(growth, float) else growth, dtype=F64)
+    zero = torch.zeros_like(grown)
+    return Outcome(grown, zero, zero, zero)._replace(**changed)  # type: ignore[arg-type]
+
+
+def reward(plan: RewardPlan, batch: int = 1) -> Reward:
+    return Reward(plan, batch, torch.device("cpu"), F64)
+
+
+@pytest.mark.requirement("R-049")
+def test_log_and_simple_returns_are_those_of_the_equity() -> None:
+    assert reward(RewardPlan())(outcome(1.1)).item() == pytest.approx(np.log(1.1))
+    assert reward(RewardPlan(kind="simple"))(outcome(1.1)).item() == pytest.approx(0.1)
+    assert np.isfinite(reward(RewardPlan())(outcome(-0.5)).item())
+
+
+@pytest.mark.requirement("R-049")
+@settings(max_examples=examples(30), deadline=None)
+@given(returns=st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=40), mean=st.sampled_from([0.0, 0.004, -0.009]))
+def test_the_differential_sharpe_ratio_is_how_the_moving_one_changes(returns: list[float], mean: float) -> None:
+    decay = 1e-7
+    paid = reward(RewardPlan(kind="sharpe", decay=decay))
+    first, second = mean, USUAL_VARIANCE + mean**2
+    paid.moments.first[:], paid.moments.second[:] = first, second
+    for each in returns:
+        before = first / (second - first**2) ** 0.5
+        first, second = first + decay * (each - first), second + decay * (each**2 - second)
+        after = first / (second - first**2) ** 0.5
+        assert paid(outcome(1.0 + each)).item() == pytest.approx((after - before) / decay, rel=1e-3, abs=1e-4)
+
+
+def test_a_steady_gain_is_a_better_sharpe_reward_than_a_wild_one() -> None:
+    steady, wild = (reward(RewardPlan(kind="sharpe")) for _ in range(2))
+    draw = np.random.default_rng(0).normal(0.0, 0.03, 400)
+    sums = [sum(r(outcome(1.001 + x * d)).item() for d in draw) for r, x in ((steady, 0.05), (wild, 1.0))]
+    assert sums[0] > sums[1]
+
+
+@pytest.mark.parametrize("kind", ["sharpe", "composite"])
+def test_cash_that_earns_its_rate_pays_no_sharpe_reward(kind: str) -> None:
+    paid = reward(RewardPlan(kind=kind))  # type: ignore[arg-type]
+    earned = torch.tensor([0.001], dtype=F64)
+    none = torch.zeros((1, 2), dtype=F64)
+    detail = Detail(torch.zeros(1, dtype=F64), none, none, none)
+    for _ in range(50):
+        paid(outcome(1.001, earned=earned, detail=detail))
+        assert paid.terms["sharpe"].item() == pytest.approx(0.0, abs=1e-9)
+    paid(outcome(1.002, earned=earned, detail=detail))
+    assert paid.terms["sharpe"].item() > 0.001
+
+
+@pytest.mark.requirement("R-058")
+def test_penalties_are_taken_off_a_rising_drawdown_and_off_turnover() -> None:
+    deeper = outcome(0.9, drawdown_before=torch.tensor([0.05]), drawdown=torch.tensor([0.15]))
+    assert reward(RewardPlan(kind="simple", drawdown_penalty=2.0))(deeper).item() == pytest.approx(-0.1 - 0.2)
+    better = outcome(1.1, drawdown_before=torch.tensor([0.15]), drawdown=torch.tensor([0.05]))
+    assert reward(RewardPlan(kind="simple", drawdown_penalty=2.0))(better).item() == pytest.approx(0.1)
+    traded = outcome(1.0, turnover=torch.tensor([0.5]))
+    assert reward(RewardPlan(kind="simple", turnover_penalty=0.01))(traded).item() == pytest.approx(-0.005)
+
+
+@pytest.mark.requirement("R-050")
+def test_the_seven_parts_have_the_weights_of_the_requirements() -> None:
+    assert msgspec.structs.asdict(Composite()) == {
+        "profit": 2.0, "risk": -0.5, "cost": -0.1, "stability": -0.05, "sharpe": 1.0, "momentum": 0.3,
+        "diversification": 0.2,
+    }  # fmt: skip
+
+
+@pytest.mark.requirement("R-050")
+@pytest.mark.parametrize("name", Composite().__struct_fields__)
+def test_each_part_is_reported_and_its_weight_counts(name: str) -> None:
+    usual, changed = (
+        Simulator(
+            market(panel_of(3, 60, 3), dtype=F64),
+            batch=4,
+            episodes=Episodes(40, False),
+            reward=RewardPlan(kind="composite", composite=c),
+        )
+        for c in (Composite(), msgspec.structs.replace(Composite(), **{name: getattr(Composite(), name) + 1.0}))
+    )
+    draw = torch.Generator().manual_seed(1)
+    for env in (usual, changed):
+        env.reset()
+    for _ in range(30):
+        action = torch.rand((4, 4), generator=draw)
+        one, other = usual.step(action), changed.step(action)
+        parts = usual.reward.terms
+        assert set(parts) == set(Composite().__struct_fields__)
+        total = sum(usual.reward.weights[n] * parts[n] for n in parts)
+        torch.testing.assert_close(one.reward, total)
+        torch.testing.assert_close(other.reward - one.reward, parts[name])
+    assert parts[name].abs().max() > 0.0
+
+
+def test_parts_of_the_composite_measure_what_they_say() -> None:
+    half = torch.tensor([[0.5, 0.5], [1.0, 0.0]], dtype=F64)
+    paid = reward(RewardPlan(kind="composite"), 2)
+    detail = Detail(
+        cost=torch.tensor([0.001, 0.002]),
+        weights=half,
+        trades=torch.tensor([[0.2, 0.0], [0.2, 0.1]]),
+        momentum=torch.tensor([[0.1, 0.0], [0.1, 0.0]], dtype=F64),
+    )
+    paid(outcome([1.02, 1.02], detail=detail))
+    terms = {k: v.tolist() for k, v in paid.terms.items()}
+    assert terms["profit"] == pytest.approx([0.02, 0.02])
+    assert terms["cost"] == pytest.approx([0.001, 0.002])
+    assert terms["stability"] == [0.5, 1.0]
+    assert terms["momentum"] == pytest.approx([0.05, 0.1])
+    assert terms["diversification"] == pytest.approx([0.75, 0.0])
+
+
+def test_a_new_episode_forgets_the_moments_of_the_last() -> None:
+    paid = reward(RewardPlan(kind="sharpe"), 2)
+    fresh = paid(outcome([1.02, 1.02])).clone()
+    paid(outcome([0.97, 0.97]))
+    paid.moments.reset(torch.tensor([1]))
+    again = paid(outcome([1.02, 1.02]))
+    assert again[1] == fresh[1]
+    assert again[0] != fresh[0]
+
+
+def test_a_decay_outside_its_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        reward(RewardPlan(kind="sharpe", decay=1.5))

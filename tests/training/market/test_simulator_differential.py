@@ -1,0 +1,238 @@
+"""The simulators held to the event core: the same weights, days, costs and whole shares on real data with splits and
+dividends give the same lots and the same equity at every close. The core is exact; a simulator may round in the last
+bits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as replace_panel
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from quantd.adapters.brokers.paper.broker import Paper
+from quantd.adapters.calendars import sessions as calendar_sessions
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.settings import AgentRules, Rules
+from quantd.daemon.policies.loading import answer, load
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import sample_ticks, timeline
+from quantd.models.history.panel_files import read_panel
+from quantd.models.observation.table import observe
+from quantd.risk.limits.catalogue import PROFILES, override
+from quantd.trading.cash_rate import CashRate
+from quantd.trading.effects import Ask, Effect, Valued
+from quantd.trading.events import Decided, Event
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.ports import Policy
+from quantd.trading.view import Memory, View
+from quantd.training.market.episodes import WHOLE
+from quantd.training.market.paths import episodes, simulate
+from quantd.training.market.simulator import Simulator
+from quantd.training.market.tensors import market_of
+from tests.support.checkout import ROOT
+from tests.support.panels import plain
+
+BARS, ACTIONS = ROOT / "data" / "us_daily.parquet", ROOT / "data" / "us_actions.csv"
+SYMBOLS = ("SPY", "AAPL", "BAC", "IWM")
+WARM, START, END = date(2013, 6, 3), date(2014, 1, 2), date(2015, 6, 30)
+COSTS = Costs(commission_bp=10.0, spread_bp=2.0, slippage_bp=1.0)
+CASH = 100_000
+
+
+class Equity:
+    """A log that keeps the valued equity, the lots then held and the weights that were answered."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.equity: list[float] = []
+        self.lots: list[list[int]] = []
+        self.weights: list[np.ndarray] = []
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        if isinstance(event, Decided):
+            assert event.failed == ""
+            assert event.weights is not None
+            self.weights.append(np.frombuffer(event.weights).copy())
+        for effect in effects:
+            if isinstance(effect, Valued):
+                self.equity.append(effect.equity_micro / 1e6)
+                self.lots.append(list(self.state.ledger.house.lots))
+
+
+class Drawn:
+    """A policy of drawn weights, long or partly short. It moves there by a quarter a day: all at once, at worst prices
+    half as high again, is more than even the profile `research` lets through."""
+
+    lookback = 1
+
+    def __init__(self, seed: int, short: bool) -> None:
+        self.draw = np.random.default_rng(seed)
+        self.short = short
+        self.weights = np.zeros(len(SYMBOLS))
+
+    def act(self, view: View, memory: Memory) -> tuple[NDArray[np.float64], Memory]:
+        weights = self.draw.dirichlet(np.full(len(SYMBOLS), 0.5)) * self.draw.choice([0.0, 0.5, 0.99, 1.0])
+        weights *= self.draw.choice([-0.9, 1.0], len(SYMBOLS)) if self.short else 1.0
+        self.weights += (weights - self.weights) / 4
+        return self.weights, memory
+
+
+def core(
+    policy: Policy, costs: Costs = COSTS, rate: CashRate | None = None, lot_nano: Sequence[int] = (NANO,) * 4
+) -> Equity:
+    """The event core over the bundled bars, without portfolio limits; cash earns `rate`."""
+    universe = Universe(tuple(Instrument(s, lot_nano=size) for s, size in zip(SYMBOLS, lot_nano, strict=True)))
+    house = calendar_sessions("XNYS", date(2013, 1, 2), date(2015, 8, 31))
+    warmup = len([d for d in house.day_ns if ns(WARM) <= d < ns(START)])
+    feed = Replay.load(
+        BARS, universe=universe, sessions={"XNYS": house}, actions=ACTIONS, start=START, end=END, warmup=warmup
+    )  # fmt: skip
+    limits = override(PROFILES["research"], collar=0.5, fee_bp=10.0, max_price_age_ns=2 * 86_400_000_000_000)
+    rules = Rules(
+        universe=universe, sessions=(house,), calendar=(0,) * len(SYMBOLS), house=limits, cash_micro=CASH * 10**6,
+        agents=(AgentRules("a", CASH * 10**6, limits, min_trade=0.0),), borrow_bp_annual=costs.borrow_bp_annual,
+    )  # fmt: skip
+    state = State(rules)
+    log = Equity(state)
+    start = next(o for d, o in zip(house.day_ns, house.open_ns, strict=True) if d >= ns(START))
+    shell = Shell(state, Paper(universe, costs), lambda ask: answer(policy, ask), interval_ns=feed.interval_ns, log=log)
+    ticks = sample_ticks(house, [house], feed.interval_ns, feed.first_ts - 1, feed.last_ts, start)
+    if rate is not None:
+        ticks = (replace(tick, cash_rate=rate.before(tick.key)) for tick in ticks)
+    for item in timeline(feed.items(), ticks):
+        shell.take(item)
+    return log
+
+
+def ns(day: date) -> int:
+    return int(np.datetime64(day, "ns").astype(np.int64))
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("equal_weight", {}),
+        ("momentum", {"lookback": 63}),
+        ("inverse_volatility", {"lookback": 21, "invested": 0.7}),
+        ("models/shipped/scorer", {}),
+    ],
+)
+def test_the_simulator_and_the_event_core_keep_the_same_account(name: str, params: Mapping[str, object]) -> None:
+    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
+    assert (panel.split != 1.0).any()
+    assert (panel.dividend > 0.0).sum() > 10
+    log = core(load(name, params, ROOT))
+    first = int(np.searchsorted(panel.day_ns, ns(START)))
+    length = len(panel.day_ns) - first - 1
+    weights = torch.from_numpy(np.stack(log.weights[:length]))[None]
+    path = simulate(episodes(panel, np.array([first]), length), weights, COSTS, float(CASH), lot=1.0)
+    assert len(log.equity) == length + 1
+    np.testing.assert_allclose(path.equity[0].numpy(), log.equity, rtol=1e-9)
+    assert path.turnover.mean() > 0.0
+
+
+@pytest.mark.quick_cases(3)
+@pytest.mark.parametrize(
+    ("policy", "costs"),
+    [
+        (load("equal_weight", {}, ROOT), Costs()),
+        (load("momentum", {"lookback": 63}, ROOT), COSTS),
+        (load("inverse_volatility", {"lookback": 21}, ROOT), Costs(commission_bp=1.0, commission_min_micro=1_000_000)),
+        (load("models/shipped/scorer", {}, ROOT), Costs(commission_bp=10.0, slippage_bp=5.0)),
+        (Drawn(1, short=False), Costs(commission_bp=10.0, spread_bp=3.0, slippage_bp=5.0)),
+        (Drawn(2, short=True), Costs(commission_bp=10.0, slippage_bp=5.0, borrow_bp_annual=300.0)),
+        (Drawn(3, short=True), Costs(commission_bp=2.0, commission_min_micro=350_000, borrow_bp_annual=1000.0)),
+    ],
+    ids=["equal weight", "momentum", "inverse volatility", "scorer", "drawn", "drawn short", "drawn, least fee"],
+)
+def test_a_step_at_a_time_holds_the_lots_of_the_event_core_every_day(policy: Policy, costs: Costs) -> None:
+    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
+    log = core(policy, costs)
+    first = int(np.searchsorted(panel.day_ns, ns(START)))
+    short = min(float(w.min()) for w in log.weights) < 0.0
+    market = market_of(panel, observe(panel, plain), range(first, len(panel.day_ns)), dtype=torch.float64)
+    env = Simulator(market, batch=1, kind="box" if short else "simplex", episodes=WHOLE, costs=costs, lot=1.0)
+    env.reset()
+    equity, lots = [float(env.equity)], [[0.0] * len(SYMBOLS)]
+    for weights in log.weights[: market.last - first]:
+        row = weights if short else np.append(weights, max(0.0, 1.0 - weights.sum()))
+        env.move(env.targets(torch.from_numpy(row)[None]))
+        equity.append(float(env.equity))
+        lots.append(env.lots()[0].tolist())
+    assert len(log.equity) == len(equity) > 370
+    assert np.abs(np.diff(log.lots, axis=0)).sum() > 1000
+    ties = int((np.abs(np.array(lots) - log.lots) > 1e-6).sum())
+    assert ties == 0
+    np.testing.assert_allclose(equity, log.equity, rtol=1e-9)
+
+
+BILLS = "date,rate\n2013-06-03,0.01\n2014-03-07,0.2\n2014-09-01,-0.03\n2015-02-13,0.08\n"
+BILL_POLICIES = [
+    (load("inverse_volatility", {"lookback": 21, "invested": 0.3}, ROOT), COSTS),
+    (Drawn(4, short=False), Costs(commission_bp=10.0, spread_bp=3.0)),
+    (Drawn(5, short=True), Costs(commission_bp=10.0, slippage_bp=5.0, borrow_bp_annual=300.0)),
+]
+
+
+@pytest.mark.parametrize(("policy", "costs"), BILL_POLICIES, ids=["mostly cash", "drawn", "drawn short"])
+def test_cash_earns_the_same_in_the_simulator_and_in_the_event_core(
+    policy: Policy, costs: Costs, tmp_path: Path
+) -> None:
+    (tmp_path / "bills.csv").write_text(BILLS)
+    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END, str(tmp_path / "bills.csv"))
+    log = core(policy, costs, panel.cash_rate)
+    first = int(np.searchsorted(panel.day_ns, ns(START)))
+    short = min(float(w.min()) for w in log.weights) < 0.0
+    equity = {}
+    for name, world in (("earning", panel), ("idle", replace_panel(panel, cash_rate=None))):
+        market = market_of(world, observe(world, plain), range(first, len(world.day_ns)), dtype=torch.float64)
+        env = Simulator(market, batch=1, kind="box" if short else "simplex", episodes=WHOLE, costs=costs, lot=1.0)
+        env.reset()
+        equity[name] = [float(env.equity)]
+        for weights in log.weights[: market.last - first]:
+            row = weights if short else np.append(weights, max(0.0, 1.0 - weights.sum()))
+            env.move(env.targets(torch.from_numpy(row)[None]))
+            equity[name].append(float(env.equity))
+    np.testing.assert_allclose(equity["earning"], log.equity, rtol=1e-9)
+    assert np.abs(np.array(equity["idle"]) / log.equity - 1.0).max() > 0.01
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_lots_of_their_own_size_are_those_of_the_event_core(seed: int) -> None:
+    sizes = (NANO, 10, NANO // 100, 5 * NANO)
+    costs = Costs(commission_bp=10.0, spread_bp=3.0)
+    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
+    log = core(Drawn(seed, short=False), costs, lot_nano=sizes)
+    first = int(np.searchsorted(panel.day_ns, ns(START)))
+    market = market_of(panel, observe(panel, plain), range(first, len(panel.day_ns)), dtype=torch.float64)
+    lot = [size / NANO for size in sizes]
+    env = Simulator(market, batch=1, kind="simplex", episodes=WHOLE, costs=costs, lot=lot)
+    env.reset()
+    equity, units = [float(env.equity)], [[0.0] * len(SYMBOLS)]
+    for weights in log.weights[: market.last - first]:
+        env.move(env.targets(torch.from_numpy(np.append(weights, max(0.0, 1.0 - weights.sum())))[None]))
+        equity.append(float(env.equity))
+        units.append(env.lots()[0].tolist())
+    apart = np.abs(np.array(units) - np.array(log.lots) * lot)
+    # money of the core is whole micro: of lots of 1e-8, worth a micro each, it may be a few more or less
+    assert (apart < 1e-6).all()
+    np.testing.assert_allclose(equity, log.equity, rtol=1e-9)
+
+
+def test_weights_from_the_panels_returns_are_those_of_the_running_daemon() -> None:
+    policy = load("models/shipped/scorer", {}, ROOT)
+    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
+    returns = panel.returns()
+    first = int(np.searchsorted(panel.day_ns, ns(START)))
+    for k, asked in enumerate(core(policy).weights):
+        given = policy.weights(returns[first + k - policy.lookback + 1 : first + k + 1])
+        np.testing.assert_allclose(given, asked, atol=1e-6)

@@ -1,0 +1,284 @@
+"""Profiles of several agents: sizes are those that were asked for, Lite really sees less, and what is trained is what
+trades."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+import quantd
+from benchmarks.multi_agent import chosen, ranked
+from quantd.models.artifacts.agent_policy import load_agent
+from quantd.models.history.panel import Panel
+from quantd.models.observation.return_features import FEATURES
+from quantd.training.learners.algorithms.deterministic_agents import Maddpg
+from quantd.training.learners.maddpg import LITE_FEATURES, PROFILES, MaddpgPlan
+from quantd.training.market.desks import Desks
+from quantd.training.market.episodes import Episodes
+from quantd.training.market.simulator import Simulator
+from quantd.training.market.terms import Diversity, Seat
+from quantd.training.networks.sizes import Layout
+from quantd.training.networks.transformer import Encoder
+from quantd.training.plans.data_plan import PlanError
+from quantd.training.plans.plan import Plan, default, replaced
+from quantd.training.runs.training_run import seats_of, train
+from quantd.training.seeds.environment import Ground
+from quantd.training.seeds.learner import learner_of, policy_of
+from quantd.training.seeds.markets import Markets, markets_of
+from quantd.training.seeds.seed_run import fit
+from tests.support.checkout import DATA
+from tests.support.panels import market, panel_of
+
+SPLITS = {
+    "splits.train": {"name": "train", "first": "1998-07-06", "last": "2001-06-29"},
+    "splits.validation": {"name": "validation", "first": "2001-07-02", "last": "2002-06-28"},
+    "splits.test": {"name": "test", "first": "2002-07-01", "last": "2003-06-30"},
+    "data.symbols": ["AAPL", "BAC", "SPY"],
+}
+SHORT = {
+    **SPLITS,
+    "steps": 1600,
+    "seeds": [1],
+    "evaluate_every": 1600,
+    "checkpoint_every": 800,
+    "learner.warmup": 160,
+    "learner.buffer": 1000,
+    "learner.noise_steps": 1000,
+    "learner.batch": 8,
+    "market.episodes.length": 20,
+}
+
+
+def plan_of(profile: str, **more: object) -> Plan:
+    small = {"learner.transformer": {"width": 8, "heads": 2, "layers": 2, "widening": 1}} if profile != "lite" else {}
+    agents = len(PROFILES[profile]["market"]["seats"])
+    return replaced(
+        default("maddpg", profile), {**SHORT, "market.batch": 2 * agents, "learner.train_every": 200, **small, **more}
+    )
+
+
+def learner_with(plan: Plan, markets: Markets) -> tuple[Maddpg, Ground]:
+    ground = Ground(plan, markets.train, 1)
+    learner = learner_of(plan.learner, ground, 1)
+    assert isinstance(learner, Maddpg)
+    return learner, ground
+
+
+@pytest.mark.requirement("R-074", "R-075", "R-076", "R-262")
+def test_profiles_are_what_was_asked_for() -> None:
+    full, lite, wide = (default("maddpg", name) for name in ("full", "lite", "transformer"))
+    for plan, width in ((full, 64), (wide, 256)):
+        learner = plan.learner
+        assert (learner.network, learner.agents) == ("transformer", 5)  # type: ignore[union-attr]
+        sizes_ = learner.transformer  # type: ignore[union-attr]
+        assert (sizes_.layers, sizes_.heads, sizes_.width) == (4, 8, width)
+        assert plan.sight.features == FEATURES
+        assert plan.market.diversity.dynamic
+    assert full.sight.window == 60
+    assert full.steps == 300 * 252 * 5
+    assert (lite.learner.network, lite.learner.hidden, lite.learner.batch) == ("mlp", (128, 64), 64)
+    assert lite.steps == 200 * 252 * 4
+    assert not lite.market.diversity.dynamic
+    for plan in (full, lite, wide):
+        learner = plan.learner
+        assert (learner.actor_rate, learner.critic_rate, learner.tau) == (1e-4, 1e-3, 0.01)  # type: ignore[union-attr]
+        assert (learner.noise, learner.least_noise) == (0.2, 0.05)  # type: ignore[union-attr]
+    with pytest.raises(PlanError, match="maddpg has full, lite, transformer"):
+        default("maddpg", "light")
+
+
+def learned(profile: str) -> int:
+    """Parameters of a profile at its own sizes, critics included."""
+    plan = default("maddpg", profile)
+    assets = len(plan.data.symbols)
+    made = Maddpg(plan.learner, plan.sight.size(assets), assets + 1, "simplex", 0)  # type: ignore[arg-type]
+    return sum(each.numel() for each in made.vectors())
+
+
+@pytest.mark.requirement("R-075")
+@pytest.mark.long
+def test_lite_really_sees_and_learns_less() -> None:
+    markets = {name: markets_of(plan_of(name)) for name in ("full", "lite")}
+    shown = {name: each.train.observed.names for name, each in markets.items()}
+    assert len(shown["lite"]) == 3 * (5 + 1)
+    assert len(shown["full"]) == 3 * (9 + 1 + 60)
+    assert {name.partition(" ")[0] for name in shown["lite"]} == {*LITE_FEATURES, "known"}
+    counts = {}
+    for name, each in markets.items():
+        made, ground = learner_with(plan_of(name), each)
+        assert ground.observation_size == len(shown[name])
+        assert isinstance(made.network.body, Encoder) == (name == "full")
+        counts[name] = sum(each.numel() for each in made.vectors())
+    assert list(PROFILES) == ["full", "lite", "transformer"]
+    assert learned("lite") < 0.35 * learned("full") < 0.1 * learned("transformer")
+
+
+@pytest.mark.requirement("R-257")
+@pytest.mark.long
+def test_lites_features_are_the_first_five_by_what_they_said_of_the_training_part() -> None:
+    plan = default("maddpg", "full")
+    markets = markets_of(plan)
+    ranks = ranked(markets.panel, range(markets.train.first, markets.train.last + 1))
+    assert chosen(ranks) == LITE_FEATURES
+
+
+def test_a_feature_that_says_what_comes_is_ranked_first_and_nothing_after_the_rows_is_read() -> None:
+    draw = np.random.default_rng(1)
+    # each asset goes on as it went: momentum of the long window tells them apart
+    drift = np.array([-0.004, -0.002, 0.0, 0.002, 0.004])
+    returns = drift + draw.normal(0.0, 0.01, (400, 5))
+    close = 100.0 * np.cumprod(1.0 + returns, axis=0)
+    ones = np.ones_like(close)
+    panel = Panel(tuple("abcde"), np.arange(400) * 86_400_000_000_000, close, close, ones, ones * 0.0)
+    ranks = ranked(panel, range(130, 330))
+    assert ranks[0].feature == "momentum_126"
+    assert ranks[0].t > 5.0
+    later = panel.close.copy()
+    later[330:] *= np.array([3.0, 1.0, 0.5, 2.0, 0.1])
+    assert ranked(Panel(panel.symbols, panel.day_ns, later, later, ones, ones * 0.0), range(130, 330)) == ranks
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
+    seats = (
+        Seat("a", ("S0", "S1") if groups else (), 1e6, 0.4),
+        Seat("b", ("S2",) if groups else (), 3e6, 0.9),
+    )
+    world = market(panel_of(4, 40, 3), dtype=torch.float64)
+    desk = Desks(world, seats, diversity=Diversity(weight=0.0), episodes=Episodes(20, False))
+    one = Simulator(world, batch=1, capital=4e6, episodes=Episodes(20, False))
+    size = desk.observation_size
+    made = Maddpg(MaddpgPlan(agents=2, layout=Layout(1, size, 0)), size, 4, "simplex", 1)
+    with torch.no_grad():
+        made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.random) * 0.3)
+    market_plan = msgspec.structs.replace(default("maddpg", "lite").market, seats=seats)
+    seen, held = desk.reset(), one.reset()
+    desk.move(made.act(seen))
+    one.move(one.targets(policy_of(made, None, market_plan, world.symbols)(held, True)))
+    assert float(desk.simulator.equity.sum()) == pytest.approx(float(one.equity), rel=1e-6)
+    assert not torch.allclose(desk.simulator.weights[0], desk.simulator.weights[1], atol=0.05)
+
+
+@pytest.mark.quick_cases(1)
+@pytest.mark.parametrize("profile", ["full", "lite"])
+def test_a_seed_checkpoints_and_resumes_to_the_same_bits(profile: str, tmp_path: Path) -> None:
+    plan = plan_of(profile)
+    markets = markets_of(plan)
+    whole = fit(plan, markets, 1, None, lambda _: False)
+    stopped = fit(plan, markets, 1, tmp_path, lambda progress: progress.steps >= 800)
+    assert stopped.steps < whole.steps
+    resumed = fit(plan, markets, 1, tmp_path, lambda _: False, resume=True)
+    assert resumed.score == whole.score
+    assert torch.equal(resumed.learner.network.vector, whole.learner.network.vector)  # type: ignore[union-attr]
+
+
+@pytest.mark.quick_cases(1)
+@pytest.mark.parametrize("profile", ["full", "lite"])
+def test_what_is_trained_is_an_artifact_of_seats_that_trades(profile: str, tmp_path: Path) -> None:
+    plan = plan_of(profile)
+    manifest = train(plan, tmp_path / "house", "quantd train", lambda _: False)
+    assert manifest.algorithm == "maddpg"
+    assert manifest.seats == seats_of(plan)
+    assert [seat.share for seat in manifest.seats] == pytest.approx([1.0 / len(manifest.seats)] * len(manifest.seats))
+    assert manifest.sight.features == (LITE_FEATURES if profile == "lite" else FEATURES)
+    assert set(manifest.results) == {"train", "validation", "test"}
+    # golden probes were asked of the graph when it was loaded
+    assert load_agent(tmp_path / "house", {}).digest == manifest.digest
+
+
+def test_plans_of_several_agents_that_cannot_be_are_refused() -> None:
+    plan = default("maddpg", "lite")
+    for change, reason in (
+        ({"market.batch": 33}, "a multiple of"),
+        ({"learner.agents": 3}, "market.seats"),
+        ({"market.kind": "box"}, "simplex"),
+        ({"sight.book": ["cash"]}, "sight.book"),
+    ):
+        with pytest.raises(PlanError, match=reason):
+            replaced(plan, change)
+    with pytest.raises(PlanError, match="is one agent"):
+        replaced(default("ppo"), {"market.seats": [{"name": "a"}]})
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
+    """An ESG score for each month and a sentiment for each weekday of three symbols, in files, as `data.series`."""
+    folder = tmp_path_factory.mktemp("ratings")
+    draw = np.random.default_rng(7)
+    for name, step in (("esg", 30), ("sentiment", 1)):
+        days = [date(1998, 6, 1) + timedelta(days=k) for k in range(0, 1900, step)]
+        rows = [f"{day},{symbol},{draw.normal():.3f}" for day in days for symbol in ("AAPL", "BAC", "SPY")]
+        (folder / f"{name}.csv").write_text("\n".join(["ts,symbol,value", *rows]) + "\n")
+    return [
+        {"name": "esg", "path": str(folder / "esg.csv")},
+        {"name": "sentiment", "path": str(folder / "sentiment.csv"), "valid_days": 5},
+    ]
+
+
+RATED = ("series_esg", "series_esg.rank", "series_sentiment", "series_sentiment_change_5")
+
+
+@pytest.mark.requirement("R-074")
+def test_full_sees_scores_and_sentiment_from_files_beside_its_features(ratings: list[dict[str, object]]) -> None:
+    plan = plan_of("full", **{"data.series": ratings, "sight.columns": RATED})
+    assert plan.sight.size(3) - plan_of("full").sight.size(3) == 3 * len(RATED)
+    observed = markets_of(plan).train.observed
+    assert {f"{column} {symbol}" for column in RATED for symbol in ("AAPL", "BAC", "SPY")} < set(observed.names)
+    # the rows of training show the scores as published: the ESG scores in ranks, one beside the others
+    places = [observed.names.index(f"series_esg.rank {symbol}") for symbol in ("AAPL", "BAC", "SPY")]
+    shown = observed.table[300:500, places]
+    assert np.allclose(np.sort(shown, axis=1), [0.0, 0.5, 1.0])
+    assert len({tuple(row) for row in shown.tolist()}) >= 3
+    learner, _ = learner_with(plan, markets_of(plan))
+    assert isinstance(learner.network.body, Encoder)
+    off = [{**each, "use": False, "path": "absent.csv"} for each in ratings]
+    assert plan_of("full", **{"data.series": off, "sight.columns": ["rsi_14", *RATED]}).sight.columns == ("rsi_14",)
+
+
+CONFIG = f"""
+[universe]
+symbols = ["AAPL", "BAC", "SPY"]
+[feed]
+path = "{DATA / "us_daily.parquet"}"
+actions = "{DATA / "us_actions.csv"}"
+stamps = "session"
+start = 2002-07-01
+end = 2002-12-31
+warmup = 300
+series = [SERIES]
+[broker]
+cash = "1000000.00"
+[[agents]]
+name = "rated"
+policy = "FOLDER"
+capital = 1.0
+"""
+
+
+@pytest.mark.requirement("R-074")
+@pytest.mark.long
+def test_full_trades_on_the_scores_and_the_sentiment_that_it_learned_from(
+    ratings: list[dict[str, object]], tmp_path: Path
+) -> None:
+    plan = plan_of("full", **{"data.series": ratings, "sight.columns": RATED})
+    manifest = train(plan, tmp_path / "rated", "quantd train", lambda _: False)
+    assert manifest.sight.series == ("esg", "sentiment")
+    assert {"esg.csv", "sentiment.csv"} < set(manifest.training.data)
+    esg, sentiment = (f'{{ name = "{each["name"]}", path = "{each["path"]}" }}' for each in ratings)
+    bad = tmp_path / "bad.csv"
+    rows = [f"{date(2002, 6, 3) + timedelta(days=k)},{s},-9.0" for k in range(220) for s in ("AAPL", "BAC", "SPY")]
+    bad.write_text("\n".join(["ts,symbol,value", *rows]) + "\n")
+    path = tmp_path / "config.toml"
+    shares = []
+    for series in (f"{esg}, {sentiment}", f"{esg}, {sentiment.replace(str(ratings[1]['path']), str(bad))}"):
+        path.write_text(CONFIG.replace("SERIES", series).replace("FOLDER", str(tmp_path / "rated")))
+        orders = quantd.backtest(path).orders
+        assert orders.height > 0
+        shares.append(orders)
+    assert not shares[0].equals(shares[1]), "another sentiment gives other orders"
+    path.write_text(CONFIG.replace("SERIES", esg).replace("FOLDER", str(tmp_path / "rated")))
+    with pytest.raises(quantd.Error, match=r"reads the series per symbol 'sentiment'.*\[feed\] series"):
+        quantd.backtest(path)

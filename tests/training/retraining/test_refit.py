@@ -1,0 +1,307 @@
+"""Training again: parts move on, nothing later is read, what comes out is held against what is in use, and written
+whole."""
+
+import fcntl
+import json
+import shutil
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+
+from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
+from quantd.adapters.feeds.recorded.soundness import UnsoundPrices
+from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.artifacts.scorer_policy import load
+from quantd.models.artifacts.versions import point
+from quantd.models.history.panel_files import read_panel
+from quantd.models.history.splits import Split, Splits
+from quantd.strategies.policies import POLICIES
+from quantd.trading.execution import Costs
+from quantd.training.retraining.challenge import Rule, judge
+from quantd.training.retraining.recipes import moved, recipe_of
+from quantd.training.retraining.refit import Decision, RetrainingRequest, decisions, in_use, last_session, retrain
+from quantd.training.runs.scorer_run import train
+from tests.training.runs.test_scorer_run import ACTIONS, BARS, SMALL, SYMBOLS
+
+COSTS = Costs(commission_bp=10.0)
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made") / "scorer"
+    plan = msgspec.structs.replace(SMALL, seeds=(1,), iterations=2)
+    train(BARS, ACTIONS, SYMBOLS, plan, out, "python -m quantd.models.training --iterations 2", lambda line: None)
+    return out
+
+
+def asked(source: Path, out: Path, **more: object) -> RetrainingRequest:
+    usual = {"bars": BARS, "actions": ACTIONS, "until": date(2008, 12, 31)}
+    return RetrainingRequest(source=source, out=out, **(usual | more))  # type: ignore[arg-type]
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def test_a_retraining_moves_the_parts_and_keeps_the_rest_of_the_plan(scorer: Path, tmp_path: Path) -> None:
+    out = tmp_path / "versions"
+    found = retrain(asked(scorer, out), quiet)
+    manifest = load(out / found.version).manifest
+    assert found.version.startswith("v20081231-")
+    assert manifest.name == found.version
+    assert found.parts["test"] == ("2008-07-04", "2008-12-31")
+    assert found.parts["train"] == ("2006-02-01", "2007-12-30")
+    assert manifest.training.seeds == (1,)
+    assert manifest.training.test_looks == 2
+    assert manifest.digest == found.digest
+    assert "--until 2008-12-31" in manifest.training.command
+    assert "--set iterations=2" in manifest.training.command
+    assert recipe_of(out / found.version).settings()["iterations"] == 2
+    again = retrain(asked(out / found.version, out, until=date(2009, 6, 30)), quiet)
+    assert again.parts["test"][1] == "2009-06-30"
+    assert recipe_of(out / again.version).settings()["test_looks"] == 3
+    assert [each.version for each in decisions(out)] == [found.version, again.version]
+    assert sorted(p.name for p in out.iterdir() if p.name.startswith(".")) == [".lock"]
+
+
+def test_nothing_after_until_is_read(scorer: Path, tmp_path: Path) -> None:
+    later = pl.col("ts").dt.date() > date(2008, 12, 31)
+    wild = [pl.when(later).then(pl.col(c) * 5.0).otherwise(pl.col(c)).alias(c) for c in ("open", "close")]
+    pl.read_parquet(BARS).with_columns(wild).write_parquet(tmp_path / "bars.parquet")
+    one = retrain(asked(scorer, tmp_path / "one"), quiet)
+    other = retrain(asked(scorer, tmp_path / "other", bars=tmp_path / "bars.parquet"), quiet)
+    weights = [
+        (tmp_path / name / each.version / "weights.safetensors").read_bytes()
+        for name, each in (("one", one), ("other", other))
+    ]
+    assert weights[0] == weights[1]
+    assert one.verdict == other.verdict
+
+
+def test_the_same_question_has_the_same_answer_and_is_not_trained_twice(scorer: Path, tmp_path: Path) -> None:
+    first = retrain(asked(scorer, tmp_path / "a"), quiet)
+    lines: list[str] = []
+    assert retrain(asked(scorer, tmp_path / "a"), lines.append) == first
+    assert lines == []
+    elsewhere = retrain(asked(scorer, tmp_path / "b"), quiet)
+    assert elsewhere.version == first.version
+    assert elsewhere.verdict == first.verdict
+
+
+@pytest.mark.requirement("R-096")
+def test_a_later_one_is_held_against_the_version_in_use_and_takes_its_place_only_when_worth_it(
+    scorer: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "versions"
+    first = retrain(asked(scorer, out), quiet)
+    point(out, first.version, first.digest, "now", "by hand")
+    kept = retrain(asked(out, out, until=date(2009, 6, 30), rule=Rule(min_gain=9.0)), quiet)
+    assert (kept.current, kept.current_digest) == (str(out / first.version), first.digest)
+    assert not kept.promoted
+    assert "9 is wanted" in kept.reason
+    assert in_use(out) == out / first.version
+    # the challenger and its gain do not depend on the rule: each of its bounds alone decides
+    free = {"confidence": 0.001, "min_gain": -100.0, "max_drawdown_ratio": 50.0}
+
+    def tried(**bound: float) -> Decision:
+        rule = Rule(**(free | bound))
+        folder = shutil.copytree(out, tmp_path / f"versions-{len(list(tmp_path.iterdir()))}")
+        return retrain(asked(folder, folder, until=date(2009, 12, 31), rule=rule), quiet)
+
+    taken = tried()
+    gain, p, current = taken.verdict.gain, taken.verdict.p, taken.verdict.current
+    assert taken.promoted
+    assert gain is not None
+    assert p is not None
+    assert 0.0 < p < 1.0
+    assert current is not None
+    ratio = taken.verdict.challenger.performance.max_drawdown / current.performance.max_drawdown
+    for bound, value, promotes in (
+        ("min_gain", gain - 0.001, True),
+        ("min_gain", gain + 0.001, False),
+        ("confidence", 1.0 - p + 1e-6, False),
+        ("max_drawdown_ratio", ratio * 0.999, False),
+    ):
+        decision = tried(**{bound: value})
+        assert decision.verdict.gain == pytest.approx(gain)
+        assert decision.promoted == promotes, (bound, value, decision.reason)
+        folder = Path(decision.current).parent
+        assert in_use(folder) == folder / (decision.version if promotes else first.version)
+    out = Path(taken.current).parent
+    written = json.loads((out / "decisions" / f"{taken.version}.json").read_bytes())
+    assert msgspec.convert(written, Decision) == taken
+
+
+def test_what_cannot_be_done_says_why_and_changes_nothing(scorer: Path, tmp_path: Path) -> None:
+    out = tmp_path / "versions"
+    with pytest.raises(ValueError, match="bars of all symbols end 2008-12-31, before 2009-01-05; fetch"):
+        retrain(asked(scorer, out, stale=date(2009, 1, 5)), quiet)
+    with pytest.raises(ValueError, match="no day up to 1990-01-01 has bars of all of SPY, AAPL, BAC"):
+        retrain(asked(scorer, out, until=date(1990, 1, 1)), quiet)
+    with pytest.raises(ValueError, match=r"--set hiddn=3: write KEY=VALUE, one of .*hidden"):
+        retrain(asked(scorer, out, changes=("hiddn=3",)), quiet)
+    with pytest.raises(ValueError, match="--set seeds=x: write whole numbers"):
+        retrain(asked(scorer, out, changes=("seeds=x",)), quiet)
+    with pytest.raises(ArtifactError, match="no manifest"):
+        retrain(asked(tmp_path / "nothing", out), quiet)
+    with pytest.raises(ValueError, match="an episode of"):
+        retrain(asked(scorer, out, changes=("episode=5000",)), quiet)
+    assert not out.exists() or list(out.iterdir()) == []
+
+
+def test_suspicious_bars_stop_a_retraining_before_it_writes_anything(scorer: Path, tmp_path: Path) -> None:
+    deep = (pl.col("ts").dt.date() == date(2008, 3, 3)) & (pl.col("symbol") == SYMBOLS[0])
+    bad = pl.when(deep).then(pl.col("low") * 0.1).otherwise(pl.col("low")).alias("low")
+    pl.read_parquet(BARS).with_columns(bad).write_parquet(tmp_path / "bars.parquet")
+    shutil.copy(BARS.with_name("exceptions.csv"), tmp_path)
+    request = asked(scorer, tmp_path / "versions", bars=tmp_path / "bars.parquet")
+    with pytest.raises(UnsoundPrices, match=f"{SYMBOLS[0]} on 2008-03-03 is out of all proportion"):
+        retrain(request, quiet, require_sound_bars)
+    assert not (tmp_path / "versions").exists()
+
+
+def test_the_last_session_is_one_that_every_symbol_has(tmp_path: Path) -> None:
+    table = pl.read_parquet(BARS)
+    cut = (pl.col("symbol") == "BAC") & (pl.col("ts").dt.date() > date(2008, 12, 24))
+    table.filter(~cut).write_parquet(tmp_path / "bars.parquet")
+    assert last_session(tmp_path / "bars.parquet", SYMBOLS, date(2008, 12, 31)) == date(2008, 12, 24)
+    assert last_session(BARS, SYMBOLS, date(2008, 12, 28)) == date(2008, 12, 26)
+
+
+def test_parts_move_together_or_the_training_part_grows() -> None:
+    later = moved(SMALL.splits, 365, expanding=False)
+    assert [(s.last - s.first) for s in (later.train, later.validation, later.test)] == [
+        (s.last - s.first) for s in (SMALL.splits.train, SMALL.splits.validation, SMALL.splits.test)
+    ]
+    grown = moved(SMALL.splits, 365, expanding=True)
+    assert grown.train.first == SMALL.splits.train.first
+    assert grown.train.last == later.train.last
+
+
+# ---- the judgement --------------------------------------------------------------------------------
+
+PANEL = read_panel(BARS, ACTIONS, SYMBOLS, date(2007, 1, 3), date(2008, 12, 31))
+NEWEST = Split("test", date(2008, 1, 2), date(2008, 12, 31))
+
+
+def mix(**weights: float):
+    return POLICIES["fixed_mix"]({"weights": weights})
+
+
+def judged(new, old, **rule: object):
+    rule = {"measure": "mean", "confidence": 0.6} | rule
+    return judge(new, old, PANEL, NEWEST, Rule(**rule), costs=COSTS, capital=100_000.0, lot=1.0, key="k")
+
+
+def test_a_better_one_is_worth_a_try_and_a_worse_one_is_not() -> None:
+    safe, wild = mix(SPY=0.2), mix(BAC=0.9)
+    found = judged(safe, wild)
+    assert found.worth
+    assert found.current is not None
+    assert found.gain is not None
+    assert found.gain > 0.05
+    assert found.sessions == 252
+    other = judged(wild, safe)
+    assert not other.worth
+    assert "is better by -" in other.why
+
+
+def test_each_part_of_the_rule_can_refuse() -> None:
+    safe, wild = mix(SPY=0.2), mix(BAC=0.9)
+    assert "9 is wanted" in judged(safe, wild, min_gain=9.0).why
+    assert "drawdown" in judged(safe, wild, max_drawdown_ratio=0.01).why
+    assert "p = " in judged(safe, wild, confidence=0.9999).why
+
+
+def test_a_model_that_trades_nothing_is_worth_nothing_beside_a_losing_one_or_none() -> None:
+    idle = POLICIES["hold"]({})
+    for current in (mix(BAC=0.9), None):
+        found = judged(idle, current)
+        assert found.idle
+        assert not found.worth
+        assert found.why.startswith("it traded nothing on 252 sessions, 2008-01-02 to 2008-12-31")
+    assert not judged(mix(SPY=0.2), None).idle
+
+
+def test_costs_count_and_the_first_has_nothing_to_beat() -> None:
+    first = judged(mix(SPY=0.5), None)
+    assert first.worth
+    assert first.gain is None
+    dear = judge(
+        mix(SPY=0.5), None, PANEL, NEWEST, Rule(), costs=Costs(commission_bp=500.0), capital=1e5, lot=1.0, key="k"
+    )
+    assert dear.challenger.performance.total_return < first.challenger.performance.total_return
+
+
+def test_sessions_that_the_one_in_use_was_fitted_on_are_counted(scorer: Path) -> None:
+    from quantd.models.artifacts.loader import load_artifact
+
+    old = load_artifact(scorer, {})
+    newest = Split("test", date(2007, 11, 1), date(2008, 2, 29))
+    found = judge(mix(SPY=0.5), old, PANEL, newest, Rule(), costs=COSTS, capital=1e5, lot=1.0, key="k")
+    days = PANEL.day_ns[newest.rows(PANEL.day_ns).start : newest.rows(PANEL.day_ns).stop]
+    assert found.seen_by_current == int((days <= np.datetime64("2007-12-31", "ns").astype(np.int64)).sum()) > 20
+
+
+@pytest.mark.parametrize("wrong", [{"confidence": 1.0}, {"max_drawdown_ratio": 0.0}, {"block": -1}])
+def test_a_rule_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="confidence"):
+        Rule(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.long
+def test_a_plan_of_a_learner_is_trained_again_from_its_file_and_from_its_artifact(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'name = "small"\nagent = "ppo"\nsteps = 256\nseeds = [1]\nevaluate_every = 256\nclone = "inverse_volatility"\n'
+        '[data]\nsymbols = ["SPY", "BAC"]\n[learner]\nhidden = [8]\nhorizon = 16\n[market.episodes]\nlength = 20\n'
+        "[splits.train]\nfirst = 2006-01-03\nlast = 2007-06-29\n[splits.validation]\nfirst = 2007-07-20\nlast = "
+        "2007-12-31\n"
+        "[splits.test]\nfirst = 2008-01-15\nlast = 2008-06-30\n"
+    )
+    out = tmp_path / "versions"
+    first = retrain(asked(plan, out), quiet)
+    assert first.promoted
+    assert first.current == ""
+    second = retrain(asked(out, out, until=date(2009, 3, 31), changes=("steps=128",)), quiet)
+    assert second.current_digest == first.digest
+    settings = recipe_of(out / second.version).settings()
+    assert (settings["steps"], settings["agent"], settings["clone"]) == (128, "ppo", "inverse_volatility")
+    assert second.parts["test"] == ("2008-10-15", "2009-03-31")
+    with pytest.raises(ValueError, match="steps"):
+        retrain(asked(out, out, changes=("stepps=128",)), quiet)
+
+
+def test_splits_that_would_overlap_after_moving_are_refused() -> None:
+    early = Splits(
+        Split("train", date(2005, 1, 3), date(2005, 6, 30)),
+        Split("validation", date(2005, 7, 1), date(2005, 9, 30)),
+        Split("test", date(2005, 10, 3), date(2005, 12, 30)),
+    )
+    with pytest.raises(ValueError, match="ends"):
+        moved(early, -365, expanding=True)
+
+
+def test_two_do_not_train_into_one_folder_and_what_one_that_was_ended_left_goes(scorer: Path, tmp_path: Path) -> None:
+    out = tmp_path / "versions"
+    (out / ".making-v20070101-000000").mkdir(parents=True)
+    with (out / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another retraining is at work there"):
+            retrain(asked(scorer, out), quiet)
+    found = retrain(asked(scorer, out), quiet)
+    assert sorted(p.name for p in out.iterdir() if p.name != "current" and p.name != "history") == [
+        ".lock", "decisions", found.version,
+    ]  # fmt: skip
+
+
+def test_what_only_signed_models_may_replace_is_worth_a_try_and_not_taken(scorer: Path, tmp_path: Path) -> None:
+    plan = asked(scorer, tmp_path / "versions", against=None, rule=Rule(measure="mean", confidence=0.5), takes=False)
+    found = retrain(plan, quiet)
+    assert not found.promoted
+    assert ("once it is signed" in found.reason) == found.verdict.worth
+    assert in_use(tmp_path / "versions") is None

@@ -1,0 +1,344 @@
+"""The course of a study: what is asked, stopped early, cut off, begun again; with trials that answer at once, and with
+real ones."""
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import optuna
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.storages import BaseStorage, InMemoryStorage
+
+from quantd.training.plans.plan import default, parsed, read, replaced
+from quantd.training.runs.workers import Here, Processes
+from quantd.training.search import study as tuning
+from quantd.training.search import study_files, study_results
+from quantd.training.search.study import (
+    Course,
+    Evaluation,
+    Job,
+    Search,
+    Sitting,
+    StudyError,
+    Tried,
+    kept,
+    opened,
+    tune,
+)
+from quantd.training.search.study_results import Row, rows_of
+from quantd.training.seeds.markets import Sealed, markets_of
+from tests.support.studies import LAST_CHOSEN_BY, SMALL, plan, search
+
+
+def answer(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
+    """As a trial would, at once: the nearer the learning rate is to 3e-4 and gamma to 0.97, the better."""
+    learner = job.plan.learner
+    height = -abs(math.log10(learner.learning_rate / 3e-4)) - 10.0 * abs(learner.gamma - 0.97)
+    score = math.nan
+    for number in range(1, 11):
+        steps = job.plan.steps * number // 10
+        score = height - 1.0 / number
+        if tell(Evaluation(steps, steps, score, number == 10)) and number < 10:
+            return Tried(score, (score,), steps, 0.0)
+    return Tried(score, (score,), job.plan.steps, 0.0)
+
+
+def sit(
+    of: Search,
+    storage: BaseStorage | None = None,
+    work: Callable[[Job, Callable[[Evaluation], bool]], Tried] = answer,
+    note: Callable[[Course, Row], None] = lambda course, row: None,
+) -> tuple[Row, ...]:
+    """A sitting with trials that answer at once."""
+    study = kept(of, storage or InMemoryStorage())
+    course = Course(study, of, None, False, lambda row, trials: note(course, row))
+    Here().run(work, course.jobs(), course)
+    return rows_of(study, of.space)
+
+
+def test_the_search_comes_nearer_than_its_first_draws() -> None:
+    rows = sit(search(trials=40))
+    first, last = rows[:10], rows[10:]
+    assert max(row.score for row in last) > max(row.score for row in first)
+    assert sum(row.state == "pruned" for row in rows) > 5
+
+
+@pytest.mark.requirement("R-087")
+def test_a_trial_that_is_worse_than_half_of_the_others_ends_early() -> None:
+    rows = sit(search(trials=30))
+    complete = [row for row in rows if row.state == "complete"]
+    pruned = [row for row in rows if row.state == "pruned"]
+    middle = sorted(row.score for row in complete)[len(complete) // 2]
+    assert all(row.steps < complete[0].steps for row in pruned)
+    assert all(row.score < middle for row in pruned)
+    assert all(row.state == "complete" for row in rows[: tuning.BEFORE_PRUNING])
+
+
+def test_one_seed_draws_the_same_trials_and_another_does_not() -> None:
+    one, again, other = (sit(search(trials=15, sampler_seed=seed)) for seed in (1, 1, 2))
+    assert one == again
+    assert [row.values for row in one] != [row.values for row in other]
+
+
+@pytest.mark.parametrize("cut_at", [0, 3, 12])
+def test_a_study_that_is_broken_off_comes_to_what_it_would_have_come_to(cut_at: int) -> None:
+    whole, storage = sit(search(trials=20)), InMemoryStorage()
+
+    class Killed(BaseException):
+        pass
+
+    count = 0
+
+    def dies(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
+        nonlocal count
+        count += 1
+        if count == cut_at + 1:
+            tell(Evaluation(100, 100, -1.0, False))
+            raise Killed
+        return answer(job, tell)
+
+    with pytest.raises(Killed):
+        sit(search(trials=20), storage, dies)
+    assert sit(search(trials=20), storage) == whole
+    states = [trial.state for trial in kept(search(trials=20), storage).trials]
+    assert states.count(optuna.trial.TrialState.FAIL) == 1
+    assert len(states) == 21
+
+
+def test_asked_to_stop_it_cuts_the_trial_and_begins_no_other() -> None:
+    whole, storage = sit(search(trials=8)), InMemoryStorage()
+
+    def third(course: Course, row: Row) -> None:
+        if row.index == 2:
+            course.stop()
+
+    rows = sit(search(trials=8), storage, note=third)
+    assert len(rows) == 3
+    assert sit(search(trials=8), storage) == whole
+
+
+def test_after_the_time_is_up_nothing_is_begun() -> None:
+    assert sit(search(trials=8, timeout_s=1e-9)) == ()
+
+
+def test_more_trials_go_on_from_those_that_are_there() -> None:
+    storage = InMemoryStorage()
+    few, all_of_them = sit(search(trials=5), storage), sit(search(trials=9))
+    assert few == all_of_them[:5]
+    assert sit(search(trials=9), storage) == all_of_them
+    assert sit(search(trials=9), storage) == all_of_them
+
+
+def test_a_study_of_something_else_is_refused_by_what_differs() -> None:
+    storage = InMemoryStorage()
+    sit(search(trials=1), storage)
+    for other, named in (
+        (search(max_steps=2_560), "checkpoint_every"),
+        (
+            search(plan=plan(**{"market.costs.commission_bp": 20.0})),
+            "market.costs.commission_bp = 10.0, now it is 20.0",
+        ),
+        (search(seeds=2), "seeds"),
+        (search(sampler_seed=5), "sampler_seed"),
+    ):
+        with pytest.raises(StudyError, match=named):
+            sit(other, storage)
+    assert kept(search(sampler_seed=5), storage, fresh=True).trials == []
+
+
+def test_a_diverged_trial_is_kept_as_such_and_the_search_goes_on() -> None:
+    from quantd.training.learners.record import Diverged
+
+    def work(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
+        if job.plan.learner.learning_rate > 3e-4:
+            raise Diverged("weights are not finite")
+        return answer(job, tell)
+
+    rows = sit(search(trials=12), work=work)
+    lost = [row for row in rows if row.reason]
+    assert lost
+    assert all(row.state == "pruned" and row.reason == "Diverged: weights are not finite" for row in lost)
+    assert all(row.values["learner.learning_rate"] > 3e-4 for row in lost)  # type: ignore[operator]
+    assert len(rows) == 12
+
+
+def test_a_first_trial_that_cannot_run_ends_the_search_with_its_reason() -> None:
+    def work(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
+        raise ValueError("no such column")
+
+    with pytest.raises(StudyError, match="the first trial failed: ValueError: no such column"):
+        sit(search(), work=work)
+
+
+def test_a_trial_makes_whole_rollouts_and_no_more_steps_than_asked() -> None:
+    for most, steps, horizon in ((500, 496, 62), (50_000, 49_152, 256), (7, 8, 1)):
+        base = search(plan=plan(**{"learner.horizon": 256}), max_steps=most).base
+        assert (base.steps, base.learner.horizon) == (steps, horizon)  # type: ignore[union-attr]
+    dqn = Search(default("dqn"), "x", max_steps=50_000).base
+    assert dqn.steps == 50_000
+
+
+def test_two_processes_may_not_tune_in_one_folder(tmp_path: Path) -> None:
+    with tuning.alone(tmp_path), pytest.raises(StudyError, match="another quantd tune"), tuning.alone(tmp_path):
+        pass
+
+
+# with real trials
+
+
+def real(of: Search, folder: Path, workers: int = 1) -> Sitting:
+    folder.mkdir(exist_ok=True)
+    executor = Here() if workers == 1 else Processes(workers)
+    return tune(of, folder, executor, lambda row, trials: None)
+
+
+def scores(sitting: Sitting) -> list[tuple[float, tuple[float, ...], object]]:
+    return [(row.score, row.scores, row.values) for row in sitting.rows]
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sitting]:
+    folder = tmp_path_factory.mktemp("tuned")
+    return folder, real(search(trials=3), folder)
+
+
+@pytest.mark.long
+def test_real_trials_end_with_scores_that_differ(tuned: tuple[Path, Sitting]) -> None:
+    _, sitting = tuned
+    assert sitting.finished
+    assert [row.steps for row in sitting.rows] == [1_280] * 3
+    assert len({row.score for row in sitting.rows}) == 3
+    assert sitting.best is max(sitting.rows, key=lambda row: row.score)
+
+
+@pytest.mark.requirement("R-091")
+def test_what_comes_after_the_validation_part_is_not_read(tuned: tuple[Path, Sitting], tmp_path: Path) -> None:
+    cut = tmp_path / "bars.parquet"
+    ours = pl.col("symbol").is_in(SMALL["data.symbols"]) & (pl.col("ts").dt.date() <= LAST_CHOSEN_BY)
+    pl.scan_parquet(str(SMALL["data.bars"])).filter(ours).collect().write_parquet(cut)
+    other = real(search(plan=plan(**{"data.bars": str(cut)}), trials=2), tmp_path / "study")
+    assert scores(other) == scores(tuned[1])[:2]
+
+
+@pytest.mark.requirement("R-091")
+def test_the_test_part_of_a_trials_markets_is_sealed() -> None:
+    with pytest.raises(Sealed, match="2007-10-01"):
+        _ = markets_of(search().base).test
+
+
+@pytest.mark.long
+def test_a_real_trial_asked_to_stop_goes_on_where_it_stood(tuned: tuple[Path, Sitting], tmp_path: Path) -> None:
+    of = search(trials=3)
+    study = opened(of, tmp_path)
+    heard = 0
+
+    class Stopping(Course):
+        def told(self, number: int, message: Evaluation) -> bool:
+            nonlocal heard
+            heard += 1
+            if heard == 13:  # in the middle of the second trial
+                self.stop()
+            return super().told(number, message)
+
+    course = Stopping(study, of, tmp_path / tuning.UNDER_WAY, False, lambda row, trials: None)
+    Here().run(tuning.attempt, course.jobs(), course)
+    assert len(rows_of(study, of.space)) == 1
+    assert len(list(tmp_path.rglob("step-*.json"))) == 1
+    told: list[int] = []
+
+    class Counting(Course):
+        def told(self, number: int, message: Evaluation) -> bool:
+            told.append(message.steps)
+            return super().told(number, message)
+
+    course = Counting(opened(of, tmp_path), of, tmp_path / tuning.UNDER_WAY, False, lambda row, trials: None)
+    Here().run(tuning.attempt, course.jobs(), course)
+    rows = rows_of(study, of.space)
+    assert [(row.score, row.scores, row.values) for row in rows] == scores(tuned[1])
+    assert told[0] > 128, "it began anew"
+    assert list(tmp_path.rglob("step-*.json")) == []
+
+
+@pytest.mark.long
+def test_workers_come_to_the_same_scores(tmp_path: Path) -> None:
+    """The first ten draws depend on nothing but their number."""
+    of = search(trials=2, seeds=2, max_steps=256)
+    one, two = real(of, tmp_path / "one"), real(of, tmp_path / "two", workers=2)
+    assert scores(one) == scores(two)
+    assert all(len(row.scores) == 2 and row.score == pytest.approx(sum(row.scores) / 2) for row in one.rows)
+
+
+# what is left to read
+
+
+def test_the_files_hold_the_trials_and_need_nothing_else(tuned: tuple[Path, Sitting], tmp_path: Path) -> None:
+    folder, sitting = tuned
+    of = search(trials=3)
+    written = study_files.write(tmp_path, opened(of, folder), of, sitting, ["what it is worth"])
+    assert {path.name for path in written} == {"trials.csv", "history.html", "best.toml"}
+    with (tmp_path / "trials.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [float(line["score"]) for line in lines] == [row.score for row in sitting.rows]
+    assert [line["trial"] for line in lines] == ["1", "2", "3"]
+    assert float(lines[0]["learner.gamma"]) == sitting.rows[0].values["learner.gamma"]
+    page = (tmp_path / "history.html").read_text()
+    assert "src=" not in page.split("<script", 1)[0]
+    assert not any(f"<{tag} src=" in page or f"<{tag} href=" in page for tag in ("script", "link", "img"))
+    assert all(f"{row.score:.4f}"[:6] in page or repr(row.score) in page for row in sitting.rows) or "bdata" in page
+    best = read(tmp_path / "best.toml")
+    assert sitting.best is not None
+    scores = sum(max(1, row.steps // of.base.evaluate_every) for row in sitting.rows)
+    assert scores > len(sitting.rows) == 3
+    assert best == replaced(of.plan, {**sitting.best.values, "name": "ppo-tuned", "tuning_trials": scores})
+    assert (tmp_path / "best.toml").read_text().startswith("# what it is worth\n")
+    again = search(plan=best, trials=3)  # a search that starts from a tuned plan adds to it
+    study_files.write(tmp_path, opened(of, folder), again, sitting, [])
+    assert read(tmp_path / "best.toml").tuning_trials == 2 * scores
+
+
+@pytest.mark.long
+def test_importance_is_told_from_five_complete_trials_on() -> None:
+    of = search(trials=30)
+    storage = InMemoryStorage()
+    sit(search(trials=2), storage)
+    assert study_results.importances(kept(of, storage)) == {}
+    sit(of, storage)
+    shares = study_results.importances(kept(of, storage))
+    assert set(shares) == set(of.space)
+    assert sum(shares.values()) == pytest.approx(1.0)
+    matter = shares["learner.learning_rate"] + shares["learner.gamma"]
+    assert matter > 0.5
+    assert "learner.gamma" in study_files.importance(shares, 30)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "name": st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1),
+            "steps": st.integers(1, 10**9),
+            "seeds": st.lists(st.integers(0, 2**31), min_size=1, max_size=5, unique=True),
+            "normalise": st.booleans(),
+            "learner.learning_rate": st.floats(1e-300, 1e300),
+            "learner.hidden": st.lists(st.integers(1, 4096), min_size=1, max_size=4),
+            "splits.test.last": st.dates(LAST_CHOSEN_BY.replace(year=2020)).map(str),
+            "market.reward.kind": st.sampled_from(["log", "simple", "sharpe"]),
+            "data.actions": st.sampled_from(["", 'a"b\\c.csv']),
+        },
+    )
+)
+def test_a_plan_survives_the_way_through_toml(changes: dict[str, object]) -> None:
+    given_plan = replaced(default("ppo"), changes)
+    assert parsed(study_files.toml(given_plan), "here") == given_plan
+
+
+def test_only_what_differs_from_the_defaults_is_written() -> None:
+    assert study_files.toml(default("sac")) == 'agent = "sac"\n'
+    assert study_files.toml(msgspec.structs.replace(default("dqn", "prioritized"), steps=7)) == (
+        'agent = "dqn"\nprofile = "prioritized"\nsteps = 7\n'
+    )

@@ -1,0 +1,288 @@
+"""A seed that is broken off goes on to the same bits; it stops early, and stops when it diverges."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from quantd.models.history.panel import Panel
+from quantd.models.observation.table import Observed
+from quantd.trading.execution import Costs
+from quantd.training.learners.record import Diverged
+from quantd.training.market.tensors import market_of
+from quantd.training.plans.data_plan import PlanError
+from quantd.training.plans.plan import MarketPlan, Plan, replaced
+from quantd.training.seeds import checkpoints, seed_run
+from quantd.training.seeds.learner import policy_of
+from quantd.training.seeds.markets import markets_of
+from quantd.training.seeds.seed_run import Fitted, Progress, fit
+from quantd.training.seeds.validation import equal_weight, evaluate
+from tests.support import training as world
+from tests.support.checkout import ROOT
+
+WHICH = sorted(world.SMALL)
+
+
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return world.bars(tmp_path_factory.mktemp("bars"))
+
+
+def go_on(_: Progress) -> bool:
+    return False
+
+
+def run(plan: Plan, folder: Path | None, seed: int = 1, until: int | None = None, resume: bool = False) -> Fitted:
+    def told(at: Progress) -> bool:
+        return until is not None and at.steps >= until
+
+    return fit(plan, markets_of(plan), seed, folder, told, resume=resume)
+
+
+def figures(folder: Path) -> list[dict[str, str]]:
+    """Rows of metrics.csv, but for the pace."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "steps_per_s"} for row in csv.DictReader(file)]
+
+
+def newest(folder: Path, plan: Plan) -> dict[str, object]:
+    return dict(checkpoints.read(checkpoints.there(folder)[-1], plan)[1])
+
+
+def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        same = torch.equal(value, other[name]) if isinstance(value, Tensor) else value == other[name]
+        assert same, name
+
+
+@pytest.mark.requirement("R-084")
+@pytest.mark.quick_cases(1)
+@pytest.mark.parametrize("which", WHICH)
+def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path, tmp_path: Path) -> None:
+    # longer than what a memory holds
+    plan = world.plan(bars, which, steps=1_800, evaluate_every=900, checkpoint_every=450)
+    whole = run(plan, tmp_path / "whole")
+    stopped = run(plan, tmp_path / "broken", until=1_000)
+    assert stopped.ended == "stopped"
+    assert stopped.steps < whole.steps
+    resumed = run(plan, tmp_path / "broken", resume=True)
+    assert_same(newest(tmp_path / "broken", plan), newest(tmp_path / "whole", plan))
+    assert figures(tmp_path / "broken") == figures(tmp_path / "whole")
+    assert (resumed.score, resumed.step, resumed.ended) == (whole.score, whole.step, "end")
+    for ours, theirs in zip(resumed.learner.vectors(), whole.learner.vectors(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.quick_cases(1)
+@pytest.mark.parametrize("which", WHICH)
+def test_another_seed_comes_to_other_weights(which: str, bars: Path) -> None:
+    plan = world.plan(bars, which, steps=600, evaluate_every=600)
+    one, two = (run(plan, None, seed).learner.vectors() for seed in (1, 2))
+    assert not any(torch.equal(a, b) for a, b in zip(one[:1], two[:1], strict=True))
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import msgspec
+from quantd.training.seeds.seed_run import fit
+from quantd.training.seeds.markets import markets_of
+from quantd.training.plans.plan import parsed, restored
+plan = restored(msgspec.json.decode(Path(sys.argv[1]).read_bytes()))
+fit(plan, markets_of(plan), 1, Path(sys.argv[2]), lambda at: print(at.steps, flush=True) is not None, resume=True)
+"""
+
+
+def spawn(plan: Plan, folder: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
+    import msgspec
+
+    (tmp_path / "plan.json").write_bytes(msgspec.json.encode(plan))
+    words = [sys.executable, "-c", PROGRAM, str(tmp_path / "plan.json"), str(folder)]
+    return subprocess.Popen(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
+
+
+def killed(plan: Plan, tmp_path: Path) -> None:
+    """A process that is killed after its second checkpoint, then one that goes on; against one that was left alone."""
+    broken = tmp_path / "broken"
+    process = spawn(plan, broken, tmp_path)
+    deadline = time.monotonic() + 120
+    while len(checkpoints.there(broken)) < 2:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    left = checkpoints.place_of(checkpoints.there(broken)[-1])
+    assert left.ended == ""
+    run(plan, broken, resume=True)
+    run(plan, tmp_path / "whole")
+    assert_same(newest(broken, plan), newest(tmp_path / "whole", plan))
+    assert figures(broken) == figures(tmp_path / "whole")
+
+
+@pytest.mark.requirement("R-084")
+@pytest.mark.long
+def test_a_process_that_was_killed_goes_on_to_the_same_bits_in_another(bars: Path, tmp_path: Path) -> None:
+    killed(world.plan(bars, "ppo", steps=4_000, keep=50, evaluate_every=2_000, checkpoint_every=250), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", WHICH)
+def test_every_learner_that_was_killed_goes_on_to_the_same_bits(which: str, bars: Path, tmp_path: Path) -> None:
+    killed(world.plan(bars, which, steps=30_000, keep=50), tmp_path)
+
+
+def test_a_longer_plan_goes_on_from_the_end_of_a_shorter_one(bars: Path, tmp_path: Path) -> None:
+    plan = world.plan(bars, "ppo", steps=1_000, evaluate_every=500, checkpoint_every=500)
+    run(plan, tmp_path / "a")
+    assert run(plan, tmp_path / "a", resume=True).steps == run(plan, None).steps
+    longer = replaced(plan, {"steps": 1_400})
+    assert run(longer, tmp_path / "a", resume=True).steps >= 1_400
+
+
+@pytest.mark.requirement("R-070", "R-086")
+def test_a_flat_market_stops_early(tmp_path: Path) -> None:
+    flat = world.bars(tmp_path, flat=True)
+    plan = world.plan(
+        flat,
+        "ppo",
+        steps=100_000,
+        evaluate_every=100,
+        patience=2,
+        market__costs={"commission_bp": 0.0, "slippage_bp": 0.0},
+    )
+    fitted = run(plan, tmp_path / "run")
+    assert fitted.ended == "patience"
+    assert fitted.steps <= 500
+    assert fitted.score != fitted.score, "an account that never moves has no Sharpe ratio"
+    assert run(plan, tmp_path / "run", resume=True).ended == "patience"
+
+
+@pytest.mark.requirement("R-103")
+def test_a_seed_that_diverges_says_so_and_keeps_its_last_good_checkpoint(bars: Path, tmp_path: Path) -> None:
+    plan = world.plan(bars, "ppo", checkpoint_every=64)
+    course = seed_run._Course(plan, markets_of(plan), 1, tmp_path / "run", go_on)
+    course.begin(fresh=True)
+    count = 0
+
+    def poison(report: object) -> bool:
+        nonlocal count
+        count += 1
+        if count == 4:
+            with torch.no_grad():
+                course.learner.vectors()[0][3] = float("nan")
+        return course.told(report)  # type: ignore[arg-type]
+
+    with pytest.raises(Diverged, match="weights are not finite"):
+        course.learner.learn(course.ground, plan.steps, poison)
+    place, state = checkpoints.read(checkpoints.there(tmp_path / "run")[-1], plan)
+    assert place.step == 3 * 64
+    assert all(bool(torch.isfinite(v).all()) for v in state.values() if isinstance(v, Tensor) and v.is_floating_point())
+
+
+@pytest.mark.parametrize("which", ["ppo", "sac"])
+def test_a_rate_that_is_far_too_high_ends_in_a_clear_word(which: str, bars: Path) -> None:
+    plan = world.plan(bars, which, learner__learning_rate=1e38)
+    with pytest.raises(Diverged, match=r"after \d+ steps"):
+        run(plan, None)
+
+
+@pytest.mark.requirement("R-059")
+def test_every_figure_that_is_promised_is_in_the_records(bars: Path, tmp_path: Path) -> None:
+    expected = {
+        "ppo": {"loss_policy", "loss_value", "entropy", "term_log"},
+        "dqn": {"loss_value", "td_error", "epsilon", "q_value"},
+        "sac": {"loss_critic", "loss_actor", "temperature", "entropy"},
+        "maddpg": {"likeness", "likeness_weight"},
+    }
+    common = {
+        "step",
+        "steps_per_s",
+        "mean_return",
+        "episodes",
+        "turnover",
+        "drawdown",
+        "cost_bp",
+        "validation_score",
+        "best_score",
+    }
+    for which, more in expected.items():
+        run(world.plan(bars, which, steps=800, evaluate_every=400), tmp_path / which)
+        rows = figures(tmp_path / which)
+        assert common - {"steps_per_s"} | more <= set(rows[0])
+        assert any(row["validation_score"] for row in rows)
+        lines = [json.loads(line) for line in (tmp_path / which / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [int(row["step"]) for row in rows]
+        params = json.loads((tmp_path / which / "params.json").read_text())
+        assert params["market.batch"] == 8
+
+
+@pytest.mark.requirement("R-059")
+def test_the_seven_terms_of_the_composite_reward_are_recorded(bars: Path, tmp_path: Path) -> None:
+    run(world.plan(bars, "ppo", steps=500, market__reward={"kind": "composite"}), tmp_path)
+    terms = {name for name in figures(tmp_path)[0] if name.startswith("term_")}
+    assert terms == {
+        f"term_{n}" for n in ("profit", "risk", "cost", "stability", "sharpe", "momentum", "diversification")
+    }
+
+
+@pytest.mark.long
+@pytest.mark.requirement("R-058")
+def test_a_higher_price_of_turnover_lowers_the_turnover_of_the_policy(tmp_path: Path) -> None:
+    flat, turned = world.bars(tmp_path, flat=True), []
+    for price in (0.0, 1.0):
+        plan = world.plan(
+            flat, "ppo", steps=4_000, evaluate_every=4_000, learner__learning_rate=3e-3,
+            market__costs={"commission_bp": 0.0, "slippage_bp": 0.0},
+            market__reward={"kind": "simple", "turnover_penalty": price},
+        )  # fmt: skip
+        run(plan, tmp_path / str(price))
+        turned.append(np.mean([float(row["turnover"]) for row in figures(tmp_path / str(price))[-20:]]))
+    assert turned[1] < turned[0] / 2
+
+
+@pytest.mark.long
+def test_imitating_equal_weight_begins_near_it(bars: Path) -> None:
+    gaps = {}
+    for clone in ("", "equal_weight"):
+        plan = world.plan(
+            bars, "ppo", clone=clone, steps=64, evaluate_every=64, learner__learning_rate=1e-9, learner__hidden=[32]
+        )
+        markets = markets_of(plan)
+        fitted = fit(plan, markets, 1, None, go_on)
+        policy = policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols)
+        ours, theirs = evaluate(policy, markets.validation, plan.market), equal_weight(markets.validation, plan.market)
+        gaps[clone] = float(abs(ours.equity / theirs.equity - 1.0).max())
+    assert gaps["equal_weight"] < 0.01
+    assert gaps["equal_weight"] < 0.2 * gaps[""]
+
+
+def test_only_actor_critics_imitate(bars: Path) -> None:
+    with pytest.raises(PlanError, match="clone = 'equal_weight': dqn cannot imitate; these can: a2c, ppo"):
+        run(world.plan(bars, "dqn", clone="equal_weight"), None)
+    with pytest.raises(PlanError, match="inverse_volatility"):
+        run(world.plan(bars, "ppo", clone="inverse_volatillity"), None)
+
+
+def test_equal_weight_beside_a_policy_holds_a_coin_that_costs_more_than_its_part() -> None:
+    price = np.array([[100.0, 60_000.0], [100.0, 60_000.0], [100.0, 120_000.0]])
+    days = np.arange(3, dtype=np.int64) * 86_400_000_000_000
+    ones = np.ones((3, 2))
+    panel = Panel(("A", "BTC-USD"), days, price, price, ones, 0.0 * ones)
+    observed = Observed(np.zeros((3, 0), dtype=np.float32), (), 0, ())
+    market = market_of(panel, observed, dtype=torch.float64)
+    free = MarketPlan(costs=Costs())
+    assert equal_weight(market, free).equity[-1] == pytest.approx(150_000.0, rel=1e-6)
+    whole = msgspec.structs.replace(free, lot=1.0)  # a plan may still say so: then it holds none of it
+    assert equal_weight(market, whole).equity[-1] == 100_000.0

@@ -1,0 +1,105 @@
+"""Options that `quantd train` and `quantd tune` share, and the training plan that they describe."""
+
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+import typer
+
+from quantd.bundled import find
+from quantd.daemon.cli.command import one_of
+from quantd.daemon.cli.failures import Failure
+from quantd.trading.exit_codes import USAGE
+
+if TYPE_CHECKING:
+    from quantd.training.plans.plan import Plan
+
+PlanFile = Annotated[Path | None, typer.Argument(metavar="[PLAN.toml]", help="A training plan, as in examples/train.")]
+Profile = Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")]
+Bars = Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")]
+Actions = Annotated[
+    str | None, typer.Option(help='Splits and dividends; "" for none.', show_default="data/us_actions.csv")
+]
+Symbols = Annotated[str | None, typer.Option(help="Symbols, with commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the plan; repeatable.")
+]
+On = Annotated[Literal["local", "ray"], typer.Option(help="Where seeds and trials run.")]
+Workers = Annotated[int, typer.Option(min=1, max=10_000, help="Seeds or trials at once.")]
+Address = Annotated[
+    str, typer.Option(help="Address of a Ray cluster.", show_default="a temporary cluster on this machine")
+]
+
+
+def learner_of(names: Sequence[str]) -> Any:
+    """The option --agent with these values."""
+    metavar = f"[{'|'.join(names)}]"
+    return typer.Option(parser=one_of(names), metavar=metavar, help="The learner.", show_default="the plan's, or ppo")
+
+
+def plan_of(
+    file: Path | None,
+    agent: str | None,
+    profile: str,
+    sets: list[str] | None,
+    bars: Path | None,
+    actions: str | None,
+    symbols: str | None,
+    *,
+    files: bool = True,
+) -> "Plan":
+    """The plan of these options; None keeps the plan's value. Raises PlanError, Failure.
+
+    Its data, splits and sight are checked first, before torch is imported; `files` is False where no data are read.
+    """
+    from quantd.daemon.cli.setup.bar_files import probed
+    from quantd.training.plans.data_plan import PlanError, decoded, laid, located
+    from quantd.training.plans.plan_check import mistakes_in
+
+    if file is not None and (agent is not None or profile):
+        raise Failure(f"{file} has its own agent and profile: omit --agent and --profile", USAGE)
+    market: dict[str, object] = {
+        "data.bars": None if bars is None else str(bars),
+        "data.actions": actions,
+        "data.symbols": None if symbols is None else [name for name in symbols.split(",") if name],
+    }
+    changes = {**dict(map(_set, sets or ())), **given(market)}
+    path = None if file is None else find(file)
+    text = "" if path is None else path.read_text(encoding="utf-8")
+    named: dict[str, object] = {"agent": agent or "ppo", **({"profile": profile} if profile else {})}
+    table = laid(changes, named if path is None else decoded(text, str(path)))
+    if mistakes := "\n".join(mistakes_in(table, probed if files else None)):
+        raise PlanError(mistakes if path is None else located(text, str(path), mistakes))
+    from quantd.training.plans.plan import default, parsed, replaced
+
+    return replaced(default(agent or "ppo", profile), changes) if path is None else parsed(text, str(path), changes)
+
+
+def given(changes: Mapping[str, object]) -> dict[str, object]:
+    """The changes whose option is present."""
+    return {key: value for key, value in changes.items() if value is not None}
+
+
+def _set(text: str) -> tuple[str, object]:
+    """KEY=VALUE, with the value in TOML or as plain text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise Failure(f"--set {text}: write KEY=VALUE, such as learner.gamma=0.95", USAGE)
+    try:
+        return key.strip(), msgspec.toml.decode(f"value = {value}")["value"]
+    except msgspec.DecodeError:
+        return key.strip(), value.strip()
+
+
+@contextmanager
+def signals(handler: Callable[[int], None]) -> Iterator[None]:
+    """Call `handler` on SIGINT and SIGTERM inside the block."""
+    before = {each: signal.signal(each, lambda number, _: handler(number)) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -1,0 +1,221 @@
+"""Train a policy and write it as an artifact with its model card. Ctrl-C stops in order; --resume continues."""
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from quantd.bundled import find, placed
+from quantd.daemon.cli.command import Command
+from quantd.daemon.cli.failures import Failure, needs, note
+from quantd.daemon.cli.output import Bar, progress, say
+from quantd.trading.exit_codes import USAGE
+from quantd.training.cli.learn import plan_options
+from quantd.training.cli.learn.plan_options import given, plan_of, signals
+from quantd.training.learners import names
+from quantd.training.learners.record import learners
+
+if TYPE_CHECKING:
+    from quantd.training.plans.plan import Plan
+    from quantd.training.runs.training_run import Track
+    from quantd.training.seeds.seed_run import Progress
+
+
+AGENTS: Final = (*names(), "scorer")
+
+
+def train(
+    plan: plan_options.PlanFile = None,
+    agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None,
+    profile: plan_options.Profile = "",
+    steps: Annotated[int | None, typer.Option(min=1, help="Environment steps of each seed.")] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="The same in episodes of full length.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Number of seeds, from 1.", show_default="5")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="This seed only.")] = None,
+    bars: plan_options.Bars = None,
+    actions: plan_options.Actions = None,
+    symbols: plan_options.Symbols = None,
+    envs: Annotated[int | None, typer.Option(min=1, help="Parallel accounts.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the learner.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device of the tensors.", show_default="cpu")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the artifact.", show_default="in the run's folder")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="Name of the run.", show_default="the plan's name")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
+    tracker: Annotated[
+        Literal["files", "mlflow", "tensorboard", "none"] | None,
+        typer.Option(help="Tracker of the curves, beside the files.", show_default="mlflow, where installed"),
+    ] = None,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16 where that is faster here.")] = False,
+    sets: plan_options.Sets = None,
+    looks: Annotated[
+        int, typer.Option("--test-looks", min=0, help="Earlier evaluations on the test part, by other runs.")
+    ] = 0,
+    show: Annotated[bool, typer.Option("--show", help="Print every setting and exit.")] = False,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Gradient steps of the scorer.", show_default="120")
+    ] = None,
+    on: plan_options.On = "local",
+    workers: plan_options.Workers = 1,
+    address: plan_options.Address = "",
+) -> int:
+    from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
+
+    needs("training", "torch", "onnx", "safetensors")
+    if agent == "scorer":
+        others = (plan, profile or None, steps, episodes, seed, envs, learning_rate, device, tracker, *(sets or ()))
+        if out is None:
+            raise Failure("--agent scorer needs --out, the folder of the artifact", USAGE)
+        if resume or any(each is not None for each in others):
+            text = "--agent scorer takes --out, --bars, --actions, --symbols, --seeds and --iterations, nothing else"
+            raise Failure(text, USAGE)
+        options: dict[str, object] = {
+            "--bars": bars,
+            "--actions": actions,
+            "--seeds": seeds,
+            "--iterations": iterations,
+        }
+        return _scorer(out, options, [name for name in (symbols or "").split(",") if name])
+    if iterations is not None:
+        raise Failure("--iterations is an option of the scorer; other learners take --steps", USAGE)
+    made = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
+    from quantd.training.plans.plan import described, replaced
+    from quantd.training.plans.precision import instructions, precision
+    from quantd.training.runs import training_run
+    from quantd.training.runs.workers import executor
+    from quantd.training.seeds.markets import check_device
+
+    changes: dict[str, object] = {"market.batch": envs, "device": device, "steps": steps, "name": experiment}
+    rate = "learner.actor_rate" if hasattr(made.learner, "actor_rate") else "learner.learning_rate"
+    changes[rate] = learning_rate
+    made = replaced(made, {**given(changes), **_counts(made, steps, episodes, seeds, seed)})
+    if not show:
+        check_device(made.device)
+    if bf16:
+        able = [each.name for each in learners().values() if each.bfloat16]
+        if made.agent not in able:
+            raise Failure(f"--bf16: {made.agent} does not support bfloat16; these do: {', '.join(able)}", USAGE)
+        chosen = precision(made, instructions())
+        made = replaced(made, {"learner.bfloat16": chosen.bfloat16})
+        note(f"--bf16: {chosen.reason}")
+    settings = [f"{key} = {_shown(key, value)}" for key, value in described(made).items()]
+    if show:
+        say("\n".join(settings))
+        return 0
+    begins = made.splits.train.first - timedelta(days=made.warmup_days)
+    require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
+    name = made.name
+    folder = placed("RESULTS_DIR", "state") / "training" / name  # its records and checkpoints
+    out = out or (placed("MODELS_DIR", folder) / name if os.environ.get("MODELS_DIR") else folder / "artifact")
+    note(f"training {name}: {made.agent}, {made.steps:,} env-steps a seed, seeds {', '.join(map(str, made.seeds))}")
+    for line in settings:
+        note(f"  {line}")
+    stops: list[int] = []
+
+    def stop(number: int) -> None:
+        if stops:
+            raise KeyboardInterrupt
+        stops.append(number)
+        note("stopping after this rollout; once more stops at once, and loses the work since the last checkpoint")
+
+    with signals(stop), progress(f"train {name}") as bar:
+        training_run.train(
+            made, out, _command(sys.argv), _watch(made, bar, stops), folder=folder, resume=resume, looked=looks,
+            track=_track(tracker, name),
+            executor=None if on == "local" and workers == 1 else executor(on, workers, address),
+        )  # fmt: skip
+    sys.stdout.write((out / "card.md").read_text())
+    note(f"wrote {out}; records and checkpoints are in {folder}")
+    return 0
+
+
+def _scorer(out: Path, options: dict[str, object], symbols: list[str]) -> int:
+    """Train the scorer, which learns through the simulator itself and has its own command line."""
+    from quantd.daemon.cli.setup.bar_files import probed
+    from quantd.training.runs import scorer_run
+
+    if isinstance(bars := options["--bars"], Path):
+        probed(find(bars))
+    words = [word for option, value in given(options).items() for word in (option, str(value))]
+    return scorer_run.main(["--out", str(out), *words, *(["--symbols", *symbols] if symbols else [])])
+
+
+def _counts(
+    plan: "Plan", steps: int | None, episodes: int | None, seeds: int | None, seed: int | None
+) -> dict[str, object]:
+    """The changes by options that exclude each other, or that not every learner has."""
+    changes: dict[str, object] = {}
+    if episodes is not None:
+        if steps is not None:
+            raise Failure("--steps and --episodes exclude each other", USAGE)
+        changes["steps"] = episodes * plan.market.episodes.length
+    if seeds is not None and seed is not None:
+        raise Failure("--seeds (a number of seeds) and --seed (one seed) exclude each other", USAGE)
+    if seeds is not None or seed is not None:
+        changes["seeds"] = list(range(1, seeds + 1)) if seeds is not None else [seed]
+    return changes
+
+
+def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bool]":
+    """Shows a bar on a terminal, else a line for each evaluation on the validation part; True stops the training."""
+
+    shares = dict.fromkeys(plan.seeds, 0.0)
+
+    def watch(at: "Progress") -> bool:
+        number = plan.seeds.index(at.seed)
+        shares[at.seed] = min(1.0, at.steps / plan.steps)
+        best = "none yet" if at.best is None else f"{at.best:.2f}"
+        pace = f"{at.steps_per_s:,.0f} steps/s"
+        bar(
+            sum(shares.values()) / len(shares),
+            f"seed {number + 1} of {len(plan.seeds)} · {pace} · validation Sharpe, best: {best}",
+        )
+        if at.looked and not sys.stderr.isatty():
+            score = "none" if at.score is None else f"{at.score:.2f}"
+            at_step = f"seed {at.seed}: {at.steps:,} of {plan.steps:,} steps, {pace}"
+            note(f"{at_step}, validation Sharpe {score}, best {best}")
+        return bool(stops)
+
+    return watch
+
+
+def _track(name: str | None, experiment: str) -> "Track | None":
+    """The trackers beside the files: by default MLflow, where it is installed."""
+    if name in ("none", "files"):
+        return None
+    from quantd.training.runs import trackers
+    from quantd.training.seeds.records import Tracker
+
+    names = trackers.usual() if name is None else trackers.chosen([name])
+    if not names:
+        return None
+
+    def followed(seed: int, folder: Path, resume_at: int | None) -> Tracker:
+        made = [trackers.tracker(n, experiment, f"seed-{seed}", folder, resume_at=resume_at) for n in names]
+        return trackers.Several(made, note)
+
+    return followed
+
+
+def _command(arguments: list[str]) -> str:
+    """The command line for the model card, without --resume: the training is the same."""
+    words = arguments[arguments.index("train") + 1 :] if "train" in arguments else []
+    return " ".join(["quantd", "train", *(word for word in words if word != "--resume")])
+
+
+def _shown(key: str, value: object) -> str:
+    if value is None or value == "":
+        return "none"
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}"
+    unit = "   (multiplies after each completed episode of any account)" if key == "learner.epsilon_decay" else ""
+    return text + unit
+
+
+COMMAND: Final = Command("Learn", 10, train)

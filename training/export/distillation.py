@@ -1,0 +1,151 @@
+"""Trains a smaller network on the answers of a larger policy in its own training window. Needs torch."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
+from quantd.models.artifacts.card import card_of_pupil
+from quantd.models.artifacts.manifest import AgentManifest, ArtifactError, Shape, Training
+from quantd.models.artifacts.processor import processor
+from quantd.models.history.panel_files import file_digest, read_panel
+from quantd.models.history.splits import Split
+from quantd.models.observation.sight import observed_by
+from quantd.training.export import writer
+from quantd.training.export.agreement import agreement
+from quantd.training.learners.algorithms.proximal_policy import Ppo
+from quantd.training.learners.cloning import CloningPlan, clone, demonstrations
+from quantd.training.learners.ppo import PpoPlan
+from quantd.training.market.episodes import Episodes
+from quantd.training.market.normalisation import Running, Scale
+from quantd.training.market.simulator import Simulator
+from quantd.training.market.tensors import Market, grid, market_of
+
+HISTORY_DAYS: Final = 300
+"""Calendar days of bars before the window, for the lookback."""
+
+
+class DistilPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    hidden: tuple[int, ...] = (64, 32)
+    batch: int = 16
+    """Accounts that the teacher trades in parallel, each along its own trajectory."""
+    steps: int = 500
+    """Sessions of each account."""
+    epochs: int = 60
+    held: float = 0.2
+    """Fraction of these sessions, the last ones, that are held out for the comparison."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.batch, self.steps, self.epochs, *self.hidden) < 1 or not 0.0 < self.held < 1.0 or not self.hidden:
+            raise ValueError(f"{self}: counts and widths from 1 on, a held share between 0 and 1")
+
+
+def distil(
+    folder: Path,
+    out: Path,
+    bars: Path,
+    actions: Path | None,
+    plan: DistilPlan,
+    command: str,
+    progress: Callable[[str], None],
+) -> AgentManifest:
+    """Write the distilled copy of the artifact in `folder` to `out`. Raises ArtifactError or ValueError.
+
+    The market is that of its training window; the given files must be those of its training.
+    """
+    teacher = load_agent(folder, {})
+    manifest = teacher.artifact.manifest
+    if manifest.network.carry:
+        raise ArtifactError(
+            f"{folder}: it remembers what it saw; a network that does not cannot be taught to answer so"
+        )
+    if manifest.precision != "float32":
+        raise ArtifactError(f"{folder}: it is {manifest.precision}; name the artifact that it was made from")
+    torch.set_num_threads(1)
+    for path in (bars, actions):
+        known = manifest.training.data.get(path.name) if path is not None else None
+        if path is not None and known is not None and known != file_digest(path):
+            raise ValueError(f"{path} is not the file that {folder} was trained on: its content differs")
+    market = _market(manifest, bars, actions)
+    action = manifest.action
+    env = Simulator(
+        market,
+        batch=plan.batch,
+        kind=action.kind,
+        allocations=grid(manifest.universe, action.parts, action.cash) if action.kind == "discrete" else None,
+        episodes=Episodes(length=min(250, market.last - market.first)),
+        gross=action.gross,
+        seed=plan.seed,
+    )
+    progress(f"asking the teacher {plan.batch * plan.steps} times")
+    observed, done = demonstrations(env, lambda rows: _answers(teacher, rows), plan.steps, plan.seed)
+    cut = int(plan.steps * (1.0 - plan.held)) * plan.batch
+    if not 0 < cut < len(observed):
+        raise ValueError(f"{plan.steps} sessions: too few to teach on some and compare on others")
+    running = Running(observed.shape[1], observed.device)
+    running.add(observed[:cut])
+    scaling = Scale(running.mean, running.deviation())
+    learner = Ppo(PpoPlan(hidden=plan.hidden), env.observation_size, env.action_size, env.kind, plan.seed)
+    progress(f"teaching {cut} answers, {plan.epochs} times each")
+    losses = clone(learner, scaling.of(observed[:cut]), done[:cut], CloningPlan(epochs=plan.epochs))
+    progress(f"loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
+    pupil = msgspec.structs.replace(
+        manifest,
+        name=out.name,
+        algorithm="cloning",
+        profile="",
+        network=Shape("mlp", plan.hidden, writer.parameters_of(learner)),
+        plan=writer.plain(plan),
+        results={},
+        seats=(),
+        parent=manifest.digest,
+        made=command,
+        training=_training(manifest.training, command, plan),
+    )
+    # once to measure it as it will trade, and once more with what was measured
+    writer.write(out, pupil, learner, scaling, b"")
+    held: NDArray[np.float32] = observed[cut:].numpy()
+    pupil = msgspec.structs.replace(pupil, agreement=agreement(teacher, load_agent(out, {}), held), likeness=None)
+    return writer.write(out, pupil, learner, scaling, card_of_pupil(pupil, manifest.name).encode())
+
+
+def _training(teachers: Training, command: str, plan: DistilPlan) -> Training:
+    """Return the record of a pupil's training: its teacher's data and windows, and its own command and processor."""
+    return msgspec.structs.replace(
+        teachers, command=command, seeds=(plan.seed,), chosen_seed=plan.seed, chosen_iteration=plan.epochs,
+        processor=processor().text,
+    )  # fmt: skip
+
+
+def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:
+    """Return actions for the environment: float[B, N + 1] with cash, float[B, N] positions, or int64[B] allocations."""
+    decisions = [teacher.decide(row[None]) for row in rows.float().numpy()]
+    match teacher.artifact.manifest.action.kind:
+        case "discrete":
+            return torch.tensor([int(each.scores.argmax()) for each in decisions])
+        case "box":
+            return torch.from_numpy(np.stack([each.weights for each in decisions])).float()
+        case "simplex":
+            weights = np.stack([each.weights for each in decisions])
+            cash = np.maximum(1.0 - weights.sum(axis=1, keepdims=True), 0.0)
+            return torch.from_numpy(np.concatenate([weights, cash], axis=1)).float()
+
+
+def _market(manifest: AgentManifest, bars: Path, actions: Path | None) -> Market:
+    window = manifest.training.windows.get("train")
+    if window is None:
+        raise ArtifactError(f"its manifest names no window called train: {', '.join(manifest.training.windows)}")
+    split = Split("train", date.fromisoformat(window.first), date.fromisoformat(window.last))
+    before = split.first - timedelta(days=max(HISTORY_DAYS, 2 * manifest.sight.lookback))
+    panel = read_panel(bars, actions, manifest.universe, before, split.last, sources=manifest.sources)
+    observed = observed_by(manifest.sight, panel)
+    rows = split.rows(panel.day_ns)
+    return market_of(panel, observed, range(max(rows.start, observed.warm), rows.stop))

@@ -1,0 +1,169 @@
+"""Probes of a copy in eight bits at the extremes of its products, with answers in exact integers. Needs onnx.
+
+A processor that cuts sums of products at 16 bits differs most where two neighbouring inputs of a layer are rounded to
+255 and their weights are large. Such inputs are searched among random markets of extreme moves. The recorded answers
+are those of the onnx package's reference implementation, which adds in 32 bits on every processor.
+
+A discrete policy's answer is its best allocation: a probe of it shows cut sums only where they change that choice.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from quantd.models.artifacts.agent_policy import CARRY, Golden, LearnedAgent, LearnedArtifact
+from quantd.models.artifacts.runtime import open_session
+from quantd.models.observation.return_features import LOOKBACK
+from quantd.models.observation.sight import SightSpec, observation
+from quantd.trading.market import Floats
+from quantd.training.export.agreement import random_columns, random_market
+
+CANDIDATES: Final = 96
+"""Random markets among which the extremes are searched; a third of them are usual ones."""
+
+DRIFT: Final = 0.04
+"""Return a day of an extreme market. Features are cut at a few standard deviations, which it passes."""
+
+BEYOND: Final = 4.0
+"""Distance of an extreme column from the middle of the usual ones, in their widths."""
+
+ROWS: Final = 4
+"""Rows of a layer's input whose products are looked at: those with the largest sums."""
+
+NEAR: Final = 0.95
+"""Fraction of the largest value among the candidates from which an extreme counts as reached."""
+
+CLEAR: Final = 0.05
+"""Minimum lead of the best discrete allocation in a probe, in deviations of the scores."""
+
+LEAST, MOST = 0, 255
+"""Extremes of a rounded input."""
+
+
+class Market(NamedTuple):
+    """The input of a probe: returns float64[LOOKBACK, N], held weights, cash, and columns of the sight."""
+
+    returns: Floats
+    weights: Floats
+    cash: float
+    columns: Floats
+
+
+class ExactAgent(LearnedAgent):
+    """A policy whose graph is computed by the reference implementation, with products in exact integers."""
+
+    __slots__ = ()
+
+    def __init__(self, artifact: LearnedArtifact) -> None:
+        super().__init__(artifact, prove=False)
+        self._run = ReferenceEvaluator(artifact.graph).run
+
+
+def with_extremes(golden: Golden, copy: LearnedArtifact) -> Golden:
+    """Return `golden` with further probes: for each rounded layer of `copy`, the inputs of its extremes."""
+    spec, assets = copy.manifest.sight, len(copy.manifest.universe)
+    markets = extreme_markets(spec, assets)
+    observed = [
+        observation(spec, market.returns, market.weights, market.cash, market.columns if spec.columns else None)
+        for market in markets
+    ]
+    agent, carry = ExactAgent(copy), None
+    for k in range(len(golden.cash)):
+        columns = golden.columns[k] if spec.columns else None
+        carried = agent.answer(golden.returns[k], golden.weights[k], float(golden.cash[k]), carry, columns=columns)
+        carry = carried.carried if carried.carried.size else None
+    rows: list[tuple[Floats, Floats, float, Floats, Floats, Floats]] = []
+    for k in extremes(copy, observed):
+        answer, market = agent.decide(observed[k][None], carry), markets[k]
+        if not _clear(answer.scores):
+            continue
+        carry = answer.carried if answer.carried.size else None
+        rows.append((market.returns, market.weights, market.cash, answer.weights, answer.seats, market.columns))
+    if not rows:
+        return golden
+    before = (golden.returns, golden.weights, golden.cash, golden.answers, golden.seats, golden.columns)
+    after = (np.stack([np.asarray(value, dtype=np.float64) for value in values]) for values in zip(*rows, strict=True))
+    return Golden(
+        *(np.concatenate([old, new.reshape(len(rows), *old.shape[1:])]) for old, new in zip(before, after, strict=True))
+    )
+
+
+def extreme_markets(spec: SightSpec, assets: int) -> list[Market]:
+    """Return random markets in which every asset rises or falls at the limit of its features, and some usual ones."""
+    draw = np.random.default_rng(3)
+    usual = random_columns(spec, assets, CANDIDATES)
+    low, high = (usual.min(axis=(0, 1)), usual.max(axis=(0, 1))) if spec.columns else (np.zeros(0), np.zeros(0))
+    markets = []
+    for k in range(CANDIDATES):
+        returns, weights, cash = random_market(draw, assets)
+        columns = usual[k]
+        if k % 3:
+            recent = np.arange(LOOKBACK)[:, None] >= draw.integers(0, LOOKBACK, assets)
+            signs = draw.choice((-1.0, 1.0), assets)
+            returns = np.clip(returns * draw.choice((0.1, 1.0, 10.0)) + DRIFT * signs * recent, -0.5, 1.0)
+            shares = draw.dirichlet(np.full(assets + 1, 0.05))
+            weights, cash = shares[:assets], float(shares[assets])
+            sides = draw.choice((-1.0, 1.0), columns.shape)
+            columns = (low + high) / 2 + BEYOND * sides * (high - low)
+        markets.append(Market(returns, weights, cash, columns))
+    return markets
+
+
+def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list[int]:
+    """Return the places of few observations that together reach the extremes of every rounded layer.
+
+    The extremes are the largest sum of two neighbouring products, and the largest share of inputs at LEAST or MOST.
+    """
+    model = onnx.load_from_string(copy.graph)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    layers = {
+        node.input[0]: numpy_helper.to_array(constants[node.input[1]]).astype(np.int32)
+        for node in model.graph.node
+        if node.op_type == "MatMulInteger"
+    }
+    if not layers:
+        return []
+    for name in layers:
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
+    size = copy.manifest.network.carry
+    given: dict[str, Any] = {CARRY: np.zeros((1, size), np.float32)} if size else {}
+    session = open_session(
+        model.SerializeToString(deterministic=True), copy.folder / "policy.onnx", ["observation", *given]
+    )
+    measured = np.zeros((len(observed), 2, len(layers)))
+    for k, row in enumerate(observed):
+        inputs = session.run(list(layers), given | {"observation": row[None]})
+        for layer, (values, matrix) in enumerate(zip(inputs, layers.values(), strict=True)):
+            measured[k, 0, layer] = pair_sum(values, matrix)
+            measured[k, 1, layer] = float(np.isin(values, (LEAST, MOST)).mean())
+    table = measured.reshape(len(observed), -1)
+    reached = table >= NEAR * table.max(axis=0)
+    chosen: list[int] = []
+    remaining = np.ones(table.shape[1], dtype=bool)
+    while remaining.any():
+        best = int((reached & remaining).sum(axis=1).argmax())
+        chosen.append(best)
+        remaining &= ~reached[best]
+    return sorted(chosen)
+
+
+def pair_sum(values: NDArray[Any], matrix: NDArray[Any]) -> int:
+    """Return the largest absolute sum of two neighbouring products of inputs uint8[.., K] and weights int[K, N]."""
+    rows = values.reshape(-1, values.shape[-1]).astype(np.int32)
+    rows = rows[np.argsort(rows.sum(axis=1))[-ROWS:]]
+    odd = matrix.shape[0] % 2
+    rows, weights = np.pad(rows, ((0, 0), (0, odd))), np.pad(matrix.astype(np.int32), ((0, odd), (0, 0)))
+    sums = rows[:, ::2, None] * weights[None, ::2] + rows[:, 1::2, None] * weights[None, 1::2]
+    return int(np.abs(sums).max(initial=0))
+
+
+def _clear(scores: NDArray[np.float32]) -> bool:
+    """Whether discrete scores have one best allocation; True without scores."""
+    if len(scores) < 2:
+        return True
+    second, best = np.sort(scores)[-2:]
+    return float(best - second) > CLEAR * max(float(scores.std()), 1e-6)

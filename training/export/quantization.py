@@ -1,0 +1,197 @@
+"""Makes a smaller copy of an artifact: linear layers in eight bits, or weights in half precision. Needs onnx.
+
+Eight bits are dynamic: inputs of a layer are rounded at run time, its weights once, with a scale per output. Products
+are summed in integers (Jacob et al. 2018, section 2.1). Weights use seven of the eight bits, so that the sums are the
+same on every processor. Half precision applies to storage; arithmetic is float32. A
+copy with too large a difference is not written.
+"""
+
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save
+
+from quantd.models.artifacts import folder as folders
+from quantd.models.artifacts.agent_policy import LearnedAgent, LearnedArtifact, load_agent
+from quantd.models.artifacts.card import card_of_copy
+from quantd.models.artifacts.inspection import MOST_LEVELS
+from quantd.models.artifacts.manifest import TOLERANCES, AgentManifest, ArtifactError, Precision
+from quantd.trading.exit_codes import ExplainedError
+from quantd.training.export.agreement import PROBES, agreement, answers, probes_of
+from quantd.training.export.extreme_probes import with_extremes
+
+LEAST: Final = 256
+"""Minimum size of a matrix to be rounded."""
+
+LEAST_SHARE: Final = 0.5
+"""Minimum rounded fraction of the numbers of all such matrices."""
+
+LEVELS: Final = MOST_LEVELS
+"""Largest absolute value of a rounded weight: seven bits, whose products are exact on every processor."""
+
+
+MARGIN: Final = 1e-3
+"""Further difference of a probe that another processor may have: an input may be rounded to the neighbouring integer.
+
+It is ten times the largest that was measured between ONNX Runtime and exact integers (7e-5, `full`).
+"""
+
+
+class TooDifferent(ExplainedError, ValueError):
+    """A smaller copy that differs too much from its parent; the message has the difference."""
+
+
+def quantize(folder: Path, out: Path, precision: Precision, command: str) -> AgentManifest:
+    """Write a copy of the artifact in `folder` to `out`. Raises ArtifactError (of the parent), and TooDifferent."""
+    parent = load_agent(folder, {})
+    manifest, golden = parent.artifact.manifest, parent.artifact.golden
+    if manifest.precision != "float32":
+        raise ArtifactError(f"{folder}: it is {manifest.precision} already; name the artifact that it was made from")
+    if precision == "float32":
+        raise ValueError("precision float32 is what it has: int8 or float16")
+    copy = msgspec.structs.replace(
+        manifest,
+        name=out.name,
+        likeness=None,
+        precision=precision,
+        parent=manifest.digest,
+        made=command,
+        golden=msgspec.structs.replace(manifest.golden, tolerance=TOLERANCES[precision]),
+    )
+    observed = probes_of(manifest.sight, len(manifest.universe))
+    expected = answers(parent, observed)
+
+    def agent_of(graph: bytes) -> LearnedAgent:
+        return LearnedAgent(LearnedArtifact(out, copy, graph, b"", golden), prove=False)
+
+    def apart(graph: bytes) -> float:
+        agent = agent_of(graph)
+        # an allocation is the same or another one: the golden probes are clear ones, of the others the share that
+        # agrees is told
+        others = 0.0 if copy.action.kind == "discrete" else float(np.abs(answers(agent, observed) - expected).max())
+        return max(agent.difference(), others)
+
+    whole = frozenset(matrices_of(parent.artifact.graph))
+    graph, left = _agreeing(parent.artifact.graph, whole, precision, apart)
+    found = agreement(parent, agent_of(graph), observed)
+    copy = msgspec.structs.replace(copy, agreement=msgspec.structs.replace(found, left=left))
+    if precision == "int8":
+        golden = with_extremes(golden, agent_of(graph).artifact)
+        tolerance = min(agent_of(graph).difference() + MARGIN, TOLERANCES[precision])
+        probes = msgspec.structs.replace(copy.golden, count=len(golden.cash), tolerance=tolerance)
+        copy = msgspec.structs.replace(copy, golden=probes)
+    tensors = onnx.load_from_string(graph).graph.initializer
+    contents = {
+        "card.md": card_of_copy(copy, (folder / "card.md").read_text()).encode(),
+        "golden.bin": folders.numbers(*msgspec.structs.astuple(golden)),
+        "policy.onnx": graph,
+        "weights.safetensors": save({t.name: np.ascontiguousarray(numpy_helper.to_array(t)) for t in tensors}),
+    }
+    written = folders.write(out, copy, contents)
+    load_agent(out, {})
+    return written
+
+
+def _agreeing(
+    model: bytes, whole: frozenset[str], precision: Precision, apart: Callable[[bytes], float]
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return (graph, matrices left unrounded, those with the largest effect first). Raises TooDifferent."""
+    product = in_eight_bits if precision == "int8" else _in_half
+    allowed = TOLERANCES[precision]
+    graph = rewritten(model, whole, product)
+    first = apart(graph)
+    if first <= allowed:
+        return graph, ()
+    sizes = matrices_of(model)
+    harm = sorted(whole, key=lambda name: (-apart(rewritten(model, frozenset({name}), product)), name))
+    for count in range(1, len(harm)):
+        rest = frozenset(harm[count:])
+        if sum(sizes[name] for name in rest) < LEAST_SHARE * sum(sizes.values()):
+            break
+        graph = rewritten(model, rest, product)
+        if apart(graph) <= allowed:
+            return graph, tuple(sorted(harm[:count]))
+    instead = "; half precision (--fp16) keeps more" if precision == "int8" else ""
+    raise TooDifferent(
+        f"in {precision} a weight differs by {first:.2g} from its parent's over {PROBES} probes; {allowed:g} is "
+        f"allowed, and leaving out "
+        f"the layers that do most harm left less than {LEAST_SHARE:.0%} to round: nothing was written{instead}"
+    )
+
+
+Keep = Callable[[str, NDArray[Any]], str]
+"""Stores a constant under a name, and returns the name."""
+
+
+def in_eight_bits(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
+    """Return the nodes of an integer product in place of a float32 product `node` with the matrix `weight`."""
+    scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / LEVELS
+    rounded = np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8)
+    given, name, out = node.input[0], node.input[1], node.output[0]
+    matrix, scales = keep(f"{name}.rounded", rounded), keep(f"{name}.scale", scale[None].astype(np.float32))
+    return [
+        helper.make_node("DynamicQuantizeLinear", [given], [f"{out}.q", f"{out}.step", f"{out}.zero"]),
+        helper.make_node("MatMulInteger", [f"{out}.q", matrix, f"{out}.zero"], [f"{out}.sum"]),
+        helper.make_node("Cast", [f"{out}.sum"], [f"{out}.float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{out}.step", scales], [f"{out}.steps"]),
+        helper.make_node("Mul", [f"{out}.float", f"{out}.steps"], [out]),
+    ]
+
+
+def _in_half(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
+    """Return the nodes of a product with `weight` stored as float16. Raises ValueError when a number does not fit."""
+    half = weight.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ValueError(
+            f"{node.input[1]} has a number above {np.finfo(np.float16).max:g}, the most that half precision holds"
+        )
+    wide = f"{node.output[0]}.wide"
+    return [
+        helper.make_node("Cast", [keep(f"{node.input[1]}.half", half)], [wide], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", [node.input[0], wide], list(node.output)),
+    ]
+
+
+def rewritten(model: bytes, which: frozenset[str], product: Callable[..., list[Any]]) -> bytes:
+    """Replace the products with the matrices `which` by the nodes that `product` returns."""
+    changed = onnx.load_from_string(model)
+    graph = changed.graph
+    constants = {each.name: each for each in graph.initializer}
+    fresh: dict[str, Any] = {}
+
+    def keep(name: str, values: NDArray[Any]) -> str:
+        fresh[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        return name
+
+    nodes: list[Any] = []
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.input[1] in which:
+            nodes += product(node, numpy_helper.to_array(constants[node.input[1]]), keep)
+        else:
+            nodes.append(node)
+    read = {name for node in nodes for name in node.input}
+    initializers = [each for each in graph.initializer if each.name in read] + list(fresh.values())
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(initializers)
+    onnx.checker.check_model(changed)
+    return bytes(changed.SerializeToString(deterministic=True))
+
+
+def matrices_of(model: bytes) -> dict[str, int]:
+    """Return name -> size of the constant matrices of LEAST numbers or more that are factors of a product."""
+    graph = onnx.load_from_string(model).graph
+    factors = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
+    sizes = {
+        each.name: prod(each.dims)
+        for each in graph.initializer
+        if each.name in factors and each.data_type == TensorProto.FLOAT and len(each.dims) == 2
+    }
+    return {name: size for name, size in sizes.items() if size >= LEAST}

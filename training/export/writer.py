@@ -1,0 +1,182 @@
+"""Writes a learner as an artifact, with probes that every load checks. Needs torch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from quantd.models.artifacts import folder as folders
+from quantd.models.artifacts.agent_policy import Golden, load_agent
+from quantd.models.artifacts.manifest import SCHEMA, TOLERANCES, AgentManifest, Probes, Seat, agent_fault
+from quantd.models.artifacts.weights import MEAN
+from quantd.models.observation.return_features import LOOKBACK
+from quantd.models.observation.sight import fault, observation, sight_hash
+from quantd.trading.market import Floats
+from quantd.training.export.agreement import random_columns, random_market
+from quantd.training.export.policy_graph import graph_of
+from quantd.training.learners.record import Actor
+from quantd.training.market.normalisation import Scale
+from quantd.training.market.tensors import grid
+
+PROBES: Final = 6
+
+TRIES: Final = 50
+"""Maximum number of draws for a probe with a clear decision."""
+
+CLEAR: Final = 1e-3
+"""Minimum lead of the best discrete allocation in a probe, in deviations of the scores, against rounding effects."""
+
+
+def write(
+    out: Path,
+    manifest: AgentManifest,
+    learner: Any,
+    normaliser: Scale | None,
+    card: bytes,
+    allocations: Floats | None = None,
+    mean: Tensor | None = None,
+) -> AgentManifest:
+    """Write the artifact to `out`, then load it with all checks of trading. Returns the manifest as written.
+
+    The fields golden, files, digest, the hashes of the sight and the carry of `manifest` are filled in. `allocations`
+    float64[A, N + 1] are for discrete actions; by default they are the grid of `manifest.action`. `mean` float[D] is
+    the training mean of observations where no normaliser has one. Raises ValueError where learner and manifest do not
+    match, ArtifactError where graph and learner differ.
+    """
+    action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
+    if action.kind == "discrete" and allocations is None:
+        made = grid(manifest.universe, action.parts, action.cash)
+        if made.names != action.allocations:
+            raise ValueError("the allocations are not the grid of their parts: give them as weights")
+        allocations = made.weights
+    if wrong := agent_fault(manifest) or fault(spec, manifest.universe):
+        raise ValueError(f"{out}: {wrong}")
+    actor: Actor = learner.policy_networks()
+    seats = [(seat, own_of(seat, manifest.universe)) for seat in manifest.seats]
+    golden = golden_of(learner, actor, manifest, normaliser, allocations)
+    manifest = msgspec.structs.replace(
+        manifest,
+        schema=SCHEMA,
+        sight_hash=sight_hash(spec),
+        features_hash=spec.declared.digest if spec.columns else "",
+        golden=Probes(PROBES, LOOKBACK, assets, TOLERANCES[manifest.precision], len(seats)),
+        network=msgspec.structs.replace(manifest.network, carry=actor.carry),
+        plan=plain(manifest.plan),
+    )
+    tensors = {f"policy.{name}": tensor.detach().clone() for name, tensor in actor.tensors.state_dict().items()}
+    if normaliser is not None:
+        tensors["normaliser.mean"], tensors["normaliser.deviation"] = (each.double() for each in normaliser[:2])
+        tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
+    elif mean is not None:
+        tensors[MEAN] = mean.double()
+    contents = {
+        "card.md": card,
+        "golden.bin": folders.numbers(*msgspec.structs.astuple(golden)),
+        "policy.onnx": graph_of(actor, spec, assets, normaliser, action, allocations, seats),
+        "weights.safetensors": save(tensors),
+    }
+    written = folders.write(out, manifest, contents)
+    load_agent(out, {})
+    return written
+
+
+def parameters_of(learner: Any) -> int:
+    """Return the number of parameters of the acting networks."""
+    return sum(each.numel() for each in learner.policy_networks().tensors.parameters())
+
+
+def own_of(seat: Seat, universe: tuple[str, ...]) -> Floats:
+    """Return float64[N + 1]: 1 for permitted assets, cash last."""
+    return np.array([1.0 if not seat.symbols or symbol in seat.symbols else 0.0 for symbol in universe] + [1.0])
+
+
+def golden_of(
+    learner: Any, actor: Actor, manifest: AgentManifest, normaliser: Scale | None, allocations: Floats | None
+) -> Golden:
+    """Return probes of random returns, free of purchased data, with the learner's answers; one has an unknown asset."""
+    draw = np.random.default_rng(0)
+    spec, assets = manifest.sight, len(manifest.universe)
+    probes: list[tuple[Floats, Floats, float, Floats, Floats, Floats]] = []
+    columns = random_columns(spec, assets, PROBES * TRIES if spec.columns else PROBES)
+    with unrounded(actor), torch.no_grad():
+        for number in range(PROBES):
+            for tried in range(TRIES):
+                returns, weights, cash = random_market(draw, assets)
+                own = columns[number * TRIES + tried if spec.columns else number]
+                if number == 1 and assets > 1:
+                    returns[: LOOKBACK // 3, assets // 2] = np.nan
+                    own[assets // 2, spec.own] = np.nan
+                given = own if spec.columns else None
+                seen = torch.from_numpy(observation(spec, returns, weights, cash, given))[None]
+                row = seen if normaliser is None else normaliser.of(seen)
+                if actor.readout not in ("softmax", "values") or actor.carry or _clear(learner, actor, row):
+                    break
+            seats = np.zeros((0, assets))
+            # all seats see the one book that is traded
+            rows = row.expand(max(len(manifest.seats), 1), -1)
+            started = {"started": torch.tensor([not probes])} if actor.carry else {}
+            action: Tensor = learner.act(rows, **started)
+            if manifest.seats:
+                seats = seats_of(action, manifest)
+                answer = np.array([s.share for s in manifest.seats]) @ seats
+            else:
+                answer = weights_of(action, manifest, allocations)
+            probes.append((returns, weights, cash, answer, seats, own))
+    return Golden(*(np.stack([np.asarray(each[k]) for each in probes]) for k in range(6)))
+
+
+def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:
+    """Return float64[N] weights of an action, as in `quantd.training.market.simulator`, with a price for all assets."""
+    assets = len(manifest.universe)
+    if allocations is not None and manifest.action.kind == "discrete":
+        return np.asarray(allocations[int(action[0]), :assets], dtype=np.float64)
+    weights: Floats = action[0].double().numpy()
+    if manifest.action.kind == "box":
+        gross = manifest.action.gross
+        return np.clip(weights, -1.0, 1.0) * (gross / max(float(np.abs(weights).sum()), gross))
+    weights = np.maximum(weights, 0.0)
+    return weights[:assets] / max(float(weights.sum()), 1e-30)
+
+
+def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
+    """Return float64[S, N] of actions float[S, N + 1], as in `quantd.training.market.desks`, all assets priced."""
+    own = np.stack([own_of(seat, manifest.universe) for seat in manifest.seats])
+    weights = np.maximum(action.double().numpy(), 0.0) * own
+    held = weights[:, :-1] / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
+    most = np.array([[seat.invested] for seat in manifest.seats])
+    return held * np.minimum(1.0, most / np.maximum(held.sum(axis=1, keepdims=True), 1e-12))
+
+
+@contextmanager
+def unrounded(actor: Actor) -> Iterator[None]:
+    """Compute products in float32, as the graph does, whatever the precision of training."""
+    changed: list[tuple[Any, str]] = []
+    for network in actor.networks:
+        for name in ("_rounded", "rounded"):
+            if getattr(network, name, False):
+                changed.append((network, name))
+                setattr(network, name, False)
+    try:
+        yield
+    finally:
+        for network, name in changed:
+            setattr(network, name, True)
+
+
+def _clear(learner: Any, actor: Actor, row: Tensor) -> bool:
+    output: Tensor = learner.q_values(row) if actor.readout == "values" else learner.probabilities(row).log()
+    two: NDArray[Any] = output[0].topk(min(2, output.shape[1])).values.numpy()
+    return len(two) < 2 or float(two[0] - two[1]) > CLEAR * max(float(output.std()), 1e-6)
+
+
+def plain(plan: object) -> dict[str, object]:
+    """Return a plan as stored in a manifest."""
+    table: dict[str, object] = msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
+    return table

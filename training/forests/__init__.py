@@ -1,0 +1,1 @@
+"""Fits forests and converts them to arrays."""

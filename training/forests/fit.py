@@ -1,0 +1,281 @@
+"""Fits the three forests walk-forward, compares them with the plain estimates, and writes them as artifacts.
+
+Rows are (session, asset) or (session, pair of assets). Needs scikit-learn, onnx and polars: the extra `train`.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from quantd.models.artifacts.card import forest_card
+from quantd.models.artifacts.folder import numbers
+from quantd.models.artifacts.manifest import (
+    Comparison,
+    Fitted,
+    ForestKind,
+    ForestManifest,
+    ForestShape,
+    Golden,
+    Scaler,
+    Score,
+    Window,
+)
+from quantd.models.artifacts.processor import processor
+from quantd.models.artifacts.runtime import TOLERANCE
+from quantd.models.forests.forest_features import LOOKBACK, features_of, look, realised, relative, see
+from quantd.models.forests.prediction import LEAST_ROWS, MOST_HORIZON, THRESHOLD, load_forest, write
+from quantd.models.history.panel import Panel
+from quantd.models.history.panel_files import file_digest, read_panel
+from quantd.models.history.splits import DAY_NS, day_of, walk_forward
+from quantd.models.observation.return_features import spec_hash
+from quantd.trading.market import Floats, Ints
+
+Progress = Callable[[str], None]
+
+DEPTH: Final[dict[ForestKind, int]] = {"risk": 10, "correlation": 8, "allocation": 12}
+TREES: Final = 100
+FEATURE_SHARE: Final = 0.5
+LEAF_SHARE: Final = 200
+"""A leaf has at least one row in this many; overlapping outcomes make neighbouring rows nearly equal."""
+
+
+class Plan(Struct, frozen=True):
+    """Everything that determines a forest, except the data. `stride` is the distance of rows in sessions."""
+
+    predicts: ForestKind
+    first: date = date(1998, 1, 2)
+    last: date = date(2018, 12, 31)
+    horizon: int = 21
+    stride: int = 5
+    folds: int = 5
+    embargo: int = 5
+    leaves: int = 64
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.horizon <= MOST_HORIZON:
+            raise ValueError(f"a horizon of {self.horizon} samples; from 1 to {MOST_HORIZON} can be measured")
+        if self.last <= self.first:
+            raise ValueError(f"the data end {self.last}, not after they begin ({self.first})")
+
+
+class Rows(Struct, frozen=True):
+    """Rows of a panel: session numbers `at` int64[R], `features` float64[R, F], `plain` and `true` float64[R]."""
+
+    at: Ints
+    features: Floats
+    plain: Floats
+    true: Floats
+
+    def between(self, start: int, stop: int) -> "Rows":
+        """Return the rows of the sessions [start, stop)."""
+        part = slice(*np.searchsorted(self.at, (start, stop)).tolist())
+        return Rows(self.at[part], self.features[part], self.plain[part], self.true[part])
+
+
+class Learned(Struct, frozen=True):
+    """A fitted sklearn forest with its scaler."""
+
+    forest: Any
+    scaler: Scaler
+
+    def predict(self, rows: Rows) -> Floats:
+        """Return float64[R]: the plain estimate plus the forest's addition."""
+        return rows.plain + self.forest.predict(_scaled(rows.features, self.scaler))
+
+
+def gather(kind: ForestKind, returns: Floats, horizon: int, stride: int) -> Rows:
+    """Compute rows with known features and outcome from returns float64[T, N] (row 0 is NaN)."""
+    made: list[Rows] = []
+    for t in range(LOOKBACK, len(returns) - horizon, stride):
+        seen = see(kind, look(returns[t - LOOKBACK + 1 : t + 1]))
+        true = realised(kind, returns[t + 1 : t + 1 + horizon])
+        known = seen.known & np.isfinite(true)
+        if kind == "allocation":
+            true = relative(np.where(known, true, np.nan))
+        if known.any():
+            made.append(Rows(np.full(int(known.sum()), t), seen.features[known], seen.plain[known], true[known]))
+    if not made:
+        width = len(features_of(kind).names)
+        return Rows(np.zeros(0, dtype=np.int64), np.zeros((0, width)), np.zeros(0), np.zeros(0))
+    columns = ([getattr(rows, name) for rows in made] for name in Rows.__struct_fields__)
+    return Rows(*(np.concatenate(column) for column in columns))
+
+
+def fit(rows: Rows, plan: Plan) -> Learned:
+    """Fit a forest. Raises ValueError for fewer than LEAST_ROWS rows."""
+    from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
+
+    count = len(rows.true)
+    if count < LEAST_ROWS:
+        raise ValueError(f"{count} rows to fit on; a forest needs {LEAST_ROWS}: give more history (--from) or symbols")
+    centre, scale = rows.features.mean(axis=0), rows.features.std(axis=0)
+    scaler = Scaler(tuple(centre.tolist()), tuple(np.where(scale > 1e-12, scale, 1.0).tolist()))
+    forest = RandomForestRegressor(
+        n_estimators=TREES,
+        max_depth=DEPTH[plan.predicts],
+        max_leaf_nodes=plan.leaves,
+        min_samples_leaf=_least_in_leaf(count),
+        max_features=FEATURE_SHARE,
+        random_state=plan.seed,
+        n_jobs=1,
+    )
+    forest.fit(_scaled(rows.features, scaler), rows.true - rows.plain)
+    return Learned(forest, scaler)
+
+
+def _least_in_leaf(rows: int) -> int:
+    return max(1, rows // LEAF_SHARE)
+
+
+def _scaled(features: Floats, scaler: Scaler) -> NDArray[np.float32]:
+    return ((features - np.array(scaler.centre)) / np.array(scaler.scale)).astype(np.float32)
+
+
+def score(predicted: Floats, true: Floats) -> Score:
+    error = float(np.mean((predicted - true) ** 2))
+    spread = float(np.mean((true - true.mean()) ** 2))
+    return Score(r2=1.0 - error / spread if spread > 0.0 else float("-inf"), mse=error)
+
+
+def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple[Comparison, tuple[Comparison, ...]]:
+    """Validate walk-forward. Returns (all steps combined, each step). Raises ValueError for too few rows."""
+    if len(rows.true) < LEAST_ROWS:
+        raise ValueError(
+            f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or "
+            "symbols"
+        )
+    judged, predicted, pooled = [], [], []
+    first, stop = int(rows.at[0]), int(rows.at[-1]) + 1
+    for number, fold in enumerate(walk_forward(first, stop, plan.folds, plan.horizon, plan.embargo), 1):
+        train, test = rows.between(*fold.train), rows.between(*fold.test)
+        if not len(test.true):
+            raise ValueError(f"step {number} of {plan.folds} has no rows to judge; ask for fewer (--folds)")
+        given = fit(train, plan).predict(test)
+        span = _day(panel_days, int(test.at[0])), _day(panel_days, int(test.at[-1]))
+        until = _day(panel_days, int(train.at[-1]) + plan.horizon)
+        each = _judged(*span, until, len(train.true), given, test.plain, test.true)
+        progress(
+            f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} "
+            f"({each.rows} rows)"
+        )
+        judged.append(each)
+        predicted.append(given)
+        pooled.append(test)
+    true, plain = (np.concatenate([getattr(rows, name) for rows in pooled]) for name in ("true", "plain"))
+    last = judged[-1]
+    whole = judged[0].first, last.last, last.fitted_until, last.rows_fitted
+    return _judged(*whole, np.concatenate(predicted), plain, true), tuple(judged)
+
+
+def _judged(first: str, last: str, until: str, fitted: int, model: Floats, plain: Floats, true: Floats) -> Comparison:
+    return Comparison(first, last, until, fitted, len(true), score(model, true), score(plain, true))
+
+
+def _day(days: Ints, row: int) -> str:
+    return str(day_of(int(days[row])))
+
+
+def train(
+    bars: Path, actions: Path | None, symbols: Sequence[str], plan: Plan, out: Path, command: str, progress: Progress
+) -> ForestManifest:
+    """Validate walk-forward, fit on all data up to `plan.last`, and write the artifact to `out`.
+
+    Nothing after `plan.last` is read. Raises ValueError for data that do not fit the plan.
+    """
+    panel = read_panel(bars, actions, symbols, plan.first, plan.last)
+    data = {p.name: file_digest(p) for p in (bars, actions) if p is not None}
+    return train_on(panel, data, plan, out, command, progress)
+
+
+def train_on(
+    panel: Panel, data: dict[str, str], plan: Plan, out: Path, command: str, progress: Progress
+) -> ForestManifest:
+    """Train as `train`, on a panel. `data` maps each source name to its hex BLAKE2b."""
+    from quantd.training.forests.conversion import to_onnx, trees_of
+
+    began = perf_counter()
+    rows = gather(plan.predicts, panel.returns(), plan.horizon, plan.stride)
+    together, folds = judge(rows, panel.day_ns, plan, progress)
+    learned = fit(rows, plan)
+    spec = features_of(plan.predicts)
+    # a probe of random returns, so that it contains no purchased data; one column is unknown
+    probe = np.random.default_rng(0).normal(0.0004, 0.012, (LOOKBACK, 8))
+    probe[:40, 5] = np.nan
+    manifest = ForestManifest(
+        kind="forest",
+        name=out.name,
+        predicts=plan.predicts,
+        horizon=plan.horizon,
+        forest=ForestShape(
+            trees=TREES,
+            depth=DEPTH[plan.predicts],
+            leaves=plan.leaves,
+            least_in_leaf=_least_in_leaf(len(rows.true)),
+            feature_share=FEATURE_SHARE,
+            seed=plan.seed,
+        ),
+        features=spec,
+        features_hash=spec_hash(spec),
+        scaler=learned.scaler,
+        universe=panel.symbols,
+        training=Fitted(
+            command=command,
+            data=data,
+            window=Window(_day(panel.day_ns, 0), _day(panel.day_ns, -1)),
+            until_ns=int(panel.day_ns[-1]) + DAY_NS,
+            stride=plan.stride,
+            embargo=plan.embargo,
+            rows=len(rows.true),
+            processor=processor().text,
+        ),
+        together=together,
+        folds=folds,
+        threshold=THRESHOLD,
+        golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),
+    )
+    seen = see(plan.predicts, look(probe))
+    answers = np.full(len(seen.known), np.nan)
+    known = Rows(np.zeros(0, dtype=np.int64), seen.features[seen.known], seen.plain[seen.known], np.zeros(0))
+    answers[seen.known] = learned.predict(known)
+    contents = {
+        "card.md": forest_card(manifest).encode(),
+        "golden.bin": numbers(probe, answers),
+        "policy.onnx": to_onnx(trees_of(learned.forest), len(spec.names)),
+    }
+    written = write(out, manifest, contents, perf_counter() - began)
+    load_forest(out)  # the written artifact must pass every check of trading
+    return written
+
+
+WARM_UP_DAYS: Final = 365
+"""Calendar days read before an evaluation begins, for the features of its first session."""
+
+
+def evaluate(
+    folder: Path, bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date
+) -> tuple[Comparison, int]:
+    """Evaluate an artifact beside the plain estimate, on decisions from `first` with outcomes until `last`.
+
+    Also returns the number of these sessions inside its training window. Raises ArtifactError, or ValueError for data
+    that do not fit.
+    """
+    forest = load_forest(folder)
+    manifest = forest.artifact.manifest
+    panel = read_panel(bars, actions, symbols, first - timedelta(days=WARM_UP_DAYS), last)
+    begin = int(np.searchsorted(panel.day_ns, np.datetime64(first, "ns").astype(np.int64)))
+    rows = gather(manifest.predicts, panel.returns(), manifest.horizon, 1).between(begin, len(panel.day_ns))
+    if len(rows.true) < LEAST_ROWS:
+        raise ValueError(
+            f"{len(rows.true)} rows with a known outcome from {first} to {last}; {LEAST_ROWS} say something"
+        )
+    seen = len(np.unique(rows.at[panel.day_ns[rows.at] < manifest.training.until_ns]))
+    span = _day(panel.day_ns, int(rows.at[0])), _day(panel.day_ns, int(rows.at[-1]))
+    until, fitted = manifest.training.window.last, manifest.training.rows
+    return _judged(*span, until, fitted, rows.plain + forest.added(rows.features), rows.plain, rows.true), seen

@@ -1,0 +1,1 @@
+"""Jobs of schedules that train."""

@@ -1,0 +1,210 @@
+"""Scheduled retraining of shadows' policies, one at a time, in a process of low priority that ends with the service.
+
+The result is an event. The policies that trade change only at the next start.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from quantd.adapters.store.journal.job_runs import JobRun
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.config import Agent, Config
+from quantd.daemon.jobs.runner import Announced, Stopped
+from quantd.daemon.policies.loading import artifact_folder
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.schedule import Schedule
+from quantd.daemon.runtime.service import Service, reason_of
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.versions import CURRENT, resolved
+from quantd.trading.model_events import Retrained
+from quantd.trading.sessions import Sessions
+from quantd.training.jobs.retraining_worker import Order, failure
+
+log = structlog.get_logger("quantd.retraining")
+
+JOB: Final = "retrain"
+LINE: Final = 1 << 16
+"""Maximum size of an answer in bytes."""
+
+NOTHING: Final[Mapping[str, str]] = {}
+
+MODULE: Final = "quantd.training.jobs.retraining_worker"
+
+
+class Retraining:
+    """The retraining job of one service."""
+
+    def __init__(self, service: Service, parts: Parts, config: Config) -> None:
+        self._service = service
+        self._parts = parts
+        self._config = config
+        self._run = 0
+        self._left: list[Agent] = []
+
+    async def work(self, run: JobRun) -> str:
+        """Train the agents of a run; a later attempt trains those that failed. Raises Announced when some fail."""
+        if run.id != self._run:
+            named = [each for each in self._parts.schedules if each.do == JOB and each.name in run.schedules]
+            self._run, self._left = run.id, to_train(self._config, named)
+        ts = run.due_ts or self._service.shell.ts
+        failed = []
+        for agent in self._left:
+            if not await self._train(agent, ts):
+                failed.append(agent)
+            if self._service.over:
+                raise Stopped
+        self._left = failed
+        if failed:
+            raise Announced(f"retraining of {', '.join(agent.name for agent in failed)} failed")
+        return "trained"
+
+    async def _train(self, agent: Agent, ts: int) -> bool:
+        """Train an agent, with an event about the result; returns whether there is a new version."""
+        began = time.monotonic()
+        until: date | None = None
+        answer: Retrained | None
+        try:
+            until = last_day(self._parts.sessions[self._parts.universe.calendar], ts)
+            if by := self._promoted(agent.name):
+                raise ArtifactError(
+                    f"its policy was promoted and decides for {by}, which would trade what comes out without a "
+                    f"comparison; write a version of it as {by}'s own policy first"
+                )
+            answer = await self._answer(order_of(self._config, agent, until, self._loaded()))
+        except Exception as error:  # a failure must not affect other agents
+            known = isinstance(error, ArtifactError | OSError)
+            why = str(error)[:400] if known else reason_of(error)
+            answer = Retrained(0, agent.name, until=str(until or ""), failed=why)
+        if answer is None:
+            log.warning("retraining.ended", agent=agent.name, reason="the service stops")
+            return False
+        fields = {key: value for key, value in msgspec.structs.asdict(answer).items() if value}
+        level = log.error if answer.failed else log.info
+        level("retraining", seconds=round(time.monotonic() - began, 1), **fields)
+        self._journal(answer)
+        return not answer.failed
+
+    def _promoted(self, name: str) -> str:
+        """The agent for whom a shadow's policy decides; empty for none."""
+        state = self._service.shell.state
+        seat = state.rules.seats.index(name)
+        return next((r.name for r, s in zip(state.rules.agents, state.seats, strict=True) if s == seat), "")
+
+    def _loaded(self) -> dict[str, str]:
+        """The artifacts that operators loaded, by agent."""
+        return {name: each.path for name, each in self._service.shell.state.loaded.items()}
+
+    async def _answer(self, order: Order) -> Retrained | None:
+        """The answer of a separate process; None when the service stopped before."""
+        table = self._config.document.retrain
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE,
+            start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        try:
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, table.nice)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(msgspec.json.encode(order) + b"\n")
+            reading = asyncio.create_task(process.stdout.readline())
+            if not await self._in_time(reading, table.within_ns / 1e9):
+                reading.cancel()
+                if self._service.over:
+                    return None
+                return failure(order, f"no result within {table.within_ns / 1e9:g} s ([retrain] within); it was ended")
+            try:
+                return msgspec.json.decode(reading.result(), type=Retrained)
+            except (msgspec.MsgspecError, ValueError):
+                code = await process.wait()
+                status = f"signal {-code}" if code < 0 else f"exit code {code}"
+                return failure(order, f"its process ended with {status} and said nothing; the log may say more")
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def _in_time(self, reading: "asyncio.Task[bytes]", limit_s: float) -> bool:
+        """Wait for an answer; returns whether it arrived in time and before the service stopped."""
+        until = time.monotonic() + limit_s
+        while not reading.done() and not self._service.over and time.monotonic() < until:
+            changed = asyncio.create_task(self._service.changed(0.5))
+            await asyncio.wait(
+                {reading, changed}, timeout=until - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
+            )
+            changed.cancel()
+        return reading.done()
+
+    def _journal(self, answer: Retrained) -> None:
+        if self._service.over:
+            return  # the journal is closed; the log has the result
+        try:
+            self._service.inbox.command(msgspec.structs.replace(answer, ts=self._service.shell.state.now))
+        except InboxFull:
+            log.error("retraining.unheard", agent=answer.agent)
+
+
+def to_train(config: Config, schedules: list[Schedule]) -> list[Agent]:
+    """The shadows that these schedules name; all whose policy is a folder if one names no agent."""
+    named = {name for schedule in schedules for name in schedule.agents}
+    everybody = any(not schedule.agents for schedule in schedules)
+    return [a for a in config.shadows if a.name in named or (everybody and "/" in a.policy and ".py" not in a.policy)]
+
+
+def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str] = NOTHING) -> Order:
+    """The order to retrain `agent`'s policy with data up to `until`.
+
+    `loaded` are artifacts that decide in place of the configured ones, by agent.
+
+    The result is compared with its champion if that is a trained policy, else with its present version. Raises
+    ArtifactError for a policy that is no folder of versions.
+    """
+    table, feed = config.document.retrain, config.feed
+    folder = versions_of(config, agent)
+    champion = next((loaded.get(a.name, a.policy) for a in config.agents if a.name == agent.challenges), "")
+    other = artifact_folder(champion, config.source.folder) if "/" in champion else None
+    recorded = feed.kind == "replay" and not table.bars
+    bars, actions = (feed.path, feed.actions) if recorded else (table.bars, table.actions)
+    return Order(
+        agent=agent.name,
+        folder=str(folder.resolve()),
+        bars=str(config.at(bars).resolve()),
+        actions=str(config.at(actions).resolve()) if actions else "",
+        until=str(until),
+        stale=str(until - timedelta(microseconds=table.stale_ns // 1000)),
+        against=str(other.resolve()) if other is not None and (other / MANIFEST).is_file() else "",
+        expanding=table.expanding,
+        rule=table.model_dump(include={"measure", "confidence", "min_gain", "max_drawdown_ratio"}),
+        takes=not config.models.trusted_keys,
+    )
+
+
+def versions_of(config: Config, agent: Agent) -> Path:
+    """The folder of versions of `agent`'s policy. Raises ArtifactError without one."""
+    folder = config.at(agent.policy)
+    if resolved(folder) == folder:
+        raise ArtifactError(
+            f'[[agents]] "{agent.name}": policy = "{agent.policy}" is no folder of versions ({folder / CURRENT} is '
+            f"missing); `quantd retrain ARTIFACT --out {agent.policy}` begins one"
+        )
+    return folder
+
+
+def last_day(sessions: Sessions, ts: int) -> date:
+    """The date of the last session closed by `ts`. Raises IndexError before the first."""
+    row = bisect_right(sessions.close_ns, ts) - 1
+    if row < 0:
+        raise IndexError(f"calendar {sessions.name} begins after that")
+    return datetime.fromtimestamp(sessions.day_ns[row] // 10**9, UTC).date()

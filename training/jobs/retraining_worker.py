@@ -1,0 +1,118 @@
+"""One retraining in a separate process: `python -m quantd.training.jobs.retraining_worker`.
+
+It reads the order as one line of standard input, answers in one line on standard output, and ends when its input ends.
+It writes a complete new version into a folder of versions, or nothing.
+"""
+
+import os
+import threading
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from quantd.trading.exit_codes import ExplainedError
+from quantd.trading.model_events import Retrained
+
+if TYPE_CHECKING:
+    from quantd.training.retraining.refit import Decision
+
+
+class Order(Struct, frozen=True):
+    """A retraining. Paths are absolute. The data end at `until` and not before `stale` (dates); `rule` has the fields
+    of `models.retraining.challenge.Rule`."""
+
+    agent: str
+    folder: str
+    bars: str
+    actions: str
+    until: str
+    stale: str
+    against: str
+    expanding: bool
+    rule: dict[str, str | float]
+    takes: bool
+
+
+def failure(order: Order, why: str) -> Retrained:
+    """The answer without a new version."""
+    return Retrained(0, order.agent, until=order.until, failed=why)
+
+
+def carried_out(order: Order) -> Retrained:
+    """Train, compare and write a version; returns the event without its time. Expected failures are answers."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "onnx", "safetensors", "sklearn") if find_spec(name) is None]
+    if missing:
+        return failure(order, f"training needs {', '.join(missing)}: install quantd with its extra `train`")
+    from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
+    from quantd.training.retraining.challenge import Rule
+    from quantd.training.retraining.refit import RetrainingRequest, retrain
+
+    folder = Path(order.folder)
+    request = RetrainingRequest(
+        source=folder,
+        out=folder,
+        bars=Path(order.bars),
+        actions=Path(order.actions),
+        until=date.fromisoformat(order.until),
+        stale=date.fromisoformat(order.stale),
+        against=Path(order.against) if order.against else None,
+        expanding=order.expanding,
+        takes=order.takes,
+        rule=msgspec.convert(order.rule, Rule),
+    )
+    try:
+        found = retrain(request, lambda line: None, require_sound_bars)
+    except (ExplainedError, ValueError, OSError, ArithmeticError) as error:
+        return failure(order, f"{error}"[:400] or type(error).__name__)
+    return answer_of(order, found)
+
+
+def answer_of(order: Order, decision: "Decision") -> Retrained:
+    """The event about a recorded decision. A version that traded nothing in its comparison is a failure."""
+    made = Retrained(
+        ts=0,
+        agent=order.agent,
+        version=decision.version,
+        digest=decision.digest,
+        until=decision.until or order.until,
+        promoted=decision.promoted,
+        reason=decision.reason,
+    )
+    verdict = decision.verdict
+    if verdict is None:
+        return made
+    if verdict.idle:
+        return failure(order, f"{decision.version} is written and not used: {verdict.why}"[:400])
+    return msgspec.structs.replace(
+        made,
+        current=decision.current_digest,
+        rule=decision.rule.measure,
+        sessions=verdict.sessions,
+        gain=verdict.gain if verdict.gain is not None else 0.0,
+        p=verdict.p if verdict.p is not None else 1.0,
+    )
+
+
+def main() -> None:
+    """Read the order, carry it out, answer."""
+    source = os.fdopen(os.dup(0), "rb")
+    target = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # printed text of libraries must not count as the answer
+    order = msgspec.json.decode(source.readline(), type=Order)
+
+    def ends_with_its_parent() -> None:
+        source.read()
+        os._exit(1)  # no cleanup is needed: a version is complete or absent
+
+    threading.Thread(target=ends_with_its_parent, daemon=True).start()
+    target.write(msgspec.json.encode(carried_out(order)) + b"\n")
+    target.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Deep Q-learning (Mnih et al. 2015) with the combined extensions of Rainbow (Hessel et al. 2018).
+
+They are double (van Hasselt et al. 2016), dueling (Wang et al. 2016), noisy layers (Fortunato et al. 2018), n-step
+returns and priorities (Schaul et al. 2016).
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
+
+from quantd.training.learners.algorithms.off_policy import OffPolicy
+from quantd.training.learners.dqn import DqnPlan
+from quantd.training.learners.optimisers import Adam
+from quantd.training.learners.record import Actor
+from quantd.training.learners.replay import Batch, Replay
+from quantd.training.market.terms import Kind
+from quantd.training.networks.q_network import QNetwork
+
+
+def epsilon_of(plan: DqnPlan, episodes: int) -> float:
+    """Return epsilon after a number of ended episodes."""
+    return max(plan.epsilon_least, plan.epsilon * plan.epsilon_decay**episodes)
+
+
+def targets(batch: Batch, online: Tensor, target: Tensor, double: bool) -> Tensor:
+    """Return targets float[R] from both networks' values float[R, A] of `batch.following`.
+
+    In double mode the online network selects and the target network evaluates, so that an error is not both selected
+    and trusted.
+    """
+    if not double:
+        return torch.addcmul(batch.reward, batch.discount, target.amax(-1))
+    chosen = online.argmax(-1, keepdim=True)
+    return torch.addcmul(batch.reward, batch.discount, target.gather(-1, chosen).squeeze(-1))
+
+
+class Dqn(OffPolicy):
+    """Learns in any discrete VectorEnv."""
+
+    losses = ("value", "error", "epsilon")
+
+    def __init__(
+        self, plan: DqnPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+    ) -> None:
+        if kind != "discrete":
+            raise ValueError(f"DQN chooses among discrete allocations; this environment takes {kind} actions")
+        self.plan: Final = plan
+        self.choices: Final = action_size
+        super().__init__(
+            seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma, plan.alpha), plan.warmup,
+            plan.train_every,
+        )  # fmt: skip
+        sizes, shape = (observation_size, action_size, self.random), (plan.hidden, plan.streams, plan.noisy)
+        self.network, self.target = QNetwork(*sizes, *shape), QNetwork(*sizes, *shape).requires_grad_(False)
+        self.target.vector.copy_(self.network.vector)
+        self._vectors = {"online": self.network.vector, "target": self.target.vector}
+        self.optimisers = {"optimiser": Adam(self.network.vector, plan.learning_rate, 1e-8, plan.max_grad_norm)}
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
+        """Map float[B, D] to int64[B]. Greedy actions have the highest value, without noise."""
+        return self.q_values(observation).argmax(-1) if greedy else self.explore(observation.to(self.network.vector))
+
+    @torch.no_grad()
+    def q_values(self, observation: Tensor) -> Tensor:
+        """Return the expected discounted return of each allocation, float[B, A], also a basis for confidence."""
+        values: Tensor = self.network(observation.to(self.network.vector))
+        return values
+
+    def explore(self, observation: Tensor) -> Tensor:
+        random, rows = self.random, len(observation)
+        if self.plan.noisy:
+            return self.network.values(observation, self.network.draw(random)).argmax(-1)
+        # one draw decides both whether and which: below epsilon it is still uniform
+        epsilon = epsilon_of(self.plan, self.episodes)
+        drawn = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64)
+        any_of = (drawn * (self.choices / max(epsilon, 1e-9))).long().clamp_(max=self.choices - 1)
+        explores = drawn < epsilon
+        if bool(explores.all()):
+            return any_of
+        return any_of.where(explores, self.network.values(observation).argmax(-1))
+
+    @torch.no_grad()
+    def update(self, replay: Replay, tell: bool) -> Tensor | None:
+        """Descend Huber's loss of the chosen actions' values, with importance weights."""
+        plan, random, network = self.plan, self.random, self.network
+        beta = min(1.0, plan.beta + (1.0 - plan.beta) * self.updates / plan.beta_updates)
+        batch = replay.sample(plan.batch, random, beta)
+        target = self.target.values(batch.following, self.target.draw(random))
+        online = network.values(batch.following, network.draw(random)) if plan.double else target
+        values, chosen = network.run(batch.observation, network.draw(random)), batch.action.unsqueeze(-1)
+        error = values.gather(-1, chosen).squeeze(-1).sub_(targets(batch, online, target, plan.double))
+        # the gradient of Huber's loss, which bounds the effect of one outlier
+        slope = error.clamp(-1.0, 1.0).mul_(batch.weight).div_(plan.batch)
+        network.pull(torch.zeros_like(values).scatter_(-1, chosen, slope.unsqueeze(-1)))
+        self.optimisers["optimiser"].step(network.gradient)
+        replay.tell(batch.place, error)
+        if (self.updates + 1) % plan.target_every == 0:
+            self.target.vector.copy_(network.vector)
+        if not tell:
+            return None
+        size = error.abs()
+        loss = smooth_l1_loss(size, torch.zeros_like(size), reduction="none").mul_(batch.weight)
+        epsilon = 0.0 if plan.noisy else epsilon_of(plan, self.episodes)
+        return torch.stack([loss.mean(), size.mean(), size.new_tensor(epsilon)])
+
+    def vectors(self) -> tuple[Tensor, ...]:
+        return (self.network.vector,)
+
+    def policy_networks(self) -> Actor:
+        return Actor((self.network,), "values", 0, self.network)

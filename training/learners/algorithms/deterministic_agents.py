@@ -1,0 +1,133 @@
+"""Multi-agent deep deterministic policy gradient (Lowe et al. 2017).
+
+Every agent acts on its own observation. In training, its critic sees the observations and actions of all agents.
+Environment rows are desks with adjacent agents, as in `quantd.training.market.desks`. With one agent it is DDPG
+(Lillicrap et al. 2016). Exploration moves a fraction of each account into one random entry (in a box: adds Gaussian
+noise).
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from quantd.training.learners.algorithms.off_policy import OffPolicy
+from quantd.training.learners.distributions import Family, family, uniform
+from quantd.training.learners.joint_replay import JointReplay, Views
+from quantd.training.learners.maddpg import MaddpgPlan
+from quantd.training.learners.optimisers import Adam
+from quantd.training.learners.record import Actor
+from quantd.training.market.terms import Kind
+from quantd.training.networks.joint_critic import Actors, Body, Critics, Seated
+
+
+class Maddpg(OffPolicy):
+    """Learns in any "simplex" or "box" VectorEnv with `plan.agents` rows per desk."""
+
+    losses = ("critic", "actor", "value", "noise")
+
+    def __init__(
+        self, plan: MaddpgPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+    ) -> None:
+        if kind == "discrete":
+            raise ValueError("MADDPG allocates continuously; this environment takes discrete actions")
+        shared = 0 if plan.layout is None else plan.layout.market
+        if shared > observation_size:
+            raise ValueError(f"{plan.layout} shows {shared} entries of an observation of {observation_size}")
+        self.plan: Final = plan
+        self.kind: Final[Kind] = kind
+        self.action_size: Final = action_size
+        self.views: Final = Views(plan.agents, shared, observation_size - shared)
+        self.family: Final[Family] = family(kind, action_size)
+        super().__init__(
+            seed, device, lambda env: JointReplay(env, self.views, plan.buffer), plan.warmup, plan.train_every
+        )
+        random = self.random
+        body = Body(plan.hidden, plan.layout, plan.transformer if plan.network == "transformer" else None)
+        acting, judging = (plan.agents, observation_size, self.family.outputs), (plan.agents, self.views.size)
+        self.network, self.target = (Actors(*acting, random, body) for _ in range(2))
+        self.critics, self.critics_target = (Critics(*judging, action_size, random, body) for _ in range(2))
+        for target, learned in ((self.target, self.network), (self.critics_target, self.critics)):
+            target.requires_grad_(False)
+            target.vector.copy_(learned.vector)
+        self._vectors = {
+            "actors": self.network.vector,
+            "target": self.target.vector,
+            "critics": self.critics.vector,
+            "critics_target": self.critics_target.vector,
+        }
+        self.optimisers = {
+            "actors": Adam(self.network.vector, plan.actor_rate, 1e-8, plan.max_grad_norm),
+            "critics": Adam(self.critics.vector, plan.critic_rate, 1e-8, plan.max_grad_norm),
+        }
+
+    def policy_networks(self) -> Actor:
+        actors = tuple(Seated(self.network, agent) for agent in range(self.plan.agents))
+        return Actor(actors, self.family.readout, 0, self.network)
+
+    def vectors(self) -> tuple[Tensor, ...]:
+        return (self.network.vector, self.critics.vector)
+
+    @property
+    def noise(self) -> float:
+        """The current exploration noise."""
+        plan = self.plan
+        gone = min(max(self.steps - plan.warmup, 0) / plan.noise_steps, 1.0)
+        return plan.noise + (plan.least_noise - plan.noise) * gone
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
+        """Map float[G A, D] with adjacent agents to float[G A, K]; one row per desk suffices where all are equal."""
+        rows = observation.to(self.network.vector)
+        if len(rows) == 1 and not self.views.own:
+            rows = rows.expand(self.plan.agents, -1)
+        output = self.network.forward(self.views.apart(rows))
+        action = self.family.mode(output.transpose(0, 1).flatten(0, 1))
+        return action if greedy else self._disturbed(action, self.noise)
+
+    def explore(self, observation: Tensor) -> Tensor:
+        if self.steps < self.plan.warmup:
+            return uniform(self.kind == "box", len(observation), self.action_size, self.random)
+        return self.act(observation, greedy=False)
+
+    def update(self, replay: JointReplay, tell: bool) -> Tensor | None:
+        plan = self.plan
+        batch = replay.sample(plan.batch, self.random)
+        with torch.no_grad():
+            # equation 6: all agents act by their target networks in the next state
+            acts = self.family.mode(self.target.forward(self.views.each(batch.following))).transpose(0, 1)
+            value = self.critics_target.judge(self.critics_target.read(batch.following), acts)
+            wanted = torch.addcmul(batch.reward, batch.going, value.t(), value=plan.gamma).t()
+        read = self.critics.read(batch.state)
+        error = self.critics.judge(read, batch.action) - wanted
+        critic_loss = (error * error).mean(1).sum()
+        # equation 5, by the critics before their step: one encoding of the state serves both
+        output = self.network.forward(self.views.each(batch.state))
+        worth = self.critics.judge(read.detach(), self.own_acts(output, batch.action))
+        actor_loss = (plan.pull * (output * output).mean(-1) - worth).mean(1).sum()
+        # `backward` is restricted to the given parameters, so that an actor's gradient excludes the critics
+        for network, loss in ((self.network, actor_loss), (self.critics, critic_loss)):
+            network.gradient.zero_()
+            loss.backward(inputs=network.leaves)  # type: ignore[no-untyped-call]
+        self.optimisers["actors"].step(self.network.gradient)
+        self.optimisers["critics"].step(self.critics.gradient)
+        self.target.vector.lerp_(self.network.vector, plan.tau)
+        self.critics_target.vector.lerp_(self.critics.vector, plan.tau)
+        if not tell:
+            return None
+        losses = [critic_loss.detach(), actor_loss.detach(), worth.detach().mean()]
+        return torch.stack([*losses, losses[0].new_tensor(self.noise)])
+
+    def own_acts(self, output: Tensor, done: Tensor) -> Tensor:
+        """Return float[A, R, A, K]: actions float[R, A, K], where critic i sees the current answer of actor i only."""
+        agents = self.plan.agents
+        own = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
+        return torch.where(own, self.family.mode(output).unsqueeze(2), done)
+
+    def _disturbed(self, action: Tensor, noise: float) -> Tensor:
+        random = self.random
+        if self.kind == "box":
+            drawn = torch.empty_like(action).normal_(generator=random)
+            return torch.add(action, drawn, alpha=noise).clamp_(-1.0, 1.0)
+        drawn = torch.randint(self.action_size, (len(action), 1), generator=random, device=action.device)
+        return (action * (1.0 - noise)).scatter_add_(1, drawn, action.new_full((len(action), 1), noise))

@@ -1,0 +1,150 @@
+"""The training loop of DQN, SAC and MADDPG: step, store, update, report, and its resumable state."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import Tensor
+
+from quantd.training.learners.joint_replay import JointReplay
+from quantd.training.learners.optimisers import Adam
+from quantd.training.learners.record import Report, State, part, report_of
+from quantd.training.learners.replay import Replay
+from quantd.training.market.vector_env import Resumable, VectorEnv
+
+STEPS_A_REPORT = 1000
+
+UPDATES_TOLD = 8
+"""Losses are reported for one update in this many, because their sum costs as much as a layer."""
+
+
+class OffPolicy:
+    """A learner with a replay memory. It draws from its own generator only.
+
+    A subclass adds `optimisers`, `_vectors`, and the methods `explore` and `update`.
+    """
+
+    losses: ClassVar[tuple[str, ...]]
+    optimisers: Mapping[str, Adam]
+    _vectors: Mapping[str, Tensor]
+    """The state of the networks: parameter vectors by name."""
+
+    def __init__(
+        self,
+        seed: int,
+        device: str,
+        make_replay: Callable[[VectorEnv], Replay | JointReplay],
+        warmup: int,
+        train_every: int,
+    ) -> None:
+        """`warmup` is the number of env-steps before updates begin, `train_every` those for each update."""
+        self.seed: Final = seed
+        self.random: Final = torch.Generator(device).manual_seed(seed)
+        self.steps = 0
+        """Env-steps of all environments together."""
+        self.updates = 0
+        self.episodes = 0
+        """Ended episodes of all environments together."""
+        self._warmup, self._train_every = warmup, train_every
+        self._make_replay: Final = make_replay
+        self._replay: Replay | JointReplay | None = None
+        self._env: VectorEnv | None = None
+        self._seen = torch.empty(0)
+        self._earned = torch.empty(0)
+        self._resume: dict[str, Tensor] = {}
+
+    def explore(self, observation: Tensor) -> Tensor:
+        """Return actions for training."""
+        raise NotImplementedError
+
+    def update(self, replay: Any, tell: bool) -> Tensor | None:
+        """Perform one gradient step. Returns `losses` if `tell`."""
+        raise NotImplementedError
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        replay = self._enter(env)
+        losses = torch.zeros(len(self.losses), device=env.device)
+        returns: list[Tensor] = []
+        began, counted, count = time.perf_counter(), self.steps, 0
+        while self.steps < steps:
+            with torch.no_grad():
+                action = self.explore(self._seen)
+                step = env.step(action)
+                replay.add(self._seen, action, step)
+                self._seen = step.observation.float()
+                self._earned += step.reward
+                ended = step.terminated | step.truncated
+                if bool(ended.any()):
+                    returns.append(self._earned[ended])
+                    self.episodes += len(returns[-1])
+                    self._earned = self._earned.where(~ended, 0.0)
+            self.steps += env.batch
+            while self.updates < (self.steps - self._warmup) // self._train_every and len(replay):
+                found = self.update(replay, tell=self.updates % UPDATES_TOLD == 0)
+                self.updates += 1
+                if found is not None:
+                    losses += found
+                    count += 1
+            if self.steps - counted < STEPS_A_REPORT and self.steps < steps:
+                continue
+            # no losses exist before the first update
+            mean = losses / count if count else None
+            if report(report_of(self.losses, mean, self.steps, counted, began, returns)):
+                return
+            losses.zero_()
+            returns.clear()
+            began, counted, count = time.perf_counter(), self.steps, 0
+
+    def state(self) -> State:
+        """Return the complete state: vectors, optimisers, counters, generator, memory and resumable environment."""
+        state: State = {
+            "steps": self.steps,
+            "updates": self.updates,
+            "episodes": self.episodes,
+            "random": self.random.get_state().clone(),
+        }
+        if self._replay is not None:
+            state |= {"now.seen": self._seen.clone(), "now.earned": self._earned.clone()}
+            state |= {f"replay.{name}": kept for name, kept in self._replay.state().items()}
+        else:
+            state |= self._resume
+        env: object = self._env
+        if isinstance(env, Resumable):
+            state |= {f"env.{name}": kept.clone() for name, kept in env.state().items()}
+        state |= {name: vector.clone() for name, vector in self._vectors.items()}
+        for name, optimiser in self.optimisers.items():
+            state |= {f"{name}.{key}": kept for key, kept in optimiser.state().items()}
+        return state
+
+    def load(self, state: State) -> None:
+        self.steps, self.updates, self.episodes = (int(state[name]) for name in ("steps", "updates", "episodes"))
+        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
+        for name, vector in self._vectors.items():
+            vector.copy_(tensors[name])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load(part(tensors, f"{name}."))
+        self.random.set_state(tensors["random"])
+        self._resume = {
+            name: kept.clone() for name, kept in tensors.items() if name.startswith(("now.", "replay.", "env."))
+        }
+        self._replay = self._env = None
+
+    def _enter(self, env: VectorEnv) -> Replay | JointReplay:
+        """Resume training in `env`, or begin there with the stored memory."""
+        if self._replay is None:
+            self._replay = self._make_replay(env)
+            if replay := part(self._resume, "replay."):
+                self._replay.load(replay)
+        if place := part(self._resume, "env."):
+            if not isinstance(env, Resumable):
+                raise ValueError(f"{type(env).__name__} cannot take up its kept place: it has no load")
+            env.load(place)
+            self._seen, self._earned = self._resume["now.seen"], self._resume["now.earned"]
+        elif self._env is not env:
+            self._replay.cut()
+            self._seen = env.reset(self.seed).float()
+            self._earned = torch.zeros(env.batch, device=env.device)
+        self._env, self._resume = env, {}
+        return self._replay

@@ -1,0 +1,161 @@
+"""The common part of PPO and A2C: a network, its action distribution, one generator, and the training loop."""
+
+import time
+from collections.abc import Callable, Generator
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import Tensor
+
+from quantd.training.learners.distributions import Family, family
+from quantd.training.learners.network_plan import NetworkPlan
+from quantd.training.learners.optimisers import Adam, RmsProp
+from quantd.training.learners.record import Actor, Report, State, part, report_of
+from quantd.training.learners.rollout import Now, Rollout
+from quantd.training.market.terms import Kind
+from quantd.training.market.vector_env import Resumable, Step, VectorEnv, play
+from quantd.training.networks.actor_critic import ActorCritic
+from quantd.training.networks.lstm import Lstm
+from quantd.training.networks.mlp import Mlp
+from quantd.training.networks.transformer import Transformer
+
+
+class OnPolicy:
+    """A learner of rollouts of `horizon` steps of all environments. It draws from its own generator only.
+
+    A subclass adds the type of `plan`, which has `horizon`, `_optimiser`, and `_update`, which returns `losses` of one
+    rollout where they are to be told.
+    """
+
+    losses: ClassVar[tuple[str, ...]]
+    rollouts_a_report: ClassVar[int] = 1
+    one_pass: ClassVar[bool] = False
+    """Whether each rollout is used once, so that its acting passes also serve the gradient."""
+    plan: Any
+
+    def __init__(
+        self, plan: NetworkPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+    ) -> None:
+        self.plan = plan
+        self.seed: Final = seed
+        self.random: Final = torch.Generator(device).manual_seed(seed)
+        self.family: Final[Family] = family(kind, action_size, plan.simplex)
+        self.network: Final[ActorCritic] = _network(plan, observation_size, self.family, self.random)
+        self.optimiser: Final = self._optimiser()
+        self.steps = 0
+        self._asked: Tensor | None = None
+        self._now: Now | None = None
+        self._env: VectorEnv | None = None
+        self._resume: dict[str, Tensor] | None = None
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, *, greedy: bool = True, started: Tensor | None = None) -> Tensor:
+        """Map float[B, D] to actions. A recurrent policy carries its memory by row, until `started` bool[B]."""
+        rows = observation.to(self.network.vector)
+        carry = self._asked
+        if carry is None or len(carry) != len(rows):
+            carry = self.network.begin(len(rows))
+        if started is not None and self.network.recurrent:
+            carry = carry * (~started).unsqueeze(-1)
+        actor, self._asked = self.network.act(rows, carry)
+        return self.family.mode(actor) if greedy else self.family.sample(actor, self.network.spread, self.random)
+
+    @torch.no_grad()
+    def probabilities(self, observation: Tensor) -> Tensor:
+        """Return probabilities float[B, A] of discrete allocations, a measure of confidence; without carry."""
+        if self.family.readout != "softmax":
+            raise ValueError(f"probabilities are of discrete allocations; this policy draws by {self.family.readout}")
+        rows = observation.to(self.network.vector)
+        return torch.softmax(self.network.act(rows, self.network.begin(len(rows)))[0], -1)
+
+    def policy_networks(self) -> Actor:
+        return Actor((self.network,), self.family.readout, self.network.begin(1).shape[1], self.network)
+
+    def vectors(self) -> tuple[Tensor, ...]:
+        """All learned parameters, including the critic's."""
+        return (self.network.vector,)
+
+    def enter(self, env: VectorEnv) -> Now:
+        """Resume training in `env`, or begin there."""
+        if self._resume is not None:
+            if not isinstance(env, Resumable):
+                raise ValueError(f"{type(env).__name__} cannot take up its kept place: it has no load")
+            env.load(self._resume)
+            self._resume = None
+        elif self._env is not env:
+            self._now = None
+        self._env = env
+        if self._now is None:
+            first = env.reset(self.seed).to(self.network.vector)
+            zero = torch.zeros(env.batch, device=first.device)
+            self._now = Now(first, zero == 0.0, self.network.begin(env.batch), zero)
+        return self._now
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        play(self.acting(env, steps, report), env)
+
+    def acting(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> Generator[Tensor, Step, None]:
+        """Learn as `learn`, with yielded actions and received steps in place of calls of `env.step`."""
+        rollout, now = Rollout(env, self.plan.horizon), self.enter(env)
+        returns: list[Tensor] = []
+        began, counted, count = time.perf_counter(), self.steps, 0
+        while self.steps < steps:
+            now = yield from rollout.collect(self.network, self.family, now, self.random, keep=self.one_pass)
+            self.steps += rollout.length * env.batch
+            count += 1
+            tell = count % self.rollouts_a_report == 0 or self.steps >= steps
+            losses = self._update(rollout, now, tell)
+            self._now = now
+            returns.append(rollout.returns)
+            if tell and report(report_of(self.losses, losses, self.steps, counted, began, returns)):
+                return
+            if tell:
+                returns.clear()
+                began, counted = time.perf_counter(), self.steps
+
+    def state(self) -> State:
+        """Return everything that determines the next rollout, with the environment's state where supported."""
+        state: State = {
+            "steps": self.steps,
+            "random": self.random.get_state().clone(),
+            "parameters": self.network.vector.clone(),
+            **{f"optimiser.{name}": kept for name, kept in self.optimiser.state().items()},
+        }
+        if self._now is not None:
+            state |= {f"now.{name}": kept.clone() for name, kept in self._now._asdict().items()}
+        env: object = self._env
+        if isinstance(env, Resumable):
+            state |= {f"env.{name}": kept.clone() for name, kept in env.state().items()}
+        return state
+
+    def load(self, state: State) -> None:
+        tensors = {name: kept.clone() for name, kept in state.items() if isinstance(kept, Tensor)}
+        self.steps = int(state["steps"])
+        self.random.set_state(tensors["random"])
+        self.network.vector.copy_(tensors["parameters"])
+        self._now = Now(**now) if (now := part(tensors, "now.")) else None
+        self._resume = part(tensors, "env.") or None
+        self._env = None
+        self._asked = None
+        self.optimiser.load(part(tensors, "optimiser."))
+
+    def _optimiser(self) -> Adam | RmsProp:
+        """Return the optimiser of `network`."""
+        raise NotImplementedError
+
+    def _update(self, rollout: Rollout, now: Now, tell: bool) -> Tensor | None:
+        raise NotImplementedError
+
+
+def _network(plan: NetworkPlan, observation_size: int, actions: Family, random: torch.Generator) -> ActorCritic:
+    sizes = (observation_size, actions.outputs, actions.spread, random)
+    match plan.network:
+        case "mlp":
+            return Mlp(*sizes, hidden=plan.hidden, start=plan.log_spread, bfloat16=plan.bfloat16)
+        case "lstm":
+            return Lstm(*sizes, hidden=plan.hidden[0], start=plan.log_spread)
+        case "transformer":
+            if plan.layout is None:
+                raise ValueError("network transformer: layout is missing; say where its observations show the market")
+            return Transformer(*sizes, layout=plan.layout, sizes=plan.transformer, start=plan.log_spread)

@@ -1,0 +1,145 @@
+"""Proximal policy optimisation (Schulman et al. 2017): several passes over each rollout, with bounded policy changes.
+
+The gradients of the loss are explicit; distributions and networks propagate them. A test compares them with autograd.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from quantd.training.learners.algorithms.on_policy import OnPolicy
+from quantd.training.learners.distributions import Evaluation
+from quantd.training.learners.optimisers import Adam
+from quantd.training.learners.ppo import PpoPlan
+from quantd.training.learners.rollout import Now, Rollout
+
+
+class Batch(NamedTuple):
+    """Rows of a rollout: observations float[R, D], or sequences float[T, b, D] with their `started` and `carry`."""
+
+    observation: Tensor
+    started: Tensor
+    carry: Tensor
+    coordinates: Tensor
+    """The distribution's coordinates of the executed actions, one row each."""
+    old_log_prob: Tensor
+    """float[R]: of the action at its execution."""
+    advantage: Tensor
+    target: Tensor
+    """float[R]: the critic's target."""
+
+
+class Slopes(NamedTuple):
+    """Gradients of a minibatch's loss, and its reported losses."""
+
+    log_prob: Tensor
+    """float[R]."""
+    entropy: float
+    """Equal for every row."""
+    value: Tensor
+    """float[R]."""
+    losses: Tensor
+    """float[5], in the order of `Ppo.losses`."""
+
+
+def slopes(judged: Evaluation, value: Tensor, batch: Batch, plan: PpoPlan, tell: bool) -> Slopes:
+    """Return the gradients of value_weight x squared error - entropy_weight x entropy - the clipped surrogate.
+
+    The terms are equations 7 and 9 of Schulman et al. 2017, means over R.
+    """
+    rows = len(value)
+    variance, mean = torch.var_mean(batch.advantage, correction=0)
+    advantage = (batch.advantage - mean).div_(variance.sqrt_().add_(1e-8))
+    shift = judged.log_prob - batch.old_log_prob
+    ratio = shift.exp()
+    surrogate = ratio * advantage
+    bounded = ratio.clamp(1.0 - plan.clip, 1.0 + plan.clip).mul_(advantage)
+    # where the bound is the smaller one it is constant, with gradient 0
+    free = surrogate <= bounded
+    error = value - batch.target
+    losses = torch.empty(0)
+    if tell:
+        policy, squared = -torch.minimum(surrogate, bounded).mean(), (error * error).mean()
+        kl = (ratio - 1.0 - shift).mean()
+        losses = torch.stack([policy, squared, judged.entropy.mean(), kl, 1.0 - free.float().mean()])
+    return Slopes(
+        (surrogate * free).mul_(-1.0 / rows),
+        -plan.entropy_weight / rows,
+        error.mul_(2.0 * plan.value_weight / rows),
+        losses,
+    )
+
+
+class Ppo(OnPolicy):
+    """Learns in any VectorEnv; a rollout is `plan.horizon` steps of all its environments."""
+
+    plan: PpoPlan
+    losses = ("policy", "value", "entropy", "approx_kl", "clipped")
+
+    def _optimiser(self) -> Adam:
+        plan = self.plan
+        return Adam(self.network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
+
+    def _update(self, rollout: Rollout, now: Now, tell: bool) -> Tensor | None:
+        """Return the losses float[5], means over the last epoch, if `tell`."""
+        network, plan = self.network, self.plan
+        advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda)
+        coordinates = self.family.coordinates(rollout.action)
+        whole = Batch(
+            rollout.observation,
+            rollout.started,
+            rollout.carry,
+            coordinates,
+            self._judge(heads.actor, coordinates).log_prob.view_as(advantage),
+            advantage,
+            target,
+        )
+        reported = []
+        for epoch in range(plan.epochs):
+            for batch in self._sequences(whole) if network.recurrent else self._rows(whole):
+                losses = self._descend(batch, tell=tell and epoch == plan.epochs - 1)
+                if len(losses):
+                    reported.append(losses)
+        return torch.stack(reported).mean(0) if reported else None
+
+    def _descend(self, batch: Batch, tell: bool) -> Tensor:
+        network = self.network
+        heads = network.run(batch.observation, batch.started, batch.carry, keep=True)
+        judged = self._judge(heads.actor, batch.coordinates)
+        slope = slopes(judged, heads.value.reshape(-1), batch, self.plan, tell)
+        d_actor, d_spread = judged.pull(slope.log_prob, slope.entropy)
+        network.pull(d_actor, d_spread, slope.value)
+        self.optimiser.step(network.gradient)
+        return slope.losses
+
+    def _judge(self, actor: Tensor, coordinates: Tensor) -> Evaluation:
+        rows = actor.reshape(-1, actor.shape[-1])
+        return self.family.judge(rows, self.network.spread.detach(), coordinates.reshape(len(rows), -1))
+
+    def _rows(self, whole: Batch) -> Iterator[Batch]:
+        """Yield every row once, in random order; gathered once, then split."""
+        rows = whole.advantage.numel()
+        order = torch.randperm(rows, generator=self.random, device=whole.advantage.device)
+        cuts = tuple(range(self.plan.minibatch, rows, self.plan.minibatch))
+        flat = [
+            each.reshape(rows, *each.shape[2:]).index_select(0, order).tensor_split(cuts)
+            for each in (whole.observation, whole.coordinates, whole.old_log_prob, whole.advantage, whole.target)
+        ]
+        for observation, coordinates, old_log_prob, advantage, target in zip(*flat, strict=True):
+            yield Batch(observation, whole.started, whole.carry, coordinates, old_log_prob, advantage, target)
+
+    def _sequences(self, whole: Batch) -> Iterator[Batch]:
+        """Yield every environment's rows once, some environments at a time, from the carry of their first row."""
+        length, batch = whole.advantage.shape
+        order = torch.randperm(batch, generator=self.random, device=whole.advantage.device)
+        some = max(1, round(self.plan.minibatch / length))
+        for who in order.tensor_split(tuple(range(some, batch, some))):
+            observation, started, coordinates = (
+                each.index_select(1, who) for each in (whole.observation, whole.started, whole.coordinates)
+            )
+            rows = (
+                each.index_select(1, who).reshape(-1) for each in (whole.old_log_prob, whole.advantage, whole.target)
+            )
+            yield Batch(observation, started, whole.carry.index_select(0, who), coordinates, *rows)

@@ -1,0 +1,143 @@
+"""Soft actor-critic (Haarnoja et al. 2018, "Algorithms and Applications"): maximises return plus entropy.
+
+It has twin critics (Fujimoto et al. 2018), slowly updated targets, and an automatic temperature.
+"""
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from quantd.training.learners.algorithms.off_policy import OffPolicy
+from quantd.training.learners.distributions import LOG_2PI, family, uniform
+from quantd.training.learners.optimisers import Adam
+from quantd.training.learners.record import Actor
+from quantd.training.learners.replay import Replay
+from quantd.training.learners.sac import SacPlan
+from quantd.training.market.terms import Kind
+from quantd.training.networks.gaussian import HALF_RANGE, GaussianActor, TwinCritics, bounded
+
+
+class Squash:
+    """Actions as transforms of Gaussian coordinates.
+
+    Densities are per volume of the box, as published, or per volume of log ratios on the simplex (Aitchison & Shen
+    1980). Per volume of weights, an allocation at the edge would have unbounded entropy cost, although the best ones
+    are often there.
+    """
+
+    def __init__(self, kind: Kind, action_size: int) -> None:
+        if kind == "discrete":
+            raise ValueError("SAC allocates continuously; this environment takes discrete actions")
+        self.action_size: Final = action_size
+        self.box: Final = kind == "box"
+        self.family: Final = family(kind, action_size)
+
+    def draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (actions float[R, A], log densities float[R]) for noise float[R, K], differentiable by both."""
+        at = mean + noise * log_spread.exp()
+        log_prob = (-0.5 * noise * noise - log_spread - 0.5 * LOG_2PI).sum(-1)
+        if self.box:
+            # log(1 - tanh(u)^2), appendix C, without loss of precision near log 0
+            log_prob = log_prob - (2.0 * (math.log(2.0) - at - softplus(-2.0 * at))).sum(-1)
+        return self.family.mode(at), log_prob
+
+    def pull(self, action: Tensor, by_action: Tensor, by_log_prob: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients float[R, K] of a loss by the mean and log spread of `draw`, which returned `action`.
+
+        They follow from those by action float[R, A] and by log density, one number; `shift` is noise x spread.
+        """
+        if self.box:
+            # d tanh(u) / du = 1 - tanh(u)^2, and the log density falls by log of that: its derivative is 2 tanh(u)
+            d = by_action * (1.0 - action * action) + (2.0 * by_log_prob) * action
+        else:
+            d = (action * (by_action - (by_action * action).sum(-1, keepdim=True)))[:, :-1]
+        return d, d * shift - by_log_prob
+
+
+class Sac(OffPolicy):
+    """Learns in any "simplex" or "box" VectorEnv."""
+
+    losses = ("critic", "actor", "temperature", "entropy")
+
+    def __init__(
+        self, plan: SacPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+    ) -> None:
+        self.plan: Final = plan
+        self.squash: Final = Squash(kind, action_size)
+        super().__init__(
+            seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma), plan.warmup, plan.train_every
+        )
+        random = self.random
+        self.coordinates: Final = self.squash.family.outputs
+        shape = {"hidden": plan.hidden, "bfloat16": plan.bfloat16}
+        self.actor: Final = GaussianActor(observation_size, self.coordinates, random, **shape)  # type: ignore[arg-type]
+        self.critics, self.target = (
+            TwinCritics(observation_size, action_size, random, **shape)  # type: ignore[arg-type]
+            for _ in range(2)
+        )
+        self.target.requires_grad_(False).vector.copy_(self.critics.vector)
+        self.log_temperature: Final = torch.full((1,), math.log(plan.temperature), device=device)
+        learned = {"actor": self.actor.vector, "critics": self.critics.vector, "temperature": self.log_temperature}
+        self.optimisers = {n: Adam(v, plan.learning_rate, 1e-8, plan.max_grad_norm) for n, v in learned.items()}
+        self._vectors = {"target": self.target.vector, **learned}
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
+        """Map float[B, D] to float[B, A]; the greedy action is the image of the mean, which is the median."""
+        mean, log_spread = self.actor.forward(observation.to(self.actor.vector))
+        return self.squash.family.mode(mean) if greedy else self.squash.draw(mean, log_spread, self._noise(mean))[0]
+
+    def explore(self, observation: Tensor) -> Tensor:
+        if self.steps < self.plan.warmup:
+            return uniform(self.squash.box, len(observation), self.squash.action_size, self.random)
+        return self.act(observation, greedy=False)
+
+    @torch.no_grad()
+    def update(self, replay: Replay, tell: bool) -> Tensor | None:
+        plan, squash = self.plan, self.squash
+        batch = replay.sample(plan.batch, self.random)
+        temperature = self.log_temperature.exp()
+        rows = len(batch.reward)
+        mean, spread, _ = self.actor.run(batch.following)
+        action, log_prob = squash.draw(mean, bounded(spread), self._noise(mean))
+        soft = self.target.run(batch.following, action)[0].amin(0) - temperature * log_prob
+        wanted = torch.addcmul(batch.reward, batch.discount, soft)
+        # equation 5
+        values, seen = self.critics.run(batch.observation, batch.action)
+        error = values - wanted
+        self.critics.pull(error / rows, seen)
+        self.optimisers["critics"].step(self.critics.gradient)
+        # equation 9
+        mean, spread, acted = self.actor.run(batch.observation)
+        log_spread, noise = bounded(spread), self._noise(mean)
+        action, log_prob = squash.draw(mean, log_spread, noise)
+        values, seen = self.critics.run(batch.observation, action)
+        worth, lower = values.min(0)
+        slope = torch.zeros_like(values).scatter_(0, lower.unsqueeze(0), -1.0 / rows)
+        by_action = self.critics.by_action(slope, seen, action.shape[-1])
+        d_mean, d_log = squash.pull(action, by_action, temperature / rows, noise * log_spread.exp())
+        # the derivative of x / (1 + |x|) is 1 / (1 + |x|)^2
+        d_spread = d_log * HALF_RANGE / (1.0 + spread.abs()).square()
+        self.actor.pull(d_mean.add_(mean, alpha=2.0 * plan.pull / mean.numel()), d_spread, acted)
+        self.optimisers["actor"].step(self.actor.gradient)
+        # equation 18 in the logarithm, so that the temperature stays above 0
+        entropy = -log_prob.mean()
+        self.optimisers["temperature"].step((entropy - plan.entropy * self.coordinates).view(1))
+        self.target.vector.lerp_(self.critics.vector, plan.tau)
+        if not tell:
+            return None
+        critic_loss = 0.5 * (error * error).mean(-1).sum()
+        actor_loss = plan.pull * mean.square().mean() - temperature[0] * entropy - worth.mean()
+        return torch.stack([critic_loss, actor_loss, temperature[0], entropy])
+
+    def vectors(self) -> tuple[Tensor, ...]:
+        return (self.actor.vector, self.critics.vector, self.log_temperature)
+
+    def policy_networks(self) -> Actor:
+        return Actor((self.actor,), self.squash.family.readout, 0, self.actor)
+
+    def _noise(self, like: Tensor) -> Tensor:
+        return torch.empty_like(like).normal_(generator=self.random)

@@ -1,0 +1,190 @@
+"""Action distributions: conversion of network outputs to allocations, log-probabilities and their gradients.
+
+Densities of continuous actions are in the coordinates of sampling. These are log ratios to the last weight for the
+softmax-Gaussian (logistic normal of Aitchison & Shen 1980), the inverse hyperbolic tangent for the box, and the weights
+themselves for Dirichlet. Learning uses only ratios of two policies, which are equal in any coordinates. The evaluated
+action is always the executed one, reconstructed from its value.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quantd.training.learners.network_plan import Simplex
+from quantd.training.market.terms import Kind
+from quantd.training.networks.onnx_nodes import Readout
+
+LEAST = 1e-6
+"""Approximate minimum of continuous weights; positions are at most 1 less this, so that logarithms are finite."""
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+Pull = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+
+
+class Evaluation(NamedTuple):
+    """Evaluation of R actions under R outputs of an actor."""
+
+    log_prob: Tensor
+    """float[R], nats."""
+    entropy: Tensor
+    """float[R], nats."""
+    pull: Pull
+    """Maps gradients by log_prob and entropy, float[R] each, to those by actor float[R, P] and spread float[S]."""
+
+
+class Discrete:
+    """One of A allocations, by softmax; actions int64[B]."""
+
+    readout: Final = "softmax"
+    spread: Final = 0
+
+    def __init__(self, choices: int) -> None:
+        self.outputs: Final = choices
+
+    def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
+        # the first of exponential clocks with these rates
+        clocks = torch.empty_like(actor).exponential_(generator=random)
+        return torch.softmax(actor, -1).div_(clocks).argmax(-1)
+
+    def mode(self, actor: Tensor) -> Tensor:
+        return actor.argmax(-1)
+
+    def coordinates(self, action: Tensor) -> Tensor:
+        return action.unsqueeze(-1)
+
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
+        logs = torch.log_softmax(actor, -1)
+        chances = logs.exp()
+        entropy = -(chances * logs).sum(-1)
+
+        def pull(d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor]:
+            # d log p_a / d z = [a] - p;  dH / dz = -p (log p + H)
+            slope = (logs + entropy.unsqueeze(-1)).mul_(d_entropy).add_(d_log_prob.unsqueeze(-1)).mul_(chances).neg_()
+            return slope.scatter_add_(-1, coordinates, d_log_prob.unsqueeze(-1)), spread
+
+        return Evaluation(logs.gather(-1, coordinates).squeeze(-1), entropy, pull)
+
+
+class Gaussian:
+    """A Gaussian of independent coordinates with separate spreads, transformed by softmax or tanh.
+
+    Softmax gives K + 1 weights, of which the last is the reference; tanh gives K positions. `mode` is the image of the
+    mean, which is the median of every coordinate.
+    """
+
+    def __init__(self, coordinates: int, link: Literal["softmax_gaussian", "tanh"]) -> None:
+        self.readout: Final[Readout] = link
+        self.outputs: Final = coordinates
+        self.spread: Final = coordinates
+
+    def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
+        noise = torch.empty_like(actor).normal_(generator=random)
+        action = self.mode(torch.addcmul(actor, noise, spread.exp()))
+        if self.readout == "tanh":
+            return action.clamp_(LEAST - 1.0, 1.0 - LEAST)
+        return _inside(action)
+
+    def mode(self, actor: Tensor) -> Tensor:
+        if self.readout == "tanh":
+            return torch.tanh(actor)
+        return torch.softmax(torch.cat([actor, actor.new_zeros((*actor.shape[:-1], 1))], -1), -1)
+
+    def coordinates(self, action: Tensor) -> Tensor:
+        if self.readout == "tanh":
+            return torch.atanh(action)
+        logs = action.log()
+        return logs[..., :-1] - logs[..., -1:]
+
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
+        sharpness = torch.exp(-spread)
+        z = (coordinates - actor).mul_(sharpness)
+        squares = z * z
+        width = spread.sum()
+        log_prob = squares.sum(-1).mul_(-0.5).sub_(width + 0.5 * LOG_2PI * self.outputs)
+        entropy = (width + 0.5 * (1.0 + LOG_2PI) * self.outputs).expand(log_prob.shape)
+
+        def pull(d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor]:
+            by_row = d_log_prob.unsqueeze(-1)
+            d_spread = (squares - 1.0).mul_(by_row).sum(0).add_(d_entropy * len(log_prob))
+            return z.mul_(by_row).mul_(sharpness), d_spread
+
+        return Evaluation(log_prob, entropy, pull)
+
+
+class Dirichlet:
+    """Dirichlet on A weights with concentrations above 1: a single interior mode (as Chou et al. 2017 for Beta)."""
+
+    readout: Final = "dirichlet"
+    spread: Final = 0
+
+    def __init__(self, assets: int) -> None:
+        self.outputs: Final = assets
+
+    def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
+        gammas = torch._standard_gamma(_concentration(actor), generator=random)
+        return _inside(gammas / gammas.sum(-1, keepdim=True))
+
+    def mode(self, actor: Tensor) -> Tensor:
+        excess = torch.nn.functional.softplus(actor)
+        return excess / excess.sum(-1, keepdim=True)
+
+    def coordinates(self, action: Tensor) -> Tensor:
+        return action.log()
+
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
+        alpha = _concentration(actor)
+        total = alpha.sum(-1)
+        digamma, digamma_total = torch.digamma(alpha), torch.digamma(total)
+        log_beta = torch.lgamma(alpha).sum(-1) - torch.lgamma(total)
+        log_prob = ((alpha - 1.0) * coordinates).sum(-1) - log_beta
+        entropy = log_beta + (total - self.outputs) * digamma_total - ((alpha - 1.0) * digamma).sum(-1)
+
+        def pull(d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor]:
+            by_log_prob = coordinates - digamma + digamma_total.unsqueeze(-1)
+            curve = (total - self.outputs) * torch.polygamma(1, total)
+            by_entropy = curve.unsqueeze(-1) - (alpha - 1.0) * torch.polygamma(1, alpha)
+            slope = by_log_prob * d_log_prob.unsqueeze(-1) + by_entropy * d_entropy
+            return slope * torch.sigmoid(actor), spread
+
+        return Evaluation(log_prob, entropy, pull)
+
+
+Family = Discrete | Gaussian | Dirichlet
+"""A stateless distribution of actions, parametrised by P = `outputs` numbers per observation and S = `spread` others.
+
+`sample` draws actions in executable form, and `mode` returns the deterministic ones. `coordinates` of executed actions
+are the input of `judge`, computed once for all its calls.
+"""
+
+
+def family(kind: Kind, action_size: int, simplex: Simplex = "softmax_gaussian") -> Family:
+    match kind:
+        case "discrete":
+            return Discrete(action_size)
+        case "box":
+            return Gaussian(action_size, "tanh")
+        case "simplex":
+            return Dirichlet(action_size) if simplex == "dirichlet" else Gaussian(action_size - 1, "softmax_gaussian")
+
+
+def uniform(box: bool, rows: int, size: int, random: torch.Generator) -> Tensor:
+    """Draw actions float[rows, size] uniformly: positions of a box, or weights of a simplex."""
+    drawn = torch.rand((rows, size), generator=random, device=random.device)
+    if box:
+        return drawn * 2.0 - 1.0
+    clocks = -torch.log1p(-drawn)
+    return clocks / clocks.sum(-1, keepdim=True)
+
+
+def _concentration(actor: Tensor) -> Tensor:
+    return torch.nn.functional.softplus(actor) + 1.0
+
+
+def _inside(weights: Tensor) -> Tensor:
+    """Raise weights to about LEAST, because no density is finite on the boundary of the simplex."""
+    weights = weights.clamp_(min=LEAST)
+    return weights.div_(weights.sum(-1, keepdim=True))

@@ -1,0 +1,110 @@
+"""Joint observations, actions and rewards of a desk's agents, and a ring buffer of such steps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quantd.training.market.vector_env import Step, VectorEnv
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Observation layout of desks of `agents`.
+
+    The first `shared` entries are equal for all agents of a desk; the other `own` entries belong to each agent.
+    """
+
+    agents: int
+    shared: int
+    own: int
+
+    @property
+    def size(self) -> int:
+        """P: entries of a joint observation, with the shared ones once."""
+        return self.shared + self.agents * self.own
+
+    def together(self, rows: Tensor) -> Tensor:
+        """Join float[G A, D] to float[G, P]."""
+        desks = rows.view(-1, self.agents, self.shared + self.own)
+        return torch.cat((desks[:, 0, : self.shared], desks[:, :, self.shared :].flatten(1)), 1)
+
+    def each(self, state: Tensor) -> Tensor:
+        """Split joint states float[rows, packed] into observations float[agents, rows, inputs]."""
+        shared = state[:, : self.shared].expand(self.agents, -1, -1)
+        if not self.own:
+            return shared
+        own = state[:, self.shared :].reshape(-1, self.agents, self.own).transpose(0, 1)
+        return torch.cat((shared, own), 2)
+
+    def apart(self, rows: Tensor) -> Tensor:
+        """Reshape float[G A, D] to float[A, G, D]."""
+        return rows.view(-1, self.agents, rows.shape[-1]).transpose(0, 1)
+
+
+class JointBatch(NamedTuple):
+    """A sample of R desk steps."""
+
+    state: Tensor
+    """float32[R, P]."""
+    action: Tensor
+    """float32[R, A, K], as executed."""
+    reward: Tensor
+    """float32[R, A]."""
+    going: Tensor
+    """float32[R, A]: 1, or 0 where the agent's episode terminated."""
+    following: Tensor
+    """float32[R, P]."""
+
+
+class JointReplay:
+    """The last `capacity` env-steps, a row for each step of all desks; sampled uniformly with replacement."""
+
+    def __init__(self, env: VectorEnv, views: Views, capacity: int) -> None:
+        if env.batch % views.agents:
+            raise ValueError(f"a batch of {env.batch} is no whole number of desks of {views.agents} agents")
+        self.desks: Final = env.batch // views.agents
+        self.length: Final = max(capacity // env.batch, 1)
+        self.views: Final = views
+        self._acts: Final = env.action_size
+        self._sizes = (views.size, views.size, views.agents * env.action_size, views.agents, views.agents)
+        self._rows = torch.zeros((self.length, self.desks, sum(self._sizes)), device=env.device)
+        self._flat = self._rows.view(-1, sum(self._sizes))
+        self._added = 0
+
+    def __len__(self) -> int:
+        return min(self._added, self.length) * self.desks
+
+    def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
+        columns = (
+            self.views.together(observation),
+            self.views.together(step.final),
+            action.view(self.desks, -1),
+            step.reward.view(self.desks, -1),
+            (~step.terminated).view(self.desks, -1),
+        )
+        torch.cat([each.float() for each in columns], 1, out=self._rows[self._added % self.length])
+        self._added += 1
+
+    def cut(self) -> None:
+        """No-op: each row contains its following observation."""
+
+    def sample(self, rows: int, random: torch.Generator) -> JointBatch:
+        if not len(self):
+            raise ValueError("nothing to draw yet")
+        drawn = torch.randint(len(self), (rows,), generator=random, device=self._flat.device)
+        state, following, action, reward, going = self._flat.index_select(0, drawn).split_with_sizes(self._sizes, 1)
+        return JointBatch(state, action.view(rows, -1, self._acts), reward, going, following)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"rows": self._rows[: min(self._added, self.length)].clone(), "added": torch.tensor(self._added)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore a state. Raises ValueError for a different shape."""
+        rows = state["rows"]
+        if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
+            raise ValueError(f"steps kept as {list(rows.shape)}; here they are {list(self._rows.shape)}")
+        self._rows[: len(rows)] = rows
+        self._added = int(state["added"])

@@ -1,0 +1,214 @@
+"""Replay memory of off-policy learners: a preallocated ring buffer, n-step returns, and prioritised sampling."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quantd.training.market.arrays import view
+from quantd.training.market.vector_env import Step, VectorEnv
+
+Floats = NDArray[np.float64]
+
+
+Places = NDArray[np.int64]
+
+
+class SumTree:
+    """A binary tree over `size` non-negative leaves. Node i is the sum of nodes 2i and 2i + 1; node 1 is the total."""
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"a tree of {size} leaves: from 1 on")
+        self.levels: Final = (size - 1).bit_length()
+        self.size: Final = size
+        self.nodes: Floats = np.zeros(2 << self.levels)
+
+    @property
+    def total(self) -> float:
+        return float(self.nodes[1])
+
+    def leaves(self, places: Places) -> Floats:
+        return self.nodes[places + (1 << self.levels)]
+
+    def write(self, places: Places, values: Floats | float) -> None:
+        """Set leaves int64[K]; the last value of a repeated leaf wins.
+
+        Ancestors are summed again rather than corrected by a difference, so that rounding errors do not accumulate.
+        """
+        node = places + (1 << self.levels)
+        self.nodes[node] = values
+        for _ in range(self.levels):
+            node = node >> 1
+            left = node << 1
+            self.nodes[node] = self.nodes[left] + self.nodes[left + 1]
+
+    def find(self, heights: Floats) -> Places:
+        """Return int64[K]: the leaves at cumulative heights in [0, total)."""
+        node = np.ones(len(heights), dtype=np.int64)
+        left_over = heights.copy()
+        for _ in range(self.levels):
+            node <<= 1
+            left = self.nodes[node]
+            # a height rounded beyond the last positive leaf must not select a zero leaf
+            right = (left_over >= left) & (self.nodes[node + 1] > 0.0)
+            left_over -= left * right
+            node += right
+        return node - (1 << self.levels)
+
+
+LEAST_PRIORITY = 1e-6
+"""Added to every error, so that steps without error are still drawn occasionally."""
+
+TAIL = 3
+"""Columns after the action: reward, terminated, ended."""
+
+
+class Batch(NamedTuple):
+    """A sample of R steps."""
+
+    observation: Tensor
+    """float32[R, D]."""
+    action: Tensor
+    """int64[R], or float32[R, A] as executed."""
+    reward: Tensor
+    """float32[R]: discounted sum of the next n rewards, fewer where the episode ended."""
+    discount: Tensor
+    """float32[R]: factor of the value of `following`: gamma to the number of rewards, 0 after a terminal step."""
+    following: Tensor
+    """float32[R, D]: the observation after the last of these rewards."""
+    place: Tensor
+    """int64[R]: positions, for the update of priorities."""
+    weight: Tensor
+    """float32[R]: importance weights, at most 1; without priorities all 1."""
+
+
+class Replay:
+    """The last `capacity` steps of B environments; a step is available once its n rewards are known."""
+
+    def __init__(self, env: VectorEnv, capacity: int, n_step: int, gamma: float, alpha: float = 0.0) -> None:
+        """`alpha` is the exponent of priorities; 0 draws uniformly without a tree."""
+        self.batch: Final = env.batch
+        self.length: Final = max(capacity // env.batch, n_step + 1)
+        self.n_step: Final = n_step
+        self.alpha: Final = alpha
+        self.integral: Final = env.kind == "discrete"
+        self._seen, self._acts = env.observation_size, 1 if self.integral else env.action_size
+        width = 2 * self._seen + self._acts + TAIL
+        # One row has all data of a step: one copy stores it and one gather reads it.
+        self._rows = torch.zeros((self.length, self.batch, width), device=env.device)
+        self._flat = self._rows.view(-1, width)
+        self._table: Final = view(self._rows)
+        self._powers = gamma ** torch.arange(n_step + 1, dtype=torch.float32, device=env.device)
+        self._ahead = torch.arange(n_step, device=env.device) * self.batch
+        self._columns = np.arange(self.batch)
+        self._tree: Final = SumTree(self.length * self.batch) if alpha else None
+        self._highest = 1.0
+        self._added = 0
+
+    def __len__(self) -> int:
+        """Return the number of steps available for sampling."""
+        return max(min(self._added, self.length) - self.n_step + 1, 0) * self.batch
+
+    def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
+        row = self._added % self.length
+        kept, seen, terminated = self._table[row], self._seen, view(step.terminated)
+        kept[:, :seen] = view(observation)
+        kept[:, seen : 2 * seen] = view(step.final)
+        kept[:, 2 * seen : -TAIL] = view(action)[:, None] if self.integral else view(action)
+        kept[:, -3] = view(step.reward)
+        kept[:, -2] = terminated
+        kept[:, -1] = terminated | view(step.truncated)
+        self._added += 1
+        if self._tree is not None:
+            self._tree.write(row * self.batch + self._columns, 0.0)
+            if self._added >= self.n_step:
+                ready = (self._added - self.n_step) % self.length
+                # new steps have no error yet: they get the highest priority
+                self._tree.write(ready * self.batch + self._columns, self._highest)
+
+    def cut(self) -> None:
+        """Mark that the environments restart: the next added steps do not follow the last ones."""
+        if self._added:
+            self._rows[(self._added - 1) % self.length, :, -1] = 1.0
+
+    def sample(self, rows: int, random: torch.Generator, beta: float = 1.0) -> Batch:
+        """Draw `rows` steps, with replacement.
+
+        `beta` is the fraction of the priorities' bias that the weights correct (Schaul et al. 2016, section 3.4).
+        """
+        if not len(self):
+            raise ValueError("nothing to draw yet")
+        if self._tree is None:
+            oldest = max(self._added - self.length, 0) * self.batch
+            place = torch.randint(len(self), (rows,), generator=random, device=self._rows.device)
+            if oldest:
+                place = place.add_(oldest).remainder_(len(self._flat))
+            return self._read(place, torch.ones(rows, device=place.device))
+        tree = self._tree
+        # one from each of `rows` equal parts of the sum
+        heights = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64).cpu().numpy()
+        parts = np.arange(rows, dtype=np.float64)
+        found = tree.find((heights + parts) * (tree.total / rows))
+        rarity = tree.leaves(found)
+        weight = (rarity / rarity.min()) ** -beta
+        device = self._rows.device
+        return self._read(torch.from_numpy(found).to(device), torch.from_numpy(weight).to(device, torch.float32))
+
+    def tell(self, place: Tensor, error: Tensor) -> None:
+        """Set new priorities of drawn steps, (|error| + LEAST_PRIORITY) ** alpha, from their errors float[R]."""
+        if self._tree is None:
+            return
+        priority = (error.abs().double().cpu().numpy() + LEAST_PRIORITY) ** self.alpha
+        self._highest = max(self._highest, float(priority.max()))
+        self._tree.write(place.cpu().numpy(), priority)
+
+    def state(self) -> dict[str, Tensor]:
+        kept = {
+            "rows": self._rows[: min(self._added, self.length)].clone(),
+            "counts": torch.tensor([self._added, self._highest], dtype=torch.float64),
+        }
+        if self._tree is not None:
+            kept["tree"] = torch.from_numpy(self._tree.nodes.copy())
+        return kept
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore a state. Raises ValueError for a different shape."""
+        rows = state["rows"]
+        if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
+            raise ValueError(f"steps kept as {list(rows.shape)}; here they are {list(self._rows.shape)}")
+        self._rows[: len(rows)] = rows
+        added, self._highest = state["counts"].tolist()
+        self._added = int(added)
+        if self._tree is not None:
+            self._tree.nodes[:] = state["tree"].numpy()
+
+    def _read(self, place: Tensor, weight: Tensor) -> Batch:
+        first = self._flat.index_select(0, place)
+        tail = first[:, -TAIL:]
+        reward, terminated, following = tail[:, 0], tail[:, 1], first[:, self._seen : 2 * self._seen]
+        discount = self._powers[1] * (1.0 - terminated)
+        if self.n_step > 1:
+            window = (place.unsqueeze(1) + self._ahead) % len(self._flat)
+            tails = self._flat[:, -TAIL:][window]
+            # a reward counts until the episode ends within the window
+            going = torch.ones_like(tails[:, :, 2])
+            going[:, 1:] = (1.0 - tails[:, :-1, 2]).cumprod(1)
+            count = going.sum(1).long()
+            last = window.gather(1, count.unsqueeze(1) - 1).squeeze(1)
+            reward = (tails[:, :, 0] * going * self._powers[:-1]).sum(1)
+            discount = self._powers[count] * (1.0 - self._flat[last, -2])
+            following = self._flat[last, self._seen : 2 * self._seen]
+        action = first[:, 2 * self._seen : -TAIL]
+        return Batch(
+            first[:, : self._seen],
+            action[:, 0].long() if self.integral else action,
+            reward,
+            discount,
+            following,
+            place,
+            weight,
+        )

@@ -1,0 +1,161 @@
+"""Rollouts: T steps of B environments in preallocated tensors, with advantages.
+
+The stored action is the executed action. A truncated episode is valued at its last observation; a terminated one has no
+further value.
+"""
+
+from collections.abc import Generator
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quantd.training.learners.distributions import Family
+from quantd.training.market.arrays import view
+from quantd.training.market.vector_env import Step, VectorEnv
+from quantd.training.networks.actor_critic import ActorCritic, Heads
+
+
+class Now(NamedTuple):
+    """The current state of B environments."""
+
+    observation: Tensor
+    """float32[B, D]."""
+    started: Tensor
+    """bool[B]: whether the observation is the first of its episode."""
+    carry: Tensor
+    """float32[B, C]: the network's carry before the observation."""
+    earned: Tensor
+    """float32[B]: reward of the episode so far."""
+
+
+class Rollout:
+    """T x B rows, filled by `collect` and valued by `value` repeatedly."""
+
+    def __init__(self, env: VectorEnv, length: int) -> None:
+        shape = (length, env.batch)
+        device = env.device
+        action = () if env.kind == "discrete" else (env.action_size,)
+        integral = env.kind == "discrete"
+        self.length: Final = length
+        self.observation = torch.zeros((*shape, env.observation_size), device=device)
+        self.action = torch.zeros((*shape, *action), device=device, dtype=torch.int64 if integral else torch.float32)
+        self.reward = torch.zeros(shape, device=device)
+        self.started = torch.zeros(shape, device=device, dtype=torch.bool)
+        self.done = torch.zeros(shape, device=device, dtype=torch.bool)
+        self.cut_value = torch.zeros(shape, device=device)
+        """Value of the last observation where a time limit ended an episode, else 0."""
+        self.carry = torch.zeros((env.batch, 0), device=device)
+        """The network's carry before the first row."""
+        # views by step, created once
+        columns = (self.observation, self.action, self.reward, self.done)
+        self._rows = list(zip(*(column.unbind(0) for column in columns), strict=True))
+        self._cut: list[tuple[int, Tensor, Tensor, Tensor]] = []
+        """Episodes that a time limit ended: step, who, their last observations, the carry before these."""
+        self.returns = torch.zeros(0, device=device)
+        """float32[E]: total rewards of the episodes that ended in these rows."""
+        self._recorded = False
+
+    def collect(
+        self, network: ActorCritic, family: Family, now: Now, random: torch.Generator, *, keep: bool = False
+    ) -> Generator[Tensor, Step, Now]:
+        """Fill every row from `now`, with one device transfer per step. Returns the environments' state after it.
+
+        It yields actions and receives their steps, as in `play`.
+
+        With `keep`, the network records these passes where it can, for `value` and `pull` before its next change.
+        """
+        observation, started, carry, earned = now
+        self._recorded = keep and network.records
+        self.carry = carry
+        self.started[0] = started
+        self._cut.clear()
+        spread = network.spread.detach()
+        for t, (seen, taken, earnings, ended) in enumerate(self._rows):
+            seen.copy_(observation)
+            if self._recorded:
+                actor = network.record(seen, t, self.length)
+            else:
+                actor, carry = network.act(seen, carry)
+            taken.copy_(family.sample(actor, spread, random))
+            step = yield taken
+            observation = step.observation
+            earnings.copy_(step.reward)
+            torch.logical_or(step.terminated, step.truncated, out=ended)
+            if bool(step.truncated.any()):
+                who = (step.truncated & ~step.terminated).nonzero().squeeze(1)
+                self._cut.append((t, who, step.final.to(self.observation).index_select(0, who), carry[who]))
+            if network.recurrent:
+                carry = carry * (~ended).unsqueeze(-1)
+        self.started[1:] = self.done[:-1]
+        self.returns, earned = episode_returns(self.reward, self.done, earned)
+        # a copy, because the environment may overwrite its tensor at the next step
+        return Now(observation.to(self.observation, copy=True), self.done[-1].clone(), carry, earned)
+
+    def value(
+        self, network: ActorCritic, now: Now, gamma: float, trace: float, *, keep: bool = False
+    ) -> tuple[Tensor, Tensor, Heads]:
+        """Return (advantages float32[T, B], critic targets float32[T, B], the network's outputs for the rows).
+
+        With `keep`, the network may `pull` from that run.
+        """
+        # the last observations are first, because `keep` applies to the last run
+        last = self._last_values(network, now)
+        if self._recorded:
+            heads = network.recorded(self.observation)
+        else:
+            heads = network.run(self.observation, self.started, self.carry, keep=keep)
+        following = torch.cat([heads.value[1:], last.unsqueeze(0)]).where(~self.done, self.cut_value)
+        advantage = advantages(self.reward, heads.value, following, self.done, gamma, trace)
+        return advantage, advantage + heads.value, heads
+
+    def _last_values(self, network: ActorCritic, now: Now) -> Tensor:
+        """Return the values float[B] after the rows, and set `cut_value`: all of them in one run."""
+        self.cut_value.zero_()
+        observation, started, carry = now.observation, now.started, now.carry
+        if self._cut:
+            _, _, observations, carries = zip(*self._cut, strict=True)
+            observation, carry = torch.cat([observation, *observations]), torch.cat([carry, *carries])
+            started = torch.cat([started, started.new_zeros(len(observation) - len(started))])
+        value = network.run(observation.unsqueeze(0), started.unsqueeze(0), carry).value[0]
+        if self._cut:
+            batch = len(now.started)
+            places = torch.cat([each + t * batch for t, each, _, _ in self._cut])
+            self.cut_value.view(-1)[places] = value[batch:]
+            value = value[:batch]
+        return value
+
+
+def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, gamma: float, trace: float) -> Tensor:
+    """Return generalised advantage estimates (Schulman et al. 2016, equation 16), all float[T, B].
+
+    `following` is the value of the next state: 0 after termination, that of the last observation after truncation.
+    `done` bool[T, B] ends the sum in both cases.
+    """
+    surprise = torch.add(reward, following, alpha=gamma).sub_(value)
+    decay = (~done).to(reward.dtype).mul_(gamma * trace)
+    estimate = torch.empty_like(reward)
+    # numpy's calls are shorter, and a short rollout is all calls
+    deltas, factors, found = view(surprise), view(decay), view(estimate)
+    later = view(torch.zeros_like(reward[0]))
+    for t in range(len(found) - 1, -1, -1):
+        later = found[t] = deltas[t] + factors[t] * later
+    return estimate
+
+
+def episode_returns(reward: Tensor, done: Tensor, earned: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (undiscounted returns float[E] of ended episodes, reward so far float[B] of open ones).
+
+    `earned` float[B] is the reward of the first row's episodes before it.
+    """
+    if not bool(done.any()):
+        return reward.new_zeros(0), earned + reward.sum(0)
+    total = reward.cumsum(0) + earned
+    who, when = done.t().nonzero(as_tuple=True)
+    ended = total[when, who]
+    # Episodes are ordered by environment, then time: each begins where the previous one ended.
+    before = torch.zeros_like(ended)
+    before[1:] = ended[:-1].where(who[1:] == who[:-1], 0.0)
+    last = torch.ones_like(who, dtype=torch.bool)
+    last[:-1] = who[1:] != who[:-1]
+    return ended - before, total[-1] - torch.zeros_like(earned).index_copy(0, who[last], ended[last])

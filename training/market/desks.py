@@ -1,0 +1,139 @@
+"""G desks of A agents in one market, with separate books, capital and assets, and a penalty on similar returns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from msgspec import structs
+from torch import Tensor
+
+from quantd.trading.execution import Costs
+from quantd.training.market.episodes import Episodes
+from quantd.training.market.simulator import Simulator
+from quantd.training.market.tensors import Market
+from quantd.training.market.terms import USUAL_COSTS, Diversity, Kind, RewardPlan, Seat
+from quantd.training.market.vector_env import Step
+
+FLAT: Final = 1e-8
+"""Returns with a standard deviation below this count as uncorrelated."""
+
+KEPT: Final = ("_returns", "_market", "_seen", "likeness", "weight")
+"""The state of desks in addition to their accounts."""
+
+
+def likeness(returns: Tensor) -> Tensor:
+    """Return float[..., A]: each agent's mean absolute Pearson correlation with the others' returns.
+
+    `returns` is float[..., A, W]. The result is 0 for a single agent and for constant returns.
+    """
+    agents = returns.shape[-2]
+    centred = returns - returns.mean(-1, keepdim=True)
+    length = centred.square().sum(-1, keepdim=True).sqrt()
+    moving = (length > FLAT * returns.shape[-1] ** 0.5).to(returns.dtype)
+    unit = centred / length.clamp(min=FLAT) * moving
+    alike = (unit @ unit.transpose(-1, -2)).abs().clamp(max=1.0)
+    own = torch.diagonal(alike, dim1=-2, dim2=-1)
+    return (alike.sum(-1) - own) / max(1, agents - 1)
+
+
+class Desks:
+    """A `VectorEnv` of G x A accounts, grouped by desk, with "simplex" actions over all assets and cash.
+
+    Weights of forbidden assets are redistributed to permitted ones. Each agent's reward is its own account's, less its
+    penalties.
+    """
+
+    kind: Final[Kind] = "simplex"
+
+    def __init__(
+        self,
+        market: Market,
+        seats: Sequence[Seat],
+        *,
+        desks: int = 1,
+        diversity: Diversity | None = None,
+        reward: RewardPlan | None = None,
+        episodes: Episodes | None = None,
+        costs: Costs = USUAL_COSTS,
+        lot: float | Sequence[float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not seats or len({s.name for s in seats}) != len(seats):
+            raise ValueError("agents: at least one, each with a name of its own")
+        for seat in seats:
+            if unknown := set(seat.symbols) - set(market.symbols):
+                raise ValueError(f"agent {seat.name}: {', '.join(sorted(unknown))} is not in the market")
+        self.seats: Final = tuple(seats)
+        self.agents: Final = len(self.seats)
+        self.diversity: Final = diversity or Diversity()
+        self.simulator: Final = Simulator(
+            market, batch=desks * self.agents, capital=[s.capital for s in seats] * desks, reward=reward, costs=costs,
+            episodes=structs.replace(episodes or Episodes(), together=self.agents), lot=lot, seed=seed,
+        )  # fmt: skip
+        self.batch: Final = self.simulator.batch
+        self.action_size: Final = self.simulator.action_size
+        self.observation_size: Final = self.simulator.observation_size
+        self.device: Final = self.simulator.device
+        own = [[1.0 if not s.symbols or n in s.symbols else 0.0 for n in market.symbols] + [1.0] for s in self.seats]
+        self._own = self._each(own, desks)
+        self._invested = self._each([s.invested for s in self.seats], desks)
+        self._drawdown = self._each([s.drawdown_penalty for s in self.seats], desks)
+        window = self.diversity.window
+        self._returns = torch.zeros((self.batch, window), device=self.device, dtype=self.simulator.dtype)
+        self._market = torch.zeros_like(self._returns)
+        self._seen = torch.zeros(self.batch, device=self.device, dtype=torch.int64)
+        self.likeness = torch.zeros(self.batch, device=self.device, dtype=self.simulator.dtype)
+        """float[B] mean absolute correlation in the last step; 0 until an episode is as long as the window."""
+        self.weight = torch.full_like(self.likeness, self.diversity.weight)
+        """float[B] penalty weight in the last step."""
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        self._forget(torch.ones_like(self._seen, dtype=torch.bool))
+        return self.simulator.reset(seed)
+
+    def step(self, action: Tensor) -> Step:
+        reward, terminated, truncated = self.move(action)
+        self._forget(terminated | truncated)
+        return self.simulator.restart(reward, terminated, truncated)
+
+    def move(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (reward, terminated, truncated) without starting new episodes."""
+        simulator, plan = self.simulator, self.diversity
+        weights = simulator.targets(action.to(simulator.dtype) * self._own)
+        held = weights.sum(-1).clamp(min=1e-12)
+        weights = weights * (self._invested / held).clamp(max=1.0)[:, None]
+        rows = simulator.row + 1
+        reward, terminated, truncated = simulator.move(weights)
+        outcome = simulator.outcome
+        assert outcome is not None
+        moved = simulator.market.total.index_select(0, rows).mean(-1) - 1.0
+        self._returns = torch.cat([self._returns[:, 1:], (outcome.growth - 1.0)[:, None]], 1)
+        self._market = torch.cat([self._market[:, 1:], moved[:, None]], 1)
+        self._seen = self._seen + 1
+        full = (self._seen >= plan.window).to(reward.dtype)
+        self.likeness = likeness(self._returns.view(-1, self.agents, plan.window)).view(-1) * full
+        if plan.dynamic:
+            wild = (self._market.std(-1) * 252**0.5 - plan.calm) / (plan.wild - plan.calm)
+            self.weight = plan.low + (plan.high - plan.low) * wild.clamp(0.0, 1.0)
+        fallen = (outcome.drawdown - outcome.drawdown_before).clamp(min=0.0)
+        return reward - self.weight * self.likeness - self._drawdown * fallen, terminated, truncated
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the complete state, for `load` into desks with the same settings."""
+        return {**self.simulator.state(), **{f"desk_{name}": getattr(self, name).clone() for name in KEPT}}
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Restore `state` and return its observation."""
+        for name in KEPT:
+            setattr(self, name, state[f"desk_{name}"].clone())
+        return self.simulator.load(state)
+
+    def _forget(self, ended: Tensor) -> None:
+        """Clear the return windows of ended episodes."""
+        self._returns = self._returns.masked_fill(ended[:, None], 0.0)
+        self._market = self._market.masked_fill(ended[:, None], 0.0)
+        self._seen = self._seen.masked_fill(ended, 0)
+
+    def _each(self, values: Sequence[object], desks: int) -> Tensor:
+        given = torch.tensor(values, device=self.device, dtype=self.simulator.dtype)
+        return given.repeat(desks, *[1] * (given.dim() - 1))

@@ -1,0 +1,163 @@
+"""Running normalisation of observations and rewards in constant memory; frozen for evaluation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quantd.training.market.terms import Kind
+from quantd.training.market.vector_env import Step, VectorEnv
+
+EPSILON: Final = 1e-8
+
+CLIP: Final = 10.0
+"""Cut of normalised observations, in deviations."""
+
+
+class Running:
+    """Running mean and variance by column, in float64: T. Chan, G. Golub and R. LeVeque (1979).
+
+    Several of them joined have a leading dimension: rows float[S, B, D] and statistics float64[S, 1, D].
+    """
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.mean = torch.zeros(size, dtype=torch.float64, device=device)
+        self.squares = torch.zeros(size, dtype=torch.float64, device=device)
+        self.count: int | Tensor = 0
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Running]") -> "Running":
+        made = cls(0, parts[0].mean.device)
+        made.mean, made.squares = (
+            torch.stack([getattr(each, name) for each in parts]).unsqueeze(1) for name in ("mean", "squares")
+        )
+        made.count = torch.tensor([float(each.count) for each in parts], dtype=torch.float64, device=made.mean.device)
+        made.count = made.count.view(-1, 1, 1)
+        return made
+
+    def share(self, number: int, part: "Running") -> None:
+        """Give `part` the statistics with this number."""
+        assert isinstance(self.count, Tensor)
+        part.mean, part.squares = self.mean[number, 0].clone(), self.squares[number, 0].clone()
+        part.count = int(self.count[number])
+
+    def add(self, rows: Tensor) -> None:
+        """Add rows float[B, D]."""
+        wide = rows.to(torch.float64)
+        fresh, several = wide.shape[-2], wide.dim() > 2
+        mean = wide.mean(-2, keepdim=several)
+        apart = mean - self.mean
+        total = self.count + fresh
+        spread = (wide - mean).square().sum(-2, keepdim=several)
+        self.squares = self.squares + spread + apart.square() * (self.count * fresh / total)
+        # a number over a tensor would be a product with its reciprocal, of another rounding
+        self.mean = self.mean + apart * ((total - self.count) / total)
+        self.count = total
+
+    def deviation(self) -> Tensor:
+        """Return the population deviation float64[D]; 1 before the first row."""
+        if isinstance(self.count, int) and not self.count:
+            return torch.ones_like(self.mean)
+        return (self.squares / self.count + EPSILON).sqrt()
+
+
+class Scale(NamedTuple):
+    """Scaling of observations: minus `mean`, over `deviation`, cut at `clip`."""
+
+    mean: Tensor
+    """float64[D]."""
+    deviation: Tensor
+    """float64[D]."""
+    clip: float = CLIP
+
+    def of(self, observation: Tensor) -> Tensor:
+        """Scale float[B, D]."""
+        scaled = (observation - self.mean.to(observation.dtype)) / self.deviation.to(observation.dtype)
+        return scaled.clamp(-self.clip, self.clip)
+
+
+class Normalised:
+    """A `VectorEnv` that normalises another.
+
+    Observations are centred and scaled by running statistics, and cut at CLIP. Rewards are divided by the deviation
+    of the discounted return; their mean stays, because a shift would change the optimal policy. `frozen` stops the
+    statistics and leaves rewards unscaled. `state` belongs to the trained model.
+    """
+
+    kind: Kind
+
+    def __init__(self, env: VectorEnv, *, discount: float = 0.99) -> None:
+        self.env: Final = env
+        self.batch, self.kind, self.device = env.batch, env.kind, env.device
+        self.observation_size, self.action_size = env.observation_size, env.action_size
+        self.observations = Running(env.observation_size, env.device)
+        self.returns = Running(1, env.device)
+        self.frozen = False
+        self._discount = discount
+        self._return = torch.zeros(env.batch, device=env.device)
+        self._parts = 0
+        """Number of joined environments; 0 for one alone."""
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Normalised]", env: VectorEnv) -> "Normalised":
+        """Return one for `env`, the joined environments of `parts`, that keeps the statistics of each apart."""
+        made = cls(env, discount=parts[0]._discount)
+        made.observations = Running.joined([each.observations for each in parts])
+        made.returns = Running.joined([each.returns for each in parts])
+        made._return = torch.stack([each._return for each in parts])
+        made._parts = len(parts)
+        return made
+
+    def share(self, number: int, part: "Normalised") -> None:
+        """Give `part` the statistics with this number."""
+        self.observations.share(number, part.observations)
+        self.returns.share(number, part.returns)
+        part._return = self._return[number].clone()
+
+    @property
+    def scale(self) -> Scale:
+        """The current scaling of observations."""
+        return Scale(self.observations.mean, self.observations.deviation())
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        self._return = torch.zeros_like(self._return)
+        observation = self.env.reset(seed)
+        if not self.frozen:
+            self.observations.add(observation)
+        return self.scale.of(observation)
+
+    def step(self, action: Tensor) -> Step:
+        step = self.env.step(action)
+        moved = step.final is not step.observation
+        if self._parts:
+            step = Step(*(each.view(self._parts, -1, *each.shape[1:]) for each in step))
+        done = step.terminated | step.truncated
+        reward = step.reward
+        if not self.frozen:
+            self.observations.add(step.observation)
+            self._return = self._return * self._discount + reward
+            self.returns.add(self._return.unsqueeze(-1))
+            deviation = self.returns.deviation().to(reward.dtype)
+            scaled = reward / (deviation.squeeze(-1) if self._parts else deviation)
+            reward = scaled.clamp(-CLIP, CLIP)
+            self._return = self._return.masked_fill(done, 0.0)
+        scale = self.scale
+        observation = scale.of(step.observation)
+        final = scale.of(step.final) if moved else observation
+        made = Step(observation, reward, step.terminated, step.truncated, final)
+        return Step(*(each.flatten(0, 1) for each in made)) if self._parts else made
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the statistics, which are saved beside the weights."""
+        kept = {"return": self._return.clone()}
+        for name, each in (("observation", self.observations), ("reward", self.returns)):
+            kept[f"{name}_mean"], kept[f"{name}_squares"] = each.mean.clone(), each.squares.clone()
+            kept[f"{name}_count"] = torch.tensor(each.count)
+        return kept
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self._return = state["return"].clone()
+        for name, each in (("observation", self.observations), ("reward", self.returns)):
+            each.mean, each.squares = state[f"{name}_mean"].clone(), state[f"{name}_squares"].clone()
+            each.count = int(state[f"{name}_count"])

@@ -1,0 +1,153 @@
+"""Reward functions: weighted terms of one account step, each reported. Costs are already in the account."""
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
+from quantd.training.market.terms import DECAY, RewardPlan
+
+SMALLEST: Final = 1e-6
+"""Minimum growth under a logarithm: a lost account has a finite reward."""
+
+TRADED: Final = 1e-3
+"""An asset counts as traded above this fraction of equity."""
+
+USUAL_VARIANCE: Final = 0.01**2
+"""Variance of a daily return, the initial value of moving moments."""
+
+
+class Outcome(NamedTuple):
+    """One step of B accounts, in fractions of the equity at the decision."""
+
+    growth: Tensor
+    """float[B] equity over previous equity."""
+    turnover: Tensor
+    """float[B] traded value, both sides."""
+    drawdown_before: Tensor
+    drawdown: Tensor
+    """float[B] loss from the highest equity, 0 or more."""
+    detail: "Detail | None" = None
+    """For the composite reward only."""
+    earned: Tensor | None = None
+    """float[B] interest on cash in the step; None without interest."""
+
+
+class Detail(NamedTuple):
+    """Further figures of the same step."""
+
+    cost: Tensor
+    """float[B] trading costs."""
+    weights: Tensor
+    """float[B, N] held after the step."""
+    trades: Tensor
+    """float[B, N] traded, unsigned."""
+    momentum: Tensor
+    """float[B, N] each asset's return over the 20 sessions before the decision."""
+
+
+class Moments:
+    """Moving first and second moments of returns of B accounts, for rewards over several steps."""
+
+    def __init__(self, batch: int, decay: float, device: torch.device, dtype: torch.dtype) -> None:
+        if not 0.0 < decay < 1.0:
+            raise ValueError(f"decay = {decay}: a number between 0 and 1, for example {DECAY:.4f}")
+        self.decay = decay
+        self.first = torch.zeros(batch, device=device, dtype=dtype)
+        self.second = torch.full((batch,), USUAL_VARIANCE, device=device, dtype=dtype)
+
+    def reset(self, rows: Tensor) -> None:
+        """Reset rows int64[K] for new episodes."""
+        self.first[rows] = 0.0
+        self.second[rows] = USUAL_VARIANCE
+
+    def add(self, returns: Tensor) -> None:
+        self.first = torch.lerp(self.first, returns, self.decay)
+        self.second = torch.lerp(self.second, returns.square(), self.decay)
+
+    def variance(self) -> Tensor:
+        """Return float[B], at least a hundredth of the initial variance: a flat account is not infinitely good."""
+        return (self.second - self.first.square()).clamp(min=USUAL_VARIANCE / 100)
+
+    def differential_sharpe(self, returns: Tensor) -> Tensor:
+        """Return float[B], the derivative of the moving Sharpe ratio by the decay, then add `returns`.
+
+        D = (B ΔA - A ΔB / 2) / (B - A²)^(3/2), with A and B the moments before and ΔA = R - A, ΔB = R² - B. Source: J.
+        Moody and M. Saffell, "Reinforcement learning for trading" (1998).
+        """
+        rise, rise_second = returns - self.first, returns.square() - self.second
+        variance = self.variance()
+        # not pow, whose rounding depends on the number of accounts
+        found = (self.second * rise - 0.5 * self.first * rise_second) / (variance * variance.sqrt())
+        self.add(returns)
+        return found
+
+
+class Reward:
+    """Converts outcomes to rewards: the sum of the products of `weights` and `terms`, which have the same names.
+
+    `terms` (float[B] each) are those of the last step.
+    """
+
+    def __init__(self, plan: RewardPlan, batch: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.plan = plan
+        self.moments: Final = Moments(batch, plan.decay, device, dtype)
+        self.terms: dict[str, Tensor] = {}
+        self.weights: Final[dict[str, float]] = {plan.kind: 1.0}
+        if plan.kind == "composite":
+            self.weights.clear()
+            self.weights.update({name: getattr(plan.composite, name) for name in plan.composite.__struct_fields__})
+        for name, penalty in (("drawdown", plan.drawdown_penalty), ("turnover", plan.turnover_penalty)):
+            if penalty:
+                self.weights[name] = -penalty
+
+    def __call__(self, step: Outcome) -> Tensor:
+        """Return rewards float[B] of outcomes float[B]."""
+        terms: dict[str, Tensor]
+        match self.plan.kind:
+            case "log":
+                terms = {"log": step.growth.clamp(min=SMALLEST).log()}
+            case "simple":
+                terms = {"simple": step.growth - 1.0}
+            case "sharpe":
+                terms = {"sharpe": self.moments.differential_sharpe(_excess(step))}
+            case "composite":
+                assert step.detail is not None
+                terms = self._composite(step, step.detail)
+        if self.plan.drawdown_penalty:
+            terms["drawdown"] = (step.drawdown - step.drawdown_before).clamp(min=0.0)
+        if self.plan.turnover_penalty:
+            terms["turnover"] = step.turnover
+        self.terms = terms
+        total = None
+        for name, term in terms.items():
+            weight = self.weights[name]
+            part = term if weight == 1.0 else term * weight
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def _composite(self, outcome: Outcome, step: Detail) -> dict[str, Tensor]:
+        returns = outcome.growth - 1.0
+        self.moments.add(_excess(outcome))
+        free = RISK_FREE_ANNUAL / PERIODS_PER_YEAR if outcome.earned is None else 0.0
+        deviation = self.moments.variance().sqrt()
+        size = step.weights.shape[1] + 1
+        cash = 1.0 - step.weights.sum(-1)
+        spread = 1.0 - step.weights.square().sum(-1) - cash.square()
+        return {
+            "profit": returns,
+            "risk": deviation,
+            "cost": step.cost,
+            "stability": (step.trades > TRADED).to(returns.dtype).mean(-1),
+            "sharpe": (self.moments.first - free) / deviation,
+            "momentum": (step.weights * step.momentum).sum(-1),
+            "diversification": spread * (size / (size - 1)),
+        }
+
+
+def _excess(step: Outcome) -> Tensor:
+    """Return simple returns float[B], in excess of the interest on cash if there is any."""
+    returns = step.growth - 1.0
+    return returns if step.earned is None else returns - step.earned

@@ -1,0 +1,388 @@
+"""The batched market simulator: B accounts of N assets step through the sessions of a market, on CPU or GPU.
+
+It uses `quantd.training.market.accounts`, and tests compare it with the event core: a decision at a close fills at the
+next open. It has no gate, volume caps or partial fills. Every learner trains on it; the gymnasium and pettingzoo
+environments wrap it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from quantd.trading.execution import Costs
+from quantd.training.market.accounts import Rates, Session, Traded, trade
+from quantd.training.market.arrays import Array, added, maximum, take, tensor, view
+from quantd.training.market.episodes import Episodes, Stress
+from quantd.training.market.rewards import Detail, Outcome, Reward
+from quantd.training.market.tensors import Allocations, Market
+from quantd.training.market.terms import USUAL_COSTS, Kind, RewardPlan
+from quantd.training.market.vector_env import Step
+
+KEPT: Final = ("row", "value", "cash", "equity", "peak", "drawdown", "steps")
+"""The state of an account, in addition to its reward's moments."""
+
+
+class Simulator:
+    """B accounts; a `VectorEnv`.
+
+    `kind` "simplex" takes float[B, N + 1] with cash last; negative values count as 0, and rows are scaled to add up to
+    1. "discrete" takes int64[B] indices of `allocations`. "box" takes float[B, N] from -1 to 1, weights that may be
+    short; a sum of absolute weights above `gross` is scaled down to it. The weight of an asset without a price stays in
+    cash. `capital` is money, one figure or one per account. `lot` trades whole lots of that many units (1.0: whole
+    shares), one size or one per asset; None permits any fraction. Raises FloatingPointError when equity is NaN, which
+    NaN actions cause.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        *,
+        batch: int,
+        kind: Kind = "simplex",
+        allocations: Allocations | None = None,
+        reward: RewardPlan | None = None,
+        episodes: Episodes | None = None,
+        costs: Costs = USUAL_COSTS,
+        capital: float | Sequence[float] = 100_000.0,
+        lot: float | Sequence[float] | None = None,
+        gross: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        if (kind == "discrete") != (allocations is not None):
+            raise ValueError(f"kind {kind}: allocations are for kind discrete, and it needs them")
+        self.market: Final = market
+        self.kind: Final[Kind] = kind
+        self.batch: Final = batch
+        self.device: Final = market.gap.device
+        self.dtype: Final = market.gap.dtype
+        self.allocations: Final = allocations
+        self.episodes: Final = episodes or Episodes()
+        self.costs: Final = costs
+        if batch < 1 or batch % self.episodes.together:
+            raise ValueError(f"a batch of {batch} for {self.episodes.together} accounts a path")
+        size = len(market.symbols)
+        self._rates = Rates.of(costs)
+        self._lot = None if lot is None else view(torch.broadcast_to(self._tensor(lot), (size,)).clone())
+        self._gross = gross
+        self._grid = None if allocations is None else self._tensor(allocations.weights[:, :size])
+        choices = 0 if allocations is None else len(allocations.names)
+        self.action_size: Final = {"simplex": size + 1, "box": size, "discrete": choices}[kind]
+        self.observation_names: Final = self._names()
+        self.observation_size: Final = len(self.observation_names)
+        self.capital: Final = torch.broadcast_to(self._tensor(capital), (batch,)).clone()
+        self._least = view(self.capital * 1e-6)
+        self._ruin = view(self.capital * self.episodes.ruin)
+        self.reward: Final = Reward(reward or RewardPlan(), batch, self.device, self.dtype)
+        self.outcome: Outcome | None = None
+        """Result of the last step, before new episodes began."""
+        self._after: Traded | None = None
+        self._tables: Final = market.viewed()
+        self._length = min(self.episodes.length, market.last - market.first)
+        self._randoms = [torch.Generator(device=self.device).manual_seed(seed)]
+        self._everyone = torch.arange(batch, device=self.device)
+        self._row = view(torch.full((batch,), market.first, device=self.device))
+        self._value = view(torch.zeros((batch, size), device=self.device, dtype=self.dtype))
+        self._capital = view(self.capital)
+        self._cash, self._equity, self._peak = self._capital, self._capital, self._capital
+        self._drawdown = self._steps = view(torch.zeros_like(self.capital))
+        self._left, self._over = self._length, False
+        self._begin(self._everyone)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Simulator]") -> "Simulator":
+        """Return one simulator of the accounts of all parts, which are alike; each part keeps its own generator.
+
+        Its steps are those of the parts, to the bit on a CPU.
+        """
+        one = parts[0]
+        made = cls(
+            one.market, batch=one.batch * len(parts), kind=one.kind, allocations=one.allocations,
+            reward=one.reward.plan, episodes=one.episodes, costs=one.costs, gross=one._gross,
+            capital=torch.cat([each.capital for each in parts]).tolist(),
+        )  # fmt: skip
+        for name in KEPT:
+            setattr(made, f"_{name}", view(torch.cat([tensor(getattr(each, f"_{name}")) for each in parts])))
+        moments = made.reward.moments
+        moments.first = torch.cat([each.reward.moments.first for each in parts])
+        moments.second = torch.cat([each.reward.moments.second for each in parts])
+        made._randoms = [each._randoms[0] for each in parts]
+        made._left = made._length - int(made._steps.max())
+        return made
+
+    def share(self, number: int, part: "Simulator") -> None:
+        """Give `part`, the joined one with this number, the current state of its accounts."""
+        rows = slice(number * part.batch, (number + 1) * part.batch)
+        for name in KEPT:
+            setattr(part, f"_{name}", view(tensor(getattr(self, f"_{name}"))[rows].clone()))
+        part.reward.moments.first = self.reward.moments.first[rows].clone()
+        part.reward.moments.second = self.reward.moments.second[rows].clone()
+        part._left = part._length - int(part._steps.max())
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        if seed is not None:
+            for random in self._randoms:
+                random.manual_seed(seed)
+        self._begin(self._everyone)
+        return self.observe()
+
+    def step(self, action: Tensor) -> Step:
+        """Decide at the observed close, fill at the next open, value at the next close."""
+        return self.restart(*self.move(self.targets(action)))
+
+    def restart(self, reward: Tensor, terminated: Tensor, truncated: Tensor) -> Step:
+        """Start new episodes where one ended, and return the complete step."""
+        final = observation = self.observe()
+        if self._over:
+            ended = (terminated | truncated).nonzero().squeeze(1)
+            self._begin(ended)
+            observation = final.clone()
+            observation[ended] = self._observe(ended)
+        return Step(observation, reward, terminated, truncated, final)
+
+    def observe(self) -> Tensor:
+        """Return the current observations float[B, D]."""
+        return self._observe(self._everyone)
+
+    @property
+    def row(self) -> Tensor:
+        """int64[B]: the current row of each account's market."""
+        return tensor(self._row)
+
+    @property
+    def equity(self) -> Tensor:
+        """float[B]."""
+        return tensor(self._equity)
+
+    @property
+    def cash(self) -> Tensor:
+        """float[B]."""
+        return tensor(self._cash)
+
+    @property
+    def steps(self) -> Tensor:
+        """float[B] steps in this episode."""
+        return tensor(self._steps)
+
+    @property
+    def weights(self) -> Tensor:
+        """float[B, N] held, fractions of equity, by the prices known at the decision."""
+        value, equity = self._shown(self._value, self._cash, self._divisor(), self._row)
+        return tensor(value / equity[:, None])
+
+    @property
+    def known_equity(self) -> Tensor:
+        """float[B] by the prices known at the decision."""
+        return tensor(self._shown(self._value, self._cash, self._equity, self._row)[1])
+
+    def _shown(self, value: Array, cash: Array, equity: Array, row: Array) -> tuple[Array, Array]:
+        """Return (value [B, N], equity [B]) by the prices known at close `row`, of those by its closes."""
+        marks = self._tables.marks
+        if marks is None:
+            return value, equity
+        value = value * take(marks, row)
+        return value, maximum(cash + value.sum(-1), equity * 1e-3)
+
+    @property
+    def traded(self) -> Traded:
+        """The trades of the last step, before new episodes began. Raises ValueError before the first step."""
+        if self._after is None:
+            raise ValueError("nothing was traded yet: make a step")
+        return Traded(*(tensor(each) for each in self._after))
+
+    def lots(self) -> Tensor:
+        """Return held units float64[B, N], by the prices of each account's current close."""
+        return tensor(self._value).to(torch.float64) / self.market.close.index_select(0, self.row)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the complete state, for `load` into a simulator with the same settings."""
+        moments = self.reward.moments
+        return {
+            **{name: tensor(getattr(self, f"_{name}")).clone() for name in KEPT},
+            "first_moment": moments.first.clone(),
+            "second_moment": moments.second.clone(),
+            "random": self._randoms[0].get_state(),
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Restore `state` and return its observation."""
+        for name in KEPT:
+            setattr(self, f"_{name}", view(state[name].clone()))
+        self.reward.moments.first = state["first_moment"].clone()
+        self.reward.moments.second = state["second_moment"].clone()
+        self._randoms[0].set_state(state["random"])
+        self._left = self._length - int(self._steps.max())
+        return self.observe()
+
+    def targets(self, action: Tensor) -> Tensor:
+        """Return the target weights float[B, N] of an action."""
+        size = len(self.market.symbols)
+        if self._grid is not None:
+            weights = take(view(self._grid), view(action))
+        elif self.kind == "box":
+            weights = view(action.to(self.dtype)).clip(-1.0, 1.0)
+            weights = weights * (self._gross / added(abs(weights), len(self._randoms)).clip(min=self._gross))[:, None]
+        else:
+            weights = view(action.to(self.dtype)).clip(min=0.0)
+            weights = weights[:, :size] / added(weights, len(self._randoms)).clip(min=1e-30)[:, None]
+        if self._tables.known is not None:
+            weights = weights * take(self._tables.known, self._row)
+        return tensor(weights)
+
+    def move(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Advance each account one session at target weights float[B, N]. Returns (reward, terminated, truncated).
+
+        Accounts are then at the session's close; new episodes do not begin.
+        """
+        tables, before, decided = self._tables, self._equity, self._row
+        row = decided + 1
+        session = tables.session(row, self._rates.borrow_day > 0.0)
+        if self.episodes.stress is not None:
+            session = self._shocked(session, self.episodes.stress)
+        shares = None if self._lot is None else tables.shares(row)
+        lot = 1.0 if self._lot is None else self._lot
+        sized = view(weights)
+        if tables.marks is not None:
+            _, known = self._shown(self._value, self._cash, before, decided)
+            sized = sized * (known / before)[:, None] / take(tables.marks, decided)
+        after = trade(self._value, self._cash, before, sized, session, self._rates, shares, lot, len(self._randoms))
+        self._after = after
+        self._value, self._cash, self._equity = after.value, after.cash, after.equity
+        self._peak = maximum(self._peak, after.equity)
+        drawdown_before, self._drawdown = self._drawdown, 1.0 - after.equity / self._peak
+        self._steps, self._left = self._steps + 1.0, self._left - 1
+        detail = None
+        if self.reward.plan.kind == "composite":
+            momentum = tensor(take(tables.momentum, decided))
+            trades = tensor(after.traded / before[:, None])
+            held = tensor(self._value / self._divisor()[:, None])
+            detail = Detail(tensor(after.cost / before), held, trades, momentum)
+        self.outcome = Outcome(
+            tensor(after.equity / before),
+            tensor(after.turnover),
+            tensor(drawdown_before),
+            tensor(self._drawdown),
+            detail,
+            None if session.earned is None else tensor(session.earned),
+        )
+        self._row = self._next(row)
+        reward = self.reward(self.outcome)
+        return reward, *self._ended()
+
+    def _ended(self) -> tuple[Tensor, Tensor]:
+        """Return (terminated, truncated), bool[B]."""
+        sound = self._equity > self._ruin
+        if bool(sound.all()):
+            # the account with the earliest start ends first
+            self._over = self._left <= 0
+            nobody = torch.zeros(self.batch, dtype=torch.bool, device=self.device)
+            return nobody, self.steps >= self._length if self._over else nobody.clone()
+        if bool(self.equity.isnan().any()):
+            raise FloatingPointError("equity is not a number: an action was NaN or infinite")
+        self._over = True
+        together = self.episodes.together
+        bankrupt = ~tensor(sound)
+        ended = bankrupt.view(-1, together).any(-1).repeat_interleave(together)
+        return bankrupt, (ended | (self.steps >= self._length)) & ~bankrupt
+
+    def _divisor(self) -> Array:
+        """Return equity [B], bounded away from zero: the figures of a lost account are large, but finite."""
+        return maximum(self._equity, self._least)
+
+    def _next(self, row: Array) -> Array:
+        """Return the market row after `row`; with resampling, sometimes a random one."""
+        if not self.episodes.block:
+            return row
+        here = tensor(row)
+        draw = self._draws(lambda random, paths: torch.rand(paths, generator=random, device=self.device))
+        jump = (draw < 1.0 / self.episodes.block).repeat_interleave(self.episodes.together) | (here >= self.market.last)
+        return view(torch.where(jump, self._drawn(self.market.last, self._everyone), here))
+
+    def _drawn(self, stop: int, accounts: Tensor) -> Tensor:
+        """Return random rows int64[K] below `stop`, equal for accounts of one path.
+
+        It draws for every path, so that a seed's numbers do not depend on `accounts`. Joined parts without any of these
+        accounts draw nothing.
+        """
+        share, first = self.batch // len(self._randoms), self.market.first
+        several = len(self._randoms) > 1 and accounts is not self._everyone
+        who = {self._randoms[part] for part in set((accounts // share).tolist())} if several else None
+
+        def drawn(random: torch.Generator, paths: int) -> Tensor:
+            if who is not None and random not in who:
+                return torch.full((paths,), first, device=self.device)
+            return torch.randint(first, stop, (paths,), generator=random, device=self.device)
+
+        return self._draws(drawn).repeat_interleave(self.episodes.together)[accounts]
+
+    def _draws(self, draw: Callable[[torch.Generator, int], Tensor]) -> Tensor:
+        """Return the numbers that each generator draws for its paths, the first argument's and how many."""
+        paths = self.batch // self.episodes.together // len(self._randoms)
+        if len(self._randoms) == 1:
+            return draw(self._randoms[0], paths)
+        return torch.cat([draw(random, paths) for random in self._randoms])
+
+    def _shocked(self, session: Session, stress: Stress) -> Session:
+        together, width = self.episodes.together, 2 + len(self.market.symbols)
+        draw = self._draws(lambda random, paths: torch.rand((paths, width), generator=random, device=self.device))
+        size = (stress.least + (stress.most - stress.least) * draw[:, 1:2]) * (draw[:, :1] < stress.chance)
+        fall = (size * (0.5 + draw[:, 2:])).to(self.dtype)
+        return session._replace(total=session.total * view(1.0 - fall.repeat_interleave(together, 0)))
+
+    def _begin(self, accounts: Tensor) -> None:
+        """Start new episodes for accounts int64[K]."""
+        if self.episodes.random:
+            stop = self.market.last - (1 if self.episodes.block else self._length) + 1
+            start = self._drawn(stop, accounts)
+        else:
+            start = torch.full_like(accounts, self.market.first)
+        at = view(accounts)
+        capital = self._capital[at]
+        fresh: tuple[Array | float, ...] = (view(start), 0.0, capital, capital, capital, 0.0, 0.0)
+        for name, begun in zip(KEPT, fresh, strict=True):
+            # a new array, because returned tensors must keep their values
+            changed = view(tensor(getattr(self, f"_{name}")).clone())
+            changed[at] = begun
+            setattr(self, f"_{name}", changed)
+        self.reward.moments.reset(accounts)
+        self._left = self._length - int(self._steps.max())
+
+    def _observe(self, accounts: Tensor) -> Tensor:
+        """Return observations float[K, D]."""
+        observed, equity, row = self.market.observed, self._divisor(), self.row
+        value, cash, drawdown, steps, capital = self._value, self._cash, self._drawdown, self._steps, self._capital
+        if accounts is not self._everyone:
+            at, row = view(accounts), row[accounts]
+            value, cash, equity = value[at], cash[at], equity[at]
+            drawdown, steps, capital = drawdown[at], steps[at], capital[at]
+        value, known = self._shown(value, cash, equity, view(row))
+        shown = self.market.seen.index_select(0, row)  # torch copies long rows faster than numpy
+        seen = view(shown)
+        column = len(observed.names)
+        for part in observed.account:
+            match part:
+                case "weights":
+                    seen[:, column : column + value.shape[1]] = value / known[:, None]
+                    column += value.shape[1] - 1
+                case "cash":
+                    seen[:, column] = cash / known
+                case "drawdown":
+                    seen[:, column] = drawdown
+                case "progress":
+                    seen[:, column] = steps / self._length
+                case "value":
+                    seen[:, column] = equity / capital
+            column += 1
+        return shown
+
+    def _names(self) -> tuple[str, ...]:
+        names = list(self.market.observed.names)
+        for part in self.market.observed.account:
+            names += [f"{s}.weight" for s in self.market.symbols] if part == "weights" else [part]
+        return tuple(names)
+
+    def _tensor(self, values: object) -> Tensor:
+        return torch.as_tensor(
+            values, dtype=self.dtype, device=self.device
+        )  # a list converted through float32 would lose a lot of 1e-8

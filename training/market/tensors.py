@@ -1,0 +1,162 @@
+"""A panel as tensors for many accounts: each session relative to the previous close, and the observations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import combinations_with_replacement
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quantd.models.history.panel import Panel
+from quantd.models.history.splits import DAY_NS, day_of
+from quantd.models.observation.table import Observed
+from quantd.trading.market import Floats
+from quantd.training.market.accounts import Session, Shares
+from quantd.training.market.arrays import Array, take, view
+
+MOMENTUM: Final = 20
+"""Sessions of the momentum term of rewards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """T sessions of N assets; row t of `gap`, `total`, `dividend` float[T, N] is relative to close t - 1."""
+
+    symbols: tuple[str, ...]
+    observed: Observed
+    seen: Tensor
+    """float[T, D] observation at close t; the last columns, of the account, are empty."""
+    gap: Tensor
+    total: Tensor
+    dividend: Tensor | None
+    close: Tensor
+    """float[T, N] unadjusted; 1 before the first price."""
+    split: Tensor
+    days: Tensor
+    """float[T] calendar days since the previous session."""
+    known: Tensor | None
+    """float[T, N] 1 where an asset can be held from this close, else 0; None when all always can."""
+    momentum: Tensor
+    """float[T, N]."""
+    first: int
+    """Row of the first close with a decision."""
+    last: int
+    """Row of the last close that can be an outcome."""
+    earned: Tensor | None = None
+    """float[T] interest on cash since the previous session, as a fraction; None without interest."""
+    marks: Tensor | None = None
+    """float[T, N] the last price known at close t over close t; None where all closes are known. Orders are sized, and
+    the account is shown, by these prices; returns are by closes."""
+    idle: Tensor | None = None
+    """float[T, N] 1 where orders of close t - 1 do not trade; None for nowhere."""
+
+    def viewed(self) -> "Market":
+        """Return the market with its tensors as the arrays that accounts read at each step."""
+        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        arrays: dict[str, Any] = {name: view(value) for name, value in values if isinstance(value, Tensor)}
+        return replace(self, **arrays)
+
+    def session(self, rows: Array, with_days: bool) -> Session:
+        """Return the sessions of rows int64[B] of a viewed market."""
+        dividend = None if self.dividend is None else take(self.dividend, rows)
+        days = take(self.days, rows) if with_days else None
+        earned = None if self.earned is None else take(self.earned, rows)
+        idle = None if self.idle is None else take(self.idle, rows)
+        return Session(take(self.gap, rows), take(self.total, rows), dividend, days, earned, idle)
+
+    def shares(self, rows: Array) -> Shares:
+        """Return the input for whole lots in sessions of rows int64[B] of a viewed market."""
+        return Shares(take(self.close, rows - 1), take(self.split, rows))
+
+
+def market_of(
+    panel: Panel,
+    observed: Observed,
+    rows: range | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Market:
+    """Convert `panel` to tensors. Decisions and outcomes are in `rows`, by default all rows with history.
+
+    Raises ValueError for fewer than two rows, with the first day that has history, and where the first row has no cash
+    rate.
+    """
+    rows = range(observed.warm, len(panel.day_ns)) if rows is None else rows
+    if rows.start < observed.warm or rows.stop > len(panel.day_ns) or len(rows) < 2:
+        begins = min(observed.warm, len(panel.day_ns) - 1)
+        day = day_of(panel.day_ns[begins])
+        raise ValueError(
+            f"{len(rows)} sessions from row {rows.start} of {len(panel.day_ns)}: what is observed needs "
+            f"{observed.warm} "
+            f"sessions before (it begins on {day}), and an episode two or more; begin later or give earlier bars"
+        )
+
+    rate = panel.cash_rate
+    if rate is not None:
+        rate.begins(int(panel.day_ns[rows.start]))
+
+    def tensor(values: NDArray[np.floating]) -> Tensor:
+        return torch.tensor(values, dtype=dtype, device=device)
+
+    extra = sum(len(panel.symbols) if part == "weights" else 1 for part in observed.account)
+    before = np.full_like(panel.close, np.nan)
+    before[1:] = panel.close[:-1]
+    known = np.isfinite(panel.close)
+
+    def relative(values: Floats, missing: float) -> Floats:
+        return np.nan_to_num(values / before, nan=missing)
+
+    momentum = np.zeros_like(panel.close)
+    returns = np.nan_to_num(panel.returns())
+    growth = np.cumprod(1.0 + returns, axis=0)
+    momentum[MOMENTUM:] = growth[MOMENTUM:] / growth[:-MOMENTUM] - 1.0
+    days = np.zeros(len(panel.day_ns))
+    days[1:] = np.diff(panel.day_ns) // DAY_NS
+    return Market(
+        symbols=panel.symbols,
+        observed=observed,
+        seen=tensor(np.pad(observed.table, ((0, 0), (0, extra)))),
+        gap=tensor(relative(panel.open * panel.split, 1.0)),
+        total=tensor(relative(panel.close * panel.split, 1.0)),
+        dividend=tensor(relative(panel.dividend, 0.0)) if panel.dividend[rows.start :].any() else None,
+        close=tensor(np.nan_to_num(panel.close, nan=1.0)),
+        split=tensor(panel.split),
+        days=tensor(days),
+        known=None if known[rows.start :].all() else tensor(known.astype(np.float64)),
+        momentum=tensor(momentum),
+        first=rows.start,
+        last=rows.stop - 1,
+        earned=None if rate is None else tensor(rate.earned(panel.day_ns)),
+        marks=tensor(np.nan_to_num(panel.known() / panel.close, nan=1.0)) if panel.late else None,
+        idle=tensor(panel.idle.astype(np.float64)) if panel.idle is not None and panel.idle.any() else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Allocations:
+    """A discrete action space: named weight vectors, float64[A, N + 1] with cash last; each row adds up to 1."""
+
+    names: tuple[str, ...]
+    weights: Floats
+
+
+def grid(symbols: Sequence[str], parts: int = 2, cash: bool = False) -> Allocations:
+    """Return every allocation of `parts` equal parts over `symbols`, and optionally cash.
+
+    There are C(n + parts - 1, parts) of them; four assets in halves give ten.
+    """
+    if parts < 1 or not symbols:
+        raise ValueError(f"a grid of {parts} parts over {len(symbols)} symbols; both are 1 or more")
+    holders = (*symbols, "cash")
+    chosen = list(combinations_with_replacement(range(len(symbols) + cash), parts))
+    weights = np.zeros((len(chosen), len(symbols) + 1))
+    for row, each in enumerate(chosen):
+        np.add.at(weights[row], list(each), 1.0)
+    weights /= parts
+    names = tuple(
+        " ".join(f"{holders[k]} {row[k]:.0%}" for k in np.flatnonzero(row)) for row in weights
+    )  # "SPY 50% TLT 50%"
+    return Allocations(names, weights)

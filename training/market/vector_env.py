@@ -1,0 +1,76 @@
+"""The interface of training environments: many portfolios (or problems) advance at once, as tensors."""
+
+from collections.abc import Generator, Mapping
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from quantd.training.market.terms import Kind
+
+V = TypeVar("V")
+
+
+class Step(NamedTuple):
+    """Result of one step of B environments.
+
+    Where an episode ended, `observation` is the first of the next one and `final` the last of the ended one. Elsewhere
+    they are equal.
+    """
+
+    observation: Tensor
+    """float[B, D]."""
+    reward: Tensor
+    """float[B]."""
+    terminated: Tensor
+    """bool[B]: no state follows (bankruptcy, a goal)."""
+    truncated: Tensor
+    """bool[B]: the time limit is reached; a learner still values `final`."""
+    final: Tensor
+    """float[B, D]."""
+
+
+class VectorEnv(Protocol):
+    """B environments that advance together. The same seed gives bit-identical results."""
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def observation_size(self) -> int: ...
+
+    @property
+    def action_size(self) -> int: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        """Return the first observations float[B, D] of new episodes; with a seed, of the episodes drawn from it."""
+        ...
+
+    def step(self, action: Tensor) -> Step: ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """An environment whose state can be saved, for bit-identical resumption."""
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor: ...
+
+
+@torch.no_grad()
+def play(acting: Generator[Tensor, Step, V], env: VectorEnv) -> V:
+    """Step `env` by the actions that `acting` yields, and send it the steps. Returns its result."""
+    try:
+        action = next(acting)
+        while True:
+            action = acting.send(env.step(action))
+    except StopIteration as end:
+        result: V = end.value
+        return result

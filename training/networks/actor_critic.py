@@ -1,0 +1,123 @@
+"""The network interface of policy-gradient learners, and flat parameter vectors.
+
+With one vector of parameters and one of gradients, an optimiser's step, a norm and a checkpoint are one operation each.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from quantd.training.networks.onnx_nodes import Graph
+
+
+class Heads(NamedTuple):
+    """Outputs of the two heads for T x B observations."""
+
+    actor: Tensor
+    """float[T, B, P]: parameters of the distribution of actions."""
+    value: Tensor
+    """float[T, B]."""
+
+
+class ActorCritic(nn.Module):
+    """A policy and a value in one network; `carry` float[B, C] is its recurrent memory, with C of 0 for others.
+
+    A subclass adds `write`, `act` and `run`, and calls `_flatten` when its parameters exist. The gradient is by
+    autograd, over the outputs that `run` passed to `_keep`, unless the subclass has a `pull` of its own.
+    """
+
+    recurrent: ClassVar[bool] = False
+    """Whether observations must be given in time order."""
+    vector: Tensor
+    """float[M]: every parameter; writes to it change the network."""
+    gradient: Tensor
+    """float[M]: the result of the last `pull`."""
+    spread: nn.Parameter
+    """float[S]: distribution parameters that do not depend on the observation."""
+    _heads: Heads | None = None
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Add the actor to an ONNX graph, from the node `given`. Returns the output's name.
+
+        A recurrent network reads the input "carry" and writes the output "carried".
+        """
+        raise NotImplementedError
+
+    def begin(self, batch: int) -> Tensor:
+        """Return the carry float[B, C] of new episodes."""
+        return self.vector.new_zeros((batch, 0))
+
+    def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        """Map float[B, D] to actor outputs float[B, P] and the next carry, without an autograd graph."""
+        raise NotImplementedError
+
+    def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
+        """Run on float[T, B, D], with bool[T, B] marking first observations; with `keep`, `pull` may follow."""
+        raise NotImplementedError
+
+    @property
+    def records(self) -> bool:
+        """Whether `record` may replace `run`: acting then yields the activations that a gradient needs."""
+        return False
+
+    def record(self, observation: Tensor, step: int, steps: int) -> Tensor:
+        """Map float[B, D] of one of `steps` steps to actor outputs float[B, P]; steps come in order, from 0."""
+        raise NotImplementedError
+
+    def recorded(self, observation: Tensor) -> Heads:
+        """Return the outputs of all steps of the record, which were given float[T, B, D]; `pull` may follow.
+
+        They are overwritten by the next record.
+        """
+        raise NotImplementedError
+
+    def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
+        """Compute the gradient of a loss from its derivatives by the outputs of the last kept `run`."""
+        assert self._heads is not None
+        heads, self._heads = self._heads, None
+        self.gradient.zero_()
+        slopes = [d_actor.view_as(heads.actor), d_value.view_as(heads.value)]
+        torch.autograd.backward(heads, slopes, inputs=self._leaves)
+        if d_spread.numel():
+            slope_of(self.spread).copy_(d_spread)
+
+    def _flatten(self) -> None:
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._leaves = [each for each in self.parameters() if each is not self.spread]
+
+    def _keep(self, heads: Heads) -> Heads:
+        """Keep outputs with their autograd graph. Returns them without it."""
+        self._heads = heads
+        return Heads(heads.actor.detach(), heads.value.detach())
+
+
+def flatten(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Move the parameters, in this order, and their `.grad` into two vectors. Returns (vector, gradient)."""
+    vector = torch.cat([each.detach().reshape(-1) for each in parameters])
+    gradient = torch.zeros_like(vector)
+    sizes = [each.numel() for each in parameters]
+    for each, values, slopes in zip(
+        parameters, vector.split_with_sizes(sizes), gradient.split_with_sizes(sizes), strict=True
+    ):
+        each.data = values.view_as(each)
+        each.grad = slopes.view_as(each)
+    return vector, gradient
+
+
+def slope_of(parameter: Tensor) -> Tensor:
+    """Return the gradient view of a parameter of a flattened network."""
+    if parameter.grad is None:
+        raise ValueError("the parameter is not part of a flattened network")
+    return parameter.grad
+
+
+def layer(inputs: int, outputs: int, gain: float, random: torch.Generator) -> nn.Linear:
+    """Return a layer with orthogonal weights (Saxe et al. 2014) and zero bias; draws from `random` only."""
+    # On the generator's device: the same seed gives the same network, independent of the global generator.
+    skip_init = nn.utils.skip_init
+    made: nn.Linear = skip_init(nn.Linear, inputs, outputs, device=random.device)  # type: ignore[no-untyped-call]
+    nn.init.orthogonal_(made.weight, gain, generator=random)
+    nn.init.zeros_(made.bias)
+    return made

@@ -1,0 +1,193 @@
+"""A Gaussian actor with a state-dependent standard deviation, and twin critics of observation and action, with ReLU
+layers.
+
+The gradients are explicit; a test compares them with autograd. Products in bfloat16 leave sums, heads and parameters in
+float32.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, softsign
+
+from quantd.training.networks.actor_critic import flatten, layer, slope_of
+from quantd.training.networks.onnx_nodes import Graph
+from quantd.training.networks.products import product
+
+LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -5.0, 2.0
+"""Bounds of the log standard deviation, approached by x / (1 + |x|): a cut, as published, has no gradient back."""
+
+HALF_RANGE = 0.5 * (LOG_SPREAD_MOST - LOG_SPREAD_LEAST)
+
+ROUNDED_ROWS = 16
+"""Fewer rows are always multiplied in float32, because rounding the weights costs more than the product."""
+
+
+class Activations(NamedTuple):
+    """Inputs (in the precision of the products) and outputs of hidden layers, for the backward pass."""
+
+    given: list[Tensor]
+    made: list[Tensor]
+
+
+class _Layer(NamedTuple):
+    """Views of a linear layer in its network's vectors, which are faster to reach than a module's attributes."""
+
+    weight: Tensor
+    bias: Tensor
+    weight_slope: Tensor
+    bias_slope: Tensor
+
+
+def _views(made: nn.Linear) -> _Layer:
+    return _Layer(made.weight.data, made.bias.data, slope_of(made.weight), slope_of(made.bias))
+
+
+def _run(layers: Sequence[_Layer], x: Tensor, rounded: bool) -> tuple[Tensor, Activations]:
+    """Map float32[R, D] through layers with ReLU to float32[R, H], without an autograd graph."""
+    kept = Activations([], [])
+    for weight, bias, _, _ in layers:
+        if rounded:
+            x = x.bfloat16()
+            kept.given.append(x)
+            x = torch.mm(x, weight.bfloat16().t()).float().add_(bias).relu_()
+        else:
+            kept.given.append(x)
+            x = product(x, weight.t(), bias).relu_()
+        kept.made.append(x)
+    return x, kept
+
+
+def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: bool) -> Tensor:
+    """Backpropagate d float32[R, H] to the first layer's pre-activations; `slopes` writes the parameters' gradients."""
+    for depth in range(len(layers) - 1, -1, -1):
+        (weight, _, weight_slope, bias_slope), given = layers[depth], kept.given[depth]
+        d = torch.ops.aten.threshold_backward.default(d, kept.made[depth], 0.0)
+        factor, rounded = d.to(given.dtype), given.dtype != weight.dtype
+        if slopes:
+            weight_slope.copy_(torch.mm(factor.t(), given) if rounded else product(factor.t(), given))
+            torch.sum(d, 0, out=bias_slope)
+        if depth:
+            d = torch.mm(factor, weight.to(given.dtype)).float() if rounded else product(d, weight)
+    return d
+
+
+def _head(made: _Layer, d: Tensor, x: Tensor) -> Tensor:
+    """Write the gradients of a last layer in float32. Returns the gradient of its input."""
+    torch.mm(d.t(), x, out=made.weight_slope)
+    torch.sum(d, 0, out=made.bias_slope)
+    return torch.mm(d, made.weight)
+
+
+def bounded(spread: Tensor) -> Tensor:
+    """Return the log standard deviation of the head's output."""
+    return LOG_SPREAD_LEAST + HALF_RANGE * (1.0 + softsign(spread))
+
+
+def _layers(widths: Sequence[int], random: torch.Generator) -> list[nn.Linear]:
+    return [layer(a, b, 2**0.5, random) for a, b in pairwise(widths)]
+
+
+class GaussianActor(nn.Module):
+    """Maps float32[R, D] to mean and log standard deviation, float32[R, K] each, of K coordinates."""
+
+    def __init__(
+        self,
+        observation_size: int,
+        coordinates: int,
+        random: torch.Generator,
+        *,
+        hidden: Sequence[int] = (256, 256),
+        bfloat16: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layers: Final = _layers([observation_size, *hidden], random)
+        self.mean, self.spread = (layer(hidden[-1], coordinates, 0.01, random) for _ in range(2))
+        self.trunk = nn.ModuleList(self.layers)
+        self.rounded: Final = bfloat16
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._hidden: Final = [_views(made) for made in self.layers]
+        self._heads: Final = (_views(self.mean), _views(self.spread))
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        x = observation
+        for made in self.layers:
+            if self.rounded and len(x) >= ROUNDED_ROWS:  # the bias is added in float32: only factors are rounded
+                x = torch.relu(torch.mm(x.bfloat16(), made.weight.t().bfloat16()).float() + made.bias)
+            else:
+                x = torch.relu(linear(x, made.weight, made.bias))
+        spread = linear(x, self.spread.weight, self.spread.bias)
+        return linear(x, self.mean.weight, self.mean.bias), bounded(spread)
+
+    @torch.no_grad()
+    def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Activations]:
+        """Return the mean, the spread before `bounded`, and the input for `pull`."""
+        x, kept = _run(self._hidden, observation.contiguous(), self.rounded)
+        mean, spread = (torch.addmm(head.bias, x, head.weight.t()) for head in self._heads)
+        return mean, spread, kept
+
+    @torch.no_grad()
+    def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Activations) -> None:
+        """Compute the gradient of a loss from its gradients by mean and spread."""
+        x = kept.made[-1]
+        mean, spread = self._heads
+        d = _head(mean, d_mean, x).add_(_head(spread, d_spread, x))
+        _pull(self._hidden, d, kept, slopes=True)
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Add the mean to `graph`, from the node `given`. Returns its name."""
+        x = given
+        for depth, made in enumerate(self.layers):
+            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made, x)])
+        return graph.linear(f"{prefix}mean", self.mean, x)
+
+
+class TwinCritics(nn.Module):
+    """Maps float32[R, D] and float32[R, A] to float32[2, R]: two separate networks (Fujimoto et al. 2018)."""
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        random: torch.Generator,
+        *,
+        hidden: Sequence[int] = (256, 256),
+        bfloat16: bool = False,
+    ) -> None:
+        super().__init__()
+        widths = [observation_size + action_size, *hidden]
+        self.pair: Final = [(_layers(widths, random), layer(hidden[-1], 1, 1.0, random)) for _ in range(2)]
+        self.trunks = nn.ModuleList(made for layers, _ in self.pair for made in layers)
+        self.values = nn.ModuleList(value for _, value in self.pair)
+        self.rounded: Final = bfloat16
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._twins: Final = [([_views(made) for made in layers], _views(value)) for layers, value in self.pair]
+
+    @torch.no_grad()
+    def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Activations]]:
+        """Return the values, and the input for `pull` and `by_action`."""
+        both = torch.cat((observation, action), -1)
+        values, kept = [], []
+        for layers, value in self._twins:
+            x, of = _run(layers, both, self.rounded)
+            values.append(torch.addmm(value.bias, x, value.weight.t()).squeeze(-1))
+            kept.append(of)
+        return torch.stack(values), kept
+
+    @torch.no_grad()
+    def pull(self, d: Tensor, kept: Sequence[Activations]) -> None:
+        """Compute the gradient of a loss from its gradients by the values, float32[2, R]."""
+        for (layers, value), slope, of in zip(self._twins, d, kept, strict=True):
+            _pull(layers, _head(value, slope.unsqueeze(-1), of.made[-1]), of, slopes=True)
+
+    @torch.no_grad()
+    def by_action(self, d: Tensor, kept: Sequence[Activations], size: int) -> Tensor:
+        """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged."""
+        found = []
+        for (layers, value), slope, of in zip(self._twins, d, kept, strict=True):
+            sums = _pull(layers, slope.unsqueeze(-1) * value.weight, of, slopes=False)
+            found.append(torch.mm(sums, layers[0].weight[:, -size:]))
+        return found[0] + found[1]

@@ -1,0 +1,97 @@
+"""Actors of several agents with individual observations, and critics with joint ones (Lowe et al. 2017, figure 1).
+
+All agents' networks are computed at once. They share no weights, except a transformer for the market window that all
+critics see.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from quantd.training.networks.actor_critic import flatten
+from quantd.training.networks.layer_stack import Linear, Perceptron
+from quantd.training.networks.onnx_nodes import Graph
+from quantd.training.networks.sizes import Layout, Sizes
+from quantd.training.networks.transformer import Encoder
+
+
+class Body(NamedTuple):
+    """Hidden layers of actors and critics; with `sizes`, of the critics over a transformer, which needs `layout`."""
+
+    hidden: Sequence[int]
+    layout: Layout | None
+    sizes: Sizes | None
+
+    def encoder(self, copies: int, observation_size: int, random: torch.Generator) -> Encoder | None:
+        if self.sizes is None:
+            return None
+        if self.layout is None:
+            raise ValueError("a transformer needs the layout of what it sees")
+        return Encoder(copies, observation_size, self.layout, self.sizes, random)
+
+
+class Actors(nn.Module):
+    """Maps float32[A, R, D] to action coordinates float32[A, R, K], agent by agent."""
+
+    def __init__(
+        self, agents: int, observation_size: int, coordinates: int, random: torch.Generator, body: Body
+    ) -> None:
+        super().__init__()
+        self.body: Final[Perceptron | Encoder] = body.encoder(agents, observation_size, random) or Perceptron(
+            agents, observation_size, body.hidden, random
+        )
+        self.head = Linear(agents, self.body.outputs, coordinates, 0.01, random)
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self.leaves: Final = list(self.parameters())
+
+    def forward(self, observation: Tensor) -> Tensor:
+        output: Tensor = self.head(self.body(observation))
+        return output
+
+    def write(self, graph: Graph, given: str, prefix: str, agent: int) -> str:
+        """Add one agent's nodes, from its observation float[1, D] to its coordinates float[1, K]."""
+        output = self.body.write(graph, given, prefix, agent)
+        return self.head.write(graph, output, f"{prefix}actor", agent)
+
+
+class Seated(NamedTuple):
+    """The network of one agent among `actors`."""
+
+    actors: Actors
+    agent: int
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        return self.actors.write(graph, given, prefix, self.agent)
+
+
+class Critics(nn.Module):
+    """Maps all observations float32[R, P] and actions to the value for each agent.
+
+    The observation is encoded separately, so that several actions in the same state need one encoding.
+    """
+
+    def __init__(self, agents: int, state_size: int, action_size: int, random: torch.Generator, body: Body) -> None:
+        super().__init__()
+        self.encoder = body.encoder(1, state_size, random)
+        seen = state_size if self.encoder is None else self.encoder.outputs
+        self.body = Perceptron(agents, seen + agents * action_size, body.hidden, random)
+        self.head = Linear(agents, body.hidden[-1], 1, 1.0, random)
+        self.agents: Final = agents
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self.leaves: Final = list(self.parameters())
+
+    def read(self, state: Tensor) -> Tensor:
+        """Encode float[R, P] as float[R, E]."""
+        if self.encoder is None:
+            return state
+        encoded: Tensor = self.encoder(state.unsqueeze(0))
+        return encoded[0]
+
+    def judge(self, read: Tensor, action: Tensor) -> Tensor:
+        """Return values float[A, R] of encoded states float[R, E] and actions float[R, A, K] (or float[A, R, A, K])."""
+        done = action.flatten(-2)
+        parts = [each.expand(self.agents, *each.shape[-2:]) for each in (read, done)]
+        output: Tensor = self.head(self.body(torch.cat(parts, 2)))
+        return output.squeeze(2)

@@ -1,0 +1,54 @@
+"""Networks of several agents in one computation: C separate copies of a layer form one batched product."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from quantd.training.networks.onnx_nodes import Graph
+
+
+def stacked(copies: int, *shape: int, deviation: float, random: torch.Generator) -> nn.Parameter:
+    """Return a Gaussian parameter float[C, *shape]; draws from `random` only."""
+    drawn = torch.randn((copies, *shape), generator=random, device=random.device)
+    return nn.Parameter(drawn * deviation)
+
+
+class Linear(nn.Module):
+    """Maps float[C, M, I] to float[C, M, O] by separate weights, with `gain` squared times the variance."""
+
+    def __init__(self, copies: int, inputs: int, outputs: int, gain: float, random: torch.Generator) -> None:
+        super().__init__()
+        self.inputs: Final = inputs
+        self.outputs: Final = outputs
+        self.weight = stacked(copies, inputs, outputs, deviation=gain * inputs**-0.5, random=random)
+        self.bias = nn.Parameter(torch.zeros((copies, 1, outputs), device=random.device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+    def write(self, graph: Graph, given: str, name: str, copy: int) -> str:
+        """Add one copy's node; `given` is float[M, I]."""
+        return graph.affine(name, self.weight[copy].t(), self.bias[copy, 0], given)
+
+
+class Perceptron(nn.Module):
+    """C copies of ReLU layers `hidden`: float[C, M, I] -> float[C, M, hidden[-1]]."""
+
+    def __init__(self, copies: int, inputs: int, hidden: Sequence[int], random: torch.Generator) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Linear(copies, a, b, 2**0.5, random) for a, b in pairwise((inputs, *hidden)))
+        self.outputs: Final = hidden[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return x
+
+    def write(self, graph: Graph, given: str, prefix: str, copy: int) -> str:
+        for depth, layer in enumerate(self.layers):
+            assert isinstance(layer, Linear)
+            given = graph.node("Relu", [layer.write(graph, given, f"{prefix}layer{depth}", copy)])
+        return given

@@ -1,0 +1,84 @@
+"""A recurrent policy: an LSTM (Hochreiter & Schmidhuber 1997) with an explicit hidden state.
+
+The caller holds the hidden state, the carry. B episodes can thus restart individually, and a trading process can
+journal it.
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from quantd.training.networks.actor_critic import ActorCritic, Heads, layer
+from quantd.training.networks.onnx_nodes import Graph
+
+
+class Lstm(ActorCritic):
+    """LSTM cell, then actor and critic, one linear layer each."""
+
+    recurrent = True
+
+    def __init__(
+        self,
+        observation_size: int,
+        outputs: int,
+        spread: int,
+        random: torch.Generator,
+        *,
+        hidden: int = 128,
+        start: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.hidden: Final = hidden
+        self.given = layer(observation_size, 4 * hidden, 1.0, random)
+        self.remembered = layer(hidden, 4 * hidden, 1.0, random)
+        # initially the cell state persists (Jozefowicz et al. 2015)
+        nn.init.ones_(self.given.bias.data[hidden : 2 * hidden])
+        self.actor = layer(hidden, outputs, 0.01, random)
+        self.critic = layer(hidden, 1, 1.0, random)
+        self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
+        self._flatten()
+
+    def cell(self, given: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        """Map the gates' inputs float[B, 4H] and the carry float[B, 2H] to (output float[B, H], next carry)."""
+        output, memory = carry.chunk(2, -1)
+        opened, kept, shown, fresh = (given + self.remembered(output)).chunk(4, -1)
+        memory = torch.sigmoid(kept) * memory + torch.sigmoid(opened) * torch.tanh(fresh)
+        output = torch.sigmoid(shown) * torch.tanh(memory)
+        return output, torch.cat([output, memory], dim=-1)
+
+    def forward(self, observation: Tensor, started: Tensor, carry: Tensor) -> Heads:
+        """Run on observations float[T, B, D], first-step flags bool[T, B] and carry float[B, 2H]."""
+        outputs = []
+        alive = (~started).to(carry.dtype).unsqueeze(-1)
+        for given, going in zip(self.given(observation).unbind(0), alive.unbind(0), strict=True):
+            output, carry = self.cell(given, carry * going)
+            outputs.append(output)
+        stacked = torch.stack(outputs)
+        return Heads(self.actor(stacked), self.critic(stacked).squeeze(-1))
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Add one step, from `given` and the input "carry" to output "carried". Returns the actor output's name."""
+        hidden, cut = self.hidden, graph.columns
+        output, memory = cut("carry", 0, hidden), cut("carry", hidden, 2 * hidden)
+        seen = graph.linear(f"{prefix}given", self.given, given)
+        gates = graph.node("Add", [seen, graph.linear(f"{prefix}kept", self.remembered, output)])
+        opened, kept, shown = (graph.node("Sigmoid", [cut(gates, k * hidden, (k + 1) * hidden)]) for k in range(3))
+        fresh = graph.node("Tanh", [cut(gates, 3 * hidden, 4 * hidden)])
+        memory = graph.node("Add", [graph.node("Mul", [kept, memory]), graph.node("Mul", [opened, fresh])])
+        output = graph.node("Mul", [shown, graph.node("Tanh", [memory])])
+        graph.node("Concat", [output, memory], "carried", axis=-1)
+        return graph.linear(f"{prefix}actor", self.actor, output)
+
+    def begin(self, batch: int) -> Tensor:
+        return self.vector.new_zeros((batch, 2 * self.hidden))
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        output, carry = self.cell(self.given(observation), carry)
+        return self.actor(output), carry
+
+    def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
+        with torch.set_grad_enabled(keep):
+            heads = self(observation, started, carry)
+        return self._keep(heads) if keep else heads

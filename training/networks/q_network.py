@@ -1,0 +1,179 @@
+"""Q-networks of discrete allocations: plain, dueling (Wang et al. 2016) and noisy (Fortunato et al. 2018)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, linear
+
+from quantd.training.networks.actor_critic import flatten, layer, slope_of
+from quantd.training.networks.mlp import EPSILON
+from quantd.training.networks.onnx_nodes import Graph
+
+NOISE_AT_START = 0.5
+"""sigma 0 of Fortunato et al. 2018, section 3.2, for factorised noise."""
+
+Noise = dict[str, tuple[Tensor, Tensor]]
+"""Noise of each noisy layer, by its name: f(inputs), f(outputs)."""
+
+
+class NoisyLinear(nn.Module):
+    """y = (W + S (f(e) f(i)^T)) x + b + s f(e) (Fortunato et al. 2018, equations 9 to 11); W x + b without noise."""
+
+    def __init__(self, inputs: int, outputs: int, random: torch.Generator) -> None:
+        super().__init__()
+        bound = inputs**-0.5
+
+        def uniform(*shape: int) -> nn.Parameter:
+            drawn = torch.rand(shape, generator=random, device=random.device)
+            return nn.Parameter((drawn * 2.0 - 1.0) * bound)
+
+        def constant(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.full(shape, NOISE_AT_START * bound, device=random.device))
+
+        self.weight, self.bias = uniform(outputs, inputs), uniform(outputs)
+        self.weight_spread, self.bias_spread = constant(outputs, inputs), constant(outputs)
+
+    def draw(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        drawn = torch.randn(sum(self.weight.shape), generator=random, device=random.device)
+        bent = drawn.sign() * drawn.abs().sqrt_()
+        return bent[: self.weight.shape[1]], bent[self.weight.shape[1] :]
+
+    def forward(self, x: Tensor, noise: tuple[Tensor, Tensor] | None) -> Tensor:
+        if noise is None:
+            return linear(x, self.weight, self.bias)
+        given, made = noise
+        # the outer product is avoided: S o (e i^T) x = e o (S (i o x))
+        return linear(x, self.weight, self.bias) + made * linear(x * given, self.weight_spread, self.bias_spread)
+
+
+class QNetwork(nn.Module):
+    """Maps float32[.., D] to values float32[.., A], through ReLU layers `hidden` and one linear layer.
+
+    With `streams` above 0, a LayerNorm follows each ReLU, and the value and the advantages have separate streams of
+    that width. With `noisy`, all layers after the features are noisy.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        choices: int,
+        random: torch.Generator,
+        hidden: Sequence[int] = (128, 64),
+        streams: int = 0,
+        noisy: bool = False,
+    ) -> None:
+        super().__init__()
+        widths = [observation_size, *hidden]
+        self.streams: Final = streams
+        self.noisy: Final = noisy
+        # plain lists for each step: iteration over a module's own lists costs more than a product of this size
+        self.layers: Final = [layer(a, b, 2**0.5, random) for a, b in pairwise(widths)]
+        self.scales: Final = [nn.LayerNorm(b, EPSILON, device=random.device) for b in hidden if streams]
+        self.features, self.norms = nn.ModuleList(self.layers), nn.ModuleList(self.scales)
+
+        def head(inputs: int, outputs: int, gain: float) -> nn.Linear | NoisyLinear:
+            return NoisyLinear(inputs, outputs, random) if noisy else layer(inputs, outputs, gain, random)
+
+        last = widths[-1]
+        self.head: Final[dict[str, nn.Linear | NoisyLinear]] = (
+            {
+                "value": head(last, streams, 2**0.5),
+                "value_out": head(streams, 1, 1.0),
+                "advantage": head(last, streams, 2**0.5),
+                "advantage_out": head(streams, choices, 1.0),
+            }
+            if streams
+            else {"out": head(last, choices, 1.0)}
+        )
+        self.heads = nn.ModuleDict(self.head)
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        plain = [*self.layers, *(made for made in self.head.values() if isinstance(made, nn.Linear))]
+        # views, because iteration over a module's own attributes costs more than a product of this size
+        self._steps: Final = [(each.weight.data, each.bias.data) for each in plain]
+        self._slopes: Final = [(slope_of(each.weight), slope_of(each.bias)) for each in plain]
+        self._kept: list[Tensor] = []
+
+    def draw(self, random: torch.Generator) -> Noise | None:
+        """Draw noise for `forward`; None when no layer is noisy."""
+        drawn = {name: made.draw(random) for name, made in self.head.items() if isinstance(made, NoisyLinear)}
+        return drawn or None
+
+    def forward(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        x = observation
+        for depth, made in enumerate(self.layers):
+            x = torch.relu(linear(x, made.weight, made.bias))
+            if self.streams:
+                scale = self.scales[depth]
+                x = layer_norm(x, scale.normalized_shape, scale.weight, scale.bias, EPSILON)
+
+        def head(name: str, given: Tensor) -> Tensor:
+            made = self.head[name]
+            if isinstance(made, NoisyLinear):
+                return made.forward(given, noise[name] if noise else None)
+            return linear(given, made.weight, made.bias)
+
+        if not self.streams:
+            return head("out", x)
+        value = head("value_out", torch.relu(head("value", x)))
+        advantage = head("advantage_out", torch.relu(head("advantage", x)))
+        # equation 9 of Wang et al.: without the mean, value and advantage would not be identifiable
+        return value + advantage - advantage.mean(-1, keepdim=True)
+
+    def values(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        """Map as `forward`, without the means for `pull`."""
+        if self.streams or noise or self.noisy:
+            return self.forward(observation, noise)
+        *hidden, (weight, bias) = self._steps
+        x = observation
+        for inner, shift in hidden:
+            x = torch.relu_(torch.addmm(shift, x, inner.t()))
+        return torch.addmm(bias, x, weight.t())
+
+    def run(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        """Run `forward` such that `pull` may follow."""
+        if self.streams or self.noisy:
+            with torch.enable_grad():
+                values = self.forward(observation, noise)
+            self._kept = [values]
+            return values.detach()
+        # the gradient of a plain layer sequence is explicit: an autograd graph costs more than products this small
+        *hidden, (weight, bias) = self._steps
+        kept = [observation]
+        for inner, shift in hidden:
+            kept.append(torch.relu_(torch.addmm(shift, kept[-1], inner.t())))
+        self._kept = kept
+        return torch.addmm(bias, kept[-1], weight.t())
+
+    def pull(self, slope: Tensor) -> None:
+        """Compute `gradient` from the gradients float[R, A] of a loss by the values of the last `run`."""
+        if len(self._kept) == 1:
+            self.gradient.zero_()
+            self._kept[0].backward(slope)  # type: ignore[no-untyped-call]
+            return
+        for depth in range(len(self._steps) - 1, -1, -1):
+            (weight_slope, bias_slope), given = self._slopes[depth], self._kept[depth]
+            torch.mm(slope.t(), given, out=weight_slope)
+            torch.sum(slope, 0, out=bias_slope)
+            if depth:
+                slope = torch.ops.aten.threshold_backward.default(torch.mm(slope, self._steps[depth][0]), given, 0)
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Add the values without noise to `graph`, from the node `given`. Returns their name."""
+        x = given
+        for depth, made in enumerate(self.layers):
+            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made, x)])
+            if self.streams:
+                x = graph.norm(f"{prefix}norm{depth}", self.scales[depth], x)
+
+        def head(name: str, seen: str) -> str:
+            return graph.affine(f"{prefix}{name}", self.head[name].weight, self.head[name].bias, seen)
+
+        if not self.streams:
+            return head("out", x)
+        value = head("value_out", graph.node("Relu", [head("value", x)]))
+        advantage = head("advantage_out", graph.node("Relu", [head("advantage", x)]))
+        centred = graph.node("Sub", [advantage, graph.node("ReduceMean", [advantage], axes=[-1], keepdims=1)])
+        return graph.node("Add", [value, centred])

@@ -1,0 +1,71 @@
+"""An asset-equivariant scorer: one small network scores each asset by its own features and the mean of all.
+
+A permutation of the assets permutes the weights, and nothing depends on their number. A policy trained on five assets
+can therefore run on fifty (Zaheer et al. 2017, Deep Sets).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from quantd.training.networks.onnx_nodes import Graph, Width
+
+MASKED = 1e9
+"""Subtracted from the score of an asset that cannot be held, whose weight is then exactly zero."""
+
+CASH_AT_START = -4.0
+"""Score of cash in an untrained network: 2 % cash, and the rest equal weight."""
+
+
+class Scorer(nn.Module):
+    """Maps features float32[.., N, F] and mask float32[.., N] to weights float32[.., N]; the rest to 1 is cash."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(features, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.own = nn.Linear(hidden, hidden)
+        self.common = nn.Linear(hidden, hidden, bias=False)
+        self.score = nn.Linear(hidden, 1)
+        self.mood = nn.Linear(hidden, hidden)
+        self.cash = nn.Linear(hidden, 1)
+        # an untrained scorer is equal weight, so that any other weights are learned
+        for layer, bias in ((self.score, 0.0), (self.cash, CASH_AT_START)):
+            nn.init.zeros_(layer.weight)
+            nn.init.constant_(layer.bias, bias)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        known = mask.unsqueeze(-1)
+        asset = torch.relu(self.second(torch.relu(self.first(features))))
+        count = known.sum(-2, keepdim=True).clamp(min=1.0)
+        pooled = (asset * known).sum(-2, keepdim=True) / count
+        score = self.score(torch.relu(self.own(asset) + self.common(pooled)))
+        cash = self.cash(torch.relu(self.mood(pooled)))
+        # minus log n, so that the share of cash does not depend on the number of assets
+        logits = torch.cat([score - count.log() + (known - 1.0) * MASKED, cash], dim=-2)
+        return torch.softmax(logits, dim=-2)[..., :-1, 0]
+
+
+def to_onnx(scorer: Scorer) -> bytes:
+    """Export features [1, N, F] and mask [1, N] -> weights [1, N] for any N."""
+    graph = Graph()
+    node = graph.node
+    last, assets, begin = graph.integers("last", -1), graph.integers("assets", 1), graph.integers("begin", 0)
+    one, masked = graph.scalar("one", 1.0), graph.scalar("masked", MASKED)
+
+    def relu(made: nn.Linear, name: str, given: str) -> str:
+        return node("Relu", [graph.linear(name, made, given)])
+
+    known = node("Unsqueeze", ["mask", last])
+    asset = relu(scorer.second, "second", relu(scorer.first, "first", "features"))
+    count = node("Max", [node("ReduceSum", [known, assets], keepdims=1), one])
+    total = node("ReduceSum", [node("Mul", [asset, known]), assets], keepdims=1)
+    pooled = node("Div", [total, count])
+    common = node("MatMul", [pooled, graph.constant("common.weight", scorer.common.weight.t())])
+    both = node("Relu", [node("Add", [graph.linear("own", scorer.own, asset), common])])
+    centred = node("Sub", [graph.linear("score", scorer.score, both), node("Log", [count])])
+    missing = node("Mul", [node("Sub", [known, one]), masked])
+    cash = graph.linear("cash", scorer.cash, relu(scorer.mood, "mood", pooled))
+    shares = node("Softmax", [node("Concat", [node("Add", [centred, missing]), cash], axis=1)], axis=1)
+    node("Squeeze", [node("Slice", [shares, begin, last, assets]), last], "weights")
+    inputs: dict[str, Width] = {"features": ("assets", scorer.first.in_features), "mask": "assets"}
+    return graph.model("scorer", inputs, {"weights": "assets"})

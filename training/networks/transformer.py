@@ -1,0 +1,196 @@
+"""A transformer over the last sessions (Vaswani et al. 2017): a token is one session's scaled returns of all assets.
+
+Norms precede their blocks (Xiong et al. 2020) and have no gain and shift, because the following product includes them.
+Only the last session is read out, so that the last block computes only that one.
+"""
+
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
+
+from quantd.training.networks.actor_critic import ActorCritic, Heads, layer
+from quantd.training.networks.layer_stack import Linear, stacked
+from quantd.training.networks.mlp import EPSILON
+from quantd.training.networks.onnx_nodes import Graph
+from quantd.training.networks.sizes import Layout, Sizes
+
+PART = 64
+"""Number of rows processed together without gradients: more would exceed the cache, and need memory."""
+
+
+class Block(nn.Module):
+    """Attention over sessions, then a perceptron on each; both are residual."""
+
+    def __init__(self, copies: int, sizes: Sizes, random: torch.Generator) -> None:
+        super().__init__()
+        width, inner = sizes.width, sizes.width * sizes.widening
+        # the sum of all 2 L block outputs has the scale of their input
+        last = (2.0 * sizes.layers) ** -0.5
+        self.heads: Final = sizes.heads
+        self.asked = Linear(copies, width, width, 1.0, random)
+        self.offered = Linear(copies, width, 2 * width, 1.0, random)
+        self.gathered = Linear(copies, width, width, last, random)
+        self.up = Linear(copies, width, inner, 2**0.5, random)
+        self.down = Linear(copies, inner, width, last, random)
+
+    def forward(self, x: Tensor, *, read_last: bool) -> Tensor:
+        """Map float[C, R, W, width] to the same shape, or to float[C, R, 1, width] of the last session."""
+        copies, rows, width = len(x), x.shape[1], x.shape[-1]
+        normal = layer_norm(x, (width,), eps=EPSILON)
+        keys, values = self._headed(self.offered(normal.flatten(1, 2)), copies * rows, 2)
+        if read_last:
+            x, normal = x[:, :, -1:], normal[:, :, -1:]
+        (queries,) = self._headed(self.asked(normal.flatten(1, 2)), copies * rows, 1)
+        mixed = scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
+        x = x + self.gathered(mixed.reshape(copies, -1, width)).view_as(x)
+        inner = torch.relu(self.up(layer_norm(x, (width,), eps=EPSILON).flatten(1, 2)))
+        return x + self.down(inner).view_as(x)
+
+    def _headed(self, given: Tensor, sequences: int, parts: int) -> tuple[Tensor, ...]:
+        """Split float[C, R W, parts width] into `parts` of float[C R, heads, W, width / heads]."""
+        cut = given.view(sequences, -1, parts, self.heads, given.shape[-1] // parts // self.heads)
+        return cut.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def write(self, graph: Graph, x: str, prefix: str, copy: int, *, read_last: bool) -> str:
+        """Add nodes from float[W, width] to the same shape, or to float[1, width]."""
+        width = self.asked.inputs
+        part = width // self.heads
+
+        def headed(layer: Linear, number: int, given: str, perm: tuple[int, ...], scale: float = 1.0) -> str:
+            """Columns `number` x width and on, by head."""
+            columns = slice(number * width, (number + 1) * width)
+            weight, bias = layer.weight[copy, :, columns].t() * scale, layer.bias[copy, 0, columns] * scale
+            # three separate products: a single one of triple width is no faster in ONNX Runtime
+            product = graph.affine(f"{prefix}headed{len(graph.nodes)}", weight, bias, given)
+            shape = graph.integers(f"{prefix}heads", -1, self.heads, part)
+            return graph.node("Transpose", [graph.node("Reshape", [product, shape])], perm=perm)
+
+        normal = _normal(graph, x, prefix, width)
+        keys = headed(self.offered, 0, normal, (1, 2, 0))
+        values = headed(self.offered, 1, normal, (1, 0, 2))
+        if read_last:
+            x, normal = (_last(graph, each, prefix) for each in (x, normal))
+        queries = headed(self.asked, 0, normal, (1, 0, 2), part**-0.5)
+        weights = graph.node("Softmax", [graph.node("MatMul", [queries, keys])], axis=-1)
+        mixed = graph.node("Transpose", [graph.node("MatMul", [weights, values])], perm=(1, 0, 2))
+        mixed = graph.node("Reshape", [mixed, graph.integers(f"{prefix}joined", -1, width)])
+        x = graph.node("Add", [x, self.gathered.write(graph, mixed, f"{prefix}gathered", copy)])
+        inner = graph.node("Relu", [self.up.write(graph, _normal(graph, x, prefix, width), f"{prefix}up", copy)])
+        return graph.node("Add", [x, self.down.write(graph, inner, f"{prefix}down", copy)])
+
+
+class Encoder(nn.Module):
+    """C copies of float[C, R, D] -> float[C, R, E]: the last session's encoding, the features and the book."""
+
+    def __init__(
+        self, copies: int, observation_size: int, layout: Layout, sizes: Sizes, random: torch.Generator
+    ) -> None:
+        super().__init__()
+        if layout.window < 1 or layout.market > observation_size:
+            raise ValueError(f"a transformer reads sessions: {layout} in {observation_size} entries")
+        self.layout: Final = layout
+        self.width: Final = sizes.width
+        self.observation_size: Final = observation_size
+        self.outputs: Final = sizes.width + layout.assets * layout.features + observation_size - layout.market
+        assets, window, width = layout.assets, layout.window, sizes.width
+        self.embed = stacked(copies, assets, width, deviation=assets**-0.5, random=random)
+        self.place = stacked(copies, window, width, deviation=0.1, random=random)
+        """Learned position embedding."""
+        self.blocks = nn.ModuleList(Block(copies, sizes, random) for _ in range(sizes.layers))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        layout = self.layout
+        copies, rows, _ = observation.shape
+        market = observation[..., : layout.market].reshape(copies, rows, layout.assets, -1)
+        features, window = market.split_with_sizes((layout.features, layout.window), -1)
+        tokens = window.transpose(2, 3).reshape(copies, -1, layout.assets)
+        x = torch.bmm(tokens, self.embed).view(copies, rows, layout.window, -1) + self.place.unsqueeze(1)
+        for depth, block in enumerate(self.blocks):
+            x = block(x, read_last=depth == len(self.blocks) - 1)
+        last = layer_norm(x.squeeze(2), (self.width,), eps=EPSILON)
+        return torch.cat((last, features.flatten(2), observation[..., layout.market :]), -1)
+
+    def write(self, graph: Graph, given: str, prefix: str, copy: int) -> str:
+        """Add nodes from float[1, D] to float[1, E]."""
+        layout, cut = self.layout, graph.columns
+        asset = layout.features + layout.window
+        shape = graph.integers(f"{prefix}market", layout.assets, asset)
+        market = graph.node("Reshape", [cut(given, 0, layout.market), shape])
+        tokens = graph.node("Transpose", [cut(market, layout.features, asset)], perm=(1, 0))
+        x = graph.node("MatMul", [tokens, graph.constant(f"{prefix}embed", self.embed[copy])])
+        x = graph.node("Add", [x, graph.constant(f"{prefix}place", self.place[copy])])
+        for depth, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            x = block.write(graph, x, f"{prefix}block{depth}.", copy, read_last=depth == len(self.blocks) - 1)
+        parts = [_normal(graph, x, prefix, self.width)]
+        if layout.features:
+            shape = graph.integers(f"{prefix}row", 1, -1)
+            parts.append(graph.node("Reshape", [cut(market, 0, layout.features), shape]))
+        if layout.market < self.observation_size:
+            parts.append(cut(given, layout.market, self.observation_size))
+        return graph.node("Concat", parts, axis=1)
+
+
+class Transformer(ActorCritic):
+    """The encoder, a tanh layer over encoding, features and book, then actor and critic."""
+
+    def __init__(
+        self,
+        observation_size: int,
+        outputs: int,
+        spread: int,
+        random: torch.Generator,
+        *,
+        layout: Layout,
+        sizes: Sizes,
+        start: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder: Final = Encoder(1, observation_size, layout, sizes, random)
+        self.mix = layer(self.encoder.outputs, sizes.width, 2**0.5, random)
+        self.actor = layer(sizes.width, outputs, 0.01, random)
+        self.critic = layer(sizes.width, 1, 1.0, random)
+        self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
+        self._flatten()
+
+    def forward(self, observation: Tensor) -> Heads:
+        """Map float[.., D] to the heads."""
+        rows = observation.reshape(1, -1, observation.shape[-1])
+        x = torch.tanh(self.mix(self.encoder(rows)[0])).view(*observation.shape[:-1], -1)
+        return Heads(self.actor(x), self.critic(x).squeeze(-1))
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        return self._in_parts(observation).actor, carry
+
+    def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
+        if keep:
+            with torch.enable_grad():
+                return self._keep(self(observation))
+        with torch.no_grad():
+            heads = self._in_parts(observation.reshape(-1, observation.shape[-1]))
+        shape = observation.shape[:-1]
+        return Heads(heads.actor.view(*shape, -1), heads.value.view(shape))
+
+    def _in_parts(self, rows: Tensor) -> Heads:
+        parts = [self(part) for part in rows.tensor_split(tuple(range(PART, len(rows), PART)))]
+        return Heads(torch.cat([part.actor for part in parts]), torch.cat([part.value for part in parts]))
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Add nodes from an observation float[1, D] to the actor's outputs float[1, P]."""
+        x = self.encoder.write(graph, given, prefix, 0)
+        x = graph.node("Tanh", [graph.linear(f"{prefix}mix", self.mix, x)])
+        return graph.linear(f"{prefix}actor", self.actor, x)
+
+
+def _normal(graph: Graph, given: str, prefix: str, width: int) -> str:
+    ones = graph.constant(f"{prefix}ones", np.ones(width, dtype=np.float32))
+    return graph.node("LayerNormalization", [given, ones], axis=-1, epsilon=EPSILON)
+
+
+def _last(graph: Graph, given: str, prefix: str) -> str:
+    """Add the selection of the last row float[1, width] of float[W, width]."""
+    return graph.node("Gather", [given, graph.integers(f"{prefix}newest", -1)], axis=0)

@@ -1,0 +1,289 @@
+"""The plan of a training: read from TOML over the defaults of its learner, changed by dotted keys."""
+
+from collections.abc import Mapping, Sequence
+from math import inf
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from quantd.models.history.splits import USUAL_SPLITS, Splits
+from quantd.models.observation import sight as sights
+from quantd.models.observation.sight import SightSpec
+from quantd.trading.cash_rate import HIGHEST, LOWEST
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO, usual_lot_nano
+from quantd.training.learners.record import Learner, LearnerPlan, learners
+from quantd.training.market.episodes import Episodes
+from quantd.training.market.terms import NOT_SIMULATED, USUAL_COSTS, Diversity, Kind, RewardPlan, Seat
+from quantd.training.networks.sizes import Layout
+from quantd.training.plans.data_plan import (
+    DataPlan,
+    PlanError,
+    Table,
+    converted,
+    decoded,
+    laid,
+    lay,
+    located,
+    meant,
+)
+from quantd.training.plans.plan_sight import named_columns, sight_faults
+
+
+class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
+    """The training accounts, and the account of evaluations."""
+
+    batch: int = 8
+    """Number of accounts that learn in parallel."""
+    kind: Kind = "simplex"
+    parts: int = 2
+    """Number of equal parts of a discrete allocation."""
+    cash: bool = True
+    """Whether such parts may be cash."""
+    gross: float = 1.0
+    """Maximum gross exposure of a box action, over equity."""
+    reward: RewardPlan = RewardPlan()
+    episodes: Episodes = Episodes()
+    costs: Costs = USUAL_COSTS
+    capital: float = 100_000.0
+    seats: tuple[Seat, ...] = ()
+    """Agents of a desk; `batch` accounts form desks. Together they trade the mean of their weights, by capital."""
+    diversity: Diversity = Diversity()
+    """Penalty on similar returns of the agents."""
+    lot: float | dict[str, float] | None = None
+    """Lot size of evaluations in units; by default a share, or 1e-8 of a coin. Training accounts trade fractions."""
+    cash_rate: float | str | None = None
+    """Annual interest on cash: a fraction, or the path of a series (CSV: date,rate). It is also the risk-free rate."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.parts < 1 or self.capital <= 0.0 or self.gross <= 0.0:
+            raise ValueError("batch and parts from 1 on; capital and gross above 0")
+        for size in self.lot.values() if isinstance(self.lot, dict) else () if self.lot is None else (self.lot,):
+            if not 1.0 / NANO <= size < inf:
+                raise ValueError(f"lot {size:g}: a size of {1.0 / NANO:g} or more")
+        if isinstance(self.cash_rate, float) and not LOWEST <= self.cash_rate <= HIGHEST:
+            raise ValueError(f"cash_rate {self.cash_rate:g}: a fraction a year, {LOWEST:g} to {HIGHEST:g}")
+        if self.episodes.together != 1 or not self.episodes.random:
+            raise ValueError("episodes of accounts that learn are drawn, each on a path of its own")
+
+    def lots(self, symbols: Sequence[str]) -> tuple[float, ...]:
+        """Return the lot sizes of `symbols`, in units."""
+        if isinstance(self.lot, float):
+            return (self.lot,) * len(symbols)
+        named = self.lot or {}
+        return tuple(named.get(symbol, usual_lot_nano(symbol) / NANO) for symbol in symbols)
+
+
+class Plan(Struct, frozen=True, forbid_unknown_fields=True):
+    """One training. Choices use `splits.validation`; `splits.test` is evaluated once, at the end."""
+
+    name: str
+    agent: str
+    """Name of the learner."""
+    learner: LearnerPlan
+    profile: str = ""
+    """Named settings that it is based on."""
+    data: DataPlan = DataPlan()
+    splits: Splits = USUAL_SPLITS
+    warmup_days: int = 400
+    """Calendar days before the training part that only fill the features' lookback."""
+    purge: int = 1
+    """Sessions until the outcome of a decision. A decision with an outcome outside its part is left out."""
+    embargo: int = 5
+    """Further sessions between the last outcome of a part and the first decision of the next."""
+    sight: SightSpec = SightSpec()
+    market: MarketPlan = MarketPlan()
+    normalise: bool = True
+    """Whether observations are scaled by running mean and deviation, and rewards by their deviation."""
+    steps: int = 150_000
+    """Env-steps of each seed, of all accounts together."""
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    evaluate_every: int = 10_000
+    """Env-steps between evaluations on the validation part."""
+    checkpoint_every: int = 50_000
+    """Env-steps between checkpoints, which are written at the end of a rollout."""
+    keep: int = 3
+    """Number of checkpoints per seed, in addition to the best one."""
+    patience: int = 10
+    """Evaluations without improvement before a seed stops; 0: never."""
+    clone: str = ""
+    """A classical policy to imitate before learning ("risk_parity"); empty for none."""
+    device: str = "cpu"
+    tuning_trials: int = 0
+    """Number of trials of `quantd tune` behind these settings: each seed at each evaluation of its trials."""
+
+    def __post_init__(self) -> None:
+        made = {name: getattr(self, name) for name in self.__struct_fields__}
+        if mistakes := [*_rule_mistakes(made), *sight_faults(self.sight, self.data)[0]]:
+            raise ValueError("\n".join(mistakes))
+
+
+Fields = dict[str, Any]
+"""The fields of a plan by name; None for one with a mistake."""
+
+
+def _rule_mistakes(made: Fields) -> list[str]:
+    """Return the mistakes in the numbers of a plan, and between its fields. A rule with a field of None is left out."""
+    found = []
+    counts = [made[name] for name in ("steps", "evaluate_every", "checkpoint_every", "keep") if made[name] is not None]
+    if made["tuning_trials"] is not None and made["tuning_trials"] < 0:
+        found.append(f"tuning_trials {made['tuning_trials']}: 0 or more")
+    if min(counts, default=1) < 1 or (made["patience"] or 0) < 0:
+        found.append("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
+    purge, embargo, warmup_days = (made[name] for name in ("purge", "embargo", "warmup_days"))
+    if None not in (purge, embargo, warmup_days) and (purge < 1 or embargo < 0 or warmup_days < 0):
+        found.append(f"purge {purge} from 1 on, embargo {embargo} and warmup_days from 0")
+    seeds = made["seeds"]
+    if seeds is not None and (not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0):
+        found.append(f"seeds {list(seeds)}: one or more, each once, from 0 on")
+    market, learner = made["market"], made["learner"]
+    record = learners()[made["agent"]]
+    if learner is not None and type(learner) is not record.plan:
+        found.append(f"learner {type(learner).__name__} for agent {record.name}")
+        return found
+    if market is None:
+        return found
+    for name in NOT_SIMULATED:
+        if getattr(market.costs, name):
+            text = f"market.costs.{name} {getattr(market.costs, name):g}"
+            found.append(f"{text}: training accounts have none; write 0, and set it in [broker] of the configuration")
+    if market.kind not in record.kinds:
+        found.append(f"market.kind {market.kind}: {record.name} takes {' or '.join(record.kinds)}")
+    lots = {*market.lot} if isinstance(market.lot, dict) and made["data"] is not None else set[str]()
+    if unknown := lots.difference(made["data"].symbols if lots else ()):
+        found.append(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
+    if not record.several and market.seats:
+        several = ", ".join(each.name for each in learners().values() if each.several)
+        found.append(f"market.seats: {record.name} is one agent; several are trained by {several}")
+    if record.several and learner is not None:
+        found += _seat_mistakes(market, learner.agents, made["sight"], record.name)
+    return found
+
+
+def _seat_mistakes(market: MarketPlan, agents: int, sight: SightSpec | None, name: str) -> list[str]:
+    seats, found = market.seats, []
+    if len(seats) != agents or len({seat.name for seat in seats}) != len(seats):
+        found.append(f"market.seats: {len(seats)} for learner.agents {agents}; as many, each of its own name")
+    if market.batch % agents:
+        found.append(f"market.batch {market.batch}: a multiple of {agents}, the agents of a desk")
+    if sight is not None and sight.book:
+        found.append(f"sight.book: none for {name}, whose agents trade one book together; write book = []")
+    return found
+
+
+def learner_named(name: object) -> Learner:
+    """Return a learner by name. Raises PlanError for an unknown one."""
+    known = learners()
+    if not isinstance(name, str) or name not in known:
+        raise PlanError(f"agent {name!r}: one of {', '.join(known)}{meant(str(name), known)}")
+    return known[name]
+
+
+def default(agent: str, profile: str = "") -> Plan:
+    """Return the defaults of `agent` and `profile`. Raises PlanError for unknown names."""
+    record = learner_named(agent)
+    plan = Plan(
+        name=profile or agent,
+        agent=agent,
+        learner=record.plan(),
+        profile=profile,
+        sight=msgspec.convert(record.defaults.get("sight", {}), SightSpec),
+        market=msgspec.convert(record.defaults.get("market", {}), MarketPlan),
+    )
+    plan = _over(plan, {})
+    if not profile:
+        return plan
+    if profile not in record.profiles:
+        named = ", ".join(record.profiles) or "none"
+        raise PlanError(f"profile {profile!r}: {agent} has {named}{meant(profile, record.profiles)}")
+    return _over(plan, record.profiles[profile])
+
+
+def read(path: Path, changes: Mapping[str, object] | None = None) -> Plan:
+    """Read a plan from a TOML file over `default(agent, profile)`, with values at dotted keys over the file's.
+
+    Raises PlanError, OSError.
+    """
+    return parsed(path.read_text(encoding="utf-8"), str(path), changes)
+
+
+def parsed(text: str, where: str, changes: Mapping[str, object] | None = None) -> Plan:
+    """Parse a plan from text; messages call it `where`."""
+    table = decoded(text, where)
+    if "agent" not in table:
+        raise PlanError(f'{where}: agent is missing; write agent = "ppo" (or another of {", ".join(learners())})')
+    try:
+        plan = default(table["agent"], table.get("profile", ""))
+        return _over(plan, laid(changes or {}, table))
+    except PlanError as error:
+        raise PlanError(located(text, where, str(error))) from None
+
+
+def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
+    """Return `plan` with values at dotted keys, {"learner.gamma": 0.95}. Raises PlanError for invalid changes."""
+    return _over(plan, laid(changes))
+
+
+def restored(table: Mapping[str, object]) -> Plan:
+    """Return the plan in an artifact's manifest. Raises PlanError where this version cannot read it."""
+    return _over(default(learner_named(table.get("agent")).name), _written(table))
+
+
+def _written(table: Mapping[str, object]) -> Table:
+    """Return a table without null, which stands for infinity and for None in JSON: both are defaults."""
+    return {
+        key: _written(value) if isinstance(value, dict) else value for key, value in table.items() if value is not None
+    }
+
+
+def described(plan: Plan) -> dict[str, object]:
+    """Return every setting by its dotted key, with values as in JSON."""
+    flat: dict[str, object] = {}
+
+    def walk(prefix: str, table: Table) -> None:
+        for key, value in table.items():
+            if isinstance(value, dict) and value:
+                walk(f"{prefix}{key}.", value)
+            else:
+                flat[f"{prefix}{key}"] = value
+
+    walk("", msgspec.to_builtins(plan))
+    return flat
+
+
+def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]]:
+    """Return the fields of `plan` with the nested `changes`, and all mistakes in them.
+
+    The sight has its columns without mistakes; it is None where these are unknown.
+    """
+    table: Table = msgspec.to_builtins(plan)
+    mistakes = lay(table, changes, "")
+    spoiled = named_columns(table)
+    mistakes += spoiled
+    kinds = get_type_hints(Plan)
+    record = learners()[plan.agent]
+    usual: Table = msgspec.to_builtins(plan)
+    made = {name: converted(name, table, usual, kind, mistakes) for name, kind in kinds.items() if name != "learner"}
+    spec, data = made["sight"], made["data"]
+    if "layout" in table["learner"] and spec and data:
+        shown = record.several or table["learner"]["network"] == "transformer"
+        layout = Layout(len(data.symbols), sights.of_asset(spec.features, spec.columns), spec.window)
+        table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
+    made["learner"] = converted("learner", table, usual, record.plan, mistakes)
+    if spec is not None and data is not None and not spoiled:
+        faults, made["sight"] = sight_faults(spec, data)
+        mistakes += faults
+    else:
+        made["sight"] = None
+    return made, mistakes + _rule_mistakes(made)
+
+
+def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
+    if changes.get("agent", plan.agent) != plan.agent:
+        raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
+    made, mistakes = laid_over(plan, changes)
+    if mistakes:
+        raise PlanError("\n".join(mistakes))
+    return Plan(**made)

@@ -1,0 +1,147 @@
+"""Checks a whole plan with its data, and reports all mistakes at once.
+
+This module imports no torch: a faulty plan is refused within a second or two.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.bundled import absent
+from quantd.models.history.panel import Panel
+from quantd.models.history.panel_files import dates, rate_of, read_panel, sessions
+from quantd.models.history.series_files import SeriesError
+from quantd.models.history.splits import Split, Splits, day_of
+from quantd.models.observation.return_features import LOOKBACK
+from quantd.models.observation.sight import observed_by
+from quantd.trading.cash_rate import CashRateError
+from quantd.training.learners.record import learners
+from quantd.training.plans.data_plan import DataPlan, PlanError
+from quantd.training.plans.plan import Fields, Plan, default, laid_over, learner_named
+
+
+def mistakes_in(given: Mapping[str, object], read: Callable[[Path], None] | None = None) -> list[str]:
+    """Return all mistakes of a plan's table, those of its data included.
+
+    `read` opens the file of bars safely before it is scanned; without it, no file is read.
+    """
+    base, found = _based_on(given)
+    made, faults = laid_over(base, {key: value for key, value in given.items() if key not in ("agent", "profile")})
+    found += faults
+    if made["data"] is not None and read is not None:
+        found += _data_mistakes(base, made, read)
+    return found
+
+
+def _based_on(given: Mapping[str, object]) -> tuple[Plan, list[str]]:
+    """Return the defaults of a table's agent and profile, or of the nearest that exist, and the mistakes in both."""
+    agent, profile = given.get("agent", "ppo"), given.get("profile", "")
+    try:
+        return default(learner_named(agent).name, str(profile)), []
+    except PlanError as error:
+        found = [str(error)]
+    return default(str(agent) if agent in learners() else "ppo"), found
+
+
+def warmup_fault(data: DataPlan, warmup_days: int, train: Split, day_ns: NDArray[np.int64], warm: int) -> str:
+    """Return why the training part begins too early, with the remedy; empty where it does not.
+
+    `day_ns` are the sessions that were read, the first `warm` of which only fill the lookback.
+    """
+    row = train.rows(day_ns).start
+    if warm <= row:
+        return ""
+    text = (
+        f"warmup_days {warmup_days}: {row} sessions before splits.train.first ({train.first}), and what is observed "
+        f"needs {warm}"
+    )
+    known = sessions(data.files[0], data.symbols)
+    first = int(np.searchsorted(known, day_ns[row]))
+    if first >= warm:
+        days = (train.first - day_of(known[first - warm])).days
+        return f"{text}; write --set warmup_days={days}"
+    begins = day_of(day_ns[min(warm, len(day_ns) - 1)])
+    if warm >= len(day_ns) or begins >= train.last:
+        return f"{text}, more than there are; give earlier bars"
+    longer = (begins - day_of(day_ns[0])).days
+    more = f" --set warmup_days={longer}" if longer > warmup_days else ""
+    return f"{text}; write --set splits.train.first={begins}{more}, or give earlier bars"
+
+
+def _data_mistakes(base: Plan, made: Fields, read: Callable[[Path], None]) -> list[str]:
+    data, found = made["data"], list[str]()
+    splits = made["splits"] or base.splits
+    warmup_days = base.warmup_days if made["warmup_days"] is None else made["warmup_days"]
+    rate = None if made["market"] is None else made["market"].cash_rate
+    bars, actions = data.files
+    for key, path in (("bars", bars), ("actions", actions)):
+        if path is not None and not path.is_file():
+            found.append(f"data.{key} = {str(path)!r}: {absent(path)}")
+    try:
+        rate_of(rate)
+    except CashRateError as error:
+        found.append(f"market.cash_rate: {error}")
+    if not bars.is_file():
+        return found
+    read(bars)
+    begins = splits.train.first - timedelta(days=warmup_days)
+    panel = None
+    try:
+        known = sessions(bars, data.symbols)
+        outside = _parts_outside(data, splits, known)
+        found += outside.values()
+        if not outside.keys() & {"train", "validation"} and (actions is None or actions.is_file()):
+            panel = read_panel(bars, actions, data.symbols, begins, splits.validation.last, None, data.sources)
+    except SeriesError as error:
+        found.append(f"data: {error}")
+    except ValueError as error:
+        found.append(f"data.symbols: {error}")
+    if panel is None or any(made[name] is None for name in ("splits", "warmup_days", "purge", "embargo", "sight")):
+        return found
+    return found + _history_mistakes(made, panel)
+
+
+def _parts_outside(data: DataPlan, splits: Splits, known: NDArray[np.int64]) -> dict[str, str]:
+    found = {}
+    for split in (splits.train, splits.validation, splits.test):
+        try:
+            split.rows(known)
+        except ValueError as error:
+            found[split.name] = f"splits.{error}; {span_text(data)}"
+    return found
+
+
+def span_text(data: DataPlan) -> str:
+    """Return the remedy for a part outside the bars. Raises ValueError where a symbol has none."""
+    first, last = dates(data.files[0], data.symbols)
+    return f"the bars of all symbols go from {first} to {last}: set the splits within them"
+
+
+def _history_mistakes(made: Fields, panel: Panel) -> list[str]:
+    splits, spec, found = made["splits"], made["sight"], list[str]()
+    fitted, chosen = splits.train.rows(panel.day_ns), splits.validation.rows(panel.day_ns)
+    for split, rows, following in ((splits.train, fitted, chosen.start), (splits.validation, chosen, chosen.stop)):
+        try:
+            purged(split, rows, following, made["purge"], made["embargo"])
+        except ValueError as error:
+            found.append(str(error))
+    try:
+        warm = observed_by(spec, panel).warm if spec.columns else LOOKBACK + panel.behind
+    except ValueError as error:
+        return [*found, f"sight: {error}"]
+    fault = warmup_fault(made["data"], made["warmup_days"], splits.train, panel.day_ns, warm)
+    return [*found, fault] if fault else found
+
+
+def purged(split: Split, rows: range, following: int, purge: int, embargo: int) -> range:
+    """Return the rows with an outcome at least `embargo` sessions before row `following`. Raises ValueError."""
+    left = range(rows.start, min(rows.stop, following - embargo - purge + 1))
+    if len(left) < 2:
+        raise ValueError(
+            f"splits.{split.name}: {len(rows)} sessions, of which purge {purge} and embargo {embargo} leave "
+            f"{max(0, len(left))}"
+        )
+    return left

@@ -1,0 +1,50 @@
+"""The sight of a plan: sets of columns by name, and what its data lack. This module imports no torch."""
+
+import msgspec
+
+from quantd.models.observation import sight as sights
+from quantd.models.observation.sight import SightSpec
+from quantd.training.plans.data_plan import DataPlan, Table
+
+
+def named_columns(table: Table) -> list[str]:
+    """Put the names of a set of columns in place of its name in a plan's table, and return the mistakes."""
+    series = table["data"]["series"]
+    known = [each for each in series if isinstance(each, dict)] if isinstance(series, list | tuple) else []
+    try:
+        unused = [each.get("name", "") for each in known if each.get("use") is False]
+        table["sight"]["columns"] = sights.names_in(table["sight"]["columns"], unused)
+    except ValueError as error:
+        table["sight"]["columns"] = []
+        return [f"sight.columns: {error}"]
+    return []
+
+
+def sight_faults(spec: SightSpec, data: DataPlan) -> tuple[list[str], SightSpec | None]:
+    """Return why `spec` cannot be computed of `data`, with the key first, and the sight without these mistakes.
+
+    It is None where its columns stay unknown.
+    """
+    found: list[str] = []
+    while fault := _sight_fault(spec, data):
+        if fault in found:
+            return found, None
+        found.append(fault)
+        if fault.startswith("sight.benchmark: "):
+            needed = bool(spec.columns) and "benchmark" in spec.declared.needs
+            spec = msgspec.structs.replace(spec, benchmark=data.symbols[0] if needed else "")
+        elif set(spec.features) & set(spec.columns) and "is one of features" in fault:
+            spec = msgspec.structs.replace(spec, features=())
+        else:
+            return found, None
+    return found, spec
+
+
+def _sight_fault(spec: SightSpec, data: DataPlan) -> str:
+    fault = sights.fault(spec, data.symbols)
+    given = {"macro": {m.name for m in data.macro}, "series": {s.name for s in data.series if s.use}}
+    for key, wanted in (("macro", spec.macro), ("series", spec.series)) if not fault else ():
+        if missing := set(wanted) - given[key]:
+            entry = f'{{ name = "{min(missing)}", path = "FILE" }}'
+            fault = f"columns: the series {min(missing)} is missing; write data.{key} = [{entry}]"
+    return f"sight{'.' if fault.startswith(('columns: ', 'benchmark: ')) else ': '}{fault}" if fault else ""

@@ -1,0 +1,148 @@
+"""Compares a new model with the one in use on the newest part of the data, outside the new one's training.
+
+Both have the same days, costs, capital and lots. A better one may become a challenger; nothing is promoted here.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.models.artifacts.manifest import Window
+from quantd.models.history.panel import Panel
+from quantd.models.history.splits import DAY_NS, Split
+from quantd.strategies.policies.equal_weight import EqualWeight, EqualWeightParams
+from quantd.trading.bootstrap import Gain, Measure, paired_gain
+from quantd.trading.execution import Costs
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.statistics import PERIODS_PER_YEAR, Performance, compounded, drawdowns, performance
+from quantd.training.market.walk import Walk, walk
+
+SCHEMA: Final = 1
+
+
+class Rule(Struct, frozen=True, forbid_unknown_fields=True):
+    """Requirements for a challenger over the newest part.
+
+    Its measure is better by more than `min_gain` a year, with one-sided `confidence`. Its drawdown is at most
+    `max_drawdown_ratio` times that of the model in use. The test is the paired, studentised circular block bootstrap of
+    O. Ledoit and M. Wolf (2008). Promotion has stricter rules, on live days.
+    """
+
+    measure: Measure = "sharpe"
+    confidence: float = 0.8
+    min_gain: float = 0.0
+    max_drawdown_ratio: float = 1.5
+    block: int = 5
+    resamples: int = 4_000
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.confidence < 1.0 and self.max_drawdown_ratio > 0.0 and self.block >= 0):
+            raise ValueError(f"{self}: 0 < confidence < 1, max_drawdown_ratio above 0, block from 0 on")
+
+
+class Figures(Struct, frozen=True, forbid_unknown_fields=True):
+    """Results after costs."""
+
+    performance: Performance
+    turnover_annual: float
+
+
+class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
+    """The comparison. `why` is the failed requirement, or empty. `current` is None without a model in use."""
+
+    worth: bool
+    why: str
+    window: Window
+    sessions: int
+    challenger: Figures
+    equal_weight: Figures
+    current: Figures | None = None
+    gain: float | None = None
+    """Gain of the measure, annual."""
+    p: float | None = None
+    seen_by_current: int = 0
+    """Sessions of the window inside the training of the model in use, which favour it."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether the new model traded nothing, so that its return of nothing is no result."""
+        return self.challenger.turnover_annual == 0.0
+
+
+def judge(
+    challenger: Policy,
+    current: Policy | None,
+    panel: Panel,
+    newest: Split,
+    rule: Rule,
+    *,
+    costs: Costs,
+    capital: float,
+    lot: float | Sequence[float],
+    key: str,
+) -> Verdict:
+    """Compare both over `newest`. The bootstrap's draws depend on `key`. Raises ValueError where a policy fails."""
+    rows = newest.rows(panel.day_ns)
+
+    def walked(policy: Policy) -> Walk:
+        return walk(policy, panel, rows, costs=costs, capital=capital, lot=lot)
+
+    own = walked(challenger)
+    window = Window(str(newest.first), str(newest.last))
+    equal = _figures(walked(EqualWeight(EqualWeightParams())))
+    idle = ""
+    if not own.turnover.any():
+        idle = (
+            f"it traded nothing on {len(own.weights)} sessions, {window.first} to {window.last}: train it on other or "
+            f"more bars, or with another plan"
+        )
+    if current is None:
+        return Verdict(not idle, idle, window, len(own.weights), _figures(own), equal)
+    other = walked(current)
+    gain = paired_gain(
+        own.returns,
+        other.returns,
+        measure=rule.measure,
+        risk_free_annual=own.risk_free_annual,
+        key=key.encode(),
+        resamples=rule.resamples,
+        block=rule.block,
+    )
+    until = max((getattr(each, "trained_until_ns", 0) for each in leaves(current)), default=0)
+    fallen, allowed = _worst(own.returns), rule.max_drawdown_ratio * _worst(other.returns)
+    # a model in use that lost money would make doing nothing look better
+    why = idle or _missed(rule, gain, fallen, allowed)
+    return Verdict(
+        not why,
+        why,
+        window,
+        len(own.weights),
+        _figures(own),
+        equal,
+        _figures(other),
+        gain.value,
+        gain.p,
+        int((panel.day_ns[rows.start : rows.stop] + DAY_NS <= until).sum()),
+    )
+
+
+def _missed(rule: Rule, gain: Gain, fallen: float, allowed: float) -> str:
+    """Return the requirement that a challenger misses, or empty; drawdowns are `fallen`, of which `allowed` is."""
+    alpha = 1.0 - rule.confidence
+    if not gain.value > rule.min_gain:
+        return f"its {rule.measure} is better by {gain.value:.2f} a year, and more than {rule.min_gain:g} is wanted"
+    if gain.p > alpha:
+        return f"p = {gain.p:.3g} is above {alpha:.3g}"
+    return f"its drawdown of {fallen:.1%} is above {allowed:.1%}" if fallen > max(allowed, 1e-9) else ""
+
+
+def _figures(done: Walk) -> Figures:
+    found = performance(done.equity, PERIODS_PER_YEAR, done.risk_free_annual)
+    return Figures(found, float(np.mean(done.turnover)) * PERIODS_PER_YEAR)
+
+
+def _worst(returns: Floats) -> float:
+    return float(drawdowns(compounded(returns)).max())

@@ -1,0 +1,316 @@
+"""Reconstructs how an artifact was made, so that it can be made again on later data. Torch is imported for training."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from quantd.models.artifacts.folder import kind_of
+from quantd.models.artifacts.loader import checked
+from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError, ForestManifest, ScorerManifest
+from quantd.models.artifacts.versions import resolved
+from quantd.models.history.panel import MacroSource
+from quantd.models.history.splits import Split, Splits
+from quantd.trading.instruments import NANO, usual_lot_nano
+
+if TYPE_CHECKING:
+    from quantd.training.forests.fit import Plan as ForestPlan
+    from quantd.training.plans.plan import Plan as LearnerPlan
+    from quantd.training.runs.scorer_run import Plan as ScorerPlan
+
+Progress = Callable[[str], None]
+
+
+def recipe_of(source: Path) -> "Recipe":
+    """Return the recipe of an artifact, of a folder of versions, or of a TOML plan. Raises ValueError."""
+    if source.suffix == ".toml":
+        from quantd.training.plans.plan import read
+
+        return LearnedRecipe(read(source))
+    folder = resolved(source)
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"{source}: no {MANIFEST} there; name the folder of an artifact, or of its versions")
+    manifest = checked(folder).manifest
+    if isinstance(manifest, ScorerManifest):
+        return scorer_of(manifest)
+    if isinstance(manifest, AgentManifest):
+        return learned_of(manifest)
+    if isinstance(manifest, ForestManifest):
+        return forest_of(manifest)
+    raise ArtifactError(
+        f"{folder / MANIFEST}: an artifact of kind {kind_of(folder)!r} cannot be trained again by this quantd"
+    )
+
+
+def moved(splits: Splits, days: int, *, expanding: bool) -> Splits:
+    """Return all parts moved by `days`; when `expanding`, the start of `train` stays."""
+    by = timedelta(days=days)
+    train, validation, test = (
+        Split(part.name, part.first + by, part.last + by) for part in (splits.train, splits.validation, splits.test)
+    )
+    if expanding:
+        train = Split(train.name, splits.train.first, train.last)
+    return Splits(train, validation, test)
+
+
+class ScorerRecipe:
+    """A training of the scorer.
+
+    `capital`, `costs`, `cash_rate` (interest on cash) and `lots` (units, by symbol) are those of evaluations.
+    """
+
+    cash_rate: float | str | None = None
+    sources: tuple[MacroSource, ...] = ()
+    """The series of the training."""
+
+    def __init__(self, symbols: tuple[str, ...], plan: "ScorerPlan") -> None:
+        self._plan = plan
+        self.symbols, self.splits, self.costs, self.capital = symbols, plan.splits, plan.costs, plan.cash
+        self.lots = tuple(usual_lot_nano(symbol) / NANO for symbol in symbols)
+
+    @property
+    def first(self) -> date:
+        """The first day of its training."""
+        return self.splits.train.first
+
+    @property
+    def last(self) -> date:
+        """The last day of its data."""
+        return self.splits.test.last
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that determines the training, except the data."""
+        return {"kind": "scorer", "symbols": list(self.symbols), **msgspec.to_builtins(self._plan)}
+
+    def moved(self, days: int, *, expanding: bool) -> "ScorerRecipe":
+        """Return the recipe with all parts moved by `days`; when `expanding`, the start of the training part stays."""
+        plan = self._plan
+        warmup = plan.warmup_from if expanding else plan.warmup_from + timedelta(days=days)
+        plan = msgspec.structs.replace(
+            plan,
+            splits=moved(plan.splits, days, expanding=expanding),
+            warmup_from=warmup,
+            test_looks=plan.test_looks + 1,
+        )
+        return ScorerRecipe(self.symbols, plan)
+
+    def changed(self, changes: Sequence[str]) -> "ScorerRecipe":
+        """Return the recipe with KEY=VALUE settings of its plan. Raises ValueError."""
+        from quantd.training.runs.scorer_run import Plan
+
+        table = msgspec.to_builtins(self._plan)
+        plain = [key for key, value in table.items() if not isinstance(value, dict)]
+        changed = _parsed(changes, f"one of {', '.join(plain)}", plain)
+        try:
+            return ScorerRecipe(self.symbols, msgspec.convert(table | changed, Plan))
+        except (msgspec.ValidationError, ValueError) as error:
+            raise ValueError(f"--set {' '.join(changes)}: {error}") from None
+
+    def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
+        """Write the artifact. Nothing after its last part is read. Raises ValueError."""
+        from quantd.training.runs.scorer_run import train
+
+        settings = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _RECORDED]
+        unknown = " ".join(f"--set {shlex.quote(each)}" for each in settings if f"--set {each}" not in command)
+        train(bars, actions, self.symbols, self._plan, out, f"{command} {unknown}", progress)
+
+
+_RECORDED = {
+    "seeds", "iterations", "check_every", "batch", "episode", "learning_rate", "weight_decay", "hidden",
+    "risk_aversion", "keep",
+}  # fmt: skip
+"""Settings of a scorer that are written into the command of its manifest."""
+
+
+class LearnedRecipe:
+    """A training of a policy by one of the learners, with the attributes and methods of `ScorerRecipe`."""
+
+    def __init__(self, plan: "LearnerPlan", looks: int = 0) -> None:
+        self._plan, self._looks = plan, looks
+        market, self.symbols, self.splits = plan.market, plan.data.symbols, plan.splits
+        self.costs, self.capital, self.cash_rate = market.costs, market.capital, market.cash_rate
+        self.sources = plan.data.sources
+        self.lots = market.lots(self.symbols)
+
+    @property
+    def first(self) -> date:
+        """The first day of its training."""
+        return self.splits.train.first
+
+    @property
+    def last(self) -> date:
+        return self.splits.test.last
+
+    def settings(self) -> dict[str, Any]:
+        table: dict[str, Any] = msgspec.to_builtins(self._plan)
+        table.pop("data")  # files are told apart by what is in them
+        # versions that were made before there were these settings keep their names
+        if self.cash_rate is None:
+            del table["market"]["cash_rate"]
+        if not self._plan.tuning_trials:
+            del table["tuning_trials"]
+        for key in ("columns", "benchmark"):
+            if not table["sight"][key]:
+                del table["sight"][key]
+        return {"kind": "learned", "symbols": list(self.symbols), **table}
+
+    def moved(self, days: int, *, expanding: bool) -> "LearnedRecipe":
+        splits = moved(self._plan.splits, days, expanding=expanding)
+        return LearnedRecipe(msgspec.structs.replace(self._plan, splits=splits), self._looks)
+
+    def changed(self, changes: Sequence[str]) -> "LearnedRecipe":
+        from quantd.training.plans.data_plan import PlanError
+        from quantd.training.plans.plan import replaced
+
+        changed = _parsed(changes, "learner.gamma=0.95")
+        try:
+            return LearnedRecipe(replaced(self._plan, changed), self._looks)
+        except PlanError as error:
+            raise ValueError(f"--set {' '.join(changes)}: {error}") from None
+
+    def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
+        from quantd.training.learners.record import Diverged
+        from quantd.training.runs.training_run import train
+        from quantd.training.seeds.seed_run import Progress as Fitting
+
+        def told(so_far: Fitting) -> bool:
+            score = "" if so_far.score is None else f", validation Sharpe {so_far.score:+.3f}"
+            progress(f"seed {so_far.seed}: {so_far.steps:,} steps{score}")
+            return False
+
+        data = msgspec.structs.replace(
+            self._plan.data, bars=str(bars), actions=str(actions) if actions != Path() else ""
+        )
+        try:
+            train(msgspec.structs.replace(self._plan, data=data), out, command, told, looked=self._looks)
+        except Diverged as error:
+            raise ValueError(str(error)) from error
+
+
+class ForestRecipe:
+    """A training of a forest. It has no parts and does not trade: the walk-forward test of its training judges it."""
+
+    sources: tuple[MacroSource, ...] = ()
+
+    def __init__(self, symbols: tuple[str, ...], plan: "ForestPlan") -> None:
+        self._plan = plan
+        self.symbols, self.first, self.last = symbols, plan.first, plan.last
+
+    def settings(self) -> dict[str, Any]:
+        return {"kind": "forest", "symbols": list(self.symbols), **msgspec.to_builtins(self._plan)}
+
+    def moved(self, days: int, *, expanding: bool) -> "ForestRecipe":
+        plan, by = self._plan, timedelta(days=days)
+        first = plan.first if expanding else plan.first + by
+        return ForestRecipe(self.symbols, msgspec.structs.replace(plan, first=first, last=plan.last + by))
+
+    def changed(self, changes: Sequence[str]) -> "ForestRecipe":
+        from quantd.training.forests.fit import Plan
+
+        keys = ("horizon", "stride", "folds", "embargo", "leaves", "seed")
+        changed = _parsed(changes, f"one of {', '.join(keys)}", keys)
+        try:
+            return ForestRecipe(self.symbols, msgspec.convert(msgspec.to_builtins(self._plan) | changed, Plan))
+        except (msgspec.ValidationError, ValueError) as error:
+            raise ValueError(f"--set {' '.join(changes)}: {error}") from None
+
+    def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
+        from quantd.training.forests.fit import train
+
+        train(bars, actions if actions != Path() else None, self.symbols, self._plan, out, command, progress)
+
+
+Recipe = ScorerRecipe | LearnedRecipe | ForestRecipe
+
+
+def forest_of(manifest: ForestManifest) -> ForestRecipe:
+    """Return the recipe of a forest, from its manifest."""
+    from quantd.training.forests.fit import Plan
+
+    window = manifest.training.window
+    plan = Plan(
+        predicts=manifest.predicts,
+        first=date.fromisoformat(window.first),
+        last=date.fromisoformat(window.last),
+        horizon=manifest.horizon,
+        stride=manifest.training.stride,
+        folds=len(manifest.folds),
+        embargo=manifest.training.embargo,
+        leaves=manifest.forest.leaves,
+        seed=manifest.forest.seed,
+    )
+    return ForestRecipe(manifest.universe, plan)
+
+
+def learned_of(manifest: AgentManifest) -> LearnedRecipe:
+    """Return the recipe of a learned policy. Raises ArtifactError where this version cannot read its plan."""
+    from quantd.training.plans.data_plan import PlanError
+    from quantd.training.plans.plan import restored
+
+    if manifest.parent:
+        raise ArtifactError(
+            f"{manifest.name} was made from another artifact ({manifest.made or manifest.parent[:16]}), not trained: "
+            f"train that one again"
+        )
+    try:
+        plan = restored(manifest.plan)
+    except PlanError as error:
+        raise ArtifactError(f"{manifest.name}: the plan in its manifest cannot be read: {error}") from None
+    return LearnedRecipe(plan, manifest.training.test_looks)
+
+
+def scorer_of(manifest: ScorerManifest) -> ScorerRecipe:
+    """Return the recipe of a scorer: windows and seeds from its manifest, the rest from its command or the defaults."""
+    from quantd.training.runs.scorer_run import Plan
+
+    training, usual = manifest.training, Plan()
+    parts = {
+        name: Split(name, date.fromisoformat(window.first), date.fromisoformat(window.last))
+        for name, window in training.windows.items()
+    }
+    splits = Splits(parts["train"], parts["validation"], parts["test"])
+    before = usual.splits.train.first - usual.warmup_from
+    plan = Plan(
+        splits=splits,
+        warmup_from=splits.train.first - before,
+        seeds=training.seeds,
+        hidden=manifest.network.hidden,
+        test_looks=training.test_looks,
+    )
+    return ScorerRecipe(manifest.universe, plan).changed(_settings_in(training.command))
+
+
+def _settings_in(command: str) -> list[str]:
+    """Return the KEY=VALUE settings of a recorded command."""
+    words = shlex.split(command)
+    found = []
+    for flag, value in pairwise(words):
+        if flag == "--set":
+            found.append(value)
+        elif flag == "--iterations":
+            found.append(f"iterations={value}")
+    return found
+
+
+def _plain(value: Any) -> str:
+    return ",".join(str(each) for each in value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _parsed(changes: Sequence[str], expected: str, keys: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the values of KEY=VALUE settings. Raises ValueError for another form, and for a key outside `keys`."""
+    found: dict[str, Any] = {}
+    for change in changes:
+        key, sign, text = change.partition("=")
+        if not sign or (keys is not None and key not in keys):
+            raise ValueError(f"--set {change}: write KEY=VALUE, {expected}")
+        try:
+            found[key] = [int(each) for each in text.split(",")] if key == "seeds" else msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            found[key] = text
+        except ValueError:
+            raise ValueError(f"--set {change}: write whole numbers, joined by commas") from None
+    return found

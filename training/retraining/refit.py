@@ -1,0 +1,294 @@
+"""One retraining: moves a plan to the end of the data, trains a version, compares it, and records the decision."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import polars as pl
+from msgspec import Struct
+
+from quantd.bundled import find
+from quantd.models.artifacts.folder import locked
+from quantd.models.artifacts.loader import checked, load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, Comparison, ForestManifest
+from quantd.models.artifacts.runtime import Trained
+from quantd.models.artifacts.versions import point, resolved
+from quantd.models.history.panel_files import RequireSound, file_digest, read_panel, scan
+from quantd.regular_file import move, remove_folder, write_whole
+from quantd.training.retraining.challenge import SCHEMA, Rule, Verdict, judge
+from quantd.training.retraining.recipes import ForestRecipe, LearnedRecipe, Progress, ScorerRecipe, recipe_of
+
+WORTH: Final = "worth trying as a challenger"
+
+SIGN_FIRST: Final = ", once it is signed: `quantd models sign`, then `quantd models use`"
+
+MAKING: Final = ".making-"
+LOCK: Final = ".lock"
+DECISIONS: Final = "decisions"
+"""Folder of the recorded decisions."""
+
+
+class RetrainingRequest(Struct, frozen=True):
+    """A request to train again.
+
+    Nothing after `until` is read; None is the last session of all symbols. `against` is the model in use; None is the
+    current version of `out`, or else `source`.
+    """
+
+    source: Path
+    out: Path
+    bars: Path
+    actions: Path
+    until: date | None = None
+    stale: date | None = None
+    """The earliest permitted end of the data."""
+    against: Path | None = None
+    expanding: bool = False
+    changes: tuple[str, ...] = ()
+    rule: Rule = Rule()
+    takes: bool = True
+    """Whether the new version may become current; False where only signed artifacts are traded."""
+
+
+class Decision(Struct, frozen=True, forbid_unknown_fields=True):
+    """The recorded result of a retraining.
+
+    `version` is the folder of the new version. `digest` and `current_digest` are those of the manifests of the new
+    version and of the model in use ("" for none). `promoted` is whether the new version became current: it is then the
+    challenger of agents that name the folder.
+    """
+
+    schema: int
+    version: str
+    digest: str
+    current: str
+    current_digest: str
+    until: str
+    promoted: bool
+    reason: str
+    rule: Rule
+    verdict: Verdict | None
+    """The comparison of a policy; None for a forest, which does not trade."""
+    costs_bp: float
+    """Commission, half spread and slippage of traded value."""
+    capital: float
+    parts: dict[str, tuple[str, str]]
+    command: str
+    held_out: Comparison | None = None
+    """The walk-forward test of a forest beside its plain estimate; None for a policy."""
+
+
+def retrain(request: RetrainingRequest, progress: Progress, require_sound: RequireSound = lambda *_: None) -> Decision:
+    """Train, compare and record. An identical request returns the recorded decision without training.
+
+    `require_sound` may refuse the bars by an exception. Raises ArtifactError, ValueError (unsuitable data, a failing
+    policy) and OSError; nothing has changed then.
+    """
+    recipe = recipe_of(request.source).changed(request.changes)
+    last = last_session(request.bars, recipe.symbols, request.until)
+    recipe = recipe.moved((last - recipe.last).days, expanding=request.expanding)
+    if request.stale is not None and last < request.stale:
+        raise ValueError(f"{request.bars}: bars of all symbols end {last}, before {request.stale}; fetch newer ones")
+    listed = request.actions if request.actions != Path() else None
+    require_sound(request.bars, listed, recipe.symbols, recipe.first, last)
+    version = _name(recipe, request, last)
+    against = request.against or in_use(request.out) or (request.source if request.source.suffix != ".toml" else None)
+    held = None if against is None else load_artifact(against, {})
+    held_digest = "" if against is None else _digest(against)
+    place = request.out / version
+    with _alone(request.out):
+        known = _written(request.out, version) if (place / MANIFEST).is_file() else None
+        same = known is not None and known.digest == _digest(place)
+        if known is not None and same and held_digest and held_digest in (known.digest, known.current_digest):
+            return known
+        if not (place / MANIFEST).is_file():
+            for left in request.out.glob(f"{MAKING}*"):  # of one that was ended
+                remove_folder(left, ignore_errors=True)
+            making = request.out / f"{MAKING}{version}"
+            making.mkdir()
+            try:
+                recipe.train(request.bars, request.actions, making / version, _command(request, last), progress)
+                move(making / version, place)
+            finally:
+                remove_folder(making, ignore_errors=True)
+        if isinstance(recipe, ForestRecipe):
+            decision = _forest_decided(request, version, against)
+        else:
+            decision = _decided(request, recipe, version, against, held, progress)
+        folder = request.out / DECISIONS
+        folder.mkdir(exist_ok=True)
+        text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
+        write_whole(folder / f"{version}.json", text)
+        if decision.promoted:
+            when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            point(request.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")
+        return decision
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Lock `out` against other retrainings. Raises ValueError where another one runs."""
+    fresh = not out.is_dir()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(out / LOCK, ValueError(f"{out}: another retraining is at work there; wait for it")):
+            yield
+    finally:
+        if fresh and not any(each.name != LOCK for each in out.iterdir()):
+            remove_folder(out, ignore_errors=True)
+
+
+def in_use(out: Path) -> Path | None:
+    """Return the current version of a folder of versions, None without one. Raises ArtifactError."""
+    if (out / MANIFEST).exists():
+        raise ArtifactError(
+            f"{out}: is one artifact; versions are written into a folder of their own, give another --out"
+        )
+    found = resolved(out)
+    return None if found == out else found
+
+
+def _decided(
+    request: RetrainingRequest,
+    recipe: ScorerRecipe | LearnedRecipe,
+    version: str,
+    against: Path | None,
+    held: Trained | None,
+    progress: Progress,
+) -> Decision:
+    place, splits = request.out / version, recipe.splits
+    challenger = load_artifact(place, {})
+    if held is not None and held.digest == challenger.digest:
+        held = None
+    progress(f"judging {version} on {splits.test.first} to {splits.test.last}")
+    lookback = max(p.lookback for p in (challenger, held or challenger))
+    begins = splits.test.first - timedelta(days=int(lookback * 1.6) + 30)
+    actions = request.actions if request.actions != Path() else None
+    sources = {each.name: each for policy in (held, challenger) for each in getattr(policy, "sources", ())}
+    panel = read_panel(
+        request.bars, actions, recipe.symbols, begins, splits.test.last, recipe.cash_rate, tuple(sources.values())
+    )
+    verdict = judge(
+        challenger,
+        held,
+        panel,
+        splits.test,
+        request.rule,
+        costs=recipe.costs,
+        capital=recipe.capital,
+        lot=recipe.lots,
+        key=f"{splits.test.first}|{splits.test.last}|{','.join(recipe.symbols)}",
+    )
+    reason = verdict.why or (WORTH if held is not None else f"{WORTH}: there is none in use to hold it against")
+    if verdict.worth and not request.takes:
+        reason += SIGN_FIRST
+    costs = recipe.costs
+    return Decision(
+        schema=SCHEMA,
+        version=version,
+        digest=challenger.digest,
+        current="" if held is None or against is None else str(against),
+        current_digest="" if held is None else held.digest,
+        until=str(splits.test.last),
+        promoted=verdict.worth and request.takes,
+        reason=reason,
+        rule=request.rule,
+        verdict=verdict,
+        costs_bp=costs.commission_bp + costs.spread_bp / 2.0 + costs.slippage_bp,
+        capital=recipe.capital,
+        parts={s.name: (str(s.first), str(s.last)) for s in (splits.train, splits.validation, splits.test)},
+        command=_command(request, splits.test.last),
+    )
+
+
+def _forest_decided(request: RetrainingRequest, version: str, against: Path | None) -> Decision:
+    """Judge a forest by its walk-forward test: it becomes current only where it beats the plain estimate."""
+    manifest = checked(request.out / version).manifest
+    assert isinstance(manifest, ForestManifest)
+    held_out, window, current = manifest.together, manifest.training.window, "" if against is None else _digest(against)
+    if current == manifest.digest:
+        against, current = None, ""
+    beats = manifest.beats_plain()
+    reason = (
+        f"its {manifest.predicts} forest {'beats' if beats else 'does not beat'} the plain estimate out of sample "
+        f"(MSE {held_out.model.mse:.4f} against {held_out.plain.mse:.4f} on {held_out.rows} rows)"
+    )
+    if beats and not request.takes:
+        reason += SIGN_FIRST
+    return Decision(
+        schema=SCHEMA,
+        version=version,
+        digest=manifest.digest,
+        current="" if against is None else str(against),
+        current_digest=current,
+        until=window.last,
+        promoted=beats and request.takes,
+        reason=reason,
+        rule=request.rule,
+        verdict=None,
+        costs_bp=0.0,
+        capital=0.0,
+        parts={"train": (window.first, window.last), "walk forward": (held_out.first, held_out.last)},
+        command=manifest.training.command,
+        held_out=held_out,
+    )
+
+
+def _digest(folder: Path) -> str:
+    return checked(resolved(folder)).manifest.digest
+
+
+def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date:
+    """Return the last day, `until` at the latest, with bars of every symbol. Raises ValueError where there is none."""
+    frame = scan(bars).filter(pl.col("symbol").is_in(list(symbols)))
+    if until is not None:
+        frame = frame.filter(pl.col("ts").cast(pl.Date) <= until)
+    days = frame.group_by(pl.col("ts").cast(pl.Date).alias("day")).agg(pl.col("symbol").n_unique().alias("n"))
+    found = days.filter(pl.col("n") == len(set(symbols))).select(pl.col("day").max()).collect().item()
+    if found is None:
+        to = "" if until is None else f" up to {until}"
+        raise ValueError(f"{bars}: no day{to} has bars of all of {', '.join(symbols)}")
+    day: date = found
+    return day
+
+
+def _name(recipe: ScorerRecipe | LearnedRecipe | ForestRecipe, request: RetrainingRequest, last: date) -> str:
+    """Return the name of a version, v20190329-1a2b3c: the last day, and a hash of plan and data."""
+    series = [find(each.path) for each in recipe.sources]
+    data = [file_digest(path) for path in (request.bars, request.actions, *series) if path != Path()]
+    text = msgspec.json.encode([recipe.settings(), data], order="sorted", enc_hook=str)
+    return f"v{last:%Y%m%d}-{blake2b(text, digest_size=3).hexdigest()}"
+
+
+def _command(request: RetrainingRequest, last: date) -> str:
+    words = ["quantd", "retrain", str(request.source), "--out", str(request.out), "--until", str(last)]
+    words += ["--bars", str(request.bars), "--actions", str(request.actions) if request.actions != Path() else ""]
+    if request.against is not None:
+        words += ["--against", str(request.against)]
+    if request.expanding:
+        words.append("--expanding")
+    for change in request.changes:
+        words += ["--set", change]
+    return shlex.join(words)
+
+
+def _written(out: Path, version: str) -> Decision | None:
+    path = out / DECISIONS / f"{version}.json"
+    if not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Decision)
+    except (msgspec.MsgspecError, OSError):
+        return None  # judged again, and written again
+
+
+def decisions(out: Path) -> list[Decision]:
+    """Return all recorded decisions, oldest version first."""
+    folder = out / DECISIONS
+    files = sorted(folder.glob("v*.json")) if folder.is_dir() else []
+    return [msgspec.json.decode(path.read_bytes(), type=Decision) for path in files]

@@ -1,0 +1,142 @@
+"""Evaluates an artifact over a window with the daemon's inputs: whole lots, after costs, beside equal weight."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.bundled import absent, find
+from quantd.models.artifacts.agent_policy import LearnedAgent
+from quantd.models.artifacts.ensemble import LearnedEnsemble
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.scorer_policy import LearnedPolicy
+from quantd.models.artifacts.window_figures import WindowFigures, window_figures
+from quantd.models.history.fingerprints import Fingerprint, fingerprints
+from quantd.models.history.panel import Panel
+from quantd.models.history.panel_files import RequireSound, file_digest, read_panel
+from quantd.models.history.splits import DAY_NS, Split, day_of
+from quantd.strategies.policies import POLICIES
+from quantd.trading.ports import Policy
+from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, sharpe_definition
+from quantd.training.market.terms import USUAL_COSTS
+from quantd.training.market.walk import Walk, walk
+from quantd.training.plans.data_plan import DataPlan
+from quantd.training.plans.plan import MarketPlan, restored
+
+WARMUP: Final = 500
+"""Calendar days read before a window, for the lookback of policies."""
+
+
+class Evaluated(Struct, frozen=True):
+    """Results of the policy and of equal weight on the same sessions, costs, capital and lots."""
+
+    policy: WindowFigures
+    equal_weight: WindowFigures
+    turnover_annual: float
+    equal_weight_turnover_annual: float
+    first: date
+    last: date
+    inside: int
+    """Sessions of the window inside the artifact's training or validation: results there are in sample."""
+    sessions: int
+    same_data: bool
+    """Whether the bars are the file of its training."""
+    account: MarketPlan
+    lots: dict[str, float]
+    sharpe_definition: str = SHARPE_DEFINITION
+    artifact: str = ""
+    """Digest of the artifact."""
+    market: str = ""
+    """Digest of the bars and actions."""
+    candidates: dict[str, int] = {}
+    """Number of trials behind each trained policy, by its digest."""
+    series: dict[str, Fingerprint] = {}
+    """The fingerprint of each symbol's returns in the window."""
+
+
+def beside(bars: Path) -> str:
+    """Return the actions file of `bars` by name, BARS.actions.csv or X_actions.csv for X_daily; empty for none."""
+    names = (f"{bars.stem}.actions.csv", f"{bars.stem.removesuffix('_daily')}_actions.csv")
+    return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
+
+
+def evaluate(
+    folder: Path,
+    first: date,
+    last: date,
+    bars: Path | None = None,
+    actions: str | None = None,
+    symbols: Sequence[str] = (),
+    require_sound: RequireSound = lambda *_: None,
+) -> Evaluated:
+    """Evaluate the artifact in `folder` on `symbols`, by default its own.
+
+    `require_sound` may refuse the bars by an exception.
+
+    By default `actions` are those of the training, or for other `bars` the file `beside` them; "" is none. Raises
+    ArtifactError where the artifact is not a policy, ValueError, OSError.
+    """
+    policy = load_artifact(folder, {})
+    # of an ensemble's members, which were made to trade together, the first names the symbols
+    member = policy.members[0] if isinstance(policy, LearnedEnsemble) else policy
+    if not isinstance(member, LearnedPolicy | LearnedAgent):
+        raise ArtifactError(f"{folder / MANIFEST}: a forest; quantd train writes what can be evaluated")
+    account, data = MarketPlan(costs=USUAL_COSTS), DataPlan()
+    manifest = member.artifact.manifest
+    if isinstance(policy, LearnedAgent):
+        plan = restored(policy.artifact.manifest.plan)
+        account, data = plan.market, plan.data
+    if actions is None:
+        actions = data.actions if bars is None or str(bars) == data.bars else beside(find(bars))
+    files = (find(bars or data.bars), find(actions) if actions else None)
+    for path in files:
+        if path is not None and not path.is_file():
+            raise ValueError(f"{path}: {absent(path)}; name one with --bars and --actions")
+    begins = first - timedelta(days=max(WARMUP, 2 * policy.lookback))
+    sources = getattr(policy, "sources", ())
+    require_sound(*files, symbols or manifest.universe, begins, last)
+    panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate, sources)
+    rows = Split("window", first, last).rows(panel.day_ns)
+    history = policy.lookback + panel.behind
+    if len(panel.day_ns) < history + 2:
+        raise ValueError(
+            f"{files[0]}: {len(panel.day_ns)} sessions of {', '.join(panel.symbols)} from {begins} to {last}; the "
+            f"policy reads {history} before its first decision. Give earlier bars, or a later --to"
+        )
+    # both rows begin to decide after the policy's lookback
+    rows = range(max(rows.start, history), rows.stop)
+
+    def walked(of: Policy) -> Walk:
+        return walk(of, panel, rows, costs=account.costs, capital=account.capital, lot=account.lots(panel.symbols))
+
+    own, equal = walked(policy), walked(POLICIES["equal_weight"]({}))
+    inside = sum(int(panel.day_ns[row]) + DAY_NS <= policy.trained_until_ns for row in rows)
+    return Evaluated(
+        policy=window_figures(own.equity, PERIODS_PER_YEAR, own.risk_free_annual),
+        equal_weight=window_figures(equal.equity, PERIODS_PER_YEAR, equal.risk_free_annual),
+        turnover_annual=float(own.turnover.mean()) * PERIODS_PER_YEAR,
+        equal_weight_turnover_annual=float(equal.turnover.mean()) * PERIODS_PER_YEAR,
+        first=day_of(panel.day_ns[rows.start]),
+        last=day_of(panel.day_ns[rows.stop - 1]),
+        inside=inside,
+        sessions=len(rows),
+        same_data=manifest.training.data.get(files[0].name) == file_digest(files[0]),
+        account=account,
+        lots=dict(zip(panel.symbols, account.lots(panel.symbols), strict=True)),
+        sharpe_definition=sharpe_definition("" if panel.cash_rate is None else panel.cash_rate.words),
+        artifact=policy.digest,
+        market="|".join(file_digest(path) for path in files if path is not None),
+        candidates=policy.candidates,
+        series=panel_fingerprints(panel, rows),
+    )
+
+
+def panel_fingerprints(panel: Panel, rows: range) -> dict[str, Fingerprint]:
+    """Return the fingerprint of each symbol in the window."""
+    days = slice(rows.start, rows.stop)
+    wealth = panel.close * np.cumprod(np.nan_to_num(panel.split + panel.dividend / panel.close, nan=1.0), axis=0)
+    return fingerprints(panel.symbols, panel.day_ns[days], wealth[days])

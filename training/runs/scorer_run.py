@@ -1,0 +1,250 @@
+"""Trains the asset-equivariant scorer through the simulator and writes it as an artifact with its card.
+
+    python -m quantd.models.training --out models/shipped/scorer
+
+The gradient of a mean-variance utility of the account's returns relative to equal weight, both after costs, is taken
+through the simulated account itself (an analytic policy gradient: the market does not react, so the simulator is
+differentiable).
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from msgspec import Struct
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from quantd.bundled import find
+from quantd.models.artifacts.card import scorer_card
+from quantd.models.artifacts.folder import numbers, write
+from quantd.models.artifacts.manifest import Golden, Network, Result, ScorerManifest, Training, Window
+from quantd.models.artifacts.processor import processor
+from quantd.models.artifacts.runtime import TOLERANCE
+from quantd.models.artifacts.scorer_policy import load_policy
+from quantd.models.artifacts.weights import MEAN
+from quantd.models.artifacts.window_figures import WindowFigures, window_figures
+from quantd.models.history.panel import Panel
+from quantd.models.history.panel_files import file_digest, read_panel
+from quantd.models.history.splits import USUAL_SPLITS, Split, Splits
+from quantd.models.observation.return_features import LOOKBACK, FeatureSpec, measure, spec_hash
+from quantd.models.observation.table import Sight, sight
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import NANO, usual_lot_nano
+from quantd.training.market.paths import episodes, simulate
+from quantd.training.networks.scorer import Scorer, to_onnx
+
+Progress = Callable[[str], None]
+
+
+class Plan(Struct, frozen=True):
+    """Everything that determines a training, except the data."""
+
+    splits: Splits = USUAL_SPLITS
+    warmup_from: date = date(1998, 1, 2)
+    """Start of the bars before the training part, which only fill the features' lookback."""
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    iterations: int = 120
+    check_every: int = 10
+    batch: int = 32
+    episode: int = 126
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    hidden: int = 16
+    risk_aversion: float = 20.0
+    """Weight of the variance of returns relative to equal weight."""
+    keep: float = 0.7
+    """Probability that an asset is in an episode's universe, so that no policy depends on one asset."""
+    test_looks: int = 1
+    """How often test results of this policy or an earlier form were seen, this time included."""
+    costs: Costs = Costs(commission_bp=10.0)
+    cash: float = 100_000.0
+
+
+class Trained(Struct, frozen=True):
+    """One seed's network at its best validation."""
+
+    seed: int
+    scorer: Scorer
+    utility: float
+    iteration: int
+
+
+def utility(equity: Tensor, benchmark: Tensor, risk_aversion: float) -> Tensor:
+    """Return the annual mean-variance utility of log returns relative to a benchmark, from equities float[B, L + 1].
+
+    It is the mean less `risk_aversion` / 2 times the variance (Markowitz 1952, for active returns Roll 1992). Long
+    exposure to a rising market thus earns nothing, and a deviation from equal weight must pay for its risk. The same
+    utility of absolute returns only changed the cash fraction, without gain on validation.
+    """
+    active = torch.log(equity[:, 1:] / equity[:, :-1]) - torch.log(benchmark[:, 1:] / benchmark[:, :-1])
+    return (active.mean() - 0.5 * risk_aversion * active.var(dim=1).mean()) * 252
+
+
+def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) -> Trained:
+    """Train one seed on `plan.splits.train`; validation selects the iteration."""
+    torch.manual_seed(seed)
+    draw = np.random.default_rng(seed)
+    scorer = Scorer(len(FeatureSpec().names), plan.hidden)
+    optimiser = torch.optim.AdamW(scorer.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    rows = plan.splits.train.rows(panel.day_ns)
+    first, last = max(rows.start, LOOKBACK), rows.stop - plan.episode - 1
+    if last <= first:
+        raise ValueError(f"the training part has {len(rows)} sessions; an episode of {plan.episode} needs more")
+    best = Trained(seed, scorer, float("-inf"), 0)
+    state = {}
+    for iteration in range(1, plan.iterations + 1):
+        starts = draw.integers(first, last, size=plan.batch, endpoint=True)
+        rows_at = starts[:, None] + np.arange(plan.episode)
+        chosen = _subsets(draw, plan, seen.mask[starts])
+        mask = torch.from_numpy(seen.mask[rows_at] * chosen[:, None, :])
+        weights = scorer(torch.from_numpy(seen.features[rows_at]), mask)
+        prices = episodes(panel, starts, plan.episode, torch.float32)
+        equal = mask / mask.sum(-1, keepdim=True).clamp(min=1.0)
+        own, benchmark = (simulate(prices, w, plan.costs).equity for w in (weights, equal))
+        loss = -utility(own, benchmark, plan.risk_aversion)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
+        optimiser.step()
+        if iteration % plan.check_every == 0 or iteration == plan.iterations:
+            own, benchmark = (_run(panel, seen, plan, s, plan.splits.validation)[0] for s in (scorer, None))
+            value = float(utility(own, benchmark, plan.risk_aversion))
+            progress(f"seed {seed}: iteration {iteration} of {plan.iterations}, validation utility {value:+.4f}")
+            if value > best.utility:
+                best = Trained(seed, scorer, value, iteration)
+                state = {k: v.detach().clone() for k, v in scorer.state_dict().items()}
+    scorer.load_state_dict(state)
+    return best
+
+
+def _subsets(draw: np.random.Generator, plan: Plan, known: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return float32[B, N] of 0 and 1; an episode without any known asset keeps all."""
+    chosen = (draw.random(known.shape) < plan.keep).astype(np.float32)
+    chosen[(chosen * known).sum(axis=1) == 0] = 1.0
+    return chosen
+
+
+def _run(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Split) -> tuple[Tensor, Tensor]:
+    """Return (equity float64[1, L + 1], turnover float64[1, L]) over one part in whole lots; equal weight for None."""
+    rows = split.rows(panel.day_ns)
+    decisions = slice(rows.start, rows.stop - 1)
+    if scorer is None:
+        priced = np.isfinite(panel.close[decisions])
+        weights = torch.from_numpy(priced / np.maximum(1, priced.sum(axis=1, keepdims=True)))
+    else:
+        with torch.no_grad():
+            given = scorer(torch.from_numpy(seen.features[decisions]), torch.from_numpy(seen.mask[decisions]))
+        weights = given.to(torch.float64)
+    prices = episodes(panel, np.array([rows.start]), len(rows) - 1)
+    lots = torch.tensor([usual_lot_nano(symbol) / NANO for symbol in panel.symbols], dtype=torch.float64)
+    path = simulate(prices, weights[None], plan.costs, plan.cash, lot=lots)
+    return path.equity, path.turnover
+
+
+def judge(panel: Panel, seen: Sight, plan: Plan, trained: Sequence[Trained], chosen: Trained, split: Split) -> Result:
+    """Return the results of the chosen seed beside equal weight on one part: same days, costs, capital and lots."""
+
+    def of(scorer: Scorer | None) -> tuple[WindowFigures, float]:
+        equity, turnover = _run(panel, seen, plan, scorer, split)
+        return window_figures(equity[0].numpy()), float(turnover.mean()) * 252
+
+    policy, turnover_annual = of(chosen.scorer)
+    sharpes = [of(t.scorer)[0].sharpe for t in trained]
+    return Result(policy, of(None)[0], turnover_annual, tuple(None if s != s else s for s in sharpes))
+
+
+def train(
+    bars: Path, actions: Path | None, symbols: Sequence[str], plan: Plan, out: Path, command: str, progress: Progress
+) -> ScorerManifest:
+    """Train every seed, choose by validation, evaluate once on the test part, and write the artifact to `out`.
+
+    Nothing after the test part is read. Raises ValueError for data that do not fit the plan.
+    """
+    torch.set_num_threads(1)
+    splits = plan.splits
+    panel = read_panel(bars, actions, symbols, plan.warmup_from, splits.test.last)
+    seen = sight(panel)
+    trained = [fit(panel, seen, plan, seed, progress) for seed in plan.seeds]
+    chosen = max(trained, key=lambda t: t.utility)
+    parts = (splits.train, splits.validation, splits.test)
+    # a probe of plain random returns, so that it holds no bought data; one column is unknown
+    probe = np.random.default_rng(0).normal(0.0004, 0.012, (LOOKBACK, 8))
+    probe[:40, 5] = np.nan
+    features, mask = measure(probe)
+    with torch.no_grad():
+        golden = chosen.scorer(torch.from_numpy(features), torch.from_numpy(mask)).numpy().astype(np.float64)
+    spec = FeatureSpec()
+    manifest = ScorerManifest(
+        name=out.name,
+        algorithm="analytic policy gradient through the simulator",
+        network=Network("scorer", plan.hidden, equivariant=True),
+        features=spec,
+        features_hash=spec_hash(spec),
+        universe=panel.symbols,
+        training=Training(
+            command=command,
+            data={p.name: file_digest(p) for p in (bars, actions) if p is not None},
+            windows={s.name: Window(str(s.first), str(s.last)) for s in parts},
+            until_ns=splits.validation.end_ns,
+            seeds=plan.seeds,
+            chosen_seed=chosen.seed,
+            chosen_iteration=chosen.iteration,
+            test_looks=plan.test_looks,
+            processor=processor().text,
+        ),
+        results={s.name: judge(panel, seen, plan, trained, chosen, s) for s in parts},
+        golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),
+    )
+    contents = {
+        "card.md": scorer_card(manifest, plan.costs, plan.cash).encode(),
+        "golden.bin": numbers(probe, golden),
+        "policy.onnx": to_onnx(chosen.scorer),
+        "weights.safetensors": save({**chosen.scorer.state_dict(), MEAN: feature_means(panel, seen, splits.train)}),
+    }
+    written = write(out, manifest, contents)
+    load_policy(out, {})  # what was just written must pass every check that trading makes
+    return written
+
+
+def feature_means(panel: Panel, seen: Sight, part: Split) -> torch.Tensor:
+    """Return float64[F], the mean of each feature over the sessions of a part and the assets known there."""
+    rows = part.rows(panel.day_ns)
+    known = seen.mask[rows.start : rows.stop] > 0.0
+    return torch.from_numpy(seen.features[rows.start : rows.stop][known].astype(np.float64).mean(axis=0))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line of `python -m quantd.models.training`."""
+    parser = argparse.ArgumentParser(prog="python -m quantd.models.training", description="Train the scorer policy.")
+    default: Final = Plan()
+    parser.add_argument("--out", type=Path, required=True, help="folder of the artifact to write")
+    parser.add_argument("--bars", type=Path, default=Path("data/us_daily.parquet"), help="daily raw bars")
+    parser.add_argument("--actions", default="data/us_actions.csv", help='splits, dividends; "" for none')
+    parser.add_argument("--symbols", nargs="+", default=["AAPL", "BAC", "IWM", "QQQ", "SPY"])
+    parser.add_argument("--seeds", type=int, default=len(default.seeds), help="how many seeds (5)")
+    parser.add_argument("--iterations", type=int, default=default.iterations, help="gradient steps a seed")
+    parser.add_argument("--test-looks", type=int, default=1, help="how often test figures were seen, now included (1)")
+    given = parser.parse_args(arguments)
+    plan = Plan(
+        seeds=tuple(range(1, given.seeds + 1)), iterations=given.iterations, test_looks=max(1, given.test_looks)
+    )
+    command = " ".join(["python -m quantd.models.training", *(sys.argv[1:] if arguments is None else arguments)])
+
+    def progress(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    try:
+        actions = find(given.actions) if given.actions else None
+        train(find(given.bars), actions, given.symbols, plan, given.out, command, progress)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"quantd train: {error}\n")
+        return 1
+    sys.stdout.write((given.out / "card.md").read_text())
+    return 0

@@ -1,0 +1,101 @@
+"""Trains the seeds of a plan in other processes or on other machines, with bit-identical results on a CPU."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from msgspec import Struct
+
+from quantd.trading.exit_codes import ExplainedError
+from quantd.training.learners.record import Diverged
+from quantd.training.plans.plan import Plan
+from quantd.training.runs.workers import Executor, Failed
+from quantd.training.seeds import checkpoints
+from quantd.training.seeds.markets import markets_of
+from quantd.training.seeds.seed_run import Progress, fit
+
+
+class SeedFailed(ExplainedError, RuntimeError):
+    """A seed failed in another process for a reason other than the plan."""
+
+
+class SeedJob(Struct, frozen=True):
+    """One seed as work for another process."""
+
+    plan: Plan
+    seed: int
+    folder: str
+    resume: bool
+    carried: dict[str, bytes] | None = None
+    """Files of its folder, where the worker does not share the disk; else None."""
+
+
+def fit_seed(job: SeedJob, tell: Callable[[Progress], bool]) -> dict[str, bytes]:
+    """Train one seed as a worker. Returns the files of its folder where the worker does not share the disk."""
+    markets = markets_of(job.plan)
+    if job.carried is None:
+        fit(job.plan, markets, job.seed, Path(job.folder), tell, resume=job.resume)
+        return {}
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        _put(folder, job.carried)
+        fit(job.plan, markets, job.seed, folder, tell, resume=job.resume)
+        return _files(folder)
+
+
+def spread(
+    plan: Plan, folder_of: Callable[[int], Path], executor: Executor, told: Callable[[Progress], bool], *, resume: bool
+) -> bool:
+    """Train every seed of `plan`. Returns True when one was stopped early. Raises Diverged, SeedFailed."""
+    watch = _Course(plan, folder_of, executor.shares_disk, told)
+
+    def job(seed: int) -> SeedJob:
+        folder = folder_of(seed)
+        carried = _files(folder) if resume and folder.is_dir() else {}
+        return SeedJob(plan, seed, str(folder), resume, None if executor.shares_disk else carried)
+
+    executor.run(fit_seed, map(job, plan.seeds), watch)
+    return watch.asked
+
+
+def diverged(plan: Plan, seed: int, folder: Path, reason: str) -> Diverged:
+    """Return the error of a seed with values that are not finite."""
+    saved = checkpoints.there(folder)
+    good = f"its last good checkpoint is {saved[-1]}" if saved else "it had no checkpoint yet"
+    return Diverged(
+        f"seed {seed} diverged {reason}. Nothing after that is kept; {good}. "
+        f"Most often learner.learning_rate is too high "
+        f"(now {getattr(plan.learner, 'learning_rate', '?')}), or the data hold a price that is none: quantd data check"
+    )
+
+
+class _Course:
+    def __init__(
+        self, plan: Plan, folder_of: Callable[[int], Path], shared: bool, told: Callable[[Progress], bool]
+    ) -> None:
+        self._plan, self._folder_of, self._shared, self._told = plan, folder_of, shared, told
+        self.asked = False
+
+    def told(self, number: int, message: Progress) -> bool:
+        asked = self._told(message)
+        self.asked |= asked
+        return asked
+
+    def ended(self, number: int, outcome: dict[str, bytes] | Failed) -> None:
+        seed = self._plan.seeds[number]
+        if isinstance(outcome, Failed):
+            if outcome.kind == "Diverged":
+                raise diverged(self._plan, seed, self._folder_of(seed), outcome.reason.removeprefix("Diverged: "))
+            raise SeedFailed(f"seed {seed}: {outcome.reason}")
+        if not self._shared:
+            _put(self._folder_of(seed), outcome)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _put(folder: Path, files: dict[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / Path(name).name).write_bytes(content)

@@ -1,0 +1,210 @@
+"""Sends training curves to MLflow and TensorBoard, in addition to the files. Both are imported on use.
+
+MLflow writes to `mlflow.db` in RESULTS_DIR, or in the working directory, without a server, where `mlflow ui` reads
+it. MLFLOW_TRACKING_URI names another store. Nothing else is sent: its telemetry is off.
+"""
+
+import logging
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from quantd.bundled import placed
+from quantd.models.artifacts.folder import first_line
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.training.seeds.records import Tracker
+
+TrackerName = Literal["files", "mlflow", "tensorboard"]
+
+STORE: Final = "mlflow.db"
+
+ARTIFACTS: Final = "mlruns"
+
+KEPT: Final = "mlflow-run.txt"
+"""File in a run's folder with the MLflow run id, for resumption."""
+
+A_BATCH: Final = 100
+"""Maximum number of parameters in one MLflow call."""
+
+LONGEST: Final = 6_000
+"""Maximum length of an MLflow parameter, in characters."""
+
+
+class TrackerError(ExplainedError, RuntimeError):
+    """A tracker that cannot start; the message has reason and remedy."""
+
+    exit_code = CONFIG
+
+
+def installed(name: str) -> bool:
+    return name == "files" or find_spec(name) is not None
+
+
+def usual() -> tuple[str, ...]:
+    """Return the default trackers: MLflow, where it is installed."""
+    return ("mlflow",) if installed("mlflow") else ()
+
+
+def chosen(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the trackers without "files", which is always active. Raises TrackerError for an unavailable one."""
+    for name in names:
+        if name not in get_args(TrackerName):
+            raise TrackerError(f"tracker {name!r}: one of {', '.join(get_args(TrackerName))}")
+        if not installed(name):
+            raise TrackerError(
+                f"tracker {name} needs {name}: install quantd with its extra `train`, or ask for `--tracker files`"
+            )
+    return tuple(dict.fromkeys(name for name in names if name != "files"))
+
+
+def tracker(
+    name: str, experiment: str, run: str, folder: Path, *, resume_at: int | None = None, store: str = ""
+) -> Tracker:
+    """Create a tracker other than "files" for one seed with its files in `folder`. Raises TrackerError."""
+    (name,) = chosen((name,))
+    if name == "mlflow":
+        return Mlflow(experiment, run, folder, resume=resume_at is not None, store=store)
+    return TensorBoard(folder / "tensorboard", resume_at)
+
+
+def _results(name: str) -> Path:
+    return (placed("RESULTS_DIR") / name).resolve()
+
+
+class Mlflow:
+    """One run of an experiment. `store` is an MLflow address; empty for MLflow's own choice."""
+
+    def __init__(self, experiment: str, run: str, folder: Path, *, resume: bool = False, store: str = "") -> None:
+        client = _client()
+        address = store or os.environ.get("MLFLOW_TRACKING_URI", "") or f"sqlite:///{_results(STORE)}"
+        try:
+            placed("RESULTS_DIR").mkdir(parents=True, exist_ok=True)
+            self._client: Final = client(tracking_uri=address)
+            found = self._client.get_experiment_by_name(experiment)
+            if found is not None and found.lifecycle_stage == "deleted":
+                raise TrackerError(
+                    f"experiment {experiment} was deleted in {address}; restore it there or give another"
+                )
+            self.experiment: Final[str] = found.experiment_id if found else self._begin(experiment, address)
+            run_file = folder / KEPT
+            known = run_file.read_text().strip() if resume and run_file.is_file() else ""
+            self.run: Final[str] = known or self._client.create_run(self.experiment, run_name=run).info.run_id
+            if known:
+                self._client.update_run(known, status="RUNNING")
+            folder.mkdir(parents=True, exist_ok=True)
+            run_file.write_text(f"{self.run}\n")
+        except _mlflow_errors() as error:
+            raise TrackerError(f"MLflow at {address}: {first_line(error)}") from error
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        from mlflow.entities import Param
+
+        if self._client.get_run(self.run).data.params:
+            return  # taken up again: MLflow keeps what it was begun with
+        settings = [Param(_name(key), str(value)[:LONGEST]) for key, value in params.items()]
+        for first in range(0, len(settings), A_BATCH):
+            self._client.log_batch(self.run, params=settings[first : first + A_BATCH])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now_ms = time.time_ns() // 1_000_000
+        known = [Metric(_name(key), value, now_ms, step) for key, value in metrics.items() if math.isfinite(value)]
+        if known:
+            self._client.log_batch(self.run, metrics=known)
+
+    def log_artifact(self, path: Path) -> None:
+        if path.is_dir():
+            self._client.log_artifacts(self.run, str(path), path.name)
+        else:
+            self._client.log_artifact(self.run, str(path))
+
+    def close(self) -> None:
+        self._client.set_terminated(self.run)
+
+    def _begin(self, experiment: str, address: str) -> str:
+        local = address.startswith("sqlite:")
+        where = (_results(ARTIFACTS) / _name(experiment).replace("/", "-")).as_uri() if local else None
+        return str(self._client.create_experiment(experiment, artifact_location=where))
+
+
+class TensorBoard:
+    """Scalars, and the settings as text, in event files in `folder`."""
+
+    def __init__(self, folder: Path, resume_at: int | None = None) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        purge = None if resume_at is None else resume_at + 1
+        self._writer: Any = SummaryWriter(str(folder), purge_step=purge, flush_secs=10)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        rows = "\n".join(f"| {key} | {value} |" for key, value in params.items())
+        self._writer.add_text("plan", f"| key | value |\n|---|---|\n{rows}")
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        for key, value in metrics.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(key, value, step)
+
+    def log_artifact(self, path: Path) -> None:
+        self._writer.add_text("artifact", str(path))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Several:
+    """Several trackers. One that fails after its start is dropped, and reported once by `say`."""
+
+    def __init__(self, trackers: Sequence[Tracker], say: Callable[[str], None] | None = None) -> None:
+        self._trackers = list(trackers)
+        self._say: Final = say or (lambda text: print(text, file=sys.stderr))  # noqa: T201
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        for each in self._trackers:
+            each.log_params(params)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self._each(lambda tracker: tracker.log_metrics(metrics, step))
+
+    def log_artifact(self, path: Path) -> None:
+        self._each(lambda tracker: tracker.log_artifact(path))
+
+    def close(self) -> None:
+        self._each(lambda tracker: tracker.close())
+
+    def _each(self, do: Callable[[Tracker], None]) -> None:
+        for each in tuple(self._trackers):
+            try:
+                do(each)
+            except Exception as error:  # whatever a library or its server raises
+                self._trackers.remove(each)
+                self._say(f"{type(each).__name__} takes no more figures of this run: {first_line(error)}")
+
+
+def _client() -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.tracking import MlflowClient
+
+    # its import sets them to say every migration
+    for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient
+
+
+def _mlflow_errors() -> tuple[type[Exception], ...]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, SQLAlchemyError, OSError
+
+
+def _name(key: str) -> str:
+    """Return a name with characters that MLflow accepts."""
+    return re.sub(r"[^\w\-./ ]", "_", key)

@@ -1,0 +1,245 @@
+"""A complete training: every seed, the choice by validation, the evaluation on the test part, and the artifact."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from quantd.bundled import find
+from quantd.models.artifacts.card import agent_card
+from quantd.models.artifacts.folder import kind_of, read_manifest
+from quantd.models.artifacts.manifest import (
+    MANIFEST,
+    ActionSpec,
+    AgentManifest,
+    ArtifactError,
+    Probes,
+    Seat,
+    Shape,
+    Training,
+    Window,
+)
+from quantd.models.artifacts.processor import processor
+from quantd.models.history.panel_files import file_digest
+from quantd.models.history.splits import day_of
+from quantd.models.observation.sight import sight_hash
+from quantd.trading.exit_codes import CONFIG, INTERRUPTED, ExplainedError
+from quantd.training.export import writer
+from quantd.training.learners.record import learners
+from quantd.training.plans.plan import Plan, described
+from quantd.training.runs.seed_pool import diverged, spread
+from quantd.training.runs.workers import Executor
+from quantd.training.seeds import checkpoints
+from quantd.training.seeds.environment import allocations_of
+from quantd.training.seeds.learner import policy_of
+from quantd.training.seeds.markets import Markets, markets_of
+from quantd.training.seeds.records import Tracker
+from quantd.training.seeds.seed_run import STOPPED, Fitted, Progress, SeedDiverged, fit_all
+from quantd.training.seeds.validation import evaluate, judge
+
+LOOKS: Final = "test-looks"
+"""File in a run's folder with the number of test evaluations."""
+
+Track = Callable[[int, Path, int | None], Tracker]
+"""(seed, folder, step of resumption or None) -> its tracker."""
+
+
+class Interrupted(ExplainedError):
+    """Training was stopped on request; its progress is saved."""
+
+    exit_code = INTERRUPTED
+
+
+class Unfinished(ExplainedError):
+    """A folder has an unfinished run, and the request does not resume it."""
+
+    exit_code = CONFIG
+
+
+def train(
+    plan: Plan,
+    out: Path,
+    command: str,
+    report: Callable[[Progress], bool],
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    track: Track | None = None,
+    looked: int = 0,
+    executor: Executor | None = None,
+) -> AgentManifest:
+    """Write the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints of each seed.
+
+    `looked` is how often test results of earlier forms of this policy were seen. `executor` trains several seeds at
+    once, bit-identical on a CPU. Raises PlanError, Diverged, CheckpointError, Interrupted when `report` returned True,
+    Unfinished, OSError.
+    """
+    folder = folder or out.with_name(out.name + ".run")
+    if not resume and (left := unfinished(plan, folder)):
+        raise Unfinished(
+            f"{folder} holds a run that was not finished ({left}): go on with it (--resume), or give this one another "
+            f"name (--experiment)"
+        )
+    markets = markets_of(plan)
+    with _tracked(plan, folder, report, track, resume) as told:
+        if executor is not None:
+            if spread(plan, lambda seed: folder / f"seed-{seed}", executor, told, resume=resume):
+                raise Interrupted(_stopped("seeds under way are", folder))
+            resume = True  # every seed is at its end, and is only read
+        fitted = _fitted(plan, markets, folder, told, resume)
+    chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
+    policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
+    looks = _look(folder, out, looked)
+    results = judge(plan, markets, policies, chosen)
+    rate = plan.market.cash_rate
+    series = [find(each.path) for each in plan.data.sources]
+    given = (*plan.data.files, Path(rate) if isinstance(rate, str) else None, *series)
+    data = [path for path in given if path is not None]
+    splits, best, days = plan.splits, fitted[chosen], markets.panel.day_ns
+    windows = {
+        split.name: Window(str(day_of(days[market.first])), str(day_of(days[market.last])))
+        for split, market in ((splits.train, markets.in_sample), (splits.validation, markets.validation))
+    }
+    windows["test"] = Window(str(splits.test.first), str(splits.test.last))
+    training = Training(
+        command=command,
+        data={path.name: file_digest(path) for path in data},
+        windows=windows,
+        until_ns=splits.validation.end_ns,
+        seeds=plan.seeds,
+        chosen_seed=best.seed,
+        chosen_iteration=best.step,
+        test_looks=looks,
+        processor=processor().text,
+    )
+    manifest = AgentManifest(
+        name=plan.name,
+        algorithm=plan.agent,
+        profile=plan.profile,
+        network=shape_of(plan, best),
+        sight=plan.sight,
+        sight_hash=sight_hash(plan.sight),
+        macro=tuple(each for each in plan.data.macro if each.name in plan.sight.macro),
+        series=tuple(each for each in plan.data.series if each.name in plan.sight.series),
+        action=action_of(plan),
+        universe=markets.symbols,
+        training=training,
+        plan=msgspec.to_builtins(plan),
+        results=results,
+        golden=Probes(0, 0, 0, 0.0),
+        seats=seats_of(plan),
+    )
+    text = agent_card(
+        manifest, plan.market.costs, plan.market.capital, plan.market.lots(markets.symbols), markets.panel.cash_rate
+    ).encode()
+    mean = None
+    if best.normaliser is None:
+        mean = evaluate(policies[chosen], markets.in_sample, plan.market).seen
+    written = writer.write(out, manifest, best.learner, best.normaliser, text, mean=mean)
+    if track is not None:
+        tracker = track(best.seed, folder / f"seed-{best.seed}", best.steps)
+        tracker.log_artifact(out)
+        tracker.close()
+    return written
+
+
+def unfinished(plan: Plan, folder: Path) -> str:
+    """Return the progress of an unfinished run in `folder`; empty when there is none."""
+    for seed in plan.seeds:
+        there = checkpoints.there(folder / f"seed-{seed}")
+        if there and not (place := checkpoints.place_of(there[-1])).ended:
+            return f"seed {seed} at step {place.step:,}"
+    return ""
+
+
+def action_of(plan: Plan) -> ActionSpec:
+    """Return the actions of a plan's policy."""
+    of = plan.market
+    grid = allocations_of(of, plan.data.symbols)
+    if grid is not None:
+        return ActionSpec("discrete", grid.names, of.parts, of.cash)
+    return ActionSpec(of.kind, cash=of.kind == "simplex", gross=of.gross)
+
+
+def seats_of(plan: Plan) -> tuple[Seat, ...]:
+    """Return the seats of a policy of several agents, with their shares of the capital."""
+    seats = plan.market.seats
+    capital = sum(seat.capital for seat in seats)
+    return tuple(Seat(seat.name, seat.symbols, seat.invested, seat.capital / capital) for seat in seats)
+
+
+def shape_of(plan: Plan, fitted: Fitted) -> Shape:
+    """Return the shape of the acting network. `hidden` of a transformer is its width."""
+    learner, count = msgspec.to_builtins(plan.learner), writer.parameters_of(fitted.learner)
+    kind, settings = learner.get("network", "mlp"), {name: learner[name] for name in learners()[plan.agent].shape}
+    if kind == "transformer":
+        sizes = learner["transformer"]
+        made = {name: sizes[name] for name in ("layers", "heads", "widening")} | {"samples": plan.sight.window}
+        return Shape(kind, (sizes["width"],), count, settings=made | settings)
+    return Shape(kind, tuple(learner["hidden"]), count, settings=settings)
+
+
+@contextmanager
+def _tracked(
+    plan: Plan, folder: Path, report: Callable[[Progress], bool], track: Track | None, resume: bool
+) -> Iterator[Callable[[Progress], bool]]:
+    """Yield `report` with a tracker for each seed, which exists from the seed's first report on."""
+    trackers: dict[int, Tracker] = {}
+
+    def told(progress: Progress) -> bool:
+        seed = progress.seed
+        if track is not None:
+            if seed not in trackers:
+                where = folder / f"seed-{seed}"
+                newest = checkpoints.there(where)[-1:] if resume else []
+                trackers[seed] = track(seed, where, checkpoints.place_of(newest[0]).step if newest else None)
+                trackers[seed].log_params(described(plan) | {"processor": processor().text})
+            known = {name: value for name, value in progress.metrics.items() if not math.isnan(value)}
+            trackers[seed].log_metrics(known, progress.steps)
+        return report(progress)
+
+    try:
+        yield told
+    finally:
+        for tracker in trackers.values():
+            tracker.close()
+
+
+def _fitted(plan: Plan, markets: Markets, folder: Path, told: Callable[[Progress], bool], resume: bool) -> list[Fitted]:
+    def folder_of(seed: int) -> Path:
+        return folder / f"seed-{seed}"
+
+    try:
+        fitted = fit_all(plan, markets, folder_of, told, resume=resume)
+    except SeedDiverged as error:
+        raise diverged(plan, error.seed, folder_of(error.seed), str(error)) from None
+    for each in fitted:
+        if each.ended == STOPPED:
+            text = f"seed {each.seed} after {each.steps:,} of {plan.steps:,} steps, all of it"
+            raise Interrupted(_stopped(text, folder))
+    return fitted
+
+
+def _stopped(what: str, folder: Path) -> str:
+    return (
+        f"stopped: {what} kept in {folder}. "
+        "The same command with --resume goes on from there, to the same result as if it had not been stopped"
+    )
+
+
+def _look(folder: Path, out: Path, looked: int) -> int:
+    """Count one more evaluation on the test part, before it happens."""
+    path = folder / LOOKS
+    before = int(path.read_text()) if path.exists() else 0
+    try:
+        if (out / MANIFEST).exists() and kind_of(out) == "learned":
+            before = max(before, read_manifest(out / MANIFEST, AgentManifest).training.test_looks)
+    except ArtifactError:
+        before = max(before, 1)  # whatever it was, somebody made figures there
+    looks = max(before, looked) + 1
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{looks}\n")
+    return looks

@@ -1,0 +1,392 @@
+"""Searches the hyper-parameters of a learner by Optuna's TPE (Bergstra et al. 2011) on the validation part.
+
+The test part is sealed in the markets of trials. A study is one SQLite file. Interrupted trials are repeated. Each
+trial draws from its own generator, so that one worker continues as if uninterrupted.
+"""
+
+import math
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import optuna
+from msgspec import Struct
+from optuna.pruners import MedianPruner
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy import event
+
+from quantd.models.artifacts.folder import locked
+from quantd.models.history.panel_files import file_digest
+from quantd.regular_file import remove_folder
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.training.learners.record import Space, learners
+from quantd.training.plans.plan import Plan, described, replaced
+from quantd.training.runs.workers import Executor, Failed
+from quantd.training.search.spaces import dump, suggest
+from quantd.training.search.study_results import (
+    ASKED,
+    BEFORE_PRUNING,
+    INDEX,
+    REASON,
+    SCORES,
+    SECONDS,
+    STEPS,
+    Row,
+    _broken,
+    rows_of,
+)
+from quantd.training.seeds.markets import markets_of
+from quantd.training.seeds.seed_run import Progress, fit
+
+STUDY: Final = "study.db"
+
+UNDER_WAY: Final = "under-way"
+"""Folder of checkpoints of interrupted trials."""
+
+EVALUATIONS: Final = 10
+"""Minimum evaluations of a trial, which the pruner compares."""
+
+
+class StudyError(ExplainedError, ValueError):
+    """A study that cannot continue as requested; the message has reason and remedy."""
+
+    exit_code = CONFIG
+
+
+class Search(Struct, frozen=True):
+    """A search: its plan, its name and its limits."""
+
+    plan: Plan
+    """The base of every trial; the search space of its agent is applied to it."""
+    study: str
+    trials: int = 50
+    """Total, earlier runs included."""
+    max_steps: int = 50_000
+    """Env-steps of each seed of a trial."""
+    seeds: int = 1
+    """Number of seeds in the mean score of a trial."""
+    sampler_seed: int = 0
+    timeout_s: float = math.inf
+    """Time after which no trial starts and running trials end after their evaluation."""
+
+    def __post_init__(self) -> None:
+        if min(self.trials, self.max_steps, self.seeds) < 1 or not self.timeout_s > 0.0:
+            raise StudyError("trials, max_steps and seeds from 1 on, timeout above 0")
+
+    @property
+    def space(self) -> Space:
+        return learners()[self.plan.agent].space
+
+    @property
+    def base(self) -> Plan:
+        """The plan of a trial, without the searched values."""
+        seeds = self.plan.seeds[: self.seeds]
+        more = range(max(seeds) + 1, max(seeds) + 1 + self.seeds - len(seeds))
+        changes: dict[str, object] = {"seeds": (*seeds, *more)}
+        batch, rollout = self.plan.market.batch, 1
+        if "learner.horizon" in self.space:
+            rollout = max(self.space["learner.horizon"].values)  # type: ignore[union-attr, assignment]
+        elif (horizon := getattr(self.plan.learner, "horizon", 0)) > 0:
+            rollout = min(horizon, max(1, self.max_steps // batch))
+            changes["learner.horizon"] = rollout
+        # whole rollouts, and no more steps than asked for
+        steps = max(1, self.max_steps // (batch * rollout)) * batch * rollout
+        changes |= {"steps": steps, "evaluate_every": min(self.plan.evaluate_every, max(1, steps // EVALUATIONS))}
+        # a trial is short: it keeps where it stands when it ends, and not on the way
+        return replaced(self.plan, {**changes, "checkpoint_every": steps + 1, "keep": 1})
+
+
+class Job(Struct, frozen=True):
+    """One trial as work."""
+
+    plan: Plan
+    folder: str = ""
+    """Folder of its checkpoint when stopped; empty for none."""
+
+
+class Evaluation(Struct, frozen=True):
+    """Progress of a trial. `score` is the mean of completed seeds' scores and of the current seed's newest."""
+
+    steps: int
+    """Of all its seeds so far."""
+    at: int
+    """The steps, rounded down to a multiple of `evaluate_every`, so that the pruner compares trials at equal steps."""
+    score: float
+    last: bool
+    """Whether nothing is left to learn."""
+
+
+class Tried(Struct, frozen=True):
+    """An ended or stopped trial; `score` is the mean of each seed's best validation score."""
+
+    score: float
+    scores: tuple[float, ...]
+    steps: int
+    seconds: float
+
+
+class Sitting(Struct, frozen=True):
+    """The state of a study after a run."""
+
+    rows: tuple[Row, ...]
+    before: int
+    """Trials of earlier runs."""
+    broken: int
+    """Interrupted and repeated trials, of all runs."""
+    finished: bool
+    """Whether all requested trials are done."""
+
+    @property
+    def best(self) -> Row | None:
+        """The best complete trial; the first of equals."""
+        complete = [row for row in self.rows if row.state == "complete" and math.isfinite(row.score)]
+        return max(complete, key=lambda row: row.score, default=None)
+
+
+def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
+    """Run one trial as a worker: train its plan with each of its seeds."""
+    began = time.perf_counter()
+    plan, markets = job.plan, markets_of(job.plan)
+    scores: list[float] = []
+    made, stopped = 0, False
+    for done, seed in enumerate(plan.seeds):
+
+        def report(progress: Progress, before: int = done) -> bool:
+            nonlocal stopped
+            if progress.score is None:
+                return False
+            so_far = math.fsum((*scores, progress.score)) / (before + 1)
+            steps = before * plan.steps + progress.steps
+            last = before + 1 == len(plan.seeds) and progress.steps >= plan.steps
+            stopped = tell(Evaluation(steps, steps - steps % plan.evaluate_every, so_far, last)) and not last
+            return stopped
+
+        folder = Path(job.folder) / str(seed) if job.folder else None
+        fitted = fit(plan, markets, seed, folder, report, resume=folder is not None)
+        scores.append(fitted.score)
+        made += fitted.steps
+        if stopped:
+            break
+    return Tried(math.fsum(scores) / len(scores), tuple(scores), made, time.perf_counter() - began)
+
+
+class Course:
+    """Asks Optuna for trials, distributes them, and reports their results. Implements `Watch` of workers."""
+
+    def __init__(
+        self, study: optuna.Study, search: Search, folder: Path | None, parallel: bool, note: Callable[[Row, int], None]
+    ) -> None:
+        self._study, self._search, self._note = study, search, note
+        self._folder, self._parallel = folder, parallel
+        self._base: Final = search.base
+        self._until = time.monotonic() + search.timeout_s
+        self._trials: list[optuna.Trial] = []
+        self._asked_to_end: dict[int, Literal["pruned", "cut"]] = {}
+        self._folders: list[Path | None] = []
+        self._reported: list[set[int]] = []
+        self._stopped = False
+        self.broken = self._bury()
+
+    def stop(self) -> None:
+        """Stop starting trials; running ones end after their current evaluation."""
+        self._stopped = True
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopped or time.monotonic() >= self._until
+
+    def jobs(self) -> Iterator[Job]:
+        while not self.stopping:
+            used = {trial.user_attrs[INDEX] for trial in self._study.get_trials(deepcopy=False) if not _broken(trial)}
+            index = next(i for i in range(len(used) + 1) if i not in used)
+            if index >= self._search.trials:
+                return
+            # its own generator, so that a study that was broken off draws what it would have drawn
+            seed = int(np.random.SeedSequence((self._search.sampler_seed, index)).generate_state(1)[0])
+            self._study.sampler = TPESampler(seed=seed, constant_liar=self._parallel)
+            trial = self._study.ask()
+            trial.set_user_attr(INDEX, index)
+            plan = replaced(self._base, suggest(self._search.space, trial))
+            self._remember(trial, index)
+            self._trials.append(trial)
+            self._folders.append(self._folder_of(trial, index))
+            yield Job(plan, str(self._folders[-1] or ""))
+
+    def told(self, number: int, message: Evaluation) -> bool:
+        trial = self._trials[number]
+        if math.isfinite(message.score) and message.at not in self._reported[number]:
+            self._reported[number].add(message.at)
+            trial.report(message.score, message.at)
+        if message.last:
+            return False
+        if trial.should_prune():
+            self._asked_to_end[number] = "pruned"
+        elif self.stopping:
+            self._asked_to_end[number] = "cut"
+        return number in self._asked_to_end
+
+    def ended(self, number: int, outcome: Tried | Failed) -> None:
+        trial, why = self._trials[number], self._asked_to_end.get(number)
+        if isinstance(outcome, Failed):
+            self._failed(trial, outcome)
+        elif why == "cut":
+            self._study.tell(trial, state=TrialState.FAIL)
+            self.broken += 1
+            return  # its folder stays: the next sitting goes on with it
+        else:
+            trial.set_user_attr(SECONDS, outcome.seconds)
+            trial.set_user_attr(SCORES, outcome.scores)
+            trial.set_user_attr(STEPS, outcome.steps)
+            if why == "pruned":
+                self._study.tell(trial, state=TrialState.PRUNED)
+            elif math.isfinite(outcome.score):
+                self._study.tell(trial, outcome.score)
+            else:
+                trial.set_user_attr(REASON, "no score: the account did not move")
+                self._study.tell(trial, state=TrialState.PRUNED)
+        folder = self._folders[number]
+        if folder is not None:
+            remove_folder(folder, ignore_errors=True)
+        (row,) = rows_of(self._study, self._search.space, trial.number)
+        self._note(row, self._search.trials)
+
+    def _failed(self, trial: optuna.Trial, failed: Failed) -> None:
+        """Record a failed trial; a diverged one as pruned, because Optuna learns only from those."""
+        trial.set_user_attr(REASON, failed.reason)
+        diverged = failed.kind == "Diverged"
+        self._study.tell(trial, state=TrialState.PRUNED if diverged else TrialState.FAIL)
+        any_ended = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        if not diverged and not any_ended:
+            raise StudyError(f"the first trial failed: {failed.reason}")
+
+    def _remember(self, trial: optuna.Trial, index: int) -> None:
+        """Repeat the reports of an interrupted attempt, so that the pruner decides as without the interruption."""
+        reports = [
+            each.intermediate_values
+            for each in self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+            if _broken(each) and each.user_attrs.get(INDEX) == index and each.params == trial.params
+        ]
+        values = reports[-1] if reports else {}
+        for at in sorted(values):
+            trial.report(values[at], at)
+        self._reported.append(set(values))
+
+    def _folder_of(self, trial: optuna.Trial, index: int) -> Path | None:
+        """Return the folder of a trial and its values: with several workers, the values of an index may differ."""
+        if self._folder is None:
+            return None
+        values = blake2b(repr(sorted(trial.params.items())).encode(), digest_size=4).hexdigest()
+        return self._folder / self._search.study / f"{index}-{values}"
+
+    def _bury(self) -> int:
+        """Fail the trials of an interrupted run, which frees their indices."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+            self._study.tell(trial.number, state=TrialState.FAIL)
+        return sum(_broken(trial) for trial in self._study.get_trials(deepcopy=False))
+
+
+def tune(
+    search: Search,
+    folder: Path,
+    executor: Executor,
+    note: Callable[[Row, int], None],
+    began: Callable[[Course], None] = lambda course: None,
+    *,
+    fresh: bool = False,
+) -> Sitting:
+    """Continue or start the study in `folder`. Raises StudyError.
+
+    `note` is called after each trial with the total number. `began` receives the course, which has `stop`. The caller
+    holds `alone(folder)`.
+    """
+    study = opened(search, folder, fresh=fresh)
+    under_way = folder / UNDER_WAY if executor.shares_disk else None
+    if fresh:
+        remove_folder(folder / UNDER_WAY / search.study, ignore_errors=True)
+    before = len(rows_of(study, search.space))
+    course = Course(study, search, under_way, executor.workers > 1, note)
+    began(course)
+    executor.run(attempt, course.jobs(), course)
+    rows = rows_of(study, search.space)
+    return Sitting(rows, before, course.broken, len(rows) >= search.trials)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Lock a folder against other searches. Raises StudyError where another one runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fault = StudyError(f"{folder}: another quantd tune is at work there; wait for it, or give another --out")
+    with locked(folder / "study.lock", fault):
+        yield
+
+
+def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study:
+    """Return the study of that name in `folder`. Raises StudyError when it was started with other settings."""
+    try:
+        return kept(search, _storage(folder / STUDY), fresh=fresh)
+    except StudyError as error:
+        raise StudyError(f"{folder}: {error}") from None
+
+
+def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna.Study:
+    """Return the study of that name in `storage`, with its pruner."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    known = optuna.get_all_study_names(storage)
+    if fresh and search.study in known:
+        optuna.delete_study(study_name=search.study, storage=storage)
+    study = optuna.create_study(
+        study_name=search.study,
+        storage=storage,
+        direction="maximize",
+        pruner=MedianPruner(n_startup_trials=BEFORE_PRUNING, n_warmup_steps=search.max_steps // 4),
+        load_if_exists=True,
+    )
+    inputs = _inputs(search)
+    before: Mapping[str, object] | None = study.user_attrs.get(ASKED)
+    if before is None:
+        study.set_user_attr(ASKED, inputs)
+    elif before != inputs:
+        key, *more = (key for key in sorted({*before, *inputs}) if before.get(key) != inputs.get(key))
+        raise StudyError(
+            f"study {search.study} was begun with {key} = {before.get(key)!r}, now it is {inputs.get(key)!r}"
+            f"{f' (and {len(more)} more differ)' if more else ''}; give --study another name, or --fresh to begin anew"
+        )
+    return study
+
+
+def _inputs(search: Search) -> dict[str, object]:
+    """Return everything that a score depends on, in JSON types for comparison."""
+    data = search.plan.data
+    names = (data.bars, data.actions)
+    files = {f"data of {name}": file_digest(path) for name, path in zip(names, data.files, strict=True) if path}
+    plan = {key: _json(each) for key, each in described(search.base).items() if key != "tuning_trials"}
+    return {**plan, **files, "sampler_seed": search.sampler_seed, "space": dump(search.space)}
+
+
+def _json(each: object) -> Any:
+    """Convert tuples to lists, and numbers that are not finite to text."""
+    if isinstance(each, tuple | list):
+        return [_json(part) for part in each]
+    return str(each) if isinstance(each, float) and not math.isfinite(each) else each
+
+
+def _storage(path: Path) -> RDBStorage:
+    """Return storage where readers do not wait for the writer; a power failure may lose the last trial."""
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA journal_mode=WAL")
+    file.close()
+    storage = RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}})
+    storage.engine.dispose()
+
+    @event.listens_for(storage.engine, "connect")
+    def faster(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return storage

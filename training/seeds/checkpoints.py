@@ -1,0 +1,168 @@
+"""Checkpoints of a seed: tensors in safetensors, the rest in JSON with their hash. No code is executed.
+
+Files are written under another name and renamed, the JSON last: a checkpoint exists when its JSON does.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save
+from torch import Tensor
+
+from quantd import regular_file
+from quantd.models.artifacts.folder import digest_of
+from quantd.trading.exit_codes import ExplainedError
+from quantd.training.learners.record import State
+from quantd.training.plans.plan import Plan, described
+
+SCHEMA: Final = 1
+LARGEST: Final = 1 << 33
+"""Maximum size in bytes (8 GiB; a memory of a million steps is smaller)."""
+
+FREE: Final = (
+    "name", "steps", "seeds", "keep", "checkpoint_every", "splits.test.first", "splits.test.last", "tuning_trials",
+)  # fmt: skip
+"""Keys of a plan that may change at a resumption, because completed steps do not depend on them."""
+
+
+class CheckpointError(ExplainedError, ValueError):
+    """A damaged checkpoint, or one of another plan; the message names file, fault and previous checkpoint."""
+
+
+class Place(Struct, frozen=True, forbid_unknown_fields=True):
+    """Progress of a seed."""
+
+    seed: int
+    step: int
+    evaluated: int = 0
+    """Step of the last evaluation."""
+    best_score: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    """Evaluations since the best one."""
+    ended: str = ""
+    """Reason of its end; empty while it continues."""
+
+
+class Page(Struct, frozen=True, forbid_unknown_fields=True):
+    """The JSON of a checkpoint."""
+
+    schema: int
+    place: Place
+    plan: dict[str, object]
+    numbers: dict[str, int | float]
+    blobs: dict[str, bytes]
+    size: int
+    blake2b: str
+    digest: str = ""
+    """Hash of this page without this field."""
+
+
+def write(path: Path, plan: Plan, place: Place, state: State) -> None:
+    """Write `path`.safetensors and `path`.json."""
+    tensors = {name: value.contiguous() for name, value in state.items() if isinstance(value, Tensor)}
+    data = save(tensors)
+    page = Page(
+        SCHEMA,
+        place,
+        described(plan),
+        {name: value for name, value in state.items() if isinstance(value, int | float)},
+        {name: value for name, value in state.items() if isinstance(value, bytes)},
+        len(data),
+        digest_of(data),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    regular_file.write_whole(path.with_suffix(".safetensors"), data)
+    regular_file.write_whole(path.with_suffix(".json"), msgspec.json.encode(_sealed(page)) + b"\n")
+
+
+def read(path: Path, plan: Plan) -> tuple[Place, State]:
+    """Read a checkpoint with all checks. Raises CheckpointError."""
+    page = _page(path)
+    now, then = _fixed(described(plan)), _fixed(page.plan)
+    differs = [key for key in {**now, **then} if now.get(key) != then.get(key)]
+    if differs:
+        key = differs[0]
+        raise CheckpointError(
+            f"{path}.json: made with {key} = {then.get(key)!r}; this plan has {now.get(key)!r}. "
+            "Go on with the plan it was made with, or begin another run under another name"
+        )
+    where = path.with_suffix(".safetensors")
+    try:
+        size = where.stat().st_size
+        if size != page.size or size > LARGEST:
+            raise CheckpointError(f"{where}: {size} bytes; {page.size} were written{_before(path)}")
+        data = where.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{where}: {error.strerror}{_before(path)}") from None
+    if digest_of(data) != page.blake2b:
+        raise CheckpointError(f"{where}: its content was changed after it was written (BLAKE2b differs){_before(path)}")
+    try:
+        tensors = tensors_of(data)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{where}: {error}{_before(path)}") from None
+    return page.place, {**tensors, **page.numbers, **page.blobs}
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Return the path of a step's checkpoint, without suffix."""
+    return folder / f"step-{step:012d}"
+
+
+def there(folder: Path) -> list[Path]:
+    """Return the checkpoints of `folder` without suffix, oldest first; the best one is not included."""
+    return sorted(path.with_suffix("") for path in folder.glob("step-*.json"))
+
+
+def remove(*paths: Path) -> None:
+    """Remove the checkpoints at paths without suffix."""
+    for path in paths:
+        regular_file.remove(path.with_suffix(".json"), missing_ok=True)
+        regular_file.remove(path.with_suffix(".safetensors"), missing_ok=True)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints, and incomplete files."""
+    remove(*there(folder)[:-keep])
+    for left in folder.glob("*.partial"):
+        regular_file.remove(left, missing_ok=True)
+
+
+def _page(path: Path) -> Page:
+    where = path.with_suffix(".json")
+    try:
+        page = msgspec.json.decode(where.read_bytes(), type=Page)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{where}: {error}{_before(path)}") from None
+    except OSError as error:
+        raise CheckpointError(f"{where}: {error.strerror}{_before(path)}") from None
+    if page.schema != SCHEMA:
+        raise CheckpointError(f"{where}: schema {page.schema}; this quantd reads {SCHEMA}{_before(path)}")
+    if page != _sealed(page):
+        raise CheckpointError(f"{where}: it was changed after it was written (its digest differs){_before(path)}")
+    return page
+
+
+def _before(path: Path) -> str:
+    earlier = [each for each in there(path.parent) if each.name < path.name]
+    if not earlier:
+        return ". There is none before it: begin again without --resume"
+    return f". Before it there is {earlier[-1].name}: remove {path.name}.json and resume again to go on from there"
+
+
+def _fixed(plan: dict[str, object]) -> dict[str, object]:
+    return msgspec.json.decode(msgspec.json.encode({k: v for k, v in plan.items() if k not in FREE}))
+
+
+def _sealed(page: Page) -> Page:
+    bare = msgspec.structs.replace(page, digest="")
+    return msgspec.structs.replace(bare, digest=digest_of(msgspec.json.encode(bare)))
+
+
+def place_of(path: Path) -> Place:
+    """Return the progress in a checkpoint, without reading its tensors. Raises CheckpointError."""
+    return _page(path).place

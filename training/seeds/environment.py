@@ -1,0 +1,129 @@
+"""The training environment of a seed: the plan's market with normalisation, state, and sums of costs and risks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from quantd.training.learners.record import part
+from quantd.training.market.desks import Desks
+from quantd.training.market.normalisation import Normalised, Scale
+from quantd.training.market.simulator import Simulator
+from quantd.training.market.tensors import Allocations, Market, grid
+from quantd.training.market.terms import Kind
+from quantd.training.market.vector_env import Step, VectorEnv
+from quantd.training.plans.plan import MarketPlan, Plan
+
+
+def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations | None:
+    """Return the grid of a discrete plan."""
+    return grid(symbols, market.parts, market.cash) if market.kind == "discrete" else None
+
+
+class Sums:
+    """Sums of means over B accounts: reward terms, turnover, drawdown and cost; for each of `parts` seeds."""
+
+    def __init__(self, parts: int = 1) -> None:
+        self._parts: Final = parts
+        self._totals: dict[str, Tensor] = {}
+        self._steps = [0] * parts
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Sums]") -> "Sums":
+        made = cls(len(parts))
+        names = dict.fromkeys(name for each in parts for name in each._totals)
+        made._totals = {name: torch.cat([each._totals.get(name, torch.zeros(1)) for each in parts]) for name in names}
+        made._steps = [each._steps[0] for each in parts]
+        return made
+
+    def add(self, simulator: Simulator, desks: Desks | None = None) -> None:
+        """Add the last step."""
+        outcome, traded = simulator.outcome, simulator.traded
+        assert outcome is not None
+        for name, term in simulator.reward.terms.items():
+            self._add(f"term_{name}", term)
+        if desks is not None:
+            self._add("likeness", desks.likeness)
+            self._add("likeness_weight", desks.weight)
+        self._add("turnover", outcome.turnover)
+        self._add("drawdown", outcome.drawdown)
+        self._add("cost", traded.cost / traded.equity.clamp(min=1.0))
+        self._steps = [count + 1 for count in self._steps]
+
+    def taken(self, number: int) -> "Sums":
+        """Return the sums of one seed, and begin its sums again."""
+        taken = Sums()
+        taken._totals = {name: total[number : number + 1].clone() for name, total in self._totals.items()}
+        taken._steps = [self._steps[number]]
+        for total in self._totals.values():
+            total[number] = 0.0
+        self._steps[number] = 0
+        return taken
+
+    def means(self) -> dict[str, float]:
+        """Return means per step, of one seed; cost in basis points of equity."""
+        count = max(1, self._steps[0])
+        means = {name: float(total) / count for name, total in self._totals.items()}
+        if "cost" in means:
+            means["cost_bp"] = means.pop("cost") * 1e4
+        return means
+
+    def _add(self, name: str, values: Tensor) -> None:
+        mean = values.view(self._parts, -1).mean(1)
+        total = self._totals.get(name)
+        self._totals[name] = mean if total is None else total + mean
+
+
+class Ground:
+    """B accounts of `market`, with sums of reward terms, turnover, cost and drawdown since the last `means`."""
+
+    kind: Kind
+
+    def __init__(self, plan: Plan, market: Market, seed: int) -> None:
+        of = plan.market
+        self.accounts: Final = Desks(
+            market, of.seats, desks=of.batch // len(of.seats), diversity=of.diversity, reward=of.reward, costs=of.costs,
+            episodes=of.episodes, seed=seed,
+        ) if of.seats else Simulator(
+            market, batch=of.batch, kind=of.kind, allocations=allocations_of(of, market.symbols), reward=of.reward,
+            episodes=of.episodes, costs=of.costs, capital=of.capital, gross=of.gross, seed=seed,
+        )  # fmt: skip
+        self.simulator: Final = self.accounts.simulator if isinstance(self.accounts, Desks) else self.accounts
+        self.batch, self.kind, self.device = self.simulator.batch, self.simulator.kind, self.simulator.device
+        self.observation_size, self.action_size = self.simulator.observation_size, self.simulator.action_size
+        self.normalised: Final = Normalised(self.accounts, discount=plan.learner.gamma)
+        self._env: Final[VectorEnv] = self.normalised if plan.normalise else self.accounts
+        self.sums = Sums()
+
+    @property
+    def scale(self) -> Scale | None:
+        """The current scaling; None without normalisation."""
+        return None if self._env is self.accounts else self.normalised.scale
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        return self._env.reset(seed)
+
+    def step(self, action: Tensor) -> Step:
+        step = self._env.step(action)
+        self.sums.add(self.simulator, self.accounts if isinstance(self.accounts, Desks) else None)
+        return step
+
+    def observation(self) -> Tensor:
+        """Return the current observations float[B, D] for a policy, without updating the statistics."""
+        raw = self.simulator.observe()
+        return raw if self._env is self.accounts else self.normalised.scale.of(raw)
+
+    def means(self) -> dict[str, float]:
+        """Return means per step of the sums since the last call (cost in basis points of equity), and reset them."""
+        return self.sums.taken(0).means()
+
+    def state(self) -> dict[str, Tensor]:
+        kept = {f"market.{name}": value for name, value in self.accounts.state().items()}
+        return kept | {f"scale.{name}": value for name, value in self.normalised.state().items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Restore `state` and return its observation."""
+        self.accounts.load(part(state, "market."))
+        self.normalised.load(part(state, "scale."))
+        return self.observation()

@@ -1,0 +1,117 @@
+"""Behaviour cloning of a classical policy over the training part, before learning."""
+
+import math
+from typing import Final
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from quantd.models.history.panel import Panel
+from quantd.models.observation.sight import SightSpec, observed_by
+from quantd.strategies.policies import POLICIES, nearest
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.training.learners.algorithms.on_policy import OnPolicy
+from quantd.training.learners.cloning import CloningPlan, clone
+from quantd.training.learners.distributions import uniform
+from quantd.training.learners.record import Algorithm, learners
+from quantd.training.market.tensors import grid
+from quantd.training.market.walk import walk
+from quantd.training.plans.data_plan import PlanError
+from quantd.training.plans.plan import MarketPlan, Plan
+from quantd.training.seeds.environment import Ground
+from quantd.training.seeds.markets import Markets
+
+
+def demonstrations(
+    teacher: Policy, panel: Panel, sight: SightSpec, rows: range, of: MarketPlan
+) -> tuple[Tensor, Tensor]:
+    """Return (float32[T, D] observations before normalisation, the teacher's actions there).
+
+    The teacher decides at each close of `rows` with enough history, except the last, and observations show its own
+    book. Actions are float32[T, N + 1] weights with cash last ("simplex"), float32[T, N] positions in [-1, 1] ("box"),
+    or int64[T], the nearest of `grid(symbols, parts, cash)` ("discrete"). Raises ValueError for short positions on a
+    simplex, and for rows without history.
+    """
+    observed = observed_by(sight, panel)
+    start = max(rows.start, observed.warm)
+    if rows.stop - start < 2:
+        raise ValueError(
+            f"{len(rows)} sessions to learn from, and the first {observed.warm} "
+            f"of the panel only fill what is seen: give more"
+        )
+    within = range(start, rows.stop)
+    done = walk(teacher, panel, within, costs=of.costs, capital=of.capital, lot=None, observed=observed)
+    return torch.from_numpy(done.seen), targets(done.weights, panel.symbols, of)
+
+
+def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor:
+    """Convert a teacher's weights float64[T, N] to actions of this kind. Raises ValueError as `demonstrations`."""
+    if of.kind == "box":
+        return torch.from_numpy(np.clip(_within(weights, of.gross), -1.0, 1.0).astype(np.float32))
+    if (weights < -1e-9).any():
+        row, column = (int(v[0]) for v in np.nonzero(weights < -1e-9))
+        raise ValueError(
+            f"the teacher is short of {symbols[column]} ({weights[row, column]:.2f}): only a policy with actions of "
+            f"kind box can be"
+        )
+    long = _within(np.maximum(weights, 0.0), 1.0)
+    with_cash = np.append(long, np.maximum(0.0, 1.0 - long.sum(axis=1, keepdims=True)), axis=1)
+    if of.kind == "simplex":
+        return torch.from_numpy((with_cash / with_cash.sum(axis=1, keepdims=True)).astype(np.float32))
+    choices = grid(symbols, of.parts, of.cash).weights
+    apart = np.square(with_cash[:, None, :] - choices[None]).sum(axis=2)
+    return torch.from_numpy(apart.argmin(axis=1).astype(np.int64))
+
+
+def _within(weights: Floats, gross: float) -> Floats:
+    """Scale down rows whose absolute sum exceeds `gross`."""
+    total = np.abs(weights).sum(axis=1, keepdims=True)
+    return weights * (gross / np.maximum(total, gross))
+
+
+UPDATES: Final = 3_000
+"""Gradient steps. The softmax share of cash falls slowly, in proportion to itself."""
+
+
+def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) -> list[float]:
+    """Fit `learner` to the policy `plan.clone` in the training part. Returns each pass's mean loss.
+
+    Each row occurs with the teacher's own book and with a random one. These rows also initialise the normalisation.
+    Raises PlanError.
+    """
+
+    if not learners()[plan.agent].imitates or not isinstance(learner, OnPolicy):
+        able = ", ".join(each.name for each in learners().values() if each.imitates)
+        raise PlanError(f"clone = {plan.clone!r}: {plan.agent} cannot imitate; these can: {able}")
+    rows = range(markets.train.first, markets.train.last + 1)
+    try:
+        if plan.clone not in POLICIES:
+            raise ValueError(f"there is no policy {plan.clone!r} to learn from; {nearest(plan.clone, list(POLICIES))}")
+        seen, done = demonstrations(POLICIES[plan.clone]({}), markets.panel, plan.sight, rows, plan.market)
+    except ValueError as error:
+        raise PlanError(f"clone = {plan.clone!r}: {error}") from None
+    # a learner will not hold to the last bit what the teacher held: what it makes of other books must not be left to
+    # chance
+    seen, done = torch.cat([seen, _other_books(seen, plan.sight, learner.random)]), torch.cat([done, done])
+    if plan.normalise:
+        ground.normalised.observations.add(seen)
+        seen = ground.normalised.scale.of(seen)
+    usual = CloningPlan()
+    passes = max(1, math.ceil(UPDATES * usual.minibatch / len(seen)))
+    return clone(learner, seen, done, msgspec.structs.replace(usual, epochs=passes))
+
+
+def _other_books(seen: Tensor, spec: SightSpec, random: torch.Generator) -> Tensor:
+    """Return float32[R, D] with the book of each row drawn uniformly from all long, unleveraged ones."""
+    changed = seen.clone()
+    assets = spec.assets(seen.shape[1])
+    book = uniform(False, len(seen), assets + 1, random)
+    column = spec.market(assets)
+    for part in spec.book:
+        values = book[:, :assets] if part == "weights" else book[:, assets:]
+        changed[:, column : column + values.shape[1]] = values
+        column += values.shape[1]
+    return changed

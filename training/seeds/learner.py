@@ -1,0 +1,80 @@
+"""Creates the learner of a plan, and the parts that training needs of any learner: soundness, policy, state."""
+
+from collections.abc import Callable
+from typing import Final, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from quantd.training.learners.algorithms.on_policy import OnPolicy
+from quantd.training.learners.record import Algorithm, LearnerPlan, State, learner_for
+from quantd.training.market.normalisation import Scale
+from quantd.training.market.terms import Seat
+from quantd.training.market.vector_env import VectorEnv
+from quantd.training.plans.plan import MarketPlan
+
+Policy = Callable[[Tensor, bool], Tensor]
+"""(raw observation [1, D], whether it is the first) -> action [1, A] or int64[1]."""
+
+PASSING: Final = ("now.", "env.", "replay.")
+"""Prefixes of state entries that a policy alone does not need."""
+
+
+@runtime_checkable
+class ValueBased(Protocol):
+    """A learner that acts by the values of its actions."""
+
+    def q_values(self, observation: Tensor) -> Tensor: ...
+
+
+def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu") -> Algorithm:
+    """Return a new learner with weights drawn from `seed`."""
+    return learner_for(plan).algorithm(plan, env.observation_size, env.action_size, env.kind, seed, device)
+
+
+def sound(learner: Algorithm) -> bool:
+    """Return whether all its parameters are finite."""
+    return all(bool(torch.isfinite(each.detach()).all()) for each in learner.vectors())
+
+
+def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
+    """Return the greedy policy of raw observations; several agents trade the mean of their weights, by capital."""
+    if market.seats:
+        return _joint(learner, scale, market.seats, symbols)
+
+    def acts(observation: Tensor, first: bool) -> Tensor:
+        rows = observation if scale is None else scale.of(observation.float())
+        if isinstance(learner, OnPolicy):
+            return learner.act(rows, started=torch.tensor([first], device=rows.device))
+        return learner.act(rows)
+
+    return acts
+
+
+def _joint(learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...]) -> Policy:
+    own = torch.tensor([[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats])
+    invested = torch.tensor([[seat.invested] for seat in seats])
+    capital = torch.tensor([[seat.capital] for seat in seats], dtype=torch.float64)
+    share = (capital / capital.sum()).to(torch.float32)
+
+    def acts(observation: Tensor, first: bool) -> Tensor:
+        row = observation if scale is None else scale.of(observation.float())
+        weights = learner.act(row.expand(len(seats), -1)) * own
+        held = weights[:, :-1] / weights.sum(-1, keepdim=True).clamp(min=1e-30)
+        held = held * (invested / held.sum(-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
+        weights = (share * held).sum(0)
+        return torch.cat([weights, (1.0 - weights.sum()).clamp(min=0.0).view(1)]).view(1, -1)
+
+    return acts
+
+
+def q_value(learner: Algorithm, observation: Tensor) -> float | None:
+    """Return the mean highest value for normalised observations float[B, D]; None for other learners."""
+    if not isinstance(learner, ValueBased):
+        return None
+    return float(learner.q_values(observation).amax(-1).mean())
+
+
+def policy_state(state: State) -> State:
+    """Return the part of a learner's state that its policy needs."""
+    return {name: value for name, value in state.items() if not name.startswith(PASSING)}

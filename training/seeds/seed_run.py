@@ -1,0 +1,268 @@
+"""Trains one seed of a plan, with evaluations on the validation part, the best weights, and resumable checkpoints.
+
+Every decision is made at a learner's report, where its state is complete.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import torch
+from msgspec import Struct
+from torch import Tensor
+
+from quantd.training.learners.algorithms.on_policy import OnPolicy
+from quantd.training.learners.record import Algorithm, Diverged, Report, State, learner_for, part
+from quantd.training.market.normalisation import Scale
+from quantd.training.plans.plan import Plan, described
+from quantd.training.seeds import checkpoints
+from quantd.training.seeds.checkpoints import Place
+from quantd.training.seeds.environment import Ground
+from quantd.training.seeds.imitation import imitate
+from quantd.training.seeds.learner import learner_of, policy_of, policy_state, q_value, sound
+from quantd.training.seeds.markets import Markets
+from quantd.training.seeds.records import Files, figures
+from quantd.training.seeds.together import Acting, Lockstep
+from quantd.training.seeds.validation import evaluate
+
+BEST: Final = "best"
+STOPPED: Final = "stopped"
+"""Ended on request; it can be resumed."""
+
+
+class Progress(Struct, frozen=True):
+    """Progress of a seed at a report of its learner."""
+
+    seed: int
+    steps: int
+    steps_per_s: float
+    score: float | None
+    """Sharpe ratio on the validation part; None without an evaluation, or without a ratio."""
+    best: float | None
+    """The best score so far; None before the first."""
+    metrics: dict[str, float]
+    """All figures, losses and returns included, as in metrics.csv; NaN where not measured."""
+    looked: bool = False
+    """Whether the validation part was evaluated this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A seed at its best on the validation part."""
+
+    seed: int
+    learner: Algorithm
+    normaliser: Scale | None
+    """None without normalisation."""
+    score: float
+    """Sharpe ratio on the validation part after costs; NaN when equity never moved."""
+    step: int
+    """Step of the best evaluation."""
+    steps: int
+    """Total steps."""
+    ended: str
+    """"end", "patience", or "stopped" on request."""
+
+
+def fit(
+    plan: Plan,
+    markets: Markets,
+    seed: int,
+    folder: Path | None,
+    report: Callable[[Progress], bool],
+    *,
+    resume: bool = False,
+) -> Fitted:
+    """Train until `plan.steps`, until patience ends, or until `report` returns True.
+
+    With a folder, it writes records and checkpoints there; with `resume` it continues from the newest checkpoint,
+    bit-identical on a CPU. Raises Diverged, CheckpointError.
+    """
+    torch.set_num_threads(1)
+    course = _begun(plan, markets, seed, folder, report, resume=resume)
+    if not course.place.ended:
+        try:
+            course.learner.learn(course.ground, plan.steps, course.told)
+        except FloatingPointError as error:
+            raise Diverged(f"after {course.place.step} steps: {error}") from None
+    return course.fitted()
+
+
+class SeedDiverged(Diverged):
+    """One of several seeds diverged."""
+
+    def __init__(self, seed: int, text: str) -> None:
+        super().__init__(text)
+        self.seed: Final = seed
+
+
+def fit_all(
+    plan: Plan,
+    markets: Markets,
+    folder_of: Callable[[int], Path],
+    report: Callable[[Progress], bool],
+    *,
+    resume: bool = False,
+) -> list[Fitted]:
+    """Train every seed of `plan` as `fit`, with equal results; those of on-policy learners together, others in turn.
+
+    It ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError.
+    """
+    torch.set_num_threads(1)
+    if plan.market.seats or not learner_for(plan.learner).imitates:
+        fitted: list[Fitted] = []
+        for seed in plan.seeds:
+            try:
+                fitted.append(fit(plan, markets, seed, folder_of(seed), report, resume=resume))
+            except Diverged as error:
+                raise SeedDiverged(seed, str(error)) from None
+            if fitted[-1].ended == STOPPED:
+                break
+        return fitted
+    courses = [_begun(plan, markets, seed, folder_of(seed), report, resume=resume) for seed in plan.seeds]
+    lockstep = Lockstep()
+
+    def told(course: _Course, news: Report) -> bool:
+        lockstep.current(course.ground)
+        try:
+            return course.told(news)
+        except Diverged as error:
+            raise SeedDiverged(course.place.seed, str(error)) from None
+
+    def acting(course: _Course) -> Acting:
+        assert isinstance(course.learner, OnPolicy)
+        return course.learner.acting(course.ground, plan.steps, partial(told, course))
+
+    def lost(ground: Ground, text: str) -> SeedDiverged:
+        place = next(each.place for each in courses if each.ground is ground)
+        return SeedDiverged(place.seed, f"after {place.step} steps: {text}")
+
+    lockstep.play([(each.ground, acting(each)) for each in courses if not each.place.ended], lost)
+    return [each.fitted() for each in courses]
+
+
+def _begun(
+    plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool], *, resume: bool
+) -> "_Course":
+    """Return a seed at its start, or at its newest checkpoint."""
+    course = _Course(plan, markets, seed, folder, report)
+    newest = checkpoints.there(folder) if folder is not None and resume else []
+    if newest:
+        course.load(*checkpoints.read(newest[-1], plan))
+    course.begin(fresh=not newest)
+    return course
+
+
+class _Course:
+    """The state of one call of `fit`."""
+
+    def __init__(
+        self, plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool]
+    ) -> None:
+        self.plan: Final = plan
+        self.markets: Final = markets
+        self.ground: Final = Ground(plan, markets.train, seed)
+        self.learner: Final[Algorithm] = learner_of(plan.learner, self.ground, seed, plan.device)
+        self.place = Place(seed, 0)
+        self._best: State = {}
+        self._folder: Final = folder
+        self._report: Final = report
+        self._files: Files | None = None
+
+    def begin(self, *, fresh: bool) -> None:
+        """Open the records, and imitate where the plan requires it."""
+        if self._folder is not None:
+            self._files = Files(self._folder, None if fresh else self.place.step)
+            self._files.log_params(described(self.plan))
+            if fresh:
+                checkpoints.remove(*checkpoints.there(self._folder), self._folder / BEST)
+        if fresh and self.plan.clone:
+            imitate(self.plan, self.markets, self.learner, self.ground)
+
+    def told(self, report: Report) -> bool:
+        """Process a learner's report. Returns True to end it."""
+        plan, place = self.plan, self.place
+        steps = report.steps
+        if not sound(self.learner):
+            raise Diverged(f"after {steps} steps: weights are not finite")
+        more = self.ground.means()
+        if (q := q_value(self.learner, self.ground.observation())) is not None:
+            more["q_value"] = q
+        due = steps // plan.evaluate_every > place.evaluated // plan.evaluate_every or steps >= plan.steps
+        saved = steps // plan.checkpoint_every > place.step // plan.checkpoint_every
+        self.place = msgspec.structs.replace(place, step=steps)
+        score = self._evaluated() if due else None
+        place, best = self.place, self.place.best_score
+        more |= {"validation_score": _number(score), "best_score": _number(best)}
+        metrics = figures(report, more)
+        if self._files is not None:
+            self._files.log_metrics(metrics, steps)
+        asked = self._report(Progress(place.seed, steps, report.steps_per_s, score, best, metrics, due))
+        ended = "end" if steps >= plan.steps else ""
+        if not ended and plan.patience and place.stale >= plan.patience:
+            ended = "patience"
+        self.place = msgspec.structs.replace(place, ended=ended)
+        if saved or ended or asked:
+            self.save()
+        return bool(ended) or asked
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        if self._folder is None:
+            return
+        state = {f"learner.{name}": value for name, value in self.learner.state().items()}
+        state |= {f"best.{name}": value for name, value in self._best.items()}
+        checkpoints.write(checkpoints.path_of(self._folder, self.place.step), self.plan, self.place, state)
+        checkpoints.prune(self._folder, self.plan.keep)
+
+    def load(self, place: Place, state: State) -> None:
+        self.place = place
+        self.learner.load(part(state, "learner."))
+        self._best = part(state, "best.")
+        # a longer plan, or more patience, goes on
+        over = (place.ended == "end" and place.step >= self.plan.steps) or place.ended == "patience"
+        self.place = msgspec.structs.replace(place, ended=place.ended if over else "")
+
+    def fitted(self) -> Fitted:
+        """Return the result, with the best weights in a new learner."""
+        place = self.place
+        learner = learner_of(self.plan.learner, self.ground, place.seed, self.plan.device)
+        learner.load(part(self._best, "policy.") if self._best else policy_state(self.learner.state()))
+        scale = self._scale() if self._best else self.ground.scale
+        score = _number(place.best_score)
+        return Fitted(place.seed, learner, scale, score, place.best_step, place.step, place.ended or STOPPED)
+
+    def _evaluated(self) -> float | None:
+        """Evaluate the current policy, and store it if it is the best. Returns its score."""
+        place, scale = self.place, self.ground.scale
+        score = evaluate(
+            policy_of(self.learner, scale, self.plan.market, self.markets.symbols),
+            self.markets.validation,
+            self.plan.market,
+        ).performance.sharpe
+        known = None if math.isnan(score) else score
+        better = known is not None and (place.best_score is None or known > place.best_score)
+        if better or not self._best:
+            self._best = {f"policy.{name}": value for name, value in policy_state(self.learner.state()).items()}
+            if scale is not None:
+                self._best |= {"scale.mean": scale.mean, "scale.deviation": scale.deviation}
+            place = msgspec.structs.replace(place, best_score=known, best_step=place.step)
+        stale = 0 if better else place.stale + 1
+        self.place = msgspec.structs.replace(place, evaluated=place.step, stale=stale)
+        if self._folder is not None and self.place.best_step == self.place.step:
+            checkpoints.write(self._folder / BEST, self.plan, self.place, self._best)
+        return known
+
+    def _scale(self) -> Scale | None:
+        mean, deviation = self._best.get("scale.mean"), self._best.get("scale.deviation")
+        if not isinstance(mean, Tensor) or not isinstance(deviation, Tensor):
+            return None
+        return Scale(mean, deviation)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

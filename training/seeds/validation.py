@@ -1,0 +1,95 @@
+"""Evaluates a policy over a window as in trading: greedy, whole lots, after costs, beside equal weight."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quantd.models.artifacts.manifest import Result
+from quantd.models.artifacts.window_figures import WindowFigures, window_figures
+from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
+from quantd.training.market.episodes import WHOLE
+from quantd.training.market.simulator import Simulator
+from quantd.training.market.tensors import Market
+from quantd.training.market.terms import Kind
+from quantd.training.plans.plan import MarketPlan, Plan
+from quantd.training.seeds.environment import allocations_of
+from quantd.training.seeds.learner import Policy
+from quantd.training.seeds.markets import Markets, window_market
+
+LEAST: Final = 1e-6
+"""Minimum equity of a lost account, as a fraction of its capital: a return of -1 or less has no ratio."""
+
+
+class Walked(NamedTuple):
+    """One account over one window."""
+
+    performance: WindowFigures
+    """After costs. Its Sharpe ratio, annualised, is the score of the policy; NaN where equity did not move."""
+    turnover_annual: float
+    """Traded value, both sides, over equity."""
+    equity: Floats
+    """float64[T] at closes."""
+    seen: Tensor
+    """float64[D], the mean of the observations."""
+
+
+def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None = None) -> Walked:
+    """Evaluate a policy from the first row of `market` to its last. A bankrupt account keeps its last equity."""
+    kind = kind or of.kind
+    simulator = Simulator(
+        market, batch=1, kind=kind, allocations=allocations_of(of, market.symbols) if kind == "discrete" else None,
+        episodes=WHOLE, costs=of.costs, capital=of.capital, lot=of.lots(market.symbols), gross=of.gross,
+    )  # fmt: skip
+    length = market.last - market.first
+    equity, turnover = np.full(length + 1, of.capital), np.zeros(length)
+    observation = simulator.reset()
+    seen, rows = observation[0].double(), 1
+    for t in range(length):
+        step = simulator.step(policy(observation, t == 0))
+        after = simulator.traded
+        equity[t + 1], turnover[t] = float(after.equity), float(after.turnover)
+        observation = step.observation
+        seen, rows = seen + observation[0], rows + 1
+        if bool(step.terminated):
+            equity[t + 1 :] = max(equity[t + 1], LEAST * of.capital)
+            break
+    earned = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
+    free = RISK_FREE_ANNUAL if earned is None else earned.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
+    found = window_figures(equity, PERIODS_PER_YEAR, free)
+    return Walked(found, float(turnover.mean()) * PERIODS_PER_YEAR, equity, seen / rows)
+
+
+def equal_weight(market: Market, of: MarketPlan) -> Walked:
+    """Evaluate equal weights of all priced assets, rebalanced each session, with the same costs, capital and lots."""
+    size = len(market.symbols)
+    known = torch.ones((len(market.close), size)) if market.known is None else market.known
+    row = iter(range(market.first, market.last))
+
+    def acts(observation: Tensor, first: bool) -> Tensor:
+        here = known[next(row)].to(torch.float64)
+        held = here.sum()
+        # without any price all is cash
+        return torch.cat([here / held.clamp(min=1.0), (held == 0.0).to(here).view(1)]).view(1, -1)
+
+    return evaluate(acts, market, of, "simplex")
+
+
+def judge(plan: Plan, markets: Markets, policies: Sequence[Policy], chosen: int) -> dict[str, Result]:
+    """Evaluate the policies of all seeds in all three parts; `chosen` is the number of the chosen policy.
+
+    It opens the test part: callers count it, and change nothing afterwards.
+    """
+    test = plan.splits.test
+    parts = {"train": markets.in_sample, "validation": markets.validation}
+    parts["test"] = window_market(plan, test.first, test.last)
+    results = {}
+    for name, market in parts.items():
+        walks = [evaluate(policy, market, plan.market) for policy in policies]
+        sharpes = tuple(None if np.isnan(each.performance.sharpe) else each.performance.sharpe for each in walks)
+        equal, best = equal_weight(market, plan.market), walks[chosen]
+        results[name] = Result(best.performance, equal.performance, best.turnover_annual, sharpes)
+    return results
