@@ -36,13 +36,13 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
     state.traded_volume(market)
     closes: Floats = market.close
     held: Sequence[int] = ()
-    if state.jumped:
+    if state.restrictions.jumped:
         held = mark_held(state, market)
         closes = closes_before(state, market.close, ts)
     state.history.bar(market.key, market.fresh, market.full, closes)
     if state.history.bars is not None:
         state.history.bars.slice(market, held)
-    if state.halted or state.limited:
+    if state.restrictions.halted or state.restrictions.limited:
         effects = [*effects, *trades_again(state, market)]
     if state.protecting and ts >= state.carried[1]:
         exits = check_levels(state)
@@ -90,7 +90,7 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     if action.kind == "delisting":
         return _delisted(state, action)
     numerator, denominator = action.numerator, action.denominator
-    if symbol in state.jumped and not known:
+    if symbol in state.restrictions.jumped and not known:
         return jump_announced(state, action)
     state.history.action(action.key, symbol, numerator / denominator, 0.0)
     scale_mark(state, symbol, numerator, denominator)  # marks are raw prices: from the ex date on they are scaled
@@ -114,7 +114,7 @@ def _delisted(state: State, action: Action) -> Sequence[Effect]:
         if column == symbol and work.state[row] not in ENDED
     ]
     state.crosses.drop(symbol)
-    state.jumped.pop(symbol, None)
+    state.restrictions.jumped.pop(symbol, None)
     held = state.ledger.house.held[symbol]
     text = f"{name} was delisted at {action.cash_nano / NANO:g} a share"
     effects.append(alert(state, "WARNING" if held else "INFO", "action", text, symbol=symbol))

@@ -71,7 +71,9 @@ def _levels(state: State, order: Wished, number: int) -> str:
     """Set the levels of a manual order for its position; returns them as text."""
     if not (order.stop_nano or order.target_nano):
         return ""
-    state.own[number, order.symbol] = Own(number, order.symbol, order.stop_nano, order.target_nano, state.now)
+    state.protection.own[number, order.symbol] = Own(
+        number, order.symbol, order.stop_nano, order.target_nano, state.now
+    )
     state.govern(state.rules)
     levels = (("stop", order.stop_nano), ("target", order.target_nano))
     return "".join(f", {name} {price_text(nano)}" for name, nano in levels if nano)
@@ -84,7 +86,7 @@ def on_cancel_requested(state: State, asked: CancelRequested) -> Sequence[Effect
     """
     work = state.working.get((asked.sample, asked.n))
     if work is None or not 0 <= asked.row < len(work.state):
-        stop = state.stops.get((asked.sample, asked.n))
+        stop = state.protection.stops.get((asked.sample, asked.n))
         text = "no such order is open" if stop is None else "a protective stop at the venue follows its position"
         return refuse_command(state, "conflict", "operator", f"not cancelled: {text}")
     now, symbol = OrderState(work.state[asked.row]), work.basket.sym[asked.row]
@@ -160,9 +162,9 @@ def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
         level = "INFO" if condition.up else "WARNING"
         return (alert(state, level, f"statement_{condition.difference}", condition.detail),)
     if condition.what == "account":
-        if condition.detail == state.waits.account:
+        if condition.detail == state.venue.waits.account:
             return ()
-        state.waits.account = condition.detail if not condition.up else ""
+        state.venue.waits.account = condition.detail if not condition.up else ""
         text = condition.detail
     if condition.up:
         state.down.discard(condition.what)

@@ -41,7 +41,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         state.later |= AT_SAMPLES.intersection(tick.jobs)
     if tick.sample:
         close_dates(state, tick.ts)
-        closes = closes_before(state, state.marks, tick.ts) if state.jumped else state.marks
+        closes = closes_before(state, state.marks, tick.ts) if state.restrictions.jumped else state.marks
         state.history.sample(tick.ts, tick.key, tick.final, closes)
         if state.history.macro is not None:
             state.history.macro.sample(tick.macro)
@@ -56,13 +56,13 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
             effects.extend(lapse(state))
     elif tick.due or state.flattening:
         state.revalue()
-    if state.retries and not tick.warmup:
+    if state.protection.retries and not tick.warmup:
         effects.extend(settle_retries(state))
     if state.working:
         effects.extend(overdue(state))
         if state.switch.state != RUN:
             effects.extend(cancel_open_orders(state, adding_only=state.switch.state == REDUCE or state.flattening))
-    if state.waits.compared:
+    if state.venue.waits.compared:
         effects.extend(check_clocks(state))
         effects.extend(flatten_is_late(state))
     if state.flattening and only_late(state):
@@ -192,7 +192,7 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     effects.extend(watch_regime(state))
     effects.extend(watch(state))
     effects.extend(notices(state))
-    if state.jumped and state.session_ends(tick.ts):
+    if state.restrictions.jumped and state.session_ends(tick.ts):
         effects.extend(jump_alerts(state))
     high = max(state.switch.high_water, 1)
     effects.append(

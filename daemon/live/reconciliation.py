@@ -212,7 +212,7 @@ class Reconciler:
         rows = {
             key: [row for row, at in enumerate(work.state) if at not in ENDED] for key, work in state.at_venue().items()
         }
-        for settlement in state.waits.settled:  # an operator's word on them waits for the venue's
+        for settlement in state.venue.waits.settled:  # an operator's word on them waits for the venue's
             rows.setdefault((settlement.sample, settlement.n), []).append(settlement.row)
         self._sender.keep(rows)
         await asyncio.gather(*(self._sender.ask(*key, asked) for key, asked in rows.items() if asked))
@@ -280,7 +280,7 @@ def why_not(state: State, account: VenueAccount) -> str:
 def permission(state: State, why: str) -> Condition | None:
     """The condition of an account that may not trade for the reason `why`, or may again; None where that is known."""
     if why:
-        return None if why == state.waits.account else Condition(state.now, "account", False, why)
+        return None if why == state.venue.waits.account else Condition(state.now, "account", False, why)
     if "account" in state.down:
         return Condition(state.now, "account", True, "the account may trade again at the venue")
     return None

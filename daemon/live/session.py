@@ -131,7 +131,7 @@ class Outside:
         shell = service.shell
         self.sender = Sender(self.venue, service.inbox, self._now, partial(self._withheld, shell))
         self.sender.left(shell.state.at_venue())
-        self.sender.keep_asking((settlement.sample, settlement.n) for settlement in shell.state.waits.settled)
+        self.sender.keep_asking((settlement.sample, settlement.n) for settlement in shell.state.venue.waits.settled)
         service.send = self.sender.put
         self.reconciler = Reconciler(service, self.venue, self.sender, self._began, self._now)
         service.reconcile = self.reconciler.wanted.set
@@ -168,10 +168,10 @@ class Outside:
     def _listings(self, service: Service) -> None:
         """Halts the symbols that the venue does not trade, and ends the halts of those that it trades again."""
         state, gone = service.shell.state, untradable_of(self.venue)
-        for column in [k for k in gone if k not in state.halted and k not in self._unlisted]:
+        for column in [k for k in gone if k not in state.restrictions.halted and k not in self._unlisted]:
             self._unlisted.add(column)
             self._halted(service, Halted(state.now, column, True, f"{UNLISTED}{gone[column]}"))
-        back = [k for k, (_, why) in state.halted.items() if why.startswith(UNLISTED) and k not in gone]
+        back = [k for k, (_, why) in state.restrictions.halted.items() if why.startswith(UNLISTED) and k not in gone]
         for column in [k for k in back if k not in self._listed]:
             self._listed.add(column)
             self._halted(service, Halted(state.now, column, False, "the venue trades it"))

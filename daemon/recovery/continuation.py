@@ -134,7 +134,7 @@ async def move(service: Service, into: Parts) -> None:
     except ValueError as error:
         why = str(error)
     real = into.config.broker.kind != "paper"
-    if not why and real and state.stops:
+    if not why and real and state.protection.stops:
         # the new run would not own them
         why = 'protective stops are open at the venue; stop with [quantd] on_stop = "cancel", then start with --carry'
     if why:

@@ -217,7 +217,11 @@ class Shell:
         """
         if type(event) is Started:
             self.config = event.config
-        elif type(event) is JumpExplained and event.symbol in self.state.jumped and (split := split_of(event)):
+        elif (
+            type(event) is JumpExplained
+            and event.symbol in self.state.restrictions.jumped
+            and (split := split_of(event))
+        ):
             self._at_venues(lambda venue: venue.on_action(split))
         first = self._step(event)
         if first:

@@ -210,7 +210,8 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
     prices = np.nan_to_num(state.marks * state.universe.lot_size)
     held, count = positions(state, most=SHOWN)
     sizes = {
-        "positions": count, "halted": len(state.halted), "jumped": len(state.jumped), "limited": len(state.limited)
+        "positions": count, "halted": len(state.restrictions.halted), "jumped": len(state.restrictions.jumped),
+        "limited": len(state.restrictions.limited),
     }  # fmt: skip
     return Overview(
         name=config.quantd.name,
@@ -244,9 +245,12 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         agents=_agents(service, config, prices),
         positions=held,
         limits=limits_now(state),
-        halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())[:SHOWN]},
-        jumped={state.universe.symbols[k]: hold_text(state, k) for k in sorted(state.jumped)[:SHOWN]},
-        limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())[:SHOWN]},
+        halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.restrictions.halted.items())[:SHOWN]},
+        jumped={state.universe.symbols[k]: hold_text(state, k) for k in sorted(state.restrictions.jumped)[:SHOWN]},
+        limited={
+            state.universe.symbols[k]: limits_text(*pair)
+            for k, pair in sorted(state.restrictions.limited.items())[:SHOWN]
+        },
         diversity=diversity(state),
         store=service.store_error,
         not_isolated=dict(lacking(parts.policies)),
@@ -370,10 +374,12 @@ def _position(state: State, column: int) -> PositionNow:
         cost=money_text(cost),
         agents={name: quantity_text(own, size) for name, own in books.items()},
         unrealised=money_text(micro - cost),
-        halted=state.halted[column][1] or "halted by the venue" if column in state.halted else "",
-        jumped=hold_text(state, column) if column in state.jumped else "",
-        dust=quantity_text(state.dust[column], 1) if state.dust.get(column) else "",
-        dust_value=money_text(dust_micro(state, column)) if state.dust.get(column) else "",
+        halted=state.restrictions.halted[column][1] or "halted by the venue"
+        if column in state.restrictions.halted
+        else "",
+        jumped=hold_text(state, column) if column in state.restrictions.jumped else "",
+        dust=quantity_text(state.venue.dust[column], 1) if state.venue.dust.get(column) else "",
+        dust_value=money_text(dust_micro(state, column)) if state.venue.dust.get(column) else "",
         shadows={name: quantity_text(own, size) for name, own in beside.items()},
     )
 

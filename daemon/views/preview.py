@@ -108,7 +108,10 @@ class PlanNow(Struct, frozen=True):
 def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str) -> PlanNow:
     """Calls every agent that is not suspended on the state that `freeze` wrote, and plans their answers."""
     state = thaw(rules, frozen)
-    state.stops, state.rests = {}, {}  # a round first cancels stops; the preview shows the orders after that
+    state.protection.stops, state.protection.rests = (
+        {},
+        {},
+    )  # a round first cancels stops; the preview shows the orders after that
     judged: list[Judged] = []
     state.judged = judged
     for book in state.activity.books:

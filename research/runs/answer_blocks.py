@@ -222,7 +222,9 @@ class AnswerBlocks:
 def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
     """Let a shell of recorded bars answer in blocks of what it `expect`s; `requests` collects the answers."""
     scheduled = [agent.scheduled for agent in shell.state.rules.agents]
-    blocks = AnswerBlocks(shell.answer, shell.seats, scheduled, lambda: shell.state.jumped, requests=requests)
+    blocks = AnswerBlocks(
+        shell.answer, shell.seats, scheduled, lambda: shell.state.restrictions.jumped, requests=requests
+    )
     shell.answer = blocks
     return blocks
 

@@ -253,7 +253,7 @@ def _answers(
     items = list(assembly.items())
     # every answer in blocks is compared with that of `act`
     scheduled = [agent.scheduled for agent in rules.agents]
-    blocks = AnswerBlocks(ask, lambda seat: policy, scheduled, lambda: shell.state.jumped, every=1)
+    blocks = AnswerBlocks(ask, lambda seat: policy, scheduled, lambda: shell.state.restrictions.jumped, every=1)
     blocks.expect(items)
     for item in items:
         shell.take(item)

@@ -29,7 +29,7 @@ __all__ = [
 
 def at_venue(state: Any) -> list[int]:
     """Lots of the house by column, and those that are known not to be ours."""
-    return [own + other for own, other in zip(state.ledger.house.lots, state.fenced[0], strict=True)]
+    return [own + other for own, other in zip(state.ledger.house.lots, state.venue.fenced[0], strict=True)]
 
 
 def accounts_of(state: Any) -> list[Any]:

@@ -35,7 +35,7 @@ class CancelPreview(Struct, frozen=True, forbid_unknown_fields=True):
 
 def _rows(state: State) -> Iterator[tuple[Working, int]]:
     """Every order that the state knows, open baskets first, with its row."""
-    for work in (*state.working.values(), *state.stops.values(), *(work for _, work in state.ended)):
+    for work in (*state.working.values(), *state.protection.stops.values(), *(work for _, work in state.ended)):
         yield from ((work, row) for row in range(len(work.state)))
 
 
@@ -49,7 +49,7 @@ def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
         now = OrderState(work.state[row])
         if now in ENDED:
             raise NotDone("conflict", f"{name} is {now.name.lower()}; there is nothing to cancel")
-        if (basket.sample, basket.n) in state.stops:
+        if (basket.sample, basket.n) in state.protection.stops:
             text = f"{name} is a protective stop at the venue, which follows its position in {symbol}"
             raise NotDone("conflict", f"{text}. Close the position, or change stop_loss in the configuration")
         return work, row

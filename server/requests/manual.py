@@ -186,7 +186,7 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: 
         (each for each in effects if isinstance(each, OrderBasket) and column in each.sym and not each.stop_nano), None
     )
     who = agent_of(state, wish.agent)
-    own_levels = state.own.get((who or 0, column))
+    own_levels = state.protection.own.get((who or 0, column))
     stop_nano, target_nano = (own_levels.stop_nano, own_levels.target_nano) if own_levels is not None else (0, 0)
     own = house = Reason.NONE
     if plan is not None:
@@ -230,8 +230,8 @@ def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplai
     column, halts = _column(state, asked.symbol), asked.do == "halt"
     if asked.jump:
         return _explained(service, asked, column, who)
-    if not halts and column not in state.halted:
-        if column in state.jumped:
+    if not halts and column not in state.restrictions.halted:
+        if column in state.restrictions.jumped:
             ends = f"{hold_text(state, column)}; end the hold with --jump real or --jump N:M, and --reason"
             raise NotDone("conflict", f"{asked.symbol} is held: {ends}")
         raise NotDone("agrees", f"{asked.symbol} is not halted, so there is nothing to resume")
@@ -249,7 +249,7 @@ def _accepted(service: Service, asked: Halt, column: int, who: str) -> Halted | 
 
     The symbol stays halted until then: its newest price is the one before the move.
     """
-    known = service.shell.state.halted.get(column)
+    known = service.shell.state.restrictions.halted.get(column)
     if known is None or service.accept_price is None or not known[1].startswith(ANNOUNCED + SUSPICIOUS):
         return None
     said = journal_reason(asked.reason, "the explanation of a price")
@@ -263,13 +263,13 @@ def _explained(service: Service, asked: Halt, column: int, who: str) -> Halted |
     state = service.shell.state
     if asked.do == "halt":
         raise NotDone("command", "a jump of the price is explained by resume --symbol SYMBOL --jump real | N:M")
-    if column not in state.jumped:
+    if column not in state.restrictions.jumped:
         if asked.jump == "real" and (accepted := _accepted(service, asked, column, who)) is not None:
             return accepted
-        known = ", ".join(sorted(state.universe.symbols[k] for k in state.jumped)) or "none"
+        known = ", ".join(sorted(state.universe.symbols[k] for k in state.restrictions.jumped)) or "none"
         raise NotDone("agrees", f"{asked.symbol} is not held after a jump of its price; held symbols: {known}")
     numerator, denominator = _ratio(asked.jump)
-    hold = state.jumped[column]
+    hold = state.restrictions.jumped[column]
     implied = hold.before_nano * denominator // numerator
     if numerator != denominator and abs(log(implied / hold.newest_nano)) > SPLIT_MISS:
         text = f"a split of {asked.jump} would make {price_text(implied)} of {price_text(hold.before_nano)}"
@@ -294,11 +294,11 @@ def _ratio(jump: str) -> tuple[int, int]:
 def became_of_halt(state: State, symbol: str, replayed: bool = False) -> Stopped:
     """The trading state of a symbol of the universe."""
     column = state.universe.index[symbol]
-    if column in state.halted:
-        why = state.halted[column][1]
+    if column in state.restrictions.halted:
+        why = state.restrictions.halted[column][1]
     else:
-        why = hold_text(state, column) if column in state.jumped else ""
-    return Stopped(symbol, column in state.halted or column in state.jumped, why, replayed)
+        why = hold_text(state, column) if column in state.restrictions.jumped else ""
+    return Stopped(symbol, column in state.restrictions.halted or column in state.restrictions.jumped, why, replayed)
 
 
 def _column(state: State, symbol: str) -> int:
@@ -345,7 +345,7 @@ def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
     waits = [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]
     return Compared(
         not said, said, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state),
-        state.waits.account, waits,
+        state.venue.waits.account, waits,
     )  # fmt: skip
 
 

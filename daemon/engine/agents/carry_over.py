@@ -309,14 +309,14 @@ def _take_standing(state: State, carry: Carry, numbers: dict[str, int], index: S
         for column, at in enumerate(index):
             if at >= 0:
                 lots[at] = carry.fenced[0][column]
-        state.fenced = lots, carry.fenced[1]
-    state.flows.extend(carry.flows)
+        state.venue.fenced = lots, carry.fenced[1]
+    state.venue.flows.extend(carry.flows)
     spare = len(numbers)  # the unallocated book
     books = [*(numbers.get(name, spare) for name in carry.agents), spare]
-    state.entitled = [
+    state.venue.entitled = [
         (index[column], [(books[book], lots) for book, lots in parts]) for column, parts in carry.entitled
     ]
     state.live_sessions = carry.live_sessions
-    state.dust = {index[column]: left for column, left in carry.dust.items() if index[column] >= 0}
-    state.halted = {index[column]: why for column, why in carry.halted.items() if index[column] >= 0}
-    state.jumped = {index[column]: jump for column, jump in carry.jumped.items() if index[column] >= 0}
+    state.venue.dust = {index[column]: left for column, left in carry.dust.items() if index[column] >= 0}
+    state.restrictions.halted = {index[column]: why for column, why in carry.halted.items() if index[column] >= 0}
+    state.restrictions.jumped = {index[column]: jump for column, jump in carry.jumped.items() if index[column] >= 0}

@@ -94,7 +94,7 @@ def not_closed(state: State, closed: PortfolioClosed) -> str:
             return f"there is no other agent {closed.to!r} to take it over; the agents are {names}"
         if to in state.portfolios and state.portfolios[to].closing:
             return f"{closed.to} is being closed too"
-        if any(rest.agent == number for rest in state.rests.values()):
+        if any(rest.agent == number for rest in state.protection.rests.values()):
             return "protective stops of its positions are open at the venue, in its name; close it by flatten"
     return ""
 
@@ -107,9 +107,9 @@ def on_portfolio_closed(state: State, closed: PortfolioClosed) -> Sequence[Effec
     assert number is not None
     portfolio = state.portfolios[number]
     portfolio.closing, portfolio.to = closed.how, closed.to
-    for each in state.postponed:
+    for each in state.protection.postponed:
         each.answers.pop(number, None)
-    state.postponed = [each for each in state.postponed if each.answers]
+    state.protection.postponed = [each for each in state.protection.postponed if each.answers]
     what = "its positions are sold" if closed.how == "flatten" else f"lots and cash go to {closed.to}"
     text = f"portfolio {closed.name} is closed: {what} ({closed.who}: {closed.reason})"
     portfolio.because = text
@@ -133,7 +133,7 @@ def _proceed(state: State, number: int) -> list[Effect]:
     busy = (
         bool(in_flight(state, number).any())
         or any(parent.agent == number for parent in state.parents)
-        or any(number in each.answers for each in state.postponed)
+        or any(number in each.answers for each in state.protection.postponed)
         or any(any(who == number for _, who, _ in work.open_shares()) for work in state.working.values())
     )
     if portfolio.closing == "hand_over":
@@ -168,8 +168,9 @@ def _release(state: State, number: int, target: int) -> list[Effect]:
     state.ledger.hand_over(number, target, cash, lots)
     spare = len(state.agents)
     heir = target if target >= 0 else spare
-    state.entitled = [
-        (column, [(heir if who == number else who, own) for who, own in parts]) for column, parts in state.entitled
+    state.venue.entitled = [
+        (column, [(heir if who == number else who, own) for who, own in parts])
+        for column, parts in state.venue.entitled
     ]
     _reset(state, number, 0)
     state.booked()
@@ -189,8 +190,8 @@ def _reset(state: State, number: int, capital_micro: int) -> None:
     state.watch.levels[number], state.watch.ended[number + 1] = {}, {}
     state.watch.realised[number + 1] = Realised()
     state.watch.bands[number + 1] = None
-    state.own = {at: each for at, each in state.own.items() if at[0] != number}
-    state.retries = {at: each for at, each in state.retries.items() if at[0] != number}
+    state.protection.own = {at: each for at, each in state.protection.own.items() if at[0] != number}
+    state.protection.retries = {at: each for at, each in state.protection.retries.items() if at[0] != number}
     state.best = state.best.copy()
     state.best[number] = np.nan
     state.levels = None

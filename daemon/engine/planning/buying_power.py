@@ -19,7 +19,7 @@ ATTO_PER_MICRO: Final = 10**12
 
 def spend(state: State, out: OrderBasket) -> None:
     """Record the worst cost, with fees, of a basket's rows that add risk, where the venue reports buying power."""
-    if state.buying_power_micro is None:
+    if state.venue.buying_power_micro is None:
         return
     held, lot_nano = state.ledger.house.lots, state.universe.lot_nano
     fee = 1.0 + state.rules.house.fee_bp / 1e4
@@ -30,21 +30,21 @@ def spend(state: State, out: OrderBasket) -> None:
             price = max(worst, int(state.marks_nano[symbol]))
             rows.append((row, ceil(abs(lots) * lot_nano[symbol] * price * fee / ATTO_PER_MICRO)))
     if rows:
-        state.spending[(out.sample, out.n)] = rows
+        state.venue.spending[(out.sample, out.n)] = rows
 
 
 def counted(state: State) -> tuple[Key, ...]:
     """The baskets that the venue has certainly received: its next report of buying power includes them."""
-    works = {key: state.basket(key) for key in state.spending}
+    works = {key: state.basket(key) for key in state.venue.spending}
     return tuple(key for key, work in works.items() if work is None or UNCONFIRMED.isdisjoint(work.state))
 
 
 def left_micro(state: State) -> int | None:
     """Remaining buying power in micro-currency, below 0 where more was sent; None where the venue reports none."""
-    left = state.buying_power_micro
-    if left is None or not state.spending:
+    left = state.venue.buying_power_micro
+    if left is None or not state.venue.spending:
         return left
-    for key, rows in state.spending.items():
+    for key, rows in state.venue.spending.items():
         work = state.basket(key)
         for row, micro in rows:
             whole = abs(work.lots[row]) if work is not None else 0

@@ -15,7 +15,7 @@ def closing_lots(state: State, agent: int) -> Floats:
     Books with a position on the house's side share the missing lots in proportion to their positions.
     """
     change: Floats = -state.lots(agent)
-    for column, lots in state.waits.missing.items():
+    for column, lots in state.venue.waits.missing.items():
         side = 1 if state.ledger.house.held[column] > 0 else -1
         parts = [(n, side * book.held[column]) for n, book in enumerate(state.ledger.books) if n < len(state.agents)]
         parts = [(number, share_lots) for number, share_lots in parts if share_lots > 0]
@@ -27,7 +27,7 @@ def closing_lots(state: State, agent: int) -> Floats:
 
 def sold_out(state: State) -> bool:
     """Whether nothing is left that could be closed, by a comparison since everything began to be sold."""
-    if not state.waits.missing or state.waits.compared < state.waits.flatten_since:
+    if not state.venue.waits.missing or state.venue.waits.compared < state.venue.waits.flatten_since:
         return False
     return not any(closing_lots(state, number).any() for number in range(len(state.agents)))
 
@@ -36,5 +36,5 @@ def gap_text(state: State, column: int) -> str:
     """What the books have of a symbol, and what the venue lets be closed."""
     universe, held = state.universe, abs(state.account(HOUSE).lots[column])
     lot, symbol = universe.lot_nano[column], universe.symbols[column]
-    there = held - state.waits.missing[column]
+    there = held - state.venue.waits.missing[column]
     return f"the books have {quantity_text(held, lot)} {symbol}, the venue lets {quantity_text(there, lot)} be closed"

@@ -123,7 +123,7 @@ def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
         change = np.zeros(state.universe.size)
         away = open_lots(state, parent)
         for row, symbol in enumerate(parent.sym):
-            if symbol in state.halted or parent.over(row, state.now):
+            if symbol in state.restrictions.halted or parent.over(row, state.now):
                 continue  # a halted symbol catches up after its halt
             left = abs(parent.lots[row]) - parent.filled[row] - away[row]
             if parent.style == "chase":

@@ -19,10 +19,10 @@ def limits_in_force(state: State, book: int) -> Limits:
     if book != HOUSE:
         return rules.agents[book].limits
     regime = rules.regime if state.noted.volatile else None
-    if rules.live is None and regime is None and state.buying_power_micro is None and not state.unlent:
+    if rules.live is None and regime is None and state.venue.buying_power_micro is None and not state.venue.unlent:
         return rules.house
     left = left_micro(state)
-    now = state.equity_micro, state.live_sessions, left, state.unlent, regime is not None
+    now = state.equity_micro, state.live_sessions, left, state.venue.unlent, regime is not None
     known = state.allowed
     if known is None or known[0] != now:
         made = rules.house
@@ -33,8 +33,8 @@ def limits_in_force(state: State, book: int) -> Limits:
             made = override(made, volatile_exposure=regime.exposure * gross)
         if left is not None:
             made = override(made, buying_power=limit(state.equity_micro, left))
-        if state.unlent:
-            made = override(made, no_borrow=tuple(state.universe.symbols[k] for k in state.unlent))
+        if state.venue.unlent:
+            made = override(made, no_borrow=tuple(state.universe.symbols[k] for k in state.venue.unlent))
         known = state.allowed = now, made
     return known[1]
 
@@ -51,7 +51,7 @@ def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
     up = down = loss = None
     up_cash = gain = 0.0
     orders = 0
-    if state.working or state.crosses or state.foreign:
+    if state.working or state.crosses or state.venue.foreign:
         up, down = np.zeros(size), np.zeros(size)
         fee = state.rules.house.fee_bp / 1e4
         loss = 0.0
@@ -70,7 +70,7 @@ def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
                 gain -= lots * max(worst - mark, 0.0)
         if book == HOUSE:
             # an order of several agents is one order
-            orders = len(state.foreign) + sum(work.live for work in state.working.values())
+            orders = len(state.venue.foreign) + sum(work.live for work in state.working.values())
     return Account(
         lots=state.lots(book),
         cash=state.account(book).cash_micro / MICRO,
@@ -87,8 +87,8 @@ def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
         # duplicates are found per agent: the sum of several agents may well be the same twice
         repeated=None if book == HOUSE else state.activity.repeated(book, state.now, limits),
         blocked=None if book == HOUSE else state.mask(_blocked(state, book)),
-        halted=state.mask(state.halted),
-        jumped=state.mask(state.jumped),
+        halted=state.mask(state.restrictions.halted),
+        jumped=state.mask(state.restrictions.jumped),
         by_hand=by_hand,
     )
 

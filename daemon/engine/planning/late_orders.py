@@ -22,7 +22,7 @@ def waits_for_answer(work: Working, row: int) -> bool:
 
 def waiting_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
     """Every row at the venue that waits for an answer; none at a simulated venue."""
-    for key, work in state.at_venue().items() if state.waits.compared else ():
+    for key, work in state.at_venue().items() if state.venue.waits.compared else ():
         yield from ((key, work, row) for row in range(len(work.state)) if waits_for_answer(work, row))
 
 
@@ -36,7 +36,9 @@ def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
 
 def clock_of(state: State, key: Key, row: int) -> Unanswered | None:
     """The clock of a row; None while it has none."""
-    return next((clock for clock in state.waits.unanswered if (clock.sample, clock.n, clock.row) == (*key, row)), None)
+    return next(
+        (clock for clock in state.venue.waits.unanswered if (clock.sample, clock.n, clock.row) == (*key, row)), None
+    )
 
 
 def is_late(state: State, key: Key, row: int) -> bool:

@@ -33,12 +33,12 @@ def side_of(state: State, symbol: int, lots: float) -> Side:
 
 def pause_after(state: State, agent: int, symbol: int, side: Side, words: str) -> Retry:
     """Count one more refusal, and begin its pause."""
-    alike = [key for key in state.retries if key[:3] == (agent, symbol, side)]
+    alike = [key for key in state.protection.retries if key[:3] == (agent, symbol, side)]
     if (agent, symbol, side, words) not in alike and len(alike) >= MOST_WORDS:
         words = OTHER_WORDS
     key = agent, symbol, side, words
-    times = state.retries[key].times + 1 if key in state.retries else 1
-    retry = state.retries[key] = Retry(agent, symbol, times, state.now + pause_ns(times), side, words)
+    times = state.protection.retries[key].times + 1 if key in state.protection.retries else 1
+    retry = state.protection.retries[key] = Retry(agent, symbol, times, state.now + pause_ns(times), side, words)
     return retry
 
 
@@ -52,7 +52,7 @@ def try_at_once(state: State, symbols: Collection[int] | None = None) -> None:
 
     An operator's command ends them, and another size of what can be closed, since a further order is then another one.
     """
-    for retry in state.retries.values():
+    for retry in state.protection.retries.values():
         if retry.side == "reduce" and (symbols is None or retry.symbol in symbols):
             retry.at = min(retry.at, state.now)
 
@@ -60,7 +60,7 @@ def try_at_once(state: State, symbols: Collection[int] | None = None) -> None:
 def pausing(state: State, lots: Floats) -> NDArray[np.bool_] | None:
     """bool[N] of the house's orders, float64[N] signed lots, that pause now; None for none."""
     pauses = np.zeros(len(lots), dtype=np.bool_)
-    for (agent, symbol, side, _), retry in state.retries.items():
+    for (agent, symbol, side, _), retry in state.protection.retries.items():
         if agent == HOUSE and lots[symbol] and state.now < retry.at and side_of(state, symbol, lots[symbol]) == side:
             pauses[symbol] = True
     return pauses if pauses.any() else None
@@ -68,4 +68,6 @@ def pausing(state: State, lots: Floats) -> NDArray[np.bool_] | None:
 
 def stop_pauses(state: State, agent: int, symbol: int) -> bool:
     """Whether no stop may be sent for a position at present."""
-    return any(key[:3] == (agent, symbol, "stop") and state.now < retry.at for key, retry in state.retries.items())
+    return any(
+        key[:3] == (agent, symbol, "stop") and state.now < retry.at for key, retry in state.protection.retries.items()
+    )

@@ -96,7 +96,7 @@ def plan(
     effects: list[Effect] = []
     if state.parents and lots is None:
         effects.extend(give_up(state, [p for p in state.parents if p.agent in answers], "decided anew"))
-    if state.stops or state.postponed:
+    if state.protection.stops or state.protection.postponed:
         lots, cancels, postponed = _after_stops(state, answers, sample, used, flatten, lots, child, by_hand)
         effects.extend(cancels)
         if postponed:
@@ -157,10 +157,10 @@ def _after_stops(
     Returns the remaining `lots`, the effects, and whether the plan waits.
     """
     if lots is None:
-        for each in state.postponed:  # a new answer of an agent replaces its postponed one
+        for each in state.protection.postponed:  # a new answer of an agent replaces its postponed one
             if each.lots is None:
                 each.answers = {agent: one for agent, one in each.answers.items() if agent not in answers}
-        state.postponed = [each for each in state.postponed if each.answers]
+        state.protection.postponed = [each for each in state.protection.postponed if each.answers]
     changes = lots or {a: target_change(state, a, np.frombuffer(w), flatten)[0] for a, w in answers.items()}
     columns, effects = cancel_conflicts(state, changes, by_hand)
     if not columns:
@@ -174,7 +174,7 @@ def _after_stops(
         reduced = (change * state.lots(agent) < 0.0) | (change * state.lots(HOUSE) < 0.0)
         columns = sorted({*columns, *reduced.nonzero()[0].tolist()})
     packed = None if lots is None else {agent: change.tobytes() for agent, change in lots.items()}
-    state.postponed.append(Postponed(columns, dict(answers), sample, used, flatten, packed, by_hand))
+    state.protection.postponed.append(Postponed(columns, dict(answers), sample, used, flatten, packed, by_hand))
     return lots, effects, True
 
 
@@ -183,7 +183,7 @@ def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list
     ctx, sample, child = market_context(state), order.sample, order.child
     wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
     crossed, surviving = net(wanted)
-    if state.jumped and surviving is not wanted:
+    if state.restrictions.jumped and surviving is not wanted:
         wanted, crossed = _uncrossed(state, parts, crossed, surviving)
     total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
     requested = total.astype(np.float64)
@@ -258,7 +258,7 @@ def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list
 def _uncrossed(state: State, parts: list[_Part], crossed: Lots, surviving: Lots) -> tuple[Lots, Lots]:
     """The lots that pass and cross, without crosses in symbols held after a price jump: no price is right for both."""
     crossed = crossed.copy()
-    for symbol in state.jumped:
+    for symbol in state.restrictions.jumped:
         for part, lots in zip(parts, crossed[:, symbol].tolist(), strict=True):
             if lots:
                 part.verdict.reason[symbol] = Reason.PRICE_JUMP
@@ -268,11 +268,11 @@ def _uncrossed(state: State, parts: list[_Part], crossed: Lots, surviving: Lots)
 
 def _with_jumps(state: State, verdict: Verdict) -> Values:
     """The values that a journal keeps, with (newest price, price before the jump) of each symbol that is held."""
-    if not state.jumped:
+    if not state.restrictions.jumped:
         return verdict.recorded
     held = {
         f"price_jump.{state.universe.symbols[symbol]}": (jump.newest_nano / NANO, jump.before_nano / NANO)
-        for symbol, jump in state.jumped.items()
+        for symbol, jump in state.restrictions.jumped.items()
         if verdict.reason[symbol] == Reason.PRICE_JUMP
     }
     return {**verdict.recorded, **held}
@@ -297,7 +297,7 @@ def _house_verdict(
 
     Orders that pause after refusals are not sent, except an operator's by hand; `flatten` ends the pauses once itself.
     """
-    rests = pausing(state, requested) if state.retries and (not house.by_hand or state.flattening) else None
+    rests = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
     first, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
     if rests is not None:
         verdict = gate(ctx, house, np.where(rests, 0.0, requested), limits, switch)

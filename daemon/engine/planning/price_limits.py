@@ -9,10 +9,10 @@ from quantd.trading.market import Floats
 def within_limits(state: State, lots: Floats, caps: Sequence[int]) -> Sequence[int]:
     """`caps` (worst prices in nano by column, 0 for none; may be empty) narrowed by price limits on the side of `lots`,
     float64[N]."""
-    if not state.limited:
+    if not state.restrictions.limited:
         return caps
     found = list(caps) or [0] * len(lots)
-    for symbol, (down, up) in state.limited.items():
+    for symbol, (down, up) in state.restrictions.limited.items():
         mine = up if lots[symbol] > 0.0 else down
         if mine:
             other = found[symbol] or mine

@@ -27,8 +27,8 @@ class Live(NamedTuple):
 def live_stops(state: State) -> list[Live]:
     """Every stop that may still fill, oldest basket first."""
     return [
-        Live(key, row, who, work.basket.sym[row], abs(lots), state.rests[key].asked[row] > 0)
-        for key, work in state.stops.items()
+        Live(key, row, who, work.basket.sym[row], abs(lots), state.protection.rests[key].asked[row] > 0)
+        for key, work in state.protection.stops.items()
         for row, who, lots in work.open_shares()
     ]
 
@@ -40,8 +40,8 @@ def cancel_stops(state: State, stops: Sequence[Live]) -> list[Effect]:
 
 def cancel_stop(state: State, stop: Live) -> Effect:
     """Cancel a stop, and note when."""
-    state.rests[stop.key].asked[stop.row] = state.now
-    return state.stops[stop.key].cancel(stop.row, state.now)
+    state.protection.rests[stop.key].asked[stop.row] = state.now
+    return state.protection.stops[stop.key].cancel(stop.row, state.now)
 
 
 def reducing_lots(state: State) -> dict[int, list[int]]:
@@ -77,7 +77,7 @@ def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = F
     gone: list[Live] = []
     held = state.ledger.house.lots
     for symbol in sorted({stop.symbol for stop in stops}):
-        if symbol in state.jumped and not by_hand:
+        if symbol in state.restrictions.jumped and not by_hand:
             continue
         here = [stop for stop in stops if stop.symbol == symbol]
         requested = {agent: int(change[symbol]) for agent, change in changes.items() if change[symbol]}

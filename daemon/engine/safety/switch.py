@@ -110,8 +110,8 @@ def flatten(state: State, text: str) -> list[Effect]:
 def _begin_flatten(state: State, *, jumped: bool) -> None:
     """Close all positions from now on, with those held after a price jump if `jumped`."""
     state.flattening, state.flattens_jumped = True, jumped
-    if state.waits.compared:
-        state.waits.flatten_since, state.waits.told, state.waits.late = state.now, {}, False
+    if state.venue.waits.compared:
+        state.venue.waits.flatten_since, state.venue.waits.told, state.venue.waits.late = state.now, {}, False
 
 
 def flatten_all(state: State) -> Sequence[Effect]:
@@ -130,8 +130,8 @@ def flatten_all(state: State) -> Sequence[Effect]:
 
 def _flatten_ended(state: State) -> Effect:
     """The alert at the end of a flatten that leaves lots in the books which the venue does not have."""
-    gaps = "; ".join(gap_text(state, column) for column in sorted(state.waits.missing))
-    first = min(state.waits.missing)
+    gaps = "; ".join(gap_text(state, column) for column in sorted(state.venue.waits.missing))
+    first = min(state.venue.waits.missing)
     holders = [abs(book.held[first]) for book in state.ledger.books[: len(state.agents)]]
     owner = state.rules.agents[holders.index(max(holders))].name
     remedy = f'quantd reconcile --adopt {owner} --reason "closed at the venue"'

@@ -4,15 +4,14 @@ Every room of the engine may import it, and it imports only the columns of `core
 here.
 """
 
+from quantd.daemon.engine.state.agent_state import AgentState, Exit
 from quantd.daemon.engine.state.engine_state import (
     HOUSE,
-    AgentState,
-    CoinFees,
-    Exit,
     Loosening,
     Portfolio,
     Round,
     State,
 )
+from quantd.daemon.engine.state.venue_account import CoinFees
 
 __all__ = ("HOUSE", "AgentState", "CoinFees", "Exit", "Loosening", "Portfolio", "Round", "State")

@@ -7,27 +7,27 @@ from math import isfinite
 from typing import Final, Literal
 
 import numpy as np
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.core.fold import Core
-from quantd.daemon.engine.core.order_columns import FollowUp
 from quantd.daemon.engine.state.activity import Activity
+from quantd.daemon.engine.state.agent_state import AgentState
 from quantd.daemon.engine.state.monitor_state import Noted, Watch
 from quantd.daemon.engine.state.open_orders import EndedBaskets, Key, OpenCrosses, Working
 from quantd.daemon.engine.state.parents import Parent
-from quantd.daemon.engine.state.price_holds import PriceHold
 from quantd.daemon.engine.state.promotion_rule import Pairing
 from quantd.daemon.engine.state.proposal_log import ProposalLog
+from quantd.daemon.engine.state.protective_stops import Protection
+from quantd.daemon.engine.state.restrictions import Restrictions
 from quantd.daemon.engine.state.settings import Rules, protective_sets, room_of
-from quantd.daemon.engine.state.stop_records import Own, Postponed, Rest, Retry, Side
 from quantd.daemon.engine.state.valuations import Valuations
+from quantd.daemon.engine.state.venue_account import VenueAccount
 from quantd.daemon.engine.state.verdict_log import Judged
-from quantd.daemon.engine.state.waits import Waits
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.measures.portfolio import total
 from quantd.risk.monitor.levels import Monitor
-from quantd.risk.protective import Guards, Kind, Levels
+from quantd.risk.protective import Guards, Levels
 from quantd.risk.switch_state import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.covariance import ones
@@ -40,13 +40,9 @@ from quantd.trading.ledger.books import Ledger
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, MarketSlice
 from quantd.trading.model_events import ModelLoaded
-from quantd.trading.view import EMPTY_MEMORY, Memory
 
 HOUSE: Final = -1
 """Book number of the house; agents count from 0."""
-
-FLOWS_KEPT: Final = 1024
-"""Ids of cash flows at the venue that are remembered, so that each is booked once."""
 
 PROPOSALS_KEPT: Final = 1024
 """Ids of proposals that are remembered, so that each is executed once."""
@@ -76,33 +72,6 @@ class Portfolio(Struct):
     to: str = ""
 
 
-class CoinFees(Struct):
-    """Fees that the venue takes at a trade and lists later.
-
-    `uncharged` has by column the nano-units bought whose fee is not listed, and since when; at -1 the micro of sales.
-    `ahead` has the nano-units of fees that were booked before the venue listed them; at -1 the micro.
-    """
-
-    uncharged: dict[int, tuple[int, int]] = {}
-    ahead: dict[int, int] = {}
-
-
-class Exit(Struct):
-    """A position that is being closed, and the breach that caused it.
-
-    `tried` is the instant of the last order, `held` whether the exit waits for the end of a stop at the venue, `since`
-    when such a stop began to fill.
-    """
-
-    kind: Kind
-    entry: float
-    mark: float
-    level: float
-    tried: int = 0
-    held: bool = False
-    since: int = 0
-
-
 class Loosening(Struct, frozen=True):
     """Looser limits that wait since the event time `since`: as in a Reloaded event, with their names."""
 
@@ -110,28 +79,6 @@ class Loosening(Struct, frozen=True):
     due: int
     limits: bytes
     looser: tuple[str, ...]
-
-
-class AgentState:
-    """One agent. By column: `exits` in progress, and the number of the last sample at which a symbol is `blocked`."""
-
-    __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "note", "suspended", "switch")
-
-    def __init__(self, capital_micro: int, size: int) -> None:
-        self.follow_up: Final = FollowUp(size)
-        self.begin(capital_micro)
-
-    def begin(self, capital_micro: int) -> None:
-        """Remember nothing."""
-        self.memory: Memory = EMPTY_MEMORY
-        self.note = ""
-        """Last note of its policy."""
-        self.switch = Switch(high_water=capital_micro)
-        self.failures = 0
-        self.suspended = False
-        self.follow_up.drop()
-        self.exits: dict[int, Exit] = {}
-        self.blocked: dict[int, int] = {}
 
 
 @dataclass(slots=True)
@@ -200,45 +147,12 @@ class State(Core):
         self.orders_at = {}
         self.working: dict[Key, Working] = {}
         self.ended = EndedBaskets(ENDED_KEPT)
-        self.stops: dict[Key, Working] = {}
-        """Protective stops at the venue: they reserve nothing, and are cancelled for orders that reduce."""
-        self.rests: dict[Key, Rest] = {}
-        """Basket of stops -> the positions that they protect."""
-        self.postponed: list[Postponed] = []
-        """Plans that wait for the end of stops in the same symbols."""
-        self.leaving = False
-        """Whether the daemon stops and has cancelled its stops: none is sent before the next start."""
-        self.retries: dict[tuple[int, int, Side, str], Retry] = {}
-        """(agent, column, side, words) -> pauses after orders that the venue refused, and stops that it ended."""
-        self.own: dict[tuple[int, int], Own] = {}
-        """(agent, column) -> levels that an operator set for that position."""
+        self.protection = Protection()
         self.crosses = OpenCrosses(len(rules.agents), size)
         self.parents: list[Parent] = []
         """Parent orders in progress, in order of their decisions."""
-        self.halted: dict[int, tuple[int, str]] = {}
-        """Column -> (since, reason) of trading halts."""
-        self.limited: dict[int, tuple[int, int]] = {}
-        """Column -> (limit down, limit up) in nano of prices at a limit; 0 for none."""
-        self.jumped: dict[int, PriceHold] = {}
-        """Column -> the unexplained jump of its price for which it is held."""
-        self.foreign: list[tuple[int, int, int]] = []
-        """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
-        self.foreign_ids: list[str] = []
-        self.fenced: tuple[list[int], int] = [0] * size, 0
-        """(lots by column, cash in micro) at the venue that are known not to be ours."""
-        self.dust: dict[int, int] = {}
-        """Column -> nano-units that fees in the instrument itself left of a lot: at the venue, and in no book."""
-        self.coin_fees: CoinFees | UnsetType = UNSET  # set with the first trade at a venue that lists fees later
-        self.flows: deque[str] = deque(maxlen=FLOWS_KEPT)
-        """The venue's ids of booked cash flows."""
-        self.entitled: list[tuple[int, list[tuple[int, int]]]] = []
-        """(column, (book, lots)) of ex dates whose dividend the venue has not paid."""
-        self.buying_power_micro: int | None = None
-        """Last buying power that the venue reported; None where it reports none."""
-        self.unlent: tuple[int, ...] = ()
-        """Columns that cannot be borrowed at the venue, and so not be sold short."""
-        self.spending: dict[Key, list[tuple[int, int]]] = {}
-        """Basket -> (row, worst cost in micro) of orders that the reported buying power may not include."""
+        self.restrictions = Restrictions()
+        self.venue = VenueAccount(size)
         self.owed: list[int] = [0] * len(rules.agents)
         """By agent, in micro: capital to hand over once it has sold; negative: capital to receive."""
         self.portfolios: dict[int, Portfolio] = {}
@@ -260,7 +174,7 @@ class State(Core):
         """Cash of each book at the last sample before its orders: the basis of interest. Empty without a rate."""
         self.earned: float | None = None
         """Return on cash from the sample before to this one; None without a rate."""
-        self.waits, self.flattening = Waits(), False
+        self.flattening = False
         self.flattens_jumped = False
         """Whether `flattening` includes the symbols in `jumped`: on an operator's command, not on a loss limit."""
         self.judged: list[Judged] | None = None
@@ -284,7 +198,7 @@ class State(Core):
         self.rules = rules
         self.counting = rules.counts_sessions()
         self.allowed = None
-        self.guards: Guards | None = protective_sets(rules, bool(self.own))
+        self.guards: Guards | None = protective_sets(rules, bool(self.protection.own))
         self.resting = self.guards is not None and any(self.guards.rests)
         """Whether stops are placed at the venue."""
         self.levels = None
@@ -316,7 +230,7 @@ class State(Core):
 
     def basket(self, key: Key) -> Working | None:
         """A basket by its key: working, a stop, or ended lately."""
-        found = self.working.get(key) or self.stops.get(key)
+        found = self.working.get(key) or self.protection.stops.get(key)
         return found or self.ended.find(key)
 
     def lots(self, book: int) -> Floats:
@@ -443,7 +357,7 @@ class State(Core):
 
     def at_venue(self) -> dict[Key, Working]:
         """Every basket that has not ended, stops included."""
-        return {**self.working, **self.stops} if self.stops else self.working
+        return {**self.working, **self.protection.stops} if self.protection.stops else self.working
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
         """(column, signed lots, worst value of a lot: the last one without a collar) of orders that may still fill."""
@@ -458,7 +372,7 @@ class State(Core):
                 if book in (HOUSE, agent):
                     rows.append((symbol := work.basket.sym[row], lots, value(symbol, work.worst_nano[row])))
         if book == HOUSE:
-            rows.extend((s, lots, value(s, limit)) for s, lots, limit in self.foreign)
+            rows.extend((s, lots, value(s, limit)) for s, lots, limit in self.venue.foreign)
         else:
             for cross in self.crosses:
                 for lots in (lots for agent, lots in cross.shares if agent == book):

@@ -6,26 +6,26 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
-from quantd.daemon.engine.core.order_columns import FollowUp
 from quantd.daemon.engine.state.activity import FrozenActivity
-from quantd.daemon.engine.state.engine_state import CoinFees, Exit, Loosening, Portfolio, State
+from quantd.daemon.engine.state.agent_state import Exit, FrozenAgent, FrozenMind
+from quantd.daemon.engine.state.engine_state import Loosening, Portfolio, State
 from quantd.daemon.engine.state.live_caps import Allowance
+from quantd.daemon.engine.state.market_data import FrozenBars, FrozenMarket, freeze_market, thaw_market
 from quantd.daemon.engine.state.monitor_state import FrozenWatch, Noted
 from quantd.daemon.engine.state.open_orders import Cross, FrozenOrders, Key, Working
 from quantd.daemon.engine.state.parents import Parent
 from quantd.daemon.engine.state.price_holds import PriceHold
 from quantd.daemon.engine.state.promotion_rule import Pairing
 from quantd.daemon.engine.state.proposal_log import ProposalLog
+from quantd.daemon.engine.state.restrictions import FrozenRestrictions
 from quantd.daemon.engine.state.settings import MarketRegime, Rules
 from quantd.daemon.engine.state.stop_records import Stops
 from quantd.daemon.engine.state.valuations import Valuations
-from quantd.daemon.engine.state.waits import Waits
+from quantd.daemon.engine.state.venue_account import FrozenVenue
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import FrozenSwitch
 from quantd.trading.events import Proposed
-from quantd.trading.history import Ring
 from quantd.trading.model_events import ModelLoaded
-from quantd.trading.number_types import read_floats
 from quantd.trading.view import EMPTY_MEMORY
 
 
@@ -98,30 +98,6 @@ def with_limits(rules: Rules, limits: bytes) -> Rules:
     )
 
 
-class FrozenFollowUp(Struct, frozen=True):
-    """A `FollowUp` that waits."""
-
-    sample: int
-    weights: bytes
-    used: int
-
-
-class FrozenVenue(Struct, frozen=True):
-    """The venue's account beside orders; fields are those of State."""
-
-    fenced: tuple[list[int], int] = ([], 0)
-    flows: list[str] = []
-    entitled: list[tuple[int, list[tuple[int, int]]]] = []
-    foreign_ids: list[str] = []
-    buying_power_micro: int | None = None
-    spending: list[tuple[tuple[int, int], list[tuple[int, int]]]] = []
-    dust: dict[int, int] = {}
-    unlent: tuple[int, ...] = ()
-    waits: Waits | UnsetType = UNSET
-    coin_fees: CoinFees | UnsetType = UNSET
-    """Absent without any, as in older snapshots."""
-
-
 class Frozen(Struct, frozen=True):
     """A State as plain values; arrays as little-endian bytes."""
 
@@ -136,7 +112,7 @@ class Frozen(Struct, frozen=True):
     marks: tuple[bytes, bytes, bytes, bytes]
     numbers: tuple[int, ...]
     switches: list[FrozenSwitch]
-    agents: list[tuple[int, bool, FrozenFollowUp | None, list[tuple[str, tuple[int, ...], bytes]]]]
+    agents: list[FrozenMind]
     monitor: dict[str, int]
     orders_at: list[tuple[int, int]]
     working: list[tuple[Key, FrozenOrders]]
@@ -170,7 +146,7 @@ class Frozen(Struct, frozen=True):
     stops: list[tuple[Key, FrozenOrders]] = []
     resting: Stops = Stops()
     """Protective stops at the venue; absent from old snapshots."""
-    bars: tuple[int, bytes, bytes, bytes, bytes] | None = None
+    bars: FrozenBars | None = None
     macro: dict[str, bytes] = {}
     """By name: values of each macro series at the samples."""
     artifacts: dict[str, str] = {}
@@ -189,62 +165,24 @@ class Frozen(Struct, frozen=True):
 
 
 _SAME: Final = (
-    "foreign", "parents", "halted", "limited", "jumped", "flattens_jumped", "live_sessions",
+    "parents", "flattens_jumped", "live_sessions",
     "artifacts", "loaded",
     "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
     "outside",
 )  # fmt: skip
-_SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent", "coin_fees")
 """Fields that a state and its snapshot have alike."""
-
-
-def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
-    ring.fill()
-    start = max(0, ring.end - ring.lookback)
-    return ring.prices[start : ring.end].tobytes(), ring.filled_returns[start : ring.end].tobytes()
-
-
-def _ring_in(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
-    size = ring.prices.shape[1]
-    ring.restore(np.frombuffer(prices).reshape(-1, size), np.frombuffer(returns).reshape(-1, size), count)
-
-
-def _follow_up_out(rest: FollowUp) -> FrozenFollowUp | None:
-    return FrozenFollowUp(rest.sample, bytes(rest.weights), rest.used) if rest.waits() else None
-
-
-def _venue_out(state: State) -> FrozenVenue:
-    return FrozenVenue(
-        fenced=state.fenced,
-        flows=list(state.flows),
-        spending=list(state.spending.items()),
-        waits=UNSET if state.waits == Waits() else state.waits,
-        **{name: getattr(state, name) for name in _SAME_OF_VENUE},
-    )
 
 
 def freeze(state: State) -> bytes:
     """The encoded state between two events. Raises ValueError during a round."""
     if state.round is not None:
         raise ValueError("a state is frozen between rounds, not while answers are awaited")
-    history = state.history
-    own_dates = () if history.own_dates is None else _ring_out(history.own_dates)
+    agents = [agent.freeze() for agent in state.agents]
     return msgspec.msgpack.encode(
         Frozen(
             limits=in_force(state.rules),
             ledger=msgspec.msgpack.encode(state.ledger.freeze()),
-            rings=(*_ring_out(history.known), *_ring_out(history.synchronous), *own_dates),
-            counts=(
-                history.known.count,
-                history.synchronous.count,
-                0 if history.own_dates is None else history.own_dates.count,
-                0,
-            ),
-            pending=[(k, row.tobytes()) for k, row in history.pending.items()],
-            waiting=history.waiting,
-            known_actions=history.known_actions,
-            sync_actions=history.sync_actions,
-            marks=(state.marks.tobytes(), state.marks_nano.tobytes(), state.mark_ts.tobytes(), state.volume.tobytes()),
+            **freeze_market(state)._asdict(),
             numbers=(
                 state.now,
                 state.sample,
@@ -254,16 +192,8 @@ def freeze(state: State) -> bytes:
                 state.borrowed_key,
                 int(state.flattening),
             ),
-            switches=[FrozenSwitch.of(switch) for switch in (state.switch, *(a.switch for a in state.agents))],
-            agents=[
-                (
-                    a.failures,
-                    a.suspended,
-                    _follow_up_out(a.follow_up),
-                    [(name, array.shape, array.tobytes()) for name, array in a.memory.items()],
-                )
-                for a in state.agents
-            ],
+            switches=[FrozenSwitch.of(state.switch), *(agent.switch for agent in agents)],
+            agents=[agent.mind for agent in agents],
             monitor=state.monitor.levels,
             orders_at=list(state.orders_at.items()),
             working=[(key, work.freeze()) for key, work in state.working.items()],
@@ -271,12 +201,13 @@ def freeze(state: State) -> bytes:
             crosses=list(state.crosses),
             down=sorted(state.down),
             activity=state.activity.freeze(),
-            volumes=(state.volume_count, state.volumes[: state.volume_count].tobytes()),
             best=state.best.tobytes(),
-            exits=[(a.exits, a.blocked) for a in state.agents],
+            exits=[agent.exits for agent in agents],
             watch=state.watch.freeze(),
-            venue=_venue_out(state),
-            notes=[a.note for a in state.agents],
+            venue=state.venue.freeze(),
+            foreign=state.venue.foreign,
+            **state.restrictions.freeze()._asdict(),
+            notes=[agent.note for agent in agents],
             owed=state.owed,
             proposals=list(state.proposals),
             reviews=state.reviews or msgspec.UNSET,
@@ -287,16 +218,8 @@ def freeze(state: State) -> bytes:
                 shadow.rules.agents[0].name: pairing
                 for shadow, pairing in zip(state.shadows, state.pairings, strict=True)
             },
-            stops=[(key, work.freeze()) for key, work in state.stops.items()],
-            resting=Stops(
-                list(state.rests.items()),
-                state.postponed,
-                list(state.own.values()),
-                list(state.retries.values()),
-                state.leaving,
-            ),
-            bars=None if history.bars is None else history.bars.freeze(),
-            macro={} if history.macro is None else history.macro.freeze(),
+            stops=[(key, work.freeze()) for key, work in state.protection.stops.items()],
+            resting=state.protection.freeze(),
             **{name: getattr(state, name) for name in _SAME},
         )
     )
@@ -310,45 +233,30 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     _market_in(state, f)
     state.flattening = bool(f.numbers[6])
     state.switch = f.switches[0].thaw()
-    for agent, switch, (failures, suspended, follow_up, memory) in zip(
-        state.agents, f.switches[1:], f.agents, strict=True
-    ):
-        agent.switch, agent.failures, agent.suspended = switch.thaw(), failures, suspended
-        if follow_up is not None:
-            weights = read_floats(np.frombuffer(follow_up.weights))
-            agent.follow_up.put(follow_up.sample, follow_up.used, weights)
-        agent.memory = {name: np.frombuffer(data).reshape(shape) for name, shape, data in memory}
+    # an old snapshot has neither exits nor notes
+    exits: list[tuple[dict[int, Exit], dict[int, int]]] = f.exits or [({}, {}) for _ in state.agents]
+    frozen_agents = map(FrozenAgent, f.switches[1:], f.agents, exits, f.notes or [""] * len(exits))
+    for agent, frozen_agent in zip(state.agents, frozen_agents, strict=True):
+        agent.thaw(frozen_agent)
     state.monitor.levels = dict(f.monitor)
     state.orders_at = dict(f.orders_at)
     agents = len(state.agents)
-    state.working, state.stops = ({key: Working.thaw(work, agents) for key, work in at} for at in (f.working, f.stops))
+    state.working = {key: Working.thaw(work, agents) for key, work in f.working}
     for key, work in f.ended:
         state.ended.append(key, Working.thaw(work, agents))
-    state.waits = Waits() if isinstance(f.venue.waits, UnsetType) else f.venue.waits
-    state.ended.hold({(each.sample, each.n) for each in state.waits.settled})
+    state.venue.thaw(f.venue, f.foreign)
+    state.ended.hold({(each.sample, each.n) for each in state.venue.waits.settled})
+    state.restrictions.thaw(FrozenRestrictions(f.halted, f.limited, f.jumped))
     for name in _SAME:
         setattr(state, name, getattr(f, name))
     state.crosses.keep(f.crosses)
     state.down = set(f.down)
     state.activity.thaw(f.activity)
-    for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
-        agent.exits, agent.blocked = exits, blocked
-    state.rests = dict(f.resting.rests)
-    state.postponed, state.leaving = list(f.resting.postponed), f.resting.leaving
-    state.own = {(each.agent, each.symbol): each for each in f.resting.own}
-    state.retries = {(each.agent, each.symbol, each.side, each.words): each for each in f.resting.retries}
+    state.protection.thaw(f.resting, f.stops, agents)
     state.govern(state.rules)
     if f.best:
         state.best = np.frombuffer(f.best).reshape(state.best.shape)
     state.watch.thaw(f.watch)
-    if f.venue.fenced[0]:
-        state.fenced = f.venue.fenced
-    for name in _SAME_OF_VENUE:
-        setattr(state, name, getattr(f.venue, name))
-    state.flows.extend(f.venue.flows)
-    state.spending = dict(f.venue.spending)
-    for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):
-        agent.note = note
     state.owed = list(f.owed) or state.owed
     state.later = set(f.later)
     state.proposals.extend(f.proposals)
@@ -356,34 +264,6 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     _seats_in(state, f)
     state.revalue()
     return state
-
-
-def _market_in(state: State, f: Frozen) -> None:
-    """Restore the market data."""
-    history = state.history
-    _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
-    _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
-    if f.rings[4:] or f.waiting:
-        # an old snapshot has the gate's rows only
-        history.own_dates = history.synchronous.copy()
-    if history.own_dates is not None and f.rings[4:]:
-        _ring_in(history.own_dates, f.rings[4], f.rings[5], f.counts[2])
-    if history.bars is not None and f.bars is not None:
-        history.bars.thaw(f.bars)
-    if history.macro is not None:
-        history.macro.thaw(f.macro)
-    history.pending = {k: np.frombuffer(row) for k, row in f.pending}
-    history.waiting = list(f.waiting)
-    history.known_actions = list(f.known_actions)
-    history.sync_actions = list(f.sync_actions)
-    state.marks = np.frombuffer(f.marks[0])
-    state.marks_nano = np.frombuffer(f.marks[1], dtype=np.int64)
-    state.mark_ts = np.frombuffer(f.marks[2], dtype=np.int64)
-    state.volume = np.frombuffer(f.marks[3])
-    state.volume_count = f.volumes[0]
-    rows = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
-    state.volumes[: len(rows)] = rows
-    state.now, state.sample, state.sample_key, state.sample_no, state.round_no, state.borrowed_key = f.numbers[:6]
 
 
 def _seats_in(state: State, f: Frozen) -> None:
@@ -410,3 +290,9 @@ def _seats_in(state: State, f: Frozen) -> None:
         begun.revalue()
         state.shadows.append(begun)
         state.pairings.append(Pairing(since=state.sample_no))
+
+
+def _market_in(state: State, f: Frozen) -> None:
+    """Restore the market data of a snapshot, and its clock."""
+    state.now, state.sample, state.sample_key, state.sample_no, state.round_no, state.borrowed_key = f.numbers[:6]
+    thaw_market(state, FrozenMarket(*(getattr(f, name) for name in FrozenMarket._fields)))

@@ -24,9 +24,9 @@ def note_sample(state: "State", tick: "Tick") -> None:
     accounts = (state.ledger.house, *state.ledger.books)
     units = [(np.array(each.lots) * state.universe.lot_size).tobytes() for each in accounts]
     marks = state.marks
-    if state.jumped:  # no close of theirs is known to be right
+    if state.restrictions.jumped:  # no close of theirs is known to be right
         marks = marks.copy()
-        marks[list(state.jumped)] = np.nan
+        marks[list(state.restrictions.jumped)] = np.nan
     state.valuations.unclosed.append(Unclosed(tick.ts, state.sample_no, tick.key, tick.final, marks.tobytes(), units))
 
 

@@ -68,7 +68,7 @@ def _halted(state: State, agent: AgentState) -> bool:
 def _begin(state: State, found: Breach) -> list[Effect]:
     """Begin an exit, once, with an alert."""
     agent = state.agents[found.book]
-    if found.symbol in agent.exits or found.symbol in state.jumped or _halted(state, agent):
+    if found.symbol in agent.exits or found.symbol in state.restrictions.jumped or _halted(state, agent):
         return []
     agent.exits[found.symbol] = Exit(found.kind, found.entry, found.mark, found.level)
     if found.kind == "take_profit":
@@ -112,8 +112,8 @@ def due_exits(state: State, number: int, freed: bool = False) -> list[int]:
         s
         for s, each in agent.exits.items()
         if (each.held if freed else each.tried != state.now)
-        and s not in state.halted
-        and s not in state.jumped
+        and s not in state.restrictions.halted
+        and s not in state.restrictions.jumped
         and (each.kind == "take_profit" or not stop_may_fill(state, number, s, each.since))
     ]
     return [] if _halted(state, agent) else due
@@ -142,7 +142,7 @@ def order_exits(state: State, freed: bool = False) -> list[Effect]:
         change = np.where(change * lots < 0.0, change, 0.0)
         if change.any():
             changes[number] = change
-    if changes and state.stops:
+    if changes and state.protection.stops:
         columns, cancels = cancel_conflicts(state, changes)
         effects.extend(cancels)
         for number, change in changes.items():

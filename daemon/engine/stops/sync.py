@@ -45,28 +45,28 @@ class Wanted(NamedTuple):
     kind: Kind
 
 
-@idle_when(lambda state: not (state.resting or state.stops or state.own))
+@idle_when(lambda state: not (state.resting or state.protection.stops or state.protection.own))
 def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
     """The effects of an event, with those that synchronise the stops at the venue."""
-    if not (state.resting or state.stops or state.own):
+    if not (state.resting or state.protection.stops or state.protection.own):
         return effects
-    if type(event) is MarketSlice and not (effects or state.retries or state.postponed):
+    if type(event) is MarketSlice and not (effects or state.protection.retries or state.protection.postponed):
         return effects
     if type(event) is Started:
-        state.leaving = False
+        state.protection.leaving = False
         return effects  # the venue's reports come first
-    if state.leaving:
+    if state.protection.leaving:
         return effects
     out = list(effects)
     if type(event) is Stopping:
         if event.cancel_open:
-            state.postponed, state.leaving = [], True
+            state.protection.postponed, state.protection.leaving = [], True
             out[:0] = cancel_stops(state, live_stops(state))
         return out
     if type(event) is Tick:
         if event.warmup:
             return effects
-        if state.own:
+        if state.protection.own:
             forget_own(state)
     out.extend(repeat_cancels(state, type(event) is Tick))
     out.extend(_resume_plans(state, effects))
@@ -80,9 +80,9 @@ def _resume_plans(state: State, done: Sequence[Effect]) -> list[Effect]:
     for each in done:
         if type(each) is Protected:
             effects.extend(_cancel_adding(state, each.agent, each.symbol))
-    ready = [each for each in state.postponed if not _blocked(state, each)]
+    ready = [each for each in state.protection.postponed if not _blocked(state, each)]
     for waiting in ready:
-        state.postponed.remove(waiting)
+        state.protection.postponed.remove(waiting)
         if waiting.flatten and not state.flattening:
             continue
         state.revalue()
@@ -141,11 +141,11 @@ def _wanted(state: State, guards: Guards, now: Levels) -> dict[tuple[int, int], 
     """
     if state.switch.state == HALT:
         return {}
-    waiting = {symbol for each in state.postponed for symbol in each.symbols}
+    waiting = {symbol for each in state.protection.postponed for symbol in each.symbols}
     taken = _reserved(state)
     found: dict[tuple[int, int], Wanted] = {}
     for symbol, held in enumerate(state.ledger.house.lots):
-        being_sold = state.flattening and (state.flattens_jumped or symbol not in state.jumped)
+        being_sold = state.flattening and (state.flattens_jumped or symbol not in state.restrictions.jumped)
         if not held or symbol in waiting or being_sold:
             continue
         side, left = (1, held) if held > 0 else (-1, -held)
@@ -164,7 +164,7 @@ def _wanted(state: State, guards: Guards, now: Levels) -> dict[tuple[int, int], 
                 continue
             left -= lots
             stop, entry = side * -nearest, float(now.entry[number, symbol])
-            trails = bool(guards.trailing[number, 0]) and (number, symbol) not in state.own
+            trails = bool(guards.trailing[number, 0]) and (number, symbol) not in state.protection.own
             kind: Kind = "stop_loss"
             if trails and float(now.best[number, symbol]) > side * entry:
                 kind, entry = "trailing_stop", abs(float(now.best[number, symbol]))
@@ -218,12 +218,12 @@ def _differs(
     want = wanted.get(at)
     if want is None or stop.left > want.lots:
         return True
-    if stop.symbol in state.jumped:
+    if stop.symbol in state.restrictions.jumped:
         return False
     if stop.left < want.lots:
         return sampled or at not in adding
-    given = at in state.own
-    moved = abs(state.rests[stop.key].stop_nano[stop.row] - want.stop_nano)
+    given = at in state.protection.own
+    moved = abs(state.protection.rests[stop.key].stop_nano[stop.row] - want.stop_nano)
     return moved > (0 if given else STEP * want.stop_nano) and (sampled or given)
 
 
@@ -243,9 +243,9 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live
             (agent, symbol) in covered
             or free < want.lots
             or not beyond
-            or symbol in state.halted
-            or symbol in state.jumped
-            or (state.retries and stop_pauses(state, agent, symbol))
+            or symbol in state.restrictions.halted
+            or symbol in state.restrictions.jumped
+            or (state.protection.retries and stop_pauses(state, agent, symbol))
         ):
             continue
         requested.setdefault(agent, np.zeros(state.universe.size))[symbol] = -side * want.lots
@@ -279,8 +279,8 @@ def _send(
         state.activity.send(agent, state.now, rows, state.rules.agents[agent].limits)
         found = [wanted[agent, symbol] for symbol in out.sym]
         key = out.sample, out.n
-        state.stops[key] = Working.sent(out, [[(agent, abs(size))] for size in out.lots], len(state.agents))
-        state.rests[key] = Rest(
+        state.protection.stops[key] = Working.sent(out, [[(agent, abs(size))] for size in out.lots], len(state.agents))
+        state.protection.rests[key] = Rest(
             agent, list(out.stop_nano), [w.entry for w in found], [w.kind for w in found], [0] * rows
         )
         effects.append(_planned(state, agent, out.n, lots, verdict.reason.tobytes(), verdict.recorded))

@@ -40,7 +40,7 @@ def stops_filled(
     price_nano: Sequence[int],
 ) -> Iterator[Effect]:
     """The effects of fills of stops: the exit of the agent, recorded once, with an alert."""
-    rest = state.rests[key]
+    rest = state.protection.rests[key]
     agent = state.agents[rest.agent]
     for symbol, filled, price in zip(sym, lots, price_nano, strict=True):
         row = work.basket.sym.index(symbol)
@@ -60,7 +60,7 @@ def stops_filled(
 
 def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequence[int]) -> None:
     """Pause before a new attempt for stops that ended without our cancel; a rejection is counted with its words."""
-    rest = state.rests[key]
+    rest = state.protection.rests[key]
     for row in rows:
         at = rest.agent, work.basket.sym[row]
         exit_ = state.agents[rest.agent].exits.get(at[1])
@@ -75,20 +75,20 @@ def repeat_cancels(state: State, at_tick: bool) -> list[Effect]:
     effects = [
         cancel_stop(state, stop)
         for stop in live_stops(state)
-        if stop.going and (at_tick or state.now - state.rests[stop.key].asked[stop.row] >= PATIENCE_NS)
+        if stop.going and (at_tick or state.now - state.protection.rests[stop.key].asked[stop.row] >= PATIENCE_NS)
     ]
     if at_tick:
-        for (sample, n), work in state.stops.items():
+        for (sample, n), work in state.protection.stops.items():
             effects.append(Query(sample, n, [row for row, now in enumerate(work.state) if now not in ENDED]))
     return effects
 
 
 def own_levels(state: State) -> "tuple[Floats, Floats] | None":
     """float64[A, N] stops and targets of operators, currency per unit, NaN where there is none; None without any."""
-    if not state.own:
+    if not state.protection.own:
         return None
     stops, targets = np.full(state.best.shape, np.nan), np.full(state.best.shape, np.nan)
-    for (agent, symbol), each in state.own.items():
+    for (agent, symbol), each in state.protection.own.items():
         if each.stop_nano:
             stops[agent, symbol] = each.stop_nano / NANO
         if each.target_nano:
@@ -99,23 +99,23 @@ def own_levels(state: State) -> "tuple[Floats, Floats] | None":
 def forget_own(state: State) -> None:
     """Drop operators' levels of closed positions that no open order opens again."""
     busy = {(who, work.basket.sym[row]) for work in state.working.values() for row, who, _ in work.open_shares()}
-    busy |= {(who, symbol) for each in state.postponed for who in each.lots or () for symbol in each.symbols}
-    gone = [at for at in state.own if not state.ledger.books[at[0]].held[at[1]] and at not in busy]
+    busy |= {(who, symbol) for each in state.protection.postponed for who in each.lots or () for symbol in each.symbols}
+    gone = [at for at in state.protection.own if not state.ledger.books[at[0]].held[at[1]] and at not in busy]
     for at in gone:
-        del state.own[at]
+        del state.protection.own[at]
     if gone:
         state.govern(state.rules)
 
 
 def split_stops(state: State, symbol: int, numerator: int, denominator: int) -> None:
     """Rescale triggers, entries and operators' levels."""
-    for key, rest in state.rests.items():
-        for row, column in enumerate(state.stops[key].basket.sym):
+    for key, rest in state.protection.rests.items():
+        for row, column in enumerate(state.protection.stops[key].basket.sym):
             if column == symbol:
-                buys = state.stops[key].lots[row] > 0
+                buys = state.protection.stops[key].lots[row] > 0
                 rest.stop_nano[row] = split_stop(rest.stop_nano[row], buys, numerator, denominator)
                 rest.entry[row] *= denominator / numerator
-    for (_, column), each in state.own.items():
+    for (_, column), each in state.protection.own.items():
         if column == symbol:
             each.stop_nano = each.stop_nano * denominator // numerator
             each.target_nano = each.target_nano * denominator // numerator

@@ -24,9 +24,9 @@ from quantd.trading.statistics import sum_in_order
 def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
     """Book a cash flow. Deposits and withdrawals move the high-water marks; the venue's other bookings are profit."""
     if moved.id:
-        if moved.id in state.flows:
+        if moved.id in state.venue.flows:
             return ()
-        state.flows.append(moved.id)
+        state.venue.flows.append(moved.id)
     if moved.units_nano and moved.kind == "flow":
         return _named(state, moved)
     booked: list[Effect] = []
@@ -109,14 +109,14 @@ def agent_of(state: State, name: str) -> int | None:
 def entitle(state: State, action: Action) -> None:
     """Record the books' positions on an ex date, for the division of the venue's later payment."""
     parts = [(number, book.held[action.symbol]) for number, book in enumerate(state.ledger.books)]
-    state.entitled.append((action.symbol, [(number, lots) for number, lots in parts if lots]))
+    state.venue.entitled.append((action.symbol, [(number, lots) for number, lots in parts if lots]))
 
 
 def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
     """(book, lots) of the oldest unpaid ex date of a symbol, which counts as paid; present positions without one."""
-    for at, (column, parts) in enumerate(state.entitled):
+    for at, (column, parts) in enumerate(state.venue.entitled):
         if column == symbol:
-            del state.entitled[at]
+            del state.venue.entitled[at]
             return parts
     if symbol < 0:
         return []
@@ -125,12 +125,12 @@ def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
 
 def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     """Compare the venue's account with ours; a difference that is not fenced permits only reducing orders."""
-    state.buying_power_micro = venue.buying_power_micro
-    state.unlent = tuple(venue.unlent)
+    state.venue.buying_power_micro = venue.buying_power_micro
+    state.venue.unlent = tuple(venue.unlent)
     for key in venue.counted:
-        state.spending.pop((key[0], key[1]), None)
+        state.venue.spending.pop((key[0], key[1]), None)
     if venue.run:
-        state.waits.run, state.waits.compared = venue.run, state.now
+        state.venue.waits.run, state.venue.waits.compared = venue.run, state.now
     noted = [
         *note_available(state, venue.available),
         *(note_holdings(state, venue.others) if venue.run else ()),
@@ -158,13 +158,13 @@ def note_holdings(state: State, others: Sequence[tuple[str, str]]) -> list[Effec
 
     The fraction of a lot that fees in the instrument itself left is known, and raises none.
     """
-    before = dict(state.waits.holdings)
-    state.waits.holdings = tuple(others)
+    before = dict(state.venue.waits.holdings)
+    state.venue.waits.holdings = tuple(others)
     symbols = {symbol: state.universe.index.get(symbol, -1) for symbol, _ in others}
     new = [
         f"{size} {symbol}"
         for symbol, size in others
-        if symbol not in before and not (symbols[symbol] >= 0 and state.dust.get(symbols[symbol]))
+        if symbol not in before and not (symbols[symbol] >= 0 and state.venue.dust.get(symbols[symbol]))
     ]
     if not new:
         return []
@@ -177,7 +177,7 @@ def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
 
     What an order without an answer of the venue explains is no difference, neither in lots nor in cash.
     """
-    house, (fenced_lots, fenced_cash) = state.ledger.house, state.fenced
+    house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
     lots = [t - o - f for t, o, f in zip(venue.lots, house.lots, fenced_lots, strict=True)]
     bounds = reach(state)
     possible = cash_reach(state, lots) if bounds else (0, 0)
@@ -192,7 +192,7 @@ def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
 
 def compared_lots(state: State, account: VenueAccount) -> list[int]:
     """The venue's lots by column for a comparison; of a holding that cannot be read, those of the books."""
-    lots, fenced = list(account.lots), state.fenced[0]
+    lots, fenced = list(account.lots), state.venue.fenced[0]
     for column in account.unread:
         lots[column] = state.ledger.house.lots[column] + fenced[column]
     return lots
@@ -238,8 +238,8 @@ def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str
     """
     what = "; ".join(differences_text(state, lots, cash))
     if how == "fence":
-        fenced, fenced_cash = state.fenced
-        state.fenced = [f + more for f, more in zip(fenced, lots, strict=True)], fenced_cash + cash
+        fenced, fenced_cash = state.venue.fenced
+        state.venue.fenced = [f + more for f, more in zip(fenced, lots, strict=True)], fenced_cash + cash
         return [alert(state, "WARNING", "reconciliation", f"fenced off: {what} ({reason})")]
     book = agent_of(state, how)
     if book is None:
@@ -279,9 +279,9 @@ def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
 
 def on_foreign_found(state: State, found: ForeignFound) -> Sequence[Effect]:
     """Reserve risk for orders that are not ours, with one alert for each; they are never changed."""
-    known = state.foreign_ids
-    state.foreign_ids = [order.venue_id for order in found.orders]
-    state.foreign = [(o.symbol, o.lots, o.limit_nano) for o in found.orders]
+    known = state.venue.foreign_ids
+    state.venue.foreign_ids = [order.venue_id for order in found.orders]
+    state.venue.foreign = [(o.symbol, o.lots, o.limit_nano) for o in found.orders]
     return tuple(
         alert(state, "WARNING", "foreign", f"order {o.venue_id} at the venue is not ours", symbol=o.symbol)
         for o in found.orders

@@ -25,19 +25,21 @@ def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
 
     While everything is sold, a CRITICAL alert names each position of which the venue has less.
     """
-    held, before = state.ledger.house.held, state.waits.missing
-    state.waits.missing = {
+    held, before = state.ledger.house.held, state.venue.waits.missing
+    state.venue.waits.missing = {
         column: abs(held[column]) - there
         for column, lots in enumerate(available)
         if held[column]
         for there in [max(lots if held[column] > 0 else -lots, 0)]
         if there < abs(held[column])
     }
-    try_at_once(state, [k for k in range(len(held)) if state.waits.missing.get(k) != before.get(k)])
+    try_at_once(state, [k for k in range(len(held)) if state.venue.waits.missing.get(k) != before.get(k)])
     if not state.flattening:
         return ()
-    new = {column: lots for column, lots in state.waits.missing.items() if state.waits.told.get(column) != lots}
-    state.waits.told |= new
+    new = {
+        column: lots for column, lots in state.venue.waits.missing.items() if state.venue.waits.told.get(column) != lots
+    }
+    state.venue.waits.told |= new
     return [
         alert(state, "CRITICAL", "flatten", f"{gap_text(state, column)}; the lesser is closed", symbol=column)
         for column in new
@@ -49,21 +51,21 @@ def asks_for_comparison(state: State, event: Event, effects: Sequence[Effect]) -
     if type(event) is Operator:
         return event.command == "flatten"
     if type(event) is Tick:
-        return state.flattening and bool(state.waits.missing)
+        return state.flattening and bool(state.venue.waits.missing)
     return any(type(effect) is Ended and OrderState.REJECTED in effect.state for effect in effects)
 
 
 def corrected(state: State, column: int, lots: int) -> None:
     """Follow a correction of the books by signed `lots` towards the venue's."""
-    gap = state.waits.missing.pop(column, 0)
+    gap = state.venue.waits.missing.pop(column, 0)
     try_at_once(state, [column])
     held = state.ledger.house.held[column]
     rest = gap - max(-lots if held - lots > 0 else lots, 0)
     if gap and rest > 0 and held:
-        state.waits.missing[column] = min(rest, abs(held))
+        state.venue.waits.missing[column] = min(rest, abs(held))
 
 
 def split_missing(state: State, column: int, numerator: int, denominator: int) -> None:
     """Rescale missing lots by a split, rounded up: a venue refuses an order that is too large."""
-    if lots := state.waits.missing.get(column, 0):
-        state.waits.missing[column] = -(-lots * numerator // denominator)
+    if lots := state.venue.waits.missing.get(column, 0):
+        state.venue.waits.missing[column] = -(-lots * numerator // denominator)

@@ -48,9 +48,9 @@ def pay_in_coin(
     """Pay `fee_nano` units of a column from the dust, then in whole lots of the books; `shares` are (book, signed lots)
     of the fill."""
     lot = state.universe.lot_nano[sym]
-    left = state.dust.get(sym, 0) - fee_nano
+    left = state.venue.dust.get(sym, 0) - fee_nano
     lots = -(left // lot) if left < 0 else 0
-    state.dust[sym] = left + lots * lot
+    state.venue.dust[sym] = left + lots * lot
     if not lots:
         return []
     paid = [(who, -part) for who, part in share(lots, [(who, abs(part)) for who, part in shares]) if part]
@@ -62,7 +62,7 @@ def pay_in_coin(
 
 def dust_micro(state: State, sym: int) -> int:
     """Value of a column's dust at the mark, micro-currency; it is in no equity."""
-    return round_micro(state.dust.get(sym, 0) * int(state.marks_nano[sym]))[0]
+    return round_micro(state.venue.dust.get(sym, 0) * int(state.marks_nano[sym]))[0]
 
 
 def count_uncharged(state: State, ts: int, sym: Sequence[int], lots: Sequence[int], price_nano: Sequence[int]) -> None:
@@ -81,18 +81,18 @@ def count_uncharged(state: State, ts: int, sym: Sequence[int], lots: Sequence[in
 def _count(state: State, key: int, size: int, rounding: int, ts: int) -> None:
     """Count a fill, larger by what its fee may be rounded up."""
     size += ceil(rounding * 10_000 / state.rules.coin_fee_bp)
-    fees = state.coin_fees
+    fees = state.venue.coin_fees
     if isinstance(fees, UnsetType):
-        fees = state.coin_fees = CoinFees()
+        fees = state.venue.coin_fees = CoinFees()
     before, since = fees.uncharged.get(key, (0, 0))
     fees.uncharged[key] = (before if ts - since < LISTED_NS else 0) + size, ts
 
 
 def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
     """Fees that the venue has taken and not listed: what it lacks, if that is at most the highest fee."""
-    house, (fenced_lots, fenced_cash) = state.ledger.house, state.fenced
+    house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
     odd = {symbol: int(Decimal(text) * NANO) for symbol, text in account.odd}
-    uncharged = {} if isinstance(state.coin_fees, UnsetType) else state.coin_fees.uncharged
+    uncharged = {} if isinstance(state.venue.coin_fees, UnsetType) else state.venue.coin_fees.uncharged
     for key, (size, since) in list(uncharged.items()):
         if state.now - since >= LISTED_NS or key in account.unread:
             continue
@@ -103,7 +103,7 @@ def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
                 yield Flow(account.ts, -lack, "venue", "fee", f"ahead {account.ts}", ahead=True)
             continue
         lot, symbol = state.universe.lot_nano[key], state.universe.symbols[key]
-        ours = (house.lots[key] + fenced_lots[key]) * lot + state.dust.get(key, 0)
+        ours = (house.lots[key] + fenced_lots[key]) * lot + state.venue.dust.get(key, 0)
         lack = ours - account.lots[key] * lot - odd.get(symbol, 0)
         if 0 < lack <= most + ROUNDING_NANO:
             id = f"ahead {symbol} {account.ts}"
@@ -115,7 +115,7 @@ def count_fee(state: State, moved: Flow) -> Flow:
     of_pairs = moved.ahead or (moved.symbol >= 0 and is_pair(state.universe.symbols[moved.symbol]))
     # the entry of a fee in money may have no symbol
     of_pairs = of_pairs or (moved.symbol < 0 and all(map(is_pair, state.universe.symbols)))
-    fees = state.coin_fees
+    fees = state.venue.coin_fees
     if not of_pairs or isinstance(fees, UnsetType):
         return moved
     if moved.ahead:
@@ -162,12 +162,12 @@ def book_units(state: State, moved: Flow) -> list[Effect]:
     that cash does not change. Without a position the unallocated book takes them.
     """
     column, lot = moved.symbol, state.universe.lot_nano[moved.symbol]
-    units = state.dust.get(column, 0) + moved.units_nano
+    units = state.venue.dust.get(column, 0) + moved.units_nano
     lots = units // lot
     held = state.account(HOUSE).held[column]
     if lots < 0:
         lots = max(lots, -max(held, 0))  # a fee of what is not held any more stays in the dust
-    state.dust[column] = units - lots * lot
+    state.venue.dust[column] = units - lots * lot
     price = int(state.marks_nano[column])
     kind: Literal["interest", "fee"] = "interest" if moved.units_nano > 0 else "fee"
     if not lots:

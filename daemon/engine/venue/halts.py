@@ -36,26 +36,26 @@ BY_HAND: Final = "by hand: "
 
 def on_halted(state: State, news: Halted) -> Sequence[Effect]:
     """Begin or end a halt; a venue cannot end an operator's halt."""
-    known = state.halted.get(news.symbol)
+    known = state.restrictions.halted.get(news.symbol)
     if known is not None and known[1].startswith(BY_HAND) and not news.who:
         return ()
     detail = f"{news.who}: {news.detail}" if news.who else news.detail
     if news.halted:
         since = known[0] if known is not None else state.now
         kind = BY_HAND if news.who else ANNOUNCED if news.announced else ""
-        state.halted[news.symbol] = since, kind + detail
+        state.restrictions.halted[news.symbol] = since, kind + detail
         repeat = known is not None and not news.who and not (detail.startswith(UNLISTED) and known[1] != detail)
         return () if repeat else (_halt_alert(state, news.symbol, detail),)
     if known is None:
         return ()
-    del state.halted[news.symbol]
+    del state.restrictions.halted[news.symbol]
     return (_end_alert(state, news.symbol, detail),)
 
 
 def on_limited(state: State, news: Limited) -> Sequence[Effect]:
     """A price is at a limit up or down: from now on no order has a price beyond the limits."""
-    known = news.symbol in state.limited
-    state.limited[news.symbol] = news.down_nano, news.up_nano
+    known = news.symbol in state.restrictions.limited
+    state.restrictions.limited[news.symbol] = news.down_nano, news.up_nano
     if known:
         return ()
     text = f"the price is at a limit: no order goes beyond {limits_text(news.down_nano, news.up_nano)}"
@@ -73,8 +73,8 @@ def refused_as_halted(state: State, work: Working, reports: Reports, rows: list[
     effects: list[Effect] = []
     for row in rows:
         symbol = work.basket.sym[row]
-        if work.state[row] == OrderState.REJECTED and symbol not in state.halted:
-            state.halted[symbol] = state.now, f"{REFUSED}{reports.reason}"
+        if work.state[row] == OrderState.REJECTED and symbol not in state.restrictions.halted:
+            state.restrictions.halted[symbol] = state.now, f"{REFUSED}{reports.reason}"
             effects.append(_halt_alert(state, symbol, reports.reason))
     return effects
 
@@ -82,15 +82,15 @@ def refused_as_halted(state: State, work: Working, reports: Reports, rows: list[
 def trades_again(state: State, market: MarketSlice) -> list[Effect]:
     """End halts known from a rejection or a stream whose symbol traded in a later bar, and limits that a bar left."""
     effects: list[Effect] = []
-    for symbol, (since, detail) in list(state.halted.items()):
+    for symbol, (since, detail) in list(state.restrictions.halted.items()):
         traded = market.fresh[symbol] and market.ts_open >= since and market.volume[symbol] > 0.0
         if traded and detail.startswith((REFUSED, ANNOUNCED)):
-            del state.halted[symbol]
+            del state.restrictions.halted[symbol]
             effects.append(_end_alert(state, symbol, "a bar has traded"))
-    for symbol, (down, up) in list(state.limited.items()):
+    for symbol, (down, up) in list(state.restrictions.limited.items()):
         close = int(market.close_nano[symbol])
         if market.fresh[symbol] and down < close and (not up or close < up):
-            del state.limited[symbol]
+            del state.restrictions.limited[symbol]
             effects.append(alert(state, "INFO", "halted", "the price is inside its limits again", symbol=symbol))
     return effects
 

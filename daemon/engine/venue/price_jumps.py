@@ -27,8 +27,8 @@ def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
     symbol = jump.symbol
     if jump.ts <= state.carried[0]:
         return ()  # the carried account knows it
-    if symbol not in state.jumped:
-        state.jumped[symbol] = PriceHold.of(jump)
+    if symbol not in state.restrictions.jumped:
+        state.restrictions.jumped[symbol] = PriceHold.of(jump)
     effects = [*end_symbol(state, symbol, "a jump of the price"), *_cancel(state, symbol)]
     state.crosses.drop(symbol)
     _mark(state, [symbol])
@@ -38,7 +38,7 @@ def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
 def on_jump_explained(state: State, answer: JumpExplained) -> Sequence[Effect]:
     """End a hold: the move was real, or a split, which is applied now as on its ex date."""
     symbol, who = answer.symbol, f"{answer.who}: {answer.reason}"
-    if symbol not in state.jumped:
+    if symbol not in state.restrictions.jumped:
         name = state.universe.symbols[symbol]
         return refuse_command(state, "agrees", "operator", f"{name} is not held after a jump of its price ({who})")
     split = split_of(answer)
@@ -49,7 +49,7 @@ def on_jump_explained(state: State, answer: JumpExplained) -> Sequence[Effect]:
 def jump_announced(state: State, action: Action) -> Sequence[Effect]:
     """A split of a held symbol by the feed: the one that explains its jump ends the hold, another one rescales it."""
     symbol, numerator, denominator = action.symbol, action.numerator, action.denominator
-    jump = state.jumped[symbol]
+    jump = state.restrictions.jumped[symbol]
     text = f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}"
     if jump.explained_by(action):
         return _end(state, symbol, action, f"the feed has a {text}")
@@ -62,7 +62,7 @@ def jump_announced(state: State, action: Action) -> Sequence[Effect]:
 
 def _end(state: State, symbol: int, split: Action | None, why: str) -> list[Effect]:
     """End a hold at the newest price; `split` is applied at the price before the jump."""
-    jump = state.jumped.pop(symbol)
+    jump = state.restrictions.jumped.pop(symbol)
     effects: list[Effect] = []
     if split is not None:
         numerator, denominator = split.numerator, split.denominator
@@ -83,10 +83,10 @@ def _end(state: State, symbol: int, split: Action | None, why: str) -> list[Effe
 
 def mark_held(state: State, market: MarketSlice) -> list[int]:
     """Value held symbols at the worse price after a slice; returns their columns."""
-    held = [symbol for symbol, jump in state.jumped.items() if market.ts_event > jump.since]
+    held = [symbol for symbol, jump in state.restrictions.jumped.items() if market.ts_event > jump.since]
     for symbol in held:
         if market.fresh[symbol]:
-            state.jumped[symbol].newest_nano = int(market.close_nano[symbol])
+            state.restrictions.jumped[symbol].newest_nano = int(market.close_nano[symbol])
     _mark(state, held)
     return held
 
@@ -94,7 +94,7 @@ def mark_held(state: State, market: MarketSlice) -> list[int]:
 def closes_before(state: State, closes: Floats, ts: int) -> Floats:
     """`closes` with the price before the jump for each symbol held at `ts`."""
     found = closes.copy()
-    for symbol, jump in state.jumped.items():
+    for symbol, jump in state.restrictions.jumped.items():
         if ts > jump.since:
             found[symbol] = jump.before_nano / NANO
     return found
@@ -102,12 +102,12 @@ def closes_before(state: State, closes: Floats, ts: int) -> Floats:
 
 def jump_alerts(state: State) -> list[Effect]:
     """The alert of each held symbol again."""
-    return _alerts(state, sorted(state.jumped))
+    return _alerts(state, sorted(state.restrictions.jumped))
 
 
 def hold_text(state: State, symbol: int) -> str:
     """A hold as text: its prices and the ratio."""
-    jump = state.jumped[symbol]
+    jump = state.restrictions.jumped[symbol]
     return (
         f"the price jumped from {price_text(jump.before_nano)} to {price_text(jump.after_nano)}, "
         f"near {jump.numerator}:{jump.denominator}, without a corporate action"
@@ -117,7 +117,7 @@ def hold_text(state: State, symbol: int) -> str:
 def _alerts(state: State, symbols: Sequence[int]) -> list[Effect]:
     found: list[Effect] = []
     for symbol in symbols:
-        jump, name = state.jumped[symbol], state.universe.symbols[symbol]
+        jump, name = state.restrictions.jumped[symbol], state.universe.symbols[symbol]
         answer = f"`quantd resume --symbol {name} --jump"
         text = (
             f"{name} is held: {hold_text(state, symbol)}; its orders are refused, and it is valued at the worse price. "
@@ -150,7 +150,7 @@ def _cancel(state: State, symbol: int) -> list[Effect]:
 def _mark(state: State, symbols: Sequence[int]) -> None:
     """Set the mark of held symbols to the worse of the two prices."""
     for symbol in symbols:
-        jump = state.jumped[symbol]
+        jump = state.restrictions.jumped[symbol]
         _set_mark(state, symbol, jump.worse_nano(state.ledger.house.held[symbol]))
 
 

@@ -60,7 +60,9 @@ def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> l
 
 def taken(state: State, agent: int, symbol: int, side: Side) -> list[Effect]:
     """End the pauses of a side after an order that the venue carried out."""
-    return _end(state, [key for key in state.retries if key[:3] == (agent, symbol, side)], "the venue takes {} again")
+    return _end(
+        state, [key for key in state.protection.retries if key[:3] == (agent, symbol, side)], "the venue takes {} again"
+    )
 
 
 def settle_retries(state: State) -> list[Effect]:
@@ -75,24 +77,24 @@ def settle_retries(state: State) -> list[Effect]:
         if now in _STANDING
     }
     standing |= {
-        (state.rests[key].agent, work.basket.sym[row], "stop")
-        for key, work in state.stops.items()
+        (state.protection.rests[key].agent, work.basket.sym[row], "stop")
+        for key, work in state.protection.stops.items()
         for row, now in enumerate(work.state)
         if now in _STANDING
     }
     stood = [
         key
-        for key, retry in state.retries.items()
+        for key, retry in state.protection.retries.items()
         if key[:3] in standing and retry.words and state.now - retry.at >= pause_ns(retry.times)
     ]
     effects = _end(state, stood, "the venue takes {} again")
-    old = [key for key, retry in state.retries.items() if state.now >= retry.at + FORGOTTEN_NS]
+    old = [key for key, retry in state.protection.retries.items() if state.now >= retry.at + FORGOTTEN_NS]
     return [*effects, *_end(state, old, "{} were not refused for an hour")]
 
 
 def _end(state: State, keys: Sequence[tuple[int, int, Side, str]], text: str) -> list[Effect]:
     """Drop pauses, with one INFO for each symbol and side that an alert told of."""
-    gone = [state.retries.pop(key) for key in keys]
+    gone = [state.protection.retries.pop(key) for key in keys]
     refusals: dict[tuple[int, Side], int] = {}
     for retry in gone:
         if retry.words:

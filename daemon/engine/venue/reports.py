@@ -41,17 +41,17 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
     if _all_accepted(work, reports):
         return ()
     before: list[Effect] = []
-    if state.waits.settled:
+    if state.venue.waits.settled:
         reports, before = take_word(state, key, work, reports)
-    stops = key in state.stops
+    stops = key in state.protection.stops
     news = News(state, work, reports)
     news.effects.extend(before)
     if not news.all_filled():
         news.row_by_row()
     effects = news.effects
     if news.sym:
-        carried_out = _carried_out(state, news, state.rests[key].agent if stops else None) if state.retries else ()
-        effects.extend(carried_out)
+        if state.protection.retries:
+            effects.extend(_carried_out(state, news, state.protection.rests[key].agent if stops else None))
         state.ledger.fills(news.sym, news.lots, news.price_nano, news.fee_micro, news.shares)
         state.booked()
         count_uncharged(state, reports.ts, news.sym, news.lots, news.price_nano)
@@ -74,16 +74,16 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
         effects.extend(stops_filled(state, key, work, news.sym, news.lots, news.price_nano))
         stops_ended(state, key, work, news.ended)
     if news.ended:
-        effects.extend(_ended(state, work, reports, news.ended, state.rests[key].agent if stops else None))
+        effects.extend(_ended(state, work, reports, news.ended, state.protection.rests[key].agent if stops else None))
         effects.extend(refused_as_halted(state, work, reports, news.ended))
     if news.missing:
         effects.append(Query(reports.sample, reports.n, news.missing))
     if work.live == 0 and (stops or key in state.working):
         state.working.pop(key, None)
         if stops:
-            del state.stops[key], state.rests[key]
+            del state.protection.stops[key], state.protection.rests[key]
         state.ended.append(key, work)
-    if news.missing or state.waits.unanswered:
+    if news.missing or state.venue.waits.unanswered:
         effects.extend(check_clocks(state))
     return effects
 

@@ -68,7 +68,7 @@ def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
         return f"{quantity_text(booked, lot)} of it are filled in the books; name at least that quantity"
     if cum > abs(work.lots[row]):
         return f"the order is of {quantity_text(abs(work.lots[row]), lot)}; name at most that quantity"
-    if earlier is None and len(state.waits.settled) >= MOST:
+    if earlier is None and len(state.venue.waits.settled) >= MOST:
         return f"{MOST} settled orders wait for the venue's word; wait for it, or adopt the account"
     return ""
 
@@ -84,14 +84,14 @@ def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
     earlier = settlement_of(state, key, row)
     if earlier is not None:
         effects.extend(_claim(state, key, work, earlier, -1))
-        state.waits.settled.remove(earlier)
+        state.venue.waits.settled.remove(earlier)
     low = work.filled[row]
     new = settled.cum - low
     side = 1 if work.lots[row] > 0 else -1
     parts = [(who, side * lots) for who, lots in share(new, work.shares_of(row)) if lots] if new else []
     claim = Settlement(*key, row, low, new, settled.price_nano, parts, settled.who)
-    state.waits.settled.append(claim)
-    stops = key in state.stops
+    state.venue.waits.settled.append(claim)
+    stops = key in state.protection.stops
     effects.extend(_claim(state, key, work, claim, 1))
     symbol = work.basket.sym[row]
     if stops and new:
@@ -121,9 +121,9 @@ def _end(state: State, key: Key, work: Working, claim: Settlement, settled: Orde
     if work.live == 0 and (stops or key in state.working):
         state.working.pop(key, None)
         if stops:
-            del state.stops[key], state.rests[key]
+            del state.protection.stops[key], state.protection.rests[key]
         state.ended.append(key, work)
-    state.ended.hold({(settlement.sample, settlement.n) for settlement in state.waits.settled})
+    state.ended.hold({(settlement.sample, settlement.n) for settlement in state.venue.waits.settled})
     return effects
 
 
@@ -151,7 +151,7 @@ def _claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) 
 def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[Reports, list[Effect]]:
     """The venue's report on orders that were settled: what of it is to be posted, and the effects before that."""
     effects: list[Effect] = []
-    for claim in [settlement for settlement in state.waits.settled if (settlement.sample, settlement.n) == key]:
+    for claim in [settlement for settlement in state.venue.waits.settled if (settlement.sample, settlement.n) == key]:
         rows = [k for k, row in enumerate(reports.row) if row == claim.row]
         if not rows:
             continue
@@ -167,10 +167,10 @@ def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[
             effects.append(Query(*key, [claim.row]))
             continue  # an execution is missing: its report is a later word too
         if ends:
-            state.waits.settled.remove(claim)
+            state.venue.waits.settled.remove(claim)
         else:
             effects.append(Cancel(*key, claim.row, state.now))
-    state.ended.hold({(settlement.sample, settlement.n) for settlement in state.waits.settled})
+    state.ended.hold({(settlement.sample, settlement.n) for settlement in state.venue.waits.settled})
     return reports, effects
 
 
@@ -202,13 +202,13 @@ def take_not_found(state: State, key: Key, rows: Sequence[int]) -> list[Effect]:
     effects: list[Effect] = []
     for claim in [
         settlement
-        for settlement in state.waits.settled
+        for settlement in state.venue.waits.settled
         if (settlement.sample, settlement.n) == key and settlement.row in rows
     ]:
         work = state.basket(key)
         if work is None:
             continue
-        state.waits.settled.remove(claim)
+        state.venue.waits.settled.remove(claim)
         name, claimed = _name(state, claim, work), _claim_text(state, claim, work)
         symbol = work.basket.sym[claim.row]
         if not claim.claimed or claim.replaced or claim.included >= 0:
@@ -220,7 +220,7 @@ def take_not_found(state: State, key: Key, rows: Sequence[int]) -> list[Effect]:
         )
         effects.append(alert(state, "CRITICAL", "order", text, symbol=symbol))
         effects.extend(move_switch(state, HOUSE, REDUCE, "settlement", text))
-    state.ended.hold({(settlement.sample, settlement.n) for settlement in state.waits.settled})
+    state.ended.hold({(settlement.sample, settlement.n) for settlement in state.venue.waits.settled})
     return effects
 
 
@@ -228,7 +228,7 @@ def adopt_settled(state: State, lots: Sequence[int], cash_micro: int, ours: Sequ
     """A correction by `lots` and cash makes the books equal to the venue: it contains the venue's fills of settled
     orders up to now. `ours` are those of them that are open at the venue."""
     open_lots = {(order.sample, order.n, order.row): order.cum for order in ours}
-    for claim in state.waits.settled:
+    for claim in state.venue.waits.settled:
         work = state.basket((claim.sample, claim.n))
         if work is None or not (lots[work.basket.sym[claim.row]] or cash_micro):
             continue
@@ -241,7 +241,7 @@ def adopt_settled(state: State, lots: Sequence[int], cash_micro: int, ours: Sequ
 
 def split_settled(state: State, symbol: int) -> None:
     """A split ends the time in which a claim can be booked back: what the venue reports later, the account has."""
-    for claim in state.waits.settled:
+    for claim in state.venue.waits.settled:
         work = state.basket((claim.sample, claim.n))
         if work is not None and work.basket.sym[claim.row] == symbol:
             claim.included = abs(work.lots[claim.row])
@@ -258,7 +258,7 @@ def settlement_of(state: State, key: Key, row: int) -> Settlement | None:
     return next(
         (
             settlement
-            for settlement in state.waits.settled
+            for settlement in state.venue.waits.settled
             if (settlement.sample, settlement.n, settlement.row) == (*key, row)
         ),
         None,

@@ -25,16 +25,16 @@ ROUNDING_MICRO: Final = 10_000
 
 def check_clocks(state: State) -> list[Effect]:
     """Begin, end and compare the clocks of orders without an answer; one CRITICAL alert for each that passes."""
-    if not state.waits.compared:
+    if not state.venue.waits.compared:
         return []
-    if state.waits.refused:
+    if state.venue.waits.refused:
         _forget_refused(state)
     waiting = {(*key, row): work for key, work, row in waiting_rows(state)}
-    kept = [running for running in state.waits.unanswered if (running.sample, running.n, running.row) in waiting]
+    kept = [running for running in state.venue.waits.unanswered if (running.sample, running.n, running.row) in waiting]
     begun = waiting.keys() - {(running.sample, running.n, running.row) for running in kept}
-    state.waits.unanswered = [*kept, *(Unanswered(*at, state.now) for at in sorted(begun))]
+    state.venue.waits.unanswered = [*kept, *(Unanswered(*at, state.now) for at in sorted(begun))]
     effects: list[Effect] = []
-    for clock in state.waits.unanswered:
+    for clock in state.venue.waits.unanswered:
         if not clock.alerted and state.now - clock.since >= UNANSWERED_NS:
             clock.alerted = True
             work = waiting[clock.sample, clock.n, clock.row]
@@ -57,7 +57,7 @@ def _late(state: State, clock: Unanswered, work: Working) -> Effect:
 
 def order_name(state: State, key: Key, symbol: int) -> str:
     """The id of the order of a basket in a column."""
-    return order_id(state.waits.run, key[0], state.universe.symbols[symbol], key[1])
+    return order_id(state.venue.waits.run, key[0], state.universe.symbols[symbol], key[1])
 
 
 def reach(state: State) -> dict[int, tuple[int, int]]:
@@ -127,15 +127,15 @@ def exit_refused(state: State, symbol: int, reason: str) -> list[Effect]:
 
     The clock of a column begins with the first refusal, and ends when the position is closed or not to be closed.
     """
-    if not state.waits.compared:
+    if not state.venue.waits.compared:
         return []
     held = state.ledger.house.held
     _forget_refused(state)
     if not (held[symbol] and _closes(state, symbol)):
         return []
-    clock = next((refused_exit for refused_exit in state.waits.refused if refused_exit.symbol == symbol), None)
+    clock = next((refused_exit for refused_exit in state.venue.waits.refused if refused_exit.symbol == symbol), None)
     if clock is None:
-        state.waits.refused.append(RefusedExit(symbol, state.now))
+        state.venue.waits.refused.append(RefusedExit(symbol, state.now))
         return []
     if clock.alerted or state.now - clock.since < UNANSWERED_NS:
         return []
@@ -152,9 +152,9 @@ def exit_refused(state: State, symbol: int, reason: str) -> list[Effect]:
 def _forget_refused(state: State) -> None:
     """End the clocks of positions that are closed, or not to be closed any more."""
     held = state.ledger.house.held
-    state.waits.refused = [
+    state.venue.waits.refused = [
         refused_exit
-        for refused_exit in state.waits.refused
+        for refused_exit in state.venue.waits.refused
         if held[refused_exit.symbol] and _closes(state, refused_exit.symbol)
     ]
 
@@ -166,7 +166,7 @@ def _closes(state: State, symbol: int) -> bool:
 
 def flatten_is_late(state: State) -> list[Effect]:
     """One CRITICAL alert for a flatten that has not ended when its clock passes."""
-    waits = state.waits
+    waits = state.venue.waits
     if not (state.flattening and waits.compared) or waits.late or state.now - waits.flatten_since < UNANSWERED_NS:
         return []
     waits.late = True

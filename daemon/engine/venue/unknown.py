@@ -53,8 +53,8 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
 def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
     """Resubmit an order that never reached the venue while its decision is valid; else it ends as expired."""
     key = found.sample, found.n
-    words = take_not_found(state, key, found.row) if state.waits.settled else []
-    work = state.working.get(key) or state.stops.get(key)
+    words = take_not_found(state, key, found.row) if state.venue.waits.settled else []
+    work = state.working.get(key) or state.protection.stops.get(key)
     if work is None:
         return words
     state.now = max(state.now, found.ts)

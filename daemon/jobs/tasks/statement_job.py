@@ -161,7 +161,7 @@ class StatementJob:
             venue = await self._venue_record(self.venue, self.venue, start, payments_start)
         except ConnectionError as why:
             return {}, f"{UNANSWERED} ({why})"
-        all_days = compared(record, venue, window, universe, self.service.shell.state.fenced[1])
+        all_days = compared(record, venue, window, universe, self.service.shell.state.venue.fenced[1])
         return {day.day: all_days[day.day] for day in days}, ""
 
     @staticmethod

@@ -19,8 +19,11 @@ from quantd.daemon.engine.state import AgentState, State
 from quantd.daemon.engine.state.activity import Activity, BookActivity
 from quantd.daemon.engine.state.monitor_state import Noted, Watch
 from quantd.daemon.engine.state.open_orders import Cross, OpenCrosses, Working
+from quantd.daemon.engine.state.protective_stops import Protection
+from quantd.daemon.engine.state.restrictions import Restrictions
 from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.daemon.engine.state.valuations import Valuations
+from quantd.daemon.engine.state.venue_account import VenueAccount
 from quantd.risk.monitor.equity_series import EquitySeries
 from quantd.risk.monitor.levels import Monitor
 from quantd.risk.monitor.realised import Realised
@@ -58,11 +61,10 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         # computed from others
         "_average _lots _priced _units allowed best counting guards levels protecting resting rooms universe "
         # without effect where `FoldHost.plain` lets the fold begin
-        "buying_power_micro carried down flattening foreign halted judged jumped later limited loosening noted owed "
-        "own parents portfolios postponed retries reviews round shadows stops unlent valuations waits "
+        "carried down flattening judged later loosening noted owed parents portfolios protection restrictions reviews "
+        "round shadows valuations venue "
         # of events, jobs and orders that it does not take
-        "artifacts balances_micro coin_fees dust entitled fenced flattens_jumped flows foreign_ids leaving "
-        "live_sessions loaded outside pairings proposals rests seats spending"
+        "artifacts balances_micro flattens_jumped live_sessions loaded outside pairings proposals seats"
     )
     | getattr(Core, "__annotations__", {}).keys(),  # uncompiled they are attributes too
     Ledger: _names(
@@ -75,6 +77,11 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     ),
     Book: _names(
         "cash_micro cost fees_micro flows_micro held income_micro realised_micro residue_micro residue_rest size"
+    ),
+    Protection: _names("leaving own postponed rests retries stops"),
+    Restrictions: _names("halted jumped limited"),
+    VenueAccount: _names(
+        "buying_power_micro coin_fees dust entitled fenced flows foreign foreign_ids spending unlent waits"
     ),
     Activity: _names("books session_end"),
     AgentRules: _names("capital_micro limits min_trade name place scheduled"),

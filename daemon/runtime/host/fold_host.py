@@ -31,7 +31,8 @@ from quantd.daemon.engine.safety.monitor import (
 from quantd.daemon.engine.safety.notices import notices
 from quantd.daemon.engine.safety.switch import STATE_LIMITS
 from quantd.daemon.engine.samples import agents_due
-from quantd.daemon.engine.state.engine_state import ENDED_KEPT, HOUSE, AgentState, Round, State
+from quantd.daemon.engine.state.agent_state import AgentState
+from quantd.daemon.engine.state.engine_state import ENDED_KEPT, HOUSE, Round, State
 from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.stops.exits import begin_exits, order_exits, release_blocked
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
@@ -183,16 +184,18 @@ class FoldHost:
     def plain(self) -> bool:
         """Whether only bars, fills, samples and rounds can change the state until the next event of another kind."""
         state, history, guards = self.state, self.state.history, self.state.guards
+        protection, restrictions, venue = state.protection, state.restrictions, state.venue
         return (
             not (
-                state.parents or state.stops or state.retries or state.postponed or state.halted or state.limited
-                or state.jumped or state.foreign or state.flattening or state.waits.compared or state.later
-                or state.shadows or state.down or state.portfolios or state.reviews or state.unlent or any(state.owed)
-                or state.own or state.resting or history.waiting or state.valuations.unclosed
+                state.parents or protection.stops or protection.retries or protection.postponed or protection.own
+                or restrictions.halted or restrictions.limited or restrictions.jumped
+                or venue.foreign or venue.unlent or venue.waits.compared
+                or state.flattening or state.later or state.shadows or state.down or state.portfolios or state.reviews
+                or any(state.owed) or state.resting or history.waiting or state.valuations.unclosed
             )
             and (guards is None or not guards.trails)
             and state.carried == (0, 0)
-            and all(field is None for field in (state.loosening, state.judged, state.round, state.buying_power_micro))
+            and all(field is None for field in (state.loosening, state.judged, state.round, venue.buying_power_micro))
             and history.own_dates is None
             and history.synchronous.count > 0
             and all(state.switch_at(book).state <= REDUCE for book in self._books)

@@ -80,7 +80,7 @@ class MarketRoutes:
         names = state.rules.names()
         levels = [
             Level(names[own.agent], own.stop_nano / NANO or None, own.target_nano / NANO or None)
-            for (_, of), own in state.own.items()
+            for (_, of), own in state.protection.own.items()
             if of == column
         ]
         return BarsNow(self._run.service.run, symbol, len(symbols), found, levels, self._run.parts.interval_ns)

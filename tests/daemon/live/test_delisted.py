@@ -56,7 +56,7 @@ async def test_a_restart_with_a_held_symbol_that_was_delisted_halts_it_and_trade
     # the venue trades it again: the halt ends by itself
     gone.untradable = {}
     left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(18), venue, NOW + 16 * DAY_NS), gone)
-    assert 1 not in left.service.shell.state.halted
+    assert 1 not in left.service.shell.state.restrictions.halted
     require_equal(left, venue)
 
 
@@ -68,7 +68,7 @@ async def test_a_first_start_with_a_symbol_that_the_venue_does_not_trade_trades_
     assert not gone.continues
     require_equal(left, venue)
     assert [bool(lots) for lots in venue.has.lots] == [True, False, True]
-    assert left.service.shell.state.halted[1][1].startswith(UNLISTED)
+    assert left.service.shell.state.restrictions.halted[1][1].startswith(UNLISTED)
     effects = [e for _, data in read_entries(tmp_path) for e in decode(data).effects]
     assert [e.level for e in effects if isinstance(e, Publish) and e.kind == "halted"] == ["WARNING"]
 

@@ -297,7 +297,7 @@ async def test_what_the_venue_lets_be_bought_binds_and_it_is_asked_anew_when_tha
     assert 9_700 < max(spent) <= 10_000
     assert sum(spent) > 30_000, "it is asked again, and then goes on"
     assert remote.asked > 4
-    assert (state.buying_power_micro, state.unlent) == (10_000 * MICRO, (2,))
+    assert (state.venue.buying_power_micro, state.venue.unlent) == (10_000 * MICRO, (2,))
 
 
 class Taped(Script):
@@ -373,14 +373,16 @@ async def test_the_two_commands_of_a_suspicious_price_settle_it(tmp_path: Path, 
     feed = Suspicious(of.universe, DAY_NS, slices(12), venue, NOW)
 
     async def answer(service: Service) -> None:
-        assert 1 in service.shell.state.halted
+        assert 1 in service.shell.state.restrictions.halted
         await service.inbox.command(halted(service, Halt("resume", "S1", "seen on the tape", jump), "ann"))
-        assert (1 in service.shell.state.halted) == (jump == "real"), "a real price is known with the next bar"
+        assert (1 in service.shell.state.restrictions.halted) == (jump == "real"), (
+            "a real price is known with the next bar"
+        )
 
     feed.answer = answer
     left = await stretch(tmp_path, of, feed, Remote(venue))
     assert feed.accepted == (1 if jump else -1)
-    assert left.service.shell.state.halted == {}
+    assert left.service.shell.state.restrictions.halted == {}
     events = [decode(data).event for _, data in read_entries(tmp_path)]
     told = [event.detail for event in events if isinstance(event, Halted)]
     assert len(told) == (2 if jump else 3)

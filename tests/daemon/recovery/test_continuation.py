@@ -206,11 +206,11 @@ def test_stops_at_a_real_venue_are_open_orders_and_levels_by_hand_are_not_carrie
                   house=override(PROFILES["research"], protective=spec)).run()  # fmt: skip
     state = world.shell.state
     state.working.clear()
-    assert state.stops
+    assert state.protection.stops
     carry_of(freeze(state), state.universe, ("a0",), simulated=True)
     with pytest.raises(ValueError, match="orders are open"):
         carry_of(freeze(state), state.universe, ("a0",), simulated=False)
-    state.own[0, 0] = Own(0, 0, 1, 0, state.now)
+    state.protection.own[0, 0] = Own(0, 0, 1, 0, state.now)
     with pytest.raises(ValueError, match="levels of an order by hand"):
         carry_of(freeze(state), state.universe, ("a0",), simulated=True)
 

@@ -16,7 +16,7 @@ from quantd.daemon.engine.planning import (
     targets,
 )
 from quantd.daemon.engine.safety import switch
-from quantd.daemon.engine.state import engine_state, open_orders, price_holds, snapshot
+from quantd.daemon.engine.state import agent_state, engine_state, market_data, open_orders, price_holds, snapshot
 from quantd.daemon.engine.stops import exits, sync, venue_stops
 from quantd.daemon.engine.venue import account, price_jumps, reports, splits, unknown
 from quantd.daemon.runtime import journal
@@ -72,8 +72,10 @@ BUGS = (
     "marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator", "pass"),
     Bug("a held symbol has the newest price", price_holds.PriceHold.worse_nano,
         "(max if lots < 0 else min)(self.before_nano, self.newest_nano)", "self.newest_nano"),
-    Bug("agents trade a held symbol", gate_account.account_of, "jumped=state.mask(state.jumped)", "jumped=None"),
-    Bug("a snapshot forgets holds", snapshot.thaw, "for name in _SAME:", 'for name in set(_SAME) - {"jumped"}:'),
+    Bug("agents trade a held symbol", gate_account.account_of, "jumped=state.mask(state.restrictions.jumped)",
+        "jumped=None"),
+    Bug("a snapshot forgets holds", snapshot.thaw, "FrozenRestrictions(f.halted, f.limited, f.jumped)",
+        "FrozenRestrictions(f.halted, f.limited, {})"),
     Bug("an explained split leaves the lots", price_jumps._end,
         "effects.extend(split_books(state, split.ts, symbol, numerator, denominator))", "pass"),
     Bug("a cancel is asked for once only, whatever became of it", samples.overdue,
@@ -86,7 +88,7 @@ BUGS = (
     Bug("a trip of the switch leaves orders open", switch.cancel_open_orders,
         "effects.append(work.cancel(row, state.now))", "work.cancel(row, state.now)"),
     Bug("open orders reserve nothing", gate_account.account_of,
-        "if state.working or state.crosses or state.foreign:", "if state.foreign:"),
+        "if state.working or state.crosses or state.venue.foreign:", "if state.venue.foreign:"),
     Bug("open purchases reserve no cash", gate_account.account_of, "up_cash += lots * worst * (1.0 + fee)", "pass"),
     Bug("follow-ups count on sales that have not filled", gate_account.account_of,
         "cash=state.account(book).cash_micro / MICRO",
@@ -96,11 +98,11 @@ BUGS = (
     Bug("orders being cancelled reserve nothing", order_columns.Orders.open_shares,
         "if self.state[row] < FILLED:", "if self.state[row] < FILLED and self.state[row] != 3:"),
     Bug("a snapshot forgets working orders", snapshot.thaw,
-        "for at in (f.working, f.stops)", "for at in ((), f.stops)"),
+        "for key, work in f.working}", "for key, work in ()}"),
     Bug("a snapshot forgets crosses", snapshot.thaw,
         "state.crosses.keep(f.crosses)", "pass"),
     Bug("a snapshot forgets order numbers", snapshot.thaw, "state.orders_at = dict(f.orders_at)", "pass"),
-    Bug("a snapshot forgets the age of prices", snapshot._market_in,
+    Bug("a snapshot forgets the age of prices", market_data.thaw_market,
         "np.frombuffer(f.marks[2], dtype=np.int64)", "np.zeros(len(state.marks), dtype=np.int64)"),
     Bug("a cancel is taken as done at once", open_orders.Working.cancel,
         "transition(self.state[row], Cause.CANCEL_ASKED)", "int(OrderState.CANCELLED)"),
@@ -126,7 +128,8 @@ BUGS = (
         "basket.up_cash - basket.cash +", "basket.up_cash - 9.0 * basket.cash +"),
     Bug("a wish to hold withdraws a protective exit", targets.hold_back,
         "differs[list(state.agents[agent].exits)] = False", "pass"),
-    Bug("a snapshot forgets protective exits", snapshot.thaw, "agent.exits, agent.blocked = exits, blocked", "pass"),
+    Bug("a snapshot forgets protective exits", agent_state.AgentState.thaw,
+        "self.exits, self.blocked = frozen.exits", "pass"),
     Bug("a protective exit is asked for once only", exits.due_exits,
         "else each.tried != state.now", "else not each.tried"),
     Bug("a split leaves the best price of a trailing stop", exits.split_exits,
@@ -148,7 +151,7 @@ BUGS = (
     Bug("the cancel of a stop is asked for once only", venue_stops.repeat_cancels, "stop.going and (at_tick",
     "False and (at_tick"),
     Bug("a snapshot forgets the stops at the venue", snapshot.thaw,
-        "for at in (f.working, f.stops)", "for at in (f.working, ())"),
+        "thaw(f.resting, f.stops, agents)", "thaw(f.resting, [], agents)"),
 )  # fmt: skip
 
 

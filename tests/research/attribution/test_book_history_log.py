@@ -330,7 +330,7 @@ def test_a_run_that_holds_a_symbol_adds_up_at_the_marks_of_the_engine(answer: ob
     world.run(item for item in items if time_of(item) <= last)
     if isinstance(answer, tuple):
         world.shell.run(JumpExplained(last, 0, "found out", "ann", *answer))
-    assert bool(world.shell.state.jumped) == (answer in (None, "another"))
+    assert bool(world.shell.state.restrictions.jumped) == (answer in (None, "another"))
     world.run(item for item in items if time_of(item) > last)
     history = log.history()
     assert len(history.days_ns) == days

@@ -116,7 +116,7 @@ def driven(
         acted[ask.agent] += 1
         return answer(policies[ask.agent], ask)
 
-    ahead = AnswerBlocks(act, policies.__getitem__, [scheduled] * len(policies), lambda: body.state.jumped)
+    ahead = AnswerBlocks(act, policies.__getitem__, [scheduled] * len(policies), lambda: body.state.restrictions.jumped)
 
     def decide(ask: Ask) -> Decided:
         found.append((ahead if blocks else act)(ask))
@@ -346,7 +346,7 @@ def asked_in_blocks(
         acted[ask.agent] += 1
         return answer(policies[ask.agent], ask)
 
-    found = Counted(act, policies.__getitem__, [False] * len(policies), lambda: body.state.jumped)
+    found = Counted(act, policies.__getitem__, [False] * len(policies), lambda: body.state.restrictions.jumped)
     body.answer = found
     return found
 

@@ -116,7 +116,7 @@ async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_ma
     assert (status, done["allowed"], done["stop"], done["target"]) == (200, "10", "1.00", "9000.50")
     (wish,) = journalled(world, Wished)
     assert (wish.stop_nano, wish.target_nano) == (10**9, 9_000_500_000_000)
-    (own,) = world.service.shell.state.own.values()
+    (own,) = world.service.shell.state.protection.own.values()
     assert (own.stop_nano, own.target_nano) == (10**9, 9_000_500_000_000)
     for levels in ({"stop": "9000"}, {"target": "1"}):
         status, answer = await post(world, "orders", ORDER | levels)

@@ -56,7 +56,7 @@ class Person:
 
     def late(self) -> None:
         """The clocks of all orders have passed."""
-        for clock in self.service.shell.state.waits.unanswered:
+        for clock in self.service.shell.state.venue.waits.unanswered:
             clock.since -= UNANSWERED_NS
 
     async def settles(self, filled: str = "", *, never_sent: bool = False, reason: str = "seen there") -> SettledOrder:
@@ -84,7 +84,7 @@ async def beside(folder: Path, work: Callable[[Person], Awaitable[None]]) -> Non
         before, lots = set(service.shell.state.working), -10 if service.shell.state.ledger.house.lots[0] else 10
         await service.inbox.command(Wished(service.shell.state.now, "mix", 0, lots, "by hand", "me"))
         async with asyncio.timeout(60):
-            while not service.shell.state.waits.unanswered:
+            while not service.shell.state.venue.waits.unanswered:
                 await service.changed(0.02)
         (key,) = set(service.shell.state.working) - before
         await work(Person(service, remote, venue, key))
@@ -94,7 +94,9 @@ async def beside(folder: Path, work: Callable[[Person], Awaitable[None]]) -> Non
         venue.on_slice(coming)  # what the venue does with it, it does with the next bar
         async with asyncio.timeout(60):
             state = service.shell.state
-            while state.waits.settled or state.waits.unanswered or state.ledger.house.lots != venue.has.lots:
+            while (
+                state.venue.waits.settled or state.venue.waits.unanswered or state.ledger.house.lots != venue.has.lots
+            ):
                 await service.compare()
                 await service.changed(0.02)
 

@@ -121,7 +121,7 @@ def test_without_a_word_of_the_venue_nothing_is_bounded() -> None:
     made.run()
     state = made.shell.state
     assert limits_in_force(state, HOUSE) is made.rules.house
-    assert state.spending == {}
+    assert state.venue.spending == {}
     assert not cut_by_venue(made.effects)
     assert state.ledger.house.cash_micro < 0.2 * CASH * MICRO
 
@@ -135,11 +135,11 @@ def test_what_the_venue_has_counted_is_not_taken_off_twice() -> None:
         made.shell.take(next(items))
     state = made.shell.state
     heard = counted(state)
-    assert heard == tuple(state.spending)
+    assert heard == tuple(state.venue.spending)
     assert heard
     made.shell.run(said(state, 30_000, heard))
     assert left_micro(state) == 30_000 * MICRO
-    assert state.spending == {}
+    assert state.venue.spending == {}
 
 
 def report(basket: OrderBasket, cause: Cause, lots: list[int]) -> Reports:
@@ -154,7 +154,7 @@ def bare() -> tuple[State, OrderBasket]:
     """A state whose basket has left, without a venue that answers by itself."""
     made = world()
     state = made.shell.state
-    state.buying_power_micro = 10 * CASH * MICRO
+    state.venue.buying_power_micro = 10 * CASH * MICRO
     sent: list[OrderBasket] = []
 
     class Silent:
@@ -201,7 +201,7 @@ def test_an_order_that_the_venue_has_not_heard_of_stays_taken_off_and_what_ended
 
 def test_a_purchase_takes_its_worst_cost_with_the_fee_off_to_the_micro() -> None:
     state, basket = bare()
-    ((key, rows),) = state.spending.items()
+    ((key, rows),) = state.venue.spending.items()
     assert key == (basket.sample, basket.n)
     exact = [lots * worst * 1001 for lots, worst in zip(basket.lots, basket.worst_nano, strict=True)]
     assert rows == [(row, pytest.approx(-(-each // 10**6), abs=1)) for row, each in enumerate(exact)]

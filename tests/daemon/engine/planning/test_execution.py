@@ -348,10 +348,10 @@ def test_a_refusal_that_names_a_halt_is_one_until_a_bar_trades():
             run.shell.run(
                 Reports(*key, item.ts, [0, 1], none, none, none, none, [Cause.REJECTED] * 2, "symbol is halted (LULD)")
             )
-            assert set(run.shell.state.halted) == {0, 1}
+            assert set(run.shell.state.restrictions.halted) == {0, 1}
             thawed = thaw(run.rules, freeze(run.shell.state))
-            assert thawed.halted == run.shell.state.halted
-    assert run.shell.state.halted == {}
+            assert thawed.restrictions.halted == run.shell.state.restrictions.halted
+    assert run.shell.state.restrictions.halted == {}
     assert Counter(p.text.partition(":")[0] for p in run.of(Publish) if p.kind == "halted") == {
         "trading is halted": 2,
         "trading goes on": 2,
@@ -367,7 +367,7 @@ def test_another_refusal_is_no_halt():
             run.shell.run(
                 Reports(*key, item.ts, [0], [0], [0], [0], [0], [Cause.REJECTED], "insufficient buying power")
             )
-            assert run.shell.state.halted == {}
+            assert run.shell.state.restrictions.halted == {}
 
 
 def test_a_split_rescales_what_is_worked():
@@ -460,7 +460,7 @@ def test_a_halt_that_a_refusal_told_of_outlasts_bars_that_opened_before_it():
             late = item.ts + MINUTE // 2
             run.shell.run(Reports(*key, late, [0], [0], [0], [0], [0], [Cause.REJECTED], "trading pause"))
         if isinstance(item, MarketSlice) and item.ts_event > NOON:
-            ends.append(bool(run.shell.state.halted))
+            ends.append(bool(run.shell.state.restrictions.halted))
     assert ends[:3] == [True, False, False]
 
 

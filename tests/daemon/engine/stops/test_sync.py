@@ -67,7 +67,7 @@ def in_order(state: State) -> None:
     for symbol in {stop.symbol for stop in stops}:
         here = [stop for stop in stops if stop.symbol == symbol]
         held = state.ledger.house.lots[symbol]
-        assert all(state.stops[s.key].lots[s.row] * held < 0 for s in here)
+        assert all(state.protection.stops[s.key].lots[s.row] * held < 0 for s in here)
         assert sum(s.left for s in here) + away[HOUSE][symbol] <= abs(held)
         for agent in {s.agent for s in here}:
             own = sum(s.left for s in here if s.agent == agent)
@@ -283,7 +283,11 @@ def story(closes: list[float], wants: list[float | None], limits: Limits | None 
 
 def rests(state: State) -> list[tuple[int, int, float]]:
     """(agent, lots, trigger) of each stop that rests and is not going."""
-    return [(s.agent, s.left, state.rests[s.key].stop_nano[s.row] / 1e9) for s in live_stops(state) if not s.going]
+    return [
+        (s.agent, s.left, state.protection.rests[s.key].stop_nano[s.row] / 1e9)
+        for s in live_stops(state)
+        if not s.going
+    ]
 
 
 def sent(world: World) -> list[tuple[int, str, list[int]]]:
@@ -325,8 +329,8 @@ def test_what_a_rebalance_sells_waits_for_the_cancel_and_the_stop_comes_back_for
         (0, "limit", [5000]), (1, "stop", [-5000]), (1, "limit", [-3000]), (1, "stop", [-2000]), (3, "limit", [-2000]),
     ]  # fmt: skip
     assert world.shell.state.ledger.house.lots == [0]
-    assert not world.shell.state.stops
-    assert not world.shell.state.rests
+    assert not world.shell.state.protection.stops
+    assert not world.shell.state.protection.rests
     # the cancel goes before the sale, and the sale before the stop of the rest
     cancelled = [e for e in world.effects if isinstance(e, Cancel)]
     assert len(cancelled) == 2
@@ -355,7 +359,7 @@ def test_a_target_is_watched_here_and_takes_its_stop_away_first() -> None:
     world = story([100.0, 100.0, 111.0, 112.0, 112.0], [0.5], resting(take_profit=0.1, cooldown=99)).run()
     assert sent(world) == [(0, "limit", [5000]), (1, "stop", [-5000]), (2, "limit", [-5000])]
     assert [p.kind for p in world.of(Protected)] == ["take_profit"]
-    assert not world.shell.state.stops
+    assert not world.shell.state.protection.stops
 
 
 def test_a_split_rescales_the_stop_at_the_venue_and_here_alike() -> None:
@@ -377,7 +381,7 @@ def test_halt_takes_stops_back_and_resuming_sends_them_again_while_reduce_keeps_
             assert rests(state) == [(0, 5000, 92.0)]
             world.shell.run(Operator(state.now, "halt", "test", "me"))
             assert rests(state) == []
-            assert not state.stops
+            assert not state.protection.stops
         if k == 9:
             assert rests(state) == []
             world.shell.run(Operator(state.now, "resume", "test", "me"))
@@ -391,7 +395,7 @@ def test_flatten_takes_the_stops_back_and_then_sells() -> None:
         world.shell.take(item)
         if k == 5:
             world.shell.run(Operator(world.shell.state.now, "flatten", "test", "me"))
-            assert not world.shell.state.stops
+            assert not world.shell.state.protection.stops
     assert sent(world)[2:] == [(2, "limit", [-5000])]
     assert world.shell.state.ledger.house.lots == [0]
 
@@ -401,7 +405,7 @@ def test_a_stop_of_the_daemon_keeps_them_unless_everything_open_is_to_be_cancell
     world = story([100.0] * 4, [0.5]).run()
     effects = world.shell.run(Stopping(world.shell.state.now, cancel, "test"))
     assert [type(e) for e in effects] == [*[Cancel] * cancel, Snapshot, Stop]
-    assert bool(world.shell.state.stops) is not cancel
+    assert bool(world.shell.state.protection.stops) is not cancel
 
 
 def test_each_agent_has_a_stop_of_its_own_and_the_nearest_are_covered_where_the_house_has_less() -> None:
@@ -435,7 +439,7 @@ def test_a_house_that_is_short_has_stops_that_buy() -> None:
 
 def ended(state: State, cause: Cause, reason: str = "") -> Reports:
     """What the venue says when it ends the one stop there is."""
-    ((sample, n),) = state.stops
+    ((sample, n),) = state.protection.stops
     return Reports(sample, n, state.now, [0], [0], [0], [0], [0], [int(cause)], reason)
 
 
@@ -445,9 +449,9 @@ def test_a_stop_that_the_venue_ends_is_sent_again_after_a_minute_then_two_and_a_
     state, before = world.shell.state, len(world.of(OrderBasket))
     for wait in (60, 120, 240):
         world.shell.run(ended(state, cause))
-        assert not state.stops
+        assert not state.protection.stops
         world.shell.run(Tick(state.now + wait * 10**9 - 1))
-        assert not state.stops
+        assert not state.protection.stops
         world.shell.run(Tick(state.now + 1))
         assert rests(state) == [(0, 5000, 92.0)]
     keys = [(b.sample, b.n) for b in world.of(OrderBasket)[before:]]
@@ -457,7 +461,7 @@ def test_a_stop_that_the_venue_ends_is_sent_again_after_a_minute_then_two_and_a_
 def test_a_stop_that_part_fills_may_go_on_for_ten_seconds_and_then_the_rest_is_sold_otherwise() -> None:
     world = story([100.0] * 4, [0.5]).run()
     state = world.shell.state
-    ((sample, n),) = state.stops
+    ((sample, n),) = state.protection.stops
     price = [92 * 10**9]
     part = Reports(sample, n, state.now, [0], [2000], [2000], price, [0], [int(Cause.PART_FILL)])
     world.shell.run(part)
@@ -468,7 +472,7 @@ def test_a_stop_that_part_fills_may_go_on_for_ten_seconds_and_then_the_rest_is_s
     world.shell.run(Tick(state.now + 1))
     assert rests(state) == []
     world.shell.run(Reports(sample, n, state.now, [0], [2000], [0], [0], [0], [int(Cause.CANCELLED)]))
-    assert not state.stops
+    assert not state.protection.stops
     assert world.of(OrderBasket)[-1].lots == [-3000]
     assert [p.text for p in world.of(Publish) if p.kind == "protective"] == [
         "stop loss at the venue: sold at 92.00, stop 92.00, entry price 100.00"
@@ -548,16 +552,16 @@ def test_without_at_venue_nothing_rests_and_turning_it_off_takes_them_back() -> 
         world.rules, house=plain, agents=tuple(structs.replace(a, limits=plain) for a in world.rules.agents)
     )
     world.shell.run(Reloaded(world.shell.state.now, "d", ("risk.protective.at_venue",), in_force(rules)))
-    assert not world.shell.state.stops
+    assert not world.shell.state.protection.stops
 
 
 def test_stops_of_an_old_snapshot_are_none_and_a_thawed_state_has_them() -> None:
     world = story([100.0] * 4, [0.5]).run()
     state = world.shell.state
     again = thaw(world.rules, freeze(state))
-    assert ({key: work.freeze() for key, work in again.stops.items()}, again.rests) == (
-        {key: work.freeze() for key, work in state.stops.items()},
-        state.rests,
+    assert ({key: work.freeze() for key, work in again.protection.stops.items()}, again.protection.rests) == (
+        {key: work.freeze() for key, work in state.protection.stops.items()},
+        state.protection.rests,
     )
     assert freeze(again) == freeze(state)
 
@@ -588,7 +592,7 @@ def test_levels_of_an_order_by_hand_are_its_positions_and_are_watched_where_stop
     texts = [p.text for p in world.of(Publish)]
     assert "by hand: buy 1000 lots, stop 95.00, target 120.00 (me: try)" in texts
     assert any(t.startswith("stop loss: S0 at 94.00 is 6.0% below the entry price 100.00, limit 5.0%") for t in texts)
-    assert world.shell.state.own == {}, "they went with the position"
+    assert world.shell.state.protection.own == {}, "they went with the position"
     again = bought(PLAIN, [100.0, 100.0, 121.0, 121.0, 121.0], stop_nano=95, target_nano=120)
     assert [(p.kind, p.level) for p in again.of(Protected)] == [("take_profit", 120.0)]
     assert not any(p.kind == "protective" for p in again.of(Publish)), "a target is what the order was after"
@@ -599,7 +603,7 @@ def test_levels_of_an_order_by_hand_rest_at_the_venue_where_stops_do_also_withou
     world = bought(only, [100.0, 100.0, 97.5, 97.5, 96.0, 96.0], stop_nano=95)
     assert sent(world) == [(0, "limit", [1000]), (1, "stop", [-1000])]
     assert world.of(Filled)[1].price_nano == [95 * 10**9]
-    assert world.shell.state.own == {}
+    assert world.shell.state.protection.own == {}
     assert world.shell.state.guards is None
 
 
@@ -610,7 +614,7 @@ def test_newer_levels_take_the_place_of_older_ones_at_once_and_a_snapshot_keeps_
     world.shell.run(Wished(state.now, "a0", 0, 10, "more", "me", stop_nano=90 * 10**9))
     assert rests(state) == [(0, 1000, 90.0)]
     again = thaw(world.rules, freeze(state))
-    assert again.own == state.own
+    assert again.protection.own == state.protection.own
     assert freeze(again) == freeze(state)
 
 
@@ -619,16 +623,16 @@ def test_levels_of_an_order_that_nothing_came_of_are_forgotten() -> None:
     state = world.shell.state
     world.shell.run(Operator(state.now, "reduce", "test", "me"))
     world.shell.run(Wished(state.now, "a0", 0, 1000, "try", "me", stop_nano=95 * 10**9))
-    assert list(state.own) == [(0, 0)]
+    assert list(state.protection.own) == [(0, 0)]
     world.shell.run(Tick(state.now + 1))
-    assert state.own == {}
+    assert state.protection.own == {}
 
 
 def test_a_split_rescales_levels_that_people_gave() -> None:
     world = bought(resting(), [100.0] * 4, stop_nano=95, target_nano=130)
     state = world.shell.state
     world.shell.take(Action(state.now + 1, 0, 0, "split", 2, 1))
-    (own,) = state.own.values()
+    (own,) = state.protection.own.values()
     assert (own.stop_nano, own.target_nano) == (47_500_000_000, 65 * 10**9)
     assert rests(state) == [(0, 2000, 47.5)]
 

@@ -52,7 +52,7 @@ def test_a_venue_that_agrees_moves_nothing_and_says_what_may_be_bought() -> None
     of = held()
     of.shell.run(reconciled(of))
     assert of.effects == []
-    assert (of.shell.state.switch.state, of.shell.state.buying_power_micro) == (RUN, 123)
+    assert (of.shell.state.switch.state, of.shell.state.venue.buying_power_micro) == (RUN, 123)
 
 
 @pytest.mark.requirement("R-170")
@@ -114,7 +114,7 @@ def test_what_is_fenced_off_is_known_and_left_alone_over_a_restart() -> None:
     of.shell.run(Correction(state.now, [0, 9], 2 * MICRO, "fence", "somebody else's", "me"))
     assert state.ledger.house.lots == before
     again = thaw(of.rules, freeze(state))
-    assert again.fenced == ([0, 9], 2 * MICRO)
+    assert again.venue.fenced == ([0, 9], 2 * MICRO)
     of.shell.state = again
     of.effects.clear()
     of.shell.run(reconciled(of, {1: 9}, 2 * MICRO))
@@ -192,7 +192,7 @@ def test_a_venue_pays_a_dividend_to_those_who_held_on_the_ex_date() -> None:
     state.ledger.check()
     paid = state.ledger.books[0].cash_micro - cash[0] - shares[0] * 100 * MICRO
     assert paid == amount * shares[0] // sum(shares)
-    assert state.entitled == []
+    assert state.venue.entitled == []
 
 
 def test_a_venue_pays_cash_in_lieu_itself_and_the_books_agree_with_it_before_and_after() -> None:
@@ -226,7 +226,7 @@ def test_an_order_that_is_not_ours_is_told_of_once_and_reserves_risk() -> None:
     of.shell.state = thaw(of.rules, freeze(of.shell.state))
     of.shell.run(found)
     assert len(of.of(Publish)) == 1
-    assert of.shell.state.foreign == [(0, 5, 101 * 10**9)]
+    assert of.shell.state.venue.foreign == [(0, 5, 101 * 10**9)]
     account = account_of(of.shell.state, -1)
     assert account.up is not None
     assert account.up[0] == 5

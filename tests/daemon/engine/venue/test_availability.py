@@ -93,7 +93,7 @@ def test_the_remedy_of_the_alert_leaves_books_without_the_lots_and_a_second_flat
     answer(world, Cause.REJECTED)
     world.shell.run(compared(world, {0: 50}))
     world.shell.run(Correction(state.now + 1, [-50, 0], 50 * 100 * 10**6, "a0", "sold at the venue", "me"))
-    assert state.waits.missing == {}
+    assert state.venue.waits.missing == {}
     tick(world)
     assert ordered(world.effects)[-1] == {0: -state.ledger.house.lots[0]}
     answer(world, Cause.LAST_FILL)
@@ -119,13 +119,13 @@ def test_a_correction_takes_what_it_explains_from_the_missing_lots(part: float) 
     world.shell.run(compared(world, {0: 100}))
     taken = int(100 * part)
     world.shell.run(Correction(world.shell.state.now + 1, [-taken, 0], 0, "a0", "sold by hand", "me"))
-    assert world.shell.state.waits.missing.get(0, 0) == 100 - taken
+    assert world.shell.state.venue.waits.missing.get(0, 0) == 100 - taken
 
 
 def test_missing_lots_outlive_a_restart() -> None:
     world = held((0.4, 0.2))
     world.shell.run(compared(world, {1: 30}))
-    assert thaw(world.rules, freeze(world.shell.state)).waits == world.shell.state.waits
+    assert thaw(world.rules, freeze(world.shell.state)).venue.waits == world.shell.state.venue.waits
 
 
 def test_a_short_position_is_bought_back_by_the_lesser_of_both() -> None:

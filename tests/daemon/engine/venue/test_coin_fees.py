@@ -71,16 +71,16 @@ def test_lots_and_dust_are_what_the_venue_has_and_cash_is_what_was_paid(
     state.ledger.check()
     house = state.ledger.house
     bought, charged = whole * LOT, sum(fee for _, _, fee in fills)
-    assert house.lots[0] * LOT + state.dust.get(0, 0) == bought - charged
-    assert 0 <= state.dust.get(0, 0) < LOT
+    assert house.lots[0] * LOT + state.venue.dust.get(0, 0) == bought - charged
+    assert 0 <= state.venue.dust.get(0, 0) < LOT
     plain = started([(0, whole)])
     step(plain, report([(lots, price, 0) for lots, price, _ in fills]))
     assert house.cash_micro == plain.ledger.house.cash_micro
-    assert plain.dust == {}
+    assert plain.venue.dust == {}
     # told again, nothing changes
-    before = list(house.lots), house.cash_micro, dict(state.dust)
+    before = list(house.lots), house.cash_micro, dict(state.venue.dust)
     step(state, news)
-    assert (list(house.lots), house.cash_micro, state.dust) == before
+    assert (list(house.lots), house.cash_micro, state.venue.dust) == before
     assert state.working == {}
 
 
@@ -88,14 +88,14 @@ def test_the_venues_account_agrees_and_the_dust_is_valued_and_survives_a_restart
     state = started([(0, 100)])
     effects = step(state, report([(100, 60_000 * NANO, LOT // 4)]))
     assert state.ledger.house.lots == [99]
-    assert state.dust == {0: 3 * LOT // 4}
+    assert state.venue.dust == {0: 3 * LOT // 4}
     fills = [f for f in effects if isinstance(f, Filled)]
     assert [(f.lots, f.fee_micro) for f in fills] == [([100], [0]), ([-1], [60 * MICRO])]
     assert state.ledger.house.fees_micro == 60 * MICRO
     venue = 100 * LOT - LOT // 4
     assert difference(state, Reconciled(8, [venue // LOT], state.ledger.house.cash_micro)) == ([0], 0)
     again = thaw(state.rules, freeze(state))
-    assert again.dust == state.dust
+    assert again.venue.dust == state.venue.dust
     state.marks_nano = state.marks_nano + 60_000 * NANO
     assert dust_micro(state, 0) == 45 * MICRO
     # the next fee is paid from the dust first
@@ -104,7 +104,7 @@ def test_the_venues_account_agrees_and_the_dust_is_valued_and_survives_a_restart
     state.working[1, 2].accept()
     step(state, Reports(1, 2, 9, [0], [10], [10], [60_000 * NANO], [0], [int(Cause.LAST_FILL)], fee_nano=[LOT // 2]))
     assert state.ledger.house.lots == [109]
-    assert state.dust == {0: LOT // 4}
+    assert state.venue.dust == {0: LOT // 4}
 
 
 # ---------------------------------------------------------------- fees that the venue lists later, rewards, dust
@@ -127,7 +127,7 @@ def charged(bp: float = 25.0, agents: int = 2) -> State:
 
 
 def ahead(state: State) -> dict[int, int]:
-    return {} if isinstance(state.coin_fees, UnsetType) else state.coin_fees.ahead
+    return {} if isinstance(state.venue.coin_fees, UnsetType) else state.venue.coin_fees.ahead
 
 
 class Account:
@@ -180,7 +180,7 @@ class Account:
 
     def equal(self, state: State) -> bool:
         house = state.ledger.house
-        units = [house.lots[k] * LOT + state.dust.get(k, 0) for k in (0, 1)]
+        units = [house.lots[k] * LOT + state.venue.dust.get(k, 0) for k in (0, 1)]
         return units == self.units and house.cash_micro == self.cash
 
 
@@ -253,7 +253,7 @@ def test_a_venue_without_such_fees_has_none_booked(bp: float) -> None:
     state, venue = charged(bp), Account()
     venue.trade(state, 0, 1000, 25.0, 10)
     assert venue.compare(state, 20)[0] == [-3, 0]
-    assert state.coin_fees is UNSET
+    assert state.venue.coin_fees is UNSET
 
 
 def test_the_allowance_of_a_trade_ends_after_three_days() -> None:

@@ -35,25 +35,25 @@ def test_only_a_person_ends_what_a_person_halted() -> None:
     assert texts(step(state, Halted(5, 1, True, "earnings", "ann"))) == [
         "trading is halted: ann: earnings; no new orders for it"
     ]
-    assert state.halted == {1: (5, "by hand: ann: earnings")}
+    assert state.restrictions.halted == {1: (5, "by hand: ann: earnings")}
     assert step(state, Halted(6, 1, False, "Trading Resumption")) == ()
     assert step(state, Halted(6, 1, True, "Trading Halt", announced=True)) == ()
     made = world()
     made.shell.state = thaw(state.rules, freeze(state))
     made.run()
-    assert 1 in made.shell.state.halted
+    assert 1 in made.shell.state.restrictions.halted
     assert all(1 not in basket.sym for basket in made.of(OrderBasket))  # type: ignore[attr-defined]
     assert texts(step(made.shell.state, Halted(9, 1, False, "it is over", "bob"))) == [
         "trading goes on: bob: it is over"
     ]
-    assert made.shell.state.halted == {}
+    assert made.shell.state.restrictions.halted == {}
 
 
 def test_a_person_may_take_over_a_venues_halt() -> None:
     state = world().shell.state
     step(state, Halted(5, 0, True, "pause", announced=True))
     assert texts(step(state, Halted(7, 0, True, "wait", "ann")))
-    assert state.halted == {0: (5, "by hand: ann: wait")}
+    assert state.restrictions.halted == {0: (5, "by hand: ann: wait")}
 
 
 @pytest.mark.parametrize(("announced", "left"), [(True, set()), (False, {0})])
@@ -62,9 +62,9 @@ def test_a_bar_that_opened_since_ends_what_a_stream_announced(announced: bool, l
     state = made.shell.state
     step(state, Halted(int(made.bars.ts_open[3]) + 1, 0, True, "pause", announced=announced))
     step(state, bar(made, 3))
-    assert set(state.halted) == {0}, "this bar opened before"
+    assert set(state.restrictions.halted) == {0}, "this bar opened before"
     step(state, bar(made, 4))
-    assert set(state.halted) == left
+    assert set(state.restrictions.halted) == left
 
 
 def test_a_halted_symbol_is_refused_with_its_reason() -> None:
@@ -110,26 +110,26 @@ def test_a_limit_ends_with_a_bar_that_closes_inside_and_is_told_once() -> None:
     assert len(said) == 1
     assert "no order goes beyond" in said[0]
     assert step(state, Limited(2, 0, close - 2 * 10**9, close)) == ()
-    assert thaw(state.rules, freeze(state)).limited == {0: (close - 2 * 10**9, close)}
+    assert thaw(state.rules, freeze(state)).restrictions.limited == {0: (close - 2 * 10**9, close)}
     assert texts(step(state, bar(made, 0))) == [], "it closed at the limit"
     step(state, Limited(3, 0, close - 10**9, close + 1))
     assert texts(step(state, bar(made, 0))) == ["the price is inside its limits again"]
-    assert state.limited == {}
+    assert state.restrictions.limited == {}
 
 
 def test_a_state_without_halts_is_as_before() -> None:
     state: State = world().shell.state
-    assert not state.halted
-    assert state.limited == {}
+    assert not state.restrictions.halted
+    assert state.restrictions.limited == {}
 
 
 def test_a_persons_halt_and_the_dust_of_fees_are_carried_into_another_run() -> None:
     state = world().shell.state
     step(state, Halted(5, 1, True, "earnings", "ann"))
-    state.dust = {0: 7}
+    state.venue.dust = {0: 7}
     names = [agent.name for agent in state.rules.agents]
     account = carry_of(freeze(state), state.universe, names, simulated=True)
     other = world().shell.state
     step(other, Carried(9, "run00001", account))
-    assert other.halted == {1: (5, "by hand: ann: earnings")}
-    assert other.dust == {0: 7}
+    assert other.restrictions.halted == {1: (5, "by hand: ann: earnings")}
+    assert other.venue.dust == {0: 7}

@@ -91,7 +91,7 @@ def test_agents_orders_are_refused_with_both_prices_and_the_others_go_on() -> No
     turn = iter(range(1000))
     made = world(lambda view: np.array([0.3, 0.3]) if next(turn) % 2 else np.array([0.5, 0.5])).run()
     state = made.shell.state
-    held = state.jumped[0]
+    held = state.restrictions.jumped[0]
     assert (held.before_nano, held.after_nano) == (
         int(made.bars.close_nano[DAY - 1][0]),
         int(made.bars.open_nano[DAY][0]),
@@ -256,12 +256,12 @@ def test_a_stop_at_the_venue_stays_and_fills_down_to_its_limit(ratio: float, fil
     """The stop lies at 92 and sells down to 78."""
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.08, at_venue=True))
     made = until(world(lambda view: np.array([0.4, 0.0]), ratio, house=limits, min_trade=0.05), DAY - 1)
-    assert made.shell.state.stops
+    assert made.shell.state.protection.stops
     rest(made, DAY - 1)
     fills = [each for each in made.of(Filled) if each.ts >= int(made.bars.ts_open[DAY])]  # type: ignore[attr-defined]
     if not fills_at_once:
         assert not fills
-        assert [work.basket.sym for work in made.shell.state.stops.values()] == [[0]]
+        assert [work.basket.sym for work in made.shell.state.protection.stops.values()] == [[0]]
         return
     assert fills[0].price_nano == [int(made.bars.open_nano[DAY][0])]  # type: ignore[attr-defined]
     assert made.shell.state.ledger.house.held[0] == 0
@@ -273,7 +273,7 @@ def test_an_agents_refused_sale_leaves_the_stop_at_the_venue() -> None:
     made = world(lambda view: np.array([0.4 if view.sample_time < out else 0.0, 0.0]), house=limits).run()
     state = made.shell.state
     assert state.ledger.house.held[0] > 0
-    assert [w.basket.sym for w in state.stops.values()] == [[0]]
+    assert [w.basket.sym for w in state.protection.stops.values()] == [[0]]
 
 
 def test_the_alert_names_prices_ratio_and_commands_and_returns_each_session() -> None:
@@ -296,7 +296,7 @@ def test_an_explained_split_is_booked_like_one_that_was_announced() -> None:
     do(made, explained(made, 2))
     state = made.shell.state
     assert (book.held[0], book.cost_micro[0]) == (2 * lots, cost)
-    assert not state.jumped
+    assert not state.restrictions.jumped
     assert int(state.marks_nano[0]) == int(made.bars.close_nano[DAY + 1][0])
     assert alerts(made.effects)[-1].level == "INFO"
     ts = int(made.bars.ts_open[DAY])
@@ -315,7 +315,7 @@ def test_a_real_move_keeps_lots_and_cost() -> None:
     lots, cost = book.held[0], book.cost_micro[0]
     do(made, explained(made))
     assert (book.held[0], book.cost_micro[0]) == (lots, cost)
-    assert not made.shell.state.jumped
+    assert not made.shell.state.restrictions.jumped
     rest(made, DAY + 1)
     assert any(each.sym.count(0) for each in made.of(OrderBasket) if each.ts > made.bars.ts_event[DAY + 1])  # type: ignore[attr-defined]
 
@@ -326,7 +326,9 @@ def test_an_open_order_of_the_venue_is_split_at_both_sides() -> None:
     lots = made.shell.state.ledger.house.held[0]
     do(made, explained(made, 2))
     rest(made, DAY + 1)
-    assert [list(work.lots) for work in made.shell.state.stops.values()][-1] == [-made.shell.state.ledger.house.held[0]]
+    assert [list(work.lots) for work in made.shell.state.protection.stops.values()][-1] == [
+        -made.shell.state.ledger.house.held[0]
+    ]
     assert made.shell.state.ledger.house.held[0] >= 2 * lots * 0.9
 
 
@@ -336,7 +338,7 @@ def test_the_split_of_the_feed_ends_the_hold_that_it_explains() -> None:
     lots = book.held[0]
     made.shell.take(Action(int(made.bars.ts_open[DAY + 2]), START + (DAY + 2) * DAY_NS, 0, "split", 2, 1))
     assert book.held[0] == 2 * lots
-    assert not made.shell.state.jumped
+    assert not made.shell.state.restrictions.jumped
 
 
 def test_an_explanation_without_a_hold_changes_nothing() -> None:
@@ -350,23 +352,23 @@ def test_a_hold_survives_a_snapshot_and_a_new_run() -> None:
     made = until(world(), DAY + 1)
     state = made.shell.state
     again = thaw(made.rules, freeze(state))
-    assert again.jumped == state.jumped
+    assert again.restrictions.jumped == state.restrictions.jumped
     assert freeze(again) == freeze(state)
     assert not FoldHost(made.shell.state).plain(), "the fold does not run past it"
     account = carry_of(freeze(state), made.universe, ("a0",), simulated=True)
     fresh = State(made.rules)
     step(fresh, Carried(state.now, "r1", account, state.now, state.now))
-    assert fresh.jumped == state.jumped
+    assert fresh.restrictions.jumped == state.restrictions.jumped
     step(fresh, jump(made.bars))
-    assert fresh.jumped == state.jumped, "the jump of the past is known"
+    assert fresh.restrictions.jumped == state.restrictions.jumped, "the jump of the past is known"
 
 
 def test_a_shadow_is_held_too_and_has_no_alert_of_its_own() -> None:
     made = world(shadows=[lambda view: np.array([0.4, 0.4])]).run()
-    assert made.shell.state.shadows[0].jumped == made.shell.state.jumped
+    assert made.shell.state.shadows[0].restrictions.jumped == made.shell.state.restrictions.jumped
     assert {each.agent for each in alerts(made.effects)} == {""}
     do(made, explained(made, 2))
-    assert not made.shell.state.shadows[0].jumped
+    assert not made.shell.state.shadows[0].restrictions.jumped
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -399,7 +401,7 @@ def test_whatever_a_person_does_a_held_position_only_shrinks_and_is_marked_at_th
             case _:
                 do(made, Operator(state.now, action, "by hand", "ann"))  # type: ignore[arg-type]
         now = state.ledger.house.held[0]
-        assert 0 in state.jumped
+        assert 0 in state.restrictions.jumped
         assert abs(now) <= abs(held)
         assert now * held >= 0
         assert freeze(thaw(state.rules, freeze(state))) == freeze(state)
@@ -414,6 +416,6 @@ def test_a_bar_of_an_earlier_day_is_no_bar_of_the_hold() -> None:
     """A carried account knows the hold, and the history of the new run begins before it."""
     made = until(world(), DAY + 1)
     fresh = State(made.rules)
-    fresh.jumped = dict(made.shell.state.jumped)
+    fresh.restrictions.jumped = dict(made.shell.state.restrictions.jumped)
     step(fresh, MarketSlice(made.bars, 2))
     assert fresh.marks_nano[0] == made.bars.close_nano[2][0]

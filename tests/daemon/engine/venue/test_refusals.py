@@ -116,8 +116,8 @@ def test_words_without_end_are_bounded() -> None:
     state = world(lambda lots: "").shell.state
     for k in range(100):
         pause_after(state, -1, 0, "add", f"word {chr(97 + k % 26)}{chr(97 + k // 26)}")
-    assert len(state.retries) == MOST_WORDS + 1
-    assert max(each.times for each in state.retries.values()) == 100 - MOST_WORDS
+    assert len(state.protection.retries) == MOST_WORDS + 1
+    assert max(each.times for each in state.protection.retries.values()) == 100 - MOST_WORDS
 
 
 def test_a_refused_purchase_does_not_pause_a_sale_nor_another_symbol() -> None:
@@ -135,7 +135,7 @@ def test_a_refused_purchase_does_not_pause_a_sale_nor_another_symbol() -> None:
 def holding(refuses) -> World:  # type: ignore[no-untyped-def]
     """A run that holds 5,000 lots and wants none."""
     made = world(lambda lots: PDT)
-    made.shell.state.retries.clear()
+    made.shell.state.protection.retries.clear()
     made.shell.state.ledger.in_kind(0, 5_000, 500_000_000_000, 0)
     made.shell.state.booked()
     made.shell.broker.refuses = refuses  # type: ignore[attr-defined]
@@ -186,7 +186,7 @@ def test_a_fill_ends_the_run_with_one_info() -> None:
     fill = Reports(basket.sample, basket.n, state.now + 1, [0], [lots], [lots], [price], [0], [int(Cause.LAST_FILL)])
     made.shell.run(fill)
     assert alerts(made)[1:] == [("INFO", "the venue takes orders that add to it again, after 4 refusals")]
-    assert state.retries == {}
+    assert state.protection.retries == {}
 
 
 def test_an_order_that_stands_as_long_as_the_last_pause_ends_the_run() -> None:
@@ -194,11 +194,11 @@ def test_an_order_that_stands_as_long_as_the_last_pause_ends_the_run() -> None:
     state, venue = made.shell.state, made.shell.broker
     venue.refuses = lambda lots: ""  # type: ignore[attr-defined]
     made.shell.run(Tick(state.now + MINUTE, due=(0,)))
-    assert state.retries
+    assert state.protection.retries
     made.shell.run(Tick(state.now + MINUTE // 2))
-    assert state.retries
+    assert state.protection.retries
     made.shell.run(Tick(state.now + MINUTE // 2))
-    assert state.retries == {}
+    assert state.protection.retries == {}
     assert alerts(made)[1:] == [("INFO", "the venue takes orders that add to it again, after 1 refusal")]
 
 
@@ -221,9 +221,9 @@ def test_a_run_that_nothing_repeats_is_forgotten_after_an_hour() -> None:
     made = world(lambda lots: PDT)
     state = made.shell.state
     made.shell.run(Tick(state.now + 60 * MINUTE))
-    assert state.retries
+    assert state.protection.retries
     made.shell.run(Tick(state.now + MINUTE))
-    assert state.retries == {}
+    assert state.protection.retries == {}
     assert alerts(made)[-1] == ("INFO", "orders that add to it were not refused for an hour, after 1 refusal")
 
 
@@ -232,7 +232,7 @@ def test_a_restart_forgets_no_pause(after: int) -> None:
     made, straight = world(lambda lots: PDT), world(lambda lots: PDT)
     minutes(made, after + 1)
     state = thaw(made.rules, freeze(made.shell.state))
-    assert state.retries == made.shell.state.retries
+    assert state.protection.retries == made.shell.state.protection.retries
     made.shell.state = state
     began = straight.shell.state.now
     at = [0, 1, 3, 7, 15, 31, 63]
@@ -246,4 +246,4 @@ def test_an_unknown_outcome_is_no_refusal() -> None:
     made = world(lambda lots: "")
     basket = made.shell.broker.sent[-1]  # type: ignore[attr-defined]
     made.shell.run(Unknown(basket.sample, basket.n, basket.ts, [0], "EService:Unavailable"))
-    assert made.shell.state.retries == {}
+    assert made.shell.state.protection.retries == {}

@@ -199,7 +199,7 @@ def test_the_clock_goes_on_over_a_restart_and_ends_with_an_answer() -> None:
     venue.run(Tick(venue.state.now + 2 * MINUTE))
     assert len(venue.alerts("CRITICAL")) == 1
     venue.answer()
-    assert venue.state.waits.unanswered == []
+    assert venue.state.venue.waits.unanswered == []
     assert list(venue.state.working[venue.key].state) == [OrderState.WORKING]
 
 
@@ -239,7 +239,7 @@ def test_a_settled_fill_is_booked_at_its_price_and_the_order_ends(side: int, cum
     assert house.lots[0] - lots == side * cum
     assert house.cash_micro - cash == -side * cum * 101 * 10**6
     assert venue.key not in venue.state.working
-    assert venue.state.waits.unanswered == []
+    assert venue.state.venue.waits.unanswered == []
 
 
 def test_an_order_settled_as_never_sent_changes_nothing_and_ends() -> None:
@@ -276,7 +276,7 @@ def test_a_later_word_that_agrees_confirms_and_books_nothing_twice() -> None:
     assert venue.state.switch.state == RUN
     venue.answer()
     assert venue.equal()
-    assert venue.state.waits.settled == []
+    assert venue.state.venue.waits.settled == []
 
 
 @pytest.mark.parametrize("claim", [(0, 0), (40, 101), (60, 99), (100, 101)])
@@ -423,7 +423,11 @@ def test_flatten_closes_everything_but_what_an_unknown_order_may_have_closed(sid
     sold = [0, 0]
     for basket in venue.world.of(OrderBasket):
         for column, lots in zip(basket.sym, basket.lots, strict=True):  # type: ignore[attr-defined]
-            if (basket.sample, basket.n) != venue.key and lots < 0 and basket.ts >= venue.state.waits.flatten_since:  # type: ignore[attr-defined]
+            if (
+                (basket.sample, basket.n) != venue.key
+                and lots < 0
+                and basket.ts >= venue.state.venue.waits.flatten_since
+            ):  # type: ignore[attr-defined]
                 sold[column] -= lots
     assert sold == [held[0] - (LOTS if side < 0 else 0), held[1]]
 
@@ -472,10 +476,10 @@ def test_the_clock_of_a_refused_exit_ends_when_nothing_is_to_be_closed() -> None
     venue.finish()
     venue.run(Operator(venue.state.now + 1, "flatten", "out", "me"))
     refused(venue)
-    assert len(venue.state.waits.refused) == 2
+    assert len(venue.state.venue.waits.refused) == 2
     venue.resume()
     venue.late()
-    assert venue.state.waits.refused == []
+    assert venue.state.venue.waits.refused == []
 
 
 # in any order
@@ -512,4 +516,4 @@ def test_any_order_of_words_ends_with_the_books_equal_to_the_venue(
                 getattr(venue, str(name))()
     venue.finish()
     assert venue.equal(), (venue.state.ledger.house.lots, venue.lots)
-    assert venue.state.waits.settled == []
+    assert venue.state.venue.waits.settled == []

@@ -296,9 +296,9 @@ def test_each_stage_says_when_it_is_idle() -> None:
     assert idle(state(Limits()))
     for changed in ({"counts_refusals": True}, {"notices": Notices(rebalances=True)}):
         assert not idle(state(Limits(), **changed)), changed
-    for name in ("parents", "stops", "own", "resting"):
+    for part, name in (("", "parents"), ("protection", "stops"), ("protection", "own"), ("", "resting")):
         busy = state(Limits())
-        setattr(busy, name, {1: 2})
+        setattr(getattr(busy, part) if part else busy, name, {1: 2})
         assert not idle(busy), name
 
 

@@ -1,0 +1,91 @@
+"""One agent of the engine: its switch, the memory of its policy, its follow-up, and its protective exits."""
+
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.engine.core.order_columns import FollowUp
+from quantd.risk.protective import Kind
+from quantd.risk.switch import FrozenSwitch
+from quantd.risk.switch_state import Switch
+from quantd.trading.number_types import read_floats
+from quantd.trading.view import EMPTY_MEMORY, Memory
+
+
+class Exit(Struct):
+    """A position that is being closed, and the breach that caused it.
+
+    `tried` is the instant of the last order, `held` whether the exit waits for the end of a stop at the venue, `since`
+    when such a stop began to fill.
+    """
+
+    kind: Kind
+    entry: float
+    mark: float
+    level: float
+    tried: int = 0
+    held: bool = False
+    since: int = 0
+
+
+class FrozenFollowUp(Struct, frozen=True):
+    """A `FollowUp` that waits."""
+
+    sample: int
+    weights: bytes
+    used: int
+
+
+FrozenMind = tuple[int, bool, FrozenFollowUp | None, list[tuple[str, tuple[int, ...], bytes]]]
+"""Failures, whether the agent is suspended, its follow-up, and (name, shape, bytes) of the memory of its policy."""
+
+
+class FrozenAgent(Struct, frozen=True):
+    """An AgentState as plain values, in the parts of a snapshot."""
+
+    switch: FrozenSwitch
+    mind: FrozenMind
+    exits: tuple[dict[int, Exit], dict[int, int]]
+    note: str
+
+
+class AgentState:
+    """One agent. By column: `exits` in progress, and the number of the last sample at which a symbol is `blocked`."""
+
+    __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "note", "suspended", "switch")
+
+    def __init__(self, capital_micro: int, size: int) -> None:
+        self.follow_up: Final = FollowUp(size)
+        self.begin(capital_micro)
+
+    def begin(self, capital_micro: int) -> None:
+        """Remember nothing."""
+        self.memory: Memory = EMPTY_MEMORY
+        self.note = ""
+        """Last note of its policy."""
+        self.switch = Switch(high_water=capital_micro)
+        self.failures = 0
+        self.suspended = False
+        self.follow_up.drop()
+        self.exits: dict[int, Exit] = {}
+        self.blocked: dict[int, int] = {}
+
+    def freeze(self) -> FrozenAgent:
+        follow_up = self.follow_up
+        waits = (
+            FrozenFollowUp(follow_up.sample, bytes(follow_up.weights), follow_up.used) if follow_up.waits() else None
+        )
+        memory = [(name, array.shape, array.tobytes()) for name, array in self.memory.items()]
+        mind = self.failures, self.suspended, waits, memory
+        return FrozenAgent(FrozenSwitch.of(self.switch), mind, (self.exits, self.blocked), self.note)
+
+    def thaw(self, frozen: FrozenAgent) -> None:
+        """Take the values of a snapshot."""
+        self.switch, (self.failures, self.suspended, follow_up, memory) = frozen.switch.thaw(), frozen.mind
+        if follow_up is not None:
+            weights = read_floats(np.frombuffer(follow_up.weights))
+            self.follow_up.put(follow_up.sample, follow_up.used, weights)
+        self.memory = {name: np.frombuffer(data).reshape(shape) for name, shape, data in memory}
+        self.exits, self.blocked = frozen.exits
+        self.note = frozen.note

@@ -1,0 +1,82 @@
+"""The market data of the state in a snapshot: histories, marks, and volumes."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from quantd.daemon.engine.state.engine_state import State
+from quantd.trading.history import Ring
+
+FrozenBars = tuple[int, bytes, bytes, bytes, bytes]
+
+
+class FrozenMarket(NamedTuple):
+    """The market data as plain values; arrays as little-endian bytes."""
+
+    rings: tuple[bytes, ...]
+    counts: tuple[int, int, int, int]
+    pending: list[tuple[int, bytes]]
+    waiting: list[tuple[int, int]]
+    known_actions: list[tuple[int, float, float]]
+    sync_actions: list[tuple[int, int, float, float]]
+    marks: tuple[bytes, bytes, bytes, bytes]
+    volumes: tuple[int, bytes]
+    bars: FrozenBars | None
+    macro: dict[str, bytes]
+    """By name: values of each macro series at the samples."""
+
+
+def freeze_market(state: State) -> FrozenMarket:
+    history = state.history
+    own_dates = () if history.own_dates is None else _ring_out(history.own_dates)
+    counted = 0 if history.own_dates is None else history.own_dates.count
+    return FrozenMarket(
+        rings=(*_ring_out(history.known), *_ring_out(history.synchronous), *own_dates),
+        counts=(history.known.count, history.synchronous.count, counted, 0),
+        pending=[(key, row.tobytes()) for key, row in history.pending.items()],
+        waiting=history.waiting,
+        known_actions=history.known_actions,
+        sync_actions=history.sync_actions,
+        marks=(state.marks.tobytes(), state.marks_nano.tobytes(), state.mark_ts.tobytes(), state.volume.tobytes()),
+        volumes=(state.volume_count, state.volumes[: state.volume_count].tobytes()),
+        bars=None if history.bars is None else history.bars.freeze(),
+        macro={} if history.macro is None else history.macro.freeze(),
+    )
+
+
+def thaw_market(state: State, f: FrozenMarket) -> None:
+    """Restore the market data."""
+    history = state.history
+    _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
+    _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
+    if f.rings[4:] or f.waiting:
+        # an old snapshot has the gate's rows only
+        history.own_dates = history.synchronous.copy()
+    if history.own_dates is not None and f.rings[4:]:
+        _ring_in(history.own_dates, f.rings[4], f.rings[5], f.counts[2])
+    if history.bars is not None and f.bars is not None:
+        history.bars.thaw(f.bars)
+    if history.macro is not None:
+        history.macro.thaw(f.macro)
+    history.pending = {k: np.frombuffer(row) for k, row in f.pending}
+    history.waiting = list(f.waiting)
+    history.known_actions = list(f.known_actions)
+    history.sync_actions = list(f.sync_actions)
+    state.marks = np.frombuffer(f.marks[0])
+    state.marks_nano = np.frombuffer(f.marks[1], dtype=np.int64)
+    state.mark_ts = np.frombuffer(f.marks[2], dtype=np.int64)
+    state.volume = np.frombuffer(f.marks[3])
+    state.volume_count = f.volumes[0]
+    rows = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
+    state.volumes[: len(rows)] = rows
+
+
+def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
+    ring.fill()
+    start = max(0, ring.end - ring.lookback)
+    return ring.prices[start : ring.end].tobytes(), ring.filled_returns[start : ring.end].tobytes()
+
+
+def _ring_in(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
+    size = ring.prices.shape[1]
+    ring.restore(np.frombuffer(prices).reshape(-1, size), np.frombuffer(returns).reshape(-1, size), count)
