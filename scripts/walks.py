@@ -210,8 +210,6 @@ class Running:
     """A service over a recorded market with a real store and the paper venue, and its API, which `start` opens."""
 
     def __init__(self, folder: Path, text: str, recorder: Recorder) -> None:
-        from quantd.server.api.server import Api
-
         from quantd.adapters.bus.messages import Composer
         from quantd.adapters.store.handle import Store
         from quantd.daemon.jobs.job_lanes import JobLanes, works_of
@@ -220,6 +218,7 @@ class Running:
         from quantd.daemon.runtime.journal import Journal
         from quantd.daemon.runtime.service import Service
         from quantd.daemon.runtime.timeline import instants
+        from quantd.server.api.server import Api
 
         self.recorder = recorder
         self.config, self.parts = _assembled(folder, text)

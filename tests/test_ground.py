@@ -36,7 +36,7 @@ ACTS = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
 DRAWN = re.compile(r"(^|\.)(datetime|date)\.(now|utcnow|today)$|(^|\.)(np|numpy)\.random\b|(^|\.)default_rng$")
 
 # a distribution's name where it is not that of its module
-BELOW = ("quantd", "bundled", "engine_build", "regular_file", "state_folder")
+BELOW = ("quantd", "bundled", "engine_build", "moved_modules", "regular_file", "state_folder")
 """Modules of src/quantd itself, which every package may import."""
 
 MODULES = {

@@ -10,6 +10,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 
 from quantd.daemon.cli import streams
+from quantd.moved_modules import explained as moved
 from quantd.regular_file import Refused
 from quantd.trading.display_text import visible
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, INTERRUPTED, ExplainedError
@@ -127,6 +128,8 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
         return str(error), error.exit_code
     if isinstance(error, Refused):
         return str(error), CONFIG
+    if text := moved(error):
+        return text, CONFIG
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}", CHECK_FAILED
     return None

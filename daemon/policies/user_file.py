@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.moved_modules import is_ours, sentences
 from quantd.strategies.policies import ParamsError, nearest
 from quantd.trading.bars import Bars
 from quantd.trading.instruments import Universe
@@ -331,7 +332,7 @@ def _run(path: Path, source: str) -> ModuleType:
         exec(compile(source, str(path), "exec"), module.__dict__)
         return module
 
-    return _guarded(path, run)
+    return _guarded(path, run, source)
 
 
 def _print_to_stderr(*values: object, **keywords: Any) -> None:
@@ -339,7 +340,7 @@ def _print_to_stderr(*values: object, **keywords: Any) -> None:
     builtins.print(*values, **{"file": sys.stderr, **keywords})  # noqa: T201 - it is the user who prints
 
 
-def _guarded(path: Path, make: Callable[[], Any]) -> Any:
+def _guarded(path: Path, make: Callable[[], Any], source: str = "") -> Any:
     try:
         return make()
     except KeyboardInterrupt:
@@ -347,6 +348,8 @@ def _guarded(path: Path, make: Callable[[], Any]) -> Any:
     except SyntaxError as error:
         raise ParamsError(f"{path}:{error.lineno}: {error.msg}; correct that line") from None
     except BaseException as error:
+        if is_ours(error) and (moved := sentences(str(path), source)):
+            raise ParamsError(moved) from None
         line = _line(error, path)
         where = f"{path}:{line}" if line else str(path)
         raise ParamsError(f"{where}: {_text(error)}; correct that line") from None

@@ -1,0 +1,1 @@
+"""A plug-in of quantd: a policy, a limit, a feed and a sink of alerts."""
