@@ -1,13 +1,17 @@
-"""Records of adapters: found in the modules of a folder and among the entry points of installed packages."""
+"""Records: found in the modules of packages and among the entry points of installed packages."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
+
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
 class Record(Protocol):
@@ -17,7 +21,18 @@ class Record(Protocol):
     def kind(self) -> str: ...
 
 
+class Ordered(Protocol):
+    """A record with a name and a place among the records of its class."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def order(self) -> int: ...
+
+
 R = TypeVar("R", bound=Record)
+N = TypeVar("N", bound=Ordered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,63 @@ class Option:
 
 class DoubledKind(Exception):
     """Two records have the same kind."""
+
+
+class FaultyRecord(ExplainedError):
+    """A record that cannot be used, with the remedy."""
+
+    exit_code = CONFIG
+
+
+@cache
+def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[str, N]:
+    """The records of a class by name, by `order`, then name: of modules in `packages`, then of entry points in `group`.
+
+    A package that is not installed is left out. A module is imported only if a line of its source begins with
+    `NAME: Final = CLASS(`, so that the modules beside records cost nothing. Raises FaultyRecord for a name that occurs
+    twice, and for an entry point without a record.
+    """
+    declares = re.compile(rf"^\w+: Final = {record.__name__}\(", re.MULTILINE)
+    found: dict[str, N] = {}
+    for name in [module for package in packages for module in _declaring(package, declares)]:
+        for each in vars(import_module(name)).values():
+            if isinstance(each, record):
+                _add(found, each, name)
+    for point in entry_points(group=group):
+        _add(found, _loaded(point, record), point.value)
+    return MappingProxyType(dict(sorted(found.items(), key=lambda item: (item[1].order, item[0]))))
+
+
+def _declaring(package: str, declares: re.Pattern[str]) -> Iterator[str]:
+    """The modules of a package whose source has a line that matches; none where the package is not installed."""
+    try:
+        folders = import_module(package).__path__
+    except ModuleNotFoundError as why:
+        if why.name is None or not f"{package}.".startswith(f"{why.name}."):
+            raise
+        return
+    for folder in folders:
+        for module in iter_modules([folder]):
+            source = Path(folder) / f"{module.name}.py"
+            if source.is_file() and declares.search(source.read_text(encoding="utf-8")):
+                yield f"{package}.{module.name}"
+
+
+def _loaded(point: EntryPoint, record: type[N]) -> N:
+    """The record of an entry point. Raises FaultyRecord."""
+    remedy = "repair that package, or uninstall it"
+    try:
+        loaded = point.load()
+    except Exception as why:  # an import of another package raises what it likes
+        raise FaultyRecord(f"{point.value} ({point.group}): {type(why).__name__}: {why}; {remedy}") from why
+    if not isinstance(loaded, record):
+        raise FaultyRecord(f"{point.value} ({point.group}): is no {record.__name__}; {remedy}")
+    return loaded
+
+
+def _add(found: dict[str, N], record: N, where: str) -> None:
+    if found.setdefault(record.name, record) is not record:
+        raise FaultyRecord(f'{where}: the name "{record.name}" has a record already; rename one, or uninstall it')
 
 
 @cache

@@ -40,6 +40,7 @@ from quantd.daemon.access.protection import (
     secrets_mistakes,
     unenforced,
 )
+from quantd.daemon.assembly.job_records import JobContext
 from quantd.daemon.assembly.names import known_names, mistakes_of
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.assembly.sinks import open_sinks
@@ -314,7 +315,7 @@ class Edges:
         """Step until a stop, with all other tasks in one TaskGroup."""
         config, parts, bus, folder = self.config, self.parts, self.bus, self.folder
         venue = None if self.outside is None else self.outside.venue
-        works = works_of(service, parts, folder, self.where, options.sets, venue)
+        works = works_of(JobContext(service, parts, folder, self.where, options.sets, venue))
         lanes = JobLanes(service, parts, works)
         api = Api(service, parts, config, folder, bus, self.bus_url, lanes)
         self.deliveries = [

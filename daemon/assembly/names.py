@@ -10,6 +10,7 @@ from quantd.adapters.listener import is_loopback
 from quantd.adapters.sinks.sink import Selection
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
+from quantd.daemon.assembly.job_records import jobs
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.assembly.sinks import sinks
 from quantd.daemon.config import Config, Known, Mistake
@@ -63,6 +64,7 @@ def known_names() -> Known:
         selection=Selection,
         feeds=("replay", *vendors()),
         brokers=tuple(venues()),
+        jobs=tuple(jobs()),
         stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},
         secrets={name: text for secrets in declared for name, text in secrets.items()},
     )

@@ -88,6 +88,7 @@ def _references(document: Table, known: Known, source: Source) -> Iterator[Mista
         ("group", groups, [f"{home}.group_caps.*.group" for home in LIMITS]),
         ("feed", known.feeds, ("feed.kind", "feed.fallback.*")),
         ("broker", known.brokers, ("broker.kind",)),
+        ("job", known.jobs, ("schedules.*.do",)),
         ("profile", known.profiles, ("risk.profile", "manual.profile", "portfolios.profile", "agents.*.profile")),
         ("agent", agents, ("schedules.*.agents.*",)),
         ("agent", ("fence", *agents, *by_hand), ("broker.differences",)),

@@ -19,6 +19,11 @@ PROFILES = ("conservative", "balanced", "aggressive", "research")
 SHOCKS = ("2008", "2020", "2022", "rates+200bp")
 """Built-in stress scenarios, as in `quantd.risk.measures.stress`."""
 
+ENGINE_JOBS = (
+    "rebalance", "reallocate", "promote", "flatten", "snapshot", "reconcile", "before_open", "after_close",
+)  # fmt: skip
+"""Jobs of schedules that the engine carries out; each other one has a record with its worker."""
+
 Table = Mapping[str, Any]
 
 LIMITS = ("risk", "agents.*.limits", "manual.limits", "portfolios.limits")
@@ -29,10 +34,10 @@ LIMITS = ("risk", "agents.*.limits", "manual.limits", "portfolios.limits")
 class Known:
     """Names that other packages of quantd define.
 
-    Registered policies with the parameters of some, calendars, risk profiles, kinds of feeds and brokers, sinks with
-    the struct of their options, and secrets with their meaning. `selection` is the struct of the keys that all sinks
-    have. `stops_at` has the exchanges that support working stop orders, by kind of broker; a kind without an entry
-    supports them everywhere.
+    Registered policies with the parameters of some, calendars, risk profiles, kinds of feeds and brokers, jobs, sinks
+    with the struct of their options, and secrets with their meaning. `selection` is the struct of the keys that all
+    sinks have. `stops_at` has the exchanges that support working stop orders, by kind of broker; a kind without an
+    entry supports them everywhere.
     """
 
     policies: tuple[str, ...]
@@ -41,6 +46,7 @@ class Known:
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     feeds: tuple[str, ...] = ("replay",)
     brokers: tuple[str, ...] = ("paper",)
+    jobs: tuple[str, ...] = ENGINE_JOBS
     stops_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[LimitKey, ...] = ()

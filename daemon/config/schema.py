@@ -269,16 +269,11 @@ class Live(Section):
     )
 
 
-Job = Literal[
-    "rebalance", "reallocate", "promote", "flatten", "snapshot", "reconcile", "before_open", "after_close",
-    "daily_report", "risk_report", "backup", "compact", "parity", "retrain", "data_refresh", "health_check",
-    "statement",
-]  # fmt: skip
-
-
 class Schedule(Section):
+    """`do` is the name of a job: `Known.jobs` has them."""
+
     name: Annotated[str, pattern(r"\S(.{0,62}\S)?", "a name of 64 characters at most")]
-    do: Job
+    do: str
     at: (
         Annotated[str, pattern(r"(open|close)([+-]\d+(s|m|h))?", '"open", "close", "open+30m" or "close-15m"')] | None
     ) = None

@@ -1,12 +1,12 @@
 """Runs the jobs of one lane beside trading, one at a time.
 
-A job that fails is repeated after a pause, as its record in `job_table` says; then it raises an alert. It affects
+A job that fails is repeated after a pause, as its record says; then it raises an alert. It affects
 nothing else, whatever its exception.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from quantd.adapters.store.journal.job_runs import JobRun
+from quantd.daemon.assembly.job_records import Work
 from quantd.daemon.jobs.job_log import JobLog
 from quantd.daemon.jobs.job_table import BY_NAME, duration_text
 from quantd.daemon.runtime.service import Service, Step, reason_of
@@ -23,9 +24,6 @@ log = structlog.get_logger("quantd.jobs")
 
 PACE_S: Final = 1.0
 """Least time between two rounds of jobs; many are due at once while the daemon catches up with a recorded market."""
-
-Work = Callable[[JobRun], Awaitable[str]]
-"""Runs a job; returns its result as text."""
 
 
 class Announced(Exception):

@@ -18,7 +18,6 @@ from msgspec import Struct
 
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.daemon.config import Config
-from quantd.daemon.config.schema import Job
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
@@ -76,7 +75,7 @@ class Schedule(Struct, frozen=True):
     """
 
     name: str
-    do: Job
+    do: str
     at: str | None = None
     cron: str | None = None
     every: str | None = None

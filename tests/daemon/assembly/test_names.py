@@ -35,7 +35,7 @@ at = "close"
 
 def test_an_unknown_job_is_refused_with_its_line_and_the_known_ones() -> None:
     parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": "", "do": "rebalence"}
-    with pytest.raises(ConfigError, match=r'do = "rebalence" is not a valid value.*rebalance'):
+    with pytest.raises(ConfigError, match=r'"s" do = "rebalence" is not a known job. Did you mean rebalance\?'):
         read(BASE.format(**parts), known_names())
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from quantd.adapters.sinks.sink import Selection
 from quantd.adapters.sinks.webhook import WebhookOptions
+from quantd.daemon.assembly.job_records import jobs
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import Config, ConfigError, Known, digest, load, read, reloading, secret
 from quantd.trading.instruments import NANO
@@ -21,6 +22,7 @@ KNOWN = Known(
     parameters={"momentum": ("lookback", "skip")},
     feeds=("replay", "yfinance", "alpaca", "ccxt"),
     brokers=("paper", "alpaca", "ccxt"),
+    jobs=tuple(jobs()),
     stops_at={"ccxt": ("kraken",)},
     limits=limit_keys(),
     sinks={"webhook": WebhookOptions},

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.sinks.sink import Counts
 from quantd.adapters.store.handle import Store
+from quantd.daemon.assembly.job_records import JobContext
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
@@ -76,7 +77,7 @@ class World:
             urgent=lambda message: None,
         )
         begin(shell, self.assembly, self.config, RUN, fresh=True)
-        works = works_of(self.service, self.assembly, self.folder, self.folder)
+        works = works_of(JobContext(self.service, self.assembly, self.folder, self.folder))
         self.lanes = JobLanes(self.service, self.assembly, works)
         address = "mqtt://127.0.0.1:1"
         self.api = Api(self.service, self.assembly, self.config, self.folder, None, address, self.lanes)

@@ -1,0 +1,44 @@
+"""The recipes of docs/develop/extending.md, and a copy of the repository in which a test tries one."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from tests.support.checkout import ROOT, copy_package, environment
+
+PAGE: Final = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
+
+
+def files_of(section: str) -> list[str]:
+    """The Python files that a section of the page shows."""
+    text = PAGE.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def copy_repository(folder: Path) -> Path:
+    """The root of a copy with the packages, the tests, the scripts and the documents."""
+    root = copy_package(folder)
+    unneeded = shutil.ignore_patterns("__pycache__", "recorded_runs")
+    for name in ("docs", "scripts", "tests"):
+        shutil.copytree(ROOT / name, root / name, ignore=unneeded)
+    (root / "tests" / "recorded_runs").symlink_to(ROOT / "tests" / "recorded_runs")
+    for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, root / name)
+    return root
+
+
+def run_python(root: Path, *words: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run Python with the copied package, in `folder`, or at the root of the copy."""
+    variables = environment(root) | {"COLUMNS": "200", "XDG_CACHE_HOME": str(root / "cache")}
+    return subprocess.run(
+        [sys.executable, *words], cwd=folder or root, env=variables, text=True, capture_output=True, timeout=250
+    )
+
+
+def passes(root: Path, *tests: str) -> None:
+    """Fail unless these tests of the copy pass there."""
+    done = run_python(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *tests)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]

@@ -1,0 +1,38 @@
+"""One new file adds a job: the files of docs/develop/extending.md run in a copy of the repository, and leave its tests
+green."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CONFIG
+from tests.support.recipes import copy_repository, files_of, passes, run_python
+
+SCHEDULE = '[[schedules]]\nname = "space"\ndo = "{}"\nat = "close"\n'
+
+
+@pytest.mark.long
+def test_one_file_adds_a_job_that_runs_and_is_in_the_table(tmp_path: Path) -> None:
+    root = copy_repository(tmp_path)
+    (file,) = files_of("A job")
+    (root / "daemon/jobs/kinds/space_job.py").write_text(file)
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.toml").write_text(CONFIG + SCHEDULE.format("free_spice"))
+    checked = run_python(root, "-m", "quantd.daemon.cli", "config", "check", folder=folder)
+    assert (checked.returncode, "Did you mean free_space?" in checked.stderr) == (78, True)
+
+    (folder / "config.toml").write_text(CONFIG + SCHEDULE.format("free_space"))
+    ran = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=folder)
+    assert ran.returncode == 0, ran.stderr
+    listed = run_python(root, "-m", "quantd.daemon.cli", "schedule", "jobs", "--json", folder=folder)
+    runs = [each for each in json.loads(listed.stdout)["runs"] if each["job"] == "free_space"]
+    assert {(each["state"], tuple(each["schedules"])) for each in runs} == {("succeeded", ("space",))}
+    assert all(each["result"].endswith(" MiB are free") for each in runs)
+
+    written = run_python(root, "scripts/jobs_page.py", "docs/risk/jobs.md")
+    assert written.returncode == 0, written.stderr
+    assert "\n| `free_space` | the free space of" in (root / "docs/risk/jobs.md").read_text()
+    passes(root, "tests/daemon/jobs/test_job_table.py", "tests/daemon/assembly", "tests/test_structure.py")
