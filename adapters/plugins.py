@@ -68,14 +68,14 @@ def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[s
     twice, and for an entry point without a record.
     """
     declares = re.compile(rf"^\w+: Final = {record.__name__}\(", re.MULTILINE)
-    found: dict[str, N] = {}
+    by_name: dict[str, N] = {}
     for name in [module for package in packages for module in _declaring(package, declares)]:
-        for each in vars(import_module(name)).values():
-            if isinstance(each, record):
-                _add(found, each, name)
+        for value in vars(import_module(name)).values():
+            if isinstance(value, record):
+                _add(by_name, value, name)
     for point in entry_points(group=group):
-        _add(found, _loaded(point, record), point.value)
-    return MappingProxyType(dict(sorted(found.items(), key=lambda item: (item[1].order, item[0]))))
+        _add(by_name, _loaded(point, record), point.value)
+    return MappingProxyType(dict(sorted(by_name.items(), key=lambda item: (item[1].order, item[0]))))
 
 
 def _declaring(package: str, declares: re.Pattern[str]) -> Iterator[str]:
@@ -105,8 +105,8 @@ def _loaded(point: EntryPoint, record: type[N]) -> N:
     return loaded
 
 
-def _add(found: dict[str, N], record: N, where: str) -> None:
-    if found.setdefault(record.name, record) is not record:
+def _add(by_name: dict[str, N], record: N, where: str) -> None:
+    if by_name.setdefault(record.name, record) is not record:
         raise FaultyRecord(f'{where}: the name "{record.name}" has a record already; rename one, or uninstall it')
 
 

@@ -12,7 +12,7 @@ _TABLE: Final = re.compile(r"^\| job \|.*\n(?:\|.*\n)+", re.MULTILINE)
 
 def with_table(page: str) -> str:
     """A page with its table of jobs as the records have it."""
-    return _TABLE.sub(lambda found: f"{jobs_table()}\n", page, count=1)
+    return _TABLE.sub(lambda _: f"{jobs_table()}\n", page, count=1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""One new file adds a job: the files of docs/develop/extending.md run in a copy of the repository, and leave its tests
-green."""
+"""One new file adds a job or a route: the files of docs/develop/extending.md run in a copy of the repository, whose
+tests stay green."""
 
 import json
 from pathlib import Path
@@ -36,3 +36,37 @@ def test_one_file_adds_a_job_that_runs_and_is_in_the_table(tmp_path: Path) -> No
     assert written.returncode == 0, written.stderr
     assert "\n| `free_space` | the free space of" in (root / "docs/risk/jobs.md").read_text()
     passes(root, "tests/daemon/jobs/test_job_table.py", "tests/daemon/assembly", "tests/test_structure.py")
+
+
+SERVED = """
+import asyncio
+from pathlib import Path
+from quantd.server.api.client_side.python_client import Client
+from tests.server.api.test_api import standing_at_the_end
+
+async def main():
+    async with standing_at_the_end(Path("served")) as world:
+        answer = await asyncio.to_thread(lambda: Client(world.api.url, world.token).universe(search="q", limit=5))
+        print(answer.symbols, answer.count)
+        async with world.session.get("/openapi.json") as response:
+            print("/api/v1/universe" in (await response.json())["paths"])
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.long
+def test_one_file_adds_a_route_with_its_method_of_the_client_and_its_types(tmp_path: Path) -> None:
+    root = copy_repository(tmp_path)
+    (file,) = files_of("A route")
+    (root / "server/api/routes/universe_routes.py").write_text(file)
+    (root / "served").mkdir()
+    served = run_python(root, "-c", f"import sys; sys.path.insert(0, '.'){SERVED}")
+    assert served.stdout == "['QQQ'] 1\nTrue\n", served.stderr
+
+    written = run_python(root, "scripts/client_stub.py")
+    assert written.returncode == 0, written.stderr
+    stub = (root / "server/api/client_side/typed_methods.pyi").read_text()
+    assert 'def universe(self, *, limit: int = 100, search: str = "") -> UniverseNow:' in stub
+    passes(root, "tests/server/api/test_client.py", "tests/server/api/test_openapi.py", "tests/server/api/client_side")
+    passes(root, "tests/server/api/test_route_groups.py", "tests/test_structure.py")

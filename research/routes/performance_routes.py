@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
 from math import isfinite, sqrt
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import numpy as np
 from aiohttp import web
@@ -26,8 +26,10 @@ from quantd.research.metrics.catalogue import METRICS, measure
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.stored_run import RunUnusable
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
+from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.routes.explanation_routes import rested
 from quantd.server.api.run_reader import RunReader
@@ -268,3 +270,18 @@ def _unknown(text: str) -> Refused:
 def _texts(books: StoredBooks, first: int, last: int) -> tuple[str, str]:
     """The first and last valuation as text; empty without one."""
     return (instant_text(int(books.ts[first])), instant_text(int(books.ts[last]))) if last >= first else ("", "")
+
+
+ROUTES: Final = RouteGroup(
+    "performance",
+    70,
+    lambda context: Performances(context.run),
+    calls=(
+        read("risk_var", "/risk/var", VarRecord, "The VaR backtest of the house."),
+        read("performance", "/performance", Performance, takes=OfBook, places=("book",)),
+        read("attribution", "/performance/attribution", Attribution, takes=OfBook),
+        read(
+            "rolling", "/performance/rolling", Rolling, "The rolling Sharpe ratio of a book.", Rolled, places=("book",)
+        ),
+    ),
+)

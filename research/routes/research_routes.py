@@ -27,8 +27,10 @@ from quantd.research.doubts import Doubt
 from quantd.research.routes.stored_backtests import HINT, StoredBacktest, StoredBacktests
 from quantd.research.runs.looks import read_looks
 from quantd.research.runs.trials import Look, Withdrawal
+from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import Refused
+from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.effects import Valued
@@ -356,3 +358,28 @@ def _curves(own: Reader, tested: Reader, points: int) -> Beside:
     ]
     gap, fees = float(one[-1] - two[-1]), paid[1] - paid[0]
     return Beside(run, other, [], kept, one.tolist(), two.tolist(), gap, fees, gap - fees)
+
+
+def _opened(context: RouteContext) -> ResearchRoutes:
+    return ResearchRoutes(context.run, reads_only=context.refusal is not None)
+
+
+ROUTES: Final = RouteGroup(
+    "research",
+    80,
+    _opened,
+    calls=(
+        read("looks", "/research/looks", Looks, takes=NewestLooks),
+        read(
+            "beside", "/research/beside", Beside, "The run beside a stored backtest.", OfBacktest, places=("backtest",)
+        ),
+        read(
+            "compare_backtests",
+            "/research/compare",
+            ComparedBacktests,
+            "Two stored backtests side by side.",
+            TwoBacktests,
+            required=("one", "other"),
+        ),
+    ),
+)

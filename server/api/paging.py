@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,16 @@ KEYS: Final = {
     "orders": 4, "fills": 2, "decisions": 2, "alerts": 2, "portfolio": 2, "risk": 2, "allocations": 2, "refusals": 3,
 }  # fmt: skip
 """List -> number of columns in the key of its rows."""
+
+
+class Searched(TypedDict, total=False):
+    """A page: most rows, the `next` of the page before, the first instant in ns, a symbol, and a text of its rows."""
+
+    limit: int
+    cursor: str
+    since: int
+    symbol: str | None
+    search: str
 
 
 class Paged(Query, frozen=True):

@@ -15,34 +15,17 @@ from aiohttp import web
 
 from quantd.adapters.certificates import Certificate
 from quantd.adapters.listener import ACCEPTS, Listener, descriptors
-from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service
 from quantd.regular_file import remove, write_whole
-from quantd.research.routes.performance_routes import Performances
-from quantd.research.routes.research_routes import ResearchRoutes
 from quantd.server.api.access.connection_places import CONNECTIONS, ConnectionPlaces
 from quantd.server.api.access.guard import HEADER_S, KEEPALIVE_S, Guard, Patience, who
 from quantd.server.api.commits import OpenRequests, truthful
 from quantd.server.api.idempotency import Keys
 from quantd.server.api.openapi import document
+from quantd.server.api.route_groups import RouteContext, route_groups, routes_of
 from quantd.server.api.route_records import BODY_BYTES, Entry, Page, Post, Raw, Read, Route, body_of, file_of, reading
-from quantd.server.api.routes import job_routes, manual_routes
-from quantd.server.api.routes.act_routes import ActRoutes
-from quantd.server.api.routes.alert_routes import AlertRoutes
-from quantd.server.api.routes.dashboard_routes import Dashboard
-from quantd.server.api.routes.market_routes import MarketRoutes
-from quantd.server.api.routes.metrics_route import Scrape
-from quantd.server.api.routes.model_routes import ModelRoutes
-from quantd.server.api.routes.portfolio_routes import PortfolioRoutes
-from quantd.server.api.routes.prediction_routes import PredictionRoutes
-from quantd.server.api.routes.proposal_routes import ProposalRoutes
-from quantd.server.api.routes.read_routes import Readings
-from quantd.server.api.routes.refusal_routes import RefusalRoutes
-from quantd.server.api.routes.session_routes import SessionRoutes
-from quantd.server.api.routes.switch_routes import SwitchRoutes
-from quantd.server.api.routes.system_routes import SystemReads
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -50,6 +33,7 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 if TYPE_CHECKING:
     from quantd.adapters.bus.publisher import MqttBus
     from quantd.daemon.jobs.job_lanes import JobLanes
+    from quantd.server.api.routes.job_routes import RunsOfJobs
 
 STOP_S: Final = 2.0
 
@@ -81,7 +65,7 @@ class Api:
         bus: "MqttBus | None",
         bus_url: str = "",
         lanes: "JobLanes | None" = None,
-        stored: job_routes.RunsOfJobs | None = None,
+        stored: "RunsOfJobs | None" = None,
     ) -> None:
         """`bus` is the publisher, or None; `bus_url` is the address for subscribers; `lanes` has the jobs.
 
@@ -92,35 +76,16 @@ class Api:
         self._config = config
         self._folder = folder
         self._reads_only = stored is not None
-        self._guard = Guard(folder, config.api, service.alert, self._refusal_of_posts if self._reads_only else None)
+        refusal = self._refusal_of_posts if self._reads_only else None
+        self._guard = Guard(folder, config.api, service.alert, refusal)
         self._keys = Keys(folder)
-        self._acts = ActRoutes(self._keys, self._refusal_of_posts if self._reads_only else None)
         self._open = OpenRequests()
         self._routes: tuple[Route, ...] = ()
         run = RunReader(service, parts, config, folder)
-        self._readings = Readings(run, bus_url)
-        self._performances = Performances(run)
-        self._research = ResearchRoutes(run, reads_only=self._reads_only)
-        self._scrape = Scrape(run, bus)
-        self._dashboard = Dashboard(run)
-        self._sessions = SessionRoutes(self._guard)
-        self._switches = SwitchRoutes(run)
-        self._market = MarketRoutes(run)
-        self._refusals = RefusalRoutes(run)
-        self._alerts = AlertRoutes(run)
-        self._portfolios = PortfolioRoutes(run, lambda: self._readings.explaining().plan())
-        log = lanes.log if lanes is not None else stored
-        jobs: Callable[[], list[JobRun]] = list if log is None else log.runs
-        self._system = SystemReads(run, self._guard.answers, lambda: self._dashboard.streams, jobs)
-        self._models = ModelRoutes(run)
-        self._predictions = PredictionRoutes(run)
-        self._proposals = ProposalRoutes(run, lambda book, columns: self._readings.explaining().rooms(book, columns))
+        runs = lanes.log if lanes is not None else stored
+        self.context = RouteContext(run, self._guard, self._keys, bus, bus_url, lanes, runs, refusal)
+        self.groups = {name: group.open(self.context) for name, group in route_groups().items()}
         self._service = service
-        self._jobs: tuple[Route, ...] = ()
-        if lanes is not None:
-            self._jobs = job_routes.routes(service, lanes)
-        elif stored is not None:
-            self._jobs = job_routes.reads(service, parts, stored)
         self._server: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None
 
@@ -129,27 +94,7 @@ class Api:
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
         if self._guard.origins.listed:
             app.on_response_prepare.append(self._guard.origins.mark)
-        routes = self._routes = (
-            *self._dashboard.routes(),
-            *self._sessions.routes(),
-            *self._switches.routes(),
-            *self._market.routes(),
-            *self._refusals.routes(),
-            *self._readings.routes(),
-            *self._performances.routes(),
-            *self._research.routes(),
-            *self._system.routes(),
-            *self._scrape.routes(),
-            *manual_routes.posts(self._service, self._folder),
-            *self._alerts.routes(),
-            *self._portfolios.routes(),
-            *self._jobs,
-            *self._acts.routes(),
-            *self._models.routes(),
-            *self._predictions.routes(),
-            *self._proposals.routes(),
-            *self._described(),
-        )
+        routes = self._routes = (*routes_of(self.groups), *self._described())
         self._guard.register(routes)
         for route in routes:
             match route:
@@ -251,8 +196,8 @@ class Api:
         if not self._reads_only:
             with contextlib.suppress(OSError):
                 remove(self._folder / "api.json")
-        self._dashboard.close()
-        self._readings.close()
+        for close in self.context.at_stop:
+            close()
         if self._server is not None:
             self._server.close()
         if self._runner is not None:

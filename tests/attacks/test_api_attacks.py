@@ -289,13 +289,13 @@ async def test_changes_of_tokens_apply_without_a_restart_and_close_open_streams(
         assert await status(later) == 200  # both, while they overlap
         async with world.session.get("/api/v1/events", headers={"Authorization": f"Bearer {renewed}"}) as stream:
             assert b"event" in await asyncio.wait_for(stream.content.readline(), 5)
-            assert world.api._dashboard.streams == 1
+            assert world.api.context.streams == 1
             revoked(world.folder, "later")
             await wait_until(lambda: is_(renewed, 401))
             assert await status(later) == 401
             with contextlib.suppress(Exception):  # whatever was in flight, then the end
                 await asyncio.wait_for(stream.content.read(), 2)
-            assert world.api._dashboard.streams == 0
+            assert world.api.context.streams == 0
         new_owner = rotated(world.folder, "owner", owner_file="token")[1]
         await wait_until(lambda: is_(world.token, 401))
         assert await status(new_owner) == 200

@@ -75,7 +75,7 @@ async def test_a_stream_whose_client_has_left_gives_its_place_back_without_a_com
         with capture_logs() as lines:
             async with world.session.get("/api/v1/events") as stream:
                 await stream.content.readline()
-                assert world.api._dashboard.streams == 1
+                assert world.api.context.streams == 1
                 stream.close()
-            await until(lambda: world.api._dashboard.streams == 0, "the place is free")
+            await until(lambda: world.api.context.streams == 0, "the place is free")
         assert lines == []

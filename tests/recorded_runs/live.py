@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quantd.daemon.commands.signals import reload
 
 from quantd.adapters.brokers.alpaca.broker import Alpaca
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
-from quantd.daemon.commands.signals import reload
 from quantd.daemon.config import load
 from quantd.daemon.live import order_sender, reconciliation
 from quantd.daemon.recovery.replay import save_config

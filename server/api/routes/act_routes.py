@@ -8,9 +8,11 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from quantd.server.api.access.guard import TOKEN, who
+from quantd.server.api.client_calls import read
 from quantd.server.api.documents import Query
 from quantd.server.api.idempotency import MOST, Keys, State, key_fault
 from quantd.server.api.problems import Refused
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read, Route
 
 NO_ACT: Final = "no_act"
@@ -71,3 +73,20 @@ class ActRoutes:
             text = f"no request of {sender} with this key did anything; the newest {MOST:,} keys of all tokens are kept"
             raise Refused(404, NO_ACT, text)
         return ActNow(key, became.state, became.status, became.text, msgspec.Raw(became.body))
+
+
+ROUTES: Final = RouteGroup(
+    "acts",
+    150,
+    lambda context: ActRoutes(context.keys, context.refusal),
+    calls=(
+        read(
+            "act",
+            "/acts/{key}",
+            ActNow,
+            "What became of the request of this token with an idempotency key; ApiError 404 where it did nothing.\n\n"
+            "With the seconds since it was sent, it is unknown where it is older than what the daemon remembers.",
+            OfAct,
+        ),
+    ),
+)

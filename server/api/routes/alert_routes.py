@@ -1,7 +1,7 @@
 """GET /api/v1/alerts/active and POST /api/v1/alerts/{incident}/acknowledge: incidents, from the store."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -9,9 +9,11 @@ from msgspec import Meta, Struct
 from quantd.adapters.store.incidents.incident_fold import Incident, acknowledged
 from quantd.daemon.engine.safety.monitor import limit_values
 from quantd.daemon.engine.state import State
+from quantd.server.api.client_calls import change, read
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import Query
 from quantd.server.api.problems import Refused
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Post, Read
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.acknowledgement import acknowledgement
@@ -134,3 +136,14 @@ class AlertRoutes:
             acknowledged=instant_text(i.acknowledged_ts) if i.acknowledged_ts else "",
             reason=i.reason,
         )
+
+
+ROUTES: Final = RouteGroup(
+    "alerts",
+    120,
+    lambda context: AlertRoutes(context.run),
+    calls=(
+        read("active_alerts", "/alerts/active", ActiveIncidents, "The incidents that hold.", OfAgent),
+        change("acknowledge", "/alerts/{incident}/acknowledge", Seen, ActiveIncident),
+    ),
+)

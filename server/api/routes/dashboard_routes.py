@@ -11,8 +11,8 @@ from quantd.daemon.views.rows import decided, newest_plans
 from quantd.server.api.access.guard import EVENTS, HEADERS, TOKEN
 from quantd.server.api.documents import Live, ShownAlert
 from quantd.server.api.problems import Refused
+from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Page, Route, file_of
-from quantd.server.api.run_reader import RunReader
 
 STREAMS: Final = 32
 """Maximum of open event streams."""
@@ -70,9 +70,10 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
 class Dashboard:
     """The page and its streams."""
 
-    def __init__(self, run: RunReader) -> None:
-        self._run = run
-        self.streams = 0
+    def __init__(self, context: RouteContext) -> None:
+        self._run = context.run
+        self._context = context
+        context.at_stop.append(self.close)
         self._closed = asyncio.Event()
         self._plans: tuple[int, dict[str, str]] | None = None
 
@@ -96,10 +97,10 @@ class Dashboard:
         """Server-sent events: the overview after each commit, at most four in a second."""
         token = request.get(TOKEN)
         most = STREAMS if token is not None and token.grants("trade") else STREAMS - KEPT
-        if self.streams >= most:
-            text = f"{self.streams} event streams are already open; close one, or try again in 5 s"
+        if self._context.streams >= most:
+            text = f"{self._context.streams} event streams are already open; close one, or try again in 5 s"
             raise Refused(503, "streams", text, {"Retry-After": "5"})
-        self.streams += 1
+        self._context.streams += 1
         # it listens before it looks: a commit while it sends is not missed
         news = asyncio.Event()
         self._run.service.listeners.add(news)
@@ -116,7 +117,7 @@ class Dashboard:
             return response
         finally:
             self._run.service.listeners.discard(news)
-            self.streams -= 1
+            self._context.streams -= 1
 
     async def _news(self, news: asyncio.Event) -> bool:
         """Wait for a commit or for the end; False when nothing came for a while."""
@@ -142,3 +143,6 @@ class Dashboard:
             for a in self._run.service.recent[-8:]
         ]
         return Live(self._run.now(), alerts, said)
+
+
+ROUTES: Final = RouteGroup("dashboard", 10, Dashboard)

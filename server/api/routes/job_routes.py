@@ -13,8 +13,10 @@ from quantd.daemon.jobs.job_lanes import JobLanes
 from quantd.daemon.jobs.job_table import JOBS, JobRunLine, line_of
 from quantd.daemon.runtime.schedule import next_instants
 from quantd.daemon.runtime.service import Service
+from quantd.server.api.client_calls import change, read
 from quantd.server.api.documents import PLAIN, Query, Rows
 from quantd.server.api.problems import Refused
+from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup
 from quantd.server.api.route_records import Post, Read, Route
 from quantd.server.requests.control import Because
 from quantd.server.requests.schedule_now import run_now
@@ -127,3 +129,24 @@ def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
 async def _run(service: Service, lanes: JobLanes, asked: RunSchedule, sender: str, name: str) -> JobRunLine:
     """Queues a run of a schedule. Raises NotDone."""
     return line_of(await run_now(service, lanes, name, asked.reason, sender))
+
+
+def _opened(context: RouteContext) -> Listed:
+    service, parts = context.run.service, context.run.parts
+    if context.lanes is not None:
+        return Listed(routes(service, context.lanes))
+    return Listed(() if context.job_runs is None else reads(service, parts, context.job_runs))
+
+
+ROUTES: Final = RouteGroup(
+    "jobs",
+    140,
+    _opened,
+    calls=(
+        read("jobs", "/jobs", JobsNow, takes=NewestJobs, defaults={"job": ""}),
+        read("job", "/jobs/{id}", JobRunLine),
+        change(
+            "run_schedule", "/schedules/{name}/run", RunSchedule, JobRunLine, "Run a schedule now; `job` polls the run."
+        ),
+    ),
+)

@@ -19,10 +19,12 @@ from quantd.daemon.engine import step
 from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.service import Service
+from quantd.server.api.client_calls import change
 from quantd.server.api.commits import committed
 from quantd.server.api.problems import Refused
+from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup
 from quantd.server.api.route_records import Post
-from quantd.server.api.routes.command_routes import Done, Order, command, replayed
+from quantd.server.api.routes.command_routes import Done, Flatten, HaltNow, Order, Reduce, Resume, command, replayed
 from quantd.server.api.run_reader import StateCopies
 from quantd.server.requests.cancels import CancelOne, CancelPreview, cancel_requested, cancelled_order, found_order
 from quantd.server.requests.control import Because, NotDone, check_ready, one_line
@@ -282,3 +284,92 @@ def posts(service: Service, folder: Path) -> tuple[Post, ...]:
             "Apply looser limits that wait.", '{"reason": ".."}', "admin",
         ),
     )  # fmt: skip
+
+
+def _opened(context: RouteContext) -> Listed:
+    return Listed(posts(context.run.service, context.run.folder))
+
+
+ROUTES: Final = RouteGroup(
+    "manual",
+    110,
+    _opened,
+    calls=(
+        change(
+            "halt", "/commands", HaltNow, Done, "Stop all trading of the house or of one agent.", places=("reason",)
+        ),
+        change("reduce", "/commands", Reduce, Done, "Permit only orders that reduce positions.", places=("reason",)),
+        change("resume", "/commands", Resume, Done, "Permit trading again."),
+        change(
+            "flatten",
+            "/commands",
+            Flatten,
+            Done,
+            "Close all positions of all agents.",
+            places=("reason",),
+            without=("agent",),
+        ),
+        change(
+            "order",
+            "/orders",
+            OrderByHand,
+            Ordered,
+            "Submit a manual order through the gate; quantities and prices are decimal text.",
+            without=("as_planned",),
+        ),
+        change(
+            "preview_order",
+            "/orders/preview",
+            OrderByHand,
+            Previewed,
+            "What a manual order would become now; nothing is sent.",
+            without=("stop", "target", "as_planned"),
+            keyed=False,
+        ),
+        change(
+            "cancel_order",
+            "/orders/cancel",
+            CancelOne,
+            CancelledOrder,
+            "Cancel what is left of one open order, by its id.",
+        ),
+        change(
+            "preview_cancel",
+            "/orders/cancel/preview",
+            CancelPreview,
+            CancelledOrder,
+            "What a cancel would end; nothing is sent.",
+            keyed=False,
+        ),
+        change(
+            "settle_order",
+            "/orders/settle",
+            SettleOrder,
+            SettledOrder,
+            "Settle an order that the venue does not confirm: `filled` as QUANTITY@PRICE, or `never_sent`.",
+        ),
+        change(
+            "cash",
+            "/cash",
+            Cash,
+            Paid,
+            "Book a deposit or a withdrawal. One that breaks a limit is refused unless it may go `beyond_limits`.",
+        ),
+        change(
+            "halt_symbol",
+            "/halts",
+            Halt,
+            Stopped,
+            'Halt or resume trading of one symbol. With `jump` ("real" or "2:1"), end its hold after a price jump.',
+        ),
+        change(
+            "reconcile",
+            "/reconcile",
+            Settle,
+            Compared,
+            "Compare the books with the venue's account; with `how`, also book the differences.",
+            places=("how", "reason"),
+        ),
+        change("approve_limits", "/limits/approve", Approve, Loosened, "Apply looser limits that wait."),
+    ),
+)

@@ -7,8 +7,10 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from quantd.daemon.assembly.parts import Assembly
+from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import Refused
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.instruments import NANO
@@ -116,3 +118,11 @@ class MarketRoutes:
 
 def _known(price: float) -> float | None:
     return None if np.isnan(price) else float(price)
+
+
+ROUTES: Final = RouteGroup(
+    "market",
+    40,
+    lambda context: MarketRoutes(context.run),
+    calls=(read("bars", "/bars", BarsNow, "The newest bars of a symbol.", OfSymbol, places=("symbol",)),),
+)

@@ -14,6 +14,7 @@ from quantd.daemon.policies.predictions import Outcome
 from quantd.daemon.views.agent_rows import helper_models
 from quantd.daemon.views.overview import READY, SWITCH, Overview, positions
 from quantd.daemon.views.risk_measures import METRICS, metrics_of
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Page, Route
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.effects import Level
@@ -181,3 +182,6 @@ class Scrape:
             metrics.total("sink_deliveries", counts.sent, sink)
             metrics.total("sink_failures", counts.failures, sink)
             metrics.total("sink_drops", service.store.dropped(sink), sink)
+
+
+ROUTES: Final = RouteGroup("metrics", 100, lambda context: Scrape(context.run, context.bus))

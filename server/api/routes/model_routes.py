@@ -5,7 +5,7 @@ The answer to a POST follows its commit to the journal.
 
 import asyncio
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from aiohttp import web
 from msgspec import Struct
@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from quantd.daemon.engine.agents.promotion import unexchangeable
 from quantd.daemon.policies.model_facts import Artifact, Described, artifacts_of, described
 from quantd.daemon.views.overview import SWITCH
+from quantd.server.api.client_calls import change, read
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import Query
 from quantd.server.api.problems import Refused
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Post, Read, Route, named_by
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import NotDone, check_agent, check_ready, one_line, operator
@@ -193,3 +195,36 @@ class ModelRoutes:
                 artifact for artifact, _ in artifacts_of(service.shell.seats(seat), service.config.source.folder)
             ],
         )
+
+
+ROUTES: Final = RouteGroup(
+    "models",
+    160,
+    lambda context: ModelRoutes(context.run),
+    calls=(
+        read("models", "/models", Models),
+        read("model", "/models/{agent}", ModelDetails, "A model with manifest, record and card."),
+        change(
+            "load_model",
+            "/models/{agent}/load",
+            LoadModel,
+            Model,
+            "Let another artifact or version decide for an agent.",
+        ),
+        change(
+            "shadow_model",
+            "/models/{agent}/shadow",
+            LoadShadow,
+            Model,
+            "Load an artifact into a shadow that challenges an agent.",
+        ),
+        change(
+            "change_model",
+            "/models/{agent}/{do}",
+            Reasoned,
+            Model,
+            "Pause or resume an agent, or promote or demote a shadow without a test.",
+            types={"do": Literal["pause", "resume", "promote", "demote"]},
+        ),
+    ),
+)

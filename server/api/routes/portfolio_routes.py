@@ -8,7 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypedDict
 
 import numpy as np
 from aiohttp import web
@@ -21,9 +21,11 @@ from quantd.daemon.engine.agents.proposals import not_planned, plan_digest
 from quantd.daemon.engine.state import State
 from quantd.daemon.views.preview import PlanNow
 from quantd.risk.switch import HALT
+from quantd.server.api.client_calls import change, read
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import Refused
+from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Post, Read, Route
 from quantd.server.api.run_reader import RunReader, StateCopies, target_fault
 from quantd.server.requests.control import AgentName, Because, check_portfolio_name, check_ready
@@ -389,3 +391,51 @@ class PortfolioRoutes:
             plan=plan_digest(proposal, effects),
             decision="",
         )
+
+
+class Targets(TypedDict, total=False):
+    """Target weights: one of `weights`, `policy` with `symbols`, and `agent`; `symbols` alone have equal weights."""
+
+    weights: dict[str, float]
+    symbols: tuple[str, ...]
+    policy: str
+    agent: str
+
+
+def _opened(context: RouteContext) -> PortfolioRoutes:
+    return PortfolioRoutes(context.run, lambda: context.explaining().plan())
+
+
+ROUTES: Final = RouteGroup(
+    "portfolios",
+    130,
+    _opened,
+    calls=(
+        read("portfolios", "/portfolios", PortfolioList),
+        read("portfolio", "/portfolios/{name}", PortfolioNow),
+        change(
+            "open_portfolio",
+            "/portfolios",
+            CreatePortfolio,
+            Rebalanced,
+            "Open a portfolio with capital of the unallocated book.",
+            spread=("targets", Targets),
+        ),
+        change(
+            "rebalance_portfolio",
+            "/portfolios/{name}/rebalance",
+            Rebalance,
+            Rebalanced,
+            "Rebalance a portfolio, or show the orders of a rebalance: `as_planned=` its `plan` executes exactly "
+            "those.",
+            spread=("targets", Targets),
+        ),
+        change(
+            "close_portfolio",
+            "/portfolios/{name}/close",
+            ClosePortfolio,
+            PortfolioClosing,
+            "Sell a portfolio, or hand it over to the agent `to`.",
+        ),
+    ),
+)

@@ -6,7 +6,7 @@ One answer is computed at a time, in a thread. Answers are cached by the model's
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypedDict, TypeVar
 
 import msgspec
 import numpy as np
@@ -45,7 +45,9 @@ from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST
 from quantd.models.artifacts.occlusion import Learned
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
+from quantd.server.api.client_calls import change
 from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Post, Route, named_by
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import AgentName, ArtifactName, NotDone, check_agent
@@ -426,3 +428,49 @@ def _sharpe(figures: Allocation) -> float | None:
 
 def _fault(field: str, text: str) -> Refused:
     return Refused(422, "command", text, errors=[FieldFault(field, text)])
+
+
+class Input(TypedDict, total=False):
+    """A learned policy, and the fields of its input that `Predict` describes."""
+
+    agent: str
+    artifact: str
+    observation: list[float] | None
+    features: dict[str, dict[str, float]] | None
+    shared: dict[str, float]
+
+
+class Method(TypedDict, total=False):
+    """One of `method` and `agent`, with parameters of the method and the weights held."""
+
+    method: str
+    agent: str
+    params: dict[str, Any]
+    held: dict[str, float]
+
+
+ROUTES: Final = RouteGroup(
+    "predictions",
+    170,
+    lambda context: PredictionRoutes(context.run),
+    calls=(
+        change(
+            "predict",
+            "/predict",
+            Predict,
+            Prediction,
+            "What the learned policy of an `agent` or `artifact` would hold; by default in the present state.",
+            spread=("input", Input),
+            question=True,
+        ),
+        change(
+            "allocate",
+            "/allocate",
+            Allocate,
+            Allocated,
+            "What a `method`, or that of an `agent`, would hold after closes by symbol, oldest first.",
+            spread=("by", Method),
+            question=True,
+        ),
+    ),
+)

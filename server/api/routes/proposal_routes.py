@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from math import ceil
-from typing import Annotated, Final
+from typing import Annotated, Final, TypedDict
 
 import numpy as np
 from aiohttp import web
@@ -22,9 +22,11 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.proposal_log import VERDICTS_KEPT, ProposalVerdict, own_effects
 from quantd.daemon.views.headroom import Book, SymbolRoom
 from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
+from quantd.server.api.client_calls import change, read
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Post, Read, Route
 from quantd.server.api.run_reader import RunReader, StateCopies, target_fault
 from quantd.server.requests.control import Because, NotDone, check_ready
@@ -428,3 +430,58 @@ def _instant(text: str) -> int:
     except (ValueError, OverflowError):
         said = f"expires = {text[:40]!r} is not an instant with its zone; write 2019-03-29T20:00:00Z"
         raise Refused(422, "expires", said, errors=[FieldFault("expires", said)]) from None
+
+
+class Wanted(TypedDict, total=False):
+    """One of target `weights` and signed units as text, by symbol."""
+
+    weights: dict[str, float]
+    orders: dict[str, str]
+
+
+def _opened(context: RouteContext) -> ProposalRoutes:
+    return ProposalRoutes(context.run, lambda book, columns: context.explaining().rooms(book, columns))
+
+
+ROUTES: Final = RouteGroup(
+    "proposals",
+    180,
+    _opened,
+    calls=(
+        read("agent_standing", "/agents/{name}/standing", AgentStanding),
+        read("agent_proposals", "/agents/{name}/proposals", Proposals, takes=NewestProposals),
+        change(
+            "preview",
+            "/agents/{name}/preview",
+            Preview,
+            ProposalAnswer,
+            "The verdict and costs of `weights` or `orders`, without an order.",
+            spread=("wanted", Wanted),
+        ),
+        change(
+            "propose",
+            "/agents/{name}/propose",
+            Propose,
+            ProposalAnswer,
+            "Trade `weights` or `orders`, through the gate.",
+            spread=("wanted", Wanted),
+        ),
+        read("reviews", "/reviews", Reviews, "The proposals that wait for a person."),
+        change(
+            "preview_review",
+            "/agents/{name}/review/preview",
+            ReviewPreview,
+            ProposalAnswer,
+            "The verdict and costs of a proposal that waits, if it were approved now.",
+            keyed=False,
+        ),
+        change(
+            "review",
+            "/agents/{name}/review",
+            Review,
+            ProposalAnswer,
+            "Approve or decline a proposal that waits; with `plan` of a preview, only while the orders are the same.",
+            keywords=("approve",),
+        ),
+    ),
+)

@@ -1,7 +1,7 @@
 """GET handlers of the API: the present from the running service, the past from the store, read in a thread."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from aiohttp import web
 
@@ -27,6 +27,7 @@ from quantd.daemon.views.rows import (
     risk_line,
     thinned,
 )
+from quantd.server.api.client_calls import read
 from quantd.server.api.documents import (
     About,
     Alerts,
@@ -51,7 +52,8 @@ from quantd.server.api.documents import (
     Thinned,
     Why,
 )
-from quantd.server.api.paging import Paged, PagedAlerts, PagedBySymbol, PagedOrders, before, following
+from quantd.server.api.paging import Paged, PagedAlerts, PagedBySymbol, PagedOrders, Searched, before, following
+from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import instant_text
@@ -73,10 +75,10 @@ class Stored(Protocol[Row]):
 class Readings:
     """Handlers of the JSON documents; `bus_url` is the address for subscribers of the bus."""
 
-    def __init__(self, run: RunReader, bus_url: str) -> None:
+    def __init__(self, run: RunReader, bus_url: str, explaining: "Callable[[], Explaining]") -> None:
         self._run = run
         self._bus_url = bus_url
-        self._slow: Explaining | None = None
+        self._explaining = explaining
         self._health: Health | None = None
 
     def routes(self) -> tuple[Route, ...]:
@@ -103,11 +105,6 @@ class Readings:
             Read(f"{v1}/alerts", self.alerts, Alerts, "Alerts.", PagedAlerts),
             Read(f"{v1}/why/{{order}}", self.why, Explanation, "Why an order was made, or none.", Why),
         )
-
-    def close(self) -> None:
-        """Ends the policy processes of plans."""
-        if self._slow is not None:
-            self._slow.close()
 
     # the present
 
@@ -146,18 +143,10 @@ class Readings:
         return Positions(self._run.service.run, now.ts, now.time, with_risk(found, risk), count)
 
     async def risk(self, request: web.Request, query: OneBook) -> RiskNow:
-        return await self.explaining().risk(query)
+        return await self._explaining().risk(query)
 
     async def plan(self, request: web.Request, query: Query) -> PlanNow:
-        return await self.explaining().plan()
-
-    def explaining(self) -> "Explaining":
-        """The expensive reads, made at the first request."""
-        if self._slow is None:
-            from quantd.server.api.routes.explanation_routes import Explaining
-
-            self._slow = Explaining(self._run.service, self._run.parts, self._run.folder)
-        return self._slow
+        return await self._explaining().plan()
 
     async def risk_metrics(self, request: web.Request, query: Query) -> RiskMetrics:
         found = self._run.assessed()
@@ -268,4 +257,68 @@ class Readings:
         return page.rows, following(page, of, run)
 
     async def why(self, request: web.Request, query: Why) -> Explanation:
-        return await self.explaining().why(self._run.read, request.match_info["order"], query)
+        return await self._explaining().why(self._run.read, request.match_info["order"], query)
+
+
+def _opened(context: RouteContext) -> Readings:
+    return Readings(context.run, context.bus_url, context.explaining)
+
+
+ROUTES: Final = RouteGroup(
+    "readings",
+    60,
+    _opened,
+    calls=(
+        read("about", "", About),
+        read("status", "/status", Overview),
+        read(
+            "positions",
+            "/positions",
+            Positions,
+            "The largest positions; `count` of the answer is the number of all that the search finds.",
+            BySize,
+        ),
+        read(
+            "risk",
+            "/risk",
+            RiskNow,
+            "The limits of a book, and the headroom of the symbols of its largest positions.",
+            OneBook,
+        ),
+        read("risk_metrics", "/risk/metrics", RiskMetrics),
+        read("risk_correlations", "/risk/correlations", Correlations),
+        read("standing", "/risk/standing", Standing, "The present part of `quantd report`."),
+        read("plan", "/plan", PlanNow, "The orders of a round now; nothing is sent."),
+        read("house", "/house", HouseNow, takes=From),
+        read(
+            "orders",
+            "/orders",
+            Orders,
+            "Orders of a group; with `totals`, the number of all that the search finds, by group.",
+            PagedOrders,
+            spread=("of", Searched),
+        ),
+        read("fills", "/fills", Fills, takes=PagedBySymbol),
+        read("decisions", "/decisions", Decisions, takes=Paged),
+        read(
+            "alerts",
+            "/alerts",
+            Alerts,
+            "Alerts that contain a text; with `totals`, the number of all of them.",
+            PagedAlerts,
+        ),
+        read("portfolio_history", "/portfolio/history", PortfolioHistory, takes=Paged),
+        read("risk_history", "/risk/history", RiskHistory, takes=Paged),
+        read("allocations", "/allocations", Allocations, takes=Paged),
+        read("equity", "/equity", Equity, "Equity for a chart of at most so many points.", Thinned),
+        read(
+            "why",
+            "/why/{order}",
+            Explanation,
+            "Why an order, a decision's symbol, or the newest decision of a symbol is as it is.",
+            Why,
+            renamed={"order": "what"},
+            flags=("recorded",),
+        ),
+    ),
+)

@@ -1,6 +1,6 @@
 """GET /api/v1/refusals: requested trades that a limit cut or refused, as `quantd orders --refused` lists them."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -9,8 +9,10 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Page
 from quantd.daemon.views.addresses import AskedLine
 from quantd.daemon.views.cut_trades import Asked, CutGroup, CutTrades
+from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN
-from quantd.server.api.paging import PagedBySymbol, Totals, before, following
+from quantd.server.api.paging import PagedBySymbol, Searched, Totals, before, following
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
 
@@ -61,3 +63,20 @@ class RefusalRoutes:
 
         page, totals = await self._run.read(work)
         return Refusals(run, page.rows, following(page, "refusals", run), totals)
+
+
+ROUTES: Final = RouteGroup(
+    "refusals",
+    50,
+    lambda context: RefusalRoutes(context.run),
+    calls=(
+        read(
+            "refusals",
+            "/refusals",
+            Refusals,
+            "Trades that limits cut or refused; with `totals`, the number of all that the search finds, by group.",
+            OfRefusals,
+            spread=("of", Searched),
+        ),
+    ),
+)

@@ -1,6 +1,6 @@
 """Sign-in of the dashboard: a token, or the code of a one-time link, becomes the session of one browser."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import structlog
 from aiohttp import web
@@ -10,6 +10,7 @@ from msgspec.json import encode
 from quantd.server.api.access.guard import Guard, sender_of
 from quantd.server.api.access.sessions import SESSION_S, cookie_text
 from quantd.server.api.documents import Query
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Entry, Read, Route
 from quantd.server.requests.tokens import INCLUDED, Scope, Token
 
@@ -106,3 +107,6 @@ def _scopes(token: Token) -> list[Scope]:
 def _with_cookie(request: web.Request, answer: Struct, secret: str) -> web.Response:
     headers = {"Set-Cookie": cookie_text(request, secret)}
     return web.Response(body=encode(answer), content_type="application/json", headers=headers)
+
+
+ROUTES: Final = RouteGroup("sessions", 20, lambda context: SessionRoutes(context.guard))

@@ -1,11 +1,15 @@
 """GET /api/v1/switches: the marks that a resume resets, before an operator sends it."""
 
+from typing import Final
+
 from aiohttp import web
 from msgspec import Struct
 
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.views.overview import SWITCH
+from quantd.server.api.client_calls import read
 from quantd.server.api.documents import Query
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.orders import money_text
@@ -54,3 +58,11 @@ class SwitchRoutes:
             for name, switch, equity in (("", state.switch, state.equity_of(HOUSE)), *agents)
         ]
         return Switches(self._run.service.run, found)
+
+
+ROUTES: Final = RouteGroup(
+    "switches",
+    30,
+    lambda context: SwitchRoutes(context.run),
+    calls=(read("switches", "/switches", Switches, "Each switch with the marks that a resume resets."),),
+)

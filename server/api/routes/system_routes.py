@@ -22,7 +22,9 @@ from quantd.daemon.jobs.job_table import JobRunLine, last_of
 from quantd.daemon.runtime.schedule import Schedule, due, next_instants
 from quantd.daemon.runtime.version import VERSION, blas_name, code_version, lock_hash
 from quantd.daemon.views.agent_rows import Evaluation, evaluations
+from quantd.server.api.client_calls import read
 from quantd.server.api.documents import Query
+from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import instant_text
@@ -301,3 +303,23 @@ def _sizes(files: Sequence[Path]) -> tuple[int, int]:
     """(resident memory of this process, size of the files that exist), in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE"), sum(each.stat().st_size for each in files if each.exists())
+
+
+def _opened(context: RouteContext) -> SystemReads:
+    jobs: Callable[[], Sequence[JobRun]] = list if context.job_runs is None else context.job_runs.runs
+    return SystemReads(context.run, context.guard.answers, lambda: context.streams, jobs)
+
+
+ROUTES: Final = RouteGroup(
+    "system",
+    90,
+    _opened,
+    calls=(
+        read("runs", "/runs", StoredRuns),
+        read("schedules", "/schedules", ScheduleList),
+        read("config", "/config", Settings),
+        read("version", "/version", Version),
+        read("stats", "/stats", Stats),
+        read("policies", "/policies", Policies),
+    ),
+)

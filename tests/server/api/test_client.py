@@ -195,7 +195,7 @@ async def test_answers_are_those_of_the_daemon_and_pages_follow_each_other(world
     client = client_of(world)
 
     def call() -> None:
-        run = world.api._readings._run
+        run = world.api.context.run
         assert client.positions().positions == with_risk(run.now().positions, run.assessed())
         whole = client.fills(limit=10_000).fills
         page = client.fills(limit=3, symbol="SPY")

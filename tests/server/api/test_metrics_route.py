@@ -158,7 +158,7 @@ async def test_every_metric_of_the_tables_is_in_a_scrape(world):
 async def test_a_killed_broker_is_offline_its_messages_wait_and_heartbeats_are_no_loss(world, tmp_path):
     broker, outbox = Mosquitto(tmp_path).start(), MemoryOutbox()
     settings = MqttSettings("127.0.0.1", broker.port, retry_first_s=0.05, retry_most_s=0.2, connect_s=1.0)
-    bus = world.api._scrape._bus = MqttBus(settings, outbox, "quantd/paper/status", b"offline")
+    bus = world.api.groups["metrics"]._bus = MqttBus(settings, outbox, "quantd/paper/status", b"offline")
     running = asyncio.create_task(bus.run())
     await until(lambda: bus.online, "connection")
     assert (await scrape(world))["quantd_bus_online",] == 1
@@ -184,7 +184,7 @@ async def test_the_end_of_the_certificate_and_the_free_disk_are_exported(tmp_pat
     pem, key = certificate(tmp_path)
     tls = f'tls = {{ certificate = "{pem}", key = "{key}" }}\n'
     world = Daemon(tmp_path, CONFIG + tls)
-    metrics = world.api._scrape
+    metrics = world.api.groups["metrics"]
     free, expiry = metrics._files()
     assert free > 0
     assert expiry == end_s(pem) > time.time()

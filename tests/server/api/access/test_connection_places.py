@@ -191,7 +191,7 @@ async def test_a_connection_stands_by_its_newest_request(tmp_path: Path, monkeyp
         plain = [connect(request("/health")) for _ in range(2)]
         streams = [connect(request("/api/v1/events")) for _ in range(2)]
         all_of = [*tokens, *halves, *plain, *streams]
-        await until(lambda: world.api._dashboard.streams == 2, "both streams")
+        await until(lambda: world.api.context.streams == 2, "both streams")
         await asyncio.sleep(FRESH_S)
 
         async def loses(other: socket.socket) -> None:

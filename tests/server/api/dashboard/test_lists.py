@@ -50,7 +50,7 @@ def added(db: sqlite3.Connection, table: str, number: int, copied: str = NEWEST,
 
 async def trades(world: World) -> list[AskedLine]:
     """The refused trades of the run as `quantd orders --refused` lists them, the oldest first."""
-    lines = await world.api._readings._run.read(lambda reader: refused_lines(reader, last=1_000_000))
+    lines = await world.api.context.run.read(lambda reader: refused_lines(reader, last=1_000_000))
     return [line for line in lines if line.allowed == "0"]
 
 

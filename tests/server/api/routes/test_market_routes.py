@@ -50,7 +50,7 @@ async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World) ->
 @in_module_loop
 async def test_refusals_are_those_of_the_command_line_the_newest_first(shared: World) -> None:
     _, found = await read(shared, "/api/v1/refusals?limit=7&symbol=SPY")
-    lines = await shared.api._readings._run.read(lambda reader: refused_lines(reader, last=7, symbol="SPY"))
+    lines = await shared.api.context.run.read(lambda reader: refused_lines(reader, last=7, symbol="SPY"))
     assert [row["address"] for row in found["refusals"]] == [line.address for line in reversed(lines)]
     assert len(lines) == 7
     assert {row["symbol"] for row in found["refusals"]} == {"SPY"}

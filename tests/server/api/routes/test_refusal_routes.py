@@ -26,7 +26,7 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worl
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lines(shared: World) -> list[AskedLine]:
     """Every cut trade of the run as the command line lists it, the newest first."""
-    oldest_first = await shared.api._readings._run.read(lambda reader: refused_lines(reader, last=ALL))
+    oldest_first = await shared.api.context.run.read(lambda reader: refused_lines(reader, last=ALL))
     return oldest_first[::-1]
 
 

@@ -1,0 +1,150 @@
+"""Methods of the client, made from the records that stand beside the routes."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from functools import reduce
+from inspect import Parameter
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar, Union, Unpack, get_args, get_origin
+from urllib.parse import quote
+
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import FieldInfo, fields
+
+from quantd.adapters.plugins import FaultyRecord
+from quantd.server.api.client_calls import Call
+
+PLACE: Final = re.compile(r"{(\w+)}")
+
+YES_NO: Final = ("yes", "no")
+"""The values of a query that are a bool in a method."""
+
+
+class Requests(Protocol):
+    """What sends the requests of methods."""
+
+    def _get(self, path: str, kind: type[Any], **query: object) -> Any: ...
+
+    def _post(self, path: str, body: Struct, kind: type[Any], key: str) -> Any: ...
+
+    def _question(self, path: str, body: Struct, kind: type[Any]) -> Any: ...
+
+
+def plain(annotation: Any) -> Any:
+    """A type without its bounds and descriptions: those are checked by the daemon."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return plain(inner[0])
+    if origin is Literal:
+        return bool if sorted(inner) == sorted(YES_NO) else annotation
+    if origin in (Union, UnionType):
+        return reduce(or_, (plain(part) for part in inner))
+    if origin is not None and inner:
+        return origin[tuple(plain(part) for part in inner)]
+    return annotation
+
+
+def fields_of(call: Call) -> Iterator[FieldInfo]:
+    """The fields of the query or body that the method takes by name."""
+    spread = call.spread[1].__annotations__ if call.spread is not None else ()
+    return (field for field in fields(call.takes or Struct) if field.name not in (*call.without, *spread))
+
+
+def parameters_of(call: Call) -> list[Parameter]:
+    """The parameters of a method after `self`."""
+    by_place = [
+        Parameter(call.renamed.get(name, name), Parameter.POSITIONAL_OR_KEYWORD, annotation=call.types.get(name, str))
+        for name in PLACE.findall(call.path)
+    ]
+    by_name: list[Parameter] = []
+    for field in fields_of(call):
+        needed = field.name in call.required or (field.default is NODEFAULT and field.default_factory is NODEFAULT)
+        annotation = bool if field.name in call.flags else plain(field.type)
+        default = call.defaults.get(field.name, _default(field))
+        if field.name in call.defaults:
+            annotation = type(default)
+        if annotation is bool and not isinstance(default, bool):
+            default = default == "yes"
+        placed = field.name not in call.keywords and (needed or field.name in call.places)
+        kind = Parameter.POSITIONAL_OR_KEYWORD if placed else Parameter.KEYWORD_ONLY
+        parameter = Parameter(field.name, kind, annotation=annotation, default=Parameter.empty if needed else default)
+        (by_place if placed else by_name).append(parameter)
+    if call.method == "POST" and call.keyed and not call.question:
+        by_name.append(Parameter("key", Parameter.KEYWORD_ONLY, annotation=str, default=""))
+    if call.spread is not None:
+        name, keywords = call.spread
+        by_name.append(Parameter(name, Parameter.VAR_KEYWORD, annotation=Unpack[keywords]))
+    order = {name: number for number, name in enumerate(call.places)}
+    by_place.sort(key=lambda parameter: (parameter.default is not Parameter.empty, order.get(parameter.name, 0)))
+    return [*by_place, *by_name]
+
+
+def _default(field: FieldInfo) -> Any:
+    """The default of a field; None where it has none."""
+    if field.default_factory is not NODEFAULT:
+        return field.default_factory()
+    return None if field.default is NODEFAULT else field.default
+
+
+def method_of(call: Call) -> Callable[..., Any]:
+    """The method of a record."""
+    parameters = parameters_of(call)
+    client_parameter = Parameter("self", Parameter.POSITIONAL_ONLY)
+    signature = inspect.Signature([client_parameter, *parameters], return_annotation=call.answer)
+    names = [field.name for field in fields_of(call)]
+
+    def method(*args: Any, **keywords: Any) -> Any:
+        try:
+            bound = signature.bind(*args, **keywords)
+        except TypeError as why:
+            raise TypeError(f"Client.{call.name}(): {why}") from None
+        bound.apply_defaults()
+        given = bound.arguments
+        client: Requests = given["self"]
+        spread = given[call.spread[0]] if call.spread is not None else {}
+        path = PLACE.sub(lambda name: quote(given[call.renamed.get(name[1], name[1])], safe=""), call.path)
+        values = {name: given[name] for name in names} | spread
+        if call.method == "GET":
+            return client._get(path, call.answer, **_query(call, values))
+        assert call.takes is not None
+        body = call.takes(**values)
+        if call.question:
+            return client._question(path, body, call.answer)
+        return client._post(path, body, call.answer, given.get("key", ""))
+
+    method.__name__, method.__qualname__, method.__doc__ = call.name, f"Client.{call.name}", call.about or None
+    method.__signature__ = signature  # type: ignore[attr-defined]
+    method.__annotations__ = {part.name: part.annotation for part in parameters} | {"return": call.answer}
+    return method
+
+
+def _query(call: Call, values: dict[str, Any]) -> dict[str, object]:
+    """The parameters of a query: their names on the wire, and texts for bools."""
+    wire = {field.name: field.encode_name for field in fields(call.takes)} if call.takes is not None else {}
+    query: dict[str, object] = {}
+    for name, value in values.items():
+        if name in call.flags:
+            value = "1" if value else None
+        elif isinstance(value, bool):
+            value = YES_NO[not value]
+        query[wire.get(name, name)] = value
+    return query
+
+
+C = TypeVar("C", bound=type)
+
+
+def with_methods(calls: tuple[Call, ...]) -> Callable[[C], C]:
+    """Return what adds a method for each record to a class. Raises FaultyRecord for a second of one name."""
+
+    def add(client: C) -> C:
+        for call in calls:
+            if call.name in vars(client):
+                text = f"{call.method} {call.path}: the client has a method {call.name} already"
+                raise FaultyRecord(f"{text}; rename one, or uninstall its package")
+            setattr(client, call.name, method_of(call))
+        return client
+
+    return add

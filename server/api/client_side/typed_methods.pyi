@@ -1,0 +1,223 @@
+"""Types of the methods of the client. `python scripts/client_stub.py` writes this file from the records."""
+# ruff: noqa
+
+from datetime import date
+from quantd.daemon.api.documents import About, Alerts, Allocations, Correlations, Decisions, Equity, Fills, HouseNow, Orders, PortfolioHistory, Positions, RiskHistory, RiskMetrics
+from quantd.daemon.api.paging import Searched
+from quantd.daemon.api.routes.act_routes import ActNow
+from quantd.daemon.api.routes.alert_routes import ActiveIncident, ActiveIncidents
+from quantd.daemon.api.routes.command_routes import Done
+from quantd.daemon.api.routes.job_routes import JobsNow
+from quantd.daemon.api.routes.manual_routes import Loosened
+from quantd.daemon.api.routes.market_routes import BarsNow
+from quantd.daemon.api.routes.model_routes import Model, ModelDetails, Models
+from quantd.daemon.api.routes.performance_routes import Attribution, Performance, Rolling, VarRecord
+from quantd.daemon.api.routes.portfolio_routes import PortfolioClosing, PortfolioList, Rebalanced, Targets
+from quantd.daemon.api.routes.prediction_routes import Allocated, Input, Method, Prediction
+from quantd.daemon.api.routes.proposal_routes import ProposalAnswer, Proposals, Reviews, Wanted
+from quantd.daemon.api.routes.refusal_routes import Refusals
+from quantd.daemon.api.routes.research_routes import Beside, ComparedBacktests, Looks
+from quantd.daemon.api.routes.switch_routes import Switches
+from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
+from quantd.daemon.commands.manual_answers import CancelledOrder, Compared, Ordered, Paid, Previewed, SettledOrder, Stopped
+from quantd.daemon.commands.portfolio_answers import PortfolioNow
+from quantd.daemon.commands.proposal_answers import AgentStanding
+from quantd.daemon.jobs.job_table import JobRunLine
+from quantd.daemon.views.explanation import Explanation
+from quantd.daemon.views.headroom import RiskNow
+from quantd.daemon.views.overview import Overview
+from quantd.daemon.views.preview import PlanNow
+from quantd.daemon.views.report.contents import Standing
+from typing import Literal, Unpack
+
+class Methods:
+    def about(self) -> About: ...
+
+    def acknowledge(self, incident: str, reason: str, *, key: str = "") -> ActiveIncident: ...
+
+    def act(self, key: str, *, age_s: float = 0.0, command: bool = False) -> ActNow:
+        """What became of the request of this token with an idempotency key; ApiError 404 where it did nothing.
+
+        With the seconds since it was sent, it is unknown where it is older than what the daemon remembers."""
+
+    def active_alerts(self, *, agent: str = "") -> ActiveIncidents:
+        """The incidents that hold."""
+
+    def agent_proposals(self, name: str, *, limit: int = 20) -> Proposals: ...
+
+    def agent_standing(self, name: str) -> AgentStanding: ...
+
+    def alerts(self, *, limit: int = 100, cursor: str = "", since: int = 0, search: str = "", totals: bool = False) -> Alerts:
+        """Alerts that contain a text; with `totals`, the number of all of them."""
+
+    def allocate(self, prices: dict[str, list[float]], **by: Unpack[Method]) -> Allocated:
+        """What a `method`, or that of an `agent`, would hold after closes by symbol, oldest first."""
+
+    def allocations(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> Allocations: ...
+
+    def approve_limits(self, reason: str, *, key: str = "") -> Loosened:
+        """Apply looser limits that wait."""
+
+    def attribution(self, *, start: date | None = None, end: date | None = None, book: str = "") -> Attribution: ...
+
+    def bars(self, symbol: str = "", *, limit: int = 250) -> BarsNow:
+        """The newest bars of a symbol."""
+
+    def beside(self, backtest: str = "", *, points: int = 600) -> Beside:
+        """The run beside a stored backtest."""
+
+    def cancel_order(self, order: str, reason: str, *, key: str = "") -> CancelledOrder:
+        """Cancel what is left of one open order, by its id."""
+
+    def cash(self, do: Literal["add", "remove"], amount: str, reason: str, *, agent: str = "", beyond_limits: bool = False, key: str = "") -> Paid:
+        """Book a deposit or a withdrawal. One that breaks a limit is refused unless it may go `beyond_limits`."""
+
+    def change_model(self, agent: str, do: Literal["pause", "resume", "promote", "demote"], reason: str, *, key: str = "") -> Model:
+        """Pause or resume an agent, or promote or demote a shadow without a test."""
+
+    def close_portfolio(self, name: str, how: Literal["flatten", "hand_over"], reason: str, *, to: str = "", key: str = "") -> PortfolioClosing:
+        """Sell a portfolio, or hand it over to the agent `to`."""
+
+    def compare_backtests(self, one: str, other: str) -> ComparedBacktests:
+        """Two stored backtests side by side."""
+
+    def config(self) -> Settings: ...
+
+    def decisions(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> Decisions: ...
+
+    def equity(self, *, points: int = 1000, since: int = 0) -> Equity:
+        """Equity for a chart of at most so many points."""
+
+    def fills(self, *, limit: int = 100, cursor: str = "", since: int = 0, symbol: str | None = None) -> Fills: ...
+
+    def flatten(self, reason: str = "", *, key: str = "") -> Done:
+        """Close all positions of all agents."""
+
+    def halt(self, reason: str = "", *, agent: str = "", key: str = "") -> Done:
+        """Stop all trading of the house or of one agent."""
+
+    def halt_symbol(self, do: Literal["halt", "resume"], symbol: str, reason: str, *, jump: str = "", key: str = "") -> Stopped:
+        """Halt or resume trading of one symbol. With `jump` ("real" or "2:1"), end its hold after a price jump."""
+
+    def house(self, *, since: int = 0) -> HouseNow: ...
+
+    def job(self, id: str) -> JobRunLine: ...
+
+    def jobs(self, *, limit: int = 100, job: str = "", search: str = "") -> JobsNow: ...
+
+    def load_model(self, agent: str, reason: str, *, path: str = "", version: str = "", key: str = "") -> Model:
+        """Let another artifact or version decide for an agent."""
+
+    def looks(self, *, limit: int = 200, search: str = "", first: Literal["newest", "best"] = "newest") -> Looks: ...
+
+    def model(self, agent: str) -> ModelDetails:
+        """A model with manifest, record and card."""
+
+    def models(self) -> Models: ...
+
+    def open_portfolio(self, name: str, reason: str, *, capital: str = "1000000", key: str = "", **targets: Unpack[Targets]) -> Rebalanced:
+        """Open a portfolio with capital of the unallocated book."""
+
+    def order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", stop: str = "", target: str = "", key: str = "") -> Ordered:
+        """Submit a manual order through the gate; quantities and prices are decimal text."""
+
+    def orders(self, *, group: Literal["all", "open", "cut", "filled", "cancelled", "rejected", "expired"] = "all", totals: bool = False, **of: Unpack[Searched]) -> Orders:
+        """Orders of a group; with `totals`, the number of all that the search finds, by group."""
+
+    def performance(self, book: str = "", *, start: date | None = None, end: date | None = None) -> Performance: ...
+
+    def plan(self) -> PlanNow:
+        """The orders of a round now; nothing is sent."""
+
+    def policies(self) -> Policies: ...
+
+    def portfolio(self, name: str) -> PortfolioNow: ...
+
+    def portfolio_history(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> PortfolioHistory: ...
+
+    def portfolios(self) -> PortfolioList: ...
+
+    def positions(self, *, limit: int = 100, search: str = "") -> Positions:
+        """The largest positions; `count` of the answer is the number of all that the search finds."""
+
+    def predict(self, **input: Unpack[Input]) -> Prediction:
+        """What the learned policy of an `agent` or `artifact` would hold; by default in the present state."""
+
+    def preview(self, name: str, *, key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
+        """The verdict and costs of `weights` or `orders`, without an order."""
+
+    def preview_cancel(self, order: str) -> CancelledOrder:
+        """What a cancel would end; nothing is sent."""
+
+    def preview_order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "") -> Previewed:
+        """What a manual order would become now; nothing is sent."""
+
+    def preview_review(self, name: str, id: str) -> ProposalAnswer:
+        """The verdict and costs of a proposal that waits, if it were approved now."""
+
+    def propose(self, name: str, id: str, reason: str, *, expires: str = "", plan: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
+        """Trade `weights` or `orders`, through the gate."""
+
+    def rebalance_portfolio(self, name: str, reason: str, *, as_planned: str = "", dry_run: bool = False, id: str = "", key: str = "", **targets: Unpack[Targets]) -> Rebalanced:
+        """Rebalance a portfolio, or show the orders of a rebalance: `as_planned=` its `plan` executes exactly those."""
+
+    def reconcile(self, how: str = "", reason: str = "", *, key: str = "") -> Compared:
+        """Compare the books with the venue's account; with `how`, also book the differences."""
+
+    def reduce(self, reason: str = "", *, agent: str = "", key: str = "") -> Done:
+        """Permit only orders that reduce positions."""
+
+    def refusals(self, *, group: Literal["all", "cut", "refused"] = "all", totals: bool = False, **of: Unpack[Searched]) -> Refusals:
+        """Trades that limits cut or refused; with `totals`, the number of all that the search finds, by group."""
+
+    def resume(self, reason: str, *, agent: str = "", key: str = "") -> Done:
+        """Permit trading again."""
+
+    def review(self, name: str, id: str, reason: str, *, approve: bool, plan: str = "", key: str = "") -> ProposalAnswer:
+        """Approve or decline a proposal that waits; with `plan` of a preview, only while the orders are the same."""
+
+    def reviews(self) -> Reviews:
+        """The proposals that wait for a person."""
+
+    def risk(self, *, agent: str | None = None, symbol: str | None = None, limit: int = 20, search: str = "") -> RiskNow:
+        """The limits of a book, and the headroom of the symbols of its largest positions."""
+
+    def risk_correlations(self) -> Correlations: ...
+
+    def risk_history(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> RiskHistory: ...
+
+    def risk_metrics(self) -> RiskMetrics: ...
+
+    def risk_var(self) -> VarRecord:
+        """The VaR backtest of the house."""
+
+    def rolling(self, book: str = "", *, start: date | None = None, end: date | None = None, window: int = 63, points: int = 600) -> Rolling:
+        """The rolling Sharpe ratio of a book."""
+
+    def run_schedule(self, name: str, reason: str, *, key: str = "") -> JobRunLine:
+        """Run a schedule now; `job` polls the run."""
+
+    def runs(self) -> StoredRuns: ...
+
+    def schedules(self) -> ScheduleList: ...
+
+    def settle_order(self, order: str, reason: str, *, filled: str = "", never_sent: bool = False, key: str = "") -> SettledOrder:
+        """Settle an order that the venue does not confirm: `filled` as QUANTITY@PRICE, or `never_sent`."""
+
+    def shadow_model(self, agent: str, reason: str, *, path: str = "", version: str = "", shadow: str = "", key: str = "") -> Model:
+        """Load an artifact into a shadow that challenges an agent."""
+
+    def standing(self) -> Standing:
+        """The present part of `quantd report`."""
+
+    def stats(self) -> Stats: ...
+
+    def status(self) -> Overview: ...
+
+    def switches(self) -> Switches:
+        """Each switch with the marks that a resume resets."""
+
+    def version(self) -> Version: ...
+
+    def why(self, what: str, *, at: str | None = None, recorded: bool = False) -> Explanation:
+        """Why an order, a decision's symbol, or the newest decision of a symbol is as it is."""

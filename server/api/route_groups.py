@@ -1,0 +1,117 @@
+"""Groups of routes as records, found by name: each module of routes declares what it adds to the API.
+
+What can go wrong: a group needs what another has, such as the number of open streams. Such things are of the context,
+which all groups share, so that no group knows another. What the order guarantees: routes are added to the application
+and to the OpenAPI document by `order`, so that the document of a version is the same on every machine. Two groups with
+one route are refused at the start.
+
+Rejected: a list of the groups in the server, twice. The server then imported the packages above it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from quantd.adapters.plugins import FaultyRecord, ordered
+from quantd.server.api.access.guard import Guard
+from quantd.server.api.client_calls import Call
+from quantd.server.api.idempotency import Keys
+from quantd.server.api.route_records import Route
+from quantd.server.api.run_reader import RunReader
+
+if TYPE_CHECKING:
+    from quantd.adapters.bus.publisher import MqttBus
+    from quantd.daemon.jobs.job_lanes import JobLanes
+    from quantd.server.api.routes.explanation_routes import Explaining
+    from quantd.server.api.routes.job_routes import RunsOfJobs
+
+PACKAGES: Final = ("quantd.server.api.routes", "quantd.research.routes")
+"""The packages of quantd whose modules are searched for groups."""
+
+GROUP: Final = "quantd.routes"
+"""The entry-point group of installed packages with a group of routes."""
+
+
+@dataclass(slots=True)
+class RouteContext:
+    """What routes may use of one running service.
+
+    `bus` is the publisher, or None; `bus_url` is the address for subscribers. `lanes` runs the jobs, and `job_runs` has
+    their runs; both are None without jobs. `refusal` is the reason why an instance that only reads takes no request
+    that changes something; None where it takes them.
+    """
+
+    run: RunReader
+    guard: Guard
+    keys: Keys
+    bus: "MqttBus | None" = None
+    bus_url: str = ""
+    lanes: "JobLanes | None" = None
+    job_runs: "RunsOfJobs | None" = None
+    refusal: Callable[[], str] | None = None
+    streams: int = 0
+    """Open streams of events."""
+    at_stop: list[Callable[[], None]] = field(default_factory=list)
+    """What groups do before the server closes its connections, in this order."""
+    _explaining: "Explaining | None" = None
+
+    def explaining(self) -> "Explaining":
+        """The expensive reads, made at the first request."""
+        if self._explaining is None:
+            from quantd.server.api.routes.explanation_routes import Explaining
+
+            self._explaining = Explaining(self.run.service, self.run.parts, self.run.folder)
+            self.at_stop.append(self._explaining.close)
+        return self._explaining
+
+
+class Routes(Protocol):
+    """The routes of one group for one running service."""
+
+    def routes(self) -> tuple[Route, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Routes that functions have made."""
+
+    listed: tuple[Route, ...]
+
+    def routes(self) -> tuple[Route, ...]:
+        return self.listed
+
+
+@dataclass(frozen=True, slots=True)
+class RouteGroup:
+    """One group of routes. `order` is its place in the document, and `open` makes its routes for a service.
+
+    `calls` are the methods of the Python client that request them.
+    """
+
+    name: str
+    order: int
+    open: Callable[[RouteContext], Routes]
+    calls: tuple[Call, ...] = ()
+
+
+def route_groups() -> Mapping[str, RouteGroup]:
+    """Every group by its name, in order."""
+    return ordered(PACKAGES, RouteGroup, GROUP)
+
+
+def client_calls() -> tuple[Call, ...]:
+    """The methods of the client, in the order of their routes."""
+    return tuple(call for group in route_groups().values() for call in group.calls)
+
+
+def routes_of(groups: Mapping[str, Routes]) -> tuple[Route, ...]:
+    """The routes of groups by name, in order. Raises FaultyRecord where two groups have one route."""
+    homes: dict[tuple[str, str], str] = {}
+    listed: list[Route] = []
+    for name, group in groups.items():
+        for route in group.routes():
+            if (other := homes.setdefault((route.method, route.path), name)) != name:
+                text = f"the routes {name}: {route.method} {route.path} is a route of {other} already"
+                raise FaultyRecord(f"{text}; give it another path, or uninstall one of both")
+            listed.append(route)
+    return tuple(listed)
