@@ -1,31 +1,29 @@
-"""Runs the daemon: opens the store, recovers the run, and runs loop, bus, API and watchdog in one TaskGroup."""
+"""Runs the daemon: opens the store, recovers the run, and runs the loop and all edges in one TaskGroup.
+
+The edges are records (`quantd.daemon.edges`), so that the daemon imports neither its server nor its commands.
+"""
 
 import asyncio
 import gc
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from quantd.adapters.brokers.errors import VenueError
-from quantd.adapters.bus.commands import ANSWERS, COMMANDS
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
-from quantd.adapters.bus.home_assistant import discovery
-from quantd.adapters.bus.messages import GROUPS, Composer, Message
+from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.bus.payloads import Alert, StatusState
-from quantd.adapters.bus.publisher import Listen, MqttBus
+from quantd.adapters.bus.publisher import MqttBus
 from quantd.adapters.bus.settings import MqttSettings, address
-from quantd.adapters.bus.topics import root
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.listener import FEWEST_DESCRIPTORS, descriptors
-from quantd.adapters.sinks.sink import selection_of
 from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
@@ -40,25 +38,17 @@ from quantd.daemon.access.protection import (
     secrets_mistakes,
     unenforced,
 )
-from quantd.daemon.assembly.job_records import JobContext
 from quantd.daemon.assembly.names import known_names, mistakes_of
-from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
-from quantd.daemon.assembly.sinks import open_sinks
+from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.config import Config, ConfigError, load, secret, store_url
-from quantd.daemon.jobs.alert_delivery import LAST_S, Delivery, GroupTopic
-from quantd.daemon.jobs.dead_man import DeadMansSwitch
-from quantd.daemon.jobs.job_lanes import JobLanes, works_of
-from quantd.daemon.jobs.reminders import Reminders
+from quantd.daemon.edges.bus_edge import command_topic
+from quantd.daemon.edges.edge_records import Edge, EdgeContext, OpenEdge, Until, edges
+from quantd.daemon.jobs.alert_delivery import LAST_S, Delivery
 from quantd.daemon.jobs.supervision import kept_up
 from quantd.daemon.live.connect import Reach, account_of, reach
 from quantd.daemon.live.permission import refusal
 from quantd.daemon.live.session import Aside, Outside
-from quantd.daemon.monitoring import systemd
-from quantd.daemon.monitoring.heartbeat import heartbeat, monitoring, watchdog
-from quantd.daemon.monitoring.signals import KillSignal, handle_signals
-from quantd.daemon.monitoring.terminal import watch
-from quantd.daemon.monitoring.watchdog import watch as watch_conditions
-from quantd.daemon.monitoring.watchdog import watch_halt_file
+from quantd.daemon.monitoring.signals import KillSignal
 from quantd.daemon.policies.composed import left_out
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart, lacking, unreadable
@@ -68,21 +58,19 @@ from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run, with_record
 from quantd.daemon.recovery.tightening import last_live
 from quantd.daemon.runtime.alert_filter import AlertFilter
-from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.recent_history import Histories
 from quantd.daemon.runtime.service import Service
-from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.run_summary import Summary, summary
 from quantd.risk.limits.catalogue import REASON_NAMES
-from quantd.server.api.server import Api
-from quantd.server.requests.mqtt import MqttCommands
 from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CHECK_FAILED
 
 log = structlog.get_logger("quantd")
+
+STOP, DELIVERED, OVER = Until.STOP, Until.DELIVERED, Until.OVER
 
 
 class BeginAnew(Exception):
@@ -130,6 +118,7 @@ async def serve(
     if mistakes := secrets_mistakes(config):
         raise ConfigError(mistakes)
     key, _ = command_key(config)
+    records = edges()
     if (found := descriptors()) < FEWEST_DESCRIPTORS:
         text = f"this process may open {found} files; store, venue and API need {FEWEST_DESCRIPTORS}"
         raise CannotStart(f"{text}. Raise the limit: ulimit -n 1024, or LimitNOFILE=1024 in the unit file.")
@@ -165,18 +154,17 @@ async def serve(
         outside = await reached(parts, store, shell, run, folder, find, now) if parts.live else None
         broker = start_broker(config)
         try:
-            edges = Edges(config, parts, store, shell, run, broker, folder, where, outside)
-            service = edges.service(journal, projection)
+            around = Edges(config, parts, store, shell, run, broker, folder, where, outside)
+            service = around.service(journal, projection)
             save_config(folder, config, options.config, options.sets, options.environ)
             service.quarantine = aside
             if outside is not None:
                 outside.attach(service)
             bars = shell.tally.symbol_bars
-            edges.listen(service, key)
             kill_signal.attach(service)
             # the objects of the start stay: each collection of them would delay the loop by 0.1 s and more
             gc.freeze()
-            await edges.keep(service, options)
+            await around.keep(service, options, key, records)
         finally:
             gc.unfreeze()
             if isinstance(shell.meanwhile, Deadline):  # a program that restarts would keep its children
@@ -222,7 +210,7 @@ async def reached(
 
 
 class Edges:
-    """The interfaces of one run: bus, API, commands, signals and systemd."""
+    """The bus of one run, and the walk over its edges."""
 
     def __init__(
         self,
@@ -255,7 +243,6 @@ class Edges:
         self.lanes = Lanes(StoredAlerts(store, self.composer))
         self.bus = make_bus(config, self.lanes, self.composer, broker)
         self.bus_url = bus_url(config, broker)
-        self.commands: MqttCommands | None = None
         self.deliveries: list[Delivery] = []
 
     def published(self, messages: Iterable[Message]) -> None:
@@ -296,117 +283,58 @@ class Edges:
         self.bus.undeliverable = service.alert
         return service
 
-    def listen(self, service: Service, key: str) -> None:
-        """Read commands from the bus if there is a key for them."""
-        if not key:
-            return
-        topic = command_topic(self.config)
-        answers = f"{root(self.config.bus.prefix, self.config.quantd.name)}/{ANSWERS}"
-        answer = partial(self.bus.transient, answers)
-        self.commands = MqttCommands(service, key, topic, self.folder, answer)
-        self.bus.listen = Listen(topic, self.commands.received)
-
-    def status(self, state: StatusState, text: str = "") -> bytes:
+    def status(self, state: StatusState, text: str) -> bytes:
         """The retained status message."""
         mode = self.config.quantd.mode
         return self.composer.status(state, time.time_ns(), mode=mode, version=VERSION, text=text).payload
 
-    async def keep(self, service: Service, options: Options) -> None:
-        """Step until a stop, with all other tasks in one TaskGroup."""
-        config, parts, bus, folder = self.config, self.parts, self.bus, self.folder
-        venue = None if self.outside is None else self.outside.venue
-        works = works_of(JobContext(service, parts, folder, self.where, options.sets, venue))
-        lanes = JobLanes(service, parts, works)
-        api = Api(service, parts, config, folder, bus, self.bus_url, lanes)
-        self.deliveries = [
-            Delivery(
-                service,
-                self.composer,
-                kind,
-                sink,
-                selection_of(config.alerts.sinks[kind]),
-                group_s=config.alerts.group_ns / 1e9,
-            )
-            for kind, sink in open_sinks(config).items()
-        ]
-        if config.alerts.group_ns:
-            topic = GroupTopic(service, self.composer, self.lanes, bus.wake)
-            self.deliveries.append(
-                Delivery(service, self.composer, GROUPS, topic, group_s=config.alerts.group_ns / 1e9)
-            )
-        for kind in config.alerts.escalate[1:]:
-            service.sinks[kind].later = True
-        reminders = Reminders(service, time.time_ns if parts.live else lambda: self.shell.state.now)
+    async def keep(self, service: Service, options: Options, key: str, records: Mapping[str, Edge]) -> None:
+        """Step until a stop, with the tasks of all edges in one TaskGroup; `edge_records` has the reasons of the order.
+
+        `key` is that of commands over MQTT, empty without them.
+        """
+        context = EdgeContext(
+            service, self.parts, self.config, self.folder, self.where, self.bus, self.bus_url, self.composer,
+            self.lanes, self.status, lambda: read_config(options), options.began, key, options.sets, options.quiet,
+            self.outside, deliveries=self.deliveries,
+        )  # fmt: skip
+        opened: list[OpenEdge] = []
         try:
-            await api.start()
-            options.began(api.link)
-            async with asyncio.TaskGroup() as tasks:
-
-                def beside(name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-                    return tasks.create_task(kept_up(service, name, loop), name=name)
-
-                delivering = [beside(f"alerts to {each.kind}", each.run) for each in self.deliveries]
-                ending = [
-                    beside("bus", bus.run),
-                    *(beside(name, each.run) for name, each in lanes.runners.items()),
-                    beside("runs of jobs", lanes.log.run),
-                ]
-                around = [
-                    # before the feed: an existing file applies to the first bar
-                    tasks.create_task(watch_halt_file(service), name="halt file"),
-                    tasks.create_task(watch_conditions(service, parts), name="watch"),
-                    beside("heartbeat", lambda: heartbeat(service, bus, self.composer)),
-                    tasks.create_task(watchdog(service), name="watchdog"),
-                    beside("monitor", lambda: monitoring(service, config.risk.monitor_interval_ns / 1e9)),
-                ]
-                if parts.live or config.feed.pace != "fast":  # nobody can answer a market that runs ahead of its clock
-                    around.append(beside("reminders", reminders.run))
-                if (dead_man := config.alerts.dead_man) is not None:
-                    alive = DeadMansSwitch(service, dead_man.url, dead_man.every_ns / 1e9)
-                    around.append(beside("dead man's switch", alive.run))
-                ready = asyncio.Event()
-                if isinstance(parts, Assembly):
-                    market = instants(parts.items(), self.shell.ts)
-                    feeding = feed_recorded(service, market, config.feed.pace, config.feed.at_end)
-                    around.append(tasks.create_task(feeding, name="feed"))
-                    ready.set()
-                elif self.outside is not None:
-                    around.append(tasks.create_task(self.outside.run(service, ready), name="outside"))
-                if self.commands is not None:
-                    around.append(beside("commands over MQTT", self.commands.run))
-                handle_signals(service, parts, lambda: read_config(options), tasks)
-                around.append(tasks.create_task(self._ready(ready), name="ready"))
-                if not options.quiet:
-                    shown = service, parts, config, api.url, self.bus_url, folder, api.link
-                    around.append(beside("terminal", lambda: watch(*shown)))
+            opened += filter(None, (record.open(context) for record in records.values()))
+            for edge in opened:
+                await edge.start()
+            async with asyncio.TaskGroup() as group:
+                tasks = {until: begun(service, opened, group, until) for until in (DELIVERED, OVER, STOP)}
                 await service.step_forever()
-                systemd.stopping()
-                if self.outside is not None and config.quantd.on_stop == "cancel":
-                    await self.outside.flush()  # the cancels
-                for task in around:
+                for edge in reversed(opened):
+                    await edge.stopping()
+                for task in tasks[STOP]:
                     task.cancel()
-                if delivering:
-                    _, late = await asyncio.wait(delivering, timeout=LAST_S)
+                if tasks[DELIVERED]:
+                    _, late = await asyncio.wait(tasks[DELIVERED], timeout=LAST_S)
                     for task in late:
                         task.cancel()
-                bus.stop(self.status("stopped", self.shell.stopped))  # it has the groups of alerts by now
-                await asyncio.wait(ending)  # these end after their last messages and jobs
+                for edge in opened:
+                    edge.last()
+                await asyncio.wait(tasks[OVER])  # these end after their last messages and jobs
         finally:
-            await api.stop()
-            for each in self.deliveries:
-                await each.close()
+            for edge in opened:
+                await edge.close()
 
-    async def _ready(self, ready: asyncio.Event) -> None:
-        """Report readiness once the account is reconciled."""
-        await ready.wait()
-        self.bus.status(self.status("online"))
-        bus = self.config.bus
-        if bus.home_assistant:
-            currency = self.parts.universe.currency
-            grouped = self.config.alerts.group_ns > 0
-            name = self.config.quantd.name
-            self.bus.retain(*discovery(bus.home_assistant, bus.prefix, name, VERSION, currency, grouped=grouped))
-        systemd.ready(f"{self.config.quantd.name} · run {self.run}")
+
+def begun(
+    service: Service, opened: Sequence[OpenEdge], group: asyncio.TaskGroup, until: Until
+) -> list[asyncio.Task[None]]:
+    """The tasks of edges that last so long, begun in the order of the edges."""
+    tasks = []
+    for edge in opened:
+        for task in edge.tasks:
+            if task.until is until:
+                run = kept_up(service, task.name, task.run) if task.restarted else task.run()
+                tasks.append(group.create_task(run, name=task.name))
+        if until is STOP:
+            edge.begin(group)
+    return tasks
 
 
 def start_broker(config: Config) -> EmbeddedBroker | None:
@@ -420,11 +348,6 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
     except BrokerUnavailable as error:
         raise CannotStart(str(error)) from error
     return broker
-
-
-def command_topic(config: Config) -> str:
-    """The topic of commands for this instance."""
-    return f"{root(config.bus.prefix, config.quantd.name)}/{COMMANDS}"
 
 
 def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:

@@ -1,5 +1,5 @@
-"""One new file adds a job or a route: the files of docs/develop/extending.md run in a copy of the repository, whose
-tests stay green."""
+"""One new file adds a job, a route or an edge: the files of docs/develop/extending.md run in a copy of the repository,
+whose tests stay green."""
 
 import json
 from pathlib import Path
@@ -70,3 +70,16 @@ def test_one_file_adds_a_route_with_its_method_of_the_client_and_its_types(tmp_p
     assert 'def universe(self, *, limit: int = 100, search: str = "") -> UniverseNow:' in stub
     passes(root, "tests/server/api/test_client.py", "tests/server/api/test_openapi.py", "tests/server/api/client_side")
     passes(root, "tests/server/api/test_route_groups.py", "tests/test_structure.py")
+
+
+@pytest.mark.long
+def test_one_file_adds_an_edge_that_runs_beside_the_loop_and_is_closed(tmp_path: Path) -> None:
+    root = copy_repository(tmp_path)
+    (file,) = files_of("An edge")
+    (root / "daemon/edges/progress_edge.py").write_text(file)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").write_text(CONFIG)
+    ran = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=tmp_path / "run")
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "run/state/progress").read_text() == "2019-03-29T20:00:00Z stopped\n"
+    passes(root, "tests/daemon/edges", "tests/test_structure.py", "tests/daemon/test_app.py")

@@ -29,7 +29,6 @@ LONGER = {
     },
     "written before functions had a limit; nothing is added here": {
         "adapters/feeds/recorded/replay.py Replay.load": 92,
-        "daemon/app.py Edges.keep": 84,
         "daemon/app.py serve": 71,
         "daemon/assembly/engine_rules.py rules_of": 69,
         "research/cli/learn/evaluate.py evaluate": 72,

@@ -1,0 +1,57 @@
+"""What receives alerts beside the bus: sinks, reminders of incidents, and the dead man's switch."""
+
+import time
+from typing import Final
+
+from quantd.adapters.bus.messages import GROUPS
+from quantd.adapters.sinks.sink import selection_of
+from quantd.daemon.assembly.sinks import open_sinks
+from quantd.daemon.edges.edge_records import Edge, EdgeContext, EdgeTask, OpenEdge, Until
+from quantd.daemon.jobs.alert_delivery import Delivery, GroupTopic
+from quantd.daemon.jobs.dead_man import DeadMansSwitch
+from quantd.daemon.jobs.reminders import Reminders
+
+
+def deliveries(context: EdgeContext) -> OpenEdge:
+    """A delivery for each sink of [alerts.sinks], and for the topic of groups."""
+    service, composer, alerts = context.service, context.composer, context.config.alerts
+    group_s = alerts.group_ns / 1e9
+    context.deliveries.extend(
+        Delivery(service, composer, kind, sink, selection_of(alerts.sinks[kind]), group_s=group_s)
+        for kind, sink in open_sinks(context.config).items()
+    )
+    if alerts.group_ns:
+        topic = GroupTopic(service, composer, context.outbox, context.bus.wake)
+        context.deliveries.append(Delivery(service, composer, GROUPS, topic, group_s=group_s))
+    for kind in alerts.escalate[1:]:
+        service.sinks[kind].later = True
+
+    async def close() -> None:
+        for delivery in context.deliveries:
+            await delivery.close()
+
+    tasks = [EdgeTask(f"alerts to {one.kind}", one.run, Until.DELIVERED) for one in context.deliveries]
+    return OpenEdge(tasks, close=close)
+
+
+def reminders(context: EdgeContext) -> OpenEdge | None:
+    """Reminders, unless the market runs ahead of its clock: nobody can answer there."""
+    service, live = context.service, context.parts.live
+    if not live and context.config.feed.pace == "fast":
+        return None
+    reminding = Reminders(service, time.time_ns if live else lambda: service.shell.state.now)
+    return OpenEdge((EdgeTask("reminders", reminding.run),))
+
+
+def dead_man(context: EdgeContext) -> OpenEdge | None:
+    """The switch of [alerts] dead_man."""
+    table = context.config.alerts.dead_man
+    if table is None:
+        return None
+    alive = DeadMansSwitch(context.service, table.url, table.every_ns / 1e9)
+    return OpenEdge((EdgeTask("dead man's switch", alive.run),))
+
+
+DELIVERIES: Final = Edge("deliveries", 40, deliveries)
+REMINDERS: Final = Edge("reminders", 100, reminders)
+DEAD_MAN: Final = Edge("dead man's switch", 110, dead_man)

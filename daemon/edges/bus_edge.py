@@ -1,0 +1,25 @@
+"""The bus: publishes until the last message, which is the status "stopped"."""
+
+from typing import Final
+
+from quantd.adapters.bus.commands import COMMANDS
+from quantd.adapters.bus.topics import root
+from quantd.daemon.config import Config
+from quantd.daemon.edges.edge_records import Edge, EdgeContext, EdgeTask, OpenEdge, Until
+
+
+def command_topic(config: Config) -> str:
+    """The topic of commands for this instance."""
+    return f"{root(config.bus.prefix, config.quantd.name)}/{COMMANDS}"
+
+
+def opened(context: EdgeContext) -> OpenEdge:
+    bus = context.bus
+
+    def last() -> None:
+        bus.stop(context.status("stopped", context.service.shell.stopped))  # it has the groups of alerts by now
+
+    return OpenEdge((EdgeTask("bus", bus.run, Until.OVER),), last=last)
+
+
+BUS: Final = Edge("bus", 10, opened)

@@ -1,0 +1,32 @@
+"""The market: the feeder of a recorded one, or the live feed and the venue."""
+
+from typing import Final
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.edges.edge_records import Edge, EdgeContext, EdgeTask, OpenEdge
+from quantd.daemon.runtime.feeder import feed_recorded
+from quantd.daemon.runtime.timeline import instants
+
+
+def opened(context: EdgeContext) -> OpenEdge | None:
+    service, parts, feed, outside = context.service, context.parts, context.config.feed, context.outside
+    if isinstance(parts, Assembly):
+        task = EdgeTask(
+            "feed",
+            lambda: feed_recorded(service, instants(parts.items(), service.shell.ts), feed.pace, feed.at_end),
+            restarted=False,
+        )
+        return OpenEdge((task,), begin=lambda tasks: context.ready.set())
+    if outside is None:
+        return None
+
+    async def stopping() -> None:
+        if context.config.quantd.on_stop == "cancel":
+            await outside.flush()  # the cancels
+
+    return OpenEdge(
+        (EdgeTask("outside", lambda: outside.run(service, context.ready), restarted=False),), stopping=stopping
+    )
+
+
+MARKET: Final = Edge("market", 120, opened)

@@ -1,0 +1,40 @@
+"""What watches the process and its run: the HALT file, conditions, the heartbeat, the watchdog and the log of risk."""
+
+from typing import Final
+
+from quantd.daemon.edges.edge_records import Edge, EdgeContext, EdgeTask, OpenEdge
+from quantd.daemon.monitoring.heartbeat import heartbeat, monitoring, watchdog
+from quantd.daemon.monitoring.watchdog import watch, watch_halt_file
+
+
+def halt_file(context: EdgeContext) -> OpenEdge:
+    """The HALT file. It comes before the feed: an existing file applies to the first bar."""
+    return OpenEdge((EdgeTask("halt file", lambda: watch_halt_file(context.service), restarted=False),))
+
+
+def conditions(context: EdgeContext) -> OpenEdge:
+    """The conditions of the host and of the feed."""
+    return OpenEdge((EdgeTask("watch", lambda: watch(context.service, context.parts), restarted=False),))
+
+
+def heart(context: EdgeContext) -> OpenEdge:
+    """The heartbeat on the bus."""
+    return OpenEdge((EdgeTask("heartbeat", lambda: heartbeat(context.service, context.bus, context.composer)),))
+
+
+def dog(context: EdgeContext) -> OpenEdge:
+    """The notices to systemd or to the sentry."""
+    return OpenEdge((EdgeTask("watchdog", lambda: watchdog(context.service), restarted=False),))
+
+
+def monitor(context: EdgeContext) -> OpenEdge:
+    """The risk of the house in the log."""
+    interval_s = context.config.risk.monitor_interval_ns / 1e9
+    return OpenEdge((EdgeTask("monitor", lambda: monitoring(context.service, interval_s)),))
+
+
+HALT_FILE: Final = Edge("halt file", 50, halt_file)
+CONDITIONS: Final = Edge("conditions", 60, conditions)
+HEARTBEAT: Final = Edge("heartbeat", 70, heart)
+WATCHDOG: Final = Edge("watchdog", 80, dog)
+MONITOR: Final = Edge("monitor", 90, monitor)
