@@ -1,5 +1,5 @@
-"""One new file adds a job, a route or an edge: the files of docs/develop/extending.md run in a copy of the repository,
-whose tests stay green."""
+"""One new file adds a job, a route, an edge or a fold of steps: the files of docs/develop/extending.md run in a copy of
+the repository, whose tests stay green."""
 
 import json
 from pathlib import Path
@@ -83,3 +83,18 @@ def test_one_file_adds_an_edge_that_runs_beside_the_loop_and_is_closed(tmp_path:
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "run/state/progress").read_text() == "2019-03-29T20:00:00Z stopped\n"
     passes(root, "tests/daemon/edges", "tests/test_structure.py", "tests/daemon/test_app.py")
+
+
+@pytest.mark.long
+def test_one_file_adds_a_fold_that_takes_the_steps_of_a_run(tmp_path: Path) -> None:
+    root = copy_repository(tmp_path)
+    (file,) = files_of("A fold of steps")
+    (root / "daemon/runtime/fill_log.py").write_text(file)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").write_text(CONFIG)
+    ran = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=tmp_path / "run")
+    assert ran.returncode == 0, ran.stderr
+    lines = [line for line in ran.stderr.splitlines() if "fill" in line and "symbol=" in line]
+    assert len(lines) == json.loads(ran.stdout)["fills"] > 0, ran.stderr[-2000:]
+    passes(root, "tests/daemon/runtime/test_step_folds.py", "tests/daemon/runtime/test_service.py")
+    passes(root, "tests/test_structure.py")

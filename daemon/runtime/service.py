@@ -23,24 +23,23 @@ from quantd.adapters.store.journal.quarantine import BadBar
 from quantd.adapters.store.journal.writer import Batch, SnapshotOf
 from quantd.adapters.store.tables.projection import OUTBOX, Projection, Rows
 from quantd.daemon.config import Config
-from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.engine.safety.monitor import limit_values
-from quantd.daemon.engine.venue.availability import asks_for_comparison
-from quantd.daemon.engine.venue.coin_fees import takes_fee
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.predictions import Predictions
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.committed_folds import BatchMessages
 from quantd.daemon.runtime.inbox import Command, Inbox, InboxFull
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.leader import LeaderNow
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Outgoing, Wire
 from quantd.daemon.runtime.recent_history import Histories
+from quantd.daemon.runtime.step_folds import opened
 from quantd.daemon.runtime.trace import Measurements, Trace
 from quantd.daemon.runtime.version import code_version
 from quantd.regular_file import create_empty
-from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
-from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
+from quantd.trading.effects import Ask, Effect, Publish, Switched
+from quantd.trading.events import Condition, Decided, Event, Operator, Stopping
 from quantd.trading.exit_codes import TRY_LATER, ExplainedError
 from quantd.trading.orders import ScheduleRun
 from quantd.trading.ports import VenueAccount
@@ -112,6 +111,8 @@ class Service:
     compare_failure: str = ""
     """Why the newest comparison with the venue did not succeed; empty after one that did."""
 
+    market_ahead_ns: int | None = None
+    """The market's time minus the monotonic clock, for a feed in real time."""
     accept_price: Callable[[int], None] | None = None
     """Tells the feed that the newest suspicious bar of a column is real; None where the feed has no such bar."""
 
@@ -149,12 +150,13 @@ class Service:
         self.store_error = ""
         """Failure of the store; empty without one. Trading is halted meanwhile, and stops need no store."""
         self.listeners: set[asyncio.Event] = set()
-        self._projection = projection
+        self.projection = projection
         self.posted = 0
         """Number of alerts that were queued."""
         self.incidents = projection.incidents
         """The incidents, with the steps of the batch that is being written."""
         self._composer = composer
+        self.messages = BatchMessages(composer)
         self._alerts = alerts
         self._published = published
         self._urgent = urgent
@@ -187,8 +189,7 @@ class Service:
         """The sinks of [alerts.sinks]. The alerts of each batch that a sink selects are queued for it."""
         self.bus_commands: Counter[str] = Counter()
         """Commands over MQTT by outcome."""
-        self.market_ahead_ns: int | None = None
-        """The market's time minus the monotonic clock, for a feed in real time."""
+        self._folds = opened(self)
 
     async def step_forever(self) -> None:
         """Take, step and commit until a Stop effect. Raises StoreGaveUp, and what a step raises, with the remedy."""
@@ -341,35 +342,18 @@ class Service:
 
     def _rows(self, steps: Sequence[Step]) -> tuple[Rows, list[Message]]:
         """Read models and messages of new steps; alerts that [alerts] permits are rows of the outbox."""
-        found: dict[str, Message] = {}
-        moved = False
-        lots = self.shell.state.ledger.house.lots
+        messages, add = self.messages, self._folds.add
+        messages.lots = self.shell.state.ledger.house.lots
         for seq, (event, effects) in enumerate(steps, self._committed + 1):
-            self._projection.add(seq, event, effects)
-            self.trace.add(event, effects)
-            if type(event) is Tick and "reconcile" in event.jobs:
-                self.reconcile()
-            if asks_for_comparison(self.shell.state, event, effects):
-                self.reconcile()
-            if effects:
-                moved = moved or any(type(e) in (Valued, Switched) for e in effects)
-                if cut_by_venue(effects) or takes_fee(self.shell.state, effects):
-                    self.reconcile()  # the venue's buying power may have risen, or it took a fee from a coin
-                self.histories.add(seq, effects)
-                self._note_causes(event, effects)
-                for message in self._composer.messages(seq, effects, lots):
-                    # of a retained topic only the newest message is published
-                    found[message.topic if message.retain else message.id] = message
-                self.recent.extend(e for e in effects if type(e) is Publish)
-        if moved:
-            risk = self._risk(self._committed + len(steps))
-            found[risk.topic] = risk
+            add(seq, event, effects)
+        if messages.moved:
+            messages.put(self._risk(self._committed + len(steps)))
         del self.recent[:-RECENT_ALERTS]
-        rows = self._projection.take()
+        rows = self.projection.take()
         if OUTBOX in rows:
             rows[OUTBOX] = self._alerts.chosen(rows[OUTBOX])
             self.posted += len(rows[OUTBOX])
-        return rows, list(found.values())
+        return rows, messages.taken()
 
     def _risk(self, seq: int) -> Message:
         """The message about the house's limits after entry `seq`, the newest."""
@@ -417,7 +401,7 @@ class Service:
         seq = self.journal.seq + 1
         effects = self.shell.run(event)
         if self.store_error:
-            self._note_causes(event, effects)
+            self.note_causes(event, effects)
             for message in self._composer.messages(seq, effects, only=(Publish, Switched)):
                 if "/alerts/CRITICAL/" in message.topic:
                     self._urgent(message)
@@ -426,7 +410,7 @@ class Service:
                 self._published(self._ahead[-1:])
         return effects
 
-    def _note_causes(self, event: Event, effects: Sequence[Effect]) -> None:
+    def note_causes(self, event: Event, effects: Sequence[Effect]) -> None:
         """Keep who or what moved a switch in this step, if one moved."""
         if any(type(effect) is Switched for effect in effects):
             self.histories.causes.add(event, effects, [rules.name for rules in self.shell.state.rules.agents])
