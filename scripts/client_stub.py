@@ -8,11 +8,11 @@ from typing import Any, Final, Literal, Union, Unpack, get_args, get_origin
 import msgspec
 
 from quantd.server.api.client_calls import Call
-from quantd.server.api.client_side import client_methods
 from quantd.server.api.client_side.client_methods import parameters_of
 from quantd.server.api.route_groups import client_calls
 
-STUB: Final = Path(client_methods.__file__).with_name("typed_methods.pyi")
+STUB: Final = Path(__file__).parents[1] / "src" / "quantd" / "client_types.pyi"
+"""Beside the face: the methods of routes of all buildings are known there, and not in the server."""
 
 
 def type_text(annotation: Any, imports: dict[str, set[str]]) -> str:
@@ -57,10 +57,11 @@ def stub_of(calls: tuple[Call, ...]) -> str:
         head = f"    def {call.name}({', '.join(words)}) -> {type_text(call.answer, imports)}:"
         about = "".join(f"        {line}\n" if line else "\n" for line in f'"""{call.about}"""'.split("\n"))
         lines.append(f"{head}\n{about}" if call.about else f"{head} ...\n")
+    imports.setdefault("quantd.server.api.client_side.python_client", set()).add("Client as PlainClient")
     named = "".join(f"from {module} import {', '.join(sorted(names))}\n" for module, names in sorted(imports.items()))
     return (
-        '"""Types of the methods of the client. `python scripts/client_stub.py` writes this file from the records."""\n'
-        f"# ruff: noqa\n\n{named}\nclass Methods:\n{chr(10).join(lines)}"
+        '"""Types of `quantd.Client` and its methods: `python scripts/client_stub.py` writes this file."""\n'
+        f"# ruff: noqa\n\n{named}\nclass Client(PlainClient):\n{chr(10).join(lines)}"
     )
 
 

@@ -66,7 +66,7 @@ def test_one_file_adds_a_route_with_its_method_of_the_client_and_its_types(tmp_p
 
     written = run_python(root, "scripts/client_stub.py")
     assert written.returncode == 0, written.stderr
-    stub = (root / "server/api/client_side/typed_methods.pyi").read_text()
+    stub = (root / "src/quantd/client_types.pyi").read_text()
     assert 'def universe(self, *, limit: int = 100, search: str = "") -> UniverseNow:' in stub
     passes(root, "tests/server/api/test_client.py", "tests/server/api/test_openapi.py", "tests/server/api/client_side")
     passes(root, "tests/server/api/test_route_groups.py", "tests/test_structure.py")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from quantd.daemon.live.session import Outside
     from quantd.daemon.runtime.service import Service
 
-PACKAGES: Final = ("quantd.daemon.edges", "quantd.daemon.commands", "quantd.server.api")
+PACKAGES: Final = ("quantd.daemon.edges", "quantd.server.api", "quantd.server.requests")
 """The packages of quantd whose modules are searched for edges."""
 
 GROUP: Final = "quantd.edges"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from quantd.engine_build import hook
 
 if TYPE_CHECKING:
+    from quantd.client_types import Client
     from quantd.daemon.config import Config, ConfigError
     from quantd.research.python_api.backtests import Backtest, backtest
     from quantd.research.python_api.bar_frame import example_bars
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from quantd.research.python_api.signals import Signals, study_signal
     from quantd.research.python_api.sweeps import sweep
     from quantd.research.python_api.walks import WalkForward, walk_forward
-    from quantd.server.api.client_side.python_client import Client
     from quantd.trading.exit_codes import ExplainedError as Error
 
 __all__ = [

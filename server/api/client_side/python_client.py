@@ -1,7 +1,7 @@
 """The Python client of a daemon: a method for each route, with the types that the daemon itself answers with.
 
 The methods are made from the records beside the routes, so that a group of routes of another building, or of another
-package, brings its own. `typed_methods.pyi` has them for type checkers.
+package, brings its own. For type checkers `quantd.Client` has them, in `quantd/client_types.pyi`.
 """
 
 import ssl
@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -39,14 +39,9 @@ AGAIN: Final = frozenset({429, 503})
 
 T = TypeVar("T")
 
-if TYPE_CHECKING:
-    from quantd.server.api.client_side.typed_methods import Methods
-else:
-    Methods = object  # the methods are added from the records of the routes
-
 
 @with_methods(client_calls())
-class Client(Methods):
+class Client:
     """A daemon by its address; each call is a request of its own, so that threads may share a client.
 
         client = quantd.Client(token=Path("state/token").read_text().strip())

@@ -1,36 +1,37 @@
-"""Types of the methods of the client. `python scripts/client_stub.py` writes this file from the records."""
+"""Types of `quantd.Client` and its methods: `python scripts/client_stub.py` writes this file."""
 # ruff: noqa
 
 from datetime import date
-from quantd.daemon.api.documents import About, Alerts, Allocations, Correlations, Decisions, Equity, Fills, HouseNow, Orders, PortfolioHistory, Positions, RiskHistory, RiskMetrics
-from quantd.daemon.api.paging import Searched
-from quantd.daemon.api.routes.act_routes import ActNow
-from quantd.daemon.api.routes.alert_routes import ActiveIncident, ActiveIncidents
-from quantd.daemon.api.routes.command_routes import Done
-from quantd.daemon.api.routes.job_routes import JobsNow
-from quantd.daemon.api.routes.manual_routes import Loosened
-from quantd.daemon.api.routes.market_routes import BarsNow
-from quantd.daemon.api.routes.model_routes import Model, ModelDetails, Models
-from quantd.daemon.api.routes.performance_routes import Attribution, Performance, Rolling, VarRecord
-from quantd.daemon.api.routes.portfolio_routes import PortfolioClosing, PortfolioList, Rebalanced, Targets
-from quantd.daemon.api.routes.prediction_routes import Allocated, Input, Method, Prediction
-from quantd.daemon.api.routes.proposal_routes import ProposalAnswer, Proposals, Reviews, Wanted
-from quantd.daemon.api.routes.refusal_routes import Refusals
-from quantd.daemon.api.routes.research_routes import Beside, ComparedBacktests, Looks
-from quantd.daemon.api.routes.switch_routes import Switches
-from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
-from quantd.daemon.commands.manual_answers import CancelledOrder, Compared, Ordered, Paid, Previewed, SettledOrder, Stopped
-from quantd.daemon.commands.portfolio_answers import PortfolioNow
-from quantd.daemon.commands.proposal_answers import AgentStanding
 from quantd.daemon.jobs.job_table import JobRunLine
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
 from quantd.daemon.views.overview import Overview
 from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.report.contents import Standing
+from quantd.research.routes.performance_routes import Attribution, Performance, Rolling, VarRecord
+from quantd.research.routes.research_routes import Beside, ComparedBacktests, Looks
+from quantd.server.api.client_side.python_client import Client as PlainClient
+from quantd.server.api.documents import About, Alerts, Allocations, Correlations, Decisions, Equity, Fills, HouseNow, Orders, PortfolioHistory, Positions, RiskHistory, RiskMetrics
+from quantd.server.api.paging import Searched
+from quantd.server.api.routes.act_routes import ActNow
+from quantd.server.api.routes.alert_routes import ActiveIncident, ActiveIncidents
+from quantd.server.api.routes.command_routes import Done
+from quantd.server.api.routes.job_routes import JobsNow
+from quantd.server.api.routes.manual_routes import Loosened
+from quantd.server.api.routes.market_routes import BarsNow
+from quantd.server.api.routes.model_routes import Model, ModelDetails, Models
+from quantd.server.api.routes.portfolio_routes import PortfolioClosing, PortfolioList, Rebalanced, Targets
+from quantd.server.api.routes.prediction_routes import Allocated, Input, Method, Prediction
+from quantd.server.api.routes.proposal_routes import ProposalAnswer, Proposals, Reviews, Wanted
+from quantd.server.api.routes.refusal_routes import Refusals
+from quantd.server.api.routes.switch_routes import Switches
+from quantd.server.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
+from quantd.server.requests.manual_answers import CancelledOrder, Compared, Ordered, Paid, Previewed, SettledOrder, Stopped
+from quantd.server.requests.portfolio_answers import PortfolioNow
+from quantd.server.requests.proposal_answers import AgentStanding
 from typing import Literal, Unpack
 
-class Methods:
+class Client(PlainClient):
     def about(self) -> About: ...
 
     def acknowledge(self, incident: str, reason: str, *, key: str = "") -> ActiveIncident: ...
