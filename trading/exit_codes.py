@@ -17,3 +17,9 @@ class ExplainedError(Exception):
     """A foreseen failure. A command that ends with it prints its message without a stack and exits with its code."""
 
     exit_code: int = CHECK_FAILED
+
+
+class PackageMissing(ExplainedError, ImportError):
+    """A package of an extra is not installed. The text names the extra, and the command that adds it."""
+
+    exit_code = CONFIG

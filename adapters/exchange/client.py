@@ -18,6 +18,7 @@ from quantd.adapters.exchange.dialects import Dialect, dialect_of
 from quantd.adapters.exchange.errors import MalformedAnswer, outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.adapters.pace import Pace, Rate, retry_after_s
+from quantd.extras import command
 from quantd.trading.display_text import one_line
 
 HANG_UP_S: Final = 3.0
@@ -106,7 +107,7 @@ async def connect(access: Access) -> Exchange:
         pro = await asyncio.to_thread(importlib.import_module, "ccxt.pro")
         plain = importlib.import_module("ccxt.async_support")
     except ImportError:
-        raise NoExchange("ccxt is not installed", 'Install it with: pip install "quantd[ccxt]"') from None
+        raise NoExchange("ccxt is not installed", f"Install it with: {command('ccxt')}") from None
     if access.venue not in plain.exchanges:
         near = get_close_matches(access.venue, plain.exchanges, n=1)
         raise NoExchange(f'ccxt has no exchange "{access.venue}"', f"Did you mean {near[0]}?" if near else "Check it")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.plugins import Option
+from quantd.extras import lack
 from quantd.trading.instruments import Universe
 
 
@@ -57,3 +58,7 @@ class Vendor:
     extra: str = ""
     adjusts: bool = False
     whole: bool = False
+
+    def lack(self) -> str:
+        """The text about a missing module, with the remedy; empty where it is installed."""
+        return lack(f"the source {self.kind}", self.extra or self.module, self.module) if self.module else ""

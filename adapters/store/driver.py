@@ -17,7 +17,9 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
+from quantd.extras import lack
 from quantd.regular_file import check_file
+from quantd.trading.exit_codes import PackageMissing
 
 BUSY_MS: Final = 5_000
 _STATEMENT_ROWS: Final = (512, 64)
@@ -168,7 +170,8 @@ Driver = SqliteDriver | UrlDriver
 def engine_at(url: str) -> Engine:
     """Return a SQLAlchemy engine for a URL, without a pool.
 
-    It is cached, because a new engine queries the server's version. Raises StoreFailing for an invalid URL.
+    It is cached, because a new engine queries the server's version. Raises StoreFailing for an invalid URL, and
+    PackageMissing without the driver.
     """
     try:
         found = make_url(url)
@@ -176,6 +179,8 @@ def engine_at(url: str) -> Engine:
             raise ArgumentError(f"{found.get_backend_name()} is no database that quantd can keep a store in")
         limits = {name: value for name, value in SERVER_GONE.items() if name not in found.query}
         return create_engine(found, poolclass=NullPool, connect_args=limits)
+    except ModuleNotFoundError:
+        raise PackageMissing(lack("[store] url", "postgres", "psycopg")) from None
     except (ArgumentError, NoSuchModuleError) as wrong:
         raise StoreFailing(f"[store] url: {wrong}; write postgresql://USER@HOST:5432/DATABASE") from None
 

@@ -8,6 +8,7 @@ from quantd.adapters.feeds.source import Source, SourceError, Stream
 from quantd.adapters.feeds.vendor import Request, Vendor
 from quantd.adapters.plugins import function, records
 from quantd.daemon.config import secret
+from quantd.trading.exit_codes import PackageMissing
 
 
 def vendors() -> Mapping[str, Vendor]:
@@ -16,10 +17,15 @@ def vendors() -> Mapping[str, Vendor]:
 
 
 def source_of(kind: str, request: Request) -> Source:
-    """The source of a vendor, before its first request. Raises SourceError, and FileWrong for an unreadable file."""
+    """The source of a vendor, before its first request.
+
+    Raises SourceError, FileWrong for an unreadable file, and PackageMissing without the extra of the vendor.
+    """
     vendor = vendors().get(kind)
     if vendor is None:
         raise SourceError("[feed] kind", f'"{kind}" is no vendor', f"There are {', '.join(vendors())}", again=False)
+    if text := vendor.lack():
+        raise PackageMissing(text)
     return cast(Source, function(vendor.source)(_with_secrets(vendor, request)))
 
 

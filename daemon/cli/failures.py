@@ -7,9 +7,9 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.util import find_spec
 
 from quantd.daemon.cli import streams
+from quantd.extras import lack
 from quantd.moved_modules import explained as moved
 from quantd.regular_file import Refused
 from quantd.trading.display_text import visible
@@ -32,9 +32,8 @@ class Interrupted(ExplainedError):
 
 def needs(what: str, *packages: str, extra: str = "train") -> None:
     """Raise Failure unless the packages that an extra of quantd installs are present."""
-    if missing := [name for name in packages if find_spec(name) is None]:
-        text = f"install quantd with its extra `{extra}`: pip install 'quantd[{extra}]'"
-        raise Failure(f"{what} needs {', '.join(missing)}: {text}", CONFIG)
+    if text := lack(what, extra, *packages):
+        raise Failure(text, CONFIG)
 
 
 def note(text: str) -> None:

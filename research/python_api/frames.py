@@ -14,8 +14,10 @@ import polars as pl
 from quantd.adapters.store.read_models import Alert
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.rows import DecisionLine
+from quantd.extras import lack
 from quantd.research.runs.run_record import Record
 from quantd.trading.effects import Filled, Valued
+from quantd.trading.exit_codes import PackageMissing
 from quantd.trading.instruments import MICRO, NANO, Universe
 from quantd.trading.market import Floats
 from quantd.trading.orders import NO_LIMIT, Fill, Order, order_id
@@ -59,7 +61,12 @@ class Frame(pl.DataFrame):
         return cls(frame.get_columns())
 
     def to_pandas(self, **_: Any) -> Any:
-        """Return a pandas frame: instants in UTC, missing numbers NaN, text as text."""
+        """Return a pandas frame: instants in UTC, missing numbers NaN, text as text.
+
+        Raises PackageMissing without pandas, which the extra `calendars` has.
+        """
+        if text := lack("to_pandas", "calendars", "pandas"):
+            raise PackageMissing(text)
         import pandas
 
         return pandas.DataFrame({column.name: _pandas_values(column) for column in self.get_columns()})

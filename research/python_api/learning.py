@@ -4,27 +4,21 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantd.adapters.feeds.recorded.bar_files import probe
 from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 from quantd.bundled import find
+from quantd.extras import lack
 from quantd.models.artifacts.manifest import AgentManifest
 from quantd.research.python_api.backtests import Misused
-from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.exit_codes import ExplainedError, PackageMissing
 
 if TYPE_CHECKING:
     from quantd.training.plans.plan import Plan
     from quantd.training.runs.evaluation import Evaluated
     from quantd.training.seeds.seed_run import Progress as SeedProgress
-
-
-class PackageMissing(ExplainedError, ImportError):
-    """A package of an extra is not installed. The text names the extra."""
-
-    exit_code = CONFIG
 
 
 @dataclass(frozen=True)
@@ -141,12 +135,8 @@ def evaluate(
 
 def _require(purpose: str, *modules: str) -> None:
     """Raise PackageMissing where a module is not installed."""
-    missing = [name for name in modules if find_spec(name) is None]
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        raise PackageMissing(
-            f"{purpose} needs {', '.join(missing)}, which {verb} not installed: pip install 'quantd[train]'"
-        )
+    if text := lack(purpose, "train", *modules):
+        raise PackageMissing(text)
 
 
 def _probe(bars: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
+from quantd.extras import lack
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.looks import identity_of, try_note_looks
 from quantd.research.runs.trials import Known, Look
@@ -27,6 +28,7 @@ from quantd.research.studies.lookahead import Lookahead
 from quantd.research.studies.lookahead import lines as guard_lines
 from quantd.research.studies.synchronous_rows import SynchronousRows, synchronous_rows
 from quantd.trading.display_text import session_date
+from quantd.trading.exit_codes import PackageMissing
 from quantd.trading.market import Floats
 
 HORIZONS: Final = (1, 2, 5, 10, 21, 63)
@@ -106,8 +108,10 @@ def study_signals(
     """Study factors over the recorded market of `assembly`, and note each as a look in the ledger of `state`.
 
     The looks belong to `family`, if it is named. Raises FactorError for horizons or quantiles that the market does not
-    have.
+    have, and PackageMissing without scipy.
     """
+    if text := lack("a study of signals", "study", "scipy"):
+        raise PackageMissing(text)
     rows = synchronous_rows(assembly)
     asked = tuple(dict.fromkeys(horizons))
     total = int(rows.trading.sum())

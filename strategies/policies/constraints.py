@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from quantd.extras import remedy
 from quantd.strategies.allocators.constraints import Limits, Objective, available, constrained
 from quantd.strategies.policies.allocator import BoundedParams, Case
 from quantd.strategies.policies.params import ParamsError, Share, nearest
@@ -36,9 +37,7 @@ class ConstrainedParams(BoundedParams, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.constraints is not None and not available():
-            raise ValueError(
-                "constraints are solved by skfolio, which is not installed; pip install 'quantd[allocate]'"
-            )
+            raise ValueError(f"constraints are solved by skfolio, which is not installed: {remedy('allocate')}")
 
 
 def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | None) -> Limits:

@@ -43,11 +43,10 @@ def failure(order: Order, why: str) -> Retrained:
 
 def carried_out(order: Order) -> Retrained:
     """Train, compare and write a version; returns the event without its time. Expected failures are answers."""
-    from importlib.util import find_spec
+    from quantd.extras import lack
 
-    missing = [name for name in ("torch", "onnx", "safetensors", "sklearn") if find_spec(name) is None]
-    if missing:
-        return failure(order, f"training needs {', '.join(missing)}: install quantd with its extra `train`")
+    if text := lack("training", "train", "torch", "onnx", "safetensors", "sklearn"):
+        return failure(order, text)
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
     from quantd.training.retraining.challenge import Rule
     from quantd.training.retraining.refit import RetrainingRequest, retrain

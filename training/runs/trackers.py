@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from quantd.bundled import placed
+from quantd.extras import remedy
 from quantd.models.artifacts.folder import first_line
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.training.seeds.records import Tracker
@@ -57,9 +58,7 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
         if name not in get_args(TrackerName):
             raise TrackerError(f"tracker {name!r}: one of {', '.join(get_args(TrackerName))}")
         if not installed(name):
-            raise TrackerError(
-                f"tracker {name} needs {name}: install quantd with its extra `train`, or ask for `--tracker files`"
-            )
+            raise TrackerError(f"tracker {name} needs {name}: ask for `--tracker files`, or {remedy('train')}")
     return tuple(dict.fromkeys(name for name in names if name != "files"))
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from msgspec import Struct
 
+from quantd.extras import remedy
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 COLLECT_AFTER: Final = 5_000
@@ -271,7 +272,7 @@ def _knock(address: str) -> None:
 
 def _ray() -> Any:
     if find_spec("ray") is None:
-        raise Unavailable("--on ray needs ray: install quantd with its extra `ray`, or leave --on away (local)")
+        raise Unavailable(f"--on ray needs ray: leave --on away (local), or {remedy('ray')}")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     import ray
 

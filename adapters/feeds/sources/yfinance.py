@@ -40,6 +40,7 @@ VENDOR: Final = Vendor(
     source="quantd.adapters.feeds.sources.yfinance:source",
     options=(Option("url"),),
     module="yfinance",
+    extra="yahoo",
     adjusts=True,
     whole=True,  # its splits make it download up to now whatever the range is
 )

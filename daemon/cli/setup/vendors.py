@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -74,9 +73,8 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Ven
 
 def _vendor(vendor: Vendor, request: Request) -> Source:
     """One vendor, opened. Raises Failure about missing options, and SourceError."""
-    if vendor.module and find_spec(vendor.module) is None:
-        extra = vendor.extra or vendor.module
-        raise Failure(f"{vendor.module} is not installed: install quantd with its extra `{extra}`", CONFIG)
+    if text := vendor.lack():
+        raise Failure(text, CONFIG)
     for option in vendor.options:
         value = getattr(request, option.key)
         if option.missing and not value:
