@@ -3,16 +3,29 @@
 All p-values are two-sided. Identical series give p = 1. None of these tests accounts for serial dependence.
 """
 
+from math import erfc, sqrt
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
+from quantd.research.significance.rank_statistics import (
+    average_ranks,
+    signed_rank_two_sided,
+    smirnov_two_sided,
+    student_two_sided,
+)
 from quantd.research.significance.samples import is_constant, require_pair
 from quantd.trading.market import Floats
 
 MIN_PAIRS: Final = 2
 """Minimum number of pairs: a variance needs two."""
+
+EXACT_PAIRS: Final = 50
+"""Most pairs of an exact signed-rank test without ties and without equal pairs."""
+
+EXACT_TIES: Final = 13
+"""Most pairs of an exact signed-rank test with ties or with equal pairs, whose law depends on them."""
 
 
 class PairedTest(Struct, frozen=True):
@@ -34,37 +47,46 @@ def paired_t(own: Floats, other: Floats) -> PairedTest:
         return PairedTest(0.0, 1.0, len(own))
     if is_constant(own - other):
         return PairedTest(float("nan"), float("nan"), len(own))
-    from scipy import stats
-
-    found = stats.ttest_rel(own, other)
-    return PairedTest(float(found.statistic), float(found.pvalue), len(own))
+    differences = own - other
+    t = float(differences.mean() / sqrt(differences.var(ddof=1) / len(own)))
+    return PairedTest(t, student_two_sided(t, len(own) - 1), len(own))
 
 
 def wilcoxon(own: Floats, other: Floats) -> PairedTest:
     """Test whether the differences of returns `own` and `other` float64[T] are symmetric about 0 (Wilcoxon 1945).
 
     The statistic is the smaller of the two sums of ranks. Pairs without a difference are left out. p is exact up to 50
-    differences without ties, else from the normal approximation. Raises ValueError as `paired_t`.
+    pairs that all differ, without ties, and up to 13 others; else it is from the normal approximation. Raises
+    ValueError as `paired_t`.
     """
     require_pair(own, other, MIN_PAIRS)
     if np.array_equal(own, other):
         return PairedTest(0.0, 1.0, len(own))
-    from scipy import stats
-
-    found = stats.wilcoxon(own, other)
-    return PairedTest(float(found.statistic), float(found.pvalue), len(own))
+    differences = (own - other)[own != other]
+    ranks = average_ranks(np.abs(differences))
+    positive, negative = float(ranks[differences > 0].sum()), float(ranks[differences < 0].sum())
+    _, ties = np.unique(ranks, return_counts=True)
+    distinct = len(differences) == len(own) and bool((ties == 1).all())
+    if len(own) <= (EXACT_PAIRS if distinct else EXACT_TIES):
+        p = signed_rank_two_sided(ranks, positive)
+    else:
+        n = float(len(ranks))
+        variance = (n * (n + 1.0) * (2.0 * n + 1.0) - float((ties**3.0 - ties).sum()) / 2.0) / 24.0
+        z = (positive - n * (n + 1.0) / 4.0) / sqrt(variance)
+        p = erfc(abs(z) / sqrt(2.0))
+    return PairedTest(min(positive, negative), p, len(own))
 
 
 def kolmogorov_smirnov(own: Floats, other: Floats) -> PairedTest:
     """Test whether returns `own` and `other` float64[T] have the same distribution (Smirnov 1939).
 
-    The statistic is the largest distance of the two empirical distributions. The test assumes independent series: for
-    positively correlated ones, p is too large. Raises ValueError as `paired_t`.
+    The statistic is the largest distance of the two empirical distributions, and p is exact. The test assumes
+    independent series: for positively correlated ones, p is too large. Raises ValueError as `paired_t`.
     """
     require_pair(own, other, MIN_PAIRS)
     if np.array_equal(own, other):
         return PairedTest(0.0, 1.0, len(own))
-    from scipy import stats
-
-    found = stats.ks_2samp(own, other)
-    return PairedTest(float(found.statistic), float(found.pvalue), len(own))
+    values, n = np.concatenate([own, other]), len(own)
+    below = [np.searchsorted(np.sort(side), values, "right") for side in (own, other)]
+    distance = int(np.abs(below[0] - below[1]).max())
+    return PairedTest(distance / n, smirnov_two_sided(distance, n), n)
