@@ -1,7 +1,8 @@
 """Exchange calendars as plain session arrays, and instants from text.
 
-The import of `exchange_calendars` takes about two seconds, so built calendars are stored in files with a checksum, and
-the library is only imported without such a file. "24/7" needs no library.
+The bundled calendars are tables, and "24/7" is computed. `exchange_calendars`, of the extra `calendars`, has the others
+and the years outside the tables; where it is newer than they are, it precedes them. Its import takes about two seconds,
+so calendars that it has built are stored in files with a checksum, and it is only imported without such a file.
 """
 
 import os
@@ -9,9 +10,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable
 from datetime import date, datetime, tzinfo
 from difflib import SequenceMatcher, get_close_matches
+from functools import cache as once
 from functools import lru_cache
 from hashlib import blake2b
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import compress, takewhile
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +21,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from quantd.adapters.session_tables import tables
+from quantd.extras import remedy
 from quantd.regular_file import write_whole
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -30,10 +34,14 @@ _FORMAT: Final = 1
 _EPOCH: Final = date(1970, 1, 1)
 
 
-class UnknownCalendar(ExplainedError, ValueError):
-    """An unknown calendar name. `nearest` is the most similar valid name, or empty."""
+class CalendarError(ExplainedError, ValueError):
+    """A calendar without sessions. The text has the remedy."""
 
     exit_code = CONFIG
+
+
+class UnknownCalendar(CalendarError):
+    """An unknown calendar name. `nearest` is the most similar valid name, or empty."""
 
     def __init__(self, name: str, valid: Iterable[str]) -> None:
         by_folded = {v.casefold(): v for v in valid}
@@ -53,13 +61,24 @@ def _likeness(name: str, other: str) -> tuple[float, int]:
     return SequenceMatcher(None, other, name).ratio(), alike
 
 
-class CalendarNotBuilt(ExplainedError, ValueError):
+class CalendarNotBundled(CalendarError):
+    """A calendar, or a year of it, that the tables do not have, where the library is not installed."""
+
+    def __init__(self, name: str, start: date, end: date) -> None:
+        known = tables()
+        years = f"{known.first.year} to {known.last.year}"
+        if known.resolved(name) is None:
+            lack = f'the calendar "{name}" is not bundled with quantd'
+        else:
+            lack = f'the bundled calendar "{name}" has the years {years}, and {start.year} to {end.year} are needed'
+        super().__init__(f"{lack}: {remedy('calendars')}")
+
+
+class CalendarNotBuilt(CalendarError):
     """A calendar that the installed library knows and cannot build."""
 
-    exit_code = CONFIG
-
     def __init__(self, name: str) -> None:
-        library = f"exchange_calendars {version('exchange_calendars')}"
+        library = f"exchange_calendars {library_version()}"
         super().__init__(
             f'the calendar "{name}" cannot be built with the installed {library}: '
             'use the calendar of another exchange with the same days, or "24/7"'
@@ -101,8 +120,30 @@ def shared_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "calendars"
 
 
+@once
+def library_version() -> str | None:
+    """The version of the installed library, None without it."""
+    try:
+        return version("exchange_calendars")
+    except PackageNotFoundError:
+        return None
+
+
+@once
+def _newer() -> bool:
+    """Whether the installed library is newer than the tables, and thus precedes them."""
+    installed = library_version()
+    return installed is not None and _numbers(installed) > _numbers(tables().library)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in takewhile(str.isdecimal, text.split(".")))
+
+
 def names() -> tuple[str, ...]:
-    """Every valid calendar name, aliases such as "NYSE" too. Imports the library."""
+    """Every valid calendar name, aliases such as "NYSE" too. Imports a library that is newer than the tables."""
+    if not _newer():
+        return tables().names
     import exchange_calendars  # type: ignore[import-untyped]
 
     return tuple(exchange_calendars.get_calendar_names(include_aliases=True))
@@ -113,15 +154,19 @@ def sessions(
 ) -> Sessions:
     """The sessions of calendar `name` dated from `start` to `end`, both inclusive, without the dates in `closed`.
 
-    Future sessions are those announced so far. `cache` is a folder for built calendars; a file that is damaged, or of
-    another library version, is built again. Raises UnknownCalendar, CalendarNotBuilt for a name whose calendar the
-    library cannot build, and ValueError when `end` is before `start`.
+    Future sessions are those announced so far. `cache` is a folder for calendars that the library has built; a file
+    that is damaged, or of another library version, is built again. Raises UnknownCalendar, CalendarNotBundled where the
+    tables need the library, CalendarNotBuilt for a name whose calendar the library cannot build, and ValueError when
+    `end` is before `start`.
     """
     if end < start:
         raise ValueError(f"sessions of {name}: the range ends ({end}) before it starts ({start})")
     if name == ALWAYS_OPEN:
         days = tuple(range(day_ns(start), day_ns(end) + 1, DAY_NS))
         return _without(Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(d + DAY_NS for d in days)), closed)
+    known = tables()
+    if known.first <= start and end <= known.last and known.resolved(name) is not None and not _newer():
+        return _without(_tabled(name, start, end), closed)
     # Whole years, so that small changes of the configured dates meet the same cache file.
     return _without(_between(_whole_years(name, start.year, end.year, cache), start, end), closed)
 
@@ -142,11 +187,19 @@ def _without(found: Sessions, closed: Collection[date]) -> Sessions:
 
 
 @lru_cache(maxsize=64)
+def _tabled(name: str, start: date, end: date) -> Sessions:
+    return tables().sessions(name, start, end)
+
+
+@lru_cache(maxsize=64)
 def _whole_years(name: str, first: int, last: int, cache: Path | None) -> Sessions:
     start, end = date(first, 1, 1), date(last, 12, 31)
+    library = library_version()
+    if library is None:
+        known = names()
+        raise CalendarNotBundled(name, start, end) if name in known else UnknownCalendar(name, (*known, ALWAYS_OPEN))
     if cache is None:
         return _built(name, start, end)
-    library = version("exchange_calendars")
     path = cache / f"calendar-{''.join(c if c.isalnum() else '_' for c in name)}.msgpack"
     kept = _read(path)
     if kept is not None and kept.format == _FORMAT and kept.library == library and kept.sessions.name == name:
@@ -169,11 +222,12 @@ def _built(name: str, start: date, end: date) -> Sessions:
     known = _widest.get(name)
     if known is None or start < known[0] or known[1] < end:
         first, last = (start, end) if known is None else (min(start, known[0]), max(end, known[1]))
-        known = _widest[name] = first, last, _build(name, first, last)
+        known = _widest[name] = first, last, library_sessions(name, first, last)
     return _between(known[2], start, end)
 
 
-def _build(name: str, start: date, end: date) -> Sessions:
+def library_sessions(name: str, start: date, end: date) -> Sessions:
+    """The sessions as the installed library has them. Raises as `sessions`."""
     import exchange_calendars
     from exchange_calendars.errors import InvalidCalendarName  # type: ignore[import-untyped]
 

@@ -24,11 +24,11 @@ COMMON: Final = (
     "24/7", "XNYS", "XNAS", "NYSE", "NASDAQ", "XLON", "LSE", "XETR", "XFRA", "XPAR", "XAMS", "XSWX", "XMIL", "XMAD",
     "XTSE", "XTKS", "XHKG", "XSHG", "XBOM", "XASX", "XKRX", "BVMF", "CMES", "24/5",
 )  # fmt: skip
-"""Calendars that are known without an import of the library; a test compares them with it."""
+"""Calendars that are suggested. They are bundled: data/sessions.msgpack has their sessions."""
 
 
 class Calendars(tuple[str, ...]):
-    """The common names, for suggestions; other names are looked up in a library that takes two seconds to import."""
+    """The common names, for suggestions; other names are looked up among all."""
 
     __slots__ = ()
 

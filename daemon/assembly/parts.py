@@ -238,7 +238,7 @@ def assemble(
     a run that continues is not stopped by them. `cache` is a folder for built calendars; `apart` makes the policies in
     separate processes. `bars` replace the file of [feed] path. Trading begins at the first session from [feed] start on
     after the longest lookback of the policies, or `history` samples if that is longer; earlier bars provide them.
-    Raises FeedError, UnsoundPrices, UnknownCalendar or PolicyError with the file or value and the remedy.
+    Raises FeedError, UnsoundPrices, CalendarError or PolicyError with the file or value and the remedy.
     """
     if config.feed.kind != "replay":
         what = f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars'
@@ -361,7 +361,7 @@ def reassemble(base: Assembly, config: Config) -> Assembly | None:
 def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
     """The parts of a run on a live market; the daemon opens its feed and its venue.
 
-    `now` (ns UTC) places the calendars; `apart` is as for `assemble`. Raises UnknownCalendar, PolicyError or
+    `now` (ns UTC) places the calendars; `apart` is as for `assemble`. Raises CalendarError, PolicyError or
     ScheduleError.
     """
     universe = config.instruments()

@@ -111,7 +111,7 @@ def ending(sessions: Mapping[str, Sessions], now_ns: int) -> list[str]:
     ends = {name: known.day_ns[-1] if known.day_ns else 0 for name, known in sorted(sessions.items())}
     return [
         f"calendar {name} has no session after {_time(end)[:10]}: restart the daemon; if this alert recurs, "
-        "update the package exchange_calendars"
+        "update quantd, or add its extra `calendars` and update the package exchange_calendars"
         for name, end in ends.items()
         if end < now_ns + CALENDAR_NS
     ]

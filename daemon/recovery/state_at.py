@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from quantd.adapters.calendars import UnknownCalendar
+from quantd.adapters.calendars import CalendarError
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.journal.records import Records
@@ -72,7 +72,7 @@ def _explained() -> Iterator[None]:
         raise Unavailable(f"the configuration of the decision cannot be read: {why}") from None
     except (FeedError, OSError) as why:
         raise Unavailable(f"the recorded market cannot be read: {why}") from None
-    except (PolicyError, UnknownCalendar, ConfigError) as why:
+    except (PolicyError, CalendarError, ConfigError) as why:
         raise Unavailable(f"the run cannot be rebuilt: {why}") from None
     except ReplayDifference as why:
         raise Unavailable(

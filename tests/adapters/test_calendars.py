@@ -1,4 +1,4 @@
-"""Sessions come from exchange_calendars, and a kept calendar is as good as a fresh one."""
+"""Sessions come from tables or from exchange_calendars, and a kept calendar is as good as a fresh one."""
 
 import subprocess
 import sys
@@ -68,7 +68,7 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
         sessions("24/7", date(2024, 2, 1), date(2024, 1, 1))
 
 
-@pytest.mark.parametrize("name", ["XNYS", "24/7"])
+@pytest.mark.parametrize("name", ["XNYS", "XPHS", "24/7"])
 def test_a_closed_date_has_no_session_and_the_kept_calendar_still_has_it(name: str, tmp_path: Path) -> None:
     span = date(2024, 5, 1), date(2024, 5, 31)
     whole = sessions(name, *span, cache=tmp_path)
@@ -82,10 +82,10 @@ def test_a_closed_date_has_no_session_and_the_kept_calendar_still_has_it(name: s
 
 
 def test_a_kept_calendar_serves_without_the_library(tmp_path: Path) -> None:
-    fresh = sessions("XNYS", date(2020, 1, 1), date(2021, 6, 30), cache=tmp_path)
+    fresh = sessions("XPHS", date(2020, 1, 1), date(2021, 6, 30), cache=tmp_path)
     code = (
         "import sys, datetime as d, pathlib; from quantd.adapters.calendars import sessions;"
-        f"s = sessions('XNYS', d.date(2020, 1, 1), d.date(2021, 6, 30), cache=pathlib.Path({str(tmp_path)!r}));"
+        f"s = sessions('XPHS', d.date(2020, 1, 1), d.date(2021, 6, 30), cache=pathlib.Path({str(tmp_path)!r}));"
         "print(hash(s.close_ns), len(s.day_ns), 'exchange_calendars' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -95,7 +95,7 @@ def test_a_kept_calendar_serves_without_the_library(tmp_path: Path) -> None:
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_file_is_built_anew(tmp_path: Path, damage: str) -> None:
-    fresh = sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
+    fresh = sessions("XPHS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -107,26 +107,26 @@ def test_a_damaged_file_is_built_anew(tmp_path: Path, damage: str) -> None:
         }[damage]
     )
     calendars._whole_years.cache_clear()
-    assert sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path) == fresh
+    assert sessions("XPHS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path) == fresh
     assert path.read_bytes() == whole
 
 
 def test_a_file_of_another_library_version_is_not_believed(tmp_path: Path) -> None:
-    sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
+    sessions("XPHS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
     (path,) = tmp_path.iterdir()
     kept = calendars._read(path)
     assert kept is not None
     right = path.read_bytes()
     calendars._write(path, msgspec.structs.replace(kept, library="0.1"))
     calendars._whole_years.cache_clear()
-    sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
+    sessions("XPHS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
     assert path.read_bytes() == right
 
 
 def test_a_later_end_grows_the_kept_calendar(tmp_path: Path) -> None:
-    sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
+    sessions("XPHS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
     later = date.today() + timedelta(days=3 * 365)
-    grown = sessions("XNYS", date(2023, 1, 1), later, cache=tmp_path)
+    grown = sessions("XPHS", date(2023, 1, 1), later, cache=tmp_path)
     assert grown.day_ns[-1] > day_ns(later - timedelta(days=7)), "beyond the library's usual horizon of a year"
     (path,) = tmp_path.iterdir()
     kept = calendars._read(path)
@@ -137,7 +137,7 @@ def test_a_later_end_grows_the_kept_calendar(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    assert len(sessions("XNYS", date(2022, 1, 3), date(2022, 1, 7), cache=blocked).day_ns) == 5
+    assert len(sessions("XPHS", date(2022, 1, 3), date(2022, 1, 7), cache=blocked).day_ns) == 5
 
 
 def test_an_exchange_whose_holidays_are_recorded_for_some_years_only_answers_for_those() -> None:

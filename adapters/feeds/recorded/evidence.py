@@ -512,5 +512,5 @@ def _sessions(name: str, ts: Ints) -> Sessions:
     first, last = session_date(int(ts.min())) - margin, session_date(int(ts.max())) + margin
     try:
         return calendars.sessions(name, first, last, cache=calendars.shared_cache())
-    except (calendars.UnknownCalendar, calendars.CalendarNotBuilt):
+    except calendars.CalendarError:
         return Sessions(name, "UTC", (), (), ())

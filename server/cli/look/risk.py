@@ -50,7 +50,7 @@ def risk(
 
 
 def _risk_at_rest(config: Path, state: Path | None, sets: Sets, asked: Asked) -> "RiskNow":
-    from quantd.adapters.calendars import UnknownCalendar
+    from quantd.adapters.calendars import CalendarError
     from quantd.adapters.feeds.errors import FeedError
     from quantd.daemon.cli.stopped_run import at_rest
     from quantd.daemon.policies.loading import PolicyError
@@ -60,7 +60,7 @@ def _risk_at_rest(config: Path, state: Path | None, sets: Sets, asked: Asked) ->
 
     try:
         shell, run, _ = at_rest(config, state, sets)
-    except (FeedError, ConfigLost, PolicyError, RecordTooLong, ReplayDifference, UnknownCalendar) as why:
+    except (FeedError, ConfigLost, PolicyError, RecordTooLong, ReplayDifference, CalendarError) as why:
         return _risk_recorded(place(config, state, sets), str(why))
     try:
         number, columns = named(shell.state, asked.agent, asked.symbol, asked.search)

@@ -122,7 +122,7 @@ def _torch(before: bool) -> Check:
 
 
 def _market(config: Config, where: Place) -> Iterator[Check]:
-    from quantd.adapters.calendars import UnknownCalendar
+    from quantd.adapters.calendars import CalendarError
     from quantd.adapters.feeds.errors import FeedError
     from quantd.daemon.assembly.parts import Assembly, parts_of
     from quantd.daemon.policies.isolation.worker import Apart
@@ -131,7 +131,7 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
 
     try:
         assembly = parts_of(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
-    except (FeedError, UnknownCalendar, PolicyError) as why:
+    except (FeedError, CalendarError, PolicyError) as why:
         yield Check("policies" if isinstance(why, PolicyError) else "data", False, str(why))
         return
     if not isinstance(assembly, Assembly):

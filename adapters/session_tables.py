@@ -1,0 +1,100 @@
+"""Sessions of the bundled calendars: data/sessions.msgpack, which scripts/calendar_tables.py makes.
+
+A calendar has a bit for each date, and its opens and closes in minutes of the session's date, UTC, where they change.
+"""
+
+import zlib
+from collections.abc import Mapping
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from quantd.bundled import FOLDER
+from quantd.trading.market import Ints
+from quantd.trading.sessions import DAY_NS, Sessions
+
+FILE: Final = FOLDER / "data" / "sessions.msgpack"
+FORMAT: Final = 1
+_MINUTE_NS: Final = 60_000_000_000
+
+
+class SessionTables(Struct, frozen=True, kw_only=True):
+    """The content of the file: the sessions dated from `first` to `last`, both inclusive, as `library` has them.
+
+    `calendars` holds a compressed Table by name. `aliases` are other names of these calendars. `others` are the
+    library's further names, whose calendars are not in the file.
+    """
+
+    format: int
+    library: str
+    first: date
+    last: date
+    calendars: Mapping[str, bytes]
+    aliases: Mapping[str, str]
+    others: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name of the library."""
+        return (*self.calendars, *self.aliases, *self.others)
+
+    def resolved(self, name: str) -> str | None:
+        """The name of the table that serves `name`, None without one."""
+        resolved = self.aliases.get(name, name)
+        return resolved if resolved in self.calendars else None
+
+    def sessions(self, name: str, start: date, end: date) -> Sessions:
+        """The sessions of a bundled calendar dated from `start` to `end`, both inclusive and within the file."""
+        table = _decoded(self.calendars[self.aliases.get(name, name)])
+        epoch = date(1970, 1, 1)
+        days = np.flatnonzero(np.unpackbits(np.frombuffer(table.days, np.uint8))) + (self.first - epoch).days
+        low, high = (start - epoch).days, (end - epoch).days
+        begin, stop = int(np.searchsorted(days, low)), int(np.searchsorted(days, high, "right"))
+        segment = np.searchsorted(np.asarray(table.rows), np.arange(begin, stop), "right") - 1
+        day_ns: Ints = days[begin:stop].astype(np.int64) * DAY_NS
+
+        def instants(minutes: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple((day_ns + np.asarray(minutes, dtype=np.int64)[segment] * _MINUTE_NS).tolist())
+
+        return Sessions(name, table.zone, tuple(day_ns.tolist()), instants(table.opens), instants(table.closes))
+
+
+class Table(Struct, frozen=True, array_like=True):
+    """One calendar. `days` has a bit for each date of the file; `opens` and `closes` hold from session `rows` on."""
+
+    zone: str
+    days: bytes
+    rows: tuple[int, ...]
+    opens: tuple[int, ...]
+    closes: tuple[int, ...]
+
+
+def encoded(sessions: Sessions, first: date, last: date) -> bytes:
+    """A calendar's sessions as the file holds them. Raises ValueError for a time between two minutes."""
+    day = np.asarray(sessions.day_ns, dtype=np.int64)
+    times = np.stack([np.asarray(each, dtype=np.int64) - day for each in (sessions.open_ns, sessions.close_ns)])
+    if (times % _MINUTE_NS).any():
+        raise ValueError(f"{sessions.name}: a session opens or closes between two minutes")
+    minutes = times // _MINUTE_NS
+    bits = np.zeros((last - first).days + 1, dtype=np.uint8)
+    bits[day // DAY_NS - (first - date(1970, 1, 1)).days] = 1
+    rows = np.flatnonzero(np.append(True, (minutes[:, 1:] != minutes[:, :-1]).any(axis=0)))
+    opens, closes = (tuple(each[rows].tolist()) for each in minutes)
+    table = Table(sessions.zone, np.packbits(bits).tobytes(), tuple(rows.tolist()), opens, closes)
+    return zlib.compress(msgspec.msgpack.encode(table), 9)
+
+
+@cache
+def _decoded(table: bytes) -> Table:
+    return msgspec.msgpack.decode(zlib.decompress(table), type=Table)
+
+
+@cache
+def tables(path: Path = FILE) -> SessionTables:
+    """The tables of a file, which is read once."""
+    return msgspec.msgpack.decode(path.read_bytes(), type=SessionTables)

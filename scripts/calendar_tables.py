@@ -1,0 +1,83 @@
+"""Make the sessions of the bundled calendars from the installed exchange_calendars: data/sessions.msgpack.
+
+python scripts/calendar_tables.py          write the file, and print which sessions of each calendar differ from before
+python scripts/calendar_tables.py --check  write nothing; exit code 1 where the file is not what would be written
+
+The calendars are those that quantd names: the common ones of a configuration, and those that `quantd data check` tries.
+Run it after each update of exchange_calendars. `tests/adapters/test_session_tables.py` compares both.
+"""
+
+import sys
+from datetime import date
+from typing import Final
+
+import exchange_calendars  # type: ignore[import-untyped]
+import msgspec
+
+from quantd.adapters.calendars import ALWAYS_OPEN, library_sessions, library_version
+from quantd.adapters.feeds.recorded.evidence import CALENDARS
+from quantd.adapters.session_tables import FILE, FORMAT, SessionTables, encoded, tables
+from quantd.daemon.assembly.names import COMMON
+from quantd.trading.display_text import session_date
+
+FIRST: Final = date(1960, 1, 1)
+LAST: Final = date(2050, 12, 31)
+
+
+def made() -> bytes:
+    """Return the bytes of the file."""
+    resolve = exchange_calendars.resolve_alias
+    bundled = sorted({resolve(name) for name in (*COMMON, *CALENDARS)} - {ALWAYS_OPEN})
+    known = sorted(exchange_calendars.get_calendar_names(include_aliases=True))
+    version = library_version()
+    assert version is not None
+    file = SessionTables(
+        format=FORMAT,
+        library=version,
+        first=FIRST,
+        last=LAST,
+        calendars={name: encoded(library_sessions(name, FIRST, LAST), FIRST, LAST) for name in bundled},
+        aliases={name: resolve(name) for name in known if resolve(name) != name and resolve(name) in bundled},
+        others=tuple(name for name in known if resolve(name) not in bundled),
+    )
+    return msgspec.msgpack.encode(file)
+
+
+def differences(before: SessionTables, after: SessionTables) -> list[str]:
+    """Return a line for each calendar whose sessions differ, with the first date."""
+    lines = []
+    for name in sorted({*before.calendars, *after.calendars}):
+        sides = (
+            [
+                set(zip(found.day_ns, found.open_ns, found.close_ns, strict=True))
+                for each in (before, after)
+                for found in [each.sessions(name, each.first, each.last)]
+                if name in each.calendars
+            ]
+            if name in before.calendars and name in after.calendars
+            else []
+        )
+        if not sides:
+            lines.append(f"{name}: {'removed' if name in before.calendars else 'added'}")
+        elif other := sides[0] ^ sides[1]:
+            lines.append(f"{name}: {len(other)} sessions differ, the first on {session_date(min(other)[0])}")
+    return lines
+
+
+def main() -> int:
+    data = made()
+    before = FILE.read_bytes() if FILE.exists() else b""
+    if before:
+        print(
+            "\n".join(differences(tables(FILE), msgspec.msgpack.decode(data, type=SessionTables)))
+            or "no session differs"
+        )
+    if "--check" in sys.argv[1:]:
+        return int(before != data)
+    FILE.write_bytes(data)
+    print(f"{FILE.name}: {len(data):,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
