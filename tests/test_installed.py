@@ -19,6 +19,7 @@ import pytest
 
 from quantd.bundled import SOURCE_ONLY
 from quantd.engine_build.recipe import LIBRARIES
+from scripts.install_size import MB, MOST_MB, required, requirements, sizes, table
 from tests.support.command_line import ROOT, answer, quantd
 
 FREE_PORTS = ("--set", "api.port=0", "--set", "bus.port=0")
@@ -66,15 +67,16 @@ sys.addaudithook(no_kernel_files)
 
 
 class Installed:
-    """An environment with the wheel alone; the packages that it needs are those of this one."""
+    """An environment with the wheel and the packages that it needs without an extra, as links into this environment."""
 
     def __init__(self, folder, wheel):
         self.folder = folder
         venv.create(folder / "venv", with_pip=False)
         self.bin = folder / "venv" / "bin"
         self.packages = Path(sysconfig.get_path("purelib", "posix_prefix", {"base": str(folder / "venv")}))
-        # a .pth file of an environment that is named in a .pth file is not read: the checkout does not come with it
-        (self.packages / "needs.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        for needed in required(requirements(wheel)).values():
+            for name in {file.parts[0] for file in needed.files} - {"..", "__pycache__"}:
+                (self.packages / name).symlink_to(needed.locate_file(name))
         words = [
             sys.executable,
             "-m",
@@ -126,7 +128,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {name for name in names if name.endswith(".py")}
     ours = {f"quantd/{p.relative_to(ROOT)}" for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
-    names_beside = ("__init__", "bundled/__init__", "moved_modules", "regular_file", "state_folder")
+    names_beside = ("__init__", "bundled/__init__", "extras", "moved_modules", "regular_file", "state_folder")
     beside = {f"quantd/{name}.py" for name in names_beside}
     beside |= {
         f"quantd/{path.relative_to(ROOT / 'src/quantd')}" for path in (ROOT / "src/quantd/engine_build").rglob("*.py")
@@ -146,11 +148,19 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
         "uPlot.min.css")),
         *(f"{at}/{name}" for name in ("config.toml", "constraints.txt")),
         *(f"{at}/data/{name}" for name in ("README.md", "us_daily.parquet", "us_actions.csv", "crypto_daily.parquet",
-        "vix_daily.parquet", "exceptions.csv")),
+        "vix_daily.parquet", "exceptions.csv", "sessions.msgpack")),
         *(f"{at}/data/licences/{name}" for name in ("Apache-2.0.txt", "MIT-crypto_daily.txt")),
         *(f"{at}/examples/train/{path.name}" for path in (ROOT / "examples" / "train").iterdir()),
         *(f"{at}/models/shipped/{path.relative_to(shipped)}" for path in shipped.rglob("*") if path.is_file()),
     }  # fmt: skip
+
+
+def test_an_installation_without_extras_is_at_most_430_mb(wheel):
+    counted = sizes(wheel)
+    assert MOST_MB == 430
+    assert sum(counted.values()) <= MOST_MB * MB, table(counted)
+    everything = sizes(wheel, ["all"])
+    assert {"pandas", "scipy", "exchange-calendars", "yfinance", "curl-cffi"} <= set(everything) - set(counted)
 
 
 def test_a_recorded_market_is_in_the_wheel_where_its_licence_is_stated_and_nowhere_else(wheel):
@@ -251,6 +261,58 @@ def test_a_market_without_a_stated_licence_is_refused_in_a_sentence_that_says_wh
     assert done.returncode == 78
     assert 'path = "data/us20_daily.parquet"' in done.stderr
     assert "its source states no licence, so that only the source repository has it, in data/" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "extra", "needed"),
+    [
+        ("data fetch SPY --from 2024-01-02 --out spy.parquet", "yahoo", "the source yfinance needs yfinance"),
+        ("data fetch BTC/USD -s ccxt --exchange kraken --from 2024-01-02 --out btc.parquet", "ccxt", "needs ccxt"),
+        ("run --quiet --set feed.kind=yfinance", "yahoo", "the source yfinance needs yfinance"),
+        ("backtest --set universe.calendar=XPHS", "calendars", 'the calendar "XPHS" is not bundled with quantd'),
+        ("study signal momentum_126", "study", "a study of signals needs scipy"),
+        ("backtest --journal --set store.url=postgresql://quantd@localhost/quantd", "postgres", "needs psycopg"),
+        ("train examples/train/ppo.toml", "train", "training needs torch, onnx, safetensors"),
+        ("mcp", "mcp", "quantd mcp needs mcp"),
+    ],
+)  # fmt: skip
+def test_a_missing_extra_is_named_with_the_command_that_adds_it_to_this_installation(
+    installed, wheel, words, extra, needed, tmp_path
+):
+    (tmp_path / "config.toml").write_text((ROOT / "config.toml").read_text())
+    done = installed(*words.split(), at=tmp_path)
+    said = done.stdout + done.stderr
+    assert (done.returncode, "Traceback" in said, "fault of quantd" in said) == (78, False, False), said
+    assert needed in said
+    python = installed.bin / "python"
+    assert f"install quantd with its extra `{extra}`: {python} -m pip install '{wheel}[{extra}]'" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("quantd.backtest('equal_weight', bars=quantd.example_bars()).equity.to_pandas()", "to_pandas needs pandas"),
+        ("sessions('XNYS', date(1955, 1, 3), date(1961, 1, 3))", "the years 1960 to 2050, and 1955 to 1961 are needed"),
+    ],
+)
+def test_python_code_gets_the_same_text_as_an_exception(installed, code, text, tmp_path):
+    code = f"""
+import quantd
+from datetime import date
+from quantd.adapters.calendars import sessions
+try:
+    {code}
+except quantd.Error as error:
+    print(error.exit_code, error)
+"""
+    done = subprocess.run(
+        [str(installed.bin / "python"), "-c", code], cwd=tmp_path, env=installed.environment(),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("78 ")
+    assert text in done.stdout
+    assert "install quantd with its extra `calendars`: " in done.stdout
 
 
 @pytest.mark.long
