@@ -30,7 +30,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE :=
 export PY
 
-.PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page test-processors test-ray \
+.PHONY: size help run build build-checked test test-all test-uncompiled test-patched test-page test-processors test-ray \
 	coverage check docs docs-site figures pictures results bench bench-peers prove prove-long \
 	test-container mutants wheel wheel-pure release install clean lock
 
@@ -55,6 +55,7 @@ help:
 	@echo 'make test-container  the steps of the Dockerfile, and its daemon, without Docker (docs/deploy/containers.md; as root)'
 	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
 	@echo 'make wheel    build an installable wheel into dist/, with the compiled engine (wheel-pure: without)'
+	@echo 'make size     megabytes of an installation of the wheel, and the ten largest packages (at most 430)'
 	@echo 'make release  build and check what a release publishes, and list what a person does (docs/develop/release.md)'
 	@echo 'make install  as a systemd service on this machine (as root)'
 	@echo 'make lock     write constraints.txt again from pyproject.toml'
@@ -174,6 +175,10 @@ wheel: $(CORE)
 
 wheel-pure: $(CORE)
 	@QUANTD_PURE_WHEEL=1 scripts/make-wheel dist && ls dist/*.whl
+
+# of the packages of the environment of the tests, which has those of the core
+size: $(FULL)
+	@rm -rf build/size && scripts/make-wheel build/size && $(BIN)/python -m scripts.install_size build/size/*.whl --most 430
 
 # needs a network, a C compiler and a clean tree; publishes nothing
 release: $(FULL)

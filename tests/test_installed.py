@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import zipfile
 from contextlib import contextmanager, suppress
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -66,17 +68,33 @@ sys.addaudithook(no_kernel_files)
 '''
 
 
-class Installed:
-    """An environment with the wheel and the packages that it needs without an extra, as links into this environment."""
+def linked(source, target):
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
 
-    def __init__(self, folder, wheel):
+
+def copied(source, target):
+    """Copies a file or a folder by links: a policy's process, which is confined, follows no symbolic link."""
+    if source.is_file():
+        linked(source, target)
+    elif not target.exists():  # packages may share a folder
+        shutil.copytree(source, target, copy_function=linked)
+
+
+class Installed:
+    """An environment with the wheel; the packages that it needs without an extra, and no others, lie in `core`."""
+
+    def __init__(self, folder, wheel, core):
         self.folder = folder
         venv.create(folder / "venv", with_pip=False)
         self.bin = folder / "venv" / "bin"
         self.packages = Path(sysconfig.get_path("purelib", "posix_prefix", {"base": str(folder / "venv")}))
         for needed in required(requirements(wheel)).values():
             for name in {file.parts[0] for file in needed.files} - {"..", "__pycache__"}:
-                (self.packages / name).symlink_to(needed.locate_file(name))
+                copied(Path(needed.locate_file(name)), core / name)
+        (self.packages / "needs.pth").write_text(f"{core}\n")
         words = [
             sys.executable,
             "-m",
@@ -114,7 +132,11 @@ def wheel(tmp_path_factory):
 def installed(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("installed")
     (folder / "empty").mkdir()
-    return Installed(folder, wheel)
+    (ROOT / "build").mkdir(exist_ok=True)
+    with TemporaryDirectory(prefix="core-", dir=ROOT / "build") as core:  # beside .venv: links cost no space
+        packages = Path(core, "site-packages")  # a confined process reads what has this name
+        packages.mkdir()
+        yield Installed(folder, wheel, packages)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +216,8 @@ def test_an_installed_quantd_starts_from_an_empty_folder_and_trades_as_the_check
     assert len(rows) == len(list((ROOT / "models" / "shipped").iterdir()))
     assert {row["fault"] for row in rows} == {""}
     assert answer(installed("models", "info", "models/shipped/scorer", "--json"))
-    assert "data.bars" in installed("train", "examples/train/ppo.toml", "--show").stdout
+    extras = sysconfig.get_path("purelib")
+    assert "data.bars" in installed("train", "examples/train/ppo.toml", "--show", path=extras).stdout
 
 
 @pytest.mark.long
@@ -271,7 +294,7 @@ def test_a_market_without_a_stated_licence_is_refused_in_a_sentence_that_says_wh
         ("run --quiet --set feed.kind=yfinance", "yahoo", "the source yfinance needs yfinance"),
         ("backtest --set universe.calendar=XPHS", "calendars", 'the calendar "XPHS" is not bundled with quantd'),
         ("study signal momentum_126", "study", "a study of signals needs scipy"),
-        ("backtest --journal --set store.url=postgresql://quantd@localhost/quantd", "postgres", "needs psycopg"),
+        ("run --quiet --set store.url=postgresql://quantd@localhost/quantd", "postgres", "needs psycopg"),
         ("train examples/train/ppo.toml", "train", "training needs torch, onnx, safetensors"),
         ("mcp", "mcp", "quantd mcp needs mcp"),
     ],
