@@ -50,11 +50,14 @@ def test_an_installation_by_uv_is_extended_by_uv_which_needs_no_pip(tmp_path: Pa
     assert words == f"uv pip install --python {sys.executable} 'quantd[yahoo]'"
 
 
-def test_a_checkout_stays_editable(tmp_path: Path) -> None:
+def test_a_checkout_stays_editable_and_keeps_its_versions(tmp_path: Path) -> None:
     place = tmp_path / "my quantd"
     place.mkdir()
     words = command_for("study", tmp_path, installed(tmp_path, checkout(place)))
     assert words == f"{sys.executable} -m pip install -e '{place}[study]'"
+    (place / "constraints.txt").touch()
+    words = command_for("study", tmp_path, PathDistribution(tmp_path / "quantd-1.0.dist-info"))
+    assert words == f"{sys.executable} -m pip install -c '{place}/constraints.txt' -e '{place}[study]'"
 
 
 def test_a_wheel_is_named_by_its_path_and_a_deleted_one_by_the_packages_of_the_extra(tmp_path: Path) -> None:

@@ -57,8 +57,10 @@ def command_for(extra: str, prefix: Path, installed: Distribution) -> str:
     source = _source(origin)
     if source != NAME and not Path(source).exists():  # a wheel that was deleted after its installation
         return join(_installer(installer, *_requirements(installed, extra)))
-    editable = ["-e"] if _is_editable(origin) else []
-    return join(_installer(installer, *editable, _spelled(source, [extra])))
+    if not _is_editable(origin):
+        return join(_installer(installer, _spelled(source, [extra])))
+    lock = Path(source, "constraints.txt")
+    return join(_installer(installer, *(["-c", str(lock)] if lock.is_file() else []), "-e", _spelled(source, [extra])))
 
 
 def _installer(name: str, *words: str) -> list[str]:

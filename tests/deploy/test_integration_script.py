@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.checkout import ROOT
 
-COMPILED = ["build-checked", "build", ".venv/.full", "test-all", "test-patched", "test-processors", "check"]
+COMPILED = ["build-checked", "build", ".venv/.full", "test-all", "test-patched", "size", "test-processors", "check"]
 """The targets where an engine can be compiled; `build` and the packages are made at the same time."""
 
 MAKE = """#!/bin/sh
@@ -43,7 +43,7 @@ def test_it_runs_all_tests_and_checks_on_an_engine_with_checks(tmp_path):
 
 
 @pytest.mark.requirement("R-229")
-@pytest.mark.parametrize("fails", [".venv/.full", "test-all", "test-patched", "test-processors", "check"])
+@pytest.mark.parametrize("fails", [".venv/.full", "test-all", "test-patched", "size", "test-processors", "check"])
 def test_the_failure_of_each_step_fails_it_and_ends_it(tmp_path, fails):
     code, lines = run(tmp_path, fails)
     assert code != 0
@@ -61,7 +61,7 @@ def test_the_failure_of_the_release_build_beside_the_packages_fails_it_before_th
 def test_without_a_compiler_it_runs_the_same_tests_on_the_source(tmp_path):
     code, lines = run(tmp_path, "build-checked")
     assert code == 0
-    assert [line.split()[0] for line in lines] == ["build-checked", "test-all", "test-processors", "check"]
+    assert [line.split()[0] for line in lines] == ["build-checked", "test-all", "size", "test-processors", "check"]
 
 
 @pytest.mark.requirement("R-229")

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("tokenizers", reason="tokenizers, of the extra `sentiment`, is not installed")
 
+from quantd import extras
 from quantd.adapters.feeds.recorded.macro import read_symbol_series
 from quantd.daemon.cli import failures
 from quantd.daemon.cli.setup.data import sentiment
@@ -55,6 +56,6 @@ def test_headlines_without_a_model_are_refused_and_nothing_is_written(tmp_path: 
 
 
 def test_without_the_tokenizers_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(failures.Failure, match="needs tokenizers: install quantd with its extra `sentiment`"):
         sentiment(tmp_path / "news.csv", tmp_path, tmp_path / "out.parquet")

@@ -12,6 +12,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import ElicitResult
 
+from quantd import extras
 from quantd.daemon.cli import failures
 from quantd.server.api.access import keyring
 from quantd.server.cli.operate.gate.gate_server import server_of
@@ -244,8 +245,8 @@ def test_a_long_document_loses_the_last_entries_of_its_longest_lists() -> None:
 
 
 def test_without_the_sdk_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures, "find_spec", lambda name: None)
-    with pytest.raises(failures.Failure, match=r"pip install 'quantd\[mcp\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(failures.Failure, match=r"quantd mcp needs mcp: install .* extra `mcp`: .*\[mcp\]'$"):
         mcp(tmp_path / "robot.token", url="http://127.0.0.1:1")
 
 
