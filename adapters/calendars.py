@@ -65,9 +65,9 @@ class CalendarNotBundled(CalendarError):
     """A calendar, or a year of it, that the tables do not have, where the library is not installed."""
 
     def __init__(self, name: str, start: date, end: date) -> None:
-        known = tables()
-        years = f"{known.first.year} to {known.last.year}"
-        if known.resolved(name) is None:
+        file = tables()
+        years = f"{file.first.year} to {file.last.year}"
+        if file.resolved(name) is None:
             lack = f'the calendar "{name}" is not bundled with quantd'
         else:
             lack = f'the bundled calendar "{name}" has the years {years}, and {start.year} to {end.year} are needed'
@@ -164,8 +164,8 @@ def sessions(
     if name == ALWAYS_OPEN:
         days = tuple(range(day_ns(start), day_ns(end) + 1, DAY_NS))
         return _without(Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(d + DAY_NS for d in days)), closed)
-    known = tables()
-    if known.first <= start and end <= known.last and known.resolved(name) is not None and not _newer():
+    file = tables()
+    if file.first <= start and end <= file.last and file.resolved(name) is not None and not _newer():
         return _without(_tabled(name, start, end), closed)
     # Whole years, so that small changes of the configured dates meet the same cache file.
     return _without(_between(_whole_years(name, start.year, end.year, cache), start, end), closed)
@@ -196,8 +196,8 @@ def _whole_years(name: str, first: int, last: int, cache: Path | None) -> Sessio
     start, end = date(first, 1, 1), date(last, 12, 31)
     library = library_version()
     if library is None:
-        known = names()
-        raise CalendarNotBundled(name, start, end) if name in known else UnknownCalendar(name, (*known, ALWAYS_OPEN))
+        valid = names()
+        raise CalendarNotBundled(name, start, end) if name in valid else UnknownCalendar(name, (*valid, ALWAYS_OPEN))
     if cache is None:
         return _built(name, start, end)
     path = cache / f"calendar-{''.join(c if c.isalnum() else '_' for c in name)}.msgpack"

@@ -77,14 +77,14 @@ class Table(Struct, frozen=True, array_like=True):
 def encoded(sessions: Sessions, first: date, last: date) -> bytes:
     """A calendar's sessions as the file holds them. Raises ValueError for a time between two minutes."""
     day = np.asarray(sessions.day_ns, dtype=np.int64)
-    times = np.stack([np.asarray(each, dtype=np.int64) - day for each in (sessions.open_ns, sessions.close_ns)])
+    times = np.stack([np.asarray(column, dtype=np.int64) - day for column in (sessions.open_ns, sessions.close_ns)])
     if (times % _MINUTE_NS).any():
         raise ValueError(f"{sessions.name}: a session opens or closes between two minutes")
     minutes = times // _MINUTE_NS
     bits = np.zeros((last - first).days + 1, dtype=np.uint8)
     bits[day // DAY_NS - (first - date(1970, 1, 1)).days] = 1
     rows = np.flatnonzero(np.append(True, (minutes[:, 1:] != minutes[:, :-1]).any(axis=0)))
-    opens, closes = (tuple(each[rows].tolist()) for each in minutes)
+    opens, closes = (tuple(side[rows].tolist()) for side in minutes)
     table = Table(sessions.zone, np.packbits(bits).tobytes(), tuple(rows.tolist()), opens, closes)
     return zlib.compress(msgspec.msgpack.encode(table), 9)
 

@@ -24,11 +24,11 @@ FIRST: Final = date(1960, 1, 1)
 LAST: Final = date(2050, 12, 31)
 
 
-def made() -> bytes:
+def table_file() -> bytes:
     """Return the bytes of the file."""
     resolve = exchange_calendars.resolve_alias
     bundled = sorted({resolve(name) for name in (*COMMON, *CALENDARS)} - {ALWAYS_OPEN})
-    known = sorted(exchange_calendars.get_calendar_names(include_aliases=True))
+    names = sorted(exchange_calendars.get_calendar_names(include_aliases=True))
     version = library_version()
     assert version is not None
     file = SessionTables(
@@ -37,43 +37,36 @@ def made() -> bytes:
         first=FIRST,
         last=LAST,
         calendars={name: encoded(library_sessions(name, FIRST, LAST), FIRST, LAST) for name in bundled},
-        aliases={name: resolve(name) for name in known if resolve(name) != name and resolve(name) in bundled},
-        others=tuple(name for name in known if resolve(name) not in bundled),
+        aliases={name: resolve(name) for name in names if resolve(name) != name and resolve(name) in bundled},
+        others=tuple(name for name in names if resolve(name) not in bundled),
     )
     return msgspec.msgpack.encode(file)
 
 
 def differences(before: SessionTables, after: SessionTables) -> list[str]:
     """Return a line for each calendar whose sessions differ, with the first date."""
-    lines = []
-    for name in sorted({*before.calendars, *after.calendars}):
-        sides = (
-            [
-                set(zip(found.day_ns, found.open_ns, found.close_ns, strict=True))
-                for each in (before, after)
-                for found in [each.sessions(name, each.first, each.last)]
-                if name in each.calendars
-            ]
-            if name in before.calendars and name in after.calendars
-            else []
-        )
-        if not sides:
-            lines.append(f"{name}: {'removed' if name in before.calendars else 'added'}")
-        elif other := sides[0] ^ sides[1]:
-            lines.append(f"{name}: {len(other)} sessions differ, the first on {session_date(min(other)[0])}")
+    lines = [f"{name}: removed" for name in sorted(before.calendars.keys() - after.calendars.keys())]
+    lines += [f"{name}: added" for name in sorted(after.calendars.keys() - before.calendars.keys())]
+    for name in sorted(before.calendars.keys() & after.calendars.keys()):
+        if changed := _sessions(before, name) ^ _sessions(after, name):
+            dates = {day for day, _, _ in changed}
+            lines.append(f"{name}: {len(dates)} sessions differ, the first on {session_date(min(dates))}")
     return lines
 
 
+def _sessions(file: SessionTables, name: str) -> set[tuple[int, int, int]]:
+    """Return (date, open, close) of each session."""
+    sessions = file.sessions(name, file.first, file.last)
+    return set(zip(sessions.day_ns, sessions.open_ns, sessions.close_ns, strict=True))
+
+
 def main() -> int:
-    data = made()
-    before = FILE.read_bytes() if FILE.exists() else b""
-    if before:
-        print(
-            "\n".join(differences(tables(FILE), msgspec.msgpack.decode(data, type=SessionTables)))
-            or "no session differs"
-        )
+    data = table_file()
+    if FILE.exists():
+        lines = differences(tables(FILE), msgspec.msgpack.decode(data, type=SessionTables))
+        print("\n".join(lines) or "no session differs")
     if "--check" in sys.argv[1:]:
-        return int(before != data)
+        return int(not FILE.exists() or FILE.read_bytes() != data)
     FILE.write_bytes(data)
     print(f"{FILE.name}: {len(data):,} bytes")
     return 0

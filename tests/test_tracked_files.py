@@ -46,7 +46,15 @@ KNOWN = {
 """What looks like a secret and is none."""
 
 OF_OTHERS = ("server/api/docs_page/swagger-ui-bundle.js",)
-BINARY = (".onnx", ".parquet", ".png", ".safetensors", ".bin", ".tar.xz")  # archives have a test of their own
+BINARY = (
+    ".onnx",
+    ".parquet",
+    ".png",
+    ".safetensors",
+    ".bin",
+    ".msgpack",
+    ".tar.xz",
+)  # archives have a test of their own
 PRIVATE = re.compile(
     r"(?:^|/)(?:\.cache|\.env|deviceid|state|tokens\.json|token|id_[a-z0-9]+)(?:/|$)|\.(?:key|pem|db)$"
 )
