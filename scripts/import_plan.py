@@ -64,7 +64,7 @@ LEVELS: Final = (
     Level(
         "packages",
         FACE,
-        "engine_build < regular_file, moved_modules < bundled, state_folder < trading < strategies, risk, adapters"
+        "engine_build < regular_file, moved_modules < bundled, state_folder, extras < trading < strategies, risk, adapters"
         f" < models < daemon < server, training < research < {FACE}",
     ),
     Level("daemon", f"{FACE}.daemon"),

@@ -124,7 +124,8 @@ def test_a_configuration_that_takes_long_to_parse_is_refused_unparsed(tmp_path: 
 
 PRODUCT: Final = (
     "daemon", "research", "trading", "models", "risk", "strategies", "adapters", "src/quantd/__init__.py",
-    "src/quantd/engine_build", "src/quantd/bundled", "src/quantd/state_folder.py", "scripts", "setup.py",
+    "src/quantd/engine_build", "src/quantd/bundled", "src/quantd/state_folder.py", "src/quantd/extras.py",
+    "scripts", "setup.py",
 )  # fmt: skip
 """The code of the product, without the module itself."""
 
