@@ -98,13 +98,18 @@ from quantd.risk.limits.catalogue import LIMITS, Limits, Reason, override
 from quantd.risk.limits.ruleset import Rules
 from quantd.trading.instruments import Instrument, Universe
 
-rules = Rules(override(Limits(), max_price=10.0), Universe((Instrument("A"),)))
-print(LIMITS["max_price"].label, Reason.PRICE.value, rules.caps[-1][:2])
+rules = Rules(override(Limits(), dearest=10.0), Universe((Instrument("A"),)))
+print(LIMITS["dearest"].label, Reason.DEAREST.value, rules.caps[-1][:2])
 """
+PACKAGE_NAMES = {"max_price": "dearest", "120": "127", "PRICE": "DEAREST"}
+"""What the page's limit has -> what the package has, so that the page's may be in the checkout already."""
 
 
 def test_an_installed_package_adds_a_limit_by_an_entry_point(tmp_path: Path) -> None:
-    (tmp_path / "ceiling.py").write_text(blocks_of("A limit")[0])
+    text = blocks_of("A limit")[0]
+    for own, package in PACKAGE_NAMES.items():
+        text = text.replace(own, package)
+    (tmp_path / "ceiling.py").write_text(text)
     metadata = tmp_path / "ceiling-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: ceiling\nVersion: 1.0\n")
@@ -113,4 +118,4 @@ def test_an_installed_package_adds_a_limit_by_an_entry_point(tmp_path: Path) -> 
     variables["PYTHONPATH"] += f":{tmp_path}"
     command = [sys.executable, "-c", PACKAGE_LIMIT]
     done = subprocess.run(command, env=variables, text=True, capture_output=True, timeout=100)
-    assert (done.stdout, done.stderr) == ("price of an instrument that is bought 120 (200, 120)\n", "")
+    assert (done.stdout, done.stderr) == ("price of an instrument that is bought 127 (200, 127)\n", "")
