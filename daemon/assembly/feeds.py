@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import cast
 
 from quantd.adapters.feeds.source import Source, SourceError, Stream
+from quantd.adapters.feeds.sources import GROUP
 from quantd.adapters.feeds.vendor import Request, Vendor
 from quantd.adapters.plugins import function, records
 from quantd.daemon.config import secret
@@ -13,7 +14,7 @@ from quantd.trading.exit_codes import PackageMissing
 
 def vendors() -> Mapping[str, Vendor]:
     """Every vendor by its kind."""
-    return records("quantd.adapters.feeds.sources", Vendor, "quantd.feeds")
+    return records("quantd.adapters.feeds.sources", Vendor, GROUP)
 
 
 def source_of(kind: str, request: Request) -> Source:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from quantd.adapters.feeds.sources import kinds
 from quantd.daemon.cli.command import Json, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table, write_whole
@@ -34,6 +35,9 @@ SHORTEST_PIECE_NS: Final = 30 * DAY_NS
 SHORTEST_PIECE_BARS: Final = 500
 """A range is requested in pieces: progress shows, and finished pieces stay in the cache when a later one fails."""
 
+USUAL: Final = "yfinance"
+"""The vendor of a download that names none: it needs no account."""
+
 Calendar = Annotated[
     str | None,
     typer.Option(
@@ -53,7 +57,7 @@ def fetch(
     source: Annotated[
         list[str] | None,
         typer.Option(
-            "--source", "-s", metavar="KIND", help="yfinance (default), alpaca, ccxt, http; repeat for a fallback."
+            "--source", "-s", metavar="KIND", help=f"{', '.join(kinds())}; {USUAL} without it. Repeat for a fallback."
         ),
     ] = None,
     interval: Annotated[
@@ -84,7 +88,7 @@ def fetch(
     from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, frame, length_of, longer, parquet
     from quantd.daemon.cli.setup.vendors import source_of, universe_of
 
-    sources = source or ["yfinance"]
+    sources = source or [USUAL]
     universe = universe_of(symbols, calendar, currency)
     if (last := end or datetime.now(UTC).date()) < start:
         raise Failure(f"--to {last} is before --from {start}", USAGE)

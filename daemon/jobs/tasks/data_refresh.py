@@ -14,6 +14,7 @@ import polars as pl
 from msgspec import Struct
 
 from quantd.adapters.feeds.bars.rows import PRICES
+from quantd.adapters.plugins import Option
 from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.config import Config
@@ -75,11 +76,19 @@ class DataRefresh:
 
 def options_of(source: str, config: Config) -> list[str]:
     """The options of `quantd data fetch` for a source by its name in a file."""
-    if source in vendors():
-        return ["--source", source, *(["--feed", config.feed.plan] if source == "alpaca" else [])]
+    if vendor := vendors().get(source):
+        return ["--source", source, *(word for option in vendor.options for word in _words(option, config))]
     if config.feed.mapping:
         return ["--source", "http", "--mapping", str(config.at(config.feed.mapping))]
     return ["--source", "ccxt", "--exchange", source]
+
+
+def _words(option: Option, config: Config) -> list[str]:
+    """An option of a vendor on the command line, with its value in [feed]; none where it has no flag or no value."""
+    value = getattr(config.feed, option.key)
+    if not option.flag or not value:
+        return []
+    return [option.flag.split()[0], str(config.at(value)) if option.key == "mapping" else value]
 
 
 def described(file: Path) -> tuple[Origin, list[str], str]:

@@ -84,3 +84,7 @@ def test_the_source_of_a_file_names_the_options_of_its_download(tmp_path: Path) 
     assert options_of("yfinance", config) == ["--source", "yfinance"]
     assert options_of("alpaca", config) == ["--source", "alpaca", "--feed", "iex"]
     assert options_of("kraken", config) == ["--source", "ccxt", "--exchange", "kraken"]
+    mapped = load(write(tmp_path), known_names(), sets=["feed.mapping=vendor.toml", "feed.venue=kraken"])
+    mapping = ["--mapping", str(tmp_path / "vendor.toml")]
+    assert options_of("http", mapped) == options_of("theirs", mapped) == ["--source", "http", *mapping]
+    assert options_of("ccxt", mapped) == ["--source", "ccxt", "--exchange", "kraken"]
