@@ -4,11 +4,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from quantd.research.metrics.metric import NONE, Metric, mean, metric, over, squares, varies
+from quantd.research.metrics.metric import NONE, mean, metric, over, squares, varies
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.risk.measures import portfolio
 from quantd.trading import statistics
 from quantd.trading.market import Floats
+
+PLACE: Final = 50
 
 NOTHING: Final[Floats] = np.zeros(0)
 
@@ -148,23 +150,3 @@ def downside_beta(record: TrackRecord) -> float:
     other = excess_market(record)
     chosen = other < other.mean()
     return slope(record.excess[chosen], other[chosen])
-
-
-METRICS: Final[tuple[Metric, ...]] = (
-    beta,
-    alpha,
-    correlation,
-    r_squared,
-    specific_risk,
-    appraisal_ratio,
-    treynor,
-    m2,
-    active_return_annual,
-    tracking_error,
-    information_ratio,
-    batting_average,
-    up_capture,
-    down_capture,
-    capture_ratio,
-    downside_beta,
-)

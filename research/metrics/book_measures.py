@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from quantd.research.metrics.metric import NONE, Metric, metric, over
+from quantd.research.metrics.metric import NONE, metric, over
 from quantd.research.metrics.track_record import TrackRecord
+
+PLACE: Final = 70
 
 
 def annual_share(record: TrackRecord, *amounts: float | None) -> float:
@@ -69,16 +71,3 @@ def largest_gross(record: TrackRecord) -> float:
 @metric("Average net exposure", "ratio", "mean of sum(position) / equity", "Lhabitant 2006", "", "book")
 def average_net(record: TrackRecord) -> float:
     return float(record.net.mean()) if record.net is not None else NONE
-
-
-METRICS: Final[tuple[Metric, ...]] = (
-    turnover,
-    cost_drag,
-    commission_drag,
-    slippage_paid_drag,
-    borrow_drag,
-    trading_cost,
-    average_gross,
-    largest_gross,
-    average_net,
-)

@@ -1,26 +1,37 @@
-"""Catalogue of metrics: every metric once, with its formula, unit and source, and the function that measures them."""
+"""Catalogue of metrics: every metric once, with its formula, unit and source, and the function that measures them.
+
+A metric is found where it is defined: in a module of this package, or in an installed package that names its metrics by
+an entry point of the group `quantd.metrics`.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
 from math import isfinite
-from types import MappingProxyType
+from pathlib import Path
+from pkgutil import iter_modules
+from types import MappingProxyType, ModuleType
 from typing import Final
 
 import numpy as np
 
-from quantd.research.metrics import (
-    benchmark_measures,
-    book_measures,
-    dispersion,
-    drawdown_measures,
-    excess_ratios,
-    growth,
-    trade_measures,
-)
+from quantd.research import metrics as package
 from quantd.research.metrics.metric import Metric
 from quantd.research.metrics.track_record import TrackRecord
 
-__all__ = ["METRICS", "METRIC_OF", "SYMBOLS", "Measures", "Metric", "is_annual", "measure"]
+__all__ = [
+    "METRICS", "METRIC_OF", "SYMBOLS", "Measures", "Metric", "by_name", "is_annual", "measure", "metrics_in",
+]  # fmt: skip
+
+GROUP: Final = "quantd.metrics"
+"""The entry-point group of installed packages with metrics; each names a tuple of them."""
+
+DECLARES: Final = b"\n@metric("
+"""Start of the line that defines a metric."""
+
+LAST: Final = 1000
+"""Place of the metrics of a module without `PLACE`, and of installed packages: after all others."""
 
 SYMBOLS: Final = (
     "W wealth, r simple returns, T their number, p samples a year, f risk-free rate of a sample (annual rate / p), "
@@ -29,18 +40,41 @@ SYMBOLS: Final = (
 )
 """Meaning of the letters in formulas."""
 
-METRICS: Final[tuple[Metric, ...]] = (
-    *growth.METRICS,
-    *dispersion.METRICS,
-    *excess_ratios.METRICS,
-    *drawdown_measures.METRICS,
-    *benchmark_measures.METRICS,
-    *trade_measures.METRICS,
-    *book_measures.METRICS,
-)
 
-METRIC_OF: Final = MappingProxyType({each.name: each for each in METRICS})
+def metrics_in(module: ModuleType) -> tuple[Metric, ...]:
+    """Return the metrics that a module defines, in the order of its source; imported ones belong to their module."""
+    defined = (value for value in vars(module).values() if isinstance(value, Metric))
+    return tuple(metric for metric in defined if metric.compute.__module__ == module.__name__)
 
+
+def _found() -> Iterator[Metric]:
+    # the other modules are not imported: one of them imports the daemon, whose configuration reads this catalogue
+    files = (Path(folder) / f"{each.name}.py" for folder in package.__path__ for each in iter_modules([folder]))
+    names = sorted(file.stem for file in files if file.is_file() and DECLARES in file.read_bytes())
+    modules = [import_module(f"{package.__name__}.{name}") for name in names]
+    for module in sorted(modules, key=lambda module: getattr(module, "PLACE", LAST)):
+        yield from metrics_in(module)
+    for entry in entry_points(group=GROUP):
+        yield from entry.load()
+
+
+def by_name(metrics: Iterable[Metric]) -> dict[str, Metric]:
+    """Metrics by name, in their order. Raises ValueError for two with one name or one title."""
+    named: dict[str, Metric] = {}
+    titles: dict[str, str] = {}
+    for metric in metrics:
+        other = metric.name if metric.name in named else titles.get(metric.title)
+        if other is not None:
+            places = f"{named[other].compute.__module__} and {metric.compute.__module__}"
+            raise ValueError(f"two metrics are called {metric.name} or {metric.title!r}, in {places}: rename one")
+        named[metric.name], titles[metric.title] = metric, metric.name
+    return named
+
+
+METRIC_OF: Final = MappingProxyType(by_name(_found()))
+"""Name -> metric, in the order of tables."""
+
+METRICS: Final[tuple[Metric, ...]] = tuple(METRIC_OF.values())
 
 _ANNUAL: Final = re.compile(r"\bp\b|CAGR|alpha|Sharpe ratio")
 """What the formula of an annualised metric names: the samples a year, or a figure that has them."""

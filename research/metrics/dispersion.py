@@ -4,12 +4,14 @@ from typing import Final
 
 import numpy as np
 
-from quantd.research.metrics.metric import NONE, Metric, metric, over, squares, varies
+from quantd.research.metrics.metric import NONE, metric, over, squares, varies
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.significance.deflated_sharpe import moments
 from quantd.risk.measures.portfolio import historical_cvar, historical_var
 from quantd.trading import statistics
 from quantd.trading.market import Floats
+
+PLACE: Final = 20
 
 TAIL: Final = 0.95
 """Confidence of the tails: one sample in twenty lies beyond."""
@@ -110,21 +112,3 @@ def tail_ratio(record: TrackRecord) -> float:
         "Biglova et al. 2004", "high")  # fmt: skip
 def rachev_ratio(record: TrackRecord) -> float:
     return over(historical_cvar(record.excess, TAIL), historical_cvar(-record.excess, TAIL))
-
-
-METRICS: Final[tuple[Metric, ...]] = (
-    volatility,
-    downside_deviation,
-    semideviation,
-    mean_absolute_deviation,
-    skewness,
-    excess_kurtosis,
-    jarque_bera,
-    serial_correlation,
-    var_95,
-    cvar_95,
-    var_99,
-    cvar_99,
-    tail_ratio,
-    rachev_ratio,
-)

@@ -5,11 +5,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.research.metrics.metric import NONE, Metric, mean, metric, over, squares
+from quantd.research.metrics.metric import NONE, mean, metric, over, squares
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.risk.measures.portfolio import historical_cvar
 from quantd.trading import statistics
 from quantd.trading.market import Floats
+
+PLACE: Final = 40
 
 LEVEL: Final = 1e-12
 """Drawdowns up to this are rounding error of compounded returns."""
@@ -108,20 +110,3 @@ def pain_ratio(record: TrackRecord) -> float:
 @metric("Burke ratio", "ratio", "(CAGR - mean annual f) / sqrt(sum over episodes of max(D)^2)", "Burke 1994", "high")
 def burke_ratio(record: TrackRecord) -> float:
     return over(excess_growth(record), float(np.sqrt(squares(episodes(record)[1]))))
-
-
-METRICS: Final[tuple[Metric, ...]] = (
-    max_drawdown,
-    average_drawdown,
-    current_drawdown,
-    conditional_drawdown_95,
-    longest_drawdown,
-    recovery,
-    time_under_water,
-    ulcer_index,
-    pain_index,
-    calmar,
-    martin_ratio,
-    pain_ratio,
-    burke_ratio,
-)

@@ -5,12 +5,14 @@ from typing import Final
 import numpy as np
 
 from quantd.research.metrics.dispersion import TAIL, autocorrelation, shape, tails
-from quantd.research.metrics.metric import NONE, Metric, mean, metric, over, varies
+from quantd.research.metrics.metric import NONE, mean, metric, over, varies
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.significance.deflated_sharpe import probabilistic_sharpe as probability
 from quantd.risk.measures.portfolio import historical_cvar, historical_var
 from quantd.trading import statistics
 from quantd.trading.market import Floats
+
+PLACE: Final = 30
 
 
 def annual_sharpe(record: TrackRecord) -> float:
@@ -110,21 +112,3 @@ def starr(record: TrackRecord) -> float:
 @metric("Kelly leverage", "ratio", "mean(e) / sd(e)^2", "Thorp 2006")
 def kelly_leverage(record: TrackRecord) -> float:
     return mean(record.excess) / float(record.excess.var(ddof=1)) if varies(record.excess) else NONE
-
-
-METRICS: Final[tuple[Metric, ...]] = (
-    sharpe,
-    serial_sharpe,
-    adjusted_sharpe,
-    probabilistic_sharpe,
-    sortino,
-    omega,
-    gain_loss_ratio,
-    gain_to_pain,
-    common_sense_ratio,
-    kappa_3,
-    upside_potential,
-    reward_to_var,
-    starr,
-    kelly_leverage,
-)

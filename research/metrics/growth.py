@@ -5,9 +5,11 @@ from typing import Final
 import numpy as np
 
 from quantd.research.metrics.calendar_tables import returns_by
-from quantd.research.metrics.metric import NONE, Metric, mean, metric, squares, varies
+from quantd.research.metrics.metric import NONE, mean, metric, squares, varies
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.trading import statistics
+
+PLACE: Final = 10
 
 
 @metric("Total return", "fraction", "W_T / W_0 - 1", "Bacon 2008", "high")
@@ -103,25 +105,3 @@ def stability(record: TrackRecord) -> float:
     time = np.arange(len(logs), dtype=np.float64)
     time, logs = time - time.mean(), logs - logs.mean()
     return float(time.dot(logs)) ** 2 / (squares(time) * squares(logs))
-
-
-METRICS: Final[tuple[Metric, ...]] = (
-    total_return,
-    cagr,
-    mean_return,
-    mean_return_annual,
-    excess_return_annual,
-    geometric_mean_return,
-    log_growth_annual,
-    best_sample,
-    worst_sample,
-    positive_samples,
-    average_gain,
-    average_loss,
-    best_month,
-    worst_month,
-    positive_months,
-    best_year,
-    worst_year,
-    stability,
-)

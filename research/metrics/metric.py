@@ -1,4 +1,8 @@
-"""A metric: one figure of a track record, with its formula, unit and source beside the function that computes it."""
+"""A metric: one figure of a track record, with its formula, unit and source beside the function that computes it.
+
+A module of this package that defines a metric adds it to `quantd.research.metrics.catalogue`. `PLACE` of the module is
+the position of its metrics in tables.
+"""
 
 from collections.abc import Callable
 from typing import Final, Literal

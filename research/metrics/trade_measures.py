@@ -4,9 +4,11 @@ from typing import Final
 
 import numpy as np
 
-from quantd.research.metrics.metric import NONE, Metric, mean, metric, over, varies
+from quantd.research.metrics.metric import NONE, mean, metric, over, varies
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.trading.market import Floats
+
+PLACE: Final = 60
 
 
 def profits(record: TrackRecord) -> Floats:
@@ -85,18 +87,3 @@ def system_quality(record: TrackRecord) -> float:
 def kelly_fraction(record: TrackRecord) -> float:
     share = mean((profits(record) > 0.0).astype(np.float64))
     return share - over(1.0 - share, payoff(record))
-
-
-METRICS: Final[tuple[Metric, ...]] = (
-    trips,
-    win_rate,
-    profit_factor,
-    payoff_ratio,
-    expectancy,
-    average_win,
-    average_losing_trip,
-    largest_losing_trip,
-    average_holding,
-    system_quality,
-    kelly_fraction,
-)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from quantd.research.metrics import book_measures
-from quantd.research.metrics.catalogue import measure
+from quantd.research.metrics.catalogue import measure, metrics_in
 from tests.support.metric_references import largest_differences, record_of
 
-NAMES = [each.name for each in book_measures.METRICS]
+NAMES = [each.name for each in metrics_in(book_measures)]
 
 
 @pytest.mark.requirement("R-240")
