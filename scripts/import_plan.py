@@ -64,8 +64,8 @@ LEVELS: Final = (
     Level(
         "packages",
         FACE,
-        "engine_build < regular_file, moved_modules < bundled, state_folder, extras < trading < strategies, risk, adapters"
-        f" < models < daemon < server, training < research < {FACE}",
+        "engine_build < regular_file, moved_modules < bundled, state_folder, extras < trading"
+        f" < strategies, risk, adapters < models < daemon < server, training < research < {FACE}",
     ),
     Level("daemon", f"{FACE}.daemon"),
     Level("server", f"{FACE}.server"),

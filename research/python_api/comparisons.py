@@ -15,9 +15,9 @@ from quantd.research.python_api.backtests import Backtest, Misused
 from quantd.research.python_api.frames import Frame
 from quantd.research.python_api.return_series import require_rates, series_of
 from quantd.research.python_api.walks import WalkForward
-from quantd.research.reports.page_sections import SUMMARY
 from quantd.research.reports.report_contents import Versus
 from quantd.research.reports.report_statistics import no_interval, versus_all
+from quantd.research.reports.sections.results import SUMMARY
 from quantd.research.reports.side_by_side import (
     TESTS,
     SideBySide,

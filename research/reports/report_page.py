@@ -3,30 +3,14 @@
 Each figure's cell has its path in the JSON (`data-figure`) and its value there; a test compares both.
 """
 
-from quantd.research.reports import page_sections as sections
 from quantd.research.reports.page_curves import charts_of
 from quantd.research.reports.page_parts import document
+from quantd.research.reports.page_sections import SECTIONS, top
 from quantd.research.reports.report_contents import BacktestReport
 
 
 def page(report: BacktestReport) -> str:
     """Return the HTML document."""
     h, charts = report.header, charts_of(report)
-    parts = (
-        sections.top(report),
-        sections.summary(report),
-        sections.goals(report),
-        sections.equity(report, charts),
-        sections.drawdowns(report),
-        sections.rolling(report, charts),
-        sections.months(report),
-        sections.exposures(report),
-        sections.trades(report),
-        sections.risk(report),
-        sections.costs(report),
-        sections.statistics(report),
-        sections.attribution(report),
-        sections.metrics(report),
-        sections.provenance(report),
-    )
+    parts = (top(report), *(section.html(report, charts) for section in SECTIONS))
     return document(f"Backtest of {h.name}, {h.first} to {h.last}", "\n".join(parts), charts)

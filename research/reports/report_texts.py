@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from quantd.research.reports.page_parts import formatted
-from quantd.research.reports.page_sections import SUMMARY, TESTS, cost_settings, counted, names_of
+from quantd.research.reports.page_sections import SECTIONS, cost_settings, counted
 from quantd.research.reports.report_contents import BacktestReport, Figure
 from quantd.research.verdict import headline
 from quantd.trading.display_text import csv_cell, instant_text
@@ -29,7 +28,7 @@ def markdown(report: BacktestReport) -> str:
         f"# Backtest of {h.name}, {h.first} to {h.last}", "", *failed, headline(report.verdict), "",
         f"{counted(h.symbols)}. Costs: {cost_settings(h)}.",
     ]  # fmt: skip
-    for title, head, rows in _tables(report):
+    for title, head, rows in (table for section in SECTIONS for table in section.tables(report)):
         lines += ["", f"## {title}", ""]
         lines += table_lines(head, rows) if rows else ["None."]
     lines += ["", "## Provenance and notes", ""]
@@ -49,111 +48,6 @@ def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     return [line(head), f"|{'---|' * len(head)}", *map(line, rows)]
-
-
-Rows = list[tuple[str, ...]]
-
-
-def _tables(report: BacktestReport) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
-    """Yield (title, head, rows) of each table."""
-    accounts = names_of(report)
-
-    def measured(names: Sequence[str] | None) -> Rows:
-        return [
-            (each.title, *(formatted(value, each.unit) for value in each.values))
-            for each in report.metrics
-            if names is None or each.name in names
-        ]
-
-    yield "Results", ("", *accounts), measured(SUMMARY)
-    yield (
-        "Goals (no results)",
-        ("goal", "goal's number", "measured", "reached"),
-        [
-            (
-                each.name,
-                formatted(each.goal, each.unit),
-                formatted(each.measured, each.unit),
-                formatted(each.met, "text"),
-            )
-            for each in report.goals
-        ],
-    )
-    yield (
-        "Deepest drawdowns",
-        ("depth", "high", "trough", "recovered"),
-        [
-            (formatted(each.depth, "fraction"), each.high, each.trough, each.recovered or "not yet")
-            for each in report.drawdowns
-        ],
-    )
-    yield (
-        "Annual returns",
-        ("year", "house", "first benchmark"),
-        [
-            (str(each.year), formatted(each.total_return, "signed"), formatted(each.benchmark, "signed"))
-            for each in report.years
-        ],
-    )
-    yield (
-        "Monthly returns",
-        ("month", "house"),
-        [(f"{each.year}-{each.month:02d}", formatted(each.total_return, "signed")) for each in report.months],
-    )
-    yield (
-        "Weights",
-        ("symbol", "at the end", "average", "largest"),
-        [
-            (each.symbol, *(formatted(value, "fraction") for value in (each.end, each.average, each.largest)))
-            for each in report.exposures.weights
-        ],
-    )
-    t = report.trading
-    yield (
-        "Trades",
-        ("", "count"),
-        [
-            (name.replace("_", " "), formatted(getattr(t, name), "count"))
-            for name in ("orders", "fills", "cut", "refused", "switch_trips", "round_trips", "wins")
-        ],
-    )
-    yield (
-        "Round trips by symbol",
-        ("symbol", "round trips", "hit rate", "profit"),
-        [
-            (each.symbol, str(each.trips), formatted(each.hit_rate, "fraction"), formatted(each.profit, "money"))
-            for each in t.by_symbol
-        ],
-    )
-    if report.risk.last is not None:
-        r = report.risk.last
-        yield "Risk at the last weights", ("symbol", "weight", "volatility", "VaR 95 %", "CVaR 95 %"), [
-            (symbol, *(formatted(column[symbol], "fraction") for column in (
-                r.weights, r.volatility_by_asset, r.var_by_asset, r.cvar_by_asset)))
-            for symbol in sorted(r.weights)
-        ]  # fmt: skip
-    columns = ("traded", "commission", "slippage_paid", "borrow", "total")
-    yield f"Costs, {report.header.currency}", ("", "orders filled", *columns, "drag a year"), [
-        (each.account, formatted(each.orders, "count"), *(formatted(getattr(each, name), "money") for name in columns),
-         formatted(each.drag_annual, "fraction"))
-        for each in report.costs
-    ]  # fmt: skip
-    yield "The house less each benchmark", ("against", "Sharpe", "low", "high", *(f"{each}, p (Holm)" for each in
-                                                                           TESTS.values())), [
-        (each.benchmark, *(formatted(value, "ratio") for value in (each.sharpe_difference, each.low, each.high)),
-         *(f"{formatted(test.p, 'p')} ({formatted(test.holm, 'p')})" for test in (getattr(each, name) for name in
-                                                                              TESTS)))
-        for each in report.statistics.versus
-    ]  # fmt: skip
-    if report.attribution is not None:
-        for name in ("by_asset", "by_agent", "by_kind"):
-            parts: dict[str, float] = getattr(report.attribution, name)
-            yield (
-                f"Contributions {name.replace('_', ' ')}",
-                ("", "contribution"),
-                [(part, formatted(parts[part], "signed")) for part in sorted(parts)],
-            )
-    yield "All metrics", ("", *accounts), measured(None)
 
 
 def csv_text(report: BacktestReport) -> str:

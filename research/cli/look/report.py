@@ -95,8 +95,8 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
     from msgspec import to_builtins
 
     from quantd.research.doubts import doubt_lines
-    from quantd.research.reports.page_sections import SUMMARY
     from quantd.research.reports.report_files import check_suffix
+    from quantd.research.reports.sections.results import SUMMARY
     from quantd.research.reports.side_by_side import (
         first_lines,
         p_rows,

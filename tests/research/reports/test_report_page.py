@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 
 import msgspec
@@ -9,8 +10,10 @@ import pytest
 
 from quantd.research.reports.page_curves import charts_of
 from quantd.research.reports.page_parts import VENDOR, formatted
-from quantd.research.reports.page_sections import CONTENTS, SUMMARY
+from quantd.research.reports.page_sections import SECTIONS, in_order
 from quantd.research.reports.report_page import page
+from quantd.research.reports.sections.results import SUMMARY
+from quantd.research.reports.sections.section import Section
 from tests.support.backtest_reports import Made
 
 FIGURE = re.compile(r'data-figure="([^"]*)" data-value="([^"]*)">([^<]*)<')
@@ -51,10 +54,39 @@ def test_every_metric_of_every_account_is_on_the_page(small: Made, text: str) ->
     assert {f"metrics.{k}.values.{n}" for k in range(len(small.report.metrics)) for n in accounts} <= paths
 
 
-@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("name", [section.name for section in SECTIONS])
 def test_a_section_is_there_with_a_link(name: str, text: str) -> None:
     assert f'<section id="{name}">' in text
     assert f'href="#{name}"' in text
+
+
+def test_the_sections_stand_in_the_order_of_their_places(text: str) -> None:
+    names = [section.name for section in SECTIONS]
+    assert re.findall(r'<section id="(\w+)">', text) == re.findall(r'href="#(\w+)"', text) == names
+    assert [section.place for section in SECTIONS] == sorted({section.place for section in SECTIONS})
+
+
+def test_a_section_whose_part_is_empty_has_its_text_for_that(small: Made) -> None:
+    bare = page(msgspec.structs.replace(small.report, goals=(), attribution=None))
+    assert "The configuration has no [study.goals]." in bare
+    assert "Attribution is missing; see the notes." in bare
+    assert set(re.findall(r'<section id="(\w+)">', bare)) == {section.name for section in SECTIONS}
+
+
+SOME = Section("some", 1, "Some", lambda report, charts: "")
+
+
+@pytest.mark.parametrize(
+    ("other", "wrong"),
+    [
+        (replace(SOME, place=2), "two sections of a report have the name some"),
+        (replace(SOME, name="other"), "two sections of a report have the place 1"),
+        (replace(SOME, name="other", place=2, needs="gaols"), "the section other needs gaols, which is no part"),
+    ],
+)
+def test_records_that_contradict_each_other_are_refused(other: Section, wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        in_order([SOME, other])
 
 
 def test_the_charts_have_the_values_of_the_json(small: Made, text: str) -> None:

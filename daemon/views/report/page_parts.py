@@ -1,0 +1,95 @@
+"""Parts of the page that several sections share: cells, rows and tables, and the lines of curves.
+
+Each figure's cell has its path in the JSON (`data-figure`) and its value there; a test compares both.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from quantd.adapters.store.read_models import SwitchMove
+from quantd.daemon.views.report.contents import Span
+from quantd.daemon.views.report.drawing import chart
+from quantd.trading.display_text import instant_text
+
+PERCENT: Final = "{:.2%}"
+NUMBER: Final = "{:.2f}"
+COUNT: Final = "{:,}"
+FORMS: Final = {"share": PERCENT, "number": NUMBER, "money": "{:,.2f}"}
+"""Unit of a limit -> format of its value."""
+
+
+def figure(path: str, value: float | str | None, form: str = "{}") -> str:
+    """A table cell with a figure of the JSON."""
+    if value is None:
+        return f'<td class="n" data-figure="{escape(path)}" data-value="null">unknown</td>'
+    data = escape(msgspec.json.encode(value).decode())
+    return f'<td class="n" data-figure="{escape(path)}" data-value="{data}">{escape(form.format(value))}</td>'
+
+
+def cells(at: str, one: Struct, **forms: str) -> list[str]:
+    """Table cells of fields of a struct: name of the field -> format."""
+    return [figure(f"{at}.{name}", getattr(one, name), form) for name, form in forms.items()]
+
+
+def table(head: Sequence[str], rows: Iterable[str]) -> str:
+    columns = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return f'<div class="wide"><table><tr>{columns}</tr>{"".join(rows)}</table></div>'
+
+
+def row(name: str, *cells: str) -> str:
+    return f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
+
+
+def section(title: str, *content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{''.join(content)}</section>"
+
+
+def line(points: Sequence[tuple[int, float]], color: str, scale: float = 1.0) -> str:
+    if len(points) < 2:
+        return "<p>too few samples to draw</p>"
+    days = [instant_text(ts)[:10] for ts, _ in points]
+    return chart(np.array([scale * value for _, value in points]), days, color)
+
+
+SPAN_HEAD: Final = (
+    "", "samples", "return", "a year", "volatility", "Sharpe", "worst drawdown", "INFO", "WARNING", "CRITICAL",
+)  # fmt: skip  # fmt: skip
+
+
+def span_row(at: str, span: Span) -> str:
+    levels = [
+        figure(f"{at}.alerts.{name}", span.alerts[name]) if name in span.alerts else '<td class="n">0</td>'
+        for name in ("INFO", "WARNING", "CRITICAL")
+    ]
+    return row(
+        span.name,
+        *cells(at, span, samples=COUNT, total="{:+.2%}", annual="{:+.2%}", volatility=PERCENT, sharpe=NUMBER),
+        *cells(at, span, max_drawdown=PERCENT),
+        *levels,
+    )
+
+
+def use_cell(at: str, use: float | None) -> str:
+    cell = figure(at, use, "{:.0%}") if use is not None else "<td></td>"
+    kind = "full" if use is not None and use >= 1.0 else "near" if use is not None and use >= 0.8 else ""
+    return cell.replace('class="n"', f'class="n {kind}"') if kind else cell
+
+
+def count_rows(at: str, counts: Mapping[str, int]) -> list[str]:
+    return [row(name.replace("_", " "), figure(f"{at}.{name}", count, COUNT)) for name, count in counts.items()]
+
+
+def moves(title: str, at: str, moves: Sequence[SwitchMove]) -> str:
+    if not moves:
+        return section(title, "<p>no changes</p>")
+    rows = [
+        f"<tr><td>{escape(m.time)}</td><td>{escape(m.who)}</td><td>{m.before} to {m.after}</td>"
+        f"{figure(f'{at}.{k}.reason', m.reason)}</tr>"
+        for k, m in enumerate(moves)
+    ]
+    return section(title, table(("time", "switch of", "change", "reason"), rows))

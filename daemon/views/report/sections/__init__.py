@@ -1,0 +1,1 @@
+"""Sections of a risk report's page, one in each module."""

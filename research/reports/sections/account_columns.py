@@ -1,0 +1,43 @@
+"""Columns of a report by account, and the rows of metrics that several sections show."""
+
+from collections.abc import Sequence
+
+from quantd.research.reports.page_parts import figure, formatted, row
+from quantd.research.reports.report_contents import BacktestReport
+
+
+def names_of(report: BacktestReport) -> tuple[str, ...]:
+    """Heads of the columns by account."""
+    return tuple(
+        account.name if account.kind == "house" else f"{account.kind} {account.name}" for account in report.accounts
+    )
+
+
+def first_benchmark(report: BacktestReport) -> str:
+    """The name of the first benchmark."""
+    return next((account.name for account in report.accounts if account.kind == "benchmark"), "a benchmark")
+
+
+def metric_rows(report: BacktestReport, names: Sequence[str] | None = None) -> list[str]:
+    """The rows of the page with the metrics in `names`, else with all."""
+    return [
+        row(
+            metric.title,
+            *(
+                figure(f"metrics.{k}.values.{n}", value, metric.unit, "n" if n else "n own")
+                for n, value in enumerate(metric.values)
+            ),
+            title=f"{metric.name}: {metric.formula} ({metric.source})",
+        )
+        for k, metric in enumerate(report.metrics)
+        if names is None or metric.name in names
+    ]
+
+
+def metric_texts(report: BacktestReport, names: Sequence[str] | None = None) -> list[tuple[str, ...]]:
+    """The same rows as texts."""
+    return [
+        (metric.title, *(formatted(value, metric.unit) for value in metric.values))
+        for metric in report.metrics
+        if names is None or metric.name in names
+    ]

@@ -1,0 +1,48 @@
+"""Contributions of symbols, sectors, agents and kinds to the return."""
+
+from typing import Final
+
+from quantd.research.reports.page_parts import figure, formatted, paragraph, row, table
+from quantd.research.reports.report_contents import BacktestReport
+from quantd.research.reports.sections.section import Charts, Section, Table
+
+
+def attribution(report: BacktestReport, _: Charts) -> str:
+    breakdown = report.attribution
+    assert breakdown is not None  # the record needs it
+    boxes = []
+    for name, title in (
+        ("by_asset", "by symbol"), ("by_sector", "by sector"), ("by_agent", "by agent"), ("by_kind", "by kind"),
+    ):  # fmt: skip
+        parts: dict[str, float] = getattr(breakdown, name)
+        rows = [row(part, figure(f"attribution.{name}.{part}", parts[part], "signed")) for part in sorted(parts)]
+        rows.append(row("total return", figure("attribution.total", breakdown.total, "signed", "n own")))
+        boxes.append(f"<div><h3>Contribution {title}</h3>{table((), rows)}</div>")
+    split = [row(name, figure(f"attribution.{name}", getattr(breakdown, name), "signed")) for name in
+             ("decision", "execution")]  # fmt: skip
+    text = "Contributions add up to the total return (linked after Carino 1999); see docs/research/attribution.md."
+    return "".join(
+        (
+            f'<div class="grid">{"".join(boxes)}</div>',
+            "<h3>Decisions and their execution</h3>",
+            table((), split),
+            paragraph(text),
+        )
+    )
+
+
+def tables(report: BacktestReport) -> list[Table]:
+    if report.attribution is None:
+        return []
+    texts = []
+    for name in ("by_asset", "by_agent", "by_kind"):
+        parts: dict[str, float] = getattr(report.attribution, name)
+        rows = [(part, formatted(parts[part], "signed")) for part in sorted(parts)]
+        texts.append(Table(f"Contributions {name.replace('_', ' ')}", ("", "contribution"), rows))
+    return texts
+
+
+SECTION: Final = Section(
+    "attribution", 120, "Attribution", attribution, tables, needs="attribution",
+    missing="Attribution is missing; see the notes.",
+)  # fmt: skip

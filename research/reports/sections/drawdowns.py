@@ -1,0 +1,33 @@
+"""The drawdown over time, and the deepest ones."""
+
+from typing import Final
+
+from quantd.research.reports.page_parts import figure, formatted, placed, row, table
+from quantd.research.reports.report_contents import BacktestReport
+from quantd.research.reports.sections.section import Charts, Section, Table
+
+
+def drawdowns(report: BacktestReport, _: Charts) -> str:
+    rows = [
+        row(
+            str(k + 1),
+            *(figure(f"drawdowns.{k}.{name}", getattr(period, name), unit) for name, unit in (
+                ("depth", "fraction"), ("high", "text"), ("trough", "text"), ("recovered", "text"),
+                ("samples_down", "count"), ("samples_up", "count"),
+            )),
+        )
+        for k, period in enumerate(report.drawdowns)
+    ]  # fmt: skip
+    head = ("", "depth", "high", "trough", "recovered", "samples down", "samples up")
+    return placed("drawdown") + table(head, rows)
+
+
+def tables(report: BacktestReport) -> tuple[Table, ...]:
+    rows = [
+        (formatted(period.depth, "fraction"), period.high, period.trough, period.recovered or "not yet")
+        for period in report.drawdowns
+    ]
+    return (Table("Deepest drawdowns", ("depth", "high", "trough", "recovered"), rows),)
+
+
+SECTION: Final = Section("drawdowns", 40, "Drawdowns", drawdowns, tables, heading="Drawdown, and the deepest ones")

@@ -1,0 +1,27 @@
+"""The inputs of the run by their hashes, and the notes."""
+
+from typing import Final
+
+from quantd.research.reports.page_parts import figure, paragraph, row, table
+from quantd.research.reports.report_contents import BacktestReport
+from quantd.research.reports.sections.section import Charts, Section
+
+
+def provenance(report: BacktestReport, _: Charts) -> str:
+    h = report.header
+    rows = [
+        row("configuration", figure("header.config", h.config, "text", "hash")),
+        row("market data", figure("header.market", h.market, "text", "hash")),
+        row("effects of the run", figure("header.digest", h.digest, "text", "hash")),
+        row("code", figure("header.version", h.version, "text", "hash")),
+        row("commit", figure("header.commit", h.commit, "text", "hash")),
+        row("source of the bars", figure("header.source", h.source, "text", "hash")),
+        row("seed of the costs", figure("header.seed", h.seed, "text", "")),
+        row("capital", figure("header.capital", h.capital, "money", "")),
+        row("samples", figure("header.samples", h.samples, "count", "")),
+        row("risk-free rate, annual", figure("header.risk_free_annual", h.risk_free_annual, "fraction", "")),
+    ]
+    return table((), rows) + "".join(map(paragraph, report.notes))
+
+
+SECTION: Final = Section("provenance", 140, "Provenance", provenance, heading="Provenance and notes")

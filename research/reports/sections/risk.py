@@ -1,0 +1,43 @@
+"""Losses in the tail, and the contributions of symbols to risk."""
+
+from typing import Final
+
+from quantd.research.reports.page_parts import figure, formatted, row, table
+from quantd.research.reports.report_contents import BacktestReport
+from quantd.research.reports.sections.account_columns import metric_rows, names_of
+from quantd.research.reports.sections.section import Charts, Section, Table
+
+
+def risk(report: BacktestReport, _: Charts) -> str:
+    tails = table(
+        ("", *names_of(report)), metric_rows(report, ("var_95", "cvar_95", "var_99", "cvar_99", "max_drawdown"))
+    )
+    parts = []
+    for basis, title in (("last", "at the last weights"), ("average", "at the average weights")):
+        shares = getattr(report.risk, basis)
+        if shares is None:
+            continue
+        columns = ("weights", "volatility_by_asset", "var_by_asset", "cvar_by_asset")
+        rows = [
+            row(symbol, *(figure(f"risk.{basis}.{name}.{symbol}", getattr(shares, name)[symbol], "fraction")
+                          for name in columns))
+            for symbol in sorted(shares.weights)
+        ]  # fmt: skip
+        totals = [figure(f"risk.{basis}.{name}", getattr(shares, name), "fraction", "n own") for name in
+                  ("volatility", "var", "cvar")]  # fmt: skip
+        rows.append(row("whole", "<td></td>", *totals))
+        head = ("symbol", "weight", "volatility", "VaR 95 %", "CVaR 95 %")
+        parts.append(f"<div><h3>Contributions {title}</h3>{table(head, rows)}</div>")
+    return f'{tails}<div class="grid">{"".join(parts)}</div>'
+
+
+def tables(report: BacktestReport) -> tuple[Table, ...]:
+    r = report.risk.last
+    if r is None:
+        return ()
+    columns = (r.weights, r.volatility_by_asset, r.var_by_asset, r.cvar_by_asset)
+    rows = [(symbol, *(formatted(column[symbol], "fraction") for column in columns)) for symbol in sorted(r.weights)]
+    return (Table("Risk at the last weights", ("symbol", "weight", "volatility", "VaR 95 %", "CVaR 95 %"), rows),)
+
+
+SECTION: Final = Section("risk", 90, "Risk", risk, tables)

@@ -1,0 +1,82 @@
+"""Significance of the Sharpe ratio, and the house against each benchmark."""
+
+from typing import Final
+
+from quantd.research.reports.page_parts import figure, formatted, paragraph, row, table
+from quantd.research.reports.report_contents import BacktestReport, Versus
+from quantd.research.reports.sections.section import Charts, Section, Table
+
+TESTS: Final = {
+    "paired_t": "paired t", "wilcoxon": "Wilcoxon", "kolmogorov_smirnov": "Kolmogorov-Smirnov",
+    "ledoit_wolf": "Ledoit-Wolf",
+}  # fmt: skip
+
+
+def statistics(report: BacktestReport, _: Charts) -> str:
+    s = report.statistics
+    own = [
+        row(name, figure(f"statistics.{key}", getattr(s, key), unit))
+        for name, key, unit in (
+            ("Sharpe ratio", "sharpe", "ratio"), ("95 % interval, low", "low", "ratio"),
+            ("95 % interval, high", "high", "ratio"),
+            ("probability that it is above 0", "probabilistic_sharpe", "fraction"),
+            ("deflated by the known trials", "deflated_sharpe", "fraction"),
+            ("the same, without the withdrawals", "deflated_without_withdrawals", "fraction"),
+            ("known trials", "trials", "count"), ("of these withdrawn", "withdrawn", "count"),
+            ("shortest track record above 0 at 95 %, samples", "minimum_samples", "samples"),
+            ("the same, years", "minimum_years", "ratio"),
+        )
+        if s.withdrawn or key != "withdrawn"
+        if s.deflated_without_withdrawals is not None or key != "deflated_without_withdrawals"
+    ]  # fmt: skip
+    rows = [_versus(f"statistics.versus.{k}", versus) for k, versus in enumerate(s.versus)]
+    head = ("against", "Sharpe difference", "low", "high", *(f"{name}{part}" for name in TESTS.values()
+                                                           for part in (", p", ", Holm")))  # fmt: skip
+    relative = [
+        row(metric.title, *(figure(f"statistics.versus.{k}.relative.{metric.name}", versus.relative[metric.name],
+                                   metric.unit) for k, versus in enumerate(s.versus)))
+        for metric in report.metrics if metric.needs == "benchmark"
+    ]  # fmt: skip
+    text = (
+        "Intervals: circular block bootstrap, 95 %. Paired t and Wilcoxon compare returns, Kolmogorov-Smirnov their "
+        "distributions, Ledoit-Wolf the Sharpe ratios. Holm: p adjusted for all benchmarks of this table."
+    )
+    if not rows:
+        return table((), own)
+    return "".join(
+        (
+            table((), own),
+            "<h3>The house less each benchmark</h3>",
+            table(head, rows),
+            paragraph(text),
+            "<h3>The house relative to each benchmark</h3>",
+            table(("", *(versus.benchmark for versus in s.versus)), relative),
+        )
+    )
+
+
+def _versus(path: str, versus: Versus) -> str:
+    cells = [figure(f"{path}.{name}", getattr(versus, name), "ratio") for name in ("sharpe_difference", "low", "high")]
+    for name in TESTS:
+        value = getattr(versus, name)
+        cells += [figure(f"{path}.{name}.{part}", getattr(value, part), "p") for part in ("p", "holm")]
+    return row(versus.benchmark, *cells)
+
+
+def tables(report: BacktestReport) -> tuple[Table, ...]:
+    rows = [
+        (
+            versus.benchmark,
+            *(formatted(value, "ratio") for value in (versus.sharpe_difference, versus.low, versus.high)),
+            *(
+                f"{formatted(test.p, 'p')} ({formatted(test.holm, 'p')})"
+                for test in (getattr(versus, name) for name in TESTS)
+            ),
+        )
+        for versus in report.statistics.versus
+    ]
+    head = ("against", "Sharpe", "low", "high", *(f"{name}, p (Holm)" for name in TESTS.values()))
+    return (Table("The house less each benchmark", head, rows),)
+
+
+SECTION: Final = Section("statistics", 110, "Statistics", statistics, tables)

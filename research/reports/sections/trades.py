@@ -1,0 +1,74 @@
+"""Orders, fills and round trips."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from quantd.research.metrics.round_trips import RoundTrip
+from quantd.research.reports.page_parts import figure, formatted, paragraph, row, table, text_cell
+from quantd.research.reports.report_contents import BacktestReport
+from quantd.research.reports.sections.section import Charts, Section, Table
+from quantd.trading.display_text import instant_text
+
+
+def trades(report: BacktestReport, _: Charts) -> str:
+    t = report.trading
+    counts = [
+        row(name, figure(f"trading.{key}", getattr(t, key), unit))
+        for name, key, unit in (
+            ("orders", "orders", "count"), ("fills", "fills", "count"), ("orders that the gate cut", "cut", "count"),
+            ("orders that the gate refused", "refused", "count"), ("trips of the switch", "switch_trips", "count"),
+            ("round trips", "round_trips", "count"), ("round trips with a profit", "wins", "count"),
+            ("hit rate", "hit_rate", "fraction"), ("profit of round trips", "profit", "money"),
+        )
+    ]  # fmt: skip
+    by_symbol = [
+        row(symbol.symbol, *(figure(f"trading.by_symbol.{k}.{name}", getattr(symbol, name), unit) for name, unit in (
+            ("trips", "count"), ("wins", "count"), ("hit_rate", "fraction"), ("profit", "money"))))
+        for k, symbol in enumerate(t.by_symbol)
+    ]  # fmt: skip
+    by_table = table(("symbol", "round trips", "wins", "hit rate", "profit"), by_symbol) if by_symbol else ""
+    lists = [
+        f"<div><h3>{title}</h3>{_trips(f'trading.{name}', round_trips)}</div>"
+        for title, name, round_trips in (
+            ("Largest winners", "winners", t.winners), ("Largest losers", "losers", t.losers),
+        ) if round_trips
+    ]  # fmt: skip
+    text = "A round trip is a quantity that was bought and sold again, or sold and bought back: first in, first out."
+    return "".join(
+        (
+            f'<div class="grid"><div>{table((), counts)}</div><div>{by_table}</div></div>',
+            f'<div class="grid">{"".join(lists)}</div>',
+            paragraph(text),
+        )
+    )
+
+
+def _trips(path: str, trips: Sequence[RoundTrip]) -> str:
+    rows = [
+        row(
+            trip.symbol, text_cell(trip.side), text_cell(instant_text(trip.entry_ts)[:10]),
+            text_cell(instant_text(trip.exit_ts)[:10]), figure(f"{path}.{k}.samples", trip.samples, "count"),
+            figure(f"{path}.{k}.profit", trip.profit, "money"),
+        )
+        for k, trip in enumerate(trips)
+    ]  # fmt: skip
+    return table(("symbol", "side", "entry", "exit", "samples", "profit"), rows)
+
+
+def tables(report: BacktestReport) -> tuple[Table, ...]:
+    t = report.trading
+    counts = [
+        (name.replace("_", " "), formatted(getattr(t, name), "count"))
+        for name in ("orders", "fills", "cut", "refused", "switch_trips", "round_trips", "wins")
+    ]
+    by_symbol = [
+        (symbol.symbol, str(symbol.trips), formatted(symbol.hit_rate, "fraction"), formatted(symbol.profit, "money"))
+        for symbol in t.by_symbol
+    ]
+    return (
+        Table("Trades", ("", "count"), counts),
+        Table("Round trips by symbol", ("symbol", "round trips", "hit rate", "profit"), by_symbol),
+    )
+
+
+SECTION: Final = Section("trades", 80, "Trades", trades, tables)
