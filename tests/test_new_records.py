@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CONFIG
-from tests.support.recipes import copy_repository, files_of, passes, run_python
+from tests.support.recipes import blocks_of, copy_repository, passes, run_python
 
 SCHEDULE = '[[schedules]]\nname = "space"\ndo = "{}"\nat = "close"\n'
 
@@ -15,7 +15,7 @@ SCHEDULE = '[[schedules]]\nname = "space"\ndo = "{}"\nat = "close"\n'
 @pytest.mark.long
 def test_one_file_adds_a_job_that_runs_and_is_in_the_table(tmp_path: Path) -> None:
     root = copy_repository(tmp_path)
-    (file,) = files_of("A job")
+    (file,) = blocks_of("A job")
     (root / "daemon/jobs/kinds/space_job.py").write_text(file)
 
     folder = tmp_path / "run"
@@ -58,7 +58,7 @@ asyncio.run(main())
 @pytest.mark.long
 def test_one_file_adds_a_route_with_its_method_of_the_client_and_its_types(tmp_path: Path) -> None:
     root = copy_repository(tmp_path)
-    (file,) = files_of("A route")
+    (file,) = blocks_of("A route")
     (root / "server/api/routes/universe_routes.py").write_text(file)
     (root / "served").mkdir()
     served = run_python(root, "-c", f"import sys; sys.path.insert(0, '.'){SERVED}")
@@ -75,7 +75,7 @@ def test_one_file_adds_a_route_with_its_method_of_the_client_and_its_types(tmp_p
 @pytest.mark.long
 def test_one_file_adds_an_edge_that_runs_beside_the_loop_and_is_closed(tmp_path: Path) -> None:
     root = copy_repository(tmp_path)
-    (file,) = files_of("An edge")
+    (file,) = blocks_of("An edge")
     (root / "daemon/edges/progress_edge.py").write_text(file)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text(CONFIG)
@@ -88,7 +88,7 @@ def test_one_file_adds_an_edge_that_runs_beside_the_loop_and_is_closed(tmp_path:
 @pytest.mark.long
 def test_one_file_adds_a_fold_that_takes_the_steps_of_a_run(tmp_path: Path) -> None:
     root = copy_repository(tmp_path)
-    (file,) = files_of("A fold of steps")
+    (file,) = blocks_of("A fold of steps")
     (root / "daemon/runtime/fill_log.py").write_text(file)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text(CONFIG)

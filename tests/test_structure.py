@@ -69,8 +69,6 @@ RECORDS = {
     "daemon/cli/operate": "COMMAND: Final",
     "daemon/cli/setup": "COMMAND: Final",
     "daemon/cli/trade": "COMMAND: Final",
-    "daemon/edges": "EDGE: Final",
-    "daemon/jobs/kinds": "JOB: Final",
     "research/cli/look": "COMMAND: Final",
     "research/cli/learn": "COMMAND: Final",
     "research/cli/trade": "COMMAND: Final",

@@ -1,4 +1,4 @@
-"""The recipes of docs/develop/extending.md, and a copy of the repository in which a test tries one."""
+"""The recipes of docs/develop/extending.md, a copy of the repository in which a test tries one, and its limit renamed."""
 
 import re
 import shutil
@@ -12,8 +12,8 @@ from tests.support.checkout import ROOT, copy_package, environment
 PAGE: Final = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
 
-def files_of(section: str) -> list[str]:
-    """The Python files that a section of the page shows."""
+def blocks_of(section: str) -> list[str]:
+    """The Python blocks that a section of the page shows."""
     text = PAGE.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
@@ -42,3 +42,12 @@ def passes(root: Path, *tests: str) -> None:
     """Fail unless these tests of the copy pass there."""
     done = run_python(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *tests)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+
+
+def dearest() -> str:
+    """The first limit of the page with the key `dearest`, the code 127 and the reason DEAREST."""
+    text = blocks_of("A limit")[0]
+    for own, other in (("max_price", "dearest"), ("Refusal(120,", "Refusal(127,"), ('"PRICE"', '"DEAREST"')):
+        assert own in text
+        text = text.replace(own, other)
+    return text

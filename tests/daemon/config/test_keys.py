@@ -460,6 +460,10 @@ for tail in ("var", "cvar"):
         f"{tail}.horizon": ("5", 5),
         f"{tail}.lookback": ("504", 504),
     }
+for name, limit in catalogue.EXTRA.items():
+    if limit.configured and name not in LIMIT_ROWS:  # a further limit is one number within its bounds
+        middle = (limit.bounds.low + limit.bounds.high) / 2
+        LIMIT_ROWS[name] = (repr(middle), middle)
 for owner in ("risk", "agents.0.limits", "manual.limits", "portfolios.limits"):
     ROWS |= {f"{owner}.{key}": row for key, row in LIMIT_ROWS.items()}
 

@@ -7,6 +7,8 @@ import pytest
 
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import ConfigError, Known, read
+from quantd.risk.limits.bounds import Bounds, higher, lower
+from quantd.risk.limits.catalogue import EXTRA
 from tests.support.checkout import ROOT
 
 MUTATIONS = 500
@@ -48,6 +50,11 @@ stress = { limit = 0.4, scenarios = ["2008", "2020"] }
 max_weekly_loss = 0.12
 max_open_orders = 50
 """
+FURTHER = {key: limit for key, limit in EXTRA.items() if limit.configured and f"{key} = " not in LIMITS}
+"""Limits that somebody added: those whose bounds refuse a percentage are in the text with their example."""
+NO_SHARE = {key for key, limit in FURTHER.items() if not (isinstance(limit.bounds, Bounds) and limit.bounds.percent)}
+"""Any other number may be meant, also 100 times the right one."""
+LIMITS += "".join(f"{limit.example}\n" for key, limit in FURTHER.items() if key not in NO_SHARE)
 AGENT = 'limits = { max_position_weight = 0.3, max_drawdown = 0.2, restricted = ["AAPL"], var = { limit = 0.02 } }'
 DEFAULT = (ROOT / "config.toml").read_text()
 GROUP = '[[universe.groups]]\nname = "large"\nsymbols = ["SPY", "AAPL"]\n\n[feed]'
@@ -66,11 +73,13 @@ RISES = {
     "orders", "stop_loss", "take_profit", "max_realised_volatility", "follow_ups", "limit", "threshold", "joint_weight",
     "min_weight", "allow_short",
     "max_loop_lag_ns", "max_clock_jump_ns", "max_missed_bars",
+    *(key for key, limit in FURTHER.items() if limit.tighter is lower),
 }  # fmt: skip
 FALLS = {
     "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window_ns", "per_ns", "trailing",
     "at_venue",
     "cooldown", "min_diversification", "min_sharpe",
+    *(key for key, limit in FURTHER.items() if limit.tighter is higher),
 }  # fmt: skip
 ESTIMATORS = {
     "method",
@@ -279,4 +288,5 @@ def test_every_limit_is_in_the_text_and_has_a_direction():
         ("flatten_on", "flatten_on"),
         ("volatility_lookback", "volatility_lookback"),
         ("volume_lookback", "volume_lookback"),
+        *((key, key) for key in NO_SHARE),
     }

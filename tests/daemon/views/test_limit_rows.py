@@ -75,10 +75,20 @@ def test_a_limit_is_told_in_words_with_its_unit(key: str) -> None:
     assert figure(value, unit(key)) == shown
 
 
+PLAIN = {key: limit.label for key, limit in EXTRA.items() if isinstance(limit.label, str)}
+"""Limits without a field in `Limits` whose label is a text."""
+
+
+@pytest.mark.parametrize("key", PLAIN)
+def test_a_text_is_the_words_of_a_limit_whatever_it_is_about(key: str) -> None:
+    assert words(key, SET) == words(key, SET, "QQQ") == PLAIN[key]
+    assert figure(0.5, unit(key))
+
+
 def test_every_limit_has_words_and_what_measures_something_has_a_row_here() -> None:
     measured = {key for key, record in LIMITS.items() if record.example and unit(key) != "none"}
     watched = {"max_realised_volatility", "min_diversification", "min_sharpe"}
-    assert measured - watched <= {key.partition(".")[0] for key in SAID}
+    assert measured - watched - PLAIN.keys() <= {key.partition(".")[0] for key in SAID}
     assert set(STATE_LIMITS) <= set(SAID)
 
 

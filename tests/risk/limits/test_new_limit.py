@@ -1,7 +1,6 @@
 """One new file adds a limit: the files of docs/develop/extending.md run in a copy of the package."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,15 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkout import ROOT, copy_package, environment
-
-PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
-
-
-def blocks_of(section: str) -> list[str]:
-    """The Python blocks that a section of the page shows."""
-    text = PAGE.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-
+from tests.support.recipes import blocks_of, dearest
 
 LIMITED = """
 [universe]
@@ -101,15 +92,10 @@ from quantd.trading.instruments import Instrument, Universe
 rules = Rules(override(Limits(), dearest=10.0), Universe((Instrument("A"),)))
 print(LIMITS["dearest"].label, Reason.DEAREST.value, rules.caps[-1][:2])
 """
-PACKAGE_NAMES = {"max_price": "dearest", "120": "127", "PRICE": "DEAREST"}
-"""What the page's limit has -> what the package has, so that the page's may be in the checkout already."""
 
 
 def test_an_installed_package_adds_a_limit_by_an_entry_point(tmp_path: Path) -> None:
-    text = blocks_of("A limit")[0]
-    for own, package in PACKAGE_NAMES.items():
-        text = text.replace(own, package)
-    (tmp_path / "ceiling.py").write_text(text)
+    (tmp_path / "ceiling.py").write_text(dearest())
     metadata = tmp_path / "ceiling-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: ceiling\nVersion: 1.0\n")

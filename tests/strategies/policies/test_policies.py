@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quantd.strategies.policies import POLICIES
+from quantd.strategies.policies import POLICIES, RECORDS
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.bars import BarRing
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
@@ -17,7 +18,7 @@ from quantd.trading.view import Hold, Noted, View
 from tests.support.examples import examples
 
 LOOKBACK = 30
-PARAMS: dict[str, Mapping[str, object]] = {
+GIVEN: dict[str, Mapping[str, object]] = {
     "asked": {},
     "black_litterman": {"lookback": LOOKBACK, "views": [{"symbol": "A", "annual_return": 0.1}]},
     "buy_and_hold": {},
@@ -41,6 +42,15 @@ PARAMS: dict[str, Mapping[str, object]] = {
     "risk_parity": {"lookback": LOOKBACK},
     "signals": {"features": {"momentum_20": 1.0, "volatility_10.rank": -0.5}, "top": 3},
 }
+"""Parameters of the policies here. A policy without a row has its defaults, with a short lookback."""
+
+
+def params_of(policy: PolicyRecord) -> Mapping[str, object]:
+    short = {"lookback": LOOKBACK} if "lookback" in policy.params.__struct_fields__ else {}
+    return GIVEN.get(policy.name, short)
+
+
+PARAMS = {policy.name: params_of(policy) for policy in RECORDS if isinstance(policy, PolicyRecord)}
 
 
 def view_of(prices: NDArray[np.float64], symbols: str, weights: NDArray[np.float64] | None = None) -> View:
@@ -78,6 +88,9 @@ def weights_of(name: str, view: View) -> NDArray[np.float64]:
 @pytest.mark.requirement("R-080")
 def test_the_table_of_this_test_has_every_policy() -> None:
     assert set(PARAMS) == set(POLICIES)
+    assert set(GIVEN) <= set(POLICIES)
+    for name, params in PARAMS.items():
+        assert POLICIES[name](params).lookback >= 0, "a policy whose parameters have no defaults needs a row of GIVEN"
 
 
 @pytest.mark.requirement("R-013")

@@ -26,6 +26,7 @@ from quantd.trading.effects import Effect
 from quantd.trading.events import Decided, Halted, Tick
 from tests.support.checkout import ROOT, copy_package, environment
 from tests.support.engine import World, block, walk
+from tests.support.recipes import dearest
 
 PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
@@ -53,7 +54,7 @@ class Steps:
     def add(self, event, effects):
         self.effects += effects
 
-limits = override(Limits(max_position_weight=0.9), **({"max_price": 105.0} if "max_price" in EXTRA else {}))
+limits = override(Limits(max_position_weight=0.9), **({"dearest": 105.0} if "dearest" in EXTRA else {}))
 world = World(
     block(walk(int(sys.argv[1]), 2, 3)),
     [lambda view: np.where(np.arange(2) == view.sample_time // 10**14 % 2, 0.6, 0.3)],
@@ -193,9 +194,8 @@ def add_mark(root: Path) -> None:
 
 
 def add_limit(root: Path) -> None:
-    """The first limit of the page."""
-    text = re.findall(r"```python\n(.*?)```", PAGE.split("\n## A limit\n")[1], re.DOTALL)[0]
-    (root / "risk/limits/price_ceiling.py").write_text(text)
+    """The first limit of the page, under a name that the checkout has not."""
+    (root / "risk/limits/dearest.py").write_text(dearest())
 
 
 @pytest.fixture(scope="module")

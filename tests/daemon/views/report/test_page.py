@@ -11,7 +11,8 @@ from quantd.daemon.views.report.page import SECTIONS, in_order, page
 from quantd.daemon.views.report.sections.section import Section
 
 HEADER = Header(
-    "hand", "demo", "r1", "paper", "2019-01-02", "2019-01-03", 2, "abc", ("SPY",), "USD", "", {}, 0, {}, "c", "f", "v", ""
+    "hand", "demo", "r1", "paper", "2019-01-02", "2019-01-03", 2, "abc", ("SPY",), "USD", "", {}, 0, {}, "c", "f", "v",
+    "",
 )  # fmt: skip
 EMPTY = Report(
     HEADER, [], [], [], [], None, None, {}, {}, {}, {}, {}, [], [], {}, {}, {}, [], None, [], {}, House(None, [], []),
