@@ -21,4 +21,11 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
     return (Table("All metrics", ("", *names_of(report)), metric_texts(report)),)
 
 
-SECTION: Final = Section("metrics", 130, "All metrics", metrics, tables)
+SECTION: Final = Section(
+    "metrics",
+    130,
+    "All metrics",
+    metrics,
+    tables,
+    about="the whole catalogue ([metrics](metrics.md))",
+)

@@ -43,6 +43,12 @@ def tables(report: BacktestReport) -> list[Table]:
 
 
 SECTION: Final = Section(
-    "attribution", 120, "Attribution", attribution, tables, needs="attribution",
+    "attribution",
+    120,
+    "Attribution",
+    attribution,
+    tables,
+    needs="attribution",
     missing="Attribution is missing; see the notes.",
-)  # fmt: skip
+    about="contribution of symbols, sectors, agents and kinds of profit ([attribution](attribution.md))",
+)

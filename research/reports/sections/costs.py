@@ -42,4 +42,12 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
     return (Table(f"Costs, {report.header.currency}", head, rows),)
 
 
-SECTION: Final = Section("costs", 100, "Costs", costs, tables)
+SECTION: Final = Section(
+    "costs",
+    100,
+    "Costs",
+    costs,
+    tables,
+    about="orders with fills, commission, slippage paid and borrow fees, and their drag a year, of account, benchmarks and "
+    "agents",
+)

@@ -30,4 +30,12 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
     return (Table("Deepest drawdowns", ("depth", "high", "trough", "recovered"), rows),)
 
 
-SECTION: Final = Section("drawdowns", 40, "Drawdowns", drawdowns, tables, heading="Drawdown, and the deepest ones")
+SECTION: Final = Section(
+    "drawdowns",
+    40,
+    "Drawdowns",
+    drawdowns,
+    tables,
+    heading="Drawdown, and the deepest ones",
+    about="the drawdown over time; the five deepest ones with their dates",
+)

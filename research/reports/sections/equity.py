@@ -17,4 +17,11 @@ def heading(_: BacktestReport, charts: Charts) -> str:
     return f"Equity against benchmarks, growth of 1{scale}"
 
 
-SECTION: Final = Section("equity", 30, "Equity", equity, heading=heading)
+SECTION: Final = Section(
+    "equity",
+    30,
+    "Equity",
+    equity,
+    heading=heading,
+    about="growth of 1 against the benchmarks, and of the agents' books",
+)

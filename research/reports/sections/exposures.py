@@ -25,4 +25,12 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
     return (Table("Weights", ("symbol", "at the end", "average", "largest"), rows),)
 
 
-SECTION: Final = Section("exposures", 70, "Exposures", exposures, tables, heading="Exposure over equity, and weights")
+SECTION: Final = Section(
+    "exposures",
+    70,
+    "Exposures",
+    exposures,
+    tables,
+    heading="Exposure over equity, and weights",
+    about="gross and net exposure over time; weights at the end, on average, and the largest",
+)

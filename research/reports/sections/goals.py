@@ -30,5 +30,12 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
 
 
 SECTION: Final = Section(
-    "goals", 20, "Goals", goals, tables, needs="goals", missing="The configuration has no [study.goals]."
+    "goals",
+    20,
+    "Goals",
+    goals,
+    tables,
+    needs="goals",
+    missing="The configuration has no [study.goals].",
+    about="the numbers of `[study.goals]` beside the measured figures",
 )

@@ -57,4 +57,12 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
     )
 
 
-SECTION: Final = Section("months", 60, "Months", months, tables, heading="Monthly and annual returns, %")
+SECTION: Final = Section(
+    "months",
+    60,
+    "Months",
+    months,
+    tables,
+    heading="Monthly and annual returns, %",
+    about="a heat map of monthly returns, and the years",
+)

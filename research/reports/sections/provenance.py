@@ -24,4 +24,11 @@ def provenance(report: BacktestReport, _: Charts) -> str:
     return table((), rows) + "".join(map(paragraph, report.notes))
 
 
-SECTION: Final = Section("provenance", 140, "Provenance", provenance, heading="Provenance and notes")
+SECTION: Final = Section(
+    "provenance",
+    140,
+    "Provenance",
+    provenance,
+    heading="Provenance and notes",
+    about="hashes of configuration, bars and effects; version of the code; notes",
+)

@@ -42,4 +42,11 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
     return (Table("Results", ("", *names_of(report)), metric_texts(report, SUMMARY)),)
 
 
-SECTION: Final = Section("summary", 10, "Results", results, tables)
+SECTION: Final = Section(
+    "summary",
+    10,
+    "Results",
+    results,
+    tables,
+    about="the most used metrics of the house, of each benchmark and of each agent's book",
+)

@@ -40,4 +40,11 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
     return (Table("Risk at the last weights", ("symbol", "weight", "volatility", "VaR 95 %", "CVaR 95 %"), rows),)
 
 
-SECTION: Final = Section("risk", 90, "Risk", risk, tables)
+SECTION: Final = Section(
+    "risk",
+    90,
+    "Risk",
+    risk,
+    tables,
+    about="VaR and CVaR; the parts of volatility, VaR and CVaR by symbol",
+)

@@ -25,4 +25,11 @@ def heading(report: BacktestReport, _: Charts) -> str:
     return f"Rolling figures of the newest {report.rolling.window:,} samples"
 
 
-SECTION: Final = Section("rolling", 50, "Rolling", rolling, heading=heading)
+SECTION: Final = Section(
+    "rolling",
+    50,
+    "Rolling",
+    rolling,
+    heading=heading,
+    about="Sharpe ratio, volatility, drawdown and beta of the newest 252 samples",
+)

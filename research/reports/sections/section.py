@@ -30,7 +30,8 @@ class Section:
     `name` is the anchor on the page, and `link` the text of the link to it. `place` sets the order. `content` returns
     the HTML below the heading, and `tables` the tables of the Markdown text. `heading` is a text, or a function where
     it depends on the report; without one it is the text of the link. `needs` names the part of the report that the
-    section shows. Where that part is empty, the section has the text `missing`.
+    section shows. Where that part is empty, the section has the text `missing`. `about` is its row in
+    docs/research/reports.md.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Section:
     heading: str | Callable[[BacktestReport, Charts], str] = ""
     needs: str = ""
     missing: str = ""
+    about: str = ""
 
     def html(self, report: BacktestReport, charts: Charts) -> str:
         """The section of the page."""

@@ -79,4 +79,11 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
     return (Table("The house less each benchmark", head, rows),)
 
 
-SECTION: Final = Section("statistics", 110, "Statistics", statistics, tables)
+SECTION: Final = Section(
+    "statistics",
+    110,
+    "Statistics",
+    statistics,
+    tables,
+    about="interval of the Sharpe ratio; difference to each benchmark with p-values; deflated Sharpe ratio",
+)

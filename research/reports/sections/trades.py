@@ -71,4 +71,11 @@ def tables(report: BacktestReport) -> tuple[Table, ...]:
     )
 
 
-SECTION: Final = Section("trades", 80, "Trades", trades, tables)
+SECTION: Final = Section(
+    "trades",
+    80,
+    "Trades",
+    trades,
+    tables,
+    about="counts, round trips, hit rate by symbol, largest winners and losers",
+)

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from html import unescape
+from runpy import run_path
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from quantd.research.reports.report_page import page
 from quantd.research.reports.sections.results import SUMMARY
 from quantd.research.reports.sections.section import Section
 from tests.support.backtest_reports import Made
+from tests.support.checkout import ROOT
 
 FIGURE = re.compile(r'data-figure="([^"]*)" data-value="([^"]*)">([^<]*)<')
 CHARTS = re.compile(r'<script type="application/json" id="charts">(.*?)</script>', re.DOTALL)
@@ -71,6 +73,16 @@ def test_a_section_whose_part_is_empty_has_its_text_for_that(small: Made) -> Non
     assert "The configuration has no [study.goals]." in bare
     assert "Attribution is missing; see the notes." in bare
     assert set(re.findall(r'<section id="(\w+)">', bare)) == {section.name for section in SECTIONS}
+
+
+def test_the_page_on_reports_has_the_table_of_the_sections() -> None:
+    page_on_reports = (ROOT / "docs/research/reports.md").read_text(encoding="utf-8")
+    with_table = run_path(str(ROOT / "scripts/sections_page.py"))["with_table"]
+    assert with_table(page_on_reports) == page_on_reports, (
+        "run python scripts/sections_page.py docs/research/reports.md"
+    )
+    assert all(section.about for section in SECTIONS)
+    assert with_table(page_on_reports.replace("| Goals |", "| Gaols |")) == page_on_reports
 
 
 SOME = Section("some", 1, "Some", lambda report, charts: "")
