@@ -1,23 +1,118 @@
-"""One new file adds a learner, a policy or a command, two add an event: the files of docs/develop/extending.md run in a
-copy of the package."""
+"""The recipes of docs/develop/extending.md, carried out in a copy of the repository.
+
+Each thing works, and the tests that look at its kind are green.
+"""
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.support.checkout import ROOT, copy_package, environment
+from tests.support.checkout import LINKED, ROOT, copy_package, environment
+from tests.support.recipes import PAGE, blocks_of, section_of
 
-PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
+
+def nothing(root: Path) -> None:
+    pass
 
 
-def blocks_of(section: str) -> list[str]:
-    """The Python blocks that a section of the page shows."""
-    text = PAGE.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+class Recipe(NamedTuple):
+    """One recipe: the heading of its section, the files that its Python blocks are, in their order, and the tests that
+    look at its kind. `change` does what the section says in words. `scripts` are the lines that it tells to run."""
+
+    section: str
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+    change: Callable[[Path], None] = nothing
+    scripts: tuple[str, ...] = ()
+
+    def carry_out(self, root: Path) -> None:
+        for file, block in zip(self.files, blocks_of(self.section), strict=True):
+            (root / file).write_text(block, encoding="utf-8")
+
+
+def add_reference(root: Path) -> None:
+    """The row of REFERENCES for the page's metric."""
+    (row,) = re.findall(r'^    "median_return": .*$', section_of("A metric"), re.MULTILINE)
+    file = root / "tests/support/metric_references.py"
+    text = file.read_text(encoding="utf-8")
+    first = next(line for line in text.splitlines() if line.startswith("REFERENCES: "))
+    file.write_text(text.replace(first, f"{first}\n{row}"), encoding="utf-8")
+
+
+LIMITS = "tests/risk/limits/"
+RECIPES = (
+    Recipe("A learner", ("training/learners/reinforce.py",), ("tests/training/learners/test_record.py",)),
+    Recipe(
+        "A policy",
+        ("strategies/policies/lowest_volatility.py",),
+        (
+            "tests/strategies/policies/test_policies.py",
+            "tests/strategies/policies/test_record.py",
+            "tests/test_strategies_page.py",
+        ),
+    ),
+    Recipe(
+        "A command",
+        ("daemon/cli/look/halted.py",),
+        (
+            "tests/daemon/cli/test_program.py::test_what_the_list_reads_from_the_source_is_what_the_module_declares",
+            "tests/daemon/cli/test_program.py::test_a_module_without_a_record_is_no_command",
+        ),
+    ),
+    Recipe("A feed", ("adapters/feeds/sources/sawtooth.py",), ("tests/adapters/test_plugins.py",)),
+    Recipe("A broker", ("adapters/brokers/offline.py",), ("tests/adapters/test_plugins.py",)),
+    Recipe("An alert sink", ("adapters/sinks/lines.py",), ("tests/adapters/test_plugins.py",)),
+    Recipe(
+        "A limit",
+        ("risk/limits/price_ceiling.py", "risk/limits/long_exposure.py"),
+        (
+            *(f"{LIMITS}test_{name}.py" for name in ("catalogue", "limits_page", "ruleset")),
+            f"{LIMITS}test_new_limit.py::test_an_installed_package_adds_a_limit_by_an_entry_point",
+            "tests/daemon/config/test_keys.py",
+            "tests/daemon/config/test_mutations.py",
+            "tests/daemon/views/test_limit_rows.py",
+        ),
+        scripts=("python scripts/limits_page.py docs/risk/limits.md",),
+    ),
+    Recipe(
+        "A metric",
+        ("research/metrics/median_return.py",),
+        ("tests/research/metrics/test_catalogue.py",),
+        add_reference,
+        ("python -m tests.support.metric_references docs/research/metrics.md",),
+    ),
+    Recipe(
+        "A report section",
+        ("research/reports/sections/worst_months.py",),
+        ("tests/research/reports/test_report_page.py",),
+        scripts=("python scripts/sections_page.py docs/research/reports.md",),
+    ),
+    Recipe(
+        "A section of the risk report",
+        ("daemon/views/report/sections/agents_by_drawdown.py",),
+        ("tests/daemon/views/report/test_page.py", "tests/daemon/views/report/test_report.py"),
+    ),
+)
+ALL = (
+    "tests/test_structure.py",
+    *(
+        f"tests/test_ground.py::{name}"
+        for name in (
+            "test_every_imported_package_is_declared",
+            "test_every_relative_link_leads_to_a_file_and_to_a_heading_that_is_there",
+            "test_a_module_or_program_that_a_page_names_is_there",
+            "test_only_models_import_torch_and_not_when_they_are_imported",
+        )
+    ),
+)
+"""Tests that look at every file."""
 
 
 def quantd(root: Path, *words: str, folder: Path) -> str:
@@ -31,11 +126,45 @@ def quantd(root: Path, *words: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package in which each recipe is carried out."""
     root = copy_package(tmp_path_factory.mktemp("extended"))
-    (root / "training/learners/reinforce.py").write_text(blocks_of("A learner")[0])
-    (root / "strategies/policies/lowest_volatility.py").write_text(blocks_of("A policy")[0])
-    (root / "daemon/cli/look/halted.py").write_text(blocks_of("A command")[0])
+    for recipe in RECIPES:
+        recipe.carry_out(root)
     return root
+
+
+def test_every_section_of_the_page_with_a_file_is_tried() -> None:
+    """An event has its own copy below, because it also changes a file; an effect shows no code."""
+    headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
+    assert set(headings) == {recipe.section for recipe in RECIPES} | {"An event", "An effect"}
+
+
+def in_repository(root: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    variables = environment(root) | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    command = (sys.executable, *command)
+    return subprocess.run(command, cwd=root, env=variables, text=True, capture_output=True, timeout=280)
+
+
+@pytest.mark.long
+def test_every_recipe_leaves_the_tests_of_its_kind_green(extended: Path) -> None:
+    """One copy has the results of all recipes, and the tests of all kinds run in it once."""
+    caches = shutil.ignore_patterns("__pycache__")
+    for entry in ROOT.iterdir():
+        if entry.name in LINKED or entry.name.startswith(".") or (extended / entry.name).exists():
+            continue
+        if entry.is_file():
+            shutil.copy(entry, extended)
+        elif entry.name in ("benchmarks", "deploy", "docs", "scripts", "systemd", "tests"):
+            shutil.copytree(entry, extended / entry.name, ignore=caches)
+    for recipe in RECIPES:
+        recipe.change(extended)
+        for script in recipe.scripts:
+            assert script in " ".join(section_of(recipe.section).split()), "the page names what the test runs"
+            done = in_repository(extended, *script.split()[1:])
+            assert done.returncode == 0, done.stderr
+    tests = dict.fromkeys((*ALL, *(test for recipe in RECIPES for test in recipe.tests)))
+    done = in_repository(extended, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "--durations=10", *tests)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
 
 
 @pytest.mark.long

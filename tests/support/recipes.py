@@ -1,4 +1,4 @@
-"""The recipes of docs/develop/extending.md, a copy of the repository in which a test tries one, and its limit renamed."""
+"""The recipes of docs/develop/extending.md, a copy of the repository in which one is tried, and its limit renamed."""
 
 import re
 import shutil
@@ -12,10 +12,14 @@ from tests.support.checkout import ROOT, copy_package, environment
 PAGE: Final = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
 
-def blocks_of(section: str) -> list[str]:
+def section_of(heading: str) -> str:
+    """The text of a section of the page."""
+    return f"{PAGE}\n".split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def blocks_of(heading: str) -> list[str]:
     """The Python blocks that a section of the page shows."""
-    text = PAGE.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", section_of(heading), re.DOTALL)
 
 
 def copy_repository(folder: Path) -> Path:

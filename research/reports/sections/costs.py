@@ -48,6 +48,6 @@ SECTION: Final = Section(
     "Costs",
     costs,
     tables,
-    about="orders with fills, commission, slippage paid and borrow fees, and their drag a year, of account, benchmarks and "
-    "agents",
+    about="orders with fills, commission, slippage paid and borrow fees, and their drag a year, of the account, of "
+    "benchmarks and of agents",
 )
