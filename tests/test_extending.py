@@ -145,26 +145,38 @@ def in_repository(root: Path, *command: str) -> "subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=root, env=variables, text=True, capture_output=True, timeout=280)
 
 
+def complete(root: Path) -> None:
+    """Add the rest of the repository to a copy of the package: tests, documents and scripts."""
+    caches = shutil.ignore_patterns("__pycache__")
+    for entry in ROOT.iterdir():
+        if entry.name in LINKED or entry.name.startswith(".") or (root / entry.name).exists():
+            continue
+        if entry.is_file():
+            shutil.copy(entry, root)
+        elif entry.name in ("benchmarks", "deploy", "docs", "scripts", "systemd", "tests"):
+            shutil.copytree(entry, root / entry.name, ignore=caches)
+
+
+def run_script(root: Path, recipe: str, script: str) -> None:
+    assert script in " ".join(section_of(recipe).split()), "the page names what the test runs"
+    done = in_repository(root, *script.split()[1:])
+    assert done.returncode == 0, done.stderr
+
+
+def check_tests(root: Path, *tests: str) -> None:
+    done = in_repository(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-m", "not slow", *tests)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+
+
 @pytest.mark.long
 def test_every_recipe_leaves_the_tests_of_its_kind_green(extended: Path) -> None:
     """One copy has the results of all recipes, and the tests of all kinds run in it once."""
-    caches = shutil.ignore_patterns("__pycache__")
-    for entry in ROOT.iterdir():
-        if entry.name in LINKED or entry.name.startswith(".") or (extended / entry.name).exists():
-            continue
-        if entry.is_file():
-            shutil.copy(entry, extended)
-        elif entry.name in ("benchmarks", "deploy", "docs", "scripts", "systemd", "tests"):
-            shutil.copytree(entry, extended / entry.name, ignore=caches)
+    complete(extended)
     for recipe in RECIPES:
         recipe.change(extended)
         for script in recipe.scripts:
-            assert script in " ".join(section_of(recipe.section).split()), "the page names what the test runs"
-            done = in_repository(extended, *script.split()[1:])
-            assert done.returncode == 0, done.stderr
-    tests = dict.fromkeys((*ALL, *(test for recipe in RECIPES for test in recipe.tests)))
-    done = in_repository(extended, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "--durations=10", *tests)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+            run_script(extended, recipe.section, script)
+    check_tests(extended, *dict.fromkeys((*ALL, *(test for recipe in RECIPES for test in recipe.tests))))
 
 
 @pytest.mark.long
@@ -253,14 +265,58 @@ def in_copy(root: Path, program: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=root, env=variables, text=True, capture_output=True, timeout=100)
 
 
-def test_a_struct_and_a_handler_add_an_event_that_is_stepped_journalled_and_replayed(tmp_path: Path) -> None:
-    root = copy_package(tmp_path)
-    struct, handler = blocks_of("An event")
+STORIES = "scripts/worlds/stories.py"
+EVENT_LINES = (
+    (STORIES, "from quantd.trading.events import ("),
+    (STORIES, "STORIES: Final"),
+    ("scripts/worlds/comparison/expected.py", "MODULES: Final"),
+    ("tests/trading/test_codec.py", "LATER_EVENTS: "),
+    ("adapters/store/incidents/alert_kinds.py", "ALERT_KINDS: Final"),
+)
+"""Files of the table in the section on events, and the line after which the line of its row is added."""
+
+
+def insert(file: Path, text: str, *, after: str = "", before: str = "") -> None:
+    """Add lines to a file, after or before the first line with this beginning."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if line.startswith(after or before)) + bool(after)
+    file.write_text("".join([*lines[:at], text, *lines[at:]]), encoding="utf-8")
+
+
+def add_struct(root: Path, struct: str) -> None:
     events = root / "trading/events.py"
     text = events.read_text().replace("External = (\n", "External = (\n    Remark |\n", 1)
     events.write_text(text.replace("External = (", f"{struct}\n\nExternal = (", 1))
+
+
+def test_a_struct_and_a_handler_add_an_event_that_is_stepped_journalled_and_replayed(tmp_path: Path) -> None:
+    root = copy_package(tmp_path)
+    struct, handler, _ = blocks_of("An event")
+    add_struct(root, struct)
     missing = in_copy(root, "import quantd.daemon.engine")
     assert "defines on_remark, the handler of Remark" in missing.stderr
     (root / "daemon/engine/remarks.py").write_text(handler)
     done = in_copy(root, REMARK)
     assert (done.stdout, done.stderr) == ("ada: the listing moves|True|1\n", "")
+
+
+@pytest.mark.long
+def test_an_event_leaves_the_tests_of_events_green(tmp_path: Path) -> None:
+    root = copy_package(tmp_path)
+    complete(root)
+    struct, handler, story = blocks_of("An event")
+    add_struct(root, struct)
+    (root / "daemon/engine/remarks.py").write_text(handler)
+    insert(root / STORIES, f"{story}\n\n", before="STORIES: Final")
+    rows = re.findall(r"\| `(    .+)` \|$", section_of("An event"), re.MULTILINE)
+    for (file, line), row in zip(EVENT_LINES, rows, strict=True):
+        insert(root / file, f"{row}\n", after=line)
+    run_script(root, "An event", "python scripts/alert_kinds_page.py docs/risk/monitor.md")
+    check_tests(
+        root,
+        "tests/test_structure.py",
+        "tests/trading/test_codec.py",
+        "tests/test_compare_engines.py::test_the_tours_make_every_event_and_a_feature_without_a_world_is_named",
+        "tests/test_compare_engines.py::test_each_module_of_the_engine_has_features_that_worlds_hit",
+        "tests/adapters/store/incidents/test_alert_kinds.py",
+    )
