@@ -75,6 +75,7 @@ RECIPES = (
         (
             *(f"{LIMITS}test_{name}.py" for name in ("catalogue", "limits_page", "ruleset")),
             f"{LIMITS}test_new_limit.py::test_an_installed_package_adds_a_limit_by_an_entry_point",
+            "tests/risk/pretrade/test_failing_limit.py",
             "tests/daemon/config/test_keys.py",
             "tests/daemon/config/test_mutations.py",
             "tests/daemon/views/test_limit_rows.py",
@@ -234,6 +235,31 @@ def test_one_file_adds_a_command(extended: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment(extended), text=True, capture_output=True, timeout=100)
     assert (done.returncode, done.stderr) == (1, "")
     assert json.loads(done.stdout) == {"running": False, "halted": {}}
+
+
+@pytest.mark.long
+def test_one_file_adds_a_metric_and_one_a_section_to_a_report(extended: Path, tmp_path: Path) -> None:
+    config = (
+        '[universe]\nsymbols = ["SPY", "QQQ"]\n[feed]\npath = "data/us_daily.parquet"\nstamps = "session"\n'
+        'start = 2020-01-02\nend = 2020-08-31\nactions = "data/us_actions.csv"\n[broker]\ncash = "100000.00"\n'
+        '[[agents]]\nname = "even"\ncapital = 1.0\npolicy = "equal_weight"\n[study]\ngoals = { median_return = 0.1 }\n'
+    )
+    (tmp_path / "config.toml").write_text(config)
+    quantd(extended, "backtest", "--report", "page.html", "--json", folder=tmp_path)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "median_return: median(r) (Tukey 1977)" in page
+    assert re.search(r'data-figure="goals.0.measured" data-value="0.00\d+"', page)
+    section = page.partition('<section id="worst_months">')[2].partition("</section>")[0]
+    months = re.findall(r"<th>(2020-\d\d)</th>", section)
+    assert (len(months), months[0]) == (5, "2020-03")
+    assert page.index('id="months"') < page.index('id="worst_months"') < page.index('id="exposures"')
+    assert '<a href="#worst_months">Worst months</a>' in page
+
+
+@pytest.mark.long
+def test_the_help_of_data_fetch_lists_an_added_vendor(extended: Path, tmp_path: Path) -> None:
+    text = quantd(extended, "data", "fetch", "--help", folder=tmp_path)
+    assert "alpaca, ccxt, http, sawtooth, yfinance" in " ".join(text.split())
 
 
 REMARK = """

@@ -13,7 +13,8 @@ from quantd.risk.pretrade.gate import Account, gate
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.risk_books import make_context
 
-CODE = 120
+CODE = 126
+"""A code that no limit has; the page on extending takes 120 and 121."""
 FAILS = Limit("fails", 0, "fails", refusals=(Refusal(CODE, "FAILS", "fails"),))
 UNIVERSE = Universe(tuple(map(Instrument, "ABC")))
 
