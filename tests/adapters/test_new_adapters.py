@@ -76,7 +76,8 @@ def test_a_sink_of_alerts_is_one_file(checkout: Path, tmp_path: Path) -> None:
         {path.relative_to(root): path.read_bytes() for path in root.rglob("*.py")}
         for root in (ROOT / "adapters", checkout / "adapters")
     )
-    assert {str(path) for path, _ in copied.items() - ours.items()} == set(ADDED)
+    # the checkout may have them already
+    assert {str(path) for path, _ in copied.items() - ours.items()} <= set(ADDED) <= set(map(str, copied))
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.toml").write_text(CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.01"))
