@@ -49,7 +49,7 @@ def metrics_in(module: ModuleType) -> tuple[Metric, ...]:
 
 def _found() -> Iterator[Metric]:
     # the other modules are not imported: one of them imports the daemon, whose configuration reads this catalogue
-    files = (Path(folder) / f"{each.name}.py" for folder in package.__path__ for each in iter_modules([folder]))
+    files = (Path(folder) / f"{module.name}.py" for folder in package.__path__ for module in iter_modules([folder]))
     names = sorted(file.stem for file in files if file.is_file() and DECLARES in file.read_bytes())
     modules = [import_module(f"{package.__name__}.{name}") for name in names]
     for module in sorted(modules, key=lambda module: getattr(module, "PLACE", LAST)):

@@ -51,7 +51,7 @@ def passes(root: Path, *tests: str) -> None:
 def dearest() -> str:
     """The first limit of the page with the key `dearest`, the code 127 and the reason DEAREST."""
     text = blocks_of("A limit")[0]
-    for own, other in (("max_price", "dearest"), ("Refusal(120,", "Refusal(127,"), ('"PRICE"', '"DEAREST"')):
-        assert own in text
-        text = text.replace(own, other)
+    for name, other in (("max_price", "dearest"), ("Refusal(120,", "Refusal(127,"), ('"PRICE"', '"DEAREST"')):
+        assert name in text
+        text = text.replace(name, other)
     return text

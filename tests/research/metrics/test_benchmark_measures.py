@@ -13,7 +13,7 @@ from tests.support.metric_references import World, largest_differences, random_r
 
 
 @pytest.mark.requirement("R-238")
-@pytest.mark.parametrize("name", [each.name for each in metrics_in(benchmark_measures)])
+@pytest.mark.parametrize("name", [metric.name for metric in metrics_in(benchmark_measures)])
 def test_a_measure_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9
 
@@ -71,7 +71,7 @@ def test_an_account_equal_to_its_benchmark_is_its_benchmark() -> None:
 
 def test_a_constant_benchmark_or_none_has_no_measures() -> None:
     equity = random_record(18, 50).equity
-    names = [each.name for each in metrics_in(benchmark_measures)]
+    names = [metric.name for metric in metrics_in(benchmark_measures)]
     assert set(measure(record_of(equity.tolist()), names).values()) == {None}
     regressed = ("beta", "alpha", "correlation", "r_squared", "specific_risk", "appraisal_ratio", "treynor")
     for benchmark in (np.full(51, 7.0), 7.0 * 1.001 ** np.arange(51)):  # the returns of the second vary by rounding

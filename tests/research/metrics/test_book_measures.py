@@ -7,7 +7,7 @@ from quantd.research.metrics import book_measures
 from quantd.research.metrics.catalogue import measure, metrics_in
 from tests.support.metric_references import largest_differences, record_of
 
-NAMES = [each.name for each in metrics_in(book_measures)]
+NAMES = [metric.name for metric in metrics_in(book_measures)]
 
 
 @pytest.mark.requirement("R-240")

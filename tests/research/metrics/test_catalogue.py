@@ -61,8 +61,8 @@ def test_names_and_titles_are_unique_and_every_field_is_filled() -> None:
 
 
 def test_the_metrics_of_a_module_stand_together_in_the_order_of_its_source() -> None:
-    modules = [import_module(name) for name in dict.fromkeys(each.compute.__module__ for each in METRICS)]
-    assert tuple(each for module in modules for each in metrics_in(module)) == METRICS
+    modules = [import_module(name) for name in dict.fromkeys(metric.compute.__module__ for metric in METRICS)]
+    assert tuple(metric for module in modules for metric in metrics_in(module)) == METRICS
     places = [getattr(module, "PLACE", LAST) for module in modules]
     assert places == sorted(places)
     assert NAMES[:2] == ["total_return", "cagr"]  # the first two of growth.py, whose place is the lowest

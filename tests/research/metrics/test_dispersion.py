@@ -14,7 +14,7 @@ from tests.support.metric_references import World, largest_differences, random_r
 
 
 @pytest.mark.requirement("R-237")
-@pytest.mark.parametrize("name", [each.name for each in metrics_in(dispersion)])
+@pytest.mark.parametrize("name", [metric.name for metric in metrics_in(dispersion)])
 def test_a_metric_of_dispersion_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9
 

@@ -13,7 +13,7 @@ from tests.support.metric_references import World, largest_differences, record_o
 
 
 @pytest.mark.requirement("R-239")
-@pytest.mark.parametrize("name", [each.name for each in metrics_in(drawdown_measures)])
+@pytest.mark.parametrize("name", [metric.name for metric in metrics_in(drawdown_measures)])
 def test_a_drawdown_measure_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9
 

@@ -16,7 +16,7 @@ from tests.support.metric_references import World, largest_differences, random_r
 
 
 @pytest.mark.requirement("R-238")
-@pytest.mark.parametrize("name", [each.name for each in metrics_in(excess_ratios)])
+@pytest.mark.parametrize("name", [metric.name for metric in metrics_in(excess_ratios)])
 def test_a_ratio_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9
 

@@ -11,7 +11,7 @@ from tests.support.metric_references import largest_differences, record_of
 
 
 @pytest.mark.requirement("R-237")
-@pytest.mark.parametrize("name", [each.name for each in metrics_in(growth)])
+@pytest.mark.parametrize("name", [metric.name for metric in metrics_in(growth)])
 def test_a_metric_of_growth_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9
 

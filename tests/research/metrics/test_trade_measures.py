@@ -10,7 +10,7 @@ from quantd.research.metrics import trade_measures
 from quantd.research.metrics.catalogue import measure, metrics_in
 from tests.support.metric_references import World, largest_differences, random_record, record_of, trip, worlds
 
-NAMES = [each.name for each in metrics_in(trade_measures)]
+NAMES = [metric.name for metric in metrics_in(trade_measures)]
 
 
 @pytest.mark.requirement("R-240")

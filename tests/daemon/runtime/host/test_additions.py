@@ -1,7 +1,6 @@
 """What somebody adds to the engine is in force at every sample of a long backtest, without an entry elsewhere."""
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +25,7 @@ from quantd.trading.effects import Effect
 from quantd.trading.events import Decided, Halted, Tick
 from tests.support.checkout import ROOT, copy_package, environment
 from tests.support.engine import World, block, walk
-from tests.support.recipes import dearest
-
-PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
+from tests.support.recipes import blocks_of, dearest
 
 SAMPLES = 400
 
@@ -141,7 +138,7 @@ def replace_stage(root: Path) -> None:
 
 def add_handler(root: Path) -> None:
     """The event of the page, which nothing sends here."""
-    struct, handler = re.findall(r"```python\n(.*?)```", PAGE.split("\n## An event\n")[1].split("\n## ")[0], re.DOTALL)
+    struct, handler, _ = blocks_of("An event")
     edit(root / "trading/events.py", ("External = (\n", f"{struct}\n\nExternal = (\n    Remark |\n"))
     (root / "daemon/engine/remarks.py").write_text(handler)
 
