@@ -14,7 +14,7 @@ from quantd.moved_modules import MOVED, OldImport, explained, new_path, old_impo
 from tests.support.checkout import copy_package, environment
 
 PLANTED = {
-    "quantd.daemon.cli.old_client": "quantd.server.cli.client",
+    "quantd.daemon.cli.old_places": "quantd.daemon.cli.places",
     "quantd.adapters.old_plugins": "quantd.adapters.plugins",
     "quantd.adapters.old_sinks": "quantd.adapters.sinks",
     "quantd.risk.limits.old_bounds": "quantd.risk.limits.bounds",
@@ -190,7 +190,8 @@ def test_the_start_refuses_a_plug_in_with_an_old_import_and_names_both_paths(
 
 def test_a_command_with_an_old_import_is_refused_and_the_others_run(moved: Path, tmp_path: Path) -> None:
     source = (MODULES.parent / "command/halted.py").read_text()
-    text, old, line = with_old_import(source, "quantd.server.cli.client")
+    source = source.replace("quantd.daemon.cli.client", "quantd.server.cli.client")
+    text, old, line = with_old_import(source, "quantd.daemon.cli.places")
     (tmp_path / "config.toml").write_text(CONFIG.replace("POLICY", "momentum"))
     path = moved / "daemon/cli/look/halted.py"
     path.write_text(text)
@@ -199,7 +200,7 @@ def test_a_command_with_an_old_import_is_refused_and_the_others_run(moved: Path,
         assert quantd(moved, tmp_path, "config", "check").returncode == 0
     finally:
         path.unlink()
-    where = f"{old} is now quantd.server.cli.client: change the import in "
+    where = f"{old} is now quantd.daemon.cli.places: change the import in "
     assert (done.returncode, "Traceback" in done.stderr) == (78, False)
     assert where in done.stderr
     assert done.stderr.rstrip().endswith(f"daemon/cli/look/halted.py, line {line}")
