@@ -60,7 +60,7 @@ RECIPES = (
     ),
     Recipe(
         "A command",
-        ("daemon/cli/look/halted.py",),
+        ("server/cli/look/halted.py",),
         (
             "tests/daemon/cli/test_program.py::test_what_the_list_reads_from_the_source_is_what_the_module_declares",
             "tests/daemon/cli/test_program.py::test_a_module_without_a_record_is_no_command",

@@ -50,7 +50,7 @@ LEFT_OUT: Final = ("measures", "bootstrap.py", "covariance.py", "statistics.py",
 
 TESTS: Final = (
     "adapters/brokers/paper", "trading", "risk", "daemon/engine", "proofs/adversary", "daemon/runtime",
-    "daemon/recovery", "attacks", "daemon/assembly", "proofs/conformance", "daemon/live", "daemon/commands",
+    "daemon/recovery", "attacks", "daemon/assembly", "proofs/conformance", "daemon/live", "server/requests",
     "proofs/simulation", "daemon/views", "proofs/processes",
 )  # fmt: skip
 LONGEST: Final = {"quick": 40, "all": 60}

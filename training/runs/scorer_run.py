@@ -1,6 +1,6 @@
 """Trains the asset-equivariant scorer through the simulator and writes it as an artifact with its card.
 
-    python -m quantd.models.training --out models/shipped/scorer
+    python -m quantd.training --out models/shipped/scorer
 
 The gradient of a mean-variance utility of the account's returns relative to equal weight, both after costs, is taken
 through the simulated account itself (an analytic policy gradient: the market does not react, so the simulator is
@@ -221,8 +221,8 @@ def feature_means(panel: Panel, seen: Sight, part: Split) -> torch.Tensor:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line of `python -m quantd.models.training`."""
-    parser = argparse.ArgumentParser(prog="python -m quantd.models.training", description="Train the scorer policy.")
+    """Run the command line of `python -m quantd.training`."""
+    parser = argparse.ArgumentParser(prog="python -m quantd.training", description="Train the scorer policy.")
     default: Final = Plan()
     parser.add_argument("--out", type=Path, required=True, help="folder of the artifact to write")
     parser.add_argument("--bars", type=Path, default=Path("data/us_daily.parquet"), help="daily raw bars")
@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Plan(
         seeds=tuple(range(1, given.seeds + 1)), iterations=given.iterations, test_looks=max(1, given.test_looks)
     )
-    command = " ".join(["python -m quantd.models.training", *(sys.argv[1:] if arguments is None else arguments)])
+    command = " ".join(["python -m quantd.training", *(sys.argv[1:] if arguments is None else arguments)])
 
     def progress(line: str) -> None:
         sys.stderr.write(f"{line}\n")

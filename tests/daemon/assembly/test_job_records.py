@@ -82,7 +82,7 @@ def test_the_names_of_jobs_need_no_worker() -> None:
     program = (
         "import sys; from quantd.daemon.assembly.names import known_names; assert 'parity' in known_names().jobs; "
         "print([name for name in sys.modules if name.startswith(('quantd.research.', 'quantd.daemon.runtime.service', "
-        "'quantd.daemon.jobs.tasks', 'quantd.models.training', 'polars'))])"
+        "'quantd.daemon.jobs.tasks', 'quantd.training', 'polars'))])"
     )
     environ = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)

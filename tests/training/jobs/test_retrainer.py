@@ -109,7 +109,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
         SMALL, seeds=(3,), iterations=9, check_every=9, learning_rate=1.0, risk_aversion=-50.0
     )
     version = folder / "mine" / "v20080630-abcdef"
-    train(BARS, ACTIONS, SYMBOLS, plan, version, "python -m quantd.models.training --iterations 2", lambda line: None)
+    train(BARS, ACTIONS, SYMBOLS, plan, version, "python -m quantd.training --iterations 2", lambda line: None)
     point(folder / "mine", version.name, digest_of(version), "then")
     return folder / "mine"
 

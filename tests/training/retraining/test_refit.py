@@ -34,7 +34,7 @@ COSTS = Costs(commission_bp=10.0)
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made") / "scorer"
     plan = msgspec.structs.replace(SMALL, seeds=(1,), iterations=2)
-    train(BARS, ACTIONS, SYMBOLS, plan, out, "python -m quantd.models.training --iterations 2", lambda line: None)
+    train(BARS, ACTIONS, SYMBOLS, plan, out, "python -m quantd.training --iterations 2", lambda line: None)
     return out
 
 
