@@ -25,7 +25,7 @@ from scripts.install_size import MB, MOST_MB, required, requirements, sizes, tab
 from tests.support.command_line import ROOT, answer, quantd
 
 FREE_PORTS = ("--set", "api.port=0", "--set", "bus.port=0")
-GONE = ("quantd/research", "quantd/daemon/api/dashboard/index.html")
+GONE = ("quantd/research", "quantd/server/api/dashboard/index.html")
 PACKAGES = ("adapters", "daemon", "models", "research", "risk", "server", "strategies", "trading", "training")
 
 DARWIN = '''"""Takes from Python what macOS does not have."""
@@ -162,10 +162,11 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     names -= built
     at, shipped = "quantd/bundled", ROOT / "models" / "shipped"
     assert names - modules == {
+        "quantd/client_types.pyi",
         "quantd/py.typed",
         "quantd/adapters/store/migrations/script.py.mako",
         *(f"quantd/{path.relative_to(ROOT)}" for path in (ROOT / "server/api/dashboard").rglob("*") if path.is_file()),
-        *(f"quantd/daemon/api/docs_page/{path.name}" for path in (ROOT / "server/api/docs_page").iterdir()),
+        *(f"quantd/server/api/docs_page/{path.name}" for path in (ROOT / "server/api/docs_page").iterdir()),
         *(f"quantd/research/reports/vendor/{name}" for name in ("LICENSE-uPlot.txt", "uPlot.iife.min.js",
         "uPlot.min.css")),
         *(f"{at}/{name}" for name in ("config.toml", "constraints.txt")),
@@ -369,4 +370,4 @@ def test_the_doctor_fails_where_a_package_or_a_file_is_missing(installed):
     assert done.returncode == 1
     bad = {each["name"]: each["text"] for each in json.loads(done.stdout)["checks"] if each["ok"] is False}
     assert "research cannot be imported" in bad["packages"]
-    assert "the first is quantd/daemon/api/dashboard/index.html" in bad["files"]
+    assert "the first is quantd/server/api/dashboard/index.html" in bad["files"]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from quantd.adapters.plugins import FaultyRecord, ordered
+from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.server.api.access.guard import Guard
 from quantd.server.api.client_calls import Call
 from quantd.server.api.idempotency import Keys
@@ -23,13 +24,20 @@ if TYPE_CHECKING:
     from quantd.adapters.bus.publisher import MqttBus
     from quantd.daemon.jobs.job_lanes import JobLanes
     from quantd.server.api.routes.explanation_routes import Explaining
-    from quantd.server.api.routes.job_routes import RunsOfJobs
 
 PACKAGES: Final = ("quantd.server.api.routes", "quantd.research.routes")
 """The packages of quantd whose modules are searched for groups."""
 
 GROUP: Final = "quantd.routes"
 """The entry-point group of installed packages with a group of routes."""
+
+
+class RunsOfJobs(Protocol):
+    """The runs of jobs, newest first, and one by its number."""
+
+    def runs(self) -> list[JobRun]: ...
+
+    def get(self, id: int, /) -> JobRun | None: ...
 
 
 @dataclass(slots=True)
@@ -47,7 +55,7 @@ class RouteContext:
     bus: "MqttBus | None" = None
     bus_url: str = ""
     lanes: "JobLanes | None" = None
-    job_runs: "RunsOfJobs | None" = None
+    job_runs: RunsOfJobs | None = None
     refusal: Callable[[], str] | None = None
     streams: int = 0
     """Open streams of events."""

@@ -33,7 +33,7 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 if TYPE_CHECKING:
     from quantd.adapters.bus.publisher import MqttBus
     from quantd.daemon.jobs.job_lanes import JobLanes
-    from quantd.server.api.routes.job_routes import RunsOfJobs
+    from quantd.server.api.route_groups import RunsOfJobs
 
 STOP_S: Final = 2.0
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -16,7 +16,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.server.api.client_calls import change, read
 from quantd.server.api.documents import PLAIN, Query, Rows
 from quantd.server.api.problems import Refused
-from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup
+from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup, RunsOfJobs
 from quantd.server.api.route_records import Post, Read, Route
 from quantd.server.requests.control import Because
 from quantd.server.requests.schedule_now import run_now
@@ -60,14 +60,6 @@ class RunSchedule(Struct, frozen=True, forbid_unknown_fields=True):
     """Run a schedule now."""
 
     reason: Because
-
-
-class RunsOfJobs(Protocol):
-    """The runs of jobs, newest first, and one by its number."""
-
-    def runs(self) -> list[JobRun]: ...
-
-    def get(self, id: int, /) -> JobRun | None: ...
 
 
 def contains(run: JobRun, text: str) -> bool:
