@@ -28,7 +28,8 @@ from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.daemon.policies.loading import answer
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.runtime.timeline import Item
 from quantd.research.runs.answer_blocks import AnswerBlocks
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail, override

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from quantd import bundled
 from quantd.daemon.assembly.parts import Assembly, assemble
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.models.artifacts import folder as files
 from quantd.models.artifacts.card import disguised
 from quantd.models.artifacts.loader import checked

@@ -31,7 +31,7 @@ from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.policies.composed import policy_of
 from quantd.daemon.policies.loading import Apart, answer
 from quantd.daemon.policies.seats import Seats
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.schedule import (
     SESSION_MESSAGES,
@@ -44,6 +44,7 @@ from quantd.daemon.runtime.schedule import (
     sessions_of,
     stream,
 )
+from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.runtime.timeline import Item, due_ticks, next_sample, sample_ticks, timeline, with_due, with_jumps
 from quantd.trading.display_text import local, session_date
 from quantd.trading.events import Tick

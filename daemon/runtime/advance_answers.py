@@ -2,17 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from quantd.daemon.engine.state import State
+from quantd.daemon.runtime.step_log import SampleLog
 from quantd.trading.events import Tick
 from quantd.trading.history.rings import Ring
 from quantd.trading.market import Floats
-
-if TYPE_CHECKING:
-    from quantd.daemon.runtime.loop import SampleLog
 
 MOST_AHEAD: Final = 64
 """Most samples whose answers are known in advance."""
@@ -55,7 +53,7 @@ class AdvanceAnswers:
         self._reach = MOST_AHEAD
         """Most samples that are looked ahead: twice those that were planned before the last question."""
 
-    def begin(self, source: Foreseen | None, log: "SampleLog | None") -> None:
+    def begin(self, source: Foreseen | None, log: SampleLog | None) -> None:
         """Turn to a source of answers and a log that counts them; None where each answer is asked for."""
         self._source, self._log, self.state.answers_ahead = source, log, {}
 

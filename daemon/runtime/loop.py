@@ -7,7 +7,6 @@ from it (simulated reports, answers of policies) are stepped before the next ite
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -19,8 +18,8 @@ from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.seats import Seats, no_artifact
 from quantd.daemon.runtime.digest import Digest, NoDigest
 from quantd.daemon.runtime.host.fold_host import FoldHost
-from quantd.daemon.runtime.host.fold_records import FillColumns, SampleRows
 from quantd.daemon.runtime.outbound import request_of, rows_of
+from quantd.daemon.runtime.step_log import Answer, Log, Meanwhile, NoLog
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item
 from quantd.trading.display_text import instant_text
@@ -29,56 +28,6 @@ from quantd.trading.events import Action, Condition, Decided, Event, Shade, Star
 from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews, SimulatedBroker
-
-Answer = Callable[[Ask], Decided]
-
-
-class Meanwhile(Protocol):
-    """Answers Asks while the loop continues."""
-
-    def begin(self, question: Ask) -> bool:
-        """Start an answer; False when the policy answers at once."""
-        ...
-
-
-class Log(Protocol):
-    """Records steps, and has the recorded answers of a replay."""
-
-    rows_only: bool
-    """Whether it reads valuations, fills and bookings only; then it may get the fills of a bar with its slice."""
-
-    def answer(self, ask: Ask) -> Decided | None:
-        """The recorded answer to this Ask; None when the policy must answer. Each Ask is passed once."""
-        ...
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Record a step, or compare it with the record."""
-        ...
-
-
-@runtime_checkable
-class SampleLog(Log, Protocol):
-    """A log with `rows_only` that takes samples as columns."""
-
-    def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
-        """Record fills with the rows of their bars, and the samples from `market` on; there may be none."""
-        ...
-
-    def told(self, agent: int, ts: int, questions: int) -> None:
-        """Record questions whose answers were known in advance, the last one at an instant."""
-        ...
-
-
-class NoLog:
-    """A backtest without a journal."""
-
-    rows_only: bool = True
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        return None
 
 
 class RunSnapshot(Struct, frozen=True):

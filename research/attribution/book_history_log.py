@@ -8,7 +8,7 @@ import numpy as np
 
 from quantd.daemon.engine.state.price_holds import PriceHold
 from quantd.daemon.engine.state.settings import Rules
-from quantd.daemon.runtime.loop import Log
+from quantd.daemon.runtime.step_log import Log
 from quantd.research.attribution.book_history import ACCOUNT, BOOKINGS, Actions, BookHistory, Bookings, Trades
 from quantd.trading.effects import Ask, Booked, Crossed, Effect, Filled, Planned, Reallocated, Transferred, Valued
 from quantd.trading.events import Action, Decided, Event, Flow, Tick, split_of

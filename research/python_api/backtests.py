@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Config
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.views.run_summary import Summary, summary
 from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.book_history_log import BookHistoryLog

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from quantd.daemon.assembly.parts import Assembly, assemble
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.run_config import AGENT, around
 from quantd.research.runs.backtest import drive

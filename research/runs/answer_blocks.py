@@ -13,7 +13,8 @@ import numpy as np
 from quantd.daemon.policies.loading import MAX_LEVERAGE, pack
 from quantd.daemon.policies.user_file import place_of
 from quantd.daemon.runtime.advance_answers import AnswersAhead
-from quantd.daemon.runtime.loop import Answer, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Answer
 from quantd.daemon.runtime.timeline import Item
 from quantd.research.runs.requests import Requests
 from quantd.trading.bars import CorporateAction

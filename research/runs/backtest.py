@@ -13,7 +13,8 @@ from quantd.daemon.config import Config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.garbage import growing
 from quantd.daemon.runtime.journal import Journal
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.runtime.timeline import Item, time_of
 from quantd.daemon.runtime.version import code_version
 from quantd.engine_build.state import advice

@@ -17,8 +17,9 @@ from quantd.daemon.assembly.first_session import longest_history, samples_before
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config
 from quantd.daemon.config.schema import Schedule
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.schedule import schedule_of
+from quantd.daemon.runtime.step_log import Log
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES

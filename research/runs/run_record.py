@@ -9,7 +9,7 @@ import numpy as np
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.valuation import gains
 from quantd.daemon.runtime.host.fold_records import FillColumns, SampleRows
-from quantd.daemon.runtime.loop import Log
+from quantd.daemon.runtime.step_log import Log
 from quantd.research.runs.failures import FailureCount
 from quantd.research.runs.requests import Requests
 from quantd.trading.display_text import session_date

@@ -7,7 +7,8 @@ from quantd.daemon.assembly.parts import Assembly, Parts, as_recorded, parts_of
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.recovery.replay import ConfigLost, Records, Watched, first_start, refold, saved_config
 from quantd.daemon.runtime.journal import Journal
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Event, Flow, Reloaded, Started
 from quantd.trading.exit_codes import CHECK_FAILED, ExplainedError

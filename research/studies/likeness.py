@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 
 from quantd.daemon.assembly.parts import Assembly
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.models.artifacts.manifest import Likeness, Window
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask, Effect

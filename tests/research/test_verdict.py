@@ -9,7 +9,8 @@ import pytest
 
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.research.runs.comparison import Incomparable
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Difference, Measured, definition_of, headline, judge, sentence

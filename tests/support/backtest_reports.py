@@ -6,7 +6,8 @@ from pathlib import Path
 
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.views.run_summary import summary
 from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.book_history_log import BookHistoryLog

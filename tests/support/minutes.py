@@ -9,7 +9,8 @@ from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.policies.loading import answer
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.runtime.timeline import sample_ticks, with_due
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask

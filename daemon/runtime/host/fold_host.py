@@ -6,7 +6,7 @@ columns; it is False where a handler has to come first. `sync` writes the column
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -36,11 +36,13 @@ from quantd.daemon.engine.state.engine_state import ENDED_KEPT, HOUSE, Round, St
 from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.stops.exits import begin_exits, order_exits, release_blocked
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
-from quantd.daemon.runtime.digest import NoDigest
+from quantd.daemon.runtime.digest import Digest, NoDigest
 from quantd.daemon.runtime.host.additions import addition, idle
 from quantd.daemon.runtime.host.exit_columns import load_changes, load_guards, note_orders
 from quantd.daemon.runtime.host.fold_records import FilledOrders, fill_columns, sample_rows
 from quantd.daemon.runtime.host.limit_columns import LimitColumns
+from quantd.daemon.runtime.step_log import Answer, Log, NoLog, SampleLog
+from quantd.daemon.runtime.tally import Tally
 from quantd.risk.monitor.levels import level, share_of
 from quantd.risk.pretrade.gate import LOOPS
 from quantd.risk.switch import REDUCE
@@ -52,12 +54,28 @@ from quantd.trading.fill_prices import Columns
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.number_types import Floats, Ints, int_zeros, read_floats, read_int_rows, read_rows
-from quantd.trading.ports import FoldVenue
+from quantd.trading.ports import FoldVenue, SimulatedBroker
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
 
-if TYPE_CHECKING:
-    from quantd.daemon.runtime.loop import SampleLog, Shell
+
+class FoldShell(Protocol):
+    """What the host uses of `quantd.daemon.runtime.loop.Shell`, which has the host."""
+
+    log: Log
+    answer: Answer
+    broker: SimulatedBroker
+    digest: Digest
+    tally: Tally
+    market: MarketSlice | None
+    ts: int
+    ticked: int
+
+    def run(self, event: Event) -> Sequence[Effect]: ...
+
+    def follow(self, events: Sequence[Event]) -> None: ...
+
+    def carry_out(self, effects: Sequence[Effect]) -> None: ...
 
 
 class FoldHost:
@@ -67,7 +85,7 @@ class FoldHost:
     references would wait for a garbage collection.
     """
 
-    shell: "Shell"
+    shell: FoldShell
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -129,10 +147,8 @@ class FoldHost:
             int_zeros(len(symbols)),
         )  # fmt: skip
 
-    def begin(self, shell: "Shell") -> None:
+    def begin(self, shell: FoldShell) -> None:
         """Turn to a shell, with its log and its answers, for a call of the fold."""
-        from quantd.daemon.runtime.loop import NoLog, SampleLog
-
         log, answer, venue, self.shell = shell.log, shell.answer, shell.broker, shell
         self._venue = venue if isinstance(venue, FoldVenue) else None
         self.state.host = self.state.round_plan.host = self

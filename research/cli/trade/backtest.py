@@ -87,7 +87,8 @@ def _backtest(
     """Run the command; returns its exit code. A journal is in `stored` from its beginning on."""
     from quantd.daemon.assembly.parts import Assembly, assemble
     from quantd.daemon.recovery.replay import save_config
-    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.daemon.runtime.loop import Shell
+    from quantd.daemon.runtime.step_log import Log
     from quantd.daemon.views.run_summary import summary
     from quantd.research.attribution.book_history_log import BookHistoryLog
     from quantd.research.reports.report_figures import benchmark_records, planned, report_of

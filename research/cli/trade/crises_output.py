@@ -42,7 +42,8 @@ def study_crises(
     """Measure the run in named crises, beside its benchmarks, and without each of its limits, in money."""
     from quantd.daemon.assembly.parts import Assembly, assemble
     from quantd.daemon.cli.configuration import between, read
-    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.daemon.runtime.loop import Shell
+    from quantd.daemon.runtime.step_log import Log
     from quantd.research.reports.report_figures import planned
     from quantd.research.runs.backtest import after_history, drive, explain_pace
     from quantd.research.runs.benchmark_runs import benchmark_history

@@ -14,7 +14,8 @@ from quantd.trading.exit_codes import USAGE
 if TYPE_CHECKING:
     from quantd.daemon.assembly.parts import Assembly
     from quantd.daemon.config import Config
-    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.daemon.runtime.loop import Shell
+    from quantd.daemon.runtime.step_log import Log
     from quantd.research.outside.asking import Questioned
     from quantd.research.runs.backtest import BacktestJournal
 

@@ -12,7 +12,8 @@ from quantd.training.cli.learn.plan_options import plan_of
 
 if TYPE_CHECKING:
     from quantd.daemon.assembly.parts import Assembly
-    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.daemon.runtime.loop import Shell
+    from quantd.daemon.runtime.step_log import Log
     from quantd.research.runs.comparison import Drive
     from quantd.research.studies.preset import PresetResult, Spread
 

@@ -74,7 +74,8 @@ def study_compare(
     from quantd.daemon.assembly.parts import Assembly, assemble
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.policies.loading import PolicyError, fit, load
-    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.daemon.runtime.loop import Shell
+    from quantd.daemon.runtime.step_log import Log
     from quantd.research.runs.backtest import drive, explain_pace
     from quantd.research.runs.comparison import NAME, Drive
     from quantd.research.studies import standings
@@ -196,7 +197,8 @@ def study_rebalance(
     """Compare rebalancing rules of one agent, daily to half-yearly, by drift, events and cost, at each cost."""
     from quantd.daemon.assembly.parts import Assembly
     from quantd.daemon.cli.configuration import between, read
-    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.daemon.runtime.loop import Shell
+    from quantd.daemon.runtime.step_log import Log
     from quantd.research.runs.backtest import drive, explain_pace
     from quantd.research.studies import rebalancing_study
     from quantd.trading.statistics import OWN_CLOSES

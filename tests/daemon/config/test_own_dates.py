@@ -17,7 +17,8 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.engine.state.snapshot import Frozen, freeze, thaw
 from quantd.daemon.engine.state.valuation import gains
 from quantd.daemon.policies.loading import answer
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.runtime.timeline import instants
 from quantd.models.history.panel_files import read_panel
 from quantd.models.observation.return_features import LOOKBACK, measure

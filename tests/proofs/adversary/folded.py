@@ -17,7 +17,8 @@ import numpy as np
 
 from quantd.daemon.engine.planning.gate_account import market_context
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.runtime.loop import NoLog, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import NoLog
 from quantd.engine_build.state import label
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail

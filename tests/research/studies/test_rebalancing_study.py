@@ -13,7 +13,8 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import load
 from quantd.daemon.recovery.start import begin
-from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.research.runs.looks import read_looks
 from quantd.research.studies.rebalancing_page import page
 from quantd.research.studies.rebalancing_study import RULES, study

@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from quantd.daemon.runtime.advance_answers import MOST_AHEAD, AnswersAhead, Foreseen
-from quantd.daemon.runtime.loop import NoLog, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import NoLog
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Protective, override
 from quantd.trading.effects import Ask

@@ -15,7 +15,8 @@ from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE, Exit, State
 from quantd.daemon.engine.state.open_orders import Cross
-from quantd.daemon.runtime.loop import NoLog, Shell
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import NoLog
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Protective, override
 from quantd.risk.protective import guards, levels, touched

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from quantd.daemon.engine.core.gate_sets import gate_set
 from quantd.daemon.engine.state.settings import Notices
 from quantd.daemon.engine.state.snapshot import in_force
-from quantd.daemon.runtime.loop import SampleLog
+from quantd.daemon.runtime.step_log import SampleLog
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Protective, Reason, override
 from quantd.trading.codec import decode

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from quantd.daemon.policies.isolation.worker import Apart
-from quantd.daemon.runtime.loop import NoLog
+from quantd.daemon.runtime.step_log import NoLog
 from quantd.research.runs.answer_blocks import AnswerBlocks
 from quantd.trading.events import Tick
 from quantd.trading.market import Floats
