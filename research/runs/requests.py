@@ -1,13 +1,24 @@
 """The target weights that the policies of a run requested, by instant and agent."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from quantd.trading.market import Floats, Ints
 
-if TYPE_CHECKING:
-    from quantd.research.runs.run_record import Record
+
+class Equities(Protocol):
+    """Instants of samples, and the equity of the house and of each book at them, micro-currency."""
+
+    @property
+    def ts(self) -> Sequence[int]: ...
+
+    @property
+    def known_micro(self) -> Sequence[int]: ...
+
+    @property
+    def books_micro(self) -> Sequence[Sequence[int]]: ...
 
 
 class Requests:
@@ -20,7 +31,7 @@ class Requests:
         """Add an answer at an instant: float64[N] bytes, or None where the agent holds."""
         self._weights[ts, agent] = weights
 
-    def exposures(self, record: "Record", agents: int) -> tuple[Ints, Floats]:
+    def exposures(self, record: Equities, agents: int) -> tuple[Ints, Floats]:
         """Return the samples with a decision, int64[K], and the exposure requested at each, as a share of equity.
 
         The weights of each agent count by the share of its book; opposite ones cancel, as in orders. An instant at

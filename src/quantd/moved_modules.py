@@ -148,6 +148,7 @@ MOVED: Final[Mapping[str, str]] = {
     "quantd.daemon.jobs.retraining_worker": "quantd.training.jobs.retraining_worker",
     "quantd.daemon.replica": "quantd.server.replica",
     "quantd.daemon.runtime.fold_host": "quantd.daemon.runtime.host.fold_host",
+    "quantd.daemon.runtime.loop:SampleLog": "quantd.daemon.runtime.step_log:SampleLog",
     "quantd.models.export": "quantd.training.export",
     "quantd.models.forests.conversion": "quantd.training.forests.conversion",
     "quantd.models.forests.fit": "quantd.training.forests.fit",
