@@ -212,6 +212,7 @@ class Running:
     def __init__(self, folder: Path, text: str, recorder: Recorder) -> None:
         from quantd.adapters.bus.messages import Composer
         from quantd.adapters.store.handle import Store
+        from quantd.daemon.assembly.job_records import JobContext
         from quantd.daemon.jobs.job_lanes import JobLanes, works_of
         from quantd.daemon.recovery.start import begin
         from quantd.daemon.runtime.alert_filter import AlertFilter
@@ -236,7 +237,8 @@ class Running:
         self.reported = asyncio.Event()
         self.service.listeners.add(self.reported)
         begin(self.shell, self.parts, self.config, RUN, fresh=True)
-        lanes = JobLanes(self.service, self.parts, works_of(self.service, self.parts, state, state))
+        works = works_of(JobContext(self.service, self.parts, state, state))
+        lanes = JobLanes(self.service, self.parts, works)
         self.api = Api(self.service, self.parts, self.config, state, None, "mqtt://127.0.0.1:1", lanes)
         self.token = (state / "token").read_text(encoding="utf-8").strip()
         market = list(instants(self.parts.items()))

@@ -56,7 +56,7 @@ BINARY = (
     ".tar.xz",
 )  # archives have a test of their own
 PRIVATE = re.compile(
-    r"(?:^|/)(?:\.cache|\.env|deviceid|state|tokens\.json|token|id_[a-z0-9]+)(?:/|$)|\.(?:key|pem|db)$"
+    r"(?:^|/)(?:\.cache|\.env|deviceid|(?<!daemon/engine/)state|tokens\.json|token|id_[a-z0-9]+)(?:/|$)|\.(?:key|pem|db)$"
 )
 """Names of what is of one machine: caches, environments, states, keys and databases."""
 

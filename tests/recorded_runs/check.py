@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
-from quantd.daemon.engine.snapshot import freeze
 
 from quantd.adapters.store.journal.records import Records
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.trading.codec import Entry, decode
 from quantd.trading.effects import Planned
 from quantd.trading.events import Decided, Operator, Tick

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quantd.daemon.commands.signals import reload
 
 from quantd.adapters.brokers.alpaca.broker import Alpaca
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
@@ -20,6 +19,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
 from quantd.daemon.config import load
 from quantd.daemon.live import order_sender, reconciliation
+from quantd.daemon.monitoring.signals import reload
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import Approved, Event

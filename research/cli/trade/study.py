@@ -111,8 +111,7 @@ def study_compare(
         result = standings.standings(assembly, loaded, folder, alone, every, family)
     except ValueError as why:
         raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
-    failed = standings.failure_lines(result)
-    code = CHECK_FAILED if failed else DONE
+    code = CHECK_FAILED if standings.failure_lines(result) else DONE
     if as_json:
         print_json(result)
         return code

@@ -81,8 +81,9 @@ def test_a_job_beside_the_loop_has_a_worker_and_one_in_it_has_none() -> None:
 def test_the_names_of_jobs_need_no_worker() -> None:
     program = (
         "import sys; from quantd.daemon.assembly.names import known_names; assert 'parity' in known_names().jobs; "
-        "print([name for name in sys.modules if name.startswith(('quantd.research.', 'quantd.daemon.runtime.service', "
-        "'quantd.daemon.jobs.tasks', 'quantd.training', 'polars'))])"
+        "print([name for name in sys.modules if name.startswith(('quantd.research.runs', 'quantd.research.studies', "
+        "'quantd.research.jobs.parity_check', 'quantd.training.retraining', 'quantd.training.jobs.retrainer', "
+        "'quantd.daemon.runtime.service', 'quantd.daemon.jobs.tasks', 'polars'))])"
     )
     environ = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
