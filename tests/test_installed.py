@@ -271,9 +271,9 @@ def test_an_installed_daemon_trades_and_serves_its_dashboard(installed):
         while daemon.poll() is None and json.loads(get("/api/v1/status")[1] or "{}").get("status") != "ended":
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        assert get("/")[1].startswith((ROOT / "daemon" / "api" / "dashboard" / "index.html").read_bytes()[:200])
+        assert get("/")[1].startswith((ROOT / "server" / "api" / "dashboard" / "index.html").read_bytes()[:200])
         for name in ("dashboard.js", "dashboard.css"):
-            assert get(f"/dashboard/{name}") == (200, (ROOT / "daemon" / "api" / "dashboard" / name).read_bytes())
+            assert get(f"/dashboard/{name}") == (200, (ROOT / "server" / "api" / "dashboard" / name).read_bytes())
         assert json.loads(get("/api/v1/status")[1])["fills"] > 0
     assert daemon.returncode == 0
 
@@ -370,4 +370,4 @@ def test_the_doctor_fails_where_a_package_or_a_file_is_missing(installed):
     assert done.returncode == 1
     bad = {each["name"]: each["text"] for each in json.loads(done.stdout)["checks"] if each["ok"] is False}
     assert "research cannot be imported" in bad["packages"]
-    assert "the first is quantd/server/api/dashboard/index.html" in bad["files"]
+    assert "the first is quantd/research/__init__.py" in bad["files"]
