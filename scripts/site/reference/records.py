@@ -50,7 +50,7 @@ def exit_code_page() -> str:
 
 def _failures() -> Iterator[tuple[str, str, str]]:
     """Code, name and first line of each class that declares its exit code."""
-    for top in ("trading", "strategies", "risk", "models", "adapters", "research", "daemon"):
+    for top in ("trading", "strategies", "risk", "models", "adapters", "daemon", "server", "training", "research"):
         for path in sorted(python_files(ROOT / top)):
             text = path.read_text(encoding="utf-8")
             if "exit_code = " not in text:

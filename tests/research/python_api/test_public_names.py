@@ -57,7 +57,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_a_users_own_modules_of_our_names_do_no_harm(tmp_path, bars):
-    for name in ("models", "risk", "trading", "strategies", "adapters", "research"):
+    for name in ("models", "risk", "trading", "strategies", "adapters", "research", "server", "training"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('the user\\'s own module was imported')")
     (tmp_path / "daemon.py").write_text("raise SystemExit('the user\\'s own module was imported')")

@@ -22,7 +22,7 @@ PUBLISHERS = ("alert", "refuse_command", "Publish")
 @cache
 def calls() -> list[tuple[str, ast.Call]]:
     found = []
-    for folder in ("daemon", "trading", "risk", "adapters"):
+    for folder in ("daemon", "server", "training", "research", "trading", "risk", "adapters"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             source = path.read_text()
             if not any(name in source for name in PUBLISHERS):
