@@ -33,6 +33,7 @@ class Ordered(Protocol):
 
 R = TypeVar("R", bound=Record)
 N = TypeVar("N", bound=Ordered)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +70,16 @@ def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[s
     """
     declares = re.compile(rf"^\w+: Final = {record.__name__}\(", re.MULTILINE)
     by_name: dict[str, N] = {}
-    for name in [module for package in packages for module in _declaring(package, declares)]:
+    for name in [module for package in packages for module in declaring(package, declares)]:
         for value in vars(import_module(name)).values():
             if isinstance(value, record):
                 _add(by_name, value, name)
     for point in entry_points(group=group):
-        _add(by_name, _loaded(point, record), point.value)
+        _add(by_name, loaded(point, record), point.value)
     return MappingProxyType(dict(sorted(by_name.items(), key=lambda item: (item[1].order, item[0]))))
 
 
-def _declaring(package: str, declares: re.Pattern[str]) -> Iterator[str]:
+def declaring(package: str, declares: re.Pattern[str]) -> Iterator[str]:
     """The modules of a package whose source has a line that matches; none where the package is not installed."""
     try:
         folders = import_module(package).__path__
@@ -93,16 +94,16 @@ def _declaring(package: str, declares: re.Pattern[str]) -> Iterator[str]:
                 yield f"{package}.{module.name}"
 
 
-def _loaded(point: EntryPoint, record: type[N]) -> N:
+def loaded(point: EntryPoint, record: type[T]) -> T:
     """The record of an entry point. Raises FaultyRecord."""
     remedy = "repair that package, or uninstall it"
     try:
-        loaded = point.load()
+        value = point.load()
     except Exception as why:  # an import of another package raises what it likes
         raise FaultyRecord(f"{point.value} ({point.group}): {type(why).__name__}: {why}; {remedy}") from why
-    if not isinstance(loaded, record):
+    if not isinstance(value, record):
         raise FaultyRecord(f"{point.value} ({point.group}): is no {record.__name__}; {remedy}")
-    return loaded
+    return value
 
 
 def _add(by_name: dict[str, N], record: N, where: str) -> None:

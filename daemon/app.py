@@ -300,7 +300,9 @@ class Edges:
         )  # fmt: skip
         opened: list[OpenEdge] = []
         try:
-            opened += filter(None, (record.open(context) for record in records.values()))
+            for record in records.values():
+                if (edge := record.open(context)) is not None:
+                    opened.append(edge)
             for edge in opened:
                 await edge.start()
             async with asyncio.TaskGroup() as group:

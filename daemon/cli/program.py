@@ -17,7 +17,9 @@ from typing import Annotated, Final, get_args
 import typer
 
 from quantd.daemon.cli.command import Command, Panel
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.streams import reads_only
+from quantd.trading.exit_codes import CONFIG
 
 TOP: Final = Path(__file__).parents[2]
 """The package quantd; in a checkout it holds a link for each building."""
@@ -68,7 +70,10 @@ def commands(name: str = "") -> dict[str, Entry]:
 
 
 def other_packages(name: str = "") -> dict[str, Entry]:
-    """The commands of other packages: all, or the one with this name. The list lacks one that cannot be read."""
+    """The commands of other packages: all, or the one with this name. Raises Failure for that one if it cannot be read.
+
+    The list lacks a command that cannot be read.
+    """
     from importlib.metadata import entry_points
 
     entries = {}
@@ -77,10 +82,14 @@ def other_packages(name: str = "") -> dict[str, Entry]:
             continue
         try:
             spec = find_spec(point.value)
-        except ImportError:
-            spec = None
-        if spec is not None and spec.origin and (entry := entry_of(Path(spec.origin), point.value)):
+            entry = entry_of(Path(spec.origin), point.value) if spec is not None and spec.origin else None
+            lack = "" if entry is not None else "declares no COMMAND"
+        except Exception as why:  # the import of another package raises what it likes
+            entry, lack = None, f"{type(why).__name__}: {why}"
+        if entry is not None:
             entries[point.name] = entry
+        elif name:
+            raise Failure(f"{point.value} ({GROUP}): {lack}; repair that package, or uninstall it", CONFIG)
     return entries
 
 

@@ -12,7 +12,7 @@ from quantd.daemon.runtime.service import Service
 
 def works_of(context: JobContext) -> dict[str, Work]:
     """The work of each job beside trading."""
-    return {each.name: each.work(context) for each in JOBS if each.work is not None}
+    return {job.name: job.work(context) for job in JOBS if job.work is not None}
 
 
 class JobLanes:

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from math import isfinite
-from pathlib import Path
-from pkgutil import iter_modules
 from types import MappingProxyType, ModuleType
 from typing import Final
 
 import numpy as np
 
+from quantd.adapters.plugins import declaring, loaded
 from quantd.research import metrics as package
 from quantd.research.metrics.metric import Metric
 from quantd.research.metrics.track_record import TrackRecord
@@ -27,7 +26,7 @@ __all__ = [
 GROUP: Final = "quantd.metrics"
 """The entry-point group of installed packages with metrics; each names a tuple of them."""
 
-DECLARES: Final = b"\n@metric("
+DECLARES: Final = re.compile(r"^@metric\(", re.MULTILINE)
 """Start of the line that defines a metric."""
 
 LAST: Final = 1000
@@ -47,15 +46,13 @@ def metrics_in(module: ModuleType) -> tuple[Metric, ...]:
     return tuple(metric for metric in defined if metric.compute.__module__ == module.__name__)
 
 
-def _found() -> Iterator[Metric]:
+def _every_metric() -> Iterator[Metric]:
     # the other modules are not imported: one of them imports the daemon, whose configuration reads this catalogue
-    files = (Path(folder) / f"{module.name}.py" for folder in package.__path__ for module in iter_modules([folder]))
-    names = sorted(file.stem for file in files if file.is_file() and DECLARES in file.read_bytes())
-    modules = [import_module(f"{package.__name__}.{name}") for name in names]
+    modules = [import_module(name) for name in sorted(declaring(package.__name__, DECLARES))]
     for module in sorted(modules, key=lambda module: getattr(module, "PLACE", LAST)):
         yield from metrics_in(module)
     for entry in entry_points(group=GROUP):
-        yield from entry.load()
+        yield from loaded(entry, tuple)
 
 
 def by_name(metrics: Iterable[Metric]) -> dict[str, Metric]:
@@ -71,7 +68,7 @@ def by_name(metrics: Iterable[Metric]) -> dict[str, Metric]:
     return named
 
 
-METRIC_OF: Final = MappingProxyType(by_name(_found()))
+METRIC_OF: Final = MappingProxyType(by_name(_every_metric()))
 """Name -> metric, in the order of tables."""
 
 METRICS: Final[tuple[Metric, ...]] = tuple(METRIC_OF.values())

@@ -1,11 +1,10 @@
 """Sections of a report, found in their folder, and what stands above them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Final
 
+from quantd.daemon.views.report import section_order
 from quantd.research.reports import sections as package
 from quantd.research.reports.page_parts import paragraph
 from quantd.research.reports.report_contents import BacktestReport, ReportHeader
@@ -13,27 +12,12 @@ from quantd.research.reports.sections.section import Section
 from quantd.research.verdict import headline
 
 
-def _found() -> Iterator[Section]:
-    for module in iter_modules(package.__path__):
-        record = getattr(import_module(f"{package.__name__}.{module.name}"), "SECTION", None)
-        if isinstance(record, Section):
-            yield record
-
-
 def in_order(records: Iterable[Section]) -> tuple[Section, ...]:
     """Sections by their place. Raises ValueError for two with one name or place, and for a need that no report has."""
-    ordered = sorted(records, key=lambda record: (record.place, record.name))
-    names, places = [record.name for record in ordered], [str(record.place) for record in ordered]
-    for quality, values in (("name", names), ("place", places)):
-        if twice := sorted({value for value in values if values.count(value) > 1}):
-            raise ValueError(f"two sections of a report have the {quality} {', '.join(twice)}: change one")
-    for record in ordered:
-        if record.needs and record.needs not in BacktestReport.__struct_fields__:
-            raise ValueError(f"the section {record.name} needs {record.needs}, which is no part of BacktestReport")
-    return tuple(ordered)
+    return section_order.in_order(records, BacktestReport, "a report")
 
 
-SECTIONS: Final = in_order(_found())
+SECTIONS: Final = in_order(section_order.sections_in(package.__name__, Section))
 """The sections of every report, in their order."""
 
 

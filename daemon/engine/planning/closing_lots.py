@@ -20,8 +20,8 @@ def closing_lots(state: State, agent: int) -> Floats:
         parts = [(n, side * book.held[column]) for n, book in enumerate(state.ledger.books) if n < len(state.agents)]
         parts = [(number, share_lots) for number, share_lots in parts if share_lots > 0]
         if parts:
-            whole = sum(share_lots for _, share_lots in parts)
-            change[column] += side * dict(share(min(lots, whole), parts)).get(agent, 0)
+            total = sum(share_lots for _, share_lots in parts)
+            change[column] += side * dict(share(min(lots, total), parts)).get(agent, 0)
     return change
 
 

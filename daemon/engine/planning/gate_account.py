@@ -100,11 +100,11 @@ def _blocked(state: State, agent: int) -> Iterable[int]:
 
 def market_context(state: State) -> Context:
     """The shared inputs of all gates and of the monitor at this instant."""
-    known = state.watch.context
-    if known is not None and known[0] == state.now and known[1] is state.marks:
-        return known[2]
+    newest = state.watch.context
+    if newest is not None and newest[0] == state.now and newest[1] is state.marks:
+        return newest[2]
     size = state.universe.lot_size
-    made = Context(
+    context = Context(
         px=state.marks * size,
         prices_nano=state.marks_nano,
         age_ns=state.now - state.mark_ts,
@@ -113,5 +113,5 @@ def market_context(state: State) -> Context:
         sums=state.history.synchronous.sums,
         universe=state.universe,
     )
-    state.watch.context = state.now, state.marks, made
-    return made
+    state.watch.context = state.now, state.marks, context
+    return context

@@ -11,10 +11,10 @@ def within_limits(state: State, lots: Floats, caps: Sequence[int]) -> Sequence[i
     float64[N]."""
     if not state.restrictions.limited:
         return caps
-    found = list(caps) or [0] * len(lots)
+    narrowed = list(caps) or [0] * len(lots)
     for symbol, (down, up) in state.restrictions.limited.items():
-        mine = up if lots[symbol] > 0.0 else down
-        if mine:
-            other = found[symbol] or mine
-            found[symbol] = min(mine, other) if lots[symbol] > 0.0 else max(mine, other)
-    return found
+        limit = up if lots[symbol] > 0.0 else down
+        if limit:
+            other = narrowed[symbol] or limit
+            narrowed[symbol] = min(limit, other) if lots[symbol] > 0.0 else max(limit, other)
+    return narrowed

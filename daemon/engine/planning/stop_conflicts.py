@@ -46,11 +46,11 @@ def cancel_stop(state: State, stop: Live) -> Effect:
 
 def reducing_lots(state: State) -> dict[int, list[int]]:
     """Unsigned lots by book and column by which open orders and crosses may still reduce positions."""
-    found = {book: [0] * state.universe.size for book in (HOUSE, *range(len(state.agents)))}
+    reducing = {book: [0] * state.universe.size for book in (HOUSE, *range(len(state.agents)))}
 
     def count(book: int, symbol: int, lots: int) -> None:
         if state.account(book).lots[symbol] * lots < 0:
-            found[book][symbol] += abs(lots)
+            reducing[book][symbol] += abs(lots)
 
     for work in state.working.values():
         for row, agent, lots in work.open_shares():
@@ -59,7 +59,7 @@ def reducing_lots(state: State) -> dict[int, list[int]]:
     for cross in state.crosses:
         for agent, lots in cross.shares:
             count(agent, cross.symbol, lots)
-    return found
+    return reducing
 
 
 def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = False) -> tuple[list[int], list[Effect]]:

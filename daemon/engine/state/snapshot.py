@@ -279,13 +279,13 @@ def _seats_in(state: State, f: Frozen) -> None:
         else:
             state.agents[k].memory = EMPTY_MEMORY
     state.shadows, state.pairings = [], []
-    for own in rules.shadows:
-        name = own.agents[0].name
+    for shadow_rules in rules.shadows:
+        name = shadow_rules.agents[0].name
         if name in f.shadows:
-            state.shadows.append(thaw(own, f.shadows[name]))
+            state.shadows.append(thaw(shadow_rules, f.shadows[name]))
             state.pairings.append(f.pairings.get(name) or Pairing(since=state.sample_no))
             continue
-        begun = State(own)
+        begun = State(shadow_rules)
         _market_in(begun, f)
         begun.revalue()
         state.shadows.append(begun)

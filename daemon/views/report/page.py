@@ -1,11 +1,10 @@
 """A report as one page, which opens without a network and shows the figures of the JSON beside it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from html import escape
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Final
 
+from quantd.daemon.views.report import section_order
 from quantd.daemon.views.report import sections as package
 from quantd.daemon.views.report.contents import Report
 from quantd.daemon.views.report.drawing import STYLE
@@ -19,27 +18,12 @@ MORE: Final = (
 )
 
 
-def _found() -> Iterator[Section]:
-    for module in iter_modules(package.__path__):
-        record = getattr(import_module(f"{package.__name__}.{module.name}"), "SECTION", None)
-        if isinstance(record, Section):
-            yield record
-
-
 def in_order(records: Iterable[Section]) -> tuple[Section, ...]:
     """Sections by their place. Raises ValueError for two with one name or place, and for a need that no report has."""
-    ordered = sorted(records, key=lambda record: (record.place, record.name))
-    names, places = [record.name for record in ordered], [str(record.place) for record in ordered]
-    for quality, values in (("name", names), ("place", places)):
-        if twice := sorted({value for value in values if values.count(value) > 1}):
-            raise ValueError(f"two sections of a risk report have the {quality} {', '.join(twice)}: change one")
-    for record in ordered:
-        if record.needs and record.needs not in Report.__struct_fields__:
-            raise ValueError(f"the section {record.name} needs {record.needs}, which is no part of Report")
-    return tuple(ordered)
+    return section_order.in_order(records, Report, "a risk report")
 
 
-SECTIONS: Final = in_order(_found())
+SECTIONS: Final = in_order(section_order.sections_in(package.__name__, Section))
 """The sections of every page, in their order."""
 
 

@@ -96,10 +96,10 @@ class Client:
         headers = self._headers | {"Accept": "text/event-stream"}
         try:
             # the daemon sends a comment at least every 15 s
-            with opened(self._address, "GET", "/api/v1/events", headers, None, self._timeout_s + ANSWER_S) as found:
-                if found.status != 200:
-                    refused(Response(found.status, found.reason, {}, found.read()), self._address)
-                for line in found:
+            with opened(self._address, "GET", "/api/v1/events", headers, None, self._timeout_s + ANSWER_S) as response:
+                if response.status != 200:
+                    refused(Response(response.status, response.reason, {}, response.read()), self._address)
+                for line in response:
                     if line.startswith(b"data: "):
                         yield msgspec.json.decode(line[6:], type=documents.Live)
         except OSError as why:
@@ -127,14 +127,14 @@ class Client:
         for attempt in range(1, attempts + 1):
             rest_s = REST_S * 2 ** (attempt - 1)
             try:
-                found = exchange(self._address, method, path, self._headers | more, body, self._timeout_s)
+                response = exchange(self._address, method, path, self._headers | more, body, self._timeout_s)
             except OSError as why:
                 if attempt == attempts:
                     raise away(self._address, why) from None
             else:
-                if attempt == attempts or found.status not in (again or ()):
-                    return found
-                asked = found.headers.get("Retry-After", "")
+                if attempt == attempts or response.status not in (again or ()):
+                    return response
+                asked = response.headers.get("Retry-After", "")
                 rest_s = max(rest_s, float(asked) if asked.isdigit() else 0.0)
             time.sleep(min(rest_s, LONGEST_REST_S))
         raise AssertionError("the last attempt returns or raises")

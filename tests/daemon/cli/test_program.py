@@ -1,5 +1,6 @@
 """The commands of `quantd` are the modules with a record; an action's return value is the exit code."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -30,6 +31,65 @@ def test_a_module_without_a_record_is_no_command() -> None:
     assert (halt.module, halt.panel, halt.order) == ("quantd.server.cli.operate.halt", "Operate", 10)
     assert halt.help.startswith("Stop all trading")
     assert {"remote", "switch", "vendors", "doctor-live", "backtest-run"}.isdisjoint(found)
+
+
+def installed_command(folder: Path, module: str, text: str) -> dict[str, str]:
+    """The environment of a process in which a package has an entry point `answer` to a module with this source."""
+    metadata = folder / "theirs-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(f"[quantd.commands]\nanswer = {module}\n")
+    (folder / "theirs.py").write_text(text)
+    variables = environment()
+    path = [str(folder), *filter(None, [variables.get("PYTHONPATH")])]
+    return variables | {"PYTHONPATH": os.pathsep.join(path), "COLUMNS": "120"}
+
+
+def program_with(variables: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "quantd.daemon.cli", *words]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+
+
+THEIRS = '''"""Print an answer."""
+
+from typing import Final
+
+from quantd.daemon.cli.command import Command
+
+
+def answer() -> None:
+    print("forty-two")
+
+
+COMMAND: Final = Command("Look", 999, answer)
+'''
+
+
+def test_a_command_of_another_package_is_listed_and_runs(tmp_path: Path) -> None:
+    variables = installed_command(tmp_path, "theirs", THEIRS)
+    listed = program_with(variables, "--help").stdout
+    assert "Print an answer." in listed
+    done = program_with(variables, "answer")
+    assert (done.returncode, done.stdout) == (0, "forty-two\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "why"),
+    [
+        ("theirs", '"""Print an answer."""\n', "theirs (quantd.commands): declares no COMMAND;"),
+        ("gone", THEIRS, "gone (quantd.commands): declares no COMMAND;"),
+        ("theirs.inner", "raise RuntimeError('broken')\n", "theirs.inner (quantd.commands): RuntimeError: broken;"),
+    ],
+)
+def test_a_command_of_another_package_that_cannot_be_read_is_refused_by_name_and_left_out_of_the_list(
+    module: str, text: str, why: str, tmp_path: Path
+) -> None:
+    variables = installed_command(tmp_path, module, text)
+    done = program_with(variables, "answer")
+    assert (done.returncode, "Traceback" in done.stderr) == (78, False)
+    assert f"{why} repair that package, or uninstall it" in " ".join(done.stderr.split())
+    listed = program_with(variables, "--help")
+    assert (listed.returncode, " answer " in listed.stdout) == (0, False)
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (78, 78)])

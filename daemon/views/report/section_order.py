@@ -1,0 +1,53 @@
+"""Finds the sections of a report in their folder, and puts them in their order."""
+
+import re
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import Final, Protocol, TypeVar
+
+from msgspec import Struct
+
+from quantd.adapters.plugins import declaring
+
+
+class Placed(Protocol):
+    """A section: its name, its place in the order, and the part of the report that it needs, or ""."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def place(self) -> int: ...
+
+    @property
+    def needs(self) -> str: ...
+
+
+S = TypeVar("S", bound=Placed)
+
+DECLARES: Final = re.compile(r"^SECTION: Final = ", re.MULTILINE)
+"""The line of a module that declares a section."""
+
+
+def sections_in(package: str, record: type[S]) -> Iterator[S]:
+    """The records `SECTION` of the modules of a package."""
+    for module in declaring(package, DECLARES):
+        section = import_module(module).SECTION
+        if isinstance(section, record):
+            yield section
+
+
+def in_order(records: Iterable[S], report: type[Struct], title: str) -> tuple[S, ...]:
+    """Sections by their place. Raises ValueError for two with one name or place, and for a need that no report has.
+
+    `title` names the report in that error.
+    """
+    ordered = sorted(records, key=lambda record: (record.place, record.name))
+    names, places = [record.name for record in ordered], [str(record.place) for record in ordered]
+    for quality, values in (("name", names), ("place", places)):
+        if twice := sorted({value for value in values if values.count(value) > 1}):
+            raise ValueError(f"two sections of {title} have the {quality} {', '.join(twice)}: change one")
+    for record in ordered:
+        if record.needs and record.needs not in report.__struct_fields__:
+            raise ValueError(f"the section {record.name} needs {record.needs}, which is no part of {report.__name__}")
+    return tuple(ordered)
