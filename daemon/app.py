@@ -7,7 +7,7 @@ import asyncio
 import gc
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,9 @@ import structlog
 
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
+from quantd.adapters.bus.entry_messages import EntryComposer
 from quantd.adapters.bus.messages import Composer, Message
-from quantd.adapters.bus.outbox import Lanes, StoredAlerts
+from quantd.adapters.bus.outbox import Lanes, QueuedEntry, StoredAlerts
 from quantd.adapters.bus.payloads import Alert, StatusState
 from quantd.adapters.bus.publisher import MqttBus
 from quantd.adapters.bus.settings import MqttSettings, address
@@ -58,6 +59,7 @@ from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run, with_record
 from quantd.daemon.recovery.tightening import last_live
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.committed_folds import BatchMessages, sent_by
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.recent_history import Histories
@@ -236,22 +238,21 @@ class Edges:
             prefix=config.bus.prefix,
             reasons=REASON_NAMES,
             switch=switch,
-            lots=state.ledger.house.lots,
         )
         self.histories = Histories(config.risk.history)
         self.histories.read(Reader.open(where, run))
-        self.lanes = Lanes(StoredAlerts(store, self.composer))
+        entries = EntryComposer(self.composer, sent_by(store, run))
+        self.lanes = Lanes(StoredAlerts(store, self.composer), entries.messages)
         self.bus = make_bus(config, self.lanes, self.composer, broker)
         self.bus_url = bus_url(config, broker)
         self.deliveries: list[Delivery] = []
 
-    def published(self, messages: Iterable[Message]) -> None:
-        """Publish messages of committed steps; alerts are published from the store."""
-        for message in messages:
-            if message.retain:
-                self.bus.retain(message.topic, message.payload)
-            elif "/alerts/" not in message.topic:
-                self.lanes.put(message)
+    def published(self, states: Sequence[Message], entries: Sequence[QueuedEntry]) -> None:
+        """Publish retained messages and queue the entries of committed steps; alerts are published from the store."""
+        for state in states:
+            self.bus.retain(state.topic, state.payload)
+        if entries:
+            self.lanes.add(entries)
         self.bus.wake()
 
     def urgent(self, message: Message) -> None:
@@ -269,15 +270,13 @@ class Edges:
             journal,
             self.store,
             projection,
-            self.composer,
             config=self.config,
             run=self.run,
             state_folder=self.folder,
             alerts=AlertFilter(
                 alerts.levels, alerts.per_minute, alerts.quiet_hours, alerts.timezone, quiet_levels=alerts.quiet_levels
             ),
-            published=self.published,
-            urgent=self.urgent,
+            messages=BatchMessages(self.composer, self.published, self.urgent),
             histories=self.histories,
         )
         self.bus.undeliverable = service.alert

@@ -216,6 +216,7 @@ class Running:
         from quantd.daemon.jobs.job_lanes import JobLanes, works_of
         from quantd.daemon.recovery.start import begin
         from quantd.daemon.runtime.alert_filter import AlertFilter
+        from quantd.daemon.runtime.committed_folds import BatchMessages
         from quantd.daemon.runtime.journal import Journal
         from quantd.daemon.runtime.service import Service
         from quantd.daemon.runtime.timeline import instants
@@ -230,9 +231,11 @@ class Running:
         journal = Journal()
         self.shell = self.parts.shell(journal)
         self.service = Service(
-            self.shell, journal, self.store, projection, Composer(RUN, "paper", self.parts.universe, names),
-            config=self.config, run=RUN, state_folder=state, alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
-            published=lambda messages: None, urgent=lambda message: None,
+            self.shell, journal, self.store, projection, config=self.config, run=RUN, state_folder=state,
+            alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
+            messages=BatchMessages(
+                Composer(RUN, "paper", self.parts.universe, names), lambda states, entries: None, lambda message: None
+            ),
         )  # fmt: skip
         self.reported = asyncio.Event()
         self.service.listeners.add(self.reported)

@@ -17,7 +17,6 @@ import msgspec
 import structlog
 from yarl import URL
 
-from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.incidents.incident_fold import Incidents
@@ -151,13 +150,10 @@ class Replica:
             found.journal,
             cast(Store, self._records),  # only the loop writes, and it does not run here
             Projection(run, parts.universe.symbols, names, {}, found.incidents),
-            Composer(run, config.quantd.name, parts.universe, names, prefix=config.bus.prefix),
             config=config,
             run=run,
             state_folder=self.folder,
             alerts=AlertFilter(config.alerts.levels, config.alerts.per_minute, "", "UTC"),
-            published=lambda messages: None,
-            urgent=lambda message: None,
             histories=found.histories,
         )
 

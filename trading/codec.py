@@ -29,6 +29,15 @@ class Entry(Struct, frozen=True, array_like=True):
     effects: list[JournalEffect]
 
 
+class _Effects(Struct, frozen=True, array_like=True):
+    """An entry whose event is not decoded."""
+
+    event: msgspec.Raw
+    effects: list[JournalEffect]
+
+
+_effects_decoder = msgspec.msgpack.Decoder(_Effects)
+
 Values = dict[str, tuple[float, float]]
 
 _encoder = msgspec.msgpack.Encoder()
@@ -87,6 +96,11 @@ def encode(event: Event, effects: Sequence[Effect], live: bool = False) -> bytes
 def decode(data: bytes) -> Entry:
     """Decode an entry written by `encode`. Raises msgspec.DecodeError or ValidationError for invalid bytes."""
     return _decoder.decode(data)
+
+
+def effects_of(data: bytes) -> list[JournalEffect]:
+    """Decode the effects of an entry only. Raises as `decode` does."""
+    return _effects_decoder.decode(data).effects
 
 
 def same(recorded: Entry, computed: Entry) -> bool:

@@ -1,12 +1,14 @@
 """Message queues for the broker: alerts in the store, everything else in bounded memory.
 
 Alerts survive the process. Orders, fills and decisions are in the journal already; on the bus they are sent at least
-once while this process lives. The oldest are dropped when too many are queued.
+once while this process lives. They are queued as entries of the journal and composed when they are sent. The oldest are
+dropped when too many are queued.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.publisher import Outbox, Outgoing
@@ -14,7 +16,19 @@ from quantd.adapters.bus.publisher import Outbox, Outgoing
 CAPACITY: Final = 10_000
 
 CAPACITY_BYTES: Final = 64 << 20
-"""Maximum size of the messages in memory: 1,000 of the largest parts."""
+"""Maximum size of the entries and messages in memory: 1,000 of the largest parts."""
+
+
+class QueuedEntry(NamedTuple):
+    """A committed entry with effects that are sent: its number, its bytes in the journal, and how many they are."""
+
+    seq: int
+    data: bytes
+    effects: int
+
+
+Compose = Callable[[int, bytes], Sequence[Message]]
+"""Returns the messages of an entry, which is given by number and bytes."""
 
 
 class StoredMessage(Protocol):
@@ -61,39 +75,95 @@ class StoredAlerts:
 
 
 class Lanes:
-    """An outbox of two lanes, the durable one first. The loop calls `put` and `holds`, the publisher's thread
+    """An outbox of two lanes, the durable one first. The loop calls `put`, `add` and `holds`, the publisher's thread
     the rest.
 
-    Messages in memory are sent even while the store fails.
+    The lane in memory has entries of the journal, which `compose` converts when they are sent, and messages. Messages
+    go before entries. They are sent even while the store fails.
     """
 
-    def __init__(self, durable: Outbox, capacity: int = CAPACITY, capacity_bytes: int = CAPACITY_BYTES) -> None:
+    def __init__(
+        self, durable: Outbox, compose: Compose, capacity: int = CAPACITY, capacity_bytes: int = CAPACITY_BYTES
+    ) -> None:
         self._dropped = 0
         self._bytes = 0
+        self._effects = 0
+        """Effects of the queued entries."""
         self._capacity_bytes = capacity_bytes
         self._durable = durable
+        self._compose = compose
         self._capacity = capacity
         self._lock = Lock()
+        self._entries: deque[QueuedEntry] = deque()
         self._messages: dict[str, Outgoing] = {}
         self._handed: set[str] = set()
         self._arrived: set[str] = set()
         """Ids of the durable lane that were delivered, but not deleted from the store yet."""
 
     def put(self, message: Message) -> None:
-        """Store a message in memory. When full, the oldest ones are dropped and counted."""
+        """Store a message in memory. When full, the oldest entries are dropped, then the oldest messages."""
         with self._lock:
-            self._remove(message.id)
-            self._messages[message.id] = message
-            self._bytes += len(message.payload)
-            while len(self._messages) > self._capacity or self._bytes > self._capacity_bytes:
+            self._insert(message)
+            self._shrink()
+
+    def add(self, entries: Sequence[QueuedEntry]) -> None:
+        """Queue committed entries. When full, the oldest are dropped and their effects are counted."""
+        with self._lock:
+            for entry in entries:
+                self._entries.append(entry)
+                self._bytes += len(entry.data)
+                self._effects += entry.effects
+            self._shrink()
+
+    def _insert(self, message: Message) -> None:
+        """Store a message, under the lock."""
+        self._remove(message.id)
+        self._messages[message.id] = message
+        self._bytes += len(message.payload)
+
+    def _shrink(self) -> None:
+        """Drop the oldest until the rest fits, under the lock."""
+        while self._effects + len(self._messages) > self._capacity or self._bytes > self._capacity_bytes:
+            if self._entries:
+                self._dropped += self._first().effects
+            else:
                 self._remove(next(iter(self._messages)))
                 self._dropped += 1
+
+    def _first(self) -> QueuedEntry:
+        """Take the oldest entry, under the lock."""
+        entry = self._entries.popleft()
+        self._bytes -= len(entry.data)
+        self._effects -= entry.effects
+        return entry
 
     def _remove(self, id: str) -> bool:
         """Remove a message from memory, under the lock; False where it is not there."""
         message = self._messages.pop(id, None)
         self._bytes -= 0 if message is None else len(message[2])
         return message is not None
+
+    def _convert(self, most: int) -> None:
+        """Compose the oldest entries until `most` messages are in memory. An entry that fails stays the oldest.
+
+        The loop does not wait for it: an entry is composed without the lock.
+        """
+        while True:
+            with self._lock:
+                if len(self._messages) >= most or not self._entries:
+                    return
+                entry = self._first()
+            try:
+                messages = self._compose(entry.seq, entry.data)
+            except Exception:
+                with self._lock:
+                    self._entries.appendleft(entry)
+                    self._bytes += len(entry.data)
+                    self._effects += entry.effects
+                raise
+            with self._lock:
+                for message in messages:
+                    self._insert(message)
 
     def holds(self, id: str) -> bool:
         """Whether a message in memory has not reached the broker."""
@@ -103,7 +173,8 @@ class Lanes:
     def pending(self, limit: int) -> Sequence[Outgoing]:
         first: list[Outgoing] = []
         failed: Exception | None = None
-        for work in (self._forget, lambda: first.extend(self._waiting(limit))):
+        works = self._forget, lambda: first.extend(self._waiting(limit)), lambda: self._convert(limit - len(first))
+        for work in works:
             try:
                 work()
             except Exception as why:
@@ -134,7 +205,8 @@ class Lanes:
             self._arrived.clear()
 
     def depth(self) -> int:
-        return self._durable.depth() - len(self._arrived) + len(self._messages)
+        """Return the number of queued messages; an entry counts as many as it has effects."""
+        return self._durable.depth() - len(self._arrived) + len(self._messages) + self._effects
 
     def dropped(self) -> int:
         return self._durable.dropped() + self._dropped

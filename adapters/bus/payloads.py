@@ -61,7 +61,7 @@ class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
 
 
 class OrderLine(Struct, frozen=True):
-    """One order. `order` is its client id; it and `symbol` are empty when the basket was lost in a restart."""
+    """One order. `order` is its client id; it and `symbol` are empty where the store has no longer the basket."""
 
     row: int
     order: str

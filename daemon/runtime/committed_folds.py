@@ -1,9 +1,14 @@
 """The folds of committed steps that a service has: read models, comparisons, histories, messages, recent alerts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from quantd.adapters.bus.entry_messages import SENT_EFFECTS, SentBy, SentEntry
 from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.bus.outbox import QueuedEntry
+from quantd.adapters.store.errors import StoreDamaged
+from quantd.adapters.store.journal.records import Records
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.engine.venue.availability import asks_for_comparison
 from quantd.daemon.engine.venue.coin_fees import takes_fee
@@ -16,28 +21,63 @@ if TYPE_CHECKING:
 
 
 class BatchMessages:
-    """The messages of a batch. Of a retained topic only the newest message is published."""
+    """What the bus gets of a batch: the entries that it composes itself, and retained topics as they are at the end.
 
-    def __init__(self, composer: Composer) -> None:
-        self._composer = composer
-        self._messages: dict[str, Message] = {}
-        self.lots: Sequence[int] = ()
-        """Lots of the house after the batch."""
+    A retained topic is composed once in a batch at most, from its newest step.
+    """
+
+    def __init__(
+        self,
+        composer: Composer,
+        published: Callable[[Sequence[Message], Sequence[QueuedEntry]], None],
+        urgent: Callable[[Message], None],
+    ) -> None:
+        self.composer = composer
+        self.published = published
+        """Publishes retained messages, and queues entries of the journal."""
+        self.urgent = urgent
+        """Publishes an alert that no store has yet."""
+        self._sent: list[tuple[int, int]] = []
+        """(number, effects that are sent) of the batch's entries."""
+        self._valued: tuple[int, int, Valued] | None = None
+        """The newest valuation with its entry and its number in it."""
         self.moved = False
-        """Whether a valuation or a switch of the batch makes the message about limits old."""
+        """Whether a valuation or a switch of the batch makes the retained topics old."""
 
     def add(self, seq: int, event: Event, effects: Sequence[Effect]) -> None:
-        self.moved = self.moved or any(type(effect) in (Valued, Switched) for effect in effects)
-        for message in self._composer.messages(seq, effects, self.lots):
-            self.put(message)
+        sent = 0
+        for k, effect in enumerate(effects):
+            if type(effect) in SENT_EFFECTS:
+                sent += 1
+            elif isinstance(effect, Valued):
+                self._valued, self.moved = (seq, k, effect), True
+            elif isinstance(effect, Switched):
+                self.composer.note(effect)
+                self.moved = True
+        if sent:
+            self._sent.append((seq, sent))
 
-    def put(self, message: Message) -> None:
-        self._messages[message.topic if message.retain else message.id] = message
+    def portfolio(self, lots: Sequence[int]) -> list[Message]:
+        """The account at the newest valuation since the last call, with the house's `lots`; empty without one."""
+        valued, self._valued, self.moved = self._valued, None, False
+        return [] if valued is None else self.composer.portfolio(*valued, lots)
 
-    def taken(self) -> list[Message]:
-        """The messages since the last call."""
-        messages, self._messages, self.moved = self._messages, {}, False
-        return list(messages.values())
+    def queued(self, first_seq: int, entries: Sequence[bytes]) -> list[QueuedEntry]:
+        """The entries with messages since the last call; `entries` are those of the batch from `first_seq` on."""
+        sent, self._sent = self._sent, []
+        return [QueuedEntry(seq, entries[seq - first_seq], effects) for seq, effects in sent]
+
+
+def sent_by(store: Records, run: str) -> SentBy:
+    """The entries of a store that sent order baskets; None for one that has been deleted or is damaged."""
+
+    def sent(sample: int, n: int) -> SentEntry | None:
+        with suppress(StoreDamaged):  # whoever needs the entry for more than a message reports it
+            if (entry := store.sending_entry(run, sample, n)) is not None:
+                return SentEntry(entry[1], store.run(run).agents_at(entry[0]))
+        return None
+
+    return sent
 
 
 def _projecting(service: "Service") -> Add:
@@ -71,8 +111,8 @@ def _causes(service: "Service") -> Add:
     return lambda seq, event, effects: service.note_causes(event, effects)
 
 
-def _composing(service: "Service") -> Add:
-    return service.messages.add
+def _queueing(service: "Service") -> Add | None:
+    return None if service.messages is None else service.messages.add
 
 
 def _alerting(service: "Service") -> Add:
@@ -84,5 +124,5 @@ TRACE: Final = StepFold("trace", 20, _tracing)
 COMPARISONS: Final = StepFold("comparisons", 30, _comparing)
 HISTORIES: Final = StepFold("histories", 40, _remembering, effects_only=True)
 CAUSES: Final = StepFold("causes", 50, _causes, effects_only=True)
-MESSAGES: Final = StepFold("messages", 60, _composing, effects_only=True)
+MESSAGES: Final = StepFold("messages", 60, _queueing, effects_only=True)
 RECENT: Final = StepFold("recent alerts", 70, _alerting, effects_only=True)

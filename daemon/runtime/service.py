@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 from msgspec.structs import replace
 
-from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.bus.messages import Message
 from quantd.adapters.sinks.sink import Counts
 from quantd.adapters.store.errors import Fenced, StoreError, StoreFull
 from quantd.adapters.store.handle import Store
@@ -24,6 +24,7 @@ from quantd.adapters.store.journal.writer import Batch, SnapshotOf
 from quantd.adapters.store.tables.projection import OUTBOX, Projection, Rows
 from quantd.daemon.config import Config
 from quantd.daemon.engine.safety.monitor import limit_values
+from quantd.daemon.engine.state import State
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.predictions import Predictions
 from quantd.daemon.runtime.alert_filter import AlertFilter
@@ -122,16 +123,15 @@ class Service:
         journal: Journal,
         store: Store,
         projection: Projection,
-        composer: Composer,
         *,
         config: Config,
         run: str,
         state_folder: Path,
         alerts: AlertFilter,
-        published: Callable[[Sequence[Message]], None],
-        urgent: Callable[[Message], None],
+        messages: BatchMessages | None = None,
         histories: Histories | None = None,
     ) -> None:
+        """`messages` collects what the bus gets; without a bus nothing is composed."""
         self.shell = shell
         self.deadline = shell.meanwhile if isinstance(shell.meanwhile, Deadline) else None
         """Calls the policies in separate processes."""
@@ -155,11 +155,8 @@ class Service:
         """Number of alerts that were queued."""
         self.incidents = projection.incidents
         """The incidents, with the steps of the batch that is being written."""
-        self._composer = composer
-        self.messages = BatchMessages(composer)
+        self.messages = messages
         self._alerts = alerts
-        self._published = published
-        self._urgent = urgent
         self.halt_file, self._status_before = state_folder / "HALT", ""
         self._ahead: list[Message] = []
         """Retained messages that were published before their batch, and are newer than it."""
@@ -307,7 +304,10 @@ class Service:
         entries, steps = self.journal.taken()
         broker = self.shell.broker
         outgoing = broker.taken() if isinstance(broker, Wire) else []  # of exactly these steps
-        rows, messages = self._rows(steps)
+        first_seq = self._committed + 1
+        rows = self._rows(first_seq, steps)
+        states = self._states(self._committed + len(steps))
+        queued = [] if self.messages is None else self.messages.queued(first_seq, entries)
         snapshot = None
         if self.shell.snapshot_wanted or self.journal.seq - self._snapshot_seq >= SNAPSHOT_STEPS:
             snapshot = SnapshotOf(self.journal.seq, code_version(), self.shell.keep())
@@ -317,7 +317,7 @@ class Service:
             return
         batch = Batch(
             run=self.run,
-            first_seq=self._committed + 1,
+            first_seq=first_seq,
             entries=entries,
             ts=self.shell.ts,
             rows=rows,
@@ -334,33 +334,38 @@ class Service:
         self.send(outgoing)
         for command in waiting:
             command.complete()
-        self._published([*messages, *self._ahead])
-        self._ahead.clear()
+        if self.messages is not None:
+            self.messages.published([*states, *self._ahead], queued)
+            self._ahead.clear()
         for subscriber in self.subscribers:
             subscriber(steps)
         self.notify()
 
-    def _rows(self, steps: Sequence[Step]) -> tuple[Rows, list[Message]]:
-        """Read models and messages of new steps; alerts that [alerts] permits are rows of the outbox."""
-        messages, add = self.messages, self._folds.add
-        messages.lots = self.shell.state.ledger.house.lots
-        for seq, (event, effects) in enumerate(steps, self._committed + 1):
+    def _rows(self, first_seq: int, steps: Sequence[Step]) -> Rows:
+        """Read models of new steps; alerts that [alerts] permits are rows of the outbox."""
+        add = self._folds.add
+        for seq, (event, effects) in enumerate(steps, first_seq):
             add(seq, event, effects)
-        if messages.moved:
-            messages.put(self._risk(self._committed + len(steps)))
         del self.recent[:-RECENT_ALERTS]
         rows = self.projection.take()
         if OUTBOX in rows:
             rows[OUTBOX] = self._alerts.chosen(rows[OUTBOX])
             self.posted += len(rows[OUTBOX])
-        return rows, messages.taken()
+        return rows
 
-    def _risk(self, seq: int) -> Message:
-        """The message about the house's limits after entry `seq`, the newest."""
+    def _states(self, seq: int) -> list[Message]:
+        """The retained topics that the steps up to entry `seq`, the newest, have changed."""
+        messages = self.messages
+        if messages is None or not messages.moved:
+            return []
         state = self.shell.state
+        return [*messages.portfolio(state.ledger.house.lots), self._risk(messages, state, seq)]
+
+    def _risk(self, messages: BatchMessages, state: State, seq: int) -> Message:
+        """The message about the house's limits after entry `seq`, the newest."""
         state.revalue()
         drawdown = max(0.0, 1.0 - state.equity_micro / max(state.switch.high_water, 1))
-        return self._composer.risk(seq, self.shell.ts, state.switch.reason, limit_values(state), drawdown)
+        return messages.composer.risk(seq, self.shell.ts, state.switch.reason, limit_values(state), drawdown)
 
     async def _write(self, batch: Batch, waiting: Sequence[Command]) -> None:
         """Write a batch. While the store fails trading is halted; after FULL_S raises StoreGaveUp."""
@@ -402,13 +407,20 @@ class Service:
         effects = self.shell.run(event)
         if self.store_error:
             self.note_causes(event, effects)
-            for message in self._composer.messages(seq, effects, only=(Publish, Switched)):
-                if "/alerts/CRITICAL/" in message.topic:
-                    self._urgent(message)
-            if any(type(effect) is Switched for effect in effects):
-                self._ahead.append(self._risk(seq))
-                self._published(self._ahead[-1:])
+            if self.messages is not None:
+                self._publish_early(self.messages, seq, effects)
         return effects
+
+    def _publish_early(self, messages: BatchMessages, seq: int, effects: Sequence[Effect]) -> None:
+        """Publish the switches and CRITICAL alerts of a step that no store has yet."""
+        for message in messages.composer.critical(seq, effects):
+            messages.urgent(message)
+        moves = [effect for effect in effects if type(effect) is Switched]
+        for move in moves:
+            messages.composer.note(move)
+        if moves:
+            self._ahead.append(self._risk(messages, self.shell.state, seq))
+            messages.published(self._ahead[-1:], ())
 
     def note_causes(self, event: Event, effects: Sequence[Effect]) -> None:
         """Keep who or what moved a switch in this step, if one moved."""

@@ -37,14 +37,14 @@ Add = Callable[[int, Event, Sequence[Effect]], None]
 
 @dataclass(frozen=True, slots=True)
 class StepFold:
-    """One fold: `open` makes its function for a service.
+    """One fold: `open` makes its function for a service, or returns None for one that does not need it.
 
     `order` is its place among the folds of its kind. Those that take each step come before those with `effects_only`.
     """
 
     name: str
     order: int
-    open: "Callable[[Service], Add]"
+    open: "Callable[[Service], Add | None]"
     effects_only: bool = False
 
 
@@ -70,6 +70,9 @@ class OpenFolds:
 
 def opened(service: "Service") -> OpenFolds:
     """The folds of a service."""
-    records = step_folds().values()
-    each_step = tuple(record.open(service) for record in records if not record.effects_only)
-    return OpenFolds(each_step, tuple(record.open(service) for record in records if record.effects_only))
+    each_step: list[Add] = []
+    with_effects: list[Add] = []
+    for record in step_folds().values():
+        if (add := record.open(service)) is not None:
+            (with_effects if record.effects_only else each_step).append(add)
+    return OpenFolds(tuple(each_step), tuple(with_effects))

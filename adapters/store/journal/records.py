@@ -1,6 +1,6 @@
 """Read access for recovery, the bus and the command line: runs, journal entries, snapshots, the outbox."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -100,7 +100,7 @@ class Records:
         with self.connection() as driver:
             return last_seqs(driver).get(run, 0)
 
-    def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]:
+    def entries(self, run: str, from_seq: int = 0) -> Generator[tuple[int, bytes], None, None]:
         """Iterate over (seq, entry) of a run in order, from `from_seq` on, from archives and journal.
 
         Each row's hash is verified before its entries are returned. Raises StoreDamaged.
@@ -119,6 +119,17 @@ class Records:
                 entries = unpack(link.packing, link.blob)
                 skip = max(from_seq - link.first_seq, 0)
                 yield from enumerate(entries[skip:], link.first_seq + skip)
+
+    def sending_entry(self, run: str, sample: int, n: int) -> tuple[int, bytes] | None:
+        """Return (seq, entry) of the entry that sent an order basket; None for an unknown basket. Raises
+        StoreDamaged."""
+        with self.connection() as driver:
+            sql = "SELECT MIN(seq) FROM orders WHERE run = ? AND sample = ? AND n = ?"
+            (seq,) = driver.execute(sql, (run, sample, n)).fetchone()
+        if seq is None:
+            return None
+        with closing(self.entries(run, int(seq))) as entries:
+            return next(entries, None)
 
     def latest_snapshot(
         self, run: str, version: str | None = None, before: int | None = None

@@ -12,7 +12,6 @@ from typing import Final
 from aiomqtt import MqttError
 
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
-from quantd.adapters.bus.messages import Composer
 from quantd.adapters.bus.mqtt_client import BusClient
 from quantd.adapters.bus.payloads import SCHEMA, Alert
 from quantd.adapters.bus.settings import Tls, address
@@ -65,9 +64,8 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
             projection = store.begin(RUN_NAME, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
             shell, journal = recover(parts, store, RUN_NAME, folder)
             service = Service(
-                shell, journal, store, projection, Composer(RUN_NAME, config.quantd.name, parts.universe, names),
-                config=config, run=RUN_NAME, state_folder=folder, alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
-                published=lambda messages: None, urgent=lambda message: None,
+                shell, journal, store, projection, config=config, run=RUN_NAME, state_folder=folder,
+                alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
             )  # fmt: skip
             begin(shell, parts, config, RUN_NAME, fresh=True)
             api = Api(service, parts, config, folder, None)

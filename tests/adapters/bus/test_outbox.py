@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from quantd.adapters.bus.messages import Message
-from quantd.adapters.bus.outbox import Lanes, StoredAlerts
+from quantd.adapters.bus.outbox import Lanes, QueuedEntry, StoredAlerts
 from quantd.adapters.bus.publisher import Outgoing
 from tests.adapters.bus.test_messages import EVERY_EFFECT, RUN, composer
 from tests.support.mqtt import MemoryOutbox
@@ -41,12 +41,21 @@ class ListStore:
         return len(self.kept)
 
 
+def compose(seq: int, data: bytes) -> list[Message]:
+    """Two messages of an entry."""
+    return [Message(f"{RUN}-{seq}-{k}", "quantd/paper/orders", data + b"-%d" % k, False) for k in range(2)]
+
+
+def entry(seq: int, size: int = 10) -> QueuedEntry:
+    return QueuedEntry(seq, b"%d" % seq * size, 2)
+
+
 def message(k: int) -> Message:
     return Message(f"{RUN}-1-{k}", "quantd/paper/fills", b"%d" % k, False)
 
 
 def test_alerts_of_the_store_are_sent_as_they_were_composed_and_acknowledged_by_key() -> None:
-    said = [composer().messages(k, EVERY_EFFECT[:1])[0] for k in range(3)]
+    said = [composer().critical(k, EVERY_EFFECT)[0] for k in range(3)]
     store = ListStore([Kept((RUN, k, 0), m.payload.decode()) for k, m in enumerate(said)])
     alerts = StoredAlerts(store, composer())
     assert list(alerts.pending(2)) == [(m.id, m.topic, m.payload, False) for m in said[:2]]
@@ -57,7 +66,7 @@ def test_alerts_of_the_store_are_sent_as_they_were_composed_and_acknowledged_by_
 
 def test_durable_messages_go_first_and_each_lane_forgets_its_own() -> None:
     durable = MemoryOutbox()
-    lanes = Lanes(durable)
+    lanes = Lanes(durable, compose)
     for k in range(3):
         lanes.put(message(k))
     durable.put("alert", "t", b"x")
@@ -74,7 +83,7 @@ def test_a_message_that_gave_way_while_it_was_sent_is_not_looked_for_in_the_stor
             assert set(ids) <= self.messages.keys()
             super().acknowledge(ids)
 
-    lanes = Lanes(Strict(), capacity=1)
+    lanes = Lanes(Strict(), compose, capacity=1)
     lanes.put(message(0))
     sent = [id for id, *_ in lanes.pending(9)]
     lanes.put(message(1))
@@ -85,7 +94,7 @@ def test_a_message_that_gave_way_while_it_was_sent_is_not_looked_for_in_the_stor
 @pytest.mark.requirement("R-181")
 @given(st.integers(0, 40), st.integers(1, 10))
 def test_memory_keeps_the_newest_and_counts_what_gave_way(count: int, capacity: int) -> None:
-    lanes = Lanes(MemoryOutbox(), capacity)
+    lanes = Lanes(MemoryOutbox(), compose, capacity)
     for k in range(count):
         lanes.put(message(k))
     kept = [payload for _, _, payload, _ in lanes.pending(100)]
@@ -94,7 +103,7 @@ def test_memory_keeps_the_newest_and_counts_what_gave_way(count: int, capacity: 
 
 
 def test_memory_is_bounded_by_the_size_of_its_messages_too() -> None:
-    lanes = Lanes(MemoryOutbox(), capacity_bytes=1_000)
+    lanes = Lanes(MemoryOutbox(), compose, capacity_bytes=1_000)
     for k in range(30):
         lanes.put(Message(f"{RUN}-1-{k}", "quantd/paper/orders", b"x" * 300, False))
     assert [id for id, *_ in lanes.pending(100)] == [f"{RUN}-1-{k}" for k in (27, 28, 29)]
@@ -119,7 +128,7 @@ class Stuck(MemoryOutbox):
 
 def test_memory_is_sent_while_the_store_forgets_nothing_and_what_arrived_is_sent_once() -> None:
     durable = Stuck()
-    lanes = Lanes(durable)
+    lanes = Lanes(durable, compose)
     for k in range(3):
         durable.put(f"alert-1-{k}", "t", b"x")
     sent: list[str] = []
@@ -139,9 +148,70 @@ def test_memory_is_sent_while_the_store_cannot_be_read() -> None:
         def pending(self, limit: int) -> Sequence[Outgoing]:
             raise OSError(2, "No such file")
 
-    lanes = Lanes(Gone())
+    lanes = Lanes(Gone(), compose)
     lanes.put(message(1))
     assert [id for id, *_ in lanes.pending(32)] == [f"{RUN}-1-1"]
     lanes.acknowledge([f"{RUN}-1-1"])
     with pytest.raises(OSError, match="No such file"):
         lanes.pending(32)
+
+
+def test_an_entry_is_composed_when_it_is_sent_and_once_however_often_it_is_sent() -> None:
+    composed: list[int] = []
+
+    def counting(seq: int, data: bytes) -> list[Message]:
+        composed.append(seq)
+        return compose(seq, data)
+
+    lanes = Lanes(MemoryOutbox(), counting)
+    lanes.add([entry(seq) for seq in range(1, 101)])
+    assert (composed, lanes.depth()) == ([], 200)
+    tries = [[id for id, *_ in lanes.pending(3)] for _ in range(5)]
+    assert tries == [[f"{RUN}-1-0", f"{RUN}-1-1", f"{RUN}-2-0"]] * 5
+    assert (composed, lanes.depth()) == ([1, 2], 200)
+    sent: list[str] = []
+    while found := [id for id, *_ in lanes.pending(32)]:
+        sent += found
+        lanes.acknowledge(found)
+    assert sent == [f"{RUN}-{seq}-{k}" for seq in range(1, 101) for k in range(2)]
+    assert composed == list(range(1, 101))
+    assert lanes.depth() == 0
+
+
+def test_an_entry_that_gives_way_is_never_composed_and_its_effects_are_counted() -> None:
+    composed: list[int] = []
+    lanes = Lanes(MemoryOutbox(), lambda seq, data: composed.append(seq) or compose(seq, data), capacity=10)
+    lanes.add([entry(seq) for seq in range(1, 21)])
+    assert (lanes.depth(), lanes.dropped()) == (10, 30)
+    assert [id for id, *_ in lanes.pending(2)] == [f"{RUN}-16-0", f"{RUN}-16-1"]
+    assert composed == [16]
+
+
+def test_entries_are_bounded_by_their_size_too_and_give_way_before_an_alert() -> None:
+    lanes = Lanes(MemoryOutbox(), compose, capacity_bytes=1_000)
+    lanes.put(message(1))
+    lanes.add([entry(seq, size=300) for seq in range(1, 8)])
+    assert (lanes.depth(), lanes.dropped()) == (7, 8)
+    assert [id for id, *_ in lanes.pending(9)][:3] == [f"{RUN}-1-1", f"{RUN}-5-0", f"{RUN}-5-1"]
+
+
+def test_an_entry_that_cannot_be_composed_now_delays_no_message_and_is_sent_later() -> None:
+    down = True
+
+    def failing(seq: int, data: bytes) -> list[Message]:
+        if down:
+            raise OSError(5, "Input/output error")
+        return compose(seq, data)
+
+    durable = MemoryOutbox()
+    lanes = Lanes(durable, failing)
+    lanes.add([entry(1), entry(2)])
+    with pytest.raises(OSError, match="Input/output"):
+        lanes.pending(9)
+    durable.put("alert", "t", b"x")
+    lanes.put(message(7))
+    assert [id for id, *_ in lanes.pending(9)] == ["alert", f"{RUN}-1-7"]
+    lanes.acknowledge(["alert", f"{RUN}-1-7"])
+    down = False
+    assert [id for id, *_ in lanes.pending(9)] == [f"{RUN}-{seq}-{k}" for seq in (1, 2) for k in range(2)]
+    assert (lanes.depth(), lanes.dropped()) == (4, 0)

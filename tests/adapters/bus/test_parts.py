@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantd.adapters.bus.entry_messages import EntryComposer, SentEntry
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.parts import PART_BYTES, parts_of
+from quantd.adapters.bus.payloads import Payload
+from quantd.trading.codec import encode
 from quantd.trading.effects import AgentPlan, Effect, Ended, Filled, Planned, Valued
+from quantd.trading.events import Tick
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import OrderBasket, OrderState
 from tests.adapters.bus.test_messages import TS, body, schema
@@ -22,6 +26,11 @@ UNIVERSE = Universe(tuple(Instrument(f"S{k:04d}") for k in range(N)))
 
 def composer() -> Composer:
     return Composer("7f3k2m1a", "paper", UNIVERSE, ("first", "second"), reasons=("", "weight"))
+
+
+def entries(of: Composer) -> EntryComposer:
+    """Composes entries; the store has one that sent a basket of N rows."""
+    return EntryComposer(of, lambda sample, n: SentEntry(encode(Tick(TS), [basket(N)]), of.agents))
 
 
 def basket(rows: int) -> OrderBasket:
@@ -75,8 +84,9 @@ LONG: list[tuple[Effect, str]] = [
 
 def sent(effect: Effect) -> list[Message]:
     speaker = composer()
-    speaker.remember(basket(N))
-    return speaker.messages(9, [effect], lots=[5] * N)
+    if isinstance(effect, Valued):
+        return speaker.portfolio(9, 0, effect, [5] * N)
+    return entries(speaker).messages(9, encode(Tick(TS), [effect]))
 
 
 @pytest.mark.parametrize(("effect", "kind"), LONG, ids=lambda value: getattr(value, "kind", str(value)[:8]))
@@ -92,19 +102,22 @@ def test_a_long_payload_is_sent_in_parts_below_the_bound_and_each_is_valid(effec
 
 
 @pytest.mark.parametrize("effect", [effect for effect, _ in LONG], ids=range(len(LONG)))
-def test_the_parts_joined_are_the_whole_payload(effect: Effect) -> None:
-    speaker = composer()
-    speaker.remember(basket(N))
-    speaker._lots = [5] * N
-    ((_, payload),) = speaker._payloads(effect, {}, "7f3k2m1a-9-0")
-    whole = json.loads(parts_of(payload, 1 << 30)[0][1])
-    assert joined(sent(effect)) == whole | {"parts": len(sent(effect))}
+def test_the_parts_joined_are_the_whole_payload(effect: Effect, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = sent(effect)
+    monkeypatch.setattr(parts_of, "__defaults__", (1 << 30,))
+    (whole,) = sent(effect)
+    assert joined(found) == body(whole) | {"parts": len(found)}
+
+
+def orders(rows: int) -> Payload:
+    _, payload = entries(composer())._payload(basket(rows), [], "r-1-0")
+    return payload
 
 
 @given(st.integers(1, N), st.integers(2_000, 100_000))
 @pytest.mark.quick_cases(10)
 def test_no_row_is_lost_or_doubled_at_any_bound(rows: int, most_bytes: int) -> None:
-    ((_, payload),) = composer()._payloads(basket(rows), {}, "r-1-0")
+    payload = orders(rows)
     found = parts_of(payload, most_bytes)
     assert all(len(text) <= most_bytes for _, text in found)
     rows_of = [line["row"] for _, text in found for line in json.loads(text)["orders"]]
@@ -112,7 +125,7 @@ def test_no_row_is_lost_or_doubled_at_any_bound(rows: int, most_bytes: int) -> N
 
 
 def test_a_short_payload_is_one_part_with_the_id_of_the_journal_entry() -> None:
-    (message,) = composer().messages(9, [basket(3)])
+    (message,) = sent(basket(3))
     assert message.id == "7f3k2m1a-9-0"
     assert (body(message)["part"], body(message)["parts"]) == (1, 1)
 
@@ -120,16 +133,16 @@ def test_a_short_payload_is_one_part_with_the_id_of_the_journal_entry() -> None:
 def test_a_retained_part_has_a_topic_of_its_own_which_is_cleared_when_the_account_is_smaller() -> None:
     speaker = composer()
     valued = Valued(TS, 10**12, 10**9, [1], 0.9, 0.0)
-    found = speaker.messages(1, [valued], lots=[5] * N)
+    found = speaker.portfolio(1, 0, valued, [5] * N)
     topics = ["quantd/paper/portfolio", *(f"quantd/paper/portfolio/{k}" for k in range(2, len(found) + 1))]
     assert [m.topic for m in found] == topics
     assert all(m.retain for m in found)
-    smaller = speaker.messages(2, [valued], lots=[5] + [0] * (N - 1))
+    smaller = speaker.portfolio(2, 0, valued, [5] + [0] * (N - 1))
     assert [m.topic for m in smaller] == topics
     assert [m.payload for m in smaller[1:]] == [b""] * (len(topics) - 1)
-    assert len(speaker.messages(3, [valued])) == 1
+    assert len(speaker.portfolio(3, 0, valued, [5] + [0] * (N - 1))) == 1
 
 
 def test_a_row_that_is_longer_than_the_bound_stays_whole() -> None:
-    ((_, payload),) = composer()._payloads(basket(1), {}, "r-1-0")
+    payload = orders(1)
     assert [part for part, _ in parts_of(payload, 200)] == [payload]

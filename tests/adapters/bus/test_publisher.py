@@ -194,7 +194,7 @@ async def test_alerts_raised_before_the_publisher_died_are_sent_by_the_next_one(
 @pytest.mark.long
 async def test_while_the_broker_is_away_nothing_waits_for_it_and_the_counters_say_so() -> None:
     outbox = MemoryOutbox()
-    lanes = Lanes(outbox, capacity=5)
+    lanes = Lanes(outbox, lambda seq, data: (), capacity=5)
     bus = MqttBus(settings(free_port()), lanes, STATUS, b"offline")
     task = asyncio.create_task(bus.run())
     await until(lambda: bus.failures >= 2, "attempts")

@@ -51,7 +51,7 @@ class Desk:
         self.kit = kit
         self.service = kit.service
         sink = Webhook(WebhookOptions(receiver.url, 1.0), {"webhook_key": KEY})
-        self.delivery = Delivery(kit.service, kit.service._composer, "webhook", sink, group_s=group_s)
+        self.delivery = Delivery(kit.service, kit.composer, "webhook", sink, group_s=group_s)
         self.counts = kit.service.sinks["webhook"]
 
     async def raised(self, *texts: str) -> None:
@@ -238,10 +238,10 @@ def test_a_group_is_about_what_its_alerts_have_in_common_and_names_the_agents_th
 async def over_mqtt(folder: Path, port: int, group_s: float) -> AsyncIterator[tuple[Kit, Counts]]:
     """A stepping service whose alerts go to a broker, each of its own and as groups; its kit and the queue's counts."""
     kit = Kit(folder, world())
-    service, composer = kit.service, kit.service._composer
-    lanes = Lanes(StoredAlerts(kit.store, composer))
+    service, composer = kit.service, kit.composer
+    lanes = Lanes(StoredAlerts(kit.store, composer), lambda seq, data: ())
     bus = MqttBus(MqttSettings("127.0.0.1", port, retry_first_s=0.05, retry_most_s=0.2), lanes, STATUS, b"offline")
-    service._published = lambda messages: bus.wake()
+    kit.messages.published = lambda states, entries: bus.wake()
     delivery = Delivery(service, composer, GROUPS, GroupTopic(service, composer, lanes, bus.wake), group_s=group_s)
     tasks = [asyncio.create_task(each) for each in (service.step_forever(), delivery.run(), bus.run())]
     try:

@@ -84,7 +84,7 @@ class Desk:
     def __init__(self, folder: Path, sink: OpenSink, selection: Selection) -> None:
         self.kit = Kit(folder, world())
         self.service = self.kit.service
-        self.delivery = Delivery(self.service, self.service._composer, "sink", sink, selection)
+        self.delivery = Delivery(self.service, self.kit.composer, "sink", sink, selection)
         self.counts = self.service.sinks["sink"]
 
     async def raised(self, *texts: str) -> None:

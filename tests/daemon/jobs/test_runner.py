@@ -85,8 +85,8 @@ async def beside(kit: Kit, work: dict[str, Work], clock: Clock, then: Callable[[
 
 
 def told(kit: Kit) -> list[str]:
-    """Texts of the alerts about jobs that were published."""
-    return [m.payload.decode() for m in kit.sent if "/alerts/" in m.topic and "/job_" in m.topic]
+    """Texts of the committed alerts about jobs."""
+    return [alert.text for alert in kit.service.recent if alert.kind.startswith("job_")]
 
 
 @pytest.mark.quick_cases(1)

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.adapters.bus.messages import Composer
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.names import known_names
@@ -134,9 +133,8 @@ async def stretch(
         shell, journal = recover(of, store, RUN, folder)
         fresh = journal.seq == 0
         service = Service(
-            shell, journal, store, projection, Composer(RUN, "paper", of.universe, ["mix"]), config=of.config, run=RUN,
-            state_folder=folder, alerts=AlertFilter(("INFO", "WARNING", "CRITICAL"), 1000, "", "UTC"),
-            published=lambda messages: None, urgent=lambda message: None,
+            shell, journal, store, projection, config=of.config, run=RUN, state_folder=folder,
+            alerts=AlertFilter(("INFO", "WARNING", "CRITICAL"), 1000, "", "UTC"),
         )  # fmt: skip
         outside = Outside(of, feed, remote, began=NOW, now=lambda: NOW)
         await outside.open(shell)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.bus.outbox import QueuedEntry
 from quantd.adapters.store.errors import StoreFull
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
@@ -19,6 +20,7 @@ from quantd.daemon.config import Known, read
 from quantd.daemon.monitoring.watchdog import halt_file, watch_halt_file
 from quantd.daemon.runtime import service as service_module
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.committed_folds import BatchMessages
 from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.journal import Journal, ReplayDifference, fold
 from quantd.daemon.runtime.service import Service, StoreGaveUp
@@ -60,9 +62,10 @@ def world(days: int = 60) -> World:
 class Kit:
     """A service over a real store in a folder, continuing the run that is there."""
 
-    def __init__(self, folder: Path, of: World, store: Store | None = None) -> None:
+    def __init__(self, folder: Path, of: World, store: Store | None = None, *, bus: bool = True) -> None:
         self.store = store or Store.open(folder)
         self.sent: list[Message] = []
+        self.queued: list[QueuedEntry] = []
         self.urgent: list[Message] = []
         run = self.store.current_run() or "run00001"
         agents = [each.name for each in of.rules.agents]
@@ -77,20 +80,31 @@ class Kit:
         self.shell.log = self.journal
         fold(self.shell, self.journal, instants(of.items(), self.shell.ts))
         projection = self.store.begin(run, of.universe, agents=agents)
+        self.composer = Composer(run, "paper", of.universe, agents)
+        self.messages = BatchMessages(self.composer, self.published, self.urgent.append)
         self.service = Service(
             self.shell,
             self.journal,
             self.store,
             projection,
-            Composer(run, "paper", of.universe, agents),
             config=CONFIG,
             run=run,
             state_folder=folder,
             alerts=AlertFilter(("INFO", "WARNING", "CRITICAL"), 1000, "", "UTC"),
-            published=self.sent.extend,
-            urgent=self.urgent.append,
+            messages=self.messages if bus else None,
         )
         self.world = of
+
+    def published(self, states: Sequence[Message], entries: Sequence[QueuedEntry]) -> None:
+        self.sent += states
+        self.queued += entries
+
+    async def take(self, of: World, count: int) -> bool:
+        """Take the next `count` instants and stop; False where none was left."""
+        waiting = list(instants(of.items(), self.shell.ts))[:count]
+        await self.service.inbox.put([*waiting, [Stopping(self.shell.state.now, False, "test")]])
+        await self.service.step_forever()
+        return bool(waiting)
 
     async def run(self, at_end: str = "stop") -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -137,10 +151,7 @@ async def test_a_run_that_stopped_anywhere_continues_to_the_same_digest(tmp_path
     expected = backtest(of)
     for stop_after in (3, 20, 21, 40):
         kit = Kit(tmp_path, of)
-        todo = list(instants(of.items(), kit.shell.ts))[:stop_after]
-        await kit.service.inbox.put(todo)
-        await kit.service.inbox.put([[Stopping(kit.shell.state.now, False, "test")]])
-        await kit.service.step_forever()
+        await kit.take(of, stop_after)
         kit.store.close()
     kit = Kit(tmp_path, of)
     await kit.run()
@@ -352,6 +363,7 @@ async def test_a_store_that_stays_full_ends_the_daemon_without_acting(
     with pytest.raises(StoreGaveUp):
         await asyncio.wait_for(kit.service.step_forever(), 10)
     assert {m.topic for m in kit.sent} == {"quantd/paper/risk"}, "the switch, and nothing of the batch"
+    assert kit.queued == []
     kit.store.close()
 
 

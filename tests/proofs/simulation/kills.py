@@ -20,7 +20,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon.assembly.names import known_names
@@ -162,9 +161,8 @@ async def drive(assembly: Assembly, folder: Path) -> str:
         shell, journal = recover(assembly, store, run, folder)
         projection = store.begin(run, assembly.universe, agents=names)
         service = Service(
-            shell, journal, store, projection, Composer(run, "killed", assembly.universe, names),
-            config=assembly.config, run=run, state_folder=folder, alerts=AlertFilter(("INFO",), 1000, "", "UTC"),
-            published=lambda messages: None, urgent=lambda message: None,
+            shell, journal, store, projection, config=assembly.config, run=run,
+            state_folder=folder, alerts=AlertFilter(("INFO",), 1000, "", "UTC"),
         )  # fmt: skip
         service.quarantine = begin(shell, assembly, assembly.config, run, fresh=journal.seq == 0)
         async with asyncio.TaskGroup() as tasks:

@@ -26,6 +26,7 @@ from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.jobs.job_lanes import JobLanes, works_of
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.committed_folds import BatchMessages
 from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.service import Service
@@ -68,13 +69,15 @@ class World:
             journal,
             self.store,
             projection,
-            Composer(RUN, "paper", self.assembly.universe, names),
             config=self.config,
             run=RUN,
             state_folder=self.folder,
             alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),
-            published=self.published.extend,
-            urgent=lambda message: None,
+            messages=BatchMessages(
+                Composer(RUN, "paper", self.assembly.universe, names),
+                lambda states, entries: self.published.extend(states),
+                lambda message: None,
+            ),
         )
         begin(shell, self.assembly, self.config, RUN, fresh=True)
         works = works_of(JobContext(self.service, self.assembly, self.folder, self.folder))

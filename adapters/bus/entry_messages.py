@@ -1,0 +1,216 @@
+"""The messages of a journal entry: decisions, orders and fills, composed when they are sent.
+
+An entry is composed from its bytes in the journal and from nothing else, so a message has the same bytes whether it is
+sent at once, after an absence of the broker, or from a store that another process wrote. The one exception is an
+`Ended`, which has the row numbers of an order basket only. Its lines come from the entry that sent the basket.
+
+What can go wrong. That entry may be of an earlier process, or it gave way in a full queue and was never composed. It is
+then read from the store again. A store that cannot be read now raises its error, and the entry is composed later. An
+entry that no store has any more leaves the lines empty: the report is published without a guess.
+
+What the order guarantees. Entries are composed in the order of the journal, by one thread. A basket is therefore known
+from its own entry before its rows end, and is removed when the last one has.
+
+Rejected: composing in the commit, as the effects are at hand there. A bar costs up to a fifth more of the loop's time
+for messages that may give way before a broker takes them. Rejected too: queueing the effects. Their objects are several
+times as large as the entry, and the garbage collector walks over them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from quantd.adapters.bus.decision_lines import decision_lines
+from quantd.adapters.bus.messages import Composer, Message, clean, measures
+from quantd.adapters.bus.payloads import CrossLine, Decisions, FillLine, Fills, OrderLine, Orders, Payload
+from quantd.trading.codec import effects_of
+from quantd.trading.effects import Crossed, Ended, Filled, JournalEffect, Planned
+from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
+
+BASKETS: Final = 4_096
+"""Maximum number of open baskets in memory; the oldest is removed first."""
+
+SENT_EFFECTS: Final = frozenset({Planned, OrderBasket, Ended, Filled, Crossed})
+"""The effects of which an entry has messages, one each where it is not divided into parts."""
+
+
+class SentEntry(NamedTuple):
+    """The entry that sent an order basket, and the names of the agents at that time."""
+
+    entry: bytes
+    agents: Sequence[str]
+
+
+SentBy = Callable[[int, int], SentEntry | None]
+"""The entry that sent the basket (sample, n); None where no store has it."""
+
+
+class _OpenBasket(NamedTuple):
+    """A basket with rows that have not ended: the agents of each row, and the rows left."""
+
+    basket: OrderBasket
+    agents: Sequence[str]
+    left: set[int]
+
+
+class EntryComposer:
+    """Composes the messages of journal entries, in their order. It stores the open baskets."""
+
+    def __init__(self, composer: Composer, sent_by: SentBy = lambda sample, n: None) -> None:
+        self._composer = composer
+        self._sent_by = sent_by
+        self._baskets: dict[tuple[int, int], _OpenBasket] = {}
+
+    def messages(self, sequence: int, entry: bytes) -> list[Message]:
+        """Return the messages of a journal entry, in the order of its effects."""
+        effects = effects_of(entry)
+        messages: list[Message] = []
+        for k, effect in enumerate(effects):
+            if type(effect) in SENT_EFFECTS:
+                suffix, payload = self._payload(effect, effects, f"{self._composer.run}-{sequence}-{k}")
+                messages += self._composer.parts(suffix, payload)
+        return messages
+
+    def _payload(self, effect: JournalEffect, effects: Sequence[JournalEffect], id: str) -> tuple[str, Payload]:
+        match effect:
+            case OrderBasket():
+                return "orders", self._sent(effect, effects, id)
+            case Ended():
+                return "orders", self._ended(effect, id)
+            case Filled():
+                return "fills", self._filled(effect, id)
+            case Crossed():
+                return "fills", self._crossed(effect, id)
+            case Planned():
+                return "decisions", self._decided(effect, id)
+        raise TypeError(f"{type(effect).__name__} has no message")
+
+    def _shares(self, symbol: int, shares: Sequence[tuple[int, int]]) -> dict[str, str]:
+        total: dict[str, int] = {}
+        for agent, lots in shares:
+            name = self._composer.agent_name(agent)
+            total[name] = total.get(name, 0) + lots
+        lot_nano = self._composer.universe.lot_nano[symbol]
+        return {name: quantity_text(lots, lot_nano) for name, lots in total.items() if lots}
+
+    def _sent(self, basket: OrderBasket, effects: Sequence[JournalEffect], id: str) -> Orders:
+        opened = self._open(basket, effects, self._composer.agent_name)
+        return self._orders(basket, opened, range(len(basket.sym)), ["sent"] * len(basket.sym), None, id)
+
+    def _open(
+        self, basket: OrderBasket, effects: Sequence[JournalEffect], agent_name: Callable[[int], str]
+    ) -> _OpenBasket:
+        """Register a basket with the effects of its entry."""
+        agents = _requesters(basket, effects, agent_name)
+        opened = _OpenBasket(basket, agents, set(range(len(basket.sym))))
+        self._baskets[basket.sample, basket.n] = opened
+        while len(self._baskets) > BASKETS:
+            del self._baskets[next(iter(self._baskets))]
+        return opened
+
+    def _basket(self, sample: int, n: int) -> _OpenBasket | None:
+        """Return a basket, read from the store where this process did not compose its entry."""
+        if (known := self._baskets.get((sample, n))) is not None:
+            return known
+        if (sent := self._sent_by(sample, n)) is None:
+            return None
+        effects, names = effects_of(sent.entry), sent.agents
+        baskets = (e for e in effects if type(e) is OrderBasket and (e.sample, e.n) == (sample, n))
+        if (basket := next(baskets, None)) is None:
+            return None
+        return self._open(basket, effects, lambda agent: names[agent] if 0 <= agent < len(names) else "unallocated")
+
+    def _ended(self, effect: Ended, id: str) -> Orders:
+        states = [OrderState(s).name.lower() for s in effect.state]
+        opened = self._basket(effect.sample, effect.n)
+        payload = self._orders(effect, opened, effect.row, states, clean(effect.reason), id)
+        if opened is not None:
+            opened.left.difference_update(effect.row)
+            if not opened.left:
+                del self._baskets[effect.sample, effect.n]
+        return payload
+
+    def _orders(
+        self,
+        of: OrderBasket | Ended,
+        opened: _OpenBasket | None,
+        rows: Sequence[int],
+        states: list[str],
+        reason: str | None,
+        id: str,
+    ) -> Orders:
+        universe, run, lines = self._composer.universe, self._composer.run, []
+        for row, text in zip(rows, states, strict=True):
+            if opened is None:
+                lines.append(OrderLine(row, "", "", "", "", "", text, reason or "", ""))
+                continue
+            basket = opened.basket
+            s, lots = basket.sym[row], basket.lots[row]
+            cut = self._composer.reason_name(basket.reason[row]) if basket.reason else ""
+            lines.append(
+                OrderLine(
+                    row=row,
+                    order=order_id(run, of.sample, universe.symbols[s], of.n),
+                    symbol=universe.symbols[s],
+                    side="buy" if lots > 0 else "sell",
+                    qty=quantity_text(abs(lots), universe.lot_nano[s]),
+                    limit=price_text(basket.worst_nano[row]),
+                    state=text,
+                    reason=cut if reason is None else reason,
+                    agent=opened.agents[row],
+                )
+            )
+        return Orders(**self._composer.stamp(id, of.ts), sample=of.sample, n=of.n, orders=lines)
+
+    def _filled(self, effect: Filled, id: str) -> Fills:
+        universe, run, lines = self._composer.universe, self._composer.run, []
+        for s, lots, price, fee, parts in zip(
+            effect.sym, effect.lots, effect.price_nano, effect.fee_micro, effect.shares, strict=True
+        ):
+            shares = self._shares(s, parts)
+            lines.append(
+                FillLine(
+                    order=order_id(run, effect.sample, universe.symbols[s], effect.n),
+                    symbol=universe.symbols[s],
+                    side="buy" if lots > 0 else "sell",
+                    qty=quantity_text(abs(lots), universe.lot_nano[s]),
+                    price=price_text(price),
+                    fee=money_text(fee),
+                    agent="+".join(shares),
+                    shares=shares,
+                )
+            )
+        return Fills(**self._composer.stamp(id, effect.ts), fills=lines, crosses=[])
+
+    def _crossed(self, effect: Crossed, id: str) -> Fills:
+        symbol = self._composer.universe.symbols[effect.symbol]
+        line = CrossLine(symbol, price_text(effect.price_nano), self._shares(effect.symbol, effect.shares))
+        return Fills(**self._composer.stamp(id, effect.ts), fills=[], crosses=[line])
+
+    def _decided(self, effect: Planned, id: str) -> Decisions:
+        lines = decision_lines(effect, self._composer.universe, self._composer.agent_name, self._composer.reason_name)
+        return Decisions(
+            **self._composer.stamp(id, effect.ts),
+            sample=effect.sample,
+            n=effect.n,
+            follow_up=effect.follow_up,
+            **lines._asdict(),
+            limits=measures(effect.values),
+        )
+
+
+def _requesters(basket: OrderBasket, effects: Sequence[JournalEffect], agent_name: Callable[[int], str]) -> list[str]:
+    """Return, per row, the agents whose allowed change has the direction of the order, joined by +.
+
+    They are in the plan of the basket's entry; without one each is empty.
+    """
+    key = basket.sample, basket.n
+    plan = next((e for e in reversed(effects) if type(e) is Planned and (e.sample, e.n) == key), None)
+    if plan is None:
+        return [""] * len(basket.sym)
+    allowed = [(agent_name(a.agent), np.frombuffer(a.allowed, dtype="<i8").tolist()) for a in plan.agents]
+    return [
+        "+".join(name for name, lots_of in allowed if lots_of[s] * lots > 0)
+        for s, lots in zip(basket.sym, basket.lots, strict=True)
+    ]

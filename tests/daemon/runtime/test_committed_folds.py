@@ -1,0 +1,193 @@
+"""What the bus gets of a batch: states composed once, and entries that give the same messages from any process."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantd.adapters.bus.entry_messages import EntryComposer
+from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.bus.outbox import Lanes, StoredAlerts
+from quantd.adapters.store.handle import Store, read_only
+from quantd.daemon.runtime import service as service_module
+from quantd.daemon.runtime.committed_folds import sent_by
+from quantd.daemon.runtime.service import Service
+from quantd.risk.limits.catalogue import Limits
+from quantd.trading.codec import decode
+from quantd.trading.effects import Crossed, Ended, Filled, Planned, Publish, Valued
+from quantd.trading.execution import Costs
+from quantd.trading.orders import OrderBasket
+from quantd.trading.view import View
+from tests.daemon.runtime.test_service import Kit
+from tests.support.engine import World, block, walk
+
+RUN = "run00001"
+
+COMPOSITIONS = ("portfolio", "risk", "critical", "stored", "parts")
+"""The methods of the composer that make messages."""
+
+
+def often_wrong(view: View) -> list[float]:
+    """Weights that change each day; every seventh answer is an exception, which opens an incident."""
+    if view.sample % 7 == 3:
+        raise ValueError("on purpose")
+    return [0.1 * (view.sample % 5), 0.4]
+
+
+def thin(days: int = 60) -> World:
+    """A world whose bars have too little volume for the orders: their rest expires at a close, in a later entry."""
+    bars, costs = block(walk(days, 2, 11), volume=np.full((days, 2), 2_000.0)), Costs(participation=0.1)
+    return World(bars, [often_wrong], house=Limits(max_drawdown=0.9), agent=Limits(), costs=costs, log=None)
+
+
+def commit_often(patch: pytest.MonkeyPatch, steps: int) -> None:
+    """Commit after so many steps."""
+    patch.setattr(service_module, "COMMIT_STEPS", steps)
+    patch.setattr(service_module, "BREATH_S", 0.0)
+
+
+@pytest.fixture
+def composed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the messages that are composed, by method."""
+    counts: Counter[str] = Counter()
+
+    def counted(name: str, compose: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any, **keys: Any) -> Any:
+            counts[name] += 1
+            return compose(*values, **keys)
+
+        return call
+
+    for name in COMPOSITIONS:
+        monkeypatch.setattr(Composer, name, counted(name, getattr(Composer, name)))
+    return counts
+
+
+def messages_of(entries: Sequence[tuple[int, bytes]], store: Any, of: World) -> list[Message]:
+    """The messages of entries, composed by a process that has composed none before."""
+    composer = Composer(RUN, "paper", of.universe, [each.name for each in of.rules.agents])
+    entry_composer = EntryComposer(composer, sent_by(store, RUN))
+    return [message for seq, data in entries for message in entry_composer.messages(seq, data)]
+
+
+async def test_a_retained_topic_is_composed_once_a_commit_and_an_entry_never(
+    tmp_path: Path, composed: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_often(monkeypatch, 20)
+    commits: list[Counter[str]] = []
+    commit = Service.commit
+
+    async def counted(service: Service) -> None:
+        before = composed.copy()
+        await commit(service)
+        commits.append(composed - before)
+
+    monkeypatch.setattr(Service, "commit", counted)
+    kit = Kit(tmp_path, thin())
+    await kit.run()
+    effects = Counter(type(e) for _, data in kit.store.entries(RUN) for e in decode(data).effects)
+    kit.store.close()
+    assert effects[Valued] == 60
+    assert min(effects[each] for each in (Planned, OrderBasket, Filled, Ended, Publish)) > 30
+    assert set().union(*commits) == {"portfolio", "risk"}
+    assert max(max(each.values(), default=0) for each in commits) == 1
+    assert 3 < composed["portfolio"] < effects[Valued]
+
+
+async def test_a_retained_message_is_that_of_the_newest_step_of_its_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, kits = thin(), []
+    for steps in (1, 20):
+        commit_often(monkeypatch, steps)
+        kits.append(Kit(tmp_path / str(steps), of))
+        await kits[-1].run()
+        kits[-1].store.close()
+    each, many = ([message for message in kit.sent if message.topic.endswith("/portfolio")] for kit in kits)
+    assert len(many) < len(each) / 3
+    assert set(many) <= set(each), "a commit of many steps publishes what a commit of its newest one does"
+    assert (many[-1], len(each)) == (each[-1], 60)
+    assert {message.topic for message in kits[1].sent} == {"quantd/paper/portfolio", "quantd/paper/risk"}
+
+
+async def test_without_a_bus_nothing_is_composed_and_nothing_is_queued(
+    tmp_path: Path, composed: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit = Kit(tmp_path, thin(), bus=False)
+    measured: list[object] = []
+    monkeypatch.setattr(service_module, "limit_values", measured.append)
+    await kit.run()
+    kit.store.close()
+    assert kit.service.messages is None
+    assert (composed, measured, kit.sent, kit.queued, kit.urgent) == (Counter(), [], [], [], [])
+
+
+async def test_messages_sent_at_once_and_from_the_store_after_a_restart_have_the_same_bytes(tmp_path: Path) -> None:
+    of = thin()
+    kit = Kit(tmp_path, of)
+    await kit.run()
+    sent = messages_of([(entry.seq, entry.data) for entry in kit.queued], kit.store, of)
+    kit.store.close()
+    records = read_only(tmp_path)
+    entries = list(records.entries(RUN))
+    assert messages_of(entries, records, of) == sent, "a process that reads the whole journal"
+    assert [m for entry in entries for m in messages_of([entry], records, of)] == sent, "one that reads a single entry"
+    assert len({message.id for message in sent}) == len(sent)
+    kinds = (Planned, OrderBasket, Filled, Crossed, Ended)
+    effects = [(seq, k, type(e)) for seq, data in entries for k, e in enumerate(decode(data).effects)]
+    assert [message.id for message in sent] == [f"{RUN}-{seq}-{k}" for seq, k, kind in effects if kind in kinds]
+    assert b'"symbol":""' not in b"".join(message.payload for message in sent), "each end of an order names it"
+
+
+async def test_each_process_of_a_run_names_the_orders_that_another_one_sent(tmp_path: Path) -> None:
+    of = thin()
+    sent: list[Message] = []
+    left = True
+    while left:
+        kit = Kit(tmp_path, of)
+        left = await kit.take(of, 5)
+        sent += messages_of([(entry.seq, entry.data) for entry in kit.queued], kit.store, of)
+        entries = list(kit.store.entries(RUN))
+        composed = messages_of(entries, kit.store, of)
+        kit.store.close()
+    assert sent == composed, "as if one process had sent all"
+    ends = [message for message in sent if b'"state":"expired"' in message.payload]
+    assert len(ends) > 5
+    assert b'"symbol":""' not in b"".join(message.payload for message in sent)
+
+
+async def test_alerts_have_the_ids_and_the_order_of_the_journal_before_and_after_a_restart(tmp_path: Path) -> None:
+    of = thin()
+    kit = Kit(tmp_path, of)
+    await kit.run()
+    lanes = Lanes(StoredAlerts(kit.store, kit.composer), EntryComposer(kit.composer).messages)
+    lanes.add(kit.queued)
+    at_once = [each for each in lanes.pending(10_000) if "/alerts/" in each[1]]
+    published = [
+        f"{RUN}-{seq}-{k}"
+        for seq, data in kit.store.entries(RUN)
+        for k, effect in enumerate(decode(data).effects)
+        if type(effect) is Publish
+    ]
+    kit.store.close()
+    assert len(published) > 3
+    with Store.open(tmp_path) as store:
+        later = StoredAlerts(store, Composer(RUN, "paper", of.universe, ["a0"]))
+        assert list(later.pending(10_000)) == at_once
+    ids = [id for id, *_ in at_once]
+    assert [id for id in ids if id in published] == published
+    assert ids == sorted(ids, key=lambda id: [int(number) for number in id.split("-")[1:]])
+
+
+async def test_an_alert_is_composed_from_its_row_when_it_is_sent_and_not_before(
+    tmp_path: Path, composed: Counter[str]
+) -> None:
+    kit = Kit(tmp_path, thin())
+    await kit.run()
+    assert composed["critical"] == composed["stored"] == 0
+    waiting = StoredAlerts(kit.store, kit.composer).pending(5)
+    kit.store.close()
+    assert len(waiting) == composed["stored"] == 5
