@@ -85,11 +85,14 @@ def _projecting(service: "Service") -> Add:
 
 
 def _tracing(service: "Service") -> Add:
-    return lambda seq, event, effects: service.trace.add(event, effects)
+    trace = service.trace
+    return lambda seq, event, effects: trace.add(event, effects)
 
 
-def _comparing(service: "Service") -> Add:
-    """Request a comparison with the venue's account after steps that need one."""
+def _comparing(service: "Service") -> Add | None:
+    """Request a comparison with the account of a real venue after steps that need one."""
+    if not service.shell.remote:
+        return None
 
     def add(seq: int, event: Event, effects: Sequence[Effect]) -> None:
         state = service.shell.state
@@ -97,7 +100,7 @@ def _comparing(service: "Service") -> Add:
             service.reconcile()
         if asks_for_comparison(state, event, effects):
             service.reconcile()
-        if effects and (cut_by_venue(effects) or takes_fee(state, effects)):
+        elif effects and (cut_by_venue(effects) or takes_fee(state, effects)):
             service.reconcile()  # the venue's buying power may have risen, or it took a fee from a coin
 
     return add

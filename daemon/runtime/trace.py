@@ -4,9 +4,9 @@ Each line names the sample that it follows from. `Measurements` has the duration
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from logging import DEBUG, getLogger
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import structlog
@@ -22,6 +22,7 @@ from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 
 log = structlog.get_logger("quantd.trail")
 _plain: Final = getLogger("quantd.trail")
+_ACCEPTED: Final = int(Cause.ACCEPTED)
 
 
 class Measurements:
@@ -53,41 +54,56 @@ class Trace:
         """Symbols of checked baskets by binding limit; "" where the request passed."""
         self.orders: Counter[str] = Counter()
         self.alerts: Counter[str] = Counter()
+        self._counts: dict[type, Callable[[Any], None]] = {
+            Valued: self._valued,
+            Planned: self._planned,
+            OrderBasket: self._sent,
+            Filled: self._filled,
+            Ended: self._ended,
+            Publish: self._published,
+        }
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         """Add one step."""
-        debug = _plain.isEnabledFor(DEBUG)
-        if debug:
+        if debug := _plain.isEnabledFor(DEBUG):
             self._log_event(event)
         for effect in effects:
-            match effect:
-                case Valued():
-                    self._sample = effect.ts
-                case Planned():
-                    self._count_verdicts(effect.net, effect.reason)
-                    for part in effect.agents:
-                        self._count_verdicts(part.asked, part.reason)
-                case OrderBasket():
-                    self.orders["sent"] += len(effect.sym)
-                case Filled():
-                    self.orders["filled"] += len(effect.sym)
-                case Ended():
-                    self.orders.update(OrderState(state).name.lower() for state in effect.state)
-                case Publish():
-                    self.alerts[effect.level] += 1
-                case _:
-                    continue
-            if debug:
-                self._log_effect(effect)
+            if (count := self._counts.get(type(effect))) is not None:
+                count(effect)
+                if debug:
+                    self._log_effect(effect)
         if type(event) is Reports:
-            self.orders["accepted"] += event.cause.count(int(Cause.ACCEPTED))
+            self.orders["accepted"] += event.cause.count(_ACCEPTED)
+
+    def _valued(self, effect: Valued) -> None:
+        self._sample = effect.ts
+
+    def _planned(self, effect: Planned) -> None:
+        self._count_verdicts(effect.net, effect.reason)
+        for part in effect.agents:
+            self._count_verdicts(part.asked, part.reason)
+
+    def _sent(self, effect: OrderBasket) -> None:
+        self.orders["sent"] += len(effect.sym)
+
+    def _filled(self, effect: Filled) -> None:
+        self.orders["filled"] += len(effect.sym)
+
+    def _ended(self, effect: Ended) -> None:
+        self.orders.update(OrderState(state).name.lower() for state in effect.state)
+
+    def _published(self, effect: Publish) -> None:
+        self.alerts[effect.level] += 1
 
     def _count_verdicts(self, requested: bytes, reason: bytes) -> None:
-        wanted = np.frombuffer(requested, dtype=np.int64) != 0
-        codes = np.frombuffer(reason, dtype=np.int8)[wanted] if reason else np.zeros(int(wanted.sum()), dtype=np.int8)
-        counts = np.bincount(codes)
-        for code in np.flatnonzero(counts).tolist():
-            self.verdicts[REASON_NAMES[code] if code else ""] += int(counts[code])
+        lots = np.frombuffer(requested, dtype=np.int64)
+        if not reason.strip(b"\0"):  # no limit bound, as in most rounds
+            codes = [int(np.count_nonzero(lots))]
+        else:
+            codes = np.bincount(np.frombuffer(reason, dtype=np.int8)[lots != 0]).tolist()
+        for code, count in enumerate(codes):
+            if count:
+                self.verdicts[REASON_NAMES[code] if code else ""] += count
 
     def _log_event(self, event: Event) -> None:
         match event:

@@ -134,8 +134,11 @@ class Incidents:
     ) -> Changes:
         """Fold one entry. `name_of` gives the name of an agent's number, `message_id` the id of an effect's alert."""
         kind = type(event)
-        if not effects and kind not in _EVENTS:
-            return NO_CHANGES
+        if _EFFECTS.isdisjoint(map(type, effects)):
+            if kind not in EVENTS:
+                return NO_CHANGES
+            if kind is Decided and not self._is_active("policy", name_of(event.agent)):  # type: ignore[attr-defined]
+                return NO_CHANGES
         step = _Step(self, name_of, message_id)
         published = False
         for k, effect in enumerate(effects):
@@ -158,6 +161,10 @@ class Incidents:
                 step.remind(event)
         return step.changes
 
+    def _is_active(self, kind: str, agent: str) -> bool:
+        incident = self._newest.get((kind, agent, ""))
+        return incident is not None and incident.active
+
     def put(self, incident: Incident) -> None:
         before = self._newest.get(incident.key)
         if before is not None and before.id != incident.id:
@@ -169,8 +176,11 @@ class Incidents:
         return self._newest.get(key)
 
 
-_EVENTS: Final = frozenset({Acknowledged, Reminded, Reconciled, Correction, Decided})
+EVENTS: Final = frozenset({Acknowledged, Reminded, Reconciled, Correction, Decided})
 """Events that may change incidents without an effect."""
+
+_EFFECTS: Final = frozenset({Publish, LimitMoved, Switched})
+"""Effects that may change incidents."""
 
 
 class _Step:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.incidents.incident_fold import NO_CHANGES, Changes, Incidents, Route
+from quantd.adapters.store.incidents.incident_fold import EVENTS, NO_CHANGES, Changes, Incidents, Route
 from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading.effects import (
     Again,
@@ -90,11 +90,12 @@ class OpenBasket(Struct):
 def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str]:
     """Return `quantd.trading.orders.order_id` of each symbol, computed three base-36 digits at a time (2 us an id)."""
     digits, width = three_digits(), THREE_DIGITS
-    tail = digits[n % width].lstrip("0") or "0"
+    begun, tail = blake2b(f"{sample}|house|".encode(), digest_size=12), digits[n % width].lstrip("0") or "0"
     out = []
     for symbol in symbols:
-        number = int.from_bytes(blake2b(f"{sample}|house|{symbol}".encode(), digest_size=12).digest(), "big")
-        number, d = divmod(number, width)
+        hashed = begun.copy()
+        hashed.update(symbol.encode())
+        number, d = divmod(int.from_bytes(hashed.digest(), "big"), width)
         number, c = divmod(number, width)
         number, b = divmod(number, width)
         out.append(f"q-{run}-{digits[number % width]}{digits[b]}{digits[c]}{digits[d]}-{tail}")
@@ -129,31 +130,32 @@ class Projection:
             OrderBasket: self._basket,
             Filled: self._filled,
             Ended: self._ended,
-            **dict.fromkeys(
-                (Valued, Planned, Assessed, Publish, Booked, Crossed, Switched, Reallocated, Promotion, Shadowed),
-                self._recorded,
-            ),
+            Valued: self._valued,
+            Planned: self._planned,
+            **dict.fromkeys((Assessed, Publish, Booked, Crossed, Switched), self._recorded),
+            **dict.fromkeys((Reallocated, Promotion, Shadowed), self._house),
+        }
+        self._events: dict[type, Callable[..., None]] = {
+            Reports: self._reports,
+            Unknown: self._unknown,
+            NotFound: self._not_found,
         }
 
     def add(self, seq: int, event: object, effects: Sequence[object]) -> None:
         """Fold one entry: an event (live or from the journal) with its effects."""
+        move = self._events.get(type(event))
+        if not effects and move is None and type(event) not in EVENTS:
+            return
         changes = self.incidents.add(event, effects, self._agent, lambda k: message_id(self.run, seq, k))
         self._routes = changes.routes
         if changes is not NO_CHANGES:
             self._changed(seq, len(effects), changes)
         for k, effect in enumerate(effects):
-            handler = self._effects.get(type(effect))
-            if handler is not None:
-                handler(seq, k, effect, effects)
+            if (fold := self._effects.get(type(effect))) is not None:
+                fold(seq, k, effect, effects)
         # An end reported by the engine (above) comes first; the event itself supplies the rest.
-        match event:
-            case Reports():
-                self._reports(event)
-            case Unknown():
-                for row in event.row:
-                    self._move(event.sample, event.n, row, _TIMED_OUT, 0, event.ts, event.reason)
-            case NotFound():
-                self._not_found(event, effects)
+        if move is not None:
+            move(event, effects)
         for effect in effects:
             if type(effect) is Cancel:
                 self._move(effect.sample, effect.n, effect.row, _CANCEL_ASKED, 0, effect.ts, "")
@@ -226,7 +228,7 @@ class Projection:
         if known.new is None:
             self._moved[sample, n, row] = None
 
-    def _reports(self, news: Reports) -> None:
+    def _reports(self, news: Reports, effects: Sequence[object]) -> None:
         sample, n, ts, reason = news.sample, news.n, news.ts, news.reason
         known = self.open_baskets.get((sample, n))
         if known is not None and known.new is not None and not reason:
@@ -244,6 +246,10 @@ class Projection:
             return
         for row, cum, cause in zip(news.row, news.cum, news.cause, strict=True):
             self._move(sample, n, row, cause, cum, ts, reason)
+
+    def _unknown(self, news: Unknown, effects: Sequence[object]) -> None:
+        for row in news.row:
+            self._move(news.sample, news.n, row, _TIMED_OUT, 0, news.ts, news.reason)
 
     def _not_found(self, news: NotFound, effects: Sequence[object]) -> None:
         """Apply rows that never arrived: they expire or are sent again."""
@@ -318,43 +324,50 @@ class Projection:
         row = (self.run, seq, k, e.ts, e.level, e.kind, _json.encode(body).decode(), route)
         self._rows.setdefault(OUTBOX, []).append(row)
 
+    def _append(self, table: str, seq: int, k: int, *fields: object) -> None:
+        self._rows.setdefault(table, []).append((self.run, seq, k, *fields))
+
+    def _valued(self, seq: int, k: int, e: Valued, effects: Sequence[object]) -> None:
+        self._append("equity", seq, k, e.ts, e.equity_micro, e.cash_micro, _text(e.books), e.gross, e.drawdown)
+
+    def _planned(self, seq: int, k: int, e: Planned, effects: Sequence[object]) -> None:
+        self._append("decisions", seq, k, e.sample, e.n, e.ts, e.follow_up, _msgpack.encode(e))
+        self._append("risk", seq, k, e.ts, "plan", _text(e.values))
+
     def _recorded(self, seq: int, k: int, e: object, effects: Sequence[object]) -> None:
-        """Append the rows of an effect that concerns no order."""
-
-        def append(table: str, *fields: object) -> None:
-            self._rows.setdefault(table, []).append((self.run, seq, k, *fields))
-
-        def text(value: object) -> str:
-            return _json.encode(value).decode()
-
+        """Append the rows of a rarer effect that concerns no order."""
         match e:
-            case Valued():
-                append("equity", e.ts, e.equity_micro, e.cash_micro, text(e.books), e.gross, e.drawdown)
-            case Planned():
-                append("decisions", e.sample, e.n, e.ts, e.follow_up, _msgpack.encode(e))
-                append("risk", e.ts, "plan", text(e.values))
             case Assessed():
-                append("risk", e.ts, "held", text(e.values))
+                self._append("risk", seq, k, e.ts, "held", _text(e.values))
             case Publish():
                 value, bound = _measure(e.value), _measure(e.bound)
-                append("alerts", e.ts, e.level, e.kind, e.text, e.symbol, e.agent, value, bound)
+                self._append("alerts", seq, k, e.ts, e.level, e.kind, e.text, e.symbol, e.agent, value, bound)
                 self._post(seq, k, e, self._routes.get(k) or Route(e.level))
             case Booked():
                 symbol = self.symbols[e.symbol] if 0 <= e.symbol < len(self.symbols) else ""
                 kind = f"{e.kind}@{self._agent(e.book)}" if e.book >= 0 else e.kind
-                append("bookings", e.ts, kind, symbol, e.amount_micro)
+                self._append("bookings", seq, k, e.ts, kind, symbol, e.amount_micro)
             case Crossed():
-                append("crosses", e.sample, e.ts, self.symbols[e.symbol], e.price_nano, text(e.shares))
+                symbol, shares = self.symbols[e.symbol], _text(e.shares)
+                self._append("crosses", seq, k, e.sample, e.ts, symbol, e.price_nano, shares)
             case Switched():
-                append("switches", e.ts, e.agent, e.before, e.after, e.reason)
+                self._append("switches", seq, k, e.ts, e.agent, e.before, e.after, e.reason)
+
+    def _house(self, seq: int, k: int, e: object, effects: Sequence[object]) -> None:
+        """Append what concerns capital, promotions and shadows."""
+        match e:
             case Reallocated():
-                append("house", e.ts, "capital", "", text(e))
+                self._append("house", seq, k, e.ts, "capital", "", _text(e))
             case Promotion():
-                append("house", e.ts, "promotion", e.names[0], text(e))
+                self._append("house", seq, k, e.ts, "promotion", e.names[0], _text(e))
             case Shadowed():
                 for inner in e.effects:
                     if type(inner) is Valued:
-                        append("house", inner.ts, "shadow", e.name, text(inner))
+                        self._append("house", seq, k, inner.ts, "shadow", e.name, _text(inner))
+
+
+def _text(value: object) -> str:
+    return _json.encode(value).decode()
 
 
 def _measure(value: float | None) -> float | None:
