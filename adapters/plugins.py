@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
+from quantd.entry_points import entry_points
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
@@ -74,7 +75,7 @@ def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[s
         for value in vars(import_module(name)).values():
             if isinstance(value, record):
                 _add(by_name, value, name)
-    for point in entry_points(group=group):
+    for point in entry_points(group):
         _add(by_name, loaded(point, record), point.value)
     return MappingProxyType(dict(sorted(by_name.items(), key=lambda item: (item[1].order, item[0]))))
 
@@ -111,25 +112,58 @@ def _add(by_name: dict[str, N], record: N, where: str) -> None:
         raise FaultyRecord(f'{where}: the name "{record.name}" has a record already; rename one, or uninstall it')
 
 
+class Records(Mapping[str, R]):
+    """The records of a class by kind. The module of a record is imported when the record is read."""
+
+    def __init__(self, modules: Mapping[str, str], record: type[R], installed: Mapping[str, R]) -> None:
+        self._modules, self._record, self._installed = modules, record, installed
+
+    def __getitem__(self, kind: str) -> R:
+        if kind in self._installed:
+            return self._installed[kind]
+        values = vars(import_module(self._modules[kind])).values()
+        return next(each for each in values if isinstance(each, self._record) and each.kind == kind)
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._modules or kind in self._installed
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._modules
+        yield from self._installed
+
+    def __len__(self) -> int:
+        return len(self._modules) + len(self._installed)
+
+
 @cache
 def records(package: str, record: type[R], group: str) -> Mapping[str, R]:
     """The records of a class by kind: of the modules in `package`, then of the entry points in `group`.
 
     Raises DoubledKind, and what an import of another package raises.
     """
-    found: dict[str, R] = {}
-    for module in iter_modules(import_module(package).__path__, f"{package}."):
-        for each in vars(import_module(module.name)).values():
-            if isinstance(each, record):
-                _put(found, each, module.name)
-    for point in entry_points(group=group):
-        _put(found, point.load(), point.value)
-    return MappingProxyType(found)
+    modules, installed = declared(package, record.__name__), dict[str, R]()
+    for point in entry_points(group):
+        each = point.load()
+        if installed.setdefault(each.kind, each) is not each or each.kind in modules:
+            raise DoubledKind(f'{point.value}: kind "{each.kind}" has a record already')
+    return Records(modules, record, installed)
 
 
-def _put(found: dict[str, R], record: R, where: str) -> None:
-    if found.setdefault(record.kind, record) is not record:
-        raise DoubledKind(f'{where}: kind "{record.kind}" has a record already')
+def declared(package: str, record: str) -> Mapping[str, str]:
+    """The kinds of the records of a class in a package, each with its module, from the sources.
+
+    A record stands on a line `NAME: Final = CLASS(`, and its kind follows. Raises DoubledKind.
+    """
+    declares = re.compile(rf'^\w+: Final = {record}\(\s*"(\w+)"', re.MULTILINE)
+    modules: dict[str, str] = {}
+    for folder in import_module(package).__path__:
+        for module in iter_modules([folder]):
+            source = Path(folder, module.name, "__init__.py") if module.ispkg else Path(folder, f"{module.name}.py")
+            name = f"{package}.{module.name}"
+            for kind in declares.findall(source.read_text(encoding="utf-8")) if source.is_file() else ():
+                if modules.setdefault(kind, name) != name:
+                    raise DoubledKind(f'{name}: kind "{kind}" has a record already')
+    return MappingProxyType(modules)
 
 
 def function(name: str) -> Callable[..., Any]:

@@ -36,7 +36,9 @@ ACTS = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
 DRAWN = re.compile(r"(^|\.)(datetime|date)\.(now|utcnow|today)$|(^|\.)(np|numpy)\.random\b|(^|\.)default_rng$")
 
 # a distribution's name where it is not that of its module
-BELOW = ("quantd", "bundled", "engine_build", "extras", "moved_modules", "regular_file", "state_folder")
+BELOW = (
+    "quantd", "bundled", "engine_build", "entry_points", "extras", "moved_modules", "regular_file", "state_folder",
+)  # fmt: skip
 """Modules of src/quantd itself, which every package may import."""
 
 MODULES = {

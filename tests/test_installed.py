@@ -150,7 +150,15 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {name for name in names if name.endswith(".py")}
     ours = {f"quantd/{p.relative_to(ROOT)}" for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
-    names_beside = ("__init__", "bundled/__init__", "extras", "moved_modules", "regular_file", "state_folder")
+    names_beside = (
+        "__init__",
+        "bundled/__init__",
+        "entry_points",
+        "extras",
+        "moved_modules",
+        "regular_file",
+        "state_folder",
+    )
     beside = {f"quantd/{name}.py" for name in names_beside}
     beside |= {
         f"quantd/{path.relative_to(ROOT / 'src/quantd')}" for path in (ROOT / "src/quantd/engine_build").rglob("*.py")

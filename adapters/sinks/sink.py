@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.bus.payloads import Alert
 from quantd.trading.effects import Level
 
 if TYPE_CHECKING:
+    from quantd.adapters.bus.payloads import Alert
     from quantd.adapters.store.tables.projection import Row
 
 ALL_LEVELS: Final[frozenset[Level]] = frozenset({"INFO", "WARNING", "CRITICAL"})
@@ -65,7 +65,7 @@ def selection_of(table: Mapping[str, Any]) -> Selection:
 class OpenSink(Protocol):
     """Receives alerts. One task calls it, with one alert at a time."""
 
-    async def deliver(self, alert: Alert) -> None:
+    async def deliver(self, alert: "Alert") -> None:
         """Return once the receiver has the alert. Any exception means that the same alert is delivered again later.
 
         After several SinkErrors with `refused`, or exceptions that are no OSError, others go ahead of the alert.

@@ -1,16 +1,19 @@
-"""TLS and logins of API and bus as configured; a setting that cannot take effect is a mistake with its line."""
+"""TLS and logins of API and bus as configured; a setting that cannot take effect is a mistake with its line.
 
-import ssl
+Every command checks its configuration here. The bus and TLS are imported for a configuration that has them.
+"""
+
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from quantd.adapters.bus.commands import KEY_CHARS
-from quantd.adapters.bus.embedded_settings import EmbeddedSettings
-from quantd.adapters.bus.settings import Tls
 from quantd.adapters.listener import is_loopback
 from quantd.daemon.assembly.sinks import lacking_secrets
 from quantd.daemon.config import Config, Mistake, secret
 from quantd.state_folder import STEMS
+
+if TYPE_CHECKING:
+    from quantd.adapters.bus.embedded_settings import EmbeddedSettings
+    from quantd.adapters.bus.settings import Tls
 
 SECRET: Final = "mqtt_command_key"
 """Name of the secret that signs commands over MQTT."""
@@ -42,6 +45,8 @@ def command_key(config: Config) -> tuple[str, list[Mistake]]:
     """(signing key, mistakes): the key is empty when commands are off; a missing or short key is a mistake."""
     if not config.bus.commands:
         return "", []
+    from quantd.adapters.bus.commands import KEY_CHARS
+
     key = secret(SECRET) or ""
     if len(key) >= KEY_CHARS:
         return key, []
@@ -58,8 +63,10 @@ def secrets_mistakes(config: Config) -> list[Mistake]:
     return [*command_key(config)[1], *unguarded(config), *lacking_secrets(config)]
 
 
-def bus_tls(config: Config, secure: bool) -> Tls | None:
+def bus_tls(config: Config, secure: bool) -> "Tls | None":
     """TLS of the client of the configured broker; `secure` is true when the address asks for TLS."""
+    from quantd.adapters.bus.settings import Tls
+
     tls = config.bus.tls
     if tls is None:
         return Tls() if secure else None
@@ -68,8 +75,10 @@ def bus_tls(config: Config, secure: bool) -> Tls | None:
     return Tls(_file(config, tls.ca), _file(config, tls.certificate), _file(config, tls.key))
 
 
-def embedded_settings(config: Config, host: str, port: int, open_topic: str = "") -> EmbeddedSettings:
+def embedded_settings(config: Config, host: str, port: int, open_topic: str = "") -> "EmbeddedSettings":
     """The embedded broker as configured, at `host` and `port`."""
+    from quantd.adapters.bus.embedded_settings import EmbeddedSettings
+
     tls, username, password = config.bus.tls, config.bus.username, secret("mqtt_password") or ""
     files = (_file(config, tls.certificate), _file(config, tls.key)) if tls is not None else ("", "")
     return EmbeddedSettings(host, port, username, password, *files, open_topic)
@@ -112,6 +121,8 @@ def _certificates(config: Config) -> Iterator[Mistake]:
     for section, tls in (("api", config.api.tls), ("bus", config.bus.tls)):
         if tls is None:
             continue
+        import ssl
+
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         key = "certificate"
         try:

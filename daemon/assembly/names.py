@@ -1,8 +1,8 @@
 """The names that a configuration may use, and the mistakes in its vendors and venues, found without a connection."""
 
 import tomllib
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from quantd.adapters.feeds.bars.stamps import interval_ns
@@ -49,24 +49,66 @@ class Policies(tuple[str, ...]):
         return super().__contains__(name) or name in POLICIES or name in COMPOSITES
 
 
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+class Fields(Mapping[str, V], Generic[R, V]):
+    """One field of records by their kind; a record without it is absent.
+
+    The module of a record is imported when its field is read: a replay needs neither vendors nor sinks.
+    """
+
+    def __init__(self, records: Mapping[str, R], field: Callable[[R], V | None]) -> None:
+        self._records, self._field = records, field
+
+    def __getitem__(self, kind: str) -> V:
+        value = self._field(self._records[kind])
+        if value is None:
+            raise KeyError(kind)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (kind for kind, record in self._records.items() if self._field(record) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Secrets(Mapping[str, str]):
+    """The secrets of all vendors, venues and sinks with their meaning. All records are imported when they are read."""
+
+    def _all(self) -> dict[str, str]:
+        declared = [each.secrets for many in (vendors(), venues(), sinks()) for each in many.values()]
+        return {name: text for secrets in declared for name, text in secrets.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
 def known_names() -> Known:
     """The names that `quantd.daemon.config.load` accepts."""
     parameters = {each.name: each.params.__struct_fields__ for each in RECORDS}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
-    declared = [each.secrets for many in (vendors(), venues(), sinks()) for each in many.values()]
     return Known(
         Policies(sorted(parameters)),
         Calendars(COMMON),
         tuple(PROFILES),
         parameters,
         limits=limit_keys(),
-        sinks={kind: each.options for kind, each in sinks().items()},
+        sinks=Fields(sinks(), lambda sink: sink.options),
         selection=Selection,
         feeds=("replay", *vendors()),
         brokers=tuple(venues()),
         jobs=tuple(jobs()),
-        stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},
-        secrets={name: text for secrets in declared for name, text in secrets.items()},
+        stops_at=Fields(venues(), lambda venue: venue.stops_at),
+        secrets=Secrets(),
     )
 
 

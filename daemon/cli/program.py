@@ -74,10 +74,10 @@ def other_packages(name: str = "") -> dict[str, Entry]:
 
     The list lacks a command that cannot be read.
     """
-    from importlib.metadata import entry_points
+    from quantd.entry_points import entry_points
 
     entries = {}
-    for point in entry_points(group=GROUP):
+    for point in entry_points(GROUP):
         if name not in ("", point.name):
             continue
         try:

@@ -7,7 +7,8 @@ import os
 import pathlib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -47,10 +48,13 @@ OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
 """Variables for the options --config and --state of each command."""
 
 
+FIXED = frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *VARIABLES, *(PREFIX + name.upper() for name in SECRETS)})
+"""Variables with the prefix QUANTD_ that are not keys of config.toml, whatever adapters are installed."""
+
+
 def not_keys(secrets: Iterable[str]) -> frozenset[str]:
-    """The variables with the prefix QUANTD_ that are not keys of config.toml."""
-    named = (PREFIX + name.upper() for name in (*SECRETS, *secrets))
-    return frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *VARIABLES, *named})
+    """All variables with the prefix QUANTD_ that are not keys of config.toml; `secrets` are those of the adapters."""
+    return FIXED | {PREFIX + name.upper() for name in secrets}
 
 
 def apply(
@@ -62,16 +66,16 @@ def apply(
 ) -> tuple[dict[Path, str], list[Mistake]]:
     """Merges overrides into `document`, --set after the environment; returns (path -> its text, mistakes).
 
-    Variables of `secrets` are not overrides.
+    Variables of `secrets` are not overrides. They are read only where a variable has the prefix.
     """
-    keys, others = all_keys(schema), not_keys(secrets)
+    keys, others = all_keys(schema), cache(lambda: not_keys(secrets))
     places: dict[Path, str] = {}
     mistakes: list[Mistake] = []
     for variable, key_path in PLAIN.items():
         if given := _plain(document, variable, environ):
             mistakes += _put(document, places, variable, list(key_path), given, others, keys)
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and variable not in others:
+        if variable.startswith(PREFIX) and variable not in FIXED and variable not in others():
             parts = variable.removeprefix(PREFIX).lower().split("__")
             mistakes += _put(document, places, variable, parts, environ[variable], others, keys)
     for text in sets:
@@ -116,7 +120,7 @@ def _put(
     place: str,
     parts: list[str],
     raw: str,
-    others: frozenset[str],
+    others: Callable[[], frozenset[str]],
     keys: Keys,
 ) -> list[Mistake]:
     if len(parts) == 1 and (parts[0],) in keys and not place.startswith(PREFIX):
@@ -193,11 +197,11 @@ def _slug(name: object) -> str:
     return re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_")
 
 
-def _nearest_key(place: str, parts: list[str], others: frozenset[str], keys: Keys) -> str:
+def _nearest_key(place: str, parts: list[str], others: Callable[[], frozenset[str]], keys: Keys) -> str:
     """The override that was probably meant, in the notation of the original."""
     patterns = [p for p, key in keys.items() if key.section is None]
     if place.startswith(PREFIX):
-        found = nearest(place, [variable_of(p) for p in patterns] + sorted(others))
+        found = nearest(place, [variable_of(p) for p in patterns] + sorted(others()))
         return f"Did you mean {found}?" if found else "the form is QUANTD_SECTION__KEY"
     found = nearest(".".join(parts), [".".join(p) for p in patterns])
     return f"Did you mean {found}?" if found else "the form is section.key"

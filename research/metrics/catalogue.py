@@ -7,7 +7,6 @@ an entry point of the group `quantd.metrics`.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
 from math import isfinite
 from types import MappingProxyType, ModuleType
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from quantd.adapters.plugins import declaring, loaded
+from quantd.entry_points import entry_points
 from quantd.research import metrics as package
 from quantd.research.metrics.metric import Metric
 from quantd.research.metrics.track_record import TrackRecord
@@ -51,7 +51,7 @@ def _every_metric() -> Iterator[Metric]:
     modules = [import_module(name) for name in sorted(declaring(package.__name__, DECLARES))]
     for module in sorted(modules, key=lambda module: getattr(module, "PLACE", LAST)):
         yield from metrics_in(module)
-    for entry in entry_points(group=GROUP):
+    for entry in entry_points(GROUP):
         yield from loaded(entry, tuple)
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from enum import EnumMeta, IntEnum
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
+from quantd.entry_points import entry_points
 from quantd.risk import limits as package
 from quantd.risk.limits.bounds import Bounds, either
 from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Openings, Refusal, Rows, Tails
@@ -52,7 +52,7 @@ def _found() -> Iterator[Limit]:
     for module in iter_modules(package.__path__):
         if module.name not in ABOVE:
             yield from getattr(import_module(f"{package.__name__}.{module.name}"), "LIMITS", ())
-    for entry in entry_points(group=GROUP):
+    for entry in entry_points(GROUP):
         yield from entry.load()
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
+from quantd.entry_points import entry_points
 from quantd.moved_modules import explained
 from quantd.strategies.policies.members import Composite, Load
 from quantd.strategies.policies.params import ParamsError, parse
@@ -96,6 +97,6 @@ def installed(name: object) -> PolicyRecord | CompositeRecord | None:
 def _offered() -> Mapping[str, tuple[EntryPoint, ...]]:
     """Return the entry points by name. The scan takes about 30 ms, so it runs once, for a name that is not built in."""
     found: dict[str, tuple[EntryPoint, ...]] = {}
-    for each in entry_points(group=GROUP):
+    for each in entry_points(GROUP):
         found[each.name] = (*found.get(each.name, ()), each)
     return found
