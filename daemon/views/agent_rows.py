@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -10,10 +10,12 @@ from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.valuation import realised_by_date
 from quantd.models.artifacts.manifest import AgentManifest, ScorerManifest
-from quantd.models.forests.allocation import LearnedAllocation, Standing
 from quantd.strategies.policies.members import leaves_with_memory
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.statistics import mean_correlation
+
+if TYPE_CHECKING:
+    from quantd.models.forests.allocation import Standing
 
 
 def capital_shares(state: State) -> dict[int, tuple[float, float]]:
@@ -60,8 +62,10 @@ def shadow_lots(state: State, column: int) -> dict[str, int]:
     return {name: lots for name, lots in held.items() if lots}
 
 
-def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[str, str, Standing]]:
+def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[str, str, "Standing"]]:
     """(agent, model, accuracy) of all agents and shadows; a model of a composite member is named by path: `1/risk`."""
+    from quantd.models.forests.allocation import LearnedAllocation  # the summary of a run needs no forests
+
     for house in (state, *state.shadows):
         # a promoted policy kept its memory
         for rules, seat, agent in zip(house.rules.agents, house.seats, house.agents, strict=True):

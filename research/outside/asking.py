@@ -12,8 +12,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import Assembly
-from quantd.daemon.config import Config
-from quantd.daemon.config.agent_tables import EXTERNAL
 from quantd.research.outside.foresight import Foresight, foresight
 from quantd.research.outside.questions import (
     Names,
@@ -27,7 +25,7 @@ from quantd.research.outside.questions import (
 from quantd.research.outside.stored_answers import StoredAnswers, key_of
 from quantd.research.outside.transport import CommandProcess, HttpAddress, NoAnswer, Transport
 from quantd.research.runs.failures import Unanswered
-from quantd.strategies.policies.holding import ASKED, Asked, OutsideParams
+from quantd.strategies.policies.holding import Asked, OutsideParams
 from quantd.strategies.policies.params import ParamsError
 from quantd.trading.display_text import session_date
 from quantd.trading.market import Floats
@@ -36,13 +34,6 @@ from quantd.trading.view import Hold, View
 
 FOLDER: Final = "answers"
 """Folder of the stored answers in the state folder."""
-
-NOBODY: Final = (
-    "are for outside agents, and no agent with a command or an address is configured; "
-    'write policy = "external" and params = { command = ["python3", "agent.py"] }'
-)
-"""End of the refusal of options about outside agents where there is none."""
-
 
 T = TypeVar("T")
 
@@ -154,31 +145,6 @@ class Askers:
 
     def counts(self) -> tuple[AskedAgent, ...]:
         return tuple(AskedAgent(each.agent, each.asked, each.stored) for each in self.askers)
-
-
-def asked_agents(config: Config) -> tuple[str, ...]:
-    """The names of the outside agents that a backtest can ask: those with a command or an address."""
-    return tuple(
-        agent.name
-        for agent in config.document.agents
-        if agent.policy == EXTERNAL and (agent.params.get("command") or agent.params.get("address"))
-    )
-
-
-def overrides(config: Config) -> tuple[str, ...]:
-    """The overrides of a configuration with which a backtest asks its outside agents."""
-    return tuple(f"agents.{name}.policy={ASKED}" for name in asked_agents(config))
-
-
-def asking(config: Config) -> Config:
-    """The configuration under `overrides`."""
-    names = asked_agents(config)
-    if not names:
-        return config
-    agents = tuple(
-        agent.model_copy(update={"policy": ASKED}) if agent.name in names else agent for agent in config.document.agents
-    )
-    return Config(config.document.model_copy(update={"agents": agents}), config.source)
 
 
 class Questioned(Struct, frozen=True):

@@ -33,7 +33,8 @@ from quantd.research.metrics.catalogue import Measures
 from quantd.research.metrics.rolling import rolling
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.metrics.track_record import TrackRecord
-from quantd.research.outside.asking import NOBODY, Questioned, asked_run, asking
+from quantd.research.outside.asking import Questioned, asked_run
+from quantd.research.outside.outside_agents import NOBODY, asking
 from quantd.research.python_api import frames
 from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of

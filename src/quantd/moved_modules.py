@@ -157,6 +157,10 @@ MOVED: Final[Mapping[str, str]] = {
     "quantd.models.networks": "quantd.training.networks",
     "quantd.models.retraining": "quantd.training.retraining",
     "quantd.models.training": "quantd.training",
+    "quantd.research.outside.asking:NOBODY": "quantd.research.outside.outside_agents:NOBODY",
+    "quantd.research.outside.asking:asked_agents": "quantd.research.outside.outside_agents:asked_agents",
+    "quantd.research.outside.asking:asking": "quantd.research.outside.outside_agents:asking",
+    "quantd.research.outside.asking:overrides": "quantd.research.outside.outside_agents:overrides",
     "quantd.research.runs.sound_bars": "quantd.adapters.feeds.recorded.sound_bars",
 }
 """Old path -> new path, both from `quantd.` on."""

@@ -12,7 +12,8 @@ import typer
 from quantd.adapters.store.lock import BACKTESTS
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
 from quantd.daemon.cli.failures import Interrupted, note
-from quantd.daemon.cli.output import answer, check_folder, closing, progress
+from quantd.daemon.cli.output import answer, closing, progress
+from quantd.daemon.runtime.garbage import SELDOM, growing
 from quantd.research.cli.trade.outside_run import Questions
 from quantd.research.cli.trade.preset_output import NAMES as PRESETS
 from quantd.research.cli.trade.preset_output import preset as run_preset
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from quantd.research.runs.backtest import BacktestJournal
 
 
+@growing(SELDOM)
 def backtest(
     config: ConfigFile = CONFIG_FILE,
     start: From = None,
@@ -86,23 +88,21 @@ def _backtest(
 ) -> int:
     """Run the command; returns its exit code. A journal is in `stored` from its beginning on."""
     from quantd.daemon.assembly.parts import Assembly, assemble
-    from quantd.daemon.recovery.replay import save_config
     from quantd.daemon.runtime.loop import Shell
     from quantd.daemon.runtime.step_log import Log
     from quantd.daemon.views.run_summary import summary
-    from quantd.research.attribution.book_history_log import BookHistoryLog
-    from quantd.research.reports.report_figures import benchmark_records, planned, report_of
-    from quantd.research.reports.report_files import check_suffix, write_backtest_report
     from quantd.research.runs.backtest import BacktestJournal, after_history, drive, explain_pace
     from quantd.research.runs.benchmark_runs import benchmark_history
-    from quantd.research.runs.comparison import NAME, Drive, settings_of
+    from quantd.research.runs.comparison import NAME, Drive
     from quantd.research.runs.run_record import Record
     from quantd.research.verdict import judge, lines
     from quantd.trading.orders import base36
 
+    written = None
     if report is not None:
-        check_suffix(report)
-        check_folder(report)
+        from quantd.research.cli.trade.backtest_report import ReportFile
+
+        written = ReportFile(report)
     found, given = questions.configured(config, sets, start, end)
     folder = found.state_folder(state)
     assembly = after_history(
@@ -115,14 +115,15 @@ def _backtest(
     run = base36(secrets.randbits(64), 8)
     saved = BacktestJournal(folder / BACKTESTS, assembly, run) if journal else None
     if saved is not None:
+        from quantd.daemon.recovery.replay import save_config
+
         stored.append(saved)
         save_config(folder / BACKTESTS, assembly.config, config, given, os.environ)
-    benchmarks = planned(found, assembly) if report is not None else ()
-    if no_compare:
-        benchmarks = tuple(each for each in benchmarks if each.name != NAME)
-    journalled = saved.journal if saved else None
-    books = BookHistoryLog(assembly.rules, journalled) if report is not None else None
-    record = Record(assembly.universe, books or journalled)
+    log: Log | None = saved.journal if saved else None
+    if written is not None:
+        written.plan(found, assembly, compared=not no_compare)
+        log = written.log(assembly, log)
+    record = Record(assembly.universe, log)
     if not as_json:
         explain_pace(assembly, 1 if no_compare else 2, note)
     shell, wall_s = questions.drive(assembly, run, record, saved, folder, shown=not as_json)
@@ -143,11 +144,8 @@ def _backtest(
         return driven
 
     verdict = judge(assembly, record, folder, beside(NAME) if not no_compare else None, family)
-    if report is not None and books is not None:
-        runs = benchmark_records(benchmarks, settings_of(assembly, record), beside, finished)
-        made = report_of(assembly, record, books.history(), runs, result, verdict)
-        write_backtest_report(report, made)
-        verdict = made.verdict  # with the benchmarks that failed
+    if written is not None:
+        verdict = written.write(assembly, record, beside, finished, result, verdict)
     first = len(verdict.faults) + 1  # the headline, with the worst reason to doubt it
     text = [*lines(verdict)[:first], closing(result), *lines(verdict)[first:]]
     if journal:

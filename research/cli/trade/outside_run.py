@@ -33,7 +33,7 @@ class Questions:
     ) -> tuple["Config", tuple[str, ...]]:
         """The configuration in which outside agents are asked, and its overrides. Raises Failure without an agent."""
         from quantd.daemon.cli.configuration import between, read
-        from quantd.research.outside.asking import NOBODY, overrides
+        from quantd.research.outside.outside_agents import NOBODY, overrides
 
         given = between(sets, start, end)
         found = read(file, given)
@@ -48,12 +48,17 @@ class Questions:
         self, assembly: "Assembly", run: str, log: "Log", saved: "BacktestJournal | None", folder: Path, *, shown: bool
     ) -> tuple["Shell", float]:
         """Run the market, and once more under other names if that is asked for; (shell, seconds) of the first run."""
-        from quantd.research.outside.asking import asked_run
         from quantd.research.runs.backtest import drive
+        from quantd.strategies.policies.holding import Asked
+        from quantd.trading.ports import leaves
 
         def first() -> "tuple[Shell, float]":
             with progress("backtest", shown=shown) as bar:
                 return drive(assembly, assembly.config, run, log, saved, bar)
+
+        if not any(isinstance(leaf, Asked) for policy in assembly.policies for leaf in leaves(policy)):
+            return first()
+        from quantd.research.outside.asking import asked_run
 
         def again() -> None:
             with progress("other names", shown=shown) as bar:

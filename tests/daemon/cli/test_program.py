@@ -142,6 +142,14 @@ SERVER = "aiohttp aiomqtt amqtt prometheus_client quantd.daemon.app quantd.serve
 STORE = "sqlalchemy sqlmodel alembic"
 DIALECT = "sqlalchemy.dialects.postgresql"
 ENGINE = "quantd.daemon.engine quantd.daemon.assembly.parts quantd.research.runs"
+BESIDE_A_RUN = (
+    "quantd.research.reports quantd.research.attribution quantd.research.metrics quantd.research.outside.asking "
+    "quantd.adapters.bus quantd.adapters.sinks.email quantd.adapters.sinks.http_post quantd.adapters.pace "
+    "quantd.adapters.feeds.sources.alpaca quantd.adapters.feeds.sources.http_client quantd.adapters.brokers.alpaca "
+    "quantd.adapters.brokers.ccxt quantd.adapters.exchange quantd.adapters.store.handle quantd.models.forests.allocation "
+    "quantd.daemon.recovery.replay"
+)
+"""What a backtest without a report, a journal, outside agents and learned allocations has no use for."""
 
 
 def loaded(folder: Path, lines: Iterable[str]) -> list[str]:
@@ -165,7 +173,7 @@ def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_other
             f"features list --count: {never} polars {ENGINE}",
             f"schedule next --after 2020-01-03: {never} polars {ENGINE}",
             f"config check: {never} quantd.research.runs",
-            f"backtest --json --no-compare: {never}",
+            f"backtest --json --no-compare: {never} {BESIDE_A_RUN}",
             f"backtest --json --no-compare --journal: {RARE} {SERVER} structlog {DIALECT}",
             f"why QQQ --json --state state/backtests: {LEARNING} {SERVER} structlog {DIALECT}",
             f"export fills --state state/backtests: {LEARNING} {SERVER} structlog {DIALECT}",

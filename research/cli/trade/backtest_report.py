@@ -1,0 +1,56 @@
+"""The report that `quantd backtest --report` writes. A backtest without one imports nothing of this."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.cli.output import check_folder
+from quantd.daemon.config import Config
+from quantd.daemon.runtime.step_log import Log
+from quantd.daemon.views.run_summary import Summary
+from quantd.research.attribution.book_history_log import BookHistoryLog
+from quantd.research.reports.report_figures import benchmark_records, planned, report_of
+from quantd.research.reports.report_files import check_suffix, write_backtest_report
+from quantd.research.runs.benchmark_runs import Benchmark
+from quantd.research.runs.comparison import NAME, Drive, settings_of
+from quantd.research.runs.run_record import Record
+from quantd.research.verdict import Verdict
+
+
+class ReportFile:
+    """The file of a report, before its run. Raises UnknownSuffix, or Failure without its folder."""
+
+    def __init__(self, path: Path) -> None:
+        check_suffix(path)
+        check_folder(path)
+        self.path = path
+        self._benchmarks: tuple[Benchmark, ...] = ()
+        self._books: BookHistoryLog | None = None
+
+    def plan(self, config: Config, assembly: Assembly, *, compared: bool) -> None:
+        """Make the benchmarks of `[study]`; equal weight only where the run is compared with it."""
+        self._benchmarks = tuple(each for each in planned(config, assembly) if compared or each.name != NAME)
+
+    def log(self, assembly: Assembly, after: Log | None) -> Log:
+        """The log that follows the books of the run, before `after`."""
+        self._books = BookHistoryLog(assembly.rules, after)
+        return self._books
+
+    def write(
+        self,
+        assembly: Assembly,
+        record: Record,
+        beside: Callable[[str], Drive],
+        finished: Mapping[str, Record],
+        result: Summary,
+        verdict: Verdict,
+    ) -> Verdict:
+        """Run the benchmarks that are not `finished`, and write the report of the run that `plan` and `log` prepared.
+
+        Returns the verdict with the benchmarks that failed.
+        """
+        assert self._books is not None
+        runs = benchmark_records(self._benchmarks, settings_of(assembly, record), beside, finished)
+        report = report_of(assembly, record, self._books.history(), runs, result, verdict)
+        write_backtest_report(self.path, report)
+        return report.verdict

@@ -1,0 +1,41 @@
+"""The outside agents of a configuration, and the configuration in which a backtest asks them.
+
+Every backtest looks here; what asks them is imported for a configuration that has some.
+"""
+
+from typing import Final
+
+from quantd.daemon.config import Config
+from quantd.daemon.config.agent_tables import EXTERNAL
+from quantd.strategies.policies.holding import ASKED
+
+NOBODY: Final = (
+    "are for outside agents, and no agent with a command or an address is configured; "
+    'write policy = "external" and params = { command = ["python3", "agent.py"] }'
+)
+"""End of the refusal of options about outside agents where there is none."""
+
+
+def asked_agents(config: Config) -> tuple[str, ...]:
+    """The names of the outside agents that a backtest can ask: those with a command or an address."""
+    return tuple(
+        agent.name
+        for agent in config.document.agents
+        if agent.policy == EXTERNAL and (agent.params.get("command") or agent.params.get("address"))
+    )
+
+
+def overrides(config: Config) -> tuple[str, ...]:
+    """The overrides of a configuration with which a backtest asks its outside agents."""
+    return tuple(f"agents.{name}.policy={ASKED}" for name in asked_agents(config))
+
+
+def asking(config: Config) -> Config:
+    """The configuration under `overrides`."""
+    names = asked_agents(config)
+    if not names:
+        return config
+    agents = tuple(
+        agent.model_copy(update={"policy": ASKED}) if agent.name in names else agent for agent in config.document.agents
+    )
+    return Config(config.document.model_copy(update={"agents": agents}), config.source)
