@@ -1,8 +1,9 @@
 """The parsed configuration: frozen values, each with its place in the file."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from hashlib import blake2b
 from json import dumps
 from pathlib import Path as FilePath
@@ -275,17 +276,25 @@ def digest(config: Config) -> str:
 
 def affects_trading(path: Path, value: Any) -> bool:
     """Whether the key at `path` can change trading with this value; `digest` has exactly these keys."""
-    return _home(path, NOT_TRADING) is None and value not in ADDED.get(_home(path, ADDED) or "", ())
+    absent = _absent_with(path)
+    return absent is not None and value not in absent
+
+
+@lru_cache(maxsize=4_096)
+def _absent_with(path: Path) -> tuple[Any, ...] | None:
+    """The values with which the key at `path` is not in the digest; None for a key that never is."""
+    return None if _home(path, NOT_TRADING) else ADDED.get(_home(path, ADDED) or "", ())
 
 
 _NEWEST: Final[deque[tuple[Config, str]]] = deque(maxlen=4)
 """The newest digests: a start asks for that of its configuration several times."""
 
 
-def _home(path: Path, names: Iterable[str]) -> str | None:
+def _home(path: Path, names: Container[str]) -> str | None:
     """The one of `names` that is the key at `path` or a table around it."""
-    dotted = ".".join(pattern_of(path))
-    return next((name for name in names if dotted == name or dotted.startswith(f"{name}.")), None)
+    pattern = pattern_of(path)
+    around = (".".join(pattern[:length]) for length in range(1, len(pattern) + 1))
+    return next((name for name in around if name in names), None)
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from quantd.daemon.config.agent_tables import Agent, CapitalTable, Manual, Portfolios, PromotionTable, RetrainTable
 from quantd.daemon.config.risk_tables import Alerts, Risk
@@ -423,6 +423,9 @@ class Study(Section):
 
 class Document(Section):
     """All tables of config.toml."""
+
+    # only its form with the keys of limits is ever read
+    model_config = ConfigDict(defer_build=True)
 
     quantd: Quantd = Quantd()
     universe: UniverseTable

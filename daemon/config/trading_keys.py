@@ -5,6 +5,7 @@ Values are text in the notation of the file: `agents.trend.params.lookback` is `
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from hashlib import blake2b
 from json import dumps
 from typing import Any, Final
@@ -106,7 +107,7 @@ def _walk(section: Section, path: Path, above: str) -> Iterator[tuple[str, Any, 
     for name, key in keys_of(type(section)).items():
         here, dot = (*path, name), f"{above}.{name}" if above else name
         value = getattr(section, key.attribute)
-        usual = type(section).model_fields[key.attribute].get_default(call_default_factory=True)
+        usual = _default(type(section), key.attribute)
         if key.section is None or value is None:
             if affects_trading(here, value):
                 yield from _values(key.attribute, dot, value, usual)
@@ -120,6 +121,12 @@ def _walk(section: Section, path: Path, above: str) -> Iterator[tuple[str, Any, 
             if usual is None and affects_trading(here, value):
                 yield dot, True, None
             yield from _walk(value, here, dot)
+
+
+@cache
+def _default(section: type[Section], attribute: str) -> Any:
+    """The default of a key. Pydantic copies it at each question."""
+    return section.model_fields[attribute].get_default(call_default_factory=True)
 
 
 def _names_of(tables: tuple[Section, ...]) -> list[str]:

@@ -1,5 +1,6 @@
 """The version of the code: that of the package, with a digest of the source that decides."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 from errno import ENOENT
@@ -47,16 +48,20 @@ def commit() -> str:
 
 def code_digest(root: Path, places: Sequence[str]) -> str:
     """12 hex digits of the source files of folders and modules below `root`. Raises FileNotFoundError."""
-    found = blake2b(digest_size=6)
-    for file in sorted(file for place in places for file in python_files(root / place)):
-        found.update(str(file.relative_to(root)).encode())
-        found.update(file.read_bytes())
+    found, above = blake2b(digest_size=6), len(str(root)) + 1
+    files = [str(file) for place in places for file in python_files(root / place)]
+    for file in sorted(files, key=lambda file: file.split(os.sep)):
+        found.update(file[above:].encode())
+        with open(file, "rb") as source:
+            found.update(source.read())
     return found.hexdigest()
 
 
 def python_files(place: Path) -> list[Path]:
     """A module, or the modules below a folder. Raises FileNotFoundError without any."""
-    files = [place] if place.is_file() else list(place.rglob("*.py"))
+    if place.is_file():
+        return [place]
+    files = [Path(folder, name) for folder, _, names in os.walk(place) for name in names if name.endswith(".py")]
     if not files:
         raise FileNotFoundError(ENOENT, "no Python source is there; install quantd again", str(place))
     return files

@@ -1,6 +1,8 @@
 """Total returns of a recorded market: splits and dividends reinvested."""
 
 from collections.abc import Sequence
+from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -11,9 +13,18 @@ from quantd.trading.events import Action
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats, Ints
 
+_FINGERPRINTS: Final[WeakKeyDictionary[Replay, dict[str, Fingerprint]]] = WeakKeyDictionary()
+"""The fingerprints of a market: all points of a sweep have the same."""
+
 
 def fingerprints_of(feed: Replay) -> dict[str, Fingerprint]:
     """Return the fingerprint of each symbol from the first trading date on."""
+    if feed not in _FINGERPRINTS:
+        _FINGERPRINTS[feed] = _fingerprints(feed)
+    return _FINGERPRINTS[feed]
+
+
+def _fingerprints(feed: Replay) -> dict[str, Fingerprint]:
     columns = feed.columns
     rows = columns.key >= feed.start_key
     close = np.where(columns.fresh[rows], columns.close[rows], np.nan)
