@@ -43,7 +43,7 @@ def trading_keys(config: Config) -> dict[str, str]:
 
 def changed_keys(config: Config) -> dict[str, str]:
     """The keys that affect trading whose value is not the default."""
-    return {name: _kept(value) for name, value, usual in _walk(config.document, (), "") if value != usual}
+    return {name: _kept(value) for name, value, usual in _walk(config.document, (), "", changed=True) if value != usual}
 
 
 def differences(there: Values, here: Values, *, joint: str = ", here ") -> list[str]:
@@ -102,12 +102,17 @@ def _kept(value: Any) -> str:
     return f"{text[: LONGEST - 20]}... {blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
-def _walk(section: Section, path: Path, above: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted name, value, default) of each key below `path` that affects trading."""
+def _walk(section: Section, path: Path, above: str, *, changed: bool = False) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted name, value, default) of each key below `path` that affects trading.
+
+    With `changed`, keys and whole tables that have their default are left out.
+    """
     for name, key in keys_of(type(section)).items():
         here, dot = (*path, name), f"{above}.{name}" if above else name
         value = getattr(section, key.attribute)
         usual = _default(type(section), key.attribute)
+        if changed and value == usual:
+            continue
         if key.section is None or value is None:
             if affects_trading(here, value):
                 yield from _values(key.attribute, dot, value, usual)
@@ -116,11 +121,12 @@ def _walk(section: Section, path: Path, above: str) -> Iterator[tuple[str, Any, 
             if affects_trading(here, value):
                 yield dot, names, []
             for k, (inner, title) in enumerate(zip(value, names, strict=True)):
-                yield from _walk(inner, (*here, k), f"{dot}.{title if _PLAIN.fullmatch(title) else dumps(title)}")
+                row = f"{dot}.{title if _PLAIN.fullmatch(title) else dumps(title)}"
+                yield from _walk(inner, (*here, k), row, changed=changed)
         else:
             if usual is None and affects_trading(here, value):
                 yield dot, True, None
-            yield from _walk(value, here, dot)
+            yield from _walk(value, here, dot, changed=changed)
 
 
 @cache

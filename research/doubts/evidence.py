@@ -40,7 +40,12 @@ class Evidence:
         """The length of the run."""
         return (self.performance.samples - 1) / self.periods
 
-    @property
+    @cached_property
+    def requested(self) -> tuple[Ints, Floats]:
+        """The samples with a decision and the exposure requested at each, as `Requests.exposures`."""
+        return self.record.requests.exposures(self.record, len(self.assembly.rules.agents))
+
+    @cached_property
     def cash_share(self) -> Floats:
         """float64[T], cash over equity at samples."""
         equity = np.asarray(self.record.known_micro, dtype=np.float64)

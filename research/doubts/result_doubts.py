@@ -99,7 +99,7 @@ def beyond_belief(evidence: Evidence) -> str:
 def cut_sizes(evidence: Evidence) -> str:
     """Exposure that policies requested and a run did not get, by cash, lots, limits or the volume of bars."""
     record, assembly = evidence.record, evidence.assembly
-    rows, requested = record.requests.exposures(record, len(assembly.rules.agents))
+    rows, requested = evidence.requested
     if not len(rows):
         return ""
     gross = np.asarray(record.gross)
