@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import beside
+from benchmarks import beside, command
+from benchmarks.command_parts import IMPORTS, REST, Stopwatch
 from benchmarks.engine import CASES, seconds
 from benchmarks.multi_agent import CLAIMED_EFFICIENCY, COLUMNS, NAMES, efficiencies, written
 from benchmarks.parts.__main__ import SESSIONS, SHARES, gates, resolved
@@ -94,6 +95,30 @@ def test_the_table_of_profiles_is_written_as_csv_as_markdown_and_as_a_page_of_ba
     ]
     shown = page.read_text(encoding="utf-8")
     assert all(title in shown for title in COLUMNS.values())
+
+
+def test_the_time_of_a_part_has_neither_the_parts_nor_the_imports_in_it(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("benchmarks.command_parts.time.process_time", lambda: clock[0])
+
+    def spend(seconds: float) -> None:
+        clock[0] += seconds
+
+    watch = Stopwatch()
+    engine, imported = watch.timed(spend, "engine"), watch.timed(lambda inner: inner(), IMPORTS)
+    figures = watch.timed(lambda: (spend(1.0), engine(2.0), imported(lambda: imported(lambda: spend(4.0)))), "figures")
+    figures()
+    spend(8.0)
+    with watch.part(REST):
+        pass
+    assert watch.seconds == {REST: 8.0, "figures": 1.0, "engine": 2.0, IMPORTS: 4.0}
+
+
+def test_documents_of_a_backtest_are_compared_in_the_keys_that_both_have_but_those_of_each_run():
+    one = {"run": "a", "wall_s": 1.0, "symbol_bars_per_s": 5.0, "digest": "2be2", "orders": 3}
+    other = {"run": "b", "wall_s": 2.0, "symbol_bars_per_s": 6.0, "digest": "2be2", "orders": 3, "doubts": []}
+    assert command.differences(one, other) == []
+    assert command.differences(one, {**other, "orders": 4}) == ["orders"]
 
 
 def replies(took: list[float], **results: object) -> list[dict[str, object]]:
