@@ -146,8 +146,8 @@ BESIDE_A_RUN = (
     "quantd.research.reports quantd.research.attribution quantd.research.metrics quantd.research.outside.asking "
     "quantd.adapters.bus quantd.adapters.sinks.email quantd.adapters.sinks.http_post quantd.adapters.pace "
     "quantd.adapters.feeds.sources.alpaca quantd.adapters.feeds.sources.http_client quantd.adapters.brokers.alpaca "
-    "quantd.adapters.brokers.ccxt quantd.adapters.exchange quantd.adapters.store.handle quantd.models.forests.allocation "
-    "quantd.daemon.recovery.replay"
+    "quantd.adapters.brokers.ccxt quantd.adapters.exchange quantd.adapters.store.handle "
+    "quantd.models.forests.allocation quantd.daemon.recovery.replay"
 )
 """What a backtest without a report, a journal, outside agents and learned allocations has no use for."""
 
