@@ -8,27 +8,9 @@ from typing import Literal
 from msgspec import Struct
 
 from quantd.trading.orders import OrderBasket
-from quantd.trading.view import Memory, View
+from quantd.trading.question import Ask as Ask
 
 Level = Literal["INFO", "WARNING", "CRITICAL"]
-
-
-class Ask:
-    """Requests a decision from a policy.
-
-    `agent` and `policy` are agent numbers. `policy` differs from `agent` when policies have changed places: it is the
-    agent that the policy was configured for. A replay rebuilds the view from the state, so the journal stores only the
-    numbers.
-    """
-
-    __slots__ = ("agent", "memory", "policy", "round", "view")
-
-    def __init__(self, round: int, agent: int, view: View, memory: Memory, policy: int | None = None) -> None:
-        self.round = round
-        self.agent = agent
-        self.view = view
-        self.memory = memory
-        self.policy = agent if policy is None else policy
 
 
 class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):

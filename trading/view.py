@@ -1,25 +1,27 @@
-"""The input of a policy: one read-only view of the market and of its own book, at one sample."""
+"""The input of a policy: one read-only view of the market and of its own book, at one sample.
+
+`View` is compiled with the engine (`quantd.trading.question`). Here is what else a policy reads and answers with: many
+samples at once, a part of the universe, its memory.
+"""
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.trading.bars import BarRing, Bars, CorporateAction, per_share
-from quantd.trading.covariance import covariance
+from quantd.trading.bars import Bars, CorporateAction, per_share
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Universe
-from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, Ints
-from quantd.trading.statistics import deviations, means, momentum_of, rolling, rolling_momentum, windows_of
+from quantd.trading.question import Memory as Memory
+from quantd.trading.question import View as View
+from quantd.trading.statistics import deviations, means, rolling, rolling_momentum, windows_of
 
 A = TypeVar("A", bound=NDArray[Any])
-
-Memory = Mapping[str, NDArray[np.float64]]
-"""A policy's read-only memory: name -> array, at most MEMORY_BYTES in total."""
 
 MEMORY_BYTES: Final = 65_536
 
@@ -38,157 +40,6 @@ def own_memory(memory: Memory, space: str) -> dict[str, Floats]:
 def under(space: str, memory: Memory) -> dict[str, Floats]:
     """Return `memory` with the prefix `space`."""
     return {f"{space}/{name}": value for name, value in memory.items()}
-
-
-class View:
-    """One agent's view at one decision.
-
-    `prices` float64[N] are the last known prices (NaN before an instrument's first bar). `weights` float64[N] and
-    `cash` (a fraction) are the agent's own book, and `equity` is its value in account currency. `time` is the
-    decision's instant in ns UTC, `sample` the number of samples in the history so far, and `sample_time` the instant of
-    the newest one.
-    """
-
-    __slots__ = (
-        "_bars", "_end", "_macro", "_ring", "_rows", "cash", "equity", "prices", "sample_time", "time", "universe",
-        "weights",
-    )  # fmt: skip
-
-    _fields: ClassVar[tuple[str, ...]] = __slots__
-
-    def __init__(
-        self,
-        *,
-        universe: Universe,
-        ring: Ring,
-        by_date: Ring | None = None,
-        prices: Floats,
-        weights: Floats,
-        cash: float,
-        equity: float,
-        time: int,
-        sample_time: int,
-        bars: BarRing | None = None,
-        macro: MacroHistory | None = None,
-    ) -> None:
-        self.universe = universe
-        self._bars = bars
-        self._macro = macro
-        self._ring = ring
-        self._rows = ring if by_date is None else by_date
-        self._end = ring.count
-        self.prices = prices
-        self.weights = weights
-        self.cash = cash
-        self.equity = equity
-        self.time = time
-        self.sample_time = sample_time
-
-    @property
-    def sample(self) -> int:
-        """The number of samples in the history so far: a clock that counts samples."""
-        return self._end
-
-    def _copied(self) -> Self:
-        other = type(self).__new__(type(self))
-        for name in self._fields:
-            setattr(other, name, getattr(self, name))
-        return other
-
-    def held_by(self, weights: Floats) -> "View":
-        """Return the same market for a book that holds `weights` (float64[N]) and the rest in cash."""
-        other = self._copied()
-        weights = weights.copy()
-        weights.flags.writeable = False
-        other.weights, other.cash = weights, 1.0 - float(weights.sum())
-        return other
-
-    def _require_current(self, what: str) -> None:
-        if self._ring.count != self._end:
-            raise RuntimeError(f"this view is of an earlier sample; ask for {what} while deciding")
-
-    def returns(self, k: int) -> Floats:
-        """Return float64[k, N], the returns with dividends over the last k samples, oldest first; NaN before an
-        instrument's first bar.
-
-        Markets close at different times: use `synchronous` for correlations. Raises ValueError for k above the stored
-        samples, and RuntimeError once the next sample exists, since a late policy must not see the future.
-        """
-        self._require_current("returns")
-        return self._ring.returns(k)
-
-    def synchronous(self, k: int) -> Floats:
-        """Return float64[k, N] total returns between session dates, oldest first, each instrument by its own bars.
-
-        It serves relations between instruments, whose days may end hours apart. A date appears once all its bars are
-        known, so with daily crypto beside shares the newest row is one sample late. It equals `returns(k)` where no bar
-        arrives after the sample. An instrument without a bar on a date keeps its price. Raises as `returns` does.
-        """
-        self._require_current("synchronous returns")
-        return self._rows.returns(k)
-
-    def deviation(self, k: int) -> Floats:
-        """Return float64[N], the standard deviation (k - 1) of `returns(k)` per sample.
-
-        This and the other statistics are NaN where a return is missing. They are computed once per sample for all
-        agents and policies, and are read-only. They raise as `returns` does.
-        """
-        return self.shared(deviations, k)
-
-    def mean(self, k: int) -> Floats:
-        """Return float64[N], the mean of `returns(k)` per sample."""
-        return self.shared(means, k)
-
-    def momentum(self, k: int, skip: int = 0) -> Floats:
-        """Return float64[N], the total return over the k samples that ended `skip` samples ago."""
-        return self.shared(momentum_of, k, skip)
-
-    def covariance(self, k: int) -> Floats:
-        """Return float64[N, N], the sample covariance (k - 1) of `synchronous(k)` per sample."""
-        return self.shared_by_date(covariance, k)
-
-    def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
-        """Return `statistic(returns(k))`, a pure function with an array as its result, computed once per sample.
-
-        With `skip`, the k samples ended that many samples ago. The result is read-only. Raises as `returns` does.
-        """
-        self._require_current("returns")
-        return self._ring.shared(statistic, k, skip)
-
-    def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
-        """Return `statistic(synchronous(k))`, as `shared` does."""
-        self._require_current("synchronous returns")
-        return self._rows.shared(statistic, k)
-
-    def bars(self, k: int) -> Bars:
-        """Return the newest k samples as bars, oldest first, adjusted for known splits and dividends; the newest as
-        traded. Raises RuntimeError if no policy of the run sets `uses_bars`, and as `returns` does."""
-        if self._bars is None:
-            raise RuntimeError("this run stores no bars; set uses_bars = True, or USES_BARS = True in a file")
-        self._require_current("bars")
-        return self._bars.bars(k)
-
-    def macro(self, name: str, k: int) -> Floats:
-        """Return float64[k], the known values of a [feed] macro series at the newest k samples, oldest first.
-
-        NaN where no value was known. Raises RuntimeError in a run without such series, ValueError for an unknown one,
-        and as `returns` does.
-        """
-        if self._macro is None:
-            raise RuntimeError("this run has no macro series; name them in [feed] macro")
-        self._require_current("macro series")
-        return self._macro.known(name, k)
-
-    def series(self, name: str, k: int) -> Floats:
-        """Return float64[k, N], the known values of a [feed] series at the newest k samples, oldest first, one column
-        for each symbol of `universe`.
-
-        NaN where no value was known. Raises as `macro` does.
-        """
-        if self._macro is None:
-            raise RuntimeError("this run has no series per symbol; name them in [feed] series")
-        self._require_current("series")
-        return self._macro.series(name, self.universe.symbols, k)
 
 
 class NotInBlock(RuntimeError):
@@ -343,24 +194,28 @@ class BlockView:
         return self._returns[first : first + k]
 
 
+def _absent(name: str) -> Any:
+    """A property that raises NotInBlock."""
+
+    def read(row: "RowView") -> Any:
+        raise NotInBlock(f"a block has no {name}: act_rows is for policies that do not read it")
+
+    return property(read)
+
+
 class RowView(View):
     """The view at one row of a block, as `View` but for what a block does not know: those raise NotInBlock."""
 
     __slots__ = ("_block", "_row")
-    _fields: ClassVar[tuple[str, ...]] = (*View.__slots__, *__slots__)
+
+    weights, cash, equity = _absent("weights"), _absent("cash"), _absent("equity")
+    bars, macro, series = _absent("bars"), _absent("macro"), _absent("series")
+    held_by = _absent("weights")
 
     def __init__(self, block: BlockView, row: int) -> None:
         self.universe, self._block, self._row = block.universe, block, row
         self.prices, self._end = block.prices[row], block._sample + row
         self.time = self.sample_time = int(block.times[row])
-
-    def __getattr__(self, name: str) -> Any:
-        if name in View.__slots__:
-            raise NotInBlock(f"a block has no {name.lstrip('_')}: act_rows is for policies that do not read it")
-        raise AttributeError(name)
-
-    def _require_current(self, what: str) -> None:
-        """A row of a block has nothing later than itself."""
 
     def returns(self, k: int) -> Floats:
         return self._block._window(k, 0, self._row)
@@ -384,15 +239,21 @@ class PartView(View):
     """
 
     __slots__ = ("_columns", "_whole")
-    _fields: ClassVar[tuple[str, ...]] = (*View.__slots__, *__slots__)
 
     def __init__(self, whole: View, universe: Universe, columns: tuple[int, ...]) -> None:
-        for name in View.__slots__:
-            setattr(self, name, getattr(whole, name))
-        self.universe, self._whole, self._columns = universe, whole, columns
         chosen = list(columns)
-        self.prices, self.weights = whole.prices[chosen], whole.weights[chosen]
-        self.prices.flags.writeable = self.weights.flags.writeable = False
+        prices, weights = whole.prices[chosen], whole.weights[chosen]
+        prices.flags.writeable = weights.flags.writeable = False
+        super().__init__(
+            universe=universe, ring=whole._ring, by_date=whole._rows, prices=prices, weights=weights, cash=whole.cash,
+            equity=whole.equity, time=whole.time, sample_time=whole.sample_time, bars=whole._bars, macro=whole._macro,
+        )  # fmt: skip
+        self._end, self._whole, self._columns = whole._end, whole, columns
+
+    def __copy__(self) -> "PartView":
+        other = cast(PartView, super().__copy__())
+        other._whole, other._columns = self._whole, self._columns
+        return other
 
     def returns(self, k: int) -> Floats:
         return _part(self._whole.returns(k), self._columns)
@@ -431,7 +292,7 @@ class OfPart(Generic[A]):
 
 def dated_later(view: View, by_ns: int) -> View:
     """Return the same market and book with every date `by_ns` later; to test whether a policy knows dates."""
-    other = view._copied()
+    other = copy(view)
     other.time, other.sample_time = view.time + by_ns, view.sample_time + by_ns
     if view._bars is not None:
         other._bars = view._bars.dated_later(by_ns)

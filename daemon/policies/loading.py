@@ -27,6 +27,8 @@ MAX_LEVERAGE: Final = 10.0
 NOTE: Final = 300
 """Maximum length of a note."""
 
+_FLOAT64: Final = np.dtype("<f8")
+
 PackedMemory = dict[str, tuple[tuple[int, ...], bytes]]
 
 OnFailure = Callable[[Ask, str, BaseException], None]
@@ -198,7 +200,8 @@ def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Dec
     """
     try:
         weights, memory = policy.act(ask.view, ask.memory)
-        packed = pack(ask.memory if memory is None else memory)
+        remembered = ask.memory if memory is None else memory
+        packed = pack(remembered) if remembered else {}
         note, warns = "", False
         if isinstance(weights, Noted):
             note, warns = "".join(c if c.isprintable() else " " for c in weights.note[:NOTE]), weights.warns
@@ -216,13 +219,14 @@ def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Dec
 
 def _checked(weights: object, view: View) -> Floats:
     """`weights` as little-endian float64[N]. Raises ValueError for invalid ones."""
-    size = len(view.prices)
+    size = len(view.universe.instruments)
     row = weights if type(weights) is np.ndarray else by_column(weights, view)
-    if row.dtype.kind not in "fiu":
-        raise ValueError(f"weights are {row.dtype}, not numbers")
-    if row.shape != (size,):
-        raise ValueError(f"weights have shape {row.shape}; one number for each of the {size} symbols is expected")
-    row = row.astype("<f8", copy=False)
+    if row.dtype is not _FLOAT64 or row.shape != (size,):
+        if row.dtype.kind not in "fiu":
+            raise ValueError(f"weights are {row.dtype}, not numbers")
+        if row.shape != (size,):
+            raise ValueError(f"weights have shape {row.shape}; one number for each of the {size} symbols is expected")
+        row = row.astype(_FLOAT64, copy=False)
     # sum |w| <= sqrt(n sum w^2): one product shows that a usual answer is finite and bounded. vdot does not warn of an
     # overflow, as dot does.
     if size * float(np.vdot(row, row)) <= MAX_LEVERAGE**2:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from quantd.daemon.engine.core.digest_rows import END, EQUITY, FILL, ORDER, Chain, Part
+from quantd.daemon.engine.core.digest_rows import END, EQUITY, FILL, ORDER, Chain, head_of
 from quantd.trading.effects import Effect, Filled, Valued
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket
@@ -57,14 +57,14 @@ class Digest:
         for effect in effects:
             kind = _KINDS.get(type(effect))  # type: ignore[arg-type]
             if kind is not None:
-                self.chain.parts.append(self._part(effect, kind))  # type: ignore[arg-type]
+                self._put(effect, kind)  # type: ignore[arg-type]
 
     def settle(self, now: int) -> None:
         """Hash the instants that have ended."""
         self.chain.settle(now)
 
-    def _part(self, effect: Source, kind: int) -> Part:
-        """The rows of an effect, by symbol."""
+    def _put(self, effect: Source, kind: int) -> None:
+        """Add the rows of an effect, by symbol."""
         names = self._symbols
         match effect:
             case Filled(sample, n, ts, sym, lots, price, fee, _):
@@ -74,40 +74,45 @@ class Digest:
                 ]
             case Valued():
                 books = [(name, effect.books[k]) for name, k in self._books]
-                return Part(effect.ts, kind, 1, _encode((EQUITY, effect.ts, effect.equity_micro, books)))
+                self.chain.put(effect.ts, kind, 1, _encode((EQUITY, effect.ts, effect.equity_micro, books)))
+                return
             case OrderBasket():
                 rows = [
                     (ORDER, effect.ts, effect.sample, names[s], effect.n, 1 if k > 0 else -1, abs(k), w)
                     for s, k, w in zip(effect.sym, effect.lots, effect.worst_nano, strict=True)
                 ]
         rows.sort(key=_SYMBOL)
-        return Part(effect.ts, kind, len(rows), _encoded(rows))
+        self.chain.put(effect.ts, kind, len(rows), _encoded(rows))
 
     def freeze(self) -> bytes:
         """The encoded digest between two events."""
         chain = self.chain
-        return _encode((chain.link, [(part.ts, part.kind, part.head() + part.data) for part in chain.parts]))
+        return _encode((chain.link, [(ts, kind, head_of(rows) + data) for ts, kind, rows, data in chain.waiting()]))
 
     def thaw(self, frozen: bytes) -> None:
         """Continue from a frozen digest. One of an earlier version has the effects instead of their rows."""
-        self.chain.link, parts = msgspec.msgpack.decode(frozen, type=tuple[bytes, list[tuple[int, int, bytes]]])
-        self.chain.parts = []
+        link, parts = msgspec.msgpack.decode(frozen, type=tuple[bytes, list[tuple[int, int, bytes]]])
+        self.chain = self._chain(link)
         for ts, kind, data in parts:
             if data[0] & 0xF0 == 0x80 or data[0] in (0xDE, 0xDF):  # a map
-                part = self._part(msgspec.msgpack.decode(data, type=_SOURCES[kind]), kind)
+                self._put(msgspec.msgpack.decode(data, type=_SOURCES[kind]), kind)
             else:
                 rows = _decode(data)
-                part = Part(ts, kind, len(rows), _encoded(list(map(tuple, rows))))
-            self.chain.parts.append(part)
+                self.chain.put(ts, kind, len(rows), _encoded(list(map(tuple, rows))))
 
     def hexdigest(self) -> str:
         """The digest so far, all instants counted as ended; the fold can continue."""
-        chain = self.chain
-        parts, link = list(chain.parts), chain.link
-        chain.close(END)
-        digest: str = chain.link.hex()
-        chain.parts, chain.link = parts, link
-        return digest
+        ended = self._chain(self.chain.link)
+        for part in self.chain.waiting():
+            ended.put(*part)
+        ended.close(END)
+        return ended.link.hex()
+
+    def _chain(self, link: bytes) -> Chain:
+        """A chain behind a hash."""
+        chain = Chain(self.chain.interval, _merged)
+        chain.link = link
+        return chain
 
 
 class NoDigest(Digest):

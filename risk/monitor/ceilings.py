@@ -209,7 +209,7 @@ class Window:
                 own: float = tail.ceiling(rows)
                 if own < self.ceiling:
                     self.ceiling = own
-        small: bool = not self.tails or known.norm_of(book.size) < self.ceiling
+        small: bool = not self.tails or known.norm_below(book.size, self.ceiling)
         spread: bool = self.spread and book.gross > 0.0
         if small and not spread:
             return True

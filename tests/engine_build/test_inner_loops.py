@@ -59,6 +59,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "RowLoops.least_variances": {"out": ROW, "sums": Made("Sums", ("returns", "squares")), "size": SYMBOLS},
     "RowLoops.means": {"out": ROW, "sums": Made("Sums", ("returns",)), "size": SYMBOLS},
     "RowLoops.norms": {"roots": ROW, "sums": Made("Sums", ("large",))},
+    "RowLoops.spread": {"sums": Made("Sums", ("squares", "large")), "size": ROW, "rows": SYMBOLS},
     "RowLoops.dot": {"row": ROW, "values": ROW, "n": SIZE},
 }  # fmt: skip
 """Checker -> arguments that fit."""

@@ -20,6 +20,9 @@ Floats = market.Floats
 
 LOOPS: Final = quickest()
 
+SURE: Final = 1.0 + 1e-9
+"""Covers the rounding of two sums over all instruments."""
+
 WINDOWS: Final = 8
 """Windows of `lookback` rows in the arrays of a ring."""
 
@@ -143,6 +146,16 @@ class RunningSums:
             self._normed = True
         return self._loops.dot(self._norms, size, self._sums.n)
 
+    def norm_below(self, size: Buffer, most: float) -> bool:
+        """Whether `norm_of` is below `most`.
+
+        The mean of norms is at most their root mean square, weighted by the weights: (sum |w| n)^2 <= sum |w| x
+        sum |w| n^2. That needs no roots, and settles most questions.
+        """
+        if most > 0.0 and self._loops.spread(self._sums, size, self.lookback) * SURE < most * most:
+            return True
+        return self.norm_of(size) < most
+
 
 class Ring:
     """Rows of prices and the total returns between them, as one contiguous window.
@@ -262,6 +275,20 @@ class Ring:
         self.end, self.count, self._filled = rows, count, max(rows, 1)
         self._shared, self._sums = (-1, {}), {}
 
+    def follow(self, other: "Ring") -> None:
+        """Read the rows of another ring of the same size from its arrays, up to its newest row."""
+        other.fill()
+        if self.prices is not other.prices:
+            self.prices, self.filled_returns = other.prices, other.filled_returns
+            self._prices, self._returns = other._prices, other._returns
+            self._columns, self._turned, self._actions = None, 0, {}
+        self.end, self.count, self._filled = other.end, other.count, other._filled
+
+    def settle(self) -> None:
+        """Copy the newest rows of the ring that was followed to arrays of its own."""
+        start: int = max(0, self.end - self.lookback)
+        self.restore(self.prices[start : self.end], self.filled_returns[start : self.end], self.count)
+
     def copy(self) -> "Ring":
         """Copy the newest rows into a separate ring."""
         self.fill()
@@ -343,6 +370,10 @@ class History:
     own bar of that date, complete once all bars are known. Risk uses only synchronous rows. By known prices SPY and
     bitcoin appear uncorrelated, because their days end hours apart. Policies relate instruments by `by_date`, the
     synchronous rows without gaps.
+
+    The rings are `joined` until the first sample that makes them differ: a row that is complete later, a bar that is
+    missing, an action of another date. A sample is then appended to the known rows, and the synchronous ring reads
+    their arrays. What was read from either ring stays valid when they part.
     """
 
     size: Final[int]
@@ -352,6 +383,8 @@ class History:
     """Macro series and series per symbol, if the run has some."""
     known: Final[Ring]
     synchronous: Final[Ring]
+    joined: bool
+    """Whether the synchronous rows are the known ones."""
     own_dates: Ring | None
     """Synchronous rows in which an instrument without a bar of the date keeps its previous price.
 
@@ -368,6 +401,7 @@ class History:
     def __init__(self, size: int, lookback: int, bars: BarRing | None = None) -> None:
         self.size, self.bars, self.macro = size, bars, None
         self.known, self.synchronous, self.own_dates = Ring(size, lookback), Ring(size, lookback), None
+        self.joined = True
         self.pending, self.waiting = {}, []
         self.known_actions, self.sync_actions = [], []
 
@@ -403,6 +437,8 @@ class History:
             self.bars.sample(key, marks, self.known_actions)
         if final_ts > ts and self.own_dates is None:
             self.own_dates = self.known.copy()
+        if self.joined and not self._alike(ts, key, final_ts, marks):
+            self.part()
         self.known.append(marks, self.known_actions)
         if self.known_actions:
             self.known_actions = []
@@ -418,12 +454,49 @@ class History:
                 self.sync_actions = [a for a in self.sync_actions if a[0] > ready]
             self._complete(ready, actions)
 
+    def _alike(self, ts: int, key: int, final_ts: int, marks: Floats) -> bool:
+        """Whether a sample is the same row of both views, to the bit, after the same actions."""
+        row = self.pending.get(key)
+        if final_ts > ts or self.waiting or row is None or row.tobytes() != marks.tobytes():
+            return False
+        return self.acts_alike(key)
+
+    def acts_alike(self, key: int) -> bool:
+        """Whether the same actions precede the next row of both views, of date `key`."""
+        if not self.sync_actions:
+            return not self.known_actions
+        alike: bool = len(self.sync_actions) == len(self.known_actions)
+        for one, other in zip(self.sync_actions, self.known_actions, strict=False):
+            alike = alike and one[0] <= key and one[1:] == other
+        return alike
+
+    def part(self) -> None:
+        """Give the synchronous rows arrays of their own, where they have none yet."""
+        if self.joined:
+            self.joined = False
+            self.synchronous.settle()
+
+    def put(self, prices: ReadRows, row: int) -> bool:
+        """Append one row of a block of prices to both rings, as `Ring.put`; False without a change."""
+        if not self.known.put(prices, row):
+            return False
+        if self.joined:
+            self.synchronous.follow(self.known)
+            return True
+        fits: bool = self.synchronous.put(prices, row)
+        if not fits:
+            self.known.withdraw()
+        return fits
+
     def _complete(self, key: int, actions: list[CorporateAction]) -> None:
         """Append the row of `key`, whose bars are all known."""
         row = self.pending.pop(key, None)
         if row is None:
             row = np.full(self.size, np.nan)
-        self.synchronous.append(row, actions)
+        if self.joined:
+            self.synchronous.follow(self.known)
+        else:
+            self.synchronous.append(row, actions)
         ring = self.own_dates
         if ring is not None:
             before = ring.prices[ring.end - 1].copy() if ring.end else np.full(self.size, np.nan)

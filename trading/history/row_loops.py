@@ -203,6 +203,24 @@ class RowLoops:
         for k in range(n):
             roots[k] = ENDLESS if large[k] > 0 else roots[k] * HAIR
 
+    def spread(self, sums: Sums, size: Floats, rows: int) -> float:
+        """The sum of weights x the sum of their products with the upper bounds of `squares`. It is infinite with a
+        return that is too large."""
+        self.fits(sums.n, len(size))
+        self.fits(sums.n, len(sums.squares))
+        self.fits(sums.n, len(sums.large))
+        return self._spread(sums.squares, sums.large, size, sums.n, float(rows) * _HALF_SQUARE)
+
+    def _spread(self, squares: Ints, large: Ints, size: Floats, n: int, extra: float) -> float:
+        gross: float = 0.0
+        total: float = 0.0
+        endless: bool = False
+        for k in range(n):
+            gross += size[k]
+            total += size[k] * (float(squares[k]) * _ONE_SQUARE + extra) * HAIR
+            endless = endless or large[k] > 0
+        return inf if endless else gross * total
+
     def dot(self, row: Floats, values: Floats, n: int) -> float:
         """The sum of products."""
         self.fits(n, len(row))

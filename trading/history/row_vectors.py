@@ -1,5 +1,6 @@
 """The loops over rows by numpy, for an engine that is not compiled: the same bits, but for the order of a dot."""
 
+from math import inf
 from typing import Any, Final
 
 import numpy as np
@@ -72,6 +73,12 @@ class RowVectors(RowLoops):
         found = _floats(roots)
         found *= HAIR
         found[_ints(sums.large) > 0] = ENDLESS
+
+    def spread(self, sums: Sums, size: Floats, rows: int) -> float:
+        weights = _floats(size)
+        if _ints(sums.large).any():
+            return inf
+        return float(np.add.reduce(weights)) * float(weights.dot(_most(sums, rows)))
 
     def dot(self, row: Floats, values: Floats, n: int) -> float:
         return float(_floats(row)[:n].dot(_floats(values)[:n]))

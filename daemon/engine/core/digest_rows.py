@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from quantd.daemon.engine.core.order_columns import Orders
-from quantd.trading.number_types import Bytes, Ints
+from quantd.trading.number_types import Bytes, IntRows, Ints, int_zero_rows
 
 FILL = 0
 EQUITY = 1
@@ -22,100 +22,180 @@ WAITING: Final = 512
 END: Final = 9223372036854775807
 """Later than each instant."""
 
+TS: Final = 0
+KIND: Final = 1
+ROWS: Final = 2
+FIRST: Final = 3
+BEHIND: Final = 4
+"""Columns of the parts of a chain: instant, kind, number of rows, and where these begin and end in the buffer."""
 
-class Part:
-    """`count` encoded rows of one instant and one kind, in the order of their symbols, one behind the other."""
-
-    ts: int
-    kind: int
-    count: int
-    data: Any
-
-    def __init__(self, ts: int, kind: int, count: int, data: Any) -> None:
-        self.ts, self.kind, self.count, self.data = ts, kind, count, data
-
-    def head(self) -> Any:
-        """The head of a MessagePack array of so many rows."""
-        return HEADS[self.count] if self.count < 16 else long_head(self.count)
+ROOM: Final = 37
+"""Bytes before an instant: the hash before it and the longest head of an array."""
 
 
 class Chain:
     """The parts of instants that may not have ended, and the hash of all before, each instant chained to the last.
 
+    A part is `count` encoded rows of one instant and one kind, in the order of their symbols, one behind the other. The
+    parts lie in one buffer, those of an instant without a gap and with `ROOM` before the first: the hash of the instant
+    before and the head of the array are written there, and the instant is hashed as it lies. Parts that came out of
+    order are joined first. What is hashed is dropped when many parts wait, and the rest moves to the front.
+
     `interval` is the longest time in ns by which a row may be earlier than the last one. `merge` puts the rows of
     several parts of one kind in order.
     """
 
-    parts: list[Any]
-    link: Any
+    link: bytes
     interval: int
     merge: Any
+    count: int
+    """The number of parts that wait."""
+    size: int
+    """The bytes of the buffer that are in use."""
+    parts: IntRows
+    raw: Any
+    """A memoryview of the buffer."""
+    buffer: Bytes
 
     def __init__(self, interval: int, merge: Any) -> None:
-        self.parts, self.link, self.interval, self.merge = [], b"", interval, merge
+        self.link, self.interval, self.merge = b"", interval, merge
+        self.count = self.size = 0
+        self.parts = int_zero_rows(8, 5)
+        self.raw = memoryview(bytearray(1024))
+        self.buffer = self.raw
+
+    def begin(self, ts: int, most: int) -> int:
+        """Make room for a part of at most so many bytes; returns where it begins."""
+        last: int = self.count - 1
+        at: int = self.size
+        if last < 0 or self.parts[last, TS] != ts:
+            at += ROOM
+        if at + most > len(self.buffer):
+            self.widen(2 * (at + most))
+        return at
+
+    def widen(self, size: int) -> None:
+        """Move to a buffer of so many bytes."""
+        raw: Any = memoryview(bytearray(size))
+        raw[: self.size] = self.raw[: self.size]
+        self.raw = raw
+        self.buffer = raw
+
+    def add(self, ts: int, kind: int, rows: int, at: int, behind: int) -> None:
+        """Add a part whose rows were written to the buffer from where it begins."""
+        place: int = self.count
+        if place == len(self.parts):
+            wider: IntRows = int_zero_rows(2 * place, 5)
+            for k in range(place):
+                for column in range(5):
+                    wider[k, column] = self.parts[k, column]
+            self.parts = wider
+        parts: IntRows = self.parts
+        parts[place, TS], parts[place, KIND], parts[place, ROWS] = ts, kind, rows
+        parts[place, FIRST], parts[place, BEHIND] = at, behind
+        self.count = place + 1
+        self.size = behind
+
+    def put(self, ts: int, kind: int, rows: int, data: bytes) -> None:
+        """Add a part with the bytes of its rows."""
+        at: int = self.begin(ts, len(data))
+        self.raw[at : at + len(data)] = data
+        self.add(ts, kind, rows, at, at + len(data))
+
+    def data(self, place: int) -> bytes:
+        """The bytes of the rows of a part."""
+        return bytes(self.raw[self.parts[place, FIRST] : self.parts[place, BEHIND]])
+
+    def waiting(self) -> list[Any]:
+        """The parts that wait: instant, kind, number of rows and their bytes."""
+        return self.behind(0)
+
+    def behind(self, first: int) -> list[Any]:
+        """The parts from `first` on, as `waiting` has them."""
+        parts: IntRows = self.parts
+        return [(parts[k, TS], parts[k, KIND], parts[k, ROWS], self.data(k)) for k in range(first, self.count)]
 
     def settle(self, now: int) -> None:
         """Hash the instants that have ended, where many parts wait: a bar known after `now` opened at most an interval
         before it."""
-        if len(self.parts) > WAITING:
+        if self.count > WAITING:
             self.close(now - self.interval)
 
     def close(self, before: int) -> None:
         """Hash the instants before `before`."""
-        parts: list[Any] = self.parts
-        count: int = len(parts)
+        parts: IntRows = self.parts
         first: int = 0
         self.sort()
-        while first < count:
-            part: Part = parts[first]
-            ts: int = part.ts
+        while first < self.count:
+            ts: int = parts[first, TS]
             if ts >= before:
                 break
             end: int = first + 1
-            while end < count:
-                part = parts[end]
-                if part.ts != ts:
-                    break
+            while end < self.count and parts[end, TS] == ts:
                 end += 1
             self.hash(first, end)
             first = end
-        self.parts = parts[first:]
+        self.drop(first)
+
+    def drop(self, first: int) -> None:
+        """Forget the parts before `first`."""
+        kept: list[Any] = self.behind(first)
+        self.count = self.size = 0
+        for ts, kind, rows, data in kept:
+            self.put(ts, kind, rows, data)
 
     def sort(self) -> None:
         """Order the parts by time and kind; most are, and those of one time and kind stay as they are."""
-        parts: list[Any] = self.parts
-        for k in range(1, len(parts)):
-            part: Part = parts[k]
+        parts: IntRows = self.parts
+        for k in range(1, self.count):
             at: int = k
             while at > 0:
-                other: Part = parts[at - 1]
-                if other.ts < part.ts or (other.ts == part.ts and other.kind <= part.kind):
+                if parts[at - 1, TS] < parts[at, TS]:
                     break
-                parts[at] = other
+                if parts[at - 1, TS] == parts[at, TS] and parts[at - 1, KIND] <= parts[at, KIND]:
+                    break
+                for column in range(5):
+                    value: int = parts[at, column]
+                    parts[at, column] = parts[at - 1, column]
+                    parts[at - 1, column] = value
                 at -= 1
-            parts[at] = part
 
     def hash(self, first: int, end: int) -> None:
         """Chain the parts of one instant."""
-        parts: list[Any] = self.parts
-        part: Part = parts[first]
-        if end - first == 1:
-            self.link = blake2b(self.link + part.head() + part.data, digest_size=32).digest()
-            return
+        parts: IntRows = self.parts
         rows: int = 0
-        last: int = -1
         several: bool = False
-        data: Any = b""
+        joined: bool = True
         for k in range(first, end):
-            part = parts[k]
-            rows += part.count
-            data += part.data
-            several = several or part.kind == last
-            last = part.kind
-        joined: Part = Part(part.ts, last, rows, data)
+            rows += parts[k, ROWS]
+            if k > first:
+                several = several or parts[k, KIND] == parts[k - 1, KIND]
+                joined = joined and parts[k, FIRST] == parts[k - 1, BEHIND]
+        if joined and not several:
+            at: int = self.put_heads(parts[first, FIRST], rows)
+            self.link = blake2b(self.raw[at : parts[end - 1, BEHIND]], digest_size=32).digest()
+            return
+        data: bytes = b"".join([self.data(k) for k in range(first, end)])
         if several:
-            data = self.merge(joined.head() + data)
-        self.link = blake2b(self.link + joined.head() + data, digest_size=32).digest()
+            data = self.merge(head_of(rows) + data)
+        self.link = blake2b(self.link + head_of(rows) + data, digest_size=32).digest()
+
+    def put_heads(self, at: int, rows: int) -> int:
+        """Write the last hash and the head of an array of so many rows before a place; returns where they begin."""
+        head: bytes = head_of(rows)
+        link: bytes = self.link
+        begin: int = at - len(head) - len(link)
+        for c in range(len(link)):
+            self.buffer[begin + c] = link[c]
+        for c in range(len(head)):
+            self.buffer[begin + len(link) + c] = head[c]
+        return begin
+
+
+def head_of(count: int) -> bytes:
+    """The head of a MessagePack array of so many rows."""
+    head: bytes = HEADS[count] if count < 16 else long_head(count)
+    return head
 
 
 def long_head(count: int) -> bytes:
@@ -137,7 +217,7 @@ class Names:
 
 
 class Rows:
-    """Writes rows into a buffer, and adds them to the chain of the digest.
+    """Writes rows into the buffer of the chain of the digest.
 
     `rank` has the symbols in order of their names, `place` by symbol the row of a basket. `book` has by row of a
     valuation the number of its book.
@@ -146,17 +226,26 @@ class Rows:
     chain: Chain
     hashed: bool
     """Whether the run has a digest."""
-    raw: Any
+    most: int
+    """The most bytes of the rows of one instant and kind."""
     buffer: Bytes
+    """That of the chain."""
     symbols: Names
     books: Names
     book: Ints
     rank: Ints
     place: Ints
 
-    def __init__(self, raw: Any, symbols: Names, books: Names, book: Ints, rank: Ints, place: Ints) -> None:
-        self.raw, self.symbols, self.books, self.book, self.rank, self.place = raw, symbols, books, book, rank, place
-        self.buffer, self.hashed = memoryview(raw), False
+    def __init__(self, most: int, symbols: Names, books: Names, book: Ints, rank: Ints, place: Ints) -> None:
+        self.most, self.symbols, self.books, self.book, self.rank, self.place = most, symbols, books, book, rank, place
+        self.hashed = False
+
+    def begin(self, ts: int) -> int:
+        """Turn to the buffer of the chain, for rows of an instant; returns where they begin."""
+        chain: Chain = self.chain
+        at: int = chain.begin(ts, self.most)
+        self.buffer = chain.buffer
+        return at
 
     def put_int(self, at: int, value: int) -> int:
         """Write an integer in its shortest form; returns the place behind it."""
@@ -204,29 +293,30 @@ class Rows:
 
     def put_orders(self, orders: Orders, kind: int, ts: int) -> None:
         """Add the rows of orders or of their fills, by symbol."""
+        first: int = self.begin(ts)
         rows: int = orders.rows
         buffer: Bytes = self.buffer
         place: Ints = self.place
         rank: Ints = self.rank
         symbols: Ints = orders.symbol
         prices: Ints = orders.price if kind == FILL else orders.worst_nano
-        at: int = 0
+        at: int = first
         for k in range(len(place)):
             place[k] = -1
         for k in range(rows):
             place[symbols[k]] = k
         # each row begins alike
-        buffer[0], buffer[1] = 0x99 if kind == FILL else 0x98, kind
-        begin: int = self.put_int(self.put_int(2, ts), orders.sample)
+        buffer[at], buffer[at + 1] = 0x99 if kind == FILL else 0x98, kind
+        alike: int = self.put_int(self.put_int(at + 2, ts), orders.sample) - first
         for k in range(len(rank)):
             symbol: int = rank[k]
             row: int = place[symbol]
             if row < 0:
                 continue
             lots: int = orders.lots[row]
-            for c in range(begin if at > 0 else 0):
-                buffer[at + c] = buffer[c]
-            at += begin
+            for c in range(alike if at > first else 0):
+                buffer[at + c] = buffer[first + c]
+            at += alike
             at = self.put_name(at, self.symbols, symbol)
             at = self.put_int(at, orders.n)
             at = self.put_int(at, 1 if lots > 0 else -1)
@@ -234,14 +324,15 @@ class Rows:
             at = self.put_int(at, prices[row])
             if kind == FILL:
                 at = self.put_int(at, orders.fee[row])
-        self.add(ts, kind, rows, at)
+        self.chain.add(ts, kind, rows, first, at)
 
     def put_equity(self, ts: int, values: Ints) -> None:
         """Add the row of a valuation: int64[B + 1] equities of the house, of the agents, and what no agent has."""
+        first: int = self.begin(ts)
         books: int = len(self.book)
         buffer: Bytes = self.buffer
-        buffer[0], buffer[1] = 0x94, EQUITY
-        at: int = self.put_int(2, ts)
+        buffer[first], buffer[first + 1] = 0x94, EQUITY
+        at: int = self.put_int(first + 2, ts)
         at = self.put_int(at, values[0])
         if books < 16:
             buffer[at] = 0x90 + books
@@ -253,9 +344,4 @@ class Rows:
             buffer[at] = 0x92
             at = self.put_name(at + 1, self.books, k)
             at = self.put_int(at, values[1 + self.book[k]])
-        self.add(ts, EQUITY, 1, at)
-
-    def add(self, ts: int, kind: int, count: int, size: int) -> None:
-        """Add the rows in the first `size` bytes of the buffer to the chain."""
-        chain: Chain = self.chain
-        chain.parts.append(Part(ts, kind, count, bytes(self.raw[:size])))
+        self.chain.add(ts, EQUITY, 1, first, at)

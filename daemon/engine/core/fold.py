@@ -48,15 +48,16 @@ from typing import Any, Final
 from quantd.daemon.engine.core.book_columns import CROSSES, EXACT, TRIPS, BookColumns
 from quantd.daemon.engine.core.digest_rows import ORDER, Rows
 from quantd.daemon.engine.core.exit_orders import all_ordered, plan_exits, touches
-from quantd.daemon.engine.core.limiter import copy, read
+from quantd.daemon.engine.core.limiter import copy
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request
 from quantd.daemon.engine.core.round_plan import NOTHING, OTHER, RAISES, AgentColumns, Plan
 from quantd.daemon.engine.core.sample_columns import ROOM, SampleColumns
 from quantd.daemon.engine.core.venue_orders import VenueOrders
 from quantd.trading.history.rings import History, Ring
-from quantd.trading.ledger.book import Postings
-from quantd.trading.number_types import FloatRows, Ints, ReadRows
+from quantd.trading.ledger.book import Book, Postings
+from quantd.trading.number_types import FloatRows, Ints, ReadRows, Whole
+from quantd.trading.question import question
 
 DAY_NS: Final = 86_400_000_000_000
 
@@ -77,8 +78,12 @@ class Core:
     fold_history: History
     fold_agents: list[Any]
     fold_watch: Any
-    """Ledger, history, agents and watch of the state; under names of their own, because `step` reads plain attributes
-    faster."""
+    fold_universe: Any
+    fold_seats: list[int]
+    """Ledger, history, agents, watch, universe and seats of the state; under names of their own, because `step` reads
+    plain attributes faster."""
+    weights_room: Any
+    """A bytearray with the room for weights that books share."""
     follow_ups: int
     house_fee: float
     """The rate of the house that open orders are expected to pay."""
@@ -363,10 +368,7 @@ class Core:
         acting: bool = len(history.known_actions) > 0 or len(history.sync_actions) > 0
         if acting and not self.host.act(tick.key):
             return False
-        fits: bool = history.known.put(bars.close, row)
-        if fits and not history.synchronous.put(bars.close, row):
-            history.known.withdraw()
-            fits = False
+        fits: bool = history.put(bars.close, row)
         if fits and self.reads_more:
             self.host.keep_sample(tick)
         if acting and not fits:
@@ -431,17 +433,45 @@ class Core:
         self.round_no += 1
         ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None
         if self.plans_in_python:
-            self.host.plan(questions, self.host.ask(questions, ts))
+            self.host.plan(questions, self._ask(questions, ts))
             return
         if ahead is not None and self._take_ahead(ahead, questions) and self._carry_out(ts, ts, 0):
             self.host.note_ahead(ahead)
             self.rounds_taken += 1
             return
-        answers: list[Any] = self.host.ask(questions, ts)
+        answers: list[Any] = self._ask(questions, ts)
         if not self._take_answers(answers) or not self._carry_out(ts, ts, 0):
             self.host.plan(questions, answers)
             return
         self.rounds_taken += 1
+
+    def _ask(self, questions: list[Any], ts: int) -> list[Any]:
+        """The answers of agents to the last sample."""
+        history: History = self.fold_history
+        known: Ring = history.known
+        by_date: Ring = known if history.own_dates is None else history.own_dates
+        market: Market = self.market_columns
+        closes: Any = market.block.close
+        asks: list[Any] = []
+        number: int
+        for member in questions:
+            number = member
+            columns: BookColumns = self.book_columns[number + 1]
+            book: Book = self.fold_ledger.books[number]
+            columns.weigh()
+            held: bytes = bytes(self.weights_room)
+            cash: Whole = book.cash_micro
+            share: float = cash / columns.micro
+            equity: float = float(columns.micro) / 1e6
+            seat: int = self.fold_seats[number]
+            asks.append(
+                question(
+                    self.round_no, number, seat, self.fold_agents[number].memory, self.fold_universe, known, by_date,
+                    history.bars, history.macro, closes, market.row, held, share, equity, ts,
+                )
+            )  # fmt: skip
+        answers: list[Any] = self.host.ask(questions, asks)
+        return answers
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
         """Plan the rest of one decision of some agents; False, without change, for `step`."""
@@ -494,7 +524,7 @@ class Core:
             number = member
             agent = self.agent_columns[number]
             agent.taking = True
-            read(agent.weights, memoryview(weights[member]).cast("d"))
+            agent.put(weights[member])
         return True
 
     def _take_answers(self, answers: list[Any]) -> bool:
@@ -522,7 +552,7 @@ class Core:
             if weights is not None:
                 agent = self.agent_columns[number]
                 agent.taking = True
-                read(agent.weights, memoryview(weights).cast("d"))
+                agent.put(weights)
         return True
 
     def _carry_out(self, ts: int, sample: int, used: int) -> bool:

@@ -142,9 +142,14 @@ class Orders:
         self.live, self.at_venue, self.plain = rows, False, True
         self.starts, self.block, self.row = ts, None, -1
         self.odd, self.again, self.record, self.shares_record = {}, {}, None, None
+        self.lay(places)
+
+    def lay(self, places: int) -> None:
+        """Lay the columns of so many pairs. A special method has no C types, and would make a Python object of each."""
+        rows: int = self.rows
         terms: int = 5 * rows + 2 * places
-        # one buffer, and views one by one: a tuple would make a Python object of each
-        cells: Ints = int_zeros(terms + 6 * rows + (rows if lone else places))
+        # views one by one: a tuple would make a Python object of each
+        cells: Ints = int_zeros(terms + 6 * rows + (rows if self.lone else places))
         self.cells = cells
         self.symbol = cells[0:rows]
         self.lots = cells[rows : 2 * rows]

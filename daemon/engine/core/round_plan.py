@@ -60,6 +60,8 @@ class AgentColumns:
     """Whether it has a part in the plan."""
     weights: Floats
     weights_view: ReadFloats
+    weights_raw: Any
+    """The bytes of the weights."""
     change: Floats
     """Lots requested."""
     change_view: ReadFloats
@@ -73,12 +75,18 @@ class AgentColumns:
 
     def __init__(self, size: int, reason: Codes, request: Request, follow_up: FollowUp) -> None:
         self.request, self.follow_up, self.reason = request, follow_up, reason
-        self.weights, self.change, self.passed = float_zeros(size), float_zeros(size), float_zeros(size)
+        self.change, self.passed = float_zeros(size), float_zeros(size)
         self.wanted, self.surviving = int_zeros(size), int_zeros(size)
+        self.weights_raw = memoryview(bytearray(8 * size))
+        self.weights = self.weights_raw.cast("d")
         self.weights_view, self.change_view, self.reason_view = self.weights, self.change, self.reason
         self.taking = self.always = False
         self.most_age = self.window = 0
         self.gross = self.longest = self.least_trade = self.stop = self.target = 0.0
+
+    def put(self, weights: bytes) -> None:
+        """Take the weights of an answer, as float64[N] in bytes."""
+        self.weights_raw[:] = weights
 
 
 class Plan:

@@ -48,7 +48,11 @@ def thaw_market(state: State, f: FrozenMarket) -> None:
     """Restore the market data."""
     history = state.history
     _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
-    _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
+    history.joined = f.rings[2:4] == f.rings[:2] and f.counts[1] == f.counts[0]
+    if history.joined:
+        history.synchronous.follow(history.known)
+    else:
+        _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
     if f.rings[4:] or f.waiting:
         # an old snapshot has the gate's rows only
         history.own_dates = history.synchronous.copy()

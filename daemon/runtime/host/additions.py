@@ -70,7 +70,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Ledger: _names(
         "_lot_nano _same amounts books denominator house lost_atto names numerator room rows valued_atto valued_micro"
     ),
-    History: _names("bars known known_actions macro own_dates pending size sync_actions synchronous waiting"),
+    History: _names("bars joined known known_actions macro own_dates pending size sync_actions synchronous waiting"),
     Ring: _names(
         "_actions _columns _filled _loops _prices _returns _shared _sums _turned count end filled_returns lookback "
         "prices size"

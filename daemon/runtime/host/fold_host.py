@@ -6,7 +6,7 @@ columns; it is False where a handler has to come first. `sync` writes the column
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 import numpy as np
@@ -51,12 +51,10 @@ from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Booked, Effect
 from quantd.trading.events import Action, Decided, Event, Tick
 from quantd.trading.fill_prices import Columns
-from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.number_types import Floats, Ints, int_zeros, read_floats, read_int_rows, read_rows
 from quantd.trading.ports import FoldVenue, SimulatedBroker
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.view import View
 
 
 class FoldShell(Protocol):
@@ -118,9 +116,9 @@ class FoldHost:
         ]
         state.book_columns = [BookColumns(size) for _ in self._books]
         state.equities = int_zeros(len(self._books) + 1)
-        self._weights = bytearray(8 * size)
+        state.weights_room = bytearray(8 * size)
         for columns in state.book_columns:
-            columns.px, columns.weights = state.market_columns.px, memoryview(self._weights).cast("d")
+            columns.px, columns.weights = state.market_columns.px, memoryview(state.weights_room).cast("d")
         reason = np.zeros(size, np.int8).data
         plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
         plan.states, plan.loops, plan.orders_type = state.agents, LOOPS, Working
@@ -143,19 +141,20 @@ class FoldHost:
         names = _encoded(symbols), _encoded([books[k] for k in order])
         most = len(symbols) * (80 + max(map(len, symbols)) * 4) + len(books) * 16 + 2 * len(names[1].text) + 64
         return Rows(
-            bytearray(most), *names, np.array(order, dtype=np.int64).data, np.array(rank, dtype=np.int64).data,
+            most, *names, np.array(order, dtype=np.int64).data, np.array(rank, dtype=np.int64).data,
             int_zeros(len(symbols)),
         )  # fmt: skip
 
     def begin(self, shell: FoldShell) -> None:
         """Turn to a shell, with its log and its answers, for a call of the fold."""
         log, answer, venue, self.shell = shell.log, shell.answer, shell.broker, shell
-        self._venue = venue if isinstance(venue, FoldVenue) else None
+        self._venue = cast(FoldVenue, venue) if _implements(venue, FoldVenue) else None
         self.state.host = self.state.round_plan.host = self
         self.recording = type(log) is not NoLog
-        self.sample_log = log if isinstance(log, SampleLog) else None
+        self.sample_log = cast(SampleLog, log) if _implements(log, SampleLog) else None
         counted = not self.recording or self.sample_log is not None
-        self._ahead.begin(answer if counted and isinstance(answer, Foreseen) else None, self.sample_log)
+        source = cast(Foreseen, answer) if counted and _implements(answer, Foreseen) else None
+        self._ahead.begin(source, self.sample_log)
 
     def end(self) -> None:
         """Bring the state to the last item, and let go of the shell."""
@@ -183,7 +182,7 @@ class FoldHost:
         reducing = self._reducing()
         state.reducing, state.rearm_no = bool(reducing), min(map(self._rearm_no, reducing), default=2**62)
         state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
-        state.fold_watch = state.watch
+        state.fold_watch, state.fold_universe, state.fold_seats = state.watch, state.universe, state.seats
         state.warming, self._shown = state.switch.day_key < 0, None
         state.reads_more = state.history.bars is not None or state.history.macro is not None
         self._watched = watched(state)
@@ -418,8 +417,11 @@ class FoldHost:
         history = self.state.history
         if any(at > key for at, *_ in history.sync_actions):
             return False
+        if not history.acts_alike(key):
+            history.part()
         history.known.act(history.known_actions)
-        history.synchronous.act([(column, ratio, cash) for _, column, ratio, cash in history.sync_actions])
+        if not history.joined:
+            history.synchronous.act([(column, ratio, cash) for _, column, ratio, cash in history.sync_actions])
         return True
 
     def keep_bar(self) -> None:
@@ -437,8 +439,10 @@ class FoldHost:
 
     def withdraw_actions(self) -> None:
         """Take back what `act` gave."""
-        self.state.history.known.act([])
-        self.state.history.synchronous.act([])
+        history = self.state.history
+        history.known.act([])
+        if not history.joined:
+            history.synchronous.act([])
 
     def release(self) -> None:
         """End the cooldowns that are over."""
@@ -497,28 +501,10 @@ class FoldHost:
 
     # ---- questions and answers
 
-    def ask(self, questions: Sequence[int], ts: int) -> list[Decided]:
-        """Ask agents at the last sample. Where a policy raises, the round is open, as in `step`."""
-        state, shell, history = self.state, self.shell, self.state.history
+    def ask(self, questions: Sequence[int], asks: Sequence[Ask]) -> list[Decided]:
+        """The answers of agents to their questions. Where a policy raises, the round is open, as in `step`."""
+        state, shell = self.state, self.shell
         self._ahead.report()
-        prices, universe, books = (
-            state.market_columns.block.close[state.market_columns.row],
-            state.universe,
-            state.ledger.books,
-        )
-        known, by_date = history.known, history.by_date
-        asks = []
-        for number in questions:
-            columns = state.book_columns[number + 1]
-            columns.weigh()
-            equity = columns.micro
-            weights = np.frombuffer(bytes(self._weights))
-            view = View(
-                universe=universe, ring=known, by_date=by_date, prices=prices, weights=weights, bars=history.bars,
-                macro=history.macro,
-                cash=books[number].cash_micro / equity, equity=equity / MICRO, time=ts, sample_time=ts,
-            )  # fmt: skip
-            asks.append(Ask(state.round_no, number, view, state.agents[number].memory, state.seats[number]))
         try:
             if self.recording:
                 answers = [shell.log.answer(ask) or shell.answer(ask) for ask in asks]
@@ -562,6 +548,19 @@ class FoldHost:
         shell.log.add(event, effects)
         shell.digest.add(effects)
         shell.tally.add(effects)
+
+
+_IMPLEMENTED: Final[dict[tuple[type, type], bool]] = {}
+"""(class, protocol) -> whether its objects implement it: `isinstance` looks for each method anew."""
+
+
+def _implements(value: object, protocol: type) -> bool:
+    """Whether the class of a value implements a protocol of methods."""
+    key = type(value), protocol
+    known = _IMPLEMENTED.get(key)
+    if known is None:
+        known = _IMPLEMENTED[key] = isinstance(value, protocol)
+    return known
 
 
 def _encoded(names: Sequence[str]) -> Names:

@@ -1,6 +1,5 @@
 """A policy in a process of its own answers as in line; one that is late, dies or sends nonsense harms nobody else."""
 
-import inspect
 import signal
 import subprocess
 import sys
@@ -109,7 +108,7 @@ def test_a_run_with_a_worker_is_the_run_in_line(closing: list[Worker | Deadline]
 
 def test_each_public_name_of_a_view_travels() -> None:
     public = {name for name in dir(View) if not name.startswith("_")}
-    methods = {name for name in public if inspect.isfunction(getattr(View, name))}
+    methods = {name for name in public if callable(getattr(View, name))}
     # a new method of View: name it in CALLS, or run it in the process; where it fills rows on demand, call it in
     # Deadline.begin too
     assert methods == {*CALLS, "held_by", "shared", "shared_by_date"}

@@ -142,6 +142,44 @@ def test_the_three_rings_have_the_returns_of_their_definition(
     assert len(history.pending) == len(history.waiting) == (1 if late else 0)
 
 
+@pytest.mark.parametrize("why", ["a gap", "an action of another date", "a later row"])
+@pytest.mark.parametrize("put", [False, True])
+def test_the_synchronous_rows_are_the_known_ones_until_a_sample_makes_them_differ(why: str, put: bool) -> None:
+    """Through the rewinds of an array; what was read before stays."""
+    lookback, rows = 3, 40
+    closes = 100.0 + np.random.default_rng(3).normal(size=(rows + 1, SIZE)).cumsum(axis=0)
+    history, every, given = History(SIZE, lookback), np.ones(SIZE, bool), []
+    for day in range(rows):
+        if day and put:
+            assert history.put(closes.data, day)  # type: ignore[arg-type]
+        else:
+            history.bar(day, every, True, closes[day])
+            history.sample(10 * day, day, 10 * day, closes[day])
+        assert history.joined
+        assert history.synchronous.count == history.known.count == day + 1
+        given.append((history.synchronous.returns(lookback), history.known.returns(lookback).copy()))
+    fresh = np.array([why != "a gap", *every[1:]])
+    if why == "an action of another date":
+        history.action(rows + 5, 1, 1.0, 2.0)
+    history.bar(rows, fresh, bool(fresh.all()), closes[rows])
+    history.sample(10 * rows, rows, 10 * rows + (why == "a later row"), closes[rows])
+    assert not history.joined
+    assert not np.shares_memory(history.synchronous.prices, history.known.prices)
+    known, dated = history.known.returns(lookback), history.synchronous.returns(lookback)
+    expected = closes[-lookback:] / closes[-lookback - 1 : -1] - 1.0
+    if why == "an action of another date":
+        expected[-1, 1] += 2.0 / closes[-2, 1]
+    np.testing.assert_allclose(known, expected)
+    if why == "a later row":
+        np.testing.assert_array_equal(dated[1:], known[:-1])
+    else:
+        np.testing.assert_array_equal(dated[:-1], known[:-1])
+        assert np.isnan(dated[-1, 0]) == (why == "a gap")
+        assert dated[-1, 2] == known[-1, 2]
+    for view, copied in given:
+        np.testing.assert_array_equal(view, copied)
+
+
 @given(st.integers(2, 60), st.integers(2, 7), st.integers(0, 2**32 - 1))
 @settings(max_examples=examples(60), deadline=None)
 def test_rows_of_a_block_are_put_as_they_are_appended(rows: int, lookback: int, seed: int) -> None:

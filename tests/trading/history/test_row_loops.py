@@ -1,5 +1,6 @@
 """The loops over rows and the same by numpy: whole numbers by exact fractions, and equal bits."""
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -100,6 +101,22 @@ def test_bounds_are_the_same_to_the_bit() -> None:
 
 
 @BOTH
+def test_a_spread_of_norms_is_never_below_the_square_of_their_weighted_sum(loops: RowLoops) -> None:
+    rng = np.random.default_rng(7)
+    rows = rng.standard_t(4, (40, 7)) * rng.choice([0.0, 1e-9, 0.01, 0.5], 7)
+    for share in (1.0, 0.0):
+        weights = np.abs(rng.normal(size=7)) * (rng.random(7) < 0.5 + share)
+        sums = Sums(7)
+        loops.add(sums, rows.data, 0, 40, 1e4)
+        norms = np.linalg.norm(rows, axis=0)
+        spread = loops.spread(sums, weights.data, 40)
+        assert spread >= (weights @ norms) ** 2
+        assert spread == pytest.approx(weights.sum() * (weights @ norms**2), rel=1e-6, abs=1e-9)
+    sums.large[3] = 1
+    assert loops.spread(sums, weights.data, 40) == math.inf
+
+
+@BOTH
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 7])
 def test_a_sum_of_products_has_every_product(loops: RowLoops, size: int) -> None:
     row, values = np.arange(1.0, 8.0), 10.0 ** np.arange(7)
@@ -118,6 +135,7 @@ def test_a_sum_of_products_has_every_product(loops: RowLoops, size: int) -> None
     lambda loops, rows, short: loops.means(short, Sums(3), 5),
     lambda loops, rows, short: loops.squares(short, Sums(3), 5),
     lambda loops, rows, short: loops.norms(short, Sums(3)),
+    lambda loops, rows, short: loops.spread(Sums(3), short, 5),
 ])  # fmt: skip
 def test_a_loop_beyond_its_buffers_is_refused(call: Any) -> None:
     with pytest.raises(IndexError):

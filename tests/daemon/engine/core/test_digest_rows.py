@@ -1,12 +1,14 @@
 """The rows of the digest are the bytes of MessagePack."""
 
+from hashlib import blake2b
+
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.core.digest_rows import Chain, Names, Rows
+from quantd.daemon.engine.core.digest_rows import END, Chain, Names, Rows, head_of
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.trading.number_types import int_zeros
 
@@ -28,7 +30,7 @@ def rows_of(symbols: list[str], books: list[str], order: list[int]) -> Rows:
     rank = np.array(sorted(range(len(symbols)), key=symbols.__getitem__), dtype=np.int64)
     names = names_of(*symbols), names_of(*books)
     rows = Rows(
-        bytearray(99 * len(symbols) + 40 * len(books)), *names, np.array(order, dtype=np.int64).data, rank.data,
+        99 * len(symbols) + 40 * len(books), *names, np.array(order, dtype=np.int64).data, rank.data,
         int_zeros(len(symbols)),
     )  # fmt: skip
     rows.chain = Chain(0, None)
@@ -37,7 +39,8 @@ def rows_of(symbols: list[str], books: list[str], order: list[int]) -> Rows:
 
 def written(value: int) -> bytes:
     rows = rows_of(["A"], ["b"], [0])
-    return bytes(rows.raw[: rows.put_int(0, value)])
+    first = rows.begin(0)
+    return bytes(rows.buffer[first : rows.put_int(first, value)])
 
 
 @pytest.mark.parametrize("value", [*EDGES, -(2**63), 2**63 - 1])
@@ -59,14 +62,13 @@ def test_rows_of_orders_are_arrays_in_the_order_of_their_symbols(kind: int) -> N
         orders.symbol[k], orders.lots[k], orders.price[k], orders.fee[k] = symbol, lots, 10**11, 250
         orders.worst_nano[k] = k
     rows.put_orders(orders, kind, 10**18)
-    (part,) = rows.chain.parts
+    (part,) = rows.chain.waiting()
     expected = [
         [kind, 10**18, 10**18 - 5, symbols[symbol], 2, 1 if lots > 0 else -1, abs(lots)]
         + ([10**11, 250] if kind == 0 else [worst])
         for symbol, lots, worst in [(0, -1, 2), (1, 7, 0), (3, -300, 1)]
     ]
-    assert (part.ts, part.kind, part.count) == (10**18, kind, 3)
-    assert part.data == b"".join(map(msgspec.msgpack.encode, expected))
+    assert part == (10**18, kind, 3, b"".join(map(msgspec.msgpack.encode, expected)))
 
 
 @pytest.mark.parametrize("books", [2, 15, 16, 40, 700])
@@ -76,5 +78,36 @@ def test_a_row_of_equity_has_the_books_in_the_given_order(books: int) -> None:
     rows = rows_of(["A"], names, order)
     rows.put_equity(5, np.array([77, *micro], dtype=np.int64).data)
     row = [1, 5, 77, [[name, micro[k]] for name, k in zip(names, order, strict=True)]]
-    (part,) = rows.chain.parts
-    assert (part.ts, part.kind, part.count, part.data) == (5, 1, 1, msgspec.msgpack.encode(row))
+    assert rows.chain.waiting() == [(5, 1, 1, msgspec.msgpack.encode(row))]
+
+
+PARTS = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(0, 2), st.sampled_from([0, 1, 2, 15, 16, 17])), min_size=1, max_size=30
+)
+
+
+@given(PARTS, st.integers(0, 7))
+def test_the_hash_of_parts_in_any_order_is_that_of_their_sorted_rows(
+    parts: list[tuple[int, int, int]], at: int
+) -> None:
+    """Of each instant the hash before it, the head of an array and its rows by kind; those of one kind are merged."""
+    chain = Chain(0, lambda rows: b"merged" + rows)
+    instants: dict[int, list[tuple[int, int, bytes]]] = {}
+    for number, (ts, kind, rows) in enumerate(parts):
+        data = bytes([number]) * rows * 40
+        chain.put(ts, kind, rows, data)
+        instants.setdefault(ts, []).append((kind, rows, data))
+        if number == len(parts) // 2:
+            chain.drop(0)  # moves what waits to the front
+    chain.close(at)
+    assert sorted(ts for ts, *_ in chain.waiting()) == sorted(ts for ts, *_ in parts if ts >= at)
+    chain.close(END)
+    link = b""
+    for _, found in sorted(instants.items()):
+        found.sort(key=lambda part: part[0])
+        kinds = [kind for kind, *_ in found]
+        data, head = b"".join(part[2] for part in found), head_of(sum(part[1] for part in found))
+        if len(set(kinds)) < len(kinds):
+            data = b"merged" + head + data
+        link = blake2b(link + head + data, digest_size=32).digest()
+    assert (chain.link, chain.waiting()) == (link, [])

@@ -1,0 +1,277 @@
+"""One question to a policy: a read-only view of the market and of its own book at one sample, and the Ask with it.
+
+A view is made for each question, and most policies read a part of it: arrays of prices and weights are made when they
+are read first, and are the same objects from then on. What they are made of is fixed when the view is made, so that a
+view that is kept shows its own sample for ever. The returns are those of a ring that goes on; a view refuses them once
+the next sample exists.
+
+Rejected: a view that asks the book for its weights when they are read. A policy may keep it, and the book trades on.
+"""
+
+from collections.abc import Callable, Mapping
+from copy import copy
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.trading.bars import BarRing, Bars
+from quantd.trading.covariance import covariance
+from quantd.trading.history.rings import Ring
+from quantd.trading.instruments import Universe
+from quantd.trading.macro import MacroHistory
+from quantd.trading.market import Floats
+from quantd.trading.statistics import deviations, means, momentum_of
+
+A = TypeVar("A", bound=NDArray[Any])
+
+Memory = Mapping[str, NDArray[np.float64]]
+"""A policy's read-only memory: name -> array, at most MEMORY_BYTES in total."""
+
+
+class View:
+    """One agent's view at one decision.
+
+    `prices` float64[N] are the last known prices (NaN before an instrument's first bar). `weights` float64[N] and
+    `cash` (a fraction) are the agent's own book, and `equity` is its value in account currency. `time` is the
+    decision's instant in ns UTC, `sample` the number of samples in the history so far, and `sample_time` the instant of
+    the newest one.
+    """
+
+    __slots__ = (
+        "_bars", "_cash", "_closes", "_closes_row", "_end", "_equity", "_held", "_macro", "_prices", "_ring", "_rows",
+        "_weights", "sample_time", "time", "universe",
+    )  # fmt: skip
+
+    universe: Universe
+    time: int
+    sample_time: int
+    _ring: Ring
+    _rows: Ring
+    """The synchronous rows."""
+    _end: int
+    _bars: BarRing | None
+    _macro: MacroHistory | None
+    _cash: float
+    _equity: float
+    _prices: Any
+    """The array; None where it is row `_closes_row` of `_closes`."""
+    _closes: Any
+    _closes_row: int
+    _weights: Any
+    """The array; None where it is made of the bytes `_held`."""
+    _held: Any
+
+    def __init__(
+        self,
+        universe: Universe,
+        ring: Ring,
+        prices: Floats,
+        weights: Floats,
+        cash: float,
+        equity: float,
+        time: int,
+        sample_time: int,
+        by_date: Ring | None = None,
+        bars: BarRing | None = None,
+        macro: MacroHistory | None = None,
+    ) -> None:
+        self.universe, self._bars, self._macro = universe, bars, macro
+        self._ring, self._rows, self._end = ring, ring if by_date is None else by_date, ring.count
+        self._prices, self._weights, self._cash, self._equity = prices, weights, cash, equity
+        self._closes = self._held = None
+        self._closes_row, self.time, self.sample_time = 0, time, sample_time
+
+    @property
+    def prices(self) -> Floats:
+        """float64[N], read-only."""
+        if self._prices is None:
+            self._prices = self._closes[self._closes_row]
+        prices: Floats = self._prices
+        return prices
+
+    @prices.setter
+    def prices(self, prices: Floats) -> None:
+        self._prices = prices
+
+    @property
+    def weights(self) -> Floats:
+        """float64[N], read-only."""
+        if self._weights is None:
+            self._weights = np.frombuffer(self._held)
+        weights: Floats = self._weights
+        return weights
+
+    @weights.setter
+    def weights(self, weights: Floats) -> None:
+        self._weights = weights
+
+    @property
+    def cash(self) -> float:
+        """The agent's cash as a fraction of its equity."""
+        return self._cash
+
+    @cash.setter
+    def cash(self, cash: float) -> None:
+        self._cash = cash
+
+    @property
+    def equity(self) -> float:
+        """The value of the agent's book in account currency."""
+        return self._equity
+
+    @equity.setter
+    def equity(self, equity: float) -> None:
+        self._equity = equity
+
+    @property
+    def sample(self) -> int:
+        """The number of samples in the history so far: a clock that counts samples."""
+        return self._end
+
+    def __copy__(self) -> "View":
+        other: Any = type(self).__new__(type(self))
+        other.universe, other._bars, other._macro = self.universe, self._bars, self._macro
+        other._ring, other._rows, other._end = self._ring, self._rows, self._end
+        other._prices, other._closes, other._closes_row = self._prices, self._closes, self._closes_row
+        other._weights, other._held = self._weights, self._held
+        other._cash, other._equity = self._cash, self._equity
+        other.time, other.sample_time = self.time, self.sample_time
+        copied: View = other
+        return copied
+
+    def held_by(self, weights: Floats) -> "View":
+        """Return the same market for a book that holds `weights` (float64[N]) and the rest in cash."""
+        other: View = copy(self)
+        weights = weights.copy()
+        weights.flags.writeable = False
+        other._weights, other._cash = weights, 1.0 - float(weights.sum())
+        return other
+
+    def _require_current(self, what: str) -> None:
+        if self._ring.count != self._end:
+            raise RuntimeError(f"this view is of an earlier sample; ask for {what} while deciding")
+
+    def returns(self, k: int) -> Floats:
+        """Return float64[k, N], the returns with dividends over the last k samples, oldest first; NaN before an
+        instrument's first bar.
+
+        Markets close at different times: use `synchronous` for correlations. Raises ValueError for k above the stored
+        samples, and RuntimeError once the next sample exists, since a late policy must not see the future.
+        """
+        self._require_current("returns")
+        return self._ring.returns(k)
+
+    def synchronous(self, k: int) -> Floats:
+        """Return float64[k, N] total returns between session dates, oldest first, each instrument by its own bars.
+
+        It serves relations between instruments, whose days may end hours apart. A date appears once all its bars are
+        known, so with daily crypto beside shares the newest row is one sample late. It equals `returns(k)` where no bar
+        arrives after the sample. An instrument without a bar on a date keeps its price. Raises as `returns` does.
+        """
+        self._require_current("synchronous returns")
+        return self._rows.returns(k)
+
+    def deviation(self, k: int) -> Floats:
+        """Return float64[N], the standard deviation (k - 1) of `returns(k)` per sample.
+
+        This and the other statistics are NaN where a return is missing. They are computed once per sample for all
+        agents and policies, and are read-only. They raise as `returns` does.
+        """
+        return self.shared(deviations, k)
+
+    def mean(self, k: int) -> Floats:
+        """Return float64[N], the mean of `returns(k)` per sample."""
+        return self.shared(means, k)
+
+    def momentum(self, k: int, skip: int = 0) -> Floats:
+        """Return float64[N], the total return over the k samples that ended `skip` samples ago."""
+        return self.shared(momentum_of, k, skip)
+
+    def covariance(self, k: int) -> Floats:
+        """Return float64[N, N], the sample covariance (k - 1) of `synchronous(k)` per sample."""
+        return self.shared_by_date(covariance, k)
+
+    def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
+        """Return `statistic(returns(k))`, a pure function with an array as its result, computed once per sample.
+
+        With `skip`, the k samples ended that many samples ago. The result is read-only. Raises as `returns` does.
+        """
+        self._require_current("returns")
+        return self._ring.shared(statistic, k, skip)
+
+    def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
+        """Return `statistic(synchronous(k))`, as `shared` does."""
+        self._require_current("synchronous returns")
+        return self._rows.shared(statistic, k)
+
+    def bars(self, k: int) -> Bars:
+        """Return the newest k samples as bars, oldest first, adjusted for known splits and dividends; the newest as
+        traded. Raises RuntimeError if no policy of the run sets `uses_bars`, and as `returns` does."""
+        if self._bars is None:
+            raise RuntimeError("this run stores no bars; set uses_bars = True, or USES_BARS = True in a file")
+        self._require_current("bars")
+        return self._bars.bars(k)
+
+    def macro(self, name: str, k: int) -> Floats:
+        """Return float64[k], the known values of a [feed] macro series at the newest k samples, oldest first.
+
+        NaN where no value was known. Raises RuntimeError in a run without such series, ValueError for an unknown one,
+        and as `returns` does.
+        """
+        if self._macro is None:
+            raise RuntimeError("this run has no macro series; name them in [feed] macro")
+        self._require_current("macro series")
+        return self._macro.known(name, k)
+
+    def series(self, name: str, k: int) -> Floats:
+        """Return float64[k, N], the known values of a [feed] series at the newest k samples, oldest first, one column
+        for each symbol of `universe`.
+
+        NaN where no value was known. Raises as `macro` does.
+        """
+        if self._macro is None:
+            raise RuntimeError("this run has no series per symbol; name them in [feed] series")
+        self._require_current("series")
+        return self._macro.series(name, self.universe.symbols, k)
+
+
+class Ask:
+    """Requests a decision from a policy.
+
+    `agent` and `policy` are agent numbers. `policy` differs from `agent` when policies have changed places: it is the
+    agent that the policy was configured for. A replay rebuilds the view from the state, so the journal stores only the
+    numbers.
+    """
+
+    __slots__ = ("agent", "memory", "policy", "round", "view")
+
+    round: int
+    agent: int
+    view: Any
+    """A `View`; in a process of its own, what takes its place there."""
+    memory: Any
+    policy: int
+
+    def __init__(self, round: int, agent: int, view: View, memory: Memory, policy: int | None = None) -> None:
+        self.round, self.agent, self.view, self.memory = round, agent, view, memory
+        self.policy = agent if policy is None else policy
+
+
+def question(
+    round_no: int, agent: int, policy: int, memory: Memory, universe: Universe, ring: Ring, by_date: Ring, bars: Any,
+    macro: Any, closes: Any, row: int, held: bytes, cash: float, equity: float, ts: int,
+) -> Ask:  # fmt: skip
+    """Return the question at a sample whose prices are a row of `closes`, of a book with float64[N] weights as bytes.
+
+    It is `Ask` with a `View`, without the cost of arguments by name.
+    """
+    view: View = View.__new__(View)
+    view.universe, view._bars, view._macro = universe, bars, macro
+    view._ring, view._rows, view._end = ring, by_date, ring.count
+    view._prices, view._closes, view._closes_row = None, closes, row
+    view._weights, view._held = None, held
+    view._cash, view._equity, view.time, view.sample_time = cash, equity, ts, ts
+    ask: Ask = Ask.__new__(Ask)
+    ask.round, ask.agent, ask.view, ask.memory, ask.policy = round_no, agent, view, memory, policy
+    return ask
