@@ -25,7 +25,7 @@ What it hands back, with the worlds of scripts/worlds that have it, of the 134 o
 Check, then write
     An item is taken whole or not at all. A stage first checks everything that it reads, and returns False before its
     first write where it meets something else; then nothing has to be undone. The order of the writes is that of
-    `step`: what a policy, a log or the digest sees is the same. Three places need care. A sample is put into two rings,
+    `step`: what a policy, a log or the digest sees is the same. Three places need care. A sample may go into two rings,
     so that the first is withdrawn where the second has no room. A round is counted before its agents are asked, as in
     `step`; if Python must plan the answers, it gets them in a round that is open. An exit begins before its order is
     planned, as in `step`; if Python must plan the order, it gets the alerts of the exit.
