@@ -7,8 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from quantd.trading.history.question import Ask as Ask
 from quantd.trading.orders import OrderBasket
-from quantd.trading.question import Ask as Ask
 
 Level = Literal["INFO", "WARNING", "CRITICAL"]
 

@@ -1,7 +1,7 @@
 """The input of a policy: one read-only view of the market and of its own book, at one sample.
 
-`View` is compiled with the engine (`quantd.trading.question`). Here is what else a policy reads and answers with: many
-samples at once, a part of the universe, its memory.
+`View` is compiled with the engine (`quantd.trading.history.question`). Here is what else a policy reads and answers
+with: many samples at once, a part of the universe, its memory.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from quantd.trading.bars import Bars, CorporateAction, per_share
 from quantd.trading.history import Ring
+from quantd.trading.history.question import Memory as Memory
+from quantd.trading.history.question import View as View
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats, Ints
-from quantd.trading.question import Memory as Memory
-from quantd.trading.question import View as View
 from quantd.trading.statistics import deviations, means, rolling, rolling_momentum, windows_of
 
 A = TypeVar("A", bound=NDArray[Any])

@@ -51,13 +51,13 @@ from quantd.daemon.engine.core.exit_orders import all_ordered, plan_exits, touch
 from quantd.daemon.engine.core.limiter import copy
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request
+from quantd.daemon.engine.core.questions import Questions
 from quantd.daemon.engine.core.round_plan import NOTHING, OTHER, RAISES, AgentColumns, Plan
 from quantd.daemon.engine.core.sample_columns import ROOM, SampleColumns
 from quantd.daemon.engine.core.venue_orders import VenueOrders
 from quantd.trading.history.rings import History, Ring
-from quantd.trading.ledger.book import Book, Postings
-from quantd.trading.number_types import FloatRows, Ints, ReadRows, Whole
-from quantd.trading.question import question
+from quantd.trading.ledger.book import Postings
+from quantd.trading.number_types import FloatRows, Ints, ReadRows
 
 DAY_NS: Final = 86_400_000_000_000
 
@@ -78,12 +78,9 @@ class Core:
     fold_history: History
     fold_agents: list[Any]
     fold_watch: Any
-    fold_universe: Any
-    fold_seats: list[int]
-    """Ledger, history, agents, watch, universe and seats of the state; under names of their own, because `step` reads
-    plain attributes faster."""
-    weights_room: Any
-    """A bytearray with the room for weights that books share."""
+    """Ledger, history, agents and watch of the state; under names of their own, because `step` reads plain attributes
+    faster."""
+    questions: Questions
     follow_ups: int
     house_fee: float
     """The rate of the house that open orders are expected to pay."""
@@ -447,29 +444,10 @@ class Core:
 
     def _ask(self, questions: list[Any], ts: int) -> list[Any]:
         """The answers of agents to the last sample."""
-        history: History = self.fold_history
-        known: Ring = history.known
-        by_date: Ring = known if history.own_dates is None else history.own_dates
-        market: Market = self.market_columns
-        closes: Any = market.block.close
-        asks: list[Any] = []
-        number: int
-        for member in questions:
-            number = member
-            columns: BookColumns = self.book_columns[number + 1]
-            book: Book = self.fold_ledger.books[number]
-            columns.weigh()
-            held: bytes = bytes(self.weights_room)
-            cash: Whole = book.cash_micro
-            share: float = cash / columns.micro
-            equity: float = float(columns.micro) / 1e6
-            seat: int = self.fold_seats[number]
-            asks.append(
-                question(
-                    self.round_no, number, seat, self.fold_agents[number].memory, self.fold_universe, known, by_date,
-                    history.bars, history.macro, closes, market.row, held, share, equity, ts,
-                )
-            )  # fmt: skip
+        source: Questions = self.questions
+        asks: list[Any] = source.asks(
+            questions, self.round_no, ts, self.book_columns, self.fold_ledger, self.fold_history, self.fold_agents
+        )
         answers: list[Any] = self.host.ask(questions, asks)
         return answers
 

@@ -16,6 +16,7 @@ from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.digest_rows import Names, Rows
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
+from quantd.daemon.engine.core.questions import Questions
 from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
 from quantd.daemon.engine.core.sample_columns import SampleColumns
 from quantd.daemon.engine.core.venue_orders import VenueOrders
@@ -116,9 +117,10 @@ class FoldHost:
         ]
         state.book_columns = [BookColumns(size) for _ in self._books]
         state.equities = int_zeros(len(self._books) + 1)
-        state.weights_room = bytearray(8 * size)
+        room = bytearray(8 * size)
+        state.questions = Questions(state.market_columns, state.universe, room)
         for columns in state.book_columns:
-            columns.px, columns.weights = state.market_columns.px, memoryview(state.weights_room).cast("d")
+            columns.px, columns.weights = state.market_columns.px, memoryview(room).cast("d")
         reason = np.zeros(size, np.int8).data
         plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
         plan.states, plan.loops, plan.orders_type = state.agents, LOOPS, Working
@@ -182,7 +184,7 @@ class FoldHost:
         reducing = self._reducing()
         state.reducing, state.rearm_no = bool(reducing), min(map(self._rearm_no, reducing), default=2**62)
         state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
-        state.fold_watch, state.fold_universe, state.fold_seats = state.watch, state.universe, state.seats
+        state.fold_watch, state.questions.seats = state.watch, state.seats
         state.warming, self._shown = state.switch.day_key < 0, None
         state.reads_more = state.history.bars is not None or state.history.macro is not None
         self._watched = watched(state)

@@ -14,7 +14,7 @@ MODULES: Final = (
     "quantd.risk.switch_state",
     "quantd.trading.history.row_loops",
     "quantd.trading.history.rings",
-    "quantd.trading.question",
+    "quantd.trading.history.question",
     "quantd.risk.monitor.holdings",
     "quantd.risk.monitor.ceilings",
     "quantd.risk.monitor.equity_series",
@@ -38,6 +38,7 @@ MODULES: Final = (
     "quantd.daemon.engine.core.venue_orders",
     "quantd.daemon.engine.core.round_plan",
     "quantd.daemon.engine.core.exit_orders",
+    "quantd.daemon.engine.core.questions",
     "quantd.daemon.engine.core.fold",
 )
 """Modules that are compiled, all or none."""
