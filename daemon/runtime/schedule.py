@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
+from functools import lru_cache
 from heapq import heappop, heappush, merge
 from itertools import groupby, islice, repeat
 from pathlib import Path
@@ -40,6 +41,7 @@ _EVERY: Final = re.compile(r"(\d+)([smhd])")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND: Final = timedelta(seconds=1)
+_DAY: Final = timedelta(days=1)
 _SHUFFLE: Final = timedelta(days=2)
 _SHUFFLE_NS: Final = _SHUFFLE // _MICROSECOND * 1000
 """Bound of the disorder of a cron line's instants, by clock changes and by closes in distant time zones."""
@@ -266,18 +268,53 @@ def _in_sessions(
             yield datetime.combine(day.date(), wall.timetz()), sessions.close_ns[row], wall.date()
 
 
-def _walls(line: str, first: datetime, last: datetime) -> Iterator[datetime]:
-    """Wall-clock times in [first, last] of a cron line, as UTC. Raises ValueError for an invalid line."""
-    from apscheduler.triggers.cron import CronTrigger
+class _Line:
+    """A cron line as APScheduler reads it: the clock times of a day, and which dates it names.
 
-    minute, hour, day, month, weekday = line.split()
-    trigger = CronTrigger(
-        minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=UTC, end_date=last
-    )
-    now = first
-    while (wall := trigger.get_next_fire_time(None, now)) is not None:
-        yield wall.replace(tzinfo=UTC)
-        now = wall + _SECOND
+    The trigger finds the next instant by trying field after field, which takes a millisecond. All but the day of the
+    month are the same in each month, so that they are asked once for each value.
+    """
+
+    def __init__(self, line: str) -> None:
+        from apscheduler.triggers.cron import CronTrigger
+        from apscheduler.triggers.cron.expressions import AllExpression, RangeExpression
+
+        minute, hour, day, month, weekday = line.split()
+        trigger = CronTrigger(minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=UTC)
+        fields = {field.name: field for field in trigger.fields}
+
+        def fits(name: str, moment: datetime) -> bool:
+            return bool(fields[name].get_next_value(moment) == fields[name].get_value(moment))
+
+        begin = datetime(2001, 1, 1, tzinfo=UTC)  # a Monday
+        hours = [k for k in range(24) if fits("hour", begin.replace(hour=k))]
+        minutes = [k for k in range(60) if fits("minute", begin.replace(minute=k))]
+        self.times: Final = [timedelta(hours=hour, minutes=minute) for hour in hours for minute in minutes]
+        self._months = {k for k in range(1, 13) if fits("month", begin.replace(month=k))}
+        self._weekdays = {k for k in range(7) if fits("day_of_week", begin + timedelta(days=k))}
+        # the last day of a month has another number in each
+        plain = all(type(each) in (AllExpression, RangeExpression) for each in fields["day"].expressions)
+        self._days = {k for k in range(1, 32) if fits("day", begin.replace(day=k))} if plain else None
+        self._fits = fits
+
+    def names(self, day: datetime) -> bool:
+        """Whether it has instants on a date, given at 00:00."""
+        if day.month not in self._months or day.weekday() not in self._weekdays:
+            return False
+        return self._fits("day", day) if self._days is None else day.day in self._days
+
+
+_line: Final = lru_cache(maxsize=64)(_Line)
+
+
+def _walls(text: str, first: datetime, last: datetime) -> Iterator[datetime]:
+    """Wall-clock times in [first, last] of a cron line, as UTC. Raises ValueError for an invalid line."""
+    line = _line(text)
+    day = first.replace(hour=0, minute=0, second=0, microsecond=0)
+    while day <= last:
+        if line.names(day):
+            yield from (wall for time in line.times if first <= (wall := day + time) <= last)
+        day += _DAY
 
 
 def _every(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from apscheduler.triggers.cron import CronTrigger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from quantd.daemon.runtime.schedule import (
     GRACE_NS,
     Schedule,
     ScheduleError,
+    _walls,
     catch_up,
     due,
     missed,
@@ -449,3 +451,19 @@ def test_twelve_years_of_closes_need_no_scheduler() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["4379", "False"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["*/15 9-17 * * mon-fri", "0 16 last * *", "5,35 * 1-7 3,6,9,12 fri", "0 */6 15,last feb *", "30 3 31 * sun"],
+)
+def test_a_cron_line_has_the_instants_of_apscheduler(line: str) -> None:
+    first, last = datetime(2019, 12, 27, 10, 7, 30, tzinfo=UTC), datetime(2021, 3, 2, 4, 5, 6, tzinfo=UTC)
+    fields = dict(zip(("minute", "hour", "day", "month", "day_of_week"), line.split(), strict=True))
+    trigger = CronTrigger(**fields, timezone=UTC, end_date=last)
+    walls, now = [], first
+    while (wall := trigger.get_next_fire_time(None, now)) is not None:
+        walls.append(wall)
+        now = wall + timedelta(seconds=1)
+    assert len(walls) > 1
+    assert list(_walls(line, first, last)) == walls
