@@ -19,17 +19,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 import quantd
+from benchmarks.places import first_of
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.runtime.timeline import Item
 from quantd.research.runs.answer_blocks import AnswerBlocks
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail, override
@@ -42,6 +41,13 @@ from quantd.trading.market import Block, MarketSlice
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import Memory, View
+
+if TYPE_CHECKING:
+    from quantd.daemon.engine.state.settings import AgentRules, Rules
+    from quantd.daemon.runtime.step_log import Log
+else:
+    settings = first_of("quantd.daemon.engine.state.settings", "quantd.daemon.engine.settings")
+    AgentRules, Rules = settings.AgentRules, settings.Rules
 
 SEED = 7
 CHUNK = 512
@@ -232,7 +238,7 @@ CASES: Final[dict[str, Case | Shipped]] = {
 def seconds(
     case: Case | Shipped,
     days: int = 0,
-    log: Log | None = None,
+    log: "Log | None" = None,
     *,
     blocks: bool = False,
     stepped: bool = False,
@@ -240,6 +246,7 @@ def seconds(
     """CPU seconds of one run over `days` sessions, those of the case without it, and its shell. With `blocks` policies
     answer for blocks of samples, as in `quantd backtest`. `stepped`: each item goes through `step`."""
     body, items, policies = case.world(days or case.days)
+    body.stepping = stepped
     if log is not None:
         body.log = log
     ahead = AnswerBlocks(body.answer, policies.__getitem__, [True] * len(policies)) if blocks else None
@@ -253,7 +260,7 @@ def seconds(
         chunk = items[at : at + CHUNK]
         if ahead is not None:
             ahead.expect(chunk)
-        if stepped:
+        if stepped:  # item by item: an older commit that is compared has no `stepping`, and its `take` is `step`
             for item in chunk:
                 body.take(item)
         else:

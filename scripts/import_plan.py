@@ -64,7 +64,7 @@ LEVELS: Final = (
     Level(
         "packages",
         FACE,
-        "engine_build < regular_file, moved_modules < bundled, state_folder, extras < trading"
+        "engine_build < regular_file, moved_modules, entry_points < bundled, state_folder, extras < trading"
         f" < strategies, risk, adapters < models < daemon < server, training < research < {FACE}",
     ),
     Level("daemon", f"{FACE}.daemon"),

@@ -250,8 +250,8 @@ class Running:
 
     @property
     def lots(self) -> list[int]:
-        """The positions of the house."""
-        return list(self.shell.state.ledger.house.lots)
+        """The positions of the house. They are read in the middle of an item, where nothing may be settled."""
+        return list(self.shell.unsettled.ledger.house.lots)
 
     async def feed(self, market: Sequence[Any]) -> None:
         """Give instants to the function of the feed, and wait until they are committed."""

@@ -39,6 +39,8 @@ slippage_bp = 1.0
 class Answers:
     """A log that keeps what policies said."""
 
+    rows_only: bool = False
+
     def __init__(self) -> None:
         self.said: list[Decided] = []
 

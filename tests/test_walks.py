@@ -51,7 +51,10 @@ def test_a_fill_goes_from_the_feed_over_the_venue_and_the_engine_to_the_book_and
     files = measured("fill", ROOT)["fill"]["files"]
     assert files[0] == "daemon/runtime/feeder.py"
     assert files[-1] == "trading/ledger/book.py"
-    assert {"daemon/runtime/loop.py", "adapters/brokers/paper/broker.py", "daemon/engine/__init__.py"} <= set(files)
+    assert {
+        "daemon/runtime/loop.py", "daemon/runtime/host/fold_host.py", "daemon/engine/core/fold.py",
+        "adapters/brokers/paper/broker.py", "trading/fill_prices.py",
+    } <= set(files)  # fmt: skip
     assert not [path for path in files if path.startswith(("tests/", "scripts/", ".venv/", "risk/"))]
 
 
@@ -66,7 +69,7 @@ def test_a_limit_is_read_and_judged_and_without_it_less_is_done(
     assert table(written) in printed
     whole, alone = written["limit"], written["limit alone"]
     assert set(alone["files"]) < set(whole["files"])
-    assert {"daemon/config/parser.py", "risk/limits/ruleset.py", "risk/pretrade/gate.py"} <= set(alone["files"])
+    assert {"daemon/config/parser.py", "risk/limits/ruleset.py", "daemon/engine/core/limiter.py"} <= set(alone["files"])
     assert main(["limit", "--beside", str(file)]) == 0
     assert "file gone" not in capsys.readouterr().out
 

@@ -153,6 +153,15 @@ class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
     fee_nano: list[int] = []
 
 
+def accepted_whole(basket: OrderBasket) -> Reports:
+    """The usual acknowledgement: every row is accepted, at the instant of the basket."""
+    rows = len(basket.sym)
+    none = [0] * rows
+    return Reports(
+        basket.sample, basket.n, basket.ts, list(range(rows)), none, none, none, none, [int(Cause.ACCEPTED)] * rows
+    )
+
+
 AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
 """Jobs that run at the next sample, because they need its valuation."""
 

@@ -119,7 +119,7 @@ class Parts:
             shadows=[self.paper() for _ in self.rules.shadows],
             hashed=hashed,
         )
-        shell.seats = self.seats(lambda: shell.state.loaded)
+        shell.seats = self.seats(lambda: shell.unsettled.loaded)
         return shell
 
     def seats(self, loaded: Callable[[], Mapping[str, ModelLoaded]]) -> Seats:

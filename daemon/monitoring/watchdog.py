@@ -183,7 +183,7 @@ async def watch(
 
     With pace = "fast" market time is not real time: loop and clock are measured but raise no condition.
     """
-    down = service.shell.state.down
+    down = service.shell.unsettled.down
     loop, clock = Watch("lag", "lag" in down, CALM_NS), Watch("clock", "clock" in down, CALM_NS)
     feed, ledger = Watch("feed", "feed" in down, 0), Watch("ledger", "ledger" in down, CALM_NS)
     slices = service.shell.tally.slices
@@ -294,7 +294,7 @@ async def watch_halt_file(service: Service) -> None:
     """Halts trading while the file HALT is in the state folder, until cancelled; it may exist before the first bar."""
     asked: asyncio.Future[Committed[object]] | None = None
     while True:
-        if service.shell.state.switch.state < HALT and (asked is None or asked.done()) and halt_file(service):
+        if service.shell.unsettled.switch.state < HALT and (asked is None or asked.done()) and halt_file(service):
             with suppress(InboxFull):
                 asked = service.inbox.command(halted_by_file(service))
         await asyncio.sleep(HALT_FILE_S)

@@ -114,4 +114,4 @@ class PriceWatch:
             if (entry := acceptance(self._folder, self._table)) is not None:
                 self._table = ""
                 text = f"the prices of this run are accepted by {entry.who}: {entry.reason}"
-                service.inbox.command(Condition(service.shell.state.now, "job", True, text, job=JOB))
+                service.inbox.command(Condition(service.shell.unsettled.now, "job", True, text, job=JOB))

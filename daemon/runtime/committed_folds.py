@@ -95,7 +95,7 @@ def _comparing(service: "Service") -> Add | None:
         return None
 
     def add(seq: int, event: Event, effects: Sequence[Effect]) -> None:
-        state = service.shell.state
+        state = service.shell.unsettled
         if type(event) is Tick and "reconcile" in event.jobs:
             service.reconcile()
         if asks_for_comparison(state, event, effects):

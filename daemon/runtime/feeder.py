@@ -34,7 +34,7 @@ async def feed_recorded(service: Service, instants: Iterator[list[Item]], pace: 
         return
     if at_end == "stop":
         # after the last bar, not before it as an operator's command would be
-        await service.inbox.put([[Stopping(service.shell.state.now, False, "the feed has ended")]])
+        await service.inbox.put([[Stopping(service.shell.unsettled.now, False, "the feed has ended")]])
     else:
         await service.drained()
     service.status = "ended"

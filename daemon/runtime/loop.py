@@ -18,7 +18,8 @@ from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.seats import Seats, no_artifact
 from quantd.daemon.runtime.digest import Digest, NoDigest
 from quantd.daemon.runtime.host.fold_host import FoldHost
-from quantd.daemon.runtime.outbound import request_of, rows_of
+from quantd.daemon.runtime.host.shell_parts import Parts
+from quantd.daemon.runtime.outbound import Outgoing, Wire, request_of, rows_of
 from quantd.daemon.runtime.step_log import Answer, Log, Meanwhile, NoLog
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item
@@ -59,8 +60,8 @@ class Shell:
         shadows: Sequence[SimulatedBroker] = (),
         hashed: bool = True,
     ) -> None:
-        self.state = state
-        self.broker = broker
+        self._state = state
+        self._parts = Parts(broker, Tally())
         self.answer = answer
         self.seats = Seats((), (), no_artifact, dict)
         """The policies by seat, with artifacts loaded at run time; empty where `answer` needs none."""
@@ -71,104 +72,189 @@ class Shell:
         self._after_wait: deque[Event | Ask] = deque()
         self.log: Log = log or NoLog()
         self.digest = (Digest if hashed else NoDigest)(state.universe, state.ledger.names, interval_ns)
-        self.tally = Tally()
-        self.ts = 0
-        self.market: MarketSlice | None = None
-        """The last bar; None before the first, and after a restore."""
         self.config = ""
         self.stopped = ""
         self.snapshot_wanted = False
         self.remote = remote
         """Whether the venue is real: its reports arrive through the inbox."""
-        self.ticked = 0
-        """The instant of the last tick; later ticks are still due, whatever bars arrived since."""
+        self.stepping = False
+        """Whether each item goes by `step`: for comparisons with the fold."""
         self.shadows = list(shadows)
         """The simulated venues of the shadows, in order, on the same bars."""
         self._host: FoldHost | None = None
+        self._stepped = self._folded = 0
+        """Bars that `step` took, and bars that the fold of earlier states took."""
         self.guarded = False
         """Whether an exception of the venue means a broker that is down (daemon), or an error (backtest)."""
 
+    # ---- what the columns of the fold may be ahead of
+
+    @property
+    def state(self) -> State:
+        """The state after the last item. In the middle of one, or while an answer is awaited, orders may be behind."""
+        if self._state.folding and self._host is not None:
+            if self._state.fold_items is not None or self._host.open_round.awaits:
+                self._host.show()
+            else:
+                self._host.sync()
+        return self._state
+
+    @property
+    def unsettled(self) -> State:
+        """The state as the columns left it: clocks, numbers of samples and rounds, books, switches and settings are
+        those of the last item, marks, equities and orders may be behind."""
+        return self._state
+
+    @property
+    def broker(self) -> SimulatedBroker:
+        """The venue after the last item."""
+        _ = self.state
+        return self._parts.broker
+
+    @broker.setter
+    def broker(self, broker: SimulatedBroker) -> None:
+        self.settle()
+        self._parts.broker = broker
+
+    def outgoing(self) -> list[Outgoing]:
+        """The orders for a venue across a network since the last call; none for a simulated one."""
+        return self._parts.broker.taken() if isinstance(self._parts.broker, Wire) else []
+
+    @property
+    def tally(self) -> Tally:
+        """The counts up to the last item."""
+        _ = self.state
+        return self._parts.tally
+
+    @property
+    def market(self) -> MarketSlice | None:
+        """The last bar; None before the first, and after a restore."""
+        _ = self.state
+        return self._parts.market
+
+    @property
+    def ts(self) -> int:
+        """The instant of the last item."""
+        return self._state.fold_ts if self._state.folding else self._parts.ts
+
+    @property
+    def ticked(self) -> int:
+        """The instant of the last tick; later ticks are still due, whatever bars arrived since."""
+        return self._state.fold_ticked if self._state.folding else self._parts.ticked
+
+    @property
+    def bars(self) -> tuple[int, int]:
+        """Bars since the start of the process that the fold took, and those that `step` took."""
+        return self._folded + self._state.bars_taken, self._stepped
+
+    def settle(self) -> None:
+        """Bring the state to the last item, where the columns of the fold are ahead of it."""
+        if self._state.folding and self._host is not None:
+            self._host.sync()
+
+    # ---- the items of a market
+
     def take(self, item: Item) -> None:
-        """The next item of the market: first for the venues, then for the engine."""
+        """The next item of the market: by the fold, or first for the venues, then for the engine."""
+        if not self.stepping:
+            host = self._fold_host()
+            if self._state.fold((item,), 0, 1):
+                host.flush()
+                return
+            host.sync()
+        self._take_by_step(item)
+
+    def take_all(self, items: Sequence[Item]) -> None:
+        """Items of a recorded market, in order, as `take` does; without an awaited answer between them."""
+        if self.stepping or self.meanwhile is not None:
+            for item in items:
+                self.take(item)
+            return
+        at, end = 0, len(items)
+        host = self._fold_host()
+        try:
+            while (at := self._state.fold(items, at, end)) < end:
+                host.sync()
+                self._take_by_step(items[at])
+                at += 1
+        finally:
+            self._release()
+
+    def _take_by_step(self, item: Item) -> None:
+        parts = self._parts
         if type(item) is MarketSlice:
             self._open(item)
         elif type(item) is Tick:
-            self.ts = max(self.ts, item.ts)
-            self.ticked = item.ts
+            parts.ts = max(parts.ts, item.ts)
+            parts.ticked = item.ts
             self._at_venues(lambda venue: venue.on_time(item.ts, item.opened))
         elif type(item) is Action:
-            self.ts = item.ts
+            parts.ts = item.ts
             self._at_venues(lambda venue: venue.on_action(item))
         elif type(item) is PriceJumped:
-            self.ts = max(self.ts, item.ts)
+            parts.ts = max(parts.ts, item.ts)
         self.run(item)
-
-    def _open(self, market: MarketSlice) -> None:
-        """A slice at the venues: its fills, and the ends of orders."""
-        self.market = market
-        self._at_venues(lambda venue: self._slice_at(venue, market))
-        self._count(market, 1)
-        self.ts = market.ts_event
-        self.digest.settle(self.ts)
-
-    def _count(self, market: MarketSlice, slices: int) -> None:
-        """Count slices, all full or one."""
-        self.tally.slices += slices
-        self.tally.symbol_bars += slices * len(market.fresh) if market.full else int(market.fresh.sum())
-
-    def take_all(self, items: Sequence[Item]) -> None:
-        """Items of a recorded market, in order. The fold takes them where it can, `take` the others.
-
-        A log that reads more than samples and fills, a real venue and policies that answer later get each item by
-        `take`.
-        """
-        at, end = 0, len(items)
-        if self.log.rows_only and self.meanwhile is None and not self.remote:
-            host = self._fold_host()
-            try:
-                while (at := self.state.fold(items, at, end)) < end:
-                    host.sync()
-                    self.take(items[at])
-                    at += 1
-            finally:
-                host.end()
-            return
-        for item in items:
-            self.take(item)
 
     def _fold_host(self) -> FoldHost:
         """What the fold calls, for the log and the answers of now."""
-        if self._host is None or self._host.state is not self.state:
-            self._host = FoldHost(self.state)
-        self._host.begin(self)
+        if self._host is not None and self._host.state is not self._state:
+            self._host = None
+        if self._host is None:
+            self._host = FoldHost(self._state)
+        if not self._host.serves(self, self._parts):
+            self._host.begin(self, self._parts)
         return self._host
+
+    def _release(self) -> None:
+        """Bring the state to the last item, and let go of the host, with which it would be a circle of references."""
+        if self._host is not None:
+            self._host.end()
+
+    def _open(self, market: MarketSlice) -> None:
+        """A slice at the venues: its fills, and the ends of orders."""
+        parts = self._parts
+        self._stepped += 1
+        parts.market = market
+        self._at_venues(lambda venue: self._slice_at(venue, market))
+        parts.tally.slices += 1
+        parts.tally.symbol_bars += len(market.fresh) if market.full else int(market.fresh.sum())
+        parts.ts = market.ts_event
+        self.digest.settle(parts.ts)
 
     def follow(self, events: Sequence[Event]) -> None:
         """Step events, and those that follow from them."""
+        self.settle()
         self._follow(deque(events))
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
         """Carry effects out, and step the events that follow from them."""
+        self.settle()
         queue: deque[Event | Ask] = deque()
         for effect in effects:
             self._act(effect, queue)
         self._follow(queue)
 
     def answered(self, decided: Decided) -> None:
-        """Step the answer to the waiting Ask, and the events that follow."""
+        """Take the answer to the waiting Ask, and step the events that follow."""
         queue, self.waits = self._after_wait, None
-        self.run(decided, queue)
+        if self._host is None or not self._state.folding or not self._host.open_round.take(decided):
+            self.run(decided, queue)
+
+    def wait(self, question: Ask, queue: "deque[Event | Ask]") -> None:
+        """Wait for the answer to a question; the events of the queue follow it."""
+        self.waits, self._after_wait = question, queue
 
     def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
         """Step an event, then the events that follow from it, up to an Ask that waits.
 
         Returns the effects of the event itself.
         """
+        self.settle()
         if type(event) is Started:
             self.config = event.config
         elif (
             type(event) is JumpExplained
-            and event.symbol in self.state.restrictions.jumped
+            and event.symbol in self._state.restrictions.jumped
             and (split := split_of(event))
         ):
             self._at_venues(lambda venue: venue.on_action(split))
@@ -184,15 +270,15 @@ class Shell:
     def _step(self, event: Event) -> Sequence[Effect]:
         """Step an event, and record it. An exception names the event."""
         try:
-            effects = step(self.state, event)
+            effects = step(self._state, event)
         except Exception as error:
-            ts = event.ts_event if type(event) is MarketSlice else getattr(event, "ts", 0) or self.state.now
+            ts = event.ts_event if type(event) is MarketSlice else getattr(event, "ts", 0) or self._state.now
             error.add_note(f"It happened in the event {type(event).__name__} of {instant_text(ts)}.")
             raise
         self.log.add(event, effects)
         if effects:
             self.digest.add(effects)
-            self.tally.add(effects)
+            self._parts.tally.add(effects)
         return effects
 
     def _follow(self, queue: "deque[Event | Ask]") -> None:
@@ -200,7 +286,7 @@ class Shell:
         while queue:
             following = queue.popleft()
             if isinstance(following, Ask):
-                self.waits, self._after_wait = following, queue
+                self.wait(following, queue)
                 return
             for effect in self._step(following):
                 self._act(effect, queue)
@@ -208,17 +294,17 @@ class Shell:
     def _act(self, effect: Effect, queue: "deque[Event | Ask]") -> None:
         match effect:
             case OrderBasket() | Again() | Cancel() | Query():
-                queue.extend(self._call_venue(request_of(self.broker, self.state, effect), effect))
+                queue.extend(self._call_venue(request_of(self._parts.broker, self._state, effect), effect))
             case Ask():
                 recorded = self.log.answer(effect)
                 waits = recorded is None and self.meanwhile is not None and self.meanwhile.begin(effect)
                 queue.append(effect if waits else recorded or self.answer(effect))
             case Shadowed():
                 # to the shadow's own simulated venue, whatever that of the house is
-                k = effect.agent - len(self.state.agents)
+                k = effect.agent - len(self._state.agents)
                 for own in effect.effects:
                     if isinstance(own, OrderBasket | Again | Cancel | Query):
-                        news = request_of(self.shadows[k], self.state.shadows[k], own)()
+                        news = request_of(self.shadows[k], self._state.shadows[k], own)()
                         queue.extend(Shade(effect.agent, each) for each in news)  # type: ignore[arg-type]
             case Snapshot():
                 self.snapshot_wanted = True
@@ -229,9 +315,9 @@ class Shell:
 
     def _at_venues(self, look: Callable[[SimulatedBroker], Sequence[BrokerNews]]) -> None:
         """Step the reports of the venue, then those of the shadows' venues in their order."""
-        for news in self._call_venue(partial(look, self.broker)):
+        for news in self._call_venue(partial(look, self._parts.broker)):
             self.run(news)
-        for number, venue in enumerate(self.shadows, len(self.state.agents)):
+        for number, venue in enumerate(self.shadows, len(self._state.agents)):
             for news in look(venue):
                 self.run(Shade(number, news))  # type: ignore[arg-type]  # a simulated venue is never down
 
@@ -250,33 +336,35 @@ class Shell:
             text = f"{type(error).__name__}: {error}"[:500]
         news: list[BrokerNews] = []
         if effect is not None and not isinstance(effect, Query):
-            news.append(Unknown(effect.sample, effect.n, self.state.now, rows_of(effect), text))
-        if "broker" not in self.state.down:
-            news.append(Condition(self.state.now, "broker", False, text))
+            news.append(Unknown(effect.sample, effect.n, self._state.now, rows_of(effect), text))
+        if "broker" not in self._state.down:
+            news.append(Condition(self._state.now, "broker", False, text))
         return news
 
     def _slice_at(self, venue: SimulatedBroker, market: MarketSlice) -> Sequence[BrokerNews]:
         """A venue's reports on a slice. The run's simulated venue is up again when it answers."""
         news = venue.on_slice(market)
-        if venue is self.broker and "broker" in self.state.down and not self.remote:
-            return [Condition(self.state.now, "broker", True, "the venue answers"), *news]
+        if venue is self._parts.broker and "broker" in self._state.down and not self.remote:
+            return [Condition(self._state.now, "broker", True, "the venue answers"), *news]
         return news
 
     def keep(self) -> bytes:
         """A snapshot between two instants of the timeline."""
         self.snapshot_wanted = False
+        self.settle()
+        state, parts = self._state, self._parts
         return msgspec.msgpack.encode(
             RunSnapshot(
-                ts=self.ts,
+                ts=parts.ts,
                 config=self.config,
-                state=freeze(self.state),
-                broker=self.broker.freeze(),
+                state=freeze(state),
+                broker=parts.broker.freeze(),
                 digest=self.digest.freeze(),
-                tally=self.tally,
-                ticked=self.ticked,
+                tally=parts.tally,
+                ticked=parts.ticked,
                 shadows={
                     shadow.rules.agents[0].name: venue.freeze()
-                    for shadow, venue in zip(self.state.shadows, self.shadows, strict=True)
+                    for shadow, venue in zip(state.shadows, self.shadows, strict=True)
                 },
             )
         )
@@ -284,14 +372,14 @@ class Shell:
     def restore(self, rules: Rules, encoded: bytes) -> None:
         """Continue from a snapshot under the same rules."""
         snapshot = msgspec.msgpack.decode(encoded, type=RunSnapshot)
-        self.state = thaw(rules, snapshot.state)
-        self.broker.thaw(snapshot.broker)
-        for shadow, venue in zip(self.state.shadows, self.shadows, strict=True):
+        self._release()
+        self._folded += self._state.bars_taken
+        self._state, broker = thaw(rules, snapshot.state), self._parts.broker
+        broker.thaw(snapshot.broker)
+        for shadow, venue in zip(self._state.shadows, self.shadows, strict=True):
             frozen = snapshot.shadows.get(shadow.rules.agents[0].name)
             if frozen is not None:
                 venue.thaw(frozen)
         self.digest.thaw(snapshot.digest)
-        self.tally = snapshot.tally
-        self.ts = snapshot.ts
-        self.ticked = snapshot.ticked
+        self._parts = Parts(broker, snapshot.tally, None, snapshot.ts, snapshot.ticked)
         self.config = snapshot.config

@@ -1,7 +1,7 @@
 """The newest portfolio states, risk records, allocations and switch causes in memory for the API, each within a bound.
 
 The store has all of them; a restart reads the newest. Of a plan the store has only the limits that cut or stand at 60 %
-of their bound; a daemon also has the others, for the plans since its start.
+of their bound; a daemon also has the others, for the first plan of each commit since its start.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision, Page, RiskPoint
 from quantd.daemon.config.risk_tables import History
 from quantd.daemon.engine.state import HOUSE
-from quantd.daemon.engine.state.verdict_log import Judged
+from quantd.daemon.engine.state.verdict_log import HouseVerdicts, Judged
 from quantd.daemon.runtime.switch_causes import SwitchCauses
 from quantd.risk.limits.values import Values
 from quantd.trading.effects import Assessed, Effect, Planned, Valued
@@ -37,11 +37,12 @@ class Allocation(Struct, frozen=True):
     parts: tuple[tuple[int, bytes, float], ...]
 
 
-class Forecasts(list[Judged]):
-    """The gate calls of the house in plans that are not committed yet: their lots, and the values of all limits.
+class Forecasts(HouseVerdicts):
+    """The first gate call of the house since the last commit: its lots, and the values of all limits.
 
-    A call is measured when it is made, because its context reads the market of that instant. Nothing is kept as an
-    element of the list.
+    A call is measured when it is made, because its context reads the market of that instant. In a market at its own
+    pace each plan is the first of its commit; of a recorded market at full speed one plan in a commit has all limits.
+    Nothing is kept as an element of the list.
     """
 
     def __init__(self) -> None:
@@ -49,8 +50,13 @@ class Forecasts(list[Judged]):
         self._waiting: deque[tuple[bytes, Values]] = deque(maxlen=WAITING)
 
     def append(self, one: Judged) -> None:
-        if one.book == HOUSE:
+        if one.book == HOUSE and self.reads:
+            self.reads = False
             self._waiting.append((one.verdict.lots.astype(np.int64).tobytes(), one.verdict.values))
+
+    def renew(self) -> None:
+        """Read the next gate call: the steps so far are being committed."""
+        self.reads = True
 
     def of(self, plan: Planned) -> Values:
         """The values of a plan, the recorded ones where its call is unknown. Earlier calls are dropped."""
@@ -62,8 +68,8 @@ class Forecasts(list[Judged]):
         return plan.values
 
 
-WAITING: Final = 1024
-"""Gate calls that are kept between two commits."""
+WAITING: Final = 16
+"""Gate calls that are kept until their plans are committed."""
 
 
 class Histories:

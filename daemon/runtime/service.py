@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import TimeoutError as FuturesTimeout
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,7 @@ from quantd.daemon.runtime.inbox import Command, Inbox, InboxFull
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.leader import LeaderNow
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.outbound import Outgoing, Wire
+from quantd.daemon.runtime.outbound import Outgoing
 from quantd.daemon.runtime.recent_history import Histories
 from quantd.daemon.runtime.step_folds import opened
 from quantd.daemon.runtime.trace import Measurements, Trace
@@ -64,6 +65,9 @@ RECENT_ALERTS: Final = 200
 
 ALIVE_S: Final = 1.0
 """Interval at which a wait for a policy counts as progress of the loop."""
+
+AT_ONCE_S: Final = 0.001
+"""Time for which the loop itself waits for an answer: most take less, and a task for each costs more than the wait."""
 
 SETTLED_S: Final = 0.02
 """Interval of checks whether a round is complete."""
@@ -240,16 +244,16 @@ class Service:
             if self.shell.stopped:
                 return
             for item in instant:
-                round_no, came = self.shell.state.round_no, time.monotonic()
+                round_no, came = self.shell.unsettled.round_no, time.monotonic()
                 if isinstance(item, Stopping | ScheduleRun):
-                    self.shell.run(replace(item, ts=max(item.ts, self.shell.state.now)))
+                    self.shell.run(replace(item, ts=max(item.ts, self.shell.unsettled.now)))
                 else:
                     self.shell.take(item)
                 while self.shell.waits is not None:
                     self.busy_s += time.monotonic() - began
                     self.shell.answered(await self._answer(self.shell.waits))
                     began = time.monotonic()
-                if self.shell.state.round_no != round_no:
+                if self.shell.unsettled.round_no != round_no:
                     self.measured.decisions.append(time.monotonic() - came)
             now = time.monotonic()
             if now - began > BREATH_S:
@@ -267,7 +271,10 @@ class Service:
         A command that stops trading withdraws the question; the agent then holds.
         """
         assert self.deadline is not None
-        answer = asyncio.wrap_future(self.deadline.answer_of(question))
+        asked = self.deadline.answer_of(question)
+        with suppress(FuturesTimeout):
+            return asked.result(AT_ONCE_S)
+        answer = asyncio.wrap_future(asked)
         stopping = asyncio.create_task(self.inbox.stopping())
         either: set[asyncio.Future[Any]] = {answer, stopping}
         try:
@@ -302,8 +309,8 @@ class Service:
     async def commit(self) -> None:
         """Commit all steps so far durably in one transaction, then send and publish."""
         entries, steps = self.journal.taken()
-        broker = self.shell.broker
-        outgoing = broker.taken() if isinstance(broker, Wire) else []  # of exactly these steps
+        self.histories.forecasts.renew()
+        outgoing = self.shell.outgoing()  # of exactly these steps
         first_seq = self._committed + 1
         rows = self._rows(first_seq, steps)
         states = self._states(self._committed + len(steps))
@@ -386,7 +393,9 @@ class Service:
                 continue
             if self.store_error:
                 self.store_error, self.status = "", self._status_before
-                self.shell.run(Condition(self.shell.state.now, "store", True, "a batch was written; a person re-arms"))
+                self.shell.run(
+                    Condition(self.shell.unsettled.now, "store", True, "a batch was written; a person re-arms")
+                )
             return
 
     def _store_failed(self, why: str) -> None:
@@ -395,7 +404,7 @@ class Service:
             return
         self._status_before, self.status, self.store_error = self.status, "store failing", why[:400]
         log.critical("store.failing", error=why, consequence="trading is halted; what was committed is kept")
-        self._step(Condition(self.shell.state.now, "store", False, f"{self.store_error}; trading is halted"))
+        self._step(Condition(self.shell.unsettled.now, "store", False, f"{self.store_error}; trading is halted"))
         self.notify()
 
     def _step(self, event: Event) -> Sequence[Effect]:
@@ -461,7 +470,7 @@ class Service:
 
     def alert(self, text: str, job: str = "", *, up: bool = False, critical: bool = False) -> None:
         """Raise the WARNING `upkeep`, or report on a job; after the last commit it has no effect."""
-        now = self.shell.state.now
+        now = self.shell.unsettled.now
         try:
             if not self.over:
                 self.inbox.command(Condition(now, "job" if job else "upkeep", up, text[:500], job, critical))

@@ -341,12 +341,14 @@ class Bands:
     _pairs: list[PairBand]
     """At most one."""
     _rising: bool
+    _margin: float
     _longest: int
     """The longest lookback of the rules; 0 without any."""
 
-    def __init__(self, rules: Rules, levels: Mapping[str, int], rising: bool = False) -> None:
-        """With `rising`, of levels that may rise and cannot fall: no value is too low, and no floor counts."""
-        self.rules, self.levels, self._rising = rules, dict(levels), rising
+    def __init__(self, rules: Rules, levels: Mapping[str, int], rising: bool = False, margin: float = 0.0) -> None:
+        """With `rising`, of levels that may rise and cannot fall: no value is too low, and no floor counts. A `margin`
+        is a share of each bound by which a value has to stay below the level's end."""
+        self.rules, self.levels, self._rising, self._margin = rules, dict(levels), rising, margin
         limits = rules.limits
         self._fewest = limits.min_history
         self._longest = max(rules.lookbacks, default=0)
@@ -385,7 +387,7 @@ class Bands:
     def _edges(self, key: str, bound: float) -> Any:
         """(low, high), between which a value keeps the level."""
         edges = band(key, self.levels.get(key, NONE), bound)
-        return (-inf, edges[1]) if self._rising else edges
+        return (-inf, edges[1] - self._margin * bound) if self._rising else edges
 
     def _add_tails(self, rules: Rules) -> None:
         for tail in rules.tails:

@@ -91,12 +91,13 @@ def basket(
 
 
 def basket_of_columns(
-    sample: int, n: int, ts: int, columns: Sequence[Sequence[int]], reason: Sequence[int]
+    sample: int, n: int, ts: int, columns: Sequence[list[int]], values: dict[str, tuple[float, float]]
 ) -> OrderBasket:
-    """The limit orders that the fold has passed through the gate: symbols, signed lots, worst prices and ends, and the
-    code of what cut each."""
-    sym, lots, worst, end = columns
-    return OrderBasket(sample, n, ts, list(sym), list(lots), list(worst), list(end), reason=list(reason))
+    """The limit orders that the fold has passed through the gate: lists of symbols, signed lots, worst prices, ends and
+    the codes of what cut each, which belong to the basket then; with the `values` of their verdict where a log reads
+    them."""
+    sym, lots, worst, end, reason = columns
+    return OrderBasket(sample, n, ts, sym, lots, worst, end, reason, values)
 
 
 def stop_basket(

@@ -100,10 +100,11 @@ def _kept(values: Values, cutting: Collection[str] = ()) -> Values:
     return {k: pair for k, pair in values.items() if in_use(k, *pair) or k.partition(".")[0] in cutting}
 
 
-def granted(verdict: Verdict, sums: Sums | None = None) -> Verdict:
-    """The verdict of the same limits on the lots of `verdict`, for the same account: they pass whole."""
+def granted(verdict: Verdict, sums: Sums | None = None, wanted: Collection[str] | None = None) -> Verdict:
+    """The verdict of the same limits on the lots of `verdict`, for the same account: they pass whole. `wanted` as in
+    `measure`."""
     again = Verdict(verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits)
-    measure([verdict], [verdict], sums)
+    measure([verdict], [verdict], sums, [wanted])
     again._recorded = _kept(verdict.recorded)
     return again
 

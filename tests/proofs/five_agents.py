@@ -95,6 +95,8 @@ class Found:
 class Watched:
     """A log that looks on: counts fills and crosses, and keeps the other effects."""
 
+    rows_only: bool = False
+
     def __init__(self) -> None:
         self.found = Found()
         self.effects: list[Effect] = []

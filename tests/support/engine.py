@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.settings import AgentRules, Rules
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import Log
@@ -81,6 +82,8 @@ def walk(days: int, symbols: int, seed: int) -> np.ndarray:
 
 class World:
     """One run over given bars; `effects` and `events` collect what happened."""
+
+    rows_only: bool = False
 
     def __init__(
         self,
@@ -170,6 +173,15 @@ class World:
             self.shell.take(item)
             self.shell.state.ledger.check()
         return self
+
+    def restart(self, state: State | None = None) -> State:
+        """Go on with another state, as thawed from the bytes of the present one unless given; the venue and the log
+        stay. Returns it."""
+        shell = self.shell
+        state = thaw(self.rules, freeze(shell.state)) if state is None else state
+        shell._release()
+        shell._state = state
+        return state
 
     def of(self, kind: type) -> list[Effect]:
         """The effects of one kind."""

@@ -1,4 +1,4 @@
-"""Worlds that are taken item by item and by the fold, and what both leave."""
+"""Worlds that are taken by `step` and by the fold, and what each leaves."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from quantd.daemon.runtime.host.fold_host import FoldHost
 from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail
-from quantd.trading.codec import encode
+from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Effect, Filled, Valued
 from quantd.trading.events import Action, Event, Tick
 from quantd.trading.execution import Costs
@@ -81,19 +82,32 @@ def without_values(frozen: object) -> object:
     return [without_values(value) for value in frozen]
 
 
+def stepped(world: World, log: Log) -> Shell:
+    """A shell at the start of a world whose items all go by `step`."""
+    shell = world.fresh(log)
+    shell.stepping = True
+    return shell
+
+
 def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_000) -> Taken:
-    """Take the items of a world one by one and by the fold; both must leave the same. Returns what the fold took."""
+    """Take the items of a world by `step` and by the fold, which must leave the same. Returns what the fold took.
+
+    A third side takes them one by one by the fold, with a log of all steps: it must have the bytes and the snapshots of
+    `step`, values of limits included.
+    """
     items = decided_every(list(world.items()), every, len(world.rules.agents))
-    single, together = world.fresh(steps[0]), world.fresh(steps[1])
+    journal = Steps()
+    single, together, each = stepped(world, steps[0]), world.fresh(steps[1]), world.fresh(journal)
     taken = Taken(sum(type(item) is MarketSlice for item in items))
 
     def synced(host: FoldHost) -> None:
-        taken.fills += len(host.state.venue_orders.filled) * host.state.folding
+        if host.state is together.unsettled:
+            taken.fills += len(host.state.venue_orders.filled) * host.state.folding
         sync(host)
 
     def counted(measure: Callable[[FoldHost], None]) -> Callable[[FoldHost], None]:
         def measured(host: FoldHost) -> None:
-            taken.measurements += 1
+            taken.measurements += host.state is together.unsettled
             measure(host)
 
         return measured
@@ -106,11 +120,25 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
         for at in range(0, len(items), chunk):
             for item in items[at : at + chunk]:
                 single.take(item)
+                each.take(item)
             together.take_all(items[at : at + chunk])
             assert snapshot_of(single) == snapshot_of(together)
+            assert single.keep() == each.keep()
+    if isinstance(steps[0], Steps):
+        assert_same_steps(steps[0], journal)
+    assert each.bars[0] == together.bars[0]
     assert_same(single, together)
+    assert_same(single, each)
     taken.count(together)
     return taken
+
+
+def assert_same_steps(expected: Steps, found: Steps) -> None:
+    """Both have the same bytes; a difference names the first step."""
+    for number, (one, other) in enumerate(zip(expected.steps, found.steps, strict=False)):
+        assert decode(one) == decode(other), f"step {number}"
+        assert one == other, f"step {number}"
+    assert len(expected.steps) == len(found.steps)
 
 
 def assert_same(single: Shell, together: Shell) -> None:

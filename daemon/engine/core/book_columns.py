@@ -75,6 +75,13 @@ class BookColumns:
     bands: Bands
     rising: Bands
     """Bands of levels that may only rise, while orders are open."""
+    quiet: Bands
+    """Bands below which no limit is recorded with a plan."""
+    keys: dict[Any, Any]
+    """Code of a cut -> keys of the values of its limit, where it has any."""
+    exposures: list[Any]
+    """(key, number of its measure, bound) of limits that `StepRecords.expose` measures; `sums` has the keys."""
+    sums: Any
 
     def __init__(self, size: int) -> None:
         self.held, self.trip = float_zeros(size), float_zeros(LOSSES)

@@ -50,14 +50,22 @@ from quantd.daemon.engine.core.digest_rows import ORDER, Rows
 from quantd.daemon.engine.core.exit_orders import all_ordered, plan_exits, touches
 from quantd.daemon.engine.core.limiter import copy
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
-from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request
-from quantd.daemon.engine.core.questions import Questions
+from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request, write_ends
+from quantd.daemon.engine.core.questions import Questions, take_ahead, take_answers
 from quantd.daemon.engine.core.round_plan import NOTHING, OTHER, RAISES, AgentColumns, Plan
-from quantd.daemon.engine.core.sample_columns import ROOM, SampleColumns
+from quantd.daemon.engine.core.sample_columns import (
+    KEPT_SAMPLES,
+    KNOWN_SAMPLES,
+    RECORD_SAMPLES,
+    ROOM,
+    SampleColumns,
+)
+from quantd.daemon.engine.core.step_records import StepRecords
 from quantd.daemon.engine.core.venue_orders import VenueOrders
+from quantd.risk.switch_state import Switch
 from quantd.trading.history.rings import History, Ring
-from quantd.trading.ledger.book import Postings
-from quantd.trading.number_types import FloatRows, Ints, ReadRows
+from quantd.trading.ledger.book import Book, Postings
+from quantd.trading.number_types import FloatRows, Ints
 
 DAY_NS: Final = 86_400_000_000_000
 
@@ -88,6 +96,8 @@ class Core:
     """Whether a loss of the last sample may have changed its level."""
     host: Any
     """The `quantd.daemon.runtime.host.fold_host.FoldHost` of the present call; None between calls."""
+    records: StepRecords
+    """The records of the present call, where they are `journalled`."""
     folding: bool
     """Whether the columns are ahead of what Python reads."""
     bars_moved: bool
@@ -134,6 +144,8 @@ class Core:
     """Whether a limit reads realised returns."""
     reads_more: bool
     """Whether policies read bars or macro series: then both are kept."""
+    journalled: bool
+    """Whether a log reads every event with its effects: then `host` makes their records from the columns."""
     bars_taken: int
     samples_taken: int
     rounds_taken: int
@@ -152,7 +164,7 @@ class Core:
             kind: Any = type(item)
             self.fold_at = at
             if kind is self.slice_type:
-                if not self._take_bar(item.block, item.row):
+                if not self._take_bar(item):
                     break
             elif kind is self.tick_type:
                 if not self._take_tick(item):
@@ -165,8 +177,11 @@ class Core:
 
     # ---- bars ----------------------------------------------------------------------------------
 
-    def _take_bar(self, block: Any, row: int) -> bool:
+    def _take_bar(self, item: Any) -> bool:
         """Fill orders and crosses at the open of a bar, and take its closes; False, without change, for `step`."""
+        block: Any = item.block
+        row: int = item.row
+        records: StepRecords
         market: Market = self.market_columns
         crosses: Crosses = self.crosses
         if market.waiting or len(crosses.further) > 0:
@@ -191,11 +206,17 @@ class Core:
         if crosses.count > 0 and not crosses.fit(self.fold_ledger, bars, row, ts_open):
             return False
         changed: bool = filling or crosses.count > 0
+        if self.journalled:
+            records = self.records
         if filling:
             if not orders.post(self.fold_ledger, 0 if len(self.agent_columns) == 1 else -1):
                 return False
+            if self.journalled:
+                records.note_fills(orders.baskets, ts_open)
             orders.note(block, row, ts_open, self.sample_columns, self.digest_rows)
         if crosses.count > 0:
+            if self.journalled:
+                self.records.host.note_crosses()
             crosses.book(self.fold_ledger)
         if changed:
             for book in range(len(self.book_columns)):
@@ -210,27 +231,31 @@ class Core:
             rows.chain.settle(ts_event)
         if self.reads_more:
             self.host.keep_bar()
-        if self.exiting or self.guarded:
-            self._take_exits()
+        if not ((self.exiting or self.guarded) and self._take_exits()) and self.journalled:
+            records.record(item)
         return True
 
-    def _take_exits(self) -> None:
-        """Begin the exits of closes at protective levels, and order those in progress."""
+    def _take_exits(self) -> bool:
+        """Begin the exits of closes at protective levels, and order those in progress; whether the bar is recorded."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
         begins: bool = self.guarded and touches(plan, self.fold_ledger)
         if not (begins or self.exiting) or not self.host.exits(begins):
-            return
+            return False
         status: int = OTHER
         if not self.plans_in_python and len(orders.baskets) == 0:
             status = plan_exits(plan, self.fold_ledger, self.equities, self.now, self.fold_history.synchronous)
         if status == OTHER:
             self.host.order_exits()
-            return
+            return True
         self.host.exits_planned()
-        if status == RAISES:
+        if self.journalled:
+            self._record_plan(self.sample, 0, status == RAISES)
+        elif status == RAISES:
             self.host.check_plan()
         self._send(self.now, self.sample, self.follow_ups)
+        self.host.exits_sent()
+        return False
 
     # ---- samples -------------------------------------------------------------------------------
 
@@ -250,30 +275,39 @@ class Core:
             return False
         if not market.waiting or crosses.count > 0 or len(crosses.further) > 0:
             return False
-        if not self._orders_wait(tick.ts) or not self._plain(tick) or tick.warmup != self.warming:
+        if not self._orders_wait(tick.ts) or not market.samples(tick) or tick.warmup != self.warming:
             return False
         if self.warming:
-            return self._take_warm_up(tick)
+            if not self._take_warm_up(tick):
+                return False
+            self._record(tick)
+            return True
         if not self._take_sample(tick):
             return False
         self._watch_levels()
         if self.has_notices:
             self.host.notices()
-        if tick.due or self._deciding():
-            self._decide(tick)
+        if self.journalled:
+            self._record_sample(tick.ts)
+        if not ((tick.due or self._deciding()) and self._decide(tick)):
+            self._record(tick)
         return True
 
-    def _plain(self, tick: Any) -> bool:
-        """Whether a tick is the sample of the bar that waits, without a job."""
-        if not tick.sample or tick.jobs or tick.opened or tick.cash_rate is not None:
-            return False
-        market: Market = self.market_columns
-        bars: BlockColumns = market.bars
-        row: int = market.row
-        ts: int = tick.ts
-        final: int = tick.final
-        key: int = tick.key
-        return final <= ts and key == bars.keys[row] and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
+    def _record(self, item: Any) -> None:
+        """Record an item with its effects, where a log reads them."""
+        records: StepRecords
+        if self.journalled:
+            records = self.records
+            records.record(item)
+
+    def _record_sample(self, ts: int) -> None:
+        """Record the valuation of a sample."""
+        records: StepRecords = self.records
+        house: BookColumns = self.book_columns[0]
+        book: Book = house.book
+        marks: Switch = house.marks
+        equities: list[Any] = [self.equities[k] for k in range(len(self.equities))]
+        records.note_sample(ts, equities, book.cash_micro, marks.high_water)
 
     def _orders_wait(self, ts: int) -> bool:
         """Whether nothing is done at a sample about open orders and exits in progress."""
@@ -290,22 +324,12 @@ class Core:
         if not self._append(tick, market.row):
             return False
         market.take_prices()
-        self._add_volumes(market.row)
+        market.add_volumes(self.volume_ring, self.volume_count)
+        self.volume_count += 1
         market.waiting = False
         self.fold_ts = self.fold_ticked = ts
         self.now = max(self.now, ts)
         return True
-
-    def _add_volumes(self, row: int) -> None:
-        """Add the volumes of a bar to the average."""
-        market: Market = self.market_columns
-        bars: BlockColumns = market.bars
-        ring: FloatRows = self.volume_ring
-        volume: ReadRows = bars.volume
-        slot: int = self.volume_count % len(ring)
-        for k in range(market.size):
-            ring[slot, k] = volume[row, k]
-        self.volume_count += 1
 
     def _take_sample(self, tick: Any) -> bool:
         """Append the sample, value the books and observe their losses; False, without change, for `step`."""
@@ -335,7 +359,8 @@ class Core:
         if not self._append(tick, row):
             return False
         market.take_prices()
-        self._add_volumes(row)
+        market.add_volumes(self.volume_ring, self.volume_count)
+        self.volume_count += 1
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
             columns.observe(self.equities[book], day, week)
@@ -349,6 +374,8 @@ class Core:
         self.sample_no += 1
         self.samples_taken += 1
         self.now = max(self.now, ts)
+        if len(self.orders_at) > KEPT_SAMPLES:
+            self.host.forget_orders()
         if self.cooling:
             self.host.release()
         rows: Rows = self.digest_rows
@@ -391,8 +418,15 @@ class Core:
         for book in range(plan.watched):
             columns = self.book_columns[book]
             crossing = crossing or not columns.keeps_levels(plan.holdings, market.px_view, ring)
-        if crossing:
+        if crossing or (self.journalled and self._records_levels()):
             self.host.check_levels()
+        elif self.journalled and self.sample_no % KNOWN_SAMPLES == 0:
+            self.records.host.note_known()
+
+    def _records_levels(self) -> bool:
+        """Whether a record of all limits is due."""
+        recorded: int = self.fold_watch.recorded_no
+        return self.sample_no - recorded >= RECORD_SAMPLES
 
     # ---- decisions -----------------------------------------------------------------------------
 
@@ -405,8 +439,9 @@ class Core:
                 return True
         return False
 
-    def _decide(self, tick: Any) -> None:
-        """Plan the rest of earlier decisions, or ask the agents that are due and plan their answers."""
+    def _decide(self, tick: Any) -> bool:
+        """Plan the rest of earlier decisions, or ask the agents that are due and plan their answers; whether the tick
+        is recorded."""
         ts: int = tick.ts
         due: Any = tick.due
         orders: VenueOrders = self.venue_orders
@@ -422,34 +457,46 @@ class Core:
                 rests.append(number)
             if not state.suspended and (agent.always or number in due):
                 questions.append(number)
-        if rests and (self.plans_in_python or self.crosses.count > 0 or not self._plan_rests(rests, ts)):
+        # the orders of a rest are recorded before the questions, and accepted behind them
+        both: bool = self.journalled and len(questions) > 0
+        if rests and (self.plans_in_python or both or self.crosses.count > 0 or not self._plan_rests(rests, ts)):
             self.host.finish_tick(tick)
-            return
+            return True
         if not questions:
-            return
+            return False
         self.round_no += 1
         ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None
-        if self.plans_in_python:
-            self.host.plan(questions, self._ask(questions, ts))
-            return
-        if ahead is not None and self._take_ahead(ahead, questions) and self._carry_out(ts, ts, 0):
+        known: bool = ahead is not None and not self.plans_in_python
+        if known and take_ahead(self.agent_columns, self.fold_agents, ahead, questions) and self._carry_out(ts, ts, 0):
             self.host.note_ahead(ahead)
             self.rounds_taken += 1
-            return
-        answers: list[Any] = self._ask(questions, ts)
-        if not self._take_answers(answers) or not self._carry_out(ts, ts, 0):
+            return True
+        answers: Any = self._ask(questions, ts)
+        if answers is not None and not self.plan_answers(answers):
             self.host.plan(questions, answers)
-            return
-        self.rounds_taken += 1
+        return True
 
-    def _ask(self, questions: list[Any], ts: int) -> list[Any]:
-        """The answers of agents to the last sample."""
+    def plan_answers(self, answers: list[Any]) -> bool:
+        """Plan the answers of a round at the last sample; False, without change, for `step`."""
+        if self.plans_in_python:
+            return False
+        if not take_answers(self.agent_columns, self.fold_agents, answers, self.market_columns.size, self.host):
+            return False
+        if not self._carry_out(self.sample, self.sample, 0):
+            return False
+        self.rounds_taken += 1
+        if self.journalled:
+            records: StepRecords = self.records
+            records.note_round(answers)
+        return True
+
+    def _ask(self, questions: list[Any], ts: int) -> Any:
+        """The answers of agents to the last sample; None where one is awaited."""
         source: Questions = self.questions
         asks: list[Any] = source.asks(
             questions, self.round_no, ts, self.book_columns, self.fold_ledger, self.fold_history, self.fold_agents
         )
-        answers: list[Any] = self.host.ask(questions, asks)
-        return answers
+        return self.host.ask(questions, asks)
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
         """Plan the rest of one decision of some agents; False, without change, for `step`."""
@@ -483,56 +530,6 @@ class Core:
             rest.sample, rest.used = sample, used
         return False
 
-    def _take_ahead(self, ahead: Any, questions: list[Any]) -> bool:
-        """Take answers known in advance; False, without change, where one is missing, or an agent has a note."""
-        weights: Any = ahead.answers
-        agent: AgentColumns
-        state: Any
-        number: int
-        if len(weights) != len(questions):
-            return False
-        for member in questions:
-            state = self.fold_agents[member]
-            if state.note:
-                return False
-        for k in range(len(self.agent_columns)):
-            agent = self.agent_columns[k]
-            agent.taking = False
-        for member in questions:
-            number = member
-            agent = self.agent_columns[number]
-            agent.taking = True
-            agent.put(weights[member])
-        return True
-
-    def _take_answers(self, answers: list[Any]) -> bool:
-        """Take answers without a failure or a note; False for others. `step` changes the same of an agent."""
-        agent: AgentColumns
-        number: int
-        state: Any
-        weights: Any
-        size: int = self.market_columns.size
-        for answer in answers:
-            state = self.fold_agents[answer.agent]
-            weights = answer.weights
-            if answer.failed or answer.note or state.note or (weights is not None and len(weights) != 8 * size):
-                return False
-        for k in range(len(self.agent_columns)):
-            agent = self.agent_columns[k]
-            agent.taking = False
-        for answer in answers:
-            number = answer.agent
-            state = self.fold_agents[number]
-            weights = answer.weights
-            state.failures = 0
-            if answer.memory:
-                self.host.remember(state, answer)
-            if weights is not None:
-                agent = self.agent_columns[number]
-                agent.taking = True
-                agent.put(weights)
-        return True
-
     def _carry_out(self, ts: int, sample: int, used: int) -> bool:
         """Plan the weights of the agents that take part, and send the orders; False, without change, for `step`."""
         plan: Plan = self.round_plan
@@ -547,7 +544,9 @@ class Core:
             return False
         if status == NOTHING:
             return True
-        if status == RAISES:
+        if self.journalled:
+            self._record_plan(sample, used, status == RAISES)
+        elif status == RAISES:
             self.host.check_plan()
         self._send(ts, sample, used)
         return True
@@ -570,7 +569,7 @@ class Core:
         self.fold_watch.recorded_no = self.sample_no  # a plan is a record of all limits
         count: int = plan.count()
         if crosses.count > 0 or count > 0:
-            self._end_orders(ts, crosses.end)
+            write_ends(crosses.end, self.host.ends(ts))
         if crosses.count > 0:
             waiting: Crosses = self.crosses
             waiting.take(crosses, sample, ts)
@@ -584,16 +583,17 @@ class Core:
         rows: Rows = self.digest_rows
         if rows.hashed:
             rows.put_orders(orders, ORDER, ts)
+        if self.journalled:
+            records: StepRecords = self.records
+            records.note_orders(orders)
 
-    def _end_orders(self, ts: int, out: Ints) -> None:
-        """Write the ends of the orders of a decision: one, or one by symbol."""
-        ends: Any = self.host.ends(ts)
-        end: int
-        if type(ends) is list:
-            for k in range(len(out)):
-                end = ends[k]
-                out[k] = end
-            return
-        end = ends
-        for k in range(len(out)):
-            out[k] = end
+    def _record_plan(self, sample: int, used: int, raises: bool) -> None:
+        """Record a plan, and the levels that it raises."""
+        plan: Plan = self.round_plan
+        records: StepRecords = self.records
+        n: int = self.orders_at.get(sample, 0) + 1 if plan.count() > 0 else 0
+        values: list[Any] = records.note_plan(self.now, sample, n, used, self.fold_history.synchronous)
+        if raises:
+            self.records.host.raise_levels(values)
+        if self.records.host.foresees():
+            self.records.host.note_verdict()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from quantd.trading.fill_prices import Columns
-from quantd.trading.number_types import Floats, ReadFloats, ReadIntRows, ReadInts, ReadRows, float_zeros
+from quantd.trading.number_types import FloatRows, Floats, ReadFloats, ReadIntRows, ReadInts, ReadRows, float_zeros
 
 
 class BlockColumns:
@@ -63,3 +63,23 @@ class Market:
         bars: BlockColumns = self.bars
         at: int = self.row * self.size
         return bars.close_nano[at : at + self.size]
+
+    def samples(self, tick: Any) -> bool:
+        """Whether a tick is the sample of the bar that waits, without a job."""
+        if not tick.sample or tick.jobs or tick.opened or tick.cash_rate is not None:
+            return False
+        bars: BlockColumns = self.bars
+        row: int = self.row
+        ts: int = tick.ts
+        final: int = tick.final
+        key: int = tick.key
+        return final <= ts and key == bars.keys[row] and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
+
+    def add_volumes(self, ring: FloatRows, count: int) -> None:
+        """Write the volumes of the bar into a ring of sessions, of which `count` were written before."""
+        bars: BlockColumns = self.bars
+        volume: ReadRows = bars.volume
+        slot: int = count % len(ring)
+        row: int = self.row
+        for k in range(self.size):
+            ring[slot, k] = volume[row, k]

@@ -195,6 +195,35 @@ class Orders:
             self.pairs[k] = len(shares[k])
         self.open_whole()
 
+    def terms(self) -> list[Any]:
+        """Symbols, lots, limits, ends and reasons as lists."""
+        rows: int = self.rows
+        ends: Ints = self.end
+        end: Any = ends[0]
+        alike: bool = True
+        for k in range(rows):
+            alike = alike and ends[k] == ends[0]
+        return [
+            [self.symbol[k] for k in range(rows)],
+            [self.lots[k] for k in range(rows)],
+            [self.worst_nano[k] for k in range(rows)],
+            [end] * rows if alike else [ends[k] for k in range(rows)],
+            [self.reason[k] for k in range(rows)],
+        ]
+
+    def fills(self) -> list[Any]:
+        """Symbols, signed and unsigned lots, prices and fees as lists."""
+        rows: int = self.rows
+        sent: Any = self.record
+        given: bool = sent is not None and self.plain
+        return [
+            sent.sym.copy() if given else [self.symbol[k] for k in range(rows)],
+            sent.lots.copy() if given else [self.lots[k] for k in range(rows)],
+            [self.lots[k] if self.lots[k] > 0 else -self.lots[k] for k in range(rows)],
+            [self.price[k] for k in range(rows)],
+            [self.fee[k] for k in range(rows)],
+        ]
+
     def open_whole(self) -> None:
         """Open all lots, as they are sent."""
         for k in range(len(self.remaining)):
@@ -260,10 +289,9 @@ class Orders:
         """By row: (agent, signed lots) as they were sent."""
         shares: list[Any] = []
         at: int = 0
+        if self.lone:
+            return [[(0, self.lots[row])] for row in range(self.rows)]
         for row in range(self.rows):
-            if self.lone:
-                shares.append([(0, self.lots[row])])
-                continue
             places: int = self.pairs[row]
             shares.append([(self.parts[2 * k], self.parts[2 * k + 1]) for k in range(at, at + places)])
             at += places
@@ -398,3 +426,16 @@ class Crosses:
                     book.trade(k, lots, self.micro[number, k])
             self.parties[k] = 0
         self.count = 0
+
+
+def write_ends(out: Ints, ends: Any) -> None:
+    """Write the ends of the orders of a decision: one, or one by symbol."""
+    end: int
+    if type(ends) is list:
+        for k in range(len(out)):
+            end = ends[k]
+            out[k] = end
+        return
+    end = ends
+    for k in range(len(out)):
+        out[k] = end

@@ -4,6 +4,7 @@ from typing import Any
 
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.market_columns import Market
+from quantd.daemon.engine.core.round_plan import AgentColumns
 from quantd.trading.history.question import question
 from quantd.trading.history.rings import History, Ring
 from quantd.trading.ledger.book import Book, Postings
@@ -49,3 +50,54 @@ class Questions:
                 )
             )  # fmt: skip
         return asks
+
+
+def take_ahead(agents: list[AgentColumns], states: list[Any], ahead: Any, questions: list[Any]) -> bool:
+    """Take answers known in advance; False, without change, where one is missing, or an agent has a note."""
+    weights: Any = ahead.answers
+    agent: AgentColumns
+    state: Any
+    number: int
+    if len(weights) != len(questions):
+        return False
+    for member in questions:
+        state = states[member]
+        if state.note:
+            return False
+    for k in range(len(agents)):
+        agent = agents[k]
+        agent.taking = False
+    for member in questions:
+        number = member
+        agent = agents[number]
+        agent.taking = True
+        agent.put(weights[member])
+    return True
+
+
+def take_answers(agents: list[AgentColumns], states: list[Any], answers: list[Any], size: int, host: Any) -> bool:
+    """Take answers without a failure or a note; False for others. `step` changes the same of an agent."""
+    agent: AgentColumns
+    number: int
+    state: Any
+    weights: Any
+    for answer in answers:
+        state = states[answer.agent]
+        weights = answer.weights
+        if answer.failed or answer.note or state.note or (weights is not None and len(weights) != 8 * size):
+            return False
+    for k in range(len(agents)):
+        agent = agents[k]
+        agent.taking = False
+    for answer in answers:
+        number = answer.agent
+        state = states[number]
+        weights = answer.weights
+        state.failures = 0
+        if answer.memory:
+            host.remember(state, answer)
+        if weights is not None:
+            agent = agents[number]
+            agent.taking = True
+            agent.put(weights)
+    return True

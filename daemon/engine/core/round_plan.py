@@ -45,6 +45,8 @@ class AgentColumns:
 
     gross: float
     longest: float
+    scale: float
+    """The factor that keeps its targets within these."""
     least_trade: float
     most_age: int
     window: int
@@ -83,6 +85,7 @@ class AgentColumns:
         self.taking = self.always = False
         self.most_age = self.window = 0
         self.gross = self.longest = self.least_trade = self.stop = self.target = 0.0
+        self.scale = 1.0
 
     def put(self, weights: bytes) -> None:
         """Take the weights of an answer, as float64[N] in bytes."""
@@ -108,6 +111,8 @@ class Plan:
     """Whether orders are open: then the books have their lots."""
     closing: bool
     """Whether agents close positions: then `change` is given, and weights mean nothing."""
+    granted: bool
+    """Whether the house has the verdict of its only agent."""
     host: Any
     orders_type: Any
     """The `Orders` with what handlers do."""
@@ -149,7 +154,7 @@ class Plan:
         self.reason = reason
         self.reason_view = reason
         self.watched = self.refused = self.clipped = 0
-        self.open = self.closing = False
+        self.open = self.closing = self.granted = False
         self.by_volume, self.least_collar, self.widest_tick = False, 0.0, 0.0
 
     def make(self, ts: int, ring: Ring) -> int:
@@ -197,7 +202,8 @@ class Plan:
         for k in range(n):
             net[k] = passed[k] = float(total[k])
             reason[k] = 0
-        if not self.same_book() and self.any_lots():
+        self.granted = self.same_book()
+        if not self.granted and self.any_lots():
             self.judge(0, self.net_view, self.passed, self.reason, self.reason_view, ring)
         if not self.order_prices(marks):
             return OTHER
@@ -237,6 +243,7 @@ class Plan:
         market: Market = self.market
         targets: Targets = self.targets
         scale: float = targets.factor(weights, agent.gross, agent.longest)
+        agent.scale = scale
         targets.change_to(
             weights,
             book.held_view,
@@ -462,10 +469,8 @@ class Plan:
             crosses.count += 1
         return True
 
-    def rising(self, number: int, lots: Floats, ring: Ring) -> Any:
-        """The limits of a book whose level may rise when lots fill at the closes, as `Bands.doubts`."""
-        columns: BookColumns = self.books[number]
-        bands: Bands = columns.rising
+    def doubts(self, bands: Bands, number: int, lots: Floats, ring: Ring) -> Any:
+        """The limits of a book that may not keep their levels when lots fill at the closes, as `Bands.doubts`."""
         return bands.doubts(self.holdings, ring) if self.fill(number, lots) else []
 
     def holds(self, number: int, lots: Floats, ring: Ring) -> bool:

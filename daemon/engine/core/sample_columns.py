@@ -8,6 +8,15 @@ from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
 ROOM: Final = 256
 """Most samples."""
 
+RECORD_SAMPLES: Final = 25
+"""Most samples, five weeks, between two records of all limits. The plan of a round is a record too."""
+
+KEPT_SAMPLES: Final = 256
+"""Samples whose orders are numbered, before the oldest are dropped."""
+
+KNOWN_SAMPLES: Final = 5
+"""Samples, a week, between two records of losses and realised returns, which need no measurement."""
+
 
 class SampleColumns:
     """`count` samples: instant, key, row of the bar, cash and high-water mark of the house, and its lots float64[S, N].

@@ -32,6 +32,8 @@ class VenueOrders:
     baskets: list[Any]
     working: dict[Any, Any]
     terms: LimitFills
+    remote: bool
+    """Whether the venue fills them itself, and reports later."""
     latency: int
     filled: Any
     dropped: Orders | None
@@ -41,6 +43,7 @@ class VenueOrders:
     def __init__(self, filled: Any) -> None:
         self.baskets, self.working, self.filled, self.dropped = [], {}, filled, None
         self.latency = self.sent = self.done = 0
+        self.remote = False
 
     def send(self, orders: Orders) -> None:
         """Send a basket."""
@@ -102,6 +105,8 @@ class VenueOrders:
 
     def fill(self, bars: BlockColumns, row: int, ts_open: int, ts_event: int) -> bool:
         """Whether every order fills whole at the open of a bar; writes prices and fees."""
+        if self.remote:
+            return False
         fills: LimitFills = self.terms
         fills.begin(bars.columns, row, ts_open, ts_event)
         for place in range(len(self.baskets)):

@@ -5,10 +5,11 @@ Measurements do not affect the effects: one is left out only where no level can 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from quantd.daemon.engine.core.sample_columns import KNOWN_SAMPLES, RECORD_SAMPLES
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.safety.alerts import level_effects
 from quantd.daemon.engine.state import HOUSE, State
@@ -21,17 +22,11 @@ from quantd.risk.switch import STATE_LIMITS, losses, quiet, rearm
 from quantd.risk.switch_state import Switch
 from quantd.trading.effects import Assessed, Effect
 
-RECORD_SAMPLES: Final = 25
-"""Most samples, five weeks, between two records of all limits. The plan of a round is a record too."""
-
 Wanted = Collection[str] | None
 """Keys of limits; None for all."""
 
 Doubt = tuple[str, float, float, float]
 """Key, least and most value and bound of a limit, as `quantd.risk.monitor.ceilings.Doubts` has them."""
-
-KNOWN_SAMPLES: Final = 5
-"""Samples, a week, between two records of losses and realised returns, which need no measurement."""
 
 
 def watch(state: State) -> list[Effect]:
@@ -102,13 +97,17 @@ def watch_levels(
                 values |= losses(state.switch, state.equity_micro, state.rules.house)
                 effects.append(Assessed(state.now, values))
         elif book == HOUSE and recorded and state.sample_no % KNOWN_SAMPLES == 0:
-            known = memory.realised[0].values(state.rules.house)
-            known |= losses(state.switch, state.equity_micro, state.rules.house)
-            if known:
-                effects.append(Assessed(state.now, known))
+            effects.extend(record_known(state, state.equity_micro))
         crossed.extend((book, each) for each in found)
     effects.extend(level_effects(state, crossed))
     return effects
+
+
+def record_known(state: State, equity_micro: int) -> list[Effect]:
+    """The record of the losses and realised returns of the house at an equity; none where it has neither."""
+    known = state.watch.realised[0].values(state.rules.house)
+    known |= losses(state.switch, equity_micro, state.rules.house)
+    return [Assessed(state.now, known)] if known else []
 
 
 def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect]:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.core.fold import Core
+from quantd.daemon.engine.core.sample_columns import KEPT_SAMPLES
 from quantd.daemon.engine.state.activity import Activity
 from quantd.daemon.engine.state.agent_state import AgentState
 from quantd.daemon.engine.state.monitor_state import Noted, Watch
@@ -317,7 +318,7 @@ class State(Core):
 
     def forget_orders(self) -> None:
         """Drop the oldest samples with orders from `orders_at`."""
-        if len(self.orders_at) > 256:
+        if len(self.orders_at) > KEPT_SAMPLES:
             # parent orders still number their children
             recent = {parent.sample for parent in self.parents}.union(list(self.orders_at)[-128:])
             self.orders_at = {at: n for at, n in self.orders_at.items() if at in recent}

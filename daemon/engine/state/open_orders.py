@@ -69,8 +69,7 @@ class Working(Orders):
     def basket(self) -> OrderBasket:
         """The basket as it was sent."""
         if self.record is None:
-            columns = list(self.symbol), list(self.lots), list(self.worst_nano), list(self.end)
-            self.record = basket_of_columns(self.sample, self.n, self.ts, columns, list(self.reason))
+            self.record = basket_of_columns(self.sample, self.n, self.ts, self.terms(), {})
         basket: OrderBasket = self.record
         return basket
 

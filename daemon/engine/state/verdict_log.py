@@ -24,3 +24,12 @@ class Judged:
     limits: Limits
     switch: int
     verdict: Verdict
+
+
+class HouseVerdicts(list[Judged]):
+    """A record that reads some of the house's gate calls only: then the fold goes on, and tells those.
+
+    `reads` says whether the next one is read.
+    """
+
+    reads: bool = True

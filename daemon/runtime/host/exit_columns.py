@@ -7,7 +7,9 @@ import numpy as np
 from quantd.daemon.engine.planning.closing_lots import closing_lots
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.exits import due_exits, settle_exits
+from quantd.trading.effects import Effect, Protected
 from quantd.trading.market import Floats
+from quantd.trading.orders import OrderBasket
 
 
 def load_guards(state: State) -> None:
@@ -42,6 +44,21 @@ def load_changes(state: State) -> bool:
             columns.change[:] = change.data
             columns.taking = bool(change.any())
     return any(columns.taking for columns in state.agent_columns)
+
+
+def protections(state: State, basket: OrderBasket | None) -> list[Effect]:
+    """The records of the exits in the columns, which `basket` closes; None where no order was sent."""
+    effects: list[Effect] = []
+    for number, columns in enumerate(state.agent_columns):
+        if not columns.taking:
+            continue
+        for symbol in np.asarray(columns.change).nonzero()[0].tolist():
+            closed = state.agents[number].exits[symbol]
+            n = basket.n if basket is not None and symbol in basket.sym else 0
+            if n or not closed.tried:
+                levels = closed.kind, closed.entry, closed.mark, closed.level
+                effects.append(Protected(state.now, state.sample, n, number, symbol, *levels))
+    return effects
 
 
 def note_orders(state: State) -> None:

@@ -4,26 +4,19 @@ The fold calls this class for what is rare (see `quantd.daemon.engine.core.fold`
 columns; it is False where a handler has to come first. `sync` writes the columns to the state, the venue and the log.
 """
 
-from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, cast
+from operator import is_
+from typing import Any, Final, cast
 
-import msgspec
 import numpy as np
 
 from quantd.daemon.engine import finish
-from quantd.daemon.engine.core.book_columns import BookColumns
-from quantd.daemon.engine.core.digest_rows import Names, Rows
 from quantd.daemon.engine.core.limiter import Limiter
-from quantd.daemon.engine.core.market_columns import BlockColumns, Market
-from quantd.daemon.engine.core.questions import Questions
-from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
-from quantd.daemon.engine.core.sample_columns import SampleColumns
-from quantd.daemon.engine.core.venue_orders import VenueOrders
-from quantd.daemon.engine.planning.plan import FREED
+from quantd.daemon.engine.core.market_columns import BlockColumns
+from quantd.daemon.engine.core.sample_columns import RECORD_SAMPLES, SampleColumns
+from quantd.daemon.engine.core.step_records import StepRecords
 from quantd.daemon.engine.rounds import follow_ups
 from quantd.daemon.engine.safety.monitor import (
-    RECORD_SAMPLES,
     levels_of,
     watch_levels,
     watch_plan,
@@ -34,18 +27,20 @@ from quantd.daemon.engine.safety.switch import STATE_LIMITS
 from quantd.daemon.engine.samples import agents_due
 from quantd.daemon.engine.state.agent_state import AgentState
 from quantd.daemon.engine.state.engine_state import ENDED_KEPT, HOUSE, Round, State
-from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.verdict_log import HouseVerdicts
 from quantd.daemon.engine.stops.exits import begin_exits, order_exits, release_blocked
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
-from quantd.daemon.runtime.digest import Digest, NoDigest
+from quantd.daemon.runtime.digest import NoDigest
 from quantd.daemon.runtime.host.additions import addition, idle
-from quantd.daemon.runtime.host.exit_columns import load_changes, load_guards, note_orders
+from quantd.daemon.runtime.host.exit_columns import load_changes, load_guards, note_orders, protections
 from quantd.daemon.runtime.host.fold_records import FilledOrders, fill_columns, sample_rows
 from quantd.daemon.runtime.host.limit_columns import LimitColumns
-from quantd.daemon.runtime.step_log import Answer, Log, NoLog, SampleLog
-from quantd.daemon.runtime.tally import Tally
+from quantd.daemon.runtime.host.new_columns import set_columns
+from quantd.daemon.runtime.host.open_round import OpenRound
+from quantd.daemon.runtime.host.record_calls import RecordCalls
+from quantd.daemon.runtime.host.shell_parts import FoldShell, Parts
+from quantd.daemon.runtime.step_log import NoLog, SampleLog
 from quantd.risk.monitor.levels import level, share_of
-from quantd.risk.pretrade.gate import LOOPS
 from quantd.risk.switch import REDUCE
 from quantd.risk.switch_state import Switch
 from quantd.trading.codec import memory_of
@@ -53,28 +48,10 @@ from quantd.trading.effects import Ask, Booked, Effect
 from quantd.trading.events import Action, Decided, Event, Tick
 from quantd.trading.fill_prices import Columns
 from quantd.trading.market import Block, MarketSlice
-from quantd.trading.number_types import Floats, Ints, int_zeros, read_floats, read_int_rows, read_rows
-from quantd.trading.ports import FoldVenue, SimulatedBroker
+from quantd.trading.number_types import Floats, Ints, read_int_rows, read_rows
+from quantd.trading.orders import OrderBasket
+from quantd.trading.ports import FoldVenue
 from quantd.trading.sessions import DAY_NS
-
-
-class FoldShell(Protocol):
-    """What the host uses of `quantd.daemon.runtime.loop.Shell`, which has the host."""
-
-    log: Log
-    answer: Answer
-    broker: SimulatedBroker
-    digest: Digest
-    tally: Tally
-    market: MarketSlice | None
-    ts: int
-    ticked: int
-
-    def run(self, event: Event) -> Sequence[Effect]: ...
-
-    def follow(self, events: Sequence[Event]) -> None: ...
-
-    def carry_out(self, effects: Sequence[Effect]) -> None: ...
 
 
 class FoldHost:
@@ -85,14 +62,18 @@ class FoldHost:
     """
 
     shell: FoldShell
+    parts: Parts
+    records: StepRecords
+    """Where the log reads every event."""
+    open_round: OpenRound
 
     def __init__(self, state: State) -> None:
         self.state = state
         self._books = (HOUSE, *range(len(state.agents)))
-        self._limits = LimitColumns(state)
-        self._watched: list[int] = []
+        self.limits = LimitColumns(state)
+        self.watched: list[int] = []
         self._shown: tuple[int, int] | None = None
-        """Bars and samples at the last `_show`."""
+        """Bars and samples at the last `show`."""
         self._venue: FoldVenue | None = None
         self._counted = state.bars_taken, state.samples_taken
         """Bars and samples that the tally has."""
@@ -104,67 +85,46 @@ class FoldHost:
         self._begun: Sequence[Effect] = ()
         """The alerts of the exits that the last bar began."""
         self._ahead = AdvanceAnswers(state)
-        self._set_columns()
+        self._served: tuple[object, ...] | None = None
+        set_columns(state)
 
-    def _set_columns(self) -> None:
-        """Columns of the sizes of the state."""
-        state, size = self.state, self.state.universe.size
-        state.slice_type, state.tick_type, state.action_type = MarketSlice, Tick, Action
-        state.market_columns = Market(size, read_floats(state.universe.lot_size))
-        state.agent_columns = [
-            AgentColumns(size, np.zeros(size, np.int8).data, book.request, agent.follow_up)
-            for book, agent in zip(state.activity.books[:-1], state.agents, strict=True)
-        ]
-        state.book_columns = [BookColumns(size) for _ in self._books]
-        state.equities = int_zeros(len(self._books) + 1)
-        room = bytearray(8 * size)
-        state.questions = Questions(state.market_columns, state.universe, room)
-        for columns in state.book_columns:
-            columns.px, columns.weights = state.market_columns.px, memoryview(room).cast("d")
-        reason = np.zeros(size, np.int8).data
-        plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
-        plan.states, plan.loops, plan.orders_type = state.agents, LOOPS, Working
-        plan.freed = FREED.astype(np.int8).data
-        state.sample_columns = SampleColumns(len(self._books), size)
-        state.digest_rows = self._rows()
-        state.venue_orders = VenueOrders(deque())
-        state.fold_items, state.fold_at, state.fold_end = None, 0, 0
-        state.has_notices = state.bars_moved = state.warming = state.guarded = state.cooling = state.pays_borrow = (
-            state.reads_returns
-        ) = state.reads_more = False
-        state.fold_ts = state.fold_ticked = 0
-        state.answers_ahead = {}
+    @property
+    def stands_in(self) -> bool:
+        """Whether the fold computes the fills of the venue."""
+        return self._venue is not None
 
-    def _rows(self) -> Rows:
-        state = self.state
-        symbols, books = state.universe.symbols, state.ledger.names
-        order = sorted(range(len(books)), key=books.__getitem__)
-        rank = sorted(range(len(symbols)), key=symbols.__getitem__)
-        names = _encoded(symbols), _encoded([books[k] for k in order])
-        most = len(symbols) * (80 + max(map(len, symbols)) * 4) + len(books) * 16 + 2 * len(names[1].text) + 64
-        return Rows(
-            most, *names, np.array(order, dtype=np.int64).data, np.array(rank, dtype=np.int64).data,
-            int_zeros(len(symbols)),
-        )  # fmt: skip
+    def serves(self, shell: FoldShell, parts: Parts) -> bool:
+        """Whether it serves a shell whose log, answers and parts are those of the last `begin`."""
+        now = shell.log, shell.answer, shell.meanwhile, parts.broker, parts
+        return self._served is not None and all(map(is_, self._served, now))
 
-    def begin(self, shell: FoldShell) -> None:
-        """Turn to a shell, with its log and its answers, for a call of the fold."""
-        log, answer, venue, self.shell = shell.log, shell.answer, shell.broker, shell
+    def begin(self, shell: FoldShell, parts: Parts) -> None:
+        """Turn to a shell, with its log and its answers."""
+        log, answer, venue = shell.log, shell.answer, parts.broker
+        self.shell, self.parts = shell, parts
+        self._served = log, answer, shell.meanwhile, venue, parts
+        self.open_round = OpenRound(self)
         self._venue = cast(FoldVenue, venue) if _implements(venue, FoldVenue) else None
         self.state.host = self.state.round_plan.host = self
-        self.recording = type(log) is not NoLog
+        self.state.journalled = not log.rows_only
+        if self.state.journalled:
+            self.state.records = self.records = StepRecords(RecordCalls(self), log, self.state.round_plan)
+        self.recording = log.rows_only and type(log) is not NoLog
         self.sample_log = cast(SampleLog, log) if _implements(log, SampleLog) else None
-        counted = not self.recording or self.sample_log is not None
+        counted = not self.state.journalled and (not self.recording or self.sample_log is not None)
         source = cast(Foreseen, answer) if counted and _implements(answer, Foreseen) else None
         self._ahead.begin(source, self.sample_log)
 
     def end(self) -> None:
         """Bring the state to the last item, and let go of the shell."""
+        if self._served is None:
+            return
         try:
             self.sync()
         finally:
+            self._served = None
             self.state.host = self.state.round_plan.host = None
-            del self.shell
+            del self.shell, self.parts, self.open_round
 
     # ---- the state into the columns
 
@@ -172,9 +132,9 @@ class FoldHost:
         """Read the state into the columns; False, without change, where it is for `step`."""
         state = self.state
         if (
-            not self._limits.renew(None if self._venue is None else self._venue.fill_terms())
+            not self.limits.renew(None if self._venue is None else self._venue.fill_terms(), remote=self.shell.remote)
             or not self.plain()
-            or not self._limits.known_returns()
+            or not self.limits.known_returns()
         ):
             return False
         if (state.working and not self._fills_whole()) or (state.history.pending and not self._waits()):
@@ -187,14 +147,16 @@ class FoldHost:
         state.fold_watch, state.questions.seats = state.watch, state.seats
         state.warming, self._shown = state.switch.day_key < 0, None
         state.reads_more = state.history.bars is not None or state.history.macro is not None
-        self._watched = watched(state)
+        self.watched = watched(state)
         plan, rows, digest = state.round_plan, state.digest_rows, self.shell.digest
-        plan.watched, plan.holdings = len(self._watched), state.watch.holdings_of(state.universe.size)
-        self._limits.load_books(self._watched)
+        plan.watched, plan.holdings = len(self.watched), state.watch.holdings_of(state.universe.size)
+        self.limits.load_books(self.watched)
         state.volume_ring = state.volumes.data  # type: ignore[assignment]  # typeshed knows no other element than int
         rows.chain, rows.hashed = digest.chain, type(digest) is not NoDigest
         state.sample_columns.recording = self.recording
-        state.fold_ts, state.fold_ticked = self.shell.ts, self.shell.ticked
+        state.fold_ts, state.fold_ticked = self.parts.ts, self.parts.ticked
+        if state.journalled:
+            self.limits.load_records()
         state.folding, state.bars_moved = True, state.market_columns.waiting
         return True
 
@@ -212,7 +174,8 @@ class FoldHost:
             )
             and (guards is None or not guards.trails)
             and state.carried == (0, 0)
-            and all(field is None for field in (state.loosening, state.judged, state.round, venue.buying_power_micro))
+            and all(field is None for field in (state.loosening, state.round, venue.buying_power_micro))
+            and (state.judged is None or isinstance(state.judged, HouseVerdicts))
             and history.own_dates is None
             and history.synchronous.count > 0
             and all(state.switch_at(book).state <= REDUCE for book in self._books)
@@ -234,7 +197,7 @@ class FoldHost:
     def _waits(self) -> bool:
         """Whether the newest closes wait for their sample, and are those of the last bar; then it is the bar of the
         columns."""
-        state, market = self.state, self.shell.market
+        state, market = self.state, self.parts.market
         pending = state.history.pending
         if market is None or not market.full or list(pending) != [market.key]:
             return False
@@ -250,8 +213,7 @@ class FoldHost:
     def _fills_whole(self) -> bool:
         """Whether the open orders stand at the venue as they were sent; writes from when they can fill."""
         venue, working = self._venue, self.state.working
-        assert venue is not None
-        starts = venue.starts()
+        starts = None if venue is None else venue.starts()
         if starts is None or list(starts) != list(working) or not all(work.untouched() for work in working.values()):
             return False
         for key, work in working.items():
@@ -274,18 +236,21 @@ class FoldHost:
         state = self.state
         if not state.folding:
             return
+        if self.open_round.awaits:
+            self.open_round.give_to_step()
+            return
         state.folding = False
         if state.bars_moved:
             state.bars_moved = False
             self.flush()
-            self._show()
+            self.show()
             self._sync_market()
-            state.forget_orders()
         self._send()
 
     def _sync_market(self) -> None:
         """Move clocks, the venue and the tally to the last bar and sample."""
-        state, shell, tally, orders = self.state, self.shell, self.shell.tally, self.state.venue_orders
+        state, parts, orders = self.state, self.parts, self.state.venue_orders
+        tally = parts.tally
         block, row, size = state.market_columns.block, state.market_columns.row, state.universe.size
         bars, samples = state.bars_taken - self._counted[0], state.samples_taken - self._counted[1]
         self._counted = state.bars_taken, state.samples_taken
@@ -295,13 +260,13 @@ class FoldHost:
         tally.refused += state.round_plan.refused
         tally.clipped += state.round_plan.clipped
         orders.sent = orders.done = state.round_plan.refused = state.round_plan.clipped = 0
-        shell.ts, shell.ticked = state.fold_ts, state.fold_ticked
-        market, venue = MarketSlice(block, row), shell.broker
+        parts.ts, parts.ticked = state.fold_ts, state.fold_ticked
+        market, venue = MarketSlice(block, row), parts.broker
         if bars:
-            shell.market = market
+            parts.market = market
         if orders.filled:
             assert self._venue is not None
-            terms = self._limits.terms
+            terms = self.limits.terms
             least = terms is not None and terms.terms.least_micro > 0
             filled = [FilledOrders(basket, least=least) for basket in orders.filled]
             missed, orders.dropped = orders.dropped, None
@@ -316,7 +281,7 @@ class FoldHost:
             state.market_columns.waiting = False
             state.history.bar(market.key, market.fresh, market.full, market.close)
 
-    def _show(self) -> None:
+    def show(self) -> None:
         """Show the last bar and sample to handlers: marks, equity, and what follows from positions."""
         state, sampled = self.state, self.state.samples_taken > self._counted[1]
         if self._shown == (state.bars_taken, state.samples_taken):
@@ -329,9 +294,10 @@ class FoldHost:
         if sampled:
             state.equity_micro, *state.books_micro = list(state.equities)
             state.borrowed_key, state.earned = state.sample_key - state.sample_key % DAY_NS, None
-            # each record of all limits would have found no level that changed
-            watch = state.watch
-            watch.recorded_no += (state.sample_no - watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
+            if not state.journalled:
+                # each record of all limits would have found no level that changed
+                watch = state.watch
+                watch.recorded_no += (state.sample_no - watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
         state.booked()
 
     def _send(self) -> None:
@@ -341,10 +307,12 @@ class FoldHost:
             if orders.at_venue:
                 continue
             orders.at_venue = True
-            for news in self.shell.broker.submit(orders.basket):
-                self.shell.run(news)
+            accepted = self.state.journalled  # its acceptance is in the log
+            for news in self.parts.broker.submit(orders.basket):
+                if not accepted:
+                    self.shell.run(news)
             if self._paid is not None and self._paid.ts > orders.ts:  # the venue had the orders before it
-                self.shell.broker.on_action(self._paid)
+                self.parts.broker.on_action(self._paid)
 
     def flush(self) -> None:
         """Hand the samples so far to the log, and the answers that were planned to their source."""
@@ -379,25 +347,37 @@ class FoldHost:
     def exits(self, begins: bool) -> bool:
         """Begin exits at a bar that may have touched a level, and end those of closed positions; whether there are
         orders to plan."""
-        self._show()
+        self.show()
         self._begun = begin_exits(self.state) if begins else []
         closes = load_changes(self.state)
         if not closes:
-            self.shell.tally.add(self._begun)
+            self.add(self._begun)
         return closes
 
     def exits_planned(self) -> None:
-        """Show the equities with which the fold planned exits, and note their orders."""
+        """Show the equities with which the fold planned exits."""
         state = self.state
         state.equity_micro, *state.books_micro = list(state.equities)
-        note_orders(state)
-        self.shell.tally.add(self._begun)
+        self.add(self._begun)
+        if state.journalled:
+            for number, columns in enumerate(state.agent_columns):
+                columns.scale = 1.0
+                kept = np.where(np.asarray(columns.change) != 0.0, 0.0, state.held_weights(number))
+                self.records.weights[number][:] = kept
+
+    def exits_sent(self) -> None:
+        """Note the orders of exits that the fold planned."""
+        if self.state.journalled:
+            basket = next((effect for effect in self.records.effects if type(effect) is OrderBasket), None)
+            self.records.effects.extend(protections(self.state, basket))
+        note_orders(self.state)
 
     def order_exits(self) -> None:
         """Let the engine plan the exits of a bar."""
         market = MarketSlice(self.state.market_columns.block, self.state.market_columns.row)
+        before = self.records.take() if self.state.journalled else []
         self.sync()
-        self._act_on(market, finish(self.state, market, [*self._begun, *order_exits(self.state)]))
+        self._act_on(market, before, [*self._begun, *order_exits(self.state)])
 
     def dividend(self, action: Action) -> bool:
         """Book a dividend between two samples; False, without change, for another action."""
@@ -409,9 +389,10 @@ class FoldHost:
         state.fold_ts, state.now = action.ts, max(state.now, action.ts)
         state.history.action(action.key, action.symbol, 1.0, action.cash_nano / 1e9)
         self._paid = action
-        self.shell.broker.on_action(action)
+        self.parts.broker.on_action(action)
         amount = state.ledger.dividend(action.symbol, action.cash_nano)
-        self._note(action, (Booked(action.ts, "dividend", action.symbol, amount),) if amount else ())
+        booked = (Booked(action.ts, "dividend", action.symbol, amount),) if amount else ()
+        self._note(action, booked, booked)
         return True
 
     def act(self, key: int) -> bool:
@@ -446,6 +427,10 @@ class FoldHost:
         if not history.joined:
             history.synchronous.act([])
 
+    def forget_orders(self) -> None:
+        """Drop the oldest samples with orders."""
+        self.state.forget_orders()
+
     def release(self) -> None:
         """End the cooldowns that are over."""
         release_blocked(self.state)
@@ -454,7 +439,7 @@ class FoldHost:
     def realised(self) -> bool:
         """Whether the level of a realised measure changes at the last sample."""
         state, changes = self.state, False
-        for book in self._watched:
+        for book in self.watched:
             limits = state.rules.house if book == HOUSE else state.rules.agents[book].limits
             levels = levels_of(state, book)
             for key, (value, bound) in state.watch.realised[book + 1].values(limits).items():
@@ -465,33 +450,33 @@ class FoldHost:
     def check_levels(self) -> None:
         """Observe the limits at a sample at which a level may have changed."""
         state = self.state
-        self._show()
-        reviews = self._limits.reviews(self._watched)
-        self.shell.tally.add(watch_levels(state, self._watched, reviews))
-        self._limits.load_levels(self._watched)
+        self.show()
+        reviews = None if state.journalled else self.limits.reviews(self.watched)
+        self.add(watch_levels(state, self.watched, reviews))
+        self.limits.load_levels(self.watched)
 
     def notices(self) -> None:
         """The notices at a sample."""
-        self._show()
-        self.shell.tally.add(notices(self.state))
+        self.show()
+        self.add(notices(self.state))
 
     def check_plan(self) -> None:
         """Observe the limits of a plan that may raise a level."""
-        plans = self._limits.plans(self._watched)
+        plans = self.limits.plans(self.watched)
         measured = any(plan.review.wanted is None or plan.review.wanted for plan in plans)
         if measured:
-            self._show()
-        values = self._limits.plan_values(plans, measured=measured)
-        self.shell.tally.add(watch_plan(self.state, values))
-        self._limits.load_levels(self._watched)
+            self.show()
+        values = self.limits.plan_values(plans, measured=measured)
+        self.parts.tally.add(watch_plan(self.state, values))
+        self.limits.load_levels(self.watched)
 
     def volumes(self) -> bool:
         """Write the average volumes of the scenes; False where one is not known."""
-        return self._limits.volumes()
+        return self.limits.volumes()
 
     def caps(self, number: int, limiter: Limiter, requested: Floats) -> list[Any]:
         """The caps of an agent with symbols in its cooldown."""
-        return self._limits.caps(number, limiter, requested)
+        return self.limits.caps(number, limiter, requested)
 
     def ends(self, ts: int) -> int | list[int]:
         """The ends of the orders of a decision: one, or one by symbol."""
@@ -503,15 +488,13 @@ class FoldHost:
 
     # ---- questions and answers
 
-    def ask(self, questions: Sequence[int], asks: Sequence[Ask]) -> list[Decided]:
-        """The answers of agents to their questions. Where a policy raises, the round is open, as in `step`."""
-        state, shell = self.state, self.shell
+    def ask(self, questions: Sequence[int], asks: Sequence[Ask]) -> list[Decided] | None:
+        """The answers of agents to their questions; None where one is awaited. Where a policy raises, the round is
+        open, as in `step`."""
+        state = self.state
         self._ahead.report()
         try:
-            if self.recording:
-                answers = [shell.log.answer(ask) or shell.answer(ask) for ask in asks]
-            else:
-                answers = [shell.answer(ask) for ask in asks]
+            answers = self.open_round.ask(asks)
         except BaseException:
             self.sync()
             state.round = Round(state.round_no, list(questions))
@@ -535,21 +518,28 @@ class FoldHost:
 
     def finish_tick(self, tick: Tick) -> None:
         """Let the engine do the rest of a tick: follow-ups and questions."""
+        before = self.records.take() if self.state.journalled else []
         self.sync()
         state = self.state
         due = frozenset(agents_due(state, tick.due, sample=tick.sample))
-        self._act_on(tick, finish(state, tick, follow_ups(state, due)))
+        self._act_on(tick, before, follow_ups(state, due))
 
-    def _act_on(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Record effects, carry them out, and step what follows from them."""
-        self._note(event, effects)
-        self.shell.carry_out(effects)
+    def add(self, effects: Sequence[Effect]) -> None:
+        """Count effects of the present event; a log that reads events gets them with it."""
+        self.parts.tally.add(effects)
+        if self.state.journalled:
+            self.records.effects.extend(effects)
 
-    def _note(self, event: Event, effects: Sequence[Effect]) -> None:
-        shell = self.shell
-        shell.log.add(event, effects)
-        shell.digest.add(effects)
-        shell.tally.add(effects)
+    def _act_on(self, event: Event, before: list[Effect], effects: Sequence[Effect]) -> None:
+        """Do the rest of an event, after the effects `before` that are counted, and step what follows from it."""
+        whole = finish(self.state, event, [*before, *effects])
+        self._note(event, whole, whole[len(before) :])
+        self.shell.carry_out(whole)
+
+    def _note(self, event: Event, effects: Sequence[Effect], new: Sequence[Effect]) -> None:
+        self.shell.log.add(event, effects)
+        self.shell.digest.add(new)
+        self.parts.tally.add(new)
 
 
 _IMPLEMENTED: Final[dict[tuple[type, type], bool]] = {}
@@ -563,10 +553,3 @@ def _implements(value: object, protocol: type) -> bool:
     if known is None:
         known = _IMPLEMENTED[key] = isinstance(value, protocol)
     return known
-
-
-def _encoded(names: Sequence[str]) -> Names:
-    """Names as MessagePack, one behind the other."""
-    parts = [msgspec.msgpack.encode(name) for name in names]
-    at = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    return Names(np.frombuffer(b"".join(parts), dtype=np.uint8).copy().data, at.data)

@@ -1,7 +1,7 @@
 """Records of what the fold did, made from its columns for a log, the venue and the state."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from quantd.trading.market import Block, Floats
 from quantd.trading.orders import Cause, OrderBasket, Reports
 
 Ints = NDArray[np.int64]
+
+_LAST_FILL: Final = int(Cause.LAST_FILL)
 
 
 class FillColumns(NamedTuple):
@@ -67,6 +69,19 @@ def fill_columns(orders: Orders) -> FillColumns:
     return FillColumns(orders.sample, orders.n, orders.block.ts_open[orders.row], columns, shares)
 
 
+def report_of(orders: Orders) -> Reports:
+    """The report of a simulated venue about orders that filled whole on one bar."""
+    return filled_of(orders)[0]
+
+
+def filled_of(orders: Orders) -> tuple[Reports, Filled]:
+    """The report of a simulated venue about orders that filled whole on one bar, and the record of their fills."""
+    symbols, lots, sizes, prices, fees = orders.fills()
+    sample, n, ts, rows = orders.sample, orders.n, orders.block.ts_open[orders.row], orders.rows
+    report = Reports(sample, n, ts, list(range(rows)), sizes, sizes, prices, fees, [_LAST_FILL] * rows)
+    return report, Filled(sample, n, ts, symbols, lots, prices, fees, orders.signed_shares())
+
+
 class FilledOrders:
     """Orders that filled whole on one bar; implements `quantd.trading.ports.FilledBasket`.
 
@@ -88,13 +103,8 @@ class FilledOrders:
         return ts
 
     def made(self) -> tuple[OrderBasket, Reports, list[int]]:
-        orders, rows = self._orders, self._orders.rows
-        sizes = [abs(lots) for lots in list(orders.lots)]
-        report = Reports(
-            *self.key, orders.block.ts_open[orders.row], list(range(rows)), sizes, sizes, list(orders.price),
-            list(orders.fee), [int(Cause.LAST_FILL)] * rows,
-        )  # fmt: skip
-        return orders.basket, report, list(orders.charged) if self._least else [-1] * rows
+        orders = self._orders
+        return orders.basket, report_of(orders), list(orders.charged) if self._least else [-1] * orders.rows
 
 
 def sample_rows(samples: SampleColumns, block: Block, lot_size: Floats) -> SampleRows:

@@ -1,5 +1,6 @@
 """The limits of a state in the columns of the fold: gates, terms of agents and venue, bands of levels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any
@@ -12,19 +13,26 @@ from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.safety.monitor import Review, levels_of, review, watched
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.verdict_log import Judged
+from quantd.risk.limits.average_correlation import KEY as AVERAGE
 from quantd.risk.limits.case import Account
-from quantd.risk.limits.catalogue import Limits
-from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.limits.catalogue import LIMIT_OF, Limits
+from quantd.risk.limits.record import herfindahl_of
+from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Values
 from quantd.risk.measures.portfolio import least, total
-from quantd.risk.monitor.ceilings import Bands
-from quantd.risk.monitor.levels import NOISE, NONE, band, floor_band
-from quantd.risk.pretrade.gate import Codes, Verdict, measure
+from quantd.risk.monitor.ceilings import KNOWN, Bands
+from quantd.risk.monitor.levels import NOISE, NONE, ROUNDING, band, floor_band
+from quantd.risk.pretrade.gate import Codes, Verdict, granted, measure
 from quantd.risk.switch import REDUCE, STATE_LIMITS
 from quantd.trading import market
 from quantd.trading.fill_prices import LimitFills
+from quantd.trading.instruments import MICRO
 from quantd.trading.number_types import Floats
 from quantd.trading.ports import FillTerms
+
+Near = tuple[int, frozenset[str] | None, frozenset[str]]
+"""Number of a book, the keys of the limits that a plan records of it (None for all), and of those that cut a symbol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +57,36 @@ class LimitColumns:
         """The rules of the last `renew`, whose other inputs are `_inputs`."""
         self._inputs: object = None
         self._plain = False
+        self._foldable = False
+        """Whether the rules have nothing that the fold does not know."""
         self._sets: dict[int, GateSet | None] = {}
         self._levels: dict[int, tuple[dict[str, int], int, bool]] = {}
         """By book: levels, state of its switch and whether it is watched, at the last `load_levels`."""
         self._finite = -1
         """The count of the ring at which its newest returns were known to be finite."""
         self._lookback = 0
+        self._bands_of_records = False
+        """Whether the books have their `quiet` bands."""
 
-    def renew(self, terms: FillTerms | None) -> bool:
-        """Bring limits to those in force, on the terms of a venue; False where the fold does not know them."""
+    def renew(self, terms: FillTerms | None, *, remote: bool) -> bool:
+        """Bring limits to those in force, on the terms of a venue, which a `remote` one keeps to itself; False where
+        the fold does not know them."""
         state, rules = self.state, self.state.rules
+        if self._rules is rules and not self._foldable:
+            return False
         limits = [limits_in_force(state, book) for book in self.books]
         inputs = limits, watched(state) == [HOUSE], terms
         if self._rules is rules and self._inputs == inputs:
             return self._plain
         self._rules, self._inputs, self._levels, self._finite = rules, inputs, {}, -1
+        self._bands_of_records = False
         self._sets = {id(of_book): gate_set(of_book, state.universe) for of_book in limits}
         self.terms = terms
-        self._plain = (
+        self._foldable = (
             rules.daily and not state.counting and rules.live is None and rules.regime is None and not rules.outside
-            and not any(agent.place for agent in rules.agents) and self.terms is not None
+            and not rules.shadows and not any(agent.place for agent in rules.agents)
         )  # fmt: skip
+        self._plain = self._foldable and (remote or self.terms is not None)
         state.has_notices = rules.notices is not None
         state.plans_in_python = (
             rules.execution.style != "marketable" or rules.counts_refusals or state.has_notices
@@ -83,13 +100,14 @@ class LimitColumns:
 
     def _write_terms(self) -> None:
         state, rules = self.state, self.state.rules
-        assert self.terms is not None
         for number, (agent, columns) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):
             columns.gross, columns.longest = state.rooms[number]
             columns.least_trade, columns.always = agent.min_trade, not agent.scheduled
             columns.most_age, columns.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
         orders = state.venue_orders
-        orders.terms, orders.latency = LimitFills(self.terms.terms), self.terms.latency_ns
+        orders.remote = self.terms is None
+        if self.terms is not None:
+            orders.terms, orders.latency = LimitFills(self.terms.terms), self.terms.latency_ns
         state.follow_ups, state.house_fee = rules.follow_ups, rules.house.fee_bp / 1e4
         state.pays_borrow = rules.borrow_bp_annual > 0.0
         configured = [rules.house, *(agent.limits for agent in rules.agents)]
@@ -166,7 +184,11 @@ class LimitColumns:
             if book != HOUSE and not state.agent_columns[book].taking:
                 continue
             columns = plan if book == HOUSE else state.agent_columns[book]
-            doubts = plan.rising(number, columns.passed, state.history.synchronous) if book in watching else []
+            doubts = (
+                plan.doubts(state.book_columns[number].rising, number, columns.passed, state.history.synchronous)
+                if book in watching
+                else []
+            )
             lots, reason = np.array(columns.passed), np.array(columns.reason, dtype=np.int8)
             plans.append(PlanReview(book, lots, reason, review(levels_of(state, book), doubts)))
         return plans
@@ -178,7 +200,7 @@ class LimitColumns:
             return [(plan.book, plan.review.values) for plan in plans]
         state, context = self.state, market_context(self.state)
         verdicts = [
-            Verdict(plan.lots, plan.reason, context, account_of(state, plan.book), limits_in_force(state, plan.book))
+            Verdict(plan.lots, plan.reason, context, self._account(plan.book), limits_in_force(state, plan.book))
             for plan in plans
         ]
         measure(verdicts, verdicts[:1], wanted=[plan.review.wanted for plan in plans])
@@ -186,6 +208,53 @@ class LimitColumns:
             (plan.book, {**verdict.recorded, **plan.review.values})
             for plan, verdict in zip(plans, verdicts, strict=True)
         ]
+
+    def load_records(self) -> None:
+        """Make the bands below which a plan records no limit, once for the limits in force."""
+        state = self.state
+        if self._bands_of_records:
+            return
+        self._bands_of_records = True
+        for book, columns in zip(self.books, state.book_columns, strict=True):
+            rules = rules_of(limits_in_force(state, book), state.universe)
+            columns.quiet = Bands(rules, {}, True, ROUNDING)
+            for key, *_ in rules.traded_measures:
+                columns.quiet.unsettled = key  # no band knows what a plan trades
+            columns.exposures = exposures_of(rules)
+            columns.sums = frozenset(key for key, *_ in columns.exposures)
+            columns.keys = keys_by_code(rules)
+
+    def recorded(self, near: Sequence[Near]) -> list[Values]:
+        """The values that a plan records, by book as `near`; those of a house with the verdict of its only agent come
+        first. Handlers see the last sample."""
+        state, plan = self.state, self.state.round_plan
+        context, sums = market_context(state), state.history.synchronous.sums
+        verdicts = []
+        for number, *_ in near:
+            book = number - 1
+            columns = plan if book == HOUSE else state.agent_columns[book]
+            lots, reason = np.array(columns.passed), np.array(columns.reason, dtype=np.int8)
+            verdicts.append(Verdict(lots, reason, context, self._account(book), limits_in_force(state, book)))
+        if plan.granted:
+            of_house = granted(verdicts[0], sums, near[0][1])
+            return [of_house.recorded, verdicts[0].recorded]
+        measure(verdicts, verdicts[:1], sums, [wanted for _, wanted, _ in near])
+        return [verdict.recorded for verdict in verdicts]
+
+    def _account(self, book: int) -> Account:
+        """What a measure of a plan reads of a book; no cross waits there."""
+        state = self.state
+        if state.working:
+            return account_of(state, book)
+        cash, equity = state.account(book).cash_micro / MICRO, state.equity_of(book) / MICRO
+        return Account(lots=state.lots(book), cash=cash, equity=equity, traded=state.activity.books[book].traded)
+
+    def house_call(self) -> Judged:
+        """The gate call of the house in the present plan. Handlers see the last sample."""
+        state, plan = self.state, self.state.round_plan
+        context, account, limits = market_context(state), self._account(HOUSE), limits_in_force(state, HOUSE)
+        verdict = Verdict(np.array(plan.passed), np.array(plan.reason, dtype=np.int8), context, account, limits)
+        return Judged(HOUSE, context, account, np.array(plan.net), limits, state.switch.state, verdict)
 
     def _configured(self, book: int) -> Limits:
         rules = self.state.rules
@@ -228,3 +297,32 @@ class LimitColumns:
         account = Account(lots=lots, cash=0.0, equity=1.0, blocked=state.mask(blocked))
         holder = next(gates for gates in self._sets.values() if gates is not None and gates.limiter is limiter)
         return holder.caps(account, np.array(requested))
+
+
+def exposures_of(rules: Rules) -> list[tuple[str, int, float]]:
+    """The limits of a book that follow from its largest, net and gross weight: (key, number of the measure, bound)."""
+    families = {family.key for family in rules.families}
+    return [
+        (key, KNOWN[measure], bound)
+        for key, bound, measure in rules.held_measures
+        if measure in KNOWN and measure is not herfindahl_of and key not in families
+    ]
+
+
+def keys_by_code(rules: Rules) -> dict[int, tuple[str, ...]]:
+    """By code of a cut: the keys of the values of its limit, which may have one for each of its parts."""
+    keys: dict[str, list[str]] = {}
+    for key in sorted(valued(rules)):
+        keys.setdefault(key.partition(".")[0], []).append(key)
+    return {code: tuple(keys[limit]) for code, limit in LIMIT_OF.items() if limit in keys}
+
+
+def valued(rules: Rules) -> set[str]:
+    """The keys of limits that have a value in `quantd.risk.limits.values`."""
+    measures = [*rules.held_measures, *rules.traded_measures]
+    over_returns = [*(tail.key for tail in rules.tails), *(quad.key for quad in rules.quads)]
+    return {
+        "cash", "buying_power", "correlation", AVERAGE,
+        *(key for key, *_ in measures), *(family.key for family in rules.families),
+        *(row.key for row in rules.unmeasured), *over_returns,
+    }  # fmt: skip

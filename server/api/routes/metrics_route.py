@@ -84,6 +84,8 @@ class Scrape:
         metrics, service = self._metrics, self._run.service
         trace = service.trace
         metrics.total("slices", now.slices)
+        for path, bars in zip(("fold", "step"), self._run.service.shell.bars, strict=True):
+            metrics.total("bars", bars, path)
         for counter, totals in (
             ("gate_verdicts", trace.verdicts),
             ("orders", trace.orders),

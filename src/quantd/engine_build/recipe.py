@@ -38,6 +38,7 @@ MODULES: Final = (
     "quantd.daemon.engine.core.venue_orders",
     "quantd.daemon.engine.core.round_plan",
     "quantd.daemon.engine.core.exit_orders",
+    "quantd.daemon.engine.core.step_records",
     "quantd.daemon.engine.core.questions",
     "quantd.daemon.engine.core.fold",
 )

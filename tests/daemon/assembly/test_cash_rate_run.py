@@ -40,6 +40,8 @@ def folder_of(tmp_path: Path, text: str = WITH, series: str = SERIES) -> Path:
 class Booking:
     """A log of what was booked."""
 
+    rows_only: bool = False
+
     def __init__(self) -> None:
         self.interest: list[Booked] = []
 

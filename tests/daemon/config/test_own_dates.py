@@ -217,6 +217,8 @@ class Rebuilt:
     """A log that rebuilds the account from its fills, with every price from the file: its close of the sample's
     date."""
 
+    rows_only: bool = False
+
     def __init__(self, assembly: Assembly) -> None:
         bars = pl.read_parquet(ROOT / "data" / "seed4_daily.parquet").pivot(on="symbol", index="ts", values="close")
         self.row = {day: k for k, day in enumerate(bars["ts"].dt.timestamp("ns").to_list())}

@@ -753,6 +753,8 @@ def test_freezing_and_thawing_between_any_two_days_changes_no_later_byte() -> No
         return Noted(np.where(past > 0, 0.25, 0.0), f"{int((past > 0).sum())} rise")
 
     class Bytes:
+        rows_only: bool = False
+
         def __init__(self) -> None:
             self.entries: list[bytes] = []
 

@@ -55,6 +55,8 @@ WORSE_FROM = 1546992000000000000
 
 
 class Seen:
+    rows_only: bool = False
+
     def __init__(self):
         self.effects: list[Effect] = []
         self.failed: dict[int, int] = {}

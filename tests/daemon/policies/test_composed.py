@@ -141,6 +141,8 @@ def months_traded(tmp_path, agent):
     sent: list[int] = []
 
     class Watch:
+        rows_only: bool = False
+
         def answer(self, ask: Ask) -> None:
             return None
 

@@ -1,14 +1,18 @@
 """What a daemon remembers of its past: never more than its bounds, and after a restart what the store has."""
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.read_models import RiskPoint
 from quantd.daemon.config.risk_tables import History
 from quantd.daemon.runtime.recent_history import Histories
+from quantd.daemon.runtime.timeline import instants
 from quantd.trading.effects import AgentPlan, Assessed, Planned, Valued
+from quantd.trading.events import Stopping
 from tests.daemon.runtime.test_service import Kit, world
 
 DEFAULT = (10_000, 5_000, 5_000)
@@ -64,15 +68,57 @@ async def test_a_restart_remembers_what_the_store_has(tmp_path: Path, bounds: Hi
     assert again.sizes()[1] > 0
 
 
-async def test_a_daemon_has_all_limits_of_a_plan_of_which_the_store_has_those_in_use(tmp_path: Path) -> None:
-    kit = Kit(tmp_path, world())
-    await kit.run()
+def plans_of(kit: Kit, folder: Path) -> list[tuple[RiskPoint, RiskPoint]]:
+    """Each plan as a daemon has it in memory, and as the store has it."""
     kit.store.close()
     plans = [point for point in kit.service.histories.risk.newest(9_999) if point.kind == "plan"]
-    stored = [point for point in Reader.open(tmp_path).risk() if point.kind == "plan"]
+    stored = [point for point in Reader.open(folder).risk() if point.kind == "plan"]
     assert [point.ts for point in plans] == [point.ts for point in stored]
     assert len(plans) > 0
-    for whole, kept in zip(plans, stored, strict=True):
-        assert "cash" in whole.measures
-        assert kept.measures.keys() < whole.measures.keys()
-        assert all(whole.measures[key] == pytest.approx(pair) for key, pair in kept.measures.items())
+    return list(zip(plans, stored, strict=True))
+
+
+def has_all_limits(whole: RiskPoint, kept: RiskPoint) -> bool:
+    """Whether it has more than the store, whose limits it has too."""
+    assert all(whole.measures[key] == pytest.approx(pair) for key, pair in kept.measures.items())
+    return "cash" in whole.measures and kept.measures.keys() < whole.measures.keys()
+
+
+@pytest.mark.parametrize("stepping", [False, True])
+async def test_a_daemon_at_the_pace_of_its_market_has_all_limits_of_each_plan(tmp_path: Path, stepping: bool) -> None:
+    kit = Kit(tmp_path, world())
+    kit.shell.stepping = stepping
+    service = kit.service
+
+    async def paced() -> None:
+        """Give each instant to the daemon once it has begun to commit the one before."""
+        for instant in instants(kit.world.items(), kit.shell.ts):
+            await service.inbox.put([instant])
+            while len(service.inbox) or service._stepping:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        await service.inbox.put([[Stopping(service.shell.unsettled.now, False, "the end")]])
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(paced())
+        await service.step_forever()
+    assert all(has_all_limits(whole, kept) for whole, kept in plans_of(kit, tmp_path))
+
+
+@pytest.mark.parametrize("stepping", [False, True])
+async def test_a_daemon_at_full_speed_has_all_limits_of_one_plan_of_a_commit(tmp_path: Path, stepping: bool) -> None:
+    kit = Kit(tmp_path, world())
+    kit.shell.stepping = stepping
+    commits, commit = 0, kit.service.commit
+
+    async def counted() -> None:
+        nonlocal commits
+        commits += 1
+        await commit()
+
+    kit.service.commit = counted  # type: ignore[method-assign]
+    await kit.run()
+    pairs = plans_of(kit, tmp_path)
+    all_limits = [has_all_limits(whole, kept) for whole, kept in pairs]
+    assert all_limits[0]
+    assert sum(all_limits) <= commits
+    assert all(whole.measures == kept.measures or more for (whole, kept), more in zip(pairs, all_limits, strict=True))

@@ -125,7 +125,9 @@ async def until(done: Callable[[], object]) -> None:
 
 
 def backtest(of: World) -> str:
+    """The digest of a run by `step`."""
     shell = of.fresh()
+    shell.stepping = True
     for item in of.items():
         shell.take(item)
     return summary(shell, "x", "backtest", 1.0).digest
@@ -384,6 +386,8 @@ def test_another_policy_makes_a_replay_differ_only_where_it_was_asked(tmp_path: 
     entries: list[bytes] = []
 
     class Kept:
+        rows_only: bool = False
+
         def answer(self, ask: object) -> None:
             return None
 
@@ -407,6 +411,8 @@ def test_a_changed_byte_in_the_record_is_a_difference_that_is_named() -> None:
     entries: list[bytes] = []
 
     class Kept:
+        rows_only: bool = False
+
         def answer(self, ask: object) -> None:
             return None
 

@@ -30,7 +30,13 @@ def test_a_bar_can_be_followed_to_its_fill_by_one_sample(heard: io.StringIO) -> 
     of = World(block(walk(6, 2, 3)), [lambda v: np.array([0.7, 0.2])], house=Limits(max_position_weight=0.3))
     trail = Trace(of.universe, ["a0"])
     of.shell.log = type(
-        "Log", (), {"answer": lambda _, ask: None, "add": lambda _, event, effects: trail.add(event, effects)}
+        "Log",
+        (),
+        {
+            "rows_only": False,
+            "answer": lambda _, ask: None,
+            "add": lambda _, event, effects: trail.add(event, effects),
+        },
     )()
     for item in of.items():
         of.shell.take(item)

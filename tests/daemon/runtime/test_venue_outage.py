@@ -22,10 +22,13 @@ CALLS = ("submit", "on_slice", "on_time", "cancel")
 
 
 class Faulty:
-    """The paper venue, whose call number `at` of one kind raises."""
+    """The paper venue, whose call number `at` of one kind raises. Nobody knows its fills, so that each call is made."""
 
     def __init__(self, venue: Paper, call: str, at: int) -> None:
         self._venue, self._call, self._left = venue, call, at
+
+    def fill_terms(self) -> None:
+        """Each order may fail."""
 
     def __getattr__(self, name: str) -> object:
         inner = getattr(self._venue, name)
@@ -48,6 +51,8 @@ def rotating(view: object) -> list[float]:
 
 class Kept:
     """Every step as the journal keeps it."""
+
+    rows_only: bool = False
 
     def __init__(self) -> None:
         self.entries: list[bytes] = []

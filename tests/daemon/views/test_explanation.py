@@ -47,6 +47,8 @@ SETS = ("feed.end=2019-06-28", "feed.pace=fast", 'risk.max_order_notional="9000.
 class Watching:
     """A log that looks at each step's baskets while the state is what they were judged on."""
 
+    rows_only: bool = False
+
     def __init__(self) -> None:
         self.state: State | None = None
         self.orders = self.cuts = self.sends = 0

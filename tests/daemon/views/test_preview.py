@@ -7,7 +7,6 @@ import pytest
 from quantd.daemon.engine import step
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import answer
-from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.preview import PlanNow, plan_now
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask
@@ -46,15 +45,14 @@ def planned(made: World, acts: list[Act] | None = None) -> PlanNow:
 
 def really(made: World) -> list[OrderBasket]:
     """The baskets of a tick at which every agent is asked, on a copy."""
-    shell: Shell = made.fresh(made)
-    shell.state = thaw(made.rules, freeze(made.shell.state))
-    for book in shell.state.activity.books:
+    state = thaw(made.rules, freeze(made.shell.state))
+    for book in state.activity.books:
         book.request.drop()
     found = []
-    queue = list(step(shell.state, Tick(shell.state.now, due=(0, 1))))
+    queue = list(step(state, Tick(state.now, due=(0, 1))))
     for effect in queue:
         if isinstance(effect, Ask):
-            queue.extend(step(shell.state, answer(made.policies[effect.agent], effect)))
+            queue.extend(step(state, answer(made.policies[effect.agent], effect)))
         if isinstance(effect, OrderBasket):
             found.append(effect)
     return found

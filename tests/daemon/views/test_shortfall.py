@@ -25,6 +25,8 @@ NOON = at(0, 120)
 class Kept:
     """A log that keeps every entry as bytes."""
 
+    rows_only: bool = False
+
     def __init__(self, live: bool = True) -> None:
         self.entries: list[bytes] = []
         self._live = live

@@ -104,7 +104,7 @@ def verdicts(shell: Shell, before: dict[int, Floats | None]) -> Iterator[tuple[i
     """(book, lots asked, verdict) of the plan that the fold has just made."""
     state, plan = shell.state, shell.state.round_plan
     assert shell._host is not None
-    shell._host._show()
+    shell._host.show()
     context = market_context(state)
     columns = [(HOUSE, plan.net, plan.passed, plan.reason)]
     columns += [

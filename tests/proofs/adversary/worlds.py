@@ -111,7 +111,7 @@ class Sent:
 
 
 class Watched(World):
-    """A world that is judged after every step."""
+    """A world that is judged after every step: each item goes by `step`. `folded` judges the fold."""
 
     def __init__(self, *given: Any, power: float | None = None, **named: Any) -> None:
         """`power`: what the venue lets be bought, as a share of equity, each time it is asked; None where it does not
@@ -127,6 +127,7 @@ class Watched(World):
         self.references: dict[int, Reference] = {}
         self.draw, self.ask = np.random.default_rng(0), np.random.default_rng(1)
         super().__init__(*given, **named)
+        self.shell.stepping = True
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         super().add(event, effects)

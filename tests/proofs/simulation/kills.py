@@ -141,8 +141,9 @@ def assembled(folder: Path) -> Assembly:
 
 
 def uninterrupted(assembly: Assembly) -> str:
-    """The digest of a backtest."""
+    """The digest of a backtest by `step`."""
     shell = assembly.shell()
+    shell.stepping = True
     begin(shell, assembly, assembly.config, "0", fresh=True)
     for item in assembly.items():
         shell.take(item)

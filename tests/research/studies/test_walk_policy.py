@@ -26,7 +26,8 @@ class Counting:
 def decided(policy, times):
     memory, found = {}, []
     for time in times:
-        weights, memory = policy.act(SimpleNamespace(time=time, prices=np.ones(2)), memory)
+        view = SimpleNamespace(time=time, prices=np.ones(2), universe=SimpleNamespace(instruments=("A", "B")))
+        weights, memory = policy.act(view, memory)
         found.append((int(weights.argmax()), int(memory["fitted/count"][0])))
     return found
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import PolicyError, answer, load
 from quantd.strategies.features.signals import SIGNALS
 from quantd.strategies.indicators import batch
@@ -202,7 +201,7 @@ def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> Non
     for number, item in enumerate(restarted.items()):
         restarted.shell.take(item)
         if number % 50 == 49:
-            restarted.shell.state = thaw(restarted.rules, freeze(restarted.shell.state))
+            restarted.restart()
     assert len(straight.of(OrderBasket)) > 20
     kept, whole = ([e for e in w.effects if not isinstance(e, Ask)] for w in (restarted, straight))
     assert kept == whole

@@ -48,6 +48,8 @@ CASH = 100_000
 class Equity:
     """A log that keeps the valued equity, the lots then held and the weights that were answered."""
 
+    rows_only: bool = False
+
     def __init__(self, state: State) -> None:
         self.state = state
         self.equity: list[float] = []

@@ -120,6 +120,8 @@ def test_put_down_and_taken_up_again_anywhere_a_shadow_goes_on_the_same(seed, cu
 
 def test_every_step_with_shadows_comes_back_from_the_journal():
     class Kept:
+        rows_only: bool = False
+
         def __init__(self):
             self.rows = []
 
@@ -246,7 +248,7 @@ def test_a_shadow_with_a_schedule_is_asked_when_it_says_so():
     rules = made.shell.state.rules
     own = rules.shadows[0]
     scheduled = replace(own, agents=(replace(own.agents[0], scheduled=True),))
-    made.shell.state = State(replace(rules, shadows=(scheduled,)))
+    made.restart(State(replace(rules, shadows=(scheduled,))))
     asked = []
     for k, item in enumerate(made.items()):
         if isinstance(item, Tick) and k in (21, 41):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.runtime.advance_answers import MOST_AHEAD, AnswersAhead, Foreseen
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.step_log import NoLog
+from quantd.daemon.runtime.step_log import Log, NoLog
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Protective, override
 from quantd.trading.effects import Ask
@@ -21,7 +21,17 @@ from quantd.trading.market import Floats, MarketSlice
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
 from tests.support.engine import START, Plain, World, block
-from tests.support.fold import DAYS, PLAIN, decided_every, snapshot_of, world
+from tests.support.fold import (
+    DAYS,
+    PLAIN,
+    Steps,
+    assert_same,
+    assert_same_steps,
+    decided_every,
+    snapshot_of,
+    stepped,
+    world,
+)
 
 COLUMNS = (
     "ts", "days_ns", "known_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills", "traded",
@@ -86,13 +96,13 @@ def known_world(seed: int, agents: int, symbols: int = 4, **more: object) -> Wor
 def both(
     made: World, every: int, chunk: int = 9_999, most: int = 1_000, *, always: bool = False
 ) -> tuple[Known, Shell]:
-    """Take a world one by one, and with answers known in advance; the answers, and the shell that had them."""
+    """Take a world by `step`, and with answers known in advance; the answers, and the shell that had them."""
     if always:
         made.rules = replace(made.rules, agents=tuple(replace(each, scheduled=False) for each in made.rules.agents))
     agents = len(made.rules.agents)
     items = list(made.items()) if always else decided_every(list(made.items()), every, agents)
     records = Record(made.universe), Record(made.universe)
-    single, together = made.fresh(records[0]), made.fresh(records[1])
+    single, together = stepped(made, records[0]), made.fresh(records[1])
     known = together.answer = Known(together, made.universe.size, most)
     assert isinstance(known, Foreseen)
     ticks = [item.ts for item in items if type(item) is Tick and item.sample]
@@ -195,13 +205,32 @@ def test_a_run_without_a_log_has_the_state_of_one_with_a_record() -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["journal", "journal behind a record"])
+def test_with_a_log_of_all_steps_no_answer_is_taken_in_advance(beside: bool) -> None:
+    """Each question is in its journal."""
+    made = known_world(2, 2, limits=PLAIN)
+    items = decided_every(list(made.items()), 1, 2)
+    steps = Steps(), Steps()
+    logs: list[Log] = [Record(made.universe, after=each) if beside else each for each in steps]
+    single, together = stepped(made, logs[0]), made.fresh(logs[1])
+    known = together.answer = Known(together, 4)
+    known.samples = {item.ts: k for k, item in enumerate([each for each in items if type(each) is Tick], 1)}
+    for item in items:
+        single.take(item)
+    together.take_all(items)
+    assert known.planned_rows == []
+    assert_same_steps(*steps)
+    assert_same(single, together)
+    assert together.state.rounds_taken > DAYS / 2
+
+
 def test_the_worlds_have_rows_between_decisions_and_fills_on_each_side() -> None:
     """Else the comparison would show nothing about them."""
     made = known_world(4, 1, limits=PLAIN)
     known, _ = both(made, 5)
     assert known.later.total() > 0
     record = Record(made.universe)
-    shell = made.fresh(record)
+    shell = stepped(made, record)
     for item in decided_every(list(made.items()), 5, 1):
         shell.take(item)
     lots = np.concatenate([each.columns[1] for each in record.fill_columns])

@@ -27,7 +27,7 @@ from quantd.trading.execution import MOST
 from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.engine.core.test_fold_worlds import SETS, Kind, world_of
-from tests.support.fold import decided_every, snapshot_of
+from tests.support.fold import decided_every, snapshot_of, stepped
 
 KIND = Kind(3, (), agents=3, idle=0.7, short=0.2, days=40, sets=SETS[1:3])
 UNIT = [1.0, 0.1, 2.5]
@@ -41,7 +41,7 @@ class Folded:
     def __init__(self) -> None:
         made = world_of(KIND, [])
         self.items: list[Item] = decided_every(list(made.items()), 1, 3)
-        self.single, self.shell = made.fresh(NoLog()), made.fresh(NoLog())
+        self.single, self.shell = stepped(made, NoLog()), made.fresh(NoLog())
         for item in self.items[:2]:
             self.shell.take(item)
         self.host, self.state, self.at = self.shell._fold_host(), self.shell.state, 2
@@ -63,7 +63,7 @@ class Folded:
         return True
 
     def finish(self) -> None:
-        """The rest of the items leaves what all of them one by one leave."""
+        """The rest of the items leaves what all of them by `step` leave."""
         self.shell.take_all(self.items[self.at :])
         for item in self.items:
             self.single.take(item)
@@ -72,8 +72,8 @@ class Folded:
 
 
 def columns_of(shell: Shell) -> list[object]:
-    """What a bar or a sample changes."""
-    state = shell.state
+    """What a bar or a sample changes, as the columns have it."""
+    state = shell.unsettled
     books = [(list(book.held), book.micro) for book in state.book_columns]
     switches = [FrozenSwitch.of(switch) for switch in (state.switch, *(agent.switch for agent in state.agents))]
     returns = [book.freeze() for book in state.watch.realised]
@@ -255,7 +255,7 @@ def test_several_crosses_of_one_symbol_are_for_the_engine_and_the_fold_goes_on(f
         assert len(folded.state.crosses) > 0
         further = replace(further, shares=further.shares[::-1])
     for shell in (folded.single, folded.shell):
-        crosses = shell.state.crosses
+        crosses = shell.unsettled.crosses
         kept = list(crosses)
         crosses.keep([*kept, *more] if first else [*kept[:-1], further])
         assert [replace(cross) for cross in crosses.further] == [further]
@@ -277,9 +277,10 @@ def test_crosses_of_several_decisions_are_booked_in_their_order() -> None:
     for item in folded.items[: folded.at]:
         folded.single.take(item)
     for shell in (folded.single, folded.shell):
-        first, *others = shell.state.crosses
-        shell.state.crosses.keep([replace(first, sample=first.sample - DAY_NS, ts=first.ts - DAY_NS), *others])
-        assert not shell.state.crosses.further
+        crosses = shell.unsettled.crosses
+        first, *others = crosses
+        crosses.keep([replace(first, sample=first.sample - DAY_NS, ts=first.ts - DAY_NS), *others])
+        assert not crosses.further
     assert folded.fold() == folded.at + 1
     folded.host.sync()
     folded.single.take(folded.items[folded.at])

@@ -1,4 +1,4 @@
-"""What the fold takes leaves the same records, digest, venue and state as items taken one by one."""
+"""What the fold takes leaves the same records, digest, venue and state as items taken by `step`."""
 
 import gc
 import weakref
@@ -20,14 +20,25 @@ from quantd.trading.execution import Costs
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import Noted, View
 from tests.support.engine import START, Plain, block
-from tests.support.fold import DAYS, LIMITS, PLAIN, Steps, assert_same, both, decided_every, world
+from tests.support.fold import (
+    DAYS,
+    LIMITS,
+    PLAIN,
+    Steps,
+    assert_same,
+    assert_same_steps,
+    both,
+    decided_every,
+    stepped,
+    world,
+)
 
 
-def test_a_log_of_all_steps_gets_each_item_from_the_engine() -> None:
+def test_a_log_of_all_steps_gets_the_same_bytes_from_the_fold() -> None:
     steps = Steps(), Steps()
     taken = both(world(1), 21, steps)
-    assert steps[0].steps == steps[1].steps
-    assert (taken.bars, taken.samples, taken.rounds) == (0, 0, 0)
+    assert_same_steps(*steps)
+    assert (taken.bars, taken.samples, taken.rounds) == (199, 199, 9)
 
 
 @pytest.mark.quick_cases(4)
@@ -170,7 +181,7 @@ def test_looser_limits_that_wait_apply_at_the_first_sample_after_their_delay():
     begins, due = (item.ts for item in (items[cut], items[half]) if type(item) is Tick)
     waits = Reloaded(begins, "other", ("risk",), b"", in_force(looser), due, ("max_gross_exposure",))
     steps = Steps(), Steps(rows_only=True)
-    single, together = made.fresh(steps[0]), made.fresh(steps[1])
+    single, together = stepped(made, steps[0]), made.fresh(steps[1])
     for part in (items[: cut + 1], items[cut + 1 :]):
         for item in part:
             single.take(item)

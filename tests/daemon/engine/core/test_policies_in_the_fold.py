@@ -15,7 +15,7 @@ from quantd.trading.events import Tick
 from quantd.trading.market import Floats
 from quantd.trading.view import BlockView, Memory, View
 from tests.support.engine import Plain, World
-from tests.support.fold import PLAIN, assert_same, decided_every, snapshot_of, world
+from tests.support.fold import PLAIN, assert_same, decided_every, snapshot_of, stepped, world
 
 DAYS, SYMBOLS = 120, 4
 
@@ -71,7 +71,7 @@ def test_a_policy_that_fails_in_the_fold_leaves_the_state_of_step(name: str, at:
     for which in range(3):
         made = world_with(FAILURES[name], at, 3, which)
         items = decided_every(list(made.items()), 1, 3)
-        single, together = made.fresh(NoLog()), made.fresh(NoLog())
+        single, together = stepped(made, NoLog()), made.fresh(NoLog())
         cut = next(k for k, item in enumerate(items) if type(item) is Tick and k > 2 * at)
         for part in (items[: cut + 1], items[cut + 1 :]):
             for item in part:
@@ -87,7 +87,7 @@ def test_an_interrupt_in_a_policy_leaves_the_state_of_step(at: int) -> None:
     for which in range(3):
         made = world_with(raises(KeyboardInterrupt()), at, 3, which)
         items = decided_every(list(made.items()), 1, 3)
-        single, together = made.fresh(NoLog()), made.fresh(NoLog())
+        single, together = stepped(made, NoLog()), made.fresh(NoLog())
         with pytest.raises(KeyboardInterrupt):
             list(map(single.take, items))
         with pytest.raises(KeyboardInterrupt):
@@ -112,7 +112,7 @@ def test_an_answer_without_memory_keeps_the_memory_of_before() -> None:
     made = world(1, days=DAYS, symbols=SYMBOLS, agents=2, limits=PLAIN)
     made.policies = [Counting(), Counting()]  # type: ignore[list-item]
     items = decided_every(list(made.items()), 1, 2)
-    single, together = made.fresh(NoLog()), made.fresh(NoLog())
+    single, together = stepped(made, NoLog()), made.fresh(NoLog())
     for item in items:
         single.take(item)
     together.take_all(items)
@@ -229,7 +229,7 @@ def test_policies_read_the_same_bars_and_series_in_the_fold(seed: int, chunk: in
     shells, keepers = [], []
     for size in (0, chunk):
         made.policies = [Reading(), Reading()]  # type: ignore[list-item]
-        shell = made.fresh(NoLog())
+        shell = made.fresh(NoLog()) if size else stepped(made, NoLog())
         for at in range(0, len(items), max(size, 1)):
             if size:
                 shell.take_all(items[at : at + size])

@@ -212,7 +212,9 @@ def test_a_level_rises_where_the_lots_that_fill_exceed_its_band_of_what_fees_lea
         columns.rising = Bands(rules_of(limits, UNIVERSE), {"max_gross_exposure": level}, True)
         ring = ring_with(np.zeros((9, N)))
         holds = plan.holds(book, np.array(lots).data, ring)
-        assert [key for key, *_ in plan.rising(book, np.array(lots).data, ring)] == ["max_gross_exposure"] * (not holds)
+        assert [key for key, *_ in plan.doubts(columns.rising, book, np.array(lots).data, ring)] == [
+            "max_gross_exposure"
+        ] * (not holds)
         return not holds
 
     # 10 x 10 + 4 x 25 = 200 of 1,000; nothing is traded

@@ -158,6 +158,9 @@ def bare() -> tuple[State, OrderBasket]:
     sent: list[OrderBasket] = []
 
     class Silent:
+        def fill_terms(self) -> None:
+            """Nobody knows its fills."""
+
         def submit(self, basket: OrderBasket) -> list[object]:
             sent.append(basket)
             return []

@@ -58,6 +58,8 @@ def spread(view):
 
 
 class Bytes:
+    rows_only: bool = False
+
     def __init__(self):
         self.entries: list[bytes] = []
         self.effects: list[Effect] = []
@@ -74,8 +76,9 @@ def limit_alerts(world: World) -> list[Publish]:
     return [e for e in world.of(Publish) if e.kind.startswith("limit_")]  # type: ignore[attr-defined]
 
 
-def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monkeypatch=None, **given) -> Bytes:
-    """A run; with `events` bars are missing now and then, and one symbol splits and pays a dividend."""
+def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monkeypatch=None, folded=False, **given):
+    """The journal of a run, by `step` unless `folded`; with `events` bars are missing now and then, and one symbol
+    splits and pays a dividend."""
     log, closes, actions = Bytes(), walk(days, symbols, seed), []
     if events:
         rng = np.random.default_rng(seed)
@@ -89,6 +92,7 @@ def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monk
     world = World(block(closes), acts, log=log, actions=actions, **given)
     if measured:
         monkeypatch.setattr(monitor, "_doubts", lambda state, books: dict.fromkeys(books))
+    world.shell.stepping = not folded
     world.run()
     return log
 
@@ -114,9 +118,12 @@ def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, events,
         return found
 
     monkeypatch.setattr(monitor, "_doubts", counted)
+    folded = ran(acts, folded=True, **given)
+    used = partly = 0
     quick = ran(acts, **given)
     slow = ran(acts, measured=True, monkeypatch=monkeypatch, **given)
     assert quick.entries == slow.entries
+    assert folded.entries == slow.entries
     assert used > (10 if len(acts) == 1 else 0)
     assert partly > 0 or len(acts) == 1
     assert sum(isinstance(e, Publish) and e.kind.startswith("limit_") for e in quick.effects) > 0

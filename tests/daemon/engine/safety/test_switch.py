@@ -141,6 +141,9 @@ def resting(lots: tuple[int, int]) -> tuple[World, OrderBasket]:
 class Silent:
     """A venue that takes everything and answers nothing."""
 
+    def fill_terms(self) -> None:
+        """Nobody knows its fills."""
+
     def __getattr__(self, name: str) -> object:
         return lambda *_: ()
 

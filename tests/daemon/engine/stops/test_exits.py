@@ -120,9 +120,15 @@ def test_without_a_level_or_with_nothing_held_nothing_is_watched() -> None:
     free = days([100, 100, 50, 40, 300], house=COLLARED).run()
     assert free.shell.state.guards is None
     assert free.of(Protected) == []
-    idle = days([100, 100, 50, 40, 300], acts=[lambda v: np.zeros(1)], house=protected(EIGHT_TWENTY)).run()
-    assert idle.shell.state.levels is not None
-    assert not idle.shell.state.levels.held
+    for stepping in (False, True):
+        idle = days([100, 100, 50, 40, 300], acts=[lambda v: np.zeros(1)], house=protected(EIGHT_TWENTY))
+        idle.shell.stepping = stepping
+        idle.run()
+        assert idle.shell.state.guards is not None
+        assert idle.of(Protected) == []
+        levels = idle.shell.state.levels  # the fold has its own
+        assert (levels is not None) == stepping
+        assert levels is None or not levels.held
 
 
 def test_the_house_s_set_and_the_agent_s_both_close_a_book() -> None:
@@ -367,10 +373,9 @@ def test_a_symbol_is_entered_again_at_the_first_sample_after_its_cooldown(cooldo
 def test_a_cooldown_is_as_long_when_the_fill_is_heard_of_after_its_bar() -> None:
     spec = Protective(stop_loss=0.08, cooldown=2)
     world = days([100.0, 100.0, 91.0] + [91.0] * 6, house=protected(spec))
-    broker = world.shell.broker
     for item in world.items():
         if isinstance(item, MarketSlice) and at(item.ts_event)[0] == 3:
-            news = broker.on_slice(item)
+            news = world.shell.broker.on_slice(item)
             world.shell.run(item)
             for each in news:
                 world.shell.run(each)
@@ -537,6 +542,8 @@ def test_a_stop_that_trails_again_counts_from_then_on() -> None:
 
 class Bytes:
     """A log of journal entries."""
+
+    rows_only: bool = False
 
     def __init__(self) -> None:
         self.entries: list[bytes] = []

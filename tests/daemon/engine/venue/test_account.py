@@ -115,7 +115,7 @@ def test_what_is_fenced_off_is_known_and_left_alone_over_a_restart() -> None:
     assert state.ledger.house.lots == before
     again = thaw(of.rules, freeze(state))
     assert again.venue.fenced == ([0, 9], 2 * MICRO)
-    of.shell.state = again
+    of.restart(again)
     of.effects.clear()
     of.shell.run(reconciled(of, {1: 9}, 2 * MICRO))
     assert of.effects == []
@@ -138,7 +138,7 @@ def test_a_flow_of_the_venue_is_taken_once_and_is_no_profit() -> None:
     before, high = state.equity_micro, state.switch.high_water
     deposit = Flow(state.now, 1000 * MICRO, "venue", "flow", "csd-1")
     of.shell.run(deposit)
-    of.shell.state = thaw(of.rules, freeze(state))
+    of.restart()
     of.shell.run(deposit)
     assert equity_change(of, before) == 1000 * MICRO == of.shell.state.switch.high_water - high
     assert len(of.of(Booked)) == 1
@@ -186,7 +186,7 @@ def test_a_venue_pays_a_dividend_to_those_who_held_on_the_ex_date() -> None:
     of.shell.run(Action(state.now + 1, START, 0, "dividend", cash_nano=10**9))
     assert [book.cash_micro for book in state.ledger.books] == cash, "nothing on the ex date"
     state.ledger.cross(0, 100 * 10**9, [(0, -shares[0]), (1, shares[0])])  # sold before it is paid
-    of.shell.state = state = thaw(of.rules, freeze(state))
+    state = of.restart()
     amount = sum(shares) * MICRO + 1
     of.shell.run(Flow(state.now, amount, "venue", "dividend", "div-1", 0))
     state.ledger.check()
@@ -223,7 +223,7 @@ def test_an_order_that_is_not_ours_is_told_of_once_and_reserves_risk() -> None:
     of = held()
     found = ForeignFound(of.shell.state.now, (ForeignOrder("v1", 0, 5, 101 * 10**9),))
     of.shell.run(found)
-    of.shell.state = thaw(of.rules, freeze(of.shell.state))
+    of.restart()
     of.shell.run(found)
     assert len(of.of(Publish)) == 1
     assert of.shell.state.venue.foreign == [(0, 5, 101 * 10**9)]

@@ -39,7 +39,7 @@ def test_only_a_person_ends_what_a_person_halted() -> None:
     assert step(state, Halted(6, 1, False, "Trading Resumption")) == ()
     assert step(state, Halted(6, 1, True, "Trading Halt", announced=True)) == ()
     made = world()
-    made.shell.state = thaw(state.rules, freeze(state))
+    made.restart(thaw(state.rules, freeze(state)))
     made.run()
     assert 1 in made.shell.state.restrictions.halted
     assert all(1 not in basket.sym for basket in made.of(OrderBasket))  # type: ignore[attr-defined]

@@ -233,7 +233,7 @@ def test_a_restart_forgets_no_pause(after: int) -> None:
     minutes(made, after + 1)
     state = thaw(made.rules, freeze(made.shell.state))
     assert state.protection.retries == made.shell.state.protection.retries
-    made.shell.state = state
+    made.restart(state)
     began = straight.shell.state.now
     at = [0, 1, 3, 7, 15, 31, 63]
     for minute in range(after + 1, 64):

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.late_orders import waits_for_answer
-from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.engine.venue.account import difference
 from quantd.daemon.engine.venue.settlements import settled_orders, why_not_settled
@@ -149,7 +148,7 @@ class Venue:
             self.run(Correction(self.state.now + 1, lots, cash, "a0", "as the venue has it", "op", orders))
 
     def restart(self) -> None:
-        self.world.shell.state = thaw(self.world.rules, freeze(self.state))
+        self.world.restart()
 
     def resume(self) -> None:
         self.run(Operator(self.state.now + 1, "resume", "looked at it", "op"))

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import pytest_asyncio
 
+from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.addresses import refused_lines
 from tests.server.api.test_api import RATES, World, standing_at_the_end
 from tests.support.command_line import CONFIG, ROOT
@@ -27,7 +28,7 @@ async def read(world: World, path: str) -> tuple[int, Any]:
 
 
 @in_module_loop
-async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World) -> None:
+async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
     status, found = await read(shared, "/api/v1/bars?symbol=QQQ&limit=20")
     assert status == 200
     table = pl.read_parquet(f"{ROOT}/data/us_daily.parquet").filter(pl.col("symbol") == "QQQ").sort("ts")
@@ -38,12 +39,9 @@ async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World) ->
     assert found["bars"][-1]["ts"] == shared.service.shell.ts
     assert found["interval_ns"] == 86_400 * 10**9
     early = shared.service.shell.ts - 1
-    shell, now = shared.service.shell, shared.service.shell.ts
-    try:
-        shell.ts = early
+    with monkeypatch.context() as patch:
+        patch.setattr(Shell, "ts", early)
         assert (await read(shared, "/api/v1/bars?symbol=QQQ&limit=20"))[1]["bars"][-1]["ts"] < early
-    finally:
-        shell.ts = now
     assert (await read(shared, "/api/v1/bars?symbol=NONE"))[0] == 404
 
 

@@ -1,0 +1,348 @@
+"""The steps of what the fold did, for a log that reads every event with its effects.
+
+Each event is recorded as `step` would have it: the reports of fills precede their bar, the questions of a round end its
+tick, the plan is an effect of the last answer, and the acceptance of orders follows it. The fold calls the `note_`
+methods while it takes an item, in this order; whatever a handler of Python adds to the same event stands between them.
+
+What can go wrong: an effect that is made at another place than in `step` is another journal. So nothing is kept beyond
+an item, and `take` hands effects to the handler that goes on with an event. Values of limits are measured only where a
+limit was cut or may be near its bound, and then of the same books in the same order as in `step`: the last bits of a
+measure depend on the books beside it. Exposures are sums in a fixed order, which `StepRecords.expose` repeats.
+
+Rejected: records of several bars at once. A service commits at any bar, and a replay compares each step with its record
+before the next one.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+
+from quantd.daemon.engine.core.book_columns import BookColumns
+from quantd.daemon.engine.core.limiter import Limiter
+from quantd.daemon.engine.core.lots import Targets
+from quantd.daemon.engine.core.market_columns import Market
+from quantd.daemon.engine.core.order_columns import Orders
+from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
+from quantd.risk.limits.case import SLACK
+from quantd.risk.monitor.levels import in_use
+from quantd.risk.pretrade.baskets import basket_of_columns
+from quantd.trading.effects import AgentPlan, Filled, Planned, Valued
+from quantd.trading.history.rings import Ring
+from quantd.trading.number_types import Codes, Floats, Ints, ReadFloats, float_zeros, int_zeros
+from quantd.trading.orders import Cause, OrderBasket, Reports, accepted_whole
+
+NO_KEYS: Final[frozenset[str]] = frozenset()
+
+MICRO: Final = 1000000
+
+FEW: Final = 64
+"""Numbers that are added up in order, as `quantd.risk.measures.portfolio.FEW`."""
+
+LAST_FILL: Final = int(Cause.LAST_FILL)
+
+
+class StepRecords:
+    """The steps of one state for a `log`. `effects` are those of the event that is being taken.
+
+    `units` are the lots of the house in units. The lists have the arrays of each agent's columns, which columns share.
+    """
+
+    host: Any
+    """The `quantd.daemon.runtime.host.fold_host.FoldHost`."""
+    log: Any
+    plan: Plan
+    effects: list[Any]
+    logged: int
+    """Answers of the present round that are in the log."""
+    values: Any
+    """What the basket of the present plan records."""
+    units: Floats
+    unit_array: Any
+    weights: list[Any]
+    wanted: list[Any]
+    reasons: list[Any]
+    total: Any
+    reason: Any
+    filled: Floats
+    bought: Floats
+    numbers: Ints
+    purchases: float
+    heaviest: float
+    net_share: float
+    gross_share: float
+    """What `expose` wrote: value bought, and the largest, the net and the gross weight."""
+
+    def __init__(self, host: Any, log: Any, plan: Plan) -> None:
+        self.host, self.log, self.plan = host, log, plan
+        self.effects, self.logged, self.values = [], 0, {}
+        self.unit_array = np.zeros(plan.size)
+        self.units = self.unit_array.data
+        self.weights, self.wanted, self.reasons = [], [], []
+        for number in range(len(plan.agents)):
+            agent: AgentColumns = plan.agents[number]
+            self.weights.append(np.asarray(agent.weights))
+            self.wanted.append(np.asarray(agent.wanted))
+            self.reasons.append(np.asarray(agent.reason))
+        self.filled, self.bought, self.numbers = float_zeros(plan.size), float_zeros(plan.size), int_zeros(plan.size)
+        self.purchases = self.heaviest = self.net_share = self.gross_share = 0.0
+        self.total, self.reason = np.asarray(plan.total), np.asarray(plan.reason)
+
+    def take(self) -> list[Any]:
+        """The effects so far, which a handler of Python goes on with."""
+        effects: list[Any] = self.effects
+        self.effects = []
+        return effects
+
+    # ---- bars ----------------------------------------------------------------------------------
+
+    def note_fills(self, baskets: list[Any], ts_open: int) -> None:
+        """Record the reports of baskets that filled whole at an open."""
+        for place in range(len(baskets)):
+            orders: Orders = baskets[place]
+            rows: int = orders.rows
+            columns: list[Any] = orders.fills()
+            symbols: Any = columns[0]
+            lots: Any = columns[1]
+            sizes: Any = columns[2]
+            prices: Any = columns[3]
+            fees: Any = columns[4]
+            sample: int = orders.sample
+            n: int = orders.n
+            report: Any = Reports(sample, n, ts_open, list(range(rows)), sizes, sizes, prices, fees, [LAST_FILL] * rows)
+            filled: Any = Filled(sample, n, ts_open, symbols, lots, prices, fees, orders.signed_shares())
+            self.log.add(report, (filled,))
+
+    def record(self, event: Any) -> None:
+        """Record an event with its effects, then the acceptance of its orders."""
+        effects: list[Any] = self.effects
+        if len(effects) == 0:
+            self.log.add(event, ())
+            return
+        self.effects = []
+        self.log.add(event, effects)
+        for effect in effects:
+            if type(effect) is OrderBasket and not self.host.send(effect):
+                self.log.add(accepted_whole(effect), ())
+
+    # ---- samples -------------------------------------------------------------------------------
+
+    def note_sample(self, ts: int, equities: list[Any], cash: int, peak: Any) -> None:
+        """Note the valuation of a sample: equities in micro, the house first, what no agent has last."""
+        market: Market = self.plan.market
+        house: BookColumns = self.plan.books[0]
+        units: Floats = self.units
+        held: Floats = house.held
+        for k in range(market.size):
+            size: float = held[k] * market.lot_size[k]
+            units[k] = -size if size < 0.0 else size
+        equity: Any = equities[0]
+        exposure: Any = float(self.unit_array.dot(market.block.close[market.row]))
+        drawdown: Any = max(0.0, 1.0 - equity / max(peak, 1))
+        self.effects.append(Valued(ts, equity, cash, equities[1:], exposure * MICRO / equity, drawdown))
+
+    # ---- decisions -----------------------------------------------------------------------------
+
+    def note_round(self, answers: list[Any]) -> None:
+        """Record the answers of a round; the plan is an effect of the last one."""
+        last: int = len(answers) - 1
+        for place in range(self.logged, last):
+            self.log.add(answers[place], ())
+        self.logged = 0
+        self.record(answers[last])
+
+    def note_plan(self, now: int, sample: int, n: int, used: int, ring: Ring) -> list[Any]:
+        """Note the plan in the columns; returns what it records of limits: of the house, then of each agent in it."""
+        plan: Plan = self.plan
+        market: Market = plan.market
+        house: BookColumns = plan.books[0]
+        values: list[Any] = self.limit_values(ring)
+        self.values = values[0]
+        parts: list[Any] = []
+        for number in range(len(plan.agents)):
+            agent: AgentColumns = plan.agents[number]
+            if not agent.taking:
+                continue
+            parts.append(
+                AgentPlan(
+                    number,
+                    self.weights[number].tobytes(),
+                    agent.scale,
+                    self.whole(agent.change_view),
+                    self.wanted[number].tobytes(),
+                    self.reasons[number].tobytes(),
+                    values[len(parts) + 1],
+                    self.host.policy_of(number),
+                )
+            )
+        self.effects.append(
+            Planned(
+                sample,
+                n,
+                now,
+                parts,
+                market.block.close[market.row].tobytes(),
+                self.whole(house.held_view),
+                self.crossed(),
+                self.total.tobytes(),
+                self.whole(plan.passed),
+                self.reason.tobytes(),
+                {},
+                self.values,
+                used,
+            )
+        )
+        return values
+
+    def note_orders(self, orders: Orders) -> None:
+        """Note the orders of the plan."""
+        orders.record = basket_of_columns(orders.sample, orders.n, orders.ts, orders.terms(), self.values)
+        self.effects.append(orders.record)
+
+    def limit_values(self, ring: Ring) -> list[Any]:
+        """The values that a plan records: of the house, then of each agent in it."""
+        plan: Plan = self.plan
+        near: list[Any] = []
+        values: list[Any] = []
+        sums: bool = True
+        for number in range(len(plan.books)):
+            agent: AgentColumns
+            lots: Floats = plan.passed
+            reasons: Codes = plan.reason
+            if number > 0:
+                agent = plan.agents[number - 1]
+                if not agent.taking:
+                    continue
+                lots, reasons = agent.passed, agent.reason
+            elif plan.granted:
+                continue  # it has the verdict of its only agent
+            columns: BookColumns = plan.books[number]
+            doubts: Any = plan.doubts(columns.quiet, number, lots, ring)
+            cutting: Any = self.cutting(columns, reasons)
+            wanted: Any = None if doubts is None else cutting.union([doubt[0] for doubt in doubts])
+            near.append((number, wanted, cutting))
+            sums = sums and wanted is not None
+            if sums:
+                exposed: Any = self.exposed(number, wanted, cutting, lots)
+                sums = exposed is not None
+                values.append(exposed)
+        if not sums:
+            measured: list[Any] = self.host.limit_values(near)
+            return measured
+        if plan.granted:
+            cuts: Any = near[0][2]
+            of_house: Any = values[0]
+            if len(cuts) > 0:
+                of_house = {key: pair for key, pair in values[0].items() if in_use(key, pair[0], pair[1])}
+            values.insert(0, of_house)
+        return values
+
+    def cutting(self, columns: BookColumns, reasons: Codes) -> Any:
+        """The keys of limits that cut a symbol and have a value."""
+        keys: Any = NO_KEYS
+        last: int = 0
+        for k in range(self.plan.size):
+            code: int = reasons[k]
+            if code != 0 and code != last:
+                last = code
+                if code in columns.keys:
+                    keys = keys.union(columns.keys[code])
+        return keys
+
+    def exposed(self, number: int, wanted: Any, cutting: Any, lots: Floats) -> Any:
+        """The values of a book that records exposures only; None where others have to be measured."""
+        plan: Plan = self.plan
+        columns: BookColumns = plan.books[number]
+        values: Any = {}
+        if len(wanted) == 0:
+            return values
+        if not wanted <= columns.sums or not self.expose(number, lots):
+            return None
+        for row in columns.exposures:
+            key: Any = row[0]
+            if key in wanted:
+                kind: int = row[1]
+                value: float = self.exposure(kind)
+                bound: Any = row[2]
+                if key in cutting or in_use(key, value, bound):
+                    values[key] = (value, bound)
+        return values
+
+    def expose(self, number: int, lots: Floats) -> bool:
+        """Write the exposures of a book after lots and its open orders fill at the closes, to the bit those of
+        `quantd.risk.limits.values`; False without equity."""
+        plan: Plan = self.plan
+        columns: BookColumns = plan.books[number]
+        limiter: Limiter = columns.limiter
+        market: Market = plan.market
+        px: Floats = market.px
+        held: Floats = columns.held
+        filled: Floats = self.filled
+        bought: Floats = self.bought
+        value: float
+        for k in range(plan.size):
+            filled[k] = lots[k] * px[k]
+            bought[k] = filled[k] if filled[k] > 0.0 else 0.0
+        self.purchases = self.add_up(bought)
+        traded: float = 2.0 * self.purchases - self.add_up(filled)
+        equity: float = float(columns.micro) / 1e6 - traded * limiter.fee
+        if not equity > 0.0:
+            return False
+        heaviest: float = 0.0
+        for k in range(plan.size):
+            value = held[k] + lots[k]
+            if plan.open:
+                value = value + columns.up[k]
+                value = value - columns.down[k]
+            value = value * px[k] / equity
+            filled[k] = value
+            bought[k] = value if value > 0.0 else -value
+            if bought[k] > heaviest:
+                heaviest = bought[k]
+        self.heaviest, self.net_share, self.gross_share = heaviest, self.add_up(filled), self.add_up(bought)
+        return True
+
+    def exposure(self, number: int) -> float:
+        """The measure of a book by its number in `quantd.risk.monitor.ceilings.KNOWN`, after `expose`."""
+        if number == 1:
+            return self.heaviest
+        if number == 2:
+            return self.gross_share
+        if number == 3:
+            return abs(self.net_share)
+        shorts: float = (self.gross_share - self.net_share) / 2.0
+        borrowed: float = 1.0 + shorts if shorts > SLACK else 0.0
+        return max((self.gross_share + self.net_share) / 2.0, borrowed)
+
+    def add_up(self, values: Floats) -> float:
+        """The sum of float64[N] as `quantd.risk.limits.values` adds: of a few in order."""
+        plan: Plan = self.plan
+        targets: Targets = plan.targets
+        if plan.size > FEW:
+            return targets.total(values, 0, plan.size)
+        whole: float = 0.0
+        for k in range(plan.size):
+            whole += values[k]
+        return whole
+
+    def whole(self, values: ReadFloats) -> Any:
+        """int64[N] of whole numbers, as bytes."""
+        plan: Plan = self.plan
+        numbers: Ints = self.numbers
+        for k in range(plan.size):
+            numbers[k] = int(values[k])
+        return bytes(numbers)
+
+    def crossed(self) -> Any:
+        """int64[N] lots that cross, as bytes."""
+        plan: Plan = self.plan
+        numbers: Ints = self.numbers
+        for k in range(plan.size):
+            numbers[k] = 0
+        for number in range(len(plan.agents)):
+            agent: AgentColumns = plan.agents[number]
+            if agent.taking and len(plan.agents) > 1:
+                for k in range(plan.size):
+                    lots: int = agent.wanted[k] - agent.surviving[k]
+                    if lots > 0:
+                        numbers[k] += lots
+        return bytes(numbers)

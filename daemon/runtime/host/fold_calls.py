@@ -1,0 +1,39 @@
+"""The host of the fold as the parts see it that do some of its work."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from quantd.daemon.engine.core.step_records import StepRecords
+from quantd.daemon.engine.state import State
+from quantd.daemon.runtime.host.limit_columns import LimitColumns
+from quantd.daemon.runtime.host.shell_parts import FoldShell, Parts
+from quantd.trading.effects import Effect
+
+
+class FoldCalls(Protocol):
+    """Implemented by `quantd.daemon.runtime.host.fold_host.FoldHost`."""
+
+    state: State
+    shell: FoldShell
+    parts: Parts
+    limits: LimitColumns
+    watched: list[int]
+    records: StepRecords
+    recording: bool
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether the fold computes the fills of the venue."""
+        ...
+
+    def show(self) -> None:
+        """Show the last bar and sample to handlers."""
+        ...
+
+    def sync(self) -> None:
+        """Write the columns to the state."""
+        ...
+
+    def add(self, effects: Sequence[Effect]) -> None:
+        """Count effects of the present event; a log that reads events gets them with it."""
+        ...

@@ -1,0 +1,72 @@
+"""The columns of the fold, in the sizes of a state."""
+
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from quantd.daemon.engine.core.book_columns import BookColumns
+from quantd.daemon.engine.core.digest_rows import Names, Rows
+from quantd.daemon.engine.core.market_columns import Market
+from quantd.daemon.engine.core.questions import Questions
+from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
+from quantd.daemon.engine.core.sample_columns import SampleColumns
+from quantd.daemon.engine.core.venue_orders import VenueOrders
+from quantd.daemon.engine.planning.plan import FREED
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.risk.pretrade.gate import LOOPS
+from quantd.trading.events import Action, Tick
+from quantd.trading.market import MarketSlice
+from quantd.trading.number_types import int_zeros, read_floats
+
+
+def set_columns(state: State) -> None:
+    """Give a state columns of its sizes."""
+    size, books = state.universe.size, len(state.agents) + 1
+    state.slice_type, state.tick_type, state.action_type = MarketSlice, Tick, Action
+    state.market_columns = Market(size, read_floats(state.universe.lot_size))
+    state.agent_columns = [
+        AgentColumns(size, np.zeros(size, np.int8).data, book.request, agent.follow_up)
+        for book, agent in zip(state.activity.books[:-1], state.agents, strict=True)
+    ]
+    state.book_columns = [BookColumns(size) for _ in range(books)]
+    state.equities = int_zeros(books + 1)
+    room = bytearray(8 * size)
+    state.questions = Questions(state.market_columns, state.universe, room)
+    for columns in state.book_columns:
+        columns.px, columns.weights = state.market_columns.px, memoryview(room).cast("d")
+    reason = np.zeros(size, np.int8).data
+    plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
+    plan.states, plan.loops, plan.orders_type = state.agents, LOOPS, Working
+    plan.freed = FREED.astype(np.int8).data
+    state.sample_columns = SampleColumns(books, size)
+    state.digest_rows = digest_rows(state)
+    state.venue_orders = VenueOrders(deque())
+    state.fold_items, state.fold_at, state.fold_end = None, 0, 0
+    state.has_notices = state.bars_moved = state.warming = state.guarded = state.cooling = state.pays_borrow = (
+        state.reads_returns
+    ) = state.reads_more = False
+    state.fold_ts = state.fold_ticked = 0
+    state.answers_ahead = {}
+
+
+def digest_rows(state: State) -> Rows:
+    """The writer of the rows of the digest."""
+    symbols, books = state.universe.symbols, state.ledger.names
+    order = sorted(range(len(books)), key=books.__getitem__)
+    rank = sorted(range(len(symbols)), key=symbols.__getitem__)
+    names = _encoded(symbols), _encoded([books[k] for k in order])
+    most = len(symbols) * (80 + max(map(len, symbols)) * 4) + len(books) * 16 + 2 * len(names[1].text) + 64
+    return Rows(
+        most, *names, np.array(order, dtype=np.int64).data, np.array(rank, dtype=np.int64).data,
+        int_zeros(len(symbols)),
+    )  # fmt: skip
+
+
+def _encoded(names: Sequence[str]) -> Names:
+    """Names as MessagePack, one behind the other."""
+    parts = [msgspec.msgpack.encode(name) for name in names]
+    at = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    return Names(np.frombuffer(b"".join(parts), dtype=np.uint8).copy().data, at.data)

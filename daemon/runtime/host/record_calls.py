@@ -1,0 +1,69 @@
+"""What the records of steps ask Python for: values of limits, levels, crosses, and the acceptance of orders."""
+
+from collections.abc import Sequence
+
+from quantd.daemon.engine.safety.monitor import record_known, watch_plan
+from quantd.daemon.engine.state.engine_state import HOUSE
+from quantd.daemon.engine.state.verdict_log import HouseVerdicts
+from quantd.daemon.runtime.host.fold_calls import FoldCalls
+from quantd.daemon.runtime.host.limit_columns import Near
+from quantd.risk.limits.values import Values
+from quantd.trading.effects import Crossed
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket
+
+
+class RecordCalls:
+    """The calls of the `StepRecords` of a host, and of the fold for them."""
+
+    def __init__(self, host: FoldCalls) -> None:
+        self._host = host
+
+    def send(self, basket: OrderBasket) -> bool:
+        """Send a basket to a venue across a network; False for one that the fold stands in for, which accepts it."""
+        orders = self._host.state.working[basket.sample, basket.n]
+        if self._host.stands_in:
+            orders.accept()
+            return False
+        orders.at_venue = True
+        self._host.parts.broker.submit(basket)
+        return True
+
+    def policy_of(self, number: int) -> str:
+        """The agent whose policy decides for another one; empty for its own."""
+        return self._host.state.policy_of(number)
+
+    def note_crosses(self) -> None:
+        """Note the crosses that are booked at the open of the present bar."""
+        market: MarketSlice = self._host.state.fold_items[self._host.state.fold_at]
+        self._host.records.effects.extend(
+            Crossed(cross.sample, market.ts_open, cross.symbol, int(market.open_nano[cross.symbol]), cross.shares)
+            for cross in self._host.state.crosses
+        )
+
+    def note_known(self) -> None:
+        """Note losses and realised returns at a sample."""
+        self._host.records.effects.extend(record_known(self._host.state, self._host.state.equities[0]))
+
+    def limit_values(self, near: Sequence[Near]) -> list[Values]:
+        """The values of limits that cut a plan or may be near their bounds."""
+        self._host.show()
+        return self._host.limits.recorded(near)
+
+    def raise_levels(self, values: list[Values]) -> None:
+        """Observe the recorded values of a plan that may raise a level."""
+        self._host.show()
+        numbers = [number for number, columns in enumerate(self._host.state.agent_columns) if columns.taking]
+        self._host.add(watch_plan(self._host.state, list(zip((HOUSE, *numbers), values, strict=True))))
+        self._host.limits.load_levels(self._host.watched)
+
+    def foresees(self) -> bool:
+        """Whether somebody reads all limits of the present plan."""
+        judged = self._host.state.judged
+        return isinstance(judged, HouseVerdicts) and judged.reads
+
+    def note_verdict(self) -> None:
+        """Tell the gate call of the house."""
+        self._host.show()
+        assert self._host.state.judged is not None
+        self._host.state.judged.append(self._host.limits.house_call())

@@ -1,0 +1,46 @@
+"""What the host of the fold uses of a shell, and the parts of a shell that the columns may be ahead of."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from quantd.daemon.runtime.digest import Digest
+from quantd.daemon.runtime.step_log import Answer, Log, Meanwhile
+from quantd.daemon.runtime.tally import Tally
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import Event
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import SimulatedBroker
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the columns may be ahead of: `FoldHost.sync` brings it to the last item.
+
+    `market` is the last bar, `ts` the instant of the last item and `ticked` that of the last tick.
+    """
+
+    broker: SimulatedBroker
+    tally: Tally
+    market: MarketSlice | None = None
+    ts: int = 0
+    ticked: int = 0
+
+
+class FoldShell(Protocol):
+    """What the host uses of `quantd.daemon.runtime.loop.Shell`, which has the host."""
+
+    log: Log
+    answer: Answer
+    meanwhile: Meanwhile | None
+    digest: Digest
+    remote: bool
+
+    def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]: ...
+
+    def follow(self, events: Sequence[Event]) -> None: ...
+
+    def carry_out(self, effects: Sequence[Effect]) -> None: ...
+
+    def wait(self, question: Ask, queue: "deque[Event | Ask]") -> None: ...
