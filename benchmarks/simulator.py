@@ -2,22 +2,63 @@
 environments.
 
     python -m benchmarks.simulator
+    python -m benchmarks.simulator --exact
 
 One run uses one thread and the same synthetic market, account and observation everywhere (checked), with random starts
 and 252 sessions per episode. The plain environment is hand-written numpy, as a fair peer. Figures are the best and the
 median of short rounds, because other work on the machine only adds time.
+
+`--exact` has the exact environment instead, on bars of `benchmarks/engine.py` with the limits of config.toml: the CPU
+time of a step by the fold, and the same episode with each item by `step`, in turn. Both have the same digest (checked).
 """
 
+import json
 import os
+import statistics
 import sys
 from collections.abc import Callable
-from time import perf_counter
+from datetime import date
+from time import perf_counter, process_time_ns
 
 import numpy as np
 
 SEED, ASSETS, SESSIONS, LENGTH = 7, 20, 3000, 252
 ROUNDS, ROUND_S = 12, 0.1
 BP = 1e-4
+
+EXACT_SESSIONS, EXACT_ROUNDS = 1200, 5
+EXACT = """
+[quantd]
+name = "exact"
+[universe]
+symbols = SYMBOLS
+[feed]
+path = "(bars in memory)"
+stamps = "session"
+interval = "1d"
+jumps = "real"
+spikes = "real"
+holes = "known"
+[broker]
+cash = "10000000.00"
+commission_bp = 1.0
+spread_bp = 0.0
+slippage_bp = 1.0
+participation = 0.0
+[risk]
+max_position_weight = 0.35
+max_gross_exposure = 1.0
+max_drawdown = 0.9
+max_daily_loss = 0.9
+var = { method = "historical", confidence = 0.95, horizon = 1, lookback = 252, limit = 0.08 }
+correlation = { threshold = 0.7, joint_weight = 0.6, min_weight = 0.05, lookback = 252 }
+[[agents]]
+name = "learner"
+policy = "hold"
+capital = 1.0
+min_trade = 0.0
+limits = { max_position_weight = 0.35, max_gross_exposure = 1.0, max_drawdown = 0.9, max_daily_loss = 0.9 }
+"""
 
 
 def invented() -> "Panel":
@@ -92,6 +133,98 @@ def plain_class() -> type:
             return self.shown(), float(np.log(self.equity / before)), self.equity <= 1e4, self.steps >= LENGTH, {}
 
     return Plain
+
+
+def recorded() -> "Assembly":
+    """Return the run of one agent over bars of `benchmarks/engine.py`, whose dates are sessions of New York."""
+    block, _, _ = engine_bars(ASSETS, EXACT_SESSIONS)
+    days = sessions("XNYS", date(2005, 1, 3), date(2010, 12, 31)).day_ns[:EXACT_SESSIONS]
+    names = [f"S{k:03d}" for k in range(ASSETS)]
+    columns = {name: getattr(block, name).reshape(-1) for name in ("open", "high", "low", "close", "volume")}
+    stamps = np.repeat(np.array(days), ASSETS).astype("datetime64[ns]")
+    frame = pl.DataFrame({"ts": stamps, "symbol": names * EXACT_SESSIONS, **columns})
+    config = read(EXACT.replace("SYMBOLS", json.dumps(names)), known_names(), file="exact.toml")
+    return assemble(config, bars=BarFrame(frame), history=252)
+
+
+def quiet(number: int, held: np.ndarray) -> np.ndarray:
+    """Return an action that buys once, and then targets the current weights."""
+    weights = held if number else np.full(ASSETS, 0.9 / ASSETS)
+    return np.append(weights, 1.0 - weights.sum())
+
+
+def all_trade(number: int, held: np.ndarray) -> np.ndarray:
+    """Return an action by which every symbol trades."""
+    weights = 1.0 + 0.5 * np.sin(np.arange(ASSETS) * 1.7 + number * 2.1)
+    return np.append(weights / weights.sum() * 0.98, 0.02)
+
+
+class Timed:
+    """A shell whose own time is measured: answers, bars and ticks."""
+
+    def __init__(self, shell: "Shell") -> None:
+        self.shell, self.ns = shell, 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.shell, name)
+
+    def take(self, item: object) -> None:
+        began = process_time_ns()
+        self.shell.take(item)
+        self.ns += process_time_ns() - began
+
+    def answered(self, answer: object) -> None:
+        began = process_time_ns()
+        self.shell.answered(answer)
+        self.ns += process_time_ns() - began
+
+
+def episode(
+    env: "Exact", act: Callable[[int, np.ndarray], np.ndarray], *, stepping: bool
+) -> tuple[float, float, tuple[str, int]]:
+    """Return microseconds of CPU a step, those of its engine, and (digest, orders) of a whole episode."""
+    env.reset()
+    env.shell.stepping = stepping
+    env.shell = timed = Timed(env.shell)
+    number, spent, over, held = 0, 0, False, np.zeros(ASSETS)
+    while not over:
+        action = act(number, held)
+        began = process_time_ns()
+        *_, over, info = env.step(action)
+        spent += process_time_ns() - began
+        number, held = number + 1, info["weights"]
+    return spent / number / 1e3, timed.ns / number / 1e3, (timed.digest.hexdigest(), timed.tally.orders)
+
+
+def exact() -> int:
+    env = Exact(assembly=recorded(), episodes=WHOLE)
+    fast = Portfolio(market=market_of(panel := invented(), observe(panel)), episodes=WHOLE)
+
+    def step_of_simulator(act: Callable[[int, np.ndarray], np.ndarray]) -> float:
+        fast.reset()
+        spent, held = 0, np.zeros(ASSETS)
+        for number in range(EXACT_SESSIONS):
+            action = act(number, held)
+            began = process_time_ns()
+            *_, info = fast.step(action)
+            spent, held = spent + process_time_ns() - began, info["weights"]
+        return spent / EXACT_SESSIONS / 1e3
+
+    print(f"{ASSETS} assets, {EXACT_SESSIONS} sessions; microseconds of CPU a step, median of {EXACT_ROUNDS} rounds")
+    print(f"{'':<14}{'simulator':>12}{'fold':>10}{'step':>10}{'ratio':>8}{'engine: fold':>16}{'step':>10}{'ratio':>8}")
+    for act in (quiet, all_trade):
+        rounds: list[tuple[float, ...]] = []
+        for number in range(1 + EXACT_ROUNDS):
+            folded, stepped = (episode(env, act, stepping=stepping) for stepping in (False, True))
+            if folded[2] != stepped[2]:
+                raise SystemExit(f"by the fold {folded[2]}, by steps {stepped[2]}")
+            if number:  # the first round computes the features
+                rounds.append((step_of_simulator(act), folded[0], stepped[0], folded[1], stepped[1]))
+        simulated, *figures = (statistics.median(column) for column in zip(*rounds, strict=True))
+        whole, engine = (statistics.median(row[1 + at] / row[at] for row in rounds) for at in (1, 3))
+        text = "{:<14}{:>12.0f}{:>10.0f}{:>10.0f}{:>8.1f}{:>16.0f}{:>10.0f}{:>8.1f}"
+        print(text.format(act.__name__.replace("_", " "), simulated, *figures[:2], whole, *figures[2:], engine))
+    return 0
 
 
 def main() -> int:
@@ -172,11 +305,20 @@ if __name__ == "__main__":
     try:
         from typing import Any
 
+        import polars as pl
         import torch
         from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
+        from benchmarks.engine import market as engine_bars
+        from quantd.adapters.calendars import sessions
+        from quantd.adapters.feeds.recorded.bar_files import BarFrame
+        from quantd.daemon.assembly.names import known_names
+        from quantd.daemon.assembly.parts import Assembly, assemble
+        from quantd.daemon.config import read
+        from quantd.daemon.runtime.loop import Shell
         from quantd.models.history.panel import Panel
         from quantd.models.observation.table import observe
+        from quantd.training.exact.engine_environment import Exact
         from quantd.training.market.environments import Portfolio
         from quantd.training.market.episodes import WHOLE, Episodes
         from quantd.training.market.simulator import Simulator
@@ -185,4 +327,4 @@ if __name__ == "__main__":
         print(f"needs what `make test` installs: {error}")
         sys.exit(0)
     torch.set_num_threads(1)
-    sys.exit(main())
+    sys.exit(exact() if sys.argv[1:] == ["--exact"] else main())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace as replace_panel
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -16,12 +17,16 @@ from numpy.typing import NDArray
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.config import read
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.daemon.policies.loading import answer, load
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import sample_ticks, timeline
 from quantd.models.history.panel_files import read_panel
+from quantd.models.observation.return_features import LOOKBACK
 from quantd.models.observation.table import observe
 from quantd.risk.limits.catalogue import PROFILES, override
 from quantd.trading.cash_rate import CashRate
@@ -31,6 +36,8 @@ from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.ports import Policy
 from quantd.trading.view import Memory, View
+from quantd.training.exact.engine_environment import Exact
+from quantd.training.market.environments import Portfolio
 from quantd.training.market.episodes import WHOLE
 from quantd.training.market.paths import episodes, simulate
 from quantd.training.market.simulator import Simulator
@@ -175,6 +182,78 @@ def test_a_step_at_a_time_holds_the_lots_of_the_event_core_every_day(policy: Pol
     ties = int((np.abs(np.array(lots) - log.lots) > 1e-6).sum())
     assert ties == 0
     np.testing.assert_allclose(equity, log.equity, rtol=1e-9)
+
+
+EXACT = f"""
+[quantd]
+name = "exact"
+[universe]
+symbols = ["SPY", "AAPL", "BAC", "IWM"]
+[feed]
+path = "{BARS}"
+actions = "{ACTIONS}"
+stamps = "session"
+interval = "1d"
+start = {START}
+end = {END}
+[broker]
+cash = "{CASH}.00"
+commission_bp = 10.0
+spread_bp = 2.0
+slippage_bp = 1.0
+participation = 0.0
+borrow_bp_annual = 300.0
+[risk]
+profile = "research"
+[[agents]]
+name = "learner"
+policy = "hold"
+capital = 1.0
+profile = "research"
+min_trade = 0.0
+"""
+
+
+@pytest.mark.quick_cases(3)
+@pytest.mark.parametrize(
+    ("action", "reward", "rate"),
+    [
+        ("continuous", "composite", None),
+        ("short", "log", None),
+        ("continuous", "sharpe", 0.05),
+        ("continuous", "log", None),
+        ("short", "sharpe", None),
+        ("short", "composite", 0.05),
+    ],
+)
+def test_the_environment_of_the_simulator_walks_with_the_exact_one(
+    action: Literal["continuous", "short"], reward: Literal["log", "sharpe", "composite"], rate: float | None
+) -> None:
+    settings = () if rate is None else (f"account.cash_rate={rate}",)
+    assembly = assemble(read(EXACT, known_names(), file="exact.toml", sets=settings), history=LOOKBACK)
+    exact = Exact(assembly=assembly, action=action, reward=reward, episodes=WHOLE)
+    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END, rate)
+    rows = range(int(np.searchsorted(panel.day_ns, ns(START))), len(panel.day_ns))
+    market = market_of(panel, observe(panel), rows, dtype=torch.float64)
+    costs = replace(COSTS, borrow_bp_annual=300.0)
+    fast = Portfolio(market=market, action=action, reward=reward, episodes=WHOLE, costs=costs, lot=1.0)
+    assert exact.state_names == fast.state_names
+    draw, held, steps, ended = np.random.default_rng(8), np.zeros(len(SYMBOLS)), 0, False
+    np.testing.assert_allclose(fast.reset()[0], exact.reset()[0], atol=2e-5)
+    while not ended:
+        weights = draw.dirichlet(np.full(len(SYMBOLS), 0.5)) * draw.choice([0.0, 0.5, 0.9])
+        weights *= draw.choice([-1.0, 1.0], len(SYMBOLS)) if action == "short" else 1.0
+        held += (weights - held) / 4
+        target = held if action == "short" else np.append(held, 1.0 - held.sum())
+        simulated, engine = fast.step(target), exact.step(target)
+        np.testing.assert_allclose(simulated[0], engine[0], atol=2e-5)
+        assert simulated[1] == pytest.approx(engine[1], rel=1e-6, abs=1e-7)
+        assert simulated[2:4] == engine[2:4]
+        for name in ("equity", "cost", "turnover", "drawdown", "weights"):
+            np.testing.assert_allclose(simulated[4][name], engine[4][name], rtol=1e-8, atol=1e-5, err_msg=name)
+        steps, ended = steps + 1, bool(engine[3])
+    assert steps == market.last - market.first > 370
+    assert sum(exact.shell.bars) > 500
 
 
 BILLS = "date,rate\n2013-06-03,0.01\n2014-03-07,0.2\n2014-09-01,-0.03\n2015-02-13,0.08\n"

@@ -1,0 +1,349 @@
+"""One agent of a configuration as a gymnasium environment whose step is the engine's.
+
+    import quantd.training.exact.engine_environment
+    gymnasium.make("quantd/Exact-v0", config="config.toml", agent="trend")
+
+The learner takes the place of one agent. A step answers the open question of that agent, and takes the items of the
+market up to the next one: a bar and its tick, where the agent is asked each day. `Shell.take` takes each item, by the
+fold where it can. Costs, limits, crossing, other agents and dividends are those of `quantd backtest`: the same answers
+give the same digest.
+
+What can go wrong: an observation that is made before the tick lacks what the tick books and values, and one that is
+made after the plan would show orders that the action has not chosen yet. So the tick returns with its question open
+(`Shell.meanwhile`), and the observation is made from the view of that question. Whether the last bar is over is known
+from the items, not from the engine: the question at the last close is answered with a hold, since nothing fills after
+it.
+
+The order of a step guarantees that a reward has exactly the fills of its action: answer, bars, tick, valuation.
+
+Rejected: snapshots, from which each episode would begin. A new state with its warm-up takes a few milliseconds by the
+fold, and has no second way to come into being. Rejected: the action as the policy's answer inside the tick, for which
+the environment would have to be a second thread.
+"""
+
+from collections.abc import Sequence
+from math import isfinite, isnan
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.config.agent_tables import RebalanceTable, Sizing
+from quantd.daemon.engine.rounds import view_of
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.loop import Shell
+from quantd.models.observation.return_features import FEATURES, LOOKBACK, measure
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Tick
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.view import View
+from quantd.training.exact.recorded_market import RecordedMarket
+from quantd.training.market.episodes import Episodes
+from quantd.training.market.rewards import Detail, Outcome, Reward
+from quantd.training.market.tensors import MOMENTUM, grid
+from quantd.training.market.terms import RewardPlan
+
+Observation = NDArray[np.float32]
+
+ACCOUNT: Final = ("cash", "drawdown", "progress")
+
+RUN: Final = "episode"
+"""Name of the run of each episode, which is not kept."""
+
+
+class Learner:
+    """Leaves the questions to one agent open; the other agents answer at once."""
+
+    def __init__(self, number: int) -> None:
+        self.number: Final = number
+        self.question: Ask | None = None
+
+    def begin(self, question: Ask) -> bool:
+        """Whether a question stays open."""
+        if question.agent != self.number:
+            return False
+        self.question = question
+        return True
+
+
+class Traded:
+    """What one book traded since the last answer, from its lots and cash before and after each bar.
+
+    `value` is money by column, at the opens; `cost` is what was paid beyond them: spread, slippage and commission.
+    """
+
+    def __init__(self, units: Floats) -> None:
+        self._units = units
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin a step."""
+        self.value, self.cost = np.zeros(len(self._units)), 0.0
+
+    def add(self, lots: NDArray[np.int64], cash_micro: int, market: MarketSlice) -> None:
+        """Add a bar with the change of lots and cash in it."""
+        money = lots * self._units * market.open
+        total = float(money.sum())
+        if isnan(total):  # an asset without a bar has no open
+            money = np.where(lots == 0, 0.0, money)
+            total = float(money.sum())
+        self.value += np.abs(money)
+        self.cost -= cash_micro / MICRO + total
+
+
+class Exact(gymnasium.Env[Observation, Any]):
+    """One agent of a configuration over its recorded market.
+
+    `agent` is its name; the only agent needs none. `action`, `parts`, `cash` and `reward` are those of
+    `quantd/Portfolio-v0`, and so is the observation with its default features. An episode begins at a random session,
+    with the sessions before as its history; `reset(options={"start": "2020-01-02"})` names the session. `settings`
+    replace keys of the file (`risk.max_drawdown=0.2`), and `assembly` is a market that was read before. Where
+    `stepping` of `shell` is set, each item of the episode goes by `step`. Raises ValueError for an agent that is not
+    there, or whose configuration would change the answers.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}
+
+    shell: Shell
+    """The engine of the present episode."""
+
+    _view: View
+    _drawdown: float
+    _peak: float
+    _turnover: float
+    _steps: int
+    _place: int
+    _days: list[int]
+
+    def __init__(
+        self,
+        config: str | Path = "config.toml",
+        agent: str = "",
+        *,
+        settings: Sequence[str] = (),
+        assembly: Assembly | None = None,
+        action: Literal["continuous", "discrete", "short"] = "continuous",
+        parts: int = 2,
+        cash: bool = False,
+        reward: RewardPlan | Literal["log", "simple", "sharpe", "composite"] = "log",
+        length: int = 252,
+        random: bool = True,
+        episodes: Episodes | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        self.render_mode = render_mode
+        self.assembly: Final = assembly or assemble(read(Path(config), settings), history=LOOKBACK)
+        self._learner: Final = Learner(learner_of(self.assembly, agent))
+        self.episodes: Final = episodes or Episodes(length, random)
+        if self.episodes.block or self.episodes.stress is not None or self.episodes.together > 1:
+            raise ValueError("episodes: block, stress and together change the market; the engine has the recorded one")
+        self._market: Final = RecordedMarket(self.assembly.items())
+        before, steps = self._market.first, self._market.last - self._market.first
+        if before < LOOKBACK or steps < 1:
+            raise ValueError(
+                f"{before} sessions before the first decision and {steps} after it; {LOOKBACK} and 1 or more"
+            )
+        self._length = min(self.episodes.length, steps)
+        universe = self.assembly.universe
+        self._symbols: Final = universe.symbols
+        self._kind: Final = action
+        self._grid: Final = grid(self._symbols, parts, cash) if action == "discrete" else None
+        plan = reward if isinstance(reward, RewardPlan) else RewardPlan(kind=reward)
+        self._reward: Final = Reward(plan, 1, torch.device("cpu"), torch.float64)
+        self._traded: Final = Traded(np.array(universe.lot_nano) / NANO)
+        self._seen: Final[dict[int, Observation]] = {}
+        """Sample -> the observation there, whose last entries are those of the account."""
+        names = [f"{symbol}.{name}" for symbol in self._symbols for name in (*FEATURES, "known")]
+        self.state_names: Final = (*names, *(f"{symbol}.weight" for symbol in self._symbols), *ACCOUNT)
+        self._set_spaces(cash=cash)
+
+    def _set_spaces(self, *, cash: bool) -> None:
+        size = len(self._symbols)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (len(self.state_names),), np.float32)
+        if self._grid is not None:
+            self.discrete_actions = self._grid.weights[:, : size + cash]
+            self.action_names = self._grid.names
+            self.action_space = spaces.Discrete(len(self._grid.names))
+        elif self._kind == "short":
+            self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
+        else:
+            self.action_space = spaces.Box(0.0, 1.0, (size + 1,), np.float32)
+
+    # ---- episodes
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        super().reset(seed=seed)
+        market, assembly, learner = self._market, self.assembly, self._learner
+        start = self._start(options or {})
+        self.shell = assembly.shell()
+        begin(self.shell, assembly, assembly.config, RUN, fresh=True)
+        self.shell.take_all(market.history(start))
+        self.shell.meanwhile, learner.question = learner, None
+        self._place, self._steps, self._turnover = market.place(start), 0, 0.0
+        self._reward.moments.reset(torch.zeros(1, dtype=torch.int64))
+        question = self._advance()
+        if question is None:
+            raise ValueError("the learner is never asked in this episode: no schedule has its agent")
+        self._view = question.view
+        self._peak, self._drawdown = self._view.equity, 0.0
+        return self._observe(), {"equity": self._view.equity}
+
+    def _start(self, options: dict[str, Any]) -> int:
+        """The number of the sample at which an episode begins. Raises ValueError for a date without one."""
+        market = self._market
+        if "start" in options:
+            return market.sample_from(options["start"])
+        if not self.episodes.random:
+            return market.first
+        return int(self.np_random.integers(market.first, market.last - self._length + 1))
+
+    # ---- steps
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        question = self._learner.question
+        if question is None:
+            raise ValueError("no episode is open: call reset")
+        before = self._view
+        weights = self._weights(action, before)
+        momentum = before.momentum(MOMENTUM) if self._reward.plan.kind == "composite" else None
+        self._answer(question, weights)
+        self._advance()
+        self._steps += 1
+        now = self._now()
+        self._peak = max(self._peak, now.equity)
+        drawdown_before, self._drawdown = self._drawdown, 1.0 - now.equity / self._peak
+        reward = self._rewarded(before, now, drawdown_before, momentum)
+        capital = self.assembly.rules.agents[question.agent].capital_micro / MICRO
+        terminated = now.equity <= self.episodes.ruin * capital
+        truncated = not terminated and (self._steps >= self._length or self._over())
+        self._view = now
+        observation, info = self._observe(), self._figures()
+        if (terminated or truncated) and self._learner.question is not None:
+            self._answer(self._learner.question, None)
+        return observation, reward, terminated, truncated, info
+
+    def _answer(self, question: Ask, weights: Floats | None) -> None:
+        """Answer the open question; None holds."""
+        self._learner.question = None
+        self.shell.answered(Decided(question.round, question.agent, None if weights is None else weights.tobytes()))
+
+    def _advance(self) -> Ask | None:
+        """Take the items up to the learner's next question, which it returns, or all that are left."""
+        shell, items, learner, traded = self.shell, self._market.items, self._learner, self._traded
+        book = shell.unsettled.ledger.books[learner.number]
+        traded.clear()
+        self._days = [shell.unsettled.sample_key]
+        while learner.question is None and self._place < len(items):
+            item = items[self._place]
+            self._place += 1
+            if isinstance(item, MarketSlice):
+                lots, cash = np.array(book.held), book.cash_micro
+                shell.take(item)
+                if book.cash_micro != cash:
+                    traded.add(np.array(book.held) - lots, book.cash_micro - cash, item)
+                continue
+            shell.take(item)
+            if isinstance(item, Tick) and item.sample:
+                self._days.append(item.key)
+        return learner.question
+
+    def _over(self) -> bool:
+        """Whether an answer could not fill any more."""
+        return self._learner.question is None or self._place > self._market.last_bar
+
+    def _now(self) -> View:
+        """The learner's view of the last sample."""
+        question = self._learner.question
+        return view_of(self.shell.state, self._learner.number, self.shell.ts) if question is None else question.view
+
+    # ---- actions, observations and rewards
+
+    def _weights(self, action: Any, view: View) -> Floats:
+        """The target weights float64[N] of an action. Raises FloatingPointError for one that is not a number."""
+        size = len(self._symbols)
+        if self._grid is not None:
+            weights = self._grid.weights[int(action), :size]
+        else:
+            short = self._kind == "short"
+            row = np.asarray(action, dtype=np.float64).reshape(-1)
+            row = row.clip(-1.0, 1.0) if short else np.maximum(row, 0.0)
+            gross = float(np.abs(row).sum() if short else row.sum())
+            if not isfinite(gross):
+                raise FloatingPointError("an action is not a number")
+            weights = row / max(1.0, gross) if short else row[:size] / max(gross, 1e-30)
+        if isnan(float(view.prices.sum())):
+            weights = np.where(np.isfinite(view.prices), weights, 0.0)
+        return weights
+
+    def _observe(self) -> Observation:
+        """The observation float32[D] at the present view."""
+        view, size = self._view, len(self._symbols)
+        if view.sample_time not in self._seen:
+            features, mask = measure(view.synchronous(LOOKBACK))
+            row = np.zeros(len(self.state_names), np.float32)
+            row[: size * (len(FEATURES) + 1)] = np.column_stack([features, mask]).reshape(-1)
+            self._seen[view.sample_time] = row
+        row = self._seen[view.sample_time].copy()
+        row[-size - 3 : -3] = view.weights
+        row[-3:] = view.cash, self._drawdown, self._steps / self._length
+        return row
+
+    def _rewarded(self, before: View, now: View, drawdown_before: float, momentum: Floats | None) -> float:
+        """The reward of a step from one view to the next."""
+        traded, rate, equity = self._traded, self.assembly.cash_rate, before.equity
+        earned = 0.0 if rate is None else float(rate.rate.earned(self._days)[1:].sum())
+        self._turnover = float(traded.value.sum()) / equity
+        figures = np.array(
+            [now.equity / equity, self._turnover, drawdown_before, self._drawdown, earned, traded.cost / equity]
+        )
+        growth, turned, fell, falls, interest, cost = torch.from_numpy(figures[:, None]).unbind()
+        detail = None
+        if momentum is not None:
+            held, trades, moved = (_row(each) for each in (now.weights, traded.value / equity, momentum))
+            detail = Detail(cost, held, trades, torch.nan_to_num(moved))
+        outcome = Outcome(growth, turned, fell, falls, detail, None if rate is None else interest)
+        return self._reward(outcome).item()
+
+    def _figures(self) -> dict[str, Any]:
+        view, traded = self._view, self._traded
+        return {
+            "equity": view.equity,
+            "cost": traded.cost,
+            "turnover": self._turnover,
+            "drawdown": self._drawdown,
+            "weights": view.weights,
+            "time": view.time,
+            "terms": {name: term.item() for name, term in self._reward.terms.items()},
+        }
+
+
+def learner_of(assembly: Assembly, name: str) -> int:
+    """The number of the agent whose place a learner takes. Raises ValueError with the remedy."""
+    agents, config = assembly.config.agents, assembly.config
+    names = [agent.name for agent in agents]
+    if not name and len(names) == 1:
+        name = names[0]
+    if name not in names:
+        raise ValueError(f"agent {name!r}: name the one that the learner replaces: {', '.join(names)}")
+    agent = agents[names.index(name)]
+    if agent.sizing != Sizing() or agent.rebalance != RebalanceTable() or config.universe.members:
+        what = "sizing, rebalance or members of the universe would change the answers of a learner"
+        raise ValueError(f"agent {name}: {what}; remove them from its configuration")
+    return names.index(name)
+
+
+def _row(values: Floats) -> torch.Tensor:
+    """The numbers of one account as a row."""
+    return torch.tensor(values, dtype=torch.float64)[None]
+
+
+gymnasium.register(id="quantd/Exact-v0", entry_point="quantd.training.exact.engine_environment:Exact")
