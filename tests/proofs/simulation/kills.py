@@ -59,7 +59,7 @@ at_end = "stop"
 cash = "100000.00"
 commission_bp = 1.0
 slippage_bp = 1.0
-participation = 0.001
+participation = {participation}
 borrow_bp_annual = 50.0
 
 [risk]
@@ -88,32 +88,14 @@ profile = "aggressive"
 params = {{ lookback = 21 }}
 min_trade = 0.0
 
-[[agents]]
-name = "rival"
-policy = "equal_weight"
-capital = 0.3
-profile = "aggressive"
-shadow = true
-challenges = "trend"
-
 [capital]
 method = "equal_risk"
 lookback = 20
-
-[promotion]
-samples = 40
-confidence = 0.5
 
 [[schedules]]
 name = "capital"
 do = "reallocate"
 cron = "0 16 * * fri"
-timezone = "America/New_York"
-
-[[schedules]]
-name = "promotion"
-do = "promote"
-cron = "0 16 * * wed"
 timezone = "America/New_York"
 
 [bus]
@@ -124,20 +106,42 @@ port = 0
 port = 0
 """
 
+SHADOW = """
+[[agents]]
+name = "rival"
+policy = "equal_weight"
+capital = 0.3
+profile = "aggressive"
+shadow = true
+challenges = "trend"
+
+[promotion]
+samples = 40
+confidence = 0.5
+
+[[schedules]]
+name = "promotion"
+do = "promote"
+cron = "0 16 * * wed"
+timezone = "America/New_York"
+"""
+"""A run with a shadow is taken by `step`, and small orders fill in parts. Without both it is taken by the fold."""
+
 READ_MODELS = ("orders", "fills", "crosses", "decisions", "equity", "bookings", "switches", "house")
 """Tables that must be the same to the last value; but for the name of the run and numbers of steps, which restarts add
 to."""
 
 
-def written(folder: Path, pace: str = "fast") -> Path:
-    """The configuration of these runs."""
+def written(folder: Path, pace: str = "fast", *, folds: bool = False) -> Path:
+    """The configuration of these runs; with `folds` that of runs whose bars the fold takes."""
     path = folder / "config.toml"
-    path.write_text(CONFIG.format(data=ROOT / "data", pace=pace))
+    text = CONFIG.format(data=ROOT / "data", pace=pace, participation=0.1 if folds else 0.001)
+    path.write_text(text if folds else text + SHADOW)
     return path
 
 
-def assembled(folder: Path) -> Assembly:
-    return assemble(load(written(folder), known_names(), environ={}), cache=folder / "cache")
+def assembled(folder: Path, *, folds: bool) -> Assembly:
+    return assemble(load(written(folder, folds=folds), known_names(), environ={}), cache=folder / "cache")
 
 
 def uninterrupted(assembly: Assembly) -> str:
@@ -170,6 +174,7 @@ async def drive(assembly: Assembly, folder: Path) -> str:
             feed = tasks.create_task(feed_recorded(service, instants(assembly.items(), shell.ts), "fast", "stop"))
             await service.step_forever()
             feed.cancel()
+        (folder / "bars").write_text(" ".join(map(str, shell.bars)))
         return shell.digest.hexdigest()
 
 
@@ -238,11 +243,11 @@ def differences(folder: Path, reference: dict[str, list[tuple[object, ...]]]) ->
     return wrong
 
 
-def forked(kills: int, seed: int) -> int:
-    """Kill forked children until there were so many; how many runs differed."""
+def forked(kills: int, seed: int, *, folds: bool) -> int:
+    """Kill forked children until there were so many; how many runs differed. With `folds` the fold takes their bars."""
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
-        assembly = assembled(top)
+        assembly = assembled(top, folds=folds)
         digest = uninterrupted(assembly)
         wrong, longest_s = 0, 0.0
         for each in ("first", "whole"):
@@ -254,6 +259,8 @@ def forked(kills: int, seed: int) -> int:
             longest_s = 0.4 * (time.monotonic() - began)
             wrong += int(status != 0 or (whole / "digest").read_text() != digest)
         reference = read_models(whole)
+        folded, stepped = map(int, (whole / "bars").read_text().split())
+        wrong += int((folded > stepped) is not folds)
         rng, done, runs, began = random.Random(seed), 0, 0, time.monotonic()
         while done < kills:
             folder = top / f"run{runs}"
@@ -269,7 +276,8 @@ def forked(kills: int, seed: int) -> int:
         orders, fills = len(reference["orders"]), len(reference["fills"])
         print(
             f"{done} kills of a forked child in {runs} runs of {orders} orders and {fills} fills, "
-            f"{wrong} differences; a whole run takes {longest_s / 0.4:.2f} s; {time.monotonic() - began:.0f} s"
+            f"{folded} of {folded + stepped} bars in the fold, {wrong} differences; a whole run takes "
+            f"{longest_s / 0.4:.2f} s; {time.monotonic() - began:.0f} s"
         )
         return wrong
 
@@ -283,7 +291,9 @@ def whole_daemon(kills: int, seed: int) -> int:
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
-        config = written(with_calendar(top), pace="8/s")  # slow enough that no life reaches the end of the feed
+        config = written(
+            with_calendar(top), pace="8/s", folds=bool(seed % 2)
+        )  # slow enough that no life reaches the end of the feed
         command = command_line("run", "--config", str(config), "--state", str(top / "state"), "--json")
         log = (top / "log").open("wb")
         done = 0
@@ -318,7 +328,9 @@ def main() -> int:
     parser.add_argument("--whole", type=int, default=0, help="kills of the whole `quantd run`")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    wrong = forked(asked.kills, asked.seed) if asked.kills else 0
+    fewer = asked.kills // 2
+    wrong = forked(asked.kills - fewer, asked.seed, folds=True) if asked.kills else 0
+    wrong += forked(fewer, asked.seed, folds=False) if fewer else 0
     return int(bool(wrong + (whole_daemon(asked.whole, asked.seed) if asked.whole else 0)))
 
 
