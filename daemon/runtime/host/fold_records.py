@@ -1,6 +1,5 @@
 """Records of what the fold did, made from its columns for a log, the venue and the state."""
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -113,15 +112,14 @@ def sample_rows(samples: SampleColumns, block: Block, lot_size: Floats) -> Sampl
     values = np.asarray(samples.values)[: count * (samples.books + 1)].reshape(count, samples.books + 1)
     equity, peak = values[:, 0].tolist(), np.asarray(samples.peak)[:count].tolist()
     units = np.abs(np.asarray(samples.lots)[: count * size].reshape(count, size) * lot_size)
-    closes: Sequence[Floats] = block.close[np.asarray(samples.row)[:count]]
+    # of each row as `dot` gives it, to the bit
+    exposures = np.vecdot(units, block.close[np.asarray(samples.row)[:count]]).tolist()
     return SampleRows(
         ts=np.asarray(samples.ts)[:count].tolist(),
         key=np.asarray(samples.key)[:count].tolist(),
         equity_micro=equity,
         cash_micro=np.asarray(samples.cash)[:count].tolist(),
         books_micro=values[:, 1:].copy(),
-        gross=[
-            float(row.dot(prices)) * MICRO / micro for row, prices, micro in zip(units, closes, equity, strict=True)
-        ],
+        gross=[exposure * MICRO / micro for exposure, micro in zip(exposures, equity, strict=True)],
         drawdown=[max(0.0, 1.0 - micro / max(top, 1)) for micro, top in zip(equity, peak, strict=True)],
     )
