@@ -122,7 +122,7 @@ class Records(Mapping[str, R]):
         if kind in self._installed:
             return self._installed[kind]
         values = vars(import_module(self._modules[kind])).values()
-        return next(each for each in values if isinstance(each, self._record) and each.kind == kind)
+        return next(value for value in values if isinstance(value, self._record) and value.kind == kind)
 
     def __contains__(self, kind: object) -> bool:
         return kind in self._modules or kind in self._installed
@@ -143,9 +143,9 @@ def records(package: str, record: type[R], group: str) -> Mapping[str, R]:
     """
     modules, installed = declared(package, record.__name__), dict[str, R]()
     for point in entry_points(group):
-        each = point.load()
-        if installed.setdefault(each.kind, each) is not each or each.kind in modules:
-            raise DoubledKind(f'{point.value}: kind "{each.kind}" has a record already')
+        value = point.load()
+        if installed.setdefault(value.kind, value) is not value or value.kind in modules:
+            raise DoubledKind(f'{point.value}: kind "{value.kind}" has a record already')
     return Records(modules, record, installed)
 
 

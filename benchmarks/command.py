@@ -91,9 +91,9 @@ def compare(there: Side, here: Side, rounds: int, *, helped: bool) -> int:
         build(side)
     times = Times(there, helped), Times(here, helped)
     for number in range(rounds + 1):
-        for each in times if number % 2 else times[::-1]:
-            each.round(counted=number > 0)
-    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+        for side in times if number % 2 else times[::-1]:
+            side.round(counted=number > 0)
+    load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     print(f"there: {there.text}; here: {here.text}; CPU seconds of {rounds} rounds in turn; load {load}")
     print(*table(*times), sep="\n")
     changed = differences(times[0].document, times[1].document)

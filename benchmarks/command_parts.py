@@ -83,9 +83,9 @@ def parts_of_command() -> None:
             owner, *inner = importlib.import_module(module), *path.split(".")
             for word in inner[:-1]:
                 owner = getattr(owner, word)
-            found = vars(owner)[inner[-1]]
-            bound = isinstance(found, classmethod)
-            call = watch.timed(found.__func__ if bound else found, name)
+            member = vars(owner)[inner[-1]]
+            bound = isinstance(member, classmethod)
+            call = watch.timed(member.__func__ if bound else member, name)
             setattr(owner, inner[-1], classmethod(call) if bound else call)
     from quantd.daemon.cli import main
 

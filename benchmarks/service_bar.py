@@ -106,12 +106,12 @@ def run_case(case: str, root: Path, *, parts: bool) -> None:
         await forever(service)
         process, thread = time.process_time() - process, time.thread_time() - thread
         tally, bars = service.shell.tally, getattr(service.shell, "bars", (0, 0))
-        each = {name: ns / tally.slices / 1e3 for name, ns in spent.items()}
-        found = {
-            "main": thread / tally.slices * 1e6, "process": process / tally.slices * 1e6, "parts": each,
+        by_part = {name: ns / tally.slices / 1e3 for name, ns in spent.items()}
+        figures = {
+            "main": thread / tally.slices * 1e6, "process": process / tally.slices * 1e6, "parts": by_part,
             "digest": service.shell.digest.hexdigest(), "bars": tally.slices, "orders": tally.orders, "folded": bars,
         }  # fmt: skip
-        print(MARK + json.dumps(found), flush=True)
+        print(MARK + json.dumps(figures), flush=True)
 
     Service.step_forever = measured  # type: ignore[method-assign]
     with TemporaryDirectory(prefix="quantd-bar-") as folder:

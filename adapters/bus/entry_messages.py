@@ -47,11 +47,11 @@ SentBy = Callable[[int, int], SentEntry | None]
 
 
 class _OpenBasket(NamedTuple):
-    """A basket with rows that have not ended: the agents of each row, and the rows left."""
+    """A basket with rows that have not ended: the agents of each row, and the rows still at the venue."""
 
     basket: OrderBasket
     agents: Sequence[str]
-    left: set[int]
+    working: set[int]
 
 
 class EntryComposer:
@@ -111,8 +111,8 @@ class EntryComposer:
 
     def _basket(self, sample: int, n: int) -> _OpenBasket | None:
         """Return a basket, read from the store where this process did not compose its entry."""
-        if (known := self._baskets.get((sample, n))) is not None:
-            return known
+        if (opened := self._baskets.get((sample, n))) is not None:
+            return opened
         if (sent := self._sent_by(sample, n)) is None:
             return None
         effects, names = effects_of(sent.entry), sent.agents
@@ -126,8 +126,8 @@ class EntryComposer:
         opened = self._basket(effect.sample, effect.n)
         payload = self._orders(effect, opened, effect.row, states, clean(effect.reason), id)
         if opened is not None:
-            opened.left.difference_update(effect.row)
-            if not opened.left:
+            opened.working.difference_update(effect.row)
+            if not opened.working:
                 del self._baskets[effect.sample, effect.n]
         return payload
 

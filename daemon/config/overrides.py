@@ -201,10 +201,10 @@ def _nearest_key(place: str, parts: list[str], others: Callable[[], frozenset[st
     """The override that was probably meant, in the notation of the original."""
     patterns = [p for p, key in keys.items() if key.section is None]
     if place.startswith(PREFIX):
-        found = nearest(place, [variable_of(p) for p in patterns] + sorted(others()))
-        return f"Did you mean {found}?" if found else "the form is QUANTD_SECTION__KEY"
-    found = nearest(".".join(parts), [".".join(p) for p in patterns])
-    return f"Did you mean {found}?" if found else "the form is section.key"
+        close = nearest(place, [variable_of(p) for p in patterns] + sorted(others()))
+        return f"Did you mean {close}?" if close else "the form is QUANTD_SECTION__KEY"
+    close = nearest(".".join(parts), [".".join(p) for p in patterns])
+    return f"Did you mean {close}?" if close else "the form is section.key"
 
 
 def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:

@@ -92,12 +92,16 @@ class Shell:
     @property
     def state(self) -> State:
         """The state after the last item. In the middle of one, or while an answer is awaited, orders may be behind."""
+        self._show()
+        return self._state
+
+    def _show(self) -> None:
+        """Bring the state and its parts as far as they can be read now."""
         if self._state.folding and self._host is not None:
             if self._state.fold_items is not None or self._host.open_round.awaits:
                 self._host.show()
             else:
                 self._host.sync()
-        return self._state
 
     @property
     def unsettled(self) -> State:
@@ -108,7 +112,7 @@ class Shell:
     @property
     def broker(self) -> SimulatedBroker:
         """The venue after the last item."""
-        _ = self.state
+        self._show()
         return self._parts.broker
 
     @broker.setter
@@ -123,13 +127,13 @@ class Shell:
     @property
     def tally(self) -> Tally:
         """The counts up to the last item."""
-        _ = self.state
+        self._show()
         return self._parts.tally
 
     @property
     def market(self) -> MarketSlice | None:
         """The last bar; None before the first, and after a restore."""
-        _ = self.state
+        self._show()
         return self._parts.market
 
     @property

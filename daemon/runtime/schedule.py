@@ -293,7 +293,7 @@ class _Line:
         self._months = {k for k in range(1, 13) if fits("month", begin.replace(month=k))}
         self._weekdays = {k for k in range(7) if fits("day_of_week", begin + timedelta(days=k))}
         # the last day of a month has another number in each
-        plain = all(type(each) in (AllExpression, RangeExpression) for each in fields["day"].expressions)
+        plain = all(type(days) in (AllExpression, RangeExpression) for days in fields["day"].expressions)
         self._days = {k for k in range(1, 32) if fits("day", begin.replace(day=k))} if plain else None
         self._fits = fits
 

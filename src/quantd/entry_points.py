@@ -31,5 +31,5 @@ def entry_points(group: str) -> EntryPoints:
 @lru_cache(maxsize=1)
 def _has_ours(path: tuple[str, ...]) -> bool:
     """Whether a package on the path of imports has a group of quantd."""
-    texts = (each.read_text("entry_points.txt") for each in distributions())
+    texts = (package.read_text("entry_points.txt") for package in distributions())
     return any(OURS in text for text in texts if text)

@@ -96,7 +96,7 @@ def installed(name: object) -> PolicyRecord | CompositeRecord | None:
 @cache
 def _offered() -> Mapping[str, tuple[EntryPoint, ...]]:
     """Return the entry points by name. The scan takes about 30 ms, so it runs once, for a name that is not built in."""
-    found: dict[str, tuple[EntryPoint, ...]] = {}
-    for each in entry_points(GROUP):
-        found[each.name] = (*found.get(each.name, ()), each)
-    return found
+    by_name: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(GROUP):
+        by_name[point.name] = (*by_name.get(point.name, ()), point)
+    return by_name

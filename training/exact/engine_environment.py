@@ -308,7 +308,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         growth, turned, fell, falls, interest, cost = torch.from_numpy(figures[:, None]).unbind()
         detail = None
         if momentum is not None:
-            held, trades, moved = (_row(each) for each in (now.weights, traded.value / equity, momentum))
+            held, trades, moved = (_row(column) for column in (now.weights, traded.value / equity, momentum))
             detail = Detail(cost, held, trades, torch.nan_to_num(moved))
         outcome = Outcome(growth, turned, fell, falls, detail, None if rate is None else interest)
         return self._reward(outcome).item()

@@ -466,8 +466,8 @@ class Core:
             return False
         self.round_no += 1
         ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None
-        known: bool = ahead is not None and not self.plans_in_python
-        if known and take_ahead(self.agent_columns, self.fold_agents, ahead, questions) and self._carry_out(ts, ts, 0):
+        ready: bool = ahead is not None and not self.plans_in_python
+        if ready and take_ahead(self.agent_columns, self.fold_agents, ahead, questions) and self._carry_out(ts, ts, 0):
             self.host.note_ahead(ahead)
             self.rounds_taken += 1
             return True

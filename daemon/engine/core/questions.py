@@ -27,8 +27,8 @@ class Questions:
         agents: list[Any],
     ) -> list[Any]:  # fmt: skip
         """The questions to some agents, at a sample at which each has a positive equity."""
-        known: Ring = history.known
-        by_date: Ring = known if history.own_dates is None else history.own_dates
+        by_instant: Ring = history.known
+        by_date: Ring = by_instant if history.own_dates is None else history.own_dates
         market: Market = self.market
         closes: Any = market.block.close
         asks: list[Any] = []
@@ -45,7 +45,7 @@ class Questions:
             seat: int = self.seats[number]
             asks.append(
                 question(
-                    round_no, number, seat, agents[number].memory, self.universe, known, by_date, history.bars,
+                    round_no, number, seat, agents[number].memory, self.universe, by_instant, by_date, history.bars,
                     history.macro, closes, market.row, held, share, equity, ts,
                 )
             )  # fmt: skip

@@ -24,19 +24,16 @@ from quantd.daemon.engine.core.market_columns import Market
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
 from quantd.risk.limits.case import SLACK
+from quantd.risk.measures.portfolio import FEW
 from quantd.risk.monitor.levels import in_use
 from quantd.risk.pretrade.baskets import basket_of_columns
 from quantd.trading.effects import AgentPlan, Filled, Planned, Valued
 from quantd.trading.history.rings import Ring
+from quantd.trading.instruments import MICRO
 from quantd.trading.number_types import Codes, Floats, Ints, ReadFloats, float_zeros, int_zeros
 from quantd.trading.orders import Cause, OrderBasket, Reports, accepted_whole
 
 NO_KEYS: Final[frozenset[str]] = frozenset()
-
-MICRO: Final = 1000000
-
-FEW: Final = 64
-"""Numbers that are added up in order, as `quantd.risk.measures.portfolio.FEW`."""
 
 LAST_FILL: Final = int(Cause.LAST_FILL)
 
@@ -66,11 +63,10 @@ class StepRecords:
     filled: Floats
     bought: Floats
     numbers: Ints
-    purchases: float
     heaviest: float
     net_share: float
     gross_share: float
-    """What `expose` wrote: value bought, and the largest, the net and the gross weight."""
+    """What `expose` wrote: the largest, the net and the gross weight."""
 
     def __init__(self, host: Any, log: Any, plan: Plan) -> None:
         self.host, self.log, self.plan = host, log, plan
@@ -84,7 +80,7 @@ class StepRecords:
             self.wanted.append(np.asarray(agent.wanted))
             self.reasons.append(np.asarray(agent.reason))
         self.filled, self.bought, self.numbers = float_zeros(plan.size), float_zeros(plan.size), int_zeros(plan.size)
-        self.purchases = self.heaviest = self.net_share = self.gross_share = 0.0
+        self.heaviest = self.net_share = self.gross_share = 0.0
         self.total, self.reason = np.asarray(plan.total), np.asarray(plan.reason)
 
     def take(self) -> list[Any]:
@@ -282,8 +278,7 @@ class StepRecords:
         for k in range(plan.size):
             filled[k] = lots[k] * px[k]
             bought[k] = filled[k] if filled[k] > 0.0 else 0.0
-        self.purchases = self.add_up(bought)
-        traded: float = 2.0 * self.purchases - self.add_up(filled)
+        traded: float = 2.0 * self.add_up(bought) - self.add_up(filled)
         equity: float = float(columns.micro) / 1e6 - traded * limiter.fee
         if not equity > 0.0:
             return False
@@ -319,10 +314,10 @@ class StepRecords:
         targets: Targets = plan.targets
         if plan.size > FEW:
             return targets.total(values, 0, plan.size)
-        whole: float = 0.0
+        summed: float = 0.0
         for k in range(plan.size):
-            whole += values[k]
-        return whole
+            summed += values[k]
+        return summed
 
     def whole(self, values: ReadFloats) -> Any:
         """int64[N] of whole numbers, as bytes."""

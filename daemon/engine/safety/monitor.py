@@ -105,9 +105,9 @@ def watch_levels(
 
 def record_known(state: State, equity_micro: int) -> list[Effect]:
     """The record of the losses and realised returns of the house at an equity; none where it has neither."""
-    known = state.watch.realised[0].values(state.rules.house)
-    known |= losses(state.switch, equity_micro, state.rules.house)
-    return [Assessed(state.now, known)] if known else []
+    values = state.watch.realised[0].values(state.rules.house)
+    values |= losses(state.switch, equity_micro, state.rules.house)
+    return [Assessed(state.now, values)] if values else []
 
 
 def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect]:

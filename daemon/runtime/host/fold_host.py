@@ -532,9 +532,9 @@ class FoldHost:
 
     def _act_on(self, event: Event, before: list[Effect], effects: Sequence[Effect]) -> None:
         """Do the rest of an event, after the effects `before` that are counted, and step what follows from it."""
-        whole = finish(self.state, event, [*before, *effects])
-        self._note(event, whole, whole[len(before) :])
-        self.shell.carry_out(whole)
+        finished = finish(self.state, event, [*before, *effects])
+        self._note(event, finished, finished[len(before) :])
+        self.shell.carry_out(finished)
 
     def _note(self, event: Event, effects: Sequence[Effect], new: Sequence[Effect]) -> None:
         self.shell.log.add(event, effects)
@@ -549,7 +549,6 @@ _IMPLEMENTED: Final[dict[tuple[type, type], bool]] = {}
 def _implements(value: object, protocol: type) -> bool:
     """Whether the class of a value implements a protocol of methods."""
     key = type(value), protocol
-    known = _IMPLEMENTED.get(key)
-    if known is None:
-        known = _IMPLEMENTED[key] = isinstance(value, protocol)
-    return known
+    if key not in _IMPLEMENTED:
+        _IMPLEMENTED[key] = isinstance(value, protocol)
+    return _IMPLEMENTED[key]

@@ -29,7 +29,7 @@ class ReportFile:
 
     def plan(self, config: Config, assembly: Assembly, *, compared: bool) -> None:
         """Make the benchmarks of `[study]`; equal weight only where the run is compared with it."""
-        self._benchmarks = tuple(each for each in planned(config, assembly) if compared or each.name != NAME)
+        self._benchmarks = tuple(bench for bench in planned(config, assembly) if compared or bench.name != NAME)
 
     def log(self, assembly: Assembly, after: Log | None) -> Log:
         """The log that follows the books of the run, before `after`."""
