@@ -88,8 +88,13 @@ def key(letter: str, **choices: str) -> Callable[[Page], Awaitable[None]]:
     return open_
 
 
-def press(button: str, fill: dict[str, str] | None = None, then: str = "") -> Callable[[Page], Awaitable[None]]:
-    """Presses a button of the screen, and fills the dialog that it opens."""
+def press(
+    button: str, fill: dict[str, str] | None = None, then: str = "", shows: str = ""
+) -> Callable[[Page], Awaitable[None]]:
+    """Presses a button of the screen, and fills the dialog that it opens.
+
+    `then` is a button of that dialog to press, and `shows` the one that is there once its question is answered.
+    """
 
     async def open_(page: Page) -> None:
         await page.locator("#main").get_by_role("button", name=re.compile(button)).first.click()
@@ -99,6 +104,7 @@ def press(button: str, fill: dict[str, str] | None = None, then: str = "") -> Ca
         await reason(page)
         if then:
             await page.get_by_role("dialog").get_by_role("button", name=then).click()
+            await expect(page.get_by_role("dialog").get_by_role("button", name=shows)).to_be_visible()
 
     return open_
 
@@ -238,7 +244,7 @@ CONTROLS = (
     Control("open a portfolio", "/api/v1/portfolios", "portfolios.Open", "portfolios", no_core,
             press("^Open a portfolio", FILL), "Open the portfolio", "NOT OPENED", "core was opened", no_core, 2),
     Control("rebalance", "/api/v1/portfolios/*/rebalance", "portfolios.Rebalance", "portfolios", core,
-            press("^Rebalance: core", CORE, "Dry run"), "Send ", "NOT SENT", "core: ", no_core),
+            press("^Rebalance: core", CORE, "Dry run", "Send "), "Send ", "NOT SENT", "core: ", no_core),
     Control("close a portfolio", "/api/v1/portfolios/*/close", "portfolios.Close", "portfolios", core,
             press("^Close: core"), "Close core", "NOT CLOSED", "core: clos", no_core),
     Control("schedule", "/api/v1/schedules/*/run", "system.System", "system", nothing, press("^Run now: close"),
