@@ -162,10 +162,14 @@ class Shell:
         """The next item of the market: by the fold, or first for the venues, then for the engine."""
         if not self.stepping:
             host = self._fold_host()
-            if self._state.fold((item,), 0, 1):
-                host.flush()
-                return
-            host.sync()
+            try:
+                if self._state.fold((item,), 0, 1):
+                    host.flush()
+                    return
+                host.sync()
+            except Exception as error:
+                self._name(error, item)
+                raise
         self._take_by_step(item)
 
     def take_all(self, items: Sequence[Item]) -> None:
@@ -181,6 +185,9 @@ class Shell:
                 host.sync()
                 self._take_by_step(items[at])
                 at += 1
+        except Exception as error:
+            self._name(error, items[self._state.fold_at])
+            raise
         finally:
             self._release()
 
@@ -241,7 +248,12 @@ class Shell:
     def answered(self, decided: Decided) -> None:
         """Take the answer to the waiting Ask, and step the events that follow."""
         queue, self.waits = self._after_wait, None
-        if self._host is None or not self._state.folding or not self._host.open_round.take(decided):
+        try:
+            taken = self._host is not None and self._state.folding and self._host.open_round.take(decided)
+        except Exception as error:
+            self._name(error, decided)
+            raise
+        if not taken:
             self.run(decided, queue)
 
     def wait(self, question: Ask, queue: "deque[Event | Ask]") -> None:
@@ -276,14 +288,19 @@ class Shell:
         try:
             effects = step(self._state, event)
         except Exception as error:
-            ts = event.ts_event if type(event) is MarketSlice else getattr(event, "ts", 0) or self._state.now
-            error.add_note(f"It happened in the event {type(event).__name__} of {instant_text(ts)}.")
+            self._name(error, event)
             raise
         self.log.add(event, effects)
         if effects:
             self.digest.add(effects)
             self._parts.tally.add(effects)
         return effects
+
+    def _name(self, error: Exception, event: Event) -> None:
+        """Name the event in which an exception came, unless one within it is named already."""
+        if not hasattr(error, "__notes__"):
+            ts = event.ts_event if type(event) is MarketSlice else getattr(event, "ts", 0) or self._state.now
+            error.add_note(f"It happened in the event {type(event).__name__} of {instant_text(ts)}.")
 
     def _follow(self, queue: "deque[Event | Ask]") -> None:
         """Step the events of a queue and those that follow from them, up to an Ask that waits."""
