@@ -5,12 +5,27 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from tests.adapters.feeds.tables.expected_bars import Bar
-from tests.adapters.feeds.tables.writing import NEW_YORK, Files, at, delimited, document, fixed, prices, short, utc
+from tests.adapters.feeds.tables.writing import (
+    NEW_YORK,
+    Files,
+    at,
+    delimited,
+    document,
+    fixed,
+    floats,
+    mean,
+    prices,
+    short,
+    trades,
+    utc,
+)
 
 Writer = Callable[[Sequence[Bar]], Files]
 
 EST: Final = ZoneInfo("Etc/GMT+5")
 """Eastern standard time in summer too."""
+
+ATHENS: Final = ZoneInfo("Europe/Athens")
 
 
 def alphavantage_intraday_json(bars: Sequence[Bar]) -> Files:
@@ -68,9 +83,54 @@ def tslab_offline(bars: Sequence[Bar]) -> Files:
     return {"AAPL.csv": delimited(None, rows, ";", end="\r\n")}
 
 
+def histdata_ninjatrader(bars: Sequence[Bar]) -> Files:
+    return {"DAT_NT_EURUSD_M1_202403.csv": next(iter(histdata_ascii(bars).values()))}
+
+
+def histdata_metastock(bars: Sequence[Bar]) -> Files:
+    rows = [("EURUSD", f"{at(bar, EST):%Y%m%d%H%M}", *(fixed(price, 6) for price in prices(bar)), 0) for bar in bars]
+    return {"DAT_MS_EURUSD_M1_202403.csv": delimited(None, rows, end="\r\n")}
+
+
+def metatrader4(bars: Sequence[Bar]) -> Files:
+    """The clock of a broker's server in Athens, two hours ahead of London in winter and in summer."""
+    rows = [
+        (f"{at(bar, ATHENS):%Y.%m.%d,%H:%M}", *(fixed(price, 5) for price in prices(bar)), bar.volume) for bar in bars
+    ]
+    return {"EURUSD1.csv": delimited(None, rows, end="\r\n")}
+
+
+def jforex(bars: Sequence[Bar]) -> Files:
+    """The name of the first column says the zone."""
+    rows = [(utc(bar, "%Y.%m.%d %H:%M:%S"), *map(short, prices(bar)), bar.volume) for bar in bars]
+    return {"EURUSD_1 Min_Bid_2024.03.29_2024.04.01.csv": delimited("Time (UTC),Open,High,Low,Close,Volume", rows)}
+
+
+def kibot_minutes(bars: Sequence[Bar]) -> Files:
+    """No header, the month first, New York's clock."""
+    rows = [(f"{at(bar, NEW_YORK):%m/%d/%Y,%H:%M}", *map(short, prices(bar)), bar.volume) for bar in bars]
+    return {"AAPL.txt": delimited(None, rows, end="\r\n")}
+
+
+def ib_insync(bars: Sequence[Bar]) -> Files:
+    """The CSV of `util.df(bars)`: numbered rows, and the clock of the machine without a word about it."""
+    rows = [
+        (n, f"{at(bar, NEW_YORK):%Y-%m-%d %H:%M:%S}", *floats(bar), bar.volume, trades(bar, 90), float(mean(bar, 3)))
+        for n, bar in enumerate(bars)
+    ]
+    return {"AAPL.csv": delimited(",date,open,high,low,close,volume,barCount,average", rows)}
+
+
 WRITERS: Final[dict[str, Writer]] = {
     "alphavantage-intraday-json": alphavantage_intraday_json,
     "histdata-ascii": histdata_ascii,
+    "histdata-metastock": histdata_metastock,
+    "histdata-ninjatrader": histdata_ninjatrader,
+    "ib-insync": ib_insync,
+    "jforex": jforex,
+    "kibot-minutes": kibot_minutes,
+    "metatrader4": metatrader4,
+    "alphavantage-intraday-csv": alphavantage_intraday_csv,
     "histdata-metatrader": histdata_metatrader,
     "stocksharp-metastock": stocksharp_metastock,
     "tslab-offline": tslab_offline,

@@ -169,22 +169,6 @@ def wiki_prices(bars: Sequence[Bar]) -> Files:
     return {"WIKI_PRICES.zip": zipped({"WIKI_PRICES_212b326a081eacca455e13140d7bb9db.csv": delimited(head, rows)})}
 
 
-def polygon_aggregates(bars: Sequence[Bar]) -> Files:
-    """Aggregates of days: milliseconds of New York's midnight."""
-    results = []
-    for bar in bars:
-        opened, high, low, close = (number(price) for price in prices(bar))
-        stamp = int(midnight(bar).timestamp()) * 1000
-        prices_of_day = {"o": opened, "c": close, "h": high, "l": low}
-        average = {"v": float(bar.volume), "vw": float(mean(bar, 4))}
-        results.append({**average, **prices_of_day, "t": stamp, "n": trades(bar, 106)})
-    answer = {
-        "ticker": "AAPL", "queryCount": len(bars), "resultsCount": len(bars), "adjusted": True, "results": results,
-        "status": "OK", "request_id": "0123456789abcdef", "count": len(bars),
-    }  # fmt: skip
-    return {"aggs.json": document(answer)}
-
-
 def lean_daily(bars: Sequence[Bar]) -> Files:
     """A zip of one file without header; prices are ten-thousandths of a dollar."""
     rows = [(f"{bar.day:%Y%m%d} 00:00", *(int(price * 10_000) for price in prices(bar)), bar.volume) for bar in bars]

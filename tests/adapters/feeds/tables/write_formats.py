@@ -8,12 +8,12 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.adapters.feeds.tables import coin_formats, intraday_formats, stock_formats
+from tests.adapters.feeds.tables import coin_formats, intraday_formats, more_stock_formats, stock_formats
 from tests.adapters.feeds.tables.expected_bars import EXPECTED, HERE, read_table, tables, texts
 from tests.adapters.feeds.tables.writing import Files
 
 FORMATS: Final = HERE / "formats"
-WRITERS: Final = coin_formats.WRITERS | intraday_formats.WRITERS | stock_formats.WRITERS
+WRITERS: Final = coin_formats.WRITERS | intraday_formats.WRITERS | stock_formats.WRITERS | more_stock_formats.WRITERS
 
 
 @dataclass(frozen=True, slots=True)
