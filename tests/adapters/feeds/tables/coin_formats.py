@@ -119,6 +119,25 @@ def cryptodatadownload(bars: Sequence[Bar]) -> Files:
     return {"Binance_BTCUSDT_d.csv": delimited(head, rows)}
 
 
+def cryptodatadownload_hours(bars: Sequence[Bar]) -> Files:
+    """Unix seconds with a decimal beside an hour of twelve; a slash in the pair; newest first."""
+    head = (
+        "https://www.CryptoDataDownload.com\n"
+        "Unix Timestamp,Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USDT,tradecount"
+    )
+    rows = [
+        (
+            f"{seconds(bar)}.0",
+            f"{bar.ts:%Y-%m-%d %I-%p}",
+            "BTC/USDT",
+            *(fixed(price, 2) for price in (*prices(bar), bar.volume, bar.volume * bar.close)),
+            "NULL",
+        )
+        for bar in reversed(bars)
+    ]
+    return {"Binance_BTCUSDT_1h.csv": delimited(head, rows)}
+
+
 def freqtrade_json(bars: Sequence[Bar]) -> Files:
     rows = [[seconds(bar) * 1000, *floats(bar), float(bar.volume)] for bar in of(bars, "ADABTC")]
     return {"ADA_BTC-1d.json": document(rows)}
@@ -275,6 +294,7 @@ WRITERS: Final[dict[str, Writer]] = {
     "coinbase-candles": coinbase_candles,
     "cryptoarchive": cryptoarchive,
     "cryptodatadownload-days": cryptodatadownload,
+    "cryptodatadownload-hours": cryptodatadownload_hours,
     "freqtrade-feather": freqtrade_feather,
     "freqtrade-json": freqtrade_json,
     "kaiko": kaiko,

@@ -26,6 +26,7 @@ EST: Final = ZoneInfo("Etc/GMT+5")
 """Eastern standard time in summer too."""
 
 ATHENS: Final = ZoneInfo("Europe/Athens")
+LONDON: Final = ZoneInfo("Europe/London")
 
 
 def alphavantage_intraday_json(bars: Sequence[Bar]) -> Files:
@@ -121,7 +122,36 @@ def ib_insync(bars: Sequence[Bar]) -> Files:
     return {"AAPL.csv": delimited(",date,open,high,low,close,volume,barCount,average", rows)}
 
 
+def metatrader5(bars: Sequence[Bar]) -> Files:
+    """Tabs, names of columns in angle brackets, tick volume beside a volume of zero, the broker's clock."""
+    head = "<DATE> <TIME> <OPEN> <HIGH> <LOW> <CLOSE> <TICKVOL> <VOL> <SPREAD>".replace(" ", "\t")
+    rows = [
+        (*f"{at(bar, ATHENS):%Y.%m.%d %H:%M:%S}".split(), *(fixed(price, 5) for price in prices(bar)), bar.volume, 0, 4)
+        for bar in bars
+    ]
+    return {"EURUSD_M1_202403292200_202404010104.csv": delimited(head, rows, "\t", end="\r\n")}
+
+
+def dukascopy(bars: Sequence[Bar]) -> Files:
+    """Local time with the offset of each moment; minutes without a trade are flat and have no volume."""
+    rows = []
+    for bar in bars:
+        stamp = at(bar, LONDON)
+        rows.append((f"{stamp:%d.%m.%Y %H:%M:%S}.000 GMT{stamp:%z}", *map(short, prices(bar)), bar.volume))
+    name = "EURUSD_Candlestick_1_M_BID_29.03.2024-31.03.2024.csv"
+    return {name: delimited("Local time,Open,High,Low,Close,Volume", rows)}
+
+
+def backtesting_minutes(bars: Sequence[Bar]) -> Files:
+    """A frame's CSV whose index has no name; times without a zone are UTC."""
+    rows = [(utc(bar, "%Y-%m-%d %H:%M:%S"), *map(short, prices(bar)), bar.volume) for bar in bars]
+    return {"EURUSD.csv": delimited(",Open,High,Low,Close,Volume", rows)}
+
+
 WRITERS: Final[dict[str, Writer]] = {
+    "backtesting-minutes": backtesting_minutes,
+    "dukascopy": dukascopy,
+    "metatrader5": metatrader5,
     "alphavantage-intraday-json": alphavantage_intraday_json,
     "histdata-ascii": histdata_ascii,
     "histdata-metastock": histdata_metastock,

@@ -164,6 +164,14 @@ def eodhd_json(bars: Sequence[Bar]) -> Files:
     return {"AAPL.US.json": document(days)}
 
 
+def eodhd_csv(bars: Sequence[Bar]) -> Files:
+    rows = [
+        (bar.day, *map(short, prices(bar)), round(float(adjusted), 4), bar.volume)
+        for bar, adjusted in zip(bars, adjusted_closes(bars, DIVIDEND, {}), strict=True)
+    ]
+    return {"AAPL.US.csv": delimited("Date,Open,High,Low,Close,Adjusted_close,Volume", rows)}
+
+
 def fmp_json(bars: Sequence[Bar]) -> Files:
     """Newest first; beside the prices stand changes and a label."""
     days = []
@@ -198,7 +206,7 @@ def investing(bars: Sequence[Bar], form: str) -> bytes:
         rows.append(",".join(f'"{cell}"' for cell in [*cells, f"{size:.2f}{letter}", f"{change:.2f}%"]))
         before = bar.close
     head = '"Date","Price","Open","High","Low","Vol.","Change %"'
-    return b"\xef\xbb\xbf" + "\n".join([head, *reversed(rows), ""]).encode()
+    return b"\xef\xbb\xbf" + "\n".join([head, *reversed(rows)]).encode()
 
 
 def investing_page(bars: Sequence[Bar]) -> Files:
@@ -207,6 +215,23 @@ def investing_page(bars: Sequence[Bar]) -> Files:
 
 def investing_page_months(bars: Sequence[Bar]) -> Files:
     return {"AAPL Historical Data.csv": investing(bars, "%b %d, %Y")}
+
+
+def tradingview_unix(bars: Sequence[Bar]) -> Files:
+    """Unix seconds of the session's open in New York, and a mean of volumes as the last column."""
+    rows, volumes = [], []
+    for bar in bars:
+        volumes.append(bar.volume)
+        opened = midnight(bar).replace(hour=9, minute=30)
+        mean_volume = sum(volumes[-20:]) // len(volumes[-20:])
+        rows.append((int(opened.timestamp()), *map(short, prices(bar)), bar.volume, mean_volume))
+    return {"NASDAQ_AAPL, 1D.csv": delimited("time,open,high,low,close,Volume,Volume MA", rows)}
+
+
+def backtesting_days(bars: Sequence[Bar]) -> Files:
+    """A frame's CSV whose index has no name."""
+    rows = [(bar.day, *map(short, prices(bar)), bar.volume) for bar in bars]
+    return {"AAPL.csv": delimited(",Open,High,Low,Close,Volume", rows)}
 
 
 def german_bank(bars: Sequence[Bar]) -> Files:
@@ -297,7 +322,9 @@ WRITERS: Final[dict[str, Writer]] = {
     "alpaca-frame-csv": alpaca_frame_csv,
     "alpaca-frame-parquet": alpaca_frame_parquet,
     "alphavantage-adjusted": alphavantage_adjusted,
+    "backtesting-days": backtesting_days,
     "databento-frame": databento_frame,
+    "eodhd-csv": eodhd_csv,
     "eodhd-json": eodhd_json,
     "fmp-json": fmp_json,
     "german-bank": german_bank,
@@ -314,6 +341,7 @@ WRITERS: Final[dict[str, Writer]] = {
     "stooq-bulk": stooq_bulk,
     "stooq-bulk-zip": stooq_bulk_zip,
     "stooq-single": stooq_single,
+    "tradingview-unix": tradingview_unix,
     "yfinance-frame-price": yfinance_frame_price,
     "yfinance-frame-ticker": yfinance_frame_ticker,
 }

@@ -16,6 +16,7 @@ from tests.adapters.feeds.tables.write_formats import FORMATS, WRITERS, Format, 
 
 ENTRIES: Final = formats()
 KINDS: Final = {"documentation", "sample in a page", "test file of a library", "source code"}
+OPTIONS: Final = {"--symbol", "--zone", "--dates", "--scale", "--stamps"}
 INTERVALS: Final = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
 
 each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
@@ -47,6 +48,15 @@ def test_names_are_unique_and_each_has_a_writer() -> None:
     assert set(names) == set(WRITERS)
 
 
+def test_the_corpus_is_wide_and_has_many_sources() -> None:
+    assert len(ENTRIES) >= 48
+    assert len({entry.source for entry in ENTRIES}) >= 40
+    assert {entry.stamps for entry in ENTRIES} == {"session", "open", "close"}
+    assert {entry.interval for entry in ENTRIES} == set(INTERVALS)
+    assert {entry.bars for entry in ENTRIES} == set(tables())
+    assert {option for entry in ENTRIES for option in entry.options[::2]} == OPTIONS
+
+
 def test_every_file_below_formats_belongs_to_an_entry() -> None:
     stored = below(FORMATS)
     assert stored == {path for entry in ENTRIES for path in below(FORMATS / entry.path)}
@@ -64,7 +74,7 @@ def test_an_entry_says_what_the_file_holds(entry: Format) -> None:
     assert entry.stamps in {"session", "open", "close"}
     assert (entry.interval == "1d") == (entry.stamps == "session")
     assert len(entry.options) % 2 == 0
-    assert all(option.startswith("--") for option in entry.options[::2])
+    assert set(entry.options[::2]) <= OPTIONS
     assert ("--stamps" in entry.options) == (entry.stamps == "close")
     assert len(entry.names) == len(entry.symbols) == len(set(entry.symbols))
 
