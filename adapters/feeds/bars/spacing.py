@@ -29,6 +29,12 @@ AS_STATED: Final = 0.1
 REGULAR: Final = 0.9
 """Share of the distances that agree with another interval, for that one to be the right one."""
 
+_BY_CHANCE: Final = 12.5
+"""How rarely the distances of a thin market may look like those of a longer interval by chance: once in e**12.5.
+
+One of them is a multiple of m intervals in a share of 1/m, and exactly m intervals in a share of 1/(e m), at most.
+"""
+
 _MONTH_DAYS: Final = (27, 32)
 _SECOND: Final = UNITS_NS["s"]
 
@@ -92,6 +98,9 @@ def _wrong(number: int, ts: Ints, step: Ints, calendar: Sessions, interval: int)
             return None
         return Spacing(number, int(values[counts.argmax()]))
     commonest = int(values[counts.argmax()])
+    rare = np.log(max(commonest // interval, 2)) + (counts.max() == len(step))
+    if len(step) * rare < _BY_CHANCE and commonest < DAY_NS:
+        return None  # a thin market has so few distances that are all multiples of some length, by chance
     if _agree(step % commonest == 0) and counts.max() * 2 >= len(step):
         return Spacing(number, commonest)
     return _irregular_days(number, ts, step, calendar) if interval == DAY_NS else None
