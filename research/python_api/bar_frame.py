@@ -1,6 +1,9 @@
 """Bars of a user's frame, polars or pandas, as the columns that the engine reads."""
 
+import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -9,6 +12,7 @@ from quantd import bundled
 from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
+from quantd.adapters.feeds.tables.reader import Table, joined, read_frame, read_tables
 from quantd.research.metrics.percent import PERCENT, percent_shape
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import PERIODS_PER_YEAR
@@ -26,33 +30,39 @@ ALONE: Final = "ASSET"
 
 
 def bar_frame(frame: object) -> BarFrame:
-    """Return the bars of a polars or pandas frame.
+    """Return the bars of a polars or pandas frame, of frames by symbol, or of a file that any tool wrote.
 
-    A row is one bar: ts, symbol, open, high, low, close, volume, in any order and case; usual other names are known. In
-    pandas the index may hold the times, and the columns may be pairs (price, symbol), as yfinance makes them. Raises
-    FeedError for another shape.
+    A row is one bar, in columns of any order and usual names: time, open, high, low, close, volume, and the symbol
+    where there are several. In pandas the index may hold the times, and the columns may be pairs (price, symbol), as
+    yfinance makes them. Columns of splits and dividends become actions. Raises FeedError for another shape.
     """
+    if isinstance(frame, str | os.PathLike):
+        return _of_table(read_tables(Path(frame)), Path(frame).name)
+    if isinstance(frame, Mapping) and frame:
+        tables = []
+        for symbol, part in frame.items():
+            if not isinstance(symbol, str):
+                raise FeedError("bars", f"the key {symbol!r} is no symbol", "Give frames by symbol: {'SPY': frame}")
+            tables.append(_table_of(part, symbol))
+        return _of_table(joined(tables), "bars")
+    return _of_table(_table_of(frame, ALONE), "bars")
+
+
+def _table_of(frame: object, alone: str) -> Table:
+    """Return the table of one frame; `alone` is its symbol without a column of symbols. Raises FeedError."""
     long = of_pandas(frame) if is_pandas(frame) else frame
     if isinstance(long, pl.LazyFrame):
         long = long.collect()
     if not isinstance(long, pl.DataFrame):
         text = f"{type(frame).__name__} is not a frame of bars"
         raise FeedError("bars", text, "Give a polars or pandas DataFrame with one row per bar")
-    names: dict[str, str] = {}
-    for name in long.columns:
-        plain = name.strip().lower()
-        names.setdefault(ALIASES.get(plain, plain), name)
-    if "symbol" not in names:
-        if "ts" in names and long[names["ts"]].n_unique() != len(long):
-            text = f"times repeat, and there is no column symbol (it has {', '.join(long.columns)})"
-            raise FeedError("bars", text, "Add the column symbol")
-        long = long.with_columns(pl.lit(ALONE).alias("symbol"))
-        names["symbol"] = "symbol"
-    if missing := [name for name in COLUMNS if name not in names]:
-        text = f"column {', '.join(missing)} is missing (it has {', '.join(long.columns)})"
-        raise FeedError("bars", text, f"Name the columns {', '.join(COLUMNS)}")
-    bars = long.select(pl.col(names[name]).alias(name) for name in COLUMNS)
-    return BarFrame(bars.with_columns(pl.col("symbol").cast(pl.String)).sort("symbol", "ts", maintain_order=True))
+    return read_frame(long, alone=alone)
+
+
+def _of_table(table: Table, name: str) -> BarFrame:
+    """Return bars by symbol and time; those of several rows for one symbol and time are refused later, each."""
+    bars = table.frame.with_columns(pl.col("symbol").cast(pl.String)).sort("symbol", "ts", maintain_order=True)
+    return BarFrame(bars, name, table.actions if len(table.actions) else None, table.statements)
 
 
 def is_pandas(frame: object) -> bool:

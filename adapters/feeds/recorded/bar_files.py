@@ -18,6 +18,10 @@ from quantd import bundled
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano, joined
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import some
+from quantd.adapters.feeds.tables.actions import ratio_of
+from quantd.adapters.feeds.tables.plain import is_plain
+from quantd.adapters.feeds.tables.reader import ACTIONS, BARS, Asked, Table, files_of, listed_actions, read_tables
+from quantd.adapters.feeds.tables.statement import Statement
 from quantd.regular_file import create_empty, remove
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import NANO, Universe
@@ -46,20 +50,52 @@ print(cells)
 
 
 class BarFrame(NamedTuple):
-    """Bars in memory with the columns of a file of bars; `name` stands for the file in messages."""
+    """Bars in memory with the columns of a file of bars; `name` stands for the file in messages.
+
+    `actions` are those that its columns had, with ts, symbol, kind, ratio and cash as text; `statements` tells what its
+    columns were taken for.
+    """
 
     frame: pl.DataFrame
     name: str = "bars"
+    actions: pl.DataFrame | None = None
+    statements: tuple[Statement, ...] = ()
 
 
 BarSource = Path | BarFrame
-
-_BARS: Final = ("ts", "symbol", *PRICES, "volume")
+"""Bars in a file, a folder or an archive, of any columns that the reader of tables reads; or in memory."""
 
 
 def read_bars(sources: tuple[BarSource, ...], universe: Universe, zone: str = "") -> Rows:
     """Read all bars of the universe in `sources`, one after another; `zone` as for `nanoseconds`. Raises FeedError."""
-    return _joined(sources, universe, [_table(source, _BARS) for source in sources], "bar", zone)
+    frames = [_table(source, BARS, universe.symbols) for source in sources]
+    return _joined(sources, universe, frames, "bar", zone)
+
+
+def statements_of(sources: tuple[BarSource, ...], symbols: tuple[str, ...]) -> tuple[Statement, ...]:
+    """Return what the tables of `sources` were taken for; none for files in the columns of quantd. Raises FeedError."""
+    out: list[Statement] = []
+    for source in sources:
+        if isinstance(source, BarFrame):
+            out += source.statements
+        elif not is_plain(source):
+            out += foreign_table(source, Asked(symbols=symbols)).statements
+    return tuple(out)
+
+
+def actions_within_bars(sources: tuple[BarSource, ...], universe: Universe) -> list[ActionRow]:
+    """Return the actions that the bars themselves have in columns of splits and dividends. Raises FeedError."""
+    out: list[ActionRow] = []
+    for source in sources:
+        actions: pl.DataFrame | None
+        if isinstance(source, BarFrame):
+            actions, name = source.actions, source.name
+        else:
+            actions = None if is_plain(source) else foreign_table(source, Asked(symbols=universe.symbols)).actions
+            name = source.name
+        if actions is not None and len(actions):
+            out += _action_rows(actions, name, universe)
+    return sorted(out, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
 
 
 def read_trades(sources: tuple[BarSource, ...], universe: Universe, zone: str = "") -> Rows:
@@ -91,14 +127,14 @@ def _joined(
     return rows
 
 
-def span(sources: tuple[BarSource, ...]) -> tuple[date, date]:
+def span(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> tuple[date, date]:
     """Return the first and the last date in the sources, the range that calendars must cover. Raises FeedError.
 
     A zone moves it by a day at most, and calendars have a margin.
     """
     bounds: list[int] = []
     for source in sources:
-        stamps = nanoseconds(_table(source, ("ts",))["ts"])
+        stamps = nanoseconds(_table(source, ("ts",), symbols)["ts"])
         stamps = stamps[stamps != NO_STAMP]
         if not len(stamps):
             remedy = "Write stamps as 2024-07-03 or 2024-07-03T17:00:00Z"
@@ -112,14 +148,21 @@ def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
 
     A dividend is paid on the shares before the split of its day. Raises FeedError with the line.
     """
-    frame = table_of(path, ("ts", "symbol", "kind", "ratio", "cash"))
+    listed = listed_actions(path, universe.symbols)
+    frame = table_of(path, ACTIONS) if listed is None else listed
+    rows = _action_rows(frame, path.name, universe)
+    return sorted(rows, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
+
+
+def _action_rows(frame: pl.DataFrame, name: str, universe: Universe) -> list[ActionRow]:
+    """Return the rows of a table of actions that belong to the universe. Raises FeedError with the line."""
     frame = frame.with_columns(
         pl.Series("ts", nanoseconds(frame["ts"])),
         *(pl.col(c).cast(pl.String).str.strip_chars() for c in ("symbol", "kind", "ratio", "cash")),
     ).with_row_index("line", offset=2)
     rows: list[ActionRow] = []
     for line, ts, symbol, kind, ratio, cash in frame.filter(pl.col("symbol").is_in(universe.symbols)).iter_rows():
-        where = f"{path.name}:{line}"
+        where = f"{name}:{line}"
         if ts == NO_STAMP:
             raise FeedError(where, "the ex date cannot be read", "Write it as 2020-08-31")
         column, day = universe.index[symbol], ts - ts % (86_400 * NANO)
@@ -132,7 +175,7 @@ def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
             rows.append(ActionRow(day, column, "delisting", 1, 1, 0 if cash in ("0", "0.0") else _cash(where, cash)))
         else:
             raise FeedError(where, f'kind "{kind}" is not known', "Write split, dividend or delisting")
-    return sorted(rows, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
+    return rows
 
 
 def digest(sources: tuple[BarSource, ...], selection: str) -> str:
@@ -140,13 +183,16 @@ def digest(sources: tuple[BarSource, ...], selection: str) -> str:
     total = blake2b(selection.encode(), digest_size=32)
     for source in sources:
         if isinstance(source, BarFrame):
-            columns = _table(source, _BARS).with_columns(pl.Series("ts", nanoseconds(source.frame["ts"])))
+            columns = _table(source, BARS).with_columns(pl.Series("ts", nanoseconds(source.frame["ts"])))
             total.update(columns.write_csv(include_header=False).encode() + b"\0end")
+            if source.actions is not None and len(source.actions):
+                total.update(source.actions.write_csv(include_header=False).encode() + b"\0end")
             continue
-        with source.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                total.update(chunk)
-        total.update(b"\0end")
+        for path in files_of(source):
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    total.update(chunk)
+            total.update(b"\0end")
     return total.hexdigest()
 
 
@@ -185,9 +231,32 @@ def probe(path: Path) -> None:
             remove(old)
 
 
-def _table(source: BarSource, wanted: tuple[str, ...]) -> pl.DataFrame:
-    """Read the wanted columns of a source. Raises FeedError."""
+_TABLES: Final[dict[tuple[object, ...], Table]] = {}
+"""The newest tables that were read: their times, bars and actions are asked for one after another."""
+
+_MOST_TABLES: Final = 2
+
+
+def foreign_table(path: Path, asked: Asked) -> Table:
+    """Read a table in other columns than those of quantd, once for several questions. Raises FeedError."""
+    stats = [file.stat() for file in files_of(path)]
+    key = (path.resolve(), *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats), repr(asked))
+    if key not in _TABLES:
+        for file in files_of(path):
+            with file.open("rb") as opened:
+                if opened.read(4) == b"PAR1":
+                    probe(file)
+        while len(_TABLES) >= _MOST_TABLES:
+            del _TABLES[next(iter(_TABLES))]
+        _TABLES[key] = read_tables(path, asked)
+    return _TABLES[key]
+
+
+def _table(source: BarSource, wanted: tuple[str, ...], symbols: tuple[str, ...] = ()) -> pl.DataFrame:
+    """Read the wanted columns of a source, those of BARS from any table. Raises FeedError."""
     if isinstance(source, Path):
+        if set(wanted) <= set(BARS) and not is_plain(source):
+            return foreign_table(source, Asked(symbols=symbols)).frame.select(wanted)
         return table_of(source, wanted)
     has = source.frame.columns
     if missing := [name for name in wanted if name not in has]:
@@ -314,9 +383,10 @@ def has_no_offset(stamps: pl.Series) -> Bools:
     return np.full(len(stamps), naive)
 
 
-def mostly_without_offset(sources: tuple[BarSource, ...]) -> bool:
+def mostly_without_offset(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> bool:
     """Return whether most stamps of the sources show a time without an offset. Raises FeedError."""
-    return bool(np.mean(np.concatenate([has_no_offset(_table(source, ("ts",))["ts"]) for source in sources])) > 0.5)
+    stamps = [_table(source, ("ts",), symbols)["ts"] for source in sources]
+    return bool(np.mean(np.concatenate([has_no_offset(column) for column in stamps])) > 0.5)
 
 
 def _in_utc(stamps: pl.Series) -> Ints:
@@ -338,10 +408,10 @@ def _in_utc(stamps: pl.Series) -> Ints:
 
 
 def _ratio(where: str, text: str | None) -> tuple[int, int]:
-    left, _, right = (text or "").partition(":")
-    if not (left.isdecimal() and right.isdecimal() and int(left) and int(right)):
+    ratio = ratio_of(text)
+    if not ratio:
         raise FeedError(where, f'split ratio "{text}" cannot be read', 'Write new shares to old ones, as "4:1"')
-    return int(left), int(right)
+    return ratio.numerator, ratio.denominator
 
 
 def _cash(where: str, text: str | None) -> int:

@@ -15,21 +15,24 @@ from quantd.adapters.feeds.bars.announced_actions import ActionFault
 from quantd.adapters.feeds.bars.answers import Answers, Settled, Spikes, settle
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all, timed
-from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns, warm_from
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
 from quantd.adapters.feeds.recorded.bar_files import (
     BarFrame,
     BarSource,
+    actions_within_bars,
     digest,
     mostly_without_offset,
     read_actions,
     read_bars,
     read_trades,
+    statements_of,
 )
 from quantd.adapters.feeds.recorded.evidence import Misfit, Reading, misfits, stopped
 from quantd.adapters.feeds.recorded.exception_files import read_exceptions
+from quantd.adapters.feeds.tables.statement import Statement
 from quantd.trading.events import Action, Tick
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Block, Bools, Ints, Jump, MarketSlice, Opening
@@ -91,6 +94,8 @@ class Replay:
     answered: tuple[BadBar, ...] = ()
     misfits: tuple[Misfit, ...] = ()
     """What shows that bars are not what they are read as; a backtest stops for it."""
+    statements: tuple[Statement, ...] = ()
+    """What the columns of a foreign table were taken for; none for bars in the columns of quantd."""
     shifts: tuple[Jump, ...] = ()
     open: "OpenQuestions" = field(default_factory=lambda: OpenQuestions())
     ahead: tuple[Opening, ...] = ()
@@ -155,16 +160,16 @@ class Replay:
         )
         chosen |= rows.ts == NO_STAMP  # its time is unknown: it is quarantined rather than omitted
         rows, placed = rows.take(chosen), placed.take(chosen)
-        readings = misfits(
-            Reading(rows, placed, universe, sessions, stamps, part, zone, partial(mostly_without_offset, paths))
-        )
+        naive = partial(mostly_without_offset, paths, universe.symbols)
+        readings = misfits(Reading(rows, placed, universe, sessions, stamps, part, zone, naive))
         extended = int(placed.extended.sum())
         rows, placed = rows.take(~placed.extended), placed.take(~placed.extended)
         read = np.bincount(rows.column, minlength=universe.size)
         where = ", ".join(p.name for p in paths)
         if not len(rows):
             _no_bars(where, start, end, readings)
-        listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
+        statements = () if part == 1 else statements_of(paths, universe.symbols)
+        listed = timed(_action_rows(actions, () if adjusted else paths, universe), universe, sessions)
         answers = Answers(spikes, jumps_real or adjusted, first_bars=first_bars)
         check = _Check(listed, now, answers, universe, where, stamps, exceptions, readings)
         good = check.good(rows, placed, part)
@@ -193,6 +198,7 @@ class Replay:
             answered=tuple(check.answered),
             open=replace(check.questions, bars=tuple(check.unanswered)),
             misfits=readings,
+            statements=statements,
         )
 
     @property
@@ -287,6 +293,11 @@ class Replay:
             block = Block(**{n: getattr(self.columns, n)[rows] for n in Columns.__slots__}, index0=index0)
             self._block = block
         return block
+
+
+def _action_rows(actions: Path | None, sources: Sequence[BarSource], universe: Universe) -> list[ActionRow]:
+    """Return the actions of a file, or without one those that the bars have in columns. Raises FeedError."""
+    return actions_within_bars(tuple(sources), universe) if actions is None else read_actions(actions, universe)
 
 
 def _require_settings(

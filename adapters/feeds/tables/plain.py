@@ -1,0 +1,84 @@
+"""Whether a file has bars in the columns of quantd itself, which need no reader of foreign tables.
+
+Such a file is read as it always was, without a copy, so that its digest and its digits stay. The beginning decides: the
+names of the columns, times in ISO 8601, plain numbers, and the oldest bar first.
+"""
+
+import csv
+import re
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from quantd.adapters.feeds.bars.rows import PRICES
+from quantd.adapters.feeds.tables.containers import kind_of
+from quantd.adapters.feeds.tables.moments import is_stamp
+from quantd.adapters.feeds.tables.spelled_numbers import is_number
+
+_BARS: Final = ("ts", "symbol", *PRICES, "volume")
+_TRADES: Final = ("ts", "symbol", "price", "size")
+_HEAD: Final = 1 << 14
+_ISO: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan|NaN|")
+
+
+def is_plain(path: Path) -> bool:
+    """Return whether a file is CSV or parquet in the columns of quantd; also for one that cannot be read as either."""
+    if path.is_dir():
+        return False
+    if not path.is_file():
+        return True  # its reader names the fault
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    kind = kind_of(head)
+    if kind == "parquet":
+        return _is_plain_parquet(path)
+    if kind != "text":
+        return False
+    if b"\0" in head or head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
+        return False
+    lines = head.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
+    return path.suffix.lower() in (".csv", ".txt") and _are_plain(lines[: -1 if len(head) == _HEAD else None])
+
+
+def _are_plain(lines: list[str]) -> bool:
+    names = [name.strip('"') for name in lines[0].split(",")] if lines else []
+    if set(_TRADES) <= set(names):
+        return True
+    if not set(_BARS) <= set(names):
+        return False
+    if "\r" in "".join(lines):
+        return False
+    rows = list(csv.reader(line for line in lines[1:] if line.strip()))
+    places = {name: names.index(name) for name in _BARS}
+    newest: dict[str, str] = {}
+    forward = backward = 0
+    for row in rows:
+        if len(row) < len(names):
+            continue
+        ts, symbol = row[places["ts"]].strip(), row[places["symbol"]].strip()
+        if not _ISO.fullmatch(ts) and is_stamp(ts):
+            return False
+        fields = [row[places[name]].strip() for name in _BARS[2:]]
+        if any(not _NUMBER.fullmatch(field) and is_number(field) for field in fields):
+            return False  # $1,500: a number in another spelling; a word is a bar without a price
+        if symbol in newest:
+            forward += ts >= newest[symbol]
+            backward += ts < newest[symbol]
+        newest[symbol] = ts
+    return forward > 0 or backward == 0
+
+
+def _is_plain_parquet(path: Path) -> bool:
+    try:
+        schema = pl.read_parquet_schema(path)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        return True
+    if set(_TRADES) <= set(schema):
+        return True
+    if not set(_BARS) <= set(schema):
+        return False
+    prices = all(schema[name].is_numeric() or schema[name] == pl.String for name in _BARS[2:])
+    ts = schema["ts"]
+    return prices and (ts == pl.Date or ts == pl.String or isinstance(ts, pl.Datetime))

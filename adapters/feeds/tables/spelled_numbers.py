@@ -1,0 +1,174 @@
+"""Numbers as programs write them: decimal commas, separated thousands, currencies, millions, fixed-point integers.
+
+A number has two readings where its only separator stands before three digits: "1,234" is 1234 or 1.234. One column
+cannot settle that, so that all columns of a file are asked together: another value with other digits decides, and the
+separator of fields does not. Where nothing decides, the reader asks. An integer price has two readings too: 500000000
+is a price, or 0.5 in units of 1e-9. It is a unit only where the price would be beyond every price.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from quantd.adapters.feeds.errors import FeedError
+
+NOTHING: Final = ("", "null", "nan", "n/a", "#n/a", "na", "none", "nil", "-", "--", ".")
+"""What stands in a field without a value, in lower case."""
+
+_MARKS: Final = r"[\s\x{00a0}\x{202f}'’_$€£¥₹₿]"
+_CODES: Final = r"(?i)^(usd|eur|gbp|chf|jpy)|(usd|eur|gbp|chf|jpy)$"
+_FACTOR: Final = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+_DECIMAL: Final = r"^[+-]?(\d{1,3}(T\d{3})+D\d+|\d+D(\d{1,2}|\d{4,})|0D\d+|\d{4,}D\d+|\d{1,3}(T\d{3}){2,})$"
+_COMMA_DECIMAL: Final = _DECIMAL.replace("T", r"\.").replace("D", ",")
+_POINT_DECIMAL: Final = _DECIMAL.replace("T", ",").replace("D", r"\.")
+_EITHER: Final = r"^[+-]?[1-9]\d{0,2},\d{3}$"
+_FORMULA: Final = r"^\s*(=|@|[+-]\s*[A-Za-z(])"
+
+LARGEST: Final = 9.2e9
+"""Upper bound of a price; an integer beyond it is a price in a smaller unit."""
+
+SCALES: Final = {"1": 0, "1e-4": 4, "1e-9": 9, "1e-16": 16}
+"""Units of fixed-point prices by their names -> decimal places."""
+
+_FITS: Final = {"1": (0.0, LARGEST), "1e-4": (1e5, 1e10), "1e-9": (1e6, 1e16), "1e-16": (1e13, 1e23)}
+"""Unit -> smallest and largest integer of a price in it."""
+
+_ZEROS: Final = {"1e-4": 1e2, "1e-9": 1e3, "1e-16": 1e10}
+"""Unit -> what the integers of prices with at most six decimal places are multiples of; two for 1e-4."""
+
+
+class Spelling(NamedTuple):
+    """How a file writes numbers: whether its decimal separator is a comma, and what shows it."""
+
+    comma: bool
+    text: str = ""
+
+
+def are_numbers(values: pl.Series) -> bool:
+    """Whether each value is a plain number or missing."""
+    if values.dtype != pl.String:
+        return values.dtype.is_numeric()
+    return values.cast(pl.Float64, strict=False).null_count() == values.null_count()
+
+
+def spelling_of(columns: Iterable[pl.Series], where: str, decimal: str = "") -> Spelling:
+    """Return how the numbers of a file are written; `decimal` is "comma" or "point" where a person says it.
+
+    Raises FeedError where nothing decides between two readings.
+    """
+    if decimal:
+        return Spelling(decimal == "comma", f"decimal {decimal}, as told")
+    either = ""
+    commas = points = 0
+    for column in columns:
+        if column.dtype != pl.String:
+            continue
+        if are_numbers(column):
+            points += int(column.str.contains(_POINT_DECIMAL).any())
+            continue
+        text = _bare(column)
+        commas += int(text.str.contains(_COMMA_DECIMAL).sum())
+        points += int(text.str.contains(_POINT_DECIMAL).sum())
+        if not either and (first := text.filter(text.str.contains(_EITHER))).len():
+            either = str(first[0])
+    if commas and not points:
+        return Spelling(True, "decimal comma")
+    if points or not either:
+        return Spelling(False)
+    whole = either.replace(",", "")
+    raise FeedError(
+        where, f'"{either}" has two readings: {whole}, or {either.replace(",", ".")}',
+        "Add --decimal point for the first, --decimal comma for the second",
+    )  # fmt: skip
+
+
+def numbers(values: pl.Series, spelling: Spelling) -> pl.Series:
+    """Return the values as decimal text or floats, null where a field is empty or is no number."""
+    if values.dtype != pl.String:
+        return values
+    if are_numbers(values) and not (spelling.comma and values.str.contains(".", literal=True).any()):
+        return values
+    text = _bare(values)
+    text = (
+        text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+        if spelling.comma
+        else text.str.replace_all(",", "", literal=True)
+    )
+    suffix = text.str.extract(r"\d([kmbtKMBT])$").str.to_lowercase()
+    if suffix.null_count() == len(suffix):
+        plain = text.cast(pl.Float64, strict=False).is_not_null()
+        return text.zip_with(plain, pl.Series([None], dtype=pl.String))
+    factor = suffix.replace_strict(_FACTOR, default=1.0, return_dtype=pl.Float64)
+    return text.str.replace(r"[kmbtKMBT]$", "").cast(pl.Float64, strict=False) * factor
+
+
+def _bare(values: pl.Series) -> pl.Series:
+    """Return text without currencies, spaces and marks of thousands that are no comma or point."""
+    text = values.str.strip_chars().str.replace_all(_MARKS, "").str.replace_all(_CODES, "")
+    return text.zip_with(~text.str.to_lowercase().is_in(NOTHING), pl.Series([None], dtype=pl.String))
+
+
+def require_no_formula(values: pl.Series, where: str, lines: pl.Series) -> None:
+    """Raise FeedError with its line for a field that a spreadsheet would compute."""
+    if values.dtype != pl.String:
+        return
+    formula = values.str.contains(_FORMULA).fill_null(value=False)
+    if formula.any():
+        row = int(formula.arg_max() or 0)
+        raise FeedError(
+            f"{where}:{lines[row]}", f'"{str(values[row])[:40]}" is a formula, not a number',
+            "Write the file again with values instead of formulas",
+        )  # fmt: skip
+
+
+def scale_of(prices: Iterable[pl.Series], where: str, scale: str = "") -> int:
+    """Return the decimal places of integer prices in a smaller unit; 0 for prices as they are.
+
+    `scale` is the unit that a person names. Raises FeedError where two units fit.
+    """
+    if scale:
+        return SCALES[scale]
+    prices = list(prices)
+    if not all(map(_whole, prices)):
+        return 0
+    values = pl.concat([column.cast(pl.Float64, strict=False) for column in prices]).drop_nulls()
+    if not len(values) or (least := float(values.min())) < 1e5:  # type: ignore[arg-type]
+        return 0
+    largest = float(values.max())  # type: ignore[arg-type]
+    fits = [
+        name
+        for name, (low, high) in _FITS.items()
+        if low <= least and largest <= high and (values % _ZEROS.get(name, 1.0) == 0).all()
+    ]
+    if len(fits) == 1:
+        return SCALES[fits[0]]
+    readings = ", or ".join(f"{largest / 10 ** SCALES[name]:,.12g} in units of {name}" for name in fits)
+    raise FeedError(
+        where, f"the integer price {largest:.0f} has several readings: {readings or 'none is a price'}",
+        f"Add --scale {' or --scale '.join(fits or SCALES)}",
+    )  # fmt: skip
+
+
+def _whole(values: pl.Series) -> bool:
+    """Whether a column has integers only."""
+    if values.dtype.is_integer():
+        return True
+    return values.dtype == pl.String and not values.str.contains(r"\D").any() and values.null_count() < len(values)
+
+
+def scaled(values: pl.Series, places: int) -> pl.Series:
+    """Return integer prices of 10**-places as exact decimal text."""
+    digits = values.cast(pl.String).str.strip_chars()
+    sign = digits.str.starts_with("-")
+    bare = digits.str.strip_prefix("-").str.zfill(places + 1)
+    text = bare.str.head(-places) + pl.Series(["."]) + bare.str.tail(places)
+    negative = pl.when(sign).then(pl.concat_str(pl.lit("-"), text)).otherwise(text)
+    return pl.select(negative).to_series().alias(values.name)
+
+
+def is_number(text: str) -> bool:
+    """Whether one field is a number in any spelling, or has no value."""
+    bare = re.sub(r"[\s'’_$€£¥₹₿%]", "", text)
+    return bare.lower() in NOTHING or bool(re.fullmatch(r"[+-]?(\d[\d.,]*|[.,]\d+)([eE][+-]?\d+|[kmbtKMBT])?", bare))

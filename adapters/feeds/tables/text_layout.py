@@ -1,0 +1,232 @@
+"""The layout of a text file of bars: its encoding, separator, header lines and lines of data.
+
+The lines before the first line of data are its header or remarks. A line of data has a stamp and at least four numbers,
+whatever its separator; a header that repeats a number, such as a link with a date, has not. The separator is the one
+that gives most lines of the beginning the same number of fields. Tabs and semicolons precede commas, which beside them
+are decimal; a blank comes last, because stamps have blanks. A field that is missing would shift its neighbours, so that
+a line of another length is refused with its number, and nothing is cut off.
+"""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.tables.moments import MONTHS, is_stamp
+from quantd.adapters.feeds.tables.roles import are_names, named_roles
+from quantd.adapters.feeds.tables.spelled_numbers import is_number
+
+SEPARATORS: Final = ("\t", ";", "|", ",")
+_HEAD: Final = 60
+"""Lines of the beginning that show the layout."""
+
+MOST_HEADER: Final = 40
+"""Lines before the first line of data, at most."""
+
+NAMES: Final = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blank"}
+
+
+class TextTable(NamedTuple):
+    """A table of text: `frame` has one text column for each field of a line, `lines` their numbers in the file.
+
+    `header` are the lines over the data with as many fields, from the top; empty without any. `notes` says what else
+    the file has: its encoding, remarks before the header.
+    """
+
+    frame: pl.DataFrame
+    lines: pl.Series
+    header: tuple[tuple[str, ...], ...]
+    separator: str
+    notes: tuple[str, ...]
+
+
+def text_table(data: bytes, where: str) -> TextTable:
+    """Return the table of a text file. Raises FeedError, with the line where one is at fault."""
+    text, notes = _decoded(data, where)
+    head = text[: 1 << 16].split("\n")[:_HEAD]
+    if len(text) > 1 << 16 and head:
+        head = head[:-1] or head
+    if not any(line.strip() for line in head):
+        raise FeedError(where, "it is empty", "Download it again")
+    separator = _separator(head)
+    if separator == " ":
+        text = re.sub(r"[ \t]+", " ", re.sub(r"(?m)^[ \t]+|[ \t]+$", "", text))
+        head = text[: 1 << 16].split("\n")[:_HEAD]
+    fields = [_fields(line, separator) for line in head]
+    begin = next((k for k, row in enumerate(fields) if is_data(row)), None)
+    if begin is None:
+        raise _no_data(where, fields, separator)
+    width = Counter(len(row) for row in fields[begin:] if is_data(row)).most_common(1)[0][0]
+    above = next((row for row in reversed(fields[:begin]) if any(row)), [])
+    ended = all(not row[-1] for row in fields[begin:] if is_data(row))  # each line ends with a separator
+    if are_names(above) and width - len(above) != ended:
+        width = len(above)  # a comma for thousands adds fields to lines of data
+    header, remarks = _header(fields[:begin], width)
+    if remarks:
+        notes.append(f"{remarks} line{'s' * (remarks > 1)} before the header")
+    start = sum(len(line) + 1 for line in head[:begin])
+    body = text[start:]
+    frame, rows = _body(body, separator, width, begin, where)
+    while header and frame.width > len(header[-1]) and frame[:, -1].null_count() == len(frame):
+        frame = frame[:, :-1]  # each line ends with a separator
+    return TextTable(frame, rows, tuple(tuple(row) for row in header), separator, tuple(notes))
+
+
+def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
+    """Return the text with one kind of line ends, and remarks about it. Raises FeedError."""
+    notes: list[str] = []
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = data.decode("utf-16", "replace")
+        notes.append("UTF-16")
+    elif data[1:2] == b"\0" and data[3:4] == b"\0" and data[:1] != b"\0":
+        text = data.decode("utf-16-le", "replace")
+        notes.append("UTF-16")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", "replace")
+            notes.append("Windows-1252")
+    if "\r" in text:
+        mixed = text.count("\r\n") not in (0, text.count("\n"))
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        notes += ["mixed line ends"] * mixed
+    if (at := text.find("\0")) >= 0:
+        line = text.count("\n", 0, at) + 1
+        raise FeedError(f"{where}:{line}", "it has a NUL byte, so that it is no text", "Download it again")
+    return text, notes
+
+
+def _separator(head: Sequence[str]) -> str:
+    """Return the separator of fields that most lines agree on."""
+    best, score = " ", 0
+    for separator in SEPARATORS:
+        rows = [_fields(line, separator) for line in head if separator in line]
+        data = Counter(len(row) for row in rows if is_data(row))
+        if data and (count := data.most_common(1)[0][1]) > score * 1.2:
+            best, score = separator, count
+    if score:
+        return best
+    widths = {sep: Counter(len(_fields(line, sep)) for line in head if sep in line) for sep in SEPARATORS}
+    named = [(counts.most_common(1)[0][1], sep) for sep, counts in widths.items() if counts and max(counts) > 1]
+    blank = [line for line in head if is_data(line.split())]
+    return " " if blank or not named else max(named)[1]
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    """Return the fields of one line, without blanks around them."""
+    if separator == " ":
+        return line.split()
+    if '"' in line:
+        return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
+    return [field.strip() for field in line.split(separator)]
+
+
+def is_data(row: Sequence[str]) -> bool:
+    """Whether fields are those of a bar: a stamp, and four numbers or more of which one has a value."""
+    numbers = sum(is_number(field) for field in row)
+    return len(row) >= 4 and numbers >= 4 and any(is_stamp(field) for field in row) and any(
+        re.search(r"\d", field) for field in row[1:]
+    )  # fmt: skip
+
+
+def _header(rows: Sequence[Sequence[str]], width: int) -> tuple[list[list[str]], int]:
+    """Return the header lines, and the number of other lines before the data."""
+    header: list[list[str]] = []
+    for row in reversed(rows):
+        if not any(row):
+            continue
+        if len(row) not in (width - 1, width, width + 1) or len(row) < 4:
+            break
+        header.insert(0, list(row) + [""] * (width - len(row)))
+        if len(header) == 3:
+            break
+    return header, len([row for row in rows if any(row)]) - len(header)
+
+
+def _body(body: str, separator: str, width: int, begin: int, where: str) -> tuple[pl.DataFrame, pl.Series]:
+    """Return the lines of data as text columns, and the number of each. Raises FeedError for a line of another length.
+
+    A line without any field is passed over; so is a last line of words, such as a source.
+    """
+    data = body.encode()
+    flat = np.frombuffer(data, dtype=np.uint8)
+    ends = np.flatnonzero(flat == 10)
+    if not len(flat) or flat[-1] != 10:
+        ends = np.append(ends, len(flat))
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    sizes = ends - starts
+    quoted = b'"' in data
+    marks = np.flatnonzero(flat == ord(separator))
+    counts = np.searchsorted(marks, ends) - np.searchsorted(marks, starts)
+    odd = np.flatnonzero((counts != width - 1) & (sizes > 0))
+    keep = sizes > 0
+    for row in odd.tolist():
+        line = data[starts[row] : ends[row]].decode("utf-8", "replace")
+        fields = _fields(line, separator)
+        if len(fields) == width and quoted:
+            continue
+        if not any(fields):
+            keep[row] = False
+            continue
+        if row >= len(ends) - 3 and _is_remark(line, fields):
+            keep[row] = False  # a remark below the data
+            continue
+        raise _uneven(f"{where}:{begin + row + 1}", line, fields, width, separator)
+    if not keep.any():
+        raise FeedError(where, "it has a header and no line of data", "Download it again")
+    if keep.all() or not (~keep[: int(np.flatnonzero(keep)[-1])]).any():
+        source = data[: int(ends[np.flatnonzero(keep)[-1]])]
+    else:
+        source = b"\n".join(data[starts[row] : ends[row]] for row in np.flatnonzero(keep).tolist())
+    frame = pl.read_csv(
+        io.BytesIO(source), has_header=False, separator=separator, infer_schema=False,
+        new_columns=[f"column_{k + 1}" for k in range(width)], truncate_ragged_lines=False,
+        quote_char='"' if quoted else None,
+    )  # fmt: skip
+    lines = pl.Series(np.flatnonzero(keep) + begin + 1)
+    if len(lines) != len(frame):
+        raise FeedError(where, "a quoted field goes over a line", "Write each bar in one line")
+    return frame, lines
+
+
+def _is_remark(line: str, fields: Sequence[str]) -> bool:
+    """Whether a line below the data is a sentence, such as a source, and no bar that is cut."""
+    month = any(line.lstrip(' "').lower().startswith(name) for name in MONTHS)
+    return (
+        len(fields) <= 2
+        and not month
+        and line.count('"') % 2 == 0
+        and re.match(r'\s*"?[A-Za-z#*]\S*:? ', line) is not None
+    )
+
+
+def _uneven(where: str, line: str, fields: Sequence[str], width: int, separator: str) -> FeedError:
+    if len(fields) > width:
+        return FeedError(
+            where, f"{len(fields)} fields under a header of {width}",
+            'Write numbers without commas for thousands, or in quotes: 798339 or "798339"',
+        )  # fmt: skip
+    shown = line if len(line) <= 60 else f"{line[:60]} ..."
+    return FeedError(
+        where, f'{len(fields)} field{"s" * (len(fields) > 1)} under a header of {width}, "{shown}": the line is cut',
+        "Complete it, or take it out; or download the file again",
+    )  # fmt: skip
+
+
+def _no_data(where: str, fields: Sequence[Sequence[str]], separator: str) -> FeedError:
+    first = next((row for row in fields if any(row)), [])
+    if not any(is_number(field) and field for field in first):
+        named_roles(first, where, {})  # names what is missing among the columns
+    shown = ", ".join(first)[:80]
+    return FeedError(
+        where, f'no line has a time and the prices of a bar; it begins "{shown}"',
+        f"Give one line for each bar: time, open, high, low, close, volume (the separator was read as a "
+        f"{NAMES[separator]})",
+    )  # fmt: skip
