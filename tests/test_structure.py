@@ -24,6 +24,7 @@ LONGER = {
         "research/cli/learn/tune.py tune_plan": 74,
         "research/cli/look/report.py write_report": 62,
         "daemon/cli/setup/data_fetch.py fetch": 110,
+        "daemon/cli/setup/data_import.py import_bars": 64,
         "research/cli/trade/replay.py replay": 85,
         "research/cli/trade/study.py study_compare": 63,
     },

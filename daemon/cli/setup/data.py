@@ -1,4 +1,4 @@
-"""Download bars, check them, list the cached downloads, generate bars, or score headlines."""
+"""Import bars of any table, download bars, check them, list the cached downloads, generate bars, or score headlines."""
 
 import time
 from datetime import date, timedelta
@@ -13,6 +13,7 @@ from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import answer, iso, print_json, say, table, write_whole
 from quantd.daemon.cli.setup.data_check import check
 from quantd.daemon.cli.setup.data_fetch import Cache, fetch
+from quantd.daemon.cli.setup.data_import import import_bars
 from quantd.trading.display_text import session_date, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import synthetic_note
@@ -175,5 +176,13 @@ def sentiment(
 COMMAND: Final = Command(
     "Set up",
     70,
-    {"fetch": fetch, "check": check, "accept": accept, "list": cached, "synthetic": synthetic, "sentiment": sentiment},
+    {
+        "import": import_bars,
+        "fetch": fetch,
+        "check": check,
+        "accept": accept,
+        "list": cached,
+        "synthetic": synthetic,
+        "sentiment": sentiment,
+    },
 )

@@ -3,7 +3,8 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
@@ -14,6 +15,16 @@ from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, print_json, say, table
 from quantd.daemon.cli.setup.data_fetch import Calendar
+from quantd.daemon.cli.setup.table_options import (
+    Columns,
+    Dates,
+    Decimal,
+    Scale,
+    Symbol,
+    Unit,
+    asked_of,
+    source_of,
+)
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of
 from quantd.trading.sessions import DAY_NS, Sessions
@@ -22,6 +33,9 @@ if TYPE_CHECKING:
     from quantd.adapters.feeds.bars.answers import Settled
     from quantd.adapters.feeds.bars.checks import Reasons
     from quantd.adapters.feeds.bars.rows import Rows
+    from quantd.adapters.feeds.recorded.bar_files import BarSource
+    from quantd.adapters.feeds.recorded.evidence import Reading as Placement
+    from quantd.adapters.feeds.tables.reader import Asked
     from quantd.trading.events import Action
     from quantd.trading.market import Ints
 
@@ -29,16 +43,15 @@ if TYPE_CHECKING:
 QUESTIONS: Final = ("jumps", "actions", "suspicious", "holes", "misfits")
 """The parts of a report that stop a backtest."""
 
-TABLES: Final = (".parquet", ".csv", ".txt")
-"""Names of files of a folder that may hold bars end so."""
-
-
-MOST_READINGS: Final = 3
-"""Readings of one file of a folder: as it says, with the interval that fits, with the calendar that fits."""
+MOST_READINGS: Final = 5
+"""Readings of one table: as it says, then with the interval, the calendar, the clock and the stamps that fit."""
 
 
 class Reading(NamedTuple):
-    """How a file of bars is read: as options say, or as the file says where they are None."""
+    """How a file of bars is read: as options say, or as the file says where they are None.
+
+    `asked` is what options say of a table in other columns, `calendars` those of symbols of their own.
+    """
 
     actions: Path | None
     exceptions: Path | None
@@ -46,10 +59,14 @@ class Reading(NamedTuple):
     interval: str | None
     calendar: str | None
     zone: str
+    asked: "Asked"
+    calendars: Mapping[str, str] = {}
 
 
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Bars, as parquet or CSV; or a folder of such files.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Any table of bars, packed or not; or a folder of them.")
+    ],
     actions: Annotated[
         Path | None, typer.Option("--actions", metavar="F.csv", help="Splits and dividends; FILE.actions.csv if there.")
     ] = None,
@@ -65,44 +82,56 @@ def check(
     zone: Annotated[
         str, typer.Option("--zone", metavar="ZONE", help="Clock of stamps without an offset; UTC without it.")
     ] = "",
+    symbol: Symbol = "",
+    dates: Dates = "",
+    unit: Unit = "",
+    scale: Scale = "",
+    decimal: Decimal = "",
+    column: Columns = None,
     as_json: Json = False,
 ) -> int:
     """Check every bar of a file as a run does, or of every file of a folder.
 
-    Exit code 1 with faults, which are listed by kind with count and first bar, and with what stops a backtest: jumps,
-    actions that the prices do not show, suspicious bars without an answer, holes, and bars that are not what they are
-    read as. A folder gives a table of files and findings. Its files are read with the interval and the calendar that
-    fit their stamps.
+    Of a table in other columns than those of quantd it prints what they were taken for, as `quantd data import` does.
+    Such a table, and each file of a folder, is read with the interval and the calendar that fit its stamps. Exit code 1
+    with faults, which are listed by kind with count and first bar, and with what stops a backtest: jumps, actions that
+    the prices do not show, suspicious bars without an answer, holes, and bars that are not what they are read as. A
+    folder gives a table of files and findings.
     """
-    reading = Reading(actions, exceptions, stamps, interval, calendar, _zone(zone))
+    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column)
+    reading = Reading(actions, exceptions, stamps, interval, calendar, zone, asked)
     if file.is_dir():
         return _check_folder(file, reading, as_json=as_json)
-    report = _report(file, reading)
+    source = source_of(file, asked)
+    report = report_of(file, source, reading) if isinstance(source, Path) else fitting(file, source, reading)[0]
     if as_json:
         print_json(report)
     else:
-        _print(report)
+        print_report(report)
     return CHECK_FAILED if report["faults"] or any(report[kind] for kind in QUESTIONS) else DONE
 
 
 def _check_folder(folder: Path, reading: Reading, *, as_json: bool) -> int:
     """Check each table of a folder, and print what each of them has."""
     from quantd.adapters.feeds.errors import FeedError
+    from quantd.adapters.feeds.tables.containers import table_files
 
     reports: dict[str, dict[str, Any]] = {}
     unread: dict[str, str] = {}
-    for file in sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLES and path.is_file()):
+    try:
+        files = table_files(folder)
+    except FeedError as error:
+        raise Failure(str(error), USAGE) from None
+    for file in files:
         try:
             reports[file.name] = _report_of_table(file, reading)
         except (FeedError, Failure) as error:
             unread[file.name] = str(error).splitlines()[0]
-    if not reports and not unread:
-        raise Failure(f"{folder}: it has no file that ends in {', '.join(TABLES)}", USAGE)
     counts = {name: _findings(report) for name, report in reports.items()}
     total = sum(sum(findings.values()) for findings in counts.values())
     if as_json:
-        files = [{**report, "findings": counts[name]} for name, report in reports.items()]
-        print_json({"folder": str(folder), "files": files, "unread": unread, "findings": total})
+        documents = [{**report, "findings": counts[name]} for name, report in reports.items()]
+        print_json({"folder": str(folder), "files": documents, "unread": unread, "findings": total})
         return CHECK_FAILED if total else DONE
     rows = [
         [
@@ -141,26 +170,50 @@ def _report_of_table(file: Path, reading: Reading) -> dict[str, Any]:
     of_stem = file.with_name(f"{file.stem.removesuffix('_daily')}_actions.csv")
     if reading.actions is None and of_stem != file and of_stem.is_file():
         reading = reading._replace(actions=of_stem)
-    report = _report(file, reading)
+    return fitting(file, source_of(file, reading.asked), reading)[0]
+
+
+def fitting(file: Path, source: "BarSource", reading: Reading) -> tuple[dict[str, Any], Reading]:
+    """Return the report of a table read as its stamps show, and that reading.
+
+    The report's `evidence` says what contradicted the readings before. Raises Failure and FeedError.
+    """
+    report, evidence = report_of(file, source, reading), []
     for _ in range(MOST_READINGS - 1):
         named = _named(report, reading)
         if named == reading:
             break
-        reading, report = named, _report(file, named)
-    return report
+        evidence += [misfit["text"] for misfit in report["misfits"]]
+        reading, report = named, report_of(file, source, named)
+    return report | {"evidence": list(dict.fromkeys(evidence))}, reading
 
 
 def _named(report: dict[str, Any], reading: Reading) -> Reading:
-    """Return the reading with the one interval and the one calendar that a report names, where none is given."""
+    """Return the reading with the one interval, calendar, clock and meaning of stamps that a report names, where none
+    is given."""
     remedies = " ".join(remedy for misfit in report["misfits"] for remedy in misfit["remedies"])
     intervals = set(re.findall(r'\[feed\] interval = "(\w+)"', remedies))
     calendars = set(re.findall(r'\[universe\] calendar = "([^"]+)"', remedies))
+    zones = set(re.findall(r'\[feed\] zone = "([^"]+)"', remedies))
+    stamps = set(re.findall(r'\[feed\] stamps = "(\w+)"', remedies))
     if reading.interval is None and len(intervals) == 1:
         interval = intervals.pop()
-        stamps = reading.stamps or ("session" if interval == "1d" else "open")
-        reading = reading._replace(interval=interval, stamps=stamps)
+        meaning: Literal["session", "open"] = "session" if interval == "1d" else "open"
+        return reading._replace(interval=interval, stamps=reading.stamps or meaning)
     if reading.calendar is None and len(calendars) == 1:
         reading = reading._replace(calendar=calendars.pop())
+    if not reading.zone and len(zones) == 1 and "carry a wrong offset" not in remedies:
+        reading = reading._replace(zone=zones.pop())
+    if len(stamps) == 1 and not (calendars or zones) and reading.interval not in (None, "1d"):
+        reading = reading._replace(stamps=stamps.pop())
+    if reading.calendar is None and not reading.calendars:
+        own = {
+            name: calendar
+            for misfit in report["misfits"] if misfit["kind"] == "calendar"
+            for calendar in re.findall(r'calendar = "([^"]+)"', " ".join(misfit["remedies"]))[:1]
+            for name in misfit["symbols"]
+        }  # fmt: skip
+        reading = reading._replace(calendars=own) if own else reading
     return reading
 
 
@@ -174,22 +227,19 @@ def _findings(report: dict[str, Any]) -> dict[str, int]:
     return {kind: count for kind, count in counts.items() if count}
 
 
-def _report(file: Path, reading: Reading) -> dict[str, Any]:
-    """Return what the bars of a file are, and every fault and question about them. Raises Failure and FeedError."""
-    import numpy as np
+def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, Any]:
+    """Return what the bars of a file are, read from `source`, and every fault and question about them.
 
-    from quantd.adapters.feeds.bars.answers import Answers, settle
-    from quantd.adapters.feeds.bars.checks import judge
-    from quantd.adapters.feeds.bars.merge import place_all, timed
+    Raises Failure and FeedError.
+    """
+    from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.bars.rows import NO_STAMP
-    from quantd.adapters.feeds.recorded.bar_files import mostly_without_offset, read_actions, read_bars, span
+    from quantd.adapters.feeds.recorded.bar_files import BarFrame, mostly_without_offset, read_bars, span
     from quantd.adapters.feeds.recorded.evidence import Reading as Placement
     from quantd.adapters.feeds.recorded.evidence import misfits
-    from quantd.adapters.feeds.recorded.exception_files import read_exceptions
     from quantd.adapters.feeds.recorded.origin import origin_of
-    from quantd.adapters.feeds.recorded.price_questions import Questions
-    from quantd.adapters.feeds.recorded.replay import questions_of
-    from quantd.adapters.feeds.recorded.sound_bars import EXCEPTIONS, calendars_of
+    from quantd.adapters.feeds.recorded.sound_bars import calendars_of
+    from quantd.adapters.feeds.tables.statement import stated
     from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of
 
     origin = origin_of(file)
@@ -199,39 +249,66 @@ def _report(file: Path, reading: Reading) -> dict[str, Any]:
         raise Failure(f"{file.name}: bars of {interval} are for study: a run needs days or shorter bars", USAGE)
     if (length := length_of(interval)) < DAY_NS and stamps == "session":
         raise Failure(f'--stamps "session" cannot date bars of {interval}; write "open" or "close"', USAGE)
-    actions = reading.actions or (beside(file) if beside(file).is_file() else None)
-    answered = file.with_name(EXCEPTIONS)
-    exceptions = reading.exceptions or (answered if answered.is_file() else None)
-    universe = _universe_in(file, reading.calendar)
-    rows = read_bars((file,), universe, reading.zone)
-    calendars = calendars_of(universe, *span((file,)))
+    universe = _universe_in(file, source, reading)
+    rows = read_bars((source,), universe, reading.zone)
+    calendars = calendars_of(universe, *span((source,)))
     placed = place_all(rows, universe, calendars, stamps, length)
-    evidence = Placement(
-        rows, placed, universe, calendars, stamps, length, reading.zone, lambda: mostly_without_offset((file,))
-    )
-    number = np.arange(len(rows))[~placed.extended]
-    kept, within = rows.take(~placed.extended), placed.take(~placed.extended)
-    announced = timed(read_actions(actions, universe) if actions is not None else [], universe, calendars)
-    checked = judge(kept, within, length, announced, time.time_ns())
-    answers = Answers("stop", bool(origin and origin.adjusted), read_exceptions(exceptions, universe))
-    settled = settle(checked, kept, within, answers)
-    questions = Questions(questions_of(kept, within, settled, universe), universe, calendars)
-    inside = within.inside
+    without_offset = partial(mostly_without_offset, (source,))
+    evidence = Placement(rows, placed, universe, calendars, stamps, length, reading.zone, without_offset)
+    actions = reading.actions or (beside(file) if beside(file).is_file() else None)
     readable = rows.ts[rows.ts != NO_STAMP]
     return {
-        "file": str(file), "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
-        "calendars": sorted(calendars),
+        "file": str(file), "read_as": stated(source.statements) if isinstance(source, BarFrame) else [],
+        "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
+        "zone": reading.zone, "calendars": sorted(calendars),
         "from": iso(int(readable.min())), "to": iso(int(rows.ts.max())), "actions_file": actions and str(actions),
-        "outside_hours": int(placed.extended.sum()),
-        "missing_sessions": (
-            _gaps(kept.take(inside), within.day[inside], universe, calendars) if length == DAY_NS else {}
-        ),
-        "bad": int(np.sum(~settled.good)), "faults": _faults(file, kept, number, settled.reason, universe),
-        **questions.report(), "holes": _holes(kept, within.ts_event, settled, universe, calendars, announced),
+        **_checked(file, source, evidence, actions, reading.exceptions, adjusted=bool(origin and origin.adjusted)),
         "misfits": [
-            {"kind": misfit.kind, "text": misfit.text, "remedies": misfit.remedies}
+            {"kind": misfit.kind, "symbols": misfit.symbols, "text": misfit.text, "remedies": misfit.remedies}
             for misfit in misfits(evidence)
         ],
+    }  # fmt: skip
+
+
+def _checked(
+    file: Path,
+    source: "BarSource",
+    market: "Placement",
+    actions: Path | None,
+    exceptions: Path | None,
+    *,
+    adjusted: bool,
+) -> dict[str, Any]:
+    """Return what each bar is judged as, and the questions that a person has to answer. Raises FeedError."""
+    import numpy as np
+
+    from quantd.adapters.feeds.bars.answers import Answers, settle
+    from quantd.adapters.feeds.bars.checks import judge
+    from quantd.adapters.feeds.bars.merge import timed
+    from quantd.adapters.feeds.recorded.bar_files import actions_within_bars, read_actions
+    from quantd.adapters.feeds.recorded.exception_files import read_exceptions
+    from quantd.adapters.feeds.recorded.price_questions import Questions
+    from quantd.adapters.feeds.recorded.replay import questions_of
+    from quantd.adapters.feeds.recorded.sound_bars import EXCEPTIONS
+
+    universe, calendars, length = market.universe, market.actual, market.length
+    answered = file.with_name(EXCEPTIONS)
+    exceptions = exceptions or (answered if answered.is_file() else None)
+    outside = market.placed.extended
+    number = np.arange(len(market.rows))[~outside]
+    kept, within = market.rows.take(~outside), market.placed.take(~outside)
+    listed = actions_within_bars((source,), universe) if actions is None else read_actions(actions, universe)
+    announced = timed(listed, universe, calendars)
+    checked = judge(kept, within, length, announced, time.time_ns())
+    settled = settle(checked, kept, within, Answers("stop", adjusted, read_exceptions(exceptions, universe)))
+    questions = Questions(questions_of(kept, within, settled, universe), universe, calendars)
+    missing = (
+        _gaps(kept.take(within.inside), within.day[within.inside], universe, calendars) if length == DAY_NS else {}
+    )
+    return {
+        "outside_hours": int(outside.sum()), "missing_sessions": missing, "bad": int(np.sum(~settled.good)),
+        "faults": _faults(file, kept, number, settled.reason, universe), **questions.report(),
+        "holes": _holes(kept, within.ts_event, settled, universe, calendars, announced),
     }  # fmt: skip
 
 
@@ -278,7 +355,7 @@ def _holes(
     )
 
 
-def _zone(name: str) -> str:
+def checked_zone(name: str) -> str:
     """The name of a time zone. Raises Failure."""
     try:
         ZoneInfo(name or "UTC")
@@ -291,13 +368,15 @@ def _zone(name: str) -> str:
     return name
 
 
-def _universe_in(file: Path, calendar: str | None) -> Universe:
+def _universe_in(file: Path, source: "BarSource", reading: Reading) -> Universe:
     import polars as pl
 
     from quantd.adapters.feeds.errors import FeedError
-    from quantd.adapters.feeds.recorded.bar_files import read_bars
+    from quantd.adapters.feeds.recorded.bar_files import BarFrame, read_bars
     from quantd.daemon.cli.setup.bar_files import is_text, probed
 
+    if isinstance(source, BarFrame):
+        return universe_of(source.frame["symbol"].unique().sort().to_list(), reading)
     probed(file)
     try:
         lazy = pl.scan_csv(file, infer_schema=False) if is_text(file) else pl.scan_parquet(file)
@@ -308,7 +387,15 @@ def _universe_in(file: Path, calendar: str | None) -> Universe:
     if not names:
         read_bars((file,), Universe((Instrument("SPY"),)))  # raises with the fault of the file
         raise FeedError(file.name, "it names no symbol", "Write a column symbol")
-    instruments = tuple(Instrument(name, calendar=calendar or calendar_of(name)) for name in names)
+    return universe_of(names, reading)
+
+
+def universe_of(names: Sequence[str], reading: Reading) -> Universe:
+    """Return the instruments of some symbols, each on its calendar."""
+    instruments = tuple(
+        Instrument(name, calendar=reading.calendar or reading.calendars.get(name) or calendar_of(name))
+        for name in names
+    )
     return Universe(instruments, calendar=instruments[0].calendar)
 
 
@@ -331,8 +418,10 @@ def _gaps(
     return out
 
 
-def _print(report: dict[str, Any]) -> None:
+def print_report(report: dict[str, Any]) -> None:
     actions = report["actions_file"]
+    for line in (*report["read_as"], *report.get("evidence", ())):
+        say(line)
     say(
         f"{report['file']}: {report['bars']} bars of {report['symbols']} symbols, {report['interval']}, "
         f"stamps {report['stamps']}, {report['from']} to {report['to']}" + (f", actions {actions}" if actions else "")

@@ -1,0 +1,260 @@
+"""`quantd data import`: bars of one's own, in whatever table they are, into a file of bars that a run reads.
+
+What is written has been read back and checked, so that the printed lines of config.toml work as they stand. A watched
+folder brings a file each day: a new file replaces bars of the same symbol and time, and nothing else. A file that still
+grows is left until it has rested; a file that is refused is named once and left until it changes.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+
+import typer
+
+from quantd.daemon.cli.command import Json
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import print_json, say, write_whole
+from quantd.daemon.cli.setup.data_check import QUESTIONS, Reading, checked_zone, fitting, print_report, report_of
+from quantd.daemon.cli.setup.data_fetch import Calendar
+from quantd.daemon.cli.setup.table_options import Columns, Dates, Decimal, Scale, Symbol, Unit, asked_of
+from quantd.trading.display_text import toml_value
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from quantd.adapters.feeds.tables.reader import Table
+
+LOOK_S: Final = 1.0
+"""Time between two looks at a watched folder; a file has rested when two of them see the same."""
+
+
+class Imported(NamedTuple):
+    """What one import wrote: the files, the report of reading them back, and lines of config.toml."""
+
+    file: Path
+    actions_file: Path | None
+    report: dict[str, Any]
+    read_as: list[str]
+    config: str
+
+
+def import_bars(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE", help="Tables of bars: CSV, JSON, parquet, feather, zip, gzip, or folders of them."
+        ),
+    ] = None,
+    symbol: Symbol = "",
+    zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="Clock of times without an offset.")] = "",
+    calendar: Calendar = None,
+    interval: Annotated[
+        str | None, typer.Option("--interval", "-i", help="1m to 12h, or 1d; as found without it.")
+    ] = None,
+    stamps: Annotated[
+        str | None, typer.Option("--stamps", metavar="open|close|session", help="Meaning of the stamps; as found.")
+    ] = None,
+    dates: Dates = "",
+    unit: Unit = "",
+    scale: Scale = "",
+    decimal: Decimal = "",
+    column: Columns = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.parquet", help="The file; named by the symbol without it.")
+    ] = None,
+    watch: Annotated[
+        Path | None,
+        typer.Option("--watch", metavar="FOLDER", help="Import each file that arrives there, until Ctrl-C."),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Turn tables of bars of any origin into a file that a run reads, and print what was taken for what.
+
+    The interval, the calendar and the clock follow from the stamps where no option gives them. What has two readings is
+    refused, with both of them and the option that chooses. Exit code 1 where the prices would stop a backtest.
+    """
+    if stamps not in (None, "open", "close", "session"):
+        raise Failure(f"--stamps {stamps}: write open, close or session", USAGE)
+    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column)
+    reading = Reading(None, None, stamps, interval, calendar, zone, asked)  # type: ignore[arg-type]
+    if watch is not None:
+        if files or out is None:
+            raise Failure("--watch FOLDER takes no further file, and needs --out F.parquet", USAGE)
+        return _watch(watch, out, reading)
+    if not files:
+        raise Failure("name a file of bars, or a folder with --watch", USAGE)
+    from quantd.adapters.feeds.recorded.bar_files import foreign_table
+    from quantd.adapters.feeds.tables.reader import joined
+
+    table = joined([foreign_table(path, asked) for path in files])
+    target = _target(out, table, files)
+    done = written(table, target, files[0].name, reading)
+    if as_json:
+        document = {
+            "file": str(done.file), "actions_file": done.actions_file and str(done.actions_file),
+            "read_as": done.read_as, "config": done.config, "report": done.report,
+        }  # fmt: skip
+        print_json(document)
+    else:
+        for line in done.read_as:
+            say(line)
+        print_report(done.report)
+        say("Lines for config.toml:")
+        say(done.config)
+    return CHECK_FAILED if done.report["faults"] or any(done.report[kind] for kind in QUESTIONS) else DONE
+
+
+def _target(out: Path | None, table: "Table", files: Sequence[Path]) -> Path:
+    """Return the file to write. Raises Failure for one that holds other bars than an earlier import of the same."""
+    from quantd.adapters.feeds.recorded.origin import origin_of
+
+    names = table.frame["symbol"].unique().to_list()
+    target = out or Path(f"{_file_name(names[0]) if len(names) == 1 else 'bars'}.parquet")
+    if target.suffix != ".parquet":
+        raise Failure(f"{target}: bars are written as parquet; name it {target.with_suffix('.parquet')}", USAGE)
+    if target.exists():
+        origin = origin_of(target)
+        if origin is None or origin.source != _source(files[0].name):
+            raise Failure(f"{target} holds bars of another origin; name another file with --out", USAGE)
+    return target
+
+
+def _file_name(symbol: str) -> str:
+    return "".join(sign if sign.isalnum() or sign in "-_." else "-" for sign in symbol)
+
+
+def _source(name: str) -> str:
+    return f"import of {name}"
+
+
+def written(table: "Table", target: Path, name: str, reading: Reading) -> Imported:
+    """Write the bars of a table as a run reads them, read the file back, and report on it.
+
+    Raises Failure and FeedError.
+    """
+    import polars as pl
+
+    from quantd.adapters.feeds.bars.rows import PRICES
+    from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
+    from quantd.adapters.feeds.recorded.origin import Origin
+    from quantd.adapters.feeds.tables.statement import stated
+    from quantd.daemon.cli.setup.bar_files import beside, parquet
+
+    source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
+    report, fitted = fitting(target, source, reading._replace(interval=reading.interval, exceptions=None))
+    if not report["bars"]:
+        raise Failure(f"{name}: it has no bar", CHECK_FAILED)
+    intervals = [misfit for misfit in report["misfits"] if misfit["kind"] == "interval"]
+    if intervals:
+        raise Failure(f"{name}: {intervals[0]['text']}. {'; '.join(intervals[0]['remedies'])}", CHECK_FAILED)
+    ts = pl.Series("ts", nanoseconds(table.frame["ts"], fitted.zone)).cast(pl.Datetime("ns", "UTC"))
+    numbers = [
+        column if column.dtype == pl.Float64 else pl.Series(column.name, _floats(column))
+        for column in (table.frame[each] for each in (*PRICES, "volume"))
+    ]
+    frame = pl.DataFrame([ts, table.frame["symbol"].cast(pl.String), *numbers])
+    priced = frame.filter(~pl.all_horizontal(pl.col(each).is_null() | pl.col(each).is_nan() for each in PRICES))
+    frame = priced.with_columns(pl.lit(name).alias("source")).sort("symbol", "ts", maintain_order=True)
+    write_whole(target, parquet(frame, Origin(_source(name), report["interval"], report["stamps"])))
+    actions_file = beside(target) if len(table.actions) else None
+    if actions_file is not None:
+        write_whole(actions_file, table.actions.write_csv().encode())
+    again = fitted._replace(actions=actions_file, zone="")
+    final = report_of(target, target, again) | {"evidence": report["evidence"]}
+    config = _config(frame, target, actions_file, final, fitted)
+    return Imported(target, actions_file, final, stated(table.statements), config)
+
+
+def _floats(column: "pl.Series") -> Any:
+    import numpy as np
+    import polars as pl
+
+    return column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+
+
+def _config(
+    frame: "pl.DataFrame", target: Path, actions_file: Path | None, report: dict[str, Any], fitted: Reading
+) -> str:
+    """Return the lines of config.toml that read a file as it was checked."""
+    from textwrap import fill
+
+    from quantd.daemon.cli.setup.data_check import universe_of
+
+    universe = universe_of(frame["symbol"].unique().sort().to_list(), fitted)
+    symbols = fill(
+        f"symbols = {toml_value(list(universe.symbols))}", 100, subsequent_indent="    ", break_on_hyphens=False
+    )
+    lines = ["[universe]", symbols, f"calendar = {toml_value(universe.calendar)}", "[feed]"]
+    lines.append(f"path = {toml_value(str(target))}")
+    lines += [f"actions = {toml_value(str(actions_file))}"] if actions_file else []
+    lines += [f"stamps = {toml_value(report['stamps'])}", f"interval = {toml_value(report['interval'])}"]
+    for item in universe.instruments:
+        if item.calendar != universe.calendar:
+            lines += ["[[universe.instruments]]", f"symbol = {toml_value(item.symbol)}"]
+            lines.append(f"calendar = {toml_value(item.calendar)}")
+    return "\n".join(lines)
+
+
+def _watch(folder: Path, out: Path, reading: Reading) -> int:
+    """Import each file of a folder, and each that arrives, into one file of bars, until Ctrl-C."""
+    from quantd.adapters.feeds.errors import FeedError
+    from quantd.adapters.feeds.recorded.bar_files import foreign_table
+    from quantd.adapters.feeds.tables.containers import SUFFIXES
+
+    if not folder.is_dir():
+        raise Failure(f"{folder}: there is no such folder", USAGE)
+    say(f"watching {folder}; each table that arrives goes to {out}; Ctrl-C ends it")
+    resting: dict[Path, tuple[int, int]] = {}
+    taken: dict[Path, tuple[int, int]] = {}
+    while True:
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or path.resolve() == out.resolve():
+                continue
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            state = stat.st_size, stat.st_mtime_ns
+            if taken.get(path) == state or resting.get(path) != state or not path.is_file():
+                resting[path] = state
+                continue
+            taken[path] = state
+            try:
+                table = _merged(foreign_table(path, reading.asked), out)
+                done = written(table, out, path.name, reading)
+            except (FeedError, Failure) as error:
+                say(f"not taken: {path.name}: {error}")
+                continue
+            for line in done.read_as[-1:]:
+                say(line)
+            report = done.report
+            say(f"{out}: {report['bars']} bars of {report['symbols']} symbols, {report['from']} to {report['to']}")
+        time.sleep(LOOK_S)
+
+
+def _merged(table: "Table", out: Path) -> "Table":
+    """Return the bars of a file and those of a table, which replace bars of the same symbol and time."""
+    import polars as pl
+
+    from quantd.adapters.feeds.bars.rows import PRICES
+    from quantd.adapters.feeds.recorded.bar_files import nanoseconds
+
+    if not out.exists():
+        return table
+    old = pl.read_parquet(out).select("ts", "symbol", *PRICES, "volume")
+    new = table.frame.with_columns(
+        pl.Series("ts", nanoseconds(table.frame["ts"])).cast(pl.Datetime("ns", "UTC")),
+        *(pl.Series(name, _floats(table.frame[name])) for name in (*PRICES, "volume")),
+    )
+    kept = old.join(new.select("symbol", "ts"), on=["symbol", "ts"], how="anti")
+    frame = pl.concat([kept, new.select(kept.columns)]).sort("symbol", "ts", maintain_order=True)
+    actions = table.actions
+    from quantd.daemon.cli.setup.bar_files import beside
+
+    if beside(out).is_file():
+        actions = (
+            pl.concat([pl.read_csv(beside(out), infer_schema=False), actions]).unique(maintain_order=True).sort("ts")
+        )
+    return table._replace(frame=frame, actions=actions, lines=pl.Series(range(1, len(frame) + 1), dtype=pl.Int64))

@@ -1,0 +1,64 @@
+"""Options of commands that read a table of bars: what a person says of it where the table itself does not."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from quantd.daemon.cli.failures import Failure
+from quantd.trading.exit_codes import USAGE
+
+if TYPE_CHECKING:
+    from quantd.adapters.feeds.recorded.bar_files import BarSource
+    from quantd.adapters.feeds.tables.reader import Asked
+
+Symbol = Annotated[str, typer.Option("--symbol", metavar="NAME", help="Symbol of a table without one.")]
+Dates = Annotated[
+    Literal["", "day-first", "month-first"], typer.Option("--dates", help="Order of dates such as 02/03/2024.")
+]
+Unit = Annotated[Literal["", "s", "ms", "us", "ns"], typer.Option("--unit", help="Unit of stamps in integers.")]
+Scale = Annotated[
+    Literal["", "1", "1e-4", "1e-9", "1e-16"], typer.Option("--scale", help="Unit of prices in integers.")
+]
+Decimal = Annotated[Literal["", "point", "comma"], typer.Option("--decimal", help="Decimal sign of numbers.")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", metavar="ROLE=NAME", help="Column of a role: close=Last. Repeat it.")
+]
+
+ROLES: Final = ("time", "clock", "symbol", "open", "high", "low", "close", "volume", "split", "dividend")
+
+
+def asked_of(
+    symbol: str = "",
+    zone: str = "",
+    dates: str = "",
+    unit: str = "",
+    scale: str = "",
+    decimal: str = "",
+    columns: list[str] | None = None,
+) -> "Asked":
+    """Return what the options say of a table. Raises Failure for a column without a role."""
+    from quantd.adapters.feeds.tables.reader import Asked
+
+    named: dict[str, str] = {}
+    for text in columns or ():
+        role, sign, name = text.partition("=")
+        if role not in ROLES or not sign or not name:
+            raise Failure(f"--column {text}: write ROLE=NAME with a role of {', '.join(ROLES)}", USAGE)
+        named[role] = name
+    return Asked(symbol, zone, dates, unit, scale, decimal, named)
+
+
+def source_of(file: Path, asked: "Asked") -> "BarSource":
+    """Return the bars of a path: the file itself where it has the columns of quantd, else what the reader took.
+
+    Raises FeedError.
+    """
+    from quantd.adapters.feeds.recorded.bar_files import BarFrame, foreign_table
+    from quantd.adapters.feeds.tables.plain import is_plain
+    from quantd.adapters.feeds.tables.reader import NOTHING_ASKED
+
+    if is_plain(file) and asked._replace(zone="") == NOTHING_ASKED:
+        return file
+    table = foreign_table(file, asked)
+    return BarFrame(table.frame, file.name, table.actions if len(table.actions) else None, table.statements)
