@@ -1,6 +1,7 @@
 """Bars of a user's frame, polars or pandas, as the columns that the engine reads."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from quantd import bundled
 from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
-from quantd.adapters.feeds.tables.reader import Table, joined, read_frame, read_tables
+from quantd.adapters.feeds.tables.reader import Asked, Table, joined, read_frame, read_tables
 from quantd.research.metrics.percent import PERCENT, percent_shape
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import PERIODS_PER_YEAR
@@ -25,6 +26,9 @@ ALIASES: Final = {
 }  # fmt: skip
 """Names that users' frames have for these columns, in lower case."""
 
+BY_PATH: Final = 'give the path of the file itself, bars="FILE", which is read with its header lines'
+"""The remedy for a frame that lost what its file says."""
+
 ALONE: Final = "ASSET"
 """Symbol of a frame that has one instrument and no column of symbols."""
 
@@ -36,27 +40,68 @@ def bar_frame(frame: object) -> BarFrame:
     where there are several. In pandas the index may hold the times, and the columns may be pairs (price, symbol), as
     yfinance makes them. Columns of splits and dividends become actions. Raises FeedError for another shape.
     """
-    if isinstance(frame, str | os.PathLike):
-        return _of_table(read_tables(Path(frame)), Path(frame).name)
-    if isinstance(frame, Mapping) and frame:
+    return frame if isinstance(frame, BarFrame) else read_bars(frame)
+
+
+def read_bars(
+    bars: object,
+    *,
+    symbol: str = "",
+    zone: str = "",
+    dates: str = "",
+    unit: str = "",
+    scale: str = "",
+    decimal: str = "",
+    columns: Mapping[str, str] | None = None,
+) -> BarFrame:
+    """Read bars of any table, as `bars=` does, with what the table does not say.
+
+    `symbol` is that of a table without one, `zone` the clock of times without an offset. `dates` is "day-first" or
+    "month-first"; `unit` is that of integer stamps ("s", "ms", "us", "ns") and `scale` that of integer prices ("1",
+    "1e-4", "1e-9", "1e-16"). `decimal` is "point" or "comma". `columns` names columns by role: {"close": "Last"}. The
+    result has `frame`, `actions` and `statements`, what each column was taken for. Raises FeedError.
+    """
+    asked = Asked(symbol, zone, dates, unit, scale, decimal, columns or {})
+    try:
+        if isinstance(bars, str | os.PathLike):
+            return _of_table(read_tables(Path(bars), asked), Path(bars).name)
+        if not isinstance(bars, Mapping):
+            return _of_table(_table_of(bars, asked, symbol or ALONE), "bars")
         tables = []
-        for symbol, part in frame.items():
-            if not isinstance(symbol, str):
-                raise FeedError("bars", f"the key {symbol!r} is no symbol", "Give frames by symbol: {'SPY': frame}")
-            tables.append(_table_of(part, symbol))
+        for name, part in bars.items():
+            if not isinstance(name, str):
+                raise FeedError("bars", f"the key {name!r} is no symbol", "Give frames by symbol: {'SPY': frame}")
+            tables.append(_table_of(part, asked, name))
+        if not tables:
+            raise FeedError("bars", "it has no frame", "Give frames by symbol: {'SPY': frame}")
         return _of_table(joined(tables), "bars")
-    return _of_table(_table_of(frame, ALONE), "bars")
+    except FeedError as error:
+        raise FeedError(error.source, error.what, _in_python(error.remedy)) from None
 
 
-def _table_of(frame: object, alone: str) -> Table:
+def _in_python(remedy: str) -> str:
+    """Return a remedy with the arguments of `read_bars` for the options of a command."""
+    plain = re.sub(r"--column (\w+)=(\S+)", r'quantd.read_bars(bars, columns={"\1": "\2"})', remedy)
+    return re.sub(
+        r"--(symbol|zone|dates|unit|scale|decimal) ([\w./+-]+)",
+        lambda match: f'quantd.read_bars(bars, {match[1]}="{match[2]}")' if match[2] != "with" else
+        f"{match[1]} in quantd.read_bars(bars, {match[1]}=...) with", plain,
+    )  # fmt: skip
+
+
+def _table_of(frame: object, asked: Asked, alone: str) -> Table:
     """Return the table of one frame; `alone` is its symbol without a column of symbols. Raises FeedError."""
     long = of_pandas(frame) if is_pandas(frame) else frame
     if isinstance(long, pl.LazyFrame):
         long = long.collect()
     if not isinstance(long, pl.DataFrame):
         text = f"{type(frame).__name__} is not a frame of bars"
-        raise FeedError("bars", text, "Give a polars or pandas DataFrame with one row per bar")
-    return read_frame(long, alone=alone)
+        raise FeedError("bars", text, "Give a polars or pandas DataFrame with one row per bar, or the path of a file")
+    try:
+        return read_frame(long, asked, alone=alone)
+    except FeedError as error:
+        by_path = f"; or {BY_PATH}" if "no column is named" in error.what else ""
+        raise FeedError(error.source, error.what, f"{error.remedy}{by_path}") from None
 
 
 def _of_table(table: Table, name: str) -> BarFrame:
@@ -76,9 +121,15 @@ def of_pandas(frame: Any) -> pl.DataFrame:
         level = next((k for k in (0, 1) if {"open", "close"} <= {str(n).lower() for n in frame.columns.levels[k]}), 0)
         frame = frame.stack(1 - level).rename_axis(["ts", "symbol"])
         frame = frame.dropna(how="all")
+    pandas = sys.modules["pandas"]
+    counted = isinstance(frame.index, pandas.RangeIndex) and frame.index.name is None
     columns = {ALIASES.get(str(name).lower(), str(name).lower()) for name in frame.columns}
-    if "ts" not in columns or any(name is not None for name in frame.index.names):
-        frame = frame.rename_axis([name or "ts" for name in frame.index.names]).reset_index()
+    if not counted and ("ts" not in columns or any(name is not None for name in frame.index.names)):
+        names = [name or "ts" for name in frame.index.names]
+        if len({*names, *map(str, frame.columns)}) < len(names) + len(frame.columns):
+            text = f"its index has columns of their own names ({', '.join(map(str, names))})"
+            raise FeedError("bars", text, BY_PATH[0].upper() + BY_PATH[1:])
+        frame = frame.rename_axis(names).reset_index()
     return pl.DataFrame([_column(str(name), frame[name]) for name in frame.columns])
 
 
@@ -96,7 +147,8 @@ def _column(name: str, column: Any) -> pl.Series:
         return pl.Series(name, column.to_numpy().astype("datetime64[ns]"))
     if column.dtype.kind in "fiu":
         return pl.Series(name, column.to_numpy())
-    return pl.Series(name, column.tolist())
+    # pandas has its own values for what is missing
+    return pl.Series(name, column.astype(object).where(column.notna(), None).tolist())
 
 
 def factor_columns(frame: object) -> dict[str, dict[int, float]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quantd.client_types import Client
     from quantd.daemon.config import Config, ConfigError
     from quantd.research.python_api.backtests import Backtest, backtest
-    from quantd.research.python_api.bar_frame import example_bars
+    from quantd.research.python_api.bar_frame import example_bars, read_bars
     from quantd.research.python_api.comparisons import Comparison, Significance, compare, metrics, significance
     from quantd.research.python_api.leaks import lookahead
     from quantd.research.python_api.learning import Trained, evaluate, train
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Backtest", "Client", "Comparison", "Config", "ConfigError", "Error", "Run", "Signals", "Significance", "Trained",
     "WalkForward", "Why", "backtest", "compare", "evaluate", "example_bars", "load", "lookahead", "metrics", "open_run",
-    "significance", "study_signal", "sweep", "train", "walk_forward",
+    "read_bars", "significance", "study_signal", "sweep", "train", "walk_forward",
 ]  # fmt: skip
 
 _HOMES: Final = {
@@ -54,6 +54,7 @@ _HOMES: Final = {
     "compare": "quantd.research.python_api.comparisons:compare",
     "evaluate": "quantd.research.python_api.learning:evaluate",
     "example_bars": "quantd.research.python_api.bar_frame:example_bars",
+    "read_bars": "quantd.research.python_api.bar_frame:read_bars",
     "load": "quantd.research.python_api.run_config:load",
     "lookahead": "quantd.research.python_api.leaks:lookahead",
     "metrics": "quantd.research.python_api.comparisons:metrics",

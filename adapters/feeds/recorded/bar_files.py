@@ -19,6 +19,7 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, PRICES, ActionRow, 
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.tables.actions import ratio_of
+from quantd.adapters.feeds.tables.large_text import large_table
 from quantd.adapters.feeds.tables.plain import is_plain
 from quantd.adapters.feeds.tables.reader import ACTIONS, BARS, Asked, Table, files_of, listed_actions, read_tables
 from quantd.adapters.feeds.tables.statement import Statement
@@ -257,6 +258,8 @@ def _table(source: BarSource, wanted: tuple[str, ...], symbols: tuple[str, ...] 
     if isinstance(source, Path):
         if set(wanted) <= set(BARS) and not is_plain(source):
             return foreign_table(source, Asked(symbols=symbols)).frame.select(wanted)
+        if wanted == BARS and source.is_file() and (large := large_table(source, source.name, exact=True)):
+            return large.frame.select(wanted)
         return table_of(source, wanted)
     has = source.frame.columns
     if missing := [name for name in wanted if name not in has]:
@@ -323,8 +326,18 @@ def _require_even(path: Path) -> None:
 
 
 def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone: str) -> Rows:
-    symbols = frame["symbol"].cast(pl.String).str.strip_chars()
-    column = symbols.replace_strict(dict(universe.index), default=-1, return_dtype=pl.Int64).to_numpy()
+    symbols = frame["symbol"]
+    names = symbols.unique().cast(pl.String)
+    column = (
+        symbols.cast(pl.String)
+        .replace_strict(
+            names,
+            names.str.strip_chars().replace_strict(dict(universe.index), default=-1, return_dtype=pl.Int64),
+            default=-1,
+            return_dtype=pl.Int64,
+        )
+        .to_numpy()
+    )
     ours = column >= 0
     if not ours.all():
         frame, column = frame.filter(pl.Series(ours)), column[ours]
@@ -335,7 +348,9 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
         if series.dtype == pl.String or series.dtype.is_decimal():
             text = series.cast(pl.String).str.strip_chars()
             floats[column_name] = text.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-            if column_name in ("open", "close"):
+            if column_name in ("open", "close") and (text.str.len_bytes().max() or 0) <= EXACT_LENGTH:  # type: ignore[operator]
+                nanos[column_name] = exact_nano(floats[column_name])
+            elif column_name in ("open", "close"):
                 # polars rounds the decimal text half-even at the ninth digit
                 exact = text.cast(pl.Decimal(38, 9), strict=False).to_physical().cast(pl.Int64, strict=False)
                 nanos[column_name] = exact.fill_null(0).to_numpy()
@@ -355,6 +370,9 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
     )
 
 
+EXACT_LENGTH: Final = 16
+"""Longest text of a number, with its point, of which a float of 64 bits keeps every digit."""
+
 _TEXT_STAMPS: Final = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
 
 
@@ -363,6 +381,10 @@ def nanoseconds(stamps: pl.Series, zone: str = "") -> Ints:
 
     Times without an offset are those of the clock in `zone`, of UTC without one. A date alone is midnight UTC.
     """
+    if stamps.dtype == pl.Categorical:
+        texts = stamps.unique()
+        read = pl.Series(nanoseconds(texts.cast(pl.String), zone))
+        return stamps.to_physical().replace_strict(texts.to_physical(), read, return_dtype=pl.Int64).to_numpy()
     ts = _in_utc(stamps)
     if zone in ("", "UTC"):
         return ts

@@ -24,6 +24,9 @@ MOST_MEMBERS: Final = 10_000
 MOST_BYTES: Final = 4 << 30
 """Bytes of one table, and of all members of an archive."""
 
+LARGE: Final = 1 << 20
+"""Size in bytes from which a file of text is not read as a whole at once."""
+
 MOST_RATIO: Final = 250
 """How far one member may unpack, beyond RATIO_FREE bytes; text of prices unpacks 3 to 12 times."""
 
@@ -40,12 +43,16 @@ NO_BARS: Final = (".actions.csv", "exceptions.csv", "_actions.csv")
 
 
 class Part(NamedTuple):
-    """The bytes of one table, `path` where it is a file by itself, and its name in messages and for a symbol."""
+    """The bytes of one table, `path` where it is a file by itself, and its name in messages and for a symbol.
+
+    Of a `partial` one, a large file of text, `data` has the beginning.
+    """
 
     name: str
     stem: str
     data: bytes
     path: Path | None = None
+    partial: bool = False
 
     @property
     def kind(self) -> str:
@@ -89,6 +96,9 @@ def parts_of(path: Path, *, name: str = "") -> Iterator[Part]:
         yield _of_gzip(path, shown)
     elif kind == "parquet":
         yield Part(shown, path.stem, b"PAR1", path)  # polars maps the file, and a probe needs it
+    elif kind == "text" and size > LARGE:
+        with path.open("rb") as head:
+            yield Part(shown, path.stem, head.read(64), path, partial=True)
     else:
         yield Part(shown, path.stem, path.read_bytes(), path)
 
@@ -130,6 +140,8 @@ def _of_gzip(path: Path, shown: str) -> Part:
 def _of_zip(path: Path, shown: str) -> Iterator[Part]:
     try:
         with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                _require_inside(f"{shown}({member.filename})", member)
             members = [each for each in archive.infolist() if not each.is_dir() and not _is_byproduct(each.filename)]
             if not members:
                 raise FeedError(shown, "the archive has no file", "Download it again")
@@ -144,6 +156,13 @@ def _of_zip(path: Path, shown: str) -> Iterator[Part]:
         raise FeedError(shown, "it is no whole zip archive", "Download it again") from None
 
 
+def _require_inside(where: str, member: zipfile.ZipInfo) -> None:
+    """Raise FeedError for a member whose name would lie outside the folder that an archive is unpacked to."""
+    pure = PurePosixPath(member.filename.replace("\\", "/"))
+    if ".." in pure.parts or pure.is_absolute() or ":" in "".join(pure.parts[:1]) or "\0" in member.orig_filename:
+        raise FeedError(where, "a member's name leaves the archive", "Use an archive from where it was made")
+
+
 def _is_byproduct(name: str) -> bool:
     path = PurePosixPath(name)
     return path.name.startswith(".") or "__MACOSX" in path.parts or path.name.lower().endswith(NO_BARS)
@@ -152,9 +171,7 @@ def _is_byproduct(name: str) -> bool:
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown: str) -> Part:
     name = member.filename
     where = f"{shown}({name})"
-    pure = PurePosixPath(name.replace("\\", "/"))
-    if ".." in pure.parts or pure.is_absolute() or ":" in pure.parts[0] or "\0" in member.orig_filename:
-        raise FeedError(where, "a member's name leaves the archive", "Use an archive from where it was made")
+    pure = PurePosixPath(name)
     if member.flag_bits & 1:
         raise FeedError(where, "it is encrypted", "Unpack it, and give the file")
     _require_small(where, member.file_size, member.compress_size)

@@ -97,11 +97,15 @@ def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -
     `dates` is "day-first" or "month-first" and `unit` a key of UNITS where a person says it. Raises FeedError where two
     readings fit, or none.
     """
+    if values.dtype == pl.Categorical:
+        return _of_repeated(values, where, dates, unit)
     if values.dtype == pl.Date:
         return Moments(values, "dates")
     if isinstance(values.dtype, pl.Datetime):
         aware = values.dtype.time_zone
         return Moments(values.dt.convert_time_zone("UTC") if aware else values, f"in {aware}" if aware else "")
+    if values.dtype.is_integer() and not unit and _digits(values.drop_nulls().cast(pl.String)) is not None:
+        values = values.cast(pl.String)
     if values.dtype.is_numeric():
         return _of_numbers(values, where, unit)
     text = values.cast(pl.String).str.strip_chars()
@@ -117,6 +121,16 @@ def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -
         return _of_numbers(text.cast(pl.Float64 if filled.str.contains(".", literal=True).any() else pl.Int64,
                                      strict=False), where, unit)  # fmt: skip
     return _of_text(text, filled, where, dates)
+
+
+def _of_repeated(values: pl.Series, where: str, dates: str, unit: str) -> Moments:
+    """Read stamps that repeat, each text once."""
+    texts = values.unique(maintain_order=True)
+    once = moments(texts.cast(pl.String), where, dates=dates, unit=unit)
+    places = np.full(int(texts.to_physical().max() or 0) + 2, -1, dtype=np.int64)  # type: ignore[arg-type]
+    places[texts.to_physical().fill_null(len(places) - 1).to_numpy()] = np.arange(len(texts))
+    rows = places[values.to_physical().fill_null(len(places) - 1).to_numpy()]
+    return Moments(once.values.gather(pl.Series(rows)), once.text)
 
 
 def _digits(filled: pl.Series) -> str | None:
@@ -143,7 +157,8 @@ def _of_text(text: pl.Series, filled: pl.Series, where: str, dates: str) -> Mome
     if "%A" in date_form:
         date_form, said = _order(filled, date_form, where, dates)
     clocked = first["time"] is not None
-    bare = text.str.replace(_BARE_OFFSET, "")
+    # without a time, the end of 01-02-2024 would be an offset
+    bare = text.str.replace(_BARE_OFFSET, "") if clocked or first["offset"] else text
     if not clocked:
         return Moments(_dates_of(bare, date_form), said or "dates")
     time_form = next(form for pattern, form in _TIMES.items() if re.fullmatch(pattern, first["time"]))

@@ -19,6 +19,7 @@ from quantd.adapters.feeds.tables import spelled_numbers as numbers
 from quantd.adapters.feeds.tables.actions import action_columns, actions_of, ratio_of
 from quantd.adapters.feeds.tables.containers import Part, parts_of, table_files
 from quantd.adapters.feeds.tables.file_symbol import symbol_of
+from quantd.adapters.feeds.tables.large_text import large_table
 from quantd.adapters.feeds.tables.moments import Moments, clock_of, joined_clock, moments
 from quantd.adapters.feeds.tables.nested import nested_tables
 from quantd.adapters.feeds.tables.roles import TIMES, Roles, are_names, named_roles, valued_roles, word
@@ -77,6 +78,8 @@ class RawTable(NamedTuple):
     separator: str = ""
     notes: tuple[str, ...] = ()
     in_memory: bool = False
+    unused: tuple[str, ...] = ()
+    roles: Roles | None = None
 
 
 NOTHING_ASKED: Final = Asked()
@@ -140,7 +143,7 @@ def _local_days(stamps: pl.Series) -> pl.Series:
 
 def read_frame(frame: pl.DataFrame, asked: Asked = NOTHING_ASKED, name: str = "bars", alone: str = "") -> Table:
     """Read the bars of a frame; `alone` is the symbol of one without a column of symbols. Raises FeedError."""
-    raw = RawTable(name, alone, frame, pl.Series(range(1, len(frame) + 1), dtype=pl.Int64), in_memory=True)
+    raw = RawTable(name, alone, frame, pl.int_range(1, len(frame) + 1, eager=True), in_memory=True)
     return joined([_bars(part, asked, False) for part in _unpaired(raw)])
 
 
@@ -179,7 +182,7 @@ def _raw_tables(part: Part, asked: Asked) -> list[RawTable]:
     if kind == "json":
         return [
             RawTable(
-                part.name, part.stem, table.frame, pl.Series(range(1, len(table.frame) + 1), dtype=pl.Int64),
+                part.name, part.stem, table.frame, pl.int_range(1, len(table.frame) + 1, eager=True),
                 table.columned, table.symbol, table.zone,
             )
             for table in nested_tables(part.data, part.name)
@@ -193,7 +196,22 @@ def _raw_tables(part: Part, asked: Asked) -> list[RawTable]:
         }  # fmt: skip
         remedy = remedies.get(kind, "Unpack or export it as CSV")
         raise FeedError(part.name, f"it is {kind}, which is no table of bars", remedy)
-    text = text_table(part.data, part.name)
+    if not asked.columns and (large := large_table(part.path if part.partial and part.path else part.data, part.name)):
+        lines = pl.int_range(large.begin + 1, large.begin + 1 + len(large.frame), eager=True)
+        return [
+            RawTable(
+                part.name,
+                part.stem,
+                large.frame,
+                lines,
+                large.named,
+                separator=large.separator,
+                unused=large.unused,
+                roles=large.roles,
+            )
+        ]
+    data = part.path.read_bytes() if part.partial and part.path else part.data
+    text = text_table(data, part.name)
     header = text.header
     names = text.frame.columns
     raw = RawTable(part.name, part.stem, text.frame, text.lines, False, separator=text.separator, notes=text.notes)
@@ -278,7 +296,7 @@ def _binary(part: Part, kind: str) -> RawTable:
     )  # fmt: skip
     named = next((metadata[key] for key in ("symbol", "ticker", "instrument_id", "bar_type") if metadata.get(key)), "")
     symbol = symbol_of(named)[0] if named else ""
-    lines = pl.Series(range(1, len(frame) + 1), dtype=pl.Int64)
+    lines = pl.int_range(1, len(frame) + 1, eager=True)
     return RawTable(part.name, part.stem, frame, lines, symbol=symbol)
 
 
@@ -298,7 +316,9 @@ def _bars(raw: RawTable, asked: Asked, several: bool) -> Table:
     frame = raw.frame
     if len(frame) > MOST_ROWS:
         raise FeedError(raw.name, f"{len(frame):,} rows are more than {MOST_ROWS:,}", "Split it by symbol or by year")
-    roles = named_roles(frame.columns, raw.name, asked.columns) if raw.named or asked.columns else None
+    roles = raw.roles
+    if roles is None and (raw.named or asked.columns):
+        roles = named_roles(frame.columns, raw.name, asked.columns)
     if roles is None and raw.named:
         raise FeedError(
             raw.name, f"no column is named as the prices of bars (it has {', '.join(frame.columns)[:200]})",
@@ -337,7 +357,7 @@ def _bars(raw: RawTable, asked: Asked, several: bool) -> Table:
         volume=volume_text,
         symbol=symbol_text,
         actions=action_text,
-        unused=tuple(unused),
+        unused=(*unused, *raw.unused),
         notes=(*raw.notes, *notes, *action_notes),
     )
     return Table(table, actions, (statement,), lines)
@@ -444,8 +464,9 @@ def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.S
 def _symbol(raw: RawTable, roles: Roles, asked: Asked, stamps: pl.Series, several: bool) -> tuple[pl.Series, str]:
     count = len(raw.frame)
     if roles.symbol:
-        column = raw.frame[roles.symbol].cast(pl.String).str.strip_chars()
-        missing = column.is_null() | (column == "")
+        given = raw.frame[roles.symbol]
+        column = given if given.dtype == pl.Categorical else given.cast(pl.String).str.strip_chars()
+        missing = column.is_null() | (column == "") | (column == "NaN" if given.dtype.is_float() else False)
         if missing.any():
             row = int(missing.arg_max() or 0)
             remedy = 'pandas reads the ticker NA as missing: read_csv(..., keep_default_na=False, na_values=[""])'
@@ -453,7 +474,7 @@ def _symbol(raw: RawTable, roles: Roles, asked: Asked, stamps: pl.Series, severa
                 f"{raw.name}:{raw.lines[row]}", f"column {roles.symbol} has no symbol there",
                 remedy if raw.in_memory else "Write the symbol of each bar",
             )  # fmt: skip
-        names = column.unique(maintain_order=True).to_list()
+        names = column.unique(maintain_order=True).cast(pl.String).to_list()
         if asked.symbol and len(names) == 1:
             text = f"{asked.symbol}, as told; the file has {names[0]}"
             return pl.Series("symbol", [asked.symbol]).new_from_index(0, count), text

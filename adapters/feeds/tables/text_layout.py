@@ -46,36 +46,58 @@ class TextTable(NamedTuple):
     notes: tuple[str, ...]
 
 
-def text_table(data: bytes, where: str) -> TextTable:
-    """Return the table of a text file. Raises FeedError, with the line where one is at fault."""
-    text, notes = _decoded(data, where)
-    head = text[: 1 << 16].split("\n")[:_HEAD]
-    if len(text) > 1 << 16 and head:
-        head = head[:-1] or head
-    if not any(line.strip() for line in head):
-        raise FeedError(where, "it is empty", "Download it again")
-    separator = _separator(head)
-    if separator == " ":
-        text = re.sub(r"[ \t]+", " ", re.sub(r"(?m)^[ \t]+|[ \t]+$", "", text))
-        head = text[: 1 << 16].split("\n")[:_HEAD]
-    fields = [_fields(line, separator) for line in head]
-    begin = next((k for k, row in enumerate(fields) if is_data(row)), None)
+class Layout(NamedTuple):
+    """How the lines of a file are laid out: `begin` lines `before` the first bar, `width` fields in each bar's line.
+
+    `header` are the lines over the data with as many fields, from the top; `remarks` counts the others before it.
+    """
+
+    separator: str
+    begin: int
+    width: int
+    header: tuple[tuple[str, ...], ...]
+    remarks: int
+    before: tuple[str, ...]
+
+
+def layout_of(lines: Sequence[str], where: str) -> Layout | None:
+    """Return the layout that the first lines of a file show; None where none of them is a bar."""
+    separator = _separator(lines)
+    fields = [_fields(line, separator) for line in lines[:_HEAD]]
+    begin = next((k for k, row in enumerate(fields) if is_data(row) or _follows_names(fields, k)), None)
     if begin is None:
-        raise _no_data(where, fields, separator)
-    width = Counter(len(row) for row in fields[begin:] if is_data(row)).most_common(1)[0][0]
+        return None
+    data = [row for row in fields[begin:] if len(row) > 1]
+    width = Counter(map(len, data)).most_common(1)[0][0]
     above = next((row for row in reversed(fields[:begin]) if any(row)), [])
-    ended = all(not row[-1] for row in fields[begin:] if is_data(row))  # each line ends with a separator
+    ended = all(not row[-1] for row in data)  # each line ends with a separator
     if are_names(above) and width - len(above) != ended:
         width = len(above)  # a comma for thousands adds fields to lines of data
     header, remarks = _header(fields[:begin], width)
-    if remarks:
-        notes.append(f"{remarks} line{'s' * (remarks > 1)} before the header")
-    start = sum(len(line) + 1 for line in head[:begin])
-    body = text[start:]
-    frame, rows = _body(body, separator, width, begin, where)
-    while header and frame.width > len(header[-1]) and frame[:, -1].null_count() == len(frame):
+    return Layout(separator, begin, width, tuple(map(tuple, header)), remarks, tuple(lines[:begin]))
+
+
+def text_table(data: bytes, where: str) -> TextTable:
+    """Return the table of a text file. Raises FeedError, with the line where one is at fault."""
+    text, notes = _decoded(data, where)
+    head = text[: 1 << 16].split("\n")
+    head = (head[:-1] if len(text) > 1 << 16 and len(head) > 1 else head)[:_HEAD]
+    if not any(line.strip() for line in head):
+        raise FeedError(where, "it is empty", "Download it again")
+    if _separator(head) == " ":
+        text = re.sub(r"[ \t]+", " ", re.sub(r"(?m)^[ \t]+|[ \t]+$", "", text))
+        head = text[: 1 << 16].split("\n")[:_HEAD]
+    layout = layout_of(head, where)
+    if layout is None:
+        separator = _separator(head)
+        raise _no_data(where, [_fields(line, separator) for line in head], separator)
+    if layout.remarks:
+        notes.append(f"{layout.remarks} line{'s' * (layout.remarks > 1)} before the header")
+    body = text[sum(len(line) + 1 for line in layout.before) :]
+    frame, rows = _body(body, layout.separator, layout.width, layout.begin, where)
+    while layout.header and frame.width > len(layout.header[-1]) and frame[:, -1].null_count() == len(frame):
         frame = frame[:, :-1]  # each line ends with a separator
-    return TextTable(frame, rows, tuple(tuple(row) for row in header), separator, tuple(notes))
+    return TextTable(frame, rows, layout.header, layout.separator, tuple(notes))
 
 
 def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
@@ -134,6 +156,11 @@ def is_data(row: Sequence[str]) -> bool:
     return len(row) >= 4 and numbers >= 4 and any(is_stamp(field) for field in row) and any(
         re.search(r"\d", field) for field in row[1:]
     )  # fmt: skip
+
+
+def _follows_names(rows: Sequence[Sequence[str]], k: int) -> bool:
+    """Whether a line of numbers stands below the names of prices, whatever its stamp is."""
+    return k > 0 and are_names(rows[k - 1]) and sum(is_number(field) and bool(field) for field in rows[k]) >= 4
 
 
 def _header(rows: Sequence[Sequence[str]], width: int) -> tuple[list[list[str]], int]:

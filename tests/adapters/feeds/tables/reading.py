@@ -45,7 +45,9 @@ def differences(entry: Format, table: Table) -> list[str]:
     """What a table has otherwise than the expected bars; none where it is read as meant."""
     spelled = dict(zip(entry.names, entry.symbols, strict=True))
     frame = table.frame.with_columns(pl.Series("ts", _ts(entry, table.frame["ts"])))
-    frame = frame.filter(~pl.all_horizontal(pl.col(name).cast(pl.Float64, strict=False).is_null() for name in PRICES))
+    frame = frame.filter(
+        ~pl.all_horizontal(pl.col(name).cast(pl.Float64, strict=False).fill_nan(None).is_null() for name in PRICES)
+    )
     expected = pl.read_csv(EXPECTED / f"{entry.bars}.csv", infer_schema=False)
     expected = expected.filter(pl.col("symbol").is_in(entry.symbols))
     wrong = []

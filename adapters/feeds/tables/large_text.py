@@ -1,0 +1,140 @@
+"""Reads a large text file of bars column by column: numbers as numbers, repeated text once.
+
+The reader of tables takes a file as text, because it decides from what a table holds. Of 20 years of 500 symbols that
+is a gigabyte. Here the first and the last lines decide which columns are needed and which of them are plain numbers;
+polars then parses these alone. It fills a short line with nulls and says nothing, so that the separators are counted
+first: as many as the lines need, and none beyond, is every line whole. Whatever is unusual in a large file, a quote, a
+blank line, a word among numbers, sends it back to the reader that names the line.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from quantd.adapters.feeds.tables.containers import LARGE, kind_of
+from quantd.adapters.feeds.tables.roles import Roles, are_names, named_roles, valued_roles
+from quantd.adapters.feeds.tables.text_layout import Layout, layout_of
+
+_CHUNK: Final = 8 << 20
+_ENDS: Final = 1 << 16
+_PLAIN: Final = re.compile(r"-?\d{0,12}\.?\d{0,12}")
+"""A number that a float of 64 bits holds with all its digits, where it has at most _DIGITS of them."""
+
+_DIGITS: Final = 15
+
+
+class LargeTable(NamedTuple):
+    """The needed columns of a text file, by name; `unused` are the others, `begin` the lines before the first bar."""
+
+    frame: pl.DataFrame
+    named: bool
+    roles: Roles
+    unused: tuple[str, ...]
+    separator: str
+    begin: int
+
+
+def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> LargeTable | None:
+    """Return the columns of a large text file; None for one that has to be read as text. Raises FeedError.
+
+    With `exact` opens and closes stay text, for a reader that counts their digits.
+    """
+    size = source.stat().st_size if isinstance(source, Path) else len(source)
+    if size < LARGE:
+        return None
+    head, tail = _ends(source, size)
+    if kind_of(head) != "text" or not head.isascii() or not tail.isascii() or b"\r" in head or b'"' in head:
+        return None
+    layout = layout_of(head.decode().split("\n")[:-1], where)
+    if layout is None or layout.separator == " " or len(layout.header) > 1:
+        return None
+    if layout.header and not are_names(layout.header[0]):
+        return None
+    lines = [line for line in (head + b"\n" + tail.partition(b"\n")[2]).decode().split("\n")[layout.begin :] if line]
+    rows = [fields for line in lines if len(fields := line.split(layout.separator)) == layout.width]
+    if not _is_even(source, layout):
+        return None
+    names = list(layout.header[0]) if layout.header else [f"column_{k + 1}" for k in range(layout.width)]
+    if len(set(names)) != len(names) or "" in names:
+        return None
+    sample = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    roles = named_roles(names, where, {}) if layout.header else valued_roles(sample, where)
+    if roles is None or not roles.time:
+        return None
+    frame = _read(source, layout, names, roles, sample, (roles.open, roles.close) if exact else ())
+    if frame is None:
+        return None
+    unused = tuple(name for name in names if name not in frame.columns and sample[name].null_count() < len(sample))
+    return LargeTable(frame, bool(layout.header), roles, unused, layout.separator, layout.begin)
+
+
+def _ends(source: Path | bytes, size: int) -> tuple[bytes, bytes]:
+    if isinstance(source, bytes):
+        return source[:_ENDS], source[-_ENDS:]
+    with source.open("rb") as file:
+        head = file.read(_ENDS)
+        file.seek(size - _ENDS)
+        return head, file.read()
+
+
+def _chunks(source: Path | bytes) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        for start in range(0, len(source), _CHUNK):
+            yield source[start : start + _CHUNK]
+        return
+    with source.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _is_even(source: Path | bytes, layout: Layout) -> bool:
+    """Whether a file is plain ASCII whose lines have, in all, the separators that lines of one width need."""
+    separator, separators, lines, last = layout.separator.encode(), 0, 0, b"\n"
+    skipped = sum(line.count(layout.separator) for line in layout.before)
+    for chunk in _chunks(source):
+        if not chunk.isascii() or b"\r" in chunk or b"\0" in chunk or b'"' in chunk or b"\n\n" in last + chunk[:1]:
+            return False
+        if b"\n\n" in chunk:
+            return False
+        separators += chunk.count(separator)
+        lines += chunk.count(b"\n")
+        last = chunk[-1:]
+    lines += (last != b"\n") - layout.begin
+    return lines > 0 and separators - skipped == lines * (layout.width - 1)
+
+
+def _read(
+    source: Path | bytes, layout: Layout, names: list[str], roles: Roles, sample: pl.DataFrame, texts: tuple[str, ...]
+) -> pl.DataFrame | None:
+    """Return the columns that have a role; None where polars finds a line that is longer, or no number in one."""
+    types: dict[str, type[pl.DataType]] = {}
+    numbers = (*roles.prices(), roles.volume, roles.other_volume)
+    for name in names:
+        if name in (roles.time, roles.symbol, roles.clock):
+            types[name] = pl.Categorical
+        elif name not in texts and name in numbers and _are_plain(sample[name], whole=name not in roles.prices()):
+            types[name] = pl.Float64
+        else:
+            types[name] = pl.String
+    numbered = {f"column_{k}": kind for k, kind in enumerate(types.values(), 1)}
+    needed = [f"column_{k}" for k, name in enumerate(names, 1) if name in roles]
+    try:
+        frame = pl.read_csv(
+            io.BytesIO(source) if isinstance(source, bytes) else source, has_header=False, skip_rows=layout.begin,
+            separator=layout.separator, columns=needed, schema=numbered, quote_char=None,
+        )  # fmt: skip
+        return frame.rename({column: names[int(column.removeprefix("column_")) - 1] for column in needed})
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+
+
+def _are_plain(values: pl.Series, *, whole: bool) -> bool:
+    """Whether fields are numbers that a float holds exactly; integers have to be short, unless they are `whole`, no
+    prices: a price in a smaller unit has many digits."""
+    fields = [field.strip() for field in values.to_list() if field]
+    plain = all(_PLAIN.fullmatch(field) and len(re.sub(r"\D", "", field)) <= _DIGITS for field in fields)
+    return plain and (whole or any("." in field for field in fields) or all(len(field) < 6 for field in fields))

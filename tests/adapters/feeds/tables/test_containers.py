@@ -1,0 +1,112 @@
+"""Archives and folders: read in memory within limits, and refused by name with the limit that they are beyond."""
+
+import gzip
+import io
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.tables import containers
+from quantd.adapters.feeds.tables.containers import kind_of, parts_of
+from quantd.adapters.feeds.tables.reader import read_tables
+
+BARS = "Date,Open,High,Low,Close,Volume\n2024-01-02,10,11,9,10.5,100\n2024-01-03,10.5,12,10,11,200\n"
+
+
+def archive(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in members.items():
+            packed.writestr(name, data)
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(FeedError) as error:
+        list(parts_of(path))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["../SPY.csv", "a/../../SPY.csv", "/etc/SPY.csv", "C:/SPY.csv", "..\\SPY.csv"])
+def test_a_member_whose_name_leaves_the_archive_is_refused(tmp_path: Path, name: str) -> None:
+    path = archive(tmp_path / "a.zip", {name: BARS.encode()})
+    assert "leaves the archive" in refused(path)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_is_unpacked_to_disk(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"x/SPY.csv": BARS.encode(), "x/QQQ.csv": BARS.encode()})
+    assert sorted(read_tables(path).frame["symbol"].unique()) == ["QQQ", "SPY"]
+    assert sorted(tmp_path.rglob("*")) == [path]
+
+
+def test_too_many_members_too_many_bytes_and_too_high_a_ratio_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "MOST_MEMBERS", 3)
+    assert "4 members are more than 3" in refused(archive(tmp_path / "a.zip", {f"S{k}.csv": b"" for k in range(4)}))
+    monkeypatch.setattr(containers, "MOST_BYTES", 1_000)
+    assert "more than 1,000 bytes" in refused(archive(tmp_path / "b.zip", {"S.csv": b"1" * 2_000}))
+    (tmp_path / "c.csv.gz").write_bytes(gzip.compress(bytes(2_000)))
+    assert "more than 1,000 bytes" in refused(tmp_path / "c.csv.gz")
+    monkeypatch.setattr(containers, "MOST_BYTES", 1 << 30)
+    bomb = b"0" * (containers.RATIO_FREE + 1)
+    assert "it unpacks" in refused(archive(tmp_path / "d.zip", {"S.csv": bomb}))
+    (tmp_path / "e.csv.gz").write_bytes(gzip.compress(bomb))
+    assert "it unpacks" in refused(tmp_path / "e.csv.gz")
+
+
+def test_a_member_that_is_longer_than_the_archive_says_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"SPY.csv": BARS.encode() * 50})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    size = struct.unpack_from("<I", data, at + 24)[0]
+    struct.pack_into("<I", data, at + 24, size // 2)
+    path.write_bytes(bytes(data))
+    assert "bytes than the archive says" in refused(path) or "no whole zip" in refused(path)
+
+
+def test_an_archive_in_an_archive_and_an_encrypted_one_are_refused(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as packed:
+        packed.writestr("SPY.csv", BARS)
+    assert "an archive is inside" in refused(archive(tmp_path / "a.zip", {"b.zip": inner.getvalue()}))
+    path = archive(tmp_path / "c.zip", {"SPY.csv": BARS.encode()})
+    data = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + place] |= 1
+    path.write_bytes(bytes(data))
+    assert "encrypted" in refused(path)
+
+
+@pytest.mark.parametrize("cut", [3, 40, 100])
+def test_a_damaged_archive_is_no_traceback(tmp_path: Path, cut: int) -> None:
+    path = archive(tmp_path / "a.zip", {"SPY.csv": BARS.encode()})
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert "no whole zip" in refused(path)
+    (tmp_path / "b.gz").write_bytes(gzip.compress(BARS.encode())[: -min(cut, 20)])
+    assert "no whole gzip" in refused(tmp_path / "b.gz")
+
+
+def test_what_is_no_table_is_named_with_what_to_do(tmp_path: Path) -> None:
+    for data, says in (
+        (b"<!DOCTYPE html><html>", "a page of a site"),
+        (b"\xd0\xcf\x11\xe0" + bytes(60), "Save it as CSV"),
+        (b"%PDF-1.7", "PDF"),
+        (b"FEA1" + bytes(60), "old format"),
+        (b"SQLite format 3\0", "SQLite"),
+    ):
+        path = tmp_path / "SPY.csv"
+        path.write_bytes(data)
+        with pytest.raises(FeedError, match=says):
+            read_tables(path)
+
+
+def test_the_first_bytes_tell_the_kind_whatever_the_name(tmp_path: Path) -> None:
+    assert [kind_of(data) for data in (b"PAR1", b"ARROW1", b"PK\x03\x04", b"\x1f\x8b", b'{"a"', b" [1]", b"a,b")] == [
+        "parquet", "feather", "zip", "gzip", "json", "json", "text",
+    ]  # fmt: skip
+    path = archive(tmp_path / "SPY.csv", {"SPY.txt": BARS.encode()})
+    assert len(read_tables(path).frame) == 2

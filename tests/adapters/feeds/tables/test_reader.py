@@ -1,0 +1,311 @@
+"""What the reader asks and never guesses, what it names, and large files beside small ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import quantd
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
+from quantd.adapters.feeds.tables import large_text, reader
+from quantd.adapters.feeds.tables.file_symbol import symbol_of
+from quantd.adapters.feeds.tables.reader import Asked, read_frame, read_tables
+from quantd.trading.instruments import NANO, Instrument, Universe
+
+HEADER = "Date,Open,High,Low,Close,Volume"
+LINES = [f"2024-01-{day:02},{10 + day / 8:.3f},{11 + day / 8:.3f},{9 + day / 8:.3f},{10.5 + day / 8:.3f},{day}00"
+         for day in range(2, 12)]  # fmt: skip
+
+
+def csv(folder: Path, lines: list[str], header: str = HEADER, name: str = "SPY.csv") -> Path:
+    path = folder / name
+    path.write_text("\n".join([header, *lines, ""]))
+    return path
+
+
+def asks(path: Path, **said: str) -> str:
+    with pytest.raises(FeedError) as error:
+        read_tables(path, Asked(**said))  # type: ignore[arg-type]
+    return str(error.value)
+
+
+# ---- day and month
+
+
+def dated(*days: str) -> list[str]:
+    return [f"{day},10,11,9,10.5,100" for day in days]
+
+
+@pytest.mark.parametrize("sign", ["/", "-"])
+def test_day_and_month_are_asked_with_both_readings(tmp_path: Path, sign: str) -> None:
+    path = csv(tmp_path, dated(*(f"0{k}{sign}02{sign}2024" for k in range(1, 8))))
+    text = asks(path)
+    assert "2024-02-01 with the day first" in text
+    assert "2024-01-02 with the month first" in text
+    for order, month in (("day-first", 2), ("month-first", 1)):
+        assert order in text
+        assert read_tables(path, Asked(dates=order)).frame["ts"][0].month == month
+
+
+def test_one_day_beyond_the_twelfth_decides_and_two_orders_are_a_fault(tmp_path: Path) -> None:
+    assert read_tables(csv(tmp_path, dated("01/02/2024", "01/31/2024"))).frame["ts"].dt.month().to_list() == [1, 1]
+    assert read_tables(csv(tmp_path, dated("02/01/2024", "31/01/2024"))).frame["ts"].dt.month().to_list() == [1, 1]
+    assert "has the day first and" in asks(csv(tmp_path, dated("31/01/2024", "01/31/2024")))
+
+
+# ---- integers
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
+def test_the_unit_of_stamps_since_1980_has_one_reading(tmp_path: Path, unit: str, factor: int) -> None:
+    seconds = range(1_704_205_800, 1_704_205_800 + 3_000, 300)
+    path = csv(tmp_path, [f"{second * factor},10,11,9,10.5,100" for second in seconds])
+    stamps = read_tables(path).frame["ts"]
+    assert (stamps.dt.epoch("s")).to_list() == list(seconds)
+
+
+def test_the_unit_of_earlier_stamps_is_asked(tmp_path: Path) -> None:
+    path = csv(tmp_path, [f"{day * 86_400},10,11,9,10.5,100" for day in range(1_000, 1_010)])
+    text = asks(path)
+    assert "1972-10-06 in seconds" in text
+    assert "--unit" in text
+    assert read_tables(path, Asked(unit="s")).frame["ts"].dt.year().to_list() == [1972] * 10
+
+
+@pytest.mark.parametrize(("price", "scale"), [(185_640_000_000, 9), (1_856_400_000_000_000_000, 16)])
+def test_the_unit_of_a_price_beyond_every_price_has_one_reading(tmp_path: Path, price: int, scale: int) -> None:
+    path = csv(tmp_path, [f"2024-01-0{k},{price},{price + 10 ** (scale - 2)},{price},{price},5" for k in range(2, 9)])
+    assert read_tables(path).frame["close"].cast(pl.Float64)[0] == pytest.approx(price / 10**scale)
+
+
+def test_the_unit_of_a_price_that_may_be_one_is_asked(tmp_path: Path) -> None:
+    path = csv(tmp_path, [f"2024-01-0{k},1856400,1856500,1856300,1856400,5" for k in range(2, 9)])
+    assert "several readings" in asks(path)
+    assert read_tables(path, Asked(scale="1e-4")).frame["close"].cast(pl.Float64)[0] == 185.64
+    assert read_tables(path, Asked(scale="1")).frame["close"].cast(pl.Float64)[0] == 1_856_400
+
+
+# ---- numbers
+
+
+@pytest.mark.parametrize(
+    ("fields", "close"),
+    [
+        ("1.850,5;1.860,25;1.840,0;1.855,75;12.345", 1855.75),
+        ("$1,850.50;$1,860.25;$1,840.00;$1,855.75;12,345", 1855.75),
+        ("1'850.5;1'860.25;1'840;1'855.75;12'345", 1855.75),
+        ("1 850,5;1 860,25;1 840,0;1 855,75;12 345", 1855.75),
+        ("1850.5 €;1860.25 €;1840.0 €;1855.75 €;12.3K", 1855.75),
+    ],
+)
+def test_numbers_are_read_in_any_spelling_that_has_one_reading(tmp_path: Path, fields: str, close: float) -> None:
+    path = csv(tmp_path, [f"2024-01-0{k};{fields}" for k in range(2, 9)], HEADER.replace(",", ";"))
+    frame = read_tables(path).frame
+    assert frame["close"].cast(pl.Float64).to_list() == [close] * 7
+    assert frame["volume"].cast(pl.Float64)[0] == pytest.approx(12_345, rel=0.01)
+
+
+def test_a_separator_before_three_digits_is_asked(tmp_path: Path) -> None:
+    path = csv(tmp_path, [f"2024-01-0{k};1,850;1,860;1,840;1,855;100" for k in range(2, 9)], HEADER.replace(",", ";"))
+    text = asks(path)
+    assert "1850, or 1.850" in text
+    for decimal, close in (("point", 1855.0), ("comma", 1.855)):
+        assert f"--decimal {decimal}" in text
+        assert read_tables(path, Asked(decimal=decimal)).frame["close"].cast(pl.Float64)[0] == close
+
+
+@pytest.mark.parametrize("formula", ["=A1*2", "@SUM(A1)", "+cmd|' /C calc'!A0", "=HYPERLINK(1)"])
+def test_a_formula_and_a_nul_byte_are_refused_with_their_line(tmp_path: Path, formula: str) -> None:
+    lines = [*LINES[:3], f"2024-01-05,10,11,9,{formula},100", *LINES[4:]]
+    assert asks(csv(tmp_path, lines)).startswith("SPY.csv:5: ")
+    assert asks(csv(tmp_path, [*LINES[:3], "2024-01-05,10,11\0,9,10,100", *LINES[4:]])).startswith(
+        "SPY.csv:5: it has a NUL"
+    )
+
+
+def test_the_headers_of_text_without_values_are_no_traceback(tmp_path: Path) -> None:
+    for text in (
+        "",
+        "\n\n",
+        HEADER,
+        "x",
+        "a,b\n1,2\n",
+        "<html>",
+        "[]",
+        "{}",
+        '{"a": [1, 2]}',
+        "[[1,2],[3,4]]",
+        "\0\0\0",
+    ):
+        path = tmp_path / "SPY.csv"
+        path.write_text(text)
+        with pytest.raises(FeedError):
+            read_tables(path)
+
+
+# ---- symbols
+
+
+@pytest.mark.parametrize(
+    ("stem", "symbol"),
+    [
+        ("AAPL", "AAPL"), ("TSCO.L", "TSCO.L"), ("BRK-B", "BRK-B"), ("^GSPC", "^GSPC"), ("EURUSD=X", "EURUSD=X"),
+        ("BTCUSDT-1h-2025-01", "BTCUSDT"), ("aapl_us_d", "AAPL"), ("AAPL (1)", "AAPL"), ("AAPL_1min_sample", "AAPL"),
+        ("XBTUSD_1440", "XBTUSD"), ("daily_MSFT", "MSFT"), ("7203.T", "7203.T"), ("0005.HK", "0005.HK"), ("F", "F"),
+    ],
+)  # fmt: skip
+def test_the_symbol_is_the_one_word_of_a_name_that_can_be_one(stem: str, symbol: str) -> None:
+    assert symbol_of(stem)[0] == symbol
+
+
+def test_a_name_with_two_symbols_is_asked_unless_the_universe_has_one(tmp_path: Path) -> None:
+    path = csv(tmp_path, LINES, name="NASDAQ_AAPL.csv")
+    assert "could be NASDAQ or AAPL" in asks(path)
+    assert read_tables(path, Asked(symbols=("AAPL", "MSFT"))).frame["symbol"][0] == "AAPL"
+    assert read_tables(path, Asked(symbol="AAPL")).frame["symbol"][0] == "AAPL"
+
+
+def test_the_ticker_na_stays(tmp_path: Path) -> None:
+    path = csv(tmp_path, [f"{line},NA" for line in LINES], f"{HEADER},Ticker")
+    assert read_tables(path).frame["symbol"].unique().to_list() == ["NA"]
+    assert read_tables(csv(tmp_path, LINES, name="NA.csv")).frame["symbol"].unique().to_list() == ["NA"]
+    lost = pd.read_csv(path)
+    with pytest.raises(quantd.Error, match="keep_default_na=False"):
+        quantd.backtest("equal_weight", bars=lost)
+
+
+# ---- actions in columns
+
+
+def with_splits(prices: list[float], splits: list[str]) -> list[str]:
+    return [
+        f"2024-01-{k + 2:02},{price},{price * 1.01},{price * 0.99},{price},100,{split}"
+        for k, (price, split) in enumerate(zip(prices, splits, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("split", ["4.0", "4", "4:1", "4/1"])
+def test_a_split_that_the_prices_show_is_used_and_one_that_they_do_not_is_named(tmp_path: Path, split: str) -> None:
+    splits = ["0.0"] * 6
+    splits[3] = split
+    raw = read_tables(csv(tmp_path, with_splits([400, 404, 400, 101, 100, 102], splits), f"{HEADER},Stock Splits"))
+    assert raw.actions.rows() == [("2024-01-05", "SPY", "split", "4:1", "")]
+    adjusted = read_tables(csv(tmp_path, with_splits([100, 101, 100, 101, 100, 102], splits), f"{HEADER},Stock Splits"))
+    assert adjusted.actions.is_empty()
+    assert "Stock Splits, 1, not used: the prices are adjusted" in adjusted.statements[0].actions
+
+
+def test_the_splits_of_yfinance_are_a_file_of_actions(tmp_path: Path) -> None:
+    universe = Universe((Instrument("AAPL"),))
+    path = tmp_path / "AAPL.csv"
+    path.write_text("Date,Stock Splits\n2014-06-09 00:00:00-04:00,7.0\n2020-08-31 00:00:00-04:00,4.0\n")
+    assert [(a.kind, a.numerator, a.denominator) for a in read_actions(path, universe)] == [
+        ("split", 7, 1),
+        ("split", 4, 1),
+    ]
+    path.write_text(
+        "Date,Dividends,Stock Splits\n2020-08-07 00:00:00-04:00,0.82,0.0\n2020-08-31 00:00:00-04:00,0.0,4.0\n"
+    )
+    assert [(a.kind, a.cash_nano) for a in read_actions(path, universe)] == [("dividend", 820_000_000), ("split", 0)]
+    path.write_text("ts,symbol,kind,ratio,cash\n2020-08-31,AAPL,split,4.0,\n")
+    assert [(a.numerator, a.denominator) for a in read_actions(path, universe)] == [(4, 1)]
+
+
+# ---- large files
+
+
+def walk(count: int, seed: int) -> list[str]:
+    draw = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(draw.normal(0, 0.01, count)))
+    days = pl.date_range(pl.date(1990, 1, 1), pl.date(2200, 1, 1), eager=True)[:count].to_list()
+    return [
+        f"{day},{c * 0.999:.4f},{c * 1.01:.4f},{c * 0.99:.4f},{c:.4f},{volume}"
+        for day, c, volume in zip(days, close.tolist(), draw.integers(1, 10**6, count).tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("header", [HEADER, "date;o;h;l;c;v", ""])
+def test_a_large_file_is_read_as_a_small_one_is(tmp_path: Path, header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = walk(30_000, 5)
+    if ";" in header:
+        lines = [line.replace(",", ";") for line in lines]
+    path = tmp_path / "SPY.csv"
+    path.write_text("\n".join([*([header] if header else []), *lines]))
+    assert path.stat().st_size > large_text.LARGE
+    large = read_tables(path)
+    monkeypatch.setattr(reader, "large_table", lambda *_: None)
+    small = read_tables(path)
+    assert large.lines.to_list() == small.lines.to_list()
+    assert large.statements == small.statements
+    for name in reader.BARS[2:]:
+        assert large.frame[name].cast(pl.Float64).to_list() == small.frame[name].cast(pl.Float64).to_list()
+    assert large.frame["ts"].to_list() == small.frame["ts"].to_list()
+    assert large.frame["symbol"].cast(pl.String).to_list() == small.frame["symbol"].to_list()
+
+
+FAULTS = {
+    "cut": ("2024-01-05,10,11", ":20002: 3 fields"),
+    "long": ("2024-01-05,10,11,9,10,798,339", ":20002: 7 fields"),
+    "nul": ("2024-01-05,10,11,9,10\0,100", ":20002: it has a NUL"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_middle_of_a_large_file_has_its_line(tmp_path: Path, fault: str) -> None:
+    lines = walk(30_000, 6)
+    line, says = FAULTS[fault]
+    lines[20_000] = line
+    assert says in asks(csv(tmp_path, lines))
+
+
+@pytest.mark.parametrize("word", ["null", "", '"10.5"', "$10.50"])
+def test_a_field_in_the_middle_of_a_large_file_may_be_spelled_otherwise(tmp_path: Path, word: str) -> None:
+    lines = walk(30_000, 7)
+    fields = lines[20_000].split(",")
+    lines[20_000] = ",".join([*fields[:4], word, fields[5]])
+    frame = read_tables(csv(tmp_path, lines)).frame
+    assert len(frame) == 30_000
+    assert frame["close"].cast(pl.Float64)[20_000] in (None, 10.5)
+
+
+def test_the_digits_of_a_large_file_of_quantd_stay(tmp_path: Path) -> None:
+    draw = np.random.default_rng(8)
+    numbers = [
+        f"{draw.integers(0, 10**6)}.{draw.integers(0, 10**9):09}"[: draw.integers(3, 17)] for _ in range(200_000)
+    ]
+    days = pl.date_range(pl.date(1800, 1, 1), pl.date(2200, 1, 1), eager=True)[:40_000].to_list()
+    rows = [f"{day},SPY,{','.join(numbers[5 * k : 5 * k + 5])}" for k, day in enumerate(days)]
+    path = csv(tmp_path, rows, "ts,symbol,open,high,low,close,volume")
+    universe = Universe((Instrument("SPY"),))
+    fast = read_bars((path,), universe)
+    assert fast.open_nano.tolist() == [_nano(text) for text in numbers[0::5]]
+    assert fast.close_nano.tolist() == [_nano(text) for text in numbers[3::5]]
+
+
+def _nano(text: str) -> int:
+    whole, _, part = text.partition(".")
+    return int(whole) * NANO + int(part.ljust(9, "0")[:9] or "0")
+
+
+# ---- frames
+
+
+def test_frames_by_symbol_and_paths_are_bars(tmp_path: Path) -> None:
+    frame = pl.read_csv(csv(tmp_path, LINES))
+    table = read_frame(frame, alone="SPY")
+    assert table.frame["symbol"].unique().to_list() == ["SPY"]
+    both = quantd.backtest("equal_weight", bars={"SPY": frame, "QQQ": frame}, compare=False)
+    path = quantd.backtest("equal_weight", bars=tmp_path / "SPY.csv", compare=False)
+    assert both.config.universe.symbols == ("QQQ", "SPY")
+    assert path.config.universe.symbols == ("SPY",)
+
+
+def test_day_and_month_of_a_frame_have_a_remedy_in_python() -> None:
+    frame = pl.DataFrame([line.split(",") for line in dated("01/02/2024", "02/02/2024", "03/02/2024")],
+                         schema=HEADER.split(","), orient="row")  # fmt: skip
+    with pytest.raises(quantd.Error, match=r'quantd\.read_bars\(bars, dates="day-first"\)'):
+        quantd.backtest("equal_weight", bars=frame)
+    assert quantd.read_bars(frame, dates="day-first").frame["ts"].dt.month().to_list() == [2, 2, 2]
