@@ -19,7 +19,7 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, PRICES, ActionRow, 
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.tables.actions import ratio_of
-from quantd.adapters.feeds.tables.large_text import large_table
+from quantd.adapters.feeds.tables.large_text import EXACT_LENGTH, large_table
 from quantd.adapters.feeds.tables.plain import is_plain
 from quantd.adapters.feeds.tables.reader import ACTIONS, BARS, Asked, Table, files_of, listed_actions, read_tables
 from quantd.adapters.feeds.tables.statement import Statement
@@ -369,9 +369,6 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
         source=np.full(len(column), source, dtype=np.int64),
     )
 
-
-EXACT_LENGTH: Final = 16
-"""Longest text of a number, with its point, of which a float of 64 bits keeps every digit."""
 
 _TEXT_STAMPS: Final = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
 

@@ -25,6 +25,8 @@ _PLAIN: Final = re.compile(r"-?\d{0,12}\.?\d{0,12}")
 """A number that a float of 64 bits holds with all its digits, where it has at most _DIGITS of them."""
 
 _DIGITS: Final = 15
+EXACT_LENGTH: Final = _DIGITS + 1
+"""Longest text of a number, with its point, of which a float of 64 bits keeps every digit."""
 
 
 class LargeTable(NamedTuple):
@@ -41,7 +43,7 @@ class LargeTable(NamedTuple):
 def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> LargeTable | None:
     """Return the columns of a large text file; None for one that has to be read as text. Raises FeedError.
 
-    With `exact` opens and closes stay text, for a reader that counts their digits.
+    With `exact` opens and closes of more digits than a float holds stay text.
     """
     size = source.stat().st_size if isinstance(source, Path) else len(source)
     if size < LARGE:
@@ -127,7 +129,11 @@ def _read(
             io.BytesIO(source) if isinstance(source, bytes) else source, has_header=False, skip_rows=layout.begin,
             separator=layout.separator, columns=needed, schema=numbered, quote_char=None,
         )  # fmt: skip
-        return frame.rename({column: names[int(column.removeprefix("column_")) - 1] for column in needed})
+        frame = frame.rename({column: names[int(column.removeprefix("column_")) - 1] for column in needed})
+        for name in texts:
+            if (frame[name].str.len_bytes().max() or 0) <= EXACT_LENGTH:  # type: ignore[operator]
+                frame = frame.with_columns(pl.col(name).cast(pl.Float64))
+        return frame
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
 
