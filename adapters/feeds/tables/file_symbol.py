@@ -43,7 +43,8 @@ def symbol_of(stem: str, wanted: Sequence[str] = ()) -> tuple[str, tuple[str, ..
     if len(tickers) == 1 or len(longer) == 1:
         return (longer or tickers)[0], ()
     lower = re.compile(r"\^?[a-z][a-z0-9]{0,7}([.-][a-z0-9]{1,4})?")
-    if not tickers and len(candidates) == 1 and lower.fullmatch(candidates[0]):
+    short = 5 if len(top) > 1 else 4  # a longer word without capitals is rather the name of a source
+    if not tickers and len(candidates) == 1 and len(candidates[0]) <= short and lower.fullmatch(candidates[0]):
         return candidates[0].upper(), ()
     return "", tuple(dict.fromkeys(tickers or candidates))
 

@@ -35,6 +35,7 @@ _DATES: Final = {
     r"(?P<b>[A-Za-z]{3}) (?P<a>\d{1,2}),? (?P<y>\d{4})": "%b %d, %Y",
     r"(?P<b>[A-Za-z]{4,9}) (?P<a>\d{1,2}),? (?P<y>\d{4})": "%B %d, %Y",
     r"(?P<a>\d{1,2})[ -](?P<b>[A-Za-z]{3})[ -](?P<y>\d{4})": "%d-%b-%Y",
+    r"(?P<a>\d{1,2})\.?[ -](?P<b>[A-Za-z]{4,9})[ -](?P<y>\d{4})": "%d-%B-%Y",
     r"(?P<a>\d{1,2})[ -](?P<b>[A-Za-z]{3})[ -](?P<y>\d\d)": "%d-%b-%y",
 }
 """Pattern of a date -> its format; %A and %B stand for the two readings of day and month."""
@@ -55,6 +56,7 @@ _OFFSET: Final = r"(?P<offset>Z| ?(UTC|GMT)?[+-]\d\d:?\d\d| (UTC|GMT)| [A-Z][A-Z
 _DAYS: Final = "|".join(re.sub(r"\?P<[a-z]+>", "", date) for date in _DATES)
 _STAMP: Final = re.compile(rf"(?P<date>{_DAYS})((?P<joint>T| |, |;|-)(?P<time>{'|'.join(_TIMES)}))?T?{_OFFSET}")
 _BARE_OFFSET: Final = _OFFSET.replace("?P<offset>", "").removesuffix("?") + "$"
+_WEEKDAY: Final = r"(?i)^(mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?,? "
 _CLOCK: Final = re.compile(rf"({'|'.join(_TIMES)})")
 
 UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -65,6 +67,8 @@ _FROM: Final = 315_532_800
 """1980-01-01 in seconds."""
 
 _YEARS_AHEAD: Final = 3
+_EXCEL: Final = (29_221, 55_000)
+"""Days since 1899-12-30, as spreadsheets count, from 1980 to 2050."""
 
 
 class Moments(NamedTuple):
@@ -80,7 +84,7 @@ class Moments(NamedTuple):
 
 def is_stamp(field: str) -> bool:
     """Whether a field is a date, a time of a date or an integer that is one."""
-    text = field.strip().strip('"')
+    text = re.sub(_WEEKDAY, "", " ".join(field.strip().strip('"').split()))
     if text.isdecimal() or re.fullmatch(r"\d{9,19}\.\d+", text):
         return bool(_readings_of(float(text))) or bool(re.fullmatch(r"(19|20)\d{6}(\d{4}|\d{6})?", text))
     return _STAMP.fullmatch(text) is not None
@@ -108,7 +112,7 @@ def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -
         values = values.cast(pl.String)
     if values.dtype.is_numeric():
         return _of_numbers(values, where, unit)
-    text = values.cast(pl.String).str.strip_chars()
+    text = values.cast(pl.String).str.strip_chars().str.replace_all(r"\s+", " ").str.replace(_WEEKDAY, "")
     filled = text.drop_nulls().filter(text.drop_nulls() != "")
     if not len(filled):
         raise FeedError(where, "no line has a time", "Give each bar its date or time")
@@ -253,6 +257,12 @@ def _of_numbers(values: pl.Series, where: str, unit: str) -> Moments:
     if not len(filled):
         raise FeedError(where, "no line has a time", "Give each bar its date or time")
     least, largest = float(filled.min()), float(filled.max())  # type: ignore[arg-type]
+    if not unit and _EXCEL[0] <= least and largest <= _EXCEL[1]:
+        days = (values.cast(pl.Float64) * 86_400_000).round(0).cast(pl.Int64, strict=False)
+        since = days.cast(pl.Duration("ms")) + pl.lit(datetime(1899, 12, 30)).cast(pl.Datetime("ms"))
+        stamps = pl.select(since).to_series()
+        return Moments(stamps if (stamps.dt.date().cast(pl.Datetime("ms")) != stamps).any() else stamps.dt.date(),
+                       "days of a spreadsheet")  # fmt: skip
     units = [unit] if unit else [name for name in _readings_of(largest) if name in _readings_of(least)]
     if len(units) != 1:
         early = {name: largest / per_second for name, per_second in UNITS.items() if 0 <= largest / per_second < 4e9}

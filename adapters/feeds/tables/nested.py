@@ -63,8 +63,8 @@ def _tables(node: Any, around: Mapping[str, Any], depth: int, key: str) -> Itera
     if depth > DEEPEST:
         return
     if isinstance(node, list):
-        if node and all(isinstance(row, dict) for row in node) and _is_bar(node[0]):
-            yield _of_objects(node, around, key)
+        if node and all(isinstance(row, dict) for row in node) and _is_bar(flat := _flat(node[0])):
+            yield _of_objects([_flat(row) for row in node] if len(flat) > len(node[0]) - 1 else node, around, key)
         elif node and all(isinstance(row, list) for row in node) and len(node[0]) >= 5:
             yield _of_arrays(node, around, key)
         else:
@@ -94,6 +94,16 @@ def _is_bar(row: Mapping[str, Any], *, timed: bool = False) -> bool:
     """Whether an object has the fields of a bar: four scalars, at least."""
     scalars = [value for value in row.values() if not isinstance(value, dict | list)]
     return len(scalars) >= 4 + (not timed) - 1
+
+
+def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an object with the prices of an object in it as its own: those of "mid", or of the only one there is."""
+    inner = {name: value for name, value in row.items() if isinstance(value, dict) and len(value) >= 4}
+    if "mid" not in inner and len(inner) != 1:
+        outside = {f"{name} {part}": price for name, value in inner.items() for part, price in value.items()}
+        return {**row, **outside}
+    prices = inner.get("mid") or next(iter(inner.values()))
+    return {**{name: value for name, value in row.items() if name not in inner}, **prices}
 
 
 def _scalars(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,21 +35,21 @@ _SYMBOLS: Final = (
 )  # fmt: skip
 _PRICES: Final = {
     "open": ("open", "o", "open price", "opening price", "first", "price open", "op", "eroffnung", "eroffnungskurs",
-             "erster", "ouverture", "ouv", "apertura", "abertura"),
+             "erster", "ouverture", "ouv", "apertura", "abertura", "otwarcie", "openen"),
     "high": ("high", "h", "high price", "max", "highest", "price high", "hi", "hoch", "tageshoch", "hochst",
-             "plus haut", "haut", "maximo", "massimo", "maxima"),
+             "plus haut", "haut", "maximo", "massimo", "maxima", "najwyzszy", "hoog"),
     "low": ("low", "l", "low price", "min", "lowest", "price low", "lo", "tief", "tagestief", "tiefst", "plus bas",
-            "bas", "minimo", "minima"),
+            "bas", "minimo", "minima", "najnizszy", "laag"),
     "close": ("close", "c", "close price", "closing price", "close last", "last", "settle", "last price", "price close",
               "unadjusted close", "cl", "schluss", "schlusskurs", "zuletzt", "cloture", "dernier", "cierre", "ultimo",
-              "chiusura", "fechamento"),
+              "chiusura", "fechamento", "zamkniecie", "slot"),
 }  # fmt: skip
-"""Words of prices: English, then German, French, Spanish, Italian and Portuguese."""
+"""Words of prices: English, then German, French, Spanish, Italian, Portuguese, Polish and Dutch."""
 
 _VOLUMES: Final = (
     "volume", "v", "vol", "total volume", "base volume", "volume base", "volumefrom", "trade volume", "shares traded",
     "base asset volume", "qty", "tickvol", "tick volume", "no of shares", "total traded quantity", "volumen", "stuck",
-    "volumi",
+    "volumi", "wolumen", "number of shares", "shares", "shares volume",
 )  # fmt: skip
 ADJUSTED: Final = (
     "adj close", "adjclose", "adjusted close", "close adj", "adj close price", "close adjusted", "adjusted close price",

@@ -61,19 +61,25 @@ def spelling_of(columns: Iterable[pl.Series], where: str, decimal: str = "") -> 
     if decimal:
         return Spelling(decimal == "comma", f"decimal {decimal}, as told")
     either = ""
-    commas = points = 0
+    commas: list[str] = []
+    points: list[str] = []
     for column in columns:
         if column.dtype != pl.String:
             continue
         if are_numbers(column):
-            points += int(column.str.contains(_POINT_DECIMAL).any())
+            points += column.filter(column.str.contains(_POINT_DECIMAL)).head(1).to_list()
             continue
         text = _bare(column)
-        commas += int(text.str.contains(_COMMA_DECIMAL).sum())
-        points += int(text.str.contains(_POINT_DECIMAL).sum())
+        commas += text.filter(text.str.contains(_COMMA_DECIMAL)).head(1).to_list()
+        points += text.filter(text.str.contains(_POINT_DECIMAL)).head(1).to_list()
         if not either and (first := text.filter(text.str.contains(_EITHER))).len():
             either = str(first[0])
-    if commas and not points:
+    if commas and points:
+        raise FeedError(
+            where, f'"{commas[0]}" has a decimal comma and "{points[0]}" has none',
+            "Write all numbers in one way; or add --decimal point or --decimal comma",
+        )  # fmt: skip
+    if commas:
         return Spelling(True, "decimal comma")
     if points or not either:
         return Spelling(False)

@@ -309,3 +309,67 @@ def test_day_and_month_of_a_frame_have_a_remedy_in_python() -> None:
     with pytest.raises(quantd.Error, match=r'quantd\.read_bars\(bars, dates="day-first"\)'):
         quantd.backtest("equal_weight", bars=frame)
     assert quantd.read_bars(frame, dates="day-first").frame["ts"].dt.month().to_list() == [2, 2, 2]
+
+
+# ---- spellings that no format of the corpus has
+
+DAYS = pl.Series(quantd.example_bars()["ts"].unique().sort().head(20).dt.date())
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "%a, %b %d, %Y", "%A %d %B %Y", "%d-%B-%Y", "%d %b %Y", "%b %d, %Y", "%B %d, %Y", "%d.%m.%Y", "%Y/%m/%d",
+        "%m/%d/%y", "%-m/%-d/%Y 0:00", "%d-%b-%y", "%Y%m%d", "%Y.%m.%d", "%Y-%m-%dT00:00:00", "%m/%d/%Y 12:00:00 AM",
+        "%Y%m%d  00:00:00", "%Y-%m-%d 00:00:00+00:00", "%Y-%m-%dT00:00:00.000Z", "%Y%m%d000000", "%Y%m%d 000000",
+    ],
+)  # fmt: skip
+def test_a_date_is_read_in_any_form(tmp_path: Path, form: str) -> None:
+    lines = [f"{day:{form}}\t10\t11\t9\t10.5\t100" for day in DAYS]
+    stamps = read_tables(csv(tmp_path, lines, HEADER.replace(",", "\t"))).frame["ts"]
+    assert stamps.cast(pl.Date).to_list() == DAYS.to_list()
+
+
+def test_the_days_of_a_spreadsheet_are_dates(tmp_path: Path) -> None:
+    epoch = pl.date_range(pl.date(1899, 12, 30), pl.date(1899, 12, 30), eager=True)[0]
+    lines = [f"{(day - epoch).days},10,11,9,10.5,100" for day in DAYS]
+    assert read_tables(csv(tmp_path, lines)).frame["ts"].to_list() == DAYS.to_list()
+
+
+def test_two_spellings_of_numbers_are_asked(tmp_path: Path) -> None:
+    lines = [f"{day};180,00;183,74;178,53;182,26;1,000,000" for day in DAYS]
+    text = asks(csv(tmp_path, lines, HEADER.replace(",", ";")))
+    assert '"180,00" has a decimal comma and "1,000,000" has none' in text
+
+
+def test_a_remark_below_the_data_is_no_bar(tmp_path: Path) -> None:
+    lines = [*LINES, '"Downloaded from Barchart.com as of 03-26-2024 10:00am CDT"']
+    assert len(read_tables(csv(tmp_path, lines)).frame) == len(LINES)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Datum;Eröffnung;Hoch;Tief;Schluss;Volumen", "Date;Ouverture;Plus haut;Plus bas;Clôture;Volume",
+     "Fecha;Apertura;Máximo;Mínimo;Cierre;Volumen", "Data;Apertura;Massimo;Minimo;Chiusura;Volumi",
+     "Data;Otwarcie;Najwyzszy;Najnizszy;Zamkniecie;Wolumen", "Date;1. open;2. high;3. low;4. close;5. volume"],
+)  # fmt: skip
+def test_names_of_other_languages_are_known(tmp_path: Path, header: str) -> None:
+    frame = read_tables(csv(tmp_path, [f"{day};10,25;11,5;9,75;10,5;200" for day in DAYS], header)).frame
+    assert frame["close"].cast(pl.Float64)[0] == 10.5
+    assert frame["volume"].cast(pl.Float64)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"candles": [%s], "symbol": "SPY"}', '{"data": {"bars": {"SPY": [%s]}}}', '[%s]', '{"SPY": [%s]}',
+        '{"results": [%s], "ticker": "SPY", "status": "OK", "count": 3}',
+    ],
+)  # fmt: skip
+def test_bars_of_json_are_found_below_any_keys(tmp_path: Path, text: str) -> None:
+    rows = ",".join(f'{{"time": "{day}", "mid": {{"o": 10, "h": 11, "l": 9, "c": 10.5}}, "volume": 5}}' for day in DAYS)
+    path = tmp_path / "SPY.json"
+    path.write_text(text % rows)
+    table = read_tables(path)
+    assert table.frame["symbol"].unique().to_list() == ["SPY"]
+    assert table.frame["ts"].to_list() == DAYS.to_list()
