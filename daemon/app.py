@@ -24,6 +24,7 @@ from quantd.adapters.bus.publisher import MqttBus
 from quantd.adapters.bus.settings import MqttSettings, address
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.tables.statement import stated
 from quantd.adapters.listener import FEWEST_DESCRIPTORS, descriptors
 from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.handle import Store
@@ -107,6 +108,18 @@ def read_config(options: Options) -> Config:
     return config.in_state(options.state, options.environ)
 
 
+def _describe(config: Config, parts: Parts) -> None:
+    """Log what a reader of the log has to know of the parts: weak isolation, unused features, foreign tables."""
+    for worker, rights in lacking(parts.policies):
+        log.warning("policy.not_isolated", policy=worker, missing=rights, see="docs/operate/security.md")
+    for worker, text in unreadable(parts.policies):
+        log.warning("policy.unreadable", policy=worker, found=text, see="docs/operate/security.md")
+    for agent, features in left_out(config.seats, parts.policies):
+        log.warning("features.left_out", agent=agent, features=features, why="use = false in [feed] series")
+    for line in stated(parts.statements):
+        log.info("bars.read_as", table=line)
+
+
 async def serve(
     config: Config, options: Options, *, find: Reach = reach, now: Callable[[], int] = time.time_ns
 ) -> Summary:
@@ -133,12 +146,7 @@ async def serve(
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
     parts = parts_of(config, now(), cache=folder / "cache", apart=Apart(folder))
-    for worker, rights in lacking(parts.policies):
-        log.warning("policy.not_isolated", policy=worker, missing=rights, see="docs/operate/security.md")
-    for worker, text in unreadable(parts.policies):
-        log.warning("policy.unreadable", policy=worker, found=text, see="docs/operate/security.md")
-    for agent, features in left_out(config.seats, parts.policies):
-        log.warning("features.left_out", agent=agent, features=features, why="use = false in [feed] series")
+    _describe(config, parts)
     where: str | Path = store_url(config.store.url) or folder
     with opened_store(config, where, folder) as store:
         refuse_damaged(store)

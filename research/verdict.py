@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.feeds.source import some
+from quantd.adapters.feeds.tables.statement import stated
 from quantd.daemon.assembly.first_session import after_history, longest_history, unpriced
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.doubts import Doubt, Evidence, doubt_lines, doubts_of, joined
@@ -280,6 +281,7 @@ def _notes(assembly: Assembly, own: Measured, of_trials: Sequence[str]) -> tuple
     return (
         *_begun(assembly, own),
         *_outside_hours(assembly),
+        *(f"Bars of {line}." for line in stated(assembly.feed.statements)),
         *filter(None, [synthetic_note(assembly.universe.symbols)]),
         *of_trials,
         *known_bars(own.evidence(assembly)),

@@ -20,6 +20,7 @@ from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, Series, Sy
 from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound
+from quantd.adapters.feeds.tables.statement import Statement
 from quantd.daemon.assembly.broker_costs import costs_of
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.first_session import first_session, longest_history
@@ -197,6 +198,11 @@ class Parts:
         """The slices of a recorded market by number; None on a live market, whose journal has them."""
         return None
 
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What foreign tables of bars were read as; none on a live market, and of files in the columns of quantd."""
+        return ()
+
     def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
         """The verdict on each (instant, number of a schedule) in (after, away]."""
         return catch_up(self.schedules, due(self.schedules, self.sessions, after, away), away) if away > after else []
@@ -213,6 +219,10 @@ class Assembly(Parts):
     @property
     def slices(self) -> Callable[[int], MarketSlice]:
         return self.feed.slice_at
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        return self.feed.statements
 
     def items(self) -> Iterator[Item]:
         """The whole recorded market with its ticks, in order of time."""

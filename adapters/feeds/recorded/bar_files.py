@@ -80,7 +80,7 @@ def statements_of(sources: tuple[BarSource, ...], symbols: tuple[str, ...]) -> t
         if isinstance(source, BarFrame):
             out += source.statements
         elif not is_plain(source):
-            out += foreign_table(source, Asked(symbols=symbols)).statements
+            out += _feed_table(source, symbols).statements
     return tuple(out)
 
 
@@ -92,7 +92,7 @@ def actions_within_bars(sources: tuple[BarSource, ...], universe: Universe) -> l
         if isinstance(source, BarFrame):
             actions, name = source.actions, source.name
         else:
-            actions = None if is_plain(source) else foreign_table(source, Asked(symbols=universe.symbols)).actions
+            actions = None if is_plain(source) else _feed_table(source, universe.symbols).actions
             name = source.name
         if actions is not None and len(actions):
             out += _action_rows(actions, name, universe)
@@ -238,6 +238,17 @@ _TABLES: Final[dict[tuple[object, ...], Table]] = {}
 _MOST_TABLES: Final = 2
 
 
+def _feed_table(path: Path, symbols: tuple[str, ...]) -> Table:
+    """Read a foreign table for the symbols of a universe. Raises FeedError, with the command that takes answers."""
+    try:
+        return foreign_table(path, Asked(symbols=symbols))
+    except FeedError as error:
+        if "--" not in error.remedy:
+            raise
+        remedy = f"`quantd data import {path}` takes the answer and prints the lines of [feed]. {error.remedy}"
+        raise FeedError(error.source, error.what, remedy) from None
+
+
 def foreign_table(path: Path, asked: Asked) -> Table:
     """Read a table in other columns than those of quantd, once for several questions. Raises FeedError."""
     stats = [file.stat() for file in files_of(path)]
@@ -257,7 +268,7 @@ def _table(source: BarSource, wanted: tuple[str, ...], symbols: tuple[str, ...] 
     """Read the wanted columns of a source, those of BARS from any table. Raises FeedError."""
     if isinstance(source, Path):
         if set(wanted) <= set(BARS) and not is_plain(source):
-            return foreign_table(source, Asked(symbols=symbols)).frame.select(wanted)
+            return _feed_table(source, symbols).frame.select(wanted)
         if wanted == BARS and source.is_file() and (large := large_table(source, source.name, exact=True)):
             return large.frame.select(wanted)
         return table_of(source, wanted)

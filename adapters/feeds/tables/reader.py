@@ -142,9 +142,13 @@ def _local_days(stamps: pl.Series) -> pl.Series:
 
 
 def read_frame(frame: pl.DataFrame, asked: Asked = NOTHING_ASKED, name: str = "bars", alone: str = "") -> Table:
-    """Read the bars of a frame; `alone` is the symbol of one without a column of symbols. Raises FeedError."""
+    """Read the bars of a frame; `alone` is the symbol of one without a column of symbols.
+
+    A frame in the columns of quantd has no statement. Raises FeedError.
+    """
     raw = RawTable(name, alone, frame, pl.int_range(1, len(frame) + 1, eager=True), in_memory=True)
-    return joined([_bars(part, asked, False) for part in _unpaired(raw)])
+    table = joined([_bars(part, asked, False) for part in _unpaired(raw)])
+    return table._replace(statements=()) if set(BARS) <= set(frame.columns) else table
 
 
 def joined(tables: Sequence[Table]) -> Table:
