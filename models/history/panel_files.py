@@ -177,7 +177,8 @@ def scan(bars: Path) -> pl.LazyFrame:
         frame = pl.scan_csv(bars, schema_overrides=kinds) if text else pl.scan_parquet(bars)
         known = frame.collect_schema()
         if missing := [name for name in ("ts", "symbol", "open", "close") if name not in known]:
-            raise ValueError(f"{bars}: no daily bars: column {missing[0]} is missing")
+            remedy = f"`quantd data import {bars}` makes bars of any table"
+            raise ValueError(f"{bars}: no daily bars: column {missing[0]} is missing; {remedy}")
         if not text:
             return frame.with_columns(pl.col("ts").cast(_STAMP)) if known["ts"] == pl.Date else frame
         days = pl.col("ts").str.strip_chars().str.slice(0, 10).str.to_date("%Y-%m-%d")
