@@ -24,7 +24,7 @@ MOST_MEMBERS: Final = 10_000
 MOST_BYTES: Final = 4 << 30
 """Bytes of one table, and of all members of an archive."""
 
-LARGE: Final = 1 << 20
+LARGE: Final = 1 << 17
 """Size in bytes from which a file of text is not read as a whole at once."""
 
 MOST_RATIO: Final = 250

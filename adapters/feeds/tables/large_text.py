@@ -21,6 +21,8 @@ from quantd.adapters.feeds.tables.text_layout import Layout, layout_of
 
 _CHUNK: Final = 8 << 20
 _ENDS: Final = 1 << 16
+_SAMPLE: Final = 100
+"""Lines of the beginning and of the end that show which columns are plain numbers."""
 _PLAIN: Final = re.compile(r"-?\d{0,12}\.?\d{0,12}")
 """A number that a float of 64 bits holds with all its digits, where it has at most _DIGITS of them."""
 
@@ -56,8 +58,9 @@ def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> Lar
         return None
     if layout.header and not are_names(layout.header[0]):
         return None
-    lines = [line for line in (head + b"\n" + tail.partition(b"\n")[2]).decode().split("\n")[layout.begin :] if line]
-    rows = [fields for line in lines if len(fields := line.split(layout.separator)) == layout.width]
+    first = head.decode().split("\n")[layout.begin : layout.begin + _SAMPLE]
+    last = tail.decode().split("\n")[1:][-_SAMPLE:]
+    rows = [fields for line in (*first, *last) if len(fields := line.split(layout.separator)) == layout.width]
     if not _is_even(source, layout):
         return None
     names = list(layout.header[0]) if layout.header else [f"column_{k + 1}" for k in range(layout.width)]
@@ -116,8 +119,8 @@ def _read(
     types: dict[str, type[pl.DataType]] = {}
     numbers = (*roles.prices(), roles.volume, roles.other_volume)
     for name in names:
-        if name in (roles.time, roles.symbol, roles.clock):
-            types[name] = pl.Categorical
+        if name == roles.symbol or (name == roles.time and roles.symbol):
+            types[name] = pl.Categorical  # the dates of one symbol repeat for the next one
         elif name not in texts and name in numbers and _are_plain(sample[name], whole=name not in roles.prices()):
             types[name] = pl.Float64
         else:
@@ -141,6 +144,7 @@ def _read(
 def _are_plain(values: pl.Series, *, whole: bool) -> bool:
     """Whether fields are numbers that a float holds exactly; integers have to be short, unless they are `whole`, no
     prices: a price in a smaller unit has many digits."""
-    fields = [field.strip() for field in values.to_list() if field]
-    plain = all(_PLAIN.fullmatch(field) and len(re.sub(r"\D", "", field)) <= _DIGITS for field in fields)
-    return plain and (whole or any("." in field for field in fields) or all(len(field) < 6 for field in fields))
+    fields = [field for field in values.to_list() if field]
+    if not all(_PLAIN.fullmatch(field) and len(field) <= EXACT_LENGTH for field in fields):
+        return False
+    return whole or any("." in field for field in fields) or all(len(field) < 6 for field in fields)

@@ -23,11 +23,9 @@ from quantd.adapters.feeds.tables.roles import are_names, named_roles
 from quantd.adapters.feeds.tables.spelled_numbers import is_number
 
 SEPARATORS: Final = ("\t", ";", "|", ",")
-_HEAD: Final = 60
-"""Lines of the beginning that show the layout."""
-
-MOST_HEADER: Final = 40
-"""Lines before the first line of data, at most."""
+_HEAD: Final = 48
+_FEW: Final = 12
+"""Lines of the beginning that show the layout, and the last of them, which show the separator."""
 
 NAMES: Final = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blank"}
 
@@ -62,8 +60,9 @@ class Layout(NamedTuple):
 
 def layout_of(lines: Sequence[str], where: str) -> Layout | None:
     """Return the layout that the first lines of a file show; None where none of them is a bar."""
+    lines = lines[:_HEAD]
     separator = _separator(lines)
-    fields = [_fields(line, separator) for line in lines[:_HEAD]]
+    fields = [_fields(line, separator) for line in lines]
     begin = next((k for k, row in enumerate(fields) if is_data(row) or _follows_names(fields, k)), None)
     if begin is None:
         return None
@@ -129,7 +128,7 @@ def _separator(head: Sequence[str]) -> str:
     """Return the separator of fields that most lines agree on."""
     best, score = " ", 0
     for separator in SEPARATORS:
-        rows = [_fields(line, separator) for line in head if separator in line]
+        rows = [_fields(line, separator) for line in head[-_FEW:] if separator in line]
         data = Counter(len(row) for row in rows if is_data(row))
         if data and (count := data.most_common(1)[0][1]) > score * 1.2:
             best, score = separator, count
