@@ -74,7 +74,6 @@ _OTHER_VOLUMES: Final = (
     "change",
     "adj",
 )
-_LEAST_SAMPLE: Final = 2
 
 
 class Roles(NamedTuple):
