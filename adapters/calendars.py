@@ -81,7 +81,7 @@ class CalendarNotBuilt(CalendarError):
         library = f"exchange_calendars {library_version()}"
         super().__init__(
             f'the calendar "{name}" cannot be built with the installed {library}: '
-            'use the calendar of another exchange with the same days, or "24/7"'
+            'name that of another exchange with the same days, or "24/7" (--calendar, [universe] calendar)'
         )
 
 
@@ -235,13 +235,11 @@ def library_sessions(name: str, start: date, end: date) -> Sessions:
         calendar = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
     except InvalidCalendarName:
         raise UnknownCalendar(name, (*names(), ALWAYS_OPEN)) from None
-    except ValueError:  # some exchanges' holidays are recorded for certain years only
+    except Exception:  # some exchanges' holidays are recorded for certain years only
         try:
             return _recorded(name, start, end)
-        except (ValueError, NotImplementedError):
+        except Exception:  # the library raises whatever its pandas raises for its rules
             raise CalendarNotBuilt(name) from None
-    except NotImplementedError:
-        raise CalendarNotBuilt(name) from None
     return _sessions_of(name, calendar)
 
 

@@ -1,10 +1,15 @@
-"""Tradable instruments, and the universe that assigns a column to each."""
+"""Tradable instruments, the meaning of their symbols, and the universe that assigns a column to each.
+
+Suffixes and names of indices are those of Yahoo Finance, which most sources share. A symbol without a suffix is listed
+in the United States.
+"""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from msgspec import Struct
@@ -22,6 +27,72 @@ ATTO_PER_MICRO = 1_000_000_000_000
 
 COIN_LOT_NANO = 10
 """Lot size of a coin: 1e-8, the smallest fraction of a bitcoin."""
+
+
+Kind = Literal["coin", "index", "currency", "future", "share"]
+
+LARGE_EXCHANGES: Final = {
+    ".L": "XLON", ".DE": "XETR", ".PA": "XPAR", ".AS": "XAMS", ".BR": "XBRU", ".LS": "XLIS", ".MI": "XMIL",
+    ".MC": "XMAD", ".SW": "XSWX", ".ST": "XSTO", ".CO": "XCSE", ".HE": "XHEL", ".OL": "XOSL", ".VI": "XWBO",
+    ".IR": "XDUB", ".WA": "XWAR", ".IS": "XIST", ".T": "XTKS", ".HK": "XHKG", ".SS": "XSHG", ".SZ": "XSHG",
+    ".KS": "XKRX", ".TW": "XTAI", ".AX": "XASX", ".NZ": "XNZE", ".SI": "XSES", ".BO": "XBOM", ".NS": "XBOM",
+    ".TO": "XTSE", ".SA": "BVMF", ".MX": "XMEX", ".JO": "XJSE", "=X": "24/5", "=F": "CMES",
+}  # fmt: skip
+"""Suffix -> calendar of its exchange; bars are tried on these calendars."""
+
+BY_SUFFIX: Final = LARGE_EXCHANGES | {
+    ".AT": "ASEX", ".BA": "XBUE", ".BD": "XBUD", ".BE": "XFRA", ".BK": "XBKK", ".BM": "XFRA", ".CBT": "CMES",
+    ".CL": "XBOG", ".CME": "CMES", ".CMX": "CMES", ".CN": "XTSE", ".DU": "XDUS", ".F": "XFRA", ".HA": "XHAM",
+    ".HM": "XHAM", ".IC": "XICE", ".IL": "XLON", ".JK": "XIDX", ".KL": "XKLS", ".KQ": "XKRX", ".LM": "XLIM",
+    ".ME": "XMOS", ".MU": "XFRA", ".NE": "XTSE", ".NYB": "ICEUS", ".NYM": "CMES", ".PR": "XPRA", ".PS": "XPHS",
+    ".RG": "XRIS", ".RO": "XBSE", ".SG": "XSTU", ".SN": "XSGO", ".SR": "XSAU", ".TA": "XTAE", ".TI": "XMIL",
+    ".TL": "XTAL", ".TWO": "XTAI", ".V": "XTSE", ".VS": "XLIT", ".XC": "XLON",
+}  # fmt: skip
+"""Every suffix with a calendar. Regional exchanges of a country have the days of its largest one."""
+
+OTHER_SUFFIXES: Final = frozenset((".AE", ".CA", ".CR", ".KW", ".NX", ".QA", ".VN", ".XA", ".XD"))
+"""Suffixes of exchanges without a calendar in the library."""
+
+INDICES: Final = {
+    **dict.fromkeys((
+        "^GSPC", "^SP500TR", "^SPX", "^OEX", "^MID", "^SP400", "^SP600", "^DJI", "^DJT", "^DJU", "^IXIC", "^NDX",
+        "^RUT", "^RUI", "^RUA", "^NYA", "^XAX", "^W5000", "^SOX", "^VIX", "^VIX3M", "^VIX9D", "^VXN", "^VVIX",
+        "^SKEW", "^IRX", "^FVX", "^TNX", "^TYX", "^XAU", "^HUI", "^BKX", "^XAL", "^HGX", "^OSX",
+    ), "XNYS"),
+    "^FTSE": "XLON", "^FTMC": "XLON", "^FTAS": "XLON", "^FTLC": "XLON",
+    "^GDAXI": "XETR", "^MDAXI": "XETR", "^SDAXI": "XETR", "^TECDAX": "XETR",
+    "^FCHI": "XPAR", "^SBF120": "XPAR", "^N100": "XPAR", "^STOXX50E": "XPAR", "^STOXX": "XPAR", "^AEX": "XAMS",
+    "^BFX": "XBRU", "^PSI20": "XLIS", "^IBEX": "XMAD", "^SSMI": "XSWX", "^ATX": "XWBO", "^ISEQ": "XDUB",
+    "^OMX": "XSTO", "^OMXS30": "XSTO", "^OMXC25": "XCSE", "^OMXH25": "XHEL", "^OSEAX": "XOSL",
+    "^N225": "XTKS", "^HSI": "XHKG", "^HSCE": "XHKG", "^KS11": "XKRX", "^KS200": "XKRX", "^KQ11": "XKRX",
+    "^TWII": "XTAI", "^STI": "XSES", "^AXJO": "XASX", "^AORD": "XASX", "^NZ50": "XNZE", "^BSESN": "XBOM",
+    "^NSEI": "XBOM", "^NSEBANK": "XBOM", "^CRSLDX": "XBOM", "^JKSE": "XIDX", "^KLSE": "XKLS",
+    "^GSPTSE": "XTSE", "^BVSP": "BVMF", "^IBX50": "BVMF", "^MXX": "XMEX", "^MERV": "XBUE", "^SPIPSA": "XSGO",
+}  # fmt: skip
+"""Index -> calendar of the exchange whose shares it counts. Those of the euro area have the days of Euronext."""
+
+_COIN_QUOTES: Final = (
+    "-USD", "-USDT", "-USDC", "-EUR", "-GBP", "-JPY", "-CHF", "-CAD", "-AUD", "-KRW", "-BTC", "-ETH",
+)  # fmt: skip
+
+
+_FIAT: Final = frozenset((
+    "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "JPY", "KRW",
+    "MXN", "NOK", "NZD", "PHP", "PLN", "RUB", "SEK", "SGD", "THB", "TRY", "TWD", "USD", "ZAR",
+))  # fmt: skip
+
+CURRENCIES: Final = {
+    **dict.fromkeys((
+        "XETR", "XFRA", "XHAM", "XDUS", "XSTU", "XPAR", "XAMS", "XBRU", "XLIS", "XMIL", "XMAD", "XHEL", "XWBO", "XDUB",
+        "ASEX", "XTAL", "XRIS", "XLIT",
+    ), "EUR"),
+    "XLON": "GBX", "XSWX": "CHF", "XSTO": "SEK", "XCSE": "DKK", "XOSL": "NOK", "XWAR": "PLN", "XIST": "TRY",
+    "XBUD": "HUF", "XPRA": "CZK", "XBSE": "RON", "XICE": "ISK", "XMOS": "RUB", "XTKS": "JPY", "XHKG": "HKD",
+    "XSHG": "CNY", "XKRX": "KRW", "XTAI": "TWD", "XASX": "AUD", "XNZE": "NZD", "XSES": "SGD", "XBOM": "INR",
+    "XIDX": "IDR", "XKLS": "MYR", "XBKK": "THB", "XPHS": "PHP", "XSAU": "SAR", "XTAE": "ILA", "XTSE": "CAD",
+    "BVMF": "BRL", "XMEX": "MXN", "XBUE": "ARS", "XSGO": "CLP", "XBOG": "COP", "XLIM": "PEN", "XJSE": "ZAC",
+}  # fmt: skip
+"""Calendar -> currency in which shares of its exchange are quoted. GBX, ZAC and ILA are hundredths."""
 
 
 MARK: Final = "SYNTHETIC-"
@@ -48,9 +119,55 @@ def usual_lot_nano(symbol: str, calendar: str = "") -> int:
     return COIN_LOT_NANO if calendar == "24/7" or is_pair(symbol) else NANO
 
 
+def suffix_of(symbol: str) -> str:
+    """Return the suffix that names an exchange: ".L", "=X"; empty without one."""
+    for mark in ("=", "."):
+        stem, _, end = symbol.rpartition(mark)
+        suffix = mark + end
+        if stem and (suffix in BY_SUFFIX or suffix in OTHER_SUFFIXES):
+            return suffix
+    return ""
+
+
+def kind_of(symbol: str) -> Kind:
+    """Return what a symbol is by its spelling."""
+    if symbol.startswith("^"):
+        return "index"
+    if "/" in symbol or symbol.endswith(_COIN_QUOTES):
+        return "coin"
+    suffix = suffix_of(symbol)
+    return "currency" if suffix == "=X" else "future" if suffix == "=F" else "share"
+
+
+def listed_calendar(symbol: str) -> str:
+    """Return the calendar that the spelling of a symbol names; empty where it names none."""
+    if kind_of(symbol) == "coin":
+        return "24/7"
+    return BY_SUFFIX.get(suffix_of(symbol), "") or INDICES.get(symbol, "")
+
+
+def usual_currency(symbol: str) -> str:
+    """Return the currency in which a symbol is usually quoted, by its spelling. GBX are pence, as in London."""
+    kind = kind_of(symbol)
+    quote = symbol.replace("=X", "").replace("/", "-").rpartition("-")[2][-3:]
+    if kind in ("coin", "currency"):
+        return quote if quote in _FIAT else "USD"
+    code = CURRENCIES.get(listed_calendar(symbol), "USD")
+    return {"GBX": "GBP", "ZAC": "ZAR", "ILA": "ILS"}.get(code, code) if kind == "index" else code
+
+
+def house_calendar(calendars: Sequence[str]) -> str:
+    """Return the calendar of a run over instruments of these calendars: the commonest one that closes.
+
+    Of equally many the first. Only a market of coins alone never closes.
+    """
+    closing = [name for name in calendars if name != "24/7"]
+    return Counter(closing).most_common(1)[0][0] if closing else "24/7"
+
+
 def calendar_of(symbol: str) -> str:
-    """Return the default calendar of a symbol: 24/7 for coins, New York (XNYS) for others."""
-    return "24/7" if is_pair(symbol) else "XNYS"
+    """Return the default calendar of a symbol: that of its spelling, and New York (XNYS) where it names none."""
+    return listed_calendar(symbol) or "XNYS"
 
 
 class Instrument(Struct, frozen=True):

@@ -10,7 +10,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.config import load as load_file
 from quantd.trading.display_text import toml_value
-from quantd.trading.instruments import calendar_of
+from quantd.trading.instruments import calendar_of, house_calendar
 from quantd.trading.sessions import DAY_NS
 
 Settings = Mapping[str, object]
@@ -63,7 +63,7 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     """Return the text of a configuration of one agent with all capital over bars in memory.
 
     Defaults are 100,000 in cash, costs of [broker] and the profile `research`. The interval follows from the
-    stamps. Each symbol has its usual calendar, and 24/7 if it has a bar on a weekend.
+    stamps. Each symbol has the calendar of its spelling, and 24/7 if it has a bar on a weekend.
     """
     frame = bars.frame
     ts = nanoseconds(frame["ts"])
@@ -75,7 +75,7 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     weekend = (weekday == 5) & (daily | (ts % DAY_NS >= DAY_NS // 4)) | ((weekday == 6) & daily)
     for symbol in frame["symbol"].filter(weekend).unique().to_list():
         calendars[symbol] = "24/7"
-    house = "24/7" if set(calendars.values()) == {"24/7"} else "XNYS"
+    house = house_calendar(list(calendars.values()))
     others = [{"symbol": name, "calendar": each} for name, each in calendars.items() if each != house]
     interval = "1d" if daily else _interval(ts, frame["symbol"].to_numpy())
     feed = {"path": MEMORY, "stamps": "session" if daily else "open", "interval": interval}

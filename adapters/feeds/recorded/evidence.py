@@ -24,22 +24,13 @@ from quantd.adapters.feeds.bars.stamps import UNITS_NS, Placed, Stamps, place
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.source import some
 from quantd.trading.display_text import session_date, toml_value
-from quantd.trading.instruments import Universe
+from quantd.trading.instruments import LARGE_EXCHANGES, Universe, listed_calendar
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
 Kind = Literal["interval", "stamps", "zone", "calendar", "day"]
 
-BY_SUFFIX: Final = {
-    ".L": "XLON", ".DE": "XETR", ".PA": "XPAR", ".AS": "XAMS", ".BR": "XBRU", ".LS": "XLIS", ".MI": "XMIL",
-    ".MC": "XMAD", ".SW": "XSWX", ".ST": "XSTO", ".CO": "XCSE", ".HE": "XHEL", ".OL": "XOSL", ".VI": "XWBO",
-    ".IR": "XDUB", ".WA": "XWAR", ".IS": "XIST", ".T": "XTKS", ".HK": "XHKG", ".SS": "XSHG", ".SZ": "XSHG",
-    ".KS": "XKRX", ".TW": "XTAI", ".AX": "XASX", ".NZ": "XNZE", ".SI": "XSES", ".BO": "XBOM", ".NS": "XBOM",
-    ".TO": "XTSE", ".SA": "BVMF", ".MX": "XMEX", ".JO": "XJSE", "=X": "24/5", "=F": "CMES",
-}  # fmt: skip
-"""Yahoo's suffix of a symbol -> the calendar of its exchange."""
-
-CALENDARS: Final = tuple(dict.fromkeys((calendars.ALWAYS_OPEN, "24/5", "XNYS", *BY_SUFFIX.values())))
+CALENDARS: Final = tuple(dict.fromkeys((calendars.ALWAYS_OPEN, "24/5", "XNYS", *LARGE_EXCHANGES.values())))
 """The calendars that are tried."""
 
 ZONES: Final = (
@@ -248,7 +239,7 @@ def _days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
             if fit.outside < 2 and fit.outside <= TOLERATED * len(ts):
                 continue
             others = CALENDARS if fruitless < _MOST_SEARCHES else ()
-            best = _best_calendar(ts, home, fit, reading.stamps, (last, _suffixed(symbol)), others)
+            best = _best_calendar(ts, home, fit, reading.stamps, (last, listed_calendar(symbol)), others)
             if best is None:
                 fruitless += 1
                 continue
@@ -358,7 +349,7 @@ def _hours(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
         ts, home = reading.of(column)
         symbol = reading.universe.symbols[column]
         outside = _outside(ts, home, reading)
-        suffixed = _suffixed(symbol)
+        suffixed = listed_calendar(symbol)
         named = [(suffixed, ""), *([(suffixed, _sessions(suffixed, ts).zone)] if suffixed and reading.unzoned else [])]
         first = [pair for pair in (last, *named) if any(pair) and pair[0] != home.name]
         best = _best_hours(ts, home, outside, reading, first, all_of_them=fruitless < _MOST_SEARCHES)
@@ -480,10 +471,6 @@ def listed(texts: Sequence[str]) -> list[str]:
     """Return the first MOST_LINES texts, and the number of the others."""
     more = len(texts) - MOST_LINES
     return [*texts[:MOST_LINES], *([f"and {more:,} more"] if more > 0 else [])]
-
-
-def _suffixed(symbol: str) -> str:
-    return next((name for suffix, name in BY_SUFFIX.items() if symbol.endswith(suffix)), "")
 
 
 def _all(bars: int, fit: Fit) -> str:

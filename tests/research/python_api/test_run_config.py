@@ -136,7 +136,7 @@ def test_each_symbol_has_its_usual_calendar_as_in_the_commands(symbols, ts, cale
 
 def test_days_stamped_by_tokyos_midnight_are_no_weekend():
     ts = [each - dt.timedelta(hours=9) for each in WEEKDAYS]
-    assert around(several(["7203.T"], ts), "equal_weight", {}, None).universe.calendar == "XNYS"
+    assert around(several(["7203.T"], ts), "equal_weight", {}, None).universe.calendar == "XTKS"
 
 
 def test_extended_hours_of_a_friday_are_no_weekend():

@@ -15,7 +15,7 @@ from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
 from quantd.adapters.feeds.sources.http import read_mapping
 from quantd.daemon.cli.setup.vendors import universe_of
 from quantd.trading.instruments import Instrument, Universe
-from tests.support.command_line import ROOT, Done, answer, quantd
+from tests.support.command_line import CONFIG, ROOT, Done, answer, quantd, write
 from tests.support.price_levels import day, level, scaled
 from tests.support.venues import json_bars
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
@@ -249,8 +249,9 @@ def minutes(zone: str, calendar: str = "XNYS", symbol: str = "SPY") -> pl.DataFr
     ("zone", "calendar", "symbol", "options"),
     [
         ("America/New_York", "XNYS", "SPY", "--interval 5m --zone America/New_York"),
-        ("Europe/London", "XLON", "VOD.L", "--interval 5m --zone Europe/London --calendar XLON"),
-        ("UTC", "XETR", "SAP.DE", "--interval 5m --calendar XETR"),
+        ("Europe/London", "XLON", "VOD", "--interval 5m --zone Europe/London --calendar XLON"),
+        ("Europe/London", "XLON", "VOD.L", "--interval 5m --zone Europe/London"),
+        ("UTC", "XETR", "SAP.DE", "--interval 5m"),
         ("UTC", "XNYS", "SPY", "--interval 5m"),
         ("UTC", "24/7", "BTC-USD", "--interval 5m"),
     ],
@@ -284,6 +285,26 @@ def test_check_refuses_an_unknown_zone_and_a_calendar_that_cannot_be_built(tmp_p
         done = data(tmp_path, "check", "bars.csv", "--stamps", "open", "-i", "5m", "--calendar", name)
         assert done.returncode == 78
         assert f'the calendar "{name}" cannot be built with the installed exchange_calendars' in done.stderr
+
+
+@pytest.mark.parametrize("name", ["XTAE", "ASEX"])
+def test_each_command_names_a_calendar_that_cannot_be_built_in_one_sentence(tmp_path: Path, name: str) -> None:
+    write(tmp_path, CONFIG.replace("[universe]\n", f'[universe]\ncalendar = "{name}"\n'))
+    minutes("UTC").write_csv(tmp_path / "bars.csv")
+    for command in (
+        ("config", "check"),
+        ("backtest", "--no-compare"),
+        ("data", "check", "bars.csv", "--calendar", name),
+        ("data", "fetch", "SPY", "--calendar", name, "--from", "2024-01-02", "--out", "x.parquet"),
+    ):
+        done = quantd(tmp_path, *command)
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 78, command
+        assert f'the calendar "{name}" cannot be built' in line
+        assert '"24/7"' in line
+    symbol = {"XTAE": "TEVA.TA", "ASEX": "OTE.AT"}[name]
+    by_suffix = quantd(tmp_path, "data", "fetch", symbol, "--from", "2024-01-02", "--out", "x.parquet")
+    assert f'the calendar "{name}" cannot be built' in by_suffix.stderr
 
 
 @pytest.mark.parametrize(
