@@ -68,6 +68,7 @@ class Exchange(Protocol):
 
     id: str
     has: dict[str, Any]
+    timeout: int
     urls: dict[str, Any]
     features: dict[str, Any]
     timeframes: dict[str, Any]

@@ -1,7 +1,7 @@
 """Protocols of sources and streams of bars, which vendors implement and wrappers compose."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Stamps
@@ -20,6 +20,15 @@ class SourceError(ExplainedError):
     def __init__(self, source: str, what: str, remedy: str = "", *, again: bool = True, after_s: float = 0.0) -> None:
         self.source, self.what, self.remedy, self.again, self.after_s = source, what, remedy, again, after_s
         super().__init__(f"{source}: {what}" + (f". {remedy}" if remedy else ""))
+
+
+class Unreachable(SourceError):
+    """A vendor whose host gives no answer; `why` follows "cannot be reached: "."""
+
+    def __init__(self, source: str, host: str, why: str) -> None:
+        self.host = host
+        remedy = "Check the network and the address, or take another source; bars in a file need no network"
+        super().__init__(source, f"{host} cannot be reached: {why}", remedy)
 
 
 class Source(Protocol):
@@ -74,6 +83,10 @@ class Stream(Protocol):
 
     async def close(self) -> None: ...
 
+
+FIRST_ANSWER_S: Final = 4.0
+"""Longest time that a request waits for the first answer of a vendor. Later requests wait as long as they may: a host
+that answers slowly answers the second one."""
 
 MUST_TRADE_NS = 10 * DAY_NS
 """No exchange closes for this long: such a range without a bar is an error, a shorter one may be a holiday."""

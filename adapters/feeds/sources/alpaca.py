@@ -198,8 +198,8 @@ class AlpacaBars:
             body = await self._web.get(self._url + path, asked, self._headers)
             try:
                 page = decoder.decode(body)
-            except (msgspec.DecodeError, ValueError) as error:
-                raise SourceError("alpaca", f"its answer is not as documented ({error})", again=False) from None
+            except (msgspec.DecodeError, ValueError, RecursionError):
+                raise self._web.unreadable(body, "as documented") from None
             yield page
             if not page.next_page_token:
                 return

@@ -5,17 +5,19 @@ others, stamped with its open; the reader recognises it by the clock.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from quantd.adapters.exchange.client import Access, Exchange, NoExchange, connect, hang_up, leave, market_of
-from quantd.adapters.exchange.errors import outcome
+from quantd.adapters.exchange.errors import MalformedAnswer, outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.adapters.feeds.bars.rows import ActionRow, Bar, Number, Rows, nano, rows_of
 from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
-from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.source import FIRST_ANSWER_S, SourceError, Unreachable
+from quantd.adapters.feeds.sources.http_client import LATER, why_unreachable
 from quantd.adapters.feeds.vendor import Request, Vendor
 from quantd.adapters.feeds.wrappers.completion import Completed
 from quantd.adapters.pace import retry_after_s
@@ -37,6 +39,12 @@ AT_ONCE: Final = 4
 """Number of symbols queried concurrently."""
 LONGEST_WAIT_S: Final = 600.0
 
+_UNANSWERED: Final = re.compile(r"\w+ [A-Z]+ https?://([^/\s]+)\S*")
+"""The text of ccxt's error about a request without an answer: exchange, method and address."""
+
+_REQUEST: Final = re.compile(r"^\w+ [A-Z]+ https?://([^/\s]+)\S* ")
+"""The beginning of its error about an answer."""
+
 
 class CryptoSource:
     """One universe at one exchange and one interval; implements `quantd.adapters.feeds.source.Source`.
@@ -57,6 +65,7 @@ class CryptoSource:
         self._exchange: Exchange | None = None
         self.markets: list[str] = []
         self._opening = asyncio.Lock()
+        self._limit_s = min(access.timeout_s, FIRST_ANSWER_S)
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         exchange = await self.opened()
@@ -137,19 +146,32 @@ class CryptoSource:
         return names
 
     async def _ask(self, exchange: Exchange, ask: Callable[[], Awaitable[Any]]) -> Any:
+        exchange.timeout = int(self._limit_s * 1000)
         try:
-            return await ask()
+            answer = await ask()
         except Exception as error:
-            raise self.wrong(error, retry_after_s(exchange.last_response_headers or {}, LONGEST_WAIT_S)) from None
+            problem = self.wrong(error, retry_after_s(exchange.last_response_headers or {}, LONGEST_WAIT_S))
+            self._limit_s = self._access.timeout_s
+            raise problem from None
+        self._limit_s = self._access.timeout_s
+        return answer
 
     def wrong(self, error: BaseException, after_s: float = 0.0) -> SourceError:
-        """The SourceError for an exception of ccxt."""
-        words = self._access.scrub(f"{type(error).__name__}: {error}")
+        """The SourceError for an exception of ccxt, which names the address of a request without an answer."""
+        cause = error.__cause__
+        if (address := _UNANSWERED.fullmatch(str(error))) and cause is not None:
+            late = f"no answer within {self._limit_s:g} s"
+            return Unreachable(
+                self.name, address[1], late if isinstance(cause, TimeoutError) else why_unreachable(cause)
+            )
+        words = self._access.scrub(_REQUEST.sub(r"\1 answers ", str(error), count=1))
+        if isinstance(error, MalformedAnswer):
+            words = f"its answer is not of the interface of {self.name}"
         match outcome(error):
             case Outcome.AGAIN:
-                return SourceError(self.name, f"too many requests ({words})", after_s=after_s)
+                return SourceError(self.name, f"too many requests ({words})", LATER, after_s=after_s)
             case Outcome.UNKNOWN:
-                return SourceError(self.name, words, after_s=after_s)
+                return SourceError(self.name, words, LATER, after_s=after_s)
             case _:
                 return SourceError(self.name, words, again=False)
 

@@ -193,7 +193,7 @@ class HttpSource:
         try:
             document = _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise SourceError(self.name, f"no JSON in its answer for {symbol}") from None
+            raise self._web.unreadable(body, f"JSON for {symbol}") from None
         said = _at(document, m.error) if m.error else None
         if said:
             raise SourceError(self.name, f"{symbol}: {self._web.words(str(said))}", again=False)

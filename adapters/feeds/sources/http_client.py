@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from os import strerror
+from socket import gaierror
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.source import FIRST_ANSWER_S, SourceError, Unreachable
 from quantd.adapters.pace import Pace, Rate, retry_after_s
 from quantd.trading.display_text import one_line
 
@@ -32,6 +35,8 @@ class Web:
         self._hide = hide
         self._pace = Pace(rate)
         self._session: ClientSession | None = None
+        self._patient = False
+        """Whether a first request has ended, after FIRST_ANSWER_S at the latest."""
 
     async def get(
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
@@ -43,12 +48,14 @@ class Web:
         await self._pace.turn()
         if self._session is None:
             self._session = aiohttp.ClientSession()
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        limit_s = self._timeout_s if self._patient else min(self._timeout_s, FIRST_ANSWER_S)
         try:
             asked = URL(url, encoded=True)  # as it was signed
             if params:
                 asked = asked.update_query(dict(params))
             async with (
-                asyncio.timeout(self._timeout_s),
+                asyncio.timeout(limit_s),
                 self._session.get(asked, headers=dict(headers or {}), allow_redirects=False) as answer,
             ):
                 if answer.status != 200:
@@ -56,13 +63,23 @@ class Web:
                     raise refusal(self._source, answer.status, answer.headers, self.words(said))
                 return await self._whole(answer)
         except TimeoutError:
-            raise SourceError(self._source, f"no answer within {self._timeout_s:g} s") from None
+            raise Unreachable(self._source, host, f"no answer within {limit_s:g} s") from None
         except (aiohttp.InvalidURL, ValueError):
             raise SourceError(self._source, "its address cannot be read", "Check the url", again=False) from None
         except aiohttp.ClientConnectorCertificateError:
             raise SourceError(self._source, "its TLS certificate is not valid", again=False) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise SourceError(self._source, f"it cannot be reached ({type(error).__name__})") from None
+        except (aiohttp.ClientConnectionError, OSError) as error:
+            raise Unreachable(self._source, host, why_unreachable(error)) from None
+        except aiohttp.ClientError:
+            raise SourceError(self._source, f"the answer of {host} is damaged or cut off", LATER) from None
+        finally:
+            self._patient = True
+
+    def unreadable(self, body: bytes, what: str) -> SourceError:
+        """The error about an answer of another form than `what`, with its length and beginning."""
+        begins = self.words(body[:WORDS].decode("utf-8", "replace"))
+        text = f"its answer is not {what}: {len(body):,} bytes" + (f' "{begins}"' if begins else "")
+        return SourceError(self._source, text, LATER)
 
     def words(self, said: str) -> str:
         """A text of the vendor in one line, without keys."""
@@ -84,14 +101,29 @@ class Web:
         return b"".join(parts)
 
 
+LATER: Final = "Try again later, or name another source (--source, [feed] fallback)"
+
+
+def why_unreachable(error: BaseException) -> str:
+    """The reason why a host gives no answer, by an error of aiohttp or of the system."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorDNSError | gaierror):
+        return "its name is not resolved"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "it closed the connection without an answer"
+    number = getattr(error, "errno", None)
+    return strerror(number).lower() if number else "the connection was closed"
+
+
 def refusal(source: str, status: int, headers: Mapping[str, str], said: str) -> SourceError:
     """The SourceError for an HTTP status other than 200."""
     text = f"HTTP {status}" + (f": {said}" if said else "")
     if status == 429:
-        return SourceError(source, f"too many requests ({text})", after_s=retry_after_s(headers, LONGEST_WAIT_S))
+        return SourceError(source, f"too many requests ({text})", LATER, after_s=retry_after_s(headers, LONGEST_WAIT_S))
     if status in (401, 403):
         return SourceError(source, f"it refuses the key ({text})", "Check the key and what it may read", again=False)
     if status >= 500 or status == 408:
-        return SourceError(source, f"it is unavailable ({text})", after_s=retry_after_s(headers, LONGEST_WAIT_S))
+        return SourceError(source, f"it is unavailable ({text})", LATER, after_s=retry_after_s(headers, LONGEST_WAIT_S))
     remedy = "Write the address that it moved to" if 300 <= status < 400 else "Check the symbols and the range"
     return SourceError(source, f"it refuses the request ({text})", remedy, again=False)

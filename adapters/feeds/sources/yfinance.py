@@ -5,6 +5,7 @@ It is free and needs no key, but has no guarantee: use it for study and as a fal
 
 import asyncio
 import logging
+import re
 import sqlite3
 import time
 import warnings
@@ -15,25 +16,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from threading import Lock, local
-from typing import TYPE_CHECKING, Any, Final
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows, actions_within, exact_nano, joined, rows_of, within
 from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
-from quantd.adapters.feeds.source import PartialAnswer, SourceError, some, whole
-from quantd.adapters.feeds.sources.http_client import WORDS
+from quantd.adapters.feeds.source import PartialAnswer, SourceError, Unreachable, some, whole
+from quantd.adapters.feeds.sources.http_client import LATER, WORDS
+from quantd.adapters.feeds.sources.yahoo_session import UNKNOWN, begin_chart, session_of
 from quantd.adapters.feeds.vendor import Request, Vendor
 from quantd.adapters.plugins import Option
 from quantd.trading.display_text import one_line, session_date
-from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.instruments import NANO, Instrument, Universe, kind_of, suffix_of
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_T = TypeVar("_T")
 
 VENDOR: Final = Vendor(
     "yfinance",
@@ -54,6 +58,11 @@ _HISTORY_DAY: Final = datetime(1970, 1, 2, tzinfo=UTC)
 _THREADS: Final = 4
 _PRICES: Final = ("Open", "High", "Low", "Close")
 _LARGEST_RATIO: Final = 10_000
+_LARGEST_SPLIT: Final = 1e6
+_DECIMALS: Final = 9
+_LARGEST: Final = 9.2e9
+"""The largest price or amount that is counted in nano-units."""
+
 _DIVIDEND_ROUNDED_BY: Final = 0.5e-6
 """Yahoo divides dividends by later splits and rounds to six decimals: 0.108929 is 3.05 before 7:1 and 4:1."""
 
@@ -63,7 +72,14 @@ _ADJUSTED_MISS: Final = 0.003
 The closes of a penny share have two or three digits.
 """
 
-_UNKNOWN: Final = "It may be delisted or spelled otherwise"
+_HOME: Final = frozenset(("XNYS", "XNAS", "NYSE", "NASDAQ"))
+"""Names of the calendar of American shares."""
+
+_MINOR: Final = {"GBp": "GBX", "ZAc": "ZAC"}
+"""Yahoo's hundredths of a currency -> their usual codes."""
+
+_CODE: Final = re.compile(r"[A-Z]{3,5}")
+"""A currency that config.toml accepts."""
 
 _FRESH_NS: Final = 60 * NANO
 _one_at_a_time: Final = Lock()
@@ -130,7 +146,7 @@ class YahooSource:
             missing = [self._universe.symbols[column] for column in lost]
             why = one_line(next(iter(lost.values())).what, WORDS)
             if len(lost) == self._universe.size:
-                remedies = {error.remedy for error in lost.values()} - {_UNKNOWN}
+                remedies = {error.remedy for error in lost.values()} - {UNKNOWN}
                 remedy = remedies.pop() if len(remedies) == 1 else "Check how it spells them"
                 raise SourceError(self.name, f"no bar of {some(missing)}: {why}", remedy, again=False)
             raise PartialAnswer(self.name, rows, missing, why)
@@ -165,7 +181,8 @@ class YahooSource:
         except TimeoutError:
             for each in asked:
                 each.cancel()
-            raise SourceError(self.name, f"no answer within {self._deadline_s * rounds:g} s") from None
+            host = urlsplit(self._gateway).netloc or "yahoo.com"
+            raise Unreachable(self.name, host, f"no answer within {self._deadline_s * rounds:g} s") from None
         answers, lost = [], {}
         for column, result in enumerate(results):
             if isinstance(result, _Answer):
@@ -181,16 +198,23 @@ class YahooSource:
         history = self._history(column, start_ns)
         if self._daily:
             return history
-        frame = self._ask(column, start=_moment(start_ns), end=_moment(end_ns), interval=self._interval)
-        return _Answer(self._rows(frame, column, history.actions), history.actions)
+
+        def read(frame: "pd.DataFrame | None") -> _Answer:
+            return _Answer(self._rows(frame, column, history.actions), history.actions)
+
+        return self._ask(column, read, start=_moment(start_ns), end=_moment(end_ns), interval=self._interval)
 
     def _history(self, column: int, start_ns: int) -> _Answer:
+        def read(frame: "pd.DataFrame | None") -> _Answer:
+            if frame is None:
+                raise self._unknown(column, "an empty chart")
+            self._require_possible(column, frame)
+            actions = _actions(frame, column)
+            return _Answer(self._rows(frame, column, actions) if self._daily else rows_of(()), actions)
+
         # two weeks earlier, because a range without a session is refused like an unknown symbol
-        frame = self._ask(column, start=max(_moment(start_ns - 14 * DAY_NS), _HISTORY_DAY), end=None, interval="1d")
-        if frame is None:
-            raise self._unknown(column, "an empty chart")
-        actions = _actions(frame, column)
-        answer = _Answer(self._rows(frame, column, actions) if self._daily else rows_of(()), actions)
+        begin = max(_moment(start_ns - 14 * DAY_NS), _HISTORY_DAY)
+        answer = self._ask(column, read, start=begin, end=None, interval="1d")
         self._newest[column] = (start_ns, self._now(), answer)
         return answer
 
@@ -200,41 +224,65 @@ class YahooSource:
         fresh = answer is not None and start <= start_ns and self._now() - at_ns < _FRESH_NS
         return answer if answer is not None and fresh else self._history(column, start_ns)
 
-    def _ask(self, column: int, **range_: Any) -> "pd.DataFrame | None":
-        """One download; None for a known symbol without data in the range. Raises SourceError."""
+    def _ask(self, column: int, read: Callable[["pd.DataFrame | None"], _T], **range_: Any) -> _T:
+        """What `read` makes of one download; its frame is None for a known symbol without data in the range.
+
+        Raises SourceError, whatever yfinance, its parsers or `read` raise for an unexpected answer.
+        """
         import yfinance  # type: ignore[import-untyped]
         from peewee import PeeweeException
-        from yfinance.exceptions import YFException, YFRateLimitError  # type: ignore[import-untyped]
+        from yfinance.exceptions import YFRateLimitError  # type: ignore[import-untyped]
 
         symbol, session = self._theirs[column], self._prepared()
-        session.chart.status = 0
+        chart = begin_chart()
         try:
             ticker = yfinance.Ticker(symbol, session=session)
             frame = ticker.history(
                 **range_, auto_adjust=False, actions=True, prepost=False, keepna=True, timeout=self._deadline_s / 3
             )
-            quoted = str(ticker.history_metadata.get("currency") or "")
+            self._require_currency(column, ticker.history_metadata.get("currency"))
+            return read(frame)
+        except SourceError:
+            raise
         except YFRateLimitError:
-            raise SourceError(self.name, f"too many requests ({symbol})", after_s=60.0) from None
+            what, after_s = f"too many requests: {chart.host or symbol} limits them ({symbol})", 60.0
+            raise SourceError(self.name, what, LATER, after_s=after_s) from None
         except PeeweeException as error:
             raise self._cacheless(error) from None
-        except (YFException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            # curl raises OSError; yfinance raises the others for an unexpected answer
-            status, words = session.chart.status, one_line(error, WORDS)
-            if status == 404:
-                raise self._unknown(column, words) from None
-            if 200 <= status < 500:
-                if isinstance(error, YFException | KeyError):
-                    return None
-                raise SourceError(self.name, f"{symbol}: the format of its answer has changed ({words})") from None
-            raise SourceError(self.name, f"{symbol}: HTTP {status or 'failed'}: {words}") from None
-        ours = self._universe.instruments[column].currency
-        if quoted and quoted != ours:  # GBp is pence: a hundredth of GBP
-            raise SourceError(self.name, f"{symbol} is quoted in {quoted}, not in {ours}", "Take it out", again=False)
-        return frame
+        except Exception:
+            if (problem := chart.problem(self.name, symbol)) is not None:
+                raise problem from None
+        try:
+            return read(None)
+        except SourceError:
+            raise
+        except Exception:
+            raise chart.unreadable(self.name, symbol) from None
+
+    def _require_currency(self, column: int, quoted: object) -> None:
+        """Raise SourceError for prices in another currency than the instrument's. An index counts points."""
+        instrument = self._universe.instruments[column]
+        if not quoted or kind_of(instrument.symbol) == "index":
+            return
+        code = _MINOR.get(str(quoted), str(quoted))
+        if code != instrument.currency:
+            what = f"{self._theirs[column]} is quoted in {one_line(quoted, WORDS)}, not in {instrument.currency}"
+            remedy = f"Fetch it with --currency {code}: one file has one currency"
+            raise SourceError(self.name, what, remedy if _CODE.fullmatch(code) else "Take it out", again=False)
+
+    def _require_possible(self, column: int, frame: "pd.DataFrame") -> None:
+        """Raise SourceError for a split or a dividend that no share can have had."""
+        if frame.empty:
+            return
+        for name, largest in (("Stock Splits", _LARGEST_SPLIT), ("Dividends", _LARGEST)):
+            amount = np.abs(frame[name].to_numpy(dtype=np.float64))
+            if len(wrong := np.flatnonzero(amount > largest)):
+                day = session_date(int(_days(frame)[wrong[0]]))
+                what = f"{self._theirs[column]}: it lists {amount[wrong[0]]:g} of {name} on {day}"
+                raise SourceError(self.name, what, "Take another source, or a range after that day", again=False)
 
     def _unknown(self, column: int, words: str) -> SourceError:
-        return SourceError(self.name, f"{self._theirs[column]}: {words}", _UNKNOWN, again=False)
+        return SourceError(self.name, f"{self._theirs[column]}: {words}", UNKNOWN, again=False)
 
     def _make_caches(self, folder: Path) -> None:
         """Raises SourceError."""
@@ -263,7 +311,7 @@ class YahooSource:
                 if self._cookies is not None:
                     self._make_caches(self._cookies)
                     yfinance.set_tz_cache_location(str(self._cookies))
-                self._session = _session(self._gateway)
+                self._session = session_of(self._gateway, self._deadline_s / 3)
             YfData.cache_get.cache_clear()  # it would cache an answer of 500 for the life of the process
             return self._session
 
@@ -309,9 +357,16 @@ class YahooSource:
 
 
 def spelled(instrument: Instrument) -> str:
-    """Yahoo's name of an instrument: BTC/USD is BTC-USD, a US share class BRK.B is BRK-B."""
+    """Yahoo's name of an instrument: BTC/USD is BTC-USD, a share class BRK.B is BRK-B, and TSCO.L stays as it is.
+
+    The last dot of a symbol begins an exchange's suffix or a share class, an earlier one a share class: BT.A.L is
+    BT-A.L. A symbol without a known suffix on another calendar than New York's is taken as it is written.
+    """
     symbol = instrument.symbol.replace("/", "-")
-    return symbol.replace(".", "-") if instrument.calendar in {"XNYS", "XNAS", "NYSE", "NASDAQ"} else symbol
+    suffix = suffix_of(symbol)
+    if not suffix and instrument.calendar not in _HOME:
+        return symbol
+    return symbol.removesuffix(suffix).replace(".", "-") + suffix
 
 
 def _actions(frame: "pd.DataFrame", column: int) -> list[ActionRow]:
@@ -354,36 +409,8 @@ def _days(frame: "pd.DataFrame") -> Ints:
     return local - local % DAY_NS
 
 
-def _session(gateway: str) -> Any:
-    """A browser-like session of curl_cffi, which stores the status of a thread's last chart.
-
-    With a gateway it sends yahoo.com's requests there.
-    """
-    from curl_cffi import requests
-
-    class Session(requests.Session):  # type: ignore[type-arg]
-        def __init__(self) -> None:
-            super().__init__(impersonate="chrome")
-            self.chart = local()
-
-        def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
-            asked = urlsplit(url)
-            if gateway and (asked.hostname or "").endswith("yahoo.com"):
-                url = gateway.rstrip("/") + asked.path + (f"?{asked.query}" if asked.query else "")
-            answer = super().request(method, url, **options)
-            if "/finance/chart/" in asked.path:
-                self.chart.status = answer.status_code
-            return answer
-
-    return Session()
-
-
 def _moment(ns: int) -> datetime:
     return datetime.fromtimestamp(ns // NANO, UTC)
-
-
-_DECIMALS: Final = 9
-_LARGEST: Final = 9.2e9
 
 
 def factors(day_ns: Ints, splits: Sequence[ActionRow]) -> Floats:
@@ -407,9 +434,10 @@ def paid(prices: Floats, factor: Floats, rounded_by: float = 0.0) -> Ints:
     float32 nor split is exact to its last digit. `rounded_by` is the vendor's own rounding error, if larger (half of
     its last decimal).
     """
-    product = prices * factor
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = prices * factor
     clean = np.where(np.isfinite(product) & (np.abs(product) < _LARGEST), product, 0.0)
-    single = np.where(np.isfinite(prices), prices, 0.0).astype(np.float32)
+    single = np.where(np.abs(prices) < _LARGEST, prices, 0.0).astype(np.float32)
     rough = (single.astype(np.float64) == prices) | (factor != 1.0)
     slack = np.maximum(np.spacing(np.abs(single)).astype(np.float64) * 0.51, rounded_by * 1.01) * factor
     out = exact_nano(clean)

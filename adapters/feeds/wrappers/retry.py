@@ -12,19 +12,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Report = Callable[[SourceError, int, float], None]
+
 
 class Retried(Forwarding):
     """A source whose temporary failures are retried.
 
     The pause is the vendor's own `after_s` plus first_s, 2 first_s, ... up to longest_s, each times 0.5 to 1.5. A
     failure with `again` False is raised at once, and one whose pause would end after `deadline_s` (seconds since the
-    first attempt) too.
+    first attempt) too. `report` receives each failure that is followed by another attempt, the number of failures so
+    far, and the pause in seconds before that attempt.
     """
 
     def __init__(
-        self, source: Source, *, deadline_s: float = 120.0, first_s: float = 0.5, longest_s: float = 30.0
+        self,
+        source: Source,
+        *,
+        deadline_s: float = 120.0,
+        first_s: float = 0.5,
+        longest_s: float = 30.0,
+        report: Report = lambda error, failures, pause_s: None,
     ) -> None:
         super().__init__(source)
+        self._report = report
         self._deadline_s, self._first_s, self._longest_s = deadline_s, first_s, longest_s
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
@@ -42,9 +52,15 @@ class Retried(Forwarding):
             retry=retry_if_exception(lambda error: isinstance(error, SourceError) and error.again),
             wait=self._pause_s,
             stop=stop_before_delay(self._deadline_s),
+            before_sleep=self._reported,
             reraise=True,
         )
         return await attempts(call, start_ns, end_ns)
+
+    def _reported(self, state: "RetryCallState") -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, SourceError):
+            self._report(error, state.attempt_number, state.upcoming_sleep)
 
     def _pause_s(self, state: "RetryCallState") -> float:
         from tenacity import wait_random

@@ -6,16 +6,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from quantd.adapters.feeds.source import Source
+from quantd.adapters.feeds.source import Source, SourceError
 from quantd.adapters.feeds.vendor import FileWrong, Request, RequestWrong, Vendor
 from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.daemon.assembly.feeds import source_of as opened
 from quantd.daemon.assembly.feeds import vendors
-from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.failures import Failure, note
 from quantd.trading.exit_codes import CONFIG, USAGE
-from quantd.trading.instruments import Instrument, Universe, calendar_of
+from quantd.trading.instruments import Instrument, Universe, calendar_of, kind_of, usual_currency
 
 RETRY_FOR_S: Final = 30.0
 """Longest time of retries, because an operator waits."""
@@ -35,12 +35,17 @@ class Vendors:
 
 
 def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> Universe:
-    """The universe of these symbols. Without a `calendar` it is 24/7 for pairs such as BTC-USD and XNYS for others."""
+    """The universe of these symbols. Without a `calendar` each has that of its spelling (`calendar_of`).
+
+    Without a `currency` it is that of the first symbol that trades: an account has one.
+    """
     names = tuple(dict.fromkeys(part for symbol in symbols for part in symbol.split(",") if part))
     if not names:
         raise Failure("no symbols; write them one after the other: SPY QQQ BTC-USD", USAGE)
-    made = tuple(Instrument(name, calendar=calendar or calendar_of(name), currency=currency) for name in names)
-    return Universe(made, currency=currency, calendar=made[0].calendar)
+    first = next((name for name in names if kind_of(name) != "index"), names[0])
+    money = currency or usual_currency(first)
+    made = tuple(Instrument(name, calendar=calendar or calendar_of(name), currency=money) for name in names)
+    return Universe(made, currency=money, calendar=made[0].calendar)
 
 
 def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Vendors:
@@ -57,7 +62,7 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Ven
         if request.adjusted and not vendor.adjusts:
             able = ", ".join(each.kind for each in known.values() if each.adjusts)
             raise Failure(f"{name} has raw prices only; --adjusted is for {able}", USAGE)
-        source: Source = Retried(_vendor(vendor, request), deadline_s=RETRY_FOR_S)
+        source: Source = Retried(_vendor(vendor, request), deadline_s=RETRY_FOR_S, report=_report)
         if cache is not None:
             source = Cached(source, request.universe, request.interval, cache)
             caches.append(source)
@@ -69,6 +74,14 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Ven
     except ValueError as error:
         raise Failure(str(error), USAGE) from None
     return Vendors(joined, names, tuple(caches), whole)
+
+
+def _report(error: SourceError, failures: int, pause_s: float) -> None:
+    """Print a failure that is followed by another attempt."""
+    if failures == 1:
+        note(f"{error}. Trying again for up to {RETRY_FOR_S:g} s; Ctrl-C stops")
+    else:
+        note(f"{error.source}: attempt {failures} failed too: {error.what}; the next one in {pause_s:.0f} s")
 
 
 def _vendor(vendor: Vendor, request: Request) -> Source:

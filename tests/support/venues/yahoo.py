@@ -5,9 +5,15 @@ Like Yahoo it divides prices, volumes and dividends by every later split, and ro
 """
 
 import asyncio
+import atexit
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from functools import cache as once
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -15,6 +21,17 @@ from aiohttp import web
 
 Daily = tuple[date, float, float, float, float, float]
 """date, open, high, low, close, volume; as traded."""
+
+
+@once
+def home() -> dict[str, str]:
+    """The environment of commands that call yfinance in this process.
+
+    yfinance opens its caches once for a process: their folder must outlive the folder of a test.
+    """
+    folder = tempfile.mkdtemp(prefix="quantd-yfinance-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return {"XDG_CACHE_HOME": folder}
 
 
 @dataclass
@@ -46,7 +63,8 @@ class Listing:
 @dataclass
 class Yahoo:
     """The venue. `throttled` answers 429 to everything; `broken` lists symbols answered with 500 and `empty` those with
-    a chart of nothing; `slow_s` delays charts. `asked` counts chart requests."""
+    a chart of nothing; `slow_s` delays charts. `asked` counts chart requests. `foreign` answers every chart with a
+    status, headers and a body; `changed` edits the text of each right answer."""
 
     listings: dict[str, Listing]
     throttled: bool = False
@@ -54,6 +72,8 @@ class Yahoo:
     empty: set[str] = field(default_factory=set)
     slow_s: float = 0.0
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    foreign: tuple[int, dict[str, str], bytes] | None = None
+    changed: Callable[[str], str] = lambda text: text
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -78,6 +98,9 @@ class Yahoo:
         if self.throttled:
             return web.Response(status=429, text="Too Many Requests\r\n")
         await asyncio.sleep(self.slow_s)
+        if self.foreign is not None:
+            status, headers, body = self.foreign
+            return web.Response(status=status, headers=headers, body=body)
         if symbol in self.broken:
             return web.json_response(
                 {"chart": {"result": None, "error": {"code": "Internal", "description": "oops"}}}, status=500
@@ -87,7 +110,8 @@ class Yahoo:
             said = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
             return web.json_response({"chart": {"result": None, "error": said}}, status=404)
         result = chart(symbol, listing, dict(request.query), nothing=symbol in self.empty)
-        return web.json_response({"chart": {"result": [result], "error": None}})
+        text = self.changed(json.dumps({"chart": {"result": [result], "error": None}}))
+        return web.Response(text=text, content_type="application/json")
 
 
 def chart(symbol: str, listing: Listing, query: dict[str, str], *, nothing: bool = False) -> dict[str, object]:

@@ -147,7 +147,7 @@ async def test_refusals_are_errors_that_never_repeat_a_key() -> None:
         with pytest.raises(SourceError, match="Signature for this request") as unsigned:
             await _bars(source(base, SIGNED, secret="other"), T0, T0 + 60)
     assert [e.again for e in (*said, wrong.value, unsigned.value)] == [True, True, True, False, False, False]
-    assert "no JSON" in said[2].what
+    assert "is not JSON" in said[2].what
     assert 'no rows at "data.items"' in said[3].what
     assert not any(KEY in str(e) or SECRET in str(e) for e in said)
 

@@ -19,14 +19,14 @@ from quantd.adapters.feeds.bars.rows import ActionRow
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
 from quantd.adapters.feeds.source import PartialAnswer, SourceError
 from quantd.adapters.feeds.sources.yfinance import YahooSource, currency, factors, paid, spelled
-from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.instruments import BY_SUFFIX, NANO, OTHER_SUFFIXES, Instrument, Universe, calendar_of
 from quantd.trading.sessions import DAY_NS
 from tests.support.checkout import DATA
 from tests.support.command_line import program, quantd
 from tests.support.examples import examples
 from tests.support.memory_source import keeps_its_promises
 from tests.support.venues.served import served
-from tests.support.venues.yahoo import Listing, Yahoo, utc
+from tests.support.venues.yahoo import Listing, Yahoo, home, utc
 
 AAPL = Universe((Instrument("AAPL"),))
 
@@ -355,17 +355,32 @@ def test_share_classes_and_pairs_are_spelled_as_yahoo_does_and_foreign_suffixes_
     assert spelled(Instrument("BRK.B")) == "BRK-B"
     assert spelled(Instrument("BTC/USD", calendar="24/7")) == "BTC-USD"
     assert spelled(Instrument("VOD.L", calendar="XLON")) == "VOD.L"
+    assert spelled(Instrument("OTP.XX", calendar="XBUD")) == "OTP.XX", "as it is written on another calendar"
+    assert spelled(Instrument("^GSPC")) == "^GSPC"
+    assert spelled(Instrument("BRK.B", calendar="NASDAQ")) == "BRK-B"
+
+
+@pytest.mark.parametrize("suffix", [*BY_SUFFIX, *sorted(OTHER_SUFFIXES)])
+@pytest.mark.parametrize("calendar", ["", "XNYS"])
+def test_a_suffix_of_an_exchange_stays_a_dot_whatever_the_calendar(suffix: str, calendar: str) -> None:
+    for symbol, theirs in (("ABC", "ABC"), ("BT.A", "BT-A"), ("7203", "7203")):
+        instrument = Instrument(symbol + suffix, calendar=calendar or calendar_of(symbol + suffix))
+        assert spelled(instrument) == theirs + suffix
 
 
 @pytest.mark.requirement("R-012")
 def test_the_command_writes_adjusted_weeks_and_unknown_symbols_nothing(tmp_path: Path) -> None:
-    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    caches = ("--cache", str(tmp_path / "bars"))
     ordinary = ("--from", "2019-01-02", "--to", "2020-12-31", "--url")
     with yahoo(Yahoo({"SPY": recorded("SPY", 2018)})) as gateway:
         weeks = quantd(tmp_path, "data", "fetch", "SPY", "--adjusted", "-i", "1wk", *ordinary, gateway, "-o",
-            "w.parquet", env=env)  # fmt: skip
-        days = quantd(tmp_path, "data", "fetch", "SPY", "--adjusted", *ordinary, gateway, "-o", "d.parquet", env=env)
-        lost = quantd(tmp_path, "data", "fetch", "SPY", "TWTR", *ordinary, gateway, "-o", "lost.parquet", env=env)
+            "w.parquet", *caches, env=home())  # fmt: skip
+        days = quantd(
+            tmp_path, "data", "fetch", "SPY", "--adjusted", *ordinary, gateway, "-o", "d.parquet", *caches, env=home()
+        )
+        lost = quantd(
+            tmp_path, "data", "fetch", "SPY", "TWTR", *ordinary, gateway, "-o", "lost.parquet", *caches, env=home()
+        )
     assert weeks.returncode == 0, weeks.stderr
     assert "105 adjusted bars" in weeks.stdout
     assert "from the cache" in days.stdout, "weeks are made of days"
@@ -383,10 +398,10 @@ def test_the_command_writes_adjusted_weeks_and_unknown_symbols_nothing(tmp_path:
 
 @pytest.mark.requirement("R-012")
 def test_the_command_writes_raw_days_as_they_were_paid_with_their_splits_beside(tmp_path: Path) -> None:
-    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    caches = ("--cache", str(tmp_path / "bars"))
     with yahoo(Yahoo({"AAPL": recorded("AAPL")})) as gateway:
         done = quantd(tmp_path, "data", "fetch", "AAPL", "--from", "2020-07-01", "--to", "2020-10-30", "--url", gateway,
-            "-o", "raw.parquet", env=env)  # fmt: skip
+            "-o", "raw.parquet", *caches, env=home())  # fmt: skip
     assert done.returncode == 0, done.stderr
     raw = pl.read_parquet(tmp_path / "raw.parquet").sort("ts")
     truth = pl.read_parquet(DATA / "us_daily.parquet").filter(

@@ -1,0 +1,158 @@
+"""Vendors that give no answer: the first error comes within ten seconds, and names vendor, host and remedy."""
+
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from quantd.daemon.cli.setup import vendors
+from quantd.daemon.cli.setup.vendors import universe_of
+from tests.adapters.feeds.sources.test_yahoo_session import LIBRARIES
+from tests.support.command_line import environment, quantd
+from tests.support.venues.foreign_answers import FOREIGN, foreign
+from tests.support.venues.served import served
+from tests.support.venues.yahoo import home
+
+MAPPING = """
+name = "my vendor"
+url = "{base}/bars/{symbol}?from={start}&to={end}"
+rows = "data.items"
+ts = "when"
+open = "o"
+high = "h"
+low = "l"
+close = "c"
+volume = "v"
+"""
+SOURCES = {
+    "yahoo": ("SPY",),
+    "alpaca": ("SPY", "--source", "alpaca"),
+    "kraken": ("BTC/USD", "--source", "ccxt", "--exchange", "kraken", "--interval", "1h"),
+    "my vendor": ("EURUSD", "--source", "http", "--mapping", "vendor.toml", "--interval", "1h"),
+}
+OUT = ("--out", "x.parquet")
+KEYS = {"QUANTD_ALPACA_KEY": "key", "QUANTD_ALPACA_SECRET": "secret"}
+
+
+def arguments(folder: Path, source: str, url: str) -> list[str]:
+    (folder / "vendor.toml").write_text(MAPPING.replace("{base}", url))
+    at = [] if source == "my vendor" else ["--url", url]
+    return ["data", "fetch", *SOURCES[source], *at, "--from", "2024-01-04", "--to", "2024-01-31", "--no-cache", *OUT]
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """A server that accepts every connection and never answers."""
+    accepted: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            while True:
+                try:
+                    accepted.append(listener.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    for each in accepted:
+        each.close()
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_refused_connection_is_one_sentence_with_the_host_and_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr(vendors, "RETRY_FOR_S", 0.1)
+    port = closed_port()
+    done = quantd(tmp_path, *arguments(tmp_path, source, f"http://127.0.0.1:{port}"), env=KEYS | home())
+    assert done.returncode == 75, done.stderr
+    assert f"{source}: 127.0.0.1:{port} cannot be reached: " in done.stderr
+    assert "refused" in done.stderr
+    assert ". Check the network and the address" in done.stderr
+    assert not LIBRARIES.search(done.stderr)
+    assert list(tmp_path.glob("*.parquet")) == []
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_host_whose_name_is_not_resolved_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr(vendors, "RETRY_FOR_S", 0.1)
+    done = quantd(tmp_path, *arguments(tmp_path, source, "http://bars.invalid"), env=KEYS | home())
+    assert done.returncode == 75, done.stderr
+    assert f"{source}: bars.invalid cannot be reached: its name is not resolved" in done.stderr
+
+
+def test_each_failure_before_another_attempt_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vendors, "RETRY_FOR_S", 3.0)
+    done = quantd(tmp_path, *arguments(tmp_path, "alpaca", f"http://127.0.0.1:{closed_port()}"), env=KEYS | home())
+    first, second, *_, last = done.stderr.splitlines()
+    assert first.endswith("Trying again for up to 3 s; Ctrl-C stops")
+    assert second.startswith("alpaca: attempt 2 failed too: 127.0.0.1:")
+    assert last == "Nothing was written."
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_host_that_never_answers_is_named_within_ten_seconds_of_the_start_of_the_program(
+    tmp_path: Path, source: str
+) -> None:
+    with black_hole() as port:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "quantd.daemon.cli", *arguments(tmp_path, source, f"http://127.0.0.1:{port}")],
+            cwd=tmp_path,
+            env=environment() | KEYS | {"XDG_CACHE_HOME": str(tmp_path / ".cache")},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        took = time.monotonic() - began
+        process.kill()
+        process.communicate()
+    assert f"{source}: 127.0.0.1:{port} cannot be reached: " in line
+    assert re.search("no answer within|does not answer", line)
+    assert took < 10.0
+
+
+@pytest.mark.requirement("R-021")
+@pytest.mark.parametrize("source", ["alpaca", "kraken", "my vendor"])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_answer_of_any_vendor_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str
+) -> None:
+    monkeypatch.setattr(vendors, "RETRY_FOR_S", 0.1)
+    with served(foreign(FOREIGN[name])) as port:
+        done = quantd(tmp_path, *arguments(tmp_path, source, f"http://127.0.0.1:{port}"), env=KEYS | home())
+    assert done.returncode in (1, 75), done.stderr
+    assert done.stderr.startswith(f"{source}: ")
+    assert not LIBRARIES.search(done.stderr), done.stderr
+    assert "Malformed" not in done.stderr
+    assert done.stderr.endswith("Nothing was written.\n")
+
+
+def test_the_currency_of_a_universe_is_that_of_its_first_symbol_that_trades() -> None:
+    for symbols, currency in ((["^GSPC", "TSCO.L"], "GBX"), (["^N225"], "JPY"), (["SPY", "SAP.DE"], "USD")):
+        universe = universe_of(symbols, None, "")
+        assert universe.currency == currency
+        assert {each.currency for each in universe.instruments} == {currency}
+    assert universe_of(["TSCO.L"], None, "GBP").currency == "GBP"
+    assert [each.calendar for each in universe_of(["TSCO.L", "^GSPC", "EURUSD=X", "CL=F"], None, "").instruments] == [
+        "XLON", "XNYS", "24/5", "CMES",
+    ]  # fmt: skip
+    assert {each.calendar for each in universe_of(["TSCO.L", "SPY"], "XNYS", "").instruments} == {"XNYS"}
