@@ -51,6 +51,7 @@ from quantd.trading.statistics import (
     SHARPE_DEFINITION,
     Performance,
     RiskFree,
+    performance,
     simple_returns,
 )
 
@@ -282,6 +283,7 @@ def _notes(assembly: Assembly, own: Measured, of_trials: Sequence[str]) -> tuple
         *_begun(assembly, own),
         *_outside_hours(assembly),
         *(f"Bars of {line}." for line in stated(assembly.feed.statements)),
+        *_outside_benchmark(assembly, own),
         *filter(None, [synthetic_note(assembly.universe.symbols)]),
         *of_trials,
         *known_bars(own.evidence(assembly)),
@@ -343,6 +345,21 @@ def _begun(assembly: Assembly, own: Measured) -> list[str]:
             f"bar of {symbols} is older than orders allow (max_price_age)."
         )
     return notes
+
+
+def _outside_benchmark(assembly: Assembly, own: Measured) -> list[str]:
+    """Return the figures of a benchmark outside the universe as a note, or the reason why it has none."""
+    if assembly.outside is None:
+        return []
+    from quantd.research.metrics.outside_wealth import outside_of  # few runs have one
+
+    name = assembly.universe.benchmark
+    wealth, why = outside_of(assembly, own.record.ts, own.record.days_ns)
+    if wealth is None:
+        return [f"The benchmark {name} is not compared: {why}."]
+    found = performance(wealth, own.settings.periods, own.risk_free_annual)
+    figures = f"{found.total_return:+.2%}, Sharpe ratio {ratio(found.sharpe)}, drawdown {found.max_drawdown:.2%}"
+    return [f"Benchmark {name}, which is not traded: {figures} (its prices and dividends, without costs)."]
 
 
 def _outside_hours(assembly: Assembly) -> list[str]:

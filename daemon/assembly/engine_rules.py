@@ -186,7 +186,7 @@ def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
         agents=agents,
         base=tuple(float(Fraction(repr(config.agents[k].capital)) / total) for k in agents),
         regimes=tuple(regimes),
-        benchmark=universe.index[universe.benchmark] if of_benchmark else -1,
+        benchmark=universe.index.get(universe.benchmark, -1) if of_benchmark else -1,
     )
 
 
@@ -195,8 +195,7 @@ def regime_of(config: Config, universe: Universe) -> MarketRegime | None:
     table = config.risk.regime
     if table is None:
         return None
-    column = universe.index[universe.benchmark] if universe.benchmark else -1
-    return MarketRegime(**table.model_dump(), benchmark=column)
+    return MarketRegime(**table.model_dump(), benchmark=universe.index.get(universe.benchmark, -1))
 
 
 def execution_of(config: Config) -> Execution:

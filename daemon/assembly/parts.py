@@ -25,6 +25,7 @@ from quantd.daemon.assembly.broker_costs import costs_of
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.first_session import first_session, longest_history
 from quantd.daemon.assembly.loaded_artifacts import factor_of, loaded_policy, require_inputs
+from quantd.daemon.assembly.outside_benchmark import outside_benchmark
 from quantd.daemon.config import Config
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
@@ -97,6 +98,8 @@ class Parts:
     """The interest rate of cash; None for none."""
     members: Membership | None
     """The members of the universe by date; None where all symbols are members at all times."""
+    outside: Replay | None
+    """The bars of a benchmark outside the universe, for comparison only; None for none."""
 
     def risk_free_annual(self, days_ns: Sequence[int], periods: float) -> RiskFree:
         """The annual risk-free rate of the returns between samples of these dates, with `periods` samples a year."""
@@ -268,6 +271,7 @@ def assemble(
     dates = zip(house.day_ns, house.open_ns, strict=True)
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
     macro, rate = macro_of(config, house, universe), rate_of(config, first)
+    outside = outside_benchmark(config, source, cache, strict=not places)
     return Assembly(
         **_parts(config, universe, sessions, feed.interval_ns, apart, policies, members),
         start_ns=first_session(feed, house, start, history),
@@ -275,6 +279,7 @@ def assemble(
         live=False,
         macro=macro,
         cash_rate=rate,
+        outside=outside,
         feed=feed,
         unsound=str(unsound or ""),
     )
@@ -389,6 +394,7 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart:
         live=True,
         macro=macro_of(config, sessions[universe.calendar], universe),
         cash_rate=rate_of(config, now - now % DAY_NS),
+        outside=outside_benchmark(config, None, cache, strict=False),
     )
 
 

@@ -97,6 +97,8 @@ def check_capital(document: Table, known: Known, source: Source) -> Iterator[Mis
     floor, ceiling, method = table.get("floor", 0.0), table.get("ceiling", 1.0), ("capital", "method")
     regime = table.get("method") == "regime"
     of_benchmark = table.get("volatility_of", "benchmark") == "benchmark"
+    benchmark = table_of(document, "universe").get("benchmark")
+    symbols = [value for _, value in values_at(document, "universe.symbols.*")]
     yield from mistakes_of(
         source,
         (
@@ -114,9 +116,14 @@ def check_capital(document: Table, known: Known, source: Source) -> Iterator[Mis
             '= "regime" needs at least one regime, and there is none', "write [[capital.regimes]]",
         ),
         (
-            regime and of_benchmark and not table_of(document, "universe").get("benchmark"), method,
+            regime and of_benchmark and not benchmark, method,
             '= "regime" needs the benchmark\'s volatility, but no benchmark is set',
             'write [universe] benchmark, or volatility_of = "house"',
+        ),
+        (
+            regime and of_benchmark and benchmark and benchmark not in symbols, method,
+            f'= "regime" needs the benchmark\'s volatility, but {shown(benchmark)} is outside [universe] symbols',
+            'write volatility_of = "house", or add it to the symbols',
         ),
     )  # fmt: skip
 

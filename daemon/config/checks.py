@@ -27,14 +27,14 @@ from quantd.daemon.config.known import (
     tables,
     values_at,
 )
-from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
+from quantd.daemon.config.mistakes import Mistake, Source, nearest, shown, suggestion
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.translate import secrets_in
 from quantd.daemon.config.values import BOND, EQUITY, HIGHEST_MULTIPLE, duration_ns, mix_of
 from quantd.trading.execution import MOST
 from quantd.trading.instruments import MICRO, NANO, usual_lot_nano
 
-MAY_BE_EMPTY = ("universe.benchmark", "broker.differences", "agents.*.challenges", "agents.*.approval")
+MAY_BE_EMPTY = ("broker.differences", "agents.*.challenges", "agents.*.approval")
 """References without which a key has no effect."""
 
 DISTINCT = (
@@ -65,8 +65,8 @@ def check(document: Table, known: Known, source: Source) -> list[Mistake]:
     """Every mistake that spans tables."""
     rules = (
         _references, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed, _profiles,
-        _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows, _stops_at_venue,
-        _study, _store,
+        _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
+        _stops_at_venue, _study, _store,
     )  # fmt: skip
     return [found for rule in rules for found in rule(document, known, source)]
 
@@ -78,7 +78,7 @@ def _references(document: Table, known: Known, source: Source) -> Iterator[Mista
         tuple(value for _, value in values_at(document, dotted) if isinstance(value, str))
         for dotted in ("universe.symbols.*", "universe.groups.*.name", "risk.shocks.*.name")
     )
-    of_symbols = ("universe.benchmark", "universe.instruments.*.symbol", "universe.groups.*.symbols.*")
+    of_symbols = ("universe.instruments.*.symbol", "universe.groups.*.symbols.*")
     by_hand = (MANUAL,) if "manual" in document else ()
     calendars = ("universe.calendar", "universe.instruments.*.calendar", "schedules.*.calendar")
     for what, names, places in (
@@ -92,7 +92,7 @@ def _references(document: Table, known: Known, source: Source) -> Iterator[Mista
         ("profile", known.profiles, ("risk.profile", "manual.profile", "portfolios.profile", "agents.*.profile")),
         ("agent", agents, ("schedules.*.agents.*",)),
         ("agent", ("fence", *agents, *by_hand), ("broker.differences",)),
-        ("agent that trades", names_of(document, shadows=False), ("capital.regimes.*.shares.*.agent", MAY_BE_EMPTY[2])),
+        ("agent that trades", names_of(document, shadows=False), ("capital.regimes.*.shares.*.agent", MAY_BE_EMPTY[1])),
     ):
         for dotted in places:
             for path, value in values_at(document, dotted):
@@ -165,6 +165,32 @@ def _feed(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
             return
         if early:
             yield source.mistake(("feed", "end"), f"= {shown(end)} is before start = {shown(start)}")
+
+
+def _benchmark(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+    """Mistakes about the file of a benchmark, which only one outside the universe has."""
+    table, live = table_of(document, "universe"), table_of(document, "feed").get("kind", "replay") != "replay"
+    symbols = [value for _, value in values_at(document, "universe.symbols.*") if isinstance(value, str)]
+    name, path = table.get("benchmark"), table.get("benchmark_path")
+    traded = name in symbols
+    near = nearest(str(name), symbols)
+    yield from mistakes_of(
+        source,
+        (
+            name and symbols and not traded and live and not path, ("universe", "benchmark"),
+            f"= {shown(name)} is not one of [universe] symbols, and a live feed has bars of these only",
+            f"{f'did you mean {near}? Else ' if near else ''}write benchmark_path, a file of its bars",
+        ),
+        (
+            path and not name, ("universe", "benchmark_path"),
+            "is the file of a benchmark, and none is set", 'write benchmark = "^GSPC", or remove it',
+        ),
+        (
+            path and name and traded, ("universe", "benchmark_path"),
+            f"is the file of a benchmark outside the universe, and {shown(name)} is one of [universe] symbols",
+            "remove it: the bars of the feed are used",
+        ),
+    )  # fmt: skip
 
 
 def _account(document: Table, known: Known, source: Source) -> Iterator[Mistake]:

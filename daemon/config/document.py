@@ -149,7 +149,8 @@ class Config:
         named: list[tuple[Path, str]] = [
             (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "exceptions", "mapping")
         ]
-        named += [(("universe", "members"), self.universe.members), (("broker", "costs"), self.broker.costs_file)]
+        named += [(("universe", key), getattr(self.universe, key)) for key in ("members", "benchmark_path")]
+        named += [(("broker", "costs"), self.broker.costs_file)]
         named += [(("feed", "macro", k, "path"), each.path) for k, each in enumerate(self.feed.macro)]
         named += [(("feed", "series", k, "path"), each.path) for k, each in enumerate(self.feed.series) if each.use]
         named += [(("retrain", key), getattr(self.document.retrain, key)) for key in ("bars", "actions")]
@@ -225,6 +226,7 @@ NOT_TRADING: dict[str, str] = {
     "quantd.name": "only names topics, folders and metrics",
     "quantd.state": "is a place",
     "quantd.live": "is a permission; the mode itself is in the digest",
+    "universe.benchmark_path": "is a place; the benchmark outside the universe is compared and changes no trade",
     "universe.members": "is a place; the market of a recorded run has a digest of the content",
     "broker.costs": "is a place; the market of a recorded run has a digest of the content",
     "feed.path": "is a place; the feed has a digest of the content",

@@ -9,6 +9,7 @@ from quantd.daemon.config.agent_tables import Agent, CapitalTable, Manual, Portf
 from quantd.daemon.config.risk_tables import Alerts, Risk
 from quantd.daemon.config.values import (
     BasisPoints,
+    Benchmark,
     Cron,
     Fraction,
     Money,
@@ -79,11 +80,14 @@ def _date(value: Any) -> Any:
 class UniverseTable(Section):
     """`closed`: dates without a session of `calendar` although the installed calendar library lists one.
 
-    `members` is a file with the dates between which each symbol is a member; policies see the members of the day.
+    A `benchmark` outside `symbols` is compared, and never traded. Its bars are those of its own file, `benchmark_path`,
+    or of [feed] path. `members` is a file with the dates between which each symbol is a member; policies see the
+    members of the day.
     """
 
     symbols: Symbols
-    benchmark: str = ""
+    benchmark: Benchmark = ""
+    benchmark_path: str = ""
     currency: Annotated[str, pattern(r"[A-Z]{3,5}", 'the code of one currency, "USD"')] = "USD"
     calendar: str = "XNYS"
     closed: Annotated[tuple[Annotated[dt.date, BeforeValidator(_date)], ...], distinct()] = ()

@@ -235,8 +235,18 @@ Zone = Annotated[str, AfterValidator(_zone)]
 Cron = Annotated[str, AfterValidator(_cron)]
 Url = Annotated[str, AfterValidator(_url)]
 TICKER = r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}"
+INDEX = re.compile(rf"\^{TICKER}")
 TICKER_TEXT = "a ticker: a capital or a digit, then letters, digits and . / _ = ^ -"
-Symbol = Annotated[str, pattern(TICKER, TICKER_TEXT)]
+
+
+def _tradable(text: str) -> str:
+    if INDEX.fullmatch(text):
+        wrong("is an index, which cannot trade", "write it as [universe] benchmark, or its file as [[feed.macro]]")
+    return text
+
+
+Symbol = Annotated[str, AfterValidator(_tradable), pattern(TICKER, TICKER_TEXT)]
+Benchmark = Annotated[str, pattern(rf"|\^?{TICKER}", f"{TICKER_TEXT}, or an index such as ^GSPC")]
 Name = Annotated[
     str, pattern(r"[a-z][a-z0-9_-]{0,31}", "a lower-case letter, then lower-case letters, digits, _ or -, at most 32")
 ]

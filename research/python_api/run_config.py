@@ -10,7 +10,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.config import load as load_file
 from quantd.trading.display_text import toml_value
-from quantd.trading.instruments import calendar_of, house_calendar
+from quantd.trading.instruments import calendar_of, house_calendar, kind_of
 from quantd.trading.sessions import DAY_NS
 
 Settings = Mapping[str, object]
@@ -63,24 +63,30 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     """Return the text of a configuration of one agent with all capital over bars in memory.
 
     Defaults are 100,000 in cash, costs of [broker] and the profile `research`. The interval follows from the
-    stamps. Each symbol has the calendar of its spelling, and 24/7 if it has a bar on a weekend.
+    stamps. Each symbol has the calendar of its spelling, and 24/7 if it has a bar on a weekend. An index
+    among them cannot trade: the first is the benchmark.
     """
     frame = bars.frame
     ts = nanoseconds(frame["ts"])
     daily = bool(((ts % DAY_NS) == 0).all())
-    symbols = frame["symbol"].unique(maintain_order=True).to_list()
+    every = frame["symbol"].unique(maintain_order=True).to_list()
+    symbols = [symbol for symbol in every if kind_of(symbol) != "index"] or every
+    indices = [symbol for symbol in every if symbol not in symbols]
     calendars = {symbol: calendar_of(symbol) for symbol in symbols}
     weekday = (ts // DAY_NS + 3) % 7  # 1970-01-01 was a Thursday
     # Monday in Tokyo begins on a Sunday in UTC, and extended hours of Friday in New York end on a Saturday
     weekend = (weekday == 5) & (daily | (ts % DAY_NS >= DAY_NS // 4)) | ((weekday == 6) & daily)
     for symbol in frame["symbol"].filter(weekend).unique().to_list():
-        calendars[symbol] = "24/7"
+        if symbol in calendars:
+            calendars[symbol] = "24/7"
     house = house_calendar(list(calendars.values()))
     others = [{"symbol": name, "calendar": each} for name, each in calendars.items() if each != house]
     interval = "1d" if daily else _interval(ts, frame["symbol"].to_numpy())
     feed = {"path": MEMORY, "stamps": "session" if daily else "open", "interval": interval}
     agent = {"name": AGENT, "policy": policy, "params": params, "capital": 1.0, "profile": "research"}
     universe = {"symbols": symbols, "calendar": house, **({"instruments": others} if others else {})}
+    if indices:
+        universe["benchmark"] = indices[0]
     return "".join(
         (
             _table("[quantd]", {"name": "backtest"}),

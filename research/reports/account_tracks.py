@@ -9,17 +9,19 @@ from msgspec import structs
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.attribution.book_history import BOOKINGS, BookHistory
+from quantd.research.metrics.outside_wealth import outside_of
 from quantd.research.metrics.round_trips import Fills, RoundTrip, round_trips
 from quantd.research.metrics.run_track import splits_of, track_record_of
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.reports.report_contents import Account
-from quantd.research.runs.benchmark_runs import HOUSE, Benchmark
+from quantd.research.runs.benchmark_runs import HOUSE, UNTRADED, Benchmark
 from quantd.research.runs.run_record import Record
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.statistics import compounded
 
 HOUSE_NAME: Final = "house"
+PRICES: Final = "its prices and dividends"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,10 @@ class Track:
 def tracks_of(
     assembly: Assembly, own: Record, history: BookHistory | None, benchmarks: Sequence[tuple[Benchmark, Record]]
 ) -> tuple[Track, ...]:
-    """Return the house, the benchmarks, then the agents' books. Raises ValueError for a lost account."""
+    """Return the house, the benchmarks, then the agents' books. Raises ValueError for a lost account.
+
+    A benchmark outside the universe is the first one.
+    """
     base = benchmarks[0][1] if benchmarks and min(benchmarks[0][1].equity_micro) > 0 else None
     policies = ", ".join(agent.policy for agent in assembly.config.agents)
     house = track_record_of(assembly, own, base)
@@ -42,15 +47,27 @@ def tracks_of(
         house = replace(
             house, net=weights.sum(axis=1), gross=np.abs(weights).sum(axis=1) if own.own_closes else house.gross
         )
+    wealth, missing = outside_of(assembly, own.ts, own.days_ns)
+    if wealth is not None:
+        house = replace(house, benchmark=wealth)
     found = [Track(Account(HOUSE_NAME, "house", policies, HOUSE), house)]
+    if assembly.outside is not None:
+        account = Account(assembly.universe.benchmark, "benchmark", PRICES, UNTRADED, missing)
+        found.append(Track(account, None if wealth is None else _untraded(house, wealth)))
     for benchmark, record in benchmarks:
         account = Account(benchmark.name, "benchmark", benchmark.policy, benchmark.limits)
         if min(record.equity_micro) > 0:
-            found.append(Track(account, track_record_of(benchmark.assembly, record, base)))
+            track = track_record_of(benchmark.assembly, record, base)
+            found.append(Track(account, track if wealth is None else replace(track, benchmark=wealth)))
         else:
             found.append(Track(structs.replace(account, missing="the benchmark lost its whole account"), None))
     found += [_book(assembly, own, history, k, house) for k in range(len(assembly.rules.agents))]
     return tuple(found)
+
+
+def _untraded(house: TrackRecord, wealth: Floats) -> TrackRecord:
+    """Return the track record of a wealth without an account, at the samples of the house."""
+    return TrackRecord(wealth, house.days_ns, house.periods, house.risk_free_annual, benchmark=wealth)
 
 
 def book_equity(record: Record, number: int) -> Floats:

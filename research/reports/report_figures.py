@@ -41,7 +41,7 @@ from quantd.research.reports.report_contents import (
 )
 from quantd.research.reports.report_goals import check_goals, goals_of
 from quantd.research.reports.report_statistics import known, statistics_of
-from quantd.research.runs.benchmark_runs import Benchmark, benchmark_of, benchmark_record
+from quantd.research.runs.benchmark_runs import UNTRADED, Benchmark, benchmark_of, benchmark_record
 from quantd.research.runs.comparison import Drive, Settings, settings_of
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import TURNOVER_DEFINITION, Measured, Verdict
@@ -318,7 +318,7 @@ def _risk(books: BookHistory | None, house: TrackRecord, basis: Basis) -> RiskCo
 
 def _costs(tracks: Sequence[Track], own: Record, benchmarks: Sequence[tuple[Benchmark, Record]]) -> tuple[CostRow, ...]:
     records = [own, *(record for _, record in benchmarks)]
-    chosen = [track for track in tracks if track.account.kind != "agent"]
+    chosen = [each for each in tracks if each.account.kind != "agent" and each.account.limits != UNTRADED]
     return tuple(
         CostRow(
             account=track.account.name,

@@ -23,6 +23,7 @@ from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.stored_history import SymbolPart, parting, stored_history
 from quantd.research.attribution.stored_track import HOUSE, StoredBooks
 from quantd.research.metrics.catalogue import METRICS, measure
+from quantd.research.metrics.outside_wealth import outside_of
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.stored_run import RunUnusable
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
@@ -35,7 +36,7 @@ from quantd.server.api.routes.explanation_routes import rested
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import instant_text
 from quantd.trading.market import Floats
-from quantd.trading.statistics import sharpe
+from quantd.trading.statistics import sharpe, simple_returns
 
 T = TypeVar("T")
 
@@ -179,7 +180,7 @@ class Performances:
         metrics: dict[str, float | None] = {each.name: None for each in METRICS}
         if last >= first:
             own = None if book == BENCHMARK else book
-            returns = self._benchmark(len(books.ts)) if own is None else books.returns(own)
+            returns = self._benchmark(books) if own is None else books.returns(own)
             try:
                 metrics = measure(books.track(returns, first, last, own))
             except ValueError as why:
@@ -193,7 +194,7 @@ class Performances:
 
     def _rolled(self, books: StoredBooks, query: Rolled, book: str, since: int) -> Rolling:
         first, last = _span(books, query, since)
-        own = self._benchmark(len(books.ts)) if book == BENCHMARK else books.returns(book)
+        own = self._benchmark(books) if book == BENCHMARK else books.returns(book)
         periods, window = samples_a_year(self._run.parts), query.window
         free = self._run.parts.risk_free_annual(books.days_ns.tolist(), periods)
         steps = max(0, last - first - window + 1)
@@ -224,15 +225,18 @@ class Performances:
         confidence = spec.confidence if spec is not None else 0.95
         return VarRecord(run, backtest(books.returns(HOUSE)[1:], made, confidence))
 
-    def _benchmark(self, samples: int) -> Floats:
-        """float64[T+1]: total returns of [universe] benchmark between the samples."""
-        universe, history = self._run.parts.universe, self._replayed()
+    def _benchmark(self, books: StoredBooks) -> Floats:
+        """float64[T+1]: total returns of [universe] benchmark between the samples, traded or not."""
+        universe = self._run.parts.universe
         if not universe.benchmark:
             raise _unknown("book: there is no benchmark; write [universe] benchmark")
-        if universe.benchmark not in universe.symbols:
-            raise _unknown(f"book: the benchmark {universe.benchmark} is not one of [universe] symbols")
-        own = history.asset_returns()[:, universe.symbols.index(universe.benchmark)]
-        return np.concatenate((np.zeros(1), own))[:samples]
+        if universe.benchmark in universe.symbols:
+            own = self._replayed().asset_returns()[:, universe.symbols.index(universe.benchmark)]
+            return np.concatenate((np.zeros(1), own))[: len(books.ts)]
+        wealth, why = outside_of(self._run.parts, books.ts.tolist(), books.days_ns.tolist())
+        if wealth is None:
+            raise _unknown(f"book: {why}")
+        return np.concatenate((np.zeros(1), simple_returns(wealth)))
 
     def _parted(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Attribution:
         history = self._replayed()

@@ -18,7 +18,7 @@ from quantd.research.runs.comparison import Drive, Settings, alone, recorded, re
 from quantd.research.runs.run_record import Record
 from quantd.strategies.policies import POLICIES
 
-HOUSE, NONE = "house limits", "no portfolio limits"
+HOUSE, NONE, UNTRADED = "house limits", "no portfolio limits", "not traded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ def benchmark_history(config: Config) -> int:
 def weights_of(config: Config, name: str) -> dict[str, float] | None:
     """Return the weights of a symbol or a mix by symbol; None for a policy.
 
-    In "60/40" the first part is `[universe] benchmark`, or the first symbol without one. The second part is the first
-    instrument whose `asset` or `sector` is "bond".
+    In "60/40" the first part is `[universe] benchmark`, or the first symbol where that is none of them. The
+    second part is the first instrument whose `asset` or `sector` is "bond".
     """
     table = config.universe
     if name in table.symbols:
@@ -75,7 +75,10 @@ def weights_of(config: Config, name: str) -> dict[str, float] | None:
     if mix is None:
         return None
     bonds = [each.symbol for each in table.instruments if BOND in (each.asset, each.sector)]
-    parts = {EQUITY: table.benchmark or table.symbols[0], BOND: bonds[0] if bonds else BOND}
+    parts = {
+        EQUITY: table.benchmark if table.benchmark in table.symbols else table.symbols[0],
+        BOND: bonds[0] if bonds else BOND,
+    }
     return {parts.get(symbol, symbol): weight for symbol, weight in mix.items()}
 
 

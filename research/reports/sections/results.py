@@ -6,6 +6,7 @@ from quantd.research.reports.page_parts import paragraph, table
 from quantd.research.reports.report_contents import Account, BacktestReport
 from quantd.research.reports.sections.account_columns import metric_rows, metric_texts, names_of
 from quantd.research.reports.sections.section import Charts, Section, Table
+from quantd.research.runs.benchmark_runs import UNTRADED
 
 SUMMARY: Final = (
     "total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar", "worst_month", "win_rate",
@@ -15,7 +16,13 @@ SUMMARY: Final = (
 
 
 def results(report: BacktestReport, _: Charts) -> str:
-    h, benchmarks = report.header, [_benchmark(account) for account in report.accounts if account.kind == "benchmark"]
+    h, others = report.header, [account for account in report.accounts if account.kind == "benchmark"]
+    benchmarks = [_benchmark(account) for account in others if account.limits != UNTRADED]
+    outside = [
+        f"{each.name} is not traded: its figures are of its prices, with dividends and without costs."
+        for each in others
+        if each.limits == UNTRADED
+    ]
     same = (
         "Each benchmark traded the same bars on the same dates, with the same costs and capital, through the same "
         f"engine. Benchmarks: {', '.join(benchmarks)}."
@@ -23,7 +30,7 @@ def results(report: BacktestReport, _: Charts) -> str:
     return "".join(
         (
             table(("", *names_of(report)), metric_rows(report, SUMMARY)),
-            paragraph(f"All figures are after costs. {same if benchmarks else ''}"),
+            paragraph(f"All figures are after costs. {' '.join([*([same] if benchmarks else []), *outside])}"),
             paragraph(f"{h.sharpe_definition}. {_capital(h.turnover_definition)}."),
         )
     )

@@ -134,6 +134,7 @@ ROWS = {
     "quantd.on_stop": ("cancel", "cancel"),
     "universe.symbols": ("SPY,QQQ,IWM", ("SPY", "QQQ", "IWM")),
     "universe.benchmark": ("SPY", "SPY"),
+    "universe.benchmark_path": ("spx.csv", "spx.csv", "universe.benchmark=^GSPC"),
     "universe.currency": ("EUR", "EUR"),
     "universe.calendar": ("XLON", "XLON"),
     "universe.members": ("members.csv", "members.csv"),

@@ -148,3 +148,15 @@ def test_extended_hours_of_a_friday_are_no_weekend():
 def test_a_calendar_in_the_settings_precedes():
     found = around(several(["VOD.L"], WEEKDAYS), "equal_weight", {}, {"universe.calendar": "XLON"})
     assert found.instruments().instruments[0].calendar == "XLON"
+
+
+def test_an_index_among_the_bars_is_the_benchmark_and_no_symbol():
+    found = around(several(["SAP.DE", "^GDAXI"], WEEKDAYS), "equal_weight", {}, None).universe
+    assert (found.symbols, found.benchmark, found.calendar) == (("SAP.DE",), "^GDAXI", "XETR")
+
+
+def test_symbols_of_several_exchanges_have_their_own_calendars():
+    found = around(several(["SAP.DE", "AIR.PA", "SPY", "BMW.DE"], WEEKDAYS), "equal_weight", {}, None)
+    calendars = {each.symbol: each.calendar for each in found.instruments().instruments}
+    assert calendars == {"SAP.DE": "XETR", "AIR.PA": "XPAR", "SPY": "XNYS", "BMW.DE": "XETR"}
+    assert found.universe.calendar == "XETR"

@@ -190,6 +190,19 @@ async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -
         assert all(answer == (200, parts) for answer in both)
 
 
+async def test_the_benchmark_may_lie_outside_the_universe(tmp_path: Any) -> None:
+    outside = CONFIG.replace("[universe]", '[universe]\nbenchmark = "AAPL"')
+    inside = outside.replace('"IWM"]', '"IWM", "AAPL"]')
+    found = []
+    for name, text in (("outside", outside), ("inside", inside)):
+        (tmp_path / name).mkdir()
+        async with standing_at_the_end(tmp_path / name, text) as world:
+            found.append((await get(world, f"{PATH}?book=benchmark"))[1]["metrics"])
+            assert (await get(world, f"{PATH}/rolling?book=benchmark"))[0] == 200
+    for name in ("total_return", "volatility", "sharpe", "max_drawdown"):
+        assert found[0][name] == pytest.approx(found[1][name], rel=1e-6), name
+
+
 @in_shared_loop
 @pytest.mark.parametrize(
     ("query", "status", "field"),

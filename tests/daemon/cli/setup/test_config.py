@@ -140,12 +140,20 @@ nothing_like_it = 3.0
     assert quantd(tmp_path, "config", "show").returncode == 0
 
 
-@pytest.mark.parametrize("symbol", ["=SPY", "+SPY", "-SPY", "@SPY", "^SPY"])
+@pytest.mark.parametrize("symbol", ["=SPY", "+SPY", "-SPY", "@SPY"])
 def test_a_symbol_begins_with_a_capital_or_a_digit(tmp_path, symbol):
     write(tmp_path, CONFIG.replace('"IWM"]', f'"IWM", "{symbol}"]'))
     done = quantd(tmp_path, "config", "check")
     assert done.returncode == 78
     assert f'symbols[3] = "{symbol}" is not valid; write a ticker: a capital or a digit' in done.stderr
+
+
+def test_an_index_among_the_symbols_is_refused_with_what_it_may_be_used_for(tmp_path):
+    write(tmp_path, CONFIG.replace('"IWM"]', '"IWM", "^VIX"]'))
+    done = quantd(tmp_path, "config", "check")
+    assert done.returncode == 78
+    assert 'symbols[3] = "^VIX" is an index, which cannot trade' in done.stderr
+    assert "[universe] benchmark, or its file as [[feed.macro]]" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""Reads the bars of a benchmark outside the universe. They are compared with a run, and nothing trades on them."""
+
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import BarSource, span
+from quantd.adapters.feeds.recorded.origin import origin_of
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.adapters.feeds.recorded.soundness import require_sound
+from quantd.daemon.config import Config
+from quantd.trading.instruments import Instrument, Universe, calendar_of, kind_of
+from quantd.trading.sessions import interval_text
+
+WHERE: Final = "[universe] benchmark"
+
+
+def outside_benchmark(config: Config, bars: BarSource | None, cache: Path | None, *, strict: bool) -> Replay | None:
+    """Return the recorded bars of the benchmark; None without a benchmark, and for one of the universe.
+
+    They are read from [universe] benchmark_path, by the origin that `quantd data fetch` writes into a file, else from
+    `bars`, the run's own. Its calendar is that of its spelling. An index has no splits, so that each of its moves is
+    real. With `strict` the prices of another benchmark are checked as those of a backtest. Raises FeedError,
+    CalendarError or UnsoundPrices.
+    """
+    table, feed = config.universe, config.feed
+    symbol = table.benchmark
+    if not symbol or symbol in table.symbols:
+        return None
+    own = config.at(table.benchmark_path) if table.benchmark_path else None
+    source = own if own is not None else bars
+    if source is None:
+        raise FeedError(WHERE, f"{symbol} is not one of [universe] symbols", "Write benchmark_path, a file of its bars")
+    universe = Universe((Instrument(symbol, calendar=calendar_of(symbol)),), calendar=calendar_of(symbol))
+    first, last = span((source,))
+    margin = timedelta(days=10)
+    calendars = {universe.calendar: sessions(universe.calendar, first - margin, last + margin, cache=cache)}
+    origin = origin_of(own) if own is not None else None
+    actions = _actions(config, own)
+    index = kind_of(symbol) == "index"
+    try:
+        found = Replay.load(
+            source,
+            universe=universe,
+            sessions=calendars,
+            stamps=origin.stamps if origin else feed.stamps,
+            interval=origin.interval if origin else interval_text(feed.interval_ns),
+            actions=actions,
+            adjusted=(origin.adjusted if origin else feed.adjusted) and actions is None,
+            build_from="" if own is not None else feed.build_from,
+            spikes="real" if index else feed.spikes,
+            jumps_real=index or feed.jumps == "real",
+            exceptions=config.at(feed.exceptions) if feed.exceptions else None,
+            zone=feed.zone,
+        )
+    except FeedError as error:
+        near = get_close_matches(symbol, table.symbols, n=1)
+        remedy = f"Write benchmark_path, a file of its bars (quantd data fetch {symbol})"
+        if near and own is None:
+            remedy = f"Did you mean {near[0]}? {remedy}"
+        raise FeedError(f'{WHERE} = "{symbol}"', f"{error.source}: {error.what}", remedy) from None
+    if strict:
+        require_sound(found, calendars, holes_known=index or feed.holes == "known")
+    return found
+
+
+def _actions(config: Config, own: Path | None) -> Path | None:
+    """The file of actions: beside the benchmark's own file, as `quantd data fetch` writes it, else that of the run."""
+    if own is None:
+        return config.at(config.feed.actions) if config.feed.actions else None
+    beside = own.with_name(f"{own.stem}.actions.csv")
+    return beside if beside.is_file() else None
