@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,19 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import PRICES, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, interval_ns
 from quantd.adapters.feeds.recorded.bar_files import probe
-from quantd.adapters.feeds.recorded.origin import Origin
+from quantd.adapters.feeds.recorded.origin import Origin, origin_of
+from quantd.adapters.feeds.source import Source
 from quantd.daemon.cli.failures import Failure
+from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import USAGE
 from quantd.trading.instruments import NANO, Universe
 
 LONGER: Final = {"1wk": "1w", "1mo": "1mo"}
 """Intervals made of days -> their names in polars."""
+
+
+_MOST_NAMED: Final = 4
+"""Symbols in the name of a file."""
 
 
 class ScoresOrigin(msgspec.Struct, frozen=True):
@@ -94,3 +101,38 @@ def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:
         cash = f"{a.cash_nano // NANO}.{a.cash_nano % NANO:09d}".rstrip("0").rstrip(".") if a.cash_nano else ""
         writer.writerow((day, universe.symbols[a.column], a.kind, ratio, cash))
     return text.getvalue()
+
+
+def without_volume(frame: pl.DataFrame) -> tuple[str, ...]:
+    """The symbols none of whose bars has a volume."""
+    volumes = frame.group_by("symbol").agg(pl.col("volume").fill_nan(0.0).max())
+    return tuple(volumes.filter(pl.col("volume") <= 0.0)["symbol"].sort())
+
+
+def default_file(source: Source, universe: Universe, interval: str) -> tuple[Path, str]:
+    """The file of a download without a name, in data/ if that folder is there, and the bars in it that are replaced.
+
+    It replaces nothing but an earlier download of the same symbols, source, interval and kind of prices. Raises
+    Failure for another file.
+    """
+    name, folder = _name(universe, interval, adjusted=source.adjusted), Path("data")
+    file = folder / name if folder.is_dir() else Path(name)
+    if not file.exists():
+        return file, ""
+    origin = origin_of(file)
+    try:
+        bars = pl.read_parquet(file, columns=["ts", "symbol"])
+        symbols = set(bars["symbol"].unique())
+    except (pl.exceptions.PolarsError, OSError):
+        symbols = set()
+    if origin != Origin(source.name, interval, source.stamps, source.adjusted) or symbols != set(universe.symbols):
+        raise Failure(f"{file} is there and is not a download of the same: name a file with --out, or remove it", USAGE)
+    first, last = (session_date(int(ns)) for ns in np.sort(bars["ts"].to_physical().to_numpy())[[0, -1]])
+    return file, f"{len(bars):,} bars of {first} to {last}"
+
+
+def _name(universe: Universe, interval: str, *, adjusted: bool) -> str:
+    """The name of a file: its first symbols, the number of the others, the interval, and the kind of prices."""
+    names = [re.sub(r"[^a-z0-9.]+", "-", symbol.lower()).strip("-.") or "index" for symbol in universe.symbols]
+    more = [f"and-{len(names) - _MOST_NAMED}-more"] if len(names) > _MOST_NAMED else []
+    return "_".join([*names[:_MOST_NAMED], *more, interval, *(["adjusted"] if adjusted else [])]) + ".parquet"

@@ -1,7 +1,6 @@
 """`quantd data fetch`: downloads bars into a file. A failed download writes nothing."""
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from quantd.adapters.feeds.bars.rows import ActionRow, Rows
     from quantd.adapters.feeds.bars.stamps import Stamps
     from quantd.adapters.feeds.recorded.price_questions import Questions
+    from quantd.adapters.feeds.source import Source
     from quantd.daemon.cli.setup.vendors import Vendors
 
 
@@ -40,9 +40,7 @@ USUAL: Final = "yfinance"
 
 Calendar = Annotated[
     str | None,
-    typer.Option(
-        "--calendar", help="Calendar of all symbols; 24/7 for pairs such as BTC-USD and XNYS for others without it."
-    ),
+    typer.Option("--calendar", help="Calendar of all symbols; that of each symbol's suffix without it, else XNYS."),
 ]
 Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the downloads.")]
 
@@ -50,9 +48,17 @@ Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Fold
 def fetch(
     symbols: Annotated[list[str], typer.Argument(help="SPY QQQ BTC-USD")],
     start: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="F.parquet", help="The file; actions go beside it.")],
     end: Annotated[
         date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day; today without it.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="F.parquet",
+            help="The file; without it named by symbols and interval, in data/ if there.",
+        ),
     ] = None,
     source: Annotated[
         list[str] | None,
@@ -73,7 +79,9 @@ def fetch(
     ] = None,
     url: Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy.")] = "",
     calendar: Calendar = None,
-    currency: Annotated[str, typer.Option("--currency", help="Currency of the prices.")] = "USD",
+    currency: Annotated[
+        str, typer.Option("--currency", metavar="CODE", help="Currency of the prices; that of the exchange without it.")
+    ] = "",
     cache: Cache = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Download everything, cache nothing.")] = False,
     as_json: Json = False,
@@ -81,22 +89,16 @@ def fetch(
     """Download bars into a file, with splits and dividends beside it. Exit code 1 where its prices stop a backtest."""
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.recorded.evidence import Reading, misfits
-    from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.adapters.feeds.recorded.sound_bars import cache_folder, calendars_of
     from quantd.adapters.feeds.source import SourceError, some
     from quantd.adapters.feeds.vendor import Request
-    from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, frame, length_of, longer, parquet
+    from quantd.daemon.cli.setup.bar_files import LONGER, default_file, frame, length_of, longer
     from quantd.daemon.cli.setup.vendors import source_of, universe_of
 
     sources = source or [USUAL]
     universe = universe_of(symbols, calendar, currency)
-    if (last := end or datetime.now(UTC).date()) < start:
-        raise Failure(f"--to {last} is before --from {start}", USAGE)
-    if out.suffix != ".parquet":
-        raise Failure(f"{out}: bars are written as parquet; name it {out.with_suffix('.parquet')}", USAGE)
-    if interval in LONGER and not adjusted:
-        remedy = "a split inside a week would mix two scales; use --adjusted, or 1d"
-        raise Failure(f"bars of {interval} are made of adjusted daily bars only: {remedy}", USAGE)
+    last = end or datetime.now(UTC).date()
+    _require_possible(start, last, out, interval, adjusted=adjusted)
     length = length_of(requested := "1d" if interval in LONGER else interval)
     calendars = calendars_of(universe, start, last)
     begin_ns, end_ns = _bounds(calendars[universe.calendar], start, last, length)
@@ -115,13 +117,12 @@ def fetch(
                 cookies=cache_folder().parent / "yfinance", progress=bar,
             )  # fmt: skip
             vendors = source_of(sources, request, None if no_cache else cache or cache_folder())
+            file, replaced = (out, "") if out is not None else default_file(vendors.source, universe, interval)
             rows, actions = asyncio.run(download(vendors, bar))
     except SourceError as error:
         raise Failure(f"{error}\nNothing was written.", TRY_LATER if error.again else CHECK_FAILED) from None
     origin = vendors.source
-    present = set(rows.column.tolist())
-    absent = [symbol for column, symbol in enumerate(universe.symbols) if column not in present]
-    if absent:
+    if absent := [each for column, each in enumerate(universe.symbols) if not (rows.column == column).any()]:
         text = f"{origin.name}: no bar of {some(absent)} between {start} and {last}"
         raise Failure(f"{text}. Check the range, and how the source spells them.\nNothing was written.", CHECK_FAILED)
     market = Market(universe, calendars, origin.stamps, length, adjusted=origin.adjusted)
@@ -137,12 +138,10 @@ def fetch(
     table_ = frame(good, universe, vendors.names)
     if interval in LONGER:
         table_ = longer(table_, LONGER[interval])
-    write_whole(out, parquet(table_, Origin(origin.name, interval, origin.stamps, origin.adjusted)))
-    if actions:
-        write_whole(beside(out), actions_csv(actions, universe).encode())
+    lines = _written(file, table_, actions, universe, origin, interval, calendar)
     report = {
-        "file": str(out), "actions_file": str(beside(out)) if actions else None, "source": origin.name,
-        "interval": interval, "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": table_.height,
+        "file": str(file), **lines, "replaced": replaced, "source": origin.name, "interval": interval,
+        "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": table_.height,
         "actions": len(actions), "symbols": _per_symbol(table_),
         "put_aside": dict(Counter(each.reason for each in bad)),
         "jumps": [questions.jump_text(jump) for jump in questions.questions.jumps],
@@ -156,6 +155,52 @@ def fetch(
     else:
         _print(report, bad)
     return CHECK_FAILED if report["questions"] else DONE
+
+
+def _require_possible(start: date, last: date, out: Path | None, interval: str, *, adjusted: bool) -> None:
+    """Raise Failure for options that contradict each other."""
+    from quantd.daemon.cli.setup.bar_files import LONGER
+
+    if last < start:
+        raise Failure(f"--to {last} is before --from {start}", USAGE)
+    if out is not None and out.suffix != ".parquet":
+        raise Failure(f"{out}: bars are written as parquet; name it {out.with_suffix('.parquet')}", USAGE)
+    if interval in LONGER and not adjusted:
+        remedy = "a split inside a week would mix two scales; use --adjusted, or 1d"
+        raise Failure(f"bars of {interval} are made of adjusted daily bars only: {remedy}", USAGE)
+
+
+def _written(
+    file: Path,
+    bars: "pl.DataFrame",
+    actions: "list[ActionRow]",
+    universe: Universe,
+    origin: "Source",
+    interval: str,
+    calendar: str | None,
+) -> dict[str, Any]:
+    """Write bars and actions. Returns the name of the file of actions, the uses of the symbols, and config.toml's
+    lines."""
+    from quantd.adapters.feeds.recorded.origin import Origin
+    from quantd.daemon.cli.setup.bar_files import actions_csv, beside, parquet, without_volume
+    from quantd.daemon.cli.setup.config_lines import Download, config_texts, use_lines
+
+    write_whole(file, parquet(bars, Origin(origin.name, interval, origin.stamps, origin.adjusted)))
+    other = beside(file)
+    if actions:
+        write_whole(other, actions_csv(actions, universe).encode())
+    download = Download(
+        file, other if actions else None, universe, origin.stamps, interval, origin.adjusted, without_volume(bars),
+        calendar or "",
+    )  # fmt: skip
+    uses = list(use_lines(download))
+    if not actions and other.exists():
+        uses.append(f"{other} is of an earlier download, and this one has no action: remove it")
+    return {
+        "actions_file": str(other) if actions else None,
+        "uses": uses,
+        "config": [{"use": use, "lines": text} for use, text in config_texts(download)],
+    }
 
 
 class Market(NamedTuple):
@@ -242,7 +287,6 @@ def _per_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
 
 def _print(report: dict[str, Any], bad: "Sequence[BadBar]") -> None:
     from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
-    from quantd.daemon.cli.setup.bar_files import LONGER
 
     columns = ("symbol", "bars", "from", "to", "source")
     table(columns, [[str(each[c]) for c in columns] for each in report["symbols"]], right=("bars",))
@@ -256,16 +300,14 @@ def _print(report: dict[str, Any], bad: "Sequence[BadBar]") -> None:
         say(f"a damaged cache file was moved aside and downloaded again: {path}")
     kind = "adjusted" if report["adjusted"] else "raw"
     say(f"{report['file']}: {report['bars']} {kind} bars" + (", from the cache" if report["from_cache"] else ""))
+    if report["replaced"]:
+        say(f"it replaces {report['replaced']}")
     if report["actions_file"]:
         say(f"{report['actions_file']}: {report['actions']} splits and dividends")
-    if report["interval"] not in LONGER:
-        lines = [f"path = {json.dumps(report['file'])}"]
-        if report["actions_file"]:
-            lines.append(f"actions = {json.dumps(report['actions_file'])}")
-        if report["adjusted"]:
-            lines.append("adjusted = true")
-        lines += [f'stamps = "{report["stamps"]}"', f'interval = "{report["interval"]}"']
-        say("in config.toml, [feed]: " + ", ".join(lines))
+    for line in report["uses"]:
+        say(line)
+    for each in report["config"]:
+        say(f"in config.toml{each['use'] and ', '}{each['use']}:\n\n{each['lines']}\n")
     if report["questions"]:
         say("the file is written; a backtest of it stops until this is answered:")
         for line in report["questions"]:

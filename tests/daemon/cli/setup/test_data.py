@@ -95,7 +95,7 @@ def test_a_download_is_a_file_that_a_run_can_read_with_its_actions_beside_it(tmp
         assert mine.high.tolist() == theirs.high.tolist()
     (dividend,) = read_actions(tmp_path / "bars.actions.csv", PAIR)
     assert dividend.cash_nano == 1_233_000_000
-    assert 'stamps = "session", interval = "1d"' in done.stdout
+    assert 'stamps = "session"\ninterval = "1d"' in done.stdout
     assert data(tmp_path, "check", "bars.parquet").returncode == 0
 
 
