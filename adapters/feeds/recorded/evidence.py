@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quantd.adapters import calendars
-from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.bars.rows import NO_STAMP, PRICES, Rows
 from quantd.adapters.feeds.bars.spacing import Spacing, wrong_spacings
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, Placed, Stamps, place
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
@@ -129,7 +129,11 @@ class Reading:
 
 
 def misfits(reading: Reading) -> tuple[Misfit, ...]:
-    """Return the wrong readings of a market, each with the settings that mend it; empty where nothing contradicts."""
+    """Return the wrong readings of a market, each with the settings that mend it; empty where nothing contradicts.
+
+    A row without any price is no bar: Yahoo writes one for a day without data, a holiday for instance.
+    """
+    reading = _priced(reading)
     rows, placed, universe = reading.rows, reading.placed, reading.universe
     spacings: list[Spacing] = []
     if reading.length > 1:
@@ -150,6 +154,14 @@ def misfits(reading: Reading) -> tuple[Misfit, ...]:
     if daily:
         named += _early_days([k for k in range(universe.size) if k not in settled and total[k]], reading)
     return tuple(_grouped(named, universe))
+
+
+def _priced(reading: Reading) -> Reading:
+    """Return a reading without the rows that have no price at all."""
+    empty = np.logical_and.reduce([np.isnan(getattr(reading.rows, name)) for name in PRICES])
+    if not empty.any():
+        return reading
+    return replace(reading, rows=reading.rows.take(~empty), placed=reading.placed.take(~empty))
 
 
 Named = tuple[Kind, str, str, tuple[str, ...]]

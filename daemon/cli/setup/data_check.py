@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 QUESTIONS: Final = ("jumps", "actions", "suspicious", "holes", "misfits")
 """The parts of a report that stop a backtest."""
 
+CURRENCIES: Final = frozenset((
+    "AUD", "CAD", "CHF", "CNH", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "JPY", "MXN", "NOK", "NZD", "PLN", "SEK",
+    "SGD", "TRY", "USD", "XAG", "XAU", "ZAR",
+))  # fmt: skip
+"""Currencies and metals whose pairs trade from Monday to Friday."""
+
 MOST_READINGS: Final = 5
 """Readings of one table: as it says, then with the interval, the calendar, the clock and the stamps that fit."""
 
@@ -204,7 +210,8 @@ def _named(report: dict[str, Any], reading: Reading) -> Reading:
         reading = reading._replace(calendar=calendars.pop())
     if not reading.zone and len(zones) == 1 and "carry a wrong offset" not in remedies:
         reading = reading._replace(zone=zones.pop())
-    if len(stamps) == 1 and not (calendars or zones) and reading.interval not in (None, "1d"):
+    dated = reading.interval in (None, "1d")
+    if len(stamps) == 1 and not (calendars or zones) and not (dated and reading.stamps):
         reading = reading._replace(stamps=stamps.pop())
     if reading.calendar is None and not reading.calendars:
         own = {
@@ -393,10 +400,16 @@ def _universe_in(file: Path, source: "BarSource", reading: Reading) -> Universe:
 def universe_of(names: Sequence[str], reading: Reading) -> Universe:
     """Return the instruments of some symbols, each on its calendar."""
     instruments = tuple(
-        Instrument(name, calendar=reading.calendar or reading.calendars.get(name) or calendar_of(name))
+        Instrument(name, calendar=reading.calendar or reading.calendars.get(name) or _usual_calendar(name))
         for name in names
     )
     return Universe(instruments, calendar=instruments[0].calendar)
+
+
+def _usual_calendar(symbol: str) -> str:
+    """Return the calendar of a symbol before its stamps are looked at: 24/5 for a pair of currencies or metals."""
+    pair = re.sub("[/_.-]", "", symbol.removesuffix("=X"))
+    return "24/5" if len(pair) == 6 and {pair[:3], pair[3:]} <= CURRENCIES else calendar_of(symbol)
 
 
 def _gaps(
