@@ -9,12 +9,16 @@ from quantd.adapters.feeds.bars.stamps import Stamps
 
 
 class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The origin of a file of bars, in its parquet metadata under "quantd"."""
+    """The origin of a file of bars, in its parquet metadata under "quantd".
+
+    `zone` is the clock of the times without an offset in an imported table; those of the file itself are in UTC.
+    """
 
     source: str
     interval: str
     stamps: Stamps
     adjusted: bool = False
+    zone: str = ""
 
 
 def origin_of(file: Path) -> Origin | None:

@@ -1,97 +1,145 @@
-"""The lines of config.toml for a file of downloaded bars, and sentences about what its symbols may be used for."""
+"""The lines of config.toml that name a file of bars: printed, or written into a configuration in place."""
 
-import re
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-from quantd.adapters.feeds.bars.stamps import Stamps
-from quantd.adapters.feeds.source import some
-from quantd.daemon.cli.setup.bar_files import LONGER
-from quantd.trading.display_text import toml_value
-from quantd.trading.instruments import Instrument, Universe, house_calendar, kind_of, listed_calendar, suffix_of
+from quantd import bundled
+from quantd.daemon.cli.failures import Failure
+from quantd.regular_file import write_whole
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
+from quantd.trading.instruments import Universe
+
+OF_OTHER_BARS: Final = ("exceptions", "adjusted", "jumps", "spikes", "holes", "zone", "build_from")
+"""Keys of [feed] that a person wrote about the bars that are replaced."""
 
 
-class Download(NamedTuple):
-    """A file of bars with its file of actions, if any.
+class Written(NamedTuple):
+    """What was written into a configuration: the file, the keys that it has now, and those that were removed."""
 
-    `silent` are the symbols none of whose bars has a volume. `calendar` is that of --calendar, if it was given.
-    """
+    config: Path
+    new: bool
+    set: list[str]
+    removed: list[str]
 
-    file: Path
-    actions: Path | None
+    def text(self) -> str:
+        """Return the change in a sentence."""
+        begun = f"wrote {self.config}: what `quantd init` writes, with" if self.new else f"{self.config} has"
+        removed = f"; removed: {', '.join(self.removed)}" if self.removed else ""
+        return f"{begun} {', '.join(self.set)} of these bars{removed}"
+
+
+class BarLines(NamedTuple):
+    """The keys of config.toml that read a file of bars as it was checked; dates are those of its bars."""
+
     universe: Universe
-    stamps: Stamps
+    path: Path
+    actions: Path | None
+    stamps: str
     interval: str
-    adjusted: bool
-    silent: tuple[str, ...]
-    calendar: str
+    first: str
+    last: str
 
-    @property
-    def traded(self) -> list[Instrument]:
-        return [each for each in self.universe.instruments if kind_of(each.symbol) != "index"]
+    def text(self) -> str:
+        """Return the lines with paths as they were typed."""
+        from quantd.daemon.config.edits import assignment
 
-    @property
-    def indices(self) -> list[str]:
-        return [symbol for symbol in self.universe.symbols if kind_of(symbol) == "index"]
+        lines = [
+            "[universe]", assignment("symbols", list(self.universe.symbols)),
+            assignment("calendar", self.universe.calendar), "[feed]",
+            *(assignment(key, value) for key, value in self._feed(str).items() if value is not None),
+        ]  # fmt: skip
+        for table in self._instruments():
+            lines += ["[[universe.instruments]]", *(assignment(key, value) for key, value in table.items())]
+        return "\n".join(lines)
+
+    def into(self, config: Path) -> Written:
+        """Write the keys into a configuration, or into a new one. Raises Failure, and leaves the file as it was then.
+
+        What a person wrote about other bars is removed. A configuration of a live feed is refused.
+        """
+        import tomllib
+
+        from quantd.daemon.config.edits import EditError, edited
+
+        new = not config.exists()
+        text = bundled.CONFIG.read_text(encoding="utf-8") if new else config.read_text(encoding="utf-8")
+        try:
+            document = tomllib.loads(text)
+            changes = self._changes(document, config.parent)
+            own = {each.get("symbol"): k for k, each in enumerate(document.get("universe", {}).get("instruments", ()))}
+            tables = self._instruments()
+            for table in tables:
+                if table["symbol"] in own:
+                    changes["universe", "instruments", own[table["symbol"]], "calendar"] = table["calendar"]
+            changed = edited(text, changes, [table for table in tables if table["symbol"] not in own])
+        except EditError as error:
+            remedy = f"its key {error} is written in a form that is not changed in place"
+            raise Failure(f"{config} is unchanged: {remedy}; put these lines there:\n{self.text()}", CONFIG) from None
+        except ValueError as error:
+            raise Failure(f"{config} is unchanged: it is not TOML: {error}", CONFIG) from None
+        require_valid(changed, config)
+        write_whole(config, changed.encode(), keep_mode=True)
+        names = [f"{path[0]}.{path[-1]}" for path, value in changes.items() if value is not None]
+        gone = [f"{path[0]}.{path[-1]}" for path, value in changes.items() if value is None and _has(document, path)]
+        return Written(config, new, list(dict.fromkeys(names)), gone)
+
+    def _feed(self, shown: Any) -> dict[str, object]:
+        actions = None if self.actions is None else shown(self.actions)
+        return {"path": shown(self.path), "actions": actions, "stamps": self.stamps, "interval": self.interval}
+
+    def _instruments(self) -> list[dict[str, str]]:
+        usual = self.universe.calendar
+        return [
+            {"symbol": item.symbol, "calendar": item.calendar}
+            for item in self.universe.instruments
+            if item.calendar != usual
+        ]
+
+    def _changes(self, document: Mapping[str, Any], folder: Path) -> dict[tuple[str | int, ...], object]:
+        feed, universe = document.get("feed", {}), document.get("universe", {})
+        if (kind := feed.get("kind", "replay")) != "replay":
+            text = f'it trades live bars ([feed] kind = "{kind}")'
+            raise Failure(f"the configuration is unchanged: {text}; name another file with --into", USAGE)
+        changes: dict[tuple[str | int, ...], object] = {
+            ("universe", "symbols"): list(self.universe.symbols),
+            ("universe", "calendar"): self.universe.calendar,
+        }
+        if universe.get("benchmark", "") not in ("", *self.universe.symbols):
+            changes["universe", "benchmark"] = None
+        values = self._feed(lambda file: below(file, folder))
+        if values["path"] != feed.get("path"):
+            changes |= {("feed", key): None for key in OF_OTHER_BARS}
+        for key in ("start", "end"):
+            if key in feed and not self.first <= str(feed[key]) <= self.last:
+                changes["feed", key] = None
+        return changes | {("feed", key): value for key, value in values.items()}
 
 
-def use_lines(download: Download) -> Iterator[str]:
-    """Yield a sentence for each kind of symbol with a restriction: indices, no volume, futures, assumed calendars."""
-    symbols = download.universe.symbols
-    if indices := download.indices:
-        yield f"{some(indices)}: an index cannot trade; it can be a series for features, or the benchmark"
-    if silent := [each.symbol for each in download.traded if each.symbol in download.silent]:
-        yield f"{some(silent)}: no bar has a volume, so that orders fill only with [broker] participation = 0"
-    if futures := [symbol for symbol in symbols if kind_of(symbol) == "future"]:
-        yield f"{some(futures)}: a continuous future joins contracts; its prices are of no contract that trades"
-    assumed = [symbol for symbol in symbols if (kind_of(symbol) == "index" or suffix_of(symbol))]
-    if (assumed := [symbol for symbol in assumed if not listed_calendar(symbol)]) and not download.calendar:
-        yield f"{some(assumed)}: the exchange is not known, and XNYS is assumed; --calendar names another"
-    if download.universe.currency == "GBX" and download.traded:
-        yield "prices are in pence (GBX), as London quotes them: an account of 1,000 pounds has cash = 100000"
+def below(file: Path, folder: Path) -> str:
+    """Return the path of a file as a configuration in a folder names it."""
+    path = os.path.relpath(file.resolve(), folder.resolve())
+    return str(file.resolve()) if path.startswith("..") else path
 
 
-def config_texts(download: Download) -> list[tuple[str, str]]:
-    """Return (use, lines of config.toml) of a download; each is complete TOML. Weeks and months have none."""
-    if download.interval in LONGER:
-        return []
-    if download.traded:
-        return [("", _traded(download))]
-    found = []
-    if len(download.indices) == 1 and download.interval == "1d":
-        name = re.sub(r"[^a-z0-9]+", "_", download.indices[0].lower()).strip("_") or "index"
-        series = {"name": name if name[0].isalpha() else f"index_{name}", "path": str(download.file)}
-        found.append(("as a series for features", _table("[[feed.macro]]", series)))
-    benchmark = {"benchmark": download.indices[0], "benchmark_path": str(download.file)}
-    return [*found, ("as the benchmark", _table("[universe]", benchmark))]
+def require_valid(text: str, config: Path) -> None:
+    """Raise Failure with the mistakes of a configuration's text that is about to be written."""
+    from quantd.daemon.assembly.names import known_names
+    from quantd.daemon.config import ConfigError, read
+
+    try:
+        read(text, known_names(), file=str(config), folder=config.parent, environ=os.environ)
+    except ConfigError as error:
+        raise Failure(
+            f"{config} is unchanged: with these lines it would have mistakes\n{error}", CHECK_FAILED
+        ) from None
 
 
-def _traded(download: Download) -> str:
-    calendars = [each.calendar for each in download.traded]
-    house = house_calendar(calendars)
-    universe: dict[str, object] = {"symbols": [each.symbol for each in download.traded], "calendar": house}
-    if download.universe.currency != "USD":
-        universe["currency"] = download.universe.currency
-    if download.indices:
-        universe["benchmark"] = download.indices[0]
-    feed: dict[str, object] = {"path": str(download.file)}
-    if download.actions is not None:
-        feed["actions"] = str(download.actions)
-    if download.adjusted:
-        feed["adjusted"] = True
-    feed |= {"stamps": download.stamps, "interval": download.interval}
-    tables = [_table("[universe]", universe)]
-    tables += [
-        _table("[[universe.instruments]]", {"symbol": each.symbol, "calendar": each.calendar})
-        for each in download.traded
-        if each.calendar != house
-    ]
-    tables.append(_table("[feed]", feed))
-    if any(each.symbol in download.silent for each in download.traded):
-        tables.append(_table("[broker]", {"participation": 0}))
-    return "\n".join(tables)
-
-
-def _table(head: str, keys: Mapping[str, object]) -> str:
-    return "\n".join([head, *(f"{key} = {toml_value(value)}" for key, value in keys.items())])
+def _has(document: Mapping[str, Any], path: tuple[str | int, ...]) -> bool:
+    at: Any = document
+    for part in path:
+        if not isinstance(at, dict) or part not in at:
+            return False
+        at = at[part]
+    return True

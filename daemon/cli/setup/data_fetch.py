@@ -183,7 +183,7 @@ def _written(
     lines."""
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.daemon.cli.setup.bar_files import actions_csv, beside, parquet, without_volume
-    from quantd.daemon.cli.setup.config_lines import Download, config_texts, use_lines
+    from quantd.daemon.cli.setup.download_lines import Download, config_texts, use_lines
 
     write_whole(file, parquet(bars, Origin(origin.name, interval, origin.stamps, origin.adjusted)))
     other = beside(file)

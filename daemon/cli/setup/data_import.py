@@ -5,6 +5,7 @@ folder brings a file each day: a new file replaces bars of the same symbol and t
 grows is left until it has rested; a file that is refused is named once and left until it changes.
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +16,30 @@ import typer
 from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, write_whole
-from quantd.daemon.cli.setup.data_check import QUESTIONS, Reading, checked_zone, fitting, print_report, report_of
+from quantd.daemon.cli.setup.config_lines import BarLines
+from quantd.daemon.cli.setup.data_check import (
+    QUESTIONS,
+    Reading,
+    checked_zone,
+    fitting,
+    print_report,
+    report_of,
+    universe_of,
+)
 from quantd.daemon.cli.setup.data_fetch import Calendar
 from quantd.daemon.cli.setup.table_options import Columns, Dates, Decimal, Scale, Symbol, Unit, asked_of
-from quantd.trading.display_text import toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
     import polars as pl
 
     from quantd.adapters.feeds.tables.reader import Table
+
+IMPORT: Final = "import of "
+"""The beginning of the origin of each imported file."""
+
+UNNAMED: Final = "times of a clock that it does not name"
+"""What a reader says of times without an offset."""
 
 LOOK_S: Final = 1.0
 """Time between two looks at a watched folder; a file has rested when two of them see the same."""
@@ -37,7 +52,7 @@ class Imported(NamedTuple):
     actions_file: Path | None
     report: dict[str, Any]
     read_as: list[str]
-    config: str
+    lines: BarLines
 
 
 def import_bars(
@@ -68,6 +83,10 @@ def import_bars(
         Path | None,
         typer.Option("--watch", metavar="FOLDER", help="Import each file that arrives there, until Ctrl-C."),
     ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="config.toml", help="Write the lines there; comments stay. Made where absent."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Turn tables of bars of any origin into a file that a run reads, and print what was taken for what.
@@ -80,8 +99,8 @@ def import_bars(
     asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column)
     reading = Reading(None, None, stamps, interval, calendar, zone, asked)  # type: ignore[arg-type]
     if watch is not None:
-        if files or out is None:
-            raise Failure("--watch FOLDER takes no further file, and needs --out F.parquet", USAGE)
+        if files or out is None or into is not None:
+            raise Failure("--watch FOLDER takes no further file and no --into, and needs --out F.parquet", USAGE)
         return _watch(watch, out, reading)
     if not files:
         raise Failure("name a file of bars, or a folder with --watch", USAGE)
@@ -91,34 +110,46 @@ def import_bars(
     table = joined([foreign_table(path, asked) for path in files])
     target = _target(out, table, files)
     done = written(table, target, files[0].name, reading)
-    if as_json:
-        document = {
-            "file": str(done.file), "actions_file": done.actions_file and str(done.actions_file),
-            "read_as": done.read_as, "config": done.config, "report": done.report,
-        }  # fmt: skip
-        print_json(document)
-    else:
+    if not as_json:
         for line in done.read_as:
             say(line)
         print_report(done.report)
-        say("Lines for config.toml:")
-        say(done.config)
+    change = None if into is None else done.lines.into(into)
+    if as_json:
+        document = {
+            "file": str(done.file), "actions_file": done.actions_file and str(done.actions_file),
+            "read_as": done.read_as, "config": done.lines.text(), "report": done.report,
+            "into": change and {"file": str(change.config), "set": change.set, "removed": change.removed},
+        }  # fmt: skip
+        print_json(document)
+    elif change is not None:
+        say(change.text())
+        at = "" if change.config == Path("config.toml") else f" -c {change.config}"
+        say(f"Next: quantd backtest{at}, quantd run{at}, or quantd train --bars {done.file} --into {change.config}")
+    else:
+        say("Lines for config.toml, in place of its [universe] and [feed]; --into config.toml writes them there:")
+        say(done.lines.text())
     return CHECK_FAILED if done.report["faults"] or any(done.report[kind] for kind in QUESTIONS) else DONE
 
 
 def _target(out: Path | None, table: "Table", files: Sequence[Path]) -> Path:
     """Return the file to write. Raises Failure for one that holds other bars than an earlier import of the same."""
-    from quantd.adapters.feeds.recorded.origin import origin_of
-
     names = table.frame["symbol"].unique().to_list()
     target = out or Path(f"{_file_name(names[0]) if len(names) == 1 else 'bars'}.parquet")
+    _require_own(target, _source(files[0].name))
+    return target
+
+
+def _require_own(target: Path, source: str) -> None:
+    """Raise Failure for a file that is no parquet, or that holds bars of an origin that begins otherwise."""
+    from quantd.adapters.feeds.recorded.origin import origin_of
+
     if target.suffix != ".parquet":
         raise Failure(f"{target}: bars are written as parquet; name it {target.with_suffix('.parquet')}", USAGE)
     if target.exists():
         origin = origin_of(target)
-        if origin is None or origin.source != _source(files[0].name):
+        if origin is None or not origin.source.startswith(source):
             raise Failure(f"{target} holds bars of another origin; name another file with --out", USAGE)
-    return target
 
 
 def _file_name(symbol: str) -> str:
@@ -126,7 +157,7 @@ def _file_name(symbol: str) -> str:
 
 
 def _source(name: str) -> str:
-    return f"import of {name}"
+    return f"{IMPORT}{name}"
 
 
 def written(table: "Table", target: Path, name: str, reading: Reading) -> Imported:
@@ -157,14 +188,40 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     frame = pl.DataFrame([ts, table.frame["symbol"].cast(pl.String), *numbers])
     priced = frame.filter(~pl.all_horizontal(pl.col(each).is_null() | pl.col(each).is_nan() for each in PRICES))
     frame = priced.with_columns(pl.lit(name).alias("source")).sort("symbol", "ts", maintain_order=True)
-    write_whole(target, parquet(frame, Origin(_source(name), report["interval"], report["stamps"])))
-    actions_file = beside(target) if len(table.actions) else None
-    if actions_file is not None:
-        write_whole(actions_file, table.actions.write_csv().encode())
+    zone = fitted.zone or ("UTC" if _unzoned(table) else "")
+    origin = Origin(_source(name), report["interval"], report["stamps"], zone=zone)
+    write_whole(target, parquet(frame, origin))
+    actions_file = beside(target) if len(table.actions) or beside(target).is_file() else None
+    if actions_file is not None and len(table.actions):
+        write_whole(actions_file, _blank(table.actions).write_csv().encode())
     again = fitted._replace(actions=actions_file, zone="")
     final = report_of(target, target, again) | {"evidence": report["evidence"]}
-    config = _config(frame, target, actions_file, final, fitted)
-    return Imported(target, actions_file, final, stated(table.statements), config)
+    universe = universe_of(frame["symbol"].unique().sort().to_list(), fitted)
+    lines = BarLines(
+        universe, target, actions_file, final["stamps"], final["interval"], final["from"][:10], final["to"][:10]
+    )
+    return Imported(target, actions_file, final, [*stated(table.statements), *_clock(table, fitted, reading)], lines)
+
+
+def _clock(table: "Table", fitted: Reading, given: Reading) -> list[str]:
+    """Return the clock of times without an offset, in words; nothing where they have one, or where an option said it.
+
+    Of a market without a pause no session shows the clock.
+    """
+    if fitted.zone or given.zone or not _unzoned(table):
+        return [f"clock: {fitted.zone}, as the sessions show"] if fitted.zone and not given.zone else []
+    return ["clock: UTC, because the sessions show no other; --zone names another one, such as --zone America/New_York"]
+
+
+def _unzoned(table: "Table") -> bool:
+    return any(UNNAMED in statement.time for statement in table.statements)
+
+
+def _blank(actions: "pl.DataFrame") -> "pl.DataFrame":
+    """Return actions without empty text, which a CSV file would show as two quotes."""
+    import polars as pl
+
+    return actions.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
 
 
 def _floats(column: "pl.Series") -> Any:
@@ -172,29 +229,6 @@ def _floats(column: "pl.Series") -> Any:
     import polars as pl
 
     return column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-
-
-def _config(
-    frame: "pl.DataFrame", target: Path, actions_file: Path | None, report: dict[str, Any], fitted: Reading
-) -> str:
-    """Return the lines of config.toml that read a file as it was checked."""
-    from textwrap import fill
-
-    from quantd.daemon.cli.setup.data_check import universe_of
-
-    universe = universe_of(frame["symbol"].unique().sort().to_list(), fitted)
-    symbols = fill(
-        f"symbols = {toml_value(list(universe.symbols))}", 100, subsequent_indent="    ", break_on_hyphens=False
-    )
-    lines = ["[universe]", symbols, f"calendar = {toml_value(universe.calendar)}", "[feed]"]
-    lines.append(f"path = {toml_value(str(target))}")
-    lines += [f"actions = {toml_value(str(actions_file))}"] if actions_file else []
-    lines += [f"stamps = {toml_value(report['stamps'])}", f"interval = {toml_value(report['interval'])}"]
-    for item in universe.instruments:
-        if item.calendar != universe.calendar:
-            lines += ["[[universe.instruments]]", f"symbol = {toml_value(item.symbol)}"]
-            lines.append(f"calendar = {toml_value(item.calendar)}")
-    return "\n".join(lines)
 
 
 def _watch(folder: Path, out: Path, reading: Reading) -> int:
@@ -205,6 +239,7 @@ def _watch(folder: Path, out: Path, reading: Reading) -> int:
 
     if not folder.is_dir():
         raise Failure(f"{folder}: there is no such folder", USAGE)
+    _require_own(out, IMPORT)
     say(f"watching {folder}; each table that arrives goes to {out}; Ctrl-C ends it")
     resting: dict[Path, tuple[int, int]] = {}
     taken: dict[Path, tuple[int, int]] = {}
@@ -222,39 +257,46 @@ def _watch(folder: Path, out: Path, reading: Reading) -> int:
                 continue
             taken[path] = state
             try:
-                table = _merged(foreign_table(path, reading.asked), out)
+                table = _merged(foreign_table(path, reading.asked), path.name, out, reading)
                 done = written(table, out, path.name, reading)
             except (FeedError, Failure) as error:
                 say(f"not taken: {path.name}: {error}")
                 continue
-            for line in done.read_as[-1:]:
+            for line in done.read_as:
                 say(line)
             report = done.report
             say(f"{out}: {report['bars']} bars of {report['symbols']} symbols, {report['from']} to {report['to']}")
+        sys.stdout.flush()  # a log that is a file shows each day at once
         time.sleep(LOOK_S)
 
 
-def _merged(table: "Table", out: Path) -> "Table":
-    """Return the bars of a file and those of a table, which replace bars of the same symbol and time."""
+def _merged(table: "Table", name: str, out: Path, reading: Reading) -> "Table":
+    """Return the bars of a file and those of a table, which replace bars of the same symbol and time.
+
+    The clock of times without an offset is that of the tables before, else that of the table alone: one session may fit
+    several clocks, and the bars of the file are in UTC.
+    """
     import polars as pl
 
     from quantd.adapters.feeds.bars.rows import PRICES
-    from quantd.adapters.feeds.recorded.bar_files import nanoseconds
+    from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
+    from quantd.adapters.feeds.recorded.origin import origin_of
+    from quantd.daemon.cli.setup.bar_files import beside
 
     if not out.exists():
         return table
+    origin = origin_of(out)
+    zone = origin.zone if origin else ""
+    zone = zone or fitting(out, BarFrame(table.frame, name), reading._replace(exceptions=None))[1].zone
     old = pl.read_parquet(out).select("ts", "symbol", *PRICES, "volume")
     new = table.frame.with_columns(
-        pl.Series("ts", nanoseconds(table.frame["ts"])).cast(pl.Datetime("ns", "UTC")),
+        pl.Series("ts", nanoseconds(table.frame["ts"], zone)).cast(pl.Datetime("ns", "UTC")),
         *(pl.Series(name, _floats(table.frame[name])) for name in (*PRICES, "volume")),
     )
     kept = old.join(new.select("symbol", "ts"), on=["symbol", "ts"], how="anti")
     frame = pl.concat([kept, new.select(kept.columns)]).sort("symbol", "ts", maintain_order=True)
-    actions = table.actions
-    from quantd.daemon.cli.setup.bar_files import beside
-
+    actions = _blank(table.actions)
     if beside(out).is_file():
-        actions = (
-            pl.concat([pl.read_csv(beside(out), infer_schema=False), actions]).unique(maintain_order=True).sort("ts")
-        )
+        old_actions = _blank(pl.read_csv(beside(out), infer_schema=False))
+        actions = pl.concat([old_actions, actions]).unique(maintain_order=True).sort("ts")
     return table._replace(frame=frame, actions=actions, lines=pl.Series(range(1, len(frame) + 1), dtype=pl.Int64))

@@ -1,0 +1,97 @@
+"""The lines of config.toml for a file of downloaded bars, and sentences about what its symbols may be used for."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from quantd.adapters.feeds.bars.stamps import Stamps
+from quantd.adapters.feeds.source import some
+from quantd.daemon.cli.setup.bar_files import LONGER
+from quantd.trading.display_text import toml_value
+from quantd.trading.instruments import Instrument, Universe, house_calendar, kind_of, listed_calendar, suffix_of
+
+
+class Download(NamedTuple):
+    """A file of bars with its file of actions, if any.
+
+    `silent` are the symbols none of whose bars has a volume. `calendar` is that of --calendar, if it was given.
+    """
+
+    file: Path
+    actions: Path | None
+    universe: Universe
+    stamps: Stamps
+    interval: str
+    adjusted: bool
+    silent: tuple[str, ...]
+    calendar: str
+
+    @property
+    def traded(self) -> list[Instrument]:
+        return [each for each in self.universe.instruments if kind_of(each.symbol) != "index"]
+
+    @property
+    def indices(self) -> list[str]:
+        return [symbol for symbol in self.universe.symbols if kind_of(symbol) == "index"]
+
+
+def use_lines(download: Download) -> Iterator[str]:
+    """Yield a sentence for each kind of symbol with a restriction: indices, no volume, futures, assumed calendars."""
+    symbols = download.universe.symbols
+    if indices := download.indices:
+        yield f"{some(indices)}: an index cannot trade; it can be a series for features, or the benchmark"
+    if silent := [each.symbol for each in download.traded if each.symbol in download.silent]:
+        yield f"{some(silent)}: no bar has a volume, so that orders fill only with [broker] participation = 0"
+    if futures := [symbol for symbol in symbols if kind_of(symbol) == "future"]:
+        yield f"{some(futures)}: a continuous future joins contracts; its prices are of no contract that trades"
+    assumed = [symbol for symbol in symbols if (kind_of(symbol) == "index" or suffix_of(symbol))]
+    if (assumed := [symbol for symbol in assumed if not listed_calendar(symbol)]) and not download.calendar:
+        yield f"{some(assumed)}: the exchange is not known, and XNYS is assumed; --calendar names another"
+    if download.universe.currency == "GBX" and download.traded:
+        yield "prices are in pence (GBX), as London quotes them: an account of 1,000 pounds has cash = 100000"
+
+
+def config_texts(download: Download) -> list[tuple[str, str]]:
+    """Return (use, lines of config.toml) of a download; each is complete TOML. Weeks and months have none."""
+    if download.interval in LONGER:
+        return []
+    if download.traded:
+        return [("", _traded(download))]
+    found = []
+    if len(download.indices) == 1 and download.interval == "1d":
+        name = re.sub(r"[^a-z0-9]+", "_", download.indices[0].lower()).strip("_") or "index"
+        series = {"name": name if name[0].isalpha() else f"index_{name}", "path": str(download.file)}
+        found.append(("as a series for features", _table("[[feed.macro]]", series)))
+    benchmark = {"benchmark": download.indices[0], "benchmark_path": str(download.file)}
+    return [*found, ("as the benchmark", _table("[universe]", benchmark))]
+
+
+def _traded(download: Download) -> str:
+    calendars = [each.calendar for each in download.traded]
+    house = house_calendar(calendars)
+    universe: dict[str, object] = {"symbols": [each.symbol for each in download.traded], "calendar": house}
+    if download.universe.currency != "USD":
+        universe["currency"] = download.universe.currency
+    if download.indices:
+        universe["benchmark"] = download.indices[0]
+    feed: dict[str, object] = {"path": str(download.file)}
+    if download.actions is not None:
+        feed["actions"] = str(download.actions)
+    if download.adjusted:
+        feed["adjusted"] = True
+    feed |= {"stamps": download.stamps, "interval": download.interval}
+    tables = [_table("[universe]", universe)]
+    tables += [
+        _table("[[universe.instruments]]", {"symbol": each.symbol, "calendar": each.calendar})
+        for each in download.traded
+        if each.calendar != house
+    ]
+    tables.append(_table("[feed]", feed))
+    if any(each.symbol in download.silent for each in download.traded):
+        tables.append(_table("[broker]", {"participation": 0}))
+    return "\n".join(tables)
+
+
+def _table(head: str, keys: Mapping[str, object]) -> str:
+    return "\n".join([head, *(f"{key} = {toml_value(value)}" for key, value in keys.items())])

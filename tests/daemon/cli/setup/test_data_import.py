@@ -1,0 +1,480 @@
+"""`quantd data import` as its users meet it: any table into bars, with a statement, or a refusal whose remedy works."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pytest
+
+from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
+from quantd.adapters.feeds.tables.reader import Table
+from quantd.adapters.feeds.tables.statement import Statement
+from quantd.trading.instruments import Instrument, Universe
+from tests.adapters.feeds.tables.reading import differences
+from tests.adapters.feeds.tables.write_formats import FORMATS, Format, formats
+from tests.support.command_line import CONFIG, Done, answer, environment, quantd, write
+from tests.support.yahoo_files import days, three
+
+ENTRIES: Final = {entry.name: entry for entry in formats()}
+ENV: Final[dict[str, str]] = {}
+YAHOO: Final = FORMATS / "yahoo-page/AAPL.csv"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    ENV["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("home"))
+
+
+def run(folder: Path, *words: str) -> Done:
+    return quantd(folder, "data", "import", *words, env=ENV)
+
+
+def stored(path: Path) -> pl.DataFrame:
+    return pl.read_parquet(path)
+
+
+# all formats
+
+
+def answered(entry: Format, done: Done, typed: tuple[str, ...]) -> tuple[str, ...]:
+    """The option that an import names, with the answer of a person who knows the file; none where it names none."""
+    known = dict(zip(entry.options[::2], entry.options[1::2], strict=True)) | {"--symbol": entry.names[0]}
+    named = re.findall(r"--(?:symbol|dates|unit|scale|decimal|zone)\b", done.stderr or done.stdout)
+    if not done.stderr and "from the file's name" in done.stdout:
+        named.append("--symbol")  # a person sees in the statement that the name of the file is another one
+    option = next((each for each in named if each in known and each not in typed), "")
+    return (option, known[option]) if option else ()
+
+
+def wrong(entry: Format, folder: Path, told: dict[str, Any]) -> list[str]:
+    """What the written files have otherwise than the expected bars and actions."""
+    frame = stored(folder / "bars.parquet").drop("source")
+    file = folder / "bars.actions.csv"
+    actions = pl.read_csv(file, infer_schema=False) if file.exists() else pl.DataFrame()
+    said = [part for part in told["read_as"][0].split("; ") if part.startswith(("splits:", "dividends:"))]
+    statement = Statement("", "", "", "", "", actions="; ".join(said))
+    return differences(entry, Table(frame, actions, (statement,), pl.Series(dtype=pl.Int64)))
+
+
+UNSAID: Final = {"nautilus-bars": ("--stamps", "close"), "bitmex-json": ("--stamps", "close")}
+"""Files whose stamps are closes, which nothing in them shows: two sessions, and a market without a pause."""
+
+
+@pytest.mark.quick_cases(6)
+@pytest.mark.parametrize("name", ENTRIES)
+def test_each_format_of_the_corpus_is_imported_at_once_or_after_the_remedy_that_is_named(
+    name: str, tmp_path: Path
+) -> None:
+    entry, typed = ENTRIES[name], UNSAID.get(name, ())
+    for _ in range(4):
+        done = run(tmp_path, str(FORMATS / entry.path), "--out", "bars.parquet", "--json", *typed)
+        told = json.loads(done.stdout) if done.stdout else None
+        if told is not None and wrong(entry, tmp_path, told) == []:
+            break
+        more = answered(entry, done, typed)
+        assert more, done.stderr or (told and wrong(entry, tmp_path, told))
+        if told is None:
+            assert list(tmp_path.glob("*.parquet")) == [], "a refusal writes nothing"
+        typed += more
+    assert told is not None
+    assert wrong(entry, tmp_path, told) == []
+    assert told["report"]["faults"] == []
+    assert done.returncode == 0
+
+
+def test_few_formats_of_the_corpus_show_no_session_of_their_calendar() -> None:
+    assert set(UNSAID) <= set(ENTRIES)
+    assert len(ENTRIES) >= 78
+
+
+# the statement, the files and the lines
+
+
+def test_the_statement_the_evidence_and_the_lines_are_printed(tmp_path: Path) -> None:
+    done = run(tmp_path, str(FORMATS / "alphavantage-intraday-csv"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "time: column timestamp, times of a clock that it does not name; prices: close" in lines[0]
+    assert "its stamps are 5m apart, and they are read as bars of 1d" in done.stdout
+    assert "clock: America/New_York, as the sessions show" in lines
+    assert "no fault" in lines
+    document = tomllib.loads(done.stdout.split("writes them there:\n")[1])
+    assert document["feed"]["interval"] == "5m"
+    assert document["universe"]["calendar"] == "XNYS"
+
+
+def test_bars_of_a_yahoo_file_are_written_and_read_back(tmp_path: Path) -> None:
+    done = run(tmp_path, str(YAHOO))
+    assert done.returncode == 0, done.stderr
+    assert "Adj Close beside it" in done.stdout
+    assert 'calendar = "XNYS"' in done.stdout, "a line of nulls on a holiday shows no other calendar"
+    rows = read_bars((tmp_path / "AAPL.parquet",), Universe((Instrument("AAPL"),)))
+    assert len(rows) == 29
+    assert stored(tmp_path / "AAPL.parquet").columns[-1] == "source"
+    assert rows.close[0] == pytest.approx(183.259995)
+    assert not (tmp_path / "AAPL.actions.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["yfinance-history", "wiki-prices", "alphavantage-adjusted", "tiingo-csv"])
+def test_columns_of_splits_and_dividends_become_a_file_of_actions(name: str, tmp_path: Path) -> None:
+    entry = ENTRIES[name]
+    done = run(tmp_path, str(FORMATS / entry.path), "--out", "b.parquet")
+    assert done.returncode == 0, done.stderr
+    assert 'actions = "b.actions.csv"' in done.stdout
+    lines = (tmp_path / "b.actions.csv").read_text().splitlines()
+    assert sorted(lines[1:]) == sorted(entry.actions)
+    universe = Universe((Instrument("AAPL"),))
+    read = read_actions(tmp_path / "b.actions.csv", universe)
+    assert [(a.kind, a.numerator) for a in read] == [
+        (kind, int(ratio.split(":")[0]) if ratio else 1)
+        for _, _, kind, ratio, _ in (e.split(",") for e in entry.actions)
+    ]
+    again = quantd(tmp_path, "data", "check", "b.parquet", env=ENV)
+    assert again.returncode == 0, again.stdout
+
+
+def test_splits_that_the_prices_hold_already_are_not_written(tmp_path: Path) -> None:
+    done = run(tmp_path, str(FORMATS / "yfinance-history-split/AAPL.csv"))
+    assert done.returncode == 0, done.stderr
+    assert "not used: the prices are adjusted for them" in done.stdout
+    assert not (tmp_path / "AAPL.actions.csv").exists()
+
+
+def test_symbols_of_several_calendars_get_tables_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "ACME.csv").write_text(days("ACME"))
+    (tmp_path / "VOD.L.csv").write_text(days("VOD.L", calendar="XLON"))
+    (tmp_path / "BTC-USD.csv").write_text(days("BTC-USD", calendar="24/7"))
+    done = run(tmp_path, "ACME.csv", "VOD.L.csv", "BTC-USD.csv", "--into", "config.toml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = tomllib.loads((tmp_path / "config.toml").read_text())
+    own = {table["symbol"]: table["calendar"] for table in document["universe"]["instruments"]}
+    calendars = {name: own.get(name, document["universe"]["calendar"]) for name in document["universe"]["symbols"]}
+    assert calendars == {"ACME": "XNYS", "BTC-USD": "24/7", "VOD.L": "XLON"}
+    assert quantd(tmp_path, "config", "check", env=ENV).returncode == 0
+
+
+def test_a_pair_of_currencies_trades_from_monday_to_friday(tmp_path: Path) -> None:
+    (tmp_path / "EURUSD.csv").write_text(days("EURUSD", calendar="24/5"))
+    assert 'calendar = "24/5"' in run(tmp_path, "EURUSD.csv").stdout
+
+
+def test_json_has_the_files_the_statement_the_report_and_the_lines(tmp_path: Path) -> None:
+    told = answer(run(tmp_path, str(FORMATS / "tiingo-csv/AAPL.csv"), "--json"))
+    assert (told["file"], told["actions_file"], told["into"]) == ("AAPL.parquet", "AAPL.actions.csv", None)
+    assert told["report"]["bars"] == 29
+    assert told["read_as"][0].startswith("AAPL.csv: time: column date")
+    assert tomllib.loads(told["config"])["feed"]["actions"] == "AAPL.actions.csv"
+
+
+# config.toml
+
+
+def test_the_printed_lines_work_as_pasted_in_place_of_two_tables(tmp_path: Path) -> None:
+    printed = run(tmp_path, *three(tmp_path)).stdout.split("writes them there:\n")[1]
+    write(tmp_path, "[quantd]\nstate = 'state'\n" + printed + CONFIG[CONFIG.index("[broker]") :])
+    document = answer(quantd(tmp_path, "backtest", "--json", env=ENV))
+    assert document["fills"] > 0
+
+
+def test_lines_are_written_into_a_configuration_and_its_comments_stay(tmp_path: Path) -> None:
+    quantd(tmp_path, "init", env=ENV)
+    before = (tmp_path / "config.toml").read_text()
+    done = run(tmp_path, *three(tmp_path), "--into", "config.toml")
+    assert done.returncode == 0, done.stderr
+    assert "removed: universe.benchmark, feed.exceptions, feed.start, feed.actions" in done.stdout
+    assert "Next: quantd backtest, quantd run, or quantd train --bars bars.parquet --into config.toml" in done.stdout
+    after = (tmp_path / "config.toml").read_text()
+    gone = set(before.splitlines()) - set(after.splitlines())
+    keys = sorted(line.split(" = ")[0] for line in gone)
+    assert keys == ["actions", "benchmark", "exceptions", "path", "start", "symbols"]
+    assert "# beside this file, else bundled; columns: data/README.md" in after
+
+
+def test_a_new_configuration_is_that_of_init_and_finds_bars_of_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    done = run(tmp_path, *three(tmp_path), "--out", "bars.parquet", "--into", "other/config.toml")
+    assert done.returncode == 0, done.stderr
+    assert "what `quantd init` writes" in done.stdout
+    assert "Next: quantd backtest -c other/config.toml" in done.stdout
+    document = tomllib.loads((tmp_path / "other/config.toml").read_text())
+    assert document["feed"]["path"] == str(tmp_path / "bars.parquet")
+    assert answer(quantd(tmp_path, "backtest", "-c", "other/config.toml", "--json", env=ENV))["fills"] > 0
+
+
+def test_a_second_import_into_a_configuration_keeps_answers_about_its_bars(tmp_path: Path) -> None:
+    names = three(tmp_path)
+    run(tmp_path, *names, "--into", "config.toml")
+    config = tmp_path / "config.toml"
+    config.write_text(
+        config.read_text().replace('interval = "1d"', 'interval = "1d"\njumps = "real"\nstart = 2022-06-01')
+    )
+    assert run(tmp_path, *names, "--into", "config.toml").returncode == 0
+    assert tomllib.loads(config.read_text())["feed"]["jumps"] == "real"
+    assert tomllib.loads(config.read_text())["feed"]["start"] == date(2022, 6, 1)
+    (tmp_path / "DATE.csv").write_text(days("DATE"))
+    assert run(tmp_path, "DATE.csv", "--into", "config.toml").returncode == 0
+    assert "jumps" not in tomllib.loads(config.read_text())["feed"]
+
+
+GROUP: Final = '[[universe.groups]]\nname = "large"\nsymbols = ["SPY"]\n#'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('kind = "replay"', 'kind = "yfinance"', "it trades live bars"),
+        ("[feed]", "[feed", "is not TOML"),
+        ("# [[universe.groups]]", GROUP, "it would have mistakes"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_would_be_wrong_stays_as_it_was(tmp_path: Path, old: str, new: str, words: str) -> None:
+    quantd(tmp_path, "init", env=ENV)
+    config = tmp_path / "config.toml"
+    config.write_text(config.read_text().replace(old, new, 1))
+    before = config.read_text()
+    done = run(tmp_path, *three(tmp_path), "--into", "config.toml")
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert "unchanged" in done.stderr
+    assert config.read_text() == before
+
+
+@pytest.mark.requirement("R-017")
+def test_three_symbols_of_ones_own_come_to_a_backtest_and_a_paper_run(tmp_path: Path) -> None:
+    assert run(tmp_path, *three(tmp_path), "--into", "config.toml").returncode == 0
+    assert answer(quantd(tmp_path, "backtest", "--json", env=ENV))["fills"] > 0
+    done = quantd(tmp_path, "run", *("--set", "feed.pace=fast", "--set", "feed.at_end=stop"), *PORTS, env=ENV)
+    assert done.returncode == 0, done.stderr
+    assert "replay of 3 symbols" in done.stdout
+    fills = re.search(r"(\d+) fills", done.stdout)
+    assert fills is not None
+    assert int(fills[1]) > 0
+
+
+PORTS: Final = ("--set", "api.port=0", "--set", "bus.port=0")
+
+
+# refusals
+
+
+def comma(folder: Path) -> Path:
+    path = folder / "ACME.csv"
+    rows = [row.split(",") for row in days("ACME", 40).splitlines()]
+    path.write_text("\n".join(";".join(field.replace(".", ",") for field in row) for row in rows))
+    return path
+
+
+def thousands(folder: Path) -> Path:
+    """Prices with three digits behind one sign, which are thousands or thousandths."""
+    path = folder / "ACME.csv"
+    lines = ["Date;Open;High;Low;Close"]
+    lines += [f"2024-03-{k:02d};1.250;1.260;1.240;1.255" for k in (4, 5, 6, 7, 8, 11, 12)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def named_otherwise(folder: Path) -> Path:
+    path = folder / "ACME.csv"
+    text = days("ACME", 40)
+    path.write_text(text.replace("Date,Open,High,Low,Close,Adj Close,Volume", "Day,A,B,C,D,E,F"))
+    return path
+
+
+def corpus(name: str) -> Any:
+    def made(folder: Path) -> Path:
+        source = FORMATS / ENTRIES[name].path
+        return Path(shutil.copy(source, folder / source.name))
+
+    return made
+
+
+REFUSALS: Final = {
+    "day or month": (corpus("kibot-minutes"), "two readings", {"--dates": "month-first"}),
+    "scale": (corpus("lean-daily"), "several readings", {"--scale": "1e-4"}),
+    "symbol": (corpus("okx-json"), "no column of symbols", {"--symbol": "BTCUSDT"}),
+    "symbol of two": (corpus("histdata-metatrader"), "could be MT or EURUSD", {"--symbol": "EURUSD"}),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_the_remedy_of_a_refusal_works_when_typed_and_nothing_was_written(kind: str, tmp_path: Path) -> None:
+    make, words, answers = REFUSALS[kind]
+    file = make(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    refused = run(tmp_path, file.name, "--out", "b.parquet", "--into", "config.toml")
+    assert refused.returncode != 0
+    assert words in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert sorted(path for path in tmp_path.iterdir() if path.name != ".cache") == before
+    (option,) = answers
+    assert option in refused.stderr, "the remedy names the option"
+    done = run(tmp_path, file.name, "--out", "b.parquet", option, answers[option])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(stored(tmp_path / "b.parquet")) > 20
+
+
+def test_a_second_import_of_a_file_updates_and_another_origin_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "ACME.csv"
+    file.write_text(days("ACME", 200))
+    assert run(tmp_path, "ACME.csv").returncode == 0
+    file.write_text(days("ACME", 220))
+    assert run(tmp_path, "ACME.csv").returncode == 0
+    assert len(stored(tmp_path / "ACME.parquet")) == 220
+    file.rename(tmp_path / "other.csv")
+    refused = run(tmp_path, "other.csv", "--symbol", "ACME")
+    assert refused.returncode == 2
+    assert "another origin" in refused.stderr
+    assert run(tmp_path, "other.csv", "--symbol", "ACME", "--out", "other.parquet").returncode == 0
+    assert len(stored(tmp_path / "ACME.parquet")) == 220
+
+
+def test_actions_that_a_person_wrote_beside_the_bars_stay_and_are_named(tmp_path: Path) -> None:
+    (tmp_path / "ACME.csv").write_text(days("ACME", 200))
+    run(tmp_path, "ACME.csv")
+    actions = tmp_path / "ACME.actions.csv"
+    actions.write_text("ts,symbol,kind,ratio,cash\n2022-03-01,ACME,dividend,,0.25\n")
+    done = run(tmp_path, "ACME.csv")
+    assert 'actions = "ACME.actions.csv"' in done.stdout
+    assert "0.25" in actions.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "name a file of bars"),
+        (("gone.csv",), "gone.csv: no such file or directory"),
+        (("a.csv", "--stamps", "noon"), "write open, close or session"),
+        (("a.csv", "--zone", "America/NewYork"), "Did you mean America/New_York?"),
+        (("a.csv", "--column", "price=X"), "write ROLE=NAME with a role of"),
+        (("a.csv", "--out", "a.csv"), "name it a.parquet"),
+        (("--watch", "."), "needs --out"),
+        (("--watch", "gone", "--out", "b.parquet"), "there is no such folder"),
+        (("--watch", ".", "--out", "b.parquet", "--into", "config.toml"), "no --into"),
+    ],
+)
+def test_a_wrong_call_is_refused_with_its_remedy(tmp_path: Path, words: tuple[str, ...], text: str) -> None:
+    (tmp_path / "a.csv").write_text(days("ACME", 30))
+    done = run(tmp_path, *words)
+    assert done.returncode != 0
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.glob("*.parquet")) == []
+
+
+# a watched folder
+
+
+@contextmanager
+def watching(folder: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    command = [
+        sys.executable,
+        "-m",
+        "quantd.daemon.cli",
+        "data",
+        "import",
+        "--watch",
+        "in",
+        "--out",
+        "b.parquet",
+        *words,
+    ]
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(command, cwd=folder, env={**environment(), **ENV}, stdout=log, stderr=log, text=True)
+    try:
+        printed(folder, "watching in")
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.wait(30)
+        log.close()
+
+
+def printed(folder: Path, text: str, count: int = 1) -> str:
+    """What the command has printed, once it has a text `count` times."""
+    end = time.monotonic() + 60
+    while (log := (folder / "log").read_text()).count(text) < count:
+        assert time.monotonic() < end, f"{text!r} is not printed:\n{log}"
+        time.sleep(0.1)
+    return log
+
+
+@pytest.mark.long
+def test_files_that_arrive_in_a_watched_folder_are_taken_one_after_another(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    lines = days("ACME", 12).splitlines()
+    head, rows = lines[0], lines[1:]
+
+    def arrive(name: str, *rows: str) -> None:
+        part = folder / f"{name}.part"
+        part.write_text("\n".join([head, *rows, ""]))
+        part.rename(folder / name)
+
+    words = ("--symbol", "ACME")
+    with watching(tmp_path, *words) as process:
+        arrive("day-1.csv", *rows[:8])
+        printed(tmp_path, "b.parquet: 8 bars of 1 symbols")
+        corrected = rows[7].replace(",100007", ",777777")
+        arrive("day-2.csv", corrected, rows[8])
+        printed(tmp_path, "b.parquet: 9 bars of 1 symbols")
+        volumes = stored(tmp_path / "b.parquet").sort("ts")["volume"].to_list()
+        assert volumes[7] == 777_777, "a corrected row replaces the earlier one"
+
+        with (folder / "day-3.csv").open("w") as growing:
+            for text in (f"{head}\n", f"{rows[9]}\n", rows[10][:20]):
+                growing.write(text)
+                growing.flush()
+                os.fsync(growing.fileno())
+                time.sleep(0.4)
+            assert "day-3" not in (tmp_path / "log").read_text(), "a file that grows is left alone"
+            growing.write(rows[10][20:] + "\n")
+        printed(tmp_path, "b.parquet: 11 bars of 1 symbols")
+
+        arrive("day-4.csv", rows[11].rsplit(",", 3)[0])
+        printed(tmp_path, "not taken: day-4.csv")
+        time.sleep(2.5)
+        assert (tmp_path / "log").read_text().count("not taken: day-4.csv") == 1, "it is named once"
+        assert len(stored(tmp_path / "b.parquet")) == 11
+        arrive("day-4.csv", rows[11])
+        log = printed(tmp_path, "b.parquet: 12 bars of 1 symbols")
+        assert "Traceback" not in log
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert answer(quantd(tmp_path, "data", "check", "b.parquet", "--json", env=ENV))["bars"] == 12
+
+
+@pytest.mark.long
+def test_a_watched_folder_keeps_the_clock_of_times_without_an_offset(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    text = (FORMATS / ENTRIES["alphavantage-intraday-csv"].path).read_text().splitlines()
+    head, rows = text[0], text[1:]
+    days_ = sorted({row[:10] for row in rows})
+    (folder / "AAPL_1.csv").write_text("\n".join([head, *(row for row in rows if row.startswith(days_[0])), ""]))
+    with watching(tmp_path, "--symbol", "AAPL"):
+        printed(tmp_path, "b.parquet: 78 bars")
+        (folder / "AAPL_2.csv").write_text("\n".join([head, *(row for row in rows if row.startswith(days_[1])), ""]))
+        printed(tmp_path, "b.parquet: 144 bars")
+    expected = pl.read_csv(FORMATS.parent / "expected/us-minutes.csv")["ts"].to_list()
+    assert stored(tmp_path / "b.parquet")["ts"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_list() == expected
+
+
+def test_a_watched_folder_does_not_write_into_bars_of_a_vendor(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    pl.DataFrame({"ts": [date(2024, 1, 2)], "symbol": ["A"]}).write_parquet(tmp_path / "b.parquet")
+    done = run(tmp_path, "--watch", "in", "--out", "b.parquet")
+    assert done.returncode == 2
+    assert "another origin" in done.stderr
