@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from quantd.models.history.panel import MacroSource, Panel, SeriesSource
 from quantd.models.history.series_files import macro_at, series_at
+from quantd.models.history.splits import DAY_NS
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
 from quantd.trading.instruments import calendar_of
 from quantd.trading.market import Bools, Floats
@@ -188,16 +189,35 @@ def scan(bars: Path) -> pl.LazyFrame:
 
 
 def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
-    """Return the first and the last date with bars of every symbol. Raises ValueError where the bars cannot be read."""
+    """Return the first and the last date with bars of every symbol.
+
+    Raises ValueError where the bars cannot be read, or have none of a symbol.
+    """
     each = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
     spans = each.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
+    if missing := sorted(set(symbols) - set(spans["symbol"])):
+        known = symbols_of(bars)
+        more = f" and {len(known) - 5} more" if len(known) > 5 else ""
+        raise ValueError(f"{bars}: no bars of {', '.join(missing)}; it has {', '.join(known[:5])}{more}")
     return max(spans["first"]).date(), min(spans["last"]).date()
 
 
+def symbols_of(bars: Path) -> list[str]:
+    """Return the symbols of a file of bars, by name. Raises ValueError where the bars cannot be read."""
+    return (
+        scan(bars).select(pl.col("symbol").cast(pl.String).unique().sort()).collect()["symbol"].drop_nulls().to_list()
+    )
+
+
 def sessions(bars: Path, symbols: Sequence[str]) -> NDArray[np.int64]:
-    """Return the dates with bars of any symbol, int64[T] in ns. Raises ValueError where the bars cannot be read."""
+    """Return the dates with bars of any symbol, int64[T] in ns.
+
+    Raises ValueError where the bars cannot be read, or are shorter than a day.
+    """
     days = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).select(pl.col("ts").unique().sort()).collect()
     found: NDArray[np.int64] = days["ts"].dt.timestamp("ns").to_numpy().astype(np.int64)
+    if len(found) >= 2 * len(np.unique(found // DAY_NS)) > 0:
+        raise ValueError(f"{bars}: its bars are shorter than a day; a policy is trained on daily bars")
     return found
 
 

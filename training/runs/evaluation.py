@@ -11,9 +11,10 @@ from msgspec import Struct
 from quantd.bundled import absent, find
 from quantd.models.artifacts.agent_policy import LearnedAgent
 from quantd.models.artifacts.ensemble import LearnedEnsemble
-from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.loader import checked, load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.scorer_policy import LearnedPolicy
+from quantd.models.artifacts.versions import resolved
 from quantd.models.artifacts.window_figures import WindowFigures, window_figures
 from quantd.models.history.fingerprints import Fingerprint, fingerprints
 from quantd.models.history.panel import Panel
@@ -25,6 +26,7 @@ from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, sharp
 from quantd.training.market.terms import USUAL_COSTS
 from quantd.training.market.walk import Walk, walk
 from quantd.training.plans.data_plan import DataPlan
+from quantd.training.plans.own_bars import beside
 from quantd.training.plans.plan import MarketPlan, restored
 
 WARMUP: Final = 500
@@ -58,10 +60,18 @@ class Evaluated(Struct, frozen=True):
     """The fingerprint of each symbol's returns in the window."""
 
 
-def beside(bars: Path) -> str:
-    """Return the actions file of `bars` by name, BARS.actions.csv or X_actions.csv for X_daily; empty for none."""
-    names = (f"{bars.stem}.actions.csv", f"{bars.stem.removesuffix('_daily')}_actions.csv")
-    return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
+def window_of(folder: Path, first: date | None, last: date | None) -> tuple[date, date]:
+    """Return the dates of a window; those that are None are of the test part of the training of `folder`.
+
+    Raises ArtifactError, and ValueError for an artifact that names no such part.
+    """
+    if first is not None and last is not None:
+        return first, last
+    training = getattr(checked(resolved(folder)).manifest, "training", None)
+    part = None if training is None else training.windows.get("test")
+    if part is None:
+        raise ValueError(f"{folder}: it names no test part of its training; name the window with --from and --to")
+    return first or date.fromisoformat(part.first), last or date.fromisoformat(part.last)
 
 
 def evaluate(

@@ -14,13 +14,19 @@ from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.trading.exit_codes import CONFIG
 
+USUAL: Final = "test part of its training"
+
 
 def evaluate(
     artifact: Annotated[
         Path, typer.Argument(metavar="ARTIFACT", envvar="MODEL_PATH", help="A folder that `quantd train` wrote.")
     ],
-    first: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
-    until: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")],
+    first: Annotated[
+        date | None, typer.Option("--from", parser=day, metavar="DATE", help="First day.", show_default=USUAL)
+    ] = None,
+    until: Annotated[
+        date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day.", show_default=USUAL)
+    ] = None,
     bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="as trained")] = None,
     actions: Annotated[
         str | None,
@@ -46,7 +52,8 @@ def evaluate(
         probed(find(bars))
     names = [name for name in (symbols or "").split(",") if name]
     try:
-        found = evaluation.evaluate(artifact, first, until, bars, actions, names, require_sound_bars)
+        window = evaluation.window_of(artifact, first, until)
+        found = evaluation.evaluate(artifact, *window, bars, actions, names, require_sound_bars)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
     known = noted(state, artifact.name, found, family)

@@ -21,9 +21,16 @@ PlanFile = Annotated[Path | None, typer.Argument(metavar="[PLAN.toml]", help="A 
 Profile = Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")]
 Bars = Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")]
 Actions = Annotated[
-    str | None, typer.Option(help='Splits and dividends; "" for none.', show_default="data/us_actions.csv")
+    str | None,
+    typer.Option(
+        help='Splits and dividends; "" for none.',
+        show_default="data/us_actions.csv; with other bars BARS.actions.csv, if present",
+    ),
 ]
-Symbols = Annotated[str | None, typer.Option(help="Symbols, with commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")]
+Symbols = Annotated[
+    str | None,
+    typer.Option(help="Symbols, with commas.", show_default="AAPL,BAC,IWM,QQQ,SPY; with other bars all of theirs"),
+]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the plan; repeatable.")
 ]
@@ -57,6 +64,7 @@ def plan_of(
     """
     from quantd.daemon.cli.setup.bar_files import probed
     from quantd.training.plans.data_plan import PlanError, decoded, laid, located
+    from quantd.training.plans.own_bars import usual
     from quantd.training.plans.plan_check import mistakes_in
 
     if file is not None and (agent is not None or profile):
@@ -71,6 +79,11 @@ def plan_of(
     text = "" if path is None else path.read_text(encoding="utf-8")
     named: dict[str, object] = {"agent": agent or "ppo", **({"profile": profile} if profile else {})}
     table = laid(changes, named if path is None else decoded(text, str(path)))
+    if bars is not None and files:
+        if find(bars).is_file():
+            probed(find(bars))
+        table = laid(derived := usual(bars, table), table)
+        changes |= derived
     if mistakes := "\n".join(mistakes_in(table, probed if files else None)):
         raise PlanError(mistakes if path is None else located(text, str(path), mistakes))
     from quantd.training.plans.plan import default, parsed, replaced

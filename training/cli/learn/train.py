@@ -14,7 +14,7 @@ from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.output import Bar, progress, say
 from quantd.trading.exit_codes import USAGE
-from quantd.training.cli.learn import plan_options
+from quantd.training.cli.learn import agent_lines, plan_options
 from quantd.training.cli.learn.plan_options import given, plan_of, signals
 from quantd.training.learners import names
 from quantd.training.learners.record import learners
@@ -47,6 +47,9 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the artifact.", show_default="in the run's folder")
     ] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="config.toml", help="Name the artifact there, for agent `learned`.")
+    ] = None,
     experiment: Annotated[str | None, typer.Option(help="Name of the run.", show_default="the plan's name")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
     tracker: Annotated[
@@ -69,8 +72,21 @@ def train(
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 
     needs("training", "torch", "onnx", "safetensors")
+    place = None if into is None or show else agent_lines.place_in(into)
     if agent == "scorer":
-        others = (plan, profile or None, steps, episodes, seed, envs, learning_rate, device, tracker, *(sets or ()))
+        others = (
+            plan,
+            into,
+            profile or None,
+            steps,
+            episodes,
+            seed,
+            envs,
+            learning_rate,
+            device,
+            tracker,
+            *(sets or ()),
+        )
         if out is None:
             raise Failure("--agent scorer needs --out, the folder of the artifact", USAGE)
         if resume or any(each is not None for each in others):
@@ -133,7 +149,21 @@ def train(
         )  # fmt: skip
     sys.stdout.write((out / "card.md").read_text())
     note(f"wrote {out}; records and checkpoints are in {folder}")
+    _next(made, out, place)
     return 0
+
+
+def _next(plan: "Plan", out: Path, place: agent_lines.Place | None) -> None:
+    """Print the lines of config.toml, or write them, and the commands that test the policy on days it has not seen."""
+    test = plan.splits.test
+    if place is None:
+        note("Lines for config.toml, with the capital that its agents leave:")
+        note(agent_lines.lines(str(out), "0.4"))
+        note(f"Next: quantd evaluate {out}")
+        return
+    note(agent_lines.write(place, out))
+    at = "" if place.config == Path("config.toml") else f" -c {place.config}"
+    note(f"Next: quantd evaluate {out}, quantd backtest{at} --from {test.first} --to {test.last}, or quantd run{at}")
 
 
 def _scorer(out: Path, options: dict[str, object], symbols: list[str]) -> int:
@@ -205,9 +235,11 @@ def _track(name: str | None, experiment: str) -> "Track | None":
 
 
 def _command(arguments: list[str]) -> str:
-    """The command line for the model card, without --resume: the training is the same."""
+    """The command line for the model card, without --resume and --into: the training is the same."""
     words = arguments[arguments.index("train") + 1 :] if "train" in arguments else []
-    return " ".join(["quantd", "train", *(word for word in words if word != "--resume")])
+    pairs = zip(words, ["", *words], strict=False)
+    kept = [word for word, before in pairs if "--into" not in (word.partition("=")[0], before) and word != "--resume"]
+    return " ".join(["quantd", "train", *kept])
 
 
 def _shown(key: str, value: object) -> str:

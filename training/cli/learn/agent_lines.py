@@ -1,0 +1,72 @@
+"""The agent of config.toml that trades a trained policy: its lines, written into a configuration in place."""
+
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.setup.config_lines import below, require_valid
+from quantd.daemon.config.edits import EditError, appended, assignment, edited
+from quantd.regular_file import write_whole
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
+
+AGENT: Final = "learned"
+"""Name of the agent; one of this name in the configuration gets the policy."""
+
+LEAST: Final = Decimal("0.01")
+"""Capital that a new agent needs."""
+
+
+class Place(NamedTuple):
+    """Where an agent goes: its number in the configuration, or the number of agents with the capital that is left."""
+
+    config: Path
+    number: int
+    capital: Decimal | None
+
+
+def place_in(config: Path) -> Place:
+    """Return the place of the agent, before a training begins. Raises Failure, and ConfigError for mistakes."""
+    if not config.is_file():
+        text = f"{config}: there is no such file; `quantd data import FILE --into {config}` writes one for your bars"
+        raise Failure(text, CONFIG)
+    read(config)
+    document = tomllib.loads(config.read_text(encoding="utf-8"))
+    agents: list[Mapping[str, Any]] = document.get("agents", [])
+    number = next((k for k, agent in enumerate(agents) if agent.get("name") == AGENT), None)
+    if number is not None:
+        return Place(config, number, None)
+    shares = [str(agent["capital"]) for agent in agents if not agent.get("shadow", False)]
+    left = 1 - sum(map(Decimal, shares), Decimal(str(document.get("manual", {}).get("capital", 0))))
+    if left < LEAST:
+        remedy = f'lower the capital of one, or name the one to replace "{AGENT}"'
+        raise Failure(f"{config}: its agents have the whole capital; {remedy}", CHECK_FAILED)
+    return Place(config, len(agents), left)
+
+
+def lines(policy: str, capital: str) -> str:
+    """Return the lines of an agent."""
+    values = (assignment("name", AGENT), assignment("policy", policy), f"capital = {capital}", 'profile = "balanced"')
+    return "\n".join(("[[agents]]", *values))
+
+
+def write(place: Place, artifact: Path) -> str:
+    """Write the agent with its policy, and return what was changed, in a sentence. Raises Failure."""
+    config, policy = place.config, below(artifact, place.config.parent)
+    text = config.read_text(encoding="utf-8")
+    if place.capital is None:
+        at = ("agents", place.number)
+        try:
+            changed = edited(text, {(*at, "policy"): policy, (*at, "params"): None})
+        except EditError as error:
+            reason = f"its key {error} is written in a form that is not changed in place"
+            raise Failure(f'{config} is unchanged: {reason}; write policy = "{policy}" there', CONFIG) from None
+    else:
+        table = {"name": AGENT, "policy": policy, "capital": float(place.capital), "profile": "balanced"}
+        changed = appended(text, "agents", table)
+    require_valid(changed, config)
+    write_whole(config, changed.encode(), keep_mode=True)
+    return f'{config}: the policy of agent "{AGENT}" is {policy}'
