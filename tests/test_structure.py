@@ -20,11 +20,10 @@ LONGER = {
     },
     "an action of a command: its arguments, and the imports that its help does not need": {
         "training/cli/learn/forests.py training_of": 64,
-        "training/cli/learn/train.py train": 106,
+        "training/cli/learn/train.py train": 111,
         "research/cli/learn/tune.py tune_plan": 74,
         "research/cli/look/report.py write_report": 62,
         "daemon/cli/setup/data_fetch.py fetch": 110,
-        "daemon/cli/setup/data_import.py import_bars": 64,
         "research/cli/trade/replay.py replay": 85,
         "research/cli/trade/study.py study_compare": 63,
     },

@@ -110,6 +110,12 @@ def import_bars(
     table = joined([foreign_table(path, asked) for path in files])
     target = _target(out, table, files)
     done = written(table, target, files[0].name, reading)
+    _finish(done, into, as_json=as_json)
+    return CHECK_FAILED if done.report["faults"] or any(done.report[kind] for kind in QUESTIONS) else DONE
+
+
+def _finish(done: Imported, into: Path | None, *, as_json: bool) -> None:
+    """Print what was imported, and write or print its lines of config.toml. Raises Failure."""
     if not as_json:
         for line in done.read_as:
             say(line)
@@ -129,7 +135,6 @@ def import_bars(
     else:
         say("Lines for config.toml, in place of its [universe] and [feed]; --into config.toml writes them there:")
         say(done.lines.text())
-    return CHECK_FAILED if done.report["faults"] or any(done.report[kind] for kind in QUESTIONS) else DONE
 
 
 def _target(out: Path | None, table: "Table", files: Sequence[Path]) -> Path:

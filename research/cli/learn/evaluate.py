@@ -16,17 +16,18 @@ from quantd.trading.exit_codes import CONFIG
 
 USUAL: Final = "test part of its training"
 
+First = Annotated[
+    date | None, typer.Option("--from", parser=day, metavar="DATE", help="First day.", show_default=USUAL)
+]
+Until = Annotated[date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day.", show_default=USUAL)]
+
 
 def evaluate(
     artifact: Annotated[
         Path, typer.Argument(metavar="ARTIFACT", envvar="MODEL_PATH", help="A folder that `quantd train` wrote.")
     ],
-    first: Annotated[
-        date | None, typer.Option("--from", parser=day, metavar="DATE", help="First day.", show_default=USUAL)
-    ] = None,
-    until: Annotated[
-        date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day.", show_default=USUAL)
-    ] = None,
+    first: First = None,
+    until: Until = None,
     bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="as trained")] = None,
     actions: Annotated[
         str | None,
@@ -52,8 +53,8 @@ def evaluate(
         probed(find(bars))
     names = [name for name in (symbols or "").split(",") if name]
     try:
-        window = evaluation.window_of(artifact, first, until)
-        found = evaluation.evaluate(artifact, *window, bars, actions, names, require_sound_bars)
+        days = evaluation.window_of(artifact, first, until)
+        found = evaluation.evaluate(artifact, *days, bars, actions, names, require_sound_bars)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
     known = noted(state, artifact.name, found, family)
@@ -91,8 +92,7 @@ def evaluate(
         say(f"None of the {found.sessions} sessions lies inside its training window.")
     if not found.same_data:
         say("The bars differ from those of the training.")
-    say(f"{found.sharpe_definition}.\n{RATIOS_DEFINITION}.")
-    say(known.text)
+    say(f"{found.sharpe_definition}.\n{RATIOS_DEFINITION}.\n{known.text}")
     return 0
 
 

@@ -74,22 +74,10 @@ def train(
     needs("training", "torch", "onnx", "safetensors")
     place = None if into is None or show else agent_lines.place_in(into)
     if agent == "scorer":
-        others = (
-            plan,
-            into,
-            profile or None,
-            steps,
-            episodes,
-            seed,
-            envs,
-            learning_rate,
-            device,
-            tracker,
-            *(sets or ()),
-        )
+        others = (plan, into, profile or None, steps, episodes, seed, envs, learning_rate, device, tracker)
         if out is None:
             raise Failure("--agent scorer needs --out, the folder of the artifact", USAGE)
-        if resume or any(each is not None for each in others):
+        if resume or sets or any(each is not None for each in others):
             text = "--agent scorer takes --out, --bars, --actions, --symbols, --seeds and --iterations, nothing else"
             raise Failure(text, USAGE)
         options: dict[str, object] = {

@@ -269,26 +269,29 @@ PORTS: Final = ("--set", "api.port=0", "--set", "bus.port=0")
 # refusals
 
 
-def comma(folder: Path) -> Path:
-    path = folder / "ACME.csv"
-    rows = [row.split(",") for row in days("ACME", 40).splitlines()]
-    path.write_text("\n".join(";".join(field.replace(".", ",") for field in row) for row in rows))
-    return path
-
-
 def thousands(folder: Path) -> Path:
-    """Prices with three digits behind one sign, which are thousands or thousandths."""
+    """Prices with three digits behind one comma, which are thousands or thousandths."""
     path = folder / "ACME.csv"
     lines = ["Date;Open;High;Low;Close"]
-    lines += [f"2024-03-{k:02d};1.250;1.260;1.240;1.255" for k in (4, 5, 6, 7, 8, 11, 12)]
-    path.write_text("\n".join(lines) + "\n")
+    for row in days("ACME", 40).splitlines()[1:]:
+        day, *prices = row.split(",")[:5]
+        lines.append(";".join([day, *(f"{float(price):.3f}".replace(".", ",") for price in prices)]))
+    path.write_text("\n".join([*lines, ""]))
     return path
 
 
 def named_otherwise(folder: Path) -> Path:
     path = folder / "ACME.csv"
-    text = days("ACME", 40)
-    path.write_text(text.replace("Date,Open,High,Low,Close,Adj Close,Volume", "Day,A,B,C,D,E,F"))
+    path.write_text(days("ACME", 40).replace("Date,Open,High,Low,Close,Adj Close,Volume", "Day,P1,P2,P3,P4,P5,V"))
+    return path
+
+
+def early(folder: Path) -> Path:
+    """Days of 1975 in seconds since 1970, which could be milliseconds of 1970 too."""
+    path = folder / "ACME.csv"
+    head, *rows = days("ACME", 40, date(1975, 1, 2)).splitlines()
+    seconds = [f"{(date.fromisoformat(row[:10]) - date(1970, 1, 1)).days * 86_400}{row[10:]}" for row in rows]
+    path.write_text("\n".join([head, *seconds, ""]))
     return path
 
 
@@ -300,12 +303,17 @@ def corpus(name: str) -> Any:
     return made
 
 
+COLUMNS: Final = ("--column", "time=Day", "--column", "open=P1", "--column", "high=P2", "--column", "low=P3")
 REFUSALS: Final = {
-    "day or month": (corpus("kibot-minutes"), "two readings", {"--dates": "month-first"}),
-    "scale": (corpus("lean-daily"), "several readings", {"--scale": "1e-4"}),
-    "symbol": (corpus("okx-json"), "no column of symbols", {"--symbol": "BTCUSDT"}),
-    "symbol of two": (corpus("histdata-metatrader"), "could be MT or EURUSD", {"--symbol": "EURUSD"}),
+    "day or month": (corpus("kibot-minutes"), "two readings", ("--dates", "month-first")),
+    "unit": (early, "several readings: 1975", ("--unit", "s")),
+    "scale": (corpus("lean-daily"), "several readings", ("--scale", "1e-4")),
+    "decimal": (thousands, "--decimal point for the first", ("--decimal", "comma")),
+    "symbol": (corpus("okx-json"), "no column of symbols", ("--symbol", "BTCUSDT")),
+    "symbol of two": (corpus("histdata-metatrader"), "could be MT or EURUSD", ("--symbol", "EURUSD")),
+    "column": (named_otherwise, "no column is named as the prices of bars", (*COLUMNS, "--column", "close=P4")),
 }
+"""What is asked -> a file, what the refusal says, and the options that its remedy names."""
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
@@ -318,9 +326,8 @@ def test_the_remedy_of_a_refusal_works_when_typed_and_nothing_was_written(kind: 
     assert words in refused.stderr
     assert "Traceback" not in refused.stderr
     assert sorted(path for path in tmp_path.iterdir() if path.name != ".cache") == before
-    (option,) = answers
-    assert option in refused.stderr, "the remedy names the option"
-    done = run(tmp_path, file.name, "--out", "b.parquet", option, answers[option])
+    assert answers[0] in refused.stderr, "the remedy names the option"
+    done = run(tmp_path, file.name, "--out", "b.parquet", *answers)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(stored(tmp_path / "b.parquet")) > 20
 
