@@ -5,7 +5,7 @@ from math import ceil, floor, inf, nan, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quantd.trading.execution import MOST, RATE_ONE, Costs, commission_ratio, lowest, rate_of_bp
@@ -44,9 +44,12 @@ def test_a_fill_is_the_adverse_open_rounded_adversely_and_never_beyond_the_limit
 
 
 @given(st.integers(1, 10**9), st.sampled_from([10**9, 10, 123_456_789]), price, decimals)
-def test_commission_is_half_even_of_the_exact_notional(lots: int, lot_nano: int, at: int, bp: float) -> None:
+@example(4_611_721, 10**9, 10**16, 1000.0)
+def test_commission_is_half_even_of_the_exact_notional_and_has_a_most(
+    lots: int, lot_nano: int, at: int, bp: float
+) -> None:
     exact = Fraction(lots * lot_nano * at, 10**12) * Fraction(str(bp)) / 10_000
-    assert commission_micro(lots, at, *commission_ratio(lot_nano, rate_of_bp(bp))) == round(exact)
+    assert commission_micro(lots, at, *commission_ratio(lot_nano, rate_of_bp(bp))) == min(round(exact), MOST + 1)
 
 
 @pytest.mark.parametrize(("price_nano", "fee"), [(15_000_000, 2), (25_000_000, 2), (25_000_001, 3), (35_000_000, 4)])

@@ -14,12 +14,13 @@ from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.output import Bar, progress, say
 from quantd.trading.exit_codes import USAGE
-from quantd.training.cli.learn import agent_lines, plan_options
+from quantd.training.cli.learn import plan_options
 from quantd.training.cli.learn.plan_options import given, plan_of, signals
 from quantd.training.learners import names
 from quantd.training.learners.record import learners
 
 if TYPE_CHECKING:
+    from quantd.training.cli.learn import agent_lines
     from quantd.training.plans.plan import Plan
     from quantd.training.runs.training_run import Track
     from quantd.training.seeds.seed_run import Progress
@@ -72,6 +73,8 @@ def train(
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 
     needs("training", "torch", "onnx", "safetensors")
+    from quantd.training.cli.learn import agent_lines  # not for the help: it reads configurations
+
     place = None if into is None or show else agent_lines.place_in(into)
     if agent == "scorer":
         others = (plan, into, profile or None, steps, episodes, seed, envs, learning_rate, device, tracker)
@@ -141,8 +144,10 @@ def train(
     return 0
 
 
-def _next(plan: "Plan", out: Path, place: agent_lines.Place | None) -> None:
+def _next(plan: "Plan", out: Path, place: "agent_lines.Place | None") -> None:
     """Print the lines of config.toml, or write them, and the commands that test the policy on days it has not seen."""
+    from quantd.training.cli.learn import agent_lines
+
     test = plan.splits.test
     if place is None:
         note("Lines for config.toml, with the capital that its agents leave:")
