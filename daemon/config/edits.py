@@ -83,20 +83,20 @@ def _changed(text: str, path: Path, value: object) -> str:
     if path in at:
         first = at[path] - 1
         last = _last_line(lines, first, path)
-        made = []
+        replacement = []
         if value is not None:
             head = lines[first].partition("=")[0].rstrip()  # with its indentation, and the dots of feed.path
-            made = (head + assignment(key, value).removeprefix(toml_key(key))).split("\n")
+            replacement = (head + assignment(key, value).removeprefix(toml_key(key))).split("\n")
             if comment := _comment(lines[first : last + 1]):
                 column = lines[last].rindex(comment) if last == first else 0
-                made[-1] = f"{made[-1]}   ".ljust(column) + comment
-        lines[first : last + 1] = made
+                replacement[-1] = f"{replacement[-1]}   ".ljust(column) + comment
+        lines[first : last + 1] = replacement
     elif value is not None:
         parent = path[:-1]
         if parent in at:
-            own = [line - 1 for each, line in at.items() if each[:-1] == parent]
-            own = [line for line in own if not lines[line].lstrip().startswith("[")]
-            place = _last_line(lines, max(own), path) if own else at[parent] - 1
+            keys = [line - 1 for each, line in at.items() if each[:-1] == parent]
+            keys = [line for line in keys if not lines[line].lstrip().startswith("[")]
+            place = _last_line(lines, max(keys), path) if keys else at[parent] - 1
             lines[place + 1 : place + 1] = assignment(key, value).split("\n")
         else:
             end = len(lines) - 1 if not lines[-1] else len(lines)
@@ -118,10 +118,10 @@ def _last_line(lines: Sequence[str], first: int, path: Path) -> int:
 def _comment(lines: Sequence[str]) -> str:
     """Return the comment at the end of the lines of a value."""
     *before, line = lines
-    whole = tomllib.loads("\n".join(lines))
+    value = tomllib.loads("\n".join(lines))
     for place in (k for k, sign in enumerate(line) if sign == "#"):
         try:
-            if tomllib.loads("\n".join([*before, line[:place]])) == whole:
+            if tomllib.loads("\n".join([*before, line[:place]])) == value:
                 return line[place:]
         except tomllib.TOMLDecodeError:
             continue  # the sign is inside a text

@@ -196,9 +196,9 @@ def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
     each = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
     spans = each.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
     if missing := sorted(set(symbols) - set(spans["symbol"])):
-        known = symbols_of(bars)
-        more = f" and {len(known) - 5} more" if len(known) > 5 else ""
-        raise ValueError(f"{bars}: no bars of {', '.join(missing)}; it has {', '.join(known[:5])}{more}")
+        names = symbols_of(bars)
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        raise ValueError(f"{bars}: no bars of {', '.join(missing)}; it has {', '.join(names[:5])}{more}")
     return max(spans["first"]).date(), min(spans["last"]).date()
 
 

@@ -10,9 +10,9 @@ from quantd.trading.display_text import session_date
 
 def days(symbol: str, count: int = 300, first: date = date(2022, 1, 3), calendar: str = "XNYS") -> str:
     """A CSV in Yahoo's columns: a slow walk up and down on the sessions of a calendar."""
-    own = sessions(calendar, first, first + timedelta(days=2 * count))
+    calendar_days = sessions(calendar, first, first + timedelta(days=2 * count))
     lines = ["Date,Open,High,Low,Close,Adj Close,Volume"]
-    for k, ns in enumerate(own.days[:count].tolist()):
+    for k, ns in enumerate(calendar_days.days[:count].tolist()):
         price = 50 + len(symbol) + (k * 37 % 91) / 40
         lines.append(
             f"{date(1970, 1, 1) + timedelta(days=ns // 86_400_000_000_000)},{price:.2f},{price + 1:.2f},"

@@ -36,13 +36,13 @@ def usual(bars: Path, table: Table) -> dict[str, object]:
     file, data = find(bars), table.get("data", {})
     if not file.is_file() or str(bars) == DataPlan().bars or not isinstance(data, Mapping):
         return {}
-    made: dict[str, object] = {} if "actions" in data else {"data.actions": beside(file)}
+    keys: dict[str, object] = {} if "actions" in data else {"data.actions": beside(file)}
     try:
         symbols = list(data["symbols"]) if "symbols" in data else symbols_of(file)
-        made |= {} if "symbols" in data else {"data.symbols": symbols}
-        return made if "splits" in table else made | _parts(file, symbols)
+        keys |= {} if "symbols" in data else {"data.symbols": symbols}
+        return keys if "splits" in table else keys | _parts(file, symbols)
     except (ValueError, TypeError):
-        return made
+        return keys
 
 
 def _parts(file: Path, symbols: list[str]) -> dict[str, object]:
@@ -50,13 +50,13 @@ def _parts(file: Path, symbols: list[str]) -> dict[str, object]:
     first, last = dates(file, symbols)
     if first <= USUAL_SPLITS.train.first and USUAL_SPLITS.test.last <= last:
         return {}
-    known = [day for ns in sessions(file, symbols) if first <= (day := day_of(ns)) <= last][LOOKBACK + 1 :]
-    if len(known) < LEAST:
+    days = [day for ns in sessions(file, symbols) if first <= (day := day_of(ns)) <= last][LOOKBACK + 1 :]
+    if len(days) < LEAST:
         return {}
-    chosen, tested = int(len(known) * TRAIN), int(len(known) * (TRAIN + VALIDATION))
+    chosen, tested = int(len(days) * TRAIN), int(len(days) * (TRAIN + VALIDATION))
     before = timedelta(days=1)
     return {
-        "splits.train.first": known[0], "splits.train.last": known[chosen] - before,
-        "splits.validation.first": known[chosen], "splits.validation.last": known[tested] - before,
-        "splits.test.first": known[tested], "splits.test.last": known[-1],
+        "splits.train.first": days[0], "splits.train.last": days[chosen] - before,
+        "splits.validation.first": days[chosen], "splits.validation.last": days[tested] - before,
+        "splits.test.first": days[tested], "splits.test.last": days[-1],
     }  # fmt: skip

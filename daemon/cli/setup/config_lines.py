@@ -68,12 +68,14 @@ class BarLines(NamedTuple):
         try:
             document = tomllib.loads(text)
             changes = self._changes(document, config.parent)
-            own = {each.get("symbol"): k for k, each in enumerate(document.get("universe", {}).get("instruments", ()))}
+            numbers = {
+                each.get("symbol"): k for k, each in enumerate(document.get("universe", {}).get("instruments", ()))
+            }
             tables = self._instruments()
             for table in tables:
-                if table["symbol"] in own:
-                    changes["universe", "instruments", own[table["symbol"]], "calendar"] = table["calendar"]
-            changed = edited(text, changes, [table for table in tables if table["symbol"] not in own])
+                if table["symbol"] in numbers:
+                    changes["universe", "instruments", numbers[table["symbol"]], "calendar"] = table["calendar"]
+            changed = edited(text, changes, [table for table in tables if table["symbol"] not in numbers])
         except EditError as error:
             remedy = f"its key {error} is written in a form that is not changed in place"
             raise Failure(f"{config} is unchanged: {remedy}; put these lines there:\n{self.text()}", CONFIG) from None

@@ -32,16 +32,16 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_symbols_actions_and_parts_follow_from_the_bars_and_the_plan_has_no_mistake(bars: Path) -> None:
-    found = usual(bars, {"agent": "ppo"})
-    assert (found["data.symbols"], found["data.actions"]) == (["ACME", "BOLT", "CRUX"], "")
+    derived = usual(bars, {"agent": "ppo"})
+    assert (derived["data.symbols"], derived["data.actions"]) == (["ACME", "BOLT", "CRUX"], "")
     first, last = dates(bars, ["ACME", "BOLT", "CRUX"])
     assert first > date(2018, 12, 31), "the parts begin where every symbol has bars"
-    parts = [found[f"splits.{name}.{end}"] for name in ("train", "validation", "test") for end in ("first", "last")]
+    parts = [derived[f"splits.{name}.{end}"] for name in ("train", "validation", "test") for end in ("first", "last")]
     assert parts == sorted(parts)  # type: ignore[type-var]
     assert parts[-1] == last
     table: dict[str, object] = {"agent": "ppo", "data": {"bars": str(bars)}}
     splits: dict[str, dict[str, object]] = {}
-    for key, value in found.items():
+    for key, value in derived.items():
         section, *rest = key.split(".")
         if section == "splits":
             splits.setdefault(rest[0], {})[rest[1]] = value
@@ -54,9 +54,9 @@ def test_symbols_actions_and_parts_follow_from_the_bars_and_the_plan_has_no_mist
 def test_what_the_plan_says_stays(bars: Path) -> None:
     table = {"data": {"symbols": ["BOLT"], "actions": "mine.csv"}, "splits": {"train": {}}}
     assert usual(bars, table) == {}
-    found = usual(bars, {"data": {"symbols": ["BOLT"]}})
-    assert "data.symbols" not in found
-    assert found["splits.train.first"] < date(2018, 12, 31)  # type: ignore[operator]
+    derived = usual(bars, {"data": {"symbols": ["BOLT"]}})
+    assert "data.symbols" not in derived
+    assert derived["splits.train.first"] < date(2018, 12, 31)  # type: ignore[operator]
 
 
 def test_actions_beside_the_bars_are_those_of_the_plan(bars: Path, tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_actions_beside_the_bars_are_those_of_the_plan(bars: Path, tmp_path: Pat
 
 def test_bundled_bars_and_bars_that_hold_the_usual_parts_keep_them(bars: Path) -> None:
     assert usual(Path("data/us_daily.parquet"), {}) == {}
-    found = usual(ROOT / "data/us_daily.parquet", {"data": {"symbols": ["SPY"]}})
-    assert found == {"data.actions": str(ROOT / "data/us_actions.csv")}
+    derived = usual(ROOT / "data/us_daily.parquet", {"data": {"symbols": ["SPY"]}})
+    assert derived == {"data.actions": str(ROOT / "data/us_actions.csv")}
 
 
 def test_a_file_that_is_no_table_of_daily_bars_is_left_to_the_check_of_the_plan(tmp_path: Path) -> None:

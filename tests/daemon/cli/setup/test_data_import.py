@@ -50,20 +50,20 @@ def stored(path: Path) -> pl.DataFrame:
 
 def answered(entry: Format, done: Done, typed: tuple[str, ...]) -> tuple[str, ...]:
     """The option that an import names, with the answer of a person who knows the file; none where it names none."""
-    known = dict(zip(entry.options[::2], entry.options[1::2], strict=True)) | {"--symbol": entry.names[0]}
+    answers = dict(zip(entry.options[::2], entry.options[1::2], strict=True)) | {"--symbol": entry.names[0]}
     named = re.findall(r"--(?:symbol|dates|unit|scale|decimal|zone)\b", done.stderr or done.stdout)
     if not done.stderr and "from the file's name" in done.stdout:
         named.append("--symbol")  # a person sees in the statement that the name of the file is another one
-    option = next((each for each in named if each in known and each not in typed), "")
-    return (option, known[option]) if option else ()
+    option = next((each for each in named if each in answers and each not in typed), "")
+    return (option, answers[option]) if option else ()
 
 
-def wrong(entry: Format, folder: Path, told: dict[str, Any]) -> list[str]:
+def wrong(entry: Format, folder: Path, report: dict[str, Any]) -> list[str]:
     """What the written files have otherwise than the expected bars and actions."""
     frame = stored(folder / "bars.parquet").drop("source")
     file = folder / "bars.actions.csv"
     actions = pl.read_csv(file, infer_schema=False) if file.exists() else pl.DataFrame()
-    said = [part for part in told["read_as"][0].split("; ") if part.startswith(("splits:", "dividends:"))]
+    said = [part for part in report["read_as"][0].split("; ") if part.startswith(("splits:", "dividends:"))]
     statement = Statement("", "", "", "", "", actions="; ".join(said))
     return differences(entry, Table(frame, actions, (statement,), pl.Series(dtype=pl.Int64)))
 
@@ -80,17 +80,17 @@ def test_each_format_of_the_corpus_is_imported_at_once_or_after_the_remedy_that_
     entry, typed = ENTRIES[name], UNSAID.get(name, ())
     for _ in range(4):
         done = run(tmp_path, str(FORMATS / entry.path), "--out", "bars.parquet", "--json", *typed)
-        told = json.loads(done.stdout) if done.stdout else None
-        if told is not None and wrong(entry, tmp_path, told) == []:
+        report = json.loads(done.stdout) if done.stdout else None
+        if report is not None and wrong(entry, tmp_path, report) == []:
             break
         more = answered(entry, done, typed)
-        assert more, done.stderr or (told and wrong(entry, tmp_path, told))
-        if told is None:
+        assert more, done.stderr or (report and wrong(entry, tmp_path, report))
+        if report is None:
             assert list(tmp_path.glob("*.parquet")) == [], "a refusal writes nothing"
         typed += more
-    assert told is not None
-    assert wrong(entry, tmp_path, told) == []
-    assert told["report"]["faults"] == []
+    assert report is not None
+    assert wrong(entry, tmp_path, report) == []
+    assert report["report"]["faults"] == []
     assert done.returncode == 0
 
 
@@ -159,8 +159,8 @@ def test_symbols_of_several_calendars_get_tables_of_their_own(tmp_path: Path) ->
     done = run(tmp_path, "ACME.csv", "VOD.L.csv", "BTC-USD.csv", "--into", "config.toml")
     assert done.returncode == 0, done.stdout + done.stderr
     document = tomllib.loads((tmp_path / "config.toml").read_text())
-    own = {table["symbol"]: table["calendar"] for table in document["universe"]["instruments"]}
-    calendars = {name: own.get(name, document["universe"]["calendar"]) for name in document["universe"]["symbols"]}
+    tables = {table["symbol"]: table["calendar"] for table in document["universe"]["instruments"]}
+    calendars = {name: tables.get(name, document["universe"]["calendar"]) for name in document["universe"]["symbols"]}
     assert calendars == {"ACME": "XNYS", "BTC-USD": "24/7", "VOD.L": "XLON"}
     assert quantd(tmp_path, "config", "check", env=ENV).returncode == 0
 
@@ -171,11 +171,11 @@ def test_a_pair_of_currencies_trades_from_monday_to_friday(tmp_path: Path) -> No
 
 
 def test_json_has_the_files_the_statement_the_report_and_the_lines(tmp_path: Path) -> None:
-    told = answer(run(tmp_path, str(FORMATS / "tiingo-csv/AAPL.csv"), "--json"))
-    assert (told["file"], told["actions_file"], told["into"]) == ("AAPL.parquet", "AAPL.actions.csv", None)
-    assert told["report"]["bars"] == 29
-    assert told["read_as"][0].startswith("AAPL.csv: time: column date")
-    assert tomllib.loads(told["config"])["feed"]["actions"] == "AAPL.actions.csv"
+    report = answer(run(tmp_path, str(FORMATS / "tiingo-csv/AAPL.csv"), "--json"))
+    assert (report["file"], report["actions_file"], report["into"]) == ("AAPL.parquet", "AAPL.actions.csv", None)
+    assert report["report"]["bars"] == 29
+    assert report["read_as"][0].startswith("AAPL.csv: time: column date")
+    assert tomllib.loads(report["config"])["feed"]["actions"] == "AAPL.actions.csv"
 
 
 # config.toml
