@@ -139,6 +139,7 @@ class Reader:
         before: Sequence[int],
         *,
         since: int = 0,
+        until: int = END,
         symbol: str | None = None,
         group: Group = "all",
         search: str = "",
@@ -149,17 +150,23 @@ class Reader:
         Orders that one of the `limits` cut, by its code, are among those that the search finds. A key stays valid while
         rows are added: each page continues where the last one ended.
         """
-        conditions = [*_orders_with(since, symbol, search, limits), *_of_group(group)]
+        conditions = [*_orders_with(since, until, symbol, search, limits), *_of_group(group)]
         rows = self._rows(OrderRow, *conditions, key=ORDER_KEY, last=limit + 1, before=before)
         return _page([self._order(row) for row in rows], rows, limit, ORDER_KEY)
 
     def order_totals(
-        self, *, since: int = 0, symbol: str | None = None, search: str = "", limits: Collection[int] = ()
+        self,
+        *,
+        since: int = 0,
+        until: int = END,
+        symbol: str | None = None,
+        search: str = "",
+        limits: Collection[int] = (),
     ) -> dict[str, int]:
         """Return the number of orders of each group, with the conditions of `order_page`."""
         cut = col(OrderRow.reason) != 0
         query = columns_of(col(OrderRow.state), cut, func.count()).group_by(col(OrderRow.state), cut)
-        query = query.where(col(OrderRow.run) == self.run.run, *_orders_with(since, symbol, search, limits))
+        query = query.where(col(OrderRow.run) == self.run.run, *_orders_with(since, until, symbol, search, limits))
         totals: dict[str, int] = dict.fromkeys(GROUPS, 0)
         with failures("reading orders"), self._engine.connect() as db:
             for state, by_limit, number in db.execute(query):
@@ -168,19 +175,23 @@ class Reader:
                         totals[name] += int(number)
         return totals
 
-    def fill_page(self, limit: int, before: Sequence[int], *, since: int = 0, symbol: str | None = None) -> Page[Fill]:
+    def fill_page(
+        self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, symbol: str | None = None
+    ) -> Page[Fill]:
         """Return a page of house fills, as `order_page` does."""
-        rows = self._fill_rows(limit + 1, since, symbol, before)
+        rows = self._fill_rows(limit + 1, since, symbol, before, until)
         return _page(self._fills(rows), rows, limit)
 
-    def alert_page(self, limit: int, before: Sequence[int], *, since: int = 0, search: str = "") -> Page[Alert]:
+    def alert_page(
+        self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, search: str = ""
+    ) -> Page[Alert]:
         """Return a page of alerts, as `order_page` does."""
-        rows = self._rows(AlertRow, *_alerts_with(since, search), last=limit + 1, before=before)
+        rows = self._rows(AlertRow, *_alerts_with(since, until, search), last=limit + 1, before=before)
         return _page(list(map(_alert, rows)), rows, limit)
 
-    def alert_total(self, *, since: int = 0, search: str = "") -> int:
+    def alert_total(self, *, since: int = 0, until: int = END, search: str = "") -> int:
         """Return the number of alerts."""
-        query = columns_of(func.count()).where(col(AlertRow.run) == self.run.run, *_alerts_with(since, search))
+        query = columns_of(func.count()).where(col(AlertRow.run) == self.run.run, *_alerts_with(since, until, search))
         with failures("reading the store"), self._engine.connect() as db:
             return int(db.execute(query).scalar_one())
 
@@ -381,7 +392,9 @@ class Reader:
         conditions = [OrderRow.ts >= since, *([] if symbol is None else [OrderRow.symbol == symbol])]
         return self._rows(OrderRow, *conditions, key=ORDER_KEY, last=last)
 
-    def _fill_rows(self, last: int | None, since: int, symbol: str | None, before: Sequence[int] = ()) -> list[Any]:
+    def _fill_rows(
+        self, last: int | None, since: int, symbol: str | None, before: Sequence[int] = (), until: int = END
+    ) -> list[Any]:
         """Return fills, each with the columns of its row and the `id` of its order."""
         query = (
             _selected(*_columns(FillRow), col(OrderRow.id))
@@ -392,7 +405,7 @@ class Reader:
                 & (col(OrderRow.n) == FillRow.n)
                 & (col(OrderRow.symbol) == FillRow.symbol),
             )
-            .where(FillRow.run == self.run.run, FillRow.ts >= since)
+            .where(FillRow.run == self.run.run, FillRow.ts >= since, FillRow.ts < until)
         )
         if symbol is not None:
             query = query.where(FillRow.symbol == symbol)
@@ -476,15 +489,15 @@ def _containing(text: str, *columns: Any, others: Sequence[Any] = ()) -> list[An
     return [or_(*(column.icontains(text, autoescape=True) for column in columns), *others)] if text else []
 
 
-def _orders_with(since: int, symbol: str | None, search: str, limits: Collection[int]) -> list[Any]:
-    """The conditions on orders. A search looks at symbol, id, agents, side, state and limit."""
+def _orders_with(since: int, until: int, symbol: str | None, search: str, limits: Collection[int]) -> list[Any]:
+    """The conditions on orders; since <= ts < until. A search looks at symbol, id, agents, side, state and limit."""
     of_symbol = [] if symbol is None else [OrderRow.symbol == symbol]
     text, lots = search.lower(), col(OrderRow.lots)
     states = [state for state in OrderState if text in state.name.lower()]
     sides = [of_side for side, of_side in (("buy", lots > 0), ("sell", lots < 0)) if text in side]
     coded = [col(OrderRow.state).in_(states), col(OrderRow.reason).in_(limits), *sides]
     texts = col(OrderRow.symbol), col(OrderRow.id), col(OrderRow.agents)
-    return [OrderRow.ts >= since, *of_symbol, *_containing(search, *texts, others=coded)]
+    return [OrderRow.ts >= since, OrderRow.ts < until, *of_symbol, *_containing(search, *texts, others=coded)]
 
 
 def _of_group(group: Group) -> list[Any]:
@@ -493,9 +506,9 @@ def _of_group(group: Group) -> list[Any]:
     return [col(OrderRow.state).in_(GROUPS[group])] if GROUPS[group] else []
 
 
-def _alerts_with(since: int, search: str) -> list[Any]:
+def _alerts_with(since: int, until: int, search: str) -> list[Any]:
     texts = (AlertRow.level, AlertRow.kind, AlertRow.text, AlertRow.symbol, AlertRow.agent)
-    return [AlertRow.ts >= since, *_containing(search, *map(col, texts))]
+    return [AlertRow.ts >= since, AlertRow.ts < until, *_containing(search, *map(col, texts))]
 
 
 def _page(found: list[Found], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Found]:

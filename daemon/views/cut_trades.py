@@ -45,7 +45,7 @@ _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(:.*)?")
 
 
 class Asked(NamedTuple):
-    """Conditions: an instant, a symbol, and a text in any case.
+    """Conditions: since <= instant < until, a symbol, and a text in any case.
 
     A symbol, an owner, a side or a limit contains the text, or it is an address (d4812, d4812.2 or d4812:SPY).
     """
@@ -53,6 +53,7 @@ class Asked(NamedTuple):
     since: int = 0
     symbol: str | None = None
     search: str = ""
+    until: int = END
 
 
 class CutTrades:
@@ -127,7 +128,7 @@ class CutTrades:
 
     def _fitting(self, reader: Reader, asked: Asked) -> Mask:
         rows, columns = self._rows, reader.run.universe.index
-        fitting: Mask = rows["ts"] >= asked.since
+        fitting: Mask = (rows["ts"] >= asked.since) & (rows["ts"] < asked.until)
         if asked.symbol is not None:
             fitting = fitting & (rows["column"] == columns.get(asked.symbol, -1))
         text = asked.search.lower()

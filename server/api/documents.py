@@ -16,6 +16,7 @@ MOST_NS: Final = 2**63 - 1
 
 Rows = Annotated[int, Meta(ge=1, le=LIMIT_ROWS, description="Most rows of a page.")]
 Since = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows from this instant on, in ns UTC.")]
+Until = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows before this instant, in ns UTC.")]
 PLAIN: Final = r"^[ -~]{0,64}(?!\n)$"
 """Printable ASCII: what a name or an instant may be."""
 

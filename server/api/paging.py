@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from quantd.adapters.store.read_models import Group, Page
-from quantd.server.api.documents import MOST_NS, PLAIN, Query, Rows, Since, Symbol
+from quantd.server.api.documents import MOST_NS, PLAIN, Query, Rows, Since, Symbol, Until
 from quantd.server.api.problems import FieldFault, Refused
 
 Cursor = Annotated[
@@ -26,11 +26,13 @@ KEYS: Final = {
 
 
 class Searched(TypedDict, total=False):
-    """A page: most rows, the `next` of the page before, the first instant in ns, a symbol, and a text of its rows."""
+    """A page: most rows, the `next` of the page before, since <= instant < until in ns, a symbol, and a text of its
+    rows."""
 
     limit: int
     cursor: str
     since: int
+    until: int
     symbol: str | None
     search: str
 
@@ -47,6 +49,7 @@ class PagedBySymbol(Paged, frozen=True):
     """A page of a list with symbols."""
 
     symbol: Symbol | None = None
+    until: Until = MOST_NS
 
 
 class PagedOrders(PagedBySymbol, frozen=True):
@@ -65,6 +68,7 @@ class PagedOrders(PagedBySymbol, frozen=True):
 class PagedAlerts(Paged, frozen=True):
     """A page of alerts that contain a text."""
 
+    until: Until = MOST_NS
     search: Annotated[str, Meta(pattern=PLAIN, description="Only alerts that contain this text, in any case.")] = ""
     totals: Totals = "no"
 

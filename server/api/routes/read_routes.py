@@ -169,24 +169,25 @@ class Readings:
     # the past
 
     async def orders(self, request: web.Request, query: PagedOrders) -> Orders:
-        run, limit, since, symbol, search = self._run.service.run, query.limit, query.since, query.symbol, query.search
+        run, limit, since, until = self._run.service.run, query.limit, query.since, query.until
+        symbol, search = query.symbol, query.search
         key, limits = before(query, "orders", run), reasons_with(search)
 
         def work(reader: Reader) -> tuple[Page[Order], dict[str, int]]:
             page = reader.order_page(
-                limit, key, since=since, symbol=symbol, group=query.group, search=search, limits=limits
+                limit, key, since=since, until=until, symbol=symbol, group=query.group, search=search, limits=limits
             )
             if query.totals == "no":
                 return page, {}
-            return page, reader.order_totals(since=since, symbol=symbol, search=search, limits=limits)
+            return page, reader.order_totals(since=since, until=until, symbol=symbol, search=search, limits=limits)
 
         page, totals = await self._run.read(work)
         return Orders(run, list(map(order_line, page.rows)), following(page, "orders", run), totals)
 
     async def fills(self, request: web.Request, query: PagedBySymbol) -> Fills:
-        run, limit, since, symbol = self._run.service.run, query.limit, query.since, query.symbol
+        run, limit, since, until = self._run.service.run, query.limit, query.since, query.until
         key = before(query, "fills", run)
-        page = await self._run.read(lambda r: r.fill_page(limit, key, since=since, symbol=symbol))
+        page = await self._run.read(lambda r: r.fill_page(limit, key, since=since, until=until, symbol=query.symbol))
         return Fills(run, page.rows, following(page, "fills", run))
 
     async def equity(self, request: web.Request, query: Thinned) -> Equity:
@@ -210,12 +211,14 @@ class Readings:
         return Decisions(run, lines, following(page, "decisions", run))
 
     async def alerts(self, request: web.Request, query: PagedAlerts) -> Alerts:
-        run, since, search = self._run.service.run, query.since, query.search
+        run, since, until, search = self._run.service.run, query.since, query.until, query.search
         key = before(query, "alerts", run)
 
         def work(reader: Reader) -> tuple[Page[Alert], int | None]:
-            page = reader.alert_page(query.limit, key, since=since, search=search)
-            return page, None if query.totals == "no" else reader.alert_total(since=since, search=search)
+            page = reader.alert_page(query.limit, key, since=since, until=until, search=search)
+            if query.totals == "no":
+                return page, None
+            return page, reader.alert_total(since=since, until=until, search=search)
 
         page, total = await self._run.read(work)
         return Alerts(run, page.rows, following(page, "alerts", run), total)

@@ -54,7 +54,7 @@ class RefusalRoutes:
 
     async def refusals(self, request: web.Request, query: OfRefusals) -> Refusals:
         """A page of all trades since the start of the run. Raises Refused."""
-        run, asked = self._run.service.run, Asked(query.since, query.symbol, query.search)
+        run, asked = self._run.service.run, Asked(query.since, query.symbol, query.search, query.until)
         key = before(query, "refusals", run)
 
         def work(reader: Reader) -> tuple[Page[AskedLine], dict[str, int]]:

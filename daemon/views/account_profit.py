@@ -1,0 +1,312 @@
+"""Profit in money over a period: of the account, of each book and of each position, by day, and as a curve.
+
+Of a period, closing = opening + deposits + moved + profit for each book. The books add up to the account, and the
+positions with `other` to its profit, to the micro.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from itertools import groupby
+from typing import Final, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.views.account_history import AMOUNTS, DEPOSITS, MOVED, AccountHistory, Note, Sample
+from quantd.trading.display_text import session_date
+from quantd.trading.instruments import Universe
+from quantd.trading.ledger.books import Ledger
+from quantd.trading.market import Floats, Ints
+from quantd.trading.orders import money_text
+
+ACCOUNT: Final = "account"
+
+Span = Literal["day", "week", "month"]
+
+
+class BookProfit(Struct, frozen=True):
+    """One book over a period, as exact text: closing = opening + deposits + moved + profit.
+
+    `moved` is capital from other books, `fees` are the commissions that `profit` already contains. `crossed` is the
+    cash from trades with other books, for which lots went the other way; of all books it adds up to 0. `total_return`
+    is time-weighted; null before the first sample.
+    """
+
+    name: str
+    opening: str
+    deposits: str
+    moved: str
+    profit: str
+    closing: str
+    fees: str
+    crossed: str
+    total_return: float | None
+
+
+class SymbolProfit(Struct, frozen=True):
+    """One symbol of the house. `profit` is that of the period, null where its lots at the opening are not known.
+
+    `unrealised` is the value less the cost of the lots held. `realised` is since the start of the run: of closed lots,
+    with dividends and other payments, less all commissions; null where the run continues another account.
+    """
+
+    symbol: str
+    value: str
+    profit: str | None
+    realised: str | None
+    unrealised: str
+
+
+class DayProfit(Struct, frozen=True):
+    """A day, week or month: closing = opening + deposits + profit. `first` and `last` are its first and last date."""
+
+    first: str
+    last: str
+    ts: int
+    opening: str
+    deposits: str
+    profit: str
+    closing: str
+    total_return: float
+
+
+class Curve(Struct, frozen=True):
+    """The account at samples. `equity` is exact text. The others are the worth of 1 at the first one, without deposits.
+
+    `benchmark` is [universe] benchmark with its dividends; empty without one. `equal` holds all instruments at equal
+    weights, set again at each sample, with dividends and without costs.
+    """
+
+    ts: list[int]
+    equity: list[str]
+    worth: list[float]
+    drawdown: list[float]
+    benchmark: list[float]
+    equal: list[float]
+    agents: dict[str, list[float]]
+
+
+class Present(Struct, frozen=True):
+    """The account of the ledger now, after entry `seq`: marks in nano, amounts in micro, books by name."""
+
+    seq: int
+    ts: int
+    equity: int
+    cash: int
+    marks: Ints
+    lots: list[int]
+    cost: list[int]
+    books: dict[str, int]
+    flows: dict[str, int]
+
+    @classmethod
+    def of(cls, ledger: Ledger, marks: Ints, equity: int, books: Sequence[int], seq: int, ts: int) -> "Present":
+        """Read a ledger that was valued at `marks`."""
+        flows = {name: book.flows_micro for name, book in zip(ledger.names, ledger.books, strict=True)}
+        house = ledger.house
+        return cls(
+            seq, ts, equity, house.cash_micro, marks.copy(), house.lots, house.cost_micro,
+            dict(zip(ledger.names, books, strict=True)), flows,
+        )  # fmt: skip
+
+
+class AccountProfit:
+    """The samples of a history, with the account at the start before them and the present one behind them."""
+
+    def __init__(self, history: AccountHistory, present: Present, universe: Universe) -> None:
+        history.adopt(present.lots)
+        self._history, self._present, self._universe = history, present, universe
+        known = set(history.names)
+        self.names: Final = [*history.names, *(name for name in present.books if name not in known)]
+        start = () if history.carried else (self._start(),)
+        self._first = len(start)
+        """The place of the first sample of the journal."""
+        self._samples: Final = (*start, *history.samples, self._now())
+        count, size = len(self._samples), len(self.names)
+        self.ts: Final[Ints] = np.array([each.ts for each in self._samples], dtype=np.int64)
+        self._equity: Ints = np.array([each.equity for each in self._samples], dtype=np.int64)
+        self._books: Ints = np.zeros((count, size), dtype=np.int64)
+        self._amounts: Ints = np.zeros((count, len(AMOUNTS), size), dtype=np.int64)
+        for k, each in enumerate(self._samples):  # a book that was named later had nothing
+            self._books[k, : len(each.books)] = each.books
+            self._amounts[k, :, : each.amounts.shape[1]] = each.amounts
+        self._returns: Final = self._earned(self._equity, self._amounts[:, DEPOSITS].sum(axis=1), np.zeros(count))
+
+    @staticmethod
+    def _earned(equity: Ints, deposits: Ints, moved: Ints | Floats) -> Floats:
+        """float64[T]: time-weighted returns, 0 at the first sample.
+
+        A deposit between two samples earns from the second one on. Capital from another book earns at once.
+        """
+        into, after = np.diff(deposits), np.diff(moved)
+        base = equity[:-1] + after
+        gained = equity[1:] - into - base
+        base = np.where(base > 0, base, into)
+        found = np.zeros(len(equity))
+        np.divide(gained, base, out=found[1:], where=base > 0)
+        return found
+
+    def _start(self) -> Sample:
+        """The account as it began, at the instant 0: the flows that the ledger has beyond those of the journal."""
+        amounts = self._history.amounts
+        flows = np.array([self._present.flows.get(name, 0) for name in self.names], dtype=np.int64)
+        books = flows.copy()
+        books[: amounts.shape[1]] -= amounts[DEPOSITS] + amounts[MOVED]
+        nothing, whole = np.zeros_like(self._history.lots), int(books.sum())
+        return Sample(0, 0, whole, whole, books, np.zeros_like(amounts), nothing, 0, 1.0, 1.0)
+
+    def _now(self) -> Sample:
+        history, present = self._history, self._present
+        last = history.samples[-1] if history.samples else None
+        books = np.array([present.books.get(name, 0) for name in self.names], dtype=np.int64)
+        ts = max(present.ts, last.ts if last else 0)
+        return Sample(
+            present.seq, ts, present.equity, present.cash, books, history.amounts,
+            history.worth(present.marks, present.lots), history.income,
+            last.benchmark if last else 1.0, last.equal if last else 1.0,
+        )  # fmt: skip
+
+    def span(self, since: int, until: int) -> tuple[int, int]:
+        """The places of the opening and of the closing: the last samples up to either instant. Now is the last one."""
+        last = len(self._samples) - 1
+        end = last if until >= int(self.ts[-1]) else int(np.searchsorted(self.ts[:-1], until, side="right")) - 1
+        begin = int(np.searchsorted(self.ts[:-1], since, side="right")) - 1
+        return max(0, min(begin, end)), max(0, end)
+
+    def instants(self, since: int, until: int) -> tuple[int, int]:
+        """The instants of the opening (0 for the start of the run) and of the closing."""
+        begin, end = self.span(since, until)
+        return int(self.ts[begin]), int(self.ts[end])
+
+    def account(self, since: int, until: int) -> BookProfit:
+        """The account over a period."""
+        begin, end = self.span(since, until)
+        amounts = (self._amounts[end] - self._amounts[begin]).sum(axis=1)
+        return self._row(ACCOUNT, self._equity[[begin, end]], amounts, self._grown(self._returns, begin, end))
+
+    def books(self, since: int, until: int) -> list[BookProfit]:
+        """Each book over a period, in the order of the configuration; those that had nothing are left out."""
+        begin, end = self.span(since, until)
+        amounts = self._amounts[end] - self._amounts[begin]
+        order = [self.names.index(name) for name in self._present.books]
+        return [
+            self._row(
+                self.names[book], self._books[[begin, end], book], amounts[:, book],
+                self._grown(self._returns_of(book), begin, end),
+            )
+            for book in (*order, *(k for k in range(len(self.names)) if k not in order))
+            if self._books[[begin, end], book].any() or amounts[:, book].any()
+        ]  # fmt: skip
+
+    def _row(self, name: str, equity: Ints, amounts: Ints, grown: float | None) -> BookProfit:
+        opening, closing = equity.tolist()
+        deposits, moved, fees, crossed = amounts.tolist()
+        profit = closing - opening - deposits - moved
+        return BookProfit(
+            name=name, opening=money_text(opening), deposits=money_text(deposits), moved=money_text(moved),
+            profit=money_text(profit), closing=money_text(closing), fees=money_text(fees), crossed=money_text(crossed),
+            total_return=grown,
+        )  # fmt: skip
+
+    def symbols(self, since: int, until: int) -> tuple[list[SymbolProfit], str | None]:
+        """Symbols that are held or were traded, the largest value first, and the profit that belongs to none.
+
+        The second is null where the profit of a symbol is. Interest, borrow fees and rounding belong to none.
+        """
+        begin, end = self.span(since, until)
+        history, present = self._history, self._present
+        profit = self._samples[end].worth - self._samples[begin].worth
+        at = begin - self._first
+        sure = at >= history.sure_from if at >= 0 else history.sure_from == 0
+        value = np.array(
+            [history.value(k, lots, int(present.marks[k])) if lots else 0 for k, lots in enumerate(present.lots)],
+            dtype=np.int64,
+        )
+        cost = np.array(present.cost, dtype=np.int64)
+        realised = history.paid + cost
+        rows = np.flatnonzero((value != 0) | (history.paid != 0) | (np.array(present.lots) != 0))
+        order = rows[np.lexsort((-np.abs(profit[rows]), -np.abs(value[rows])))]
+        found = [
+            SymbolProfit(
+                self._universe.symbols[k], money_text(int(value[k])), money_text(int(profit[k])) if sure else None,
+                None if history.carried else money_text(int(realised[k])), money_text(int(value[k] - cost[k])),
+            )
+            for k in order.tolist()
+        ]  # fmt: skip
+        whole = self._profit(begin, end)
+        return found, money_text(whole - int(profit.sum())) if sure else None
+
+    def _profit(self, begin: int, end: int) -> int:
+        """The profit of the account between two samples, in micro."""
+        return int(self._equity[end] - self._equity[begin]) - self._deposits(begin, end)
+
+    def _deposits(self, begin: int, end: int) -> int:
+        return int((self._amounts[end] - self._amounts[begin])[DEPOSITS].sum())
+
+    def days(self, since: int, until: int, by: Span) -> list[DayProfit]:
+        """The days, weeks from Monday or months of a period that have a sample, the newest first."""
+        begin, end = self.span(since, until)
+        places = [k for k in range(begin + 1, end + 1) if self.ts[k] > 0]
+        own = [session_date(int(self.ts[k]) - 1) for k in places]
+        found, before = [], begin
+        for _, group in groupby(zip(places, own, strict=True), key=lambda each: _start_of(each[1], by)):
+            rows = list(group)
+            last = rows[-1][0]
+            grown = float(np.prod(1.0 + self._returns[before + 1 : last + 1])) - 1.0
+            found.append(
+                DayProfit(
+                    first=str(rows[0][1]), last=str(rows[-1][1]), ts=int(self.ts[last]),
+                    opening=money_text(int(self._equity[before])), deposits=money_text(self._deposits(before, last)),
+                    profit=money_text(self._profit(before, last)), closing=money_text(int(self._equity[last])),
+                    total_return=grown,
+                )
+            )  # fmt: skip
+            before = last
+        return found[::-1]
+
+    def curve(self, since: int, until: int, points: int) -> Curve:
+        """The samples of a period from its opening on, at most about `points` of them."""
+        begin, end = self.span(since, until)
+        begin = max(begin, min(self._first, end))
+        if end == len(self._samples) - 1 and end > begin and self.ts[end] == self.ts[end - 1]:
+            end -= 1  # the last sample is the present
+        rows = np.unique(np.linspace(begin, end, min(points, end - begin + 1)).round().astype(np.int64))
+        agents = {
+            name: self._worth(self._returns_of(k), begin, rows)
+            for k, name in enumerate(self.names)
+            if name in self._present.books and self._books[begin : end + 1, k].any()
+        }
+        samples = [self._samples[k] for k in rows.tolist()]
+        worth = np.concatenate((np.ones(1), np.cumprod(1.0 + self._returns[1:])))
+        fall = 1.0 - worth / np.maximum.accumulate(worth)
+        first, known = samples[0], self._universe.benchmark in self._universe.symbols
+        return Curve(
+            [each.ts for each in samples], [money_text(each.equity) for each in samples],
+            self._worth(self._returns, begin, rows), fall[rows].tolist(),
+            [each.benchmark / first.benchmark for each in samples] if known else [],
+            [each.equal / first.equal for each in samples], agents,
+        )  # fmt: skip
+
+    def notes(self, since: int, until: int) -> list[Note]:
+        """What happened in a period, the oldest first."""
+        return [each for each in self._history.notes if since <= each.ts < until]
+
+    def _returns_of(self, book: int) -> Floats:
+        amounts = self._amounts[:, :, book]
+        return self._earned(self._books[:, book], amounts[:, DEPOSITS], amounts[:, MOVED])
+
+    @staticmethod
+    def _worth(returns: Floats, begin: int, rows: Ints) -> list[float]:
+        grown = np.cumprod(1.0 + np.concatenate((np.zeros(1), returns[begin + 1 :])))
+        found: list[float] = grown[rows - begin].tolist()
+        return found
+
+    @staticmethod
+    def _grown(returns: Floats, begin: int, end: int) -> float | None:
+        return float(np.prod(1.0 + returns[begin + 1 : end + 1])) - 1.0 if end > begin else None
+
+
+def _start_of(day: date, by: Span) -> date:
+    if by == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if by == "month" else day

@@ -1,0 +1,288 @@
+"""GET /api/v1/profit and its parts: profit in money over a period, of the account, its books and its positions.
+
+All are computed from the journal and the present ledger. The journal is folded in a thread, each entry once.
+"""
+
+import asyncio
+import time
+from calendar import monthrange
+from datetime import date, timedelta
+from typing import Annotated, Final, Literal
+
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.views.account_history import AccountHistory, Note
+from quantd.daemon.views.account_profit import (
+    AccountProfit,
+    BookProfit,
+    Curve,
+    DayProfit,
+    Present,
+    Span,
+    SymbolProfit,
+)
+from quantd.daemon.views.overview import found_in
+from quantd.daemon.views.rows import LIMIT_ROWS
+from quantd.server.api.client_calls import read
+from quantd.server.api.documents import MOST_NS, Query, Rows, Search
+from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.api.route_groups import RouteGroup
+from quantd.server.api.route_records import Read, Route
+from quantd.server.api.routes.explanation_routes import rested
+from quantd.server.api.run_reader import RunReader
+from quantd.trading.display_text import instant_text, session_date
+from quantd.trading.sessions import DAY_NS
+
+COMMIT_S: Final = 10.0
+"""Longest wait for the commit of the newest entries."""
+
+MONTHS: Final = {"1M": 1, "3M": 3, "1Y": 12}
+
+PeriodName = Literal["1D", "1W", "1M", "3M", "YTD", "1Y", "all"]
+
+
+class OfPeriod(Query, frozen=True, rename={"start": "from", "end": "to"}):
+    """A period by its name, or by dates, which take precedence."""
+
+    period: Annotated[PeriodName, Meta(description="Up to now: the session of now, or that many days back.")] = "all"
+    start: Annotated[date | None, Meta(description="First date, UTC.")] = None
+    end: Annotated[date | None, Meta(description="Last date, included.")] = None
+
+
+class PeriodNow(Struct, frozen=True):
+    """A period in ns UTC: since < sample <= until for samples, since <= ts < until for other rows.
+
+    `since` is 0 for the start of the run, and `until` is null where the period goes on. `first` and `last` are its
+    dates; `first` is empty for the start of the run, `last` is that of now where the period goes on.
+    """
+
+    run: str
+    since: int
+    until: int | None
+    first: str
+    last: str
+
+
+class Window(Query, frozen=True):
+    """A period, as `/api/v1/period` has it."""
+
+    since: Annotated[int, Meta(ge=0, le=MOST_NS, description="The opening is the last sample up to here, ns UTC.")] = 0
+    until: Annotated[int, Meta(ge=0, le=MOST_NS, description="The closing is the last sample up to here, or now.")] = (
+        MOST_NS
+    )
+
+
+class BySymbol(Window, frozen=True):
+    """A period, and the largest rows of a list of symbols."""
+
+    limit: Rows = 100
+    search: Search = ""
+
+
+class Profit(Struct, frozen=True):
+    """Profit in money between two samples, `first` and `last`; `first` is empty for the start of the run.
+
+    Of each row, closing = opening + deposits + moved + profit. The `books` add up to the `account`, and the profits of
+    all symbols with `other` to that of the account. `other` is interest, borrow fees and rounding; null where the
+    profit of a symbol is. `count` is the number of all symbols that the search finds.
+    """
+
+    run: str
+    currency: str
+    first: str
+    last: str
+    account: BookProfit
+    books: list[BookProfit]
+    symbols: list[SymbolProfit]
+    other: str | None
+    count: int
+
+
+class ByDay(Window, frozen=True):
+    """A period in parts."""
+
+    by: Annotated[Span, Meta(description="The parts; a week begins on Monday.")] = "day"
+    limit: Rows = 400
+
+
+class Days(Struct, frozen=True):
+    """Profit by day, week or month, the newest first. `count` is the number of all parts of the period.
+
+    The first part of a period may begin before it: its opening is the last sample up to `since`.
+    """
+
+    run: str
+    currency: str
+    by: Span
+    days: list[DayProfit]
+    count: int
+
+
+class Drawn(Window, frozen=True):
+    """A period as points of a chart."""
+
+    points: Annotated[int, Meta(ge=2, le=LIMIT_ROWS, description="Number of points; others are left out.")] = 600
+
+
+class CurveNow(Struct, frozen=True):
+    """The curve of a period, and what happened in it: `notes` are starts, halts, deposits, promotions and others.
+
+    Of more than 200 notes only the newest are here, and `count` is the number of all. `samples` is the number of
+    samples of the period, its opening included.
+    """
+
+    run: str
+    currency: str
+    benchmark: str
+    samples: int
+    curve: Curve
+    notes: list[Note]
+    count: int
+
+
+MOST_NOTES: Final = 200
+
+
+class AccountReader:
+    """The account of one running service at every sample and now, computed once per entry of the journal."""
+
+    def __init__(self, run: RunReader) -> None:
+        self._run = run
+        self._one = asyncio.Lock()
+        self._history: AccountHistory | None = None
+        self._newest: tuple[int, AccountProfit] | None = None
+
+    async def profit(self) -> AccountProfit:
+        """The account up to the newest entry of a settled state. Raises Refused."""
+        service = self._run.service
+        async with self._one:
+            await service.settled()
+            seq = service.journal.seq
+            if self._newest is None or self._newest[0] != seq:
+                present = self._present(seq)
+                deadline = time.monotonic() + COMMIT_S
+                while (history := await self._run.read(lambda reader: self._folded(reader, seq))).seq < seq:
+                    if time.monotonic() > deadline:
+                        raise Refused(503, "store", "the newest entries of the journal are not on disk yet; try again")
+                    await service.changed(0.1)
+                universe = service.shell.state.universe
+                self._newest = seq, await asyncio.to_thread(AccountProfit, history, present, universe)
+            return self._newest[1]
+
+    def _present(self, seq: int) -> Present:
+        """The ledger now; read on the loop, between steps."""
+        shell = self._run.service.shell
+        state = shell.state
+        state.revalue()
+        return Present.of(state.ledger, state.marks_nano, state.equity_micro, state.books_micro, seq, shell.ts)
+
+    def _folded(self, reader: Reader, seq: int) -> AccountHistory:
+        """The history up to an entry, as far as it is committed; at half speed, so that the loop is not delayed."""
+        if self._history is None:
+            state = self._run.service.shell.state
+            self._history = AccountHistory(state.universe, reader.run.agents_at, self._run.parts.slices)
+        for number, entry in rested(reader.journal(self._history.seq + 1)):
+            if number > seq:
+                break
+            self._history.add(number, entry.event, entry.effects)
+        return self._history
+
+
+class ProfitRoutes:
+    """The routes of one running service."""
+
+    def __init__(self, run: RunReader) -> None:
+        self._run = run
+        self._account = AccountReader(run)
+
+    def routes(self) -> tuple[Route, ...]:
+        path = "/api/v1/profit"
+        return (
+            Read("/api/v1/period", self.period, PeriodNow, "A period by its name, in instants.", OfPeriod),
+            Read(path, self.profit, Profit, "Profit in money of the account, its books and positions.", BySymbol),
+            Read(f"{path}/days", self.days, Days, "Profit by day, week or month.", ByDay),
+            Read(f"{path}/curve", self.curve, CurveNow, "The account beside its benchmark, and what happened.", Drawn),
+        )
+
+    async def period(self, request: web.Request, query: OfPeriod) -> PeriodNow:
+        """A period in the time of the market: a recorded run is in the year of its bars. Raises Refused."""
+        if query.start is not None and query.end is not None and query.start > query.end:
+            text = f"from = {query.start} is after to = {query.end}; exchange them"
+            raise Refused(422, "query", text, errors=[FieldFault("from", text)])
+        now = session_date(max(0, self._run.service.shell.ts - 1))
+        first = query.start
+        if query.start is None and query.end is None:
+            first = _first(query.period, now)
+        until = None if query.end is None else _ns(query.end + timedelta(days=1))
+        since = 0 if first is None else max(0, _ns(first))
+        return PeriodNow(self._run.service.run, since, until, str(first or ""), str(query.end or now))
+
+    async def profit(self, request: web.Request, query: BySymbol) -> Profit:
+        found, window = await self._account.profit(), (query.since, query.until)
+
+        def work() -> Profit:
+            first, last = found.instants(*window)
+            symbols, other = found.symbols(*window)
+            shown = [each for each in symbols if found_in(query.search, each.symbol)]
+            return Profit(
+                self._run.service.run, self._run.parts.universe.currency, instant_text(first), instant_text(last),
+                found.account(*window), found.books(*window), shown[: query.limit], other, len(shown),
+            )  # fmt: skip
+
+        return await asyncio.to_thread(work)
+
+    async def days(self, request: web.Request, query: ByDay) -> Days:
+        found = await self._account.profit()
+        days = await asyncio.to_thread(found.days, query.since, query.until, query.by)
+        currency = self._run.parts.universe.currency
+        return Days(self._run.service.run, currency, query.by, days[: query.limit], len(days))
+
+    async def curve(self, request: web.Request, query: Drawn) -> CurveNow:
+        found, universe = await self._account.profit(), self._run.parts.universe
+        curve = await asyncio.to_thread(found.curve, query.since, query.until, query.points)
+        begin, end = found.span(query.since, query.until)
+        notes = found.notes(query.since, query.until)
+        benchmark = universe.benchmark if universe.benchmark in universe.symbols else ""
+        return CurveNow(
+            self._run.service.run, universe.currency, benchmark, end - begin + 1, curve, notes[-MOST_NOTES:],
+            len(notes),
+        )  # fmt: skip
+
+
+def _ns(day: date) -> int:
+    return (day - date(1970, 1, 1)).days * DAY_NS
+
+
+def _first(period: PeriodName, now: date) -> date | None:
+    """The first date of a period that ends now; None for the start of the run."""
+    if period == "all":
+        return None
+    if period == "1D":
+        return now
+    if period == "1W":
+        return now - timedelta(days=6)
+    if period == "YTD":
+        return now.replace(month=1, day=1)
+    year, month = divmod(12 * now.year + now.month - 1 - MONTHS[period], 12)
+    return date(year, month + 1, min(now.day, monthrange(year, month + 1)[1])) + timedelta(days=1)
+
+
+ROUTES: Final = RouteGroup(
+    "profit",
+    75,
+    lambda context: ProfitRoutes(context.run),
+    calls=(
+        read("period", "/period", PeriodNow, "A period by its name, or by dates.", OfPeriod, places=("period",)),
+        read(
+            "profit",
+            "/profit",
+            Profit,
+            "Profit in money of the account, its books and positions between two instants.",
+            BySymbol,
+        ),
+        read("profit_days", "/profit/days", Days, "Profit by day, week or month.", ByDay),
+        read("profit_curve", "/profit/curve", CurveNow, "The account beside its benchmark.", Drawn),
+    ),
+)

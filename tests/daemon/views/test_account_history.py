@@ -1,0 +1,101 @@
+"""The fold of the account: lots through splits and delistings, and figures that are unknown rather than wrong."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from quantd.daemon.views.account_history import AccountHistory
+from quantd.daemon.views.account_profit import AccountProfit, Present
+from quantd.trading.codec import decode
+from tests.server.api.test_api import RUN, World, standing_at_the_end
+from tests.support.command_line import CONFIG
+
+SPLIT = (
+    CONFIG.replace('["SPY", "QQQ", "IWM"]', '["AAPL", "SPY", "BAC"]')
+    .replace("start = 2019-01-02", "start = 2020-08-03")
+    .replace("end = 2019-03-29", "end = 2020-10-30")
+)
+"""Four new shares of AAPL for one on 2020-08-31."""
+
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with standing_at_the_end(tmp_path_factory.mktemp("split"), SPLIT) as found:
+        yield found
+
+
+def folded(world: World, until: int = 10**9) -> AccountHistory:
+    names = tuple(world.service.shell.state.rules.names())
+    history = AccountHistory(world.assembly.universe, lambda _: names, world.assembly.slices)
+    for seq, data in world.store.entries(RUN, 1):
+        if seq <= until:
+            entry = decode(data)
+            history.add(seq, entry.event, entry.effects)
+    return history
+
+
+def present(world: World) -> Present:
+    state, shell = world.service.shell.state, world.service.shell
+    state.revalue()
+    return Present.of(
+        state.ledger, state.marks_nano, state.equity_micro, state.books_micro, world.service.journal.seq, shell.ts
+    )
+
+
+@in_module_loop
+async def test_lots_marks_and_worth_are_those_of_the_ledger_after_a_split(world: World) -> None:
+    history, now = folded(world), present(world)
+    assert history.lots.tolist() == now.lots
+    assert history.marks.tolist() == now.marks.tolist()
+    found = AccountProfit(history, now, world.assembly.universe)
+    rows, other = found.symbols(0, now.ts)
+    assert other is not None
+    assert abs(Decimal(other)) < Decimal("0.0001")
+    apple = next(row for row in rows if row.symbol == "AAPL")
+    assert Decimal(apple.profit or 0) != 0
+    benchmark = history.samples[-1].equal
+    returns = world.service.shell.state.history.known.returns(len(history.samples) - 1)
+    assert benchmark == pytest.approx(float(np.prod(1.0 + returns.mean(axis=1))), rel=1e-9)
+
+
+@in_module_loop
+async def test_a_fold_that_continues_is_one_that_began_again(world: World) -> None:
+    whole, part = folded(world), folded(world, until=300)
+    for seq, data in world.store.entries(RUN, 301):
+        entry = decode(data)
+        part.add(seq, entry.event, entry.effects)
+    for one, other in zip(whole.samples, part.samples, strict=True):
+        assert one[:4] == other[:4]
+        assert one.worth.tolist() == other.worth.tolist()
+        assert one.amounts.tolist() == other.amounts.tolist()
+
+
+@in_module_loop
+async def test_profit_of_positions_is_unknown_where_their_lots_are_not_those_of_the_ledger(world: World) -> None:
+    history, now = folded(world), present(world)
+    history.lots[0] += 1
+    found = AccountProfit(history, now, world.assembly.universe)
+    rows, other = found.symbols(0, now.ts)
+    assert (other, {row.profit for row in rows}) == (None, {None})
+    assert all(Decimal(row.unrealised) == Decimal(row.unrealised) for row in rows)
+    account = found.account(0, now.ts)
+    assert Decimal(account.profit) == Decimal(account.closing) - Decimal(account.opening)
+
+
+@in_module_loop
+async def test_a_run_that_continues_an_account_opens_at_its_first_sample(world: World) -> None:
+    history, now = folded(world), present(world)
+    history.carried = True
+    found = AccountProfit(history, now, world.assembly.universe)
+    first = history.samples[0]
+    assert (
+        found.account(0, now.ts).opening
+        == AccountProfit(folded(world), now, world.assembly.universe).days(0, now.ts, "day")[-1].closing
+    )
+    assert found.instants(0, now.ts) == (first.ts, now.ts)
+    assert {row.realised for row in found.symbols(0, now.ts)[0]} == {None}
