@@ -1,5 +1,6 @@
 // The page: what is on top, one screen below it, one dialog above it.
-import { html, render, useEffect, useState } from "./htm-preact-standalone.mjs";
+import { html, render, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { addressOf, screenNow } from "./address.js";
 import { Agents } from "./agents.js";
 import { clock, saying } from "./acts.js";
 import { begin, daemon, listen, mayStop } from "./daemon.js";
@@ -14,17 +15,19 @@ import { Dialog } from "./parts.js";
 import { Portfolios } from "./portfolios.js";
 import { Research } from "./research.js";
 import { Risk } from "./risk.js";
+import { applyLook, Settings } from "./settings.js";
 import { Halt, Resume, SignIn, stale, Standing } from "./standing.js";
 import { System } from "./system.js";
+import { explain, WhyPanel, whyNow } from "./why.js";
 
 /** @type {[string, string, any][]} */
 const SCREENS = [
   ["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order", OrderByHand], ["agents", "Agents", Agents], ["portfolios", "Portfolios", Portfolios],
   ["risk", "Risk", Risk], ["incidents", "Incidents", Incidents], ["research", "Research", Research], ["system", "System", System], ["daemons", "Daemons", Daemons],
 ];
-const DIALOGS = { halt: ["Stop trading", Halt], resume: ["Resume trading", Resume], "sign-in": ["Sign in", SignIn], keys: ["Keys", Keys] };
+const DIALOGS = { halt: ["Stop trading", Halt], resume: ["Resume trading", Resume], "sign-in": ["Sign in", SignIn], keys: ["Keys", Keys], settings: ["View of this browser", Settings] };
 const PLACES = [..."1234567890d"];
-const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["?", "list these keys", ""], ["1 … 9, 0", "the screen of that place; 0 is the tenth", ""], ["d", "other daemons", ""]];
+const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["?", "list these keys", ""], ["1 … 9, 0", "the screen of that place; 0 is the tenth", ""], ["d", "other daemons", ""], ["Escape", "close the explanation beside the rows", ""]];
 
 function Keys({ close }) {
   return html`<dl class="keys">${KEYS.map(([key, words]) => html`<dt><kbd>${key}</kbd></dt><dd>${words}</dd>`)}</dl>
@@ -32,7 +35,7 @@ function Keys({ close }) {
 }
 
 const typing = (element) => element && (element.matches("input, select, textarea") || element.closest("dialog"));
-const named = () => location.hash.slice(1).split("/")[0];
+const named = screenNow;
 
 function Dashboard() {
   const [, draw] = useState(0);
@@ -41,13 +44,14 @@ function Dashboard() {
   useEffect(() => {
     const again = () => draw((n) => n + 1);
     const clock = setInterval(again, 1000);
-    const moved = () => { if (named() !== "main") go(named()); };
+    const moved = () => { if (named() !== "main") { go(named()); again(); } };
     const pressed = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
       if (event.key === "h" && mayStop()) open("halt");
       else if (event.key === "r" && mayStop()) open("resume");
       else if (event.key === "?") open("keys");
-      else if (PLACES.includes(event.key)) location.hash = SCREENS[PLACES.indexOf(event.key)][0];
+      else if (event.key === "Escape" && whyNow() && !document.querySelector(":popover-open")) explain("");
+      else if (PLACES.includes(event.key)) location.hash = addressOf(SCREENS[PLACES.indexOf(event.key)][0]);
       else return;
       event.preventDefault();
     };
@@ -65,20 +69,31 @@ function Dashboard() {
   const said = saying();
   const close = () => open("");
   const { asking, session } = daemon;
+  const before = useRef(found[0]);
+  useEffect(() => {
+    if (before.current === found[0]) return;
+    before.current = found[0];
+    const title = document.querySelector("#main h2");
+    if (!(title instanceof HTMLElement) || document.querySelector("dialog[open]")) return;
+    title.tabIndex = -1;
+    title.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }, [found[0]]);
   useEffect(() => { if (asking && session && session.reads && !session.name) open("sign-in"); }, [asking, Boolean(session)]);
   return html`
-    <${Standing} open=${open} screens=${SCREENS} screen=${found[0]} />
-    <main id="main" tabindex="-1" class=${stale() ? "lost" : ""}>
+    <div class="top"><${Standing} open=${open} screens=${SCREENS} screen=${found[0]} /></div>
+    <div class="beside"><main id="main" tabindex="-1" class=${stale() ? "lost" : ""}>
       <p role="status" class="said">${said && html`<time>${clock(said.at)}</time> ${said.text}`}</p>
       ${now && session && !session.reads && html`<section class="card narrow"><h2>Sign in</h2><p>The figures below are the last known ones.</p><${SignIn} /></section>`}
       ${now ? html`<${found[2]} />`
     : daemon.session && !daemon.session.reads ? html`<section class="card narrow"><h2>Sign in</h2><${SignIn} /></section>`
       : html`<p class="none">${daemon.lost ? "the daemon does not answer" : "waiting for the first figures"}</p>`}
-    </main>
+    </main>${now && html`<${WhyPanel} />`}</div>
     <footer><a href="/docs">API</a> · <a href="/metrics">metrics</a> · <a href="/health">health</a> · <button type="button" class="plain" onClick=${() => open("keys")}>keys</button>
       <span> · charts by <a href="https://www.tradingview.com/" rel="noreferrer">TradingView</a></span>
       ${now && html`<span> · quantd ${now.version}, run ${now.run}</span>`}</footer>
     ${Content && html`<${Dialog} key=${dialog} title=${title} close=${close}><${Content} close=${close} /></${Dialog}>`}`;
 }
 
+applyLook();
 render(html`<${Dashboard} />`, document.getElementById("page"));

@@ -10,6 +10,7 @@ const absent = (x) => x === null || x === undefined;
 export const percent = (x, digits = 1) => (absent(x) ? "–" : `${(100 * x).toFixed(digits)} %`);
 export const signed = (x) => (absent(x) ? "–" : `${x < 0 ? "−" : "+"}${Math.abs(100 * x).toFixed(2)} %`);
 export const money = (text) => (absent(text) ? "–" : cents.format(Number(text)));
+export const signedMoney = (text) => (absent(text) ? "–" : `${Number(text) < 0 ? "−" : Number(text) > 0 ? "+" : ""}${cents.format(Math.abs(Number(text)))}`);
 export const count = (x) => whole.format(x);
 export const things = (x, one) => `${count(x)} ${one}${x === 1 ? "" : "s"}`;
 export const orders = (x) => things(x, "order");
@@ -27,8 +28,12 @@ export function measured(x, unit) {
 }
 
 const clocks = new Map();
-export function local(ts, zone) {
+let chosenZone = "";  // the one that a person chose for this browser
+export const setZone = (zone) => { chosenZone = zone; };
+export const zoneNow = (zone) => chosenZone || zone;
+export function local(ts, ofRun) {
   if (!ts) return "–";
+  const zone = zoneNow(ofRun);
   if (!clocks.has(zone)) clocks.set(zone, new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "short" }));
   return clocks.get(zone).format(new Date(ts / 1e6));
 }

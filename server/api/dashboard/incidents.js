@@ -2,11 +2,15 @@
 import { html, useState } from "./htm-preact-standalone.mjs";
 import { Deed } from "./acts.js";
 import { changed, daemon, may, read } from "./daemon.js";
+import { Export } from "./export.js";
 import { count, local, measured } from "./figures.js";
+import { usePages } from "./pages.js";
 import { Dialog, Problem, Table } from "./parts.js";
+import { periodKey, periodWords, windowOf } from "./period.js";
 import { noneOf, useRead } from "./reads.js";
 
 const about = (each) => [each.agent, each.symbol].filter(Boolean).join(" ");
+const PAGE = 20;
 const WORSE = { CRITICAL: 0, WARNING: 1, INFO: 2 };
 
 function Acknowledge({ incident, close }) {
@@ -23,9 +27,15 @@ export function Incidents() {
   const stamp = `${now.run}/${now.alerts}/${daemon.acknowledged || 0}`;
   const active = useRead(() => read("/api/v1/alerts/active"), stamp);
   const [text, find] = useState("");
-  const past = useRead(() => read(`/api/v1/alerts?limit=100&totals=yes&search=${encodeURIComponent(text)}`), stamp, text);
+  const question = `${text}/${periodKey()}`;
+  const searched = async () => `search=${encodeURIComponent(text)}&${await windowOf()}`;
+  const number = useRead(async () => (await read(`/api/v1/alerts?limit=1&totals=yes&${await searched()}`)).total, stamp, question);
+  const past = usePages([async (cursor) => {
+    const page = await read(`/api/v1/alerts?limit=${PAGE}&cursor=${cursor}&${await searched()}`);
+    return { rows: page.alerts, next: page.next };
+  }], PAGE, stamp, question);
   const rows = (active.data ? active.data.incidents : []).slice().sort((a, b) => WORSE[a.level] - WORSE[b.level] || b.since_ts - a.since_ts);
-  const alerts = past.data ? past.data.alerts : [];
+  const names = ["time", "level", "kind", "agent", "symbol", "text", "value", "bound"];
   const sinks = Object.entries(now.sinks).map(([name, each]) => ({ id: name, ...each }));
   return html`
     <section class="card wide"><h2>Open incidents</h2>
@@ -40,9 +50,9 @@ export function Incidents() {
     ...(may("trade") ? [{ head: "act", cell: (i) => (i.acknowledged_by ? "–" : html`<button type="button" aria-label=${`Acknowledge ${i.kind} ${i.id}`} onClick=${() => choose(i)}>acknowledge …</button>`) }] : []),
   ]} />
     </section>
-    <section class="card wide"><h2>Alerts</h2>
+    <section class="card wide"><h2>Alerts ${periodWords()}</h2><${Export} what="alerts" table=${() => [names, past.rows.map((row) => names.map((name) => row[name]))]} />
       ${past.fault && html`<${Problem} text=${past.fault} />`}
-      <${Table} name="Alerts" find=${find} asked=${past.asked} total=${(past.data && past.data.total) || 0} rows=${alerts} most=${20} first="newest" by=${(a) => a.id || `${a.ts}/${a.kind}/${a.text}`} empty=${noneOf(past, "no alerts")} words=${(a) => `${a.level} ${a.kind} ${a.text} ${about(a)}`} columns=${[
+      <${Table} name="Alerts" find=${find} asked=${past.asked && number.asked} total=${number.data || 0} rows=${past.rows} turn=${past} most=${PAGE} first="newest" by=${(a) => a.id || `${a.ts}/${a.kind}/${a.text}`} empty=${noneOf(past, "no alerts")} words=${(a) => `${a.level} ${a.kind} ${a.text} ${about(a)}`} columns=${[
     { head: "time", cell: (a) => local(a.ts, now.zone) },
     { head: "level", cell: (a) => a.level, kind: (a) => a.level },
     { head: "what", cell: (a) => `${[a.kind.replaceAll("_", " "), about(a)].filter(Boolean).join(" ")}: ${a.text}` },

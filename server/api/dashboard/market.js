@@ -1,10 +1,12 @@
 // Bars of one symbol with its fills, refused orders and levels; what is under the cursor says why.
 import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { chosenNow } from "./address.js";
 import { daemon, read } from "./daemon.js";
 import { count, local, money, plain, price } from "./figures.js";
 import { refusalsOf } from "./orders.js";
 import { Problem, Table } from "./parts.js";
 import { useRead } from "./reads.js";
+import { WhyButton } from "./why.js";
 
 const COLOURS = ["--a0", "--a1", "--a2", "--a3", "--a4", "--a5"];
 const MOST_NAMES = 60;
@@ -83,7 +85,7 @@ const wordsOf = (mark, zone) => `${local(mark.ts, zone)} ${mark.side} ${plain(ma
 export function Market() {
   const now = daemon.live.overview;
   const heaviest = now.positions.slice().sort((a, b) => Math.abs(Number(b.value)) - Math.abs(Number(a.value)));
-  const [symbol, choose] = useState(decodeURIComponent(location.hash.split("/")[1] || "") || (heaviest[0] && heaviest[0].symbol) || "");
+  const [symbol, choose] = useState(chosenNow() || (heaviest[0] && heaviest[0].symbol) || "");
   const [typed, type] = useState(symbol);
   const [hover, over] = useState(-1);
   const of = encodeURIComponent(symbol);
@@ -123,6 +125,6 @@ export function Market() {
     { head: "became", cell: (m) => (m.refused ? html`<span class="HALT">refused: ${m.reason.replaceAll("_", " ")}</span>` : `filled at ${price(m.price)}`) },
     { head: "commission", num: true, cell: (m) => (m.refused ? "–" : money(m.fee)) },
     { head: "agents, or whose limit", cell: (m) => m.agent },
-    { head: "explanation", cell: (m) => html`<a href=${`#orders/${encodeURIComponent(m.why)}`} aria-label=${`Why ${m.side} ${m.qty}, ${m.why}`}>why</a>` },
+    { head: "explanation", cell: (m) => html`<${WhyButton} id=${m.why} label=${`Why ${m.side} ${m.qty}, ${m.why}`} />` },
   ]} /></section>`}`;
 }

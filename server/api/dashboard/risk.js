@@ -36,6 +36,16 @@ function Over({ stamp }) {
   </section>`;
 }
 
+function Rolling({ stamp }) {
+  const { data, fault } = useRead(() => read("/api/v1/performance/rolling?window=63&points=600"), stamp);
+  const newest = data && data.sharpe.at(-1);
+  return html`<section class="card wide"><h2>Sharpe ratio over time</h2>
+    ${fault && html`<${Problem} text=${fault} />`}
+    ${data && data.ts.length > 1 ? html`<${Chart} data=${[data.ts.map((ts) => ts / 1e9), data.sharpe]} series=${[["Sharpe ratio", "--a2"]]} height=${140} format=${(x) => x.toFixed(1)}
+      words=${`Sharpe ratio of the last ${data.window} samples, annual${newest === null ? "" : `; now ${newest.toFixed(2)}`}.`} />` : html`<p class="none">${data ? `It needs ${data.window + 2} samples.` : ""}</p>`}
+  </section>`;
+}
+
 function Heat({ stamp }) {
   const { data, fault } = useRead(() => read("/api/v1/risk/correlations"), stamp);
   const cell = (x) => (x === null ? "–" : x.toFixed(2).replace("-", "−"));
@@ -78,6 +88,7 @@ export function Risk() {
       <p>They come into force then, or at once when a second person approves them with a token that was made before.</p>
       ${may("trade") && html`<p class="buttons"><button type="button" onClick=${() => ask(true)}>Approve …</button></p>`}</section>`}
     <${Over} stamp=${stamp} />
+    <${Rolling} stamp=${stamp} />
     ${fault && html`<${Problem} text=${fault} />`}
     <section class="card"><h2>Loss in ${house ? house.horizon : 1} day${house && house.horizon > 1 ? "s" : ""}${house ? `, at ${percent(house.confidence, 0)}, from ${things(house.samples, "sample")}` : ""}</h2>
       <${Table} name="Value at risk" rows=${methods} words=${(m) => m.words} empty="no measure yet" columns=${[

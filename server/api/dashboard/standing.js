@@ -2,15 +2,17 @@
 import { html, useRef, useState } from "./htm-preact-standalone.mjs";
 import { Became, Reason, say, useAct, Waiting } from "./acts.js";
 import { changed, daemon, may, mayStop, read, signIn, signOut } from "./daemon.js";
-import { age, city, count, local, money, percent, things } from "./figures.js";
+import { age, city, count, local, money, percent, things, zoneNow } from "./figures.js";
+import { addressOf } from "./address.js";
 import { Problem, Table } from "./parts.js";
+import { Periods } from "./period.js";
 import { useRead } from "./reads.js";
 
 const MODES = { paper: "PAPER", shadow: "SHADOW", live: "LIVE" };
 
 function lastBar(now) {
   if (!now.ts) return "before the first bar";
-  const when = `last bar ${local(now.ts, now.zone)} ${city(now.zone)}`;
+  const when = `last bar ${local(now.ts, now.zone)} ${city(zoneNow(now.zone))}`;
   return daemon.recorded ? `${when}, recorded` : `${when}, ${age(Date.now() - now.ts / 1e6)} old`;
 }
 
@@ -57,8 +59,9 @@ export function Standing({ open, screens, screen }) {
     <${Waiting} />
     ${now && now.leader && html`<p id="leader" class=${`why ${now.leader.alive ? "REDUCE" : "HALT"}`} role="status">${now.leader.alive ? `read-only; the trading daemon is at ${now.leader.url}` : now.leader.text}</p>`}
     ${now && now.store && html`<p class="why HALT">the store takes no writes: ${now.store}</p>`}
-    ${now && html`<nav aria-label="Screens">${screens.map(([name, title]) => html`<a href=${`#${name}`} aria-current=${screen === name ? "page" : false}>${title}</a>`)}</nav>`}
-  </header>`;
+  </header>
+  ${now && html`<nav aria-label="Screens and period"><div class="screens">${screens.map(([name, title]) => html`<a href=${addressOf(name)} aria-current=${screen === name ? "page" : false}>${title}</a>`)}</div>
+    <${Periods} /><button type="button" onClick=${() => open("settings")}>View …</button></nav>`}`;
 }
 
 export function SignIn({ close }) {

@@ -35,8 +35,8 @@ from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import instant_text, session_date
 from quantd.trading.sessions import DAY_NS
 
-COMMIT_S: Final = 10.0
-"""Longest wait for the commit of the newest entries."""
+COMMIT_S: Final = 2.0
+"""Longest wait for the commit of the newest entries. A store that takes no writes would hold up every read."""
 
 MONTHS: Final = {"1M": 1, "3M": 3, "1Y": 12}
 
@@ -153,6 +153,8 @@ class AccountReader:
         self._one = asyncio.Lock()
         self._history: AccountHistory | None = None
         self._newest: tuple[int, AccountProfit] | None = None
+        self._late = 0
+        """The entry for whose commit a request has waited in vain; the next ones do not wait."""
 
     async def profit(self) -> AccountProfit:
         """The account up to the newest entry of a settled state. Raises Refused."""
@@ -162,9 +164,10 @@ class AccountReader:
             seq = service.journal.seq
             if self._newest is None or self._newest[0] != seq:
                 present = self._present(seq)
-                deadline = time.monotonic() + COMMIT_S
+                deadline = time.monotonic() + (0.0 if seq == self._late else COMMIT_S)
                 while (history := await self._run.read(lambda reader: self._folded(reader, seq))).seq < seq:
                     if time.monotonic() > deadline:
+                        self._late = seq
                         raise Refused(503, "store", "the newest entries of the journal are not on disk yet; try again")
                     await service.changed(0.1)
                 universe = service.shell.state.universe

@@ -32,7 +32,7 @@ ENDED = "the session has ended"
 SLOW_S = 3.0
 """Seconds after which the page says that there is no answer yet."""
 
-SCRIPTS = {path.stem: path.read_text() for path in FOLDER.glob("*.js")}
+SCRIPTS = {path.stem: path.read_text() for path in (*FOLDER.glob("*.js"), *FOLDER.glob("panels/*.js"))}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

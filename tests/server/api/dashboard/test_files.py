@@ -9,7 +9,11 @@ import pytest
 from quantd.server.api.routes.dashboard_routes import FOLDER, FOLDERS
 from tests.support.checkout import ROOT
 
-OWN = [path for path in FOLDER.iterdir() if path.suffix in (".html", ".js", ".css", ".svg", ".webmanifest")]
+OWN = [
+    path
+    for path in (*FOLDER.iterdir(), *(FOLDER / "panels").iterdir())
+    if path.suffix in (".html", ".js", ".css", ".svg", ".webmanifest")
+]
 SERVED = {name for names in FOLDERS.values() for name in names} | {"index.html"}
 
 

@@ -283,7 +283,7 @@ async def test_equity_positions_agents_alerts_and_risk_are_on_the_page_as_the_ap
             await row_of(
                 each["symbol"], each["qty"], f"{float(each['price']):,.2f}", f"{float(each['value']):,.2f}",
                 f"{100.0 * each['weight']:.1f} %", f"{100.0 * each['risk_share']:.1f} %",
-                f"{float(each['unrealised']):,.2f}",
+                f"{float(each['unrealised']):+,.2f}".replace("-", "−"),
             )  # fmt: skip
         limits = (await told("risk"))["limits"]
         shown = [each for each in limits if each["unit"] == "share" and each["value"] is not None]

@@ -1,11 +1,13 @@
 // Parts that every screen uses. All text goes through preact's text nodes: none of it is ever parsed as HTML.
 import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { byText, count } from "./figures.js";
+import { Term } from "./terms.js";
 
 // A list that stays short: the first `most` rows, how many more there are, and a search. Of `total` rows the daemon
 // sent some only: then `find` takes the text of the search, and `rows` and `total` are what the daemon found; until the
-// daemon has answered (`asked`), the rows that are here already are searched.
-export function Table({ name, columns, rows, most = 10, by = (row) => row.id, words, empty = "none", first = "largest", total = rows.length, find = null, asked = true }) {
+// daemon has answered (`asked`), the rows that are here already are searched. `turn` is that of usePages: then `rows`
+// are one page. `foot` are rows of sums. On a phone each row is a card, whose cells have the name of their column.
+export function Table({ name, columns, rows, most = 10, by = (row) => row.id, words, empty = "none", first = "largest", total = rows.length, find = null, asked = true, foot = [], turn = null }) {
   const [query, search] = useState("");
   const fits = byText(query);
   const found = query && (!find || !asked) ? rows.filter((row) => fits(find ? by(row) : words(row))) : rows;
@@ -13,27 +15,39 @@ export function Table({ name, columns, rows, most = 10, by = (row) => row.id, wo
   const of = total > rows.length ? `the newest ${count(rows.length)}` : count(rows.length);  // a search of a page finds no older one
   const shown = found.slice(0, most);
   const id = `search-${name.replace(/\W+/g, "-").toLowerCase()}`;
-  const more = all - shown.length;
+  const before = turn ? turn.before : 0;
+  const more = all - before - shown.length;
   const ask = (text) => { search(text); if (find) find(text.trim()); };
+  const state = () => {
+    if (!asked) return "asking …";
+    if (before) return `${count(before + 1)} to ${count(before + shown.length)} of ${count(all)}`;
+    if (more > 0) return `${shown.length} ${first} of ${count(all)}; ${count(more)} more${query && !find && total > rows.length ? `, in ${of}` : ""}`;
+    return find ? count(all) : query ? `${count(all)} of ${of}` : count(all);
+  };
+  const label = (each) => each.label || each.head;
+  const cells = (row) => columns.map((each) => html`<td role="cell" data-head=${label(each)} class=${`${each.num ? "n" : ""} ${each.kind ? each.kind(row) : ""}`}>${each.cell(row)}</td>`);
   return html`
-    ${(all > most || rows.length > most || query) && html`<p class="find">
+    ${(all > most || rows.length > most || query || before > 0) && html`<p class="find">
       <label for=${id}>Search ${name.toLowerCase()}</label>
       <input id=${id} type="search" value=${query} onInput=${(event) => ask(event.target.value)} autocomplete="off" spellcheck="false" />
-      <span role="status">${!asked ? "asking …" : more > 0 ? `${shown.length} ${first} of ${count(all)}; ${count(more)} more${query && !find && total > rows.length ? `, in ${of}` : ""}` : find ? count(all) : query ? `${count(all)} of ${of}` : count(all)}</span>
+      <span role="status">${state()}</span>
+      ${turn && (before > 0 || turn.older) && html`<button type="button" disabled=${!before || turn.busy} aria-label=${`Newer ${name.toLowerCase()}`} onClick=${turn.back}>Newer</button>
+        <button type="button" disabled=${!turn.older || turn.busy} aria-label=${`Older ${name.toLowerCase()}`} onClick=${turn.on}>Older</button>`}
     </p>`}
     <div class="scroll" tabindex="0" role="region" aria-label=${name}>
-      <table>
-        <thead><tr>${columns.map((each) => html`<th scope="col" class=${each.num ? "n" : ""}>${each.head}</th>`)}</tr></thead>
-        <tbody>
-          ${shown.map((row) => html`<tr key=${by(row)} class=${row.chosen ? "chosen" : ""}>${columns.map((each) => html`<td class=${`${each.num ? "n" : ""} ${each.kind ? each.kind(row) : ""}`}>${each.cell(row)}</td>`)}</tr>`)}
-          ${!shown.length && html`<tr><td class="none" colspan=${columns.length}>${!asked ? "asking …" : query ? "nothing matches" : empty}</td></tr>`}
+      <table role="table" class=${columns.length > 3 ? "many" : ""}>
+        <thead role="rowgroup"><tr role="row">${columns.map((each) => html`<th role="columnheader" scope="col" class=${each.num ? "n" : ""}>${each.head}${each.term && html`<${Term} of=${each.term} place=${id} />`}</th>`)}</tr></thead>
+        <tbody role="rowgroup">
+          ${shown.map((row) => html`<tr role="row" key=${by(row)} class=${row.chosen ? "chosen" : ""}>${cells(row)}</tr>`)}
+          ${!shown.length && html`<tr role="row"><td role="cell" class="none" colspan=${columns.length}>${!asked ? "asking …" : query ? "nothing matches" : empty}</td></tr>`}
         </tbody>
+        ${foot.length > 0 && html`<tfoot role="rowgroup">${foot.map((row) => html`<tr role="row">${cells(row)}</tr>`)}</tfoot>`}
       </table>
     </div>`;
 }
 
-export function Figure({ name, value, kind = "", more }) {
-  return html`<div class="figure"><h2>${name}</h2><p class=${`value ${kind}`}>${value}</p><p>${more}</p></div>`;
+export function Figure({ name, value, kind = "", more, term = "" }) {
+  return html`<div class="figure"><h2>${name}${term && html`<${Term} of=${term} place="figure" />`}</h2><p class=${`value ${kind}`}>${value}</p><p>${more}</p></div>`;
 }
 
 // A modal dialog: the browser keeps the focus in it, Escape closes it, and the focus goes back to where it was.

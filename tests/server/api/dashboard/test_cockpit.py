@@ -1,0 +1,198 @@
+"""The first screen of the page: its figures are those of the statement, its parts add up, and it fits the fold."""
+
+import csv
+import re
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.server.api.dashboard.test_page import audit, browser, in_module_loop, show
+from tests.server.api.routes.test_profit_routes import ok, statement, traded, window
+from tests.server.api.test_model_routes import Halfway
+from tests.support.browser import PHONE, opened, unreachable, violations
+
+__all__ = ["browser", "statement"]
+
+FOLD = {"width": 1440, "height": 900}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
+    async with traded(tmp_path_factory.mktemp("cockpit")) as found:
+        yield found
+
+
+def number(text: str) -> Decimal:
+    """The figure of a cell."""
+    return Decimal(text.replace(",", "").replace("−", "-").replace("+", "").replace("%", "").strip())
+
+
+async def table(page: Page, name: str) -> dict[str, dict[str, str]]:
+    """The rows of a table by their first cell, each by the names of its columns."""
+    region = page.get_by_role("region", name=name, exact=True)
+    heads = [re.sub(r"\s*\?$", "", each).strip() for each in await region.locator("thead th").all_inner_texts()]
+    rows = [
+        [each.strip() for each in await row.locator("td").all_inner_texts()]
+        for row in await region.locator("tbody tr, tfoot tr").all()
+    ]
+    return {row[0]: dict(zip(heads, row, strict=True)) for row in rows}
+
+
+async def figure(page: Page, name: str) -> list[str]:
+    """The value of a tile and the line below it."""
+    tile = page.locator(".figure").filter(has=page.get_by_role("heading", name=name))
+    await expect(tile.locator("p").first).not_to_have_text("–")  # the figure has come
+    await expect(tile.locator("p").nth(1)).not_to_be_empty()
+    return [await tile.locator("p").nth(k).inner_text() for k in (0, 1)]
+
+
+async def read(page: Page) -> None:
+    await expect(page.locator("#main")).to_have_attribute("aria-busy", "false")
+
+
+def cents(value: Any) -> Decimal:
+    return Decimal(value).quantize(Decimal("0.01"))
+
+
+@in_module_loop
+async def test_the_figures_of_the_first_fold_are_those_of_the_statement(
+    world: Halfway, browser: Browser, statement: tuple[list[dict[str, Any]], list[dict[str, str]]]
+) -> None:
+    days, lines = statement
+    flows = sum(Decimal(line["amount"]) for line in lines if line["kind"] == "flow")
+    fees = -sum(Decimal(line["amount"]) for line in lines if line["kind"] == "fee")
+    profit = Decimal(days[-1]["equity"]) - Decimal("100000.00") - flows
+    today = Decimal(days[-1]["equity"]) - Decimal(days[-2]["equity"])
+    async with opened(browser, world.api.url, token=world.token) as page:
+        await show(page, "now")
+        assert number((await figure(page, "Equity"))[0]) == cents(days[-1]["equity"])
+        earned, beside = await figure(page, "Profit since the start")
+        assert number(earned) == cents(profit)
+        assert re.search(r"^\+[\d.]+ %, SPY \+[\d.]+ %$", beside)
+        assert number((await figure(page, "Today"))[0]) == cents(today)
+        assert number((await figure(page, "Cash"))[0]) == cents(days[-1]["closing"])
+        rows = await table(page, "Positions")
+        kinds = ("trade", "fee", "dividend", "cash_in_lieu")
+        assert len(rows) == 3
+        for symbol, row in rows.items():
+            paid = sum(Decimal(x["amount"]) for x in lines if x["symbol"] == symbol and x["kind"] in kinds)
+            shown = number(row["realised"]) + number(row["unrealised"])
+            assert abs(shown - number(row["value"]) - paid) <= Decimal("0.02"), symbol
+        assert abs(sum(number(row["today"]) for row in rows.values()) - cents(today)) <= Decimal("0.03")
+        assert sum(number(row["share of risk"]) for row in rows.values()) == pytest.approx(
+            Decimal(100), abs=Decimal("0.2")
+        )
+        books = await table(page, "Contributions")
+        account = books.pop("account")
+        assert len(books) == 4
+        assert number(account["deposits"]) == cents(flows)
+        assert number(account["fees"]) == cents(fees)
+        assert number(account["profit"]) == cents(profit)
+
+
+@in_module_loop
+async def test_contributions_add_up_to_the_account_to_the_cent(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url) as page:
+        for period, words in (("all", "since the start"), ("1M", "in 1 month")):
+            await page.evaluate("(name) => { location.hash = `now?period=${name}`; }", period)
+            await expect(page.get_by_role("heading", name=f"What each agent contributed, {words}")).to_be_visible()
+            await expect(page.get_by_role("region", name="Contributions").locator("tfoot tr")).to_have_count(1)
+            books = await table(page, "Contributions")
+            account = books.pop("account")
+            for name in ("opening", "deposits", "moved", "profit", "closing", "fees", "crosses"):
+                difference = sum(number(row[name]) for row in books.values()) - number(account[name])
+                assert abs(difference) <= Decimal("0.01") * len(books), (period, name)  # each cell is rounded
+            for row in (account, *books.values()):
+                parts = sum(number(row[name]) for name in ("opening", "deposits", "moved", "profit"))
+                assert abs(parts - number(row["closing"])) <= Decimal("0.02")
+        found = await ok(world, f"/api/v1/profit?{await window(world, 'period=1M')}")
+        assert number(account["profit"]) == cents(found["account"]["profit"])
+
+
+@in_module_loop
+async def test_positions_limits_and_what_waits_are_in_the_first_fold(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url, token=world.token) as page:
+        await page.set_viewport_size(FOLD)  # type: ignore[arg-type]
+        await show(page, "now")
+        for title in ("Positions", "Limits most in use", "Waits for a person", "What each agent contributed"):
+            section = page.locator("section").filter(has=page.get_by_role("heading", name=title))
+            box = await section.bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] <= FOLD["height"], title
+        bars = page.locator(".bars li")
+        await expect(bars).to_have_count(3)
+        used = sorted((each["use"] or 0 for each in (await ok(world, "/api/v1/status"))["limits"]), reverse=True)[:3]
+        assert [
+            int(re.findall(r"(\d+) %", text)[0]) for text in await page.locator(".bars .use").all_inner_texts()
+        ] == [round(100 * each) for each in used]
+
+
+@in_module_loop
+async def test_a_table_is_saved_as_csv_with_its_exact_figures(world: Halfway, browser: Browser, tmp_path: Path) -> None:
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        async with page.expect_download() as waiting:
+            await page.get_by_role("button", name="Save contributions as CSV").click()
+        download = await waiting.value
+        await download.save_as(tmp_path / "out.csv")
+        rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+        found = await ok(world, "/api/v1/profit")
+        assert [row["profit"] for row in rows] == [each["profit"] for each in (*found["books"], found["account"])]
+        assert download.suggested_filename.endswith("contributions-all.csv")
+        async with page.expect_download() as waiting:
+            await page.get_by_role("button", name="Save equity as PNG").click()
+        await (await waiting.value).save_as(tmp_path / "out.png")
+        assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+@in_module_loop
+async def test_a_cell_that_begins_like_a_formula_is_saved_as_text(world: Halfway, browser: Browser) -> None:
+    script = """async () => (await import("/dashboard/export.js")).csvOf(
+      ["a", "b"], [["=1+1", "-1.50"], ['x "y"', "@z"], ["+cmd|' /C calc'!A0", null]])"""
+    async with opened(browser, world.api.url) as page:
+        text = await page.evaluate(script)
+    rows = list(csv.reader(text.splitlines()))
+    assert rows == [["a", "b"], ["'=1+1", "-1.50"], ['x "y"', "'@z"], ["'+cmd|' /C calc'!A0", ""]]
+
+
+@in_module_loop
+@pytest.mark.parametrize("width", [FOLD["width"], 1024, 768, PHONE])
+async def test_the_cockpit_is_accessible_and_nothing_of_it_is_cut(world: Halfway, browser: Browser, width: int) -> None:
+    cut = """() => [...document.querySelectorAll("main td, main .figure p")].filter((e) => e.checkVisibility()
+      && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline").map((e) => e.innerText)"""
+    async with opened(browser, world.api.url, width, world.token) as page:
+        await audit(page, "now")
+        assert await unreachable(page) == []
+        assert await page.evaluate(cut) == []
+        wide = """() => [...document.querySelectorAll("main .scroll")]
+          .filter((e) => e.scrollWidth > e.clientWidth + 1).length"""
+        assert width > PHONE or await page.evaluate(wide) == 0  # a phone has cards
+
+
+@in_module_loop
+async def test_the_look_of_a_browser_is_kept_and_times_are_in_its_zone(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url, color_scheme="light") as page:
+        await show(page, "orders")
+        exchange = await page.locator("header .last").inner_text()
+        assert "16:00 New York" in exchange
+        light = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        await page.get_by_role("button", name="View …").click()
+        dialog = page.get_by_role("dialog")
+        assert await violations(page) == []
+        await dialog.get_by_label("Theme").select_option("dark")
+        await dialog.get_by_label("Times").select_option("UTC")
+        await dialog.get_by_label("Gain and loss").select_option("safe")
+        await page.keyboard.press("Escape")
+        await page.reload()
+        await expect(page.locator("header .last")).to_contain_text("20:00 UTC")
+        assert await page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+        await read(page)
+        assert await violations(page) == []
+        await expect(page.get_by_role("region", name="Orders", exact=True).locator("tbody tr").first).to_contain_text(
+            "19:45"
+        )

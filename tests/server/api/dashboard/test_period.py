@@ -1,0 +1,191 @@
+"""One period for the whole page, in its address: by name, by dragging, by a day of the calendar. Lists page through."""
+
+import re
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.server.api.dashboard.test_cockpit import cents, figure, number, read
+from tests.server.api.dashboard.test_page import SCREENS, browser, in_module_loop, show
+from tests.server.api.routes.test_profit_routes import ok, traded, window
+from tests.server.api.test_model_routes import Halfway
+from tests.support.browser import opened, violations
+
+__all__ = ["browser"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
+    async with traded(tmp_path_factory.mktemp("period")) as found:
+        yield found
+
+
+async def choose(page: Page, name: str) -> None:
+    button = page.get_by_role("group", name="Period").get_by_role("button", name=re.compile(f"^{name}:"))
+    await button.click()
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    await read(page)
+
+
+@in_module_loop
+async def test_the_period_is_kept_in_the_address_on_every_screen_and_over_a_reload(
+    world: Halfway, browser: Browser
+) -> None:
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        whole = await figure(page, "Profit since the start")
+        await choose(page, "1M")
+        assert page.url.endswith("#now?period=1M")
+        shown = await figure(page, "Profit in 1 month")
+        found = await ok(world, f"/api/v1/profit?{await window(world, 'period=1M')}")
+        assert number(shown[0]) == cents(found["account"]["profit"])
+        assert shown != whole
+        for screen in SCREENS:
+            await page.get_by_role("navigation").locator(f"a[href='#{screen}?period=1M']").click()
+            await expect(page.locator("[aria-current=page]")).to_have_attribute("href", f"#{screen}?period=1M")
+        await page.keyboard.press("1")
+        await page.reload()
+        await read(page)
+        assert await figure(page, "Profit in 1 month") == shown
+        await choose(page, "All")
+        assert page.url.endswith("#now")
+        await page.go_back()
+        await expect(page.get_by_role("heading", name="Profit in 1 month")).to_be_visible()
+        await read(page)
+        assert await figure(page, "Profit in 1 month") == shown
+
+
+@in_module_loop
+async def test_a_hostile_or_wrong_period_in_the_address_is_all(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, f"{world.api.url}#now?period=%3Cimg%3E&from=2019-1-1&to='") as page:
+        await read(page)
+        await figure(page, "Profit since the start")
+
+
+@in_module_loop
+async def test_dragging_over_the_chart_chooses_its_dates(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        chart = page.locator(".curve .chart").first
+        await chart.scroll_into_view_if_needed()
+        box = await chart.locator(".u-over").bounding_box()
+        assert box is not None
+        await page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 60)
+        await page.mouse.down()
+        await page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 60)
+        await page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 60)
+        await page.mouse.up()
+        await expect(page.locator(".periods .dates")).to_be_visible()
+        await read(page)
+        first, last = re.findall(r"\d{4}-\d\d-\d\d", page.url)
+        assert "2019-01-02" < first < last < "2019-03-29"
+        found = await ok(world, f"/api/v1/profit?{await window(world, f'from={first}&to={last}')}")
+        assert number((await figure(page, f"Profit {first} to {last}"))[0]) == cents(found["account"]["profit"])
+        days = (await ok(world, f"/api/v1/profit/days?{await window(world, f'from={first}&to={last}')}"))["days"]
+        assert sum(Decimal(day["profit"]) for day in days) == Decimal(found["account"]["profit"])
+
+
+@in_module_loop
+async def test_one_crosshair_is_on_all_charts_and_follows_the_keyboard(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        readout, slider = page.locator(".readout p"), page.get_by_label("Crosshair")
+        await slider.focus()
+        await page.keyboard.press("Home")
+        curve = (await ok(world, "/api/v1/profit/curve"))["curve"]
+        await expect(readout).to_contain_text(f"{float(curve['equity'][0]):,.2f}")
+        await page.keyboard.press("ArrowRight")
+        await expect(readout).to_contain_text(f"{float(curve['equity'][1]):,.2f}")
+        lines = "() => [...document.querySelectorAll('.curve .u-cursor-x')].map((e) => e.style.transform)"
+        one, other = await page.evaluate(lines)
+        assert one == other != ""
+        box = await page.locator(".curve .chart").nth(1).locator(".u-over").bounding_box()
+        assert box is not None
+        await page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 20)
+        await expect(readout).to_contain_text(f"{float(curve['equity'][-1]):,.2f}")
+        one, other = await page.evaluate(lines)
+        assert one == other
+        await page.get_by_role("button", name="equal weight").first.click()
+        await expect(readout).to_contain_text("equal weight ")
+        await expect(page.locator(".curve .chart").first).to_have_attribute("aria-label", re.compile("equal weight"))
+        await page.get_by_role("button", name="in money").click()
+        await expect(page.locator(".curve .chart").first).to_have_attribute("aria-label", re.compile("^Equity from"))
+        assert await violations(page) == []
+
+
+@in_module_loop
+async def test_what_happened_is_listed_and_drawn(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        await page.get_by_text("What happened: 4").click()
+        items = page.locator("details li")
+        await expect(items).to_have_count(4)
+        await expect(items.nth(2)).to_contain_text("deposit or withdrawal: deposit of 5000.00")
+        await expect(page.locator(".curve")).to_contain_text("D deposit or withdrawal")
+
+
+@in_module_loop
+async def test_the_calendar_has_each_day_week_and_month_in_money(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        calendar = page.get_by_role("region", name="Profit by day, March 2019")
+        months = (await ok(world, "/api/v1/profit/days?by=month"))["days"]
+        await expect(calendar.locator("caption")).to_contain_text(
+            f"{float(months[0]['profit']):+,.2f}".replace("-", "−")
+        )
+        days = {day["last"]: day for day in (await ok(world, "/api/v1/profit/days"))["days"]}
+        shown = await calendar.locator("button.day").all_inner_texts()
+        expected = [days[day] for day in sorted(days) if day.startswith("2019-03")]
+        assert [number(text.split("\n")[1]) if "\n" in text else number(text.split()[1]) for text in shown] == [
+            cents(day["profit"]) for day in expected
+        ]
+        await page.get_by_role("button", name="Month before").click()
+        await expect(page.get_by_role("region", name="Profit by day, February 2019")).to_be_visible()
+        await page.get_by_label("Calendar").select_option("weeks")
+        weeks = (await ok(world, "/api/v1/profit/days?by=week"))["days"]
+        rows = page.get_by_role("region", name="Profit by week").locator("tbody tr")
+        await expect(rows).to_have_count(len(weeks))
+        await expect(rows.first).to_contain_text(f"{float(weeks[0]['closing']):,.2f}")
+        await page.get_by_label("Calendar").select_option("days of a month")
+        await page.get_by_role("button", name="Month after").click()
+        await calendar.get_by_role("button", name=re.compile(r"^14 ")).click()
+        await expect(page.locator(".periods .dates")).to_have_text("2019-03-14 to 2019-03-14")
+        await read(page)
+        assert number((await figure(page, "Profit 2019-03-14 to"))[0]) == cents(days["2019-03-14"]["profit"])
+
+
+@in_module_loop
+async def test_a_list_pages_through_all_of_a_period_and_back(world: Halfway, browser: Browser) -> None:
+    span = await window(world, "from=2019-01-15&to=2019-03-14")
+    orders = (await ok(world, f"/api/v1/orders?limit=10000&{span}"))["orders"]
+    refused = (await ok(world, f"/api/v1/refusals?limit=10000&group=refused&{span}"))["refusals"]
+    expected = {each["id"] for each in orders} | {each["address"] for each in refused}
+    assert len(orders) + len(refused) > 60
+    async with opened(browser, f"{world.api.url}#orders?from=2019-01-15&to=2019-03-14") as page:
+        await read(page)
+        region = page.get_by_role("region", name="Orders", exact=True)
+        status = page.locator(".find [role=status]")
+        whole = len(orders) + len(refused)
+        await expect(status).to_have_text(f"25 newest of {whole}; {whole - 25} more")
+        seen: list[str] = []
+        times: list[str] = []
+        first = await region.locator("tbody tr").first.inner_text()
+        while True:
+            labels = [str(await each.get_attribute("aria-label")) for each in await region.locator(".why-of").all()]
+            seen += [label.rpartition(", ")[2] for label in labels]
+            times += re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", await region.inner_text())
+            older = page.get_by_role("button", name="Older orders")
+            if await older.is_disabled():
+                break
+            await older.click()
+            await expect(status).to_contain_text(f"{len(seen) + 1} to ")
+        assert len(seen) == whole
+        assert set(seen) == expected
+        assert all(a >= b for a, b in pairwise(times))
+        while await page.get_by_role("button", name="Newer orders").is_enabled():
+            await page.get_by_role("button", name="Newer orders").click()
+        assert await region.locator("tbody tr").first.inner_text() == first

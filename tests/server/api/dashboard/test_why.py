@@ -1,0 +1,109 @@
+"""Why is beside every row, with a link of its own and a way through the day; terms have their meaning beside them."""
+
+import re
+
+from playwright.async_api import Browser, expect
+
+from quantd.server.api.routes.dashboard_routes import FOLDER
+from tests.server.api.dashboard.test_cockpit import read, world
+from tests.server.api.dashboard.test_page import browser, in_module_loop, show
+from tests.server.api.routes.test_profit_routes import ok
+from tests.server.api.test_model_routes import Halfway
+from tests.support.browser import PHONE, opened, sideways, violations
+from tests.support.checkout import ROOT
+
+__all__ = ["browser", "world"]
+
+TERMS = (FOLDER / "panels" / "terms.js").read_text()
+
+
+@in_module_loop
+async def test_why_opens_beside_the_row_and_has_a_link_that_opens_it_again(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url, 1440) as page:
+        await show(page, "now")
+        await page.get_by_role("button", name="Why SPY").click()
+        panel = page.get_by_role("complementary", name="Why")
+        await expect(panel.get_by_role("heading", name="Why SPY")).to_be_focused()
+        found = await ok(world, "/api/v1/why/SPY")
+        await expect(panel).to_contain_text(f"{found['side'].upper()} {found['qty']} SPY, decided")
+        assert page.url.endswith("#now?why=SPY")
+        beside, row = await panel.bounding_box(), await page.get_by_role("region", name="Positions").bounding_box()
+        assert beside is not None
+        assert row is not None
+        assert beside["x"] > row["x"] + row["width"]
+        assert (await violations(page), await sideways(page)) == ([], 0)
+        await page.reload()
+        await expect(panel).to_contain_text("SPY, decided")
+        await page.keyboard.press("Escape")
+        await expect(panel).to_have_count(0)
+        assert page.url.endswith("#now")
+        await page.go_back()
+        await expect(panel).to_contain_text("SPY, decided")
+
+
+@in_module_loop
+async def test_earlier_and_later_walk_through_all_trades_of_a_day(world: Halfway, browser: Browser) -> None:
+    orders = (await ok(world, "/api/v1/orders?limit=10000"))["orders"]
+    day = next(each["time"][:10] for each in orders if sum(o["time"][:10] == each["time"][:10] for o in orders) > 1)
+    refused = (await ok(world, "/api/v1/refusals?limit=10000&group=refused"))["refusals"]
+    expected = {each["id"] for each in orders if each["time"].startswith(day)}
+    expected |= {each["address"] for each in refused if each["time"].startswith(day)}
+    start = next(each["id"] for each in orders if each["time"].startswith(day))
+    async with opened(browser, f"{world.api.url}#orders/{start}") as page:
+        panel = page.get_by_role("complementary", name="Why")
+        steps = panel.locator(".steps")
+        await expect(steps).to_contain_text(f"of {len(expected)} of the day")
+        while await panel.get_by_role("button", name="Earlier").is_enabled():
+            await panel.get_by_role("button", name="Earlier").click()
+            await expect(steps).to_contain_text("of the day")
+            await read(page)
+        seen = set()
+        for number in range(1, len(expected) + 1):
+            await expect(steps).to_contain_text(f"trade {number} of {len(expected)} of the day")
+            seen.add(re.sub("^Why ", "", await panel.get_by_role("heading", level=2).inner_text()))
+            if number < len(expected):
+                await panel.get_by_role("button", name="Later").click()
+        await expect(panel.get_by_role("button", name="Later")).to_be_disabled()
+    assert seen == expected
+
+
+@in_module_loop
+async def test_why_on_a_phone_has_cards_and_fits(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, f"{world.api.url}#market?why=QQQ", PHONE) as page:
+        panel = page.get_by_role("complementary", name="Why")
+        await expect(panel).to_contain_text("QQQ, decided")
+        await expect(panel.get_by_role("row").nth(1)).to_be_visible()
+        assert (await violations(page), await sideways(page)) == ([], 0)
+        wide = """() => [...document.querySelectorAll("aside .scroll")]
+          .filter((e) => e.scrollWidth > e.clientWidth + 1).length"""
+        assert await page.evaluate(wide) == 0
+
+
+@in_module_loop
+async def test_a_term_is_explained_by_keyboard(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        button = page.get_by_role("button", name="What is drawdown?").first
+        await button.focus()
+        await page.keyboard.press("Enter")
+        shown = page.locator(".meaning:popover-open")
+        await expect(shown).to_contain_text("the loss from the highest equity so far")
+        assert await violations(page) == []
+        await page.keyboard.press("Escape")
+        await expect(shown).to_have_count(0)
+
+
+def test_terms_of_the_page_are_those_of_the_glossary() -> None:
+    glossary = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))
+    terms = dict(re.findall(r'^  "?([^":]+)"?: "([^"]+)",$', TERMS, re.MULTILINE))
+    shared = {name: text.replace("*", "").replace("`", "") for name, text in glossary.items() if name in terms}
+    assert len(shared) > 9
+    assert {name: terms[name] for name in shared} == shared
+
+
+def test_each_term_that_a_screen_names_has_a_meaning() -> None:
+    terms = set(re.findall(r'^  "?([^":]+)"?: "', TERMS, re.MULTILINE))
+    scripts = [*FOLDER.glob("*.js"), *FOLDER.glob("panels/*.js")]
+    named = {name for path in scripts for name in re.findall(r'(?:\bterm: |\bterm=|\bof=)"([\w ]+)"', path.read_text())}
+    assert len(named) > 7
+    assert named <= terms
