@@ -2,15 +2,21 @@
 import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { chosenNow } from "./address.js";
 import { daemon, read } from "./daemon.js";
+import { Export } from "./export.js";
 import { count, local, money, plain, price } from "./figures.js";
+import { overlayLines, OVERLAYS } from "./indicators.js";
 import { refusalsOf } from "./orders.js";
 import { Problem, Table } from "./parts.js";
+import { periodKey, periodWords, windowOf } from "./period.js";
 import { useRead } from "./reads.js";
 import { WhyButton } from "./why.js";
 
 const COLOURS = ["--a0", "--a1", "--a2", "--a3", "--a4", "--a5"];
 const MOST_NAMES = 60;
 const MOST_MARKS = 200;
+const MOST_BARS = 1000;
+const NEWEST = 250;
+const HALF_DAY_NS = 432e11;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colourOf = (agents, name) => COLOURS[Math.max(0, agents.indexOf(name.split(",")[0].trim())) % COLOURS.length];
 
@@ -26,9 +32,18 @@ export function barAt(bars, ts, length) {
   return low < bars.length && ts >= bars[low].ts - length ? low : -1;
 }
 
-function Candles({ bars, marks, levels, agents, symbol, say }) {
-  const box = useRef(null);
+// The bars that are visible, halved or doubled around their middle; 0 shows all.
+function zoomed(chart, by) {
+  const scale = chart.timeScale();
+  const range = by && scale.getVisibleLogicalRange();
+  if (!range) { scale.fitContent(); return; }
+  const [middle, half] = [(range.from + range.to) / 2, Math.max(2, ((range.to - range.from) / 2) * by)];
+  scale.setVisibleLogicalRange({ from: middle - half, to: middle + half });
+}
+
+function Candles({ box, made: shared, bars, marks, levels, lines, agents, symbol, per, say }) {
   const parts = useRef(null);
+  const theme = ["theme", "colours"].map((name) => document.documentElement.dataset[name] || "").join("/");
   const candles = bars.some((bar) => bar.open !== null);
   const shown = useRef(/** @type {any} */ ({}));
   shown.current = { bars, marks, say };
@@ -45,18 +60,19 @@ function Candles({ bars, marks, levels, agents, symbol, say }) {
       });
       const [up, down] = [colour("--good"), colour("--fall")];
       const series = candles
-        ? chart.addSeries(library.CandlestickSeries, { upColor: up, downColor: down, borderUpColor: up, borderDownColor: down, wickUpColor: up, wickDownColor: down })
+        ? chart.addSeries(library.CandlestickSeries, { upColor: colour("--card"), downColor: down, borderUpColor: up, borderDownColor: down, wickUpColor: up, wickDownColor: down })
         : chart.addSeries(library.LineSeries, { color: colour("--line"), lineWidth: 2 });
       chart.subscribeCrosshairMove((at) => {
         const now = shown.current;
         const index = at.time === undefined ? -1 : now.bars.findIndex((bar) => Math.floor(bar.ts / 1e9) === at.time);
         now.say(index);
       });
-      parts.current = { chart, series, marks: library.createSeriesMarkers(series, []), lines: [], fitted: false };
+      parts.current = { chart, series, library, marks: library.createSeriesMarkers(series, []), lines: [], overlays: new Map(), fitted: false };
+      shared.current = chart;
       shown.current.draw();
     });
-    return () => { gone = true; if (parts.current) parts.current.chart.remove(); parts.current = null; };
-  }, [symbol, candles]);
+    return () => { gone = true; if (parts.current) parts.current.chart.remove(); parts.current = shared.current = null; };
+  }, [symbol, per, candles, theme]);
   const draw = () => {
     const made = parts.current;
     if (!made) return;
@@ -65,6 +81,7 @@ function Candles({ bars, marks, levels, agents, symbol, say }) {
       if (!candles) return { time, value: bar.close };
       return bar.open === null ? { time } : { time, open: bar.open, high: bar.high, low: bar.low, close: bar.close };
     }));
+    made.chart.timeScale().applyOptions({ timeVisible: bars.length > 1 && bars[1].ts - bars[0].ts < HALF_DAY_NS });
     made.marks.setMarkers(marks.filter((mark) => mark.bar >= 0).map((mark) => {
       const buy = mark.side === "buy";
       const at = { time: Math.floor(bars[mark.bar].ts / 1e9), position: buy ? "belowBar" : "aboveBar", color: colour(colourOf(agents, mark.agent)) };
@@ -73,52 +90,76 @@ function Candles({ bars, marks, levels, agents, symbol, say }) {
     made.lines.forEach((line) => made.series.removePriceLine(line));
     made.lines = levels.flatMap((level) => ["stop", "target"].filter((kind) => level[kind] !== null).map((kind) => made.series.createPriceLine(
       { price: level[kind], title: `${kind} ${level.agent}`, color: colour(kind === "stop" ? "--bad" : "--good"), lineWidth: 1, lineStyle: 2, axisLabelVisible: true })));
+    made.overlays.forEach((series, name) => { if (!lines.some((line) => line.name === name)) { made.chart.removeSeries(series); made.overlays.delete(name); } });
+    lines.forEach((line) => {
+      if (!made.overlays.has(line.name)) made.overlays.set(line.name, made.chart.addSeries(made.library.LineSeries, { color: colour(line.colour), lineWidth: 1, priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false }));
+      made.overlays.get(line.name).setData(line.values.flatMap((value, k) => (value === null ? [] : [{ time: Math.floor(bars[k].ts / 1e9), value }])));
+    });
     if (!made.fitted && bars.length) { made.chart.timeScale().fitContent(); made.fitted = true; }
   };
   shown.current.draw = draw;
-  useEffect(draw, [bars, marks, levels]);
+  useEffect(draw, [bars, marks, levels, lines.map((line) => line.name).join("|")]);
   return html`<div class="candles" ref=${box} role="img" aria-label=${`Prices of ${symbol}; the table below has its fills and refusals`}></div>`;
 }
 
 const wordsOf = (mark, zone) => `${local(mark.ts, zone)} ${mark.side} ${plain(mark.qty)} ${mark.refused ? `refused: ${mark.reason.replaceAll("_", " ")}` : `filled at ${price(mark.price)}`} (${mark.agent})`;
+
+/** @type {Record<string, string>} */
+const PERS = { bar: "bars of the feed", day: "days", week: "weeks", month: "months" };
 
 export function Market() {
   const now = daemon.live.overview;
   const heaviest = now.positions.slice().sort((a, b) => Math.abs(Number(b.value)) - Math.abs(Number(a.value)));
   const [symbol, choose] = useState(chosenNow() || (heaviest[0] && heaviest[0].symbol) || "");
   const [typed, type] = useState(symbol);
+  const [per, join] = useState("bar");
+  const [overlays, overlay] = useState(["", ""]);
   const [hover, over] = useState(-1);
+  const chart = useRef(/** @type {any} */ (null));
+  const box = useRef(null);
   const of = encodeURIComponent(symbol);
   const found = useRead(async () => {
+    const span = await windowOf();
     const [market, fills, refused] = await Promise.all([
-      read(`/api/v1/bars?limit=250${symbol ? `&symbol=${of}` : ""}`), symbol ? read(`/api/v1/fills?limit=${MOST_MARKS}&symbol=${of}`) : { fills: [] }, read(`/api/v1/refusals?group=refused&limit=${MOST_MARKS}${symbol ? `&symbol=${of}` : ""}`),
+      read(`/api/v1/bars?limit=${span === "since=0" && per === "bar" ? NEWEST : MOST_BARS}&per=${per}&${span}${symbol ? `&symbol=${of}` : ""}`), symbol ? read(`/api/v1/fills?limit=${MOST_MARKS}&symbol=${of}&${span}`) : { fills: [] }, read(`/api/v1/refusals?group=refused&limit=${MOST_MARKS}${symbol ? `&symbol=${of}` : ""}&${span}`),
     ]);
     const marks = [
       ...fills.fills.map((fill) => ({ ...fill, id: `${fill.order}/${fill.ts}/${fill.qty}`, why: fill.order, refused: false })),
       ...refusalsOf(refused).filter((each) => each.symbol === market.symbol).map((each) => ({ ...each, id: each.key, why: each.address, refused: true })),
     ].map((mark) => ({ ...mark, bar: barAt(market.bars, mark.ts, market.interval_ns) })).sort((a, b) => a.ts - b.ts);
     return { ...market, marks, cut: [fills.fills, refused.refusals].some((each) => each.length === MOST_MARKS) };
-  }, `${now.run}/${now.slices}/${now.fills}`, symbol);
+  }, `${now.run}/${now.slices}/${now.fills}`, `${symbol}/${per}/${periodKey()}`);
   const { data, fault } = found;
   const agents = now.agents.map((each) => each.name);
   const bar = data && data.bars[hover];
   const near = bar ? data.marks.filter((mark) => mark.bar === hover) : [];
+  const drawn = data ? overlays.flatMap((name, k) => overlayLines(name, data.bars).map((line, n) => ({ ...line, name: `${name}/${n}`, colour: k ? "--a3" : "--a1" }))) : [];
+  const zoom = (by) => chart.current && zoomed(chart.current, by);
+  const table = () => [
+    ["end", "open", "high", "low", "close", ...drawn.map((line) => line.words)],
+    data.bars.map((each, k) => [new Date(each.ts / 1e6).toISOString(), each.open, each.high, each.low, each.close, ...drawn.map((line) => line.values[k])]),
+  ];
+  const select = (id, title, value, options, put) => html`<p><label for=${id}>${title}</label><select id=${id} value=${value} onChange=${(event) => put(event.target.value)}>${Object.entries(options).map(([name, words]) => html`<option value=${name}>${words}</option>`)}</select></p>`;
   return html`
     <section class="card wide"><h2>${data ? data.symbol : symbol || "Market"}</h2>
       <form class="fields" onSubmit=${(event) => { event.preventDefault(); choose(typed.trim()); }}>
         <p><label for="symbol">Symbol</label><input id="symbol" list="names" value=${typed} onInput=${(event) => type(event.target.value)} autocomplete="off" spellcheck="false" /></p>
         <datalist id="names">${heaviest.slice(0, MOST_NAMES).map((p) => html`<option value=${p.symbol}></option>`)}</datalist>
+        ${select("per", "Interval", per, PERS, join)}
+        ${[0, 1].map((k) => select(`overlay-${k}`, k ? "Second indicator" : "Indicator", overlays[k], OVERLAYS, (name) => overlay(overlays.map((each, n) => (n === k ? name : each)))))}
         <p class="short"><button type="submit">Show</button></p>
       </form>
       ${fault && html`<${Problem} text=${fault} />`}
       ${!data && !fault && html`<p class="none">reading ${symbol} …</p>`}
       ${data && html`
-        <${Candles} bars=${data.bars} marks=${data.marks} levels=${data.levels} agents=${agents} symbol=${data.symbol} say=${over} />
-        <p class="hover">${bar ? html`${local(bar.ts, now.zone)}: ${bar.open === null ? "" : `open ${price(bar.open)}, high ${price(bar.high)}, low ${price(bar.low)}, `}close ${price(bar.close)}${near.map((mark) => html`<br />${wordsOf(mark, now.zone)}`)}`
-    : html`<span class="none">${data.bars.length} bars. Arrows are fills, ○ is a refused order, dashed lines are stops and targets. ${count(data.marks.filter((mark) => mark.bar >= 0).length)} of ${count(data.marks.length)} fills and refusals are in these bars${data.cut ? `; older ones than the newest ${MOST_MARKS} of each are not read` : ""}.</span>`}</p>
-        <p>${now.agents.slice(0, 12).map((each) => html`<span class="key"><i style=${{ background: `var(${colourOf(agents, each.name)})` }} aria-hidden="true"></i>${each.name} </span>`)}</p>`}
+        <div class="toggles" role="group" aria-label="Chart"><button type="button" onClick=${() => zoom(0.5)}>Zoom in</button><button type="button" onClick=${() => zoom(2)}>Zoom out</button><button type="button" onClick=${() => zoom(0)}>All bars</button>
+          <${Export} what=${`prices of ${data.symbol}`} table=${table} chart=${() => box.current} /></div>
+        <${Candles} box=${box} made=${chart} bars=${data.bars} marks=${data.marks} levels=${data.levels} lines=${drawn} agents=${agents} symbol=${data.symbol} per=${per} say=${over} />
+        <p class="hover">${bar ? html`${local(bar.ts, now.zone)}: ${bar.open === null ? "" : `open ${price(bar.open)}, high ${price(bar.high)}, low ${price(bar.low)}, `}close ${price(bar.close)}${drawn.map((line) => (line.values[hover] === null ? "" : `, ${line.words} ${price(line.values[hover].toFixed(4))}`))}${near.map((mark) => html`<br />${wordsOf(mark, now.zone)}`)}`
+    : html`<span class="none">${data.bars.length === NEWEST ? `The newest ${NEWEST} bars` : `${data.bars.length} ${per === "bar" ? "bars" : PERS[per]} ${periodWords()}`}. A hollow candle rose, a full one fell. Arrows are fills, ○ is a refused order, dashed lines are stops and targets. ${count(data.marks.filter((mark) => mark.bar >= 0).length)} of ${count(data.marks.length)} fills and refusals are in these bars${data.cut ? `; older ones than the newest ${MOST_MARKS} of each are not read` : ""}.</span>`}</p>
+        <p>${now.agents.slice(0, 12).map((each) => html`<span class="key"><i style=${{ background: `var(${colourOf(agents, each.name)})` }} aria-hidden="true"></i>${each.name} </span>`)}${drawn.map((line) => html`<span class="key"><i style=${{ background: `var(${line.colour})` }} aria-hidden="true"></i>${line.words} </span>`)}</p>`}
     </section>
-    ${data && html`<section class="card wide"><h2>Fills and refusals of ${data.symbol}</h2>
+    ${data && html`<section class="card wide"><h2>Fills and refusals of ${data.symbol} ${periodWords()}</h2>
       <${Table} name="Fills and refusals" rows=${data.marks.slice().reverse()} most=${12} first="newest" empty="none" words=${(m) => `${m.side} ${m.agent} ${m.reason || ""} ${m.why}`} columns=${[
     { head: "time", cell: (m) => local(m.ts, now.zone) },
     { head: "order", cell: (m) => `${m.side} ${plain(m.qty)}` },

@@ -65,6 +65,7 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
         "chart.js": SCRIPT,
         "curve.js": SCRIPT,
         "export.js": SCRIPT,
+        "indicators.js": SCRIPT,
         "pages.js": SCRIPT,
         "parts.js": SCRIPT,
         "period.js": SCRIPT,

@@ -1,13 +1,17 @@
 """A fill or a refusal is drawn on the bar that contains it, and on no other one."""
 
+import csv
 import re
+import statistics
+from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from tests.server.api.dashboard.test_page import browser, in_module_loop, shared
-from tests.server.api.test_api import World
-from tests.support.browser import opened
+from tests.server.api.test_api import World, get
+from tests.support.browser import PHONE, opened, unreachable, violations
 
 __all__ = ["browser", "shared"]
 
@@ -70,3 +74,75 @@ async def test_a_mark_is_drawn_on_its_own_bar_and_an_older_one_not_on_the_first(
     assert [(day, mark) for day, mark in marks if not mark.startswith(day)] == []
     assert read is not None
     assert 0 < int(read[1]) < int(read[2])
+
+
+@in_module_loop
+async def test_an_indicator_is_that_of_the_bars_and_the_table_is_saved_with_it(
+    shared: World, browser: Browser, tmp_path: Path
+) -> None:
+    _, found = await get(shared, "/api/v1/bars?symbol=SPY&limit=250")
+    closes = [bar["close"] for bar in found["bars"]]
+    async with opened(browser, f"{shared.api.url}#market/SPY") as page:
+        await page.get_by_label("Indicator", exact=True).select_option("mean 20")
+        await page.get_by_label("Second indicator").select_option("bands 20")
+        await expect(page.locator(".candles canvas").first).to_be_visible()
+        async with page.expect_download() as waiting:
+            await page.get_by_role("button", name="Save prices of SPY as CSV").click()
+        await (await waiting.value).save_as(tmp_path / "bars.csv")
+        async with page.expect_download() as waiting:
+            await page.get_by_role("button", name="Save prices of SPY as PNG").click()
+        await (await waiting.value).save_as(tmp_path / "bars.png")
+        assert len((tmp_path / "bars.png").read_bytes()) > 5_000
+        assert await violations(page) == []
+    rows = list(csv.DictReader((tmp_path / "bars.csv").read_text().splitlines()))
+    assert [float(row["close"]) for row in rows] == closes
+    assert {row["mean of 20"] for row in rows[:19]} == {""}
+    for k in (19, 40, len(closes) - 1):
+        part = closes[k - 19 : k + 1]
+        mean, deviation = statistics.fmean(part), statistics.pstdev(part)
+        assert float(rows[k]["mean of 20"]) == pytest.approx(mean)
+        assert float(rows[k]["upper band of 20"]) == pytest.approx(mean + 2 * deviation)
+        assert float(rows[k]["lower band of 20"]) == pytest.approx(mean - 2 * deviation)
+
+
+@in_module_loop
+async def test_an_exponential_mean_begins_with_the_mean_of_its_first_values(shared: World, browser: Browser) -> None:
+    script = 'async (values) => (await import("/dashboard/indicators.js")).exponentialOf(values, 3)'
+    async with opened(browser, shared.api.url) as page:
+        found = await page.evaluate(script, [1, 2, 3, 4, 6])
+    assert found == [None, None, 2, 3, 4.5]  # 2 + (4 - 2) / 2, 3 + (6 - 3) / 2
+
+
+@in_module_loop
+@pytest.mark.parametrize("width", [1440, PHONE])
+async def test_interval_and_zoom_change_what_the_chart_shows_by_keyboard(
+    shared: World, browser: Browser, width: int
+) -> None:
+    async with opened(browser, f"{shared.api.url}#market/QQQ", width) as page:
+        hover = page.locator(".hover")
+        await expect(hover).to_contain_text("bars since the start")
+        _, weeks = await get(shared, "/api/v1/bars?symbol=QQQ&limit=1000&per=week")
+        await page.get_by_label("Interval").select_option("week")
+        await expect(hover).to_contain_text(f"{len(weeks['bars'])} weeks since the start")
+        box = await page.locator(".candles").bounding_box()
+        assert box is not None
+
+        async def first_bar() -> str:
+            await page.mouse.move(box["x"] + 5, box["y"] + 100)
+            await expect(hover).to_contain_text("close")
+            text = await hover.inner_text()
+            await page.mouse.move(5, 5)
+            return text[:10]
+
+        await page.locator(".candles").scroll_into_view_if_needed()
+        box = await page.locator(".candles").bounding_box()
+        assert box is not None
+        whole = await first_bar()
+        await page.get_by_role("button", name="Zoom in").focus()
+        await page.keyboard.press("Enter")
+        await page.wait_for_timeout(200)
+        assert await first_bar() > whole
+        await page.get_by_role("button", name="All bars").click()
+        await page.wait_for_timeout(200)
+        assert await first_bar() == whole
+        assert await unreachable(page) == []

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.addresses import refused_lines
+from quantd.server.api.routes.market_routes import BarNow, joined
 from tests.server.api.test_api import RATES, World, standing_at_the_end
 from tests.support.command_line import CONFIG, ROOT
 
@@ -43,6 +44,39 @@ async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World, mo
         patch.setattr(Shell, "ts", early)
         assert (await read(shared, "/api/v1/bars?symbol=QQQ&limit=20"))[1]["bars"][-1]["ts"] < early
     assert (await read(shared, "/api/v1/bars?symbol=NONE"))[0] == 404
+
+
+@in_module_loop
+async def test_bars_of_a_period_are_joined_to_days_weeks_and_months(shared: World) -> None:
+    _, every = await read(shared, "/api/v1/bars?symbol=QQQ&limit=1000")
+    bars = every["bars"]
+    middle = bars[len(bars) // 2]["ts"]
+    _, part = await read(shared, f"/api/v1/bars?symbol=QQQ&limit=1000&since={middle}")
+    assert part["bars"] == [bar for bar in bars if bar["ts"] >= middle]
+    _, part = await read(shared, f"/api/v1/bars?symbol=QQQ&limit=5&until={middle}")
+    assert part["bars"] == [bar for bar in bars if bar["ts"] < middle][-5:]
+    assert (await read(shared, "/api/v1/bars?symbol=QQQ&limit=1000&per=day"))[1]["bars"] == bars
+    for per, key in (("week", lambda day: day.isocalendar()[:2]), ("month", lambda day: (day.year, day.month))):
+        _, found = await read(shared, f"/api/v1/bars?symbol=QQQ&limit=1000&per={per}")
+        groups: dict[Any, list[Any]] = {}
+        for bar in bars:
+            groups.setdefault(key(datetime.fromtimestamp(bar["ts"] // 10**9, UTC).date()), []).append(bar)
+        expected = [
+            {
+                "ts": rows[-1]["ts"], "open": rows[0]["open"], "high": max(row["high"] for row in rows),
+                "low": min(row["low"] for row in rows), "close": rows[-1]["close"],
+            }
+            for rows in groups.values()
+        ]  # fmt: skip
+        assert found["bars"] == expected, per
+        assert found["interval_ns"] >= 7 * 86_400 * 10**9
+
+
+def test_a_joined_bar_has_no_range_where_one_of_its_bars_has_none() -> None:
+    day = 86_400 * 10**9
+    bars = [BarNow(day, 1.0, 3.0, 0.5, 2.0), BarNow(2 * day, None, None, None, 4.0)]
+    assert joined(bars, "month") == [BarNow(2 * day, None, None, None, 4.0)]
+    assert joined([], "week") == []
 
 
 @in_module_loop
