@@ -28,18 +28,40 @@ function Act({ kind, agent, tests, close }) {
   const [state, go] = useAct(close);
   const held = agent.shadow ? [] : Object.keys(agent.weights);
   const last = tests.filter((each) => each.names && each.names.includes(agent.name)).at(-1);
+  // a test that does not support a promotion, or no test: one word is too little for it
+  const doubtful = kind === "promote" && (!last || last.p > last.alpha);
+  const [typed, type] = useState("");
   const send = (event) => {
     event.preventDefault();
+    if (doubtful && typed !== agent.name) return;
     go(`/api/v1/models/${encodeURIComponent(addressOf(kind, agent))}/${kind}`, artifact ? { path, reason } : { reason });
   };
   return html`<form onSubmit=${send}>
     <p>${agent.name} (${agent.policy}), ${money(agent.equity)} in ${held.length + (agent.more || 0)} positions. ${words}</p>
     ${kind === "promote" && html`<p>${last ? `Last test on ${local(last.ts, daemon.live.overview.zone)}: gain ${percent(last.gain)} a year in ${last.measure || "return"}, p = ${last.p.toFixed(3)} against ${last.alpha.toFixed(3)} after ${last.samples} samples${last.why ? `; ${last.why}` : ""}.` : "It was not tested yet: no p-value supports this."}</p>`}
     ${artifact && html`<label for="path">Folder of the artifact, as in <code>policy</code></label><input id="path" value=${path} onInput=${(event) => name(event.target.value)} required maxlength="200" data-first />`}
+    ${kind === "promote" && html`<${Changes} challenger=${agent} />`}
     <${Reason} value=${reason} write=${write} first=${!artifact} />
+    ${doubtful && html`<p class="HALT">${last ? `p = ${last.p.toFixed(3)} is above ${last.alpha.toFixed(3)}` : "No test was made"}: the data do not show that ${agent.name} is better.</p>
+      <label for="typed">Type <strong>${agent.name}</strong> to promote it all the same</label><input id="typed" value=${typed} onInput=${(event) => type(event.target.value)} required autocomplete="off" spellcheck="false" />`}
     <${Became} state=${state} />
-    <p class="buttons"><button type="submit" class="main" disabled=${state.busy}>${title}</button><button type="button" onClick=${close}>Cancel</button></p>
+    <p class="buttons"><button type="submit" class="main" disabled=${state.busy || (doubtful && typed !== agent.name)}>${title}</button><button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
+}
+
+// What a promotion would change: the weights of the champion's book beside those that the challenger holds in simulation.
+function Changes({ challenger }) {
+  const champion = daemon.live.overview.agents.find((each) => each.name === challenger.challenges);
+  if (!champion) return "";
+  const symbols = [...new Set([...Object.keys(champion.weights), ...Object.keys(challenger.weights)])];
+  const rows = symbols.map((id) => ({ id, now: champion.weights[id] || 0, then: challenger.weights[id] || 0 })).sort((a, b) => Math.abs(b.then - b.now) - Math.abs(a.then - a.now));
+  return html`<h3>What it would change for ${champion.name}</h3>
+    <${Table} name="Weights of both" rows=${rows} most=${8} words=${(row) => row.id} empty="both hold cash" columns=${[
+    { head: "symbol", cell: (row) => row.id },
+    { head: `${champion.name} holds`, num: true, cell: (row) => percent(row.now) },
+    { head: `${challenger.name} holds, simulated`, num: true, cell: (row) => percent(row.then) },
+  ]} />
+    <p class="none">The orders come with its next decision, and pass the limits of ${champion.name} and of the house.</p>`;
 }
 
 function weightsOf(agent, rounds) {

@@ -34,7 +34,7 @@ function Targets({ asked, put, edit, agents }) {
 
 function Trades({ found }) {
   const { trades } = found;
-  return html`<div role="status"><h3>Dry run ${found.plan.slice(0, 8)}</h3>
+  return html`<div role="status"><h3>Dry run${found.plan ? ` ${found.plan.slice(0, 8)}` : ""}</h3>
       <p>${orders(trades.orders.length)} for ${money(trades.value)}, commission ${money(trades.commission)}, slippage ${money(trades.slippage)}${trades.cancels ? `; ${count(trades.cancels)} open orders are cancelled` : ""}${trades.waits ? "; they wait for stops at the venue" : ""}.</p></div>
     <${Table} name="Orders of the dry run" rows=${trades.orders} most=${6} by=${(o) => `${o.side}${o.symbol}`} words=${(o) => o.symbol} empty="no orders: the targets are held" columns=${[
     { head: "order", cell: (o) => `${o.side} ${plain(o.qty)} ${o.symbol}` }, { head: "value", num: true, cell: (o) => money(o.value) }, { head: "costs", num: true, cell: (o) => money(o.commission + o.slippage) },
@@ -67,17 +67,17 @@ function Rebalance({ name, agents, close, changed }) {
   </form>`;
 }
 
+// The first orders of a preview are sent with its plan; an edit voids it.
 function Open({ agents, close, changed }) {
   const [asked, put] = useState({ ...EMPTY, capital: "10000" });
   const [reason, write] = useState("");
-  const [wrong, tell] = useState("");
   const [state, go] = useAct(() => { changed(); close(); });
-  const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); tell(""); };
-  const send = (event) => {
-    event.preventDefault();
-    try { go("/api/v1/portfolios", { name: asked.name, capital: asked.capital, ...targetsOf(asked), reason }); } catch (why) { tell(why.message); }
-  };
-  return html`<form onSubmit=${send}>
+  const { plan, busy, fault, preview, drop } = usePlan(asked, state);
+  const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); drop(); };
+  const body = () => ({ name: asked.name, capital: asked.capital, ...targetsOf(asked), reason });
+  const dry = (event) => { event.preventDefault(); preview("/api/v1/portfolios/preview", body); };
+  const send = () => go("/api/v1/portfolios", { ...body(), as_planned: plan.plan }, undefined, plan.trades.orders.map((order) => order.symbol));
+  return html`<form onSubmit=${dry}>
     <p>The capital comes from the unallocated book, and the first orders are sent at once.</p>
     <div class="fields">
       <p><label for="name">Name</label><input id="name" value=${asked.name} onInput=${edit("name")} required pattern="[a-z0-9][a-z0-9_\\-]*" maxlength="32" autocomplete="off" spellcheck="false" data-first /></p>
@@ -85,26 +85,36 @@ function Open({ agents, close, changed }) {
     </div>
     <${Targets} asked=${asked} edit=${edit} agents=${agents} />
     <${Reason} value=${reason} write=${write} />
-    ${wrong && html`<${Problem} text=${wrong} />`}
+    ${fault && html`<${Problem} text=${fault} />`}
     <${Became} state=${state} />
-    <p class="buttons"><button type="submit" class="main" disabled=${state.busy}>Open the portfolio</button><button type="button" onClick=${close}>Cancel</button></p>
+    ${plan && html`<${Trades} found=${plan} />`}
+    <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${busy || state.busy}>Dry run</button>
+      ${plan && html`<button type="button" class="main" disabled=${state.busy} onClick=${send}>Open the portfolio: ${orders(plan.trades.orders.length)}</button>`}
+      <button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
 }
 
 function Close({ name, agents, close, changed }) {
-  const [how, choose] = useState("flatten");
-  const [to, hand] = useState("");
+  const [asked, put] = useState({ how: "flatten", to: "" });
   const [reason, write] = useState("");
   const [state, go] = useAct(() => { changed(); close(); });
-  const send = (event) => { event.preventDefault(); go(`/api/v1/portfolios/${encodeURIComponent(name)}/close`, { how, reason, ...how === "flatten" ? {} : { to } }); };
-  return html`<form onSubmit=${send}>
+  const { plan, busy, fault, preview, drop } = usePlan(asked, state);
+  const path = `/api/v1/portfolios/${encodeURIComponent(name)}/close`;
+  const body = () => ({ how: asked.how, reason, ...asked.how === "flatten" ? {} : { to: asked.to } });
+  const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); drop(); };
+  const dry = (event) => { event.preventDefault(); preview(`${path}/preview`, body); };
+  return html`<form onSubmit=${dry}>
     <${Reason} value=${reason} write=${write} first=${true} />
     <div class="fields">
-      <p><label for="close-how">Its positions</label><select id="close-how" value=${how} onChange=${(event) => choose(event.target.value)}><option value="flatten">are sold; the cash returns</option><option value="hand_over">go to an agent</option></select></p>
-      ${how === "hand_over" && html`<p><label for="to">Agent</label><select id="to" value=${to} onChange=${(event) => hand(event.target.value)} required><option value=""></option>${agents.map((each) => html`<option value=${each}>${each}</option>`)}</select></p>`}
+      <p><label for="close-how">Its positions</label><select id="close-how" value=${asked.how} onChange=${edit("how")}><option value="flatten">are sold; the cash returns</option><option value="hand_over">go to an agent</option></select></p>
+      ${asked.how === "hand_over" && html`<p><label for="to">Agent</label><select id="to" value=${asked.to} onChange=${edit("to")} required><option value=""></option>${agents.map((each) => html`<option value=${each}>${each}</option>`)}</select></p>`}
     </div>
+    ${fault && html`<${Problem} text=${fault} />`}
     <${Became} state=${state} />
-    <p class="buttons"><button type="submit" class="halt" disabled=${state.busy}>Close ${name}</button><button type="button" onClick=${close}>Cancel</button></p>
+    ${plan && html`<${Trades} found=${plan} />`}
+    <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${busy || state.busy}>Dry run</button>
+      ${plan && html`<button type="button" class="halt" disabled=${state.busy} onClick=${() => go(path, body())}>Close ${name}: ${orders(plan.trades.orders.length)}</button>`}
+      <button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
 }
 

@@ -82,11 +82,15 @@ class TargetsAsked(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class CreatePortfolio(TargetsAsked, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A new portfolio. `symbols` alone have equal weights. `capital` comes from the unallocated book."""
+    """A new portfolio. `symbols` alone have equal weights. `capital` comes from the unallocated book.
+
+    With `as_planned`, the `plan` of a preview, nothing is opened where the first orders would differ now.
+    """
 
     name: PortfolioName
     reason: Because
     capital: Money = "1000000"
+    as_planned: Annotated[str, Meta(pattern=PLAIN, description="`plan` of a preview of the same request.")] = ""
 
 
 class Rebalance(TargetsAsked, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -174,6 +178,11 @@ class PortfolioRoutes:
                 '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
             ),
             Post(
+                f"{v1}/preview", self.preview, CreatePortfolio, Rebalanced,
+                "The first orders of a portfolio; nothing is opened.",
+                '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
+            ),
+            Post(
                 f"{v1}/{{name}}/rebalance", self.rebalance, Rebalance, Rebalanced,
                 "Rebalance a portfolio, or show the orders of a rebalance.",
                 '{"weights": {"SPY": 0.6, "TLT": 0.4}, "dry_run": true, "reason": ".."}',
@@ -181,6 +190,10 @@ class PortfolioRoutes:
             Post(
                 f"{v1}/{{name}}/close", self.close, ClosePortfolio, PortfolioClosing,
                 "Sell a portfolio, or hand it over to an agent.", '{"how": "flatten", "reason": ".."}', "admin",
+            ),
+            Post(
+                f"{v1}/{{name}}/close/preview", self.close_preview, ClosePortfolio, PortfolioClosing,
+                "The sales of a closing; nothing is sold.", '{"how": "flatten", "reason": ".."}', "admin",
             ),
         )  # fmt: skip
 
@@ -203,7 +216,23 @@ class PortfolioRoutes:
         async with self._opening:
             return await self._create(asked, sender)
 
+    async def preview(self, asked: CreatePortfolio, sender: str) -> Rebalanced:
+        """The first orders of a portfolio, computed on a copy of the state that opens it."""
+        opened, proposal, number, weights = await self._prepared(asked, sender)
+        return await self._dry_run(number, asked.name, proposal, weights, opened)
+
     async def _create(self, asked: CreatePortfolio, sender: str) -> Rebalanced:
+        opened, proposal, number, weights = await self._prepared(asked, sender)
+        if asked.as_planned:
+            found = await self._dry_run(number, asked.name, proposal, weights, opened)
+            if found.plan != asked.as_planned:
+                text = f"the first orders of {asked.name} would differ now; nothing was opened, preview it again"
+                raise Refused(409, "conflict", text)
+        partly = f"the portfolio {asked.name} is open and all in cash; rebalance or close it: "
+        return await self._committed(number, weights, opened, proposal=proposal, partly=partly)
+
+    async def _prepared(self, asked: CreatePortfolio, sender: str) -> tuple[PortfolioOpened, Proposed, int, Floats]:
+        """The events of an opening, the place, and the weights. Raises Refused."""
         service, state = self._run.service, self._state
         self._require_market()
         check_portfolio_name(service, asked.name)
@@ -225,10 +254,7 @@ class PortfolioRoutes:
         now = market_now(service)
         id, packed = self._id(), weights.tobytes()
         proposal = Proposed(now, place, id, said, sender, packed, basis=basis, portfolio=asked.name)
-        partly = f"the portfolio {asked.name} is open and all in cash; rebalance or close it: "
-        return await self._committed(
-            number, weights, replace(opened, ts=now, basis=basis), proposal=proposal, partly=partly
-        )
+        return replace(opened, ts=now, basis=basis), proposal, number, weights
 
     async def rebalance(self, asked: Rebalance, sender: str, name: str) -> Rebalanced:
         """Proposes new weights, or shows what they would become."""
@@ -249,6 +275,33 @@ class PortfolioRoutes:
 
     async def close(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosing:
         """Closes a portfolio; its sales follow the commit."""
+        closed = await self._closing(asked, sender, name)
+        refused = f"portfolio {name} was not closed: "
+        return (
+            await committed(
+                self._run.service, lambda after, effects: self._closed(after, effects, closed), closed, refused=refused
+            )
+        ).answer
+
+    async def close_preview(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosing:
+        """What a closing would send, computed on a copy of the state."""
+        closed = await self._closing(asked, sender, name)
+
+        def work(copy: State) -> PortfolioClosing:
+            copy.now = max(copy.now, closed.ts)
+            return self._closed(copy, step(copy, closed), closed)
+
+        return await self._copies.result(work)
+
+    def _closed(self, after: State, effects: Sequence[Effect], closed: PortfolioClosed) -> PortfolioClosing:
+        trades = trades_of(after, effects, self._run.parts.costs, self._run.service.run)
+        left: Literal["closing", "closed"] = "closed" if place_of(after, closed.name) is None else "closing"
+        return PortfolioClosing(
+            closed.name, left, closed.how, closed.to, closed.ts, instant_text(closed.ts), trades
+        )  # fmt: skip
+
+    async def _closing(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosed:
+        """The event of a closing that would be obeyed now. Raises Refused."""
         service, state = self._run.service, self._state
         check_ready(service)
         self._open(name)
@@ -259,14 +312,7 @@ class PortfolioRoutes:
         if asked.how == "hand_over" and (why := await self._copies.result(lambda copy: hand_over_fault(copy, closed))):
             text = f"{asked.to} may not take over portfolio {name}: {why}; close it by flatten, or rebalance it first"
             raise Refused(409, "conflict", text)
-
-        def outcome(after: State, effects: Sequence[Effect]) -> PortfolioClosing:
-            trades = trades_of(after, effects, self._run.parts.costs, service.run)
-            left: Literal["closing", "closed"] = "closed" if place_of(after, name) is None else "closing"
-            return PortfolioClosing(name, left, asked.how, asked.to, closed.ts, instant_text(closed.ts), trades)
-
-        refused = f"portfolio {name} was not closed: "
-        return (await committed(service, outcome, closed, refused=refused)).answer
+        return closed
 
     def _open(self, name: str) -> int:
         """The place of an open portfolio. Raises Refused."""
@@ -334,9 +380,11 @@ class PortfolioRoutes:
 
         return await self._copies.result(compute)
 
-    async def _dry_run(self, number: int, name: str, proposal: Proposed, weights: Floats) -> Rebalanced:
+    async def _dry_run(self, number: int, name: str, proposal: Proposed, weights: Floats, *before: Event) -> Rebalanced:
         def work(copy: State) -> tuple[str, Rebalanced | None]:
             copy.now = max(copy.now, proposal.ts)
+            for event in before:
+                step(copy, event)
             if why := not_planned(copy, proposal):
                 return why, None
             effects = step(copy, proposal)
@@ -422,6 +470,15 @@ ROUTES: Final = RouteGroup(
             spread=("targets", Targets),
         ),
         change(
+            "preview_portfolio",
+            "/portfolios/preview",
+            CreatePortfolio,
+            Rebalanced,
+            "The first orders of a portfolio; nothing is opened.",
+            spread=("targets", Targets),
+            question=True,
+        ),
+        change(
             "rebalance_portfolio",
             "/portfolios/{name}/rebalance",
             Rebalance,
@@ -436,6 +493,14 @@ ROUTES: Final = RouteGroup(
             ClosePortfolio,
             PortfolioClosing,
             "Sell a portfolio, or hand it over to the agent `to`.",
+        ),
+        change(
+            "preview_closing",
+            "/portfolios/{name}/close/preview",
+            ClosePortfolio,
+            PortfolioClosing,
+            "The sales of a closing; nothing is sold.",
+            question=True,
         ),
     ),
 )

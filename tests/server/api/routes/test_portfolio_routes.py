@@ -225,6 +225,37 @@ async def test_refusals_by_the_state_name_it(world: Any) -> None:
     assert (status, "halted" in answer["detail"]) == (409, True)
 
 
+async def test_a_preview_of_an_opening_has_its_first_orders_and_binds_them(world: Any) -> None:
+    before = world.store.last_seq(RUN)
+    status, would = await post(world, "/preview", CORE)
+    assert status == 200, would
+    assert (would["dry_run"], would["name"], len(would["trades"]["orders"])) == (True, "core", 2)
+    assert world.store.last_seq(RUN) == before
+    assert not world.service.shell.state.portfolios
+    status, answer = await post(world, "", {**CORE, "as_planned": "00"})
+    assert (status, "nothing was opened" in answer["detail"]) == (409, True)
+    assert not journalled(world, PortfolioOpened)
+    status, made = await post(world, "", {**CORE, "as_planned": would["plan"]})
+    assert status == 200, made
+    assert made["trades"]["orders"] == would["trades"]["orders"]
+    assert (await post(world, "/preview", CORE))[0] == 409  # it is open already
+
+
+async def test_a_preview_of_a_closing_has_its_sales_and_sells_nothing(world: Any) -> None:
+    await post(world, "", CORE)
+    before = world.store.last_seq(RUN)
+    body = {"how": "hand_over", "to": "even", "reason": "the end"}
+    status, would = await post(world, "/core/close/preview", body)
+    assert status == 200, would
+    assert (would["how"], would["to"], world.store.last_seq(RUN)) == ("hand_over", "even", before)
+    assert world.service.shell.state.portfolios
+    status, would = await post(world, "/core/close/preview", {"how": "flatten", "reason": "the end"})
+    assert (status, world.store.last_seq(RUN)) == (200, before)
+    status, done = await post(world, "/core/close", {"how": "flatten", "reason": "the end"})
+    assert (status, done["trades"], done["state"]) == (200, would["trades"], would["state"])
+    assert (await post(world, "/none/close/preview", {"how": "flatten", "reason": "x"}))[0] == 404
+
+
 @pytest.mark.requirement("R-193")
 async def test_places_that_are_not_open_are_not_shown(world: Any) -> None:
     async with world.session.get("/health") as response:
