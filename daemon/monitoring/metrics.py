@@ -18,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from structlog.typing import EventDict, ExcInfo, Processor
 
 from quantd.bundled import placed
+from quantd.daemon.monitoring.log_ring import RING, line_text
 from quantd.trading.display_text import ESCAPES, LINES
 
 LogFormat = Literal["console", "json"]
@@ -122,10 +123,14 @@ def log_file_fault() -> str:
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Passes at most KIND_LINES of one kind in a minute. The next line after that has the number of dropped lines."""
+    """Passes at most KIND_LINES of one kind in a minute, also to a `ring`. The next line after that has the number of
+    dropped lines."""
 
-    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, out: TextIO, clock: Callable[[], float] = time.monotonic, ring: logging.Handler | None = None
+    ) -> None:
         super().__init__(out)
+        self._ring = ring
         self._clock = clock
         self._counts: dict[tuple[str, str], int] = {}
         self._began = clock()
@@ -134,7 +139,7 @@ class Lines(logging.StreamHandler[TextIO]):
         if self._clock() - self._began >= MINUTE_S:
             self._begin()
         if record.levelno in (logging.DEBUG, logging.CRITICAL) or self._passes(record):
-            super().emit(record)
+            self._write(record)
 
     def close(self) -> None:
         self._begin()
@@ -157,7 +162,12 @@ class Lines(logging.StreamHandler[TextIO]):
         for (name, event), lines in left_out.items():
             said = {"msg": "log.left_out", "lines": lines, "of": event}
             record = {"name": name, "levelno": logging.WARNING, "levelname": "WARNING", **said}
-            super().emit(logging.makeLogRecord(record))
+            self._write(logging.makeLogRecord(record))
+
+    def _write(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if self._ring is not None:
+            self._ring.handle(record)
 
 
 def _calls(exc_info: ExcInfo) -> str:
@@ -192,8 +202,11 @@ def configure(
     console: list[Processor] = [_one_line, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
     in_json: list[Processor] = [partial(_named, instance), structlog.processors.JSONRenderer()]
     last = in_json if format == "json" else console
-    formatter, handler = structlog.stdlib.ProcessorFormatter, Lines(out)
+    formatter, handler = structlog.stdlib.ProcessorFormatter, Lines(out, ring=RING)
     handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *last]))
+    RING.setFormatter(
+        formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, _one_line, line_text])
+    )
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)

@@ -21,6 +21,7 @@ Totals = Annotated[Literal["yes", "no"], Meta(description="Whether all rows are 
 
 KEYS: Final = {
     "orders": 4, "fills": 2, "decisions": 2, "alerts": 2, "portfolio": 2, "risk": 2, "allocations": 2, "refusals": 3,
+    "log": 1,
 }  # fmt: skip
 """List -> number of columns in the key of its rows."""
 

@@ -2,18 +2,59 @@
 import { html, useRef, useState } from "./htm-preact-standalone.mjs";
 import { Deed } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
+import { Export } from "./export.js";
 import { age, count, local } from "./figures.js";
+import { usePages } from "./pages.js";
 import { Dialog, Problem, Table } from "./parts.js";
 import { noneOf, useRead } from "./reads.js";
 
 const WATCHED = ["backup", "parity", "statement", "health_check"];
 const BAD = new Set(["failed", "interrupted"]);
-const outcome = (run) => (run ? html`<span class=${BAD.has(run.state) ? "HALT" : run.state === "succeeded" ? "RUN" : ""}>${run.state}</span>${run.ended ? ` ${run.ended.slice(0, 16).replace("T", " ")}` : ""}${run.result ? `: ${run.result}` : ""}` : html`<span class="none">never ran</span>`);
+// The instant of a text of the daemon, which is UTC where it names no zone.
+const parsed = (text) => Date.parse(text.replace(" ", "T").replace(/([^Z])$/, "$1Z").replace(/(\+\d\d:\d\d)Z$/, "$1"));
+const at = (text) => (text ? local(1e6 * parsed(text), daemon.live.overview.zone) : "");
+const outcome = (run) => (run ? html`<span class=${BAD.has(run.state) ? "HALT" : run.state === "succeeded" ? "RUN" : ""}>${run.state}</span>${run.ended ? ` ${at(run.ended)}` : ""}${run.result ? `: ${run.result}` : ""}` : html`<span class="none">never ran</span>`);
 const size = (bytes) => (bytes === null ? "–" : bytes < 1e7 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e6).toFixed(0)} MB`);
+const MOST_ITEMS = 8;
+const PAGE = 25;
+const LEVELS = { DEBUG: "all", INFO: "INFO and worse", WARNING: "WARNING and worse", ERROR: "ERROR and worse" };
 const valueOf = (value) => (Array.isArray(value) ? value.join(", ") : value !== null && typeof value === "object" ? JSON.stringify(value) : String(value)) || "–";
 
+// A long value, such as the names of 500 symbols, is its beginning until it is opened.
+function Value({ value }) {
+  const text = valueOf(value);
+  const items = Array.isArray(value) ? value : null;
+  if (items ? items.length <= MOST_ITEMS : text.length < 200) return text;
+  const head = items ? `${items.slice(0, MOST_ITEMS).map((each) => (typeof each === "object" ? JSON.stringify(each) : each)).join(", ")} and ${count(items.length - MOST_ITEMS)} more` : `${text.slice(0, 120)} …`;
+  return html`<details><summary>${head}</summary>${text}</details>`;
+}
+
+// The lines of the daemon's own log; a token of scope trade reads them.
+function LogLines() {
+  const now = daemon.live.overview;
+  const [text, find] = useState("");
+  const [level, least] = useState("INFO");
+  const asked = `level=${level}&search=${encodeURIComponent(text)}`;
+  const stamp = `${now.run}/${Math.floor(Date.now() / 5000)}`;
+  const number = useRead(async () => (await read(`/api/v1/log?limit=1&${asked}`)).total, stamp, asked);
+  const found = usePages([async (cursor) => {
+    const page = await read(`/api/v1/log?limit=${PAGE}&cursor=${cursor}&${asked}`);
+    return { rows: page.lines, next: page.next };
+  }], PAGE, stamp, asked);
+  const names = ["number", "ts", "level", "logger", "text"];
+  return html`<section class="card wide"><h2>Log of the process</h2><${Export} what="log" table=${() => [names, found.rows.map((row) => names.map((name) => row[name]))]} />
+    <div class="fields"><p><label for="level">Level</label><select id="level" value=${level} onChange=${(event) => least(event.target.value)}>${Object.entries(LEVELS).map(([name, words]) => html`<option value=${name}>${words}</option>`)}</select></p></div>
+    ${found.fault && html`<${Problem} text=${found.fault} />`}
+    <${Table} name="Log" find=${find} asked=${found.asked && number.asked} total=${number.data || 0} rows=${found.rows} turn=${found} most=${PAGE} first="newest" by=${(line) => line.number} words=${(line) => line.text} empty=${noneOf(found, "no line since the start")} columns=${[
+    { head: "time", cell: (line) => local(line.ts, now.zone) },
+    { head: "level", cell: (line) => line.level, kind: (line) => ({ ERROR: "CRITICAL" })[line.level] || line.level },
+    { head: "logger", cell: (line) => line.logger },
+    { head: "line", cell: (line) => line.text },
+  ]} /></section>`;
+}
+
 function since(run) {
-  const ended = run && run.ended && Date.parse(run.ended.replace(" ", "T").replace(/([^Z])$/, "$1Z").replace(/(\+\d\d:\d\d)Z$/, "$1"));
+  const ended = run && run.ended && parsed(run.ended);
   return Number.isFinite(ended) ? `${age(Date.now() - ended)} ago` : "";
 }
 
@@ -55,7 +96,7 @@ export function System() {
       ${jobs.fault && html`<${Problem} text=${jobs.fault} />`}
       <${Table} name="Runs of jobs" find=${find} asked=${jobs.asked} total=${jobs.data ? jobs.data.total : 0} rows=${jobs.data ? jobs.data.runs : []} most=${10} first="newest" words=${(run) => `${run.job} ${run.state} ${run.result} ${run.who}`} empty=${noneOf(jobs, "no job ran yet")} columns=${[
     { head: "job", cell: (run) => run.job.replaceAll("_", " ") },
-    { head: "due", cell: (run) => run.due.slice(0, 16).replace("T", " ") },
+    { head: "due", cell: (run) => at(run.due) },
     { head: "became", cell: (run) => outcome(run) },
     { head: "seconds", num: true, cell: (run) => (run.seconds === null ? "–" : run.seconds.toFixed(1)) },
     { head: "by", cell: (run) => (run.who ? `${run.who}: ${run.reason}` : "schedule") },
@@ -64,9 +105,10 @@ export function System() {
       ${config.fault && html`<${Problem} text=${config.fault} />`}
       <${Table} name="Configuration" rows=${config.data ? config.data.settings : []} most=${12} first="first" by=${(each) => each.key} words=${(each) => `${each.key} ${valueOf(each.value)} ${each.source}`} columns=${[
     { head: "key", cell: (each) => each.key },
-    { head: "value", cell: (each) => valueOf(each.value) },
+    { head: "value", cell: (each) => html`<${Value} value=${each.value} />` },
     { head: "source", cell: (each) => each.source },
   ]} /></section>
+    ${may("trade") && html`<${LogLines} />`}
     <section class="card wide"><h2>Runs of the store</h2>
       <${Table} name="Runs of the store" rows=${runs.data ? runs.data.runs.slice().reverse() : []} most=${6} first="newest" by=${(run) => run.run} words=${(run) => `${run.run} ${run.mode} ${run.ended}`} columns=${[
     { head: "run", cell: (run) => html`${run.run}${run.run === now.run ? " (this one)" : ""}` },

@@ -1,0 +1,77 @@
+"""The newest lines of the daemon's log in memory, so that a person finds them without the machine's files."""
+
+import logging
+from collections import deque
+from threading import Lock
+from typing import Final
+
+from msgspec import Struct
+from structlog.typing import EventDict
+
+KEPT: Final = 5_000
+"""Lines that are kept, the newest."""
+
+LONGEST: Final = 2_000
+"""Characters of a line that are kept."""
+
+
+class LogLine(Struct, frozen=True):
+    """One line: `number` counts the lines since the start, `ts` is the clock's instant in ns UTC."""
+
+    number: int
+    ts: int
+    level: str
+    logger: str
+    text: str
+
+
+class LogRing(logging.Handler):
+    """Keeps the newest lines. Lines come from any thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._one = Lock()
+        self._number = 0
+        self._lines: deque[LogLine] = deque(maxlen=KEPT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)[:LONGEST]
+        except Exception:  # as logging does: a line that cannot be written must not end the work it is about
+            self.handleError(record)
+            return
+        with self._one:
+            self._number += 1
+            ts = int(record.created * 1e9)
+            self._lines.append(LogLine(self._number, ts, record.levelname, record.name, text))
+
+    def page(
+        self, search: str, least: int, limit: int, before: int = 0, since: int = 0
+    ) -> tuple[list[LogLine], int, bool]:
+        """At most `limit` lines from `since` on that contain a text, in any case, of this level at least, newest first.
+
+        Only lines with a number below `before` (0: all) are on the page. Returns it with the number of all lines that
+        are found, and whether more follow.
+        """
+        with self._one:
+            lines = list(self._lines)
+        levels, wanted = logging.getLevelNamesMapping(), search.casefold()
+        found = [
+            each
+            for each in reversed(lines)
+            if each.ts >= since
+            and levels.get(each.level, 0) >= least
+            and wanted in f"{each.level} {each.logger} {each.text}".casefold()
+        ]
+        rest = [each for each in found if not before or each.number < before]
+        return rest[:limit], len(found), len(rest) > limit
+
+
+RING: Final = LogRing()
+"""The ring of this process, which has the lines that `quantd.daemon.monitoring.metrics.Lines` passes."""
+
+
+def line_text(logger: object, name: str, event: EventDict) -> str:
+    """The event and its fields as one line, without what a LogLine has beside it."""
+    fields = {key: value for key, value in event.items() if key not in ("timestamp", "level", "logger", "event")}
+    return " ".join([str(event.get("event", "")), *(f"{key}={value}" for key, value in sorted(fields.items()))])

@@ -1,0 +1,67 @@
+"""The log over the API and on the page: for a token that may trade, searched at the daemon."""
+
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from quantd.daemon.monitoring.log_ring import RING
+from tests.server.api.dashboard.test_page import browser, in_module_loop, show
+from tests.server.api.test_api import RATES, World, standing_at_the_end
+from tests.support.browser import PHONE, opened, violations
+from tests.support.command_line import CONFIG
+
+__all__ = ["browser"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with standing_at_the_end(tmp_path_factory.mktemp("log"), CONFIG + RATES) as found:
+        yield found
+
+
+def line(text: str, level: str = "INFO") -> None:
+    RING.handle(logging.makeLogRecord({"name": "quantd.test", "levelname": level, "msg": text}))
+
+
+@in_module_loop
+async def test_the_log_needs_a_token_that_may_trade_and_pages_by_number(world: World) -> None:
+    async with world.session.get("/api/v1/log") as response:
+        assert response.status == 401
+    for k in range(7):
+        line(f"paged {k}", "WARNING")
+    seen, cursor = [], ""
+    while True:
+        path = f"/api/v1/log?search=PAGED&level=WARNING&limit=3&cursor={cursor}"
+        async with world.session.get(path, headers=world.bearer) as response:
+            found = await response.json()
+        seen += [each["text"] for each in found["lines"]]
+        cursor = found["next"]
+        if not cursor:
+            break
+    assert seen == [f"paged {k}" for k in range(6, -1, -1)]
+    assert found["total"] == 7
+    async with world.session.get("/api/v1/log?level=LOUD", headers=world.bearer) as response:
+        assert response.status == 422
+
+
+@in_module_loop
+@pytest.mark.parametrize("width", [1280, PHONE])
+async def test_the_page_searches_the_log(world: World, browser: Browser, width: int) -> None:
+    line("feed.reconnected host=<b>x</b>", "WARNING")
+    for k in range(40):
+        line(f"filler {k}")
+    async with opened(browser, world.api.url, width) as page:
+        await show(page, "system")
+        await expect(page.get_by_role("heading", name="Log of the process")).to_have_count(0)
+    async with opened(browser, world.api.url, width, world.token) as page:
+        await show(page, "system")
+        rows = page.get_by_role("region", name="Log", exact=True).locator("tbody tr")
+        await expect(rows.first).to_contain_text("filler 39")
+        await page.get_by_label("Search log").fill("reconnected")
+        await expect(rows.first).to_contain_text("feed.reconnected host=<b>x</b>")
+        await page.get_by_label("Level").select_option("ERROR")
+        await expect(rows).to_contain_text("nothing matches")
+        assert await violations(page) == []
