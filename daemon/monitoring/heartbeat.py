@@ -15,7 +15,7 @@ from quantd.daemon.monitoring.metrics import log_file_fault
 from quantd.daemon.monitoring.watchdog import SILENCE_S, Sentry
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import SWITCH
-from quantd.daemon.views.risk_measures import METRICS, assessed, metrics_of
+from quantd.daemon.views.risk_measures import METRICS, house_assessed, metrics_of
 from quantd.trading.display_text import instant_text
 
 log = structlog.get_logger("quantd")
@@ -64,7 +64,7 @@ async def monitoring(service: Service, interval_s: float) -> None:
     """Logs the house's risk every `interval_s` seconds of wall-clock time, also between bars."""
     while True:
         await asyncio.sleep(interval_s)
-        found = metrics_of(assessed(service.shell.state).house)
+        found = metrics_of(house_assessed(service.shell.state).house)
         state = service.shell.state
         log.info(
             "risk",

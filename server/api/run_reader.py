@@ -14,7 +14,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import Overview, overview
-from quantd.daemon.views.risk_measures import Assessed, assessed
+from quantd.daemon.views.risk_measures import Assessed, assessed, house_assessed
 from quantd.daemon.views.rows import shadow_books
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.requests.portfolio_targets import TargetsWrong
@@ -36,7 +36,10 @@ class RunReader:
         """Questions to models and methods: "hit" where the answer was cached, else "miss"."""
         self._reader: Reader | None = None
         self._latest: tuple[int, Overview] | None = None
-        self._assessed: tuple[tuple[int, int, int], Assessed] | None = None
+        self._assessed: dict[Callable[[State], Assessed], tuple[tuple[int, int, int], Assessed]] = {}
+        """The newest measures, of every book or of the house, with the state of the account that they are of."""
+        self._copies = StateCopies(service)
+        self._one = asyncio.Lock()
 
     def now(self) -> Overview:
         """The overview, computed once per step however many requests there are."""
@@ -45,13 +48,27 @@ class RunReader:
             self._latest = service.progress, overview(service, self.parts, service.config)
         return self._latest[1]
 
-    def assessed(self) -> Assessed:
-        """Every risk measure of every book, computed once per state of the account however many requests there are."""
-        shell = self.service.shell
-        key = (shell.ts, shell.tally.fills, len(shell.state.working))
-        if self._assessed is None or self._assessed[0] != key:
-            self._assessed = key, assessed(shell.state)
-        return self._assessed[1]
+    async def assessed(self) -> Assessed:
+        """Every risk measure of every book, computed once per state of the account however many requests there are.
+
+        In a thread and on a copy: with 500 symbols and 20 agents it takes seconds, in which the loop must trade.
+        """
+        return await self._measured(assessed)
+
+    async def house_assessed(self) -> Assessed:
+        """The measures of the house, from those of every book where these are known."""
+        return await self._measured(house_assessed)
+
+    async def _measured(self, measure: Callable[[State], Assessed]) -> Assessed:
+        async with self._one:
+            shell = self.service.shell
+            key = (shell.ts, shell.tally.fills, len(shell.state.working))
+            for known in (self._assessed.get(assessed), self._assessed.get(measure)):
+                if known is not None and known[0] == key:
+                    return known[1]
+            found = await self._copies.result(measure)
+            self._assessed = {measure: (key, found)}
+            return found
 
     async def read(self, function: Callable[[Reader], T]) -> T:
         """Queries the store in a thread, because a slow disk must not block the loop. Raises Refused."""

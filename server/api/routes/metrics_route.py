@@ -14,6 +14,7 @@ from quantd.daemon.policies.predictions import Outcome
 from quantd.daemon.views.agent_rows import helper_models
 from quantd.daemon.views.overview import READY, SWITCH, Overview, positions
 from quantd.daemon.views.risk_measures import METRICS, metrics_of
+from quantd.risk.assessment import Assessment
 from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Page, Route
 from quantd.server.api.run_reader import RunReader
@@ -61,7 +62,7 @@ class Scrape:
         self._steps(now)
         self._predictions()
         self._process()
-        self._account(now)
+        self._account(now, (await self._run.house_assessed()).house)
         self._agents(now)
         self._deliveries()
         body, kind = self._metrics.render()
@@ -134,11 +135,11 @@ class Scrape:
         metrics.set("loop_lag_seconds", service.measured.loop_lag_s)
         service.measured.loop_lag_s = 0.0
 
-    def _account(self, now: Overview) -> None:
+    def _account(self, now: Overview, house: Assessment) -> None:
         """The portfolio, its risk and its limits."""
         metrics, state = self._metrics, self._run.service.shell.state
         held = [each for each in positions(state)[0] if float(each.qty)]
-        known = metrics_of(self._run.assessed().house)
+        known = metrics_of(house)
         metrics.set("equity", state.equity_micro / MICRO)
         metrics.set("assets", len(held))
         metrics.set("weight_ratio", sum(each.weight for each in held))

@@ -138,7 +138,8 @@ class Readings:
         return self._run.now()
 
     async def positions(self, request: web.Request, query: BySize) -> Positions:
-        now, risk = self._run.now(), self._run.assessed()  # both value the books at the present prices
+        risk = await self._run.house_assessed()
+        now = self._run.now()  # it values the books at the present prices
         found, count = positions(self._run.service.shell.state, search=query.search, most=query.limit)
         return Positions(self._run.service.run, now.ts, now.time, with_risk(found, risk), count)
 
@@ -149,7 +150,7 @@ class Readings:
         return await self._explaining().plan()
 
     async def risk_metrics(self, request: web.Request, query: Query) -> RiskMetrics:
-        found = self._run.assessed()
+        found = await self._run.assessed()
         agents = {name: metrics_of(each) for name, each in found.agents.items()}
         house = metrics_of(found.house)
         return RiskMetrics(
@@ -162,7 +163,7 @@ class Readings:
 
     async def standing(self, request: web.Request, query: Query) -> Standing:
         """The present part of `quantd report`: limits, and every risk measure of every book."""
-        found = self._run.assessed()
+        found = await self._run.assessed()
         more = own_closes(self._run.service.shell.state)
         return Standing(found.ts, self._run.now().limits, found.house, found.agents, more)
 

@@ -15,6 +15,7 @@ import pytest
 
 import quantd
 from quantd.daemon.views.overview import with_risk
+from quantd.daemon.views.risk_measures import assessed
 from quantd.server.api.client_side import python_client as client_module
 from quantd.server.api.client_side.api_error import ApiError
 from quantd.server.api.client_side.python_client import Client
@@ -199,7 +200,7 @@ async def test_answers_are_those_of_the_daemon_and_pages_follow_each_other(world
 
     def call() -> None:
         run = world.api.context.run
-        assert client.positions().positions == with_risk(run.now().positions, run.assessed())
+        assert client.positions().positions == with_risk(run.now().positions, assessed(world.service.shell.state))
         whole = client.fills(limit=10_000).fills
         page = client.fills(limit=3, symbol="SPY")
         found = list(page.fills)
