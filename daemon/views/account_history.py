@@ -118,8 +118,10 @@ class AccountHistory:
         self.arrived: Ints = np.zeros(size, dtype=np.int64)
         """Value of the lots of each symbol that arrived without a trade."""
         self.income = 0
-        self._amounts: Ints = np.zeros((len(AMOUNTS), 0), dtype=np.int64)
-        self._own_names: tuple[int, tuple[str, ...]] = (-1, ())
+        self._amounts: list[list[int]] = [[] for _ in AMOUNTS]
+        self._agents: tuple[str, ...] = ()
+        self._places: list[int] = []
+        """Places in `names` of the agents, then of the unallocated book."""
         self._factor: Floats = np.ones(size)
         self._dividend: Floats = np.zeros(size)
         self._before: Floats = np.full(size, np.nan)
@@ -129,11 +131,14 @@ class AccountHistory:
     @property
     def amounts(self) -> Ints:
         """int64[4, B]: the rows of AMOUNTS after the newest entry."""
-        return self._amounts.copy()
+        return np.array(self._amounts, dtype=np.int64).reshape(len(AMOUNTS), len(self.names))
 
     def add(self, seq: int, event: object, effects: Iterable[Effect | object]) -> None:
         """Fold one entry."""
         self.seq = seq
+        agents = self._names_at(seq)
+        if agents is not self._agents:
+            self._named(tuple(agents))
         match event:
             case Action():
                 self._acted(event)
@@ -151,24 +156,23 @@ class AccountHistory:
         for effect in effects:
             match effect:
                 case Filled():
-                    self._filled(seq, effect)
+                    self._filled(effect)
                 case Crossed():
-                    self._crossed(seq, effect)
+                    self._crossed(effect)
                 case Booked():
-                    self._booked(seq, effect)
+                    self._booked(effect)
                 case Reallocated():
                     for agent, amount in enumerate(effect.moved):
-                        if amount:
-                            self._put(MOVED, self._book(seq, agent), amount)
+                        self._amounts[MOVED][self._places[agent]] += amount
                 case Transferred():
                     value = effect.cash_micro + sum(worth for _, _, worth in effect.lots)
-                    self._put(MOVED, self._book(seq, effect.source), -value)
-                    self._put(MOVED, self._book(seq, effect.target), value)
+                    self._amounts[MOVED][self._places[effect.source]] -= value
+                    self._amounts[MOVED][self._places[effect.target]] += value
                 case Switched():
-                    self._switched(seq, effect)
+                    self._switched(effect)
                 case Promotion() if effect.promoted:
-                    who = self._name(seq, effect.challenger)
-                    self._note(effect.ts, "promotion", who, f"{who} decides for {self._name(seq, effect.champion)}")
+                    who = self._name(effect.challenger)
+                    self._note(effect.ts, "promotion", who, f"{who} decides for {self._name(effect.champion)}")
                 case Valued():
                     self._sampled(seq, effect)
 
@@ -189,25 +193,18 @@ class AccountHistory:
         """The value of lots in micro."""
         return round_micro(lots * self._universe.lot_nano[column] * mark_nano)[0]
 
-    def _book(self, seq: int, agent: int) -> int:
-        """The place of a book in `names`; a negative number is the unallocated one."""
-        name = self._name(seq, agent) if agent >= 0 else UNALLOCATED
-        if name not in self.names:
-            self.names.append(name)
-            self._amounts = np.hstack([self._amounts, np.zeros((len(AMOUNTS), 1), dtype=np.int64)])
-        return self.names.index(name)
+    def _named(self, agents: tuple[str, ...]) -> None:
+        """Take the agents' names from an entry on. A book keeps its place, and a new one gets the next."""
+        self._agents = agents
+        for name in (*agents, UNALLOCATED):
+            if name not in self.names:
+                self.names.append(name)
+                for row in self._amounts:
+                    row.append(0)
+        self._places = [self.names.index(name) for name in (*agents, UNALLOCATED)]
 
-    def _agents(self, seq: int) -> tuple[str, ...]:
-        if self._own_names[0] != seq:
-            self._own_names = seq, tuple(self._names_at(seq))
-        return self._own_names[1]
-
-    def _name(self, seq: int, agent: int) -> str:
-        names = self._agents(seq)
-        return names[agent] if 0 <= agent < len(names) else UNALLOCATED if agent == len(names) else str(agent)
-
-    def _put(self, row: int, book: int, amount: int) -> None:
-        self._amounts[row, book] += amount
+    def _name(self, agent: int) -> str:
+        return self.names[self._places[agent]] if agent < len(self._places) else str(agent)
 
     def _note(self, ts: int, kind: NoteKind, who: str, text: str) -> None:
         self.notes.append(Note(ts, kind, who, text))
@@ -226,38 +223,41 @@ class AccountHistory:
             case PortfolioClosed():
                 self._note(event.ts, "portfolio", event.name, f"{event.name} was closed: {event.how}")
 
-    def _switched(self, seq: int, move: Switched) -> None:
-        who = self._name(seq, move.agent) if move.agent >= 0 else ""
+    def _switched(self, move: Switched) -> None:
+        who = self._name(move.agent) if move.agent >= 0 else ""
         kind: NoteKind = "resume" if move.after < move.before else "halt"
         text = f"{SWITCHES[move.before]} to {SWITCHES[move.after]}: {move.reason or 'no reason given'}"
         self._note(move.ts, kind, who, text)
 
-    def _filled(self, seq: int, fill: Filled) -> None:
+    def _filled(self, fill: Filled) -> None:
+        fees, places = self._amounts[FEES], self._places
         for symbol, lots, price, fee, shares in zip(
             fill.sym, fill.lots, fill.price_nano, fill.fee_micro, fill.shares, strict=True
         ):
             self.lots[symbol] += lots
             self.paid[symbol] -= self.value(symbol, lots, price) + fee
+            if not fee:
+                continue
             self.fees[symbol] += fee
-            for (agent, _), own in zip(shares, fee_parts(fee, lots, shares) if fee else [0] * len(shares), strict=True):
-                self._put(FEES, self._book(seq, agent), own)
+            for (agent, _), own in zip(shares, fee_parts(fee, lots, shares), strict=True):
+                fees[places[agent]] += own
 
-    def _crossed(self, seq: int, cross: Crossed) -> None:
+    def _crossed(self, cross: Crossed) -> None:
         parts = [-self.value(cross.symbol, lots, cross.price_nano) for _, lots in cross.shares[:-1]]
         for (agent, _), amount in zip(cross.shares, with_remainder(0, parts), strict=True):
-            self._put(CROSSED, self._book(seq, agent), amount)
+            self._amounts[CROSSED][self._places[agent]] += amount
 
-    def _booked(self, seq: int, booked: Booked) -> None:
+    def _booked(self, booked: Booked) -> None:
         amount, symbol = booked.amount_micro, booked.symbol
         if booked.kind in ("flow", "in_kind"):
-            self._put(DEPOSITS, self._book(seq, booked.book), amount)
+            self._amounts[DEPOSITS][self._places[booked.book]] += amount
         if booked.kind == "in_kind":
             unit, mark = self._universe.lot_nano[symbol], int(self.marks[symbol])
             self.lots[symbol] += round(amount * 10**12 / (unit * mark)) if mark else 0
             self.paid[symbol] -= amount
             self.arrived[symbol] += amount
         elif booked.kind == "flow":
-            where = "" if booked.book < 0 else self._name(seq, booked.book)
+            where = "" if booked.book < 0 else self._name(booked.book)
             word = "deposit" if amount >= 0 else "withdrawal"
             self._note(booked.ts, "deposit", where, f"{word} of {money_text(abs(amount))}")
         elif booked.kind in PAID and symbol >= 0:
@@ -283,15 +283,14 @@ class AccountHistory:
         self.marks = np.where(fresh, close_nano, self.marks)
 
     def _sampled(self, seq: int, valued: Valued) -> None:
-        agents = self._agents(seq)
-        places = [self._book(seq, agent) for agent in (*range(len(agents)), -1)]
         books = np.zeros(len(self.names), dtype=np.int64)
-        books[places[: len(valued.books) - 1]] = valued.books[:-1][: len(agents)]
-        books[places[-1]] = valued.books[-1]
+        agents = len(self._agents)
+        books[self._places[: min(agents, len(valued.books) - 1)]] = valued.books[:-1][:agents]
+        books[self._places[-1]] = valued.books[-1]
         self._index()
         self.samples.append(
             Sample(
-                seq, valued.ts, valued.equity_micro, valued.cash_micro, books, self._amounts.copy(),
+                seq, valued.ts, valued.equity_micro, valued.cash_micro, books, self.amounts,
                 self.worth(self.marks, self.lots), self.income, self._benchmark, self._equal,
             )
         )  # fmt: skip

@@ -111,17 +111,26 @@ class Present(Struct, frozen=True):
 
 
 class AccountProfit:
-    """The samples of a history, with the account at the start before them and the present one behind them."""
+    """The samples of a history, with the account at the start before them and the present one behind them.
+
+    It is made while the history does not change, and keeps nothing of it that changes later.
+    """
 
     def __init__(self, history: AccountHistory, present: Present, universe: Universe) -> None:
         history.adopt(present.lots)
-        self._history, self._present, self._universe = history, present, universe
+        self._present, self._universe = present, universe
+        self._paid, self._notes = history.paid.copy(), list(history.notes)
+        self._carried, self._sure_from = history.carried, history.sure_from
+        self._value: Ints = np.zeros_like(history.paid)
+        for k, lots in enumerate(present.lots):
+            if lots:
+                self._value[k] = history.value(k, lots, int(present.marks[k]))
         known = set(history.names)
         self.names: Final = [*history.names, *(name for name in present.books if name not in known)]
-        start = () if history.carried else (self._start(),)
+        start = () if history.carried else (self._start(history),)
         self._first = len(start)
         """The place of the first sample of the journal."""
-        self._samples: Final = (*start, *history.samples, self._now())
+        self._samples: Final = (*start, *history.samples, self._now(history))
         count, size = len(self._samples), len(self.names)
         self.ts: Final[Ints] = np.array([each.ts for each in self._samples], dtype=np.int64)
         self._equity: Ints = np.array([each.equity for each in self._samples], dtype=np.int64)
@@ -146,17 +155,17 @@ class AccountProfit:
         np.divide(gained, base, out=found[1:], where=base > 0)
         return found
 
-    def _start(self) -> Sample:
+    def _start(self, history: AccountHistory) -> Sample:
         """The account as it began, at the instant 0: the flows that the ledger has beyond those of the journal."""
-        amounts = self._history.amounts
+        amounts = history.amounts
         flows = np.array([self._present.flows.get(name, 0) for name in self.names], dtype=np.int64)
         books = flows.copy()
         books[: amounts.shape[1]] -= amounts[DEPOSITS] + amounts[MOVED]
-        nothing, whole = np.zeros_like(self._history.lots), int(books.sum())
+        nothing, whole = np.zeros_like(history.lots), int(books.sum())
         return Sample(0, 0, whole, whole, books, np.zeros_like(amounts), nothing, 0, 1.0, 1.0)
 
-    def _now(self) -> Sample:
-        history, present = self._history, self._present
+    def _now(self, history: AccountHistory) -> Sample:
+        present = self._present
         last = history.samples[-1] if history.samples else None
         books = np.array([present.books.get(name, 0) for name in self.names], dtype=np.int64)
         ts = max(present.ts, last.ts if last else 0)
@@ -214,22 +223,17 @@ class AccountProfit:
         The second is null where the profit of a symbol is. Interest, borrow fees and rounding belong to none.
         """
         begin, end = self.span(since, until)
-        history, present = self._history, self._present
         profit = self._samples[end].worth - self._samples[begin].worth
         at = begin - self._first
-        sure = at >= history.sure_from if at >= 0 else history.sure_from == 0
-        value = np.array(
-            [history.value(k, lots, int(present.marks[k])) if lots else 0 for k, lots in enumerate(present.lots)],
-            dtype=np.int64,
-        )
-        cost = np.array(present.cost, dtype=np.int64)
-        realised = history.paid + cost
-        rows = np.flatnonzero((value != 0) | (history.paid != 0) | (np.array(present.lots) != 0))
+        sure = at >= self._sure_from if at >= 0 else self._sure_from == 0
+        value, cost = self._value, np.array(self._present.cost, dtype=np.int64)
+        realised = self._paid + cost
+        rows = np.flatnonzero((value != 0) | (self._paid != 0) | (np.array(self._present.lots) != 0))
         order = rows[np.lexsort((-np.abs(profit[rows]), -np.abs(value[rows])))]
         found = [
             SymbolProfit(
                 self._universe.symbols[k], money_text(int(value[k])), money_text(int(profit[k])) if sure else None,
-                None if history.carried else money_text(int(realised[k])), money_text(int(value[k] - cost[k])),
+                None if self._carried else money_text(int(realised[k])), money_text(int(value[k] - cost[k])),
             )
             for k in order.tolist()
         ]  # fmt: skip
@@ -289,7 +293,7 @@ class AccountProfit:
 
     def notes(self, since: int, until: int) -> list[Note]:
         """What happened in a period, the oldest first."""
-        return [each for each in self._history.notes if since <= each.ts < until]
+        return [each for each in self._notes if since <= each.ts < until]
 
     def _returns_of(self, book: int) -> Floats:
         amounts = self._amounts[:, :, book]

@@ -99,3 +99,15 @@ async def test_a_run_that_continues_an_account_opens_at_its_first_sample(world: 
     )
     assert found.instants(0, now.ts) == (first.ts, now.ts)
     assert {row.realised for row in found.symbols(0, now.ts)[0]} == {None}
+
+
+@in_module_loop
+async def test_figures_stay_while_the_fold_goes_on(world: World) -> None:
+    history, now = folded(world), present(world)
+    found = AccountProfit(history, now, world.assembly.universe)
+    before = found.symbols(0, now.ts), found.account(0, now.ts), found.notes(0, now.ts)
+    history.paid[:] += 1_000_000
+    history.lots[:] += 1
+    history.notes.clear()
+    history.sure_from = 10**6
+    assert (found.symbols(0, now.ts), found.account(0, now.ts), found.notes(0, now.ts)) == before
