@@ -76,7 +76,7 @@ function Open({ agents, close, changed }) {
   const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); drop(); };
   const body = () => ({ name: asked.name, capital: asked.capital, ...targetsOf(asked), reason });
   const dry = (event) => { event.preventDefault(); preview("/api/v1/portfolios/preview", body); };
-  const send = () => go("/api/v1/portfolios", { ...body(), as_planned: plan.plan }, undefined, plan.trades.orders.map((order) => order.symbol));
+  const send = () => go("/api/v1/portfolios", { ...body(), as_planned: plan.plan });
   return html`<form onSubmit=${dry}>
     <p>The capital comes from the unallocated book, and the first orders are sent at once.</p>
     <div class="fields">

@@ -12,6 +12,7 @@ const COLOURS = ["--a1", "--a2", "--a3", "--a4", "--a5", "--a0"];
 const LETTERS = { start: "S", halt: "H", resume: "R", deposit: "D", promotion: "P", model: "M", portfolio: "O" };
 const NAMES = { start: "start", halt: "halt", resume: "resume", deposit: "deposit or withdrawal", promotion: "promotion", model: "model loaded", portfolio: "portfolio" };
 const LEAST_DRAG = 8;
+const MOST_NEAR = 3;
 const SHARED = "quantd-time";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -135,7 +136,7 @@ export function AccountCurve() {
     <${Lines} box=${above} data=${data} times=${times} lines=${lines} height=${190} notes=${drawn} at=${at} point=${point} drag=${drag} words=${words} format=${inMoney ? (x) => count(x) : (x) => percent(x, 1)} />
     <${Lines} box=${below} data=${data} times=${times} lines=${fall} height=${90} notes=${[]} at=${at} point=${point} drag=${drag} words=${`Drawdown from the peak since the start of the run; the deepest of the period was ${percent(Math.max(...curve.drawdown))}.`} format=${(x) => percent(x, 0)} />
     <div class="readout"><label for="instant">Crosshair</label><input id="instant" type="range" min="0" max=${times.length - 1} value=${k} aria-valuetext=${local(curve.ts[k], now.zone)} onInput=${(event) => point(Number(event.target.value))} />
-      <p>${local(curve.ts[k], now.zone)}: <strong>${money(curve.equity[k])}</strong>, ${all.filter(([key]) => chosen.includes(key)).map(([, label, , values]) => `${label} ${signed(values[k] - 1)}`).join(", ")}; drawdown ${percent(curve.drawdown[k])}${near.map((note) => html`<br />${local(note.ts, now.zone)} ${NAMES[note.kind]}: ${note.text}`)}</p></div>
+      <p>${local(curve.ts[k], now.zone)}: <strong>${money(curve.equity[k])}</strong>, ${all.filter(([key]) => chosen.includes(key)).map(([, label, , values]) => `${label} ${signed(values[k] - 1)}`).join(", ")}; drawdown ${percent(curve.drawdown[k])}${near.slice(-MOST_NEAR).map((note) => html`<br />${local(note.ts, now.zone)} ${NAMES[note.kind]}: ${note.text}`)}${near.length > MOST_NEAR ? ` and ${count(near.length - MOST_NEAR)} more` : ""}</p></div>
     <p class="none">${words} Drag over the chart to choose a period.${data.count ? ` ${Object.entries(LETTERS).filter(([kind]) => drawn.some((note) => note.kind === kind)).map(([kind, letter]) => `${letter} ${NAMES[kind]}`).join(", ")}` : ""}</p>
     ${notes.length > 0 && html`<details><summary>What happened: ${count(data.count)}</summary><ul>${notes.slice().reverse().map((note) => html`<li>${local(note.ts, now.zone)} ${NAMES[note.kind]}${note.who ? ` of ${note.who}` : ""}: ${note.text}</li>`)}</ul></details>`}
   </section>`;

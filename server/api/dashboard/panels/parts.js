@@ -25,7 +25,7 @@ export function Table({ name, columns, rows, most = 10, by = (row) => row.id, wo
     return find ? count(all) : query ? `${count(all)} of ${of}` : count(all);
   };
   const label = (each) => each.label || each.head;
-  const cells = (row) => columns.map((each) => html`<td role="cell" data-head=${label(each)} class=${`${each.num ? "n" : ""} ${each.kind ? each.kind(row) : ""}`}>${each.cell(row)}</td>`);
+  const cells = (row) => columns.map((each) => html`<td role="cell" data-head=${label(each)} class=${`${each.num ? "n" : ""} ${each.kind ? each.kind(row) : ""}`}><span class="cell">${each.cell(row)}</span></td>`);
   return html`
     ${(all > most || rows.length > most || query || before > 0) && html`<p class="find">
       <label for=${id}>Search ${name.toLowerCase()}</label>
@@ -35,7 +35,7 @@ export function Table({ name, columns, rows, most = 10, by = (row) => row.id, wo
         <button type="button" disabled=${!turn.older || turn.busy} aria-label=${`Older ${name.toLowerCase()}`} onClick=${turn.on}>Older</button>`}
     </p>`}
     <div class="scroll" tabindex="0" role="region" aria-label=${name}>
-      <table role="table" class=${columns.length > 3 ? "many" : ""}>
+      <table role="table" class=${columns.length > 2 ? "many" : ""}>
         <thead role="rowgroup"><tr role="row">${columns.map((each) => html`<th role="columnheader" scope="col" class=${each.num ? "n" : ""}>${each.head}${each.term && html`<${Term} of=${each.term} place=${id} />`}</th>`)}</tr></thead>
         <tbody role="rowgroup">
           ${shown.map((row) => html`<tr role="row" key=${by(row)} class=${row.chosen ? "chosen" : ""}>${cells(row)}</tr>`)}

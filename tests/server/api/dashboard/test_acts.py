@@ -127,6 +127,7 @@ async def test_an_order_that_is_not_known_holds_up_its_symbol_on_every_screen_an
         for name, value in {"name": "core", "capital": "5000", "targets": "QQQ 0.5", "reason": "x"}.items():
             await page.locator(f"dialog #{name}").fill(value)
         await page.keyboard.press("Enter")
+        await page.get_by_role("button", name="Open the portfolio: ").click()
         await expect(page.locator("dialog [role=alert]")).to_contain_text("NOT OPENED: sell 2 QQQ, sent at")
         assert await violations(page) == []
         await page.keyboard.press("Escape")

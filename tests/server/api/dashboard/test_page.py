@@ -597,7 +597,7 @@ async def test_500_symbols_make_no_list_longer(tmp_path_factory: pytest.TempPath
     async with standing_at_the_end(folder, text) as world:
         for width in (DESK, PHONE):
             async with opened(browser, world.api.url, width, world.token) as page:
-                for screen in (*FIRST, "agents"):
+                for screen in (*FIRST, "agents", "market", "system"):
                     await audit(page, screen)
                     assert await page.locator("main tr").count() < 70, screen
                     assert await page.evaluate("document.documentElement.scrollHeight") < 8_000, screen
