@@ -49,7 +49,7 @@ def standing(state: Path, daemon: "subprocess.Popen[bytes]") -> str:
 async def photographed(url: str, token: str) -> None:
     """Write the picture of the first screen, signed in."""
     async with chromium() as browser, opened(browser, url, WIDTH, token, color_scheme="light") as page:
-        await page.locator("figure canvas").first.wait_for()
+        await page.locator(".curve canvas").first.wait_for()
         await page.wait_for_timeout(1000)
         PICTURE.write_bytes(labelled(await page.screenshot(full_page=True), await screens_of(page)))
 

@@ -49,7 +49,7 @@ function Act({ kind, agent, tests, close }) {
   </form>`;
 }
 
-// What a promotion would change: the weights of the champion's book beside those that the challenger holds in simulation.
+// What a promotion would change: the weights of the champion's book beside those of the challenger in simulation.
 function Changes({ challenger }) {
   const champion = daemon.live.overview.agents.find((each) => each.name === challenger.challenges);
   if (!champion) return "";
