@@ -3,6 +3,7 @@
 They take some milliseconds between steps and are never part of a decision.
 """
 
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Final
 
@@ -85,6 +86,23 @@ def house_assessed(state: State) -> Assessed:
     return _assessed(state, {})
 
 
+def house_measures(state: State) -> Callable[[], Assessed]:
+    """What computes `house_assessed` of a state between steps: in any thread, from copies of its inputs alone."""
+    state.revalue()
+    now, windows = state.now, {"": max(0, len(realised_by_date(state, HOUSE).wealth()) - 1)}
+    book, settings = _inputs(state, HOUSE)
+    book = replace(book, lots=book.lots.copy(), returns=book.returns.copy())
+    held = _held(state)
+    columns, known = _known_returns(state, held)
+    rule, symbols = limits_in_force(state, HOUSE).correlation or Correlation(), state.universe.symbols
+
+    def measured() -> Assessed:
+        found = correlation(covariance(known)) if len(known) else known
+        return Assessed(now, assess(book, settings), {}, _grouped(symbols, columns, found, rule.threshold), windows)
+
+    return measured
+
+
 def _assessed(state: State, agents: dict[str, int]) -> Assessed:
     state.revalue()
     books = {"": HOUSE} | agents
@@ -105,12 +123,21 @@ def correlation_groups(state: State) -> dict[str, str]:
     instrument without such a partner, with too few returns or without a move is in no group.
     """
     rule = limits_in_force(state, HOUSE).correlation or Correlation()
-    held = np.logical_or.reduce([state.lots(number) != 0 for number in (HOUSE, *state.in_use())])
-    columns, known = _correlations(state, held)
-    if not len(known):
+    columns, found = _correlations(state, _held(state))
+    return _grouped(state.universe.symbols, columns, found, rule.threshold)
+
+
+def _held(state: State) -> Bools:
+    """bool[N]: the instruments that the house or an agent holds."""
+    held: Bools = np.logical_or.reduce([state.lots(number) != 0 for number in (HOUSE, *state.in_use())])
+    return held
+
+
+def _grouped(symbols: Sequence[str], columns: Ints, found: Floats, threshold: float) -> dict[str, str]:
+    """The group of each of these columns by float64[K, K] of their correlations."""
+    if not len(found):
         return {}
-    groups = correlated(known, rule.threshold)
-    names = [sorted(state.universe.symbols[columns[k]] for k in each) for each in groups]
+    names = [sorted(symbols[columns[k]] for k in each) for each in correlated(found, threshold)]
     return {symbol: each[0] for each in names if len(each) > 1 for symbol in each}
 
 
@@ -119,6 +146,12 @@ def _correlations(state: State, held: Bools) -> tuple[Ints, Floats]:
 
     They cover the samples of the lookback of [risk] correlation in which all have a return.
     """
+    columns, known = _known_returns(state, held)
+    return columns, correlation(covariance(known)) if len(known) else known
+
+
+def _known_returns(state: State, held: Bools) -> tuple[Ints, Floats]:
+    """Instruments with enough returns among `held`, and a copy of their returns; float64[0, 0] for too few."""
     limits = limits_in_force(state, HOUSE)
     rule = limits.correlation or Correlation()
     returns = state.history.synchronous.returns(min(rule.lookback, state.history.synchronous.lookback))
@@ -127,7 +160,7 @@ def _correlations(state: State, held: Bools) -> tuple[Ints, Floats]:
     known = known[np.isfinite(known).all(axis=1)]
     if len(columns) < 2 or len(known) < limits.min_history:
         return columns, np.zeros((0, 0))
-    return columns, correlation(covariance(known))
+    return columns, known
 
 
 def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[float | None]]]:
@@ -146,8 +179,13 @@ def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[
 
 
 def _assess(state: State, book: int) -> Assessment:
+    return assess(*_inputs(state, book))
+
+
+def _inputs(state: State, book: int) -> tuple[Book, Settings]:
+    """What the measures of a book are computed from."""
     ctx, limits = market_context(state), limits_in_force(state, book)
-    return assess(
+    return (
         Book(
             universe=state.universe,
             lots=state.lots(book),

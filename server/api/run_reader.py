@@ -14,7 +14,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import Overview, overview
-from quantd.daemon.views.risk_measures import Assessed, assessed, house_assessed
+from quantd.daemon.views.risk_measures import Assessed, assessed, house_assessed, house_measures
 from quantd.daemon.views.rows import shadow_books
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.requests.portfolio_targets import TargetsWrong
@@ -66,7 +66,12 @@ class RunReader:
             for known in (self._assessed.get(assessed), self._assessed.get(measure)):
                 if known is not None and known[0] == key:
                     return known[1]
-            found = await self._copies.result(measure)
+            if measure is house_assessed:
+                await self.service.settled()
+                key = (shell.ts, shell.tally.fills, len(shell.state.working))
+                found = await asyncio.to_thread(house_measures(shell.state))
+            else:
+                found = await self._copies.result(measure)
             self._assessed = {measure: (key, found)}
             return found
 

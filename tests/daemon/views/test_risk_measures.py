@@ -1,6 +1,8 @@
 """The metrics that people ask for: each there, each with its input, each with a reason where it is missing."""
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -8,11 +10,21 @@ import pytest
 
 from quantd.daemon.engine.state import State
 from quantd.daemon.views.overview import positions, with_risk
-from quantd.daemon.views.risk_measures import METRICS, Metrics, assessed, correlation_groups, metrics_of, settings_of
+from quantd.daemon.views.risk_measures import (
+    METRICS,
+    Metrics,
+    assessed,
+    correlation_groups,
+    house_assessed,
+    house_measures,
+    metrics_of,
+    settings_of,
+)
 from quantd.risk.limits.catalogue import Limits, Liquidity, Tail
 from quantd.risk.limits.settings import Correlation
 from quantd.trading.history import History
 from quantd.trading.instruments import Universe
+from tests.server.api.test_api import standing_at_the_end
 from tests.support.engine import World, block, walk
 
 
@@ -174,3 +186,13 @@ def test_looking_changes_nothing() -> None:
     assert freeze(state) == before
     assert isinstance(state.universe, Universe)
     assert isinstance(state.history, History)
+
+
+async def test_measures_of_the_house_from_copies_are_those_of_the_state(tmp_path: Path) -> None:
+    async with standing_at_the_end(tmp_path) as world:
+        state = world.service.shell.state
+        measured = house_measures(state)
+        whole = assessed(state)
+        found = await asyncio.to_thread(measured)
+        assert found == house_assessed(state)
+        assert (found.ts, found.house, found.groups) == (whole.ts, whole.house, whole.groups)
