@@ -52,6 +52,10 @@ _PART_NS: Final = 30 * UNITS_NS["m"]
 _BREAK_NS: Final = 5 * UNITS_NS["h"] // 2
 """Longest distance over a break at noon; those of Shanghai and Hong Kong are 90 and 60 minutes."""
 
+_BREAKS: Final = {"XSHG": (120, 210), "XHKG": (150, 210), "XTKS": (150, 210)}
+"""Calendar -> minutes after the open in which its exchange pauses at noon: part of a session in New York would fill
+a session in Shanghai otherwise."""
+
 _ABSENT: Final = (2.0, 6.0)
 """Bars that a thin symbol must lack on the days on which only its own calendar is open, for another to be its: of the
 calendar of its suffix, and of any other. One in 400 markets (exp(-6)) lacks six by chance."""
@@ -392,6 +396,8 @@ def _best_hours(
         other, covered = _outside(moved, sessions, reading), _covered(moved, sessions, reading)
         if other * BETTER > outside or (name and covered < _COVERED):
             continue
+        if name and _at_noon(moved, sessions, reading) > TOLERATED * len(ts):
+            continue
         if best is None or (other, -covered) < best[:2]:
             best = other, -covered, name, zone
         if not other and covered > (1 - TOLERATED if name else _COVERED):
@@ -418,6 +424,16 @@ def _all_readings(ts: Ints, home: Sessions, reading: Reading) -> Iterator[tuple[
 
 def _outside(ts: Ints, sessions: Sessions, reading: Reading) -> int:
     return int(np.sum(~place(ts, sessions, reading.stamps, reading.length).inside))
+
+
+def _at_noon(ts: Ints, sessions: Sessions, reading: Reading) -> int:
+    """Return the number of bars within the break at noon of a calendar."""
+    if (pause := _BREAKS.get(sessions.name)) is None:
+        return 0
+    placed = place(ts, sessions, reading.stamps, reading.length)
+    row = np.minimum(np.searchsorted(sessions.days, placed.day), len(sessions.opens) - 1)
+    since, until = ((at - sessions.opens[row]) // UNITS_NS["m"] for at in (placed.ts_open, placed.ts_event))
+    return int(np.sum(placed.inside & (since >= pause[0]) & (until <= pause[1])))
 
 
 def _covered(ts: Ints, sessions: Sessions, reading: Reading) -> float:

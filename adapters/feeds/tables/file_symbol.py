@@ -9,12 +9,14 @@ _INTERVALS: Final = re.compile(
 )
 _DATES: Final = re.compile(r"(19|20)\d\d([-_.]?\d\d){0,2}|\d{6,8}|\d{1,2}|\d{10,}")
 _WORDS: Final = frozenset((
-    "data", "sample", "historical", "history", "max", "min", "prices", "price", "bars", "bar", "ohlc",
-    "ohlcv", "ohlcvt", "quotes", "chart", "export", "download", "adjusted", "adj", "unadjusted", "raw", "full", "bid",
-    "ask", "last", "trades", "time", "series", "intraday", "eod", "spot", "futures", "perp", "candles", "candle",
-    "candlestick", "klines", "kline", "utc", "est", "from", "to", "the", "stock", "stocks", "etf", "report", "table",
-    "values", "aggs", "aggregates", "agg", "test", "copy", "final", "new", "old", "usd", "us", "minutes", "file", "dat",
-    "ascii", "all", "of", "one", "part", "external", "internal", "mid", "interval", "results", "result", "response",
+    "data", "sample", "historical", "history", "max", "min", "prices", "price", "bars", "bar", "ohlc", "ohlcv",
+    "ohlcvt", "quotes", "chart", "export", "download", "adjusted", "adj", "unadjusted", "raw", "full", "bid",
+    "ask", "last", "trades", "time", "series", "intraday", "eod", "spot", "futures", "perp", "candles",
+    "candle", "candlestick", "klines", "kline", "utc", "est", "from", "to", "the", "stock", "stocks", "etf",
+    "report", "table", "values", "aggs", "aggregates", "agg", "test", "copy", "final", "new", "old", "usd",
+    "us", "minutes", "file", "dat", "ascii", "all", "of", "one", "part", "external", "internal", "mid",
+    "interval", "results", "result", "response", "hist", "tick", "ticks", "quote", "feed", "coin", "coins",
+    "crypto", "forex", "fx", "list", "mine", "my",
 ))  # fmt: skip
 """Words of file names that are no symbol."""
 
@@ -38,6 +40,8 @@ def symbol_of(stem: str, wanted: Sequence[str] = ()) -> tuple[str, tuple[str, ..
         return bare, ()
     top = [_without_ends(part) for part in re.split(r"[\s_,;()\[\]]+", bare) if part]
     candidates = [word for word in top if not _is_no_symbol(word)]
+    # ALL and COIN are tickers too, where nothing else in the name is one
+    candidates = candidates or [word for word in top if word.isupper() and word.lower() in _WORDS and len(word) > 1]
     tickers = [word for word in candidates if _TICKER.fullmatch(word)]
     longer = [word for word in tickers if len(word) > 1]
     if len(tickers) == 1 or len(longer) == 1:

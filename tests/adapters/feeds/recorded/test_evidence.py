@@ -23,6 +23,9 @@ from quantd.trading.sessions import DAY_NS, Sessions
 from tests.support.checkout import DATA
 
 M, HOUR = 60_000_000_000, 3_600_000_000_000
+NOON = {"XSHG": (120, 210), "XHKG": (150, 210), "XTKS": (150, 210)}
+"""Calendar -> minutes after the open in which its exchange pauses."""
+
 BEGIN, END = date(2022, 12, 1), date(2025, 2, 1)
 
 
@@ -37,8 +40,13 @@ def days(name: str, first: date, last: date) -> list[tuple[int, int]]:
 
 
 def minutes(name: str, first: date, last: date, step: int = 5 * M, *, before: int = 0, after: int = 0) -> Ints:
-    """Stamps in UTC at every `step` ns of the sessions, and of extended hours around them."""
-    return np.concatenate([np.arange(a - before, b + after, step) for a, b in days(name, first, last)])
+    """Stamps in UTC at every `step` ns of the sessions without their breaks, and of extended hours around them."""
+    parts = []
+    for a, b in days(name, first, last):
+        ts = np.arange(a - before, b + after, step)
+        pause, end = (a + minute * M for minute in NOON.get(name, (0, 0)))
+        parts.append(ts[(ts < pause) | (ts >= end)])
+    return np.concatenate(parts)
 
 
 def clock(ts: Ints, zone: str) -> pl.Series:
@@ -388,3 +396,18 @@ def test_half_days_have_their_own_edges(day: date) -> None:
     assert typed(stop_of(clock(opens, "UTC"), stamps="close")) == {"stamps": "open"}
     assert load(clock(opens, "UTC"), stamps="open").misfits == ()
     assert load(clock(opens + 5 * M, "UTC"), stamps="close").misfits == ()
+
+
+@pytest.mark.parametrize("hours", [5.5, 6.5])
+def test_a_part_of_a_session_in_new_york_fills_no_session_with_a_break_at_noon(hours: float) -> None:
+    opens = [a for a, _ in days("XNYS", date(2024, 3, 4), date(2024, 3, 8))]
+    ts = np.concatenate([np.arange(a, a + int(hours * HOUR), 5 * M) for a in opens])
+    for misfit in load(clock(ts, "America/New_York")).misfits:
+        assert not re.search("XSHG|XHKG|XTKS", " ".join(misfit.remedies)), misfit
+
+
+@pytest.mark.parametrize("name", ["XSHG", "XHKG"])
+def test_sessions_with_a_break_at_noon_are_those_of_their_exchange(name: str) -> None:
+    ts = minutes(name, date(2024, 3, 4), date(2024, 3, 15))
+    with pytest.raises(FeedError, match=f'calendar = "{name}"'):
+        load(pl.Series(ts).cast(pl.Datetime("ns", "UTC")))

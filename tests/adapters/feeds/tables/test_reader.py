@@ -155,6 +155,7 @@ def test_the_headers_of_text_without_values_are_no_traceback(tmp_path: Path) -> 
         ("AAPL", "AAPL"), ("TSCO.L", "TSCO.L"), ("BRK-B", "BRK-B"), ("^GSPC", "^GSPC"), ("EURUSD=X", "EURUSD=X"),
         ("BTCUSDT-1h-2025-01", "BTCUSDT"), ("aapl_us_d", "AAPL"), ("AAPL (1)", "AAPL"), ("AAPL_1min_sample", "AAPL"),
         ("XBTUSD_1440", "XBTUSD"), ("daily_MSFT", "MSFT"), ("7203.T", "7203.T"), ("0005.HK", "0005.HK"), ("F", "F"),
+        ("COIN_daily", "COIN"), ("ALL-1d", "ALL"), ("hist", ""), ("quotes", ""),
     ],
 )  # fmt: skip
 def test_the_symbol_is_the_one_word_of_a_name_that_can_be_one(stem: str, symbol: str) -> None:
