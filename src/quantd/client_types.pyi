@@ -17,11 +17,13 @@ from quantd.server.api.routes.act_routes import ActNow
 from quantd.server.api.routes.alert_routes import ActiveIncident, ActiveIncidents
 from quantd.server.api.routes.command_routes import Done
 from quantd.server.api.routes.job_routes import JobsNow
+from quantd.server.api.routes.log_routes import Log
 from quantd.server.api.routes.manual_routes import Loosened
 from quantd.server.api.routes.market_routes import BarsNow
 from quantd.server.api.routes.model_routes import Model, ModelDetails, Models
 from quantd.server.api.routes.portfolio_routes import PortfolioClosing, PortfolioList, Rebalanced, Targets
 from quantd.server.api.routes.prediction_routes import Allocated, Input, Method, Prediction
+from quantd.server.api.routes.profit_routes import CurveNow, Days, PeriodNow, Profit
 from quantd.server.api.routes.proposal_routes import ProposalAnswer, Proposals, Reviews, Wanted
 from quantd.server.api.routes.refusal_routes import Refusals
 from quantd.server.api.routes.switch_routes import Switches
@@ -48,7 +50,7 @@ class Client(PlainClient):
 
     def agent_standing(self, name: str) -> AgentStanding: ...
 
-    def alerts(self, *, limit: int = 100, cursor: str = "", since: int = 0, search: str = "", totals: bool = False) -> Alerts:
+    def alerts(self, *, limit: int = 100, cursor: str = "", since: int = 0, until: int = 9223372036854775807, search: str = "", totals: bool = False) -> Alerts:
         """Alerts that contain a text; with `totals`, the number of all of them."""
 
     def allocate(self, prices: dict[str, list[float]], **by: Unpack[Method]) -> Allocated:
@@ -61,7 +63,7 @@ class Client(PlainClient):
 
     def attribution(self, *, start: date | None = None, end: date | None = None, book: str = "") -> Attribution: ...
 
-    def bars(self, symbol: str = "", *, limit: int = 250) -> BarsNow:
+    def bars(self, symbol: str = "", *, limit: int = 250, since: int = 0, until: int = 9223372036854775807, per: Literal["bar", "day", "week", "month"] = "bar") -> BarsNow:
         """The newest bars of a symbol."""
 
     def beside(self, backtest: str = "", *, points: int = 600) -> Beside:
@@ -89,7 +91,7 @@ class Client(PlainClient):
     def equity(self, *, points: int = 1000, since: int = 0) -> Equity:
         """Equity for a chart of at most so many points."""
 
-    def fills(self, *, limit: int = 100, cursor: str = "", since: int = 0, symbol: str | None = None) -> Fills: ...
+    def fills(self, *, limit: int = 100, cursor: str = "", since: int = 0, symbol: str | None = None, until: int = 9223372036854775807) -> Fills: ...
 
     def flatten(self, reason: str = "", *, key: str = "") -> Done:
         """Close all positions of all agents."""
@@ -109,6 +111,9 @@ class Client(PlainClient):
     def load_model(self, agent: str, reason: str, *, path: str = "", version: str = "", key: str = "") -> Model:
         """Let another artifact or version decide for an agent."""
 
+    def log(self, *, limit: int = 100, cursor: str = "", since: int = 0, search: str = "", level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "DEBUG") -> Log:
+        """The newest lines of the daemon's log that contain a text."""
+
     def looks(self, *, limit: int = 200, search: str = "", first: Literal["newest", "best"] = "newest") -> Looks: ...
 
     def model(self, agent: str) -> ModelDetails:
@@ -116,7 +121,7 @@ class Client(PlainClient):
 
     def models(self) -> Models: ...
 
-    def open_portfolio(self, name: str, reason: str, *, capital: str = "1000000", key: str = "", **targets: Unpack[Targets]) -> Rebalanced:
+    def open_portfolio(self, name: str, reason: str, *, capital: str = "1000000", as_planned: str = "", key: str = "", **targets: Unpack[Targets]) -> Rebalanced:
         """Open a portfolio with capital of the unallocated book."""
 
     def order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", stop: str = "", target: str = "", key: str = "") -> Ordered:
@@ -126,6 +131,9 @@ class Client(PlainClient):
         """Orders of a group; with `totals`, the number of all that the search finds, by group."""
 
     def performance(self, book: str = "", *, start: date | None = None, end: date | None = None) -> Performance: ...
+
+    def period(self, period: Literal["1D", "1W", "1M", "3M", "YTD", "1Y", "all"] = "all", *, start: date | None = None, end: date | None = None) -> PeriodNow:
+        """A period by its name, or by dates."""
 
     def plan(self) -> PlanNow:
         """The orders of a round now; nothing is sent."""
@@ -150,11 +158,26 @@ class Client(PlainClient):
     def preview_cancel(self, order: str) -> CancelledOrder:
         """What a cancel would end; nothing is sent."""
 
+    def preview_closing(self, name: str, how: Literal["flatten", "hand_over"], reason: str, *, to: str = "") -> PortfolioClosing:
+        """The sales of a closing; nothing is sold."""
+
     def preview_order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "") -> Previewed:
         """What a manual order would become now; nothing is sent."""
 
+    def preview_portfolio(self, name: str, reason: str, *, capital: str = "1000000", as_planned: str = "", **targets: Unpack[Targets]) -> Rebalanced:
+        """The first orders of a portfolio; nothing is opened."""
+
     def preview_review(self, name: str, id: str) -> ProposalAnswer:
         """The verdict and costs of a proposal that waits, if it were approved now."""
+
+    def profit(self, *, since: int = 0, until: int = 9223372036854775807, limit: int = 100, search: str = "") -> Profit:
+        """Profit in money of the account, its books and positions between two instants."""
+
+    def profit_curve(self, *, since: int = 0, until: int = 9223372036854775807, points: int = 600) -> CurveNow:
+        """The account beside its benchmark."""
+
+    def profit_days(self, *, since: int = 0, until: int = 9223372036854775807, by: Literal["day", "week", "month"] = "day", limit: int = 400) -> Days:
+        """Profit by day, week or month."""
 
     def propose(self, name: str, id: str, reason: str, *, expires: str = "", plan: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
         """Trade `weights` or `orders`, through the gate."""

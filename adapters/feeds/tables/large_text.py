@@ -132,7 +132,7 @@ def _read(
             io.BytesIO(source) if isinstance(source, bytes) else source, has_header=False, skip_rows=layout.begin,
             separator=layout.separator, columns=needed, schema=numbered, quote_char=None,
         )  # fmt: skip
-        frame = frame.rename({column: names[int(column.removeprefix("column_")) - 1] for column in needed})
+        frame.columns = [names[int(column.removeprefix("column_")) - 1] for column in frame.columns]
         for name in texts:
             if (frame[name].str.len_bytes().max() or 0) <= EXACT_LENGTH:  # type: ignore[operator]
                 frame = frame.with_columns(pl.col(name).cast(pl.Float64))

@@ -112,7 +112,7 @@ def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
     if "kind" in words or not (roles := action_columns(header)):
         return None
     frame = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
-    frame = frame.rename(dict(zip(frame.columns, header, strict=True)))
+    frame.columns = header
     dates = moments(frame[header[0]], path.name)
     days = _local_days(dates.values)
     named = next((name for name, text in zip(header, words, strict=True) if text in ("symbol", "ticker")), "")
@@ -228,7 +228,9 @@ def _raw_tables(part: Part, asked: Asked) -> list[RawTable]:
         else:
             at = len(header) - 1
     titles = _unique([*header[at][: len(names)], *names[len(header[at]) :]])
-    raw = raw._replace(frame=text.frame.rename(dict(zip(names, titles, strict=True))), named=True)
+    named = text.frame.clone()
+    named.columns = titles
+    raw = raw._replace(frame=named, named=True)
     symbols = next((row for k, row in enumerate(header) if k != at and sum(bool(field) for field in row) > 3), None)
     if symbols is None or len(header) < 2:
         return [raw]
@@ -272,7 +274,7 @@ def _by_symbol(raw: RawTable, pairs: Sequence[tuple[str, str]]) -> list[RawTable
         mine = {
             name: price for name, (price, of) in zip(columns, pairs, strict=True) if of == symbol and name not in shared
         }
-        frame = raw.frame.select(*shared, *mine).rename(mine)
+        frame = raw.frame.select(*shared, *(pl.col(name).alias(price) for name, price in mine.items()))
         time = next((name for name in shared if word(name) in ("date", "datetime", "ts", "index")), shared[0])
         frame = frame.rename({time: "Date"}) if "Date" not in frame.columns else frame
         prices = [name for name in frame.columns if name in mine.values()]

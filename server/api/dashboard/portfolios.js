@@ -75,7 +75,7 @@ function Open({ agents, close, changed }) {
   const { plan, busy, fault, preview, drop } = usePlan(asked, state);
   const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); drop(); };
   const body = () => ({ name: asked.name, capital: asked.capital, ...targetsOf(asked), reason });
-  const dry = (event) => { event.preventDefault(); preview("/api/v1/portfolios/preview", body); };
+  const dry = (event) => { event.preventDefault(); preview("/api/v1/portfolios/open/preview", body); };
   const send = () => go("/api/v1/portfolios", { ...body(), as_planned: plan.plan });
   return html`<form onSubmit=${dry}>
     <p>The capital comes from the unallocated book, and the first orders are sent at once.</p>

@@ -178,7 +178,7 @@ class PortfolioRoutes:
                 '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
             ),
             Post(
-                f"{v1}/preview", self.preview, CreatePortfolio, Rebalanced,
+                f"{v1}/open/preview", self.preview, CreatePortfolio, Rebalanced,
                 "The first orders of a portfolio; nothing is opened.",
                 '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
             ),
@@ -471,7 +471,7 @@ ROUTES: Final = RouteGroup(
         ),
         change(
             "preview_portfolio",
-            "/portfolios/preview",
+            "/portfolios/open/preview",
             CreatePortfolio,
             Rebalanced,
             "The first orders of a portfolio; nothing is opened.",

@@ -27,7 +27,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     body = case.body
     if not isinstance(body, dict):
         return
-    if case.path.endswith(("/portfolios", "/rebalance")):
+    if case.path.endswith(("/portfolios", "/rebalance", "/open/preview")):
         given = [name for name in ("weights", "policy", "agent", "as_planned") if body.get(name)]
         for name in given[1:]:
             del body[name]
@@ -39,7 +39,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             del body[name]
         if not given:
             body["token"] = "wrong"
-    others = ("/orders/preview", "/cancel/preview", "/review/preview")
+    others = ("/orders/preview", "/cancel/preview", "/review/preview", "/open/preview", "/close/preview")
     by_weights = case.path.endswith(("/preview", "/propose")) and not case.path.endswith(others)
     if by_weights and isinstance(body.get("weights", {}), dict):
         body["weights"] = {"SPY": 0.5}

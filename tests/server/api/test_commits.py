@@ -288,7 +288,9 @@ FORBIDDEN = frozenset(
 )
 """Names behind which the state and the store lie."""
 
-NO_COMMIT = frozenset({"predict", "allocate", "preview", "preview_cancel", "preview_review", "_run"})
+NO_COMMIT = frozenset({
+    "predict", "allocate", "preview", "preview_cancel", "preview_review", "close_preview", "_run",
+})  # fmt: skip
 """Handlers of POSTs that commit nothing: they compute on copies, and `_run` queues a job for later."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -37,7 +37,8 @@ async def walked(world: Any, path: str, field: str, limit: int, most: int = 10_0
 
 
 def test_each_paged_list_is_tested() -> None:
-    assert LISTS.keys() == KEYS.keys()
+    # the log is of the process, not of the store: routes/test_log_routes.py pages it
+    assert LISTS.keys() | {"log"} == KEYS.keys()
 
 
 @in_shared_loop

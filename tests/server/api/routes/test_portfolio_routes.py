@@ -227,7 +227,7 @@ async def test_refusals_by_the_state_name_it(world: Any) -> None:
 
 async def test_a_preview_of_an_opening_has_its_first_orders_and_binds_them(world: Any) -> None:
     before = world.store.last_seq(RUN)
-    status, would = await post(world, "/preview", CORE)
+    status, would = await post(world, "/open/preview", CORE)
     assert status == 200, would
     assert (would["dry_run"], would["name"], len(would["trades"]["orders"])) == (True, "core", 2)
     assert world.store.last_seq(RUN) == before
@@ -238,7 +238,7 @@ async def test_a_preview_of_an_opening_has_its_first_orders_and_binds_them(world
     status, made = await post(world, "", {**CORE, "as_planned": would["plan"]})
     assert status == 200, made
     assert made["trades"]["orders"] == would["trades"]["orders"]
-    assert (await post(world, "/preview", CORE))[0] == 409  # it is open already
+    assert (await post(world, "/open/preview", CORE))[0] == 409  # it is open already
 
 
 async def test_a_preview_of_a_closing_has_its_sales_and_sells_nothing(world: Any) -> None:
