@@ -1,11 +1,10 @@
 """Makes docs/results.md and docs/results.parquet: policies x universes x periods, and the claims of documents beside.
 
-`make results` runs each market of `scripts/results.toml` as one `quantd study compare`. A finished market is a file in
-`build/results`, which the next start reads instead of running it again. `make results DATA=DIR` also runs the markets
+`make results` runs each market of `results.toml` beside it as one `quantd study compare`. A finished market is a file
+in `build/results`, which the next start reads instead of running it again. `make results DATA=DIR` also runs markets
 whose files are not in the repository; without it their rows stay as they are.
 """
 
-import argparse
 import json
 import shlex
 import subprocess
@@ -22,9 +21,9 @@ from msgspec import Struct, convert
 from quantd.daemon.runtime.version import code_digest, code_version
 from quantd.regular_file import remove_folder, replacing, write_whole
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-PLAN: Final = ROOT / "scripts" / "results.toml"
-CLAIMS: Final = ROOT / "scripts" / "claims.toml"
+ROOT: Final = Path(__file__).resolve().parents[2]
+PLAN: Final = ROOT / "scripts" / "results" / "results.toml"
+CLAIMS: Final = ROOT / "scripts" / "results" / "claims.toml"
 PAGE: Final = "results.md"
 TABLE: Final = "results.parquet"
 
@@ -261,13 +260,3 @@ def make(plan: Path, data: Path | None, build: Path, out: Path) -> None:
     with replacing(out / TABLE, durable=False) as file:
         pl.DataFrame([row for _, rows in found for row in rows], infer_schema_length=None).write_parquet(file)
     replace_whole(out / PAGE, page(found, claims_of(CLAIMS)).encode())
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="make the table of results")
-    parser.add_argument("--plan", type=Path, default=PLAN)
-    parser.add_argument("--data", type=Path, help="the folder of files that the repository lacks")
-    parser.add_argument("--build", type=Path, default=ROOT / "build" / "results")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs")
-    given = parser.parse_args()
-    make(given.plan, given.data, given.build, given.out)
