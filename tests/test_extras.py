@@ -40,14 +40,34 @@ def checkout(path: Path) -> dict[str, object]:
     return {"url": path.as_uri(), "dir_info": {"editable": True}}
 
 
-def test_an_installation_from_an_index_by_pip_is_extended_by_its_own_python(tmp_path: Path) -> None:
+PACKAGES = "'curl-cffi>=0.13' 'yfinance>=1.7'"
+
+
+def test_an_installation_from_an_index_gets_the_packages_and_never_the_bare_name(tmp_path: Path) -> None:
     words = command_for("yahoo", tmp_path, installed(tmp_path))
-    assert words == f"{sys.executable} -m pip install 'quantd[yahoo]'"
+    assert words == f"{sys.executable} -m pip install {PACKAGES}"
+    (tmp_path / "pipx_metadata.json").write_text("{}")
+    assert command_for("yahoo", tmp_path, PathDistribution(tmp_path / "quantd-1.0.dist-info")) == (
+        f"pipx inject quantd {PACKAGES}"
+    )
 
 
-def test_an_installation_by_uv_is_extended_by_uv_which_needs_no_pip(tmp_path: Path) -> None:
-    words = command_for("yahoo", tmp_path, installed(tmp_path, installer="uv"))
-    assert words == f"uv pip install --python {sys.executable} 'quantd[yahoo]'"
+@pytest.mark.parametrize("mark", ["INSTALLER", "uv-receipt.toml"])
+def test_an_installation_by_uv_is_extended_by_uv_which_needs_no_pip(tmp_path: Path, mark: str) -> None:
+    distribution = installed(tmp_path, installer="uv" if mark == "INSTALLER" else "pip")
+    if mark == "uv-receipt.toml":
+        (tmp_path / mark).touch()
+    assert command_for("yahoo", tmp_path, distribution) == f"uv pip install --python {sys.executable} {PACKAGES}"
+
+
+def test_an_address_stays_the_source(tmp_path: Path) -> None:
+    git = {"url": "https://forge.example/me/quantd", "vcs_info": {"vcs": "git", "commit_id": "0a1b"}}
+    words = command_for("yahoo", tmp_path, installed(tmp_path, git))
+    assert words == f"{sys.executable} -m pip install 'quantd[yahoo] @ git+https://forge.example/me/quantd@0a1b'"
+    file = {"url": "https://forge.example/quantd-1.0-py3-none-any.whl", "archive_info": {}}
+    (tmp_path / "quantd-1.0.dist-info" / "direct_url.json").write_text(json.dumps(file))
+    words = command_for("yahoo", tmp_path, PathDistribution(tmp_path / "quantd-1.0.dist-info"))
+    assert words == f"{sys.executable} -m pip install 'quantd[yahoo] @ {file['url']}'"
 
 
 def test_a_checkout_stays_editable_and_keeps_its_versions(tmp_path: Path) -> None:
@@ -67,19 +87,20 @@ def test_a_wheel_is_named_by_its_path_and_a_deleted_one_by_the_packages_of_the_e
     assert command_for("yahoo", tmp_path, distribution) == f"{sys.executable} -m pip install '{wheel}[yahoo]'"
     wheel.unlink()
     words = command_for("yahoo", tmp_path, distribution)
-    assert words == f"{sys.executable} -m pip install 'curl-cffi>=0.13' 'yfinance>=1.7'"
+    assert words == f"{sys.executable} -m pip install {PACKAGES}"
 
 
 @pytest.mark.parametrize("before", [[], ["mcp"], ["yahoo", "mcp"]])
 def test_a_tool_of_uv_or_pipx_keeps_the_extras_that_it_has(tmp_path: Path, before: list[str]) -> None:
-    distribution = installed(tmp_path)
+    distribution = installed(tmp_path, archive(wheel := tmp_path / "quantd-1.0-py3-none-any.whl"))
+    wheel.touch()
     extras = ",".join(dict.fromkeys([*before, "yahoo"]))
-    named = f"quantd[{','.join(before)}]" if before else "quantd"
+    named = f"{wheel}[{','.join(before)}]" if before else str(wheel)
     (tmp_path / "pipx_metadata.json").write_text(json.dumps({"main_package": {"package_or_url": named}}))
-    assert command_for("yahoo", tmp_path, distribution) == f"pipx install --force 'quantd[{extras}]'"
+    assert command_for("yahoo", tmp_path, distribution) == f"pipx install --force '{wheel}[{extras}]'"
     requirement = f'{{ name = "quantd", extras = {json.dumps(before)} }}'
     (tmp_path / "uv-receipt.toml").write_text(f"[tool]\nrequirements = [{requirement}]\n")
-    assert command_for("yahoo", tmp_path, distribution) == f"uv tool install 'quantd[{extras}]'"
+    assert command_for("yahoo", tmp_path, distribution) == f"uv tool install '{wheel}[{extras}]'"
 
 
 def test_a_tool_from_a_checkout_or_a_wheel_is_installed_from_it_again(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """An outside agent as an MCP client: it starts `quantd mcp`, reads its standing, previews weights and proposes them.
 
-    pip install 'quantd[mcp]'
+    .venv/bin/pip install -c constraints.txt -e '.[mcp]'
     quantd run --config examples/external.toml
     quantd token create robot --scope propose --agent guest --config examples/external.toml > robot.token
     python examples/agents/mcp_client.py --agent guest --token-file robot.token --config examples/external.toml

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
@@ -35,29 +35,40 @@ def remedy(extra: str) -> str:
 @cache
 def command(extra: str) -> str:
     """The command that adds an extra, in the form in which quantd was installed: by pip, uv, pipx or as a uv tool, from
-    an index, a wheel or a checkout."""
+    a wheel, a checkout or an address. It never has the bare name, which an index may give to another package."""
+    checkout = Path(__file__).resolve().parents[2]
+    here = (
+        {"url": checkout.as_uri(), "dir_info": {"editable": True}} if (checkout / "pyproject.toml").is_file() else None
+    )
     try:
-        installed = distribution(NAME)
-    except PackageNotFoundError:
-        return join(_installer("pip", _spelled(NAME, [extra])))
-    return command_for(extra, Path(sys.prefix), installed)
+        return command_for(extra, Path(sys.prefix), distribution(NAME), here)
+    except PackageNotFoundError:  # a folder on PYTHONPATH
+        return join(_installer("pip", _spelled("PATH_OF_THE_WHEEL", [extra])))
 
 
-def command_for(extra: str, prefix: Path, installed: Distribution) -> str:
-    """`command` for the environment `prefix`, into which `installed` was installed."""
-    origin = json.loads(installed.read_text("direct_url.json") or "{}")
+def command_for(extra: str, prefix: Path, installed: Distribution, checkout: Mapping[str, Any] | None = None) -> str:
+    """`command` for the environment `prefix`, into which `installed` was installed.
+
+    `checkout` is the record of an editable installation of the checkout that runs, for metadata that lack theirs.
+    """
+    recorded = installed.read_text("direct_url.json")
+    origin = json.loads(recorded) if recorded else checkout or {}
     receipt, metadata = prefix / "uv-receipt.toml", prefix / "pipx_metadata.json"
+    source, editable = _source(origin), bool(origin.get("dir_info", {}).get("editable"))
+    if not source:  # from an index, or from a file that was deleted after its installation
+        packages = _requirements(installed, extra)
+        if metadata.is_file():
+            return join(["pipx", "inject", NAME, *packages])
+        installer = "uv" if receipt.is_file() else (installed.read_text("INSTALLER") or "pip").strip()
+        return join(_installer(installer, *packages))
     if receipt.is_file():
-        words = ["uv", "tool", "install", _spelled(_source(origin), [*_uv_extras(receipt), extra])]
-        return join([*words[:3], "--editable", words[3]] if _is_editable(origin) else words)
+        words = ["uv", "tool", "install", _spelled(source, [*_uv_extras(receipt), extra])]
+        return join([*words[:3], "--editable", words[3]] if editable else words)
     if metadata.is_file():
-        words = ["pipx", "install", "--force", _spelled(_source(origin), [*_pipx_extras(metadata), extra])]
-        return join([*words[:3], "--editable", words[3]] if _is_editable(origin) else words)
+        words = ["pipx", "install", "--force", _spelled(source, [*_pipx_extras(metadata), extra])]
+        return join([*words[:3], "--editable", words[3]] if editable else words)
     installer = (installed.read_text("INSTALLER") or "pip").strip()
-    source = _source(origin)
-    if source != NAME and not Path(source).exists():  # a wheel that was deleted after its installation
-        return join(_installer(installer, *_requirements(installed, extra)))
-    if not _is_editable(origin):
+    if not editable:
         return join(_installer(installer, _spelled(source, [extra])))
     lock = Path(source, "constraints.txt")
     return join(_installer(installer, *(["-c", str(lock)] if lock.is_file() else []), "-e", _spelled(source, [extra])))
@@ -69,18 +80,23 @@ def _installer(name: str, *words: str) -> list[str]:
     return [sys.executable, "-m", "pip", "install", *words]
 
 
-def _is_editable(origin: dict[str, Any]) -> bool:
-    return bool(origin.get("dir_info", {}).get("editable"))
-
-
-def _source(origin: dict[str, Any]) -> str:
-    """The local path from which quantd was installed, else its name in the index."""
-    address = urlsplit(origin.get("url", ""))
-    return unquote(address.path) if address.scheme == "file" else NAME
+def _source(origin: Mapping[str, Any]) -> str:
+    """The path or the address from which quantd was installed; empty for an index, and where the file is gone."""
+    url = origin.get("url", "")
+    address = urlsplit(url)
+    if address.scheme == "file" and "vcs_info" not in origin:
+        path = unquote(address.path)
+        return path if Path(path).exists() else ""
+    if "vcs_info" not in origin:
+        return str(url)
+    vcs = origin["vcs_info"]
+    return f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
 
 
 def _spelled(source: str, extras: Sequence[str]) -> str:
-    return f"{source}[{','.join(dict.fromkeys(extras))}]"
+    """A path or an address with extras, as installers read it."""
+    listed = ",".join(dict.fromkeys(extras))
+    return f"{NAME}[{listed}] @ {source}" if "://" in source else f"{source}[{listed}]"
 
 
 def _uv_extras(receipt: Path) -> list[str]:
