@@ -32,7 +32,7 @@ export PY
 
 .PHONY: size help run build build-checked test test-all test-uncompiled test-patched test-page test-processors test-ray \
 	coverage check docs docs-site figures pictures results bench bench-peers prove prove-long \
-	test-container mutants wheel wheel-pure release install clean lock
+	test-container mutants wheel wheel-pure sdist release install clean lock ci services digest sbom audit publication
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
@@ -54,9 +54,14 @@ help:
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
 	@echo 'make test-container  the steps of the Dockerfile, and its daemon, without Docker (docs/deploy/containers.md; as root)'
 	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
-	@echo 'make wheel    build an installable wheel into dist/, with the compiled engine (wheel-pure: without)'
+	@echo 'make wheel    build an installable wheel into dist/, with the compiled engine (wheel-pure: without; sdist: the source)'
 	@echo 'make size     megabytes of an installation of the wheel, and the ten largest packages (at most 430)'
 	@echo 'make release  build and check what a release publishes, and list what a person does (docs/develop/release.md)'
+	@echo 'make digest   compare the default backtest with its recorded digest (ARGS=--engine=compiled: and the engine)'
+	@echo 'make sbom     the bill of materials of the wheel as CycloneDX, in dist/'
+	@echo 'make audit    look for known faults in the versions of constraints.txt (needs a network)'
+	@echo 'make publication  write publication.toml into the files that repeat it (docs/develop/release.md)'
+	@echo 'make ci       what continuous integration runs; services: the programs that some tests need (as root)'
 	@echo 'make install  as a systemd service on this machine (as root)'
 	@echo 'make lock     write constraints.txt again from pyproject.toml'
 	@echo 'make clean    remove what these made; state/, the account, stays'
@@ -176,6 +181,9 @@ wheel: $(CORE)
 wheel-pure: $(CORE)
 	@QUANTD_PURE_WHEEL=1 scripts/make-wheel dist && ls dist/*.whl
 
+sdist: $(FULL)
+	@scripts/publication/make-sdist dist && ls dist/*.tar.gz
+
 # of the packages of the environment of the tests, which has those of the core
 size: $(FULL)
 	@rm -rf build/size && scripts/make-wheel build/size && $(BIN)/python -m scripts.install_size build/size/*.whl --most 430
@@ -183,6 +191,28 @@ size: $(FULL)
 # needs a network, a C compiler and a clean tree; publishes nothing
 release: $(FULL)
 	@scripts/make-release
+
+# what a workflow of .github runs, and a person may run too
+ci:
+	@.ci/run
+
+services:
+	@scripts/install-services
+
+digest: $(CORE)
+	@$(BIN)/python -m scripts.publication digest $(ARGS)
+
+sbom: $(FULL)
+	@rm -rf build/sbom && QUANTD_PURE_WHEEL=1 scripts/make-wheel build/sbom && mkdir -p dist
+	@$(BIN)/python -m scripts.publication sbom build/sbom/*.whl dist/quantd.cdx.json
+
+# in an environment of its own: its packages are none of quantd's
+audit:
+	@python3 -m venv build/audit && build/audit/bin/python -m pip install -q --disable-pip-version-check 'pip-audit>=2.9'
+	@build/audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
+
+publication: $(CORE)
+	@$(BIN)/python -m scripts.publication fill
 
 install:
 	@scripts/install-system

@@ -1,12 +1,18 @@
-"""The part of the build that pyproject.toml cannot express: a wheel has the compiled engine.
+"""The part of the build that pyproject.toml cannot express: the compiled engine, and the facts of publication.toml.
 
-An editable installation has none. QUANTD_PURE_WHEEL=1 requests a wheel without it.
+A wheel has the compiled engine where it can be compiled, else none, with one line on stderr that names the reason.
+QUANTD_PURE_WHEEL=1 requests a wheel without it, and QUANTD_ENGINE=required fails where it cannot be compiled. An
+editable installation has none.
 """
 
 import os
+import re
 import shutil
 import sys
+import tomllib
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
@@ -14,18 +20,38 @@ from setuptools.dist import Distribution
 
 HERE = Path(__file__).resolve().parent
 PURE = os.environ.get("QUANTD_PURE_WHEEL") == "1"
+REQUIRED = os.environ.get("QUANTD_ENGINE") == "required"
+VERSION = re.compile(r'^VERSION = "(.+)"$', re.MULTILINE)
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
+
+sys.path.insert(0, str(HERE / "src"))
 
 
-def engine() -> Path:
-    """The folder with the compiled engine. Leaves with a line that names the remedy where there is none."""
-    sys.path.insert(0, str(HERE / "src"))
+@cache
+def lack() -> str:
+    """Why the engine cannot be compiled here; empty where Cython, a compiler and Python's headers are there."""
+    from quantd.engine_build.builder import obstacle
+
+    return obstacle()
+
+
+def engine() -> Path | None:
+    """The folder with the compiled engine; None without one, after a line that names the reason.
+
+    Leaves with a line that names the remedy where the engine is required.
+    """
     from quantd.engine_build.builder import build
     from quantd.engine_build.c_compiler import NoBuild
 
     try:
+        if not REQUIRED and lack():
+            raise NoBuild(lack())
         return build(jobs=os.cpu_count() or 1)
     except NoBuild as why:
-        sys.exit(f"quantd: the engine is not compiled: {why}; a wheel without it: make wheel-pure")
+        if REQUIRED:
+            sys.exit(f"quantd: the engine is not compiled: {why}; a wheel without it: make wheel-pure")
+        sys.stderr.write(f"quantd: the engine runs uncompiled, more slowly: {why}\n")
+        return None
 
 
 class WithEngine(build_py):
@@ -42,7 +68,42 @@ class OfPlatform(Distribution):
     """A wheel with the compiled engine is of one platform and one Python."""
 
     def has_ext_modules(self) -> bool:
-        return not PURE
+        return not PURE and (REQUIRED or not lack())
 
 
-setup(cmdclass={"build_py": WithEngine}, distclass=OfPlatform)
+def description(text: str, repository: str, tag: str) -> str:
+    """README for a page outside the repository: its relative links lead to the files of a tag.
+
+    Without the address of a repository a relative link becomes its text, and a relative picture is left out.
+    """
+
+    def absolute(found: re.Match[str]) -> str:
+        picture, label, target = found.groups()
+        if re.match(r"[a-z]+:", target):
+            return found[0]
+        if repository:
+            return f"{picture}[{label}]({repository}/{'raw' if picture else 'blob'}/{tag}/{target})"
+        return "" if picture else label
+
+    blocks = re.split(r"(?m)(^(?: {4}.*(?:\n|$))+)", text)  # what is indented is code
+    return re.sub(r"\n{3,}", "\n\n", "".join(b if b.startswith("    ") else LINK.sub(absolute, b) for b in blocks))
+
+
+def metadata(root: Path) -> dict[str, Any]:
+    """The arguments of `setup` that come from publication.toml and README."""
+    facts = tomllib.loads((root / "publication.toml").read_text(encoding="utf-8"))
+    found = VERSION.search((root / "src/quantd/daemon/runtime/version.py").read_text(encoding="utf-8"))
+    repository, tag = facts["repository"], f"v{found[1]}" if found else "main"
+    urls = {"Homepage": facts["documentation"] or repository, "Documentation": facts["documentation"],
+            "Source": repository, "Issues": repository and f"{repository}/issues",
+            "Changes": repository and f"{repository}/blob/{tag}/CHANGELOG.md"}  # fmt: skip
+    return {
+        "author": ", ".join(facts["authors"]),
+        "project_urls": {name: address for name, address in urls.items() if address},
+        "long_description": description((root / "README.md").read_text(encoding="utf-8"), repository, tag),
+        "long_description_content_type": "text/markdown",
+    }
+
+
+if __name__ == "__main__":
+    setup(cmdclass={"build_py": WithEngine}, distclass=OfPlatform, **metadata(HERE))

@@ -338,6 +338,7 @@ def test_the_scripts_are_shell_and_can_be_run():
         "scripts/make-wheel",
         "scripts/install-services",
         "scripts/install-system",
+        "scripts/publication/make-sdist",
     ):
         path = ROOT / name
         assert path.stat().st_mode & 0o111, f"{name} is not executable"

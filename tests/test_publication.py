@@ -1,0 +1,275 @@
+"""What a release publishes: metadata, links, equal wheels, the bill of materials, and facts that stand in one place."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email import message_from_bytes
+from email.message import Message
+from pathlib import Path
+from types import ModuleType
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+
+from quantd.daemon.runtime.version import VERSION
+from scripts.publication.documents import documents
+from scripts.publication.facts import Facts, facts
+from scripts.publication.sbom import bill
+from scripts.site.pages import pages
+from tests.support.checkout import ROOT
+from tests.test_structure import PACKAGES
+
+SCHEMA = ROOT / "tests" / "support" / "cyclonedx_1_6.json"
+"""The parts of the published bom-1.6.schema.json (Apache-2.0, SHA-256 83821ba4…) that a bill of quantd has, without
+texts and examples; the names of SPDX licences are any text in it."""
+
+FILLED = Facts(
+    authors=("A Person", "B Person"),
+    repository="https://forge.example/me/quantd",
+    documentation="https://docs.example/quantd",
+    security_address="security@quantd.example",
+    answer_days=3,
+    conduct_address="conduct@quantd.example",
+    index="https://index.example/quantd",
+)
+
+
+def build_script() -> ModuleType:
+    """setup.py as a module: it builds nothing unless it is run."""
+    spec = importlib.util.spec_from_file_location("setup_script", ROOT / "setup.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def wheel(folder: Path, umask: int = 0o022, **environ: str) -> Path:
+    """A pure wheel of this checkout."""
+    own = {k: v for k, v in os.environ.items() if k != "SOURCE_DATE_EPOCH"}
+    words = [str(ROOT / "scripts" / "make-wheel"), str(folder), "--no-build-isolation"]
+    env = own | {"PY": sys.executable, "QUANTD_PURE_WHEEL": "1", **environ}
+    subprocess.run(words, check=True, env=env, timeout=240, umask=umask)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def pure(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return wheel(tmp_path_factory.mktemp("pure"))
+
+
+def metadata(path: Path) -> Message:
+    with zipfile.ZipFile(path) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return message_from_bytes(archive.read(name))
+
+
+@pytest.mark.long
+def test_two_pure_wheels_of_a_commit_are_equal_to_the_byte_whatever_the_umask(pure: Path, tmp_path: Path) -> None:
+    again = wheel(tmp_path / "again", umask=0o077)
+    assert again.read_bytes() == pure.read_bytes()
+    other = wheel(tmp_path / "other", SOURCE_DATE_EPOCH="1000000000")
+    assert other.read_bytes() != pure.read_bytes(), "the time of the commit is in the wheel"
+
+
+@pytest.mark.long
+def test_the_metadata_has_what_an_index_shows(pure: Path) -> None:
+    found = metadata(pure)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert found["Version"] == VERSION
+    assert found["Author"] == ", ".join(facts().authors)
+    assert found["License-Expression"] == "MIT"
+    assert found["Description-Content-Type"] == "text/markdown"
+    assert found.get_all("Classifier") == project["classifiers"]
+    assert bool(found.get_all("Project-URL")) == bool(facts().repository)
+    assert relative_links(found.get_payload()) == []  # type: ignore[arg-type]
+
+
+def relative_links(text: str) -> list[str]:
+    """Targets of links and pictures that a page outside the repository does not resolve."""
+    outside = re.sub(r"(?m)^    .*$", "", text)
+    return [target for target in re.findall(r"\]\(([^()\s]+)\)", outside) if not re.match("https?:", target)]
+
+
+def test_links_of_the_description_lead_to_files_of_the_tag_or_are_texts() -> None:
+    text, script = (ROOT / "README.md").read_text(), build_script()
+    assert len(relative_links(text)) > 20
+    linked = script.description(text, FILLED.repository, "v1.0.0")
+    assert relative_links(linked) == []
+    own = re.findall(rf"\]\({FILLED.repository}/(blob|raw)/v1\.0\.0/([^()#\s]+)", linked)
+    assert len(own) >= len(relative_links(text))
+    assert [path for _, path in own if not (ROOT / path).exists()] == []
+    assert {path for kind, path in own if kind == "raw"} == {"docs/dashboard.png"}
+    bare = script.description(text, "", "v1.0.0")
+    assert relative_links(bare) == []
+    assert "![" not in bare
+    assert "the tutorial, " in re.sub(r"\s+", " ", bare)
+    assert "    make run " in bare, "code is as it was"
+
+
+def test_addresses_of_the_metadata_come_from_one_file(tmp_path: Path) -> None:
+    (tmp_path / "src/quantd/daemon/runtime").mkdir(parents=True)
+    (tmp_path / "src/quantd/daemon/runtime/version.py").write_text('VERSION = "1.2.3"\n')
+    (tmp_path / "README.md").write_text("# quantd\n\n[a](LICENSE)\n")
+    (tmp_path / "publication.toml").write_text(toml(FILLED))
+    found = build_script().metadata(tmp_path)
+    assert found["author"] == "A Person, B Person"
+    assert found["project_urls"] == {
+        "Homepage": "https://docs.example/quantd",
+        "Documentation": "https://docs.example/quantd",
+        "Source": "https://forge.example/me/quantd",
+        "Issues": "https://forge.example/me/quantd/issues",
+        "Changes": "https://forge.example/me/quantd/blob/v1.2.3/CHANGELOG.md",
+    }
+    assert "(https://forge.example/me/quantd/blob/v1.2.3/LICENSE)" in found["long_description"]
+
+
+def toml(value: Facts) -> str:
+    """A publication.toml; a JSON value of these types is one of TOML."""
+    return "".join(f"{key} = {json.dumps(part)}\n" for key, part in msgspec.to_builtins(value).items())
+
+
+def test_files_that_repeat_a_fact_have_the_one_of_publication_toml() -> None:
+    stale = [name for name, text in documents(facts()).items() if (ROOT / name).read_text() != text]
+    assert stale == [], "run make publication"
+
+
+def test_a_fact_that_is_decided_is_in_every_file_that_needs_it() -> None:
+    made = documents(FILLED)
+    assert "Write to <security@quantd.example>" in made["SECURITY.md"]
+    assert "answered within 3 days" in made["SECURITY.md"]
+    assert "Report a breach to <conduct@quantd.example>." in made["CODE_OF_CONDUCT.md"]
+    links = yaml.safe_load(made[".github/ISSUE_TEMPLATE/config.yml"])
+    assert links["contact_links"][0]["url"] == "https://forge.example/me/quantd/security/policy"
+    cited = yaml.safe_load(made["CITATION.cff"])
+    assert {"cff-version", "message", "authors", "title"} <= set(cited), "what the format requires"
+    assert (cited["version"], cited["repository-code"]) == (VERSION, FILLED.repository)
+    assert cited["authors"] == [{"name": "A Person"}, {"name": "B Person"}]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("repository", "forge.example/me", "write https://HOST/PATH"),
+        ("repository", "https://forge.example/me/", "without a slash at the end"),
+        ("security_address", "nobody", "write one e-mail address"),
+        ("answer_days", 0, "at least 1"),
+        ("authors", [], "name at least one"),
+        ("autors", ["x"], "unknown field `autors`"),
+    ],
+)
+def test_a_fact_that_is_wrong_is_named(tmp_path: Path, key: str, value: object, why: str) -> None:
+    document = msgspec.to_builtins(FILLED) | {key: value}
+    file = tmp_path / "publication.toml"
+    file.write_text("".join(f"{name} = {json.dumps(part)}\n" for name, part in document.items()))
+    with pytest.raises(ValueError, match=re.escape(why)):
+        facts(file)
+
+
+@pytest.mark.long
+def test_the_bill_of_materials_has_every_package_of_an_installation_and_is_valid(pure: Path) -> None:
+    made = bill(pure, FILLED, made=1_700_000_000)
+    jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(made)
+    names = {component["name"]: component for component in made["components"]}
+    needed = {
+        re.split(r"[<>=;\[ ]", line)[0] for line in metadata(pure).get_all("Requires-Dist", []) if "extra" not in line
+    }
+    assert {name.lower() for name in needed} <= set(names)
+    assert "torch" not in names, "extras are not part of it"
+    assert names["numpy"]["purl"] == f"pkg:pypi/numpy@{names['numpy']['version']}"
+    assert [name for name, component in names.items() if not component.get("licenses")] == []
+    references = {made["metadata"]["component"]["bom-ref"], *(part["bom-ref"] for part in names.values())}
+    assert {row["ref"] for row in made["dependencies"]} == references
+    assert {ref for row in made["dependencies"] for ref in row["dependsOn"]} <= references
+    assert bill(pure, FILLED, made=1_700_000_000) == made
+
+
+def test_a_bill_without_what_the_schema_requires_is_refused() -> None:
+    validator = jsonschema.Draft7Validator(json.loads(SCHEMA.read_text()))
+    whole = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "library", "name": "a"}]}
+    assert list(validator.iter_errors(whole)) == []
+    for wrong in (
+        {"specVersion": "1.6"},
+        whole | {"components": [{"name": "a"}]},
+        whole | {"serialNumber": "urn:uuid:1"},
+        whole | {"metadata": {"component": {"type": "program", "name": "a"}}},
+        whole | {"dependencies": [{"dependsOn": []}]},
+    ):
+        assert list(validator.iter_errors(wrong)), wrong
+
+
+BARE = re.compile(
+    r"""(?:pip|pipx|uv|uvx)\b[^\n|;&`]*?\b(?:install|run|add|inject)\b[^\n|;&`]*?[\s'"`(]quantd(?:\[[^\]]*\])?(?=['"`\s)]|$)"""
+)
+OTHERS = {"docs/operate/feeds.md"}
+"""A page whose next version no longer has it."""
+
+
+def test_no_page_and_no_message_installs_the_bare_name() -> None:
+    """quantd is on no index: whoever registers the name would get the machines of those who follow such a line."""
+    assert facts().index == "", "once the index has the name, this test has no reason"
+    texts = {page.path: page.text for page in pages() if page.path not in OTHERS}
+    for top in (*PACKAGES, "src", "examples"):
+        for path in (ROOT / top).rglob("*.py"):
+            texts[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
+    assert len(texts) > 500
+    assert {path: found[0] for path, text in texts.items() if (found := BARE.search(text))} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("pip install 'quantd[mcp]'", True),
+        ("(`pip install quantd`)", True),
+        ("uv tool install quantd", True),
+        ("pipx install --force 'quantd[yahoo]'", True),
+        ("pip install -e '.[yahoo]'", False),
+        ("pip install dist/quantd-0.2.0-py3-none-any.whl", False),
+        ("pip install '/srv/quantd-0.2.0-py3-none-any.whl[yahoo]'", False),
+        ("pip install -c constraints.txt -e '.[mcp]' && quantd mcp", False),
+    ],
+)  # fmt: skip
+def test_the_test_of_bare_names_sees_them(text: str, bare: bool) -> None:
+    assert bool(BARE.search(text)) is bare
+
+
+@pytest.mark.long
+def test_the_source_distribution_is_equal_twice_and_makes_the_wheel_of_the_checkout(pure: Path, tmp_path: Path) -> None:
+    script = str(ROOT / "scripts" / "publication" / "make-sdist")
+    for name, umask in (("first", 0o022), ("second", 0o077)):
+        words, env = [script, str(tmp_path / name)], os.environ | {"PY": sys.executable}
+        subprocess.run(words, check=True, env=env, timeout=240, umask=umask)
+    (first,), (second,) = (tuple((tmp_path / name).iterdir()) for name in ("first", "second"))
+    assert first.name == f"quantd-{VERSION}.tar.gz"
+    assert first.read_bytes() == second.read_bytes()
+    words = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        str(first),
+    ]
+    subprocess.run(words, check=True, env=os.environ | {"QUANTD_PURE_WHEEL": "1"}, timeout=240)
+    (again,) = tmp_path.glob("*.whl")
+    sums = [
+        {
+            entry.filename: entry.CRC
+            for entry in zipfile.ZipFile(path).infolist()
+            if not entry.filename.endswith("/RECORD")
+        }
+        for path in (pure, again)
+    ]
+    assert sums[0] == sums[1]
