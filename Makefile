@@ -66,9 +66,8 @@ help:
 	@echo 'make lock     write constraints.txt again from pyproject.toml'
 	@echo 'make clean    remove what these made; state/, the account, stays'
 
-run: $(CORE)
-	@$(BIN)/python -P -m quantd.engine_build later
-	@$(BIN)/quantd run $(ARGS)
+run:
+	@./run $(ARGS)
 
 build: $(CORE)
 	@$(BIN)/python -P -m quantd.engine_build build

@@ -334,6 +334,7 @@ def test_only_training_imports_torch_and_policies_run_without_it():
 def test_the_scripts_are_shell_and_can_be_run():
     for name in (
         ".ci/run",
+        "run",
         "scripts/make-env",
         "scripts/make-wheel",
         "scripts/install-services",
