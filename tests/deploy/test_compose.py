@@ -11,9 +11,12 @@ import pytest
 import yaml
 
 from quantd.daemon.app import Options, read_config
+from quantd.daemon.config.mistakes import ConfigError
+from tests.deploy.dockerfile import settings_of, stages
 from tests.support.checkout import ROOT
 
 FILE = ROOT / "deploy" / "container" / "compose.yml"
+ALONE = ROOT / "compose.yaml"
 SCHEMA = ROOT / "tests" / "deploy" / "compose-spec.json"
 SCHEMA_HASH = "73ca5878c77570ba222a558016c7b3c6770ba5f3377786593e32180666512f8f"
 """SHA-256 of `schema/compose-spec.json` of compose-go 2.13.0 (Apache-2.0), which that file is."""
@@ -31,8 +34,8 @@ PROFILES = {
 API = ("trader", "reader-1", "reader-2")
 
 
-def loaded() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(FILE.read_text())
+def loaded(file: Path = FILE) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(file.read_text())
     return found
 
 
@@ -49,7 +52,8 @@ def plain(value: str) -> str:
 def test_the_file_is_valid_by_the_published_schema() -> None:
     assert hashlib.sha256(SCHEMA.read_bytes()).hexdigest() == SCHEMA_HASH
     validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
-    assert [error.message for error in validator.iter_errors(COMPOSE)] == []
+    for document in (COMPOSE, loaded(ALONE)):
+        assert [error.message for error in validator.iter_errors(document)] == []
     wrong = loaded()
     wrong["services"]["trader"]["restrat"] = "always"
     assert any("restrat" in str(error.message) for error in validator.iter_errors(wrong))
@@ -130,3 +134,33 @@ def test_the_environment_of_the_api_is_a_configuration_that_starts(tmp_path: Pat
         found = read_config(Options(config, environ=environ))
         assert (found.store.replicas, found.store.url) == (3, "postgresql://quantd@postgres:5432/quantd")
         assert (found.api.names, found.api.open_reads) == (("localhost", "trader"), False)
+
+
+@pytest.mark.requirement("R-219", "R-232")
+def test_without_a_profile_one_service_starts_without_a_secret_in_at_most_512_mb() -> None:
+    document = loaded(ALONE)
+    assert document.keys() == {"name", "services", "volumes"}
+    ((_, service),) = document["services"].items()
+    assert {"profiles", "depends_on", "secrets", "ports", "privileged", "command"} & service.keys() == set()
+    assert service["read_only"] is True
+    assert (service["cap_drop"], service["restart"]) == (["ALL"], "unless-stopped")
+    assert service["mem_limit"] == service["memswap_limit"] == "512m"
+    assert service["build"]["target"] == "trade"
+    assert (ROOT / service["build"]["context"] / service["build"]["dockerfile"]).samefile(FILE.parent / "Dockerfile")
+    writable = [each for each in service["volumes"] if not each.endswith(":ro")]
+    assert writable == ["state:/var/lib/quantd"]
+    assert plain(service["volumes"][0]) == "./config.toml:/etc/quantd/config.toml:ro"
+    assert document["name"] != COMPOSE["name"], "its volumes are not those of production"
+    assert all(each["profiles"] for each in SERVICES.values()), "the other file starts nothing without a profile"
+
+
+@pytest.mark.requirement("R-219")
+def test_that_service_listens_on_the_loopback_of_the_host_and_stores_in_sqlite(tmp_path: Path) -> None:
+    ((_, service),) = loaded(ALONE)["services"].items()
+    assert service["network_mode"] == "host"
+    image = settings_of(stages((FILE.parent / "Dockerfile").read_text()), "trade").env
+    environ = {key: value for key, value in image.items() if key.startswith("QUANTD_")} | service.get("environment", {})
+    found = read_config(Options(ROOT / "config.toml", environ=environ | {"QUANTD_STATE": str(tmp_path)}))
+    assert (found.api.host, found.bus.host, found.store.url) == ("127.0.0.1", "127.0.0.1", "")
+    with pytest.raises(ConfigError, match="without TLS"):
+        read_config(Options(ROOT / "config.toml", environ=environ | {"QUANTD_API__HOST": "0.0.0.0"}))
