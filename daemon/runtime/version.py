@@ -10,7 +10,7 @@ from pathlib import Path
 
 from quantd import bundled
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 
 _DECIDES = (
     "trading", "strategies", "risk", "models/observation/return_features.py", "models/forests",
@@ -27,7 +27,7 @@ _DECIDES = (
 
 @cache
 def code_version() -> str:
-    """`0.2.0+<12 hex>`: changes whenever a file changes that a replay depends on."""
+    """`0.3.0+<12 hex>`: changes whenever a file changes that a replay depends on."""
     return f"{VERSION}+{code_digest(Path(__file__).resolve().parents[2], _DECIDES)}"
 
 
