@@ -209,6 +209,8 @@ def test_a_bill_without_what_the_schema_requires_is_refused() -> None:
 BARE = re.compile(
     r"""(?:pip|pipx|uv|uvx)\b[^\n|;&`]*?\b(?:install|run|add|inject)\b[^\n|;&`]*?[\s'"`(]quantd(?:\[[^\]]*\])?(?=['"`\s)]|$)"""
 )
+
+
 def test_no_page_and_no_message_installs_the_bare_name() -> None:
     """quantd is on no index: whoever registers the name would get the machines of those who follow such a line."""
     assert facts().index == "", "once the index has the name, this test has no reason"

@@ -10,15 +10,12 @@ from typing import Any, Final
 import polars as pl
 
 from quantd import bundled
-from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
 from quantd.adapters.feeds.tables.reader import Asked, Table, joined, read_frame, read_tables
 from quantd.research.metrics.percent import PERCENT, percent_shape
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import PERIODS_PER_YEAR
-
-COLUMNS: Final = ("ts", "symbol", *PRICES, "volume")
 
 ALIASES: Final = {
     "timestamp": "ts", "time": "ts", "datetime": "ts", "date": "ts", "index": "ts", "ticker": "symbol",

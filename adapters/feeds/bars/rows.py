@@ -14,6 +14,9 @@ from quantd.trading.market import Floats, Ints
 _EXACT: Final = 9_007_199_254_740_992  # 2**53: below it every integer is a float64
 PRICES: Final = ("open", "high", "low", "close")
 
+BARS: Final = ("ts", "symbol", *PRICES, "volume")
+"""The columns of a file of bars."""
+
 NO_STAMP: Final = np.iinfo(np.int64).min
 """Marks a missing or unreadable stamp."""
 

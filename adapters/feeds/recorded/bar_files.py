@@ -15,13 +15,13 @@ import numpy as np
 import polars as pl
 
 from quantd import bundled
-from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano, joined
+from quantd.adapters.feeds.bars.rows import BARS, NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano, joined
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.tables.actions import ratio_of
 from quantd.adapters.feeds.tables.large_text import EXACT_LENGTH, large_table
 from quantd.adapters.feeds.tables.plain import is_plain
-from quantd.adapters.feeds.tables.reader import ACTIONS, BARS, Asked, Table, files_of, listed_actions, read_tables
+from quantd.adapters.feeds.tables.reader import ACTIONS, Asked, Table, files_of, listed_actions, read_tables
 from quantd.adapters.feeds.tables.statement import Statement
 from quantd.regular_file import create_empty, remove
 from quantd.trading.display_text import session_date

@@ -98,9 +98,9 @@ def ratio_of(value: object) -> Fraction | None:
         return Fraction(0)
     for mark in (":", "/", " for ", "-for-"):
         if mark in text:
-            left, _, right = text.partition(mark)
+            shares, _, before = text.partition(mark)
             try:
-                return Fraction(left.strip()) / Fraction(right.strip())
+                return Fraction(shares.strip()) / Fraction(before.strip())
             except (ValueError, ZeroDivisionError):
                 return None
     try:
@@ -119,9 +119,9 @@ def _dividends(column: pl.Series) -> dict[int, str]:
 
 def _decimal(text: str, value: float) -> str:
     plain = text if "e" not in text.lower() else f"{value:.9f}"
-    whole, _, part = plain.partition(".")
+    units, _, part = plain.partition(".")
     digits = part[:9].rstrip("0")
-    return f"{whole or '0'}.{digits}" if digits else whole
+    return f"{units or '0'}.{digits}" if digits else units
 
 
 def _shown(bars: pl.DataFrame, splits: dict[int, Fraction]) -> list[bool]:

@@ -129,7 +129,7 @@ def _tables_among(paths: Iterable[Path]) -> list[Path]:
 def _of_gzip(path: Path, shown: str) -> Part:
     try:
         with gzip.open(path) as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(_most(path.stat().st_size) + 1)
     except (OSError, EOFError, zlib.error):
         raise FeedError(shown, "it is no whole gzip file", "Download it again") from None
     _require_small(shown, len(data), path.stat().st_size)
@@ -142,15 +142,17 @@ def _of_zip(path: Path, shown: str) -> Iterator[Part]:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 _require_inside(f"{shown}({member.filename})", member)
-            members = [each for each in archive.infolist() if not each.is_dir() and not _is_byproduct(each.filename)]
+            members = [
+                member for member in archive.infolist() if not member.is_dir() and not _is_byproduct(member.filename)
+            ]
             if not members:
                 raise FeedError(shown, "the archive has no file", "Download it again")
             if len(members) > MOST_MEMBERS:
                 text = f"{len(members):,} members are more than {MOST_MEMBERS:,}"
                 raise FeedError(shown, text, "Split the archive")
-            if sum(each.file_size for each in members) > MOST_BYTES:
+            if sum(member.file_size for member in members) > MOST_BYTES:
                 raise FeedError(shown, f"its members have more than {MOST_BYTES:,} bytes", "Split the archive")
-            for member in sorted(members, key=lambda each: each.filename):
+            for member in sorted(members, key=lambda member: member.filename):
                 yield _member(archive, member, shown)
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError, UnicodeDecodeError):
         raise FeedError(shown, "it is no whole zip archive", "Download it again") from None
@@ -188,7 +190,7 @@ def _inner(part: Part) -> Part:
     if kind == "gzip":
         try:
             with gzip.open(io.BytesIO(part.data)) as file:
-                data = file.read(MOST_BYTES + 1)
+                data = file.read(_most(len(part.data)) + 1)
         except (OSError, EOFError, zlib.error):
             raise FeedError(part.name, "it is no whole gzip file", "Download it again") from None
         _require_small(part.name, len(data), len(part.data))
@@ -199,10 +201,17 @@ def _inner(part: Part) -> Part:
     return part
 
 
+def _most(packed: int) -> int:
+    """Return the most bytes that a table of `packed` bytes may unpack to: no more is read."""
+    return min(MOST_BYTES, max(RATIO_FREE, MOST_RATIO * packed))
+
+
 def _require_small(where: str, size: int, packed: int) -> None:
     if size > MOST_BYTES:
         raise FeedError(where, f"it unpacks to more than {MOST_BYTES:,} bytes", "Split it by symbol or by year")
     if size > RATIO_FREE and size > MOST_RATIO * max(packed, 1):
         raise FeedError(
-            where, f"it unpacks {size // max(packed, 1):,} times, to {size:,} bytes", "Unpack it, and give the file"
+            where,
+            f"it unpacks {size // max(packed, 1):,} times or more, to {size:,} bytes",
+            "Unpack it, and give the file",
         )

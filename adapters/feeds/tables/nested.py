@@ -112,8 +112,8 @@ def _scalars(node: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in node.items():
         if isinstance(value, str):
             out[word(name)] = value
-        elif isinstance(value, dict) and not any(isinstance(each, dict | list) for each in value.values()):
-            out |= {word(inner): each for inner, each in value.items() if isinstance(each, str)}
+        elif isinstance(value, dict) and not any(isinstance(part, dict | list) for part in value.values()):
+            out |= {word(inner): text for inner, text in value.items() if isinstance(text, str)}
     return out
 
 
@@ -122,10 +122,10 @@ def _arrays(node: Any, depth: int = 0) -> dict[str, list[Any]]:
     out: dict[str, list[Any]] = {}
     items = node.items() if isinstance(node, dict) else [("", value) for value in node]
     for name, value in items:
-        if isinstance(value, list) and value and not any(isinstance(each, dict | list) for each in value):
+        if isinstance(value, list) and value and not any(isinstance(part, dict | list) for part in value):
             out[str(name)] = value
         elif isinstance(value, dict | list) and depth < 4:
-            out |= {inner: each for inner, each in _arrays(value, depth + 1).items() if inner and inner not in out}
+            out |= {inner: array for inner, array in _arrays(value, depth + 1).items() if inner and inner not in out}
     return out
 
 

@@ -11,12 +11,11 @@ from typing import Final
 
 import polars as pl
 
-from quantd.adapters.feeds.bars.rows import PRICES
+from quantd.adapters.feeds.bars.rows import BARS
 from quantd.adapters.feeds.tables.containers import kind_of
 from quantd.adapters.feeds.tables.moments import is_stamp
 from quantd.adapters.feeds.tables.spelled_numbers import is_number
 
-_BARS: Final = ("ts", "symbol", *PRICES, "volume")
 _TRADES: Final = ("ts", "symbol", "price", "size")
 _HEAD: Final = 1 << 14
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
@@ -46,12 +45,12 @@ def _are_plain(lines: list[str]) -> bool:
     names = [name.strip('"') for name in lines[0].split(",")] if lines else []
     if set(_TRADES) <= set(names):
         return True
-    if not set(_BARS) <= set(names):
+    if not set(BARS) <= set(names):
         return False
     if "\r" in "".join(lines):
         return False
     rows = list(csv.reader(line for line in lines[1:] if line.strip()))
-    places = {name: names.index(name) for name in _BARS}
+    places = {name: names.index(name) for name in BARS}
     newest: dict[str, str] = {}
     forward = backward = 0
     for row in rows:
@@ -60,7 +59,7 @@ def _are_plain(lines: list[str]) -> bool:
         ts, symbol = row[places["ts"]].strip(), row[places["symbol"]].strip()
         if not _ISO.fullmatch(ts) and is_stamp(ts):
             return False
-        fields = [row[places[name]].strip() for name in _BARS[2:]]
+        fields = [row[places[name]].strip() for name in BARS[2:]]
         if any(not _NUMBER.fullmatch(field) and is_number(field) for field in fields):
             return False  # $1,500: a number in another spelling; a word is a bar without a price
         if symbol in newest:
@@ -77,8 +76,8 @@ def _is_plain_parquet(path: Path) -> bool:
         return True
     if set(_TRADES) <= set(schema):
         return True
-    if not set(_BARS) <= set(schema):
+    if not set(BARS) <= set(schema):
         return False
-    prices = all(schema[name].is_numeric() or schema[name] == pl.String for name in _BARS[2:])
+    prices = all(schema[name].is_numeric() or schema[name] == pl.String for name in BARS[2:])
     ts = schema["ts"]
     return prices and (ts == pl.Date or ts == pl.String or isinstance(ts, pl.Datetime))

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from quantd.adapters.feeds.bars.rows import PRICES
+from quantd.adapters.feeds.bars.rows import BARS, PRICES
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.tables import spelled_numbers as numbers
@@ -26,7 +26,6 @@ from quantd.adapters.feeds.tables.roles import TIMES, Roles, are_names, named_ro
 from quantd.adapters.feeds.tables.statement import Statement
 from quantd.adapters.feeds.tables.text_layout import text_table
 
-BARS: Final = ("ts", "symbol", *PRICES, "volume")
 ACTIONS: Final = ("ts", "symbol", "kind", "ratio", "cash")
 
 MOST_ROWS: Final = 200_000_000
@@ -111,8 +110,12 @@ def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
     words = [word(name) for name in header]
     if "kind" in words or not (roles := action_columns(header)):
         return None
-    frame = pl.read_csv(path, infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
-    frame.columns = header
+    try:
+        frame = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy")
+        frame.columns = header
+    except (pl.exceptions.PolarsError, ValueError):
+        text = "its lines have not the fields of its header, or two columns have one name"
+        raise FeedError(path.name, text, "Write each action in one line, with all columns") from None
     dates = moments(frame[header[0]], path.name)
     days = _local_days(dates.values)
     named = next((name for name, text in zip(header, words, strict=True) if text in ("symbol", "ticker")), "")
@@ -129,9 +132,14 @@ def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
                     text = f'split ratio "{value}" cannot be read'
                     raise FeedError(f"{path.name}:{k + 2}", text, 'Write it as "4:1"')
                 rows.append((days[k], of, "split", f"{ratio.numerator}:{ratio.denominator}", ""))
-            elif kind == "dividend" and value and float(value):
+            elif kind == "dividend" and value and not _is_nothing(value):
                 rows.append((days[k], of, "dividend", "", value))
     return pl.DataFrame(rows, schema=dict.fromkeys(ACTIONS, pl.String), orient="row")
+
+
+def _is_nothing(cash: str) -> bool:
+    """Whether an amount is zero in any spelling; what is no number is left to the reader of actions, with its line."""
+    return cash.strip().strip("0").strip(".") == "" or cash.strip().lower() in numbers.NOTHING
 
 
 def _local_days(stamps: pl.Series) -> pl.Series:
@@ -152,7 +160,7 @@ def read_frame(frame: pl.DataFrame, asked: Asked = NOTHING_ASKED, name: str = "b
 
 
 def joined(tables: Sequence[Table]) -> Table:
-    """Return the bars of several tables, one after another. Raises FeedError for a symbol that two of them have."""
+    """Return the bars of several tables, one after another; bars that two of them have are left to the checks."""
     if len(tables) == 1:
         return tables[0]
     kinds = {table.frame["ts"].dtype for table in tables}
@@ -220,13 +228,9 @@ def _raw_tables(part: Part, asked: Asked) -> list[RawTable]:
     names = text.frame.columns
     raw = RawTable(part.name, part.stem, text.frame, text.lines, False, separator=text.separator, notes=text.notes)
     at = next((k for k, row in enumerate(header) if are_names(row)), None)
-    if at is None:
-        if header and not asked.columns:
-            at = len(header) - 1  # names that are not known: the reader names those that are missing
-        elif not header:
-            return [raw]
-        else:
-            at = len(header) - 1
+    if at is None and not header:
+        return [raw]
+    at = len(header) - 1 if at is None else at  # of names that are no prices, those that are missing are named later
     titles = _unique([*header[at][: len(names)], *names[len(header[at]) :]])
     named = text.frame.clone()
     named.columns = titles
@@ -313,8 +317,8 @@ def _fixed_point(values: pl.Series) -> pl.Series:
     places = {8: 9, 16: 16}.get(next(iter(sizes)) if len(sizes) == 1 else 0)
     if places is None:
         return pl.Series(values.name, [None] * len(values), dtype=pl.String)
-    whole = [None if cell is None else str(int.from_bytes(cell, "little", signed=True)) for cell in cells]
-    return numbers.scaled(pl.Series(values.name, whole), places)
+    integers = [None if cell is None else str(int.from_bytes(cell, "little", signed=True)) for cell in cells]
+    return numbers.scaled(pl.Series(values.name, integers), places)
 
 
 def _bars(raw: RawTable, asked: Asked, several: bool) -> Table:
@@ -457,7 +461,7 @@ def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.S
     name = roles.volume
     if roles.other_volume:
         other = numbers.numbers(raw.frame[roles.other_volume], spelling).alias("volume")
-        first, second, price = (each.cast(pl.Float64, strict=False) for each in (volume, other, close))
+        first, second, price = (column.cast(pl.Float64, strict=False) for column in (volume, other, close))
         if (first.sum() or 0.0) == 0.0 and (second.sum() or 0.0) > 0.0:
             return other, f"column {roles.other_volume}, because {name} is 0"
         # of two volumes, one in money is the other one times the price

@@ -83,9 +83,9 @@ def spelling_of(columns: Iterable[pl.Series], where: str, decimal: str = "") -> 
         return Spelling(True, "decimal comma")
     if points or not either:
         return Spelling(False)
-    whole = either.replace(",", "")
+    integer = either.replace(",", "")
     raise FeedError(
-        where, f'"{either}" has two readings: {whole}, or {either.replace(",", ".")}',
+        where, f'"{either}" has two readings: {integer}, or {either.replace(",", ".")}',
         "Add --decimal point for the first, --decimal comma for the second",
     )  # fmt: skip
 

@@ -249,6 +249,8 @@ def _watch(folder: Path, out: Path, reading: Reading) -> int:
     resting: dict[Path, tuple[int, int]] = {}
     taken: dict[Path, tuple[int, int]] = {}
     while True:
+        if not folder.is_dir():
+            raise Failure(f"{folder} was removed; make it again, and watch it again", CHECK_FAILED)
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or path.resolve() == out.resolve():
                 continue

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 import quantd
-from quantd.research.python_api.bar_frame import COLUMNS, bar_frame
+from quantd.adapters.feeds.bars.rows import BARS
+from quantd.research.python_api.bar_frame import bar_frame
 
 
 def columns(frame):
@@ -17,7 +18,7 @@ def columns(frame):
 
 def test_other_names_and_capitals_are_known(bars):
     renamed = bars.rename({"ts": "Date", "symbol": "Ticker", "open": "Open", "volume": "V"})
-    assert tuple(columns(renamed).columns) == COLUMNS
+    assert tuple(columns(renamed).columns) == BARS
     assert bar_frame(renamed).frame.equals(bar_frame(bars).frame)
 
 

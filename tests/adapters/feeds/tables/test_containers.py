@@ -110,3 +110,17 @@ def test_the_first_bytes_tell_the_kind_whatever_the_name(tmp_path: Path) -> None
     ]  # fmt: skip
     path = archive(tmp_path / "SPY.csv", {"SPY.txt": BARS.encode()})
     assert len(read_tables(path).frame) == 2
+
+
+def test_no_more_is_unpacked_than_the_ratio_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    original = gzip.GzipFile.read
+
+    def counted(file: gzip.GzipFile, size: int = -1) -> bytes:
+        read.append(size)
+        return original(file, size)
+
+    monkeypatch.setattr(gzip.GzipFile, "read", counted)
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(bytes(4 * containers.RATIO_FREE)))
+    assert "it unpacks" in refused(tmp_path / "a.csv.gz")
+    assert read == [max(containers.RATIO_FREE, containers.MOST_RATIO * (tmp_path / "a.csv.gz").stat().st_size) + 1]

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import quantd
+from quantd.adapters.feeds.bars.rows import BARS
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
 from quantd.adapters.feeds.tables import large_text, reader
@@ -241,7 +242,7 @@ def test_a_large_file_is_read_as_a_small_one_is(tmp_path: Path, header: str, mon
     small = read_tables(path)
     assert large.lines.to_list() == small.lines.to_list()
     assert large.statements == small.statements
-    for name in reader.BARS[2:]:
+    for name in BARS[2:]:
         assert large.frame[name].cast(pl.Float64).to_list() == small.frame[name].cast(pl.Float64).to_list()
     assert large.frame["ts"].to_list() == small.frame["ts"].to_list()
     assert large.frame["symbol"].cast(pl.String).to_list() == small.frame["symbol"].to_list()
@@ -260,6 +261,12 @@ def test_a_fault_in_the_middle_of_a_large_file_has_its_line(tmp_path: Path, faul
     line, says = FAULTS[fault]
     lines[20_000] = line
     assert says in asks(csv(tmp_path, lines))
+
+
+def test_a_short_line_that_a_long_one_makes_up_for_is_refused_too(tmp_path: Path) -> None:
+    lines = walk(30_000, 6)
+    lines[20_000], lines[21_000] = "2024-01-05,10,11,9,10", "2024-01-06,10,11,9,10,798,339"
+    assert ":20002: 5 fields" in asks(csv(tmp_path, lines))
 
 
 @pytest.mark.parametrize("word", ["null", "", '"10.5"', "$10.50"])
@@ -374,3 +381,20 @@ def test_bars_of_json_are_found_below_any_keys(tmp_path: Path, text: str) -> Non
     table = read_tables(path)
     assert table.frame["symbol"].unique().to_list() == ["SPY"]
     assert table.frame["ts"].to_list() == DAYS.to_list()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Date,Dividends\n2020-08-07,abc\n", r'dividend "abc" cannot be read'),
+        ("Date,Dividends\n2020-08-07,0.82,1\n", "fields of its header"),
+        ("Date,Dividends,Dividends\n2020-08-07,0.82,1\n", "two columns have one name"),
+        ("Date,Stock Splits\n2020-08-31,four\n", r'split ratio "four" cannot be read'),
+        ("Date,Stock Splits\nsoon,4.0\n", "not read as a time"),
+    ],
+)
+def test_a_fault_in_a_vendors_file_of_actions_is_a_sentence(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "AAPL.csv"
+    path.write_text(text)
+    with pytest.raises(FeedError, match=says):
+        read_actions(path, Universe((Instrument("AAPL"),)))
