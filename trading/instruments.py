@@ -159,10 +159,10 @@ def usual_currency(symbol: str) -> str:
 def house_calendar(calendars: Sequence[str]) -> str:
     """Return the calendar of a run over instruments of these calendars: the commonest one that closes.
 
-    Of equally many the first. Only a market of coins alone never closes.
+    Of equally many New York's, the default of a run, else the first. Only a market of coins alone never closes.
     """
-    closing = [name for name in calendars if name != "24/7"]
-    return Counter(closing).most_common(1)[0][0] if closing else "24/7"
+    closing = Counter(name for name in calendars if name != "24/7")
+    return max(closing, key=lambda name: (closing[name], name == "XNYS")) if closing else "24/7"
 
 
 def calendar_of(symbol: str) -> str:

@@ -83,7 +83,8 @@ def test_a_suffix_ends_a_symbol_that_config_toml_accepts(suffix: str) -> None:
         (["24/7", "24/7"], "24/7"),
         (["24/7", "24/7", "XNYS"], "XNYS"),
         (["XLON", "XETR", "XETR", "24/7"], "XETR"),
-        (["XLON", "XNYS"], "XLON"),
+        (["XLON", "XNYS"], "XNYS"),
+        (["XLON", "XETR"], "XLON"),
         (["24/5", "24/7"], "24/5"),
     ],
 )
