@@ -20,7 +20,7 @@ from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, Series, Sy
 from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound
-from quantd.adapters.feeds.tables.statement import Statement
+from quantd.adapters.feeds.tables.statement import NO_VOLUMES, Statement
 from quantd.daemon.assembly.broker_costs import costs_of
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.first_session import first_session, longest_history
@@ -272,8 +272,10 @@ def assemble(
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
     macro, rate = macro_of(config, house, universe), rate_of(config, first)
     outside = outside_benchmark(config, source, cache, strict=not places)
+    parts = _parts(config, universe, sessions, feed.interval_ns, apart, policies, members)
+    _require_volumes(parts["rules"], feed.statements)
     return Assembly(
-        **_parts(config, universe, sessions, feed.interval_ns, apart, policies, members),
+        **parts,
         start_ns=first_session(feed, house, start, history),
         market=_market(config, feed, macro, rate),
         live=False,
@@ -323,6 +325,19 @@ def _unsound(
     except UnsoundPrices as error:
         return error
     return None
+
+
+def _require_volumes(rules: Rules, statements: tuple[Statement, ...]) -> None:
+    """Refuse limits by volume over a table without volumes: they would refuse each of its orders. Raises FeedError."""
+    bare = next((statement.name for statement in statements if statement.volume == NO_VOLUMES), "")
+    if not bare:
+        return
+    agents = ((f"the limits of agent {agent.name}", agent.limits) for agent in rules.agents)
+    for place, limits in (("[risk]", rules.house), *agents):
+        for key in ("max_share_of_volume", "liquidity"):
+            if getattr(limits, key) is not None:
+                text = f"column volume is missing, and {key} of {place} would refuse each order without a volume"
+                raise FeedError(bare, text, f"Give a table with volumes, or take {key} out, also as part of a profile")
 
 
 def recorded_feed(

@@ -23,7 +23,7 @@ from quantd.adapters.feeds.tables.large_text import large_table
 from quantd.adapters.feeds.tables.moments import Moments, clock_of, joined_clock, moments
 from quantd.adapters.feeds.tables.nested import nested_tables
 from quantd.adapters.feeds.tables.roles import TIMES, Roles, are_names, named_roles, valued_roles, word
-from quantd.adapters.feeds.tables.statement import Statement
+from quantd.adapters.feeds.tables.statement import NO_VOLUMES, Statement
 from quantd.adapters.feeds.tables.text_layout import text_table
 
 ACTIONS: Final = ("ts", "symbol", "kind", "ratio", "cash")
@@ -456,7 +456,7 @@ def _require_numbers(values: pl.Series, given: pl.Series, raw: RawTable, name: s
 def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.Series) -> tuple[pl.Series, str]:
     if not roles.volume:
         zeros = pl.Series("volume", [0.0] * len(raw.frame))
-        return zeros, "none in the table, so 0: orders fill with [broker] participation = 0 only"
+        return zeros, NO_VOLUMES
     volume = numbers.numbers(raw.frame[roles.volume], spelling).alias("volume")
     name = roles.volume
     if roles.other_volume:

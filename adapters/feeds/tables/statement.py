@@ -6,6 +6,9 @@ from typing import Final, NamedTuple
 MOST_STATED: Final = 5
 """Statements of a folder or archive that are listed; further ones are counted."""
 
+NO_VOLUMES: Final = "none in the table, so 0: orders fill with [broker] participation = 0 only"
+"""The words about the volume of a table without a column of volumes."""
+
 
 class Statement(NamedTuple):
     """What one table was read as: its time, prices, volume, symbol and actions in words, what is unused, and notes."""

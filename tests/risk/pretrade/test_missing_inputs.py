@@ -422,8 +422,10 @@ def test_a_file_without_volumes_is_refused_by_the_name_of_the_column(tmp_path: P
     write(tmp_path, WITH_VOLUME)
     done = quantd(tmp_path, "backtest", "--json", "--no-compare")
     assert done.returncode != 0
-    assert "bars.csv: column volume is missing" in done.stderr
+    assert "bars.csv: column volume is missing, and max_share_of_volume of [risk] would refuse" in done.stderr
     assert "Traceback" not in done.stderr
+    no_cap = CONFIG.replace("[broker]", "[broker]\nparticipation = 0")
+    assert set(backtest(tmp_path, bars(drop="volume"), no_cap)["positions"]) == set(NAMES), "nothing reads volumes"
 
 
 @pytest.mark.parametrize("bad", ["float('nan')", "float('inf')", "-float('inf')"])
