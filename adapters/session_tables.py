@@ -1,4 +1,4 @@
-"""Sessions of the bundled calendars: data/sessions.msgpack, which scripts/calendar_tables.py makes.
+"""Sessions of the bundled calendars: data/sessions.msgpack, which scripts/data/calendar_tables.py makes.
 
 A calendar has a bit for each date, and its opens and closes in minutes of the session's date, UTC, where they change.
 """

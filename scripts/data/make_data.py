@@ -1,6 +1,6 @@
 """Creates the files under data/: bars copied or cut from their sources, price factors converted to actions.
 
-    python scripts/make_data.py SOURCE data/
+    python scripts/data/make_data.py SOURCE data/
 
 SOURCE is a folder with the files named in data/README.md. The result is independent of machine and date.
 """

@@ -1,7 +1,7 @@
 """Make the sessions of the bundled calendars from the installed exchange_calendars: data/sessions.msgpack.
 
-python scripts/calendar_tables.py          write the file, and print which sessions of each calendar differ from before
-python scripts/calendar_tables.py --check  write nothing; exit code 1 where the file is not what would be written
+python scripts/data/calendar_tables.py          write the file, and print which sessions of each calendar differ
+python scripts/data/calendar_tables.py --check  write nothing; exit code 1 where the file is not what would be written
 
 The calendars are those that quantd names: the common ones of a configuration, and those that `quantd data check` tries.
 Run it after each update of exchange_calendars. `tests/adapters/test_session_tables.py` compares both.

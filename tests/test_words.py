@@ -1,0 +1,52 @@
+"""Counts of locals that tell nothing of what they hold."""
+
+from pathlib import Path
+
+from scripts.words import KEPT, PRODUCT, ROOT, bindings, bindings_of
+
+SOURCE = '''
+def total(rest, *, order):
+    """The word found in a docstring is no binding."""
+    own = {"left": 1}
+    for each, (known, price) in rest:
+        whole = [made for made in each]
+        own.left = known
+    try:
+        with open("x") as told:
+            pass
+    except OSError as found:
+        print(found)
+    match own:
+        case {"apart": apart, **others}:
+            return lambda seat: seat
+    if (unpaid := order.left):
+        return unpaid
+'''
+
+
+def test_each_binding_is_counted_once_and_no_attribute_keyword_or_text_is() -> None:
+    words = [binding.word for binding in bindings(SOURCE, "total.py")]
+    assert sorted(words) == [
+        "apart",
+        "each",
+        "found",
+        "known",
+        "made",
+        "others",
+        "own",
+        "rest",
+        "seat",
+        "told",
+        "whole",
+    ]
+
+
+def test_the_packages_of_the_product_are_read() -> None:
+    assert {Path(binding.module).parts[0] for binding in bindings_of(PRODUCT)} <= {Path(p).parts[0] for p in PRODUCT}
+    assert all((ROOT / place).is_dir() for place in PRODUCT)
+
+
+def test_a_binding_that_stays_has_a_reason_and_is_there() -> None:
+    stays = {(binding.module, binding.word) for binding in bindings_of(PRODUCT)}
+    assert set(KEPT) <= stays
+    assert all(reason.strip() for reason in KEPT.values())
