@@ -29,7 +29,7 @@ __all__ = [
 
 def at_venue(state: Any) -> list[int]:
     """Lots of the house by column, and those that are known not to be ours."""
-    return [own + other for own, other in zip(state.ledger.house.lots, state.venue.fenced[0], strict=True)]
+    return [lots + fenced for lots, fenced in zip(state.ledger.house.lots, state.venue.fenced[0], strict=True)]
 
 
 def accounts_of(state: Any) -> list[Any]:
@@ -40,8 +40,8 @@ def accounts_of(state: Any) -> list[Any]:
 def portfolio_in(state: Any, place: str) -> str:
     """The name of the portfolio that is open in a place; empty without one."""
     names = [agent.name for agent in state.rules.agents]
-    found = state.portfolios.get(names.index(place))
-    return "" if found is None else str(found.name)
+    portfolio = state.portfolios.get(names.index(place))
+    return "" if portfolio is None else str(portfolio.name)
 
 
 def lots_worth(state: Any, column: int, share: float) -> int:
@@ -52,13 +52,13 @@ def lots_worth(state: Any, column: int, share: float) -> int:
 
 def open_row(state: Any, number: int) -> tuple[int, int, int] | None:
     """(sample, n, row) of an order that has not ended, by a number of any size; None without any."""
-    found = [
+    rows = [
         (sample, n, row)
         for (sample, n), work in state.working.items()
         for row, now in enumerate(work.state)
         if now not in ENDED
     ]
-    return found[number % len(found)] if found else None
+    return rows[number % len(rows)] if rows else None
 
 
 def waiting_digest(state: Any) -> str:

@@ -71,12 +71,12 @@ def limits_of(
 
 
 def _shocks(draw: random.Random, symbols: tuple[str, ...]) -> tuple[Shock, ...]:
-    found = [Shock("crash", {"technology": -0.5, "bonds": 0.05, "*": -0.3}), Shock("rally", {"*": 0.25})]
+    shocks = [Shock("crash", {"technology": -0.5, "bonds": 0.05, "*": -0.3}), Shock("rally", {"*": 0.25})]
     if draw.random() < 0.5:
-        found.append(Shock("one", {"*": 0.0}, {draw.choice(symbols): -0.8}))
+        shocks.append(Shock("one", {"*": 0.0}, {draw.choice(symbols): -0.8}))
     if draw.random() < 0.2:
-        found.append(Shock("known for one sector", {"technology": -0.4}))
-    return tuple(found)
+        shocks.append(Shock("known for one sector", {"technology": -0.4}))
+    return tuple(shocks)
 
 
 def _protective(draw: random.Random) -> Protective:

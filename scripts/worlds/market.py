@@ -27,14 +27,14 @@ def calendars_of(draw: random.Random, length: int, calm: bool, often: bool) -> d
     days = [FIRST_DAY + k for k in range(int(length * 1.6) + 60)]
     weekdays = [day for day in days if (day + 3) % 7 < 5 and draw.random() > 0.02]
     half = {day for day in weekdays if draw.random() < 0.03}
-    found = {"X": _sessions("X", weekdays, 14.5, lambda day: 18.0 if day in half else 21.0)}
+    calendars = {"X": _sessions("X", weekdays, 14.5, lambda day: 18.0 if day in half else 21.0)}
     if calm:
-        return found
+        return calendars
     if draw.random() < 0.4 or often:
-        found["Y"] = _sessions("Y", [d for d in weekdays if draw.random() > 0.02], 8.0, lambda day: 16.5)
+        calendars["Y"] = _sessions("Y", [d for d in weekdays if draw.random() > 0.02], 8.0, lambda day: 16.5)
     if draw.random() < 0.4 or often:
-        found["24/7"] = _sessions("24/7", days, 0.0, lambda day: 24.0)
-    return found
+        calendars["24/7"] = _sessions("24/7", days, 0.0, lambda day: 24.0)
+    return calendars
 
 
 def _sessions(name: str, days: list[int], opens: float, close_of: Callable[[int], float]) -> Sessions:
@@ -55,7 +55,7 @@ def universe_of(draw: random.Random, calendars: dict[str, Sessions], size: int, 
         of_column[-1] = names[0]
     sectors = SECTORS if draw.random() < 0.3 else SECTORS[:3]
     instruments = tuple(_instrument(draw, k, name, sectors, calm) for k, name in enumerate(of_column))
-    groups = (("first", tuple(each.symbol for each in instruments[: max(1, size // 2)])),)
+    groups = (("first", tuple(instrument.symbol for instrument in instruments[: max(1, size // 2)])),)
     return Universe(instruments, calendar="X", benchmark=instruments[0].symbol, groups=groups)
 
 
@@ -102,27 +102,27 @@ class Market:
 
     def price_jumps(self) -> list[PriceJumped]:
         """The events of the jumps whose bars exist, each at the open of its bar."""
-        found = []
+        events = []
         for row, column, numerator, denominator in self.jumps:
             seen = np.flatnonzero(self.block.fresh[:row, column])
             if not self.block.fresh[row, column] or not len(seen):
                 continue
             before = round(float(self.block.close[seen[-1], column]) * NANO)
             after = round(float(self.block.open[row, column]) * NANO)
-            found.append(PriceJumped(self.order[row][1], column, before, after, numerator, denominator))
-        return found
+            events.append(PriceJumped(self.order[row][1], column, before, after, numerator, denominator))
+        return events
 
     def opened(self, ts: int) -> tuple[Opening, ...]:
         """The bars in progress at an instant that have opened before it."""
-        found = []
+        bars = []
         for row, (end, opens, _) in enumerate(self.order):
             if opens < ts < end:
                 for column in np.flatnonzero(self.block.fresh[row]).tolist():
                     price = round(float(self.block.open[row, column]) * NANO)
-                    found.append(Opening(opens, end, column, price, float(self.block.volume[row, column])))
+                    bars.append(Opening(opens, end, column, price, float(self.block.volume[row, column])))
             if opens > ts + 2 * DAY_NS:
                 break
-        return tuple(found)
+        return tuple(bars)
 
 
 def fill_market(draw: random.Random, rng: np.random.Generator, market: Market, *, often: bool) -> None:
@@ -138,8 +138,8 @@ def fill_market(draw: random.Random, rng: np.random.Generator, market: Market, *
     market.first = np.exp(rng.uniform(np.log(2), np.log(500), size))
     if draw.random() < 0.1:
         market.first[0] = draw.choice((0.5, 90_000.0))
-    for column, each in enumerate(market.universe.instruments):
-        if each.lot_nano < NANO // 1000:
+    for column, instrument in enumerate(market.universe.instruments):
+        if instrument.lot_nano < NANO // 1000:
             market.first[column] = draw.choice((3_000.0, 60_000.0))
     calm = market.calm
     market.fresh = listed & (rng.random((rows, size)) > (-1.0 if calm else draw.choice((0.0, 0.0, 0.01, 0.1))))
@@ -164,8 +164,8 @@ def _slices(market: Market) -> tuple[list[tuple[int, int, int]], Array]:
     interval = market.interval
     spans: dict[tuple[int, int, int], list[int]] = {}
     for column, row in enumerate(market.calendar):
-        own = market.sessions[row]
-        for day, opens, closes in zip(own.day_ns, own.open_ns, own.close_ns, strict=True):
+        sessions = market.sessions[row]
+        for day, opens, closes in zip(sessions.day_ns, sessions.open_ns, sessions.close_ns, strict=True):
             if closes > end:
                 break
             ts = opens
@@ -195,7 +195,7 @@ def _block(draw: random.Random, rng: np.random.Generator, market: Market, path: 
     volume = np.round(np.exp(rng.normal(np.log(draw.choice((2e3, 1e5, 1e7))), 1.0, close.shape)))
     if draw.random() < 0.2:
         volume[rng.random(volume.shape) < 0.1] = 0.0
-    columns = [np.where(market.fresh, each, np.nan) for each in (open_, high, low, close, volume)]
+    columns = [np.where(market.fresh, column, np.nan) for column in (open_, high, low, close, volume)]
     if draw.random() < 0.1:
         columns[4][rng.random(volume.shape) < 0.1] = np.nan
     stamps = [np.array([span[part] for span in market.order], dtype=np.int64) for part in range(3)]
@@ -208,11 +208,11 @@ def _block(draw: random.Random, rng: np.random.Generator, market: Market, path: 
 def _place(draw: random.Random, market: Market) -> tuple[int, int, int, int]:
     """(column, open, date, first slice) of a random session of a random instrument."""
     column = draw.randrange(len(market.calendar))
-    own = market.sessions[market.calendar[column]]
-    at = draw.randrange(5, max(6, min(market.length, len(own.day_ns)) * 2 // 3))
-    ts = own.open_ns[at]
+    sessions = market.sessions[market.calendar[column]]
+    at = draw.randrange(5, max(6, min(market.length, len(sessions.day_ns)) * 2 // 3))
+    ts = sessions.open_ns[at]
     after = next((t for t, span in enumerate(market.order) if span[1] >= ts), len(market.order))
-    return column, ts, own.day_ns[at], after
+    return column, ts, sessions.day_ns[at], after
 
 
 def _add_action(draw: random.Random, market: Market) -> None:

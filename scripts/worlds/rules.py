@@ -130,17 +130,17 @@ def rules_of(draw: random.Random, market: Market, kind: Kind) -> Rules:
     return _bare(rules, protected=draw.random() < 0.5) if kind.bare else rules
 
 
-def _limits(draw: random.Random, market: Market, kind: Kind, others: str, fee_bp: float) -> Limits:
-    """Limits of the house or of an agent; few where the `others` alone are strict."""
-    few = kind.strict == others
+def _limits(draw: random.Random, market: Market, kind: Kind, strict_elsewhere: str, fee_bp: float) -> Limits:
+    """Limits of the house or of an agent; few where only those named in `strict_elsewhere` are strict."""
+    few = kind.strict == strict_elsewhere
     share = 0.03 if kind.tour else 0.0 if few else draw.choice((0.05, 0.15, 0.35)) if kind.strict else None
     always = draw.choice(SELDOM) if kind.strict and not few else ""
     if kind.alone and not few:
         share, always = 0.0, kind.alone
-    found = limits_of(draw, market.universe, market.interval, fee_bp, share, always)
-    if kind.tour and found.protective is not None:
-        return override(found, protective=replace(found.protective, at_venue=True))
-    return override(found, allow_short=True, max_cash_debit=1.0) if few else found
+    limits = limits_of(draw, market.universe, market.interval, fee_bp, share, always)
+    if kind.tour and limits.protective is not None:
+        return override(limits, protective=replace(limits.protective, at_venue=True))
+    return override(limits, allow_short=True, max_cash_debit=1.0) if few else limits
 
 
 def _with_watches(draw: random.Random, rules: Rules) -> Rules:
@@ -172,10 +172,10 @@ def _with_watches(draw: random.Random, rules: Rules) -> Rules:
 def _with_outside(draw: random.Random, rules: Rules, count: int) -> Rules:
     """The rules with an outside agent, which is the last one or a shadow."""
     seats = rules.seats or tuple(agent.name for agent in rules.agents)
-    seat = count - 1 if not rules.shadows or draw.random() < 0.7 else len(rules.agents)
-    shadows = tuple(replace(each, outside=(seat,), seats=seats) for each in rules.shadows)
-    reviewed = (seat,) if draw.random() < 0.5 else ()
-    return replace(rules, outside=(seat,), reviewed=reviewed, seats=seats, shadows=shadows)
+    number = count - 1 if not rules.shadows or draw.random() < 0.7 else len(rules.agents)
+    shadows = tuple(replace(shadow, outside=(number,), seats=seats) for shadow in rules.shadows)
+    reviewed = (number,) if draw.random() < 0.5 else ()
+    return replace(rules, outside=(number,), reviewed=reviewed, seats=seats, shadows=shadows)
 
 
 def _calmed(rules: Rules) -> Rules:
@@ -189,7 +189,7 @@ def _calmed(rules: Rules) -> Rules:
         guard = limits.protective and replace(limits.protective, trailing=False, at_venue=False)
         return override(limits, **off, **plain, protective=guard)
 
-    agents = tuple(replace(each, limits=calmed(each.limits), scheduled=True) for each in rules.agents)
+    agents = tuple(replace(agent, limits=calmed(agent.limits), scheduled=True) for agent in rules.agents)
     return replace(
         rules,
         agents=agents,
@@ -218,21 +218,21 @@ def _bare(rules: Rules, *, protected: bool) -> Rules:
         names += ["protective", "max_share_of_volume"]
 
     def bare(limits: Limits) -> Limits:
-        found = override(limits, **{name: None for name in names if hasattr(limits, name)})
-        if found.protective is None:
-            return found
-        return override(found, protective=replace(found.protective, trailing=False, at_venue=False))
+        loose = override(limits, **{name: None for name in names if hasattr(limits, name)})
+        if loose.protective is None:
+            return loose
+        return override(loose, protective=replace(loose.protective, trailing=False, at_venue=False))
 
-    agents = tuple(replace(each, limits=bare(each.limits)) for each in rules.agents)
+    agents = tuple(replace(agent, limits=bare(agent.limits)) for agent in rules.agents)
     return replace(rules, agents=agents, house=bare(rules.house))
 
 
 def _agent_limits(draw: random.Random, house: Limits, market: Market, kind: Kind, fee_bp: float) -> Limits:
     limits = _limits(draw, market, kind, "house", fee_bp)
     for name in ("var", "cvar"):
-        own, other = getattr(limits, name), getattr(house, name)
-        if own is not None and other is not None:
-            limits = override(limits, **{name: replace(own, method=other.method)})
+        tail, house_tail = getattr(limits, name), getattr(house, name)
+        if tail is not None and house_tail is not None:
+            limits = override(limits, **{name: replace(tail, method=house_tail.method)})
     return limits
 
 
@@ -294,12 +294,12 @@ def _with_shadows(draw: random.Random, rules: Rules, market: Market, kind: Kind,
         if limits.protective is not None:
             limits = override(limits, protective=replace(limits.protective, at_venue=False))
         capital = rules.agents[0].capital_micro
-        own = AgentRules(f"s{k}", capital, limits, scheduled=True)
+        agent = AgentRules(f"s{k}", capital, limits, scheduled=True)
         house = override(Limits(), fee_bp=fee_bp, max_price_age_ns=limits.max_price_age_ns)
         shadows.append(
             replace(
                 rules,
-                agents=(own,),
+                agents=(agent,),
                 house=house,
                 cash_micro=capital,
                 flatten_on=(),
@@ -321,6 +321,6 @@ def _with_shadows(draw: random.Random, rules: Rules, market: Market, kind: Kind,
         samples=20, confidence=draw.choice((0.3, 0.5, 0.95)), measure=draw.choice(MEASURES),
         max_drawdown_ratio=3.0, looks=8, resamples=200,
     )  # fmt: skip
-    seats = tuple(each.name for each in rules.agents) + tuple(each.agents[0].name for each in shadows)
-    shadows = [replace(each, seats=seats) for each in shadows]
+    seats = tuple(agent.name for agent in rules.agents) + tuple(shadow.agents[0].name for shadow in shadows)
+    shadows = [replace(shadow, seats=seats) for shadow in shadows]
     return replace(rules, shadows=tuple(shadows), challenges=tuple(challenges), promotion=promotion, seats=seats)

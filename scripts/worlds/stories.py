@@ -136,7 +136,7 @@ def _wrong_command(s: Setting) -> Steps:
         Exchanged(s.ts, "nobody", "promote", "test", "ops"),
         ModelLoaded(s.ts, "nobody", "x", "00", "", "test", "ops"),
     )
-    return [(0, each) for each in s.draw.sample(wrong, 4)]
+    return [(0, command) for command in s.draw.sample(wrong, 4)]
 
 
 def _deposited(s: Setting) -> Steps:
@@ -276,7 +276,7 @@ def _venue_news(s: Setting) -> Steps:
         about(lambda sample, n, row: NotFound(sample, n, s.ts, [row])),
         strange,
     ]
-    return [(0, each) for each in news[s.draw.randrange(3) :]]
+    return [(0, report) for report in news[s.draw.randrange(3) :]]
 
 
 def _less_there(s: Setting) -> Steps:
@@ -286,10 +286,10 @@ def _less_there(s: Setting) -> Steps:
     def compared(ts: int) -> Callable[[Any], Reconciled]:
         def made(state: Any) -> Reconciled:
             lots = at_venue(state)
-            left = [lots_ - lots_ // part if k == s.column else lots_ for k, lots_ in enumerate(lots)]
+            available = [lots_ - lots_ // part if k == s.column else lots_ for k, lots_ in enumerate(lots)]
             at = open_row(state, number)
             orders = () if at is None else (OpenOrder(*at, 0, 7, 90 * NANO, 0, 10_000_000),)
-            return Reconciled(ts, lots, None, available=left, orders=orders, run="world")
+            return Reconciled(ts, lots, None, available=available, orders=orders, run="world")
 
         return made
 
@@ -361,7 +361,7 @@ def _planned_before(proposal: Proposed) -> Callable[[Any], Any]:
 
 def _proposed(s: Setting) -> Steps:
     """Targets of an outside agent; some are refused."""
-    outside = [s.rules.seats[seat] for seat in s.rules.outside]
+    outside = [s.rules.seats[number] for number in s.rules.outside]
     agent = outside[0] if outside else s.own
     good = Proposed(s.ts, agent, f"{s.ts}", "test", "ops", weights=s.weights(s.draw.choice((0.5, 0.95))))
     wrong = (
@@ -376,7 +376,7 @@ def _proposed(s: Setting) -> Steps:
     )
     lots = np.array([s.draw.choice((-2, 0, 5)) for _ in range(s.rules.universe.size)], dtype=np.int64)
     last = replace(good, ts=s.later, id=f"{s.ts}-z", weights=b"", lots=lots.tobytes())
-    middle = [(DAY_NS, each) for each in s.draw.sample(wrong, 2)]
+    middle = [(DAY_NS, proposal) for proposal in s.draw.sample(wrong, 2)]
     how = s.draw.choice(("approve", "decline", "digest", "lapse"))
     seen = ProposalReviewed(s.ts, agent, good.id, how == "approve", "test", "ops", "00" if how == "digest" else "")
     reviews: Steps = [] if how == "lapse" else [(1, replace(seen, approve=how != "decline"))]
@@ -387,17 +387,22 @@ def _model(s: Setting) -> Steps:
     """A retraining, and a loaded artifact."""
     names = s.rules.names()
     name = s.draw.choice(names[: len(s.rules.agents)] if s.draw.random() < 0.5 else names)
-    made = Retrained(
+    retrained = Retrained(
         s.ts, name, "2022-01-01", "v2", "aa", "bb", s.draw.random() < 0.5, "better", "sharpe", 60, 0.1, 0.01
     )
     failed = Retrained(s.ts, name, failed="no data")
     loaded = ModelLoaded(s.ts, name, "models/x", f"{s.ts}", "", "test", "ops", "v1")
-    return [(0, s.draw.choice((made, failed))), (0, loaded), (s.wait // 2, made), (s.wait, replace(loaded, ts=s.later))]
+    return [
+        (0, s.draw.choice((retrained, failed))),
+        (0, loaded),
+        (s.wait // 2, retrained),
+        (s.wait, replace(loaded, ts=s.later)),
+    ]
 
 
 def _exchanged(s: Setting) -> Steps:
     """A shadow's policy is promoted by hand, and demoted again."""
-    shadows = [each.agents[0].name for each in s.rules.shadows]
+    shadows = [shadow.agents[0].name for shadow in s.rules.shadows]
     name = s.draw.choice(shadows) if shadows else s.own
     promote = Exchanged(s.ts, name, "promote", "test", "ops")
     demote = Exchanged(s.later, name, "demote", "test", "ops")
@@ -405,7 +410,7 @@ def _exchanged(s: Setting) -> Steps:
 
 
 def _shadow_commanded(s: Setting) -> Steps:
-    shadows = [each.agents[0].name for each in s.rules.shadows] or [s.own]
+    shadows = [shadow.agents[0].name for shadow in s.rules.shadows] or [s.own]
     command, name = s.draw.choice(STOPS), s.draw.choice(shadows)
     end = Operator(s.later, "resume", "again", "ops", name)
     return [(0, Operator(s.ts, command, "test", "ops", name)), (s.wait, end)]
@@ -458,7 +463,7 @@ def story(draw: random.Random, rules: Rules, ts: int, wait: int, number: int) ->
 
 def usual_story(draw: random.Random, rules: Rules) -> int:
     """The number of a random story that fits the rules: those that need something of the rules come where it is."""
-    wanted = [k for k, each in enumerate(STORIES)]
+    wanted = [k for k, story in enumerate(STORIES)]
     if any(agent.place for agent in rules.agents):
         wanted += [STORIES.index(_portfolio)] * 8
     wanted += AGAINST_HOUSE

@@ -36,7 +36,7 @@ class Timeline:
         """The items in order, with the ticks of one instant as one."""
         seen: set[int] = set()
         kept = []
-        for *_, item in sorted(self._found, key=lambda each: each[:3]):
+        for *_, item in sorted(self._found, key=lambda entry: entry[:3]):
             if type(item) is Tick:
                 if item.ts in seen:
                     continue
@@ -62,7 +62,7 @@ def items_of(draw: random.Random, market: Market, rules: Rules, kind: Kind) -> l
     _add_samples(draw, line, market, rules, kind, samples, warm)
     if not calm and draw.random() < 0.3:  # decisions and timers between samples
         asked = _asked(rules)
-        taken = {each[0] for each in samples}
+        taken = {sample[0] for sample in samples}
         for _ in range(draw.randint(5, 40)):
             ts = draw.randrange(first, last)
             ts -= ts % MINUTE_NS
@@ -106,7 +106,7 @@ def _add_samples(
     likely = {"flatten": 0.1, "reallocate": 3.0, "promote": 3.0}
     opens = not kind.calm and draw.random() < 0.5
     for k, (ts, key, final) in enumerate(samples):
-        due = tuple(number for number, each in every.items() if k % each == 0)
+        due = tuple(number for number, interval in every.items() if k % interval == 0)
         named = tuple(job for job in JOBS if draw.random() < chance * likely.get(job, 1.0))
         rate = round(draw.choice((0.03, -0.01)) * RATE_ONE) if earns else None
         macro = tuple(draw.uniform(10.0, 40.0) for _ in rules.macro)
@@ -117,7 +117,7 @@ def _add_samples(
 
 def _add_jumps(draw: random.Random, line: Timeline, market: Market) -> None:
     """The jumps of prices, each before its bar, and their explanations by an operator, by the feed, or by none."""
-    rows = [each[0] for each in market.order]
+    rows = [span[0] for span in market.order]
     for jump in market.price_jumps():
         row = next(t for t in range(len(rows)) if market.order[t][1] == jump.ts and market.block.fresh[t, jump.symbol])
         line.add(jump.ts, 1, jump)
@@ -129,9 +129,11 @@ def _add_jumps(draw: random.Random, line: Timeline, market: Market) -> None:
             line.add(ts, 3, JumpExplained(ts, jump.symbol, "test", "ops", *ratio))
         elif how != "none":
             ratio = split if how == "feed" else (5, 4)
-            own = market.sessions[market.calendar[jump.symbol]]
-            at = min(bisect_left(own.open_ns, ts), len(own.open_ns) - 1)
-            line.add(own.open_ns[at], 1, Action(own.open_ns[at], own.day_ns[at], jump.symbol, "split", *ratio))
+            sessions = market.sessions[market.calendar[jump.symbol]]
+            at = min(bisect_left(sessions.open_ns, ts), len(sessions.open_ns) - 1)
+            line.add(
+                sessions.open_ns[at], 1, Action(sessions.open_ns[at], sessions.day_ns[at], jump.symbol, "split", *ratio)
+            )
         if draw.random() < 0.3:
             line.add(jump.ts + DAY_NS, 1, replace(jump, ts=jump.ts + DAY_NS))
 
@@ -156,19 +158,21 @@ def _add_stories(draw: random.Random, line: Timeline, rules: Rules, kind: Kind, 
 
 def _sample_times(house: Sessions, rules: Rules, interval: int, last: int) -> list[tuple[int, int, int]]:
     """(instant, key, final) of each sample."""
-    found = []
+    times = []
     for day, opens, closes in zip(house.day_ns, house.open_ns, house.close_ns, strict=True):
         if closes > last:
             break
         if interval >= DAY_NS:
-            final = max(own.close_ns[own.row_of_day[day]] for own in rules.sessions if day in own.row_of_day)
-            found.append((closes, day, max(final, closes)))
+            final = max(
+                sessions.close_ns[sessions.row_of_day[day]] for sessions in rules.sessions if day in sessions.row_of_day
+            )
+            times.append((closes, day, max(final, closes)))
             continue
         ts = opens
         while ts < closes:
             ts = min(ts + interval, closes)
-            found.append((ts, ts, ts))
-    return found
+            times.append((ts, ts, ts))
+    return times
 
 
 def is_market(item: Any) -> bool:

@@ -70,14 +70,14 @@ class UnreliablePaper(Paper):
         if not news:
             return news
         if self.coin_fees:
-            news = [self._charged(each) for each in news]
+            news = [self._charged(report) for report in news]
         draw = self._drawn(f"{self.seed}|{ts}")
         if draw < 0.3:
             return news[::-1]
         if draw < 0.6:
             return [*news, *news]
         if draw < 1.0:
-            parts = [self.query(each.sample, each.n, each.row)[::-1] for each in news]
+            parts = [self.query(report.sample, report.n, report.row)[::-1] for report in news]
             return news[1:] if draw < 0.8 else [report for part in parts for report in part]
         return news
 

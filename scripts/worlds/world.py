@@ -99,10 +99,10 @@ def world_of(seed: int) -> World:
         together=draw.random() < 0.9,
     )
     world.policies = _policies(draw, world, kind)
-    lookbacks = [each.lookback for each in world.policies]
+    lookbacks = [policy.lookback for policy in world.policies]
     most = max([60 if rules.notices is None else 121, *lookbacks, *_lookbacks(rules)])
-    bars = any(getattr(each, "uses_bars", False) for each in world.policies)
-    shadows = tuple(replace(each, lookback=most, keep_bars=bars) for each in rules.shadows)
+    bars = any(getattr(policy, "uses_bars", False) for policy in world.policies)
+    shadows = tuple(replace(shadow, lookback=most, keep_bars=bars) for shadow in rules.shadows)
     world.rules = replace(rules, lookback=most, keep_bars=bars, shadows=shadows)
     world.items = items_of(draw, market, world.rules, kind)
     return world
@@ -117,7 +117,7 @@ def _market(draw: random.Random, rng: np.random.Generator, kind: Kind) -> Market
     calendars = calendars_of(draw, length, kind.calm, kind.tour)
     names = sorted(calendars)
     universe = universe_of(draw, calendars, kind.size, kind.calm)
-    calendar = tuple(names.index(each.calendar) for each in universe.instruments)
+    calendar = tuple(names.index(instrument.calendar) for instrument in universe.instruments)
     sessions = tuple(calendars[name] for name in names)
     market = Market(universe, sessions, calendar, names.index("X"), interval, length, kind.calm)
     fill_market(draw, rng, market, often=kind.tour)
@@ -133,9 +133,9 @@ def _policies(draw: random.Random, world: World, kind: Kind) -> list[Policy]:
 
 
 def _lookbacks(rules: Rules) -> list[int]:
-    found = []
-    for each in (rules, *rules.shadows):
-        for limits in (each.house, *(agent.limits for agent in each.agents)):
-            found += [spec.lookback for spec in (limits.var, limits.cvar, limits.correlation) if spec is not None]
-            found.append(limits.volatility_lookback)
-    return found
+    lookbacks = []
+    for book_rules in (rules, *rules.shadows):
+        for limits in (book_rules.house, *(agent.limits for agent in book_rules.agents)):
+            lookbacks += [spec.lookback for spec in (limits.var, limits.cvar, limits.correlation) if spec is not None]
+            lookbacks.append(limits.volatility_lookback)
+    return lookbacks

@@ -41,8 +41,8 @@ def _of_rows(seed: int, answers: tuple[dict[str, Any], dict[str, Any]], rows_bef
         return ""
     lines = [f"seed {seed}: row {at} of {len(old)} (base) and {len(new)} (present) differs"]
     lines += [f"  both     {row}" for row in old[max(0, at - rows_before) : at]]
-    for name, found in zip(("base", "present"), answers, strict=True):
-        row, event = (found[part][at] if at < len(found["rows"]) else "no row" for part in ("rows", "kinds"))
+    for name, answer in zip(("base", "present"), answers, strict=True):
+        row, event = (answer[part][at] if at < len(answer["rows"]) else "no row" for part in ("rows", "kinds"))
         lines.append(f"  {name:8s} {row} (after {event})")
     return "\n".join(lines)
 
@@ -60,24 +60,24 @@ def _of_steps(seed: int, answers: tuple[dict[str, Any], dict[str, Any]], steps_b
     (old_entry, old_views), (new_entry, new_views) = old[at], new[at]
     if old_entry == new_entry:
         return "\n".join([*lines, f"  event    {_decoded(old_entry)[0]}", *_views(old_views, new_views)])
-    (event, effects), (other, others) = _decoded(old_entry), _decoded(new_entry)
+    (event, effects), (other, other_effects) = _decoded(old_entry), _decoded(new_entry)
     if event != other:
         return "\n".join([*lines, f"  base     event {event}", f"  present  event {other}"])
     lines.append(f"  event    {event}")
-    k = max(_first(effects, others), 0)
+    k = max(_first(effects, other_effects), 0)
     lines.append(f"  effect {k} differs")
-    for name, found in (("base", effects), ("present", others)):
-        lines.append(f"  {name:8s} {found[k] if k < len(found) else 'no effect'}")
+    for name, side_effects in (("base", effects), ("present", other_effects)):
+        lines.append(f"  {name:8s} {side_effects[k] if k < len(side_effects) else 'no effect'}")
     return "\n".join(lines)
 
 
 def _decoded(entry: bytes) -> tuple[str, list[str]]:
     """The event and the effects of a journal entry as text; a value of the whole run is an event."""
     try:
-        found = decode(entry)
+        step = decode(entry)
     except msgspec.DecodeError:
         return str(msgspec.msgpack.decode(entry)), []
-    return written(found.event), [written(effect) for effect in found.effects]
+    return written(step.event), [written(effect) for effect in step.effects]
 
 
 def _summary(entry: bytes) -> str:
@@ -90,15 +90,15 @@ def _summary(entry: bytes) -> str:
 def written(value: Any, name: str = "") -> str:
     """A struct as text, without fields that have their default, and with arrays in place of bytes."""
     if isinstance(value, msgspec.Struct):
-        pairs = [(each, getattr(value, each.name)) for each in msgspec.structs.fields(value)]
-        shown = [f"{each.name}={written(own, each.name)}" for each, own in pairs if own != _default(each)]
+        pairs = [(field, getattr(value, field.name)) for field in msgspec.structs.fields(value)]
+        shown = [f"{field.name}={written(part, field.name)}" for field, part in pairs if part != _default(field)]
         return f"{type(value).__name__}({', '.join(shown)})"
     if isinstance(value, bytes) and name in ARRAYS:
         return str(np.frombuffer(value, dtype=ARRAYS[name]).tolist())
     if isinstance(value, bytes) and len(value) > 40:
         return f"{value[:20].hex()}… ({len(value)} bytes)"
     if isinstance(value, list) and value and isinstance(value[0], msgspec.Struct):
-        return f"[{', '.join(written(each) for each in value)}]"
+        return f"[{', '.join(written(part) for part in value)}]"
     return repr(value)
 
 

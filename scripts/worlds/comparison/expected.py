@@ -130,14 +130,14 @@ UNREACHED: Final[dict[str, str]] = {}
 
 def expected() -> set[str]:
     """Names of the features that a long run should hit."""
-    events = {each.__name__ for each in get_args(Event)}
+    events = {kind.__name__ for kind in get_args(Event)}
     reasons = {REASON_NAMES[code] for code in REASON_TEXT if code}
     cuts = {"the house": reasons - NEVER_HOUSE, "an agent": reasons - NEVER_AGENT}
     styles = set(choices(Execution, "style"))
-    found = {
+    features = {
         *(f"event: {name}" for name in events),
         *(f"effects of: {name}" for name in events - WITHOUT_EFFECTS),
-        *(f"effect: {each.__name__}" for each in get_args(Effect)),
+        *(f"effect: {kind.__name__}" for kind in get_args(Effect)),
         *(f"cut of {who}: {reason}" for who, names in cuts.items() for reason in names),
         *(f"command refused: {code}" for code in get_args(Refusal)),
         *(f"orders: {kind}" for kind in ("limit", "stop", "open", "close", "day", "good till cancelled")),
@@ -155,7 +155,7 @@ def expected() -> set[str]:
         *OTHERS,
         *(name for names in MODULES.values() for name in names),
     }
-    return found - UNREACHED.keys()
+    return features - UNREACHED.keys()
 
 
 def choices(kind: type[Any], name: str) -> tuple[str, ...]:

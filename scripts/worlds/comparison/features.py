@@ -33,7 +33,7 @@ class Features:
 
     def begin(self, world: Any) -> None:
         """Note the market of a world."""
-        calendars = [each.calendar for each in world.rules.universe.instruments]
+        calendars = [instrument.calendar for instrument in world.rules.universe.instruments]
         house = world.rules.universe.calendar
         self.abroad = frozenset(column for column, name in enumerate(calendars) if name != house)
 
@@ -117,8 +117,8 @@ class Features:
             case "Refused":
                 hit(f"command refused: {effect.code}")
             case "Shadowed":
-                for own in effect.effects:
-                    self._note(own, type(own).__name__, event, "shadow: ")
+                for inner in effect.effects:
+                    self._note(inner, type(inner).__name__, event, "shadow: ")
             case _:
                 pass
 
@@ -136,9 +136,9 @@ class Features:
         key = filled.sample, filled.n
         hit("fills: stop at the venue" if key in self._stops else "fills")
         for column, lots, parts in zip(filled.sym, filled.lots, filled.shares, strict=True):
-            left, end = self._open.get((*key, column), (0, 1))
-            self._open[(*key, column)] = left - abs(lots), end
-            if left > abs(lots):
+            open_lots, end = self._open.get((*key, column), (0, 1))
+            self._open[(*key, column)] = open_lots - abs(lots), end
+            if open_lots > abs(lots):
                 hit("fills: partial")
             if not end:
                 hit("fills: good till cancelled")

@@ -57,7 +57,7 @@ def plain(value: Any) -> Any:
     if kind.__name__ in FIELDS:
         return [kind.__name__, *[plain(getattr(value, name)) for name in FIELDS[kind.__name__]]]
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [plain(part) for part in value]
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
     if hasattr(value, "tolist"):
@@ -113,14 +113,14 @@ class Record:
 
     def digest(self) -> str:
         """Hex BLAKE2b of everything that is compared."""
-        found = blake2b(digest_size=16)
+        hashed = blake2b(digest_size=16)
         for step in self.steps:
             for part in step:
-                found.update(len(part).to_bytes(4, "big"))
-                found.update(part)
+                hashed.update(len(part).to_bytes(4, "big"))
+                hashed.update(part)
         for row in self.rows:
-            found.update(msgspec.json.encode(row) + b"\n")
-        return found.hexdigest()
+            hashed.update(msgspec.json.encode(row) + b"\n")
+        return hashed.hexdigest()
 
 
 def _view(ask: Any) -> list[Any]:

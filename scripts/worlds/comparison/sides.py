@@ -59,17 +59,17 @@ def serve(*, journal: bool, compiled: bool) -> None:
         seed, _, verbose = line.strip().partition(" ")
         began = time.process_time()
         record = drive(int(seed), journal=journal)
-        found: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "hash": record.digest(),
             "hits": sorted(record.features.hits),
             "events": record.features.events,
             "seconds": time.process_time() - began,
         }
         if verbose and journal:
-            found["steps"] = packed(record.steps)
+            answer["steps"] = packed(record.steps)
         elif verbose:
-            found |= {"rows": [json.dumps(row) for row in record.rows], "kinds": record.events}
-        out.write(json.dumps(found) + "\n")
+            answer |= {"rows": [json.dumps(row) for row in record.rows], "kinds": record.events}
+        out.write(json.dumps(answer) + "\n")
         out.flush()
 
 
@@ -105,8 +105,8 @@ class Engine:
         line = self._process.stdout.readline()
         if not line:
             raise EngineEnded("an engine ended; its error is above")
-        found: dict[str, Any] = json.loads(line)
-        return found
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -132,8 +132,8 @@ class Recorded:
         seed = self._asked.pop(0)
         if seed not in self._lines:
             raise EngineEnded(f"{self._path}: world {seed} was not recorded")
-        found: dict[str, Any] = json.loads(self._lines[seed])
-        return found
+        answer: dict[str, Any] = json.loads(self._lines[seed])
+        return answer
 
     def close(self) -> None:
         """Nothing runs."""
@@ -168,20 +168,20 @@ class Known:
             return
         parts = (sources(), journal, commit, sys.version, version("numpy"), platform.node())
         named = blake2b(repr(parts).encode(), digest_size=8).hexdigest()
-        known = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self._file = known / "quantd" / "worlds" / f"{named}.jsonl"
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        self._file = caches / "quantd" / "worlds" / f"{named}.jsonl"
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._file.exists():
             for line in self._file.read_text().splitlines():
-                found = json.loads(line)
-                self._results[found.pop("seed")] = found
+                answer = json.loads(line)
+                self._results[answer.pop("seed")] = answer
 
     def find(self, seed: int) -> dict[str, Any] | None:
         return self._results.get(seed)
 
-    def keep(self, seed: int, found: dict[str, Any]) -> None:
+    def keep(self, seed: int, answer: dict[str, Any]) -> None:
         with self._lock, self._file.open("a") as file:
-            file.write(json.dumps({"seed": seed, **found}) + "\n")
+            file.write(json.dumps({"seed": seed, **answer}) + "\n")
 
 
 @contextmanager
@@ -192,10 +192,10 @@ def checkout_of(base: str) -> Iterator[tuple[Path, str]]:
         yield Path(base).resolve(), ""
         return
     git = ["git", "-C", str(ROOT)]
-    found = subprocess.run([*git, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}"], capture_output=True)
-    if found.returncode:
+    commit_line = subprocess.run([*git, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}"], capture_output=True)
+    if commit_line.returncode:
         raise SystemExit(f"--base {base}: neither a commit, nor the folder of a checkout, nor a file of --record")
-    commit = found.stdout.decode().strip()
+    commit = commit_line.stdout.decode().strip()
     there = subprocess.run([*git, "ls-tree", "--name-only", commit], check=True, capture_output=True, text=True)
     folders = [name for name in SOURCES if name in there.stdout.split()]
     done = subprocess.run([*git, "archive", "--format=tar", commit, *folders], check=True, capture_output=True)
