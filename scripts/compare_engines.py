@@ -82,23 +82,23 @@ Pair = tuple[Side | None, Side]
 """The base, None to count the features of the present engine alone, and the present engine."""
 
 
-def compare(pair: Pair, seeds: Iterator[int], only: str, known: Known, count: Count) -> None:
+def compare(pair: Pair, seeds: Iterator[int], only: str, answers: Known, count: Count) -> None:
     """Drive worlds in both engines at the same time, and count their features and differences."""
     base, present = pair
     try:
         for seed in seeds:
             if base is None:
                 present.ask(seed)
-                found = present.answer()
-                count.note(seed, found, found | {"seconds": 0.0})
+                answer = present.answer()
+                count.note(seed, answer, answer | {"seconds": 0.0})
             else:
-                _compare(base, present, seed, only, known, count)
+                _compare(base, present, seed, only, answers, count)
     except EngineEnded as error:
         count.failed = str(error)
 
 
-def _compare(base: Side, present: Side, seed: int, only: str, known: Known, count: Count) -> None:
-    before = known.find(seed)
+def _compare(base: Side, present: Side, seed: int, only: str, answers: Known, count: Count) -> None:
+    before = answers.find(seed)
     if before is None:
         base.ask(seed)
     asked = not only and before is None
@@ -106,7 +106,7 @@ def _compare(base: Side, present: Side, seed: int, only: str, known: Known, coun
         present.ask(seed)
     if before is None:
         before = base.answer()
-        known.keep(seed, {name: before[name] for name in ("hash", "hits", "events", "seconds")})
+        answers.keep(seed, {name: before[name] for name in ("hash", "hits", "events", "seconds")})
     if not any(only in hit for hit in before["hits"]):
         return
     if not asked:
@@ -127,8 +127,8 @@ def lacking(count: Count, least: int, *, compiled: bool) -> list[str]:
     """A line for each expected feature that fewer than `least` worlds hit, and for each that was thought unreached."""
     few = {name: count.hits[name] for name in expected() if count.hits[name] < least}
     lines = [f"{name}: {number} worlds, fewer than {least}" for name, number in sorted(few.items())]
-    known = [name for name in UNREACHED if least and count.hits[name]]
-    return [*lines, *(f"{name}: {count.hits[name]} worlds, and UNREACHED has it" for name in known)]
+    reached = [name for name in UNREACHED if least and count.hits[name]]
+    return [*lines, *(f"{name}: {count.hits[name]} worlds, and UNREACHED has it" for name in reached)]
 
 
 @contextmanager
@@ -137,21 +137,21 @@ def pairs_of(options: argparse.Namespace) -> Iterator[tuple[list[Pair], Known]]:
     number, is_recorded = 1 if options.verbose else options.jobs, Path(options.base).is_file() and not options.counts
     options.journal = options.journal or is_recorded
     flags = {"journal": options.journal}
-    found: list[Pair]
+    pairs: list[Pair]
     if options.counts:
-        found = [(None, Engine(ROOT, compiled=options.compiled, **flags)) for _ in range(number)]
-        yield found, Known("", **flags)
+        pairs = [(None, Engine(ROOT, compiled=options.compiled, **flags)) for _ in range(number)]
+        yield pairs, Known("", **flags)
     elif is_recorded:
         recorded = [Recorded(Path(options.base)) for _ in range(number)]
-        found = [(each, Engine(ROOT, compiled=options.compiled, **flags)) for each in recorded]
-        yield found, Known("", **flags)
+        pairs = [(side, Engine(ROOT, compiled=options.compiled, **flags)) for side in recorded]
+        yield pairs, Known("", **flags)
     else:
         with checkout_of(options.base) as (base, commit):
-            found = [(Engine(base, **flags), Engine(ROOT, compiled=options.compiled, **flags)) for _ in range(number)]
-            yield found, Known(commit, **flags)
-            close(found)
+            pairs = [(Engine(base, **flags), Engine(ROOT, compiled=options.compiled, **flags)) for _ in range(number)]
+            yield pairs, Known(commit, **flags)
+            close(pairs)
         return
-    close(found)
+    close(pairs)
 
 
 def close(pairs: Sequence[Pair]) -> None:
@@ -161,24 +161,24 @@ def close(pairs: Sequence[Pair]) -> None:
                 side.close()
 
 
-def run(pairs: Sequence[Pair], known: Known, options: argparse.Namespace) -> Count:
+def run(pairs: Sequence[Pair], answers: Known, options: argparse.Namespace) -> Count:
     """Drive all worlds, a part of them in each pair."""
     last, counts = options.seed + options.worlds, [Count() for _ in pairs]
     seeds_of = [range(options.seed + k, last, len(pairs)) for k in range(len(pairs))]
     wanted = is_bare if options.bare else is_tour if options.tours else None
-    parts = [filter(wanted, each) if wanted else iter(each) for each in seeds_of]
+    parts = [filter(wanted, seeds) if wanted else iter(seeds) for seeds in seeds_of]
     threads = [
-        Thread(target=compare, args=(pair, part, options.only, known, own), daemon=True)
-        for pair, part, own in zip(pairs, parts, counts, strict=True)
+        Thread(target=compare, args=(pair, part, options.only, answers, counted), daemon=True)
+        for pair, part, counted in zip(pairs, parts, counts, strict=True)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    whole = Count()
-    for own in counts:
-        whole.add(own)
-    return whole
+    total = Count()
+    for counted in counts:
+        total.add(counted)
+    return total
 
 
 def report(count: Count, pair: Pair, options: argparse.Namespace, began: float) -> int:
@@ -242,13 +242,13 @@ def main() -> int:
         print(f"{count:,} worlds in {options.record}")
         return 0
     try:
-        with pairs_of(options) as (pairs, known):
+        with pairs_of(options) as (pairs, answers):
             base, present = pairs[0]
             if options.verbose and base is not None:
                 text = explain((base, present), options.seed, journal=options.journal, before=20)
                 print(text or f"seed {options.seed}: no difference")
                 return 1 if text else 0
-            return report(run(pairs, known, options), pairs[0], options, began)
+            return report(run(pairs, answers, options), pairs[0], options, began)
     except EngineEnded as error:
         print(error)
         return 1

@@ -42,7 +42,7 @@ def measured(place: Path) -> Likeness:
 
 def policies() -> list[Path]:
     """Return the folders of the shipped policies that decide weights by themselves, without the forests."""
-    return [each for each in sorted(bundled.SHIPPED.iterdir()) if not each.name.startswith("forest_")]
+    return [folder for folder in sorted(bundled.SHIPPED.iterdir()) if not folder.name.startswith("forest_")]
 
 
 def main(names: list[str]) -> None:
@@ -52,12 +52,12 @@ def main(names: list[str]) -> None:
         kind = type(checked(place).manifest)
         assert kind in (AgentManifest, ScorerManifest)
         manifest, contents = files.read(place, kind)
-        found = measured(place)
+        likeness = measured(place)
         card = contents["card.md"].decode()
-        text = "\n".join([*disguised(found), card[card.index("# ") :]])
-        files.write(place, replace(manifest, likeness=found), {**contents, "card.md": text.encode()})
-        print(f"{place.name}: {found.equal_weight:.4f} from equal weight, {found.single:.4f} from {found.asset}, "
-              f"{found.cash:.1%} cash: {found.disguise or 'neither'}")  # fmt: skip
+        text = "\n".join([*disguised(likeness), card[card.index("# ") :]])
+        files.write(place, replace(manifest, likeness=likeness), {**contents, "card.md": text.encode()})
+        distances = f"{likeness.equal_weight:.4f} from equal weight, {likeness.single:.4f} from {likeness.asset}"
+        print(f"{place.name}: {distances}, {likeness.cash:.1%} cash: {likeness.disguise or 'neither'}")
 
 
 if __name__ == "__main__":

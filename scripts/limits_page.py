@@ -20,18 +20,18 @@ _EQUITY: Final = re.compile(r"\bE0?\b")
 
 def with_tables(page: str) -> str:
     """A page with each table between `<!-- limits: SECTION -->` and `<!-- end -->` as the records have it."""
-    return _TABLE.sub(lambda found: f"{found[1]}{found[2]}{_table(found[1])}", page)
+    return _TABLE.sub(lambda match: f"{match[1]}{match[2]}{_table(match[1])}", page)
 
 
 def _table(section: str) -> str:
-    limits = [each for each in LIMITS.values() if each.section == section and (each.key in FIELDS or each.bounds)]
-    columns = [("key", [f"`{each.key.removesuffix('_ns')}`" for each in limits])]
-    columns.append(("what is measured, formula", [_measured(each) for each in limits]))
+    limits = [limit for limit in LIMITS.values() if limit.section == section and (limit.key in FIELDS or limit.bounds)]
+    columns = [("key", [f"`{limit.key.removesuffix('_ns')}`" for limit in limits])]
+    columns.append(("what is measured, formula", [_measured(limit) for limit in limits]))
     columns += [
         (name, cells)
         for name, cells in (
-            ("of which equity", [_EQUITY.sub(r"`\g<0>`", each.equity) for each in limits]),
-            ("balanced", [_value(each.profiles.get("balanced")) for each in limits]),
+            ("of which equity", [_EQUITY.sub(r"`\g<0>`", limit.equity) for limit in limits]),
+            ("balanced", [_value(limit.profiles.get("balanced")) for limit in limits]),
         )
         if any(cells)
     ]
@@ -48,7 +48,7 @@ def _value(value: Any) -> str:
     """A value of a profile; of a table those of its fields of which the lower value is the tighter."""
     if isinstance(value, Struct):
         rules = rules_of(type(value))
-        return ", ".join(f"{each:g}" for name, each in asdict(value).items() if rules[name] is lower)
+        return ", ".join(f"{field:g}" for name, field in asdict(value).items() if rules[name] is lower)
     return "" if value is None else str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 

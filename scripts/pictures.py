@@ -90,7 +90,7 @@ def main() -> int:
     """The exit code."""
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"
-        words = [word for each in SETS for word in ("--set", each)]
+        words = [word for setting in SETS for word in ("--set", setting)]
         daemon = subprocess.Popen(
             [sys.executable, "-m", "quantd.daemon.cli", "run", "-q", "--state", str(state), *words], cwd=ROOT
         )

@@ -60,11 +60,11 @@ class MarkError(ValueError):
 
 def sections_of(text: str) -> dict[str, list[Requirement]]:
     """Title -> requirements, in the order of the file; MarkError where a state names no requirement."""
-    found, faults = {}, []
+    sections, faults = {}, []
     for table in tomllib.loads(text).values():
         states = {state: table.get(state, {}) for state in STATES}
         sentences = {name: value for name, value in table.items() if isinstance(value, str) and name != "title"}
-        found[table["title"]] = [
+        sections[table["title"]] = [
             Requirement(name, sentence, {state: words[name] for state, words in states.items() if name in words})
             for name, sentence in sentences.items()
         ]
@@ -74,27 +74,27 @@ def sections_of(text: str) -> dict[str, list[Requirement]]:
             for name in words
             if name not in sentences
         ]
-    names = [each.id for each in in_order(found)]
+    names = [requirement.id for requirement in in_order(sections)]
     faults += [f"{DATA}: {name} occurs twice" for name in sorted({name for name in names if names.count(name) > 1})]
     if faults:
         raise MarkError("\n".join(faults))
-    return found
+    return sections
 
 
 def in_order(sections: dict[str, list[Requirement]]) -> list[Requirement]:
     """All requirements."""
-    return [each for requirements in sections.values() for each in requirements]
+    return [requirement for requirements in sections.values() for requirement in requirements]
 
 
 def marks_of(source: str, path: str) -> list[Mark]:
     """The marks in the source text of a test module; MarkError for one that is on no test or names no id."""
     tree = ast.parse(source)
     seen: set[int] = set()
-    found = [mark for owner, call in _marked(tree) for mark in _ids(call, path, owner, seen)]
+    marks = [mark for owner, call in _marked(tree) for mark in _ids(call, path, owner, seen)]
     for call in _calls(tree):
         if id(call) not in seen:
             raise MarkError(f"{path}:{call.lineno}: {MARK} is on no test; a test or `pytestmark` may have it")
-    return found
+    return marks
 
 
 def _marked(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
@@ -124,38 +124,38 @@ def _ids(call: ast.Call, path: str, owner: str, seen: set[int]) -> Iterator[Mark
     seen.add(id(call))
     if not call.args:
         raise MarkError(f"{path}:{call.lineno}: {MARK} names no requirement")
-    for each in call.args:
-        if not (isinstance(each, ast.Constant) and isinstance(each.value, str)):
-            raise MarkError(f'{path}:{call.lineno}: {ast.unparse(each)} is no text; write ids such as "R-001"')
-        yield Mark(each.value, path, owner, call.lineno)
+    for argument in call.args:
+        if not (isinstance(argument, ast.Constant) and isinstance(argument.value, str)):
+            raise MarkError(f'{path}:{call.lineno}: {ast.unparse(argument)} is no text; write ids such as "R-001"')
+        yield Mark(argument.value, path, owner, call.lineno)
 
 
 def marks_below(folder: Path) -> list[Mark]:
     """The marks of all test modules below `folder`, with paths that begin with its name."""
-    found = []
+    marks = []
     for file in sorted(folder.rglob("test_*.py")):
         text = file.read_text(encoding="utf-8")
         if "requirement(" in text:
-            found += marks_of(text, file.relative_to(folder.parent).as_posix())
-    return found
+            marks += marks_of(text, file.relative_to(folder.parent).as_posix())
+    return marks
 
 
 def faults(requirements: list[Requirement], marks: list[Mark]) -> list[str]:
     """A line for each mark of an unknown id, each shown requirement without a test and each missing one with a test."""
-    known = {each.id: each for each in requirements}
-    marked = {each.id for each in marks}
-    found = [f"{m.path}:{m.line}: {m.id} is in no section of {DATA}" for m in marks if m.id not in known]
-    found += [
-        f'{each.id} is shown by no test; mark one with @{MARK}("{each.id}"), or write in {DATA} what is lacking'
-        for each in requirements
-        if each.shown and each.id not in marked
+    by_id = {entry.id: entry for entry in requirements}
+    marked = {entry.id for entry in marks}
+    faulty = [f"{m.path}:{m.line}: {m.id} is in no section of {DATA}" for m in marks if m.id not in by_id]
+    faulty += [
+        f'{entry.id} is shown by no test; mark one with @{MARK}("{entry.id}"), or write in {DATA} what is lacking'
+        for entry in requirements
+        if entry.shown and entry.id not in marked
     ]
-    found += [
+    faulty += [
         f"{m.id} is called missing in {DATA}, and {m.path}:{m.line} shows it"
         for m in marks
-        if m.id in known and "missing" in known[m.id].states
+        if m.id in by_id and "missing" in by_id[m.id].states
     ]
-    return found
+    return faulty
 
 
 def page_of(sections: dict[str, list[Requirement]], marks: list[Mark]) -> str:
@@ -163,7 +163,7 @@ def page_of(sections: dict[str, list[Requirement]], marks: list[Mark]) -> str:
     parts = [HEAD, _counts(in_order(sections)), _lacking(sections)]
     for title, requirements in sections.items():
         parts.append(f"## {title}\n\n| id | requirement | shown by | lacking or left out |\n|---|---|---|---|\n")
-        parts += [_row(each, [m for m in marks if m.id == each.id]) for each in requirements]
+        parts += [_row(requirement, [m for m in marks if m.id == requirement.id]) for requirement in requirements]
         parts.append("\n")
     return "".join(parts).rstrip("\n") + "\n"
 
@@ -171,20 +171,24 @@ def page_of(sections: dict[str, list[Requirement]], marks: list[Mark]) -> str:
 def _counts(requirements: list[Requirement]) -> str:
     rows = ["\n| | requirements (R) | figures (F) |\n|---|---:|---:|\n"]
     counted: dict[str, Callable[[Requirement], bool]] = {
-        "shown": lambda each: each.shown,
-        "partly": lambda each: "partly" in each.states,
-        "missing": lambda each: "missing" in each.states,
-        "with a part left out": lambda each: "left_out" in each.states,
+        "shown": lambda requirement: requirement.shown,
+        "partly": lambda requirement: "partly" in requirement.states,
+        "missing": lambda requirement: "missing" in requirement.states,
+        "with a part left out": lambda requirement: "left_out" in requirement.states,
     }
     for title, holds in counted.items():
-        both = [sum(holds(each) for each in requirements if each.id[0] == kind) for kind in "RF"]
+        both = [sum(holds(requirement) for requirement in requirements if requirement.id[0] == kind) for kind in "RF"]
         rows.append(f"| {title} | {both[0]} | {both[1]} |\n")
     return "".join(rows) + "\n"
 
 
 def _lacking(sections: dict[str, list[Requirement]]) -> str:
     """What is left out on purpose, as a list."""
-    rows = [f"- {each.id}: {each.states['left_out']}\n" for each in in_order(sections) if "left_out" in each.states]
+    rows = [
+        f"- {requirement.id}: {requirement.states['left_out']}\n"
+        for requirement in in_order(sections)
+        if "left_out" in requirement.states
+    ]
     return f"## Left out on purpose\n\n{''.join(rows)}\n" if rows else ""
 
 
@@ -201,11 +205,11 @@ def main() -> int:
     try:
         sections = sections_of((ROOT / DATA).read_text(encoding="utf-8"))
         marks = marks_below(ROOT / "tests")
-        found = faults(in_order(sections), marks)
+        faulty = faults(in_order(sections), marks)
     except MarkError as error:
-        found = str(error).splitlines()
-    if found:
-        print("\n".join(found), file=sys.stderr)
+        faulty = str(error).splitlines()
+    if faulty:
+        print("\n".join(faulty), file=sys.stderr)
         return 1
     (ROOT / PAGE).write_text(page_of(sections, marks), encoding="utf-8")
     print(f"{PAGE}: {len(in_order(sections))} requirements, {len(marks)} marks")

@@ -47,9 +47,9 @@ def main() -> int:
 def _sbom(wheel: Path, file: Path) -> int:
     from scripts.publication.sbom import bill
 
-    made = bill(wheel, facts(), int(os.environ.get("SOURCE_DATE_EPOCH", "315532800")))
-    file.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{file}: {len(made['components'])} packages, CycloneDX {made['specVersion']}")
+    document = bill(wheel, facts(), int(os.environ.get("SOURCE_DATE_EPOCH", "315532800")))
+    file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"{file}: {len(document['components'])} packages, CycloneDX {document['specVersion']}")
     return 0
 
 

@@ -26,8 +26,8 @@ LONGEST_LICENCE: Final = 80
 """Characters of a licence's name: some packages have the whole text there."""
 
 
-def bill(wheel: Path, facts: Facts, made: int) -> dict[str, Any]:
-    """The bill of a wheel without extras, as JSON. `made` is its time in seconds since 1970.
+def bill(wheel: Path, facts: Facts, built_s: int) -> dict[str, Any]:
+    """The bill of a wheel without extras, as JSON. `built_s` is its time in seconds since 1970.
 
     Raises PackageNotFoundError for a package that is not installed here.
     """
@@ -41,28 +41,28 @@ def bill(wheel: Path, facts: Facts, made: int) -> dict[str, Any]:
             *({"ref": _reference(p), "dependsOn": _needs(p.requires or (), packages)} for p in packages.values()),
         ],
     }
-    own: dict[str, Any] = {
+    component: dict[str, Any] = {
         "type": "application", "bom-ref": root, "name": "quantd", "version": VERSION, "description": DESCRIPTION,
         "purl": root, "licenses": [{"license": {"id": "MIT"}}],
         "authors": [{"name": author} for author in facts.authors],
         "hashes": [{"alg": "SHA-256", "content": sha256(wheel.read_bytes()).hexdigest()}],
     }  # fmt: skip
     if facts.repository:
-        own["externalReferences"] = [{"type": "vcs", "url": facts.repository}]
-    identity = uuid5(NAMESPACE_URL, json.dumps([own, content], sort_keys=True))
+        component["externalReferences"] = [{"type": "vcs", "url": facts.repository}]
+    identity = uuid5(NAMESPACE_URL, json.dumps([component, content], sort_keys=True))
     return {
         "$schema": SCHEMA,
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{identity}",
         "version": 1,
-        "metadata": {"timestamp": datetime.fromtimestamp(made, UTC).isoformat(), "component": own},
+        "metadata": {"timestamp": datetime.fromtimestamp(built_s, UTC).isoformat(), "component": component},
         **content,
     }
 
 
 def _component(package: Distribution) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "type": "library",
         "bom-ref": _reference(package),
         "name": normal(package.name),
@@ -70,8 +70,8 @@ def _component(package: Distribution) -> dict[str, Any]:
         "purl": _reference(package),
     }
     if licences := _licences(package):
-        found["licenses"] = licences
-    return found
+        entry["licenses"] = licences
+    return entry
 
 
 def _reference(package: Distribution) -> str:
@@ -95,9 +95,9 @@ def _licences(package: Distribution) -> list[dict[str, Any]]:
 
 def _needs(lines: Iterable[str], packages: Mapping[str, Distribution]) -> list[str]:
     """References of the packages that requirements name and that are in the bill."""
-    found = set()
+    references = set()
     for requirement in map(Requirement, lines):
         applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         if applies and (package := packages.get(normal(requirement.name))):
-            found.add(_reference(package))
-    return sorted(found)
+            references.add(_reference(package))
+    return sorted(references)

@@ -61,8 +61,8 @@ def _built(place: Place) -> bool:
         return False
     lines = [line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8").splitlines()]
     names = {name for _, name in lines}
-    whole = {f"quantd-{VERSION}-py3-none-any.whl", f"quantd-{VERSION}.tar.gz", f"quantd-{VERSION}.cdx.json"} <= names
-    return whole and all(
+    complete = {f"quantd-{VERSION}-py3-none-any.whl", f"quantd-{VERSION}.tar.gz", f"quantd-{VERSION}.cdx.json"} <= names
+    return complete and all(
         (folder / name).is_file() and sha256((folder / name).read_bytes()).hexdigest() == digest
         for digest, name in lines
     )

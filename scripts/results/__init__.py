@@ -92,7 +92,7 @@ def markets(plan: Path, data: Path | None, kept: Collection[str] = ()) -> list[M
 
     Raises SystemExit for a folder without such a file.
     """
-    found = []
+    listed = []
     for universe in convert(tomllib.loads(plan.read_text(encoding="utf-8"))["universes"], dict[str, Universe]).values():
         absent = universe.external and data is None
         file = (data if universe.external and data is not None else ROOT) / universe.file
@@ -105,8 +105,10 @@ def markets(plan: Path, data: Path | None, kept: Collection[str] = ()) -> list[M
             if universe.external:
                 sets.append(f"feed.path={file.resolve()}")
             arguments = ("study", "compare", *universe.policies, "-c", universe.config)
-            found.append(Market(name, universe, (*arguments, *(x for each in sets for x in ("--set", each))), file))
-    return found
+            listed.append(
+                Market(name, universe, (*arguments, *(x for setting in sets for x in ("--set", setting))), file)
+            )
+    return listed
 
 
 def measured(market: Market, folder: Path) -> dict[str, Any]:
@@ -124,8 +126,8 @@ def measured(market: Market, folder: Path) -> dict[str, Any]:
             raise SystemExit(f"results: {market.command}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
         replace_whole(kept, done.stdout.encode())
         remove_folder(state, ignore_errors=True)
-    found: dict[str, Any] = json.loads(kept.read_bytes())
-    return found
+    standings: dict[str, Any] = json.loads(kept.read_bytes())
+    return standings
 
 
 def replace_whole(path: Path, content: bytes) -> None:
@@ -134,16 +136,16 @@ def replace_whole(path: Path, content: bytes) -> None:
     write_whole(path, content, durable=False)
 
 
-def rows_of(market: Market, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def rows_of(market: Market, standings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the rows of one market as they stand in the table."""
     external = market.universe.external
-    for row in found["rows"]:
+    for row in standings["rows"]:
         difference = row["difference"] or {}
         yield {
-            "market": market.name, "symbols": market.universe.symbols, "first": found["first"], "last": found["last"],
-            "policy": row["policy"], **{key: row["figures"][key] for key in FIGURES},
+            "market": market.name, "symbols": market.universe.symbols, "first": standings["first"],
+            "last": standings["last"], "policy": row["policy"], **{key: row["figures"][key] for key in FIGURES},
             "less_equal_weight": difference.get("sharpe"), "less_low": difference.get("low"),
-            "less_high": difference.get("high"), "deflated": row["deflated"], "trials": found["trials"], "seeds": 0,
+            "less_high": difference.get("high"), "deflated": row["deflated"], "trials": standings["trials"], "seeds": 0,
             "warnings": row["notes"], "failed": bool(row["failures"]), "sha256": market.content,
             "reproducible": not external, "command": market.command if not external else "",
         }  # fmt: skip
@@ -181,21 +183,21 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(each)} |" for each in (head, ["---"] * len(head), *rows)]
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
-def page(found: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], claims: Mapping[str, Claim]) -> str:
+def page(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], claims: Mapping[str, Claim]) -> str:
     """Return docs/results.md."""
-    every = [row for _, rows in found for row in rows]
-    others = [row for row in every if row["less_low"] is not None]
+    every = [row for _, rows in tables for row in rows]
+    compared = [row for row in every if row["less_low"] is not None]
     better, worse = (
-        sum(each) for each in ([r["less_low"] > 1e-9 for r in others], [r["less_high"] < -1e-9 for r in others])
+        sum(flags) for flags in ([r["less_low"] > 1e-9 for r in compared], [r["less_high"] < -1e-9 for r in compared])
     )
     lines = [
         "# Results", "",
         "`make results` writes this page and `docs/results.parquet`. Do not edit them by hand. A row that was not",
         "computed is not here.", "",
-        f"**Of {len(others)} comparisons with equal weight, {better} are better and {worse} are worse** by a paired",
+        f"**Of {len(compared)} comparisons with equal weight, {better} are better and {worse} are worse** by a paired",
         "95 % interval of the difference of Sharpe ratios. The intervals are of single comparisons, not corrected for",
         "their number.", "",
         "- Each policy trades alone, from one first sample on, on the same bars, dates, costs and capital.",
@@ -206,7 +208,7 @@ def page(found: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], claims: Ma
         "- Only learned policies have random numbers. Each is one seed, chosen on the validation part of its plan.",
         "- A policy with a difference of exactly 0 is equal weight under another name in that market.", "",
     ]  # fmt: skip
-    for market, rows in found:
+    for market, rows in tables:
         first = rows[0]
         lines += [f"## {market.name}: {first['first']} to {first['last']}", "", f"{market.universe.symbols}."]
         lines += [f"{market.universe.bias} {first['samples']:,} samples, {first['trials']} trials."]
@@ -221,7 +223,7 @@ def page(found: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], claims: Ma
     figures = {(row["market"], row["policy"]): row for row in every}
     lines += _table(
         ("claim", "what it says", "measured here", "reason of the difference"),
-        [(name, each.claim, _rerun(each, figures), each.reason) for name, each in claims.items()],
+        [(name, claim.claim, _rerun(claim, figures), claim.reason) for name, claim in claims.items()],
     )
     return "\n".join(lines) + "\n"
 
@@ -246,17 +248,17 @@ def make(plan: Path, data: Path | None, build: Path, out: Path) -> None:
 
     Without `data`, the rows of external files are those of the table before.
     """
-    found = []
+    tables = []
     before = out / TABLE
     rows = pl.read_parquet(before).filter(pl.col("reproducible").not_()).to_dicts() if before.exists() else []
-    kept = {row["market"]: [own for own in rows if own["market"] == row["market"]] for row in rows}
+    kept = {row["market"]: [earlier for earlier in rows if earlier["market"] == row["market"]] for row in rows}
     for market in markets(plan, data, kept):
         print(market.name, flush=True)
         if market.universe.external and data is None:
-            found.append((market, kept[market.name]))
+            tables.append((market, kept[market.name]))
         else:
-            found.append((market, list(rows_of(market, measured(market, build)))))
+            tables.append((market, list(rows_of(market, measured(market, build)))))
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / TABLE, durable=False) as file:
-        pl.DataFrame([row for _, rows in found for row in rows], infer_schema_length=None).write_parquet(file)
-    replace_whole(out / PAGE, page(found, claims_of(CLAIMS)).encode())
+        pl.DataFrame([row for _, rows in tables for row in rows], infer_schema_length=None).write_parquet(file)
+    replace_whole(out / PAGE, page(tables, claims_of(CLAIMS)).encode())
