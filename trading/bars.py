@@ -113,26 +113,26 @@ class BarRing:
         """Return the newest k samples, adjusted. Calls between two samples return the same arrays."""
         if not 1 <= k <= self.lookback:
             raise ValueError(f"bars({k}): between 1 and {self.lookback} samples are kept")
-        count, made_k, made = self._made
-        if count == self.count and made_k == k:
-            return made
-        made = self._adjusted(k)
-        self._made = self.count, k, made
-        return made
+        count, cached_k, bars = self._made
+        if count == self.count and cached_k == k:
+            return bars
+        bars = self._adjusted(k)
+        self._made = self.count, k, bars
+        return bars
 
     def _adjusted(self, k: int) -> Bars:
         size = self.rows.shape[2]
-        found = min(k, self.end)
-        newest = self.rows[:, self.end - found : self.end]
+        row_count = min(k, self.end)
+        newest = self.rows[:, self.end - row_count : self.end]
         session = np.full(k, -1, dtype=np.int64)
-        session[k - found :] = self.session[self.end - found : self.end]
-        given = np.full((5, k, size), np.nan)
-        window = given[:, k - found :]
+        session[k - row_count :] = self.session[self.end - row_count : self.end]
+        table = np.full((5, k, size), np.nan)
+        window = table[:, k - row_count :]
         # Divide by the newest link, so that the newest row is multiplied by exactly 1.
         np.multiply(newest[:_VOLUME], newest[_PRICE_LINK] / self.links[0], out=window[:_VOLUME])
         np.multiply(newest[_VOLUME], newest[_VOLUME_LINK] / self.links[1], out=window[_VOLUME])
-        given.flags.writeable = session.flags.writeable = False
-        return Bars(session, given[0], given[1], given[2], given[3], given[4])
+        table.flags.writeable = session.flags.writeable = False
+        return Bars(session, table[0], table[1], table[2], table[3], table[4])
 
     def dated_later(self, by_ns: int) -> "BarRing":
         """Return the same bars with every session `by_ns` later; the rows are shared, not copied."""

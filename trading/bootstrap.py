@@ -35,12 +35,12 @@ class Gain(Struct, frozen=True):
 
 def drawn(key: bytes, below: int, rows: int, columns: int) -> Ints:
     """Return int64[rows, columns], uniform from 0 to below - 1; the same key always gives the same numbers."""
-    found = np.frombuffer(shake_128(key).digest(8 * rows * columns), dtype="<u8") % np.uint64(below)
-    return found.astype(np.int64).reshape(rows, columns)
+    numbers = np.frombuffer(shake_128(key).digest(8 * rows * columns), dtype="<u8") % np.uint64(below)
+    return numbers.astype(np.int64).reshape(rows, columns)
 
 
 def paired_gain(
-    own: Floats,
+    returns: Floats,
     other: Floats,
     *,
     measure: Measure,
@@ -49,16 +49,16 @@ def paired_gain(
     resamples: int,
     block: int = 0,
 ) -> Gain:
-    """Test whether simple returns `own` float64[T] have a higher Sharpe ratio or mean than `other`, one-sided.
+    """Test whether simple `returns` float64[T] have a higher Sharpe ratio or mean than `other`, one-sided.
 
     The test bootstraps the studentised difference: O. Ledoit and M. Wolf, Robust performance hypothesis testing with
     the Sharpe ratio (2008). Standard errors use sums over blocks; those of the original sample use all blocks. `block`
     0 selects `block_length`. Identical series give p = 1. Raises ValueError for different lengths.
     """
-    if len(own) != len(other):
-        raise ValueError(f"paired series have one length, not {len(own)} and {len(other)}")
-    n, scale = len(own), sqrt(PERIODS_PER_YEAR) if measure == "sharpe" else PERIODS_PER_YEAR
-    pair = [own - risk_free_annual / PERIODS_PER_YEAR, other - risk_free_annual / PERIODS_PER_YEAR]
+    if len(returns) != len(other):
+        raise ValueError(f"paired series have one length, not {len(returns)} and {len(other)}")
+    n, scale = len(returns), sqrt(PERIODS_PER_YEAR) if measure == "sharpe" else PERIODS_PER_YEAR
+    pair = [returns - risk_free_annual / PERIODS_PER_YEAR, other - risk_free_annual / PERIODS_PER_YEAR]
     if measure == "sharpe":
         psi = influence(pair[0]) - influence(pair[1])
         value = _of_sample(pair[0]) - _of_sample(pair[1])
@@ -72,9 +72,9 @@ def paired_gain(
     if not error > 1e-12:
         return Gain(value * scale, 1.0, length)
     length = max(length, ceil(n / (MOST_DRAWN // resamples)))
-    apart, errors = resampled_gain(pair, drawn(key, n, resamples, ceil(n / length)), length, measure)
+    differences, errors = resampled_gain(pair, drawn(key, n, resamples, ceil(n / length)), length, measure)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(errors > 1e-12, (apart - value) / errors, np.inf)
+        ratios = np.where(errors > 1e-12, (differences - value) / errors, np.inf)
     return Gain(value * scale, (1 + int((ratios >= value / error).sum())) / (resamples + 1), length)
 
 
@@ -89,27 +89,27 @@ def resampled_gain(pair: list[Floats], starts: Ints, block: int, measure: Measur
     m = starts.shape[1] * block
     parts: list[Floats] = []
     values: list[Floats] = []
-    for each in pair:
-        centre, linear, square = running_sums(each, block)
-        one = linear[starts + block] - linear[starts]
-        mean = one.sum(axis=1) / m
+    for returns in pair:
+        centre, linear, square = running_sums(returns, block)
+        linear_sums = linear[starts + block] - linear[starts]
+        mean = linear_sums.sum(axis=1) / m
         if measure == "mean":
             values.append(mean + centre)
-            parts.append(one - block * mean[:, None])
+            parts.append(linear_sums - block * mean[:, None])
             continue
-        two = square[starts + block] - square[starts]
-        variance = np.maximum(two.sum(axis=1) / m - mean * mean, 1e-30)
+        square_sums = square[starts + block] - square[starts]
+        variance = np.maximum(square_sums.sum(axis=1) / m - mean * mean, 1e-30)
         # the ratio of constant returns is 0, as in the sample: a book in cash would seem to beat every other
         varies = (variance > 1e-30).astype(np.float64)
         deviation = np.sqrt(variance)
         ratio = varies * (mean + centre) / deviation
         values.append(ratio)
         # Sums over a block of z and of z^2, standardised by the resample's own moments.
-        z = (one - block * mean[:, None]) / deviation[:, None]
-        zz = (two - 2.0 * mean[:, None] * one + block * (mean * mean)[:, None]) / variance[:, None]
+        z = (linear_sums - block * mean[:, None]) / deviation[:, None]
+        zz = (square_sums - 2.0 * mean[:, None] * linear_sums + block * (mean * mean)[:, None]) / variance[:, None]
         parts.append(varies[:, None] * (z - 0.5 * ratio[:, None] * (zz - block)))
-    apart = parts[0] - parts[1]
-    return values[0] - values[1], np.sqrt((apart * apart).mean(axis=1) / block / m)
+    block_differences = parts[0] - parts[1]
+    return values[0] - values[1], np.sqrt((block_differences * block_differences).mean(axis=1) / block / m)
 
 
 def influence(returns: Floats) -> Floats:

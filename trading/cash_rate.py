@@ -55,8 +55,8 @@ class CashRate(Struct, frozen=True):
         days = np.asarray(days_ns, dtype=np.int64) // DAY_NS
         place = np.searchsorted(np.array(self.days_ns, dtype=np.int64), days * DAY_NS, side="left") - 1
         rates = np.where(place >= 0, np.array(self.rates, dtype=np.float64)[place], 0.0)
-        found: Floats = rates * np.diff(days, prepend=days[:1]) / (RATE_ONE * YEAR_DAYS)
-        return found
+        interest: Floats = rates * np.diff(days, prepend=days[:1]) / (RATE_ONE * YEAR_DAYS)
+        return interest
 
     def begins(self, first_ns: int) -> None:
         """Raise CashRateError when the first session is earlier than the first rate."""
@@ -83,7 +83,7 @@ def parsed(text: str, name: str) -> CashRate:
     """Parse CSV with the columns date and rate ("2024-01-02,0.0521"), dates ascending. `name` is the file name in error
     messages. Raises CashRateError."""
     lines = text.splitlines()
-    columns = [each.strip() for each in lines[0].split(",")] if lines else []
+    columns = [cell.strip() for cell in lines[0].split(",")] if lines else []
     if "date" not in columns or "rate" not in columns:
         raise CashRateError(f"{name}:1", f"it has the columns {', '.join(columns) or 'none'}", "Name them date,rate")
     at_date, at_rate = columns.index("date"), columns.index("rate")
@@ -92,7 +92,7 @@ def parsed(text: str, name: str) -> CashRate:
     for number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue
-        cells = [each.strip() for each in line.split(",")]
+        cells = [cell.strip() for cell in line.split(",")]
         try:
             day = (date.fromisoformat(cells[at_date]) - _EPOCH).days * DAY_NS
             fraction = float(cells[at_rate])

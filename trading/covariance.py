@@ -20,9 +20,9 @@ DECAY: Final = 0.94
 @lru_cache(maxsize=64)
 def ones(count: int) -> Floats:
     """Return float64[count] of ones for column sums. The array is shared and read-only."""
-    found = np.ones(count)
-    found.flags.writeable = False
-    return found
+    vector = np.ones(count)
+    vector.flags.writeable = False
+    return vector
 
 
 def covariance(returns: Floats, sums: Floats | None = None) -> Floats:
@@ -43,28 +43,28 @@ def ledoit_wolf(returns: Floats, cov: Floats | None = None) -> Floats:
     """
     rows, size = returns.shape
     centred = returns - ones(rows).dot(returns) / rows
-    found = centred.T.dot(centred) / rows if cov is None else cov * ((rows - 1) / rows)
-    mean = float(found.trace()) / size
-    flat = found.ravel("K")  # a view, by rows or by columns
+    estimate = centred.T.dot(centred) / rows if cov is None else cov * ((rows - 1) / rows)
+    mean = float(estimate.trace()) / size
+    flat = estimate.ravel("K")  # a view, by rows or by columns
     norm = float(flat.dot(flat))
     # Squared Frobenius distances to the target, divided by N: of the sample covariance, and the part that is noise.
-    apart = norm / size - mean * mean
+    distance = norm / size - mean * mean
     squares = np.einsum("ij,ij->i", centred, centred)
     noise = (float(squares.dot(squares)) / rows - norm) / (rows * size)
     # At intensity 1, the estimate equals the target.
-    intensity = min(max(noise, 0.0) / apart, 1.0) if apart > 0.0 else 0.0
-    found *= 1.0 - intensity
+    intensity = min(max(noise, 0.0) / distance, 1.0) if distance > 0.0 else 0.0
+    estimate *= 1.0 - intensity
     flat[:: size + 1] += intensity * mean
-    return found
+    return estimate
 
 
 @lru_cache(maxsize=64)
 def decay_weights(rows: int, decay: float) -> Floats:
     """Return float64[S] weights that decay geometrically into the past and add up to 1, oldest first, read-only."""
-    found = decay ** np.arange(rows - 1, -1, -1.0)
-    found /= found.sum()
-    found.flags.writeable = False
-    return found
+    weights = decay ** np.arange(rows - 1, -1, -1.0)
+    weights /= weights.sum()
+    weights.flags.writeable = False
+    return weights
 
 
 def ewma_covariance(returns: Floats, decay: float = DECAY) -> Floats:

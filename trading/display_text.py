@@ -72,7 +72,7 @@ def toml_value(value: object) -> str:
         case date() | time():
             return value.isoformat()
         case Mapping():
-            inner = ", ".join(f"{toml_key(str(key))} = {toml_value(each)}" for key, each in value.items())
+            inner = ", ".join(f"{toml_key(str(key))} = {toml_value(entry)}" for key, entry in value.items())
             return f"{{ {inner} }}" if inner else "{}"
         case Sequence():
             return f"[{', '.join(map(toml_value, value))}]"

@@ -136,9 +136,9 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     """Return numerator / denominator rounded to the nearest integer, ties to even. Raises ZeroDivisionError."""
     if denominator < 0:
         numerator, denominator = -numerator, -denominator
-    quotient, rest = divmod(numerator, denominator)
-    rest *= 2
-    if rest > denominator or (rest == denominator and quotient & 1):
+    quotient, remainder = divmod(numerator, denominator)
+    remainder *= 2
+    if remainder > denominator or (remainder == denominator and quotient & 1):
         return quotient + 1
     return quotient
 
@@ -156,10 +156,10 @@ def notional_atto(lots: int, lot_nano: int, price_nano: int) -> int:
 def round_micro(atto: int) -> tuple[int, int]:
     """Round atto to micro, half-even: (micro, residue in atto) with micro x 1e12 + residue = atto. The residue is at
     most half a micro in either direction."""
-    micro, rest = divmod(atto, ATTO_PER_MICRO)
-    if rest > _HALF_MICRO or (rest == _HALF_MICRO and micro & 1):
-        return micro + 1, rest - ATTO_PER_MICRO
-    return micro, rest
+    micro, remainder = divmod(atto, ATTO_PER_MICRO)
+    if remainder > _HALF_MICRO or (remainder == _HALF_MICRO and micro & 1):
+        return micro + 1, remainder - ATTO_PER_MICRO
+    return micro, remainder
 
 
 def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:
@@ -181,8 +181,8 @@ def interest_micro(cash_micro: int, rate_annual: int, days: int) -> int:
 
 def truncate(value: int, numerator: int, denominator: int) -> int:
     """Return value x numerator / denominator, truncated towards zero."""
-    whole = abs(value) * numerator // denominator
-    return whole if value >= 0 else -whole
+    magnitude = abs(value) * numerator // denominator
+    return magnitude if value >= 0 else -magnitude
 
 
 def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominator: int) -> tuple[int, int, int]:

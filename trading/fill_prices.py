@@ -31,13 +31,13 @@ def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int =
     """Return the open moved by rate / one to the adverse side, rounded adversely to a nano, and capped at the limit.
     The open itself must not be beyond the limit (see `trades_through`)."""
     price: int
-    rest: int
+    remainder: int
     if buy:
-        price, rest = bounded_ratio(open_nano, one + rate, 1, one)
-        if rest != 0:
+        price, remainder = bounded_ratio(open_nano, one + rate, 1, one)
+        if remainder != 0:
             price += 1
         return min(price, limit_nano)
-    price, rest = bounded_ratio(open_nano, one - rate if rate < one else 0, 1, one)
+    price, remainder = bounded_ratio(open_nano, one - rate if rate < one else 0, 1, one)
     return max(price, limit_nano)
 
 
@@ -61,11 +61,11 @@ def nano_of(price: float) -> int:
     micro: float = price * 1e6
     if micro >= _TOO_HIGH:
         return _BEYOND
-    whole: int = int(micro)
-    rest: float = micro - float(whole)
-    if rest > 0.5 or (rest == 0.5 and whole & 1 == 1):
-        whole += 1
-    return whole * (NANO // 1_000_000)
+    whole_micro: int = int(micro)
+    fraction: float = micro - float(whole_micro)
+    if fraction > 0.5 or (fraction == 0.5 and whole_micro & 1 == 1):
+        whole_micro += 1
+    return whole_micro * (NANO // 1_000_000)
 
 
 def at_least(least_micro: int, charged_micro: int, fee_micro: int) -> int:
@@ -84,8 +84,8 @@ def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> in
     rate: float = impact_bp * sqrt(size / (volume * float(NANO))) * float(RATE_ONE // 10_000)
     if not rate < _SAFE:
         return MOST
-    whole: int = int(rate)
-    return whole + 1 if rate > float(whole) else whole
+    whole_rate: int = int(rate)
+    return whole_rate + 1 if rate > float(whole_rate) else whole_rate
 
 
 def lots_to_be_had(volume: float, numerator: Whole, denominator: Whole) -> int:
@@ -96,9 +96,9 @@ def lots_to_be_had(volume: float, numerator: Whole, denominator: Whole) -> int:
         return 0
     if volume_nano < _SAFE and numerator <= MOST and denominator <= MOST:
         return bounded_share(volume_nano, numerator, denominator)
-    whole: Whole = int(volume_nano)
-    found: Whole = whole * numerator // denominator
-    return _BEYOND if found > MOST else found
+    whole_nano: Whole = int(volume_nano)
+    lots: Whole = whole_nano * numerator // denominator
+    return _BEYOND if lots > MOST else lots
 
 
 def bounded_share(volume_nano: float, numerator: int, denominator: int) -> int:
@@ -114,19 +114,19 @@ def commission_micro(lots: int, price_nano: int, numerator: Whole, denominator: 
         return bounded_fee(lots, price_nano, numerator, denominator)
     exact: Whole = lots
     product: Whole = exact * price_nano * numerator
-    whole: Whole = product // denominator
-    twice: Whole = 2 * (product - whole * denominator)
-    if twice > denominator or (twice == denominator and whole & 1 == 1):
-        whole += 1
-    return _BEYOND if whole > MOST else whole
+    fee_micro: Whole = product // denominator
+    twice: Whole = 2 * (product - fee_micro * denominator)
+    if twice > denominator or (twice == denominator and fee_micro & 1 == 1):
+        fee_micro += 1
+    return _BEYOND if fee_micro > MOST else fee_micro
 
 
 def bounded_fee(lots: int, price_nano: int, numerator: int, denominator: int) -> int:
     """Return `commission_micro` for a fraction of integers within 62 bits."""
-    whole: int
-    rest: int
-    whole, rest = bounded_ratio(lots, price_nano, numerator, denominator)
-    return half_even(whole, rest, denominator)
+    quotient: int
+    remainder: int
+    quotient, remainder = bounded_ratio(lots, price_nano, numerator, denominator)
+    return half_even(quotient, remainder, denominator)
 
 
 _ALL: Final = 2**63 - 1
@@ -222,18 +222,18 @@ class LimitFills:
         """Take up to `wanted` unsigned lots from the bar's volume; returns their number."""
         if not self.terms.by_volume:
             return wanted
-        left: int = self.left[column]
-        if left < 0:
+        available: int = self.left[column]
+        if available < 0:
             volume: float = self.columns.volume[self.t, column]
             if self.terms.capped:
                 numerator: Whole
                 denominator: Whole
                 numerator, denominator = self.terms.share[column]
-                left = lots_to_be_had(volume, numerator, denominator)
+                available = lots_to_be_had(volume, numerator, denominator)
             else:
-                left = _ALL if volume > 0.0 else 0
-        taken: int = min(wanted, left)
-        self.left[column] = left - taken
+                available = _ALL if volume > 0.0 else 0
+        taken: int = min(wanted, available)
+        self.left[column] = available - taken
         return taken
 
     def rate(self, column: int, size: int) -> int:

@@ -13,10 +13,10 @@ _SAFE: Final = 4.6e18
 """A product whose estimate in float64 is below this fits 63 bits."""
 
 
-def half_even(whole: int, rest: int, divisor: int) -> int:
-    """Return whole + rest / divisor rounded to the nearest integer, ties to even, for 0 <= rest < divisor."""
-    left: int = divisor - rest
-    return whole + 1 if rest > left or (rest == left and whole & 1 == 1) else whole
+def half_even(quotient: int, remainder: int, divisor: int) -> int:
+    """Return quotient + remainder / divisor, 0 <= remainder < divisor, rounded to the nearest integer, ties to even."""
+    complement: int = divisor - remainder
+    return quotient + 1 if remainder > complement or (remainder == complement and quotient & 1 == 1) else quotient
 
 
 def ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
@@ -27,21 +27,21 @@ def ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
         quotient: int = product // divisor
         return quotient, product - quotient * divisor
     wide: Whole = a
-    whole: Whole = wide * b * numerator // divisor
-    if whole > MOST:
+    wide_quotient: Whole = wide * b * numerator // divisor
+    if wide_quotient > MOST:
         raise OverflowError(f"{a} x {b} x {numerator} / {divisor} is beyond {MOST}")
-    rest: Whole = wide * b * numerator - whole * divisor
-    return whole, rest
+    remainder: Whole = wide * b * numerator - wide_quotient * divisor
+    return wide_quotient, remainder
 
 
-def portion(amount: int, part: int, whole: int) -> int:
-    """Return amount x part / whole rounded down, for integers above -2**63. Raises OverflowError for a result beyond
+def portion(amount: int, part: int, total: int) -> int:
+    """Return amount x part / total rounded down, for integers above -2**63. Raises OverflowError for a result beyond
     MOST in size, and ZeroDivisionError."""
     if abs(float(amount)) * abs(float(part)) < _SAFE:
         product: int = amount * part
-        return product // whole
+        return product // total
     wide: Whole = amount
-    found: Whole = wide * part // whole
-    if not -MOST <= found <= MOST:
-        raise OverflowError(f"{amount} x {part} / {whole} is beyond {MOST}")
-    return found
+    quotient: Whole = wide * part // total
+    if not -MOST <= quotient <= MOST:
+        raise OverflowError(f"{amount} x {part} / {total} is beyond {MOST}")
+    return quotient

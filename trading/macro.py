@@ -43,8 +43,8 @@ class DatedValues:
 
     def of(self, column: int) -> tuple[Ints, Floats]:
         """Return (dates int64[K], values float64[K]) of one column, oldest first."""
-        own = self.columns == column
-        return self.dates[own], self.values[own]
+        mask = self.columns == column
+        return self.dates[mask], self.values[mask]
 
 
 def dated_values(columns: Ints, ts: Ints, values: Floats, published: Ints | None = None) -> DatedValues:
@@ -123,8 +123,8 @@ def on_sessions(
     np.maximum.accumulate(newest, axis=0, out=newest)
     ends = np.full(len(place), total, dtype=np.int64)
     if valid_days and total:
-        known = np.where(dated.dates < sessions[0], dated.dates, sessions[np.minimum(place, total - 1)])
-        ends = np.searchsorted(sessions, known + valid_days * DAY_NS, side="right")
+        first_dates = np.where(dated.dates < sessions[0], dated.dates, sessions[np.minimum(place, total - 1)])
+        ends = np.searchsorted(sessions, first_dates + valid_days * DAY_NS, side="right")
     return SessionValues(dated.values, newest, ends)
 
 
@@ -156,7 +156,7 @@ class MacroHistory:
         """Return float64[k], the known values at the newest k samples, oldest first. Raises ValueError for an unknown
         series, or more samples than `lookback`."""
         if name not in self._place:
-            listed = ", ".join(each for each in self.names if " " not in each) or "none"
+            listed = ", ".join(series_name for series_name in self.names if " " not in series_name) or "none"
             raise ValueError(f"macro({name!r}): [feed] macro has {listed}")
         self._require(f"macro({name!r}, {k})", k)
         return self.rows[self.lookback - k :, self._place[name]]
@@ -165,13 +165,13 @@ class MacroHistory:
         """Return float64[k, N], the known values of a series per symbol at the newest k samples, oldest first. Raises
         ValueError as `known` does."""
         columns = series_columns(name, symbols)
-        if not all(each in self._place for each in columns):
-            listed = dict.fromkeys(each.partition(" ")[0] for each in self.names if " " in each)
+        if not all(column in self._place for column in columns):
+            listed = dict.fromkeys(column.partition(" ")[0] for column in self.names if " " in column)
             raise ValueError(f"series({name!r}): [feed] series has {', '.join(listed) or 'none'}")
         self._require(f"series({name!r}, {k})", k)
-        found: Floats = self.rows[self.lookback - k :, [self._place[each] for each in columns]]
-        found.flags.writeable = False
-        return found
+        rows: Floats = self.rows[self.lookback - k :, [self._place[column] for column in columns]]
+        rows.flags.writeable = False
+        return rows
 
     def _require(self, call: str, k: int) -> None:
         if not 1 <= k <= self.lookback:

@@ -51,14 +51,14 @@ def read_ints(values: NDArray[np.int64]) -> ReadInts:
 
 def read_floats(values: NDArray[np.float64]) -> ReadFloats:
     """The numbers of an array."""
-    found: ReadFloats = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
-    return found
+    buffer: ReadFloats = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
+    return buffer
 
 
 def read_rows(values: NDArray[np.float64]) -> ReadRows:
     """The rows of an array of two dimensions."""
-    found: ReadRows = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
-    return found
+    buffer: ReadRows = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
+    return buffer
 
 
 def read_int_rows(values: NDArray[np.int64]) -> ReadIntRows:

@@ -275,8 +275,8 @@ def order_id(run: str, sample: int, symbol: str, n: int) -> str:
 def decimal_text(value: int, scale: int) -> str:
     """Format an exact integer with `scale` decimal places; trailing zeros beyond the second decimal are dropped."""
     sign, digits = ("-" if value < 0 else ""), str(abs(value)).rjust(scale + 1, "0")
-    whole, part = digits[:-scale], digits[-scale:].rstrip("0")
-    return f"{sign}{whole}.{part.ljust(2, '0')}"
+    integer, fraction = digits[:-scale], digits[-scale:].rstrip("0")
+    return f"{sign}{integer}.{fraction.ljust(2, '0')}"
 
 
 def money_text(micro: int) -> str:
@@ -296,8 +296,8 @@ NO_LIMIT: Final = frozenset({price_text(ANY_BUY), price_text(ANY_SALE)})
 def quantity_text(lots: int, lot_nano: int) -> str:
     """Format lots of `lot_nano` as exact decimal text, without a fraction when whole: "31", "0.25"."""
     nano = lots * lot_nano
-    whole, part = divmod(abs(nano), NANO)
-    return f"{'-' if nano < 0 else ''}{whole}" + (f".{part:09d}".rstrip("0") if part else "")
+    units, fraction_nano = divmod(abs(nano), NANO)
+    return f"{'-' if nano < 0 else ''}{units}" + (f".{fraction_nano:09d}".rstrip("0") if fraction_nano else "")
 
 
 def quantities(universe: Universe, lots: Sequence[int]) -> dict[str, str]:

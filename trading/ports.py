@@ -49,7 +49,9 @@ class VenueAccount(Struct, frozen=True):
     def spendable_micro(self) -> int | None:
         """The amount available for purchases: the venue's buying power, capped at settled cash where reported.
         Unsettled proceeds are not spent: to sell the purchased lots again would be a good-faith violation."""
-        return min([each for each in (self.buying_power_micro, self.settled_micro) if each is not None], default=None)
+        return min(
+            [amount for amount in (self.buying_power_micro, self.settled_micro) if amount is not None], default=None
+        )
 
 
 class VenueFlow(Struct, frozen=True):
@@ -143,8 +145,8 @@ def leaves(policy: Policy) -> Iterator[Policy]:
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
     if not inside:
         yield policy
-    for each in inside:
-        yield from leaves(each)
+    for component in inside:
+        yield from leaves(component)
 
 
 class Until(Struct, frozen=True):

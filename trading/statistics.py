@@ -87,10 +87,10 @@ def simple_returns(equity: Floats) -> Floats:
 def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> float:
     """Return the mean pairwise correlation of return series over their common newest samples. With `absolute`, the mean
     is over absolute values. NaN for fewer than two series that vary, or fewer than three samples."""
-    length = min((len(each) for each in series), default=0)
+    length = min((len(returns) for returns in series), default=0)
     if length < 3:
         return float("nan")
-    rows = np.array([each[-length:] for each in series])
+    rows = np.array([returns[-length:] for returns in series])
     rows = rows - rows.mean(axis=1, keepdims=True)
     sizes = np.sqrt((rows * rows).sum(axis=1))
     rows = rows[sizes > 1e-15] / sizes[sizes > 1e-15, None]
@@ -112,8 +112,8 @@ def variances(returns: Floats) -> Floats:
     Each window has the same bits alone and among others.
     """
     centred = returns - np.add.reduce(returns, axis=-2, keepdims=True) / returns.shape[-2]
-    found: Floats = np.einsum("...ij,...ij->...j", centred, centred)
-    return found / max(returns.shape[-2] - 1, 1)
+    sums_of_squares: Floats = np.einsum("...ij,...ij->...j", centred, centred)
+    return sums_of_squares / max(returns.shape[-2] - 1, 1)
 
 
 def deviations(returns: Floats) -> Floats:
@@ -153,14 +153,14 @@ def rolling(statistic: Callable[[Floats], A], returns: Floats, k: int) -> A:
     """
     windows = windows_of(returns, k)
     step = max(1, CELLS // max(windows[0].size, 1))
-    found: Any = np.concatenate([statistic(windows[at : at + step]) for at in range(0, len(windows), step)])
-    return cast(A, found)
+    estimates: Any = np.concatenate([statistic(windows[at : at + step]) for at in range(0, len(windows), step)])
+    return cast(A, estimates)
 
 
 def compounded(returns: Floats) -> Floats:
     """Return float64[T+1], the wealth from an initial 1 after float64[T] simple returns."""
-    found: Floats = np.multiply.accumulate(np.concatenate((np.ones(1), 1.0 + returns)))
-    return found
+    wealth: Floats = np.multiply.accumulate(np.concatenate((np.ones(1), 1.0 + returns)))
+    return wealth
 
 
 def time_weighted_returns(equity: Floats, flows: Floats) -> Floats:
@@ -169,11 +169,11 @@ def time_weighted_returns(equity: Floats, flows: Floats) -> Floats:
     `flows` float64[T] are cumulative deposits less withdrawals at each sample. A flow between two samples is neither
     profit nor loss, and earns from the second sample on. A return from no equity is 0.
     """
-    before, moved = equity[:-1], flows[1:] - flows[:-1]
-    found = np.zeros(len(before))
-    np.divide(equity[1:] - moved, before, out=found, where=before > 0.0)
-    np.subtract(found, 1.0, out=found, where=before > 0.0)
-    return found
+    before, net_flows = equity[:-1], flows[1:] - flows[:-1]
+    returns = np.zeros(len(before))
+    np.divide(equity[1:] - net_flows, before, out=returns, where=before > 0.0)
+    np.subtract(returns, 1.0, out=returns, where=before > 0.0)
+    return returns
 
 
 def total_return(equity: Floats) -> float:

@@ -67,11 +67,13 @@ class BlockView:
         self._lookback, self._sample = ring.lookback, view.sample
         self._dated = dated and view._rows is ring
         with np.errstate(divide="ignore", invalid="ignore"):
-            coming = prices[1:] / prices[:-1] - 1.0
-            for row, known in actions.items():
-                for column, (shares, cash) in per_share(known).items():
-                    coming[row - 1, column] = (prices[row, column] * shares + cash) / prices[row - 1, column] - 1.0
-        self._returns = np.concatenate((ring.returns(ring.lookback), coming))
+            block_returns = prices[1:] / prices[:-1] - 1.0
+            for row, row_actions in actions.items():
+                for column, (shares, cash) in per_share(row_actions).items():
+                    block_returns[row - 1, column] = (prices[row, column] * shares + cash) / prices[
+                        row - 1, column
+                    ] - 1.0
+        self._returns = np.concatenate((ring.returns(ring.lookback), block_returns))
         self._returns.flags.writeable = False
         self._tables: dict[tuple[object, int, int], Any] = {}
         self._single: dict[tuple[object, int, int, int], Any] = {}
@@ -140,8 +142,8 @@ class BlockView:
 
     def covariance(self, k: int, rows: Ints) -> Floats:
         """Return float64[T, N, N], the sample covariance (k - 1) of `synchronous`."""
-        found = [self.at(row).covariance(k) for row in rows.tolist()]
-        return np.array(found).reshape(len(found), *2 * self.prices.shape[1:])
+        matrices = [self.at(row).covariance(k) for row in rows.tolist()]
+        return np.array(matrices).reshape(len(matrices), *2 * self.prices.shape[1:])
 
     def shared(self, statistic: Callable[[Floats], A], k: int, rows: Ints, skip: int = 0) -> A:
         """Return `statistic` of the windows float64[T, k, N] of `rows`, computed once per sample.
@@ -158,11 +160,11 @@ class BlockView:
         return self._table(function, function, k, rows, skip)
 
     def _table(self, key: object, function: Callable[[Floats, int], A], k: int, rows: Ints, skip: int) -> A:
-        found: A | None = self._tables.get((key, k, skip))
-        if found is None:
+        table: A | None = self._tables.get((key, k, skip))
+        if table is None:
             first = self._first(k, skip)
-            found = self._tables[key, k, skip] = function(self._returns[first : first + k - 1 + len(self)], k)
-        return cast(A, found[rows])
+            table = self._tables[key, k, skip] = function(self._returns[first : first + k - 1 + len(self)], k)
+        return cast(A, table[rows])
 
     def at(self, row: int) -> "RowView":
         """Return the view at one row, with the methods of a View but without a book."""
@@ -180,14 +182,14 @@ class BlockView:
 
     def _one(self, statistic: Callable[[Floats], A], k: int, skip: int, row: int) -> A:
         key = statistic, k, skip, row
-        found: A | None = self._single.get(key)
-        if found is None:
-            found = statistic(self._window(k, skip, row))
-            found.flags.writeable = False
-            if found.nbytes * len(self._single) > MOST_BYTES:  # covariances of many symbols
+        estimate: A | None = self._single.get(key)
+        if estimate is None:
+            estimate = statistic(self._window(k, skip, row))
+            estimate.flags.writeable = False
+            if estimate.nbytes * len(self._single) > MOST_BYTES:  # covariances of many symbols
                 self._single.clear()
-            self._single[key] = found
-        return found
+            self._single[key] = estimate
+        return estimate
 
     def _window(self, k: int, skip: int, row: int) -> Floats:
         first = self._first(k, skip) + row
@@ -240,15 +242,15 @@ class PartView(View):
 
     __slots__ = ("_columns", "_whole")
 
-    def __init__(self, whole: View, universe: Universe, columns: tuple[int, ...]) -> None:
+    def __init__(self, view: View, universe: Universe, columns: tuple[int, ...]) -> None:
         chosen = list(columns)
-        prices, weights = whole.prices[chosen], whole.weights[chosen]
+        prices, weights = view.prices[chosen], view.weights[chosen]
         prices.flags.writeable = weights.flags.writeable = False
         super().__init__(
-            universe=universe, ring=whole._ring, by_date=whole._rows, prices=prices, weights=weights, cash=whole.cash,
-            equity=whole.equity, time=whole.time, sample_time=whole.sample_time, bars=whole._bars, macro=whole._macro,
+            universe=universe, ring=view._ring, by_date=view._rows, prices=prices, weights=weights, cash=view.cash,
+            equity=view.equity, time=view.time, sample_time=view.sample_time, bars=view._bars, macro=view._macro,
         )  # fmt: skip
-        self._end, self._whole, self._columns = whole._end, whole, columns
+        self._end, self._whole, self._columns = view._end, view, columns
 
     def __copy__(self) -> "PartView":
         other = cast(PartView, super().__copy__())
@@ -268,15 +270,15 @@ class PartView(View):
         return self._whole.shared_by_date(OfPart(statistic, self._columns), k)
 
     def bars(self, k: int) -> Bars:
-        whole, columns = self._whole.bars(k), self._columns
-        prices = (_part(each, columns) for each in (whole.open, whole.high, whole.low, whole.close, whole.volume))
-        return Bars(whole.session, *prices)
+        bars, columns = self._whole.bars(k), self._columns
+        prices = (_part(rows, columns) for rows in (bars.open, bars.high, bars.low, bars.close, bars.volume))
+        return Bars(bars.session, *prices)
 
 
 def _part(rows: Floats, columns: tuple[int, ...]) -> Floats:
-    found: Floats = rows[:, list(columns)]
-    found.flags.writeable = False
-    return found
+    part: Floats = rows[:, list(columns)]
+    part.flags.writeable = False
+    return part
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,9 +94,9 @@ class RunningSums:
     def deviation(self) -> Floats:
         """float64[N], never below the sample deviation (divisor S - 1) of the returns of a complete window."""
         if self._deviation is None:
-            made: Any = np.empty(self._sums.n)
-            self._loops.variances(made.data, self._sums, self.lookback)
-            self._deviation = np.sqrt(made, out=made)
+            variances: Any = np.empty(self._sums.n)
+            self._loops.variances(variances.data, self._sums, self.lookback)
+            self._deviation = np.sqrt(variances, out=variances)
         deviation: Floats = self._deviation
         return deviation
 
@@ -111,19 +111,19 @@ class RunningSums:
 
     def alone(self, size: Buffer) -> tuple[float, float]:
         """(lower, upper) bound of the sum of float64[N] absolute weights x sample deviations of a complete window."""
-        most: Any = self.deviation()
-        made: Any = np.empty(self._sums.n)
-        self._loops.least_variances(made.data, self._sums, self.lookback)
-        np.sqrt(made, out=made)
+        upper: Any = self.deviation()
+        lower: Any = np.empty(self._sums.n)
+        self._loops.least_variances(lower.data, self._sums, self.lookback)
+        np.sqrt(lower, out=lower)
         n: int = self._sums.n
-        return self._loops.dot(made.data, size, n), self._loops.dot(most.data, size, n)
+        return self._loops.dot(lower.data, size, n), self._loops.dot(upper.data, size, n)
 
     def mean_size(self) -> Floats:
         """float64[N], never below the size of the mean return of a complete window."""
         if self._mean is None:
-            made: Any = np.empty(self._sums.n)
-            self._loops.means(made.data, self._sums, self.lookback)
-            self._mean = made
+            means: Any = np.empty(self._sums.n)
+            self._loops.means(means.data, self._sums, self.lookback)
+            self._mean = means
         mean: Floats = self._mean
         return mean
 
@@ -314,13 +314,13 @@ class Ring:
 
     def sums(self, k: int) -> RunningSums:
         """Return the exact sums over the newest `k` rows of returns, at most `lookback`, up to the newest row."""
-        found: RunningSums | None = self._sums.get(k)
-        if found is None:
-            found = self._sums[k] = RunningSums(k)
-        if found.count != self.count:
+        running_sums: RunningSums | None = self._sums.get(k)
+        if running_sums is None:
+            running_sums = self._sums[k] = RunningSums(k)
+        if running_sums.count != self.count:
             self.fill()
-            found.update(self)
-        return found
+            running_sums.update(self)
+        return running_sums
 
     def by_symbol(self, k: int) -> Floats:
         """Return float64[N, k], the same as `returns(k)` transposed; the window of each symbol is contiguous."""
@@ -348,19 +348,19 @@ class Ring:
         It is computed once per sample for all readers, and read-only. Raises as `returns` does for k + `skip`.
         """
         at: int = self._shared[0]
-        known = self._shared[1]
+        table = self._shared[1]
         if at != self.count:
             # a new table, because another thread may still read the old one
-            known = {}
-            self._shared = self.count, known
+            table = {}
+            self._shared = self.count, table
         key = statistic, k, skip
-        found = known.get(key)
-        if found is None:
+        estimate = table.get(key)
+        if estimate is None:
             rows = self.returns(k + skip)
-            found = statistic(rows[:k] if skip else rows)
-            found.flags.writeable = False
-            known[key] = found
-        return found
+            estimate = statistic(rows[:k] if skip else rows)
+            estimate.flags.writeable = False
+            table[key] = estimate
+        return estimate
 
 
 class History:

@@ -100,7 +100,7 @@ class RowLoops:
 
     def count_rows(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float, comes: bool) -> int:
         n: int = sums.n
-        whole: int = 0
+        complete_rows: int = 0
         if n > 0 and first < last:
             self.reaches(rows, first, last, n)
             self.fits(n, len(sums.returns))
@@ -110,15 +110,15 @@ class RowLoops:
             self.fits(1, len(sums.bits))
             for row in range(first, last):
                 if self._count(sums, rows, row, edge, comes):
-                    whole += 1
-        return whole
+                    complete_rows += 1
+        return complete_rows
 
     def _count(self, sums: Sums, rows: FloatRows, row: int, edge: float, comes: bool) -> bool:
         returns: Ints = sums.returns
         squares: Ints = sums.squares
         number: Floats = sums.number
         bits: Ints = sums.bits
-        whole: bool = True
+        complete: bool = True
         for k in range(sums.n):
             value: float = rows[row, k]
             square: float = value * value
@@ -139,10 +139,10 @@ class RowLoops:
                     returns[k] -= first
                     squares[k] -= second
             else:
-                whole = False
+                complete = False
                 if square > edge:
                     sums.large[k] += 1 if comes else -1
-        return whole
+        return complete
 
     def squares(self, out: Floats, sums: Sums, size: int) -> None:
         """Upper bounds of the sums of squares of `size` returns. numpy takes roots: `math.sqrt` is a call of Python."""
@@ -179,9 +179,9 @@ class RowLoops:
 
     def _least_variances(self, out: Floats, returns: Ints, squares: Ints, n: int, size: float, divisor: float) -> None:
         for k in range(n):
-            most: float = abs(float(returns[k])) * _ONE_RETURN + size * _HALF_RETURN
-            left: float = (float(squares[k]) * _ONE_SQUARE - size * _HALF_SQUARE) / HAIR - most * most * HAIR / size
-            out[k] = (left if left > 0.0 else 0.0) / divisor
+            high: float = abs(float(returns[k])) * _ONE_RETURN + size * _HALF_RETURN
+            low: float = (float(squares[k]) * _ONE_SQUARE - size * _HALF_SQUARE) / HAIR - high * high * HAIR / size
+            out[k] = (low if low > 0.0 else 0.0) / divisor
 
     def means(self, out: Floats, sums: Sums, size: int) -> None:
         """Upper bounds of the sizes of the mean returns."""

@@ -40,16 +40,16 @@ class RowVectors(RowLoops):
         return _count(sums, _rows(rows, sums.n)[first:last], edge, -1)
 
     def exchange(self, sums: Sums, rows: FloatRows, old: int, new: int, edge: float) -> int:
-        every = _rows(rows, sums.n)
-        both = np.array((every[new], every[old]))
-        squares = both * both
+        all_rows = _rows(rows, sums.n)
+        pair = np.array((all_rows[new], all_rows[old]))
+        squares = pair * pair
         if not float(np.add.reduce(squares, axis=None)) <= edge:
             return super().exchange(sums, rows, old, new, edge)
-        added, left = np.rint(both * RETURN).astype(np.int64)
+        added, removed = np.rint(pair * RETURN).astype(np.int64)
         returns, sum_of_squares = _ints(sums.returns), _ints(sums.squares)
-        returns += added - left
-        added, left = np.rint(squares * SQUARE).astype(np.int64)
-        sum_of_squares += added - left
+        returns += added - removed
+        added, removed = np.rint(squares * SQUARE).astype(np.int64)
+        sum_of_squares += added - removed
         return 0
 
     def variances(self, out: Floats, sums: Sums, size: int) -> None:
@@ -58,9 +58,9 @@ class RowVectors(RowLoops):
         np.divide(squares, max(size - 1, 1), out=_floats(out))
 
     def least_variances(self, out: Floats, sums: Sums, size: int) -> None:
-        most = np.abs(_ints(sums.returns)) / RETURN + size * 2.0**-41
-        left = (_ints(sums.squares) / SQUARE - size * 2.0**-51) / HAIR - most * most * HAIR / size
-        np.divide(np.maximum(left, 0.0), max(size - 1, 1), out=_floats(out))
+        high = np.abs(_ints(sums.returns)) / RETURN + size * 2.0**-41
+        low = (_ints(sums.squares) / SQUARE - size * 2.0**-51) / HAIR - high * high * HAIR / size
+        np.divide(np.maximum(low, 0.0), max(size - 1, 1), out=_floats(out))
 
     def means(self, out: Floats, sums: Sums, size: int) -> None:
         means = np.abs(_ints(sums.returns)) / RETURN + size * 2.0**-41
@@ -70,9 +70,9 @@ class RowVectors(RowLoops):
         _floats(out)[:] = _most(sums, size)
 
     def norms(self, roots: Floats, sums: Sums) -> None:
-        found = _floats(roots)
-        found *= HAIR
-        found[_ints(sums.large) > 0] = ENDLESS
+        norms = _floats(roots)
+        norms *= HAIR
+        norms[_ints(sums.large) > 0] = ENDLESS
 
     def spread(self, sums: Sums, size: Floats, rows: int) -> float:
         weights = _floats(size)
@@ -88,19 +88,19 @@ def _count(sums: Sums, rows: NDArray[np.float64], edge: float, sign: int) -> int
     """Count some rows in, or out with `sign` -1."""
     with np.errstate(over="ignore"):
         squares = rows * rows
-    known = squares <= edge
+    within_edge = squares <= edge
     returns, sum_of_squares, large = _ints(sums.returns), _ints(sums.squares), _ints(sums.large)
     large += sign * np.add.reduce(squares > edge, axis=0, dtype=np.int64)
-    kept, squares = np.where(known, rows, 0.0), np.where(known, squares, 0.0)
+    kept, squares = np.where(within_edge, rows, 0.0), np.where(within_edge, squares, 0.0)
     returns += sign * np.add.reduce(np.rint(kept * RETURN).astype(np.int64), axis=0)
     sum_of_squares += sign * np.add.reduce(np.rint(squares * SQUARE).astype(np.int64), axis=0)
-    return int(np.count_nonzero(np.logical_and.reduce(known, axis=1)))
+    return int(np.count_nonzero(np.logical_and.reduce(within_edge, axis=1)))
 
 
 def _most(sums: Sums, size: int) -> NDArray[np.float64]:
     """float64[N], never below the sums of squared returns."""
-    found: NDArray[np.float64] = (_ints(sums.squares) / SQUARE + size * 2.0**-51) * HAIR
-    return found
+    bounds: NDArray[np.float64] = (_ints(sums.squares) / SQUARE + size * 2.0**-51) * HAIR
+    return bounds
 
 
 def quickest() -> RowLoops:

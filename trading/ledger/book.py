@@ -47,23 +47,23 @@ class Book:
     def holds_what(self, other: "Book") -> bool:
         """Whether the lots are those of another book."""
         held: Ints = self.held
-        others: Ints = other.held
-        same: bool = len(held) == len(others)
+        other_held: Ints = other.held
+        same: bool = len(held) == len(other_held)
         for k in range(len(held)):
-            same = same and held[k] == others[k]
+            same = same and held[k] == other_held[k]
         return same
 
     @property
     def lots(self) -> list[int]:
         """A copy of `held`."""
-        found: list[int] = np.asarray(self.held).tolist()
-        return found
+        lots: list[int] = np.asarray(self.held).tolist()
+        return lots
 
     @property
     def cost_micro(self) -> list[int]:
         """A copy of `cost`."""
-        found: list[int] = np.asarray(self.cost).tolist()
-        return found
+        cost: list[int] = np.asarray(self.cost).tolist()
+        return cost
 
     @property
     def residue_atto(self) -> Whole:
@@ -73,9 +73,9 @@ class Book:
 
     def lose(self, atto: int) -> None:
         """Add what rounding lost to the residue."""
-        whole: int = self.residue_rest + atto
-        self.residue_micro += whole // ATTO_PER_MICRO
-        self.residue_rest = whole % ATTO_PER_MICRO
+        residue_atto: int = self.residue_rest + atto
+        self.residue_micro += residue_atto // ATTO_PER_MICRO
+        self.residue_rest = residue_atto % ATTO_PER_MICRO
 
     def trade(self, k: int, change: int, amount: int) -> None:
         """Book signed lots of column `k`; `amount` is the change of cash in micro, negative for a purchase.
@@ -127,9 +127,9 @@ class Book:
 
     def unexplained_micro(self) -> Whole:
         """Return the cash that no flow, income, profit, cost or fee explains: always 0."""
-        known: Whole = self.flows_micro
+        flows: Whole = self.flows_micro
         return self.cash_micro - (
-            known + self.income_micro + self.realised_micro - sum(self.cost_micro) - self.fees_micro
+            flows + self.income_micro + self.realised_micro - sum(self.cost_micro) - self.fees_micro
         )
 
     def largest(self) -> Whole:
@@ -170,8 +170,8 @@ class Postings:
 
     def book(self, number: int) -> Book:
         """The book of an agent; those from the end have negative numbers."""
-        found: Book = self.books[number if number >= 0 else len(self.books) + number]
-        return found
+        book: Book = self.books[number if number >= 0 else len(self.books) + number]
+        return book
 
     def fills(
         self,
@@ -222,10 +222,10 @@ class Postings:
             out[row], out[rows + row], out[2 * rows + row], out[3 * rows + row] = sym[row], size, price, fee
             parts: int = len(shares[row])
             out[4 * rows + row] = parts
-            for each in range(parts):
+            for place in range(parts):
                 number: int
                 part: int
-                number, part = shares[row][each]
+                number, part = shares[row][place]
                 out[at], out[at + 1] = number, part
                 at += 2
 
@@ -290,41 +290,41 @@ class Postings:
         """The change of cash by a trade in micro, rounded half-even; `lost_atto` grows by what that loses. Raises
         OverflowError."""
         divisor: int = self.denominator[k]
-        whole: int
-        rest: int
-        whole, rest = ratio(abs(lots), abs(price), self.numerator[k], divisor)
-        found: int = half_even(whole, rest, divisor)
-        lost: int = (rest if found == whole else rest - divisor) * (ATTO_PER_MICRO // divisor)
+        quotient: int
+        remainder: int
+        quotient, remainder = ratio(abs(lots), abs(price), self.numerator[k], divisor)
+        rounded: int = half_even(quotient, remainder, divisor)
+        lost: int = (remainder if rounded == quotient else remainder - divisor) * (ATTO_PER_MICRO // divisor)
         paid: bool = (lots > 0) == (price > 0)
         self.lost_atto += -lost if paid else lost
-        return -found if paid else found
+        return -rounded if paid else rounded
 
     def _share(self, fills: Ints, first: int, parts: int, k: int, size: int, price: int, fee: int, amount: int) -> None:
         """Book a row with those who have a part of it; their pairs begin at `first`."""
-        left: int = amount
+        unbooked: int = amount
         unpaid: int = fee
-        for each in range(parts):
-            part: int = fills[first + 2 * each + 1]
-            own: int = left
+        for place in range(parts):
+            part: int = fills[first + 2 * place + 1]
+            part_amount: int = unbooked
             charged: int = unpaid
-            if each < parts - 1:
-                own = self._nearest(k, part, price)
+            if place < parts - 1:
+                part_amount = self._nearest(k, part, price)
                 charged = portion(fee, part, size) if fee != 0 else 0
-            left -= own
+            unbooked -= part_amount
             unpaid -= charged
-            book: Book = self.book(fills[first + 2 * each])
-            book.trade(k, part, own)
+            book: Book = self.book(fills[first + 2 * place])
+            book.trade(k, part, part_amount)
             book.pay(charged)
 
     def _nearest(self, k: int, lots: int, price: int) -> int:
         """The change of cash of a part, to the nearest micro, ties upwards."""
         divisor: int = self.denominator[k]
-        whole: int
-        rest: int
-        whole, rest = ratio(abs(lots), abs(price), self.numerator[k], divisor)
+        quotient: int
+        remainder: int
+        quotient, remainder = ratio(abs(lots), abs(price), self.numerator[k], divisor)
         if (lots > 0) == (price > 0):
-            return -whole - (1 if rest > divisor // 2 else 0)
-        return whole + 1 if divisor // 2 + rest >= divisor else whole
+            return -quotient - (1 if remainder > divisor // 2 else 0)
+        return quotient + 1 if divisor // 2 + remainder >= divisor else quotient
 
     def value(self, book: Book, marks: ReadInts) -> int:
         """Return the equity of a book in micro at marks in nano by column: cash plus exact value, rounded half-even.
@@ -347,32 +347,32 @@ class Postings:
             if lots != 0:
                 price: int = marks[k]
                 divisor: int = self.denominator[k]
-                whole: int
-                rest: int
-                whole, rest = ratio(abs(lots), abs(price), self.numerator[k], divisor)
-                gross += float(whole)
+                value_micro: int
+                remainder: int
+                value_micro, remainder = ratio(abs(lots), abs(price), self.numerator[k], divisor)
+                gross += float(value_micro)
                 if gross >= _TOO_LARGE:
                     raise OverflowError("the value of a book")
-                rest *= ATTO_PER_MICRO // divisor
+                remainder *= ATTO_PER_MICRO // divisor
                 if (lots > 0) == (price > 0):
-                    micro += whole
-                    atto += rest
+                    micro += value_micro
+                    atto += remainder
                 else:
-                    micro -= whole
-                    atto -= rest
+                    micro -= value_micro
+                    atto -= remainder
         self.valued_micro, self.valued_atto = micro, atto
 
     def values(self, marks: ReadInts) -> list[int]:
         """Return the equity of the house, then of each book; the last one takes the remainder, so that the books add
         up to the house. Raises OverflowError as `value` does."""
-        found: Ints = int_zeros(len(self.books) + 1)
-        self.write_values(marks, found)
-        return [found[k] for k in range(len(found))]
+        equities: Ints = int_zeros(len(self.books) + 1)
+        self.write_values(marks, equities)
+        return [equities[k] for k in range(len(equities))]
 
     def write_values(self, marks: ReadInts, out: Ints) -> None:
         """Write `values`. Raises OverflowError as `value` does."""
-        rest: int = self.value(self.house, marks)
-        out[0] = rest
+        remainder: int = self.value(self.house, marks)
+        out[0] = remainder
         books: int = len(self.books)
         for number in range(books - 1):
             book: Book = self.books[number]
@@ -380,8 +380,8 @@ class Postings:
                 self._value_positions(book, marks)
             equity: int = self._equity(book)
             out[number + 1] = equity
-            rest -= equity
-        out[books] = rest
+            remainder -= equity
+        out[books] = remainder
 
     def reserve(self, grown: Whole) -> None:
         """Make room for amounts that grow by `grown` at most. Raises LedgerFull where one could be beyond MOST."""
@@ -393,10 +393,10 @@ class Postings:
 
     def measure(self) -> None:
         """Measure the room that is left. Raises LedgerFull where there is none."""
-        most: Whole = self.house.largest()
-        for each in self.books:
-            book: Book = each
-            most = max(most, book.largest())
-        if most > MOST:
-            raise LedgerFull(f"the ledger has {most}: it holds {MOST} micro or lots at most")
-        self.room = MOST - most
+        largest: Whole = self.house.largest()
+        for book_object in self.books:
+            book: Book = book_object
+            largest = max(largest, book.largest())
+        if largest > MOST:
+            raise LedgerFull(f"the ledger has {largest}: it holds {MOST} micro or lots at most")
+        self.room = MOST - largest

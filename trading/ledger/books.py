@@ -55,9 +55,9 @@ class FrozenBook(Struct, frozen=True):
         """The book of these cells, int64[2 N + 7]."""
         size = (len(cells) - len(AMOUNTS)) // 2
         lots, cost, amounts = cells[:size].tolist(), cells[size : 2 * size].tolist(), cells[2 * size :].tolist()
-        found = dict(zip(AMOUNTS, amounts, strict=True))
-        residue = found.pop("residue_micro"), found.pop("residue_rest")
-        return cls(lots=lots, cost_micro=cost, residue=residue, **found)
+        by_name = dict(zip(AMOUNTS, amounts, strict=True))
+        residue = by_name.pop("residue_micro"), by_name.pop("residue_rest")
+        return cls(lots=lots, cost_micro=cost, residue=residue, **by_name)
 
     def cells(self) -> list[int]:
         """The same as cells."""
@@ -68,9 +68,9 @@ class FrozenBook(Struct, frozen=True):
 def cells_of(book: Book) -> Ints:
     """int64[2 N + 7], a book as cells."""
     size, amounts = book.size, [getattr(book, name) for name in AMOUNTS]
-    found = np.empty(2 * size + len(AMOUNTS), dtype=np.int64)
-    found[:size], found[size : 2 * size], found[2 * size :] = book.held, book.cost, amounts
-    return found
+    cells = np.empty(2 * size + len(AMOUNTS), dtype=np.int64)
+    cells[:size], cells[size : 2 * size], cells[2 * size :] = book.held, book.cost, amounts
+    return cells
 
 
 def restore(book: Book, cells: Ints) -> None:
@@ -95,7 +95,7 @@ class FrozenLedger(Struct, frozen=True):
     def rows(self) -> Ints:
         """The house's cells, the agents' in order, those of the unallocated book."""
         if self.house is not None:
-            return np.array([each.cells() for each in (self.house, *self.books)], dtype=np.int64)
+            return np.array([book.cells() for book in (self.house, *self.books)], dtype=np.int64)
         return np.frombuffer(self.cells, dtype=np.int64).reshape(len(self.names) + 1, -1)
 
     def accounts(self) -> list[FrozenBook]:
@@ -150,16 +150,16 @@ class Ledger(Postings):
         unit, scale = (prices, self._same) if self._same else (list(map(mul, prices, self._lot_nano)), 1)
         lots = self.house.lots
         held = sum(map(mul, lots, unit)) * scale
-        total = left = round_micro(self.house.cash_micro * ATTO_PER_MICRO + held)[0]
+        total = unallocated = round_micro(self.house.cash_micro * ATTO_PER_MICRO + held)[0]
         books = []
         for book in self.books[:-1]:
-            own = book.lots
-            atto = held if own == lots else sum(map(mul, own, unit)) * scale
+            book_lots = book.lots
+            atto = held if book_lots == lots else sum(map(mul, book_lots, unit)) * scale
             books.append(round_micro(book.cash_micro * ATTO_PER_MICRO + atto)[0])
-            left -= books[-1]
+            unallocated -= books[-1]
         if abs(total) > MOST:
             raise LedgerFull(f"an equity of {total} micro at these marks: the ledger holds {MOST} at most")
-        return total, [*books, left]
+        return total, [*books, unallocated]
 
     def deposit(self, amount_micro: int, book: int = -1) -> None:
         """Deposit outside cash into a book; a negative amount is a withdrawal."""
@@ -185,13 +185,13 @@ class Ledger(Postings):
     def hand_over(self, source: int, target: int, cash_micro: int, lots: Sequence[tuple[int, int, int]]) -> None:
         """Move cash, and lots (column, signed lots, value in micro) in kind, from one book to another. The house
         account does not change. Each book books a flow of the value and a trade at it."""
-        self.admit(cash_micro, *(2 * value for _, _, value in lots), *(own for _, own, _ in lots))
+        self.admit(cash_micro, *(2 * value for _, _, value in lots), *(signed_lots for _, signed_lots, _ in lots))
         giver, taker = self.books[source], self.books[target]
-        for column, own, value in lots:
+        for column, signed_lots, value in lots:
             giver.flow(-value)
-            giver.trade(column, -own, value)
+            giver.trade(column, -signed_lots, value)
             taker.flow(value)
-            taker.trade(column, own, -value)
+            taker.trade(column, signed_lots, -value)
         giver.flow(-cash_micro)
         taker.flow(cash_micro)
 
@@ -210,8 +210,8 @@ class Ledger(Postings):
         amount, residue, parts = self._per_unit(symbol, cash_nano)
         self.house.receive(amount)
         self.house.lose(residue)
-        for book, own in parts:
-            book.receive(own)
+        for book, part in parts:
+            book.receive(part)
         return amount
 
     def _per_unit(self, symbol: int, cash_nano: int) -> tuple[int, int, list[tuple[Book, int]]]:
@@ -233,8 +233,8 @@ class Ledger(Postings):
         amounts = with_remainder(amount_micro, [amount_micro * weight // total for _, weight in parts[:-1]])
         self.admit(amount_micro, *amounts)
         self.house.receive(amount_micro)
-        for (book, _), own in zip(parts or [(-1, 0)], amounts, strict=True):
-            self.books[book].receive(own)
+        for (book, _), amount in zip(parts or [(-1, 0)], amounts, strict=True):
+            self.books[book].receive(amount)
 
     def in_kind(self, symbol: int, lots: int, value_micro: int, book: int) -> None:
         """Book lots that arrived (or left, negative) without a trade, as a flow of their value and a trade at it."""
@@ -270,16 +270,16 @@ class Ledger(Postings):
         ]
         self.admit(after, *new, amount, *parts)
         self.house.rescale(symbol, after, amount)
-        for book, lots, own in zip(holders, new, with_remainder(amount, parts), strict=False):
-            book.rescale(symbol, lots, own)
+        for book, lots, lieu_micro in zip(holders, new, with_remainder(amount, parts), strict=False):
+            book.rescale(symbol, lots, lieu_micro)
         return amount
 
     def delist(self, symbol: int, cash_nano: int) -> int:
         """Convert every unit into `cash_nano` of cash, paid by short holders. Returns the change of house cash.
         Rounding follows cash in lieu: once for the house, and the last book takes the remainder."""
         amount, _, parts = self._per_unit(symbol, cash_nano)
-        for account, own in ((self.house, amount), *parts):
-            account.rescale(symbol, 0, own)
+        for account, cash_micro in ((self.house, amount), *parts):
+            account.rescale(symbol, 0, cash_micro)
         return amount
 
     def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> int:
@@ -302,8 +302,8 @@ class Ledger(Postings):
             charges += zip(short, parts, strict=True)
             charged += fee
         self.admit(charged)
-        for book, own in charges:
-            book.receive(-own)
+        for book, part in charges:
+            book.receive(-part)
         self.house.receive(-charged)
         return -charged
 
@@ -317,8 +317,8 @@ class Ledger(Postings):
         holders = [(book, cash) for book, cash in zip(self.books, balances_micro, strict=True) if cash]
         parts = with_remainder(paid, [interest_micro(cash, rate_annual, days) for _, cash in holders[:-1]])
         self.admit(paid, *parts)
-        for (book, _), own in zip(holders, parts, strict=False):
-            book.receive(own)
+        for (book, _), part in zip(holders, parts, strict=False):
+            book.receive(part)
         self.house.receive(paid)
         return paid
 

@@ -19,15 +19,15 @@ def share_lots(lots: int, weights: Ints, parts: Ints) -> None:
 
     Leftover lots go to the largest fractions, ties in order. The fractions replace the weights.
     """
-    whole: int = 0
-    over: int = lots
+    total: int = 0
+    leftover: int = lots
     weight: int
     for weight in weights:
-        whole += weight
+        total += weight
     for k in range(len(weights)):
-        parts[k], weights[k] = ratio(lots, weights[k], 1, whole)
-        over -= parts[k]
-    for _ in range(over):
+        parts[k], weights[k] = ratio(lots, weights[k], 1, total)
+        leftover -= parts[k]
+    for _ in range(leftover):
         first: int = 0
         for k in range(1, len(weights)):
             if weights[k] > weights[first]:
@@ -69,24 +69,24 @@ def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
     """
     size: int = len(remaining)
     agent: int
-    left: int
+    agent_lots: int
     if lots == 0:
         return []
     if size == 1:
-        agent, left = remaining[0]
+        agent, agent_lots = remaining[0]
         return [(agent, lots)]
     weights: Ints = int_zeros(size)
     parts: Ints = int_zeros(size)
     for k in range(size):
-        agent, left = remaining[k]
-        weights[k] = left
+        agent, agent_lots = remaining[k]
+        weights[k] = agent_lots
     share_lots(lots, weights, parts)
-    found: list[Share] = []
+    shares: list[Share] = []
     for k in range(size):
         if parts[k] != 0:
-            agent, left = remaining[k]
-            found.append((agent, parts[k]))
-    return found
+            agent, agent_lots = remaining[k]
+            shares.append((agent, parts[k]))
+    return shares
 
 
 def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
@@ -111,7 +111,7 @@ def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     weights: Ints = int_zeros(size)
     parts: Ints = int_zeros(size)
     for k in both.tolist():
-        own: Any = np.ascontiguousarray(wanted[:, k])
-        cross_lots(own.data, weights, parts)
+        column: Any = np.ascontiguousarray(wanted[:, k])
+        cross_lots(column.data, weights, parts)
         surviving[:, k] = parts
     return wanted - surviving, surviving
