@@ -204,7 +204,7 @@ class _Run:
 
     def weighed(self) -> None:
         """Measures of the weights, of stress scenarios and of returns."""
-        book, shocks, found = self.book, self.settings.shocks, self.found
+        book, shocks, measures = self.book, self.settings.shocks, self.found
         px = book.px[self.columns]
         unpriced = np.flatnonzero(~(np.isfinite(px) & (px > 0.0)))
         reason = ""
@@ -216,12 +216,12 @@ class _Run:
             reason = f"no price of {self.some(unpriced)}"
         if reason:
             self.lack((*BY_WEIGHT, *BY_RETURNS, *(f"stress.{shock.name}" for shock in shocks)), reason)
-            found["stress"] = {shock.name: None for shock in shocks}
+            measures["stress"] = {shock.name: None for shock in shocks}
             return
         weights = book.lots[self.columns] * px / book.equity
-        found["gross"] = float(np.abs(weights).sum())
-        found["net"] = float(weights.sum())
-        found["hhi"] = herfindahl(weights)
+        measures["gross"] = float(np.abs(weights).sum())
+        measures["net"] = float(weights.sum())
+        measures["hhi"] = herfindahl(weights)
         self.stress(weights)
         self.returns(weights)
 
@@ -249,9 +249,9 @@ class _Run:
         self.found["unwind_days"] = {name: day if isfinite(day) else None for name, day in by_name}
         unknown = np.flatnonzero(~np.isfinite(days))
         self.lack((f"unwind_days.{self.names[k]}" for k in unknown.tolist()), "no volume is known, or no position")
-        each = book_days(lots * np.where(px > 0.0, px, np.nan), days, UNWOUND)
-        if isfinite(sum(each)):
-            self.found["book_days"] = {f"{share:.0%}": day for share, day in zip(UNWOUND, each, strict=True)}
+        share_days = book_days(lots * np.where(px > 0.0, px, np.nan), days, UNWOUND)
+        if isfinite(sum(share_days)):
+            self.found["book_days"] = {f"{share:.0%}": day for share, day in zip(UNWOUND, share_days, strict=True)}
         else:
             of_volume = f"no volume is known of {self.some(unknown)}"
             self.missing["book_days"] = of_volume if len(unknown) else "no price is known of a position"
@@ -304,28 +304,28 @@ class _Run:
         self.found["pairs"] = _pairs(self.names, weights, correlation(cov), self.settings.pairs)
 
     def tails(self, returns: Floats, weights: Floats, series: Floats, cov: Floats) -> None:
-        confidence, scale, found = self.settings.confidence, sqrt(self.settings.horizon), self.found
+        confidence, scale, measures = self.settings.confidence, sqrt(self.settings.horizon), self.found
         var, cvar = contributions.historical(returns, weights, confidence)
         volatility = contributions.parametric(cov, weights, sqrt(SAMPLES_PER_YEAR))
         quantile, shortfall = normal_quantile(confidence), normal_shortfall(confidence)
         normal = contributions.parametric(ledoit_wolf(returns, cov), weights, quantile)
-        found["volatility_annual"] = volatility.whole
-        found["historical"] = TailRisk(var.whole * scale, cvar.whole * scale)
-        found["parametric"] = TailRisk(normal.whole * scale, shortfall * (normal.whole / quantile) * scale)
+        measures["volatility_annual"] = volatility.whole
+        measures["historical"] = TailRisk(var.whole * scale, cvar.whole * scale)
+        measures["parametric"] = TailRisk(normal.whole * scale, shortfall * (normal.whole / quantile) * scale)
         sd = ewma_deviation(series, self.settings.decay)
-        found["ewma"] = TailRisk(quantile * sd * scale, shortfall * sd * scale)
+        measures["ewma"] = TailRisk(quantile * sd * scale, shortfall * sd * scale)
         losses = -filtered(returns, self.settings.decay).dot(weights)
-        found["filtered"] = TailRisk(
+        measures["filtered"] = TailRisk(
             historical_var(losses, confidence) * scale, historical_cvar(losses, confidence) * scale
         )
-        modified, beyond = (float(each) * scale for each in cornish_fisher(-series, confidence))
+        modified, beyond = (float(loss) * scale for loss in cornish_fisher(-series, confidence))
         if isfinite(modified):
-            found["cornish_fisher"] = TailRisk(modified, beyond)
+            measures["cornish_fisher"] = TailRisk(modified, beyond)
         else:
             self.missing["cornish_fisher"] = "skewness and kurtosis lie outside the domain of the expansion"
         scaled = (var.marginal, var.component, var.incremental, cvar.component, normal.component)
-        parts = np.column_stack((weights, volatility.component, *(each * scale for each in scaled)))
-        found["positions"] = {name: Position(*row) for name, row in zip(self.names, parts.tolist(), strict=True)}
+        parts = np.column_stack((weights, volatility.component, *(column * scale for column in scaled)))
+        measures["positions"] = {name: Position(*row) for name, row in zip(self.names, parts.tolist(), strict=True)}
 
     def benchmark(self, rows: NDArray[np.bool_], series: Floats) -> None:
         name = self.book.universe.benchmark
@@ -333,8 +333,8 @@ class _Run:
         reason = "no benchmark is set" if not name else f"{name} is not in the universe"
         if column is not None:
             benchmark = self.book.returns[rows, column]
-            known = np.isfinite(benchmark)
-            benchmark, series = benchmark[known], series[known]
+            finite = np.isfinite(benchmark)
+            benchmark, series = benchmark[finite], series[finite]
             if len(benchmark) >= self.settings.min_history:
                 self.note("beta", beta(series, benchmark), "the benchmark never moved")
                 of_both = correlation_with(series, benchmark)

@@ -87,47 +87,49 @@ def entry_prices(lots: Floats, cost_micro: Floats, unit: Floats) -> Floats:
 
 
 def levels(
-    found: Guards,
+    settings: Guards,
     lots: Floats,
     cost_micro: Floats,
     unit: Floats,
     best: Floats,
-    own: tuple[Floats, Floats] | None = None,
+    position_levels: tuple[Floats, Floats] | None = None,
 ) -> Levels:
     """The levels of positions from signed `lots`, their cost (negative for a short) and the best prices so far, which
-    count only on the same side. `own`: see Levels."""
+    count only on the same side. `position_levels`: see `Levels.own`."""
     side = np.sign(lots)
     entry = entry_prices(lots, cost_micro, unit)
-    if found.trails:
-        best = np.where((best * side > 0.0) & found.trailing, best, np.nan)
-        best = np.where(found.trailing, np.fmax(best, side * entry), np.nan)
-    return _with_levels(found, side, entry, best, own)
+    if settings.trails:
+        best = np.where((best * side > 0.0) & settings.trailing, best, np.nan)
+        best = np.where(settings.trailing, np.fmax(best, side * entry), np.nan)
+    return _with_levels(settings, side, entry, best, position_levels)
 
 
-def _with_levels(found: Guards, side: Floats, entry: Floats, best: Floats, own: tuple[Floats, Floats] | None) -> Levels:
+def _with_levels(
+    settings: Guards, side: Floats, entry: Floats, best: Floats, position_levels: tuple[Floats, Floats] | None
+) -> Levels:
     # by how far the price moved for the holder, a short is a long with the sign turned round
-    fallen_from = np.where(found.trailing, np.abs(best), entry)
-    stop = np.round(fallen_from * (1.0 - side * found.stop), DECIMALS)
-    target = np.round(entry * (1.0 + side * found.target), DECIMALS)
-    if own is not None:
+    fallen_from = np.where(settings.trailing, np.abs(best), entry)
+    stop = np.round(fallen_from * (1.0 - side * settings.stop), DECIMALS)
+    target = np.round(entry * (1.0 + side * settings.target), DECIMALS)
+    if position_levels is not None:
         stop, target = (
             np.where(np.isfinite(given) & (side != 0.0), given, kept)
-            for given, kept in zip(own, (stop, target), strict=True)
+            for given, kept in zip(position_levels, (stop, target), strict=True)
         )
     long = side > 0.0
     lower = np.fmax.reduce(np.where(long, stop, target), axis=0)
     upper = np.fmin.reduce(np.where(long, target, stop), axis=0)
     held = bool(np.isfinite(lower).any() or np.isfinite(upper).any())
-    return Levels(side, entry, best, stop, target, lower, upper, held, own)
+    return Levels(side, entry, best, stop, target, lower, upper, held, position_levels)
 
 
-def trailed(found: Guards, now: Levels, marks: Floats) -> Levels:
+def trailed(settings: Guards, now: Levels, marks: Floats) -> Levels:
     """The levels after these marks: trailing stops follow a better price; `now` itself when none is better."""
     gained = now.side * marks
     if not np.count_nonzero(gained > now.best):
         return now
-    best = np.where(found.trailing & (now.side != 0.0), np.fmax(now.best, gained), np.nan)
-    return _with_levels(found, now.side, now.entry, best, now.own)
+    best = np.where(settings.trailing & (now.side != 0.0), np.fmax(now.best, gained), np.nan)
+    return _with_levels(settings, now.side, now.entry, best, now.own)
 
 
 def touched(now: Levels, marks: Floats) -> bool:
@@ -136,7 +138,7 @@ def touched(now: Levels, marks: Floats) -> bool:
     return bool(np.count_nonzero(marks <= now.lower) or np.count_nonzero(marks >= now.upper))
 
 
-def breaches(found: Guards, now: Levels, marks: Floats) -> list[Breach]:
+def breaches(settings: Guards, now: Levels, marks: Floats) -> list[Breach]:
     """Every position at or beyond a level, by book, then symbol. A mark at both levels counts as a stop."""
     value = now.side * marks
     stopped = value <= now.side * now.stop
@@ -146,11 +148,11 @@ def breaches(found: Guards, now: Levels, marks: Floats) -> list[Breach]:
         side, entry, mark = float(now.side[book, symbol]), float(now.entry[book, symbol]), float(marks[symbol])
         target = not stopped[book, symbol]
         level = float((now.target if target else now.stop)[book, symbol])
-        start, bound = entry, float((found.target if target else found.stop)[book, 0])
+        start, bound = entry, float((settings.target if target else settings.stop)[book, 0])
         kind: Kind = "take_profit" if target else "stop_loss"
         if now.own is not None and np.isfinite(now.own[int(target)][book, symbol]):
             bound = side * (level / entry - 1.0 if target else 1.0 - level / entry)
-        elif not target and found.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
+        elif not target and settings.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
             start, kind = abs(float(now.best[book, symbol])), "trailing_stop"
         moved = side * (mark / start - 1.0 if target else 1.0 - mark / start)
         rows.append(Breach(book, symbol, kind, entry, mark, level, moved, bound))

@@ -77,12 +77,12 @@ def quiet(switch: Switch, equity_micro: int, limits: Limits, share: float) -> bo
 
 def losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
     """Loss limits that are on: key -> (loss as a fraction, bound)."""
-    found: dict[str, tuple[float, float]] = {}
+    by_key: dict[str, tuple[float, float]] = {}
     for key, loss in STATE_LIMITS.items():
         bound = getattr(limits, key)
         if bound is not None:
-            found[key] = (max(loss(switch, equity_micro), 0.0), bound)
-    return found
+            by_key[key] = (max(loss(switch, equity_micro), 0.0), bound)
+    return by_key
 
 
 def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:

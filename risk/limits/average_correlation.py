@@ -42,13 +42,13 @@ def average_of(scenarios: Scenarios, held: Floats) -> float:
 
 def beside(scenarios: Scenarios, held: Floats, column: int) -> float:
     """The average correlation of a purchase of one symbol with all other positions float64[N]; NaN without any."""
-    others = held.copy()
-    others[column] = 0.0
-    columns = others.nonzero()[0]
+    other_lots = held.copy()
+    other_lots[column] = 0.0
+    columns = other_lots.nonzero()[0]
     if not len(columns):
         return float("nan")
     rho = scenarios.correlation([column, *columns.tolist()])[0, 1:]
-    return float(rho.dot(np.sign(others[columns]))) / len(columns)
+    return float(rho.dot(np.sign(other_lots[columns]))) / len(columns)
 
 
 class _State(NamedTuple):
@@ -81,19 +81,19 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
     either = np.logical_or.reduce([new, *(state.possible for state in states)])
     matters = either[:n] | either[n:]
     columns = matters.nonzero()[0]
-    found = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, matters.astype(np.float64))
-    if found is None:
+    scenarios = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, matters.astype(np.float64))
+    if scenarios is None:
         return new[:n] | new[n:]
     names = rules.universe.symbols
     value = np.abs(lots) * ctx.px
     order = sorted(new.nonzero()[0].tolist(), key=lambda side: (-value[side % n], names[side % n]))
-    rho = found[rules.limits.volatility_lookback].correlation(columns.tolist())
+    rho = scenarios[rules.limits.volatility_lookback].correlation(columns.tolist())
     sides = np.concatenate((columns, columns + n))
     place = {side: k for k, side in enumerate(sides.tolist())}
-    left = [place[side] for side in order]
+    candidates = [place[side] for side in order]
     for state in states:
-        left = _passed(_excess(rho, state.limit), state.certain[sides], state.possible[sides], left)
-    passed = sides[left]
+        candidates = _passed(_excess(rho, state.limit), state.certain[sides], state.possible[sides], candidates)
+    passed = sides[candidates]
     new[passed] = False
     bad = new[:n] | new[n:]
     return bad if bad.any() else None
@@ -118,9 +118,9 @@ def _states(account: Account, reducing: Floats, limit: float, rules: "Rules") ->
 def _excess(rho: Floats, limit: float) -> Floats:
     """float64[2K, 2K]: how far the correlations of sides, short | long, exceed the limit; 0 where a symbol meets
     itself."""
-    found: Floats = np.block([[rho, -rho], [-rho, rho]]) - limit
-    found[np.tile(np.eye(len(rho), dtype=np.bool_), (2, 2))] = 0.0
-    return found
+    excess: Floats = np.block([[rho, -rho], [-rho, rho]]) - limit
+    excess[np.tile(np.eye(len(rho), dtype=np.bool_), (2, 2))] = 0.0
+    return excess
 
 
 def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) -> list[int]:
@@ -134,43 +134,45 @@ def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) 
     raises the bound.
     """
     positive = np.maximum(excess, 0.0)
-    own = excess.dot(certain.astype(np.float64))
+    certain_excess = excess.dot(certain.astype(np.float64))
     optional = possible & ~certain
-    terms = own + positive.dot(optional.astype(np.float64)) / 2.0
-    sure = float(own[certain].sum()) / 2.0
+    terms = certain_excess + positive.dot(optional.astype(np.float64)) / 2.0
+    sure = float(certain_excess[certain].sum()) / 2.0
     if not sure + float(np.maximum(terms[optional], 0.0).sum()) <= _ROUNDING:
-        return _lowering(positive, own, certain, optional, wanted)
+        return _lowering(positive, certain_excess, certain, optional, wanted)
     passed, certain = [], certain.copy()
     for side in wanted:
         if not (certain[side] or optional[side]):
-            other = _opposite(side, own)
+            other = _opposite(side, certain_excess)
             opened, grown, base = optional.copy(), terms + positive[side] / 2.0, sure
             opened[side] = True
             if certain[other]:
                 opened[other] = True
                 grown += positive[other] / 2.0 - excess[other]
-                base -= float(own[other])
+                base -= float(certain_excess[other])
             if not base + float(np.maximum(grown[opened], 0.0).sum()) <= _ROUNDING:
                 continue
             if certain[other]:
                 certain[other] = False
-                own = own - excess[other]
+                certain_excess = certain_excess - excess[other]
             optional, terms, sure = opened, grown, base
         passed.append(side)
     return passed
 
 
-def _lowering(positive: Floats, own: Floats, certain: Bools, optional: Bools, wanted: list[int]) -> list[int]:
+def _lowering(
+    positive: Floats, certain_excess: Floats, certain: Bools, optional: Bools, wanted: list[int]
+) -> list[int]:
     """The sides of `wanted` that raise the sum in no case, where it exceeds its bound or open orders could take it
     there.
 
     A side does not pass where its symbol may be held on the other side. The end of that other side could raise the sum.
     """
-    rise = own + positive.dot(optional.astype(np.float64))
-    passed, opened = [], np.zeros(len(own), dtype=np.bool_)
+    rise = certain_excess + positive.dot(optional.astype(np.float64))
+    passed, opened = [], np.zeros(len(certain_excess), dtype=np.bool_)
     for side in wanted:
         if not certain[side]:
-            other = _opposite(side, own)
+            other = _opposite(side, certain_excess)
             if certain[other] or optional[other]:
                 continue
             grown = rise if optional[side] else rise + positive[side]
@@ -183,9 +185,9 @@ def _lowering(positive: Floats, own: Floats, certain: Bools, optional: Bools, wa
     return passed
 
 
-def _opposite(side: int, own: Floats) -> int:
+def _opposite(side: int, sides: Floats) -> int:
     """The other side of the same symbol, of the sides float64[2K]."""
-    half = len(own) // 2
+    half = len(sides) // 2
     return side - half if side >= half else side + half
 
 

@@ -44,8 +44,8 @@ class Account(Struct, kw_only=True, eq=False):
 
     def carried(self) -> Bools:
         """bool[N]: positions and open orders; NaN counts as one."""
-        found: Bools = self.lots != 0.0
+        carried: Bools = self.lots != 0.0
         for side in (self.up, self.down):
             if side is not None:
-                found = found | (side != 0.0)
-        return found
+                carried = carried | (side != 0.0)
+        return carried

@@ -59,29 +59,29 @@ def _found() -> Iterator[Limit]:
 def by_key(records: list[Limit]) -> dict[str, Limit]:
     """Records by key, in display order. Raises ValueError for a duplicate key, name or code, and for a field of
     `Limits` without a record."""
-    keys = [each.key for each in records]
-    refusals = [NONE, *(refusal for each in records for refusal in each.refusals)]
-    codes, names = [str(each.code) for each in refusals], [each.name for each in refusals]
+    keys = [record.key for record in records]
+    refusals = [NONE, *(refusal for record in records for refusal in record.refusals)]
+    codes, names = [str(refusal.code) for refusal in refusals], [refusal.name for refusal in refusals]
     for what, used in (("key", keys), ("code", codes), ("name", names)):
-        if twice := sorted({each for each in used if used.count(each) > 1}):
+        if twice := sorted({entry for entry in used if used.count(entry) > 1}):
             raise ValueError(f"two limits have the {what} {', '.join(twice)}")
-    if wrong := [each.code for each in refusals if not 0 <= each.code <= 127]:
+    if wrong := [refusal.code for refusal in refusals if not 0 <= refusal.code <= 127]:
         raise ValueError(f"the codes {wrong} of refusals do not lie in 0 to 127")
     if missing := FIELDS - set(keys):
         raise ValueError(f"no limit has the keys {', '.join(sorted(missing))} of Limits")
-    return {each.key: each for each in sorted(records, key=lambda each: (each.place, each.key))}
+    return {record.key: record for record in sorted(records, key=lambda record: (record.place, record.key))}
 
 
 LIMITS: Final[dict[str, Limit]] = by_key(list(_found()))
 """Key -> record, in display order."""
 
 EXTRA: Final[dict[str, Limit]] = {
-    key: each for key, each in LIMITS.items() if each.bounds is not None and key not in FIELDS
+    key: limit for key, limit in LIMITS.items() if limit.bounds is not None and key not in FIELDS
 }
 """Configurable limits without a field in `Limits`."""
 
 _REFUSALS: Final = sorted(
-    [("", NONE), *((each.key, refusal) for each in LIMITS.values() for refusal in each.refusals)],
+    [("", NONE), *((limit.key, refusal) for limit in LIMITS.values() for refusal in limit.refusals)],
     key=lambda pair: pair[1].code,
 )
 
@@ -110,10 +110,10 @@ LIMIT_OF: Final[dict[int, str]] = {refusal.code: key for key, refusal in _REFUSA
 SALES_FREE: Final = frozenset(refusal.code for _, refusal in _REFUSALS if refusal.sales_free)
 """Codes of cuts that sales of the same decision may free."""
 
-ON_BREACH: Final = frozenset(key for key, each in LIMITS.items() if each.on_breach)
+ON_BREACH: Final = frozenset(key for key, limit in LIMITS.items() if limit.on_breach)
 """Limits that alert on a breach only, not on high use."""
 
-FLOORS: Final = frozenset(key for key, each in LIMITS.items() if each.floor)
+FLOORS: Final = frozenset(key for key, limit in LIMITS.items() if limit.floor)
 """Limits whose bound is a minimum."""
 
 
@@ -122,14 +122,16 @@ K = TypeVar("K", Capped, Barred, Rows, Families, Tails, Forms, Counts, Openings)
 
 def kinds_of(kind: type[K]) -> list[tuple[Limit, K]]:
     """All limits of one kind, in the order of the kind."""
-    found = [(each, own) for each in LIMITS.values() for own in each.kinds if isinstance(own, kind)]
-    return sorted(found, key=lambda pair: pair[1].place)
+    pairs = [
+        (limit, limit_kind) for limit in LIMITS.values() for limit_kind in limit.kinds if isinstance(limit_kind, kind)
+    ]
+    return sorted(pairs, key=lambda pair: pair[1].place)
 
 
 def override(profile: Limits, **keys: Any) -> Limits:
     """`profile` with explicit keys replaced; None turns a limit off. Raises TypeError for an unknown key and ValueError
     for a value out of bounds."""
-    known = (*FIELDS, *EXTRA)
+    settable = (*FIELDS, *EXTRA)
     extra = {} if profile.extra is UNSET else dict(profile.extra)
     for name in keys.keys() & EXTRA.keys():
         value, bounds = keys.pop(name), EXTRA[name].bounds
@@ -140,8 +142,8 @@ def override(profile: Limits, **keys: Any) -> Limits:
         else:
             extra[name] = float(value)
     for name in keys:
-        if name not in known:
-            near = get_close_matches(name, known)
+        if name not in settable:
+            near = get_close_matches(name, settable)
             hint = f". Did you mean {near[0]}?" if near else ""
             raise TypeError(f"{name} is not a limit{hint}")
     return msgspec.structs.replace(profile, **{"extra": tuple(sorted(extra.items())) or UNSET} | keys)
@@ -159,7 +161,7 @@ def tighter_of(key: str, a: Any, b: Any) -> Any:
 
 
 PROFILES: Final[dict[str, Limits]] = {
-    name: override(Limits(), **{key: each.profiles[name] for key, each in LIMITS.items() if name in each.profiles})
+    name: override(Limits(), **{key: limit.profiles[name] for key, limit in LIMITS.items() if name in limit.profiles})
     for name in ("conservative", "balanced", "aggressive", "research")
 }
 """Risk profile of a configuration -> set of limits; explicit keys replace its values."""

@@ -35,12 +35,12 @@ class Collar:
         any price does. Raises OverflowError beyond 62 bits."""
         if self.down == 0:
             return ANY_BUY if buys else ANY_SALE
-        whole: int
-        rest: int
-        whole, rest = ratio(mark, self.up if buys else self.down, 1, self.one)
+        floor_nano: int
+        remainder: int
+        floor_nano, remainder = ratio(mark, self.up if buys else self.down, 1, self.one)
         tick: int = self.tick[k]
-        ticks: int = whole // tick
-        if not buys and (rest > 0 or ticks * tick != whole):
+        ticks: int = floor_nano // tick
+        if not buys and (remainder > 0 or ticks * tick != floor_nano):
             ticks += 1
         return ticks * tick
 
@@ -63,7 +63,7 @@ class Collars:
 
     def prices(self, lots: ReadFloats, held: ReadFloats, marks: ReadInts, age: ReadInts) -> list[int]:
         """The limit price of each signed order, nano-currency; 0 without lots. `held` are the account's lots."""
-        found: list[int] = []
+        prices: list[int] = []
         for k in range(len(lots)):
             size: float = lots[k]
             price: int = 0
@@ -72,5 +72,5 @@ class Collars:
                 if held[k] * size < 0.0:
                     collar = self.reducing if 0 <= age[k] <= self.most_age else self.old
                 price = collar.price(k, size > 0.0, marks[k])
-            found.append(price)
-        return found
+            prices.append(price)
+        return prices

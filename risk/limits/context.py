@@ -36,11 +36,13 @@ class Deviations:
 
     __slots__ = ("_count", "_found", "_running", "returns")
 
-    def __init__(self, returns: Floats, running: RunningSums | None = None, found: Moments | None = None) -> None:
+    def __init__(
+        self, returns: Floats, running: RunningSums | None = None, return_moments: Moments | None = None
+    ) -> None:
         self.returns: Final = returns
         self._running: Final = running
         self._count: Final = -1 if running is None else running.count
-        self._found = found
+        self._found = return_moments
 
     def computed(self) -> Moments:
         """The moments of the rows."""
@@ -74,7 +76,7 @@ def moments(returns: Floats) -> tuple[Moments, bool]:
 
 class Scenarios:
     """Synchronous return rows float64[S, N], all finite, with cached statistics; `running` are the sums over these
-    rows, where they are at hand, and `found` the `moments`.
+    rows, where they are at hand, and `return_moments` the `moments`.
 
     Nothing that it caches refers to it, so that an old sample is freed at once.
     """
@@ -84,11 +86,11 @@ class Scenarios:
         returns: Floats,
         sums: Floats | None = None,
         running: RunningSums | None = None,
-        found: Moments | None = None,
+        return_moments: Moments | None = None,
     ) -> None:
         self.returns: Final = returns
         self._sums = sums
-        self._bounds: Final = Deviations(returns, running, found)
+        self._bounds: Final = Deviations(returns, running, return_moments)
         self._by_symbol: Floats | None = None
         self._sample: Spread | None = None
 
@@ -119,10 +121,10 @@ class Scenarios:
         """float64[N, S] the same returns, those of a symbol together, in an array of their own."""
         if self._by_symbol is None:
             rows: Any = np.ascontiguousarray(self.returns, np.float64)
-            found: Any = np.empty(rows.shape[::-1])
-            if found.size:
-                LOOPS.transpose(found, rows, *rows.shape)
-            self._by_symbol = found
+            columns: Any = np.empty(rows.shape[::-1])
+            if columns.size:
+                LOOPS.transpose(columns, rows, *rows.shape)
+            self._by_symbol = columns
         return self._by_symbol
 
     def beyond(self, m: int) -> float:
@@ -198,12 +200,12 @@ class Spread:
             # covariance against threshold x deviations: no division, and an instrument that never moves is not linked
             edge = (threshold * deviation)[:, None] * deviation
             edge.ravel()[:: n + 1] = np.inf
-            found = None
+            links = None
             if np.count_nonzero(np.abs(self.cov) > edge):
-                found = np.empty((2 * n, 2 * n), dtype=np.bool_)
-                found[:n, :n] = found[n:, n:] = self.cov > edge
-                found[:n, n:] = found[n:, :n] = self.cov < -edge
-            self._linked[threshold] = found
+                links = np.empty((2 * n, 2 * n), dtype=np.bool_)
+                links[:n, :n] = links[n:, n:] = self.cov > edge
+                links[:n, n:] = links[n:, :n] = self.cov < -edge
+            self._linked[threshold] = links
         return self._linked[threshold]
 
 
@@ -218,27 +220,27 @@ class Window:
         if running is not None and running.complete and running.lookback == len(returns) >= min_rows:
             self.complete, self.all = True, Scenarios(returns, None, running)
             return
-        found, finite = moments(returns)
+        return_moments, finite = moments(returns)
         self.complete = finite and len(returns) >= min_rows
         if self.complete:
-            self.all = Scenarios(returns, found=found)
+            self.all = Scenarios(returns, return_moments=return_moments)
             return
         self.valid = np.isfinite(returns)
         short = self.valid.sum(axis=0) < min_rows
         self.short = short if short.any() else None
-        known = self.valid[:, ~short]
-        rows: Bools = np.logical_and.reduce(known, axis=1) & bool(known.shape[1])
+        valid = self.valid[:, ~short]
+        rows: Bools = np.logical_and.reduce(valid, axis=1) & bool(valid.shape[1])
         # every row whole or wholly missing: whatever is held, the rows are the same
-        self.uniform = bool((rows == known.any(axis=1)).all())
+        self.uniform = bool((rows == valid.any(axis=1)).all())
         self.all = self._of(rows)
 
     def _of(self, rows: Bools) -> Scenarios:
         key = rows.tobytes()
-        found = self.by_rows.get(key)
-        if found is None:
+        scenarios = self.by_rows.get(key)
+        if scenarios is None:
             # gaps remain only where an instrument is neither held nor ordered: its exposure is 0 whatever the value
-            found = self.by_rows[key] = Scenarios(np.where(self.valid[rows], self.returns[rows], 0.0))
-        return found
+            scenarios = self.by_rows[key] = Scenarios(np.where(self.valid[rows], self.returns[rows], 0.0))
+        return scenarios
 
     def scenarios(self, matters: Bools) -> Scenarios:
         """The rows in which every instrument of `matters` has a return."""
@@ -251,8 +253,8 @@ def _quotes(px: Any, prices_nano: Any, age_ns: Any, volume_lots: Any) -> Quotes:
     try:
         return LOOPS.read(px, prices_nano, age_ns, volume_lots)
     except (ValueError, TypeError):  # compiled loops take contiguous arrays of their types only
-        floats = [np.ascontiguousarray(each, np.float64) for each in (px, volume_lots)]
-        ints = [np.ascontiguousarray(each, np.int64) for each in (prices_nano, age_ns)]
+        floats = [np.ascontiguousarray(column, np.float64) for column in (px, volume_lots)]
+        ints = [np.ascontiguousarray(column, np.int64) for column in (prices_nano, age_ns)]
         return LOOPS.read(floats[0], ints[0], ints[1], floats[1])  # type: ignore[arg-type]
 
 
@@ -305,23 +307,23 @@ class Context:
     def window(self, lookback: int, min_rows: int) -> Window:
         """The returns of the newest `lookback` samples, cached."""
         key = (lookback, min_rows)
-        found = self._windows.get(key)
-        if found is None:
+        window = self._windows.get(key)
+        if window is None:
             running = None if self._running is None else self._running(lookback)
-            found = self._windows[key] = Window(self._returns(lookback), min_rows, running)
-        return found
+            window = self._windows[key] = Window(self._returns(lookback), min_rows, running)
+        return window
 
     def whole(self, lookbacks: tuple[int, ...], min_rows: int) -> dict[int, Scenarios] | None:
         """Lookback -> scenarios, where every instrument has every return; else None."""
         key = (lookbacks, min_rows)
         if key not in self._whole:
-            found: dict[int, Scenarios] = {}
+            scenarios: dict[int, Scenarios] = {}
             for k in lookbacks:
                 window = self.window(k, min_rows)
                 if not window.complete:
                     break
-                found[k] = window.all
-            self._whole[key] = found if len(found) == len(lookbacks) else None
+                scenarios[k] = window.all
+            self._whole[key] = scenarios if len(scenarios) == len(lookbacks) else None
         return self._whole[key]
 
     def off_grid(self, collar: float, ticks: Floats, widest_tick: float = inf) -> Bools | None:
@@ -347,15 +349,15 @@ class Context:
 def scenarios_of(ctx: Context, lookbacks: tuple[int, ...], least: int, held: Floats) -> dict[int, Scenarios] | None:
     """Lookback in samples -> scenarios of the samples in which every instrument `held` (float64[N], any unit) has a
     return; None where one has fewer than `least`."""
-    found = ctx.whole(lookbacks, least)
-    if found is not None:
-        return found
-    matters, found = held != 0.0, {}
+    scenarios = ctx.whole(lookbacks, least)
+    if scenarios is not None:
+        return scenarios
+    matters, scenarios = held != 0.0, {}
     for k in lookbacks:
         window = ctx.window(k, least)
         if window.short is not None and np.count_nonzero(window.short & matters):
             return None
-        found[k] = window.scenarios(matters)
-        if len(found[k]) < least:
+        scenarios[k] = window.scenarios(matters)
+        if len(scenarios[k]) < least:
             return None
-    return found
+    return scenarios

@@ -25,16 +25,16 @@ def links_of(scenarios: Scenarios, wanted: Bools, spec: Correlation) -> Floats:
     `UNKNOWN` where one is not in bool[N] `wanted`."""
     n = len(wanted)
     if scenarios.sample.small():
-        known = scenarios.sample.linked(spec.threshold)
-        if known is None:
+        side_links = scenarios.sample.linked(spec.threshold)
+        if side_links is None:
             return np.zeros((n, n))
-        return _coded(known[:n, :n], known[:n, n:])
+        return _coded(side_links[:n, :n], side_links[:n, n:])
     columns = np.flatnonzero(wanted)
     rho = scenarios.correlation(columns.tolist())
-    found = np.full((n, n), UNKNOWN)
+    links = np.full((n, n), UNKNOWN)
     # written so that a correlation that is not a number counts as linked
-    found[np.ix_(columns, columns)] = _coded(~(rho <= spec.threshold), ~(-rho <= spec.threshold))
-    return found
+    links[np.ix_(columns, columns)] = _coded(~(rho <= spec.threshold), ~(-rho <= spec.threshold))
+    return links
 
 
 def _coded(together: Bools, opposed: Bools) -> Floats:
@@ -57,10 +57,10 @@ def joint_weight(scenarios: Scenarios, exposures: Floats, equity: float, near: f
 def _linked(scenarios: Scenarios, sides: NDArray[np.int64], n: int, spec: Correlation) -> Bools:
     """bool[k, k]: which of some sides lose together."""
     if scenarios.sample.small():
-        known = scenarios.sample.linked(spec.threshold)
-        if known is None:
+        side_links = scenarios.sample.linked(spec.threshold)
+        if side_links is None:
             return np.zeros((len(sides), len(sides)), dtype=np.bool_)
-        return known[sides[:, None], sides]
+        return side_links[sides[:, None], sides]
     columns, bought = sides % n, sides >= n
     rho = scenarios.correlation(columns.tolist())
     # written so that a correlation that is not a number counts as linked

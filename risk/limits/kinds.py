@@ -80,12 +80,12 @@ class OfNotional:
         return None if most is None else (most * (1.0 + SLACK), 1.0 + reserved(limits.collar))
 
     def __call__(self, ctx: Context, rules: "Rules") -> Room | None:
-        found = self.lots(rules.limits)
-        if found is None:
+        notional = self.lots(rules.limits)
+        if notional is None:
             return None
         # an order without a price is refused before
-        sold = found[0] / (ctx.px if ctx.all_priced else np.where(ctx.priced, ctx.px, 1.0))
-        return Room(sold / found[1], sold)
+        sold = notional[0] / (ctx.px if ctx.all_priced else np.where(ctx.priced, ctx.px, 1.0))
+        return Room(sold / notional[1], sold)
 
 
 Bar = Callable[["Rules", Account, Floats], Bools | None]
@@ -189,11 +189,11 @@ class Labels(NamedTuple):
 
 def family_of(limits: Limits, key: str, reason: int, labels: Labels) -> Family:
     names, bound = labels.names, labels.bound
-    known = sorted(set(names) - {""})
-    numbers = np.array([known.index(name) + 1 if name else 0 for name in names], dtype=np.int64)
-    largest = max((names.count(name) for name in known), default=0)
+    distinct_names = sorted(set(names) - {""})
+    numbers = np.array([distinct_names.index(name) + 1 if name else 0 for name in names], dtype=np.int64)
+    largest = max((names.count(name) for name in distinct_names), default=0)
     name = f"{key}.{labels.part}" if labels.part else key
-    return Family(name, reason, numbers, len(known), bound * (1.0 + limits.in_flight), bound, largest)
+    return Family(name, reason, numbers, len(distinct_names), bound * (1.0 + limits.in_flight), bound, largest)
 
 
 class Losses(NamedTuple):
@@ -214,11 +214,11 @@ class Losses(NamedTuple):
     key: str = ""
     reason: int = 0
 
-    def of(self, known: dict[int, Scenarios]) -> tuple[Scenarios, int]:
+    def of(self, by_lookback: dict[int, Scenarios]) -> tuple[Scenarios, int]:
         """The scenarios, given those of each lookback, and the number of worst losses."""
         if self.fixed is not None:
             return self.fixed, 1
-        scenarios = known[self.lookback]
+        scenarios = by_lookback[self.lookback]
         if self.filtered:
             scenarios = scenarios.filtered
         return scenarios, tail_count(len(scenarios), self.confidence)

@@ -91,10 +91,10 @@ class Rules:
         """The largest average correlation of the positions."""
         trading = {row.key for row in self.rows if row.held[-1]}
         measured = [(key, bound_of(limits, key), measure) for key, measure in MEASURED]
-        on = [each for each in measured if each[1] == each[1]]
-        self.held_measures: Final = [each for each in on if each[0] not in trading]
+        on = [entry for entry in measured if entry[1] == entry[1]]
+        self.held_measures: Final = [entry for entry in on if entry[0] not in trading]
         """Measures of the positions, without families."""
-        self.traded_measures: Final = [each for each in on if each[0] in trading]
+        self.traded_measures: Final = [entry for entry in on if entry[0] in trading]
         self.unmeasured: Final = [row for row in self.rows if row.key in EXTRA and LIMITS[row.key].measure is None]
         """Rows measured by their coefficients."""
         lookbacks = {t.lookback for t in self.tails if t.fixed is None} | {q.lookback for q in self.quads if q.lookback}
@@ -115,13 +115,13 @@ class Rules:
 
     def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:
         """The limits of a table that are on, with their values; a condition is always on."""
-        found = []
-        for limit, own in table:
+        enabled = []
+        for limit, kind in table:
             settable = limit.key in FIELDS or limit.key in EXTRA
             value = value_of(self.limits, limit.key) if settable else True
             if value is not None:
-                found.append((limit, own, value))
-        return found
+                enabled.append((limit, kind, value))
+        return enabled
 
     def _bounded(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K]]:
         return [(limit, kind) for limit, kind in table if limit.key not in EXTRA or self._value(limit) is not None]
@@ -130,8 +130,8 @@ class Rules:
         return value_of(self.limits, limit.key)
 
     def _code(self, limit: Limit, code: int | None) -> int:
-        own = limit.refusals[0].code if code is None else code
-        return self.weight_code if own == Reason.POSITION_WEIGHT else own
+        refusal_code = limit.refusals[0].code if code is None else code
+        return self.weight_code if refusal_code == Reason.POSITION_WEIGHT else refusal_code
 
     @cached_property
     def over_losses(self) -> frozenset[str]:
@@ -160,8 +160,8 @@ class Rules:
 
 def _mask(marked: ArrayLike) -> NDArray[np.bool_] | None:
     """bool[N] of the marked symbols; None without one."""
-    found = np.array(marked, dtype=np.bool_)
-    return found if found.any() else None
+    mask = np.array(marked, dtype=np.bool_)
+    return mask if mask.any() else None
 
 
 _ready: dict[tuple[int, int], Rules] = {}
@@ -171,10 +171,10 @@ _MOST_READY: Final = 256
 def rules_of(limits: Limits, universe: Universe) -> Rules:
     """The rules of `limits`, cached by identity because hashing a universe costs more than a gate call."""
     key = (id(limits), id(universe))
-    found = _ready.get(key)
+    rules = _ready.get(key)
     # an entry holds its objects, so that their ids cannot come to mean others
-    if found is None:
+    if rules is None:
         if len(_ready) >= _MOST_READY:
             _ready.clear()
-        found = _ready[key] = Rules(limits, universe)
-    return found
+        rules = _ready[key] = Rules(limits, universe)
+    return rules

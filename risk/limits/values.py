@@ -89,8 +89,8 @@ class Portfolio:
         for row in self.rules.unmeasured:
             # of several rows of a limit the nearest to its bound
             before = values.get(row.key, (-inf, row.settled_bound))
-            found = (_linear(row, weights, book.traded), row.settled_bound)
-            values[row.key] = max(before, found, key=lambda pair: pair[0] - pair[1])
+            reading = (_linear(row, weights, book.traded), row.settled_bound)
+            values[row.key] = max(before, reading, key=lambda pair: pair[0] - pair[1])
 
     def sources(self) -> list[Scenarios]:
         """The distinct scenarios of its limits."""
@@ -120,32 +120,32 @@ class Portfolio:
         """Limits over scenarios that are in `keys`, or may reach `share` of their bounds at float64[N] absolute weights
         `size`, by upper bounds of their values."""
         rules = self.rules
-        found = set()
+        doubts = set()
         for tail in rules.tails:
             most_lost = inf
             if tail.fixed is None and not tail.filtered and sums is not None:
-                known = sums(tail.lookback)
-                rows = max(known.rows, rules.limits.min_history)
-                most_lost = known.norm(size) * tail.scale / sqrt(tail_count(rows, tail.confidence))
+                running_sums = sums(tail.lookback)
+                rows = max(running_sums.rows, rules.limits.min_history)
+                most_lost = running_sums.norm(size) * tail.scale / sqrt(tail_count(rows, tail.confidence))
             if tail.key in self.keys or not most_lost < share * tail.bound:
-                found.add(tail.key)
+                doubts.add(tail.key)
         for quad in rules.quads:
             most_moved = inf
             if quad.key == "max_volatility" and sums is not None:
-                known = sums(quad.lookback)
-                rows = max(known.rows, rules.limits.min_history)
-                most_moved = known.norm(size) * sqrt(quad.scale / max(rows - 1, 1))
+                running_sums = sums(quad.lookback)
+                rows = max(running_sums.rows, rules.limits.min_history)
+                most_moved = running_sums.norm(size) * sqrt(quad.scale / max(rows - 1, 1))
             near = quad.key in self.keys or not most_moved < share * quad.settled_bound
             if quad.spread is not None and near:
-                found.add(quad.key)
+                doubts.add(quad.key)
         spec = rules.limits.correlation
         if spec is not None:
             near = "correlation" in self.keys or not pairs_small(size, spec, share * joint_bound(spec))
             if near:
-                found.add("correlation")
+                doubts.add("correlation")
         if rules.average is not None and (AVERAGE in self.keys or np.count_nonzero(size) > 1):
-            found.add(AVERAGE)
-        return found
+            doubts.add(AVERAGE)
+        return doubts
 
 
 def pairs_small(size: Floats, spec: Correlation, bound: float) -> bool:
@@ -197,8 +197,8 @@ def _sums(rows: Floats) -> list[float]:
     """Sums of the rows of float64[K, N]."""
     if rows.shape[1] <= FEW:
         return [sum_in_order(row) for row in rows.tolist()]
-    found: list[float] = np.add.reduce(rows, axis=1).tolist()
-    return found
+    totals: list[float] = np.add.reduce(rows, axis=1).tolist()
+    return totals
 
 
 def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Values:
@@ -334,10 +334,10 @@ def _deviations(series: Floats) -> list[float]:
     """Sample standard deviation (divisor S - 1) of each row of float64[K, S]."""
     rows = series.shape[1]
     centred = series - (np.add.reduce(series, axis=1) / rows)[:, None]
-    return [sqrt(float(own.dot(own)) / (rows - 1)) for own in centred]
+    return [sqrt(float(row.dot(row)) / (rows - 1)) for row in centred]
 
 
-def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios], spec: Correlation) -> float:
+def _correlation(ctx: Context, portfolio: Portfolio, by_lookback: dict[int, Scenarios], spec: Correlation) -> float:
     """The joint weight of the heaviest correlated pair."""
     n = portfolio.rules.size
     value = portfolio.held * ctx.px
@@ -345,7 +345,7 @@ def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios]
     np.maximum(value, 0.0, out=sides[n:])
     np.subtract(sides[n:], value, out=sides[:n])
     near = SLACK * abs(portfolio.account.equity)
-    return joint_weight(found[spec.lookback], sides, portfolio.equity, near, spec)
+    return joint_weight(by_lookback[spec.lookback], sides, portfolio.equity, near, spec)
 
 
 def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
@@ -356,10 +356,10 @@ def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
     least, held = limits.min_diversification, account.lots != 0.0
     if least is None or not account.equity > 0.0 or not np.count_nonzero(held):
         return {}
-    found = scenarios_of(ctx, (limits.volatility_lookback,), limits.min_history, account.lots)
-    if found is None:
+    by_lookback = scenarios_of(ctx, (limits.volatility_lookback,), limits.min_history, account.lots)
+    if by_lookback is None:
         return {}
-    cov = found[limits.volatility_lookback].sample.cov[np.ix_(held, held)]
+    cov = by_lookback[limits.volatility_lookback].sample.cov[np.ix_(held, held)]
     # the ratio knows no size: values do as well as weights
     value = diversification(account.lots[held] * ctx.px[held], cov)
     return {"min_diversification": (value, least)} if value == value else {}

@@ -56,6 +56,8 @@ def parametric(cov: Floats, weights: Floats, deviations: float) -> Contributions
     sd = np.sqrt(variance)
     marginal = deviations / sd * joint if sd > 0.0 else np.zeros(len(weights))
     # (w - w_i e_i)' C (w - w_i e_i)
-    rest = variance - 2.0 * weights * joint + weights * weights * cov.diagonal()
-    whole = deviations * float(sd)
-    return Contributions(whole, marginal, marginal * weights, whole - deviations * np.sqrt(np.maximum(rest, 0.0)))
+    variance_without = variance - 2.0 * weights * joint + weights * weights * cov.diagonal()
+    total = deviations * float(sd)
+    return Contributions(
+        total, marginal, marginal * weights, total - deviations * np.sqrt(np.maximum(variance_without, 0.0))
+    )

@@ -54,15 +54,15 @@ def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = Non
         return effective_bets(weights, covariance(returns) if cov is None else cov)
     centred = returns - returns.mean(axis=0)
     # centred = U D V': a component's variance is (D v'w)^2 / (S - 1) = (u' centred w)^2 / (S - 1)
-    _, left = np.linalg.eigh(centred.dot(centred.T))
-    return _exp_entropy(left.T.dot(centred.dot(weights)) ** 2)
+    _, left_vectors = np.linalg.eigh(centred.dot(centred.T))
+    return _exp_entropy(left_vectors.T.dot(centred.dot(weights)) ** 2)
 
 
 def _exp_entropy(parts: Floats) -> float:
     """exp(-sum p ln p) of shares of a whole; NaN for a whole of 0."""
-    whole = float(parts.sum())
-    if not whole > 0.0:
+    total = float(parts.sum())
+    if not total > 0.0:
         return float("nan")
-    share = parts / whole
+    share = parts / total
     share = share[share > 0.0]
     return float(np.exp(-share.dot(np.log(share))))

@@ -55,12 +55,12 @@ def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Pie
         delay += piece.lots * (piece.arrival_nano - decision_nano)
         impact += piece.lots * (piece.price_nano - piece.arrival_nano)
         fees += piece.fee_micro
-    left = lots - filled
+    unfilled = lots - filled
     opportunity = None
-    if not left:
+    if not unfilled:
         opportunity = 0
     elif end_nano is not None:
-        opportunity = round_micro(notional_atto(left, lot_nano, end_nano - decision_nano))[0]
+        opportunity = round_micro(notional_atto(unfilled, lot_nano, end_nano - decision_nano))[0]
     value = round_micro(notional_atto(abs(lots), lot_nano, decision_nano))[0]
     return Shortfall(value, round_micro(delay * lot_nano)[0], round_micro(impact * lot_nano)[0], fees, opportunity)
 

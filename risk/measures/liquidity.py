@@ -30,17 +30,17 @@ def book_days(values: Floats, days: Floats, shares: Sequence[float] = (0.5, 0.9,
     """Days until each share of float64[N] gross value is sold, all positions in parallel, each evenly over its
     `unwind_days`. NaN where a value or days are unknown; 0 for an empty book."""
     held = values != 0.0
-    value, each = np.abs(values[held]), days[held]
+    value, ends = np.abs(values[held]), days[held]
     if not len(value):
         return [0.0] * len(shares)
-    whole = float(value.sum())
-    if not (isfinite(whole) and isfinite(float(each.sum()))):
+    total = float(value.sum())
+    if not (isfinite(total) and isfinite(float(ends.sum()))):
         return [float("nan")] * len(shares)
-    order = np.argsort(each, kind="stable")
-    value, each = value[order], each[order]
+    order = np.argsort(ends, kind="stable")
+    value, ends = value[order], ends[order]
     # value sold when each position ends: earlier positions whole, later ones in proportion; linear in between
-    speed = np.divide(value, each, out=np.zeros_like(value), where=each > 0.0)
+    speed = np.divide(value, ends, out=np.zeros_like(value), where=ends > 0.0)
     after = speed.sum() - np.cumsum(speed)
-    done = np.cumsum(value) + each * after
-    known = np.concatenate(((0.0,), done)), np.concatenate(((0.0,), each))
-    return [float(each[-1]) if share >= 1.0 else float(np.interp(share * whole, *known)) for share in shares]
+    sold = np.cumsum(value) + ends * after
+    curve = np.concatenate(((0.0,), sold)), np.concatenate(((0.0,), ends))
+    return [float(ends[-1]) if share >= 1.0 else float(np.interp(share * total, *curve)) for share in shares]

@@ -30,22 +30,22 @@ class MarketLoops:
     def read(self, px: ReadFloats, nano: ReadInts, age: ReadInts, volume: ReadFloats) -> Quotes:
         """What prices, raw prices, their ages and average volumes have in common. Raises IndexError without a
         symbol."""
-        found: Quotes = Quotes()
-        found.priced = found.volumes_known = True
-        found.lowest_nano = nano[0]
-        found.oldest_ns = found.youngest_ns = age[0]
+        quotes: Quotes = Quotes()
+        quotes.priced = quotes.volumes_known = True
+        quotes.lowest_nano = nano[0]
+        quotes.oldest_ns = quotes.youngest_ns = age[0]
         for k in range(len(px)):
             if not (0.0 < px[k] < inf and nano[k] > 0):
-                found.priced = False
-            if nano[k] < found.lowest_nano:
-                found.lowest_nano = nano[k]
-            if age[k] > found.oldest_ns:
-                found.oldest_ns = age[k]
-            if age[k] < found.youngest_ns:
-                found.youngest_ns = age[k]
+                quotes.priced = False
+            if nano[k] < quotes.lowest_nano:
+                quotes.lowest_nano = nano[k]
+            if age[k] > quotes.oldest_ns:
+                quotes.oldest_ns = age[k]
+            if age[k] < quotes.youngest_ns:
+                quotes.youngest_ns = age[k]
             if not 0.0 <= volume[k] < inf:
-                found.volumes_known = False
-        return found
+                quotes.volumes_known = False
+        return quotes
 
     def spans(self, rows: int, n: int, returns: ReadRows) -> float:
         """The last of `rows` x `n` elements. Raises IndexError where it is not there."""

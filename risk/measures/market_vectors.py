@@ -14,20 +14,20 @@ class MarketVectors(MarketLoops):
     """Each function as in `MarketLoops`."""
 
     def read(self, px: ReadFloats, nano: ReadInts, age: ReadInts, volume: ReadFloats) -> Quotes:
-        prices, lots, ages, found = np.asarray(px), np.asarray(volume), np.asarray(age), Quotes()
-        found.lowest_nano = int(np.minimum.reduce(nano))
+        prices, lots, ages, quotes = np.asarray(px), np.asarray(volume), np.asarray(age), Quotes()
+        quotes.lowest_nano = int(np.minimum.reduce(nano))
         # the sum of finite numbers is finite, that of any others is not
-        found.priced = bool(np.isfinite(total(prices))) and least(prices) > 0.0 and found.lowest_nano > 0
-        found.oldest_ns, found.youngest_ns = int(np.maximum.reduce(ages)), int(np.minimum.reduce(ages))
-        found.volumes_known = bool(np.isfinite(total(lots))) and least(lots) >= 0.0
-        return found
+        quotes.priced = bool(np.isfinite(total(prices))) and least(prices) > 0.0 and quotes.lowest_nano > 0
+        quotes.oldest_ns, quotes.youngest_ns = int(np.maximum.reduce(ages)), int(np.minimum.reduce(ages))
+        quotes.volumes_known = bool(np.isfinite(total(lots))) and least(lots) >= 0.0
+        return quotes
 
     def moments(self, deviation: Floats, size: Floats, returns: ReadRows, rows: int) -> bool:
-        own, spread, mean = np.asarray(returns), np.asarray(deviation), np.asarray(size)
-        sums = _added(own)
+        table, spread, mean = np.asarray(returns), np.asarray(deviation), np.asarray(size)
+        sums = _added(table)
         if not np.isfinite(total(sums)):
             return False
-        squares = _added(own * own)
+        squares = _added(table * table)
         squares -= sums * sums / rows
         # rounding can leave a hair below zero where nothing moves
         np.sqrt(np.maximum(squares, 0.0) / max(rows - 1, 1), out=spread)

@@ -31,9 +31,9 @@ def tail_count(scenarios: int, confidence: float) -> int:
 def worst_of(losses: Floats, m: int) -> Floats:
     """The m worst of float64[..., S] losses, in ascending order."""
     rank = losses.shape[-1] - m
-    own = losses.copy()
-    own.partition(rank)
-    return own[..., rank:]
+    ordered = losses.copy()
+    ordered.partition(rank)
+    return ordered[..., rank:]
 
 
 def historical_var(losses: Floats, confidence: float) -> float:

@@ -152,15 +152,15 @@ SHIPPED: Final = {
 
 def shock_returns(shocks: Sequence[Shock], universe: Universe) -> Floats:
     """float64[K, N] move of each instrument in each scenario: by symbol, else by sector, else `"*"`, else NaN."""
-    found = np.empty((len(shocks), universe.size))
+    returns = np.empty((len(shocks), universe.size))
     sectors = [_key(sector) for sector in universe.sectors]
-    for row, shock in zip(found, shocks, strict=True):
+    for row, shock in zip(returns, shocks, strict=True):
         moves, symbols = shock.by_key, shock.by_symbol
-        rest = moves.get(REST, np.nan)
-        row[:] = [moves.get(sector, rest) for sector in sectors]
+        fallback = moves.get(REST, np.nan)
+        row[:] = [moves.get(sector, fallback) for sector in sectors]
         for symbol in symbols.keys() & universe.index.keys():
             row[universe.index[symbol]] = symbols[symbol]
-    return found
+    return returns
 
 
 def stress_losses(moves: Floats, weights: Floats) -> Floats:
@@ -172,5 +172,5 @@ def stress_losses(moves: Floats, weights: Floats) -> Floats:
 
 def worst_stress(shocks: Sequence[Shock], losses: Floats) -> tuple[str, float] | None:
     """Name and loss of the worst of float64[K] known losses, the first of equals; None without one."""
-    known = [(shock.name, loss) for shock, loss in zip(shocks, losses.tolist(), strict=True) if loss == loss]
-    return max(known, key=lambda each: each[1]) if known else None
+    losses_by_name = [(shock.name, loss) for shock, loss in zip(shocks, losses.tolist(), strict=True) if loss == loss]
+    return max(losses_by_name, key=lambda pair: pair[1]) if losses_by_name else None

@@ -77,9 +77,9 @@ _SPAN: Final = 200.0
 @lru_cache(maxsize=64)
 def _powers(count: int, decay: float) -> Floats:
     """float64[count, 1] of decay^0, decay^1, ..., read-only."""
-    found: Floats = decay ** np.arange(count, dtype=np.float64)[:, None]
-    found.flags.writeable = False
-    return found
+    powers: Floats = decay ** np.arange(count, dtype=np.float64)[:, None]
+    powers.flags.writeable = False
+    return powers
 
 
 def cornish_fisher(losses: Floats, confidence: float) -> tuple[Floats, Floats]:
@@ -97,8 +97,8 @@ def cornish_fisher(losses: Floats, confidence: float) -> tuple[Floats, Floats]:
     var = z + (z * z - 1.0) * s + (z**3 - 3.0 * z) * k - (2.0 * z**3 - 5.0 * z) * q
     # integrals of z, z^2 - 1, z^3 - 3 z and 2 z^3 - 5 z over the tail, each over pdf(z)
     cvar = normal_shortfall(confidence) * (1.0 + z * s + (z * z - 1.0) * k - (2.0 * z * z - 1.0) * q)
-    known = in_domain(skew, kurtosis, confidence)
-    return np.where(known, mean + sd * var, np.nan), np.where(known, mean + sd * cvar, np.nan)
+    valid = in_domain(skew, kurtosis, confidence)
+    return np.where(valid, mean + sd * var, np.nan), np.where(valid, mean + sd * cvar, np.nan)
 
 
 def moments(losses: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -130,11 +130,11 @@ def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float)
 
     at = w(np.asarray(z))
     # it may also come from above on the far left
-    known = (w(np.asarray(-FAR)) <= at) & (at <= w(np.asarray(FAR)))
+    valid = (w(np.asarray(-FAR)) <= at) & (at <= w(np.asarray(FAR)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         # where w turns: the roots of 3 a z^2 + 2 b z + c, NaN without one, written so that a = 0 divides by nothing
         # small
         q = -(b + np.copysign(np.sqrt(b * b - 3.0 * a * c), b))
         for turn in (q / (3.0 * a), c / q):
-            known &= ~((np.abs(turn) < FAR) & ((turn > z) | (w(turn) > at)))
-    return known
+            valid &= ~((np.abs(turn) < FAR) & ((turn > z) | (w(turn) > at)))
+    return valid

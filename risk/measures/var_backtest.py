@@ -66,10 +66,10 @@ def christoffersen(pairs: tuple[int, int, int, int]) -> float:
     Christoffersen, Evaluating interval forecasts (1998).
     """
     n00, n01, n10, n11 = pairs
-    whole = n00 + n01 + n10 + n11
+    transitions = n00 + n01 + n10 + n11
     chain = _likelihood(n00, n01, n01 / (n00 + n01) if n01 else 0.0)
     chain += _likelihood(n10, n11, n11 / (n10 + n11) if n11 else 0.0)
-    return max(2.0 * (chain - _likelihood(n00 + n10, n01 + n11, (n01 + n11) / whole)), 0.0)
+    return max(2.0 * (chain - _likelihood(n00 + n10, n01 + n11, (n01 + n11) / transitions)), 0.0)
 
 
 def zone(samples: int, exceedances: int, confidence: float) -> Zone:
@@ -93,11 +93,11 @@ def backtest(returns: Floats, forecasts: Floats, confidence: float) -> VarBackte
     A sample with a forecast or return that is not finite is skipped and counted; it also breaks the chain of
     transitions.
     """
-    known = np.isfinite(returns) & np.isfinite(forecasts)
+    valid = np.isfinite(returns) & np.isfinite(forecasts)
     exceeded = -returns > forecasts
-    hits = exceeded[known]
+    hits = exceeded[valid]
     samples, count = len(hits), int(hits.sum())
-    linked = known[:-1] & known[1:]
+    linked = valid[:-1] & valid[1:]
     before, after = exceeded[:-1][linked], exceeded[1:][linked]
     n11 = int((before & after).sum())
     n10, n01 = int(before.sum()) - n11, int(after.sum()) - n11

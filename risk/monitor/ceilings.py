@@ -94,8 +94,8 @@ class MeasureBand:
             borrowed: float = 1.0 + shorts if shorts > SLACK else 0.0
             longs: float = (book.gross + book.net) / 2.0
             return longs if longs > borrowed else borrowed
-        found: float = self.measure(Held(book.heaviest, book.net, book.gross, book.herfindahl, 0.0))
-        return found
+        reading: float = self.measure(Held(book.heaviest, book.net, book.gross, book.herfindahl, 0.0))
+        return reading
 
 
 class FamilyBand:
@@ -116,13 +116,13 @@ class FamilyBand:
 
     def value(self, book: Holdings) -> float:
         """The largest gross weight of a group or of a symbol alone."""
-        found: float = book.heaviest_group(self.labels, self.sums)
-        each: MeasureBand
-        for each in self.alone:
-            own: float = each.value(book)
-            if own > found:
-                found = own
-        return found
+        heaviest: float = book.heaviest_group(self.labels, self.sums)
+        member: MeasureBand
+        for member in self.alone:
+            weight: float = member.value(book)
+            if weight > heaviest:
+                heaviest = weight
+        return heaviest
 
 
 class TailBand:
@@ -197,19 +197,19 @@ class Window:
 
     def keep(self, book: Holdings, ring: Ring, fewest: int, doubts: Doubts | None) -> bool:
         """Whether all levels stay; False where returns are missing. `doubts` receive those that may not."""
-        known: RunningSums = ring.sums(self.lookback)
-        deep: int = whole_rows(known, ring)
+        sums: RunningSums = ring.sums(self.lookback)
+        deep: int = whole_rows(sums, ring)
         if deep < fewest and deep == ring.count - 1:
             return True  # too few samples measure nothing
-        rows: int = known.rows if known.rows > fewest else fewest
+        rows: int = sums.rows if sums.rows > fewest else fewest
         tail: TailBand
         if rows != self.rows:
             self.rows, self.ceiling = rows, inf
             for tail in self.tails:
-                own: float = tail.ceiling(rows)
-                if own < self.ceiling:
-                    self.ceiling = own
-        small: bool = not self.tails or known.norm_below(book.size, self.ceiling)
+                ceiling: float = tail.ceiling(rows)
+                if ceiling < self.ceiling:
+                    self.ceiling = ceiling
+        small: bool = not self.tails or sums.norm_below(book.size, self.ceiling)
         spread: bool = self.spread and book.gross > 0.0
         if small and not spread:
             return True
@@ -225,18 +225,18 @@ class Window:
                     doubts.add_of_returns(tail.key, tail.last, tail.last, tail.bound)
                     kept = False
         self.least = self.most = nan
-        if spread and not (measured and known.complete and deep >= fewest and self._spreads(book, known)):
+        if spread and not (measured and sums.complete and deep >= fewest and self._spreads(book, sums)):
             if doubts is not None:
                 doubts.add_of_returns(SPREAD, self.least, self.most, self.bound)
             kept = False
         return kept
 
-    def _spreads(self, book: Holdings, known: RunningSums) -> bool:
+    def _spreads(self, book: Holdings, sums: RunningSums) -> bool:
         """Whether the diversification keeps its level: 1 - the deviation of the losses / the sum of the positions'
         own."""
         least: float = 0.0
         most: float = 0.0
-        least, most = known.alone(book.size)
+        least, most = sums.alone(book.size)
         together: float = book.deviation()
         if not (least > 0.0 and together > HEDGED * most):
             return False
@@ -244,11 +244,11 @@ class Window:
         return self.low < self.least and self.most < self.high
 
 
-def whole_rows(known: RunningSums, ring: Ring) -> int:
+def whole_rows(sums: RunningSums, ring: Ring) -> int:
     """The lookback of the sums, or the number of all returns where they are fewer and whole."""
-    if 0 < known.rows == ring.count - 1:
-        return known.rows
-    return known.lookback
+    if 0 < sums.rows == ring.count - 1:
+        return sums.rows
+    return sums.lookback
 
 
 class PairBand:
@@ -273,16 +273,16 @@ class PairBand:
         second: float = book.second()
         if lasts and (book.heaviest + second < self.high or second < self.least * (1.0 - SURE)):
             return True
-        known: RunningSums = ring.sums(self.lookback)
-        rows: int = whole_rows(known, ring)
+        sums: RunningSums = ring.sums(self.lookback)
+        rows: int = whole_rows(sums, ring)
         if rows < fewest:
             return rows == ring.count - 1  # too few samples measure nothing
-        if rows > known.rows:
+        if rows > sums.rows:
             return False
         newest: Any = ring.returns(rows)
         returns: ReadRows = newest.data
         size: Floats = book.size
-        asked: int = 0
+        pair_count: int = 0
         for k in range(book.n):
             if size[k] < self.least - SURE:
                 continue
@@ -292,8 +292,8 @@ class PairBand:
                 heavy: bool = both >= self.high
                 if lighter < self.least - SURE or not (heavy or (not lasts and both > self.low)):
                     continue
-                asked += 1
-                if asked > MOST_PAIRS:
+                pair_count += 1
+                if pair_count > MOST_PAIRS:
                     return False
                 excess: float = self._excess(book, k, other, returns)
                 if heavy and not excess < -SURE:
@@ -363,11 +363,11 @@ class Bands:
             for key, bound, measure in [*rules.held_measures, *rules.traded_measures]
             if key not in LEFT_OUT
         ]
-        self._measures = [each for key, each in measures if key not in grouped]
+        self._measures = [measure_band for key, measure_band in measures if key not in grouped]
         self._families = [
             FamilyBand(
                 f.key, f.labels.data, int(f.labels.max()), f.settled_bound, self._edges(f.key, f.settled_bound),
-                [each for key, each in measures if key == f.key],
+                [measure_band for key, measure_band in measures if key == f.key],
             )
             for f in rules.families
         ]  # fmt: skip
@@ -392,12 +392,12 @@ class Bands:
     def _add_tails(self, rules: Rules) -> None:
         for tail in rules.tails:
             edges: Any = self._edges(tail.key, tail.bound)
-            own: TailBand = TailBand(tail.key, tail.bound, edges, tail.scale, tail.confidence, tail.mean)
+            tail_band: TailBand = TailBand(tail.key, tail.bound, edges, tail.scale, tail.confidence, tail.mean)
             if tail.fixed is not None:
-                own.fixed = tail.fixed.returns
-                self._fixed.append(own)
+                tail_band.fixed = tail.fixed.returns
+                self._fixed.append(tail_band)
             elif not tail.filtered:
-                self._window(tail.lookback).tails.append(own)
+                self._window(tail.lookback).tails.append(tail_band)
         for quad in rules.quads:
             if quad.key == "max_volatility":
                 edges = self._edges(quad.key, quad.settled_bound)

@@ -143,15 +143,15 @@ class Holdings:
             sums[k] = 0.0
         for k in range(self.n):
             sums[labels[k]] += self.size[k]
-        found: float = 0.0
+        heaviest: float = 0.0
         for k in range(1, len(sums)):
-            if sums[k] > found:
-                found = sums[k]
-        return found
+            if sums[k] > heaviest:
+                heaviest = sums[k]
+        return heaviest
 
     def herfindahl(self) -> float:
         """Sum of squared weights (O. Herfindahl, 1950)."""
-        found: float = 0.0
+        sum_of_squares: float = 0.0
         for k in range(self.n):
-            found += self.size[k] * self.size[k]
-        return found
+            sum_of_squares += self.size[k] * self.size[k]
+        return sum_of_squares

@@ -91,7 +91,7 @@ def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> 
 
     A limit without a value keeps its level. Without `falling`, levels only rise: for values with orders in flight.
     """
-    found: list[Crossing] = []
+    crossings: list[Crossing] = []
     for key in sorted(values):
         value, bound = values[key]
         before = levels.get(key, NONE)
@@ -100,8 +100,8 @@ def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> 
         after = level(share_of(key, value, bound), before)
         if after > before or (falling and after < before):
             levels[key] = after
-            found.append((key, before, after, value, bound))
-    return found
+            crossings.append((key, before, after, value, bound))
+    return crossings
 
 
 def band(key: str, at: int, bound: float) -> tuple[float, float]:

@@ -99,9 +99,9 @@ class Realised(EquitySeries):
         mean = float(np.add.reduce(returns)) / len(returns)
         centred = returns - mean
         deviation = sqrt(float(centred.dot(centred)) / (len(returns) - 1))
-        found: Values = {}
+        values: Values = {}
         if most is not None:
-            found["max_realised_volatility"] = (deviation * sqrt(SAMPLES_PER_YEAR), most)
+            values["max_realised_volatility"] = (deviation * sqrt(SAMPLES_PER_YEAR), most)
         if least is not None and deviation > 1e-15:
             free = self.risk_free_annual()
             if isinstance(free, float):
@@ -109,8 +109,8 @@ class Realised(EquitySeries):
             else:
                 excess = sharpe(returns, SAMPLES_PER_YEAR, free)
             if excess == excess:
-                found["min_sharpe"] = (excess, least)
-        return found
+                values["min_sharpe"] = (excess, least)
+        return values
 
     def copy(self) -> "Realised":
         return self.thaw(self.freeze())

@@ -45,9 +45,9 @@ def _narrowed(
         same = collars == (limits.collar, limits.reduce_collar, limits.flatten_collar)
         if same and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
             continue
-        own = worst_nano(ctx, part.lots, part.limits, part.held)
+        agent_prices = worst_nano(ctx, part.lots, part.limits, part.held)
         for k in part.lots.nonzero()[0].tolist():
-            worst[k] = min(worst[k], own[k]) if part.lots[k] > 0.0 else max(worst[k], own[k])
+            worst[k] = min(worst[k], agent_prices[k]) if part.lots[k] > 0.0 else max(worst[k], agent_prices[k])
 
 
 def basket(

@@ -80,10 +80,10 @@ class Forms:
         b: float = cross + target * fall
         c: float = target * target - base
         root: float = b * b + a * c
-        found: float = 0.0
+        fraction: float = 0.0
         if c > 0.0 and target > 0.0:
-            found = c / (b + sqrt(0.0 if root <= 0.0 else root))
-        factor.take(found, form.code)
+            fraction = c / (b + sqrt(0.0 if root <= 0.0 else root))
+        factor.take(fraction, form.code)
         return False
 
     def add_corners(self, state: Standing, spread: Spread) -> None:
@@ -132,12 +132,12 @@ class Forms:
 
     def present_squares(self, state: Standing, spread: Spread) -> float:
         """The form of the book as it stands, exact."""
-        found: float = 0.0
+        total: float = 0.0
         for k in range(self.basket.n):
             self.stands[k] = state.stands(k)
         if spread.identity:
             for k in range(self.basket.n):
-                found += self.stands[k] * self.stands[k]
-            return found
+                total += self.stands[k] * self.stands[k]
+            return total
         self.loops.product(self.product, spread.matrix, self.stands, self.basket.n)
         return self.loops.dot(self.product, self.stands, self.basket.n)

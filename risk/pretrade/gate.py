@@ -87,13 +87,13 @@ def measure(
     cutting = [verdict._cutting() for verdict in verdicts]
     limits = wanted if wanted is not None else [None] * len(verdicts)
     books = [
-        Portfolio(ctx, verdict._account, verdict._limits, verdict.lots, own, keys)
-        for verdict, own, keys in zip(verdicts, cutting, limits, strict=True)
+        Portfolio(ctx, verdict._account, verdict._limits, verdict.lots, cuts, keys)
+        for verdict, cuts, keys in zip(verdicts, cutting, limits, strict=True)
     ]
     beside = [Portfolio(ctx, v._account, v._limits, None) for v in before]
-    found = standings(ctx, books, QUIET, beside, sums)
-    for verdict, own, values in zip(verdicts, cutting, found, strict=True):
-        verdict._recorded = _kept(values, own)
+    readings = standings(ctx, books, QUIET, beside, sums)
+    for verdict, cuts, values in zip(verdicts, cutting, readings, strict=True):
+        verdict._recorded = _kept(values, cuts)
 
 
 def _kept(values: Values, cutting: Collection[str] = ()) -> Values:
@@ -144,14 +144,14 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
     rules = rules_of(limits, ctx.universe)
     while True:
-        found = reason.copy() if rules.openings else reason
-        lots, again = _pass(ctx, account, asked, rules, switch, found)
+        codes = reason.copy() if rules.openings else reason
+        lots, again = _pass(ctx, account, asked, rules, switch, codes)
         while again:
             # the rows of returns depend on the requested symbols; fewer symbols may leave more rows
-            lots, again = _pass(ctx, account, lots, rules, switch, found)
+            lots, again = _pass(ctx, account, lots, rules, switch, codes)
         refused = _refused_openings(ctx, account, lots, rules, reason)
         if refused is None:
-            return Verdict(lots, found, ctx, account, limits)
+            return Verdict(lots, codes, ctx, account, limits)
         # what these would have used is free for the others
         asked = np.where(refused, 0.0, asked)
 
@@ -172,10 +172,10 @@ def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules
 
 
 def _prepared(rules: Rules) -> Prepared:
-    found: Prepared | None = rules.prepared
-    if found is None:
-        found = rules.prepared = Prepared(rules)
-    return found
+    prepared: Prepared | None = rules.prepared
+    if prepared is None:
+        prepared = rules.prepared = Prepared(rules)
+    return prepared
 
 
 def _pass(
@@ -210,9 +210,9 @@ def _pass(
         caps = market.barred(bars) if bars else market.caps
         if gate.judge(prepared.bounds, market.scene, caps, switch == RUN):
             break
-        left = np.array(basket.size)
-        market, gaps = market.with_rows(ctx, account.carried(), left)
-        least = int(np.count_nonzero(left)) if gaps else 0
+        sizes = np.array(basket.size)
+        market, gaps = market.with_rows(ctx, account.carried(), sizes)
+        least = int(np.count_nonzero(sizes)) if gaps else 0
     out, reasons = np.empty(rules.size), reason.data
     passed: Any = out.data
     LOOPS.finish(basket, passed, reasons)
@@ -242,8 +242,8 @@ def _begin(basket: Basket, account: Account, asked: Any, reason: Any) -> None:
 
 def _market(ctx: Context, prepared: Prepared) -> Market:
     rules = prepared.rules
-    whole = ctx.whole(rules.lookbacks, rules.limits.min_history)
-    found = Market(ctx, prepared, whole, whole=whole is not None)
+    scenarios = ctx.whole(rules.lookbacks, rules.limits.min_history)
+    market = Market(ctx, prepared, scenarios, complete=scenarios is not None)
     # an entry holds its rules, so that their id cannot come to mean others
-    ctx.ready[id(rules)] = rules, found
-    return found
+    ctx.ready[id(rules)] = rules, market
+    return market

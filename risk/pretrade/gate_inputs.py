@@ -58,36 +58,36 @@ def refusing(code: int) -> None:
 
 def bounds_of(rules: Rules) -> Bounds:
     """The limits of `rules`, as the gate walks them."""
-    limits, found = rules.limits, Bounds()
+    limits, bounds = rules.limits, Bounds()
     adding, reducing = reserved(limits.collar), reserved(limits.reduce_collar)
-    found.paid = (1.0 + adding) * (1.0 + rules.fee) - 1.0
-    found.covered = (1.0 + reducing) * (1.0 + rules.fee) - 1.0
-    found.fee, found.sold = rules.fee, max(adding, reducing)
-    found.in_flight, found.reserve, found.debit = limits.in_flight, limits.cash_reserve, limits.max_cash_debit
-    found.weight = 0.0 if rules.weight is None else rules.weight
-    found.first_weight, found.second_weight = [*rules.weights, -1.0, -1.0][:2]
+    bounds.paid = (1.0 + adding) * (1.0 + rules.fee) - 1.0
+    bounds.covered = (1.0 + reducing) * (1.0 + rules.fee) - 1.0
+    bounds.fee, bounds.sold = rules.fee, max(adding, reducing)
+    bounds.in_flight, bounds.reserve, bounds.debit = limits.in_flight, limits.cash_reserve, limits.max_cash_debit
+    bounds.weight = 0.0 if rules.weight is None else rules.weight
+    bounds.first_weight, bounds.second_weight = [*rules.weights, -1.0, -1.0][:2]
     spec = limits.correlation
-    found.pairs = spec is not None
-    found.least, found.joint = (0.0, 0.0) if spec is None else (spec.min_weight, joint_bound(spec))
-    found.rows = [_row(row, rules.size) for row in rules.rows]
-    found.cash_row = next(row for row in found.rows if row.code == Reason.CASH)
-    found.families = [
+    bounds.pairs = spec is not None
+    bounds.least, bounds.joint = (0.0, 0.0) if spec is None else (spec.min_weight, joint_bound(spec))
+    bounds.rows = [_row(row, rules.size) for row in rules.rows]
+    bounds.cash_row = next(row for row in bounds.rows if row.code == Reason.CASH)
+    bounds.families = [
         Family(f.reason, f.names, f.largest, f.labels.data, f.bound, f.settled_bound) for f in rules.families
     ]
-    found.tails = [Tail(t.reason, t.mean, t.bound, t.scale) for t in rules.tails]
-    found.forms = [Form(q.reason, _root(q.bound, q.scale), _root(q.settled_bound, q.scale)) for q in rules.quads]
-    found.counts = np.array([int(count.reason) for count in rules.counts], dtype=np.int64).data
+    bounds.tails = [Tail(t.reason, t.mean, t.bound, t.scale) for t in rules.tails]
+    bounds.forms = [Form(q.reason, _root(q.bound, q.scale), _root(q.settled_bound, q.scale)) for q in rules.quads]
+    bounds.counts = np.array([int(count.reason) for count in rules.counts], dtype=np.int64).data
     names = np.empty(rules.size, dtype=np.int64)
     names[sorted(range(rules.size), key=rules.universe.symbols.__getitem__)] = np.arange(rules.size)
-    found.names, found.two_states = names.data, rules.two_states
-    found.weight_code, found.not_finite, found.zero_crossing = (
+    bounds.names, bounds.two_states = names.data, rules.two_states
+    bounds.weight_code, bounds.not_finite, bounds.zero_crossing = (
         rules.weight_code,
         Reason.NOT_FINITE,
         Reason.ZERO_CROSSING,
     )
-    found.switched, found.equity, found.history = Reason.SWITCH, Reason.EQUITY, Reason.HISTORY
-    found.correlation, found.cash = Reason.CORRELATION, Reason.CASH
-    return found
+    bounds.switched, bounds.equity, bounds.history = Reason.SWITCH, Reason.EQUITY, Reason.HISTORY
+    bounds.correlation, bounds.cash = Reason.CORRELATION, Reason.CASH
+    return bounds
 
 
 def _root(bound: float, scale: float) -> float:
@@ -96,12 +96,16 @@ def _root(bound: float, scale: float) -> float:
 
 
 def _row(row: Linear, n: int) -> Row:
-    found = Row(row.reason, _HELD[row.kind], row.bound, row.settled_bound)
-    sides = [each[side] for each in (row.load, row.settled_load) for side in (slice(n), slice(n, None))]
-    found.by_symbol = not all(np.ptp(side) == 0.0 for side in sides)
-    found.per_short, found.per_long, found.settled_short, found.settled_long = (float(side[0]) for side in sides)
-    found.short_loads, found.long_loads, found.settled_short_loads, found.settled_long_loads = map(buffer_of, sides)
-    return found
+    gate_row = Row(row.reason, _HELD[row.kind], row.bound, row.settled_bound)
+    sides = [load[side] for load in (row.load, row.settled_load) for side in (slice(n), slice(n, None))]
+    gate_row.by_symbol = not all(np.ptp(side) == 0.0 for side in sides)
+    gate_row.per_short, gate_row.per_long, gate_row.settled_short, gate_row.settled_long = (
+        float(side[0]) for side in sides
+    )
+    gate_row.short_loads, gate_row.long_loads, gate_row.settled_short_loads, gate_row.settled_long_loads = map(
+        buffer_of, sides
+    )
+    return gate_row
 
 
 class Prepared:
@@ -124,11 +128,11 @@ class Prepared:
 
     def parts(self, ctx: Context) -> list[tuple[int, Cap]]:
         """(place, cap) of what bounds each order by itself at a sample, in order."""
-        rules, found = self.rules, []
+        rules, caps = self.rules, []
         if not self._steps:
             self._steps = self._lasting(ctx)
-        for place, code, cap, made in self._steps:
-            if made is None:
+        for place, code, cap, prepared_cap in self._steps:
+            if prepared_cap is None:
                 try:
                     step = cap(ctx, rules)
                 except Exception:
@@ -136,26 +140,26 @@ class Prepared:
                     step = _every(rules.size)
                 if step is None:
                     continue
-                made = _cap(code, step, rules.size)
-            found.append((place, made))
-        return found
+                prepared_cap = _cap(code, step, rules.size)
+            caps.append((place, prepared_cap))
+        return caps
 
     def _lasting(self, ctx: Context) -> list[tuple[int, int, CapOf, Cap | None]]:
         """The caps, with those that are the same at every sample; without those of them that bound nothing."""
-        found: list[tuple[int, int, CapOf, Cap | None]] = []
+        steps: list[tuple[int, int, CapOf, Cap | None]] = []
         rules = self.rules
         for (place, code, cap), lasting in zip(rules.caps, rules.lasting, strict=True):
             if isinstance(cap, OfVolume | OfNotional):
-                made = _product(code, cap, rules)
+                prepared_cap = _product(code, cap, rules)
             elif lasting:
                 step = cap(ctx, rules)
-                made = None if step is None else _cap(code, step, rules.size)
+                prepared_cap = None if step is None else _cap(code, step, rules.size)
             else:
-                found.append((place, code, cap, None))
+                steps.append((place, code, cap, None))
                 continue
-            if made is not None:
-                found.append((place, code, cap, made))
-        return found
+            if prepared_cap is not None:
+                steps.append((place, code, cap, prepared_cap))
+        return steps
 
 
 def _product(code: int, cap: OfVolume | OfNotional, rules: Rules) -> Cap | None:
@@ -165,26 +169,26 @@ def _product(code: int, cap: OfVolume | OfNotional, rules: Rules) -> Cap | None:
         part = cap.part(rules.limits)
         if part is None:
             return None
-        own = Cap(kinds.VOLUME, code, none, none)
-        own.most, own.held = part, float(cap.held)
-        own.same, own.other = _OPEN[cap.open]
-        return own
+        gate_cap = Cap(kinds.VOLUME, code, none, none)
+        gate_cap.most, gate_cap.held = part, float(cap.held)
+        gate_cap.same, gate_cap.other = _OPEN[cap.open]
+        return gate_cap
     notional = cap.lots(rules.limits)
     if notional is None:
         return None
-    own = Cap(kinds.NOTIONAL, code, none, none)
-    own.most, own.paid = notional
-    return own
+    gate_cap = Cap(kinds.NOTIONAL, code, none, none)
+    gate_cap.most, gate_cap.paid = notional
+    return gate_cap
 
 
 def _losses(source: Scenarios, worst: int, number: int) -> Losses:
     """Losses with their returns."""
     size = len(source)
-    own = Losses(
+    losses = Losses(
         buffer_of(source.most_deviation()), buffer_of(source.mean_size()), source.beyond(worst), size, worst, number
     )
-    own.returns, own.known = buffer_of(source.by_symbol), True
-    return own
+    losses.returns, losses.known = buffer_of(source.by_symbol), True
+    return losses
 
 
 def _every(n: int) -> Refused:
@@ -196,10 +200,10 @@ def _every(n: int) -> Refused:
 def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
     match step:
         case Room():
-            own = Cap(kinds.ROOM, code, buffer_of(step.sells), buffer_of(step.buys))
-            own.held = float(step.held)
-            own.same, own.other = _OPEN[step.open]
-            return own
+            gate_cap = Cap(kinds.ROOM, code, buffer_of(step.sells), buffer_of(step.buys))
+            gate_cap.held = float(step.held)
+            gate_cap.same, gate_cap.other = _OPEN[step.open]
+            return gate_cap
         case Refused():
             sides = np.zeros((2, n))
             if step.sells is not None:
@@ -223,7 +227,7 @@ class Market:
         prepared: Prepared,
         scenarios: dict[int, Scenarios] | None,
         *,
-        whole: bool,
+        complete: bool,
         few: bool = False,
         parts: list[tuple[int, Cap]] | None = None,
     ) -> None:
@@ -236,7 +240,7 @@ class Market:
         self.scene.volume = buffer_of(ctx.volume_lots)
         if scenarios is not None:
             _add_statistics(self.scene, rare, scenarios, prepared)
-        short = None if whole else _short(ctx, prepared.rules)
+        short = None if complete else _short(ctx, prepared.rules)
         if short is not None:
             self.scene.lacking, self.scene.any_lacking = buffer_of(short), True
         self._parts: Final = prepared.parts(ctx) if parts is None else parts
@@ -258,15 +262,15 @@ class Market:
         for window in windows.values():
             if window.short is not None:
                 short |= window.short
-        found: dict[int, Scenarios] = {}
+        scenarios: dict[int, Scenarios] = {}
         if not (carried & short).any():
             matters = carried | ((lots > 0.0) & ~short)
-            found = {k: window.scenarios(matters) for k, window in windows.items()}
-        few = not all(k in found and len(found[k]) >= least for k in windows)
-        key = () if few else tuple(map(id, found.values()))
+            scenarios = {k: window.scenarios(matters) for k, window in windows.items()}
+        few = not all(k in scenarios and len(scenarios[k]) >= least for k in windows)
+        key = () if few else tuple(map(id, scenarios.values()))
         if key not in self._by_rows:
             self._by_rows[key] = Market(
-                ctx, self._prepared, None if few else found, whole=False, few=few, parts=self._parts
+                ctx, self._prepared, None if few else scenarios, complete=False, few=few, parts=self._parts
             )
         gaps = not few and not all(window.complete or window.uniform for window in windows.values())
         return self._by_rows[key], gaps
@@ -278,12 +282,12 @@ def _barred(ctx: Context, prepared: Prepared) -> Any:
     bad = ctx.off_grid(rules.limits.reduce_collar, rules.ticks, rules.widest_tick)
     if bad is None and ctx.all_priced:
         return prepared.none_barred
-    found = np.zeros(rules.size)
+    codes = np.zeros(rules.size)
     if not ctx.all_priced:
-        found[~ctx.priced] = Reason.PRICE_MISSING
+        codes[~ctx.priced] = Reason.PRICE_MISSING
     if bad is not None:
-        found[bad] = Reason.WORST_PRICE
-    return found.data
+        codes[bad] = Reason.WORST_PRICE
+    return codes.data
 
 
 def _short(ctx: Context, rules: Rules) -> Floats | None:
@@ -296,19 +300,19 @@ def _short(ctx: Context, rules: Rules) -> Floats | None:
 
 def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scenarios], prepared: Prepared) -> None:
     """The scenarios of the tails, and the covariances of the forms, with what bounds them."""
-    known: dict[tuple[int, int], Losses] = {}
+    by_source: dict[tuple[int, int], Losses] = {}
     width = 0
     for number, (tail, fixed) in enumerate(zip(prepared.rules.tails, prepared.fixed, strict=True)):
-        own = fixed
-        if own is None:
+        losses = fixed
+        if losses is None:
             source, worst = tail.of(scenarios)
-            own = known.get((id(source), worst))
-            if own is None:
-                own = known[id(source), worst] = _of_sample(source, worst, number, rare.losses)
-                rare.losses.append((own, source))
-        scene.losses.append(own)
-        if own.size > width:
-            width = own.size
+            losses = by_source.get((id(source), worst))
+            if losses is None:
+                losses = by_source[id(source), worst] = _of_sample(source, worst, number, rare.losses)
+                rare.losses.append((losses, source))
+        scene.losses.append(losses)
+        if losses.size > width:
+            width = losses.size
     scene.width = width
     for quad in prepared.rules.quads:
         if quad.spread is None:
@@ -320,11 +324,11 @@ def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scena
         scene.spreads.append(form)
 
 
-def _of_sample(source: Scenarios, worst: int, number: int, known: list[tuple[Losses, Scenarios]]) -> Losses:
+def _of_sample(source: Scenarios, worst: int, number: int, earlier: list[tuple[Losses, Scenarios]]) -> Losses:
     """Losses without their returns. Their number is that of the first tail over the same scenarios."""
-    for own, other in known:
+    for losses, other in earlier:
         if other is source:
-            return Losses(own.deviation, own.mean, source.beyond(worst), own.size, worst, own.number)
+            return Losses(losses.deviation, losses.mean, source.beyond(worst), losses.size, worst, losses.number)
     deviation, mean = buffer_of(source.most_deviation()), buffer_of(source.mean_size())
     return Losses(deviation, mean, source.beyond(worst), len(source), worst, number)
 
@@ -343,14 +347,14 @@ class RareArrays:
 
     def add_returns(self) -> None:
         """The returns of all sampled scenarios, by symbol."""
-        for own, source in self.losses:
-            if not own.known:
-                own.returns, own.known = buffer_of(source.by_symbol), True
+        for losses, source in self.losses:
+            if not losses.known:
+                losses.returns, losses.known = buffer_of(source.by_symbol), True
 
     def add_matrices(self) -> None:
         """The covariances of the forms."""
-        for own, spread in self.spreads:
-            own.matrix, own.known = buffer_of(spread.cov), True
+        for form, spread in self.spreads:
+            form.matrix, form.known = buffer_of(spread.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
         """Which symbols are linked, at least of those of some sides."""

@@ -85,11 +85,11 @@ def _between(answer: Callable[[float], tuple[float, Reason]], passes: float, cut
     reason = Reason.EQUITY
     while cut - passes > 1.0:
         middle = np.floor((passes + cut) / 2.0)
-        lots, found = answer(middle)
+        lots, code = answer(middle)
         if lots == middle:
             passes = middle
-        elif found != Reason.EQUITY:
-            return lots, found
+        elif code != Reason.EQUITY:
+            return lots, code
         else:
             passes, cut = max(passes, lots), middle
     return float(passes), reason
@@ -109,13 +109,13 @@ _MOST_ALONE: Final = 512
 
 def only(limits: Limits, key: str) -> Limits:
     """`limits` with one limit on, of those that can be off. Cached, because `rules_of` finds rules by identity."""
-    found = _alone.get((id(limits), key))
-    if found is None:
+    entry = _alone.get((id(limits), key))
+    if entry is None:
         if len(_alone) >= _MOST_ALONE:
             _alone.clear()
         # an entry holds its limits, so that their id cannot come to mean others
-        found = _alone[id(limits), key] = limits, _only(limits, key)
-    return found[1]
+        entry = _alone[id(limits), key] = limits, _only(limits, key)
+    return entry[1]
 
 
 def _only(limits: Limits, key: str) -> Limits:
@@ -154,24 +154,24 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
     per symbol report the heaviest."""
     book = Portfolio(ctx, account, limits, lots)
     standings(ctx, [book])
-    found = {key: Figure(value, bound) for key, (value, bound) in book.values.items()}
+    by_key = {key: Figure(value, bound) for key, (value, bound) in book.values.items()}
     if book.equity > 0.0 and book.held.any():
         weights = np.abs(book.held * ctx.px) / book.equity
         heaviest = int(weights.argmax())
         named = [(key, ctx.universe.symbols[heaviest], float(weights[heaviest])) for key in _SINGLE]
         for key, about, value in (*named, *(row[:3] for row in _members(book, weights))):
-            if key in found and isclose(found[key].value, value):
-                found[key] = found[key]._replace(about=about)
+            if key in by_key and isclose(by_key[key].value, value):
+                by_key[key] = by_key[key]._replace(about=about)
         if limits.stress is not None:
             signed = book.held * ctx.px
             worst = int(stress_losses(shock_returns(limits.stress.shocks, ctx.universe), signed).argmax())
-            found["stress"] = found["stress"]._replace(about=limits.stress.shocks[worst].name)
+            by_key["stress"] = by_key["stress"]._replace(about=limits.stress.shocks[worst].name)
     if limits.max_cash_debit > 0.0:
-        found[SETTLED_CASH] = settled_cash(ctx, account, limits, lots)
+        by_key[SETTLED_CASH] = settled_cash(ctx, account, limits, lots)
     orders = 0 if lots is None else int(np.count_nonzero(lots))
     for count in book.rules.counts:
-        found[count.key] = Figure(count.used(account) + orders, count.most)
-    return found
+        by_key[count.key] = Figure(count.used(account) + orders, count.most)
+    return by_key
 
 
 def settled_cash(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Figure:
@@ -191,28 +191,28 @@ def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | No
     """As `figures`, with limits per symbol, sector, group, asset or pair for one symbol."""
     book = Portfolio(ctx, account, limits, lots)
     standings(ctx, [book])
-    found = figures(ctx, account, limits, lots)
+    by_key = figures(ctx, account, limits, lots)
     symbol = ctx.universe.symbols[column]
-    for key in [k for k in found if k in ("max_sector_weight", "correlation") or k.startswith("group_caps.")]:
-        del found[key]
+    for key in [k for k in by_key if k in ("max_sector_weight", "correlation") or k.startswith("group_caps.")]:
+        del by_key[key]
     if book.equity > 0.0:
         weights = np.abs(book.held * ctx.px) / book.equity
         for key in _SINGLE:
-            if key in found:
-                found[key] = Figure(float(weights[column]), found[key].bound, symbol)
+            if key in by_key:
+                by_key[key] = Figure(float(weights[column]), by_key[key].bound, symbol)
         for key, about, value, bound in _members(book, weights, column):
-            found[key] = Figure(value, bound, about)
-        if AVERAGE in found:
-            found[AVERAGE] = found[AVERAGE]._replace(about=_beside(ctx, book, column))
+            by_key[key] = Figure(value, bound, about)
+        if AVERAGE in by_key:
+            by_key[AVERAGE] = by_key[AVERAGE]._replace(about=_beside(ctx, book, column))
         if limits.correlation is not None:
-            found |= _pairs(ctx, book, limits.correlation, column)
-    return found | _order_figures(ctx, account, limits, lots, column)
+            by_key |= _pairs(ctx, book, limits.correlation, column)
+    return by_key | _order_figures(ctx, account, limits, lots, column)
 
 
 def _members(book: Portfolio, weights: Floats, column: int | None = None) -> list[tuple[str, str, float, float]]:
     """(key, name, weight, bound) of each sector, group and asset, or of those of one symbol."""
     universe = book.rules.universe
-    found = []
+    members = []
     for family in book.rules.families:
         sums = np.bincount(family.labels, weights)
         labels = range(1, family.names + 1) if column is None else [int(family.labels[column])]
@@ -220,8 +220,8 @@ def _members(book: Portfolio, weights: Floats, column: int | None = None) -> lis
             if label:
                 one = int((family.labels == label).argmax())
                 names = {"max_sector_weight": universe.sectors[one], "max_concentration": universe.assets[one]}
-                found.append((family.key, names.get(family.key, ""), float(sums[label]), family.settled_bound))
-    return found
+                members.append((family.key, names.get(family.key, ""), float(sums[label]), family.settled_bound))
+    return members
 
 
 def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dict[str, Figure]:
@@ -250,19 +250,19 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
             pairs.append((-joint, names[other], f"{names[column]}~{names[other]} {together:.2f}"))
     if not pairs:
         return {"correlation": Figure(0.0, bound)}
-    heaviest, *others = sorted(pairs)
-    found = {"correlation": Figure(-heaviest[0], bound, heaviest[2])}
-    return found | {f"correlation.{other}": Figure(-joint, bound, about) for joint, other, about in others}
+    heaviest, *lighter = sorted(pairs)
+    by_key = {"correlation": Figure(-heaviest[0], bound, heaviest[2])}
+    return by_key | {f"correlation.{other}": Figure(-joint, bound, about) for joint, other, about in lighter}
 
 
 def _beside(ctx: Context, book: Portfolio, column: int) -> str:
     """The average correlation of a purchase of one symbol with the other positions as text; empty without any."""
-    wanted = book.held.copy()
-    wanted[column] = 1.0
-    found = scenarios_of(ctx, book.rules.lookbacks, book.limits.min_history, wanted)
-    if found is None:
+    lots = book.held.copy()
+    lots[column] = 1.0
+    by_lookback = scenarios_of(ctx, book.rules.lookbacks, book.limits.min_history, lots)
+    if by_lookback is None:
         return ""
-    value = beside(found[book.limits.volatility_lookback], book.held, column)
+    value = beside(by_lookback[book.limits.volatility_lookback], book.held, column)
     return f"{ctx.universe.symbols[column]} bought {value:.2f} with the others" if value == value else ""
 
 
@@ -270,21 +270,21 @@ def _order_figures(
     ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int
 ) -> dict[str, Figure]:
     """Values of the limits on a single order; 0 without one."""
-    found = {"max_price_age_ns": Figure(float(ctx.age_ns[column]), float(limits.max_price_age_ns))}
+    by_key = {"max_price_age_ns": Figure(float(ctx.age_ns[column]), float(limits.max_price_age_ns))}
     size = 0.0 if lots is None else float(lots[column])
     if limits.max_order_notional is not None:
         # a purchase may cost more than the mark
         notional = max(size * (1.0 + reserved(limits.collar)), -size) * float(ctx.px[column])
-        found["max_order_notional"] = Figure(notional, limits.max_order_notional)
+        by_key["max_order_notional"] = Figure(notional, limits.max_order_notional)
     up, down = (0.0 if side is None else float(side[column]) for side in (account.up, account.down))
     volume = float(ctx.volume_lots[column])
-    known = 0.0 < volume < inf
-    if limits.max_share_of_volume is not None and known:
-        found["max_share_of_volume"] = Figure((abs(size) + (up + down)) / volume, limits.max_share_of_volume)
+    has_volume = 0.0 < volume < inf
+    if limits.max_share_of_volume is not None and has_volume:
+        by_key["max_share_of_volume"] = Figure((abs(size) + (up + down)) / volume, limits.max_share_of_volume)
     spec = limits.liquidity
-    if spec is not None and known and spec.participation > 0.0:
+    if spec is not None and has_volume and spec.participation > 0.0:
         held = float(account.lots[column]) + size
         if lots is not None:
             held += up - down
-        found["liquidity"] = Figure(abs(held) / (spec.participation * volume), spec.days)
-    return found
+        by_key["liquidity"] = Figure(abs(held) / (spec.participation * volume), spec.days)
+    return by_key

@@ -84,13 +84,13 @@ class Gate:
         self.forms.begin(scene)
         self.settle()
         self.cap(caps)
-        left: int = self.count()
-        if left > 0:
+        order_count: int = self.count()
+        if order_count > 0:
             if scene.rows == UNKNOWN:
                 return False
             if scene.rows == TOO_FEW or scene.any_lacking:
-                left = self.history()
-        if left > 0:
+                order_count = self.history()
+        if order_count > 0:
             self.shrink()
         return True
 
@@ -122,8 +122,8 @@ class Gate:
     def cap(self, caps: list[Cap]) -> None:
         """Apply the caps in their order."""
         basket: Basket = self.basket
-        for each in caps:
-            cap: Cap = each
+        for cap_object in caps:
+            cap: Cap = cap_object
             if cap.kind == MASK:
                 for k in range(self.n):
                     bar: float = cap.buys[k] if basket.wish[k] > 0.0 else cap.sells[k]
@@ -143,8 +143,8 @@ class Gate:
         kind: int = cap.kind
         bound: float = cap.most
         for k in range(self.n):
-            own: float = basket.size[k]
-            if own > 0.0:
+            size: float = basket.size[k]
+            if size > 0.0:
                 buys: bool = basket.wish[k] > 0.0
                 most: float
                 if kind == VOLUME:
@@ -159,7 +159,7 @@ class Gate:
                     most -= cap.held * basket.lots[k] + cap.same * basket.up[k] + cap.other * basket.down[k]
                 else:
                     most -= cap.same * basket.down[k] + cap.other * basket.up[k] - cap.held * basket.lots[k]
-                if not own <= most:
+                if not size <= most:
                     basket.cap(k, most, cap.code)
 
     def weigh(self) -> None:
@@ -190,8 +190,8 @@ class Gate:
         """Lots up to which a position weighs at most its share of `equity`, less its own slippage."""
         bound: float = self.bounds.weight * state.wider
         price: float = self.basket.px[k]
-        own: float = state.longs[k] if self.basket.wish[k] > 0.0 else state.shorts[k]
-        return (bound * equity + self.basket.near - own) / (price + bound * (state.slip * price))
+        exposure: float = state.longs[k] if self.basket.wish[k] > 0.0 else state.shorts[k]
+        return (bound * equity + self.basket.near - exposure) / (price + bound * (state.slip * price))
 
     def weigh_again(self) -> None:
         """Check weights at the lowest equity of the whole basket."""
@@ -200,18 +200,18 @@ class Gate:
         after: Standing = self.after
         two: bool = self.bounds.two_states
         flight.reach()
-        left: float = flight.left
-        settled: float = 0.0
+        low_equity: float = flight.left
+        settled_equity: float = 0.0
         if two:
             after.reach()
-            settled = after.left
+            settled_equity = after.left
         for k in range(self.n):
-            own: float = basket.size[k]
-            if own > 0.0:
+            size: float = basket.size[k]
+            if size > 0.0:
                 price: float = basket.px[k]
-                most: float = self.lots_of_weight(flight, k, left + flight.slip * price * own)
+                most: float = self.lots_of_weight(flight, k, low_equity + flight.slip * price * size)
                 if two:
-                    least: float = self.lots_of_weight(after, k, settled + after.slip * price * own)
+                    least: float = self.lots_of_weight(after, k, settled_equity + after.slip * price * size)
                     most = most if most <= least else least
                 basket.cap(k, most, self.bounds.weight_code)
 
@@ -219,22 +219,22 @@ class Gate:
         """Keep the largest notionals, as many as each count permits beside the reductions. Returns how many
         are left."""
         basket: Basket = self.basket
-        left: int = basket.left()
+        order_count: int = basket.left()
         for c in range(len(self.bounds.counts)):
             room: float = self.rooms[c] - basket.reductions
             if not room > 0.0:  # NaN leaves none
                 room = 0.0
-            if float(left) <= room:
+            if float(order_count) <= room:
                 continue
-            found: int = basket.by_value(self.order, self.bounds.names)
+            length: int = basket.by_value(self.order, self.bounds.names)
             kept: int = int(room)
-            for place in range(kept, found):
+            for place in range(kept, length):
                 k: int = self.order[place]
                 basket.size[k] = 0.0
                 basket.reason[k] = self.bounds.counts[c]
             basket.changes += 1
-            left = kept
-        return left
+            order_count = kept
+        return order_count
 
     def history(self) -> int:
         """Refuse symbols with too few returns, and all where one of them is held or the scenario rows are too few.
@@ -289,9 +289,9 @@ class Gate:
             return
         if factor.code != 0:
             for k in range(self.n):
-                own: float = basket.size[k]
-                kept: float = basket.floor(own * factor.value)
-                if kept < own:
+                size: float = basket.size[k]
+                kept: float = basket.floor(size * factor.value)
+                if kept < size:
                     basket.reason[k] = factor.code
                     basket.size[k] = kept
             basket.changes += 1
@@ -372,18 +372,18 @@ class Gate:
         """
         near: float = self.basket.near
         sizes: float = 0.0
-        others: float = 0.0
+        one_sided: float = 0.0
         if row.kind == TRADED:
-            others = state.traded
+            one_sided = state.traded
         elif row.kind == CASH:
-            others = state.spent
+            one_sided = state.spent
         elif row.kind == NET:
-            others = self.held(state, row)
+            one_sided = self.held(state, row)
         elif row.kind == BY_SIDE:
             for k in range(self.n):
                 now: float = state.stands(k)
                 sizes += row.load(False, k, not now < 0.0) * (-now if now < 0.0 else now)
-        return not (sizes <= bound * state.now + near and others <= bound * state.before + near)
+        return not (sizes <= bound * state.now + near and one_sided <= bound * state.before + near)
 
     def names_equity(self, state: Standing) -> float:
         """Least equity at which existing weights and pairs comply at their largest."""

@@ -57,11 +57,11 @@ class Loops:
         return self._sum_above(row, size, edge)
 
     def _sum_above(self, row: Floats, size: int, edge: float) -> float:
-        found: float = 0.0
+        total: float = 0.0
         for k in range(size):
             beyond: float = row[k] - edge
-            found += 0.0 if beyond <= 0.0 else beyond
-        return found
+            total += 0.0 if beyond <= 0.0 else beyond
+        return total
 
     def count_above(self, row: Floats, size: int, bound: float) -> int:
         """The number of elements that are not at most `bound`; NaN counts."""
@@ -69,18 +69,18 @@ class Loops:
         return self._count_above(row, size, bound)
 
     def _count_above(self, row: Floats, size: int, bound: float) -> int:
-        found: int = 0
+        count: int = 0
         for k in range(size):
             if not row[k] <= bound:
-                found += 1
-        return found
+                count += 1
+        return count
 
     def dot(self, row: Floats, values: Floats, size: int) -> float:
         """The sum of products."""
-        found: float = row[0] * values[0]
+        total: float = row[0] * values[0]
         for k in range(1, size):
-            found += row[k] * values[k]
-        return found
+            total += row[k] * values[k]
+        return total
 
     def nth(self, row: Floats, spare: Floats, size: int, rank: int) -> float:
         """The element of `rank` in ascending order, from 0; of zeros either sign (C. Hoare, Algorithm 65: Find)."""
@@ -95,23 +95,23 @@ class Loops:
         high: int = size - 1
         while low < high:
             pivot: float = spare[(low + high) // 2]
-            left: int = low
-            right: int = high
-            while left <= right:
-                while spare[left] < pivot:
-                    left += 1
-                while pivot < spare[right]:
-                    right -= 1
-                if left <= right:
-                    moved: float = spare[left]
-                    spare[left] = spare[right]
-                    spare[right] = moved
-                    left += 1
-                    right -= 1
-            if rank <= right:
-                high = right
-            elif rank >= left:
-                low = left
+            forward: int = low
+            backward: int = high
+            while forward <= backward:
+                while spare[forward] < pivot:
+                    forward += 1
+                while pivot < spare[backward]:
+                    backward -= 1
+                if forward <= backward:
+                    moved: float = spare[forward]
+                    spare[forward] = spare[backward]
+                    spare[backward] = moved
+                    forward += 1
+                    backward -= 1
+            if rank <= backward:
+                high = backward
+            elif rank >= forward:
+                low = forward
             else:
                 break
         return spare[rank]
@@ -123,18 +123,18 @@ class Loops:
         return self._sum_worst(values, losses, size, edge, m)
 
     def _sum_worst(self, values: Floats, losses: Floats, size: int, edge: float, m: int) -> float:
-        left: int = m
+        ties: int = m
         for k in range(size):
             if losses[k] > edge:
-                left -= 1
-        found: float = 0.0
+                ties -= 1
+        total: float = 0.0
         for k in range(size):
             if losses[k] > edge:
-                found += values[k]
-            elif losses[k] == edge and left > 0:
-                left -= 1
-                found += values[k]
-        return found
+                total += values[k]
+            elif losses[k] == edge and ties > 0:
+                ties -= 1
+                total += values[k]
+        return total
 
     def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
         """The loss of each scenario: the sum of r `fall` + max(r, 0) `rise` over the symbols of float64[N, S]

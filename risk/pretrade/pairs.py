@@ -83,18 +83,18 @@ class Pairs:
         for a in range(sides):
             side: int = self.sides[a]
             self.taken[side] = state.outer(side)
-        found: int = basket.by_value(self.order, self.bounds.names)
+        length: int = basket.by_value(self.order, self.bounds.names)
         equity: float = low if final else state.equity
-        for place in range(found):
+        for place in range(length):
             k: int = self.order[place]
-            own: float = basket.size[k]
+            size: float = basket.size[k]
             slip: float = 0.0 if final else state.slip * basket.px[k]
             at: int = n + k if basket.wish[k] > 0.0 else k
-            most: float = own
+            most: float = size
             if state.full(at) > edge:
                 most = basket.whole(self.most(state, k, at, sides, equity, slip))
                 self.taken[at] += most * basket.px[k]
-                if most < own:
+                if most < size:
                     basket.size[k] = most
                     basket.reason[k] = self.bounds.correlation
                     basket.changes += 1
@@ -127,7 +127,7 @@ class Pairs:
         lot: float = self.basket.px[k]
         least: float = self.bounds.least * state.wider
         joint: float = self.bounds.joint * state.wider
-        found: float = self.basket.size[k]
+        lots: float = self.basket.size[k]
         for b in range(sides):
             partner: int = self.sides[b]
             if self.linked(at, partner) != LINKED:
@@ -142,8 +142,8 @@ class Pairs:
                 small = free / (least * slip) if least * slip > 0.0 else inf
             best: float = alone if alone >= shared else shared
             best = best if best >= small else small
-            found = found if found <= best else best
-        return found
+            lots = lots if lots <= best else best
+        return lots
 
     def beyond(self, state: Standing, sides: int, most_of_two: float) -> bool:
         """Whether a linked pair weighs too much with all adding orders."""

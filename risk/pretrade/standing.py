@@ -57,8 +57,8 @@ class Basket:
     def passed(self, out: Floats) -> None:
         """Write the signed lots that pass."""
         for k in range(self.n):
-            own: float = self.size[k] if self.wish[k] > 0.0 else -self.size[k]
-            out[k] = own + self.reduced[k] if own != 0.0 else self.reduced[k]
+            lots: float = self.size[k] if self.wish[k] > 0.0 else -self.size[k]
+            out[k] = lots + self.reduced[k] if lots != 0.0 else self.reduced[k]
 
     def refuse(self, code: int) -> None:
         """Refuse all adding orders."""
@@ -70,8 +70,8 @@ class Basket:
     def floor(self, value: float) -> float:
         """The largest whole number at most `value`, which is not negative."""
         if value < EXACT:
-            found: int = int(value)
-            return float(found)
+            integer: int = int(value)
+            return float(integer)
         return value
 
     def whole(self, most: float) -> float:
@@ -103,11 +103,11 @@ class Basket:
                 self.known = False
             most: float = self.floor(wish if wish > 0.0 else -wish)
             if wish * position < 0.0:
-                left: float = position - less if position > 0.0 else -position - more
-                left = self.floor(left) if left > 0.0 else 0.0
-                if most > left:
+                closable: float = position - less if position > 0.0 else -position - more
+                closable = self.floor(closable) if closable > 0.0 else 0.0
+                if most > closable:
                     self.reason[k] = zero_crossing
-                    most = left
+                    most = closable
                 if barred[k] > 0.0:
                     # an order of less than one lot is none
                     if not -1.0 < wish < 1.0:
@@ -126,21 +126,21 @@ class Basket:
 
     def cap(self, k: int, most: float, code: int) -> None:
         """Cut the adding lots of a symbol to `most`."""
-        own: float = self.size[k]
-        if own > 0.0 and not own <= most:
+        size: float = self.size[k]
+        if size > 0.0 and not size <= most:
             self.reason[k] = code
-            left: float = self.whole(most)
-            if left < own:
-                self.size[k] = left
+            whole_lots: float = self.whole(most)
+            if whole_lots < size:
+                self.size[k] = whole_lots
                 self.changes += 1
 
     def left(self) -> int:
         """Number of adding orders that are left."""
-        found: int = 0
+        count: int = 0
         for k in range(self.n):
             if self.size[k] > 0.0:
-                found += 1
-        return found
+                count += 1
+        return count
 
     def by_value(self, order: Ints, names: Ints) -> int:
         """Write the symbols with adding orders, the largest notional first and equal ones by name, into `order`;
@@ -153,17 +153,17 @@ class Basket:
         gap: int = count // 2
         while gap > 0:
             for start in range(gap, count):
-                own: int = order[start]
-                value: float = self.size[own] * self.px[own]
+                symbol: int = order[start]
+                value: float = self.size[symbol] * self.px[symbol]
                 at: int = start
                 while at >= gap:
                     other: int = order[at - gap]
-                    beside: float = self.size[other] * self.px[other]
-                    if beside > value or (beside == value and names[other] < names[own]):
+                    other_value: float = self.size[other] * self.px[other]
+                    if other_value > value or (other_value == value and names[other] < names[symbol]):
                         break
                     order[at] = other
                     at -= gap
-                order[at] = own
+                order[at] = symbol
             gap //= 2
         return count
 
@@ -322,15 +322,15 @@ class Standing:
         for k in range(basket.n):
             sold: float = self.shorts[k]
             bought: float = self.longs[k]
-            own: float = basket.size[k]
-            if own > 0.0:
-                own *= basket.px[k]
+            notional: float = basket.size[k]
+            if notional > 0.0:
+                notional *= basket.px[k]
                 if basket.wish[k] > 0.0:
-                    bought += own
-                    longer += own
+                    bought += notional
+                    longer += notional
                 else:
-                    sold += own
-                    shorter += own
+                    sold += notional
+                    shorter += notional
             self.full_short[k] = sold
             self.full_long[k] = bought
             if sold > heaviest:

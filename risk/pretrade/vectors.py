@@ -43,9 +43,9 @@ class Vectors(Loops):
         return float(np.cumsum(np.multiply(_row(row, size), _row(values, size)))[-1])
 
     def nth(self, row: Floats, spare: Floats, size: int, rank: int) -> float:
-        own = _row(row, size).copy()
-        own.partition(rank)
-        return float(own[rank])
+        values = _row(row, size).copy()
+        values.partition(rank)
+        return float(values[rank])
 
     def sum_worst(self, values: Floats, losses: Floats, size: int, edge: float, m: int) -> float:
         lost = _row(losses, size)
@@ -54,24 +54,24 @@ class Vectors(Loops):
         return 0.0 + float(np.cumsum(_row(values, size)[worst])[-1])
 
     def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
-        every, found, n = np.asarray(returns), _row(out, size), len(returns)
+        table, sums, n = np.asarray(returns), _row(out, size), len(returns)
         falls, rises = _row(fall, n)[:, None], _row(rise, n)[:, None]
         for start in range(0, n, BLOCK):
-            rows = every[start : start + BLOCK, :size]
+            rows = table[start : start + BLOCK, :size]
             # the sum so far is the first to be added
             before = 1 if start else 0
-            each = np.empty((len(rows) + before, size))
-            each[:before] = found
-            np.multiply(rows, falls[start : start + BLOCK], out=each[before:])
-            each[before:] += np.maximum(rows, 0.0) * rises[start : start + BLOCK]
+            terms = np.empty((len(rows) + before, size))
+            terms[:before] = sums
+            np.multiply(rows, falls[start : start + BLOCK], out=terms[before:])
+            terms[before:] += np.maximum(rows, 0.0) * rises[start : start + BLOCK]
             # a single column would be added up in pairs
-            found[:] = np.add.reduce(each, axis=0) if size > 1 else np.add.accumulate(each, axis=0)[-1]
+            sums[:] = np.add.reduce(terms, axis=0) if size > 1 else np.add.accumulate(terms, axis=0)[-1]
 
     def add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
-        found, row = _row(out, size), np.asarray(returns)[k, :size]
+        losses, row = _row(out, size), np.asarray(returns)[k, :size]
         if buys:
-            found += row * -value
-        found += np.maximum(row, 0.0) * value
+            losses += row * -value
+        losses += np.maximum(row, 0.0) * value
 
     def copy(self, out: Floats, row: Floats, size: int) -> None:
         _row(out, size)[:] = _row(row, size)
@@ -83,9 +83,9 @@ class Vectors(Loops):
         np.add(_row(base, size), _row(adding, size) * factor, out=_row(out, size))
 
     def factors(self, out: Floats, base: Floats, adding: Floats, size: int, target: float, fall: float) -> None:
-        room, growth, found = target - _row(base, size), _row(adding, size) + fall, _row(out, size)
-        found[:] = np.where(room >= 0.0, INF, -INF)
-        np.divide(room, growth, out=found, where=growth > 0.0)
+        room, growth, factors = target - _row(base, size), _row(adding, size) + fall, _row(out, size)
+        factors[:] = np.where(room >= 0.0, INF, -INF)
+        np.divide(room, growth, out=factors, where=growth > 0.0)
 
     def corners(self, out: Sides, matrix: FloatRows, of: Sides, n: int, sided: bool) -> None:
         entries = np.asarray(matrix)

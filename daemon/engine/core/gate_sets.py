@@ -97,7 +97,7 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     )
     scenarios = {k: Scenarios(np.zeros((max(k, 2), n))) for k in rules.lookbacks}
     prepared = Prepared(rules)
-    market = Market(context, prepared, scenarios, whole=True)
+    market = Market(context, prepared, scenarios, complete=True)
     scene, rare = market.scene, NewestReturns(rules)
     scene.px, scene.volume, scene.rare = float_zeros(n), float_zeros(n), rare
     gate = Gate(n, LOOPS, len(rules.counts))

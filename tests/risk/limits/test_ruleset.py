@@ -295,7 +295,7 @@ def test_the_gate_computes_the_rooms_of_a_cap_for_what_is_ordered(limits: Limits
     px, volume = np.array([33.3, 0.07, 191.0]), np.array([12_345.6, np.nan, 0.3])
     ctx = make_context(px, np.zeros((80, 3)), ["A", "B", "C"], volume_lots=volume)
     rules, compared = rules_of(limits, ctx.universe), 0
-    market, gate = Market(ctx, Prepared(rules), None, whole=True), Gate(3, quickest(), 0)
+    market, gate = Market(ctx, Prepared(rules), None, complete=True), Gate(3, quickest(), 0)
     gate.scene, basket = market.scene, gate.basket
     basket.px, basket.changes = market.scene.px, 0
     for (_, code, largest), on in zip(rules.caps, (cap(ctx, rules) for _, _, cap in rules.caps), strict=True):

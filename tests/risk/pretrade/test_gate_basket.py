@@ -150,7 +150,7 @@ def test_no_scenarios_are_made_where_a_symbol_with_too_few_returns_is_carried() 
     returns[:40, 2] = np.nan
     ctx = make_context(PX, returns, ["A", "B", "C"])
     rules = rules_of(TAILED, ctx.universe)
-    market, lots = gate_inputs.Market(ctx, gate_inputs.Prepared(rules), None, whole=False), np.array([1.0, 0.0, 1.0])
+    market, lots = gate_inputs.Market(ctx, gate_inputs.Prepared(rules), None, complete=False), np.array([1.0, 0.0, 1.0])
     for carried, rows in ((2, TOO_FEW), (1, READY)):
         found, gaps = market.with_rows(ctx, np.arange(3) == carried, lots)
         assert found.scene.rows == rows
@@ -208,6 +208,6 @@ def test_a_room_counts_the_position_and_the_open_orders_that_it_names(
     rules: Any = copy(rules_of(Limits(), ctx.universe))
     room = Room(np.arange(3.0), np.arange(3.0, 6.0), held=held, open=opened)
     rules.caps, rules.lasting = [(0, 5, lambda ctx, rules: room)], [False]
-    (cap,) = gate_inputs.Market(ctx, gate_inputs.Prepared(rules), None, whole=True).caps
+    (cap,) = gate_inputs.Market(ctx, gate_inputs.Prepared(rules), None, complete=True).caps
     assert (cap.kind, cap.code, cap.held, cap.same, cap.other) == (ROOM, 5, float(held), same, other)
     assert (list(cap.buys), list(cap.sells)) == ([0.0, 1.0, 2.0], [3.0, 4.0, 5.0])
