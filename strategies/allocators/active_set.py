@@ -102,8 +102,8 @@ def grown(matrix: Floats, linear: Floats) -> Floats:
             part = x[index]
             reach = part[low] / (part[low] - tried[low])
             x[index] = part + float(reach.min()) * (tried - part)
-            left = index[low][reach <= reach.min()]
-            x[left], free[left] = 0.0, False
+            leaving = index[low][reach <= reach.min()]
+            x[leaving], free[leaving] = 0.0, False
         # one that leaves at once is steep by rounding only
         barred = barred & ~free if free[entering] else barred | (np.arange(size) == entering)
         if free[entering]:
@@ -115,8 +115,10 @@ def grown(matrix: Floats, linear: Floats) -> Floats:
 def likely(matrix: Floats, linear: Floats) -> Bools:
     """Return bool[n], a start for `nonnegative`: the positive variables under a model of one common factor.
 
-    `matrix` has a diagonal near 1. With betas from the leading eigenvector x_i = (b_i - beta_i s) / own_i where that is
-    positive. s, the sum of beta_i x_i over these, is the largest of the sums over the first k in order of b_i / beta_i.
+    `matrix` has a diagonal near 1. With betas from the leading eigenvector x_i = (b_i - beta_i s) / r_i where that is
+    positive; r_i is the residual variance. s, the sum of beta_i x_i over these, is the largest of the sums over the
+    first k in order of b_i / beta_i.
+
     Source of the closed form: E. Elton, M. Gruber and M. Padberg, Simple criteria for optimal portfolio selection
     (1976).
     """
@@ -125,10 +127,10 @@ def likely(matrix: Floats, linear: Floats) -> Bools:
         vector = matrix.dot(vector)
         vector /= np.abs(vector).max()
     beta = vector * (float(matrix.dot(vector).dot(vector)) ** 0.5 / float(vector.dot(vector)))
-    own = np.maximum(matrix.diagonal() - beta * beta, 0.05)
+    residual = np.maximum(matrix.diagonal() - beta * beta, 0.05)
     ratio = np.where(beta > 0.0, linear / np.maximum(beta, 1e-6), np.inf)
     order = np.argsort(-ratio, kind="stable")
-    per = beta / own
+    per = beta / residual
     sums = np.cumsum((per * linear)[order]) / (1.0 + np.cumsum((per * beta)[order]))
     positive: Bools = linear - beta * float(sums.max()) > 0.0
     return positive
@@ -210,9 +212,9 @@ def _on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, total: flo
     sides = np.empty((len(index), 2))
     sides[:, 0] = linear[index] - matrix[index].dot(x)
     sides[:, 1] = 1.0
-    found = np.linalg.solve(matrix[index[:, None], index], sides)
-    price = (total - float(x.sum()) - float(found[:, 0].sum())) / float(found[:, 1].sum())
-    x[index] = found[:, 0] + price * found[:, 1]
+    solution = np.linalg.solve(matrix[index[:, None], index], sides)
+    price = (total - float(x.sum()) - float(solution[:, 0].sum())) / float(solution[:, 1].sum())
+    x[index] = solution[:, 0] + price * solution[:, 1]
     return x, price
 
 

@@ -45,8 +45,8 @@ def allocation(
     change = weights - view.weights
     # from the first sample with every position; instruments with weight 0 are ignored
     returns = view.synchronous(lookback)[:, weights != 0.0]
-    known: Bools = np.logical_and.reduce(np.isfinite(returns), axis=1)
-    first = len(known) if not known.any() else int(known.argmax())
+    complete: Bools = np.logical_and.reduce(np.isfinite(returns), axis=1)
+    first = len(complete) if not complete.any() else int(complete.argmax())
     path = returns[first:].dot(weights[weights != 0.0])
     count = len(path)
     mean = risk = probability_positive = None

@@ -43,8 +43,8 @@ def posterior(
     middle.reshape(-1)[:: len(views) + 1] += doubt + 1e-12 * float(middle.trace())
     gain = np.linalg.solve(middle, reach.T).T
     mean = prior + gain.dot(views - picks.dot(prior))
-    left = cov + uncertain - gain.dot(reach.T)
-    return mean, (left + left.T) * 0.5
+    posterior_cov = cov + uncertain - gain.dot(reach.T)
+    return mean, (posterior_cov + posterior_cov.T) * 0.5
 
 
 def doubt_of(cov: Floats, picks: Floats, confidence: Floats, tau: float = TAU) -> Floats:

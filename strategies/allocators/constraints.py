@@ -101,10 +101,10 @@ def _rows(w: Any, held: Floats, limits: Limits) -> list[Any]:
     """Return the constraints. In skfolio's formulation of a ratio, w is multiplied by a scale, which equals its sum."""
     cvxpy: Any = import_module("cvxpy")  # its types do not declare its exports
     scale = cvxpy.sum(w)
-    found = [cvxpy.sum(w[list(columns)]) <= most * scale for columns, most in limits.groups if most < 1.0]
+    constraints = [cvxpy.sum(w[list(columns)]) <= most * scale for columns, most in limits.groups if most < 1.0]
     if limits.turnover < np.inf:
-        found.append(cvxpy.norm1(w - held * scale) <= limits.turnover * scale)
-    return found
+        constraints.append(cvxpy.norm1(w - held * scale) <= limits.turnover * scale)
+    return constraints
 
 
 def _check(weights: Floats, held: Floats, limits: Limits, returns: Floats) -> None:
@@ -123,10 +123,10 @@ def shortfall(returns: Floats, weights: Floats, confidence: float) -> float:
     mean excess of losses over a / (1 - confidence)."""
     losses = np.sort(-returns.dot(weights))[::-1]
     count = (1.0 - confidence) * len(losses)
-    whole = int(count)
-    tail = float(losses[:whole].sum())
+    full_count = int(count)
+    tail = float(losses[:full_count].sum())
     # the loss at the quantile counts with the remaining fraction of the tail
-    return (tail + (count - whole) * float(losses[min(whole, len(losses) - 1)])) / count
+    return (tail + (count - full_count) * float(losses[min(full_count, len(losses) - 1)])) / count
 
 
 @cache

@@ -19,8 +19,8 @@ def minimum_cvar(returns: Floats, confidence: float = 0.95, box: Box = OPEN) -> 
     if len(copies) < returns.shape[1]:
         lower, upper = box.sides(returns.shape[1])
         first = np.unique(group, return_index=True)[1]
-        whole = _minimum(returns[:, first], confidence, lower[first] * copies, upper[first] * copies)
-        return settled((whole / copies)[group], box)
+        merged_weights = _minimum(returns[:, first], confidence, lower[first] * copies, upper[first] * copies)
+        return settled((merged_weights / copies)[group], box)
     return settled(_minimum(returns, confidence, *box.sides(returns.shape[1])), box)
 
 

@@ -62,8 +62,8 @@ def denoised(returns: Floats) -> Floats:
         values[:noise] = values[:noise].mean()
     clean = (vectors * values).dot(vectors.T)
     scale = deviation / np.sqrt(clean.diagonal())
-    found = clean * np.outer(scale, scale)
-    return (found + found.T) * 0.5
+    denoised_cov = clean * np.outer(scale, scale)
+    return (denoised_cov + denoised_cov.T) * 0.5
 
 
 def expected_returns(kind: MeanKind, returns: Floats, cov: Floats, risk_aversion: float) -> Floats:
@@ -90,10 +90,10 @@ def shrunk_means(returns: Floats, cov: Floats) -> Floats:
         return means  # below three dimensions shrinkage has no gain
     solved = np.linalg.solve(cov, np.column_stack((np.ones(size), means)))
     anchor = float(solved[:, 1].sum() / solved[:, 0].sum())
-    apart = means - anchor
-    distance = max(float(apart.dot(solved[:, 1] - anchor * solved[:, 0])), 0.0)
+    deviations = means - anchor
+    distance = max(float(deviations.dot(solved[:, 1] - anchor * solved[:, 0])), 0.0)
     share = (size + 2.0) / (size + 2.0 + rows * distance)
-    return anchor + (1.0 - share) * apart
+    return anchor + (1.0 - share) * deviations
 
 
 def equilibrium(cov: Floats, market: Floats, risk_aversion: float) -> Floats:

@@ -45,7 +45,7 @@ def single_linkage(distance: Floats) -> Linkage:
         nearest[closer] = row[closer]
         nearest[new] = np.inf
     edges.sort(key=lambda edge: edge[0])
-    found: Linkage = []
+    linkage: Linkage = []
     at = list(range(2 * size - 1))
 
     def root(node: int) -> int:
@@ -55,10 +55,10 @@ def single_linkage(distance: Floats) -> Linkage:
         return node
 
     for k, (length, a, b) in enumerate(edges):
-        one, other = sorted((root(a), root(b)))
-        found.append((one, other, length))
-        at[one] = at[other] = size + k
-    return found
+        low, high = sorted((root(a), root(b)))
+        linkage.append((low, high, length))
+        at[low] = at[high] = size + k
+    return linkage
 
 
 def leaves(linkage: Linkage) -> list[int]:
@@ -71,19 +71,19 @@ def leaves(linkage: Linkage) -> list[int]:
         if node < size:
             order.append(node)
         else:
-            left, right, _ = linkage[node - size]
-            open_ += (right, left)
+            left_child, right_child, _ = linkage[node - size]
+            open_ += (right_child, left_child)
     return order
 
 
 def clusters(linkage: Linkage, height: float) -> list[list[int]]:
     """Return the clusters of leaves that remain when merges above the distance `height` are undone."""
     size = len(linkage) + 1
-    found = {leaf: [leaf] for leaf in range(size)}
-    for k, (one, other, distance) in enumerate(linkage):
+    members = {leaf: [leaf] for leaf in range(size)}
+    for k, (first, second, distance) in enumerate(linkage):
         if distance <= height:
-            found[size + k] = sorted(found.pop(one) + found.pop(other))
-    return sorted(found.values())
+            members[size + k] = sorted(members.pop(first) + members.pop(second))
+    return sorted(members.values())
 
 
 def correlated(correlation: Floats, threshold: float) -> list[list[int]]:
@@ -139,9 +139,9 @@ def hierarchical_risk_parity(cov: Floats, box: Box = OPEN) -> Floats:
             parts.append((begin, middle))
         if end - middle > 1:
             parts.append((middle, end))
-    found = np.empty(size)
-    found[order] = weights
-    return within(found / found.sum(), box)
+    by_instrument = np.empty(size)
+    by_instrument[order] = weights
+    return within(by_instrument / by_instrument.sum(), box)
 
 
 def _variance(block: Floats, precision: Floats, begin: int, end: int) -> float:

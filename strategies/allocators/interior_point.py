@@ -83,10 +83,10 @@ def solve(program: Program, start: Floats) -> Floats:
         worst = max(float(np.abs(part).max(initial=0.0)) for part in _residuals(program, soft, at))
         if gap < GAP * scale and worst < ERROR * scale:
             return at.x
-        apart = max(gap / GAP, worst / ERROR) / scale
-        if apart < nearest:
-            nearest, best = apart, at.x
-        if not gap + worst < 1e100 or (nearest < NEAR and apart > LOST):
+        distance = max(gap / GAP, worst / ERROR) / scale
+        if distance < nearest:
+            nearest, best = distance, at.x
+        if not gap + worst < 1e100 or (nearest < NEAR and distance > LOST):
             break
         try:
             lines = _Lines(program, soft, cost, scale, at)
@@ -153,16 +153,16 @@ class _Lines:
     def direction(self, to_s: Floats, to_u: Floats) -> _Point:
         """Return the step that moves s y by `to_s` and u z by `to_u`; each row's unknowns are expressed in x."""
         p, at, soft = self.p, self.at, self.soft
-        rest = -self.missed - np.where(soft, (to_u - at.u * self.apart) / at.z, 0.0) + to_s / at.y
-        right = np.concatenate((-self.slope + p.rows.T.dot(self.inverse * rest), -self.unequal))
-        found = self.factor.dot(right)
+        residual = -self.missed - np.where(soft, (to_u - at.u * self.apart) / at.z, 0.0) + to_s / at.y
+        right = np.concatenate((-self.slope + p.rows.T.dot(self.inverse * residual), -self.unequal))
+        solution = self.factor.dot(right)
         # iterative refinement: near the end the system is ill-conditioned
-        found += self.factor.dot(right - self.system.dot(found))
+        solution += self.factor.dot(right - self.system.dot(solution))
         n = len(p.linear)
-        y = self.inverse * (rest - p.rows.dot(found[:n]))
+        y = self.inverse * (residual - p.rows.dot(solution[:n]))
         z = np.where(soft, self.apart - y, 0.0)
         u = np.where(soft, (to_u - at.u * z) / at.z, 0.0)
-        return _Point(found[:n], found[n:], (to_s - at.s * y) / at.y, y, u, z)
+        return _Point(solution[:n], solution[n:], (to_s - at.s * y) / at.y, y, u, z)
 
 
 def _longest(values: Floats, step: Floats) -> float:

@@ -116,8 +116,8 @@ def _tilt(cov: Floats, reward: Floats, free: Bools) -> Floats:
     index = free.nonzero()[0]
     tilt = np.zeros(len(reward))
     if len(index) > 1:
-        found = np.linalg.solve(cov[index[:, None], index], np.column_stack((reward[index], np.ones(len(index)))))
-        tilt[index] = found[:, 0] - found[:, 1] * (found[:, 0].sum() / found[:, 1].sum())
+        solutions = np.linalg.solve(cov[index[:, None], index], np.column_stack((reward[index], np.ones(len(index)))))
+        tilt[index] = solutions[:, 0] - solutions[:, 1] * (solutions[:, 0].sum() / solutions[:, 1].sum())
     return tilt
 
 

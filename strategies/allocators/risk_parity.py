@@ -90,8 +90,8 @@ def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
         return weights
     total, inner = float(budgets[held].sum()), covariance[np.ix_(held, held)]
     signed = sides[held] / np.sqrt(inner.diagonal())
-    found = shared_risk(inner * np.outer(signed, signed), budgets[held] / total, 1e-9) * signed
-    weights[held] = found * (total / sqrt(float(found @ inner @ found) * PERIODS_PER_YEAR))
+    unscaled = shared_risk(inner * np.outer(signed, signed), budgets[held] / total, 1e-9) * signed
+    weights[held] = unscaled * (total / sqrt(float(unscaled @ inner @ unscaled) * PERIODS_PER_YEAR))
     return weights
 
 

@@ -35,13 +35,13 @@ OF_ROWS: Final = ("portfolio", SERIES)
 
 def timelines(spec: FeatureSpec) -> dict[str, Placed]:
     """Group the features by timeline: day, week, month (an instrument's bars), own and shared (all rows)."""
-    found: dict[str, Placed] = {}
-    for place, each in enumerate(spec.features):
-        line = "shared" if each.about.shared else "own" if each.about.group in OF_ROWS else each.every
-        placed = found.setdefault(line, Placed([], []))
+    by_line: dict[str, Placed] = {}
+    for place, feature in enumerate(spec.features):
+        line = "shared" if feature.about.shared else "own" if feature.about.group in OF_ROWS else feature.every
+        placed = by_line.setdefault(line, Placed([], []))
         placed.places.append(place)
-        placed.features.append(each)
-    return found
+        placed.features.append(feature)
+    return by_line
 
 
 def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Floats:
@@ -49,27 +49,27 @@ def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Fl
     depends on rows up to t only. Raises ValueError when `inputs` lacks something that the set needs."""
     refuse_missing(spec, given_by(inputs))
     total, size = inputs.bars["close"].shape
-    wanted = total if rows is None else rows
-    out = np.full((wanted, size, len(spec.features)), np.nan)
+    count = total if rows is None else rows
+    out = np.full((count, size, len(spec.features)), np.nan)
     bars = {name: inputs.bars[name] for name in FIELDS}
     present = bars_present(bars)
     close = _benchmark(inputs, present)
     for line, placed in timelines(spec).items():
         if line == "shared":
             fields = _shared_fields(inputs, close)
-            values = _along_rows(placed, fields, wanted)
+            values = _along_rows(placed, fields, count)
         elif line == "own":
-            values = _along_rows(placed, inputs.own, wanted)
+            values = _along_rows(placed, inputs.own, count)
         else:
             fields = bars if close is None else {**bars, "benchmark": np.repeat(close[:, None], size, axis=1)}
             if line == "day":
-                values = by_bars(placed.nodes, fields, present, wanted)
+                values = by_bars(placed.nodes, fields, present, count)
             else:
-                values = _along_periods(placed, fields, present, periods(inputs.session, line), wanted)
-        for place, each, node in zip(placed.places, placed.features, placed.nodes, strict=True):
+                values = _along_periods(placed, fields, present, periods(inputs.session, line), count)
+        for place, feature, node in zip(placed.places, placed.features, placed.nodes, strict=True):
             value = values[node.key]
-            if each.across:
-                value = np.array([across(row, each.across) for row in value])
+            if feature.across:
+                value = np.array([across(row, feature.across) for row in value])
             out[:, :, place] = value
     return out
 
@@ -105,15 +105,15 @@ def _along_periods(
     starts = np.flatnonzero(np.r_[True, period[1:] != period[:-1]])
     if len(starts) < 2:
         return {node.key: np.full((rows, size), np.nan) for node in placed.nodes}
-    whole, has = _aggregated(fields, present, starts)
-    over = {name: column[:-1] for name, column in whole.items()}
-    found = by_bars(placed.nodes, over, has[:-1], 1 if rows == 1 else len(starts) - 1)
+    period_bars, has = _aggregated(fields, present, starts)
+    over = {name: column[:-1] for name, column in period_bars.items()}
+    values = by_bars(placed.nodes, over, has[:-1], 1 if rows == 1 else len(starts) - 1)
     if rows == 1:
-        return found
+        return values
     # row t belongs to period number p and uses period p - 1
     seen = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(period)])) - 1
     out = {}
-    for key, value in found.items():
+    for key, value in values.items():
         spread = np.where((seen >= 0)[:, None], value[np.maximum(seen, 0)], np.nan)
         out[key] = spread[len(period) - rows :] if rows <= len(period) else spread
     return out
@@ -129,14 +129,14 @@ def _aggregated(
     last = np.maximum.reduceat(np.where(present, rows, -1), starts, axis=0)
     first, last = np.minimum(first, len(present) - 1), np.maximum(last, 0)
     clean = cleaned(fields, present)
-    whole = {
+    bars = {
         "open": np.take_along_axis(clean["open"], first, axis=0),
         "high": np.maximum.reduceat(np.where(present, clean["high"], -np.inf), starts, axis=0),
         "low": np.minimum.reduceat(np.where(present, clean["low"], np.inf), starts, axis=0),
         "close": np.take_along_axis(clean["close"], last, axis=0),
         "volume": np.add.reduceat(np.where(present, clean["volume"], 0.0), starts, axis=0),
     }
-    whole = {name: np.where(has, column, np.nan) for name, column in whole.items()}
+    bars = {name: np.where(has, column, np.nan) for name, column in bars.items()}
     if "benchmark" in fields:
-        whole["benchmark"] = fields["benchmark"][np.r_[starts[1:], len(present)] - 1]
-    return whole, has
+        bars["benchmark"] = fields["benchmark"][np.r_[starts[1:], len(present)] - 1]
+    return bars, has

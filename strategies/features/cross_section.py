@@ -12,8 +12,8 @@ STILL = 1e-9
 def across(row: Floats, how: Across) -> Floats:
     """Transform float64[N] across instruments. `rank` is the share of other instruments below, ties half, 0.5 for a
     single one. `z` is the deviation from the mean in standard deviations, `excess` the deviation from the mean."""
-    known = np.isfinite(row)
-    values = row[known]
+    finite = np.isfinite(row)
+    values = row[finite]
     out = np.full(len(row), np.nan)
     if not len(values):
         return out
@@ -22,11 +22,11 @@ def across(row: Floats, how: Across) -> Floats:
         rounded = np.rint(values / (scale * STILL)) if scale > 0.0 else values
         order = np.sort(rounded)
         below = np.searchsorted(order, rounded, "left") + np.searchsorted(order, rounded, "right") - 1
-        out[known] = below / (2.0 * (len(values) - 1)) if len(values) > 1 else 0.5
+        out[finite] = below / (2.0 * (len(values) - 1)) if len(values) > 1 else 0.5
         return out
     away = values - values.sum() / len(values)
     if how == "z":
         deviation = float(np.sqrt(away @ away / len(values)))
         away = away / deviation if deviation > STILL * scale else np.zeros_like(away)
-    out[known] = away
+    out[finite] = away
     return out

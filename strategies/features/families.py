@@ -105,7 +105,7 @@ def _words(output: str) -> str:
 
 def _families() -> dict[str, Family]:
     usual = {"fast": 20, "slow": 60}
-    found: dict[str, Family] = {
+    families: dict[str, Family] = {
         "daily_return": Family(
             "returns", lambda back: lag(growth(CLOSE), back - 1), "return of one bar; 1 is the newest", {"back": 1}
         ),
@@ -146,7 +146,7 @@ def _families() -> dict[str, Family]:
         for output in outputs:
             needs = ("benchmark",) if group == "benchmark" else ()
             parameters = INDICATORS[SOURCE_OF[output]].parameters
-            found[output] = Family(group, _output(output), _words(output), parameters, needs)
+            families[output] = Family(group, _output(output), _words(output), parameters, needs)
     scales: tuple[tuple[tuple[str, ...], str, str, Callable[[Node], Node], str], ...] = (
         (LEVELS, "trend", "_distance", lambda x: ratio(CLOSE, x) - 1.0, "close over the level, less 1: "),
         (DIFFERENCES, "oscillator", "", lambda x: ratio(x, CLOSE), "of the close: "),
@@ -154,21 +154,21 @@ def _families() -> dict[str, Family]:
     for outputs, group, suffix, scaled, relative in scales:
         for output in outputs:
             parameters = INDICATORS[SOURCE_OF[output]].parameters
-            found[output + suffix] = Family(group, _output(output, scaled), relative + _words(output), parameters)
+            families[output + suffix] = Family(group, _output(output, scaled), relative + _words(output), parameters)
     for name, signal in SIGNALS.items():
-        found[name] = Family("signal", signal.make, f"{signal.horizon} horizon: {signal.words}", signal.parameters)
+        families[name] = Family("signal", signal.make, f"{signal.horizon} horizon: {signal.words}", signal.parameters)
     for what in ("week", "month", "year"):
         for part, name in enumerate(("sin", "cos")):
-            found[f"{what}_{name}"] = Family(
+            families[f"{what}_{name}"] = Family(
                 "time", _turn(part, what), f"{name} of how much of the {what} has gone", shared=True
             )
     for state, name in enumerate(("volatile", "bull", "bear")):
-        found[f"regime_{name}"] = Family(
+        families[f"regime_{name}"] = Family(
             "regime", _regime(state), "one of three: benchmark above 25 % volatility, else up or down over 60 rows",
             needs=("benchmark",), shared=True,
         )  # fmt: skip
     vix, equity = Field("vix"), Field("equity")
-    found |= {
+    families |= {
         "vix": Family("macro", lambda: vix * 0.01, "VIX, as a fraction", needs=("vix",), shared=True),
         "vix_change": Family(
             "macro", lambda period: growth(vix, period), "growth of VIX", {"period": 5}, ("vix",), True
@@ -203,7 +203,7 @@ def _families() -> dict[str, Family]:
             "mean return of the book over its deviation", {"period": 60}, ("equity",), True,
         ),
     }  # fmt: skip
-    return found
+    return families
 
 
 FAMILIES: Final[Mapping[str, Family]] = _families()

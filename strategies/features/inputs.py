@@ -29,10 +29,10 @@ class Inputs:
 
 def refuse_missing(spec: FeatureSpec, given: set[str]) -> None:
     """Raise ValueError for the first feature with a missing input; NaN in its place would look like a feature."""
-    for each in spec.features:
-        for need in each.about.needs:
+    for feature in spec.features:
+        for need in feature.about.needs:
             if need not in given:
-                raise ValueError(f"feature {each.name!r} needs {need!r}, which is not given")
+                raise ValueError(f"feature {feature.name!r} needs {need!r}, which is not given")
 
 
 def given_by(inputs: Inputs) -> set[str]:
@@ -72,8 +72,8 @@ def periods(session: NDArray[np.int64], every: str) -> NDArray[np.int64]:
 
 def carried(column: Floats) -> Floats:
     """Return float64[T] with the last known value in place of missing ones."""
-    known = np.isfinite(column)
-    last = np.maximum.accumulate(np.where(known, np.arange(len(column)), -1))
+    finite = np.isfinite(column)
+    last = np.maximum.accumulate(np.where(finite, np.arange(len(column)), -1))
     return np.where(last >= 0, column[np.maximum(last, 0)], np.nan)
 
 

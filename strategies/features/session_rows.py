@@ -23,24 +23,24 @@ def compute_by_session(spec: FeatureSpec, inputs: Inputs, returns: Floats | None
     `inputs` are of T rows, and `returns` float64[T - 1, N] are those of `View.synchronous`, None where they equal the
     returns of the bars.
     """
-    found = compute(spec, inputs, rows=rows)
+    features = compute(spec, inputs, rows=rows)
     if returns is not None and (relating := _relating(spec)):
         by_date = {**inputs.bars, **dict.fromkeys(("open", "high", "low", "close"), _closes(returns))}
         before = np.concatenate(([-1], inputs.session[:-1]))
         part = FeatureSpec(tuple(spec.features[k] for k in relating), spec.version)
-        found[:, :, relating] = compute(part, replace(inputs, session=before, bars=by_date), rows=rows)
-    return found
+        features[:, :, relating] = compute(part, replace(inputs, session=before, bars=by_date), rows=rows)
+    return features
 
 
-def newest_row(spec: FeatureSpec, view: View, benchmark: int | None, own: Mapping[str, Floats]) -> Floats:
+def newest_row(spec: FeatureSpec, view: View, benchmark: int | None, by_symbol: Mapping[str, Floats]) -> Floats:
     """Return float64[N, F] at the newest sample of a view, from its newest `spec.lookback` bars.
 
-    `benchmark` is a column, and `own` the series per symbol float64[lookback, N] as in `Inputs`.
+    `benchmark` is a column, and `by_symbol` the series float64[lookback, N] of `Inputs.own`.
     """
     bars, rows = view.bars(spec.lookback), spec.lookback
-    macro = spec.needs - {"benchmark", *(each.series_input for each in spec.features)}
+    macro = spec.needs - {"benchmark", *(feature.series_input for feature in spec.features)}
     inputs = Inputs(
-        bars.session, {name: getattr(bars, name) for name in FIELDS}, benchmark, own,
+        bars.session, {name: getattr(bars, name) for name in FIELDS}, benchmark, by_symbol,
         {name: view.macro(name, rows) for name in macro},
     )  # fmt: skip
     returns = view.synchronous(rows - 1) if _relating(spec) else None
@@ -52,12 +52,12 @@ def newest_row(spec: FeatureSpec, view: View, benchmark: int | None, own: Mappin
 
 def _relating(spec: FeatureSpec) -> list[int]:
     """Return the places of the features relative to the benchmark."""
-    return [k for k, each in enumerate(spec.features) if each.about.group == "benchmark"]
+    return [k for k, feature in enumerate(spec.features) if feature.about.group == "benchmark"]
 
 
 def _closes(returns: Floats) -> Floats:
     """Return float64[T, N], the growth of 1 by returns float64[T - 1, N], NaN before an instrument's first row."""
-    known = np.isfinite(returns)
-    grown = np.cumprod(np.where(known, 1.0 + returns, 1.0), axis=0)
-    begun = np.logical_or.accumulate(known)
-    return np.where(np.vstack([known[:1], begun]), np.vstack([np.ones_like(grown[:1]), grown]), np.nan)
+    finite = np.isfinite(returns)
+    grown = np.cumprod(np.where(finite, 1.0 + returns, 1.0), axis=0)
+    begun = np.logical_or.accumulate(finite)
+    return np.where(np.vstack([finite[:1], begun]), np.vstack([np.ones_like(grown[:1]), grown]), np.nan)

@@ -79,8 +79,8 @@ class Feature(Struct, frozen=True):
         if settled is None:
             return LONGEST
         # plus the running period and an incomplete first one
-        whole = settled + 1 if self.every == "day" else settled + 3
-        return min(LONGEST, whole * BARS_PER[self.every])
+        bar_count = settled + 1 if self.every == "day" else settled + 3
+        return min(LONGEST, bar_count * BARS_PER[self.every])
 
 
 def _about(family: str) -> Family:
@@ -125,9 +125,9 @@ class FeatureSpec(Struct, frozen=True):
 
     def columns(self, symbols: tuple[str, ...]) -> list[str]:
         """Return the names of the flat state: each instrument's features, `rsi_14 SPY`, then the shared ones, once."""
-        own = [f for f in self.features if not f.about.shared]
+        by_instrument = [f for f in self.features if not f.about.shared]
         shared = [f.name for f in self.features if f.about.shared]
-        return [f"{f.name} {symbol}" for f in own for symbol in symbols] + shared
+        return [f"{f.name} {symbol}" for f in by_instrument for symbol in symbols] + shared
 
 
 def feature(name: str) -> Feature:
@@ -150,13 +150,13 @@ def feature(name: str) -> Feature:
         raise FeatureError(f"feature {name!r}: {family} is one number for all instruments; it has no week and no rank")
     if every != "day" and about.needs and about.needs != ("benchmark",):
         raise FeatureError(f"feature {name!r}: {plain} has no bars of weeks and months")
-    made = Feature(name, family, parameters, every, across)
+    candidate = Feature(name, family, parameters, every, across)
     try:
-        made.node()
+        candidate.node()
     except (ValueError, TypeError, ZeroDivisionError, ArithmeticError):
         usual = "_".join(f"{v:g}" for v in about.parameters.values())
         raise FeatureError(f"feature {name!r}: these numbers make no {family}; usual is {family}_{usual}") from None
-    return made
+    return candidate
 
 
 def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
@@ -201,13 +201,13 @@ def _series_parted(series: str, change: str | None, number: str | None, *, name:
 
 def spec_of(names: Iterable[str]) -> FeatureSpec:
     """Return the set of features of these names. Raises FeatureError for an unknown or repeated one."""
-    found = tuple(feature(name) for name in names)
-    twice = [f.name for i, f in enumerate(found) if f.name in {g.name for g in found[:i]}]
+    features = tuple(feature(name) for name in names)
+    twice = [f.name for i, f in enumerate(features) if f.name in {g.name for g in features[:i]}]
     if twice:
         raise FeatureError(f"feature {twice[0]!r} is named twice")
-    if not found:
+    if not features:
         raise FeatureError("a set needs a feature at least")
-    return FeatureSpec(found)
+    return FeatureSpec(features)
 
 
 DEFAULT: Final = (

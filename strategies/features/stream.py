@@ -82,15 +82,15 @@ class FeatureStream:
         *,
         factor: Floats | None = None,
         shares: Floats | None = None,
-        own: Mapping[str, Floats] = _NONE,
+        by_symbol: Mapping[str, Floats] = _NONE,
         shared: Mapping[str, float] = _NONE,
     ) -> Floats:
         """Return the row float64[N, F] for `bars`, float64[N] by field, unadjusted, NaN without a bar.
 
         `factor` float64[N] multiplies prices older than the previous row (1: no action; 0.25: a 4:1 split), and
-        `shares` older volumes. `own` and `shared` are the inputs beside bars, as in Inputs.
+        `shares` older volumes. `by_symbol` and `shared` are the inputs beside bars, `own` and `shared` of Inputs.
         """
-        refuse_missing(self.spec, {*own, *shared} | ({"benchmark"} if self.benchmark is not None else set()))
+        refuse_missing(self.spec, {*by_symbol, *shared} | ({"benchmark"} if self.benchmark is not None else set()))
         if factor is not None:
             self._scale /= factor
         if shares is not None:
@@ -101,15 +101,15 @@ class FeatureStream:
         out = np.full((self.size, len(self.spec.features)), np.nan)
         for line, placed in self._placed.items():
             if line == "shared":
-                values = self._streams[line].update(self._rows(dates, own, shared), np.ones(1, dtype=np.bool_))
+                values = self._streams[line].update(self._rows(dates, by_symbol, shared), np.ones(1, dtype=np.bool_))
             elif line == "own":
-                values = self._streams[line].update(own, np.ones(self.size, dtype=np.bool_))
+                values = self._streams[line].update(by_symbol, np.ones(self.size, dtype=np.bool_))
             elif line == "day":
                 values = self._streams[line].update(fields, present)
             else:
                 values = list(self._periods[line].update(float(periods(dates, line)[0]), fields, present))
-            for place, each, value in zip(placed.places, placed.features, values, strict=True):
-                out[:, place] = across(value, each.across) if each.across else value
+            for place, feature, value in zip(placed.places, placed.features, values, strict=True):
+                out[:, place] = across(value, feature.across) if feature.across else value
         return out
 
     def _linked(self, bars: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
@@ -123,13 +123,16 @@ class FeatureStream:
         return fields
 
     def _rows(
-        self, dates: np.ndarray[tuple[int], np.dtype[np.int64]], own: Mapping[str, Floats], shared: Mapping[str, float]
+        self,
+        dates: np.ndarray[tuple[int], np.dtype[np.int64]],
+        by_symbol: Mapping[str, Floats],
+        shared: Mapping[str, float],
     ) -> dict[str, Floats]:
         for name, value in shared.items():
             if np.isfinite(value) or name not in self._shared:
                 self._shared[name] = float(value)
         fields = {name: np.array([value]) for name, value in self._shared.items()}
-        fields |= {name: np.atleast_1d(value) for name, value in book_fields(own.get("weight")).items()}
+        fields |= {name: np.atleast_1d(value) for name, value in book_fields(by_symbol.get("weight")).items()}
         fields |= progress(dates)
         fields["benchmark"] = np.array([self._close])
         return fields

@@ -37,10 +37,10 @@ def trima(period: int) -> Outputs:
 def efficiency_ratio(period: int) -> Node:
     """Kaufman's efficiency ratio (1995): net move over the sum of moves; 1 for a constant price."""
 
-    def efficient(made: Floats, gone: Floats) -> Floats:
-        straight = (gone <= made) | (gone == 0.0)
-        out = np.ones_like(gone)
-        np.divide(np.abs(made), gone, out=out, where=~straight)
+    def efficient(move: Floats, path: Floats) -> Floats:
+        straight = (path <= move) | (path == 0.0)
+        out = np.ones_like(path)
+        np.divide(np.abs(move), path, out=out, where=~straight)
         return out
 
     return point(f"efficiency({period})", efficient, change(CLOSE, period), total(absolute(change(CLOSE)), period))

@@ -65,6 +65,6 @@ def place_in_range(x: Node, high: Node, low: Node, width: int) -> Point:
     return ratio(x - bottom, highest_of(high, width) - bottom)
 
 
-def share(part: Node, whole: Node, width: int) -> Point:
-    """Return the sum of `part` over the sum of `whole`; 0 where that is 0."""
-    return ratio(total(part, width), total(whole, width))
+def share(part: Node, base: Node, width: int) -> Point:
+    """Return the sum of `part` over the sum of `base`; 0 where that is 0."""
+    return ratio(total(part, width), total(base, width))

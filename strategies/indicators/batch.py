@@ -35,9 +35,9 @@ def by_bars(nodes: list[Node], fields: Mapping[str, Floats], present: Bools, row
     """Return key -> float64[rows, N] of each node, from bar fields float64[T, N]; NaN where `present` is False."""
     moved, order, number = together(cleaned(fields, present), present)
     # a column's newest bars are in the last rows; `order` maps them to their original rows
-    found, order, number = evaluate(nodes, moved, number, rows), order[-rows:], number[-rows:]
+    values, order, number = evaluate(nodes, moved, number, rows), order[-rows:], number[-rows:]
     out = {}
-    for key, value in found.items():
+    for key, value in values.items():
         scattered = np.full(present.shape, np.nan)
         np.put_along_axis(scattered, order, np.where(number >= 0, value, np.nan), axis=0)
         scattered[~present] = np.nan

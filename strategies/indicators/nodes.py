@@ -108,8 +108,8 @@ Node: TypeAlias = Field | Point | Lag | Window | Recursion | Adaptive
 
 
 def _longest(nodes: tuple[Node, ...]) -> int | None:
-    known = [n.settled for n in nodes]
-    return None if None in known else max((k for k in known if k is not None), default=0)
+    lengths = [n.settled for n in nodes]
+    return None if None in lengths else max((k for k in lengths if k is not None), default=0)
 
 
 def _later(settled: int | None, more: int) -> int | None:
@@ -126,11 +126,11 @@ def point(key: str, function: Callable[..., Floats], *args: Node) -> Point:
     return Point(_short(key), args, max(a.first for a in args), _longest(args), function=function)
 
 
-def _binary(sign: str, function: np.ufunc, left: Node, right: Node | float) -> Point:
-    if isinstance(right, (int, float)):
-        number = float(right)
-        return point(f"({left.key} {sign} {number:.17g})", lambda x: function(x, number), left)
-    return point(f"({left.key} {sign} {right.key})", function, left, right)
+def _binary(sign: str, function: np.ufunc, first: Node, second: Node | float) -> Point:
+    if isinstance(second, (int, float)):
+        number = float(second)
+        return point(f"({first.key} {sign} {number:.17g})", lambda x: function(x, number), first)
+    return point(f"({first.key} {sign} {second.key})", function, first, second)
 
 
 def _divide(over: Floats, under: Floats) -> Floats:
@@ -274,14 +274,14 @@ def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
 
 def ordered(nodes: list[Node]) -> list[Node]:
     """Return all nodes that `nodes` depend on, each once, dependencies first."""
-    found: dict[str, Node] = {}
+    by_key: dict[str, Node] = {}
 
     def visit(node: Node) -> None:
-        if node.key not in found:
+        if node.key not in by_key:
             for arg in node.args:
                 visit(arg)
-            found[node.key] = node
+            by_key[node.key] = node
 
     for node in nodes:
         visit(node)
-    return list(found.values())
+    return list(by_key.values())

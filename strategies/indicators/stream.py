@@ -77,8 +77,8 @@ class Stream:
                     only = at[0]
                     return lambda values: function(values[only])
                 if len(at) == 2:
-                    left, right = at
-                    return lambda values: function(values[left], values[right])
+                    first, second = at
+                    return lambda values: function(values[first], values[second])
                 return lambda values: function(*[values[i] for i in at])
             case Lag():
                 tape, back = self._tapes[node.args[0].key], node.back + 1

@@ -136,15 +136,15 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
 def build(name: str, **parameters: float) -> Outputs:
     """Return the output columns of an indicator; KeyError and TypeError for unknown names."""
     indicator = INDICATORS[name]
-    made = indicator.make(**{**indicator.parameters, **parameters})
-    return made if isinstance(made, dict) else {name: made}
+    outputs = indicator.make(**{**indicator.parameters, **parameters})
+    return outputs if isinstance(outputs, dict) else {name: outputs}
 
 
 def batch(outputs: Mapping[str, Node], fields: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return float64[T, N] for each of `outputs`, from bar fields float64[T, N]; NaN where a bar is missing."""
     present = bars_present(fields)
-    found = by_bars(list(outputs.values()), fields, present, len(present))
-    return {name: found[node.key] for name, node in outputs.items()}
+    values = by_bars(list(outputs.values()), fields, present, len(present))
+    return {name: values[node.key] for name, node in outputs.items()}
 
 
 def stream(outputs: Mapping[str, Node], size: int) -> Stream:

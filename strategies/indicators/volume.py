@@ -93,13 +93,13 @@ def correlation(period: int) -> Outputs:
 def residual_volatility(period: int) -> Outputs:
     """Standard deviation of the returns that beta to the benchmark does not explain, per bar."""
     shared, market = window(windows.COVARIANCE, period, _OWN, _MARKET), window(windows.VARIANCE, period, _MARKET)
-    own = window(windows.VARIANCE, period, _OWN)
+    variance = window(windows.VARIANCE, period, _OWN)
     explained = ratio(shared * shared, market)
     # rounding leaves a residual where beta explains everything, such as for the benchmark itself
-    left = point(
-        f"unexplained({period})", lambda o, e: np.where(o - e <= windows.STILL * o, 0.0, o - e), own, explained
+    unexplained = point(
+        f"unexplained({period})", lambda o, e: np.where(o - e <= windows.STILL * o, 0.0, o - e), variance, explained
     )
-    return {"residual_volatility": root(left)}
+    return {"residual_volatility": root(unexplained)}
 
 
 def relative_strength(period: int) -> Outputs:

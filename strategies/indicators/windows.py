@@ -66,8 +66,8 @@ def _doubled(choose: np.ufunc) -> Callable[[int, Floats], Floats]:
         while span * 2 <= width:
             column = choose(column[:-span], column[span:])
             span *= 2
-        rest = width - span
-        return choose(column[:-rest], column[rest:]) if rest else column.copy()
+        shift = width - span
+        return choose(column[:-shift], column[shift:]) if shift else column.copy()
 
     return every
 
@@ -85,10 +85,10 @@ def _since(best: Callable[[Floats], Floats], better: np.ufunc, name: str) -> Ker
 
     def every(width: int, column: Floats) -> Floats:
         rows = _shifted(width, column)
-        found, since = rows[0].copy(), np.full(rows[0].shape, width - 1.0)
+        extreme, since = rows[0].copy(), np.full(rows[0].shape, width - 1.0)
         for age, row in zip(range(width - 2, -1, -1), rows[1:], strict=True):
-            taken = better(row, found)
-            found[taken] = row[taken]
+            taken = better(row, extreme)
+            extreme[taken] = row[taken]
             since[taken] = age
         since[np.isnan(rows[0])] = np.nan
         return since

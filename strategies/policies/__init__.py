@@ -21,11 +21,11 @@ RECORDS: Final = tuple(
 """Records of the built-in policies."""
 
 POLICIES: Final[Registry[Make]] = Registry(
-    {each.name: each.make for each in RECORDS if isinstance(each, PolicyRecord)}, PolicyRecord
+    {record.name: record.make for record in RECORDS if isinstance(record, PolicyRecord)}, PolicyRecord
 )
 
 COMPOSITES: Final[Registry[Composite]] = Registry(
-    {each.name: each.make for each in RECORDS if isinstance(each, CompositeRecord)}, CompositeRecord
+    {record.name: record.make for record in RECORDS if isinstance(record, CompositeRecord)}, CompositeRecord
 )
 """Policies made of other policies."""
 

@@ -153,12 +153,12 @@ class Allocator(Generic[P]):
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
         """A row with a note is NaN, and so are all rows of a form that reads the book: `act` answers them."""
-        found = np.full((len(rows), view.prices.shape[1]), np.nan)
+        table = np.full((len(rows), view.prices.shape[1]), np.nan)
         for place, row in enumerate(rows.tolist()):
             weights, note, _ = self.weights(view.at(row))
             if not note and not isinstance(weights, Hold):
-                found[place] = weights
-        return found
+                table[place] = weights
+        return table
 
     def weights(self, view: View) -> tuple[Floats | Hold, str, bool]:
         """Return weights float64[N], a note, and whether it warns."""
@@ -172,19 +172,21 @@ class Allocator(Generic[P]):
         else:
             return np.zeros(size), f"no instrument has {self.params.lookback} samples of a price that moves", False
         case, warning = self._case(view, returns, moved)
-        found, why = self._allocated(case)
+        case_weights, why = self._allocated(case)
         warning = "; ".join(text for text in (warning, why) if text)
         note = "; ".join(text for text in (warning, note) if text)
-        if found is None:
+        if case_weights is None:
             return HOLD, note, True
         if self.whole:
-            found = found * self.params.invested
+            case_weights = case_weights * self.params.invested
         if self.params.volatility_target > 0.0:
-            found = at_volatility(case.cov, found, self.params.volatility_target, self.params.samples_a_year)
+            case_weights = at_volatility(
+                case.cov, case_weights, self.params.volatility_target, self.params.samples_a_year
+            )
         if case.size == size:
-            return found, note, bool(warning)
+            return case_weights, note, bool(warning)
         weights = np.zeros(size)
-        weights[moved] = found
+        weights[moved] = case_weights
         return weights, note, bool(warning)
 
     def _case(self, view: View, returns: Floats, moved: Bools) -> tuple[Case[P], str]:
@@ -221,11 +223,11 @@ class Allocator(Generic[P]):
         first = ""
         for words, form in ((self.name, self.form), *self.fallbacks):
             try:
-                found = checked(form(case), box)
+                weights = checked(form(case), box)
             except (Infeasible, np.linalg.LinAlgError) as why:
                 first = first or f"{self.name}: {plainly(why)}"
                 continue
-            return found, f"{first}; {words} in its place" if first else ""
+            return weights, f"{first}; {words} in its place" if first else ""
         return None, f"{first}; the book is held"
 
     def _without(self, view: View, moved: Bools) -> str:

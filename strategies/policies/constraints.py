@@ -42,26 +42,28 @@ class ConstrainedParams(BoundedParams, frozen=True, kw_only=True):
 
 def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | None) -> Limits:
     """Return the constraints by column of the case; `confidence` replaces `cvar_confidence`."""
-    found = case.params.constraints
-    assert found is not None  # callers have checked it
+    constraints = case.params.constraints
+    assert constraints is not None  # callers have checked it
     invested = case.params.invested
     column = {symbol: k for k, symbol in enumerate(case.symbols)}
-    known = dict(case.universe.groups)
+    members = dict(case.universe.groups)
     groups = []
-    for name, cap in found.groups.items():
-        if name not in known:
-            raise ParamsError(f"constraints: there is no group {name!r} in [[universe.groups]]; {nearest(name, known)}")
-        groups.append((tuple(column[s] for s in known[name] if s in column), cap))
-    if found.max_sector < 1.0:
+    for name, cap in constraints.groups.items():
+        if name not in members:
+            raise ParamsError(
+                f"constraints: there is no group {name!r} in [[universe.groups]]; {nearest(name, members)}"
+            )
+        groups.append((tuple(column[s] for s in members[name] if s in column), cap))
+    if constraints.max_sector < 1.0:
         sectors = {i.symbol: i.sector for i in case.universe.instruments}
         for sector in sorted({sectors[s] for s in case.symbols} - {""}):
-            groups.append((tuple(k for s, k in column.items() if sectors[s] == sector), found.max_sector))
+            groups.append((tuple(k for s, k in column.items() if sectors[s] == sector), constraints.max_sector))
     return Limits(
         groups=tuple((columns, cap / invested) for columns, cap in groups if columns),
-        turnover=found.max_turnover / invested + max(0.0, 1.0 - float(case.held.sum())),
+        turnover=constraints.max_turnover / invested + max(0.0, 1.0 - float(case.held.sum())),
         cost=cost,
-        cvar=found.max_cvar / invested if found.max_cvar < 1.0 else float("inf"),
-        confidence=found.cvar_confidence if confidence is None else confidence,
+        cvar=constraints.max_cvar / invested if constraints.max_cvar < 1.0 else float("inf"),
+        confidence=constraints.cvar_confidence if confidence is None else confidence,
     )
 
 

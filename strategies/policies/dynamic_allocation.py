@@ -54,22 +54,22 @@ class Dynamic(Based):
     @property
     def lookback(self) -> int:
         params = self.params
-        own = max(params.momentum_lookback, params.volatility_lookback, self.model.lookback)
-        return max(own, self.base.policy.lookback)
+        longest = max(params.momentum_lookback, params.volatility_lookback, self.model.lookback)
+        return max(longest, self.base.policy.lookback)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         params = self.params
         answer = ask_one(self.base, view, memory, "base")
-        found = in_force(self.model, view, memory, dwell=params.dwell)
-        new = under("base", answer.memory) | found.memory
-        words = [(found.word, False), words_of(self.base, answer)]
+        current = in_force(self.model, view, memory, dwell=params.dwell)
+        new = under("base", answer.memory) | current.memory
+        words = [(current.word, False), words_of(self.base, answer)]
         if isinstance(answer.weights, Hold):
             return noted(answer.weights, words), new
         scores = momentum_scores(view.momentum(params.momentum_lookback), params.threshold)
         weights = answer.weights * (1.0 + params.momentum_factor * scores)
         factor = volatility_factor(weights, view.synchronous(params.volatility_lookback), params.volatility_target)
         factor = min(max(factor, 1.0 / params.max_adjustment), params.max_adjustment)
-        exposure = {"bull": params.bull, "bear": params.bear, "volatile": params.volatile}[found.regime]
+        exposure = {"bull": params.bull, "bear": params.bear, "volatile": params.volatile}[current.regime]
         return noted(at_most(weights * (factor * exposure), params.max_gross), words), new
 
 

@@ -60,7 +60,7 @@ class Ensemble:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
-        return tuple(each.policy for each in self.members)
+        return tuple(member.policy for member in self.members)
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class Ensemble:
 
     @property
     def lookback(self) -> int:
-        return max(self.params.window, *(each.policy.lookback for each in self.members))
+        return max(self.params.window, *(member.policy.lookback for member in self.members))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         books, earned = self._since(view, memory)
@@ -76,19 +76,19 @@ class Ensemble:
             ask(member, asked.view, asked.memory)
             for member, asked in zip(self.members, self._questions(view, memory, books), strict=True)
         ]
-        if all(each.failed for each in answers):
+        if all(answer.failed for answer in answers):
             raise none_answers(self.members, answers)
         targets = np.stack(
             [book if isinstance(a.weights, Hold) else a.weights for a, book in zip(answers, books, strict=True)]
         )
         new: dict[str, Floats] = {}
-        for space, each in zip(self.spaces, answers, strict=True):
-            new |= under(space, each.memory)
+        for space, answer in zip(self.spaces, answers, strict=True):
+            new |= under(space, answer.memory)
         new |= {"books": targets, "at": np.array([float(view.sample)])}
         if self.params.combine == "performance":
             new |= {"earned": earned, "owed": np.abs(targets - books).sum(axis=1) * (self.params.cost_bp / 1e4)}
-        words = [words_of(member, each) for member, each in zip(self.members, answers, strict=True)]
-        votes = [k for k, each in enumerate(answers) if not each.failed]
+        words = [words_of(member, answer) for member, answer in zip(self.members, answers, strict=True)]
+        votes = [k for k, answer in enumerate(answers) if not answer.failed]
         if all(isinstance(answers[k].weights, Hold) for k in votes):
             return noted(HOLD, words), new
         return noted(self._combined(targets[votes], earned[:, votes], view), words), new
@@ -99,8 +99,8 @@ class Ensemble:
 
     def _questions(self, view: View, memory: Memory, books: Floats) -> list[Question]:
         return [
-            Question(space, each, view.held_by(book), own_memory(memory, space))
-            for each, space, book in zip(self.inside, self.spaces, books, strict=True)
+            Question(space, policy, view.held_by(book), own_memory(memory, space))
+            for policy, space, book in zip(self.inside, self.spaces, books, strict=True)
         ]
 
     def _combined(self, votes: Floats, earned: Floats, view: View) -> Floats:

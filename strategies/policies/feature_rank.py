@@ -70,16 +70,16 @@ class Signals:
     @property
     def uses_macro(self) -> tuple[str, ...]:
         """The required series of [feed] macro."""
-        return tuple(sorted(self.spec.needs - {"benchmark", *(each.series_input for each in self.spec.features)}))
+        return tuple(sorted(self.spec.needs - {"benchmark", *(feature.series_input for feature in self.spec.features)}))
 
     @property
     def uses_series(self) -> tuple[str, ...]:
         """The required series of [feed] series."""
-        return tuple(sorted({each.series for each in self.spec.features} - {""}))
+        return tuple(sorted({feature.series for feature in self.spec.features} - {""}))
 
     def without_series(self, unused: Collection[str]) -> "Signals":
         """Return the policy without the features of the `unused` series. Raises ParamsError when none is left."""
-        gone = tuple(each.name for each in self.spec.features if each.series in unused)
+        gone = tuple(feature.name for feature in self.spec.features if feature.series in unused)
         if not gone:
             return self
         kept = {name: weight for name, weight in self.params.features.items() if name not in gone}
@@ -94,8 +94,8 @@ class Signals:
         """Return float64[N, F], the newest row. Features relative to the benchmark are of the newest complete date."""
         from quantd.strategies.features import newest_row, series_input
 
-        own = {series_input(name): _traded_rows(view, name, self.spec.lookback) for name in self.uses_series}
-        return newest_row(self.spec, view, view.universe.index.get(view.universe.benchmark), own)
+        by_symbol = {series_input(name): _traded_rows(view, name, self.spec.lookback) for name in self.uses_series}
+        return newest_row(self.spec, view, view.universe.index.get(view.universe.benchmark), by_symbol)
 
     def scores(self, features: Floats) -> Floats:
         """Return float64[N], the weighted sum of centred ranks; NaN for an instrument that takes no part."""
@@ -140,26 +140,28 @@ def _traded_rows(view: View, series: str, rows: int) -> Floats:
 
     A file may have values before an instrument's first bar and after its delisting; they must not count in ranks.
     """
-    found = view.series(series, rows).copy()
-    found[-1, ~np.isfinite(view.prices)] = np.nan
-    return found
+    table = view.series(series, rows).copy()
+    table[-1, ~np.isfinite(view.prices)] = np.nan
+    return table
 
 
-def _made(own: SignalsParams) -> Signals:
+def _made(params: SignalsParams) -> Signals:
     from quantd.strategies.features import FeatureError, spec_of
 
     try:
-        spec = spec_of((*own.features, *own.exposure))
+        spec = spec_of((*params.features, *params.exposure))
     except FeatureError as error:
         raise ParamsError(f"signals: {error}") from None
-    for each in spec.features:
-        of_the_book = each.about.group in ("portfolio", "risk")
-        if each.name in own.features and (each.about.shared or of_the_book):
+    for feature in spec.features:
+        of_the_book = feature.about.group in ("portfolio", "risk")
+        if feature.name in params.features and (feature.about.shared or of_the_book):
             remedy = "" if of_the_book else "; it belongs into exposure"
-            raise ParamsError(f"signals: feature {each.name!r} does not tell instruments apart by their bars{remedy}")
-        if each.name in own.exposure and (not each.about.shared or of_the_book):
-            raise ParamsError(f"signals: exposure {each.name!r} is no macro series, regime or season")
-    return Signals(own, spec, tuple(own.features.values()))
+            raise ParamsError(
+                f"signals: feature {feature.name!r} does not tell instruments apart by their bars{remedy}"
+            )
+        if feature.name in params.exposure and (not feature.about.shared or of_the_book):
+            raise ParamsError(f"signals: exposure {feature.name!r} is no macro series, regime or season")
+    return Signals(params, spec, tuple(params.features.values()))
 
 
 RECORDS: Final = (record("signals", SignalsParams, _made),)

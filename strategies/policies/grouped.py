@@ -36,11 +36,11 @@ def groups_of(case: Case[GroupedParams]) -> list[list[int]]:
     names = {i.symbol: i.sector for i in universe.instruments} if by == "sector" else {}
     if by == "groups":
         names = {symbol: name for name, members in reversed(universe.groups) for symbol in members}
-    found: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
     for column, symbol in enumerate(case.symbols):
         name = names.get(symbol, "")
-        found.setdefault((name, "" if name else symbol), []).append(column)
-    return list(found.values())
+        groups.setdefault((name, "" if name else symbol), []).append(column)
+    return list(groups.values())
 
 
 def _weights(case: Case[GroupedParams]) -> Floats:

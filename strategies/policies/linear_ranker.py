@@ -46,20 +46,20 @@ def centred_ranks(features: Floats) -> Floats:
 
     An instrument without a feature has NaN in all of them. Equal values have equal ranks.
     """
-    known: Bools = np.asarray(np.isfinite(features).all(axis=2))
-    values = np.where(known[:, :, None], features, np.nan)
+    complete: Bools = np.asarray(np.isfinite(features).all(axis=2))
+    values = np.where(complete[:, :, None], features, np.nan)
     with np.errstate(invalid="ignore"):
         below = (values[:, None, :, :] < values[:, :, None, :]).sum(axis=2)
         above = (values[:, None, :, :] > values[:, :, None, :]).sum(axis=2)
-    others = np.maximum(known.sum(axis=1) - 1, 1)[:, None, None]
-    return np.where(known[:, :, None], (below - above) / (2.0 * others), np.nan)
+    other_count = np.maximum(complete.sum(axis=1) - 1, 1)[:, None, None]
+    return np.where(complete[:, :, None], (below - above) / (2.0 * other_count), np.nan)
 
 
 def relative(outcomes: Floats) -> Floats:
     """Return outcomes float64[T, N] less the mean of each row; NaN without an outcome."""
-    known = np.isfinite(outcomes)
-    counts = np.maximum(known.sum(axis=1), 1)
-    return outcomes - (np.where(known, outcomes, 0.0).sum(axis=1) / counts)[:, None]
+    finite = np.isfinite(outcomes)
+    counts = np.maximum(finite.sum(axis=1), 1)
+    return outcomes - (np.where(finite, outcomes, 0.0).sum(axis=1) / counts)[:, None]
 
 
 def ridge_weights(ranks: Floats, outcomes: Floats, penalty: float) -> Floats:
@@ -76,8 +76,8 @@ def ridge_weights(ranks: Floats, outcomes: Floats, penalty: float) -> Floats:
     if scale <= 0.0:
         return np.zeros(width)
     # least squares, because with no penalty two equal features have no single solution
-    found: Floats = np.linalg.lstsq(moments / scale + penalty * np.eye(width), x.T @ y / scale, rcond=None)[0]
-    return found
+    weights: Floats = np.linalg.lstsq(moments / scale + penalty * np.eye(width), x.T @ y / scale, rcond=None)[0]
+    return weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,47 +103,47 @@ class LinearRanker:
         from quantd.strategies.features import Inputs, compute
         from quantd.trading.bars import FIELDS
 
-        own = self.params
-        bars, rows = view.bars(self.lookback), own.history + own.ahead
+        params = self.params
+        bars, rows = view.bars(self.lookback), params.history + params.ahead
         fields = {name: getattr(bars, name) for name in FIELDS}
         ranks = centred_ranks(compute(self.spec, Inputs(bars.session, fields), rows=min(rows, len(bars.close))))
         if not np.isfinite(ranks[0]).any():
             return np.full(len(view.prices), np.nan)  # the history is not complete
         close = bars.close[len(bars.close) - len(ranks) :]
         with np.errstate(invalid="ignore", divide="ignore"):
-            outcomes = relative(close[own.ahead :] / close[: -own.ahead] - 1.0)
-        scores: Floats = ranks[-1] @ ridge_weights(ranks[: len(outcomes)], outcomes, own.penalty)
+            outcomes = relative(close[params.ahead :] / close[: -params.ahead] - 1.0)
+        scores: Floats = ranks[-1] @ ridge_weights(ranks[: len(outcomes)], outcomes, params.penalty)
         return np.where(np.isfinite(view.prices), scores, np.nan)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         scores = self.scores(view)
         parts = np.zeros(len(scores))
-        known = np.flatnonzero(np.isfinite(scores)).tolist()
-        if not known:
+        candidates = np.flatnonzero(np.isfinite(scores)).tolist()
+        if not candidates:
             return parts, memory
-        unit = EXACT * float(np.abs(scores[known]).max()) or 1.0
+        unit = EXACT * float(np.abs(scores[candidates]).max()) or 1.0
         # equal scores are ordered by name, so that the order of the columns does not matter
         symbols = view.universe.symbols
-        order = sorted(known, key=lambda n: (-round(float(scores[n]) / unit), symbols[n]))
+        order = sorted(candidates, key=lambda n: (-round(float(scores[n]) / unit), symbols[n]))
         chosen = order[: self.params.top or (len(order) + 1) // 2]
         parts[chosen] = self.params.invested / len(chosen)
         return parts, memory
 
 
-def _made(own: LinearRankerParams) -> LinearRanker:
+def _made(params: LinearRankerParams) -> LinearRanker:
     from quantd.strategies.features import FeatureError, spec_of
 
     try:
-        spec = spec_of(own.features)
+        spec = spec_of(params.features)
     except FeatureError as error:
         raise ParamsError(f"linear_ranker: {error}") from None
-    for each in spec.features:
-        if each.about.shared or each.about.group in ("portfolio", "risk"):
-            raise ParamsError(f"linear_ranker: feature {each.name!r} does not tell instruments apart by their bars")
+    for feature in spec.features:
+        if feature.about.shared or feature.about.group in ("portfolio", "risk"):
+            raise ParamsError(f"linear_ranker: feature {feature.name!r} does not tell instruments apart by their bars")
     if spec.needs:
         names = ", ".join(sorted(spec.needs))
         raise ParamsError(f"linear_ranker: the features need {names}; it reads bars only, so leave those features out")
-    return LinearRanker(own, spec)
+    return LinearRanker(params, spec)
 
 
 RECORDS: Final = (record("linear_ranker", LinearRankerParams, _made),)

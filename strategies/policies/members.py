@@ -122,11 +122,11 @@ def load_member(member: Member, path: str, load: Load) -> Loaded:
 
 def load_members(members: Sequence[Member], load: Load) -> tuple[Loaded, ...]:
     """Load params.members. Members of one name are numbered."""
-    found = [load_member(each, f"params.members[{k}]", load) for k, each in enumerate(members)]
-    names = [each.name for each in found]
+    loaded = [load_member(member, f"params.members[{k}]", load) for k, member in enumerate(members)]
+    names = [member.name for member in loaded]
     return tuple(
-        Loaded(f"{each.name} #{k + 1}" if names.count(each.name) > 1 else each.name, each.policy)
-        for k, each in enumerate(found)
+        Loaded(f"{member.name} #{k + 1}" if names.count(member.name) > 1 else member.name, member.policy)
+        for k, member in enumerate(loaded)
     )
 
 
@@ -141,9 +141,9 @@ def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterat
         yield path, policy, memory
         return
     spaces: tuple[str, ...] = getattr(policy, "spaces", ("",) * len(inside))
-    for each, space in zip(inside, spaces, strict=True):
+    for component, space in zip(inside, spaces, strict=True):
         named = "/".join(filter(None, (path, "" if space == RULED else space)))
-        yield from leaves_with_memory(each, own_memory(memory, space) if space else memory, named)
+        yield from leaves_with_memory(component, own_memory(memory, space) if space else memory, named)
 
 
 def leaves_asked(
@@ -163,11 +163,13 @@ def leaves_asked(
     else:
         spaces: tuple[str, ...] = getattr(policy, "spaces", ("",) * len(inside))
         asked = [
-            Question(space, each, view, own_memory(memory, space) if space else memory)
-            for each, space in zip(inside, spaces, strict=True)
+            Question(space, component, view, own_memory(memory, space) if space else memory)
+            for component, space in zip(inside, spaces, strict=True)
         ]
-    for space, each, seen, own in asked:
-        yield from leaves_asked(each, seen, own, "/".join(filter(None, (path, "" if space == RULED else space))))
+    for space, component, component_view, component_memory in asked:
+        yield from leaves_asked(
+            component, component_view, component_memory, "/".join(filter(None, (path, "" if space == RULED else space)))
+        )
 
 
 def unpacked(given: Floats | Hold | Noted) -> tuple[Floats | Hold, str, bool]:
@@ -190,7 +192,7 @@ def ask(member: Loaded, view: View, memory: Memory) -> Answer:
         raise
     except BaseException as error:  # SystemExit of a user's file must not end the daemon
         kind = "" if isinstance(error, MemberFailed) else type(error).__name__
-        return Answer(HOLD, memory, failed=": ".join(each for each in (kind, str(error)) if each))
+        return Answer(HOLD, memory, failed=": ".join(text for text in (kind, str(error)) if text))
 
 
 def ask_one(member: Loaded, view: View, memory: Memory, space: str) -> Answer:
@@ -203,8 +205,8 @@ def ask_one(member: Loaded, view: View, memory: Memory, space: str) -> Answer:
 
 def none_answers(members: Sequence[Loaded], answers: Sequence[Answer]) -> ValueError:
     """Return the error of a composite without an answering member."""
-    each = "; ".join(f"{m.name}: {a.failed}" for m, a in zip(members, answers, strict=True))
-    return ValueError(f"no member answers: {each}")
+    failures = "; ".join(f"{m.name}: {a.failed}" for m, a in zip(members, answers, strict=True))
+    return ValueError(f"no member answers: {failures}")
 
 
 def noted(weights: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats | Hold | Noted:

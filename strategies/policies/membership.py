@@ -59,9 +59,9 @@ class MembersOfDay:
         new = {COLUMNS: seen, **under(INSIDE, remembered)}
         if isinstance(weights, Hold):
             return noted(weights, [(note, warns)]), new
-        whole = np.zeros(view.universe.size)
-        whole[list(columns)] = weights
-        return noted(whole, [(note, warns)]), new
+        all_weights = np.zeros(view.universe.size)
+        all_weights[list(columns)] = weights
+        return noted(all_weights, [(note, warns)]), new
 
     def questions(self, view: View, memory: Memory) -> list[Question]:
         """Return what the policy sees: the columns of the members; nothing on a day without members."""
@@ -73,13 +73,13 @@ class MembersOfDay:
         part = PartView(view, self._universe(view.universe, columns), columns)
         return [Question("", self.policy, part, own_memory(memory, INSIDE) if same else {})]
 
-    def _universe(self, whole: Universe, columns: tuple[int, ...]) -> Universe:
-        found = self._universes.get(columns)
-        if found is None:
+    def _universe(self, universe: Universe, columns: tuple[int, ...]) -> Universe:
+        part = self._universes.get(columns)
+        if part is None:
             if len(self._universes) >= KEPT:
                 self._universes.clear()
-            found = self._universes[columns] = part_of(whole, columns)
-        return found
+            part = self._universes[columns] = part_of(universe, columns)
+        return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class MembersOnly:
 def part_of(universe: Universe, columns: tuple[int, ...]) -> Universe:
     """Return the universe of some columns, with the groups and the benchmark among them."""
     chosen = tuple(universe.instruments[k] for k in columns)
-    symbols = {each.symbol for each in chosen}
+    symbols = {instrument.symbol for instrument in chosen}
     groups = ((name, tuple(s for s in members if s in symbols)) for name, members in universe.groups)
     return msgspec.structs.replace(
         universe,

@@ -24,9 +24,9 @@ class ParamsError(ExplainedError, ValueError):
     exit_code = CONFIG
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, choices: Iterable[str]) -> str:
     """Return the remedy for an unknown name: `did you mean 'x'?`, or the list of known names if none is similar."""
-    names = sorted(known)
+    names = sorted(choices)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"

@@ -102,25 +102,25 @@ class Rebalanced(Ruled):
         given, remembered = self.policy.act(view, own_memory(memory, RULED))
         wanted, note, warns = unpacked(given)
         words = [(note, warns)]
-        own = own_memory(memory, "rebalance")
+        rule_memory = own_memory(memory, "rebalance")
         if self.rules.when == "event":
-            own = self._watched(view, own)
+            rule_memory = self._watched(view, rule_memory)
         answer: Floats | Hold = HOLD
         # the last target has its follow-ups before a drift counts
-        waits = self.rules.when == "threshold" and "asked" in own
+        waits = self.rules.when == "threshold" and "asked" in rule_memory
         target = None if isinstance(wanted, Hold) or waits else wanted * self.room(wanted)
-        if target is not None and (target.any() or view.weights.any()) and self._due(target, view, own):
-            answer = self._towards(target, view, first="last" not in own)
-            own = self._rebalanced(answer, view, own)
-        elif "asked" in own:
-            answer, own = self._follow_up(view, own)
-        if "event" in own:
-            event, day = EVENTS[int(own["event"][0])], np.datetime64(int(own["event"][1]), "D")
+        if target is not None and (target.any() or view.weights.any()) and self._due(target, view, rule_memory):
+            answer = self._towards(target, view, first="last" not in rule_memory)
+            rule_memory = self._rebalanced(answer, view, rule_memory)
+        elif "asked" in rule_memory:
+            answer, rule_memory = self._follow_up(view, rule_memory)
+        if "event" in rule_memory:
+            event, day = EVENTS[int(rule_memory["event"][0])], np.datetime64(int(rule_memory["event"][1]), "D")
             words.append((f"rebalanced on {day}: {WORDS[event]}", False))
-        return noted(answer, words), under(RULED, remembered) | under("rebalance", own)
+        return noted(answer, words), under(RULED, remembered) | under("rebalance", rule_memory)
 
-    def _due(self, target: Floats, view: View, own: Memory) -> bool:
-        rules, last = self.rules, own.get("last")
+    def _due(self, target: Floats, view: View, rule_memory: Memory) -> bool:
+        rules, last = self.rules, rule_memory.get("last")
         if last is None or rules.when == "always":
             return True
         if rules.when == "calendar":
@@ -128,11 +128,11 @@ class Rebalanced(Ruled):
             return period(day_of(view)) != period(int(last[0]))
         if rules.when == "threshold":
             held = view.weights
-            near = reachable(target, held, own["short"]) if "short" in own else target
+            near = reachable(target, held, rule_memory["short"]) if "short" in rule_memory else target
             if drift_of(held, near) > rules.drift:
                 return True
             return risk_drift_of(held, near, view.shared_by_date(covariance_of, rules.lookback)) > rules.risk_drift
-        return "pending" in own and view.sample - int(last[1]) >= rules.wait
+        return "pending" in rule_memory and view.sample - int(last[1]) >= rules.wait
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
         """Return the weights after the rebalance, or a hold if nothing is worth trading."""
@@ -155,44 +155,44 @@ class Rebalanced(Ruled):
             )
         return HOLD if np.array_equal(weights, held) else weights
 
-    def _rebalanced(self, answer: Floats | Hold, view: View, own: Memory) -> dict[str, Floats]:
-        new = {name: value for name, value in own.items() if name not in ("asked", "left", "short", "pending")}
+    def _rebalanced(self, answer: Floats | Hold, view: View, rule_memory: Memory) -> dict[str, Floats]:
+        new = {name: value for name, value in rule_memory.items() if name not in ("asked", "left", "short", "pending")}
         new["last"] = np.array([float(day_of(view)), float(view.sample)])
-        if "pending" in own:
-            new["event"] = np.array([own["pending"][0], float(day_of(view))])
+        if "pending" in rule_memory:
+            new["event"] = np.array([rule_memory["pending"][0], float(day_of(view))])
         if not isinstance(answer, Hold):
             new |= {"asked": answer, "left": np.array([float(FOLLOW_UPS), float(view.sample)])}
         return new
 
-    def _follow_up(self, view: View, own: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
+    def _follow_up(self, view: View, rule_memory: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
         """Return the last target, drifted since, while the book has not reached it, and the new memory."""
-        rest = {name: value for name, value in own.items() if name not in ("asked", "left")}
-        left, at = own["left"].astype(int).tolist()
-        goal = own["asked"]
+        new_memory = {name: value for name, value in rule_memory.items() if name not in ("asked", "left")}
+        follow_ups, at = rule_memory["left"].astype(int).tolist()
+        goal = rule_memory["asked"]
         if goal.shape != view.weights.shape:
-            return HOLD, rest
+            return HOLD, new_memory
         elapsed = min(view.sample - at, self.lookback)
         if elapsed <= 0:
-            return HOLD, dict(own)
+            return HOLD, dict(rule_memory)
         goal = drifted(goal[None], view.returns(elapsed))[1][0]
         if drift_of(goal, view.weights) <= REACHED:
-            return HOLD, rest
-        if left > 1:
-            rest |= {"asked": goal, "left": np.array([left - 1.0, float(view.sample)])}
+            return HOLD, new_memory
+        if follow_ups > 1:
+            new_memory |= {"asked": goal, "left": np.array([follow_ups - 1.0, float(view.sample)])}
         else:
-            rest["short"] = goal - view.weights
-        return goal, rest
+            new_memory["short"] = goal - view.weights
+        return goal, new_memory
 
-    def _watched(self, view: View, own: Memory) -> dict[str, Floats]:
+    def _watched(self, view: View, rule_memory: Memory) -> dict[str, Floats]:
         """Return the memory with the first pending event. An event is raised again only after it has passed."""
         rules = self.rules
-        new: dict[str, Floats] = {name: value for name, value in own.items() if not name.startswith("regime/")}
-        flags = own.get("flags", np.zeros(2)).copy()
+        new: dict[str, Floats] = {name: value for name, value in rule_memory.items() if not name.startswith("regime/")}
+        flags = rule_memory.get("flags", np.zeros(2)).copy()
         raised = []
         if "regime" in rules.events:
-            found = in_force(REGIMES, view, own)
-            new |= found.memory
-            if found.switched and "regime/since" in own:
+            current = in_force(REGIMES, view, rule_memory)
+            new |= current.memory
+            if current.switched and "regime/since" in rule_memory:
                 raised.append("regime")
         market = market_of(view, REGIMES.params, rules.lookback)
         for k, event in enumerate(("volatility", "correlation")):
@@ -207,7 +207,7 @@ class Rebalanced(Ruled):
                 raised.append(event)
             flags[k] = share >= (PASSED if flags[k] else 1.0)
         new["flags"] = flags
-        if raised and "last" in own and "pending" not in own:
+        if raised and "last" in rule_memory and "pending" not in rule_memory:
             new["pending"] = np.array([float(EVENTS.index(raised[0]))])
         return new
 

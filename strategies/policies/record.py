@@ -66,10 +66,10 @@ class Registry(dict[str, M], Generic[M]):
         return super().__contains__(name) or isinstance(installed(name), self._kind)
 
     def __missing__(self, name: str) -> M:
-        found = installed(name)
-        if not isinstance(found, self._kind):
+        entry = installed(name)
+        if not isinstance(entry, self._kind):
             raise KeyError(name)
-        make: M = found.make  # type: ignore[assignment]
+        make: M = entry.make  # type: ignore[assignment]
         return make
 
 
@@ -80,7 +80,7 @@ def installed(name: object) -> PolicyRecord | CompositeRecord | None:
     offered = _offered().get(name, ())
     if not offered:
         return None
-    packages = [each.dist.name if each.dist is not None else each.value for each in offered]
+    packages = [entry_point.dist.name if entry_point.dist is not None else entry_point.value for entry_point in offered]
     if len(offered) > 1:
         raise ParamsError(f"policy {name!r} is offered by {' and '.join(packages)}; uninstall all but one")
     try:

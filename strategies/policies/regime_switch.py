@@ -52,7 +52,7 @@ class RegimeSwitched:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
-        return tuple(each.policy for each in self.branches.values())
+        return tuple(branch.policy for branch in self.branches.values())
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -60,18 +60,18 @@ class RegimeSwitched:
 
     @property
     def lookback(self) -> int:
-        return max(self.model.lookback, *(each.policy.lookback for each in self.branches.values()))
+        return max(self.model.lookback, *(branch.policy.lookback for branch in self.branches.values()))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        found = self._in_force(view, memory)
-        branch = self.branches[found.regime]
-        answer = ask_one(branch, view, memory, found.regime)
-        new = {name: value for name, value in memory.items() if not name.startswith(("regime/", f"{found.regime}/"))}
-        new |= found.memory | under(found.regime, answer.memory)
+        current = self._in_force(view, memory)
+        branch = self.branches[current.regime]
+        answer = ask_one(branch, view, memory, current.regime)
+        new = {name: value for name, value in memory.items() if not name.startswith(("regime/", f"{current.regime}/"))}
+        new |= current.memory | under(current.regime, answer.memory)
         weights = answer.weights
         if not isinstance(weights, Hold):
-            weights = scaled(weights, self.exposures[found.regime])
-        return noted(weights, [(found.word, False), words_of(branch, answer)]), new
+            weights = scaled(weights, self.exposures[current.regime])
+        return noted(weights, [(current.word, False), words_of(branch, answer)]), new
 
     def questions(self, view: View, memory: Memory) -> list[Question]:
         """Return what the branch of the regime in force sees; the others do not decide."""
@@ -98,8 +98,8 @@ def _made(params: RegimeSwitchedParams, load: Load) -> RegimeSwitched:
         branch = given[regime]
         if branch is None:
             raise ParamsError(f'regime_switched needs {regime}, such as {{ policy = "risk_parity", exposure = 0.5 }}')
-        found = load_member(Member(branch.policy, branch.params), f"params.{regime}", load)
-        branches[regime], exposures[regime] = Loaded(f"{regime}: {found.name}", found.policy), branch.exposure
+        loaded = load_member(Member(branch.policy, branch.params), f"params.{regime}", load)
+        branches[regime], exposures[regime] = Loaded(f"{regime}: {loaded.name}", loaded.policy), branch.exposure
     return RegimeSwitched(params, model_of(params.regime), branches, exposures)
 
 

@@ -81,10 +81,10 @@ class Sized(Ruled):
         weights, note, warns = unpacked(given)
         words, new, regime = [(note, warns)], under(RULED, remembered), ""
         if self.rules.regime is not None:
-            found = in_force(model_of(self.rules.regime.regime), view, memory, dwell=self.rules.regime.dwell)
-            new |= found.memory
-            regime = found.regime
-            words.append((found.word, False))
+            current = in_force(model_of(self.rules.regime.regime), view, memory, dwell=self.rules.regime.dwell)
+            new |= current.memory
+            regime = current.regime
+            words.append((current.word, False))
         return noted(weights if isinstance(weights, Hold) else self._sized(weights, view, regime), words), new
 
     def _sized(self, weights: Floats, view: View, regime: str) -> Floats:

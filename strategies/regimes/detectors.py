@@ -77,9 +77,9 @@ def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
 
 def mean_of_known(returns: Floats) -> Floats:
     """Return the mean of the known returns in each row of float64[k, N], without the rows that have none."""
-    known = np.isfinite(returns)
-    count = known.sum(axis=1)
-    total = np.where(known, returns, 0.0).sum(axis=1)
+    finite = np.isfinite(returns)
+    count = finite.sum(axis=1)
+    total = np.where(finite, returns, 0.0).sum(axis=1)
     return total[count > 0] / count[count > 0]
 
 

@@ -50,22 +50,22 @@ def starts(samples: Floats, count: int) -> list[States]:
     scale = samples.std(axis=0)
     centred = (samples - samples.mean(axis=0)) / np.where(scale > 0.0, scale, 1.0)
     keys = (samples[:, 0], (centred**2).sum(axis=1), samples[:, -1])
-    found = []
+    candidates = []
     for key in keys if samples.shape[1] > 1 else keys[:2]:
         order = np.argsort(key, kind="stable")
         weight = np.zeros((len(samples), count))
         for state, rows in enumerate(np.array_split(order, count)):
             weight[rows, state] = 1.0
-        found.append(states_from(samples, weight))
-    return found
+        candidates.append(states_from(samples, weight))
+    return candidates
 
 
 def states_from(samples: Floats, weight: Floats, floor: float = FLOOR) -> States:
     """Return the maximum-likelihood states for the memberships `weight` (float64[T, K])."""
     mass = np.maximum(weight.sum(axis=0), 1e-12)
     means = (weight.T @ samples) / mass[:, None]
-    apart = samples[:, None, :] - means
-    covariances = np.einsum("tk,tkd,tke->kde", weight, apart, apart) / mass[:, None, None]
+    deviations = samples[:, None, :] - means
+    covariances = np.einsum("tk,tkd,tke->kde", weight, deviations, deviations) / mass[:, None, None]
     size = samples.shape[1]
     covariances.reshape(len(means), -1)[:, :: size + 1] += floor * samples.var(axis=0) + 1e-18
     return States(means, covariances)

@@ -60,16 +60,16 @@ def performance_shares(earned: Floats, measure: str, shrink: float, window: int)
     """
     members = earned.shape[1]
     equal = np.full(members, 1.0 / members)
-    known = earned[np.isfinite(earned).all(axis=1)]
-    if len(known) < 2:
+    complete = earned[np.isfinite(earned).all(axis=1)]
+    if len(complete) < 2:
         return equal
-    score = known.mean(axis=0)
+    score = complete.mean(axis=0)
     if measure == "sharpe":
-        deviation = known.std(axis=0, ddof=1)
+        deviation = complete.std(axis=0, ddof=1)
         score = np.divide(score, deviation, out=np.zeros(members), where=deviation > 1e-12)
     score = np.maximum(score, 0.0)
     total = float(score.sum())
     if total <= 0.0:
         return equal
-    trust = (1.0 - shrink) * min(1.0, len(known) / window)
+    trust = (1.0 - shrink) * min(1.0, len(complete) / window)
     return (1.0 - trust) * equal + trust * (score / total)

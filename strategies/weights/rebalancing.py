@@ -49,15 +49,15 @@ def reachable(target: Floats, held: Floats, short: Floats) -> Floats:
     """Return float64[N], `target` less the last rebalance's shortfall `short` (float64[N], asked - held). A target that
     a limit or a missing market prevented does not count as drift again."""
     gap = target - held
-    left = np.where(gap * short > 0.0, np.maximum(np.abs(gap) - np.abs(short), 0.0), np.abs(gap))
-    return held + np.sign(gap) * left
+    distance = np.where(gap * short > 0.0, np.maximum(np.abs(gap) - np.abs(short), 0.0), np.abs(gap))
+    return held + np.sign(gap) * distance
 
 
 def risk_shares(weights: Floats, covariance: Floats) -> Floats:
     """Return float64[N], each symbol's share of the variance of `weights`, summing to 1; zeros without variance."""
-    each = weights * (covariance @ weights)
-    total = float(each.sum())
-    return each / total if total > 0.0 else np.zeros_like(each)
+    contributions = weights * (covariance @ weights)
+    total = float(contributions.sum())
+    return contributions / total if total > 0.0 else np.zeros_like(contributions)
 
 
 def risk_drift_of(held: Floats, target: Floats, covariance: Floats) -> float:
@@ -68,8 +68,8 @@ def risk_drift_of(held: Floats, target: Floats, covariance: Floats) -> float:
 def covariance_of(returns: Floats) -> Floats:
     """Return the covariance float64[N, N] per sample of float64[k, N], shrunk to its diagonal by SHRINK. Entries of a
     symbol with a missing return are zero."""
-    known = np.isfinite(returns).all(axis=0) & (len(returns) > 1)
-    centred = np.where(known, returns - returns.mean(axis=0), 0.0)
+    complete = np.isfinite(returns).all(axis=0) & (len(returns) > 1)
+    centred = np.where(complete, returns - returns.mean(axis=0), 0.0)
     covariance: Floats = (centred.T @ centred) * ((1.0 - SHRINK) / max(1, len(returns) - 1))
     covariance.reshape(-1)[:: len(covariance) + 1] /= 1.0 - SHRINK
     return covariance
@@ -100,8 +100,8 @@ def correlation_change(returns: Floats, short: int) -> float:
 def net_cost(weights: Floats, target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float = 0.0) -> float:
     """Return the total loss of a book at `weights`, as a fraction of the book. It is half of (w - target)' risk (w -
     target), the utility lost by the distance from the target, plus the cost of trading there from `held`."""
-    apart, moved = weights - target, np.abs(weights - held)
-    return float(0.5 * apart @ risk @ apart + cost @ moved + fixed * np.count_nonzero(moved > EXACT))
+    gap, moved = weights - target, np.abs(weights - held)
+    return float(0.5 * gap @ risk @ gap + cost @ moved + fixed * np.count_nonzero(moved > EXACT))
 
 
 def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float = 0.0) -> Floats:
@@ -158,25 +158,25 @@ def _at_price(
 def _coordinates(target: Floats, held: Floats, risk: Floats, slope: Floats, start: Floats) -> Floats:
     """Return the minimum of half of d' risk d + slope . w, d = w - target, with each w between held and target."""
     low, high = np.minimum(held, target).tolist(), np.maximum(held, target).tolist()
-    apart = start - target
+    gap = start - target
     diagonal, slopes, goal = risk.diagonal().tolist(), slope.tolist(), target.tolist()
     free = [k for k in range(len(goal)) if high[k] > low[k]]
     for _ in range(SWEEPS):
         moved = 0.0
         for k in free:
-            own = diagonal[k]
-            now = float(apart[k])
-            if own > 0.0:
-                best = goal[k] - (float(risk[k] @ apart) - own * now + slopes[k]) / own
+            variance = diagonal[k]
+            now = float(gap[k])
+            if variance > 0.0:
+                best = goal[k] - (float(risk[k] @ gap) - variance * now + slopes[k]) / variance
             else:
                 best = goal[k] if slopes[k] == 0.0 else low[k] if slopes[k] > 0.0 else high[k]
             new = min(max(best, low[k]), high[k]) - goal[k]
             if new != now:
-                apart[k] = new
+                gap[k] = new
                 moved = max(moved, abs(new - now))
         if moved < EXACT:
             break
-    return target + apart
+    return target + gap
 
 
 def _without_small(weights: Floats, target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float) -> Floats:

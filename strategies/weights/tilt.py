@@ -7,10 +7,10 @@ from quantd.trading.market import Floats
 
 def momentum_scores(momentum: Floats, threshold: float) -> Floats:
     """Return float64[N] from -1 to 1: each total return beyond `threshold`, relative to the largest; 0 if unknown."""
-    known = np.where(np.isfinite(momentum), momentum, 0.0)
-    beyond = np.sign(known) * np.maximum(np.abs(known) - threshold, 0.0)
-    most = float(np.abs(beyond).max(initial=0.0))
-    return beyond / most if most > 0.0 else beyond
+    returns = np.where(np.isfinite(momentum), momentum, 0.0)
+    beyond = np.sign(returns) * np.maximum(np.abs(returns) - threshold, 0.0)
+    largest = float(np.abs(beyond).max(initial=0.0))
+    return beyond / largest if largest > 0.0 else beyond
 
 
 def tilted(weights: Floats, scores: Floats, most: float) -> Floats:

@@ -108,7 +108,7 @@ class World:
                     {n: c[t] for n, c in self.raw.items()},
                     factor=self.factor[t],
                     shares=self.shares[t],
-                    own={n: c[t] for n, c in self.own.items()},
+                    by_symbol={n: c[t] for n, c in self.own.items()},
                     shared={n: float(c[t]) for n, c in self.shared.items()},
                 )
                 for t in range(start, min(end, rows))
