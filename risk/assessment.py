@@ -309,9 +309,9 @@ class _Run:
         volatility = contributions.parametric(cov, weights, sqrt(SAMPLES_PER_YEAR))
         quantile, shortfall = normal_quantile(confidence), normal_shortfall(confidence)
         normal = contributions.parametric(ledoit_wolf(returns, cov), weights, quantile)
-        measures["volatility_annual"] = volatility.whole
-        measures["historical"] = TailRisk(var.whole * scale, cvar.whole * scale)
-        measures["parametric"] = TailRisk(normal.whole * scale, shortfall * (normal.whole / quantile) * scale)
+        measures["volatility_annual"] = volatility.total
+        measures["historical"] = TailRisk(var.total * scale, cvar.total * scale)
+        measures["parametric"] = TailRisk(normal.total * scale, shortfall * (normal.total / quantile) * scale)
         sd = ewma_deviation(series, self.settings.decay)
         measures["ewma"] = TailRisk(quantile * sd * scale, shortfall * sd * scale)
         losses = -filtered(returns, self.settings.decay).dot(weights)

@@ -50,8 +50,8 @@ class Levels(NamedTuple):
     """Exit levels. `side` is 1 long, -1 short, 0 flat; `entry` the average cost of a unit; `stop` and `target` prices,
     NaN for none; `best` side x the best mark since entry, NaN where no stop trails.
 
-    `lower` and `upper` float64[N]: no book has a level between them. `held`: any level exists. `own` are (stops,
-    targets) that replace those of the settings, NaN where they do not; None for none.
+    `lower` and `upper` float64[N]: no book has a level between them. `held`: any level exists. `position_levels` are
+    (stops, targets) that replace those of the settings, NaN where they do not; None for none.
     """
 
     side: Floats
@@ -62,7 +62,7 @@ class Levels(NamedTuple):
     lower: Floats
     upper: Floats
     held: bool
-    own: "tuple[Floats, Floats] | None" = None
+    position_levels: "tuple[Floats, Floats] | None" = None
 
 
 class Breach(NamedTuple):
@@ -95,7 +95,7 @@ def levels(
     position_levels: tuple[Floats, Floats] | None = None,
 ) -> Levels:
     """The levels of positions from signed `lots`, their cost (negative for a short) and the best prices so far, which
-    count only on the same side. `position_levels`: see `Levels.own`."""
+    count only on the same side. `position_levels`: see `Levels`."""
     side = np.sign(lots)
     entry = entry_prices(lots, cost_micro, unit)
     if settings.trails:
@@ -129,7 +129,7 @@ def trailed(settings: Guards, now: Levels, marks: Floats) -> Levels:
     if not np.count_nonzero(gained > now.best):
         return now
     best = np.where(settings.trailing & (now.side != 0.0), np.fmax(now.best, gained), np.nan)
-    return _with_levels(settings, now.side, now.entry, best, now.own)
+    return _with_levels(settings, now.side, now.entry, best, now.position_levels)
 
 
 def touched(now: Levels, marks: Floats) -> bool:
@@ -150,7 +150,7 @@ def breaches(settings: Guards, now: Levels, marks: Floats) -> list[Breach]:
         level = float((now.target if target else now.stop)[book, symbol])
         start, bound = entry, float((settings.target if target else settings.stop)[book, 0])
         kind: Kind = "take_profit" if target else "stop_loss"
-        if now.own is not None and np.isfinite(now.own[int(target)][book, symbol]):
+        if now.position_levels is not None and np.isfinite(now.position_levels[int(target)][book, symbol]):
             bound = side * (level / entry - 1.0 if target else 1.0 - level / entry)
         elif not target and settings.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
             start, kind = abs(float(now.best[book, symbol])), "trailing_stop"

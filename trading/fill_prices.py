@@ -188,18 +188,18 @@ class LimitFills:
     t: int
     ts_open: int
     ts_event: int
-    left: Ints
+    available: Ints
     """The lots left of the bar's volume by column, -1 before an order asks."""
 
     def __init__(self, terms: Terms) -> None:
-        self.terms, self.left = terms, int_zeros(terms.size)
+        self.terms, self.available = terms, int_zeros(terms.size)
 
     def begin(self, columns: Columns, t: int, ts_open: int, ts_event: int) -> None:
         """Turn to a bar."""
         self.columns, self.t, self.ts_open, self.ts_event = columns, t, ts_open, ts_event
         if self.terms.by_volume:
             for k in range(self.terms.size):
-                self.left[k] = -1
+                self.available[k] = -1
 
     def opens(self, column: int, until: int) -> int:
         """The open, before costs, for an order whose window ends at `until`; 0 where it ended before, or without a
@@ -222,7 +222,7 @@ class LimitFills:
         """Take up to `wanted` unsigned lots from the bar's volume; returns their number."""
         if not self.terms.by_volume:
             return wanted
-        available: int = self.left[column]
+        available: int = self.available[column]
         if available < 0:
             volume: float = self.columns.volume[self.t, column]
             if self.terms.capped:
@@ -233,7 +233,7 @@ class LimitFills:
             else:
                 available = _ALL if volume > 0.0 else 0
         taken: int = min(wanted, available)
-        self.left[column] = available - taken
+        self.available[column] = available - taken
         return taken
 
     def rate(self, column: int, size: int) -> int:

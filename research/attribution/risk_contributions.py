@@ -48,9 +48,9 @@ def risk_contributions(
         return dict(zip(history.symbols, values.tolist(), strict=True))
 
     return RiskContributions(
-        volatility=spread.whole,
-        var=var.whole,
-        cvar=cvar.whole,
+        volatility=spread.total,
+        var=var.total,
+        cvar=cvar.total,
         weights=table(weights),
         volatility_by_asset=table(spread.component),
         var_by_asset=table(var.component),

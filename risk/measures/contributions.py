@@ -13,10 +13,10 @@ class Contributions(Struct, frozen=True):
     """One measure of a book by position. All float64[N] are in column order.
 
     `marginal`: increase of the measure per unit of weight. `component`: weight x marginal; the components add up to
-    `whole`. `incremental`: `whole` less the measure of the book with this position in cash; these do not add up.
+    `total`. `incremental`: `total` less the measure of the book with this position in cash; these do not add up.
     """
 
-    whole: float
+    total: float
     marginal: Floats
     component: Floats
     incremental: Floats

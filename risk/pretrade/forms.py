@@ -44,7 +44,7 @@ class Forms:
         factor: Factor = self.factor
         near: float = basket.near
         bound: float = form.settled_bound if state.settled else form.bound
-        allowed: float = bound * state.left + near
+        allowed: float = bound * state.equity_after + near
         if not spread.identity:
             deviation: float = 0.0
             for k in range(self.basket.n):
@@ -52,7 +52,7 @@ class Forms:
             # no correlation can make it more than the sum of deviations
             if deviation <= allowed:
                 return False
-            if not spread.known:
+            if not spread.ready:
                 self.scene.ask_matrices()
         else:
             gross: float = state.sum_long + state.sum_short + state.more_long + state.more_short
@@ -74,7 +74,7 @@ class Forms:
                     factor.stop(k)
             return factor.capped
         target: float = bound * state.equity + near
-        fall: float = bound * (state.equity - state.left)
+        fall: float = bound * (state.equity - state.equity_after)
         # (square - fall^2) f^2 + 2 (cross + target fall) f - (target^2 - base) = 0, the smaller positive root
         a: float = square - fall * fall
         b: float = cross + target * fall

@@ -187,7 +187,7 @@ def _losses(source: Scenarios, worst: int, number: int) -> Losses:
     losses = Losses(
         buffer_of(source.most_deviation()), buffer_of(source.mean_size()), source.beyond(worst), size, worst, number
     )
-    losses.returns, losses.known = buffer_of(source.by_symbol), True
+    losses.returns, losses.ready = buffer_of(source.by_symbol), True
     return losses
 
 
@@ -348,13 +348,13 @@ class RareArrays:
     def add_returns(self) -> None:
         """The returns of all sampled scenarios, by symbol."""
         for losses, source in self.losses:
-            if not losses.known:
-                losses.returns, losses.known = buffer_of(source.by_symbol), True
+            if not losses.ready:
+                losses.returns, losses.ready = buffer_of(source.by_symbol), True
 
     def add_matrices(self) -> None:
         """The covariances of the forms."""
         for form, spread in self.spreads:
-            form.matrix, form.known = buffer_of(spread.cov), True
+            form.matrix, form.ready = buffer_of(spread.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
         """Which symbols are linked, at least of those of some sides."""

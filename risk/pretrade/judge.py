@@ -71,7 +71,7 @@ class Gate:
         refusal: int = 0
         if not run:
             refusal = bounds.switched
-        elif not basket.known:
+        elif not basket.finite:
             refusal = bounds.not_finite
         elif not basket.equity > 0.0:
             refusal = bounds.equity
@@ -184,7 +184,7 @@ class Gate:
         """Whether a position could weigh too much in this state."""
         state.reach()
         bound: float = self.bounds.weight * state.wider
-        return not state.heaviest <= bound * state.left + self.basket.near
+        return not state.heaviest <= bound * state.equity_after + self.basket.near
 
     def lots_of_weight(self, state: Standing, k: int, equity: float) -> float:
         """Lots up to which a position weighs at most its share of `equity`, less its own slippage."""
@@ -200,11 +200,11 @@ class Gate:
         after: Standing = self.after
         two: bool = self.bounds.two_states
         flight.reach()
-        low_equity: float = flight.left
+        low_equity: float = flight.equity_after
         settled_equity: float = 0.0
         if two:
             after.reach()
-            settled_equity = after.left
+            settled_equity = after.equity_after
         for k in range(self.n):
             size: float = basket.size[k]
             if size > 0.0:
@@ -335,7 +335,7 @@ class Gate:
             used = state.spent
         if row.code == self.bounds.equity:
             used = self.names_equity(state)
-        if used + growth <= bound * state.left + near:
+        if used + growth <= bound * state.equity_after + near:
             return False
         if self.breached(state, row, bound):
             # all that is bought or sold takes from equity
@@ -345,7 +345,7 @@ class Gate:
                 if basket.size[k] > 0.0 and (load > 0.0 or row.code == self.bounds.equity):
                     factor.stop(k)
             return factor.capped
-        growth += bound * (state.equity - state.left)
+        growth += bound * (state.equity - state.equity_after)
         if not growth <= 0.0:  # NaN, where a value is beyond all floats, leaves none
             factor.take((bound * state.equity + near - used) / growth, row.code)
         return False
@@ -418,14 +418,14 @@ class Gate:
         near: float = basket.near
         bound: float = family.settled_bound if state.settled else family.bound
         # both sides of a symbol are at most twice the heaviest side
-        if 2.0 * family.largest * state.heaviest <= bound * state.left:
+        if 2.0 * family.largest * state.heaviest <= bound * state.equity_after:
             return False
         for label in range(family.groups + 1):
             self.groups[label] = 0.0
         for k in range(self.n):
             self.groups[family.labels[k]] += state.full_short[k] + state.full_long[k]
         for label in range(1, family.groups + 1):
-            if self.groups[label] <= bound * state.left + near:
+            if self.groups[label] <= bound * state.equity_after + near:
                 continue
             now: float = 0.0
             used: float = 0.0
@@ -444,7 +444,7 @@ class Gate:
                 if factor.capped:
                     return True
                 continue
-            growth += bound * (state.equity - state.left)
+            growth += bound * (state.equity - state.equity_after)
             if not growth <= 0.0:
                 factor.take((bound * state.equity + near - used) / growth, family.code)
         return False

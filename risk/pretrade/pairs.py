@@ -70,7 +70,7 @@ class Pairs:
         basket: Basket = self.basket
         n: int = basket.n
         state.reach()
-        low: float = state.left
+        low: float = state.equity_after
         joint: float = self.bounds.joint * state.wider
         # no two together weigh more than the heaviest twice
         if 2.0 * state.heaviest <= joint * low:
@@ -174,7 +174,7 @@ class Pairs:
         near: float = self.basket.near
         least: float = self.bounds.least * state.wider
         joint: float = self.bounds.joint * state.wider
-        edge: float = least * state.left
+        edge: float = least * state.equity_after
         enough: float = state.now + near
         sides: int = 0
         for side in range(2 * n):

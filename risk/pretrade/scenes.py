@@ -10,12 +10,12 @@ TOO_FEW = 2
 
 class Losses:
     """The scenarios of one tail. `deviation` and `mean` float64[N] bound its losses: the `worst` losses lose at most
-    `beyond` deviations and the mean. `returns` float64[N, S] has them, once they are `known`."""
+    `beyond` deviations and the mean. `returns` float64[N, S] has them, once they are `ready`."""
 
     deviation: Floats
     mean: Floats
     beyond: float
-    known: bool
+    ready: bool
     returns: FloatRows
     size: int
     worst: int
@@ -25,20 +25,20 @@ class Losses:
     def __init__(self, deviation: Floats, mean: Floats, beyond: float, size: int, worst: int, number: int) -> None:
         self.deviation, self.mean, self.beyond = deviation, mean, beyond
         self.size, self.worst, self.number = size, worst, number
-        self.known = False
+        self.ready = False
 
 
 class Spread:
-    """The covariance of one form, once it is `known`; `deviation` float64[N] bounds it. With `identity` the form is the
+    """The covariance of one form, once it is `ready`; `deviation` float64[N] bounds it. With `identity` the form is the
     sum of squares."""
 
     identity: bool
     deviation: Floats
-    known: bool
+    ready: bool
     matrix: FloatRows
 
     def __init__(self, identity: bool, deviation: Floats) -> None:
-        self.identity, self.deviation, self.known = identity, deviation, identity
+        self.identity, self.deviation, self.ready = identity, deviation, identity
 
 
 class Scene:

@@ -29,7 +29,7 @@ class Basket:
     """Lots of reducing orders."""
     reason: Ints
     """The limit that cut each symbol."""
-    known: bool
+    finite: bool
     """Whether every number is finite and every position has a price."""
     adding: int
     reductions: int
@@ -83,7 +83,7 @@ class Basket:
         money: float = self.cash + self.equity + self.up_cash + self.open_gain + self.traded
         if not self.derived:
             money += self.open_loss
-        self.known, self.adding, self.reductions = money - money == 0.0, 0, 0
+        self.finite, self.adding, self.reductions = money - money == 0.0, 0, 0
         for k in range(self.n):
             wish: float = self.wish[k]
             position: float = self.lots[k]
@@ -93,14 +93,14 @@ class Basket:
             if total - total != 0.0:
                 sound: bool = position - position == 0.0 and more - more == 0.0 and less - less == 0.0
                 if not sound:
-                    self.known = False
+                    self.finite = False
                 if not (sound and wish - wish == 0.0):
                     if wish != 0.0:
                         self.reason[k] = not_finite
                     wish = 0.0
                     self.wish[k] = 0.0
             if not self.px[k] > 0.0 and (position != 0.0 or more != 0.0 or less != 0.0):
-                self.known = False
+                self.finite = False
             most: float = self.floor(wish if wish > 0.0 else -wish)
             if wish * position < 0.0:
                 closable: float = position - less if position > 0.0 else -position - more
@@ -204,7 +204,7 @@ class Standing:
     heaviest: float
     more_short: float
     more_long: float
-    left: float
+    equity_after: float
     """Equity after all adding orders."""
     fresh: int
     """The changes of the basket at which what includes adding orders was computed."""
@@ -338,7 +338,7 @@ class Standing:
             if bought > heaviest:
                 heaviest = bought
         self.heaviest, self.more_long, self.more_short = heaviest, longer, shorter
-        self.left = self.equity - self.slip * (longer + shorter)
+        self.equity_after = self.equity - self.slip * (longer + shorter)
 
     def outer(self, side: int) -> float:
         """The largest exposure of a side: a symbol where it is short, and n more where it is long."""

@@ -126,11 +126,11 @@ class Tails:
                     deviation += losses.deviation[k] * both
                     mean += losses.mean[k] * both
             # no book of these exposures can lose more
-            if losses.beyond * deviation + mean <= bound * state.left:
+            if losses.beyond * deviation + mean <= bound * state.equity_after:
                 continue
-            if not losses.known:
+            if not losses.ready:
                 self.scene.ask_returns()
-            target: float = bound * state.left + near
+            target: float = bound * state.equity_after + near
             size: int = losses.size
             if not lost:
                 lost = True
@@ -165,7 +165,7 @@ class Tails:
         present: float = self.measure(tail.mean, m, self.now, size)
         if present <= bound * state.now + near:
             target: float = bound * state.equity + near
-            fall: float = bound * (state.equity - state.left)
+            fall: float = bound * (state.equity - state.equity_after)
             factor.take(self.factor_of(tail.mean, m, size, target, fall, self.adding), tail.code)
             return False
         # breached already: no order may make it larger, alone or with others

@@ -59,7 +59,7 @@ def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Fl
             fields = _shared_fields(inputs, close)
             values = _along_rows(placed, fields, count)
         elif line == "own":
-            values = _along_rows(placed, inputs.own, count)
+            values = _along_rows(placed, inputs.by_symbol, count)
         else:
             fields = bars if close is None else {**bars, "benchmark": np.repeat(close[:, None], size, axis=1)}
             if line == "day":
@@ -84,7 +84,7 @@ def _benchmark(inputs: Inputs, present: Bools) -> Floats | None:
 
 def _shared_fields(inputs: Inputs, benchmark: Floats | None) -> dict[str, Floats]:
     given = {name: carried(column) for name, column in inputs.shared.items()}
-    given |= book_fields(inputs.own.get("weight"))
+    given |= book_fields(inputs.by_symbol.get("weight"))
     given |= progress(inputs.session)
     if benchmark is not None:
         given["benchmark"] = benchmark

@@ -16,14 +16,15 @@ class Inputs:
     """T rows of N instruments, oldest first.
 
     `session` int64[T] is the date of each row in ns. `bars` are float64[T, N] by field, adjusted, NaN without a bar.
-    `benchmark` is a column. `own` float64[T, N] and `shared` float64[T] are series by name: the book, and macro values
-    as known at each row, carried forward. A series per symbol is in `own` under "series esg", NaN where it is unknown.
+    `benchmark` is a column. `by_symbol` float64[T, N] and `shared` float64[T] are series by name: the book, and macro
+    values as known at each row, carried forward. A series per symbol is in `by_symbol` under "series esg", NaN where it
+    is unknown.
     """
 
     session: NDArray[np.int64]
     bars: Mapping[str, Floats]
     benchmark: int | None = None
-    own: Mapping[str, Floats] = field(default_factory=dict)
+    by_symbol: Mapping[str, Floats] = field(default_factory=dict)
     shared: Mapping[str, Floats] = field(default_factory=dict)
 
 
@@ -37,7 +38,7 @@ def refuse_missing(spec: FeatureSpec, given: set[str]) -> None:
 
 def given_by(inputs: Inputs) -> set[str]:
     """Return the names of the inputs beside bars."""
-    named = {*inputs.own, *inputs.shared}
+    named = {*inputs.by_symbol, *inputs.shared}
     return named if inputs.benchmark is None else {*named, "benchmark"}
 
 

@@ -35,7 +35,7 @@ def compute_by_session(spec: FeatureSpec, inputs: Inputs, returns: Floats | None
 def newest_row(spec: FeatureSpec, view: View, benchmark: int | None, by_symbol: Mapping[str, Floats]) -> Floats:
     """Return float64[N, F] at the newest sample of a view, from its newest `spec.lookback` bars.
 
-    `benchmark` is a column, and `by_symbol` the series float64[lookback, N] of `Inputs.own`.
+    `benchmark` is a column, and `by_symbol` the series float64[lookback, N] of `Inputs.by_symbol`.
     """
     bars, rows = view.bars(spec.lookback), spec.lookback
     macro = spec.needs - {"benchmark", *(feature.series_input for feature in spec.features)}

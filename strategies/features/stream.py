@@ -88,7 +88,7 @@ class FeatureStream:
         """Return the row float64[N, F] for `bars`, float64[N] by field, unadjusted, NaN without a bar.
 
         `factor` float64[N] multiplies prices older than the previous row (1: no action; 0.25: a 4:1 split), and
-        `shares` older volumes. `by_symbol` and `shared` are the inputs beside bars, `own` and `shared` of Inputs.
+        `shares` older volumes. `by_symbol` and `shared` are the inputs beside bars, as in Inputs.
         """
         refuse_missing(self.spec, {*by_symbol, *shared} | ({"benchmark"} if self.benchmark is not None else set()))
         if factor is not None:

@@ -122,7 +122,7 @@ FIRST_MINIMUM: Final = (("minimum variance", minimum_variance_form), *LAST)
 class Allocator(Generic[P]):
     """A policy that allocates by a form; instruments with a complete lookback and a moving price participate.
 
-    With `whole`, the form's weights add up to 1 and are scaled to `invested`. Without, they add up to at most
+    With `sums_to_one`, the form's weights add up to 1 and are scaled to `invested`. Without, they add up to at most
     `invested`. If the form fails or its weights are invalid, the `fallbacks` follow; if all fail, the book is held. A
     `worker` runs in a process of its own, because its solver is slow.
     """
@@ -131,7 +131,7 @@ class Allocator(Generic[P]):
     params: P
     form: Form[P]
     fallbacks: tuple[tuple[str, Form[P]], ...] = ()
-    whole: bool = True
+    sums_to_one: bool = True
     worker: bool = False
 
     @property
@@ -177,7 +177,7 @@ class Allocator(Generic[P]):
         note = "; ".join(text for text in (warning, note) if text)
         if case_weights is None:
             return HOLD, note, True
-        if self.whole:
+        if self.sums_to_one:
             case_weights = case_weights * self.params.invested
         if self.params.volatility_target > 0.0:
             case_weights = at_volatility(
@@ -209,7 +209,7 @@ class Allocator(Generic[P]):
 
     def _allocated(self, case: Case[P]) -> tuple[Floats | None, str]:
         """Return the first valid weights float64[n], and the reason if they are not those of the form."""
-        if not self.whole:
+        if not self.sums_to_one:
             try:
                 return checked(self.form(case), Box(), 0.0), ""
             except (Infeasible, np.linalg.LinAlgError) as why:

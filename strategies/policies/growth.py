@@ -42,8 +42,14 @@ def _weights(case: Case[GrowthParams], risk_aversion: float) -> Floats:
 
 RECORDS: Final = (
     # equal to the fraction of the full bet while no bound is active (L. MacLean, E. Thorp and W. Ziemba, 2010)
-    record("kelly", KellyParams, lambda p: Allocator("Kelly", p, lambda c: _weights(c, 1.0 / p.fraction), whole=False)),
     record(
-        "merton", MertonParams, lambda p: Allocator("Merton", p, lambda c: _weights(c, p.risk_aversion), whole=False)
+        "kelly",
+        KellyParams,
+        lambda p: Allocator("Kelly", p, lambda c: _weights(c, 1.0 / p.fraction), sums_to_one=False),
+    ),
+    record(
+        "merton",
+        MertonParams,
+        lambda p: Allocator("Merton", p, lambda c: _weights(c, p.risk_aversion), sums_to_one=False),
     ),
 )

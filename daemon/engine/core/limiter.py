@@ -84,7 +84,7 @@ class Limiter:
             if statistic.kind == TAIL_OF:
                 losses = scene.losses[statistic.place]
                 worst: int = statistic.counts[rows]
-                losses.size, losses.worst, losses.known = rows, worst, False
+                losses.size, losses.worst, losses.ready = rows, worst, False
                 losses.beyond = sqrt(float(rows - worst) / float(worst)) + 0.5
             elif statistic.kind == DEVIATION_AND_MEAN:
                 losses = scene.losses[statistic.place]
@@ -98,7 +98,7 @@ class Limiter:
                     read(losses.mean, newest.mean_size().data)
             elif statistic.kind == DEVIATION:
                 spread = scene.spreads[statistic.place]
-                spread.known = False
+                spread.ready = False
                 sums = ring.sums(statistic.lookback)
                 if sums.complete:
                     sums.write_deviation(spread.deviation, statistic.array)

@@ -39,13 +39,13 @@ class NewestReturns:
     def add_returns(self) -> None:
         """The returns of all sampled scenarios, by symbol."""
         for losses, lookback in self.losses:
-            if not losses.known:
-                losses.returns, losses.known = buffer_of(self._newest(lookback).by_symbol), True
+            if not losses.ready:
+                losses.returns, losses.ready = buffer_of(self._newest(lookback).by_symbol), True
 
     def add_matrices(self) -> None:
         """The covariances of the forms."""
         for spread, lookback in self.spreads:
-            spread.matrix, spread.known = buffer_of(self._newest(lookback).sample.cov), True
+            spread.matrix, spread.ready = buffer_of(self._newest(lookback).sample.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
         """Which symbols are linked, at least of those of some sides."""

@@ -39,11 +39,11 @@ def test_historical_components_add_up_and_incremental_is_the_book_evaluated_agai
     for found, measure in zip(
         contributions.historical(returns, weights, confidence), (historical_var, historical_cvar), strict=True
     ):
-        assert found.whole == pytest.approx(measure(-returns @ weights, confidence), rel=1e-12)
-        assert found.component.sum() == pytest.approx(found.whole, rel=1e-9)
+        assert found.total == pytest.approx(measure(-returns @ weights, confidence), rel=1e-12)
+        assert found.component.sum() == pytest.approx(found.total, rel=1e-9)
         for k in range(len(weights)):
             rest = measure(-returns @ without(weights, k), confidence)
-            assert found.incremental[k] == pytest.approx(found.whole - rest, rel=1e-9, abs=1e-14)
+            assert found.incremental[k] == pytest.approx(found.total - rest, rel=1e-9, abs=1e-14)
 
 
 @given(seeds)
@@ -56,7 +56,7 @@ def test_marginal_is_the_slope_of_the_measure(seed: int) -> None:
     ):
         for k in range(len(weights)):
             up = weights + step * np.eye(len(weights))[k]
-            slope = (measure(-returns @ up, 0.95) - found.whole) / step
+            slope = (measure(-returns @ up, 0.95) - found.total) / step
             assert slope == pytest.approx(found.marginal[k], abs=1e-5)
 
 
@@ -69,19 +69,19 @@ def test_parametric_components_add_up_and_each_is_weight_times_slope(seed: int) 
     def var(w: np.ndarray) -> float:
         return z * math.sqrt(w @ cov @ w)
 
-    assert found.whole == pytest.approx(var(weights), rel=1e-12)
-    assert found.component.sum() == pytest.approx(found.whole, rel=1e-9)
+    assert found.total == pytest.approx(var(weights), rel=1e-12)
+    assert found.component.sum() == pytest.approx(found.total, rel=1e-9)
     for k in range(len(weights)):
         step = 1e-6 * np.eye(len(weights))[k]
         slope = (var(weights + step) - var(weights - step)) / 2e-6
         assert found.marginal[k] == pytest.approx(slope, rel=1e-5, abs=1e-9)
-        assert found.incremental[k] == pytest.approx(found.whole - var(without(weights, k)), rel=1e-7, abs=1e-12)
+        assert found.incremental[k] == pytest.approx(found.total - var(without(weights, k)), rel=1e-7, abs=1e-12)
 
 
 def test_volatility_contributions_are_those_of_skfolio_and_add_up_to_the_volatility() -> None:
     returns, weights = world(3)
     found = contributions.parametric(covariance(returns), weights, math.sqrt(252))
-    assert found.whole == pytest.approx(math.sqrt(252 * (weights @ covariance(returns) @ weights)))
+    assert found.total == pytest.approx(math.sqrt(252 * (weights @ covariance(returns) @ weights)))
     oracle = Portfolio(X=returns, weights=weights).contribution(RiskMeasure.STANDARD_DEVIATION)
     np.testing.assert_allclose(found.component, oracle * math.sqrt(252), rtol=1e-4, atol=1e-7)
 
@@ -108,7 +108,7 @@ def test_a_hedge_takes_risk_away() -> None:
 
 def test_where_nothing_moves_every_contribution_is_zero() -> None:
     found = contributions.parametric(np.zeros((2, 2)), np.array([0.5, 0.5]), 1.645)
-    assert found.whole == 0.0
+    assert found.total == 0.0
     assert not found.marginal.any()
     assert not found.component.any()
     assert not found.incremental.any()

@@ -53,12 +53,12 @@ class Rare:
     def add_returns(self) -> None:
         self.asked.append("returns")
         for own, returns in zip(self.scene.losses, self.returns, strict=True):
-            give(own, returns=returns, known=True)
+            give(own, returns=returns, ready=True)
 
     def add_matrices(self) -> None:
         self.asked.append("matrices")
         for own, matrix in zip(self.scene.spreads, self.matrices, strict=True):
-            give(own, matrix=matrix, known=True)
+            give(own, matrix=matrix, ready=True)
 
     def add_links(self, sides: list[int]) -> None:
         self.asked.append(sides)

@@ -60,13 +60,13 @@ def _forms_as_by_hand(rng: np.random.Generator, n: int, settled: bool) -> tuple[
         spread = Spread(which < 0, deviations.copy().data)
         matrix = np.eye(n) if which < 0 else matrices[which]
         if known and which >= 0:
-            give(spread, matrix=matrix, known=True)
+            give(spread, matrix=matrix, ready=True)
         scene.spreads.append(spread)
         rare.matrices.append(matrix)
         own.append((Form(code, *bounds), spread, bounds[settled], matrix, None if which < 0 else deviations))
     capped = False
     for form, spread, bound, matrix, deviations in own:
-        before = spread.known
+        before = spread.ready
         reached, capped_by_hand = _form_by_hand(found, form.code, bound, matrix, deviations)
         asked = asked or (reached and not before)
         assert forms.scale(state, form, spread) == capped_by_hand
@@ -159,7 +159,7 @@ def test_an_order_that_nothing_is_correlated_with_does_not_pass_at_exactly_the_b
     forms, factor = forms_of(state)
     forms.begin(scene_of(state.basket, Rare()))
     spread = Spread(False, np.ones(2).data)
-    give(spread, matrix=np.eye(2), known=True)
+    give(spread, matrix=np.eye(2), ready=True)
     assert not forms.scale(state, Form(41, 0.25, 9.0), spread)
     assert (factor.value, factor.code) == (0.0, 41)
 
@@ -187,6 +187,6 @@ def test_products_of_shorts_are_made_only_where_something_is_or_may_be_short(
     forms, _ = forms_of(state, loops)
     forms.begin(scene_of(state.basket, Rare()))
     spread = Spread(False, np.ones(1).data)
-    give(spread, matrix=np.eye(1), known=True)
+    give(spread, matrix=np.eye(1), ready=True)
     forms.scale(state, Form(41, 0.0625, 9.0), spread)
     assert loops.sided == [sided]

@@ -92,11 +92,11 @@ def test_returns_matrices_and_links_are_made_once_and_where_they_are_needed() ->
     ((_, market),) = ctx.ready.values()
     scene = market.scene
     (losses,), (spread,) = scene.losses, scene.spreads
-    assert (losses.known, spread.known, scene.has_links) == (False, False, False)
+    assert (losses.ready, spread.ready, scene.has_links) == (False, False, False)
     verdict = gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
     assert 0 < np.count_nonzero(verdict.lots) < 5
     assert verdict.reason.any()
-    assert (losses.known, spread.known, scene.has_links) == (True, True, True)
+    assert (losses.ready, spread.ready, scene.has_links) == (True, True, True)
     made = [np.asarray(each) for each in (losses.returns, spread.matrix, scene.links)]
     assert [each.shape for each in made] == [(n, 80), (n, n), (n, n)]
     gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
@@ -139,10 +139,10 @@ def test_a_set_of_limits_is_prepared_once_and_shocks_have_their_returns_from_the
         prepared.append(rules_of(limits, ctx.universe).prepared)
     assert prepared[0] is prepared[1] is not None
     ((_, market),) = ctx.ready.values()
-    assert [own.known for own in market.scene.losses] == [
+    assert [own.ready for own in market.scene.losses] == [
         tail.fixed is not None for tail in rules_of(limits, ctx.universe).tails
     ]
-    assert {own.known for own in market.scene.losses} == {True, False}
+    assert {own.ready for own in market.scene.losses} == {True, False}
 
 
 def test_no_scenarios_are_made_where_a_symbol_with_too_few_returns_is_carried() -> None:

@@ -55,7 +55,7 @@ def _split_as_by_hand(rng: np.random.Generator, n: int) -> None:
     assert list(basket.size) == size.tolist()
     assert list(basket.reduced) == reducing.tolist()
     assert list(basket.reason) == reason.tolist()
-    assert basket.known == known
+    assert basket.finite == known
     assert (basket.adding, basket.reductions) == (np.count_nonzero(size), np.count_nonzero(reducing))
 
 
@@ -147,7 +147,7 @@ def test_the_reach_of_a_state_is_its_exposures_with_all_orders_and_the_equity_th
         assert state.fresh == 3
         assert [state.full(side) for side in range(2 * n)] == full.tolist()
         assert (state.more_short, state.more_long) == (added[:n].sum(), added[n:].sum())
-        assert (state.heaviest, state.left) == (full.max(), state.equity - 0.25 * added.sum())
+        assert (state.heaviest, state.equity_after) == (full.max(), state.equity - 0.25 * added.sum())
 
 
 def test_a_book_stands_at_its_positions_in_flight_and_at_its_exposures_after_all_fills() -> None:

@@ -123,7 +123,7 @@ def _tails_as_by_hand(rng: np.random.Generator, n: int, settled: bool) -> tuple[
         )
         # a stress has its scenarios from the start
         if all_known or number == 2:
-            give(own, returns=returns, known=True)
+            give(own, returns=returns, ready=True)
         scene.losses.append(own)
         scene.width = max(scene.width, scenarios)
         rare.returns.append(returns)
@@ -148,7 +148,7 @@ def _tails_by_hand(found: Expected, tails: list[Tail], losses: list[Losses], sou
         bound, m, mean = tail.bound * state.wider / tail.scale, own.worst, tail.mean
         if own.beyond * (np.asarray(own.deviation) @ full) + np.asarray(own.mean) @ full <= bound * found.left:
             continue
-        if not own.known and not asked:
+        if not own.ready and not asked:
             asked = ["returns"]
         base, target = worst(returns, wide(state)), bound * found.left + found.near
         if measured(worst(returns, wide(state) + adding_now), m, mean) <= target:
@@ -233,7 +233,7 @@ def test_no_scenario_is_put_in_order_where_a_count_or_a_sum_beyond_an_edge_compl
     tails, factor = tails_of(state, Counted())
     scene, vast = scene_of(state.basket, Rare()), np.full(1, 99.0)
     own = Losses(vast.data, vast.data, 1.0, 6, 2, 0)
-    give(own, returns=np.array([[-loss, -loss, 0.0, 0.0, -loss, -loss if mean else -9.0]]), known=True)
+    give(own, returns=np.array([[-loss, -loss, 0.0, 0.0, -loss, -loss if mean else -9.0]]), ready=True)
     scene.losses, scene.width = [own], 6
     tails.begin(bounds_of(tails=[Tail(31, mean, 0.5, 1.0)]), scene)
     assert not tails.scale(state)

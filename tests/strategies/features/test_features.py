@@ -132,7 +132,11 @@ def looks_ahead(spec: FeatureSpec, world: World, cut: int) -> list[str]:
     cropped = compute(spec, world.inputs(end=cut + 1))
     later = World(999, len(world.session), world.factor.shape[1])
     changed = world.inputs()
-    for mine, other in ((changed.bars, later.bars), (changed.own, later.own), (changed.shared, later.shared)):
+    for mine, other in (
+        (changed.bars, later.bars),
+        (changed.by_symbol, later.by_symbol),
+        (changed.shared, later.shared),
+    ):
         for name in mine:
             mine[name][cut + 1 :] = other[name][cut + 1 :]  # type: ignore[index]
     altered = compute(spec, changed)[: cut + 1]
@@ -360,7 +364,7 @@ def test_features_of_a_series_are_those_computed_by_hand_in_every_row() -> None:
     value = np.array([[np.nan, 3.0], [2.0, 3.0], [4.0, np.nan], [8.0, 1.0]])
     bars = dict.fromkeys(FIELDS, np.array([[1.0, np.nan]] * 4))  # the second instrument has no bar
     names = ["series_esg", "series_esg_change_2", "series_esg_z_3", "series_esg_is_3", "series_esg.rank"]
-    inputs = Inputs(np.arange(4) * DAY, bars, own={"series esg": value})
+    inputs = Inputs(np.arange(4) * DAY, bars, by_symbol={"series esg": value})
     found = compute(spec_of(names), inputs)
     np.testing.assert_array_equal(found[..., 0], value)
     np.testing.assert_array_equal(found[..., 1], [[np.nan] * 2, [np.nan] * 2, [np.nan, np.nan], [6.0, -2.0]])

@@ -101,16 +101,16 @@ def test_a_scene_has_the_newest_prices_scenarios_and_deviations(count: int, leas
     for own, lookback, own_counts in zip(scene.losses, (8, 6), counts, strict=True):
         rows = min(count, lookback)
         m = own_counts[rows]
-        assert (own.size, own.worst, own.known) == (rows, m, False)
+        assert (own.size, own.worst, own.ready) == (rows, m, False)
         assert own.beyond == sqrt((rows - m) / m) + 0.5
     longer, shorter = returns[end - min(count, 8) : end], returns[end - min(count, 6) : end]
-    assert not scene.spreads[0].known
+    assert not scene.spreads[0].ready
     assert list(scene.spreads[0].deviation) == pytest.approx(shorter.std(axis=0, ddof=1), rel=1e-6)
     assert list(scene.losses[0].deviation) == pytest.approx(longer.std(axis=0, ddof=1), rel=1e-6)
     assert list(scene.losses[0].mean) == pytest.approx(np.abs(longer.mean(axis=0)), rel=1e-6)
-    scene.losses[0].known = True
+    scene.losses[0].ready = True
     limiter.renew(ring, np.zeros(N).data)
-    assert (list(scene.px), scene.losses[0].known) == (px, True), "a scene is renewed once a sample"
+    assert (list(scene.px), scene.losses[0].ready) == (px, True), "a scene is renewed once a sample"
 
 
 def scene_of(tails: int, forms: int) -> Scene:
@@ -120,7 +120,7 @@ def scene_of(tails: int, forms: int) -> Scene:
     scene.losses = [Losses(float_zeros(N), float_zeros(N), 0.0, 0, 1, k) for k in range(tails)]
     scene.spreads = [Spread(False, float_zeros(N)) for _ in range(forms)]
     for each in (*scene.losses, *scene.spreads):
-        each.known = True
+        each.ready = True
     return scene
 
 
