@@ -1,8 +1,10 @@
 """The circular block bootstrap of paired returns, with resamples derived from a key instead of a random generator.
 
-Blocks of neighbouring samples, wrapped around the end, are drawn with replacement (D. Politis and J. Romano, 1992,
-1994). Both series use the same blocks, so that a resample preserves serial dependence and the dependence between the
-two.
+What can go wrong: a difference by chance that counts as skill. Returns of neighbouring samples depend on each other, so
+that drawing single samples would give intervals that are too narrow. Blocks of neighbouring samples, wrapped around the
+end, are drawn with replacement (D. Politis and J. Romano, 1992, 1994). Both series use the same blocks: a resample
+keeps serial dependence and the dependence between the two. A key, and no generator, makes a replay draw the same
+blocks.
 """
 
 from hashlib import shake_128

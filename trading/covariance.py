@@ -1,5 +1,8 @@
 """Covariance estimators for risk, allocators and research.
 
+What can go wrong: fewer samples than instruments. The sample covariance is then singular: some portfolios seem to have
+no risk. `ledoit_wolf` shrinks it towards equal variances, by an intensity computed from the data.
+
 Returns float64[S, N] are simple, per sample, oldest first and finite. A covariance float64[N, N] is per sample.
 """
 

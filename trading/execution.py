@@ -1,7 +1,11 @@
 """Trading costs for the paper broker, the ledger and the simulator.
 
-Every amount is an integer. A rate in basis points is converted once to an integer, with `RATE_ONE` as 100 %. `MOST`
-bounds the integers.
+What can go wrong: a cost that differs between the three by a rounding, and an int64 that overflows without a word.
+Every amount is therefore an integer of Python or bounded by `MOST`. A rate in basis points is converted once to an
+integer, with `RATE_ONE` as 100 %. It is read as its printed decimal: the float 0.1 would be a little more than a tenth.
+
+Rounding is half-even. An amount that is shared is rounded once, and the last part takes the remainder. A split rounds
+an order to its owner's favour: never more lots, never a worse limit, and a stop never triggers later.
 """
 
 from fractions import Fraction
@@ -103,6 +107,7 @@ class Costs(Struct, frozen=True, dict=True):
 
     @cached_property
     def slippage_rate(self) -> int:
+        """Slippage as an integer rate, with RATE_ONE as 100 %."""
         return rate_of_bp(self.slippage_bp)
 
     @cached_property
@@ -112,6 +117,7 @@ class Costs(Struct, frozen=True, dict=True):
 
     @cached_property
     def commission_rate(self) -> int:
+        """Commission as an integer rate, with RATE_ONE as 100 %."""
         return rate_of_bp(self.commission_bp)
 
     def participation_ratio(self, lot_nano: int) -> tuple[int, int]:

@@ -200,10 +200,12 @@ class Universe(Struct, frozen=True, dict=True):
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
+        """The symbols by column."""
         return tuple(i.symbol for i in self.instruments)
 
     @cached_property
     def index(self) -> dict[str, int]:
+        """Symbol -> column."""
         return {s: k for k, s in enumerate(self.symbols)}
 
     @cached_property
@@ -220,6 +222,7 @@ class Universe(Struct, frozen=True, dict=True):
 
     @cached_property
     def sectors(self) -> tuple[str, ...]:
+        """The sectors by column, empty where an instrument has none."""
         return tuple(i.sector for i in self.instruments)
 
     @cached_property

@@ -1,7 +1,9 @@
 """Exact division of products of integers.
 
-A product within 62 bits is a C integer where the module is compiled; a larger one is an integer of Python. A result is
-the same both ways.
+What can go wrong: a product of lots, price and ratio that exceeds 64 bits and wraps. An estimate in float64 decides
+before the multiplication: below 4.6e18 the product is a C integer where the module is compiled. A larger one is an
+integer of Python, which is slower. Both give the same result. A quotient beyond `MOST` raises, because no column holds
+it.
 """
 
 from typing import Final

@@ -1,4 +1,10 @@
-"""Market data as columns: a block of bars, and one instant of it (a slice)."""
+"""Market data as columns: a block of bars, and one instant of it (a slice).
+
+What can go wrong: a bar that is read before it is known, and a price that loses digits. So each row has the instant at
+which it becomes known, and that at which its open is known. A venue may fill at the open; a policy never sees it before
+the close (docs/decisions/018). Exact prices are integers in nano-currency, parsed from text where a file has it. Arrays
+are read-only, because slices are views of one block.
+"""
 
 from typing import Final
 
@@ -84,54 +90,67 @@ class MarketSlice:
 
     @property
     def ts_open(self) -> int:
+        """When the bar began, ns UTC."""
         return self.block.ts_open[self.row]
 
     @property
     def ts_event(self) -> int:
+        """When the bar became known: its close, ns UTC."""
         return self.block.ts_event[self.row]
 
     @property
     def ts_seen(self) -> int:
+        """When the feed saw it, ns UTC; `ts_event` where the feed does not report it."""
         return self.block.ts_seen[self.row]
 
     @property
     def key(self) -> int:
+        """The session date of daily bars, else `ts_event`, ns UTC."""
         return self.block.key[self.row]
 
     @property
     def full(self) -> bool:
+        """Whether every symbol has a bar."""
         return self.block.full[self.row]
 
     @property
     def fresh(self) -> Bools:
+        """bool[N]: symbols with a bar."""
         return self.block.fresh[self.row]
 
     @property
     def open(self) -> Floats:
+        """float64[N], NaN without a bar."""
         return self.block.open[self.row]
 
     @property
     def high(self) -> Floats:
+        """float64[N], NaN without a bar."""
         return self.block.high[self.row]
 
     @property
     def low(self) -> Floats:
+        """float64[N], NaN without a bar."""
         return self.block.low[self.row]
 
     @property
     def close(self) -> Floats:
+        """float64[N], NaN without a bar."""
         return self.block.close[self.row]
 
     @property
     def volume(self) -> Floats:
+        """float64[N] units, NaN without a bar."""
         return self.block.volume[self.row]
 
     @property
     def open_nano(self) -> Ints:
+        """int64[N], the exact open in nano-currency; 0 without a bar."""
         return self.block.open_nano[self.row]
 
     @property
     def close_nano(self) -> Ints:
+        """int64[N], the exact close in nano-currency; 0 without a bar."""
         return self.block.close_nano[self.row]
 
 

@@ -1,4 +1,10 @@
-"""Trading sessions as plain arrays, so that pure code does not depend on a calendar library."""
+"""Trading sessions as plain arrays, so that pure code does not depend on a calendar library.
+
+What can go wrong: a DAY order that ends before a price exists. Bitcoin decided at the close of New York would expire at
+midnight UTC, before the open that could fill it. With bars of a whole session an order therefore ends at the close of
+the first session that opens at or after it. Good-till-cancelled was rejected: the order would meet a price two days
+from the one that set its limit (docs/decisions/001).
+"""
 
 from bisect import bisect_left, bisect_right
 from functools import cached_property
@@ -31,22 +37,27 @@ class Sessions(Struct, frozen=True, dict=True):
 
     @cached_property
     def days(self) -> NDArray[np.int64]:
+        """`day_ns` as int64[K]."""
         return np.array(self.day_ns, dtype=np.int64)
 
     @cached_property
     def opens(self) -> NDArray[np.int64]:
+        """`open_ns` as int64[K]."""
         return np.array(self.open_ns, dtype=np.int64)
 
     @cached_property
     def closes(self) -> NDArray[np.int64]:
+        """`close_ns` as int64[K]."""
         return np.array(self.close_ns, dtype=np.int64)
 
     @cached_property
     def open_instants(self) -> frozenset[int]:
+        """All opens, for a test of membership."""
         return frozenset(self.open_ns)
 
     @cached_property
     def close_instants(self) -> frozenset[int]:
+        """All closes, for a test of membership."""
         return frozenset(self.close_ns)
 
     def next_close(self, ts: int) -> int:

@@ -177,6 +177,7 @@ def time_weighted_returns(equity: Floats, flows: Floats) -> Floats:
 
 
 def total_return(equity: Floats) -> float:
+    """Return the simple return of float64[T] equity from its first sample to its last."""
     return float(equity[-1] / equity[0] - 1.0)
 
 

@@ -1,4 +1,13 @@
-"""Rings of samples: prices, total returns, and running sums over them."""
+"""Rings of samples: prices, total returns, and running sums over them.
+
+What can go wrong: a statistic that depends on when a run began, and a view that changes under its reader. Running sums
+of floats drift with each row that is added and subtracted. `RunningSums` counts whole numbers, so that its sums depend
+on the returns of the window alone. They only bound a number, to show that it is not needed; what is shown or journalled
+is computed from the returns.
+
+A full buffer is replaced by a new one, never moved in place: views of earlier samples, and readers in other threads,
+keep the old arrays.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar

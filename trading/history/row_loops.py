@@ -1,6 +1,9 @@
 """Loops over rows of prices and of returns, for `quantd.trading.history.rings`.
 
-`row_vectors` beside it does the same with numpy, for an engine that is not compiled; both give the same bits.
+What can go wrong: results that differ between a compiled and an interpreted engine, and an index beyond a buffer.
+`row_vectors` does the same with numpy, for an engine that is not compiled; both give the same bits, because sums are of
+whole numbers and no operation is fused. A build compiles the inner loops without bounds checks. So each public function
+checks the lengths first, and its inner loop is called from nowhere else.
 """
 
 from math import inf
@@ -99,6 +102,8 @@ class RowLoops:
         return came - self.remove(sums, rows, old, old + 1, edge)
 
     def count_rows(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float, comes: bool) -> int:
+        """Count rows `first` to before `last` in, or out without `comes`; returns how many of them are complete: every
+        square is within `edge`."""
         n: int = sums.n
         complete_rows: int = 0
         if n > 0 and first < last:

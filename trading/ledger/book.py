@@ -1,4 +1,13 @@
-"""Books in exact integers: what the house and each agent hold, the fills that are posted to them, and their value."""
+"""Books in exact integers: what the house and each agent hold, the fills that are posted to them, and their value.
+
+What can go wrong: money that appears or vanishes by rounding, and a number that overflows. Floats would drift with the
+number of trades. So amounts are whole micro, lots are whole, and `Book.residue_atto` counts what rounding loses.
+
+- The house's amount is rounded once. The books share it, and the last book takes the remainder: they always add up.
+- `fills` and `post` compute every amount before the first is booked. A refusal leaves all books as they were.
+- `room` bounds the growth of all amounts together, so that a posting does not measure each book for an overflow.
+- `ratio` divides products beyond 64 bits by integers of Python; the compiled module has C integers for the others.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -243,6 +252,7 @@ class Postings:
 
     def settle(self, fills: Ints, rows: int, only: int, grown: int) -> None:
         """Book fills whose amounts are computed."""
+        # raises before the first book changes
         self.reserve(grown)
         fees: int = 0
         house: Book = self.house
@@ -371,6 +381,7 @@ class Postings:
 
     def write_values(self, marks: ReadInts, out: Ints) -> None:
         """Write `values`. Raises OverflowError as `value` does."""
+        # the house comes first: a lone agent that holds the same lots has the positions valued last
         remainder: int = self.value(self.house, marks)
         out[0] = remainder
         books: int = len(self.books)

@@ -1,4 +1,13 @@
-"""The ledger: a house account and one virtual book per agent, which always add up to it."""
+"""The ledger: a house account and one virtual book per agent, which always add up to it.
+
+What can go wrong: books that no longer add up to the account at the broker, and a posting that stops half-way. A house
+amount that is the sum of rounded parts would differ from the broker's. So the house is rounded once, and the last book
+takes the remainder. `check` compares both and names the field that differs.
+
+Each posting computes all its amounts, then calls `admit`, then changes books. LedgerFull therefore leaves the ledger
+unchanged. `Ledger.equity` values by 64-bit integers where the module is compiled. Values beyond them are computed again
+by integers of any size, with the same result.
+"""
 
 from collections.abc import Sequence
 from operator import mul
@@ -256,6 +265,7 @@ class Ledger(Postings):
         scale = denominator * ATTO_PER_MICRO
         holders = [book for book in self.books if book.held[symbol]]
         new = [truncate(book.held[symbol], numerator, denominator) for book in holders]
+        # truncated by book: the books can have fewer lots together than the house, or more where some are short
         missing = after - sum(new)
         if missing:
             sign = 1 if missing > 0 else -1

@@ -1,4 +1,12 @@
-"""How agents share fills of common orders, and cross trades with each other."""
+"""How agents share fills of common orders, and cross trades with each other.
+
+What can go wrong: a lot that belongs to nobody, and an agent that gets more than it asked for. Rounded proportions do
+not add up to the fill. So each share is rounded down, and the missing lots go to the largest fractions, ties in order
+of the agents. Shares then add up exactly, and none exceeds its request while the fill does not.
+
+Opposite requests for one symbol are crossed before an order is made, so that no agent pays the spread to another. The
+survivors are on one side and share the net as they would share a fill.
+"""
 
 from collections.abc import Sequence
 from typing import Any
