@@ -1,5 +1,9 @@
 """Protective exits: the levels of positions from their cost, and the marks at or beyond them.
 
+What can go wrong: a stop that a float misses by its last digit. Levels are rounded to the nano like prices, so that a
+mark exactly 8 % below its entry is at its stop. A short is computed as a long with the sign turned round, so that one
+rule serves both. A mark at both levels counts as a stop.
+
 Prices are currency per unit, matrices float64[A, N] with a row for each book.
 """
 

@@ -1,5 +1,9 @@
 """The switch RUN, REDUCE, HALT of one book, and the loss limits that trip it: drawdown, daily and weekly loss.
 
+What can go wrong: a deposit that hides a loss, or a withdrawal that looks like one. `flow` scales the reference values,
+so that each loss stays the same fraction of them. `trip` only moves to a stricter state; `rearm` is the way back, and
+sets the references anew, else the same loss would trip it again at once.
+
 It holds plain numbers and freezes into a snapshot. It never places or cancels an order.
 """
 
@@ -33,9 +37,11 @@ class FrozenSwitch(Struct, frozen=True):
 
     @classmethod
     def of(cls, switch: Switch) -> "FrozenSwitch":
+        """The values of a switch."""
         return cls(*(getattr(switch, name) for name in cls.__struct_fields__))
 
     def thaw(self) -> Switch:
+        """A new switch with these values."""
         switch = Switch()
         for name in self.__struct_fields__:
             setattr(switch, name, getattr(self, name))

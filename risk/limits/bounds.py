@@ -26,10 +26,12 @@ Tighter = Callable[[str, Any, Any], Any]
 
 
 def lower(key: str, a: Any, b: Any) -> Any:
+    """The smaller of two bounds: of a ceiling, the tighter."""
     return min(a, b)
 
 
 def higher(key: str, a: Any, b: Any) -> Any:
+    """The larger of two bounds: of a floor, the tighter."""
     return max(a, b)
 
 
@@ -39,6 +41,7 @@ def together(key: str, a: Any, b: Any) -> Any:
 
 
 def lower_limit(key: str, a: Any, b: Any) -> Any:
+    """The one of two specifications with the smaller `limit`."""
     return min(a, b, key=lambda spec: spec.limit)
 
 

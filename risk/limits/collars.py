@@ -1,4 +1,9 @@
-"""Limit prices of marketable orders: the mark plus or minus a collar, in whole ticks."""
+"""Limit prices of marketable orders: the mark plus or minus a collar, in whole ticks.
+
+What can go wrong: an order that may fill at a worse price than the gate counted on. Prices are rounded to the tick
+inside the collar: down for a purchase, up for a sale. They are exact integers. An order that reduces has a collar of
+its own, but only at a fresh price.
+"""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,11 @@
 """Market data of one sample for the gate: prices, ages, volumes and synchronous return scenarios.
 
-A context is built once per sample and shared by all books; expensive parts are computed on first use.
+What can go wrong: correlations of returns that belong to different days, and a gap that counts as a return of 0.
+Scenarios are the rows in which every symbol that is held or ordered has a return. They therefore depend on the basket;
+where every row is whole or wholly missing, all baskets share them.
+
+A context is built once per sample and shared by all books; expensive parts are computed on first use. What is cached
+does not refer back to the context, so that an old sample is freed at once.
 """
 
 from collections.abc import Callable
@@ -179,6 +184,7 @@ class Spread:
 
     @cached_property
     def cov(self) -> Floats:
+        """float64[N, N], the covariance per sample."""
         return self._make()
 
     def deviation(self) -> Floats:

@@ -1,5 +1,8 @@
 """Correlation pairs: the joint weight of two correlated instruments.
 
+What can go wrong: an instrument without a correlation that passes as uncorrelated. Comparisons are negated, so that NaN
+counts as linked.
+
 A pair complies while one of them weighs at most `min_weight` or both together at most `joint_weight`. Smaller positions
 comply whenever larger ones do.
 """

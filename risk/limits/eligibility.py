@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def price_missing(ctx: Context, rules: "Rules") -> Refused | None:
+    """Refuses symbols without a finite, positive price."""
     return None if ctx.all_priced else refused(~ctx.priced)
 
 
@@ -28,15 +29,18 @@ def price_age(ctx: Context, rules: "Rules") -> Refused | None:
 
 
 def worst_price(ctx: Context, rules: "Rules") -> Refused | None:
+    """Refuses symbols with no whole tick inside the collar of adding orders."""
     bad = ctx.off_grid(rules.limits.collar, rules.ticks, rules.widest_tick)
     return None if bad is None else refused(bad)
 
 
 def restricted(ctx: Context, rules: "Rules") -> Refused | None:
+    """Refuses the symbols of `restricted`."""
     return None if rules.restricted is None else refused(rules.restricted)
 
 
 def short(ctx: Context, rules: "Rules") -> Refused | None:
+    """Refuses sales below zero, unless `allow_short`."""
     return None if rules.limits.allow_short else Refused(sells=np.ones(rules.size, dtype=np.bool_))
 
 

@@ -188,6 +188,7 @@ class Labels(NamedTuple):
 
 
 def family_of(limits: Limits, key: str, reason: int, labels: Labels) -> Family:
+    """The family of some labels. Groups are numbered from 1 by name; 0 is for symbols without a label."""
     names, bound = labels.names, labels.bound
     distinct_names = sorted(set(names) - {""})
     numbers = np.array([distinct_names.index(name) + 1 if name else 0 for name in names], dtype=np.int64)
@@ -261,6 +262,8 @@ class Form(NamedTuple):
 
 
 def quad_of(limits: Limits, key: str, reason: int, form: Form) -> Quad:
+    """The quadratic form of a limit. Its bound is wider by `in_flight` while orders are open, unless the form has
+    its own."""
     way = form.bound * (1.0 + limits.in_flight) if form.way is None else form.way
     return Quad(key, reason, form.lookback, form.scale, way, form.bound, form.spread)
 

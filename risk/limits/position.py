@@ -21,6 +21,7 @@ def position_weight(ctx: Context, rules: "Rules") -> Weighed | None:
 
 
 def sector_missing(ctx: Context, rules: "Rules") -> Refused | None:
+    """Refuses symbols without a sector, where `max_sector_weight` is on."""
     return None if rules.no_sector is None else refused(rules.no_sector)
 
 
@@ -53,6 +54,7 @@ def herfindahl_form(most: float, limits: Limits) -> list[Form]:
 def tighter_groups(
     key: str, a: Sequence[tuple[str, float]], b: Sequence[tuple[str, float]]
 ) -> tuple[tuple[str, float], ...]:
+    """The caps of both, sorted by group; of a group that both have, the smaller cap."""
     caps: dict[str, float] = {}
     for group, cap in (*a, *b):
         caps[group] = min(cap, caps.get(group, cap))

@@ -1,7 +1,10 @@
 """A set of limits prepared for a universe: caps, linear rows, families of rows, tails, quadratic forms and counts.
 
-The gate walks these tables and knows no limit by name. All measures are monotone in the adding lots, so one common
-factor suffices.
+What can go wrong: a limit that is declared and enforced nowhere. The gate walks these tables and knows no limit by
+name; a key of `extra` that no record knows is refused here, and not ignored.
+
+All measures are monotone in the adding lots, so one common factor suffices. Rules are cached by the identity of their
+limits and universe, because hashing a universe costs more than a gate call.
 """
 
 from functools import cached_property

@@ -68,16 +68,19 @@ def normal(deviations: Callable[[float], float]) -> Callable[[Tail, Limits], lis
 
 
 def volatility(most: float, limits: Limits) -> list[Form]:
+    """The form of annual volatility: the sample covariance over `volatility_lookback`, times the samples per year."""
     return [Form(most, lambda scenarios: scenarios.sample, limits.volatility_lookback, float(SAMPLES_PER_YEAR))]
 
 
 def tighter_tail(key: str, a: Tail, b: Tail) -> Tail:
+    """The one of two tails with the smaller limit. Raises ValueError where their estimators differ."""
     if msgspec.structs.replace(a, limit=b.limit) != b:
         raise ValueError(f"{key}: two estimators ({a} and {b}) cannot be merged; give both the same")
     return min(a, b, key=lambda tail: tail.limit)
 
 
 def tighter_stress(key: str, a: Stress, b: Stress) -> Stress:
+    """The smaller limit over the shocks of both, each once."""
     return Stress(min(a.limit, b.limit), (*a.shocks, *(shock for shock in b.shocks if shock not in a.shocks)))
 
 

@@ -1,5 +1,9 @@
 """Contributions to VaR and CVaR: marginal, component and incremental figures of each position.
 
+What can go wrong: components that do not add up to the measure, and shares that rest on one scenario. Components are
+weight x slope, which add up for measures of degree one (Euler). Historical VaR has the slope of a single scenario, so
+shares of risk are better taken from CVaR (D. Tasche, 1999).
+
 Weights float64[N] are fractions of equity, returns float64[S, N] simple, per sample; losses are positive.
 """
 

@@ -37,6 +37,7 @@ class Shortfall(Struct, frozen=True):
 
     @property
     def total_micro(self) -> int | None:
+        """The sum of all parts; None while lots may still fill."""
         if self.opportunity_micro is None:
             return None
         return self.delay_micro + self.impact_micro + self.fees_micro + self.opportunity_micro

@@ -1,4 +1,8 @@
-"""Risk measures shared by the gate and the monitor. Losses are positive."""
+"""Risk measures shared by the gate and the monitor. Losses are positive.
+
+What can go wrong: a monitor that measures something else than the gate permits. Both use these functions. The quantile
+is an actual loss, never below the interpolated estimate (numpy's method "higher").
+"""
 
 from collections.abc import Callable
 from functools import lru_cache, partial

@@ -1,5 +1,8 @@
 """Stress scenarios: the loss of a book from named market moves, by instrument, sector or asset class.
 
+What can go wrong: an instrument that no scenario mentions and that seems to lose nothing. Without a move of its own,
+its sector or `"*"` its move is NaN, and the gate refuses to add to it.
+
 Moves are price moves without income, rounded to a percent, one per sector: an order of magnitude, not a forecast.
 Instruments are mapped by `Instrument.sector`.
 """

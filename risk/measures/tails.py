@@ -1,5 +1,10 @@
 """VaR and CVaR by five methods, and the scenarios of three of them.
 
+What can go wrong: an estimate that looks ahead, and a formula beyond its domain. `filtered` scales each return by the
+volatility of earlier rows only; with its own return in it, a large move would shrink itself. The Cornish-Fisher
+expansion is a quantile only where it rises in the tail. Elsewhere the figure is NaN, and not a number that means
+nothing.
+
 Returns float64[S, N] are simple, per sample, oldest first, finite. Losses are positive, in the unit of the weights.
 Historical VaR and CVaR are in `portfolio`. Callers scale by the square root of the horizon.
 """

@@ -1,5 +1,10 @@
 """Backtests of VaR forecasts: exceedances counted and tested.
 
+What can go wrong: the right number of exceedances in one run, which a count accepts. Coverage (P. Kupiec, 1995) is
+therefore tested beside independence (P. Christoffersen, 1998). A sample without a forecast is skipped, counted and
+breaks the chain; joined over the gap, two days would count as neighbours. A loss of exactly the forecast is no
+exceedance.
+
 Returns and forecasts are fractions of the same equity; a forecast is a positive loss, made before its day.
 """
 

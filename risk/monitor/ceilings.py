@@ -1,9 +1,13 @@
 """Upper bounds of limit values, which settle most levels without a measurement.
 
-Exposures, weights and families are exact. `quantd.trading.history.RunningSums` bounds VaR, CVaR and volatility. No
-pair of instruments weighs more than the two heaviest positions together. Where a bound does not settle a level, the
-losses of the book or the correlations of its pairs do. Where a value is within rounding of an edge, or returns are
-missing, the level is not settled. A value beyond its edges is a doubt; it may settle the next level.
+What can go wrong: a level that changes without an alert. A band therefore only shows that a level stays. Where it does
+not, the limit is a doubt, and that limit alone is measured; formerly one doubt had every limit of every watched book
+measured. A value within rounding of an edge settles nothing, because two ways to compute it may differ there.
+
+- Exposures, weights and families are exact. `quantd.trading.history.RunningSums` bounds VaR, CVaR and volatility.
+- No pair of instruments weighs more than the two heaviest positions together.
+- Where a bound does not settle a level, the losses of the book or the correlations of its pairs do.
+- Where returns are missing, nothing over returns is settled.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,9 @@
-"""Alert levels of limits: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 % of the bound, with hysteresis."""
+"""Alert levels of limits: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 % of the bound, with hysteresis.
+
+What can go wrong: an alert for each sample of a value that moves around an edge. A level ends 5 % of the bound below
+its start, so that such a value raises one alert. A value that is not a number is CRITICAL. With orders in flight a
+level may rise and not fall, because the value will not last.
+"""
 
 from bisect import bisect
 from math import inf

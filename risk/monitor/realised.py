@@ -113,14 +113,17 @@ class Realised(EquitySeries):
         return values
 
     def copy(self) -> "Realised":
+        """An independent copy."""
         return self.thaw(self.freeze())
 
     def freeze(self) -> FrozenReturns:
+        """The newest samples as bytes, for a snapshot."""
         equity, flows, earned = (self._newest(column).tobytes() for column in (self.equity, self.flows, self.earned))
         return FrozenReturns(equity, flows, self.growth, earned if self.rated else b"")
 
     @classmethod
     def thaw(cls, frozen: FrozenReturns) -> "Realised":
+        """Restores what `freeze` wrote; of more samples than are kept, the newest."""
         new = cls()
         columns = (frozen.equity, frozen.flows, frozen.earned)
         equity, flows, earned = (np.frombuffer(column)[-KEPT - 1 :] for column in columns)

@@ -1,4 +1,13 @@
-"""Quadratic forms: volatility, normal value at risk and concentration."""
+"""Quadratic forms: volatility, normal value at risk and concentration.
+
+What can go wrong: a covariance that rewards a position which does not exist yet. An open order that hedges may never
+fill, so each product of two exposures is taken at its worst corner. That sum is never too small. It is exact while no
+range of an exposure crosses zero.
+
+Cheap bounds come first: the sum of deviations, and the heaviest exposure times the gross. The matrix is made only where
+they do not suffice. The common factor is the smaller positive root of a quadratic, because equity falls with the orders
+as well. Whether the limit is breached already is decided by the exact form of the present book (docs/decisions/009).
+"""
 
 from math import sqrt
 

@@ -1,7 +1,20 @@
 """The pre-trade gate: the part of a basket that complies with all limits, in closed form.
 
-Reducing orders pass first and whole. Caps per symbol follow, then correlation pairs, then one common factor for all
-orders that add risk.
+What can go wrong: an order that complies alone and breaks a limit when another one fills, or does not. Every open order
+may fill wholly, partly or not at all. So each limit takes the exposures at their largest and equity at its lowest, even
+if no single state has both. A search over all fills was rejected: it would gain a fraction of a lot
+(docs/decisions/009).
+
+The order of the checks gives the result its properties.
+
+- Reducing orders pass first and whole, so that no limit keeps a position from being closed.
+- Caps per symbol come next, then correlation pairs, then one common factor for all orders that add risk. Lots are
+  rounded down. The result therefore does not depend on the order of the symbols, and what passed passes again whole.
+- Limits on what may be opened see the orders that pass all others. If they refuse one, the others are decided again
+  without it, because what it would have used is free.
+
+`gate` ends: each further pass has fewer orders. Two paths, one of them for common baskets, were given up for one
+(docs/decisions/013). A missing price, a short history or a NaN refuses.
 """
 
 from collections.abc import Collection, Sequence
@@ -144,6 +157,7 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
     rules = rules_of(limits, ctx.universe)
     while True:
+        # a copy: the reasons of a pass count only if no opening is refused after it
         codes = reason.copy() if rules.openings else reason
         lots, again = _pass(ctx, account, asked, rules, switch, codes)
         while again:
@@ -185,7 +199,7 @@ def _pass(
     prepared = _prepared(rules)
     ready = ctx.ready.get(id(rules))
     market: Market = _market(ctx, prepared) if ready is None else ready[1]
-    # one for each thread that is at it
+    # taken out while in use: a gate has scratch arrays, and another thread may decide at the same time
     gate: Gate = prepared.desks.pop() if prepared.desks else Gate(rules.size, LOOPS, len(rules.counts))
     basket = gate.basket
     _begin(basket, account, asked, reason)

@@ -1,4 +1,12 @@
-"""Makes the `Bounds` of a set of rules, and the `Scene` of a sample under them."""
+"""Makes the `Bounds` of a set of rules, and the `Scene` of a sample under them.
+
+What can go wrong: a limit of an installed package that raises. It refuses what adds risk, and the run goes on. A fault
+in the product's own limits stops the step instead.
+
+What lasts is made once. `Prepared` belongs to a set of rules, `Market` to a sample, and one of its `with_rows` to the
+symbols that a basket leaves. Returns by symbol, covariances and links are made when the gate asks, because few baskets
+need them.
+"""
 
 from math import sqrt
 from operator import itemgetter

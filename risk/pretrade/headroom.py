@@ -1,7 +1,13 @@
 """The largest order per symbol that passes, and the values of each limit for one symbol.
 
-All sizes come from gate calls with very large orders; no limit is implemented a second time. In this module, `lots` are
-float64[N] by column of the universe, signed; money is in account currency.
+What can go wrong: headroom that the gate then refuses. A formula for each limit would have to be kept equal to the
+gate. So every size is the answer of the gate to a vast order, and no limit is implemented a second time. One limit
+alone is asked about with the others off and with cash enough.
+
+A vast order costs so much to fill that nothing of it passes for want of equity, though a smaller one would. In that
+case alone the size is found by bisection.
+
+In this module, `lots` are float64[N] by column of the universe, signed; money is in account currency.
 """
 
 from collections.abc import Callable

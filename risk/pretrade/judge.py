@@ -1,7 +1,21 @@
-"""The gate: which part of a basket complies with every limit, in closed form.
+"""The gate's decision: which part of a basket complies with every limit, in closed form.
 
-`Gate.judge` reads: split, settle, caps, counts, history, then pairs, one common factor, and weights and pairs once more
-at the equity that is left. Comparisons are written so that NaN refuses.
+What can go wrong: a cut that makes another cut too small. Fees and slippage lower equity, every bound is a share of
+equity, and each accepted order takes from it. `Gate.judge` therefore reads in this order, which must stay.
+
+- `split` separates reductions from the orders that add risk. It must come before `settle`, which counts the reductions
+  as fills.
+- `settle` makes the one or two states of the book: in flight, and after all fills where a limit is wider on the way.
+- `cap` and `count` cut single orders, which needs no scenarios. Then `history` refuses what has too few returns.
+- `shrink` clips pairs, scales all orders by one factor, and then checks weights and pairs once more. The first check of
+  an order allowed only for its own costs; the second takes the equity that the whole basket leaves.
+
+One factor, instead of a share for each order, keeps the result independent of the order of the symbols. All measures
+grow with the lots, so the smallest factor complies with every limit.
+
+A limit that the present positions exceed caps the orders that add to it and no others. A limit that only open orders
+could exceed refuses each order that adds to it or lowers equity (docs/decisions/009). Comparisons are written so that
+NaN refuses.
 """
 
 from quantd.risk.limits.case import SLACK
@@ -78,6 +92,7 @@ class Gate:
         if refusal != 0 or basket.adding == 0:
             basket.refuse(refusal)
             return True
+        # the states below read `near` and remember `changes`: both are set before they begin
         basket.near, basket.changes = SLACK * basket.equity, 0
         self.pairs.begin(bounds, scene)
         self.tails.begin(bounds, scene)
@@ -86,6 +101,7 @@ class Gate:
         self.cap(caps)
         order_count: int = self.count()
         if order_count > 0:
+            # only after the caps: the rows of returns depend on the orders that they leave
             if scene.rows == UNKNOWN:
                 return False
             if scene.rows == TOO_FEW or scene.any_lacking:
@@ -115,6 +131,7 @@ class Gate:
             if two:
                 self.pairs.clip(self.after, True)
         if two:
+            # last: any cut above may be of a short sale whose proceeds pay for a purchase
             self.settled_cash()
 
     # ---- caps of single orders ---------------------------------------------------------------------------------------
@@ -282,7 +299,8 @@ class Gate:
             factor.begin()
             if not (self.scale_in(self.flight) or (self.bounds.two_states and self.scale_in(self.after))):
                 break
-            # what is breached already caps single orders, which leaves fewer lots each time
+            # the factor of other limits is void: it was computed with lots that are cut here. Lots only become fewer,
+            # so this ends
             for k in range(self.n):
                 basket.cap(k, factor.ceiling[k], factor.cap_code)
         else:

@@ -1,4 +1,15 @@
-"""Linked pairs: two symbols whose losses go together may weigh so much together, while the lesser is not small."""
+"""Linked pairs: two symbols whose losses go together may weigh so much together, while the lesser is not small.
+
+What can go wrong: two orders that comply alone and not together, and a result that depends on the order of the columns.
+Orders are accepted one after another, the larger notional first and equal ones by name. Each sees the sides that the
+earlier ones took.
+
+`clip` runs twice. The first pass lowers equity by the accepted orders only, so that a single order gets the most lots.
+After the common factor the second takes the equity that all orders leave.
+
+Correlations of N symbols cost N x N. Nothing is read while twice the heaviest side, or the two heaviest together,
+comply; then only links between sides that matter are made. A correlation that is not a number counts as linked.
+"""
 
 from math import inf, nan
 

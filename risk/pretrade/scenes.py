@@ -69,9 +69,11 @@ class Scene:
         self.losses, self.spreads, self.width = [], [], 0
 
     def ask_returns(self) -> None:
+        """Makes the returns of all losses, once."""
         self.rare.add_returns()
 
     def ask_matrices(self) -> None:
+        """Makes the covariances of all forms, once."""
         self.rare.add_matrices()
 
     def ask_links(self, sides: Ints, count: int) -> None:

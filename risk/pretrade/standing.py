@@ -1,4 +1,14 @@
-"""A basket at the gate: what is asked for, and the book without its adding orders in its one or two states."""
+"""A basket at the gate: its orders, and the book without the adding ones in its one or two states.
+
+What can go wrong: a position that two orders close, and a figure of an earlier basket. A reduction is at most the
+position less what open orders may already close; beyond that it would cross zero. What `reach` computes is kept until
+`Basket.changes` grows, so each cut of `size` must add to it.
+
+`Standing` holds the worst of all fills: the range of each exposure, the lowest equity and the most cash in use. It is
+not the worst single fill: a search over fills was rejected (docs/decisions/009). `now` and `before` are the equity of
+the book as it stands, which decides whether a limit is breached already. A second state, after all fills at reference
+prices, is used where a limit is wider while orders are in flight (docs/decisions/003).
+"""
 
 from math import inf
 
@@ -372,6 +382,7 @@ class Factor:
         self.n, self.ceiling = n, float_zeros(n)
 
     def begin(self) -> None:
+        """Starts with the factor 1 and without a cap."""
         self.value, self.code, self.capped = 1.0, 0, False
 
     def take(self, value: float, code: int) -> None:

@@ -1,4 +1,13 @@
-"""Tails: value at risk, expected shortfall and stress, over the worst losses of scenarios."""
+"""Tails: value at risk, expected shortfall and stress, over the worst losses of scenarios.
+
+What can go wrong: the scenarios that are worst without an order are not the worst with it. So no fixed set of scenarios
+can be scaled. The factor of VaR is an order statistic of the factors of the scenarios. That of a mean of losses is
+exact after finitely many sets (W. Dinkelbach, 1967).
+
+Each range of exposures loses its most in every scenario, whichever orders fill. Cheap bounds come first: the reach of
+the losses, then a count or a sum beyond an edge (R. Rockafellar and S. Uryasev, 2000). Only then are losses put in
+order. Consecutive tails over the same scenarios share one computation of `lossy`.
+"""
 
 from math import inf
 
@@ -162,6 +171,7 @@ class Tails:
             self.fall[k] = -state.stands(k)
             self.rise[k] = 0.0
         self.loops.losses(self.now, size, losses.returns, self.fall, self.rise)
+        # measured before any factor: `factor_of` and `cap_losses` overwrite `now`
         present: float = self.measure(tail.mean, m, self.now, size)
         if present <= bound * state.now + near:
             target: float = bound * state.equity + near
