@@ -1,5 +1,10 @@
 """Small convex quadratic programs by block pivoting on the active set, for the long-only allocators.
 
+What can go wrong: exchanges that repeat for ever, and a matrix of fewer samples than variables. Block exchanges are
+fast and may cycle. After some without progress, variables are exchanged one at a time, which ends (K. Murty, 1974). A
+nearly singular matrix exchanges hundreds of variables in turn, each with a system of hundreds. Above `MANY` variables a
+set is therefore grown from nothing, or a walk begins at a vertex or near its start.
+
 It is fast for sign constraints, or bounds with one sum. Other constraints use `interior_point`.
 """
 

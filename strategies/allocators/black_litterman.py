@@ -1,4 +1,8 @@
-"""Black-Litterman: equilibrium returns, adjusted by views in proportion to their confidence."""
+"""Black-Litterman: equilibrium returns, adjusted by views in proportion to their confidence.
+
+What can go wrong: two certain views that contradict each other make the system singular. Each has a small variance, so
+that they are averaged. Without views the result is the market portfolio.
+"""
 
 from typing import Final
 

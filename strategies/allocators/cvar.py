@@ -1,4 +1,9 @@
-"""The minimum expected shortfall over historical scenarios."""
+"""The minimum expected shortfall over historical scenarios.
+
+What can go wrong: equal columns. The linear program then has many solutions, and the interior-point method lost
+accuracy just before one; the agent held minimum variance instead. Equal columns are one in the program, and share its
+weight.
+"""
 
 import numpy as np
 

@@ -1,4 +1,9 @@
-"""Inputs of allocators: a covariance and expected returns, from float64[S, n] returns per sample."""
+"""Inputs of allocators: a covariance and expected returns, from float64[S, n] returns per sample.
+
+What can go wrong: noise that an optimiser takes for opportunity. A sample covariance of too few samples is refused, and
+`denoised` replaces eigenvalues that noise alone would give by their mean. Sample means err more than means that are
+moved towards one value, as `shrunk_means` does (P. Jorion, 1986).
+"""
 
 from collections.abc import Callable
 from functools import lru_cache, partial

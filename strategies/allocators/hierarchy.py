@@ -1,4 +1,9 @@
-"""Allocation along a tree of instruments, clustered by correlation: hierarchical risk parity, and groups of a tree."""
+"""Allocation along a tree of instruments, clustered by correlation: hierarchical risk parity, and groups of a tree.
+
+What can go wrong: weights that change when the columns are permuted. Left and right in a tree depend on the numbering,
+so that instruments are numbered by variance first. No matrix is inverted: a singular covariance is valid here, unlike
+in `mean_variance` (M. Lopez de Prado, 2016).
+"""
 
 from collections.abc import Callable, Sequence
 

@@ -1,5 +1,9 @@
 """Convex quadratic programs with hinge costs by an interior-point method, for problems without a closed form.
 
+What can go wrong: a solution that is not single, where a column repeats or is a mix of others. The system of a step
+then becomes singular just before an iterate is exact. So the nearest iterate so far is kept, and returned where the
+steps lose accuracy, if it is within `NEAR` of exact. Otherwise the program counts as infeasible.
+
 All constraints are rows of one kind. Hard rows are bounds, caps and groups. Soft rows have a cost when violated: the
 excess losses of a CVaR, and turnover with trading costs.
 """

@@ -1,6 +1,11 @@
 """Long-only portfolios from a mean and a covariance.
 
 These are minimum variance, maximum Sharpe ratio, maximum diversification, mean-variance with costs, Merton and Kelly.
+
+What can go wrong: scales that differ by orders of magnitude, such as a bond beside bitcoin, and a singular covariance.
+Problems are solved in units of risk, with `RIDGE` on the diagonal. The solution by signs alone is tried first, because
+it is the fastest. Only where it breaks a bound, or is not determined, follows the search along the frontier.
+
 Covariances float64[n, n] and means float64[n] are per sample; weights float64[n] are per column. Every function raises
 Infeasible with the reason when no such portfolio exists.
 """

@@ -1,4 +1,9 @@
-"""Risk parity: long-only weights with given shares of the portfolio's variance."""
+"""Risk parity: long-only weights with given shares of the portfolio's variance.
+
+What can go wrong: a step that makes a weight negative, and instruments that cancel each other. Far from the minimum a
+step of Newton's method is shortened by its own length, so that weights stay positive. A perfect hedge has no finite
+solution; a ridge on the diagonal gives one. Cheap rounds come first, because Newton's full steps need a near start.
+"""
 
 from math import sqrt
 from typing import Final

@@ -26,6 +26,7 @@ class Placed:
 
     @property
     def nodes(self) -> list[Node]:
+        """The nodes of the features, in their order."""
         return [f.node() for f in self.features]
 
 

@@ -57,6 +57,7 @@ class Feature(Struct, frozen=True):
 
     @property
     def about(self) -> Family:
+        """The family of the feature."""
         return _about(self.family)
 
     @property
@@ -70,6 +71,7 @@ class Feature(Struct, frozen=True):
         return series_input(self.series) if self.series else ""
 
     def node(self) -> Node:
+        """The node that computes the feature. Raises what its family raises for parameters that it cannot use."""
         return _node(self.family, self.parameters)
 
     @property
@@ -107,6 +109,7 @@ class FeatureSpec(Struct, frozen=True):
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The names of the features, in their order."""
         return tuple(f.name for f in self.features)
 
     @property

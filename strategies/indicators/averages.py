@@ -17,11 +17,13 @@ def wma_of(x: Node, period: int) -> Node:
 
 
 def dema(period: int) -> Outputs:
+    """Double exponential mean (P. Mulloy, 1994): less lag than the mean of the same period."""
     once = ema(CLOSE, period)
     return {"dema": 2.0 * once - ema(once, period)}
 
 
 def tema(period: int) -> Outputs:
+    """Triple exponential mean (P. Mulloy, 1994)."""
     once = ema(CLOSE, period)
     twice = ema(once, period)
     return {"tema": 3.0 * once - 3.0 * twice + ema(twice, period)}
@@ -47,12 +49,15 @@ def efficiency_ratio(period: int) -> Node:
 
 
 def kama(period: int) -> Outputs:
+    """Kaufman's adaptive mean (1995): fast where the efficiency ratio is near 1, slow near 0. Periods are 2 and 30
+    bars."""
     slow, fast = 2.0 / 31.0, 2.0 / 3.0
     speed = efficiency_ratio(period) * (fast - slow) + slow
     return {"kama": adaptive(CLOSE, speed * speed, slow * slow)}
 
 
 def t3(period: int, volume_factor: float) -> Outputs:
+    """Tillson's T3 (1998): six exponential means in a row, combined with `volume_factor`."""
     v = volume_factor
     chain: list[Node] = [CLOSE]
     for _ in range(6):
@@ -89,6 +94,8 @@ def line_at(period: int, ahead: float) -> Node:
 
 
 def linear_regression(period: int) -> Outputs:
+    """The least-squares line over the closes of a period: its newest value, slope, first value, next value, and angle
+    in degrees."""
     t = np.arange(period) - (period - 1) / 2.0
     slope = window(windows.weighted("slope", t / (t @ t)), period, CLOSE)
     return {

@@ -144,10 +144,12 @@ def ratio(over: Node, under: Node) -> Point:
 
 
 def absolute(x: Node) -> Point:
+    """Return |x|."""
     return point(f"|{x.key}|", np.abs, x)
 
 
 def logarithm(x: Node) -> Point:
+    """Return the natural logarithm of x."""
     return point(f"ln({x.key})", np.log, x)
 
 
@@ -157,10 +159,12 @@ def root(x: Node) -> Point:
 
 
 def squared(x: Node) -> Point:
+    """Return x squared."""
     return point(f"{x.key}^2", np.square, x)
 
 
 def larger(x: Node, y: Node) -> Point:
+    """Return the larger of x and y."""
     return point(f"max({x.key}, {y.key})", np.maximum, x, y)
 
 
@@ -175,6 +179,7 @@ def negative(x: Node) -> Point:
 
 
 def sign(x: Node) -> Point:
+    """Return -1, 0 or 1."""
     return point(f"sign({x.key})", np.sign, x)
 
 
@@ -203,18 +208,22 @@ def window(kernel: Kernel, width: int, *args: Node) -> Window:
 
 
 def total(x: Node, width: int) -> Window:
+    """Return the sum of the newest `width` rows."""
     return window(windows.weighted("sum", np.ones(width)), width, x)
 
 
 def mean(x: Node, width: int) -> Window:
+    """Return the mean of the newest `width` rows."""
     return window(windows.weighted("mean", np.full(width, 1.0 / width)), width, x)
 
 
 def highest(x: Node, width: int) -> Window:
+    """Return the maximum of the newest `width` rows."""
     return window(windows.HIGHEST, width, x)
 
 
 def lowest(x: Node, width: int) -> Window:
+    """Return the minimum of the newest `width` rows."""
     return window(windows.LOWEST, width, x)
 
 

@@ -37,11 +37,13 @@ from quantd.strategies.indicators.nodes import (
 
 
 def rsi_of_gains(period: int) -> Node:
+    """Wilder's relative strength index (1978), 0 to 100: smoothed gains over smoothed gains and losses."""
     up, down = wilder(GAIN, period), wilder(LOSS, period)
     return 100.0 * ratio(up, up + down)
 
 
 def cmo(period: int) -> Outputs:
+    """Chande's momentum oscillator (1994), -100 to 100, with Wilder's smoothing."""
     up, down = wilder(GAIN, period), wilder(LOSS, period)
     return {"cmo": 100.0 * ratio(up - down, up + down)}
 
@@ -54,32 +56,39 @@ def macd(fast: int, slow: int, signal: int) -> Outputs:
 
 
 def ppo(fast: int, slow: int) -> Outputs:
+    """The distance of two exponential means, in percent of the slow one."""
     long = ema(CLOSE, slow)
     return {"ppo": 100.0 * ratio(ema(CLOSE, fast) - long, long)}
 
 
 def trix(period: int) -> Outputs:
+    """The growth in percent of a threefold exponential mean (J. Hutson, 1983)."""
     return {"trix": 100.0 * growth(ema(ema(ema(CLOSE, period), period), period))}
 
 
 def stochastic(fast: int, slow: int, signal: int) -> Outputs:
+    """Lane's stochastic: the close's place in the range of `fast` bars, 0 to 100, smoothed over `slow`, and its mean
+    over `signal`."""
     quick = 100.0 * place_in_range(CLOSE, HIGH, LOW, fast)
     calm = mean(quick, slow)
     return {"stochastic_k": calm, "stochastic_d": mean(calm, signal)}
 
 
 def stochastic_fast(fast: int, signal: int) -> Outputs:
+    """The same without smoothing of the first line."""
     quick = 100.0 * place_in_range(CLOSE, HIGH, LOW, fast)
     return {"stochastic_fast_k": quick, "stochastic_fast_d": mean(quick, signal)}
 
 
 def stochastic_rsi(period: int, fast: int, signal: int) -> Outputs:
+    """The place of the relative strength index in its own range (T. Chande and S. Kroll, 1994)."""
     strength = rsi_of_gains(period)
     quick = 100.0 * place_in_range(strength, strength, strength, fast)
     return {"stochastic_rsi_k": quick, "stochastic_rsi_d": mean(quick, signal)}
 
 
 def williams_r(period: int) -> Outputs:
+    """Williams' %R, -100 to 0: the distance of the close below the high of the range."""
     top = highest(HIGH, period)
     return {"williams_r": -100.0 * ratio(top - CLOSE, top - lowest(LOW, period))}
 
@@ -97,6 +106,7 @@ def ultimate(short: int, middle: int, long: int) -> Outputs:
 
 
 def money_flow_index(period: int) -> Outputs:
+    """Money flow index (G. Quong and A. Soudack, 1989), 0 to 100. A change within `TIE` counts on neither side."""
     flow, rose = TYPICAL * VOLUME, growth(TYPICAL)
     up = total(point("flow_up", lambda f, d: f * (d > TIE) + 0.0 * d, flow, rose), period)
     down = total(point("flow_down", lambda f, d: f * (d < -TIE) + 0.0 * d, flow, rose), period)
@@ -130,6 +140,7 @@ def detrended(period: int) -> Outputs:
 
 
 def elder_ray(period: int) -> Outputs:
+    """Elder's bull and bear power (1993): the high and the low less the exponential mean of the close."""
     smooth = ema(CLOSE, period)
     return {"bull_power": HIGH - smooth, "bear_power": LOW - smooth}
 

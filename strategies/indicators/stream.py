@@ -29,6 +29,7 @@ class Tape:
         self.end = depth
 
     def append(self, row: Floats) -> None:
+        """Add a row. A full tape first moves its newest `depth` rows to the start."""
         if self.end == len(self.rows):
             self.rows[: self.depth] = self.rows[self.end - self.depth :]
             self.end = self.depth

@@ -85,6 +85,8 @@ def choppiness(period: int) -> Outputs:
 
 
 def bollinger(period: int, deviations: float) -> Outputs:
+    """Bollinger's bands (2001): mean and deviations of the close, its place between the bands, and their width over the
+    mean."""
     middle, spread = mean(CLOSE, period), deviations * deviation(CLOSE, period)
     upper, lower = middle + spread, middle - spread
     return {
@@ -97,6 +99,7 @@ def bollinger(period: int, deviations: float) -> Outputs:
 
 
 def donchian(period: int) -> Outputs:
+    """Donchian's channel: the highest high, the lowest low, and the close's place between them."""
     top, bottom = highest(HIGH, period), lowest(LOW, period)
     return {
         "donchian_upper": top,

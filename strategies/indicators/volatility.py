@@ -31,6 +31,7 @@ def average_true_range(period: int) -> Outputs:
 
 
 def standard_deviation(period: int) -> Outputs:
+    """Deviation and variance of the closes of a period."""
     return {"stddev": deviation(CLOSE, period), "variance": window(windows.VARIANCE, period, CLOSE)}
 
 

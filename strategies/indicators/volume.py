@@ -34,6 +34,7 @@ def accumulation() -> Outputs:
 
 
 def chaikin_oscillator(fast: int, slow: int) -> Outputs:
+    """The distance of two exponential means of the accumulation line."""
     line = running(MONEY_FLOW)
     return {"adosc": ema_from_first(line, fast) - ema_from_first(line, slow)}
 
@@ -49,6 +50,7 @@ def ease_of_movement(period: int) -> Outputs:
 
 
 def volume_oscillator(fast: int, slow: int) -> Outputs:
+    """The distance of two exponential means of the volume, in percent of the slow one."""
     long = ema(VOLUME, slow)
     return {"pvo": 100.0 * ratio(ema(VOLUME, fast) - long, long)}
 

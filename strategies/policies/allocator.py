@@ -1,6 +1,12 @@
 """The common part of allocating policies: the participating instruments, estimates, bounds, fallbacks and notes.
 
-A form (minimum variance, risk parity ..) is a function of a Case.
+What can go wrong: a solver that fails, or answers weights that break a bound. Every answer is checked. If it is
+invalid, the fallbacks follow in order; if all fail, the book is held, never sold. The note names the reason without
+figures, because a note that changed each day would be published each day.
+
+An instrument without a complete lookback, or whose price stands still, takes no part. Its variance would be the
+smallest, and an allocator would buy what cannot be bought. A form (minimum variance, risk parity ..) is a function of a
+Case.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -86,10 +92,12 @@ class Case(Generic[P_co]):
 
     @property
     def size(self) -> int:
+        """Number of participating instruments."""
         return len(self.symbols)
 
     @cached_property
     def box(self) -> Box:
+        """Bounds of one weight as fractions of `invested`; open where the parameters have none."""
         params = self.params
         if not isinstance(params, BoundedParams) or params.invested <= 0.0:
             return Box()
@@ -100,14 +108,17 @@ Form = Callable[[Case[P]], Floats]
 
 
 def equal_form(case: Case[P]) -> Floats:
+    """Return equal weights."""
     return np.full(case.size, 1.0 / case.size)
 
 
 def minimum_variance_form(case: Case[P]) -> Floats:
+    """Return the weights with the smallest variance within the bounds."""
     return minimum_variance(case.cov, case.box)
 
 
 def inverse_volatility_form(case: Case[P]) -> Floats:
+    """Return weights in proportion to inverse volatility, within the bounds."""
     return inverse_volatility(case.cov, case.box)
 
 

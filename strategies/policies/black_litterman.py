@@ -66,6 +66,7 @@ class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
 
     @property
     def named(self) -> tuple[str, ...]:
+        """All symbols of the market weights and of the views."""
         return (*self.market, *(symbol for view in self.views for symbol in view.shares()))
 
 

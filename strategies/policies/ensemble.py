@@ -1,4 +1,9 @@
-"""An ensemble of policies: the mean or median of their weights, by past performance, or by agreement."""
+"""An ensemble of policies: the mean or median of their weights, by past performance, or by agreement.
+
+What can go wrong: a member that trades rarely and is asked as if it held the ensemble's book. Each member has a book of
+its own in the memory, which drifts with the market. A member that holds therefore votes for its own book. The cost of
+its last trades is owed to its first return after them, so that turnover counts against it.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal

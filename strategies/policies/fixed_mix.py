@@ -58,6 +58,7 @@ class FixedMix:
 
 
 def make_fixed_mix(params: Mapping[str, object]) -> FixedMix:
+    """Return the policy. Raises ParamsError without weights, or for invalid ones."""
     if "weights" not in params:
         raise ParamsError("fixed_mix needs weights, such as { SPY = 0.6, TLT = 0.4 }")
     return FixedMix(tuple(sorted(parse("fixed_mix", params, FixedMixParams).weights.items())))

@@ -1,7 +1,10 @@
 """Policies made of policies: loading the members, their answers, and a part of the memory for each.
 
-A member's book is the composite's own, unless the composite defines another. A member that fails is left out with a
-warning; the composite fails only when no member answers.
+What can go wrong: a user's file that raises, exits or answers numbers that are not finite. Such a member loses its vote
+with a warning, and its memory stays as it was, so that it continues where it was. The composite fails only when no
+member answers. SystemExit counts as a failure too; KeyboardInterrupt alone is passed on.
+
+A member's book is the composite's own, unless the composite defines another.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

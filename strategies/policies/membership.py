@@ -1,4 +1,9 @@
-"""Policies over a universe by date: a policy sees the members of the day, and holds nothing else."""
+"""Policies over a universe by date: a policy sees the members of the day, and holds nothing else.
+
+What can go wrong: a policy that ranks or holds an instrument that is no member on that day. The view has the columns of
+the members only. Arrays in a policy's memory may be by column, so that it begins with an empty memory whenever the
+members change.
+"""
 
 from dataclasses import dataclass, field
 from typing import Final

@@ -1,4 +1,12 @@
-"""Rebalancing rules around a policy: when a rebalance is due, and how far it trades; otherwise the policy holds."""
+"""Rebalancing rules around a policy: when a rebalance is due, and how far it trades; otherwise the policy holds.
+
+What can go wrong: a book that does not reach its target at once, because sales come before purchases. The same target
+has `FOLLOW_UPS` further decisions, drifted with the market; while they last, no drift counts. What is missing after
+them is remembered, and a threshold does not trade for it each day. An event is raised once, and again only after it has
+passed.
+
+The policy inside is called at every sample, also where nothing is due, so that its memory advances.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

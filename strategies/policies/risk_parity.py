@@ -22,6 +22,7 @@ class RiskParityParams(BoundedParams, frozen=True, kw_only=True):
 
     @property
     def named(self) -> tuple[str, ...]:
+        """The symbols with a budget."""
         return tuple(self.budgets)
 
 

@@ -167,6 +167,7 @@ class ByFit:
         return Reading(REGIMES[now], by, (float(by[now]), *annual)), memory
 
     def why(self, figures: Sequence[float]) -> str:
+        """Return the figures of a reading in words: probability, annual mean and annual volatility of the state."""
         likely, mean, spread = figures
         return f"{self.words}: {likely:.0%} likely a state of {mean:+.0%} a year at volatility {spread:.0%}"
 

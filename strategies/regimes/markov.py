@@ -1,7 +1,11 @@
 """Gaussian hidden Markov models: Baum-Welch for the fit, the forward algorithm for the current state.
 
-Sources: Baum et al. 1970; scaling after Rabiner 1989. There is no smoothing outside the fit: `filtered` at t uses rows
-up to t only. Arrays: samples float64[T, D], chain float64[K, K] (rows: from), initial float64[K].
+What can go wrong: a state of today that later samples revise. There is no smoothing outside the fit: `filtered` at t
+uses rows up to t only. `expected` uses later samples too, so it serves only the fit on past ones. Products of many
+densities underflow; each row is scaled to at most 1 and the scale counts in the likelihood.
+
+Sources: Baum et al. 1970; scaling after Rabiner 1989. Arrays: samples float64[T, D], chain float64[K, K] (rows: from),
+initial float64[K].
 """
 
 from typing import Final, NamedTuple

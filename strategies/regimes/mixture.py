@@ -1,5 +1,9 @@
 """Gaussian mixtures by expectation maximisation (Dempster, Laird and Rubin 1977), from deterministic starts.
 
+What can go wrong: a fit that ends in a poor local maximum, or differs between two runs. The starts are computed from
+the samples, none is drawn, and the likeliest fit is taken. A floor under the variances keeps a state from collapsing to
+one sample.
+
 Arrays: samples float64[T, D], means float64[K, D], covariances float64[K, D, D], shares float64[K].
 """
 

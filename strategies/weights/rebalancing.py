@@ -1,5 +1,10 @@
 """Rules for when and how far to trade towards a target: calendars, drifts, events, and the no-trade region.
 
+What can go wrong: cash that lies idle, a debt, and a trade each day for a target that cannot be reached. With costs a
+trade ends at the boundary of the no-trade region. The price of cash is then searched so that sales pay for purchases,
+and none of what a full rebalance would invest is left over. A shortfall of the last rebalance does not count as drift.
+With shorts the cut of the gross could leave a book worse than either end; the least costly of the three is returned.
+
 Pure functions of arrays: `held` and `target` are float64[N] weights, and every result lies between them, symbol by
 symbol.
 """
@@ -129,6 +134,7 @@ def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixe
     elif invested < least - EXACT:
         weights = _at_price(solved, weights, -1.0, lambda invested: invested >= least)
     weights = within(weights, held, max(float(np.abs(held).sum()), float(np.abs(target).sum())))
+    # after the sum is right: a trade that does not earn its fixed cost is judged at its final size
     if fixed > 0.0:
         weights = _without_small(weights, target, held, risk, cost, fixed)
     # the cut of the gross may leave a book with shorts worse than at either end
