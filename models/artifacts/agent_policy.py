@@ -125,14 +125,14 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         self,
         artifact: LearnedArtifact,
         *,
-        seat: str = "",
+        seat_name: str = "",
         prove: bool = True,
         threads: int = 1,
         opened: OpenGraph = here,
     ) -> None:
         manifest = artifact.manifest
         super().__init__(artifact, manifest.universe)
-        self._seat = _place_of(manifest.seats, seat, artifact.folder)
+        self._seat = _place_of(manifest.seats, seat_name, artifact.folder)
         self._recurrent = manifest.network.carry > 0
         takes = ["observation", *([CARRY] if self._recurrent else [])]
         self._gives = ["weights"]
@@ -245,21 +245,21 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         self, observed: NDArray[np.float32], carry: NDArray[Any] | None = None, priced: Bools | None = None
     ) -> Answer:
         """Return the answer to an observation float32[1, D]."""
-        given = {"observation": observed}
+        inputs = {"observation": observed}
         if self._recurrent:
             size = self.artifact.manifest.network.carry
-            given[CARRY] = np.zeros((1, size), np.float32) if carry is None else carry.astype(np.float32)
-        found = dict(zip(self._gives, self._run(None, given), strict=True))
-        out: Floats = found["weights"][0].astype(np.float64)
+            inputs[CARRY] = np.zeros((1, size), np.float32) if carry is None else carry.astype(np.float32)
+        outputs = dict(zip(self._gives, self._run(None, inputs), strict=True))
+        out: Floats = outputs["weights"][0].astype(np.float64)
         seats = _NO_SEATS
         if priced is not None and priced.all():
             priced = None
-        if "seats" in found:
-            seats = self._capped(found["seats"][0].astype(np.float64), priced)
+        if "seats" in outputs:
+            seats = self._capped(outputs["seats"][0].astype(np.float64), priced)
             out = seats[self._seat] if self._seat is not None else self._shares @ seats
         elif priced is not None:
             out[~priced] = 0.0
-        return Answer(out, found.get("scores", _NONE[None])[0], found.get("carried", _NONE[None]), seats)
+        return Answer(out, outputs.get("scores", _NONE[None])[0], outputs.get("carried", _NONE[None]), seats)
 
     def decide_all(self, observed: NDArray[np.float32]) -> Floats:
         """Return float64[B, N] for observations float32[B, D], without memory; in one run if the graph permits it."""
@@ -287,7 +287,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     def difference(self) -> float:
         """Return the largest difference of a weight over the golden probes; NaN where an answer is not finite."""
         golden, where = self.artifact.golden, self.artifact.folder / "golden.bin"
-        carry, most = None, 0.0
+        carry, largest = None, 0.0
         shares = self._shares if self.artifact.manifest.seats else None
         for k in range(len(golden.cash)):
             with probing(self.artifact.folder):
@@ -295,22 +295,24 @@ class LearnedAgent(Runtime[LearnedArtifact]):
                 answer = self.answer(
                     golden.returns[k], golden.weights[k], float(golden.cash[k]), carry, columns=columns
                 )
-            given = answer.weights if shares is None else shares @ answer.seats
-            if given.shape != golden.answers[k].shape or answer.seats.size != golden.seats[k].size:
-                raise ArtifactError(f"{where}: the graph answers the probe with shape {given.shape}")
-            apart = np.abs(np.concatenate([given - golden.answers[k], answer.seats.ravel() - golden.seats[k].ravel()]))
-            most = max(most, float(apart.max())) if np.isfinite(apart).all() else float("nan")
-            if most != most:
-                return most
+            weights = answer.weights if shares is None else shares @ answer.seats
+            if weights.shape != golden.answers[k].shape or answer.seats.size != golden.seats[k].size:
+                raise ArtifactError(f"{where}: the graph answers the probe with shape {weights.shape}")
+            differences = np.abs(
+                np.concatenate([weights - golden.answers[k], answer.seats.ravel() - golden.seats[k].ravel()])
+            )
+            largest = max(largest, float(differences.max())) if np.isfinite(differences).all() else float("nan")
+            if largest != largest:
+                return largest
             carry = answer.carried if self._recurrent else None
-        return most
+        return largest
 
 
 def _place_of(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
     """Return the index of a seat; None for all seats together."""
     if not name:
         return None
-    names = [seat.name for seat in seats]
+    names = [agent.name for agent in seats]
     if not names:
         raise ParamsError(f"{folder}: seat = {name!r}: this policy is of one agent and has no seats; leave seat out")
     if name not in names:
@@ -320,4 +322,4 @@ def _place_of(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
 
 def load_agent(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedAgent:
     """Load the policy in `folder` with all checks. Raises ArtifactError or ParamsError."""
-    return LearnedAgent(load(folder), seat=parse(str(folder), params, LearnedAgentParams).seat, opened=opened)
+    return LearnedAgent(load(folder), seat_name=parse(str(folder), params, LearnedAgentParams).seat, opened=opened)

@@ -51,19 +51,19 @@ def lots_text(lots: Mapping[str, float]) -> str:
     """Return lot sizes in words, the most frequent first: "lots of 1 (BTC-USD 1e-08)"."""
     sizes = list(lots.values())
     usual = max(sizes, key=sizes.count)
-    apart = ", ".join(f"{symbol} {size:g}" for symbol, size in lots.items() if size != usual)
-    return f"lots of {usual:g}" + (f" ({apart})" if apart else "")
+    exceptions = ", ".join(f"{symbol} {size:g}" for symbol, size in lots.items() if size != usual)
+    return f"lots of {usual:g}" + (f" ({exceptions})" if exceptions else "")
 
 
-def disguised(found: Likeness | None) -> list[str]:
+def disguised(likeness: Likeness | None) -> list[str]:
     """Return the first line of a card: that the policy is equal weight or one asset in disguise; nothing if neither."""
-    if found is None or not found.disguise:
+    if likeness is None or not likeness.disguise:
         return []
-    near = found.equal_weight if found.disguise == "equal weight" else found.single
+    near = likeness.equal_weight if likeness.disguise == "equal weight" else likeness.single
     return [
-        f"**This is {found.disguise} in disguise.** Its weights lie {near:.4f} from it, the mean of absolute "
-        f"differences over {found.decisions} decisions, {found.window.first} to {found.window.last}; "
-        f"{found.cash:.1%} is cash.",
+        f"**This is {likeness.disguise} in disguise.** Its weights lie {near:.4f} from it, the mean of absolute "
+        f"differences over {likeness.decisions} decisions, {likeness.window.first} to {likeness.window.last}; "
+        f"{likeness.cash:.1%} is cash.",
         "",
     ]
 
@@ -127,7 +127,9 @@ def figures(results: Mapping[str, Result], training: Training) -> list[str]:
 
 def has_ratios(results: Mapping[str, Result]) -> bool:
     """Whether the record has Sortino and Calmar ratios: those of older trainings have no Calmar ratio."""
-    return any(each.policy.calmar is not None or each.equal_weight.calmar is not None for each in results.values())
+    return any(
+        result.policy.calmar is not None or result.equal_weight.calmar is not None for result in results.values()
+    )
 
 
 def definitions(results: Mapping[str, Result], sharpe: str) -> list[str]:
@@ -262,10 +264,10 @@ def seed_table(manifest: AgentManifest) -> list[str]:
 
 
 def spread(sharpes: tuple[float | None, ...]) -> str:
-    known = [value for value in sharpes if value is not None]
-    if not known:
+    ratios = [value for value in sharpes if value is not None]
+    if not ratios:
         return "none"
-    return f"{fmean(known):.2f}" + (f" ± {stdev(known):.2f}" if len(known) > 1 else "")
+    return f"{fmean(ratios):.2f}" + (f" ± {stdev(ratios):.2f}" if len(ratios) > 1 else "")
 
 
 def _does(manifest: AgentManifest) -> str:
@@ -325,16 +327,17 @@ def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
 
 def agreement(manifest: AgentManifest) -> list[str]:
     """Return the lines of the agreement with the parent."""
-    found = manifest.agreement
-    assert found is not None
+    measured = manifest.agreement
+    assert measured is not None
     action = "the same allocation" if manifest.action.kind == "discrete" else f"no weight further apart than {SAME:g}"
     return [
-        f"- Graph: {found.size_ratio:.2f} of the parent's bytes.",
-        f"- From an observation to weights, batch 1: p50 {found.p50_us:.1f} µs, p99 {found.p99_us:.1f} µs; the parent, "
-        f"in the same run, {found.parent_p50_us:.1f} µs and {found.parent_p99_us:.1f} µs.",
-        f"- Over {found.probes} observations: {found.equal_actions:.1%} with {action}; largest difference of a weight "
-        f"{found.largest_difference:.2g}, of all weights together {found.mean_difference:.2g} in the mean.",
-        *([f"- Left in float32, as rounding them did most harm: {', '.join(found.left)}."] if found.left else []),
+        f"- Graph: {measured.size_ratio:.2f} of the parent's bytes.",
+        f"- From an observation to weights, batch 1: p50 {measured.p50_us:.1f} µs, p99 {measured.p99_us:.1f} µs; the "
+        f"parent, in the same run, {measured.parent_p50_us:.1f} µs and {measured.parent_p99_us:.1f} µs.",
+        f"- Over {measured.probes} observations: {measured.equal_actions:.1%} with {action}; largest difference "
+        f"of a weight {measured.largest_difference:.2g}, of all weights together "
+        f"{measured.mean_difference:.2g} in the mean.",
+        *([f"- Left in float32, as rounding them did most harm: {', '.join(measured.left)}."] if measured.left else []),
     ]
 
 
@@ -365,7 +368,7 @@ def forest_card(manifest: ForestManifest) -> str:
         "",
         "| judged | fitted until | rows | R² | plain R² | MSE | plain MSE |",
         "|---|---|---|---|---|---|---|",
-        *(_judged(each) for each in manifest.folds),
+        *(_judged(fold) for fold in manifest.folds),
         _judged(manifest.together, "**all** "),
         "",
         f"**Verdict.** {forest_verdict(manifest)}",
@@ -380,7 +383,7 @@ def forest_verdict(manifest: ForestManifest) -> str:
     """Return the comparison with the plain estimate and with the threshold, in one sentence."""
     model, plain = manifest.together.model, manifest.together.plain
     better = "better than" if manifest.beats_plain() else "not better than"
-    steps = sum(each.model.mse < each.plain.mse for each in manifest.folds)
+    steps = sum(fold.model.mse < fold.plain.mse for fold in manifest.folds)
     reached = "reaches" if model.r2 >= manifest.threshold else "misses"
     start = "on" if manifest.beats_plain() else "switched off"
     return (
@@ -390,11 +393,11 @@ def forest_verdict(manifest: ForestManifest) -> str:
     )
 
 
-def _judged(each: Comparison, label: str = "") -> str:
-    model, plain = each.model, each.plain
+def _judged(comparison: Comparison, label: str = "") -> str:
+    model, plain = comparison.model, comparison.plain
     return (
-        f"| {label}{each.first} to {each.last} | {each.fitted_until} | {each.rows} | {model.r2:.3f} | {plain.r2:.3f} "
-        f"| {model.mse:.4f} | {plain.mse:.4f} |"
+        f"| {label}{comparison.first} to {comparison.last} | {comparison.fitted_until} | {comparison.rows} "
+        f"| {model.r2:.3f} | {plain.r2:.3f} | {model.mse:.4f} | {plain.mse:.4f} |"
     )
 
 

@@ -52,7 +52,7 @@ class LearnedEnsemble:
     def __init__(self, artifact: EnsembleArtifact, members: Sequence[Member]) -> None:
         self.artifact = artifact
         self.members = tuple(members)
-        self._shares = np.array([each.share for each in artifact.manifest.members])
+        self._shares = np.array([member.share for member in artifact.manifest.members])
         size = sum(8 * (m.artifact.manifest.network.carry + 4) for m in members if isinstance(m, LearnedAgent))
         if size > MEMORY_BYTES:
             raise ArtifactError(f"{artifact.folder}: its members remember {size} bytes together; {MEMORY_BYTES} fit")
@@ -97,7 +97,7 @@ class LearnedEnsemble:
     @property
     def sources(self) -> tuple[MacroSource, ...]:
         """The series of the members' trainings, each once by name."""
-        return tuple({each.name: each for m in self.members for each in getattr(m, "sources", ())}.values())
+        return tuple({source.name: source for m in self.members for source in getattr(m, "sources", ())}.values())
 
     @property
     def uses_macro(self) -> tuple[str, ...]:
@@ -226,12 +226,12 @@ def combine(
 
 
 def _by_validation(members: Sequence[Member]) -> list[float]:
-    found = []
+    ratios = []
     for member in members:
         result = member.artifact.manifest.results.get("validation")
         if result is None or not np.isfinite(result.policy.sharpe):
             raise ArtifactError(
                 f"{member.artifact.folder}: it was not judged on a validation window; say the shares (--share) yourself"
             )
-        found.append(max(0.0, result.policy.sharpe))
-    return found
+        ratios.append(max(0.0, result.policy.sharpe))
+    return ratios

@@ -77,7 +77,7 @@ def write(folder: Path, manifest: M, contents: dict[str, bytes]) -> M:
 
 def numbers(*arrays: Floats) -> bytes:
     """Return arrays in sequence, as in golden.bin."""
-    return b"".join(each.astype("<f8").tobytes() for each in arrays)
+    return b"".join(array.astype("<f8").tobytes() for array in arrays)
 
 
 def read(folder: Path, kind: type[M]) -> tuple[M, dict[str, bytes]]:

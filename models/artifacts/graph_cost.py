@@ -180,15 +180,15 @@ def _gemm(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
     return [(rows, columns)]
 
 
-def _product(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
-    left, right = given[0], given[1]
-    one, other = (1, *left) if len(left) == 1 else left, (*right, 1) if len(right) == 1 else right
+def _product(node: _Node, shapes: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    first, second = shapes[0], shapes[1]
+    one, other = (1, *first) if len(first) == 1 else first, (*second, 1) if len(second) == 1 else second
     if one[-1] != other[-2]:
-        raise ValueError(left, right)
+        raise ValueError(first, second)
     shape = [*np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]]
-    if len(left) == 1:
+    if len(first) == 1:
         del shape[-2]
-    if len(right) == 1:
+    if len(second) == 1:
         del shape[-1]
     return [tuple(shape)]
 
@@ -205,16 +205,16 @@ def _padded(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
     return [tuple(shape)]
 
 
-def _reshaped(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
-    wanted = list(graph.values[node.inputs[1]])
+def _reshaped(node: _Node, shapes: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    shape = list(graph.values[node.inputs[1]])
     if not node.attributes.get("allowzero", 0):
-        wanted = [given[0][k] if extent == 0 else extent for k, extent in enumerate(wanted)]
-    if -1 in wanted:
-        rest = prod(extent for extent in wanted if extent != -1)
-        wanted[wanted.index(-1)] = prod(given[0]) // rest if rest else 0
-    if prod(wanted) != prod(given[0]):
-        raise ValueError(wanted)
-    return [tuple(wanted)]
+        shape = [shapes[0][k] if extent == 0 else extent for k, extent in enumerate(shape)]
+    if -1 in shape:
+        product = prod(extent for extent in shape if extent != -1)
+        shape[shape.index(-1)] = prod(shapes[0]) // product if product else 0
+    if prod(shape) != prod(shapes[0]):
+        raise ValueError(shape)
+    return [tuple(shape)]
 
 
 def _sliced(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
@@ -244,12 +244,12 @@ def _squeezed(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]
     return [_without(given[0], axes, keep=False)]
 
 
-def _unsqueezed(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+def _unsqueezed(node: _Node, shapes: Sequence[Shape], graph: _Graph) -> list[Shape]:
     axes = _integers(node, graph, "axes", 1)
-    rank = len(given[0]) + len(axes)
-    ones = {axis % rank for axis in axes}
-    rest = iter(given[0])
-    return [tuple(1 if k in ones else next(rest) for k in range(rank))]
+    rank = len(shapes[0]) + len(axes)
+    new_axes = {axis % rank for axis in axes}
+    extents = iter(shapes[0])
+    return [tuple(1 if k in new_axes else next(extents) for k in range(rank))]
 
 
 def _transposed(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:

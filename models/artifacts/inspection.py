@@ -155,9 +155,9 @@ _RAW: Final = {_FLOAT: "<f4", _FLOAT16: "<f2", _DOUBLE: "<f8"}
 
 
 def _finite(data: memoryview, dtype: str, name: str, permitted: Permitted) -> None:
-    whole = len(data) % np.dtype(dtype).itemsize == 0
-    values = np.frombuffer(data, dtype=dtype) if whole else np.empty(0)
-    if not whole or not (~np.isnan(values) if permitted.infinite else np.isfinite(values)).all():
+    divisible = len(data) % np.dtype(dtype).itemsize == 0
+    values = np.frombuffer(data, dtype=dtype) if divisible else np.empty(0)
+    if not divisible or not (~np.isnan(values) if permitted.infinite else np.isfinite(values)).all():
         raise GraphFault(f"{name} holds a number that is not finite")
 
 
@@ -189,8 +189,8 @@ def operator_of(model: bytes, output: str) -> str:
         if number == _MODEL_GRAPH:
             for kind, node in fields(_message(graph)):
                 parts = list(fields(_message(node))) if kind == _GRAPH_NODE else []
-                if any(each == _NODE_OUTPUT and bytes(_message(name)) == output.encode() for each, name in parts):
-                    return next(bytes(_message(value)).decode() for each, value in parts if each == _NODE_OPERATOR)
+                if any(tag == _NODE_OUTPUT and bytes(_message(name)) == output.encode() for tag, name in parts):
+                    return next(bytes(_message(value)).decode() for tag, value in parts if tag == _NODE_OPERATOR)
     return ""
 
 

@@ -49,8 +49,8 @@ def kind_in(folder: Path) -> Kind:
     """Return the kind of the artifact in `folder`. Raises ArtifactError for an unknown one."""
     kind = kind_of(folder)
     if kind not in KINDS:
-        known = ", ".join(each.name for each in KINDS.values())
-        raise ArtifactError(f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows {known}")
+        names = ", ".join(record.name for record in KINDS.values())
+        raise ArtifactError(f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows {names}")
     return KINDS[kind]
 
 

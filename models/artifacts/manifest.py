@@ -421,15 +421,15 @@ def agent_fault(manifest: AgentManifest) -> str:
         return f"a gross of {action.gross:g}; above 0 and at most 10 is expected"
     if not 0 <= network.carry <= MOST_CARRY:
         return f"a carry of {network.carry} numbers; at most {MOST_CARRY} fit into a memory"
-    names = [seat.name for seat in manifest.seats]
+    names = [agent.name for agent in manifest.seats]
     if len(set(names)) != len(names) or "" in names:
         return "seats without names of their own"
-    for seat in manifest.seats:
-        if unknown := set(seat.symbols) - set(manifest.universe):
-            return f"seat {seat.name} holds {', '.join(sorted(unknown))}, which is not in the universe"
-        if not 0.0 < seat.invested <= 1.0 or not 0.0 < seat.share <= 1.0:
-            return f"seat {seat.name}: invested {seat.invested:g} and share {seat.share:g} are above 0 and at most 1"
-    if manifest.seats and abs(sum(seat.share for seat in manifest.seats) - 1.0) > 1e-9:
+    for agent in manifest.seats:
+        if unknown := set(agent.symbols) - set(manifest.universe):
+            return f"seat {agent.name} holds {', '.join(sorted(unknown))}, which is not in the universe"
+        if not 0.0 < agent.invested <= 1.0 or not 0.0 < agent.share <= 1.0:
+            return f"seat {agent.name}: invested {agent.invested:g} and share {agent.share:g} are above 0 and at most 1"
+    if manifest.seats and abs(sum(agent.share for agent in manifest.seats) - 1.0) > 1e-9:
         return "shares of seats do not add up to 1"
     if manifest.seats and action.kind != "simplex":
         return f"seats with {action.kind} actions"

@@ -76,9 +76,9 @@ class Occlusion(Struct, frozen=True):
 def training_mean(artifact: LearnedArtifact) -> Floats | None:
     """Return the training mean float64[D] of each entry of the observation; None where the artifact has none."""
     tensors = tensors_of(artifact.weights)
-    found = next((tensors[name] for name in MEANS if name in tensors), None)
+    mean = next((tensors[name] for name in MEANS if name in tensors), None)
     size = artifact.manifest.sight.size(len(artifact.manifest.universe))
-    return None if found is None or found.shape != (size,) else found.astype(np.float64)
+    return None if mean is None or mean.shape != (size,) else mean.astype(np.float64)
 
 
 def measure(policy: Learned, view: View, memory: Memory) -> Occlusion:
@@ -128,7 +128,7 @@ def influences(
             other = row.copy()
             other[at] = mean[at]
             change = agent.decide(other[None], carry, priced).weights - answered
-        value, usual = (_by_asset(names, at, each, symbols) for each in (row, mean))
+        value, usual = (_by_asset(names, at, values, symbols) for values in (row, mean))
         return Influence(name, *map(agent.placed, (change, value, usual)))
 
     features = tuple(influence(name, at) for name, at in places.items())
@@ -158,14 +158,14 @@ def input_of(entry: str) -> str:
 def _places(names: Sequence[str], row: NDArray[np.float32]) -> dict[str, list[int]]:
     """Return the entries of each input, without `known` and the entries of assets that are not known."""
     unknown = {name.removeprefix("known ") for k, name in enumerate(names) if name.startswith("known ") and not row[k]}
-    found: dict[str, list[int]] = {}
+    indices: dict[str, list[int]] = {}
     for k, entry in enumerate(names):
         name, _, symbol = entry.rpartition(" ")
         if name != "known":
-            found.setdefault(input_of(entry), [])
+            indices.setdefault(input_of(entry), [])
             if symbol not in unknown or name in _BOOK:
-                found[input_of(entry)].append(k)
-    return found
+                indices[input_of(entry)].append(k)
+    return indices
 
 
 def _by_asset(names: Sequence[str], at: Sequence[int], values: NDArray[Any] | None, symbols: Sequence[str]) -> Floats:
@@ -173,13 +173,13 @@ def _by_asset(names: Sequence[str], at: Sequence[int], values: NDArray[Any] | No
     out = np.full(len(symbols), np.nan)
     if values is None:
         return out
-    own: dict[str, list[int]] = {}
+    indices_of: dict[str, list[int]] = {}
     for k in at:
-        own.setdefault(names[k].rpartition(" ")[2] if " " in names[k] else "", []).append(k)
+        indices_of.setdefault(names[k].rpartition(" ")[2] if " " in names[k] else "", []).append(k)
     for column, symbol in enumerate(symbols):
-        found = own.get(symbol) or own.get("", [])
-        if len(found) == 1:
-            out[column] = values[found[0]]
+        indices = indices_of.get(symbol) or indices_of.get("", [])
+        if len(indices) == 1:
+            out[column] = values[indices[0]]
     return out
 
 
@@ -188,7 +188,7 @@ def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
     features, mask = policy.features_of(policy.returns_of(view))
     answered, names = policy.answer(features, mask), policy.artifact.manifest.features.names
     mean = tensors_of(policy.artifact.weights).get(MEAN)
-    known = np.flatnonzero(mask > 0.0).tolist()
+    indices = np.flatnonzero(mask > 0.0).tolist()
 
     def influence(name: str, feature: int, assets: list[int]) -> Influence:
         value, usual, change = (np.full(len(mask), np.nan) for _ in range(3))
@@ -199,43 +199,50 @@ def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
             change = policy.answer(other, mask) - answered
         return Influence(name, *map(policy.placed, (change, value, usual)))
 
-    seen = tuple(influence(name, k, known) for k, name in enumerate(names))
+    feature_influences = tuple(influence(name, k, indices) for k, name in enumerate(names))
     weights = policy.placed(answered)
     if mean is None:
-        return Occlusion(weights, seen, missing="this artifact has no training means; train it again")
-    if len(known) * len(names) > MOST_ENTRIES:
-        return Occlusion(weights, seen)
+        return Occlusion(weights, feature_influences, missing="this artifact has no training means; train it again")
+    if len(indices) * len(names) > MOST_ENTRIES:
+        return Occlusion(weights, feature_influences)
     manifest = policy.artifact.manifest
     symbols = view.universe.symbols if manifest.network.equivariant else manifest.universe
     return Occlusion(
-        weights, seen, tuple(influence(f"{name} {symbols[a]}", k, [a]) for a in known for k, name in enumerate(names))
+        weights,
+        feature_influences,
+        tuple(influence(f"{name} {symbols[a]}", k, [a]) for a in indices for k, name in enumerate(names)),
     )
 
 
 def _of_ensemble(ensemble: LearnedEnsemble, view: View, memory: Memory) -> Occlusion:
     """The combination's change when an input is occluded in every member that has it."""
     members: list[tuple[Member, Occlusion]] = [
-        (each, measure(each, view, ensemble.own_memory(number, memory))) for number, each in enumerate(ensemble.members)
+        (agent, measure(agent, view, ensemble.own_memory(number, memory)))
+        for number, agent in enumerate(ensemble.members)
     ]
-    votes = np.stack([each.weights for _, each in members])
+    votes = np.stack([occlusion.weights for _, occlusion in members])
     weights = ensemble.combined(votes)
-    for member, each in members:
-        if each.missing:
-            return Occlusion(weights, (), missing=f"member {member.artifact.manifest.name}: {each.missing}")
+    for member, occlusion in members:
+        if occlusion.missing:
+            return Occlusion(weights, (), missing=f"member {member.artifact.manifest.name}: {occlusion.missing}")
 
     def combined(tables: Sequence[Mapping[str, Influence]]) -> tuple[Influence, ...]:
-        found = []
+        joined = []
         for name in dict.fromkeys(name for table in tables for name in table):
-            own = [table.get(name) for table in tables]
-            moved = np.stack([v if o is None else v + o.change for v, o in zip(votes, own, strict=True)])
-            there = [each for each in own if each is not None]
-            same = [np.array_equal(each.mean, there[0].mean, equal_nan=True) for each in there]
+            by_member = [table.get(name) for table in tables]
+            moved = np.stack([v if o is None else v + o.change for v, o in zip(votes, by_member, strict=True)])
+            there = [influence for influence in by_member if influence is not None]
+            same = [np.array_equal(influence.mean, there[0].mean, equal_nan=True) for influence in there]
             mean = there[0].mean if all(same) else np.full(len(weights), np.nan)
-            found.append(Influence(name, ensemble.combined(moved) - weights, there[0].value, mean))
-        return tuple(found)
+            joined.append(Influence(name, ensemble.combined(moved) - weights, there[0].value, mean))
+        return tuple(joined)
 
-    features = combined([{each.name: each for each in found.features} for _, found in members])
+    features = combined([{influence.name: influence for influence in occlusion.features} for _, occlusion in members])
     # an entry is occluded in all members or in none
-    every = all(found.entries for _, found in members)
-    entries = combined([{each.name: each for each in found.entries} for _, found in members]) if every else ()
+    every = all(occlusion.entries for _, occlusion in members)
+    entries = (
+        combined([{influence.name: influence for influence in occlusion.entries} for _, occlusion in members])
+        if every
+        else ()
+    )
     return Occlusion(weights, features, entries)

@@ -31,8 +31,8 @@ def generate(private: Path, public: Path) -> None:
     key = Ed25519PrivateKey.generate()
     pem = serialization.Encoding.PEM
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    known = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    for path, data, mode in ((private, secret, 0o600), (public, known, 0o644)):
+    public_pem = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    for path, data, mode in ((private, secret, 0o600), (public, public_pem, 0o644)):
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         except FileExistsError:
@@ -93,9 +93,9 @@ def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
 
 def artifacts_in(policy: object) -> Iterator[tuple[Path, str]]:
     """Yield (folder, digest) of each artifact of a policy without members."""
-    held = getattr(policy, "artifacts", None)
-    if held is not None:
-        yield from ((each.folder, each.manifest.digest) for each in held)
+    artifacts = getattr(policy, "artifacts", None)
+    if artifacts is not None:
+        yield from ((artifact.folder, artifact.manifest.digest) for artifact in artifacts)
 
 
 def _bytes(path: Path) -> bytes:

@@ -65,7 +65,7 @@ class TextClassifier:
     def __init__(self, folder: Path, threads: int = 1) -> None:
         from tokenizers import Tokenizer
 
-        graph, tokenizer, text = (_content(folder / name, most) for name, most in zip(FILES, MOST_BYTES, strict=True))
+        graph, tokenizer, text = (_content(folder / name, limit) for name, limit in zip(FILES, MOST_BYTES, strict=True))
         total = blake2b(digest_size=32)
         for data in (graph, tokenizer, text):
             total.update(blake2b(data, digest_size=32).digest())
@@ -80,7 +80,7 @@ class TextClassifier:
         except Exception as error:  # the library raises Exception itself
             raise ArtifactError(f"{folder / TOKENIZER}: not a fast tokenizer: {first_line(error)}") from None
         self._session: Final = new_session(graph, self._where, threads, TEXT_OPERATORS, infinite=True)
-        self._takes: Final = frozenset(each.name for each in self._session.get_inputs())
+        self._takes: Final = frozenset(tensor.name for tensor in self._session.get_inputs())
         if not REQUIRED <= self._takes <= REQUIRED | OPTIONAL:
             raise ArtifactError(
                 f"{self._where}: it takes {', '.join(sorted(self._takes))}; input_ids, attention_mask and, where the "
@@ -92,7 +92,7 @@ class TextClassifier:
 
         Headlines of similar length share a batch. The same headlines give the same scores on one machine.
         """
-        encoded = [self._tokenizer.encode(each) for each in headlines]
+        encoded = [self._tokenizer.encode(headline) for headline in headlines]
         order = sorted(range(len(encoded)), key=lambda k: len(encoded[k].ids))
         out = np.empty(len(encoded))
         for start in range(0, len(order), batch):
@@ -101,13 +101,13 @@ class TextClassifier:
         return out
 
     def _scored(self, encoded: Sequence[Any]) -> Floats:
-        length = max(len(each.ids) for each in encoded)
+        length = max(len(encoding.ids) for encoding in encoded)
         if not length:
             raise ArtifactError(f"{self._where.with_name(TOKENIZER)}: it finds no token in a headline")
         feeds = {
-            "input_ids": _padded((each.ids for each in encoded), length, self._config.pad_token_id),
-            "attention_mask": _padded((each.attention_mask for each in encoded), length, 0),
-            "token_type_ids": _padded((each.type_ids for each in encoded), length, 0),
+            "input_ids": _padded((encoding.ids for encoding in encoded), length, self._config.pad_token_id),
+            "attention_mask": _padded((encoding.attention_mask for encoding in encoded), length, 0),
+            "token_type_ids": _padded((encoding.type_ids for encoding in encoded), length, 0),
         }
         try:
             logits = self._session.run(None, {name: feeds[name] for name in self._takes})[0]
@@ -142,12 +142,12 @@ def _content(path: Path, most: int) -> bytes:
 
 def _config(path: Path, data: bytes) -> TextConfig:
     try:
-        found = msgspec.json.decode(data, type=TextConfig)
+        config = msgspec.json.decode(data, type=TextConfig)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path}: {error}") from None
-    if not (3 <= found.most_tokens <= 1 << 16 and found.pad_token_id >= 0):
-        raise ArtifactError(f"{path}: max_position_embeddings and pad_token_id give {found.most_tokens} tokens")
-    return found
+    if not (3 <= config.most_tokens <= 1 << 16 and config.pad_token_id >= 0):
+        raise ArtifactError(f"{path}: max_position_embeddings and pad_token_id give {config.most_tokens} tokens")
+    return config
 
 
 def _label_columns(path: Path, labels: dict[str, str]) -> tuple[int, ...]:

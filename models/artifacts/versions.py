@@ -35,11 +35,11 @@ def current(folder: Path) -> str:
 
 def version_in(folder: Path, version: str) -> Path:
     """Return the folder of a version. Raises ArtifactError for an unknown one."""
-    found = folder / version
-    if not _VERSION.fullmatch(version) or found.is_symlink() or not (found / MANIFEST).is_file():
+    path = folder / version
+    if not _VERSION.fullmatch(version) or path.is_symlink() or not (path / MANIFEST).is_file():
         there = ", ".join(versions(folder)) or "none"
         raise ArtifactError(f"{folder}: there is no version {version[:64]!r}; there are: {there}")
-    return found
+    return path
 
 
 def versions(folder: Path) -> list[str]:
@@ -47,9 +47,9 @@ def versions(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(
-        each.name
-        for each in folder.iterdir()
-        if _VERSION.fullmatch(each.name) and not each.is_symlink() and (each / MANIFEST).is_file()
+        path.name
+        for path in folder.iterdir()
+        if _VERSION.fullmatch(path.name) and not path.is_symlink() and (path / MANIFEST).is_file()
     )
 
 

@@ -28,10 +28,10 @@ class _Entry(Struct, frozen=True, forbid_unknown_fields=True):
 def tensors_fault(data: bytes) -> str:
     """Return why `data` is not a file of finite tensors; empty when it is."""
     try:
-        found = tensors_of(data)
+        tensors = tensors_of(data)
     except ValueError as error:
         return str(error)
-    for name, values in found.items():
+    for name, values in tensors.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             return f"{name} holds a number that is not finite"
     return ""
@@ -49,8 +49,8 @@ def tensors_of(data: bytes) -> dict[str, NDArray[Any]]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not a safetensors file: {error}") from None
     body, at = memoryview(data)[8 + size :], 0
-    found: dict[str, NDArray[Any]] = {}
-    for name, entry in sorted(entries.items(), key=lambda each: each[1].data_offsets):
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, entry in sorted(entries.items(), key=lambda pair: pair[1].data_offsets):
         begin, end = entry.data_offsets
         dtype = _DTYPES.get(entry.dtype)
         if dtype is None:
@@ -58,8 +58,8 @@ def tensors_of(data: bytes) -> dict[str, NDArray[Any]]:
         sane = all(0 <= length <= len(body) for length in entry.shape) and begin == at <= end <= len(body)
         if not sane or prod(entry.shape) * np.dtype(dtype).itemsize != end - begin:
             raise ValueError(f"{name} is not where the header says")
-        found[name] = np.frombuffer(body[begin:end], dtype=dtype).reshape(entry.shape)
+        tensors[name] = np.frombuffer(body[begin:end], dtype=dtype).reshape(entry.shape)
         at = end
     if at != len(body):
         raise ValueError(f"{len(body) - at} bytes belong to no tensor")
-    return found
+    return tensors

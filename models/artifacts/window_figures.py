@@ -19,5 +19,5 @@ def window_figures(
 ) -> WindowFigures:
     """Compute the figures of wealth float64[T]; a rate for each return is float64[T - 1]."""
     ratio = calmar(equity, periods)
-    found = performance(equity, periods, risk_free_annual)
-    return WindowFigures(**asdict(found), calmar=ratio if isfinite(ratio) else None)
+    figures = performance(equity, periods, risk_free_annual)
+    return WindowFigures(**asdict(figures), calmar=ratio if isfinite(ratio) else None)

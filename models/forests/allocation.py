@@ -108,14 +108,14 @@ class LearnedAllocation:
 
     def standing(self, memory: Memory, universe: Universe) -> list[Standing]:
         """Return the state of each forest, for reports and metrics."""
-        found = []
-        for kind in (each for each in FOREST_KINDS if each in self.forests):
+        standings = []
+        for kind in (kind for kind in FOREST_KINDS if kind in self.forests):
             artifact, track = self.forests[kind].artifact, self._track(kind, universe, memory)
             judged, (mse, plain_mse) = artifact.manifest.together, track.running or (None, None)
             scores = (judged.model.r2, judged.plain.r2, judged.model.mse, judged.plain.mse)
             name = artifact.manifest.name
-            found.append(Standing(kind, name, track.on, *scores, artifact.seconds, track.rounds, mse, plain_mse))
-        return found
+            standings.append(Standing(kind, name, track.on, *scores, artifact.seconds, track.rounds, mse, plain_mse))
+        return standings
 
     def _track(self, kind: ForestKind, universe: Universe, memory: Memory) -> Track:
         manifest = self.forests[kind].artifact.manifest
@@ -159,41 +159,41 @@ class LearnedAllocation:
     def _weights(
         self, past: Past, predictions: Mapping[ForestKind, Prediction], on: Mapping[ForestKind, bool]
     ) -> Floats:
-        known = past.known
-        weights = np.zeros(len(known))
-        if not known.any():
+        mask = past.known
+        weights = np.zeros(len(mask))
+        if not mask.any():
             return weights
         volatility = past.ewma
         if "risk" in predictions:
             volatility = predictions["risk"].model if on["risk"] else predictions["risk"].plain
-        found = np.exp(-volatility[known])
+        raw_weights = np.exp(-volatility[mask])
         if self.params.method == "risk_parity":
             if "correlation" in predictions:
                 fisher = predictions["correlation"].model if on["correlation"] else predictions["correlation"].plain
             else:
                 seen = see("correlation", past)
                 fisher = np.where(seen.known, seen.plain, np.nan)
-            found *= equal_risk(correlation_matrix(fisher, known))
+            raw_weights *= equal_risk(correlation_matrix(fisher, mask))
         if "allocation" in predictions and on["allocation"]:
-            score = relative(predictions["allocation"].model[known])
-            found *= 1.0 + self.params.max_tilt * np.clip(score / FULL_TILT, -1.0, 1.0)
-        total = found.sum()
+            score = relative(predictions["allocation"].model[mask])
+            raw_weights *= 1.0 + self.params.max_tilt * np.clip(score / FULL_TILT, -1.0, 1.0)
+        total = raw_weights.sum()
         if total > 0.0:
-            weights[known] = found * (self.params.invested / total)
+            weights[mask] = raw_weights * (self.params.invested / total)
         return weights
 
 
-def correlation_matrix(fisher: Floats, known: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Floats:
+def correlation_matrix(fisher: Floats, mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Floats:
     """Return the correlation matrix float64[n, n] of the n known assets from Fisher's z float64[pairs] of all N.
 
     Separate predictions need not form a valid matrix. Negative eigenvalues are therefore cut, and the diagonal is
     scaled back to 1 (Rousseeuw and Molenberghs 1993). NaN counts as 0.
     """
-    size = len(known)
+    size = len(mask)
     i, j = pairs(size)
     full = np.eye(size)
     full[i, j] = full[j, i] = np.tanh(np.nan_to_num(fisher))
-    matrix = full[np.ix_(known, known)]
+    matrix = full[np.ix_(mask, mask)]
     values, vectors = np.linalg.eigh(matrix)
     if values[0] < LEAST_EIGENVALUE:
         matrix = (vectors * np.maximum(values, LEAST_EIGENVALUE)) @ vectors.T

@@ -104,8 +104,8 @@ def look(returns: Floats) -> Past:
     square = clean * clean
     short, month, quarter, half = (_log_root(square[-k:].sum(axis=0) / k) for k in (5, 21, 63, LOOKBACK))
     ewma = _log_root((square * _EWMA).sum(axis=0))
-    known = finite & (month > np.log(STILL)) & (half > np.log(STILL))
-    return Past(clean, known, short, month, quarter, half, ewma)
+    mask = finite & (month > np.log(STILL)) & (half > np.log(STILL))
+    return Past(clean, mask, short, month, quarter, half, ewma)
 
 
 def see(kind: ForestKind, past: Past) -> Seen:
@@ -131,14 +131,14 @@ def realised(kind: ForestKind, future: Floats) -> Floats:
 
 def relative(scores: Floats) -> Floats:
     """Return scores minus the mean of the known ones."""
-    known = np.isfinite(scores)
-    return scores - (np.sort(scores[known]).sum() / known.sum() if known.any() else 0.0)
+    finite = np.isfinite(scores)
+    return scores - (np.sort(scores[finite]).sum() / finite.sum() if finite.any() else 0.0)
 
 
 def _assets(kind: ForestKind, past: Past) -> Seen:
-    known, returns = past.known, past.returns
-    if not known.any():
-        return _nothing(len(known), len(ASSET_FEATURES))
+    mask, returns = past.known, past.returns
+    if not mask.any():
+        return _nothing(len(mask), len(ASSET_FEATURES))
     with np.errstate(divide="ignore", invalid="ignore"):
         base = np.exp(past.quarter)
         square = returns[-63:] ** 2
@@ -153,39 +153,39 @@ def _assets(kind: ForestKind, past: Past) -> Seen:
             np.abs(returns[-21:]).max(axis=0) / base,
             *(returns[-k:].sum(axis=0) / (base * k**0.5) for k in (21, 63, LOOKBACK)),
             (path[-1] - np.maximum(path.max(axis=0), 0.0)) / (base * LOOKBACK**0.5),
-            *(np.full(len(known), _mean(change[known])) for change in changes),
+            *(np.full(len(mask), _mean(change[mask])) for change in changes),
         ]
-    features = _clipped(np.stack(columns, axis=1), known)
-    plain = np.where(known, past.ewma, 0.0) if kind == "risk" else np.zeros(len(known))
-    return Seen(features, plain, known)
+    features = _clipped(np.stack(columns, axis=1), mask)
+    plain = np.where(mask, past.ewma, 0.0) if kind == "risk" else np.zeros(len(mask))
+    return Seen(features, plain, mask)
 
 
 def _pairs(past: Past) -> Seen:
     i, j = pairs(len(past.known))
     month, quarter, half = (_fisher(past.returns[-k:], past.known) for k in (21, 63, LOOKBACK))
-    known = np.isfinite(month) & np.isfinite(quarter) & np.isfinite(half)
-    if not known.any():
-        return _nothing(len(known), len(PAIR_FEATURES))
+    mask = np.isfinite(month) & np.isfinite(quarter) & np.isfinite(half)
+    if not mask.any():
+        return _nothing(len(mask), len(PAIR_FEATURES))
     change = past.month - past.quarter
     columns = [
         month,
         quarter,
         half,
         month - quarter,
-        np.full(len(known), _mean(quarter[known])),
+        np.full(len(mask), _mean(quarter[mask])),
         np.abs(past.quarter[i] - past.quarter[j]),
         change[i] + change[j],
-        np.full(len(known), _mean(change[past.known])),
+        np.full(len(mask), _mean(change[past.known])),
     ]
-    return Seen(_clipped(np.stack(columns, axis=1), known), np.where(known, half, 0.0), known)
+    return Seen(_clipped(np.stack(columns, axis=1), mask), np.where(mask, half, 0.0), mask)
 
 
 def _nothing(rows: int, width: int) -> Seen:
     return Seen(np.zeros((rows, width)), np.zeros(rows), np.zeros(rows, dtype=bool))
 
 
-def _clipped(features: Floats, known: Bools) -> Floats:
-    return np.where(known[:, None], np.clip(features, -CLIP, CLIP), 0.0)
+def _clipped(features: Floats, mask: Bools) -> Floats:
+    return np.where(mask[:, None], np.clip(features, -CLIP, CLIP), 0.0)
 
 
 def _log_root(variance: Floats) -> Floats:
@@ -197,13 +197,13 @@ def _mean(values: Floats) -> float:
     return float(np.sort(values).sum() / len(values))
 
 
-def _fisher(returns: Floats, known: Bools) -> Floats:
+def _fisher(returns: Floats, mask: Bools) -> Floats:
     """Return Fisher's z float64[pairs], NaN where one of the two is unknown or constant."""
     i, j = pairs(returns.shape[1])
-    clean = np.where(known, returns, 0.0)
+    clean = np.where(mask, returns, 0.0)
     centred = clean - clean.sum(axis=0) / len(clean)
     norm = np.sqrt((centred * centred).sum(axis=0))
-    varies = known & (norm > STILL * len(clean) ** 0.5)
+    varies = mask & (norm > STILL * len(clean) ** 0.5)
     scale = np.divide(1.0, norm, out=np.zeros_like(norm), where=varies)
     standard = centred * scale
     correlation = (standard.T @ standard)[i, j]

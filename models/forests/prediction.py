@@ -164,14 +164,14 @@ class Forest:
         """Check that this machine reproduces the recorded answers of the training machine."""
         artifact = self.artifact
         with probing(artifact.folder):
-            given = self.predict(look(artifact.golden_returns)).model
+            answers = self.predict(look(artifact.golden_returns)).model
         expected = artifact.golden_answers
-        known = np.isfinite(expected)
-        if not known.any() or (np.isfinite(given) != known).any():
+        finite = np.isfinite(expected)
+        if not finite.any() or (np.isfinite(answers) != finite).any():
             raise ArtifactError(
                 f"{artifact.folder / 'golden.bin'}: the graph knows other rows of the probe than it holds"
             )
-        difference = float(np.abs(given[known] - expected[known]).max())
+        difference = float(np.abs(answers[finite] - expected[finite]).max())
         check_probe(artifact.folder, difference, min(TOLERANCE, artifact.manifest.golden.tolerance))
 
 

@@ -120,7 +120,7 @@ def thaw(name: str, memory: Mapping[str, Floats], fresh: Track) -> Track:
     switch = memory.get(f"{name}.switch")
     if switch is None or switch[0] != fresh.identity:
         return fresh
-    at, said, errors = (memory[f"{name}.{each}"] for each in ("at", "said", "errors"))
+    at, said, errors = (memory[f"{name}.{key}"] for key in ("at", "said", "errors"))
     if at.shape != fresh.at.shape or said.shape != fresh.said.shape or errors.shape != fresh.errors.shape:
         return fresh
     return Track(fresh.identity, bool(switch[1]), int(switch[2]), at, said, errors)

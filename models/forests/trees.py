@@ -90,7 +90,7 @@ def _check(trees: Trees, features: int) -> None:
 def _trees(graph: memoryview) -> Trees:
     """Parse the graph. Field numbers are those of onnx.proto, a format whose field numbers never change."""
     model = _fields(graph)
-    imports = {_text(_fields(each), 1): _number(_fields(each), 2) for each in model.get(8, [])}
+    imports = {_text(_fields(message), 1): _number(_fields(message), 2) for message in model.get(8, [])}
     if imports.get(DOMAIN) != DOMAIN_VERSION or not set(imports) <= {DOMAIN, ""}:
         raise GraphFault(f"it needs other operators than {DOMAIN} {DOMAIN_VERSION}")
     if set(model) - {1, 2, 3, 7, 8}:
@@ -101,34 +101,34 @@ def _trees(graph: memoryview) -> Trees:
     node = _fields(_one(body, 1))
     if _text(node, 4) != OPERATOR or _text(node, 7) != DOMAIN or _text(node, 1) != INPUT or _text(node, 2) != OUTPUT:
         raise GraphFault(f"its node is not {OPERATOR} from {INPUT} to {OUTPUT}")
-    given = {}
-    for each in node.get(5, []):
-        attribute = _fields(each)
-        given[_text(attribute, 1)] = attribute
-    if set(given) != _ATTRIBUTES or len(node[5]) != len(_ATTRIBUTES):
+    attributes = {}
+    for message in node.get(5, []):
+        attribute = _fields(message)
+        attributes[_text(attribute, 1)] = attribute
+    if set(attributes) != _ATTRIBUTES or len(node[5]) != len(_ATTRIBUTES):
         raise GraphFault("its node has other attributes than a sum of trees")
-    single = {name: _number(given[name], 3) for name in ("aggregate_function", "n_targets", "post_transform")}
+    single = {name: _number(attributes[name], 3) for name in ("aggregate_function", "n_targets", "post_transform")}
     if single != {"aggregate_function": 1, "n_targets": 1, "post_transform": 0}:
         raise GraphFault("its node does not add up one value")
-    if any(_numbers(given["leaf_targetids"])) or any(_tensor(given["nodes_modes"], 2, "u1")):
+    if any(_numbers(attributes["leaf_targetids"])) or any(_tensor(attributes["nodes_modes"], 2, "u1")):
         raise GraphFault("its node splits otherwise than by 'at most', or has more than one target")
 
-    def whole(name: str) -> Ints:
-        return np.array(_numbers(given[name]), dtype=np.int64)
+    def integers(name: str) -> Ints:
+        return np.array(_numbers(attributes[name]), dtype=np.int64)
 
-    leaves = _tensor(given["leaf_weights"], 1, "<f4")
-    if len(_numbers(given["leaf_targetids"])) != len(leaves):
+    leaves = _tensor(attributes["leaf_weights"], 1, "<f4")
+    if len(_numbers(attributes["leaf_targetids"])) != len(leaves):
         raise GraphFault("its columns of leaves have different lengths")
-    if len(_tensor(given["nodes_modes"], 2, "u1")) != len(whole("nodes_featureids")):
+    if len(_tensor(attributes["nodes_modes"], 2, "u1")) != len(integers("nodes_featureids")):
         raise GraphFault("its columns of nodes have different lengths, or none")
     return Trees(
-        roots=whole("tree_roots"),
-        feature=whole("nodes_featureids"),
-        split=_tensor(given["nodes_splits"], 1, "<f4").astype(np.float32),
-        yes=whole("nodes_truenodeids"),
-        no=whole("nodes_falsenodeids"),
-        yes_leaf=_flags(whole("nodes_trueleafs")),
-        no_leaf=_flags(whole("nodes_falseleafs")),
+        roots=integers("tree_roots"),
+        feature=integers("nodes_featureids"),
+        split=_tensor(attributes["nodes_splits"], 1, "<f4").astype(np.float32),
+        yes=integers("nodes_truenodeids"),
+        no=integers("nodes_falsenodeids"),
+        yes_leaf=_flags(integers("nodes_trueleafs")),
+        no_leaf=_flags(integers("nodes_falseleafs")),
         leaves=leaves.astype(np.float32),
     )
 
@@ -177,7 +177,9 @@ def _number(message: _Message, field: int) -> int:
 
 def _numbers(attribute: _Message) -> list[int]:
     """Return the integers of an attribute, repeated or packed."""
-    values = (value for each in attribute.get(8, []) for value in ([each] if isinstance(each, int) else _packed(each)))
+    values = (
+        value for field in attribute.get(8, []) for value in ([field] if isinstance(field, int) else _packed(field))
+    )
     return [value - (1 << 64) if value >> 63 else value for value in values]
 
 

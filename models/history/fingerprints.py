@@ -60,8 +60,8 @@ def fingerprints(symbols: Sequence[str], day_ns: Ints, wealth: Floats) -> dict[s
     `wealth` float64[T, N] is an index with splits and dividends reinvested, NaN without a bar. `day_ns` int64[T] are
     the dates; of several rows of a date the last bar counts.
     """
-    found = {symbol: _fingerprint(day_ns, wealth[:, k]) for k, symbol in enumerate(symbols)}
-    return {symbol: each for symbol, each in found.items() if each is not None}
+    by_symbol = {symbol: _fingerprint(day_ns, wealth[:, k]) for k, symbol in enumerate(symbols)}
+    return {symbol: fingerprint for symbol, fingerprint in by_symbol.items() if fingerprint is not None}
 
 
 def _fingerprint(day_ns: Ints, wealth: Floats) -> Fingerprint | None:
@@ -100,13 +100,13 @@ def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -
     """
     if not one or not other:
         return False
-    begin = max(min(each.week for each in group) for group in (one, other))
-    end = min(max(each.week + len(each.returns) for each in group) for group in (one, other))
+    begin = max(min(fingerprint.week for fingerprint in group) for group in (one, other))
+    end = min(max(fingerprint.week + len(fingerprint.returns) for fingerprint in group) for group in (one, other))
     if end <= begin:
         return False
-    theirs, days = _table(other, begin, end), np.array([each.days for each in other])
-    for each, mine in zip(one, _table(one, begin, end), strict=True):
-        least = np.ceil(EQUAL_DATES / np.minimum(days, each.days)).astype(np.int64) - EDGE_WEEKS
+    theirs, days = _table(other, begin, end), np.array([fingerprint.days for fingerprint in other])
+    for fingerprint, mine in zip(one, _table(one, begin, end), strict=True):
+        least = np.ceil(EQUAL_DATES / np.minimum(days, fingerprint.days)).astype(np.int64) - EDGE_WEEKS
         common = (mine != NONE) & (theirs != NONE)
         equal = common & (_distance(theirs - mine) <= TOLERANCE)
         for k in np.flatnonzero(equal.sum(axis=1) >= least).tolist():
@@ -120,7 +120,7 @@ def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -
 def _dense(equal: Bools, moved: Bools, least: int) -> bool:
     """Return whether 2 x `least` weeks in a row, or all of fewer, have `least` equal ones, half of them `moved`."""
     span = min(2 * least, len(equal))
-    sums = (np.cumsum(np.r_[0, each], dtype=np.int64) for each in (equal, moved))
+    sums = (np.cumsum(np.r_[0, flags], dtype=np.int64) for flags in (equal, moved))
     count, moves = (total[span:] - total[:-span] for total in sums)
     return bool(((count >= least) & (2 * moves >= count)).any())
 
@@ -128,16 +128,16 @@ def _dense(equal: Bools, moved: Bools, least: int) -> bool:
 def _table(group: Collection[Fingerprint], begin: int, end: int) -> NDArray[np.int16]:
     """Return int16[N, W]: the bytes of each series in the weeks from `begin` to before `end`."""
     out = np.full((len(group), end - begin), NONE, dtype=np.int16)
-    for row, each in zip(out, group, strict=True):
-        first, last = max(begin, each.week), min(end, each.week + len(each.returns))
+    for row, fingerprint in zip(out, group, strict=True):
+        first, last = max(begin, fingerprint.week), min(end, fingerprint.week + len(fingerprint.returns))
         if first < last:
-            row[first - begin : last - begin] = np.frombuffer(each.returns, np.uint8)[
-                first - each.week : last - each.week
+            row[first - begin : last - begin] = np.frombuffer(fingerprint.returns, np.uint8)[
+                first - fingerprint.week : last - fingerprint.week
             ]
     return out
 
 
 def _distance(units: NDArray[np.int16]) -> NDArray[np.int16]:
     """Return the distance from zero of returns modulo CYCLE."""
-    rest = units % CYCLE
-    return np.minimum(rest, CYCLE - rest)
+    remainder = units % CYCLE
+    return np.minimum(remainder, CYCLE - remainder)

@@ -74,8 +74,8 @@ class Panel:
     """Series per symbol by name, float64[T, N] as known at each close; NaN where none is known."""
 
     def __post_init__(self) -> None:
-        known = np.isfinite(self.close) & np.isfinite(self.open)
-        gaps = known[:-1] & ~known[1:]
+        has_bar = np.isfinite(self.close) & np.isfinite(self.open)
+        gaps = has_bar[:-1] & ~has_bar[1:]
         if gaps.any():
             row, column = (int(v[0]) for v in np.nonzero(gaps))
             day = day_of(self.day_ns[row + 1])
@@ -104,17 +104,17 @@ class Panel:
             np.where(late, np.concatenate((np.full_like(values[:1], none), values[:-1])), values)
             for values, none in ((self.split, 1.0), (self.dividend, 0.0))
         )
-        known = self.known_bars
-        bars = {name: known[name] for name in self.bars}
+        known_bars = self.known_bars
+        bars = {name: known_bars[name] for name in self.bars}
         return replace(
-            self, open=known["open"], close=known["close"], split=split, dividend=dividend, bars=bars,
+            self, open=known_bars["open"], close=known_bars["close"], split=split, dividend=dividend, bars=bars,
             late=frozenset(), known_bars={},
         )  # fmt: skip
 
     def synchronous(self) -> Floats:
         """Return float64[T, N], whose row t is the newest complete row of returns at close t, as `View.synchronous`."""
-        known = self.returns()
-        return np.concatenate((np.full_like(known[: self.behind], np.nan), known[: len(known) - self.behind]))
+        returns = self.returns()
+        return np.concatenate((np.full_like(returns[: self.behind], np.nan), returns[: len(returns) - self.behind]))
 
     def risk_free_annual(self, rows: range) -> RiskFree:
         """Return the annual risk-free rate of the returns between the sessions of `rows`."""

@@ -89,11 +89,23 @@ def read_panel(
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
     own_dates = {"open": opens, "close": closes, **more}
     newest, idle = _coins(every_day, days, symbols, own_dates) if late else (dict[str, Floats](), None)
-    series = [each for each in sources if isinstance(each, SeriesSource)]
-    known = {each.name: macro_at(day_ns, each, symbols) for each in sources if each not in series}
-    own = {each.name: series_at(day_ns, each, symbols) for each in series}
+    series = [source for source in sources if isinstance(source, SeriesSource)]
+    macro = {source.name: macro_at(day_ns, source, symbols) for source in sources if source not in series}
+    by_symbol = {source.name: series_at(day_ns, source, symbols) for source in series}
     return Panel(
-        tuple(symbols), day_ns, opens, closes, split, dividend, late, newest, idle, rate_of(cash_rate), more, known, own
+        tuple(symbols),
+        day_ns,
+        opens,
+        closes,
+        split,
+        dividend,
+        late,
+        newest,
+        idle,
+        rate_of(cash_rate),
+        more,
+        macro,
+        by_symbol,
     )
 
 
@@ -103,9 +115,9 @@ def _by_session(table: pl.DataFrame, late: frozenset[str]) -> pl.DataFrame:
     A coin without a bar on the date of a session has none for it.
     """
     mine = pl.col("symbol").is_in(list(late))
-    whole = _merged(table.filter(mine), table.filter(~mine)["ts"].unique().sort())
-    whole = whole.filter(pl.col("ts") == pl.col("session")).drop("session")
-    return pl.concat([table.filter(~mine).select(whole.columns), whole])
+    merged = _merged(table.filter(mine), table.filter(~mine)["ts"].unique().sort())
+    merged = merged.filter(pl.col("ts") == pl.col("session")).drop("session")
+    return pl.concat([table.filter(~mine).select(merged.columns), merged])
 
 
 def _merged(coins: pl.DataFrame, days: pl.Series, delay: int = 0) -> pl.DataFrame:
@@ -131,8 +143,8 @@ def _coins(
 
     At the close of New York the newest bar of a coin is that of the day before.
     """
-    known = {name: values.copy() for name, values in fields.items()}
-    idle = np.zeros(known["close"].shape, dtype=np.bool_)
+    known_bars = {name: values.copy() for name, values in fields.items()}
+    idle = np.zeros(known_bars["close"].shape, dtype=np.bool_)
     at = days.dt.date().to_numpy().astype("datetime64[D]")
     day = np.timedelta64(1, "D")
     merged = _merged(every_day, days, 1)
@@ -143,17 +155,17 @@ def _coins(
         holes = np.ones(len(at), dtype=np.bool_)
         holes[rows] = False
         begins = np.flatnonzero(holes)[-1] + 1 if holes.any() else 0
-        for name, values in known.items():
+        for name, values in known_bars.items():
             values[:, column] = np.nan
             values[rows, column] = mine[name].to_numpy()
             values[:begins, column] = np.nan
-        own = bars["ts"].dt.date().to_numpy().astype("datetime64[D]")
-        newest = np.searchsorted(own, at) - 1
+        bar_dates = bars["ts"].dt.date().to_numpy().astype("datetime64[D]")
+        newest = np.searchsorted(bar_dates, at) - 1
         last = np.where(newest >= 0, bars["close"].to_numpy()[np.maximum(newest, 0)], np.nan)
-        known["close"][:, column] = last
-        trades = np.isin(at - day, own) & np.isin(at + day, own)
+        known_bars["close"][:, column] = last
+        trades = np.isin(at - day, bar_dates) & np.isin(at + day, bar_dates)
         idle[1:, column] = ~trades[:-1]
-    return known, idle
+    return known_bars, idle
 
 
 def rate_of(given: float | str | None) -> CashRate | None:
@@ -176,12 +188,12 @@ def scan(bars: Path) -> pl.LazyFrame:
     }
     try:
         frame = pl.scan_csv(bars, schema_overrides=kinds) if text else pl.scan_parquet(bars)
-        known = frame.collect_schema()
-        if missing := [name for name in ("ts", "symbol", "open", "close") if name not in known]:
+        schema = frame.collect_schema()
+        if missing := [name for name in ("ts", "symbol", "open", "close") if name not in schema]:
             remedy = f"`quantd data import {bars}` makes bars of any table"
             raise ValueError(f"{bars}: no daily bars: column {missing[0]} is missing; {remedy}")
         if not text:
-            return frame.with_columns(pl.col("ts").cast(_STAMP)) if known["ts"] == pl.Date else frame
+            return frame.with_columns(pl.col("ts").cast(_STAMP)) if schema["ts"] == pl.Date else frame
         days = pl.col("ts").str.strip_chars().str.slice(0, 10).str.to_date("%Y-%m-%d")
         return frame.with_columns(days.cast(_STAMP), pl.col("symbol").str.strip_chars()).collect().lazy()
     except pl.exceptions.PolarsError as error:
@@ -193,8 +205,8 @@ def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
 
     Raises ValueError where the bars cannot be read, or have none of a symbol.
     """
-    each = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
-    spans = each.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
+    by_symbol = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
+    spans = by_symbol.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
     if missing := sorted(set(symbols) - set(spans["symbol"])):
         names = symbols_of(bars)
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -215,10 +227,10 @@ def sessions(bars: Path, symbols: Sequence[str]) -> NDArray[np.int64]:
     Raises ValueError where the bars cannot be read, or are shorter than a day.
     """
     days = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).select(pl.col("ts").unique().sort()).collect()
-    found: NDArray[np.int64] = days["ts"].dt.timestamp("ns").to_numpy().astype(np.int64)
-    if len(found) >= 2 * len(np.unique(found // DAY_NS)) > 0:
+    dates_ns: NDArray[np.int64] = days["ts"].dt.timestamp("ns").to_numpy().astype(np.int64)
+    if len(dates_ns) >= 2 * len(np.unique(dates_ns // DAY_NS)) > 0:
         raise ValueError(f"{bars}: its bars are shorter than a day; a policy is trained on daily bars")
-    return found
+    return dates_ns
 
 
 def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:

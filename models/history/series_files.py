@@ -29,8 +29,8 @@ def macro_at(day_ns: NDArray[np.int64], source: MacroSource, symbols: Sequence[s
     column = next((name for name in ("value", "close") if name in frame.columns), "value")
     values = _numbers(path, frame, column)
     dated = _dated(path, np.zeros(len(values), dtype=np.int64), _days(path, frame, "ts"), values, None)
-    found: Floats = on_sessions(dated, 1, day_ns, _available(source.available, symbols)).at_closes()[:, 0]
-    return found
+    by_session: Floats = on_sessions(dated, 1, day_ns, _available(source.available, symbols)).at_closes()[:, 0]
+    return by_session
 
 
 def series_at(day_ns: NDArray[np.int64], source: SeriesSource, symbols: Sequence[str]) -> Floats:
@@ -59,12 +59,12 @@ def _available(given: Available, symbols: Sequence[str]) -> Available:
 
 def _dated(path: Path, columns: Ints, days: Ints, values: Floats, published: Ints | None) -> DatedValues:
     try:
-        found = dated_values(columns, days, values, published)
+        dated = dated_values(columns, days, values, published)
     except RepeatedDate as error:
         raise SeriesError(f"{path}: {session_date(int(days[error.row]))} has two values; keep one") from None
-    if not len(found.values):
+    if not len(dated.values):
         raise SeriesError(f"{path}: no row has a date and a number; check its columns")
-    return found
+    return dated
 
 
 def _read(path: Path) -> pl.DataFrame:

@@ -104,7 +104,7 @@ def walk_forward(first: int, stop: int, folds: int, horizon: int, embargo: int) 
     purge and embargo. Raises ValueError when there are too few rows.
     """
     edges = [first + (stop - first) * k // (folds + 1) for k in range(folds + 2)]
-    made = []
+    steps = []
     for begin, end in pairwise(edges[1:]):
         last = begin - horizon - embargo
         if last <= first or end <= begin:
@@ -112,5 +112,5 @@ def walk_forward(first: int, stop: int, folds: int, horizon: int, embargo: int) 
                 f"{stop - first} rows are too few for {folds} steps with a horizon of {horizon} and an embargo of "
                 f"{embargo}; ask for fewer steps or give more history"
             )
-        made.append(Fold((first, last), (begin, end), horizon, embargo))
-    return tuple(made)
+        steps.append(Fold((first, last), (begin, end), horizon, embargo))
+    return tuple(steps)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 def macro_of(spec: "FeatureSpec") -> tuple[str, ...]:
     """Return the names of the macro series that the features need."""
-    return tuple(sorted(spec.needs - {"benchmark", *(each.series_input for each in spec.features)}))
+    return tuple(sorted(spec.needs - {"benchmark", *(feature.series_input for feature in spec.features)}))
 
 
 def series_of(spec: "FeatureSpec") -> tuple[str, ...]:
     """Return the names of the series per symbol that the features need."""
-    return tuple(sorted({each.series for each in spec.features} - {""}))
+    return tuple(sorted({feature.series for feature in spec.features} - {""}))
 
 
 def of_panel(panel: Panel, spec: "FeatureSpec", benchmark: str = "") -> Floats:
@@ -42,9 +42,9 @@ def of_panel(panel: Panel, spec: "FeatureSpec", benchmark: str = "") -> Floats:
         raise ValueError(f"benchmark {benchmark!r} is not one of {', '.join(panel.symbols)}")
     column = panel.symbols.index(benchmark) if benchmark else None
     bars = adjusted_bars(panel.at_decisions())
-    own = {series_input(name): _priced(values, bars["close"]) for name, values in panel.series.items()}
+    series = {series_input(name): _priced(values, bars["close"]) for name, values in panel.series.items()}
     returns = panel.synchronous()[1:] if panel.late else None
-    return compute_by_session(spec, Inputs(panel.day_ns, bars, column, own, panel.macro), returns)
+    return compute_by_session(spec, Inputs(panel.day_ns, bars, column, series, panel.macro), returns)
 
 
 def of_view(view: View, spec: "FeatureSpec", benchmark: str = "") -> Floats:
@@ -52,8 +52,8 @@ def of_view(view: View, spec: "FeatureSpec", benchmark: str = "") -> Floats:
     from quantd.strategies.features import newest_row, series_input
 
     close, rows = view.bars(spec.lookback).close, spec.lookback
-    own = {series_input(name): _priced(view.series(name, rows), close) for name in series_of(spec)}
-    return newest_row(spec, view, view.universe.index[benchmark] if benchmark else None, own)
+    series = {series_input(name): _priced(view.series(name, rows), close) for name in series_of(spec)}
+    return newest_row(spec, view, view.universe.index[benchmark] if benchmark else None, series)
 
 
 def _priced(values: Floats, close: Floats) -> Floats:
@@ -69,19 +69,23 @@ def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Feat
     """
     from quantd.strategies.features import shipped
 
-    wanted = shipped(spec) if isinstance(spec, str) else spec
-    if of_the_book := [each.name for each in wanted.features if each.about.group in ("portfolio", "risk")]:
+    feature_set = shipped(spec) if isinstance(spec, str) else spec
+    if of_the_book := [
+        feature.name for feature in feature_set.features if feature.about.group in ("portfolio", "risk")
+    ]:
         raise ValueError(f"{', '.join(of_the_book[:3])}: features of the book; an environment shows its account apart")
-    if "benchmark" in wanted.needs and not benchmark:
+    if "benchmark" in feature_set.needs and not benchmark:
         raise ValueError("this set needs the benchmark's symbol; name it")
 
     def features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
-        found = of_panel(panel, wanted, benchmark)
-        known: Bools = np.asarray(np.isfinite(found).all(axis=2))
-        out = np.concatenate([np.where(known[:, :, None], found, 0.0), known[:, :, None]], axis=2).astype(np.float32)
-        begins = np.flatnonzero(known.any(axis=1))
+        values = of_panel(panel, feature_set, benchmark)
+        complete: Bools = np.asarray(np.isfinite(values).all(axis=2))
+        out = np.concatenate([np.where(complete[:, :, None], values, 0.0), complete[:, :, None]], axis=2).astype(
+            np.float32
+        )
+        begins = np.flatnonzero(complete.any(axis=1))
         out[: begins[0] if len(begins) else len(out)] = np.nan
-        return out, (*wanted.names, "known")
+        return out, (*feature_set.names, "known")
 
     return features
 
@@ -94,12 +98,12 @@ def adjusted_bars(panel: Panel) -> dict[str, Floats]:
     """
     if missing := [name for name in FIELDS if name not in panel.bars and name not in ("open", "close")]:
         raise ValueError(f"the bars have no {', '.join(missing)}, which these features need")
-    known = np.isfinite(panel.close)
+    has_close = np.isfinite(panel.close)
     growth = np.where(np.isfinite(panel.returns()), 1.0 + panel.returns(), 1.0)
-    first = np.take_along_axis(panel.close, np.argmax(known, axis=0)[None], 0)
+    first = np.take_along_axis(panel.close, np.argmax(has_close, axis=0)[None], 0)
     scale = np.cumprod(growth, axis=0) * first / panel.close
     shares = np.cumprod(panel.split, axis=0)
     bars = {"open": panel.open * scale, "close": panel.close * scale}
     for name, factor in (("high", scale), ("low", scale), ("volume", 1.0 / shares)):
-        bars[name] = np.where(known, panel.bars[name] * factor, np.nan)
+        bars[name] = np.where(has_close, panel.bars[name] * factor, np.nan)
     return bars

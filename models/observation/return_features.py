@@ -83,15 +83,15 @@ def measure(returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     sums = _HORIZONS @ returns
     centred = returns - sums[3] / LOOKBACK**0.5
     deviation = np.sqrt(np.einsum("ij,ij->j", centred, centred) / (LOOKBACK - 1))
-    known = deviation > STILL  # False for NaN too
-    if known.all():
-        return np.ascontiguousarray(_rows(returns, sums, centred, deviation).T, dtype=np.float32), known.astype(
+    mask = deviation > STILL  # False for NaN too
+    if mask.all():
+        return np.ascontiguousarray(_rows(returns, sums, centred, deviation).T, dtype=np.float32), mask.astype(
             np.float32
         )
-    out = np.zeros((len(known), len(FEATURES)), dtype=np.float32)
-    if known.any():
-        out[known] = _rows(returns[:, known], sums[:, known], centred[:, known], deviation[known]).T
-    return out, known.astype(np.float32)
+    out = np.zeros((len(mask), len(FEATURES)), dtype=np.float32)
+    if mask.any():
+        out[mask] = _rows(returns[:, mask], sums[:, mask], centred[:, mask], deviation[mask]).T
+    return out, mask.astype(np.float32)
 
 
 def _rows(returns: Floats, sums: Floats, centred: Floats, deviation: Floats) -> Floats:

@@ -69,12 +69,14 @@ class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def own(self) -> list[int]:
         """Places of the columns with a value for each asset."""
-        return [k for k, each in enumerate(self.declared.features) if not each.about.shared] if self.columns else []
+        return (
+            [k for k, feature in enumerate(self.declared.features) if not feature.about.shared] if self.columns else []
+        )
 
     @property
     def shared(self) -> list[int]:
         """Places of the columns with one value for all assets."""
-        return [k for k, each in enumerate(self.declared.features) if each.about.shared] if self.columns else []
+        return [k for k, feature in enumerate(self.declared.features) if feature.about.shared] if self.columns else []
 
     @property
     def width(self) -> int:
@@ -114,15 +116,15 @@ def names_in(columns: object, unused: Sequence[str] = ()) -> object:
     unknown names.
     """
     if isinstance(columns, list | tuple) and columns and all(isinstance(name, str) for name in columns):
-        return [each.name for each in _declared(tuple(columns)).features if each.series not in unused]
+        return [feature.name for feature in _declared(tuple(columns)).features if feature.series not in unused]
     if not isinstance(columns, str):
         return columns
     from quantd.strategies.features import SETS
 
     if columns not in SETS:
         raise ValueError(f"{columns!r}: a list of features, or one of the sets {', '.join(SETS)}")
-    found = _declared(SETS[columns]).features
-    return [each.name for each in found if each.about.group not in ("portfolio", "risk")]
+    features = _declared(SETS[columns]).features
+    return [feature.name for feature in features if feature.about.group not in ("portfolio", "risk")]
 
 
 def sight_hash(spec: SightSpec) -> str:
@@ -154,17 +156,19 @@ def fault(spec: SightSpec, symbols: Sequence[str]) -> str:
 
 def _columns_fault(spec: SightSpec, symbols: Sequence[str]) -> str:
     try:
-        found = spec.declared if spec.columns else None
+        feature_set = spec.declared if spec.columns else None
     except ValueError as error:
         return f"columns: {error}"
-    if both := [name for name in spec.columns if name in spec.features]:
+    if repeated := [name for name in spec.columns if name in spec.features]:
         return (
-            f"columns: {both[0]} is one of features, too, with another meaning (a sum of returns in deviations); write "
-            "features = [], or name it once"
+            f"columns: {repeated[0]} is one of features, too, with another meaning (a sum of returns in deviations); "
+            "write features = [], or name it once"
         )
-    if found and (own := [each.name for each in found.features if each.about.group in ("portfolio", "risk")]):
-        return f'columns: {own[0]} is of the book; write book = ["weights", "cash"]'
-    needs = found is not None and "benchmark" in found.needs
+    if feature_set and (
+        of_book := [feature.name for feature in feature_set.features if feature.about.group in ("portfolio", "risk")]
+    ):
+        return f'columns: {of_book[0]} is of the book; write book = ["weights", "cash"]'
+    needs = feature_set is not None and "benchmark" in feature_set.needs
     if needs and not spec.benchmark:
         return f'benchmark: the columns need one; write benchmark = "{symbols[0]}", or another symbol'
     if spec.benchmark and not needs:
@@ -179,9 +183,9 @@ def entry_names(spec: SightSpec, symbols: Sequence[str]) -> tuple[str, ...]:
 
     They are "momentum_5 SPY" for an asset's, "vix" for a shared column, "weight SPY" and "cash" for the book.
     """
-    own = (*spec.features, *(spec.columns[k] for k in spec.own), "known")
+    asset_names = (*spec.features, *(spec.columns[k] for k in spec.own), "known")
     lags = (f"return_{lag}" for lag in range(spec.window - 1, -1, -1))
-    of_each = (*own, *lags)
+    of_each = (*asset_names, *lags)
     names = [f"{name} {symbol}" for symbol in symbols for name in of_each]
     names += [spec.columns[k] for k in spec.shared]
     for part in spec.book:
@@ -194,13 +198,13 @@ def shown(spec: SightSpec, returns: Floats, columns: Floats | None = None) -> ND
 
     All entries of an unknown asset are 0.
     """
-    features, known = _measured(spec, returns)
-    parts = [features[:, columns_of(spec.features)], known[:, None]]
+    features, mask = _measured(spec, returns)
+    parts = [features[:, columns_of(spec.features)], mask[:, None]]
     if spec.columns:
         assert columns is not None
-        parts, known = _joined(spec, parts[0], known, columns)
+        parts, mask = _joined(spec, parts[0], mask, columns)
     if spec.window:
-        parts.append(_window(returns[len(returns) - LOOKBACK :], known, spec.window))
+        parts.append(_window(returns[len(returns) - LOOKBACK :], mask, spec.window))
     return np.concatenate(parts, axis=1)
 
 
@@ -213,14 +217,14 @@ def _measured(spec: SightSpec, returns: Floats) -> tuple[NDArray[np.float32], ND
 
 
 def _joined(
-    spec: SightSpec, features: NDArray[np.float32], known: NDArray[np.float32], columns: Floats
+    spec: SightSpec, features: NDArray[np.float32], mask: NDArray[np.float32], columns: Floats
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
     """Return the entries of assets [.., N, k] with their own columns, and the known flags [.., N] of both together."""
-    own = columns[..., spec.own]
-    there: Bools = np.asarray(np.isfinite(own).all(axis=-1) & (known > 0.0))
+    values = columns[..., spec.own]
+    there: Bools = np.asarray(np.isfinite(values).all(axis=-1) & (mask > 0.0))
     flags = there.astype(np.float32)
-    given = np.where(there[..., None], own, 0.0).astype(np.float32)
-    return [features * flags[..., None], given, flags[..., None]], flags
+    filled = np.where(there[..., None], values, 0.0).astype(np.float32)
+    return [features * flags[..., None], filled, flags[..., None]], flags
 
 
 def columns_of_view(spec: SightSpec, view: View) -> Floats | None:
@@ -262,22 +266,22 @@ def observed_by(spec: SightSpec, panel: Panel) -> Observed:
     rows, size = panel.close.shape
     of_returns = bool(spec.features or spec.window or not spec.columns)
     begins = LOOKBACK + panel.behind if of_returns else 0
-    known = np.ones((rows, size), dtype=np.float32)
+    mask = np.ones((rows, size), dtype=np.float32)
     features = np.zeros((rows, size, len(FEATURES)), dtype=np.float32)
     if of_returns:
-        features, known = sight(panel)
-    parts = [features[:, :, columns_of(spec.features)], known[:, :, None]]
+        features, mask = sight(panel)
+    parts = [features[:, :, columns_of(spec.features)], mask[:, :, None]]
     shared: list[NDArray[np.float32]] = []
     if spec.columns:
         columns = of_panel(panel, spec.declared, spec.benchmark)
-        parts, known = _joined(spec, parts[0], known, columns)
+        parts, mask = _joined(spec, parts[0], mask, columns)
         shared = [columns[:, 0, spec.shared].astype(np.float32)]
-        begins = max(begins, int(np.argmax(known.any(axis=1))) if known.any() else rows)
+        begins = max(begins, int(np.argmax(mask.any(axis=1))) if mask.any() else rows)
     if spec.window:
         returns = panel.synchronous()
         windows = np.zeros((rows, size, spec.window), dtype=np.float32)
         for row in range(LOOKBACK + panel.behind, rows):
-            windows[row] = _window(returns[row - LOOKBACK + 1 : row + 1], known[row], spec.window)
+            windows[row] = _window(returns[row - LOOKBACK + 1 : row + 1], mask[row], spec.window)
         parts.append(windows)
     flat = np.concatenate(parts, axis=2, dtype=np.float32).reshape(rows, -1)
     table = np.ascontiguousarray(np.concatenate([flat, *shared], axis=1))
@@ -285,9 +289,9 @@ def observed_by(spec: SightSpec, panel: Panel) -> Observed:
     return Observed.of(table, entry_names(spec, panel.symbols)[: table.shape[1]], spec.book)
 
 
-def _window(returns: Floats, known: NDArray[np.float32], window: int) -> NDArray[np.float32]:
+def _window(returns: Floats, mask: NDArray[np.float32], window: int) -> NDArray[np.float32]:
     """Return float32[N, window] in deviations of each asset; 0 where it is unknown."""
     last = returns[len(returns) - window :]
-    deviation = np.where(known > 0.0, returns.std(axis=0, ddof=1), 1.0)
-    scaled = np.where(known > 0.0, last / deviation, 0.0)
+    deviation = np.where(mask > 0.0, returns.std(axis=0, ddof=1), 1.0)
+    scaled = np.where(mask > 0.0, last / deviation, 0.0)
     return np.ascontiguousarray(np.clip(scaled, -BOUND, BOUND).T, dtype=np.float32)

@@ -47,8 +47,8 @@ class Observed:
     @classmethod
     def of(cls, table: NDArray[np.float32], names: Sequence[str], account: tuple[Part, ...]) -> Self:
         """Make one that is warm from the first row without a missing number."""
-        whole = np.isfinite(table).all(axis=1)
-        return cls(table, tuple(names), int(np.argmax(whole)) if whole.any() else len(table), account)
+        complete = np.isfinite(table).all(axis=1)
+        return cls(table, tuple(names), int(np.argmax(complete)) if complete.any() else len(table), account)
 
 
 Features = Callable[[Panel], tuple[NDArray[np.float32], Sequence[str]]]
