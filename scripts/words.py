@@ -51,7 +51,12 @@ class Binding(NamedTuple):
 
 def bindings(source: str, module: str) -> Iterator[Binding]:
     """Yield the bindings of the words in the source of a module."""
-    for node in ast.walk(ast.parse(source)):
+    nodes = list(ast.walk(ast.parse(source)))
+    classes = (node for node in nodes if isinstance(node, ast.ClassDef))
+    fields = {entry.target for owner in classes for entry in owner.body if isinstance(entry, ast.AnnAssign)}
+    for node in nodes:
+        if node in fields:
+            continue
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
                 pass
