@@ -78,9 +78,9 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'quantd' has no attribute {name!r}")
     module, _, attribute = _HOMES[name].partition(":")
-    found = getattr(import_module(module), attribute)
-    globals()[name] = found
-    return found
+    member = getattr(import_module(module), attribute)
+    globals()[name] = member
+    return member
 
 
 def __dir__() -> list[str]:

@@ -234,8 +234,8 @@ def explained(error: BaseException) -> str:
     from importlib.metadata import packages_distributions  # 0.04 s that only a failure needs
 
     packages = packages_distributions().get(str(frame.f_globals.get("__name__")).partition(".")[0], [])
-    others = sorted({*packages} - {FACE})
-    return f"{', '.join(others)}: {text}" if text and others else text
+    package_names = sorted({*packages} - {FACE})
+    return f"{', '.join(package_names)}: {text}" if text and package_names else text
 
 
 def _importer(trace: TracebackType | None) -> FrameType | None:

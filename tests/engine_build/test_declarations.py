@@ -399,7 +399,7 @@ def test_a_subclass_of_a_module_that_is_not_listed_is_refused_with_the_listed_on
     }
     texts |= {"quantd." + name.replace("/", ".")[:-3]: text for name, text in others.items()}
     read = declare(texts.get, (ONE,)).read
-    found = declare(texts.get, (ONE,), others=others)
+    found = declare(texts.get, (ONE,), unlisted=others)
     assert [each.file for each in found.refusals] == ["risk/late.py"]
     assert found.read == read
     assert sorted(extending(others, {"Core"})) == ["risk/late.py", "risk/state.py"]

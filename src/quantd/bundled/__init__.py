@@ -34,14 +34,14 @@ def find(name: str | Path, folder: Path = Path()) -> Path:
     there = elsewhere(name)
     if there is not None:
         return there[0]
-    own, bundled = folder / name, FOLDER / name
-    return bundled if not own.exists() and bundled.exists() else own
+    path, bundled = folder / name, FOLDER / name
+    return bundled if not path.exists() and bundled.exists() else path
 
 
 def elsewhere(name: str | Path) -> tuple[Path, str] | None:
     """Return the path that stands for `name` by a variable of the environment, and the variable; None without one."""
-    first, *rest = Path(name).parts or ("",)
-    if rest and os.environ.get(PLACES.get(first, "")) and (there := placed(PLACES[first]).joinpath(*rest)).exists():
+    first, *parts = Path(name).parts or ("",)
+    if parts and os.environ.get(PLACES.get(first, "")) and (there := placed(PLACES[first]).joinpath(*parts)).exists():
         return there, PLACES[first]
     return None
 

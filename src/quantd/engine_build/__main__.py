@@ -19,12 +19,12 @@ def main() -> int:
     words.add_parser("later", help="compile in the background, for the next start")
     words.add_parser("declare", help="print the declarations")
     words.add_parser("state", help="print whether the engine is compiled, and why not")
-    told = parser.parse_args()
-    if told.word == "build":
-        return _build(told.kind, low=told.low_priority)
-    if told.word == "later":
+    options = parser.parse_args()
+    if options.word == "build":
+        return _build(options.kind, low=options.low_priority)
+    if options.word == "later":
         state.build_later()
-    elif told.word == "declare":
+    elif options.word == "declare":
         return _declare()
     else:
         why = state.reason()
@@ -50,12 +50,12 @@ def _declare() -> int:
     from quantd.engine_build.builder import others, read
     from quantd.engine_build.declarations import declare
 
-    found = declare(read, MODULES, INNER_LOOPS, others=others())
-    for name, text in found.declarations.items():
+    declared = declare(read, MODULES, INNER_LOOPS, unlisted=others())
+    for name, text in declared.declarations.items():
         sys.stdout.write(f"# {name}\n{text}")
-    for refusal in found.refusals:
+    for refusal in declared.refusals:
         sys.stderr.write(f"{refusal}\n")
-    return 1 if found.refusals else 0
+    return 1 if declared.refusals else 0
 
 
 if __name__ == "__main__":

@@ -89,15 +89,15 @@ def obstacle() -> str:
         c_compiler.find()
     except NoBuild as why:
         return str(why)
-    folder = next(each for each in (finder.BUILDS, *finder.BUILDS.parents) if each.exists())
+    folder = next(path for path in (finder.BUILDS, *finder.BUILDS.parents) if path.exists())
     return "" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written; build as its owner: make build"
 
 
 def failure(kind: str) -> str:
     """Why the last build of this source by this compiler failed; empty without such a record."""
     with suppress(OSError, NoBuild):
-        known, _, why = (finder.BUILDS / FAILURE).read_text(encoding="utf-8").partition("\n")
-        if known == f"{finder.key(kind)} {c_compiler.find().identity()}":
+        header, _, why = (finder.BUILDS / FAILURE).read_text(encoding="utf-8").partition("\n")
+        if header == f"{finder.key(kind)} {c_compiler.find().identity()}":
             return why.strip()
     return ""
 
@@ -150,20 +150,20 @@ def _alone() -> Iterator[None]:
             flock(lock, LOCK_EX | LOCK_NB)
         except BlockingIOError:
             raise Busy("another process builds the engine; wait for it") from None
-        for left in finder.BUILDS.glob(f"{SCRATCH}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for remnant in finder.BUILDS.glob(f"{SCRATCH}*"):
+            shutil.rmtree(remnant, ignore_errors=True)
         yield
 
 
 def _cython() -> None:
     """Raises NoBuild without the Cython of the recipe."""
-    wanted = f"{sys.executable} -m pip install cython=={CYTHON}"
+    remedy = f"{sys.executable} -m pip install cython=={CYTHON}"
     try:
-        found = version("cython")
+        installed = version("cython")
     except PackageNotFoundError:
-        raise NoBuild(f"Cython is not installed; {wanted}") from None
-    if found != CYTHON:
-        raise NoBuild(f"Cython is {found}, and the engine is built by {CYTHON}; {wanted}")
+        raise NoBuild(f"Cython is not installed; {remedy}") from None
+    if installed != CYTHON:
+        raise NoBuild(f"Cython is {installed}, and the engine is built by {CYTHON}; {remedy}")
 
 
 def _make(scratch: Path, kind: str, jobs: int, note: Callable[[str], object]) -> None:
@@ -173,19 +173,19 @@ def _make(scratch: Path, kind: str, jobs: int, note: Callable[[str], object]) ->
     probe = scratch / "probe.c"
     probe.write_text("#include <Python.h>\n", encoding="utf-8")
     compiler.compile(probe, scratch / "probe.so")  # fails before minutes are spent on translating
-    declared = declare(read, MODULES, INNER_LOOPS, checked=kind == "checked", others=others())
+    declared = declare(read, MODULES, INNER_LOOPS, checked=kind == "checked", unlisted=others())
     if declared.refusals:
         lines = "\n".join(map(str, declared.refusals))
         raise NoBuild(f"the listed modules cannot be compiled with the same results:\n{lines}")
-    made = scratch / "made"
-    made.mkdir()
+    folder = scratch / "made"
+    folder.mkdir()
     sources = {name: finder.digest(finder.source(name)) for name in declared.read}
     origins = libraries.origins(declared, kind, compiler)
     records: dict[str, libraries.Record] = {}
     compiled: list[str] = []
 
     def one(module: str) -> None:
-        library = finder.library(made, module)
+        library = finder.library(folder, module)
         record = libraries.take(module, origins[module], library)
         if record is None:
             compiler.compile(_translate(scratch, module), library, VARIANTS[kind])
@@ -197,8 +197,8 @@ def _make(scratch: Path, kind: str, jobs: int, note: Callable[[str], object]) ->
     about = f"# {kind}, Cython {CYTHON}, {compiler.identity()}, {EXTENSION_SUFFIXES[0]}"
     sources[BUFFERS] = "-"
     lines_ = [libraries.line_of(name, source, records.get(name)) for name, source in sources.items()]
-    (made / finder.MANIFEST).write_text("\n".join([about, *lines_]) + "\n", encoding="utf-8")
-    _load(made, kind)
+    (folder / finder.MANIFEST).write_text("\n".join([about, *lines_]) + "\n", encoding="utf-8")
+    _load(folder, kind)
     new = len(set(compiled) - {BUFFERS})
     note(f"{new} of {len(MODULES)} modules compiled, {len(MODULES) - new} taken from earlier builds")
 
@@ -244,7 +244,7 @@ def _each(action: Callable[[str], None], jobs: int) -> None:
             done.result()
 
 
-def _load(made: Path, kind: str) -> None:
+def _load(folder: Path, kind: str) -> None:
     """Open every library of a build in a process of its own, before a start does. Raises NoBuild."""
     code = (
         "import sys, pathlib, importlib.util as u; from quantd.engine_build import finder as f; "
@@ -252,18 +252,18 @@ def _load(made: Path, kind: str) -> None:
         "[u.module_from_spec(f.spec(n)) for n in f.LIBRARIES]"
     )
     search = os.pathsep.join(filter(None, (str(finder.PACKAGE.parent), os.environ.get("PYTHONPATH", ""))))
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(made), kind], capture_output=True, text=True,
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(folder), kind], capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": search},
     )  # fmt: skip
-    if done.returncode:
-        raise NoBuild(f"what was compiled cannot be loaded: {' '.join(done.stderr.split())[-LONGEST:]}")
+    if process.returncode:
+        raise NoBuild(f"what was compiled cannot be loaded: {' '.join(process.stderr.split())[-LONGEST:]}")
 
 
-def _put(made: Path, key: str) -> Path:
+def _put(folder: Path, key: str) -> Path:
     """Write everything to the disk, then rename: a build that is there is whole, after a loss of power too."""
-    target = finder.BUILDS / f"{key}-{finder.digest(made / finder.MANIFEST)[:8]}"
-    for path in (*made.iterdir(), made):
+    target = finder.BUILDS / f"{key}-{finder.digest(folder / finder.MANIFEST)[:8]}"
+    for path in (*folder.iterdir(), folder):
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -271,8 +271,8 @@ def _put(made: Path, key: str) -> Path:
             os.close(handle)
     if target.is_dir():  # damaged, else it would fit
         shutil.rmtree(target)
-    made.rename(target)
-    builds = (each for each in finder.BUILDS.iterdir() if (each / finder.MANIFEST).is_file())
-    for old in sorted(builds, key=lambda each: each.stat().st_mtime, reverse=True)[KEPT:]:
+    folder.rename(target)
+    builds = (candidate for candidate in finder.BUILDS.iterdir() if (candidate / finder.MANIFEST).is_file())
+    for old in sorted(builds, key=lambda candidate: candidate.stat().st_mtime, reverse=True)[KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
     return target

@@ -71,13 +71,13 @@ def find() -> Compiler:
     """The compiler that CC names, else the one that built Python, else one of the usual names. Raises NoBuild."""
     named = os.environ.get("CC", "")
     try:
-        told = shlex.split(named or str(sysconfig.get_config_var("CC") or "cc"))
+        command = shlex.split(named or str(sysconfig.get_config_var("CC") or "cc"))
     except ValueError as error:
         raise NoBuild(f"CC = {named}: {error}; name a compiler") from None
-    if slack := [word for word in told if word in FAST]:
+    if slack := [word for word in command if word in FAST]:
         raise NoBuild(f"CC = {named}: {slack[0]} changes the bits of results; name the compiler without it")
-    choices = [told] if named else [told, *([name] for name in OTHERS)]
-    words = next((each for each in choices if each and shutil.which(each[0])), None)
+    choices = [command] if named else [command, *([name] for name in OTHERS)]
+    words = next((choice for choice in choices if choice and shutil.which(choice[0])), None)
     if words is None:
         lacking = f"CC = {named}: there is no such compiler" if named else "there is no C compiler"
         raise NoBuild(f"{lacking}; install one (Debian: apt-get install gcc {headers_package()})")

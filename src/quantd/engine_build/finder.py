@@ -62,10 +62,10 @@ def key(kind: str) -> str:
     from hashlib import blake2b
 
     shaping = [file for name in SHAPING for file in (sorted((HERE / name).glob("*.py")) or [HERE / name])]
-    found = blake2b(repr((kind, EXTENSION_SUFFIXES[0], MODULES)).encode(), digest_size=12)
+    hasher = blake2b(repr((kind, EXTENSION_SUFFIXES[0], MODULES)).encode(), digest_size=12)
     for file in (*shaping, *map(source, MODULES)):
-        found.update(digest(file).encode())
-    return found.hexdigest()
+        hasher.update(digest(file).encode())
+    return hasher.hexdigest()
 
 
 def manifest(folder: Path) -> dict[str, str]:
@@ -84,12 +84,14 @@ def fitting(kind: str) -> Path | None:
     """The folder of a build of the source that is here; None without one. Raises OSError."""
     for folder in sorted(BUILDS.glob(f"{key(kind)}-*")):
         try:
-            known = manifest(folder)
+            digests = manifest(folder)
         except (OSError, ValueError):
             continue
-        whole = all(library(folder, name).is_file() for name in LIBRARIES)
+        complete = all(library(folder, name).is_file() for name in LIBRARIES)
         # a key has the listed modules only; others gave types and constants
-        if whole and all(digest(source(name)) == told for name, told in known.items() if name not in MODULES):
+        if complete and all(
+            digest(source(name)) == expected for name, expected in digests.items() if name not in MODULES
+        ):
             return folder
     return None
 

@@ -23,5 +23,5 @@ class Hook:
 
 def install() -> None:
     """Put the hook before Python's own finders, once."""
-    if not any(type(each) is Hook for each in sys.meta_path):
+    if not any(type(path_finder) is Hook for path_finder in sys.meta_path):
         sys.meta_path.insert(0, Hook())

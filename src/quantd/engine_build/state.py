@@ -37,11 +37,11 @@ def stale() -> list[str]:
     if not kind or finder.loaded() is not None:
         return []
     try:
-        builds = [each for each in finder.BUILDS.iterdir() if (each / finder.MANIFEST).is_file()]
-        known = [(each.stat().st_mtime, each) for each in builds if _kind(each) == kind]
-        if not known:
+        builds = [folder for folder in finder.BUILDS.iterdir() if (folder / finder.MANIFEST).is_file()]
+        dated = [(folder.stat().st_mtime, folder) for folder in builds if _kind(folder) == kind]
+        if not dated:
             return []
-        before = finder.manifest(max(known)[1])
+        before = finder.manifest(max(dated)[1])
     except (OSError, ValueError):
         return []
     changed = [name for name in {**dict.fromkeys(MODULES), **before} if _digest(name) != before.get(name)]
@@ -64,8 +64,8 @@ def reason() -> str:
         return "it is being compiled in the background; the next start uses the result"
     if why := builder.failure(kind) or builder.obstacle():
         return why
-    told = f"{', '.join(changed)} changed since the last build" if changed else "it was not built yet"
-    return f"{told}; make {'build' if kind == 'release' else 'build-checked'} compiles it"
+    cause = f"{', '.join(changed)} changed since the last build" if changed else "it was not built yet"
+    return f"{cause}; make {'build' if kind == 'release' else 'build-checked'} compiles it"
 
 
 def advice(symbol_bars: int) -> str:

@@ -25,13 +25,13 @@ def check_function(
     scope = Scope(surface, module, refusals, owner)
     if isinstance(node, ast.AsyncFunctionDef):
         scope.add(node, f"{node.name} is asynchronous", ELSEWHERE)
-    given, locals_ = name_types(node, scope)
-    scope.names = {**locals_, **given}
+    arguments, locals_ = name_types(node, scope)
+    scope.names = {**locals_, **arguments}
     scope.negative = set(_negative(node, scope))
     returns = surface.type_of(node.returns, module)
-    for each in node.body:
-        _statement(each, scope, returns)
-    return {name: kind for name, kind in locals_.items() if name not in given}
+    for statement in node.body:
+        _statement(statement, scope, returns)
+    return {name: kind for name, kind in locals_.items() if name not in arguments}
 
 
 def name_types(node: Function, scope: Scope) -> tuple[dict[str, CType], dict[str, CType]]:
@@ -40,28 +40,32 @@ def name_types(node: Function, scope: Scope) -> tuple[dict[str, CType], dict[str
 
 
 def _arguments(node: Function, scope: Scope) -> dict[str, CType]:
-    told = node.args
-    if told.vararg or told.kwarg:
+    arguments = node.args
+    if arguments.vararg or arguments.kwarg:
         scope.add(node, f"{node.name} takes *args or **kwargs", "name every argument, or pass a list")
-    if told.kwonlyargs or told.posonlyargs:
+    if arguments.kwonlyargs or arguments.posonlyargs:
         scope.add(node, f"{node.name} has arguments by name or by position only", "leave out * and /")
-    found: dict[str, CType] = {}
-    static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in node.decorator_list)
-    for k, each in enumerate(told.args):
+    types: dict[str, CType] = {}
+    static = any(
+        isinstance(decorator, ast.Name) and decorator.id == "staticmethod" for decorator in node.decorator_list
+    )
+    for k, argument in enumerate(arguments.args):
         if k == 0 and scope.owner is not None and not static:
-            found[each.arg] = CType("class", scope.owner.node.name, home=scope.module.name)
+            types[argument.arg] = CType("class", scope.owner.node.name, home=scope.module.name)
             continue
-        if each.annotation is None:
+        if argument.annotation is None:
             scope.add(
-                node, f"the argument {each.arg} of {node.name} has no type", f"write {each.arg}: int, or its type"
+                node,
+                f"the argument {argument.arg} of {node.name} has no type",
+                f"write {argument.arg}: int, or its type",
             )
-        found[each.arg] = scope.surface.type_of(each.annotation, scope.module)
-        reserved(each, each.arg, scope)
+        types[argument.arg] = scope.surface.type_of(argument.annotation, scope.module)
+        reserved(argument, argument.arg, scope)
     if node.returns is None:
         scope.add(node, f"{node.name} has no type of its result", "write -> None, or its type")
-    for each, default in zip(reversed(told.args), reversed(told.defaults), strict=False):
-        check_fits(found.get(each.arg, UNKNOWN), type_of(default, scope), default, scope)
-    return found
+    for argument, default in zip(reversed(arguments.args), reversed(arguments.defaults), strict=False):
+        check_fits(types.get(argument.arg, UNKNOWN), type_of(default, scope), default, scope)
+    return types
 
 
 def reserved(node: ast.AST, name: str, scope: Scope) -> None:
@@ -72,27 +76,27 @@ def reserved(node: ast.AST, name: str, scope: Scope) -> None:
 
 def inside(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes of a function, without those of functions and classes inside."""
-    for each in ast.iter_child_nodes(node):
-        if not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            yield each
-            yield from inside(each)
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield child
+            yield from inside(child)
 
 
 def _annotations(node: Function, scope: Scope) -> dict[str, CType]:
     """The types of locals: annotated ones, and those that count in a range."""
-    found: dict[str, CType] = {}
-    for each in inside(node):
-        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
-            kind, name = scope.surface.type_of(each.annotation, scope.module), each.target.id
-            if found.setdefault(name, kind) != kind:
-                scope.add(each, f"the local {name} has two types", "choose another name for one of them")
-            reserved(each, name, scope)
-    for each in inside(node):
-        if isinstance(each, ast.For) and isinstance(each.target, ast.Name) and _ranges(each.iter):
-            if found.setdefault(each.target.id, INT) is not INT:
-                scope.add(each, f"{each.target.id} counts in a range and is no int", "choose another name")
-            reserved(each, each.target.id, scope)
-    return found
+    types: dict[str, CType] = {}
+    for inner_node in inside(node):
+        if isinstance(inner_node, ast.AnnAssign) and isinstance(inner_node.target, ast.Name):
+            kind, name = scope.surface.type_of(inner_node.annotation, scope.module), inner_node.target.id
+            if types.setdefault(name, kind) != kind:
+                scope.add(inner_node, f"the local {name} has two types", "choose another name for one of them")
+            reserved(inner_node, name, scope)
+    for inner_node in inside(node):
+        if isinstance(inner_node, ast.For) and isinstance(inner_node.target, ast.Name) and _ranges(inner_node.iter):
+            if types.setdefault(inner_node.target.id, INT) is not INT:
+                scope.add(inner_node, f"{inner_node.target.id} counts in a range and is no int", "choose another name")
+            reserved(inner_node, inner_node.target.id, scope)
+    return types
 
 
 def _ranges(node: ast.expr) -> bool:
@@ -101,10 +105,10 @@ def _ranges(node: ast.expr) -> bool:
 
 def _negative(node: Function, scope: Scope) -> Iterator[str]:
     """Locals that get a negative constant somewhere."""
-    for each in inside(node):
-        if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
-            targets = each.targets if isinstance(each, ast.Assign) else [each.target]
-            value = scope.constant(each.value)
+    for inner_node in inside(node):
+        if isinstance(inner_node, ast.Assign | ast.AnnAssign) and inner_node.value is not None:
+            targets = inner_node.targets if isinstance(inner_node, ast.Assign) else [inner_node.target]
+            value = scope.constant(inner_node.value)
             if value is not None and value < 0:
                 yield from (target.id for target in targets if isinstance(target, ast.Name))
 
@@ -127,37 +131,37 @@ def _statement(node: ast.stmt, scope: Scope, returns: CType) -> None:
             return
         case ast.AnnAssign():
             if node.value is not None:
-                wanted = scope.surface.type_of(node.annotation, scope.module)
-                check_fits(wanted, type_of(node.value, scope), node.value, scope)
+                declared = scope.surface.type_of(node.annotation, scope.module)
+                check_fits(declared, type_of(node.value, scope), node.value, scope)
             return
         case ast.AugAssign():
             _augment(node, scope)
             return
         case ast.For():
             _loop(node, scope)
-    for each in _parts(node):
-        if isinstance(each, ast.stmt):
-            _statement(each, scope, returns)
-        elif not (isinstance(node, ast.For) and each in (node.iter, node.target)):
-            type_of(each, scope)
+    for part in _parts(node):
+        if isinstance(part, ast.stmt):
+            _statement(part, scope, returns)
+        elif not (isinstance(node, ast.For) and part in (node.iter, node.target)):
+            type_of(part, scope)
 
 
 def _parts(node: ast.AST) -> Iterator[ast.stmt | ast.expr]:
     """The statements and expressions directly below a node."""
-    for each in ast.iter_child_nodes(node):
-        if isinstance(each, ast.stmt | ast.expr):
-            yield each
-        elif not isinstance(each, ast.pattern | ast.expr_context | ast.operator):
-            yield from _parts(each)
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.expr):
+            yield child
+        elif not isinstance(child, ast.pattern | ast.expr_context | ast.operator):
+            yield from _parts(child)
 
 
 def _assign(target: ast.expr, kind: CType, value: ast.expr, scope: Scope) -> None:
     """One target of an assignment."""
     if isinstance(target, ast.Tuple | ast.List):
         values = value.elts if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts) else []
-        for k, each in enumerate(target.elts):
+        for k, element in enumerate(target.elts):
             part = kind.of[k] if kind.kind == "tuple" and k < len(kind.of) else UNKNOWN
-            _assign(each, part, values[k] if values else value, scope)
+            _assign(element, part, values[k] if values else value, scope)
     elif isinstance(target, ast.Name):
         reserved(target, target.id, scope)
         if target.id not in scope.names:
@@ -205,5 +209,5 @@ def _bound(target: ast.expr, kind: CType) -> Iterator[tuple[ast.Name, CType]]:
     if isinstance(target, ast.Name):
         yield target, kind
     elif isinstance(target, ast.Tuple):
-        for k, each in enumerate(target.elts):
-            yield from _bound(each, kind.of[k] if kind.kind == "tuple" and k < len(kind.of) else UNKNOWN)
+        for k, element in enumerate(target.elts):
+            yield from _bound(element, kind.of[k] if kind.kind == "tuple" and k < len(kind.of) else UNKNOWN)

@@ -60,5 +60,5 @@ def buffer(code: str, dimensions: int, read_only: bool = False) -> CType:
     """A contiguous memoryview; a `read_only` one also takes memory that nobody may write. Raises KeyError for a format
     that has no C type."""
     c, element = ELEMENTS[code]
-    whole = f"{c}[{', '.join([*[':'] * (dimensions - 1), '::1'])}]"
-    return CType("buffer", f"const {whole}" if read_only else whole, (element,) * dimensions)
+    text = f"{c}[{', '.join([*[':'] * (dimensions - 1), '::1'])}]"
+    return CType("buffer", f"const {text}" if read_only else text, (element,) * dimensions)

@@ -27,14 +27,18 @@ def folded(node: ast.expr, lookup: Lookup) -> Value | None:
         value = folded(node.operand, lookup)
         return None if value is None else -value if isinstance(node.op, ast.USub) else value
     if isinstance(node, ast.BinOp):
-        left, right = folded(node.left, lookup), folded(node.right, lookup)
-        if left is None or right is None:
+        first, second = folded(node.left, lookup), folded(node.right, lookup)
+        if first is None or second is None:
             return None
         try:
             if operation := OPERATIONS.get(type(node.op)):
-                return operation(left, right)
-            if isinstance(left, int) and isinstance(right, int) and (whole := WHOLE_OPERATIONS.get(type(node.op))):
-                return whole(left, right)
+                return operation(first, second)
+            if (
+                isinstance(first, int)
+                and isinstance(second, int)
+                and (integer_operation := WHOLE_OPERATIONS.get(type(node.op)))
+            ):
+                return integer_operation(first, second)
         except ArithmeticError:
             return None
     return None

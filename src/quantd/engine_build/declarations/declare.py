@@ -37,23 +37,23 @@ def declare(
     inner: Sequence[InnerLoop] = (),
     *,
     checked: bool = False,
-    others: Mapping[str, str] | None = None,
+    unlisted: Mapping[str, str] | None = None,
 ) -> Declared:
     """Declare the listed modules. `read` gives the text of a module; `checked` keeps the checks of inner loops.
 
-    `others` are the texts of modules that are not listed, by file: their classes may extend listed ones.
+    `unlisted` are the texts of modules that are not listed, by file: their classes may extend listed ones.
     """
     surface = Surface(read, listed)
     declarations, sources, refusals = {}, {}, set()
     for name in listed:
         module = surface.of(name)
-        found = Refusals(module.file)
-        declarations[name] = "\n".join(_module(surface, module, found)) + "\n"
-        loops = [each for each in inner if each.module == name]
-        sources[name] = _compiled_text(surface, module, loops, found, checked=checked)
-        refusals |= found.found
+        module_refusals = Refusals(module.file)
+        declarations[name] = "\n".join(_module(surface, module, module_refusals)) + "\n"
+        loops = [loop for loop in inner if loop.module == name]
+        sources[name] = _compiled_text(surface, module, loops, module_refusals, checked=checked)
+        refusals |= module_refusals.found
     shaping = surface.read  # what a subclass is made of shapes no declaration
-    texts, classes = others or {}, {name for listed_one in listed for name in surface.of(listed_one).classes}
+    texts, classes = unlisted or {}, {name for listed_one in listed for name in surface.of(listed_one).classes}
     for file in extending(texts, classes):
         refusals |= set(subclass_refusals(surface, file, texts[file]))
     return Declared(declarations, sources, shaping, tuple(sorted(refusals)))
@@ -69,11 +69,11 @@ def _module(surface: Surface, module: Module, refusals: Refusals) -> Iterator[st
             _decorators(node, refusals, method=False)
             locals_ = check_function(node, surface, module, refusals)
             body += _function(_signature(surface, node, module), locals_, "")
-    for made in _bases_first(surface, module):
-        body += _class(surface, module, made, refusals)
+    for class_ in _bases_first(surface, module):
+        body += _class(surface, module, class_, refusals)
     yield "cimport cython"
     yield from _cimports(surface, module, refusals, "\n".join(body))
-    yield from (f"cdef class {name}{_base(surface, module, made)}" for name, made in module.classes.items())
+    yield from (f"cdef class {name}{_base(surface, module, class_)}" for name, class_ in module.classes.items())
     yield from body
 
 
@@ -83,51 +83,51 @@ def _signature(surface: Surface, node: ast.FunctionDef | ast.AsyncFunctionDef, m
     return surface.signature(node, module)
 
 
-def _function(told: Signature, locals_: dict[str, CType], pad: str, method: bool = False) -> Iterator[str]:
+def _function(signature: Signature, locals_: dict[str, CType], pad: str, method: bool = False) -> Iterator[str]:
     """The declaration of a function: public ones are for Python too.
 
     The line of the locals is there without locals too: a first one moves no line that other modules include.
     """
-    kept = {name: kind for name, kind in locals_.items() if kind.typed}
-    text = ", ".join(f'{name}="{kind.c}"' for name, kind in kept.items())
-    yield f"{pad}@cython.locals({text})" if kept else ""
-    kind = "cdef" if told.name.startswith("_") else "cpdef"
-    needed = len(told.names) - told.defaults
-    pairs = enumerate(zip(told.types, told.names, strict=True))
-    given = [f"{each.c} {name}" + ("" if k < needed else "=*") for k, (each, name) in pairs]
-    result = told.returns.c
+    typed = {name: kind for name, kind in locals_.items() if kind.typed}
+    text = ", ".join(f'{name}="{kind.c}"' for name, kind in typed.items())
+    yield f"{pad}@cython.locals({text})" if typed else ""
+    kind = "cdef" if signature.name.startswith("_") else "cpdef"
+    needed = len(signature.names) - signature.defaults
+    pairs = enumerate(zip(signature.types, signature.names, strict=True))
+    arguments = [f"{c_type.c} {name}" + ("" if k < needed else "=*") for k, (c_type, name) in pairs]
+    result = signature.returns.c
     raises = RAISES.get(result, " except *" if result.startswith("(") else "")
-    yield f"{pad}{kind} {result} {told.name}({', '.join([*(['self'] if method else []), *given])}){raises}"
+    yield f"{pad}{kind} {result} {signature.name}({', '.join([*(['self'] if method else []), *arguments])}){raises}"
 
 
-def _class(surface: Surface, module: Module, made: Class, refusals: Refusals) -> Iterator[str]:
-    scope = Scope(surface, module, refusals, made)
-    _check_class(surface, module, made, scope)
-    if base := surface.base(module, made):
-        check_fields(surface, module, made, base, refusals)
-    yield f"cdef class {made.node.name}{_base(surface, module, made)}:"
+def _class(surface: Surface, module: Module, class_: Class, refusals: Refusals) -> Iterator[str]:
+    scope = Scope(surface, module, refusals, class_)
+    _check_class(surface, module, class_, scope)
+    if base := surface.base(module, class_):
+        check_fields(surface, module, class_, base, refusals)
+    yield f"cdef class {class_.node.name}{_base(surface, module, class_)}:"
     lines: list[str] = []
-    for name, kind in made.fields.items():
-        if name in _of_the_class(made):
+    for name, kind in class_.fields.items():
+        if name in _of_the_class(class_):
             continue
-        final = name in _final(made)
+        final = name in _final(class_)
         lines.append(f"    cdef {'readonly' if final else 'public'} {kind.c} {name}")
-    for node in made.node.body:
+    for node in class_.node.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             _decorators(node, refusals, method=True)
             reserved(node, node.name, scope)
-            locals_ = check_function(node, surface, module, refusals, made)
+            locals_ = check_function(node, surface, module, refusals, class_)
             if not plain(node, True) and isinstance(node, ast.FunctionDef):
-                lines += _function(made.methods[node.name], locals_, "    ", method=True)
+                lines += _function(class_.methods[node.name], locals_, "    ", method=True)
     yield from lines or ["    pass"]
 
 
-def _check_class(surface: Surface, module: Module, made: Class, scope: Scope) -> None:
+def _check_class(surface: Surface, module: Module, class_: Class, scope: Scope) -> None:
     """Refuse bases, decorators and parts that an extension type does not have."""
-    node = made.node
+    node = class_.node
     reserved(node, node.name, scope)
-    if node.keywords or len(node.bases) > 1 or (node.bases and surface.base(module, made) is None):
-        bases = ", ".join(map(ast.unparse, [*node.bases, *(each.value for each in node.keywords)]))
+    if node.keywords or len(node.bases) > 1 or (node.bases and surface.base(module, class_) is None):
+        bases = ", ".join(map(ast.unparse, [*node.bases, *(keyword.value for keyword in node.keywords)]))
         scope.add(
             node,
             f"the class {node.name} has the base {bases}, which is not listed",
@@ -136,64 +136,66 @@ def _check_class(surface: Surface, module: Module, made: Class, scope: Scope) ->
     for decorator in node.decorator_list:
         what = f"the class {node.name} has the decorator {ast.unparse(decorator)}"
         scope.add(node, what, "write an ordinary class, or move it to a module that is not listed")
-    for each in node.body:
-        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
-            reserved(each, each.target.id, scope)
-            if each.value is not None and each.target.id not in _of_the_class(made):
-                scope.add(each, f"the field {each.target.id} has a value in its class", "assign it in __init__")
-        elif isinstance(each, ast.Assign) and not _is_slots(each):
-            scope.add(each, "the class assigns a name", "write a constant of the module")
-        elif isinstance(each, ast.ClassDef):
-            scope.add(each, f"the class {each.name} is inside another", "define it in the module")
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            reserved(statement, statement.target.id, scope)
+            if statement.value is not None and statement.target.id not in _of_the_class(class_):
+                scope.add(
+                    statement, f"the field {statement.target.id} has a value in its class", "assign it in __init__"
+                )
+        elif isinstance(statement, ast.Assign) and not _is_slots(statement):
+            scope.add(statement, "the class assigns a name", "write a constant of the module")
+        elif isinstance(statement, ast.ClassDef):
+            scope.add(statement, f"the class {statement.name} is inside another", "define it in the module")
 
 
 def _is_slots(node: ast.Assign) -> bool:
-    return all(isinstance(each, ast.Name) and each.id == "__slots__" for each in node.targets)
+    return all(isinstance(target, ast.Name) and target.id == "__slots__" for target in node.targets)
 
 
-def _of_the_class(made: Class) -> set[str]:
-    return _noted(made, "ClassVar")
+def _of_the_class(class_: Class) -> set[str]:
+    return _noted(class_, "ClassVar")
 
 
-def _final(made: Class) -> set[str]:
-    return _noted(made, "Final")
+def _final(class_: Class) -> set[str]:
+    return _noted(class_, "Final")
 
 
-def _noted(made: Class, word: str) -> set[str]:
+def _noted(class_: Class, word: str) -> set[str]:
     """Fields whose annotation begins with a word."""
     return {
         node.target.id
-        for node in made.node.body
+        for node in class_.node.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
         and re.match(rf"(typing\.)?{word}\b", ast.unparse(node.annotation))
     }  # fmt: skip
 
 
 def _decorators(node: ast.FunctionDef | ast.AsyncFunctionDef, refusals: Refusals, *, method: bool) -> None:
-    for each in node.decorator_list:
-        text = ast.unparse(each)
+    for decorator in node.decorator_list:
+        text = ast.unparse(decorator)
         if not (method and (text in ALLOWED or text.endswith((".setter", ".getter")))):
             refusals.add(node, f"{node.name} has the decorator {text}", "write a plain function")
 
 
-def _base(surface: Surface, module: Module, made: Class) -> str:
-    found = surface.base(module, made)
-    return f"({found[1].node.name})" if found else ""
+def _base(surface: Surface, module: Module, class_: Class) -> str:
+    base = surface.base(module, class_)
+    return f"({base[1].node.name})" if base else ""
 
 
 def _bases_first(surface: Surface, module: Module) -> Iterator[Class]:
     done: set[str] = set()
 
-    def visit(made: Class) -> Iterator[Class]:
-        base = surface.base(module, made)
+    def visit(class_: Class) -> Iterator[Class]:
+        base = surface.base(module, class_)
         if base and base[0] is module and base[1].node.name not in done:
             yield from visit(base[1])
-        if made.node.name not in done:
-            done.add(made.node.name)
-            yield made
+        if class_.node.name not in done:
+            done.add(class_.node.name)
+            yield class_
 
-    for made in module.classes.values():
-        yield from visit(made)
+    for class_ in module.classes.values():
+        yield from visit(class_)
 
 
 def _declared_constants(surface: Surface, module: Module, refusals: Refusals) -> Iterator[str]:
@@ -213,26 +215,26 @@ def _declared_constants(surface: Surface, module: Module, refusals: Refusals) ->
 
 def _cimports(surface: Surface, module: Module, refusals: Refusals, body: str) -> Iterator[str]:
     """What comes from other listed modules."""
-    known: dict[str, str] = {}
+    imports: dict[str, str] = {}
     for name, (place, _) in module.imports.items():
-        found = surface.home(name, module)
-        if found is None or found[0].name not in surface.listed or found[0] is module:
+        home = surface.home(name, module)
+        if home is None or home[0].name not in surface.listed or home[0] is module:
             continue
-        there, inner = found
+        there, inner = home
         if inner.startswith("_"):
             node = next(
                 (n for n in ast.walk(module.tree) if isinstance(n, ast.ImportFrom) and n.module == place), module.tree
             )
             refusals.add(node, f"{inner} of {there.file} is private: Python does not see it", "give it a public name")
         if inner in there.classes or inner in there.functions:
-            known[name] = f"from {there.name} cimport {inner}" + (f" as {name}" if name != inner else "")
-    yield from known.values()
+            imports[name] = f"from {there.name} cimport {inner}" + (f" as {name}" if name != inner else "")
+    yield from imports.values()
     # a type that reaches this module by a field or a result of another one
     for name in surface.listed:
-        for each in surface.of(name).classes:
-            if each not in known and each not in module.classes and re.search(rf"\b{each}\b", body):
-                known[each] = ""
-                yield f"from {name} cimport {each}"
+        for class_name in surface.of(name).classes:
+            if class_name not in imports and class_name not in module.classes and re.search(rf"\b{class_name}\b", body):
+                imports[class_name] = ""
+                yield f"from {name} cimport {class_name}"
 
 
 def _compiled_text(
@@ -241,23 +243,23 @@ def _compiled_text(
     """The source that is compiled. Each line keeps its number, so that a traceback names the right one."""
     lines = module.text.splitlines()
     functions = {node.name: node for node in module.tree.body if isinstance(node, ast.FunctionDef)}
-    for made in module.classes.values():
-        functions |= {f"{made.node.name}.{n.name}": n for n in made.node.body if isinstance(n, ast.FunctionDef)}
-    for each in loops:
-        for name in (each.function, each.checked_by):
+    for class_ in module.classes.values():
+        functions |= {f"{class_.node.name}.{n.name}": n for n in class_.node.body if isinstance(n, ast.FunctionDef)}
+    for loop in loops:
+        for name in (loop.function, loop.checked_by):
             if name not in functions:
                 refusals.add(module.tree, f"the recipe names {name}, which is not there", "correct INNER_LOOPS")
-        node = functions.get(each.function)
+        node = functions.get(loop.function)
         if node is None or checked:
             continue
         above = node.lineno - 2
         if above < 0 or lines[above].strip():
-            refusals.add(node, f"no blank line before the inner loop {each.function}", "leave one for its directive")
+            refusals.add(node, f"no blank line before the inner loop {loop.function}", "leave one for its directive")
             continue
         lines[above] = " " * node.col_offset + f"@cython.{INNER_DIRECTIVES[0]}"
     if loops and not checked:
         first = next(n for n in module.tree.body if isinstance(n, ast.Import | ast.ImportFrom) and n.col_offset == 0)
         lines[first.lineno - 1] = "import cython; " + lines[first.lineno - 1]
-    own = [name for name in _declared_constants(surface, module, refusals) if name in module.assigned]
-    kept = [f'globals()["{name}"] = {name}' for name in own if not name.startswith("_")]
-    return "\n".join([*lines, *kept]) + "\n"
+    names = [name for name in _declared_constants(surface, module, refusals) if name in module.assigned]
+    exports = [f'globals()["{name}"] = {name}' for name in names if not name.startswith("_")]
+    return "\n".join([*lines, *exports]) + "\n"

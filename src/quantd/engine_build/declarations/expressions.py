@@ -66,8 +66,8 @@ def type_of(node: ast.expr, scope: Scope) -> CType:
         case ast.Name():
             return name_type(node.id, scope)
         case ast.Attribute():
-            found = scope.surface.member(type_of(node.value, scope), node.attr)
-            return found if isinstance(found, CType) else UNKNOWN
+            member = scope.surface.member(type_of(node.value, scope), node.attr)
+            return member if isinstance(member, CType) else UNKNOWN
         case ast.Subscript():
             return subscript(node, scope)
         case ast.BinOp():
@@ -78,14 +78,14 @@ def type_of(node: ast.expr, scope: Scope) -> CType:
         case ast.Compare():
             return comparison(node, scope)
         case ast.BoolOp():
-            return joined([type_of(each, scope) for each in node.values], node, scope)
+            return joined([type_of(value, scope) for value in node.values], node, scope)
         case ast.IfExp():
             type_of(node.test, scope)
-            return joined([type_of(each, scope) for each in (node.body, node.orelse)], node, scope)
+            return joined([type_of(value, scope) for value in (node.body, node.orelse)], node, scope)
         case ast.Call():
             return call(node, scope)
         case ast.Tuple():
-            return CType("tuple", "tuple", tuple(type_of(each, scope) for each in node.elts))
+            return CType("tuple", "tuple", tuple(type_of(element, scope) for element in node.elts))
         case ast.NamedExpr():
             return walrus(node, scope)
         case _:
@@ -104,8 +104,8 @@ def other(node: ast.expr, scope: Scope) -> CType:
         bound = comprehended(node)
         inner = Scope(scope.surface, scope.module, scope.refusals, scope.owner, dict(scope.names), scope.negative)
         inner.names.update(dict.fromkeys(bound, UNKNOWN))
-        for each in ast.iter_child_nodes(node):
-            parts = [each.iter, *each.ifs] if isinstance(each, ast.comprehension) else [each]
+        for child in ast.iter_child_nodes(node):
+            parts = [child.iter, *child.ifs] if isinstance(child, ast.comprehension) else [child]
             for part in parts:
                 if isinstance(part, ast.expr):
                     type_of(part, inner)
@@ -115,7 +115,7 @@ def other(node: ast.expr, scope: Scope) -> CType:
 def comprehended(node: ast.expr) -> list[str]:
     """The names that a comprehension binds."""
     loops: list[ast.comprehension] = getattr(node, "generators", [])
-    return [each.id for loop in loops for each in ast.walk(loop.target) if isinstance(each, ast.Name)]
+    return [name.id for loop in loops for name in ast.walk(loop.target) if isinstance(name, ast.Name)]
 
 
 def name_type(name: str, scope: Scope) -> CType:
@@ -143,18 +143,18 @@ def unannotated(node: ast.AST, name: str, value: CType, scope: Scope) -> None:
 
 def subscript(node: ast.Subscript, scope: Scope) -> CType:
     """An item of a buffer, a list or a tuple."""
-    held = type_of(node.value, scope)
+    container = type_of(node.value, scope)
     indices = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-    for each in indices:
-        kind = type_of(each, scope) if not isinstance(each, ast.Slice) else UNKNOWN
-        if held.kind == "buffer":
-            check_index(each, kind, scope)
-    if held.kind == "buffer":
-        whole = len(indices) == len(held.of) and not any(isinstance(each, ast.Slice) for each in indices)
-        return held.of[0] if whole else UNKNOWN
-    if held.kind == "tuple" and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
-        return held.of[node.slice.value] if node.slice.value < len(held.of) else UNKNOWN
-    return held.of[-1] if held.kind in ("list", "dict") and held.of else UNKNOWN
+    for index in indices:
+        kind = type_of(index, scope) if not isinstance(index, ast.Slice) else UNKNOWN
+        if container.kind == "buffer":
+            check_index(index, kind, scope)
+    if container.kind == "buffer":
+        complete = len(indices) == len(container.of) and not any(isinstance(index, ast.Slice) for index in indices)
+        return container.of[0] if complete else UNKNOWN
+    if container.kind == "tuple" and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
+        return container.of[node.slice.value] if node.slice.value < len(container.of) else UNKNOWN
+    return container.of[-1] if container.kind in ("list", "dict") and container.of else UNKNOWN
 
 
 def check_index(node: ast.expr, kind: CType, scope: Scope) -> None:
@@ -169,15 +169,15 @@ def check_index(node: ast.expr, kind: CType, scope: Scope) -> None:
 
 def joined(kinds: list[CType], node: ast.expr, scope: Scope) -> CType:
     """One of several values."""
-    found = {each.kind for each in kinds}
-    if found == {"int", "float"}:
+    kind_names = {kind.kind for kind in kinds}
+    if kind_names == {"int", "float"}:
         scope.add(node, "one value is an int, the other a float: C makes both floats", "write both as floats")
-    return kinds[0] if len(found) == 1 else UNKNOWN
+    return kinds[0] if len(kind_names) == 1 else UNKNOWN
 
 
-def arithmetic(node: ast.AST, op: ast.operator, left: ast.expr, right: ast.expr, scope: Scope) -> CType:
+def arithmetic(node: ast.AST, op: ast.operator, first: ast.expr, second: ast.expr, scope: Scope) -> CType:
     """The type of an operation. Refuses those that C does in another way."""
-    one, two = type_of(left, scope), type_of(right, scope)
+    one, two = type_of(first, scope), type_of(second, scope)
     if isinstance(node, ast.expr) and (value := scope.constant(node)) is not None:
         return of_number(value)
     if not (one.number and two.number):
@@ -193,7 +193,7 @@ def arithmetic(node: ast.AST, op: ast.operator, left: ast.expr, right: ast.expr,
     elif isinstance(op, ast.Pow):
         scope.add(node, "a power: its type and its last bit depend on the library", "write the product")
     elif isinstance(op, ast.LShift | ast.RShift):
-        by = scope.constant(right)
+        by = scope.constant(second)
         if by is None or not 0 <= by <= LONGEST_SHIFT:
             scope.add(node, "a shift by a number that is not a constant from 0 to 62", "write a constant")
     return FLOAT if real else INT
@@ -202,13 +202,13 @@ def arithmetic(node: ast.AST, op: ast.operator, left: ast.expr, right: ast.expr,
 def comparison(node: ast.Compare, scope: Scope) -> CType:
     """Refuses comparisons of an int with a float: Python's are exact."""
     parts = [node.left, *node.comparators]
-    kinds = [type_of(each, scope) for each in parts]
+    kinds = [type_of(part, scope) for part in parts]
     for k in range(len(node.ops)):
-        both = {kinds[k].kind: parts[k], kinds[k + 1].kind: parts[k + 1]}
-        if both.keys() == {"int", "float"}:
-            value = scope.constant(both["int"])
+        operands = {kinds[k].kind: parts[k], kinds[k + 1].kind: parts[k + 1]}
+        if operands.keys() == {"int", "float"}:
+            value = scope.constant(operands["int"])
             if value is None or abs(value) > EXACT:
-                text = ast.unparse(both["int"])
+                text = ast.unparse(operands["int"])
                 what = f"{text} is an int and is compared with a float: Python's comparison is exact, C rounds it"
                 scope.add(node, what, f"write float({text})")
     return BOOL
@@ -216,43 +216,45 @@ def comparison(node: ast.Compare, scope: Scope) -> CType:
 
 def call(node: ast.Call, scope: Scope) -> CType:
     """The result of a call. Its arguments are checked against the signature, where that is known."""
-    given = [type_of(each.value if isinstance(each, ast.Starred) else each, scope) for each in node.args]
-    named = {each.arg: (type_of(each.value, scope), each.value) for each in node.keywords}
-    found: Signature | None = None
+    kinds = [
+        type_of(argument.value if isinstance(argument, ast.Starred) else argument, scope) for argument in node.args
+    ]
+    named = {keyword.arg: (type_of(keyword.value, scope), keyword.value) for keyword in node.keywords}
+    signature: Signature | None = None
     if isinstance(node.func, ast.Attribute):
         member = scope.surface.member(type_of(node.func.value, scope), node.func.attr)
-        found = member if isinstance(member, Signature) else None
+        signature = member if isinstance(member, Signature) else None
     elif isinstance(node.func, ast.Name):
         name = node.func.id
         place = scope.surface.home(name, scope.module)
         if place is None:
-            return builtin(node, name, given, scope)
-        made = scope.surface.listed_class(name, scope.module)
-        found = made.methods.get("__init__") if made else scope.surface.function(name, scope.module)
-        if made:
-            pass_on(node, found, given, named, scope)
-            return CType("class", made.node.name, home=place[0].name)
+            return builtin(node, name, kinds, scope)
+        class_ = scope.surface.listed_class(name, scope.module)
+        signature = class_.methods.get("__init__") if class_ else scope.surface.function(name, scope.module)
+        if class_:
+            pass_on(node, signature, kinds, named, scope)
+            return CType("class", class_.node.name, home=place[0].name)
     else:
         type_of(node.func, scope)
-    pass_on(node, found, given, named, scope)
-    return found.returns if found else UNKNOWN
+    pass_on(node, signature, kinds, named, scope)
+    return signature.returns if signature else UNKNOWN
 
 
 def pass_on(
     node: ast.Call,
-    found: Signature | None,
-    given: list[CType],
+    signature: Signature | None,
+    kinds: list[CType],
     named: dict[str | None, tuple[CType, ast.expr]],
     scope: Scope,
 ) -> None:
     """Check the arguments of a call of ours."""
-    if found is None or any(isinstance(each, ast.Starred) for each in node.args):
+    if signature is None or any(isinstance(argument, ast.Starred) for argument in node.args):
         return
-    for wanted, kind, value in zip(found.types, given, node.args, strict=False):
-        check_fits(wanted, kind, value, scope)
-    for name, wanted in zip(found.names, found.types, strict=True):
+    for expected, kind, value in zip(signature.types, kinds, node.args, strict=False):
+        check_fits(expected, kind, value, scope)
+    for name, expected in zip(signature.names, signature.types, strict=True):
         if name in named:
-            check_fits(wanted, *named[name], scope)
+            check_fits(expected, *named[name], scope)
 
 
 def builtin(node: ast.Call, name: str, given: list[CType], scope: Scope) -> CType:
@@ -263,7 +265,7 @@ def builtin(node: ast.Call, name: str, given: list[CType], scope: Scope) -> CTyp
     if name == "abs" and len(node.args) == 1 and whole_element(node.args[0], scope):
         what = f"abs of an element of a buffer of whole numbers: Cython {CYTHON} cannot translate it"
         scope.add(node, what, "assign the element to a local int first")
-    match name, [each.kind for each in given]:
+    match name, [argument.kind for argument in given]:
         case ("int" | "len", _):
             return INT
         case ("float", _):
@@ -298,15 +300,15 @@ def whole_element(node: ast.expr, scope: Scope) -> bool:
                 return False
 
 
-def check_fits(wanted: CType, kind: CType, node: ast.expr, scope: Scope) -> None:
+def check_fits(expected: CType, kind: CType, node: ast.expr, scope: Scope) -> None:
     """Python keeps what is assigned, C converts it: a value must have the type of its place."""
     text = ast.unparse(node)
-    if wanted is FLOAT and kind in (INT, BOOL):
+    if expected is FLOAT and kind in (INT, BOOL):
         value = scope.constant(node)
         remedy = f"write {float(value)}" if value is not None else f"write float({text})"
         scope.add(node, f"{text} is an int where a float belongs: it stays an int in Python only", remedy)
-    elif wanted is INT and kind is BOOL:
+    elif expected is INT and kind is BOOL:
         scope.add(node, f"{text} is a bool where an int belongs: it stays a bool in Python only", f"write int({text})")
-    elif wanted.kind == "tuple" and kind.kind == "tuple" and isinstance(node, ast.Tuple):
-        for part, inner, each in zip(wanted.of, kind.of, node.elts, strict=False):
-            check_fits(part, inner, each, scope)
+    elif expected.kind == "tuple" and kind.kind == "tuple" and isinstance(node, ast.Tuple):
+        for part, inner, element in zip(expected.of, kind.of, node.elts, strict=False):
+            check_fits(part, inner, element, scope)

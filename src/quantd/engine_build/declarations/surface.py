@@ -89,20 +89,22 @@ class Surface:
 
     def fill(self, module: Module) -> None:
         """Read the fields and the methods of a module."""
-        for made in module.classes.values():
-            for node in made.node.body:
+        for class_ in module.classes.values():
+            for node in class_.node.body:
                 if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                    made.fields[node.target.id] = self.type_of(node.annotation, module)
+                    class_.fields[node.target.id] = self.type_of(node.annotation, module)
                 elif isinstance(node, ast.FunctionDef):
-                    made.methods[node.name] = self.signature(node, module, method=True)
+                    class_.methods[node.name] = self.signature(node, module, method=True)
 
     def signature(self, node: ast.FunctionDef, module: Module, method: bool = False) -> Signature:
         """The types of a function's arguments and of its result."""
-        static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in node.decorator_list)
-        given = node.args.args[1 if method and not static else 0 :]
-        types = tuple(self.type_of(each.annotation, module) for each in given)
+        static = any(
+            isinstance(decorator, ast.Name) and decorator.id == "staticmethod" for decorator in node.decorator_list
+        )
+        arguments = node.args.args[1 if method and not static else 0 :]
+        types = tuple(self.type_of(argument.annotation, module) for argument in arguments)
         returns = self.type_of(node.returns, module)
-        names = tuple(each.arg for each in given)
+        names = tuple(argument.arg for argument in arguments)
         return Signature(node.name, names, types, len(node.args.defaults), returns, plain(node, method))
 
     def home(self, name: str, module: Module) -> tuple[Module, str] | None:
@@ -113,16 +115,16 @@ class Surface:
             if name not in module.imports:
                 return None
             place, name = module.imports[name]
-            found = self.module(place)
-            if found is None:
+            source_module = self.module(place)
+            if source_module is None:
                 return None
-            module = found
+            module = source_module
         return None
 
     def listed_class(self, name: str, module: Module) -> Class | None:
         """The class of a name, if it is in a listed module."""
-        found = self.home(name, module)
-        return found[0].classes.get(found[1]) if found and found[0].name in self.listed else None
+        home = self.home(name, module)
+        return home[0].classes.get(home[1]) if home and home[0].name in self.listed else None
 
     def class_of(self, kind: CType) -> tuple[Module, Class] | None:
         """The class of a type."""
@@ -131,12 +133,12 @@ class Surface:
         module = self.of(kind.home)
         return module, module.classes[kind.c]
 
-    def base(self, module: Module, made: Class) -> tuple[Module, Class] | None:
+    def base(self, module: Module, class_: Class) -> tuple[Module, Class] | None:
         """The listed class that a class extends."""
-        for each in made.node.bases:
-            found = self.home(each.id, module) if isinstance(each, ast.Name) else None
-            if found and found[0].name in self.listed and found[1] in found[0].classes:
-                return found[0], found[0].classes[found[1]]
+        for base in class_.node.bases:
+            home = self.home(base.id, module) if isinstance(base, ast.Name) else None
+            if home and home[0].name in self.listed and home[1] in home[0].classes:
+                return home[0], home[0].classes[home[1]]
         return None
 
     def member(self, kind: CType, name: str) -> CType | Signature | None:
@@ -152,17 +154,17 @@ class Surface:
 
     def function(self, name: str, module: Module) -> Signature | None:
         """A function of ours that a name stands for, listed or not."""
-        found = self.home(name, module)
-        node = found[0].functions.get(found[1]) if found else None
-        return self.signature(node, found[0]) if found and node else None
+        home = self.home(name, module)
+        node = home[0].functions.get(home[1]) if home else None
+        return self.signature(node, home[0]) if home and node else None
 
     def constant(self, name: str, module: Module) -> Value | None:
         """The number that a name of a module stands for; None for anything else."""
-        found = self.home(name, module)
-        if found is None or len(nodes := found[0].assigned.get(found[1], [])) != 1:
+        home = self.home(name, module)
+        if home is None or len(nodes := home[0].assigned.get(home[1], [])) != 1:
             return None
         value = getattr(nodes[0], "value", None)
-        return folded(value, lambda other: self.constant(other, found[0])) if value is not None else None
+        return folded(value, lambda other: self.constant(other, home[0])) if value is not None else None
 
     def type_of(self, note: ast.expr | None, module: Module) -> CType:
         """The type of an annotation."""
@@ -179,10 +181,10 @@ class Surface:
         return OBJECT if note is not None else UNKNOWN
 
     def _named(self, name: str, module: Module) -> CType:
-        found = self.home(name, module)
-        if found is None:
+        home = self.home(name, module)
+        if home is None:
             return BUILTINS.get(name, OBJECT)
-        there, inner = found
+        there, inner = home
         if inner in there.classes:
             return CType("class", inner, home=there.name) if there.name in self.listed else OBJECT
         node = there.assigned[inner][0] if inner in there.assigned else None
@@ -191,9 +193,9 @@ class Surface:
 
     def _optional(self, note: ast.BinOp, module: Module) -> CType:
         """`Book | None` is a Book, whose absence is checked at each access; other unions are objects."""
-        sides = [self.type_of(each, module) for each in (note.left, note.right)]
-        kept = [each for each in sides if each.kind != "None"]
-        return kept[0] if len(kept) == 1 and kept[0].kind == "class" else OBJECT
+        sides = [self.type_of(side, module) for side in (note.left, note.right)]
+        types = [side for side in sides if side.kind != "None"]
+        return types[0] if len(types) == 1 and types[0].kind == "class" else OBJECT
 
     def _generic(self, note: ast.Subscript, module: Module) -> CType:
         name = note.value.id if isinstance(note.value, ast.Name) else getattr(note.value, "attr", "")
@@ -203,21 +205,21 @@ class Surface:
         if name == "Annotated":
             return self._annotated(inner, module)
         if name == "tuple":
-            of = tuple(self.type_of(each, module) for each in inner)
-            whole = of and all(each.number for each in of)
-            return CType("tuple", f"({', '.join(each.c for each in of)})" if whole else "tuple", of)
+            of = tuple(self.type_of(part, module) for part in inner)
+            numeric = of and all(part.number for part in of)
+            return CType("tuple", f"({', '.join(part.c for part in of)})" if numeric else "tuple", of)
         if name in BUILTINS:
-            return CType(name, name, tuple(self.type_of(each, module) for each in inner))
+            return CType(name, name, tuple(self.type_of(part, module) for part in inner))
         return OBJECT
 
     def _annotated(self, inner: list[ast.expr], module: Module) -> CType:
         """`Annotated["memoryview[int]", "q", 2]` is a buffer, with `"const"` one to read; `Annotated[int, object]` an
         object."""
-        marks = [each.value for each in inner[1:] if isinstance(each, ast.Constant)]
+        marks = [mark.value for mark in inner[1:] if isinstance(mark, ast.Constant)]
         head = inner[0].value if isinstance(inner[0], ast.Constant) else ast.unparse(inner[0])
         if str(head).startswith("memoryview") and marks and isinstance(marks[0], str):
             return buffer(marks[0], next((k for k in marks if isinstance(k, int)), 1), "const" in marks)
-        if any(isinstance(each, ast.Name) and each.id == "object" for each in inner[1:]):
+        if any(isinstance(mark, ast.Name) and mark.id == "object" for mark in inner[1:]):
             return OBJECT
         return self.type_of(inner[0], module)
 
@@ -228,8 +230,8 @@ def outline(name: str, text: str) -> Module:
     module = Module(name, text, tree)
     for node in top_level(tree.body):
         if isinstance(node, ast.ImportFrom) and not node.level:
-            for each in node.names:
-                module.imports[each.asname or each.name] = (node.module or "", each.name)
+            for alias in node.names:
+                module.imports[alias.asname or alias.name] = (node.module or "", alias.name)
         elif isinstance(node, ast.ClassDef):
             module.classes[node.name] = Class(node)
         elif isinstance(node, ast.FunctionDef):
@@ -245,7 +247,7 @@ def outline(name: str, text: str) -> Module:
 
 def top_level(body: list[ast.stmt]) -> list[ast.stmt]:
     """Statements of a module, with those under `if TYPE_CHECKING`."""
-    found: list[ast.stmt] = []
+    statements: list[ast.stmt] = []
     for node in body:
-        found += top_level(node.body) if isinstance(node, ast.If) else [node]
-    return found
+        statements += top_level(node.body) if isinstance(node, ast.If) else [node]
+    return statements
