@@ -27,19 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks.ablation_calibration", description=__doc__)
     options.add_argument("--uniform", type=int, default=200, help="draws of the test of uniform p-values (200)")
     options.add_argument("--draws", type=int, default=500, help="draws of size and power (500)")
-    given = options.parse_args(arguments)
+    args = options.parse_args(arguments)
     usual = Simulation()
     print(f"{usual.assets} assets, {usual.train} sessions to train and {usual.test} to test, {usual.seeds} seeds")
-    rows = p_values(Simulation(strength=0.0), "noise", given.uniform)
+    rows = p_values(Simulation(strength=0.0), "noise", args.uniform)
     for name, values in (("dates", [row.p for row in rows]), ("seeds", [row.p_seeds for row in rows])):
-        known = [value for value in values if value is not None]
-        print(f"noise, {given.uniform} draws, {name}: uniform with p = {stats.kstest(known, 'uniform').pvalue:.3g}")
+        defined = [value for value in values if value is not None]
+        print(f"noise, {args.uniform} draws, {name}: uniform with p = {stats.kstest(defined, 'uniform').pvalue:.3g}")
     print(f"{'share of p <= 5 %':<28}{'dates':>8}{'seeds':>8}")
-    _line("size: noise, no signal", p_values(Simulation(strength=0.0), "noise", given.draws, FIRST))
+    _line("size: noise, no signal", p_values(Simulation(strength=0.0), "noise", args.draws, FIRST))
     # where a signal is learned, noise beside it costs ratio: this share has a true drop below zero in it
-    _line("noise beside a signal", p_values(usual, "noise", given.draws, FIRST))
+    _line("noise beside a signal", p_values(usual, "noise", args.draws, FIRST))
     for strength in STRENGTHS:
-        rows = p_values(Simulation(strength=strength), "signal", given.draws, FIRST)
+        rows = p_values(Simulation(strength=strength), "signal", args.draws, FIRST)
         _line(f"power: signal of {strength:g}", rows)
     return 0
 

@@ -43,8 +43,8 @@ def market(size: int, seed: int = 7) -> Floats:
     """Return daily returns of one common factor and individual noise with fat tails; columns in order of variance."""
     rng = np.random.default_rng(seed)
     common = rng.standard_t(5, size=(ROWS, 1)) * 0.006
-    own = rng.standard_t(5, size=(ROWS, size)) * rng.uniform(0.004, 0.018, size)
-    returns = common * rng.uniform(0.2, 1.5, size) + own + rng.normal(0.0005, 0.0004, size)
+    idiosyncratic = rng.standard_t(5, size=(ROWS, size)) * rng.uniform(0.004, 0.018, size)
+    returns = common * rng.uniform(0.2, 1.5, size) + idiosyncratic + rng.normal(0.0005, 0.0004, size)
     return np.ascontiguousarray(returns[:, np.argsort(returns.var(axis=0))])
 
 
@@ -65,12 +65,12 @@ def ours(returns: Floats) -> dict[str, Allocate]:
     def black_litterman() -> Floats:
         cov = covariance(returns)
         doubt = doubt_of(cov, rows, np.full(2, 0.5))
-        found = posterior(cov, np.full(size, 1.0 / size), rows, VIEWS / YEAR, doubt)
-        return maximum_sharpe(found.cov, found.mean)
+        estimate = posterior(cov, np.full(size, 1.0 / size), rows, VIEWS / YEAR, doubt)
+        return maximum_sharpe(estimate.cov, estimate.mean)
 
     def costs() -> Floats:
-        held = np.full(size, 1.0 / size)
-        return mean_variance(covariance(returns), returns.mean(axis=0), 5.0, held, 0.0005 / 21)
+        previous = np.full(size, 1.0 / size)
+        return mean_variance(covariance(returns), returns.mean(axis=0), 5.0, previous, 0.0005 / 21)
 
     return {
         "minimum variance": lambda: minimum_variance(covariance(returns)),
@@ -109,14 +109,14 @@ def skfolio(returns: Floats) -> dict[str, Allocate]:
         return EmpiricalPrior(covariance_estimator=EmpiricalCovariance())
 
     def views() -> BlackLitterman:
-        said = [f"x0 == {VIEWS[0] / YEAR}", f"x1 - x2 == {VIEWS[1] / YEAR}"]
+        equations = [f"x0 == {VIEWS[0] / YEAR}", f"x1 - x2 == {VIEWS[1] / YEAR}"]
         market = EmpiricalPrior(
             mu_estimator=EquilibriumMu(risk_aversion=2.5, covariance_estimator=EmpiricalCovariance()),
             covariance_estimator=EmpiricalCovariance(),
         )
-        return BlackLitterman(views=said, tau=0.05, prior_estimator=market, view_confidences=[0.5, 0.5])
+        return BlackLitterman(views=equations, tau=0.05, prior_estimator=market, view_confidences=[0.5, 0.5])
 
-    made: dict[str, Callable[[], object]] = {
+    estimators: dict[str, Callable[[], object]] = {
         "minimum variance": lambda: MeanRisk(risk_measure=RiskMeasure.VARIANCE, prior_estimator=prior()),
         "maximum Sharpe": lambda: MeanRisk(
             objective_function=ratio, risk_measure=deviation, risk_free_rate=daily, prior_estimator=prior()
@@ -138,7 +138,7 @@ def skfolio(returns: Floats) -> dict[str, Allocate]:
     import pandas as pd
 
     frame = pd.DataFrame(returns, columns=[f"x{k}" for k in range(returns.shape[1])])
-    return {name: (lambda make=make: make().fit(frame).weights_) for name, make in made.items()}  # type: ignore[misc]
+    return {name: (lambda make=make: make().fit(frame).weights_) for name, make in estimators.items()}  # type: ignore[misc]
 
 
 def pypfopt(returns: Floats) -> dict[str, Allocate]:
@@ -183,8 +183,8 @@ def objective(name: str, returns: Floats, weights: Floats) -> float:
         case "Black-Litterman":
             rows = picks(len(weights))
             doubt = doubt_of(cov, rows, np.full(2, 0.5))
-            found = posterior(cov, np.full(len(weights), 1.0 / len(weights)), rows, VIEWS / YEAR, doubt)
-            return -float(weights @ found.mean) / float(np.sqrt(weights @ found.cov @ weights))
+            estimate = posterior(cov, np.full(len(weights), 1.0 / len(weights)), rows, VIEWS / YEAR, doubt)
+            return -float(weights @ estimate.mean) / float(np.sqrt(weights @ estimate.cov @ weights))
         case "risk parity":
             return volatility / float(np.exp(np.log(weights).mean()))
         case "max diversification":
@@ -230,9 +230,9 @@ def main(arguments: list[str]) -> None:
         mine = ours(returns)
         theirs = {name: make(returns) for name, make in there.items()}
         for form, run in mine.items():
-            own = milliseconds(run, 50 * repetitions)
+            ours_ms = milliseconds(run, 50 * repetitions)
             best = objective(form, returns, run())
-            line, gaps, times = f"{form:<22}{size:>4}{own:>10.3f}", "", []
+            line, gaps, times = f"{form:<22}{size:>4}{ours_ms:>10.3f}", "", []
             for name in there:
                 if form not in theirs[name]:
                     line, gaps = line + f"{'-':>18}", gaps + f"{'-':>20}"
@@ -241,7 +241,7 @@ def main(arguments: list[str]) -> None:
                 times.append(took)
                 gap = (objective(form, returns, theirs[name][form]()) - best) / abs(best)
                 line, gaps = line + f"{took:>18.2f}", gaps + f"{gap:>20.1e}"
-            print(line + (f"{min(times) / own:>9.0f}" if times else f"{'-':>9}") + gaps)
+            print(line + (f"{min(times) / ours_ms:>9.0f}" if times else f"{'-':>9}") + gaps)
 
 
 if __name__ == "__main__":

@@ -60,9 +60,9 @@ class Times:
         rows: dict[str, float] = {}
         rows["whole"], text, _ = run(self.side, ["quantd.daemon.cli", *BACKTEST])
         self.document = json.loads(text)
-        whole, _, error = run(self.side, ["benchmarks.command_parts"])
+        elapsed, _, error = run(self.side, ["benchmarks.command_parts"])
         rows |= dict.fromkeys(ROWS, 0.0) | json.loads(error.splitlines()[-1])
-        rows[PROCESS] = whole - sum(rows[name] for name in ROWS)
+        rows[PROCESS] = elapsed - sum(rows[name] for name in ROWS)
         if self._helped:
             rows["quantd --help"] = run(self.side, ["quantd.daemon.cli", "--help"])[0]
         for name, seconds in rows.items() if counted else ():

@@ -272,10 +272,10 @@ def seconds(
 
 def run(case: Case | Shipped, *, blocks: bool = False) -> None:
     """Print the best of three runs."""
-    found = [seconds(case, blocks=blocks) for _ in range(3)]
-    best = min(took for took, _ in found)
+    runs = [seconds(case, blocks=blocks) for _ in range(3)]
+    best = min(took for took, _ in runs)
     text = case.text + ", in blocks" * blocks
-    body = found[0][1]
+    body = runs[0][1]
     tally = body.tally
     print(
         f"{text:44s} {tally.symbol_bars / best:12,.0f} symbol-bars/s  {best / case.days * 1e6:7.1f} us a session  "
@@ -288,7 +288,7 @@ def shares(body: Shell) -> str:
     """What the fold took of bars, samples and rounds, as percentages."""
     state, tally = body.state, body.tally
     pairs = (state.bars_taken, tally.slices), (state.samples_taken, tally.samples), (state.rounds_taken, state.round_no)
-    return ", ".join(f"{100 * taken / whole:.1f}" if whole else "-" for taken, whole in pairs) + " %"
+    return ", ".join(f"{100 * taken / total:.1f}" if total else "-" for taken, total in pairs) + " %"
 
 
 # ---- reference figures ---------------------------------------------------------------------------
@@ -344,13 +344,13 @@ def memory(days: int = 50_000) -> None:
     block, universe, sessions = market(20, days)
     items = timeline(block, 5, 1)
     body = shell(universe, sessions, [Rotating()], True, LIMITS)
-    found = []
+    readings = []
     for part in range(5):
         share = len(items) // 5
         for at in range(part * share, (part + 1) * share, CHUNK):
             body.take_all(items[at : min(at + CHUNK, (part + 1) * share)])
-        found.append(f"{body.tally.symbol_bars:,} {resident_mib():.1f}")
-    print(f"resident memory in MiB after symbol-bars: {'; '.join(found)} ({body.tally.orders:,} orders)")
+        readings.append(f"{body.tally.symbol_bars:,} {resident_mib():.1f}")
+    print(f"resident memory in MiB after symbol-bars: {'; '.join(readings)} ({body.tally.orders:,} orders)")
 
 
 def profiled() -> None:

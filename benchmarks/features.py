@@ -37,12 +37,12 @@ def bars(rows: int, size: int) -> dict[str, Floats]:
 
 def timed(work: Callable[[], object], times: int) -> float:
     """Return the median of `times` runs, in microseconds."""
-    found = []
+    durations = []
     for _ in range(times):
         began = perf_counter()
         work()
-        found.append(perf_counter() - began)
-    return float(np.median(found)) * 1e6
+        durations.append(perf_counter() - began)
+    return float(np.median(durations)) * 1e6
 
 
 def talib_calls(t: Any, o: Floats, h: Floats, low: Floats, c: Floats, v: Floats, b: Floats) -> list[Callable[[], Any]]:
@@ -66,13 +66,13 @@ def polars_calls(pl: Any) -> list[Any]:
     """Return some of the same indicators as expressions of polars_talib, over the symbols."""
     c = pl.col("close")
     pta = import_module("polars_talib")
-    made = [
+    expressions = [
         pta.sma(c, timeperiod=20), pta.ema(c, timeperiod=20), pta.wma(c, timeperiod=20), pta.dema(c, timeperiod=20),
         pta.tema(c, timeperiod=20), pta.trima(c, timeperiod=20), pta.kama(c, timeperiod=10), pta.rsi(c, timeperiod=14),
         pta.cmo(c, timeperiod=14), pta.mom(c, timeperiod=10), pta.roc(c, timeperiod=10), pta.trix(c, timeperiod=15),
         pta.linearreg(c, timeperiod=14), pta.stddev(c, timeperiod=20),
     ]  # fmt: skip
-    return [e.over("symbol").alias(f"x{i}") for i, e in enumerate(made)]
+    return [e.over("symbol").alias(f"x{i}") for i, e in enumerate(expressions)]
 
 
 def optional(name: str) -> Any:
@@ -84,16 +84,16 @@ def optional(name: str) -> Any:
 
 def main(count: int) -> None:
     fields = bars(WINDOW + count, SYMBOLS)
-    known = [n for n, i in INDICATORS.items() if i.talib]
-    chosen = (known + [n for n, i in INDICATORS.items() if not i.talib])[:INDICATORS_TIMED]
+    in_talib = [n for n, i in INDICATORS.items() if i.talib]
+    chosen = (in_talib + [n for n, i in INDICATORS.items() if not i.talib])[:INDICATORS_TIMED]
     outputs = {o: node for name in chosen for o, node in build(name).items()}
-    made = stream(outputs, SYMBOLS)
+    indicators = stream(outputs, SYMBOLS)
     present = np.ones(SYMBOLS, dtype=np.bool_)
     spent = []
     for t in range(WINDOW + count):
         row = {name: column[t] for name, column in fields.items()}
         began = perf_counter()
-        made.update(row, present)
+        indicators.update(row, present)
         spent.append(perf_counter() - began)
     micro = np.array(spent[WINDOW:]) * 1e6
     usual = float(np.median(micro))
@@ -108,14 +108,14 @@ def main(count: int) -> None:
         names = ("open", "high", "low", "close", "volume", "benchmark")
         columns = [[np.ascontiguousarray(window[n][:, s]) for n in names] for s in range(SYMBOLS)]
         calls = [call for column in columns for call in talib_calls(talib, *column)]
-        same = stream({o: n for name in known for o, n in build(name).items()}, SYMBOLS)
+        same = stream({o: n for name in in_talib for o, n in build(name).items()}, SYMBOLS)
         for t in range(60):
             same.update({name: column[t] for name, column in window.items()}, present)
         last = {name: column[-1] for name, column in window.items()}
-        one = timed(lambda: same.update(last, present), 60)
+        one_bar_us = timed(lambda: same.update(last, present), 60)
         again = timed(lambda: [call() for call in calls], 3)
         print(f"  the {len(calls) // SYMBOLS} that TA-Lib has, by TA-Lib again over {WINDOW} bars: {again:,.0f} us, "
-              f"{again / one:,.1f} times ours for one bar ({one:,.0f} us)")  # fmt: skip
+              f"{again / one_bar_us:,.1f} times ours for one bar ({one_bar_us:,.0f} us)")  # fmt: skip
     polars = optional("polars") if optional("polars_talib") is not None else None
     if polars is not None:
         symbols = np.repeat(np.arange(SYMBOLS), WINDOW)
@@ -130,7 +130,7 @@ def main(count: int) -> None:
         closes = pandas.DataFrame(window["close"])
         rolling = closes.rolling(20)
         five = [rolling.mean, rolling.std, rolling.max, rolling.min, closes.ewm(span=20, adjust=False).mean]
-        again = timed(lambda: [each() for each in five], 3)
+        again = timed(lambda: [indicator() for indicator in five], 3)
         print(f"  5 of them (mean, deviation, highest, lowest, ema) by pandas over {WINDOW} bars: {again:,.0f} us, "
               f"{again / usual:,.1f} times ours for all {len(chosen)} at one bar")  # fmt: skip
 

@@ -153,7 +153,7 @@ def timed(run: Callable[[], object]) -> float:
 
 
 def measure(world: World, limits: Limits, repetitions: int) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {"first of a sample": [], "next of the sample": [], "values": [], "quiet": []}
+    durations: dict[str, list[float]] = {"first of a sample": [], "next of the sample": [], "values": [], "quiet": []}
     quiet = np.zeros(world.size)
     for _ in range(repetitions):
         first, second = world.asked(), world.asked()
@@ -164,13 +164,13 @@ def measure(world: World, limits: Limits, repetitions: int) -> dict[str, list[fl
 
         start = thread_time_ns()
         ctx, _ = opening()
-        found["first of a sample"].append((thread_time_ns() - start) / 1e3)
+        durations["first of a sample"].append((thread_time_ns() - start) / 1e3)
         start = thread_time_ns()
         verdict = gate(ctx, world.account, second, limits)
-        found["next of the sample"].append((thread_time_ns() - start) / 1e3)
-        found["values"].append(timed(lambda v=verdict: v.values))
-        found["quiet"].append(timed(lambda c=ctx: gate(c, world.account, quiet, limits)))
-    return found
+        durations["next of the sample"].append((thread_time_ns() - start) / 1e3)
+        durations["values"].append(timed(lambda v=verdict: v.values))
+        durations["quiet"].append(timed(lambda c=ctx: gate(c, world.account, quiet, limits)))
+    return durations
 
 
 def reports(repetitions: int) -> None:
@@ -202,8 +202,8 @@ def main() -> None:
             world = World(size, book)
             for name, tight in (("complies", False), ("breached when asked", True)):
                 limits = all_limits(tight, 2.0 if book == BOOKS[-1] else 1.0)
-                found = measure(world, limits, max(repetitions * 20 // size, 200))
-                for part, times in found.items():
+                durations = measure(world, limits, max(repetitions * 20 // size, 200))
+                for part, times in durations.items():
                     p50, p99 = np.percentile(times[5:], [50, 99])
                     what = f"{size:4d} symbols  {book:18s} {name:20s} {part:20s}"
                     print(f"{what} p50 {p50:8.1f} us   p99 {p99:8.1f} us   {p99 / p50:4.1f}")

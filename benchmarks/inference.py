@@ -36,21 +36,21 @@ SPEC, ASSETS = SightSpec(), 20
 SIZE = SPEC.size(ASSETS)
 
 
-def timed(calls: int, block: int, *each: Callable[[], object]) -> list[tuple[float, float]]:
+def timed(calls: int, block: int, *functions: Callable[[], object]) -> list[tuple[float, float]]:
     """Return (p50, p99) in microseconds of each, in alternating blocks of `block` calls, so that load affects all
     equally.
     """
-    times: list[list[int]] = [[] for _ in each]
-    for call in each:
+    times: list[list[int]] = [[] for _ in functions]
+    for call in functions:
         for _ in range(100):
             call()
     for _ in range(-(-calls // block)):
-        for call, kept in zip(each, times, strict=True):
+        for call, durations in zip(functions, times, strict=True):
             for _ in range(block):
                 began = perf_counter_ns()
                 call()
-                kept.append(perf_counter_ns() - began)
-    return [tuple((np.percentile(kept, (50, 99)) / 1e3).tolist()) for kept in times]
+                durations.append(perf_counter_ns() - began)
+    return [tuple((np.percentile(durations, (50, 99)) / 1e3).tolist()) for durations in times]
 
 
 def _graph(network: Writes, readout: Readout, entries: int, actions: int) -> bytes:
@@ -102,11 +102,11 @@ def equivariant() -> tuple[Callable[[], object], Callable[[], object]]:
     network = Scorer(9, 16)
     run = open_session(scorer.to_onnx(network), WHERE, ["features", "mask"], ["weights"]).run
     features, mask = measure(np.random.default_rng(1).normal(0.0, 0.01, (LOOKBACK, ASSETS)))
-    rows, known = torch.from_numpy(features)[None], torch.from_numpy(mask)[None]
+    rows, mask_rows = torch.from_numpy(features)[None], torch.from_numpy(mask)[None]
 
     @torch.no_grad()
     def eager() -> object:
-        return network(rows, known).numpy()
+        return network(rows, mask_rows).numpy()
 
     return (lambda: run(None, {"features": features[None], "mask": mask[None]})), eager
 
@@ -117,15 +117,15 @@ def transformer() -> tuple[Callable[[], object], Callable[[], object]]:
 
     spec = SightSpec(window=60)
     layout = network_of.Layout(ASSETS, spec.width - spec.window, spec.window)
-    size, made = spec.size(ASSETS), torch.Generator().manual_seed(1)
-    network = network_of.Transformer(size, ASSETS, ASSETS, made, layout=layout, sizes=network_of.Sizes())
+    size, generator = spec.size(ASSETS), torch.Generator().manual_seed(1)
+    network = network_of.Transformer(size, ASSETS, ASSETS, generator, layout=layout, sizes=network_of.Sizes())
     run = open_session(_graph(network, "softmax_gaussian", size, ASSETS + 1), WHERE, ["observation"], ["weights"]).run
     row = np.random.default_rng(1).normal(size=(1, size)).astype(np.float32)
-    seen, carry = torch.from_numpy(row), network.begin(1)
+    observed, carry = torch.from_numpy(row), network.begin(1)
 
     @torch.no_grad()
     def eager() -> object:
-        actor = network.act(seen, carry)[0]
+        actor = network.act(observed, carry)[0]
         return torch.softmax(torch.cat([actor, actor.new_zeros((1, 1))], -1), -1).numpy()
 
     return (lambda: run(None, {"observation": row})), eager

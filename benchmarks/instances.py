@@ -47,15 +47,15 @@ def pss_mib(pid: int) -> float:
 
 def family(parent: int) -> list[int]:
     """Return a process and its children."""
-    found = [parent]
+    pids = [parent]
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[1]) == parent:
-            found.append(int(path.parent.name))
-    return found
+            pids.append(int(path.parent.name))
+    return pids
 
 
 def machine() -> str:
@@ -86,18 +86,18 @@ class Reading:
 
 def read(fleet: "Fleet") -> Reading:
     """Take one reading; the API's lag restarts with each reading."""
-    groups = {"quantd": [each.process.pid for each in fleet.instances]}
+    groups = {"quantd": [instance.process.pid for instance in fleet.instances]}
     if fleet.url:
         ((data,),) = fleet.ask("SHOW data_directory")
         groups["postgres"] = family(int((Path(data) / "postmaster.pid").read_text().split()[0]))
     if fleet.mosquitto is not None and fleet.mosquitto.process is not None:
         groups["mosquitto"] = [fleet.mosquitto.process.pid]
     lags, slices = [], 0
-    for each in fleet.instances:
-        lines = [line.rpartition(" ") for line in each.get("/metrics").splitlines()]
+    for instance in fleet.instances:
+        lines = [line.rpartition(" ") for line in instance.get("/metrics").splitlines()]
         lags += [float(value) * 1e3 for name, _, value in lines if name.startswith("quantd_loop_lag_seconds{")]
-        slices += json.loads(each.get("/api/v1/status"))["slices"]
-    found = Reading(
+        slices += json.loads(instance.get("/api/v1/status"))["slices"]
+    reading = Reading(
         time.monotonic(),
         {name: sum(map(cpu_s, alive(pids))) for name, pids in groups.items()},
         {name: sum(map(pss_mib, alive(pids))) for name, pids in groups.items()},
@@ -105,19 +105,19 @@ def read(fleet: "Fleet") -> Reading:
         lag_ms=lags,
     )
     if fleet.url:
-        found.connections = fleet.ask(
+        reading.connections = fleet.ask(
             "SELECT COUNT(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"  # without this connection
         )[0][0]
-        found.transactions = fleet.ask("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")[
+        reading.transactions = fleet.ask("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")[
             0
         ][0]
-        for each in fleet.instances:
-            rows, size = fleet.ask(f"SELECT COUNT(*), SUM(LENGTH(blob)) FROM {each.name}.journal")[0]
-            found.commits += rows
-            found.journal_bytes += size
+        for instance in fleet.instances:
+            rows, size = fleet.ask(f"SELECT COUNT(*), SUM(LENGTH(blob)) FROM {instance.name}.journal")[0]
+            reading.commits += rows
+            reading.journal_bytes += size
     if fleet.heard is not None:
-        found.messages = len(fleet.heard.lines())
-    return found
+        reading.messages = len(fleet.heard.lines())
+    return reading
 
 
 def alive(pids: list[int]) -> list[int]:
@@ -152,13 +152,13 @@ def ends(fleet: "Fleet", per: dict[str, float]) -> str:
     """Return the number of such instances that each resource of this machine supports, the scarcest first."""
     bears = {"processor": (os.cpu_count() or 1) / per["cpu"], "memory": memory_mib() / per["mib"]}
     if fleet.url:
-        ((most, kept),) = fleet.ask(
+        ((maximum, reserved),) = fleet.ask(
             "SELECT current_setting('max_connections')::int, current_setting('superuser_reserved_connections')::int"
         )
-        bears[f"connections ({most} less {kept} reserved)"] = (most - kept) / per["connections"]
+        bears[f"connections ({maximum} less {reserved} reserved)"] = (maximum - reserved) / per["connections"]
         able = capacity(fleet.url)
         bears[f"synced commits ({able:,.0f}/s of one row)"] = able / per["transactions"]
-    return ", ".join(f"{what} {count:,.0f}" for what, count in sorted(bears.items(), key=lambda each: each[1]))
+    return ", ".join(f"{what} {count:,.0f}" for what, count in sorted(bears.items(), key=lambda pair: pair[1]))
 
 
 def measure(count: int, pace: str, seconds: float, *, shared: bool = True) -> list[str]:
@@ -167,14 +167,17 @@ def measure(count: int, pace: str, seconds: float, *, shared: bool = True) -> li
 
     where = "one PostgreSQL, one mosquitto" if shared else "SQLite and the embedded broker each"
     print(f"{count} instances at {pace}, {where} ({machine()})", flush=True)
-    with tempfile.TemporaryDirectory() as name, fleet(Path(name), count, pace, shared=shared, durable=True) as found:
-        found.wait(START_S)
-        started = sum(cpu_s(each.process.pid) for each in found.instances) / count
+    with (
+        tempfile.TemporaryDirectory() as name,
+        fleet(Path(name), count, pace, shared=shared, durable=True) as running_fleet,
+    ):
+        running_fleet.wait(START_S)
+        started = sum(cpu_s(instance.process.pid) for instance in running_fleet.instances) / count
         time.sleep(1.0)
-        first = read(found)
+        first = read(running_fleet)
         time.sleep(seconds)
-        last = read(found)
-        wrong = found.living()
+        last = read(running_fleet)
+        wrong = running_fleet.living()
         took = last.at - first.at
         cpu = {group: (last.cpu[group] - first.cpu[group]) / took for group in last.cpu}
         bars = last.slices - first.slices
@@ -184,7 +187,7 @@ def measure(count: int, pace: str, seconds: float, *, shared: bool = True) -> li
             "connections": last.connections / count,
             "transactions": (last.transactions - first.transactions) / took / count,
         }
-        print(f"  all trade {found.ready_s:.1f} s after the first start, {started:.1f} CPU s each")
+        print(f"  all trade {running_fleet.ready_s:.1f} s after the first start, {started:.1f} CPU s each")
         print(f"  bars/s each {bars / took / count:.2f}; loop lag at worst {max(last.lag_ms):.0f} ms, median of the "
               f"instances {median(last.lag_ms):.0f} ms")  # fmt: skip
         print("  cores: " + ", ".join(f"{k} {v:.2f} ({v / count:.3f} each)" for k, v in cpu.items())
@@ -199,15 +202,15 @@ def measure(count: int, pace: str, seconds: float, *, shared: bool = True) -> li
                 f"{(last.journal_bytes - first.journal_bytes) / bars:,.0f} bytes a bar; "
                 f"{(last.messages - first.messages) / took:.1f} messages/s"
             )
-        print(f"  this machine would bear, by what is used here: {ends(found, per)}", flush=True)
-        found.stop()
-        wrong += found.ended()
-        fills = sum(each.summary.get("fills", 0) for each in found.instances)
+        print(f"  this machine would bear, by what is used here: {ends(running_fleet, per)}", flush=True)
+        running_fleet.stop()
+        wrong += running_fleet.ended()
+        fills = sum(instance.summary.get("fills", 0) for instance in running_fleet.instances)
         checked = "digest and topics" if shared else "digest"
         digests = "as its backtest" if not wrong else "NOT as it should be"
-        print(f"  {fills:,d} fills, {found.alerts()} alerts; each instance's {checked}: {digests}")
-        for each in wrong:
-            print(f"  WRONG: {each}")
+        print(f"  {fills:,d} fills, {running_fleet.alerts()} alerts; each instance's {checked}: {digests}")
+        for fault in wrong:
+            print(f"  WRONG: {fault}")
     return wrong
 
 

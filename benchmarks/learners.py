@@ -36,23 +36,23 @@ def paces(sides: Mapping[str, Callable[[], int]], seconds: float) -> dict[str, l
 
     A side continues its training and returns the number of steps.
     """
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    rates: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
         side()
     began = perf_counter()
-    while perf_counter() - began < seconds or len(found[PEER]) < ROUNDS:
+    while perf_counter() - began < seconds or len(rates[PEER]) < ROUNDS:
         for name, side in sides.items():
             cpu = process_time()
-            made = side()
-            found[name].append(made / (process_time() - cpu))
-    return found
+            steps = side()
+            rates[name].append(steps / (process_time() - cpu))
+    return rates
 
 
-def printed(row: str, found: Mapping[str, Sequence[float]]) -> None:
+def printed(row: str, rates_by_side: Mapping[str, Sequence[float]]) -> None:
     """Print the median and slowest round of each side, and the median, least and most ratio of a round to the peer."""
     print(row)
-    for name, rates in found.items():
-        ratios = sorted(rate / peer for rate, peer in zip(rates, found[PEER], strict=True))
+    for name, rates in rates_by_side.items():
+        ratios = sorted(rate / peer for rate, peer in zip(rates, rates_by_side[PEER], strict=True))
         ratio = "" if name == PEER else f"{median(ratios):>9.2f}x{ratios[0]:>8.2f}{ratios[-1]:>8.2f}"
         print(f"  {name:<24}{median(rates):>10,.0f}{min(rates):>10,.0f}{ratio}")
 
@@ -85,11 +85,11 @@ def seeds(seconds: float) -> None:
                 return process_time() - cpu
 
         spent(1)
-        found, began = [], perf_counter()
-        while perf_counter() - began < seconds or len(found) < 3:
-            found.append((spent(1), spent(5)))
-        one, five = (median(each) for each in zip(*found, strict=True))
-        ratios = sorted(several / single for single, several in found)
+        pairs, began = [], perf_counter()
+        while perf_counter() - began < seconds or len(pairs) < 3:
+            pairs.append((spent(1), spent(5)))
+        one, five = (median(times) for times in zip(*pairs, strict=True))
+        ratios = sorted(several / single for single, several in pairs)
         print(f"  {name:<24}{one:>10.2f}{five:>10.2f}{median(ratios):>9.2f}x{ratios[0]:>8.2f}{ratios[-1]:>8.2f}")
 
 

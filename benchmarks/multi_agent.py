@@ -75,18 +75,18 @@ def ranked(panel: Panel, rows: range) -> list[Rank]:
     Sources: C. Spearman 1904; the information coefficient of R. Grinold and R. Kahn.
     """
     seen, returns = sight(panel), panel.returns()
-    found = np.full((len(rows), len(FEATURES)), np.nan)
+    correlations = np.full((len(rows), len(FEATURES)), np.nan)
     for k, row in enumerate(rows[:-AHEAD]):
         following = returns[row + 1 : row + 1 + AHEAD].sum(axis=0)
-        known = (seen.mask[row] > 0.0) & np.isfinite(following)
-        if known.sum() >= FEWEST:
-            wanted = _ranks(following[known, None])
-            found[k] = (_ranks(seen.features[row][known].astype(np.float64)) * wanted).mean(axis=0)
-    found = found[np.isfinite(found).all(axis=1)]
-    mean = found.mean(axis=0)
-    t = mean / (found.std(axis=0, ddof=1) / (len(found) / AHEAD) ** 0.5)
-    made = [Rank(name, float(m), float(score)) for name, m, score in zip(FEATURES, mean, t, strict=True)]
-    return sorted(made, key=lambda each: -abs(each.t))
+        valid = (seen.mask[row] > 0.0) & np.isfinite(following)
+        if valid.sum() >= FEWEST:
+            outcome_ranks = _ranks(following[valid, None])
+            correlations[k] = (_ranks(seen.features[row][valid].astype(np.float64)) * outcome_ranks).mean(axis=0)
+    correlations = correlations[np.isfinite(correlations).all(axis=1)]
+    mean = correlations.mean(axis=0)
+    t = mean / (correlations.std(axis=0, ddof=1) / (len(correlations) / AHEAD) ** 0.5)
+    ranks = [Rank(name, float(m), float(score)) for name, m, score in zip(FEATURES, mean, t, strict=True)]
+    return sorted(ranks, key=lambda rank: -abs(rank.t))
 
 
 def chosen(ranks: Sequence[Rank]) -> tuple[str, ...]:
@@ -122,17 +122,17 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     ground = Ground(plan, markets.train, 1)
     learner = learner_of(plan.learner, ground, 1)
     assert isinstance(learner, Maddpg)
-    each = plan.market.episodes.length * plan.market.batch
-    learner.learn(ground, max(learner.plan.warmup, each), lambda _: False)
+    round_steps = plan.market.episodes.length * plan.market.batch
+    learner.learn(ground, max(learner.plan.warmup, round_steps), lambda _: False)
     updates, before = learner.updates, learner.steps
-    used: list[float] = []
+    resident: list[float] = []
 
     def ends(_: int) -> bool:
-        used.append(_resident())
+        resident.append(_resident())
         return False
 
     began = perf_counter()
-    learner.learn(ground, before + rounds * each, ends)
+    learner.learn(ground, before + rounds * round_steps, ends)
     seconds = perf_counter() - began
     replay = learner._replay
     assert replay is not None
@@ -143,9 +143,9 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
         "seconds": seconds / episodes,
         "updates": (learner.updates - updates) / episodes,
         "peak": (_peak() + unfilled) / MIB,
-        "mean": float(np.mean(used)) / MIB,
+        "mean": float(np.mean(resident)) / MIB,
         "imported": imported / MIB,
-        "parameters": sum(each.numel() for each in learner.vectors()),
+        "parameters": sum(vector.numel() for vector in learner.vectors()),
         "agents": learner.plan.agents,
         "assets": len(markets.symbols),
         "shown": ground.observation_size,
@@ -174,8 +174,8 @@ def judged(folder: Path, name: str) -> tuple[float, float, int] | None:
 
     manifest = load(where).manifest
     result = manifest.results["test"]
-    known = [each for each in result.sharpe_by_seed if each is not None]
-    return float(np.mean(known)), result.equal_weight.sharpe, len(known)
+    sharpes = [sharpe for sharpe in result.sharpe_by_seed if sharpe is not None]
+    return float(np.mean(sharpes)), result.equal_weight.sharpe, len(sharpes)
 
 
 def inference(seconds: float = 3.0, assets: int = 5, widening: int = 4) -> dict[str, tuple[float, float]]:
@@ -227,7 +227,9 @@ def _turns(sides: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tup
                 began = perf_counter()
                 side()
                 times[name].append((perf_counter() - began) * 1e3)
-    return {name: (float(np.median(each)), float(np.percentile(each, 99))) for name, each in times.items()}
+    return {
+        name: (float(np.median(durations)), float(np.percentile(durations, 99))) for name, durations in times.items()
+    }
 
 
 def features() -> None:
@@ -245,37 +247,37 @@ def features() -> None:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--rounds", type=int, default=1)
-    asked.add_argument("--artifacts", type=Path, default=Path("models/shipped"))
-    asked.add_argument("--out", type=Path)
-    asked.add_argument("--features", action="store_true")
-    asked.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
-    given = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--artifacts", type=Path, default=Path("models/shipped"))
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--features", action="store_true")
+    parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
     if not all(find_spec(name) for name in ("torch", "onnxruntime", "plotly")):
         print("profiles: needs torch, onnxruntime and plotly (the extra `train`); left out")
         return
-    if given.one:
-        print(json.dumps(measured(given.one, given.rounds)))
+    if options.one:
+        print(json.dumps(measured(options.one, options.rounds)))
         return
-    if given.features:
+    if options.features:
         features()
         return
-    found = {}
+    profiles = {}
     for name in NAMES:
-        command = [sys.executable, "-m", "benchmarks.multi_agent", "--one", name, "--rounds", str(given.rounds)]
+        command = [sys.executable, "-m", "benchmarks.multi_agent", "--one", name, "--rounds", str(options.rounds)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        found[name] = json.loads(told.stdout)
-    sharpes = {name: judged(given.artifacts, name) for name in NAMES}
-    _tables(found, sharpes, given.artifacts)
-    if given.out:
-        print(", ".join(map(str, written(given.out, found, sharpes))))
+        process = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        profiles[name] = json.loads(process.stdout)
+    sharpes = {name: judged(options.artifacts, name) for name in NAMES}
+    _tables(profiles, sharpes, options.artifacts)
+    if options.out:
+        print(", ".join(map(str, written(options.out, profiles, sharpes))))
 
 
 def written(
     folder: Path,
-    found: Mapping[str, Mapping[str, float]],
+    profiles: Mapping[str, Mapping[str, float]],
     sharpes: Mapping[str, tuple[float, float, int] | None],
 ) -> list[Path]:
     """Write the table of the profiles as CSV, Markdown and a page of bars; return the files.
@@ -284,22 +286,22 @@ def written(
     """
     from plotly.subplots import make_subplots
 
-    told = {name: each for name, each in sharpes.items() if each is not None}
-    quotients = efficiencies(found, told)
+    scored = {name: score for name, score in sharpes.items() if score is not None}
+    quotients = efficiencies(profiles, scored)
     rows = {
         name: [
             *(row[key] for key in ("seconds", "peak", "mean")),
-            told[name][0] if name in told else None,
+            scored[name][0] if name in scored else None,
             quotients.get(name),
         ]
-        for name, row in found.items()
+        for name, row in profiles.items()
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"profiles.{end}" for end in ("csv", "md", "html")]
     with files[0].open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([["profile", *COLUMNS], *([n, *r] for n, r in rows.items())])
     cells = [["Profile", *COLUMNS.values()], ["---", *["---:"] * len(COLUMNS)]]
-    cells += [[name, *("" if each is None else f"{each:.4g}" for each in row)] for name, row in rows.items()]
+    cells += [[name, *("" if value is None else f"{value:.4g}" for value in row)] for name, row in rows.items()]
     files[1].write_text("".join(f"| {' | '.join(row)} |\n" for row in cells), encoding="utf-8")
     page = make_subplots(rows=1, cols=len(COLUMNS), subplot_titles=list(COLUMNS.values()))
     for place, title in enumerate(COLUMNS.values()):
@@ -311,33 +313,34 @@ def written(
 
 
 def efficiencies(
-    found: Mapping[str, Mapping[str, Any]], sharpes: Mapping[str, tuple[float, float, int]]
+    profiles: Mapping[str, Mapping[str, Any]], sharpes: Mapping[str, tuple[float, float, int]]
 ) -> dict[str, float]:
     """Return the Sharpe ratio out of sample over the seconds of an episode, for each profile with an artifact."""
-    return {name: sharpes[name][0] / found[name]["seconds"] for name in found if name in sharpes}
+    return {name: sharpes[name][0] / profiles[name]["seconds"] for name in profiles if name in sharpes}
 
 
 def _tables(
-    found: dict[str, dict[str, Any]], sharpes: dict[str, tuple[float, float, int] | None], folder: Path
+    profiles: dict[str, dict[str, Any]], sharpes: dict[str, tuple[float, float, int] | None], folder: Path
 ) -> None:
 
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     busy = ": BUSY" if load > 0.5 * cores else ""
     print(
-        f"one thread, {cores} cores, load {load:.1f}{busy}; {found['full']['assets']} assets, episodes of 252 sessions"
+        f"one thread, {cores} cores, load {load:.1f}{busy}; {profiles['full']['assets']} assets, episodes "
+        "of 252 sessions"
     )
     print(
         f"{'':<13}{'s an episode':>13}{'updates':>9}{'peak MiB':>10}{'mean':>7}{'learned':>12}{'shown':>7}"
         f"{'agents':>8}{'episodes':>10}{'minutes':>9}"
     )
-    for name, row in found.items():
+    for name, row in profiles.items():
         minutes = row["seconds"] * row["episodes"] / 60.0
         print(
             f"{name:<13}{row['seconds']:>13.3f}{row['updates']:>9.1f}{row['peak']:>10.0f}{row['mean']:>7.0f}"
             f"{row['parameters']:>12,}"
             f"{row['shown']:>7}{row['agents']:>8}{row['episodes']:>10}{minutes:>9.1f}"
         )
-    full, lite, wide = (found[name] for name in NAMES)
+    full, lite, wide = (profiles[name] for name in NAMES)
     base = full["imported"]
     print(f"of the memory, {base:.0f} MiB are Python and torch; undone in full: {', '.join(UNDONE)}")
     rows = [
@@ -349,22 +352,22 @@ def _tables(
     print(f"{'':<38}{'measured':>10}{'claimed':>10}")
     for label, ratio, claim in rows:
         print(f"{label:<38}{ratio:>10.2f}{claim:>10.2f}")
-    told = {name: each for name, each in sharpes.items() if each is not None}
-    for name, (sharpe, equal, seeds) in told.items():
+    scored = {name: score for name, score in sharpes.items() if score is not None}
+    for name, (sharpe, equal, seeds) in scored.items():
         print(f"mean Sharpe ratio out of sample, {name:<12}{sharpe:>8.2f}, equal weight {equal:.2f} ({seeds} seeds)")
-    for name, ratio in efficiencies(found, told).items():
+    for name, ratio in efficiencies(profiles, scored).items():
         print(f"{name + ', Sharpe ratio / seconds an episode':<38}{ratio:>10.4f}{CLAIMED_EFFICIENCY[name]:>10.4f}")
-    if "full" in told and "lite" in told:
+    if "full" in scored and "lite" in scored:
         print(
-            f"{'Lite / Full, Sharpe out of sample':<38}{told['lite'][0] / told['full'][0]:>10.2f}"
+            f"{'Lite / Full, Sharpe out of sample':<38}{scored['lite'][0] / scored['full'][0]:>10.2f}"
             f"{CLAIMED_SHARPE:>10.2f}"
         )
-    if missing := [name for name in NAMES if name not in told]:
+    if missing := [name for name in NAMES if name not in scored]:
         print(f"no artifact of {', '.join(missing)} in {folder}: no Sharpe ratio of it")
     for widening in (2, 4):
-        said = inference(widening=widening)
-        ratio = said["torch eager"][0] / said["ONNX Runtime"][0]
-        told_ = ", ".join(f"{side} p50 {p50:.2f} p99 {p99:.2f} ms" for side, (p50, p99) in said.items())
+        latencies = inference(widening=widening)
+        ratio = latencies["torch eager"][0] / latencies["ONNX Runtime"][0]
+        told_ = ", ".join(f"{side} p50 {p50:.2f} p99 {p99:.2f} ms" for side, (p50, p99) in latencies.items())
         print(f"4 x 8 x 128 over 60 sessions, inner layer x{widening}: {told_}: {ratio:.1f}x")
 
 

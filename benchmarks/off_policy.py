@@ -96,22 +96,22 @@ def on(_: Report) -> bool:
 
 
 def ours(make: Callable[[], Dqn | Sac], kind: Kind, warmup: int, steps: int) -> Callable[[], int]:
-    made, env = make(), Tensors(kind)
-    made.learn(env, warmup, on)
+    learner, env = make(), Tensors(kind)
+    learner.learn(env, warmup, on)
 
     def go() -> int:
-        made.learn(env, made.steps + steps, on)
+        learner.learn(env, learner.steps + steps, on)
         return steps
 
     return go
 
 
 def theirs(make: Callable[[], Any], warmup: int, steps: int) -> Callable[[], int]:
-    made = make()
-    made.learn(warmup)
+    learner = make()
+    learner.learn(warmup)
 
     def go() -> int:
-        made.learn(steps, reset_num_timesteps=False)
+        learner.learn(steps, reset_num_timesteps=False)
         return steps
 
     return go

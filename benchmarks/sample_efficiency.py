@@ -105,23 +105,23 @@ def overestimated(learner: "Algorithm", ground: "Ground", gamma: float) -> tuple
     if not isinstance(learner, ValueBased):
         return None
     values, rewards, alive = [], [], []
-    seen = ground.reset(12_345)
+    observation = ground.reset(12_345)
     with torch.no_grad():
         for _ in range(PLAYED):
-            q = learner.q_values(seen)
+            q = learner.q_values(observation)
             step = ground.step(q.argmax(-1))
             values.append(q.amax(-1).double())
             rewards.append(step.reward.double())
             alive.append(~(step.terminated | step.truncated))
-            seen = step.observation
+            observation = step.observation
     value, reward, going = torch.stack(values), torch.stack(rewards), torch.stack(alive)
     errors, sizes = [], []
     for t in range(PLAYED - HORIZON):
-        whole = going[t : t + HORIZON].all(0)
+        complete = going[t : t + HORIZON].all(0)
         weights = gamma ** torch.arange(HORIZON, dtype=torch.float64)
         earned = (reward[t : t + HORIZON] * weights.unsqueeze(1)).sum(0)
-        errors.append((value[t] - earned)[whole])
-        sizes.append(earned.abs()[whole])
+        errors.append((value[t] - earned)[complete])
+        sizes.append(earned.abs()[complete])
     return float(torch.cat(errors).mean()), float(torch.cat(sizes).mean())
 
 
@@ -140,20 +140,20 @@ def trained(plan: "Plan", markets: "Markets", seed: int) -> dict[str, Any]:
     curve: list[tuple[int, float]] = []
     best: dict[str, Any] = {}
 
-    def told(report: "Report") -> bool:
-        done = curve[-1][0] if curve else 0
-        if report.steps // plan.evaluate_every > done // plan.evaluate_every or report.steps >= plan.steps:
+    def evaluate_if_due(report: "Report") -> bool:
+        last_steps = curve[-1][0] if curve else 0
+        if report.steps // plan.evaluate_every > last_steps // plan.evaluate_every or report.steps >= plan.steps:
             policy = policy_of(learner, ground.scale, plan.market, markets.symbols)
             score = evaluate(policy, markets.validation, plan.market).performance.sharpe
-            if not curve or score > max(each for _, each in curve):
-                kept = {name: value.clone() if hasattr(value, "clone") else value
+            if not curve or score > max(earlier for _, earlier in curve):
+                state = {name: value.clone() if hasattr(value, "clone") else value
                         for name, value in policy_state(learner.state()).items()}  # fmt: skip
-                best.update(state=kept, scale=ground.scale)
+                best.update(state=state, scale=ground.scale)
             curve.append((report.steps, score))
         return False
 
     began = process_time()
-    learner.learn(ground, plan.steps, told)
+    learner.learn(ground, plan.steps, evaluate_if_due)
     seconds = process_time() - began
     bias = overestimated(learner, ground, plan.learner.gamma)
     learner.load(best["state"])
@@ -180,11 +180,11 @@ def convergence(seeds: list[int], steps: int) -> None:
     for name, (file, changes) in VARIANTS.items():
         plan = plan_of(file, changes, steps, EVERY)
         markets = markets_of(plan)
-        found = [trained(plan, markets, seed) for seed in seeds]
-        at = sorted(converged(each["curve"]) for each in found)
-        best = median(max(score for _, score in each["curve"]) for each in found)
-        test = sorted(each["test"] for each in found)
-        bias = [each["bias"] for each in found if each["bias"] is not None]
+        runs = [trained(plan, markets, seed) for seed in seeds]
+        at = sorted(converged(run["curve"]) for run in runs)
+        best = median(max(score for _, score in run["curve"]) for run in runs)
+        test = sorted(run["test"] for run in runs)
+        bias = [run["bias"] for run in runs if run["bias"] is not None]
         over = f"{median(b for b, _ in bias):>15.4f}{median(b / s for b, s in bias):>8.1%}" if bias else ""
         shown = f"{median(at):,.0f} ({at[0]:,}, {at[-1]:,})"
         mean = sum(test) / len(test)
@@ -197,8 +197,8 @@ def pace(name: str) -> dict[str, float]:
 
     file, changes = PACES[name]
     plan = plan_of(file, changes, LONG, 50_000)
-    found = trained(plan, markets_of(plan), 1)
-    return {"seconds": found["seconds"], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+    run = trained(plan, markets_of(plan), 1)
+    return {"seconds": run["seconds"], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
 
 
 def paces() -> None:
@@ -207,10 +207,10 @@ def paces() -> None:
     print(f"{'':<21}{'minutes':>9}{'steps a s':>11}{'peak MB':>9}")
     for name in PACES:
         command = [sys.executable, "-m", "benchmarks.sample_efficiency", "--one", name]
-        told = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
-        row = json.loads(told.stdout)
+        row = json.loads(process.stdout)
         print(f"{name:<21}{row['seconds'] / 60:>9.1f}{LONG / row['seconds']:>11,.0f}{row['peak']:>9.0f}", flush=True)
 
 
@@ -235,31 +235,31 @@ def environments(rounds: int = 5, steps: int = 2_000) -> None:
             for _ in range(steps):
                 ground.step(action)
             rates[batch].append(batch * steps / (process_time() - began))
-    one = median(rates[1])
+    base = median(rates[1])
     print("environments: steps a CPU second, median of rounds in turn; to one account")
-    for batch, each in rates.items():
-        print(f"{batch:<4}{median(each):>10,.0f}{median(each) / one:>8.2f}x")
+    for batch, batch_rates in rates.items():
+        print(f"{batch:<4}{median(batch_rates):>10,.0f}{median(batch_rates) / base:>8.2f}x")
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--seeds", default="1,2,3,4,5")
-    asked.add_argument("--steps", type=int, default=80_000, help="of each seed of `convergence`")
-    asked.add_argument("--only", choices=("convergence", "pace", "environments"))
-    asked.add_argument("--one", choices=PACES, help=argparse.SUPPRESS)
-    given = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="1,2,3,4,5")
+    parser.add_argument("--steps", type=int, default=80_000, help="of each seed of `convergence`")
+    parser.add_argument("--only", choices=("convergence", "pace", "environments"))
+    parser.add_argument("--one", choices=PACES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
     if not find_spec("torch"):
         print("sample_efficiency: needs torch (the extra `train`); left out")
         return
-    if given.one:
-        print(json.dumps(pace(given.one)))
+    if options.one:
+        print(json.dumps(pace(options.one)))
         return
-    if given.only in (None, "environments"):
+    if options.only in (None, "environments"):
         environments()
-    if given.only in (None, "pace"):
+    if options.only in (None, "pace"):
         paces()
-    if given.only in (None, "convergence"):
-        convergence([int(each) for each in given.seeds.split(",")], given.steps)
+    if options.only in (None, "convergence"):
+        convergence([int(seed) for seed in options.seeds.split(",")], options.steps)
 
 
 if __name__ == "__main__":

@@ -174,15 +174,15 @@ def table(cases: Sequence[Case]) -> None:
     print(f"{'':46s}" + "".join(f"{name:>11s}" for name in COLUMNS))
     first: Cost | None = None
     for case in cases:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as one:
-            found = one.submit(cost, case).result()
-        first = first or found
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            case_cost = pool.submit(cost, case).result()
+        first = first or case_cost
         cells = (
-            f"{found.bar_s * 1e3:.2f}", f"{found.bar_s / first.bar_s:.2f}", f"{found.engine_s * 1e3:.2f}",
-            f"{found.fold_s * 1e3:.2f}", f"{found.commit_s * 1e3:.2f}", f"{found.durable_s * 1e3:.2f}",
-            f"{1 / found.durable_s:,.0f}",
-            f"{found.journal_bytes:,.0f}", f"{found.journal_bytes / first.journal_bytes:.2f}",
-            f"{found.store_bytes:,.0f}", f"{found.memory_mib:.0f}", f"{found.grown_mib:.1f}",
+            f"{case_cost.bar_s * 1e3:.2f}", f"{case_cost.bar_s / first.bar_s:.2f}", f"{case_cost.engine_s * 1e3:.2f}",
+            f"{case_cost.fold_s * 1e3:.2f}", f"{case_cost.commit_s * 1e3:.2f}", f"{case_cost.durable_s * 1e3:.2f}",
+            f"{1 / case_cost.durable_s:,.0f}",
+            f"{case_cost.journal_bytes:,.0f}", f"{case_cost.journal_bytes / first.journal_bytes:.2f}",
+            f"{case_cost.store_bytes:,.0f}", f"{case_cost.memory_mib:.0f}", f"{case_cost.grown_mib:.1f}",
         )  # fmt: skip
         print(f"{case.name:46s}" + "".join(f"{cell:>11s}" for cell in cells), flush=True)
 
@@ -239,7 +239,7 @@ def service(size: int, times: int, pace: float) -> float:
             lag_ms = loop_lag_ms(daemon.port)
         finally:
             daemon.stop()
-    p50, p99 = (float(each) for each in np.percentile(took, (50, 99)))
+    p50, p99 = (float(quantile) for quantile in np.percentile(took, (50, 99)))
     cells = (
         f"{p50:.1f}", f"{p99:.1f}", f"{max(took):.1f}", f"{lag_ms:.1f}", f"{ready_s:.1f}", f"{ready_cpu_s:.1f}",
         f"{daemon.orders}", f"{daemon.late}",
@@ -262,8 +262,8 @@ def services(sizes: list[int], times: int, pace: float) -> None:
     print(f"one daemon, {pace:g} bars/s, {times} times each of {', '.join(TRIGGERS)} ({instances.machine()})")
     head = ("halt p50 ms", "p99 ms", "max ms", "lag ms", "READY s", "CPU s", "baskets", "in HALT")
     print(f"{'symbols':>7s}" + "".join(f"{name:>11s}" for name in head), flush=True)
-    found = {size: service(size, times, pace) for size in sizes}
-    held = [size for size, p99 in found.items() if p99 <= PROMISE_MS]
+    p99_by_size = {size: service(size, times, pace) for size in sizes}
+    held = [size for size, p99 in p99_by_size.items() if p99 <= PROMISE_MS]
     print(f"{PROMISE_MS:g} ms hold up to {max(held, default=0)} symbols of {', '.join(map(str, sizes))}")
 
 

@@ -76,16 +76,16 @@ def rates(acts: dict[str, Callable[[], int]]) -> dict[str, tuple[float, float]]:
 
     Rounds alternate, so that other load affects all equally.
     """
-    found: dict[str, list[float]] = {name: [] for name in acts}
+    per_second: dict[str, list[float]] = {name: [] for name in acts}
     for act in acts.values():
         act()
     for _ in range(ROUNDS):
         for name, act in acts.items():
-            made, began = 0, perf_counter()
+            steps, began = 0, perf_counter()
             while (took := perf_counter() - began) < ROUND_S:
-                made += act()
-            found[name].append(made / took)
-    return {name: (max(each), float(np.median(each))) for name, each in found.items()}
+                steps += act()
+            per_second[name].append(steps / took)
+    return {name: (max(samples), float(np.median(samples))) for name, samples in per_second.items()}
 
 
 def plain_class() -> type:
@@ -202,12 +202,12 @@ def exact() -> int:
 
     def step_of_simulator(act: Callable[[int, np.ndarray], np.ndarray]) -> float:
         fast.reset()
-        spent, held = 0, np.zeros(ASSETS)
+        spent, weights = 0, np.zeros(ASSETS)
         for number in range(EXACT_SESSIONS):
-            action = act(number, held)
+            action = act(number, weights)
             began = process_time_ns()
             *_, info = fast.step(action)
-            spent, held = spent + process_time_ns() - began, info["weights"]
+            spent, weights = spent + process_time_ns() - began, info["weights"]
         return spent / EXACT_SESSIONS / 1e3
 
     print(f"{ASSETS} assets, {EXACT_SESSIONS} sessions; microseconds of CPU a step, median of {EXACT_ROUNDS} rounds")
@@ -221,9 +221,9 @@ def exact() -> int:
             if number:  # the first round computes the features
                 rounds.append((step_of_simulator(act), folded[0], stepped[0], folded[1], stepped[1]))
         simulated, *figures = (statistics.median(column) for column in zip(*rounds, strict=True))
-        whole, engine = (statistics.median(row[1 + at] / row[at] for row in rounds) for at in (1, 3))
+        total, engine = (statistics.median(row[1 + at] / row[at] for row in rounds) for at in (1, 3))
         text = "{:<14}{:>12.0f}{:>10.0f}{:>10.0f}{:>8.1f}{:>16.0f}{:>10.0f}{:>8.1f}"
-        print(text.format(act.__name__.replace("_", " "), simulated, *figures[:2], whole, *figures[2:], engine))
+        print(text.format(act.__name__.replace("_", " "), simulated, *figures[:2], total, *figures[2:], engine))
     return 0
 
 
@@ -285,16 +285,16 @@ def main() -> int:
 
     acts["plain loop over one account in numpy"] = loop(plain(world))
     acts["gymnasium view of the simulator"] = loop(Portfolio(market=world))
-    for kind, made in (("plain", plain), ("quantd's", lambda w: Portfolio(market=w))):
+    for kind, factory in (("plain", plain), ("quantd's", lambda w: Portfolio(market=w))):
         for name, vectors in (("DummyVecEnv", DummyVecEnv), ("SubprocVecEnv", SubprocVecEnv)):
             options = {"start_method": "fork"} if vectors is SubprocVecEnv else {}
-            opened.append(vectors([lambda made=made: made(world)] * 8, **options))
+            opened.append(vectors([lambda factory=factory: factory(world)] * 8, **options))
             acts[f"SB3 {name}(8) of {kind} environment"] = vector(opened[-1], 8)
-    found = rates(acts)
+    per_second = rates(acts)
     for env in opened:
         env.close()
-    fast, middle = found["simulator, B = 1024"]
-    for name, (best, median) in found.items():
+    fast, middle = per_second["simulator, B = 1024"]
+    for name, (best, median) in per_second.items():
         print(f"{name:<46}{best:>12,.0f}{median:>12,.0f}{fast / best:>10,.1f}{middle / median:>10,.1f}")
     print(f"aim at B = 1024: 3,000,000 a second; here {fast / 3e6:.2f} of it")
     return 0

@@ -73,9 +73,9 @@ def gates(wanted: Callable[[str], bool]) -> Iterator[tuple[str, float]]:
                 if not any(map(wanted, named)):
                     continue
                 limits = gate.all_limits(tight, 2.0 if book == gate.BOOKS[-1] else 1.0)
-                found = gate.measure(gate.World(size, book), limits, max(6_000 // size, 15))
+                durations = gate.measure(gate.World(size, book), limits, max(6_000 // size, 15))
                 for part, key in named.items():
-                    yield part, float(np.median(found[key][5:]))
+                    yield part, float(np.median(durations[key][5:]))
 
 
 def resolved(path: str) -> tuple[Any, Callable[..., Any]]:
@@ -83,8 +83,8 @@ def resolved(path: str) -> tuple[Any, Callable[..., Any]]:
     module, _, name = path.partition(":")
     owner: Any = import_module(module)
     *outer, name = name.split(".")
-    for each in outer:
-        owner = getattr(owner, each)
+    for attribute in outer:
+        owner = getattr(owner, attribute)
     return owner, getattr(owner, name)
 
 
@@ -148,9 +148,9 @@ def sessions(wanted: Callable[[str], bool]) -> Iterator[tuple[str, float]]:
 
 def measured(wanted: Callable[[str], bool]) -> Iterator[tuple[str, float]]:
     """(part, us) of this process."""
-    for each in (gates, shares, sessions):
+    for group in (gates, shares, sessions):
         gc.collect()
-        yield from each(wanted)
+        yield from group(wanted)
 
 
 def child(words: str, interpreted: bool) -> tuple[str, Times]:
@@ -162,17 +162,17 @@ def child(words: str, interpreted: bool) -> tuple[str, Times]:
         cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environ,
     )  # fmt: skip
     assert process.stdout is not None
-    first, *rest = (json.loads(line) for line in process.stdout)
+    first, *times = (json.loads(line) for line in process.stdout)
     if process.wait():
         raise SystemExit(process.returncode)
-    return first, dict(rest)
+    return first, dict(times)
 
 
 def row(part: str, us: Times, interpreted: Times, scale: float) -> tuple[str, ...]:
     """part, budget, compiled us, mark, interpreted budget, interpreted us, mark."""
 
-    def cells(found: Times, budgets: Times) -> tuple[str, str, str]:
-        took, budget = found.get(part), budgets.get(part)
+    def cells(times: Times, budgets: Times) -> tuple[str, str, str]:
+        took, budget = times.get(part), budgets.get(part)
         over = took is not None and budget is not None and took > budget * scale
         allowed = "" if budget is None else f"{budget * scale:.1f}"
         return allowed, "" if took is None else f"{took:.1f}", "over" if over else ""
@@ -185,12 +185,12 @@ def main() -> None:
     options.add_argument("--only", default="", help="parts with these words in their names")
     options.add_argument("--interpreted", action="store_true", help="without the build")
     options.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    asked = options.parse_args()
+    args = options.parse_args()
 
     def wanted(part: str) -> bool:
-        return all(word in part for word in asked.only.split())
+        return all(word in part for word in args.only.split())
 
-    if asked.child:
+    if args.child:
         why = reason()
         print(json.dumps(why), flush=True)
         for pair in measured(wanted):
@@ -198,8 +198,8 @@ def main() -> None:
         return
     machine = machine_us()
     scale = machine / CALIBRATION_US
-    _, interpreted = child(asked.only, True)
-    why, us = ("asked for", {}) if asked.interpreted else child(asked.only, False)
+    _, interpreted = child(args.only, True)
+    why, us = ("asked for", {}) if args.interpreted else child(args.only, False)
     print(f"microseconds of CPU; this machine now: sum(range(1000)) takes {machine:.1f} us, which scales the budgets")
     print(f"the engine is {'interpreted: ' + why if why else 'compiled'}; the last columns are interpreted")
     head = ("part", "budget", "us", "", "budget", "interpreted us", "")
@@ -210,13 +210,13 @@ def main() -> None:
             f"{part:44s}"
             + "".join(f"{cell:>{width}s}" for cell, width in zip(cells, (12, 12, 6, 12, 16, 6), strict=True))
         )
-    if not asked.only and not asked.interpreted:
+    if not args.only and not args.interpreted:
         with TIMES.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(
                 (*head[:3], "over", "interpreted budget", "interpreted us", "interpreted over", "machine us")
             )
-            writer.writerows((*each, f"{machine:.1f}") for each in rows)
+            writer.writerows((*line, f"{machine:.1f}") for line in rows)
 
 
 if __name__ == "__main__":

@@ -97,13 +97,13 @@ def of_paper(size: int, costs: Costs) -> float:
 
 
 def cases() -> dict[str, Timed]:
-    found: dict[str, Timed] = {}
+    timings: dict[str, Timed] = {}
     for agents in (1, 4):
         for size in (1, 20, 100):
-            found |= of_ledger(size, agents)
+            timings |= of_ledger(size, agents)
     for name, costs in COSTS.items():
-        found |= {f"paper, {name}, {size} rows": partial(of_paper, size, costs) for size in (1, 20, 100, 500)}
-    return found
+        timings |= {f"paper, {name}, {size} rows": partial(of_paper, size, costs) for size in (1, 20, 100, 500)}
+    return timings
 
 
 def answer(words: str) -> None:
@@ -141,18 +141,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="WORDS", help="cases that contain these words")
     parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.answer:
-        answer(given.only)
+    options = parser.parse_args()
+    if options.answer:
+        answer(options.only)
         return
-    ways = [Way(given.only, QUANTD_UNCOMPILED="1"), Way(given.only)]
+    ways = [Way(options.only, QUANTD_UNCOMPILED="1"), Way(options.only)]
     for _ in range(REPEATS):
         for way in ways:
             way.measure()
     source, build = ways
     print(f"{build.engine:44} {'source':>12} {'build':>10} {'x':>6}")
     for case, took in source.least.items():
-        slow, fast = (each / CALLS * 1e6 for each in (took, build.least[case]))
+        slow, fast = (seconds / CALLS * 1e6 for seconds in (took, build.least[case]))
         print(f"{case:44} {slow:12.2f} {fast:10.2f} {slow / fast:6.1f}")
     for way in ways:
         way.process.communicate()

@@ -79,8 +79,8 @@ class Side:
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit(f"{' '.join(self._process.args)} ended; run it alone to see why")  # type: ignore[arg-type]
-        found: dict[str, Any] = json.loads(line)
-        return found
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def close(self) -> None:
         self._process.communicate()
@@ -102,16 +102,16 @@ def compare(
 ) -> dict[str, tuple[list[float], dict[str, Any]]]:
     """Side -> (seconds of each round, its last answer)."""
     _, file, peers = CASES[case]
-    own = [name for name in sides if name.startswith("quantd")]
-    cases = {**dict.fromkeys(own, case), **{name: theirs for name, theirs in peers.items() if name in sides}}
-    found: dict[str, tuple[list[float], dict[str, Any]]] = {}
+    own_sides = [name for name in sides if name.startswith("quantd")]
+    cases = {**dict.fromkeys(own_sides, case), **{name: theirs for name, theirs in peers.items() if name in sides}}
+    measurements: dict[str, tuple[list[float], dict[str, Any]]] = {}
     for number in range(rounds + 1):
         # every second round in the other order
         for name in sorted(cases, reverse=bool(number % 2)):
             answer = sides[name](cases[name], files[file])
-            times = found[name][0] if name in found else []
-            found[name] = ([*times, answer["seconds"]] if number else [], answer)
-    return found
+            times = measurements[name][0] if name in measurements else []
+            measurements[name] = ([*times, answer["seconds"]] if number else [], answer)
+    return measurements
 
 
 def main() -> None:
@@ -119,43 +119,43 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--cases", default=",".join(CASES), help="with commas")
     options.add_argument("--also", type=Path, help="another checkout of quantd with its environment, as one more side")
-    asked = options.parse_args()
+    args = options.parse_args()
     if not PEERS.exists():
         raise SystemExit("there is no .venv-peers; `make bench-peers` makes it")
     sides = {"quantd": Side("quantd", Path(sys.executable), ROOT)}
-    if asked.also is not None:
-        other = asked.also.resolve()
+    if args.also is not None:
+        other = args.also.resolve()
         sides["quantd, other checkout"] = Side("quantd", other / ".venv" / "bin" / "python", other)
     kernels = sides["quantd"].ready
-    peers = {peer for case in asked.cases.split(",") for peer in CASES[case][2]}
+    peers = {peer for case in args.cases.split(",") for peer in CASES[case][2]}
     sides |= {name: Side(name, PEERS) for name in sorted(peers)}
     machine = machine_us()
-    print(f"this machine now: sum(range(1000)) takes {machine:.1f} us; kernels {kernels}; {asked.rounds} rounds")
+    print(f"this machine now: sum(range(1000)) takes {machine:.1f} us; kernels {kernels}; {args.rounds} rounds")
     print(f"{'':44s}{'beside':24s}{'ratio min':>10s}{'median':>8s}{'quantd s':>10s}{'peer s':>9s}  orders, equity")
     rows: list[tuple[object, ...]] = []
     with tempfile.TemporaryDirectory() as name:
         files = write_bars(Path(name))
-        for case in asked.cases.split(","):
-            found = compare(case, sides, files, asked.rounds)
-            own_times, own = found.pop("quantd")
-            for peer, (times, theirs) in found.items():
+        for case in args.cases.split(","):
+            measurements = compare(case, sides, files, args.rounds)
+            own_times, own_answer = measurements.pop("quantd")
+            for peer, (times, theirs) in measurements.items():
                 ratios = [other / ours for ours, other in zip(own_times, times, strict=True)]
                 least, middle = min(ratios), median(ratios)
                 print(
                     f"{CASES[case][0]:44s}{peer:24s}{least:10.2f}{middle:8.2f}{median(own_times):10.3f}"
-                    f"{median(times):9.3f}  {own['orders']:,} and {theirs['orders']:,}, {own['equity']:,.0f} and "
-                    f"{theirs['equity']:,.0f}",
+                    f"{median(times):9.3f}  {own_answer['orders']:,} and {theirs['orders']:,}, "
+                    f"{own_answer['equity']:,.0f} and {theirs['equity']:,.0f}",
                     flush=True,
                 )
                 if peer in peers:
                     rows.append((
                         case, peer, f"{least:.3f}", f"{middle:.3f}", f"{median(own_times):.4f}", f"{median(times):.4f}",
-                        own["orders"], theirs["orders"], f"{own['equity']:.2f}", f"{theirs['equity']:.2f}",
-                        asked.rounds, kernels, f"{machine:.1f}",
+                        own_answer["orders"], theirs["orders"], f"{own_answer['equity']:.2f}",
+                        f"{theirs['equity']:.2f}", args.rounds, kernels, f"{machine:.1f}",
                     ))  # fmt: skip
     for side in sides.values():
         side.close()
-    if asked.cases == ",".join(CASES):
+    if args.cases == ",".join(CASES):
         with RATIOS.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([HEAD, *rows])
 

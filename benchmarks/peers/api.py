@@ -55,9 +55,9 @@ async def serve(folder: Path) -> None:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    own = int(world.api.url.rstrip("/").rsplit(":", 1)[1])
-    body = await asyncio.to_thread(lambda: ask(http.client.HTTPConnection("127.0.0.1", own), world.token))
-    print(own, port, world.token, flush=True)
+    own_port = int(world.api.url.rstrip("/").rsplit(":", 1)[1])
+    body = await asyncio.to_thread(lambda: ask(http.client.HTTPConnection("127.0.0.1", own_port), world.token))
+    print(own_port, port, world.token, flush=True)
     await asyncio.to_thread(sys.stdin.read)
     feeding.cancel()
     world.service.shell.stopped = "the benchmark is over"
@@ -90,9 +90,10 @@ def main() -> int:
         )  # fmt: skip
         assert server.stdin is not None
         assert server.stdout is not None
-        own, bare, token = next(line for line in server.stdout if len(line.split()) == 3).split()
+        own_port, bare, token = next(line for line in server.stdout if len(line.split()) == 3).split()
         lines = {
-            name: http.client.HTTPConnection("127.0.0.1", int(port)) for name, port in (("api", own), ("bare", bare))
+            name: http.client.HTTPConnection("127.0.0.1", int(port))
+            for name, port in (("api", own_port), ("bare", bare))
         }
         took: dict[str, list[float]] = {name: [] for name in lines}
         for _ in range(ROUNDS):

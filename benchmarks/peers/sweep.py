@@ -110,17 +110,17 @@ def vectorbt(data: Any, lookbacks: range, daily: bool) -> list[float]:
         part = range(first, min(first + PART, lookbacks.stop))
         size = np.full((days, len(part), symbols), np.nan)
         for k, lookback in enumerate(part):
-            known = rows[(rows >= lookback) & (rows + 1 < days)]
-            size[known + 1, k] = (close[known] > close[known - lookback]) / symbols
+            usable = rows[(rows >= lookback) & (rows + 1 < days)]
+            size[usable + 1, k] = (close[usable] > close[usable - lookback]) / symbols
         columns = pd.MultiIndex.from_product([part, range(symbols)])
         wide, prices = np.tile(close, len(part)), np.tile(open_, len(part))
-        made = library.Portfolio.from_orders(
+        portfolio = library.Portfolio.from_orders(
             pd.DataFrame(wide, index=index, columns=columns), size=size.reshape(days, -1), size_type="targetpercent",
             price=prices, val_price=prices, fees=1e-4, slippage=1e-4, init_cash=CASH, cash_sharing=True,
             group_by=np.repeat(np.arange(len(part)), symbols), call_seq="auto", size_granularity=1.0, freq="1D",
         )  # fmt: skip
-        ratios += made.sharpe_ratio(year_freq=f"{YEAR} days", risk_free=RISK_FREE / YEAR).tolist()
-        made.total_return(), made.max_drawdown()
+        ratios += portfolio.sharpe_ratio(year_freq=f"{YEAR} days", risk_free=RISK_FREE / YEAR).tolist()
+        portfolio.total_return(), portfolio.max_drawdown()
     return ratios
 
 
@@ -167,12 +167,12 @@ def peer(name: str, file: str, lookbacks: range, daily: bool) -> None:
         vectorbt({key: data[key][:200] for key in data.files}, range(FIRST, FIRST + 2), daily)  # compiles
         began = time.process_time()
         ratios = vectorbt(data, lookbacks, daily)
-        found = {"seconds": time.process_time() - began, "result": max(ratios)}
+        figures = {"seconds": time.process_time() - began, "result": max(ratios)}
     else:
         began = time.process_time()
         ends = [backtrader(data, FIRST + k * 40, daily) for k in range(BACKTRADER)]
-        found = {"seconds": (time.process_time() - began) / BACKTRADER, "result": ends[0]}
-    sys.stdout.write(json.dumps(found) + "\n")
+        figures = {"seconds": (time.process_time() - began) / BACKTRADER, "result": ends[0]}
+    sys.stdout.write(json.dumps(figures) + "\n")
 
 
 class Own:
@@ -194,11 +194,11 @@ class Own:
 
         grid, name = Grid({"agents.rule.params.lookback": [str(value) for value in lookbacks]}), f"{lookbacks.start}"
         began = time.process_time()
-        found = sweep(self._base, grid, name, self._folder / name, self._folder / "state", executor("local", 1))
+        study = sweep(self._base, grid, name, self._folder / name, self._folder / "state", executor("local", 1))
         seconds = time.process_time() - began
-        assert found.best is not None
-        assert found.best.look is not None
-        return seconds, found.best.look.sharpe
+        assert study.best is not None
+        assert study.best.look is not None
+        return seconds, study.best.look.sharpe
 
 
 def main() -> None:
@@ -211,9 +211,9 @@ def main() -> None:
     options.add_argument("--peer", help=argparse.SUPPRESS)
     options.add_argument("--file", help=argparse.SUPPRESS)
     options.add_argument("--first", type=int, help=argparse.SUPPRESS)
-    asked = options.parse_args()
-    if asked.peer:
-        peer(asked.peer, asked.file, range(asked.first, asked.first + asked.points), asked.daily)
+    args = options.parse_args()
+    if args.peer:
+        peer(args.peer, args.file, range(args.first, args.first + args.points), args.daily)
         return
     import polars as pl
 
@@ -221,44 +221,44 @@ def main() -> None:
     from quantd.trading.display_text import session_date
 
     calendar = sessions("XNYS", dt.date(2000, 1, 3), dt.date(2030, 1, 1))
-    days = [session_date(day) for day in calendar.day_ns[: asked.sessions]]
+    days = [session_date(day) for day in calendar.day_ns[: args.sessions]]
     with TemporaryDirectory() as name:
         folder = Path(name)
-        data = bars(asked.symbols, asked.sessions, days)
+        data = bars(args.symbols, args.sessions, days)
         np.savez(folder / "bars.npz", **data)
-        names = [f"S{k:03d}" for k in range(asked.symbols)]
+        names = [f"S{k:03d}" for k in range(args.symbols)]
         high, low = np.maximum(data["open"], data["close"]), np.minimum(data["open"], data["close"])
         columns = {"open": data["open"], "high": high, "low": low, "close": data["close"]}
         pl.DataFrame({
-            "ts": days * asked.symbols,
-            "symbol": np.repeat(names, asked.sessions),
+            "ts": days * args.symbols,
+            "symbol": np.repeat(names, args.sessions),
             **{key: values.T.ravel() for key, values in columns.items()},
             "volume": 1e7,
         }).write_parquet(folder / "bars.parquet")  # fmt: skip
-        (folder / "config.toml").write_text(TEXT.format(symbols=json.dumps(names)) + ("" if asked.daily else MONTHLY))
-        print(f"{asked.points:,} points, {asked.symbols} symbols, {asked.sessions:,} sessions; CPU seconds")
-        own, part = Own(folder), asked.points // asked.rounds
+        (folder / "config.toml").write_text(TEXT.format(symbols=json.dumps(names)) + ("" if args.daily else MONTHLY))
+        print(f"{args.points:,} points, {args.symbols} symbols, {args.sessions:,} sessions; CPU seconds")
+        runner, part = Own(folder), args.points // args.rounds
 
         def other(side: str, lookbacks: range) -> dict[str, float]:
             command = [str(PEERS), str(Path(__file__)), "--peer", side, "--file", str(folder / "bars.npz")]
-            command += ["--first", str(lookbacks.start), "--points", str(len(lookbacks)), *["--daily"] * asked.daily]
+            command += ["--first", str(lookbacks.start), "--points", str(len(lookbacks)), *["--daily"] * args.daily]
             environ = os.environ | {"PYTHONPATH": ""}
-            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
-            return dict(json.loads(done.stdout.splitlines()[-1]))
+            process = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+            return dict(json.loads(process.stdout.splitlines()[-1]))
 
         ours, theirs, ratios = [0.0, -np.inf], [0.0, -np.inf], []
-        for first in range(FIRST, FIRST + part * asked.rounds, part):
+        for first in range(FIRST, FIRST + part * args.rounds, part):
             lookbacks = range(first, first + part)
-            seconds, best = own.run(lookbacks)
-            found = other("vectorbt", lookbacks)
+            seconds, best = runner.run(lookbacks)
+            figures = other("vectorbt", lookbacks)
             ours = [ours[0] + seconds, max(ours[1], best)]
-            theirs = [theirs[0] + found["seconds"], max(theirs[1], found["result"])]
-            ratios.append(seconds / found["seconds"])
+            theirs = [theirs[0] + figures["seconds"], max(theirs[1], figures["result"])]
+            ratios.append(seconds / figures["seconds"])
         print(f"  quantd      {ours[0]:10.1f}   best Sharpe {ours[1]:.3f}")
         print(f"  vectorbt    {theirs[0]:10.1f}   best Sharpe {theirs[1]:.3f}")
         middle, few, most = np.median(ratios), min(ratios), max(ratios)
         print(f"  quantd takes {middle:.3g} x its time (median of {len(ratios)} rounds, {few:.3g} to {most:.3g})")
-        scaled = other("backtrader", range(FIRST, FIRST + 1))["seconds"] * part * asked.rounds
+        scaled = other("backtrader", range(FIRST, FIRST + 1))["seconds"] * part * args.rounds
         print(f"  backtrader  {scaled:10.1f}   scaled from {BACKTRADER} points; {ours[0] / scaled:.3g} x its time")
 
 

@@ -161,7 +161,7 @@ def vectorbt(case: str, file: str) -> tuple[Run, Result]:
             freq="1D",
         )  # fmt: skip
 
-    return run, lambda made: (len(made.order_records), float(made.value().iloc[-1]))
+    return run, lambda portfolio: (len(portfolio.order_records), float(portfolio.value().iloc[-1]))
 
 
 def nautilus(case: str, file: str) -> tuple[Run, Result]:
@@ -187,7 +187,7 @@ def nautilus(case: str, file: str) -> tuple[Run, Result]:
     )  # fmt: skip
     kind = BarType.from_str("S000.SIM-1-DAY-LAST-EXTERNAL")
     bars = np.load(file)
-    columns = (bars[each][:, 0].tolist() for each in ("open", "high", "low", "close"))
+    columns = (bars[field][:, 0].tolist() for field in ("open", "high", "low", "close"))
     data = [
         Bar(kind, *(Price(value, 2) for value in values), Quantity.from_int(10_000_000), ts, ts)
         for ts, *values in zip(bars["ts"].tolist(), *columns, strict=True)
@@ -237,10 +237,10 @@ def nautilus(case: str, file: str) -> tuple[Run, Result]:
 
     def result(engine: Any) -> tuple[int, float]:
         cash = float(engine.portfolio.account(venue).balance_total(USD))
-        held = float(engine.portfolio.net_position(name))
-        found = engine.cache.orders_total_count(), cash + held * last
+        position = float(engine.portfolio.net_position(name))
+        figures = engine.cache.orders_total_count(), cash + position * last
         engine.dispose()
-        return found
+        return figures
 
     return run, result
 
@@ -250,7 +250,7 @@ def backtesting(case: str, file: str) -> tuple[Run, Result]:
 
     table = frames(file)
     bars = table["close"].rename(columns={"S000": "Close"})
-    bars = bars.assign(Volume=1e7, **{each.title(): table[each]["S000"] for each in ("open", "high", "low")})
+    bars = bars.assign(Volume=1e7, **{field.title(): table[field]["S000"] for field in ("open", "high", "low")})
 
     def mean(values: Any, length: int) -> Any:
         return np.convolve(values, np.ones(length) / length)[: len(values)]
@@ -258,7 +258,7 @@ def backtesting(case: str, file: str) -> tuple[Run, Result]:
     class Peer(Strategy):  # type: ignore[misc]
         def init(self) -> None:
             if case == "crossing":
-                self.fast, self.slow = (self.I(mean, self.data.Close, each, plot=False) for each in (FAST, SLOW))
+                self.fast, self.slow = (self.I(mean, self.data.Close, length, plot=False) for length in (FAST, SLOW))
 
         def next(self) -> None:
             if case == "quiet":
@@ -292,10 +292,10 @@ def main() -> None:
         gc.collect()
         gc.freeze()
         began = time.process_time()
-        made = run()
+        output = run()
         took = time.process_time() - began
         gc.unfreeze()
-        orders, equity = result(made)
+        orders, equity = result(output)
         print(json.dumps({"seconds": took, "orders": orders, "equity": equity}), file=answers, flush=True)
 
 
