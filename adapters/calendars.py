@@ -177,13 +177,13 @@ def _between(wide: Sessions, start: date, end: date) -> Sessions:
     return Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut])
 
 
-def _without(found: Sessions, closed: Collection[date]) -> Sessions:
+def _without(calendar: Sessions, closed: Collection[date]) -> Sessions:
     out = {day_ns(day) for day in closed}
-    keep = [day not in out for day in found.day_ns]
+    keep = [day not in out for day in calendar.day_ns]
     if all(keep):
-        return found
-    columns = (found.day_ns, found.open_ns, found.close_ns)
-    return Sessions(found.name, found.zone, *(tuple(compress(column, keep)) for column in columns))
+        return calendar
+    columns = (calendar.day_ns, calendar.open_ns, calendar.close_ns)
+    return Sessions(calendar.name, calendar.zone, *(tuple(compress(column, keep)) for column in columns))
 
 
 @lru_cache(maxsize=64)
@@ -219,11 +219,11 @@ _widest: dict[str, tuple[date, date, Sessions]] = {}
 
 def _built(name: str, start: date, end: date) -> Sessions:
     """The sessions of a range, from the widest one built so far."""
-    known = _widest.get(name)
-    if known is None or start < known[0] or known[1] < end:
-        first, last = (start, end) if known is None else (min(start, known[0]), max(end, known[1]))
-        known = _widest[name] = first, last, library_sessions(name, first, last)
-    return _between(known[2], start, end)
+    widest = _widest.get(name)
+    if widest is None or start < widest[0] or widest[1] < end:
+        first, last = (start, end) if widest is None else (min(start, widest[0]), max(end, widest[1]))
+        widest = _widest[name] = first, last, library_sessions(name, first, last)
+    return _between(widest[2], start, end)
 
 
 def library_sessions(name: str, start: date, end: date) -> Sessions:

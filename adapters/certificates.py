@@ -64,13 +64,13 @@ def end_s(certificate: Path) -> float:
     """End of a certificate's validity, in seconds since 1970. Raises OSError and ValueError."""
     from cryptography import x509
 
-    own, *_ = x509.load_pem_x509_certificates(certificate.read_bytes())
-    return own.not_valid_after_utc.timestamp()
+    leaf, *_ = x509.load_pem_x509_certificates(certificate.read_bytes())
+    return leaf.not_valid_after_utc.timestamp()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = os.stat(path)
+        stat = os.stat(path)
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -23,12 +23,12 @@ def decoded(text: bytes, kind: Any) -> Any:
 
 def repeated_key(text: bytes) -> str | None:
     """The first key that one object of a valid JSON text has twice, without its escapes; None without one."""
-    found: list[str] = []
+    duplicates: list[str] = []
 
     def check(pairs: list[tuple[str, None]]) -> None:
         if len(dict(pairs)) < len(pairs):
             keys = [key for key, _ in pairs]
-            found.append(next(key for k, key in enumerate(keys) if key in keys[:k]))
+            duplicates.append(next(key for k, key in enumerate(keys) if key in keys[:k]))
 
     json.loads(text.decode(), object_pairs_hook=check, parse_int=float)  # int() raises for more than 4,300 digits
-    return found[0] if found else None
+    return duplicates[0] if duplicates else None

@@ -57,8 +57,8 @@ class Taken(socket.socket):
     working: bool = False
     """Whether a request is being carried out, which is not to be cut."""
 
-    def __init__(self, listener: "Listener", found: socket.socket) -> None:
-        super().__init__(found.family, found.type, found.proto, fileno=found.detach())
+    def __init__(self, listener: "Listener", connection: socket.socket) -> None:
+        super().__init__(connection.family, connection.type, connection.proto, fileno=connection.detach())
         self._listener: Listener | None = listener
         self.since_s = time.monotonic()
         listener.connections[self.fileno()] = self
@@ -90,8 +90,8 @@ class Listener(socket.socket):
         At each new connection, `displaced` gets the open ones, the oldest first, and returns the one to be cut.
         A new connection above `most` is closed.
         """
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = min(addresses, key=lambda entry: entry[0] != socket.AF_INET)
         super().__init__(family, kind, protocol)
         self.most = most
         self.connections: dict[int, Taken] = {}
@@ -118,7 +118,7 @@ class Listener(socket.socket):
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection. Raises BlockingIOError without one, or for a closed one."""
         try:
-            found, address = super().accept()
+            connection, address = super().accept()
         except OSError as why:
             if why.errno not in (errno.EMFILE, errno.ENFILE) or self._spare < 0:
                 raise
@@ -127,9 +127,9 @@ class Listener(socket.socket):
         if self._displaced is not None and (other := self._displaced(self.connections.values())) is not None:
             other.cut()
         if self.taken >= self.most:
-            found.close()
+            connection.close()
             raise BlockingIOError(errno.EAGAIN, "closed: too many connections")
-        return Taken(self, found), address
+        return Taken(self, connection), address
 
     def close(self) -> None:
         super().close()

@@ -74,13 +74,13 @@ class ExecutionLog(Struct):
 
         Those with an id get the next interval, in the order of time and id; the others have theirs.
         """
-        for each in sorted(executions, key=lambda e: (e.ts, e.id)):
-            key = each.id or each.cum_nano
-            if each.size_nano <= 0 or key in self.executions or (self.bridged and self._covers(each)):
+        for execution in sorted(executions, key=lambda e: (e.ts, e.id)):
+            key = execution.id or execution.cum_nano
+            if execution.size_nano <= 0 or key in self.executions or (self.bridged and self._covers(execution)):
                 continue
-            if each.id:
-                each = msgspec.structs.replace(each, cum_nano=self.known_nano() + each.size_nano)
-            self.executions[key] = each
+            if execution.id:
+                execution = msgspec.structs.replace(execution, cum_nano=self.known_nano() + execution.size_nano)
+            self.executions[key] = execution
 
     def _covers(self, execution: Execution) -> bool:
         """Whether units of a listed execution were bridged; one with an id of its own has no place of its own."""
@@ -94,7 +94,7 @@ class ExecutionLog(Struct):
 
     def known_nano(self) -> int:
         """The total quantity of the known executions."""
-        return sum(each.size_nano for each in self.executions.values())
+        return sum(execution.size_nano for execution in self.executions.values())
 
     def fills(self, lot_nano: int) -> list[Fill]:
         """The fills in whole lots, by `cum`.
@@ -102,32 +102,32 @@ class ExecutionLog(Struct):
         A lot of several executions has their average price, to the nearest nano, and their fees. It is left out while
         one of them is missing.
         """
-        found = []
+        fills = []
         fee_micro = fee_nano = 0
-        for each in sorted(self.executions.values(), key=lambda e: e.cum_nano):
-            low, part = divmod(each.cum_nano - each.size_nano, lot_nano)
-            high = each.cum_nano // lot_nano
+        for execution in sorted(self.executions.values(), key=lambda e: e.cum_nano):
+            low, part = divmod(execution.cum_nano - execution.size_nano, lot_nano)
+            high = execution.cum_nano // lot_nano
             if not part:
                 fee_micro = fee_nano = 0
-            fee_micro, fee_nano = fee_micro + each.fee_micro, fee_nano + each.fee_nano
+            fee_micro, fee_nano = fee_micro + execution.fee_micro, fee_nano + execution.fee_nano
             if high == low:
                 continue
-            price: int | None = each.price_nano
-            if part or each.cum_nano % lot_nano:
+            price: int | None = execution.price_nano
+            if part or execution.cum_nano % lot_nano:
                 price = self._average(low * lot_nano, high * lot_nano)
             if price is not None:
-                found.append(Fill(high, high - low, price, fee_micro, fee_nano))
+                fills.append(Fill(high, high - low, price, fee_micro, fee_nano))
             fee_micro = fee_nano = 0
-        return found
+        return fills
 
     def _average(self, low_nano: int, high_nano: int) -> int | None:
         """The price of (low, high], None while a part of it is not known."""
         size = notional = 0
-        for each in self.executions.values():
-            part = min(high_nano, each.cum_nano) - max(low_nano, each.cum_nano - each.size_nano)
+        for execution in self.executions.values():
+            part = min(high_nano, execution.cum_nano) - max(low_nano, execution.cum_nano - execution.size_nano)
             if part > 0:
                 size += part
-                notional += part * each.price_nano
+                notional += part * execution.price_nano
         if size != high_nano - low_nano:
             return None
         return (2 * notional + size) // (2 * size)

@@ -76,7 +76,7 @@ class Orders:
                 for row, column in enumerate(basket.sym)
             ]
             self._by_key[key] = rows
-            self._by_id |= {each.id: each for each in rows}
+            self._by_id |= {sent.id: sent for sent in rows}
             self._forget()
         return self._by_key[key]
 
@@ -84,10 +84,10 @@ class Orders:
         if len(self._by_id) <= MOST_ORDERS:
             return
         for key, rows in list(self._by_key.items()):
-            if all(each.ended >= 0 for each in rows):
+            if all(sent.ended >= 0 for sent in rows):
                 del self._by_key[key]
-                for each in rows:
-                    del self._by_id[each.id]
+                for sent in rows:
+                    del self._by_id[sent.id]
                 if len(self._by_id) <= MOST_ORDERS:
                     return
 
@@ -97,8 +97,8 @@ class Orders:
 
     def rows(self, sample: int, n: int, rows: Iterable[int]) -> list[Sent]:
         """Rows of a basket, none for an unknown basket."""
-        known = self._by_key.get((sample, n), [])
-        return [known[row] for row in rows if row < len(known)]
+        basket_rows = self._by_key.get((sample, n), [])
+        return [basket_rows[row] for row in rows if row < len(basket_rows)]
 
     def __iter__(self) -> Iterator[Sent]:
         return iter(self._by_id.values())
@@ -114,29 +114,29 @@ def reports_of(
     were reported before are omitted, and a report without rows means no news. An order that is filled ends with its
     last fill. Only the stream reports that end before the fill is known.
     """
-    whole, log = abs(sent.lots), sent.log
+    total, log = abs(sent.lots), sent.log
     fills = log.fills(sent.lot_nano)
     if news_only:
-        fills = [each for each in fills if each.cum not in log.reported]
-        log.reported |= {each.cum for each in fills}
-    cum = min(cum_nano // sent.lot_nano, whole)
+        fills = [fill for fill in fills if fill.cum not in log.reported]
+        log.reported |= {fill.cum for fill in fills}
+    cum = min(cum_nano // sent.lot_nano, total)
     end = None if ended == Cause.LAST_FILL and not news_only else ended
     if end is not None:
         sent.ended = int(end)
-        if end == Cause.LAST_FILL and fills and fills[-1].cum == whole:
+        if end == Cause.LAST_FILL and fills and fills[-1].cum == total:
             end = None  # the fill is the end
-    elif log.known_nano() == whole * sent.lot_nano:
+    elif log.known_nano() == total * sent.lot_nano:
         sent.ended = int(Cause.LAST_FILL)
     elif ended is None and not fills and not (news_only and cum):
         end, cum = Cause.ACCEPTED, 0
-    causes = [int(Cause.LAST_FILL if each.cum == whole else Cause.PART_FILL) for each in fills]
+    causes = [int(Cause.LAST_FILL if fill.cum == total else Cause.PART_FILL) for fill in fills]
     if end is not None:
         fills = [*fills, Fill(cum, 0, 0, 0, 0)]
         causes.append(int(end))
-    in_coin = [each.fee_nano for each in fills]
+    in_coin = [fill.fee_nano for fill in fills]
     return Reports(
-        sample=sent.sample, n=sent.n, ts=ts, row=[sent.row] * len(fills), cum=[each.cum for each in fills],
-        lots=[each.lots for each in fills], price_nano=[each.price_nano for each in fills],
-        fee_micro=[each.fee_micro for each in fills], cause=causes, reason=reason,
+        sample=sent.sample, n=sent.n, ts=ts, row=[sent.row] * len(fills), cum=[fill.cum for fill in fills],
+        lots=[fill.lots for fill in fills], price_nano=[fill.price_nano for fill in fills],
+        fee_micro=[fill.fee_micro for fill in fills], cause=causes, reason=reason,
         fee_nano=in_coin if any(in_coin) else [],
     )  # fmt: skip

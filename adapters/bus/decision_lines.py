@@ -50,8 +50,8 @@ def decision_lines(
         return {universe.symbols[k]: reason_name(int(codes[k])) for k in np.flatnonzero(codes).tolist()}
 
     def weights(data: bytes) -> dict[str, float]:
-        found = np.frombuffer(data, dtype="<f8")
-        return {universe.symbols[k]: float(found[k]) for k in np.flatnonzero(found).tolist()}
+        values = np.frombuffer(data, dtype="<f8")
+        return {universe.symbols[k]: float(values[k]) for k in np.flatnonzero(values).tolist()}
 
     agents = [
         AgentLine(

@@ -181,11 +181,11 @@ class Lanes:
                 failed = why
         self._handed = {id for id, *_ in first}
         with self._lock:
-            rest = zip(range(limit - len(first)), self._messages.values(), strict=False)
-            found = first + [message for _, message in rest]
-        if failed is not None and not found:
+            numbered_messages = zip(range(limit - len(first)), self._messages.values(), strict=False)
+            messages = first + [message for _, message in numbered_messages]
+        if failed is not None and not messages:
             raise failed
-        return found
+        return messages
 
     def acknowledge(self, ids: Sequence[str]) -> None:
         with self._lock:
@@ -195,8 +195,8 @@ class Lanes:
 
     def _waiting(self, limit: int) -> Sequence[Outgoing]:
         """Return the stored messages that the broker has not acknowledged."""
-        found = self._durable.pending(limit + len(self._arrived))
-        return [message for message in found if message[0] not in self._arrived][:limit]
+        messages = self._durable.pending(limit + len(self._arrived))
+        return [message for message in messages if message[0] not in self._arrived][:limit]
 
     def _forget(self) -> None:
         """Delete delivered messages from the store; those that remain there are not sent again by this process."""

@@ -187,7 +187,7 @@ def paced(ask: Call, dialect: Dialect, asks: Pace, orders: Pace) -> Call:
 def _moved(urls: Any, to: str) -> Any:
     """Move all addresses to another host; paths and WebSocket schemes are preserved."""
     if isinstance(urls, dict):
-        return {name: _moved(each, to) for name, each in urls.items()}
+        return {name: _moved(url, to) for name, url in urls.items()}
     if not isinstance(urls, str):
         return urls
     here, there = urlsplit(urls), urlsplit(to)
@@ -220,7 +220,7 @@ WITHDRAWAL_QUERIES: Final[dict[str, tuple[str, Callable[[Mapping[str, Any]], boo
     "bybit": ("private_get_v5_user_query_api", lambda answer: "Withdraw" in answer["result"]["permissions"]["Wallet"]),
     "okx": (
         "private_get_account_config",
-        lambda answer: any("withdraw" in each["perm"].split(",") for each in answer["data"]),
+        lambda answer: any("withdraw" in key["perm"].split(",") for key in answer["data"]),
     ),
 }
 """Exchange -> the name of its query in ccxt, and a function from the answer to whether the key may withdraw.
@@ -235,10 +235,10 @@ async def may_withdraw(exchange: Exchange) -> bool | None:
 
     An answer of unexpected form counts as permission, because it does not prove the contrary.
     """
-    known = WITHDRAWAL_QUERIES.get(exchange.id)
-    if known is None:
+    query = WITHDRAWAL_QUERIES.get(exchange.id)
+    if query is None:
         return None
-    ask, means = known
+    ask, means = query
     answer = await getattr(exchange, ask)()
     try:
         return means(answer)

@@ -41,8 +41,8 @@ def micro(text: object) -> int:
 
 def whole_lots(text: object, lot_nano: int) -> int:
     """Convert a size to lots. Raises NotExact when it is not a whole number of lots."""
-    lots, rest = divmod(nano(text), lot_nano)
-    if rest:
+    lots, remainder = divmod(nano(text), lot_nano)
+    if remainder:
         raise NotExact(f"{text} is not a whole number of lots")
     return lots
 
@@ -52,8 +52,8 @@ def lots_and_odd(text: object, lot_nano: int) -> tuple[int, str]:
     amount = decimal(text)
     lot = Decimal(lot_nano) / NANO
     lots = int(amount / lot)
-    rest = amount - lots * lot
-    return lots, f"{rest.normalize():f}" if rest else ""
+    remainder = amount - lots * lot
+    return lots, f"{remainder.normalize():f}" if remainder else ""
 
 
 def text_of(value_nano: int) -> str:

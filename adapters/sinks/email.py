@@ -54,7 +54,7 @@ class EmailOptions(Struct, frozen=True):
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", self.host):
             raise ValueError('host is not a host; write "smtp.example.org"')
-        for key, address in [("from", self.sender), *(("to", each) for each in self.to)]:
+        for key, address in [("from", self.sender), *(("to", recipient) for recipient in self.to)]:
             if not ADDRESS.fullmatch(address):
                 raise ValueError(
                     f'{key} is not an address; write "name@example.org" in ASCII, without a name beside it'
@@ -122,7 +122,7 @@ class Email:
         except TimeoutError:
             raise SinkError(f"no answer within {options.timeout_s:g} s") from None
         except aiosmtplib.SMTPRecipientsRefused as why:
-            return {each.recipient: self._shown(each.code, each.message) for each in why.recipients}
+            return {refusal.recipient: self._shown(refusal.code, refusal.message) for refusal in why.recipients}
         except aiosmtplib.SMTPAuthenticationError as why:
             raise SinkError(f"the server refuses the login ({why.code})", LOGIN_WAIT_S) from None
         except aiosmtplib.SMTPResponseException as why:

@@ -87,9 +87,9 @@ class HttpPost:
 
 
 async def _start(content: "StreamReader") -> bytes:
-    found = b""
+    body = b""
     async for part in content.iter_any():
-        found += part
-        if len(found) >= ANSWER_BYTES:
+        body += part
+        if len(body) >= ANSWER_BYTES:
             break
-    return found[:ANSWER_BYTES]
+    return body[:ANSWER_BYTES]

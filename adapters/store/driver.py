@@ -87,8 +87,10 @@ class SqliteDriver:
 
     def missing(self) -> str:
         """Return why commits would be lost, else empty text; any thread may call it."""
-        gone = next((str(path) for path, known in list(self._ids.items()) if _identity(path) != known), "")
-        return f"{gone} was deleted or replaced while quantd runs; restore a backup" if gone else ""
+        missing_path = next(
+            (str(path) for path, identity in list(self._ids.items()) if _identity(path) != identity), ""
+        )
+        return f"{missing_path} was deleted or replaced while quantd runs; restore a backup" if missing_path else ""
 
     def _schema_version(self) -> int:
         (version,) = self._db.execute("PRAGMA schema_version").fetchone()
@@ -119,10 +121,10 @@ The defaults of libpq wait for hours. Settings in the URL take precedence.
 def _identity(path: Path) -> tuple[int, int]:
     """Return device and inode; zeros without a file."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return 0, 0
-    return found.st_dev, found.st_ino
+    return stat.st_dev, stat.st_ino
 
 
 class UrlDriver:
@@ -174,11 +176,11 @@ def engine_at(url: str) -> Engine:
     PackageMissing without the driver.
     """
     try:
-        found = make_url(url)
-        if found.get_backend_name() != "postgresql":
-            raise ArgumentError(f"{found.get_backend_name()} is no database that quantd can keep a store in")
-        limits = {name: value for name, value in SERVER_GONE.items() if name not in found.query}
-        return create_engine(found, poolclass=NullPool, connect_args=limits)
+        server_url = make_url(url)
+        if server_url.get_backend_name() != "postgresql":
+            raise ArgumentError(f"{server_url.get_backend_name()} is no database that quantd can keep a store in")
+        limits = {name: value for name, value in SERVER_GONE.items() if name not in server_url.query}
+        return create_engine(server_url, poolclass=NullPool, connect_args=limits)
     except ModuleNotFoundError:
         raise PackageMissing(lack("[store] url", "postgres", "psycopg")) from None
     except (ArgumentError, NoSuchModuleError) as wrong:

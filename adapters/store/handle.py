@@ -109,12 +109,12 @@ class Store(Records):
         thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         head = HeadFile(folder / HEAD)
         # a lock file beside the store's own file is enough to exclude other writers
-        seat = "beside" if path is not None and path.parent.resolve() == folder.resolve() else lock.seat
-        claim = None if account is None else Claim(account, holder, seat, lease_s)
+        lock_id = "beside" if path is not None and path.parent.resolve() == folder.resolve() else lock.seat
+        claim = None if account is None else Claim(account, holder, lock_id, lease_s)
         writer: Writer | None = None
         try:
             saver = None if save is None else partial(save, where, folder)
-            lease, saved = thread.submit(_prepare, where, path, connect, head, seat, claim, saver).result()
+            lease, saved = thread.submit(_prepare, where, path, connect, head, lock_id, claim, saver).result()
             writer = Writer(connect, head, capacity, lease)
             thread.submit(writer.open).result()
         except BaseException:
@@ -132,14 +132,14 @@ class Store(Records):
 
         Raises StoreFailing when the run has ended or has other symbols.
         """
-        known = next((r for r in self.runs() if r.run == run), None)
+        record = next((r for r in self.runs() if r.run == run), None)
         epochs: list[Epoch] = []
-        if known is not None:
-            if known.ended:
-                raise StoreFailing(f"run {run} has ended ({known.ended}); start a fresh one with --fresh")
-            if known.universe.symbols != universe.symbols:
+        if record is not None:
+            if record.ended:
+                raise StoreFailing(f"run {run} has ended ({record.ended}); start a fresh one with --fresh")
+            if record.universe.symbols != universe.symbols:
                 raise StoreFailing(f"run {run} has other symbols; start a fresh one with --fresh")
-            epochs = list(known.epochs)
+            epochs = list(record.epochs)
         if not epochs or epochs[-1][1] != tuple(agents):
             first = self.last_seq(run) + 1
             epochs = [epoch for epoch in epochs if epoch[0] < first]
@@ -297,7 +297,7 @@ def _prepare(
     path: Path | None,
     connect: Callable[[], Driver],
     head: HeadFile,
-    seat: str,
+    lock_id: str,
     claim: Claim | None,
     save: Callable[[], Path] | None,
 ) -> tuple[Lease | None, Path | None]:
@@ -308,9 +308,11 @@ def _prepare(
     saved: Path | None = None
     with failures("making the store"):
         if path is not None and not path.exists():
-            known = head.read()
-            if known is not None and known.number:
-                raise StoreDamaged(f"{path} is missing, but {head.path} says that its journal had {known.number} rows")
+            stored_head = head.read()
+            if stored_head is not None and stored_head.number:
+                raise StoreDamaged(
+                    f"{path} is missing, but {head.path} says that its journal had {stored_head.number} rows"
+                )
             os.close(open_regular(path, os.O_RDWR | os.O_CREAT))
             sync(path.parent)
         with closing(connect()) as driver:
@@ -318,19 +320,19 @@ def _prepare(
             if not revision:
                 make(driver)
             elif revision != REVISION:
-                saved = _bring_up(driver, path or str(where), revision, seat, save)
-            refuse_held(driver, seat)
+                saved = _bring_up(driver, path or str(where), revision, lock_id, save)
+            refuse_held(driver, lock_id)
             if head.read() is None:
                 last = newest(driver)
                 # a journal written from another state folder has its head file there; any other missing head is damage,
                 # which the writer reports
-                if not last.number or (claim is not None and path is None and led_elsewhere(driver, seat)):
+                if not last.number or (claim is not None and path is None and led_elsewhere(driver, lock_id)):
                     head.write(last)
                 driver.rollback()
             return None if claim is None else take(driver, claim), saved
 
 
-def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str, save: Callable[[], Path] | None) -> Path:
+def _bring_up(driver: Driver, where: str | Path, revision: str, lock_id: str, save: Callable[[], Path] | None) -> Path:
     """Upgrade an older store to the newest revision when this only adds tables, after a backup; return the backup.
 
     Raises StoreVersion otherwise, or without `save`. A failed backup leaves the store unchanged.
@@ -344,7 +346,7 @@ def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str, save:
     if save is None:
         raise StoreVersion(f"the store is of revision {revision}: `quantd upgrade` brings it to {REVISION}")
     if "lease" in table_names(driver):
-        refuse_held(driver, seat)
+        refuse_held(driver, lock_id)
     driver.rollback()
     saved = save()
     migrate(where)

@@ -106,7 +106,7 @@ def take(driver: Driver, claim: Claim) -> Lease:
     expired one is taken along. A lease of the same seat is taken at once: the holder of the lock file knows that the
     earlier writer has ended.
     """
-    asked = since_boot_s()
+    requested_s = since_boot_s()
     driver.begin(durable=True)
     if driver.dialect == "postgresql":
         # the server ends the session of a writer suspended during a commit, after its lease
@@ -116,8 +116,8 @@ def take(driver: Driver, claim: Claim) -> Lease:
         refuse_held(driver, claim.seat)
         # suspended writers of this store must not resume as writers
         driver.execute("UPDATE lease SET token = token + 1, expires_ns = 0 WHERE account <> ?", (claim.account,))
-        known = driver.execute("SELECT token, seat FROM lease WHERE account = ?", (claim.account,)).fetchone()
-        token = 1 if known is None else int(known[0]) + 1
+        previous = driver.execute("SELECT token, seat FROM lease WHERE account = ?", (claim.account,)).fetchone()
+        token = 1 if previous is None else int(previous[0]) + 1
         driver.execute("DELETE FROM lease WHERE account = ?", (claim.account,))
         driver.execute(
             "INSERT INTO lease (account, token, holder, host, pid, seat, since_ns, expires_ns)"
@@ -131,28 +131,28 @@ def take(driver: Driver, claim: Claim) -> Lease:
         driver.rollback()
         raise
     driver.commit()
-    return Lease(claim, token, asked)
+    return Lease(claim, token, requested_s)
 
 
-def refuse_held(driver: Driver, seat: str) -> None:
+def refuse_held(driver: Driver, lock_id: str) -> None:
     """Raise Held when a writer of another seat has a lease on this store."""
     rows = driver.execute(
         f"SELECT account, holder, host, pid, since_ns, expires_ns - {_now(driver)} FROM lease"
         f" WHERE expires_ns > {_now(driver)} AND seat <> ? ORDER BY account",
-        (seat,),
+        (lock_id,),
     ).fetchall()
     if rows:
-        account, holder, host, pid, since, left = rows[0]
+        account, holder, host, pid, since, remaining_ns = rows[0]
         raise Held(
             f"account {account} is led by {holder or 'quantd'} on {host} (process {pid}) since {_time(since)}. Stop "
-            f"that one, or wait: a lease that is not renewed runs out, this one in {left / 1e9:.0f} s at the earliest. "
-            "Another account needs a store of its own (docs/operate/store.md)"
+            f"that one, or wait: a lease that is not renewed runs out, this one in {remaining_ns / 1e9:.0f} s at the "
+            "earliest. Another account needs a store of its own (docs/operate/store.md)"
         )
 
 
-def led_elsewhere(driver: Driver, seat: str) -> bool:
+def led_elsewhere(driver: Driver, lock_id: str) -> bool:
     """Whether a writer of another seat has led an account in this store."""
-    (count,) = driver.execute("SELECT COUNT(*) FROM lease WHERE seat <> ?", (seat,)).fetchone()
+    (count,) = driver.execute("SELECT COUNT(*) FROM lease WHERE seat <> ?", (lock_id,)).fetchone()
     return int(count) > 0
 
 

@@ -32,8 +32,8 @@ class StateLock:
             ) from None
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
-        found = os.fstat(self._fd)
-        self.seat = f"{boot()}:{found.st_dev}:{found.st_ino}"
+        stat = os.fstat(self._fd)
+        self.seat = f"{boot()}:{stat.st_dev}:{stat.st_ino}"
         """Identifies this lock file on this machine since boot.
 
         The lock's holder thus knows that an earlier writer with the same seat has ended.
@@ -47,14 +47,14 @@ class StateLock:
 
     def lost(self) -> str:
         """The reason why another process could lock the folder although this one holds it; empty when none could."""
-        own = os.fstat(self._fd)
+        locked = os.fstat(self._fd)
         try:
             there = os.stat(self._path, follow_symlinks=False)
         except FileNotFoundError:
             return f"{self._path} was removed"
         except OSError as why:
             return f"{self._path}: {(why.strerror or str(why)).lower()}"
-        return "" if (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino) else f"{self._path} was replaced"
+        return "" if (locked.st_dev, locked.st_ino) == (there.st_dev, there.st_ino) else f"{self._path} was replaced"
 
     @property
     def held(self) -> bool:

@@ -242,8 +242,8 @@ class Reader:
         """Return the newest incident of each kind, agent and symbol, oldest first; cleared ones too."""
         if self.records is None:
             raise StoreFailing("incidents need the journal beside the read models")
-        found = self.records.incidents(self.run.run).all()
-        return sorted(found, key=lambda each: each.since_ts)
+        incidents = self.records.incidents(self.run.run).all()
+        return sorted(incidents, key=lambda incident: incident.since_ts)
 
     def bookings(self) -> list[Booking]:
         return [
@@ -305,8 +305,8 @@ class Reader:
 
     def first_step(self, since: int) -> int:
         """Return the step of the first plan created at `since` or later; 1 without one."""
-        found = self._rows(DecisionRow, DecisionRow.ts >= since, first=1)
-        return found[0].seq if found else 1
+        rows = self._rows(DecisionRow, DecisionRow.ts >= since, first=1)
+        return rows[0].seq if rows else 1
 
     def decisions_before(self, seq: int, last: int) -> list[Decision]:
         """Return the newest plans of steps earlier than `seq`: the previous page."""
@@ -330,10 +330,10 @@ class Reader:
     def decision(self, order_id: str) -> Decision:
         """Return the plan that created an order. Raises StoreFailing for an unknown order, or one without a plan."""
         row = self._order_row(order_id)
-        found = self._rows(DecisionRow, DecisionRow.sample == row.sample, DecisionRow.n == row.n, last=1)
-        if not found:
+        rows = self._rows(DecisionRow, DecisionRow.sample == row.sample, DecisionRow.n == row.n, last=1)
+        if not rows:
             raise StoreFailing(f"order {order_id} was not made by a plan, but by hand")
-        return self._placed(found)[0]
+        return self._placed(rows)[0]
 
     def decision_at(self, seq: int, ordinal: int) -> Decision:
         """Return the plan of one step of the journal. Raises StoreFailing with the nearest one."""
@@ -355,11 +355,11 @@ class Reader:
             return []
         # some plans of the first step may belong to the previous page
         ordinal = len(self._rows(DecisionRow, DecisionRow.seq == rows[0].seq, DecisionRow.k < rows[0].k))
-        found: list[Decision] = []
+        decisions: list[Decision] = []
         for number, row in enumerate(rows):
             ordinal = ordinal + 1 if not number or rows[number - 1].seq == row.seq else 1
-            found.append(self._decided(row, ordinal))
-        return found
+            decisions.append(self._decided(row, ordinal))
+        return decisions
 
     def _decided(self, row: DecisionRow, ordinal: int) -> Decision:
         return Decision(row.seq, ordinal, _planned.decode(row.plan), self.run.agents_at(row.seq), self.of_shadow)
@@ -484,9 +484,9 @@ def _before(query: Any, columns: Sequence[Any], values: Sequence[int]) -> Any:
     return query.where(tuple_(*columns) < tuple_(*values)) if values else query
 
 
-def _containing(text: str, *columns: Any, others: Sequence[Any] = ()) -> list[Any]:
+def _containing(text: str, *columns: Any, alternatives: Sequence[Any] = ()) -> list[Any]:
     """The condition that a column contains a text, in any case, or one of the others; none for an empty text."""
-    return [or_(*(column.icontains(text, autoescape=True) for column in columns), *others)] if text else []
+    return [or_(*(column.icontains(text, autoescape=True) for column in columns), *alternatives)] if text else []
 
 
 def _orders_with(since: int, until: int, symbol: str | None, search: str, limits: Collection[int]) -> list[Any]:
@@ -497,7 +497,7 @@ def _orders_with(since: int, until: int, symbol: str | None, search: str, limits
     sides = [of_side for side, of_side in (("buy", lots > 0), ("sell", lots < 0)) if text in side]
     coded = [col(OrderRow.state).in_(states), col(OrderRow.reason).in_(limits), *sides]
     texts = col(OrderRow.symbol), col(OrderRow.id), col(OrderRow.agents)
-    return [OrderRow.ts >= since, OrderRow.ts < until, *of_symbol, *_containing(search, *texts, others=coded)]
+    return [OrderRow.ts >= since, OrderRow.ts < until, *of_symbol, *_containing(search, *texts, alternatives=coded)]
 
 
 def _of_group(group: Group) -> list[Any]:
@@ -511,13 +511,13 @@ def _alerts_with(since: int, until: int, search: str) -> list[Any]:
     return [AlertRow.ts >= since, AlertRow.ts < until, *_containing(search, *map(col, texts))]
 
 
-def _page(found: list[Found], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Found]:
+def _page(entries: list[Found], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Found]:
     """The newest `limit` of rows in ascending order, newest first; one row more than `limit` shows that others follow.
 
     `found` are the rows as they are returned.
     """
     keys = [tuple(getattr(row, name) for name in key) for row in rows[-limit:]]
-    return Page(found[-limit:][::-1], keys[::-1], len(rows) > limit)
+    return Page(entries[-limit:][::-1], keys[::-1], len(rows) > limit)
 
 
 def _valued(row: EquityRow) -> Valued:

@@ -24,8 +24,8 @@ def check_shadow(house: Reader, name: str) -> None:
     """Raise StoreFailing for a shadow that the run does not have."""
     names = house.shadows()
     if name not in names:
-        known = f"its shadows are {', '.join(names)}" if names else "it has no shadow"
-        raise StoreFailing(f"run {house.run.run} has no shadow {name!r:.80}; {known}")
+        shadows = f"its shadows are {', '.join(names)}" if names else "it has no shadow"
+        raise StoreFailing(f"run {house.run.run} has no shadow {name!r:.80}; {shadows}")
 
 
 def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader:
@@ -35,10 +35,10 @@ def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader
     StoreFailing without a journal.
     """
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-    found = Reader(engine, replace(house.run, epochs=((1, (name,)),)), house.records, name)
-    weakref.finalize(found, engine.dispose)
+    reader = Reader(engine, replace(house.run, epochs=((1, (name,)),)), house.records, name)
+    weakref.finalize(reader, engine.dispose)
     fold = Projection(house.run.run, house.run.universe.symbols, (name,))
-    for seq, entry in paced(found.journal(1)):
+    for seq, entry in paced(reader.journal(1)):
         fold.add(seq, entry.event, entry.effects)
     SQLModel.metadata.create_all(engine, [TABLES[table] for table in COLUMNS])
     with engine.begin() as db:
@@ -48,4 +48,4 @@ def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader
                 written = [row | {"id": f"{row['id']}@{name}"} for row in written]
             if written:
                 db.execute(insert(TABLES[table]), written)
-    return found
+    return reader

@@ -43,18 +43,18 @@ _activity = msgspec.json.Decoder(Activity)
 
 
 async def read_account(
-    rest: Rest, universe: Universe, sent_orders: Orders, ticks: Mapping[str, int], now: Callable[[], int]
+    client: Rest, universe: Universe, sent_orders: Orders, ticks: Mapping[str, int], now: Callable[[], int]
 ) -> VenueAccount:
     """The account; `ticks` are the price ticks of pairs.
 
     Raises ConnectionError when the venue does not answer, VenueError when it refuses.
     """
     account, positions, orders = await asyncio.gather(
-        rest.ask("GET", "v2/account"), rest.ask("GET", "v2/positions"), open_orders(rest)
+        client.ask("GET", "v2/account"), client.ask("GET", "v2/positions"), open_orders(client)
     )
     try:
-        held = _held(rest, universe, positions)
-        return _account_of(rest, universe, sent_orders, ticks, now(), account.value(Account), held, orders)
+        holdings = _held(client, universe, positions)
+        return _account_of(client, universe, sent_orders, ticks, now(), account.value(Account), holdings, orders)
     except Garbled as wrong:
         raise Lost(str(wrong)) from None
 
@@ -71,13 +71,13 @@ class _Held(NamedTuple):
     unread: tuple[int, ...]
 
 
-def _held(rest: Rest, universe: Universe, answer: Answer) -> _Held:
+def _held(client: Rest, universe: Universe, answer: Answer) -> _Held:
     """The positions of an answer. An unreadable one without a symbol may be of any column that no other one has."""
     # the venue writes the position of a pair without its slash
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
     sizes: dict[int, int] = {}
     available: dict[int, int | None] = {}
-    others: list[tuple[str, str]] = []
+    outside_universe: list[tuple[str, str]] = []
     unread: set[int] = set()
     nameless = False
     for raw in answer.items():
@@ -87,7 +87,7 @@ def _held(rest: Rest, universe: Universe, answer: Answer) -> _Held:
             size = -abs(nano(position.qty)) if position.side == "short" else nano(position.qty)
             free = None if position.qty_available is None else abs(nano(position.qty_available))
         except WRONG as wrong:
-            rest.unreadable.add("position", data, wrong)
+            client.unreadable.add("position", data, wrong)
             symbol = field_of(data, "symbol").replace("/", "")
             nameless = nameless or not symbol
             if symbol in columns:
@@ -95,36 +95,36 @@ def _held(rest: Rest, universe: Universe, answer: Answer) -> _Held:
             continue
         column = columns.get(position.symbol.replace("/", ""))
         if column is None:
-            others.append((position.symbol, text_of(size)))
+            outside_universe.append((position.symbol, text_of(size)))
         else:
             sizes[column], available[column] = size, free
     if nameless:
         unread |= set(range(universe.size)) - sizes.keys()
-    return _Held(sizes, available, tuple(others), tuple(sorted(unread)))
+    return _Held(sizes, available, tuple(outside_universe), tuple(sorted(unread)))
 
 
 def _account_of(
-    rest: Rest,
+    client: Rest,
     universe: Universe,
     sent_orders: Orders,
     ticks: Mapping[str, int],
     ts: int,
     account: Account,
-    held: _Held,
+    holdings: _Held,
     orders: Sequence[Order],
 ) -> VenueAccount:
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
     lots, free = [0] * universe.size, [0] * universe.size
     odd, ours, foreign = [], [], []
-    held_back = _closing_orders(sent_orders, columns, held, orders)
-    for column, size in held.nano.items():
-        count, left = divmod(abs(size), universe.lot_nano[column])
+    held_back = _closing_orders(sent_orders, columns, holdings, orders)
+    for column, size in holdings.nano.items():
+        count, remainder = divmod(abs(size), universe.lot_nano[column])
         lots[column] = count if size > 0 else -count
-        closable_nano = _closable_nano(abs(size), held.available[column], *held_back.get(column, (0, 0)))
+        closable_nano = _closable_nano(abs(size), holdings.available[column], *held_back.get(column, (0, 0)))
         closable = closable_nano // universe.lot_nano[column]
         free[column] = closable if size > 0 else -closable
-        if left:
-            odd.append((universe.symbols[column], text_of(left if size > 0 else -left)))
+        if remainder:
+            odd.append((universe.symbols[column], text_of(remainder if size > 0 else -remainder)))
     for order in orders:
         sent = sent_orders.find(order.client_order_id)
         at = columns.get((order.symbol or "").replace("/", ""))
@@ -134,7 +134,7 @@ def _account_of(
             elif at is not None:
                 foreign.append(_foreign(order, at, universe.lot_nano[at]))
         except WRONG as wrong:
-            rest.unreadable.add("order", order, wrong)
+            client.unreadable.add("order", order, wrong)
     return VenueAccount(
         ts=ts,
         currency=account.currency,
@@ -145,17 +145,17 @@ def _account_of(
         # an account without credit may spend settled cash only
         settled_micro=micro(account.non_marginable_buying_power) if account.multiplier == 1 else None,
         odd=tuple(odd),
-        others=held.others,
+        others=holdings.others,
         ours=tuple(ours),
         foreign=tuple(foreign),
         blocked=_blocked(account, any(map(is_crypto, universe.symbols))),
-        unread=held.unread,
+        unread=holdings.unread,
         available=tuple(free),
     )
 
 
 def _closing_orders(
-    sent_orders: Orders, columns: Mapping[str, int], held: _Held, orders: Sequence[Order]
+    sent_orders: Orders, columns: Mapping[str, int], holdings: _Held, orders: Sequence[Order]
 ) -> dict[int, tuple[int, int]]:
     """By column: nano-units of the position that open orders close, (ours, those of others).
 
@@ -164,19 +164,23 @@ def _closing_orders(
     closing: dict[int, tuple[int, int]] = {}
     for order in orders:
         column = columns.get((order.symbol or "").replace("/", ""))
-        if column is None or column not in held.nano or order.side != ("buy" if held.nano[column] < 0 else "sell"):
+        if (
+            column is None
+            or column not in holdings.nano
+            or order.side != ("buy" if holdings.nano[column] < 0 else "sell")
+        ):
             continue
         with suppress(*WRONG):
-            ours, others = closing.get(column, (0, 0))
+            ours, foreign = closing.get(column, (0, 0))
             unfilled = nano(order.qty) - nano(order.filled_qty)
             mine = sent_orders.find(order.client_order_id) is not None
-            closing[column] = (ours + unfilled, others) if mine else (ours, others + unfilled)
+            closing[column] = (ours + unfilled, foreign) if mine else (ours, foreign + unfilled)
     return closing
 
 
-def _closable_nano(size: int, available: int | None, ours: int, others: int) -> int:
+def _closable_nano(size: int, available: int | None, ours: int, foreign: int) -> int:
     """Unsigned nano-units of a position that we can close once our own orders for it have ended."""
-    return max(min(size, size - others if available is None else available + ours), 0)
+    return max(min(size, size - foreign if available is None else available + ours), 0)
 
 
 def _own(order: Order, sent: Sent, symbol: str, ticks: Mapping[str, int]) -> OpenOrder:
@@ -197,19 +201,19 @@ def _foreign(order: Order, column: int, lot_nano: int) -> ForeignOrder:
     return ForeignOrder(order.id, column, -lots if order.side == "sell" else lots, limit)
 
 
-async def open_orders(rest: Rest) -> list[Order]:
+async def open_orders(client: Rest) -> list[Order]:
     """All readable open orders. Raises NotSent, Lost or VenueError."""
-    asked = {"status": "open", "limit": str(MOST), "direction": "asc"}
-    found: dict[str, Order] = {}
+    params = {"status": "open", "limit": str(MOST), "direction": "asc"}
+    by_id: dict[str, Order] = {}
     while True:
-        page = (await rest.ask("GET", "v2/orders", asked)).items()
-        before = len(found)
-        for order in rest.unreadable.items("order", page, _order.decode):
-            found[order.id] = order
+        page = (await client.ask("GET", "v2/orders", params)).items()
+        before = len(by_id)
+        for order in client.unreadable.items("order", page, _order.decode):
+            by_id[order.id] = order
         after = _last(page, "submitted_at")
-        if len(page) < MOST or not after or (len(found) == before and asked.get("after") == after):
-            return list(found.values())
-        asked["after"] = after
+        if len(page) < MOST or not after or (len(by_id) == before and params.get("after") == after):
+            return list(by_id.values())
+        params["after"] = after
 
 
 def _last(page: Sequence[msgspec.Raw], name: str) -> str:
@@ -217,40 +221,40 @@ def _last(page: Sequence[msgspec.Raw], name: str) -> str:
     return next(filter(None, (field_of(bytes(raw), name) for raw in reversed(page))), "")
 
 
-async def activities(rest: Rest, kind: str, since: int) -> AsyncIterator[tuple[Activity, bytes]]:
+async def activities(client: Rest, kind: str, since: int) -> AsyncIterator[tuple[Activity, bytes]]:
     """Readable activities after `since` with their encoded form, oldest first, all pages. Raises NotSent or Lost."""
-    asked = {"after": instant_text(since), "direction": "asc", "page_size": str(PAGE)}
+    params = {"after": instant_text(since), "direction": "asc", "page_size": str(PAGE)}
     while True:
-        answer = await rest.ask("GET", f"v2/account/activities{kind}", asked)
+        answer = await client.ask("GET", f"v2/account/activities{kind}", params)
         if not answer.ok:
             raise Lost(answer.words)
         page = answer.decode(list[msgspec.Raw])
-        for entry in rest.unreadable.pairs("activity", page, _activity.decode):
+        for entry in client.unreadable.pairs("activity", page, _activity.decode):
             yield entry
         token = _last(page, "id")
-        if len(page) < PAGE or not token or asked.get("page_token") == token:
+        if len(page) < PAGE or not token or params.get("page_token") == token:
             return
-        asked["page_token"] = token
+        params["page_token"] = token
 
 
-async def read_flows(rest: Rest, universe: Universe, since: int, now: Callable[[], int]) -> Sequence[VenueFlow]:
+async def read_flows(client: Rest, universe: Universe, since: int, now: Callable[[], int]) -> Sequence[VenueFlow]:
     """Movements of cash, and of units of the universe's pairs, later than `since`, oldest first.
 
     One with a date only counts as of the end of its day, one without a date as of its first appearance. In the first
     list of a process the latter may be of any time: it is set aside. Raises ConnectionError.
     """
     flows = []
-    first, at = rest.undated is None, now()
-    undated = rest.undated if rest.undated is not None else {}
+    first, at = client.undated is None, now()
+    undated = client.undated if client.undated is not None else {}
     # the venue writes the symbol of a pair without its slash
     names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
     # two days earlier, because the venue may compare dates of its own zone
-    async for activity, raw in activities(rest, "", since - 2 * DAY_NS):
+    async for activity, raw in activities(client, "", since - 2 * DAY_NS):
         try:
             moved = flow(activity, undated.get(activity.id, 0 if first else at))
         except WRONG as wrong:
             undated[activity.id] = 0
-            rest.unreadable.add("activity", raw, wrong)
+            client.unreadable.add("activity", raw, wrong)
             continue
         if moved is not None and moved.ts == at:
             undated[activity.id] = at
@@ -260,7 +264,7 @@ async def read_flows(rest: Rest, universe: Universe, since: int, now: Callable[[
         if moved.units_nano and "/" not in symbol:
             moved = msgspec.structs.replace(moved, units_nano=0)
             if not moved.amount_micro:
-                rest.unreadable.name(
+                client.unreadable.name(
                     f"{activity.activity_type} of {text_of(nano(activity.qty))} {activity.symbol} is in no book", raw
                 )
                 continue
@@ -268,17 +272,17 @@ async def read_flows(rest: Rest, universe: Universe, since: int, now: Callable[[
             booked = (
                 f"booked as {moved.kind if moved.units_nano or moved.booking != 'flow' else 'a deposit or withdrawal'}"
             )
-            rest.unreadable.name(f"an activity of the unknown type {activity.activity_type[:40]!r} was {booked}", raw)
+            client.unreadable.name(f"an activity of the unknown type {activity.activity_type[:40]!r} was {booked}", raw)
         flows.append(msgspec.structs.replace(moved, symbol=symbol or moved.symbol))
-    rest.undated = undated
+    client.undated = undated
     return sorted(flows, key=lambda f: (f.ts, f.id))
 
 
-async def read_trades(rest: Rest, universe: Universe, since: int) -> Sequence[VenueTrade]:
+async def read_trades(client: Rest, universe: Universe, since: int) -> Sequence[VenueTrade]:
     """The executions later than `since`, oldest first. The venue reports fees as flows. Raises ConnectionError."""
     names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
     trades = []
-    async for activity, raw in activities(rest, "/FILL", since - 2 * DAY_NS):
+    async for activity, raw in activities(client, "/FILL", since - 2 * DAY_NS):
         symbol = names.get((activity.symbol or "").replace("/", ""))
         if symbol is None:
             continue
@@ -288,7 +292,7 @@ async def read_trades(rest: Rest, universe: Universe, since: int) -> Sequence[Ve
                 activity.id, at, symbol, -units if activity.side.startswith("sell") else units, nano(activity.price)
             )
         except WRONG as wrong:
-            rest.unreadable.add("execution", raw, wrong)
+            client.unreadable.add("execution", raw, wrong)
             continue
         if at > since:
             trades.append(trade)

@@ -58,10 +58,12 @@ class Alpaca:
         if account.status != "ACTIVE":
             wrong.append((f"the account is {account.status}, not ACTIVE", "complete the account on the venue's site"))
         if account.currency != self._universe.currency:
-            found = f"the account is in {account.currency}, [universe] currency is {self._universe.currency}"
-            wrong.append((found, f'set currency = "{account.currency}", or use another account'))
+            text = f"the account is in {account.currency}, [universe] currency is {self._universe.currency}"
+            wrong.append((text, f'set currency = "{account.currency}", or use another account'))
         assets, self.untradable, mistakes = await read_listing(self._rest, self._universe, continues=self.continues)
-        self._desk.ticks = {symbol: nano(each.price_increment) for symbol, each in assets.items() if is_crypto(symbol)}
+        self._desk.ticks = {
+            symbol: nano(asset.price_increment) for symbol, asset in assets.items() if is_crypto(symbol)
+        }
         self._desk.least_nano = {symbol: nano(asset.min_order_size) for symbol, asset in assets.items()}
         self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
         wrong += mistakes
@@ -118,8 +120,8 @@ class Alpaca:
 
     async def news(self) -> AsyncIterator[BrokerNews]:
         up = True
-        async for each in self._stream.items():
-            match each:
+        async for event in self._stream.items():
+            match event:
                 case Connected():
                     if not up:
                         up = True
@@ -129,11 +131,11 @@ class Alpaca:
                 case Lost():
                     if up:
                         up = False
-                        yield Condition(self._now(), "broker", False, str(each))
+                        yield Condition(self._now(), "broker", False, str(event))
                 case Update():
-                    await self._desk.learn(each)
-                    for told in self._desk.update(each):
-                        yield told
+                    await self._desk.learn(event)
+                    for report in self._desk.update(event):
+                        yield report
 
     async def _clock(self) -> Sequence[BrokerNews]:
         """Compare the clocks after an interruption."""

@@ -244,10 +244,10 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
 def _refusal(content: bytes) -> Refusal | None:
     """The venue's reason; None for an answer of another server."""
     try:
-        found = msgspec.json.decode(content, type=Refusal)
+        refusal = msgspec.json.decode(content, type=Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return found if found.message else None
+    return refusal if refusal.message else None
 
 
 def cause(error: BaseException) -> str:

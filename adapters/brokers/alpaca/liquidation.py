@@ -60,12 +60,14 @@ class AlpacaExit:
 
     async def orders(self) -> Sequence[WorkingOrder]:
         try:
-            found = await open_orders(self._rest)
+            orders = await open_orders(self._rest)
         except KeysRefused as refused:
             raise KeysRefused(self.where, refused.wrong, REMEDY) from None
         return [
-            WorkingOrder(each.id, each.symbol or "", each.side, each.qty or Decimal(0), each.filled_qty or Decimal(0))
-            for each in found
+            WorkingOrder(
+                order.id, order.symbol or "", order.side, order.qty or Decimal(0), order.filled_qty or Decimal(0)
+            )
+            for order in orders
         ]
 
     async def cancel_all(self) -> None:
@@ -75,8 +77,8 @@ class AlpacaExit:
         await self._ask("DELETE", f"v2/orders/{_part(order.id, ID)}")
 
     async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
-        found = await asyncio.gather(*(self._end(each.id) for each in orders))
-        return {id: end for each in found if each is not None for id, end in [each]}
+        ends = await asyncio.gather(*(self._end(order.id) for order in orders))
+        return {id: end for pair in ends if pair is not None for id, end in [pair]}
 
     async def _end(self, id: str) -> tuple[str, Ended] | None:
         try:

@@ -22,10 +22,10 @@ Mistakes = list[tuple[str, str]]
 """(what is wrong, its remedy)."""
 
 
-async def refuse_clock(rest: Rest, settings: AlpacaSettings, now: Callable[[], int]) -> Mistakes:
+async def refuse_clock(client: Rest, settings: AlpacaSettings, now: Callable[[], int]) -> Mistakes:
     """Compare the clocks, with allowance for the network delay. Raises ConnectionError or VenueError."""
     sent = now()
-    answer = await rest.read("v2/clock")
+    answer = await client.read("v2/clock")
     back = now()
     try:
         theirs = instant(answer.value(Clock).timestamp)
@@ -47,19 +47,19 @@ class Listing(NamedTuple):
     mistakes: Mistakes
 
 
-async def read_listing(rest: Rest, universe: Universe, *, continues: bool = False) -> Listing:
+async def read_listing(client: Rest, universe: Universe, *, continues: bool = False) -> Listing:
     """Compare the universe with the venue's assets.
 
     A symbol that the venue knows and does not trade is untradable: it was delisted. One that the venue does not know is
     a mistake, unless the run `continues`: then it was traded there before.
     """
     if universe.size <= ONE_BY_ONE:
-        assets = dict(zip(universe.symbols, await _singly(rest, universe.symbols), strict=True))
+        assets = dict(zip(universe.symbols, await _singly(client, universe.symbols), strict=True))
     else:
-        assets = await _all(rest, universe.symbols)
+        assets = await _all(client, universe.symbols)
         # the list has active assets only
         absent = [symbol for symbol in universe.symbols if symbol not in assets][:ONE_BY_ONE]
-        assets |= dict(zip(absent, await _singly(rest, absent), strict=True))
+        assets |= dict(zip(absent, await _singly(client, absent), strict=True))
     untradable: dict[int, str] = {}
     wrong: Mistakes = []
     for column, instrument in enumerate(universe.instruments):
@@ -77,21 +77,21 @@ async def read_listing(rest: Rest, universe: Universe, *, continues: bool = Fals
     return Listing({symbol: asset for symbol, asset in assets.items() if asset is not None}, untradable, wrong)
 
 
-async def _singly(rest: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:
+async def _singly(client: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:
     async def one(symbol: str) -> Asset | None:
-        answer = await rest.read(f"v2/assets/{quote(symbol, safe='')}")
+        answer = await client.read(f"v2/assets/{quote(symbol, safe='')}")
         return None if answer.status in (404, 422) else answer.value(Asset)
 
     return await asyncio.gather(*map(one, symbols))
 
 
-async def _all(rest: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
-    wanted = set(symbols)
+async def _all(client: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
+    symbol_set = set(symbols)
     by_symbol: dict[str, Asset | None] = {}
     for kind in sorted({"crypto" if is_crypto(symbol) else "us_equity" for symbol in symbols}):
-        answer = await rest.read("v2/assets", {"status": "active", "asset_class": kind})
-        assets = rest.unreadable.items("asset", answer.items(), _asset.decode)
-        by_symbol |= {asset.symbol: asset for asset in assets if asset.symbol in wanted}
+        answer = await client.read("v2/assets", {"status": "active", "asset_class": kind})
+        assets = client.unreadable.items("asset", answer.items(), _asset.decode)
+        by_symbol |= {asset.symbol: asset for asset in assets if asset.symbol in symbol_set}
     return by_symbol
 
 

@@ -51,9 +51,9 @@ class Desk:
     """
 
     def __init__(
-        self, settings: AlpacaSettings, universe: Universe, run: str, now: Callable[[], int], rest: Rest
+        self, settings: AlpacaSettings, universe: Universe, run: str, now: Callable[[], int], client: Rest
     ) -> None:
-        self.settings, self.universe, self.now, self.rest = settings, universe, now, rest
+        self.settings, self.universe, self.now, self.rest = settings, universe, now, client
         self.orders = Orders(universe, run)
         self.ticks: dict[str, int] = {}
         self.least_nano: dict[str, int] = {}
@@ -65,8 +65,8 @@ class Desk:
             sent.posted = sent.posted or basket.ts
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        known = self.orders.add(basket)
-        chosen = known if rows is None else [known[row] for row in rows]
+        basket_rows = self.orders.add(basket)
+        chosen = basket_rows if rows is None else [basket_rows[row] for row in rows]
         return list(chain.from_iterable(await asyncio.gather(*map(self._submit, chosen))))
 
     async def _submit(self, sent: Sent) -> Sequence[BrokerNews]:
@@ -75,7 +75,7 @@ class Desk:
                 return await self.post(sent)
             # it may be there: query it, and send it only if the venue never had it
             news = await self.ask(sent)
-            if any(isinstance(each, NotFound) for each in news):
+            if any(isinstance(report, NotFound) for report in news):
                 return await self.post(sent)
             return news
 
@@ -114,10 +114,10 @@ class Desk:
                 return self.end(sent, Cause.REJECTED, answer.words)
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        found = self.orders.rows(sample, n, [row])
-        if not found:
+        rows = self.orders.rows(sample, n, [row])
+        if not rows:
             return [CancelReported(sample, n, self.now(), row, "this adapter does not know the order")]
-        sent = found[0]
+        sent = rows[0]
         async with self.lock(sent):
             return await self.cancel_sent(sent)
 
@@ -162,12 +162,12 @@ class Desk:
                 await self.cancel(sent.sample, sent.n, sent.row, now)
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        known = self.orders.rows(sample, n, rows)
-        missing = sorted(set(rows) - {sent.row for sent in known})
+        sent_rows = self.orders.rows(sample, n, rows)
+        missing = sorted(set(rows) - {sent.row for sent in sent_rows})
         news: list[BrokerNews] = []
         if missing:
             news.append(Unknown(sample, n, self.now(), missing, "this adapter does not know these orders"))
-        return [*news, *chain.from_iterable(await asyncio.gather(*map(self._query, known)))]
+        return [*news, *chain.from_iterable(await asyncio.gather(*map(self._query, sent_rows)))]
 
     async def _query(self, sent: Sent) -> Sequence[BrokerNews]:
         async with self.lock(sent):
@@ -246,8 +246,8 @@ class Desk:
     async def learn(self, update: Update) -> None:
         """Query the executions of an order before the reversal of one that this process does not know."""
         sent = self.orders.find(update.order.client_order_id)
-        known = (update.previous_execution_id or "") in self._executions_by_id
-        if update.event not in REVERSALS or sent is None or known:
+        is_known = (update.previous_execution_id or "") in self._executions_by_id
+        if update.event not in REVERSALS or sent is None or is_known:
             return
         try:
             await self._executions(sent, update.order)
@@ -296,7 +296,7 @@ class Desk:
             size, price = (nano(update.qty), nano(update.price)) if corrected else (0, 0)
         except Garbled:
             return unknown
-        if old is None or any(each % lot for each in (old.size_nano, old.cum_nano, size)):
+        if old is None or any(size_or_cum % lot for size_or_cum in (old.size_nano, old.cum_nano, size)):
             return unknown
         if corrected:
             if not (size and price):

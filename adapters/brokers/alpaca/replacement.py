@@ -19,10 +19,10 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
     An order that fills more in between is not replaced, because both together would fill too much.
     """
     new = desk.orders.add(basket)[0]
-    found = desk.orders.rows(sample, n, [row])
-    if not found:
+    rows = desk.orders.rows(sample, n, [row])
+    if not rows:
         return [desk.end(new, Cause.EXPIRED, "never sent: the order it replaces is not known")]
-    old = found[0]
+    old = rows[0]
     async with desk.lock(old), desk.lock(new):
         if new.posted:
             return await desk.ask(new)
@@ -43,10 +43,10 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
 def _in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> bool:
     """Whether the venue can change the order in place: whole shares, the same kind, nothing filled."""
     symbol, lot = desk.universe.symbols[old.column], desk.universe.lot_nano[old.column]
-    whole = (old.lots * lot) % NANO == 0 == (new.lots * lot) % NANO
+    whole_shares = (old.lots * lot) % NANO == 0 == (new.lots * lot) % NANO
     alike = old.column == new.column and old.kind == new.kind and (old.lots > 0) == (new.lots > 0)
     kind = old.kind in (Kind.LIMIT, Kind.STOP) and not is_crypto(symbol)
-    return whole and alike and kind and order.status == "new" and not order.filled_qty
+    return whole_shares and alike and kind and order.status == "new" and not order.filled_qty
 
 
 async def _patch(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
@@ -77,7 +77,7 @@ async def _one_after_the_other(desk: Desk, old: Sent, new: Sent, order: Order) -
     filled = nano(order.filled_qty)
     news = list(await desk.cancel_sent(old))
     waited = 0.0
-    while not any(isinstance(each, Unknown) for each in news):
+    while not any(isinstance(report, Unknown) for report in news):
         try:
             now = await desk.order(old)
         except (NotSent, Lost):

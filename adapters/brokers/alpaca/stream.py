@@ -28,9 +28,9 @@ _data = msgspec.json.Decoder(StreamData)
 class Stream:
     """The stream of one account, until `close`."""
 
-    def __init__(self, settings: AlpacaSettings, rest: Rest) -> None:
+    def __init__(self, settings: AlpacaSettings, client: Rest) -> None:
         self._settings = settings
-        self._rest = rest
+        self._rest = client
         self._closed = asyncio.Event()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
 
@@ -48,10 +48,10 @@ class Stream:
             began = asyncio.get_running_loop().time()
             try:
                 async with aclosing(self._connection()) as updates:
-                    async for each in updates:
+                    async for event in updates:
                         # a connection alone proves nothing: its first message may be one that nobody can read
-                        tries = 0 if isinstance(each, Update) else tries
-                        yield each
+                        tries = 0 if isinstance(event, Update) else tries
+                        yield event
                 lost = Lost("the venue closed the stream")
             except Lost as why:
                 lost = why
@@ -93,10 +93,10 @@ class Stream:
                     raise Lost("the stream does not offer trade_updates")
             yield Connected()
             async for frame in socket:
-                found = _read(frame)
-                if found.stream == "trade_updates":
+                message = _read(frame)
+                if message.stream == "trade_updates":
                     try:
-                        yield _update.decode(found.data)
+                        yield _update.decode(message.data)
                     except (msgspec.DecodeError, Garbled):
                         raise Lost("a message of the stream cannot be read") from None
         finally:
@@ -105,11 +105,11 @@ class Stream:
 
     async def _answer(self, socket: aiohttp.ClientWebSocketResponse, stream: str) -> StreamData:
         """The answer on one of the stream's control channels."""
-        found = _read(await socket.receive())
-        if found.stream != stream:
-            raise Lost(f"the stream sent {found.stream[:40]!r} instead of {stream!r}")
+        message = _read(await socket.receive())
+        if message.stream != stream:
+            raise Lost(f"the stream sent {message.stream[:40]!r} instead of {stream!r}")
         try:
-            return _data.decode(found.data)
+            return _data.decode(message.data)
         except msgspec.DecodeError:
             raise Lost("a message of the stream cannot be read") from None
 

@@ -42,17 +42,17 @@ async def account_of(
         raise ConnectionError(f"{line.access.venue}: the balance in {currency} cannot be read")
     lots, odd, unread = [], [], []
     for column, (symbol, base, size) in enumerate(zip(universe.symbols, markets.bases, universe.lot_nano, strict=True)):
-        whole, rest = 0, ""
+        lot_count, remainder = 0, ""
         try:
-            whole, rest = lots_and_odd(totals.get(base) or "0", size)
+            lot_count, remainder = lots_and_odd(totals.get(base) or "0", size)
         except WRONG as wrong:
             line.unreadable.add("balance", {base: totals.get(base)}, wrong)
             unread.append(column)
         if base in line.unread:
             unread.append(column)
-        lots.append(whole)
-        if rest:
-            odd.append((symbol, rest))
+        lots.append(lot_count)
+        if remainder:
+            odd.append((symbol, remainder))
     ours, foreign = _open_orders(line, universe, markets, orders, open_orders)
     selling = [0] * universe.size
     for order in ours:
@@ -104,11 +104,11 @@ def _others(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _open_orders(
-    line: Line, universe: Universe, markets: Markets, orders: Orders, found: Sequence[dict[str, Any]]
+    line: Line, universe: Universe, markets: Markets, orders: Orders, open_orders: Sequence[dict[str, Any]]
 ) -> tuple[list[OpenOrder], list[ForeignOrder]]:
     ours: list[OpenOrder] = []
     foreign: list[ForeignOrder] = []
-    for order in found:
+    for order in open_orders:
         column = markets.column.get(str(order.get("symbol")))
         if order.get("unread") or column is None:
             continue  # named already, or of a market outside the universe
@@ -141,7 +141,7 @@ async def flows_of(line: Line, universe: Universe, markets: Markets, since: int)
 
     Raises ConnectionError.
     """
-    found: dict[str, VenueFlow] = {}
+    by_id: dict[str, VenueFlow] = {}
     start_ms = max(0, since // NANO - 1) * 1000
     columns = {base: column for column, base in enumerate(markets.bases)}
     try:
@@ -152,10 +152,10 @@ async def flows_of(line: Line, universe: Universe, markets: Markets, since: int)
                 line.unreadable.add("entry of the ledger", entry.get("info", entry), wrong)
                 continue
             if flow is not None and flow.ts > since:
-                found[flow.id] = flow
+                by_id[flow.id] = flow
     except Exception as error:
         raise line.lost(error) from None
-    return sorted(found.values(), key=lambda flow: (flow.ts, flow.id))
+    return sorted(by_id.values(), key=lambda flow: (flow.ts, flow.id))
 
 
 async def trades_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueTrade]:

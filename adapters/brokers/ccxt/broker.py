@@ -93,42 +93,42 @@ class Crypto:
         lock = self._baskets.setdefault((basket.sample, basket.n), asyncio.Lock())
         async with lock:
             news = await self._submit(sents if rows is None else [sents[row] for row in rows])
-        if any(isinstance(each, Unknown) for each in news):
+        if any(isinstance(report, Unknown) for report in news):
             self._updates.wake()
         return news
 
-    async def _submit(self, wanted: Sequence[Sent]) -> list[BrokerNews]:
+    async def _submit(self, rows: Sequence[Sent]) -> list[BrokerNews]:
         """Query rows that this process or an earlier one may have sent, and send those that the venue does not have."""
-        ours = [each for each in wanted if each.id in self._sender.at or each.ended >= 0]
-        for each in wanted:
-            if each.ts < self._opened_at:  # decided before this process: an earlier one may have sent it
-                self._inherited.setdefault(each.id, self._opened_at)
-        theirs = [each for each in wanted if each not in ours and each.id in self._inherited]
-        fresh = [each for each in wanted if each not in ours and each not in theirs]
+        ours = [sent for sent in rows if sent.id in self._sender.at or sent.ended >= 0]
+        for sent in rows:
+            if sent.ts < self._opened_at:  # decided before this process: an earlier one may have sent it
+                self._inherited.setdefault(sent.id, self._opened_at)
+        theirs = [sent for sent in rows if sent not in ours and sent.id in self._inherited]
+        fresh = [sent for sent in rows if sent not in ours and sent not in theirs]
         news: list[BrokerNews] = []
         if ours:
-            looked = await self.query(ours[0].sample, ours[0].n, [each.row for each in ours])
-            gone = {row for each in looked if isinstance(each, NotFound) for row in each.row}
-            fresh += [each for each in ours if each.row in gone]
-            news += [each for each in looked if not isinstance(each, NotFound)]
+            looked = await self.query(ours[0].sample, ours[0].n, [sent.row for sent in ours])
+            missing = {row for report in looked if isinstance(report, NotFound) for row in report.row}
+            fresh += [sent for sent in ours if sent.row in missing]
+            news += [report for report in looked if not isinstance(report, NotFound)]
         if theirs:
             try:
-                seen = await self._look_settled(theirs)
+                statuses = await self._look_settled(theirs)
             except Exception as error:
-                news += [self._sender.unknown(each, self._line.words(error)) for each in theirs]
+                news += [self._sender.unknown(sent, self._line.words(error)) for sent in theirs]
             else:
-                news += [self._report(each, seen[each.id]) for each in theirs if each.id in seen]
-                fresh += [each for each in theirs if each.id not in seen]
+                news += [self._report(sent, statuses[sent.id]) for sent in theirs if sent.id in statuses]
+                fresh += [sent for sent in theirs if sent.id not in statuses]
         if fresh:
-            self._gone -= {each.id for each in fresh}
+            self._gone -= {sent.id for sent in fresh}
             news += await self._sender.send(fresh)
         return news
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        found = self._orders.rows(sample, n, [row])
-        if not found:
+        rows = self._orders.rows(sample, n, [row])
+        if not rows:
             return (CancelReported(sample, n, self._clock(), row, "this adapter does not know the order"),)
-        sent = found[0]
+        sent = rows[0]
         if sent.ended >= 0:
             return (CancelReported(sample, n, self._clock(), row, "the order has ended"),)
         exchange, params = self._line.exchange, {"clientOrderId": sent.id}
@@ -166,13 +166,13 @@ class Crypto:
             return (refuse(new, "not sent: this adapter does not know the replaced order"),)
         before = old[0].log.known_nano()
         news = list(await self.cancel(sample, n, row, basket.ts))
-        refused = any(isinstance(each, CancelReported) for each in news)
-        seen = await self._ended(old[0], once=refused)
-        if seen is None:
+        refused = any(isinstance(report, CancelReported) for report in news)
+        status = await self._ended(old[0], once=refused)
+        if status is None:
             news = news or [self._sender.unknown(old[0], "cancelled, and its end is not confirmed yet")]
             return (*news, refuse(new, "not sent: the replaced order may still be open"))
-        news = [self._report(old[0], seen)]
-        if seen.cum_nano != before or seen.cause is not Cause.CANCELLED:
+        news = [self._report(old[0], status)]
+        if status.cum_nano != before or status.cause is not Cause.CANCELLED:
             return (*news, refuse(new, "not sent: the replaced order filled or ended before"))
         return (*news, *await self._sender.send([new]))
 
@@ -193,36 +193,36 @@ class Crypto:
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         now = self._clock()
-        known = self._orders.rows(sample, n, rows)
-        strange = sorted(set(rows) - {order.row for order in known})
+        orders = self._orders.rows(sample, n, rows)
+        strange = sorted(set(rows) - {order.row for order in orders})
         news: list[BrokerNews] = []
         if strange:
             news.append(Unknown(sample, n, now, strange, "this adapter does not know the basket"))
         # a refused order was never at the venue
-        news += [reports_of(order, now, Cause.REJECTED) for order in known if order.ended == Cause.REJECTED]
-        asked = [order for order in known if order.ended != Cause.REJECTED]
+        news += [reports_of(order, now, Cause.REJECTED) for order in orders if order.ended == Cause.REJECTED]
+        asked = [order for order in orders if order.ended != Cause.REJECTED]
         if not asked:
             return news
         try:
-            seen = await self._look(asked)
-            theirs = [order for order in asked if order.id not in seen and self._is_old(order, now)]
+            statuses = await self._look(asked)
+            theirs = [order for order in asked if order.id not in statuses and self._is_old(order, now)]
             theirs = [order for order in theirs if order.id not in self._sender.at]
             for order in theirs:
                 self._inherited.setdefault(order.id, self._opened_at)
             if theirs and self._line.dialect.refuse_after is not None:
-                seen |= await self._look_settled(theirs)
+                statuses |= await self._look_settled(theirs)
         except Exception as error:
             return [*news, Unknown(sample, n, now, [order.row for order in asked], self._line.words(error))]
-        news += [self._report(order, seen[order.id]) for order in asked if order.id in seen]
-        absent = [order for order in asked if order.id not in seen]
+        news += [self._report(order, statuses[order.id]) for order in asked if order.id in statuses]
+        absent = [order for order in asked if order.id not in statuses]
         gone = [order for order in absent if self._settled(order, now)]
         self._gone |= {order.id for order in gone}
         news += [self._sender.refuse(order, order.words) for order in gone if order.words]
         if lost := [order.row for order in gone if not order.words]:
             news.append(NotFound(sample, n, self._clock(), lost))
         if len(gone) < len(absent):
-            rest = [order.row for order in absent if order not in gone]
-            news.append(Unknown(sample, n, now, rest, "the venue does not have it yet"))
+            open_rows = [order.row for order in absent if order not in gone]
+            news.append(Unknown(sample, n, now, open_rows, "the venue does not have it yet"))
         return news
 
     def _is_old(self, sent: Sent, now: int) -> bool:
@@ -242,14 +242,14 @@ class Crypto:
 
     async def _look_settled(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
         """Query orders of an earlier process, and again once none of them can still be under way."""
-        seen = await self._look(rows)
-        absent = [each for each in rows if each.id not in seen]
+        statuses = await self._look(rows)
+        absent = [sent for sent in rows if sent.id not in statuses]
         if absent:
-            left_s = self._line.in_flight_s - (self._clock() - max(self._inherited[each.id] for each in absent)) / NANO
+            left_s = self._line.in_flight_s - (self._clock() - max(self._inherited[sent.id] for sent in absent)) / NANO
             if left_s > 0:
                 await asyncio.sleep(left_s + 0.01)
-                seen = await self._look(rows)
-        return seen
+                statuses = await self._look(rows)
+        return statuses
 
     def _report(self, sent: Sent, seen: OrderStatus) -> Reports | Unknown:
         if seen.unread:
@@ -282,35 +282,37 @@ class Crypto:
         """Query all open orders. Returns new reports, and whether executions are still missing."""
         now = self._clock()
         at_venue = (self._sender.at.keys() | self._inherited.keys()) - self._gone
-        rows = [each for each in self._orders if each.ended < 0 and each.id in at_venue]
+        rows = [sent for sent in self._orders if sent.ended < 0 and sent.id in at_venue]
         if not rows:
             return (), False
-        seen = await self._look(rows)
+        statuses = await self._look(rows)
         news: list[BrokerNews] = []
         lags = False
-        for each in rows:
-            found = seen.get(each.id)
-            if found is None:
-                if self._settled(each, now):
-                    self._gone.add(each.id)
+        for sent in rows:
+            status = statuses.get(sent.id)
+            if status is None:
+                if self._settled(sent, now):
+                    self._gone.add(sent.id)
                 continue
-            before = self._reported.get(each.id, (0, -1))
-            report = self._report(each, found)
+            before = self._reported.get(sent.id, (0, -1))
+            report = self._report(sent, status)
             if isinstance(report, Unknown):
                 continue  # it stays as it is until a comparison queries it
-            if report.cause and self._reported[each.id] != before:
+            if report.cause and self._reported[sent.id] != before:
                 news.append(report)
-            lags = lags or found.cum_nano > each.log.known_nano()
-        for each in rows if self._line.dialect.until is None else ():  # the exchange has no expiry
-            if 0 < each.end <= self._clock() and each.ended < 0:
-                await self.cancel(each.sample, each.n, each.row, self._clock())
+            lags = lags or status.cum_nano > sent.log.known_nano()
+        for sent in rows if self._line.dialect.until is None else ():  # the exchange has no expiry
+            if 0 < sent.end <= self._clock() and sent.ended < 0:
+                await self.cancel(sent.sample, sent.n, sent.row, self._clock())
         return news, lags
 
 
-def _known_with(sent: Sent, seen: OrderStatus) -> int:
+def _known_with(sent: Sent, status: OrderStatus) -> int:
     """The total quantity of an order's executions, those in `seen` included."""
-    known = sent.log.executions
-    return sent.log.known_nano() + sum(each.size_nano for each in seen.executions if each.id not in known)
+    executions = sent.log.executions
+    return sent.log.known_nano() + sum(
+        execution.size_nano for execution in status.executions if execution.id not in executions
+    )
 
 
 def broker(login: Login) -> Crypto:

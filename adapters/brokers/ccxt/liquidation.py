@@ -60,16 +60,16 @@ class CryptoExit:
         return ""
 
     async def orders(self) -> Sequence[WorkingOrder]:
-        found = await self._ask(self._line.exchange.fetch_open_orders)
+        orders = await self._ask(self._line.exchange.fetch_open_orders)
         return [
             WorkingOrder(
-                str(each["id"]),
-                str(each["symbol"]),
-                str(each["side"]),
-                _amount(each, "amount"),
-                _amount(each, "filled"),
+                str(order["id"]),
+                str(order["symbol"]),
+                str(order["side"]),
+                _amount(order, "amount"),
+                _amount(order, "filled"),
             )
-            for each in found
+            for order in orders
         ]
 
     async def cancel_all(self) -> None:
@@ -81,19 +81,19 @@ class CryptoExit:
 
     async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
         exchange, page = self._line.exchange, self._line.dialect.page
-        name, wanted = history_of(exchange.has), {each.id for each in orders}
-        found: dict[str, Ended] = {}
+        name, ids = history_of(exchange.has), {order.id for order in orders}
+        ends: dict[str, Ended] = {}
         at = 0
         for _ in range(PAGES if name else 0):
             params = page(at) if page is not None else {}
             listed = await self._ask(partial(getattr(exchange, name), None, None, None, params))
-            for each in listed:
-                if str(each["id"]) in wanted and each.get("status") != "open":
-                    found[str(each["id"])] = Ended(str(each["status"]), _amount(each, "filled"))
+            for order in listed:
+                if str(order["id"]) in ids and order.get("status") != "open":
+                    ends[str(order["id"])] = Ended(str(order["status"]), _amount(order, "filled"))
             at += len(listed)
-            if page is None or len(found) == len(wanted) or len(listed) < self._line.dialect.page_size:
+            if page is None or len(ends) == len(ids) or len(listed) < self._line.dialect.page_size:
                 break
-        return found
+        return ends
 
     async def holdings(self) -> Sequence[Holding]:
         exchange = self._line.exchange

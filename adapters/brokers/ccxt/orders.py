@@ -39,8 +39,8 @@ class OrderSender:
 
     async def send(self, rows: Sequence[Sent]) -> list[BrokerNews]:
         """Send rows, IN_FLIGHT at a time; a refusal or missing answer delays no other row."""
-        for each in rows:
-            self.at[each.id], each.words = self._clock(), ""
+        for row in rows:
+            self.at[row.id], row.words = self._clock(), ""
         rows, news = await self._coverable(rows)
         turn = asyncio.Semaphore(IN_FLIGHT)
 
@@ -48,32 +48,32 @@ class OrderSender:
             async with turn:
                 return await self._one(sent)
 
-        return news + list(await asyncio.gather(*(one(each) for each in rows)))
+        return news + list(await asyncio.gather(*(one(row) for row in rows)))
 
     async def _coverable(self, rows: Sequence[Sent]) -> tuple[list[Sent], list[BrokerNews]]:
         """The rows without sales above the free holding, and the reports of those sales."""
-        sales = [each for each in rows if each.lots < 0]
+        sales = [row for row in rows if row.lots < 0]
         if not sales:
             return list(rows), []
         try:
             balance = await self._line.ask(self._line.exchange.fetch_balance)
         except Exception as error:
-            for each in sales:
-                del self.at[each.id]  # it never left
+            for row in sales:
+                del self.at[row.id]  # it never left
             reason = f"not sent: the holdings could not be read: {self._line.words(error)}"
-            return [each for each in rows if each.lots >= 0], [self.unknown(each, reason) for each in sales]
+            return [row for row in rows if row.lots >= 0], [self.unknown(row, reason) for row in sales]
         free = {
-            each.column: lots_and_odd(balance["free"].get(self._markets.bases[each.column]) or "0", each.lot_nano)[0]
-            for each in sales
+            row.column: lots_and_odd(balance["free"].get(self._markets.bases[row.column]) or "0", row.lot_nano)[0]
+            for row in sales
         }
         out: list[Sent] = []
         news: list[BrokerNews] = []
-        for each in rows:
-            if each.lots < 0 and max(free[each.column], 0) < -each.lots:
-                text = f"a sale of {-each.lots} lots where {max(free[each.column], 0)} are free"
-                news.append(self.refuse(each, f"{text}: this venue has no short sales"))
+        for row in rows:
+            if row.lots < 0 and max(free[row.column], 0) < -row.lots:
+                text = f"a sale of {-row.lots} lots where {max(free[row.column], 0)} are free"
+                news.append(self.refuse(row, f"{text}: this venue has no short sales"))
             else:
-                out.append(each)
+                out.append(row)
         return out, news
 
     async def _one(self, sent: Sent) -> BrokerNews:
@@ -209,38 +209,40 @@ class OrderQueries:
         }
 
     async def _ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
-        wanted = {sent.id for sent in rows}
-        found: dict[str, dict[str, Any]] = {}
+        ids = {sent.id for sent in rows}
+        by_client_id: dict[str, dict[str, Any]] = {}
         async for order in self._line.pages(self._history, None, since_ms(rows), self._line.dialect.ended):
             id = self._line.dialect.client_id_of(order)
             # in any order; no client id is used twice
-            if id in wanted and order.get("status") != "open":
-                found[id] = order
-            if len(found) == len(wanted):
+            if id in ids and order.get("status") != "open":
+                by_client_id[id] = order
+            if len(by_client_id) == len(ids):
                 break
-        return found
+        return by_client_id
 
     async def _executions(
-        self, ids: dict[str, str], behind: dict[str, int], found: dict[str, tuple[Sent, dict[str, Any]]]
+        self, ids: dict[str, str], behind: dict[str, int], orders: dict[str, tuple[Sent, dict[str, Any]]]
     ) -> dict[str, list[Execution]]:
         """The executions of orders whose filled quantity differs from the known one."""
         out: dict[str, dict[str, Execution]] = {id: {} for id in behind}
         if not behind:
             return {}
-        rows = [found[id][0] for id in behind]
+        rows = [orders[id][0] for id in behind]
         fetch, history = self._line.exchange.fetch_my_trades, self._line.dialect.history
         async for trade in self._line.pages(fetch, None, since_ms(rows), history):
             id = ids.get(str(trade.get("order")))
             if id is None:
                 continue
-            sent = found[id][0]
+            sent = orders[id][0]
             base, currency = self._bases[sent.column], self._universe.currency
             execution = read_execution(self._line.unreadable, trade, sent.lot_nano, currency, base)
             if execution is not None:
                 out[id][execution.id] = execution
         # the list of trades may lag behind the order: with a missing one, the others would get wrong intervals
         return {
-            id: list(each.values()) for id, each in out.items() if sum(e.size_nano for e in each.values()) >= behind[id]
+            id: list(executions.values())
+            for id, executions in out.items()
+            if sum(e.size_nano for e in executions.values()) >= behind[id]
         }
 
     def _whole(self, order: dict[str, Any]) -> tuple[int, int]:

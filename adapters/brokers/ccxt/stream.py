@@ -68,8 +68,8 @@ class OrderNews:
     async def news(self) -> AsyncIterator[BrokerNews]:
         self._task = asyncio.create_task(self._run())
         try:
-            while (each := await self._queue.get()) is not None:
-                yield each
+            while (report := await self._queue.get()) is not None:
+                yield report
         finally:
             await self._stop()
 
@@ -105,9 +105,9 @@ class OrderNews:
                 done, _ = await asyncio.wait(
                     {*watches, woken}, timeout=settings.poll_s, return_when=asyncio.FIRST_COMPLETED
                 )
-                for each in done & set(watches):
-                    watch = watches.pop(each)
-                    each.result()
+                for task in done & set(watches):
+                    watch = watches.pop(task)
+                    task.result()
                     watches[asyncio.ensure_future(watch())] = watch
                 if woken in done:
                     self._wake.clear()
@@ -137,8 +137,8 @@ class OrderNews:
 
     async def _report(self) -> None:
         news, lags = await self._look()
-        for each in news:
-            await self._queue.put(each)
+        for report in news:
+            await self._queue.put(report)
         if lags:
             asyncio.get_running_loop().call_later(LAG_S, self._wake.set)
 
@@ -158,7 +158,7 @@ class OrderNews:
         deadline = asyncio.get_running_loop().time() + max(self._line.access.timeout_s, LEAST_S)
         while not any(getattr(client, "isConnected", False) for client in self._line.exchange.clients.values()):
             done, _ = await asyncio.wait(watches, timeout=COALESCE_S, return_when=asyncio.FIRST_COMPLETED)
-            for each in done:
-                each.result()
+            for task in done:
+                task.result()
             if asyncio.get_running_loop().time() > deadline:
                 raise ConnectionError(f"{self._line.access.venue} accepts no connection for its stream")

@@ -64,8 +64,8 @@ class BarFills:
         ts_open: int = bar.ts_open
         ts_event: Whole = bar.ts_event
         partial: bool = len(self.fresh) > 0
-        for each in rows:
-            row: int = each
+        for row_number in rows:
+            row: int = row_number
             column: int = self.sym[row]
             start: int = self.after[row]
             if ts_open < start or (partial and not self.fresh[column]):
@@ -95,9 +95,9 @@ class BarFills:
         bar: LimitFills = self.bar
         column: int = self.sym[row]
         total: int = self.lots[row]
-        whole: int = abs(total)
-        done: int = self.cum[row]
-        size: int = bar.take(column, whole - done)
+        order_lots: int = abs(total)
+        cum: int = self.cum[row]
+        size: int = bar.take(column, order_lots - cum)
         if size == 0:
             return
         rate: int
@@ -111,14 +111,14 @@ class BarFills:
             charged: int = self.charged[row]
             self.charged[row] = max(charged, 0) + fee
             fee = bar.least(charged, fee)
-        done += size
-        self.cum[row] = done
+        cum += size
+        self.cum[row] = cum
         self.row.append(row)
-        self.filled.append(done)
+        self.filled.append(cum)
         self.size.append(size)
         self.price.append(price)
         self.fee.append(fee)
-        if done == whole:
+        if cum == order_lots:
             self.ended += 1
             self.cause.append(LAST_FILL)
         else:
@@ -126,11 +126,11 @@ class BarFills:
 
     def working(self, rows: Sequence[int]) -> list[int]:
         """Those of some rows that are not filled whole."""
-        found: list[int] = []
-        for each in rows:
-            row: int = each
-            done: int = self.cum[row]
-            whole: int = self.lots[row]
-            if done != abs(whole):
-                found.append(row)
-        return found
+        open_rows: list[int] = []
+        for row_number in rows:
+            row: int = row_number
+            cum: int = self.cum[row]
+            order_lots: int = self.lots[row]
+            if cum != abs(order_lots):
+                open_rows.append(row)
+        return open_rows

@@ -74,14 +74,14 @@ class Paper:
         """Accept a basket or some of its rows; rows without lots or a limit are rejected, known ones reported again."""
         self._ts = basket.ts
         key = basket.sample, basket.n
-        if (known := self._received(key)) is not None:
-            return self._more(known, range(len(basket.sym)) if rows is None else rows)
+        if (previous := self._received(key)) is not None:
+            return self._more(previous, range(len(basket.sym)) if rows is None else rows)
         resting = self._known[key] = accept(basket, self._costs.latency_ns, rows, self._refused(basket))
-        seen = self._seen
-        if seen is not None and basket.ts < seen.ts_event:
+        market = self._seen
+        if market is not None and basket.ts < market.ts_event:
             for row, column in enumerate(basket.sym):
-                if seen.fresh[column]:
-                    resting.after[row] = max(resting.after[row], seen.ts_event)
+                if market.fresh[column]:
+                    resting.after[row] = max(resting.after[row], market.ts_event)
         self._resting.append(resting)
         if not resting.open:
             self._retire()
@@ -95,7 +95,7 @@ class Paper:
         if len(kinds) > 1:
             return "the orders of a basket are all of one kind"
         if kinds == {Kind.STOP}:
-            return "" if all(each > 0 for each in basket.stop_nano) else "a stop without a trigger price"
+            return "" if all(trigger > 0 for trigger in basket.stop_nano) else "a stop without a trigger price"
         return "" if self._fills.auctions else "this venue has no auctions"
 
     def _more(self, resting: Resting, rows: Sequence[int]) -> Sequence[BrokerNews]:
@@ -204,14 +204,14 @@ class Paper:
         if action.kind == "dividend":
             return ()
         if action.kind == "delisting":
-            found = [resting.void(action.ts, action.symbol) for resting in self._resting]
+            reports = [resting.void(action.ts, action.symbol) for resting in self._resting]
         else:
-            found = [
+            reports = [
                 resting.split(action.ts, action.symbol, action.numerator, action.denominator)
                 for resting in (*self._ended_baskets(), *self._resting)
             ]
         self._retire()
-        return [report for report in found if report is not None]
+        return [report for report in reports if report is not None]
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         """The reports of these rows again; NotFound for rows never received, Unknown for a basket dropped since."""
@@ -261,8 +261,8 @@ class Paper:
 
     def _received(self, key: tuple[int, int]) -> Resting | None:
         """A basket by its key."""
-        found = self._known.get(key)
-        return found if found is None or isinstance(found, Resting) else self._taken(found)
+        basket = self._known.get(key)
+        return basket if basket is None or isinstance(basket, Resting) else self._taken(basket)
 
     def _taken(self, late: FilledBasket) -> Resting:
         """The reports of a basket that filled while the venue was not called."""
@@ -270,11 +270,11 @@ class Paper:
         resting = accept(basket, self._costs.latency_ns)
         resting.fill_whole(report, late.ts_event, charged_micro)
         self._known[late.key] = resting
-        self._ended[next(k for k, each in enumerate(self._ended) if each is late)] = resting
+        self._ended[next(k for k, entry in enumerate(self._ended) if entry is late)] = resting
         return resting
 
     def _ended_baskets(self) -> list[Resting]:
-        return [each if isinstance(each, Resting) else self._taken(each) for each in list(self._ended)]
+        return [basket if isinstance(basket, Resting) else self._taken(basket) for basket in list(self._ended)]
 
     def freeze(self) -> bytes:
         """The whole venue as msgpack."""

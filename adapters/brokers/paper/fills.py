@@ -21,12 +21,12 @@ from quantd.trading.sessions import Sessions
 
 def slices_of_opens(opened: Sequence[Opening], size: int) -> Iterator[MarketSlice]:
     """Yield a slice for each bar in progress, with its open as its only price."""
-    for each in opened:
+    for opening in opened:
         price, lots = np.full((1, size), np.nan), np.full((1, size), np.nan)
         fresh, exact = np.zeros((1, size), dtype=np.bool_), np.zeros((1, size), dtype=np.int64)
-        price[0, each.symbol], lots[0, each.symbol] = each.open_nano / NANO, each.volume
-        fresh[0, each.symbol], exact[0, each.symbol] = True, each.open_nano
-        begins, ends = np.array([each.ts_open], dtype=np.int64), np.array([each.ts_event], dtype=np.int64)
+        price[0, opening.symbol], lots[0, opening.symbol] = opening.open_nano / NANO, opening.volume
+        fresh[0, opening.symbol], exact[0, opening.symbol] = True, opening.open_nano
+        begins, ends = np.array([opening.ts_open], dtype=np.int64), np.array([opening.ts_event], dtype=np.int64)
         yield MarketSlice(
             Block(
                 ts_open=begins, ts_event=ends, key=ends, open=price, high=price, low=price, close=price, volume=lots,
@@ -40,8 +40,8 @@ class Fills:
     """Fills of one venue at its costs. `sessions` are those of each column; without them there are no auctions."""
 
     def __init__(self, universe: Universe, costs: Costs, sessions: Sequence[Sessions]) -> None:
-        self._opens = [each.open_instants for each in sessions]
-        self._closes = [each.close_instants for each in sessions]
+        self._opens = [calendar.open_instants for calendar in sessions]
+        self._closes = [calendar.close_instants for calendar in sessions]
         self.auctions = bool(sessions)
         self._symbols = universe.symbols
         self.size = universe.size
@@ -64,7 +64,7 @@ class Fills:
         self._market: MarketSlice
         self._ts = 0
         """The instant of the fills in progress."""
-        self._zones = [ZoneInfo(each.zone) for each in sessions]
+        self._zones = [ZoneInfo(calendar.zone) for calendar in sessions]
         self.fold_terms = None if own_rates else FillTerms(terms, costs.latency_ns)
 
     def begin(self, market: MarketSlice) -> None:
@@ -130,8 +130,8 @@ class Fills:
         costs, table = self._costs, self._costs.table
         if table is not None:
             hour = instant(ts).astimezone(self._zones[column]).hour if self._zones else 0
-            if (found := table.at(self._symbols[column], hour)) is not None:
-                return rate_of_bp(found.fixed_bp), found.impact
+            if (rates := table.at(self._symbols[column], hour)) is not None:
+                return rate_of_bp(rates.fixed_bp), rates.impact
         return costs.fixed_rate, costs.impact
 
     def _extra_rate(self, resting: Resting, row: int, lots: int, volume: float, impact: float) -> int:

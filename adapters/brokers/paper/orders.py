@@ -98,11 +98,11 @@ class Resting(Struct, array_like=True):
             self.due = min(self.due, at)
             return None
         # a halt cancels thousands of rows one by one, so that a pass over all of them for each is too slow
-        left = self.open.copy()  # a report may hold the list
-        left.remove(row)
-        if self.cancelling or not left or self.until[left[0]] != due:
-            self.keep(left)
-        self.open = left
+        open_rows = self.open.copy()  # a report may hold the list
+        open_rows.remove(row)
+        if self.cancelling or not open_rows or self.until[open_rows[0]] != due:
+            self.keep(open_rows)
+        self.open = open_rows
         return self.say(at, [row], [_CANCELLED])
 
     def _cancelled(self, ts: int, rows: list[int], reason: str = "") -> Reports | None:
@@ -116,19 +116,19 @@ class Resting(Struct, array_like=True):
     def settle(self, ts: int) -> list[Reports]:
         """End the rows whose window closed by `ts`: expired, or cancelled once no unseen bar can fill them."""
         ends: dict[tuple[int, int], list[int]] = {}
-        left = []
+        open_rows = []
         for row in self.open:
             until, end = self.until[row], self.end[row]
             if until > ts:
-                left.append(row)
+                open_rows.append(row)
             elif row not in self.cancelling:
                 ends.setdefault((until, _EXPIRED), []).append(row)
             elif self.after[row] >= until or 0 < end <= ts or until + LONGEST_BAR_NS <= ts:
                 ends.setdefault((until, _CANCELLED), []).append(row)
             else:
-                left.append(row)
+                open_rows.append(row)
         reports = [self.say(until, rows, [cause] * len(rows)) for (until, cause), rows in ends.items()]
-        self.keep(left)
+        self.keep(open_rows)
         return reports
 
     def split(self, ts: int, symbol: int, numerator: int, denominator: int) -> Reports | None:

@@ -215,8 +215,8 @@ def _other_bar(bars: Series, row: int, first: int, last: int, ratio: float, sigm
     miss = min(max(LEAST_MISS, SPLIT_SIGMAS * sigma / 2), abs(ratio) / 2)
     near: Ints = np.arange(max(first + 1, row - NEARBY), min(last, row + NEARBY + 1))
     shows = np.abs(np.log(bars.open[near] / bars.close[near - 1]) + ratio) < miss
-    others = near[shows & (near != row)]
-    return int(others[np.abs(others - row).argmin()]) if len(others) else None
+    other_rows = near[shows & (near != row)]
+    return int(other_rows[np.abs(other_rows - row).argmin()]) if len(other_rows) else None
 
 
 def _explained(bars: Series, row: int, last: int) -> tuple[int, ...]:

@@ -141,8 +141,8 @@ def judge(
 
     order, bars = _series(rows, placed, reason)
     for check in (_unrepeated, _stale, _volume):
-        reason[order] = found = check(bars, interval)
-        if found.any():
+        reason[order] = verdicts = check(bars, interval)
+        if verdicts.any():
             del bars  # before the next is made: one is 70 MB at 500 symbols and 2,500 bars
             order, bars = _series(rows, placed, reason)
     spike, jumps, shifts = examine(bars, actions, interval)

@@ -63,9 +63,9 @@ def _repeated(dividends: Sequence[Action]) -> list[DividendDoubt]:
     """Return dividends that repeat the one before them within a week."""
     doubts = []
     for first, second in pairwise(dividends):
-        apart, ratio = second.key - first.key, second.cash_nano / first.cash_nano
-        near = 0 < apart <= REPEATED_WITHIN_NS and 1 / REPEATED_RATIO <= ratio <= REPEATED_RATIO
-        if near or (apart == 0 and ratio == 1.0):
+        gap_ns, ratio = second.key - first.key, second.cash_nano / first.cash_nano
+        near = 0 < gap_ns <= REPEATED_WITHIN_NS and 1 / REPEATED_RATIO <= ratio <= REPEATED_RATIO
+        if near or (gap_ns == 0 and ratio == 1.0):
             doubts.append(DividendDoubt(second, "repeated", Fraction(0), first))
     return doubts
 

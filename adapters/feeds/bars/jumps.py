@@ -146,8 +146,8 @@ def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bo
         if at in (start, stop):
             continue
         if action.kind == "dividend":
-            left = previous[at] - action.cash_nano / NANO
-            previous[at] = left if left > 0 else np.nan
+            ex_close = previous[at] - action.cash_nano / NANO
+            previous[at] = ex_close if ex_close > 0 else np.nan
             continue
         announced[at] = True
         previous[at] *= np.nan if action.numerator == action.denominator else action.denominator / action.numerator
@@ -198,7 +198,7 @@ def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Boo
     candidates = np.flatnonzero(looked_at | announced)
     symbol = bars.column[candidates]
     starts, stops = np.searchsorted(bars.column, symbol), np.searchsorted(bars.column, symbol, side="right")
-    found = [
+    comparisons = [
         _compared(bars, k, start, move, reach, gap, interval)
         for k, start in zip(candidates.tolist(), starts.tolist(), strict=True)
     ]
@@ -206,7 +206,7 @@ def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Boo
     shifts: list[Shift] = []
     for first in np.unique(starts).tolist():
         mine = np.flatnonzero(starts == first)
-        changes = _follow(bars, previous, announced, [found[m] for m in mine], int(stops[mine[0]]), spike)
+        changes = _follow(bars, previous, announced, [comparisons[m] for m in mine], int(stops[mine[0]]), spike)
         jumps += changes[0]
         shifts += changes[1]
     jumps.sort(key=lambda jump: (jump.ts, jump.symbol))
@@ -235,8 +235,8 @@ def _compared(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap
         return cap if np.isnan(sigma) else min(cap, max(floor * shrink, sigmas * sigma))
 
     new_session = interval == DAY_NS or silence > interval
-    known = k > start and silence <= GAP_NS
-    most = limit(MOVE_SIGMAS, MOVE_FLOOR, MOVE_CAP)
+    comparable = k > start and silence <= GAP_NS
+    move_limit = limit(MOVE_SIGMAS, MOVE_FLOOR, MOVE_CAP)
     night = deviation(gap[before])
     shift = SPLIT_SIGMAS * UNKNOWN_SIGMA if np.isnan(sigma) else SHIFT_SIGMAS * sigma
     if interval == DAY_NS and night > 0:
@@ -244,10 +244,10 @@ def _compared(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap
     return _Found(
         row=k,
         move=float(move[k]),
-        limit=most,
-        moved=known and bool(abs(move[k]) > most),
+        limit=move_limit,
+        moved=comparable and bool(abs(move[k]) > move_limit),
         reaches=bool(reach[k] > limit(REACH_SIGMAS, REACH_FLOOR, REACH_CAP)),
-        opens=known and new_session,
+        opens=comparable and new_session,
         resumes=k > start and silence > GAP_NS,
         sigma=sigma,
         usual=float(np.median(bars.volume[max(start, k - WINDOW) : k])) if k > start else np.nan,
@@ -280,7 +280,7 @@ def _jump(bars: Series, it: _Found, reference: float) -> Jump | None:
 
 
 def _follow(
-    bars: Series, previous: Floats, announced: Bools, found: list[_Found], stop: int, spike: Bools
+    bars: Series, previous: Floats, announced: Bools, comparisons: list[_Found], stop: int, spike: Bools
 ) -> tuple[list[Jump], list[Shift]]:
     """Process one symbol's suspicious bars; returns its jumps and shifts.
 
@@ -289,7 +289,7 @@ def _follow(
     jumps: list[Jump] = []
     shifts: list[Shift] = []
     away, since, reference, began, older = False, 0, np.nan, 0, np.nan
-    for it, following in zip(found, [*(f.row for f in found[1:]), stop], strict=True):
+    for it, following in zip(comparisons, [*(f.row for f in comparisons[1:]), stop], strict=True):
         k = it.row
         if announced[k]:
             reference *= previous[k] / bars.close[k - 1]

@@ -85,8 +85,8 @@ class ActionRow:
 
 def actions_within(actions: Iterable[ActionRow], start_ns: int, end_ns: int) -> list[ActionRow]:
     """Select the actions with an ex date in [start_ns, end_ns), by date, column and ORDER."""
-    wanted = [each for each in actions if start_ns <= each.day_ns < end_ns]
-    return sorted(wanted, key=lambda each: (each.day_ns, each.column, ORDER[each.kind]))
+    selected = [action for action in actions if start_ns <= action.day_ns < end_ns]
+    return sorted(selected, key=lambda action: (action.day_ns, action.column, ORDER[action.kind]))
 
 
 def exact_nano(prices: Floats) -> Ints:

@@ -34,12 +34,12 @@ class Closes:
         since, last = self._last
         if last is not None and since <= ts < last[0]:
             return last  # called many times a second while idle
-        found = [self._next(k, ts) for k in range(len(self._names))]
-        known = [t for t in found if t is not None]
-        if not known:
+        closes = [self._next(k, ts) for k in range(len(self._names))]
+        instants = [t for t in closes if t is not None]
+        if not instants:
             return None
-        first = min(known)
-        who = [c for c, t in zip(self._columns, found, strict=True) if t == first]
+        first = min(instants)
+        who = [c for c, t in zip(self._columns, closes, strict=True) if t == first]
         self._last = ts, (first, who[0] if len(who) == 1 else np.logical_or.reduce(who))
         return self._last[1]
 

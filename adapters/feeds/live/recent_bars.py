@@ -40,21 +40,21 @@ class RecentBars:
         if not len(rows):
             return Checked(np.empty(0, dtype=np.int8))
         added = set(zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True))
-        others = self._others(rows, placed)
-        kept, before = len(others), self._reason[others]
-        rows = concatenated((self._rows.take(others), rows))
-        placed = concatenated((self._placed.take(others), placed))
+        stored_rows = self._others(rows, placed)
+        stored_count, before = len(stored_rows), self._reason[stored_rows]
+        rows = concatenated((self._rows.take(stored_rows), rows))
+        placed = concatenated((self._placed.take(stored_rows), placed))
         order = np.lexsort((placed.ts_event, rows.column))
         rows, placed = rows.take(order), placed.take(order)
         # a checked bar retains its verdict, which determined whether it was passed on
-        is_old = order < kept
+        is_old = order < stored_count
         verdict = np.zeros(len(order), dtype=np.int8)
         verdict[is_old] = before[order[is_old]]
         accepted = self._accepted.values()
         review = judge(rows, placed, interval, sorted((*actions, *accepted), key=lambda change: change.ts))
         verdict[~is_old] = review.reason[~is_old]
-        new = np.empty(len(order) - kept, dtype=np.int8)
-        new[order[~is_old] - kept] = verdict[~is_old]
+        new = np.empty(len(order) - stored_count, dtype=np.int8)
+        new[order[~is_old] - stored_count] = verdict[~is_old]
         stops = np.searchsorted(rows.column, np.arange(self.size), side="right")
         keep = stops[rows.column] - 1 - np.arange(len(rows)) < self.LENGTH
         self._rows, self._placed, self._reason = rows.take(keep), placed.take(keep), verdict[keep]
@@ -101,7 +101,7 @@ class RecentBars:
         again = np.zeros(len(self._rows), dtype=np.bool_)
         if int(placed.ts_event.min()) <= int(self._placed.ts_event.max(initial=_NOTHING)):
             for column, event in zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True):
-                found = self.find(column, event)
-                if found is not None:
-                    again[found] = True
+                row = self.find(column, event)
+                if row is not None:
+                    again[row] = True
         return np.flatnonzero(~again)

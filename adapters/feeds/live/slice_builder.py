@@ -207,15 +207,15 @@ class SliceBuilder:
     def _limit(self, now: int) -> int:
         if self._last_query is None:
             return self.emitted_until  # not even the closing times of its bars are known yet
-        done = self._resolved()
-        while (due := self.closes.after(done)) is not None and due[0] <= now:
+        resolved_until = self._resolved()
+        while (due := self.closes.after(resolved_until)) is not None and due[0] <= now:
             ts, who = due
             silent = now >= ts + self._grace and ts in self._heard and self.heard(ts)
             if not (self._complete(ts, who) or silent):
                 break
-            done = ts
-        known = now - self._safe if due is None else min(now - self._safe, due[0] - 1)
-        return self._held_open(self._without_actions(max(done, known), now), done, now)
+            resolved_until = ts
+        safe_until = now - self._safe if due is None else min(now - self._safe, due[0] - 1)
+        return self._held_open(self._without_actions(max(resolved_until, safe_until), now), resolved_until, now)
 
     def _without_actions(self, limit: int, now: int) -> int:
         """Stop before an open whose actions were not queried yet."""
@@ -284,11 +284,11 @@ class SliceBuilder:
     def _old(self, rows: Rows, placed: Placed, now: int) -> None:
         """Process bars of instants that were already emitted: repeated, corrected, or late."""
         for k, (column, event) in enumerate(zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True)):
-            found = self._recent.find(column, event)
+            row = self._recent.find(column, event)
             which = np.array([k])
-            if found is not None:
-                before, good = self._recent.bar(found, self._universe)
-                if self._recent.same(found, rows, k):
+            if row is not None:
+                before, good = self._recent.bar(row, self._universe)
+                if self._recent.same(row, rows, k):
                     continue
                 if good:
                     self._report([bad_bar(rows, placed, k, self._universe, "corrected")], before)

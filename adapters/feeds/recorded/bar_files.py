@@ -207,28 +207,36 @@ def probe(path: Path) -> None:
         return
     stat = file.stat()
     name = f"{file}|{stat.st_dev}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
-    known = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "probed"
-    mark = known / blake2b(name.encode(), digest_size=16).hexdigest()
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "probed"
+    mark = folder / blake2b(name.encode(), digest_size=16).hexdigest()
     if mark.exists():
         return
     command = [sys.executable, "-I", "-c", _PROBE, str(file), str(MOST_CELLS)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PROBE_S, check=False)
+        process = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=PROBE_S, check=False
+        )
     except subprocess.TimeoutExpired:
         raise FeedError(path.name, f"it was not read within {PROBE_S:g} s", "Split the file") from None
-    if done.returncode:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reason = f"signal {-done.returncode}" if done.returncode < 0 else said[-1][:120] if said else "no reason given"
+    if process.returncode:
+        lines = [line.strip() for line in process.stderr.splitlines() if line.strip()]
+        reason = (
+            f"signal {-process.returncode}"
+            if process.returncode < 0
+            else lines[-1][:120]
+            if lines
+            else "no reason given"
+        )
         raise FeedError(path.name, f"it cannot be read as parquet ({reason})", "Write the file again")
-    cells = int(done.stdout)
+    cells = int(process.stdout)
     if cells > MOST_CELLS:
         raise FeedError(
             path.name, f"{cells:,} cells are more than {MOST_CELLS:,}", "Split the file by symbol or by year"
         )
     with suppress(OSError):  # without a writable folder, each start probes again
-        known.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         create_empty(mark)
-        for old in sorted(known.iterdir(), key=lambda each: each.stat().st_mtime_ns)[:-MOST_KNOWN]:
+        for old in sorted(folder.iterdir(), key=lambda entry: entry.stat().st_mtime_ns)[:-MOST_KNOWN]:
             remove(old)
 
 
@@ -320,9 +328,9 @@ def _require_even(path: Path) -> None:
     few commas as the header are passed over without being parsed.
     """
     data = path.read_bytes()
-    first, _, rest = data.partition(b"\n")
+    first, _, body = data.partition(b"\n")
     columns = len(next(csv.reader([first.decode("utf-8", "replace")]), ()))
-    flat = np.frombuffer(rest, dtype=np.uint8)
+    flat = np.frombuffer(body, dtype=np.uint8)
     ends = np.append(np.flatnonzero(flat == ord("\n")), len(flat))
     commas = np.searchsorted(np.flatnonzero(flat == ord(",")), ends)
     if not len(flat) or np.diff(commas, prepend=0).max() < columns:
@@ -427,8 +435,8 @@ def _in_utc(stamps: pl.Series) -> Ints:
         text = text.str.replace(r"(:\d\d(?:\.\d+)?)$", "$1+00:00").str.replace(r"([+-]\d\d):?(\d\d)\+00:00$", "$1:$2")
         read = text.str.to_datetime(_TEXT_STAMPS[0], time_unit="ns", time_zone="UTC", strict=False)
         if read.null_count():
-            rest = text.str.to_datetime(_TEXT_STAMPS[1], time_unit="ns", time_zone="UTC", strict=False)
-            read = read.fill_null(rest) if rest.null_count() < len(rest) else read
+            alternative = text.str.to_datetime(_TEXT_STAMPS[1], time_unit="ns", time_zone="UTC", strict=False)
+            read = read.fill_null(alternative) if alternative.null_count() < len(alternative) else read
         stamps = read
     elif stamps.dtype == pl.Date:
         stamps = stamps.cast(pl.Datetime("ns"))
@@ -446,10 +454,10 @@ def _ratio(where: str, text: str | None) -> tuple[int, int]:
 
 def _cash(where: str, text: str | None) -> int:
     remedy = 'Write the amount per share, as "0.82"'
-    whole, _, part = (text or "").partition(".")
-    if not (whole.isdecimal() and (part.isdecimal() or not part) and len(part) <= 9):
+    integer, _, part = (text or "").partition(".")
+    if not (integer.isdecimal() and (part.isdecimal() or not part) and len(part) <= 9):
         raise FeedError(where, f'dividend "{text}" cannot be read', remedy)
-    cash = int(whole) * NANO + int(part.ljust(9, "0") or "0")
+    cash = int(integer) * NANO + int(part.ljust(9, "0") or "0")
     if not cash:
         raise FeedError(where, "a dividend of nothing", remedy)
     return cash

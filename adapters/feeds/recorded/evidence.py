@@ -254,8 +254,8 @@ def _days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
         else:
             if fit.outside < 2 and fit.outside <= TOLERATED * len(ts):
                 continue
-            others = CALENDARS if fruitless < _MOST_SEARCHES else ()
-            best = _best_calendar(ts, home, fit, reading.stamps, (last, listed_calendar(symbol)), others)
+            candidates = CALENDARS if fruitless < _MOST_SEARCHES else ()
+            best = _best_calendar(ts, home, fit, reading.stamps, (last, listed_calendar(symbol)), candidates)
             if best is None:
                 fruitless += 1
                 continue
@@ -264,11 +264,11 @@ def _days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
 
 
 def _best_calendar(
-    ts: Ints, home: Sessions, fit: Fit, stamps: Stamps, suffixed: Sequence[str], others: Sequence[str]
+    ts: Ints, home: Sessions, fit: Fit, stamps: Stamps, suffixed: Sequence[str], candidates: Sequence[str]
 ) -> tuple[str, Fit] | None:
     """Return the calendar that explains the bars outside `home`, and its fit; None without one."""
     best: tuple[str, Fit] | None = None
-    for name in dict.fromkeys(filter(None, (*suffixed, *others))):
+    for name in dict.fromkeys(filter(None, (*suffixed, *candidates))):
         if name == home.name:
             continue
         sessions = _sessions(name, ts)
@@ -447,8 +447,8 @@ def _covered(ts: Ints, sessions: Sessions, reading: Reading) -> float:
     row = np.searchsorted(sessions.days, placed.day[placed.inside])
     part = np.unique((placed.ts_open[placed.inside] - sessions.opens[row]) // _PART_NS)
     unit = max(_PART_NS, reading.length)
-    apart = np.append(np.diff(part) * _PART_NS, unit)
-    covered = np.where(apart <= max(_BREAK_NS, unit), apart, unit).sum() / np.median(sessions.closes - sessions.opens)
+    gaps = np.append(np.diff(part) * _PART_NS, unit)
+    covered = np.where(gaps <= max(_BREAK_NS, unit), gaps, unit).sum() / np.median(sessions.closes - sessions.opens)
     rows = np.unique(row)
     return float(min(1.0, covered, len(rows) / (rows[-1] - rows[0] + 1)))
 

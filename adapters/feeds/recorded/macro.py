@@ -139,13 +139,13 @@ class RateFile:
         assert self.path is not None
         self._seen = _marks(self.path)
         try:
-            found = parsed(self.path.read_text(encoding="utf-8"), self.path.name)
-            found.begins(self._first_ns)
+            rate = parsed(self.path.read_text(encoding="utf-8"), self.path.name)
+            rate.begins(self._first_ns)
         except CashRateError as error:
             raise FeedError(*error.args) from None
         except (OSError, UnicodeDecodeError) as error:
             raise FeedError(str(self.path), f"it cannot be read ({error})", "Name a text file of date,rate") from None
-        return found
+        return rate
 
     def refresh(self) -> None:
         """Read the file again if it has changed."""
@@ -155,10 +155,10 @@ class RateFile:
 
 def _marks(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return 0, 0
-    return found.st_mtime_ns, found.st_size
+    return stat.st_mtime_ns, stat.st_size
 
 
 def read_series(path: Path) -> tuple[Ints, Floats]:
@@ -262,8 +262,8 @@ def known_from(days: Ints, available: Available, house: Sessions) -> Ints:
 
 def series_digest(feed: str, files: Sequence[Series], rate: RateFile | None = None) -> str:
     """Return hex BLAKE2b of a recorded market with its series; without any series, `feed`, the market's own digest."""
-    named = [each.selection for each in files]
-    paths = [each.path for each in files]
+    named = [series.selection for series in files]
+    paths = [series.path for series in files]
     if rate is not None and rate.path is not None:
         named, paths = [*named, rate.name], [*paths, rate.path]
     return digest(tuple(paths), f"{feed}|{'|'.join(named)}") if paths else feed

@@ -23,23 +23,23 @@ def read_membership(path: Path, universe: Universe) -> Membership:
     with the line.
     """
     frame = table_of(path, COLUMNS).with_row_index("line", offset=2)
-    own = frame.with_columns(pl.col("symbol").cast(pl.String).str.strip_chars())
-    own = own.filter(pl.col("symbol").is_in(universe.symbols))
-    absent = [symbol for symbol in universe.symbols if symbol not in set(own["symbol"])]
+    member_rows = frame.with_columns(pl.col("symbol").cast(pl.String).str.strip_chars())
+    member_rows = member_rows.filter(pl.col("symbol").is_in(universe.symbols))
+    absent = [symbol for symbol in universe.symbols if symbol not in set(member_rows["symbol"])]
     if absent:
         remedy = "Add symbol,joined,left for each, or take them out of [universe] symbols"
         raise FeedError(path.name, f"no row of {some(absent)}", remedy)
-    joined = nanoseconds(own["joined"])
-    blank = own["left"].is_null() | (own["left"].cast(pl.String).str.strip_chars() == "")
-    left = np.where(blank.to_numpy(), FOREVER, nanoseconds(own["left"].cast(pl.String)))
-    for line, first, last in zip(own["line"], joined.tolist(), left.tolist(), strict=True):
+    joined = nanoseconds(member_rows["joined"])
+    blank = member_rows["left"].is_null() | (member_rows["left"].cast(pl.String).str.strip_chars() == "")
+    ends = np.where(blank.to_numpy(), FOREVER, nanoseconds(member_rows["left"].cast(pl.String)))
+    for line, first, last in zip(member_rows["line"], joined.tolist(), ends.tolist(), strict=True):
         if NO_STAMP in (first, last):
             raise FeedError(f"{path.name}:{line}", "a date cannot be read", "Write it as 2020-08-31")
         if last <= first:
             raise FeedError(f"{path.name}:{line}", "it leaves before it joins", "Give a later date in left")
-    columns = [universe.index[symbol] for symbol in own["symbol"]]
+    columns = [universe.index[symbol] for symbol in member_rows["symbol"]]
     try:
-        return Membership(list(zip(columns, joined.tolist(), left.tolist(), strict=True)))
+        return Membership(list(zip(columns, joined.tolist(), ends.tolist(), strict=True)))
     except ValueError as why:
         column = int(str(why).split()[1])
         text = f"{universe.symbols[column]} has two rows that overlap"

@@ -250,7 +250,7 @@ class Replay:
 
     def with_opens(self, tick: Tick) -> Tick:
         """Return a tick with the bars in progress, if agents decide at it; on one calendar a sample has none."""
-        several = len({self.universe.calendar, *(each.calendar for each in self.universe.instruments)}) > 1
+        several = len({self.universe.calendar, *(instrument.calendar for instrument in self.universe.instruments)}) > 1
         if tick.warmup or not (tick.due or (tick.sample and several)):
             return tick
         opened = self.opened_at(tick.ts)
@@ -258,17 +258,17 @@ class Replay:
 
     def opened_at(self, ts: int) -> tuple[Opening, ...]:
         """Return the bars in progress at `ts` (ns UTC): they opened before it and end after it."""
-        columns, found = self.columns, []
+        columns, openings = self.columns, []
         row = int(np.searchsorted(columns.ts_event, ts, side="right"))
         while row < self.count and columns.ts_event[row] <= ts + LONGEST_NS:
             if columns.ts_open[row] < ts:
                 begins, ends = int(columns.ts_open[row]), int(columns.ts_event[row])
-                found += [
+                openings += [
                     Opening(begins, ends, k, int(columns.open_nano[row, k]), float(columns.volume[row, k]))
                     for k in np.flatnonzero(columns.fresh[row]).tolist()
                 ]
             row += 1
-        return (*found, *(each for each in self.ahead if each.ts_open < ts < each.ts_event))
+        return (*openings, *(opening for opening in self.ahead if opening.ts_open < ts < opening.ts_event))
 
     def slice_at(self, index: int) -> MarketSlice:
         """Return the slice of this number; IndexError when there is none."""

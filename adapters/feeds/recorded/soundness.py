@@ -69,14 +69,14 @@ def gaps_between(
     `column` and `ts_event` int64[R] are those of the good bars. Sessions count on the instrument's own calendar. Those
     after a delisting, and those on which the symbol is no member of the universe, do not count.
     """
-    found: list[Gap] = []
+    long_gaps: list[Gap] = []
     for number, instrument in enumerate(universe.instruments):
         calendar, events = sessions[instrument.calendar], ts_event[column == number]
         rows = np.unique(np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1))
         for start, stop in zip(rows[:-1].tolist(), rows[1:].tolist(), strict=True):
             if stop - start > LONGEST_GAP:
-                found += _runs(number, calendar, np.arange(start + 1, stop), actions, members)
-    return found
+                long_gaps += _runs(number, calendar, np.arange(start + 1, stop), actions, members)
+    return long_gaps
 
 
 def _runs(
@@ -100,12 +100,12 @@ def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
     `column` and `ts` int64[R] are those of the rejected bars, `read` int64[N] counts all bars of each symbol.
     """
     bad = np.bincount(column, minlength=len(read))
-    found = []
+    rejections = []
     for number in np.flatnonzero(bad > MOST_REJECTED * read).tolist():
         stamps = ts[(column == number) & (ts != NO_STAMP)]
         first, last = (int(stamps.min()), int(stamps.max())) if len(stamps) else (0, 0)
-        found.append(Rejected(number, int(bad[number]), int(read[number]), first, last))
-    return found
+        rejections.append(Rejected(number, int(bad[number]), int(read[number]), first, last))
+    return rejections
 
 
 def rejected_symbols(feed: Replay) -> list[Rejected]:
@@ -135,9 +135,12 @@ def rejected_text(rejected: Rejected, universe: Universe) -> str:
     )
 
 
-def hole_texts(found: Sequence[Gap], rejected: Sequence[Rejected], universe: Universe) -> list[str]:
+def hole_texts(long_gaps: Sequence[Gap], rejected: Sequence[Rejected], universe: Universe) -> list[str]:
     """Return holes in words, the gaps first."""
-    return [*(gap_text(each, universe) for each in found), *(rejected_text(each, universe) for each in rejected)]
+    return [
+        *(gap_text(gap, universe) for gap in long_gaps),
+        *(rejected_text(rejection, universe) for rejection in rejected),
+    ]
 
 
 def require_sound(

@@ -47,8 +47,8 @@ def synthetic_bars(plan: SyntheticPlan, calendar: Sessions) -> pl.DataFrame:
     count, size = len(calendar.day_ns), plan.symbols
     level = plan.volatility_annual / np.sqrt(252.0) * _regimes(plan, count, draw)
     market = _shocks(count, 1, draw)
-    own = _shocks(count, size, draw)
-    moves = np.sqrt(plan.correlation) * market + np.sqrt(1.0 - plan.correlation) * own
+    idiosyncratic = _shocks(count, size, draw)
+    moves = np.sqrt(plan.correlation) * market + np.sqrt(1.0 - plan.correlation) * idiosyncratic
     returns = plan.drift_annual / 252.0 + level[:, None] * moves
     close = np.round(np.maximum(50.0 * np.exp(np.clip(returns, -0.3, 0.3).cumsum(axis=0)), LEAST), 2)
     night = level[:, None] * 0.4 * draw.standard_normal((count, size))
@@ -83,8 +83,8 @@ def _regimes(plan: SyntheticPlan, count: int, draw: np.random.Generator) -> Floa
 def _shocks(count: int, size: int, draw: np.random.Generator) -> Floats:
     """float64[T, N] of unit variance, with GARCH(1, 1) volatility of its own for each column."""
     raw = draw.standard_t(DEGREES, (count, size)) * np.sqrt((DEGREES - 2.0) / DEGREES)
-    variance, found = np.ones(size), np.empty((count, size))
+    variance, shocks = np.ones(size), np.empty((count, size))
     for t in range(count):
-        found[t] = np.sqrt(variance) * raw[t]
-        variance = 0.05 + 0.05 * found[t] ** 2 + 0.90 * variance
-    return found
+        shocks[t] = np.sqrt(variance) * raw[t]
+        variance = 0.05 + 0.05 * shocks[t] ** 2 + 0.90 * variance
+    return shocks

@@ -157,7 +157,7 @@ class AlpacaBars:
         if not self._crypto:
             path = "/v2/stocks/bars"
             params |= {"adjustment": "raw", "feed": self._feed}
-        found: list[Bar] = []
+        all_bars: list[Bar] = []
         for symbols in _groups(self._universe.symbols):
             async for page in self._pages(path, params | {"symbols": ",".join(symbols)}, _bars_page):
                 for symbol, bars in (page.bars or {}).items():
@@ -167,8 +167,8 @@ class AlpacaBars:
                     for bar in bars:
                         ts = instant_ns(bar.t, UTC)
                         at = ts - ts % DAY_NS if daily else ts  # a daily bar gets its session's date
-                        found.append((at, column, bar.o, bar.h, bar.l, bar.c, bar.v))
-        return whole(self.name, within(rows_of(found), start_ns, end_ns), self._universe.symbols, start_ns, end_ns)
+                        all_bars.append((at, column, bar.o, bar.h, bar.l, bar.c, bar.v))
+        return whole(self.name, within(rows_of(all_bars), start_ns, end_ns), self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """Splits, stock dividends as splits, cash dividends, and delistings by mergers for cash or worthless removals.
@@ -227,12 +227,12 @@ class AlpacaBars:
 
 def timeframe(length_ns: int) -> str:
     """Alpaca's name of an interval: 1Min to 59Min, 1Hour to 23Hour, 1Day. Raises SourceError for others."""
-    minutes, rest = divmod(length_ns, 60 * NANO)
+    minutes, remainder = divmod(length_ns, 60 * NANO)
     if length_ns == DAY_NS:
         return "1Day"
-    if not rest and minutes < 60:
+    if not remainder and minutes < 60:
         return f"{minutes}Min"
-    if not rest and minutes % 60 == 0:
+    if not remainder and minutes % 60 == 0:
         return f"{minutes // 60}Hour"
     what = f"it has no bars of {length_ns // NANO} s"
     raise SourceError("alpaca", what, 'Ask for "1m" to "59m", "1h" to "23h" or "1d"', again=False)
@@ -240,9 +240,9 @@ def timeframe(length_ns: int) -> str:
 
 def iso(ns: int) -> str:
     """RFC 3339, with nanoseconds unless they are 0."""
-    seconds, rest = divmod(ns, NANO)
+    seconds, remainder = divmod(ns, NANO)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest:09d}Z" if rest else f"{text}Z"
+    return f"{text}.{remainder:09d}Z" if remainder else f"{text}Z"
 
 
 def _groups(symbols: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -75,27 +75,27 @@ class CryptoSource:
             async with turn:
                 return await self._history(exchange, column, start_ns, end_ns)
 
-        asked = [asyncio.ensure_future(one(column)) for column in range(len(self.markets))]
+        tasks = [asyncio.ensure_future(one(column)) for column in range(len(self.markets))]
         try:
-            parts = await asyncio.gather(*asked)
+            parts = await asyncio.gather(*tasks)
         finally:
-            for each in asked:
-                each.cancel()
+            for task in tasks:
+                task.cancel()
         return by_stamp(bar for part in parts for bar in part)
 
     async def _history(self, exchange: Exchange, column: int, start_ns: int, end_ns: int) -> Iterable[Bar]:
         """All bars of one symbol, page after page; pages may overlap."""
-        found: dict[int, Bar] = {}
+        bars_by_ts: dict[int, Bar] = {}
         since_ns = start_ns
         for _ in range(PAGES):
             ask = partial(exchange.fetch_ohlcv, self.markets[column], self.interval, since_ns // 1_000_000, None)
-            page = [self.bar(column, each) for each in await self._ask(exchange, ask)]
-            newest_ns = max((bar[0] for bar in page if bar[0] not in found), default=since_ns - 1)
-            found |= {bar[0]: bar for bar in page if start_ns <= bar[0] < end_ns}
+            page = [self.bar(column, candle) for candle in await self._ask(exchange, ask)]
+            newest_ns = max((bar[0] for bar in page if bar[0] not in bars_by_ts), default=since_ns - 1)
+            bars_by_ts |= {bar[0]: bar for bar in page if start_ns <= bar[0] < end_ns}
             if newest_ns < since_ns or newest_ns + self._step_ns >= end_ns:
                 break
             since_ns = newest_ns + self._step_ns
-        return found.values()
+        return bars_by_ts.values()
 
     def bar(self, column: int, bar: Sequence[Any]) -> Bar:
         """A bar of ccxt. Raises SourceError."""
@@ -201,17 +201,17 @@ class CryptoStream:
             while True:
                 done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
                 bars: list[Bar] = []
-                for each in done:
-                    column = watches.pop(each)
-                    if (error := each.exception()) is not None:
+                for task in done:
+                    column = watches.pop(task)
+                    if (error := task.exception()) is not None:
                         raise source.wrong(error) from None
-                    bars += [source.bar(column, bar) for bar in each.result()]
+                    bars += [source.bar(column, bar) for bar in task.result()]
                     watches[watch(column)] = column
                 if bars:
                     yield by_stamp(bars)
         finally:
-            for each in watches:
-                each.cancel()
+            for task in watches:
+                task.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
             await hang_up(exchange)  # remnants of a cancelled request would delay the next one
 
@@ -226,8 +226,8 @@ def by_stamp(bars: Iterable[Bar]) -> Rows:
 
 def _exact(price: Number) -> int:
     """Nano-units of a price; 0, which the checks reject, for a price that is finer or too large."""
-    found = nano(price)
-    return found if price is not None and found == price * NANO else 0
+    price_nano = nano(price)
+    return price_nano if price is not None and price_nano == price * NANO else 0
 
 
 def source(request: Request) -> CryptoSource:

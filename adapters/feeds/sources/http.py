@@ -148,23 +148,23 @@ class HttpSource:
         await self._web.close()
 
     async def _bars_of(self, column: int, symbol: str, start_ns: int, end_ns: int) -> list[Bar]:
-        found: list[Bar] = []
+        bars: list[Bar] = []
         newest, token, begin = -1, "", start_ns
         for _ in range(_MOST_PAGES):
             document = await self._page(symbol, begin, end_ns, token, further=newest >= 0)
             page = list(self._read(document, column, symbol))
             # a page from the last stamp on begins with the last bars of the previous page
             fresh = [bar for bar in page if bar[0] > newest] if self._mapping.page_by_last else page
-            found += fresh
+            bars += fresh
             if self._mapping.page_by_last:
                 newest = max((bar[0] for bar in fresh), default=newest)
                 if not fresh or newest + 1 >= end_ns:
-                    return found
+                    return bars
                 begin = newest + 1
                 continue
             following = _at(document, self._mapping.next_token) if self._mapping.next_token else None
             if following in (None, "", False):
-                return found
+                return bars
             if str(following) == token:
                 raise SourceError(self.name, f"its pages of {symbol} never end: the next is always the same")
             token = str(following)
@@ -221,7 +221,7 @@ class HttpSource:
             return
         if m.columns:
             lists = [_at(rows, name) for name in names]
-            if not all(isinstance(each, list) and len(each) == len(lists[0]) for each in lists):
+            if not all(isinstance(cells, list) and len(cells) == len(lists[0]) for cells in lists):
                 raise SourceError(self.name, f"its columns for {symbol} are not lists of one length", again=False)
             rows = [list(values) for values in zip(*lists, strict=True)]
             names = ("0", "1", "2", "3", "4", "5")
@@ -267,10 +267,10 @@ def signed(
     if how.timestamp_header:
         out[how.timestamp_header] = stamp
     parts = urlsplit(url)
-    said = {"timestamp": stamp, "method": "GET", "path": parts.path, "query": parts.query}
+    request = {"timestamp": stamp, "method": "GET", "path": parts.path, "query": parts.query}
     key = base64.b64decode(secret) if how.secret == "base64" else secret.encode()
-    made = hmac.new(key, _filled(how.text, said).encode(), hashlib.sha256).digest()
-    text = base64.b64encode(made).decode() if how.encoding == "base64" else made.hex()
+    mac = hmac.new(key, _filled(how.text, request).encode(), hashlib.sha256).digest()
+    text = base64.b64encode(mac).decode() if how.encoding == "base64" else mac.hex()
     if how.header:
         out[how.header] = text
     if how.parameter:
@@ -340,12 +340,12 @@ def read_mapping(path: Path) -> HttpMapping:
 
 
 def _known_keys(path: Path, kind: type, table: Mapping[str, object], where: str) -> None:
-    names = [each.name for each in fields(kind)]
+    names = [key_field.name for key_field in fields(kind)]
     for key in table:
         if key not in names:
             near = get_close_matches(key, names, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}"
             raise FileWrong(f"{path}: {where}{key} is not a key of a mapping. {hint}")
-    for each in fields(kind):
-        if each.default is MISSING and each.default_factory is MISSING and each.name not in table:
-            raise FileWrong(f"{path}: {where}{each.name} is missing")
+    for key_field in fields(kind):
+        if key_field.default is MISSING and key_field.default_factory is MISSING and key_field.name not in table:
+            raise FileWrong(f"{path}: {where}{key_field.name} is missing")

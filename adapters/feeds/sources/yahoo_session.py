@@ -84,18 +84,18 @@ class LastChart:
             return SourceError(source, f"{symbol}: no request for its chart was answered", LATER)
         body = self._decoded()
         error = None if body is None else body.error
-        told = one_line((error and (error.description or error.code)) or "", _DESCRIBED).rstrip(".")
+        reason = one_line((error and (error.description or error.code)) or "", _DESCRIBED).rstrip(".")
         match self.status:
-            case 404 if told:
-                return SourceError(source, f"{symbol}: {told}", UNKNOWN, again=False)
+            case 404 if reason:
+                return SourceError(source, f"{symbol}: {reason}", UNKNOWN, again=False)
             case 404:
                 return SourceError(
                     source, f"{symbol}: {self.host} has no charts: {self._shown()}", OTHER_ADDRESS, again=False
                 )
             case 401 | 403:
                 return SourceError(source, f"{symbol}: {self.host} refuses the request: {self._shown()}", LATER)
-            case 400 | 422 if told and _NO_DATA not in told:
-                return SourceError(source, f"{symbol}: {self.host} refuses the request: {told}", RANGE, again=False)
+            case 400 | 422 if reason and _NO_DATA not in reason:
+                return SourceError(source, f"{symbol}: {self.host} refuses the request: {reason}", RANGE, again=False)
             case status if status >= 500:
                 return SourceError(source, f"{symbol}: {self.host} is unavailable: {self._shown()}", LATER)
         if body is None or (error is None and (body.result is None or any(part.timestamp for part in body.result))):
@@ -150,9 +150,9 @@ def session_of(gateway: str, limit_s: float) -> Any:
 
         def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
             chart: LastChart = getattr(_last, "chart", None) or begin_chart()
-            asked = urlsplit(url)
-            if gateway and (asked.hostname or "").endswith("yahoo.com"):
-                url = gateway.rstrip("/") + asked.path + (f"?{asked.query}" if asked.query else "")
+            parts = urlsplit(url)
+            if gateway and (parts.hostname or "").endswith("yahoo.com"):
+                url = gateway.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
             if chart.unreachable:
                 raise ConnectionError(chart.failure)
             limit = limit_s if self._patient else min(limit_s, FIRST_ANSWER_S)
@@ -162,12 +162,19 @@ def session_of(gateway: str, limit_s: float) -> Any:
             except requests.RequestsError as error:
                 named = _HOST.search(str(error))
                 chart.host = ":".join(filter(None, named.groups())) if named else urlsplit(url).netloc
-                why = next((_FAILURES[each.__name__] for each in type(error).__mro__ if each.__name__ in _FAILURES), "")
+                why = next(
+                    (
+                        _FAILURES[error_class.__name__]
+                        for error_class in type(error).__mro__
+                        if error_class.__name__ in _FAILURES
+                    ),
+                    "",
+                )
                 chart.unreachable, chart.failure = bool(why), why or "is damaged or cut off"
                 raise
             finally:
                 self._patient = True
-            if "/finance/chart/" in asked.path:
+            if "/finance/chart/" in parts.path:
                 chart.host, chart.status = urlsplit(url).netloc, answer.status_code
                 chart.kind, chart.body = answer.headers.get("content-type") or "", answer.content
             return answer

@@ -159,7 +159,7 @@ class YahooSource:
         answers, lost = await self._each(lambda column: self._known(column, start_ns))
         for column, error in lost.items():
             raise SourceError(self.name, f"no actions of {self._universe.symbols[column]}: {error.what}", again=False)
-        return actions_within((action for each in answers for action in each.actions), start_ns, end_ns)
+        return actions_within((action for answer in answers for action in answer.actions), start_ns, end_ns)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -171,16 +171,16 @@ class YahooSource:
         """The answers of all symbols, and permanent errors by column. Raises the first other error."""
         loop = asyncio.get_running_loop()
         size = self._universe.size
-        asked = [loop.run_in_executor(self._threads, ask, column) for column in range(size)]
-        for each in asked:
-            each.add_done_callback(lambda _: self._progress(sum(a.done() for a in asked) / size))
+        futures = [loop.run_in_executor(self._threads, ask, column) for column in range(size)]
+        for future in futures:
+            future.add_done_callback(lambda _: self._progress(sum(a.done() for a in futures) / size))
         rounds = -(-size // _THREADS)
         try:
             async with asyncio.timeout(self._deadline_s * rounds):
-                results = await asyncio.gather(*asked, return_exceptions=True)
+                results = await asyncio.gather(*futures, return_exceptions=True)
         except TimeoutError:
-            for each in asked:
-                each.cancel()
+            for future in futures:
+                future.cancel()
             host = urlsplit(self._gateway).netloc or "yahoo.com"
             raise Unreachable(self.name, host, f"no answer within {self._deadline_s * rounds:g} s") from None
         answers, lost = [], {}
@@ -375,17 +375,17 @@ def _actions(frame: "pd.DataFrame", column: int) -> list[ActionRow]:
         return []
     day = _days(frame)
     ratio = frame["Stock Splits"].to_numpy(dtype=np.float64)
-    found = []
+    actions = []
     for at in np.flatnonzero((ratio > 0) & np.isfinite(ratio)).tolist():
         exact = Fraction(float(ratio[at])).limit_denominator(_LARGEST_RATIO)
         if exact > 0:
-            found.append(ActionRow(int(day[at]), column, "split", exact.numerator, exact.denominator, 0))
+            actions.append(ActionRow(int(day[at]), column, "split", exact.numerator, exact.denominator, 0))
     cash = _cash(frame)
     # the amount of a split's day is for each new share, and it is paid on the shares before: one instant earlier
-    nano = paid(cash, factors(day - 1, found), _DIVIDEND_ROUNDED_BY)
+    nano = paid(cash, factors(day - 1, actions), _DIVIDEND_ROUNDED_BY)
     for at in np.flatnonzero(nano > 0).tolist():
-        found.append(ActionRow(int(day[at]), column, "dividend", 1, 1, int(nano[at])))
-    return found
+        actions.append(ActionRow(int(day[at]), column, "dividend", 1, 1, int(nano[at])))
+    return actions
 
 
 def _cash(frame: "pd.DataFrame") -> Floats:
@@ -441,14 +441,14 @@ def paid(prices: Floats, factor: Floats, rounded_by: float = 0.0) -> Ints:
     rough = (single.astype(np.float64) == prices) | (factor != 1.0)
     slack = np.maximum(np.spacing(np.abs(single)).astype(np.float64) * 0.51, rounded_by * 1.01) * factor
     out = exact_nano(clean)
-    left = rough & (clean != 0.0)
+    pending = rough & (clean != 0.0)
     for decimals in range(_DECIMALS + 1):
-        if not left.any():
+        if not pending.any():
             break
         rounded = np.round(clean, decimals)
-        fits = left & (np.abs(rounded - clean) <= slack)
+        fits = pending & (np.abs(rounded - clean) <= slack)
         out[fits] = np.rint(rounded[fits] * 10**decimals).astype(np.int64) * 10 ** (_DECIMALS - decimals)
-        left &= ~fits
+        pending &= ~fits
     return out
 
 

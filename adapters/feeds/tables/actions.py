@@ -70,7 +70,7 @@ def action_columns(names: Sequence[str]) -> dict[str, str]:
     """Return the columns of splits and dividends among names, by kind."""
     words = {word(name): name for name in names}
     kinds = {"split": SPLITS, "dividend": DIVIDENDS}
-    pairs = ((kind, next((words[name] for name in known if name in words), "")) for kind, known in kinds.items())
+    pairs = ((kind, next((words[name] for name in aliases if name in words), "")) for kind, aliases in kinds.items())
     return {kind: name for kind, name in pairs if name}
 
 

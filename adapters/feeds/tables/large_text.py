@@ -121,7 +121,7 @@ def _read(
     for name in names:
         if name == roles.symbol or (name == roles.time and roles.symbol):
             types[name] = pl.Categorical  # the dates of one symbol repeat for the next one
-        elif name not in texts and name in numbers and _are_plain(sample[name], whole=name not in roles.prices()):
+        elif name not in texts and name in numbers and _are_plain(sample[name], integers=name not in roles.prices()):
             types[name] = pl.Float64
         else:
             types[name] = pl.String
@@ -141,10 +141,10 @@ def _read(
         return None
 
 
-def _are_plain(values: pl.Series, *, whole: bool) -> bool:
+def _are_plain(values: pl.Series, *, integers: bool) -> bool:
     """Whether fields are numbers that a float holds exactly; integers have to be short, unless they are `whole`, no
     prices: a price in a smaller unit has many digits."""
     fields = [field for field in values.to_list() if field]
     if not all(_PLAIN.fullmatch(field) and len(field) <= EXACT_LENGTH for field in fields):
         return False
-    return whole or any("." in field for field in fields) or all(len(field) < 6 for field in fields)
+    return integers or any("." in field for field in fields) or all(len(field) < 6 for field in fields)

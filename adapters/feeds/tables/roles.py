@@ -221,8 +221,8 @@ def valued_roles(frame: pl.DataFrame, where: str) -> Roles:
             "other way round: each price follows the column of the day before that would be its open",
             f"Add a line with the names, or --column open={second} --column close={first}",
         )  # fmt: skip
-    rest = free[free.index(block[-1]) + 1 :]
-    volume = next((name for name in rest if _is_volume(values[name], values[low], values[high])), "")
+    after_prices = free[free.index(block[-1]) + 1 :]
+    volume = next((name for name in after_prices if _is_volume(values[name], values[low], values[high])), "")
     return Roles(time, first, high, low, second, clock=clock, volume=volume, symbol=symbol)
 
 

@@ -41,6 +41,6 @@ def stated(statements: Sequence[Statement]) -> list[str]:
     for alike in list(groups.values())[:MOST_STATED]:
         more = f" and {len(alike) - 1} more like it" if len(alike) > 1 else ""
         lines.append(f"{alike[0].name}{more}: {alike[0].text()}")
-    if (rest := len(groups) - MOST_STATED) > 0:
-        lines.append(f"and {rest} more kinds of tables")
+    if (omitted := len(groups) - MOST_STATED) > 0:
+        lines.append(f"and {omitted} more kinds of tables")
     return lines

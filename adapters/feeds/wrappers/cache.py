@@ -92,25 +92,25 @@ class Cached(Forwarding):
         async with self._turn:
             notes = await asyncio.to_thread(self._notes)
             gaps = _gaps([note.actions_covered for note in notes], start_ns, end_ns)
-            known = [a for column, note in enumerate(notes) for a in unpacked(note, column)]
+            actions = [a for column, note in enumerate(notes) for a in unpacked(note, column)]
             for begin, end in gaps:
                 self.downloads += 1
-                found = await self._source.actions(begin, end)
-                known = [a for a in known if not begin <= a.day_ns < end] + found
+                new_actions = await self._source.actions(begin, end)
+                actions = [a for a in actions if not begin <= a.day_ns < end] + new_actions
                 past = (begin, min(end, self._now() - LATE_NS))
                 if past[0] < past[1]:
                     notes = [
                         replace(
                             note,
                             actions=packed(
-                                [a for a in known if a.column == column and _in(a.day_ns, note.actions_covered, past)]
+                                [a for a in actions if a.column == column and _in(a.day_ns, note.actions_covered, past)]
                             ),
                             actions_covered=merged(note.actions_covered, past),
                         )
                         for column, note in enumerate(notes)
                     ]
                     await asyncio.to_thread(self._note, notes)
-        return actions_within(known, start_ns, end_ns)
+        return actions_within(actions, start_ns, end_ns)
 
     def _opened(self, column: int, one: "_Series") -> "_Series":
         """The series with its bars; a missing or damaged file counts as never downloaded."""

@@ -103,14 +103,14 @@ class Shelf:
 
     def notes(self) -> list[Note]:
         """The notes of all stored symbols, by name."""
-        found = []
+        notes = []
         for path in sorted(self.folder.glob("*.json")):
             body = path.read_bytes().partition(b"\n")[2]
             try:
-                found.append(self.note(_decoder.decode(body).symbol))
+                notes.append(self.note(_decoder.decode(body).symbol))
             except msgspec.DecodeError:
                 self._aside(path)
-        return [note for note in found if note.covered or note.actions_covered]
+        return [note for note in notes if note.covered or note.actions_covered]
 
     def _path(self, symbol: str) -> Path:
         return self.folder / f"{_stem(symbol)}.json"
@@ -153,7 +153,7 @@ def packed(actions: Sequence[ActionRow]) -> tuple[tuple[int, str, int, int, int]
 
 def unpacked(note: Note, column: int) -> list[ActionRow]:
     """The actions of a note, as actions of `column`."""
-    return [ActionRow(day_ns, column, *rest) for day_ns, *rest in note.actions]  # type: ignore[arg-type]
+    return [ActionRow(day_ns, column, *fields) for day_ns, *fields in note.actions]  # type: ignore[arg-type]
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -50,8 +50,8 @@ class Resampled(Forwarding):
         except PartialAnswer as error:
             finer, missing = error.rows, error
         bars = fold(self._resampler.placed(finer).unique(["column", "first"], keep="last", maintain_order=True))
-        whole = (pl.col("last") >= pl.col("end")) | (pl.col("end") <= now - self._settle)
-        rows = within(rows_of(bars.filter(whole)), start_ns, end_ns)
+        complete = (pl.col("last") >= pl.col("end")) | (pl.col("end") <= now - self._settle)
+        rows = within(rows_of(bars.filter(complete)), start_ns, end_ns)
         if missing is not None:
             raise PartialAnswer(self.name, rows, missing.missing, missing.why, again=missing.again)
         return rows
@@ -80,9 +80,9 @@ class ResampledStream:
                 parts = pl.concat([parts, new]).unique(["column", "first"], keep="last", maintain_order=True)
                 count = -(-(pl.col("end") - pl.col("begin")) // self._finer)
                 bar = ["column", "begin"]
-                whole = parts.filter(pl.len().over(bar) == count).join(new, on=bar, how="semi")
-                if len(whole):
-                    yield rows_of(fold(whole))
+                complete = parts.filter(pl.len().over(bar) == count).join(new, on=bar, how="semi")
+                if len(complete):
+                    yield rows_of(fold(complete))
                 # the newest bar and the one before it: a correction may still arrive
                 parts = parts.filter(pl.col("begin").rank("dense", descending=True).over("column") <= 2)
 

@@ -236,10 +236,10 @@ _BY_NAME: Final = {(kind.name, kind.by_symbol): kind for kind in ALERT_KINDS}
 
 def kind_of(name: str, symbol: str = "") -> AlertKind | None:
     """The record of a published kind; None for an unknown one."""
-    families = (each.name for each in ALERT_KINDS if each.name.endswith("_") and name.startswith(each.name))
+    families = (kind.name for kind in ALERT_KINDS if kind.name.endswith("_") and name.startswith(kind.name))
     key = next(families, name)
-    own, other = bool(symbol), not symbol
-    return _BY_NAME.get((key, own)) or _BY_NAME.get((key, other))
+    of_symbol, other = bool(symbol), not symbol
+    return _BY_NAME.get((key, of_symbol)) or _BY_NAME.get((key, other))
 
 
 def kinds_table() -> str:

@@ -111,14 +111,16 @@ NO_CHANGES: Final = Changes([], {}, [])
 class Incidents:
     """Folds the entries of one run; `add` each entry once, in order. `known` are those of an earlier process."""
 
-    def __init__(self, known: Iterable[Incident] = ()) -> None:
-        self._newest: dict[Key, Incident] = {each.key: each for each in known}
-        self.ids: dict[str, Key] = {each.id: each.key for each in self._newest.values()}
+    def __init__(self, incidents: Iterable[Incident] = ()) -> None:
+        self._newest: dict[Key, Incident] = {incident.key: incident for incident in incidents}
+        self.ids: dict[str, Key] = {incident.id: incident.key for incident in self._newest.values()}
         """The newest incident of each key, by id."""
 
     def active(self) -> list[Incident]:
         """The incidents that are not cleared, oldest first."""
-        return sorted((each for each in self._newest.values() if each.active), key=lambda each: each.since_ts)
+        return sorted(
+            (incident for incident in self._newest.values() if incident.active), key=lambda incident: incident.since_ts
+        )
 
     def all(self) -> list[Incident]:
         """The newest incident of each key."""
@@ -222,17 +224,17 @@ class _Step:
 
         A level below CRITICAL that no alert reports opens none: some limits are used on purpose.
         """
-        for row, (agent, name, _, after, value, bound, told) in enumerate(moved.moves):
+        for row, (agent, name, _, after, value, bound, has_alert) in enumerate(moved.moves):
             kind = kind_of(f"limit_{name}")
             assert kind is not None
             key = f"limit_{name}", self._name_of(agent) if agent >= 0 else "", ""
-            known = self._incidents.at(key)
+            previous = self._incidents.at(key)
             level = LEVELS[after]
-            active = known is not None and known.active
-            if level in kind.opens and (told or active or level == "CRITICAL"):
+            active = previous is not None and previous.active
+            if level in kind.opens and (has_alert or active or level == "CRITICAL"):
                 text = f"{name} is at {value:.6g}, its bound is {bound:.6g}"
                 alert = Publish(moved.ts, level, key[0], text, "", key[1], _finite(value), _finite(bound))
-                self._raise(kind, key, alert, f"{self._message_id(k)}-{row}", told)
+                self._raise(kind, key, alert, f"{self._message_id(k)}-{row}", has_alert)
             elif active and level not in kind.opens:
                 self._clear(key, moved.ts)
 
@@ -263,8 +265,8 @@ class _Step:
         text = f"not acknowledged since {since}: {incident.text}"
         self.changes.notices.append(Notice(event.ts, again.level, text, again, route))
 
-    def _raise(self, kind: AlertKind, key: Key, alert: Publish, id: str, told: bool = True) -> Incident:
-        known = self._incidents.at(key)
+    def _raise(self, kind: AlertKind, key: Key, alert: Publish, id: str, has_alert: bool = True) -> Incident:
+        previous = self._incidents.at(key)
         now = Incident(
             id,
             *key,
@@ -274,27 +276,27 @@ class _Step:
             _finite(alert.bound),
             alert.ts,
             alert.ts,
-            told=told,
+            told=has_alert,
             worst=alert.level,
         )
-        if known is not None and known.active:
-            worse = _above(alert.level, known.level)
+        if previous is not None and previous.active:
+            worse = _above(alert.level, previous.level)
             fields = {"level": now.level, "text": now.text, "value": now.value, "bound": now.bound, "ts": now.ts}
-            now = replace(known, **fields, told=told or known.told)
+            now = replace(previous, **fields, told=has_alert or previous.told)
             if worse:
-                now = _paced(now, known)
-            if worse and known.state == "acknowledged":  # it was acknowledged at its lower level
+                now = _paced(now, previous)
+            if worse and previous.state == "acknowledged":  # it was acknowledged at its lower level
                 now = replace(now, state="raised", who="", reason="", acknowledged_ts=0)
-        elif known is not None and kind.calm_ns and alert.ts - known.ts <= kind.calm_ns:
-            now = _paced(replace(now, id=known.id, raised=known.raised + 1), known)
+        elif previous is not None and kind.calm_ns and alert.ts - previous.ts <= kind.calm_ns:
+            now = _paced(replace(now, id=previous.id, raised=previous.raised + 1), previous)
         self._put(now)
         return now
 
     def _end(self, key: Key, ts: int) -> Incident | None:
-        known = self._incidents.at(key)
-        if known is None or not known.active:
+        previous = self._incidents.at(key)
+        if previous is None or not previous.active:
             return None
-        self._put(cleared := replace(known, state="cleared", ts=max(ts, known.ts)))
+        self._put(cleared := replace(previous, state="cleared", ts=max(ts, previous.ts)))
         return cleared
 
     def _clear(self, key: Key, ts: int) -> None:
@@ -332,11 +334,11 @@ def _above(one: Level, other: Level) -> bool:
     return LEVELS.index(one) > LEVELS.index(other)
 
 
-def _paced(now: Incident, known: Incident) -> Incident:
+def _paced(now: Incident, previous: Incident) -> Incident:
     """The incident with its count of rises: a level that it never had is always announced."""
-    if _above(now.level, known.worst):
+    if _above(now.level, previous.worst):
         return replace(now, worst=now.level, paced=1)
-    return replace(now, worst=known.worst, paced=known.paced + 1)
+    return replace(now, worst=previous.worst, paced=previous.paced + 1)
 
 
 def _route(incident: Incident) -> Route:

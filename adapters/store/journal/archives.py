@@ -47,13 +47,13 @@ class Archive(Struct, frozen=True):
     def path(self, folder: Path | None) -> Path:
         """Return the file's path, in `folder` or its original folder. Raises StoreDamaged when it is in neither."""
         places = [place / self.file for place in (folder, Path(self.folder)) if place is not None]
-        found = next((path for path in places if path.exists()), None)
-        if found is None:
+        existing = next((path for path in places if path.exists()), None)
+        if existing is None:
             raise StoreDamaged(
                 f"journal: rows {self.first} to {self.last} were moved to {places[-1]}, which is not there: put it "
                 "back, or restore it from a backup"
             )
-        return found
+        return existing
 
 
 def row_of(archive: Archive) -> tuple[object, ...]:
@@ -78,11 +78,11 @@ def archives_of(driver: Driver) -> list[Archive]:
 
 def last_seqs(driver: Driver) -> dict[str, int]:
     """Return the last entry of each run, in journal or archive."""
-    found: dict[str, int] = {}
+    last_by_run: dict[str, int] = {}
     for archive in archives_of(driver):
-        found.update((run, last) for run, _, last in archive.runs)
-    found.update(driver.execute("SELECT run, MAX(last_seq) FROM journal GROUP BY run").fetchall())
-    return found
+        last_by_run.update((run, last) for run, _, last in archive.runs)
+    last_by_run.update(driver.execute("SELECT run, MAX(last_seq) FROM journal GROUP BY run").fetchall())
+    return last_by_run
 
 
 def rows_of(archive: Archive, folder: Path | None, run: str | None = None, from_seq: int = 0) -> Iterator[Link]:
@@ -126,7 +126,7 @@ def write(rows: Sequence[Link], folder: Path) -> Archive:
     sync(unfinished)
     checksum, size = checksum_of(unfinished)
     runs = tuple((run, *span) for run, span in spans.items())
-    made = Archive(first, last, rows[0].prev, rows[-1].hash, runs, str(folder.resolve()), path.name, size, checksum)
+    archive = Archive(first, last, rows[0].prev, rows[-1].hash, runs, str(folder.resolve()), path.name, size, checksum)
     beside = path.with_suffix(path.suffix + CHECKSUMS)
     write_whole(beside, f"{checksum.hex()}  {path.name}\n".encode())
     move(unfinished, path)
@@ -134,15 +134,15 @@ def write(rows: Sequence[Link], folder: Path) -> Archive:
     if polars.scan_parquet(path).select(polars.len()).collect().item() != links:
         raise StoreDamaged(f"{path} holds another number of rows than the {links} that were written")
     read = 0
-    prev = made.prev
-    for link in rows_of(made, folder):
+    prev = archive.prev
+    for link in rows_of(archive, folder):
         if wrong := broken(link, prev, first + read):
             raise StoreDamaged(f"{path}: {wrong}, read right after it was written")
         prev = link.hash
         read += 1
-    if read != links or prev != made.hash:
+    if read != links or prev != archive.hash:
         raise StoreDamaged(f"{path}: {read} rows came back of the {links} that were written")
-    return made
+    return archive
 
 
 def wrong_with(archive: Archive, folder: Path | None) -> str:

@@ -44,16 +44,16 @@ class JobRun(Struct, frozen=True):
 
 def put_job_runs(driver: Queries, run: str, runs: Sequence[JobRun]) -> None:
     """Write runs in an open transaction; older runs of their jobs and schedules beyond KEPT are deleted."""
-    for each in runs:
-        driver.execute("DELETE FROM jobs WHERE run = ? AND id = ?", (run, each.id))
-    insert_digested(driver, "jobs", [_row(run, each) for each in runs])
-    for job, schedules in {(each.job, _names(each)) for each in runs}:
-        own = "run = ? AND job = ? AND schedules = ?"
+    for job_run in runs:
+        driver.execute("DELETE FROM jobs WHERE run = ? AND id = ?", (run, job_run.id))
+    insert_digested(driver, "jobs", [_row(run, job_run) for job_run in runs])
+    for job, schedules in {(job_run.job, _names(job_run)) for job_run in runs}:
+        condition = "run = ? AND job = ? AND schedules = ?"
         ids = driver.execute(
-            f"SELECT id FROM jobs WHERE {own} ORDER BY id DESC LIMIT ?", (run, job, schedules, KEPT + 1)
+            f"SELECT id FROM jobs WHERE {condition} ORDER BY id DESC LIMIT ?", (run, job, schedules, KEPT + 1)
         ).fetchall()
         if len(ids) > KEPT:
-            driver.execute(f"DELETE FROM jobs WHERE {own} AND id <= ?", (run, job, schedules, ids[-1][0]))
+            driver.execute(f"DELETE FROM jobs WHERE {condition} AND id <= ?", (run, job, schedules, ids[-1][0]))
 
 
 def job_runs(driver: Queries, run: str) -> list[JobRun]:
@@ -67,10 +67,10 @@ def job_runs(driver: Queries, run: str) -> list[JobRun]:
     ]
 
 
-def _row(run: str, each: JobRun) -> tuple[object, ...]:
-    values = msgspec.structs.asdict(each) | {"run": run, "schedules": _names(each)}
+def _row(run: str, job_run: JobRun) -> tuple[object, ...]:
+    values = msgspec.structs.asdict(job_run) | {"run": run, "schedules": _names(job_run)}
     return tuple(values[name] for name in COLUMNS)
 
 
-def _names(each: JobRun) -> str:
-    return msgspec.json.encode(each.schedules).decode()
+def _names(job_run: JobRun) -> str:
+    return msgspec.json.encode(job_run.schedules).decode()

@@ -26,10 +26,10 @@ def queues_of(driver: Driver) -> dict[str, Queued]:
     sql = "SELECT '' AS sink, level, COUNT(*) FROM outbox GROUP BY level"
     if "deliveries" in table_names(driver):
         sql += " UNION ALL SELECT sink, level, COUNT(*) FROM deliveries GROUP BY sink, level"
-    found: dict[str, Queued] = {}
+    queues: dict[str, Queued] = {}
     for sink, level, count in driver.execute(sql).fetchall():
-        found.setdefault(sink, Queued(dict.fromkeys(LEVELS, 0))).levels[level] = count
-    return found
+        queues.setdefault(sink, Queued(dict.fromkeys(LEVELS, 0))).levels[level] = count
+    return queues
 
 
 def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], capacity: int) -> Queued:

@@ -77,18 +77,18 @@ class Records:
 
     def run(self, name: str | None = None) -> RunRecord:
         """Return one run by name, by default the newest. Raises StoreFailing with the names of the existing runs."""
-        found = {record.run: record for record in self.runs()}
-        if name is None and not found:
+        records = {record.run: record for record in self.runs()}
+        if name is None and not records:
             raise StoreFailing("the store has no run yet; `quantd run` begins one")
-        record = found.get(next(reversed(found)) if name is None else name)
+        record = records.get(next(reversed(records)) if name is None else name)
         if record is None:
-            raise StoreFailing(f"there is no run {name}; there are: {', '.join(found) or 'none'}")
+            raise StoreFailing(f"there is no run {name}; there are: {', '.join(records) or 'none'}")
         return record
 
     def current_run(self) -> str | None:
         """Return the newest run, ended or not; None in a new store."""
-        found = self.runs()
-        return found[-1].run if found else None
+        runs = self.runs()
+        return runs[-1].run if runs else None
 
     def job_runs(self, run: str) -> list[JobRun]:
         """Return the runs of scheduled jobs, oldest first."""
@@ -172,7 +172,7 @@ class Records:
                 f"SELECT DISTINCT sample, n FROM orders WHERE run = ? AND state IN ({_WORKING}) ORDER BY sample, n",
                 (run,),
             ).fetchall()
-            found = {}
+            baskets = {}
             for sample, n in keys:
                 rows = driver.execute(
                     "SELECT state, filled, ended_ts, note, symbol FROM orders WHERE run = ? AND sample = ? AND n = ?"
@@ -180,8 +180,8 @@ class Records:
                     (run, sample, n),
                 ).fetchall()
                 state, filled, ended, note, symbol = (list(column) for column in zip(*rows, strict=True))
-                found[sample, n] = OpenBasket(state, filled, ended, note, [columns[s] for s in symbol])
-        return found
+                baskets[sample, n] = OpenBasket(state, filled, ended, note, [columns[s] for s in symbol])
+        return baskets
 
     def incidents(self, run: str) -> Incidents:
         """Return the incidents of a run, for `Projection`."""
@@ -209,9 +209,9 @@ def incidents_of(driver: Queries, run: str, until_seq: int = MOST) -> list[Incid
         " WHERE i.run = ? ORDER BY i.seq, i.k"
     )
     rows = driver.execute(sql, (run, until_seq, run)).fetchall()
-    found = (dict(zip(columns, row, strict=True)) for row in rows)
-    newest = {(each["kind"], each["agent"], each["symbol"]): each for each in found}
-    return [incident_of(each) for each in newest.values()]
+    incident_rows = (dict(zip(columns, row, strict=True)) for row in rows)
+    newest = {(row["kind"], row["agent"], row["symbol"]): row for row in incident_rows}
+    return [incident_of(row) for row in newest.values()]
 
 
 def incident_of(row: Mapping[str, Any]) -> Incident:
@@ -261,7 +261,7 @@ def run_records(driver: Queries) -> list[RunRecord]:
     for number, run, ts, mode, universe, agents, ended_ts, ended, digest in rows:
         if row_digest(number, run, ts, mode, universe, agents, ended_ts, ended) != bytes(digest):
             raise StoreDamaged(f"runs: the row of run {run} was changed")
-        known = msgspec.json.decode(universe, type=Universe)
+        run_universe = msgspec.json.decode(universe, type=Universe)
         epochs = msgspec.json.decode(agents, type=tuple[Epoch, ...])
-        out.append(RunRecord(number, run, ts, mode, known, epochs, ended_ts, ended))
+        out.append(RunRecord(number, run, ts, mode, run_universe, epochs, ended_ts, ended))
     return out

@@ -17,16 +17,16 @@ def shadow_entries(entries: Iterable[tuple[int, Entry]], name: str) -> Iterator[
     """
     names: dict[int, str] = {}
     for seq, entry in entries:
-        event, own = entry.event, list[JournalEffect]()
+        event, shadow_effects = entry.event, list[JournalEffect]()
         if isinstance(event, Started):
             names.clear()
         for effect in entry.effects:
             if isinstance(effect, Shadowed):
                 names[effect.agent] = effect.name
                 if effect.name == name:
-                    own.extend(effect.effects)
+                    shadow_effects.extend(effect.effects)
         if isinstance(event, Shade):
             if names.get(event.agent) == name:
-                yield seq, Entry(event.news, own)
-        elif own or isinstance(event, MARKET):
-            yield seq, Entry(event, own)
+                yield seq, Entry(event.news, shadow_effects)
+        elif shadow_effects or isinstance(event, MARKET):
+            yield seq, Entry(event, shadow_effects)

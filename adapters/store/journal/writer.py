@@ -82,8 +82,8 @@ class Batch(Struct):
 def write_rows(driver: Queries, rows: Rows) -> None:
     """Write read-model rows to their tables, in an open transaction."""
     for table, columns in COLUMNS.items():
-        if found := rows.get(table):
-            insert(driver, table, columns, found)
+        if table_rows := rows.get(table):
+            insert(driver, table, columns, table_rows)
     moved = rows.get(MOVED, [])
     for start in range(0, len(moved), _MOVE_ROWS):
         part = moved[start : start + _MOVE_ROWS]
@@ -135,19 +135,19 @@ class Writer:
         """Start a run, or continue one with its current agents: RUN_COLUMNS from run to universe."""
         run = fields[0]
         with self._transaction("beginning a run") as driver:
-            known = _run_row(driver, run)
-            if known is None:
+            row = _run_row(driver, run)
+            if row is None:
                 (number,) = driver.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM runs").fetchone()
-                known = (number, *fields, epochs, 0, "")
-            _replace_run(driver, run, (*known[:5], epochs, *known[6:8]))
+                row = (number, *fields, epochs, 0, "")
+            _replace_run(driver, run, (*row[:5], epochs, *row[6:8]))
 
     def finish(self, run: str, ts: int, why: str) -> None:
         """Mark a run as ended."""
         with self._transaction("ending a run") as driver:
-            known = _run_row(driver, run)
-            if known is None:
+            row = _run_row(driver, run)
+            if row is None:
                 raise StoreFailing(f"there is no run {run} to end")
-            _replace_run(driver, run, (*known[:6], ts, why))
+            _replace_run(driver, run, (*row[:6], ts, why))
 
     def cut(self, archive: Archive) -> None:
         """Replace journal rows by their archive, in one transaction.
@@ -372,8 +372,8 @@ def _replace_run(driver: Driver, run: object, row: Row) -> None:
 
 
 def _run_row(driver: Driver, run: object) -> Row | None:
-    found: Row | None = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (run,)).fetchone()
-    return found
+    row: Row | None = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (run,)).fetchone()
+    return row
 
 
 def check_head(driver: Driver, head: Head | None, last: int, where: str) -> None:
@@ -388,6 +388,8 @@ def check_head(driver: Driver, head: Head | None, last: int, where: str) -> None
             f" {head.run}) was acted upon: something was lost"
         )
     if head.number:
-        (found,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (head.number,)).fetchone() or (b"",)
-        if bytes(found) != head.hash:
+        (stored_hash,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (head.number,)).fetchone() or (
+            b"",
+        )
+        if bytes(stored_hash) != head.hash:
             raise StoreDamaged(f"journal row {head.number} is not the one that {where} names")

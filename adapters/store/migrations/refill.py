@@ -19,8 +19,8 @@ def refill(driver: Queries, tables: Collection[str]) -> None:
     sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE number > ? ORDER BY number LIMIT {_ROWS}"
     refold = Refold(driver)
     last = 0
-    while found := driver.execute(sql, (last,)).fetchall():
-        for link in map(link_of, found):
-            last, made = link.number, refold.rows(link)
+    while page := driver.execute(sql, (last,)).fetchall():
+        for link in map(link_of, page):
+            last, rows_by_table = link.number, refold.rows(link)
             for table in tables:
-                insert(driver, table, COLUMNS[table], made.get(table, []))
+                insert(driver, table, COLUMNS[table], rows_by_table.get(table, []))

@@ -44,11 +44,11 @@ class Step:
 
 def revision_of(driver: Queries) -> str:
     """Return the revision of a store; empty without tables."""
-    found = table_names(driver)
-    if VERSIONS.name in found:
+    tables = table_names(driver)
+    if VERSIONS.name in tables:
         row = driver.execute("SELECT version_num FROM alembic_version").fetchone()
         return "" if row is None else str(row[0])
-    return UNVERSIONED["risk" in found] if "meta" in found else ""
+    return UNVERSIONED["risk" in tables] if "meta" in tables else ""
 
 
 def refuse_newer(revision: str) -> None:
@@ -76,11 +76,11 @@ def steps_from(revision: str) -> list[Step]:
     refuse_newer(revision)
     if revision == REVISION:
         return []
-    found = [
+    steps = [
         Step(script.revision, (script.doc or "").strip(), bool(getattr(script.module, "ADDS_TABLES_ONLY", False)))
         for script in _scripts().walk_revisions()
     ]
-    return [step for step in reversed(found) if step.revision > revision]
+    return [step for step in reversed(steps) if step.revision > revision]
 
 
 def make(driver: Driver) -> None:
@@ -118,17 +118,17 @@ def migrate_through(connection: Connection, to: str = REVISION) -> None:
     config.attributes["connection"] = connection
     driver = _Through(connection)
     before = table_names(driver)
-    found = revision_of(driver)
-    refuse_newer(found)
-    if found and VERSIONS.name not in before:
-        command.stamp(config, found)
+    revision = revision_of(driver)
+    refuse_newer(revision)
+    if revision and VERSIONS.name not in before:
+        command.stamp(config, revision)
     command.upgrade(config, to)
     came = (table_names(driver) - before) & COLUMNS.keys()
-    if found and VERSIONS.name not in before and "risk" in before:
+    if revision and VERSIONS.name not in before and "risk" in before:
         # An earlier quantd added this table without filling it from the existing journal.
         driver.execute("DELETE FROM risk")
         came.add("risk")
-    if found and came:
+    if revision and came:
         refill(driver, sorted(came))
 
 

@@ -189,13 +189,13 @@ class Projection:
 
     def _basket(self, seq: int, k: int, basket: OrderBasket, effects: Sequence[object]) -> None:
         key = (basket.sample, basket.n)
-        known = self.open_baskets.get(key)
-        if known is not None:  # sent again with the same ids, because the venue never received them
+        open_basket = self.open_baskets.get(key)
+        if open_basket is not None:  # sent again with the same ids, because the venue never received them
             for s in basket.sym:
-                row = known.sym.index(s)
-                if known.states[row] == _UNKNOWN:
-                    known.states[row] = _SENT
-                    self._touch(known, basket.sample, basket.n, row)
+                row = open_basket.sym.index(s)
+                if open_basket.states[row] == _UNKNOWN:
+                    open_basket.states[row] = _SENT
+                    self._touch(open_basket, basket.sample, basket.n, row)
             return
         size = len(basket.sym)
         names = [self.symbols[s] for s in basket.sym]
@@ -224,16 +224,16 @@ class Projection:
     def _agent(self, number: int) -> str:
         return self.agents[number] if 0 <= number < len(self.agents) else str(number)
 
-    def _touch(self, known: OpenBasket, sample: int, n: int, row: int) -> None:
-        if known.new is None:
+    def _touch(self, open_basket: OpenBasket, sample: int, n: int, row: int) -> None:
+        if open_basket.new is None:
             self._moved[sample, n, row] = None
 
     def _reports(self, news: Reports, effects: Sequence[object]) -> None:
         sample, n, ts, reason = news.sample, news.n, news.ts, news.reason
-        known = self.open_baskets.get((sample, n))
-        if known is not None and known.new is not None and not reason:
+        open_basket = self.open_baskets.get((sample, n))
+        if open_basket is not None and open_basket.new is not None and not reason:
             # the usual case in one loop: a basket of this batch is filled
-            states, filled, ended_ts = known.states, known.filled, known.ended_ts
+            states, filled, ended_ts = open_basket.states, open_basket.filled, open_basket.ended_ts
             for row, cum, cause in zip(news.row, news.cum, news.cause, strict=True):
                 if cum > filled[row]:
                     filled[row] = cum
@@ -260,31 +260,31 @@ class Projection:
 
     def _move(self, sample: int, n: int, row: int, cause: int, cum: int, ts: int, reason: str) -> None:
         """Change one row by the transition table. The engine refuses an impossible change; the row does not change."""
-        known = self.open_baskets.get((sample, n))
-        if known is None:
+        open_basket = self.open_baskets.get((sample, n))
+        if open_basket is None:
             if cum:
                 self._rows.setdefault(LATE, []).append((cum, self.run, sample, n, row))
             return
-        before = known.states[row]
+        before = open_basket.states[row]
         after = TRANSITIONS[before][cause]
         if after >= 0:
-            known.states[row] = after
+            open_basket.states[row] = after
             if _ENDED[after] and not _ENDED[before]:
-                known.ended_ts[row] = ts
-                known.note[row] = reason
-        known.filled[row] = max(known.filled[row], cum)
-        self._touch(known, sample, n, row)
+                open_basket.ended_ts[row] = ts
+                open_basket.note[row] = reason
+        open_basket.filled[row] = max(open_basket.filled[row], cum)
+        self._touch(open_basket, sample, n, row)
 
     def _ended(self, seq: int, k: int, ended: Ended, effects: Sequence[object]) -> None:
-        known = self.open_baskets.get((ended.sample, ended.n))
-        if known is None:
+        open_basket = self.open_baskets.get((ended.sample, ended.n))
+        if open_basket is None:
             return
         for row, state in zip(ended.row, ended.state, strict=True):
-            if not _ENDED[known.states[row]]:
-                known.states[row] = state
-                known.ended_ts[row] = ended.ts
-                known.note[row] = ended.reason
-                self._touch(known, ended.sample, ended.n, row)
+            if not _ENDED[open_basket.states[row]]:
+                open_basket.states[row] = state
+                open_basket.ended_ts[row] = ended.ts
+                open_basket.note[row] = ended.reason
+                self._touch(open_basket, ended.sample, ended.n, row)
 
     # append-only tables
 

@@ -38,9 +38,9 @@ def statements(dialect: str) -> tuple[str, ...]:
     else:  # a quarter of the time that a reader of SQLite takes to import
         from sqlalchemy.dialects import postgresql as own  # type: ignore[no-redef]
     words = own.dialect()
-    made = (*SQLModel.metadata.tables.values(), VERSIONS)
-    tables = [CreateTable(table).compile(dialect=words) for table in made]
-    indexes = [CreateIndex(index).compile(dialect=words) for table in made for index in table.indexes]
+    all_tables = (*SQLModel.metadata.tables.values(), VERSIONS)
+    tables = [CreateTable(table).compile(dialect=words) for table in all_tables]
+    indexes = [CreateIndex(index).compile(dialect=words) for table in all_tables for index in table.indexes]
     return tuple(map(str, (*tables, *indexes)))
 
 

@@ -170,8 +170,8 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
     if os.path.lexists(state / HALT):  # a halted store is restored halted
         (folder / HALT).touch()
     progress(0.6)
-    if found := [text for text in verify(folder) if not (unfilled and text.startswith("risk: "))]:
-        raise StoreDamaged(f"what was copied is damaged, most likely because the store is: {found[0]}")
+    if faults := [text for text in verify(folder) if not (unfilled and text.startswith("risk: "))]:
+        raise StoreDamaged(f"what was copied is damaged, most likely because the store is: {faults[0]}")
     for name in ("quantd.db-wal", "quantd.db-shm"):  # empty files of a reader
         remove(folder / name, missing_ok=True)
     runs = _runs(folder)
@@ -190,7 +190,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
 def _copy_models(folder: Path, models: Mapping[str, Path]) -> None:
     for name, artifact in models.items():
         (folder / ARTIFACTS / name).mkdir(parents=True, mode=0o700)
-        for file in sorted(each for each in artifact.iterdir() if each.is_file()):
+        for file in sorted(path for path in artifact.iterdir() if path.is_file()):
             shutil.copyfile(file, folder / ARTIFACTS / name / file.name)
 
 
@@ -202,7 +202,9 @@ def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
         source.execute("BEGIN")
         source.execute("SELECT COUNT(*) FROM meta").fetchone()
         with closing(sqlite3.connect(copy)) as into:
-            source.backup(into, pages=_PAGES, progress=lambda _, left, all: progress(0.5 * (1 - left / max(all, 1))))
+            source.backup(
+                into, pages=_PAGES, progress=lambda _, remaining, all: progress(0.5 * (1 - remaining / max(all, 1)))
+            )
             into.execute("PRAGMA journal_mode=DELETE")
 
 
@@ -240,9 +242,9 @@ def _runs(folder: Path) -> tuple[RunKept, ...]:
     """Return the runs of a copied store, each with the policies of its last start."""
     records = Records(lambda: SqliteDriver(folder / FILE, read_only=True), folder / ARCHIVES)
     with records.connection() as driver:
-        known = run_records(driver)
+        run_rows = run_records(driver)
     out = []
-    for record in known:
+    for record in run_rows:
         models: dict[str, str] = {}
         last = 0
         for last, data in records.entries(record.run, 1):  # noqa: B007 - the last one is what is wanted
@@ -292,9 +294,9 @@ def read_manifest(source: Path) -> Manifest:
     refuse_newer(manifest.revision)
     for name in manifest.files:
         parts = Path(name).parts
-        known = (FILE, HEAD, ARCHIVES, CONFIGS, HALT, ARTIFACTS)
+        top_names = (FILE, HEAD, ARCHIVES, CONFIGS, HALT, ARTIFACTS)
         deepest = 3 if parts[:1] == (ARTIFACTS,) else 2
-        if not parts or parts[0] not in known or ".." in parts or len(parts) > deepest:
+        if not parts or parts[0] not in top_names or ".." in parts or len(parts) > deepest:
             raise StoreDamaged(f"{source}: {MANIFEST} names {name!r}, which no backup has")
     return manifest
 

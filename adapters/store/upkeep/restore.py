@@ -77,8 +77,8 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
         finally:
             remove_folder(staging, ignore_errors=True)
             lock.release()
-    if found := verify(where, state):
-        raise StoreDamaged(f"what was restored to {state} is damaged: {found[0]}")
+    if faults := verify(where, state):
+        raise StoreDamaged(f"what was restored to {state} is damaged: {faults[0]}")
     return manifest, aside
 
 
@@ -96,16 +96,18 @@ def occupied(url: str, state: Path) -> str:
 
 def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
     """Verify the staged store and adapt it to this place: newest revision, archives in this folder, no leader."""
-    if found := verify(staging):
-        raise StoreDamaged(f"the backup is damaged: {found[0]}")
+    if faults := verify(staging):
+        raise StoreDamaged(f"the backup is damaged: {faults[0]}")
     if manifest.revision != REVISION:
         migrate(staging / FILE)
     with closing(SqliteDriver(staging / FILE)) as driver:
         driver.begin(durable=True)
-        kept = archives_of(driver)
+        entries = archives_of(driver)
         driver.execute("DELETE FROM archives")
         here = str((state / ARCHIVES).resolve())
-        insert_digested(driver, "archives", (row_of(msgspec.structs.replace(each, folder=here)) for each in kept))
+        insert_digested(
+            driver, "archives", (row_of(msgspec.structs.replace(archive, folder=here)) for archive in entries)
+        )
         # The account's leader at the time of the backup does not lead this store; its tokens become invalid.
         driver.execute("UPDATE lease SET expires_ns = 0, seat = '', token = token + 1")
         driver.commit()
@@ -135,20 +137,20 @@ def _back(aside: Path | None, state: Path) -> None:
             move(aside / name, state / name)
 
 
-def _refuse_led(url: str, seat: str) -> None:
+def _refuse_led(url: str, lock_id: str) -> None:
     """Raise Held while a daemon leads an account in the database, before anything is moved."""
     with closing(UrlDriver(url)) as driver:
         if "lease" in table_names(driver):
-            refuse_held(driver, seat)
+            refuse_held(driver, lock_id)
 
 
-def _into_database(copy: Path, url: str, seat: str) -> None:
+def _into_database(copy: Path, url: str, lock_id: str) -> None:
     """Replace the tables in the database by those of a SQLite store, in one transaction."""
     with closing(SqliteDriver(copy, read_only=True)) as source, closing(UrlDriver(url)) as into:
         into.begin(durable=True)
         into.execute("SET LOCAL lock_timeout = 30000")
         into.execute(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
-        tokens = _emptied(into, seat)
+        tokens = _emptied(into, lock_id)
         for statement in statements("postgresql"):
             into.execute(statement)
         copy_rows(source, into)
@@ -161,13 +163,13 @@ def _into_database(copy: Path, url: str, seat: str) -> None:
         into.commit()
 
 
-def _emptied(driver: Driver, seat: str) -> list[tuple[str, int]]:
+def _emptied(driver: Driver, lock_id: str) -> list[tuple[str, int]]:
     """Drop the store's tables and return the tokens of its leases. Raises Held while a daemon leads an account."""
     tables = table_names(driver)
     tokens: list[tuple[str, int]] = []
     if "lease" in tables:
         driver.execute("LOCK TABLE lease IN EXCLUSIVE MODE")
-        refuse_held(driver, seat)
+        refuse_held(driver, lock_id)
         tokens = driver.execute("SELECT account, token FROM lease").fetchall()
     for name in NAMES:
         if name in tables:

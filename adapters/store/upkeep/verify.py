@@ -47,7 +47,7 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
     if path is not None and not path.exists():
         raise StoreFailing(f"{path}: there is no store here")
     shown = path or "the store"
-    found: list[str] = []
+    faults: list[str] = []
     try:
         with failures(f"checking {shown}"):
             head = None if folder is None else HeadFile(folder / HEAD).read()
@@ -59,18 +59,18 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
                 refuse_newer(revision)
                 if path is not None and newest is None:
                     rows = [str(text) for (text,) in driver.execute("PRAGMA integrity_check(20)")]
-                    found += [f"sqlite: {text}" for text in rows if rows != ["ok"]]
+                    faults += [f"sqlite: {text}" for text in rows if rows != ["ok"]]
                 for check in (_schema if path is not None else _columns, _facts, _digests):
-                    found += check(driver)
-                found += _journal(driver, None if folder is None else folder / ARCHIVES, newest)
+                    faults += check(driver)
+                faults += _journal(driver, None if folder is None else folder / ARCHIVES, newest)
                 (last,) = driver.execute("SELECT COALESCE(MAX(number), 0) FROM journal").fetchone()
                 if folder is not None:
                     check_head(driver, head, last, str(folder / HEAD))
     except StoreError as wrong:
-        found.append(str(wrong))
+        faults.append(str(wrong))
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, IndexError, KeyError) as wrong:
-        found.append(f"checking {shown}: {wrong}")
-    return found
+        faults.append(f"checking {shown}: {wrong}")
+    return faults
 
 
 def _schema(driver: Driver) -> list[str]:
@@ -99,7 +99,7 @@ def _columns(driver: Driver) -> list[str]:
     tables = table_names(driver)
     # an older revision lacks later tables
     missing = sorted(set(NAMES) - tables) if revision_of(driver) == REVISION else []
-    found = [f"schema: the table {name} is missing" for name in missing]
+    faults = [f"schema: the table {name} is missing" for name in missing]
     for name, table in SQLModel.metadata.tables.items():
         if name not in tables:
             continue
@@ -110,22 +110,22 @@ def _columns(driver: Driver) -> list[str]:
         ).fetchall()
         expected = [(column.name, "YES" if column.nullable else "NO") for column in table.columns]
         if list(map(tuple, stored)) != expected:
-            found.append(f"schema: the columns of {name} are not as quantd makes them")
-    return found
+            faults.append(f"schema: the columns of {name} are not as quantd makes them")
+    return faults
 
 
 def _digests(driver: Driver) -> list[str]:
     """Check the digests of rows outside the chain."""
-    found: list[str] = []
+    faults: list[str] = []
     tables = table_names(driver)
     for table in SQLModel.metadata.tables:
         columns = columns_of(table)
         if columns[-1] != "digest" or table not in tables:
             continue
         for row in driver.stream(f"SELECT {', '.join(columns)} FROM {table}"):
-            if row_digest(*row[:-1]) != row[-1] and len(found) < FINDINGS_OF_A_KIND:
-                found.append(f"{table}: the row {', '.join(map(str, row[:3]))} was changed")
-    return found
+            if row_digest(*row[:-1]) != row[-1] and len(faults) < FINDINGS_OF_A_KIND:
+                faults.append(f"{table}: the row {', '.join(map(str, row[:3]))} was changed")
+    return faults
 
 
 def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[str]:
@@ -136,18 +136,18 @@ def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[
             rebuilt.execute(statement)
         rebuilt.execute("BEGIN")
         fold = _Fold(driver, rebuilt)
-        found = fold.all(archives) if newest is None else fold.newest(newest)
-        if not found:
+        faults = fold.all(archives) if newest is None else fold.newest(newest)
+        if not faults:
             tables = table_names(driver)
             if "retention" in tables:
                 for run, model, before_ts in driver.execute("SELECT run, model, before_ts FROM retention").fetchall():
                     let_go(rebuilt, run, model, before_ts)
             for table, columns in COLUMNS.items():
                 if table in tables:
-                    found += _compare(table, columns, driver, rebuilt, None if newest is None else fold.bounds())
+                    faults += _compare(table, columns, driver, rebuilt, None if newest is None else fold.bounds())
             for table in sorted(tables & {"outbox", "deliveries"}):
-                found += _queue(table, driver, rebuilt, fold.known)
-        return found
+                faults += _queue(table, driver, rebuilt, fold.known)
+        return faults
 
 
 NEWER: Final = frozenset({"incident", "state"})
@@ -170,8 +170,8 @@ class _Fold:
 
     def all(self, archives: Path | None) -> list[str]:
         """Fold from the first row, archived or not."""
-        found: list[str] = []
-        return self._rows(_links(self._driver, archives, found), GENESIS, 1, 0, found)
+        faults: list[str] = []
+        return self._rows(_links(self._driver, archives, faults), GENESIS, 1, 0, faults)
 
     def newest(self, least: int) -> list[str]:
         """Check the chain of the rows that are not archived, and fold at least the newest `least` entries."""
@@ -196,11 +196,11 @@ class _Fold:
             cut = cut if after is None else min(cut, after - 1)
         return cut
 
-    def _rows(self, links: Iterator[Link], prev: bytes, first: int, cut: int, found: list[str]) -> list[str]:
+    def _rows(self, links: Iterator[Link], prev: bytes, first: int, cut: int, faults: list[str]) -> list[str]:
         before_ts: int | None = 0 if first > 1 else None
         for number, link in enumerate(links, first):
             if wrong := broken(link, prev, number):
-                return [*found, f"journal: {wrong}"]
+                return [*faults, f"journal: {wrong}"]
             prev = link.hash
             expected = self._seqs.get(link.run, 0) + 1
             if link.first_seq != expected or link.last_seq != expected + link.count - 1:
@@ -216,13 +216,13 @@ class _Fold:
             else:
                 before_ts = link.ts
             self._seqs[link.run] = link.last_seq
-        return found
+        return faults
 
     def _fold(self, link: Link) -> None:
         """Write the read-model rows of one journal row. Raises StoreDamaged."""
-        made = self._refold.rows(link)
-        write_rows(self._rebuilt, made)
-        for message in made.get(OUTBOX, []):
+        rows_by_table = self._refold.rows(link)
+        write_rows(self._rebuilt, rows_by_table)
+        for message in rows_by_table.get(OUTBOX, []):
             self._rebuilt.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, 0, x'')", message[:7])
 
     def _open_orders(self, since_ts: int) -> None:
@@ -243,28 +243,28 @@ class _Fold:
             insert(self._rebuilt, "orders", columns, rows)
             index = self._refold.runs[run].universe.index
             for row in rows:
-                known = dict(zip(columns, row, strict=True))
+                order = dict(zip(columns, row, strict=True))
                 basket = self._refold.folds[run].open_baskets.setdefault(
-                    (known["sample"], known["n"]), OpenBasket([], [], [], [], [])
+                    (order["sample"], order["n"]), OpenBasket([], [], [], [], [])
                 )
                 basket.states.append(int(OrderState.SENT))
                 basket.filled.append(0)
                 basket.ended_ts.append(0)
                 basket.note.append("")
-                basket.sym.append(index[known["symbol"]])
+                basket.sym.append(index[order["symbol"]])
 
 
-def _links(driver: Driver, folder: Path | None, found: list[str]) -> Iterator[Link]:
+def _links(driver: Driver, folder: Path | None, faults: list[str]) -> Iterator[Link]:
     """Iterate over every row from the first, archived or not. Faults of whole files are appended to `found`."""
     for archive in archives_of(driver):
         if wrong := wrong_with(archive, folder):
-            found.append(wrong)
+            faults.append(wrong)
         last = None
         for link in rows_of(archive, folder):
             last = link
             yield link
         if last is None or (last.number, last.hash) != (archive.last, archive.hash):
-            found.append(f"archives: {archive.file} does not end with row {archive.last}")
+            faults.append(f"archives: {archive.file} does not end with row {archive.last}")
     yield from _journal_rows(driver)
 
 
@@ -291,7 +291,7 @@ def _compare(
     theirs = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"
     where = "" if bounds is None else " WHERE run = ? AND seq > ?"
     sql = f"SELECT {', '.join(columns)} FROM {table}{where} ORDER BY "
-    found: list[str] = []
+    faults: list[str] = []
     for values in [()] if bounds is None else bounds:
         for one, other in _merged(
             stored.stream(f"{sql}{', '.join((theirs, *columns[1:size]))}", values),
@@ -300,18 +300,18 @@ def _compare(
         ):
             key = ", ".join(map(str, (one or other or ())[:size]))
             if one is None:
-                found.append(f"{table}: the row {key} is missing")
+                faults.append(f"{table}: the row {key} is missing")
             elif other is None:
-                found.append(f"{table}: the row {key} does not come from the journal")
+                faults.append(f"{table}: the row {key} does not come from the journal")
             else:
                 for name, kept, derived in zip(columns, one, other, strict=True):
                     if kept != derived or type(kept) is not type(derived):
-                        found.append(
+                        faults.append(
                             f"{table}: the row {key} has {name} {_shown(kept)}, the journal says {_shown(derived)}"
                         )
-            if len(found) >= FINDINGS_OF_A_KIND:
-                return [*found, f"{table}: and perhaps more"]
-    return found
+            if len(faults) >= FINDINGS_OF_A_KIND:
+                return [*faults, f"{table}: and perhaps more"]
+    return faults
 
 
 def _merged(one: Any, other: Any, size: int) -> Iterator[tuple[Any, Any]]:
@@ -342,18 +342,18 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _queue(table: str, driver: Driver, rebuilt: _Rebuilt, known: Mapping[str, int]) -> list[str]:
+def _queue(table: str, driver: Driver, rebuilt: _Rebuilt, start_seqs: Mapping[str, int]) -> list[str]:
     """Check that each queued message equals the refolded one. Delivered or dropped messages are rightly absent."""
-    found = []
+    faults = []
     for row in driver.execute(f"SELECT run, seq, k, ts, level, kind, body FROM {table}"):
-        if row[1] <= known.get(row[0], 0):
+        if row[1] <= start_seqs.get(row[0], 0):
             continue
-        told = rebuilt.execute(
+        expected = rebuilt.execute(
             "SELECT run, seq, k, ts, level, kind, body FROM outbox WHERE run = ? AND seq = ? AND k = ?", row[:3]
         ).fetchone()
-        if told is None or told[:6] != tuple(row)[:6] or not _same_body(row[6], told[6]):
-            found.append(f"{table}: message {message_id(*row[:3])} does not come from the journal")
-    return found[:FINDINGS_OF_A_KIND]
+        if expected is None or expected[:6] != tuple(row)[:6] or not _same_body(row[6], expected[6]):
+            faults.append(f"{table}: message {message_id(*row[:3])} does not come from the journal")
+    return faults[:FINDINGS_OF_A_KIND]
 
 
 def _same_body(stored: str, derived: str) -> bool:
