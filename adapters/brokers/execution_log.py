@@ -1,6 +1,15 @@
 """Executions of one order at a venue, as intervals of the order's lots.
 
-The intervals depend neither on the order in which executions arrive nor on a restart in between.
+What can go wrong. The same execution arrives by the stream and by a list, before and after a restart, or in another
+order. A list lacks one for a while, or for ever. A fill that is booked twice doubles a position.
+
+An execution is therefore an interval (cum - size, cum] of its order. The intervals depend neither on the order in which
+executions arrive nor on a restart in between, so that a report may be applied twice. A lot is reported once all parts
+of it are known: with a part missing, its price would be that of the other parts.
+
+Where a venue has ids instead of cumulative quantities, time and id give the intervals. All executions must be listed
+then, because a missing one would shift those after it. What a venue never lists is bridged by the order's own quantity
+and average price (Alpaca-API issue 176). A later listing of the same units is ignored.
 """
 
 from typing import NamedTuple
@@ -74,6 +83,7 @@ class ExecutionLog(Struct):
 
         Those with an id get the next interval, in the order of time and id; the others have theirs.
         """
+        # sorted before the intervals are given: the order of arrival would be another one after a restart
         for execution in sorted(executions, key=lambda e: (e.ts, e.id)):
             key = execution.id or execution.cum_nano
             if execution.size_nano <= 0 or key in self.executions or (self.bridged and self._covers(execution)):

@@ -1,4 +1,13 @@
-"""Orders sent to a venue across a network: client ids, rows, and the reports of each order."""
+"""Orders sent to a venue across a network: client ids, rows, and the reports of each order.
+
+What can go wrong. The process ends between sending an order and its answer. Its successor knows the basket from the
+journal, but not whether the venue has the order.
+
+The client id is therefore derived from run, sample, symbol and number, and never drawn. A restart derives the same id,
+finds the order by it, and does not send a second one. A report has the state of the whole order, so that it may be
+applied twice. A basket is dropped only after all of its rows ended: an order that is forgotten while it is open could
+be neither cancelled nor reported.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final

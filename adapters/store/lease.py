@@ -1,8 +1,16 @@
 """One leader per account, by a lease with a fencing token in the store itself.
 
-Every transaction of the writer begins with a renewal of the lease under its token (M. Kleppmann, "How to do distributed
-locking", 2016). A process that was suspended while another took the lease changes no row, and so commits nothing.
-Effects leave the process after a commit, and check `valid` immediately before.
+What can go wrong. A process is suspended, by a sleeping machine or a stopped container, while another takes the
+account. It wakes in the middle of a step and would commit and send orders beside its successor. A lease by time alone
+does not stop it: it checked before it slept.
+
+Every transaction of the writer therefore begins with a renewal of the lease under its token (M. Kleppmann, "How to do
+distributed locking", 2016). A process that was suspended while another took the lease changes no row, and so commits
+nothing. Effects leave the process after a commit, and check `valid` immediately before.
+
+What the order guarantees. The holder counts its lease from before the request, and relies on SURE of it: its own end
+precedes the store's. It records a renewal only after the commit. In PostgreSQL the server's clock counts, so that
+machines need no common one. A successor increases the token before its first commit.
 """
 
 import os
@@ -67,6 +75,7 @@ class Lease:
 
     def renew(self, driver: Driver) -> float:
         """Renew within an open transaction, or raise Fenced. Returns the argument for `renewed` after the commit."""
+        # before the request: counted from the answer, the holder would rely on the lease after its end in the store
         asked = since_boot_s()
         if not self.fenced:
             row = driver.execute(

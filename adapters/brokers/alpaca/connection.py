@@ -1,6 +1,14 @@
 """HTTP requests to Alpaca, within its rate limit and with a time-out.
 
 Each ends as an answer of the venue, as certainly not sent, or as lost: then it may have been accepted.
+
+What can go wrong. A request is repeated although the venue carried out the first one, and an order exists twice. Only
+what was certainly not accepted is repeated: no connection was made, or the answer is 429. A time-out after connecting,
+a closed connection, a status of 500 or of a proxy, and a body that cannot be read are all lost. A lost GET is repeated
+once in `read`, because it changes nothing.
+
+Connections are closed before the venue closes them: a request into a closing connection would be lost. The limiter
+comes before each attempt, so that repeats count too.
 """
 
 import asyncio

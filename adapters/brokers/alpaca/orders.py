@@ -2,6 +2,15 @@
 
 An order is identified by its client id, which is unique at the venue for ever. An execution is identified by the
 order's cumulative quantity after it, which the stream and the list of activities both report.
+
+What can go wrong. The answer to an order is lost. Sent again, it might be filled twice; taken as refused, it might fill
+while the books do not expect it. It is therefore UNKNOWN until a query resolves it, and so is an answer whose words no
+document has.
+
+What the order guarantees. `posted` is set before the request and taken back only when the request certainly was not
+sent. An order with `posted` is queried before it is sent again, under a lock of its own, so that two requests never
+both find it missing. The venue's "not found" counts after `settle_s` only, because an accepted order may not be listed
+yet. It never counts for an order that has had an id there. All executions precede the end of their order.
 """
 
 import asyncio
@@ -86,6 +95,7 @@ class Desk:
             return [self.end(sent, Cause.REJECTED, order)]
         if sent.end and self.now() >= sent.end:
             return [self.end(sent, Cause.EXPIRED, "never sent: its end has passed")]
+        # before the request: a submission repeated after a lost answer must query first
         before, sent.posted, sent.words = sent.posted, self.now(), ""
         try:
             answer = await self.rest.ask("POST", ORDERS, body=order, patience_s=self.left_s(sent))

@@ -1,4 +1,13 @@
-"""Replacement of an order at Alpaca: never both are open, and never more is filled than ordered."""
+"""Replacement of an order at Alpaca: never both are open, and never more is filled than ordered.
+
+What can go wrong. The old order fills while it is replaced, and both together fill too much. The answer is lost, and
+nobody knows which of the two is open.
+
+What the order guarantees. Both locks are taken before the old order is read. A change in place is used only while
+nothing is filled, and the old order is queried after it: if it filled in between, the new one is cancelled. Otherwise
+the new order is sent after the venue confirmed the end of the old one, with the filled quantity of before. If that is
+not confirmed in time, the new order is not sent: an order too few can be made good at the next decision.
+"""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,14 @@
-"""Submission of orders to a crypto exchange, and queries of their state."""
+"""Submission of orders to a crypto exchange, and queries of their state.
+
+What can go wrong. An answer is lost, and the order may be at the exchange, on its way, or nowhere. An order that ends
+while its state is queried is in neither list. A list of trades lags behind its order.
+
+What the order guarantees. `at` is set before a row is sent: from then on the row is queried before it is sent again. It
+is deleted only where the row never left. An order carries a deadline of arrival where the exchange has one, so that it
+cannot appear after `in_flight_s`. Open orders are queried before ended ones: an order that ends in between is in both
+lists. Executions are used only when they add up to the order's own filled quantity, because ids give no place, and with
+one missing the others would get wrong intervals.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence

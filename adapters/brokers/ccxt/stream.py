@@ -1,4 +1,13 @@
-"""Updates of a crypto exchange: its stream announces changes, a query reads them."""
+"""Updates of a crypto exchange: its stream announces changes, a query reads them.
+
+What can go wrong. A stream is silent without being closed, or ccxt stops reading for ever after a message that is no
+JSON. An update is lost while the stream connects. Reports are therefore made from queries only: after each update, and
+every `poll_s`. A stream that fails costs time, never a fill.
+
+What the order guarantees. The stream is connected before the first query, so that nothing happens between them unseen.
+The venue counts as up only after that query succeeded. Each attempt has its own connections, because ccxt waits for
+ever for a token whose first request was cancelled.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

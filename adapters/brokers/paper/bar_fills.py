@@ -1,4 +1,13 @@
-"""Fills of the rows of a basket on one bar, row by row."""
+"""Fills of the rows of a basket on one bar, row by row.
+
+What can go wrong. A bar fills a row twice, or a stop at a price that its limit excludes. Rows of one symbol together
+fill more than the bar's volume.
+
+What the order guarantees. `after` moves to the close of the bar before anything is decided: a bar that was seen and did
+not fill is over. A stop is marked as triggered before its limit is checked, because a triggered row is a limit order
+from then on, also where this bar does not fill it. Rows take volume in order of arrival. The build compiles this file,
+so that locals have declared types.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -70,6 +79,7 @@ class BarFills:
             start: int = self.after[row]
             if ts_open < start or (partial and not self.fresh[column]):
                 continue
+            # before the price: a bar that does not fill the row must not be met again
             self.after[row] = ts_event
             until: int = self.until[row]
             price: int = bar.opens(column, until)
@@ -85,6 +95,7 @@ class BarFills:
                     if until < bar.ts_event or not reaches(stop, buy, low, columns.high[t, column]):
                         continue
                     price = stop
+                # before the limit is checked: beyond it, the row works on as a limit order
                 triggered.append(row)
             price = bar.inside(column, price, self.limits[row], buy, until)
             if price > 0:

@@ -1,4 +1,17 @@
-"""The paper venue: a pure fold of bars, without a clock and without shared randomness."""
+"""The paper venue: a pure fold of bars, without a clock and without shared randomness.
+
+What can go wrong. A simulated fill uses what no account could have reached: a bar that opened before the order arrived,
+the high and low of a bar in which the order ended, or more volume than was traded. A cancel ends an order that a bar in
+progress would have filled. The rules of `Paper` exclude each of these.
+
+What the order guarantees. The fills of a bar precede the ends at its close, because an order may trade until its end.
+`on_time` follows every slice of its instant. An order that follows from the fills of a slice misses the rest of it. The
+same baskets and bars give the same reports, in one piece, after `thaw`, or where the engine folds the fills itself:
+slippage noise is a hash of the fill and not the next number of a generator.
+
+Rejected: to report a fill only when its bar ends (docs/decisions/018). A coin's day spans the close of New York, and
+its fill was known a decision too late.
+"""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -124,6 +137,7 @@ class Paper:
                 news.append(report)
                 ends = ends or bool(resting.kind)  # an auction's fill may be of the bar's close
             ends = ends or resting.due <= ts
+        # after the fills: a row that ends at this close may still fill inside the bar
         if ends:
             news += self._settle(ts)
             news.sort(key=attrgetter("ts"))

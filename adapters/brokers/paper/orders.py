@@ -1,4 +1,11 @@
-"""A basket at the paper venue: the state of each row, and all reports about it."""
+"""A basket at the paper venue: the state of each row, and all reports about it.
+
+What can go wrong. Bars arrive at their close. When a cancel takes effect, a bar that opened before it may still be
+unseen, and would have filled the order. A row with a cancel therefore waits for that bar, its end, or the longest bar.
+
+Reports are stored, because a query repeats them. A split rescales them with the rows, so that the intervals of lots
+stay contiguous in current lots. Every received row has a report, so that `unseen` needs no list of its own.
+"""
 
 from collections.abc import Sequence
 from typing import Final

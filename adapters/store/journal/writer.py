@@ -1,6 +1,15 @@
 """The single writer: each batch is one transaction of journal row, read models, snapshot, outbox and quarantine.
 
-Only one thread uses it. After a failure nothing of the batch is stored, and the same batch can be written again.
+What can go wrong. A commit fails, or its answer is lost, or power fails after it. Another process takes the account
+while this one is suspended. A journal that lost its end looks like a shorter journal.
+
+What the order guarantees. Each transaction renews the lease first, so that a process with an old token commits nothing.
+The end of the chain and the lengths of the queues change in memory after the commit. After a failure nothing of the
+batch is stored or counted, and the same batch can be written again. The head file follows a durable commit, and effects
+follow the head. A batch that is the newest row already is recognised, because only its answer was lost.
+
+Rejected: a row for each event (docs/decisions/002). The batch is what is durable, and hash, insert and index entry
+would be paid for each event. Only one thread uses the writer.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -220,6 +229,7 @@ class Writer:
                     self._append(doing, batch, last)
                 elif not self._is_newest(batch, last):
                     raise StoreFailing(f"entry {expected} of run {batch.run} is next, not {batch.first_seq}")
+                # after the commit: the head of a row that a loss of power takes away would be reported as damage
                 if batch.durable:
                     self._head.write(Head(self._number, batch.run, last, self._hash))
             elif batch.quarantine or batch.snapshot is not None:
@@ -234,6 +244,7 @@ class Writer:
         link = (*fields, blob, prev, digest)
         with self._transaction(doing, durable=batch.durable) as driver:
             queues = self._put_batch(driver, batch, link)
+        # after the commit: the next attempt at a failed batch needs the old end of the chain
         self._number, self._hash, self._seqs[batch.run] = number, digest, last
         self._queues |= queues
 
@@ -288,6 +299,7 @@ class Writer:
         with failures(doing):
             driver = self._begun(durable)
             try:
+                # before any change: a writer whose token is old raises here, and its transaction is empty
                 asked = None if self._lease is None else self._lease.renew(driver)
                 yield driver
                 driver.commit()
