@@ -1,4 +1,13 @@
-"""The emergency exit of one account: its working orders and its positions, without universe, run or store."""
+"""The emergency exit of one account: its working orders and its positions, without universe, run or store.
+
+What can go wrong. The exit is needed when nothing else works: the configuration is wrong, the store is damaged, and a
+venue sends numbers that nobody expects. A request whose answer is lost is repeated, and a second close could turn a
+position around. A quantity with thousands of digits takes the memory of the machine.
+
+Nothing here needs a universe, and an order can be cancelled whatever its numbers are. A position without a readable
+quantity has a fault and is shown. `close_position` of each venue is such that a repeated request never turns a position
+around.
+"""
 
 from collections.abc import Sequence
 from decimal import Decimal

@@ -3,6 +3,14 @@
 Alerts survive the process. Orders, fills and decisions are in the journal already; on the bus they are sent at least
 once while this process lives. They are queued as entries of the journal and composed when they are sent. The oldest are
 dropped when too many are queued.
+
+What can go wrong. The store fails while the broker is there, or an entry cannot be composed. Neither may hold back the
+other lane: each step of `pending` runs although another failed, and the failure is raised only when there is nothing to
+send. The loop must not wait: an entry is composed without the lock, and goes back as the oldest when that fails.
+
+What the order guarantees. Delivered alerts are deleted before others are read, and one that cannot be deleted yet is
+left out, so that this process does not send it again. Only an id that was handed out of the durable lane counts as
+delivered there: a message that was dropped from memory while it was sent is in neither lane.
 """
 
 from collections import deque

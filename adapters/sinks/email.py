@@ -1,4 +1,12 @@
-"""E-mail: sends each alert as a message over SMTP, encrypted with STARTTLS or TLS."""
+"""E-mail: sends each alert as a message over SMTP, encrypted with STARTTLS or TLS.
+
+What can go wrong. A server accepts a message for some recipients only: sent again to all, some get it for ever; given
+up, others never get it. An account is locked after several refused logins. A password travels without encryption.
+
+A message is repeated for the refused recipients alone, with the same Message-ID, and a bounded number of times. After a
+refused login the sink waits. An answer of 5yz is for ever (RFC 5321 4.2.1) and lets other alerts go ahead, one of 4yz
+is of the moment. A failure of the goodbye is no failure, because the message was accepted.
+"""
 
 import asyncio
 import hashlib

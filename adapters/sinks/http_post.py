@@ -1,4 +1,10 @@
-"""Requests of sinks over HTTP: one POST within a time-out, with an answer in plain values."""
+"""Requests of sinks over HTTP: one POST within a time-out, with an answer in plain values.
+
+What can go wrong. One alert that a receiver refuses holds back all others; or a wrong secret makes each of them give
+way in turn. An error counts as about this alert only where its status is not about login, address or moment
+(OF_EVERY_ALERT) and no Retry-After is given. A redirect is not followed, because it could lead to an address without
+encryption. The text of an error has no address: some of them contain the secret.
+"""
 
 import asyncio
 from collections.abc import Mapping

@@ -514,7 +514,7 @@ def _alerts_with(since: int, until: int, search: str) -> list[Any]:
 def _page(entries: list[Found], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Found]:
     """The newest `limit` of rows in ascending order, newest first; one row more than `limit` shows that others follow.
 
-    `found` are the rows as they are returned.
+    `entries` are the rows as they are returned.
     """
     keys = [tuple(getattr(row, name) for name in key) for row in rows[-limit:]]
     return Page(entries[-limit:][::-1], keys[::-1], len(rows) > limit)

@@ -1,4 +1,13 @@
-"""Runs a learned policy in ONNX Runtime, with the observation function of training. Imports no torch."""
+"""Runs a learned policy in ONNX Runtime, with the observation function of training. Imports no torch.
+
+What can go wrong. The graph gives other weights on this machine than on that of its training, or its inputs are
+computed in another way. Nothing fails then: the policy trades, and trades something else.
+
+What the order guarantees. The hashes of sight and features are compared before anything runs, so that an observation
+that this quantd computes otherwise is refused. The constructor runs the golden probes before the first decision, within
+the tolerance of its precision. The carry of a recurrent graph goes through all probes in order, as in a run: a graph
+that forgets otherwise differs at a later one.
+"""
 
 from collections.abc import Mapping
 from math import prod

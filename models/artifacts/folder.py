@@ -2,6 +2,13 @@
 
 policy.onnx is for trading and weights.safetensors for training. golden.bin has probes with their answers as
 little-endian float64. card.md is for readers.
+
+What can go wrong. A file is changed or exchanged after it was checked, a write is interrupted, or a file is so large
+that reading it ends the process. Formats that run code when they are read are not used at all.
+
+What the order guarantees. A file is read once, at most the size that the manifest gives it, and the bytes that were
+hashed are the bytes that are used. The manifest is written last: with files of another write its hashes differ, and the
+artifact is refused. A manifest is compared with its own canonical text, so that no field can be hidden in it.
 """
 
 import fcntl
@@ -71,6 +78,7 @@ def write(folder: Path, manifest: M, contents: dict[str, bytes]) -> M:
         write_whole(folder / name, contents[name], durable=False)
     entries = {name: FileEntry(len(contents[name]), digest_of(contents[name])) for name in manifest.FILES}
     manifest = sealed(msgspec.structs.replace(manifest, files=entries))
+    # last: its hashes refuse the files of an interrupted write
     write_whole(folder / MANIFEST, render(manifest), durable=False)
     return manifest
 

@@ -3,6 +3,11 @@
 A valid model is one graph of known operators, with all numbers inside it and finite. Other graphs can name files to
 read tensors from. Field numbers are those of onnx.proto3, and the encoding is
 https://protobuf.dev/programming-guides/encoding. The operators are those that artifacts need.
+
+What can go wrong. A graph reads a file of this machine, hides a second graph inside an operator, or holds a NaN that
+becomes a weight. A length beyond the end of the data, or an integer without an end, would make a reader fail or run on:
+each is refused before it is used. Weights in eight bits are bounded, because their products are cut on processors
+without VNNI, and the same artifact would answer otherwise there.
 """
 
 from collections.abc import Iterator

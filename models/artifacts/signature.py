@@ -1,4 +1,12 @@
-"""Signatures of artifacts: Ed25519 (RFC 8032) over the manifest's digest, which covers the digests of all files."""
+"""Signatures of artifacts: Ed25519 (RFC 8032) over the manifest's digest, which covers the digests of all files.
+
+What can go wrong. The digests prove that the files belong together. They do not prove who made them: whoever can write
+to the folder can write other files with other digests. A signature needs a key that is elsewhere.
+
+The signed bytes begin with CONTEXT, so that a signature made for another purpose is not valid for an artifact. The
+digest is that of the manifest's bytes as they were signed, and no later form is signed again (docs/decisions/011). A
+private key that others may read is refused, and a key file is never written over.
+"""
 
 import os
 from collections.abc import Iterator, Sequence

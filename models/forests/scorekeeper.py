@@ -1,6 +1,15 @@
 """Tracks a forest's accuracy in operation, and decides whether its predictions are used.
 
 Pure: a track is read from a policy's memory and written back to it, with bounded size.
+
+What can go wrong. A forest that was better than the plain estimate in its walk forward is worse in operation. A switch
+that follows each single error would turn with noise. Outcomes of predictions on neighbouring samples overlap, so that a
+count of samples would make one error many: four predictions are stored for each horizon, and LEAST of them are needed
+before any switch. Off needs one running error above the plain estimate's, on needs RETURN below it in a row.
+
+What the order guarantees. A prediction is scored before the slot of the oldest is used again. A track of another forest
+or universe is not continued, because its errors are those of other rows. Open predictions are dropped when the count of
+samples begins again, because their age is unknown then.
 """
 
 from collections.abc import Callable, Mapping

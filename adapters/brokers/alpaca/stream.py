@@ -1,4 +1,13 @@
-"""Alpaca's stream of trade updates, reconnected after each loss."""
+"""Alpaca's stream of trade updates, reconnected after each loss.
+
+What can go wrong. A connection that is accepted proves nothing: the first message may be one that nobody can read, and
+each attempt would begin again at once. A message that cannot be read may be an update: it ends the connection, so that
+its loss is reported and the account is compared.
+
+What the order guarantees. Connected follows authorisation and subscription, so that what is queried from then on and
+what the stream brings leave no gap. Tries are counted anew only after an update, or after a long connection. Pauses are
+spread at random, so that the clients of a venue that comes back do not arrive together.
+"""
 
 import asyncio
 import random

@@ -3,6 +3,15 @@
 It is tested over the network with Kraken, which supports client ids, fees in the quote currency (`oflags=fciq`), expiry
 at an instant (GTD), a deadline of arrival, figures as text, and a list of deposits and withdrawals. `open` refuses an
 exchange without the required functions.
+
+What can go wrong. A request of an earlier process is still under way when this one looks for its order, and arrives
+after it was sent again. An order that the exchange does not list yet is taken for one that never arrived. An older
+answer overtakes a newer one.
+
+What the order guarantees. An order that was decided before `open` is looked for, and again after `in_flight_s`, before
+it is sent. The deadline of arrival ends what is under way by then, so that a settling time below it is refused. Queries
+follow one another under a lock. An order that the venue's lists do not have is NOT_FOUND after the settling time only;
+until then it is UNKNOWN. A replacement is sent after the confirmed end of the old order, with no fill in between.
 """
 
 import asyncio
@@ -308,7 +317,7 @@ class Crypto:
 
 
 def _known_with(sent: Sent, status: OrderStatus) -> int:
-    """The total quantity of an order's executions, those in `seen` included."""
+    """The total quantity of an order's executions, those in `status` included."""
     executions = sent.log.executions
     return sent.log.known_nano() + sum(
         execution.size_nano for execution in status.executions if execution.id not in executions

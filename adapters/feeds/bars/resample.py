@@ -1,6 +1,13 @@
 """Builds bars of an interval from trades or finer bars.
 
 Bars begin and end with their session, early closes included. An interval without trades gives no bar.
+
+What can go wrong. A trade at the exact close of a session opens a bar of its own, or is lost. Trades of one instant
+change places, and with them an open or a close. A part that is no number vanishes in a maximum.
+
+What the order guarantees. Trades of the close itself belong to the last bar. Parts are sorted by time with their order
+within an instant retained. A part that is no number makes its whole bar no number, which the checks then reject. A
+finer bar that reaches over the end of its bar is refused: it would bring a later price into an earlier close.
 """
 
 from collections.abc import Mapping

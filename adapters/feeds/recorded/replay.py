@@ -1,4 +1,14 @@
-"""A recorded market from files: bars at their true closes, merged by instant, with corporate actions between them."""
+"""A recorded market from files: bars at their true closes, merged by instant, with corporate actions between them.
+
+What can go wrong. A bar is delivered before it was known, or an action at the wrong side of a bar. A bad print inside a
+longer bar is its high. A market that is cut off for a study still holds what came later.
+
+What the order guarantees. Whether bars are read as what they are is judged on all of them, before those outside the
+hours are left out: these are the evidence of a wrong calendar or clock. Finer bars and trades are checked before a bar
+is built of them, and the bar again. A bar without a readable time is quarantined, not left out by the range. A bar that
+closes at the instant of an action precedes it, and the action precedes the next bar. `until` copies the columns, so
+that nothing later is reachable through them.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -161,6 +171,7 @@ class Replay:
         chosen |= rows.ts == NO_STAMP  # its time is unknown: it is quarantined rather than omitted
         rows, placed = rows.take(chosen), placed.take(chosen)
         naive = partial(mostly_without_offset, paths, universe.symbols)
+        # before the next lines: bars outside the hours show that a calendar or a clock is wrong
         readings = misfits(Reading(rows, placed, universe, sessions, stamps, part, zone, naive))
         extended = int(placed.extended.sum())
         rows, placed = rows.take(~placed.extended), placed.take(~placed.extended)

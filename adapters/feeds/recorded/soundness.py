@@ -1,5 +1,14 @@
-"""Faults of recorded prices that a person must decide about before a backtest: unexplained changes of the level,
-actions that the prices do not show, suspicious bars, long gaps, many rejected bars."""
+"""Faults of recorded prices that need a decision: changes of the level, unseen actions, odd bars, gaps, rejected bars.
+
+What goes wrong otherwise. A backtest ends with a number, and nothing shows that it is wrong: a split that no action
+announces multiplies the account, and a symbol without bars for months keeps its last price. A person must decide,
+because prices alone cannot tell such a fault from a real move. Therefore nothing is run, and each fault is listed with
+its remedies, all at once.
+
+What the order guarantees. Bars that are read wrongly come first, and no answer accepts them. The holes that a wrong
+reading makes are not listed beside it: their remedies would hide the cause. A suspicious bar that waits for an answer
+is no rejected bar, so that one fault is not listed twice.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

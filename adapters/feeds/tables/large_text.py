@@ -142,7 +142,7 @@ def _read(
 
 
 def _are_plain(values: pl.Series, *, integers: bool) -> bool:
-    """Whether fields are numbers that a float holds exactly; integers have to be short, unless they are `whole`, no
+    """Whether fields are numbers that a float holds exactly; integers have to be short, unless they are `integers`, no
     prices: a price in a smaller unit has many digits."""
     fields = [field for field in values.to_list() if field]
     if not all(_PLAIN.fullmatch(field) and len(field) <= EXACT_LENGTH for field in fields):

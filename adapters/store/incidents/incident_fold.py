@@ -109,7 +109,7 @@ NO_CHANGES: Final = Changes([], {}, [])
 
 
 class Incidents:
-    """Folds the entries of one run; `add` each entry once, in order. `known` are those of an earlier process."""
+    """Folds the entries of one run; `add` each entry once, in order. `incidents` are those of an earlier process."""
 
     def __init__(self, incidents: Iterable[Incident] = ()) -> None:
         self._newest: dict[Key, Incident] = {incident.key: incident for incident in incidents}

@@ -1,6 +1,14 @@
 """Upgrades an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`; refuses a newer one.
 
 Alembic takes a second to import, so that only stores of an older revision import it.
+
+What can go wrong. An upgrade is interrupted, or two processes make tables in one database at once. A read model is new
+and empty, although the journal has its entries. An older program writes to a store whose revision it does not know.
+
+What the order guarantees. A newer revision is refused before anything is changed. In PostgreSQL an advisory lock is the
+first statement, and the second process sees the tables of the first. The tables are listed before the upgrade, and
+those that it added are filled from the journal in the same transaction, so that an interruption leaves the old store.
+SQLAlchemy controls that transaction: SQLite's own mode leaves changes of tables outside of it.
 """
 
 import sqlite3
@@ -117,6 +125,7 @@ def migrate_through(connection: Connection, to: str = REVISION) -> None:
     config = _config()
     config.attributes["connection"] = connection
     driver = _Through(connection)
+    # before the upgrade: what it adds is empty, and is filled from the journal below
     before = table_names(driver)
     revision = revision_of(driver)
     refuse_newer(revision)

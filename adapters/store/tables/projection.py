@@ -2,6 +2,14 @@
 
 The store writes these rows in the transaction of their entries. `doctor --store` folds the journal again and compares.
 Rows are plain tuples in the order of `COLUMNS`.
+
+What can go wrong. A read model says something that the journal does not: an order that ended goes on, or a late report
+moves an order backwards. A state follows the transition table alone, and the filled quantity never falls.
+
+What the order guarantees. Incidents are folded before the effects, because an alert's row has the route of its
+incident. Effects precede their event: an end that the engine reports is the reason of the row, and the event supplies
+the rest. A basket of this batch is written once, in its last state; only rows that a table has already are moved. A
+fill that arrives after its basket ended raises the filled quantity in the table.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,6 +1,14 @@
 """Restores a backup into an empty place, in either database, with verification before and after.
 
 An existing store is replaced only on request, and is then moved aside.
+
+What can go wrong. The backup is damaged, and the store that it replaces is gone. A daemon leads the account while its
+tables change. A leader of the time of the backup wakes, and its old lease is in the restored store.
+
+What the order guarantees. The backup is unpacked and verified beside the store before anything is moved. A daemon that
+leads is refused before that too, and again inside the transaction that replaces the tables. If that transaction fails,
+the files move back. Leases of the backup are ended and their tokens increased, so that no earlier leader finds its
+token again. A halted folder stays halted.
 """
 
 import time

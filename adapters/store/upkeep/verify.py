@@ -2,6 +2,13 @@
 
 `quantd doctor --store` verifies the whole store, a start only the newest entries. SQLite's own integrity check detects
 few flipped bits; the hashes and the second fold detect the others.
+
+What can go wrong. A daemon writes while the store is read, and an intact store looks damaged. One fault of the journal
+makes every read model differ, and hides its cause.
+
+What the order guarantees. The head is read first, and everything else in one transaction: a head read later could name
+a row that the transaction does not see. Read models are compared only when the chain has no fault. Entries are folded
+by the code that writes them, into a temporary database, so that there is no second definition of a row.
 """
 
 import sqlite3
@@ -50,6 +57,7 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
     faults: list[str] = []
     try:
         with failures(f"checking {shown}"):
+            # before the snapshot: the head of a later commit would name a row that the snapshot does not have
             head = None if folder is None else HeadFile(folder / HEAD).read()
             with closing(connect()) as driver:
                 driver.snapshot()
@@ -255,7 +263,7 @@ class _Fold:
 
 
 def _links(driver: Driver, folder: Path | None, faults: list[str]) -> Iterator[Link]:
-    """Iterate over every row from the first, archived or not. Faults of whole files are appended to `found`."""
+    """Iterate over every row from the first, archived or not. Faults of whole files are appended to `faults`."""
     for archive in archives_of(driver):
         if wrong := wrong_with(archive, folder):
             faults.append(wrong)
