@@ -19,17 +19,23 @@ class Record(Protocol):
     """One adapter as data. `kind` is its name in the configuration."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """The name in the configuration."""
+        ...
 
 
 class Ordered(Protocol):
     """A record with a name and a place among the records of its class."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name, unique in its class."""
+        ...
 
     @property
-    def order(self) -> int: ...
+    def order(self) -> int:
+        """The place: records are sorted by it."""
+        ...
 
 
 R = TypeVar("R", bound=Record)

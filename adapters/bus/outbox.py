@@ -43,22 +43,34 @@ class StoredMessage(Protocol):
     """An alert in the store: its JSON body, and the number of alerts merged into it."""
 
     @property
-    def body(self) -> str: ...
+    def body(self) -> str:
+        """The JSON of the alert."""
+        ...
 
     @property
-    def merged(self) -> int: ...
+    def merged(self) -> int:
+        """Number of alerts that were merged into it."""
+        ...
 
 
 class MessageStore(Protocol):
     """The store's outbox. A key is (run, journal sequence, position of the effect)."""
 
-    def pending(self, limit: int) -> Sequence[StoredMessage]: ...
+    def pending(self, limit: int) -> Sequence[StoredMessage]:
+        """The oldest stored messages, at most `limit`."""
+        ...
 
-    def acknowledge(self, keys: Sequence[tuple[str, int, int]]) -> object: ...
+    def acknowledge(self, keys: Sequence[tuple[str, int, int]]) -> object:
+        """Delete delivered messages."""
+        ...
 
-    def waiting(self) -> int: ...
+    def waiting(self) -> int:
+        """Number of stored messages."""
+        ...
 
-    def dropped(self) -> int: ...
+    def dropped(self) -> int:
+        """Number of messages that a full store dropped in this process."""
+        ...
 
 
 class StoredAlerts:

@@ -85,4 +85,5 @@ DIALECTS: Final = {"kraken": KRAKEN}
 
 
 def dialect_of(venue: str) -> Dialect:
+    """Return the dialect of an exchange by name; that of no peculiarities for another one."""
     return DIALECTS.get(venue, Dialect())

@@ -35,14 +35,18 @@ class Source(Protocol):
     """A vendor of bars for one universe and one interval. Prices are raw unless `adjusted`, and exact from text."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name in texts and errors."""
+        ...
 
     @property
     def stamps(self) -> Stamps:
         """The stamp convention of its bars."""
 
     @property
-    def adjusted(self) -> bool: ...
+    def adjusted(self) -> bool:
+        """Whether prices contain later splits and dividends."""
+        ...
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         """The vendor's bars of the whole universe stamped in [start_ns, end_ns), ns UTC, an unfinished bar included.
@@ -53,7 +57,9 @@ class Source(Protocol):
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """The known splits and dividends with an ex date in [start_ns, end_ns). Raises SourceError."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Disconnect."""
+        ...
 
 
 @runtime_checkable
@@ -81,7 +87,9 @@ class Stream(Protocol):
         Raises SourceError when the connection is lost. The reader then queries the missed bars and calls it again.
         """
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Disconnect."""
+        ...
 
 
 FIRST_ANSWER_S: Final = 4.0

@@ -175,6 +175,7 @@ class Renewing(threading.Thread):
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
+        """Renew until `end`, or until another process has the lease."""
         third = self._lease.lease_s / 3
         pending: Future[None] | None = None
         while not self._stop_asked.wait(max(0.01, third - (since_boot_s() - self._lease.renewed_s))):
@@ -187,6 +188,7 @@ class Renewing(threading.Thread):
             self._stop_asked.wait(third / 4)  # a failing store is retried, and its commits report the failure
 
     def end(self) -> None:
+        """Stop, and wait for the end of the thread."""
         self._stop_asked.set()
         self.join()
 

@@ -246,12 +246,14 @@ class Reader:
         return sorted(incidents, key=lambda incident: incident.since_ts)
 
     def bookings(self) -> list[Booking]:
+        """The bookings of cash outside of fills, oldest first."""
         return [
             Booking(b.ts, kind, b.symbol, money_text(b.amount_micro), agent, b.seq)
             for b, (kind, _, agent) in ((b, b.kind.partition("@")) for b in self._rows(BookingRow))
         ]
 
     def switches(self) -> list[SwitchMove]:
+        """The changes of switches, oldest first."""
         names = ("RUN", "REDUCE", "HALT")
         return [
             SwitchMove(s.ts, instant_text(s.ts), who, names[s.before], names[s.after], s.reason)

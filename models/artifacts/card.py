@@ -107,6 +107,7 @@ def tuned(manifest: AgentManifest) -> list[str]:
 
 
 def account(capital: float, lots: str, costs: Costs) -> str:
+    """Return the line of the account: capital, lots, and the costs in basis points of traded value."""
     return (
         f"- Account: {capital:,.0f}, {lots}, a decision every session, filled at the next open; commission "
         f"{costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value."
@@ -192,6 +193,7 @@ def looks_text(times: int) -> str:
 
 
 def rows_of(part: str, result: Result, ratios: bool) -> list[str]:
+    """Return the rows of a part of the history, the policy and equal weight, with two more columns for `ratios`."""
     rows = []
     for label, figures, turnover in (
         ("learned", result.policy, f"{result.turnover_annual:.1f}"),
@@ -264,6 +266,7 @@ def seed_table(manifest: AgentManifest) -> list[str]:
 
 
 def spread(sharpes: tuple[float | None, ...]) -> str:
+    """Return mean and sample deviation of the seeds' Sharpe ratios, as "0.52 ± 0.11"; "none" without a ratio."""
     ratios = [value for value in sharpes if value is not None]
     if not ratios:
         return "none"

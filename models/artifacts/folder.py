@@ -62,6 +62,7 @@ def locked(path: Path, fault: Exception) -> Iterator[None]:
 
 
 def digest_of(data: bytes) -> str:
+    """Return the hex BLAKE2b-256 of some bytes."""
     return blake2b(data, digest_size=32).hexdigest()
 
 

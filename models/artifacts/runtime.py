@@ -75,10 +75,14 @@ class Checked(Protocol):
     """A checked artifact in memory."""
 
     @property
-    def folder(self) -> Path: ...
+    def folder(self) -> Path:
+        """The folder that was read."""
+        ...
 
     @property
-    def manifest(self) -> Manifest: ...
+    def manifest(self) -> Manifest:
+        """The manifest, whose digest covers every file."""
+        ...
 
 
 class Trained(Policy, Protocol):
@@ -100,7 +104,9 @@ class Trained(Policy, Protocol):
         ...
 
     @property
-    def trained_until_ns(self) -> int: ...
+    def trained_until_ns(self) -> int:
+        """Instant, ns UTC, after which nothing affected the weights or the choice among them."""
+        ...
 
     @property
     def candidates(self) -> dict[str, int]:
@@ -129,10 +135,12 @@ class Runtime(Generic[A]):
 
     @property
     def artifacts(self) -> tuple[A, ...]:
+        """The artifact, as the only one."""
         return (self.artifact,)
 
     @property
     def digest(self) -> str:
+        """The digest of the manifest."""
         return self.artifact.manifest.digest
 
     def fit(self, universe: Universe) -> None:

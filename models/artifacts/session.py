@@ -12,18 +12,26 @@ class Port(Protocol):
     """An input or output of a graph; a free size has a name in `shape`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name in the graph."""
+        ...
 
     @property
-    def shape(self) -> Sequence[int | str | None]: ...
+    def shape(self) -> Sequence[int | str | None]:
+        """The extent of each axis; a name or None for a free one."""
+        ...
 
 
 class Session(Protocol):
     """An open graph, in this process or in another one."""
 
-    def get_inputs(self) -> Sequence[Port]: ...
+    def get_inputs(self) -> Sequence[Port]:
+        """The inputs, in the order of the graph."""
+        ...
 
-    def get_outputs(self) -> Sequence[Port]: ...
+    def get_outputs(self) -> Sequence[Port]:
+        """The outputs, in the order of the graph."""
+        ...
 
     def run(self, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
         """The outputs of these names, or all of them."""

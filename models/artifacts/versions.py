@@ -1,9 +1,13 @@
 """Versions of a model: a folder of complete artifacts, with a file `current` that names one of them.
 
-models/mine/momentum/2026-10/manifest.json …
-models/mine/momentum/2026-11/manifest.json …
-models/mine/momentum/current        the text 2026-11
-models/mine/momentum/history        every change: when, from, to, digest, why
+    models/mine/momentum/2026-10/manifest.json …
+    models/mine/momentum/2026-11/manifest.json …
+    models/mine/momentum/current        the text 2026-11
+    models/mine/momentum/history        every change: when, from, to, digest, why
+
+What can go wrong. A start reads the pointer while it is changed, or a version becomes current that cannot be loaded.
+The caller loads a version before `point`, and the pointer is replaced in one step. The change is written to the history
+first: where the pointer cannot be replaced, the history has a line too many, never one too few. Links are not followed.
 """
 
 import re

@@ -1,4 +1,11 @@
-"""Runs a forest in ONNX Runtime on past returns, without torch and scikit-learn."""
+"""Runs a forest in ONNX Runtime on past returns, without torch and scikit-learn.
+
+What can go wrong. The leaves of a graph add up to a number that no market has, or a machine computes another one than
+that of the training. The trees are read and bounded before ONNX Runtime sees them. The constructor then compares the
+answers to the probe. A row without an answer must have none on both sides.
+
+A forest predicts what is added to a plain estimate, so that a forest of zeros is that estimate.
+"""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,10 @@
-"""The market panel for the simulator and training: sessions by assets, raw prices with splits and dividends."""
+"""The market panel for the simulator and training: sessions by assets, raw prices with splits and dividends.
+
+What can go wrong. A coin trades while shares do not: its bar of a date ends after the close of New York, so that a
+decision at that close would see tomorrow's price. `known_bars` has what was known at the decision of each row, and
+`idle` where an order would not trade. A hole in the middle of a series would be a move over several days in one row; a
+panel with one is refused, and none is filled.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

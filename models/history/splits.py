@@ -1,4 +1,13 @@
-"""Parts of a history for training, validation and test; overlapping parts are refused."""
+"""Parts of a history for training, validation and test; overlapping parts are refused.
+
+What can go wrong. An outcome that a fit has seen reaches into the rows on which the fit is judged, and noise looks like
+skill. Outcomes last `horizon` rows, so that the parts may not just follow one another.
+
+Rows whose outcome ends in the later part are left out (purging), and `embargo` further rows between them (M. López de
+Prado, "Advances in Financial Machine Learning", 2018, chapter 7). In trading time has one direction: only rows before
+the tested ones are fitted, so that neither is needed after them. Features look back across the border, which is no
+leak, because those values were known.
+"""
 
 from datetime import date, timedelta
 from itertools import pairwise

@@ -1,4 +1,13 @@
-"""The observation of a trained policy: declared once, computed by one function in training and in trading."""
+"""The observation of a trained policy: declared once, computed by one function in training and in trading.
+
+What can go wrong. Training and trading compute an input in two ways, or put it into another place. No shape differs, no
+error is raised, and the policy answers to what it never saw. The declaration is therefore part of the artifact, its
+hash is compared at each load, and both sides call the same functions with it.
+
+What the order guarantees. Entries follow asset after asset, then the shared columns, then the book, which is the only
+part that a simulator must fill in at each step. All entries of an unknown asset are 0, its flag too, so that no old
+value stands for a missing one.
+"""
 
 from collections.abc import Sequence
 from functools import lru_cache

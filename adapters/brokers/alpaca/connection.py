@@ -92,6 +92,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
+        """Whether the status is one of success, 200 to 299."""
         return 200 <= self.status < 300
 
     def value(self, kind: type[T]) -> T:

@@ -70,6 +70,7 @@ class Desk:
         self._executions_by_id: dict[str, Execution] = {}
 
     def remember(self, basket: OrderBasket) -> None:
+        """Add a basket of an earlier process: its orders may be at the venue, and are queried before they are sent."""
         for sent in self.orders.add(basket):
             sent.posted = sent.posted or basket.ts
 
@@ -132,6 +133,7 @@ class Desk:
             return await self.cancel_sent(sent)
 
     async def cancel_sent(self, sent: Sent) -> Sequence[BrokerNews]:
+        """Cancel an order at the venue; no report when it accepts. The caller holds the lock of the order."""
         try:
             order = await self._find(sent)
             if order is None:
@@ -327,6 +329,7 @@ class Desk:
         return self._locks.setdefault(sent.id, asyncio.Lock())
 
     def body(self, sent: Sent) -> dict[str, str] | str:
+        """Return the JSON fields of an order, or the reason why it is too small to be sent."""
         symbol, size = self.universe.symbols[sent.column], abs(sent.lots) * sent.lot_nano
         least = self.least_nano.get(symbol, 0)
         if size < least:
@@ -342,6 +345,7 @@ class Desk:
         return max((sent.end - self.now()) / NANO, 0.0)
 
     def unknown(self, sent: Sent, reason: str) -> Unknown:
+        """Report that the state of an order is not known, without secrets in the reason."""
         return Unknown(sent.sample, sent.n, self.now(), [sent.row], self.settings.safe(reason))
 
     def _refused(self, sent: Sent, reason: str) -> CancelReported:
@@ -353,6 +357,7 @@ class Desk:
 
 
 def is_open(order: Order) -> bool:
+    """Whether an order may still trade. One with an unknown status may."""
     try:
         return ended(order) is None
     except Garbled:

@@ -68,6 +68,7 @@ class Line:
 
     @property
     def exchange(self) -> Exchange:
+        """The open connection. Raises ConnectionError before `take` and after `close`."""
         if self._exchange is None:
             raise ConnectionError(f"{self.access.venue} is not open")
         return self._exchange
@@ -168,6 +169,7 @@ class Line:
         return KeysRefused(self.access.venue, wrong, "Check that the key exists, and may query and trade")
 
     def lost(self, error: BaseException) -> ConnectionError:
+        """Return the ConnectionError for a failed request."""
         return ConnectionError(f"{self.access.venue}: {self.words(error)}")
 
     @property
@@ -176,6 +178,7 @@ class Line:
         return min(max(self.access.timeout_s, 2.0), 59.0) if self.dialect.refuse_after else self.settings.settle_s
 
     async def close(self) -> None:
+        """Disconnect. Nothing happens without a connection."""
         if self._exchange is not None:
             exchange, self._exchange = self._exchange, None
             await leave(exchange)

@@ -156,6 +156,7 @@ class OrderSender:
         return reports_of(sent, self._clock(), Cause.REJECTED, reason=reason)
 
     def unknown(self, sent: Sent, reason: str) -> Unknown:
+        """Report that the state of an order is not known."""
         return Unknown(sent.sample, sent.n, self._clock(), [sent.row], reason)
 
 

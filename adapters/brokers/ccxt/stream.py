@@ -75,6 +75,7 @@ class OrderNews:
             await asyncio.wait({self._task}, timeout=2 * HANG_UP_S)
 
     async def news(self) -> AsyncIterator[BrokerNews]:
+        """Yield reports and conditions until `close`; one reader at a time."""
         self._task = asyncio.create_task(self._run())
         try:
             while (report := await self._queue.get()) is not None:

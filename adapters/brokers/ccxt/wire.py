@@ -84,6 +84,7 @@ def in_order(trade: dict[str, Any]) -> str:
 
 
 def cause(sent: Sent, order: dict[str, Any], cum_nano: int) -> Cause | None:
+    """Return the end of an order by its status and filled nano-units; None while it is open."""
     status = order.get("status")
     if status not in ("closed", "canceled", "expired", "rejected"):
         return None
@@ -95,5 +96,6 @@ def cause(sent: Sent, order: dict[str, Any], cum_nano: int) -> Cause | None:
 
 
 def reason(order: dict[str, Any]) -> str:
+    """Return the exchange's words for the end of an order, empty without any."""
     info = order.get("info")
     return str(info.get("reason") or "") if isinstance(info, dict) else ""

@@ -1,6 +1,13 @@
 """Converts file stamps to true instants: the open of a bar, and the time at which it became known.
 
-Errors here cause look-ahead: bars of one date can close hours apart, and half days close early.
+What can go wrong. A bar counts as known before its close, and a backtest trades on tomorrow's price. Bars of one date
+can close hours apart, and half days close early. A vendor's stamp of a day may be midnight of its exchange, which is
+another date in UTC.
+
+A bar is therefore placed in the session of its own calendar, and its close is that of the session. What lies in no
+session keeps its own stamp, so that a check can name it. Bars of extended hours are marked, as they are no error. A
+stamp at midnight of the exchange is a date only where it fits no session otherwise, so that no stamp that fits is read
+in another way.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,9 @@
-"""The newest bars of each symbol, as reference for checks of new bars and for repeated ones."""
+"""The newest bars of each symbol, as reference for checks of new bars and for repeated ones.
+
+What can go wrong. A bar that was passed on is judged again with later bars and gets another verdict than the one with
+which it was passed on. A checked bar therefore retains its verdict, and only new bars get that of the review. A bar
+that a vendor sends again replaces the stored one, so that it is not compared with itself.
+"""
 
 from collections.abc import Sequence
 from typing import Final

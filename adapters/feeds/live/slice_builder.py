@@ -4,6 +4,14 @@ A slice is emitted when every symbol that can have a bar has one. It is also emi
 source confirms that no more bars are coming. Such a source is a vendor queried after that time, or a stream without
 interruption that sent data at this close. Without a confirmation no slice is emitted, because the silence may be a lost
 connection.
+
+What can go wrong. This process was suspended, and a stream brings bars that were unfinished then. A query is answered
+late, and a bar that was unfinished when it was asked looks final. An action arrives after the prices that it changes.
+
+What the order guarantees. The instant of a query counts as its request, not its answer. Bars stamped inside a
+suspension are left to a query. Before an open whose actions were not queried, the time stops for the grace time. A jump
+precedes the slice of its bar, and actions precede both. Nothing earlier than `emitted_until` leaves: such a bar is
+reported as corrected or late.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

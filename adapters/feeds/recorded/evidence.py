@@ -113,6 +113,7 @@ class Reading:
 
     @cached_property
     def unzoned(self) -> bool:
+        """Whether the stamps of the files have no offset from UTC, read at most once."""
         return self.without_offset()
 
     def of(self, column: int) -> tuple[Ints, Sessions]:
@@ -123,6 +124,7 @@ class Reading:
         return ts[ts != NO_STAMP][-_MOST_BARS:], self.calendar_of(column)
 
     def calendar_of(self, column: int) -> Sessions:
+        """Return the sessions of a symbol's own calendar."""
         return self.actual[self.universe.instruments[column].calendar]
 
     @cached_property
@@ -224,6 +226,7 @@ class Fit:
 
     @property
     def faults(self) -> int:
+        """Number of bars and sessions that do not fit."""
         return self.outside + self.missing
 
 

@@ -214,14 +214,17 @@ class Replay:
 
     @property
     def count(self) -> int:
+        """Number of slices."""
         return len(self.columns.ts_event)
 
     @property
     def first_ts(self) -> int:
+        """The `ts_event` of the first slice, ns UTC."""
         return int(self.columns.ts_event[0])
 
     @property
     def last_ts(self) -> int:
+        """The `ts_event` of the last slice, ns UTC."""
         return int(self.columns.ts_event[-1])
 
     def items(self, first: int = 0) -> Iterator[Action | MarketSlice]:

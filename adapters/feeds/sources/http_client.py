@@ -86,6 +86,7 @@ class Web:
         return one_line(said, WORDS, self._hide)
 
     async def close(self) -> None:
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None

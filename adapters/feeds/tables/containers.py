@@ -56,6 +56,7 @@ class Part(NamedTuple):
 
     @property
     def kind(self) -> str:
+        """The kind of the file by its first bytes."""
         return kind_of(self.data)
 
 

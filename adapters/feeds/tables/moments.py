@@ -79,6 +79,7 @@ class Moments(NamedTuple):
 
     @property
     def dated(self) -> bool:
+        """Whether they are dates, without a time of day."""
         return self.values.dtype == pl.Date
 
 

@@ -93,6 +93,7 @@ class Roles(NamedTuple):
     other_volume: str = ""
 
     def prices(self) -> tuple[str, ...]:
+        """The columns of open, high, low and close."""
         return self.open, self.high, self.low, self.close
 
 

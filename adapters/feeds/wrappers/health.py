@@ -40,6 +40,7 @@ class Health:
 
     @property
     def well(self) -> bool:
+        """Whether the score is at least WELL, so that the source is in use."""
         return self.score >= WELL
 
     def may_be_tried(self, now_s: float) -> bool:

@@ -1,4 +1,8 @@
-"""Repeats failed requests with growing, jittered pauses until a deadline."""
+"""Repeats failed requests with growing, jittered pauses until a deadline.
+
+A failure that a repeat cannot mend is raised at once. The vendor's own delay is added to the pause and never shortened
+by it: an earlier request would be refused again. A pause that would end after the deadline is not begun.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar

@@ -60,10 +60,12 @@ class Incident(Struct, frozen=True):
 
     @property
     def key(self) -> Key:
+        """Kind, agent and symbol, of which one incident is active at most."""
         return self.kind, self.agent, self.symbol
 
     @property
     def active(self) -> bool:
+        """Whether it is not cleared."""
         return self.state != "cleared"
 
     @property
@@ -168,6 +170,7 @@ class Incidents:
         return incident is not None and incident.active
 
     def put(self, incident: Incident) -> None:
+        """Store the newest state of an incident; the id of an earlier one with its key is forgotten."""
         before = self._newest.get(incident.key)
         if before is not None and before.id != incident.id:
             self.ids.pop(before.id, None)
@@ -175,6 +178,7 @@ class Incidents:
         self.ids[incident.id] = incident.key
 
     def at(self, key: Key) -> Incident | None:
+        """The newest incident of a key, cleared or not; None without one."""
         return self._newest.get(key)
 
 

@@ -67,6 +67,7 @@ class Records:
 
     @contextmanager
     def connection(self) -> Iterator[Driver]:
+        """A connection for reading, closed at the end. Raises StoreError."""
         with failures("reading the store"), closing(self._connect()) as driver:
             yield driver
 

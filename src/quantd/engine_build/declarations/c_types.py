@@ -19,6 +19,7 @@ class CType:
 
     @property
     def number(self) -> bool:
+        """Whether C computes with it: an int, a float or a bool."""
         return self.kind in NUMBERS
 
     @property

@@ -46,6 +46,7 @@ class Scope:
         return folded(node, lookup)
 
     def add(self, node: ast.AST, what: str, remedy: str) -> None:
+        """Refuse a node, with its remedy."""
         self.refusals.add(node, what, remedy)
 
 
@@ -130,6 +131,7 @@ def name_type(name: str, scope: Scope) -> CType:
 
 
 def walrus(node: ast.NamedExpr, scope: Scope) -> CType:
+    """The type of `name := value`. Refuses a number whose name has no type."""
     value = type_of(node.value, scope)
     if node.target.id not in scope.names and value.number:
         unannotated(node, node.target.id, value, scope)
@@ -158,6 +160,7 @@ def subscript(node: ast.Subscript, scope: Scope) -> CType:
 
 
 def check_index(node: ast.expr, kind: CType, scope: Scope) -> None:
+    """Refuse a negative or a float index of a buffer."""
     value = scope.constant(node) if not isinstance(node, ast.Slice) else None
     named = isinstance(node, ast.Name) and node.id in scope.negative
     if named or (value is not None and value < 0):

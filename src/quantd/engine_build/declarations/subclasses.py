@@ -134,6 +134,7 @@ class Heir:
 
     @property
     def name(self) -> str:
+        """The name of the subclass."""
         return self.child.node.name
 
     def check_attributes(self, node: ast.stmt) -> None:
@@ -144,6 +145,7 @@ class Heir:
                 self.refusals.add(node, what, "choose another name")
 
     def owner(self, name: str) -> str:
+        """The compiled class that declares a field."""
         return self.fields[name].owner
 
     def check_annotation(self, node: ast.AnnAssign, name: str) -> None:
@@ -191,10 +193,12 @@ class Heir:
                 self.check_target(part, inner, self_name, scope)
 
     def check_value(self, name: str, value: ast.expr, scope: Scope) -> None:
+        """Refuse each value of an expression that has not the type of the field."""
         for choice in _choices(value):
             self.check_type(name, value_type(choice, scope), choice)
 
     def check_type(self, name: str, kind: CType, node: ast.AST) -> None:
+        """Refuse an assignment of another type than that of the compiled field."""
         field = self.fields.get(name)
         if field is not None and differs(field.kind, kind, self.surface):
             text = ast.unparse(node)

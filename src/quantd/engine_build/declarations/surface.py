@@ -50,6 +50,7 @@ class Module:
 
     @property
     def file(self) -> str:
+        """The path of the module below the package."""
         return "/".join(self.name.split(".")[1:]) + ".py"
 
 
