@@ -1,6 +1,6 @@
 """Prices, fees and sizes of single fills, in exact integers, and what a limit order gets on a bar.
 
-What can go wrong: a simulated fill that is better than a real one. Every rounding is against the owner of the order: a
+What can go wrong: a simulated fill that is better than a real one. Prices are rounded against the owner of the order: a
 purchase a nano higher, a sale a nano lower, impact upwards. Costs never move a fill beyond its limit. Orders on one bar
 share its volume: `LimitFills.take` gives each what the earlier ones leave.
 

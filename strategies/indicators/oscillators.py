@@ -75,7 +75,7 @@ def stochastic(fast: int, slow: int, signal: int) -> Outputs:
 
 
 def stochastic_fast(fast: int, signal: int) -> Outputs:
-    """The same without smoothing of the first line."""
+    """Lane's fast stochastic: as `stochastic`, without the mean over `slow`."""
     quick = 100.0 * place_in_range(CLOSE, HIGH, LOW, fast)
     return {"stochastic_fast_k": quick, "stochastic_fast_d": mean(quick, signal)}
 

@@ -4,8 +4,8 @@ What can go wrong: a lot that belongs to nobody, and an agent that gets more tha
 not add up to the fill. So each share is rounded down, and the missing lots go to the largest fractions, ties in order
 of the agents. Shares then add up exactly, and none exceeds its request while the fill does not.
 
-Opposite requests for one symbol are crossed before an order is made, so that no agent pays the spread to another. The
-survivors are on one side and share the net as they would share a fill.
+Opposite requests for one symbol are crossed first, without an order and without a fee. The survivors are on one side
+and share the net as they would share a fill.
 """
 
 from collections.abc import Sequence
