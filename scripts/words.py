@@ -28,11 +28,7 @@ WORDS: Final = (
     "each", "found", "known", "own", "made", "told", "left", "whole", "apart", "seat", "others", "rest",
 )  # fmt: skip
 
-KEPT: Final[dict[tuple[str, str], str]] = {
-    ("trading/events.py", "others"): "field of the journalled event Reconciled",
-    ("trading/ports.py", "others"): "field of VenueAccount, under the name that Reconciled journals",
-    ("trading/history/rings.py", "known"): "attribute of History: the ring of known prices, beside `synchronous`",
-}
+KEPT: Final[dict[tuple[str, str], str]] = {}
 """(module, word) -> why its bindings stay."""
 
 
