@@ -66,7 +66,7 @@ def read_panel(
             more[name] = np.full(shape, np.nan)
             more[name][rows, columns] = table[name].to_numpy()
             more[name][gap_follows] = np.nan
-    split, dividend = np.ones(shape), np.zeros(shape)
+    split, cash = np.ones(shape), np.zeros(shape)
     if actions is not None:
         kinds = {"ts": pl.Date, "symbol": pl.String, "kind": pl.String, "ratio": pl.String, "cash": pl.Float64}
         news = _between(pl.scan_csv(actions, schema=kinds), first, last, symbols).collect()
@@ -85,27 +85,15 @@ def read_panel(
                 new, old = (float(v) for v in row["ratio"].split(":"))
                 split[at, column] *= new / old
             else:
-                dividend[at, column] += row["cash"]
+                cash[at, column] += row["cash"]
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
     own_dates = {"open": opens, "close": closes, **more}
     newest, idle = _coins(every_day, days, symbols, own_dates) if late else (dict[str, Floats](), None)
-    series = [source for source in sources if isinstance(source, SeriesSource)]
-    macro = {source.name: macro_at(day_ns, source, symbols) for source in sources if source not in series}
-    by_symbol = {source.name: series_at(day_ns, source, symbols) for source in series}
+    per_symbol = [source for source in sources if isinstance(source, SeriesSource)]
+    macro = {source.name: macro_at(day_ns, source, symbols) for source in sources if source not in per_symbol}
+    series = {source.name: series_at(day_ns, source, symbols) for source in per_symbol}
     return Panel(
-        tuple(symbols),
-        day_ns,
-        opens,
-        closes,
-        split,
-        dividend,
-        late,
-        newest,
-        idle,
-        rate_of(cash_rate),
-        more,
-        macro,
-        by_symbol,
+        tuple(symbols), day_ns, opens, closes, split, cash, late, newest, idle, rate_of(cash_rate), more, macro, series
     )
 
 

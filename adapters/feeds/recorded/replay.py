@@ -171,7 +171,6 @@ class Replay:
         chosen |= rows.ts == NO_STAMP  # its time is unknown: it is quarantined rather than omitted
         rows, placed = rows.take(chosen), placed.take(chosen)
         naive = partial(mostly_without_offset, paths, universe.symbols)
-        # before the next lines: bars outside the hours show that a calendar or a clock is wrong
         readings = misfits(Reading(rows, placed, universe, sessions, stamps, part, zone, naive))
         extended = int(placed.extended.sum())
         rows, placed = rows.take(~placed.extended), placed.take(~placed.extended)
