@@ -44,8 +44,8 @@ class Stage(NamedTuple):
 def step(state: State, event: Event) -> Sequence[Effect]:
     """Apply one event to `state`; returns the effects in order."""
     # the verdicts of outside agents are recorded there
-    apart = state.shadows or state.rules.outside
-    return step_shadows(state, event, step_book) if apart else step_book(state, event)
+    separate_houses = state.shadows or state.rules.outside
+    return step_shadows(state, event, step_book) if separate_houses else step_book(state, event)
 
 
 def step_book(state: State, event: Event) -> Sequence[Effect]:
@@ -68,16 +68,16 @@ def finish(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Ef
 
 def find_handlers() -> dict[type, Handler]:
     """The handler of each member of Event. Raises TypeError for an event that has none, or two."""
-    modules = [import_module(each.name) for each in walk_packages(__path__, f"{__name__}.")]
-    found: dict[type, Handler] = {}
+    modules = [import_module(module.name) for module in walk_packages(__path__, f"{__name__}.")]
+    handlers: dict[type, Handler] = {}
     for event in get_args(Event):
         name = "on_" + re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
-        own = [m for m in modules if getattr(getattr(m, name, None), "__module__", None) == m.__name__]
-        if len(own) != 1:
-            places = ", ".join(m.__name__ for m in own) or "no module"
+        owners = [m for m in modules if getattr(getattr(m, name, None), "__module__", None) == m.__name__]
+        if len(owners) != 1:
+            places = ", ".join(m.__name__ for m in owners) or "no module"
             raise TypeError(f"{places} of {__name__} defines {name}, the handler of {event.__name__}: one must")
-        found[event] = getattr(own[0], name)
-    return found
+        handlers[event] = getattr(owners[0], name)
+    return handlers
 
 
 HANDLERS: Final = find_handlers()
@@ -93,7 +93,7 @@ STAGES: Final = (
 )
 """Functions that run after the handlers, in this order."""
 
-_RUNS: Final = {kind: tuple(each.run for each in STAGES if kind in each.after) for kind in get_args(Event)}
+_RUNS: Final = {kind: tuple(stage.run for stage in STAGES if kind in stage.after) for kind in get_args(Event)}
 
 _CLOCKS: Final = {
     kind: "ts_seen" if kind is MarketSlice else "ts"

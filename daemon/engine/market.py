@@ -74,10 +74,10 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
 
 def on_action(state: State, action: Action) -> Sequence[Effect]:
     """Apply a split, dividend or delisting at the ex date's open to the positions of the previous close."""
-    symbol, known = action.symbol, action.ts <= state.carried[0]
+    symbol, is_carried = action.symbol, action.ts <= state.carried[0]
     if action.kind == "dividend":
         state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)
-        if known:
+        if is_carried:
             return ()  # the carried account has it
         if state.rules.venue_pays:
             entitle(state, action)
@@ -85,16 +85,16 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
         amount = state.ledger.dividend(symbol, action.cash_nano)
         state.booked()
         return (Booked(action.ts, "dividend", symbol, amount),) if amount else ()
-    if known and action.kind == "delisting":
+    if is_carried and action.kind == "delisting":
         return ()
     if action.kind == "delisting":
         return _delisted(state, action)
     numerator, denominator = action.numerator, action.denominator
-    if symbol in state.restrictions.jumped and not known:
+    if symbol in state.restrictions.jumped and not is_carried:
         return jump_announced(state, action)
     state.history.action(action.key, symbol, numerator / denominator, 0.0)
     scale_mark(state, symbol, numerator, denominator)  # marks are raw prices: from the ex date on they are scaled
-    if known:
+    if is_carried:
         return ()
     booked = split_books(state, action.ts, symbol, numerator, denominator)
     text = f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}"

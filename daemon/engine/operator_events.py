@@ -79,31 +79,31 @@ def _levels(state: State, order: Wished, number: int) -> str:
     return "".join(f", {name} {price_text(nano)}" for name, nano in levels if nano)
 
 
-def on_cancel_requested(state: State, asked: CancelRequested) -> Sequence[Effect]:
+def on_cancel_requested(state: State, request: CancelRequested) -> Sequence[Effect]:
     """Cancel one open order, the parent order that sent it, and what its agents still want of an earlier decision.
 
     Decisions after it may order again. A cancel that was lost can be requested again.
     """
-    work = state.working.get((asked.sample, asked.n))
-    if work is None or not 0 <= asked.row < len(work.state):
-        stop = state.protection.stops.get((asked.sample, asked.n))
+    work = state.working.get((request.sample, request.n))
+    if work is None or not 0 <= request.row < len(work.state):
+        stop = state.protection.stops.get((request.sample, request.n))
         text = "no such order is open" if stop is None else "a protective stop at the venue follows its position"
         return refuse_command(state, "conflict", "operator", f"not cancelled: {text}")
-    now, symbol = OrderState(work.state[asked.row]), work.basket.sym[asked.row]
+    now, symbol = OrderState(work.state[request.row]), work.basket.sym[request.row]
     if now in ENDED:
         return refuse_command(state, "conflict", "operator", f"not cancelled: the order is {now.name.lower()}")
     state.revalue()
-    for number, _ in work.shares_of(asked.row):
+    for number, _ in work.shares_of(request.row):
         waiting = state.agents[number].follow_up
         if waiting.waits():
             waiting.weights[symbol] = state.held_weights(number)[symbol]
-    lots, filled = work.lots[asked.row], work.filled[asked.row]
-    side, whole = "buy" if lots > 0 else "sell", abs(lots)
-    text = f"by hand: cancel {side} {whole - filled} of {whole} lots ({asked.who}: {asked.reason})"
+    lots, filled = work.lots[request.row], work.filled[request.row]
+    side, size = "buy" if lots > 0 else "sell", abs(lots)
+    text = f"by hand: cancel {side} {size - filled} of {size} lots ({request.who}: {request.reason})"
     return [
         alert(state, "INFO", "manual", text, symbol=symbol),
-        *end_children(state, asked.sample, asked.n, symbol, "cancelled by hand"),
-        work.cancel(asked.row, state.now),
+        *end_children(state, request.sample, request.n, symbol, "cancelled by hand"),
+        work.cancel(request.row, state.now),
     ]
 
 

@@ -106,14 +106,14 @@ def follow_ups(state: State, due: frozenset[int]) -> list[Effect]:
     busy = {who for work in state.working.values() for _, who, _ in work.open_shares()}
     busy |= {parent.agent for parent in state.parents}
     for number, agent in enumerate(state.agents):
-        rest = agent.follow_up
-        if not rest.waits():
+        follow_up = agent.follow_up
+        if not follow_up.waits():
             continue
         if number in due or agent.suspended:
-            rest.drop()
+            follow_up.drop()
         elif number not in busy:
-            waiting.setdefault((rest.sample, rest.used), {})[number] = bytes(rest.weights)
-            rest.drop()
+            waiting.setdefault((follow_up.sample, follow_up.used), {})[number] = bytes(follow_up.weights)
+            follow_up.drop()
     effects: list[Effect] = []
     for (sample, used), answers in sorted(waiting.items()):
         effects.extend(plan(state, answers, watch=watch_plan, sample=sample, used=used + 1))

@@ -30,23 +30,23 @@ def reallocate(state: State, due: frozenset[int]) -> list[Effect]:
     pool = [max(state.books_micro[k], 0) for k in agents]
     if sum(pool) <= 0:
         return []
-    now = [each / sum(pool) for each in pool]
+    now = [equity / sum(pool) for equity in pool]
     realised = [state.watch.realised[k + 1] for k in agents]
-    returns, free = [each.returns() for each in realised], [each.risk_free_annual() for each in realised]
-    found = wanted(rules, returns, names, market_volatility(state, rules), free)
-    if not found.shares:
-        return [alert(state, "INFO", "capital", f"capital stays where it is: {found.why}")]
-    target = stepped(now, found.shares, rules.max_step)
+    returns, free = [series.returns() for series in realised], [series.risk_free_annual() for series in realised]
+    shares = wanted(rules, returns, names, market_volatility(state, rules), free)
+    if not shares.shares:
+        return [alert(state, "INFO", "capital", f"capital stays where it is: {shares.why}")]
+    target = stepped(now, shares.shares, rules.max_step)
     state.owed = [0] * len(state.agents)
-    for k, own, amount in zip(agents, pool, amounts(sum(pool), target), strict=True):
-        state.owed[k] = own - amount
+    for k, equity, amount in zip(agents, pool, amounts(sum(pool), target), strict=True):
+        state.owed[k] = equity - amount
     moved = _settle(state)
     moves = ", ".join(f"{name} {here:.1%} to {there:.1%}" for name, here, there in zip(names, now, target, strict=True))
-    left = sum(each for each in state.owed if each > 0)
-    rest = f"; {left / MICRO:,.2f} follows once it is sold" if left else ""
+    unsold = sum(amount for amount in state.owed if amount > 0)
+    pending_text = f"; {unsold / MICRO:,.2f} follows once it is sold" if unsold else ""
     effects: list[Effect] = [
-        Reallocated(state.now, rules.method, found.why, moved, list(state.owed), list(now), list(target)),
-        alert(state, "INFO", "capital", f"capital by {rules.method}: {moves}{rest} ({found.why})"),
+        Reallocated(state.now, rules.method, shares.why, moved, list(state.owed), list(now), list(target)),
+        alert(state, "INFO", "capital", f"capital by {rules.method}: {moves}{pending_text} ({shares.why})"),
     ]
     return [*effects, *_sell(state, due)]
 

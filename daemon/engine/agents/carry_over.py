@@ -81,7 +81,7 @@ def carry_of(
         raise ValueError("a protective exit is under way; it is carried over once that is done")
     if f.numbers[6]:
         raise ValueError("everything is being sold; it is carried over once that is done")
-    if closing := [each.name for each in f.portfolios.values() if each.closing]:
+    if closing := [portfolio.name for portfolio in f.portfolios.values() if portfolio.closing]:
         raise ValueError(f"portfolio {closing[0]} is being closed; it is carried over once that is done")
     ledger = msgspec.convert(msgspec.msgpack.decode(f.ledger), FrozenLedger)
     size = universe.size
@@ -95,7 +95,7 @@ def carry_of(
             accounts=ledger.accounts(),
             switches=f.switches,
             returns=f.watch.returns,
-            suspended=[each[1] for each in f.agents],
+            suspended=[mind[1] for mind in f.agents],
             best=best.tolist(),
             marks=list(zip(price.tolist(), nano.tolist(), ts.tolist(), strict=True)),
             fenced=f.venue.fenced,
@@ -105,7 +105,7 @@ def carry_of(
             dust=f.venue.dust,
             halted=f.halted,
             jumped=f.jumped,
-            portfolios={agents[number]: each for number, each in f.portfolios.items()},
+            portfolios={agents[number]: portfolio for number, portfolio in f.portfolios.items()},
             lapsed=[agents[number] for number in sorted(_at_work(f))],
             artifacts=f.artifacts,
             loaded=f.loaded,
@@ -129,9 +129,9 @@ def _at_work(f: Frozen) -> set[int]:
     """Numbers of the agents with something under way that a new run does not continue."""
     agents = len(f.agents)
     numbers = {who for _, work in f.working for _, who, _ in Working.thaw(work, agents).open_shares()}
-    numbers |= {parent.agent for parent in f.parents} | {who for each in f.resting.postponed for who in each.answers}
+    numbers |= {parent.agent for parent in f.parents} | {who for plan in f.resting.postponed for who in plan.answers}
     numbers |= {who for cross in f.crosses for who, _ in cross.shares}
-    numbers |= {number for number, each in enumerate(f.agents) if each[2] is not None}
+    numbers |= {number for number, mind in enumerate(f.agents) if mind[2] is not None}
     numbers |= {number for number, owed in enumerate(f.owed) if owed}
     return numbers & set(range(len(f.agents)))
 
@@ -186,7 +186,7 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     for k, rules in enumerate(state.rules.agents):
         if books[k] is None:
             state.ledger.allocate(k, max(0, min(rules.capital_micro, state.ledger.books[-1].cash_micro)))
-    state.portfolios = {numbers[place]: each for place, each in carry.portfolios.items()}
+    state.portfolios = {numbers[place]: portfolio for place, portfolio in carry.portfolios.items()}
     _take_marks(state, carry, index)
     state.booked()
     state.revalue()
@@ -207,8 +207,8 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     ]
     return [
         alert(state, "INFO", "carried", text),
-        *(alert(state, "INFO", "carried", each) for each in kept),
-        *(alert(state, "WARNING", "carried", f"not carried over: {each}") for each in lost),
+        *(alert(state, "INFO", "carried", line) for line in kept),
+        *(alert(state, "WARNING", "carried", f"not carried over: {line}") for line in lost),
     ]
 
 
@@ -225,14 +225,14 @@ def _take_models(
     """Take over loaded artifacts and promoted policies; returns what continues and what is lost, as texts."""
     kept, lost = [], []
     state.loaded = {name: carry.loaded[name] for name in loaded}
-    state.artifacts |= {name: each.digest for name, each in state.loaded.items()}
-    for name, each in carry.loaded.items():
+    state.artifacts |= {name: artifact.digest for name, artifact in state.loaded.items()}
+    for name, artifact in carry.loaded.items():
         if name in loaded:
-            kept.append(f"{name} continues with {each.path}, which {each.who} loaded: {each.reason}")
+            kept.append(f"{name} continues with {artifact.path}, which {artifact.who} loaded: {artifact.reason}")
         elif name in state.rules.names():
             lost.append(
-                f"{each.path}, which {each.who} loaded for {name}: config.toml names another policy of {name} than at "
-                "that time, which decides now"
+                f"{artifact.path}, which {artifact.who} loaded for {name}: config.toml names another policy of {name} "
+                "than at that time, which decides now"
             )
     for name, policy in zip(carry.agents, carry.seats, strict=False):
         if policy == name or name not in numbers:
@@ -317,6 +317,6 @@ def _take_standing(state: State, carry: Carry, numbers: dict[str, int], index: S
         (index[column], [(books[book], lots) for book, lots in parts]) for column, parts in carry.entitled
     ]
     state.live_sessions = carry.live_sessions
-    state.venue.dust = {index[column]: left for column, left in carry.dust.items() if index[column] >= 0}
+    state.venue.dust = {index[column]: fraction for column, fraction in carry.dust.items() if index[column] >= 0}
     state.restrictions.halted = {index[column]: why for column, why in carry.halted.items() if index[column] >= 0}
     state.restrictions.jumped = {index[column]: jump for column, jump in carry.jumped.items() if index[column] >= 0}

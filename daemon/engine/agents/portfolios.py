@@ -24,7 +24,7 @@ from quantd.trading.orders import money_text
 
 def place_of(state: State, name: str) -> int | None:
     """The number of the agent in whose place the portfolio `name` is open; None for an unknown name."""
-    return next((number for number, each in state.portfolios.items() if each.name == name), None)
+    return next((number for number, portfolio in state.portfolios.items() if portfolio.name == name), None)
 
 
 def vacant_places(state: State) -> list[str]:
@@ -94,7 +94,7 @@ def not_closed(state: State, closed: PortfolioClosed) -> str:
             return f"there is no other agent {closed.to!r} to take it over; the agents are {names}"
         if to in state.portfolios and state.portfolios[to].closing:
             return f"{closed.to} is being closed too"
-        if any(rest.agent == number for rest in state.protection.rests.values()):
+        if any(stop.agent == number for stop in state.protection.rests.values()):
             return "protective stops of its positions are open at the venue, in its name; close it by flatten"
     return ""
 
@@ -107,9 +107,9 @@ def on_portfolio_closed(state: State, closed: PortfolioClosed) -> Sequence[Effec
     assert number is not None
     portfolio = state.portfolios[number]
     portfolio.closing, portfolio.to = closed.how, closed.to
-    for each in state.protection.postponed:
-        each.answers.pop(number, None)
-    state.protection.postponed = [each for each in state.protection.postponed if each.answers]
+    for waiting in state.protection.postponed:
+        waiting.answers.pop(number, None)
+    state.protection.postponed = [waiting for waiting in state.protection.postponed if waiting.answers]
     what = "its positions are sold" if closed.how == "flatten" else f"lots and cash go to {closed.to}"
     text = f"portfolio {closed.name} is closed: {what} ({closed.who}: {closed.reason})"
     portfolio.because = text
@@ -133,7 +133,7 @@ def _proceed(state: State, number: int) -> list[Effect]:
     busy = (
         bool(in_flight(state, number).any())
         or any(parent.agent == number for parent in state.parents)
-        or any(number in each.answers for each in state.protection.postponed)
+        or any(number in waiting.answers for waiting in state.protection.postponed)
         or any(any(who == number for _, who, _ in work.open_shares()) for work in state.working.values())
     )
     if portfolio.closing == "hand_over":
@@ -156,9 +156,9 @@ def _release(state: State, number: int, target: int) -> list[Effect]:
     """Move lots and cash of a portfolio to another book, as flows at the marks, and free its place."""
     portfolio, book = state.portfolios.pop(number), state.ledger.books[number]
     lots = [
-        (column, own, round_micro(own * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0])
-        for column, own in enumerate(book.lots)
-        if own
+        (column, held, round_micro(held * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0])
+        for column, held in enumerate(book.lots)
+        if held
     ]
     cash = book.cash_micro
     moved = cash + sum(value for _, _, value in lots)
@@ -169,7 +169,7 @@ def _release(state: State, number: int, target: int) -> list[Effect]:
     spare = len(state.agents)
     heir = target if target >= 0 else spare
     state.venue.entitled = [
-        (column, [(heir if who == number else who, own) for who, own in parts])
+        (column, [(heir if who == number else who, count) for who, count in parts])
         for column, parts in state.venue.entitled
     ]
     _reset(state, number, 0)
@@ -190,8 +190,8 @@ def _reset(state: State, number: int, capital_micro: int) -> None:
     state.watch.levels[number], state.watch.ended[number + 1] = {}, {}
     state.watch.realised[number + 1] = Realised()
     state.watch.bands[number + 1] = None
-    state.protection.own = {at: each for at, each in state.protection.own.items() if at[0] != number}
-    state.protection.retries = {at: each for at, each in state.protection.retries.items() if at[0] != number}
+    state.protection.own = {at: levels for at, levels in state.protection.own.items() if at[0] != number}
+    state.protection.retries = {at: retry for at, retry in state.protection.retries.items() if at[0] != number}
     state.best = state.best.copy()
     state.best[number] = np.nan
     state.levels = None

@@ -28,7 +28,7 @@ def promote(state: State) -> list[Effect]:
             continue
         pairing = state.pairings[k]
         names = state.rules.agents[champion].name, shadow.rules.agents[0].name
-        found = looked(
+        outcome = looked(
             rules,
             pairing,
             state.watch.realised[champion + 1].returns(),
@@ -37,7 +37,7 @@ def promote(state: State) -> list[Effect]:
             f"{state.sample}|{names[0]}|{names[1]}",
             state.watch.realised[champion + 1].risk_free_annual(),
         )
-        if found.promoted:
+        if outcome.promoted:
             exchange_policies(state, k, champion)
             pair_anew(state, k, champion)
         effects.append(
@@ -48,11 +48,11 @@ def promote(state: State) -> list[Effect]:
                 measure=rules.measure,
                 alpha=rules.alpha,
                 names=names,
-                **msgspec.structs.asdict(found),
+                **msgspec.structs.asdict(outcome),
             )
         )
-        if found.look:
-            effects.append(alert(state, "INFO", "promotion", _text(state, rules, k, names, found), agent=champion))
+        if outcome.look:
+            effects.append(alert(state, "INFO", "promotion", _text(state, rules, k, names, outcome), agent=champion))
     return effects
 
 
@@ -76,7 +76,7 @@ def on_exchanged(state: State, order: Exchanged) -> Sequence[Effect]:
 
 def shadow_number(state: State, name: str) -> int:
     """The number of the shadow `name`; -1 for none."""
-    return next((k for k, each in enumerate(state.shadows) if each.rules.agents[0].name == name), -1)
+    return next((k for k, shadow in enumerate(state.shadows) if shadow.rules.agents[0].name == name), -1)
 
 
 def unexchangeable(state: State, shadow: str, command: str) -> str:
@@ -88,19 +88,19 @@ def unexchangeable(state: State, shadow: str, command: str) -> str:
     if champion < 0:
         return f"{shadow} challenges no agent ([[agents]] challenges)"
     name, seats = state.rules.agents[champion].name, state.rules.names()
-    own, at_home = len(state.agents) + k, state.seats[champion] == state.rules.first_seat + champion
+    shadow_policy, at_home = len(state.agents) + k, state.seats[champion] == state.rules.first_seat + champion
     if command == "demote":
-        return "" if state.seats[champion] == own else f"its policy does not decide for {name}"
-    if state.seats[champion] == own:
+        return "" if state.seats[champion] == shadow_policy else f"its policy does not decide for {name}"
+    if state.seats[champion] == shadow_policy:
         return f"its policy decides for {name} already"
     return "" if at_home else f"the policy of {seats[state.seats[champion]]} decides for {name}; demote that one first"
 
 
 def pair_anew(state: State, k: int, champion: int) -> None:
     """Begin new pairings of all challengers of an agent, which meet another policy; that of `k` has a new one, too."""
-    for each, other in enumerate(state.pairings):
-        if state.rules.challenges[each] == champion:
-            other.begin(state.sample_no, True, each == k)
+    for number, pairing in enumerate(state.pairings):
+        if state.rules.challenges[number] == champion:
+            pairing.begin(state.sample_no, True, number == k)
 
 
 def note_decision(state: State, number: int) -> None:
@@ -110,18 +110,18 @@ def note_decision(state: State, number: int) -> None:
     """
     for k, pairing in enumerate(state.pairings):
         if any(pairing.waits) and number in (state.rules.challenges[k], len(state.agents) + k):
-            own = number >= len(state.agents)
-            pairing.waits = pairing.waits[0] and own, pairing.waits[1] and not own
+            by_challenger = number >= len(state.agents)
+            pairing.waits = pairing.waits[0] and by_challenger, pairing.waits[1] and not by_challenger
             pairing.since = state.sample_no + 1
 
 
-def _text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], found: Outcome) -> str:
+def _text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], outcome: Outcome) -> str:
     figures = (
-        f"{rules.measure} better by {found.gain:.2f} a year over {found.samples} samples, p = {found.p:.4g}, "
-        f"look {found.look} of {rules.looks} at {rules.alpha:.4g}"
+        f"{rules.measure} better by {outcome.gain:.2f} a year over {outcome.samples} samples, p = {outcome.p:.4g}, "
+        f"look {outcome.look} of {rules.looks} at {rules.alpha:.4g}"
     )
-    if not found.promoted:
-        return f"{names[1]} is not promoted over {names[0]}: {found.why} ({figures})"
+    if not outcome.promoted:
+        return f"{names[1]} is not promoted over {names[0]}: {outcome.why} ({figures})"
     policies, champion = state.rules.seats, state.rules.challenges[k]
     return (
         f"{names[1]} is promoted: the policy of {policies[state.seats[champion]]} "

@@ -62,7 +62,7 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
 def lapse(state: State) -> list[Effect]:
     """Drop the proposals that waited for a person until this sample: their prices and books are those of the last."""
     waiting, state.reviews = state.reviews, {}
-    return [_dropped(state, each, "lapsed: nobody decided before the next sample") for each in waiting.values()]
+    return [_dropped(state, proposal, "lapsed: nobody decided before the next sample") for proposal in waiting.values()]
 
 
 def _kept(state: State, proposal: Proposed) -> list[Effect]:
@@ -90,9 +90,9 @@ def _said(state: State, proposal: Proposed, level: Level, what: str) -> Publish:
 def decide(state: State, proposal: Proposed, outcome: Outcome, why: str) -> None:
     """Record what became of a proposal that waited, where its verdict is remembered."""
     log = state.outside.get(proposal.agent)
-    known = None if log is None else log.find(proposal.id)
-    if log is not None and known is not None:
-        log.settle(msgspec.structs.replace(known, outcome=outcome, why=why))
+    verdict = None if log is None else log.find(proposal.id)
+    if log is not None and verdict is not None:
+        log.settle(msgspec.structs.replace(verdict, outcome=outcome, why=why))
 
 
 def _changed(state: State, proposal: Proposed, expected: str) -> str:
@@ -151,10 +151,10 @@ def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refuse
 
 def _book_of(state: State, proposal: Proposed) -> int | None:
     """The book of a portfolio's place, or the one for which an outside agent decides in this house."""
-    seat = state.rules.outside_seat(proposal.agent)
-    if seat is None:
+    policy_number = state.rules.outside_seat(proposal.agent)
+    if policy_number is None:
         return agent_of(state, proposal.agent)
-    return state.seats.index(seat) if seat in state.seats else None
+    return state.seats.index(policy_number) if policy_number in state.seats else None
 
 
 def _size(state: State, number: int, targets: Floats, *, lots: bool) -> float:
@@ -170,11 +170,11 @@ def _size(state: State, number: int, targets: Floats, *, lots: bool) -> float:
 
 def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
     """Hex BLAKE2b of targets and of the orders that they become, with their worst prices; of no instant."""
-    whole = [e for e in effects if isinstance(e, Planned) and not (e.portion is not None and e.portion.decided)]
-    sent = {(e.sample, e.n) for e in whole}
+    plans = [e for e in effects if isinstance(e, Planned) and not (e.portion is not None and e.portion.decided)]
+    sent = {(e.sample, e.n) for e in plans}
     rows = [
         [proposal.agent, proposal.weights, proposal.lots],
-        *([e.net, e.allowed, e.crossed, [(p.agent, p.asked, p.allowed) for p in e.agents]] for e in whole),
+        *([e.net, e.allowed, e.crossed, [(p.agent, p.asked, p.allowed) for p in e.agents]] for e in plans),
         *(
             [e.sym, e.lots, e.worst_nano]
             for e in effects

@@ -38,7 +38,7 @@ def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
 def on_started(state: State, started: Started) -> Sequence[Effect]:
     """Record the artifacts of each policy. One that changed since the last start loses its memory and its pairings."""
     before, state.artifacts = state.artifacts, dict(started.artifacts)
-    state.loaded = {name: each for name, each in state.loaded.items() if name in started.loaded}
+    state.loaded = {name: artifact for name, artifact in state.loaded.items() if name in started.loaded}
     changed = {name for name, digest in started.artifacts.items() if before.get(name, digest) != digest}
     return _begin_anew(state, changed, before) if changed else []
 
@@ -59,39 +59,39 @@ def on_model_loaded(state: State, loaded: ModelLoaded) -> Sequence[Effect]:
 
 def _begin_anew(state: State, changed: set[str], before: Mapping[str, str]) -> list[Effect]:
     """Clear the memory and the pairings of the policies named `changed`, whose digests were those of `before`."""
-    others = {seat for seat, name in enumerate(state.rules.names()) if name in changed}
-    effects = _demote(state, others)
+    policy_numbers = {number for number, name in enumerate(state.rules.names()) if name in changed}
+    effects = _demote(state, policy_numbers)
     for house in (state, *state.shadows):
-        for rules, agent, seat in zip(house.rules.agents, house.agents, house.seats, strict=True):
-            if seat not in others:
+        for rules, agent, policy_number in zip(house.rules.agents, house.agents, house.seats, strict=True):
+            if policy_number not in policy_numbers:
                 continue
             agent.memory, agent.note, agent.failures = EMPTY_MEMORY, "", 0
             agent.follow_up.drop()
-            policy = state.rules.names()[seat]
+            policy = state.rules.names()[policy_number]
             text = (
                 f"{rules.name} decides with another model from now on ({_short(before[policy])} to "
                 f"{_short(state.artifacts[policy])}): it remembers nothing, and is compared from here on"
             )
             effects.append(alert(state, "INFO", "artifact", text, agent=rules.name))
     for shadow, champion, pairing in zip(state.shadows, state.rules.challenges, state.pairings, strict=True):
-        if champion >= 0 and (shadow.seats[0] in others or state.seats[champion] in others):
-            pairing.begin(state.sample_no, state.seats[champion] in others, shadow.seats[0] in others)
+        if champion >= 0 and (shadow.seats[0] in policy_numbers or state.seats[champion] in policy_numbers):
+            pairing.begin(state.sample_no, state.seats[champion] in policy_numbers, shadow.seats[0] in policy_numbers)
     return effects
 
 
-def _demote(state: State, others: set[int]) -> list[Effect]:
+def _demote(state: State, policy_numbers: set[int]) -> list[Effect]:
     """Give an agent its own policy again when its promoted policy has another artifact, which was not promoted."""
     effects: list[Effect] = []
     for k, rules in enumerate(state.rules.agents):
-        seat, own = state.seats[k], state.rules.first_seat + k
-        shadow = next((n for n, s in enumerate(state.shadows) if s.seats[0] == own), None)
-        if seat == own or seat not in others or shadow is None:
+        policy_number, first_policy = state.seats[k], state.rules.first_seat + k
+        shadow = next((n for n, s in enumerate(state.shadows) if s.seats[0] == first_policy), None)
+        if policy_number == first_policy or policy_number not in policy_numbers or shadow is None:
             continue
         exchange_policies(state, shadow, k)
         pair_anew(state, shadow, k)
         text = (
-            f"{state.rules.seats[seat]}'s policy was promoted over {rules.name}, and is made of another model now, "
-            f"which was not: {rules.name} decides by its own again"
+            f"{state.rules.seats[policy_number]}'s policy was promoted over {rules.name}, and is made of another model "
+            f"now, which was not: {rules.name} decides by its own again"
         )
         effects.append(alert(state, "WARNING", "artifact", text, agent=k))
     return effects
@@ -99,4 +99,4 @@ def _demote(state: State, others: set[int]) -> list[Effect]:
 
 def _short(digest: str) -> str:
     """The digests of artifacts, joined by + and cut to eight digits."""
-    return "+".join(each[:8] for each in digest.split("+")) if digest else "none"
+    return "+".join(part[:8] for part in digest.split("+")) if digest else "none"

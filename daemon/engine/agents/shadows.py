@@ -87,8 +87,8 @@ def _ticked(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
     due = tuple(number for number in tick.due if number < first)
     effects = list(step(state, tick if due == tick.due else msgspec.structs.replace(tick, due=due)))
     for k in range(len(state.shadows)):
-        own = msgspec.structs.replace(tick, due=(0,) if first + k in tick.due else (), jobs=())
-        effects.extend(_one(state, k, own, step))
+        shadow_tick = msgspec.structs.replace(tick, due=(0,) if first + k in tick.due else (), jobs=())
+        effects.extend(_one(state, k, shadow_tick, step))
     return effects
 
 
@@ -104,13 +104,13 @@ def _run_now(state: State, run: ScheduleRun, step: Step) -> Sequence[Effect]:
 
 def shadow_of(state: State, name: str) -> int | None:
     """The number of the shadow in which an outside agent decides now; None in the house."""
-    seat = state.rules.outside_seat(name)
-    return next((k for k, shadow in enumerate(state.shadows) if seat in shadow.seats), None)
+    policy_number = state.rules.outside_seat(name)
+    return next((k for k, shadow in enumerate(state.shadows) if policy_number in shadow.seats), None)
 
 
 def houses_of(state: State, shadow: str) -> list[State]:
     """The house for "", else that of the named shadow; none for an unknown name."""
-    return [each for each in state.shadows if each.rules.agents[0].name == shadow] if shadow else [state]
+    return [house for house in state.shadows if house.rules.agents[0].name == shadow] if shadow else [state]
 
 
 def _proposed(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
@@ -122,8 +122,8 @@ def _proposed(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
     k = shadow_of(state, proposal.agent)
     effects = step(state, proposal) if k is None else _one(state, k, proposal, step)
     where = state if k is None else state.shadows[k]
-    seat = state.rules.outside_seat(proposal.agent)
-    number = next((n for n, each in enumerate(where.seats) if each == seat), 0)
+    policy_number = state.rules.outside_seat(proposal.agent)
+    number = next((n for n, decider in enumerate(where.seats) if decider == policy_number), 0)
     verdict = verdict_of(proposal, where.rules.agents[number].name, k is not None, number, effects)
     if state.reviews.get(proposal.agent) is proposal:
         log.note(msgspec.structs.replace(verdict, outcome="approval"))
@@ -140,7 +140,9 @@ def _reviewed(state: State, review: ProposalReviewed, step: Step) -> Sequence[Ef
     effects = step(state, review)
     if proposal is None or not review.approve or review.agent in state.reviews:
         return effects
-    number = next(n for n, seat in enumerate(state.seats) if seat == state.rules.outside_seat(review.agent))
+    number = next(
+        n for n, policy_number in enumerate(state.seats) if policy_number == state.rules.outside_seat(review.agent)
+    )
     state.outside[review.agent].settle(verdict_of(proposal, state.rules.agents[number].name, False, number, effects))
     note_decision(state, number)
     return effects
@@ -159,7 +161,7 @@ def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
     if not 0 <= k < len(state.shadows):
         return []
     shadow, number = state.shadows[k], len(state.agents) + k
-    own: list[Effect] = []
+    records: list[Effect] = []
     outward: list[Effect] = []
     for effect in step(shadow, event):
         match effect:
@@ -172,11 +174,11 @@ def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
             case Assessed() | LimitMoved() | Crossed() | Snapshot() | Stop() | Reallocated() | Promotion() | Shadowed():
                 pass  # they belong to a real house or to its jobs
             case _:
-                own.append(effect)
-    if not own:
+                records.append(effect)
+    if not records:
         return outward
     # the rest are members of its union
-    return [Shadowed(number, own, shadow.rules.agents[0].name), *outward]  # type: ignore[arg-type]
+    return [Shadowed(number, records, shadow.rules.agents[0].name), *outward]  # type: ignore[arg-type]
 
 
 def _shadow_alert(shadow: State, effect: Publish) -> Publish:

@@ -434,8 +434,8 @@ class Core:
         """Whether an agent decides at each sample, or the rest of a decision waits."""
         for number in range(len(self.agent_columns)):
             agent: AgentColumns = self.agent_columns[number]
-            rest: FollowUp = agent.follow_up
-            if agent.always or rest.sample >= 0:
+            follow_up: FollowUp = agent.follow_up
+            if agent.always or follow_up.sample >= 0:
                 return True
         return False
 
@@ -449,11 +449,11 @@ class Core:
         rests: list[Any] = []
         for number in range(len(self.agent_columns)):
             agent: AgentColumns = self.agent_columns[number]
-            rest: FollowUp = agent.follow_up
+            follow_up: FollowUp = agent.follow_up
             state: Any = self.fold_agents[number]
             if state.suspended or agent.always or number in due:
-                rest.drop()
-            elif rest.sample >= 0 and not orders.busy(number):
+                follow_up.drop()
+            elif follow_up.sample >= 0 and not orders.busy(number):
                 rests.append(number)
             if not state.suspended and (agent.always or number in due):
                 questions.append(number)
@@ -502,32 +502,32 @@ class Core:
         """Plan the rest of one decision of some agents; False, without change, for `step`."""
         number: int = rests[0]
         agent: AgentColumns = self.agent_columns[number]
-        rest: FollowUp = agent.follow_up
-        sample: int = rest.sample
-        used: int = rest.used
+        follow_up: FollowUp = agent.follow_up
+        sample: int = follow_up.sample
+        used: int = follow_up.used
         for k in range(len(self.agent_columns)):
             agent = self.agent_columns[k]
             agent.taking = False
         for member in rests:
             number = member
             agent = self.agent_columns[number]
-            rest = agent.follow_up
-            if rest.sample != sample or rest.used != used:
+            follow_up = agent.follow_up
+            if follow_up.sample != sample or follow_up.used != used:
                 return False
             agent.taking = True
-            copy(agent.weights, rest.weights)
+            copy(agent.weights, follow_up.weights)
         for member in rests:
             number = member
             agent = self.agent_columns[number]
-            rest = agent.follow_up
-            rest.drop()
+            follow_up = agent.follow_up
+            follow_up.drop()
         if self._carry_out(ts, sample, used + 1):
             return True
         for member in rests:
             number = member
             agent = self.agent_columns[number]
-            rest = agent.follow_up
-            rest.sample, rest.used = sample, used
+            follow_up = agent.follow_up
+            follow_up.sample, follow_up.used = sample, used
         return False
 
     def _carry_out(self, ts: int, sample: int, used: int) -> bool:
@@ -564,8 +564,8 @@ class Core:
             request: Request = agent.request
             request.add(ts, agent.change_view, agent.window)
             if again and plan.follows(number):
-                rest: FollowUp = agent.follow_up
-                rest.put(sample, used, agent.weights_view)
+                follow_up: FollowUp = agent.follow_up
+                follow_up.put(sample, used, agent.weights_view)
         self.fold_watch.recorded_no = self.sample_no  # a plan is a record of all limits
         count: int = plan.count()
         if crosses.count > 0 or count > 0:

@@ -19,11 +19,11 @@ def truncated(value: float) -> float:
 
 def block_total(values: ReadFloats, start: int, size: int) -> float:
     """The sum of at most 128 numbers in the order of numpy: eight sums, then pairs of them, then the rest."""
-    found: float = 0.0
+    total: float = 0.0
     if size < 8:
         for k in range(size):
-            found += values[start + k]
-        return found
+            total += values[start + k]
+        return total
     a: float = values[start]
     b: float = values[start + 1]
     c: float = values[start + 2]
@@ -44,11 +44,11 @@ def block_total(values: ReadFloats, start: int, size: int) -> float:
         g += values[at + 6]
         h += values[at + 7]
         at += 8
-    found = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
     while at < start + size:
-        found += values[at]
+        total += values[at]
         at += 1
-    return found
+    return total
 
 
 class Targets:
@@ -75,18 +75,18 @@ class Targets:
 
     def factor(self, weights: ReadFloats, gross: float, bought: float) -> float:
         """The factor, at most 1, with which gross exposure is at most `gross` and the sum of purchases `bought`."""
-        found: float = 1.0
+        scale: float = 1.0
         for k in range(self.n):
             self.scratch[k] = abs(weights[k])
-        whole: float = self.total(self.scratch, 0, self.n)
-        if whole > 0.0:
-            found = min(found, gross / whole)
+        exposure: float = self.total(self.scratch, 0, self.n)
+        if exposure > 0.0:
+            scale = min(scale, gross / exposure)
             for k in range(self.n):
                 self.scratch[k] = 0.0 if weights[k] < 0.0 else weights[k]
             purchases: float = self.total(self.scratch, 0, self.n)
             if purchases > 0.0:
-                found = min(found, bought / purchases)
-        return found
+                scale = min(scale, bought / purchases)
+        return scale
 
     def change_to(
         self,
@@ -105,14 +105,14 @@ class Targets:
         position never crosses zero.
         """
         # the last factor prevents the loss of a lot by rounding when a weight equals the position
-        own: float = value * (1.0 + 1e-12)
+        budget: float = value * (1.0 + 1e-12)
         self.changed = 0
         for k in range(self.n):
             self.change[k] = 0.0
             price: float = px[k]
             if not 0.0 < price < inf or age[k] > most_age:
                 continue
-            target: float = truncated(weights[k] * own / price)
+            target: float = truncated(weights[k] * budget / price)
             if not -inf < target < inf:
                 continue
             if target * held[k] < 0.0:

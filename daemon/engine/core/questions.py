@@ -42,11 +42,11 @@ class Questions:
             cash: Whole = book.cash_micro
             share: float = cash / columns.micro
             equity: float = float(columns.micro) / 1e6
-            seat: int = self.seats[number]
+            policy_number: int = self.seats[number]
             asks.append(
                 question(
-                    round_no, number, seat, agents[number].memory, self.universe, by_instant, by_date, history.bars,
-                    history.macro, closes, market.row, held, share, equity, ts,
+                    round_no, number, policy_number, agents[number].memory, self.universe, by_instant, by_date,
+                    history.bars, history.macro, closes, market.row, held, share, equity, ts,
                 )
             )  # fmt: skip
         return asks

@@ -137,7 +137,7 @@ class Plan:
     ages: ReadInts
     given: Ints
     taken: Ints
-    rest: Ints
+    remaining: Ints
     """By agent, of one symbol: lots before and after crossing."""
     refused: int
     clipped: int
@@ -149,7 +149,7 @@ class Plan:
         self.crosses, self.targets = Crosses(len(agents), size), Targets(size)
         self.net, self.passed, self.filled = float_zeros(size), float_zeros(size), float_zeros(size)
         self.worst, self.total, self.ages = int_zeros(size), int_zeros(size), int_zeros(size)
-        self.given, self.taken, self.rest = int_zeros(len(agents)), int_zeros(len(agents)), int_zeros(len(agents))
+        self.given, self.taken, self.remaining = int_zeros(len(agents)), int_zeros(len(agents)), int_zeros(len(agents))
         self.net_view, self.filled_view = self.net, self.filled
         self.reason = reason
         self.reason_view = reason
@@ -321,7 +321,7 @@ class Plan:
         surviving: Ints = agent.surviving
         wanted: Ints = agent.wanted
         given: Ints = self.given
-        rest: Ints = self.rest
+        remaining: Ints = self.remaining
         if agents == 1:
             for k in range(self.size):
                 surviving[k] = total[k] = wanted[k]
@@ -330,10 +330,10 @@ class Plan:
             for number in range(agents):
                 agent = self.agents[number]
                 given[number] = agent.wanted[k]
-            total[k] = cross_lots(given, self.taken, rest)
+            total[k] = cross_lots(given, self.taken, remaining)
             for number in range(agents):
                 agent = self.agents[number]
-                agent.surviving[k] = rest[number]
+                agent.surviving[k] = remaining[number]
 
     def any_lots(self) -> bool:
         """Whether the house trades."""

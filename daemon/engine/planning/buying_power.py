@@ -41,22 +41,22 @@ def counted(state: State) -> tuple[Key, ...]:
 
 def left_micro(state: State) -> int | None:
     """Remaining buying power in micro-currency, below 0 where more was sent; None where the venue reports none."""
-    left = state.venue.buying_power_micro
-    if left is None or not state.venue.spending:
-        return left
+    remaining = state.venue.buying_power_micro
+    if remaining is None or not state.venue.spending:
+        return remaining
     for key, rows in state.venue.spending.items():
         work = state.basket(key)
         for row, micro in rows:
-            whole = abs(work.lots[row]) if work is not None else 0
-            if work is not None and whole and work.state[row] in ENDED:
-                micro = -(-micro * work.filled[row] // whole)  # an unfilled rest costs nothing
-            left -= micro
-    return left
+            size = abs(work.lots[row]) if work is not None else 0
+            if work is not None and size and work.state[row] in ENDED:
+                micro = -(-micro * work.filled[row] // size)  # an unfilled rest costs nothing
+            remaining -= micro
+    return remaining
 
 
-def limit(equity_micro: int, left: int) -> AccountCap:
+def limit(equity_micro: int, remaining_micro: int) -> AccountCap:
     """Remaining buying power as a limit of the house: money, and its fraction of equity."""
-    money = max(left, 0)
+    money = max(remaining_micro, 0)
     return AccountCap(money / equity_micro if equity_micro > 0 else 0.0, money / MICRO)
 
 

@@ -83,9 +83,9 @@ def _end_rows(state: State, parent: Parent, stopped: list[bool], why: str) -> li
     if not any(stopped):
         return []
     ended = progress(state, parent.part([row for row, stop in enumerate(stopped) if stop]), why)
-    left = parent.part([row for row, stop in enumerate(stopped) if not stop])
+    remainder = parent.part([row for row, stop in enumerate(stopped) if not stop])
     at = state.parents.index(parent)
-    state.parents[at : at + 1] = [left] if left.sym else []
+    state.parents[at : at + 1] = [remainder] if remainder.sym else []
     return [ended]
 
 
@@ -125,11 +125,14 @@ def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
         for row, symbol in enumerate(parent.sym):
             if symbol in state.restrictions.halted or parent.over(row, state.now):
                 continue  # a halted symbol catches up after its halt
-            left = abs(parent.lots[row]) - parent.filled[row] - away[row]
+            unsent = abs(parent.lots[row]) - parent.filled[row] - away[row]
             if parent.style == "chase":
-                lots, cap = _chase(state, parent, row, left, away[row], effects)
+                lots, cap = _chase(state, parent, row, unsent, away[row], effects)
             else:
-                lots, cap = min(_due(state, parent, row) - parent.filled[row] - away[row], left), parent.worst_nano[row]
+                lots, cap = (
+                    min(_due(state, parent, row) - parent.filled[row] - away[row], unsent),
+                    parent.worst_nano[row],
+                )
             if lots > 0:
                 change[symbol] = lots if parent.lots[row] > 0 else -lots
                 caps[symbol] = _nearer(caps[symbol], cap, parent.lots[row] > 0)
@@ -165,9 +168,9 @@ def _due(state: State, parent: Parent, row: int) -> int:
 
     The lots of a child that was cut or ended are sent again in the next step.
     """
-    rules, whole, now = state.rules.execution, abs(parent.lots[row]), state.now
+    rules, size, now = state.rules.execution, abs(parent.lots[row]), state.now
     if parent.style == "participation":
-        lots = participation_lots(rules, whole, parent.seen[row], float(state.universe.lot_size[parent.sym[row]]))
+        lots = participation_lots(rules, size, parent.seen[row], float(state.universe.lot_size[parent.sym[row]]))
         if lots <= parent.step[row]:
             return 0
         parent.step[row] = lots
@@ -177,11 +180,11 @@ def _due(state: State, parent: Parent, row: int) -> int:
         return 0
     parent.step[row] = due
     if parent.style == "twap":
-        return twap_lots(rules, whole, due)
-    return vwap_lots(rules, whole, due, parent.start[row], parent.open[row], parent.close[row])
+        return twap_lots(rules, size, due)
+    return vwap_lots(rules, size, due, parent.start[row], parent.open[row], parent.close[row])
 
 
-def _chase(state: State, parent: Parent, row: int, left: int, away: int, effects: list[Effect]) -> tuple[int, int]:
+def _chase(state: State, parent: Parent, row: int, unsent: int, away: int, effects: list[Effect]) -> tuple[int, int]:
     """(lots, price) of a chase's next child, at a more aggressive price up to the parent's worst.
 
     The child before is cancelled first; the last one stays open.
@@ -197,7 +200,7 @@ def _chase(state: State, parent: Parent, row: int, left: int, away: int, effects
     parent.step[row], parent.sent[row] = children + 1, now
     tick = state.universe.instruments[symbol].tick_nano
     price = chase_nano(rules, int(state.marks_nano[symbol]), buy, children, tick)
-    return left, _nearer(parent.worst_nano[row], price, buy)
+    return unsent, _nearer(parent.worst_nano[row], price, buy)
 
 
 def _open_children(state: State, parent: Parent) -> Iterator[tuple[Working, int, int]]:
@@ -221,8 +224,8 @@ def open_lots(state: State, parent: Parent) -> list[int]:
 
     Children never cross: opposite parents of one decision crossed when it was made.
     """
-    found = [0] * len(parent.sym)
+    lots_by_row = [0] * len(parent.sym)
     for work, row, lots in _open_children(state, parent):
         if work.basket.sym[row] in parent.sym:
-            found[parent.sym.index(work.basket.sym[row])] += lots
-    return found
+            lots_by_row[parent.sym.index(work.basket.sym[row])] += lots
+    return lots_by_row

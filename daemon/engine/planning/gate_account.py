@@ -21,22 +21,22 @@ def limits_in_force(state: State, book: int) -> Limits:
     regime = rules.regime if state.noted.volatile else None
     if rules.live is None and regime is None and state.venue.buying_power_micro is None and not state.venue.unlent:
         return rules.house
-    left = left_micro(state)
-    now = state.equity_micro, state.live_sessions, left, state.venue.unlent, regime is not None
-    known = state.allowed
-    if known is None or known[0] != now:
-        made = rules.house
+    remaining_micro = left_micro(state)
+    inputs = state.equity_micro, state.live_sessions, remaining_micro, state.venue.unlent, regime is not None
+    cached = state.allowed
+    if cached is None or cached[0] != inputs:
+        limits = rules.house
         if rules.live is not None:
-            made = rules.live.limits(made, state.equity_micro, state.live_sessions)
+            limits = rules.live.limits(limits, state.equity_micro, state.live_sessions)
         if regime is not None:
-            gross = 1.0 if made.max_gross_exposure is None else made.max_gross_exposure
-            made = override(made, volatile_exposure=regime.exposure * gross)
-        if left is not None:
-            made = override(made, buying_power=limit(state.equity_micro, left))
+            gross = 1.0 if limits.max_gross_exposure is None else limits.max_gross_exposure
+            limits = override(limits, volatile_exposure=regime.exposure * gross)
+        if remaining_micro is not None:
+            limits = override(limits, buying_power=limit(state.equity_micro, remaining_micro))
         if state.venue.unlent:
-            made = override(made, no_borrow=tuple(state.universe.symbols[k] for k in state.venue.unlent))
-        known = state.allowed = now, made
-    return known[1]
+            limits = override(limits, no_borrow=tuple(state.universe.symbols[k] for k in state.venue.unlent))
+        cached = state.allowed = inputs, limits
+    return cached[1]
 
 
 def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:

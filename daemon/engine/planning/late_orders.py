@@ -50,7 +50,7 @@ def is_late(state: State, key: Key, row: int) -> bool:
 def late_closing(state: State, agent: int) -> dict[int, int]:
     """By column: unsigned lots of an agent that late orders may still close; columns with late orders alone."""
     closing: dict[int, int] = {}
-    others = set()
+    timely_columns = set()
     for key, work in state.working.items():
         for row, who, lots in work.open_shares():
             column = work.basket.sym[row]
@@ -58,5 +58,5 @@ def late_closing(state: State, agent: int) -> dict[int, int]:
                 reduces = lots * state.ledger.books[agent].held[column] < 0
                 closing[column] = closing.get(column, 0) + (abs(lots) if reduces else 0)
             elif who == agent:
-                others.add(column)
-    return {column: lots for column, lots in closing.items() if column not in others}
+                timely_columns.add(column)
+    return {column: lots for column, lots in closing.items() if column not in timely_columns}

@@ -51,11 +51,11 @@ FREED: Final = np.isin(np.arange(128), list(SALES_FREE))
 
 
 class _Order(NamedTuple):
-    """What `plan` plans beside the answers. `whole`: to carry out at once, not a decision of an agent."""
+    """What `plan` plans beside the answers. `immediate`: to carry out at once, not a decision of an agent."""
 
     sample: int
     used: int
-    whole: bool
+    immediate: bool
     child: Child | None
     by_hand: bool
     watch: PlanWatch
@@ -157,10 +157,10 @@ def _after_stops(
     Returns the remaining `lots`, the effects, and whether the plan waits.
     """
     if lots is None:
-        for each in state.protection.postponed:  # a new answer of an agent replaces its postponed one
-            if each.lots is None:
-                each.answers = {agent: one for agent, one in each.answers.items() if agent not in answers}
-        state.protection.postponed = [each for each in state.protection.postponed if each.answers]
+        for waiting in state.protection.postponed:  # a new answer of an agent replaces its postponed one
+            if waiting.lots is None:
+                waiting.answers = {agent: weights for agent, weights in waiting.answers.items() if agent not in answers}
+        state.protection.postponed = [waiting for waiting in state.protection.postponed if waiting.answers]
     changes = lots or {a: target_change(state, a, np.frombuffer(w), flatten)[0] for a, w in answers.items()}
     columns, effects = cancel_conflicts(state, changes, by_hand)
     if not columns:
@@ -193,15 +193,15 @@ def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list
     if state.judged is not None:
         state.judged.append(Judged(HOUSE, ctx, house, requested, limits, switch, verdict))
     n = state.orders_at.get(sample, 0) + 1
-    style = "marketable" if order.whole else state.rules.execution.style
+    style = "marketable" if order.immediate else state.rules.execution.style
     kind = AUCTIONS.get(style, Kind.LIMIT)
     ends = _ends(state, kind)
     if surviving is not wanted:
         refused = (verdict.reason != Reason.NONE) & (verdict.lots == 0.0)
         _cross(state, ctx, parts, crossed, refused, sample, ends)
     agents = [
-        Part(own.astype(np.float64), p.account.lots, state.rules.agents[p.agent].limits)
-        for p, own in zip(parts, surviving, strict=True)
+        Part(lots.astype(np.float64), p.account.lots, state.rules.agents[p.agent].limits)
+        for p, lots in zip(parts, surviving, strict=True)
     ]
     caps = within_limits(state, verdict.lots, child.caps if child is not None else ())
     out = basket(
@@ -248,7 +248,7 @@ def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list
         )
     ]
     effects.extend(order.watch(state, [(HOUSE, verdict.recorded), *((p.agent, p.verdict.recorded) for p in parts)]))
-    if not order.whole:
+    if not order.immediate:
         _follow_up(state, parts, surviving, requested, verdict, sample, order.used)
     if out is not None:
         effects.append(out)
@@ -320,21 +320,23 @@ def _shares(out: OrderBasket, agents: list[int], surviving: Lots) -> list[list[t
     for symbol, lots in zip(out.sym, out.lots, strict=True):
         column = columns[symbol]
         # after crossing, the lots of a column are on one side
-        left = [(agent, k if k > 0 else -k) for agent, k in zip(agents, column, strict=True) if k]
-        shares.append(left if sum(column) == lots else share(abs(lots), left))
+        wanted = [(agent, k if k > 0 else -k) for agent, k in zip(agents, column, strict=True) if k]
+        shares.append(wanted if sum(column) == lots else share(abs(lots), wanted))
     return shares
 
 
-def _make_parents(state: State, whole: OrderBasket, parts: list[_Part], surviving: Lots) -> None:
+def _make_parents(state: State, basket_order: OrderBasket, parts: list[_Part], surviving: Lots) -> None:
     """Turn a basket that passed into parent orders, one for each agent, instead of sending it."""
     style = state.rules.execution.style
     sessions = [state.rules.sessions[c] for c in state.rules.calendar]
-    shares = _shares(whole, [p.agent for p in parts], surviving)
+    shares = _shares(basket_order, [p.agent for p in parts], surviving)
     for part in parts:
-        rows = [(k, own) for k, each in enumerate(shares) for who, own in each if who == part.agent and own]
+        rows = [
+            (k, lots) for k, row_shares in enumerate(shares) for who, lots in row_shares if who == part.agent and lots
+        ]
         if not rows:
             continue
-        sym = [whole.sym[k] for k, _ in rows]
+        sym = [basket_order.sym[k] for k, _ in rows]
         # after the end of a session, the next one counts
         spans = [
             (s.open_ns[at], s.close_ns[at]) for s in (sessions[k] for k in sym) for at in [s.next_close(state.now)]
@@ -342,13 +344,13 @@ def _make_parents(state: State, whole: OrderBasket, parts: list[_Part], survivin
         state.parents.append(
             Parent(
                 agent=part.agent,
-                sample=whole.sample,
+                sample=basket_order.sample,
                 ts=state.now,
                 style=style,
                 weights=part.weights,
                 sym=sym,
-                lots=[own if whole.lots[k] > 0 else -own for k, own in rows],
-                worst_nano=[whole.worst_nano[k] for k, _ in rows],
+                lots=[lots if basket_order.lots[k] > 0 else -lots for k, lots in rows],
+                worst_nano=[basket_order.worst_nano[k] for k, _ in rows],
                 start=[max(state.now, opens) for opens, _ in spans],
                 open=[opens for opens, _ in spans],
                 close=[closes for _, closes in spans],

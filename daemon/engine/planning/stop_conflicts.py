@@ -19,7 +19,7 @@ class Live(NamedTuple):
     row: int
     agent: int
     symbol: int
-    left: int
+    lots: int
     going: bool
     """Whether it is being cancelled."""
 
@@ -82,21 +82,21 @@ def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = F
         here = [stop for stop in stops if stop.symbol == symbol]
         requested = {agent: int(change[symbol]) for agent, change in changes.items() if change[symbol]}
         less = {a: abs(k) for a, k in requested.items() if k * held[symbol] < 0}
-        own = {a: abs(k) for a, k in requested.items() if k * state.ledger.books[a].held[symbol] < 0}
-        if not less and not own:
+        closing_lots = {a: abs(k) for a, k in requested.items() if k * state.ledger.books[a].held[symbol] < 0}
+        if not less and not closing_lots:
             continue
         away = away or reducing_lots(state)
         mine = [
             stop
             for stop in here
-            if stop.agent in own
-            and own[stop.agent]
+            if stop.agent in closing_lots
+            and closing_lots[stop.agent]
             + away[stop.agent][symbol]
-            + sum(other.left for other in here if other.agent == stop.agent)
+            + sum(other.lots for other in here if other.agent == stop.agent)
             > abs(state.ledger.books[stop.agent].held[symbol])
         ]
-        others = sum(stop.left for stop in here if stop not in mine)
-        if less and sum(less.values()) + away[HOUSE][symbol] + others > abs(held[symbol]):
+        other_lots = sum(stop.lots for stop in here if stop not in mine)
+        if less and sum(less.values()) + away[HOUSE][symbol] + other_lots > abs(held[symbol]):
             mine = here
         if mine:
             columns.append(symbol)

@@ -38,12 +38,12 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> t
     held = state.lots(agent)
     if flatten:
         return closing_lots(state, agent), 1.0
-    equity, targets, own = state.capital(agent) / 1e6, _targets(len(held)), read_floats(weights)
+    equity, targets, weights_view = state.capital(agent) / 1e6, _targets(len(held)), read_floats(weights)
     age = state.now - state.mark_ts
-    scale = targets.factor(own, *state.rooms[agent])
+    scale = targets.factor(weights_view, *state.rooms[agent])
     most_age, least = rules.limits.max_price_age_ns, rules.min_trade * equity
     targets.change_to(
-        own, read_floats(held), read_floats(state.lot_values()), age.data, most_age, scale * equity, least
+        weights_view, read_floats(held), read_floats(state.lot_values()), age.data, most_age, scale * equity, least
     )
     change: Floats = np.array(targets.change)
     if state.agents[agent].exits:
@@ -71,16 +71,16 @@ def hold_back(state: State, agent: int, change: Floats, closes: bool = False) ->
 
 def in_flight(state: State, agent: int) -> Floats:
     """float64[N] signed lots of an agent that may still fill or cross."""
-    found = np.zeros(state.universe.size)
+    open_lots = np.zeros(state.universe.size)
     for work in state.working.values():
         for row, who, lots in work.open_shares():
             if who == agent:
-                found[work.basket.sym[row]] += lots
+                open_lots[work.basket.sym[row]] += lots
     for cross in state.crosses:
         for who, lots in cross.shares:
             if who == agent:
-                found[cross.symbol] += lots
-    return found
+                open_lots[cross.symbol] += lots
+    return open_lots
 
 
 def withdraw(state: State, agent: int, symbols: NDArray[np.bool_]) -> list[Effect]:

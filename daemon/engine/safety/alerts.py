@@ -48,13 +48,13 @@ def refuse_command(
     return alert(state, level, kind, before + why), Refused(code, why)
 
 
-def level_effects(state: State, found: Sequence[tuple[int, Crossing]]) -> list[LimitMoved | Publish]:
+def level_effects(state: State, crossings: Sequence[tuple[int, Crossing]]) -> list[LimitMoved | Publish]:
     """The record of the (book, crossing) pairs of an instant, and at most one alert."""
-    if not found:
+    if not crossings:
         return []
-    told = [_is_news(state, book, each) for book, each in found]
-    moves = [(book, *each, reported) for (book, each), reported in zip(found, told, strict=True)]
-    return [LimitMoved(state.now, moves), *_limit_alert(state, list(compress(found, told)))]
+    news = [_is_news(state, book, crossing) for book, crossing in crossings]
+    moves = [(book, *crossing, reported) for (book, crossing), reported in zip(crossings, news, strict=True)]
+    return [LimitMoved(state.now, moves), *_limit_alert(state, list(compress(crossings, news)))]
 
 
 def _limit_alert(state: State, news: list[tuple[int, Crossing]]) -> list[Publish]:
@@ -64,7 +64,7 @@ def _limit_alert(state: State, news: list[tuple[int, Crossing]]) -> list[Publish
     """
     if not news:
         return []
-    news.sort(key=lambda each: -each[1][2])
+    news.sort(key=lambda pair: -pair[1][2])
     texts: dict[int, dict[str, list[str]]] = {}
     for book, (key, _, _, value, bound) in news[:NAMED]:
         texts.setdefault(book, {}).setdefault(_use(key, value, bound), []).append(_name(key))

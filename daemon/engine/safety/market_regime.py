@@ -19,16 +19,16 @@ def watch_regime(state: State) -> list[Effect]:
     if rules is None:
         return []
     value, before = market_volatility(state, rules), state.noted.volatile
-    left = rules.above * (1.0 - rules.margin) if before else rules.above
-    state.noted.volatile = not value < left
+    edge = rules.above * (1.0 - rules.margin) if before else rules.above
+    state.noted.volatile = not value < edge
     if state.noted.volatile == before:
         return []
     bound = f"the house may hold {rules.exposure:.0%} of its gross exposure"
     if value != value:
         return [alert(state, "WARNING", "regime", f"the volatility of the market is unknown: {bound}")]
     level, text = ("WARNING", f"volatile market: {bound}") if state.noted.volatile else ("INFO", "calm market again")
-    text += f"; volatility {value:.1%} a year over {rules.lookback} samples, {left:.1%} is the edge"
-    return [alert(state, level, "regime", text, value=value, bound=left)]  # type: ignore[arg-type]
+    text += f"; volatility {value:.1%} a year over {rules.lookback} samples, {edge:.1%} is the edge"
+    return [alert(state, level, "regime", text, value=value, bound=edge)]  # type: ignore[arg-type]
 
 
 def market_volatility(state: State, rules: MarketRegime) -> float:
@@ -43,9 +43,11 @@ def market_volatility(state: State, rules: MarketRegime) -> float:
 
 def _mean(returns: Floats) -> Floats:
     """float64[S], the mean over the symbols that have a return; NaN without any."""
-    known = np.isfinite(returns)
-    count = known.sum(axis=1)
-    return np.divide(np.where(known, returns, 0.0).sum(axis=1), count, out=np.full(len(count), np.nan), where=count > 0)
+    has_return = np.isfinite(returns)
+    count = has_return.sum(axis=1)
+    return np.divide(
+        np.where(has_return, returns, 0.0).sum(axis=1), count, out=np.full(len(count), np.nan), where=count > 0
+    )
 
 
 def regime_text(state: State) -> str:
@@ -54,5 +56,5 @@ def regime_text(state: State) -> str:
     if rules is None or not state.sample:
         return ""
     value = market_volatility(state, rules)
-    known = f"volatility {value:.1%}, volatile from {rules.above:.1%}" if value == value else "volatility unknown"
-    return f"{'volatile' if state.noted.volatile else 'calm'} ({known})"
+    measured = f"volatility {value:.1%}, volatile from {rules.above:.1%}" if value == value else "volatility unknown"
+    return f"{'volatile' if state.noted.volatile else 'calm'} ({measured})"

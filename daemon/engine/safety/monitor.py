@@ -83,12 +83,12 @@ def watch_levels(
     for book in books:
         values = _known(state, book, realised=reviews is None or reviews[book].realised)
         levels = levels_of(state, book)
-        found = observe(levels, values) if values else []
+        crossings = observe(levels, values) if values else []
         basket = measured.get(book, {}) if reviews is None else {**measured.get(book, {}), **reviews[book].values}
         if basket:
             # while orders are open a level may rise; it falls once they have ended
-            found += observe(levels, basket, falling=not waits)
-        if book == HOUSE and (found or due):
+            crossings += observe(levels, basket, falling=not waits)
+        if book == HOUSE and (crossings or due):
             memory.recorded_no = state.sample_no
             if recorded:
                 if wanted[HOUSE] is not None:
@@ -98,7 +98,7 @@ def watch_levels(
                 effects.append(Assessed(state.now, values))
         elif book == HOUSE and recorded and state.sample_no % KNOWN_SAMPLES == 0:
             effects.extend(record_known(state, state.equity_micro))
-        crossed.extend((book, each) for each in found)
+        crossed.extend((book, crossing) for crossing in crossings)
     effects.extend(level_effects(state, crossed))
     return effects
 
@@ -114,9 +114,9 @@ def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect
     """Alerts about limits whose level a round raises, of the values by book, the house first."""
     lone = watched(state) == [HOUSE]
     crossed = [
-        (book, each)
+        (book, crossing)
         for book, values in (plans[:1] if lone else plans)
-        for each in observe(levels_of(state, book), values, falling=False)
+        for crossing in observe(levels_of(state, book), values, falling=False)
     ]
     state.watch.recorded_no = state.sample_no  # the plan is a record
     return list(level_effects(state, crossed))
@@ -127,8 +127,8 @@ def watched(state: State) -> list[int]:
     rules, ledger, memory, house = state.rules, state.ledger, state.watch, limits_in_force(state, HOUSE)
     if len(rules.agents) > 1:
         return [HOUSE, *state.in_use()]
-    own = rules.agents[0].limits
-    if ledger.house.flows_micro == ledger.books[0].flows_micro and (own is house or own == house):
+    agent_limits = rules.agents[0].limits
+    if ledger.house.flows_micro == ledger.books[0].flows_micro and (agent_limits is house or agent_limits == house):
         memory.levels[0], memory.realised[1] = state.monitor.levels, memory.realised[0]
         return [HOUSE]
     if memory.levels[0] is state.monitor.levels:  # until now it was the house

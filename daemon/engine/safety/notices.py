@@ -71,9 +71,9 @@ def _decay(state: State, rules: Notices) -> list[Effect]:
 
     The standard error is that of Lo (2002) for independent returns.
     """
-    found: list[Effect] = []
+    messages: list[Effect] = []
     if not rules.decay:
-        return found
+        return messages
     for k in state.in_use():
         expected = rules.expected[state.seats[k]] if state.seats[k] < len(rules.expected) else float("nan")
         realised = state.watch.realised[k + 1]
@@ -93,11 +93,11 @@ def _decay(state: State, rules: Notices) -> list[Effect]:
         text = f"Sharpe ratio over {rules.decay} samples {annual:.2f} ± {error:.2f}, in its test {expected:.2f}"
         if below:
             state.noted.decayed.append(state.seats[k])
-            found.append(alert(state, "WARNING", "decay", text, agent=k, value=annual, bound=expected))
+            messages.append(alert(state, "WARNING", "decay", text, agent=k, value=annual, bound=expected))
         else:
             state.noted.decayed.remove(state.seats[k])
-            found.append(alert(state, "INFO", "decay", f"no longer significantly below: {text}", agent=k))
-    return found
+            messages.append(alert(state, "INFO", "decay", f"no longer significantly below: {text}", agent=k))
+    return messages
 
 
 def _correlation(state: State, rules: Notices) -> list[Effect]:

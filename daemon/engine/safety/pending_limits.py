@@ -13,8 +13,8 @@ from quantd.trading.events import Reloaded
 def apply_limits(state: State, limits: bytes) -> None:
     """Apply the changeable part of the rules, in the house and its shadows."""
     state.govern(with_limits(state.rules, limits))
-    for shadow, own in zip(state.shadows, state.rules.shadows, strict=True):
-        shadow.govern(own)
+    for shadow, shadow_rules in zip(state.shadows, state.rules.shadows, strict=True):
+        shadow.govern(shadow_rules)
 
 
 def postpone(state: State, reloaded: Reloaded) -> list[Effect]:

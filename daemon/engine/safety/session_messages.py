@@ -26,13 +26,13 @@ REASONS: Final = 3
 
 def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -> list[Publish]:
     """The messages of `jobs`, with the `coming` runs of schedules."""
-    found = []
+    messages = []
     if "before_open" in jobs:
-        found.append(_before_open(state, coming))
+        messages.append(_before_open(state, coming))
     if "after_close" in jobs:
-        found.append(_after_close(state, coming))
+        messages.append(_after_close(state, coming))
         state.noted.refused = {}
-    return found
+    return messages
 
 
 @idle_when(lambda state: not state.rules.counts_refusals or state.plans_in_python)
@@ -63,7 +63,7 @@ def _before_open(state: State, coming: Sequence[str]) -> Publish:
     newest = int(state.mark_ts.max()) if state.mark_ts.size else 0
     age = f"newest bar {(state.now - newest) / HOUR_NS:.1f} h old" if newest > 0 else "no bar yet"
     switch = SWITCH_NAMES[state.switch.state]
-    suspended = [rules.name for rules, own in zip(state.rules.agents, state.agents, strict=True) if own.suspended]
+    suspended = [rules.name for rules, agent in zip(state.rules.agents, state.agents, strict=True) if agent.suspended]
     wrong = [f"{what} is down" for what in sorted(state.down)] + [f"{name} is suspended" for name in suspended]
     if state.switch.state:
         wrong.append(f"switch {switch}")
@@ -103,12 +103,12 @@ def _positions(state: State) -> str:
 
 def _refusals(state: State) -> str:
     """The orders that the gate refused since the last message, by reason."""
-    refused = sorted(state.noted.refused.items(), key=lambda each: (-each[1], each[0]))
+    refused = sorted(state.noted.refused.items(), key=lambda pair: (-pair[1], pair[0]))
     if not refused:
         return "no orders refused"
     named = [(number, reason.replace("_", " ")) for reason, number in refused[:REASONS]]
-    if rest := sum(number for _, number in refused[REASONS:]):
-        named.append((rest, "other"))
+    if remaining := sum(number for _, number in refused[REASONS:]):
+        named.append((remaining, "other"))
     reasons = named[0][1] if len(named) == 1 else ", ".join(f"{number} {reason}" for number, reason in named)
     return f"{_count(sum(number for _, number in refused), 'order')} refused: {reasons}"
 

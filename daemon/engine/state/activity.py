@@ -107,11 +107,13 @@ class Activity:
 
     def send(self, book: int, now: int, orders: int, limits: Limits) -> None:
         """Count orders of a book within the window of its rate."""
-        rate, own = limits.order_rate, self.books[book]
+        rate, book_activity = limits.order_rate, self.books[book]
         if limits.max_orders_per_day is not None:
-            own.orders += orders
+            book_activity.orders += orders
         if rate is not None and orders:
-            own.sent = [each for each in own.sent if each[0] > now - rate.per_ns] + [(now, orders)]
+            book_activity.sent = [
+                submission for submission in book_activity.sent if submission[0] > now - rate.per_ns
+            ] + [(now, orders)]
 
     def recent(self, book: int, now: int, limits: Limits) -> int:
         """Orders that a book sent within its rate's window."""

@@ -80,29 +80,30 @@ def wanted(
     if rules.method == "regime":
         if not market_volatility >= 0.0:
             return Wanted((), "the market's volatility is not known yet")
-        known = [regime for regime in rules.regimes if regime.above <= market_volatility]
-        if not known:
+        reached = [regime for regime in rules.regimes if regime.above <= market_volatility]
+        if not reached:
             return Wanted((), f"no regime begins at or below a volatility of {market_volatility:.1%}")
-        found = max(known, key=lambda regime: regime.above)
-        why = f"regime {found.name}: volatility {market_volatility:.1%} is at least {found.above:.1%}"
-        return Wanted(_bounded(rules, found.shares), why)
-    recent = [each[-rules.lookback :] for each in returns]
-    short = [name for name, each in zip(names, recent, strict=True) if len(each) < LEAST]
+        current = max(reached, key=lambda regime: regime.above)
+        why = f"regime {current.name}: volatility {market_volatility:.1%} is at least {current.above:.1%}"
+        return Wanted(_bounded(rules, current.shares), why)
+    recent = [series[-rules.lookback :] for series in returns]
+    short = [name for name, series in zip(names, recent, strict=True) if len(series) < LEAST]
     if short:
         return Wanted((), f"{', '.join(short)}: fewer than {LEAST} returns are known")
     if rules.method == "equal_risk":
-        risks = [volatility(each) for each in recent]
+        risks = [volatility(series) for series in recent]
         if min(risks) <= 1e-9:
             idle = [name for name, risk in zip(names, risks, strict=True) if risk <= 1e-9]
             return Wanted((), f"{', '.join(idle)}: no risk was taken, so that none can be equal to it")
         why = ", ".join(f"{name} {risk:.1%}" for name, risk in zip(names, risks, strict=True))
         return Wanted(_bounded(rules, [1.0 / risk for risk in risks]), f"volatility a year: {why}")
     together = mean_correlation(recent)
-    samples = min(len(each) for each in recent)
+    samples = min(len(series) for series in recent)
     free = [
-        newest(each, len(own)) for each, own in zip(risk_free or [RISK_FREE_ANNUAL] * len(recent), recent, strict=True)
+        newest(rate, len(series))
+        for rate, series in zip(risk_free or [RISK_FREE_ANNUAL] * len(recent), recent, strict=True)
     ]
-    ratios = [_ratio(own, each) for own, each in zip(recent, free, strict=True)]
+    ratios = [_ratio(series, rate) for series, rate in zip(recent, free, strict=True)]
     scores = shrunken(ratios, samples, 0.0 if together != together else together)
     why = ", ".join(f"{name} {score:+.2f}" for name, score in zip(names, scores, strict=True))
     raw = [base * exp(rules.tilt * score) for base, score in zip(rules.base, scores, strict=True)]
@@ -111,8 +112,8 @@ def wanted(
 
 def _ratio(returns: Floats, risk_free_annual: RiskFree) -> float:
     """Annual Sharpe ratio within +-TILT_MOST; 0 for a book without returns."""
-    found = sharpe(returns, PERIODS_PER_YEAR, risk_free_annual)
-    return min(max(found, -TILT_MOST), TILT_MOST) if found == found else 0.0
+    ratio = sharpe(returns, PERIODS_PER_YEAR, risk_free_annual)
+    return min(max(ratio, -TILT_MOST), TILT_MOST) if ratio == ratio else 0.0
 
 
 def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> list[float]:
@@ -123,23 +124,23 @@ def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> li
     and Korkie, 1981). Fewer than four ratios permit no such estimator: each distance is halved.
     """
     k, mean = len(ratios), sum_in_order(ratios) / len(ratios)
-    apart = [ratio - mean for ratio in ratios]
-    spread = sum_in_order(each * each for each in apart)
+    distances = [ratio - mean for ratio in ratios]
+    spread = sum_in_order(distance * distance for distance in distances)
     if spread <= 0.0:
         return [0.0] * k
     if k < 4:
-        return [0.5 * each for each in apart]
+        return [0.5 * distance for distance in distances]
     daily = mean / sqrt(PERIODS_PER_YEAR)
     error = (1.0 + 0.5 * daily * daily) / samples * PERIODS_PER_YEAR * (1.0 - min(max(together, 0.0), 1.0))
     share = max(0.0, 1.0 - (k - 3) * error / spread)
-    return [share * each for each in apart]
+    return [share * distance for distance in distances]
 
 
 def _bounded(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:
     """`raw` scaled to sum 1, shrunk towards the configured shares, and bounded."""
     total = sum_in_order(raw)
     pulled = [
-        rules.shrink * base + (1.0 - rules.shrink) * each / total for base, each in zip(rules.base, raw, strict=True)
+        rules.shrink * base + (1.0 - rules.shrink) * value / total for base, value in zip(rules.base, raw, strict=True)
     ]
     return within(pulled, rules.floor, rules.ceiling)
 
@@ -152,11 +153,11 @@ def within(shares: Sequence[float], floor: float, ceiling: float) -> tuple[float
     low, high = min(shares) - 1.0, max(shares) + 1.0
     for _ in range(100):
         middle = 0.5 * (low + high)
-        if sum_in_order(min(max(each - middle, floor), ceiling) for each in shares) > 1.0:
+        if sum_in_order(min(max(share - middle, floor), ceiling) for share in shares) > 1.0:
             low = middle
         else:
             high = middle
-    return tuple(min(max(each - high, floor), ceiling) for each in shares)
+    return tuple(min(max(share - high, floor), ceiling) for share in shares)
 
 
 def stepped(now: Sequence[float], target: Sequence[float], max_step: float) -> tuple[float, ...]:
@@ -170,11 +171,11 @@ def amounts(pool_micro: int, shares: Sequence[float]) -> list[int]:
     """`pool_micro` in integer parts with that exact sum; the largest fractions are rounded up, ties in order."""
     total = sum_in_order(shares)
     exact = [pool_micro * share / total for share in shares]
-    whole = [int(np.floor(each)) for each in exact]
-    over = pool_micro - sum(whole)
-    order = sorted(range(len(whole)), key=lambda k: whole[k] - exact[k])
+    parts = [int(np.floor(amount)) for amount in exact]
+    over = pool_micro - sum(parts)
+    order = sorted(range(len(parts)), key=lambda k: parts[k] - exact[k])
     # float64 is exact to 2**53: a larger pool may leave more than one unit per part
-    each, rest = divmod(over, len(whole))
+    extra, leftover = divmod(over, len(parts))
     for place, k in enumerate(order):
-        whole[k] += each + (place < rest)
-    return whole
+        parts[k] += extra + (place < leftover)
+    return parts

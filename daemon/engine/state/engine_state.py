@@ -134,7 +134,7 @@ class State(Core):
         self.agents = [AgentState(a.capital_micro, size) for a in rules.agents]
         self.seats: list[int] = [rules.first_seat + k for k in range(len(rules.agents))]
         """By agent: number of the policy that decides for it."""
-        self.shadows: list[State] = [State(each) for each in rules.shadows]
+        self.shadows: list[State] = [State(shadow_rules) for shadow_rules in rules.shadows]
         self.pairings: list[Pairing] = [Pairing() for _ in rules.shadows]
         self.artifacts: dict[str, str] = {}
         """Agent -> digests of its policy's artifacts."""
@@ -231,17 +231,17 @@ class State(Core):
 
     def basket(self, key: Key) -> Working | None:
         """A basket by its key: working, a stop, or ended lately."""
-        found = self.working.get(key) or self.protection.stops.get(key)
-        return found or self.ended.find(key)
+        work = self.working.get(key) or self.protection.stops.get(key)
+        return work or self.ended.find(key)
 
     def lots(self, book: int) -> Floats:
         """float64[N] signed lots of an agent or of the house, read-only."""
-        found = self._lots.get(book)
-        if found is None:
-            found = np.array(self.account(book).lots, dtype=np.float64)
-            found.flags.writeable = False
-            self._lots[book] = found
-        return found
+        lots = self._lots.get(book)
+        if lots is None:
+            lots = np.array(self.account(book).lots, dtype=np.float64)
+            lots.flags.writeable = False
+            self._lots[book] = lots
+        return lots
 
     def held_weights(self, agent: int, change: Floats | float = 0.0) -> Floats:
         """float64[N] positions of an agent plus `change` in lots, as fractions of its equity; 0 without a price."""
@@ -258,15 +258,15 @@ class State(Core):
         return self._at_marks()[1]
 
     def _at_marks(self) -> tuple[Floats, Floats, Floats]:
-        known = self._priced
-        if known is None or known[0] is not self.marks:
+        cached = self._priced
+        if cached is None or cached[0] is not self.marks:
             values = self.marks * self.universe.lot_size
             if np.count_nonzero(self.marks_nano) != len(values):
                 values = np.where(self.marks_nano > 0, values, 0.0)
             prices = self.marks.view()
             prices.flags.writeable = values.flags.writeable = False
-            known = self._priced = self.marks, prices, values
-        return known
+            cached = self._priced = self.marks, prices, values
+        return cached
 
     def exposure(self) -> float:
         """Long plus short value of the house at the marks, in account currency."""
@@ -309,9 +309,9 @@ class State(Core):
                 return self.volume
             average = ones(len(rows)).dot(rows) / len(rows)
             if not isfinite(total(average)):
-                known = np.isfinite(rows)
-                count = known.sum(axis=0)
-                sums = np.where(known, rows, 0.0).sum(axis=0)
+                reported = np.isfinite(rows)
+                count = reported.sum(axis=0)
+                sums = np.where(reported, rows, 0.0).sum(axis=0)
                 average = np.divide(sums, count, out=np.full(len(sums), np.nan), where=count > 0)
             self._average = average
         return self._average
@@ -341,8 +341,8 @@ class State(Core):
 
     def policy_of(self, agent: int) -> str:
         """The agent whose policy decides for this one; empty for its own."""
-        seat = self.seats[agent]
-        return "" if seat == self.rules.first_seat + agent else self.rules.seats[seat]
+        policy_number = self.seats[agent]
+        return "" if policy_number == self.rules.first_seat + agent else self.rules.seats[policy_number]
 
     def capital(self, agent: int) -> int:
         """Capital that an agent plans with, in micro: its equity less what it owes to others."""
@@ -352,9 +352,9 @@ class State(Core):
         """bool[N] of these columns; None without any."""
         if not (chosen := list(columns)):
             return None
-        found = np.zeros(self.universe.size, dtype=np.bool_)
-        found[chosen] = True
-        return found
+        mask = np.zeros(self.universe.size, dtype=np.bool_)
+        mask[chosen] = True
+        return mask
 
     def at_venue(self) -> dict[Key, Working]:
         """Every basket that has not ended, stops included."""

@@ -43,7 +43,7 @@ class Allowance(Struct, frozen=True, omit_defaults=True):
             gross = 1.0 if house.max_gross_exposure is None else house.max_gross_exposure
             ramp = Ramp(share * gross, max(sessions, 1), self.ramp_days)
         order = None if self.order_micro is None else self.order_micro / MICRO
-        orders = [each for each in (house.max_order_notional, order) if each is not None]
+        orders = [bound for bound in (house.max_order_notional, order) if bound is not None]
         return override(
             house,
             max_account_notional=account,

@@ -60,10 +60,10 @@ class Watch:
 
     def bands_of(self, book: int, limits: Limits, universe: Universe, levels: dict[str, int]) -> Bands:
         """The bands of a book's present levels; `book` is -1 for the house."""
-        found = self.bands[book + 1]
-        if found is None or found.rules.limits is not limits or found.levels != levels:
-            found = self.bands[book + 1] = Bands(rules_of(limits, universe), levels)
-        return found
+        bands = self.bands[book + 1]
+        if bands is None or bands.rules.limits is not limits or bands.levels != levels:
+            bands = self.bands[book + 1] = Bands(rules_of(limits, universe), levels)
+        return bands
 
     def holdings_of(self, size: int) -> Holdings:
         """The holdings of a universe of `size` symbols."""
@@ -72,13 +72,13 @@ class Watch:
         return self.holdings
 
     def freeze(self) -> FrozenWatch:
-        return FrozenWatch(self.levels, [each.freeze() for each in self.realised], self.recorded_no, self.ended)
+        return FrozenWatch(self.levels, [series.freeze() for series in self.realised], self.recorded_no, self.ended)
 
     def thaw(self, frozen: FrozenWatch) -> None:
         """Restore a frozen memory; an empty one, of an earlier version, changes nothing."""
         if frozen.returns:
-            self.levels = [dict(each) for each in frozen.levels]
-            self.realised[:] = [Realised.thaw(each) for each in frozen.returns]
+            self.levels = [dict(levels) for levels in frozen.levels]
+            self.realised[:] = [Realised.thaw(series) for series in frozen.returns]
             self.recorded_no = frozen.recorded_no
         if frozen.ended:
-            self.ended = [{key: list(at) for key, at in each.items()} for each in frozen.ended]
+            self.ended = [{key: list(at) for key, at in instants.items()} for instants in frozen.ended]

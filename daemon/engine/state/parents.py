@@ -102,23 +102,23 @@ def slices_due(rules: Execution, start: int, close: int, now: int) -> int:
     return min(rules.slices, (now - start) * rules.slices // length + 1)
 
 
-def twap_lots(rules: Execution, whole: int, due: int) -> int:
-    """Lots of `whole` that are due with `due` slices of equal size, rounded down until the last."""
-    return whole * due // rules.slices
+def twap_lots(rules: Execution, size: int, due: int) -> int:
+    """Lots of `size` that are due with `due` slices of equal size, rounded down until the last."""
+    return size * due // rules.slices
 
 
-def vwap_lots(rules: Execution, whole: int, due: int, start: int, opened: int, close: int) -> int:
-    """Lots of `whole` that are due with `due` slices weighted by the volume profile."""
+def vwap_lots(rules: Execution, size: int, due: int, start: int, opened: int, close: int) -> int:
+    """Lots of `size` that are due with `due` slices weighted by the volume profile."""
     if due >= rules.slices:
-        return whole
+        return size
     length, session = min(rules.over_ns, close - start), close - opened
     begin = (start - opened) / session
     until, end = (begin + length / session * k / rules.slices for k in (due, rules.slices))
     before, now, after = (_volume(rules.profile, part) for part in (begin, until, end))
     if not after > before:
-        return twap_lots(rules, whole, due)
+        return twap_lots(rules, size, due)
     # the factor prevents the loss of a lot by rounding
-    return min(whole, int(whole * (now - before) / (after - before) * (1.0 + 1e-12)))
+    return min(size, int(size * (now - before) / (after - before) * (1.0 + 1e-12)))
 
 
 def _volume(profile: Sequence[float], part: float) -> float:
@@ -128,9 +128,9 @@ def _volume(profile: Sequence[float], part: float) -> float:
     return sum_in_order(profile[:done]) + profile[done] * (at - done)
 
 
-def participation_lots(rules: Execution, whole: int, seen: float, lot_size: float) -> int:
-    """Lots of `whole` that are due once `seen` units were traded."""
-    return min(whole, int(rules.participation * seen / lot_size * (1.0 + 1e-12)))
+def participation_lots(rules: Execution, size: int, seen: float, lot_size: float) -> int:
+    """Lots of `size` that are due once `seen` units were traded."""
+    return min(size, int(rules.participation * seen / lot_size * (1.0 + 1e-12)))
 
 
 def chase_nano(rules: Execution, mark_nano: int, buy: bool, children: int, tick_nano: int) -> int:

@@ -73,15 +73,16 @@ def looked(
     pairing: Pairing,
     champion: Floats,
     challenger: Floats,
-    known: int,
+    comparable_samples: int,
     key: str,
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Outcome:
     """Compare two books' returns float64[T], newest last, and count the test in `pairing`.
 
-    The last `known` returns count; `key` seeds the bootstrap. `risk_free_annual` is a rate, or one per return.
+    The last `comparable_samples` returns count; `key` seeds the bootstrap. `risk_free_annual` is a rate, or one per
+    return.
     """
-    n = min(rules.samples, known, len(champion), len(challenger))
+    n = min(rules.samples, comparable_samples, len(champion), len(challenger))
     if n < rules.samples:
         return Outcome(False, f"{n} of {rules.samples} returns are known", n)
     if pairing.looks >= rules.looks:

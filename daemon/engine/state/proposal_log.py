@@ -73,7 +73,7 @@ class ProposalLog(Struct):
 
     def settle(self, verdict: ProposalVerdict) -> None:
         """Replace the remembered verdict of the same id."""
-        self.verdicts = [verdict if each.id == verdict.id else each for each in self.verdicts]
+        self.verdicts = [verdict if earlier.id == verdict.id else earlier for earlier in self.verdicts]
 
     def ended(self, why: str) -> "ProposalLog":
         """The log where a proposal that still waits for a person has lapsed."""
@@ -84,26 +84,26 @@ class ProposalLog(Struct):
 
     def find(self, name: str) -> ProposalVerdict | None:
         """The remembered verdict of an id."""
-        return next((each for each in reversed(self.verdicts) if each.id == name), None)
+        return next((verdict for verdict in reversed(self.verdicts) if verdict.id == name), None)
 
 
 def own_effects(effects: Sequence[Effect]) -> list[Effect]:
     """The effects of an event on one house: those of a shadow without their cover."""
-    found: list[Effect] = []
-    for each in effects:
-        found.extend(each.effects if isinstance(each, Shadowed) else (each,))
-    return found
+    bare_effects: list[Effect] = []
+    for effect in effects:
+        bare_effects.extend(effect.effects if isinstance(effect, Shadowed) else (effect,))
+    return bare_effects
 
 
 def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects: Sequence[Effect]) -> ProposalVerdict:
     """The verdict in the effects of a proposal for agent `number` of a house."""
-    own = own_effects(effects)
-    plans = [e for e in own if isinstance(e, Planned) and not (e.portion is not None and e.portion.decided)]
+    house_effects = own_effects(effects)
+    plans = [e for e in house_effects if isinstance(e, Planned) and not (e.portion is not None and e.portion.decided)]
     cuts = [cut for plan in plans for cut in _cuts(plan, number)]
     passed = sum((np.frombuffer(part.allowed, dtype=np.int64) for p in plans for part in p.agents), np.int64(0))
-    cancels = sum(isinstance(e, Cancel) for e in own)
+    cancels = sum(isinstance(e, Cancel) for e in house_effects)
     outcome: Outcome = "cut" if cuts else "passed"
-    refused = next((each for each in own if isinstance(each, Refused)), None)
+    refused = next((effect for effect in house_effects if isinstance(effect, Refused)), None)
     if refused is not None:
         outcome = "refused"
     elif not plans:
@@ -129,12 +129,12 @@ def _cuts(plan: Planned, number: int) -> list[LotCut]:
     """The cuts of the agent's own limits, then those of the house."""
     stages = [(p.asked, p.allowed, p.reason, False) for p in plan.agents if p.agent == number]
     stages.append((plan.net, plan.allowed, plan.reason, True))
-    found = []
+    cuts = []
     for asked_lots, allowed_lots, codes, house in stages:
         asked, allowed = (np.frombuffer(lots, dtype=np.int64) for lots in (asked_lots, allowed_lots))
         code = np.frombuffer(codes, dtype=np.int8)
-        found += [
+        cuts += [
             LotCut(k, int(asked[k]), int(allowed[k]), int(code[k]), house)
             for k in np.flatnonzero(asked != allowed).tolist()
         ]
-    return found
+    return cuts

@@ -121,7 +121,7 @@ class Rules(Struct, frozen=True):
 
     def outside_seat(self, name: str) -> int | None:
         """The number of the outside agent's policy `name`; None for another name."""
-        return next((seat for seat in self.outside if self.seats[seat] == name), None)
+        return next((number for number in self.outside if self.seats[number] == name), None)
 
     def house_sessions(self) -> Sessions:
         return self.sessions[self.house_calendar]

@@ -83,8 +83,8 @@ def with_limits(rules: Rules, limits: bytes) -> Rules:
         rules,
         house=new.house,
         agents=tuple(
-            msgspec.structs.replace(agent, limits=own, min_trade=min_trade)
-            for agent, (own, min_trade) in zip(rules.agents, new.agents, strict=True)
+            msgspec.structs.replace(agent, limits=agent_limits, min_trade=min_trade)
+            for agent, (agent_limits, min_trade) in zip(rules.agents, new.agents, strict=True)
         ),
         follow_ups=new.follow_ups,
         rearm_samples=new.rearm_samples,
@@ -212,7 +212,7 @@ def freeze(state: State) -> bytes:
             proposals=list(state.proposals),
             reviews=state.reviews or msgspec.UNSET,
             later=sorted(state.later),
-            seats=[state.rules.seats[seat] for seat in state.seats] if state.rules.seats else [],
+            seats=[state.rules.seats[policy_number] for policy_number in state.seats] if state.rules.seats else [],
             shadows={shadow.rules.agents[0].name: freeze(shadow) for shadow in state.shadows},
             pairings={
                 shadow.rules.agents[0].name: pairing
@@ -245,7 +245,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     for key, work in f.ended:
         state.ended.append(key, Working.thaw(work, agents))
     state.venue.thaw(f.venue, f.foreign)
-    state.ended.hold({(each.sample, each.n) for each in state.venue.waits.settled})
+    state.ended.hold({(settlement.sample, settlement.n) for settlement in state.venue.waits.settled})
     state.restrictions.thaw(FrozenRestrictions(f.halted, f.limited, f.jumped))
     for name in _SAME:
         setattr(state, name, getattr(f, name))

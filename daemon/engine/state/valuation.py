@@ -22,7 +22,7 @@ def note_sample(state: "State", tick: "Tick") -> None:
     if tick.final <= tick.ts:
         return
     accounts = (state.ledger.house, *state.ledger.books)
-    units = [(np.array(each.lots) * state.universe.lot_size).tobytes() for each in accounts]
+    units = [(np.array(account.lots) * state.universe.lot_size).tobytes() for account in accounts]
     marks = state.marks
     if state.restrictions.jumped:  # no close of theirs is known to be right
         marks = marks.copy()
@@ -32,23 +32,23 @@ def note_sample(state: "State", tick: "Tick") -> None:
 
 def close_dates(state: "State", ts: int) -> None:
     """Value the samples whose dates are complete at `ts`, before the history takes their closes."""
-    known = state.valuations
-    while known.unclosed and known.unclosed[0].final <= ts:
-        known.closed.append(_gain(state, known.unclosed.pop(0)))
-        del known.closed[:-KEPT]
+    valuations = state.valuations
+    while valuations.unclosed and valuations.unclosed[0].final <= ts:
+        valuations.closed.append(_gain(state, valuations.unclosed.pop(0)))
+        del valuations.closed[:-KEPT]
 
 
 def gains(state: "State") -> list[Gain]:
     """Gains of every sample whose date is complete now."""
-    known = state.valuations
-    return [*known.closed, *(_gain(state, each) for each in known.unclosed if each.final <= state.now)]
+    valuations = state.valuations
+    return [*valuations.closed, *(_gain(state, sample) for sample in valuations.unclosed if sample.final <= state.now)]
 
 
 def realised_by_date(state: "State", book: int) -> Realised:
     """The equity of the house (-1) or of a book at its last samples, at own closes where known."""
-    known = state.watch.realised[book + 1]
-    found = {state.sample_no - each.number: each.micro[book + 1] for each in gains(state)}
-    return known.with_gains(found) if found else known
+    realised = state.watch.realised[book + 1]
+    gains_by_sample = {state.sample_no - gain.number: gain.micro[book + 1] for gain in gains(state)}
+    return realised.with_gains(gains_by_sample) if gains_by_sample else realised
 
 
 def _gain(state: "State", sample: Unclosed) -> Gain:

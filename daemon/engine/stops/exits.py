@@ -41,7 +41,7 @@ def begin_exits(state: State) -> list[Effect]:
         state.best = now.best
     if not now.held or not touched(now, state.marks):
         return []
-    return [effect for found in breaches(guards, now, state.marks) for effect in _begin(state, found)]
+    return [effect for breach in breaches(guards, now, state.marks) for effect in _begin(state, breach)]
 
 
 def current_levels(state: State, guards: Guards) -> Levels:
@@ -65,23 +65,25 @@ def _halted(state: State, agent: AgentState) -> bool:
     return max(state.switch.state, agent.switch.state) == HALT
 
 
-def _begin(state: State, found: Breach) -> list[Effect]:
+def _begin(state: State, breach: Breach) -> list[Effect]:
     """Begin an exit, once, with an alert."""
-    agent = state.agents[found.book]
-    if found.symbol in agent.exits or found.symbol in state.restrictions.jumped or _halted(state, agent):
+    agent = state.agents[breach.book]
+    if breach.symbol in agent.exits or breach.symbol in state.restrictions.jumped or _halted(state, agent):
         return []
-    agent.exits[found.symbol] = Exit(found.kind, found.entry, found.mark, found.level)
-    if found.kind == "take_profit":
+    agent.exits[breach.symbol] = Exit(breach.kind, breach.entry, breach.mark, breach.level)
+    if breach.kind == "take_profit":
         return []  # expected; the order that closes it has the reason
-    mark, entry = price_text(round(found.mark * 1e9)), price_text(round(found.entry * 1e9))
-    since = f"the best price since entry at {entry}" if found.kind == "trailing_stop" else f"the entry price {entry}"
-    below = (found.mark < found.entry) if found.kind != "trailing_stop" else state.lots(found.book)[found.symbol] > 0.0
-    text = (
-        f"{found.kind.replace('_', ' ')}: {state.universe.symbols[found.symbol]} at {mark} is {found.moved:.1%} "
-        f"{'below' if below else 'above'} {since}, limit {found.bound:.1%}; the position is closed at the next open"
+    mark, entry = price_text(round(breach.mark * 1e9)), price_text(round(breach.entry * 1e9))
+    since = f"the best price since entry at {entry}" if breach.kind == "trailing_stop" else f"the entry price {entry}"
+    below = (
+        (breach.mark < breach.entry) if breach.kind != "trailing_stop" else state.lots(breach.book)[breach.symbol] > 0.0
     )
-    measured = {"value": found.moved, "bound": found.bound}
-    return [alert(state, "WARNING", "protective", text, agent=found.book, symbol=found.symbol, **measured)]
+    text = (
+        f"{breach.kind.replace('_', ' ')}: {state.universe.symbols[breach.symbol]} at {mark} is {breach.moved:.1%} "
+        f"{'below' if below else 'above'} {since}, limit {breach.bound:.1%}; the position is closed at the next open"
+    )
+    measured = {"value": breach.moved, "bound": breach.bound}
+    return [alert(state, "WARNING", "protective", text, agent=breach.book, symbol=breach.symbol, **measured)]
 
 
 def settle_exits(state: State) -> None:
@@ -110,11 +112,11 @@ def due_exits(state: State, number: int, freed: bool = False) -> list[int]:
     agent = state.agents[number]
     due = [
         s
-        for s, each in agent.exits.items()
-        if (each.held if freed else each.tried != state.now)
+        for s, exit_ in agent.exits.items()
+        if (exit_.held if freed else exit_.tried != state.now)
         and s not in state.restrictions.halted
         and s not in state.restrictions.jumped
-        and (each.kind == "take_profit" or not stop_may_fill(state, number, s, each.since))
+        and (exit_.kind == "take_profit" or not stop_may_fill(state, number, s, exit_.since))
     ]
     return [] if _halted(state, agent) else due
 
@@ -166,13 +168,13 @@ def _plan_exits(state: State, changes: dict[int, Floats], freed: bool) -> list[E
     sent = next((e for e in effects if type(e) is OrderBasket), None)
     for number, change in changes.items():
         for symbol in change.nonzero()[0].tolist():
-            each = state.agents[number].exits[symbol]
+            exit_ = state.agents[number].exits[symbol]
             n = sent.n if sent is not None and symbol in sent.sym else 0
-            if n or not each.tried:
-                levels = each.kind, each.entry, each.mark, each.level
+            if n or not exit_.tried:
+                levels = exit_.kind, exit_.entry, exit_.mark, exit_.level
                 effects.append(Protected(state.now, state.sample, n, number, symbol, *levels))
             # the bar of this instant may follow the end of a stop, with other marks
-            each.tried, each.held = 0 if freed else state.now, False
+            exit_.tried, exit_.held = 0 if freed else state.now, False
     return effects
 
 
@@ -181,8 +183,8 @@ def split_exits(state: State, symbol: int, numerator: int, denominator: int) -> 
     state.best = state.best.copy()
     state.best[:, symbol] *= denominator / numerator
     for agent in state.agents:
-        each = agent.exits.get(symbol)
-        if each is not None:
-            each.entry, each.mark, each.level = (
-                price * denominator / numerator for price in (each.entry, each.mark, each.level)
+        exit_ = agent.exits.get(symbol)
+        if exit_ is not None:
+            exit_.entry, exit_.mark, exit_.level = (
+                price * denominator / numerator for price in (exit_.entry, exit_.mark, exit_.level)
             )

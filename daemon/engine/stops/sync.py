@@ -74,13 +74,13 @@ def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequenc
     return out
 
 
-def _resume_plans(state: State, done: Sequence[Effect]) -> list[Effect]:
+def _resume_plans(state: State, effects_so_far: Sequence[Effect]) -> list[Effect]:
     """Cancel orders against an exit; carry out plans and exits whose conflicting stops have ended."""
     effects: list[Effect] = []
-    for each in done:
-        if type(each) is Protected:
-            effects.extend(_cancel_adding(state, each.agent, each.symbol))
-    ready = [each for each in state.protection.postponed if not _blocked(state, each)]
+    for effect in effects_so_far:
+        if type(effect) is Protected:
+            effects.extend(_cancel_adding(state, effect.agent, effect.symbol))
+    ready = [waiting for waiting in state.protection.postponed if not _blocked(state, waiting)]
     for waiting in ready:
         state.protection.postponed.remove(waiting)
         if waiting.flatten and not state.flattening:
@@ -99,7 +99,7 @@ def _resume_plans(state: State, done: Sequence[Effect]) -> list[Effect]:
                 by_hand=waiting.by_hand,
             )
         )
-    if any(type(each) is Ended for each in done):
+    if any(type(effect) is Ended for effect in effects_so_far):
         effects.extend(order_exits(state, freed=True))
     return effects
 
@@ -141,35 +141,35 @@ def _wanted(state: State, guards: Guards, now: Levels) -> dict[tuple[int, int], 
     """
     if state.switch.state == HALT:
         return {}
-    waiting = {symbol for each in state.protection.postponed for symbol in each.symbols}
+    waiting = {symbol for waiting_plan in state.protection.postponed for symbol in waiting_plan.symbols}
     taken = _reserved(state)
-    found: dict[tuple[int, int], Wanted] = {}
+    targets: dict[tuple[int, int], Wanted] = {}
     for symbol, held in enumerate(state.ledger.house.lots):
         being_sold = state.flattening and (state.flattens_jumped or symbol not in state.restrictions.jumped)
         if not held or symbol in waiting or being_sold:
             continue
-        side, left = (1, held) if held > 0 else (-1, -held)
-        left -= taken[HOUSE][symbol]
+        side, house_lots = (1, held) if held > 0 else (-1, -held)
+        house_lots -= taken[HOUSE][symbol]
         rows: list[tuple[float, int, int]] = []
         for number, agent in enumerate(state.agents):
             stop = float(now.stop[number, symbol]) if guards.rests[number] else np.nan
-            own = side * state.ledger.books[number].held[symbol] - taken[number][symbol]
-            if own <= 0 or not stop > 0.0 or agent.switch.state == HALT:
+            agent_lots = side * state.ledger.books[number].held[symbol] - taken[number][symbol]
+            if agent_lots <= 0 or not stop > 0.0 or agent.switch.state == HALT:
                 continue
             if symbol not in agent.exits:
-                rows.append((-side * stop, number, own))
-        for nearest, number, own in sorted(rows):
-            lots = min(own, left)
+                rows.append((-side * stop, number, agent_lots))
+        for nearest, number, agent_lots in sorted(rows):
+            lots = min(agent_lots, house_lots)
             if lots <= 0:
                 continue
-            left -= lots
+            house_lots -= lots
             stop, entry = side * -nearest, float(now.entry[number, symbol])
             trails = bool(guards.trailing[number, 0]) and (number, symbol) not in state.protection.own
             kind: Kind = "stop_loss"
             if trails and float(now.best[number, symbol]) > side * entry:
                 kind, entry = "trailing_stop", abs(float(now.best[number, symbol]))
-            found[number, symbol] = Wanted(lots, _on_tick(state, symbol, stop, side), entry, kind)
-    return found
+            targets[number, symbol] = Wanted(lots, _on_tick(state, symbol, stop, side), entry, kind)
+    return targets
 
 
 def _on_tick(state: State, symbol: int, stop: float, side: int) -> int:
@@ -183,10 +183,10 @@ def _reserved(state: State) -> dict[int, list[int]]:
     taken = reducing_lots(state)
     for parent in state.parents:
         for row, (symbol, lots, sent) in enumerate(zip(parent.sym, parent.lots, open_lots(state, parent), strict=True)):
-            left = max(abs(lots) - parent.filled[row] - sent, 0)
+            unsent = max(abs(lots) - parent.filled[row] - sent, 0)
             for book in (HOUSE, parent.agent):
                 if state.account(book).lots[symbol] * lots < 0:
-                    taken[book][symbol] += left
+                    taken[book][symbol] += unsent
     return taken
 
 
@@ -213,14 +213,14 @@ def _differs(
     exit_ = state.agents[stop.agent].exits.get(stop.symbol)
     if exit_ is not None and exit_.kind != "take_profit":
         # the stop was triggered: it may go on filling, within the position
-        own = abs(state.ledger.books[stop.agent].held[stop.symbol])
-        return stop.left > own or not stop_may_fill(state, *at, exit_.since)
+        held = abs(state.ledger.books[stop.agent].held[stop.symbol])
+        return stop.lots > held or not stop_may_fill(state, *at, exit_.since)
     want = wanted.get(at)
-    if want is None or stop.left > want.lots:
+    if want is None or stop.lots > want.lots:
         return True
     if stop.symbol in state.restrictions.jumped:
         return False
-    if stop.left < want.lots:
+    if stop.lots < want.lots:
         return sampled or at not in adding
     given = at in state.protection.own
     moved = abs(state.protection.rests[stop.key].stop_nano[stop.row] - want.stop_nano)
@@ -236,7 +236,7 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live
     for (agent, symbol), want in wanted.items():
         held, mark = state.ledger.house.held[symbol], float(state.marks[symbol])
         side = 1 if held > 0 else -1
-        free = abs(held) - away[symbol] - sum(stop.left for stop in there if stop.symbol == symbol)
+        free = abs(held) - away[symbol] - sum(stop.lots for stop in there if stop.symbol == symbol)
         free -= int(abs(total[symbol]))
         beyond = side * mark > side * want.stop_nano / NANO
         if (
@@ -262,10 +262,10 @@ def _send(
     verdict = gate(ctx, account, total, limits, REDUCE)
     if state.judged is not None:
         state.judged.append(Judged(HOUSE, ctx, account, total, limits, REDUCE, verdict))
-    whole = verdict.lots == total  # one verdict covers the stops of several agents: all of them pass, or none
+    passed = verdict.lots == total  # one verdict covers the stops of several agents: all of them pass, or none
     effects: list[Effect] = []
-    for agent, own in sorted(requested.items()):
-        lots = own * whole
+    for agent, requested_lots in sorted(requested.items()):
+        lots = requested_lots * passed
         n = state.orders_at.get(state.sample, 0) + 1
         triggers = [0] * state.universe.size
         for symbol in lots.nonzero()[0].tolist():
@@ -277,16 +277,16 @@ def _send(
         rows = len(out.sym)
         state.activity.send(HOUSE, state.now, rows, limits)
         state.activity.send(agent, state.now, rows, state.rules.agents[agent].limits)
-        found = [wanted[agent, symbol] for symbol in out.sym]
+        targets = [wanted[agent, symbol] for symbol in out.sym]
         key = out.sample, out.n
         state.protection.stops[key] = Working.sent(out, [[(agent, abs(size))] for size in out.lots], len(state.agents))
         state.protection.rests[key] = Rest(
-            agent, list(out.stop_nano), [w.entry for w in found], [w.kind for w in found], [0] * rows
+            agent, list(out.stop_nano), [w.entry for w in targets], [w.kind for w in targets], [0] * rows
         )
         effects.append(_planned(state, agent, out.n, lots, verdict.reason.tobytes(), verdict.recorded))
         effects.extend(
             Rested(state.now, *key, agent, symbol, w.kind, w.entry, stop / NANO)  # type: ignore[arg-type]
-            for symbol, stop, w in zip(out.sym, out.stop_nano, found, strict=True)
+            for symbol, stop, w in zip(out.sym, out.stop_nano, targets, strict=True)
         )
         effects.append(out)
     return effects
@@ -298,7 +298,7 @@ def _with_stops(state: State, account: Account) -> None:
     up = np.zeros(size) if account.up is None else account.up
     down = np.zeros(size) if account.down is None else account.down
     for stop in live_stops(state):
-        (up if state.ledger.house.held[stop.symbol] < 0 else down)[stop.symbol] += stop.left
+        (up if state.ledger.house.held[stop.symbol] < 0 else down)[stop.symbol] += stop.lots
     account.up, account.down = up, down
 
 
@@ -307,17 +307,17 @@ def _planned(
 ) -> Planned:
     """The record of a stop's decision: the agent's weights, without the positions that it covers."""
     weights = np.where(lots != 0.0, 0.0, state.held_weights(agent))
-    whole = lots.astype(np.int64).tobytes()
+    packed = lots.astype(np.int64).tobytes()
     return Planned(
         sample=state.sample,
         n=n,
         ts=state.now,
-        agents=[AgentPlan(agent, weights.tobytes(), 1.0, whole, whole, bytes(state.universe.size), {})],
+        agents=[AgentPlan(agent, weights.tobytes(), 1.0, packed, packed, bytes(state.universe.size), {})],
         prices=state.marks.tobytes(),
         before=state.lots(HOUSE).astype(np.int64).tobytes(),
         crossed=bytes(8 * state.universe.size),
-        net=whole,
-        allowed=whole,
+        net=packed,
+        allowed=packed,
         reason=reason,
         values=values,
     )

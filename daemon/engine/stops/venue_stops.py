@@ -40,33 +40,33 @@ def stops_filled(
     price_nano: Sequence[int],
 ) -> Iterator[Effect]:
     """The effects of fills of stops: the exit of the agent, recorded once, with an alert."""
-    rest = state.protection.rests[key]
-    agent = state.agents[rest.agent]
+    stops = state.protection.rests[key]
+    agent = state.agents[stops.agent]
     for symbol, filled, price in zip(sym, lots, price_nano, strict=True):
         row = work.basket.sym.index(symbol)
-        level, entry, kind = rest.stop_nano[row] / NANO, rest.entry[row], rest.kind[row]
-        yield Protected(state.now, *key, rest.agent, symbol, kind, entry, price / NANO, level)
+        level, entry, kind = stops.stop_nano[row] / NANO, stops.entry[row], stops.kind[row]
+        yield Protected(state.now, *key, stops.agent, symbol, kind, entry, price / NANO, level)
         if symbol in agent.exits:
             continue
         agent.exits[symbol] = Exit(kind, entry, price / NANO, level, since=state.now)
         state.protecting = True
         text = (
             f"{kind.replace('_', ' ')} at the venue: {'sold' if filled < 0 else 'bought back'} at {price_text(price)}, "
-            f"stop {price_text(rest.stop_nano[row])}, entry price {price_text(round(entry * NANO))}"
+            f"stop {price_text(stops.stop_nano[row])}, entry price {price_text(round(entry * NANO))}"
         )
         moved = abs(price / NANO / entry - 1.0)
-        yield alert(state, "WARNING", "protective", text, agent=rest.agent, symbol=symbol, value=moved)
+        yield alert(state, "WARNING", "protective", text, agent=stops.agent, symbol=symbol, value=moved)
 
 
 def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequence[int]) -> None:
     """Pause before a new attempt for stops that ended without our cancel; a rejection is counted with its words."""
-    rest = state.protection.rests[key]
+    stops = state.protection.rests[key]
     for row in rows:
-        at = rest.agent, work.basket.sym[row]
-        exit_ = state.agents[rest.agent].exits.get(at[1])
+        at = stops.agent, work.basket.sym[row]
+        exit_ = state.agents[stops.agent].exits.get(at[1])
         if exit_ is not None:
             exit_.held = True  # the rest of the position is ordered at once
-        if not rest.asked[row] and work.state[row] != OrderState.REJECTED:
+        if not stops.asked[row] and work.state[row] != OrderState.REJECTED:
             pause_after(state, *at, "stop", "")
 
 
@@ -88,18 +88,23 @@ def own_levels(state: State) -> "tuple[Floats, Floats] | None":
     if not state.protection.own:
         return None
     stops, targets = np.full(state.best.shape, np.nan), np.full(state.best.shape, np.nan)
-    for (agent, symbol), each in state.protection.own.items():
-        if each.stop_nano:
-            stops[agent, symbol] = each.stop_nano / NANO
-        if each.target_nano:
-            targets[agent, symbol] = each.target_nano / NANO
+    for (agent, symbol), levels in state.protection.own.items():
+        if levels.stop_nano:
+            stops[agent, symbol] = levels.stop_nano / NANO
+        if levels.target_nano:
+            targets[agent, symbol] = levels.target_nano / NANO
     return stops, targets
 
 
 def forget_own(state: State) -> None:
     """Drop operators' levels of closed positions that no open order opens again."""
     busy = {(who, work.basket.sym[row]) for work in state.working.values() for row, who, _ in work.open_shares()}
-    busy |= {(who, symbol) for each in state.protection.postponed for who in each.lots or () for symbol in each.symbols}
+    busy |= {
+        (who, symbol)
+        for waiting in state.protection.postponed
+        for who in waiting.lots or ()
+        for symbol in waiting.symbols
+    }
     gone = [at for at in state.protection.own if not state.ledger.books[at[0]].held[at[1]] and at not in busy]
     for at in gone:
         del state.protection.own[at]
@@ -109,13 +114,13 @@ def forget_own(state: State) -> None:
 
 def split_stops(state: State, symbol: int, numerator: int, denominator: int) -> None:
     """Rescale triggers, entries and operators' levels."""
-    for key, rest in state.protection.rests.items():
+    for key, stops in state.protection.rests.items():
         for row, column in enumerate(state.protection.stops[key].basket.sym):
             if column == symbol:
                 buys = state.protection.stops[key].lots[row] > 0
-                rest.stop_nano[row] = split_stop(rest.stop_nano[row], buys, numerator, denominator)
-                rest.entry[row] *= denominator / numerator
-    for (_, column), each in state.protection.own.items():
+                stops.stop_nano[row] = split_stop(stops.stop_nano[row], buys, numerator, denominator)
+                stops.entry[row] *= denominator / numerator
+    for (_, column), levels in state.protection.own.items():
         if column == symbol:
-            each.stop_nano = each.stop_nano * denominator // numerator
-            each.target_nano = each.target_nano * denominator // numerator
+            levels.stop_nano = levels.stop_nano * denominator // numerator
+            levels.target_nano = levels.target_nano * denominator // numerator

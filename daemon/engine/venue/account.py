@@ -93,8 +93,8 @@ def free_micro(state: State, book: int) -> int:
     def needed(of: int) -> int:
         return ceil(sum_in_order(lots * worst for _, lots, worst in state.open_rows(of) if lots > 0) * paid * MICRO)
 
-    own = state.ledger.books[book].cash_micro - (needed(book) if book >= 0 else 0)
-    return max(0, min(own, state.ledger.house.cash_micro - needed(HOUSE)))
+    book_free = state.ledger.books[book].cash_micro - (needed(book) if book >= 0 else 0)
+    return max(0, min(book_free, state.ledger.house.cash_micro - needed(HOUSE)))
 
 
 def agent_of(state: State, name: str) -> int | None:
@@ -153,17 +153,17 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     return effects
 
 
-def note_holdings(state: State, others: Sequence[tuple[str, str]]) -> list[Effect]:
+def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Effect]:
     """Record holdings that are no whole lots of the universe, with one alert about those that are new.
 
     The fraction of a lot that fees in the instrument itself left is known, and raises none.
     """
     before = dict(state.venue.waits.holdings)
-    state.venue.waits.holdings = tuple(others)
-    symbols = {symbol: state.universe.index.get(symbol, -1) for symbol, _ in others}
+    state.venue.waits.holdings = tuple(holdings)
+    symbols = {symbol: state.universe.index.get(symbol, -1) for symbol, _ in holdings}
     new = [
         f"{size} {symbol}"
-        for symbol, size in others
+        for symbol, size in holdings
         if symbol not in before and not (symbols[symbol] >= 0 and state.venue.dust.get(symbols[symbol]))
     ]
     if not new:
@@ -211,14 +211,14 @@ def closable_lots(state: State, account: VenueAccount) -> list[int]:
 def differences_text(state: State, lots: Sequence[int], cash: int) -> list[str]:
     """A text for each difference."""
     universe = state.universe
-    found = [
+    texts = [
         f"{quantity_text(abs(more), universe.lot_nano[k])} {universe.symbols[k]} {'more' if more > 0 else 'less'}"
         for k, more in enumerate(lots)
         if more
     ]
     if cash:
-        found.append(f"{money_text(abs(cash))} {universe.currency} {'more' if cash > 0 else 'less'}")
-    return found
+        texts.append(f"{money_text(abs(cash))} {universe.currency} {'more' if cash > 0 else 'less'}")
+    return texts
 
 
 def on_correction(state: State, correction: Correction) -> Sequence[Effect]:
@@ -263,27 +263,29 @@ def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str
 def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
     """Own orders that are open at the venue but ended in the books; they reserve risk like foreign orders."""
     ended = dict(state.ended)
-    found = []
-    for each in ours:
-        work = ended.get((each.sample, each.n))
-        if work is None or each.row >= len(work.lots) or work.state[each.row] not in ENDED:
+    foreign = []
+    for order in ours:
+        work = ended.get((order.sample, order.n))
+        if work is None or order.row >= len(work.lots) or work.state[order.row] not in ENDED:
             continue
-        lots, left = work.lots[each.row], abs(work.lots[each.row]) - each.cum
-        if left > 0:
-            name = f"{each.sample}/{each.n}/{each.row}, ours and ended here,"
-            found.append(
-                ForeignOrder(name, work.basket.sym[each.row], left if lots > 0 else -left, work.worst_nano[each.row])
+        lots, unfilled = work.lots[order.row], abs(work.lots[order.row]) - order.cum
+        if unfilled > 0:
+            name = f"{order.sample}/{order.n}/{order.row}, ours and ended here,"
+            foreign.append(
+                ForeignOrder(
+                    name, work.basket.sym[order.row], unfilled if lots > 0 else -unfilled, work.worst_nano[order.row]
+                )
             )
-    return found
+    return foreign
 
 
-def on_foreign_found(state: State, found: ForeignFound) -> Sequence[Effect]:
+def on_foreign_found(state: State, report: ForeignFound) -> Sequence[Effect]:
     """Reserve risk for orders that are not ours, with one alert for each; they are never changed."""
-    known = state.venue.foreign_ids
-    state.venue.foreign_ids = [order.venue_id for order in found.orders]
-    state.venue.foreign = [(o.symbol, o.lots, o.limit_nano) for o in found.orders]
+    earlier_ids = state.venue.foreign_ids
+    state.venue.foreign_ids = [order.venue_id for order in report.orders]
+    state.venue.foreign = [(o.symbol, o.lots, o.limit_nano) for o in report.orders]
     return tuple(
         alert(state, "WARNING", "foreign", f"order {o.venue_id} at the venue is not ours", symbol=o.symbol)
-        for o in found.orders
-        if o.venue_id not in known
+        for o in report.orders
+        if o.venue_id not in earlier_ids
     )

@@ -60,9 +60,9 @@ def corrected(state: State, column: int, lots: int) -> None:
     gap = state.venue.waits.missing.pop(column, 0)
     try_at_once(state, [column])
     held = state.ledger.house.held[column]
-    rest = gap - max(-lots if held - lots > 0 else lots, 0)
-    if gap and rest > 0 and held:
-        state.venue.waits.missing[column] = min(rest, abs(held))
+    missing = gap - max(-lots if held - lots > 0 else lots, 0)
+    if gap and missing > 0 and held:
+        state.venue.waits.missing[column] = min(missing, abs(held))
 
 
 def split_missing(state: State, column: int, numerator: int, denominator: int) -> None:

@@ -65,6 +65,6 @@ def _posted(
     state: State, news: Busted, symbol: int, side: int, parts: Sequence[tuple[int, int]], price_nano: int
 ) -> Effect:
     signed = [(who, side * lots) for who, lots in parts if lots]
-    lots = sum(each for _, each in signed)
+    lots = sum(part for _, part in signed)
     state.ledger.fills([symbol], [lots], [price_nano], [0], [signed])
     return Filled(news.sample, news.n, news.ts, [symbol], [lots], [price_nano], [0], [signed])

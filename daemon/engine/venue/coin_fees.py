@@ -48,9 +48,9 @@ def pay_in_coin(
     """Pay `fee_nano` units of a column from the dust, then in whole lots of the books; `shares` are (book, signed lots)
     of the fill."""
     lot = state.universe.lot_nano[sym]
-    left = state.venue.dust.get(sym, 0) - fee_nano
-    lots = -(left // lot) if left < 0 else 0
-    state.venue.dust[sym] = left + lots * lot
+    remaining = state.venue.dust.get(sym, 0) - fee_nano
+    lots = -(remaining // lot) if remaining < 0 else 0
+    state.venue.dust[sym] = remaining + lots * lot
     if not lots:
         return []
     paid = [(who, -part) for who, part in share(lots, [(who, abs(part)) for who, part in shares]) if part]
@@ -137,9 +137,9 @@ def _charge(fees: CoinFees, bp: float, key: int, fee: int) -> None:
     """Take the trades of a fee from those that are not charged yet."""
     if fee > 0 and key in fees.uncharged:
         size, since = fees.uncharged[key]
-        rest = size - int(Decimal(fee) * 10_000 / Decimal(repr(bp)))
-        if rest > 0:
-            fees.uncharged[key] = rest, since
+        remaining = size - int(Decimal(fee) * 10_000 / Decimal(repr(bp)))
+        if remaining > 0:
+            fees.uncharged[key] = remaining, since
         else:
             del fees.uncharged[key]
 

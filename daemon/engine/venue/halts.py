@@ -36,17 +36,17 @@ BY_HAND: Final = "by hand: "
 
 def on_halted(state: State, news: Halted) -> Sequence[Effect]:
     """Begin or end a halt; a venue cannot end an operator's halt."""
-    known = state.restrictions.halted.get(news.symbol)
-    if known is not None and known[1].startswith(BY_HAND) and not news.who:
+    earlier = state.restrictions.halted.get(news.symbol)
+    if earlier is not None and earlier[1].startswith(BY_HAND) and not news.who:
         return ()
     detail = f"{news.who}: {news.detail}" if news.who else news.detail
     if news.halted:
-        since = known[0] if known is not None else state.now
+        since = earlier[0] if earlier is not None else state.now
         kind = BY_HAND if news.who else ANNOUNCED if news.announced else ""
         state.restrictions.halted[news.symbol] = since, kind + detail
-        repeat = known is not None and not news.who and not (detail.startswith(UNLISTED) and known[1] != detail)
+        repeat = earlier is not None and not news.who and not (detail.startswith(UNLISTED) and earlier[1] != detail)
         return () if repeat else (_halt_alert(state, news.symbol, detail),)
-    if known is None:
+    if earlier is None:
         return ()
     del state.restrictions.halted[news.symbol]
     return (_end_alert(state, news.symbol, detail),)
@@ -54,9 +54,9 @@ def on_halted(state: State, news: Halted) -> Sequence[Effect]:
 
 def on_limited(state: State, news: Limited) -> Sequence[Effect]:
     """A price is at a limit up or down: from now on no order has a price beyond the limits."""
-    known = news.symbol in state.restrictions.limited
+    is_limited = news.symbol in state.restrictions.limited
     state.restrictions.limited[news.symbol] = news.down_nano, news.up_nano
-    if known:
+    if is_limited:
         return ()
     text = f"the price is at a limit: no order goes beyond {limits_text(news.down_nano, news.up_nano)}"
     return (alert(state, "WARNING", "halted", text, symbol=news.symbol),)

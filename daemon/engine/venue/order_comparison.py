@@ -82,9 +82,9 @@ def order_differences(state: State, ours: Sequence[OpenOrder]) -> list[Differing
 
 
 def _differences(state: State, work: Working, order: OpenOrder) -> Iterator[Difference]:
-    row, rest = order.row, state.protection.rests.get((order.sample, order.n))
+    row, stops = order.row, state.protection.rests.get((order.sample, order.n))
     lot = state.universe.lot_nano[work.basket.sym[row]]
-    stop = rest.stop_nano[row] if rest is not None else work.basket.stop_nano[row] if work.basket.stop_nano else 0
+    stop = stops.stop_nano[row] if stops is not None else work.basket.stop_nano[row] if work.basket.stop_nano else 0
     sizes = (Field.QUANTITY, order.lots, work.lots[row]), (Field.FILLED, order.cum, work.filled[row])
     for field, theirs, booked in sizes:
         if theirs != booked and (theirs or field is Field.FILLED):
@@ -106,11 +106,11 @@ def put_right(state: State, orders: Sequence[OpenOrder]) -> list[Effect]:
         if differing.fills_alone:
             effects.append(Query(*key, [row]))
             continue
-        rest = state.protection.rests.get(key)
-        what, then = ("stop", "is sent") if rest is not None else ("order", "follows from the next decision")
+        stops = state.protection.rests.get(key)
+        what, then = ("stop", "is sent") if stops is not None else ("order", "follows from the next decision")
         text = f"an open {what} differs at the venue: {differing.text}; it is cancelled, and the right one {then}"
         effects.append(alert(state, "CRITICAL", "reconciliation", text, symbol=symbol))
-        if rest is not None:
-            rest.asked[row] = state.now
+        if stops is not None:
+            stops.asked[row] = state.now
         effects.append(work.cancel(row, state.now))
     return effects

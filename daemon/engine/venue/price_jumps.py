@@ -93,11 +93,11 @@ def mark_held(state: State, market: MarketSlice) -> list[int]:
 
 def closes_before(state: State, closes: Floats, ts: int) -> Floats:
     """`closes` with the price before the jump for each symbol held at `ts`."""
-    found = closes.copy()
+    adjusted_closes = closes.copy()
     for symbol, jump in state.restrictions.jumped.items():
         if ts > jump.since:
-            found[symbol] = jump.before_nano / NANO
-    return found
+            adjusted_closes[symbol] = jump.before_nano / NANO
+    return adjusted_closes
 
 
 def jump_alerts(state: State) -> list[Effect]:
@@ -115,7 +115,7 @@ def hold_text(state: State, symbol: int) -> str:
 
 
 def _alerts(state: State, symbols: Sequence[int]) -> list[Effect]:
-    found: list[Effect] = []
+    messages: list[Effect] = []
     for symbol in symbols:
         jump, name = state.restrictions.jumped[symbol], state.universe.symbols[symbol]
         answer = f"`quantd resume --symbol {name} --jump"
@@ -124,8 +124,8 @@ def _alerts(state: State, symbols: Sequence[int]) -> list[Effect]:
             f"A real move: {answer} real --reason TEXT`. A split: {answer} {jump.numerator}:{jump.denominator} "
             "--reason TEXT`"
         )
-        found.extend(_alert(state, "CRITICAL", symbol, text))
-    return found
+        messages.extend(_alert(state, "CRITICAL", symbol, text))
+    return messages
 
 
 def _alert(state: State, level: Level, symbol: int, text: str) -> list[Effect]:
@@ -162,6 +162,6 @@ def _set_mark(state: State, symbol: int, nano: int) -> None:
 
 
 def _replaced(row: Floats, symbol: int, value: float) -> Floats:
-    found = row.copy()
-    found[symbol] = value
-    return found
+    row_copy = row.copy()
+    row_copy[symbol] = value
+    return row_copy

@@ -244,9 +244,9 @@ def _ended(state: State, work: Working, reports: Reports, rows: list[int], stops
     ]  # fmt: skip
     for row in rows:
         symbol, ended = work.basket.sym[row], work.state[row]
-        left = abs(work.lots[row]) - work.filled[row]
-        if ended == OrderState.EXPIRED and left:
-            text = f"expired with {left} of {abs(work.lots[row])} lots unfilled"
+        unfilled = abs(work.lots[row]) - work.filled[row]
+        if ended == OrderState.EXPIRED and unfilled:
+            text = f"expired with {unfilled} of {abs(work.lots[row])} lots unfilled"
             effects.append(alert(state, "WARNING", "order", text, symbol=symbol))
         elif ended == OrderState.REJECTED:
             side = side_of(state, symbol, work.lots[row]) if stops_of is None else "stop"

@@ -232,11 +232,11 @@ def adopt_settled(state: State, lots: Sequence[int], cash_micro: int, ours: Sequ
         work = state.basket((claim.sample, claim.n))
         if work is None or not (lots[work.basket.sym[claim.row]] or cash_micro):
             continue
-        whole = abs(work.lots[claim.row])
-        claim.included = open_lots.get((claim.sample, claim.n, claim.row), whole)
+        size = abs(work.lots[claim.row])
+        claim.included = open_lots.get((claim.sample, claim.n, claim.row), size)
         work.filled[claim.row] = claim.included
         work.odd.pop(claim.row, None)
-        work.put_shares(claim.row, share(whole - claim.included, _shares_when_sent(work, claim.row)))
+        work.put_shares(claim.row, share(size - claim.included, _shares_when_sent(work, claim.row)))
 
 
 def split_settled(state: State, symbol: int) -> None:

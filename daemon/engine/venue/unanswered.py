@@ -46,10 +46,10 @@ def _late(state: State, clock: Unanswered, work: Working) -> Effect:
     symbol, lots = work.basket.sym[clock.row], work.lots[clock.row]
     name, lot = order_name(state, (clock.sample, clock.n), symbol), state.universe.lot_nano[symbol]
     side = "buy" if lots > 0 else "sell"
-    rest = quantity_text(abs(lots) - work.filled[clock.row], lot)
-    whole = quantity_text(abs(lots), lot)
+    unfilled = quantity_text(abs(lots) - work.filled[clock.row], lot)
+    size = quantity_text(abs(lots), lot)
     text = (
-        f"the venue has not confirmed the order to {side} {whole} for {MINUTES} min; {rest} of it may be filled. "
+        f"the venue has not confirmed the order to {side} {size} for {MINUTES} min; {unfilled} of it may be filled. "
         f"Look at the venue, then: quantd settle {name} --filled QUANTITY@PRICE --reason REASON, or --never-sent"
     )
     return alert(state, "CRITICAL", "order_unanswered", text, symbol=symbol)
@@ -65,9 +65,9 @@ def reach(state: State) -> dict[int, tuple[int, int]]:
     bounds: dict[int, tuple[int, int]] = {}
     for _, work, row in uncertain_rows(state):
         column, lots = work.basket.sym[row], work.lots[row]
-        rest = abs(lots) - work.filled[row]
+        unfilled = abs(lots) - work.filled[row]
         low, high = bounds.get(column, (0, 0))
-        bounds[column] = (low, high + rest) if lots > 0 else (low - rest, high)
+        bounds[column] = (low, high + unfilled) if lots > 0 else (low - unfilled, high)
     return bounds
 
 

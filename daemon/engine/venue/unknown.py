@@ -50,20 +50,20 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
     ]
 
 
-def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
+def on_not_found(state: State, answer: NotFound) -> Sequence[Effect]:
     """Resubmit an order that never reached the venue while its decision is valid; else it ends as expired."""
-    key = found.sample, found.n
-    words = take_not_found(state, key, found.row) if state.venue.waits.settled else []
+    key = answer.sample, answer.n
+    words = take_not_found(state, key, answer.row) if state.venue.waits.settled else []
     work = state.working.get(key) or state.protection.stops.get(key)
     if work is None:
         return words
-    state.now = max(state.now, found.ts)
+    state.now = max(state.now, answer.ts)
     # a cancel may be on its way, or the answer to the submit not yet overdue; of a row that was sent again since the
     # query, this answer is out of date
     rows = [
         row
-        for row in found.row
-        if work.state[row] in UNCONFIRMED and not work.filled[row] and work.again.get(row, 0) <= found.again
+        for row in answer.row
+        if work.state[row] in UNCONFIRMED and not work.filled[row] and work.again.get(row, 0) <= answer.again
     ]
     again = [row for row in rows if _timely(state, work, row)]
     for row in rows:
@@ -74,12 +74,12 @@ def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
             work.state[row] = transition(work.state[row], Cause.SENT_AGAIN)
             work.again[row] = work.again.get(row, 0) + 1
         names = ", ".join(state.universe.symbols[work.basket.sym[row]] for row in again)
-        effects.append(Again(found.sample, found.n, again))
+        effects.append(Again(answer.sample, answer.n, again))
         effects.append(alert(state, "INFO", "order", f"never reached the venue, sent again: {names}"))
         rows = [row for row in rows if row not in again]
         if not rows:
             return effects
-    return [*effects, *post(state, unsent(found.sample, found.n, found.ts, rows, Cause.NOT_FOUND, "never sent"))]
+    return [*effects, *post(state, unsent(answer.sample, answer.n, answer.ts, rows, Cause.NOT_FOUND, "never sent"))]
 
 
 def unsent(sample: int, n: int, ts: int, rows: list[int], cause: Cause, reason: str) -> Reports:

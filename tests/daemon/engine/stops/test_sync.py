@@ -68,9 +68,9 @@ def in_order(state: State) -> None:
         here = [stop for stop in stops if stop.symbol == symbol]
         held = state.ledger.house.lots[symbol]
         assert all(state.protection.stops[s.key].lots[s.row] * held < 0 for s in here)
-        assert sum(s.left for s in here) + away[HOUSE][symbol] <= abs(held)
+        assert sum(s.lots for s in here) + away[HOUSE][symbol] <= abs(held)
         for agent in {s.agent for s in here}:
-            own = sum(s.left for s in here if s.agent == agent)
+            own = sum(s.lots for s in here if s.agent == agent)
             assert own + away[agent][symbol] <= abs(books[agent].lots[symbol])
 
 
@@ -284,7 +284,7 @@ def story(closes: list[float], wants: list[float | None], limits: Limits | None 
 def rests(state: State) -> list[tuple[int, int, float]]:
     """(agent, lots, trigger) of each stop that rests and is not going."""
     return [
-        (s.agent, s.left, state.protection.rests[s.key].stop_nano[s.row] / 1e9)
+        (s.agent, s.lots, state.protection.rests[s.key].stop_nano[s.row] / 1e9)
         for s in live_stops(state)
         if not s.going
     ]
