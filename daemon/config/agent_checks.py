@@ -12,7 +12,7 @@ from quantd.daemon.config.scan import Path
 from quantd.daemon.config.translate import secrets_in
 
 
-def check_agents(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def check_agents(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about names, policies and their parameters."""
     table = table_of(document, "portfolios")
     count = table.get("places", 0)
@@ -25,7 +25,7 @@ def check_agents(document: Table, known: Known, source: Source) -> Iterator[Mist
         yield from secrets_in(params, (*path, "params"), source)
         if not isinstance(policy, str):
             continue
-        if agent.get("reads") and not any(".py" in each for each in (policy, *_texts_within(params))):
+        if agent.get("reads") and not any(".py" in agent_text for agent_text in (policy, *_texts_within(params))):
             text = "is for policy files, and this agent has none: its policy reads no file"
             yield source.mistake((*path, "reads"), text, "remove it")
         if ":" in policy or policy.endswith(".py"):
@@ -33,17 +33,17 @@ def check_agents(document: Table, known: Known, source: Source) -> Iterator[Mist
                 text = f"= {shown(policy)} names no function"
                 yield source.mistake((*path, "policy"), text, 'write "my_policy.py:act"')
         elif "/" not in policy:
-            if policy not in known.policies:
-                remedy = suggestion(policy, known.policies)
+            if policy not in registry.policies:
+                remedy = suggestion(policy, registry.policies)
                 yield source.mistake((*path, "policy"), f"= {shown(policy)} is not a known policy", remedy)
-            names = known.parameters.get(policy, ())
-            for key in params if policy in known.parameters and isinstance(params, Mapping) else ():
+            names = registry.parameters.get(policy, ())
+            for key in params if policy in registry.parameters and isinstance(params, Mapping) else ():
                 if key not in names:
                     text = f"is not a parameter of {policy}"
                     yield source.mistake((*path, "params", key), text, suggestion(key, names))
 
 
-def check_shares(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def check_shares(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """The mistake of shares that add up to more than 1."""
     shares = {
         str(agent.get("name", f"number {k + 1}")): Fraction(str(agent["capital"]))
@@ -57,12 +57,12 @@ def check_shares(document: Table, known: Known, source: Source) -> Iterator[Mist
     total = sum(shares.values())
     if total > 1:
         file, line = source.place(places[-1])
-        each = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
+        listed = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
         text = f"[[agents]] shares add up to {float(total):.2f}"
-        yield Mistake(file, line, "agents", text, f"they may add up to 1 at most ({each})")
+        yield Mistake(file, line, "agents", text, f"they may add up to 1 at most ({listed})")
 
 
-def check_schedules(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def check_schedules(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about times, closed dates, and jobs that need a table which is missing."""
     challenged = any(value for _, value in values_at(document, "agents.*.challenges"))
     for path, schedule in tables(document, "schedules.*"):
@@ -89,7 +89,7 @@ def check_schedules(document: Table, known: Known, source: Source) -> Iterator[M
             yield from _retraining(path, schedule, document, source)
 
 
-def check_capital(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def check_capital(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes of [capital]: bounds that no shares can satisfy, and a method without what it needs."""
     if "capital" not in document:
         return
@@ -128,7 +128,7 @@ def check_capital(document: Table, known: Known, source: Source) -> Iterator[Mis
     )  # fmt: skip
 
 
-def check_shadows(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about shadows: one agent must trade, and a challenger is a shadow."""
     shadows = set(names_of(document)) - set(names_of(document, shadows=False))
     if names_of(document) and not names_of(document, shadows=False):
@@ -179,7 +179,7 @@ def _retraining(path: Path, schedule: Table, document: Table, source: Source) ->
         if agent.get("shadow") is True:
             continue
         for key in ("policy", "params"):
-            for folder in {_folder(each) for each in _texts_within(agent.get(key))} & again:
+            for folder in {_folder(agent_text) for agent_text in _texts_within(agent.get(key))} & again:
                 text = f"names {folder}, which a schedule retrains, but this agent is not a shadow"
                 yield source.mistake((*home, key), text, f'name one version of it, "{folder}/v20190329-1a2b3c"')
     feed, text = table_of(document, "feed"), ""
@@ -199,8 +199,8 @@ def _texts_within(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _texts_within(each)
+        for inner in value.values():
+            yield from _texts_within(inner)
     elif isinstance(value, (list, tuple)):
-        for each in value:
-            yield from _texts_within(each)
+        for inner in value:
+            yield from _texts_within(inner)

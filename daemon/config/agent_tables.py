@@ -177,7 +177,7 @@ class Portfolios(Section):
 
     def agents(self) -> tuple[Agent, ...]:
         """Each place as an agent."""
-        whole = Agent(
+        first = Agent(
             name=place_name(1),
             policy="targets",
             capital=1.0,
@@ -186,7 +186,7 @@ class Portfolios(Section):
             limits=self.limits,
         )
         # the capital of a place comes from the unallocated book once a portfolio is opened
-        return tuple(whole.model_copy(update={"name": place_name(k + 1), "capital": 0.0}) for k in range(self.places))
+        return tuple(first.model_copy(update={"name": place_name(k + 1), "capital": 0.0}) for k in range(self.places))
 
 
 class ShareTable(Section):

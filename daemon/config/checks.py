@@ -61,17 +61,17 @@ NOT_EMPTY = {
 _AMOUNT = re.compile(r"\d{1,20}(\.\d{1,9})?")
 
 
-def check(document: Table, known: Known, source: Source) -> list[Mistake]:
+def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
     """Every mistake that spans tables."""
     rules = (
         _references, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed, _profiles,
         _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
         _stops_at_venue, _study, _store,
     )  # fmt: skip
-    return [found for rule in rules for found in rule(document, known, source)]
+    return [mistake for rule in rules for mistake in rule(document, registry, source)]
 
 
-def _references(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _references(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about names that no other table, and no other package, defines."""
     agents = names_of(document)
     symbols, groups, shocks = (
@@ -82,14 +82,14 @@ def _references(document: Table, known: Known, source: Source) -> Iterator[Mista
     by_hand = (MANUAL,) if "manual" in document else ()
     calendars = ("universe.calendar", "universe.instruments.*.calendar", "schedules.*.calendar")
     for what, names, places in (
-        ("calendar", known.calendars, calendars),
+        ("calendar", registry.calendars, calendars),
         ("symbol", symbols, (*of_symbols, *(f"{home}.restricted.*" for home in LIMITS)) if symbols else ()),
         ("scenario", (*SHOCKS, *shocks), [f"{home}.stress.scenarios.*" for home in LIMITS]),
         ("group", groups, [f"{home}.group_caps.*.group" for home in LIMITS]),
-        ("feed", known.feeds, ("feed.kind", "feed.fallback.*")),
-        ("broker", known.brokers, ("broker.kind",)),
-        ("job", known.jobs, ("schedules.*.do",)),
-        ("profile", known.profiles, ("risk.profile", "manual.profile", "portfolios.profile", "agents.*.profile")),
+        ("feed", registry.feeds, ("feed.kind", "feed.fallback.*")),
+        ("broker", registry.brokers, ("broker.kind",)),
+        ("job", registry.jobs, ("schedules.*.do",)),
+        ("profile", registry.profiles, ("risk.profile", "manual.profile", "portfolios.profile", "agents.*.profile")),
         ("agent", agents, ("schedules.*.agents.*",)),
         ("agent", ("fence", *agents, *by_hand), ("broker.differences",)),
         ("agent that trades", names_of(document, shadows=False), ("capital.regimes.*.shares.*.agent", MAY_BE_EMPTY[1])),
@@ -100,7 +100,7 @@ def _references(document: Table, known: Known, source: Source) -> Iterator[Mista
                     yield source.mistake(path, f"= {shown(value)} is not a known {what}", suggestion(value, names))
 
 
-def _repetitions(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     for dotted, key, default in DISTINCT:
         for home, listed in values_at(document, dotted):
             seen: list[tuple[Any, Path]] = []
@@ -119,14 +119,14 @@ def _repetitions(document: Table, known: Known, source: Source) -> Iterator[Mist
             yield source.mistake(path, f"= {shown(name)} is a built-in scenario", "give it its own name")
 
 
-def _empty_lists(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _empty_lists(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     for dotted, remedy in NOT_EMPTY.items():
         for path, value in values_at(document, dotted):
             if value == ():
                 yield source.mistake(path, "is empty", remedy)
 
 
-def _feed(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _feed(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     feed, fallback = table_of(document, "feed"), [kind for _, kind in values_at(document, "feed.fallback.*")]
     replay = feed.get("kind", "replay") == "replay"
     venue, adjusted = table_of(document, "broker").get("kind", "paper") != "paper", feed.get("adjusted") is True
@@ -167,7 +167,7 @@ def _feed(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
             yield source.mistake(("feed", "end"), f"= {shown(end)} is before start = {shown(start)}")
 
 
-def _benchmark(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _benchmark(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about the file of a benchmark, which only one outside the universe has."""
     table, live = table_of(document, "universe"), table_of(document, "feed").get("kind", "replay") != "replay"
     symbols = [value for _, value in values_at(document, "universe.symbols.*") if isinstance(value, str)]
@@ -193,14 +193,14 @@ def _benchmark(document: Table, known: Known, source: Source) -> Iterator[Mistak
     )  # fmt: skip
 
 
-def _account(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _account(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     rate, venue = table_of(document, "account").get("cash_rate"), table_of(document, "broker").get("kind", "paper")
     text = f"= {shown(rate)} with [broker] kind = {shown(venue)}, but this venue pays interest itself"
     remedy = "remove it: the venue's interest is booked when it is paid"
     yield from mistakes_of(source, (rate is not None and venue != "paper", ("account", "cash_rate"), text, remedy))
 
 
-def _amounts(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _amounts(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about cash and lots that positions of the highest exposure, at a price of 1.00, would take beyond the
     integers of the ledger (`quantd.trading.execution.MOST`)."""
     at, text = ("broker", "cash"), table_of(document, "broker").get("cash")
@@ -216,7 +216,9 @@ def _amounts(document: Table, known: Known, source: Source) -> Iterator[Mistake]
         if not isinstance(symbol, str):
             continue  # another check reports it
         place = lots.get(symbol, path)
-        lot = next((each for at, each in values_at(document, "universe.instruments.*.lot") if at == place), None)
+        lot = next(
+            (written_lot for at, written_lot in values_at(document, "universe.instruments.*.lot") if at == place), None
+        )
         size = _decimal(lot) if lot is not None else Decimal(usual_lot_nano(str(symbol))) / NANO
         if 0 < size * NANO < least:
             text = f"= {shown(symbol if lot is None else lot)}: a lot of {size:f} is so small that"
@@ -230,7 +232,7 @@ def _decimal(value: Any) -> Decimal:
     return Decimal(value) if isinstance(value, (str, int)) and _AMOUNT.fullmatch(str(value)) else Decimal(0)
 
 
-def _profiles(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _profiles(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     quantd, broker, feed = (table_of(document, name) for name in ("quantd", "broker", "feed"))
     mode, paper = quantd.get("mode", "paper"), broker.get("kind", "paper") == "paper"
     replay = feed.get("kind", "replay") == "replay"
@@ -254,7 +256,7 @@ def _profiles(document: Table, known: Known, source: Source) -> Iterator[Mistake
     )  # fmt: skip
 
 
-def _store(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _store(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     store = table_of(document, "store")
     number, url = store.get("replicas", 1), store.get("url") or ""
     alone = isinstance(number, int) and number > 1 and not str(url).startswith("postgresql")
@@ -263,7 +265,7 @@ def _store(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
     yield from mistakes_of(source, (alone, ("store", "replicas"), text, remedy))
 
 
-def _bus(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _bus(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     bus = table_of(document, "bus")
     mqtt = bus.get("kind", "embedded") == "mqtt"
     if mqtt and not bus.get("url"):
@@ -285,7 +287,7 @@ def _bus(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
         yield source.mistake(("bus", "tls", "ca"), 'applies only to kind = "mqtt"', remedy)
 
 
-def _sinks(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _sinks(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     alerts = table_of(document, "alerts")
     for name in alerts.get("escalate") or ():
         if name not in table_of(alerts, "sinks"):
@@ -293,15 +295,15 @@ def _sinks(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
             yield source.mistake(("alerts", "escalate"), f"names {name}, which is not a configured sink", remedy)
     for kind, table in table_of(alerts, "sinks").items():
         path = ("alerts", "sinks", str(kind))
-        options = known.sinks.get(kind)
+        options = registry.sinks.get(kind)
         if options is None:
-            yield source.mistake(path, "is not a known sink", suggestion(kind, tuple(known.sinks)))
+            yield source.mistake(path, "is not a known sink", suggestion(kind, tuple(registry.sinks)))
         elif isinstance(table, Mapping):
-            common = {each.encode_name for each in struct_fields(known.selection)}
+            common = {field.encode_name for field in struct_fields(registry.selection)}
             shared = {key: value for key, value in table.items() if key in common}
-            own = {key: value for key, value in table.items() if key not in common}
-            yield from _options(shared, known.selection, path, source)
-            yield from _options(own, options, path, source, tuple(sorted(common)))
+            sink_options = {key: value for key, value in table.items() if key not in common}
+            yield from _options(shared, registry.selection, path, source)
+            yield from _options(sink_options, options, path, source, tuple(sorted(common)))
 
 
 def _options(
@@ -311,10 +313,10 @@ def _options(
     if mistakes := secrets_in(table, path, source):
         yield from mistakes
         return
-    fields = {each.encode_name: each for each in struct_fields(options)}
+    fields = {field.encode_name: field for field in struct_fields(options)}
     for key in table.keys() - fields.keys():
         yield source.mistake((*path, key), f"is not a key of {path[-1]}", suggestion(key, (*fields, *common)))
-    missing = [key for key, each in fields.items() if each.required and key not in table]
+    missing = [key for key, field in fields.items() if field.required and key not in table]
     for key in missing:
         yield source.mistake(path, f"has no {key}", f"write {key} = ...")
     try:
@@ -323,16 +325,16 @@ def _options(
     except msgspec.ValidationError as error:
         text, _, place = str(error).replace("`", "").partition(" - at $.")
         text, _, remedy = text.partition("; ")
-        key, _, rest = text.partition(" ")
+        key, _, reason = text.partition(" ")
         if place:  # a type or a bound
-            key, rest = place.partition(".")[0].partition("[")[0], f"is refused: {text[0].lower()}{text[1:]}"
+            key, reason = place.partition(".")[0].partition("[")[0], f"is refused: {text[0].lower()}{text[1:]}"
         if key in fields:
-            yield source.mistake((*path, key), f"= {shown(table.get(key, ''))} {rest}", remedy)
+            yield source.mistake((*path, key), f"= {shown(table.get(key, ''))} {reason}", remedy)
         else:
             yield source.mistake(path, f"is refused: {text}", remedy)
 
 
-def _execution(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _execution(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Styles that work orders over time need bars shorter than their schedule: child orders go out at bars."""
     table = table_of(document, "execution")
     style = table.get("style", "marketable")
@@ -355,10 +357,10 @@ def _execution(document: Table, known: Known, source: Source) -> Iterator[Mistak
         yield source.mistake(("execution", "chase", "every"), text, "write a longer one, or a finer [feed] interval")
 
 
-def _stops_at_venue(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _stops_at_venue(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about stop orders at venues that do not support them."""
     broker = table_of(document, "broker")
-    venues = known.stops_at.get(str(broker.get("kind")))
+    venues = registry.stops_at.get(str(broker.get("kind")))
     if venues is None or broker.get("venue") in venues:
         return
     for home in LIMITS:
@@ -371,11 +373,11 @@ def _stops_at_venue(document: Table, known: Known, source: Source) -> Iterator[M
 
 def bonds_of(document: Table) -> list[str]:
     """The symbols of instruments whose `asset` or `sector` is "bond"."""
-    found = tables(document, "universe.instruments.*")
-    return [str(table.get("symbol")) for _, table in found if BOND in (table.get("asset"), table.get("sector"))]
+    instruments = tables(document, "universe.instruments.*")
+    return [str(table.get("symbol")) for _, table in instruments if BOND in (table.get("asset"), table.get("sector"))]
 
 
-def _study(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _study(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about benchmarks and goals of reports."""
     symbols = tuple(value for _, value in values_at(document, "universe.symbols.*") if isinstance(value, str))
     names = table_of(document, "study").get("benchmarks", ("equal_weight",))
@@ -387,9 +389,9 @@ def _study(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
         except ValueError as why:
             yield source.mistake(path, f"= {shown(name)}: {why}", 'write "60/40" or "SPY:0.6,TLT:0.4"')
             continue
-        if mix is None and name not in symbols and name not in known.policies:
+        if mix is None and name not in symbols and name not in registry.policies:
             text = f"= {shown(name)} is neither a symbol of [universe] nor a registered policy"
-            yield source.mistake(path, text, suggestion(name, (*symbols, *known.policies)))
+            yield source.mistake(path, text, suggestion(name, (*symbols, *registry.policies)))
         for symbol in mix or ():
             if symbol == BOND and not bonds_of(document):
                 remedy = 'write asset = "bond" in its [[universe.instruments]], or name the mix, "SPY:0.6,TLT:0.4"'
@@ -412,7 +414,7 @@ def _duration(value: Any) -> int | None:
         return None
 
 
-def _lookbacks(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+def _lookbacks(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     for home, limits in limit_tables(document):
         least = limits.get("min_history", MIN_HISTORY)
         for dotted in ("var.lookback", "cvar.lookback", "correlation.lookback", "volatility_lookback"):

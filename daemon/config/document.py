@@ -69,11 +69,11 @@ class Config:
         places = () if document.portfolios is None else document.portfolios.agents()
         agents = (*(agent for agent in document.agents if not agent.shadow), *by_hand, *places)
         shadows = tuple(agent for agent in document.agents if agent.shadow)
-        own = {"agents": agents, "shadows": shadows, "seats": (*agents, *shadows)}
-        for each in fields(self):
-            if not each.init:
-                value = own[each.name] if each.name in own else getattr(document, each.name)
-                object.__setattr__(self, each.name, value)
+        derived_fields = {"agents": agents, "shadows": shadows, "seats": (*agents, *shadows)}
+        for column in fields(self):
+            if not column.init:
+                value = derived_fields[column.name] if column.name in derived_fields else getattr(document, column.name)
+                object.__setattr__(self, column.name, value)
 
     @property
     def places(self) -> frozenset[str]:
@@ -108,8 +108,8 @@ class Config:
 
     def agent(self, **values: Any) -> Agent:
         """Build an agent from the keys of its table, with defaults for the others; the configuration stays as it is."""
-        made: Agent = get_args(type(self.document).model_fields["agents"].annotation)[0](**values)
-        return made
+        agent: Agent = get_args(type(self.document).model_fields["agents"].annotation)[0](**values)
+        return agent
 
     def instruments(self) -> Universe:
         """The universe as a value of `trading`."""
@@ -117,13 +117,13 @@ class Config:
         named = {i.symbol: i for i in table.instruments}
         columns = []
         for symbol in table.symbols:
-            known = named.get(symbol) or InstrumentTable(symbol=symbol)
-            calendar = known.calendar or table.calendar
-            lot = known.lot_nano or usual_lot_nano(symbol, calendar)
+            instrument = named.get(symbol) or InstrumentTable(symbol=symbol)
+            calendar = instrument.calendar or table.calendar
+            lot = instrument.lot_nano or usual_lot_nano(symbol, calendar)
             columns.append(
                 Instrument(
-                    symbol, lot_nano=lot, tick_nano=known.tick_nano, calendar=calendar, sector=known.sector,
-                    currency=table.currency, asset=known.asset,
+                    symbol, lot_nano=lot, tick_nano=instrument.tick_nano, calendar=calendar, sector=instrument.sector,
+                    currency=table.currency, asset=instrument.asset,
                 )
             )  # fmt: skip
         return Universe(
@@ -151,8 +151,10 @@ class Config:
         ]
         named += [(("universe", key), getattr(self.universe, key)) for key in ("members", "benchmark_path")]
         named += [(("broker", "costs"), self.broker.costs_file)]
-        named += [(("feed", "macro", k, "path"), each.path) for k, each in enumerate(self.feed.macro)]
-        named += [(("feed", "series", k, "path"), each.path) for k, each in enumerate(self.feed.series) if each.use]
+        named += [(("feed", "macro", k, "path"), series.path) for k, series in enumerate(self.feed.macro)]
+        named += [
+            (("feed", "series", k, "path"), series.path) for k, series in enumerate(self.feed.series) if series.use
+        ]
         named += [(("retrain", key), getattr(self.document.retrain, key)) for key in ("bars", "actions")]
         for k, agent in enumerate(self.document.agents):
             if "/" in agent.policy or ":" in agent.policy:
@@ -201,10 +203,10 @@ def _written(section: Section, path: Path) -> bool:
     key = keys_of(type(section))[str(path[0])]
     if key.attribute not in section.model_fields_set:
         return False
-    inner, rest = getattr(section, key.attribute), path[1:]
-    if isinstance(inner, tuple) and rest:
-        inner, rest = inner[int(rest[0])], rest[1:]
-    return not rest or _written(inner, rest)
+    inner, path_inside = getattr(section, key.attribute), path[1:]
+    if isinstance(inner, tuple) and path_inside:
+        inner, path_inside = inner[int(path_inside[0])], path_inside[1:]
+    return not path_inside or _written(inner, path_inside)
 
 
 def _flat(section: Section, above: Path) -> Iterator[tuple[Path, Any]]:
@@ -262,18 +264,18 @@ With `spikes = "stop"` a run that was recorded before leaves the same bars out a
 
 def digest(config: Config) -> str:
     """Hex BLAKE2b over every value that can change trading, defaults included."""
-    for known, found in _NEWEST:
-        if known is config:
-            return found
+    for earlier, hex_digest in _NEWEST:
+        if earlier is config:
+            return hex_digest
     rows = [
         (".".join(map(str, path)), _plain(value))
         for path, value in flat(config).items()
         if affects_trading(path, value)
     ]
     text = dumps(sorted(rows), separators=(",", ":"), sort_keys=True, allow_nan=False)
-    found = blake2b(text.encode(), digest_size=32).hexdigest()
-    _NEWEST.append((config, found))
-    return found
+    hex_digest = blake2b(text.encode(), digest_size=32).hexdigest()
+    _NEWEST.append((config, hex_digest))
+    return hex_digest
 
 
 def affects_trading(path: Path, value: Any) -> bool:

@@ -94,7 +94,7 @@ def _changed(text: str, path: Path, value: object) -> str:
     elif value is not None:
         parent = path[:-1]
         if parent in at:
-            keys = [line - 1 for each, line in at.items() if each[:-1] == parent]
+            keys = [line - 1 for key_path, line in at.items() if key_path[:-1] == parent]
             keys = [line for line in keys if not lines[line].lstrip().startswith("[")]
             place = _last_line(lines, max(keys), path) if keys else at[parent] - 1
             lines[place + 1 : place + 1] = assignment(key, value).split("\n")

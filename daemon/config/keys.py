@@ -41,13 +41,13 @@ def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
     if not limits:
         return Document
     fields: dict[str, Any] = {
-        each.attribute: (each.annotation | None, Field(default=None, alias=each.key)) for each in limits
+        limit.attribute: (limit.annotation | None, Field(default=None, alias=limit.key)) for limit in limits
     }
-    own = create_model("Limits", __base__=Limits, **fields)
+    limits_model = create_model("Limits", __base__=Limits, **fields)
     risk = create_model("Risk", __base__=Risk, **fields)
-    agent: Any = create_model("Agent", __base__=Agent, limits=(own, own()))
-    manual: Any = create_model("Manual", __base__=Manual, limits=(own, own()))
-    places: Any = create_model("Portfolios", __base__=Portfolios, limits=(own, own()))
+    agent: Any = create_model("Agent", __base__=Agent, limits=(limits_model, limits_model()))
+    manual: Any = create_model("Manual", __base__=Manual, limits=(limits_model, limits_model()))
+    places: Any = create_model("Portfolios", __base__=Portfolios, limits=(limits_model, limits_model()))
     every = {
         "risk": (risk, risk()),
         "agents": (tuple[agent, ...], ...),
@@ -99,9 +99,9 @@ def _bare(annotation: Any) -> tuple[Any, list[Any]]:
             annotation, *more = get_args(annotation)
             marks += more
         elif origin in (Union, UnionType):
-            rest = [a for a in get_args(annotation) if a is not NoneType]
-            if len(rest) != 1:
+            alternatives = [a for a in get_args(annotation) if a is not NoneType]
+            if len(alternatives) != 1:
                 return annotation, marks
-            annotation = rest[0]
+            annotation = alternatives[0]
         else:
             return annotation, marks

@@ -56,16 +56,16 @@ class Known:
 
 def values_at(document: Table, dotted: str) -> Iterator[tuple[Path, Any]]:
     """(path, value) of each place that a dotted pattern matches; `*` is an index of a list."""
-    found: list[tuple[Path, Any]] = [((), document)]
+    matches: list[tuple[Path, Any]] = [((), document)]
     for part in dotted.split("."):
         inner: list[tuple[Path, Any]] = []
-        for path, value in found:
+        for path, value in matches:
             if part == "*" and isinstance(value, tuple):
                 inner += [((*path, k), element) for k, element in enumerate(value)]
             elif isinstance(value, Mapping) and part in value:
                 inner.append(((*path, part), value[part]))
-        found = inner
-    yield from found
+        matches = inner
+    yield from matches
 
 
 def tables(document: Table, dotted: str) -> Iterator[tuple[Path, Table]]:
@@ -75,7 +75,7 @@ def tables(document: Table, dotted: str) -> Iterator[tuple[Path, Table]]:
 
 def limit_tables(document: Table) -> Iterator[tuple[Path, Table]]:
     """(path, table) of each table of limits."""
-    return (found for dotted in LIMITS for found in tables(document, dotted))
+    return (place for dotted in LIMITS for place in tables(document, dotted))
 
 
 def table_of(document: Table, name: str) -> Table:

@@ -69,13 +69,13 @@ class Source:
 
     def label(self, path: Path) -> str:
         """`[risk] var.limit`, `[[agents]] "trend" capital`, `[universe] symbols[3]`."""
-        head, rest = str(path[0]), path[1:]
+        head, inner = str(path[0]), path[1:]
         text = f"[{head}]"
         if head in ("agents", "schedules"):
-            text, rest = f"[[{head}]]", rest[1:]
+            text, inner = f"[[{head}]]", inner[1:]
             name = self.names.get(path[:2])
             text += f' "{name}"' if name else f" number {int(path[1]) + 1}" if len(path) > 1 else ""
-        return f"{text} {dotted(rest)}" if rest else text
+        return f"{text} {dotted(inner)}" if inner else text
 
     def mistake(self, path: Path, text: str, remedy: str = "") -> Mistake:
         """A mistake about the key at `path`; `text` follows its label."""
@@ -94,15 +94,15 @@ def dotted(path: Path) -> str:
 def nearest(word: str, words: Iterable[str]) -> str:
     """The valid name closest to `word`; empty when none is close."""
     by_small = {name.lower(): name for name in words}
-    found = get_close_matches(word.lower(), list(by_small), n=1, cutoff=0.6)
-    return by_small[found[0]] if found else ""
+    close = get_close_matches(word.lower(), list(by_small), n=1, cutoff=0.6)
+    return by_small[close[0]] if close else ""
 
 
 def suggestion(word: object, words: Sequence[str]) -> str:
     """The remedy for a name that is not one of `words`: the nearest one, else all of them."""
-    found = nearest(word, words) if isinstance(word, str) else ""
-    if found:
-        return f"Did you mean {found}?"
+    close = nearest(word, words) if isinstance(word, str) else ""
+    if close:
+        return f"Did you mean {close}?"
     return f"write one of {', '.join(words)}" if words else ""
 
 

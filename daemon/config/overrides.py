@@ -68,23 +68,23 @@ def apply(
 
     Variables of `secrets` are not overrides. They are read only where a variable has the prefix.
     """
-    keys, others = all_keys(schema), cache(lambda: not_keys(secrets))
+    keys, reserved = all_keys(schema), cache(lambda: not_keys(secrets))
     places: dict[Path, str] = {}
     mistakes: list[Mistake] = []
     for variable, key_path in PLAIN.items():
         if given := _plain(document, variable, environ):
-            mistakes += _put(document, places, variable, list(key_path), given, others, keys)
+            mistakes += _put(document, places, variable, list(key_path), given, reserved, keys)
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and variable not in FIXED and variable not in others():
+        if variable.startswith(PREFIX) and variable not in FIXED and variable not in reserved():
             parts = variable.removeprefix(PREFIX).lower().split("__")
-            mistakes += _put(document, places, variable, parts, environ[variable], others, keys)
+            mistakes += _put(document, places, variable, parts, environ[variable], reserved, keys)
     for text in sets:
         key, equals, value = text.partition("=")
         place = f"--set {key.strip()}"
         if not equals:
             mistakes.append(Mistake(place, 0, "", "has no value", "write --set KEY=VALUE"))
             continue
-        mistakes += _put(document, places, place, key.strip().split("."), value.strip(), others, keys)
+        mistakes += _put(document, places, place, key.strip().split("."), value.strip(), reserved, keys)
     return places, mistakes
 
 
@@ -120,7 +120,7 @@ def _put(
     place: str,
     parts: list[str],
     raw: str,
-    others: Callable[[], frozenset[str]],
+    reserved: Callable[[], frozenset[str]],
     keys: Keys,
 ) -> list[Mistake]:
     if len(parts) == 1 and (parts[0],) in keys and not place.startswith(PREFIX):
@@ -129,7 +129,7 @@ def _put(
         more = f"; write a new [[{parts[0]}]] into the file" if many else ""
         return [Mistake(place, 0, "", "names a whole table", f"set one key of it, {form}{more}")]
     if len(parts) < 2 or (parts[0],) not in keys:
-        return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts, others, keys))]
+        return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts, reserved, keys))]
     return _into(document, places, place, (), parts, raw, keys)
 
 
@@ -137,25 +137,25 @@ def _into(
     table: dict[str, Any], places: dict[Path, str], place: str, path: Path, parts: list[str], raw: str, keys: Keys
 ) -> list[Mistake]:
     """Follows `parts` below `path`, through tables and, by index or name, through lists of tables."""
-    head, rest = parts[0], parts[1:]
+    head, remaining = parts[0], parts[1:]
     path = (*path, head)
     key = keys.get(pattern_of(path))
-    if not rest:
+    if not remaining:
         if key is not None and key.section is not None and not raw.startswith(("{", "[")):
             return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
         table[head], places[path] = _read(key, raw), place
         return []
     inner: Any = table.setdefault(head, [] if key is not None and key.many else {})
     if isinstance(inner, list):
-        index = _entry(inner, rest[0])
+        index = _entry(inner, remaining[0])
         if index is None:
-            return [_no_entry(inner, place, path, rest[0])]
-        inner, path, rest = inner[index], (*path, index), rest[1:]
-        if not rest:
+            return [_no_entry(inner, place, path, remaining[0])]
+        inner, path, remaining = inner[index], (*path, index), remaining[1:]
+        if not remaining:
             return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
     if not isinstance(inner, dict):
         return [Mistake(place, 0, "", f"goes through {head}, which is not a table")]
-    return _into(inner, places, place, path, rest, raw, keys)
+    return _into(inner, places, place, path, remaining, raw, keys)
 
 
 def _names(entries: list[Any]) -> list[str]:
@@ -197,11 +197,11 @@ def _slug(name: object) -> str:
     return re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_")
 
 
-def _nearest_key(place: str, parts: list[str], others: Callable[[], frozenset[str]], keys: Keys) -> str:
+def _nearest_key(place: str, parts: list[str], reserved: Callable[[], frozenset[str]], keys: Keys) -> str:
     """The override that was probably meant, in the notation of the original."""
     patterns = [p for p, key in keys.items() if key.section is None]
     if place.startswith(PREFIX):
-        close = nearest(place, [variable_of(p) for p in patterns] + sorted(others()))
+        close = nearest(place, [variable_of(p) for p in patterns] + sorted(reserved()))
         return f"Did you mean {close}?" if close else "the form is QUANTD_SECTION__KEY"
     close = nearest(".".join(parts), [".".join(p) for p in patterns])
     return f"Did you mean {close}?" if close else "the form is section.key"
@@ -230,8 +230,8 @@ def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
 def store_url(url: str, environ: Mapping[str, str] = os.environ) -> str:
     """The database's URL with the secret store_password after its user; unchanged when either is missing."""
     password = secret("store_password", environ)
-    scheme, mark, rest = url.partition("://")
-    user, at, place = rest.partition("@")
+    scheme, mark, authority = url.partition("://")
+    user, at, place = authority.partition("@")
     if not (password and mark and at and user):
         return url
     return f"{scheme}://{user}:{quote(password, safe='')}@{place}"

@@ -28,7 +28,7 @@ _AT = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re
 
 
 def load(
-    path: FilePath | str, known: Known, *, environ: Mapping[str, str] | None = None, sets: Iterable[str] = ()
+    path: FilePath | str, registry: Known, *, environ: Mapping[str, str] | None = None, sets: Iterable[str] = ()
 ) -> Config:
     """The configuration in a file, with overrides from `environ` and then from `sets`. Raises ConfigError."""
     file = FilePath(path)
@@ -42,12 +42,12 @@ def load(
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError([Mistake(str(path), line, "", "is not UTF-8 text", "save the file as UTF-8")]) from None
-    return read(text, known, file=str(path), folder=file.parent, environ=environ or {}, sets=sets)
+    return read(text, registry, file=str(path), folder=file.parent, environ=environ or {}, sets=sets)
 
 
 def read(
     text: str,
-    known: Known,
+    registry: Known,
     *,
     file: str = "config.toml",
     folder: FilePath = FilePath(),
@@ -65,8 +65,8 @@ def read(
     except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         raise ConfigError([_broken(str(error), text, file)]) from None
     document = deepcopy(document)  # the overrides change it
-    schema = document_of(known.limits)
-    overrides, mistakes = apply(document, environ or {}, sets, schema, known.secrets)
+    schema = document_of(registry.limits)
+    overrides, mistakes = apply(document, environ or {}, sets, schema, registry.secrets)
     mistakes += _expand_symbols(document, Source(file, folder, lines, overrides))
     frozen = _freeze(document)
     names = {
@@ -81,7 +81,7 @@ def read(
         parsed = schema.model_validate(frozen)
     except ValidationError as error:
         mistakes += mistakes_of(error.errors(include_url=False), source, schema)
-    mistakes += check(frozen, known, source)
+    mistakes += check(frozen, registry, source)
     if mistakes or parsed is None:
         raise ConfigError(mistakes)
     return Config(parsed, source)
@@ -94,8 +94,8 @@ def _tables(text: str) -> tuple[dict[str, Any], dict[Path, int]]:
 
 
 def _broken(message: str, text: str, file: str) -> Mistake:
-    found = _AT.match(message)
-    reason, line = (found[1], int(found[2] or text.count("\n") + 1)) if found else (message, 0)
+    match = _AT.match(message)
+    reason, line = (match[1], int(match[2] or text.count("\n") + 1)) if match else (message, 0)
     open_quote = "Unterminated" in reason or "Illegal" in reason
     remedy = "A quote or a bracket may be missing here or above" if open_quote else ""
     return Mistake(file, line, "", f"is not TOML: {reason[:1].lower()}{reason[1:]}", remedy)

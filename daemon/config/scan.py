@@ -41,8 +41,8 @@ _TOKEN = re.compile(  # a quote without its end takes the rest, so that the time
 
 def deep_key(source: str) -> int:
     """Line (from 1) of the first key with more than MOST_PARTS parts in any text; 0 without one."""
-    found = next((each for each in _TOKEN.finditer(source) if each["deep"]), None)
-    return 0 if found is None else source.count("\n", 0, found.start()) + 1
+    key = next((token for token in _TOKEN.finditer(source) if token["deep"]), None)
+    return 0 if key is None else source.count("\n", 0, key.start()) + 1
 
 
 def positions(source: str) -> dict[Path, int]:
@@ -73,9 +73,9 @@ class _Scanner:
                 self._pair(table)
 
     def _skip(self, what: re.Pattern[str]) -> int:
-        found = what.match(self.source, self.at)
-        if found is not None:
-            self.at = found.end()
+        match = what.match(self.source, self.at)
+        if match is not None:
+            self.at = match.end()
         return self.at
 
     def _take(self, what: re.Pattern[str]) -> str:

@@ -185,7 +185,7 @@ class Feed(Section):
     @property
     def unused_series(self) -> frozenset[str]:
         """Names of the series per symbol with `use = false`."""
-        return frozenset(each.name for each in self.series if not each.use)
+        return frozenset(series.name for series in self.series if not series.use)
 
 
 class Broker(Section):

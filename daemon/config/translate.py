@@ -66,8 +66,8 @@ def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> 
         if isinstance(value, str) and kind in ("float_type", "int_type"):
             percent = re.fullmatch(r"(-?\d+(?:\.\d+)?) ?%", value)
             number = f"{float(percent[1]) / 100:g}" if percent else value
-            known = re.fullmatch(r"-?[\d.]+", number)
-            remedy = f"write {number} without quotes" if known else "write a number without quotes"
+            is_number = re.fullmatch(r"-?[\d.]+", number)
+            remedy = f"write {number} without quotes" if is_number else "write a number without quotes"
     return source.mistake(path, f"= {shown(value)} {text}", remedy)
 
 
@@ -105,9 +105,9 @@ def _names(path: Path, schema: type[Document]) -> list[str]:
 
 def secrets_in(value: Any, path: Path, source: Source) -> list[Mistake]:
     """Secret-like names inside a free table such as `params`."""
-    found = []
+    mistakes = []
     if isinstance(value, Mapping):
         for name, inner in value.items():
             here = (*path, str(name))
-            found += [unknown_key(here, source)] if SECRET.search(str(name)) else secrets_in(inner, here, source)
-    return found
+            mistakes += [unknown_key(here, source)] if SECRET.search(str(name)) else secrets_in(inner, here, source)
+    return mistakes

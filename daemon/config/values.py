@@ -98,10 +98,10 @@ def _exact(unit: int, places: int, what: str) -> BeforeValidator:
 
 def duration_ns(text: str) -> int:
     """ "30h" -> nanoseconds; ValueError when it is not a duration."""
-    found = _DURATION.fullmatch(text)
-    if found is None:
+    match = _DURATION.fullmatch(text)
+    if match is None:
         raise ValueError(text)
-    return int(Decimal(found[1]) * _UNITS_NS[found[2]])
+    return int(Decimal(match[1]) * _UNITS_NS[match[2]])
 
 
 def duration(low: str, high: str) -> BeforeValidator:
@@ -131,9 +131,9 @@ def mix_of(text: str) -> dict[str, float] | None:
     A mix is written "SPY:0.6,TLT:0.4", or "60/40" for percents of EQUITY and BOND. Raises ValueError for weights that
     are not above 0, that sum to more than 1, or to other than 100 in the second form.
     """
-    if found := _PERCENTS.fullmatch(text):
-        parts = {EQUITY: int(found[1]) / 100, BOND: int(found[2]) / 100}
-        if int(found[1]) + int(found[2]) != 100:
+    if percents := _PERCENTS.fullmatch(text):
+        parts = {EQUITY: int(percents[1]) / 100, BOND: int(percents[2]) / 100}
+        if int(percents[1]) + int(percents[2]) != 100:
             raise ValueError("two percents must sum to 100")
         return parts
     if ":" not in text:
@@ -174,7 +174,7 @@ def distinct(attribute: str = "") -> AfterValidator:
     """A list whose elements, or their attribute, differ."""
 
     def check(value: tuple[T, ...]) -> tuple[T, ...]:
-        names = [getattr(each, attribute) if attribute else each for each in value]
+        names = [getattr(element, attribute) if attribute else element for element in value]
         for k, name in enumerate(names):
             if name in names[:k]:
                 wrong(f"names {name} twice")
