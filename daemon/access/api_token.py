@@ -33,8 +33,8 @@ def loose(folder: Path, *private: str, write: int = WRITE) -> Iterator[tuple[Pat
     for path, bits in (*shared, *((folder / name, ANY) for name in private)):
         with contextlib.suppress(FileNotFoundError):
             status = os.stat(path, follow_symlinks=path == folder)
-            if not stat.S_ISLNK(status.st_mode) and (found := stat.S_IMODE(status.st_mode) & bits):
-                yield path, found
+            if not stat.S_ISLNK(status.st_mode) and (excess := stat.S_IMODE(status.st_mode) & bits):
+                yield path, excess
 
 
 def loose_text(path: Path, bits: int) -> str:
@@ -61,8 +61,8 @@ def tighten(folder: Path, token: str) -> list[str]:
         except OSError as why:
             raise Insecure(f"{text}. quantd cannot change the mode: {why.strerror}") from None
         done.append(text)
-    if left := next(loose(folder, token), None):
-        raise Insecure(f"{loose_text(*left)}. Its file system stores no mode bits: choose another state folder")
+    if remaining := next(loose(folder, token), None):
+        raise Insecure(f"{loose_text(*remaining)}. Its file system stores no mode bits: choose another state folder")
     return done
 
 
@@ -80,8 +80,8 @@ def token_of(folder: Path, name: str = "token") -> str:
     path = folder / name
     with contextlib.suppress(FileNotFoundError):
         with open(open_regular(path, os.O_RDONLY), errors="surrogateescape") as file:
-            if found := file.read().strip():
-                return found
+            if token_text := file.read().strip():
+                return token_text
         remove(path)  # an interrupted start left an empty file, with which every request would be refused
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     token = secrets.token_urlsafe(32)

@@ -45,7 +45,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
     table = parts.config.feed
     finer_ns = interval_ns(table.build_from) if table.build_from else 0
     interval = table.build_from or interval_text(parts.interval_ns)
-    made: list[Source] = []
+    sources: list[Source] = []
     for kind in (table.kind, *table.fallback):
         try:
             vendor = source_of(kind, _request(parts, kind, interval))
@@ -58,9 +58,9 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
             source = Resampled(
                 source, parts.universe, parts.sessions, parts.interval_ns, finer_ns, now=now, settle_ns=table.grace_ns
             )
-        made.append(source)
+        sources.append(source)
     try:
-        first = Fallback(made, parts.universe) if len(made) > 1 else made[0]
+        first = Fallback(sources, parts.universe) if len(sources) > 1 else sources[0]
     except ValueError as error:
         raise SourceError("[feed] fallback", str(error), again=False) from None
     stream = None

@@ -140,8 +140,8 @@ class Emergency:
         if close:
             await self._close_all()
         await self._report_ends(len(self._foreign))
-        for each in self._gone():
-            self._ended(each, each.filled, "no longer open (its fills could not be read)")
+        for order in self._gone():
+            self._ended(order, order.filled, "no longer open (its fills could not be read)")
         return self._remaining(close)
 
     # ---------------------------------------------------------------- orders
@@ -159,21 +159,21 @@ class Emergency:
                 await self._cancel(self._working or ())
 
     def _note(self, orders: Iterable[WorkingOrder]) -> None:
-        self._foreign |= {each.id: each for each in orders}
+        self._foreign |= {order.id: order for order in orders}
 
     async def _cancel(self, orders: Sequence[WorkingOrder]) -> None:
         """Cancel orders one by one, each at most every AGAIN_S."""
         now = time.monotonic()
-        due = [each for each in orders if now - self._cancelled_at.get(each.id, -AGAIN_S) >= AGAIN_S]
-        self._cancelled_at |= {each.id: now for each in due}
-        await asyncio.gather(*(self._try(each.id, partial(self._account.cancel, each)) for each in due))
+        due = [order for order in orders if now - self._cancelled_at.get(order.id, -AGAIN_S) >= AGAIN_S]
+        self._cancelled_at |= {order.id: now for order in due}
+        await asyncio.gather(*(self._try(order.id, partial(self._account.cancel, order)) for order in due))
 
     async def _report_ends(self, most: int) -> None:
         """Report up to `most` orders that are no longer open."""
         gone = self._gone()[:most]
-        found = await self._try("ends", partial(self._account.ended, gone)) if gone else {}
+        ends = await self._try("ends", partial(self._account.ended, gone)) if gone else {}
         for order in gone:
-            end = (found or {}).get(order.id)
+            end = (ends or {}).get(order.id)
             if end is not None:
                 del self._foreign[order.id]
                 filled = quantity(end.filled) or Decimal(0)
@@ -181,8 +181,8 @@ class Emergency:
 
     def _gone(self) -> list[WorkingOrder]:
         """Orders that were to be cancelled, are no longer open, and are not reported yet."""
-        open_ids = {each.id for each in self._working or ()}
-        return [each for each in self._foreign.values() if each.id not in open_ids]
+        open_ids = {order.id for order in self._working or ()}
+        return [order for order in self._foreign.values() if order.id not in open_ids]
 
     def _ended(self, order: WorkingOrder, filled: Decimal, outcome: str) -> None:
         self.orders.append(OrderLine(order.id, order.symbol, order.side, order.qty, filled, outcome))
@@ -196,9 +196,9 @@ class Emergency:
             # orders first: a closing order that fills in between is then missing from the positions
             if not await self._read_orders():
                 continue
-            others = [holding for holding in self._working or () if not self._is_closing(holding)]
-            self._note(others)
-            await self._cancel(others)
+            to_cancel = [holding for holding in self._working or () if not self._is_closing(holding)]
+            self._note(to_cancel)
+            await self._cancel(to_cancel)
             if not await self._read_holdings():
                 continue
             remainder = [holding for holding in self._holdings or () if not (holding.dust or holding.fault)]
@@ -225,56 +225,62 @@ class Emergency:
         request = Request(now, number, "sell" if holding.qty > 0 else "buy")
         self._requests[symbol] = request
         id = client_id(self._started, symbol, number)
-        found = await self._try(symbol, partial(self._account.close_position, holding, id))
+        closing_id = await self._try(symbol, partial(self._account.close_position, holding, id))
         request.at = time.monotonic()
-        if found is not None:
+        if closing_id is not None:
             request.acknowledged = True
-            self._closing.add(found)
+            self._closing.add(closing_id)
 
     # ---------------------------------------------------------------- reading
 
     async def _read_orders(self) -> bool:
-        found = await self._try("open orders", self._account.orders)
-        if found is not None:
-            self._working = [sound_order(order) for order in found]
-        return found is not None
+        orders = await self._try("open orders", self._account.orders)
+        if orders is not None:
+            self._working = [sound_order(order) for order in orders]
+        return orders is not None
 
     async def _read_holdings(self) -> bool:
-        found = await self._try("positions", self._account.holdings)
-        if found is None:
+        holdings = await self._try("positions", self._account.holdings)
+        if holdings is None:
             return False
-        found = [sound_holding(holding) for holding in found]
-        self._holdings, self.dust = found, [holding for holding in found if holding.dust]
-        open_now = {holding.symbol for holding in found if not holding.dust}
+        holdings = [sound_holding(holding) for holding in holdings]
+        self._holdings, self.dust = holdings, [holding for holding in holdings if holding.dust]
+        open_now = {holding.symbol for holding in holdings if not holding.dust}
         for symbol in [holding for holding in self._held if holding not in open_now]:
             held = self._held.pop(symbol)
             self.positions.append(PositionLine(symbol, held.qty, "closed"))
             self._tell(f"closed: {held.qty:f} {symbol}")
-        for holding in found:
+        for holding in holdings:
             if not (holding.dust or holding.fault):
                 self._held.setdefault(holding.symbol, holding)
         return True
 
     def _remaining(self, close: bool) -> list[Remainder]:
         again = f"run the command again, or use {self._account.page}"
-        left = []
+        remainders = []
         if self._working is None:
-            left.append(Remainder("unknown", f"the open orders could not be read{self._because('open orders')}", again))
+            remainders.append(
+                Remainder("unknown", f"the open orders could not be read{self._because('open orders')}", again)
+            )
         for order in self._working or ():
             remedy = again
             if order.id in self._closing:
                 remedy = f"it closes the position and waits for its market; see {self._account.page}"
-            left.append(Remainder("order", f"{order_text(order)} is still open{self._because(order.id)}", remedy))
+            remainders.append(Remainder("order", f"{order_text(order)} is still open{self._because(order.id)}", remedy))
         if close and self._holdings is None:
-            left.append(Remainder("unknown", f"the positions could not be read{self._because('positions')}", again))
-        for each in self._holdings or () if close else ():
-            if each.fault:
+            remainders.append(
+                Remainder("unknown", f"the positions could not be read{self._because('positions')}", again)
+            )
+        for holding in self._holdings or () if close else ():
+            if holding.fault:
                 close_there = f"close it at {self._account.page}"
-                left.append(Remainder("position", f"position of {each.symbol}: {each.fault}", close_there))
-            elif not each.dust:
-                why = self._because(market(each.symbol))
-                left.append(Remainder("position", f"position of {each.qty:f} {each.symbol} is still open{why}", again))
-        return left
+                remainders.append(Remainder("position", f"position of {holding.symbol}: {holding.fault}", close_there))
+            elif not holding.dust:
+                why = self._because(market(holding.symbol))
+                remainders.append(
+                    Remainder("position", f"position of {holding.qty:f} {holding.symbol} is still open{why}", again)
+                )
+        return remainders
 
     # ---------------------------------------------------------------- requests
 
@@ -285,7 +291,7 @@ class Emergency:
         """One request; None when it failed, with the reason in `_why`. Raises KeysRefused."""
         try:
             async with self._turn, asyncio.timeout(max(self._deadline - time.monotonic(), 0)):
-                found = await ask()
+                answer = await ask()
         except KeysRefused:
             raise
         except TimeoutError:
@@ -296,14 +302,14 @@ class Emergency:
             self._why[key] = one_line(error, WORDS) or type(error).__name__
         else:
             self._why.pop(key, None)
-            return found
+            return answer
         return None
 
     async def _insistent(self, key: str, ask: Callable[[], Awaitable[T]]) -> T:
         """A reading, repeated until it succeeds. Raises ConnectionError after the time-out."""
         async for _ in self._pauses(self._deadline):
-            if (found := await self._try(key, ask)) is not None:
-                return found
+            if (answer := await self._try(key, ask)) is not None:
+                return answer
         raise ConnectionError(f"{self._account.where} did not give its {key}{self._because(key)}")
 
     async def _pauses(self, until: float) -> AsyncIterator[int]:
@@ -313,8 +319,8 @@ class Emergency:
         while k == 0 or time.monotonic() < until:
             yield k
             k += 1
-            left = until - time.monotonic()
-            if left <= 0:
+            remaining_s = until - time.monotonic()
+            if remaining_s <= 0:
                 return
-            await asyncio.sleep(min(pause, left))
+            await asyncio.sleep(min(pause, remaining_s))
             pause = min(2 * pause, longest)

@@ -187,29 +187,29 @@ class Sender:
 
     def _noted(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
         """Starts queries for orders that are unknown."""
-        for each in news:
-            if isinstance(each, Unknown) and self._tasks is not None:
-                rows = [row for row in each.row if (each.sample, each.n, row) not in self._asking]
+        for report in news:
+            if isinstance(report, Unknown) and self._tasks is not None:
+                rows = [row for row in report.row if (report.sample, report.n, row) not in self._asking]
                 if rows:
-                    self._asking |= {(each.sample, each.n, row) for row in rows}
-                    self._tasks.create_task(self._ask_again(each.sample, each.n, rows), name="unknown")
+                    self._asking |= {(report.sample, report.n, row) for row in rows}
+                    self._tasks.create_task(self._ask_again(report.sample, report.n, rows), name="unknown")
         return news
 
     async def _ask_again(self, sample: int, n: int, rows: list[int]) -> None:
         """Queries rows until the state of each is resolved."""
         pause_s = AGAIN_S
-        left = rows
+        unresolved = rows
         since, told_ns = self._now(), UNANSWERED_NS
-        while left:
+        while unresolved:
             await asyncio.sleep(pause_s)
             pause_s = min(2.0 * pause_s, SELDOM_S)
-            news = await self._guarded(Query(sample, n, left))
+            news = await self._guarded(Query(sample, n, unresolved))
             answers: Sequence[BrokerNews] = [word for word in news if not isinstance(word, Unknown)]
             if self._now() - since >= told_ns:  # the engine compares its clocks
                 told_ns = 2 * (self._now() - since)
                 answers = [*news]
-            left = sorted({row for each in news if isinstance(each, Unknown) for row in each.row})
-            self._asking -= {(sample, n, row) for row in rows if row not in left}
+            unresolved = sorted({row for report in news if isinstance(report, Unknown) for row in report.row})
+            self._asking -= {(sample, n, row) for row in rows if row not in unresolved}
             if answers:
                 await self._inbox.tell(answers)
 
@@ -219,9 +219,9 @@ def _as_asked(news: Sequence[BrokerNews], sent: Mapping[int, int]) -> Sequence[B
     if not any(sent.values()):
         return news
     reports: list[BrokerNews] = []
-    for each in news:
-        if isinstance(each, NotFound):
-            reports.extend(NotFound(each.sample, each.n, each.ts, [row], sent.get(row, 0)) for row in each.row)
+    for report in news:
+        if isinstance(report, NotFound):
+            reports.extend(NotFound(report.sample, report.n, report.ts, [row], sent.get(row, 0)) for row in report.row)
         else:
-            reports.append(each)
+            reports.append(report)
     return reports

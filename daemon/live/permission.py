@@ -54,28 +54,28 @@ class Finding(Struct, frozen=True):
 def keep(folder: Path, config: Config, failed: tuple[str, ...], now: Callable[[], float] = time.time) -> None:
     """Writes the doctor's result; a failed result replaces a passed one."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = Finding(not failed, digest(config), code_version(), now(), failed).signed()
-    write_whole(folder / FILE, msgspec.json.encode(found) + b"\n", 0o600)
+    finding = Finding(not failed, digest(config), code_version(), now(), failed).signed()
+    write_whole(folder / FILE, msgspec.json.encode(finding) + b"\n", 0o600)
 
 
 def doubt(folder: Path, config: Config, now: Callable[[], float] = time.time) -> str:
     """The reason why the doctor's result in this folder does not permit a live start; empty when it does."""
     try:
-        found = msgspec.json.decode((folder / FILE).read_bytes(), type=Finding)
+        finding = msgspec.json.decode((folder / FILE).read_bytes(), type=Finding)
     except FileNotFoundError:
         return f"there is no result in {folder}"
     except (OSError, msgspec.DecodeError):
         return f"{folder / FILE} cannot be read"
-    age_s = now() - found.at_s
-    if not found.whole():
+    age_s = now() - finding.at_s
+    if not finding.whole():
         return f"{folder / FILE} was changed after it was written"
-    if found.config != digest(config):
+    if finding.config != digest(config):
         return "the last run checked another configuration"
-    if found.version != code_version():
-        return f"the last run was by quantd {found.version}, this is {code_version()}"
+    if finding.version != code_version():
+        return f"the last run was by quantd {finding.version}, this is {code_version()}"
     if not -AHEAD_S <= age_s < LASTS_S:
         return f"the last run is {age_s / 3600:.0f} hours old" if age_s > 0 else "the last run has a date in the future"
-    return "" if found.ok else f"the last run failed: {', '.join(found.failed)}"
+    return "" if finding.ok else f"the last run failed: {', '.join(finding.failed)}"
 
 
 def refusal(config: Config, folder: Path, confirmed: bool, now: Callable[[], float] = time.time) -> str:

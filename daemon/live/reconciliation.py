@@ -101,8 +101,8 @@ class Reconciler:
         while True:
             waits = [asyncio.create_task(self._sender.up.wait()), asyncio.create_task(self.wanted.wait())]
             await asyncio.wait(waits, timeout=period_s, return_when=asyncio.FIRST_COMPLETED)
-            for each in waits:
-                each.cancel()
+            for task in waits:
+                task.cancel()
             self._sender.up.clear()
             self.wanted.clear()
             await self.once()
@@ -194,15 +194,15 @@ class Reconciler:
         """Books deposits and withdrawals at the venue since the last query, with a margin; each id is booked once."""
         queried = self._now()
         try:
-            found = await self._broker.flows(self._since)
+            entries = await self._broker.flows(self._since)
         except ConnectionError as error:
             log.warning("flows.unanswered", error=str(error))
             return
         index = self._service.shell.state.universe.index
-        for each in found:
-            column = index.get(each.symbol, -1) if each.symbol else -1
-            ts = min(each.ts, queried)  # an entry with a date only is of the end of its day, which may be ahead
-            flow = Flow(ts, each.amount_micro, "venue", each.booking, each.id, column, units_nano=each.units_nano)
+        for entry in entries:
+            column = index.get(entry.symbol, -1) if entry.symbol else -1
+            ts = min(entry.ts, queried)  # an entry with a date only is of the end of its day, which may be ahead
+            flow = Flow(ts, entry.amount_micro, "venue", entry.booking, entry.id, column, units_nano=entry.units_nano)
             await self._service.inbox.command(flow)
         self._since = max(self._since, queried - MARGIN_NS)
 
@@ -255,8 +255,8 @@ class Reconciler:
         The second condition excludes orders that end during a comparison.
         """
         before, self._strays = self._strays, strays(self._service.shell.state, account.ours)
-        names = {each.venue_id for each in before}
-        return [each for each in self._strays if each.venue_id in names]
+        names = {stray.venue_id for stray in before}
+        return [stray for stray in self._strays if stray.venue_id in names]
 
     async def _report(self, account: VenueAccount, received: tuple[tuple[int, int], ...]) -> None:
         """Puts the venue's account into the inbox. Commands precede reports, so no fill comes between the comparison

@@ -297,14 +297,14 @@ def refuse_unknown(parts: Parts, state: State, account: VenueAccount) -> None:
         if lots
     ]
     cash = f"{money_text(account.cash_micro)} {universe.currency} in cash"
-    found = f"the account holds {', '.join(held) or 'no position'} and {cash}"
+    holdings = f"the account holds {', '.join(held) or 'no position'} and {cash}"
     remedy = f'Write [broker] cash = "{money_text(account.cash_micro)}"'
     if held:
         remedy = (
             "Sell the positions, or write [broker] differences: "
             '"fence" leaves them untraded, the name of an agent gives them to that agent'
         )
-    raise VenueError(kind, f"{found}; [broker] cash is {money_text(parts.rules.cash_micro)}", remedy)
+    raise VenueError(kind, f"{holdings}; [broker] cash is {money_text(parts.rules.cash_micro)}", remedy)
 
 
 def withheld(state: State, basket: OrderBasket) -> str:

@@ -37,13 +37,13 @@ class AlertFilter:
 
     def chosen(self, rows: Sequence[Row]) -> list[Row]:
         """The rows of the outbox that are published now."""
-        found = []
+        published_rows = []
         for row in rows:
             route = row[7]
             assert isinstance(route, Route)
             if not route.held and self.passes(route.level, str(row[5])):
-                found.append(row)
-        return found
+                published_rows.append(row)
+        return published_rows
 
     def passes(self, level: str, kind: str) -> bool:
         """Whether an alert is published now."""

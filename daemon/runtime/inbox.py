@@ -67,19 +67,19 @@ def committed_at(
     seq: int, effects: Sequence[Effect], state: State, outcome: Outcome[object] | None
 ) -> Committed[object]:
     """What became of the event of step `seq`. A refused one has no answer."""
-    found = Committed[object](seq, address_of(seq, effects), effects, None)
-    if outcome is None or found.refused is not None:
-        return found
+    committed = Committed[object](seq, address_of(seq, effects), effects, None)
+    if outcome is None or committed.refused is not None:
+        return committed
     try:
-        return replace(found, answer=outcome(state, effects))
+        return replace(committed, answer=outcome(state, effects))
     except Exception as why:
-        return replace(found, answer=why)  # the event is stepped and will be committed: only its answer fails
+        return replace(committed, answer=why)  # the event is stepped and will be committed: only its answer fails
 
 
 def address_of(seq: int, effects: Sequence[Effect]) -> str:
     """The address of the first plan of a decision among the effects of step `seq`; empty without one."""
-    for name, own in _by_house(effects):
-        plans = [effect for effect in own if isinstance(effect, Planned)]
+    for name, house_effects in _by_house(effects):
+        plans = [effect for effect in house_effects if isinstance(effect, Planned)]
         for number, plan in enumerate(plans, 1):
             if plan.portion is None or not plan.portion.decided:  # not that of a child order
                 return Decision(seq, number, plan, (), name).address
@@ -88,7 +88,7 @@ def address_of(seq: int, effects: Sequence[Effect]) -> str:
 
 def _by_house(effects: Sequence[Effect]) -> list[tuple[str, Sequence[object]]]:
     """The effects of the house, then those of each shadow, with its name."""
-    return [("", effects), *((each.name, each.effects) for each in effects if isinstance(each, Shadowed))]
+    return [("", effects), *((effect.name, effect.effects) for effect in effects if isinstance(effect, Shadowed))]
 
 
 class Command(Struct):
@@ -135,14 +135,14 @@ class Inbox:
         if len(self._commands) + len(events) > places:
             raise InboxFull(f"{len(self._commands)} commands wait already")
         loop = asyncio.get_running_loop()
-        found = [Command(event, loop.create_future()) for event in events]
-        found[-1].outcome = outcome
-        self._commands.extend(found)
+        commands = [Command(event, loop.create_future()) for event in events]
+        commands[-1].outcome = outcome
+        self._commands.extend(commands)
         self._ready.set()
         self._commanded.set()
         if any(_stops(event) and not (isinstance(event, Condition) and event.up) for event in events):
             self._stopping.set()
-        return found
+        return commands
 
     async def put(self, chunk: Chunk) -> None:
         """Queue instants of the market; waits while the inbox is full."""
@@ -154,11 +154,11 @@ class Inbox:
 
     async def tell(self, news: Sequence[BrokerNews]) -> None:
         """Queue reports of a real venue ahead of the market; waits while the inbox is full."""
-        for each in news:
+        for report in news:
             while len(self._news) >= NEWS:
                 self._news_taken.clear()
                 await self._news_taken.wait()
-            self._news.append(each)
+            self._news.append(report)
             self._ready.set()
             self._commanded.set()
 

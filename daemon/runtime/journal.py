@@ -114,12 +114,12 @@ class Journal:
         event = self._ahead[0][1] if self._ahead else None
         return event if isinstance(event, External) else None
 
-    def cause(self, own: tuple[type, ...]) -> JournalEvent | None:
-        """The next recorded event that is not of the types `own`, which the shell computes itself.
+    def cause(self, computed_types: tuple[type, ...]) -> JournalEvent | None:
+        """The next recorded event that is not of the types `computed_types`, which the shell computes itself.
 
         The reports of a simulated venue precede the slice that causes them.
         """
-        return next((event for event in self._events() if not isinstance(event, own)), None)
+        return next((event for event in self._events() if not isinstance(event, computed_types)), None)
 
     def answer(self, ask: Ask) -> Decided | None:
         """The recorded answer to this Ask; None after the end of the record."""
@@ -184,10 +184,10 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> None
 
 def fold_live(shell: Shell, journal: Journal) -> None:
     """`fold` for a live market: the record has its bars, and the reports of a real venue."""
-    own: tuple[type, ...] = (Decided, Shade) if shell.remote else (Decided, Shade, *get_args(VenueNews))
+    computed_types: tuple[type, ...] = (Decided, Shade) if shell.remote else (Decided, Shade, *get_args(VenueNews))
 
     def one() -> None:
-        event = journal.cause(own)
+        event = journal.cause(computed_types)
         if event is None:
             raise RecordTooLong("the journal ends with what follows from nothing")
         if isinstance(event, SliceRef):

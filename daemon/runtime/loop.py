@@ -323,10 +323,10 @@ class Shell:
             case Shadowed():
                 # to the shadow's own simulated venue, whatever that of the house is
                 k = effect.agent - len(self._state.agents)
-                for own in effect.effects:
-                    if isinstance(own, OrderBasket | Again | Cancel | Query):
-                        news = request_of(self.shadows[k], self._state.shadows[k], own)()
-                        queue.extend(Shade(effect.agent, each) for each in news)  # type: ignore[arg-type]
+                for shadow_effect in effect.effects:
+                    if isinstance(shadow_effect, OrderBasket | Again | Cancel | Query):
+                        news = request_of(self.shadows[k], self._state.shadows[k], shadow_effect)()
+                        queue.extend(Shade(effect.agent, report) for report in news)  # type: ignore[arg-type]
             case Snapshot():
                 self.snapshot_wanted = True
             case Stop():

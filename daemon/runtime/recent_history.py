@@ -135,15 +135,15 @@ class Ring(Generic[Row]):
     def page(self, limit: int, before: Sequence[int], since: int) -> Page[Row]:
         """A page of the rows with lower keys at `since` or later, newest first. A store may have earlier ones."""
         bound = tuple(before)
-        older = (each for each in reversed(self._rows) if (not bound or each[0] < bound) and each[1].ts >= since)
-        found = list(islice(older, limit + 1))
-        kept = found[:limit]
-        return Page([row for _, row in kept], [key for key, _ in kept], len(found) > limit)
+        older = (entry for entry in reversed(self._rows) if (not bound or entry[0] < bound) and entry[1].ts >= since)
+        newest = list(islice(older, limit + 1))
+        kept = newest[:limit]
+        return Page([row for _, row in kept], [key for key, _ in kept], len(newest) > limit)
 
 
 def allocations(page: Page[Decision]) -> Page[Allocation]:
     """The allocations of a page of plans."""
-    return Page([allocation(each.plan) for each in page.rows], page.keys, page.more)
+    return Page([allocation(decision.plan) for decision in page.rows], page.keys, page.more)
 
 
 def allocation(plan: Planned) -> Allocation:

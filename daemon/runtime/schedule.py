@@ -115,8 +115,8 @@ def stream(
     """`due` as an iterator, with one instant per schedule in memory. Raises ScheduleError before the first."""
     for schedule in schedules:
         if schedule.calendar not in sessions:
-            known = ", ".join(sorted(sessions))
-            raise ScheduleError(schedule.name, f'no sessions of calendar "{schedule.calendar}"', f"known are {known}")
+            names = ", ".join(sorted(sessions))
+            raise ScheduleError(schedule.name, f'no sessions of calendar "{schedule.calendar}"', f"known are {names}")
     return merge(
         *(zip(_instants(s, sessions[s.calendar], after_ns, until_ns), repeat(k)) for k, s in enumerate(schedules))
     )
@@ -131,8 +131,8 @@ def next_instants(
 
 def next_runs(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int) -> list[tuple[int, str]]:
     """(instant, name) of the next run of each schedule after `after_ns`, except those of messages."""
-    others = [schedule for schedule in schedules if schedule.do not in SESSION_MESSAGES]
-    return [(ts, each.name) for each in others for ts, _ in next_instants([each], sessions, after_ns, 1)]
+    jobs = [schedule for schedule in schedules if schedule.do not in SESSION_MESSAGES]
+    return [(ts, schedule.name) for schedule in jobs for ts, _ in next_instants([schedule], sessions, after_ns, 1)]
 
 
 def missed(schedule: Schedule, due_ts: int, now: int, *, newest: bool = True) -> Verdict:
@@ -155,10 +155,10 @@ def catch_up(
     return [(ts, k, missed(schedules[k], ts, now, newest=newest[k] == ts)) for ts, k in instants]
 
 
-def missed_text(schedules: Sequence[Schedule], found: Sequence[tuple[int, int, Verdict]]) -> str:
+def missed_text(schedules: Sequence[Schedule], instants: Sequence[tuple[int, int, Verdict]]) -> str:
     """The alert about missed instants with the verdict "alert"; empty without one."""
     counts: dict[str, int] = {}
-    for _, number, verdict in found:
+    for _, number, verdict in instants:
         if verdict == "alert":
             counts[schedules[number].name] = counts.get(schedules[number].name, 0) + 1
     names = ", ".join(f"{name} ({count})" for name, count in counts.items())
@@ -232,7 +232,7 @@ def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Ite
         later = _ns(local.replace(fold=1))
         if twice and later > ts:  # a repeated hour; in a skipped one, fold 1 is the earlier
             heappush(waiting, (later if latest is None else min(later, latest), number, closed))
-    for ts, _, origin in sorted(waiting, key=lambda each: each[:2]):
+    for ts, _, origin in sorted(waiting, key=lambda entry: entry[:2]):
         if seen < ts <= until:
             yield (seen := ts), origin
 
@@ -260,11 +260,11 @@ def _in_sessions(
     for row, walls in groupby(_walls(line, _datetime(days[low]), end), key=row_of):
         day = _datetime(days[row])
         group = list(walls)
-        own = [wall for wall in group if wall.date() == day.date()]
-        if own or on_closed == "skip":
-            yield from ((wall, None, None) for wall in own)
+        same_day = [wall for wall in group if wall.date() == day.date()]
+        if same_day or on_closed == "skip":
+            yield from ((wall, None, None) for wall in same_day)
             continue
-        for wall in sorted(group, key=lambda each: each.timetz()):
+        for wall in sorted(group, key=lambda wall: wall.timetz()):
             yield datetime.combine(day.date(), wall.timetz()), sessions.close_ns[row], wall.date()
 
 

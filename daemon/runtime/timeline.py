@@ -58,10 +58,10 @@ def with_due(samples: Iterator[Tick], due: Iterator[Tick]) -> Iterator[Tick]:
     """The ticks of both; those of one instant are merged into one."""
     for _, group in groupby(merge(samples, due, key=time_of), key=time_of):
         ticks = list(group)
-        tick = next((each for each in ticks if each.sample), ticks[0])
+        tick = next((candidate for candidate in ticks if candidate.sample), ticks[0])
         if len(ticks) > 1:
-            agents = {number for each in ticks for number in each.due}
-            jobs = tuple(job for each in ticks for job in each.jobs)
+            agents = {number for group_tick in ticks for number in group_tick.due}
+            jobs = tuple(job for group_tick in ticks for job in group_tick.jobs)
             tick = replace(tick, due=tuple(sorted(agents)), jobs=jobs)
         yield tick
 
@@ -136,11 +136,11 @@ async def live_timeline(
                 yield [price_jumped(item)]
             continue
         ts = item.ts if isinstance(item, Until) else time_of(item)
-        found: list[Item] = []
+        items: list[Item] = []
         while next_tick is not None and (next_tick.ts < ts or (isinstance(item, Until) and next_tick.ts == ts)):
-            found.append(dated(next_tick))
+            items.append(dated(next_tick))
             next_tick = next(ticks, None)
         if not isinstance(item, Until):
-            found.append(item)
-        if found:
-            yield found
+            items.append(item)
+        if items:
+            yield items

@@ -48,13 +48,13 @@ def commit() -> str:
 
 def code_digest(root: Path, places: Sequence[str]) -> str:
     """12 hex digits of the source files of folders and modules below `root`. Raises FileNotFoundError."""
-    found, above = blake2b(digest_size=6), len(str(root)) + 1
+    digest, above = blake2b(digest_size=6), len(str(root)) + 1
     files = [str(file) for place in places for file in python_files(root / place)]
     for file in sorted(files, key=lambda file: file.split(os.sep)):
-        found.update(file[above:].encode())
+        digest.update(file[above:].encode())
         with open(file, "rb") as source:
-            found.update(source.read())
-    return found.hexdigest()
+            digest.update(source.read())
+    return digest.hexdigest()
 
 
 def python_files(place: Path) -> list[Path]:

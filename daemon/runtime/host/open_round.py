@@ -61,24 +61,24 @@ class OpenRound:
 
     def _go_on(self) -> None:
         """Take the answers up to an awaited one; plan them after the last."""
-        host, rest = self._host, self._rest
+        host, queue = self._host, self._rest
         while True:
-            answer = rest.popleft()
+            answer = queue.popleft()
             if isinstance(answer, Ask):
-                host.shell.wait(answer, rest)
+                host.shell.wait(answer, queue)
                 return
             assert isinstance(answer, Decided)
-            if rest and self._plain(answer):
+            if queue and self._plain(answer):
                 self._given.append(answer)
                 host.shell.log.add(answer, ())
                 continue
             self.awaits = False
             if host.state.journalled:
                 host.records.logged = len(self._given)
-            if not rest and host.state.plan_answers([*self._given, answer]):
+            if not queue and host.state.plan_answers([*self._given, answer]):
                 return
             self.give_to_step()
-            host.shell.run(answer, rest)
+            host.shell.run(answer, queue)
             return
 
     def _plain(self, answer: Decided) -> bool:
