@@ -145,7 +145,7 @@ async def serve(
         raise CannotStart(str(error)) from error
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
-    parts = parts_of(config, now(), cache=folder / "cache", apart=Apart(folder))
+    parts = parts_of(config, now(), cache=folder / "cache", isolation=Apart(folder))
     _describe(config, parts)
     where: str | Path = store_url(config.store.url) or folder
     with opened_store(config, where, folder) as store:

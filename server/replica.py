@@ -100,7 +100,7 @@ class Replica:
         except StoreError as why:
             raise CannotStart(f"{why}. A read-only instance shows a run that `quantd run` has begun.") from None
         self._run = self._reader.run.run
-        self._parts: Parts = parts_of(config, time.time_ns(), cache=folder / "cache", apart=Apart(folder))
+        self._parts: Parts = parts_of(config, time.time_ns(), cache=folder / "cache", isolation=Apart(folder))
         if (first := first_start(self._records, self._run)) is not None:
             self._parts = as_recorded(self._parts, first.feed)
         self._seq = -1

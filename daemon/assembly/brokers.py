@@ -55,8 +55,8 @@ def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: f
     if not venue.account_exit or name == "ccxt":
         wrong = "no venue with an emergency exit"
         raise VenueError(f'"{name}"', wrong, "Name alpaca, or an exchange such as kraken")
-    keys = {each: secret(each) or "" for each in venue.secrets}
-    if missing := [f"QUANTD_{each.upper()}" for each, value in keys.items() if not value]:
+    keys = {secret_name: secret(secret_name) or "" for secret_name in venue.secrets}
+    if missing := [f"QUANTD_{secret_name.upper()}" for secret_name, value in keys.items() if not value]:
         raise KeysRefused(name, f"{' and '.join(missing)} not set", "Set them, or give systemd credentials")
     exchange = "" if name == venue.kind else name
     universe = Universe((), currency=currency)

@@ -68,12 +68,12 @@ class _Effective(NamedTuple):
 def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
-    found: dict[tuple[str | int, ...], _Effective] = {("risk",): _Effective(house, None, config.risk.profile)}
+    effective: dict[tuple[str | int, ...], _Effective] = {("risk",): _Effective(house, None, config.risk.profile)}
     listed = [(("agents", k, "limits"), agent) for k, agent in enumerate(config.document.agents)]
     if config.document.manual is not None:
         listed.append((("manual", "limits"), config.document.manual.agent()))  # type: ignore[arg-type]
     if config.document.portfolios is not None and (places := config.document.portfolios.agents()):
         listed.append((("portfolios", "limits"), places[0]))  # type: ignore[arg-type]
     for path, agent in listed:
-        found[path] = _Effective(agent_limits(agent, house, universe, shocks), house, agent.profile)
-    return found
+        effective[path] = _Effective(agent_limits(agent, house, universe, shocks), house, agent.profile)
+    return effective

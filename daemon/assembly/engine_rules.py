@@ -58,7 +58,7 @@ def rules_of(
     for limits in (house, *(a.limits for a in agents)):
         lookbacks += ruleset.rules_of(limits, universe).lookbacks
     names = [agent.name for agent in config.agents]
-    made = Rules(
+    rules = Rules(
         universe=universe,
         sessions=tuple(sessions[name] for name in calendars),
         calendar=tuple(calendars.index(i.calendar) for i in universe.instruments),
@@ -92,15 +92,15 @@ def rules_of(
         regime=regime_of(config, universe),
         counts_refusals=any(schedule.do == "after_close" for schedule in schedules),
     )
-    shadows = tuple(_shadow(config, made, k, shadow, schedules, shocks) for k, shadow in enumerate(config.shadows))
-    return replace(made, shadows=shadows)
+    shadows = tuple(_shadow(config, rules, k, shadow, schedules, shocks) for k, shadow in enumerate(config.shadows))
+    return replace(rules, shadows=shadows)
 
 
 def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
     """The names of the macro series, then those of the used series of each symbol, as in a Tick."""
-    used = [each.name for each in config.feed.series if each.use]
+    used = [series.name for series in config.feed.series if series.use]
     return (
-        *(each.name for each in config.feed.macro),
+        *(series.name for series in config.feed.macro),
         *(column for name in used for column in series_columns(name, universe.symbols)),
     )
 
@@ -115,7 +115,7 @@ def _shadow(
         limits = override(limits, protective=replace(limits.protective, at_venue=False))
     named = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
     capital = int(house.cash_micro * Fraction(repr(agent.capital)))
-    own = AgentRules(
+    shadow_rules = AgentRules(
         name=agent.name,
         capital_micro=capital,
         limits=limits,
@@ -124,7 +124,7 @@ def _shadow(
     )
     return replace(
         house,
-        agents=(own,),
+        agents=(shadow_rules,),
         house=override(Limits(), **{name: getattr(limits, name) for name in (*VENUE, *TOLERANCE)}, allow_short=True),
         cash_micro=capital,
         flatten_on=(),
@@ -169,16 +169,16 @@ def promotion_of(config: Config) -> PromotionRules | None:
 def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
     """The table [capital], without the book of manual orders and without portfolios; None for fewer than two agents."""
     table = config.document.capital
-    own = {MANUAL, *config.places}
-    agents = tuple(k for k, agent in enumerate(config.agents) if agent.name not in own)
+    books = {MANUAL, *config.places}
+    agents = tuple(k for k, agent in enumerate(config.agents) if agent.name not in books)
     if table is None or len(agents) < 2:
         return None
     total = sum(Fraction(repr(config.agents[k].capital)) for k in agents)
     regimes = []
     for regime in table.regimes:
-        named = {each.agent: each.share for each in regime.shares}
-        whole = sum(named.values())
-        shares = tuple(named.get(config.agents[k].name, 0.0) / whole for k in agents)
+        named = {part.agent: part.share for part in regime.shares}
+        total_share = sum(named.values())
+        shares = tuple(named.get(config.agents[k].name, 0.0) / total_share for k in agents)
         regimes.append(Regime(regime.name, regime.above, shares))
     of_benchmark = table.volatility_of == "benchmark" and bool(universe.benchmark)
     return CapitalRules(
@@ -201,8 +201,8 @@ def regime_of(config: Config, universe: Universe) -> MarketRegime | None:
 def execution_of(config: Config) -> Execution:
     """The table [execution]."""
     table = config.document.execution
-    own = table.model_dump(exclude={"chase", "profile"})
-    return Execution(**own, **table.chase.model_dump(), profile=table.profile or U_SHAPE)
+    keys = table.model_dump(exclude={"chase", "profile"})
+    return Execution(**keys, **table.chase.model_dump(), profile=table.profile or U_SHAPE)
 
 
 def _rearm_samples(text: str | None) -> int:

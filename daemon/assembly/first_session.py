@@ -44,7 +44,7 @@ def longest_history(policies: Iterable[Policy], universe: Universe) -> int:
 
 def several_calendars(universe: Universe) -> bool:
     """Return whether an instrument has another calendar than the house."""
-    return any(each.calendar != universe.calendar for each in universe.instruments)
+    return any(instrument.calendar != universe.calendar for instrument in universe.instruments)
 
 
 def first_session(feed: Replay, house: Sessions, start_ns: int, history: int) -> int:
@@ -57,8 +57,8 @@ def first_session(feed: Replay, house: Sessions, start_ns: int, history: int) ->
     first = after_history(feed, house, start_ns, history)
     row = bisect_left(house.open_ns, first)
     rows = range(row, min(row + WITHIN, len(house.open_ns)))
-    found = next((each for each in rows if not unpriced(feed, house, each)), row)
-    return first if found == row else house.open_ns[found]
+    priced_row = next((candidate for candidate in rows if not unpriced(feed, house, candidate)), row)
+    return first if priced_row == row else house.open_ns[priced_row]
 
 
 def after_history(feed: Replay, house: Sessions, start_ns: int, history: int) -> int:
@@ -66,10 +66,10 @@ def after_history(feed: Replay, house: Sessions, start_ns: int, history: int) ->
     if not history:
         return start_ns
     ticks = sample_ticks(house, [house], feed.interval_ns, feed.first_ts - 1, feed.last_ts, start_ns)
-    found = list(islice(ticks, history + 2))
-    if len(found) < history + 2 or found[history].warmup:
+    ticks_ahead = list(islice(ticks, history + 2))
+    if len(ticks_ahead) < history + 2 or ticks_ahead[history].warmup:
         return start_ns
-    first = found[history].ts
+    first = ticks_ahead[history].ts
     if feed.interval_ns < DAY_NS:
         return max(start_ns, first)
     return max(start_ns, house.open_ns[house.close_ns.index(first)])
@@ -78,8 +78,8 @@ def after_history(feed: Replay, house: Sessions, start_ns: int, history: int) ->
 def unpriced(feed: Replay, house: Sessions, row: int) -> list[int]:
     """Return the columns without a price that orders may use at the close of this session of the house."""
     late = without_price(feed, [house.close_ns[row]], max_price_age_ns(feed.interval_ns))
-    found: list[int] = np.flatnonzero(late[0]).tolist()
-    return found
+    columns: list[int] = np.flatnonzero(late[0]).tolist()
+    return columns
 
 
 def without_price(feed: Replay, ts: Sequence[int], most_age_ns: int) -> Bools:
@@ -87,15 +87,15 @@ def without_price(feed: Replay, ts: Sequence[int], most_age_ns: int) -> Bools:
 
     Only of daily bars of several calendars, and of instruments that traded within WITHIN days before.
     """
-    at, found = np.asarray(ts, dtype=np.int64), np.zeros((len(ts), feed.universe.size), dtype=np.bool_)
+    at, stale = np.asarray(ts, dtype=np.int64), np.zeros((len(ts), feed.universe.size), dtype=np.bool_)
     if feed.interval_ns < DAY_NS or not several_calendars(feed.universe):
-        return found
+        return stale
     for column in range(feed.universe.size):
         events = feed.columns.ts_event[np.asarray(feed.columns.fresh)[:, column]]
         place = np.searchsorted(events, at, side="right") - 1
         age = at - np.append(events, 0)[place]
-        found[:, column] = (place >= 0) & (age > most_age_ns) & (age <= WITHIN * DAY_NS)
-    return found
+        stale[:, column] = (place >= 0) & (age > most_age_ns) & (age <= WITHIN * DAY_NS)
+    return stale
 
 
 def samples_before(feed: Replay, house: Sessions, start_ns: int) -> int:

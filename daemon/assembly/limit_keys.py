@@ -23,7 +23,9 @@ def limit_keys() -> tuple[LimitKey, ...]:
     """A key for each limit that the file may set."""
     types, plain = get_type_hints(Limits), Limits()
     return tuple(
-        _key(each, types.get(key, float), getattr(plain, key, None)) for key, each in LIMITS.items() if each.configured
+        _key(limit, types.get(key, float), getattr(plain, key, None))
+        for key, limit in LIMITS.items()
+        if limit.configured
     )
 
 
@@ -34,7 +36,7 @@ def _key(limit: Limit, kind: Any, default: Any) -> LimitKey:
     # names are empty by default, which is off
     on = default is not None and default != ()
     annotation = _annotation(limit.table or kind)
-    marks = [mark for each in (limit.bounds, limit.tighter) for mark in _marks(each, on)]
+    marks = [mark for bound in (limit.bounds, limit.tighter) for mark in _marks(bound, on)]
     return LimitKey(name, limit.key, Annotated[(annotation, *marks)] if marks else annotation)
 
 
@@ -53,7 +55,7 @@ def _annotation(kind: Any) -> Any:
     """A type of the records, as the configuration parses it: a section for a struct, and marks for ranges and rules."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return Annotated[(_annotation(parts[0]), *(found for mark in parts[1:] for found in _marks(mark)))]
+        return Annotated[(_annotation(parts[0]), *(constraint for mark in parts[1:] for constraint in _marks(mark)))]
     if origin in (Union, UnionType):
         (alone,) = (part for part in parts if part is not NoneType)
         return _annotation(alone) | None
@@ -67,10 +69,10 @@ def _section(table: type[msgspec.Struct]) -> type[Section]:
     """The table of the file that a struct describes."""
     hints = get_type_hints(table, include_extras=True)
     fields: dict[str, Any] = {
-        each.name: (
-            _annotation(hints[each.name]),
-            Field(default=... if each.required else each.default, alias=each.name.removesuffix("_ns")),
+        field.name: (
+            _annotation(hints[field.name]),
+            Field(default=... if field.required else field.default, alias=field.name.removesuffix("_ns")),
         )
-        for each in msgspec.structs.fields(table)
+        for field in msgspec.structs.fields(table)
     }
     return create_model(table.__name__, __base__=Section, **fields)

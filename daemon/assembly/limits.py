@@ -27,7 +27,7 @@ TOLERANCE: Final = ("in_flight", "max_cash_debit")
 def shocks_of(config: Config) -> dict[str, Shock]:
     """Stress scenarios by name: the shipped ones and those of [[risk.shocks]]."""
     symbols = config.universe.symbols
-    own = {
+    configured_shocks = {
         table.name: Shock(
             name=table.name,
             moves={move.of: move.by for move in table.moves if move.of not in symbols},
@@ -35,7 +35,7 @@ def shocks_of(config: Config) -> dict[str, Shock]:
         )
         for table in config.risk.shocks
     }
-    return SHIPPED | own
+    return SHIPPED | configured_shocks
 
 
 @cache
@@ -48,7 +48,7 @@ def limits_of(
     keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
 ) -> Limits:
     """Limits of one section: `defaults`, then the profile's, then its keys."""
-    names = (each.attribute for each in limit_keys())
+    names = (key.attribute for key in limit_keys())
     given = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
     if "max_order_notional_micro" in given:
         given["max_order_notional"] = given.pop("max_order_notional_micro") / 1e6
@@ -58,7 +58,7 @@ def limits_of(
         if isinstance(value, Section):
             given[name] = table_of(name)(**value.model_dump())
     if "group_caps" in given:
-        given["group_caps"] = tuple((each.group, each.cap) for each in given["group_caps"])
+        given["group_caps"] = tuple((group.group, group.cap) for group in given["group_caps"])
     base = PROFILES[profile] if profile else override(Limits(), **defaults)
     if not any(universe.sectors):
         # a profile caps sectors where they are known; an explicit key refuses what names none

@@ -37,7 +37,7 @@ def loaded_policy(
     agent: Agent,
     path: str,
     members: Membership | None,
-    apart: Apart | None,
+    isolation: Apart | None,
 ) -> Policy:
     """The policy of the artifact `path`, inside the rules of `agent`. Raises ValueError when it does not fit the run.
 
@@ -47,7 +47,7 @@ def loaded_policy(
     # imported here because a run without artifacts does not need it
     from quantd.models.artifacts.loader import load_artifact
 
-    policy = load_artifact(artifact_folder(path, config.source.folder), {}, graphs_of(apart))
+    policy = load_artifact(artifact_folder(path, config.source.folder), {}, graphs_of(isolation))
     fit(policy, rules.universe)
     if fault := distrusted(policy, [config.at(name) for name in config.models.trusted_keys]):
         raise PolicyError(fault)
@@ -55,12 +55,13 @@ def loaded_policy(
         require_inputs(config.feed, agent.name, leaf)
         if getattr(leaf, "uses_bars", False) and not rules.keep_bars:
             raise PolicyError(f"{path}: reads whole bars, which this run does not keep; name it in config.toml")
-    made = with_rules(config, agent, policy, factor_of(config, rules.universe, interval_ns, agent), members)
-    if made.lookback > rules.lookback:
+    agent_policy = with_rules(config, agent, policy, factor_of(config, rules.universe, interval_ns, agent), members)
+    if agent_policy.lookback > rules.lookback:
         raise PolicyError(
-            f"{path}: reads {made.lookback} samples, and this run keeps {rules.lookback}; name it in config.toml"
+            f"{path}: reads {agent_policy.lookback} samples, and this run keeps {rules.lookback}; "
+            "name it in config.toml"
         )
-    return made
+    return agent_policy
 
 
 def named(config: Config, path: str, version: str = "", beside: str = "") -> str:
@@ -74,21 +75,21 @@ def named(config: Config, path: str, version: str = "", beside: str = "") -> str
 
     folder = config.source.folder
     if not path:
-        own = bundled.find(beside, folder)
-        path = str(Path(beside) if (own / CURRENT).is_file() else Path(beside).parent)
+        folder_beside = bundled.find(beside, folder)
+        path = str(Path(beside) if (folder_beside / CURRENT).is_file() else Path(beside).parent)
     name = os.path.normpath(Path(path, version) if version else path)
     if name in (shipped := _shipped()) and not (folder / name).exists():
         name = f"models/shipped/{name}"
-    found = bundled.find(name, folder)
-    real, roots = found.resolve(), (folder, bundled.SHIPPED, *_artifact_folders(config))
+    artifact = bundled.find(name, folder)
+    real, roots = artifact.resolve(), (folder, bundled.SHIPPED, *_artifact_folders(config))
     if not any(real.is_relative_to(root.resolve()) for root in roots):
         raise Elsewhere(
             f"{name}: outside the folder of the configuration, those of its artifacts and models/shipped; copy the "
             "artifact there"
         )
     try:
-        if resolved(found) != found:
-            name = os.path.join(name, current(found))
+        if resolved(artifact) != artifact:
+            name = os.path.join(name, current(artifact))
     except ArtifactError as error:
         raise NoArtifact(str(error)) from None
     if not (bundled.find(name, folder) / MANIFEST).is_file():
@@ -101,15 +102,15 @@ def named(config: Config, path: str, version: str = "", beside: str = "") -> str
 
 def _shipped() -> list[str]:
     """Names of the models that are shipped with quantd."""
-    return sorted(each.name for each in bundled.SHIPPED.iterdir() if each.is_dir())
+    return sorted(entry.name for entry in bundled.SHIPPED.iterdir() if entry.is_dir())
 
 
 def version_of(config: Config, path: str) -> str:
     """The name of an artifact among versions; empty where it is none."""
     from quantd.models.artifacts.versions import CURRENT
 
-    found = bundled.find(path, config.source.folder)
-    return found.name if (found.parent / CURRENT).is_file() else ""
+    artifact = bundled.find(path, config.source.folder)
+    return artifact.name if (artifact.parent / CURRENT).is_file() else ""
 
 
 def _artifact_folders(config: Config) -> list[Path]:
@@ -121,8 +122,8 @@ def _artifact_folders(config: Config) -> list[Path]:
 def factor_of(config: Config, universe: Universe, interval_ns: int, agent: Agent) -> Callable[[Floats], float]:
     """The function to the factor by which the limits of `agent` scale weights."""
     house = house_limits(config, universe, interval_ns)
-    own = agent_limits(agent, house, universe, shocks_of(config))
-    return lambda weights: headroom(weights, own, house)
+    limits = agent_limits(agent, house, universe, shocks_of(config))
+    return lambda weights: headroom(weights, limits, house)
 
 
 def require_inputs(feed: Feed, agent: str, policy: Policy) -> None:

@@ -24,15 +24,15 @@ def looser(config: Config) -> list[str]:
     with every shipped agent of that profile."""
     shipped, sectors = _shipped(), any(config.instruments().sectors)
     house = _limits(shipped, shipped.risk, shipped.risk.profile)
-    found = [f"risk.{name}" for name in keys_looser(_limits(config, config.risk, config.risk.profile), house)]
+    keys = [f"risk.{name}" for name in keys_looser(_limits(config, config.risk, config.risk.profile), house)]
     for agent in config.agents:
         profile = agent.profile or WITHOUT_PROFILE
         bars = [PROFILES[profile]]
-        bars += [_limits(shipped, each.limits, profile) for each in shipped.agents if each.profile == profile]
+        bars += [_limits(shipped, example.limits, profile) for example in shipped.agents if example.profile == profile]
         ours = _limits(config, agent.limits, agent.profile)
         names = set.intersection(*(set(keys_looser(ours, bar)) for bar in bars))
-        found += [f"agents.{agent.name}.{name}" for name in sorted(names) if sectors or name != "max_sector_weight"]
-    return found
+        keys += [f"agents.{agent.name}.{name}" for name in sorted(names) if sectors or name != "max_sector_weight"]
+    return keys
 
 
 @cache
@@ -47,7 +47,7 @@ def _limits(config: Config, keys: LimitKeys, profile: str | None) -> Limits:
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
     """Names of the limits of `ours` that are looser than those of `theirs`."""
     plain = Limits()
-    found = []
+    names = []
     for name in (*(key for key in Limits.__struct_fields__ if key in FIELDS), *EXTRA):
         a, b = value_of(ours, name), value_of(theirs, name)
         if (
@@ -58,8 +58,8 @@ def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
         ):
             continue
         if a is None or _loosens(name, a, b):
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def _loosens(name: str, a: Any, b: Any) -> bool:

@@ -79,7 +79,7 @@ class Secrets(Mapping[str, str]):
     """The secrets of all vendors, venues and sinks with their meaning. All records are imported when they are read."""
 
     def _all(self) -> dict[str, str]:
-        declared = [each.secrets for many in (vendors(), venues(), sinks()) for each in many.values()]
+        declared = [record.secrets for many in (vendors(), venues(), sinks()) for record in many.values()]
         return {name: text for secrets in declared for name, text in secrets.items()}
 
     def __getitem__(self, name: str) -> str:
@@ -94,7 +94,7 @@ class Secrets(Mapping[str, str]):
 
 def known_names() -> Known:
     """The names that `quantd.daemon.config.load` accepts."""
-    parameters = {each.name: each.params.__struct_fields__ for each in RECORDS}
+    parameters = {record.name: record.params.__struct_fields__ for record in RECORDS}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
     return Known(
         Policies(sorted(parameters)),

@@ -30,19 +30,19 @@ def outside_benchmark(config: Config, bars: BarSource | None, cache: Path | None
     symbol = table.benchmark
     if not symbol or symbol in table.symbols:
         return None
-    own = config.at(table.benchmark_path) if table.benchmark_path else None
-    source = own if own is not None else bars
+    file = config.at(table.benchmark_path) if table.benchmark_path else None
+    source = file if file is not None else bars
     if source is None:
         raise FeedError(WHERE, f"{symbol} is not one of [universe] symbols", "Write benchmark_path, a file of its bars")
     universe = Universe((Instrument(symbol, calendar=calendar_of(symbol)),), calendar=calendar_of(symbol))
     first, last = span((source,))
     margin = timedelta(days=10)
     calendars = {universe.calendar: sessions(universe.calendar, first - margin, last + margin, cache=cache)}
-    origin = origin_of(own) if own is not None else None
-    actions = _actions(config, own)
+    origin = origin_of(file) if file is not None else None
+    actions = _actions(config, file)
     index = kind_of(symbol) == "index"
     try:
-        found = Replay.load(
+        replay = Replay.load(
             source,
             universe=universe,
             sessions=calendars,
@@ -50,7 +50,7 @@ def outside_benchmark(config: Config, bars: BarSource | None, cache: Path | None
             interval=origin.interval if origin else interval_text(feed.interval_ns),
             actions=actions,
             adjusted=(origin.adjusted if origin else feed.adjusted) and actions is None,
-            build_from="" if own is not None else feed.build_from,
+            build_from="" if file is not None else feed.build_from,
             spikes="real" if index else feed.spikes,
             jumps_real=index or feed.jumps == "real",
             exceptions=config.at(feed.exceptions) if feed.exceptions else None,
@@ -59,17 +59,17 @@ def outside_benchmark(config: Config, bars: BarSource | None, cache: Path | None
     except FeedError as error:
         near = get_close_matches(symbol, table.symbols, n=1)
         remedy = f"Write benchmark_path, a file of its bars (quantd data fetch {symbol})"
-        if near and own is None:
+        if near and file is None:
             remedy = f"Did you mean {near[0]}? {remedy}"
         raise FeedError(f'{WHERE} = "{symbol}"', f"{error.source}: {error.what}", remedy) from None
     if strict:
-        require_sound(found, calendars, holes_known=index or feed.holes == "known")
-    return found
+        require_sound(replay, calendars, holes_known=index or feed.holes == "known")
+    return replay
 
 
-def _actions(config: Config, own: Path | None) -> Path | None:
+def _actions(config: Config, file: Path | None) -> Path | None:
     """The file of actions: beside the benchmark's own file, as `quantd data fetch` writes it, else that of the run."""
-    if own is None:
+    if file is None:
         return config.at(config.feed.actions) if config.feed.actions else None
-    beside = own.with_name(f"{own.stem}.actions.csv")
+    beside = file.with_name(f"{file.stem}.actions.csv")
     return beside if beside.is_file() else None

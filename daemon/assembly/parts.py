@@ -92,7 +92,7 @@ class Parts:
     live: bool
     macro: tuple[Series, ...]
     """The macro series, then the series per symbol in use."""
-    apart: Apart | None
+    isolation: Apart | None
     """Makes the policies in separate processes; None where all run inline."""
     cash_rate: RateFile | None
     """The interest rate of cash; None for none."""
@@ -129,15 +129,17 @@ class Parts:
     def seats(self, loaded: Callable[[], Mapping[str, ModelLoaded]]) -> Seats:
         """The policies by seat, with the artifacts that a state has as `loaded`."""
 
-        def made(seat: int, path: str) -> Policy:
-            agent = self.config.seats[seat]
-            return loaded_policy(self.config, self.rules, self.interval_ns, agent, path, self.members, self.apart)
+        def policy_from(policy_number: int, path: str) -> Policy:
+            agent = self.config.seats[policy_number]
+            return loaded_policy(self.config, self.rules, self.interval_ns, agent, path, self.members, self.isolation)
 
-        return Seats(self.policies, self.rules.names(), made, loaded, [agent.policy for agent in self.config.seats])
+        return Seats(
+            self.policies, self.rules.names(), policy_from, loaded, [agent.policy for agent in self.config.seats]
+        )
 
     def paper(self) -> Paper:
         """A simulated venue of the house or of a shadow, at the configured costs."""
-        sessions = [self.sessions[each.calendar] for each in self.universe.instruments]
+        sessions = [self.sessions[instrument.calendar] for instrument in self.universe.instruments]
         return Paper(self.universe, self.costs, sessions)
 
     def dated(self, tick: Tick) -> Tick:
@@ -149,15 +151,17 @@ class Parts:
         if not tick.sample or not (self.macro or rate):
             return tick
         if self.live:
-            for each in (*self.macro, *((rate,) if rate else ())):
+            for series in (*self.macro, *((rate,) if rate else ())):
                 try:
-                    each.refresh()
+                    series.refresh()
                 except FeedError as error:
                     import structlog  # most starts log nothing here
 
-                    structlog.get_logger("quantd.assembly").warning("series.unread", series=each.name, error=str(error))
-        known = tuple(value for each in self.macro for value in each.known(tick.ts))
-        return replace(tick, macro=known, cash_rate=rate.rate.before(tick.key - tick.key % DAY_NS) if rate else None)
+                    structlog.get_logger("quantd.assembly").warning(
+                        "series.unread", series=series.name, error=str(error)
+                    )
+        values = tuple(value for series in self.macro for value in series.known(tick.ts))
+        return replace(tick, macro=values, cash_rate=rate.rate.before(tick.key - tick.key % DAY_NS) if rate else None)
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
         """Samples of the house session and scheduled ticks in (after, until]; before `start_ns` is the warm-up.
@@ -241,7 +245,7 @@ def assemble(
     config: Config,
     *,
     cache: Path | None = None,
-    apart: Apart | None = None,
+    isolation: Apart | None = None,
     bars: BarFrame | None = None,
     places: bool = False,
     history: int = 0,
@@ -249,9 +253,10 @@ def assemble(
     """The parts of a run over a recorded market, which it reads.
 
     `places` keeps the places for portfolios, which a backtest has none of, and returns faults of prices as `unsound`:
-    a run that continues is not stopped by them. `cache` is a folder for built calendars; `apart` makes the policies in
-    separate processes. `bars` replace the file of [feed] path. Trading begins at the first session from [feed] start on
-    after the longest lookback of the policies, or `history` samples if that is longer; earlier bars provide them.
+    a run that continues is not stopped by them. `cache` is a folder for built calendars; `isolation` makes the
+    policies in separate processes. `bars` replace the file of [feed] path. Trading begins at the first session from
+    [feed] start on after the longest lookback of the policies, or `history` samples if that is longer; earlier bars
+    provide them.
     Raises FeedError, UnsoundPrices, CalendarError or PolicyError with the file or value and the remedy.
     """
     if config.feed.kind != "replay":
@@ -260,7 +265,7 @@ def assemble(
     config = config if places else config.for_backtest()
     universe = config.instruments()
     source = config.at(config.feed.path) if bars is None else bars
-    policies, members = _policies(config, universe, config.feed.interval_ns, apart)
+    policies, members = _policies(config, universe, config.feed.interval_ns, isolation)
     warmup = max(config.feed.warmup, history := max(history, longest_history(policies, universe)))
     sessions = market_sessions(config, source, cache, warmup)
     feed = recorded_feed(config, source, universe, sessions, warmup)
@@ -272,7 +277,7 @@ def assemble(
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
     macro, rate = macro_of(config, house, universe), rate_of(config, first)
     outside = outside_benchmark(config, source, cache, strict=not places)
-    parts = _parts(config, universe, sessions, feed.interval_ns, apart, policies, members)
+    parts = _parts(config, universe, sessions, feed.interval_ns, isolation, policies, members)
     _require_volumes(parts["rules"], feed.statements)
     return Assembly(
         **parts,
@@ -382,17 +387,17 @@ def reassemble(base: Assembly, config: Config) -> Assembly | None:
     if not same or not calendars <= set(base.sessions):
         return None
     config = config if base.config.attended else config.for_backtest()
-    policies, members = _policies(config, base.universe, base.interval_ns, base.apart)
-    made = _parts(config, base.universe, base.sessions, base.interval_ns, base.apart, policies, members)
+    policies, members = _policies(config, base.universe, base.interval_ns, base.isolation)
+    changed = _parts(config, base.universe, base.sessions, base.interval_ns, base.isolation, policies, members)
     history = longest_history(policies, base.universe)
-    made["start_ns"] = first_session(base.feed, base.sessions[base.universe.calendar], base.start_ns, history)
-    return Assembly(**{each.name: made.get(each.name, getattr(base, each.name)) for each in fields(base)})
+    changed["start_ns"] = first_session(base.feed, base.sessions[base.universe.calendar], base.start_ns, history)
+    return Assembly(**{field.name: changed.get(field.name, getattr(base, field.name)) for field in fields(base)})
 
 
-def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
+def assemble_live(config: Config, now: int, *, cache: Path | None = None, isolation: Apart | None = None) -> Parts:
     """The parts of a run on a live market; the daemon opens its feed and its venue.
 
-    `now` (ns UTC) places the calendars; `apart` is as for `assemble`. Raises CalendarError, PolicyError or
+    `now` (ns UTC) places the calendars; `isolation` is as for `assemble`. Raises CalendarError, PolicyError or
     ScheduleError.
     """
     universe = config.instruments()
@@ -401,9 +406,9 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart:
     begin = date(today.year - LIVE_BACK_YEARS - int(config.feed.warmup * 1.6) // 365, 1, 1)
     end = (today + timedelta(days=LIVE_AHEAD_DAYS)).replace(day=1)
     sessions = sessions_of(config, begin, end, cache)
-    policies, members = _policies(config, universe, config.feed.interval_ns, apart)
+    policies, members = _policies(config, universe, config.feed.interval_ns, isolation)
     return Parts(
-        **_parts(config, universe, sessions, config.feed.interval_ns, apart, policies, members),
+        **_parts(config, universe, sessions, config.feed.interval_ns, isolation, policies, members),
         start_ns=now,
         market=market_of(config, config.broker.kind, config.broker.venue),
         live=True,
@@ -414,12 +419,12 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart:
 
 
 def _policies(
-    config: Config, universe: Universe, interval_ns: int, apart: Apart | None
+    config: Config, universe: Universe, interval_ns: int, isolation: Apart | None
 ) -> tuple[tuple[Policy, ...], Membership | None]:
     """The policies of the agents and shadows, and the members by date."""
     named = config.universe.members
     members = read_membership(config.at(named), universe) if named else None
-    return policies_of(config, universe, interval_ns, apart, members), members
+    return policies_of(config, universe, interval_ns, isolation, members), members
 
 
 def _parts(
@@ -427,7 +432,7 @@ def _parts(
     universe: Universe,
     sessions: Mapping[str, Sessions],
     interval_ns: int,
-    apart: Apart | None,
+    isolation: Apart | None,
     policies: tuple[Policy, ...],
     members: Membership | None,
 ) -> dict[str, Any]:
@@ -443,19 +448,19 @@ def _parts(
         "members": members,
         "schedules": schedules,
         "interval_ns": interval_ns,
-        "apart": apart,
+        "isolation": isolation,
     }
 
 
 def macro_of(config: Config, house: Sessions, universe: Universe) -> tuple[Series, ...]:
     """The series of [feed] macro, then those of [feed] series in use. Raises FeedError."""
-    macro = (MacroFile(each.name, config.at(each.path), each.available, house) for each in config.feed.macro)
+    macro = (MacroFile(table.name, config.at(table.path), table.available, house) for table in config.feed.macro)
     series = (
         SymbolSeries(
-            each.name, config.at(each.path), universe.symbols, house, each.available,
-            column=each.column, valid_days=each.valid_days,
+            table.name, config.at(table.path), universe.symbols, house, table.available,
+            column=table.column, valid_days=table.valid_days,
         )
-        for each in config.feed.series if each.use
+        for table in config.feed.series if table.use
     )  # fmt: skip
     return (*macro, *series)
 
@@ -474,11 +479,11 @@ def market_of(config: Config, kind: str, venue: str) -> str:
     return blake2b("|".join(who).encode(), digest_size=32).hexdigest()
 
 
-def parts_of(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
+def parts_of(config: Config, now: int, *, cache: Path | None = None, isolation: Apart | None = None) -> Parts:
     """The parts of a run over the configured market, recorded or live."""
     if config.feed.kind == "replay":
-        return assemble(config, cache=cache, apart=apart, places=True)
-    return assemble_live(config, now, cache=cache, apart=apart)
+        return assemble(config, cache=cache, isolation=isolation, places=True)
+    return assemble_live(config, now, cache=cache, isolation=isolation)
 
 
 def market_sessions(config: Config, source: BarSource, cache: Path | None, warmup: int) -> dict[str, Sessions]:
@@ -500,12 +505,12 @@ def policies_of(
     config: Config,
     universe: Universe,
     interval_ns: int,
-    apart: Apart | None = None,
+    isolation: Apart | None = None,
     members: Membership | None = None,
 ) -> tuple[Policy, ...]:
     """The policies of the agents, then of the shadows, with their sizing and rebalancing. Raises PolicyError."""
     policies = tuple(
-        policy_of(config, universe, agent, factor_of(config, universe, interval_ns, agent), apart, members)
+        policy_of(config, universe, agent, factor_of(config, universe, interval_ns, agent), isolation, members)
         for agent in config.seats
     )
     for agent, policy in zip(config.seats, policies, strict=True):

@@ -37,9 +37,9 @@ def _options(kind: str, table: Mapping[str, Any]) -> Struct:
 
 def open_sinks(config: Config) -> dict[str, OpenSink]:
     """The sinks of [alerts.sinks], before their first delivery."""
-    found = {}
+    by_kind = {}
     for kind, table in config.alerts.sinks.items():
         sink = sinks()[kind]
         given = {name: secret(name) or "" for name in sink.secrets}
-        found[kind] = cast(OpenSink, function(sink.opens)(_options(kind, table), given))
-    return found
+        by_kind[kind] = cast(OpenSink, function(sink.opens)(_options(kind, table), given))
+    return by_kind

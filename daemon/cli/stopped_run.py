@@ -29,7 +29,7 @@ def at_rest(
     run = where.reader().run.run
     found, parts = read(config, sets), known
     if parts is None or parts.live or not _same(parts.config, found):
-        parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+        parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
     if (first := started(records, run)) is not None:
         parts = as_recorded(parts, first.feed)
     seq, kept = newest_snapshot(records, run)

@@ -64,7 +64,7 @@ async def monitoring(service: Service, interval_s: float) -> None:
     """Logs the house's risk every `interval_s` seconds of wall-clock time, also between bars."""
     while True:
         await asyncio.sleep(interval_s)
-        found = metrics_of(house_assessed(service.shell.state).house)
+        risk = metrics_of(house_assessed(service.shell.state).house)
         state = service.shell.state
         log.info(
             "risk",
@@ -72,5 +72,5 @@ async def monitoring(service: Service, interval_s: float) -> None:
             time=instant_text(state.now),
             equity=state.equity_micro / 1e6,
             switch=state.switch.state,
-            **{name: round(value, 4) for name in METRICS if (value := getattr(found, name)) is not None},
+            **{name: round(value, 4) for name in METRICS if (value := getattr(risk, name)) is not None},
         )

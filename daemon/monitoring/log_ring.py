@@ -56,15 +56,15 @@ class LogRing(logging.Handler):
         with self._one:
             lines = list(self._lines)
         levels, wanted = logging.getLevelNamesMapping(), search.casefold()
-        found = [
-            each
-            for each in reversed(lines)
-            if each.ts >= since
-            and levels.get(each.level, 0) >= least
-            and wanted in f"{each.level} {each.logger} {each.text}".casefold()
+        matching_lines = [
+            line
+            for line in reversed(lines)
+            if line.ts >= since
+            and levels.get(line.level, 0) >= least
+            and wanted in f"{line.level} {line.logger} {line.text}".casefold()
         ]
-        rest = [each for each in found if not before or each.number < before]
-        return rest[:limit], len(found), len(rest) > limit
+        older_lines = [line for line in matching_lines if not before or line.number < before]
+        return older_lines[:limit], len(matching_lines), len(older_lines) > limit
 
 
 RING: Final = LogRing()

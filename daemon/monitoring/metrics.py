@@ -172,12 +172,12 @@ class Lines(logging.StreamHandler[TextIO]):
 
 def _calls(exc_info: ExcInfo) -> str:
     """The traceback with file, line and function of each call; no source lines, which would be read from files."""
-    found = TracebackException(*exc_info, lookup_lines=False, compact=True)
-    each: TracebackException | None = found
-    while each is not None:
-        each.stack = StackSummary.from_list([(call.filename, call.lineno or 0, call.name, "") for call in each.stack])
-        each = each.__cause__ or each.__context__
-    return "".join(found.format()).rstrip()
+    traceback = TracebackException(*exc_info, lookup_lines=False, compact=True)
+    link: TracebackException | None = traceback
+    while link is not None:
+        link.stack = StackSummary.from_list([(call.filename, call.lineno or 0, call.name, "") for call in link.stack])
+        link = link.__cause__ or link.__context__
+    return "".join(traceback.format()).rstrip()
 
 
 def configure(
@@ -237,8 +237,8 @@ class BoundedLabels:
 
     __slots__ = ("_seen", "_unseen")
 
-    def __init__(self, known: Iterable[str] = ()) -> None:
-        self._seen = set(known)
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._seen = set(values)
         self._unseen = LABELS - len(self._seen)
 
     def __call__(self, value: str) -> str:
@@ -349,10 +349,10 @@ class Metrics:
         def each(table: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, tuple[str, str, tuple[str, ...]]]]:
             return ((key, (f"quantd_{key}", text, ("name", *labels))) for key, (text, *labels) in table.items())
 
-        own = self.registry
-        self._counters = {key: Counter(*about, registry=own) for key, about in each(COUNTERS)}
-        self._gauges = {key: Gauge(*about, registry=own) for key, about in each(GAUGES)}
-        self._histograms = {k: Histogram(*a, registry=own, buckets=BUCKETS[k]) for k, a in each(HISTOGRAMS)}
+        registry = self.registry
+        self._counters = {key: Counter(*about, registry=registry) for key, about in each(COUNTERS)}
+        self._gauges = {key: Gauge(*about, registry=registry) for key, about in each(GAUGES)}
+        self._histograms = {k: Histogram(*a, registry=registry, buckets=BUCKETS[k]) for k, a in each(HISTOGRAMS)}
         for key, about in (COUNTERS | GAUGES).items():
             if len(about) == 1 and key not in CONDITIONAL:  # exported from the start
                 (self._counters.get(key) or self._gauges[key]).labels(name)

@@ -82,7 +82,7 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
     try:
         new = await asyncio.to_thread(read)
         if parts.live and moves(parts, new):
-            await move(service, await asyncio.to_thread(assemble_live, new, time.time_ns(), apart=parts.apart))
+            await move(service, await asyncio.to_thread(assemble_live, new, time.time_ns(), isolation=parts.isolation))
             return []
         changed, mistakes = reloading(service.config, new)
         if "universe.closed" in changed and not parts.live:

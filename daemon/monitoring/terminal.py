@@ -93,21 +93,21 @@ def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url
 
 def notes(service: Service, parts: Parts) -> list[str]:
     """Notes for the operator who starts this run."""
-    found = [note for note in [synthetic_note(parts.universe.symbols)] if note]
+    texts = [note for note in [synthetic_note(parts.universe.symbols)] if note]
     window = trained_until(parts)
     if window and parts.start_ns < window:
         until = instant_text(window)[:10]
-        found.append(f"note: a learned policy was trained on bars up to {until}; results up to then are in-sample")
+        texts.append(f"note: a learned policy was trained on bars up to {until}; results up to then are in-sample")
     if isinstance(parts, Assembly) and service.shell.ts >= (last := parts.feed.last_ts):
         text = f"this run has processed its whole recorded market, to {instant_text(last)[:10]}"
-        found.append(f"{text}; `quantd run --fresh` starts a new run")
-    return found
+        texts.append(f"{text}; `quantd run --fresh` starts a new run")
+    return texts
 
 
 def trained_until(parts: Parts) -> int:
     """The end of the latest training window of any policy; 0 when none was trained."""
-    found = (leaf for each in parts.policies for leaf in leaves(each))
-    return max((int(getattr(leaf, "trained_until_ns", 0)) for leaf in found), default=0)
+    parts_of_policies = (leaf for policy in parts.policies for leaf in leaves(policy))
+    return max((int(getattr(leaf, "trained_until_ns", 0)) for leaf in parts_of_policies), default=0)
 
 
 async def _lines(service: Service, parts: Parts, config: Config) -> None:
@@ -170,11 +170,11 @@ def box(now: Overview, said: dict[str, str], alert: Publish | None) -> "Renderab
 
 def title(now: Overview) -> str:
     """2020-02-28 ─ RUN ─ equity 118,402.17 (+18.4 %) ─ drawdown 9.1 % of 25 % ─ VaR 2.7 % of 3 %"""
-    found = {limit.limit: limit for limit in now.limits}
+    limits = {limit.limit: limit for limit in now.limits}
     parts = [now.session or "no bar yet", now.switch if now.status == "running" else f"{now.switch}, {now.status}"]
     parts.append(f"equity {float(now.equity):,.2f} ({_percent(now.total)})")
-    parts.append(f"drawdown {_of(now.drawdown, found.get('max_drawdown'))}")
-    if (var := found.get("var")) is not None and var.value is not None:
+    parts.append(f"drawdown {_of(now.drawdown, limits.get('max_drawdown'))}")
+    if (var := limits.get("var")) is not None and var.value is not None:
         parts.append(f"VaR {_of(var.value, var)}")
     return " ─ ".join(parts)
 

@@ -83,13 +83,13 @@ def bars_due(sessions: Sessions, interval_ns: int, after_ns: int, until_ns: int,
     first = bisect_right(sessions.close_ns, after_ns)
     if interval_ns >= DAY_NS:
         return max(0, bisect_right(sessions.close_ns, until_ns) - first)
-    found = 0
+    count = 0
     for row in range(first, len(sessions.close_ns)):
         open_ns, close_ns = sessions.open_ns[row], sessions.close_ns[row]
-        if open_ns > until_ns or found >= most:
+        if open_ns > until_ns or count >= most:
             break
-        found += _closed(open_ns, close_ns, interval_ns, until_ns) - _closed(open_ns, close_ns, interval_ns, after_ns)
-    return found
+        count += _closed(open_ns, close_ns, interval_ns, until_ns) - _closed(open_ns, close_ns, interval_ns, after_ns)
+    return count
 
 
 def _closed(open_ns: int, close_ns: int, interval_ns: int, ts: int) -> int:
@@ -108,7 +108,7 @@ def silence(now_ns: int, last_ns: int, sessions: Sessions, interval_ns: int, bar
 
 def ending(sessions: Mapping[str, Sessions], now_ns: int) -> list[str]:
     """A sentence with the remedy for each calendar whose last known session is less than CALENDAR_NS ahead."""
-    ends = {name: known.day_ns[-1] if known.day_ns else 0 for name, known in sorted(sessions.items())}
+    ends = {name: table.day_ns[-1] if table.day_ns else 0 for name, table in sorted(sessions.items())}
     return [
         f"calendar {name} has no session after {_time(end)[:10]}: restart the daemon; if this alert recurs, "
         "update quantd, or add its extra `calendars` and update the package exchange_calendars"

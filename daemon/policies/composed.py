@@ -26,18 +26,18 @@ def policy_of(
     universe: Universe,
     agent: Agent,
     factor: Factor,
-    apart: Apart | None = None,
+    isolation: Apart | None = None,
     members: Membership | None = None,
 ) -> Policy:
     """An agent's policy for `universe`, of which it sees the `members` of the day.
 
-    `factor` returns the factor by which the agent's limits scale weights. `apart` makes the parts that run in separate
-    processes. Raises PolicyError with the place in the file.
+    `factor` returns the factor by which the agent's limits scale weights. `isolation` makes the parts that run in
+    separate processes. Raises PolicyError with the place in the file.
     """
-    if apart is not None and agent.reads:
-        apart = apart.reading([config.at(name) for name in agent.reads])
+    if isolation is not None and agent.reads:
+        isolation = isolation.reading([config.at(name) for name in agent.reads])
     try:
-        policy = load(agent.policy, agent.params, config.source.folder, apart, config.feed.unused_series)
+        policy = load(agent.policy, agent.params, config.source.folder, isolation, config.feed.unused_series)
         fit(policy, universe)
     except PolicyError as error:
         raise PolicyError(f"{_place(config, agent)}{error}") from error
@@ -65,11 +65,11 @@ def with_rules(
 
 def left_out(agents: Sequence[Agent], policies: Sequence[Policy]) -> list[tuple[str, tuple[str, ...]]]:
     """(agent, features that its policy leaves out because [feed] series switches their series off)."""
-    found = [
+    features = [
         (agent.name, tuple(name for leaf in leaves(policy) for name in getattr(leaf, "left_out", ())))
         for agent, policy in zip(agents, policies, strict=True)
     ]
-    return [(agent, names) for agent, names in found if names]
+    return [(agent, names) for agent, names in features if names]
 
 
 def distrusted(policy: Policy, trusted: Sequence[Path]) -> str:
@@ -89,7 +89,7 @@ def distrusted(policy: Policy, trusted: Sequence[Path]) -> str:
 
 def _place(config: Config, agent: Agent) -> str:
     """The place of an agent's policy in the file; without a line when the configuration has no file."""
-    names = [each.name for each in config.document.agents]
+    names = [listed.name for listed in config.document.agents]
     path = ("agents", names.index(agent.name), "policy") if agent.name in names else ("manual",)
     file, line = config.source.place(path)
     where = f"{file}:{line}: " if line else f"{file}: " if file else ""
@@ -107,13 +107,13 @@ def sizing_of(table: Sizing) -> SizingRules | None:
     if not table.model_fields_set:
         return None
     regime = None
-    if (own := table.regime) is not None:
-        exposures = own.model_dump(exclude={"model", "of"})
-        regime = RegimeExposure(regime=RegimeParams(model=own.model, of=own.of), **exposures)
+    if (regime_table := table.regime) is not None:
+        exposures = regime_table.model_dump(exclude={"model", "of"})
+        regime = RegimeExposure(regime=RegimeParams(model=regime_table.model, of=regime_table.of), **exposures)
     return SizingRules(
         **table.model_dump(exclude={"regime", "risk_budget"}),
         regime=regime,
-        risk_budget=tuple((each.symbol, each.volatility) for each in table.risk_budget),
+        risk_budget=tuple((budget.symbol, budget.volatility) for budget in table.risk_budget),
     )
 
 

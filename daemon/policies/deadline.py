@@ -72,7 +72,7 @@ class Deadline:
         its name for the metrics.
         """
         if any(isinstance(leaf, UserPolicy) for policy in policies for leaf in leaves(policy)):
-            raise TypeError("a policy file is asked in a process of its own; load it with `apart`")
+            raise TypeError("a policy file is asked in a process of its own; load it with `isolation`")
         self._policies = policies
         self._seated = policies.__getitem__ if seated is None else seated
         self._method = method
@@ -83,8 +83,8 @@ class Deadline:
         self.limit_s = limit_s
         self._max_failures = max_failures
         self.predictions = Predictions()
-        for seat, policy in enumerate(policies):
-            self._take(seat, policy)
+        for policy_number, policy in enumerate(policies):
+            self._take(policy_number, policy)
 
     @property
     def workers(self) -> list[Isolated]:
@@ -106,24 +106,24 @@ class Deadline:
             worker.expect()
         return self._answer(question)
 
-    def _take(self, seat: int, policy: Policy) -> list[Isolated]:
+    def _take(self, policy_number: int, policy: Policy) -> list[Isolated]:
         processes = isolated(policy)
         for process in processes:
             process.limit_s = self.limit_s
             if isinstance(process, Worker):
                 process.max_failures = self._max_failures
-        self._processes[seat] = policy, processes
+        self._processes[policy_number] = policy, processes
         return processes
 
-    def _workers_of(self, seat: int) -> list[Isolated]:
+    def _workers_of(self, policy_number: int) -> list[Isolated]:
         """The processes that decide for a seat. Those of a policy that was replaced end."""
-        policy = self._seated(seat)
-        decided, processes = self._processes[seat]
+        policy = self._seated(policy_number)
+        decided, processes = self._processes[policy_number]
         if policy is decided:
             return processes
         for process in processes:
             process.close()
-        return self._take(seat, policy)
+        return self._take(policy_number, policy)
 
     def begin(self, question: Ask) -> bool:
         """Starts a call when the policy has a separate process; returns whether it has one."""
@@ -152,7 +152,7 @@ class Deadline:
         began = time.perf_counter()
         method = self._method(question.policy)
         decided = answer(self._seated(question.policy), question)
-        fault = next((each.fault for each in self._processes[question.policy][1] if each.fault), "")
+        fault = next((process.fault for process in self._processes[question.policy][1] if process.fault), "")
         if fault:  # overrides the answer of other members: a policy that hangs at every call must be suspended
             decided = Decided(question.round, question.agent, failed=fault)
         self.predictions.add(question, decided, time.perf_counter() - began, "decision", method)

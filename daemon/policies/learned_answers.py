@@ -58,34 +58,34 @@ def entries_for(leaf: Learned, symbols: tuple[str, ...]) -> list[str]:
     """
     if not isinstance(leaf, LearnedEnsemble):
         return entries_of(leaf.artifact, symbols)
-    first, *others = [entries_of(member.artifact, symbols) for member in leaf.members]
-    if any(each != first for each in others):
+    first, *other_entries = [entries_of(member.artifact, symbols) for member in leaf.members]
+    if any(entries != first for entries in other_entries):
         raise Lacking("its members have observations of their own; leave the observation out, or name a member")
     return first
 
 
 def input_hash(*parts: NDArray[np.float32] | NDArray[np.float64] | bytes) -> str:
     """The hex BLAKE2b of an input."""
-    found = blake2b(digest_size=HASH_BYTES)
+    digest = blake2b(digest_size=HASH_BYTES)
     for part in parts:
-        found.update(part if isinstance(part, bytes) else part.tobytes())
-    return found.hexdigest()
+        digest.update(part if isinstance(part, bytes) else part.tobytes())
+    return digest.hexdigest()
 
 
 def answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
     """The answer to an observation float32[D], without memory. Raises Lacking where the model's answer is no number."""
     with np.errstate(all="ignore"):
-        found = _answer_to(leaf, observed, symbols)
-    if not (np.isfinite(found.weights).all() and isfinite(found.confidence.value) and isfinite(found.value or 0.0)):
+        given = _answer_to(leaf, observed, symbols)
+    if not (np.isfinite(given.weights).all() and isfinite(given.confidence.value) and isfinite(given.value or 0.0)):
         most = float(np.abs(observed).max())
         raise Lacking(f"the answer of the model to these values is not a number; their largest size is {most:g}")
-    return found
+    return given
 
 
 def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
     if isinstance(leaf, LearnedEnsemble):
         votes = [answer_to(member, observed, symbols) for member in leaf.members]
-        return _combined(leaf, votes[0].symbols, np.stack([each.weights for each in votes]))
+        return _combined(leaf, votes[0].symbols, np.stack([vote.weights for vote in votes]))
     if isinstance(leaf, LearnedAgent):
         return _of_agent(leaf, observed[None], None)
     manifest = leaf.artifact.manifest
@@ -98,8 +98,8 @@ def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -
 def observed_at(leaf: Learned, view: View, memory: Memory) -> bytes:
     """The input of a policy at a view, as bytes: the observations of all members, and what they remember."""
     if isinstance(leaf, LearnedEnsemble):
-        own = (observed_at(each, view, leaf.own_memory(k, memory)) for k, each in enumerate(leaf.members))
-        return b"".join(own)
+        inputs = (observed_at(member, view, leaf.own_memory(k, memory)) for k, member in enumerate(leaf.members))
+        return b"".join(inputs)
     remembered = b"".join(value.tobytes() for _, value in sorted(memory.items()))
     if isinstance(leaf, LearnedAgent):
         return leaf.seen(view).tobytes() + remembered
@@ -111,7 +111,7 @@ def answer_at(leaf: Learned, view: View, memory: Memory) -> Given:
     """The answer at a view. Raises Lacking for an input without a value."""
     if isinstance(leaf, LearnedEnsemble):
         votes = [_at(member, view, leaf.own_memory(k, memory)) for k, member in enumerate(leaf.members)]
-        return _combined(leaf, view.universe.symbols, np.stack([each.weights for each in votes]))
+        return _combined(leaf, view.universe.symbols, np.stack([vote.weights for vote in votes]))
     return _at(leaf, view, memory)
 
 
@@ -139,8 +139,8 @@ def _of_agent(leaf: LearnedAgent, observed: Observation, carry: Floats | None) -
 
 def _combined(leaf: LearnedEnsemble, symbols: tuple[str, ...], votes: Floats) -> Given:
     weights = leaf.combined(votes)
-    apart = float(np.abs(votes - weights).sum(axis=1).mean()) / 2.0
-    return Given(symbols, weights, Confidence(min(1.0, max(0.0, 1.0 - apart)), "agreement"), None)
+    distance = float(np.abs(votes - weights).sum(axis=1).mean()) / 2.0
+    return Given(symbols, weights, Confidence(min(1.0, max(0.0, 1.0 - distance)), "agreement"), None)
 
 
 def _sureness(leaf: LearnedAgent, scores: Observation, weights: Floats) -> tuple[Confidence, float | None]:

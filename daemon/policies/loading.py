@@ -65,17 +65,17 @@ def load(
     name: str,
     params: Mapping[str, object],
     folder: Path,
-    apart: Apart | None = None,
+    isolation: Apart | None = None,
     unused: frozenset[str] = frozenset(),
 ) -> Policy:
     """The policy `name` of a configuration in `folder`.
 
     `name` is a registered name, the folder of an artifact (beside the configuration or bundled), or a user's
-    `file.py:act`. With `apart`, users' files, graphs and policies with `worker = True` run in separate processes. A
+    `file.py:act`. With `isolation`, users' files, graphs and policies with `worker = True` run in separate processes. A
     policy that can do so leaves out the `unused` series of [feed] series. Raises PolicyError.
     """
     try:
-        return _found(name, params, folder, 0, apart, unused)
+        return _found(name, params, folder, 0, isolation, unused)
     except PolicyError:
         raise
     except ValueError as error:
@@ -87,23 +87,27 @@ def _found(
     params: Mapping[str, object],
     folder: Path,
     depth: int,
-    apart: Apart | None,
+    isolation: Apart | None,
     unused: frozenset[str],
 ) -> Policy:
     """As `load`, but raises ValueError, so that a composite can name the wrong member."""
     if name in POLICIES:
-        made = POLICIES[name](params)
-        if unused and (without_series := getattr(made, "without_series", None)) is not None:
-            made = without_series(unused)
-        return apart.registered(name, params, made) if apart is not None and getattr(made, "worker", False) else made
+        policy = POLICIES[name](params)
+        if unused and (without_series := getattr(policy, "without_series", None)) is not None:
+            policy = without_series(unused)
+        return (
+            isolation.registered(name, params, policy)
+            if isolation is not None and getattr(policy, "worker", False)
+            else policy
+        )
     if name in COMPOSITES:
         if depth == MAX_DEPTH:
             text = f"{name!r} is nested more than {MAX_DEPTH} composites deep; move its members one level up"
             raise PolicyError(text)
-        return COMPOSITES[name](params, members_in(folder, depth + 1, apart, unused))
+        return COMPOSITES[name](params, members_in(folder, depth + 1, isolation, unused))
     if ".py" in name:
         path, _, attribute = name.partition(":")
-        make = load_user_policy if apart is None else apart.file
+        make = load_user_policy if isolation is None else isolation.file
         return make(folder / path, attribute or "act", params)
     # imported here because the process of a policy file does not need them
     from quantd.models.artifacts.loader import load_artifact
@@ -111,10 +115,10 @@ def _found(
     from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 
     if name == LEARNED_ALLOCATION:
-        return make_learned_allocation(params, lambda called: artifact_folder(called, folder), graphs_of(apart))
-    found = artifact_folder(name, folder)
-    if (found / "manifest.json").is_file():
-        return load_artifact(found, params, graphs_of(apart))
+        return make_learned_allocation(params, lambda called: artifact_folder(called, folder), graphs_of(isolation))
+    artifact = artifact_folder(name, folder)
+    if (artifact / "manifest.json").is_file():
+        return load_artifact(artifact, params, graphs_of(isolation))
     if (folder / name).is_dir() or "/" in name:
         raise PolicyError(
             f"policy {name!r}: no manifest.json in {folder / name}; name the folder of a trained artifact"
@@ -125,9 +129,9 @@ def _found(
     )
 
 
-def graphs_of(apart: Apart | None) -> OpenGraph:
-    """Where the graphs of one trained policy are opened: in a process of their own with `apart`, else here."""
-    return here if apart is None else apart.graphs()
+def graphs_of(isolation: Apart | None) -> OpenGraph:
+    """Where the graphs of one trained policy are opened: in a process of their own with `isolation`, else here."""
+    return here if isolation is None else isolation.graphs()
 
 
 def fit(policy: Policy, universe: Universe) -> None:
@@ -143,9 +147,11 @@ def any_universe(universe: Universe) -> None:
     """Accepts any universe."""
 
 
-def members_in(folder: Path, depth: int = 1, apart: Apart | None = None, unused: frozenset[str] = frozenset()) -> Load:
+def members_in(
+    folder: Path, depth: int = 1, isolation: Apart | None = None, unused: frozenset[str] = frozenset()
+) -> Load:
     """The function by which a composite of a configuration in `folder` loads its members."""
-    return lambda name, params: Inner(_found(name, params, folder, depth, apart, unused))
+    return lambda name, params: Inner(_found(name, params, folder, depth, isolation, unused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +194,8 @@ def artifact_folder(name: str, folder: Path) -> Path:
     from quantd.bundled import find
     from quantd.models.artifacts.versions import resolved
 
-    found = resolved(find(name, folder))
-    return found if (found / "manifest.json").is_file() else folder / name
+    artifact = resolved(find(name, folder))
+    return artifact if (artifact / "manifest.json").is_file() else folder / name
 
 
 def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Decided:
@@ -258,8 +264,8 @@ def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dty
         row = np.zeros(len(view.prices))
         for symbol, weight in weights.items():
             if symbol not in view.universe.index:
-                known = nearest(str(symbol), view.universe.index)
-                raise ValueError(f"weights name {symbol!r}, which is not traded; {known}")
+                remedy = nearest(str(symbol), view.universe.index)
+                raise ValueError(f"weights name {symbol!r}, which is not traded; {remedy}")
             row[view.universe.index[symbol]] = float(weight)
         return row
     if weights is None:

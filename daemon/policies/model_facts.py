@@ -76,19 +76,19 @@ class Described(Struct, frozen=True):
 
 def stated(artifact: Checked) -> dict[str, Any]:
     """The manifest of an artifact as plain values; a forest also has the time of its training on that machine."""
-    found: dict[str, Any] = msgspec.to_builtins(artifact.manifest)
+    facts: dict[str, Any] = msgspec.to_builtins(artifact.manifest)
     if isinstance(artifact, ForestArtifact):
-        found["training_seconds"] = artifact.seconds
-    return found
+        facts["training_seconds"] = artifact.seconds
+    return facts
 
 
 def artifacts_of(policy: Policy, home: Path) -> list[tuple[Artifact, Checked]]:
     """The artifacts of a policy in order, with what they hold in memory; `home` is the configuration's folder."""
-    found = []
+    artifacts = []
     for part, leaf, _ in leaves_with_memory(policy, EMPTY_MEMORY):
         for artifact in getattr(leaf, "artifacts", ()):
-            found.append((_facts(part, leaf, artifact, home), artifact))
-    return found
+            artifacts.append((_facts(part, leaf, artifact, home), artifact))
+    return artifacts
 
 
 def described(artifact: Artifact, held: Checked) -> Described:
@@ -137,12 +137,12 @@ def shown_folder(folder: Path, home: Path) -> str:
 def _facts(part: str, leaf: Policy, held: Checked, home: Path) -> Artifact:
     manifest, folder = held.manifest, held.folder
     members = getattr(leaf, "members", ())
-    inner = [each.artifact.manifest for each in members] or [manifest]
-    sights = [each.sight for each in inner if isinstance(each, AgentManifest)]
-    series = tuple(sorted({name for each in sights for name in each.series}))
-    equivariant = [isinstance(each, ScorerManifest) and each.network.equivariant for each in inner]
-    networks = [each.network.kind for each in inner if isinstance(each, AgentManifest | ScorerManifest)]
-    assets = tuple(dict.fromkeys(symbol for each in inner for symbol in getattr(each, "universe", ())))
+    inner = [member.artifact.manifest for member in members] or [manifest]
+    sights = [model.sight for model in inner if isinstance(model, AgentManifest)]
+    series = tuple(sorted({name for sight in sights for name in sight.series}))
+    equivariant = [isinstance(model, ScorerManifest) and model.network.equivariant for model in inner]
+    networks = [model.network.kind for model in inner if isinstance(model, AgentManifest | ScorerManifest)]
+    assets = tuple(dict.fromkeys(symbol for model in inner for symbol in getattr(model, "universe", ())))
     if isinstance(manifest, EnsembleManifest):
         algorithm = f"{manifest.combination} of {len(manifest.members)}"
     else:
@@ -163,10 +163,10 @@ def _facts(part: str, leaf: Policy, held: Checked, home: Path) -> Artifact:
         inputs=Inputs(
             esg=any("esg" in name.lower() for name in series),
             sentiment=any("sentiment" in name.lower() for name in series),
-            macro=tuple(sorted({name for each in sights for name in each.macro})),
+            macro=tuple(sorted({name for sight in sights for name in sight.macro})),
             series=series,
-            bars=any(each.columns for each in sights),
-            own_book=any(each.book for each in sights),
+            bars=any(sight.columns for sight in sights),
+            own_book=any(sight.book for sight in sights),
         ),
         capabilities=_capabilities(leaf, held),
         trained_until=instant_text(until)[:10] if until else "",
@@ -175,18 +175,18 @@ def _facts(part: str, leaf: Policy, held: Checked, home: Path) -> Artifact:
 
 def _capabilities(leaf: Policy, held: Checked) -> list[str]:
     """What can be asked of a model."""
-    found = ["predict"] if isinstance(leaf, Learned) else []
+    capabilities = ["predict"] if isinstance(leaf, Learned) else []
     manifest = held.manifest
     if isinstance(manifest, ScorerManifest) and manifest.network.equivariant:
-        found.append("any universe")
+        capabilities.append("any universe")
     if isinstance(held, LearnedArtifact) and training_mean(held) is not None:
-        found.append("explain")
+        capabilities.append("explain")
     if isinstance(held, ScorerArtifact) and MEAN in tensors_of(held.weights):
-        found.append("explain")
+        capabilities.append("explain")
     if isinstance(manifest, AgentManifest):
         names = {"memory": manifest.network.carry, "seats": manifest.seats, "scores": manifest.action.allocations}
-        found += [name for name, there in names.items() if there]
-    return found
+        capabilities += [name for name, there in names.items() if there]
+    return capabilities
 
 
 def learned_in(policy: Policy) -> list[Learned]:

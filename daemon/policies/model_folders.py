@@ -17,8 +17,10 @@ class _Named(msgspec.Struct):
 
 def loaded_models(policies: Iterable[Policy]) -> dict[str, Path]:
     """The artifacts of policies that are loaded, those inside of composed ones included. Raises ArtifactError."""
-    found = (getattr(getattr(leaf, "artifact", None), "folder", None) for each in policies for leaf in leaves(each))
-    return _by_name(folder for folder in found if isinstance(folder, Path))
+    folders = (
+        getattr(getattr(leaf, "artifact", None), "folder", None) for policy in policies for leaf in leaves(policy)
+    )
+    return _by_name(folder for folder in folders if isinstance(folder, Path))
 
 
 def configured_models(config: Config) -> dict[str, Path]:
@@ -32,14 +34,14 @@ def _texts(value: object) -> Iterator[str]:
         case str():
             yield value
         case Mapping():
-            yield from (text for each in value.values() for text in _texts(each))
+            yield from (text for inner in value.values() for text in _texts(inner))
         case list() | tuple():
-            yield from (text for each in value for text in _texts(each))
+            yield from (text for inner in value for text in _texts(inner))
 
 
 def _by_name(folders: Iterable[Path]) -> dict[str, Path]:
     """Folder name and digest -> folder, of those with a manifest."""
-    found = {}
+    by_name = {}
     for folder in folders:
         file = folder / MANIFEST
         if not file.is_file():
@@ -48,5 +50,5 @@ def _by_name(folders: Iterable[Path]) -> dict[str, Path]:
             digest = msgspec.json.decode(file.read_bytes(), type=_Named).digest
         except (OSError, msgspec.MsgspecError) as error:
             raise ArtifactError(f"{file}: {error}; the model cannot be backed up") from None
-        found[f"{folder.name}-{digest[:12]}"] = folder
-    return found
+        by_name[f"{folder.name}-{digest[:12]}"] = folder
+    return by_name

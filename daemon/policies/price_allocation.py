@@ -94,11 +94,11 @@ def allocated(
     )  # fmt: skip
     deadline = Deadline((policy,), LIMIT_S)
     try:
-        found = deadline(Ask(0, 0, view, {}))
+        decided = deadline(Ask(0, 0, view, {}))
     finally:
         deadline.close(keep=keep)
-    if found.failed:
-        raise Refusing(f"{method}: {found.failed}")
-    weights = held if found.weights is None else np.frombuffer(found.weights)
+    if decided.failed:
+        raise Refusing(f"{method}: {decided.failed}")
+    weights = held if decided.weights is None else np.frombuffer(decided.weights)
     figures = allocation(view, weights, strategy=method, method=method, lookback=min(span, YEAR))
-    return weights, figures, found.note, found.weights is None
+    return weights, figures, decided.note, decided.weights is None

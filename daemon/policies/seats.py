@@ -38,57 +38,57 @@ class Seats:
         self._made: dict[tuple[int, str, str], Policy] = {}
         """(seat, path, digest) -> the policy: for each seat the one that decides, and the one that was prepared."""
 
-    def __call__(self, seat: int) -> Policy:
+    def __call__(self, policy_number: int) -> Policy:
         """The policy that decides for a seat. Raises PolicyError for an artifact that is not the loaded one."""
         loaded = self._loaded()
-        found = loaded.get(self._names[seat]) if loaded else None
-        return self._configured[seat] if found is None else self._of(seat, found)
+        artifact = loaded.get(self._names[policy_number]) if loaded else None
+        return self._configured[policy_number] if artifact is None else self._of(policy_number, artifact)
 
-    def method(self, seat: int) -> str:
+    def method(self, policy_number: int) -> str:
         """The name of the policy that decides for a seat now: the loaded artifact, else what config.toml names."""
-        found = self._loaded().get(self._names[seat])
-        return self._methods[seat] if found is None else found.path
+        artifact = self._loaded().get(self._names[policy_number])
+        return self._methods[policy_number] if artifact is None else artifact.path
 
     def all(self) -> tuple[Policy, ...]:
         """The policies of all seats."""
-        return tuple(self(seat) for seat in range(len(self._configured)))
+        return tuple(self(policy_number) for policy_number in range(len(self._configured)))
 
     def check(self, names: Iterable[str]) -> None:
         """Load the artifacts of these agents now. Raises PolicyError."""
         for name in names:
             self(self._names.index(name))
 
-    def prepared(self, seat: int, path: str) -> Policy:
+    def prepared(self, policy_number: int, path: str) -> Policy:
         """The policy of a seat from an artifact, made now. Raises ValueError."""
-        return self._make(seat, path)
+        return self._make(policy_number, path)
 
-    def take(self, seat: int, path: str, policy: Policy) -> None:
+    def take(self, policy_number: int, path: str, policy: Policy) -> None:
         """Use a prepared policy once the state has its artifact as loaded."""
-        now = self._loaded().get(self._names[seat])
-        kept = None if now is None else (seat, now.path, now.digest)
-        for old in [each for each in self._made if each[0] == seat and each != kept]:
+        now = self._loaded().get(self._names[policy_number])
+        kept = None if now is None else (policy_number, now.path, now.digest)
+        for old in [key for key in self._made if key[0] == policy_number and key != kept]:
             del self._made[old]
-        self._made[seat, path, artifacts_in(policy)] = policy
+        self._made[policy_number, path, artifacts_in(policy)] = policy
 
     def verify(self, loaded: ModelLoaded) -> None:
         """Raise PolicyError unless the folder has the artifact that was loaded. An agent that is gone needs none."""
         if loaded.agent in self._names:
             self._make_again(self._names.index(loaded.agent), loaded)
 
-    def _of(self, seat: int, loaded: ModelLoaded) -> Policy:
-        key = seat, loaded.path, loaded.digest
+    def _of(self, policy_number: int, loaded: ModelLoaded) -> Policy:
+        key = policy_number, loaded.path, loaded.digest
         if key not in self._made:
-            policy = self._make_again(seat, loaded)
-            for old in [each for each in self._made if each[0] == seat]:
+            policy = self._make_again(policy_number, loaded)
+            for old in [other_key for other_key in self._made if other_key[0] == policy_number]:
                 del self._made[old]
             self._made[key] = policy
         return self._made[key]
 
-    def _make_again(self, seat: int, loaded: ModelLoaded) -> Policy:
+    def _make_again(self, policy_number: int, loaded: ModelLoaded) -> Policy:
         what = f"agent {loaded.agent} decides with {loaded.path}, which {loaded.who} loaded {instant_text(loaded.ts)}"
         remedy = "restore that artifact, or name another policy in config.toml"
         try:
-            policy = self._make(seat, loaded.path)
+            policy = self._make(policy_number, loaded.path)
         except ValueError as error:
             raise PolicyError(f"{what}; it cannot be used: {error}; {remedy}") from error
         if (now := artifacts_in(policy)) != loaded.digest:
@@ -96,14 +96,14 @@ class Seats:
         return policy
 
 
-def no_artifact(seat: int, path: str) -> Policy:
+def no_artifact(policy_number: int, path: str) -> Policy:
     """Refuses every artifact: a shell without configured policies."""
     raise PolicyError(f"{path}: this run has no policies of its own")
 
 
 def artifacts_in(policy: Policy) -> str:
     """The digests of the artifacts of a policy, joined by +; empty for none."""
-    return "+".join(filter(None, (getattr(each, "digest", "") for each in leaves(policy))))
+    return "+".join(filter(None, (getattr(leaf, "digest", "") for leaf in leaves(policy))))
 
 
 def configured_as(agent: Agent) -> str:

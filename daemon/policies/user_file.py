@@ -177,9 +177,9 @@ class UserPolicy:
         return self._with_memory
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
-        own = UserView(view, self._universe(view.universe), self._asks)
+        user_view = UserView(view, self._universe(view.universe), self._asks)
         self._asks(0)
-        given = self._act(own, *((_remembered(memory),) if self._with_memory else ()))
+        given = self._act(user_view, *((_remembered(memory),) if self._with_memory else ()))
         if isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], Number):
             given, kept = given
             memory = memory if kept is None else _stored(kept)
@@ -223,21 +223,21 @@ def _stored(memory: object) -> Memory:
         if array.dtype.kind not in "fiub":
             kind = type(value).__name__
             raise TypeError(f"memory {name!r} is {kind}; a memory has integers, floats and arrays of numbers")
-        whole = array.dtype.kind != "f"
-        if whole and array.size and not -MOST_INTEGER <= int(array.min()) <= int(array.max()) <= MOST_INTEGER:
+        is_integer = array.dtype.kind != "f"
+        if is_integer and array.size and not -MOST_INTEGER <= int(array.min()) <= int(array.max()) <= MOST_INTEGER:
             raise ValueError(f"memory {name!r} has an integer beyond 2**53; keep it as two numbers")
-        stored[INTEGERS + name if whole else name] = array.astype(np.float64)
+        stored[INTEGERS + name if is_integer else name] = array.astype(np.float64)
     return stored
 
 
 def _remembered(memory: Memory) -> dict[str, Any]:
     """Return a memory as the file returned it: integers as int, floats as np.float64, arrays as copies."""
-    found: dict[str, Any] = {}
+    memory_of_file: dict[str, Any] = {}
     for stored, value in memory.items():
         name = stored.removeprefix(INTEGERS)
-        own = value.copy() if name == stored else value.astype(np.int64)
-        found[name] = own if own.ndim else int(own) if name != stored else np.float64(own)
-    return found
+        plain = value.copy() if name == stored else value.astype(np.int64)
+        memory_of_file[name] = plain if plain.ndim else int(plain) if name != stored else np.float64(plain)
+    return memory_of_file
 
 
 def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], source: str | None = None) -> UserPolicy:
@@ -247,26 +247,26 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], s
     ParamsError (a ValueError) with file and line.
     """
     module = _run(path, source_of(path) if source is None else source)
-    found = getattr(module, attribute, None)
-    if found is None:
+    target = getattr(module, attribute, None)
+    if target is None:
         theirs = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_") and n != "print"]
         raise ParamsError(f"{path}: has no {attribute!r}; {nearest(attribute, theirs)}")
-    return policy_around(path, attribute, found, params, module)
+    return policy_around(path, attribute, target, params, module)
 
 
 def policy_around(
-    path: Path, attribute: str, found: Any, params: Mapping[str, object], module: object = None, digest: str = ""
+    path: Path, attribute: str, target: Any, params: Mapping[str, object], module: object = None, digest: str = ""
 ) -> UserPolicy:
     """The policy of a function, class or object. `module` may define its LOOKBACK and USES_BARS. Raises ParamsError."""
     owner: object = module
     keywords = dict(params)
-    if inspect.isclass(found):
-        _fits(path, attribute, found, keywords, given=0)
-        owner = found = _guarded(path, partial(found, **keywords))
+    if inspect.isclass(target):
+        _fits(path, attribute, target, keywords, given=0)
+        owner = target = _guarded(path, partial(target, **keywords))
         keywords = {}
-    if not inspect.isfunction(found) and hasattr(found, "act"):
-        owner, found, attribute = found, found.act, f"{attribute}.act"
-    if not callable(found):
+    if not inspect.isfunction(target) and hasattr(target, "act"):
+        owner, target, attribute = target, target.act, f"{attribute}.act"
+    if not callable(target):
         raise ParamsError(f"{path}: {attribute!r} is not a function; define act(view) or act(view, memory)")
     beside = getattr(owner, ROWS, None) if attribute.rpartition(".")[2] == "act" else None
     named = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", None)))
@@ -275,11 +275,11 @@ def policy_around(
         remedy = f"write a whole number of samples, 1 to {MOST_LOOKBACK}"
         raise ParamsError(f"{path}: lookback = {lookback!r} is not valid; {remedy}")
     uses_bars = bool(getattr(owner, "uses_bars", getattr(module, "USES_BARS", False)))
-    with_memory = _takes_memory(path, attribute, found)
-    if "lookback" not in inspect.signature(found).parameters:
+    with_memory = _takes_memory(path, attribute, target)
+    if "lookback" not in inspect.signature(target).parameters:
         keywords.pop("lookback", None)  # lookback sets the samples to store; act has no such parameter
-    _fits(path, attribute, found, keywords, given=1 + with_memory)
-    act = partial(found, **keywords) if keywords else found
+    _fits(path, attribute, target, keywords, given=1 + with_memory)
+    act = partial(target, **keywords) if keywords else target
     if beside is not None:
         if with_memory or uses_bars or named is None:
             needs = "a lookback and an act(view) without memory and bars"
@@ -300,10 +300,10 @@ def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> boo
 def _fits(path: Path, attribute: str, target: Callable[..., object], keywords: dict[str, object], given: int) -> None:
     signature = inspect.signature(target)
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
-    known = list(signature.parameters)[given:]
+    names = list(signature.parameters)[given:]
     for key in keywords:
-        if key not in known and not takes_any:
-            raise ParamsError(f"{path}: {attribute} has no parameter {key!r}; {nearest(key, known)}")
+        if key not in names and not takes_any:
+            raise ParamsError(f"{path}: {attribute} has no parameter {key!r}; {nearest(key, names)}")
     try:
         signature.bind(*[None] * given, **keywords)
     except TypeError as error:

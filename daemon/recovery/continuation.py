@@ -100,7 +100,7 @@ def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
 
 def renamed(config: Config) -> dict[str, str]:
     """Old symbol -> new symbol."""
-    return {each.was: each.symbol for each in config.universe.instruments if each.was}
+    return {instrument.was: instrument.symbol for instrument in config.universe.instruments if instrument.was}
 
 
 def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:

@@ -62,11 +62,11 @@ class Measured:
 
         `seats` are the names of the policies' agents and shadows.
         """
-        own = policies[self._first(seats) :]
+        plan_policies = policies[self._first(seats) :]
         missing = "the policy decided at another sample: explain that decision (`quantd decisions`)"
         for number in (part.agent for part in self.plan.agents):
-            if number not in self.parts and number < len(own):
-                self.parts[number] = _absent(own[number], symbols, missing)
+            if number not in self.parts and number < len(plan_policies):
+                self.parts[number] = _absent(plan_policies[number], symbols, missing)
         return self.parts
 
     def _first(self, seats: Sequence[str]) -> int:
@@ -76,21 +76,21 @@ class Measured:
 
 def learned_parts(policy: Policy, view: View, memory: Memory) -> list[LearnedPart]:
     """Measure the learned components of `policy` that decide at `view`."""
-    found = []
-    for path, leaf, seen, own in leaves_asked(policy, view, memory):
+    parts = []
+    for path, leaf, leaf_view, leaf_memory in leaves_asked(policy, view, memory):
         if isinstance(leaf, Learned):
             occlusion, missing = None, ""
             try:
-                occlusion = measure(leaf, seen, own)
+                occlusion = measure(leaf, leaf_view, leaf_memory)
             except Exception as error:  # ONNX Runtime has many kinds; the policy failed at the decision as well
                 missing = f"the policy fails: {first_line(error)}"
-            found.append(_part(path, leaf, policy, seen.universe.symbols, occlusion, missing))
-    return found
+            parts.append(_part(path, leaf, policy, leaf_view.universe.symbols, occlusion, missing))
+    return parts
 
 
 def _absent(policy: Policy, symbols: tuple[str, ...], missing: str) -> list[LearnedPart]:
     """The learned components of a policy without figures."""
-    return [_part("", each, policy, symbols, None, missing) for each in leaves(policy) if isinstance(each, Learned)]
+    return [_part("", leaf, policy, symbols, None, missing) for leaf in leaves(policy) if isinstance(leaf, Learned)]
 
 
 def _part(

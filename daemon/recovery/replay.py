@@ -101,7 +101,7 @@ def recorded_parts(records: "Records", run: str, folder: Path) -> Assembly | Non
     if first is None:
         return None
     try:
-        parts = parts_of(saved_config(folder, first.config), first.ts, cache=folder / "cache", apart=Apart(folder))
+        parts = parts_of(saved_config(folder, first.config), first.ts, cache=folder / "cache", isolation=Apart(folder))
     except (ConfigLost, FeedError, ConfigError, ValueError, OSError):
         return None
     parts = as_recorded(parts, first.feed)
@@ -129,15 +129,15 @@ def loads_of(data: bytes) -> Iterator[ModelLoaded]:
 def policies_between(loads: Iterable[ModelLoaded], agents: Iterable[Agent], since: int, until: int) -> dict[str, str]:
     """The policies that decided in (since, until], in ns UTC, as text by agent: the configured one, then each artifact
     of `loads` from its load on. A load that another policy in config.toml ended is left out."""
-    known = {agent.name: agent for agent in agents}
-    found = {name: agent.policy for name, agent in known.items()}
-    for each in loads:
-        agent = known.get(each.agent)
-        if agent is None or each.ts > until or each.configured != configured_as(agent):
+    agents_by_name = {agent.name: agent for agent in agents}
+    policy_texts = {name: agent.policy for name, agent in agents_by_name.items()}
+    for load in loads:
+        agent = agents_by_name.get(load.agent)
+        if agent is None or load.ts > until or load.configured != configured_as(agent):
             continue
-        before = "" if each.ts <= since else f"{found[each.agent]}, then "
-        found[each.agent] = f"{before}{each.path} from {instant_text(each.ts)}"
-    return found
+        before = "" if load.ts <= since else f"{policy_texts[load.agent]}, then "
+        policy_texts[load.agent] = f"{before}{load.path} from {instant_text(load.ts)}"
+    return policy_texts
 
 
 class Records(Protocol):
@@ -164,21 +164,21 @@ def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
     A snapshot of another version of the code counts only when nothing was journalled after it. The run was then stopped
     cleanly, and no step is replayed by code that did not record it.
     """
-    found = records.latest_snapshot(run, code_version())
-    if found is None:
+    snapshot = records.latest_snapshot(run, code_version())
+    if snapshot is None:
         newest = records.latest_snapshot(run)
-        found = newest if newest is not None and newest[0] == records.last_seq(run) else None
-    return found or (0, b"")
+        snapshot = newest if newest is not None and newest[0] == records.last_seq(run) else None
+    return snapshot or (0, b"")
 
 
 def snapshot_before(records: Records, run: str, ts: int) -> tuple[int, bytes]:
     """(number of the last step in the snapshot, snapshot) of the newest one of this code at `ts` in ns UTC or earlier;
     (0, empty) without one."""
     before = None
-    while (found := records.latest_snapshot(run, code_version(), before)) is not None:
-        if msgspec.msgpack.decode(found[1], type=RunSnapshot).ts <= ts:
-            return found
-        before = found[0]
+    while (candidate := records.latest_snapshot(run, code_version(), before)) is not None:
+        if msgspec.msgpack.decode(candidate[1], type=RunSnapshot).ts <= ts:
+            return candidate
+        before = candidate[0]
     return 0, b""
 
 
@@ -195,16 +195,16 @@ def segments(records: Records, run: str, after: int, config: str, until: int | N
 
     `config` is the digest of the first segment's configuration.
     """
-    found: list[Segment] = []
+    configured_segments: list[Segment] = []
     for seq, data in records.entries(run, after + 1):
         if until is not None and seq > until:
             break
         if b"Started" in data and isinstance(event := decode(data).event, Started):
             config = event.config
-        if not found or found[-1].config != config:
-            found.append(Segment(config, seq, []))
-        found[-1].entries.append(data)
-    return found
+        if not configured_segments or configured_segments[-1].config != config:
+            configured_segments.append(Segment(config, seq, []))
+        configured_segments[-1].entries.append(data)
+    return configured_segments
 
 
 ReadPlans = Callable[[int, list[Planned], list[Judged]], None]
@@ -251,7 +251,7 @@ def refold(
     for segment in segments(records, run, seq, shell.config, until):
         then = parts
         if segment.config != present:
-            then = parts_of(saved_config(folder, segment.config), parts.start_ns, apart=parts.apart)
+            then = parts_of(saved_config(folder, segment.config), parts.start_ns, isolation=parts.isolation)
         if segment.config != under:
             shell, under = continued(shell, then, hashed=hashed), segment.config
         journal = journal_of(segment.entries, segment.first - 1, then)
@@ -322,7 +322,7 @@ class Every(Journal):
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         super().add(event, effects)
         if self._judged:
-            self._read(self.seq, [each for each in effects if isinstance(each, Planned)], self._judged)
+            self._read(self.seq, [effect for effect in effects if isinstance(effect, Planned)], self._judged)
             self._judged.clear()
 
 

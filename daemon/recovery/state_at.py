@@ -101,8 +101,8 @@ class Refolder:
         """One plan, decided again. Raises Unavailable."""
         learned = Measured(decision.plan, decision.shadow)
         with _explained():
-            found = self._judged(decision.seq, learned, decision.shadow)
-        plans = by_plan(found)
+            judged = self._judged(decision.seq, learned, decision.shadow)
+        plans = by_plan(judged)
         if not 1 <= decision.ordinal <= len(plans):
             raise Unavailable(f"step {decision.seq} has no gate call")
         parts = self.parts
@@ -115,23 +115,25 @@ class Refolder:
 
         The house is measured after each plan, and the agents that `agents_of` has under the plan.
         """
-        found: dict[tuple[int, int], PlanValues] = {}
+        values: dict[tuple[int, int], PlanValues] = {}
 
         def read(seq: int, plans: list[Planned], judged: list[Judged]) -> None:
             calls = by_plan(judged)
             for ordinal, plan in enumerate(plans, 1):
-                own = next((c for c in calls if c[-1].verdict.lots.astype(np.int64).tobytes() == plan.allowed), None)
-                if own is not None and seq >= step:
-                    calls.remove(own)
+                calls_of_plan = next(
+                    (c for c in calls if c[-1].verdict.lots.astype(np.int64).tobytes() == plan.allowed), None
+                )
+                if calls_of_plan is not None and seq >= step:
+                    calls.remove(calls_of_plan)
                     asked = agents_of.get((seq, ordinal), frozenset())
-                    agents = {one.book: one.verdict.values for one in own[:-1] if one.book in asked}
-                    found[seq, ordinal] = PlanValues(own[-1].verdict.values, agents)
+                    agents = {call.book: call.verdict.values for call in calls_of_plan[:-1] if call.book in asked}
+                    values[seq, ordinal] = PlanValues(calls_of_plan[-1].verdict.values, agents)
 
         with _explained():
             seq, snapshot = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")
             parts = self._put_together(self._config_at(snapshot))
             judged_from(parts, self.records, self.run, self.folder, read, seq=seq, snapshot=snapshot)
-        return found
+        return values
 
     def _judged(self, step: int, overheard: Overheard, shadow: str) -> list[Judged]:
         seq, snapshot = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")
@@ -161,8 +163,8 @@ class Refolder:
             config = self.configured()
             if digest(config) != name:
                 raise
-        apart = Apart(self.folder) if self.parts is None else self.parts.apart
-        self.parts = parts_of(config, time.time_ns(), cache=self.folder / "cache", apart=apart)
+        isolation = Apart(self.folder) if self.parts is None else self.parts.isolation
+        self.parts = parts_of(config, time.time_ns(), cache=self.folder / "cache", isolation=isolation)
         return self.parts
 
 

@@ -39,11 +39,11 @@ def new_run() -> str:
 def refuse_damaged(store: Store) -> None:
     """Raises CannotStart for a store whose rows differ from its journal."""
     began = time.monotonic()
-    found = verify(store.where, store.folder, NEWEST)
-    if found:
-        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    damage = verify(store.where, store.folder, NEWEST)
+    if damage:
+        more = f", and {len(damage) - 1} more" if len(damage) > 1 else ""
         raise CannotStart(
-            f"the store is damaged: {found[0]}{more}. Nothing was traded. `quantd doctor --store` lists the damage. "
+            f"the store is damaged: {damage[0]}{more}. Nothing was traded. `quantd doctor --store` lists the damage. "
             "Restore a backup with `quantd restore`, or start a new run in another folder with --state.",
             CHECK_FAILED,
         )

@@ -27,9 +27,9 @@ def last_live(store: "Store", run: str) -> Named | None:
     for record in reversed(store.runs()):
         newest = store.latest_snapshot(record.run) if record.run != run else None
         if newest is not None:
-            found = limits_of_snapshot(msgspec.msgpack.decode(newest[1], type=RunSnapshot).state)
-            if found.live is not None:
-                return found, record.agents
+            limits = limits_of_snapshot(msgspec.msgpack.decode(newest[1], type=RunSnapshot).state)
+            if limits.live is not None:
+                return limits, record.agents
     return None
 
 
@@ -56,17 +56,17 @@ def change_of_limits(
 def tightened(before: Named, after: Named) -> tuple[InForce, tuple[str, ...]]:
     """(`after` without what is looser than `before`, dotted names of what is looser)."""
     old, new = before[0], after[0]
-    house, found = _tighter(old.house, new.house)
-    looser = [f"risk.{name}" for name in found]
+    house, names = _tighter(old.house, new.house)
+    looser = [f"risk.{name}" for name in names]
     agents = list(new.agents)
-    known = dict(zip(before[1], old.agents, strict=True))
+    agents_before = dict(zip(before[1], old.agents, strict=True))
     for k, name in enumerate(after[1]):
-        if name in known:  # a new agent is within the limits of the house
-            limits, found = _tighter(known[name][0], agents[k][0])
+        if name in agents_before:  # a new agent is within the limits of the house
+            limits, names = _tighter(agents_before[name][0], agents[k][0])
             agents[k] = limits, agents[k][1]
-            looser += [f"agents.{name}.{each}" for each in found]
-    live, found = (new.live, []) if old.live is None or new.live is None else _caps(old.live, new.live)
-    looser += [f"live.{name}" for name in found]
+            looser += [f"agents.{name}.{key}" for key in names]
+    live, names = (new.live, []) if old.live is None or new.live is None else _caps(old.live, new.live)
+    looser += [f"live.{name}" for name in names]
     flatten_on, rearm = new.flatten_on, new.rearm_samples
     if not set(old.flatten_on) <= set(flatten_on):
         flatten_on = tuple(sorted({*old.flatten_on, *flatten_on}))
@@ -129,4 +129,4 @@ def _caps(old: Allowance, new: Allowance) -> tuple[Allowance, list[str]]:
 
 def _lower(a: int | None, b: int | None) -> int | None:
     """The lower of two caps; None is off."""
-    return min((each for each in (a, b) if each is not None), default=None)
+    return min((cap for cap in (a, b) if cap is not None), default=None)

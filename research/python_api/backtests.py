@@ -136,7 +136,7 @@ def backtest(
     folder = config.state_folder(None)
     notes: list[str] = []
     assembly = after_history(
-        lambda history: assemble(config, cache=folder / "cache", apart=caller, bars=frame, history=history),
+        lambda history: assemble(config, cache=folder / "cache", isolation=caller, bars=frame, history=history),
         benchmark_history(config),
         notes.append,
     )

@@ -131,7 +131,7 @@ def sweep(
     config = read(text, known_names(), file=file, folder=folder, environ=os.environ, sets=sets)
     state = config.state_folder(None)
     grid = Grid({key_of(key, is_file=is_file): [setting_text(each) for each in values] for key, values in over.items()})
-    assembly = assemble(config, cache=state / "cache", apart=caller, bars=frame)
+    assembly = assemble(config, cache=state / "cache", isolation=caller, bars=frame)
     base = base_of(config, text, sets, state / "cache")
     base = replace(base, history=grid_history(base, grid.axes, caller))
     market = trial_digest(assembly) if caller is None else f"{assembly.market} {source_digest(what)}"
@@ -140,7 +140,7 @@ def sweep(
     inline: _InProcess | None = None
     alone = caller is not None and workers == 1 and on == "local"
     if caller is not None and alone:
-        apart_market = assemble(config, cache=state / "cache", apart=caller, bars=frame, history=base.history)
+        apart_market = assemble(config, cache=state / "cache", isolation=caller, bars=frame, history=base.history)
         run = inline = _InProcess(Market(apart_market, frame, state / "cache", base.history), stop=stop)
     elif frame is not None:
         place.mkdir(parents=True, exist_ok=True)

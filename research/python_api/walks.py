@@ -252,7 +252,7 @@ class _Walking:
 
     def _assembled(self, base: Base, config: Config) -> Assembly:
         cache = Path(base.cache)
-        return assemble(config, cache=cache, apart=self._caller, bars=self._frame, history=base.history)
+        return assemble(config, cache=cache, isolation=self._caller, bars=self._frame, history=base.history)
 
     def walked(self, how: How, *, stop: bool) -> WalkForward:
         whole, base = self._whole, self._base

@@ -26,7 +26,7 @@ def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Asse
     if first is None:
         raise RunUnusable("it has no journal that begins with a start")
     try:
-        parts = parts_of(saved_config(folder, first.config), first.ts, cache=cache, apart=Apart(folder))
+        parts = parts_of(saved_config(folder, first.config), first.ts, cache=cache, isolation=Apart(folder))
     except ConfigLost as why:
         raise RunUnusable(str(why)) from None
     parts = as_recorded(parts, first.feed)

@@ -129,7 +129,7 @@ def lookahead(
     """
     alone = _alone(config, policy)
     opened: dict[str, None] = dict.fromkeys(captured)
-    assembly = assemble(alone, cache=cache, apart=apart, bars=bars)
+    assembly = assemble(alone, cache=cache, isolation=apart, bars=bars)
     whole = _answers(assembly, _loaded(alone, {}, apart, opened), opened)
     # A parameter that names the market's file is redirected to the truncated copy.
     named = _named_market(alone)

@@ -145,14 +145,14 @@ class Market:
         """Read the market of a sweep. Raises what `assemble` raises."""
         bars = BarFrame(pl.read_parquet(base.bars)) if base.bars else None
         cache = Path(base.cache)
-        found = assemble(config_of(base), cache=cache, apart=apart, bars=bars, history=base.history)
+        found = assemble(config_of(base), cache=cache, isolation=apart, bars=bars, history=base.history)
         return cls(found, bars, cache, base.history)
 
     def under(self, config: Config) -> Assembly:
         """Return the parts of a run under another configuration; another market is read for it alone."""
         same = reassemble(self.assembly, config)
         return same or assemble(
-            config, cache=self.cache, apart=self.assembly.apart, bars=self.bars, history=self.history
+            config, cache=self.cache, isolation=self.assembly.isolation, bars=self.bars, history=self.history
         )
 
     def identified(self, look: Look) -> Look:

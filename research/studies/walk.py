@@ -171,7 +171,7 @@ def traded(
     """Return the run of the choices over the bars from the first refit on. Raises what `assemble` raises."""
     own = {each.values: _config(base, keys, chosen[0], each.values) for each in chosen}
     config = own[chosen[0].values]
-    made = assemble(config, cache=Path(base.cache), apart=apart, bars=bars, history=base.history)
+    made = assemble(config, cache=Path(base.cache), isolation=apart, bars=bars, history=base.history)
     varied = {key.split(".")[1] for key in keys}
     since = [each.refit.opens_ns for each in chosen]
     order = [each.values for each in chosen]

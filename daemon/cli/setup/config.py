@@ -40,7 +40,7 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
         if found.study.goals:
             function(GOALS)(found)  # takes a second to import
         folder = place(config, None, sets).folder
-        policies = parts_of(found, time.time_ns(), cache=folder / "cache", apart=Apart(folder)).policies
+        policies = parts_of(found, time.time_ns(), cache=folder / "cache", isolation=Apart(folder)).policies
     except ExplainedError as why:
         if not as_json:
             raise

@@ -99,11 +99,11 @@ class Child:
 
     def send(self, data: bytes) -> None:
         """Send one message. Raises Broken and OSError."""
-        left = memoryview(LENGTH.pack(len(data)) + data)
-        while left:
+        unsent = memoryview(LENGTH.pack(len(data)) + data)
+        while unsent:
             if not select.select([], [self._to], [], max(0.0, self.until - time.monotonic()))[1]:
                 raise Broken("its process does not read its question")
-            left = left[os.write(self._to, left[:PIPE_BYTES]) :]
+            unsent = unsent[os.write(self._to, unsent[:PIPE_BYTES]) :]
 
     def receive(self, late: str) -> bytes:
         """The next message. Raises Broken, and Late with the text `late`; what has arrived by then is not lost."""

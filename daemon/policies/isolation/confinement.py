@@ -171,7 +171,7 @@ def _landlock(paths: Iterable[str]) -> list[str]:
     version = _landlock_version()
     if version < 1:
         return ["files (no Landlock)"]
-    handled = _FILES[max(each for each in _FILES if each <= version)]
+    handled = _FILES[max(supported for supported in _FILES if supported <= version)]
     # files; TCP bind and connect from version 4; sockets and signals of others from version 6
     rules = struct.pack("QQQ", handled, 3, 3)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = _LIBC.syscall(_CREATE, rules, len(rules), 0)
@@ -191,10 +191,10 @@ def _landlock(paths: Iterable[str]) -> list[str]:
 
 def _seccomp() -> list[str]:
     assert _LIBC is not None
-    known = _ARCHITECTURES.get(platform.machine())
-    if known is None:
+    architecture = _ARCHITECTURES.get(platform.machine())
+    if architecture is None:
         return [f"system calls (no seccomp filter for {platform.machine()})"]
-    number, program = known[2], seccomp_program(platform.machine())
+    number, program = architecture[2], seccomp_program(platform.machine())
     code = ctypes.create_string_buffer(program)
     head = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
     if _LIBC.syscall(number, 1, 1, head):  # SECCOMP_SET_MODE_FILTER, for all threads
@@ -251,9 +251,9 @@ def frame(source: int) -> bytes:
 
 def send(target: int, data: bytes) -> None:
     """Write one message, as `frame` reads it."""
-    rest = memoryview(struct.pack("<Q", len(data)) + data)
-    while rest:
-        rest = rest[os.write(target, rest) :]
+    unsent = memoryview(struct.pack("<Q", len(data)) + data)
+    while unsent:
+        unsent = unsent[os.write(target, unsent) :]
 
 
 def _exactly(source: int, size: int) -> bytes:

@@ -51,7 +51,7 @@ class _Walk:
 
     granted: Sequence[Path]
     hidden: Sequence[Path]
-    left: int
+    remaining: int
     file: Path | None = None
     """The policy file, which is no secret to itself."""
     links: list[Path] = field(default_factory=list)
@@ -60,24 +60,24 @@ class _Walk:
 
     def into(self, folder: Path) -> tuple[bool, list[Path]]:
         """(whether all of `folder` may be read, the largest parts of it that may be)."""
-        whole, parts = True, list[Path]()
+        complete, parts = True, list[Path]()
         try:
-            with os.scandir(folder) as found:
-                entries = sorted(islice(found, max(0, self.left) + 1), key=lambda each: each.name)
+            with os.scandir(folder) as scan:
+                entries = sorted(islice(scan, max(0, self.remaining) + 1), key=lambda entry: entry.name)
         except OSError:
             return False, []
         if not STATE_NAMES.isdisjoint(entry.name for entry in entries):
             return False, []  # a state folder of another instance, or a copy of one
         for entry in entries:
-            self.left -= 1
+            self.remaining -= 1
             path = folder / entry.name
-            if self.left < 0 or private(entry.name) or path in self.hidden:
-                whole = False
+            if self.remaining < 0 or private(entry.name) or path in self.hidden:
+                complete = False
             elif entry.is_symlink():
                 self.links.append(path)  # the rights of its target count, whichever folder has the link
             elif entry.is_file():
                 if path != self.file and (what := secret_in(path) if entry.stat().st_size <= MOST_BYTES else ""):
-                    whole = False
+                    complete = False
                     self.secrets.append((path, what))
                 else:
                     parts.append(path)
@@ -85,11 +85,11 @@ class _Walk:
                 continue
             elif entry.is_dir():
                 inside, below = self.into(path)
-                whole = whole and inside
+                complete = complete and inside
                 parts += [path] if inside else below
             else:
-                whole = False  # a pipe or a socket is somebody else's
-        return whole, parts
+                complete = False  # a pipe or a socket is somebody else's
+        return complete, parts
 
 
 def readable(
@@ -100,43 +100,47 @@ def readable(
     A registered policy has no file. A file that is added later is readable in subfolders and `reads` only, and there
     only in folders without anything private.
     """
-    sites = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
+    sites = [site for site in sys.path if Path(site).name in ("site-packages", "dist-packages")]
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix}
     installed = [*(Path(prefix) / name for prefix in prefixes for name in OF_PREFIX), *map(Path, sites)]
-    away = [each.resolve() for each in hidden]
-    given = [path for each in (*map(Path, SYSTEM), *installed, *packages) for path in _without(each.resolve(), away)]
+    away = [path.resolve() for path in hidden]
+    given = [
+        readable_path
+        for prefix in (*map(Path, SYSTEM), *installed, *packages)
+        for readable_path in _without(prefix.resolve(), away)
+    ]
     walk = _Walk(given, away, MOST_ENTRIES, None if file is None else file.resolve())
-    found = set(given)
-    own = [] if file is None else [file.parent.resolve()]
-    folders = [*own, *(each.resolve() for each in reads)]
+    paths = set(given)
+    home = [] if file is None else [file.parent.resolve()]
+    folders = [*home, *(extra.resolve() for extra in reads)]
     faults: list[str] = []
     for folder in folders:
-        if any(folder == each or folder.is_relative_to(each) for each in away):
+        if any(folder == private_path or folder.is_relative_to(private_path) for private_path in away):
             continue
         if (state := state_folder_of(folder)) is not None:
             faults.append(f"{folder} lies in the state folder {state}; keep policy files and their data elsewhere")
         else:
-            whole, parts = walk.into(folder)
-            found |= {folder} if whole and folder not in own else set(parts)
+            complete, parts = walk.into(folder)
+            paths |= {folder} if complete and folder not in home else set(parts)
     faults += [
         f"{path} has {what} in it; policy files read no such file. Move data into a file of its own"
         for path, what in walk.secrets
     ]
-    faults += [text for link in walk.links if (text := _fault(link, found, folders))]
-    if walk.left < 0:
+    faults += [text for link in walk.links if (text := _fault(link, paths, folders))]
+    if walk.remaining < 0:
         remedy = "give the policy file a folder of its own"
         faults.append(f"{file and file.parent} has more than {MOST_ENTRIES:,} files and is readable in part; {remedy}")
-    return Readable(sorted(map(str, found)), faults)
+    return Readable(sorted(map(str, paths)), faults)
 
 
-def _fault(link: Path, found: set[Path], folders: Sequence[Path]) -> str:
+def _fault(link: Path, paths: set[Path], folders: Sequence[Path]) -> str:
     """Text about a link to something that is not readable; empty for others, and for a link to nothing."""
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):  # RuntimeError: a loop, before Python 3.13
         return ""
     around = (target, *target.parents)
-    if not found.isdisjoint(around):
+    if not paths.isdisjoint(around):
         return ""
     if private(target.name):
         return f"the link {link} points to {target}, which is private; policy files read no such file"
@@ -148,10 +152,10 @@ def _fault(link: Path, found: set[Path], folders: Sequence[Path]) -> str:
 
 def _without(path: Path, hidden: Sequence[Path]) -> Iterator[Path]:
     """`path`, or its entries without the hidden ones."""
-    if any(path == each or path.is_relative_to(each) for each in hidden):
+    if any(path == private_path or path.is_relative_to(private_path) for private_path in hidden):
         return
-    if not any(each.is_relative_to(path) for each in hidden):
+    if not any(private_path.is_relative_to(path) for private_path in hidden):
         yield path
         return
-    for each in path.iterdir():
-        yield from _without(each.resolve(), hidden)
+    for entry in path.iterdir():
+        yield from _without(entry.resolve(), hidden)

@@ -98,19 +98,19 @@ class Apart:
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> "Worker":
         """The loaded policy of a user's file. Raises ParamsError as load_user_policy does."""
         source, file = source_of(path), path.absolute()
-        made = {"path": file, "attribute": attribute, "params": _plain(params), "source": source}
-        return Worker(path.name, file, made, self._hidden, reads=self._reads)
+        recipe = {"path": file, "attribute": attribute, "params": _plain(params), "source": source}
+        return Worker(path.name, file, recipe, self._hidden, reads=self._reads)
 
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> "Worker":
         """A registered policy; its process loads it in the background."""
-        made = Worker(name, None, {"name": name, "params": _plain(params)}, self._hidden, policy.lookback)
-        made.fit = getattr(policy, "fit", made.fit)
-        return made
+        worker = Worker(name, None, {"name": name, "params": _plain(params)}, self._hidden, policy.lookback)
+        worker.fit = getattr(policy, "fit", worker.fit)
+        return worker
 
 
 def _plain(params: Mapping[str, object]) -> dict[str, object]:
     """Parameters as plain values that can be pickled."""
-    return {key: _plain(each) if isinstance(each, Mapping) else each for key, each in params.items()}
+    return {key: _plain(value) if isinstance(value, Mapping) else value for key, value in params.items()}
 
 
 class Worker:
@@ -120,7 +120,7 @@ class Worker:
         self,
         name: str,
         file: Path | None,
-        made: Mapping[str, object],
+        recipe: Mapping[str, object],
         hidden: Sequence[Path],
         lookback: int = 0,
         reads: Sequence[Path] = (),
@@ -137,7 +137,7 @@ class Worker:
         """What the process cannot read although it lies beside the file, each with the remedy."""
         self.fault = ""
         """Failure of the process during the last call; empty without one."""
-        self._file, self._made, self._hidden, self._reads = file, pickle.dumps(made), hidden, reads
+        self._file, self._made, self._hidden, self._reads = file, pickle.dumps(recipe), hidden, reads
         self._child: Child | None = None
         self._trusted = bool(lookback)
         self._load_until = 0.0
@@ -249,7 +249,7 @@ class Worker:
         while not self._ready:
             match _message(child, f"was not ready within {START_S:g} s"):
                 case Confined(missing):
-                    self.missing = [_cleaned(each, 200) for each in missing[:8]]
+                    self.missing = [_cleaned(right, 200) for right in missing[:8]]
                 case Unfit(text):
                     raise ParamsError(self._text(text, 2 * PRINTED_CHARS))
                 case Loaded(lookback, uses_bars, undeclared) if self._fits(lookback):

@@ -74,7 +74,7 @@ class Caller:
     def __call__(self, name: str, *arguments: Any) -> Any:
         if self.over:
             raise RuntimeError(f"this view is of an earlier sample; ask for {name} while deciding")
-        plain = [each if isinstance(each, str) else index(each) for each in arguments]
+        plain = [argument if isinstance(argument, str) else index(argument) for argument in arguments]
         key = (name, *plain)
         if key not in self._known:
             _write(self._target, Call(self._n, name, plain))
@@ -150,8 +150,8 @@ def main(missing: list[str]) -> None:
             universe = universe if other is None else other
             caller = Caller(source, target, n)
             view = FarView({"universe": universe, **values}, caller)
-            for each in (view.prices, view.weights, *memory.values()):
-                each.flags.writeable = False
+            for array in (view.prices, view.weights, *memory.values()):
+                array.flags.writeable = False
             decided = answer(policy, Ask(0, 0, cast(View, view), memory))
             caller.over = True
             _write(target, Answered(n, decided, printed.text))

@@ -67,7 +67,7 @@ def replay(
     where = place(config, state, sets)
     records, record = recorded(where, run)
     name = record.run
-    parts = parts_of(read(config, sets), time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+    parts = parts_of(read(config, sets), time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
     parts = same_market(parts, records, name)
     for loaded in loaded_in(records, name):
         parts.seats(dict).verify(loaded)

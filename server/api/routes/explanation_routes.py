@@ -116,7 +116,7 @@ class Explaining:
                 if self._deadline is None:
                     # separate instances: a preview must not change the hidden state of the running policies
                     parts = self._parts
-                    policies = policies_of(service.config, parts.universe, parts.interval_ns, parts.apart)
+                    policies = policies_of(service.config, parts.universe, parts.interval_ns, parts.isolation)
                     apart = replace(parts, policies=policies)
                     self._deadline = Deadline(policies, seated=apart.seats(lambda: service.shell.state.loaded))
                 return plan_now(rules, frozen, self._deadline, costs, run)

@@ -354,7 +354,7 @@ class PredictionRoutes:
         def work() -> tuple[str, Policy]:
             folder = artifact_folder(named(config, artifact), config.source.folder)
             name = f"{folder} {digest_of(read_bytes(folder / MANIFEST, MANIFEST_BYTES))}"
-            return name, self._artifacts.get(name) or load_artifact(folder, {}, graphs_of(self._run.parts.apart))
+            return name, self._artifacts.get(name) or load_artifact(folder, {}, graphs_of(self._run.parts.isolation))
 
         try:
             name, policy = await asyncio.to_thread(work)
@@ -392,7 +392,7 @@ class PredictionRoutes:
             raise Refused(404, "not_found", f"there is no policy {method[:80]!r}; {nearest(method, POLICIES)}".rstrip())
         parts, folder = self._run.parts, self._run.config.source.folder
         text = msgspec.json.encode([code_version(), method, dict(params)], order="sorted", enc_hook=str)
-        return input_hash(text), lambda: load(method, params, folder, parts.apart)
+        return input_hash(text), lambda: load(method, params, folder, parts.isolation)
 
 
 def _values(names: list[str], features: Mapping[str, Mapping[str, float]], shared: Mapping[str, float]) -> list[float]:

@@ -130,7 +130,7 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
     from quantd.trading.display_text import instant_text
 
     try:
-        assembly = parts_of(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+        assembly = parts_of(config, time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
     except (FeedError, CalendarError, PolicyError) as why:
         yield Check("policies" if isinstance(why, PolicyError) else "data", False, str(why))
         return

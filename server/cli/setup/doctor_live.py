@@ -89,7 +89,7 @@ def _venue(config: Config, where: Place) -> Iterator[Check]:
         yield Check("venue", None, "not checked: the broker is simulated")
         return
     try:
-        parts = parts_of(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+        parts = parts_of(config, time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
         yield from asyncio.run(_account(parts))
     except VenueError as error:
         yield Check("venue", False, str(error))

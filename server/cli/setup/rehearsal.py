@@ -58,7 +58,7 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
         raise ValueError("a rehearsal has a simulated broker")
     with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as name:
         folder = Path(name)
-        parts = parts_of(config, time.time_ns(), cache=folder / "cache", apart=Apart(folder))
+        parts = parts_of(config, time.time_ns(), cache=folder / "cache", isolation=Apart(folder))
         names = [a.name for a in parts.rules.agents]
         with Store.open(folder) as store:
             projection = store.begin(RUN_NAME, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())

@@ -88,7 +88,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(world):
-    assembly = assemble(read(Options(world / "config.toml").config), apart=Apart())
+    assembly = assemble(read(Options(world / "config.toml").config), isolation=Apart())
     assert assembly.rules.max_failures == 4
     seen = Seen()
     shell = assembly.shell(seen)

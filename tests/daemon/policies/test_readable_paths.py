@@ -100,7 +100,7 @@ def test_an_agent_reads_the_folders_of_its_table_and_another_agent_does_not(
     (own / "mine.py").write_text(READING.format(path=str(own / "bars" / "spy.csv")))
     text = CONFIG.format(pace="fast", at_end="stop", policy="mine.py:act", params="{}")
     (own / "config.toml").write_text(text.replace("capital = 1.0", "capital = 0.5") + 'reads = ["../bars"]\n' + SECOND)
-    found = assemble(read(own / "config.toml", ()), apart=Apart(own / "state"))
+    found = assemble(read(own / "config.toml", ()), isolation=Apart(own / "state"))
     first, second = (answer(each, Ask(0, 0, view_of(market(1, 3, 300), 260), {})) for each in found.policies)
     assert (first.failed, second.failed[:15]) == ("", "PermissionError")
     (fault,) = unreadable(found.policies)

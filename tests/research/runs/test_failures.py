@@ -121,7 +121,7 @@ def test_a_policy_in_a_process_of_its_own_is_counted_as_one_inline(folder: Path)
     sets = ["agents.trend.policy=bad.py:third", "agents.trend.params={}"]
     lines = []
     for apart in (None, Apart()):
-        assembly = assemble(read(folder / "config.toml", sets), apart=apart)
+        assembly = assemble(read(folder / "config.toml", sets), isolation=apart)
         record = Record(assembly.universe)
         drive(assembly, assembly.config, "one", record, None, lambda share: None)
         lines.append([each.text for each in record.failures.of(assembly.rules.names())])
