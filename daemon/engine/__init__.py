@@ -1,11 +1,18 @@
 """The pure core: `step(state, event) -> effects`. It reads no clock, draws no number and opens nothing.
 
-The same snapshot and the same events give the same effects and the same state, in a backtest, a paper run, a live run
-and a replay. `quantd.daemon.runtime.loop` carries the effects out.
+The same snapshot and events give the same effects and state, in a backtest, a paper run, a live run and a replay.
+`quantd.daemon.runtime.loop` carries the effects out.
 
-`step` sets the clock of the state, runs the handler of the event, then the stages of STAGES that name the event, in the
-order of that table. The handler is the function `on_<event>` of a module of this package: `on_not_found` takes a
-NotFound. Handlers do not call each other.
+`step` sets the clock of the state and runs the handler of the event. Then it runs the stages of STAGES that name the
+event, in the order of that table. The handler is the function `on_<event>` of a module of this package:
+`on_not_found` takes a NotFound. Handlers do not call each other.
+
+What the order guarantees. The clock is set first and never goes back, so that a late report has the time of now. The
+children of parent orders go before the questions of a tick, because a question shows what open orders reserve. The
+stops at the venue are last: they cover what the books hold after every other effect.
+
+Rejected: a handler that calls what follows from its event. Children, refusals and stops follow from many events, so
+each of them is one stage for all events.
 """
 
 import re

@@ -1,4 +1,13 @@
-"""Rounds: Asks and their answers, the plan after the last answer, and the follow-ups of earlier decisions."""
+"""Rounds: Asks and their answers, the plan after the last answer, and the follow-ups of earlier decisions.
+
+What can go wrong: a policy that fails, hangs or answers late. Its agent holds, and repeated failures suspend it, so
+that the other agents decide as before. An answer to a round that is over has no effect, because that round was planned
+without it. An answer of the wrong length, or with a number that is not finite, counts as a failure.
+
+The plan follows the last answer of the round, and not each answer. So opposite lots of two agents cross, and the limits
+of the house measure the net of all. A new answer drops the rest of the agent's earlier decision, which is of older
+prices. A follow-up waits until the orders of its decision have ended, because their sales bring its cash.
+"""
 
 from collections.abc import Sequence
 from math import isfinite

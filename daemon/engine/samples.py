@@ -1,4 +1,20 @@
-"""Ticks, and schedules by hand: values samples, queries overdue orders, and asks the agents that are due."""
+"""Ticks, and schedules by hand: values samples, queries overdue orders, and asks the agents that are due.
+
+The order of a tick, and what it guarantees:
+
+1. Looser limits whose delay is over apply to all that follows.
+2. Exits of closed positions end before the sample counts, so that a cooldown begins with the next sample.
+3. Samples whose dates are complete are valued before the history takes the closes of this one.
+4. The sample is valued and the switches move before anything is ordered: an order is for the books of now.
+5. Agents that owe capital pay, and portfolios that close go on. Proposals that wait for a person lapse, because their
+   prices and books are those of the sample before.
+6. Overdue orders are queried, and cancels are repeated: a report or a cancel may be lost, and a repeat does no harm.
+7. Exits are ordered before the follow-ups of decisions, because an exit overrides its policy.
+8. In `serve_tick` the jobs precede the questions: they need books that were just valued, and a promotion changes who is
+   asked.
+
+While everything is being sold nobody is asked: the targets of a policy would cancel the sales.
+"""
 
 from collections.abc import Sequence
 

@@ -2,6 +2,12 @@
 
 Free cash moves at once, as exact flows between books, without profit or loss. An agent owes the rest: it plans with
 less capital, sells, and pays at the next samples.
+
+What can go wrong: an agent pays with cash that its open purchases need. So it pays from its free cash only. The parts
+are integers with an exact sum, so that no micro is lost between books.
+
+What each agent owes is recorded before cash moves and sales are planned: both read it. An agent that decides now sells
+by its own decision, which sees less capital. One whose parent orders are in progress is left alone until they end.
 """
 
 from collections.abc import Sequence

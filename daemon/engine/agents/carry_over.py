@@ -2,6 +2,15 @@
 
 At a real venue no order may be open; removed instruments and agents may not have positions. What cannot continue is
 lost, and an alert names each loss.
+
+What can go wrong: numbers of agents and columns of symbols change their meaning. So everything is carried by name, and
+a column without a symbol in the new universe is dropped. The books are placed first and the marks after them, because
+the valuation needs both; switches, returns and levels follow the valuation. Cash of removed agents goes to the
+unallocated book, which funds new agents as far as it suffices.
+
+A policy that was promoted continues only while its shadow challenges the same agent with the same artifact: another
+one was not promoted. Verdicts on proposals are kept only under the same symbols; the ids of proposals are always kept,
+so that none is executed twice.
 """
 
 from collections.abc import Mapping, Sequence

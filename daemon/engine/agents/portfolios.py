@@ -2,6 +2,11 @@
 
 Opening moves cash from the unallocated book into the book of a vacant place. Closing sells the positions, at once and
 at later samples until none is left, and returns the cash; or it moves lots and cash in kind to another agent.
+
+What can go wrong: a place keeps something of its last portfolio. So a place is vacant only without cash and lots, and
+its switch, levels, returns and counted orders begin anew. A hand-over waits until no order, parent order or waiting
+plan of the portfolio is left: lots that are being sold cannot be moved. The high-water mark of the receiving book moves
+before the lots do, so that they are neither profit nor loss there.
 """
 
 from collections.abc import Sequence

@@ -2,6 +2,13 @@
 and the gate of a policy's decision.
 
 A proposal that cannot be carried out is refused as a whole, with an alert that gives the reason.
+
+What can go wrong: a proposal is sent twice, arrives late, or is for other prices than its sender saw. Its id is
+executed once, and it may expire. It may have the digest of a dry run: it is then planned on a copy of the state, and
+refused where the orders would differ. Targets of more than MOST_LEVERAGE times the book are a mistake of units.
+
+A proposal that needs approval waits until the next sample only, because its prices and books are those of the last.
+When a person approves it, every check is made again.
 """
 
 from collections.abc import Sequence

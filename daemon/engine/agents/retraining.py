@@ -2,6 +2,10 @@
 
 A retraining only raises an alert: its artifact decides from the next start on. A loaded artifact decides at once. A
 policy with another artifact begins without memory and with a new pairing.
+
+What can go wrong: the memory or the comparison of one model counts for another one, or a promotion for a model that
+was never compared. So the digests of a start are compared with those before. A changed one clears memory and pairings,
+and a promoted policy with another artifact loses its promotion.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,6 +2,13 @@
 
 Its orders go to a simulated venue of its own. Its effects are wrapped in `Shadowed`; its Asks and alerts carry an agent
 number after those of the house. A shadow does not affect the house's books, orders and switch.
+
+What can go wrong: a shadow changes what the real house does. Therefore the house is stepped first, and its effects come
+first. A shadow gets the events of the market, its own answers and reports, and operators' commands that name it. Jobs
+belong to the house, and so do records of limits, crosses and snapshots, which are left out of a shadow's effects.
+
+The verdict on a proposal of an outside agent is recorded here. The same agent may decide in a shadow now and in the
+house later, and an id is decided once, wherever that was.
 """
 
 from collections.abc import Callable, Sequence

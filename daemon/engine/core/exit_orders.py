@@ -1,6 +1,12 @@
 """Protective exits at a bar: which closes are at a level, and the plan of the orders that close positions.
 
 At a bar the closes are new and the sample is not taken, so that a plan first values the books at these closes.
+
+An exit begins before it is known whether the fold can plan its order. `step` does the same, so that Python goes on with
+the alerts of the exits that began.
+
+Rejected: to find out before the exits begin whether they can be planned. That would need the lots of exits that do not
+exist yet. Rejected too: a plan of their own, which would be a second gate.
 """
 
 from typing import Any

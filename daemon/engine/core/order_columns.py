@@ -1,4 +1,13 @@
-"""What decisions leave, in columns: a book's last request, the rest that waits, and orders and crosses until a bar."""
+"""What decisions leave, in columns: a book's last request, the rest that waits, and orders and crosses until a bar.
+
+The handlers and the fold refer to the same columns. What can go wrong with a copy in the fold: two versions of one
+number have to be kept equal, and each call pays for taking them out of the state and back. A measurement with open
+orders then has to stop the fold.
+
+The columns of crosses have one cross of a symbol, and the first crosses as far as their symbols ascend. Others follow
+as records, so that the order stays that of the decisions; such a bar is for `step`. The basket of a decision is made
+when a handler or a log reads it.
+"""
 
 from typing import Any, Final
 

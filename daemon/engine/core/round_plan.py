@@ -565,6 +565,7 @@ class Plan:
                 self.count_cut(agent.change, agent.passed)
 
     def count_cut(self, requested: Floats, passed: Floats) -> None:
+        """Count the symbols whose lots float64[N] `passed` refuse or cut."""
         for k in range(self.size):
             if requested[k] != passed[k]:
                 if passed[k] == 0.0:

@@ -1,6 +1,13 @@
 """Executes parent orders: child orders that are due pass the gate like every order.
 
 The switch, protective exits, halts and new decisions precede it (`quantd.daemon.engine.safety.parent_orders`).
+
+What can go wrong: the market and the limits change after the decision passed the gate. Therefore a parent reserves
+nothing, and each child passes the gate when it is due. At HALT all parents end, at REDUCE those that add, and an exit
+ends those of its symbol, before any child is sent. A child that was cut or ended is sent again with the next step.
+
+A chase cancels its last child and waits for the report of its end before it sends the next one. So two children of one
+chase never fill together beyond the parent.
 """
 
 from collections.abc import Iterator, Sequence

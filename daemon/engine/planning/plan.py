@@ -1,4 +1,20 @@
-"""Plans a round: agents' answers become lots, pass their limits, cross, and pass the house's limits as one basket."""
+"""Plans a round: agents' answers become lots, pass their limits, cross, and pass the house's limits as one basket.
+
+What can go wrong: orders that are within the limits one by one, and break them together. Therefore the house's limits
+measure the net of all agents, with every open order, as one basket.
+
+What the order guarantees. Parent orders of the deciding agents end first: the new decision replaces what they have
+not sent. Stops at the venue that conflict are cancelled, and the plan waits for their end as a whole: a
+part of it sent early would spend what the sales are to bring. Each agent's limits come before the crossing, so that
+only lots that an agent may trade are crossed. Crosses are recorded after the verdict of the house, and not in symbols
+that it refused.
+
+A basket has the number n of its sample, counted from the orders already made. So its id is derived from the state, and
+a replay gives it the same one.
+
+Rejected: to change a stop in place when a plan reduces its position. A replacement has two outcomes more than a cancel,
+and differs from venue to venue (docs/decisions/008).
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -192,11 +208,12 @@ def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list
     verdict = _house_verdict(state, ctx, parts, house, requested, switch)
     if state.judged is not None:
         state.judged.append(Judged(HOUSE, ctx, house, requested, limits, switch, verdict))
-    n = state.orders_at.get(sample, 0) + 1
+    n = state.orders_at.get(sample, 0) + 1  # derived from the state: a replay has the same ids
     style = "marketable" if order.immediate else state.rules.execution.style
     kind = AUCTIONS.get(style, Kind.LIMIT)
     ends = _ends(state, kind)
     if surviving is not wanted:
+        # after the verdict: a cross in a symbol that the house refused would trade without its limits
         refused = (verdict.reason != Reason.NONE) & (verdict.lots == 0.0)
         _cross(state, ctx, parts, crossed, refused, sample, ends)
     agents = [

@@ -2,6 +2,10 @@
 
 Invariant: stops and reducing orders together never exceed the position, of the house and of each book. So no fill, in
 whatever order reports arrive, takes a position across zero.
+
+The stop of the agent that sells is cancelled first. All stops of the symbol are cancelled only where that does not
+suffice, because a position without a stop is watched by the daemon alone. While a symbol is held after a price jump no
+successor would be sent, so only an operator's order cancels its stops.
 """
 
 from collections.abc import Sequence

@@ -2,6 +2,13 @@
 
 Measurements do not affect the effects: one is left out only where no level can have changed
 (`quantd.risk.monitor.ceilings`), and records depend on levels and the number of the sample alone.
+
+What can go wrong: a level flutters while orders are filled. While orders or crosses are open a level may rise; it falls
+once they have ended. The last bits of a value depend on the books that are measured beside it. So a book that wants no
+value is measured with the others all the same.
+
+A lone agent with all the money and the limits of the house is the house: both share one memory of levels, and one alert
+is raised. The memories part when the agent differs, with copies, so that no level is reported again.
 """
 
 from collections.abc import Collection, Mapping, Sequence

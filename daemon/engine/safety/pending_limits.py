@@ -1,4 +1,11 @@
-"""Limits of a changed configuration. In mode live, looser ones wait for a delay or for a second person's approval."""
+"""Limits of a changed configuration. In mode live, looser ones wait for a delay or for a second person's approval.
+
+What can go wrong: one person loosens a limit, and orders use it before anybody else has seen it. What is tighter
+applies at once. What is looser is announced with a CRITICAL alert, and waits.
+
+A new start or reload with the same looser limits does not begin the delay again; with others the earlier ones are
+dropped. An approval names the digest of the limits, so that it is for the limits that the person has seen.
+"""
 
 from hashlib import blake2b
 

@@ -1,4 +1,18 @@
-"""Moves of the switches of the house and of each agent, and their consequences for open orders."""
+"""Moves of the switches of the house and of each agent, and their consequences for open orders.
+
+A switch moves only from RUN towards HALT here. An operator moves it back; a replayed feed may re-arm a loss limit.
+
+What the order guarantees. The move is recorded before its consequences, so that each cancel follows from a record.
+Parent orders end with the move: one that went on would send another child for each that is cancelled. Crosses are
+dropped at every move of the house, because none of them has passed the new switch.
+
+What can go wrong: a cancel is lost or refused, or a sale of a flatten is. So `cancel_open_orders` and `flatten_all` are
+repeated at each tick until nothing is left. Orders of unknown state are cancelled too: the venue may have them. A
+flatten ends where the books still have lots that the venue has not, with the command that takes them out.
+
+A second reason may come while the switch stands. One that needs an operator replaces one that is re-armed by time, so
+that the stricter end applies.
+"""
 
 from collections.abc import Sequence
 from typing import Final

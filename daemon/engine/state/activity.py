@@ -49,6 +49,7 @@ class BookActivity:
         self.request.drop()
 
     def freeze(self) -> FrozenBookActivity:
+        """The values of a snapshot."""
         request = self.request
         lots = bytes(request.lots) if request.given else b""
         return FrozenBookActivity(self.traded, self.sent, request.at, lots, self.orders)
@@ -73,6 +74,7 @@ class Activity:
         self.session_end = 0
 
     def freeze(self) -> FrozenActivity:
+        """The values of a snapshot, by book."""
         return FrozenActivity([book.freeze() for book in self.books], self.session_end)
 
     def thaw(self, frozen: FrozenActivity) -> None:

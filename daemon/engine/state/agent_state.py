@@ -72,6 +72,7 @@ class AgentState:
         self.blocked: dict[int, int] = {}
 
     def freeze(self) -> FrozenAgent:
+        """The values of a snapshot, with arrays as bytes."""
         follow_up = self.follow_up
         waits = (
             FrozenFollowUp(follow_up.sample, bytes(follow_up.weights), follow_up.used) if follow_up.waits() else None

@@ -27,6 +27,7 @@ class FrozenMarket(NamedTuple):
 
 
 def freeze_market(state: State) -> FrozenMarket:
+    """Histories, marks and volumes as the bytes of a snapshot."""
     history = state.history
     own_dates = () if history.own_dates is None else _ring_out(history.own_dates)
     counted = 0 if history.own_dates is None else history.own_dates.count

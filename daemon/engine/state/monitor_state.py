@@ -72,6 +72,7 @@ class Watch:
         return self.holdings
 
     def freeze(self) -> FrozenWatch:
+        """The values of a snapshot."""
         return FrozenWatch(self.levels, [series.freeze() for series in self.realised], self.recorded_no, self.ended)
 
     def thaw(self, frozen: FrozenWatch) -> None:

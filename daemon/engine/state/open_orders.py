@@ -1,4 +1,9 @@
-"""Baskets at a venue, and lots that agents exchange without an order."""
+"""Baskets at a venue, and lots that agents exchange without an order.
+
+`Working` has the columns of a basket from the moment in which it is sent, and the fold reads and writes the same ones.
+What can go wrong with records beside columns: both have to be kept equal, and each call takes the open baskets out of
+the state and gives them back. The records are made for a snapshot only (`FrozenOrders`).
+"""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -125,6 +130,7 @@ class Working(Orders):
                 self.odd.pop(row, None)
 
     def freeze(self) -> FrozenOrders:
+        """The basket as plain values by row, as snapshots have it."""
         lots, worst_nano, filled, state = map(list, (self.lots, self.worst_nano, self.filled, self.state))
         return FrozenOrders(
             self.basket, lots, worst_nano, filled, state, self.shares, self.live, self.odd, self.again, self.sent_shares

@@ -27,7 +27,9 @@ class Restrictions:
         """Column -> the unexplained jump of its price for which it is held."""
 
     def freeze(self) -> FrozenRestrictions:
+        """The values of a snapshot."""
         return FrozenRestrictions(self.halted, self.limited, self.jumped)
 
     def thaw(self, frozen: FrozenRestrictions) -> None:
+        """Take the values of a snapshot."""
         self.halted, self.limited, self.jumped = frozen

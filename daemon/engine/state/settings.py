@@ -124,6 +124,7 @@ class Rules(Struct, frozen=True):
         return next((number for number in self.outside if self.seats[number] == name), None)
 
     def house_sessions(self) -> Sessions:
+        """The sessions of the house's calendar."""
         return self.sessions[self.house_calendar]
 
 

@@ -2,6 +2,14 @@
 
 The close of a bar triggers an exit; its order passes the gate and fills at the next open. An exit is in progress until
 the position is closed; then the symbol is blocked for the cooldown.
+
+What can go wrong: the rest of an earlier decision, or an order that adds, reopens the position. Therefore the agent's
+orders that add are cancelled, and the exit waits for their end. Its orders that reduce count as part of the exit, so
+that it is not sold twice. When the exit ends, the rest of an earlier decision loses the symbol.
+
+An exit is ordered at most once an instant, because the bar and the tick of one instant both come here. Where a stop at
+the venue covers the position, the exit waits until the stop has ended. In a symbol that is held after a price jump no
+exit begins, because the jump may be a split.
 """
 
 from collections.abc import Sequence

@@ -2,6 +2,18 @@
 
 A stop of a wrong size or level is cancelled, and its successor sent once it has ended: there are never two. A plan that
 reduces a position waits for the end of conflicting stops; stops for the rest of the position follow it.
+
+What can go wrong: a stop and a sale fill together and take the position across zero; or a stop that the venue refuses
+is sent again at every event. So what stops and reducing orders may still fill is never more than the position. A
+refused stop pauses (`quantd.daemon.engine.planning.pauses`), and the daemon watches its level meanwhile.
+
+What the order guarantees. The venue's reports of a restart come before any stop is touched. Cancels are repeated first.
+Then plans whose stops have ended are carried out. Only then stops are compared with the positions, so that they cover
+what these plans leave.
+
+Rejected, with the reasons in docs/decisions/008: a replacement in place, which has two outcomes more than a cancel.
+Brackets of the venue, because after a partial fill the venue decides what is left of them. A plan of which a part is
+sent at once: two stops drove each other in circles in the simulated worlds.
 """
 
 from collections.abc import Sequence

@@ -2,6 +2,13 @@
 
 Invariant: stops and reducing orders together never exceed the position, of the house and of each book. So no fill, in
 whatever order reports arrive, takes a position across zero.
+
+What can go wrong: a cancel is lost or refused, or a report is. So the instant of a cancel is kept with the stop. The
+cancel is repeated after PATIENCE_NS and at each tick, at which every stop is queried too. Without that memory a
+cancel that the venue refused was sent twenty thousand times in one instant of the simulated worlds
+(docs/decisions/008).
+
+A stop that ends without a cancel of ours is not sent again at once: a venue that ends it once may do so again.
 """
 
 from collections.abc import Iterator, Sequence

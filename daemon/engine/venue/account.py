@@ -1,4 +1,17 @@
-"""The account beside its orders: deposits, withdrawals, the venue's bookings, and reconciliation."""
+"""The account beside its orders: deposits, withdrawals, the venue's bookings, and reconciliation.
+
+What can go wrong: an order without an answer makes the venue differ from the books. It once stopped comparison,
+adoption and flatten for ever, without a CRITICAL alert. Now what such an order explains, in lots and in cash, is no
+difference, and the comparison goes on beside it.
+
+What can go wrong, too: a deposit looks like a profit, or a withdrawal like a loss that trips a limit. Therefore the
+high-water marks move with the equity before the flow, and the flow is booked after that. A booking of the venue has an
+id and is booked once. Units of a coin that a person moved belong to no book until an operator names one.
+
+A difference permits only orders that reduce, until an operator or the configuration decides to which book it belongs,
+or fences it. It is then booked as a flow, neither profit nor loss. Orders that are not ours reserve risk and are never
+changed.
+"""
 
 from collections.abc import Sequence
 from math import ceil
@@ -248,7 +261,7 @@ def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str
     for column, more in enumerate(lots):
         if more:
             value = round_micro(more * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0]
-            _move_marks(state, value, book)
+            _move_marks(state, value, book)  # before the booking: else the flow would be a profit or a loss
             state.ledger.in_kind(column, more, value, book)
             corrected(state, column, more)
             effects.append(Booked(state.now, "in_kind", column, value, book))

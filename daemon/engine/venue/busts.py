@@ -1,4 +1,11 @@
-"""Trades that the venue busts or corrects: the fill is reversed exactly, then the correction is booked."""
+"""Trades that the venue busts or corrects: the fill is reversed exactly, then the correction is booked.
+
+What can go wrong: a bust is reported twice, or of a fill that the books do not have in this form. Each bust has an id
+and is booked once. A fill that is unknown here, or that was split since, is a contradiction for an operator.
+
+The reversal is at the price of the fill, and in proportion to what each book has of the order's fills. The correction
+is divided as the reversal was, so that no lot moves to another book.
+"""
 
 from collections.abc import Sequence
 

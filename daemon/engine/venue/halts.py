@@ -63,6 +63,7 @@ def on_limited(state: State, news: Limited) -> Sequence[Effect]:
 
 
 def limits_text(down_nano: int, up_nano: int) -> str:
+    """The prices of a limit down and up in words, from nano."""
     return f"{price_text(down_nano)} to {price_text(up_nano)}"
 
 

@@ -1,4 +1,17 @@
-"""Execution reports: each fill is posted once, each order moves by the table of states."""
+"""Execution reports: each fill is posted once, each order moves by the table of states.
+
+What can go wrong: reports are repeated, reordered, late or lost, also across a restart. A fill is known by the interval
+of the order's lots that it covers, (cum - lots, cum]. An interval that was posted changes nothing, one that overlaps a
+posted one is a contradiction, and only an operator can resolve that: the house then reduces only.
+
+An order that has ended while an earlier fill is missing keeps its risk and is queried. It ends once the intervals are
+complete. Rejected by that rule: to believe the end, which would free risk that the venue has filled.
+
+What the order of `post` guarantees. An operator's word on the order is booked back before the venue's own report is
+posted, so that an execution is in the books once. Pauses end by the position before the fill, because the side of an
+order is that of the position which it met. The fill is booked before a fee in the coin is paid from it. Parent orders
+and stops count fills that are booked. The basket leaves the open orders last.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -51,6 +64,7 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
     effects = news.effects
     if news.sym:
         if state.protection.retries:
+            # before the booking: the side of a fill is that of the position which it met
             effects.extend(_carried_out(state, news, state.protection.rests[key].agent if stops else None))
         state.ledger.fills(news.sym, news.lots, news.price_nano, news.fee_micro, news.shares)
         state.booked()

@@ -1,4 +1,16 @@
-"""Orders without an answer of the venue: their clocks, what they may still change, and the end of a flatten."""
+"""Orders without an answer of the venue: their clocks, what they may still change, and the end of a flatten.
+
+What can go wrong: one order without an answer makes whatever depends on it wait, without an end and without an alert.
+So each wait has a clock, one CRITICAL alert when it passes, and a way out that the alert names: `quantd settle` for an
+order, `quantd emergency` for a position that the venue does not close.
+
+`reach` and `cash_reach` bound what such orders may have changed. The comparison of the account calls a value within
+these bounds no difference. The bounds are wide: a price is at the order's limit or better, and within BAND of the mark.
+Without a mark there is no bound on cash, and cash is not compared.
+
+The clocks count only once a comparison has named the run. Journals of earlier versions have no such comparison, and
+replay without new alerts.
+"""
 
 from collections.abc import Sequence
 from math import ceil, floor

@@ -1,4 +1,15 @@
-"""Orders of unknown state, and refused cancels: they are queried, never assumed."""
+"""Orders of unknown state, and refused cancels: they are queried, never assumed.
+
+What can go wrong: an order without an answer is taken as rejected, and the venue has it; or it is sent again, and the
+venue fills both. So an unknown order keeps its reserved risk and is queried by its client id. It is sent again only
+after the venue has answered that it never had it.
+
+What the order guarantees. An order that is UNKNOWN already is queried at the next tick and not at once: a venue that
+does not answer would otherwise be asked without an end. An answer NOT FOUND has the number of sendings at the time of
+its query. It is ignored for an order that was sent again since. An order is sent again, SENDINGS times at
+most, while its decision is valid: its price is fresh, it has not expired, and the switch permits it. Otherwise it ends
+as never sent, and its reserved risk is free.
+"""
 
 from collections.abc import Sequence
 from typing import Final
