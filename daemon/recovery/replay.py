@@ -1,6 +1,15 @@
 """Replays a run's journal.
 
-Each segment is replayed under the configuration that was active when it was recorded.
+Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
+schedules must not change the past. A start therefore saves its configuration before anything is journalled under it. A
+segment whose configuration is lost stops the replay, because any other one would give other effects.
+
+What can go wrong: code of another version folds steps that it did not record, and differs at the first change of the
+engine. A snapshot of another version counts only where nothing follows it, which is after a clean stop. Otherwise the
+replay begins at a snapshot of this code, or at the beginning of the run.
+
+One function, `refold`, serves a restart, `quantd replay`, and explanations of past decisions. They differ in the
+journal that compares the steps: it appends after the record, stops after one step, or reads the gate calls of each.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -143,13 +152,19 @@ def policies_between(loads: Iterable[ModelLoaded], agents: Iterable[Agent], sinc
 class Records(Protocol):
     """Read access to a store, by the daemon that owns it or by another process."""
 
-    def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]: ...
+    def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(number, entry) of the steps of a run from number `from_seq` on, in order."""
+        ...
 
-    def last_seq(self, run: str) -> int: ...
+    def last_seq(self, run: str) -> int:
+        """The number of the last step of a run; 0 without any."""
+        ...
 
     def latest_snapshot(
         self, run: str, version: str | None = None, before: int | None = None
-    ) -> tuple[int, bytes] | None: ...
+    ) -> tuple[int, bytes] | None:
+        """(number of its last step, snapshot) of the newest one, of a `version` or below a number; None without one."""
+        ...
 
 
 def first_start(records: Records, run: str) -> Started | None:

@@ -1,4 +1,10 @@
-"""The first steps of every start, of a run and of a backtest: identity, limits, quarantined bars."""
+"""The first steps of every start, of a run and of a backtest: identity, limits, quarantined bars.
+
+Their order is that of the journal. `Started` is first: it names run, code, configuration, feed and artifacts, and a
+replay reads the configuration of a segment from it. The loaded artifacts are checked before it is stepped, so that a
+start with another artifact leaves no trace. An alert about prices that nobody has accepted comes next. The limits
+follow, then the account that is carried over, and last the alerts about training windows and quarantined bars.
+"""
 
 import msgspec
 

@@ -2,6 +2,9 @@
 
 The gate calls of that step can then be repeated. A figure that was not recorded is so computed by the same code, on the
 same state, as the decision.
+
+What can go wrong: the figure is of another state than the decision was. So every step on the way is compared with its
+record, and the configuration is that of the snapshot, by its digest.
 """
 
 import time

@@ -1,4 +1,11 @@
-"""The run in a store: verified, then continued or refused."""
+"""The run in a store: verified, then continued or refused.
+
+What can go wrong: a store that was damaged, or a journal of another feed, universe or version, is continued with real
+orders. Nothing is traded before three checks: the newest rows agree with the journal; the run has this feed,
+universe, currency and agents; each step since the snapshot has its recorded effects. Every refusal names the remedy.
+
+Orders that the replay made again are dropped: they were sent, or their state at the venue is unknown and queried.
+"""
 
 import secrets
 import time

@@ -1,4 +1,9 @@
-"""Limits of a start in mode live: what is tighter than before applies at once, and what is looser waits."""
+"""Limits of a start in mode live: what is tighter than before applies at once, and what is looser waits.
+
+What can go wrong: a stop, an edit and a start make a limit looser without the delay that a reload has. So a start
+compares its limits with those in force before, a fresh run with those of the last live run. The comparison is by limit
+and by agent name; a new agent is within the limits of the house. The delay of limits that wait already goes on.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

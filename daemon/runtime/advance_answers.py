@@ -1,4 +1,12 @@
-"""Answers of policies to recorded samples that are known before the fold asks."""
+"""Answers of policies to recorded samples that are known before the fold asks.
+
+What can go wrong: an answer was computed for another market than the one that the engine meets. The source gets the
+closes at which its answers were planned, and raises an error where they differ. An answer is for one instant and for
+exactly the agents that are due there; any other round asks its agents.
+
+At most MOST_AHEAD samples are looked ahead, and at most twice those that were planned before the last question. So a
+market that interrupts often wastes few answers.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice

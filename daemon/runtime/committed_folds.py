@@ -45,6 +45,7 @@ class BatchMessages:
         """Whether a valuation or a switch of the batch makes the retained topics old."""
 
     def add(self, seq: int, event: Event, effects: Sequence[Effect]) -> None:
+        """Note what of step `seq` goes to the bus: its effects that are sent, and whether retained topics are old."""
         sent = 0
         for k, effect in enumerate(effects):
             if type(effect) in SENT_EFFECTS:

@@ -3,6 +3,12 @@
 Rows are F(ts, sample, symbol, n, side, lots, price, fee), E(ts, equity, books by name) and O(ts, sample, symbol, n,
 side, lots, limit), by ts, then kind, symbol and n. Instants are hashed one by one, each chained to the one before, so
 that a digest can be saved and continued.
+
+What can go wrong: a fill is known at the close of its bar and has the time of its open, so that its row comes late. The
+rows of an instant are therefore hashed one bar length later, in their order, whatever order they came in.
+
+Rejected: one hash over all rows. A hash in progress cannot be put into a snapshot, so a recovered run would have to
+read its whole journal again (docs/decisions/004).
 """
 
 from collections.abc import Sequence

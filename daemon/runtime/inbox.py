@@ -1,4 +1,15 @@
-"""The bounded inbox of the loop: operators' commands precede venue reports, which precede instants of the market."""
+"""The bounded inbox of the loop: operators' commands precede venue reports, which precede instants of the market.
+
+What can go wrong: a flood of bars, reports or commands delays a halt, or fills the memory. So each queue has a bound.
+Feed and venue wait while theirs is full. A command beyond its bound is refused, and RESERVED more places are for
+commands and conditions that can only stop or reduce trading.
+
+Commands that belong together are queued all or none. The answer to a command is made right behind its own event, from
+its effects and the state of that moment.
+
+Rejected: an answer that the sender reads from the store or from the state after the commit. Other events come between,
+and the sender got their results or none at all.
+"""
 
 import asyncio
 import time

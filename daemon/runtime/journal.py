@@ -2,6 +2,18 @@
 
 During the prefix, answers come from the record instead of the policies, and every step is compared with it byte by
 byte. After it, new steps are appended.
+
+What can go wrong: code, configuration or feed differ from those of the record, and the run would go on from another
+state than the one that traded. So the first step that differs stops the start, with the effect and the field. Bytes are
+compared first, because nearly all are equal; those that differ are decoded, and an entry of an older codec may have the
+same content.
+
+A replay repeats the causes and computes the rest. Events from outside (commands, reports of a real venue) come from the
+record, before the next instant of the feed. Answers and reports of a simulated venue follow from other events and are
+compared. Policies are not asked: their answers may depend on what no longer exists.
+
+After a crash, committed orders and cancels without an answer are unknown. They are queried by client id, and never sent
+again unconditionally.
 """
 
 from collections import deque

@@ -2,6 +2,18 @@
 
 `Shell` takes one item at a time, steps it, journals it with its effects and carries the effects out. Events that follow
 from it (simulated reports, answers of policies) are stepped before the next item.
+
+What the order guarantees. A step is in the log before one of its effects is carried out: an effect without a record
+could not be explained, and a replay would differ. Venues see an item before the engine does, so that fills at an open
+are booked before its closes are the marks. Following events wait in one queue, first in, first out, so that a replay
+has them in the same order. A venue across a network gets nothing here: `Wire` holds its orders until the commit.
+
+The columns of the fold may be ahead of the state between two items. `state`, `broker`, `tally` and `market` bring it up
+to date for whoever reads them, and the loop does not read them at each bar (docs/decisions/023). Whatever steps an
+event settles the columns first: a handler must not read old marks.
+
+In a daemon an exception of a venue is a report, the order unknown and the broker down: positions and operators still
+need the loop. In a backtest it is an error.
 """
 
 from collections import deque
@@ -290,7 +302,7 @@ class Shell:
         except Exception as error:
             self._name(error, event)
             raise
-        self.log.add(event, effects)
+        self.log.add(event, effects)  # before any effect is carried out
         if effects:
             self.digest.add(effects)
             self._parts.tally.add(effects)

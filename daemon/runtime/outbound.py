@@ -1,6 +1,10 @@
 """Outgoing orders for a real venue, held until their step is committed.
 
 To the shell, `Wire` is a venue that reports nothing at once; the venue's reports arrive through the inbox.
+
+What can go wrong: a crash between an order and its record leaves an order at the venue that no journal has. So the
+shell hands orders to `Wire`, the service takes them with the steps of a commit, and sends them after it. A restart
+drops what `Wire` collected while the journal was folded: those orders were sent, or their state is unknown and queried.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,10 +28,12 @@ class Rows(Struct, frozen=True):
 
     @property
     def sample(self) -> int:
+        """The sample of the basket."""
         return self.basket.sample
 
     @property
     def n(self) -> int:
+        """The number of the basket in its sample."""
         return self.basket.n
 
 

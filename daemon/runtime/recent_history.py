@@ -24,7 +24,9 @@ from quantd.trading.effects import Assessed, Effect, Planned, Valued
 
 class Dated(Protocol):
     @property
-    def ts(self) -> int: ...
+    def ts(self) -> int:
+        """Instant of the row, ns UTC."""
+        ...
 
 
 Row = TypeVar("Row", bound=Dated)
@@ -122,6 +124,7 @@ class Ring(Generic[Row]):
         return len(self._rows)
 
     def add(self, key: tuple[int, ...], row: Row) -> None:
+        """Add a row with its key; the oldest one is dropped where the ring is full."""
         self._rows.append((key, row))
 
     def load(self, page: Page[Row]) -> None:
@@ -147,4 +150,5 @@ def allocations(page: Page[Decision]) -> Page[Allocation]:
 
 
 def allocation(plan: Planned) -> Allocation:
+    """The answers of the round of a plan."""
     return Allocation(plan.ts, tuple((part.agent, part.weights, part.scale) for part in plan.agents))

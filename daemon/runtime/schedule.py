@@ -1,6 +1,17 @@
 """Instants of scheduled jobs, as a pure function of schedules, sessions and an interval of time.
 
 Replays and live runs use the same function. APScheduler's trigger reads cron lines; this module handles its pitfalls.
+
+What can go wrong: a change of the clocks repeats or skips an hour; a date has no session; a session closes early. A
+line with fixed hours fires the first time of a repeated hour, and at the shifted time of a skipped one. A job that
+makes orders is due on session dates only, and what its line has on a closed date moves as configured.
+
+Instants of a cron line are made by wall-clock time, and clock changes and closes in distant time zones disorder them by
+up to two days. So they pass a heap that releases an instant once no earlier one can follow. `merge` then needs one
+instant of each schedule in memory.
+
+Rejected: the trigger with a time zone. It fires twice in a repeated hour, or does not return from it. Rejected too: the
+trigger for each instant, which takes a millisecond: a line is read once, as clock times and the dates that it names.
 """
 
 import re

@@ -2,6 +2,19 @@
 
 One task steps; `quantd.daemon.runtime.feeder` fills the inbox. The other tasks (bus, API, watchdog) belong to the same
 TaskGroup, in `quantd.daemon.app`.
+
+What can go wrong: an order is sent, or an answer given, whose step a crash takes back. So a commit writes the steps,
+their read models, alerts and snapshot in one transaction. Only then the orders of exactly these steps are sent, the
+commands are answered, and messages are published. A step that is not committed had no effect, and the next start takes
+it again.
+
+What can go wrong, too: the store fails or is slow while a person stops trading. The halt is then in force in memory at
+once, and its command is answered with the reason why it is not recorded. Commands are stepped while a batch is being
+written, into the next batch. If the store fails for FULL_S, the daemon ends, and a halt without a record becomes the
+file HALT for the next start.
+
+Commands are stepped before each instant of the market. A policy in a process of its own is awaited outside the loop,
+and a command that stops trading withdraws its question.
 """
 
 import asyncio
@@ -335,6 +348,7 @@ class Service:
         )
         waiting, self._waiting = self._waiting, []  # commands of this batch; later ones belong to the next
         await self._write(batch, waiting)
+        # nothing of a step leaves the process before this line: a crash would take the step back
         self.quarantine = []
         self._committed += len(entries)
         self._last_commit = time.monotonic()

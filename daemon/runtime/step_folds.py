@@ -61,6 +61,7 @@ class OpenFolds:
     with_effects: tuple[Add, ...]
 
     def add(self, seq: int, event: Event, effects: Sequence[Effect]) -> None:
+        """Give step `seq` to the folds in their order; one without effects only to those that take each step."""
         for add in self.each_step:
             add(seq, event, effects)
         if effects:

@@ -1,4 +1,8 @@
-"""What a shell asks and tells: the answers of policies, and the log of its steps."""
+"""The interfaces of a shell: the answers of policies, and the log of its steps.
+
+Each Ask is passed to a log once, in the order of the questions: a journal in replay consumes its recorded answer. A log
+with `rows_only` reads no events, so that the fold need not make their records for it.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable

@@ -1,6 +1,14 @@
 """Merges the feed's slices and actions with the ticks in order of time.
 
-All ticks of one instant are one event, after every slice of that instant.
+All ticks of one instant are one event, after every slice of that instant. So an agent decides once an instant, with all
+closes of it, and a schedule that falls on a sample is part of that sample.
+
+What can go wrong: a run stops or is saved in the middle of an instant, and loses the rest of it. Items are therefore
+grouped by instant, and a run stops and is saved only between groups. A jump of a price is an event at the open of its
+bar, before its slice. So the symbol is held when its bar comes.
+
+A tick of a recorded market lists the opens of bars in progress. An order that fills at such an open fills before the
+tick's decision (docs/decisions/018).
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence

@@ -2,6 +2,16 @@
 
 The fold calls this class for what is rare (see `quantd.daemon.engine.core.fold`). `load` reads the state into the
 columns; it is False where a handler has to come first. `sync` writes the columns to the state, the venue and the log.
+
+What can go wrong: a handler reads a state that is behind the columns, or the fold goes on from columns that a handler
+has made old. So whatever steps an event calls `sync` first, and the next item is loaded again.
+`plain` names what only handlers know; what it does not name is found by `additions`.
+
+The order of `sync`: the log gets its records before the state moves, the state before the venue, and open baskets are
+sent last. Their acceptance is in the log already, and a dividend since then is told to the venue after them.
+
+Rejected: state and host that always refer to each other. A sweep makes thousands of them, and a circle of references
+would wait for a garbage collection.
 """
 
 from collections.abc import Sequence

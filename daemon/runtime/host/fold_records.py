@@ -94,14 +94,17 @@ class FilledOrders:
 
     @property
     def key(self) -> tuple[int, int]:
+        """(sample, n) of the basket."""
         return self._orders.sample, self._orders.n
 
     @property
     def ts_event(self) -> int:
+        """The close of the bar on whose open it filled, ns UTC."""
         ts: int = self._orders.block.ts_event[self._orders.row]
         return ts
 
     def made(self) -> tuple[OrderBasket, Reports, list[int]]:
+        """The basket, the report of its fills, and by row the commission that was charged (-1 without a minimum)."""
         orders = self._orders
         return orders.basket, report_of(orders), list(orders.charged) if self._least else [-1] * orders.rows
 

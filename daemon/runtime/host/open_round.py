@@ -3,6 +3,9 @@
 The fold returns after the questions. Each answer is taken as it comes, in the order of the questions, and recorded as
 `step` would: an answer before the last has no effect, the last one has the plan. An answer with more than weights, or
 an event that comes between, gives the round to `step`, with the answers so far.
+
+What can go wrong: an event, such as a halt, comes while an answer is awaited. The state must then be that of `step` in
+the middle of a round. So the answers so far are applied again by the handler, in their order, before the event is.
 """
 
 from collections import deque
