@@ -1,4 +1,13 @@
-"""The API token, created at the first start and readable by its owner alone, and file rights of the state folder."""
+"""The API token, created at the first start and readable by its owner alone, and file rights of the state folder.
+
+What can go wrong: another user reads the token or writes the store, and so commands the daemon. Excess rights are
+removed. A path of another user, a shared folder, and a file system without rights are refused instead,
+because there they cannot be removed.
+
+The token is created with its final rights and only where no file is. So no one else can read it at any time, and it
+replaces nothing. An interrupted start may leave an empty file. It is removed, because an empty token would refuse every
+request.
+"""
 
 import contextlib
 import os

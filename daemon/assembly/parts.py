@@ -225,10 +225,12 @@ class Assembly(Parts):
 
     @property
     def slices(self) -> Callable[[int], MarketSlice]:
+        """The function to a slice of the recorded market from its number."""
         return self.feed.slice_at
 
     @property
     def statements(self) -> tuple[Statement, ...]:
+        """What the feed states about its bars."""
         return self.feed.statements
 
     def items(self) -> Iterator[Item]:

@@ -14,6 +14,7 @@ def command_topic(config: Config) -> str:
 
 
 def opened(context: EdgeContext) -> OpenEdge:
+    """The task of the bus, which ends by itself after the last message."""
     bus = context.bus
 
     def last() -> None:

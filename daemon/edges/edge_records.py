@@ -92,7 +92,9 @@ class Page(Protocol):
 
     url: str
 
-    def link(self) -> str: ...
+    def link(self) -> str:
+        """A one-time link to the page."""
+        ...
 
 
 @dataclass(slots=True)

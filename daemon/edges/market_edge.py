@@ -9,6 +9,7 @@ from quantd.daemon.runtime.timeline import instants
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:
+    """The task of the feed, or of feed and venue; None without either."""
     service, parts, feed, outside = context.service, context.parts, context.config.feed, context.outside
     if isinstance(parts, Assembly):
         task = EdgeTask(

@@ -9,6 +9,8 @@ from quantd.daemon.runtime.version import VERSION
 
 
 def opened(context: EdgeContext) -> OpenEdge:
+    """The task that reports readiness, and the report of a stop."""
+
     async def ready() -> None:
         await context.ready.wait()
         config, publisher = context.config, context.bus

@@ -7,6 +7,7 @@ from quantd.daemon.monitoring.terminal import watch
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:
+    """The task that shows the run; None for a quiet one."""
     if context.quiet:
         return None
 

@@ -1,4 +1,18 @@
-"""The emergency exit: cancels every order of an account, then closes every position. It needs keys and nothing else."""
+"""The emergency exit: cancels every order of an account, then closes every position. It needs keys and nothing else.
+
+What can go wrong, and what prevents it:
+
+- A working order fills after its position was closed. So orders are cancelled first, for at most half of the time, and
+  a position with a working order is not closed yet.
+- A closing order is sent twice, and the position turns. So a position has one closing order at a time, and its client
+  id is the same until the venue has acknowledged it.
+- A closing order fills between two readings. So orders are read before positions. The other way round the position that
+  it closed would still be listed, and be closed again.
+- One request hangs or fails. So each has a time-out, and a failure of one order stops no other. Only keys that the
+  venue refuses end the exit.
+
+It repeats readings until nothing is open or the time is over, and reports what is left with the page to close it at.
+"""
 
 import asyncio
 import time
@@ -95,6 +109,7 @@ def market(symbol: str) -> str:
 
 
 def order_text(order: WorkingOrder) -> str:
+    """An order in words: id, side, quantity, symbol, and what of it has filled."""
     filled = f" ({order.filled:f} filled)" if order.filled else ""
     return f"order {order.id}: {order.side} {order.qty:f} {order.symbol}{filled}"
 

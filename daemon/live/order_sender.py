@@ -2,6 +2,17 @@
 
 Requests of one basket are sequential; baskets are concurrent. An order without an acknowledgement is `UNKNOWN`. The
 sender queries the venue, at increasing intervals, until the state of the order is resolved.
+
+What can go wrong, and the order that prevents it:
+
+- A cancel overtakes its order, or a query is answered before the order arrives. So each request of a basket waits for
+  the one before.
+- Trading is halted, or the lease is lost, between the commit and the sending. So `withheld` is called right before the
+  request, and the order ends as rejected.
+- A basket that waits for its commit is queried. The venue would not know it, and it would be sent twice. So only
+  baskets that have left are queried.
+- An answer NOT FOUND is of an earlier sending. So it has the number of sendings at the time of its query.
+- An exception of the adapter leaves the order unknown, because the request may have arrived. The broker counts as down.
 """
 
 import asyncio

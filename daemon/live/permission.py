@@ -2,6 +2,10 @@
 
 The result is stored in the state folder with a digest of its content. It is valid for one configuration and one version
 of the program, for 24 hours.
+
+What can go wrong: a passed result of another configuration, of older code, or one that was edited permits real orders.
+Each of these is a doubt of its own, with its text. A failed result replaces a passed one, and a date in the future
+counts as none.
 """
 
 import time
@@ -40,6 +44,7 @@ class Finding(Struct, frozen=True):
     content: str = ""
 
     def signed(self) -> "Finding":
+        """The same result with the digest of its content."""
         return msgspec.structs.replace(self, content=self._content())
 
     def whole(self) -> bool:

@@ -6,6 +6,11 @@ sent meanwhile. A difference counts only when it is still there AGAIN_S later.
 Every field of the venue's account is compared, acted on, or left out for a written reason (`VenueAccount`). An account
 that may not trade, and keys that the venue refuses, are reported at once as the condition "account". An account that is
 not compared for LATE_PERIODS periods is the condition "comparison".
+
+The order of one comparison: open orders are queried, so that missed fills are booked. Then deposits and fees are
+booked, and only then the account is read. Read first, it would differ by each missed fill or deposit, and a
+difference stops new risk. The first PATIENT attempts wait for orders without an answer. Later ones go on beside them,
+because one such order would otherwise stop every comparison: what it explains is no difference.
 """
 
 import asyncio

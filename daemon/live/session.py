@@ -1,4 +1,16 @@
-"""The live session: market-data feed, order sender and reconciler of a run."""
+"""The live session: market-data feed, order sender and reconciler of a run.
+
+What can go wrong: a run trades on books that differ from the account. A restart therefore compares and queries every
+unknown order before it follows the market. A first start waits for prices of the holdings that it adopts, because they
+are booked at their marks, so there the market comes first.
+
+Orders of the state, and those that ended lately, are registered with the venue before the first report can arrive: an
+adapter recognises only reports on baskets that it remembers. Committed orders without an answer are stepped as
+unknown before anything is sent.
+
+A feed that fails does not end the daemon: positions and operators still need it. A stop waits for committed orders
+before it cancels; what it does not reach in time is queried by the next start.
+"""
 
 import asyncio
 import time
@@ -115,6 +127,7 @@ class Outside:
         if not shell.tally.samples:
             self._first = await self.venue.account()
             refuse_unknown(self.parts, shell.state, self._first)
+        # before the first report: the adapter recognises reports on what it remembers
         for _, ended in shell.state.ended:
             self.venue.remember(ended.basket)
         for work in shell.state.at_venue().values():

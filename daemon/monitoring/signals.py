@@ -28,6 +28,7 @@ class KillSignal:
         self._service: Service | None = None
 
     def pull(self) -> None:
+        """Halt trading, or once a service is attached."""
         self._pulled = True
         if self._service is not None:
             with contextlib.suppress(InboxFull):  # a full inbox has a halt in it already

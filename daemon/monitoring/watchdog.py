@@ -2,6 +2,15 @@
 
 Each monitor reports its findings as events in the inbox; none changes the state. The end of a condition is reported
 too, but only an operator resumes trading. The measures are pure functions of their readings.
+
+What can go wrong: the loop itself hangs, and with it every monitor. `Sentry` is therefore a process of its own, which
+does not depend on this interpreter's lock. It writes the file HALT before it kills the daemon, so that the next start
+is halted.
+
+What can go wrong, too: the watchdog is wrong about time. Two clocks are read together, and a reading between which the
+process was descheduled is left out. A condition is up again only after calm time, so that it does not flutter. A feed
+is alive again with a new bar, and not with the end of an error. A change that finds the inbox full is reported at the
+next check.
 """
 
 import asyncio

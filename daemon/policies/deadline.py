@@ -3,6 +3,13 @@
 Policy files, slow solvers and the graphs of trained policies are such parts. Each has a deadline, which contains a new
 load of its process; when it is late or ends, its agent's answer is a failure. Backtests have neither processes nor
 deadlines.
+
+What can go wrong: two threads fill the same rows of the market's history at once. They are filled before the thread is
+started. A member of an ensemble hangs at every call while the others answer. Its fault overrides their answer, so that
+the agent is suspended. A command that stops trading waits for a policy. It withdraws the question; the agent then
+holds, without a failure.
+
+`withdraw` ends the process, and the caller still waits for the thread: it reads the market, which a step would change.
 """
 
 import time

@@ -162,10 +162,12 @@ class Inner:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
+        """The policy that it checks."""
         return (self.policy,)
 
     @property
     def lookback(self) -> int:
+        """The lookback of that policy, in samples."""
         return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:

@@ -1,6 +1,11 @@
 """The policies of a run by seat: the configured ones, and the artifacts that operators loaded in their place.
 
 The state has what was loaded, so that a recovered or replayed run decides with the same artifacts.
+
+What can go wrong: the folder of a loaded artifact has other content at the next start. The digest of the load is in the
+journal, and an artifact with another one is refused. A load is prepared before its event, because making a policy may
+fail, and it decides only once the state has it. So each seat keeps two policies at most: the one that
+decides, and the one that was prepared.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -2,6 +2,9 @@
 
 The process calls `confine` on itself before any other import, because Landlock applies only to threads that start
 later. On Linux, Landlock and seccomp enforce it; elsewhere only POSIX limits apply.
+
+What can go wrong: a kernel, or a machine other than those of _ARCHITECTURES, cannot enforce a part. Nothing stops then.
+What could not be given up is returned as text, and the daemon names it in its log and in `quantd status`.
 """
 
 import ctypes

@@ -3,6 +3,14 @@
 The process is an isolated interpreter. It gives up its rights (`quantd.daemon.policies.isolation.confinement`) before
 it loads the policy. It receives pickles through a pipe and answers in msgpack, which is checked here: its output is
 never unpickled. It is stopped between calls. When an answer is late or malformed, it is killed and restarted.
+
+What can go wrong in the process of the daemon, where policy files ran first: a C call that keeps the interpreter's lock
+stops every kill switch, an assignment replaces the gate, and os._exit or a large array ends the daemon.
+
+What can still go wrong here. A policy that ends its process at every second call never fails twice in a row. So ends of
+the process are counted until STEADY answers came in a row. Threads that a policy left behind would use the processor
+between calls, so the process is stopped then. A registered policy is started again at once after a fault, because its
+libraries import slowly; a file is not, because its threads would run until the next call.
 """
 
 import pickle
