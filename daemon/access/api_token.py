@@ -55,7 +55,7 @@ def loose_text(path: Path, bits: int) -> str:
 
 def tighten(folder: Path, token: str) -> list[str]:
     """Removes excess rights, one sentence per change. Raises Insecure for another user's path or a shared folder."""
-    done = []
+    changes = []
     private = "choose a private folder with --state or [quantd] state"
     for path, bits in loose(folder, token):
         text = loose_text(path, bits)
@@ -69,10 +69,10 @@ def tighten(folder: Path, token: str) -> list[str]:
             raise Insecure(f"{text}. It {why.strerror}: {private}") from None
         except OSError as why:
             raise Insecure(f"{text}. quantd cannot change the mode: {why.strerror}") from None
-        done.append(text)
+        changes.append(text)
     if remaining := next(loose(folder, token), None):
         raise Insecure(f"{loose_text(*remaining)}. Its file system stores no mode bits: choose another state folder")
-    return done
+    return changes
 
 
 def _foreign(folder: Path, token: str) -> str:

@@ -49,21 +49,23 @@ def limits_of(
 ) -> Limits:
     """Limits of one section: `defaults`, then the profile's, then its keys."""
     names = (key.attribute for key in limit_keys())
-    given = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
-    if "max_order_notional_micro" in given:
-        given["max_order_notional"] = given.pop("max_order_notional_micro") / 1e6
-    if "stress" in given:
-        given["stress"] = Stress(given["stress"].limit, tuple(shocks[name] for name in given["stress"].scenarios))
-    for name, value in given.items():
+    configured = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
+    if "max_order_notional_micro" in configured:
+        configured["max_order_notional"] = configured.pop("max_order_notional_micro") / 1e6
+    if "stress" in configured:
+        configured["stress"] = Stress(
+            configured["stress"].limit, tuple(shocks[name] for name in configured["stress"].scenarios)
+        )
+    for name, value in configured.items():
         if isinstance(value, Section):
-            given[name] = table_of(name)(**value.model_dump())
-    if "group_caps" in given:
-        given["group_caps"] = tuple((group.group, group.cap) for group in given["group_caps"])
+            configured[name] = table_of(name)(**value.model_dump())
+    if "group_caps" in configured:
+        configured["group_caps"] = tuple((group.group, group.cap) for group in configured["group_caps"])
     base = PROFILES[profile] if profile else override(Limits(), **defaults)
     if not any(universe.sectors):
         # a profile caps sectors where they are known; an explicit key refuses what names none
         base = override(base, max_sector_weight=None)
-    return override(base, **given)
+    return override(base, **configured)
 
 
 def max_price_age_ns(interval_ns: int) -> int:

@@ -320,7 +320,7 @@ def as_recorded(parts: Parts, market: str) -> Parts:
     unsound = str(_unsound(config, feed, parts.sessions, parts.members) or "")
     start = first_session(feed, house, start, history)
     changed: dict[str, Any] = {"feed": feed, "market": market, "start_ns": start, "unsound": unsound}
-    return Assembly(**{one.name: changed.get(one.name, getattr(parts, one.name)) for one in fields(parts)})
+    return Assembly(**{part.name: changed.get(part.name, getattr(parts, part.name)) for part in fields(parts)})
 
 
 def _unsound(
@@ -469,8 +469,8 @@ def macro_of(config: Config, house: Sessions, universe: Universe) -> tuple[Serie
 
 def rate_of(config: Config, first_ns: int) -> RateFile | None:
     """The rates of [account] cash_rate, for a run whose first session is on that date. Raises FeedError."""
-    given = config.document.account.cash_rate
-    rate = str(config.at(given).absolute()) if isinstance(given, str) else given
+    cash_rate = config.document.account.cash_rate
+    rate = str(config.at(cash_rate).absolute()) if isinstance(cash_rate, str) else cash_rate
     return None if rate is None else RateFile(rate, config.source.folder, first_ns)
 
 

@@ -40,6 +40,6 @@ def open_sinks(config: Config) -> dict[str, OpenSink]:
     by_kind = {}
     for kind, table in config.alerts.sinks.items():
         sink = sinks()[kind]
-        given = {name: secret(name) or "" for name in sink.secrets}
-        by_kind[kind] = cast(OpenSink, function(sink.opens)(_options(kind, table), given))
+        secrets = {name: secret(name) or "" for name in sink.secrets}
+        by_kind[kind] = cast(OpenSink, function(sink.opens)(_options(kind, table), secrets))
     return by_kind

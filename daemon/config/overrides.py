@@ -72,8 +72,8 @@ def apply(
     places: dict[Path, str] = {}
     mistakes: list[Mistake] = []
     for variable, key_path in PLAIN.items():
-        if given := _plain(document, variable, environ):
-            mistakes += _put(document, places, variable, list(key_path), given, reserved, keys)
+        if override := _plain(document, variable, environ):
+            mistakes += _put(document, places, variable, list(key_path), override, reserved, keys)
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and variable not in FIXED and variable not in reserved():
             parts = variable.removeprefix(PREFIX).lower().split("__")
@@ -90,18 +90,18 @@ def apply(
 
 def _plain(document: Mapping[str, Any], variable: str, environ: Mapping[str, str]) -> str:
     """The text of a short variable as its key takes it; "" where it is unset or does not apply."""
-    given, path = environ.get(variable, ""), PLAIN[variable]
+    text, path = environ.get(variable, ""), PLAIN[variable]
     feed = document.get("feed", {})
     kind = environ.get("QUANTD_FEED__KIND") or (feed.get("kind", "replay") if isinstance(feed, dict) else "")
-    if not given or variable_of(path) in environ or (variable == "DATA_PATH" and kind != "replay"):
+    if not text or variable_of(path) in environ or (variable == "DATA_PATH" and kind != "replay"):
         return ""
     match variable:
         case "LOG_LEVEL":
-            return given.lower()
-        case "MONITOR_INTERVAL" if given.isdigit():
-            return f"{given}s"
+            return text.lower()
+        case "MONITOR_INTERVAL" if text.isdigit():
+            return f"{text}s"
         case _:
-            return given
+            return text
 
 
 def of_keys(environ: Mapping[str, str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ def deliveries(context: EdgeContext) -> OpenEdge:
         for delivery in context.deliveries:
             await delivery.close()
 
-    tasks = [EdgeTask(f"alerts to {one.kind}", one.run, Until.DELIVERED) for one in context.deliveries]
+    tasks = [EdgeTask(f"alerts to {delivery.kind}", delivery.run, Until.DELIVERED) for delivery in context.deliveries]
     return OpenEdge(tasks, close=close)
 
 

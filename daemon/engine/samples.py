@@ -102,11 +102,11 @@ def agents_due(state: State, due: Sequence[int], *, sample: bool) -> list[int]:
     ]
 
 
-def serve_tick(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects `done` of a tick, those of its jobs, and the Asks of its round."""
+def serve_tick(state: State, tick: Tick, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
+    """The effects `effects_so_far` of a tick, those of its jobs, and the Asks of its round."""
     if tick.sample and tick.warmup:
-        return done
-    effects = list(done)
+        return effects_so_far
+    effects = list(effects_so_far)
     due = agents_due(state, tick.due, sample=tick.sample)
     if tick.sample and state.later:  # these jobs need books just valued, and precede the Asks
         jobs, state.later = state.later, set()

@@ -132,10 +132,10 @@ class Reconciler:
         async with self._one:
             began = time.monotonic()
             try:
-                done = await self._once()
-                if done:
+                succeeded = await self._once()
+                if succeeded:
                     self._newest, self._service.compare_failure = time.monotonic(), ""
-                return done
+                return succeeded
             except VenueError as refused:
                 self._service.compare_failure = str(refused)
                 await self._account_word(str(refused))
@@ -220,7 +220,7 @@ class Reconciler:
         for settlement in state.venue.waits.settled:  # an operator's word on them waits for the venue's
             rows.setdefault((settlement.sample, settlement.n), []).append(settlement.row)
         self._sender.keep(rows)
-        await asyncio.gather(*(self._sender.ask(*key, asked) for key, asked in rows.items() if asked))
+        await asyncio.gather(*(self._sender.ask(*key, open_rows) for key, open_rows in rows.items() if open_rows))
         await self._settled()
 
     async def queried(self, sample: int, n: int, row: int) -> None:

@@ -121,24 +121,24 @@ async def _lines(service: Service, parts: Parts, config: Config) -> None:
 async def _box(console: "Console", service: Service, parts: Parts, config: Config) -> None:
     from rich.live import Live
 
-    said: dict[str, str] = {}
+    decisions: dict[str, str] = {}
 
     def picture() -> "RenderableType":
-        return box(overview(service, parts, config), said, service.recent[-1] if service.recent else None)
+        return box(overview(service, parts, config), decisions, service.recent[-1] if service.recent else None)
 
     with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
         try:
             while True:
                 with contextlib.suppress(StoreError):
                     plans = await asyncio.to_thread(newest_plans, service.store, service.run)
-                    said = decided(plans, parts)
+                    decisions = decided(plans, parts)
                 live.update(picture(), refresh=True)
                 await asyncio.sleep(REFRESH_S)
         finally:
             live.update(picture(), refresh=True)
 
 
-def box(now: Overview, said: dict[str, str], alert: Publish | None) -> "RenderableType":
+def box(now: Overview, decisions: dict[str, str], alert: Publish | None) -> "RenderableType":
     """One frame of the display."""
     from rich.console import Group
     from rich.panel import Panel
@@ -158,7 +158,7 @@ def box(now: Overview, said: dict[str, str], alert: Publish | None) -> "Renderab
             f"{agent.capital:.0%}",
             weights(agent),
             _percent(agent.today),
-            "suspended" if agent.suspended else said.get(agent.name, "").translate(ESCAPES),
+            "suspended" if agent.suspended else decisions.get(agent.name, "").translate(ESCAPES),
         )
     rows: list[RenderableType] = [grid]
     if alert is not None:

@@ -227,10 +227,10 @@ async def watch(
                 service.alert(f"{lost}: a second daemon could start in this state folder and end this one; restart it")
         _say(service, ledger, now, check(service.shell.state))
         wrong = dead_feed(service, parts)
-        came = service.shell.tally.slices
-        back = came != slices or service.status == "ended"  # a feed counts as recovered only with a new bar
+        slices_now = service.shell.tally.slices
+        back = slices_now != slices or service.status == "ended"  # a feed counts as recovered only with a new bar
         if (wrong or back) and _say(service, feed, now, wrong):
-            slices = came
+            slices = slices_now
 
 
 def dead_feed(service: Service, parts: Parts) -> str:
@@ -301,11 +301,11 @@ class Sentry:
 
 async def watch_halt_file(service: Service) -> None:
     """Halts trading while the file HALT is in the state folder, until cancelled; it may exist before the first bar."""
-    asked: asyncio.Future[Committed[object]] | None = None
+    halt: asyncio.Future[Committed[object]] | None = None
     while True:
-        if service.shell.unsettled.switch.state < HALT and (asked is None or asked.done()) and halt_file(service):
+        if service.shell.unsettled.switch.state < HALT and (halt is None or halt.done()) and halt_file(service):
             with suppress(InboxFull):
-                asked = service.inbox.command(halted_by_file(service))
+                halt = service.inbox.command(halted_by_file(service))
         await asyncio.sleep(HALT_FILE_S)
 
 

@@ -75,11 +75,11 @@ def input_hash(*parts: NDArray[np.float32] | NDArray[np.float64] | bytes) -> str
 def answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
     """The answer to an observation float32[D], without memory. Raises Lacking where the model's answer is no number."""
     with np.errstate(all="ignore"):
-        given = _answer_to(leaf, observed, symbols)
-    if not (np.isfinite(given.weights).all() and isfinite(given.confidence.value) and isfinite(given.value or 0.0)):
+        answer = _answer_to(leaf, observed, symbols)
+    if not (np.isfinite(answer.weights).all() and isfinite(answer.confidence.value) and isfinite(answer.value or 0.0)):
         most = float(np.abs(observed).max())
         raise Lacking(f"the answer of the model to these values is not a number; their largest size is {most:g}")
-    return given
+    return answer
 
 
 def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:

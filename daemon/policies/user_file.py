@@ -94,10 +94,10 @@ class UserView:
         def bars(k: int) -> Bars:
             """The newest k samples as bars, oldest first; needs USES_BARS = True in the file."""
             asks(k - 1)
-            given = view.bars(k)
-            session = given.session.copy()
+            rows = view.bars(k)
+            session = rows.session.copy()
             session.flags.writeable = False
-            return Bars(session, *map(_copy, (given.open, given.high, given.low, given.close, given.volume)))
+            return Bars(session, *map(_copy, (rows.open, rows.high, rows.low, rows.close, rows.volume)))
 
         def macro(name: str, k: int) -> Floats:
             """float64[k]: values of a series of [feed] macro known at the newest k samples, oldest first."""

@@ -99,9 +99,9 @@ class Schedule(Struct, frozen=True):
     on_closed: OnClosed = "next"
 
     def __post_init__(self) -> None:
-        given = [key for key in ("at", "cron", "every") if getattr(self, key) is not None]
-        if len(given) != 1:
-            what = f"has {' and '.join(given)}" if given else "says no time"
+        time_keys = [key for key in ("at", "cron", "every") if getattr(self, key) is not None]
+        if len(time_keys) != 1:
+            what = f"has {' and '.join(time_keys)}" if time_keys else "says no time"
             raise ScheduleError(self.name, what, 'give one of at = "close", cron = "0 16 * * mon-fri", every = "5m"')
         if self.timezone is not None:
             _check_zone(self.name, self.timezone)

@@ -257,7 +257,7 @@ class Service:
             if self.shell.stopped:
                 return
             for item in instant:
-                round_no, came = self.shell.unsettled.round_no, time.monotonic()
+                round_no, began_s = self.shell.unsettled.round_no, time.monotonic()
                 if isinstance(item, Stopping | ScheduleRun):
                     self.shell.run(replace(item, ts=max(item.ts, self.shell.unsettled.now)))
                 else:
@@ -267,7 +267,7 @@ class Service:
                     self.shell.answered(await self._answer(self.shell.waits))
                     began = time.monotonic()
                 if self.shell.unsettled.round_no != round_no:
-                    self.measured.decisions.append(time.monotonic() - came)
+                    self.measured.decisions.append(time.monotonic() - began_s)
             now = time.monotonic()
             if now - began > BREATH_S:
                 self.busy_s += now - began
@@ -284,10 +284,10 @@ class Service:
         A command that stops trading withdraws the question; the agent then holds.
         """
         assert self.deadline is not None
-        asked = self.deadline.answer_of(question)
+        future = self.deadline.answer_of(question)
         with suppress(FuturesTimeout):
-            return asked.result(AT_ONCE_S)
-        answer = asyncio.wrap_future(asked)
+            return future.result(AT_ONCE_S)
+        answer = asyncio.wrap_future(future)
         stopping = asyncio.create_task(self.inbox.stopping())
         either: set[asyncio.Future[Any]] = {answer, stopping}
         try:

@@ -377,8 +377,8 @@ def _make_parents(state: State, basket_order: OrderBasket, parts: list[_Part], s
 
 def give_up(state: State, parents: Sequence[Parent], reason: str) -> list[Effect]:
     """End parents, with a record of their progress. Their open children go on."""
-    gone = {id(parent) for parent in parents}
-    state.parents = [parent for parent in state.parents if id(parent) not in gone]
+    ended_ids = {id(parent) for parent in parents}
+    state.parents = [parent for parent in state.parents if id(parent) not in ended_ids]
     return [progress(state, parent, reason) for parent in parents]
 
 
@@ -430,14 +430,14 @@ def _cross(
     ends: list[int],
 ) -> None:
     """Record the crossed lots for the next open, except in symbols that the house refused."""
-    one = (crossed.any(axis=0) & ~refused).astype(np.float64)
-    symbols = one.nonzero()[0].tolist()
+    crosses = (crossed.any(axis=0) & ~refused).astype(np.float64)
+    symbols = crosses.nonzero()[0].tolist()
     # the narrowest collar: each agent's limits assumed its own
     collars = [state.rules.agents[p.agent].limits.collar for p in parts]
     limits, narrowest = state.rules.house, min(collars)
     if narrowest < limits.collar:
         limits = override(limits, collar=narrowest)
-    buy_worst, sell_worst = worst_nano(ctx, one, limits), worst_nano(ctx, -one, limits)
+    buy_worst, sell_worst = worst_nano(ctx, crosses, limits), worst_nano(ctx, -crosses, limits)
     columns = crossed.T.tolist()
     for symbol in symbols:
         state.crosses.add(

@@ -36,22 +36,22 @@ def notices(state: State) -> list[Effect]:
 
 
 @idle_when(lambda state: state.rules.notices is None or state.plans_in_python)
-def note_rebalances(state: State, event: object, done: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects `done` of an event, and a notice where a round sent orders."""
+def note_rebalances(state: State, event: object, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
+    """The effects `effects_so_far` of an event, and a notice where a round sent orders."""
     rules = state.rules.notices
-    if rules is None or not rules.rebalances or not any(isinstance(effect, Planned) for effect in done):
-        return done
-    baskets = [effect for effect in done if isinstance(effect, OrderBasket) and not effect.stop_nano]
+    if rules is None or not rules.rebalances or not any(isinstance(effect, Planned) for effect in effects_so_far):
+        return effects_so_far
+    baskets = [effect for effect in effects_so_far if isinstance(effect, OrderBasket) and not effect.stop_nano]
     orders = sum(len(basket.sym) for basket in baskets)
     if not orders:
-        return done
+        return effects_so_far
     values = state.lot_values()
     value = sum_in_order(
         abs(n) * float(values[s]) for basket in baskets for s, n in zip(basket.sym, basket.lots, strict=True)
     )
     share = value * 1e6 / state.equity_micro if state.equity_micro > 0 else 0.0
     text = f"rebalance: {orders} order{'s' if orders > 1 else ''} worth {share:.1%} of equity"
-    return [*done, alert(state, "INFO", "rebalance", text, value=share)]
+    return [*effects_so_far, alert(state, "INFO", "rebalance", text, value=share)]
 
 
 def _milestone(state: State, rules: Notices) -> list[Effect]:

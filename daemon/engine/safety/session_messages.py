@@ -36,17 +36,17 @@ def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -
 
 
 @idle_when(lambda state: not state.rules.counts_refusals or state.plans_in_python)
-def count_refusals(state: State, event: object, done: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects `done` of an event, whose refused orders are counted for the next message after a close.
+def count_refusals(state: State, event: object, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
+    """The effects `effects_so_far` of an event, whose refused orders are counted for the next message after a close.
 
     An order is refused if the gate of an agent or of the house leaves none of its lots.
     """
     if not state.rules.counts_refusals:
-        return done
+        return effects_so_far
     refused = state.noted.refused
     gates = [
         gate
-        for plan in done
+        for plan in effects_so_far
         if isinstance(plan, Planned)
         for gate in ((plan.net, plan.allowed, plan.reason), *((a.asked, a.allowed, a.reason) for a in plan.agents))
     ]
@@ -55,7 +55,7 @@ def count_refusals(state: State, event: object, done: Sequence[Effect]) -> Seque
         for code in np.frombuffer(reason, dtype=np.int8)[none].tolist():
             name = REASON_NAMES[code]
             refused[name] = refused.get(name, 0) + 1
-    return done
+    return effects_so_far
 
 
 def _before_open(state: State, coming: Sequence[str]) -> Publish:

@@ -27,10 +27,10 @@ class Allowance(Struct, frozen=True, omit_defaults=True):
 
     def share(self, sessions: int) -> float:
         """The permitted share of exposure in live session number `sessions` (1 is the first)."""
-        done = min(max(sessions, 1) - 1, self.ramp_days)
-        if done == self.ramp_days:
+        days_passed = min(max(sessions, 1) - 1, self.ramp_days)
+        if days_passed == self.ramp_days:
             return 1.0
-        return self.ramp_from + (1.0 - self.ramp_from) * done / self.ramp_days
+        return self.ramp_from + (1.0 - self.ramp_from) * days_passed / self.ramp_days
 
     def limits(self, house: Limits, equity_micro: int, sessions: int) -> Limits:
         """The house's limits within these caps at an equity. Without `max_gross_exposure` the ramp leads to 1.0."""

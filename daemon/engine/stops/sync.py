@@ -154,18 +154,18 @@ def _wanted(state: State, guards: Guards, now: Levels) -> dict[tuple[int, int], 
     if state.switch.state == HALT:
         return {}
     waiting = {symbol for waiting_plan in state.protection.postponed for symbol in waiting_plan.symbols}
-    taken = _reserved(state)
+    reserved = _reserved(state)
     targets: dict[tuple[int, int], Wanted] = {}
     for symbol, held in enumerate(state.ledger.house.lots):
         being_sold = state.flattening and (state.flattens_jumped or symbol not in state.restrictions.jumped)
         if not held or symbol in waiting or being_sold:
             continue
         side, house_lots = (1, held) if held > 0 else (-1, -held)
-        house_lots -= taken[HOUSE][symbol]
+        house_lots -= reserved[HOUSE][symbol]
         rows: list[tuple[float, int, int]] = []
         for number, agent in enumerate(state.agents):
             stop = float(now.stop[number, symbol]) if guards.rests[number] else np.nan
-            agent_lots = side * state.ledger.books[number].held[symbol] - taken[number][symbol]
+            agent_lots = side * state.ledger.books[number].held[symbol] - reserved[number][symbol]
             if agent_lots <= 0 or not stop > 0.0 or agent.switch.state == HALT:
                 continue
             if symbol not in agent.exits:
@@ -192,14 +192,14 @@ def _on_tick(state: State, symbol: int, stop: float, side: int) -> int:
 
 def _reserved(state: State) -> dict[int, list[int]]:
     """Unsigned lots by book and column by which orders, crosses and parent orders may still reduce positions."""
-    taken = reducing_lots(state)
+    reserved = reducing_lots(state)
     for parent in state.parents:
         for row, (symbol, lots, sent) in enumerate(zip(parent.sym, parent.lots, open_lots(state, parent), strict=True)):
             unsent = max(abs(lots) - parent.filled[row] - sent, 0)
             for book in (HOUSE, parent.agent):
                 if state.account(book).lots[symbol] * lots < 0:
-                    taken[book][symbol] += unsent
-    return taken
+                    reserved[book][symbol] += unsent
+    return reserved
 
 
 def _adding(state: State) -> set[tuple[int, int]]:
@@ -234,9 +234,9 @@ def _differs(
         return False
     if stop.lots < want.lots:
         return sampled or at not in adding
-    given = at in state.protection.own
+    by_operator = at in state.protection.own
     moved = abs(state.protection.rests[stop.key].stop_nano[stop.row] - want.stop_nano)
-    return moved > (0 if given else STEP * want.stop_nano) and (sampled or given)
+    return moved > (0 if by_operator else STEP * want.stop_nano) and (sampled or by_operator)
 
 
 def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live]) -> list[Effect]:

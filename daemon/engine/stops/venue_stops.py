@@ -112,10 +112,10 @@ def forget_own(state: State) -> None:
         for who in waiting.lots or ()
         for symbol in waiting.symbols
     }
-    gone = [at for at in state.protection.own if not state.ledger.books[at[0]].held[at[1]] and at not in busy]
-    for at in gone:
+    closed = [at for at in state.protection.own if not state.ledger.books[at[0]].held[at[1]] and at not in busy]
+    for at in closed:
         del state.protection.own[at]
-    if gone:
+    if closed:
         state.govern(state.rules)
 
 

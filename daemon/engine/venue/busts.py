@@ -24,10 +24,10 @@ def on_busted(state: State, news: Busted) -> Sequence[Effect]:
 
     A fill that is unknown here or was split since is a contradiction, which an operator reconciles.
     """
-    taken = f"bust {news.id}"
-    if taken in state.venue.flows:
+    bust_id = f"bust {news.id}"
+    if bust_id in state.venue.flows:
         return ()
-    state.venue.flows.append(taken)
+    state.venue.flows.append(bust_id)
     work = state.basket((news.sample, news.n))
     if work is None or not 0 <= news.row < len(work.lots):
         return contradiction(state, -1, f"a trade taken back of basket {(news.sample, news.n)}, which is not ours")

@@ -94,9 +94,9 @@ def settle_retries(state: State) -> list[Effect]:
 
 def _end(state: State, keys: Sequence[tuple[int, int, Side, str]], text: str) -> list[Effect]:
     """Drop pauses, with one INFO for each symbol and side that an alert told of."""
-    gone = [state.protection.retries.pop(key) for key in keys]
+    ended = [state.protection.retries.pop(key) for key in keys]
     refusals: dict[tuple[int, Side], int] = {}
-    for retry in gone:
+    for retry in ended:
         if retry.words:
             refusals[retry.symbol, retry.side] = refusals.get((retry.symbol, retry.side), 0) + retry.times
     return [

@@ -134,9 +134,9 @@ def _claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) 
     row, symbol = claim.row, work.basket.sym[claim.row]
     parts = [(who, sign * lots) for who, lots in claim.parts]
     lots = sum(part for _, part in parts)
-    taken = dict(claim.parts)
+    lots_by_book = dict(claim.parts)
     work.filled[row] += sign * claim.claimed
-    work.put_shares(row, [(who, lots - sign * abs(taken.get(who, 0))) for who, lots in work.shares_of(row)])
+    work.put_shares(row, [(who, lots - sign * abs(lots_by_book.get(who, 0))) for who, lots in work.shares_of(row)])
     state.ledger.fills([symbol], [lots], [claim.price_nano], [0], [parts])
     state.booked()
     if sign > 0:
@@ -275,9 +275,9 @@ def _shares_when_sent(work: Working, row: int) -> list[tuple[int, int]]:
     return shares[row] if shares and shares[row] else work.shares_of(row)
 
 
-def _without(reports: Reports, gone: set[int]) -> Reports:
+def _without(reports: Reports, omitted: set[int]) -> Reports:
     """A report without some of its rows."""
-    kept = [k for k in range(len(reports.row)) if k not in gone]
+    kept = [k for k in range(len(reports.row)) if k not in omitted]
     columns = ("row", "cum", "lots", "price_nano", "fee_micro", "cause")
     fees = [reports.fee_nano[k] for k in kept] if reports.fee_nano else []
     return replace(reports, **{name: [getattr(reports, name)[k] for k in kept] for name in columns}, fee_nano=fees)

@@ -42,9 +42,11 @@ def check_clocks(state: State) -> list[Effect]:
     if state.venue.waits.refused:
         _forget_refused(state)
     waiting = {(*key, row): work for key, work, row in waiting_rows(state)}
-    kept = [running for running in state.venue.waits.unanswered if (running.sample, running.n, running.row) in waiting]
-    begun = waiting.keys() - {(running.sample, running.n, running.row) for running in kept}
-    state.venue.waits.unanswered = [*kept, *(Unanswered(*at, state.now) for at in sorted(begun))]
+    clocks = [
+        running for running in state.venue.waits.unanswered if (running.sample, running.n, running.row) in waiting
+    ]
+    begun = waiting.keys() - {(running.sample, running.n, running.row) for running in clocks}
+    state.venue.waits.unanswered = [*clocks, *(Unanswered(*at, state.now) for at in sorted(begun))]
     effects: list[Effect] = []
     for clock in state.venue.waits.unanswered:
         if not clock.alerted and state.now - clock.since >= UNANSWERED_NS:

@@ -46,7 +46,7 @@ class OpenRound:
             recorded = log.answer(ask)
             awaited = recorded is None and meanwhile is not None and meanwhile.begin(ask)
             answers.append(ask if awaited else recorded or answer(ask))
-        decided = [one for one in answers if isinstance(one, Decided)]
+        decided = [reply for reply in answers if isinstance(reply, Decided)]
         if len(decided) == len(answers):
             return decided
         self._asked, self._given, self._rest = [ask.agent for ask in asks], [], deque(answers)
