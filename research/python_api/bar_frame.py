@@ -13,15 +13,10 @@ from quantd import bundled
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
 from quantd.adapters.feeds.tables.reader import Asked, Table, joined, read_frame, read_tables
+from quantd.adapters.feeds.tables.roles import is_time
 from quantd.research.metrics.percent import PERCENT, percent_shape
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import PERIODS_PER_YEAR
-
-ALIASES: Final = {
-    "timestamp": "ts", "time": "ts", "datetime": "ts", "date": "ts", "index": "ts", "ticker": "symbol",
-    "asset": "symbol", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume",
-}  # fmt: skip
-"""Names that users' frames have for these columns, in lower case."""
 
 BY_PATH: Final = 'give the path of the file itself, bars="FILE", which is read with its header lines'
 """The remedy for a frame that lost what its file says."""
@@ -120,8 +115,8 @@ def of_pandas(frame: Any) -> pl.DataFrame:
         frame = frame.dropna(how="all")
     pandas = sys.modules["pandas"]
     counted = isinstance(frame.index, pandas.RangeIndex) and frame.index.name is None
-    columns = {ALIASES.get(str(name).lower(), str(name).lower()) for name in frame.columns}
-    if not counted and ("ts" not in columns or any(name is not None for name in frame.index.names)):
+    timed = any(is_time(str(name)) for name in frame.columns)
+    if not counted and (not timed or any(name is not None for name in frame.index.names)):
         names = [name or "ts" for name in frame.index.names]
         if len({*names, *map(str, frame.columns)}) < len(names) + len(frame.columns):
             text = f"its index has columns of their own names ({', '.join(map(str, names))})"
@@ -154,7 +149,7 @@ def factor_columns(frame: object) -> dict[str, dict[int, float]]:
     if not isinstance(long, pl.DataFrame):
         text = f"{type(frame).__name__} is not a frame of factor returns"
         raise FeedError("factors", text, "Give a polars or pandas DataFrame with dates and a column per factor")
-    dated = next((name for name in long.columns if ALIASES.get(name.lower(), name.lower()) == "ts"), None)
+    dated = next(filter(is_time, long.columns), None)
     if dated is None:
         text = f"there is no column of dates (it has {', '.join(long.columns)})"
         raise FeedError("factors", text, "Name it ts or date")

@@ -12,11 +12,12 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
+from quantd.adapters.feeds.tables.roles import is_time
 from quantd.research.metrics.percent import PERCENT, percent_shape
 from quantd.research.metrics.sample_dates import SampleRate, first_disorder, sample_rate
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.python_api.backtests import Misused
-from quantd.research.python_api.bar_frame import ALIASES, is_pandas, of_pandas
+from quantd.research.python_api.bar_frame import is_pandas, of_pandas
 from quantd.trading.display_text import session_date
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
@@ -155,7 +156,7 @@ def _columns(frame: pl.DataFrame, name: str) -> tuple[str, Ints, pl.Series]:
     names: dict[str, str] = {}
     for title in frame.columns:
         plain = title.strip().lower()
-        names.setdefault(_COLUMNS.get(plain, ALIASES.get(plain, plain)), title)
+        names.setdefault(_COLUMNS.get(plain, "ts" if is_time(plain) else plain), title)
     column = next((kind for kind in ("return", "equity") if kind in names), "")
     if "ts" not in names or not column:
         raise Misused(f"{name}: the frame has {', '.join(frame.columns)}, not ts and return or equity; {REMEDY}")

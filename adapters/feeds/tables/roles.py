@@ -105,6 +105,11 @@ def word(name: str) -> str:
     return " ".join(re.sub(r"[^a-z0-9]+", " ", plain).split())
 
 
+def is_time(name: str) -> bool:
+    """Whether a column of this name has times."""
+    return word(name) in TIMES
+
+
 def are_names(row: Sequence[str]) -> bool:
     """Whether fields are the names of prices: three of the four, at least."""
     words = {word(field) for field in row}
