@@ -109,14 +109,18 @@ def without_volume(frame: pl.DataFrame) -> tuple[str, ...]:
     return tuple(volumes.filter(pl.col("volume") <= 0.0)["symbol"].sort())
 
 
-def default_file(source: Source, universe: Universe, interval: str) -> tuple[Path, str]:
-    """The file of a download without a name, in data/ if that folder is there, and the bars in it that are replaced.
+def default_file(source: Source, universe: Universe, interval: str, folder: Path | None = None) -> tuple[Path, str]:
+    """The file of a download without a name, and the bars in it that are replaced.
+
+    It lies in `folder`; without one in data/, if that folder is there.
 
     It replaces nothing but an earlier download of the same symbols, source, interval and kind of prices. Raises
     Failure for another file.
     """
-    name, folder = _name(universe, interval, adjusted=source.adjusted), Path("data")
-    file = folder / name if folder.is_dir() else Path(name)
+    name = _name(universe, interval, adjusted=source.adjusted)
+    if folder is None:
+        folder = Path("data") if Path("data").is_dir() else Path()
+    file = folder / name
     if not file.exists():
         return file, ""
     origin = origin_of(file)

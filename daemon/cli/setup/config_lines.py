@@ -1,7 +1,7 @@
-"""The lines of config.toml that name a file of bars: printed, or written into a configuration in place."""
+"""The lines of config.toml that name a file of bars, imported or downloaded: printed, or written in place."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +13,10 @@ from quantd.trading.instruments import Universe
 
 OF_OTHER_BARS: Final = ("exceptions", "adjusted", "jumps", "spikes", "holes", "zone", "build_from")
 """Keys of [feed] that a person wrote about the bars that are replaced."""
+
+
+UNCAPPED: Final[Mapping[str, object]] = {"participation": 0}
+"""Keys of [broker] with which bars without a volume fill."""
 
 
 class Written(NamedTuple):
@@ -31,7 +35,11 @@ class Written(NamedTuple):
 
 
 class BarLines(NamedTuple):
-    """The keys of config.toml that read a file of bars as it was checked; dates are those of its bars."""
+    """The keys of config.toml that read a file of bars as it was checked; dates are those of its bars.
+
+    `universe` has the symbols that trade, and `benchmark` is one that does not. With `silent` some symbol has no
+    volume, so that its orders fill only without a cap on participation.
+    """
 
     universe: Universe
     path: Path
@@ -40,24 +48,28 @@ class BarLines(NamedTuple):
     interval: str
     first: str
     last: str
+    benchmark: str = ""
+    adjusted: bool = False
+    silent: bool = False
 
     def text(self) -> str:
         """Return the lines with paths as they were typed."""
         from quantd.daemon.config.edits import assignment
 
-        lines = [
-            "[universe]", assignment("symbols", list(self.universe.symbols)),
-            assignment("calendar", self.universe.calendar), "[feed]",
-            *(assignment(key, value) for key, value in self._feed(str).items() if value is not None),
-        ]  # fmt: skip
-        for table in self._instruments():
-            lines += ["[[universe.instruments]]", *(assignment(key, value) for key, value in table.items())]
-        return "\n".join(lines)
+        def lines(head: str, keys: Mapping[str, object]) -> list[str]:
+            return [head, *(assignment(key, value) for key, value in keys.items() if value is not None)]
 
-    def into(self, config: Path) -> Written:
+        text = lines("[universe]", self._universe())
+        for table in self._instruments():
+            text += lines("[[universe.instruments]]", table)
+        text += lines("[feed]", self._feed(str))
+        return "\n".join(text + (lines("[broker]", UNCAPPED) if self.silent else []))
+
+    def into(self, config: Path, feed: Mapping[str, object] | None = None) -> Written:
         """Write the keys into a configuration, or into a new one. Raises Failure, and leaves the file as it was then.
 
-        What a person wrote about other bars is removed. A configuration of a live feed is refused.
+        What a person wrote about other bars is removed. A configuration of a live feed is refused. `feed` has further
+        keys of [feed]; None removes one.
         """
         import tomllib
 
@@ -68,6 +80,7 @@ class BarLines(NamedTuple):
         try:
             document = tomllib.loads(text)
             changes = self._changes(document, config.parent)
+            changes |= {("feed", key): value for key, value in (feed or {}).items()}
             numbers = {
                 each.get("symbol"): k for k, each in enumerate(document.get("universe", {}).get("instruments", ()))
             }
@@ -87,9 +100,20 @@ class BarLines(NamedTuple):
         gone = [f"{path[0]}.{path[-1]}" for path, value in changes.items() if value is None and _has(document, path)]
         return Written(config, new, list(dict.fromkeys(names)), gone)
 
-    def _feed(self, shown: Any) -> dict[str, object]:
+    def _universe(self) -> dict[str, object]:
+        """Return the keys of [universe]; None where the default of the key holds."""
+        return {
+            "symbols": list(self.universe.symbols),
+            "calendar": self.universe.calendar,
+            "currency": self.universe.currency if self.universe.currency != "USD" else None,
+            "benchmark": self.benchmark or None,
+        }
+
+    def _feed(self, shown: Callable[[Path], str]) -> dict[str, object]:
         actions = None if self.actions is None else shown(self.actions)
-        return {"path": shown(self.path), "actions": actions, "stamps": self.stamps, "interval": self.interval}
+        adjusted = True if self.adjusted else None
+        place = {"path": shown(self.path), "actions": actions, "adjusted": adjusted}
+        return {**place, "stamps": self.stamps, "interval": self.interval}
 
     def _instruments(self) -> list[dict[str, str]]:
         usual = self.universe.calendar
@@ -105,17 +129,18 @@ class BarLines(NamedTuple):
             text = f'it trades live bars ([feed] kind = "{kind}")'
             raise Failure(f"the configuration is unchanged: {text}; name another file with --into", USAGE)
         changes: dict[tuple[str | int, ...], object] = {
-            ("universe", "symbols"): list(self.universe.symbols),
-            ("universe", "calendar"): self.universe.calendar,
+            ("universe", key): value for key, value in self._universe().items() if value is not None
         }
-        if universe.get("benchmark", "") not in ("", *self.universe.symbols):
+        if not self.benchmark and universe.get("benchmark", "") not in ("", *self.universe.symbols):
             changes["universe", "benchmark"] = None
+        changes |= {("broker", key): value for key, value in UNCAPPED.items() if self.silent}
         values = self._feed(lambda file: below(file, folder))
         if values["path"] != feed.get("path"):
             changes |= {("feed", key): None for key in OF_OTHER_BARS}
         for key in ("start", "end"):
             if key in feed and not self.first <= str(feed[key]) <= self.last:
                 changes["feed", key] = None
+        values = {key: value for key, value in values.items() if key != "adjusted" or value}
         return changes | {("feed", key): value for key, value in values.items()}
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from quantd.adapters.feeds.bars.rows import ActionRow, Rows
     from quantd.adapters.feeds.bars.stamps import Stamps
     from quantd.adapters.feeds.recorded.price_questions import Questions
-    from quantd.adapters.feeds.source import Source
+    from quantd.daemon.cli.setup.config_lines import BarLines
     from quantd.daemon.cli.setup.vendors import Vendors
 
 
@@ -87,40 +87,81 @@ def fetch(
     as_json: Json = False,
 ) -> int:
     """Download bars into a file, with splits and dividends beside it. Exit code 1 where its prices stop a backtest."""
+    asked = {"url": url, "plan": feed, "venue": exchange, "mapping": mapping}
+    order = Order(
+        symbols,
+        start,
+        end,
+        out,
+        None,
+        source or [USUAL],
+        interval,
+        adjusted,
+        calendar,
+        currency,
+        asked,
+        cache,
+        not no_cache,
+    )
+    done = fetched(order, shown=not as_json)
+    if as_json:
+        print_json(done.report)
+    else:
+        print_fetched(done)
+    return CHECK_FAILED if done.report["questions"] else DONE
+
+
+class Order(NamedTuple):
+    """What is downloaded, from where, and into which file; `asked` are options of the sources (`Request`).
+
+    Without `out` the file is named by symbols and interval, in `folder`. A source that does not answer is tried again
+    for `patience_s`.
+    """
+
+    symbols: list[str]
+    start: date
+    end: date | None = None
+    out: Path | None = None
+    folder: Path | None = None
+    sources: Sequence[str] = (USUAL,)
+    interval: str = "1d"
+    adjusted: bool = False
+    calendar: str | None = None
+    currency: str = ""
+    asked: Mapping[str, Any] = {}
+    cache: Path | None = None
+    cached: bool = True
+    patience_s: float | None = None
+
+
+class Fetched(NamedTuple):
+    """What a download wrote: its report, the bars that were left out, and the keys of config.toml that trade it.
+
+    There are no keys for an index alone, and for bars of weeks or months.
+    """
+
+    report: dict[str, Any]
+    bad: "Sequence[BadBar]"
+    lines: "BarLines | None"
+
+
+def fetched(order: Order, *, shown: bool) -> Fetched:
+    """Download what was ordered, and write the files. Raises Failure, and writes nothing then."""
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.recorded.evidence import Reading, misfits
-    from quantd.adapters.feeds.recorded.sound_bars import cache_folder, calendars_of
-    from quantd.adapters.feeds.source import SourceError, some
-    from quantd.adapters.feeds.vendor import Request
-    from quantd.daemon.cli.setup.bar_files import LONGER, default_file, frame, length_of, longer
-    from quantd.daemon.cli.setup.vendors import source_of, universe_of
+    from quantd.adapters.feeds.recorded.sound_bars import calendars_of
+    from quantd.adapters.feeds.source import some
+    from quantd.daemon.cli.setup.bar_files import LONGER, frame, length_of, longer
+    from quantd.daemon.cli.setup.vendors import universe_of
 
-    sources = source or [USUAL]
-    universe = universe_of(symbols, calendar, currency)
-    last = end or datetime.now(UTC).date()
-    _require_possible(start, last, out, interval, adjusted=adjusted)
-    length = length_of(requested := "1d" if interval in LONGER else interval)
+    interval, start = order.interval, order.start
+    universe = universe_of(order.symbols, order.calendar, order.currency)
+    last = order.end or datetime.now(UTC).date()
+    _require_possible(start, last, order.out, interval, adjusted=order.adjusted)
+    length = length_of("1d" if interval in LONGER else interval)
     calendars = calendars_of(universe, start, last)
-    begin_ns, end_ns = _bounds(calendars[universe.calendar], start, last, length)
-
-    async def download(vendors: "Vendors", bar: Bar) -> "tuple[Rows, list[ActionRow]]":
-        made = vendors.source
-        try:
-            return await _in_pieces(vendors, length, begin_ns, end_ns, bar), await made.actions(begin_ns, end_ns)
-        finally:
-            await made.close()
-
-    try:
-        with progress(f"fetching {some(universe.symbols)} from {'+'.join(sources)}", shown=not as_json) as bar:
-            request = Request(
-                universe, requested, url=url, plan=feed, venue=exchange, mapping=mapping, adjusted=adjusted,
-                cookies=cache_folder().parent / "yfinance", progress=bar,
-            )  # fmt: skip
-            vendors = source_of(sources, request, None if no_cache else cache or cache_folder())
-            file, replaced = (out, "") if out is not None else default_file(vendors.source, universe, interval)
-            rows, actions = asyncio.run(download(vendors, bar))
-    except SourceError as error:
-        raise Failure(f"{error}\nNothing was written.", TRY_LATER if error.again else CHECK_FAILED) from None
+    taken = _downloaded(order, universe, _bounds(calendars[universe.calendar], start, last, length), length, shown)
+    rows, actions, vendors = taken.rows, taken.actions, taken.vendors
     origin = vendors.source
     if absent := [each for column, each in enumerate(universe.symbols) if not (rows.column == column).any()]:
         text = f"{origin.name}: no bar of {some(absent)} between {start} and {last}"
@@ -131,30 +172,82 @@ def fetch(
     readings = misfits(Reading(rows, placed, universe, calendars, origin.stamps, length))
     if not len(good):
         why = Counter(each.reason for each in bad).most_common(1)[0][0] if bad else "outside trading hours"
-        shown = "".join(f"\n{each.text}" for each in readings)
-        raise Failure(
-            f"{origin.name}: none of {len(rows)} bars is usable (mostly: {why}).{shown}\nNothing was written."
-        )
+        seen = "".join(f"\n{each.text}" for each in readings)
+        raise Failure(f"{origin.name}: none of {len(rows)} bars is usable (mostly: {why}).{seen}\nNothing was written.")
     table_ = frame(good, universe, vendors.names)
     if interval in LONGER:
         table_ = longer(table_, LONGER[interval])
-    lines = _written(file, table_, actions, universe, origin, interval, calendar)
-    report = {
-        "file": str(file), **lines, "replaced": replaced, "source": origin.name, "interval": interval,
-        "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": table_.height,
-        "actions": len(actions), "symbols": _per_symbol(table_),
-        "put_aside": dict(Counter(each.reason for each in bad)),
-        "jumps": [questions.jump_text(jump) for jump in questions.questions.jumps],
-        "questions": questions.lines(),
-        "misfits": [{"kind": each.kind, "text": each.text, "remedies": each.remedies} for each in readings],
+    if order.folder is not None:
+        order.folder.mkdir(parents=True, exist_ok=True)
+    lines, written = _written(taken, table_, universe, interval, order.calendar)
+    report = (
+        _report(taken, table_, interval)
+        | written
+        | {
+            "put_aside": dict(Counter(each.reason for each in bad)),
+            "jumps": [questions.jump_text(jump) for jump in questions.questions.jumps],
+            "questions": questions.lines(),
+            "misfits": [{"kind": each.kind, "text": each.text, "remedies": each.remedies} for each in readings],
+        }
+    )
+    return Fetched(report, bad, lines)
+
+
+def _report(taken: "_Taken", bars: "pl.DataFrame", interval: str) -> dict[str, Any]:
+    """Return what a download is: files, source and bars by symbol."""
+    vendors, origin = taken.vendors, taken.vendors.source
+    return {
+        "file": str(taken.file), "replaced": taken.replaced, "source": origin.name, "interval": interval,
+        "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": bars.height, "actions": len(taken.actions),
+        "symbols": _per_symbol(bars),
         "from_cache": bool(vendors.caches) and not any(cache.downloads for cache in vendors.caches),
         "damaged_cache_files": [str(path) for cache in vendors.caches for path in cache.put_aside],
     }  # fmt: skip
-    if as_json:
-        print_json(report)
-    else:
-        _print(report, bad)
-    return CHECK_FAILED if report["questions"] else DONE
+
+
+class _Taken(NamedTuple):
+    """The answer of the sources, and the file for it with what it replaces."""
+
+    rows: "Rows"
+    actions: "list[ActionRow]"
+    vendors: "Vendors"
+    file: Path
+    replaced: str
+
+
+def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], length: int, shown: bool) -> _Taken:
+    """Download bars and actions between two instants. Raises Failure."""
+    from quantd.adapters.feeds.recorded.sound_bars import cache_folder
+    from quantd.adapters.feeds.source import SourceError, some
+    from quantd.adapters.feeds.vendor import Request
+    from quantd.daemon.cli.setup.bar_files import LONGER, default_file
+    from quantd.daemon.cli.setup.vendors import RETRY_FOR_S, source_of
+
+    requested = "1d" if order.interval in LONGER else order.interval
+    patience_s = RETRY_FOR_S if order.patience_s is None else order.patience_s
+
+    async def download(vendors: "Vendors", bar: Bar) -> "tuple[Rows, list[ActionRow]]":
+        made = vendors.source
+        try:
+            return await _in_pieces(vendors, length, *bounds, bar), await made.actions(*bounds)
+        finally:
+            await made.close()
+
+    try:
+        with progress(f"fetching {some(universe.symbols)} from {'+'.join(order.sources)}", shown=shown) as bar:
+            request = Request(
+                universe, requested, adjusted=order.adjusted, cookies=cache_folder().parent / "yfinance", progress=bar,
+                **order.asked,
+            )  # fmt: skip
+            cache = order.cache or cache_folder() if order.cached else None
+            vendors = source_of(order.sources, request, cache, patience_s)
+            file, replaced = order.out or Path(), ""
+            if order.out is None:
+                file, replaced = default_file(vendors.source, universe, order.interval, order.folder)
+            rows, actions = asyncio.run(download(vendors, bar))
+            return _Taken(rows, actions, vendors, file, replaced)
+    except SourceError as error:
+        raise Failure(f"{error}\nNothing was written.", TRY_LATER if error.again else CHECK_FAILED) from None
 
 
 def _require_possible(start: date, last: date, out: Path | None, interval: str, *, adjusted: bool) -> None:
@@ -171,32 +264,29 @@ def _require_possible(start: date, last: date, out: Path | None, interval: str, 
 
 
 def _written(
-    file: Path,
-    bars: "pl.DataFrame",
-    actions: "list[ActionRow]",
-    universe: Universe,
-    origin: "Source",
-    interval: str,
-    calendar: str | None,
-) -> dict[str, Any]:
-    """Write bars and actions. Returns the name of the file of actions, the uses of the symbols, and config.toml's
-    lines."""
+    taken: _Taken, bars: "pl.DataFrame", universe: Universe, interval: str, calendar: str | None
+) -> "tuple[BarLines | None, dict[str, Any]]":
+    """Write bars and actions. Returns the keys of config.toml, and of the report: the name of the file of actions, the
+    uses of the symbols, and config.toml's lines."""
     from quantd.adapters.feeds.recorded.origin import Origin
-    from quantd.daemon.cli.setup.bar_files import actions_csv, beside, parquet, without_volume
-    from quantd.daemon.cli.setup.download_lines import Download, config_texts, use_lines
+    from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, parquet, without_volume
+    from quantd.daemon.cli.setup.download_lines import Download, bar_lines, config_texts, use_lines
 
+    file, actions, origin = taken.file, taken.actions, taken.vendors.source
     write_whole(file, parquet(bars, Origin(origin.name, interval, origin.stamps, origin.adjusted)))
     other = beside(file)
     if actions:
         write_whole(other, actions_csv(actions, universe).encode())
+    ends = (iso(int(ns))[:10] for ns in (bars["ts"].to_physical().min(), bars["ts"].to_physical().max()))  # type: ignore[arg-type]
     download = Download(
         file, other if actions else None, universe, origin.stamps, interval, origin.adjusted, without_volume(bars),
-        calendar or "",
+        calendar or "", *ends,
     )  # fmt: skip
     uses = list(use_lines(download))
     if not actions and other.exists():
         uses.append(f"{other} is of an earlier download, and this one has no action: remove it")
-    return {
+    lines = bar_lines(download) if download.traded and interval not in LONGER else None
+    return lines, {
         "actions_file": str(other) if actions else None,
         "uses": uses,
         "config": [{"use": use, "lines": text} for use, text in config_texts(download)],
@@ -285,9 +375,11 @@ def _per_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _print(report: dict[str, Any], bad: "Sequence[BadBar]") -> None:
+def print_fetched(done: Fetched, *, lines: bool = True) -> None:
+    """Print the report of a download; with `lines` those of config.toml too."""
     from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
 
+    report, bad = done.report, done.bad
     columns = ("symbol", "bars", "from", "to", "source")
     table(columns, [[str(each[c]) for c in columns] for each in report["symbols"]], right=("bars",))
     for reason, count in report["put_aside"].items():
@@ -306,7 +398,7 @@ def _print(report: dict[str, Any], bad: "Sequence[BadBar]") -> None:
         say(f"{report['actions_file']}: {report['actions']} splits and dividends")
     for line in report["uses"]:
         say(line)
-    for each in report["config"]:
+    for each in report["config"] if lines else ():
         say(f"in config.toml{each['use'] and ', '}{each['use']}:\n\n{each['lines']}\n")
     if report["questions"]:
         say("the file is written; a backtest of it stops until this is answered:")

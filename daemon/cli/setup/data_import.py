@@ -108,7 +108,7 @@ def import_bars(
     from quantd.adapters.feeds.tables.reader import joined
 
     table = joined([foreign_table(path, asked) for path in files])
-    target = _target(out, table, files)
+    target = target_of(out, table, files)
     done = written(table, target, files[0].name, reading)
     _finish(done, into, as_json=as_json)
     return CHECK_FAILED if done.report["faults"] or any(done.report[kind] for kind in QUESTIONS) else DONE
@@ -137,10 +137,13 @@ def _finish(done: Imported, into: Path | None, *, as_json: bool) -> None:
         say(done.lines.text())
 
 
-def _target(out: Path | None, table: "Table", files: Sequence[Path]) -> Path:
-    """Return the file to write. Raises Failure for one that holds other bars than an earlier import of the same."""
+def target_of(out: Path | None, table: "Table", files: Sequence[Path], folder: Path | None = None) -> Path:
+    """Return the file to write, without `out` one in `folder`, named by the symbol.
+
+    Raises Failure for one that holds other bars than an earlier import of the same.
+    """
     names = table.frame["symbol"].unique().to_list()
-    target = out or Path(f"{_file_name(names[0]) if len(names) == 1 else 'bars'}.parquet")
+    target = out or (folder or Path()) / f"{_file_name(names[0]) if len(names) == 1 else 'bars'}.parquet"
     _require_own(target, _source(files[0].name))
     return target
 

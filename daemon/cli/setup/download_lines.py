@@ -8,14 +8,16 @@ from typing import NamedTuple
 from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.adapters.feeds.source import some
 from quantd.daemon.cli.setup.bar_files import LONGER
-from quantd.trading.display_text import toml_value
+from quantd.daemon.cli.setup.config_lines import BarLines
+from quantd.daemon.config.edits import assignment
 from quantd.trading.instruments import Instrument, Universe, house_calendar, kind_of, listed_calendar, suffix_of
 
 
 class Download(NamedTuple):
     """A file of bars with its file of actions, if any.
 
-    `silent` are the symbols none of whose bars has a volume. `calendar` is that of --calendar, if it was given.
+    `silent` are the symbols none of whose bars has a volume. `calendar` is that of --calendar, if it was given. `first`
+    and `last` are dates of bars.
     """
 
     file: Path
@@ -26,6 +28,8 @@ class Download(NamedTuple):
     adjusted: bool
     silent: tuple[str, ...]
     calendar: str
+    first: str
+    last: str
 
     @property
     def traded(self) -> list[Instrument]:
@@ -57,7 +61,7 @@ def config_texts(download: Download) -> list[tuple[str, str]]:
     if download.interval in LONGER:
         return []
     if download.traded:
-        return [("", _traded(download))]
+        return [("", bar_lines(download).text())]
     found = []
     if len(download.indices) == 1 and download.interval == "1d":
         name = re.sub(r"[^a-z0-9]+", "_", download.indices[0].lower()).strip("_") or "index"
@@ -67,31 +71,16 @@ def config_texts(download: Download) -> list[tuple[str, str]]:
     return [*found, ("as the benchmark", _table("[universe]", benchmark))]
 
 
-def _traded(download: Download) -> str:
-    calendars = [each.calendar for each in download.traded]
-    house = house_calendar(calendars)
-    universe: dict[str, object] = {"symbols": [each.symbol for each in download.traded], "calendar": house}
-    if download.universe.currency != "USD":
-        universe["currency"] = download.universe.currency
-    if download.indices:
-        universe["benchmark"] = download.indices[0]
-    feed: dict[str, object] = {"path": str(download.file)}
-    if download.actions is not None:
-        feed["actions"] = str(download.actions)
-    if download.adjusted:
-        feed["adjusted"] = True
-    feed |= {"stamps": download.stamps, "interval": download.interval}
-    tables = [_table("[universe]", universe)]
-    tables += [
-        _table("[[universe.instruments]]", {"symbol": each.symbol, "calendar": each.calendar})
-        for each in download.traded
-        if each.calendar != house
-    ]
-    tables.append(_table("[feed]", feed))
-    if any(each.symbol in download.silent for each in download.traded):
-        tables.append(_table("[broker]", {"participation": 0}))
-    return "\n".join(tables)
+def bar_lines(download: Download) -> BarLines:
+    """Return the keys that trade a download; an index in it is the benchmark. It has a symbol that trades."""
+    house = house_calendar([each.calendar for each in download.traded])
+    return BarLines(
+        Universe(tuple(download.traded), currency=download.universe.currency, calendar=house),
+        download.file, download.actions, download.stamps, download.interval, download.first, download.last,
+        benchmark=next(iter(download.indices), ""), adjusted=download.adjusted,
+        silent=any(each.symbol in download.silent for each in download.traded),
+    )  # fmt: skip
 
 
 def _table(head: str, keys: Mapping[str, object]) -> str:
-    return "\n".join([head, *(f"{key} = {toml_value(value)}" for key, value in keys.items())])
+    return "\n".join([head, *(assignment(key, value) for key, value in keys.items())])

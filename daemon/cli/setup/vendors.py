@@ -48,8 +48,15 @@ def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> 
     return Universe(made, currency=money, calendar=made[0].calendar)
 
 
-def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Vendors:
+def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patience_s: float = RETRY_FOR_S) -> Vendors:
     """The vendors in their order, retried and cached; the later ones are fallbacks. Raises Failure, SourceError."""
+
+    def report(error: SourceError, failures: int, pause_s: float) -> None:
+        if failures == 1:
+            note(f"{error}. Trying again for up to {patience_s:g} s; Ctrl-C stops")
+        else:
+            note(f"{error.source}: attempt {failures} failed too: {error.what}; the next one in {pause_s:.0f} s")
+
     made: list[Source] = []
     caches: list[Cached] = []
     known = vendors()
@@ -62,7 +69,7 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Ven
         if request.adjusted and not vendor.adjusts:
             able = ", ".join(each.kind for each in known.values() if each.adjusts)
             raise Failure(f"{name} has raw prices only; --adjusted is for {able}", USAGE)
-        source: Source = Retried(_vendor(vendor, request), deadline_s=RETRY_FOR_S, report=_report)
+        source: Source = Retried(_vendor(vendor, request), deadline_s=patience_s, report=report)
         if cache is not None:
             source = Cached(source, request.universe, request.interval, cache)
             caches.append(source)
@@ -74,14 +81,6 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Ven
     except ValueError as error:
         raise Failure(str(error), USAGE) from None
     return Vendors(joined, names, tuple(caches), whole)
-
-
-def _report(error: SourceError, failures: int, pause_s: float) -> None:
-    """Print a failure that is followed by another attempt."""
-    if failures == 1:
-        note(f"{error}. Trying again for up to {RETRY_FOR_S:g} s; Ctrl-C stops")
-    else:
-        note(f"{error.source}: attempt {failures} failed too: {error.what}; the next one in {pause_s:.0f} s")
 
 
 def _vendor(vendor: Vendor, request: Request) -> Source:
