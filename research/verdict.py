@@ -218,12 +218,13 @@ def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> s
 
 
 def judge(
-    assembly: Assembly, record: Record, state: Path, drive: Drive | None, family: str = "", kind: Kind = "backtest"
-) -> Verdict:
+    assembly: Assembly, record: Record, state: Path, drive: Drive | Record | None, family: str = "",
+    kind: Kind = "backtest",
+) -> Verdict:  # fmt: skip
     """Assess a finished run and record it as a trial in the folder `state`, in a `family` of trials if it is named.
 
-    `drive` runs the equal-weight benchmark; None omits the comparison. Raises Incomparable when the settings of the two
-    runs differ.
+    `drive` runs the equal-weight benchmark, or is the record of such a run; None omits the comparison. Raises
+    Incomparable when the settings of the two runs differ.
     """
     failures = record.failures.of(assembly.rules.names())
     try:
@@ -234,7 +235,7 @@ def judge(
     other = None
     if drive is not None and own.settings.begins:
         beside = equal_weight_of(assembly)
-        other = Measured.of(beside, recorded(beside, drive))
+        other = Measured.of(beside, drive if isinstance(drive, Record) else recorded(beside, drive))
         require_same(own.settings, other.settings)
         failures += other.record.failures.of(("equal weight",))
     periods, free = own.settings.periods, own.risk_free_annual

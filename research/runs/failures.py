@@ -27,7 +27,14 @@ REMEDY: Final = 'on_error="hold" goes on as the daemon does: the agent holds, an
 
 
 class DecisionFailed(ExplainedError):
-    """A policy failed to decide. The text names the date, the agent and the cause; its exception is the cause."""
+    """A policy failed to decide. The text names the date, the agent and the cause; its exception is the cause.
+
+    `reason` has the date and the cause alone, with the line of the user's file.
+    """
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason or text
 
 
 class Unanswered(ExplainedError):
@@ -114,7 +121,8 @@ def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:
     def stop(ask: Ask, text: str, error: BaseException) -> NoReturn:
         if isinstance(error, Unanswered):
             raise error
-        raise DecisionFailed(f"{date_of(ask)}: agent {names[ask.agent]} failed: {text}; {REMEDY}") from error
+        day, name = date_of(ask), names[ask.agent]
+        raise DecisionFailed(f"{day}: agent {name} failed: {text}; {REMEDY}", f"{day}: {text}") from error
 
     def decide(ask: Ask) -> Decided:
         return answer(shell.seats(ask.policy), ask, stop)

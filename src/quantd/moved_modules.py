@@ -63,6 +63,7 @@ MOVED: Final[Mapping[str, str]] = {
     "quantd.daemon.cli.setup.doctor": "quantd.server.cli.setup.doctor",
     "quantd.daemon.cli.setup.doctor_checks": "quantd.server.cli.setup.doctor_checks",
     "quantd.daemon.cli.setup.doctor_live": "quantd.server.cli.setup.doctor_live",
+    "quantd.daemon.cli.setup.init": "quantd.research.cli.setup.init",
     "quantd.daemon.cli.setup.readiness": "quantd.server.cli.setup.readiness",
     "quantd.daemon.cli.setup.rehearsal": "quantd.server.cli.setup.rehearsal",
     "quantd.daemon.cli.trade.ablate": "quantd.research.cli.trade.ablate",

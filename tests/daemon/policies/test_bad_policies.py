@@ -6,9 +6,9 @@ import pytest
 from quantd.daemon.app import Options
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.setup.init import write_policy
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart
+from quantd.research.cli.setup.init import write_policy
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.effects import Effect, Publish
 from quantd.trading.events import Decided, Event, Tick

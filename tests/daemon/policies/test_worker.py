@@ -12,12 +12,12 @@ from typing import cast
 import numpy as np
 import pytest
 
-from quantd.daemon.cli.setup.init import POLICY
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart, Worker
 from quantd.daemon.policies.isolation.worker_messages import CALLS, MESSAGE_BYTES, VALUES
 from quantd.daemon.policies.isolation.worker_process import Caller, FarView
 from quantd.daemon.policies.loading import PolicyError, answer, load
+from quantd.research.cli.setup.init import POLICY
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 from quantd.trading.bars import FIELDS, BarRing

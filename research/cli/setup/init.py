@@ -1,0 +1,185 @@
+"""Write config.toml, for own symbols with --symbols; or with --policy a policy, tested at each save with --watch."""
+
+import keyword
+import re
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from quantd import bundled
+from quantd.daemon.cli.command import Command, Json, day
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import answer, say
+from quantd.daemon.cli.setup.data_fetch import USUAL
+from quantd.regular_file import write_whole
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+
+
+def year_or_day(text: str) -> date:
+    """Parse the first day of an option: 2015 or 2015-03-02."""
+    return date(int(text), 1, 1) if re.fullmatch(r"[12][0-9]{3}", text) else day(text)
+
+
+POLICY: Final = '''"""{title}: weights by the inverse of each symbol's recent volatility, as a start.
+
+Run it: quantd backtest with these lines in config.toml
+"""
+
+import numpy as np
+
+LOOKBACK = 63  # samples of returns that act reads
+
+
+def act(view):
+    """Return one weight per symbol, as fractions of the agent's book; the rest stays cash.
+
+    view.universe.symbols, view.prices, view.weights, view.cash, view.time; view.returns(k) of each symbol, and
+    view.synchronous(k), rows by session date, for whatever relates symbols
+    """
+    returns = view.returns(LOOKBACK)
+    deviation = returns.std(axis=0)
+    known = np.isfinite(deviation) & (deviation > 0)
+    weights = np.where(known, 1.0 / np.where(known, deviation, 1.0), 0.0)
+    return weights / max(weights.sum(), 1e-12)
+'''
+
+TEST: Final = '''"""What {name}.py promises. Run it: python -m pytest test_{name}.py"""
+
+from types import SimpleNamespace
+
+import numpy as np
+from {name} import act
+
+
+def view_of(returns):
+    return SimpleNamespace(returns=lambda k: returns[-k:])
+
+
+def test_the_calmer_symbol_weighs_more():
+    draw = np.random.default_rng(1)
+    weights = act(view_of(draw.normal(size=(100, 2)) * [0.01, 0.02]))
+    assert weights[0] > weights[1] > 0
+    assert abs(weights.sum() - 1.0) < 1e-9
+
+
+def test_a_symbol_without_a_history_gets_nothing():
+    returns = np.full((100, 2), 0.01) * np.array([[1], [-1]] * 50)
+    returns[:, 1] = np.nan
+    assert act(view_of(returns)).tolist() == [1.0, 0.0]
+'''
+
+AGENT: Final = """[[agents]]
+name = "{name}"
+policy = "{name}.py:act"
+capital = 0.2                  # the shares of all agents add up to at most 1
+profile = "balanced"
+limits = {{ min_diversification = 0.03 }}          # the profile has 0.3, for symbols that move less together
+"""
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Target folder.")] = Path(),
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="NAME.py", help="Write a policy with its test instead.")
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="With --policy: backtest it and check it for look-ahead at each save."),
+    ] = False,
+    symbols: Annotated[
+        list[str] | None,
+        typer.Option("--symbols", metavar="A,B,C", help="Trade these: fetch their bars, check and backtest them."),
+    ] = None,
+    since: Annotated[
+        date | None,
+        typer.Option("--from", parser=year_or_day, metavar="DATE", help="First year or day of these bars."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="FILE", help="Take the bars from a file or folder of any table; repeatable."),
+    ] = None,
+    source: Annotated[str, typer.Option("--source", metavar="KIND", help="The vendor of the bars.")] = USUAL,
+    url: Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy.")] = "",
+    as_json: Json = False,
+) -> int | None:
+    if policy is not None and (symbols or data):
+        raise Failure("--policy and --symbols are two commands: `quantd init --symbols A,B` first", USAGE)
+    if watch and policy is None:
+        raise Failure("--watch needs --policy NAME.py: the policy that is tested at each save", USAGE)
+    if (watch or symbols or data) and as_json:
+        raise Failure("--json is for what is written; `quantd backtest --json` prints a backtest", USAGE)
+    if symbols or data:
+        from quantd.research.cli.setup.own_symbols import begin
+
+        return begin(folder, symbols or [], since, data or [], source, url)
+    if since is not None or source != USUAL or url:
+        raise Failure("--from, --source and --url say where bars come from: name the symbols with --symbols A,B", USAGE)
+    if policy is None:
+        write_config(folder, as_json=as_json)
+    elif watch:
+        from quantd.research.cli.setup.policy_watch import watched
+
+        return watched(folder, ready(folder, policy))
+    else:
+        write_policy(folder, policy, as_json=as_json)
+    return DONE
+
+
+def write_config(folder: Path, *, as_json: bool) -> None:
+    """Write the commented default config.toml into `folder`. Raises Failure if there is one."""
+    target = folder / "config.toml"
+    _write_new({target: bundled.CONFIG.read_text(encoding="utf-8")})
+    text = f"wrote {target}: paper trading on bundled data. Start it: quantd run --config {target}"
+    answer(as_json, {"wrote": [str(target)]}, text)
+
+
+def write_policy(folder: Path, given: str, *, as_json: bool) -> None:
+    """Write NAME.py and test_NAME.py, and print the lines for config.toml."""
+    name = name_of(given)
+    policy, test = _write_policy(folder, name)
+    agent = AGENT.format(name=name)
+    text = (
+        f"wrote {policy} ({POLICY.count(chr(10))} lines, runs as it is) and {test}. Lines for config.toml beside it:\n"
+    )
+    after = f"Next: quantd init --policy {name}.py --watch backtests it at each save"
+    answer(as_json, {"wrote": [str(policy), str(test)], "config": agent}, text, agent, after)
+
+
+def name_of(given: str) -> str:
+    """Return the name of a policy, which may be given as NAME or NAME.py. Raises Failure."""
+    name = given.removesuffix(".py")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name) or keyword.iskeyword(name):
+        text = f"--policy {given!r}: a name of lower-case letters, digits and _, such as value or my_policy"
+        raise Failure(text, USAGE)
+    return name
+
+
+def ready(folder: Path, given: str) -> Path:
+    """Return the file of a policy in a folder with a configuration; what is missing of them is written."""
+    name = name_of(given)
+    policy = folder / f"{name}.py"
+    if not (folder / "config.toml").exists():
+        write_config(folder, as_json=False)
+    if not policy.exists():
+        say(f"wrote {' and '.join(map(str, _write_policy(folder, name)))}")
+    return policy
+
+
+def _write_policy(folder: Path, name: str) -> tuple[Path, Path]:
+    policy, test = folder / f"{name}.py", folder / f"test_{name}.py"
+    _write_new({policy: POLICY.format(title=name.replace("_", " ").capitalize()), test: TEST.format(name=name)})
+    return policy, test
+
+
+def _write_new(files: dict[Path, str]) -> None:
+    for path in files:
+        if path.exists():
+            raise Failure(f"{path} exists; nothing was written", CHECK_FAILED)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode(), durable=False)
+
+
+COMMAND: Final = Command("Set up", 10, init)
