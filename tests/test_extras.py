@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quantd.extras import absent, command_for, lack
+from quantd.extras import absent, command_for, lack, package_command_for
 
 METADATA = """Metadata-Version: 2.4
 Name: quantd
@@ -118,3 +118,20 @@ def test_only_modules_that_are_not_installed_are_named() -> None:
     text = lack("a test", "study", "numpy", "no_such_module", "neither")
     assert text.startswith("a test needs no_such_module, neither: install quantd with its extra `study`: ")
     assert text.endswith("[study]'")
+
+
+@pytest.mark.parametrize(
+    ("mark", "installer", "words"),
+    [
+        ("", "pip", f"{sys.executable} -m pip install jupyterlab"),
+        ("", "uv", f"uv pip install --python {sys.executable} jupyterlab"),
+        ("uv-receipt.toml", "pip", f"uv pip install --python {sys.executable} jupyterlab"),
+        ("pipx_metadata.json", "pip", "pipx inject quantd jupyterlab"),
+    ],
+)
+def test_another_package_is_installed_by_the_same_installer(
+    tmp_path: Path, mark: str, installer: str, words: str
+) -> None:
+    if mark:
+        (tmp_path / mark).touch()
+    assert package_command_for("jupyterlab", tmp_path, installed(tmp_path, installer=installer)) == words

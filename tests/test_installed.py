@@ -13,10 +13,12 @@ import time
 import venv
 import zipfile
 from contextlib import contextmanager, suppress
+from datetime import date
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import polars as pl
 import pytest
 
 from quantd.bundled import SOURCE_ONLY
@@ -182,6 +184,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
         "vix_daily.parquet", "exceptions.csv", "sessions.msgpack")),
         *(f"{at}/data/licences/{name}" for name in ("Apache-2.0.txt", "MIT-crypto_daily.txt")),
         *(f"{at}/examples/train/{path.name}" for path in (ROOT / "examples" / "train").iterdir()),
+        *(f"{at}/examples/notebooks/{path.name}" for path in (ROOT / "examples" / "notebooks").glob("*.ipynb")),
         *(f"{at}/models/shipped/{path.relative_to(shipped)}" for path in shipped.rglob("*") if path.is_file()),
     }  # fmt: skip
 
@@ -227,6 +230,33 @@ def test_an_installed_quantd_starts_from_an_empty_folder_and_trades_as_the_check
     assert answer(installed("models", "info", "models/shipped/scorer", "--json"))
     extras = sysconfig.get_path("purelib")
     assert "data.bars" in installed("train", "examples/train/ppo.toml", "--show", path=extras).stdout
+
+
+@pytest.mark.long
+def test_the_first_hour_goes_from_own_symbols_to_a_watched_policy_and_the_notebooks(installed, tmp_path):
+    bars = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("ts").dt.date() >= date(2018, 1, 1))
+    for symbol in ("SPY", "BAC"):
+        one = bars.filter(pl.col("symbol") == symbol).drop("symbol").with_columns(pl.col("ts").dt.date())
+        one.write_csv(tmp_path / f"{symbol}.csv")
+    done = installed("init", "--symbols", "SPY,BAC", "--data", "SPY.csv", "--data", "BAC.csv", at=tmp_path)
+    assert (done.returncode, "this run" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert "Next: quantd run trades it on paper" in done.stdout
+    with (tmp_path / "out.txt").open("w") as out:
+        watch = subprocess.Popen(
+            [str(installed.bin / "quantd"), "init", "--policy", "mine.py", "--watch"], cwd=tmp_path, stdout=out,
+            stderr=subprocess.STDOUT, env=installed.environment(),
+        )  # fmt: skip
+        end = time.monotonic() + 90
+        while "10 cuts" not in (tmp_path / "out.txt").read_text() and time.monotonic() < end:
+            time.sleep(0.1)
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(20) == 130
+    assert "looks only backwards: 10 cuts, 0 differences" in (tmp_path / "out.txt").read_text()
+    opened = installed("notebook", at=tmp_path)
+    assert opened.returncode == 78
+    assert len(list((tmp_path / "notebooks").glob("*.ipynb"))) == 5
+    assert f"Install it: {installed.bin / 'python'} -m pip install jupyterlab" in opened.stderr
+    assert installed("connect", "ntfy", "--url", "http://127.0.0.1:9", at=tmp_path).returncode == 75
 
 
 @pytest.mark.long
@@ -300,6 +330,7 @@ def test_a_market_without_a_stated_licence_is_refused_in_a_sentence_that_says_wh
     [
         ("data fetch SPY --from 2024-01-02 --out spy.parquet", "yahoo", "the source yfinance needs yfinance"),
         ("data fetch BTC/USD -s ccxt --exchange kraken --from 2024-01-02 --out btc.parquet", "ccxt", "needs ccxt"),
+        ("init mine --symbols KO", "yahoo", "their bars: quantd init mine --symbols KO --data FILE"),
         ("run --quiet --set feed.kind=yfinance", "yahoo", "the source yfinance needs yfinance"),
         ("backtest --set universe.calendar=XPHS", "calendars", 'the calendar "XPHS" is not bundled with quantd'),
         ("study signal momentum_126", "study", "a study of signals needs scipy"),

@@ -74,6 +74,23 @@ def command_for(extra: str, prefix: Path, installed: Distribution, checkout: Map
     return join(_installer(installer, *(["-c", str(lock)] if lock.is_file() else []), "-e", _spelled(source, [extra])))
 
 
+@cache
+def package_command(package: str) -> str:
+    """The command that installs a package of an index beside quantd, in the form in which quantd was installed."""
+    try:
+        return package_command_for(package, Path(sys.prefix), distribution(NAME))
+    except PackageNotFoundError:  # a folder on PYTHONPATH
+        return join(_installer("pip", package))
+
+
+def package_command_for(package: str, prefix: Path, installed: Distribution) -> str:
+    """`package_command` for the environment `prefix`, into which `installed` was installed."""
+    if (prefix / "pipx_metadata.json").is_file():
+        return join(["pipx", "inject", NAME, package])
+    installer = "uv" if (prefix / "uv-receipt.toml").is_file() else (installed.read_text("INSTALLER") or "pip").strip()
+    return join(_installer(installer, package))
+
+
 def _installer(name: str, *words: str) -> list[str]:
     if name == "uv":
         return ["uv", "pip", "install", "--python", sys.executable, *words]
