@@ -1,14 +1,21 @@
 """Sinks of alerts by kind. A client library is imported at the first delivery."""
 
+import time
+import uuid
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Struct
 
+from quantd.adapters.bus.payloads import SCHEMA, Alert
 from quantd.adapters.plugins import function, records
 from quantd.adapters.sinks.sink import OpenSink, Sink, divided
 from quantd.daemon.config import Config, Mistake, secret
+from quantd.trading.display_text import microsecond_text
+
+REHEARSAL: Final = "rehearse"
+"""Name of the run of a test alert."""
 
 
 def sinks() -> Mapping[str, Sink]:
@@ -43,3 +50,13 @@ def open_sinks(config: Config) -> dict[str, OpenSink]:
         secrets = {name: secret(name) or "" for name in sink.secrets}
         by_kind[kind] = cast(OpenSink, function(sink.opens)(_options(kind, table), secrets))
     return by_kind
+
+
+def rehearsal(name: str) -> Alert:
+    """An alert that tests a sink, of the daemon `name`: INFO, of kind `rehearsal`."""
+    now = time.time_ns()
+    return Alert(
+        schema=SCHEMA, id=f"{REHEARSAL}-{uuid.uuid4().hex}", run=REHEARSAL, name=name, ts_event=now,
+        time=microsecond_text(now), level="INFO", kind="rehearsal", text="a test of this sink: nothing happened",
+        symbol="", agent="", value=None, bound=None,
+    )  # fmt: skip

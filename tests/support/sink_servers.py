@@ -192,7 +192,7 @@ class Pulse(HttpServer):
 class BotApi(HttpServer):
     """The Bot API's sendMessage: 404 for an unknown token, 400 for an unknown chat or a bad text, 429 with retry_after.
 
-    `chat` is the one chat of the bot.
+    `chat` is the one chat of the bot. getMe names the bot, and getUpdates has the messages of `written`.
     """
 
     path = "/bot{token}/sendMessage"
@@ -202,6 +202,19 @@ class BotApi(HttpServer):
         super().__init__()
         self.token = TOKEN
         self.retry_after = 1
+        self.written: list[int] = []
+
+    def application(self) -> web.Application:
+        app = super().application()
+        app.router.add_get("/bot{token}/{method:getMe|getUpdates}", self._read)
+        return app
+
+    async def _read(self, request: web.Request) -> web.Response:
+        if request.match_info["token"] != self.token:
+            return self._failed(401, "Unauthorized")
+        bot = {"id": 1, "is_bot": True, "first_name": "a", "username": "mine_bot"}
+        updates = [{"update_id": k, "message": {"chat": {"id": chat}}} for k, chat in enumerate(self.written)]
+        return web.json_response({"ok": True, "result": bot if request.match_info["method"] == "getMe" else updates})
 
     @property
     def ids(self) -> list[str]:

@@ -13,13 +13,12 @@ from aiomqtt import MqttError
 
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
 from quantd.adapters.bus.mqtt_client import BusClient
-from quantd.adapters.bus.payloads import SCHEMA, Alert
 from quantd.adapters.bus.settings import Tls, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.store.handle import Store
 from quantd.daemon.access.protection import bus_tls, embedded_settings
 from quantd.daemon.assembly.parts import parts_of
-from quantd.daemon.assembly.sinks import open_sinks
+from quantd.daemon.assembly.sinks import REHEARSAL, open_sinks, rehearsal
 from quantd.daemon.config import Config, secret
 from quantd.daemon.monitoring.watchdog import watch_halt_file
 from quantd.daemon.policies.isolation.worker import Apart
@@ -29,9 +28,9 @@ from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.service import Service, reason_of
 from quantd.risk.switch import HALT, RUN
 from quantd.server.api.server import Api
-from quantd.trading.display_text import endpoint_text, microsecond_text
+from quantd.trading.display_text import endpoint_text
 
-RUN_NAME: Final = "rehearse"
+RUN_NAME: Final = REHEARSAL
 WITHIN_S: Final = 10.0
 SINK_S: Final = 61.0
 """Longer than the longest time-out of a sink, whose own error has the reason."""
@@ -124,13 +123,7 @@ async def alert(config: Config) -> Tried:
 
 async def deliveries(config: Config) -> list[Tried]:
     """Deliver an INFO alert of kind `rehearsal` to each sink of [alerts.sinks]."""
-    now, tried = time.time_ns(), []
-    text = "a test of this sink: nothing happened"
-    test = Alert(
-        schema=SCHEMA, id=f"{RUN_NAME}-{uuid.uuid4().hex}", run=RUN_NAME, name=config.quantd.name, ts_event=now,
-        time=microsecond_text(now), level="INFO", kind="rehearsal", text=text, symbol="", agent="", value=None,
-        bound=None,
-    )  # fmt: skip
+    test, tried = rehearsal(config.quantd.name), []
     for kind, sink in open_sinks(config).items():
         failed, began = "", time.monotonic()
         try:

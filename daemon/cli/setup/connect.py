@@ -1,0 +1,260 @@
+"""Connect an account or a receiver of alerts: ask for its keys, test them, and store them as credentials."""
+
+import asyncio
+import secrets as random_names
+from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any, Final, cast
+from urllib.parse import urlsplit
+
+import msgspec
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import say
+from quantd.daemon.cli.setup.config_lines import require_valid
+from quantd.daemon.cli.setup.credentials import Place, asked, place_of
+from quantd.daemon.cli.setup.service_answers import Answer, ask, certificate_text
+from quantd.regular_file import write_whole
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, TRY_LATER, USAGE
+
+Folder = Annotated[
+    Path | None,
+    typer.Option("--folder", metavar="DIR", help="Folder of the credentials; `credentials` without it."),
+]
+Unit = Annotated[
+    str, typer.Option("--unit", metavar="NAME", help="Store for the unit quantd@NAME in /etc/credstore, as root.")
+]
+Into = Annotated[
+    Path | None, typer.Option("--into", metavar="config.toml", help="Write the lines there; printed without it.")
+]
+Url = Annotated[str, typer.Option("--url", help="Another address of the service.")]
+
+
+def alpaca(
+    live: Annotated[bool, typer.Option("--live", help="The keys of the live account, not of the paper one.")] = False,
+    folder: Folder = None,
+    unit: Unit = "",
+    into: Into = None,
+    url: Url = "",
+    other_url: Annotated[
+        str, typer.Option("--other-url", help="Address of the other kind of account, to name a mix-up.")
+    ] = "",
+) -> int:
+    """Connect an account at Alpaca: its paper account, or with --live the one with money."""
+    from quantd.adapters.brokers.alpaca import VENUE
+
+    place = place_of(folder, unit)
+    command = f"quantd connect alpaca{' --live' if live else ''}"
+    keys = {name: asked(name, meaning, command) for name, meaning in VENUE.secrets.items()}
+    address, other = (VENUE.live_url, VENUE.paper_url) if live else (VENUE.paper_url, VENUE.live_url)
+    account = _account(url or address, other_url or ("" if url else other), keys, command, live=live)
+    say(account)
+    _stored(place, keys)
+    lines: Lines = {("feed", "kind"): "alpaca", ("broker", "kind"): "alpaca"}
+    if url:
+        lines["broker", "url"] = url
+    at = _lines(lines, into)
+    if live:
+        say(f"Next: {place.environment()}quantd doctor --live{at}; docs/operate/live.md has what a live start needs")
+    else:
+        say(
+            f"Next: {place.environment()}quantd plan{at} shows what would be traded now; quantd run{at} trades on paper"
+        )
+    return DONE
+
+
+Lines = dict[tuple[str | int, ...], object]
+
+
+def _account(url: str, other: str, keys: Mapping[str, str], command: str, *, live: bool) -> str:
+    """Ask for the account, and describe it in a sentence. Raises Failure, which names the other kind of account."""
+    from quantd.adapters.brokers.alpaca.wire import Account, Garbled
+
+    kind, wrong = ("live", "paper") if live else ("paper", "live")
+    headers = {"APCA-API-KEY-ID": keys["alpaca_key"], "APCA-API-SECRET-KEY": keys["alpaca_secret"]}
+    answer = ask(f"{url.rstrip('/')}/v2/account", headers, command)
+    if answer.status in (401, 403):
+        if other and ask(f"{other.rstrip('/')}/v2/account", headers, command).status == 200:
+            remedy = "quantd connect alpaca" + ("" if live else " --live")
+            text = f"these are the keys of a {wrong} account, and the {kind} account was asked. Nothing was stored"
+            raise Failure(f"{text}. Next: make keys of the {kind} account, or: {remedy}", CONFIG)
+        text = f"Alpaca refuses the keys (status {answer.status}). Nothing was stored"
+        raise Failure(f"{text}. Next: make a new pair on the page of the {kind} account, then: {command}", CONFIG)
+    _require_good(answer, urlsplit(url).netloc, command)
+    try:
+        account = msgspec.json.decode(answer.body, type=Account)
+    except (msgspec.DecodeError, Garbled, UnicodeDecodeError):
+        raise Failure(_strange(urlsplit(url).netloc, command), CHECK_FAILED) from None
+    blocked = account.status != "ACTIVE" or account.trading_blocked or account.account_blocked
+    state = f", which does not trade (status {account.status}): settle that with Alpaca first" if blocked else ""
+    return f"the {kind} account answers: {account.cash:,.2f} {account.currency} in cash{state}"
+
+
+def telegram(
+    chat: Annotated[str, typer.Option("--chat", help="Number of the chat, or @name; that of the newest message.")] = "",
+    folder: Folder = None,
+    unit: Unit = "",
+    into: Into = None,
+    url: Url = "",
+) -> int:
+    """Connect a Telegram bot that sends alerts to a chat."""
+    from quantd.adapters.sinks.telegram import SINK, TOKEN, TelegramOptions
+
+    place, command = place_of(folder, unit), "quantd connect telegram"
+    token = asked("telegram_token", "token of the bot, as @BotFather gives it", command)
+    if not TOKEN.fullmatch(token):
+        raise Failure(f"that is no token of a bot, such as 123456:ABC. Ask @BotFather for it, then: {command}", USAGE)
+    base = _options(TelegramOptions, {"chat": 1, **({"url": url} if url else {})}).url.rstrip("/")
+    bot = _bot(ask(f"{base}/bot{token}/getMe", {}, command), urlsplit(base).netloc, command)
+    chat = chat or _chat(ask(f"{base}/bot{token}/getUpdates", {}, command), bot, urlsplit(base).netloc, command)
+    named: int | str = int(chat) if chat.lstrip("-").isdigit() else chat
+    options = {"chat": named, **({"url": url} if url else {})}
+    _deliver(SINK.opens, _options(TelegramOptions, options), {"telegram_token": token}, urlsplit(base).netloc, command)
+    say(f"@{bot} has sent a test alert to chat {named}")
+    _stored(place, {"telegram_token": token})
+    _tried(place, _lines({("alerts", "sinks", "telegram", key): value for key, value in options.items()}, into))
+    return DONE
+
+
+def _bot(answer: Answer, host: str, command: str) -> str:
+    if answer.status in (401, 404):
+        text = f"Telegram knows no bot with this token (status {answer.status}). Nothing was stored"
+        raise Failure(f"{text}. Next: ask @BotFather for /token, then: {command}", CONFIG)
+    return str(_result(answer, host, command).get("username", "bot"))
+
+
+def _chat(answer: Answer, bot: str, host: str, command: str) -> str:
+    """Return the chat of the newest message to the bot. Raises Failure without one."""
+    if answer.status == 409:
+        text = "another program receives the messages of this bot, so that its chat cannot be read"
+        raise Failure(f"{text}. Next: {command} --chat NUMBER", CONFIG)
+    for update in reversed(_result(answer, host, command, list)):
+        message = update.get("message") or update.get("channel_post") or {} if isinstance(update, dict) else {}
+        if "id" in (place := message.get("chat", {})):
+            return str(place["id"])
+    raise Failure(f"nobody has written to @{bot} yet. Next: send it any message, then: {command}", CONFIG)
+
+
+def _result(answer: Answer, host: str, command: str, kind: type[Any] = dict) -> Any:
+    """Return the result of an answer of the Bot API. Raises Failure."""
+    _require_good(answer, host, command)
+    try:
+        result = msgspec.json.decode(answer.body)["result"]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        result = None
+    if not isinstance(result, kind):
+        raise Failure(_strange(host, command), CHECK_FAILED)
+    return result
+
+
+def ntfy(
+    topic: Annotated[str, typer.Option("--topic", help="Name of the topic; one that nobody guesses without it.")] = "",
+    protected: Annotated[bool, typer.Option("--token", help="The topic needs an access token: ask for it.")] = False,
+    folder: Folder = None,
+    unit: Unit = "",
+    into: Into = None,
+    url: Url = "",
+) -> int:
+    """Connect a topic of ntfy, which an app on a phone follows."""
+    from quantd.adapters.sinks.ntfy import SINK, NtfyOptions
+
+    place, command = place_of(folder, unit), f"quantd connect ntfy{' --token' if protected else ''}"
+    token = asked("ntfy_token", SINK.secrets["ntfy_token"].partition(";")[0], command) if protected else ""
+    options = {"topic": topic or f"quantd-{random_names.token_hex(8)}", **({"url": url} if url else {})}
+    sink = _options(NtfyOptions, options)
+    ask(f"{sink.url.rstrip('/')}/v1/health", {}, command)  # names a network or a certificate that is in the way
+    _deliver(SINK.opens, sink, {"ntfy_token": token}, urlsplit(sink.url).netloc, command)
+    say(f"a test alert is in the topic {options['topic']}: subscribe to it in the app ntfy")
+    if token:
+        _stored(place, {"ntfy_token": token})
+    lines = _lines({("alerts", "sinks", "ntfy", key): value for key, value in options.items()}, into)
+    _tried(place if token else Place(Path(), "-"), lines)
+    return DONE
+
+
+def _options(kind: type[Any], values: Mapping[str, object]) -> Any:
+    """Return the options of a sink. Raises Failure for a value that is not valid."""
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise Failure(f"--{error}", USAGE) from None
+
+
+def _deliver(opens: str, options: object, keys: Mapping[str, str], host: str, command: str) -> None:
+    """Send a test alert through a sink. Raises Failure."""
+    from quantd.adapters.plugins import function
+    from quantd.adapters.sinks.sink import OpenSink, SinkError
+    from quantd.daemon.assembly.sinks import rehearsal
+
+    async def deliver() -> None:
+        sink = cast(OpenSink, function(opens)(options, keys))
+        try:
+            await sink.deliver(rehearsal("quantd"))
+        finally:
+            await sink.close()
+
+    try:
+        asyncio.run(deliver())
+    except SinkError as error:
+        text = str(error)
+        if "Certificate" in text or "SSL" in text:
+            raise Failure(certificate_text(host, text, command), CONFIG) from None
+        if "cannot be reached" in text or "no answer" in text:
+            raise Failure(f"{host}: {text}. Check the network, then: {command}", TRY_LATER) from None
+        hint = {"401": "the token is wrong", "403": "the topic needs a token: add --token", "chat": "the chat is wrong"}
+        why = next((words for sign, words in hint.items() if sign in text), "see its words")
+        raise Failure(f"{host}: {text}; {why}. Nothing was stored. Next: {command}", CONFIG) from None
+
+
+def _require_good(answer: Answer, host: str, command: str) -> None:
+    if answer.status == 429 or answer.status >= 500:
+        raise Failure(f"{host} answers {answer.status}. Nothing was stored. Later again: {command}", TRY_LATER)
+    if answer.status != 200:
+        raise Failure(_strange(host, command), CHECK_FAILED)
+
+
+def _strange(host: str, command: str) -> str:
+    text = f"{host} gives an answer that is not the service's: another server or a proxy answers there"
+    return f"{text}. Nothing was stored. Check --url and the proxy, then: {command}"
+
+
+def _stored(place: Place, keys: Mapping[str, str]) -> None:
+    files = place.store(keys)
+    say(f"stored {' and '.join(map(str, files))}, which only you can read")
+
+
+def _tried(place: Place, at: str) -> None:
+    say(f"Next: {place.environment()}quantd alerts --test{at} sends one as the daemon does")
+
+
+def _lines(changes: Lines, into: Path | None) -> str:
+    """Write or print lines of config.toml; return the option that names the file. Raises Failure."""
+    from quantd.daemon.config.edits import EditError, assignment, edited
+
+    tables: dict[str, list[str]] = {}
+    for (*parents, key), value in changes.items():
+        tables.setdefault(".".join(map(str, parents)), []).append(assignment(str(key), value))
+    text = "\n".join(line for name, keys in tables.items() for line in (f"[{name}]", *keys))
+    if into is None:
+        say(f"Lines for config.toml; --into config.toml writes them there:\n{text}")
+        return ""
+    try:
+        changed = edited(into.read_text(encoding="utf-8"), changes)
+        require_valid(changed, into)
+    except OSError as error:
+        raise Failure(
+            f"{into}: {error.strerror}. Next: quantd init writes one; the lines are\n{text}", CONFIG
+        ) from None
+    except EditError as error:
+        raise Failure(f"{into} is unchanged: put these lines there ({error}):\n{text}", CONFIG) from None
+    except ValueError as error:
+        raise Failure(f"{into} is unchanged: {error}", CONFIG) from None
+    write_whole(into, changed.encode(), keep_mode=True)
+    say(f"{into} has {', '.join('.'.join(map(str, path)) for path in changes)}")
+    return "" if into == CONFIG_FILE else f" -c {quote(str(into))}"
+
+
+COMMAND: Final = Command("Set up", 15, {"alpaca": alpaca, "telegram": telegram, "ntfy": ntfy})
