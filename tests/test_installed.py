@@ -197,6 +197,15 @@ def test_an_installation_without_extras_is_at_most_430_mb(wheel):
     assert {"pandas", "scipy", "exchange-calendars", "yfinance", "curl-cffi"} <= set(everything) - set(counted)
 
 
+def test_the_packages_of_the_image_are_at_most_440_mb(wheel):
+    dockerfile = (ROOT / "deploy/container/Dockerfile").read_text()
+    (extras,) = re.findall(r'^ARG EXTRAS="(.+)"$', dockerfile, re.MULTILINE)
+    counted = sizes(wheel, extras.split())
+    assert "psycopg-binary" in counted
+    assert sum(counted.values()) <= 440 * MB, table(counted)
+    assert "PIP_NO_COMPILE=1" in dockerfile, "bytecode of every module would be 80 MB more"
+
+
 def test_a_recorded_market_is_in_the_wheel_where_its_licence_is_stated_and_nowhere_else(wheel):
     rows = re.findall(r"^\| `(\S+)` \|.*\| ([^|]+) \|$", (ROOT / "data" / "README.md").read_text(), re.MULTILINE)
     licences = dict(rows)
