@@ -51,6 +51,23 @@ export async function post(path, body, key = "", signal = null) {
   return answered(fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal }));
 }
 
+/**
+ * A request to another daemon of this page: with the token that a person gave for that daemon, without the cookies of
+ * this browser. With `sent` it is a POST under a key.
+ * @param {string} origin
+ * @param {string} path
+ * @param {string} token
+ * @param {AbortSignal} signal
+ * @param {{ body: object, key: string } | null} [sent]
+ */
+export async function elsewhere(origin, path, token, signal, sent = null) {
+  const headers = { Accept: "application/json" };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (!sent) return answered(fetch(origin + path, { headers, signal, credentials: "omit" }));
+  Object.assign(headers, { "Content-Type": "application/json", "Idempotency-Key": sent.key });
+  return answered(fetch(origin + path, { method: "POST", headers, body: JSON.stringify(sent.body), signal, credentials: "omit" }));
+}
+
 export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (x) => x.toString(36)).join("-");
 
 export async function session() {

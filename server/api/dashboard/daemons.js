@@ -1,48 +1,65 @@
-// Several daemons: this one and those of [api] cors, the worst first. Each answers its own status; none is asked for a
-// secret.
-import { html, useEffect, useState } from "./htm-preact-standalone.mjs";
-import { daemon, read } from "./daemon.js";
-import { age, local, money, percent, signed, tone } from "./figures.js";
-import { Problem, Table } from "./parts.js";
-import { useRead } from "./reads.js";
+// Several daemons: this one and those of [api] cors, with their sums. The first row is the one that needs a person
+// most.
+import { html, useState } from "./htm-preact-standalone.mjs";
+import { clock } from "./acts.js";
+import { daemon } from "./daemon.js";
+import { age, count, local, money, percent, signed, signedMoney, things, tone } from "./figures.js";
+import { daemons, listFault, nameOf, needOf, others, sessionAt, signOutAt, totalsOf, useFleet } from "./fleet.js";
+import { Answers, newestHalt, SignInAt, summaryOf, unanswered } from "./halts.js";
+import { Dialog, Figure, Problem, Table } from "./parts.js";
 
-const RANK = { HALT: 0, REDUCE: 1, RUN: 2 };
-const EVERY_MS = 5000;
-
-async function statusOf(origin) {
-  try {
-    const response = await fetch(`${origin}/api/v1/status`, { signal: AbortSignal.timeout(4000), credentials: "omit" });
-    if (response.status === 401) return { origin, fault: "it wants a token: open it there" };
-    if (!response.ok) return { origin, fault: `status ${response.status}` };
-    return { origin, now: await response.json() };
-  } catch {
-    return { origin, fault: "no answer, or [api] cors there does not list this page" };
-  }
+function Totals({ found }) {
+  const { sums, missing, covers, all, worst, of } = found;
+  const partOf = (some) => (some === all ? `all ${things(all, "daemon")}` : `${some} of ${things(all, "daemon")}`);
+  const part = partOf(covers);
+  return html`<section class="figures" aria-label="All daemons">
+    ${sums.map((each) => html`
+      <${Figure} key=${`equity ${each.key}`} name=${`Equity, ${each.key}`} value=${money(each.equity)} more=${`of ${things(each.members, "daemon")}`} />
+      <${Figure} key=${`today ${each.key}`} name=${`Today, ${each.key}`} value=${signedMoney(each.profit)} kind=${tone(Number(each.profit))} more=${each.days ? `${signed(each.share)} of the opening with deposits; of ${things(each.days, "daemon")}, each in its newest session` : "not known"} />`)}
+    <${Figure} name="Open incidents" value=${found.read ? count(found.incidents) : "–"} kind=${found.critical ? "down" : ""} more=${`${count(found.critical)} critical; of ${partOf(found.read)}`} />
+    <${Figure} name="Waits for a person" value=${covers ? count(found.waits) : "–"} more=${`proposals, looser limits; of ${part}`} />
+    <${Figure} name="Worst switch" value=${worst || "–"} kind=${worst === "RUN" ? "up" : worst ? "down" : ""} more=${`${of.length ? `${of.join(", ")}; ` : ""}of ${part}`} />
+    ${missing.length > 0 && html`<p class="HALT missing">In no total: ${missing.join("; ")}.</p>`}
+  </section>`;
 }
 
-const worst = (a, b) => (a.now ? 1 : 0) - (b.now ? 1 : 0) || (a.now ? RANK[a.now.switch] - RANK[b.now.switch] || b.now.alerts - a.now.alerts : 0);
+const first = (row) => (row.incidents ? count(row.incidents.length) : "–");
 
-export function Daemons() {
-  const now = daemon.live.overview;
-  const [tick, beat] = useState(0);
-  useEffect(() => { const clock = setInterval(() => beat((n) => n + 1), EVERY_MS); return () => clearInterval(clock); }, []);
-  const config = useRead(() => read("/api/v1/config"), now.run);
-  const listed = config.data ? String((config.data.settings.find((each) => each.key === "api.cors") || {}).value || "").match(/https?:\/\/[^"',\]\s]+/g) || [] : [];
-  const others = useRead(() => Promise.all(listed.filter((each) => each !== location.origin).map(statusOf)), tick, listed.join(" "));
-  const rows = [daemon.lost ? { origin: location.origin, name: now.name, fault: `no answer; last known: ${now.switch}`, here: true } : { origin: location.origin, name: now.name, now, here: true }, ...(others.data || [])].sort(worst);
-  const of = (cell) => (row) => (row.now ? cell(row.now) : "–");
-  return html`<section class="card wide"><h2>Daemons</h2>
-    ${config.fault && html`<${Problem} text=${config.fault} />`}
-    <${Table} name="Daemons" rows=${rows} most=${25} first="worst" by=${(row) => row.origin} words=${(row) => `${row.origin} ${row.name || ""} ${row.now ? `${row.now.name} ${row.now.mode} ${row.now.switch}` : row.fault}`} columns=${[
-    { head: "daemon", cell: (row) => (row.here ? `${row.name} (this one)` : html`<a href=${row.origin} rel="noreferrer">${row.now ? row.now.name : row.origin}</a>`) },
-    { head: "switch", cell: (row) => (row.now ? html`<strong>${row.now.switch}</strong>${row.now.reason ? `: ${row.now.reason}` : ""}` : row.fault), kind: (row) => (row.now ? row.now.switch : "HALT") },
-    { head: "mode", cell: of((each) => `${each.mode.toUpperCase()}${each.status === "running" ? "" : `, ${each.status}`}`) },
-    { head: "equity", num: true, cell: of((each) => money(each.equity)) },
-    { head: "today", num: true, cell: of((each) => signed(each.today)), kind: (row) => (row.now ? tone(row.now.today) : "") },
-    { head: "drawdown from the peak", num: true, cell: of((each) => percent(each.drawdown)) },
-    { head: "alerts", num: true, cell: of((each) => each.alerts) },
-    { head: "last bar", cell: of((each) => local(each.ts, each.zone)) },
-    { head: "up for", num: true, cell: of((each) => age(1000 * each.uptime_s)) },
+export function Daemons({ open = (_) => {} }) {
+  useFleet();
+  const [asked, ask] = useState("");
+  const rows = daemons().map((row) => ({ ...row, need: needOf(row) }))
+    .sort((a, b) => a.need.rank - b.need.rank || (b.incidents || []).length - (a.incidents || []).length || nameOf(a).localeCompare(nameOf(b)));
+  const fresh = (cell) => (row) => (row.now && !row.fault ? cell(row.now, row) : "–");
+  const halt = newestHalt();
+  const at = rows.find((row) => row.origin === asked);
+  const session = (row) => {
+    const found = sessionAt(row);
+    if (row.here) return found ? found.name : "no";
+    return found ? html`${found.name}, ${found.scope} <button type="button" onClick=${() => signOutAt(row.origin)}>Sign out<span class="sr"> of ${nameOf(row)}</span></button>`
+      : html`<button type="button" onClick=${() => ask(row.origin)}>Sign in …<span class="sr"> to ${nameOf(row)}</span></button>`;
+  };
+  return html`<${Totals} found=${totalsOf(daemons())} />
+    <section class="card wide"><div class="head"><h2>Daemons</h2><button type="button" class="halt" onClick=${() => open("halt-all")}>Halt daemons …</button></div>
+    ${listFault() && html`<${Problem} text=${listFault()} />`}
+    ${halt && html`<div class="last-halt"><p>Halt sent at ${clock(halt.at)}. ${summaryOf(halt)}</p><${Answers} halt=${halt} />${unanswered(halt) && html`<p><button type="button" onClick=${() => open("halt-all")}>Answers of the halt …</button></p>`}</div>`}
+    <${Table} name="Daemons" rows=${rows} most=${25} first="worst" by=${(row) => row.origin} words=${(row) => `${row.origin} ${nameOf(row)} ${row.need.words} ${row.now ? `${row.now.mode} ${row.now.switch}` : ""}`} columns=${[
+    { head: "daemon", cell: (row) => (row.here ? `${nameOf(row)} (this one)` : html`<a href=${row.origin} rel="noreferrer">${nameOf(row)}</a>`) },
+    { head: "needs", cell: (row) => row.need.words, kind: (row) => row.need.kind },
+    { head: "switch", cell: (row) => (row.now ? `${row.fault ? "last known: " : ""}${row.now.switch}` : "–"), kind: (row) => (row.now && !row.fault ? row.now.switch : "none") },
+    { head: "mode", cell: fresh((now) => `${now.mode.toUpperCase()} ${now.currency}`) },
+    { head: "equity", num: true, cell: fresh((now) => money(now.equity)) },
+    { head: "today", num: true, cell: fresh((_, row) => (row.day ? signedMoney(row.day.profit) : "–")), kind: (row) => (row.day && !row.fault ? tone(Number(row.day.profit)) : "") },
+    { head: "today in %", num: true, cell: fresh((_, row) => (row.day ? signed(row.day.total_return) : "–")), kind: (row) => (row.day && !row.fault ? tone(row.day.total_return) : "") },
+    { head: "drawdown", term: "drawdown", num: true, cell: fresh((now) => percent(now.drawdown)) },
+    { head: "incidents", num: true, cell: fresh((_, row) => first(row)) },
+    { head: "last bar", cell: fresh((now) => local(now.ts, now.zone)) },
+    { head: "answered", cell: (row) => (row.at ? `${age(Date.now() - row.at)} ago` : "never") },
+    { head: "signed in", cell: session },
   ]} />
-    <p class="none">${listed.length ? "The others are those of [api] cors. Each of them lists this page there too." : "Only this daemon is known: list the addresses of others in [api] cors here, and this address there."}</p></section>`;
+    <p class="none">${others() ? "The others are those of [api] cors, and each of them lists this page there. A token given here stays in the memory of this page, and goes to its own daemon alone." : "Only this daemon is known: list the addresses of others in [api] cors here, and this address there."}</p></section>
+    ${at && html`<${Dialog} key=${asked} title=${`Sign in to ${nameOf(at)}`} close=${() => ask("")}>
+      <p>The token goes to ${asked} alone. This page forgets it when it is closed or read anew.</p>
+      <${SignInAt} row=${at} then=${() => ask("")} />
+      <p class="buttons"><button type="button" onClick=${() => ask("")}>Close</button></p></${Dialog}>`}`;
 }

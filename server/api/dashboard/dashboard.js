@@ -5,6 +5,7 @@ import { Agents } from "./agents.js";
 import { clock, saying } from "./acts.js";
 import { begin, daemon, listen, mayStop } from "./daemon.js";
 import { Daemons } from "./daemons.js";
+import { HaltAll } from "./halts.js";
 import { money } from "./figures.js";
 import { Incidents } from "./incidents.js";
 import { Market } from "./market.js";
@@ -25,9 +26,9 @@ const SCREENS = [
   ["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order", OrderByHand], ["agents", "Agents", Agents], ["portfolios", "Portfolios", Portfolios],
   ["risk", "Risk", Risk], ["incidents", "Incidents", Incidents], ["research", "Research", Research], ["system", "System", System], ["daemons", "Daemons", Daemons],
 ];
-const DIALOGS = { halt: ["Stop trading", Halt], resume: ["Resume trading", Resume], "sign-in": ["Sign in", SignIn], keys: ["Keys", Keys], settings: ["View of this browser", Settings] };
+const DIALOGS = { halt: ["Stop trading", Halt], "halt-all": ["Halt several daemons", HaltAll], resume: ["Resume trading", Resume], "sign-in": ["Sign in", SignIn], keys: ["Keys", Keys], settings: ["View of this browser", Settings] };
 const PLACES = [..."1234567890d"];
-const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["?", "list these keys", ""], ["1 … 9, 0", "the screen of that place; 0 is the tenth", ""], ["d", "other daemons", ""], ["Escape", "close the explanation beside the rows", ""]];
+const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["H", "halt of several daemons", ""], ["?", "list these keys", ""], ["1 … 9, 0", "the screen of that place; 0 is the tenth", ""], ["d", "other daemons", ""], ["Escape", "close the explanation beside the rows", ""]];
 
 function Keys({ close }) {
   return html`<dl class="keys">${KEYS.map(([key, words]) => html`<dt><kbd>${key}</kbd></dt><dd>${words}</dd>`)}</dl>
@@ -49,6 +50,7 @@ function Dashboard() {
       if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
       if (event.key === "h" && mayStop()) open("halt");
       else if (event.key === "r" && mayStop()) open("resume");
+      else if (event.key === "H") open("halt-all");
       else if (event.key === "?") open("keys");
       else if (event.key === "Escape" && whyNow() && !document.querySelector(":popover-open")) explain("");
       else if (PLACES.includes(event.key)) location.hash = addressOf(SCREENS[PLACES.indexOf(event.key)][0]);
@@ -85,7 +87,7 @@ function Dashboard() {
     <div class="beside"><main id="main" tabindex="-1" class=${stale() ? "lost" : ""}>
       <p role="status" class="said">${said && html`<time>${clock(said.at)}</time> ${said.text}`}</p>
       ${now && session && !session.reads && html`<section class="card narrow"><h2>Sign in</h2><p>The figures below are the last known ones.</p><${SignIn} /></section>`}
-      ${now ? html`<${found[2]} />`
+      ${now ? html`<${found[2]} open=${open} />`
     : daemon.session && !daemon.session.reads ? html`<section class="card narrow"><h2>Sign in</h2><${SignIn} /></section>`
       : html`<p class="none">${daemon.lost ? "the daemon does not answer" : "waiting for the first figures"}</p>`}
     </main>${now && html`<${WhyPanel} />`}</div>

@@ -65,6 +65,8 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
         "chart.js": SCRIPT,
         "curve.js": SCRIPT,
         "export.js": SCRIPT,
+        "fleet.js": SCRIPT,
+        "halts.js": SCRIPT,
         "indicators.js": SCRIPT,
         "pages.js": SCRIPT,
         "parts.js": SCRIPT,

@@ -30,7 +30,7 @@ TEXTS = """() => [document.title, document.body.innerText,
   ...[...document.querySelectorAll("[aria-label], [title]")].flatMap((e) => [e.ariaLabel || "", e.title || ""]),
   ...[...document.querySelectorAll("input, select")].map((e) => e.value)]"""
 
-DIALOGS = ("h", "r", "?")
+DIALOGS = ("h", "H", "r", "?")
 
 
 async def wrong_texts(page: Page, where: str) -> list[str]:
