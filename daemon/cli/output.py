@@ -77,11 +77,21 @@ class Bar(Protocol):
     def __call__(self, share: float, note: str = "") -> None: ...
 
 
+PROGRESS: Final = "QUANTD_PROGRESS"
+"""Variable with which a program that runs a command gets its progress: as lines "progress 0.25" on standard error."""
+
+PACE_S: Final = 0.25
+"""Least time between two such lines."""
+
+
 @contextmanager
 def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
     """A bar on standard error after the first second, where it is a terminal. Its beginning and each step raise the
     KeyboardInterrupt of a Ctrl-C that was lost."""
     check_interrupt()
+    if os.environ.get(PROGRESS):
+        yield _lines()
+        return
     if not (shown and sys.stderr.isatty()):
         yield lambda share, note="": check_interrupt()
         return
@@ -109,6 +119,21 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+def _lines() -> Bar:
+    """A bar of lines for a program."""
+    last = -PACE_S
+
+    def show(share: float, note: str = "") -> None:
+        nonlocal last
+        check_interrupt()
+        if (now := time.monotonic()) - last >= PACE_S:
+            last = now
+            sys.stderr.write(f"progress {min(1.0, max(0.0, share)):.4f}\n")
+            sys.stderr.flush()
+
+    return show
 
 
 def check_folder(path: Path) -> None:

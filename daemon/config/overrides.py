@@ -48,7 +48,9 @@ OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
 """Variables for the options --config and --state of each command."""
 
 
-FIXED = frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *VARIABLES, *(PREFIX + name.upper() for name in SECRETS)})
+FIXED = frozenset({
+    "QUANTD_REQUIRE_SERVICES", "QUANTD_PROGRESS", *OPTIONS, *VARIABLES, *(PREFIX + name.upper() for name in SECRETS),
+})  # fmt: skip
 """Variables with the prefix QUANTD_ that are not keys of config.toml, whatever adapters are installed."""
 
 

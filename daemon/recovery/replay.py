@@ -76,6 +76,14 @@ def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...],
     write_whole(path, msgspec.json.encode(saved), durable=False)
 
 
+def saved_sets(folder: Path, name: str) -> tuple[str, ...]:
+    """The overrides by --set in the configuration of digest `name`; none where it was not saved."""
+    try:
+        return msgspec.json.decode(_path(folder, name).read_bytes(), type=SavedConfig).sets
+    except (OSError, msgspec.MsgspecError):
+        return ()
+
+
 def saved_config(folder: Path, name: str) -> Config:
     """The configuration of digest `name`. Raises ConfigLost."""
     path = _path(folder, name)

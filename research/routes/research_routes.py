@@ -24,13 +24,14 @@ from quantd.daemon.config import Config
 from quantd.daemon.config.trading_keys import changes_beside
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.research.doubts import Doubt
+from quantd.research.jobs.research_jobs import pinned_of
 from quantd.research.routes.stored_backtests import HINT, StoredBacktest, StoredBacktests
 from quantd.research.runs.looks import read_looks
 from quantd.research.runs.trials import Look, Withdrawal
 from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import Refused
-from quantd.server.api.route_groups import RouteContext, RouteGroup
+from quantd.server.api.route_groups import RouteContext, RouteGroup, RunsOfJobs
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.effects import Valued
@@ -100,7 +101,8 @@ class OfBacktest(Query, frozen=True):
 class Beside(Struct, frozen=True):
     """The run beside a stored backtest, both worth 1 at the first sample that they share.
 
-    Without a choice it is the newest backtest under the run's own conditions, or else the newest of all. `gap` is the
+    Without a choice it is the pinned one, or the newest backtest under the run's own conditions, or else the newest of
+    all. `pinned` is the pinned one, empty for none; `lost` is why it cannot be compared. `gap` is the
     run's worth less the backtest's at the last sample. `commissions` is the part of it by the difference of the
     commissions paid, and `rest` by prices, sizes and times of fills. All three are null where a condition `differs`,
     because the gap has other causes too. Of those, `unrepeated` are conditions of the run that no backtest has, such as
@@ -120,6 +122,8 @@ class Beside(Struct, frozen=True):
     differs: list[str] = []
     stored: list[StoredBacktest] = []
     unrepeated: list[str] = []
+    pinned: str = ""
+    lost: str = ""
 
 
 class TwoBacktests(Query, frozen=True):
@@ -193,8 +197,10 @@ class ComparedBacktests(Struct, frozen=True):
 class ResearchRoutes:
     """The routes of one running service."""
 
-    def __init__(self, run: RunReader, *, reads_only: bool = False) -> None:
+    def __init__(self, run: RunReader, runs: RunsOfJobs | None = None, *, reads_only: bool = False) -> None:
+        """`runs` are the runs of jobs, of which one may have pinned a backtest."""
         self._run = run
+        self._runs = runs
         self._reads_only = reads_only
         self._backtests = StoredBacktests(run)
         self._one = asyncio.Lock()
@@ -224,12 +230,23 @@ class ResearchRoutes:
 
     async def beside(self, request: web.Request, query: OfBacktest) -> Beside:
         """Raises Refused."""
+        pinned = None if self._runs is None else pinned_of(self._runs.runs())
+        name, lost = "" if pinned is None else pinned.backtest, ""
         async with self._one:
-            stored = await asyncio.to_thread(self._backtests.open, query.backtest)
+            try:
+                stored = await asyncio.to_thread(self._backtests.open, query.backtest or name)
+            except Refused as why:
+                if query.backtest:
+                    raise
+                lost = f"the pinned backtest {name} cannot be read: {why}"
+                stored = await asyncio.to_thread(self._backtests.open, "")
             run = self._run.service.run
             if stored is None:
-                return Beside(run, "", [], [], [], [], None, None, None, f"there is no stored backtest; {HINT}")
-            return await self._run.read(lambda own: self._beside(own, stored, query))
+                text = f"there is no stored backtest; {HINT}"
+                return Beside(run, "", [], [], [], [], None, None, None, text, pinned=name, lost=lost)
+            asked = query if query.backtest or lost or not name else replace(query, backtest=name)
+            beside = await self._run.read(lambda own: self._beside(own, stored, asked))
+            return replace(beside, pinned=name, lost=lost)
 
     def _beside(self, own: Reader, stored: Reader, query: OfBacktest) -> Beside:
         """The run beside the chosen backtest, or beside the newest under its own conditions."""
@@ -361,7 +378,7 @@ def _curves(own: Reader, tested: Reader, points: int) -> Beside:
 
 
 def _opened(context: RouteContext) -> ResearchRoutes:
-    return ResearchRoutes(context.run, reads_only=context.refusal is not None)
+    return ResearchRoutes(context.run, context.job_runs, reads_only=context.refusal is not None)
 
 
 ROUTES: Final = RouteGroup(

@@ -9,6 +9,7 @@ from quantd.daemon.views.overview import Overview
 from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.report.contents import Standing
 from quantd.research.routes.performance_routes import Attribution, Performance, Rolling, VarRecord
+from quantd.research.routes.research_job_routes import ResearchJobLine, ResearchJobsNow
 from quantd.research.routes.research_routes import Beside, ComparedBacktests, Looks
 from quantd.server.api.client_side.python_client import Client as PlainClient
 from quantd.server.api.documents import About, Alerts, Allocations, Correlations, Decisions, Equity, Fills, HouseNow, Orders, PortfolioHistory, Positions, RiskHistory, RiskMetrics
@@ -71,6 +72,8 @@ class Client(PlainClient):
 
     def cancel_order(self, order: str, reason: str, *, key: str = "") -> CancelledOrder:
         """Cancel what is left of one open order, by its id."""
+
+    def cancel_research(self, id: str, reason: str, *, key: str = "") -> ResearchJobLine: ...
 
     def cash(self, do: Literal["add", "remove"], amount: str, reason: str, *, agent: str = "", beyond_limits: bool = False, key: str = "") -> Paid:
         """Book a deposit or a withdrawal. One that breaks a limit is refused unless it may go `beyond_limits`."""
@@ -135,6 +138,9 @@ class Client(PlainClient):
     def period(self, period: Literal["1D", "1W", "1M", "3M", "YTD", "1Y", "all"] = "all", *, start: date | None = None, end: date | None = None) -> PeriodNow:
         """A period by its name, or by dates."""
 
+    def pin_backtest(self, reason: str, *, backtest: str = "", key: str = "") -> ResearchJobsNow:
+        """Pin the reference of the run."""
+
     def plan(self) -> PlanNow:
         """The orders of a round now; nothing is sent."""
 
@@ -194,6 +200,9 @@ class Client(PlainClient):
     def refusals(self, *, group: Literal["all", "cut", "refused"] = "all", totals: bool = False, **of: Unpack[Searched]) -> Refusals:
         """Trades that limits cut or refused; with `totals`, the number of all that the search finds, by group."""
 
+    def research_jobs(self) -> ResearchJobsNow:
+        """Backtests and sweeps beside the run."""
+
     def resume(self, reason: str, *, agent: str = "", key: str = "") -> Done:
         """Permit trading again."""
 
@@ -233,6 +242,12 @@ class Client(PlainClient):
 
     def standing(self) -> Standing:
         """The present part of `quantd report`."""
+
+    def start_backtest(self, reason: str, *, sets: list[str] = [], start: date | None = None, end: date | None = None, key: str = "") -> ResearchJobLine:
+        """Start a backtest beside the run; `research_jobs` has its progress and result."""
+
+    def start_sweep(self, reason: str, over: list[str], *, sets: list[str] = [], start: date | None = None, end: date | None = None, key: str = "") -> ResearchJobLine:
+        """Start a sweep beside the run."""
 
     def stats(self) -> Stats: ...
 

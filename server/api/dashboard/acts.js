@@ -79,6 +79,23 @@ export const ROUTES = {
     what: (_, path) => `run ${last(path, 2)}`, not: () => "NOT RUN", symbols: none,
     done: (a) => `${a.job.replaceAll("_", " ")}: ${a.state}`,
   },
+  "/api/v1/research/backtests": {
+    what: (b) => `backtest ${b.sets.join(", ") || "as the run"}`, not: () => "NOT STARTED", symbols: none,
+    done: (a) => `backtest ${a.id}: ${a.state}`,
+  },
+  "/api/v1/research/sweeps": {
+    what: (b) => `sweep over ${b.over.join(", ")}`, not: () => "NOT STARTED", symbols: none,
+    done: (a) => `sweep ${a.id}: ${a.state}`,
+  },
+  "/api/v1/research/jobs/*/cancel": {
+    what: (_, path) => `cancel the job ${last(path, 2)}`, not: () => "NOT CANCELLED", symbols: none,
+    done: (a) => `${a.kind} ${a.id} was cancelled`,
+  },
+  "/api/v1/research/reference": {
+    what: (b) => (b.backtest ? `pin ${b.backtest}` : "unpin"), not: (b) => (b.backtest ? "NOT PINNED" : "NOT UNPINNED"),
+    symbols: none,
+    done: (a) => (a.pinned ? `${a.pinned.backtest} is pinned as the reference of this run` : "no backtest is pinned"),
+  },
   "/api/v1/limits/approve": {
     what: () => "approve the looser limits", not: () => "NOT APPROVED", symbols: none,
     done: (a) => `came into force: ${a.looser.join(", ")}`,

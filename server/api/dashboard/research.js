@@ -1,8 +1,9 @@
 // Research: the ledger of looks, and the run beside a stored backtest.
-import { html, useState } from "./htm-preact-standalone.mjs";
+import { html, useEffect, useState } from "./htm-preact-standalone.mjs";
 import { Chart } from "./chart.js";
 import { daemon, read } from "./daemon.js";
 import { count, percent, signed } from "./figures.js";
+import { Jobs, Stored, useJobs } from "./lab.js";
 import { Problem, Table } from "./parts.js";
 import { useRead } from "./reads.js";
 
@@ -17,11 +18,13 @@ const unlike = ({ differs, unrepeated }) => {
 };
 const options = (stored) => stored.map((b) => html`<option value=${b.run}>${named(b)}</option>`);
 
-function Beside({ stamp }) {
+function Beside({ stamp, pinned }) {
   const [chosen, choose] = useState("");
+  useEffect(() => choose(""), [pinned]);  // a new reference is shown
   const { data, fault } = useRead(() => read(`/api/v1/research/beside?backtest=${encodeURIComponent(chosen)}`), `${stamp}/${chosen}`);
-  return html`<section class="card wide"><h2>The run beside its backtest</h2>
+  return html`<section class="card wide"><h2>The run beside its ${data && data.backtest && data.backtest === data.pinned ? "pinned reference" : "backtest"}</h2>
     ${fault && html`<${Problem} text=${fault} />`}
+    ${data && data.lost && html`<p class="HALT">${data.lost}.</p>`}
     ${data && data.stored.length > 0 && html`<div class="fields"><p><label for="backtest">Backtest</label>
       <select id="backtest" value=${data.backtest} onChange=${(event) => choose(event.target.value)}>${options(data.stored)}</select></p></div>`}
     ${data && data.differs.length > 0 && html`<p class="HALT">The backtest has ${unlike(data)}. The gap has other causes than fills, so none is named.</p>`}
@@ -81,14 +84,19 @@ function varied(look) {
 export function Research() {
   const now = daemon.live.overview;
   const [best, sort] = useState(false);
-  const stamp = `${now.run}/${now.session}`;
+  const jobs = useJobs();
+  const pinned = jobs.data && jobs.data.pinned ? jobs.data.pinned.backtest : "";
+  const made = jobs.data ? jobs.data.jobs.filter((each) => each.ended).length : 0;
+  const stamp = `${now.run}/${now.session}/${made}/${pinned}`;
   const [text, find] = useState("");
   const first = best ? "best" : "newest";
   const { data, fault, asked } = useRead(() => read(`/api/v1/research/looks?first=${first}&search=${encodeURIComponent(text)}`), stamp, `${first}/${text}`);
   const looks = data ? data.looks.map((each, k) => ({ ...each, id: `${k}/${each.digest}` })) : [];
   const beside = useRead(() => read("/api/v1/research/beside?points=2"), stamp);
   const stored = beside.data ? beside.data.stored : [];
-  return html`<${Beside} stamp=${stamp} />
+  return html`<${Beside} stamp=${stamp} pinned=${pinned} />
+    <${Jobs} found=${jobs} />
+    <${Stored} stored=${stored} pinned=${jobs.data && jobs.data.pinned} asked=${beside.asked} again=${jobs.again} />
     ${stored.length > 1 && html`<${Compared} key=${stored[0].run} stored=${stored} />`}
     <section class="card wide"><h2>Looks: backtests, sweeps and studies</h2>
       ${fault && html`<${Problem} text=${fault} />`}

@@ -68,6 +68,7 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
         "fleet.js": SCRIPT,
         "halts.js": SCRIPT,
         "indicators.js": SCRIPT,
+        "lab.js": SCRIPT,
         "pages.js": SCRIPT,
         "parts.js": SCRIPT,
         "period.js": SCRIPT,

@@ -1,5 +1,6 @@
 """The controls of the page that send an act: how each is opened and filled, what it says, and what it leaves behind."""
 
+import asyncio
 import itertools
 import re
 import time
@@ -201,6 +202,42 @@ async def approve(page: Page) -> None:
     await expect(page.get_by_role("button", name=re.compile("^Approve: "))).to_be_enabled()
 
 
+async def no_research(world: Any) -> None:
+    """Ends every backtest and sweep, and unpins."""
+    async with world.session.get("/api/v1/research/jobs") as response:
+        found = await response.json()
+    for each in found["jobs"]:
+        if each["state"] in ("queued", "running"):
+            await owner(world, f"research/jobs/{each['id']}/cancel", {"reason": "away"}, 409)
+    if found["pinned"]:
+        await owner(world, "research/reference", {"reason": "away"})
+
+
+async def a_sweep(world: Any) -> None:
+    await no_research(world)
+    await owner(world, "research/sweeps", {"reason": "long", "over": ["agents.trend.params.lookback=20:199:1"]})
+
+
+async def a_backtest(world: Any) -> None:
+    """A stored backtest, and none that is pinned."""
+    await no_research(world)
+    if (world.folder / "backtests").exists():
+        return
+    await owner(world, "research/backtests", {"reason": "once"})
+    for _ in range(600):
+        async with world.session.get("/api/v1/research/jobs") as response:
+            if (await response.json())["jobs"][0]["state"] == "succeeded":
+                return
+        await asyncio.sleep(0.1)
+    raise AssertionError("no backtest is stored")
+
+
+async def sweep_form(page: Page) -> None:
+    await press("^Start a backtest or a sweep")(page)
+    await page.locator("dialog #kind").select_option("sweep")
+    await page.locator("dialog #over").fill("agents.trend.params.lookback=20:40:20")
+
+
 CORE = {"targets": "IWM 0.1"}
 FILL = {"name": "core", "capital": "400", "targets": "SPY 0.1"}
 
@@ -250,6 +287,14 @@ CONTROLS = (
             press("^Close: core", None, "Dry run", "Close core"), "Close core", "NOT CLOSED", "core: clos", no_core),
     Control("schedule", "/api/v1/schedules/*/run", "system.System", "system", nothing, press("^Run now: close"),
             "Run now", "NOT RUN", "rebalance: ", nothing),
+    Control("backtest", "/api/v1/research/backtests", "lab.Start", "research", no_research,
+            press("^Start a backtest or a sweep"), "Start the backtest", "NOT STARTED", "backtest ", no_research),
+    Control("sweep", "/api/v1/research/sweeps", "lab.Start", "research", no_research, sweep_form, "Start the sweep",
+            "NOT STARTED", "sweep ", no_research),
+    Control("cancel a sweep", "/api/v1/research/jobs/*/cancel", "lab.Jobs", "research", a_sweep, press("^Cancel …"),
+            "End it", "NOT CANCELLED", "was cancelled", no_research),
+    Control("pin", "/api/v1/research/reference", "lab.Stored", "research", a_backtest, press("^Pin …"), "Pin it",
+            "NOT PINNED", "is pinned as the reference of this run", no_research),
     Control("looser limits", "/api/v1/limits/approve", "risk.Risk", "risk", looser, press("^Approve …$"), "Approve",
             "NOT APPROVED", "came into force: risk.max_drawdown", not_looser),
 )  # fmt: skip

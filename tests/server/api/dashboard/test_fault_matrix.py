@@ -15,6 +15,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Locator, Page, Route, expect
 
+from quantd.research.jobs.research_jobs import REFERENCE
+from quantd.research.jobs.research_orders import KINDS
 from quantd.server.api.routes.dashboard_routes import FOLDER
 from quantd.server.api.server import Api
 from quantd.server.requests.tokens import created
@@ -57,6 +59,7 @@ class Stage:
         self.secret = secret
         self.answers = asyncio.Event()
         """Whether the daemon's answers about acts reach the page."""
+        self.research_before = 0
 
     @property
     def context(self) -> BrowserContext:
@@ -72,9 +75,18 @@ class Stage:
         return self.page.locator("dialog[open] [role=alert], main .card [role=alert]")
 
     def entries(self, after: int) -> int:
-        """The number of the sender's entries of the journal after one."""
+        """The number of the sender's entries of the journal after one, and of its acts about research since the cell
+        began, which are in the log of jobs."""
         events = [decode(data).event for _, data in self.world.store.entries(RUN, after + 1)]
-        return sum(str(getattr(each, "who", "")).startswith(f"api:{SENDER}") for each in events)
+        journalled = sum(str(getattr(each, "who", "")).startswith(f"api:{SENDER}") for each in events)
+        return journalled + self.research() - self.research_before
+
+    def research(self) -> int:
+        """The number of the sender's acts about research."""
+        runs = [each for each in self.world.lanes.log.runs() if each.job in (*KINDS, REFERENCE)]
+        return sum(
+            each.who.startswith(f"api:{SENDER}") + (f"cancelled by api:{SENDER}" in each.result) for each in runs
+        )
 
     async def restart(self) -> None:
         """Another API on the same port and state folder."""
@@ -302,6 +314,7 @@ async def cell(stage: Stage, control: Control, fault: str) -> None:
     await show(page, control.screen)
     await control.open(page)
     before = stage.world.store.last_seq(RUN)
+    stage.research_before = stage.research()
     try:
         expected = await FAULTS[fault](stage, control)
         if expected:

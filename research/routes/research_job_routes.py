@@ -1,0 +1,231 @@
+"""/api/v1/research/jobs and what starts them: backtests, sweeps, and the pinned reference of the run.
+
+Each runs in a process of its own: the loop that trades does not wait for it.
+"""
+
+import asyncio
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Final
+
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from quantd.daemon.config import digest
+from quantd.daemon.recovery.replay import saved_sets
+from quantd.research.jobs.research_jobs import Conflict, Pinned, ResearchJobs, backtest_of, pinned_of
+from quantd.research.jobs.research_orders import KINDS, OrderRefused, ResearchOrder
+from quantd.research.routes.research_routes import NAME
+from quantd.research.routes.stored_backtests import StoredBacktests
+from quantd.server.api.client_calls import change, read
+from quantd.server.api.documents import PLAIN, Query
+from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup, RunsOfJobs
+from quantd.server.api.route_records import Post, Read, Route
+from quantd.server.requests.control import Because, NotDone, one_line
+from quantd.trading.display_text import instant_text
+
+SHOWN: Final = 50
+"""Runs in an answer, the newest ones."""
+
+Override = Annotated[
+    str, Meta(max_length=200, pattern=PLAIN, description="KEY=VALUE of a key that affects trading and names no file.")
+]
+Axis = Annotated[str, Meta(max_length=200, pattern=PLAIN, description="KEY=FIRST:LAST:STEP, or KEY=A,B,C.")]
+Sets = Annotated[list[Override], Meta(max_length=20)]
+From = Annotated[date | None, Meta(description="First date, UTC; the configured one without it.")]
+To = Annotated[date | None, Meta(description="Last date, included; the configured one without it.")]
+
+
+class StartBacktest(Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """A backtest of the run's configuration with overrides."""
+
+    reason: Because
+    sets: Sets = []
+    start: From = None
+    end: To = None
+
+
+class StartSweep(Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """A sweep of the run's configuration over the values of keys."""
+
+    reason: Because
+    over: Annotated[list[Axis], Meta(min_length=1, max_length=4)]
+    sets: Sets = []
+    start: From = None
+    end: To = None
+
+
+class CancelJob(Struct, frozen=True, forbid_unknown_fields=True):
+    """Cancel a backtest or a sweep."""
+
+    reason: Because
+
+
+class PinBacktest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pin a stored backtest as the reference of the run; none with an empty name."""
+
+    reason: Because
+    backtest: Annotated[str, Meta(pattern=NAME, description="Its run.")] = ""
+
+
+class ResearchJobLine(Struct, frozen=True):
+    """A backtest or a sweep that was started beside the run.
+
+    `share` is the completed share of its work, null where it is not known. `result` begins with what was asked for;
+    `backtest` is the stored backtest that it made, empty for none.
+    """
+
+    id: str
+    kind: str
+    state: str
+    share: float | None
+    who: str
+    reason: str
+    started: str | None
+    ended: str | None
+    result: str
+    backtest: str
+
+
+class ResearchJobsNow(Struct, frozen=True):
+    """The newest backtests and sweeps, and the pinned backtest of the run."""
+
+    run: str
+    jobs: list[ResearchJobLine]
+    pinned: Pinned | None
+
+
+class ResearchJobRoutes:
+    """The routes of one service."""
+
+    def __init__(self, context: RouteContext, runs: RunsOfJobs) -> None:
+        self._run = context.run
+        self._runs = runs
+        self._backtests = StoredBacktests(context.run)
+        self._jobs: ResearchJobs | None = None
+        if context.lanes is not None:
+            config, folder = context.run.config, context.run.folder
+            file = config.source.folder / Path(config.source.file).name
+            self._jobs = ResearchJobs(
+                context.lanes.log, folder, file.resolve(), lambda: saved_sets(folder, digest(config))
+            )
+            context.at_stop.append(self._jobs.close)
+
+    def routes(self) -> tuple[Route, ...]:
+        """The routes of this module; an instance that only reads starts nothing."""
+        v1 = "/api/v1/research"
+        reads = Read(f"{v1}/jobs", self.jobs, ResearchJobsNow, "Backtests and sweeps that were started beside the run.")
+        if self._jobs is None:
+            return (reads,)
+        because = '{"reason": ".."}'
+        return (
+            reads,
+            Post(
+                f"{v1}/backtests", self.backtest, StartBacktest, ResearchJobLine, "Start a backtest beside the run.",
+                '{"reason": "..", "sets": ["agents.trend.params.lookback=63"]}',
+            ),
+            Post(
+                f"{v1}/sweeps", self.sweep, StartSweep, ResearchJobLine, "Start a sweep beside the run.",
+                '{"reason": "..", "over": ["agents.trend.params.lookback=21:126:21"]}',
+            ),
+            Post(f"{v1}/jobs/{{id}}/cancel", self.cancel, CancelJob, ResearchJobLine, "Cancel one of them.", because),
+            Post(
+                f"{v1}/reference", self.pin, PinBacktest, ResearchJobsNow, "Pin a backtest as the run's reference.",
+                '{"reason": "..", "backtest": "uf7h99u5"}',
+            ),
+        )  # fmt: skip
+
+    async def jobs(self, request: web.Request, query: Query) -> ResearchJobsNow:
+        return self._now()
+
+    async def backtest(self, asked: StartBacktest, sender: str) -> ResearchJobLine:
+        """Raises Refused and NotDone."""
+        return await self._start(
+            ResearchOrder("backtest", tuple(asked.sets), (), asked.start, asked.end), asked.reason, sender
+        )
+
+    async def sweep(self, asked: StartSweep, sender: str) -> ResearchJobLine:
+        """Raises Refused and NotDone."""
+        order = ResearchOrder("sweep", tuple(asked.sets), tuple(asked.over), asked.start, asked.end)
+        return await self._start(order, asked.reason, sender)
+
+    async def cancel(self, asked: CancelJob, sender: str, id: str) -> ResearchJobLine:
+        """Raises Refused and NotDone."""
+        assert self._jobs is not None
+        said = _because(asked.reason)
+        try:
+            run = await self._jobs.cancel(int(id) if id.isdecimal() and len(id) < 19 else -1, sender, said)
+        except KeyError:
+            text = f"there is no backtest or sweep {id!r:.40}; /api/v1/research/jobs lists them"
+            raise Refused(404, "not_found", text) from None
+        except Conflict as why:
+            raise NotDone("conflict", str(why)) from None
+        return self._line(run.id)
+
+    async def pin(self, asked: PinBacktest, sender: str) -> ResearchJobsNow:
+        """Raises Refused and NotDone."""
+        assert self._jobs is not None
+        said = _because(asked.reason)
+        if asked.backtest:
+            await asyncio.to_thread(self._backtests.open, asked.backtest)
+        try:
+            await self._jobs.pin(asked.backtest, sender, said, self._run.service.shell.ts)
+        except Conflict as why:
+            raise NotDone("conflict", str(why)) from None
+        return self._now()
+
+    async def _start(self, order: ResearchOrder, reason: str, sender: str) -> ResearchJobLine:
+        assert self._jobs is not None
+        said = _because(reason)
+        try:
+            await asyncio.to_thread(self._jobs.check, order)
+        except OrderRefused as why:
+            raise Refused(422, "configuration", str(why), errors=[FieldFault(why.field, str(why))]) from None
+        try:
+            run = await self._jobs.start(order, sender, said, self._run.service.shell.ts)
+        except Conflict as why:
+            raise NotDone("conflict", str(why)) from None
+        return self._line(run.id)
+
+    def _now(self) -> ResearchJobsNow:
+        runs = self._runs.runs()
+        lines = [self._line(each.id) for each in runs if each.job in KINDS][:SHOWN]
+        return ResearchJobsNow(self._run.service.run, lines, pinned_of(runs))
+
+    def _line(self, id: int) -> ResearchJobLine:
+        run = self._runs.get(id)
+        assert run is not None
+        share = None if self._jobs is None else self._jobs.shares.get(id)
+        started, ended = (instant_text(ts) if ts else None for ts in (run.started_ns, run.ended_ns))
+        return ResearchJobLine(
+            str(id), run.job, run.state, share, run.who, run.reason, started, ended, run.result, backtest_of(run)
+        )
+
+
+def _because(reason: str) -> str:
+    """The reason on one line. Raises NotDone."""
+    if said := one_line(reason):
+        return said
+    raise NotDone("reason", "it needs a reason, which stays beside its result")
+
+
+def _opened(context: RouteContext) -> ResearchJobRoutes | Listed:
+    return Listed(()) if context.job_runs is None else ResearchJobRoutes(context, context.job_runs)
+
+
+ROUTES: Final = RouteGroup(
+    "research_jobs",
+    82,
+    _opened,
+    calls=(
+        read("research_jobs", "/research/jobs", ResearchJobsNow, "Backtests and sweeps beside the run."),
+        change(
+            "start_backtest", "/research/backtests", StartBacktest, ResearchJobLine,
+            "Start a backtest beside the run; `research_jobs` has its progress and result.",
+        ),
+        change("start_sweep", "/research/sweeps", StartSweep, ResearchJobLine, "Start a sweep beside the run."),
+        change("cancel_research", "/research/jobs/{id}/cancel", CancelJob, ResearchJobLine),
+        change("pin_backtest", "/research/reference", PinBacktest, ResearchJobsNow, "Pin the reference of the run."),
+    ),
+)  # fmt: skip
