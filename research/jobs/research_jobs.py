@@ -84,13 +84,13 @@ class _Sweep(Struct):
 
 def backtest_of(run: JobRun) -> str:
     """The stored backtest that a run made; empty for none."""
-    made = _RUN.search(run.result) if (run.job, run.state) == ("backtest", "succeeded") else None
-    return "" if made is None else made[1]
+    match = _RUN.search(run.result) if (run.job, run.state) == ("backtest", "succeeded") else None
+    return "" if match is None else match[1]
 
 
 def pinned_of(runs: Sequence[JobRun]) -> Pinned | None:
     """The pinned backtest by the runs of jobs, newest first; None without one."""
-    newest = next((each for each in runs if (each.job, each.state) == (REFERENCE, "succeeded")), None)
+    newest = next((run for run in runs if (run.job, run.state) == (REFERENCE, "succeeded")), None)
     if newest is None or newest.result == NONE:
         return None
     return Pinned(newest.result, newest.who, newest.reason, newest.ended_ns)
@@ -185,9 +185,9 @@ class ResearchJobs:
         out, why = await output_of(words, lambda share: self.shares.update({id: share}))
         try:
             if order.kind == "backtest":
-                made = msgspec.json.decode(out, type=_Backtest)
-                ratio = "–" if made.performance.sharpe is None else f"{made.performance.sharpe:.2f}"
-                failures, text = made.failures, f"run {made.run}, Sharpe {ratio}"
+                tested = msgspec.json.decode(out, type=_Backtest)
+                ratio = "–" if tested.performance.sharpe is None else f"{tested.performance.sharpe:.2f}"
+                failures, text = tested.failures, f"run {tested.run}, Sharpe {ratio}"
             else:
                 swept = msgspec.json.decode(out, type=_Sweep)
                 failures, text = swept.failures, _best(swept)

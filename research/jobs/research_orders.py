@@ -70,21 +70,21 @@ class ResearchOrder(Struct, frozen=True):
     @property
     def words(self) -> str:
         """The order as text."""
-        return ", ".join((*(f"over {each}" for each in self.over), *self.overrides)) or "as the run"
+        return ", ".join((*(f"over {axis}" for axis in self.over), *self.overrides)) or "as the run"
 
     def command(self, file: Path, folder: Path, sets: tuple[str, ...]) -> Iterator[str]:
         """The command of quantd; `sets` are the overrides of the run."""
         if self.kind == "backtest":
             yield from ("backtest", "--config", str(file), "--journal", "--no-compare")
         else:
-            yield from ("sweep", str(file), *(f"--over={each}" for each in self.over))
-        yield from ("--state", str(folder), "--json", *(f"--set={each}" for each in (*sets, *self.overrides)))
+            yield from ("sweep", str(file), *(f"--over={axis}" for axis in self.over))
+        yield from ("--state", str(folder), "--json", *(f"--set={override}" for override in (*sets, *self.overrides)))
 
 
 def check(order: ResearchOrder, file: Path, sets: tuple[str, ...]) -> None:
     """Raises OrderRefused. It reads the configuration, so it belongs into a thread."""
-    for each in order.sets:
-        _check_key("sets", each)
+    for override in order.sets:
+        _check_key("sets", override)
     points: list[tuple[str, ...]] = [()]
     if order.kind == "sweep":
         points = _ends(order.over)
@@ -116,12 +116,12 @@ def _check_key(field: str, text: str) -> None:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key or not value:
         raise OrderRefused(field, f"{text!r} is not KEY=VALUE; write agents.trend.params.lookback=63")
-    table, _, rest = key.partition(".")
-    parts = rest.split(".")
+    table, _, inner = key.partition(".")
+    parts = inner.split(".")
     leaf = parts[1] if table == "agents" and len(parts) > 1 else parts[0]
-    if not rest or not (table in TABLES or leaf in (OF_AGENTS if table == "agents" else KEYS.get(table, ()))):
-        known = ", ".join(sorted({*TABLES, *KEYS, "agents"}))
-        text = f"{key} may not be changed here; what affects trading and names no file may: keys of {known}"
+    if not inner or not (table in TABLES or leaf in (OF_AGENTS if table == "agents" else KEYS.get(table, ()))):
+        tables = ", ".join(sorted({*TABLES, *KEYS, "agents"}))
+        text = f"{key} may not be changed here; what affects trading and names no file may: keys of {tables}"
         raise OrderRefused(field, text)
     if any(part in value for part in PATHS):
         raise OrderRefused(field, f"{key}: {value} names a file or an address, and a token opens none")
@@ -129,6 +129,6 @@ def _check_key(field: str, text: str) -> None:
 
 def _own(why: ConfigError, overrides: tuple[str, ...]) -> str:
     """The words of the loader; those about the order alone where there are any."""
-    lines = [str(each) for each in why.mistakes]
-    keys = [each.partition("=")[0].strip() for each in overrides]
+    lines = [str(mistake) for mistake in why.mistakes]
+    keys = [override.partition("=")[0].strip() for override in overrides]
     return "\n".join([line for line in lines if any(key in line for key in keys)] or lines)

@@ -168,7 +168,9 @@ class ResearchJobRoutes:
         assert self._jobs is not None
         said = _because(asked.reason)
         if asked.backtest:
-            await asyncio.to_thread(self._backtests.open, asked.backtest)
+            stored = await asyncio.to_thread(self._backtests.open, asked.backtest)
+            if stored is not None and not stored.run.ended:
+                raise NotDone("conflict", f"the backtest {asked.backtest} is not finished; pin one that is")
         try:
             await self._jobs.pin(asked.backtest, sender, said, self._run.service.shell.ts)
         except Conflict as why:
@@ -190,7 +192,7 @@ class ResearchJobRoutes:
 
     def _now(self) -> ResearchJobsNow:
         runs = self._runs.runs()
-        lines = [self._line(each.id) for each in runs if each.job in KINDS][:SHOWN]
+        lines = [self._line(run.id) for run in runs if run.job in KINDS][:SHOWN]
         return ResearchJobsNow(self._run.service.run, lines, pinned_of(runs))
 
     def _line(self, id: int) -> ResearchJobLine:

@@ -25,7 +25,7 @@ from quantd.daemon.config.trading_keys import changes_beside
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.research.doubts import Doubt
 from quantd.research.jobs.research_jobs import pinned_of
-from quantd.research.routes.stored_backtests import HINT, StoredBacktest, StoredBacktests
+from quantd.research.routes.stored_backtests import HINT, UNFINISHED, StoredBacktest, StoredBacktests
 from quantd.research.runs.looks import read_looks
 from quantd.research.runs.trials import Look, Withdrawal
 from quantd.server.api.client_calls import read
@@ -252,7 +252,8 @@ class ResearchRoutes:
         """The run beside the chosen backtest, or beside the newest under its own conditions."""
         listed = self._backtests.described(stored, own)
         by_name = {line.run: line for line in listed}
-        alike = next((line.run for line in listed if not line.differs), listed[0].run)
+        usable = [line for line in listed if UNFINISHED not in line.differs] or listed
+        alike = next((line.run for line in listed if not line.differs), usable[0].run)
         name = query.backtest or alike
         tested = stored if name == stored.run.run else self._backtests.open(name)
         assert tested is not None

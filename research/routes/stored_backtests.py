@@ -29,6 +29,8 @@ from quantd.trading.statistics import performance
 
 MOST_RUNS: Final = 50
 
+UNFINISHED: Final = "it is not finished"
+
 HINT: Final = "quantd backtest --journal makes one"
 
 SAMPLING: Final = ("feed.interval", "universe.calendar", "account.cash_rate")
@@ -96,7 +98,7 @@ class StoredBacktests:
             else:
                 differs = list(unlike(facts.conditions, facts.config, self._conditions, config))
             if not record.ended:
-                differs.append("it is not finished")
+                differs.append(UNFINISHED)
             out.append(StoredBacktest(record.run, record.ts, instant_text(record.ts), facts.sharpe, differs))
         return out
 

@@ -12,6 +12,7 @@ import pytest
 from quantd.daemon.jobs.job_log import JobLog
 from quantd.research.jobs import research_jobs
 from quantd.research.jobs.research_orders import MOST_POINTS, OrderRefused, ResearchOrder, check
+from quantd.research.runs.backtest import BacktestJournal
 from quantd.server.api.server import Api
 from quantd.server.requests.tokens import created
 from tests.server.api.test_api import get, in_shared_loop, shared, standing_at_the_end, world
@@ -39,8 +40,8 @@ def commands_of_processes() -> list[str]:
 
 async def ended(world: Any, id: str) -> dict[str, Any]:
     for _ in range(600):
-        _, found = await get(world, f"{PATH}/jobs")
-        job = next(each for each in found["jobs"] if each["id"] == id)
+        _, now = await get(world, f"{PATH}/jobs")
+        job = next(line for line in now["jobs"] if line["id"] == id)
         if job["state"] not in ("queued", "running"):
             return dict(job)
         await asyncio.sleep(0.1)
@@ -59,11 +60,11 @@ async def test_a_backtest_with_a_changed_key_is_named_and_pinned_and_its_gap_has
     assert other["result"].startswith(f"{LOOKBACK}=30, feed.start=2019-01-02: run {other['backtest']}, Sharpe ")
     _, beside = await get(world, f"{PATH}/beside")
     assert (beside["pinned"], beside["backtest"]) == ("", plain["backtest"])
-    names = {each["run"]: each["differs"] for each in beside["stored"]}
+    names = {stored["run"]: stored["differs"] for stored in beside["stored"]}
     assert names == {plain["backtest"]: [], other["backtest"]: [f"{LOOKBACK} 30, here 60"]}
     assert beside["gap"] is not None
-    status, found = await post(world, "reference", {"backtest": other["backtest"]})
-    assert (status, found["pinned"]["backtest"], found["pinned"]["who"]) == (200, other["backtest"], "api:owner")
+    status, answer = await post(world, "reference", {"backtest": other["backtest"]})
+    assert (status, answer["pinned"]["backtest"], answer["pinned"]["who"]) == (200, other["backtest"], "api:owner")
     _, beside = await get(world, f"{PATH}/beside")
     assert (beside["pinned"], beside["backtest"]) == (other["backtest"], other["backtest"])
     assert beside["differs"] == [f"{LOOKBACK} 30, here 60"]
@@ -71,12 +72,12 @@ async def test_a_backtest_with_a_changed_key_is_named_and_pinned_and_its_gap_has
     await world.lanes.log.flush()
     again = JobLog(world.service)  # that of the next process
     assert research_jobs.pinned_of(again.runs()) == research_jobs.pinned_of(world.lanes.log.runs())
-    status, found = await post(world, "reference", {})
-    assert (status, found["pinned"]) == (200, None)
+    status, answer = await post(world, "reference", {})
+    assert (status, answer["pinned"]) == (200, None)
     _, beside = await get(world, f"{PATH}/beside")
     assert (beside["pinned"], beside["backtest"], beside["differs"]) == ("", plain["backtest"], [])
-    status, found = await post(world, "reference", {"backtest": "nothere"})
-    assert (status, found["code"]) == (404, "not_found")
+    status, answer = await post(world, "reference", {"backtest": "nothere"})
+    assert (status, answer["code"]) == (404, "not_found")
 
 
 async def test_a_pinned_backtest_that_is_gone_is_named_and_another_is_shown(world: Any) -> None:
@@ -90,6 +91,19 @@ async def test_a_pinned_backtest_that_is_gone_is_named_and_another_is_shown(worl
     assert beside["lost"].startswith("the pinned backtest gone0000 cannot be read: ")
 
 
+async def test_an_unfinished_backtest_is_neither_pinned_nor_shown_by_itself(world: Any) -> None:
+    _, job = await post(world, "backtests", {"sets": [f"{LOOKBACK}=30"]})
+    name = (await ended(world, job["id"]))["backtest"]
+    journal = BacktestJournal(world.folder / "backtests", world.assembly, "half0000")
+    journal.store.close()  # as a killed process leaves it
+    _, beside = await get(world, f"{PATH}/beside")
+    assert [stored["run"] for stored in beside["stored"]] == ["half0000", name]
+    assert beside["backtest"] == name
+    status, answer = await post(world, "reference", {"backtest": "half0000"})
+    assert (status, answer["code"]) == (409, "conflict")
+    assert answer["detail"].startswith("the backtest half0000 is not finished")
+
+
 async def test_a_sweep_ends_with_its_best_point_and_its_verdict(world: Any) -> None:
     status, job = await post(world, "sweeps", {"over": [f"{LOOKBACK}=20:40:20"], "sets": ["risk.max_drawdown=0.3"]})
     assert status == 200, job
@@ -98,19 +112,19 @@ async def test_a_sweep_ends_with_its_best_point_and_its_verdict(world: Any) -> N
     form = rf"over {LOOKBACK}=20:40:20, risk.max_drawdown=0.3: 2 points, best {LOOKBACK}=(20|40)\. .+"
     assert re.fullmatch(form, job["result"]), job["result"]
     _, looks = await get(world, f"{PATH}/looks")
-    assert {each["values"][LOOKBACK] for each in looks["looks"] if each["kind"] == "sweep"} == {"20", "40"}
+    assert {line["values"][LOOKBACK] for line in looks["looks"] if line["kind"] == "sweep"} == {"20", "40"}
 
 
 async def test_one_of_each_kind_is_open_one_process_runs_and_a_cancelled_one_ends_with_its_process(world: Any) -> None:
     body = {"over": [f"{LOOKBACK}=20:119:1"]}
     _, first = await post(world, "sweeps", body)
-    status, found = await post(world, "sweeps", body)
-    assert (status, found["code"]) == (409, "conflict")
-    assert found["detail"].startswith("sweep is ")
+    status, answer = await post(world, "sweeps", body)
+    assert (status, answer["code"]) == (409, "conflict")
+    assert answer["detail"].startswith("sweep is ")
     _, second = await post(world, "backtests", {})
     for _ in range(200):
         _, now = await get(world, f"{PATH}/jobs")
-        states = {each["id"]: (each["state"], each["share"]) for each in now["jobs"]}
+        states = {line["id"]: (line["state"], line["share"]) for line in now["jobs"]}
         if (states[first["id"]][1] or 0.0) > 0.0:
             break
         await asyncio.sleep(0.1)
@@ -118,9 +132,9 @@ async def test_one_of_each_kind_is_open_one_process_runs_and_a_cancelled_one_end
     assert 0.0 < states[first["id"]][1] < 1.0
     assert states[second["id"]] == ("queued", None)
     began = time.monotonic()
-    status, found = await post(world, f"jobs/{first['id']}/cancel", {"reason": "<b>too</b> long"})
-    assert (status, found["state"]) == (200, "failed")
-    assert found["result"].endswith(": cancelled by api:owner: <b>too</b> long")
+    status, answer = await post(world, f"jobs/{first['id']}/cancel", {"reason": "<b>too</b> long"})
+    assert (status, answer["state"]) == (200, "failed")
+    assert answer["result"].endswith(": cancelled by api:owner: <b>too</b> long")
     assert time.monotonic() - began < 10.0
     assert not any("sweep" in line and str(world.folder) in line for line in commands_of_processes())
     assert (await ended(world, second["id"]))["state"] == "succeeded"
@@ -134,9 +148,9 @@ async def test_the_end_of_the_daemon_ends_the_process_and_the_next_start_finds_i
     await world.api.stop()
     await world.lanes.log.flush()
     assert world.lanes.log.get(int(job["id"])).state in ("queued", "running")
-    found = JobLog(world.service).get(int(job["id"]))
-    assert found is not None
-    assert (found.state, LOOKBACK in found.result) == ("interrupted", True)
+    answer = JobLog(world.service).get(int(job["id"]))
+    assert answer is not None
+    assert (answer.state, LOOKBACK in answer.result) == ("interrupted", True)
     world.api = Api(world.service, world.assembly, world.config, world.folder, None, "", world.lanes)
     await world.api.start()
 
@@ -150,14 +164,14 @@ async def test_a_process_that_takes_too_long_or_dies_is_a_failure_with_its_reaso
     monkeypatch.setattr(research_jobs, "LIMIT_S", 60.0)
     monkeypatch.setattr(research_jobs, "MOST_DATA", 64 << 20)
     _, job = await post(world, "backtests", {})
-    found = await ended(world, job["id"])
-    assert found["state"] == "failed", found  # of want of memory
-    assert found["backtest"] == ""
+    answer = await ended(world, job["id"])
+    assert answer["state"] == "failed", answer  # of want of memory
+    assert answer["backtest"] == ""
     monkeypatch.setattr(research_jobs, "MOST_DATA", 4 << 30)
     _, job = await post(world, "backtests", {"sets": [f"{LOOKBACK}=-1"]})  # what only its policy can tell
-    found = await ended(world, job["id"])
-    assert found["state"] == "failed"
-    assert "lookback" in found["result"].partition(": ")[2], found["result"]
+    answer = await ended(world, job["id"])
+    assert answer["state"] == "failed"
+    assert "lookback" in answer["result"].partition(": ")[2], answer["result"]
 
 
 REFUSED = {
@@ -183,13 +197,13 @@ async def test_an_override_is_refused_with_the_words_of_the_loader_or_the_reason
     shared: Any, case: str
 ) -> None:
     sets, words = REFUSED[case]
-    status, found = await post(shared, "backtests", {"sets": sets})
-    assert (status, found["code"]) == (422, "configuration"), found
-    assert words in found["detail"]
-    assert found["errors"][0]["field"] == "sets"
+    status, answer = await post(shared, "backtests", {"sets": sets})
+    assert (status, answer["code"]) == (422, "configuration"), answer
+    assert words in answer["detail"]
+    assert answer["errors"][0]["field"] == "sets"
     key, _, values = sets[0].partition("=")
-    status, found = await post(shared, "sweeps", {"over": [f"{key}={values}"] if values else [key]})
-    assert (status, found["code"], found["errors"][0]["field"]) == (422, "configuration", "over"), found
+    status, answer = await post(shared, "sweeps", {"over": [f"{key}={values}"] if values else [key]})
+    assert (status, answer["code"], answer["errors"][0]["field"]) == (422, "configuration", "over"), answer
     _, now = await get(shared, f"{PATH}/jobs")
     assert now["jobs"] == []
 
@@ -204,15 +218,15 @@ async def test_a_body_has_bounds_and_a_token_of_scope_read_starts_nothing(shared
         ("sweeps", {}),
         ("backtests", {"reason": " "}),
     ):
-        status, found = await post(shared, path, body)
-        assert status == 422, (path, body, found)
-    status, found = await post(shared, "sweeps", {"over": [f"{LOOKBACK}=1:{MOST_POINTS + 1}:1"]})
-    assert (status, found["detail"][:27]) == (422, f"the sweep has {MOST_POINTS + 1} points; 2")
+        status, answer = await post(shared, path, body)
+        assert status == 422, (path, body, answer)
+    status, answer = await post(shared, "sweeps", {"over": [f"{LOOKBACK}=1:{MOST_POINTS + 1}:1"]})
+    assert (status, answer["detail"][:27]) == (422, f"the sweep has {MOST_POINTS + 1} points; 2")
     _, secret = created(shared.folder, "looker", "read")
     await asyncio.sleep(0.6)  # the shortest time between two looks at the file of tokens
     for path in ("backtests", "sweeps", "jobs/1/cancel", "reference"):
-        status, found = await post(shared, path, {"over": ["a=1"]} if path == "sweeps" else {}, secret)
-        assert (status, found["code"]) == (403, "scope"), path
+        status, answer = await post(shared, path, {"over": ["a=1"]} if path == "sweeps" else {}, secret)
+        assert (status, answer["code"]) == (403, "scope"), path
 
 
 def test_the_keys_of_the_table_exist(tmp_path: Path) -> None:
@@ -233,9 +247,9 @@ async def test_the_loop_answers_while_a_backtest_runs(tmp_path: Path) -> None:
         slowest, state = 0.0, "queued"
         while state in ("queued", "running"):
             began = time.monotonic()
-            _, found = await get(world, f"{PATH}/jobs")
+            _, now = await get(world, f"{PATH}/jobs")
             slowest = max(slowest, time.monotonic() - began)
-            state = next(each["state"] for each in found["jobs"] if each["id"] == job["id"])
+            state = next(line["state"] for line in now["jobs"] if line["id"] == job["id"])
             await asyncio.sleep(0.02)
         assert state == "succeeded"
         assert slowest < 1.0  # 0.05 s on a quiet machine

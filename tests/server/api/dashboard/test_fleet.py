@@ -59,15 +59,15 @@ class Daemon:
         reader = Reader.open(self.folder / "state")
         assert reader.records is not None
         events = [decode(data).event for _, data in reader.records.entries(reader.run.run, 1)]
-        return [each.reason for each in events if isinstance(each, Operator) and each.command == "halt"]
+        return [event.reason for event in events if isinstance(event, Operator) and event.command == "halt"]
 
     def resume(self) -> None:
         if self.status()["switch"] != "RUN":
             assert quantd(self.folder, "resume", "--reason", "the next test").returncode == 0
 
 
-def configured(name: str, port: int, others: list[int]) -> str:
-    listed = json.dumps([f"http://127.0.0.1:{each}" for each in others])
+def configured(name: str, port: int, ports: list[int]) -> str:
+    listed = json.dumps([f"http://127.0.0.1:{other}" for other in ports])
     text = CONFIG.replace('state = "state"', f'name = "{name}"\nstate = "state"', 1)
     text = text.replace('at_end = "stop"', 'at_end = "wait"').replace("2019-03-29", f"2019-03-{10 + port % 19:02d}")
     rate = "rate = { reads = 1000, reads_burst = 10000, posts = 1000, posts_burst = 10000 }"
@@ -83,26 +83,28 @@ def fleet(folder: Path, **changes: tuple[str, str]) -> Iterator[list[Daemon]]:
         for name in NAMES:
             here = folder / name
             here.mkdir()
-            text = configured(name, ports[name], [each for other, each in ports.items() if other != name])
+            text = configured(name, ports[name], [ports[other] for other in NAMES if other != name])
             write(here, text.replace(*changes.get(name, ("", ""))))
             daemons.append(Daemon(name, here, ports[name], stack))
-        for each in daemons:
-            each.start()
+        for daemon in daemons:
+            daemon.start()
         yield daemons
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def daemons(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[Daemon]]:
-    with fleet(tmp_path_factory.mktemp("fleet"), gamma=("[universe]", '[universe]\ncurrency = "EUR"')) as found:
-        yield found
+    with fleet(
+        tmp_path_factory.mktemp("fleet"), gamma=("[universe]", '[universe]\ncurrency = "EUR"')
+    ) as running_daemons:
+        yield running_daemons
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def trading(daemons: list[Daemon]) -> AsyncIterator[list[Daemon]]:
     """All of them at RUN, before and after."""
     yield daemons
-    for each in daemons:
-        each.resume()
+    for daemon in daemons:
+        daemon.resume()
 
 
 def row(page: Page, name: str) -> Locator:
@@ -142,20 +144,20 @@ async def test_the_sums_are_those_of_each_daemons_own_status_and_of_one_currency
         await show(page, "daemons")
         await expect(tile(page, "Worst switch")).to_contain_text("RUN")
         await expect(tile(page, "Worst switch")).to_contain_text("of all 3 daemons")
-        now = {each.name: each.status() for each in daemons}
+        now = {daemon.name: daemon.status() for daemon in daemons}
         assert [now[name]["currency"] for name in NAMES] == ["USD", "USD", "EUR"]
         dollars = sum(Decimal(now[name]["equity"]) for name in NAMES[:2])
         await expect(tile(page, "Equity, PAPER USD")).to_contain_text(money(dollars))
         await expect(tile(page, "Equity, PAPER USD")).to_contain_text("of 2 daemons")
         await expect(tile(page, "Equity, PAPER EUR")).to_contain_text(money(Decimal(now["gamma"]["equity"])))
-        opening = {name: Decimal(each["equity"]) / Decimal(1 + each["today"]) for name, each in now.items()}
+        opening = {name: Decimal(status["equity"]) / Decimal(1 + status["today"]) for name, status in now.items()}
         earned = sum(Decimal(now[name]["equity"]) - opening[name] for name in NAMES[:2])
         sign = "−" if earned < 0 else "+"
         await expect(tile(page, "Today, PAPER USD")).to_contain_text(f"{sign}{money(abs(earned))}")
         share = 100 * earned / sum(opening[name] for name in NAMES[:2])
         await expect(tile(page, "Today, PAPER USD")).to_contain_text(f"{sign}{abs(share):.2f} % of the opening")
-        for each in daemons:
-            await expect(row(page, each.name)).to_contain_text(money(Decimal(now[each.name]["equity"])))
+        for daemon in daemons:
+            await expect(row(page, daemon.name)).to_contain_text(money(Decimal(now[daemon.name]["equity"])))
         assert await violations(page) == []
         assert await sideways(page) == 0
 
@@ -186,7 +188,7 @@ async def test_each_daemon_is_signed_in_to_by_a_token_of_its_own_that_no_store_a
         await page.reload()
         await expect(row(page, "beta").get_by_role("button", name="Sign in")).to_be_visible()
     for name in ("alpha", "gamma"):
-        folder = next(each.folder for each in daemons if each.name == name)
+        folder = next(daemon.folder for daemon in daemons if daemon.name == name)
         kept = [path for path in folder.rglob("*") if path.is_file() and beta.token.encode() in path.read_bytes()]
         assert kept == []
 
@@ -218,7 +220,7 @@ async def test_one_halt_by_keyboard_reaches_each_daemon_and_shows_each_answer(
     """The answer of beta is lost, and gamma has no sign-in at first."""
     alpha, beta, gamma = trading
     reason = f"a flood {width}"
-    before = [each.halts().count(reason) for each in trading]
+    before = [daemon.halts().count(reason) for daemon in trading]
     assert before == [0, 0, 0]
 
     async def lost(route: Route) -> None:
@@ -262,10 +264,10 @@ async def test_one_halt_by_keyboard_reaches_each_daemon_and_shows_each_answer(
         await expect(summary).to_contain_text("Of 3 daemons: 3 answered that the halt was carried out.")
         await expect(dialog.get_by_role("button", name=re.compile("^Send again"))).to_have_count(0)
         await page.keyboard.press("Escape")
-        for each in trading:
-            await expect(row(page, each.name)).to_contain_text(f'"{reason}"')
-    assert [each.halts().count(reason) for each in trading] == [1, 1, 1]
-    assert {each.status()["switch"] for each in trading} == {"HALT"}
+        for daemon in trading:
+            await expect(row(page, daemon.name)).to_contain_text(f'"{reason}"')
+    assert [daemon.halts().count(reason) for daemon in trading] == [1, 1, 1]
+    assert {daemon.status()["switch"] for daemon in trading} == {"HALT"}
 
 
 @in_module_loop
@@ -282,8 +284,8 @@ async def test_a_daemon_that_is_killed_during_the_halt_is_never_called_halted_an
     async with opened(browser, alpha.url, token=alpha.token) as page:
         page.on("request", sent)
         await show(page, "daemons")
-        for each in (beta, gamma):
-            await sign_in_at(page, each)
+        for daemon in (beta, gamma):
+            await sign_in_at(page, daemon)
         beta.process.send_signal(signal.SIGSTOP)
         await page.get_by_role("button", name="Halt daemons …").click()
         await page.keyboard.type("it burns")
@@ -292,8 +294,8 @@ async def test_a_daemon_that_is_killed_during_the_halt_is_never_called_halted_an
         await expect(of_halt(page, "beta")).to_contain_text(f"no answer yet: {LOST}")
         beta.process.kill()
         await expect(of_halt(page, "beta")).to_contain_text(f"NO ANSWER: {LOST}")
-        for each in (alpha, gamma):
-            await expect(of_halt(page, each.name)).to_contain_text("DONE")
+        for daemon in (alpha, gamma):
+            await expect(of_halt(page, daemon.name)).to_contain_text("DONE")
         await expect(dialog.get_by_role("status").first).to_contain_text(
             f"Of 3 daemons: 2 answered that the halt was carried out; 1 gave no answer: {LOST}."
         )
@@ -314,9 +316,9 @@ async def test_a_daemon_that_is_killed_during_the_halt_is_never_called_halted_an
         if await again.is_visible():
             await again.click()
         await expect(of_halt(page, "beta")).to_contain_text("DONE", timeout=15_000)
-    assert {each.status()["switch"] for each in trading} == {"HALT"}
-    assert [each.halts().count("it burns") for each in trading] == [1, 1, 1]
-    assert [len(keys[f"{each.url}/api/v1/commands"]) for each in (alpha, gamma)] == [1, 1]
+    assert {daemon.status()["switch"] for daemon in trading} == {"HALT"}
+    assert [daemon.halts().count("it burns") for daemon in trading] == [1, 1, 1]
+    assert [len(keys[f"{daemon.url}/api/v1/commands"]) for daemon in (alpha, gamma)] == [1, 1]
     of_beta = keys[f"{beta.url}/api/v1/commands"]
     assert len(of_beta) >= 2
     assert len(set(of_beta)) == 1
@@ -348,7 +350,7 @@ NEEDS = """async (now) => {
   ];
   const more = [row("live", { mode: "live" }), row("copy", { leader: { url: "there", alive: true, text: "" } }),
     row("twice", { run: "near" }), row("euro", { currency: "EUR" })];
-  const needs = rows.map((each) => ({ name: each.origin, ...needOf(each) }));
+  const needs = rows.map((one) => ({ name: one.origin, ...needOf(one) }));
   return { needs, totals: totalsOf([...rows, ...more]) };
 }"""
 
@@ -356,10 +358,10 @@ NEEDS = """async (now) => {
 @in_module_loop
 async def test_the_order_of_needs_and_what_no_total_may_add(daemons: list[Daemon], browser: Browser) -> None:
     async with opened(browser, daemons[0].url) as page:
-        found = await page.evaluate(NEEDS, daemons[0].status())
-    needs = found["needs"]
-    assert [each["rank"] for each in needs] == list(range(len(needs)))
-    words = {each["name"]: each["words"] for each in needs}
+        answer_of_page = await page.evaluate(NEEDS, daemons[0].status())
+    needs = answer_of_page["needs"]
+    assert [need["rank"] for need in needs] == list(range(len(needs)))
+    words = {need["name"]: need["words"] for need in needs}
     assert words["halted"] == "HALT: flood"
     assert words["critical"] == "1 critical incident: price jump SPY"
     assert words["lost"].startswith("no answer; ")
@@ -368,12 +370,12 @@ async def test_the_order_of_needs_and_what_no_total_may_add(daemons: list[Daemon
     assert words["asked"] == "2 proposals to decide"
     assert words["near"] == "drawdown at 91 % of its limit"
     assert words["seen"] == "nothing"
-    totals = found["totals"]
-    sums = {each["key"]: each for each in totals["sums"]}
+    totals = answer_of_page["totals"]
+    sums = {total["key"]: total for total in totals["sums"]}
     assert sums["PAPER USD"]["equity"] == "1100.000010"  # no rounding of ten times 110.000001
     assert sums["PAPER USD"]["profit"] == "100.000010"
     assert sums["PAPER USD"]["share"] == pytest.approx(0.1, rel=1e-6)
-    assert {key: each["members"] for key, each in sums.items()} == {"PAPER USD": 10, "LIVE USD": 1, "PAPER EUR": 1}
+    assert {key: total["members"] for key, total in sums.items()} == {"PAPER USD": 10, "LIVE USD": 1, "PAPER EUR": 1}
     assert totals["missing"] == [
         "lost (no answer)", "unsigned (it wants a sign-in)", "copy (read-only, of there)", "twice (the run near again)",
     ]  # fmt: skip

@@ -21,8 +21,8 @@ HOSTILE = "<img src=x onerror=window.hacked=1>"
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path_factory.mktemp("lab"), CONFIG + RATES) as found:
-        yield found
+    async with standing_at_the_end(tmp_path_factory.mktemp("lab"), CONFIG + RATES) as running:
+        yield running
 
 
 def rows(page: Page, table: str) -> Any:
@@ -75,7 +75,7 @@ async def test_a_backtest_is_started_named_and_pinned_and_the_gap_has_causes_onl
         await expect(stored.first).to_contain_text("as the run")
         await expect(stored.first).to_contain_text(re.compile(r"-?\d\.\d\d"))
         _, beside = await get(world, "/api/v1/research/beside")
-        alike, other = (each["run"] for each in beside["stored"])
+        alike, other = (stored["run"] for stored in beside["stored"])
         card = page.locator("section").filter(has_text="The run beside its")
         await expect(card).to_contain_text("by commissions")
         await pinned(page, other)
