@@ -65,3 +65,19 @@ def test_a_program_is_named_as_it_can_be_typed(tmp_path, monkeypatch):
     assert output.program() == ".venv/bin/quantd"
     monkeypatch.setenv("PATH", str(own.parent))
     assert output.program() == "quantd"
+
+
+def test_a_program_gets_progress_as_lines_even_where_no_bar_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(output.PROGRESS, "lines")
+    monkeypatch.setattr(output, "PACE_S", 0.0)
+    with output.progress("backtest", shown=False) as bar:
+        for share in (0.25, 1.5, -1.0):
+            bar(share)
+    assert capsys.readouterr().err == "progress 0.2500\nprogress 1.0000\nprogress 0.0000\n"
+    monkeypatch.setattr(output, "PACE_S", 60.0)
+    with output.progress("backtest", shown=False) as bar:
+        bar(0.1)
+        bar(0.2)
+    assert capsys.readouterr().err == "progress 0.1000\n"
