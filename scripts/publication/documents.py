@@ -14,7 +14,11 @@ DESCRIPTION: Final = "Weights for a basket, rebalanced live, within limits: a tr
 
 def documents(facts: Facts, root: Path = ROOT) -> Mapping[str, str]:
     """Path in the checkout -> the text that it should have."""
-    blocks = {"SECURITY.md": ("security", security(facts)), "CODE_OF_CONDUCT.md": ("conduct", conduct(facts))}
+    blocks = {
+        "SECURITY.md": ("security", security(facts)),
+        "CODE_OF_CONDUCT.md": ("conduct", conduct(facts)),
+        "docs/doors/home.md": ("start", start(facts)),
+    }
     return {
         "CITATION.cff": citation(facts),
         ".github/ISSUE_TEMPLATE/config.yml": contact_links(facts),
@@ -71,6 +75,23 @@ def conduct(facts: Facts) -> str:
     if facts.conduct_address:
         return f"Report a breach to <{facts.conduct_address}>."
     return "Report a breach to a maintainer in private. There is no e-mail address for reports yet."
+
+
+def start(facts: Facts) -> str:
+    """The line that installs and starts quantd: from the index once it is there, from the repository, or a checkout."""
+    if facts.index:
+        command = "pip install quantd && quantd init && quantd run"
+        return f"This installs quantd and trades recorded markets on paper:\n\n    {command}"
+    if facts.repository:
+        folder = facts.repository.rsplit("/", 1)[1]
+        return (
+            "With Python 3.11 or newer, this makes an environment once and trades recorded markets on paper:\n\n"
+            f"    git clone {facts.repository} && cd {folder} && ./run"
+        )
+    return (
+        "In a checkout of quantd, with Python 3.11 or newer, this makes an environment once and trades recorded"
+        "\nmarkets on paper:\n\n    ./run"
+    )
 
 
 def _block(text: str, name: str, content: str) -> str:

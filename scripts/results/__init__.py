@@ -195,11 +195,11 @@ def page(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], claims: M
     )
     lines = [
         "# Results", "",
-        "`make results` writes this page and `docs/results.parquet`. Do not edit them by hand. A row that was not",
-        "computed is not here.", "",
         f"**Of {len(compared)} comparisons with equal weight, {better} are better and {worse} are worse** by a paired",
         "95 % interval of the difference of Sharpe ratios. The intervals are of single comparisons, not corrected for",
         "their number.", "",
+        "`make results` writes this page and `docs/results.parquet`. Do not edit them by hand. A row that was not",
+        "computed is not here.", "",
         "- Each policy trades alone, from one first sample on, on the same bars, dates, costs and capital.",
         "- Decisions are taken at the first sample and then monthly. An order fills at a later price and pays costs.",
         "- `[..]` is a 95 % interval of a circular block bootstrap. Costs are in account currency.",

@@ -11,7 +11,7 @@ from time import monotonic
 from scripts.site.builder import BUILD, LinkError, build, everything
 from scripts.site.figures import remake
 from scripts.site.pages import ROOT, pages
-from scripts.site.search import FIRST, NEEDED, NoBrowserError, missed, questions
+from scripts.site.search import ANSWERED, FIRST, NEEDED, NoBrowserError, missed, questions, traders, unanswered
 from scripts.site.snippets.report import execute, write
 
 
@@ -45,13 +45,18 @@ def _search() -> int:
     asked = questions()
     try:
         lost = missed(BUILD / "site", asked)
+        theirs = traders()
+        open_ones = unanswered(BUILD / "site", theirs)
     except NoBrowserError as why:
         print(f"quantd: {why}.", file=sys.stderr)
         return 1
     for question, pages_found in lost.items():
         print(f"not among the first {FIRST}: {question}; found {', '.join(pages_found[:FIRST]) or 'nothing'}")
     print(f"{len(asked) - len(lost)} of {len(asked)} questions have their page among the first {FIRST}")
-    return 0 if len(asked) - len(lost) >= NEEDED else 1
+    for question, section in open_ones.items():
+        print(f"not answered by the first hit: {question}; found {section or 'nothing'}")
+    print(f"{len(theirs) - len(open_ones)} of {len(theirs)} questions of traders are answered by their first hit")
+    return 0 if len(asked) - len(lost) >= NEEDED and len(theirs) - len(open_ones) >= ANSWERED else 1
 
 
 def _figures(*, peers: bool) -> int:

@@ -121,7 +121,7 @@ def llms(found: Sequence[Page]) -> str:
     """The index for language models (llmstxt.org): every page with its first sentence, as Markdown."""
     parts = [f"# quantd\n\n> {ABOUT}\n"]
     for tab, own in sections(found).items():
-        rows = (f"- [{page.title}]({page.place}): {page.summary.split('. ')[0].rstrip('.')}." for page in own)
+        rows = (f"- [{page.title}]({page.place}): {page.answer}" for page in own)
         parts.append(f"## {tab}\n\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 

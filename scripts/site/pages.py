@@ -58,6 +58,11 @@ class Page:
                 return plain(" ".join(block.split()))
         return ""
 
+    @property
+    def answer(self) -> str:
+        """The first sentence of the summary: the index for models, search engines and previews show it."""
+        return re.split(r"(?<=[.!?])\s", self.summary, maxsplit=1)[0]
+
 
 def pages() -> list[Page]:
     """Each Markdown page of the checkout that the site has, in the order of paths."""

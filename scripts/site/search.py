@@ -1,6 +1,12 @@
-"""Asks the search of a built site the questions of `questions.toml`, in a browser, and counts the pages found."""
+"""Asks the search of a built site its questions in a browser.
 
+The questions of `questions.toml` count the pages among the first hits. Those of traders (`trader_questions.toml`) count
+the first hits that are the section of the answer.
+"""
+
+import html
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,13 +20,23 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from msgspec import Struct, convert
+
+from scripts.site.pages import plain
+
 WORKER: Final = Path(__file__).with_name("search_worker.js")
 QUESTIONS: Final = Path(__file__).with_name("questions.toml")
+TRADERS: Final = Path(__file__).with_name("trader_questions.toml")
 FIRST: Final = 3
 """A page counts as found among so many pages."""
 
 NEEDED: Final = 27
 """Questions whose page must be found."""
+
+ANSWERED: Final = 22
+"""Questions of traders whose first hit must have the answer."""
+
+_TAG: Final = re.compile(r"<[^>]*>")
 
 WAIT_S: Final = 60.0
 
@@ -40,6 +56,19 @@ fetch("search.json").then((answer) => answer.json()).then((index) => {
 </script>"""
 
 
+class Question(Struct, frozen=True, forbid_unknown_fields=True):
+    """A question of a trader, the section that must answer it, and the sentence that does.
+
+    `section` is a page of the site without its suffix, and a fragment. `source` is the public thread where somebody
+    asked it, empty without one.
+    """
+
+    ask: str
+    section: str
+    answer: str
+    source: str = ""
+
+
 class NoBrowserError(Exception):
     """No Chromium is installed, or it did not answer."""
 
@@ -56,6 +85,35 @@ def questions() -> dict[str, list[str]]:
     return found
 
 
+def traders() -> list[Question]:
+    """The questions of traders."""
+    return convert(tomllib.loads(TRADERS.read_text(encoding="utf-8"))["question"], list[Question])
+
+
+def unanswered(site: Path, asked: Sequence[Question]) -> dict[str, str]:
+    """Each question whose first hit lacks its answer -> that hit. Raises NoBrowserError."""
+    items = json.loads((site / "search.json").read_text(encoding="utf-8"))["items"]
+    texts = {_section(item["location"]): words(_TAG.sub("", item["text"])) for item in items}
+    first = {
+        question: _section(places[0]) if places else "" for question, places in sections(site, asks(asked)).items()
+    }
+    return {
+        each.ask: first[each.ask]
+        for each in asked
+        if first[each.ask] != each.section or words(plain(each.answer)) not in texts[each.section]
+    }
+
+
+def asks(asked: Iterable[Question]) -> list[str]:
+    """The words of questions."""
+    return [each.ask for each in asked]
+
+
+def words(text: str) -> str:
+    """A text as its words, without marks and lines."""
+    return " ".join(re.findall(r"\w+", html.unescape(text)))
+
+
 def missed(site: Path, asked: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Each question whose pages are not among the first hits -> the hits. Raises NoBrowserError."""
     found = hits(site, list(asked))
@@ -68,6 +126,11 @@ def missed(site: Path, asked: Mapping[str, Sequence[str]]) -> dict[str, list[str
 
 def hits(site: Path, asked: Sequence[str]) -> dict[str, list[str]]:
     """The pages that a browser finds for each question, best first, without their suffix."""
+    return {question: _pages(places) for question, places in sections(site, asked).items()}
+
+
+def sections(site: Path, asked: Sequence[str]) -> dict[str, list[str]]:
+    """The sections that a browser finds for each question, best first, as places of the site."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         raise NoBrowserError("the search is checked in a browser, and chromium is not installed")
@@ -106,7 +169,11 @@ def hits(site: Path, asked: Sequence[str]) -> dict[str, list[str]]:
             raise NoBrowserError(f"{browser} did not answer within {WAIT_S:g} s") from None
         finally:
             server.shutdown()
-    return {question: _pages(places) for question, places in found.items()}
+    return found
+
+
+def _section(place: str) -> str:
+    return place.replace(".html", "", 1)
 
 
 def _pages(places: Iterable[str]) -> list[str]:

@@ -27,6 +27,7 @@ KEY = "the key of the webhook"
 USER, PASSWORD = "alerts@example.org", "pass-word of smtp"
 TOKEN = "12345:AAbb-cc_DDeeFFggHHiiJJkk"
 NTFY_TOKEN = "tk_abcdefghij0123456789"
+CHAT_TOKEN = "q8-ZxY_secret-of-a-channel"
 ID = re.compile(r"^id: (\S+)\s*$", re.MULTILINE)
 
 
@@ -239,6 +240,49 @@ class BotApi(HttpServer):
     def _failed(self, status: int, description: str, **more: Any) -> web.Response:
         body = {"ok": False, "error_code": status, "description": description, **more}
         return web.json_response(body, status=status)
+
+
+class DiscordChannel(HttpServer):
+    """A channel's webhook: 204 for a message, 404 for another token, 400 for a bad content or unknown flags."""
+
+    path = "/api/webhooks/{id}/{token}"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api/webhooks/1207/{CHAT_TOKEN}"
+
+    async def answer(self, request: web.Request, status: int) -> web.Response:
+        if request.match_info["token"] != CHAT_TOKEN:
+            return web.json_response({"message": "Unknown Webhook", "code": 10015}, status=404)
+        if status != 200:
+            after = {"Retry-After": "2"} if status == 429 else {}
+            return web.json_response({"message": "…", "retry_after": 1.5}, status=status, headers=after)
+        message = await request.json()
+        if not 1 <= len(message["content"]) <= 2_000 or message["flags"] & ~(1 << 2 | 1 << 12):
+            return web.json_response({"content": ["Must be 2000 or fewer in length."]}, status=400)
+        self.taken.append(message)
+        return web.Response(status=204)
+
+
+class SlackChannel(HttpServer):
+    """A channel's incoming webhook: `ok` for a text, 404 for another token, 400 without a text."""
+
+    path = "/services/T01/B02/{token}"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/services/T01/B02/{CHAT_TOKEN}"
+
+    async def answer(self, request: web.Request, status: int) -> web.Response:
+        if request.match_info["token"] != CHAT_TOKEN:
+            return web.Response(text="no_service", status=404)
+        if status != 200:
+            return web.Response(text="rate_limited", status=status, headers={"Retry-After": "2"})
+        message = await request.json()
+        if not message.get("text"):
+            return web.Response(text="no_text", status=400)
+        self.taken.append(message)
+        return web.Response(text="ok")
 
 
 class NtfyServer(HttpServer):

@@ -33,8 +33,8 @@ def page() -> str:
     """The page of commands."""
     entries = commands()
     parts = [
-        "# Commands\n\nEvery command of the program `quantd`, with its arguments and options. `quantd COMMAND --help` "
-        "prints the same. The exit codes have [a page](exit-codes.md).\n"
+        "# Commands\n\nThis page lists every command of the program `quantd`, with its arguments and options. "
+        "`quantd COMMAND --help` prints the same. The exit codes have [a page](exit-codes.md).\n"
     ]
     for path, command in tree().items():
         first = path.split(" ")[0]

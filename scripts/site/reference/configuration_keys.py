@@ -20,10 +20,10 @@ def page() -> str:
     """The page of keys."""
     comments = dict(_comments((ROOT / "config.toml").read_text(encoding="utf-8")))
     parts = [
-        "# Keys of config.toml\n\nEvery key of the configuration, from its schema. The comments are those of the "
-        "shipped `config.toml`. A key is also set by an environment variable (`QUANTD_RISK__MAX_DRAWDOWN=0.2`) or by "
-        "`--set "
-        "risk.max_drawdown=0.2`. `quantd config check` lists every mistake of a file. Limits have a page of "
+        "# Keys of config.toml\n\nThis page lists every key of the configuration with its bounds, from its schema. "
+        "The comments are those of the shipped `config.toml`. A key is also set by an environment variable "
+        "(`QUANTD_RISK__MAX_DRAWDOWN=0.2`) or by `--set risk.max_drawdown=0.2`. "
+        "`quantd config check` lists every mistake of a file. Limits have a page of "
         "[their own](limits.md).\n"
     ]
     for path, section, many in _sections():

@@ -38,7 +38,8 @@ def exit_code_page() -> str:
     raised: dict[str, list[str]] = {name: [] for name in codes()}
     for name, error, about in _failures():
         raised[name].append(f"- `{error}`: {about}")
-    parts = ["# Exit codes\n\nA command ends with one of six codes. What to do at each of them: [runbooks]"
+    parts = ["# Exit codes\n\nA command ends with an exit code that says what became of it. What to do at each of "
+             "them: [runbooks]"
              "(../operate/runbooks.md#exit-codes).\n"]  # fmt: skip
     parts.append(table(["code", "name", "meaning"], ([str(v), code(k), CODES[k]] for k, v in codes().items())))
     for name, value in codes().items():
@@ -65,9 +66,9 @@ def _failures() -> Iterator[tuple[str, str, str]]:
 def metrics_page() -> str:
     """The page of metrics."""
     parts = [
-        "# Metrics\n\nEvery metric that `/metrics` exports. Each has the label `name`, the name of the instance, "
-        "beside "
-        "those of its row. [Monitoring](../deploy/monitoring.md) has the rules and dashboards that read them.\n"
+        "# Metrics\n\nThis page lists every metric that a daemon exports at `/metrics`. Each has the label `name`, "
+        "the name of the instance, beside those of its row. [Monitoring](../deploy/monitoring.md) has the rules and "
+        "dashboards that read them.\n"
     ]
     for kind, rows in (("Counters", COUNTERS), ("Gauges", GAUGES), ("Histograms", HISTOGRAMS)):
         suffix = "_total" if kind == "Counters" else ""
@@ -85,9 +86,8 @@ def limits_page() -> str:
     """The page of limits with their formulas."""
     plain = Limits()
     parts = [
-        "# Limits\n\nEvery limit with its formula, from its record. [Limits](../risk/limits.md) defines the symbols "
-        "of the "
-        "formulas, and says what each limit guarantees.\n"
+        "# Limits\n\nThis page lists every limit with its formula, as its record in the code has it. "
+        "[Limits](../risk/limits.md) defines the symbols of the formulas, and says what each limit guarantees.\n"
     ]
     for section in dict.fromkeys(each.section for each in LIMITS.values()):
         rows = []
@@ -155,8 +155,8 @@ def _type(annotation: Any) -> str:
 def topics_page() -> str:
     """The page of MQTT topics with the fields of their payloads, and the kinds of alerts."""
     parts = [
-        "# Topics\n\nThe daemon publishes below `<prefix>/<name>`: `quantd/paper` by default. A payload is one JSON "
-        "document. [Alerts](../operate/alerts.md) describes delivery.\n"
+        "# Topics\n\nThe daemon publishes messages below the topic `<prefix>/<name>`, which is `quantd/paper` "
+        "by default. A payload is one JSON document. [Alerts](../operate/alerts.md) describes delivery.\n"
     ]
     for name, kind in (TOPICS | COMMANDS).items():
         parts.append(f"## {name}\n\n{_escaped(first_line(kind.__doc__))}\n\n" + _fields(kind))

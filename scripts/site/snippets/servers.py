@@ -17,7 +17,18 @@ from aiohttp import web
 from quantd.regular_file import write_whole
 from scripts.site.pages import ROOT
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
-from tests.support.sink_servers import KEY, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer, Receiver
+from tests.support.sink_servers import (
+    KEY,
+    PASSWORD,
+    TOKEN,
+    USER,
+    BotApi,
+    DiscordChannel,
+    MailServer,
+    NtfyServer,
+    Receiver,
+    SlackChannel,
+)  # fmt: skip
 from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.alpaca_data import KEY as VENUE_KEY
 from tests.support.venues.alpaca_data import SECRET, AlpacaData, minutes
@@ -58,7 +69,8 @@ async def serve(file: Path) -> None:
     kraken = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
     await kraken.start()
     webhook, telegram, ntfy, mail = Receiver(), BotApi(), NtfyServer(), MailServer(file.parent)
-    for each in (webhook, telegram, ntfy, mail):
+    discord, slack = DiscordChannel(), SlackChannel()
+    for each in (webhook, telegram, ntfy, mail, discord, slack):
         await each.start()
     variables = {
         "ALPACA_URL": alpaca.url,
@@ -74,6 +86,8 @@ async def serve(file: Path) -> None:
         "TELEGRAM_TOKEN": TOKEN,
         "TELEGRAM_CHAT": str(telegram.chat),
         "NTFY_URL": ntfy.url,
+        "DISCORD_URL": discord.url,
+        "SLACK_URL": slack.url,
         "SMTP_PORT": str(mail.port),
         "SMTP_CA": str(mail.cert),
         "SMTP_USER": USER,

@@ -1,0 +1,38 @@
+"""A receiver whose address is its secret, as incoming webhooks of chats are: posts JSON to it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from quantd.adapters.pace import retry_after_s
+from quantd.adapters.sinks.http_post import HttpPost, check_address
+from quantd.adapters.sinks.sink import LONGEST_WAIT_S, SinkError
+
+HEADERS: Final = {"Content-Type": "application/json"}
+
+
+class SecretAddress:
+    """Posts to the address that a secret contains. Every status from 200 to 299 is a delivery.
+
+    `name` is the name of the secret. No error contains the address.
+    """
+
+    def __init__(self, name: str, address: str, timeout_s: float) -> None:
+        self._name = name
+        self._address = address
+        self._http = HttpPost(timeout_s)
+
+    async def post(self, document: Mapping[str, Any]) -> None:
+        """Return once the receiver has the document. Raises SinkError."""
+        try:
+            check_address(self._address)
+        except ValueError:
+            raise SinkError(f"the secret {self._name} is not the https address of a webhook") from None
+        answer = await self._http.post(self._address, msgspec.json.encode(document), HEADERS)
+        if not answer.good:
+            wait_s = retry_after_s(answer.headers, LONGEST_WAIT_S)
+            raise SinkError(f"the receiver answers {answer.status}", wait_s, refused=answer.refused)
+
+    async def close(self) -> None:
+        await self._http.close()

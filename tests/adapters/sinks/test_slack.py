@@ -1,0 +1,69 @@
+"""Slack gets one message for each alert: no markup, no mentions, no previews, within 4,000 characters."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
+
+from quantd.adapters.sinks.sink import SinkError
+from quantd.adapters.sinks.slack import Slack, SlackOptions
+from tests.adapters.sinks.test_webhook import ALERT
+from tests.support.sink_servers import CHAT_TOKEN, SlackChannel
+
+OPEN: list[Slack] = []
+
+
+@pytest.fixture
+async def channel() -> AsyncIterator[SlackChannel]:
+    made = SlackChannel()
+    await made.start()
+    yield made
+    while OPEN:
+        await OPEN.pop().close()
+    await made.stop()
+
+
+def of(url: str, timeout_s: float = 5.0) -> Slack:
+    OPEN.append(Slack(SlackOptions(timeout_s), {"slack_url": url}))
+    return OPEN[-1]
+
+
+async def failure(sink: Slack) -> SinkError:
+    with pytest.raises(SinkError) as found:
+        await sink.deliver(ALERT)
+    assert CHAT_TOKEN not in repr(found.value)
+    return found.value
+
+
+async def test_a_message_has_title_text_and_id_and_no_markup(channel: SlackChannel) -> None:
+    await of(channel.url).deliver(replace(ALERT, text="halt <!channel> & *now*"))
+    (message,) = channel.taken
+    assert message["text"].splitlines()[:2] == ["[quantd paper] CRITICAL switch", "halt &lt;!channel&gt; &amp; *now*"]
+    assert f"id: {ALERT.id}" in message["text"].splitlines()
+    assert message["mrkdwn"] is False
+
+
+@pytest.mark.parametrize("text", ["x" * 9_000, "é" * 9_000, "𝄞" * 9_000])
+async def test_a_long_text_is_cut(channel: SlackChannel, text: str) -> None:
+    await of(channel.url).deliver(replace(ALERT, text=text))
+    assert 3_990 <= len(channel.taken[0]["text"].encode("utf-16-le")) // 2 <= 4_000
+
+
+@pytest.mark.parametrize("status", [301, 400, 403, 410, 500])
+async def test_every_answer_but_a_success_is_a_failed_delivery(channel: SlackChannel, status: int) -> None:
+    sink, channel.answers = of(channel.url), [status]
+    assert str(await failure(sink)) == f"the receiver answers {status}"
+    await sink.deliver(ALERT)
+    assert len(channel.taken) == 1
+
+
+async def test_the_delay_that_the_channel_requests_is_passed_on(channel: SlackChannel) -> None:
+    sink, channel.answers = of(channel.url), [429]
+    assert (await failure(sink)).retry_after_s == 2.0
+
+
+async def test_an_address_that_is_none_makes_no_request_and_is_in_no_error(channel: SlackChannel) -> None:
+    for url in ("", "hooks", f"http://example.org/{CHAT_TOKEN}"):
+        assert str(await failure(of(url))) == "the secret slack_url is not the https address of a webhook"
+    assert str(await failure(of(f"{channel.url}x"))) == "the receiver answers 404"
+    assert channel.requests == 1
