@@ -31,7 +31,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PY
 
 .PHONY: size help run build build-checked test test-all test-uncompiled test-patched test-page test-processors test-ray \
-	coverage check docs docs-site figures pictures results bench bench-peers prove prove-long \
+	coverage check docs docs-site figures gallery strategies pictures results bench bench-peers prove prove-long \
 	test-container mutants wheel wheel-pure sdist release install clean lock ci services digest sbom audit publication
 
 help:
@@ -47,6 +47,8 @@ help:
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make docs     build the site of documents, and execute every snippet (docs-site: without the snippets)'
 	@echo 'make figures  make the figures of the documents again (docs/develop/documents.md)'
+	@echo 'make gallery  execute the notebooks of the examples into docs/gallery'
+	@echo 'make strategies  backtest the folders of examples/strategies, and write their results'
 	@echo 'make pictures  make docs/dashboard.png again, from the page of a run, in Chromium'
 	@echo 'make results  make docs/results.md again; DATA=DIR also makes the rows of files that are not here'
 	@echo 'make bench    microseconds of each part, beside its budget'
@@ -132,6 +134,14 @@ docs: $(FULL) $(DOCS)
 
 docs-site: $(CORE) $(DOCS)
 	@$(BIN)/python -m scripts.site build
+
+# executes the notebooks of the examples; a minute for each
+gallery: $(FULL)
+	@$(BIN)/python -m scripts.site gallery
+
+# backtests each folder of examples/strategies and writes its README
+strategies: $(CORE)
+	@$(BIN)/python -m scripts.strategies
 
 figures: $(FULL)
 	@$(BIN)/python -m scripts.site figures $(ARGS)

@@ -8,17 +8,23 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+import quantd
 from quantd.adapters.store.incidents.alert_kinds import ALERT_KINDS
 from quantd.daemon.config.keys import all_keys, pattern_of
 from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS
+from quantd.daemon.runtime.version import VERSION
 from quantd.risk.limits.catalogue import LIMITS
-from scripts.site.builder import LinkError, everything, llms, sections, stage
+from scripts.publication.facts import facts
+from scripts.site.builder import BUILD, LinkError, described, everything, llms, sections, settings, sitemap, stage
 from scripts.site.figures import TABLE, Result, beyond, document, peers_rows, results, tables
 from scripts.site.figures import faults as figure_faults
+from scripts.site.gallery import FOLDER, NOTEBOOKS, SUMMARIES
+from scripts.site.gallery import page as gallery_page
 from scripts.site.links import faults, site_faults
-from scripts.site.pages import Page, pages, slug
-from scripts.site.reference import command_line, records
+from scripts.site.pages import ROOT, Page, pages, slug
+from scripts.site.reference import command_line, glossary, records
 from scripts.site.reference.generated import PAGES
 from scripts.site.search import NEEDED, WORKER, missed, questions
 from scripts.site.snippets.extraction import Snippet, snippets
@@ -88,7 +94,8 @@ def test_files_that_a_page_links_to_come_along(tmp_path: Path) -> None:
     a = of("pages/risk/a.md", "# A\n\n[gate](../../risk/pretrade/gate.py) [b](b.md#b)\n")
     stage([a, of("pages/risk/b.md", "# B")], tmp_path)
     text = (tmp_path / "pages/risk/a.md").read_text()
-    assert text.splitlines()[2] == "[gate](../../files/risk/pretrade/gate.py.txt) [b](b.md#b)"
+    assert text.splitlines()[:3] == ["---", 'description: "gate b"', "---"]
+    assert text.splitlines()[6] == "[gate](../../files/risk/pretrade/gate.py.txt) [b](b.md#b)"
     assert (tmp_path / "files/risk/pretrade/gate.py.txt").is_file()
 
 
@@ -101,6 +108,8 @@ def test_the_reference_has_every_record(name: str) -> None:
         "limits": {f"`{key}`" for key in LIMITS},
         "events": {f"## {kind.__name__}\n" for kind in records.event_kinds()},
         "exit-codes": {f"| {code} | `{key}` | {records.CODES[key]}" for key, code in records.codes().items()},
+        "python-names": {f"## quantd.{name}\n" for name in quantd.__all__},
+        "glossary": {f"## {name}\n" for name in glossary.terms()},
         "topics": {f"## {kind}\n" for kind in ("alert", "orders", "status", "command-answer")},
     }[name]
     assert {each for each in expected if each not in PAGES[name]()} == set()
@@ -302,3 +311,58 @@ def test_the_pages_that_the_questions_name_exist() -> None:
     wanted = {place for each in questions().values() for place in each}
     assert wanted <= places
     assert len(questions()) == 30 > NEEDED
+
+
+def test_the_gallery_has_each_notebook_with_its_cells_and_outputs() -> None:
+    names = {path.stem for path in NOTEBOOKS.glob("*.ipynb")}
+    assert {path.stem for path in FOLDER.glob("*.md")} - {"README"} == names == set(SUMMARIES)
+    for name in names:
+        cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+        cells = [each | {"source": "".join(each["source"])} for each in cells]
+        text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+        without_outputs = re.sub(r"\n```text\n.*?\n```\n|\n!\[.*?\)\n", "", text, flags=re.DOTALL)
+        assert without_outputs == gallery_page(name, cells)[0], f"{name}: run make gallery"
+        assert text.count("```text") >= 4
+
+
+def test_the_settings_of_the_site_follow_publication_toml() -> None:
+    bare = facts()
+    made = settings(found(), BUILD / "a", BUILD / "b", replace(bare, repository="", documentation=""))
+    assert {"repo_url", "site_url"} & set(made) == set()
+    theirs = replace(bare, repository="https://forge.example/me/quantd", documentation="https://docs.example/quantd")
+    made = settings(found(), BUILD / "a", BUILD / "b", theirs)
+    assert (made["repo_url"], made["site_url"]) == (theirs.repository, "https://docs.example/quantd/")
+    assert made["extra"]["picture"] == "https://docs.example/quantd/files/docs/dashboard.png"
+    assert [each["scheme"] for each in made["theme"]["palette"] if "scheme" in each] == ["default", "slate"]
+
+
+def test_the_sitemap_lists_every_page() -> None:
+    text = sitemap(found(), "https://docs.example")
+    places = re.findall(r"<loc>https://docs\.example/(.+?)</loc>", text)
+    assert len(places) == len(found()) == len(set(places))
+    assert {"index.html", "faq.html", "reference/glossary.html", "strategies/momentum_top.html"} <= set(places)
+
+
+def test_a_page_has_its_first_sentence_as_description() -> None:
+    page = of("a.md", '# A\n\nA page that says "yes" to all. More.\n')
+    assert described(page, page.text).startswith('---\ndescription: "A page that says \\"yes\\" to all."\n---\n\n# A\n')
+    own = of("s.md", "---\nname: x\n---\n# A\n")
+    assert described(own, own.text) == own.text
+
+
+def test_the_first_house_word_of_a_page_in_prose_is_a_link_to_the_glossary() -> None:
+    text = "# The gate\n\n    gate\n\nOne `gate`, [gate](x.md), **gate** and a gate, gates. Out-of-sample samples.\n"
+    page = Page("docs/trade/a.md", "trade/a.md", text)
+    assert glossary.linked(page).splitlines()[4] == (
+        "One `gate`, [gate](x.md), **gate** and a [gate](../reference/glossary.md#gate), gates. "
+        "Out-of-sample [samples](../reference/glossary.md#sample)."
+    )
+    assert set(glossary.LINKED) <= set(glossary.terms())
+    assert glossary.linked(Page("CHANGELOG.md", "changelog.md", text)) == text
+
+
+def test_the_page_of_versions_has_those_of_the_changelog() -> None:
+    page = (ROOT / "docs/release/versions.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0] == VERSION
+    assert [name for name in headings if f"\n| {name} |" not in page] == []

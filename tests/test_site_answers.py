@@ -23,7 +23,7 @@ VERB = re.compile(
     r"|moves?|uses?|helps?|bounds?|begins?|begin|counts?|computes?|compares?|writes?|leaves?|leads?|puts?|ends?|fills?"
     r"|ships|generates?|install|installs?|repeats?|replaces?|returns?|refuses?|checks?|closes?|changes?|works?|names?"
     r"|contains?|executed?|replay|follows?|turns?|stays?|records?|share|journals?|compiles?|build|settles?|values?"
-    r"|beg[iu]n|cancel|own|starts?)\b"
+    r"|beg[iu]n|cancel|own|starts?|looks)\b"
 )
 
 

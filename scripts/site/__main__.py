@@ -1,7 +1,7 @@
 """`python -m scripts.site build` builds the site into build/docs/site; `make docs` runs every snippet, too.
 
 `build` makes pages, reference and links. `search` asks the built site its questions. `run [PAGE...]` executes the
-snippets of the pages. `figures [--peers]` makes the figures again.
+snippets of the pages. `figures [--peers]` makes the figures again. `gallery` executes the notebooks into docs/gallery.
 """
 
 import sys
@@ -10,6 +10,7 @@ from time import monotonic
 
 from scripts.site.builder import BUILD, LinkError, build, everything
 from scripts.site.figures import remake
+from scripts.site.gallery import write as write_gallery
 from scripts.site.pages import ROOT, pages
 from scripts.site.search import ANSWERED, FIRST, NEEDED, NoBrowserError, missed, questions, traders, unanswered
 from scripts.site.snippets.report import execute, write
@@ -25,7 +26,10 @@ def main(words: Sequence[str]) -> int:
         return _run(words[1:])
     if words and words[0] == "figures" and set(words[1:]) <= {"--peers"}:
         return _figures(peers="--peers" in words)
-    print("usage: python -m scripts.site build | search | run [PAGE...] | figures [--peers]", file=sys.stderr)
+    if list(words) == ["gallery"]:
+        print("\n".join(write_gallery()))
+        return 0
+    print("usage: python -m scripts.site build | search | run [PAGE...] | figures [--peers] | gallery", file=sys.stderr)
     return 2
 
 

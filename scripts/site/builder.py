@@ -14,9 +14,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
+from quantd.daemon.runtime.version import VERSION
 from quantd.regular_file import remove_folder
+from scripts.publication.facts import Facts, facts
 from scripts.site.links import faults, rewritten, site_faults
 from scripts.site.pages import ROOT, Page, pages
+from scripts.site.reference import glossary
 from scripts.site.reference.generated import generated
 from scripts.site.search import install
 from scripts.site.snippets.report import marked, not_run_page
@@ -24,6 +27,25 @@ from scripts.site.snippets.report import marked, not_run_page
 BUILD: Final = ROOT / "build" / "docs"
 DOORS: Final = tomllib.loads((ROOT / "docs" / "doors" / "doors.toml").read_text(encoding="utf-8"))
 """Door or other tab -> the pages below it, as patterns of paths; a page stands below the first that names it."""
+
+THEME: Final = Path(__file__).with_name("theme")
+"""What replaces parts of the generator's theme: the head of a page, the foot and styles."""
+
+STYLES: Final = "assets/quantd.css"
+PICTURE: Final = "files/docs/dashboard.png"
+"""The picture of the home page, which a preview of any page shows."""
+
+LOCAL: Final = "http://127.0.0.1:8000"
+"""Address of the site where publication.toml has none: that of `python -m http.server`."""
+
+PALETTE: Final = [
+    {"media": "(prefers-color-scheme)", "toggle": {"icon": "lucide/sun-moon", "name": "Switch to light colours"}},
+    {"media": "(prefers-color-scheme: light)", "scheme": "default",
+     "toggle": {"icon": "lucide/sun", "name": "Switch to dark colours"}},
+    {"media": "(prefers-color-scheme: dark)", "scheme": "slate",
+     "toggle": {"icon": "lucide/moon", "name": "Switch to the colours of the system"}},
+]  # fmt: skip
+"""Light and dark: the system's choice, until a reader chooses."""
 
 _IMAGES: Final = (".png", ".svg")
 ABOUT: Final = (
@@ -69,7 +91,7 @@ def stage(found: Sequence[Page], source: Path) -> None:
 
         target = source / page.place
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(rewritten(page, to), encoding="utf-8")
+        target.write_text(described(page, rewritten(page, to)), encoding="utf-8")
     for path in sorted(files):
         target = source / file_place(path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +99,11 @@ def stage(found: Sequence[Page], source: Path) -> None:
             target.write_text(_listing(path), encoding="utf-8")
         else:
             shutil.copyfile(ROOT / path, target)
+
+
+def described(page: Page, text: str) -> str:
+    """The text of a page with its first sentence as its description, which search engines and previews show."""
+    return text if text.startswith("---\n") else f"---\ndescription: {json.dumps(page.answer)}\n---\n\n{text}"
 
 
 def file_place(path: str) -> str:
@@ -91,13 +118,22 @@ def _listing(folder: str) -> str:
     return f"Files of {folder} in the checkout:\n\n{names}"
 
 
-def settings(found: Sequence[Page], source: Path, site: Path) -> dict[str, Any]:
-    """The configuration of Zensical: no font or script from a network, GitHub's fragments, a tab for each door."""
+def settings(found: Sequence[Page], source: Path, site: Path, owner: Facts) -> dict[str, Any]:
+    """The configuration of Zensical: no font or script from a network, GitHub's fragments, a tab for each door.
+
+    The addresses of the site and of the repository are those of publication.toml; an empty one is left out.
+    """
     nav: list[dict[str, Any]] = [{"Home": "index.md"}]
     nav += [{tab: [{page.title: page.place} for page in own]} for tab, own in sections(found).items()]
+    addresses = {"site_url": f"{owner.documentation}/"} if owner.documentation else {}
+    if owner.repository:
+        addresses |= {"repo_url": owner.repository, "repo_name": "Repository"}
     return {
+        **addresses,
         "site_name": "quantd",
         "site_description": ABOUT,
+        "extra_css": [STYLES],
+        "extra": {"quantd_version": VERSION, "picture": f"{owner.documentation or LOCAL}/{PICTURE}"},
         "docs_dir": str(source.relative_to(BUILD)),
         "site_dir": str(site.relative_to(BUILD)),
         "use_directory_urls": False,
@@ -105,6 +141,8 @@ def settings(found: Sequence[Page], source: Path, site: Path) -> dict[str, Any]:
         "theme": {
             "language": "en",
             "font": False,
+            "custom_dir": os.path.relpath(THEME, BUILD),
+            "palette": PALETTE,
             "features": ["navigation.tabs", "navigation.top", "content.code.copy", "search.highlight", "toc.follow"],
         },
         "markdown_extensions": {
@@ -115,6 +153,14 @@ def settings(found: Sequence[Page], source: Path, site: Path) -> dict[str, Any]:
             "pymdownx": {"superfences": {}, "highlight": {"auto_title": False}},
         },
     }
+
+
+def sitemap(found: Sequence[Page], address: str) -> str:
+    """The list of pages for search engines (sitemaps.org), by the address of the site."""
+    places = (page.place.removesuffix(".md") + ".html" for page in found)
+    rows = "".join(f"  <url><loc>{address}/{place}</loc></url>\n" for place in places)
+    space = "http://www.sitemaps.org/schemas/sitemap/0.9"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="{space}">\n{rows}</urlset>\n'
 
 
 def llms(found: Sequence[Page]) -> str:
@@ -130,22 +176,32 @@ def build(found: Sequence[Page]) -> Path:
     """The folder of the built site. Raises LinkError, with every link that leads nowhere."""
     if broken := faults(list(found)):
         raise LinkError("\n".join(broken))
-    source, site = BUILD / "source", BUILD / "site"
+    source, site, owner = BUILD / "source", BUILD / "site", facts()
     stage(found, source)
+    (source / STYLES).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(THEME / "quantd.css", source / STYLES)
     remove_folder(site, ignore_errors=True)
-    BUILD.joinpath("zensical.toml").write_text(f"project = {toml(settings(found, source, site))}\n", encoding="utf-8")
+    BUILD.joinpath("zensical.toml").write_text(
+        f"project = {toml(settings(found, source, site, owner))}\n", encoding="utf-8"
+    )
     variables = {**os.environ, "NO_COLOR": "1"}
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", str(BUILD / "zensical.toml")]
     done = subprocess.run(command, cwd=BUILD, env=variables, text=True, capture_output=True)
     if done.returncode:
         raise LinkError(done.stdout + done.stderr)
     for page in found:
-        shutil.copyfile(source / page.place, site / page.place)
+        staged = (source / page.place).read_text(encoding="utf-8")
+        (site / page.place).write_text(_without_front_matter(staged), encoding="utf-8")
     install(site)
     (site / "llms.txt").write_text(llms(found), encoding="utf-8")
+    (site / "sitemap.xml").write_text(sitemap(found, owner.documentation or LOCAL), encoding="utf-8")
     if broken := site_faults(site):
         raise LinkError("\n".join(broken))
     return site
+
+
+def _without_front_matter(text: str) -> str:
+    return re.sub(r"\A---\ndescription: .*\n---\n\n", "", text)
 
 
 def toml(value: Any) -> str:
@@ -172,4 +228,5 @@ def everything(*, api: bool = True) -> list[Page]:
         return replace(page, text=links)
 
     found = [*map(linked, pages()), *made]
-    return [*map(marked, found), not_run_page(found)]
+    every = [*map(marked, found), not_run_page(found)]
+    return [replace(each, text=glossary.linked(each)) for each in every]

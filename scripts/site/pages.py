@@ -15,6 +15,7 @@ RENAMED: Final = {
     "docs/doors/home.md": "index.md",
     "docs/decisions/README.md": "decisions/records.md",
     "data/README.md": "data.md",
+    "examples/strategies/README.md": "strategies/shelf.md",
     "tests/recorded_runs/README.md": "develop/recorded-runs.md",
 }
 """Page -> its place in the site, where that is not its path below docs/."""
@@ -68,12 +69,14 @@ def pages() -> list[Page]:
     """Each Markdown page of the checkout that the site has, in the order of paths."""
     paths = [path for name in _ALONE if (path := ROOT / name).is_file()]
     paths += sorted((ROOT / "docs").rglob("*.md"))
+    paths += sorted((ROOT / "examples" / "strategies").rglob("README.md"))
     return [page(str(path.relative_to(ROOT))) for path in paths]
 
 
 def page(path: str) -> Page:
     """The page at a path of the checkout."""
     place = RENAMED.get(path, path.removeprefix("docs/").replace("CHANGELOG", "changelog"))
+    place = place.removeprefix("examples/").replace("/README.md", ".md") if path.startswith("examples/") else place
     return Page(path, place, (ROOT / path).read_text(encoding="utf-8"))
 
 

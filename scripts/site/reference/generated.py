@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from scripts.site.pages import Page
-from scripts.site.reference import command_line, configuration_keys, records, routes
+from scripts.site.reference import command_line, configuration_keys, glossary, python_names, records, routes
 
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "keys": configuration_keys.page,
@@ -14,6 +14,8 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "limits": records.limits_page,
     "events": records.events_page,
     "exit-codes": records.exit_code_page,
+    "python-names": python_names.page,
+    "glossary": glossary.page,
 }
 """Name of a page -> its maker. The page of routes needs a daemon, and comes in addition."""
 

@@ -1,0 +1,20 @@
+"""Mean reversion: buy a symbol that stands far below its mean of a month, and hold it until it is back.
+
+The distance is a z-score: the price less its mean, over the standard deviation of prices.
+"""
+
+import numpy as np
+
+LOOKBACK = 21  # samples of prices in the mean
+ENTER, LEAVE = -1.5, 0.0  # z-scores
+
+
+def act(view):
+    """Return one weight per symbol: a fifth of five for each that is held; the rest is cash."""
+    path = np.cumsum(view.returns(LOOKBACK), axis=0)  # logarithms of prices
+    deviation = path.std(axis=0)
+    known = np.isfinite(deviation) & (deviation > 0)
+    score = np.where(known, (path[-1] - path.mean(axis=0)) / np.where(known, deviation, 1.0), np.nan)
+    held = np.asarray(view.weights) > 0.0
+    wanted = known & ((score < ENTER) | (held & (score < LEAVE)))
+    return wanted / len(wanted)

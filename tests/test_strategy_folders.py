@@ -1,0 +1,69 @@
+"""Each folder of examples/strategies is whole: its test passes, it looks only backwards, and its README has its result.
+
+A new folder is found by its config.toml.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.strategies import described, folders, result
+from tests.support.checkout import ROOT
+from tests.support.command_line import quantd
+
+FOLDERS = folders()
+HEADINGS = ["Result", "When it fails", "Take it away"]
+
+each_folder = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def test_there_are_five_strategies_and_the_page_lists_each() -> None:
+    assert len(FOLDERS) >= 5
+    page = (ROOT / "examples/strategies/README.md").read_text(encoding="utf-8")
+    assert {name for name, _ in re.findall(r"\[(\w+)\]\((\w+)/README\.md\)", page)} == {f.name for f in FOLDERS}
+
+
+@each_folder
+def test_a_folder_has_its_four_files_and_its_headings(folder: Path) -> None:
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    assert files == {"README.md", "config.toml", "policy.py", f"test_{folder.name}.py"}
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == HEADINGS
+    assert len(text.split("## When it fails\n\n")[1].split("\n\n")[0]) > 100, "when it fails is not optional"
+
+
+@pytest.mark.long
+@each_folder
+def test_the_test_of_a_folder_passes_where_it_was_copied_to(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "mine")
+    command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(copy), str(copy)]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^[3-9] passed", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.long
+@each_folder
+def test_a_policy_looks_only_backwards_where_it_was_copied_to(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "mine")
+    done = quantd(tmp_path, "study", "lookahead", "mine/policy.py:act", "--config", "mine/config.toml", "--cuts", "12")
+    assert done.returncode == 0, done.stderr
+    assert "looks only backwards" in done.stdout
+
+
+@pytest.mark.long
+@each_folder
+def test_the_readme_has_the_result_beside_equal_weight(folder: Path) -> None:
+    block = result(folder)
+    assert "equal weight" in block.split("deflated")[0], "the verdict names both"
+    assert (folder / "README.md").read_text(encoding="utf-8") == described(folder, block), "run make strategies"
+
+
+def test_a_readme_that_has_lost_its_marks_is_named(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# A\n\n## Result\n")
+    with pytest.raises(ValueError, match="has lost the marks"):
+        described(tmp_path, "x")
