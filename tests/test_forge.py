@@ -101,7 +101,7 @@ def test_a_workflow_may_only_read_unless_a_job_says_what_it_writes() -> None:
 
 def test_forms_of_issues_have_questions_with_own_names() -> None:
     forms = [path for path in (FORGE / "ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml"]
-    assert len(forms) == 2
+    assert len(forms) == 3
     for path in forms:
         form = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert {"name", "description", "body"} <= set(form)

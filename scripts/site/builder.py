@@ -32,6 +32,7 @@ THEME: Final = Path(__file__).with_name("theme")
 """What replaces parts of the generator's theme: the head of a page, the foot and styles."""
 
 STYLES: Final = "assets/quantd.css"
+SCRIPT: Final = "assets/quantd.js"
 PICTURE: Final = "files/docs/dashboard.png"
 """The picture of the home page, which a preview of any page shows."""
 
@@ -133,6 +134,7 @@ def settings(found: Sequence[Page], source: Path, site: Path, owner: Facts) -> d
         "site_name": "quantd",
         "site_description": ABOUT,
         "extra_css": [STYLES],
+        "extra_javascript": [SCRIPT],
         "extra": {"quantd_version": VERSION, "picture": f"{owner.documentation or LOCAL}/{PICTURE}"},
         "docs_dir": str(source.relative_to(BUILD)),
         "site_dir": str(site.relative_to(BUILD)),
@@ -178,8 +180,9 @@ def build(found: Sequence[Page]) -> Path:
         raise LinkError("\n".join(broken))
     source, site, owner = BUILD / "source", BUILD / "site", facts()
     stage(found, source)
-    (source / STYLES).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(THEME / "quantd.css", source / STYLES)
+    for place in (STYLES, SCRIPT):
+        (source / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(THEME / Path(place).name, source / place)
     remove_folder(site, ignore_errors=True)
     BUILD.joinpath("zensical.toml").write_text(
         f"project = {toml(settings(found, source, site, owner))}\n", encoding="utf-8"

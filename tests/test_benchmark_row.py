@@ -1,0 +1,43 @@
+"""The row of the reference test: runs by the protocol have one, and other runs are named with what differs."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.benchmark_row import faults, main
+from tests.support.checkout import ROOT
+from tests.support.command_line import quantd
+
+PAGE = (ROOT / "docs/research/add-a-row.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.long
+def test_the_command_of_the_page_makes_the_row_of_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (words,) = re.findall(r"^quantd (backtest .+) --json > row\.json$", PAGE, re.MULTILINE)
+    found = [each.strip("'") for each in re.findall(r"'[^']*'|\S+", words)]
+    found[2] = str(ROOT / found[2])
+    done = quantd(tmp_path, *found, "--json", "--state", str(tmp_path / "state"))
+    assert done.returncode == 0, done.stderr
+    run = json.loads(done.stdout)
+    assert faults(run) == []
+    (tmp_path / "row.json").write_text(done.stdout)
+    monkeypatch.chdir(tmp_path)
+    assert main(["inverse volatility, 63 samples", "row.json"]) == 0
+    assert capsys.readouterr().out.strip() in PAGE
+    other = run | {"begins": "2023-01-03", "failures": ["x"], "performance": run["performance"] | {"samples": 500}}
+    other["equal_weight"] = run["equal_weight"] | {"total_return": 0.5}
+    assert [why.split(",")[0] for why in faults(other)] == [
+        "begins is '2023-01-03'", "500 samples", "equal weight earned 0.500000: other bars", "1 decisions failed",
+    ]  # fmt: skip
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert main(["x", "row.json", "other.json"]) == 1
+    assert "other.json: 500 samples, not 514" in capsys.readouterr().out
+
+
+def test_a_call_without_a_file_is_a_mistake_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["x"]) == 2
+    assert "usage" in capsys.readouterr().err
