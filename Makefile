@@ -141,7 +141,7 @@ gallery: $(FULL)
 
 # backtests each folder of examples/strategies and writes its README
 strategies: $(CORE)
-	@$(BIN)/python -m scripts.strategies
+	@$(BIN)/python -m scripts.site.strategy_results
 
 figures: $(FULL)
 	@$(BIN)/python -m scripts.site figures $(ARGS)

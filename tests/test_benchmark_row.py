@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.benchmark_row import faults, main
+from scripts.results.benchmark_row import faults, main
 from tests.support.checkout import ROOT
 from tests.support.command_line import quantd
 

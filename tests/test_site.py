@@ -352,7 +352,7 @@ def test_a_page_has_its_first_sentence_as_description() -> None:
 
 def test_the_first_house_word_of_a_page_in_prose_is_a_link_to_the_glossary() -> None:
     text = "# The gate\n\n    gate\n\nOne `gate`, [gate](x.md), **gate** and a gate, gates. Out-of-sample samples.\n"
-    page = Page("docs/trade/a.md", "trade/a.md", text)
+    page = Page("docs/trade/house.md", "trade/house.md", text)
     assert glossary.linked(page).splitlines()[4] == (
         "One `gate`, [gate](x.md), **gate** and a [gate](../reference/glossary.md#gate), gates. "
         "Out-of-sample [samples](../reference/glossary.md#sample)."

@@ -87,7 +87,9 @@ def test_twenty_five_questions_of_traders_have_their_answer_in_their_section() -
 
 def test_no_heading_repeats_a_question() -> None:
     """A heading with the words of a question would find it, whatever stands below."""
-    titles = {words(text).lower() for page in found() if page.path == "docs/faq.md" for _, text in headings(page.text)}
+    titles = {
+        words(text).lower() for page in found() if page.path == "docs/doors/faq.md" for _, text in headings(page.text)
+    }
     exact = [each.ask for each in traders() if words(each.ask).lower() in titles]
     assert exact == ["can I lose more than I put in?"]
 

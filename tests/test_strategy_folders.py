@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.strategies import described, folders, result
+from scripts.site.strategy_results import described, folders, result
 from tests.support.checkout import ROOT
 from tests.support.command_line import quantd
 

@@ -13,6 +13,7 @@ RENAMED: Final = {
     "README.md": "readme.md",
     "docs/README.md": "by-task.md",
     "docs/doors/home.md": "index.md",
+    "docs/doors/faq.md": "faq.md",
     "docs/decisions/README.md": "decisions/records.md",
     "data/README.md": "data.md",
     "examples/strategies/README.md": "strategies/shelf.md",

@@ -27,7 +27,7 @@ KEY = "the key of the webhook"
 USER, PASSWORD = "alerts@example.org", "pass-word of smtp"
 TOKEN = "12345:AAbb-cc_DDeeFFggHHiiJJkk"
 NTFY_TOKEN = "tk_abcdefghij0123456789"
-CHAT_TOKEN = "q8-ZxY_secret-of-a-channel"
+PLACE = "q8-ZxY-of-a-channel"
 ID = re.compile(r"^id: (\S+)\s*$", re.MULTILINE)
 
 
@@ -249,10 +249,10 @@ class DiscordChannel(HttpServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api/webhooks/1207/{CHAT_TOKEN}"
+        return f"http://127.0.0.1:{self.port}/api/webhooks/1207/{PLACE}"
 
     async def answer(self, request: web.Request, status: int) -> web.Response:
-        if request.match_info["token"] != CHAT_TOKEN:
+        if request.match_info["token"] != PLACE:
             return web.json_response({"message": "Unknown Webhook", "code": 10015}, status=404)
         if status != 200:
             after = {"Retry-After": "2"} if status == 429 else {}
@@ -271,10 +271,10 @@ class SlackChannel(HttpServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/services/T01/B02/{CHAT_TOKEN}"
+        return f"http://127.0.0.1:{self.port}/services/T01/B02/{PLACE}"
 
     async def answer(self, request: web.Request, status: int) -> web.Response:
-        if request.match_info["token"] != CHAT_TOKEN:
+        if request.match_info["token"] != PLACE:
             return web.Response(text="no_service", status=404)
         if status != 200:
             return web.Response(text="rate_limited", status=status, headers={"Retry-After": "2"})

@@ -8,7 +8,8 @@ from typing import Final
 
 from scripts.site.pages import ROOT, Page, lines_outside_code, slug
 
-PATH: Final = "docs/reference/glossary.md"
+NAME: Final = "glossary"
+PATH: Final = f"docs/reference/{NAME}.md"
 LINKED: Final = (
     "sample", "gate", "verdict", "headroom", "house book", "basket", "worst price", "carry-over", "shadow", "artifact",
     "digest", "outbox", "sink", "parent order", "outside agent",

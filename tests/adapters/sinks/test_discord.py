@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from quantd.adapters.sinks.discord import Discord, DiscordOptions
 from quantd.adapters.sinks.sink import SinkError
 from tests.adapters.sinks.test_webhook import ALERT
-from tests.support.sink_servers import CHAT_TOKEN, DiscordChannel
+from tests.support.sink_servers import PLACE, DiscordChannel
 
 OPEN: list[Discord] = []
 
@@ -31,7 +31,7 @@ def of(url: str, timeout_s: float = 5.0) -> Discord:
 async def failure(sink: Discord) -> SinkError:
     with pytest.raises(SinkError) as found:
         await sink.deliver(ALERT)
-    assert CHAT_TOKEN not in repr(found.value)
+    assert PLACE not in repr(found.value)
     return found.value
 
 
@@ -73,7 +73,7 @@ async def test_the_delay_that_the_channel_requests_is_passed_on(channel: Discord
 
 
 async def test_an_address_that_is_none_makes_no_request_and_is_in_no_error(channel: DiscordChannel) -> None:
-    for url in ("", "hooks", f"http://example.org/{CHAT_TOKEN}", f"{channel.url}\n"):
+    for url in ("", "hooks", f"http://example.org/{PLACE}", f"{channel.url}\n"):
         assert str(await failure(of(url))) == "the secret discord_url is not the https address of a webhook"
     assert str(await failure(of(f"{channel.url}x"))) == "the receiver answers 404"
     assert channel.requests == 1

@@ -1,4 +1,4 @@
-"""`python scripts/benchmark_row.py NAME FILE...` checks runs of the reference test and prints their row.
+"""`python -m scripts.results.benchmark_row NAME FILE...` checks runs of the reference test and prints their row.
 
 Each file is what `quantd backtest --json` printed, one for each seed. docs/research/add-a-row.md has the protocol.
 """
@@ -44,7 +44,7 @@ def row(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
 def main(words: Sequence[str]) -> int:
     """The exit code: 1 where a file is no run of the test."""
     if len(words) < 2:
-        print("usage: python scripts/benchmark_row.py NAME FILE...", file=sys.stderr)
+        print("usage: python -m scripts.results.benchmark_row NAME FILE...", file=sys.stderr)
         return 2
     runs = [json.loads(Path(file).read_text(encoding="utf-8")) for file in words[1:]]
     wrong = [f"{file}: {why}" for file, run in zip(words[1:], runs, strict=True) for why in faults(run)]

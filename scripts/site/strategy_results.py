@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parents[1]
+ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = ROOT / "examples" / "strategies"
 ROWS: Final = (
     "this run", "total return", "a year", "volatility a year", "largest drawdown", "turnover a year", "costs paid",
