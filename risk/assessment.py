@@ -1,6 +1,7 @@
 """Computes all risk measures of one book at one instant, and the reason of each missing one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from math import isfinite, isnan, sqrt
 from typing import Any
 
@@ -9,7 +10,7 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from quantd.risk.measures import contributions
-from quantd.risk.measures.diversification import diversification_ratio, effective_bets_of
+from quantd.risk.measures.diversification import Components, components_of, diversification_ratio
 from quantd.risk.measures.liquidity import PARTICIPATION, book_days, unwind_days
 from quantd.risk.measures.portfolio import (
     SAMPLES_PER_YEAR,
@@ -163,25 +164,90 @@ AS_USUAL = Settings()
 
 def assess(book: Book, settings: Settings = AS_USUAL) -> Assessment:
     """All measures of `book`; missing ones are None, with a reason."""
-    run = _Run(book, settings)
+    return assess_all([(book, settings)])[0]
+
+
+def assess_all(books: Sequence[tuple[Book, Settings]]) -> list[Assessment]:
+    """All measures of each book.
+
+    Books with positions in the same instruments whose `returns` are one array share what weights do not change.
+    """
+    panels: dict[tuple[int, bytes], Panel] = {}
+    moves: dict[tuple[int, int], Floats] = {}
+    assessments = []
+    for book, settings in books:
+        columns = np.flatnonzero(book.lots)
+        key = id(book.returns), columns.tobytes()
+        panel = panels[key] = panels.get(key) or Panel(book.returns, columns)
+        shocks = id(settings.shocks), id(book.universe)
+        if shocks not in moves:
+            moves[shocks] = shock_returns(settings.shocks, book.universe)
+        assessments.append(_assessed(_Run(book, settings, panel, moves[shocks])))
+    return assessments
+
+
+def _assessed(run: "_Run") -> Assessment:
     run.history()
     run.liquidity()
     run.weighed()
     return Assessment(
         **run.found,
-        equity=book.equity,
-        confidence=settings.confidence,
-        horizon=settings.horizon,
+        equity=run.book.equity,
+        confidence=run.settings.confidence,
+        horizon=run.settings.horizon,
         missing=run.missing,
     )
 
 
-class _Run:
-    """One assessment in progress: positions, measures and reasons."""
+class Panel:
+    """Returns of some columns, and what is computed from them without weights; each is computed once.
 
-    def __init__(self, book: Book, settings: Settings) -> None:
+    `held` has all samples, `returns` those of `rows` bool[S], in which every column has a return.
+    """
+
+    def __init__(self, returns: Floats, columns: NDArray[np.intp]) -> None:
+        self.held: Floats = returns.take(columns, axis=1)
+        self.returns, self.rows = self.held, np.ones(len(self.held), dtype=np.bool_)
+        if not isfinite(float(self.held.sum())):
+            self.rows = np.logical_and.reduce(np.isfinite(self.held), axis=1)
+            self.returns = self.held[self.rows]
+        self._filtered: dict[float, Floats] = {}
+
+    @cached_property
+    def cov(self) -> Floats:
+        """The sample covariance."""
+        return covariance(self.returns)
+
+    @cached_property
+    def shrunk(self) -> Floats:
+        """The Ledoit-Wolf covariance."""
+        return ledoit_wolf(self.returns, self.cov)
+
+    @cached_property
+    def correlation(self) -> Floats:
+        """The sample correlation."""
+        return correlation(self.cov)
+
+    @cached_property
+    def components(self) -> Components:
+        """The principal components."""
+        return components_of(self.returns, self.cov)
+
+    def filtered(self, decay: float) -> Floats:
+        """The scenarios of filtered historical simulation."""
+        if decay not in self._filtered:
+            self._filtered[decay] = filtered(self.returns, decay)
+        return self._filtered[decay]
+
+
+class _Run:
+    """One assessment in progress: positions, measures and reasons. `moves` float64[K, N] are those of the shocks."""
+
+    def __init__(self, book: Book, settings: Settings, panel: Panel, moves: Floats) -> None:
         self.book = book
         self.settings = settings
+        self.panel = panel
+        self.moves = moves
         self.columns = np.flatnonzero(book.lots)
         self.names = [book.universe.symbols[k] for k in self.columns.tolist()]
         self.found: Found = {"samples": 0}
@@ -230,7 +296,7 @@ class _Run:
         if not shocks:
             self.missing["worst_stress"] = "no stress scenario is set"
             return
-        moves = shock_returns(shocks, self.book.universe)[:, self.columns]
+        moves = self.moves[:, self.columns]
         losses = stress_losses(moves, weights)
         stress = self.found["stress"] = {}
         for shock, row, loss in zip(shocks, moves, losses.tolist(), strict=True):
@@ -278,12 +344,8 @@ class _Run:
 
     def returns(self, weights: Floats) -> None:
         """Measures of `weights` over samples in which every position has a return."""
-        least = self.settings.min_history
-        held = self.book.returns.take(self.columns, axis=1)
-        returns, rows = held, np.ones(len(held), dtype=np.bool_)
-        if not isfinite(float(held.sum())):
-            rows = np.logical_and.reduce(np.isfinite(held), axis=1)
-            returns = held[rows]
+        least, panel = self.settings.min_history, self.panel
+        held, returns = panel.held, panel.returns
         self.found["samples"] = samples = len(returns)
         if not len(self.columns):
             self.lack(BY_RETURNS, "nothing is held")
@@ -294,27 +356,27 @@ class _Run:
             self.lack(BY_RETURNS, reason + (f"; too few of {self.some(short)}" if len(short) else ""))
             return
         series = returns.dot(weights)
-        cov = covariance(returns)
-        self.tails(returns, weights, series, cov)
-        self.benchmark(rows, series)
-        self.note("effective_bets", effective_bets_of(weights, returns, cov), "nothing held moved")
-        ratio = diversification_ratio(weights, cov)
+        self.tails(weights, series)
+        self.benchmark(panel.rows, series)
+        self.note("effective_bets", panel.components.bets(weights), "nothing held moved")
+        ratio = diversification_ratio(weights, panel.cov)
         self.note("diversification_ratio", ratio, "nothing held moved" if isnan(ratio) else "a perfect hedge")
         self.note("diversification", 1.0 - 1.0 / ratio, "nothing held moved")
-        self.found["pairs"] = _pairs(self.names, weights, correlation(cov), self.settings.pairs)
+        self.found["pairs"] = _pairs(self.names, weights, panel.correlation, self.settings.pairs)
 
-    def tails(self, returns: Floats, weights: Floats, series: Floats, cov: Floats) -> None:
+    def tails(self, weights: Floats, series: Floats) -> None:
+        panel, returns = self.panel, self.panel.returns
         confidence, scale, measures = self.settings.confidence, sqrt(self.settings.horizon), self.found
         var, cvar = contributions.historical(returns, weights, confidence)
-        volatility = contributions.parametric(cov, weights, sqrt(SAMPLES_PER_YEAR))
+        volatility = contributions.parametric(panel.cov, weights, sqrt(SAMPLES_PER_YEAR))
         quantile, shortfall = normal_quantile(confidence), normal_shortfall(confidence)
-        normal = contributions.parametric(ledoit_wolf(returns, cov), weights, quantile)
+        normal = contributions.parametric(panel.shrunk, weights, quantile)
         measures["volatility_annual"] = volatility.total
         measures["historical"] = TailRisk(var.total * scale, cvar.total * scale)
         measures["parametric"] = TailRisk(normal.total * scale, shortfall * (normal.total / quantile) * scale)
         sd = ewma_deviation(series, self.settings.decay)
         measures["ewma"] = TailRisk(quantile * sd * scale, shortfall * sd * scale)
-        losses = -filtered(returns, self.settings.decay).dot(weights)
+        losses = -panel.filtered(self.settings.decay).dot(weights)
         measures["filtered"] = TailRisk(
             historical_var(losses, confidence) * scale, historical_cvar(losses, confidence) * scale
         )

@@ -1,6 +1,6 @@
 """Present risk measures of the house and of each agent, for reports, the API and metrics.
 
-They take some milliseconds between steps and are never part of a decision.
+They are computed from copies of their inputs, so that a thread can compute them, and are never part of a decision.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from quantd.daemon.engine.planning.gate_account import limits_in_force, market_context
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.valuation import realised_by_date
-from quantd.risk.assessment import Assessment, Book, Settings, assess
+from quantd.risk.assessment import Assessment, Book, Settings, assess_all
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.settings import Correlation
 from quantd.risk.measures.liquidity import PARTICIPATION
@@ -77,42 +77,41 @@ class Assessed(Struct, frozen=True):
 
 
 def assessed(state: State) -> Assessed:
-    """The measures of all books of a state, between steps. With 500 symbols and 20 agents they take seconds."""
-    return _assessed(state, {state.rules.agents[number].name: number for number in state.in_use()})
+    """The measures of all books of a state, between steps. With 500 symbols and 20 agents they take some tenths of a
+    second."""
+    return measures(state)()
 
 
 def house_assessed(state: State) -> Assessed:
     """The measures of the house alone, between steps."""
-    return _assessed(state, {})
+    return house_measures(state)()
+
+
+def measures(state: State) -> Callable[[], Assessed]:
+    """What computes `assessed` of a state between steps: in any thread, from copies of its inputs alone."""
+    return _measures(state, {state.rules.agents[number].name: number for number in state.in_use()})
 
 
 def house_measures(state: State) -> Callable[[], Assessed]:
-    """What computes `house_assessed` of a state between steps: in any thread, from copies of its inputs alone."""
+    """What computes `house_assessed` of a state between steps, as `measures` does."""
+    return _measures(state, {})
+
+
+def _measures(state: State, agents: dict[str, int]) -> Callable[[], Assessed]:
     state.revalue()
-    now, windows = state.now, {"": max(0, len(realised_by_date(state, HOUSE).wealth()) - 1)}
-    book, settings = _inputs(state, HOUSE)
-    book = replace(book, lots=book.lots.copy(), returns=book.returns.copy())
-    held = _held(state)
-    columns, known = _known_returns(state, held)
+    now, numbers = state.now, {"": HOUSE} | agents
+    returns = state.history.synchronous.returns(KEPT).copy()
+    inputs = [_inputs(state, number, returns) for number in numbers.values()]
+    windows = {name: max(0, len(book.history) - 1) for name, (book, _) in zip(numbers, inputs, strict=True)}
+    columns, known = _known_returns(state, _held(state))
     rule, symbols = limits_in_force(state, HOUSE).correlation or Correlation(), state.universe.symbols
 
     def measured() -> Assessed:
-        found = correlation(covariance(known)) if len(known) else known
-        return Assessed(now, assess(book, settings), {}, _grouped(symbols, columns, found, rule.threshold), windows)
+        house, *books = assess_all(inputs)
+        groups = _grouped(symbols, columns, _correlation(known), rule.threshold)
+        return Assessed(now, house, dict(zip(agents, books, strict=True)), groups, windows)
 
     return measured
-
-
-def _assessed(state: State, agents: dict[str, int]) -> Assessed:
-    state.revalue()
-    books = {"": HOUSE} | agents
-    return Assessed(
-        ts=state.now,
-        house=_assess(state, HOUSE),
-        agents={name: _assess(state, number) for name, number in agents.items()},
-        groups=correlation_groups(state),
-        windows={name: max(0, len(realised_by_date(state, book).wealth()) - 1) for name, book in books.items()},
-    )
 
 
 def correlation_groups(state: State) -> dict[str, str]:
@@ -147,7 +146,12 @@ def _correlations(state: State, held: Bools) -> tuple[Ints, Floats]:
     They cover the samples of the lookback of [risk] correlation in which all have a return.
     """
     columns, known = _known_returns(state, held)
-    return columns, correlation(covariance(known)) if len(known) else known
+    return columns, _correlation(known)
+
+
+def _correlation(known: Floats) -> Floats:
+    """float64[K, K] of these returns; empty where they are."""
+    return correlation(covariance(known)) if len(known) else known
 
 
 def _known_returns(state: State, held: Bools) -> tuple[Ints, Floats]:
@@ -178,25 +182,24 @@ def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[
     return [state.universe.symbols[k] for k in columns[order]], shown
 
 
-def _assess(state: State, book: int) -> Assessment:
-    return assess(*_inputs(state, book))
-
-
-def _inputs(state: State, book: int) -> tuple[Book, Settings]:
-    """What the measures of a book are computed from."""
+def _inputs(state: State, book: int, returns: Floats) -> tuple[Book, Settings]:
+    """What the measures of a book are computed from: copies, except for the `returns` that are passed."""
     ctx, limits = market_context(state), limits_in_force(state, book)
     return (
         Book(
             universe=state.universe,
-            lots=state.lots(book),
+            lots=state.lots(book).copy(),
             px=np.where(ctx.priced, ctx.px, np.nan),
             equity=state.equity_of(book) / 1e6,
-            returns=state.history.synchronous.returns(KEPT),
+            returns=returns,
             history=realised_by_date(state, book).wealth(),
-            volume_lots=ctx.volume_lots,
+            volume_lots=ctx.volume_lots.copy(),
         ),
         replace(settings_of(limits), risk_free_annual=state.watch.realised[book + 1].risk_free_annual()),
     )
+
+
+AS_SHIPPED: Final = tuple(SHIPPED.values())
 
 
 def settings_of(limits: Limits) -> Settings:
@@ -210,7 +213,7 @@ def settings_of(limits: Limits) -> Settings:
         horizon=tail.horizon if tail is not None else 1,
         min_history=limits.min_history,
         participation=limits.liquidity.participation if limits.liquidity is not None else PARTICIPATION,
-        shocks=limits.stress.shocks if limits.stress is not None else tuple(SHIPPED.values()),
+        shocks=limits.stress.shocks if limits.stress is not None else AS_SHIPPED,
     )
 
 

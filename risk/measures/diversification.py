@@ -6,6 +6,7 @@ Weights float64[N] and their covariance float64[N, N] per sample are those of th
 from math import sqrt
 
 import numpy as np
+from msgspec import Struct
 
 from quantd.risk.measures.portfolio import Floats
 from quantd.trading.covariance import covariance
@@ -36,26 +37,52 @@ def diversification(weights: Floats, cov: Floats) -> float:
     return 1.0 - 1.0 / diversification_ratio(weights, cov)
 
 
-def effective_bets(weights: Floats, cov: Floats) -> float:
-    """Effective number of bets: exponential of the entropy of the principal components' shares of variance, from 1 to
-    the number of positions. NaN without variance.
+class Components(Struct, frozen=True):
+    """The principal components of returns.
 
-    Source: A. Meucci, Managing diversification (2009).
+    `vectors` are those of the covariance with its `values`; or those of the S x S products of `centred` returns, which
+    has them where `values` is None.
     """
+
+    vectors: Floats
+    values: Floats | None = None
+    centred: Floats | None = None
+
+    def bets(self, weights: Floats) -> float:
+        """Effective number of bets: exponential of the entropy of the components' shares of variance, from 1 to the
+        number of positions. NaN without variance.
+
+        Source: A. Meucci, Managing diversification (2009).
+        """
+        if self.values is not None:
+            return _exp_entropy(self.vectors.T.dot(weights) ** 2 * np.maximum(self.values, 0.0))
+        # centred = U D V': a component's variance is (D v'w)^2 / (S - 1) = (u' centred w)^2 / (S - 1)
+        assert self.centred is not None
+        return _exp_entropy(self.vectors.T.dot(self.centred.dot(weights)) ** 2)
+
+
+def components_of(returns: Floats, cov: Floats | None = None) -> Components:
+    """The principal components of float64[S, N] returns, from the S x S products where these are smaller. `cov` is
+    their sample covariance, when already known."""
+    rows, size = returns.shape
+    if size <= rows:
+        values, vectors = np.linalg.eigh(covariance(returns) if cov is None else cov)
+        return Components(vectors, values)
+    centred = returns - returns.mean(axis=0)
+    _, left_vectors = np.linalg.eigh(centred.dot(centred.T))
+    return Components(left_vectors, centred=centred)
+
+
+def effective_bets(weights: Floats, cov: Floats) -> float:
+    """`Components.bets` of a covariance."""
     values, vectors = np.linalg.eigh(cov)
-    return _exp_entropy(vectors.T.dot(weights) ** 2 * np.maximum(values, 0.0))
+    return Components(vectors, values).bets(weights)
 
 
 def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = None) -> float:
-    """`effective_bets` of the sample covariance of float64[S, N] returns, from the S x S products where these are
-    smaller. `cov` is that covariance, when already known."""
-    rows, size = returns.shape
-    if size <= rows:
-        return effective_bets(weights, covariance(returns) if cov is None else cov)
-    centred = returns - returns.mean(axis=0)
-    # centred = U D V': a component's variance is (D v'w)^2 / (S - 1) = (u' centred w)^2 / (S - 1)
-    _, left_vectors = np.linalg.eigh(centred.dot(centred.T))
-    return _exp_entropy(left_vectors.T.dot(centred.dot(weights)) ** 2)
+    """`effective_bets` of the sample covariance of float64[S, N] returns. `cov` is that covariance, when already
+    known."""
+    return components_of(returns, cov).bets(weights)
 
 
 def _exp_entropy(parts: Floats) -> float:

@@ -14,7 +14,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import Overview, overview
-from quantd.daemon.views.risk_measures import Assessed, assessed, house_assessed, house_measures
+from quantd.daemon.views.risk_measures import Assessed, house_measures, measures
 from quantd.daemon.views.rows import shadow_books
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.requests.portfolio_targets import TargetsWrong
@@ -36,9 +36,8 @@ class RunReader:
         """Questions to models and methods: "hit" where the answer was cached, else "miss"."""
         self._reader: Reader | None = None
         self._latest: tuple[int, Overview] | None = None
-        self._assessed: dict[Callable[[State], Assessed], tuple[tuple[int, int, int], Assessed]] = {}
+        self._assessed: dict[Callable[[State], Callable[[], Assessed]], tuple[tuple[int, int, int], Assessed]] = {}
         """The newest measures, of every book or of the house, with the state of the account that they are of."""
-        self._copies = StateCopies(service)
         self._one = asyncio.Lock()
 
     def now(self) -> Overview:
@@ -51,29 +50,29 @@ class RunReader:
     async def assessed(self) -> Assessed:
         """Every risk measure of every book, computed once per state of the account however many requests there are.
 
-        In a thread and on a copy: with 500 symbols and 20 agents it takes seconds, in which the loop must trade.
+        In a thread: with 500 symbols and 20 agents it takes some tenths of a second, in which the loop must trade.
         """
-        return await self._measured(assessed)
+        return await self._measured(measures)
 
     async def house_assessed(self) -> Assessed:
         """The measures of the house, from those of every book where these are known."""
-        return await self._measured(house_assessed)
+        return await self._measured(house_measures)
 
-    async def _measured(self, measure: Callable[[State], Assessed]) -> Assessed:
+    async def _measured(self, inputs: Callable[[State], Callable[[], Assessed]]) -> Assessed:
         async with self._one:
-            shell = self.service.shell
-            key = (shell.ts, shell.tally.fills, len(shell.state.working))
-            for known in (self._assessed.get(assessed), self._assessed.get(measure)):
-                if known is not None and known[0] == key:
+            for known in (self._assessed.get(measures), self._assessed.get(inputs)):
+                if known is not None and known[0] == self._position():
                     return known[1]
-            if measure is house_assessed:
-                await self.service.settled()
-                key = (shell.ts, shell.tally.fills, len(shell.state.working))
-                found = await asyncio.to_thread(house_measures(shell.state))
-            else:
-                found = await self._copies.result(measure)
-            self._assessed = {measure: (key, found)}
+            await self.service.settled()
+            key, work = self._position(), inputs(self.service.shell.state)
+            found = await asyncio.to_thread(work)
+            self._assessed = {inputs: (key, found)}
             return found
+
+    def _position(self) -> tuple[int, int, int]:
+        """What changes with the state of the account."""
+        shell = self.service.shell
+        return shell.ts, shell.tally.fills, len(shell.state.working)
 
     async def read(self, function: Callable[[Reader], T]) -> T:
         """Queries the store in a thread, because a slow disk must not block the loop. Raises Refused."""

@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.views.overview import positions, with_risk
 from quantd.daemon.views.risk_measures import (
     METRICS,
     Metrics,
+    _inputs,
     assessed,
     correlation_groups,
     house_assessed,
@@ -20,8 +21,10 @@ from quantd.daemon.views.risk_measures import (
     metrics_of,
     settings_of,
 )
+from quantd.risk.assessment import assess
 from quantd.risk.limits.catalogue import Limits, Liquidity, Tail
 from quantd.risk.limits.settings import Correlation
+from quantd.risk.monitor.equity_series import KEPT
 from quantd.trading.history import History
 from quantd.trading.instruments import Universe
 from tests.server.api.test_api import standing_at_the_end
@@ -175,6 +178,25 @@ def test_each_agent_is_assessed_on_its_own_book() -> None:
     assert set(found.agents["a0"].positions or {}) == {"S0"}
     assert set(found.agents["a1"].positions or {}) == {"S0", "S1", "S2"}
     assert msgspec.json.encode(found)
+
+
+def test_books_that_share_their_instruments_have_the_measures_of_each_alone() -> None:
+    def rising(view):
+        return np.array([0.1, 0.2, 0.3])
+
+    def even(view):
+        return np.array([0.3, 0.3, 0.3])
+
+    def few(view):
+        return np.array([0.6, 0.0, 0.1])
+
+    state = World(block(walk(150, 3, 4)), [rising, even, few], house=Limits(), agent=Limits()).run().shell.state
+    found = assessed(state)
+    returns = state.history.synchronous.returns(KEPT)
+    for number, measured in ((HOUSE, found.house), *enumerate(found.agents.values())):
+        assert measured == assess(*_inputs(state, number, returns.copy()))
+    assert found.agents["a0"].effective_bets != found.agents["a1"].effective_bets
+    assert found.agents["a0"].filtered != found.agents["a1"].filtered
 
 
 def test_looking_changes_nothing() -> None:
