@@ -12,6 +12,10 @@ so that the row `nothing` has that of an idle wait.
 It needs the full environment (`make test` makes it).
 """
 
+import os
+
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # as `quantd run` does
+
 import argparse
 import asyncio
 import http.client
@@ -41,7 +45,7 @@ PATHS: Final = (
     "status", "positions", "positions?limit=500", "risk", "risk?limit=500", "risk/metrics", "risk/correlations",
     "risk/standing", "risk/var", "risk/history?limit=500", "profit", "profit?limit=500", "profit/days?by=day",
     "profit/days?by=month", "profit/curve?points=600", "house", "allocations?limit=10", "decisions?limit=10",
-    "decisions?limit=10&rows=rounds", "orders?limit=25&totals=yes", "orders?limit=25&group=cut&totals=yes",
+    "decisions?limit=1&agent=agent00", "orders?limit=25&totals=yes", "orders?limit=25&group=cut&totals=yes",
     "orders?limit=25&search=S012&totals=yes", "refusals?limit=25&totals=yes", "fills?limit=100",
     "alerts?limit=25&totals=yes", "alerts?limit=25&search=copy&totals=yes", "alerts/active",
     "bars?symbol=&limit=250", "equity", "portfolio/history?limit=500", "performance",

@@ -5,8 +5,9 @@ Times are int64 ns UTC. Every list is oldest first; `last` limits it to the newe
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import starmap
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Engine, create_engine, event, func, or_, tuple_
@@ -71,6 +72,16 @@ _planned = msgspec.msgpack.Decoder(Planned)
 _measures = msgspec.json.Decoder(dict[str, tuple[float | None, float | None]])
 
 
+class Trade(NamedTuple):
+    """One fill, or one side of a cross: signed lots, the price in nano and the fee in micro."""
+
+    ts: int
+    symbol: str
+    lots: int
+    price_nano: int
+    fee_micro: int
+
+
 class Reader:
     """Reads one run of a store; another process may write meanwhile. Sessions last for one call."""
 
@@ -132,6 +143,28 @@ class Reader:
             for agent, lots in _shares.decode(cross.shares):
                 out.append(self._one(cross, "", lots, 0, self._name(agent, cross.seq)))
         return sorted(out, key=lambda fill: fill.ts)
+
+    def trades(self, agent: str = "") -> list[Trade]:
+        """Return the trades of the house, or those of one agent with its crosses, without their orders; oldest first.
+
+        It is `fills`, or the rows of `shares` of an agent, as numbers: of 100,000 fills in a tenth of the time.
+        """
+        columns = (FillRow.seq, FillRow.ts, FillRow.symbol, FillRow.lots, FillRow.price_nano, FillRow.fee_micro)
+        if not agent:
+            query = columns_of(*map(col, columns[1:])).where(col(FillRow.run) == self.run.run)
+            return list(starmap(Trade, self._newest(query, (col(FillRow.seq), col(FillRow.k)), None)))
+        found = []
+        query = columns_of(*map(col, columns), col(FillRow.shares)).where(col(FillRow.run) == self.run.run)
+        for seq, ts, symbol, lots, price, fee, encoded in self._newest(query, (col(FillRow.seq), col(FillRow.k)), None):
+            shares, names = _shares.decode(encoded), self.run.agents_at(seq)
+            for (own, part), its_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
+                if _named(names, own) == agent:
+                    found.append(Trade(ts, symbol, part, price, its_fee))
+        for cross in self._rows(CrossRow):
+            for own, part in _shares.decode(cross.shares):
+                if self._name(own, cross.seq) == agent:
+                    found.append(Trade(cross.ts, cross.symbol, part, cross.price_nano, 0))
+        return sorted(found, key=lambda trade: trade.ts)
 
     def order_page(
         self,
@@ -291,10 +324,14 @@ class Reader:
 
     def journal(self, since: int = 1) -> Iterator[tuple[int, Entry]]:
         """Iterate over (seq, entry) of the house or of the shadow. Raises StoreFailing without a journal."""
+        entries = ((seq, decode(data)) for seq, data in self.entries(since))
+        return shadow_entries(entries, self.of_shadow) if self.of_shadow else entries
+
+    def entries(self, since: int = 1) -> Iterator[tuple[int, bytes]]:
+        """Iterate over (seq, encoded entry) of the run. Raises StoreFailing without a journal."""
         if self.records is None:
             raise StoreFailing("the journal beside the read models is unavailable")
-        entries = ((seq, decode(data)) for seq, data in self.records.entries(self.run.run, since))
-        return shadow_entries(entries, self.of_shadow) if self.of_shadow else entries
+        return self.records.entries(self.run.run, since)
 
     def _house(self, kind: str, of: type[Body], since: int, *conditions: bool) -> list[Body]:
         rows = self._rows(HouseRow, HouseRow.kind == kind, HouseRow.ts >= since, *conditions)

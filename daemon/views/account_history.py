@@ -7,8 +7,9 @@ ended: an entry is read once.
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -24,12 +25,21 @@ from quantd.trading.effects import (
     Transferred,
     Valued,
 )
-from quantd.trading.events import Action, Bars, Carried, PortfolioClosed, PortfolioOpened, SliceRef, Started, split_of
-from quantd.trading.execution import round_micro, truncate, with_remainder
-from quantd.trading.instruments import Universe
+from quantd.trading.events import (
+    Action,
+    Bars,
+    Carried,
+    PortfolioClosed,
+    PortfolioOpened,
+    SliceRef,
+    Started,
+    split_of,
+)
+from quantd.trading.execution import round_micro, truncate
+from quantd.trading.instruments import ATTO_PER_MICRO, Universe
 from quantd.trading.ledger.books import UNALLOCATED
 from quantd.trading.ledger.shares import fee_parts
-from quantd.trading.market import Bools, Floats, Ints, MarketSlice
+from quantd.trading.market import Bools, Floats, Ints, JumpExplained, MarketSlice
 from quantd.trading.model_events import ModelLoaded
 from quantd.trading.orders import money_text
 
@@ -47,6 +57,35 @@ MOST_NOTES: Final = 10_000
 """Notes that are kept, the newest."""
 
 NoteKind = Literal["start", "halt", "resume", "deposit", "promotion", "model", "portfolio"]
+
+
+FoldedEvent = (
+    Action | Bars | Carried | JumpExplained | ModelLoaded | PortfolioClosed | PortfolioOpened | SliceRef | Started
+)
+"""Events that change an account by themselves, or that its notes name."""
+
+FoldedEffect = Booked | Crossed | Filled | Promotion | Reallocated | Switched | Transferred | Valued
+
+
+class _Tag(Struct):
+    """The name of an event or effect."""
+
+    type: str
+
+
+class _Parts(Struct, array_like=True):
+    """An entry of the journal, not decoded."""
+
+    event: msgspec.Raw
+    effects: list[msgspec.Raw]
+
+
+_parts: Final = msgspec.msgpack.Decoder(_Parts)
+_tag: Final = msgspec.msgpack.Decoder(_Tag)
+_event: Final = msgspec.msgpack.Decoder(FoldedEvent)
+_effect: Final = msgspec.msgpack.Decoder(FoldedEffect)
+_EVENTS: Final = frozenset(each.__struct_config__.tag for each in get_args(FoldedEvent))
+_EFFECTS: Final = frozenset(each.__struct_config__.tag for each in get_args(FoldedEffect))
 
 
 class Note(Struct, frozen=True):
@@ -176,6 +215,12 @@ class AccountHistory:
                 case Valued():
                     self._sampled(seq, effect)
 
+    def add_encoded(self, seq: int, data: bytes) -> None:
+        """Fold one entry as the journal has it. The plans of a large house are not decoded."""
+        parts = _parts.decode(data)
+        event = _event.decode(parts.event) if _tag.decode(parts.event).type in _EVENTS else None
+        self.add(seq, event, [_effect.decode(each) for each in parts.effects if _tag.decode(each).type in _EFFECTS])
+
     def adopt(self, lots: Sequence[int]) -> None:
         """Take the house's lots of the ledger, where they differ: figures of positions are unknown before them."""
         exact = np.array(lots, dtype=np.int64)
@@ -243,9 +288,16 @@ class AccountHistory:
                 fees[places[agent]] += own
 
     def _crossed(self, cross: Crossed) -> None:
-        parts = [-self.value(cross.symbol, lots, cross.price_nano) for _, lots in cross.shares[:-1]]
-        for (agent, _), amount in zip(cross.shares, with_remainder(0, parts), strict=True):
-            self._amounts[CROSSED][self._places[agent]] += amount
+        """Each agent pays the value of its lots, rounded half-even as `value` does, and the last one the rest."""
+        crossed, places, rest = self._amounts[CROSSED], self._places, 0
+        unit = self._universe.lot_nano[cross.symbol] * cross.price_nano
+        for agent, lots in cross.shares[:-1]:  # a large house has ten thousand of them at a sample
+            micro, left = divmod(lots * unit, ATTO_PER_MICRO)
+            if left + left >= ATTO_PER_MICRO and (left + left > ATTO_PER_MICRO or micro & 1):
+                micro += 1
+            crossed[places[agent]] -= micro
+            rest += micro
+        crossed[places[cross.shares[-1][0]]] += rest
 
     def _booked(self, booked: Booked) -> None:
         amount, symbol = booked.amount_micro, booked.symbol

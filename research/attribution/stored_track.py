@@ -1,12 +1,12 @@
 """Track records of a stored run's books, from its equity at samples, its deposits and its fills."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Final
 
 import numpy as np
 
-from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.queries import Reader, Trade
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.views.report.curves import Curves, date_ns
@@ -16,21 +16,52 @@ from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.runs.comparison import samples_a_year
 from quantd.trading.codec import decode
 from quantd.trading.events import split_of
+from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import Floats, Ints
-from quantd.trading.orders import Fill
 from quantd.trading.sessions import DAY_NS
 
 HOUSE: Final = ""
 
 
+class PastTrades:
+    """Round trips and splits of one run that goes on: an entry of the journal is read once, and trips are matched again
+    only after the newest entry has changed."""
+
+    def __init__(self) -> None:
+        self._seq = 0
+        self._splits: list[Split] = []
+        self._trips: dict[str, tuple[int, tuple[RoundTrip, ...]]] = {}
+
+    def splits(self, reader: Reader, kinds: Sequence[bytes]) -> list[Split]:
+        """The splits in the journal, from events of these kinds."""
+        if reader.records is not None:
+            for seq, data in reader.entries(self._seq + 1):
+                self._seq = seq
+                if any(kind in data for kind in kinds) and (split := split_of(decode(data).event)):
+                    self._splits.append(Split(split.ts, split.symbol, split.numerator / split.denominator))
+        return list(self._splits)
+
+    def trips(
+        self, book: str, reader: Reader, matched: Callable[[str], tuple[RoundTrip, ...]]
+    ) -> tuple[RoundTrip, ...]:
+        """All trips of a book: those of the last call where no entry has been added since."""
+        seq = reader.records.last_seq(reader.run.run) if reader.records is not None else -1
+        known = self._trips.get(book)
+        if known is None or known[0] != seq or seq < 0:
+            self._trips[book] = known = seq, matched(book)
+        return known[1]
+
+
 class StoredBooks:
     """The books of one stored run at its samples. `more` are the gains until each instrument's own close.
+
+    `past` is what an earlier read of the same run has found out.
 
     `ts` int64[T+1] are the samples, `days_ns` their dates.
     """
 
-    def __init__(self, reader: Reader, parts: Parts, more: Sequence[Gain] = ()) -> None:
-        self._reader, self._parts = reader, parts
+    def __init__(self, reader: Reader, parts: Parts, more: Sequence[Gain] = (), past: PastTrades | None = None) -> None:
+        self._reader, self._parts, self._past = reader, parts, past or PastTrades()
         self.names: Final = tuple(agent.name for agent in parts.config.agents)
         points = reader.equity()
         entries = reader.sampled()[: len(points)]
@@ -71,26 +102,29 @@ class StoredBooks:
 
     def _trips(self, book: str, first: int, last: int) -> tuple[RoundTrip, ...]:
         """The round trips that ended in the samples after `first`, first in, first out."""
-        rows = self._reader.fills() if book == HOUSE else [f for f in self._reader.shares() if f.agent == book]
-        trips = round_trips(self._columns(rows), self._parts.universe.symbols, self.ts, self._splits())
+        trips = self._past.trips(book, self._reader, self._all_trips)
         return tuple(each for each in trips if self.ts[first] < each.exit_ts <= self.ts[last])
 
-    def _columns(self, rows: Sequence[Fill]) -> Fills:
-        symbols = {symbol: k for k, symbol in enumerate(self._parts.universe.symbols)}
+    def _all_trips(self, book: str) -> tuple[RoundTrip, ...]:
+        trades = self._reader.trades(book)
+        return round_trips(self._columns(trades), self._parts.universe.symbols, self.ts, self._splits())
+
+    def _columns(self, trades: Sequence[Trade]) -> Fills:
+        """Numbers of trades: the quotient of two integers is the float next to the exact value."""
+        universe = self._parts.universe
+        column = {symbol: k for k, symbol in enumerate(universe.symbols)}
+        unit = dict(zip(universe.symbols, universe.lot_nano, strict=True))
         return Fills(
-            ts=np.array([row.ts for row in rows], dtype=np.int64),
-            symbol=np.array([symbols[row.symbol] for row in rows], dtype=np.int64),
-            quantity=np.array([float(row.qty) * (1.0 if row.side == "buy" else -1.0) for row in rows]),
-            price=np.array([float(row.price) for row in rows]),
-            fee=np.array([float(row.fee) for row in rows]),
+            ts=np.array([each.ts for each in trades], dtype=np.int64),
+            symbol=np.array([column[each.symbol] for each in trades], dtype=np.int64),
+            quantity=np.array([each.lots * unit[each.symbol] / NANO for each in trades], dtype=np.float64),
+            price=np.array([each.price_nano / NANO for each in trades], dtype=np.float64),
+            fee=np.array([each.fee_micro / MICRO for each in trades], dtype=np.float64),
         )
 
     def _splits(self) -> tuple[Split, ...]:
         """The splits of the market: of its files, or of a live market's journal; and those that explained jumps."""
         listed = splits_of(self._parts) if isinstance(self._parts, Assembly) else None
         kinds = (b"JumpExplained",) if listed is not None else (b"Action", b"JumpExplained")
-        records, run = self._reader.records, self._reader.run.run
-        entries = (data for _, data in records.entries(run, 1)) if records else ()
-        found = (split_of(decode(data).event) for data in entries if any(kind in data for kind in kinds))
-        known = [Split(each.ts, each.symbol, each.numerator / each.denominator) for each in found if each]
+        known = self._past.splits(self._reader, kinds)
         return tuple(sorted([*(listed or ()), *known], key=lambda each: each.ts))

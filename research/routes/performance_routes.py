@@ -21,7 +21,7 @@ from quantd.daemon.views.report.figures import own_closes, with_values
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.stored_history import SymbolPart, parting, stored_history
-from quantd.research.attribution.stored_track import HOUSE, StoredBooks
+from quantd.research.attribution.stored_track import HOUSE, PastTrades, StoredBooks
 from quantd.research.metrics.catalogue import METRICS, measure
 from quantd.research.metrics.outside_wealth import outside_of
 from quantd.research.runs.comparison import samples_a_year
@@ -117,6 +117,7 @@ class Performances:
         self._run = run
         self._one = asyncio.Lock()
         self._history: tuple[int, BookHistory] | None = None
+        self._past = PastTrades()
 
     def routes(self) -> tuple[Route, ...]:
         path = "/api/v1/performance"
@@ -159,7 +160,7 @@ class Performances:
         return (query.book, agents[query.book]) if query.book in agents else opened[query.book]
 
     def _books(self, reader: Reader, more: Sequence[Gain]) -> StoredBooks:
-        return StoredBooks(reader, self._run.parts, more)
+        return StoredBooks(reader, self._run.parts, more, self._past)
 
     async def _work(self, work: Callable[[Reader, Sequence[Gain]], T]) -> T:
         """One request at a time, in a thread. Raises Refused."""

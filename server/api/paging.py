@@ -53,6 +53,15 @@ class PagedBySymbol(Paged, frozen=True):
     until: Until = MOST_NS
 
 
+class PagedDecisions(Paged, frozen=True):
+    """A page of rounds, whole or of one agent."""
+
+    agent: Annotated[
+        str,
+        Meta(pattern=PLAIN, description="Only rounds in which this agent decided, and its part of each, not the rest."),
+    ] = ""
+
+
 class PagedOrders(PagedBySymbol, frozen=True):
     """A page of orders of one group whose symbol, id, agents, side, state or limit contains a text."""
 

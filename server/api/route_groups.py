@@ -59,6 +59,8 @@ class RouteContext:
     refusal: Callable[[], str] | None = None
     streams: int = 0
     """Open streams of events."""
+    at_start: list[Callable[[], None]] = field(default_factory=list)
+    """What groups do once the server listens."""
     at_stop: list[Callable[[], None]] = field(default_factory=list)
     """What groups do before the server closes its connections, in this order."""
     _explaining: "Explaining | None" = None

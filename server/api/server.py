@@ -183,6 +183,8 @@ class Api:
         self.url = f"{scheme}://{endpoint_text(shown, port)}/"
         if not self._reads_only:
             self._write_place(shown, port)
+        for begin in self.context.at_start:
+            begin()
 
     def link(self) -> str:
         """The address of the dashboard with the code of a new one-time link, which signs in as the owner.

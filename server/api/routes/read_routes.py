@@ -1,12 +1,14 @@
 """GET handlers of the API: the present from the running service, the past from the store, read in a thread."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import Alert, Page
+from quantd.adapters.store.read_models import Alert, Decision, Page
 from quantd.daemon.policies.seats import as_loaded
 from quantd.daemon.runtime.recent_history import Allocation, Dated, Ring, allocations
 from quantd.daemon.runtime.version import VERSION
@@ -20,6 +22,7 @@ from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.figures import own_closes
 from quantd.daemon.views.risk_measures import largest_correlations, metrics_of
 from quantd.daemon.views.rows import (
+    DecisionLine,
     allocation_line,
     decision_line,
     equity_line,
@@ -52,7 +55,16 @@ from quantd.server.api.documents import (
     Thinned,
     Why,
 )
-from quantd.server.api.paging import Paged, PagedAlerts, PagedBySymbol, PagedOrders, Searched, before, following
+from quantd.server.api.paging import (
+    Paged,
+    PagedAlerts,
+    PagedBySymbol,
+    PagedDecisions,
+    PagedOrders,
+    Searched,
+    before,
+    following,
+)
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
@@ -64,6 +76,12 @@ if TYPE_CHECKING:
 
 
 Row = TypeVar("Row", bound=Dated)
+
+SCANNED: Final = 400
+"""Most rounds that are searched for those of one agent."""
+
+SCANNED_ROWS: Final = 8
+"""Rounds read at a time: one of a large house has 250 kB."""
 
 
 class Stored(Protocol[Row]):
@@ -101,7 +119,7 @@ class Readings:
             Read(f"{v1}/orders", self.orders, Orders, "Orders.", PagedOrders),
             Read(f"{v1}/fills", self.fills, Fills, "Fills.", PagedBySymbol),
             Read(f"{v1}/equity", self.equity, Equity, "Equity for a chart.", Thinned),
-            Read(f"{v1}/decisions", self.decisions, Decisions, "Rounds and their orders.", Paged),
+            Read(f"{v1}/decisions", self.decisions, Decisions, "Rounds and their orders.", PagedDecisions),
             Read(f"{v1}/alerts", self.alerts, Alerts, "Alerts.", PagedAlerts),
             Read(f"{v1}/why/{{order}}", self.why, Explanation, "Why an order was made, or none.", Why),
         )
@@ -204,12 +222,21 @@ class Readings:
         agents = [HouseAgent(**{k: getattr(a, k) for k in HouseAgent.__struct_fields__}) for a in now.agents]
         return HouseNow(self._run.service.run, now.ts, now.time, now.diversity, agents, moved, tried)
 
-    async def decisions(self, request: web.Request, query: Paged) -> Decisions:
+    async def decisions(self, request: web.Request, query: PagedDecisions) -> Decisions:
+        """Rounds. In a house of 500 symbols and 20 agents one has half a megabyte, and the part of an agent 40 kB."""
         universe, run = self._run.parts.universe, self._run.service.run
         key = before(query, "decisions", run)
-        page = await self._run.read(lambda r: r.decision_page(query.limit, key, since=query.since))
-        lines = [decision_line(d.plan, universe, d.agents, d.address) for d in page.rows]
-        return Decisions(run, lines, following(page, "decisions", run))
+
+        def work(reader: Reader) -> Page[DecisionLine]:
+            if not query.agent:
+                page = reader.decision_page(query.limit, key, since=query.since)
+            else:
+                page = _rounds_of(reader, query.agent, query.limit, key, query.since)
+            lines = [decision_line(d.plan, universe, d.agents, d.address) for d in page.rows]
+            return Page(lines, page.keys, page.more)
+
+        page = await self._run.read(work)
+        return Decisions(run, page.rows, following(page, "decisions", run))
 
     async def alerts(self, request: web.Request, query: PagedAlerts) -> Alerts:
         run, since, until, search = self._run.service.run, query.since, query.until, query.search
@@ -242,7 +269,8 @@ class Readings:
             return allocations(reader.decision_page(limit, key, since=since))
 
         page, follow = await self._recent(query, "allocations", self._run.service.histories.allocations, stored)
-        lines = [allocation_line(each, self._run.parts.universe, self._run.names) for each in page]
+        universe, names = self._run.parts.universe, self._run.names
+        lines = await asyncio.to_thread(lambda: [allocation_line(each, universe, names) for each in page])
         return Allocations(self._run.service.run, lines, follow)
 
     async def _recent(self, query: Paged, of: str, ring: Ring[Row], stored: Stored[Row]) -> tuple[list[Row], str]:
@@ -262,6 +290,27 @@ class Readings:
 
     async def why(self, request: web.Request, query: Why) -> Explanation:
         return await self._explaining().why(self._run.read, request.match_info["order"], query)
+
+
+def _rounds_of(reader: Reader, agent: str, limit: int, key: tuple[int, ...], since: int) -> Page[Decision]:
+    """A page of rounds in which an agent decided, with its part alone; it ends after `SCANNED` rounds of others."""
+    rows: list[Decision] = []
+    keys: list[tuple[int, ...]] = []
+    for _ in range(SCANNED // SCANNED_ROWS):
+        page = reader.decision_page(SCANNED_ROWS, key, since=since)
+        for found, key in zip(page.rows, page.keys, strict=True):
+            names = dict(enumerate(found.agents))
+            parts = [part for part in found.plan.agents if names.get(part.agent) == agent]
+            if not parts:
+                continue
+            plan = replace(found.plan, agents=parts, crossed=b"", net=b"", allowed=b"", reason=b"")
+            rows.append(replace(found, plan=plan))
+            keys.append(key)
+            if len(rows) == limit:
+                return Page(rows, keys, True)
+        if not page.more:
+            return Page(rows, keys, False)
+    return Page(rows, [*keys, key], True)
 
 
 def _opened(context: RouteContext) -> Readings:
@@ -303,7 +352,7 @@ ROUTES: Final = RouteGroup(
             spread=("of", Searched),
         ),
         read("fills", "/fills", Fills, takes=PagedBySymbol),
-        read("decisions", "/decisions", Decisions, takes=Paged),
+        read("decisions", "/decisions", Decisions, "Rounds, or the part of one agent in them.", PagedDecisions),
         read(
             "alerts",
             "/alerts",

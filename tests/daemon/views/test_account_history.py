@@ -6,12 +6,20 @@ from decimal import Decimal
 import numpy as np
 import pytest
 import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from quantd.daemon.views.account_history import AccountHistory
+from quantd.daemon.views.account_history import CROSSED, AccountHistory
 from quantd.daemon.views.account_profit import AccountProfit, Present
+from quantd.server.api.routes import profit_routes
 from quantd.trading.codec import decode
+from quantd.trading.effects import Crossed
+from quantd.trading.execution import with_remainder
+from quantd.trading.instruments import Instrument, Universe
 from tests.server.api.test_api import RUN, World, standing_at_the_end
 from tests.support.command_line import CONFIG
+from tests.support.examples import examples
+from tests.support.mqtt import until
 
 SPLIT = (
     CONFIG.replace('["SPY", "QQQ", "IWM"]', '["AAPL", "SPY", "BAC"]')
@@ -73,6 +81,56 @@ async def test_a_fold_that_continues_is_one_that_began_again(world: World) -> No
         assert one[:4] == other[:4]
         assert one.worth.tolist() == other.worth.tolist()
         assert one.amounts.tolist() == other.amounts.tolist()
+
+
+@in_module_loop
+async def test_a_fold_of_encoded_entries_is_that_of_whole_ones(world: World) -> None:
+    whole = folded(world)
+    names = tuple(world.service.shell.state.rules.names())
+    lean = AccountHistory(world.assembly.universe, lambda _: names, world.assembly.slices)
+    for seq, data in world.store.entries(RUN, 1):
+        lean.add_encoded(seq, data)
+    assert len(whole.samples) == len(lean.samples) > 60
+    for one, other in zip(whole.samples, lean.samples, strict=True):
+        assert (one[:4], one.income, one.benchmark, one.equal) == (
+            other[:4],
+            other.income,
+            other.benchmark,
+            other.equal,
+        )
+        assert one.books.tolist() == other.books.tolist()
+        assert one.worth.tolist() == other.worth.tolist()
+        assert one.amounts.tolist() == other.amounts.tolist()
+    assert whole.notes == lean.notes != []
+    assert (whole.lots.tolist(), whole.seq) == (lean.lots.tolist(), lean.seq)
+
+
+@given(
+    st.lists(st.integers(-(10**9), 10**9), min_size=2, max_size=6), st.integers(1, 10**15), st.sampled_from([1, 10**9])
+)
+@settings(max_examples=examples(200))
+def test_what_agents_pay_for_a_cross_is_rounded_as_any_value(lots: list[int], price: int, unit: int) -> None:
+    universe = Universe((Instrument("A", lot_nano=unit, calendar="X"),), calendar="X")
+    names = tuple(f"a{k}" for k in range(len(lots)))
+    history = AccountHistory(universe, lambda _: names)
+    lots[-1] = -sum(lots[:-1])
+    history.add(1, None, [Crossed(0, 1, 0, price, list(enumerate(lots)))])
+    parts = [-history.value(0, each, price) for each in lots[:-1]]
+    assert history.amounts[CROSSED].tolist() == [*with_remainder(0, parts), 0]
+
+
+@in_module_loop
+async def test_the_fold_goes_on_without_a_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profit_routes, "FOLLOW_S", 0.01)
+    account = profit_routes.AccountReader(world.api.context.run)
+    account.follow()
+    try:
+        await until(lambda: account.folded == world.service.journal.seq, "the fold of the newest entry")
+    finally:
+        account.close()
+    found = await account.profit()
+    fresh = await profit_routes.AccountReader(world.api.context.run).profit()
+    assert found.account(0, 2**62) == fresh.account(0, 2**62)
 
 
 @in_module_loop

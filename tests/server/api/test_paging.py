@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from quantd.server.api.paging import KEYS, cursor_of
+from quantd.server.api.routes import read_routes
 from tests.server.api.test_api import RUN, command, get, in_shared_loop, shared, world
 
 __all__ = ["shared", "world"]
@@ -52,6 +53,44 @@ async def test_pages_have_each_row_once_and_the_newest_first(shared: Any, name: 
         assert await walked(shared, path, field, limit) == rows
     assert [each["ts"] for each in rows] == sorted((each["ts"] for each in rows), reverse=True)
     assert len(rows) > (0 if name == "alerts" else 8)
+
+
+@in_shared_loop
+@pytest.mark.parametrize("limit", [1, 3, 1000])
+async def test_rounds_of_one_agent_are_its_part_of_all_rounds(shared: Any, limit: int) -> None:
+    _, whole = await get(shared, "/api/v1/decisions?limit=10000")
+    expected = []
+    for each in whole["decisions"]:
+        if part := [line for line in each["agents"] if line["agent"] == "trend"]:
+            expected.append(each | {"agents": part, "crossed": {}, "net": {}, "allowed": {}, "reasons": {}})
+    assert 5 < len(expected) < len(whole["decisions"])
+    found: list[Any] = []
+    cursor = ""
+    while not found or cursor:
+        path = f"/api/v1/decisions?agent=trend&limit={limit}&cursor={cursor}"
+        status, page = await get(shared, path)
+        assert status == 200, page
+        assert len(page["decisions"]) <= limit
+        found += page["decisions"]
+        cursor = page["next"]
+    assert found == expected
+    _, none = await get(shared, "/api/v1/decisions?agent=nobody")
+    assert (none["decisions"], none["next"]) == ([], "")
+
+
+@in_shared_loop
+async def test_a_page_without_a_round_of_the_agent_has_the_cursor_of_the_next(
+    shared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_routes, "SCANNED", 1)
+    monkeypatch.setattr(read_routes, "SCANNED_ROWS", 1)
+    _, whole = await get(shared, "/api/v1/decisions?limit=10000")
+    cursor, pages, found = "", 0, 0
+    while not pages or cursor:
+        _, page = await get(shared, f"/api/v1/decisions?agent=trend&cursor={cursor}")
+        cursor, pages, found = page["next"], pages + 1, found + len(page["decisions"])
+    assert pages == len(whole["decisions"])
+    assert found == sum(any(line["agent"] == "trend" for line in each["agents"]) for each in whole["decisions"])
 
 
 @pytest.mark.parametrize("name", ["risk", "portfolio", "allocations"])

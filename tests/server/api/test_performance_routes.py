@@ -1,6 +1,7 @@
 """Performance and attribution of a running service: equal to offline calculations on the same run."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -9,6 +10,7 @@ import pytest
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.views.report.figures import with_values
+from quantd.research.attribution.stored_track import PastTrades, StoredBooks
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.routes import performance_routes
@@ -18,6 +20,7 @@ from quantd.risk.measures.var_backtest import backtest
 from quantd.risk.monitor.equity_series import KEPT
 from quantd.trading.statistics import sharpe, sortino, time_weighted_returns, volatility
 from tests.server.api.routes.test_portfolio_routes import CORE, PORTFOLIOS
+from tests.server.api.routes.test_profit_routes import TEXT as TRADED
 from tests.server.api.test_api import get, in_shared_loop, shared, standing_at_the_end, world
 from tests.server.api.test_model_routes import Halfway
 from tests.server.requests.test_manual import post
@@ -42,6 +45,42 @@ async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration
     assert {"total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar", *OF_TRIPS} <= of_equity
     for name in of_equity:
         assert found["metrics"][name] == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
+
+
+@in_shared_loop
+@pytest.mark.parametrize("book", ["", "trend", "even"])
+async def test_trades_as_numbers_are_the_fills_as_text(shared: Any, book: str) -> None:
+    reader = Reader.open(shared.folder)
+    rows = [f for f in reader.shares() if f.agent == book] if book else reader.fills()
+    found = StoredBooks(reader, shared.assembly)._columns(reader.trades(book))
+    assert found.ts.tolist() == [row.ts for row in rows]
+    assert found.quantity.tolist() == [float(row.qty) * (1.0 if row.side == "buy" else -1.0) for row in rows]
+    assert found.price.tolist() == [float(row.price) for row in rows]
+    assert found.fee.tolist() == [float(row.fee) for row in rows]
+    assert [shared.assembly.universe.symbols[k] for k in found.symbol.tolist()] == [row.symbol for row in rows]
+    assert len(rows) >= 10
+
+
+async def test_trips_between_reads_are_those_of_a_new_reader(tmp_path: Path) -> None:
+    world = Halfway(tmp_path, TRADED)
+    await world.api.start()
+    stepping = asyncio.create_task(world.service.step_forever())
+    past = PastTrades()
+    try:
+        for sessions in (170, None):
+            await world.feed(*([] if sessions is None else [sessions]))
+            reader = Reader.open(world.folder)
+            kept = StoredBooks(reader, world.assembly, past=past)._all_trips("trend")
+            assert kept == StoredBooks(reader, world.assembly)._all_trips("trend")
+            one = StoredBooks(reader, world.assembly, past=past)
+            last = len(one.ts) - 1
+            assert one._trips("trend", 0, last) == StoredBooks(reader, world.assembly)._trips("trend", 0, last)
+            assert len(kept) >= 5
+    finally:
+        world.service.shell.stopped = "the test is over"
+        await stepping
+        await world.api.stop()
+        world.store.close()
 
 
 @pytest.mark.requirement("R-198")
