@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
+from quantd.daemon.engine import step
 from quantd.daemon.engine.rounds import ask_agents, on_decided
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.parents import WORKED
@@ -23,7 +24,7 @@ from quantd.risk.switch import HALT
 from quantd.strategies.allocators.allocation import Allocation, allocation
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask, Cancel, Effect, Planned
-from quantd.trading.events import Decided
+from quantd.trading.events import Decided, Event
 from quantd.trading.execution import RATE_ONE, Costs, commission_ratio
 from quantd.trading.fill_prices import commission_micro, impact_rate
 from quantd.trading.instruments import MICRO, NANO
@@ -105,9 +106,16 @@ class PlanNow(Struct, frozen=True):
     limits: list[LimitRow]
 
 
-def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str) -> PlanNow:
-    """Calls every agent that is not suspended on the state that `freeze` wrote, and plans their answers."""
+def plan_now(
+    rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str, after: Sequence[Event] = (), agent: str = ""
+) -> PlanNow:
+    """Calls every agent that is not suspended on the state that `freeze` wrote, and plans their answers.
+
+    The state has stepped the events `after` before. With `agent` only that one is called.
+    """
     state = thaw(rules, frozen)
+    for event in after:
+        step(state, event)
     state.protection.stops, state.protection.rests = (
         {},
         {},
@@ -120,14 +128,16 @@ def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str
     silent = [
         rules.place or seat in state.rules.outside for rules, seat in zip(state.rules.agents, state.seats, strict=True)
     ]
-    due = [number for number, agent in enumerate(state.agents) if not (agent.suspended or silent[number])]
+    due = [number for number, own in enumerate(state.agents) if not (own.suspended or silent[number])]
+    if agent:
+        due = [number for number in due if state.rules.agents[number].name == agent]
     note = ""
     if not state.sample:
         due, note = [], "no session has closed yet, so there is no price to decide on"
     elif state.switch.state == HALT:
         due, note = [], f"the house switch is HALT ({state.switch.reason}): no agent is called"
     elif not due:
-        note = "every agent is suspended: none is called"
+        note = f"{agent} is not called: it is suspended" if agent else "every agent is suspended: none is called"
     asks = ask_agents(state, due, state.now) if due else []
     # before the answers are planned, because the view shows the present state
     pairs = [(answer(ask), ask) for ask in asks if isinstance(ask, Ask)]

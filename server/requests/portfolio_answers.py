@@ -1,10 +1,13 @@
 """Answers about portfolios: open ones as rows, and the orders, cuts and costs of an event that plans for one."""
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
+from quantd.daemon.engine.agents.proposals import PLAN_BYTES
 from quantd.daemon.engine.state import State
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import SWITCH
@@ -12,6 +15,7 @@ from quantd.daemon.views.preview import cost_of
 from quantd.risk.limits.catalogue import REASON_TEXT
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Cancel, Effect, Planned
+from quantd.trading.events import PortfolioClosed
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
@@ -203,6 +207,13 @@ def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -
         commission=sum(order.commission for order in orders),
         slippage=sum(order.slippage for order in orders),
     )
+
+
+def closing_digest(closed: PortfolioClosed, lots: Sequence[int], trades: Trades) -> str:
+    """Hex BLAKE2b of a closing: of the lots before it, and of its orders with their worst prices; of no instant."""
+    orders = [(each.side, each.symbol, each.qty, each.limit) for each in trades.orders]
+    rows = [closed.name, closed.how, closed.to, lots, orders, trades.crossed, trades.cancels, trades.waits]
+    return blake2b(msgspec.msgpack.encode(rows), digest_size=PLAN_BYTES).hexdigest()
 
 
 def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Costs, run: str) -> list[OrderOf]:

@@ -21,7 +21,7 @@ from quantd.server.api.routes.job_routes import JobsNow
 from quantd.server.api.routes.log_routes import Log
 from quantd.server.api.routes.manual_routes import Loosened
 from quantd.server.api.routes.market_routes import BarsNow
-from quantd.server.api.routes.model_routes import Model, ModelDetails, Models
+from quantd.server.api.routes.model_routes import ExchangePlan, Model, ModelDetails, Models
 from quantd.server.api.routes.portfolio_routes import PortfolioClosing, PortfolioList, Rebalanced, Targets
 from quantd.server.api.routes.prediction_routes import Allocated, Input, Method, Prediction
 from quantd.server.api.routes.profit_routes import CurveNow, Days, PeriodNow, Profit
@@ -81,7 +81,7 @@ class Client(PlainClient):
     def change_model(self, agent: str, do: Literal["pause", "resume", "promote", "demote"], reason: str, *, key: str = "") -> Model:
         """Pause or resume an agent, or promote or demote a shadow without a test."""
 
-    def close_portfolio(self, name: str, how: Literal["flatten", "hand_over"], reason: str, *, to: str = "", key: str = "") -> PortfolioClosing:
+    def close_portfolio(self, name: str, how: Literal["flatten", "hand_over"], reason: str, *, to: str = "", as_planned: str = "", key: str = "") -> PortfolioClosing:
         """Sell a portfolio, or hand it over to the agent `to`."""
 
     def compare_backtests(self, one: str, other: str) -> ComparedBacktests:
@@ -89,7 +89,8 @@ class Client(PlainClient):
 
     def config(self) -> Settings: ...
 
-    def decisions(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> Decisions: ...
+    def decisions(self, *, limit: int = 100, cursor: str = "", since: int = 0, agent: str = "") -> Decisions:
+        """Rounds, or the part of one agent in them."""
 
     def equity(self, *, points: int = 1000, since: int = 0) -> Equity:
         """Equity for a chart of at most so many points."""
@@ -164,8 +165,11 @@ class Client(PlainClient):
     def preview_cancel(self, order: str) -> CancelledOrder:
         """What a cancel would end; nothing is sent."""
 
-    def preview_closing(self, name: str, how: Literal["flatten", "hand_over"], reason: str, *, to: str = "") -> PortfolioClosing:
+    def preview_closing(self, name: str, how: Literal["flatten", "hand_over"], reason: str, *, to: str = "", as_planned: str = "") -> PortfolioClosing:
         """The sales of a closing; nothing is sold."""
+
+    def preview_exchange(self, agent: str, do: Literal["promote", "demote"], reason: str) -> ExchangePlan:
+        """The orders that a promotion or demotion would bring; nothing is exchanged."""
 
     def preview_order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "") -> Previewed:
         """What a manual order would become now; nothing is sent."""

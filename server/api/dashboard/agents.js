@@ -1,10 +1,10 @@
 // Agents: switch, return, and of a chosen one the weights wanted, allowed and held; acts on its model.
-import { html, useState } from "./htm-preact-standalone.mjs";
-import { Became, Reason, useAct } from "./acts.js";
+import { html, useEffect, useState } from "./htm-preact-standalone.mjs";
+import { Became, Reason, useAct, usePlan } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
-import { local, money, percent, plain, signed, tone } from "./figures.js";
+import { count, local, money, orders, percent, plain, signed, tone } from "./figures.js";
 import { Dialog, Problem, Table } from "./parts.js";
-import { useRead } from "./reads.js";
+import { noneOf, useRead } from "./reads.js";
 import { Reviews } from "./reviews.js";
 
 // Act -> title, scope, whether it names an artifact, for which agents, and what it does.
@@ -17,6 +17,8 @@ const ACTS = {
   promote: ["Promote", "admin", false, (a) => a.shadow && a.challenges, "Its policy decides for the agent that it challenges, without a further test."],
   demote: ["Take back", "admin", false, (a) => a.decided_by, "Each gets its own policy back."],
 };
+
+const EXCHANGES = ["promote", "demote"];
 
 // An act is sent to its agent; the way back of a promotion to the shadow that was promoted.
 const addressOf = (kind, agent) => (kind === "demote" ? agent.decided_by : agent.name);
@@ -41,6 +43,7 @@ function Act({ kind, agent, tests, close }) {
     ${kind === "promote" && html`<p>${last ? `Last test on ${local(last.ts, daemon.live.overview.zone)}: gain ${percent(last.gain)} a year in ${last.measure || "return"}, p = ${last.p.toFixed(3)} against ${last.alpha.toFixed(3)} after ${last.samples} samples${last.why ? `; ${last.why}` : ""}.` : "It was not tested yet: no p-value supports this."}</p>`}
     ${artifact && html`<label for="path">Folder of the artifact, as in <code>policy</code></label><input id="path" value=${path} onInput=${(event) => name(event.target.value)} required maxlength="200" data-first />`}
     ${kind === "promote" && html`<${Changes} challenger=${agent} />`}
+    ${EXCHANGES.includes(kind) && html`<${DryRun} kind=${kind} agent=${agent} state=${state} />`}
     <${Reason} value=${reason} write=${write} first=${!artifact} />
     ${doubtful && html`<p class="HALT">${last ? `p = ${last.p.toFixed(3)} is above ${last.alpha.toFixed(3)}` : "No test was made"}: the data do not show that ${agent.name} is better.</p>
       <label for="typed">Type <strong>${agent.name}</strong> to promote it all the same</label><input id="typed" value=${typed} onInput=${(event) => type(event.target.value)} required autocomplete="off" spellcheck="false" />`}
@@ -61,7 +64,28 @@ function Changes({ challenger }) {
     { head: `${champion.name} holds`, num: true, cell: (row) => percent(row.now) },
     { head: `${challenger.name} holds, simulated`, num: true, cell: (row) => percent(row.then) },
   ]} />
-    <p class="none">The orders come with its next decision, and pass the limits of ${champion.name} and of the house.</p>`;
+    `;
+}
+
+// The orders that an exchange of policies would bring, from a call of the agent on a copy of the state.
+function DryRun({ kind, agent, state }) {
+  const { plan: found, busy, fault, preview } = usePlan(kind, state);
+  const path = `/api/v1/models/${encodeURIComponent(addressOf(kind, agent))}/${kind}/preview`;
+  const run = () => preview(path, () => ({ reason: "dry run" }));
+  useEffect(() => { run(); }, []);
+  const plan = found && found.plan;
+  const [name] = found ? [found.agent] : [""];
+  return html`<h3>Dry run</h3>
+    ${fault && html`<${Problem} text=${fault} />`}
+    <p role="status">${busy ? "reading …" : !plan ? "" : plan.note || `If ${name} were asked right after it: ${orders(plan.orders.length)} for ${money(plan.value)}, commission ${money(plan.commission)}, slippage ${money(plan.slippage)}${plan.cancels ? `; ${count(plan.cancels)} open orders are cancelled` : ""}.`}</p>
+    ${plan && !plan.note && html`<${Table} name="Orders of the dry run" rows=${plan.orders} most=${6} by=${(o) => `${o.side}${o.symbol}`} words=${(o) => o.symbol} empty="no orders: the targets are held" columns=${[
+    { head: "order", cell: (o) => `${o.side} ${plain(o.qty)} ${o.symbol}` }, { head: "value", num: true, cell: (o) => money(o.value) }, { head: "costs", num: true, cell: (o) => money(o.commission + o.slippage) },
+  ]} />`}
+    ${plan && plan.refused.length > 0 && html`<${Table} name="Cut by limits" rows=${plan.refused} most=${4} by=${(c) => `${c.who}${c.side}${c.symbol}`} words=${(c) => c.symbol} columns=${[
+    { head: "asked", cell: (c) => `${c.side} ${c.asked} ${c.symbol}` }, { head: "allowed", num: true, cell: (c) => c.allowed }, { head: "why", cell: (c) => c.text },
+  ]} />`}
+    <p class="none">Nothing is sent now: the orders come with its next decision, at the prices of then, and pass the limits of the agent and of the house.</p>
+    <p class="buttons"><button type="button" disabled=${busy} onClick=${run}>Dry run again</button></p>`;
 }
 
 function weightsOf(agent, rounds) {
@@ -77,12 +101,12 @@ function weightsOf(agent, rounds) {
 
 function Weights({ agent, zone }) {
   const now = daemon.live.overview;
-  const found = useRead(async () => (agent.shadow ? null : read("/api/v1/decisions?limit=10")), now.ts, agent.name);
+  const found = useRead(async () => (agent.shadow ? null : read(`/api/v1/decisions?limit=1&agent=${encodeURIComponent(agent.name)}`)), now.ts, agent.name);
   const [round, plan, rows] = weightsOf(agent, (found.data && found.data.decisions) || []);
   return html`<section class="card wide"><h2>Weights of ${agent.name}</h2>
-    <p class="none">${round ? `Its newest decision was ${local(round.ts, zone)}${plan.scale < 1 ? `; headroom scaled it by ${plan.scale.toFixed(3)}` : ""}.` : agent.shadow ? "The orders of a shadow are simulated." : "It has not decided in the newest 10 rounds."}</p>
+    <p class="none">${round ? `Its newest decision was ${local(round.ts, zone)}${plan.scale < 1 ? `; headroom scaled it by ${plan.scale.toFixed(3)}` : ""}.` : agent.shadow ? "The orders of a shadow are simulated." : noneOf(found, found.data && found.data.next ? "It has not decided in the newest 400 rounds." : "It has not decided yet.")}</p>
     ${found.fault && html`<${Problem} text=${found.fault} />`}
-    <${Table} name=${`Weights of ${agent.name}`} rows=${rows} words=${(w) => `${w.id} ${w.reason}`} empty="flat" columns=${[
+    <${Table} name=${`Weights of ${agent.name}`} rows=${rows} words=${(w) => `${w.id} ${w.reason}`} empty=${agent.shadow ? "flat" : noneOf(found, "flat")} columns=${[
     { head: "symbol", cell: (w) => w.id },
     { head: "wanted", num: true, cell: (w) => percent(w.wanted) },
     { head: "held", num: true, cell: (w) => percent(w.held) },

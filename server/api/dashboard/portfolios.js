@@ -113,7 +113,7 @@ function Close({ name, agents, close, changed }) {
     <${Became} state=${state} />
     ${plan && html`<${Trades} found=${plan} />`}
     <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${busy || state.busy}>Dry run</button>
-      ${plan && html`<button type="button" class="halt" disabled=${state.busy} onClick=${() => go(path, body())}>Close ${name}: ${orders(plan.trades.orders.length)}</button>`}
+      ${plan && html`<button type="button" class="halt" disabled=${state.busy} onClick=${() => go(path, { ...body(), as_planned: plan.plan })}>Close ${name}: ${orders(plan.trades.orders.length)}</button>`}
       <button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
 }

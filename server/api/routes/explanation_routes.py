@@ -26,6 +26,7 @@ from quantd.daemon.views.headroom import Book, RiskNow, SymbolRoom, Unknown, nam
 from quantd.daemon.views.preview import PlanNow, plan_now
 from quantd.server.api.documents import OneBook, Why
 from quantd.server.api.problems import Refused
+from quantd.trading.events import Event
 
 T = TypeVar("T")
 
@@ -104,8 +105,11 @@ class Explaining:
         async with self._one:
             return await _rooms(book, columns)
 
-    async def plan(self) -> PlanNow:
-        """The round as it would be now, computed in a thread on a copy of the state. Raises Refused."""
+    async def plan(self, after: Sequence[Event] = (), agent: str = "") -> PlanNow:
+        """The round as it would be now, computed in a thread on a copy of the state. Raises Refused.
+
+        It is that after some events, and of one agent alone where one is named.
+        """
         async with self._one:
             service = self._service
             await service.settled()
@@ -119,7 +123,7 @@ class Explaining:
                     policies = policies_of(service.config, parts.universe, parts.interval_ns, parts.isolation)
                     apart = replace(parts, policies=policies)
                     self._deadline = Deadline(policies, seated=apart.seats(lambda: service.shell.state.loaded))
-                return plan_now(rules, frozen, self._deadline, costs, run)
+                return plan_now(rules, frozen, self._deadline, costs, run, after, agent)
 
             try:
                 return await asyncio.to_thread(work)

@@ -4,6 +4,7 @@ The answer to a POST follows its commit to the journal.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -14,11 +15,12 @@ from msgspec.structs import replace
 from quantd.daemon.engine.agents.promotion import unexchangeable
 from quantd.daemon.policies.model_facts import Artifact, Described, artifacts_of, described
 from quantd.daemon.views.overview import SWITCH
+from quantd.daemon.views.preview import PlanNow
 from quantd.server.api.client_calls import change, read
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import Query
 from quantd.server.api.problems import Refused
-from quantd.server.api.route_groups import RouteGroup
+from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Post, Read, Route, named_by
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import NotDone, check_agent, check_ready, one_line, operator
@@ -79,11 +81,26 @@ class ModelDetails(Struct, frozen=True):
     artifacts: list[Described]
 
 
-class ModelRoutes:
-    """The handlers of one running service."""
+class ExchangePlan(Struct, frozen=True):
+    """What an exchange would bring: the decision of `agent`, whose policy it changes, if it were asked right after it.
 
-    def __init__(self, run: RunReader) -> None:
+    `plan` has its weights, orders, costs and cuts. Nothing is exchanged, and nothing is sent.
+    """
+
+    shadow: str
+    agent: str
+    plan: PlanNow
+
+
+Planning = Callable[[Sequence[Event], str], Awaitable[PlanNow]]
+
+
+class ModelRoutes:
+    """The handlers of one running service; `plan` calls an agent on a copy of the state after some events."""
+
+    def __init__(self, run: RunReader, plan: Planning) -> None:
         self._run = run
+        self._plan = plan
         self._service = run.service
         self._one = asyncio.Lock()
 
@@ -112,6 +129,14 @@ class ModelRoutes:
             Post(
                 f"{v1}/{{agent}}/demote", partial(self.exchange, "demote"), Reasoned, Model,
                 "Give a promoted shadow's policy back.", reason, "admin",
+            ),
+            Post(
+                f"{v1}/{{agent}}/promote/preview", partial(self.preview, "promote"), Reasoned, ExchangePlan,
+                "The orders that a promotion would bring; nothing is exchanged.", reason, "admin",
+            ),
+            Post(
+                f"{v1}/{{agent}}/demote/preview", partial(self.preview, "demote"), Reasoned, ExchangePlan,
+                "The orders that giving a policy back would bring; nothing is exchanged.", reason, "admin",
             ),
         )  # fmt: skip
 
@@ -150,6 +175,19 @@ class ModelRoutes:
 
     async def exchange(self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str) -> Model:
         """Exchanges the policies of a shadow and its champion. Raises Refused, NotDone and InboxFull."""
+        exchanged = self._exchanged(what, asked, sender, agent)
+        return await self._after(agent, exchanged, refused=f"{agent} is not {what}d: ")
+
+    async def preview(
+        self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str
+    ) -> ExchangePlan:
+        """The decision that would follow an exchange, on a copy of the state. Raises Refused and NotDone."""
+        exchanged = self._exchanged(what, asked, sender, agent)
+        champion = next(each.challenges for each in self._service.config.seats if each.name == agent)
+        return ExchangePlan(agent, champion, await self._plan([exchanged], champion))
+
+    def _exchanged(self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str) -> Exchanged:
+        """The event of an exchange that would be obeyed now. Raises NotDone."""
         service = self._service
         check_agent(service, agent)
         check_ready(service)
@@ -158,8 +196,7 @@ class ModelRoutes:
             raise NotDone("reason", f"{what} needs a reason for the journal: no test takes place")
         if why := unexchangeable(state, agent, what):
             raise NotDone("conflict", f"{agent} is not {what}d: {why}")
-        exchanged = Exchanged(state.now, agent, what, reason, sender)
-        return await self._after(agent, exchanged, refused=f"{agent} is not {what}d: ")
+        return Exchanged(state.now, agent, what, reason, sender)
 
     async def _after(self, agent: str, *events: Event, refused: str = "") -> Model:
         """The model of an agent right behind the last of some events."""
@@ -197,10 +234,14 @@ class ModelRoutes:
         )
 
 
+def _opened(context: RouteContext) -> ModelRoutes:
+    return ModelRoutes(context.run, lambda after, agent: context.explaining().plan(after, agent))
+
+
 ROUTES: Final = RouteGroup(
     "models",
     160,
-    lambda context: ModelRoutes(context.run),
+    _opened,
     calls=(
         read("models", "/models", Models),
         read("model", "/models/{agent}", ModelDetails, "A model with manifest, record and card."),
@@ -225,6 +266,15 @@ ROUTES: Final = RouteGroup(
             Model,
             "Pause or resume an agent, or promote or demote a shadow without a test.",
             types={"do": Literal["pause", "resume", "promote", "demote"]},
+        ),
+        change(
+            "preview_exchange",
+            "/models/{agent}/{do}/preview",
+            Reasoned,
+            ExchangePlan,
+            "The orders that a promotion or demotion would bring; nothing is exchanged.",
+            types={"do": Literal["promote", "demote"]},
+            question=True,
         ),
     ),
 )

@@ -35,6 +35,7 @@ from quantd.server.requests.portfolio_answers import (
     PortfolioLine,
     PortfolioNow,
     Trades,
+    closing_digest,
     holdings,
     portfolio_line,
     portfolio_now,
@@ -103,11 +104,15 @@ class Rebalance(TargetsAsked, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class ClosePortfolio(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`flatten` sells the positions and returns the cash; `hand_over` gives lots and cash to the agent `to`."""
+    """`flatten` sells the positions and returns the cash; `hand_over` gives lots and cash to the agent `to`.
+
+    With `as_planned`, the `plan` of a preview, nothing is closed where lots or orders would differ now.
+    """
 
     how: Literal["flatten", "hand_over"]
     reason: Because
     to: AgentName = ""
+    as_planned: Annotated[str, Meta(pattern=PLAIN, description="`plan` of a preview of the same request.")] = ""
 
 
 class PortfolioList(Struct, frozen=True):
@@ -143,7 +148,10 @@ class Rebalanced(Struct, frozen=True):
 
 
 class PortfolioClosing(Struct, frozen=True):
-    """A portfolio that is closed, or is being closed while `trades` are carried out. `to` has its lots and cash."""
+    """A portfolio that is closed, or is being closed while `trades` are carried out. `to` has its lots and cash.
+
+    `plan` is the digest of its lots before, and of the orders.
+    """
 
     name: str
     state: Literal["closing", "closed"]
@@ -152,6 +160,7 @@ class PortfolioClosing(Struct, frozen=True):
     ts: int
     time: str
     trades: Trades
+    plan: str
 
 
 class PortfolioRoutes:
@@ -276,28 +285,45 @@ class PortfolioRoutes:
     async def close(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosing:
         """Closes a portfolio; its sales follow the commit."""
         closed = await self._closing(asked, sender, name)
+        if asked.as_planned and (await self._would_close(closed)).plan != asked.as_planned:
+            text = f"closing {name} would not send the same now; nothing was closed, preview it again"
+            raise Refused(409, "conflict", text)
+        lots = self._lots(self._state, name)
         refused = f"portfolio {name} was not closed: "
         return (
             await committed(
-                self._run.service, lambda after, effects: self._closed(after, effects, closed), closed, refused=refused
+                self._run.service,
+                lambda after, effects: self._closed(after, effects, closed, lots),
+                closed,
+                refused=refused,
             )
         ).answer
 
     async def close_preview(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosing:
         """What a closing would send, computed on a copy of the state."""
-        closed = await self._closing(asked, sender, name)
+        return await self._would_close(await self._closing(asked, sender, name))
 
+    async def _would_close(self, closed: PortfolioClosed) -> PortfolioClosing:
         def work(copy: State) -> PortfolioClosing:
             copy.now = max(copy.now, closed.ts)
-            return self._closed(copy, step(copy, closed), closed)
+            lots = self._lots(copy, closed.name)
+            return self._closed(copy, step(copy, closed), closed, lots)
 
         return await self._copies.result(work)
 
-    def _closed(self, after: State, effects: Sequence[Effect], closed: PortfolioClosed) -> PortfolioClosing:
+    def _lots(self, state: State, name: str) -> list[int]:
+        """The lots of an open portfolio."""
+        number = place_of(state, name)
+        return [] if number is None else list(state.ledger.books[number].held)
+
+    def _closed(
+        self, after: State, effects: Sequence[Effect], closed: PortfolioClosed, lots: list[int]
+    ) -> PortfolioClosing:
         trades = trades_of(after, effects, self._run.parts.costs, self._run.service.run)
         left: Literal["closing", "closed"] = "closed" if place_of(after, closed.name) is None else "closing"
         return PortfolioClosing(
-            closed.name, left, closed.how, closed.to, closed.ts, instant_text(closed.ts), trades
+            closed.name, left, closed.how, closed.to, closed.ts, instant_text(closed.ts), trades,
+            closing_digest(closed, lots, trades),
         )  # fmt: skip
 
     async def _closing(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosed:

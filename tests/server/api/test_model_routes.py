@@ -359,6 +359,30 @@ async def test_a_paused_agent_holds_and_is_asked_no_more_until_it_is_resumed(wor
 
 
 @pytest.mark.requirement("R-162")
+async def test_a_dry_run_of_a_promotion_has_the_orders_of_its_policy_and_changes_nothing(world: Any) -> None:
+    before, state = world.store.last_seq(RUN), freeze(world.service.shell.state)
+    status, found = await world.post(f"{MODELS}/rival/promote/preview", {"reason": "dry run"})
+    assert status == 200, found
+    assert (found["shadow"], found["agent"]) == ("rival", "learned")
+    assert [each["agent"] for each in found["plan"]["answers"]] == ["learned"]
+    assert {each["agents"][0] for each in found["plan"]["orders"]} <= {"learned"}
+    assert (world.store.last_seq(RUN), freeze(world.service.shell.state)) == (before, state)
+    _, plain = await get(world, "/api/v1/plan")
+    own = next(each for each in plain["answers"] if each["agent"] == "learned")
+    assert found["plan"]["answers"][0]["weights"] != own["weights"]
+    status, _ = await world.post(f"{MODELS}/rival/promote", {"reason": "as shown"})
+    assert status == 200
+    _, after = await get(world, "/api/v1/plan")
+    promoted = next(each for each in after["answers"] if each["agent"] == "learned")
+    assert found["plan"]["answers"][0] == promoted
+    assert (await world.post(f"{MODELS}/rival/promote/preview", {"reason": "x"}))[0] == 409
+    status, back = await world.post(f"{MODELS}/rival/demote/preview", {"reason": "x"})
+    assert status == 200, back
+    assert back["plan"]["answers"][0]["weights"] == own["weights"]
+    assert (await world.post(f"{MODELS}/even/promote/preview", {"reason": "x"}))[0] == 409
+    assert (await world.post(f"{MODELS}/rival/demote/preview", {"reason": " "}))[0] == 422
+
+
 async def test_a_shadow_is_promoted_and_demoted_by_hand_and_the_journal_says_so(world: Any) -> None:
     status, found = await world.post(f"{MODELS}/rival/promote", {"reason": "seen enough"})
     assert status == 200, found
