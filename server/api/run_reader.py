@@ -106,7 +106,7 @@ class StateCopies:
         async with self._one:
             await self._service.settled()
             state = self._service.shell.state
-            rules, frozen = state.rules, freeze(state)
+            rules, frozen = state.rules, freeze(state, ended=False)
             try:
                 return await asyncio.to_thread(lambda: work(thaw(rules, frozen)))
             except TargetsWrong as why:

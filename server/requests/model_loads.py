@@ -85,7 +85,7 @@ async def model_loaded(
         raise NotDone("conflict", f"{agent} decides with {path} ({digest[:16]}) already")
     await service.settled()
     if state.sample:
-        frozen, rules = freeze(state), state.rules
+        frozen, rules = freeze(state, ended=False), state.rules
         if failed := await asyncio.to_thread(_dry, rules, frozen, seat, policy):
             raise NotDone("unfit", f"{path}: it fails on the present state: {failed}")
     seat_of(state, agent)  # a promotion may have come first

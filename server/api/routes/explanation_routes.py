@@ -114,7 +114,7 @@ class Explaining:
             service = self._service
             await service.settled()
             state = service.shell.state
-            frozen, rules, costs, run = freeze(state), state.rules, self._parts.costs, service.run
+            frozen, rules, costs, run = freeze(state, ended=False), state.rules, self._parts.costs, service.run
 
             def work() -> PlanNow:
                 if self._deadline is None:

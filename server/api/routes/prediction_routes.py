@@ -302,7 +302,7 @@ class PredictionRoutes:
         service = self._service
         await service.settled()
         state = service.shell.state
-        frozen, rules, sample = freeze(state), state.rules, state.sample
+        frozen, rules, sample = freeze(state, ended=False), state.rules, state.sample
 
         def work() -> tuple[Given, str, Allocation | None]:
             ask = view_of(rules, frozen, seat)
