@@ -1,0 +1,102 @@
+"""What a trader looks for on the page: each row of the table names a screen and a test that exists, and the rest."""
+
+import ast
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests.server.api.dashboard.test_cockpit import read
+from tests.server.api.dashboard.test_page import SCREENS, browser, commands, in_module_loop, show
+from tests.server.api.routes.test_profit_routes import ok, traded
+from tests.server.api.test_model_routes import Halfway
+from tests.support.browser import PHONE, opened, sideways
+from tests.support.command_line import ROOT, answer, quantd
+
+__all__ = ["browser"]
+
+HEADING = "## What the page has, and the test that shows it"
+NUMBER = 31
+"""Rows of the table."""
+
+LEAST = 25
+"""Rows with a screen and a test."""
+
+ROW = re.compile(r"^\| (?!row )([^|]+) \| ([^|]+) \| (?:`([\w/]+): (\w+)`|–) \|$", re.MULTILINE)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
+    async with traded(tmp_path_factory.mktemp("rows")) as found:
+        yield found
+
+
+def rows() -> list[tuple[str, str, str, str]]:
+    """Row, screen, file and test of the table in docs/operate/look.md."""
+    text = (ROOT / "docs" / "operate" / "look.md").read_text()
+    return ROW.findall(text.partition(HEADING)[2].partition("\n## ")[0])
+
+
+def test_each_row_names_a_screen_and_a_test_that_exists() -> None:
+    found = rows()
+    assert len(found) == NUMBER
+    shown = 0
+    for row, screen, file, name in found:
+        if not file:
+            continue
+        folder, _, stem = file.rpartition("/")
+        path = ROOT / "tests" / "server" / (folder or "api/dashboard") / f"test_{stem}.py"
+        tree = ast.parse(path.read_text())
+        names = {each.name for each in tree.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+        assert f"test_{name}" in names, row
+        assert screen.lower() in (*SCREENS, "all", "always on top", "view"), row
+        shown += 1
+    assert shown >= LEAST
+
+
+@in_module_loop
+async def test_the_curve_has_the_benchmark_and_the_drawdown_its_peak(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        found = await ok(world, "/api/v1/profit/curve")
+        worth = found["curve"]["benchmark"]
+        assert found["benchmark"] == "SPY"
+        await page.get_by_label("Crosshair").focus()
+        await page.keyboard.press("End")
+        grown = f"{100.0 * (worth[-1] - 1.0):+.2f} %".replace("-", "−")
+        await expect(page.locator(".readout p")).to_contain_text(f"SPY {grown}")
+        now = await ok(world, "/api/v1/status")
+        peak = float(now["equity"]) / (1.0 - now["drawdown"])
+        figures = page.get_by_role("region", name="Account")
+        await expect(figures).to_contain_text(f"from the peak of {peak:,.2f}")
+
+
+@in_module_loop
+async def test_a_thumb_halts_and_resumes_on_a_phone(world: Halfway, browser: Browser) -> None:
+    before = len(commands(world))
+    async with opened(browser, world.api.url, PHONE, world.token, has_touch=True, is_mobile=True) as page:
+        await page.get_by_role("button", name="Halt …").tap()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Halt all trading").tap()
+        await expect(page.locator("header .switch")).to_contain_text("HALT")
+        assert await sideways(page) == 0
+        await page.get_by_role("button", name="Resume …").tap()
+        await dialog.get_by_label("Reason, for the journal").fill("looked at it")
+        await dialog.get_by_role("button", name=re.compile("^Resume")).last.tap()
+        await expect(page.locator("header .switch")).to_contain_text("RUN")
+    assert [each[0] for each in commands(world)[before:]] == ["halt", "resume"]
+
+
+@in_module_loop
+async def test_the_run_is_beside_a_stored_backtest_on_the_page(world: Halfway, browser: Browser) -> None:
+    folder = world.folder.parent
+    answer(quantd(folder, "backtest", "--journal", "--no-compare", "--json", "--state", str(world.folder)))
+    async with opened(browser, world.api.url) as page:
+        await show(page, "research")
+        await read(page)
+        beside = await ok(world, "/api/v1/research/beside?points=2")
+        assert beside["backtest"]
+        await expect(page.locator("#main")).to_contain_text(re.compile("beside", re.IGNORECASE))
+        await expect(page.locator("#main")).to_contain_text(beside["backtest"])
