@@ -87,7 +87,7 @@ async def sideways(page: Page) -> int:
 
 async def unreachable(page: Page) -> list[str]:
     """Controls that Tab does not reach, or that show no outline when it does."""
-    script = """() => [...document.querySelectorAll("a[href], button, input, select, [tabindex='0']")]
+    script = """() => [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")]
       .filter((e) => e.checkVisibility() && !e.disabled && !e.closest("dialog:not([open])"))
       .map((e) => { e.dataset.seen = ""; return e; }).length"""
     expected = int(await page.evaluate(script))

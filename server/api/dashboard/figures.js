@@ -16,6 +16,7 @@ export const things = (x, one) => `${count(x)} ${one}${x === 1 ? "" : "s"}`;
 export const orders = (x) => things(x, "order");
 export const plain = (text) => upToSix.format(Number(text));
 export const price = (text) => priced.format(Number(text));
+export const ratio = (x) => x.toFixed(2).replace("-", "−");
 export const tone = (x) => (!x ? "" : x > 0 ? "up" : "down");
 
 // A measured value in its unit; the units are those of daemon/views/limit_rows.py.

@@ -3,7 +3,7 @@ import { html, useState } from "./htm-preact-standalone.mjs";
 import { Deed } from "./acts.js";
 import { changed, daemon, may, read } from "./daemon.js";
 import { Export } from "./export.js";
-import { count, local, measured } from "./figures.js";
+import { count, local, measured, things } from "./figures.js";
 import { usePages } from "./pages.js";
 import { Dialog, Problem, Table } from "./parts.js";
 import { periodKey, periodWords, windowOf } from "./period.js";
@@ -45,7 +45,7 @@ export function Incidents() {
     { head: "since", cell: (i) => local(i.since_ts, now.zone) },
     { head: "what", cell: (i) => `${[i.kind.replaceAll("_", " "), about(i)].filter(Boolean).join(" ")}: ${i.text}` },
     { head: "now", num: true, cell: (i) => measured(i.now, "") },
-    { head: "raised", num: true, cell: (i) => `${count(i.raised)} times` },
+    { head: "raised", num: true, cell: (i) => things(i.raised, "time") },
     { head: "state", cell: (i) => (i.acknowledged_by ? `acknowledged by ${i.acknowledged_by}: ${i.reason}` : i.state) },
     ...(may("trade") ? [{ head: "act", cell: (i) => (i.acknowledged_by ? "–" : html`<button type="button" aria-label=${`Acknowledge ${i.kind} ${i.id}`} onClick=${() => choose(i)}>acknowledge …</button>`) }] : []),
   ]} />

@@ -5,13 +5,15 @@ import { AccountCurve } from "./curve.js";
 import { daemon, read } from "./daemon.js";
 import { Export } from "./export.js";
 import { count, local, measured, money, percent, plain, price, signed, signedMoney, things, tone } from "./figures.js";
-import { Figure, Problem, Table, Use } from "./parts.js";
+import { Figure, Fold, Problem, Table, Use } from "./parts.js";
 import { periodKey, periodNow, periodWords, windowOf } from "./period.js";
 import { noneOf, useRead } from "./reads.js";
 import { WhyButton } from "./why.js";
 
 const LIMIT_WORDS = (limit) => `${limit.words} ${limit.limit}`;
 const MOST_USED = 3;
+const YEAR = 252;  // sessions
+const LEAST = 20;  // sessions that are too few to call one unusual
 const MOST_WAITING = 4;
 const WORSE = { CRITICAL: 0, WARNING: 1, INFO: 2 };
 
@@ -32,14 +34,23 @@ export function Now() {
       <div><${Waits} /><${Limits} /></div>
     </div>
     <${AccountCurve} />
-    <${Calendar} />
-    <${AllLimits} />
-    <${Largest} stamp=${stamp} />`;
+    <${Fold} id="fold-calendar" words="Profit by day, week and month"><${Calendar} /></${Fold}>
+    <${Fold} id="fold-limits" words=${`All ${count(now.limits.length)} limits of the house`}><${AllLimits} /></${Fold}>
+    <${Fold} id="fold-largest" words="Largest orders that would pass now"><${Largest} stamp=${stamp} /></${Fold}>`;
+}
+
+// How unusual the newest session is: among the sessions of the year before it, how many moved less.
+function usual(found, session) {
+  const [day, ...before] = found ? found.days : [];
+  if (!day || day.last !== session || before.length < LEAST) return "";
+  const less = before.filter((each) => Math.abs(each.total_return) < Math.abs(day.total_return)).length;
+  return `; moved more than ${count(less)} of ${count(before.length)}`;
 }
 
 function Figures({ earned, today, stamp }) {
   const now = daemon.live.overview;
   const curve = useRead(async () => read(`/api/v1/profit/curve?points=2&${await windowOf()}`), stamp, periodKey());
+  const days = useRead(() => read(`/api/v1/profit/days?by=day&limit=${YEAR + 1}`), stamp);
   const peak = now.drawdown < 1 ? Number(now.equity) / (1 - now.drawdown) : null;
   const [own, day] = [earned, today].map(({ data }) => data && data.account);
   const beside = curve.data && curve.data.benchmark ? `, ${curve.data.benchmark} ${signed(curve.data.curve.benchmark.at(-1) - 1)}` : "";
@@ -47,7 +58,7 @@ function Figures({ earned, today, stamp }) {
   return html`<section class="figures" aria-label="Account">
     <${Figure} name="Equity" value=${money(now.equity)} more=${`${now.currency}${now.gross === null ? "" : `, ${percent(now.gross)} invested`}`} />
     <${Figure} name=${`Profit ${periodWords()}`} term="profit" value=${amount(own)} kind=${tone(own && Number(own.profit))} more=${own ? `${signed(own.total_return)}${beside}` : earned.fault} />
-    <${Figure} name="Today" value=${amount(day)} kind=${tone(day && Number(day.profit))} more=${day ? `${signed(day.total_return)}, session of ${now.session}` : today.fault} />
+    <${Figure} name="Today" value=${amount(day)} kind=${tone(day && Number(day.profit))} more=${day ? `${signed(day.total_return)}, session of ${now.session}${usual(days.data, now.session)}` : today.fault} />
     <${Figure} name="Drawdown" term="drawdown" value=${percent(now.drawdown)} more=${`from the peak of ${money(peak)}`} />
     <${Figure} name="Cash" value=${money(now.cash)} more=${`${count(now.orders)} orders, ${count(now.open_orders)} open${now.regime ? `; regime ${now.regime}` : ""}`} />
   </section>`;
@@ -127,12 +138,19 @@ function Waits() {
 
 const byUse = (limits) => limits.slice().sort((a, b) => (b.use ?? -1) - (a.use ?? -1));
 
+function toLimits(event) {
+  event.preventDefault();
+  const fold = /** @type {HTMLDetailsElement} */ (document.getElementById("fold-limits"));
+  if (fold) fold.open = true;
+  setTimeout(() => { const head = document.getElementById("limits"); head.scrollIntoView(); head.focus(); }, fold ? 100 : 0);
+}
+
 function Limits() {
   const now = daemon.live.overview;
   const most = byUse(now.limits).slice(0, MOST_USED);
   return html`<section class="card"><h2>Limits most in use</h2>
     ${most.length ? html`<ul class="bars">${most.map((l) => html`<li><strong>${l.words}</strong> <${Use} use=${l.use} /> <span class="none">${measured(l.value, l.unit)} of ${l.floor ? "at least " : ""}${measured(l.bound, l.unit)}</span></li>`)}</ul>` : html`<p class="none">no limit has a value yet</p>`}
-    <p class="none"><a href="#now" onClick=${(event) => { event.preventDefault(); document.getElementById("limits").scrollIntoView(); document.getElementById("limits").focus(); }}>all ${count(now.limits.length)} limits</a></p>
+    <p class="none"><a href="#now" onClick=${toLimits}>all ${count(now.limits.length)} limits</a></p>
   </section>`;
 }
 

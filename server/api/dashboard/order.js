@@ -2,9 +2,9 @@
 import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { Became, heldUp, holding, useAct, usePlan } from "./acts.js";
 import { daemon, may, mayStop, read } from "./daemon.js";
-import { percent, plain } from "./figures.js";
-import { Problem } from "./parts.js";
-import { useRead } from "./reads.js";
+import { local, percent, plain } from "./figures.js";
+import { Problem, Table } from "./parts.js";
+import { noneOf, useRead } from "./reads.js";
 
 const MOST_NAMES = 60;
 const BY_HAND = "manual";
@@ -49,7 +49,7 @@ export function OrderByHand() {
   const book = order.agent || BY_HAND;
   const rooms = useRead(() => (symbol ? roomsOf(symbol, book).catch(() => null) : null), `${now.ts}/${now.fills}/${now.open_orders}`, `${symbol}/${book}`);
   useLayoutEffect(() => { if (plan) confirm.current.focus(); }, [plan]);
-  if (!mayStop()) return html`<section class="card"><h2>Order by hand</h2><p>An order needs a session with a token of scope trade. Sign in with one.</p></section>`;
+  if (!mayStop()) return html`<section class="card"><h2>Order by hand</h2><p>An order needs a session with a token of scope trade. Sign in with one.</p></section><${Newest} />`;
   const edit = (name) => (event) => { put({ ...order, [name]: event.target.value }); drop(); };
   const question = (event) => { event.preventDefault(); preview("/api/v1/orders/preview", () => order); };
   const place = () => { sent.current = order; go("/api/v1/orders", { ...order, as_planned: plan.plan }); };
@@ -77,5 +77,19 @@ export function OrderByHand() {
     ${fault && html`<${Problem} text=${fault} />`}
     ${blocking && html`<${Problem} text=${heldUp(blocking)} />`}
     <${Became} state=${state} />
-  </section>`;
+  </section><${Newest} />`;
+}
+
+// What was sent last, beside the form: an order by hand is seen there once it is journalled.
+function Newest() {
+  const now = daemon.live.overview;
+  const found = useRead(() => read("/api/v1/orders?limit=10"), `${now.run}/${now.orders}/${now.fills}/${now.open_orders}`);
+  return html`<section class="card"><h2>Newest orders</h2>
+    ${found.fault && html`<${Problem} text=${found.fault} />`}
+    <${Table} name="Newest orders" rows=${found.data ? found.data.orders : []} most=${10} by=${(o) => o.id} words=${(o) => o.symbol} empty=${noneOf(found, "no orders")} columns=${[
+    { head: "order", cell: (o) => html`${o.side} ${plain(o.qty)} ${o.symbol}` },
+    { head: "state", cell: (o) => o.state },
+    { head: "book", cell: (o) => o.agent.replaceAll("+", ", ") },
+    { head: "time", cell: (o) => local(o.ts, now.zone) },
+  ]} /></section>`;
 }

@@ -3,7 +3,7 @@ import { html, useState } from "./htm-preact-standalone.mjs";
 import { Chart } from "./chart.js";
 import { Deed } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
-import { measured, percent, things } from "./figures.js";
+import { measured, percent, ratio, things } from "./figures.js";
 import { Dialog, Problem, Table } from "./parts.js";
 import { useRead } from "./reads.js";
 
@@ -41,14 +41,14 @@ function Rolling({ stamp }) {
   const newest = data && data.sharpe.at(-1);
   return html`<section class="card wide"><h2>Sharpe ratio over time</h2>
     ${fault && html`<${Problem} text=${fault} />`}
-    ${data && data.ts.length > 1 ? html`<${Chart} data=${[data.ts.map((ts) => ts / 1e9), data.sharpe]} series=${[["Sharpe ratio", "--a2"]]} height=${140} format=${(x) => x.toFixed(1)}
-      words=${`Sharpe ratio of the last ${data.window} samples, annual${newest === null ? "" : `; now ${newest.toFixed(2)}`}.`} />` : html`<p class="none">${data ? `It needs ${data.window + 2} samples.` : ""}</p>`}
+    ${data && data.ts.length > 1 ? html`<${Chart} data=${[data.ts.map((ts) => ts / 1e9), data.sharpe]} series=${[["Sharpe ratio", "--a2"]]} height=${140} format=${(x) => x.toFixed(1).replace("-", "−")}
+      words=${`Sharpe ratio of the last ${data.window} samples, annual${newest === null ? "" : `; now ${ratio(newest)}`}.`} />` : html`<p class="none">${data ? `It needs ${data.window + 2} samples.` : ""}</p>`}
   </section>`;
 }
 
 function Heat({ stamp }) {
   const { data, fault } = useRead(() => read("/api/v1/risk/correlations"), stamp);
-  const cell = (x) => (x === null ? "–" : x.toFixed(2).replace("-", "−"));
+  const cell = (x) => (x === null ? "–" : ratio(x));
   return html`<section class="card wide"><h2>Correlations of the largest positions</h2>
     ${fault && html`<${Problem} text=${fault} />`}
     ${data && data.symbols.length > 1 ? html`<div class="scroll" tabindex="0" role="region" aria-label="Correlations"><table class="heat">
@@ -99,7 +99,7 @@ export function Risk() {
   ]} /></section>
     <${Var} stamp=${stamp} />
     <section class="card"><h2>Measures of the house</h2>
-      ${house && html`<dl class="pairs">${RATIOS.map(([name, words, share]) => html`<dt>${windowed(name, words, data.windows[""] ?? 0, house.samples)}</dt><dd>${house[name] === null ? none(name) : share ? percent(house[name]) : house[name].toFixed(2)}</dd>`)}</dl>`}</section>
+      ${house && html`<dl class="pairs">${RATIOS.map(([name, words, share]) => html`<dt>${windowed(name, words, data.windows[""] ?? 0, house.samples)}</dt><dd>${house[name] === null ? none(name) : share ? percent(house[name]) : ratio(house[name])}</dd>`)}</dl>`}</section>
     <section class="card"><h2>Stress: loss of equity</h2>
       <${Table} name="Stress" rows=${stress} most=${12} words=${(s) => s.id} empty="no scenario is configured" columns=${[
     { head: "scenario", cell: (s) => s.id.replaceAll("_", " ") },

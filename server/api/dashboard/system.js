@@ -76,8 +76,16 @@ export function System() {
   const s = stats.data;
   const v = versions.data;
   return html`
-    <section class="card"><h2>Upkeep</h2>
+    <div class="stack"><section class="card"><h2>Upkeep</h2>
       ${watched.length ? html`<dl class="pairs">${watched.map((each) => html`<dt>${each.name.replaceAll("_", " ")}</dt><dd>${outcome(each.last)} ${since(each.last)}${each.schedules.length ? "" : html` <span class="none">(no schedule)</span>`}</dd>`)}</dl>` : html`<p class="none">${noneOf(jobs, "no jobs here")}</p>`}</section>
+    <section class="card"><h2>Runs of the store</h2>
+      <${Table} name="Runs of the store" rows=${runs.data ? runs.data.runs.slice().reverse() : []} most=${6} first="newest" by=${(run) => run.run} words=${(run) => `${run.run} ${run.mode} ${run.ended}`} columns=${[
+    { head: "run", cell: (run) => html`${run.run}${run.run === now.run ? " (this one)" : ""}` },
+    { head: "mode", cell: (run) => run.mode },
+    { head: "began", cell: (run) => local(run.ts, now.zone) },
+    { head: "agents", num: true, cell: (run) => count(run.agents.length) },
+    { head: "ended", cell: (run) => run.ended || "–" },
+  ]} /></section></div>
     <section class="card"><h2>Process</h2>
       ${s && html`<dl class="pairs"><dt>up for</dt><dd>${age(1000 * s.uptime_s)}</dd><dt>memory</dt><dd>${size(s.memory_bytes)}</dd><dt>store</dt><dd>${size(s.store_bytes)}, ${count(s.steps)} steps journalled</dd>
         <dt>delay of the loop</dt><dd>${(1000 * s.loop_lag_s).toFixed(1)} ms at most since the last scrape</dd><dt>open streams</dt><dd>${count(s.streams)}</dd><dt>answers</dt><dd>${Object.entries(s.answers).map(([kind, number]) => `${kind}: ${count(number)}`).join(", ")}</dd></dl>`}
@@ -109,14 +117,6 @@ export function System() {
     { head: "source", cell: (each) => each.source },
   ]} /></section>
     ${may("trade") && html`<${LogLines} />`}
-    <section class="card wide"><h2>Runs of the store</h2>
-      <${Table} name="Runs of the store" rows=${runs.data ? runs.data.runs.slice().reverse() : []} most=${6} first="newest" by=${(run) => run.run} words=${(run) => `${run.run} ${run.mode} ${run.ended}`} columns=${[
-    { head: "run", cell: (run) => html`${run.run}${run.run === now.run ? " (this one)" : ""}` },
-    { head: "mode", cell: (run) => run.mode },
-    { head: "began", cell: (run) => local(run.ts, now.zone) },
-    { head: "agents", num: true, cell: (run) => count(run.agents.length) },
-    { head: "ended", cell: (run) => run.ended || "–" },
-  ]} /></section>
     ${chosen && html`<${Dialog} title=${`Run ${chosen.name} now`} close=${() => choose(null)}>
       <${Deed} words=${`It does ${chosen.do.replaceAll("_", " ")} once, beside its schedule (${chosen.when}).`} path=${`/api/v1/schedules/${encodeURIComponent(chosen.name)}/run`} title="Run now" close=${() => choose(null)}
         done=${() => { acted((n) => n + 1); setTimeout(() => acted((n) => n + 1), 3000); }} /></${Dialog}>`}`;

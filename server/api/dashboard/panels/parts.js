@@ -3,6 +3,15 @@ import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone
 import { byText, count } from "./figures.js";
 import { Term } from "./terms.js";
 
+const narrow = matchMedia("(max-width: 32rem)");
+
+// On a phone what is not first is folded, and read once it is opened; elsewhere it is there.
+export function Fold({ words, id, children }) {
+  const [opened, open] = useState(false);
+  if (!narrow.matches) return children;
+  return html`<details class="card wide fold" id=${id} onToggle=${(event) => open(event.currentTarget.open)}><summary>${words}</summary>${opened && children}</details>`;
+}
+
 // A list that stays short: the first `most` rows, how many more there are, and a search. Of `total` rows the daemon
 // sent some only: then `find` takes the text of the search, and `rows` and `total` are what the daemon found; until the
 // daemon has answered (`asked`), the rows that are here already are searched. `turn` is that of usePages: then `rows`
@@ -35,7 +44,7 @@ export function Table({ name, columns, rows, most = 10, by = (row) => row.id, wo
         <button type="button" disabled=${!turn.older || turn.busy} aria-label=${`Older ${name.toLowerCase()}`} onClick=${turn.on}>Older</button>`}
     </p>`}
     <div class="scroll" tabindex="0" role="region" aria-label=${name}>
-      <table role="table" class=${columns.length > 2 ? "many" : ""}>
+      <table role="table" class=${columns.length > 7 ? "many much" : columns.length > 2 ? "many" : ""}>
         <thead role="rowgroup"><tr role="row">${columns.map((each) => html`<th role="columnheader" scope="col" class=${each.num ? "n" : ""}>${each.head}${each.term && html`<${Term} of=${each.term} place=${id} />`}</th>`)}</tr></thead>
         <tbody role="rowgroup">
           ${shown.map((row) => html`<tr role="row" key=${by(row)} class=${row.chosen ? "chosen" : ""}>${cells(row)}</tr>`)}

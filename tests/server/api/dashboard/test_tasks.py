@@ -1,0 +1,220 @@
+"""Five tasks of a day, by mouse and by keyboard alone: each ends with its answer, in few clicks, and prints a table.
+
+python -m pytest -s -m long tests/server/api/dashboard/test_tasks.py
+"""
+
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Locator, Page, expect
+
+from tests.server.api.dashboard.test_page import SCREENS, browser, commands, in_module_loop, show
+from tests.server.api.routes.test_profit_routes import ok, traded
+from tests.server.api.test_model_routes import Halfway
+from tests.support.browser import opened, sideways, violations
+
+__all__ = ["browser"]
+
+WINDOW = {"width": 1440, "height": 900}
+
+MOST_TABS = 120
+"""Presses of Tab after which a control counts as not reached."""
+
+
+@dataclass
+class Hand:
+    """What a person does, counted: clicks of the mouse, or presses of keys."""
+
+    page: Page
+    keys: bool
+    acts: int = 0
+
+    async def key(self, name: str) -> None:
+        self.acts += 1
+        await self.page.keyboard.press(name)
+
+    async def to(self, target: Locator) -> None:
+        """Tab to a control."""
+        for _ in range(MOST_TABS):
+            if await target.evaluate("(e) => e === document.activeElement"):
+                return
+            await self.key("Tab")
+        raise AssertionError(f"Tab does not reach {target}")
+
+    async def press(self, target: Locator) -> None:
+        """Press a button or a link."""
+        await expect(target).to_be_visible()
+        if self.keys:
+            await self.to(target)
+            await self.key("Enter")
+        else:
+            self.acts += 1
+            await target.click()
+
+    async def choose(self, target: Locator, value: str, letter: str) -> None:
+        """Choose in a list; by keyboard by the first letters of its words."""
+        if self.keys:
+            await self.to(target)
+            for each in letter:
+                await self.key(each)
+        else:
+            self.acts += 2
+            await target.select_option(value)
+        await expect(target).to_have_value(value)
+
+    async def screen(self, name: str, key: str) -> None:
+        """Go to a screen, by its link or by its key."""
+        if self.keys:
+            await self.key(key)
+        else:
+            self.acts += 1
+            await self.page.get_by_role("navigation").locator(f"a[href='#{name}']").click()
+        await expect(self.page.locator("#main")).to_have_attribute("aria-busy", "false")
+
+
+async def halt(hand: Hand, world: Halfway) -> None:
+    before = len(commands(world))
+    if hand.keys:
+        await hand.key("h")
+        await hand.key("Enter")
+    else:
+        await hand.press(hand.page.get_by_role("button", name="Halt …"))
+        await hand.press(hand.page.get_by_role("button", name="Halt all trading"))
+    await expect(hand.page.locator("header .switch")).to_contain_text("HALT")
+    assert [each[0] for each in commands(world)[before:]] == ["halt"]
+
+
+async def why_refused(hand: Hand, world: Halfway) -> None:
+    await hand.screen("orders", "3")
+    await hand.choose(hand.page.get_by_label("State"), "refused", "r")
+    rows = hand.page.get_by_role("region", name="Orders", exact=True).locator("tbody tr")
+    await expect(rows.first).to_contain_text("refused")
+    await hand.press(rows.first.get_by_role("button", name=re.compile("^Why")))
+    beside = hand.page.locator("aside")
+    await expect(beside.get_by_role("row").filter(has_text="here").first).to_be_visible(timeout=30_000)
+
+
+async def unusual(hand: Hand, world: Halfway) -> None:
+    if not await hand.page.locator("[aria-current=page][href='#now']").count():
+        await hand.screen("now", "1")
+    days = (await ok(world, "/api/v1/profit/days?by=day&limit=253"))["days"]
+    less = sum(abs(each["total_return"]) < abs(days[0]["total_return"]) for each in days[1:])
+    tile = hand.page.locator(".figure").filter(has_text="Today")
+    await expect(tile).to_contain_text(f"moved more than {less} of {len(days) - 1}")
+
+
+async def earned(hand: Hand, world: Halfway) -> None:
+    period = hand.page.get_by_role("group", name="Period").get_by_role("button", name=re.compile("^1M:"))
+    await hand.press(period)
+    await expect(period).to_have_attribute("aria-pressed", "true")
+    since = (await ok(world, "/api/v1/period?period=1M"))["since"]
+    books = (await ok(world, f"/api/v1/profit?since={since}"))["books"]
+    table = hand.page.get_by_role("region", name="Contributions", exact=True)
+    for book in books:
+        words = f"{float(book['profit']):+,.2f}".replace("-", "−")
+        await expect(table.get_by_role("row").filter(has_text=book["name"])).to_contain_text(words)
+
+
+async def needs_me(hand: Hand, world: Halfway) -> None:
+    await hand.screen("daemons", "d")
+    first = hand.page.locator("#main tbody tr").first
+    await expect(first).to_contain_text(re.compile("RUN|HALT|REDUCE"))
+
+
+async def run(world: Halfway) -> None:
+    await world.post("/api/v1/commands", {"command": "resume", "reason": "on"})
+
+
+TASKS: dict[str, tuple[Callable[[Hand, Halfway], Awaitable[None]], int]] = {
+    "halt": (halt, 2),
+    "why was this refused": (why_refused, 4),
+    "is today unusual": (unusual, 0),
+    "what did each agent earn this month": (earned, 1),
+    "which daemon needs me": (needs_me, 1),
+}
+"""Task -> how it is done, and the most clicks."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
+    async with traded(tmp_path_factory.mktemp("tasks")) as found:
+        yield found
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_five_tasks_by_mouse_and_by_keyboard_alone(
+    world: Halfway, browser: Browser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: list[tuple[Any, ...]] = []
+    for name, (task, most) in TASKS.items():
+        row: list[Any] = [name]
+        for keys in (False, True):
+            async with opened(browser, world.api.url, token=world.token) as page:
+                await page.set_viewport_size(WINDOW)  # type: ignore[arg-type]
+                await expect(page.locator("#main")).to_have_attribute("aria-busy", "false")
+                hand = Hand(page, keys)
+                began = time.monotonic()
+                await task(hand, world)
+                row += [hand.acts, time.monotonic() - began]
+                assert await violations(page) == [], name
+                assert await sideways(page) == 0, name
+                if not keys:
+                    assert hand.acts <= most, name
+            await run(world)
+        rows.append(tuple(row))
+    with capsys.disabled():
+        print(f"\n{'task':40s}{'clicks':>8s}{'s':>7s}{'keys':>8s}{'s':>7s}")  # noqa: T201
+        for task_, clicks, click_s, presses, press_s in rows:
+            print(f"{task_:40s}{clicks:8d}{click_s:7.2f}{presses:8d}{press_s:7.2f}")  # noqa: T201
+
+
+EVENTS = 960
+"""Bars of a minute in sixteen hours."""
+
+SETTLED = 480
+"""Those of the first eight, after which every list of the page is full."""
+
+
+async def heap(page: Page) -> int:
+    """Bytes of the page's heap once its garbage is collected: the least of some looks, as reads come in between."""
+    session = await page.context.new_cdp_session(page)
+    looks = []
+    for _ in range(8):
+        await session.send("HeapProfiler.collectGarbage")
+        looks.append(int((await session.send("Runtime.getHeapUsage"))["usedSize"]))
+        await page.wait_for_timeout(400)
+    await session.detach()
+    return min(looks)
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_the_heap_is_flat_over_the_events_of_eight_more_hours(
+    world: Halfway, browser: Browser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with opened(browser, world.api.url, token=world.token) as page:
+        sizes: dict[int, int] = {}
+        nodes: dict[int, int] = {}
+        for number in range(1, EVENTS + 1):
+            command = "halt" if number % 2 else "resume"
+            await world.post("/api/v1/commands", {"command": command, "reason": f"event {number}"})
+            if number % 10 == 0:
+                screen = SCREENS[number // 10 % len(SCREENS)]
+                await page.evaluate("(name) => { location.hash = name; }", screen)
+                await page.wait_for_timeout(200)
+            if number % (SETTLED // 2) == 0:
+                await show(page, "now")
+                await expect(page.locator("header .switch")).to_contain_text("RUN")
+                sizes[number] = await heap(page)
+                nodes[number] = await page.evaluate("document.querySelectorAll('*').length")
+        with capsys.disabled():
+            print(f"\nheap after events, MB: {', '.join(f'{n}: {size / 1e6:.2f}' for n, size in sizes.items())}")  # noqa: T201
+            print(f"nodes: {nodes}")  # noqa: T201
+    assert sizes[EVENTS] < 1.1 * sizes[SETTLED], sizes
+    assert nodes[EVENTS] < 1.1 * nodes[SETTLED], nodes
