@@ -110,7 +110,7 @@ class Row:
 
     @property
     def worst_s(self) -> float:
-        return max(each.cpu_s for each in (self.first, self.bar, self.again))
+        return max(reading.cpu_s for reading in (self.first, self.bar, self.again))
 
 
 class Delay:
@@ -128,8 +128,8 @@ class Delay:
             self.worst_s = max(self.worst_s, time.perf_counter() - began - self.SLEEP_S)
 
     def taken(self) -> float:
-        found, self.worst_s = self.worst_s, 0.0
-        return found
+        worst_s, self.worst_s = self.worst_s, 0.0
+        return worst_s
 
 
 class House:
@@ -235,8 +235,8 @@ async def measured(house: House, paths: Sequence[str]) -> list[Row]:
 
 def show(row: Row) -> None:
     """Print one row."""
-    cells = [f"{each.cpu_s * 1e3:,.0f}" for each in (row.first, row.bar, row.again)]
-    cells += [f"{each.delay_s * 1e3:,.0f}" for each in (row.first, row.bar, row.again)]
+    cells = [f"{reading.cpu_s * 1e3:,.0f}" for reading in (row.first, row.bar, row.again)]
+    cells += [f"{reading.delay_s * 1e3:,.0f}" for reading in (row.first, row.bar, row.again)]
     cells.append(f"{row.bar.size:,d}")
     words = "" if row.bar.status == 200 else f"  status {row.bar.status}"
     print(f"{row.path:48s}" + "".join(f"{cell:>10s}" for cell in cells) + words, flush=True)
@@ -260,7 +260,7 @@ async def main_of(options: argparse.Namespace) -> list[Row]:
         print(f"{'':48s}{'CPU ms:':>8s}{'':22s}{'delay ms:':>10s}")
         head = ("first", "bar", "again", "first", "bar", "again", "bytes")
         print(f"{'read':48s}" + "".join(f"{cell:>10s}" for cell in head), flush=True)
-        rows = await measured(house, [each for each in PATHS if options.only in each])
+        rows = await measured(house, [path for path in PATHS if options.only in path])
         world.service.shell.stopped = "the benchmark is over"
         await stepping
         await world.api.stop()

@@ -96,17 +96,17 @@ async def counted(browser: Browser, url: str, token: str) -> None:
             rows[screen] = {p: s for p, s in traffic.answers.items() if p.startswith("/api/")}
     packed = sum(len(gzip.compress(path.read_bytes())) for path in (ROOT / "server/api/dashboard").rglob("*.*js"))
     print(f"page: {len(files)} files, {sum(files.values()):,} bytes; its scripts {packed:,} bytes if compressed")
-    for screen, found in rows.items():
-        whole = sum(size for _, size in found.values())
-        largest = sorted(found.items(), key=lambda each: -each[1][1])[:3]
+    for screen, paths in rows.items():
+        total = sum(size for _, size in paths.values())
+        largest = sorted(paths.items(), key=lambda row: -row[1][1])[:3]
         words = ", ".join(f"{path.removeprefix('/api/v1/')} {size:,}" for path, (_, size) in largest)
-        print(f"{screen:14s}{sum(n for n, _ in found.values()):4d} answers{whole:12,d} bytes: {words}")
+        print(f"{screen:14s}{sum(n for n, _ in paths.values()):4d} answers{total:12,d} bytes: {words}")
 
 
 @contextlib.asynccontextmanager
 async def example(state: Path) -> AsyncIterator[tuple[str, str]]:
     """Address and token of the shipped example at its end."""
-    words = [word for each in SETS for word in ("--set", each)]
+    words = [word for setting in SETS for word in ("--set", setting)]
     command = [sys.executable, "-m", "quantd.daemon.cli", "run", "-q", "--state", str(state), *words]
     daemon = await asyncio.to_thread(partial(subprocess.Popen, command, cwd=ROOT))
     try:

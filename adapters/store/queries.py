@@ -153,18 +153,18 @@ class Reader:
         if not agent:
             query = columns_of(*map(col, columns[1:])).where(col(FillRow.run) == self.run.run)
             return list(starmap(Trade, self._newest(query, (col(FillRow.seq), col(FillRow.k)), None)))
-        found = []
+        trades = []
         query = columns_of(*map(col, columns), col(FillRow.shares)).where(col(FillRow.run) == self.run.run)
         for seq, ts, symbol, lots, price, fee, encoded in self._newest(query, (col(FillRow.seq), col(FillRow.k)), None):
             shares, names = _shares.decode(encoded), self.run.agents_at(seq)
-            for (own, part), its_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
-                if _named(names, own) == agent:
-                    found.append(Trade(ts, symbol, part, price, its_fee))
+            for (number, part), its_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
+                if _named(names, number) == agent:
+                    trades.append(Trade(ts, symbol, part, price, its_fee))
         for cross in self._rows(CrossRow):
-            for own, part in _shares.decode(cross.shares):
-                if self._name(own, cross.seq) == agent:
-                    found.append(Trade(cross.ts, cross.symbol, part, cross.price_nano, 0))
-        return sorted(found, key=lambda trade: trade.ts)
+            for number, part in _shares.decode(cross.shares):
+                if self._name(number, cross.seq) == agent:
+                    trades.append(Trade(cross.ts, cross.symbol, part, cross.price_nano, 0))
+        return sorted(trades, key=lambda trade: trade.ts)
 
     def order_page(
         self,

@@ -84,8 +84,8 @@ _parts: Final = msgspec.msgpack.Decoder(_Parts)
 _tag: Final = msgspec.msgpack.Decoder(_Tag)
 _event: Final = msgspec.msgpack.Decoder(FoldedEvent)
 _effect: Final = msgspec.msgpack.Decoder(FoldedEffect)
-_EVENTS: Final = frozenset(each.__struct_config__.tag for each in get_args(FoldedEvent))
-_EFFECTS: Final = frozenset(each.__struct_config__.tag for each in get_args(FoldedEffect))
+_EVENTS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(FoldedEvent))
+_EFFECTS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(FoldedEffect))
 
 
 class Note(Struct, frozen=True):
@@ -219,7 +219,7 @@ class AccountHistory:
         """Fold one entry as the journal has it. The plans of a large house are not decoded."""
         parts = _parts.decode(data)
         event = _event.decode(parts.event) if _tag.decode(parts.event).type in _EVENTS else None
-        self.add(seq, event, [_effect.decode(each) for each in parts.effects if _tag.decode(each).type in _EFFECTS])
+        self.add(seq, event, [_effect.decode(raw) for raw in parts.effects if _tag.decode(raw).type in _EFFECTS])
 
     def adopt(self, lots: Sequence[int]) -> None:
         """Take the house's lots of the ledger, where they differ: figures of positions are unknown before them."""
@@ -289,15 +289,15 @@ class AccountHistory:
 
     def _crossed(self, cross: Crossed) -> None:
         """Each agent pays the value of its lots, rounded half-even as `value` does, and the last one the rest."""
-        crossed, places, rest = self._amounts[CROSSED], self._places, 0
+        crossed, places, paid = self._amounts[CROSSED], self._places, 0
         unit = self._universe.lot_nano[cross.symbol] * cross.price_nano
         for agent, lots in cross.shares[:-1]:  # a large house has ten thousand of them at a sample
-            micro, left = divmod(lots * unit, ATTO_PER_MICRO)
-            if left + left >= ATTO_PER_MICRO and (left + left > ATTO_PER_MICRO or micro & 1):
+            micro, atto = divmod(lots * unit, ATTO_PER_MICRO)
+            if atto + atto >= ATTO_PER_MICRO and (atto + atto > ATTO_PER_MICRO or micro & 1):
                 micro += 1
             crossed[places[agent]] -= micro
-            rest += micro
-        crossed[places[cross.shares[-1][0]]] += rest
+            paid += micro
+        crossed[places[cross.shares[-1][0]]] += paid
 
     def _booked(self, booked: Booked) -> None:
         amount, symbol = booked.amount_micro, booked.symbol

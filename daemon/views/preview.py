@@ -128,7 +128,7 @@ def plan_now(
     silent = [
         rules.place or seat in state.rules.outside for rules, seat in zip(state.rules.agents, state.seats, strict=True)
     ]
-    due = [number for number, own in enumerate(state.agents) if not (own.suspended or silent[number])]
+    due = [number for number, running in enumerate(state.agents) if not (running.suspended or silent[number])]
     if agent:
         due = [number for number in due if state.rules.agents[number].name == agent]
     note = ""

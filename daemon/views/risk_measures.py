@@ -103,12 +103,12 @@ def _measures(state: State, agents: dict[str, int]) -> Callable[[], Assessed]:
     returns = state.history.synchronous.returns(KEPT).copy()
     inputs = [_inputs(state, number, returns) for number in numbers.values()]
     windows = {name: max(0, len(book.history) - 1) for name, (book, _) in zip(numbers, inputs, strict=True)}
-    columns, known = _known_returns(state, _held(state))
+    columns, together = _known_returns(state, _held(state))
     rule, symbols = limits_in_force(state, HOUSE).correlation or Correlation(), state.universe.symbols
 
     def measured() -> Assessed:
         house, *books = assess_all(inputs)
-        groups = _grouped(symbols, columns, _correlation(known), rule.threshold)
+        groups = _grouped(symbols, columns, _correlation(together), rule.threshold)
         return Assessed(now, house, dict(zip(agents, books, strict=True)), groups, windows)
 
     return measured
@@ -149,9 +149,9 @@ def _correlations(state: State, held: Bools) -> tuple[Ints, Floats]:
     return columns, _correlation(known)
 
 
-def _correlation(known: Floats) -> Floats:
+def _correlation(returns: Floats) -> Floats:
     """float64[K, K] of these returns; empty where they are."""
-    return correlation(covariance(known)) if len(known) else known
+    return correlation(covariance(returns)) if len(returns) else returns
 
 
 def _known_returns(state: State, held: Bools) -> tuple[Ints, Floats]:

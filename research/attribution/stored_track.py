@@ -46,10 +46,10 @@ class PastTrades:
     ) -> tuple[RoundTrip, ...]:
         """All trips of a book: those of the last call where no entry has been added since."""
         seq = reader.records.last_seq(reader.run.run) if reader.records is not None else -1
-        known = self._trips.get(book)
-        if known is None or known[0] != seq or seq < 0:
-            self._trips[book] = known = seq, matched(book)
-        return known[1]
+        newest = self._trips.get(book)
+        if newest is None or newest[0] != seq or seq < 0:
+            self._trips[book] = newest = seq, matched(book)
+        return newest[1]
 
 
 class StoredBooks:
@@ -115,16 +115,16 @@ class StoredBooks:
         column = {symbol: k for k, symbol in enumerate(universe.symbols)}
         unit = dict(zip(universe.symbols, universe.lot_nano, strict=True))
         return Fills(
-            ts=np.array([each.ts for each in trades], dtype=np.int64),
-            symbol=np.array([column[each.symbol] for each in trades], dtype=np.int64),
-            quantity=np.array([each.lots * unit[each.symbol] / NANO for each in trades], dtype=np.float64),
-            price=np.array([each.price_nano / NANO for each in trades], dtype=np.float64),
-            fee=np.array([each.fee_micro / MICRO for each in trades], dtype=np.float64),
+            ts=np.array([trade.ts for trade in trades], dtype=np.int64),
+            symbol=np.array([column[trade.symbol] for trade in trades], dtype=np.int64),
+            quantity=np.array([trade.lots * unit[trade.symbol] / NANO for trade in trades], dtype=np.float64),
+            price=np.array([trade.price_nano / NANO for trade in trades], dtype=np.float64),
+            fee=np.array([trade.fee_micro / MICRO for trade in trades], dtype=np.float64),
         )
 
     def _splits(self) -> tuple[Split, ...]:
         """The splits of the market: of its files, or of a live market's journal; and those that explained jumps."""
         listed = splits_of(self._parts) if isinstance(self._parts, Assembly) else None
         kinds = (b"JumpExplained",) if listed is not None else (b"Action", b"JumpExplained")
-        known = self._past.splits(self._reader, kinds)
-        return tuple(sorted([*(listed or ()), *known], key=lambda each: each.ts))
+        journalled = self._past.splits(self._reader, kinds)
+        return tuple(sorted([*(listed or ()), *journalled], key=lambda each: each.ts))

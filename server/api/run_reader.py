@@ -60,14 +60,14 @@ class RunReader:
 
     async def _measured(self, inputs: Callable[[State], Callable[[], Assessed]]) -> Assessed:
         async with self._one:
-            for known in (self._assessed.get(measures), self._assessed.get(inputs)):
-                if known is not None and known[0] == self._position():
-                    return known[1]
+            for newest in (self._assessed.get(measures), self._assessed.get(inputs)):
+                if newest is not None and newest[0] == self._position():
+                    return newest[1]
             await self.service.settled()
             key, work = self._position(), inputs(self.service.shell.state)
-            found = await asyncio.to_thread(work)
-            self._assessed = {inputs: (key, found)}
-            return found
+            assessment = await asyncio.to_thread(work)
+            self._assessed = {inputs: (key, assessment)}
+            return assessment
 
     def _position(self) -> tuple[int, int, int]:
         """What changes with the state of the account."""

@@ -211,7 +211,7 @@ def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -
 
 def closing_digest(closed: PortfolioClosed, lots: Sequence[int], trades: Trades) -> str:
     """Hex BLAKE2b of a closing: of the lots before it, and of its orders with their worst prices; of no instant."""
-    orders = [(each.side, each.symbol, each.qty, each.limit) for each in trades.orders]
+    orders = [(order.side, order.symbol, order.qty, order.limit) for order in trades.orders]
     rows = [closed.name, closed.how, closed.to, lots, orders, trades.crossed, trades.cancels, trades.waits]
     return blake2b(msgspec.msgpack.encode(rows), digest_size=PLAN_BYTES).hexdigest()
 

@@ -183,7 +183,7 @@ class ModelRoutes:
     ) -> ExchangePlan:
         """The decision that would follow an exchange, on a copy of the state. Raises Refused and NotDone."""
         exchanged = self._exchanged(what, asked, sender, agent)
-        champion = next(each.challenges for each in self._service.config.seats if each.name == agent)
+        champion = next(shadow.challenges for shadow in self._service.config.seats if shadow.name == agent)
         return ExchangePlan(agent, champion, await self._plan([exchanged], champion))
 
     def _exchanged(self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str) -> Exchanged:

@@ -270,7 +270,7 @@ class Readings:
 
         page, follow = await self._recent(query, "allocations", self._run.service.histories.allocations, stored)
         universe, names = self._run.parts.universe, self._run.names
-        lines = await asyncio.to_thread(lambda: [allocation_line(each, universe, names) for each in page])
+        lines = await asyncio.to_thread(lambda: [allocation_line(row, universe, names) for row in page])
         return Allocations(self._run.service.run, lines, follow)
 
     async def _recent(self, query: Paged, of: str, ring: Ring[Row], stored: Stored[Row]) -> tuple[list[Row], str]:
@@ -298,13 +298,13 @@ def _rounds_of(reader: Reader, agent: str, limit: int, key: tuple[int, ...], sin
     keys: list[tuple[int, ...]] = []
     for _ in range(SCANNED // SCANNED_ROWS):
         page = reader.decision_page(SCANNED_ROWS, key, since=since)
-        for found, key in zip(page.rows, page.keys, strict=True):
-            names = dict(enumerate(found.agents))
-            parts = [part for part in found.plan.agents if names.get(part.agent) == agent]
+        for decision, key in zip(page.rows, page.keys, strict=True):
+            names = dict(enumerate(decision.agents))
+            parts = [part for part in decision.plan.agents if names.get(part.agent) == agent]
             if not parts:
                 continue
-            plan = replace(found.plan, agents=parts, crossed=b"", net=b"", allowed=b"", reason=b"")
-            rows.append(replace(found, plan=plan))
+            plan = replace(decision.plan, agents=parts, crossed=b"", net=b"", allowed=b"", reason=b"")
+            rows.append(replace(decision, plan=plan))
             keys.append(key)
             if len(rows) == limit:
                 return Page(rows, keys, True)
