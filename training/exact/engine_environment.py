@@ -156,6 +156,8 @@ class Exact(gymnasium.Env[Observation, Any]):
         self._kind: Final = action
         self._grid: Final = grid(self._symbols, parts, cash) if action == "discrete" else None
         plan = reward if isinstance(reward, RewardPlan) else RewardPlan(kind=reward)
+        if plan.benchmark != "none":
+            raise ValueError(f"reward.benchmark {plan.benchmark}: the engine computes no benchmark; write none")
         self._reward: Final = Reward(plan, 1, torch.device("cpu"), torch.float64)
         self._traded: Final = Traded(np.array(universe.lot_nano) / NANO)
         self._seen: Final[dict[int, Observation]] = {}

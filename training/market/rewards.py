@@ -32,6 +32,8 @@ class Outcome(NamedTuple):
     """For the composite reward only."""
     earned: Tensor | None = None
     """float[B] interest on cash in the step; None without interest."""
+    market: Tensor | None = None
+    """float[B] growth of equal weight before costs; None where no reward is relative to it."""
 
 
 class Detail(NamedTuple):
@@ -108,8 +110,10 @@ class Reward:
         match self.plan.kind:
             case "log":
                 terms = {"log": step.growth.clamp(min=SMALLEST).log()}
+                if step.market is not None:
+                    terms["log"] = terms["log"] - step.market.clamp(min=SMALLEST).log()
             case "simple":
-                terms = {"simple": step.growth - 1.0}
+                terms = {"simple": step.growth - (1.0 if step.market is None else step.market)}
             case "sharpe":
                 terms = {"sharpe": self.moments.differential_sharpe(_excess(step))}
             case "composite":
@@ -148,6 +152,8 @@ class Reward:
 
 
 def _excess(step: Outcome) -> Tensor:
-    """Return simple returns float[B], in excess of the interest on cash if there is any."""
+    """Return simple returns float[B], in excess of the benchmark, or else of the interest on cash, if there is any."""
+    if step.market is not None:
+        return step.growth - step.market
     returns = step.growth - 1.0
     return returns if step.earned is None else returns - step.earned

@@ -265,10 +265,21 @@ class Simulator:
             tensor(self._drawdown),
             detail,
             None if session.earned is None else tensor(session.earned),
+            None if self.reward.plan.benchmark == "none" else self._equal_weight(session, decided),
         )
         self._row = self._next(row)
         reward = self.reward(self.outcome)
         return reward, *self._ended()
+
+    def _equal_weight(self, session: Session, decided: Array) -> Tensor:
+        """Return the growth float[B] of equal weights of the assets with a price at close `decided`, without costs."""
+        growth = session.total if session.dividend is None else session.total + session.dividend
+        parts = len(self._randoms)
+        if self._tables.known is None:
+            return tensor(added(growth, parts) / growth.shape[1])
+        known = take(self._tables.known, decided)
+        count = added(known, parts)
+        return tensor(1.0 + added((growth - 1.0) * known, parts) / count.clip(min=1.0))
 
     def _ended(self) -> tuple[Tensor, Tensor]:
         """Return (terminated, truncated), bool[B]."""

@@ -60,6 +60,13 @@ class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """x traded value, in addition to the account's costs."""
     decay: float = DECAY
     composite: Composite = Composite()
+    benchmark: Literal["none", "equal_weight"] = "none"
+    """Growth that is subtracted from the account's. "equal_weight" is the mean growth of all priced assets, without
+    costs. It removes the market's noise, which no action changes, from every reward."""
+
+    def __post_init__(self) -> None:
+        if self.benchmark != "none" and self.kind == "composite":
+            raise ValueError(f"benchmark {self.benchmark}: a composite reward has none; write benchmark = none")
 
 
 class Seat(Struct, frozen=True, forbid_unknown_fields=True):

@@ -91,7 +91,7 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
     """Train one seed on `plan.splits.train`; validation selects the iteration."""
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
-    scorer = Scorer(len(FeatureSpec().names), plan.hidden)
+    scorer = Scorer(seen.features.shape[-1], plan.hidden)
     optimiser = torch.optim.AdamW(scorer.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     rows = plan.splits.train.rows(panel.day_ns)
     first, last = max(rows.start, LOOKBACK), rows.stop - plan.episode - 1

@@ -34,6 +34,37 @@ def test_log_and_simple_returns_are_those_of_the_equity() -> None:
     assert np.isfinite(reward(RewardPlan())(outcome(-0.5)).item())
 
 
+def test_a_relative_reward_is_less_the_growth_of_equal_weight() -> None:
+    market_growth = torch.tensor([1.05], dtype=F64)
+    plan = RewardPlan(benchmark="equal_weight")
+    assert reward(plan)(outcome(1.1, market=market_growth)).item() == pytest.approx(np.log(1.1 / 1.05))
+    simple = RewardPlan(kind="simple", benchmark="equal_weight")
+    assert reward(simple)(outcome(1.1, market=market_growth)).item() == pytest.approx(0.05)
+    ratio = RewardPlan(kind="sharpe", benchmark="equal_weight")
+    alone = reward(RewardPlan(kind="sharpe"))(outcome(1.0 + 1.1 - 1.05)).item()
+    assert reward(ratio)(outcome(1.1, market=market_growth)).item() == pytest.approx(alone)
+    with pytest.raises(ValueError, match="has none"):
+        RewardPlan(kind="composite", benchmark="equal_weight")
+
+
+def test_the_benchmark_of_a_simulator_is_the_mean_growth_of_what_is_priced() -> None:
+    panel = panel_of(2, 60, 3)
+    panel.open[:30, 2] = panel.close[:30, 2] = np.nan
+    made = Simulator(
+        market(panel, dtype=F64), batch=2, reward=RewardPlan(benchmark="equal_weight"), episodes=Episodes(length=10)
+    )
+    cash = torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=F64).expand(2, -1)
+    made.reset(4)
+    for _ in range(8):
+        rows = made.row.tolist()
+        step = made.step(cash)
+        for account, row in enumerate(rows):
+            priced = np.isfinite(panel.close[row])
+            paid = panel.close[row + 1] * panel.split[row + 1] + panel.dividend[row + 1]
+            grown = (paid / panel.close[row])[priced].mean()
+            assert step.reward[account].item() == pytest.approx(-np.log(grown))
+
+
 @pytest.mark.requirement("R-049")
 @settings(max_examples=examples(30), deadline=None)
 @given(returns=st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=40), mean=st.sampled_from([0.0, 0.004, -0.009]))
