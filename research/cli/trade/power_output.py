@@ -1,0 +1,151 @@
+"""The command `quantd study power`: what a learner finds of planted signals, beside a rule that knows them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from quantd.bundled import placed
+from quantd.daemon.cli.command import Json
+from quantd.daemon.cli.failures import Failure, needs, note
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
+from quantd.trading.exit_codes import DONE, USAGE
+from quantd.training.cli.learn import plan_options
+
+if TYPE_CHECKING:
+    from quantd.research.studies.power.findings import Finding
+    from quantd.research.studies.power.plants import Plant
+    from quantd.research.studies.power.power_study import Attainable
+
+HEADS: Final = (
+    "signal", "IC", "cost bp", "equal weight", "reference", "above equal weight, 95 %", "learner", "verdict", "CPU s",
+)  # fmt: skip
+
+NUMBERS: Final = ("IC", "cost bp", "equal weight", "reference", "CPU s")
+
+
+def study_power(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A training plan, as of `quantd train`.")],
+    signal: Annotated[
+        Path | None, typer.Option("--signal", metavar="FILE", help="Plants of a TOML file in place of the usual ones.")
+    ] = None,
+    learner: Annotated[
+        Literal["plan", "scorer"] | None,
+        typer.Option(help="Fit the learner of the plan, or the scorer.", show_default="fit nothing"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of seeds, from 1.")] = 10,
+    shapes: Annotated[
+        list[str] | None, typer.Option("--shape", help="feature, ratio, lag or symbol; repeatable; all without it.")
+    ] = None,
+    strengths: Annotated[
+        list[float] | None,
+        typer.Option("--ic", min=0.0, max=1.0, help="Information coefficient; repeatable.",
+                     show_default="0, 0.05, 0.1, 0.3, 1"),
+    ] = None,
+    costs: Annotated[
+        list[float] | None,
+        typer.Option("--cost", min=0.0, max=1_000.0, help="Cost of one side in bp; repeatable.",
+                     show_default="1, 5, 15"),
+    ] = None,
+    sets: plan_options.Sets = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="File that findings are appended to, JSON lines.",
+                                  show_default="power/findings.jsonl in the results folder"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave out what the file has.")] = False,
+    as_json: Json = False,
+) -> int:  # fmt: skip
+    """Plant signals of known strength in a plan's market: the attainable growth, and the learner's share of it."""
+    folder = placed("RESULTS_DIR", "state") / "power"
+    if out is not None:
+        check_folder(out)
+    path = out or folder / "findings.jsonl"
+    needs("a study of power", "torch", "onnx", "safetensors")
+    made = plan_options.plan_of(plan, None, "", sets, None, None, None)
+    from quantd.research.studies.power.findings import Finding, append, read_findings
+    from quantd.research.studies.power.plants import PlantError
+    from quantd.research.studies.power.power_study import COSTS_BP, Field, run
+
+    plants = _plants(signal, shapes, strengths)
+    field = Field(made, plants)
+    cells = [(name, cost) for name in plants for cost in costs or COSTS_BP]
+    known = read_findings(path)
+    if learner is not None and known and not resume:
+        raise Failure(f"{path} has findings: add to them with --resume, or name another file with --out", USAGE)
+
+    def add(finding: Finding) -> None:
+        append(path, finding)
+        known.append(finding)
+        note(f"{finding.plant}, {finding.cost_bp:g} bp, seed {finding.seed}: {_found(finding)}, {finding.cpu_s:.0f} s")
+
+    try:
+        with progress("power", shown=not as_json) as bar:
+            rows: list[Attainable] = []
+            for at, (name, cost) in enumerate(cells):
+                bar(at / len(cells), f"{name}, {cost:g} bp")
+                rows.append(field.attainable(name, cost))
+            if learner is not None:
+                done = {(each.cell, each.seed) for each in known}
+                run(field, learner, cells, range(1, seeds + 1), folder / "plants", done, add)
+    except PlantError as why:
+        raise Failure(str(why), USAGE) from None
+    here = {field.cell(each, name, cost) for each in ("plan", "scorer") for name, cost in cells}
+    found = [each for each in known if each.cell in here]
+    if as_json:
+        print_json({"attainable": [{"passes": row.passes, **_builtins(row)} for row in rows], "findings": found})
+        return DONE
+    _print(rows, found)
+    return DONE
+
+
+def _plants(signal: Path | None, shapes: list[str] | None, strengths: list[float] | None) -> "dict[str, Plant]":
+    """Return the plants of a file, or the usual ones of these shapes and strengths."""
+    from quantd.research.studies.power.plants import SHAPES, STRENGTHS, Plant, PlantError, read_plants
+
+    if signal is not None:
+        if shapes or strengths:
+            raise Failure("--signal names the plants: omit --shape and --ic", USAGE)
+        try:
+            return read_plants(signal)
+        except PlantError as why:
+            raise Failure(str(why), USAGE) from None
+    if unknown := [name for name in shapes or () if name not in SHAPES]:
+        raise Failure(f"--shape {unknown[0]!r}: one of {', '.join(SHAPES)}", USAGE)
+    chosen = [name for name in SHAPES if name in (shapes or SHAPES)]
+    return {
+        f"{shape} {ic:g}": Plant(shape=shape, ic=ic) for shape in chosen for ic in sorted(set(strengths or STRENGTHS))
+    }
+
+
+def _builtins(row: "Attainable") -> dict[str, object]:
+    return {name: getattr(row, name) for name in row.__struct_fields__}
+
+
+def _found(finding: "Finding") -> str:
+    share = finding.share
+    growth = f"log growth {finding.growth:+.3f}, equal weight {finding.equal_weight:+.3f}"
+    return growth if share is None or finding.ic == 0.0 else f"{growth}, share {share:.0%}"
+
+
+def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
+    from quantd.research.studies.power.findings import verdict
+
+    lines = []
+    for row in rows:
+        bounds = "" if row.low is None or row.high is None else f"[{row.low:+.3f}, {row.high:+.3f}]"
+        first = (row.plant, f"{row.ic:g}", f"{row.cost_bp:g}", f"{row.equal_weight:+.3f}", f"{row.reference:+.3f}",
+                 bounds)  # fmt: skip
+        mine = [each for each in findings if (each.plant, each.cost_bp) == (row.plant, row.cost_bp)]
+        if row.ic > 0.0 and not row.passes:
+            lines.append((*first, "", "not attainable", ""))
+            continue
+        for learner in sorted({each.learner for each in mine}):
+            seeds = [each for each in mine if each.learner == learner]
+            spent = sum(each.cpu_s for each in seeds) / len(seeds)
+            lines.append((*first, learner, verdict(seeds), f"{spent:.0f}"))
+        if not mine:
+            lines.append((*first, "", "not fitted" if row.ic > 0.0 else "nothing to find", ""))
+    table(HEADS, lines, NUMBERS)
+    say("Log growth a year on the test part, after costs. The reference knows the strength; its tilt and band are of")
+    say("the training part. A share is of (reference - equal weight). CPU s: mean of a seed.")

@@ -1,0 +1,139 @@
+"""The reference rule: it knows a plant's strength, and tilts towards expected returns where the gain exceeds the cost.
+
+Its weights are proportional to exp(tilt x expected return), cash included with a small constant weight. A trade of a
+symbol is made only where the expected gain exceeds `band` times the cost of both sides. Tilt and band are chosen on the
+training part, after costs, by the lower 95 % bound of log growth above equal weight over as many sessions as the test
+part has. Growth alone would choose single assets, whose noise hides a weak signal in a short test part. The account is
+the simulator in which learners learn.
+"""
+
+from itertools import product
+from typing import Final
+
+import numpy as np
+import torch
+from msgspec import Struct
+from torch import Tensor
+
+from quantd.models.history.panel import Panel
+from quantd.models.observation.table import Observed
+from quantd.trading.execution import RATE_ONE, Costs
+from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR
+from quantd.training.market.episodes import WHOLE
+from quantd.training.market.simulator import Simulator
+from quantd.training.market.tensors import market_of
+from quantd.training.plans.plan import MarketPlan
+
+TILTS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 32.0)
+"""Tilts in reciprocal deviations of the expected returns of the training part."""
+
+BANDS: Final = (0.0, 0.25, 0.5, 1.0, 1.5, 2.5)
+"""Bands in round-trip costs."""
+
+NORMAL: Final = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution."""
+
+CASH: Final = 0.02
+"""Weight of cash beside the mean asset, before the tilt."""
+
+
+class Rule(Struct, frozen=True):
+    """The chosen tilt and band; both 0 for equal weight, where no tilt is above it on the training part."""
+
+    tilt: float = 0.0
+    band: float = 0.0
+
+
+class Grown(Struct, frozen=True):
+    """A rule's daily log growth float64[T] over a part, after costs, and its turnover a year."""
+
+    daily: Floats
+    turnover_annual: float
+
+    @property
+    def annual(self) -> float:
+        """Log growth a year."""
+        return float(self.daily.mean()) * PERIODS_PER_YEAR
+
+
+def chosen_rule(panel: Panel, rows: range, expected: Floats, of: MarketPlan, sessions: int) -> Rule:
+    """Return the rule with the highest lower bound over `sessions` days, by its days in `rows`; equal weight for none
+    above 0.
+
+    `expected` are expected returns float64[T, N] of the panel.
+    """
+    if not expected[rows.start : rows.stop].any():
+        return Rule()
+    rules = [Rule(tilt, band) for tilt, band in product(TILTS, BANDS)]
+    *grown, equal = run_rules(panel, rows, rows, expected, of, [*rules, Rule()])
+    active = [each.daily - equal.daily for each in grown]
+    bounds = [float(each.mean() - NORMAL * each.std() / sessions**0.5) for each in active]
+    best = int(np.argmax(bounds))
+    return rules[best] if bounds[best] > 0.0 else Rule()
+
+
+def run_rules(
+    panel: Panel, rows: range, scale: range, expected: Floats, of: MarketPlan, rules: list[Rule]
+) -> list[Grown]:
+    """Trade each rule over `rows`, all in one simulator. The deviation of expected returns is that of rows `scale`."""
+    empty = Observed(np.zeros((len(panel.day_ns), 0), dtype=np.float32), (), 0, ())
+    market = market_of(panel, empty, rows, dtype=torch.float64)
+    env = Simulator(
+        market, batch=len(rules), kind="simplex", episodes=WHOLE, costs=of.costs, capital=of.capital,
+        lot=of.lots(panel.symbols),
+    )  # fmt: skip
+    deviation = float(expected[scale.start : scale.stop].std()) or 1.0
+    tilt, band = (torch.tensor([getattr(each, name) for each in rules])[:, None] for name in ("tilt", "band"))
+    least = band.double() * 2.0 * _rate(of.costs)
+    known = torch.from_numpy(np.isfinite(panel.close))
+    daily, turnover = np.zeros((len(rows) - 1, len(rules))), np.zeros(len(rules))
+    before = env.equity.clone()
+    for step, row in enumerate(rows[:-1]):
+        gain = torch.from_numpy(expected[row]).expand(len(rules), -1)
+        target = _tilted(gain / deviation * tilt.double(), known[row])
+        held = torch.cat([env.weights, 1.0 - env.weights.sum(-1, keepdim=True)], -1)
+        gains = torch.cat([gain, gain.new_zeros(len(rules), 1)], -1)
+        env.move((target if step == 0 else _banded(held, target, gains, least))[:, :-1])
+        daily[step] = torch.log(env.equity / before).numpy()
+        before = env.equity.clone()
+        assert env.outcome is not None
+        turnover += env.outcome.turnover.numpy()
+    yearly = turnover / max(1, len(rows) - 1) * PERIODS_PER_YEAR
+    return [Grown(daily[:, place].copy(), float(yearly[place])) for place in range(len(rules))]
+
+
+def _tilted(score: Tensor, known: Tensor) -> Tensor:
+    """Return weights float64[G, N + 1], cash last, of scores float64[G, N]; those without any tilt are equal weight."""
+    count = known.sum().clamp(min=1)
+    logits = torch.where(known, score, -torch.inf)
+    cash = torch.full_like(score[:, :1], float(count) * CASH).log()
+    tilted = torch.softmax(torch.cat([logits, cash], -1), -1)
+    equal = torch.cat([known.double() / count, (known.sum() == 0).double().view(1)]).expand_as(tilted)
+    return torch.where((score == 0.0).all(-1, keepdim=True), equal, tilted)
+
+
+def _banded(held: Tensor, target: Tensor, gains: Tensor, least: Tensor) -> Tensor:
+    """Return the weights after the trades from `held` to `target` whose gain exceeds `least` float64[G, 1].
+
+    A sale is compared with the mean gain of all purchases, and a purchase with that of all sales. Both sides are then
+    scaled to the smaller one.
+    """
+    change = target - held
+    buys, sells = change.clamp(min=0.0), (-change).clamp(min=0.0)
+
+    def mean(side: Tensor) -> Tensor:
+        return (side * gains).sum(-1, keepdim=True) / side.sum(-1, keepdim=True).clamp(min=1e-12)
+
+    bought, sold = mean(buys), mean(sells)
+    free = least <= 0.0
+    sells = sells * (free | (bought - gains > least))
+    buys = buys * (free | (gains - sold > least))
+    all_buys, all_sells = buys.sum(-1, keepdim=True), sells.sum(-1, keepdim=True)
+    size = torch.minimum(all_buys, all_sells)
+    return held + buys * (size / all_buys.clamp(min=1e-12)) - sells * (size / all_sells.clamp(min=1e-12))
+
+
+def _rate(costs: Costs) -> float:
+    """Return the cost of one side of a trade, as a fraction."""
+    return (costs.fixed_rate + costs.commission_rate) / RATE_ONE

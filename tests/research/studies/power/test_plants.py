@@ -1,0 +1,96 @@
+"""Plants have the strength that they state, are known at the decision's close, and are drawn from their seed."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quantd.models.history.splits import day_of
+from quantd.research.studies.power.plants import SHAPES, Plant, PlantError, next_returns, planted, read_plants
+from tests.support.panels import panel_of
+
+PANEL = panel_of(3, 3_000, 4, actions=False)
+TRAIN = range(100, 2_000)
+
+
+def correlation(one: np.ndarray, two: np.ndarray) -> float:
+    return float(np.corrcoef(one, two)[0, 1])
+
+
+def test_the_return_of_a_decision_is_from_the_next_open_to_the_one_after_with_its_actions() -> None:
+    panel = panel_of(1, 40, 3)
+    found = next_returns(panel)
+    for row in (0, 7, 36):
+        paid = panel.open[row + 2] * panel.split[row + 2] + panel.dividend[row + 2]
+        assert found[row] == pytest.approx(paid / panel.open[row + 1] - 1.0)
+    assert found[-2] == pytest.approx(panel.close[-1] / panel.open[-1] - 1.0)
+    assert np.isnan(found[-1]).all()
+
+
+@pytest.mark.parametrize("ic", [0.0, 0.3, 1.0])
+def test_the_signal_correlates_with_the_next_return_as_stated(ic: float) -> None:
+    seen, returns = planted(Plant(ic=ic), PANEL, TRAIN), next_returns(PANEL)
+    for column in range(4):
+        assert correlation(seen.columns["plant"][:-1, column], returns[:-1, column]) == pytest.approx(ic, abs=0.06)
+    if ic == 1.0:
+        assert seen.expected[:-1] == pytest.approx(returns[:-1])
+    if ic == 0.0:
+        assert not seen.expected.any()
+
+
+def test_each_shape_hides_the_same_signal() -> None:
+    whole, returns = planted(Plant(), PANEL, TRAIN).columns["plant"], next_returns(PANEL)
+    ratio = planted(Plant(shape="ratio"), PANEL, TRAIN).columns
+    assert np.log(ratio["plant"] / ratio["plant_below"]) == pytest.approx(0.5 * whole)
+    assert abs(correlation(ratio["plant_below"][:-1, 0], returns[:-1, 0])) < 0.06
+    lag = planted(Plant(shape="lag", lag=2), PANEL, TRAIN).columns["plant"]
+    assert lag[:-2] == pytest.approx(whole[2:])
+    one = planted(Plant(shape="symbol", symbol="S2"), PANEL, TRAIN)
+    assert one.columns["plant"][:, 2] == pytest.approx(whole[:, 2])
+    assert abs(correlation(one.columns["plant"][:-1, 0], returns[:-1, 0])) < 0.06
+    assert not one.expected[:, [0, 1, 3]].any()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_seed_draws_the_same_plant_and_another_draws_another(shape: str) -> None:
+    one, two, other = (
+        planted(Plant(shape=shape, ic=0.3, seed=seed), PANEL, TRAIN).columns["plant"]  # type: ignore[arg-type]
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(one, two)
+    assert not np.allclose(one, other)
+
+
+def test_a_plant_of_a_file_is_read_by_date_and_symbol(tmp_path: Path) -> None:
+    days = [day_of(ns) for ns in PANEL.day_ns[5:7]]
+    rows = pl.DataFrame({"ts": [*days, days[0]], "symbol": ["S1", "S1", "S3"], "expected": [0.01, 0.02, 0.03],
+                         "mine": [1.0, 2.0, 3.0]})  # fmt: skip
+    rows.write_parquet(tmp_path / "mine.parquet")
+    (tmp_path / "plants.toml").write_text('[mine]\nshape = "file"\nvalues = "mine.parquet"\n')
+    found = planted(read_plants(tmp_path / "plants.toml")["mine"], PANEL, TRAIN)
+    assert found.expected[5:7, [1, 3]].tolist() == [[0.01, 0.03], [0.02, 0.0]]
+    assert found.columns["plant_mine"][5:7, 1].tolist() == [1.0, 2.0]
+    assert np.count_nonzero(found.expected) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no plant"),
+        ("[a]\nic = 2.0\n", "from 0 to 1"),
+        ("[a]\nstrength = 1.0\n", "unknown field"),
+        ('[a]\nshape = "file"\n', "names the file"),
+    ],
+)
+def test_a_file_that_is_no_plant_is_refused_with_the_reason(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "plants.toml").write_text(text)
+    with pytest.raises(PlantError, match=reason):
+        read_plants(tmp_path / "plants.toml")
+
+
+def test_a_file_without_a_column_for_a_learner_is_refused(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"ts": [day_of(PANEL.day_ns[5])], "symbol": ["S1"], "expected": [0.01]})
+    rows.write_parquet(tmp_path / "mine.parquet")
+    with pytest.raises(PlantError, match="no column for a learner"):
+        planted(Plant(shape="file", values=str(tmp_path / "mine.parquet")), PANEL, TRAIN)

@@ -1,0 +1,76 @@
+"""The command prints what is attainable, judges no learner elsewhere, and goes on where it stopped."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import quantd
+from tests.support.studies import text
+
+SMALL = {"steps": 640, "evaluate_every": 320, "market.batch": 4, "learner.hidden": [8]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("power")
+    (made / "plan.toml").write_text(text(**SMALL))
+    (made / "plants.toml").write_text("[mine]\nic = 1.0\n[noise]\nic = 0.0\n[faint]\nic = 0.01\n")
+    return made
+
+
+def study(folder: Path, *more: str) -> dict:
+    done = quantd(folder, "study", "power", "plan.toml", "--signal", "plants.toml", "--cost", "15", *more, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_certain_signal_is_attainable_and_none_and_a_faint_one_are_not(folder: Path) -> None:
+    rows = {row["plant"]: row for row in study(folder)["attainable"]}
+    assert rows["mine"]["passes"]
+    assert rows["mine"]["low"] > 0.5
+    assert rows["mine"]["reference"] - rows["mine"]["equal_weight"] > rows["mine"]["low"]
+    assert not rows["faint"]["passes"]
+    assert not rows["noise"]["passes"]
+    assert rows["noise"]["reference"] == rows["noise"]["equal_weight"]
+
+
+def test_findings_are_appended_and_resumed_and_the_unattainable_is_not_fitted(folder: Path) -> None:
+    arguments = ("--learner", "plan", "--seeds", "1", "--out", "found.jsonl")
+    first = study(folder, *arguments)["findings"]
+    assert sorted((each["plant"], each["seed"]) for each in first) == [("mine", 1), ("noise", 1)]
+    assert all(each["cpu_s"] > 0.0 and each["learner"] == "ppo" for each in first)
+    lines = (folder / "found.jsonl").read_text().splitlines()
+    again = quantd(folder, "study", "power", "plan.toml", "--signal", "plants.toml", "--cost", "15", *arguments)
+    assert again.returncode == 2
+    assert "--resume" in again.stderr
+    study(folder, *arguments, "--resume")
+    assert (folder / "found.jsonl").read_text().splitlines() == lines
+    more = study(folder, "--learner", "plan", "--seeds", "2", "--out", "found.jsonl", "--resume")["findings"]
+    assert len(more) == 4
+    assert (folder / "found.jsonl").read_text().splitlines()[:2] == lines
+
+
+def test_a_table_of_few_seeds_prints_no_verdict(folder: Path) -> None:
+    arguments = ("--learner", "plan", "--seeds", "1", "--out", "table.jsonl")
+    done = quantd(folder, "study", "power", "plan.toml", "--signal", "plants.toml", "--cost", "15", *arguments)
+    assert "no verdict (1 of 10 seeds)" in done.stdout
+    assert "not attainable" in done.stdout
+
+
+def test_the_scorer_sees_the_plant_as_a_feature_of_each_symbol(folder: Path) -> None:
+    # an episode of the scorer is longer than the small plan's parts
+    done = quantd(
+        folder, "study", "power", "plan.toml", "--signal", "plants.toml", "--cost", "15", "--learner", "scorer",
+        "--seeds", "1", "--out", "scorer.jsonl", "--json",
+    )  # fmt: skip
+    found = {each["plant"]: each for each in json.loads(done.stdout)["findings"]}
+    assert found["mine"]["learner"] == "scorer"
+    assert found["mine"]["growth"] > found["mine"]["equal_weight"] + 0.2
+
+
+@pytest.mark.parametrize("arguments", [("--signal", "none.toml"), ("--shape", "wave")])
+def test_an_unknown_plant_is_refused(folder: Path, arguments: tuple[str, ...]) -> None:
+    done = quantd(folder, "study", "power", "plan.toml", *arguments)
+    assert done.returncode == 2
+    assert arguments[1] in done.stderr
