@@ -16,7 +16,7 @@ LEARN_TESTS := $(wildcard tests/training/cli/learn/test_*.py) $(wildcard tests/r
 	tests/daemon/cli/setup/test_sentiment.py tests/daemon/config/test_own_dates.py tests/training/jobs/test_retrainer.py \
 	tests/daemon/recovery/test_carried_models.py tests/daemon/views/test_policy_inputs.py \
 	tests/research/runs/test_total_returns.py \
-	$(addprefix tests/research/studies/,ablation power test_preset.py test_walk_training.py)
+	tests/research/power $(addprefix tests/research/studies/,ablation test_preset.py test_walk_training.py)
 STATISTICS_TESTS := tests/research tests/risk tests/strategies tests/trading tests/models/forests tests/models/history tests/training/forests \
 	tests/proofs/adversary tests/proofs/test_calibration.py tests/daemon/policies/test_predictions.py
 APART := $(TORCH_TESTS) $(LEARN_TESTS) $(STATISTICS_TESTS)

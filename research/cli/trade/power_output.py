@@ -14,13 +14,15 @@ from quantd.trading.exit_codes import DONE, USAGE
 from quantd.training.cli.learn import plan_options
 
 if TYPE_CHECKING:
-    from quantd.research.studies.power.findings import Finding
-    from quantd.research.studies.power.plants import Plant
-    from quantd.research.studies.power.power_study import Attainable
+    from quantd.research.power.findings import Finding
+    from quantd.research.power.plants import Plant
+    from quantd.research.power.power_study import Attainable, Field, Learner
 
 HEADS: Final = (
     "signal", "IC", "cost bp", "equal weight", "reference", "above equal weight, 95 %", "learner", "verdict", "CPU s",
 )  # fmt: skip
+
+LEARNERS: Final[tuple["Learner", ...]] = ("plan", "scorer")
 
 NUMBERS: Final = ("IC", "cost bp", "equal weight", "reference", "CPU s")
 
@@ -60,37 +62,21 @@ def study_power(
     folder = placed("RESULTS_DIR", "state") / "power"
     if out is not None:
         check_folder(out)
-    path = out or folder / "findings.jsonl"
     needs("a study of power", "torch", "onnx", "safetensors")
     made = plan_options.plan_of(plan, None, "", sets, None, None, None)
-    from quantd.research.studies.power.findings import Finding, append, read_findings
-    from quantd.research.studies.power.plants import PlantError
-    from quantd.research.studies.power.power_study import COSTS_BP, Field, run
+    from quantd.research.power.findings import read_findings
+    from quantd.research.power.power_study import COSTS_BP, Field
 
     plants = _plants(signal, shapes, strengths)
-    field = Field(made, plants)
+    field, path = Field(made, plants), out or folder / "findings.jsonl"
     cells = [(name, cost) for name in plants for cost in costs or COSTS_BP]
     known = read_findings(path)
     if learner is not None and known and not resume:
         raise Failure(f"{path} has findings: add to them with --resume, or name another file with --out", USAGE)
-
-    def add(finding: Finding) -> None:
-        append(path, finding)
-        known.append(finding)
-        note(f"{finding.plant}, {finding.cost_bp:g} bp, seed {finding.seed}: {_found(finding)}, {finding.cpu_s:.0f} s")
-
-    try:
-        with progress("power", shown=not as_json) as bar:
-            rows: list[Attainable] = []
-            for at, (name, cost) in enumerate(cells):
-                bar(at / len(cells), f"{name}, {cost:g} bp")
-                rows.append(field.attainable(name, cost))
-            if learner is not None:
-                done = {(each.cell, each.seed) for each in known}
-                run(field, learner, cells, range(1, seeds + 1), folder / "plants", done, add)
-    except PlantError as why:
-        raise Failure(str(why), USAGE) from None
-    here = {field.cell(each, name, cost) for each in ("plan", "scorer") for name, cost in cells}
+    rows = _attainable(field, cells, shown=not as_json)
+    if learner is not None:
+        known += _fitted(field, learner, cells, range(1, seeds + 1), known, path, folder / "plants")
+    here = {field.cell(each, name, cost) for each in LEARNERS for name, cost in cells}
     found = [each for each in known if each.cell in here]
     if as_json:
         print_json({"attainable": [{"passes": row.passes, **_builtins(row)} for row in rows], "findings": found})
@@ -99,9 +85,42 @@ def study_power(
     return DONE
 
 
+def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: bool) -> "list[Attainable]":
+    from quantd.research.power.plants import PlantError
+
+    rows: list[Attainable] = []
+    with progress("attainable", shown=shown) as bar:
+        for at, (name, cost) in enumerate(cells):
+            bar(at / len(cells), f"{name}, {cost:g} bp")
+            try:
+                rows.append(field.attainable(name, cost))
+            except PlantError as why:
+                raise Failure(str(why), USAGE) from None
+    return rows
+
+
+def _fitted(
+    field: "Field", learner: "Learner", cells: "Sequence[tuple[str, float]]", seeds: Sequence[int],
+    known: "Sequence[Finding]", path: Path, folder: Path,
+) -> "list[Finding]":  # fmt: skip
+    """Fit what `known` lacks, and append each finding to the file as soon as it is there."""
+    from quantd.research.power.findings import Finding, append
+    from quantd.research.power.power_study import run
+
+    found: list[Finding] = []
+
+    def add(finding: Finding) -> None:
+        append(path, finding)
+        found.append(finding)
+        note(f"{finding.plant}, {finding.cost_bp:g} bp, seed {finding.seed}: {_found(finding)}, {finding.cpu_s:.0f} s")
+
+    run(field, learner, cells, seeds, folder, {(each.cell, each.seed) for each in known}, add)
+    return found
+
+
 def _plants(signal: Path | None, shapes: list[str] | None, strengths: list[float] | None) -> "dict[str, Plant]":
     """Return the plants of a file, or the usual ones of these shapes and strengths."""
-    from quantd.research.studies.power.plants import SHAPES, STRENGTHS, Plant, PlantError, read_plants
+    from quantd.research.power.plants import SHAPES, STRENGTHS, Plant, PlantError, read_plants
 
     if signal is not None:
         if shapes or strengths:
@@ -129,7 +148,7 @@ def _found(finding: "Finding") -> str:
 
 
 def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
-    from quantd.research.studies.power.findings import verdict
+    from quantd.research.power.findings import verdict
 
     lines = []
     for row in rows:

@@ -5,8 +5,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.research.studies.power.plants import Plant, planted
-from quantd.research.studies.power.reference_rule import Rule, chosen_rule, run_rules
+from quantd.research.power.plants import Plant, planted
+from quantd.research.power.reference_rule import Rule, chosen_rule, run_rules
 from quantd.trading.execution import Costs
 from quantd.training.plans.plan import MarketPlan
 from tests.support.panels import panel_of

@@ -8,7 +8,7 @@ import torch
 
 from quantd.models.history.panel import Panel
 from quantd.models.observation.table import Observed, Sight, sight
-from quantd.research.studies.power.reference_rule import Grown
+from quantd.research.power.reference_rule import Grown
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.training.market.episodes import WHOLE

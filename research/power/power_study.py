@@ -19,12 +19,12 @@ from msgspec import Struct
 from quantd.daemon.runtime.version import commit
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
+from quantd.research.power.findings import Finding
+from quantd.research.power.plants import Plant, Planted, planted, planted_plan
+from quantd.research.power.reference_rule import Grown, Rule, chosen_rule, run_rules
+from quantd.research.power.scorer_fit import fitted_scorer
 from quantd.research.significance.sharpe_intervals import Interval
 from quantd.research.significance.stationary_bootstrap import row_means, stationary_interval
-from quantd.research.studies.power.findings import Finding
-from quantd.research.studies.power.plants import Plant, Planted, planted, planted_plan
-from quantd.research.studies.power.reference_rule import Grown, Rule, chosen_rule, run_rules
-from quantd.research.studies.power.scorer_fit import fitted_scorer
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.training.plans.plan import Plan, replaced
