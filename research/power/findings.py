@@ -71,14 +71,14 @@ def read_findings(path: Path) -> list[Finding]:
         return []
     if path.stat().st_size > LARGEST:
         raise FindingsError(f"{path}: more than {LARGEST >> 20} MB; begin another file")
-    found: dict[tuple[str, int], Finding] = {}
+    findings: dict[tuple[str, int], Finding] = {}
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             finding = msgspec.json.decode(line, type=Finding)
         except msgspec.MsgspecError as error:
             raise FindingsError(f"{path}:{number}: {error}") from None
-        found[finding.cell, finding.seed] = finding
-    return list(found.values())
+        findings[finding.cell, finding.seed] = finding
+    return list(findings.values())
 
 
 def append(path: Path, finding: Finding) -> None:
@@ -95,10 +95,10 @@ def verdict(findings: Iterable[Finding]) -> str:
     if count < SEEDS:
         return f"no verdict ({count} of {SEEDS} seeds)"
     if seeds[0].ic == 0.0:
-        same = sum(not each.above and not each.below for each in seeds)
-        return f"not distinguishable in {same} of {count}, below in {sum(each.below for each in seeds)}"
-    shares = [each.share for each in seeds if each.share is not None]
+        same = sum(not seed.above and not seed.below for seed in seeds)
+        return f"not distinguishable in {same} of {count}, below in {sum(seed.below for seed in seeds)}"
+    shares = [seed.share for seed in seeds if seed.share is not None]
     if not shares:
         return "not attainable"
-    text = f"above in {sum(each.above for each in seeds)} of {count}"
+    text = f"above in {sum(seed.above for seed in seeds)} of {count}"
     return f"{text}, share {median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"

@@ -21,7 +21,7 @@ from quantd.training.plans.plan import Plan, replaced
 
 Shape = Literal["feature", "ratio", "lag", "symbol", "file"]
 
-SHAPES: Final = tuple(each for each in get_args(Shape) if each != "file")
+SHAPES: Final = tuple(shape for shape in get_args(Shape) if shape != "file")
 """The generated shapes, in the order of the table."""
 
 STRENGTHS: Final = (0.0, 0.05, 0.1, 0.3, 1.0)
@@ -78,14 +78,14 @@ class Planted(Struct, frozen=True):
 def read_plants(path: Path) -> dict[str, Plant]:
     """Return the plants of a TOML file by name: a table for each, with the fields of Plant. Raises PlantError."""
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=dict[str, Plant])
+        plants = msgspec.toml.decode(path.read_bytes(), type=dict[str, Plant])
     except OSError as error:
         raise PlantError(f"{path}: {error.strerror}") from None
     except msgspec.MsgspecError as error:
         raise PlantError(f"{path}: {error}") from None
-    if not found:
+    if not plants:
         raise PlantError(f'{path}: no plant; write a table for each, such as [mine] with shape = "feature", ic = 0.1')
-    return {name: _beside(path, plant) for name, plant in found.items()}
+    return {name: _beside(path, plant) for name, plant in plants.items()}
 
 
 def _beside(path: Path, plant: Plant) -> Plant:

@@ -21,13 +21,13 @@ from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.research.power.findings import Finding
 from quantd.research.power.plants import Plant, Planted, planted, planted_plan
-from quantd.research.power.reference_rule import Grown, Rule, chosen_rule, run_rules
-from quantd.research.power.scorer_fit import fitted_scorer
 from quantd.research.significance.sharpe_intervals import Interval
 from quantd.research.significance.stationary_bootstrap import row_means, stationary_interval
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.training.plans.plan import Plan, replaced
+from quantd.training.runs.reference_rule import Grown, Rule, chosen_rule, run_rules
+from quantd.training.runs.scorer_fit import fitted_scorer
 from quantd.training.seeds.learner import policy_of
 from quantd.training.seeds.markets import markets_of, window_market
 from quantd.training.seeds.seed_run import fit
@@ -101,11 +101,11 @@ class Field:
             of = self.costing(cost_bp).market
             train, test = (part.rows(panel.day_ns) for part in (self.plan.splits.train, self.plan.splits.test))
             rule = chosen_rule(panel, train, seen.expected, of, len(test) - 1)
-            own, equal = run_rules(panel, test, train, seen.expected, of, [rule])[0], self._equal(cost_bp)
-            found = interval(own.daily - equal.daily)
+            tilted, equal = run_rules(panel, test, train, seen.expected, of, [rule])[0], self._equal(cost_bp)
+            bounds = interval(tilted.daily - equal.daily)
             self._known[key] = Attainable(
-                name, plant.shape, plant.ic, cost_bp, rule, own.annual, equal.annual,
-                None if found is None else found.low, None if found is None else found.high, own.turnover_annual,
+                name, plant.shape, plant.ic, cost_bp, rule, tilted.annual, equal.annual,
+                None if bounds is None else bounds.low, None if bounds is None else bounds.high, tilted.turnover_annual,
             )  # fmt: skip
         return msgspec.structs.replace(self._known[key], plant=name, shape=plant.shape)
 
@@ -123,9 +123,9 @@ class Field:
         given = (learner, plan, msgspec.structs.replace(plant, values=""), [file_digest(path) for path in paths])
         return blake2b(msgspec.json.encode(given), digest_size=16).hexdigest()
 
-    def found(self, learner: Learner, name: str, cost_bp: float, seed: int, folder: Path) -> Finding:
+    def finding(self, learner: Learner, name: str, cost_bp: float, seed: int, folder: Path) -> Finding:
         """Fit one seed on the planted market, and evaluate it on the test part. Raises PlanError, Diverged, OSError."""
-        known = self.attainable(name, cost_bp)
+        cell = self.attainable(name, cost_bp)
         began = time.process_time()
         grown = self._scorer(name, cost_bp, seed) if learner == "scorer" else self._learned(name, cost_bp, seed, folder)
         spent = time.process_time() - began
@@ -136,14 +136,14 @@ class Field:
             plan=self.plan.name,
             learner="scorer" if learner == "scorer" else self.plan.agent,
             plant=name,
-            shape=known.shape,
-            ic=known.ic,
+            shape=cell.shape,
+            ic=cell.ic,
             cost_bp=cost_bp,
             seed=seed,
             growth=grown.annual,
             equal_weight=equal.annual,
-            reference=known.reference,
-            attainable=known.passes,
+            reference=cell.reference,
+            attainable=cell.passes,
             low=None if bounds is None else bounds.low,
             high=None if bounds is None else bounds.high,
             turnover_annual=grown.turnover_annual,
@@ -167,10 +167,10 @@ def interval(daily: Floats) -> Interval | None:
     """Return the 95 % interval of a yearly difference of log growth from its days; None where all days are equal."""
     if not daily.any():
         return None
-    found = stationary_interval(daily, row_means)
-    if found is None:
+    bounds = stationary_interval(daily, row_means)
+    if bounds is None:
         return None
-    return Interval(found.low * PERIODS_PER_YEAR, found.high * PERIODS_PER_YEAR)
+    return Interval(bounds.low * PERIODS_PER_YEAR, bounds.high * PERIODS_PER_YEAR)
 
 
 def run(
@@ -188,6 +188,6 @@ def run(
             continue
         for seed in seeds:
             if (field.cell(learner, name, cost_bp), seed) not in done:
-                add(field.found(learner, name, cost_bp, seed, folder))
+                add(field.finding(learner, name, cost_bp, seed, folder))
                 count += 1
     return count

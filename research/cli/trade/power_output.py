@@ -63,25 +63,25 @@ def study_power(
     if out is not None:
         check_folder(out)
     needs("a study of power", "torch", "onnx", "safetensors")
-    made = plan_options.plan_of(plan, None, "", sets, None, None, None)
+    training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
     from quantd.research.power.findings import read_findings
     from quantd.research.power.power_study import COSTS_BP, Field
 
     plants = _plants(signal, shapes, strengths)
-    field, path = Field(made, plants), out or folder / "findings.jsonl"
+    field, path = Field(training_plan, plants), out or folder / "findings.jsonl"
     cells = [(name, cost) for name in plants for cost in costs or COSTS_BP]
-    known = read_findings(path)
-    if learner is not None and known and not resume:
+    recorded = read_findings(path)
+    if learner is not None and recorded and not resume:
         raise Failure(f"{path} has findings: add to them with --resume, or name another file with --out", USAGE)
     rows = _attainable(field, cells, shown=not as_json)
     if learner is not None:
-        known += _fitted(field, learner, cells, range(1, seeds + 1), known, path, folder / "plants")
-    here = {field.cell(each, name, cost) for each in LEARNERS for name, cost in cells}
-    found = [each for each in known if each.cell in here]
+        recorded += _fitted(field, learner, cells, range(1, seeds + 1), recorded, path, folder / "plants")
+    here = {field.cell(name, plant, cost) for name in LEARNERS for plant, cost in cells}
+    findings = [finding for finding in recorded if finding.cell in here]
     if as_json:
-        print_json({"attainable": [{"passes": row.passes, **_builtins(row)} for row in rows], "findings": found})
+        print_json({"attainable": [{"passes": row.passes, **_builtins(row)} for row in rows], "findings": findings})
         return DONE
-    _print(rows, found)
+    _print(rows, findings)
     return DONE
 
 
@@ -101,21 +101,21 @@ def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: 
 
 def _fitted(
     field: "Field", learner: "Learner", cells: "Sequence[tuple[str, float]]", seeds: Sequence[int],
-    known: "Sequence[Finding]", path: Path, folder: Path,
+    recorded: "Sequence[Finding]", path: Path, folder: Path,
 ) -> "list[Finding]":  # fmt: skip
-    """Fit what `known` lacks, and append each finding to the file as soon as it is there."""
+    """Fit what `recorded` lacks, and append each finding to the file as soon as it is there."""
     from quantd.research.power.findings import Finding, append
     from quantd.research.power.power_study import run
 
-    found: list[Finding] = []
+    fitted: list[Finding] = []
 
     def add(finding: Finding) -> None:
         append(path, finding)
-        found.append(finding)
+        fitted.append(finding)
         note(f"{finding.plant}, {finding.cost_bp:g} bp, seed {finding.seed}: {_found(finding)}, {finding.cpu_s:.0f} s")
 
-    run(field, learner, cells, seeds, folder, {(each.cell, each.seed) for each in known}, add)
-    return found
+    run(field, learner, cells, seeds, folder, {(finding.cell, finding.seed) for finding in recorded}, add)
+    return fitted
 
 
 def _plants(signal: Path | None, shapes: list[str] | None, strengths: list[float] | None) -> "dict[str, Plant]":
@@ -155,13 +155,13 @@ def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
         bounds = "" if row.low is None or row.high is None else f"[{row.low:+.3f}, {row.high:+.3f}]"
         first = (row.plant, f"{row.ic:g}", f"{row.cost_bp:g}", f"{row.equal_weight:+.3f}", f"{row.reference:+.3f}",
                  bounds)  # fmt: skip
-        mine = [each for each in findings if (each.plant, each.cost_bp) == (row.plant, row.cost_bp)]
+        mine = [finding for finding in findings if (finding.plant, finding.cost_bp) == (row.plant, row.cost_bp)]
         if row.ic > 0.0 and not row.passes:
             lines.append((*first, "", "not attainable", ""))
             continue
-        for learner in sorted({each.learner for each in mine}):
-            seeds = [each for each in mine if each.learner == learner]
-            spent = sum(each.cpu_s for each in seeds) / len(seeds)
+        for learner in sorted({finding.learner for finding in mine}):
+            seeds = [finding for finding in mine if finding.learner == learner]
+            spent = sum(finding.cpu_s for finding in seeds) / len(seeds)
             lines.append((*first, learner, verdict(seeds), f"{spent:.0f}"))
         if not mine:
             lines.append((*first, "", "not fitted" if row.ic > 0.0 else "nothing to find", ""))

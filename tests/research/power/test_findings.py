@@ -42,7 +42,7 @@ def test_findings_are_appended_and_a_repeated_seed_replaces_the_earlier_one(tmp_
     assert read_findings(path) == []
     for finding in (*seeds(2), msgspec.structs.replace(ONE, growth=2.0)):
         append(path, finding)
-    assert [(each.seed, each.growth) for each in read_findings(path)] == [(1, 2.0), (2, 1.1)]
+    assert [(finding.seed, finding.growth) for finding in read_findings(path)] == [(1, 2.0), (2, 1.1)]
     assert len(path.read_text().splitlines()) == 3
 
 

@@ -20,12 +20,12 @@ def correlation(one: np.ndarray, two: np.ndarray) -> float:
 
 def test_the_return_of_a_decision_is_from_the_next_open_to_the_one_after_with_its_actions() -> None:
     panel = panel_of(1, 40, 3)
-    found = next_returns(panel)
+    returns = next_returns(panel)
     for row in (0, 7, 36):
         paid = panel.open[row + 2] * panel.split[row + 2] + panel.dividend[row + 2]
-        assert found[row] == pytest.approx(paid / panel.open[row + 1] - 1.0)
-    assert found[-2] == pytest.approx(panel.close[-1] / panel.open[-1] - 1.0)
-    assert np.isnan(found[-1]).all()
+        assert returns[row] == pytest.approx(paid / panel.open[row + 1] - 1.0)
+    assert returns[-2] == pytest.approx(panel.close[-1] / panel.open[-1] - 1.0)
+    assert np.isnan(returns[-1]).all()
 
 
 @pytest.mark.parametrize("ic", [0.0, 0.3, 1.0])
@@ -40,14 +40,14 @@ def test_the_signal_correlates_with_the_next_return_as_stated(ic: float) -> None
 
 
 def test_each_shape_hides_the_same_signal() -> None:
-    whole, returns = planted(Plant(), PANEL, TRAIN).columns["plant"], next_returns(PANEL)
+    signal, returns = planted(Plant(), PANEL, TRAIN).columns["plant"], next_returns(PANEL)
     ratio = planted(Plant(shape="ratio"), PANEL, TRAIN).columns
-    assert np.log(ratio["plant"] / ratio["plant_below"]) == pytest.approx(0.5 * whole)
+    assert np.log(ratio["plant"] / ratio["plant_below"]) == pytest.approx(0.5 * signal)
     assert abs(correlation(ratio["plant_below"][:-1, 0], returns[:-1, 0])) < 0.06
     lag = planted(Plant(shape="lag", lag=2), PANEL, TRAIN).columns["plant"]
-    assert lag[:-2] == pytest.approx(whole[2:])
+    assert lag[:-2] == pytest.approx(signal[2:])
     one = planted(Plant(shape="symbol", symbol="S2"), PANEL, TRAIN)
-    assert one.columns["plant"][:, 2] == pytest.approx(whole[:, 2])
+    assert one.columns["plant"][:, 2] == pytest.approx(signal[:, 2])
     assert abs(correlation(one.columns["plant"][:-1, 0], returns[:-1, 0])) < 0.06
     assert not one.expected[:, [0, 1, 3]].any()
 
@@ -68,10 +68,10 @@ def test_a_plant_of_a_file_is_read_by_date_and_symbol(tmp_path: Path) -> None:
                          "mine": [1.0, 2.0, 3.0]})  # fmt: skip
     rows.write_parquet(tmp_path / "mine.parquet")
     (tmp_path / "plants.toml").write_text('[mine]\nshape = "file"\nvalues = "mine.parquet"\n')
-    found = planted(read_plants(tmp_path / "plants.toml")["mine"], PANEL, TRAIN)
-    assert found.expected[5:7, [1, 3]].tolist() == [[0.01, 0.03], [0.02, 0.0]]
-    assert found.columns["plant_mine"][5:7, 1].tolist() == [1.0, 2.0]
-    assert np.count_nonzero(found.expected) == 3
+    plant = planted(read_plants(tmp_path / "plants.toml")["mine"], PANEL, TRAIN)
+    assert plant.expected[5:7, [1, 3]].tolist() == [[0.01, 0.03], [0.02, 0.0]]
+    assert plant.columns["plant_mine"][5:7, 1].tolist() == [1.0, 2.0]
+    assert np.count_nonzero(plant.expected) == 3
 
 
 @pytest.mark.parametrize(

@@ -24,23 +24,23 @@ pytestmark = pytest.mark.long
 
 def control(learner: Learner, ic: float, folder: Path) -> Finding:
     plan = read(ROOT / "examples" / "train" / "ppo.toml", {"steps": 150_000})
-    return Field(plan, {"control": Plant(ic=ic)}).found(learner, "control", 15.0, 1, folder)
+    return Field(plan, {"control": Plant(ic=ic)}).finding(learner, "control", 15.0, 1, folder)
 
 
 @pytest.mark.parametrize("learner", FOUND)
 def test_a_certain_signal_is_found(learner: Learner, tmp_path: Path) -> None:
-    found = control(learner, 1.0, tmp_path)
-    assert found.attainable
-    assert found.above
-    assert found.share is not None
-    assert found.share > FOUND[learner]
-    assert found.cpu_s < SPENT
+    finding = control(learner, 1.0, tmp_path)
+    assert finding.attainable
+    assert finding.above
+    assert finding.share is not None
+    assert finding.share > FOUND[learner]
+    assert finding.cpu_s < SPENT
 
 
 @pytest.mark.parametrize("learner", FOUND)
 def test_noise_is_not_taken_for_a_signal(learner: Learner, tmp_path: Path) -> None:
-    found = control(learner, 0.0, tmp_path)
-    assert not found.attainable
-    assert not found.above
-    assert found.growth > found.equal_weight - 0.15
-    assert found.cpu_s < SPENT
+    finding = control(learner, 0.0, tmp_path)
+    assert not finding.attainable
+    assert not finding.above
+    assert finding.growth > finding.equal_weight - 0.15
+    assert finding.cpu_s < SPENT

@@ -13,10 +13,10 @@ SMALL = {"steps": 640, "evaluate_every": 320, "market.batch": 4, "learner.hidden
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("power")
-    (made / "plan.toml").write_text(text(**SMALL))
-    (made / "plants.toml").write_text("[mine]\nic = 1.0\n[noise]\nic = 0.0\n[faint]\nic = 0.01\n")
-    return made
+    folder = tmp_path_factory.mktemp("power")
+    (folder / "plan.toml").write_text(text(**SMALL))
+    (folder / "plants.toml").write_text("[mine]\nic = 1.0\n[noise]\nic = 0.0\n[faint]\nic = 0.01\n")
+    return folder
 
 
 def study(folder: Path, *more: str) -> dict:
@@ -38,8 +38,8 @@ def test_a_certain_signal_is_attainable_and_none_and_a_faint_one_are_not(folder:
 def test_findings_are_appended_and_resumed_and_the_unattainable_is_not_fitted(folder: Path) -> None:
     arguments = ("--learner", "plan", "--seeds", "1", "--out", "found.jsonl")
     first = study(folder, *arguments)["findings"]
-    assert sorted((each["plant"], each["seed"]) for each in first) == [("mine", 1), ("noise", 1)]
-    assert all(each["cpu_s"] > 0.0 and each["learner"] == "ppo" for each in first)
+    assert sorted((finding["plant"], finding["seed"]) for finding in first) == [("mine", 1), ("noise", 1)]
+    assert all(finding["cpu_s"] > 0.0 and finding["learner"] == "ppo" for finding in first)
     lines = (folder / "found.jsonl").read_text().splitlines()
     again = quantd(folder, "study", "power", "plan.toml", "--signal", "plants.toml", "--cost", "15", *arguments)
     assert again.returncode == 2
@@ -64,9 +64,9 @@ def test_the_scorer_sees_the_plant_as_a_feature_of_each_symbol(folder: Path) -> 
         folder, "study", "power", "plan.toml", "--signal", "plants.toml", "--cost", "15", "--learner", "scorer",
         "--seeds", "1", "--out", "scorer.jsonl", "--json",
     )  # fmt: skip
-    found = {each["plant"]: each for each in json.loads(done.stdout)["findings"]}
-    assert found["mine"]["learner"] == "scorer"
-    assert found["mine"]["growth"] > found["mine"]["equal_weight"] + 0.2
+    findings = {finding["plant"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert findings["mine"]["learner"] == "scorer"
+    assert findings["mine"]["growth"] > findings["mine"]["equal_weight"] + 0.2
 
 
 @pytest.mark.parametrize("arguments", [("--signal", "none.toml"), ("--shape", "wave")])

@@ -67,8 +67,8 @@ def chosen_rule(panel: Panel, rows: range, expected: Floats, of: MarketPlan, ses
         return Rule()
     rules = [Rule(tilt, band) for tilt, band in product(TILTS, BANDS)]
     *grown, equal = run_rules(panel, rows, rows, expected, of, [*rules, Rule()])
-    active = [each.daily - equal.daily for each in grown]
-    bounds = [float(each.mean() - NORMAL * each.std() / sessions**0.5) for each in active]
+    active = [growth.daily - equal.daily for growth in grown]
+    bounds = [float(daily.mean() - NORMAL * daily.std() / sessions**0.5) for daily in active]
     best = int(np.argmax(bounds))
     return rules[best] if bounds[best] > 0.0 else Rule()
 
@@ -84,14 +84,14 @@ def run_rules(
         lot=of.lots(panel.symbols),
     )  # fmt: skip
     deviation = float(expected[scale.start : scale.stop].std()) or 1.0
-    tilt, band = (torch.tensor([getattr(each, name) for each in rules])[:, None] for name in ("tilt", "band"))
+    tilt, band = (torch.tensor([getattr(rule, name) for rule in rules])[:, None] for name in ("tilt", "band"))
     least = band.double() * 2.0 * _rate(of.costs)
-    known = torch.from_numpy(np.isfinite(panel.close))
+    priced = torch.from_numpy(np.isfinite(panel.close))
     daily, turnover = np.zeros((len(rows) - 1, len(rules))), np.zeros(len(rules))
     before = env.equity.clone()
     for step, row in enumerate(rows[:-1]):
         gain = torch.from_numpy(expected[row]).expand(len(rules), -1)
-        target = _tilted(gain / deviation * tilt.double(), known[row])
+        target = _tilted(gain / deviation * tilt.double(), priced[row])
         held = torch.cat([env.weights, 1.0 - env.weights.sum(-1, keepdim=True)], -1)
         gains = torch.cat([gain, gain.new_zeros(len(rules), 1)], -1)
         env.move((target if step == 0 else _banded(held, target, gains, least))[:, :-1])
@@ -103,13 +103,13 @@ def run_rules(
     return [Grown(daily[:, place].copy(), float(yearly[place])) for place in range(len(rules))]
 
 
-def _tilted(score: Tensor, known: Tensor) -> Tensor:
+def _tilted(score: Tensor, priced: Tensor) -> Tensor:
     """Return weights float64[G, N + 1], cash last, of scores float64[G, N]; those without any tilt are equal weight."""
-    count = known.sum().clamp(min=1)
-    logits = torch.where(known, score, -torch.inf)
+    count = priced.sum().clamp(min=1)
+    logits = torch.where(priced, score, -torch.inf)
     cash = torch.full_like(score[:, :1], float(count) * CASH).log()
     tilted = torch.softmax(torch.cat([logits, cash], -1), -1)
-    equal = torch.cat([known.double() / count, (known.sum() == 0).double().view(1)]).expand_as(tilted)
+    equal = torch.cat([priced.double() / count, (priced.sum() == 0).double().view(1)]).expand_as(tilted)
     return torch.where((score == 0.0).all(-1, keepdim=True), equal, tilted)
 
 

@@ -8,7 +8,6 @@ import torch
 
 from quantd.models.history.panel import Panel
 from quantd.models.observation.table import Observed, Sight, sight
-from quantd.research.power.reference_rule import Grown
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.training.market.episodes import WHOLE
@@ -16,6 +15,7 @@ from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import market_of
 from quantd.training.plans.plan import Plan
 from quantd.training.runs import scorer_run
+from quantd.training.runs.reference_rule import Grown
 
 
 def fitted_scorer(plan: Plan, panel: Panel, columns: Mapping[str, Floats], seed: int) -> Grown:
@@ -27,10 +27,10 @@ def fitted_scorer(plan: Plan, panel: Panel, columns: Mapping[str, Floats], seed:
     plain = sight(panel)
     more = [values[:, :, None].astype(np.float32) for values in columns.values()]
     seen = Sight(np.concatenate([plain.features, *more], axis=2), plain.mask)
-    made = msgspec.structs.replace(
+    settings = msgspec.structs.replace(
         scorer_run.Plan(), splits=plan.splits, seeds=(seed,), costs=plan.market.costs, cash=plan.market.capital
     )
-    scorer = scorer_run.fit(panel, seen, made, seed, lambda text: None).scorer
+    scorer = scorer_run.fit(panel, seen, settings, seed, lambda text: None).scorer
     with torch.no_grad():
         weights = scorer(torch.from_numpy(seen.features), torch.from_numpy(seen.mask)).double()
     rows, of = plan.splits.test.rows(panel.day_ns), plan.market
