@@ -44,7 +44,7 @@ function usual(found, session) {
   const [day, ...before] = found ? found.days : [];
   if (!day || day.last !== session || before.length < LEAST) return "";
   const less = before.filter((each) => Math.abs(each.total_return) < Math.abs(day.total_return)).length;
-  return `; moved more than ${count(less)} of ${count(before.length)}`;
+  return `; moved more than on ${count(less)} of ${count(before.length)} days`;
 }
 
 function Figures({ earned, today, stamp }) {
@@ -58,7 +58,7 @@ function Figures({ earned, today, stamp }) {
   return html`<section class="figures" aria-label="Account">
     <${Figure} name="Equity" value=${money(now.equity)} more=${`${now.currency}${now.gross === null ? "" : `, ${percent(now.gross)} invested`}`} />
     <${Figure} name=${`Profit ${periodWords()}`} term="profit" value=${amount(own)} kind=${tone(own && Number(own.profit))} more=${own ? `${signed(own.total_return)}${beside}` : earned.fault} />
-    <${Figure} name="Today" value=${amount(day)} kind=${tone(day && Number(day.profit))} more=${day ? `${signed(day.total_return)}, session of ${now.session}${usual(days.data, now.session)}` : today.fault} />
+    <${Figure} name="Today" value=${amount(day)} kind=${tone(day && Number(day.profit))} more=${day ? `${signed(day.total_return)} on ${now.session}${usual(days.data, now.session)}` : today.fault} />
     <${Figure} name="Drawdown" term="drawdown" value=${percent(now.drawdown)} more=${`from the peak of ${money(peak)}`} />
     <${Figure} name="Cash" value=${money(now.cash)} more=${`${count(now.orders)} orders, ${count(now.open_orders)} open${now.regime ? `; regime ${now.regime}` : ""}`} />
   </section>`;

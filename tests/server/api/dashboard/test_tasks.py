@@ -105,7 +105,7 @@ async def unusual(hand: Hand, world: Halfway) -> None:
     days = (await ok(world, "/api/v1/profit/days?by=day&limit=253"))["days"]
     less = sum(abs(each["total_return"]) < abs(days[0]["total_return"]) for each in days[1:])
     tile = hand.page.locator(".figure").filter(has_text="Today")
-    await expect(tile).to_contain_text(f"moved more than {less} of {len(days) - 1}")
+    await expect(tile).to_contain_text(f"moved more than on {less} of {len(days) - 1} days")
 
 
 async def earned(hand: Hand, world: Halfway) -> None:
