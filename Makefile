@@ -147,7 +147,7 @@ figures: $(FULL)
 	@$(BIN)/python -m scripts.site figures $(ARGS)
 
 pictures: $(FULL)
-	@$(BIN)/python -m scripts.pictures
+	@$(BIN)/python -m scripts.page.pictures
 
 results: $(CORE)
 	@$(BIN)/python -m scripts.results $(if $(DATA),--data $(DATA)) $(ARGS)

@@ -30,7 +30,7 @@ from quantd.trading.events import (
     Proposed,
     Wished,
 )
-from scripts.pictures import PICTURE, pictured, screens_of
+from scripts.page.pictures import PICTURE, pictured, screens_of
 from tests.server.api.routes.test_proposal_routes import REVIEWED
 from tests.server.api.test_api import RATES, RUN, World, get, standing_at_the_end
 from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations

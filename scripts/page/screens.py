@@ -1,4 +1,6 @@
-"""Pictures of every screen of the page, and the bytes of the page and of its calls: `python -m scripts.screens FOLDER`.
+"""Pictures of every screen of the page, and the bytes of the page and of its calls.
+
+    python -m scripts.page.screens FOLDER
 
 It trades the shipped example to its end, or with `--symbols 500` a house of synthetic symbols and 20 agents. Each
 screen is drawn at widths of 1440, 768 and 360 pixels, light, dark and in forced colours. A picture is named
@@ -23,7 +25,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Page, Response, expect
 
-from scripts.pictures import SETS, screens_of, standing
+from scripts.page.pictures import SETS, screens_of, standing
 from scripts.site.pages import ROOT
 from tests.support.browser import chromium, opened, sideways
 
@@ -120,7 +122,7 @@ async def example(state: Path) -> AsyncIterator[tuple[str, str]]:
 @contextlib.asynccontextmanager
 async def large(folder: Path, symbols: int) -> AsyncIterator[tuple[str, str]]:
     """Address and token of a house of so many symbols with 20 agents."""
-    from benchmarks.reads import House, alerts
+    from benchmarks.daemon.reads import House, alerts
 
     house = House(folder, symbols, 20)
     world = house.world

@@ -1,7 +1,7 @@
 """CPU time, bytes and loop delay of each read of the API in a large house.
 
-    python -m benchmarks.reads [--symbols 500] [--agents 20] [--orders 100000] [--alerts 10000] [--only TEXT]
-    python -m benchmarks.reads --limit 0.5     # exit status 1 if a read takes more seconds of CPU
+    python -m benchmarks.daemon.reads [--symbols 500] [--agents 20] [--orders 100000] [--alerts 10000] [--only TEXT]
+    python -m benchmarks.daemon.reads --limit 0.5     # exit status 1 if a read takes more seconds of CPU
 
 The house trades synthetic daily bars until it has so many orders, in this process. Rows of alerts are then copied into
 its store. Each path is read three times: `first` since the start of the daemon, `bar` right after another session, and

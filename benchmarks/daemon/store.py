@@ -1,4 +1,4 @@
-"""Speed of the store, compared with plain SQLite on the same work: `python -m benchmarks.store`."""
+"""Speed of the store, compared with plain SQLite on the same work: `python -m benchmarks.daemon.store`."""
 
 import sqlite3
 import tempfile
