@@ -132,6 +132,11 @@ async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> N
                     with pytest.raises(ApiError, match="no shadow"):
                         client.change_model("even", do, "a test")
                 continue
+            if name == "preview_exchange":
+                for do in ("promote", "demote"):
+                    with pytest.raises(ApiError, match="no shadow"):
+                        client.preview_exchange("even", do, "a test")
+                continue
             if name in REFUSED:
                 with pytest.raises(ApiError) as found:
                     getattr(client, name)(*REFUSED[name], **NAMED.get(name, {}))

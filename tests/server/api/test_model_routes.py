@@ -358,7 +358,6 @@ async def test_a_paused_agent_holds_and_is_asked_no_more_until_it_is_resumed(wor
     assert [each.command for each in world.events(Operator)] == ["pause", "resume"]
 
 
-@pytest.mark.requirement("R-162")
 async def test_a_dry_run_of_a_promotion_has_the_orders_of_its_policy_and_changes_nothing(world: Any) -> None:
     before, state = world.store.last_seq(RUN), freeze(world.service.shell.state)
     status, found = await world.post(f"{MODELS}/rival/promote/preview", {"reason": "dry run"})
@@ -383,6 +382,7 @@ async def test_a_dry_run_of_a_promotion_has_the_orders_of_its_policy_and_changes
     assert (await world.post(f"{MODELS}/rival/demote/preview", {"reason": " "}))[0] == 422
 
 
+@pytest.mark.requirement("R-162")
 async def test_a_shadow_is_promoted_and_demoted_by_hand_and_the_journal_says_so(world: Any) -> None:
     status, found = await world.post(f"{MODELS}/rival/promote", {"reason": "seen enough"})
     assert status == 200, found
