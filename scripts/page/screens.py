@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import contextlib
 import gzip
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Page, Response, expect
 
+from quantd.regular_file import remove_folder
 from scripts.page.pictures import SETS, screens_of, standing
 from scripts.site.pages import ROOT
 from tests.support.browser import chromium, opened, sideways
@@ -149,7 +149,7 @@ async def main_of(asked: argparse.Namespace) -> None:
                 only = asked.only.split(",") if asked.only else []
                 await drawn(browser, url, token, folder, only, asked.looks.split(","))
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        remove_folder(place, ignore_errors=True)
 
 
 def main() -> None:
