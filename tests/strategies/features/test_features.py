@@ -134,7 +134,7 @@ def looks_ahead(spec: FeatureSpec, world: World, cut: int) -> list[str]:
     changed = world.inputs()
     for mine, other in (
         (changed.bars, later.bars),
-        (changed.by_symbol, later.by_symbol),
+        (changed.by_symbol, later.own),
         (changed.shared, later.shared),
     ):
         for name in mine:
