@@ -77,8 +77,8 @@ class _Watch:
 
     def note(self, named: object) -> None:
         if isinstance(named, (list, tuple)):
-            for each in named[:MOST]:
-                self.note(each)
+            for name in named[:MOST]:
+                self.note(name)
             return
         if isinstance(named, bytes):
             named = os.fsdecode(named)

@@ -239,12 +239,12 @@ def _second_column(path: Path, symbols: Sequence[str]) -> str:
         if adjusted is None or not {"symbol", "close"} <= plain.keys():
             return ""
         chosen = frame.filter(pl.col(plain["symbol"]).is_in(list(symbols)))
-        apart = chosen.select((pl.col(adjusted) / pl.col(plain["close"]) - 1.0).abs().max()).collect().item()
+        deviation = chosen.select((pl.col(adjusted) / pl.col(plain["close"]) - 1.0).abs().max()).collect().item()
     except (pl.exceptions.PolarsError, OSError):
         return ""
-    if apart is None or not float(apart) > 1e-3:
+    if deviation is None or not float(deviation) > 1e-3:
         return ""
-    return f"and the column {adjusted} of the file differs from close by up to {float(apart):.1%}"
+    return f"and the column {adjusted} of the file differs from close by up to {float(deviation):.1%}"
 
 
 def _listed_dividends(evidence: Evidence, path: Path) -> str:

@@ -43,11 +43,11 @@ def slope(returns: Floats, benchmark: Floats) -> float:
 
 
 def line(record: TrackRecord) -> Line:
-    own, other = record.excess, excess_market(record)
-    beta = slope(own, other)
-    alpha = mean(own) - beta * mean(other)
+    excess, other = record.excess, excess_market(record)
+    beta = slope(excess, other)
+    alpha = mean(excess) - beta * mean(other)
     degrees = record.samples - 2
-    noise = float(np.sqrt(squares(own - alpha - beta * other) / degrees)) if degrees > 0 else NONE
+    noise = float(np.sqrt(squares(excess - alpha - beta * other) / degrees)) if degrees > 0 else NONE
     return Line(beta, alpha, noise)
 
 
@@ -63,8 +63,8 @@ def alpha(record: TrackRecord) -> float:
 
 def fit(record: TrackRecord) -> float:
     """Return the correlation of excess returns with the benchmark's."""
-    own, other = record.excess, excess_market(record)
-    return portfolio.correlation_with(own, other) if varies(own) and varies(other) else NONE
+    excess, other = record.excess, excess_market(record)
+    return portfolio.correlation_with(excess, other) if varies(excess) and varies(other) else NONE
 
 
 @metric("Correlation", "ratio", "cov(e, x) / (sd(e) sd(x))", "Pearson 1896", "", "benchmark")
@@ -85,8 +85,8 @@ def specific_risk(record: TrackRecord) -> float:
 
 @metric("Appraisal ratio", "ratio", "alpha / specific risk", "Treynor & Black 1973", "high", "benchmark")
 def appraisal_ratio(record: TrackRecord) -> float:
-    found = line(record)
-    return over(found.alpha, found.noise) * float(np.sqrt(record.periods))
+    regression = line(record)
+    return over(regression.alpha, regression.noise) * float(np.sqrt(record.periods))
 
 
 @metric("Treynor ratio", "ratio", "p mean(e) / beta", "Treynor 1965", "high", "benchmark")
@@ -98,8 +98,8 @@ def treynor(record: TrackRecord) -> float:
         "benchmark")  # fmt: skip
 def m2(record: TrackRecord) -> float:
     other = excess_market(record)
-    own = statistics.sharpe(record.returns, record.periods, record.risk_free_annual)
-    return record.mean_risk_free + own * statistics.volatility(other, record.periods) if len(other) > 1 else NONE
+    sharpe = statistics.sharpe(record.returns, record.periods, record.risk_free_annual)
+    return record.mean_risk_free + sharpe * statistics.volatility(other, record.periods) if len(other) > 1 else NONE
 
 
 @metric("Active return, annual", "fraction", "p mean(r - b)", "Grinold & Kahn 2000", "high", "benchmark")

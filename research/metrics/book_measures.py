@@ -10,10 +10,10 @@ PLACE: Final = 70
 
 def annual_share(record: TrackRecord, *amounts: float | None) -> float:
     """Return the sum of amounts over average equity, a year; NaN if one is not recorded."""
-    known = [each for each in amounts if each is not None]
-    if len(known) < len(amounts):
+    recorded_amounts = [amount for amount in amounts if amount is not None]
+    if len(recorded_amounts) < len(amounts):
         return NONE
-    return sum(known) / float(record.equity.mean()) / record.years
+    return sum(recorded_amounts) / float(record.equity.mean()) / record.years
 
 
 @metric("Turnover, annual", "ratio", "p / T x value bought and sold / mean(equity)", "Grinold & Kahn 2000", "", "book")

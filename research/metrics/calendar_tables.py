@@ -40,9 +40,9 @@ def _last(record: TrackRecord, unit: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _growth(wealth: Floats, last: np.ndarray) -> Floats:
-    known = wealth[np.concatenate((np.zeros(1, dtype=np.int64), last))]
-    before = known[:-1]
-    growth: Floats = np.divide(known[1:], before, out=np.ones(len(before)), where=before > 0.0) - 1.0
+    levels = wealth[np.concatenate((np.zeros(1, dtype=np.int64), last))]
+    before = levels[:-1]
+    growth: Floats = np.divide(levels[1:], before, out=np.ones(len(before)), where=before > 0.0) - 1.0
     return growth
 
 

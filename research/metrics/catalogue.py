@@ -114,7 +114,7 @@ def measure(record: TrackRecord, names: Sequence[str] | None = None) -> dict[str
     """
     chosen = METRICS if names is None else [METRIC_OF[name] for name in names]
     with np.errstate(all="ignore"):
-        return {each.name: _value(each, record) for each in chosen}
+        return {metric.name: _value(metric, record) for metric in chosen}
 
 
 def _value(metric: Metric, record: TrackRecord) -> float | None:

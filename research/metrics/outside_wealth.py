@@ -26,18 +26,18 @@ def outside_wealth(feed: Replay, ts: Sequence[int], days_ns: Sequence[int]) -> F
     fresh = columns.fresh[:, 0]
     price = columns.close[fresh, 0]
     wealth = price * np.cumprod(grown(feed.actions, columns.ts_open[fresh], price))
-    known = columns.key[fresh] - columns.key[fresh] % DAY_NS if daily else columns.ts_event[fresh]
+    bar_times = columns.key[fresh] - columns.key[fresh] % DAY_NS if daily else columns.ts_event[fresh]
     samples = np.asarray(days_ns if daily else ts, dtype=np.int64)
-    rows = np.searchsorted(known, samples, side="right") - 1
+    rows = np.searchsorted(bar_times, samples, side="right") - 1
     name = feed.universe.symbols[0]
     if rows[0] < 0:
-        first, begin = (session_date(int(each)) for each in (samples[0], known[0]))
+        first, begin = (session_date(int(time_ns)) for time_ns in (samples[0], bar_times[0]))
         raise ValueError(f"the bars of {name} begin on {begin}, after the first sample, {first}")
-    if known[-1] < samples[-1] - LATE_NS:
-        last, end = (session_date(int(each)) for each in (samples[-1], known[-1]))
+    if bar_times[-1] < samples[-1] - LATE_NS:
+        last, end = (session_date(int(time_ns)) for time_ns in (samples[-1], bar_times[-1]))
         raise ValueError(f"the bars of {name} end on {end}, before the last sample, {last}")
-    found: Floats = wealth[rows] / wealth[rows[0]]
-    return found
+    growth: Floats = wealth[rows] / wealth[rows[0]]
+    return growth
 
 
 def outside_of(parts: Parts, ts: Sequence[int], days_ns: Sequence[int]) -> tuple[Floats | None, str]:

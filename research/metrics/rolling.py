@@ -79,7 +79,7 @@ class Moments:
         )
 
     def rows(self, chosen: slice) -> "Moments":
-        return Moments(self.count, *(each[chosen] for each in self.columns()))
+        return Moments(self.count, *(column[chosen] for column in self.columns()))
 
     def columns(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
         return self.x, self.y, self.xx, self.xy, self.yy
@@ -111,12 +111,12 @@ def rolling(record: TrackRecord, window: int = WINDOW) -> Rolling:
         raise ValueError("a window needs at least two samples")
     other = record.benchmark_excess
     with np.errstate(all="ignore"):
-        found = _moments(record.excess, record.excess if other is None else other, window)
-        deviation = np.sqrt(found.xx / (window - 1))
+        moments = _moments(record.excess, record.excess if other is None else other, window)
+        deviation = np.sqrt(moments.xx / (window - 1))
         root = float(np.sqrt(record.periods))
-        ratio = np.where(deviation > ROUNDING, found.x / deviation * root, np.nan)
-        moved = np.sqrt(found.yy / (window - 1)) > ROUNDING
-        slope = np.where(moved, found.xy / found.yy, np.nan) if other is not None else None
+        ratio = np.where(deviation > ROUNDING, moments.x / deviation * root, np.nan)
+        moved = np.sqrt(moments.yy / (window - 1)) > ROUNDING
+        slope = np.where(moved, moments.xy / moments.yy, np.nan) if other is not None else None
     count = record.samples
     return Rolling(
         window,
@@ -147,16 +147,18 @@ def _moments(x: Floats, y: Floats, window: int) -> Moments:
     total = max(len(x) - window + 1, 0)
     if not total:
         return Moments.empty(0)
-    own, other = _blocks(x, window), _blocks(y, window)
-    heads = [Moments.empty(len(own))]
-    tails = [Moments.empty(len(own))]
+    x_blocks, y_blocks = _blocks(x, window), _blocks(y, window)
+    heads = [Moments.empty(len(x_blocks))]
+    tails = [Moments.empty(len(x_blocks))]
     for k in range(window):
-        heads.append(heads[-1].with_sample(own[:, k], other[:, k]))
-        tails.append(tails[-1].with_sample(own[:, window - 1 - k], other[:, window - 1 - k]))
+        heads.append(heads[-1].with_sample(x_blocks[:, k], y_blocks[:, k]))
+        tails.append(tails[-1].with_sample(x_blocks[:, window - 1 - k], y_blocks[:, window - 1 - k]))
     # a window at offset k of block i is the tail of window - k samples there and the head of k samples of block i + 1
     columns = [tails[window]]
     columns += [tails[window - k].rows(EARLIER).merged(heads[k].rows(LATER)) for k in range(1, window)]
-    return Moments(window, *(_ordered(list(each), total) for each in zip(*(c.columns() for c in columns), strict=True)))
+    return Moments(
+        window, *(_ordered(list(column), total) for column in zip(*(c.columns() for c in columns), strict=True))
+    )
 
 
 def _ordered(columns: list[Floats], total: int) -> Floats:

@@ -80,12 +80,12 @@ def round_trips(
     order = np.argsort(fills.ts, kind="stable")
     ordered = fills.rows(order[fills.quantity[order] != 0.0])
     splits = tuple(splits)
-    found: list[RoundTrip] = []
+    trips: list[RoundTrip] = []
     for index in np.unique(ordered.symbol):
-        own = ordered.rows(np.flatnonzero(ordered.symbol == index))
-        scale = _scales(own.ts, [each for each in splits if each.symbol == index])
-        found.extend(_matched(symbols[int(index)], own, scale, samples_ts))
-    return tuple(sorted(found, key=lambda trip: (trip.exit_ts, trip.symbol, trip.entry_ts)))
+        symbol_fills = ordered.rows(np.flatnonzero(ordered.symbol == index))
+        scale = _scales(symbol_fills.ts, [split for split in splits if split.symbol == index])
+        trips.extend(_matched(symbols[int(index)], symbol_fills, scale, samples_ts))
+    return tuple(sorted(trips, key=lambda trip: (trip.exit_ts, trip.symbol, trip.entry_ts)))
 
 
 def hit_rates(trips: Iterable[RoundTrip]) -> tuple[HitRate, ...]:
@@ -94,17 +94,17 @@ def hit_rates(trips: Iterable[RoundTrip]) -> tuple[HitRate, ...]:
     for trip in trips:
         profits.setdefault(trip.symbol, []).append(trip.profit)
     return tuple(
-        HitRate(symbol, len(own), wins, wins / len(own), float(np.sum(np.sort(own))))
-        for symbol, own in sorted(profits.items())
-        for wins in [sum(value > 0.0 for value in own)]
+        HitRate(symbol, len(gains), wins, wins / len(gains), float(np.sum(np.sort(gains))))
+        for symbol, gains in sorted(profits.items())
+        for wins in [sum(value > 0.0 for value in gains)]
     )
 
 
 def _scales(ts: Ints, splits: Sequence[Split]) -> Floats:
     """Return float64[F], the units after all splits for one unit at each time."""
     scale = np.ones(len(ts))
-    for each in splits:
-        scale[ts < each.ts] *= each.ratio
+    for split in splits:
+        scale[ts < split.ts] *= split.ratio
     return scale
 
 
@@ -148,4 +148,6 @@ def _matched(symbol: str, fills: Fills, scale: Floats, samples_ts: Ints) -> list
         profit.tolist(),
         held.tolist(),
     )
-    return [RoundTrip(symbol, "long" if sign > 0.0 else "short", *rest) for sign, *rest in zip(*columns, strict=True)]
+    return [
+        RoundTrip(symbol, "long" if sign > 0.0 else "short", *fields) for sign, *fields in zip(*columns, strict=True)
+    ]

@@ -40,11 +40,13 @@ def track_record_of(
 def trips_of(assembly: Assembly, record: Record) -> tuple[RoundTrip, ...]:
     """Return the round trips of the house, first in, first out."""
     fills, lot = record.fill_columns, np.array(assembly.universe.lot_nano, dtype=np.float64) / NANO
-    whole = np.concatenate([each.columns for each in fills], axis=1) if fills else np.zeros((4, 0), dtype=np.int64)
-    symbol, lots, price, fee = whole
-    counts = [each.columns.shape[1] for each in fills]
+    fill_table = (
+        np.concatenate([batch.columns for batch in fills], axis=1) if fills else np.zeros((4, 0), dtype=np.int64)
+    )
+    symbol, lots, price, fee = fill_table
+    counts = [batch.columns.shape[1] for batch in fills]
     columns = Fills(
-        ts=np.repeat(np.array([each.ts for each in fills], dtype=np.int64), counts),
+        ts=np.repeat(np.array([batch.ts for batch in fills], dtype=np.int64), counts),
         symbol=symbol,
         quantity=lots * lot[symbol],
         price=price / NANO,
@@ -57,9 +59,9 @@ def trips_of(assembly: Assembly, record: Record) -> tuple[RoundTrip, ...]:
 def splits_of(assembly: Assembly) -> tuple[Split, ...]:
     """Return the splits of the market, in new units for one old unit."""
     return tuple(
-        Split(each.ts, each.symbol, each.numerator / each.denominator)
-        for each in assembly.feed.actions
-        if each.kind == "split"
+        Split(action.ts, action.symbol, action.numerator / action.denominator)
+        for action in assembly.feed.actions
+        if action.kind == "split"
     )
 
 

@@ -56,7 +56,7 @@ class TrackRecord:
         with np.errstate(over="ignore"):
             returns, wealth = _own(self)
             other = _returns_of(self.benchmark) if self.benchmark is not None else None
-        found = {
+        columns = {
             "returns": returns,
             "excess": returns - rate,
             "wealth": wealth,
@@ -64,7 +64,7 @@ class TrackRecord:
             "benchmark_returns": other,
             "benchmark_excess": other - rate if other is not None else None,
         }
-        for name, value in found.items():
+        for name, value in columns.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -121,8 +121,8 @@ def _returns_of(equity: Floats) -> Floats:
 def _stays_ruined(equity: Floats) -> bool:
     """Report whether equity is finite and not negative, starts above 0, and stays 0 once it is 0."""
     below = equity <= 0.0
-    whole = bool(np.isfinite(equity).all() and (equity >= 0.0).all() and equity[0] > 0.0)
-    return whole and bool((np.diff(below.astype(np.int8)) >= 0).all())
+    valid = bool(np.isfinite(equity).all() and (equity >= 0.0).all() and equity[0] > 0.0)
+    return valid and bool((np.diff(below.astype(np.int8)) >= 0).all())
 
 
 def _check(record: TrackRecord) -> None:

@@ -17,14 +17,14 @@ def profits(record: TrackRecord) -> Floats:
 
 
 def wins(record: TrackRecord) -> Floats:
-    found = profits(record)
-    return found[found > 0.0]
+    gains = profits(record)
+    return gains[gains > 0.0]
 
 
 def losses(record: TrackRecord) -> Floats:
     """Return the losses of losing trips, positive."""
-    found = profits(record)
-    return -found[found < 0.0]
+    gains = profits(record)
+    return -gains[gains < 0.0]
 
 
 @metric("Round trips", "count", "n, the number of trips", "Pardo 2008", "", "trips")
@@ -68,8 +68,8 @@ def average_losing_trip(record: TrackRecord) -> float:
 
 @metric("Largest losing trip", "money", "max(-g | g < 0)", "Pardo 2008", "low", "trips")
 def largest_losing_trip(record: TrackRecord) -> float:
-    found = losses(record)
-    return float(found.max()) if len(found) else NONE
+    trip_losses = losses(record)
+    return float(trip_losses.max()) if len(trip_losses) else NONE
 
 
 @metric("Average holding", "samples", "mean samples from entry to exit", "Pardo 2008", "", "trips")
@@ -79,8 +79,8 @@ def average_holding(record: TrackRecord) -> float:
 
 @metric("System quality number", "ratio", "sqrt(n) mean(g) / sd(g)", "Tharp 2008", "high", "trips")
 def system_quality(record: TrackRecord) -> float:
-    found = profits(record)
-    return float(np.sqrt(len(found))) * mean(found) / float(found.std(ddof=1)) if varies(found) else NONE
+    gains = profits(record)
+    return float(np.sqrt(len(gains))) * mean(gains) / float(gains.std(ddof=1)) if varies(gains) else NONE
 
 
 @metric("Kelly fraction", "fraction", "w - (1 - w) / payoff ratio, w win rate", "Kelly 1956", "", "trips")

@@ -37,8 +37,8 @@ def long_run_error(moments: Floats, gradient: Floats, kernel: Kernel, *, prewhit
     if prewhiten:
         lag, lead = moments[:-1], moments[1:]
         coefficients = np.linalg.lstsq(lag, lead, rcond=None)[0].T
-        left, sizes, right = np.linalg.svd(coefficients)
-        matrix = (left * np.minimum(sizes, LARGEST_ROOT)) @ right
+        left_vectors, sizes, right_vectors = np.linalg.svd(coefficients)
+        matrix = (left_vectors * np.minimum(sizes, LARGEST_ROOT)) @ right_vectors
         filtered = lead - lag @ matrix.T
         weights = np.linalg.solve((np.eye(width) - matrix).T, gradient)
     bandwidth = automatic_bandwidth(filtered, kernel)
@@ -77,8 +77,8 @@ def kernel_weights(share: Floats, kernel: Kernel) -> Floats:
         inner = 1.0 - 6.0 * share**2 + 6.0 * share**3
         return np.where(share <= 0.5, inner, np.where(share <= 1.0, 2.0 * (1.0 - share) ** 3, 0.0))
     angle = 6.0 * pi * share / 5.0
-    found: Floats = 25.0 / (12.0 * pi**2 * share**2) * (np.sin(angle) / angle - np.cos(angle))
-    return found
+    weights: Floats = 25.0 / (12.0 * pi**2 * share**2) * (np.sin(angle) / angle - np.cos(angle))
+    return weights
 
 
 def _autocovariances(series: Floats, lags: int) -> Floats:
@@ -86,5 +86,5 @@ def _autocovariances(series: Floats, lags: int) -> Floats:
     count = len(series)
     size = 1 << (count + lags).bit_length()
     spectrum = np.fft.rfft(series, size)
-    found: Floats = np.fft.irfft(spectrum * spectrum.conj(), size)[: lags + 1] / count
-    return found
+    sums: Floats = np.fft.irfft(spectrum * spectrum.conj(), size)[: lags + 1] / count
+    return sums

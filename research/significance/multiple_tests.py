@@ -45,11 +45,11 @@ def _ordered(p: Floats) -> tuple[np.ndarray, Floats]:
 def _stepped_up(ordered: Floats, factor: float) -> Floats:
     count = len(ordered)
     raised = ordered * (factor * count / np.arange(1, count + 1))
-    found: Floats = np.minimum.accumulate(raised[::-1])[::-1]
-    return found
+    p_values: Floats = np.minimum.accumulate(raised[::-1])[::-1]
+    return p_values
 
 
 def _restored(adjusted: Floats, order: np.ndarray) -> Floats:
-    found = np.empty(len(adjusted))
-    found[order] = np.minimum(adjusted, 1.0)
-    return found
+    p_values = np.empty(len(adjusted))
+    p_values[order] = np.minimum(adjusted, 1.0)
+    return p_values

@@ -69,7 +69,7 @@ def _chosen(returns: Floats, blocks: int, measure: Measure) -> tuple[Floats, Flo
     deviations = returns - centre
     sums = np.add.reduceat(deviations, edges[:-1], axis=0)
     squares = np.add.reduceat(deviations * deviations, edges[:-1], axis=0)
-    halves = np.array([each for each in combinations(range(blocks), blocks // 2) if each[0] == 0])
+    halves = np.array([half for half in combinations(range(blocks), blocks // 2) if half[0] == 0])
     chosen = np.zeros((len(halves), blocks))
     np.put_along_axis(chosen, halves, 1.0, axis=1)
     count = 2 * len(halves)
@@ -102,5 +102,5 @@ def _performance(
         return mean + centre
     variance = np.maximum(half @ squares - size * mean * mean, 0.0) / (size - 1.0)
     varies = variance > 1e-24
-    found: Floats = np.where(varies, (mean + centre) / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
-    return found
+    ratios: Floats = np.where(varies, (mean + centre) / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
+    return ratios

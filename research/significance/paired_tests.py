@@ -36,57 +36,57 @@ class PairedTest(Struct, frozen=True):
     samples: int
 
 
-def paired_t(own: Floats, other: Floats) -> PairedTest:
-    """Test whether the means of returns `own` and `other` float64[T] are equal (Student 1908).
+def paired_t(returns: Floats, other: Floats) -> PairedTest:
+    """Test whether the means of `returns` and `other` float64[T] are equal (Student 1908).
 
-    The statistic is positive where `own` has the higher mean. A constant difference other than 0 has no variance: the
-    statistic and p are NaN. Raises ValueError for different lengths, fewer than 2 pairs or non-finite returns.
+    The statistic is positive where `returns` has the higher mean. A constant difference other than 0 has no variance:
+    the statistic and p are NaN. Raises ValueError for different lengths, fewer than 2 pairs or non-finite returns.
     """
-    require_pair(own, other, MIN_PAIRS)
-    if np.array_equal(own, other):
-        return PairedTest(0.0, 1.0, len(own))
-    if is_constant(own - other):
-        return PairedTest(float("nan"), float("nan"), len(own))
-    differences = own - other
-    t = float(differences.mean() / sqrt(differences.var(ddof=1) / len(own)))
-    return PairedTest(t, student_two_sided(t, len(own) - 1), len(own))
+    require_pair(returns, other, MIN_PAIRS)
+    if np.array_equal(returns, other):
+        return PairedTest(0.0, 1.0, len(returns))
+    if is_constant(returns - other):
+        return PairedTest(float("nan"), float("nan"), len(returns))
+    differences = returns - other
+    t = float(differences.mean() / sqrt(differences.var(ddof=1) / len(returns)))
+    return PairedTest(t, student_two_sided(t, len(returns) - 1), len(returns))
 
 
-def wilcoxon(own: Floats, other: Floats) -> PairedTest:
-    """Test whether the differences of returns `own` and `other` float64[T] are symmetric about 0 (Wilcoxon 1945).
+def wilcoxon(returns: Floats, other: Floats) -> PairedTest:
+    """Test whether the differences of `returns` and `other` float64[T] are symmetric about 0 (Wilcoxon 1945).
 
     The statistic is the smaller of the two sums of ranks. Pairs without a difference are left out. p is exact up to 50
     pairs that all differ, without ties, and up to 13 others; else it is from the normal approximation. Raises
     ValueError as `paired_t`.
     """
-    require_pair(own, other, MIN_PAIRS)
-    if np.array_equal(own, other):
-        return PairedTest(0.0, 1.0, len(own))
-    differences = (own - other)[own != other]
+    require_pair(returns, other, MIN_PAIRS)
+    if np.array_equal(returns, other):
+        return PairedTest(0.0, 1.0, len(returns))
+    differences = (returns - other)[returns != other]
     ranks = average_ranks(np.abs(differences))
     positive, negative = float(ranks[differences > 0].sum()), float(ranks[differences < 0].sum())
     _, ties = np.unique(ranks, return_counts=True)
-    distinct = len(differences) == len(own) and bool((ties == 1).all())
-    if len(own) <= (EXACT_PAIRS if distinct else EXACT_TIES):
+    distinct = len(differences) == len(returns) and bool((ties == 1).all())
+    if len(returns) <= (EXACT_PAIRS if distinct else EXACT_TIES):
         p = signed_rank_two_sided(ranks, positive)
     else:
         n = float(len(ranks))
         variance = (n * (n + 1.0) * (2.0 * n + 1.0) - float((ties**3.0 - ties).sum()) / 2.0) / 24.0
         z = (positive - n * (n + 1.0) / 4.0) / sqrt(variance)
         p = erfc(abs(z) / sqrt(2.0))
-    return PairedTest(min(positive, negative), p, len(own))
+    return PairedTest(min(positive, negative), p, len(returns))
 
 
-def kolmogorov_smirnov(own: Floats, other: Floats) -> PairedTest:
-    """Test whether returns `own` and `other` float64[T] have the same distribution (Smirnov 1939).
+def kolmogorov_smirnov(returns: Floats, other: Floats) -> PairedTest:
+    """Test whether `returns` and `other` float64[T] have the same distribution (Smirnov 1939).
 
     The statistic is the largest distance of the two empirical distributions, and p is exact. The test assumes
     independent series: for positively correlated ones, p is too large. Raises ValueError as `paired_t`.
     """
-    require_pair(own, other, MIN_PAIRS)
-    if np.array_equal(own, other):
-        return PairedTest(0.0, 1.0, len(own))
-    values, n = np.concatenate([own, other]), len(own)
-    below = [np.searchsorted(np.sort(side), values, "right") for side in (own, other)]
+    require_pair(returns, other, MIN_PAIRS)
+    if np.array_equal(returns, other):
+        return PairedTest(0.0, 1.0, len(returns))
+    values, n = np.concatenate([returns, other]), len(returns)
+    below = [np.searchsorted(np.sort(side), values, "right") for side in (returns, other)]
     distance = int(np.abs(below[0] - below[1]).max())
     return PairedTest(distance / n, smirnov_two_sided(distance, n), n)

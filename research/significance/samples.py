@@ -20,11 +20,11 @@ def require_returns(returns: Floats, least: int) -> None:
         raise ValueError("every return must be finite")
 
 
-def require_pair(own: Floats, other: Floats, least: int) -> None:
+def require_pair(returns: Floats, other: Floats, least: int) -> None:
     """Check two series float64[T] of the same samples. Raises ValueError as `require_returns`, or for two lengths."""
-    if len(own) != len(other):
-        raise ValueError(f"paired series have one length, not {len(own)} and {len(other)}")
-    require_returns(own, least)
+    if len(returns) != len(other):
+        raise ValueError(f"paired series have one length, not {len(returns)} and {len(other)}")
+    require_returns(returns, least)
     require_returns(other, least)
 
 

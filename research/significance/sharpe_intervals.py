@@ -64,7 +64,7 @@ class Intervals:
 
 
 def sharpe_intervals(
-    own: Floats,
+    returns: Floats,
     other: Floats | None = None,
     *,
     periods: float,
@@ -77,28 +77,28 @@ def sharpe_intervals(
     Returns None for fewer than MIN_SAMPLES returns, or where no interval exists. Raises ValueError for different
     lengths.
     """
-    series = [own] if other is None else [own, other]
-    if other is not None and len(own) != len(other):
-        raise ValueError(f"paired series have one length, not {len(own)} and {len(other)}")
-    n = len(own)
+    series = [returns] if other is None else [returns, other]
+    if other is not None and len(returns) != len(other):
+        raise ValueError(f"paired series have one length, not {len(returns)} and {len(other)}")
+    n = len(returns)
     if n < MIN_SAMPLES:
         return None
-    excess = [each - risk_free_annual / periods for each in series]
-    parts = [influence(each) for each in excess]
+    excess = [column - risk_free_annual / periods for column in series]
+    parts = [influence(column) for column in excess]
     shortest = ceil(n / MAX_BLOCKS)
-    blocks = [max(shortest, block_length(each)) for each in parts]
+    blocks = [max(shortest, block_length(part)) for part in parts]
     joint = max(*blocks, block_length(parts[0] - parts[1])) if other is not None else blocks[0]
     ratios = {
         block: _resampled(excess, block, resamples, np.random.default_rng(seed)) * sqrt(periods)
         for block in {*blocks, joint}
     }
-    each = [_interval(ratios[block][k]) for k, block in enumerate(blocks)]
+    intervals = [_interval(ratios[block][k]) for k, block in enumerate(blocks)]
     if other is None:
-        return None if each[0] is None else Intervals(blocks[0], each[0])
-    if each == [None, None]:
+        return None if intervals[0] is None else Intervals(blocks[0], intervals[0])
+    if intervals == [None, None]:
         return None
     difference = _interval(ratios[joint][0] - ratios[joint][1])
-    return Intervals(blocks[0], each[0], blocks[1], each[1], joint, difference)
+    return Intervals(blocks[0], intervals[0], blocks[1], intervals[1], joint, difference)
 
 
 def _interval(values: Floats) -> Interval | None:
@@ -115,8 +115,8 @@ def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random
     n = len(series[0])
     count = ceil(n / block)
     last = n - (count - 1) * block
-    sums = [running_sums(each, block) for each in series]
-    least = [max(1e-30, ROUNDING * float(np.square(each).max())) for each in series]
+    sums = [running_sums(values, block) for values in series]
+    least = [max(1e-30, ROUNDING * float(np.square(values).max())) for values in series]
     out = np.empty((len(series), resamples))
     step = max(1, CHUNK // count)
     for first in range(0, resamples, step):

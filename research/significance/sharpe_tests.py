@@ -51,38 +51,38 @@ class SharpeTest(Struct, frozen=True):
     block: int = 0
 
 
-def jobson_korkie(own: Floats, other: Floats) -> SharpeTest:
-    """Test whether excess returns `own` and `other` float64[T] have equal Sharpe ratios, assuming independent normal
+def jobson_korkie(returns: Floats, other: Floats) -> SharpeTest:
+    """Test whether excess `returns` and `other` float64[T] have equal Sharpe ratios, assuming independent normal
     returns. Source: Jobson & Korkie 1981, with the variance of Memmel 2003.
 
     Raises ValueError for different lengths, fewer than MIN_RETURNS samples or non-finite returns.
     """
-    require_pair(own, other, MIN_RETURNS)
-    if is_constant(own) or is_constant(other):
-        return _undefined(len(own))
-    one, two = _ratio(own), _ratio(other)
-    rho = float(np.corrcoef(own, other)[0, 1])
+    require_pair(returns, other, MIN_RETURNS)
+    if is_constant(returns) or is_constant(other):
+        return _undefined(len(returns))
+    one, two = _ratio(returns), _ratio(other)
+    rho = float(np.corrcoef(returns, other)[0, 1])
     variance = 2.0 * (1.0 - rho) + 0.5 * (one * one + two * two - 2.0 * one * two * rho * rho)
-    error = sqrt(variance / len(own)) if variance > SMALLEST_VARIANCE else 0.0
-    return _tested(one, two, error, len(own))
+    error = sqrt(variance / len(returns)) if variance > SMALLEST_VARIANCE else 0.0
+    return _tested(one, two, error, len(returns))
 
 
-def ledoit_wolf(own: Floats, other: Floats, *, kernel: Kernel = "parzen", prewhiten: bool = True) -> SharpeTest:
-    """Test whether excess returns `own` and `other` float64[T] have equal Sharpe ratios, robust to fat tails and
+def ledoit_wolf(returns: Floats, other: Floats, *, kernel: Kernel = "parzen", prewhiten: bool = True) -> SharpeTest:
+    """Test whether excess `returns` and `other` float64[T] have equal Sharpe ratios, robust to fat tails and
     serial dependence. p is from the normal distribution.
 
     The error is a kernel estimate with automatic bandwidth, by default prewhitened. Source: Ledoit & Wolf 2008,
     section 3.1. Raises ValueError as `jobson_korkie`.
     """
-    require_pair(own, other, MIN_RETURNS)
-    if is_constant(own) or is_constant(other):
-        return _undefined(len(own))
-    found = _kernel_error(own, other, kernel, prewhiten=prewhiten)
-    return _tested(_ratio(own), _ratio(other), found.error, len(own), found.bandwidth)
+    require_pair(returns, other, MIN_RETURNS)
+    if is_constant(returns) or is_constant(other):
+        return _undefined(len(returns))
+    long_run = _kernel_error(returns, other, kernel, prewhiten=prewhiten)
+    return _tested(_ratio(returns), _ratio(other), long_run.error, len(returns), long_run.bandwidth)
 
 
 def ledoit_wolf_bootstrap(
-    own: Floats,
+    returns: Floats,
     other: Floats,
     *,
     block: int = 0,
@@ -91,28 +91,28 @@ def ledoit_wolf_bootstrap(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> SharpeTest:
-    """Test whether excess returns `own` and `other` float64[T] have equal Sharpe ratios by the studentised circular
+    """Test whether excess `returns` and `other` float64[T] have equal Sharpe ratios by the studentised circular
     block bootstrap. Source: Ledoit & Wolf 2008, section 3.2.
 
     `block` 0 selects the length by `block_length`. The error of a resample uses its own blocks. Raises ValueError as
     `jobson_korkie`, or for a block outside [0, T / 2].
     """
-    require_pair(own, other, MIN_RETURNS)
-    samples = len(own)
+    require_pair(returns, other, MIN_RETURNS)
+    samples = len(returns)
     if not 0 <= block <= samples // 2:
         raise ValueError(f"a block has 1 to {samples // 2} of {samples} returns, or 0 for automatic, not {block}")
-    if is_constant(own) or is_constant(other):
+    if is_constant(returns) or is_constant(other):
         return _undefined(samples)
-    found = _kernel_error(own, other, kernel, prewhiten=prewhiten)
-    length = block or min(block_length(influence(own) - influence(other)), samples // 2)
-    plain = _tested(_ratio(own), _ratio(other), found.error, samples, found.bandwidth, length)
-    if not found.error > SMALLEST_ERROR:
+    long_run = _kernel_error(returns, other, kernel, prewhiten=prewhiten)
+    length = block or min(block_length(influence(returns) - influence(other)), samples // 2)
+    plain = _tested(_ratio(returns), _ratio(other), long_run.error, samples, long_run.bandwidth, length)
+    if not long_run.error > SMALLEST_ERROR:
         return plain
-    distances = _resampled_distances([own, other], plain.difference, length, resamples, np.random.default_rng(seed))
-    beyond = int((distances >= abs(plain.difference) / found.error).sum())
+    distances = _resampled_distances([returns, other], plain.difference, length, resamples, np.random.default_rng(seed))
+    beyond = int((distances >= abs(plain.difference) / long_run.error).sum())
     return SharpeTest(
         plain.own, plain.other, plain.difference, plain.error, (1 + beyond) / (resamples + 1), samples,
-        found.bandwidth, length,
+        long_run.bandwidth, length,
     )  # fmt: skip
 
 
@@ -135,11 +135,11 @@ def _resampled_distances(
     return out
 
 
-def _kernel_error(own: Floats, other: Floats, kernel: Kernel, *, prewhiten: bool) -> LongRun:
+def _kernel_error(returns: Floats, other: Floats, kernel: Kernel, *, prewhiten: bool) -> LongRun:
     """Return the error of the difference by the delta method, from the means and second moments of both series."""
-    one, two = own * own, other * other
-    moments = np.column_stack((own - own.mean(), other - other.mean(), one - one.mean(), two - two.mean()))
-    gradient = np.array([*_gradient(own), *(-each for each in _gradient(other))])[[0, 2, 1, 3]]
+    one, two = returns * returns, other * other
+    moments = np.column_stack((returns - returns.mean(), other - other.mean(), one - one.mean(), two - two.mean()))
+    gradient = np.array([*_gradient(returns), *(-part for part in _gradient(other))])[[0, 2, 1, 3]]
     return long_run_error(moments, gradient, kernel, prewhiten=prewhiten)
 
 
@@ -154,13 +154,15 @@ def _ratio(returns: Floats) -> float:
     return float(returns.mean() / returns.std(ddof=1))
 
 
-def _tested(own: float, other: float, error: float, samples: int, bandwidth: float = 0.0, block: int = 0) -> SharpeTest:
-    difference = own - other
+def _tested(
+    ratio: float, other: float, error: float, samples: int, bandwidth: float = 0.0, block: int = 0
+) -> SharpeTest:
+    difference = ratio - other
     if error > SMALLEST_ERROR:
         p = erfc(abs(difference) / error / sqrt(2.0))
     else:
         p = 1.0 if abs(difference) <= SMALLEST_ERROR else nan
-    return SharpeTest(own, other, difference, error, p, samples, bandwidth, block)
+    return SharpeTest(ratio, other, difference, error, p, samples, bandwidth, block)
 
 
 def _undefined(samples: int) -> SharpeTest:

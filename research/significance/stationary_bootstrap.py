@@ -46,8 +46,8 @@ def stationary_indices(samples: int, length: float, resamples: int, draw: np.ran
     position = np.arange(samples)
     begun = np.maximum.accumulate(np.where(begins, position, 0), axis=1)
     starts = draw.integers(0, samples, shape, dtype=np.int64)
-    found: Ints = (np.take_along_axis(starts, begun, axis=1) + position - begun) % samples
-    return found
+    indices: Ints = (np.take_along_axis(starts, begun, axis=1) + position - begun) % samples
+    return indices
 
 
 def stationary_weights(samples: int, length: float, resamples: int, draw: np.random.Generator) -> Floats:
@@ -82,7 +82,7 @@ def stationary_interval(
 
 
 def stationary_difference(
-    own: Floats,
+    returns: Floats,
     other: Floats,
     statistic: Statistic = row_sharpes,
     *,
@@ -90,16 +90,16 @@ def stationary_difference(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Interval | None:
-    """Compute the percentile interval of a statistic of returns `own` float64[T] less that of `other`, resampled in
+    """Compute the percentile interval of a statistic of `returns` float64[T] less that of `other`, resampled in
     pairs.
 
     `length` 0 selects the longer of the two `stationary_length`. Returns None where a resample has no value. Raises
     ValueError as `stationary_interval`, or for different lengths.
     """
-    require_pair(own, other, MIN_SAMPLES)
-    mean = length or max(stationary_length(own), stationary_length(other))
-    chunks = _chunks(len(own), mean, resamples, np.random.default_rng(seed))
-    return _percentiles(np.concatenate([statistic(own[rows]) - statistic(other[rows]) for _, rows in chunks]))
+    require_pair(returns, other, MIN_SAMPLES)
+    mean = length or max(stationary_length(returns), stationary_length(other))
+    chunks = _chunks(len(returns), mean, resamples, np.random.default_rng(seed))
+    return _percentiles(np.concatenate([statistic(returns[rows]) - statistic(other[rows]) for _, rows in chunks]))
 
 
 def _chunks(samples: int, length: float, resamples: int, draw: np.random.Generator) -> Iterator[tuple[int, Ints]]:

@@ -103,8 +103,8 @@ def stationary_variances(returns: Floats, length: float) -> Floats:
     size = 1 << (2 * samples).bit_length()
     spectra = np.fft.rfft(deviations, size, axis=0)
     covariances = np.fft.irfft(spectra * spectra.conj(), size, axis=0)[:samples] / samples
-    found = covariances[0] + 2.0 * (kappa @ covariances[1:])
-    return np.maximum(found, 1e-30)
+    variances = covariances[0] + 2.0 * (kappa @ covariances[1:])
+    return np.maximum(variances, 1e-30)
 
 
 def _varied(excess: Floats) -> tuple[np.ndarray, Floats]:
