@@ -147,7 +147,7 @@ class Verdict(Struct, frozen=True):
     @property
     def faults(self) -> tuple[str, ...]:
         """The lines before the headline, about what makes the figures no result."""
-        return (*(each.text for each in self.failures), *([self.untraded.text] if self.untraded else []))
+        return (*(failure.text for failure in self.failures), *([self.untraded.text] if self.untraded else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,101 +228,101 @@ def judge(
     """
     failures = record.failures.of(assembly.rules.names())
     try:
-        own = Measured.of(assembly, record)
+        run = Measured.of(assembly, record)
     except ValueError as why:
         return Verdict(f"No verdict: {lost_text(record) or why}.", failures=failures)
     nothing = untraded(assembly, record) if not failures else None
     other = None
-    if drive is not None and own.settings.begins:
+    if drive is not None and run.settings.begins:
         beside = equal_weight_of(assembly)
         other = Measured.of(beside, drive if isinstance(drive, Record) else recorded(beside, drive))
-        require_same(own.settings, other.settings)
+        require_same(run.settings, other.settings)
         failures += other.record.failures.of(("equal weight",))
-    periods, free = own.settings.periods, own.risk_free_annual
-    found = sharpe_intervals(
-        own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
+    periods, free = run.settings.periods, run.risk_free_annual
+    intervals = sharpe_intervals(
+        run.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
     )
-    known, notes = noted(assembly, own, state, kind, family)
-    deflated = deflated_of(own, known)
-    difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
+    known_trials, notes = noted(assembly, run, state, kind, family)
+    deflated = deflated_of(run, known_trials)
+    difference = None if other is None else difference_of(run.sharpe, other.sharpe, intervals)
     return Verdict(
         verdict=(
             NO_RESULT
             if failures
             else NOTHING
             if nothing
-            else known.withdrawal_text
-            or sentence(own, difference, deflated and deflated.value, known.trials, compared=other is not None)
+            else known_trials.withdrawal_text
+            or sentence(run, difference, deflated and deflated.value, known_trials.trials, compared=other is not None)
         ),
-        sharpe_definition=own.sharpe_definition,
-        performance=own.figures(found.own if found else None),
-        equal_weight=None if other is None else other.figures(found.other if found else None),
+        sharpe_definition=run.sharpe_definition,
+        performance=run.figures(intervals.own if intervals else None),
+        equal_weight=None if other is None else other.figures(intervals.other if intervals else None),
         difference=difference,
-        bootstrap=Bootstrap(found.block, found.other_block, found.difference_block) if found else None,
+        bootstrap=Bootstrap(intervals.block, intervals.other_block, intervals.difference_block) if intervals else None,
         deflated_sharpe=deflated and deflated.value,
         deflated_without_withdrawals=deflated and deflated.without_withdrawals,
-        trials=known.trials,
-        withdrawn=known.withdrawn,
-        trials_of=known.market,
+        trials=known_trials.trials,
+        withdrawn=known_trials.withdrawn,
+        trials_of=known_trials.market,
         min_trade=None if other is None else min_trade(assembly),
-        begins=own.settings.begins,
+        begins=run.settings.begins,
         first_fills={
-            name: each.record.first_fill
-            for name, each in (("this run", own), ("equal weight", other))
-            if each is not None and each.record.first_fill
+            name: compared_run.record.first_fill
+            for name, compared_run in (("this run", run), ("equal weight", other))
+            if compared_run is not None and compared_run.record.first_fill
         },
-        doubts=own.doubts(assembly, other),
-        notes=_notes(assembly, own, notes),
+        doubts=run.doubts(assembly, other),
+        notes=_notes(assembly, run, notes),
         failures=failures,
         untraded=nothing,
     )
 
 
-def _notes(assembly: Assembly, own: Measured, of_trials: Sequence[str]) -> tuple[str, ...]:
+def _notes(assembly: Assembly, run: Measured, of_trials: Sequence[str]) -> tuple[str, ...]:
     """Return what a reader must know beside the doubts, with the notes on the trials."""
     return (
-        *_begun(assembly, own),
+        *_begun(assembly, run),
         *_outside_hours(assembly),
         *(f"Bars of {line}." for line in stated(assembly.feed.statements)),
-        *_outside_benchmark(assembly, own),
+        *_outside_benchmark(assembly, run),
         *filter(None, [synthetic_note(assembly.universe.symbols)]),
         *of_trials,
-        *known_bars(own.evidence(assembly)),
-        *([OWN_CLOSES] if own.record.own_closes else []),
+        *known_bars(run.evidence(assembly)),
+        *([OWN_CLOSES] if run.record.own_closes else []),
     )
 
 
-def difference_of(own: float, other: float, found: Intervals | None) -> Difference | None:
-    if not (isfinite(own) and isfinite(other)):
+def difference_of(sharpe: float, other: float, intervals: Intervals | None) -> Difference | None:
+    if not (isfinite(sharpe) and isfinite(other)):
         return None
-    interval = found.difference if found else None
-    return Difference(own - other, interval.low if interval else None, interval.high if interval else None)
+    interval = intervals.difference if intervals else None
+    return Difference(sharpe - other, interval.low if interval else None, interval.high if interval else None)
 
 
 def noted(
-    assembly: Assembly, own: Measured, state: Path, kind: Kind = "backtest", family: str = "",
+    assembly: Assembly, run: Measured, state: Path, kind: Kind = "backtest", family: str = "",
     values: Mapping[str, str] | None = None,
 ) -> tuple[Known, list[str]]:  # fmt: skip
     """Record the run as a look in the ledger of the folder `state`. Returns (the known trials of its market, notes)."""
-    if not isfinite(own.sharpe):
+    if not isfinite(run.sharpe):
         return Known(fault="the equity is constant"), []
-    look = look_of(assembly, own.record.ts, own.sharpe, own.settings.periods, kind, family, values)
-    known = try_note_looks(state, [look]).like(look)
-    return known, [known.text] if known.fault or known.unplaced else []
+    look = look_of(assembly, run.record.ts, run.sharpe, run.settings.periods, kind, family, values)
+    known_trials = try_note_looks(state, [look]).like(look)
+    return known_trials, [known_trials.text] if known_trials.fault or known_trials.unplaced else []
 
 
-def deflated_of(own: Measured, known: Known) -> Deflation | None:
+def deflated_of(run: Measured, known_trials: Known) -> Deflation | None:
     """Return the deflated Sharpe ratio by the known trials of its market, this run's included; None where undefined."""
-    if not isfinite(own.sharpe):
+    if not isfinite(run.sharpe):
         return None
-    periods = own.settings.periods
-    return known.deflated(own.returns - own.risk_free_annual / periods, own.sharpe, periods)
+    periods = run.settings.periods
+    return known_trials.deflated(run.returns - run.risk_free_annual / periods, run.sharpe, periods)
 
 
-def _begun(assembly: Assembly, own: Measured) -> list[str]:
+def _begun(assembly: Assembly, run: Measured) -> list[str]:
     """Return a note where trading begins after [feed] start, or where the bars are shorter than the lookback."""
     needed = longest_history(assembly.policies, assembly.universe)
-    if not own.settings.begins:
+    if not run.settings.begins:
         return [
             f"The longest lookback is {needed:,} samples, and the bars end before: the policy never decided with a "
             "complete history, and is not compared. Give earlier bars, or a shorter lookback."
@@ -330,36 +330,38 @@ def _begun(assembly: Assembly, own: Measured) -> list[str]:
     feed, house = assembly.feed, assembly.sessions[assembly.universe.calendar]
     start = next((row for row, day in enumerate(house.day_ns) if day >= feed.start_key), 0)
     first = session_date(house.day_ns[start]).isoformat()
-    if first >= own.settings.begins:
+    if first >= run.settings.begins:
         return []
-    known = bisect_left(house.open_ns, after_history(feed, house, house.open_ns[start], needed))
+    begin = bisect_left(house.open_ns, after_history(feed, house, house.open_ns[start], needed))
     notes = []
-    if known > start:
+    if begin > start:
         notes.append(
-            f"Trading begins on {own.settings.begins}, after the longest lookback of {needed:,} samples: the bars "
+            f"Trading begins on {run.settings.begins}, after the longest lookback of {needed:,} samples: the bars "
             f"begin on {session_date(feed.first_ts)}."
         )
-    if late := unpriced(feed, house, known) if known < len(house.open_ns) else []:
+    if late := unpriced(feed, house, begin) if begin < len(house.open_ns) else []:
         symbols = some([assembly.universe.symbols[column] for column in late])
         notes.append(
-            f"Trading begins on {own.settings.begins}: at the close of {session_date(house.day_ns[known])} the newest "
+            f"Trading begins on {run.settings.begins}: at the close of {session_date(house.day_ns[begin])} the newest "
             f"bar of {symbols} is older than orders allow (max_price_age)."
         )
     return notes
 
 
-def _outside_benchmark(assembly: Assembly, own: Measured) -> list[str]:
+def _outside_benchmark(assembly: Assembly, run: Measured) -> list[str]:
     """Return the figures of a benchmark outside the universe as a note, or the reason why it has none."""
     if assembly.outside is None:
         return []
     from quantd.research.metrics.outside_wealth import outside_of  # few runs have one
 
     name = assembly.universe.benchmark
-    wealth, why = outside_of(assembly, own.record.ts, own.record.days_ns)
+    wealth, why = outside_of(assembly, run.record.ts, run.record.days_ns)
     if wealth is None:
         return [f"The benchmark {name} is not compared: {why}."]
-    found = performance(wealth, own.settings.periods, own.risk_free_annual)
-    figures = f"{found.total_return:+.2%}, Sharpe ratio {ratio(found.sharpe)}, drawdown {found.max_drawdown:.2%}"
+    benchmark = performance(wealth, run.settings.periods, run.risk_free_annual)
+    figures = (
+        f"{benchmark.total_return:+.2%}, Sharpe ratio {ratio(benchmark.sharpe)}, drawdown {benchmark.max_drawdown:.2%}"
+    )
     return [f"Benchmark {name}, which is not traded: {figures} (its prices and dividends, without costs)."]
 
 
@@ -370,13 +372,13 @@ def _outside_hours(assembly: Assembly) -> list[str]:
 
 
 def sentence(
-    own: Measured, difference: Difference | None, deflated: float | None, trials: int | None, *, compared: bool
+    run: Measured, difference: Difference | None, deflated: float | None, trials: int | None, *, compared: bool
 ) -> str:
     """Format the verdict as sentences."""
-    costs = own.settings.costs
+    costs = run.settings.costs
     charged = costs.commission_bp or costs.commission_min_micro or costs.spread_bp or costs.slippage_bp or costs.impact
     after = "After costs" if charged else "Before any costs ([broker] sets them to 0)"
-    if not isfinite(own.sharpe):
+    if not isfinite(run.sharpe):
         return "The equity is constant: there is no Sharpe ratio to compare."
     if not compared:
         return "Not compared with equal weight."
@@ -412,15 +414,15 @@ def headline(verdict: Verdict) -> str:
 
     The worst doubt begins or ends it.
     """
-    own, other = verdict.performance, verdict.equal_weight
-    if own is None or verdict.untraded is not None:
+    run_performance, other = verdict.performance, verdict.equal_weight
+    if run_performance is None or verdict.untraded is not None:
         return verdict.verdict
-    text = f"Sharpe {ratio(own.sharpe)}{span(own.sharpe_low, own.sharpe_high)}"
+    text = f"Sharpe {ratio(run_performance.sharpe)}{span(run_performance.sharpe_low, run_performance.sharpe_high)}"
     if other is not None:
         text += f", equal weight {ratio(other.sharpe)}{span(other.sharpe_low, other.sharpe_high)}"
     if verdict.deflated_sharpe is not None:
         text += f"; deflated {verdict.deflated_sharpe:.2f} ({trials_text(verdict)})"
-    elif verdict.trials is None and own.sharpe is not None:
+    elif verdict.trials is None and run_performance.sharpe is not None:
         text += "; trials unknown"
     return joined(f"{text}. {verdict.verdict}", verdict.doubts)
 
@@ -444,7 +446,9 @@ def table_of(verdict: Verdict) -> list[tuple[str, str, str]]:
     """Return (figure, this run, equal weight) rows, the last empty without a comparison."""
     if verdict.performance is None:
         return []
-    columns = [_column(each) if each is not None else {} for each in (verdict.performance, verdict.equal_weight)]
+    columns = [
+        _column(figures) if figures is not None else {} for figures in (verdict.performance, verdict.equal_weight)
+    ]
     return [(name, value, columns[1].get(name, "")) for name, value in columns[0].items()]
 
 
@@ -463,12 +467,12 @@ def _column(f: Figures) -> dict[str, str]:
     }
 
 
-def blocks_text(found: Bootstrap) -> str:
+def blocks_text(bootstrap: Bootstrap) -> str:
     """Format the block lengths: 23 samples (equal weight 24, difference 25)."""
-    text = f"{found.block} sample{'' if found.block == 1 else 's'}"
-    if found.equal_weight_block is None:
+    text = f"{bootstrap.block} sample{'' if bootstrap.block == 1 else 's'}"
+    if bootstrap.equal_weight_block is None:
         return text
-    return f"{text} (equal weight {found.equal_weight_block}, difference {found.difference_block})"
+    return f"{text} (equal weight {bootstrap.equal_weight_block}, difference {bootstrap.difference_block})"
 
 
 def lines(verdict: Verdict) -> list[str]:

@@ -47,9 +47,9 @@ class Columns:
     def within(self, start: int, end: int) -> Self:
         """Return the rows of the intervals from `start` + 1 to `end`, which then count from 1."""
         interval = self.interval
-        found = self.rows((interval > start) & (interval <= end))
-        found.interval[:] -= start
-        return found
+        rows = self.rows((interval > start) & (interval <= end))
+        rows.interval[:] -= start
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +136,9 @@ class BookHistory:
             "book_equity": (rows, books), "book_flows": (rows, books),
         }  # fmt: skip
         for name, shape in expected.items():
-            found = getattr(self, name).shape
-            if found != shape:
-                raise ValueError(f"{name} has the shape {found}, not {shape}")
+            actual_shape = getattr(self, name).shape
+            if actual_shape != shape:
+                raise ValueError(f"{name} has the shape {actual_shape}, not {shape}")
         if CASH in self.symbols:
             raise ValueError(f"no symbol may be named {CASH!r}")
         if len(set(self.symbols)) != size or len(set(self.agents)) != books or len(self.sectors) != size:
@@ -179,9 +179,9 @@ class BookHistory:
     def weights(self) -> Floats:
         """Return float64[T+1, N], the value of all books' positions over equity; 0 where equity is not positive."""
         value, equity = self.quantity.sum(axis=1) * self.price, self.equity[:, None]
-        found = np.zeros_like(value)
-        np.divide(value, equity, out=found, where=equity > 0.0)
-        return found
+        weights = np.zeros_like(value)
+        np.divide(value, equity, out=weights, where=equity > 0.0)
+        return weights
 
     def asset_returns(self) -> Floats:
         """Return float64[T, N], the simple returns of the symbols, splits and dividends included.
@@ -194,20 +194,20 @@ class BookHistory:
         np.multiply.at(ratio, at, self.actions.ratio)
         np.add.at(cash, at, self.actions.cash)
         before, after = self.price[:-1], self.price[1:]
-        known = (before > 0.0) & (np.isfinite(self.mark[1:]) | (ratio[1:] == 0.0))
-        found = np.zeros_like(before)
-        np.divide(after * ratio[1:] + cash[1:], before, out=found, where=known)
-        np.subtract(found, 1.0, out=found, where=known)
-        return found
+        has_price = (before > 0.0) & (np.isfinite(self.mark[1:]) | (ratio[1:] == 0.0))
+        returns = np.zeros_like(before)
+        np.divide(after * ratio[1:] + cash[1:], before, out=returns, where=has_price)
+        np.subtract(returns, 1.0, out=returns, where=has_price)
+        return returns
 
     def row_of(self, weights: Mapping[str, float]) -> Floats:
         """Return float64[N], weights by symbol in the order of the columns. Raises ValueError for an unknown symbol."""
         index = {symbol: k for k, symbol in enumerate(self.symbols)}
         if unknown := [symbol for symbol in weights if symbol not in index]:
             raise ValueError(f"{', '.join(unknown)}: not in the universe of this run ({', '.join(self.symbols)})")
-        found = np.zeros(len(self.symbols))
-        found[[index[symbol] for symbol in weights]] = list(weights.values())
-        return found
+        row = np.zeros(len(self.symbols))
+        row[[index[symbol] for symbol in weights]] = list(weights.values())
+        return row
 
     def between(self, first_ns: int, last_ns: int) -> "BookHistory":
         """Return the history of the samples with dates from `first_ns` to `last_ns`, both included.

@@ -150,10 +150,10 @@ class BookHistoryLog:
         """Return the history up to the last sample. Raises ValueError before the first one."""
         if not self._days:
             raise ValueError("the run has no sample")
-        lots, known, equity, flows = (np.array(part) for part in zip(*self._samples, strict=True))
+        lots, sample_marks, equity, flows = (np.array(part) for part in zip(*self._samples, strict=True))
         marks, last = np.array(self._own_marks), len(self._days) - 1
         quantity = lots * self.universe.lot_size
-        later = np.einsum("tan,tn->ta", quantity, np.where(known > 0, marks - known, 0) / NANO)
+        later = np.einsum("tan,tn->ta", quantity, np.where(sample_marks > 0, marks - sample_marks, 0) / NANO)
         return BookHistory(
             days_ns=np.array(self._days, dtype=np.int64),
             agents=tuple(self._ledger.names),
@@ -175,7 +175,7 @@ class BookHistoryLog:
         columns = np.array(symbol, dtype=np.int64)
         quantity = np.array(lots, dtype=np.float64) * self.universe.lot_size[columns]
         decided, arrival = np.array(decision), np.array(self._arrivals or [0.0])
-        found = Trades(
+        trades = Trades(
             interval=np.array(interval, dtype=np.int64),
             agent=np.array(agent, dtype=np.int64),
             symbol=columns,
@@ -184,9 +184,9 @@ class BookHistoryLog:
             decision=np.where(np.isfinite(decided), decided, arrival),
             arrival=arrival,
             fee=np.array(fee) / MICRO,
-            crossed=np.array([each is None for each in key], dtype=np.bool_),
+            crossed=np.array([fill_key is None for fill_key in key], dtype=np.bool_),
         )
-        return found.rows((found.interval >= 1) & (found.interval <= last))
+        return trades.rows((trades.interval >= 1) & (trades.interval <= last))
 
     def _planned(self, plan: Planned) -> None:
         """Record the decision prices of crosses and of parent orders."""
@@ -207,8 +207,8 @@ class BookHistoryLog:
             prices = self._parents.get(plan.portion.decided, prices)
         kind = basket.kind[0] if basket.kind else Kind.LIMIT
         triggers = dict(zip(basket.sym, basket.stop_nano, strict=True)) if kind == Kind.STOP else {}
-        found = _Sent(list(basket.sym), prices[basket.sym], kind, triggers)
-        _keep(self._sent, (basket.sample, basket.n), found, BASKETS_KEPT)
+        sent_basket = _Sent(list(basket.sym), prices[basket.sym], kind, triggers)
+        _keep(self._sent, (basket.sample, basket.n), sent_basket, BASKETS_KEPT)
 
     def _filled(self, fill: Filled) -> None:
         """Post fills row by row, as the rows are rounded, and read each book's cash and fee from the ledger."""
@@ -221,8 +221,8 @@ class BookHistoryLog:
             self._ledger.fills([symbol], [lots], [price], [fee], [shares])
             paid = self._amounts("fees_micro") - fees
             moved = self._cash - cash + paid
-            known = sent is not None and sent.kind != Kind.STOP and symbol in sent.columns
-            decision = float(sent.prices[sent.columns.index(symbol)]) if sent is not None and known else np.nan
+            has_decision = sent is not None and sent.kind != Kind.STOP and symbol in sent.columns
+            decision = float(sent.prices[sent.columns.index(symbol)]) if sent is not None and has_decision else np.nan
             for agent, part in shares:
                 self._waiting.append(len(self._trades))
                 self._arrivals.append(price / NANO)
@@ -241,14 +241,14 @@ class BookHistoryLog:
 
     def _mark(self, market: MarketSlice) -> None:
         """Set the arrival prices of fills in this bar, then the marks."""
-        left = []
+        waiting = []
         for number in self._waiting:
             trade = self._trades[number]
             if not market.fresh[trade.symbol]:
-                left.append(number)
+                waiting.append(number)
                 continue
             self._arrivals[number] = self._arrival(trade, market)
-        self._waiting = left
+        self._waiting = waiting
         closes = market.close_nano
         if self._days and self._rules.daily and market.key == self._days[-1]:
             self._own_marks[-1] = np.where(market.fresh, closes, self._own_marks[-1])
@@ -393,8 +393,11 @@ class BookHistoryLog:
     def _share_borrow(self, charged: Ints) -> None:
         """Divide each book's borrow fee among its short positions in proportion to their value."""
         value = np.minimum(self._lots, 0) * (self._marks_nano / NANO) * self.universe.lot_size
-        whole = value.sum(axis=1, keepdims=True)
-        part = np.divide(value, whole, out=np.zeros_like(value), where=whole != 0.0) * (charged / MICRO)[:, None]
+        short_value = value.sum(axis=1, keepdims=True)
+        part = (
+            np.divide(value, short_value, out=np.zeros_like(value), where=short_value != 0.0)
+            * (charged / MICRO)[:, None]
+        )
         agents, symbols = np.nonzero(part)
         rows = zip(agents.tolist(), symbols.tolist(), part[agents, symbols].tolist(), strict=True)
         kind = BOOKINGS.index("borrow")

@@ -56,13 +56,13 @@ class Breakdown(Struct, frozen=True):
     def __str__(self) -> str:
         lines = [f"time-weighted return {percent(self.total)}: {', '.join(_parts(self))}"]
         for title in ("asset", "sector", "agent", "kind"):
-            found: Table = getattr(self, f"by_{title}")
-            rows = [(name, percent(value)) for name, value in found.items()]
-            known = title != "sector" or not found.keys() <= {UNKNOWN_SECTOR, CASH}
-            lines += ["", *(aligned((title, "contribution"), rows) if known else [NO_SECTORS])]
+            table: Table = getattr(self, f"by_{title}")
+            rows = [(name, percent(value)) for name, value in table.items()]
+            has_sectors = title != "sector" or not table.keys() <= {UNKNOWN_SECTOR, CASH}
+            lines += ["", *(aligned((title, "contribution"), rows) if has_sectors else [NO_SECTORS])]
         trading = [
-            (name, f"{own.turnover_total:.2f}", f"{own.crossed:.2f}", f"{own.cost:,.2f}", f"{own.trades:,}")
-            for name, own in self.activity.items()
+            (name, f"{book.turnover_total:.2f}", f"{book.crossed:.2f}", f"{book.cost:,.2f}", f"{book.trades:,}")
+            for name, book in self.activity.items()
         ]
         lines += ["", *aligned(("agent", "turnover in all", "crossed", "cost", "fills"), trading)]
         return "\n".join(lines)
@@ -71,8 +71,8 @@ class Breakdown(Struct, frozen=True):
         return str(self)
 
 
-def _parts(found: Breakdown) -> tuple[str, str]:
-    return f"decisions {percent(found.decision)}", f"execution {percent(found.execution)}"
+def _parts(attribution: Breakdown) -> tuple[str, str]:
+    return f"decisions {percent(attribution.decision)}", f"execution {percent(attribution.execution)}"
 
 
 def breakdown(history: BookHistory) -> Breakdown:
@@ -112,7 +112,7 @@ def activity(history: BookHistory, parts: Profit) -> dict[str, Activity]:
     mean_equity = float(history.equity.mean())
     scale = 1.0 / mean_equity if mean_equity > 0.0 else 0.0
     fills = trades.rows(~trades.crossed)
-    bought, crossed = (_traded(each, books) * scale for each in (fills, trades.rows(trades.crossed)))
+    bought, crossed = (_traded(rows, books) * scale for rows in (fills, trades.rows(trades.crossed)))
     cost = -parts.reduced(COSTS).summed("agent")
     count = np.bincount(fills.agent, minlength=books)
     return {
@@ -132,9 +132,9 @@ def _traded(trades: Trades, books: int) -> Floats:
 
 def _totals(places: Ints, values: Floats, count: int) -> Floats:
     """float64[count], the sum of the values at each place."""
-    found = np.zeros(count)
-    np.add.at(found, places, values)
-    return found
+    totals = np.zeros(count)
+    np.add.at(totals, places, values)
+    return totals
 
 
 def _table(names: Iterable[str], values: Floats) -> Table:

@@ -48,11 +48,11 @@ class SectorReturns:
     def ordered(self, sectors: Sequence[str]) -> "SectorReturns":
         """Return the columns in the order of `sectors`; a sector that is not here has weight 0."""
         at = {name: k for k, name in enumerate(self.sectors)}
-        known = np.array([name in at for name in sectors], dtype=np.bool_)
+        present = np.array([name in at for name in sectors], dtype=np.bool_)
         places = [at[name] for name in sectors if name in at]
         shape = len(self.weights), len(sectors)
         weights, contributions = np.zeros(shape), np.zeros(shape)
-        weights[:, known], contributions[:, known] = self.weights[:, places], self.contributions[:, places]
+        weights[:, present], contributions[:, present] = self.weights[:, places], self.contributions[:, places]
         return SectorReturns(tuple(sectors), weights, contributions, self.costs)
 
 
@@ -87,8 +87,8 @@ class ActiveReturn(Struct, frozen=True):
     def __str__(self) -> str:
         head = ("sector", "allocation", "selection", "interaction")
         rows = [
-            (name, percent(own.allocation), percent(own.selection), percent(own.interaction))
-            for name, own in self.by_sector.items()
+            (name, percent(effects.allocation), percent(effects.selection), percent(effects.interaction))
+            for name, effects in self.by_sector.items()
         ]
         rows.append(("all", percent(self.allocation), percent(self.selection), percent(self.interaction)))
         summary = (
@@ -113,21 +113,23 @@ def brinson(portfolio: SectorReturns, benchmark: SectorReturns, form: Form = "fa
     everything.
     """
     sectors = sorted({*portfolio.sectors, *benchmark.sectors})
-    own, other = portfolio.ordered(sectors), benchmark.ordered(sectors)
-    if len(own.weights) != len(other.weights):
-        raise ValueError(f"{len(own.weights)} periods of the portfolio, {len(other.weights)} of the benchmark")
-    if np.any(np.abs(own.weights.sum(axis=1) - other.weights.sum(axis=1)) > WEIGHTS_DIFFER):
+    portfolio_part, benchmark_part = portfolio.ordered(sectors), benchmark.ordered(sectors)
+    if len(portfolio_part.weights) != len(benchmark_part.weights):
+        raise ValueError(
+            f"{len(portfolio_part.weights)} periods of the portfolio, {len(benchmark_part.weights)} of the benchmark"
+        )
+    if np.any(np.abs(portfolio_part.weights.sum(axis=1) - benchmark_part.weights.sum(axis=1)) > WEIGHTS_DIFFER):
         raise ValueError("the weights of portfolio and benchmark do not have the same sums; add a sector for cash")
-    factors = active_link_factors(own.returns, other.returns)
-    benchmark_rate = _rates(other, np.zeros_like(other.weights))
-    rate = _rates(own, benchmark_rate)
-    whole = other.contributions.sum(axis=1, keepdims=True) if form == "fachler" else 0.0
-    allocation = (own.weights - other.weights) * (benchmark_rate - whole)
-    selection = other.weights * (rate - benchmark_rate)
+    factors = active_link_factors(portfolio_part.returns, benchmark_part.returns)
+    benchmark_rate = _rates(benchmark_part, np.zeros_like(benchmark_part.weights))
+    rate = _rates(portfolio_part, benchmark_rate)
+    benchmark_return = benchmark_part.contributions.sum(axis=1, keepdims=True) if form == "fachler" else 0.0
+    allocation = (portfolio_part.weights - benchmark_part.weights) * (benchmark_rate - benchmark_return)
+    selection = benchmark_part.weights * (rate - benchmark_rate)
     # contributions, not weight x rate: a sector traded within a period has a result and no weight
-    interaction = own.contributions - own.weights * benchmark_rate - selection
-    effects = np.stack([factors.dot(each) for each in (allocation, selection, interaction)])
-    total, benchmark_total = period_return(own.returns), period_return(other.returns)
+    interaction = portfolio_part.contributions - portfolio_part.weights * benchmark_rate - selection
+    effects = np.stack([factors.dot(effect) for effect in (allocation, selection, interaction)])
+    total, benchmark_total = period_return(portfolio_part.returns), period_return(benchmark_part.returns)
     return ActiveReturn(
         portfolio=total,
         benchmark=benchmark_total,
@@ -136,14 +138,14 @@ def brinson(portfolio: SectorReturns, benchmark: SectorReturns, form: Form = "fa
         allocation=float(effects[0].sum()),
         selection=float(effects[1].sum()),
         interaction=float(effects[2].sum()),
-        costs=float(factors.dot(own.costs - other.costs)),
+        costs=float(factors.dot(portfolio_part.costs - benchmark_part.costs)),
     )
 
 
-def _rates(found: SectorReturns, otherwise: Floats) -> Floats:
+def _rates(sectors: SectorReturns, otherwise: Floats) -> Floats:
     """Returns of the sectors: contribution over weight, and `otherwise` without a weight."""
     rates = otherwise.copy()
-    np.divide(found.contributions, found.weights, out=rates, where=found.weights != 0.0)
+    np.divide(sectors.contributions, sectors.weights, out=rates, where=sectors.weights != 0.0)
     return rates
 
 
@@ -172,8 +174,8 @@ def benchmark_sectors(history: BookHistory, weights: Floats, cash_returns: Float
     `weights` are float64[N] or float64[T, N] in the order of the history's symbols (`BookHistory.row_of` orders them).
     The rest is CASH with `cash_returns` float64[T], or 0. A symbol without a price counts with a return of 0.
     """
-    whole = np.broadcast_to(weights, (history.intervals, len(history.symbols)))
-    sectors, held, contributions = _by_sector(history, whole, whole * history.asset_returns())
+    weight_rows = np.broadcast_to(weights, (history.intervals, len(history.symbols)))
+    sectors, held, contributions = _by_sector(history, weight_rows, weight_rows * history.asset_returns())
     none = np.zeros(history.intervals)
     interest = none if cash_returns is None else cash_returns * (1.0 - held.sum(axis=1))
     return _with_cash(sectors, held, contributions, interest, none)

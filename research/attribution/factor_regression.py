@@ -47,10 +47,10 @@ class FactorRegression(Struct, frozen=True):
         head = ("factor", "beta", "error", "t", "p", "contribution")
         rows = [
             (
-                name, f"{own.value:.3f}", f"{own.error:.3f}", f"{own.t:.2f}", f"{own.p:.3f}",
+                name, f"{beta.value:.3f}", f"{beta.error:.3f}", f"{beta.t:.2f}", f"{beta.p:.3f}",
                 percent(self.contributions[name]),
             )
-            for name, own in self.betas.items()
+            for name, beta in self.betas.items()
         ]  # fmt: skip
         alpha = self.alpha
         summary = (
@@ -58,8 +58,10 @@ class FactorRegression(Struct, frozen=True):
             f"{self.adjusted_r2:.3f}; alpha {alpha.value:.2e} a sample (t {alpha.t:.2f}, p {alpha.p:.3f}); "
             f"Newey-West, {self.lags} lags"
         )
-        rest = [(name, "", "", "", "", percent(self.contributions[name])) for name in ("risk_free", ALPHA, "residual")]
-        return "\n".join([summary, *aligned(head, [*rows, *rest])])
+        other_rows = [
+            (name, "", "", "", "", percent(self.contributions[name])) for name in ("risk_free", ALPHA, "residual")
+        ]
+        return "\n".join([summary, *aligned(head, [*rows, *other_rows])])
 
     def __repr__(self) -> str:
         return str(self)
@@ -103,15 +105,15 @@ def factor_regression(
         raise ValueError("a return is not finite")
     if np.linalg.matrix_rank(design / np.linalg.norm(design, axis=0).clip(min=1e-300)) < width:
         raise ValueError("a factor is constant or a combination of the others; their betas are not defined")
-    found = np.linalg.lstsq(design, excess, rcond=None)[0]
-    residual = excess - design @ found
+    estimates = np.linalg.lstsq(design, excess, rcond=None)[0]
+    residual = excess - design @ estimates
     used = default_lags(samples) if lags is None else lags
     errors = np.sqrt(newey_west(design, residual, used).diagonal())
     centred = excess - excess.mean()
-    unexplained, whole = float(residual.dot(residual)), float(centred.dot(centred))
-    r2 = 1.0 - unexplained / whole if whole > 0.0 else 0.0
-    coefficients = [_coefficient(*pair) for pair in zip(found.tolist(), errors.tolist(), strict=True)]
-    parts = link_factors(returns).dot(np.column_stack([free, design * found, residual]))
+    unexplained, variation = float(residual.dot(residual)), float(centred.dot(centred))
+    r2 = 1.0 - unexplained / variation if variation > 0.0 else 0.0
+    coefficients = [_coefficient(*pair) for pair in zip(estimates.tolist(), errors.tolist(), strict=True)]
+    parts = link_factors(returns).dot(np.column_stack([free, design * estimates, residual]))
     names = ("risk_free", ALPHA, *factors, "residual")
     return FactorRegression(
         samples=samples,

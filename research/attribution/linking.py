@@ -36,8 +36,8 @@ def active_link_factors(returns: Floats, benchmark: Floats) -> Floats:
 def _factors(returns: Floats, benchmark: Floats) -> Floats:
     if not bool(np.all(returns > -1.0) and np.all(benchmark > -1.0)):
         raise ValueError("logarithmic linking needs returns above -100 % in every interval")
-    whole = _mean_slope(np.array([period_return(returns)]), np.array([period_return(benchmark)]))
-    return _mean_slope(returns, benchmark) / whole
+    total_slope = _mean_slope(np.array([period_return(returns)]), np.array([period_return(benchmark)]))
+    return _mean_slope(returns, benchmark) / total_slope
 
 
 def _mean_slope(one: Floats, other: Floats) -> Floats:
@@ -56,6 +56,6 @@ def profit_factors(history: BookHistory) -> Floats:
     because the return of such an interval is 0 by definition. Raises ValueError as `link_factors` does.
     """
     before = history.equity[:-1]
-    found = np.zeros_like(before)
-    np.divide(link_factors(history.returns()), before, out=found, where=before > 0.0)
-    return found
+    factors = np.zeros_like(before)
+    np.divide(link_factors(history.returns()), before, out=factors, where=before > 0.0)
+    return factors

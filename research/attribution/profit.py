@@ -67,7 +67,7 @@ class Profit:
         """
         intervals, books, size = self.holding.shape
         sizes = {"interval": intervals, "agent": books, "symbol": size + 1, "kind": len(KINDS)}
-        found = np.zeros([sizes[axis] for axis in axes])
+        sums = np.zeros([sizes[axis] for axis in axes])
         letters = "".join({"interval": "t", "agent": "a", "symbol": "n"}.get(axis, "") for axis in axes)
         if factors is None:
             held = np.einsum(f"tan->{letters}", self.holding)
@@ -75,11 +75,11 @@ class Profit:
             held = np.einsum(f"t,tan->{letters}", factors, self.holding)
         places: dict[str, slice | int]
         places = {"interval": slice(None), "agent": slice(None), "symbol": slice(size), "kind": 0}
-        found[tuple(places[axis] for axis in axes)] += held
+        sums[tuple(places[axis] for axis in axes)] += held
         amount = self.amount if factors is None else self.amount * factors[self.interval]
         rows = {"interval": self.interval, "agent": self.agent, "symbol": self.symbol, "kind": self.kind}
-        np.add.at(found, tuple(rows[axis] for axis in axes), amount if axes else amount.sum())
-        return found
+        np.add.at(sums, tuple(rows[axis] for axis in axes), amount if axes else amount.sum())
+        return sums
 
     def reduced(self, kinds: Sequence[str]) -> "Profit":
         """Return the profit of some kinds only."""

@@ -44,7 +44,7 @@ def stored_history(parts: Parts, records: Records, run: str, folder: Path, watch
     """Return the history of a run up to its last sample. Raises RunUnusable with the reason."""
     try:
         log = BookHistoryLog(parts.rules)
-        replay_into(log, parts, records, run, folder, watched, whole=False)
+        replay_into(log, parts, records, run, folder, watched, strict=False)
         return log.history()
     except FAULTS as why:
         raise RunUnusable(f"the run cannot be replayed for its attribution: {why}") from None
@@ -52,12 +52,12 @@ def stored_history(parts: Parts, records: Records, run: str, folder: Path, watch
 
 def parting(history: BookHistory) -> Parting:
     """Return the parts of a history's return by symbol. Raises ValueError where the whole account was lost."""
-    found = breakdown(history)
+    parts = breakdown(history)
     weights = history.weights()[:-1].mean(axis=0) if history.intervals else np.zeros(len(history.symbols))
-    own = (1.0 + history.asset_returns()).prod(axis=0) - 1.0
+    asset_returns = (1.0 + history.asset_returns()).prod(axis=0) - 1.0
     rows = [
-        SymbolPart(symbol, float(weight), float(of_asset), found.by_asset[symbol])
-        for symbol, weight, of_asset in zip(history.symbols, weights, own, strict=True)
+        SymbolPart(symbol, float(weight), float(of_asset), parts.by_asset[symbol])
+        for symbol, weight, of_asset in zip(history.symbols, weights, asset_returns, strict=True)
     ]
-    rows.append(SymbolPart(CASH, float(1.0 - weights.sum()), None, found.by_asset[CASH]))
-    return Parting(found.total, rows)
+    rows.append(SymbolPart(CASH, float(1.0 - weights.sum()), None, parts.by_asset[CASH]))
+    return Parting(parts.total, rows)

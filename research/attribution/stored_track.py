@@ -103,7 +103,7 @@ class StoredBooks:
     def _trips(self, book: str, first: int, last: int) -> tuple[RoundTrip, ...]:
         """The round trips that ended in the samples after `first`, first in, first out."""
         trips = self._past.trips(book, self._reader, self._all_trips)
-        return tuple(each for each in trips if self.ts[first] < each.exit_ts <= self.ts[last])
+        return tuple(trip for trip in trips if self.ts[first] < trip.exit_ts <= self.ts[last])
 
     def _all_trips(self, book: str) -> tuple[RoundTrip, ...]:
         trades = self._reader.trades(book)
@@ -127,4 +127,4 @@ class StoredBooks:
         listed = splits_of(self._parts) if isinstance(self._parts, Assembly) else None
         kinds = (b"JumpExplained",) if listed is not None else (b"Action", b"JumpExplained")
         journalled = self._past.splits(self._reader, kinds)
-        return tuple(sorted([*(listed or ()), *journalled], key=lambda each: each.ts))
+        return tuple(sorted([*(listed or ()), *journalled], key=lambda split: split.ts))

@@ -84,7 +84,7 @@ class Asker:
         key = key_of(msgspec.json.encode(question), *self.parts)
         date = session_date(view.time - 1).isoformat()
         answer = self.answers.find(key)
-        found = answer is not None
+        is_stored = answer is not None
         try:
             if answer is None:
                 if self.budget.most is not None and self.budget.asked >= self.budget.most:
@@ -95,7 +95,7 @@ class Asker:
         except (NoAnswer, WrongAnswer) as error:
             rerun = "a rerun asks only what is missing"
             raise Unanswered(f"{date}: agent {self.agent}: {error}; {self.budget.text()}; {rerun}") from None
-        if found:
+        if is_stored:
             self.stored += 1
             self.budget.stored += 1
         else:
@@ -132,19 +132,20 @@ class Askers:
 
     def rename(self) -> None:
         """Give symbols and dates other names in the next run."""
-        for each in self.askers:
-            self._names[each.agent] = each.names
-            self._true[each.agent] = each.under(other_names(each.names.symbols, f"{self.market} {each.agent}"))
+        for asker in self.askers:
+            self._names[asker.agent] = asker.names
+            self._true[asker.agent] = asker.under(other_names(asker.names.symbols, f"{self.market} {asker.agent}"))
 
     def verdicts(self) -> tuple[Foresight, ...]:
         """The comparison of the run before `rename` with that after it; later runs have the true names again."""
-        gains = [each.under(self._names[each.agent]) for each in self.askers]
+        gains = [asker.under(self._names[asker.agent]) for asker in self.askers]
         return tuple(
-            foresight(each.agent, self._true[each.agent], other) for each, other in zip(self.askers, gains, strict=True)
+            foresight(asker.agent, self._true[asker.agent], other)
+            for asker, other in zip(self.askers, gains, strict=True)
         )
 
     def counts(self) -> tuple[AskedAgent, ...]:
-        return tuple(AskedAgent(each.agent, each.asked, each.stored) for each in self.askers)
+        return tuple(AskedAgent(asker.agent, asker.asked, asker.stored) for asker in self.askers)
 
 
 class Questioned(Struct, frozen=True):
@@ -156,15 +157,15 @@ class Questioned(Struct, frozen=True):
     @property
     def knows(self) -> bool:
         """Whether an agent is named as one that knows the future."""
-        return any(each.knows for each in self.verdicts)
+        return any(verdict.knows for verdict in self.verdicts)
 
     def lines(self) -> list[str]:
         """The counts and the verdicts as lines of text."""
         counts = [
-            f"  {each.agent}: {each.asked:,} questions asked, {each.stored:,} answers from the store"
-            for each in self.counts
+            f"  {count.agent}: {count.asked:,} questions asked, {count.stored:,} answers from the store"
+            for count in self.counts
         ]
-        return counts + [f"  {each.text}" for each in self.verdicts]
+        return counts + [f"  {verdict.text}" for verdict in self.verdicts]
 
 
 def asked_run(
@@ -189,24 +190,29 @@ def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Itera
 
     Raises ParamsError for a prompt that cannot be read.
     """
-    budget, made = Budget(most), list[Asker]()
-    for seat, policy in enumerate(assembly.policies):
+    budget, askers = Budget(most), list[Asker]()
+    for policy_number, policy in enumerate(assembly.policies):
         for leaf in leaves(policy):
             if isinstance(leaf, Asked):
-                asker = _asker(assembly, seat, leaf.params, StoredAnswers(folder / FOLDER), budget)
+                asker = _asker(assembly, policy_number, leaf.params, StoredAnswers(folder / FOLDER), budget)
                 leaf.ask = asker
-                made.append(asker)
+                askers.append(asker)
     try:
-        yield Askers(assembly.market, tuple(made))
+        yield Askers(assembly.market, tuple(askers))
     finally:
-        for each in made:
-            each.transport.close()
+        for open_asker in askers:
+            open_asker.transport.close()
 
 
-def _asker(assembly: Assembly, seat: int, params: OutsideParams, answers: StoredAnswers, budget: Budget) -> Asker:
+def _asker(
+    assembly: Assembly, policy_number: int, params: OutsideParams, answers: StoredAnswers, budget: Budget
+) -> Asker:
     config, rules = assembly.config, assembly.rules
-    agent = config.seats[seat]
-    limits = (*(each.limits for each in rules.agents), *(each.agents[0].limits for each in rules.shadows))[seat]
+    agent = config.seats[policy_number]
+    limits = (
+        *(agent_rules.limits for agent_rules in rules.agents),
+        *(shadow.agents[0].limits for shadow in rules.shadows),
+    )[policy_number]
     folder = config.source.folder
     prompt = b""
     if params.prompt:

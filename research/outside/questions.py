@@ -120,7 +120,7 @@ def question_of(agent: str, view: View, lookback: int, model: str, names: Names)
 
 
 def _numbers(row: Floats) -> list[float | None]:
-    return [each if isfinite(each) else None for each in row.tolist()]
+    return [number if isfinite(number) else None for number in row.tolist()]
 
 
 def answer_of(text: bytes, id: str) -> Answer:
@@ -128,13 +128,13 @@ def answer_of(text: bytes, id: str) -> Answer:
     if len(text) > MOST_BYTES:
         raise WrongAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
     try:
-        found = msgspec.json.decode(text, type=Answer)
+        answer = msgspec.json.decode(text, type=Answer)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         shown = text[:60].decode(errors="replace")
         raise WrongAnswer(f"the answer is not that of a proposal: {error}; it begins {shown!r}") from None
-    if found.id != id:
-        raise WrongAnswer(f"the answer has the id {found.id[:64]!r}, and the question has {id!r}")
-    return found
+    if answer.id != id:
+        raise WrongAnswer(f"the answer has the id {answer.id[:64]!r}, and the question has {id!r}")
+    return answer
 
 
 def weights_of(answer: Answer, names: Names, *, short: bool) -> Floats | Hold:

@@ -11,10 +11,10 @@ from quantd.research.outside.questions import Answer, WrongAnswer, answer_of
 
 def key_of(question: bytes, *parts: bytes) -> str:
     """The key of a question: BLAKE2b over it and over what answers it."""
-    found = blake2b(digest_size=20)
+    digest = blake2b(digest_size=20)
     for part in (question, *parts):
-        found.update(len(part).to_bytes(8) + part)
-    return found.hexdigest()
+        digest.update(len(part).to_bytes(8) + part)
+    return digest.hexdigest()
 
 
 class StoredAnswers:

@@ -69,7 +69,7 @@ class CommandProcess:
         assert process.stderr is not None
         if self._rest:
             raise NoAnswer(f"it wrote more than one line to a question; the second begins {self._rest[:60]!r}")
-        left, deadline = memoryview(question + b"\n"), time.monotonic() + timeout_s
+        unsent, deadline = memoryview(question + b"\n"), time.monotonic() + timeout_s
         with selectors.DefaultSelector() as pipes:
             pipes.register(process.stdin, selectors.EVENT_WRITE)
             pipes.register(process.stdout, selectors.EVENT_READ)
@@ -81,10 +81,10 @@ class CommandProcess:
                 for key, _ in ready:
                     if key.fileobj is process.stdin:
                         try:
-                            left = left[os.write(key.fd, left) :]
+                            unsent = unsent[os.write(key.fd, unsent) :]
                         except BrokenPipeError:
-                            left = left[:0]
-                        if not left:
+                            unsent = unsent[:0]
+                        if not unsent:
                             pipes.unregister(process.stdin)
                         continue
                     read = os.read(key.fd, 65_536)
@@ -96,11 +96,11 @@ class CommandProcess:
                     if not read:
                         raise NoAnswer(self._ended(process))
                     self._rest += read
-                    line, newline, rest = self._rest.partition(b"\n")
+                    line, newline, remainder = self._rest.partition(b"\n")
                     if len(line) > MOST_BYTES:
                         raise NoAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
                     if newline:
-                        self._rest = rest
+                        self._rest = remainder
                         return line
 
     def _ended(self, process: subprocess.Popen[bytes]) -> str:
@@ -157,8 +157,8 @@ class HttpAddress:
         timer.start()
         try:
             connection.request("POST", self._path, question, {"Content-Type": "application/json"})
-            found = connection.getresponse()
-            body = found.read(MOST_BYTES + 1)
+            response = connection.getresponse()
+            body = response.read(MOST_BYTES + 1)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if late.is_set() or isinstance(error, TimeoutError):
                 raise NoAnswer(f"no answer within {timeout_s:g} s") from None
@@ -168,8 +168,8 @@ class HttpAddress:
             connection.close()
         if late.is_set():
             raise NoAnswer(f"no answer within {timeout_s:g} s")
-        if found.status != http.client.OK:
-            raise NoAnswer(f"status {found.status} in place of 200")
+        if response.status != http.client.OK:
+            raise NoAnswer(f"status {response.status} in place of 200")
         if len(body) > MOST_BYTES:
             raise NoAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
         return body

@@ -156,7 +156,11 @@ class AnswerBlocks:
         ahead, answers = self._ahead, list[AnswersAhead]()
         if ahead is None or self._unusual():
             return answers
-        tables = {k: each for k, each in ahead.tables.items() if each.policy is self._policies(seats[k])}
+        tables = {
+            k: policy_table
+            for k, policy_table in ahead.tables.items()
+            if policy_table.policy is self._policies(seats[k])
+        }
         asked, first = dict(self._asked), ahead.view.first_sample
         for ts, due in samples:
             row = ahead.rows.get(ts)
@@ -180,15 +184,15 @@ class AnswerBlocks:
         """As `quantd.daemon.runtime.advance_answers.Foreseen`."""
         ahead = self._ahead
         assert ahead is not None
-        rows = np.array([ahead.rows[each.ts] for each in answers])
+        rows = np.array([ahead.rows[answer.ts] for answer in answers])
         if not ahead.view.has(prices, rows, ahead.seen, ring, later):
             raise RuntimeError(f"the bars up to {instant_text(answers[-1].ts)} are not those of the answers to them")
         ahead.seen = int(rows[-1])
-        for each, row in zip(answers, rows.tolist(), strict=True):
-            for agent, weights in each.answers.items():
+        for sample_answers, row in zip(answers, rows.tolist(), strict=True):
+            for agent, weights in sample_answers.answers.items():
                 self._asked[agent] = ahead.view.first_sample + row
                 if self._requests is not None:
-                    self._requests.add(each.ts, agent, weights)
+                    self._requests.add(sample_answers.ts, agent, weights)
 
     def _begun(self, view: View) -> Ahead | None:
         """A block from the sample of a view on; None where it has too few samples."""
@@ -207,13 +211,13 @@ class AnswerBlocks:
 
     def _same(self, policy: Policy, ask: Ask, weights: bytes) -> Decided:
         """The answer of `act`, which must be that of the block. Raises RowsDiffer."""
-        found = self._act(ask)
-        if found.failed or found.weights == weights:
-            return found
+        answer = self._act(ask)
+        if answer.failed or answer.weights == weights:
+            return answer
         name, row = _name(policy), np.frombuffer(weights)
-        other = row if found.weights is None else np.frombuffer(found.weights)
+        other = row if answer.weights is None else np.frombuffer(answer.weights)
         column = int(np.argmax(row.view(np.int64) != other.view(np.int64)))
-        what = "holds" if found.weights is None else f"gives {other[column]!r}"
+        what = "holds" if answer.weights is None else f"gives {other[column]!r}"
         raise RowsDiffer(
             f"{name}: act_rows gives {ask.view.universe.symbols[column]} {row[column]!r} at sample {ask.view.sample}, "
             f"act {what}; make both equal to the last bit, read no later row, or remove act_rows"
@@ -270,13 +274,13 @@ def answers(policy: Any, view: BlockView, rows: Ints) -> dict[int, bytes]:
     Raises RowsDiffer for an answer of another shape, and for a policy that fails.
     """
     try:
-        found = np.asarray(policy.act_rows(view, rows))
-        if found.dtype.kind not in "fiu" or found.shape != (len(rows), view.prices.shape[1]):
+        weights = np.asarray(policy.act_rows(view, rows))
+        if weights.dtype.kind not in "fiu" or weights.shape != (len(rows), view.prices.shape[1]):
             wanted = f"float64[{len(rows)}, {view.prices.shape[1]}]"
-            raise ValueError(f"act_rows returned {found.dtype}{list(found.shape)}; {wanted} is expected")
-        found = found.astype("<f8", order="C", copy=False)
+            raise ValueError(f"act_rows returned {weights.dtype}{list(weights.shape)}; {wanted} is expected")
+        weights = weights.astype("<f8", order="C", copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
-            fits = np.abs(found).sum(axis=1) <= MAX_LEVERAGE / 2.0
+            fits = np.abs(weights).sum(axis=1) <= MAX_LEVERAGE / 2.0
     except NotInBlock:
         return {}
     except KeyboardInterrupt:
@@ -284,9 +288,9 @@ def answers(policy: Any, view: BlockView, rows: Ints) -> dict[int, bytes]:
     except BaseException as error:
         text = place_of(error, policy)
         raise RowsDiffer(f"{_name(policy)}: act_rows failed: {text}; correct it, or remove act_rows") from error
-    size, whole = 8 * found.shape[1], found.tobytes()
+    size, weight_bytes = 8 * weights.shape[1], weights.tobytes()
     kept = np.flatnonzero(fits).tolist()
-    return {row: whole[k * size : (k + 1) * size] for k, row in zip(kept, rows[kept].tolist(), strict=True)}
+    return {row: weight_bytes[k * size : (k + 1) * size] for k, row in zip(kept, rows[kept].tolist(), strict=True)}
 
 
 def _name(policy: object) -> str:

@@ -157,8 +157,8 @@ def copied(policies: Sequence[Policy]) -> tuple[Policy, ...] | None:
     import cloudpickle
 
     owners = {inspect.getmodule(getattr(leaf, "source", None)) for leaf in _loose(policies)}
-    modules = [each for each in owners if each is not None and each.__name__ != "__main__"]
-    modules = [each for each in modules if each.__name__ not in cloudpickle.list_registry_pickle_by_value()]
+    modules = [owner for owner in owners if owner is not None and owner.__name__ != "__main__"]
+    modules = [owner for owner in modules if owner.__name__ not in cloudpickle.list_registry_pickle_by_value()]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:

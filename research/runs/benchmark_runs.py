@@ -51,8 +51,8 @@ def benchmark_of(assembly: Assembly, name: str) -> Benchmark:
     policy = POLICIES["fixed_mix"]({"weights": weights})
     fit(policy, assembly.universe)
     free = alone(_unlimited(assembly), "fixed_mix", policy)
-    own = assembly.rules
-    same = {"follow_ups": own.follow_ups, "rearm_samples": own.rearm_samples, "flatten_on": own.flatten_on}
+    rules = assembly.rules
+    same = {"follow_ups": rules.follow_ups, "rearm_samples": rules.rearm_samples, "flatten_on": rules.flatten_on}
     return Benchmark(name, replace(free, rules=msgspec.structs.replace(free.rules, **same)), weights)
 
 
@@ -74,7 +74,7 @@ def weights_of(config: Config, name: str) -> dict[str, float] | None:
     mix = mix_of(name)
     if mix is None:
         return None
-    bonds = [each.symbol for each in table.instruments if BOND in (each.asset, each.sector)]
+    bonds = [instrument.symbol for instrument in table.instruments if BOND in (instrument.asset, instrument.sector)]
     parts = {
         EQUITY: table.benchmark if table.benchmark in table.symbols else table.symbols[0],
         BOND: bonds[0] if bonds else BOND,
@@ -82,14 +82,14 @@ def weights_of(config: Config, name: str) -> dict[str, float] | None:
     return {parts.get(symbol, symbol): weight for symbol, weight in mix.items()}
 
 
-def benchmark_record(benchmark: Benchmark, own: Settings, drive: Drive) -> Record:
-    """Run a benchmark. Raises Incomparable unless its settings are `own`, portfolio limits of symbols and mixes
-    aside."""
+def benchmark_record(benchmark: Benchmark, settings: Settings, drive: Drive) -> Record:
+    """Run a benchmark. Raises Incomparable where its settings differ from `settings`, portfolio limits of symbols and
+    mixes aside."""
     record = recorded(benchmark.assembly, drive)
     other = settings_of(benchmark.assembly, record)
     if benchmark.weights is not None:
-        other = msgspec.structs.replace(other, house=own.house)
-    require_same(own, other)
+        other = msgspec.structs.replace(other, house=settings.house)
+    require_same(settings, other)
     return record
 
 

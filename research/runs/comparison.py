@@ -103,7 +103,7 @@ def require_same(one: Settings, other: Settings) -> None:
     if differing:
         text = f"the runs differ in {', '.join(differing)}; their figures are not comparable"
         if "begins" in differing:
-            begun = (each.begins or "never" for each in (one, other))
+            begun = (settings.begins or "never" for settings in (one, other))
             text += f": they begin to decide at {' and '.join(begun)}. "
             text += "Write LOOKBACK into the file of the policy, or give earlier bars"
         raise Incomparable(text)
@@ -174,10 +174,10 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     schedules = tuple(schedule_of(only, k) for k in range(len(jobs)))
     rules = rules_of(only, assembly.universe, assembly.sessions, policies, schedules, assembly.feed.interval_ns)
     # The share was converted to a float; the capital is set again, exact to the micro.
-    capital = sum(each.capital_micro for each in assembly.rules.agents)
+    capital = sum(agent_rules.capital_micro for agent_rules in assembly.rules.agents)
     rules = msgspec.structs.replace(rules, agents=(msgspec.structs.replace(rules.agents[0], capital_micro=capital),))
-    made = replace(assembly, config=only, rules=rules, policies=policies, schedules=schedules)
-    return Opened(**{each.name: getattr(made, each.name) for each in fields(made)}) if cron else made
+    variant = replace(assembly, config=only, rules=rules, policies=policies, schedules=schedules)
+    return Opened(**{field.name: getattr(variant, field.name) for field in fields(variant)}) if cron else variant
 
 
 def recorded(assembly: Assembly, drive: Drive, after: Log | None = None) -> Record:

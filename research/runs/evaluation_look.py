@@ -10,22 +10,22 @@ from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.training.runs.evaluation import Evaluated
 
 
-def noted(state: Path, name: str, found: Evaluated, family: str = "") -> Known:
+def noted(state: Path, name: str, evaluation: Evaluated, family: str = "") -> Known:
     """Note an evaluation in the ledger of `state`, if it has a ratio, and return the trials that it knows."""
-    look = look_at(name, found, family)
-    return note_looks(state, [look] if isfinite(found.policy.sharpe) else []).like(look)
+    look = look_at(name, evaluation, family)
+    return note_looks(state, [look] if isfinite(evaluation.policy.sharpe) else []).like(look)
 
 
-def look_at(name: str, found: Evaluated, family: str = "") -> Look:
+def look_at(name: str, evaluation: Evaluated, family: str = "") -> Look:
     """Return the look of an evaluation, for the ledger."""
-    window = (found.first.isoformat(), found.last.isoformat())
-    symbols = tuple(found.lots)
+    window = (evaluation.first.isoformat(), evaluation.last.isoformat())
+    symbols = tuple(evaluation.lots)
 
     def digest(*parts: str) -> str:
         return blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
 
     return Look(
-        "evaluate", name, digest(found.artifact, found.market, *window, *symbols),
-        digest(found.market, *window, *symbols), *window, found.policy.sharpe, float(PERIODS_PER_YEAR),
-        found.candidates, family, identity=MarketIdentity(symbols, "1d", found.series),
+        "evaluate", name, digest(evaluation.artifact, evaluation.market, *window, *symbols),
+        digest(evaluation.market, *window, *symbols), *window, evaluation.policy.sharpe, float(PERIODS_PER_YEAR),
+        evaluation.candidates, family, identity=MarketIdentity(symbols, "1d", evaluation.series),
     )  # fmt: skip

@@ -100,22 +100,22 @@ def identity_of(assembly: Assembly) -> MarketIdentity:
 
 def trial_digest(assembly: Assembly) -> str:
     """Return the hex BLAKE2b of configuration, bars and policies (a file's text, an artifact)."""
-    found = blake2b(digest_size=16)
+    hasher = blake2b(digest_size=16)
     for part in (
         digest(assembly.config),
         assembly.market,
         *(policy_identity(leaf) for policy in assembly.policies for leaf in leaves(policy)),
     ):
-        found.update(len(part).to_bytes(4, "big") + part.encode())
-    return found.hexdigest()
+        hasher.update(len(part).to_bytes(4, "big") + part.encode())
+    return hasher.hexdigest()
 
 
 def policy_identity(policy: object) -> str:
     """Return what identifies a policy beside its configuration: the digest of its file or artifact; empty for none."""
-    path, own = getattr(policy, "path", None), str(getattr(policy, "digest", ""))
-    if not own and isinstance(path, Path) and path.is_file():
+    path, policy_digest = getattr(policy, "path", None), str(getattr(policy, "digest", ""))
+    if not policy_digest and isinstance(path, Path) and path.is_file():
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    return own  # the configuration identifies a registered policy
+    return policy_digest  # the configuration identifies a registered policy
 
 
 def read_looks(folder: Path) -> Known:
@@ -127,7 +127,7 @@ def read_looks(folder: Path) -> Known:
 def note_looks(folder: Path, looks: Sequence[Look]) -> Known:
     """Append looks that are not recorded with the same ratio, and return all known ones. Raises OSError."""
     looks = [msgspec.convert(msgspec.to_builtins(look), Look) for look in looks]  # a whole ratio is a float, as read
-    return _append(folder, lambda known: _unrecorded(known.chain, looks))
+    return _append(folder, lambda ledger: _unrecorded(ledger.chain, looks))
 
 
 def try_note_looks(folder: Path, looks: Sequence[Look]) -> Known:
@@ -151,15 +151,15 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
     ids = "quantd study looks lists the looks with their ids"
     chosen: list[Look] = []
 
-    def entries(known: Known) -> list[Withdrawal]:
-        if known.fault:
-            raise NotWithdrawn(known.text)
-        looks = [look for look in known.looks if look.digest.startswith(name)] if name else []
+    def entries(ledger: Known) -> list[Withdrawal]:
+        if ledger.fault:
+            raise NotWithdrawn(ledger.text)
+        looks = [look for look in ledger.looks if look.digest.startswith(name)] if name else []
         if len(looks) != 1:
             problem = f"{len(looks)} looks have an id that begins with" if looks else "no look has the id"
             raise NotWithdrawn(f"{folder / NAME}: {problem} {name!r}; {ids}")
-        if looks[0].digest in known.withdrawals:
-            text = known.withdrawals[looks[0].digest].text
+        if looks[0].digest in ledger.withdrawals:
+            text = ledger.withdrawals[looks[0].digest].text
             raise NotWithdrawn(f"{folder / NAME}: the look {name} is withdrawn already ({text})")
         chosen.append(looks[0])
         return [Withdrawal(looks[0].digest, reason, words)]
@@ -168,15 +168,15 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
         raise NotWithdrawn(
             f"{folder / NAME}: there is no ledger, so no look has the id {name!r}; --state names the folder"
         )
-    known = _append(folder, entries)
-    return known, chosen[0]
+    trials = _append(folder, entries)
+    return trials, chosen[0]
 
 
 def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
     """Append what `entries` returns for the present ledger, alone among processes. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / NAME) as file:
-        lines, fault, whole = _checked(folder)
+        lines, fault, complete_bytes = _checked(folder)
         new = entries(_known(lines, fault))
         if new:
             head = _newest_head(folder)
@@ -190,7 +190,7 @@ def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
                 n, link = n + 1, _link(link, n + 1, entry)
                 rows.append(_line(n, entry, link, lost))
                 lost = 0
-            os.ftruncate(file, whole)  # the rest of a line that was not written completely
+            os.ftruncate(file, complete_bytes)  # the rest of a line that was not written completely
             os.lseek(file, 0, os.SEEK_END)
             os.write(file, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
             _write_head(folder, Head(n, link))
@@ -210,13 +210,13 @@ def _unrecorded(recorded: Sequence[Entry], looks: Sequence[Look]) -> list[Look]:
     A withdrawn look that runs again with the same ratio is not recorded again, so it stays withdrawn.
     """
     before = [entry for entry in recorded if isinstance(entry, Look)]
-    known = {look.digest: replace(look, identity=None) for look in before}
+    recorded_looks = {look.digest: replace(look, identity=None) for look in before}
     have = {look.market for look in before if look.identity is not None}
     identities = {look.market: look.identity for look in looks if look.identity is not None}
     new = []
     for look in looks:
         plain = replace(look, identity=None)
-        if known.get(look.digest) == plain and (look.market in have or look.market not in identities):
+        if recorded_looks.get(look.digest) == plain and (look.market in have or look.market not in identities):
             continue
         new.append(plain if look.market in have else replace(look, identity=identities.get(look.market)))
         have.add(look.market)
@@ -235,14 +235,14 @@ def _checked(folder: Path) -> tuple[list[Line], str, int]:
     """Return the ledger's lines, why their number is not believed, and the bytes of its complete lines."""
     path = folder / NAME
     data = path.read_bytes() if path.exists() else b""
-    whole = data.rfind(b"\n") + 1
+    complete_bytes = data.rfind(b"\n") + 1
     lines: list[Line] = []
     fault = before = ""
-    for number, text in enumerate(data[:whole].splitlines(), 1):
+    for number, text in enumerate(data[:complete_bytes].splitlines(), 1):
         try:
             line = msgspec.json.decode(text, type=Line)
         except msgspec.DecodeError:  # a ValidationError too
-            return lines, f"{path}:{number} is not a look: the ledger was changed", whole
+            return lines, f"{path}:{number} is not a look: the ledger was changed", complete_bytes
         if line.lost and not fault:
             fault = f"{path}:{number}: {line.lost:,} earlier looks are missing"
         elif not line.lost and line.link != _link(before, line.n, line.entry):
@@ -254,16 +254,16 @@ def _checked(folder: Path) -> tuple[list[Line], str, int]:
         shorter = not lines or lines[-1].n < head.n
         if shorter:
             fault = f"{path} was deleted or shortened: it had {head.n:,} looks"
-    return lines, fault, whole
+    return lines, fault, complete_bytes
 
 
 def _newest_head(folder: Path) -> Head | None:
     """Return the head with the most looks."""
-    found = []
+    heads = []
     for path in (folder / HEAD, _outside(folder)):
         with suppress(OSError, msgspec.DecodeError):
-            found.append(msgspec.json.decode(path.read_bytes(), type=Head))
-    return max(found, key=lambda head: head.n, default=None)
+            heads.append(msgspec.json.decode(path.read_bytes(), type=Head))
+    return max(heads, key=lambda head: head.n, default=None)
 
 
 def _write_head(folder: Path, head: Head) -> None:

@@ -85,16 +85,16 @@ class Record:
         It is called after the run has ended.
         """
         self.lots = np.array(state.ledger.house.lots, dtype=np.int64)
-        more = {each.ts: each.micro for each in gains(state)}
+        more = {gain.ts: gain.micro for gain in gains(state)}
         self.own_closes = bool(more)
         if not more:
             return
         none = [0] * (1 + len(state.ledger.books))
         gained = [more.get(ts, none) for ts in self.ts]
-        self.equity_micro = [e + each[0] for e, each in zip(self.known_micro, gained, strict=True)]
+        self.equity_micro = [e + gain[0] for e, gain in zip(self.known_micro, gained, strict=True)]
         self.books_micro = [
-            [e + own for e, own in zip(books, each[1:], strict=True)]
-            for books, each in zip(self.books_micro, gained, strict=True)
+            [e + book_gain for e, book_gain in zip(books, gain[1:], strict=True)]
+            for books, gain in zip(self.books_micro, gained, strict=True)
         ]
 
     def answer(self, ask: Ask) -> Decided | None:
@@ -156,7 +156,7 @@ class Record:
     @property
     def fills(self) -> list[Filled]:
         """The house's fills, in order."""
-        return [each.effect() for each in self.fill_columns]
+        return [batch.effect() for batch in self.fill_columns]
 
     @property
     def first_fill(self) -> str:
@@ -195,7 +195,7 @@ class Record:
     @property
     def commission_micro(self) -> int:
         self._fold()
-        return self._commission_micro + sum(int(each.columns[3].sum()) for each in self._waiting)
+        return self._commission_micro + sum(int(batch.columns[3].sum()) for batch in self._waiting)
 
     @property
     def traded(self) -> float:

@@ -81,12 +81,12 @@ class _Faults:
 
 
 def replay_into(
-    log: Log, parts: Parts, records: Records, run: str, folder: Path, watched: Watched = iter, *, whole: bool = True
+    log: Log, parts: Parts, records: Records, run: str, folder: Path, watched: Watched = iter, *, strict: bool = True
 ) -> Shell:
     """Replay a stored run with each step passed to `log`, and return its shell.
 
-    A `whole` run has one configuration and no deposits. Raises RunUnusable, ReplayDifference, RecordTooLong and
-    ConfigLost.
+    A `strict` replay raises RunUnusable for a run of two configurations or with deposits. Raises ReplayDifference,
+    RecordTooLong and ConfigLost.
     """
     faults = _Faults()
 
@@ -94,6 +94,6 @@ def replay_into(
         return _Witness(entries, seq, under.live, log, faults)
 
     shell, _ = refold(parts, records, run, folder, journal_of=journal_of, watched=watched)
-    if whole:
+    if strict:
         faults.check()
     return shell

@@ -32,9 +32,9 @@ def _fingerprints(feed: Replay) -> dict[str, Fingerprint]:
     wealth = np.full(close.shape, np.nan)
     for symbol in range(feed.universe.size):
         there = np.flatnonzero(np.isfinite(close[:, symbol]))
-        own = [action for action in feed.actions if action.symbol == symbol]
+        symbol_actions = [action for action in feed.actions if action.symbol == symbol]
         price = close[there, symbol]
-        wealth[there, symbol] = price * np.cumprod(grown(own, at[there], price))
+        wealth[there, symbol] = price * np.cumprod(grown(symbol_actions, at[there], price))
     return fingerprints(feed.universe.symbols, columns.key[rows], wealth)
 
 
@@ -43,14 +43,14 @@ def grown(actions: Sequence[Action], at: Ints, price: Floats) -> Floats:
 
     `actions` are those of one symbol; each belongs to the first of the instants `at` (ns UTC) that is not before it.
     """
-    found = np.ones(len(at))
+    growth = np.ones(len(at))
     opened: dict[int, list[CorporateAction]] = {}
     for action in actions:
         ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
         paid = action.cash_nano / NANO if action.kind == "dividend" else 0.0
         opened.setdefault(int(np.searchsorted(at, action.ts)), []).append((0, ratio, paid))
-    for place, each in opened.items():
+    for place, place_actions in opened.items():
         if place < len(at):
-            shares, cash = per_share(each)[0]
-            found[place] = shares + cash / price[place]
-    return found
+            shares, cash = per_share(place_actions)[0]
+            growth[place] = shares + cash / price[place]
+    return growth

@@ -79,17 +79,17 @@ class Look(Struct, frozen=True, omit_defaults=True):
         return f"{some(self.identity.symbols)} {span}, {SAMPLING.get(interval, f'bars of {interval}')}"
 
 
-def alike(own: Look, other: Look) -> bool:
-    """Return whether `other` is a trial of the market of `own`.
+def alike(look: Look, other: Look) -> bool:
+    """Return whether `other` is a trial of the market of `look`.
 
     Both have bars of the same interval, at least one calendar year in common, and a symbol in common: by name, or by
     equal returns (`share_series`). A look without a recorded market counts for every market, because nothing shows that
     it is unlike.
     """
-    one, two = own.identity, other.identity
+    one, two = look.identity, other.identity
     if one is None or two is None:
         return True
-    if one.interval != two.interval or max(own.years[0], other.years[0]) > min(own.years[-1], other.years[-1]):
+    if one.interval != two.interval or max(look.years[0], other.years[0]) > min(look.years[-1], other.years[-1]):
         return False
     if not set(one.symbols).isdisjoint(two.symbols):
         return True
@@ -133,9 +133,9 @@ class Known:
     remedy: str = ""
     of: Look | None = None
 
-    def like(self, own: Look) -> "Known":
-        """Return the trials that the result `own` is deflated by: those `alike`, and those of its family."""
-        return replace(self, of=own)
+    def like(self, look: Look) -> "Known":
+        """Return the trials that the result `look` is deflated by: those `alike`, and those of its family."""
+        return replace(self, of=look)
 
     @property
     def market(self) -> str:
@@ -257,10 +257,10 @@ class Known:
 class _Tally:
     """The trials of a market, and their number and spread after each line of the ledger; ratios are annual."""
 
-    def __init__(self, chain: tuple[Entry, ...], own: Look | None, withdrawn: frozenset[int]) -> None:
-        self._own = own
+    def __init__(self, chain: tuple[Entry, ...], result_look: Look | None, withdrawn: frozenset[int]) -> None:
+        self._own = result_look
         self._family: set[str] = set()
-        """The digests of the looks so far of the family of `own`."""
+        """The digests of the looks so far of the family of `result_look`."""
         self._identities: dict[str, MarketIdentity] = {}
         self._alike: dict[tuple[str, str, str, bool], bool] = {}
         self._members: dict[str, Look] = {}
@@ -297,11 +297,11 @@ class _Tally:
 
     def _place(self, look: Look) -> None:
         """Make `look` a member where it is a trial of the market; else remove it."""
-        own, placed = self._own, self._placed(look)
+        result_look, placed = self._own, self._placed(look)
         key = look.market, look.first[:4], look.last[:4], placed.identity is None  # such looks are compared once
-        if own is not None and key not in self._alike:
-            self._alike[key] = alike(own, placed)
-        if own is None or self._alike[key] or look.digest in self._family:
+        if result_look is not None and key not in self._alike:
+            self._alike[key] = alike(result_look, placed)
+        if result_look is None or self._alike[key] or look.digest in self._family:
             self._members[look.digest] = look
         else:
             self._leave(look)
