@@ -140,14 +140,14 @@ def backtest(
         benchmark_history(config),
         notes.append,
     )
-    found = backtest_of(
+    run = backtest_of(
         assembly, folder, compare=compare, stop=stop, progress=progress, family=family,
         most_questions=most_questions, rename=rename,
     )  # fmt: skip
     if caller is not None and caller.changed:
         notes.append(CHANGED)
-    found.verdict = replace(found.verdict, notes=(*found.verdict.notes, *notes))
-    return found
+    run.verdict = replace(run.verdict, notes=(*run.verdict.notes, *notes))
+    return run
 
 
 def _configured(
@@ -283,15 +283,15 @@ class Backtest:
     @cached_property
     def rolling(self) -> pl.DataFrame:
         """Rolling figures over 252 samples: ts, sharpe, volatility, drawdown; NaN before the window is full."""
-        found = rolling(self.track)
-        columns = {"sharpe": found.sharpe, "volatility": found.volatility, "drawdown": found.drawdown}
+        figures = rolling(self.track)
+        columns = {"sharpe": figures.sharpe, "volatility": figures.volatility, "drawdown": figures.drawdown}
         dates = self.equity.select("ts")[1:]
-        return frames.Frame.of(dates.with_columns(pl.Series(name, own) for name, own in columns.items()))
+        return frames.Frame.of(dates.with_columns(pl.Series(name, values) for name, values in columns.items()))
 
     @cached_property
     def monthly(self) -> pl.DataFrame:
         """The compound returns of calendar months: year, month, return, and that of equal weight if it was compared."""
-        rows = [(each.year, each.month, each.total_return, each.benchmark) for each in monthly_returns(self.track)]
+        rows = [(month.year, month.month, month.total_return, month.benchmark) for month in monthly_returns(self.track)]
         return frames.Frame(rows, schema=MONTHLY, orient="row")
 
     @cached_property
@@ -367,10 +367,10 @@ class Backtest:
         out = Path(path)
         check_suffix(out)
         benchmarks = planned(self.config, self._assembly)
-        own = settings_of(self._assembly, self._record)
-        runs = benchmark_records(benchmarks, own, lambda name: _driven, self._finished)
-        found = report_of(self._assembly, self._record, self._history, runs, self.summary, self.verdict)
-        write_backtest_report(out, found)
+        settings = settings_of(self._assembly, self._record)
+        runs = benchmark_records(benchmarks, settings, lambda name: _driven, self._finished)
+        contents = report_of(self._assembly, self._record, self._history, runs, self.summary, self.verdict)
+        write_backtest_report(out, contents)
         return out
 
     @cached_property

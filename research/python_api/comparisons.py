@@ -58,8 +58,8 @@ def metrics(
         return given.metrics
     if benchmark is None:
         return Measures(_tracks([returns], ["returns"], periods, risk_free_annual)[0])
-    own, other = _tracks([returns, benchmark], ["returns", "benchmark"], periods, risk_free_annual)
-    return Measures(replace(own, benchmark=other.equity, ruin=own.ruin or other.ruin))
+    track, other = _tracks([returns, benchmark], ["returns", "benchmark"], periods, risk_free_annual)
+    return Measures(replace(track, benchmark=other.equity, ruin=track.ruin or other.ruin))
 
 
 def compare(*results: object, names: Sequence[str] = ()) -> "Comparison":
@@ -72,18 +72,18 @@ def compare(*results: object, names: Sequence[str] = ()) -> "Comparison":
     """
     if len(results) < 2:
         raise Misused(f"quantd.compare needs two results or more, and {len(results)} is given: quantd.compare(a, b)")
-    found = [_backtest(each) for each in results]
-    for each, run in zip(results, found, strict=True):
+    backtests = [_backtest(argument) for argument in results]
+    for result, run in zip(results, backtests, strict=True):
         if run is None:
             raise Misused(
-                f"{type(each).__name__} is no result of a backtest; run quantd.backtest(policy, bars=frame) first. "
+                f"{type(result).__name__} is no result of a backtest; run quantd.backtest(policy, bars=frame) first. "
                 "quantd.significance(a, b) compares arrays of returns"
             )
     if names and len(names) != len(results):
         raise Misused(f"{len(names)} names for {len(results)} results; give one name for each")
-    runs = [each for each in found if each is not None]
+    runs = [backtest for backtest in backtests if backtest is not None]
     called = tuple(names) or _names(runs)
-    figures = [each.figures for each in runs]
+    figures = [backtest.figures for backtest in runs]
     pairs = [side_by_side(figures[0], other, (called[0], name)) for other, name in
              zip(figures[1:], called[1:], strict=True)]  # fmt: skip
     return Comparison(called, tuple(pairs))
@@ -101,9 +101,9 @@ class Comparison:
     def table(self) -> pl.DataFrame:
         """One row per metric: its name, and a column with the value of each result; fractions, undefined ones null."""
         first = self.pairs[0].metrics
-        columns = {"metric": [each.name for each in first], self.names[0]: [each.one for each in first]}
+        columns = {"metric": [metric.name for metric in first], self.names[0]: [metric.one for metric in first]}
         for name, pair in zip(self.names[1:], self.pairs, strict=True):
-            columns[name] = [each.other for each in pair.metrics]
+            columns[name] = [metric.other for metric in pair.metrics]
         return Frame(columns, schema={"metric": pl.String, **dict.fromkeys(self.names, pl.Float64)})
 
     @cached_property
@@ -112,7 +112,7 @@ class Comparison:
         rows: list[tuple[str, str, str, float | None, float | None]] = []
         for _, test in TESTS:
             values = [getattr(pair.versus, test).p for pair in self.pairs]
-            defined = [each for each in values if each is not None]
+            defined = [p for p in values if p is not None]
             adjusted = iter(holm(np.array(defined)).tolist() if defined else [])
             rows += [
                 (pair.one, pair.other, test, p, None if p is None else next(adjusted))
@@ -151,9 +151,9 @@ def significance(
     if one is not None and other is not None:
         pair = compare(one, other, names=("a", "b")).pairs[0]
         return Significance(pair.versus, pair.samples, pair.annualised, pair.no_interval)
-    own, beside = _tracks([a, b], ["a", "b"], periods, risk_free_annual)
-    versus = versus_all(own, [("b", beside)])[0]
-    return Significance(versus, own.samples, own.annualised, no_interval(versus, own, beside, ("a", "b")))
+    track, beside = _tracks([a, b], ["a", "b"], periods, risk_free_annual)
+    versus = versus_all(track, [("b", beside)])[0]
+    return Significance(versus, track.samples, track.annualised, no_interval(versus, track, beside, ("a", "b")))
 
 
 @dataclass(frozen=True, repr=False)
@@ -217,7 +217,7 @@ def _names(runs: Sequence[Backtest]) -> tuple[str, ...]:
     for run in runs:
         name = ", ".join(agent.policy for agent in run.config.agents)
         every = (name if k == 1 else f"{name} {k}" for k in count(1))
-        taken[next(each for each in every if each not in taken)] = None
+        taken[next(label for label in every if label not in taken)] = None
     return tuple(taken)
 
 
@@ -229,18 +229,22 @@ def _tracks(
     The samples a year are `periods`, else those of a result or of the dates, else 252.
     """
     require_rates(periods, risk_free_annual)
-    runs = [_backtest(each) for each in given]
-    series = [None if run is not None else series_of(each, name)
-              for run, each, name in zip(runs, given, names, strict=True)]  # fmt: skip
+    runs = [_backtest(result) for result in given]
+    series = [None if run is not None else series_of(result, name)
+              for run, result, name in zip(runs, given, names, strict=True)]  # fmt: skip
     rates = [run.track.periods for run in runs if run is not None]
-    rates += [] if rates else [own for each in series if each is not None and (own := each.periods(periods))]
+    rates += (
+        []
+        if rates
+        else [per_year for returns in series if returns is not None and (per_year := returns.periods(periods))]
+    )
     rate = rates[0] if rates else float(PERIODS_PER_YEAR)
-    found = [
-        run.track if run is not None else each.track(rate, risk_free_annual) if each is not None else None
-        for run, each in zip(runs, series, strict=True)
+    records = [
+        run.track if run is not None else returns.track(rate, risk_free_annual) if returns is not None else None
+        for run, returns in zip(runs, series, strict=True)
     ]
-    tracks = tuple(each for each in found if each is not None)
-    dated = [each is None or each.dated for each in series]
+    tracks = tuple(track for track in records if track is not None)
+    dated = [returns is None or returns.dated for returns in series]
     for name, other, has_dates in zip(names[1:], tracks[1:], dated[1:], strict=True):
         _require_same(tracks[0], other, (names[0], name), dated=dated[0] and has_dates)
     return tracks

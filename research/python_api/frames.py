@@ -116,7 +116,9 @@ def stored_equity_frame(points: Sequence[Valued]) -> Frame:
 def stored_books_frame(points: Sequence[Valued], agents: Sequence[str]) -> Frame:
     """Return the books of a store, with the columns of `books_frame`."""
     names = (*agents, UNALLOCATED)
-    return _frame(BOOKS, ((p.ts, name, own / MICRO) for p in points for name, own in zip(names, p.books, strict=False)))
+    return _frame(
+        BOOKS, ((p.ts, name, equity / MICRO) for p in points for name, equity in zip(names, p.books, strict=False))
+    )
 
 
 def fills_frame(fills: Iterable[Filled], universe: Universe, agents: Sequence[str], run: str) -> Frame:

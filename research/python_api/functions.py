@@ -23,13 +23,13 @@ FILE: Final = "caller.py"
 class CallerPolicy:
     """Loads the caller's function in place of FILE, and any other policy as usual (a `policies.loading.Apart`)."""
 
-    def __init__(self, found: object, known_as: tuple[Path, str, str] | None = None) -> None:
+    def __init__(self, policy: object, known_as: tuple[Path, str, str] | None = None) -> None:
         """`known_as` are its file, name and digest where it was written; another process cannot read its source."""
-        self._found = found
-        code = _code(found)
-        place = Path(code.co_filename if code is not None else f"<{name_of(found)}>")
-        self._before = source_digest(found)
-        self.known_as = known_as or (place, name_of(found), self._before)
+        self._found = policy
+        code = _code(policy)
+        place = Path(code.co_filename if code is not None else f"<{name_of(policy)}>")
+        self._before = source_digest(policy)
+        self.known_as = known_as or (place, name_of(policy), self._before)
 
     @property
     def changed(self) -> bool:
@@ -58,8 +58,11 @@ class CallerPolicy:
     def packed(self) -> bytes:
         """The function with what it refers to, as bytes for another process. Raises Unsendable."""
         module = inspect.getmodule(self._found if hasattr(self._found, "__name__") else type(self._found))
-        own = module is not None and module.__name__ not in ("__main__", *cloudpickle.list_registry_pickle_by_value())
-        if own:
+        by_value = module is not None and module.__name__ not in (
+            "__main__",
+            *cloudpickle.list_registry_pickle_by_value(),
+        )
+        if by_value:
             # a worker of another machine does not have the file
             cloudpickle.register_pickle_by_value(module)
         try:
@@ -71,7 +74,7 @@ class CallerPolicy:
                 "or write it into a file, FILE.py:act"
             ) from None
         finally:
-            if own:
+            if by_value:
                 cloudpickle.unregister_pickle_by_value(module)
 
 
@@ -97,27 +100,27 @@ class SentPoints:
 
 @lru_cache(maxsize=1)
 def _market_of(packed: bytes, encoded: bytes) -> Market:
-    found, known_as = cloudpickle.loads(packed)
-    return Market.open(msgspec.msgpack.decode(encoded, type=Base), CallerPolicy(found, known_as))
+    policy, known_as = cloudpickle.loads(packed)
+    return Market.open(msgspec.msgpack.decode(encoded, type=Base), CallerPolicy(policy, known_as))
 
 
-def name_of(found: object) -> str:
+def name_of(policy: object) -> str:
     """Return the name of a function or class, or of an object's class; "act" for a lambda."""
-    name = str(getattr(found, "__name__", type(found).__name__))
+    name = str(getattr(policy, "__name__", type(policy).__name__))
     return name if name.isidentifier() else "act"
 
 
-def source_digest(found: object) -> str:
+def source_digest(policy: object) -> str:
     """Return hex BLAKE2b of a function's source text and of the values that it captured."""
-    target: Any = found if hasattr(found, "__name__") else type(found)
-    code = _code(found)
+    target: Any = policy if hasattr(policy, "__name__") else type(policy)
+    code = _code(policy)
     try:
         text = inspect.getsource(target)
     except (OSError, TypeError):
         text = repr((code.co_code, code.co_consts, code.co_names)) if code is not None else repr(target)
-    held = [getattr(found, "__defaults__", None), getattr(found, "__kwdefaults__", None)]
-    held += [_cell(each) for each in getattr(found, "__closure__", None) or ()]
-    held.append(None if target is found else vars(found) if hasattr(found, "__dict__") else None)
+    held = [getattr(policy, "__defaults__", None), getattr(policy, "__kwdefaults__", None)]
+    held += [_cell(cell) for cell in getattr(policy, "__closure__", None) or ()]
+    held.append(None if target is policy else vars(policy) if hasattr(policy, "__dict__") else None)
     return blake2b(f"{text}\n{held!r}".encode(), digest_size=16).hexdigest()
 
 
@@ -128,6 +131,6 @@ def _cell(cell: Any) -> object:
         return None
 
 
-def _code(found: object) -> Any:
-    own = found if hasattr(found, "__code__") else getattr(found, "act", None)
-    return getattr(own, "__code__", None)
+def _code(policy: object) -> Any:
+    function = policy if hasattr(policy, "__code__") else getattr(policy, "act", None)
+    return getattr(function, "__code__", None)

@@ -72,7 +72,7 @@ def lookahead(
         name = f"{Path(file).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration
     held = () if caller is None else captured_tables(policy)
     cache = config.state_folder(None) / "cache"
-    found = study.lookahead(
-        config, name, cuts=cuts, cache=cache, progress=progress, bars=frame, apart=caller, captured=held
+    leaks = study.lookahead(
+        config, name, cuts=cuts, cache=cache, progress=progress, bars=frame, isolation=caller, captured=held
     )
-    return Leaks(**{field: getattr(found, field) for field in found.__struct_fields__})
+    return Leaks(**{field: getattr(leaks, field) for field in leaks.__struct_fields__})

@@ -69,26 +69,32 @@ def train(
 
     changes = dict(settings or {})
     if isinstance(plan, Plan):
-        made, name = replaced(plan, changes), plan.name
+        training_plan, name = replaced(plan, changes), plan.name
     else:
         path = find(Path(plan))
         if not path.is_file():
             raise Misused(f"{path}: there is no such plan; name a TOML file, such as examples/train/a2c.toml")
-        made, name = parsed(path.read_text(encoding="utf-8"), str(path), changes), str(plan)
-    _probe(made.data.files[0])
-    begins = made.splits.train.first - timedelta(days=made.warmup_days)
-    require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
-    shares = dict.fromkeys(made.seeds, 0.0)
+        training_plan, name = parsed(path.read_text(encoding="utf-8"), str(path), changes), str(plan)
+    _probe(training_plan.data.files[0])
+    begins = training_plan.splits.train.first - timedelta(days=training_plan.warmup_days)
+    require_sound_bars(*training_plan.data.files, training_plan.data.symbols, begins, training_plan.splits.test.last)
+    shares = dict.fromkeys(training_plan.seeds, 0.0)
 
     def report(at: "SeedProgress") -> bool:
-        shares[at.seed] = min(1.0, at.steps / made.steps)
+        shares[at.seed] = min(1.0, at.steps / training_plan.steps)
         progress(sum(shares.values()) / len(shares))
         return False
 
     words = [repr(name), repr(str(out)), *([repr(changes)] if changes else [])]
     where = None if on == "local" and workers == 1 else executor(on, workers, address)
     manifest = training_run.train(
-        made, Path(out), f"quantd.train({', '.join(words)})", report, resume=resume, looked=looked, executor=where
+        training_plan,
+        Path(out),
+        f"quantd.train({', '.join(words)})",
+        report,
+        resume=resume,
+        looked=looked,
+        executor=where,
     )
     return Trained(Path(out), manifest)
 
@@ -124,13 +130,13 @@ def evaluate(
     if given is not None:
         _probe(find(given))
     try:
-        found = evaluation.evaluate(folder, first, until, given, actions, list(symbols), require_sound_bars)
+        figures = evaluation.evaluate(folder, first, until, given, actions, list(symbols), require_sound_bars)
     except ExplainedError:
         raise
     except ValueError as error:
         raise Misused(str(error)) from None
-    noted(Path(state), folder.name, found, family)
-    return found
+    noted(Path(state), folder.name, figures, family)
+    return figures
 
 
 def _require(purpose: str, *modules: str) -> None:

@@ -42,22 +42,22 @@ def account_plot(lines: Mapping[str, pl.DataFrame], picture: Callable[[], str]) 
         return Picture(picture())
     from plotly.subplots import make_subplots
 
-    found = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3])
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3])
     for name, frame in lines.items():
         ts = frame["ts"].dt.replace_time_zone(None).to_list()
-        found.add_scatter(x=ts, y=frame["equity"].to_list(), name=name, row=1, col=1)
+        figure.add_scatter(x=ts, y=frame["equity"].to_list(), name=name, row=1, col=1)
         fall = (-100.0 * frame["drawdown"]).to_list()
-        found.add_scatter(x=ts, y=fall, name=f"{name}, drawdown", row=2, col=1)
-    found.update_yaxes(title_text="equity", row=1, col=1)
-    found.update_yaxes(title_text="drawdown, %", row=2, col=1)
-    return found
+        figure.add_scatter(x=ts, y=fall, name=f"{name}, drawdown", row=2, col=1)
+    figure.update_yaxes(title_text="equity", row=1, col=1)
+    figure.update_yaxes(title_text="drawdown, %", row=2, col=1)
+    return figure
 
 
 def sweep_plot(sweep: Sweep, metric: str) -> Any:
     """Return a metric by the value of one key, or maps over pairs of keys. Raises NoFigure for an unknown metric."""
-    known = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
-    if metric not in known:
-        raise NoFigure(f"{metric!r} is no metric of a sweep; it has {', '.join(known)}")
+    metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
+    if metric not in metrics:
+        raise NoFigure(f"{metric!r} is no metric of a sweep; it has {', '.join(metrics)}")
     drawn = find_spec("plotly") is not None
     if len(sweep.keys) > 1 and not drawn:
         return Picture("".join(heat_map_table(sweep, x, y, metric) for y, x in combinations(sweep.keys, 2)))
@@ -65,21 +65,21 @@ def sweep_plot(sweep: Sweep, metric: str) -> Any:
         wide, high, cells = heat_map(sweep, sweep.keys[1], sweep.keys[0], metric)
         from plotly.graph_objects import Figure
 
-        found = Figure()
-        found.add_heatmap(x=wide, y=high, z=cells.tolist(), colorbar={"title": metric})
-        found.update_layout(xaxis={"title": sweep.keys[1], "type": "category"},
-                            yaxis={"title": sweep.keys[0], "type": "category"})  # fmt: skip
-        return found
+        figure = Figure()
+        figure.add_heatmap(x=wide, y=high, z=cells.tolist(), colorbar={"title": metric})
+        figure.update_layout(xaxis={"title": sweep.keys[1], "type": "category"},
+                             yaxis={"title": sweep.keys[0], "type": "category"})  # fmt: skip
+        return figure
     labels = [point.values[0] for point in sweep.points]
     values = [point.metrics.get(metric) for point in sweep.points]
     if not drawn:
         return Picture(_line(sweep, metric))
     from plotly.graph_objects import Figure
 
-    found = Figure()
-    found.add_scatter(x=labels, y=values, mode="lines+markers")
-    found.update_layout(xaxis={"title": sweep.keys[0], "type": "category"}, yaxis={"title": metric})
-    return found
+    figure = Figure()
+    figure.add_scatter(x=labels, y=values, mode="lines+markers")
+    figure.update_layout(xaxis={"title": sweep.keys[0], "type": "category"}, yaxis={"title": metric})
+    return figure
 
 
 def _line(sweep: Sweep, metric: str) -> str:

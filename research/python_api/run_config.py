@@ -32,10 +32,10 @@ def load(path: str | os.PathLike[str] = "config.toml", settings: Settings | None
     `settings` replace keys: {"risk.max_drawdown": 0.2, "agents.trend.params.lookback": 126}. Environment variables
     (QUANTD_SECTION__KEY) apply before them. Raises ConfigError with every mistake: file, line, key and remedy.
     """
-    found = load_file(Path(path), known_names(), environ=os.environ, sets=sets_of(settings))
-    if mistakes := found.missing_files():
+    config = load_file(Path(path), known_names(), environ=os.environ, sets=sets_of(settings))
+    if mistakes := config.missing_files():
         raise ConfigError(mistakes)
-    return found
+    return config
 
 
 def with_adjusted(settings: Settings | None, *, adjusted: bool) -> Settings | None:
@@ -80,11 +80,11 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
         if symbol in calendars:
             calendars[symbol] = "24/7"
     house = house_calendar(list(calendars.values()))
-    others = [{"symbol": name, "calendar": each} for name, each in calendars.items() if each != house]
+    instruments = [{"symbol": name, "calendar": calendar} for name, calendar in calendars.items() if calendar != house]
     interval = "1d" if daily else _interval(ts, frame["symbol"].to_numpy())
     feed = {"path": MEMORY, "stamps": "session" if daily else "open", "interval": interval}
     agent = {"name": AGENT, "policy": policy, "params": params, "capital": 1.0, "profile": "research"}
-    universe = {"symbols": symbols, "calendar": house, **({"instruments": others} if others else {})}
+    universe = {"symbols": symbols, "calendar": house, **({"instruments": instruments} if instruments else {})}
     if indices:
         universe["benchmark"] = indices[0]
     return "".join(

@@ -100,14 +100,14 @@ class Run:
         Raises NotFound, whose text names the nearest ones.
         """
         try:
-            found = find(self._reader, what)
+            decision = find(self._reader, what)
         except AddressWrong as why:
             raise NotFound(str(why)) from None
         records = self._reader.records
         assert records is not None
         judge = Refolder(records, self.name, self._folder, parts=self._parts)
         slices = self._parts.slices if self._parts is not None else slices_of(records, self.name, self._folder)
-        return Why(explain(found, judge, slices))
+        return Why(explain(decision, judge, slices))
 
     def refresh(self) -> "Run":
         """Return the same run as its store has it now."""

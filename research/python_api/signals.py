@@ -70,14 +70,14 @@ def study_signal(
         config = around(frame, "equal_weight", {}, settings)
     given = list(factor) if isinstance(factor, list | tuple) else [factor]
     inputs = config.feed.inputs
-    sources = [source_of(each, Path.cwd(), inputs) if isinstance(each, str) else _called(each) for each in given]
+    sources = [source_of(entry, Path.cwd(), inputs) if isinstance(entry, str) else _called(entry) for entry in given]
     folder = config.state_folder(None)
     alone = unlimited(config, {}, name="studied", policy="equal_weight", params={})
     assembly = assemble(alone, cache=folder / "cache", bars=frame)
     result = signal_study.study_signals(
         assembly, sources, horizons=horizons, quantiles=quantiles, cuts=cuts, state=folder, family=family
     )
-    refused = [line for each in result.studies if each.refused for line in signal_study.title(each)]
+    refused = [line for study in result.studies if study.refused for line in signal_study.title(study)]
     if refused:
         raise LooksAhead("\n".join(refused))
     return Signals(result)
@@ -110,26 +110,26 @@ def _tables(value: object, name: str, depth: int) -> Iterator[str]:
     if _is_table(value):
         yield name
     elif depth:
-        for inner, each in _around(value):
-            yield from _tables(each, inner if callable(value) or not name else f"{name}.{inner}", depth - 1)
+        for inner, inner_value in _around(value):
+            yield from _tables(inner_value, inner if callable(value) or not name else f"{name}.{inner}", depth - 1)
 
 
 def _around(value: Any) -> Iterator[tuple[str, object]]:
     """Iterate over what a function, a container or an object holds, by name."""
     if isinstance(value, Mapping):
-        yield from ((str(key), each) for key, each in value.items())
+        yield from ((str(key), entry) for key, entry in value.items())
     elif isinstance(value, list | tuple | set):
-        yield from ((str(k), each) for k, each in enumerate(value))
+        yield from ((str(k), entry) for k, entry in enumerate(value))
     elif isinstance(value, ModuleType | type):
         return
     elif (code := getattr(value, "__code__", None)) is not None:
         for inner, cell in zip(code.co_freevars, getattr(value, "__closure__", None) or (), strict=False):
             with suppress(ValueError):  # a variable that is not assigned yet
                 yield inner, cell.cell_contents
-        known = getattr(value, "__globals__", {})
-        yield from ((each, known[each]) for each in _names(code) if each in known)
-        for k, each in enumerate(getattr(value, "__defaults__", None) or (), 1):
-            yield f"default {k}", each
+        namespace = getattr(value, "__globals__", {})
+        yield from ((name, namespace[name]) for name in _names(code) if name in namespace)
+        for k, default in enumerate(getattr(value, "__defaults__", None) or (), 1):
+            yield f"default {k}", default
         yield from (getattr(value, "__kwdefaults__", None) or {}).items()
         if (bound := getattr(value, "__self__", None)) is not None:
             yield "self", bound
@@ -142,9 +142,9 @@ def _around(value: Any) -> Iterator[tuple[str, object]]:
 def _names(code: CodeType) -> Iterator[str]:
     """Iterate over the global names of a function and of the functions inside it."""
     yield from code.co_names
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            yield from _names(each)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 def _is_table(value: object) -> bool:

@@ -130,7 +130,9 @@ def sweep(
     sets = sets_of(with_adjusted(settings, adjusted=adjusted))
     config = read(text, known_names(), file=file, folder=folder, environ=os.environ, sets=sets)
     state = config.state_folder(None)
-    grid = Grid({key_of(key, is_file=is_file): [setting_text(each) for each in values] for key, values in over.items()})
+    grid = Grid(
+        {key_of(key, is_file=is_file): [setting_text(value) for value in values] for key, values in over.items()}
+    )
     assembly = assemble(config, cache=state / "cache", isolation=caller, bars=frame)
     base = base_of(config, text, sets, state / "cache")
     base = replace(base, history=grid_history(base, grid.axes, caller))
@@ -149,12 +151,12 @@ def sweep(
         run = run_points if caller is None else SentPoints(caller, stop=stop)
     where = Here() if alone else executor(on, workers, address)
     try:
-        found = run_sweep(base, grid, identity, place, state, where, progress, run, stop=stop, family=family)
+        study = run_sweep(base, grid, identity, place, state, where, progress, run, stop=stop, family=family)
     except SweepFailed:
         if inline is not None and inline.failed is not None:
             raise inline.failed from inline.failed.__cause__
         raise
-    return SweepResult(found.keys, found.points, found.known, Swept(what, over, bars, settings, params, adjusted))
+    return SweepResult(study.keys, study.points, study.known, Swept(what, over, bars, settings, params, adjusted))
 
 
 def key_of(key: str, *, is_file: bool) -> str:

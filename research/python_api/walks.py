@@ -148,9 +148,9 @@ def walk_forward(
     if isinstance(what, SweepResult):
         if not (over is None and params is None and settings is None):
             raise Misused("a sweep has its own grid, params and settings; omit over, params and settings")
-        own = what.swept
-        over, params, settings, adjusted = own.over, own.params, own.settings, own.adjusted
-        what, bars = own.what, own.bars if bars is None else bars
+        arguments = what.swept
+        over, params, settings, adjusted = arguments.over, arguments.params, arguments.settings, arguments.adjusted
+        what, bars = arguments.what, arguments.bars if bars is None else bars
     if (plan := _plan_in(what)) is not None:
         if not (bars is None and over is None and settings is None and params is None):
             raise Misused("a training plan has its own bars, costs and settings; omit bars, over, settings and params")
@@ -196,8 +196,8 @@ def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state
     config = read(text, known_names(), file=str(path), folder=path.parent, environ=os.environ, sets=sets)
     if mistakes := config.missing_files():
         raise ConfigError(mistakes)
-    made = _Walking(config, text, sets, grid, steps, config.state_folder(state))
-    return made.walked(how, stop=False)
+    walk = _Walking(config, text, sets, grid, steps, config.state_folder(state))
+    return walk.walked(how, stop=False)
 
 
 def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop: bool = False) -> WalkForward:
@@ -211,20 +211,20 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     text = text_around(frame, "equal_weight", {})
     config = read(text, known_names(), file=PLACE, environ=os.environ, sets=sets)
     folder = config.state_folder(state)
-    whole = assemble(config, cache=folder / "cache", bars=frame)
-    house = whole.sessions[whole.universe.calendar]
-    planned = refits(steps, house, whole.start_ns, whole.feed.last_ts)
+    full_assembly = assemble(config, cache=folder / "cache", bars=frame)
+    house = full_assembly.sessions[full_assembly.universe.calendar]
+    planned = refits(steps, house, full_assembly.start_ns, full_assembly.feed.last_ts)
     place = folder_of(folder, training.identity_of(plan, steps))
     where = None if how.on == "local" and how.workers == 1 else executor(how.on, how.workers, how.address)
-    last, periods = day_of(whole.feed.last_ts - 1), samples_a_year(whole)
+    last, periods = day_of(full_assembly.feed.last_ts - 1), samples_a_year(full_assembly)
     chosen = training.trained(plan, planned, last, place, where, how.progress, periods)
     base = base_of(config, text, sets, folder / "cache")
     assembly = traded(base, [f"agents.{AGENT}.policy"], chosen, None, frame)
-    note_choices(folder, whole, training.SHOWN, chosen, how.family)
+    note_choices(folder, full_assembly, training.SHOWN, chosen, how.family)
     done = backtest_of(assembly, folder, compare=how.compare, stop=stop, family=how.family, kind="walk")
-    found = walk_of(assembly, done.record, training.SHOWN, chosen)
-    write(found, place)
-    return WalkForward(found, done, place)
+    walk = walk_of(assembly, done.record, training.SHOWN, chosen)
+    write(walk, place)
+    return WalkForward(walk, done, place)
 
 
 class _Walking:
@@ -255,9 +255,9 @@ class _Walking:
         return assemble(config, cache=cache, isolation=self._caller, bars=self._frame, history=base.history)
 
     def walked(self, how: How, *, stop: bool) -> WalkForward:
-        whole, base = self._whole, self._base
-        house = whole.sessions[whole.universe.calendar]
-        planned = refits(self._steps, house, whole.start_ns, whole.feed.last_ts)
+        full_assembly, base = self._whole, self._base
+        house = full_assembly.sessions[full_assembly.universe.calendar]
+        planned = refits(self._steps, house, full_assembly.start_ns, full_assembly.feed.last_ts)
         identity = identity_of(base, self._grid, self._steps, self._market)
         place = folder_of(self._state, identity)
         place.mkdir(parents=True, exist_ok=True)
@@ -277,11 +277,11 @@ class _Walking:
                 raise inline.failed from inline.failed.__cause__
             raise
         assembly = traded(base, self._grid.keys, chosen, self._caller, self._frame)
-        note_choices(self._state, whole, self._grid.keys, chosen, how.family)
+        note_choices(self._state, full_assembly, self._grid.keys, chosen, how.family)
         done = backtest_of(assembly, self._state, compare=how.compare, stop=stop, family=how.family, kind="walk")
-        found = walk_of(assembly, done.record, self._grid.keys, chosen)
-        write(found, place)
-        return WalkForward(found, done, place)
+        walk = walk_of(assembly, done.record, self._grid.keys, chosen)
+        write(walk, place)
+        return WalkForward(walk, done, place)
 
     def _written(self, place: Path) -> str:
         """Write the bars in memory for the refits, and return the path; empty for those of a file."""

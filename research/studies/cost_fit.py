@@ -88,9 +88,9 @@ def observations(
                 if len(limits) > BASKETS_KEPT:
                     limits.popitem(last=False)
             elif isinstance(effect, Filled):
-                known = limits.get((effect.sample, effect.n), {})
+                basket_limits = limits.get((effect.sample, effect.n), {})
                 columns = zip(effect.sym, effect.lots, effect.price_nano, strict=True)
-                waiting += [_Waiting(effect.ts, c, lots, price, known.get(c, 0)) for c, lots, price in columns]
+                waiting += [_Waiting(effect.ts, c, lots, price, basket_limits.get(c, 0)) for c, lots, price in columns]
         event = entry.event
         if not waiting or not isinstance(event, SliceRef | Bars):
             continue
@@ -126,50 +126,50 @@ class _Waiting(NamedTuple):
         return open_nano <= self.limit_nano if self.lots > 0 else open_nano >= self.limit_nano
 
 
-def fit_costs(run: str, universe: Universe, found: Observations, configured: FittedCost) -> CostFit:
+def fit_costs(run: str, universe: Universe, fills: Observations, configured: FittedCost) -> CostFit:
     """Fit the costs of a run, and measure the error on fills that each fit did not see.
 
     `configured` are the costs in use. Raises TooFewFills.
     """
-    count = len(found.cost_bp)
+    count = len(fills.cost_bp)
     if count < FEWEST:
         raise TooFewFills(f"run {run} has {count} fills inside a bar; a fit needs {FEWEST}")
     order = np.random.default_rng(0).permutation(count)
     errors = np.zeros((3, count))
     for fold in range(FOLDS):
-        out, rest = np.sort(order[fold::FOLDS]), np.setdiff1d(order, order[fold::FOLDS])
-        seen, unseen = found.rows(rest), found.rows(out)
+        out, fitted_rows = np.sort(order[fold::FOLDS]), np.setdiff1d(order, order[fold::FOLDS])
+        seen, unseen = fills.rows(fitted_rows), fills.rows(out)
         expected = predicted(_fitted(universe, seen), universe, unseen)
         configured_bp = configured.fixed_bp + configured.impact * unseen.root_share
         for k, guess in enumerate((expected, np.full(len(out), seen.cost_bp.mean()), configured_bp)):
             errors[k, out] = unseen.cost_bp - guess
-    own, mean, now = np.sqrt((errors**2).mean(axis=1)).tolist()
-    return CostFit(run, count, own, mean, now, CostTable(tuple(_fitted(universe, found))))
+    fit_error, mean, now = np.sqrt((errors**2).mean(axis=1)).tolist()
+    return CostFit(run, count, fit_error, mean, now, CostTable(tuple(_fitted(universe, fills))))
 
 
-def predicted(costs: Sequence[FittedCost], universe: Universe, found: Observations) -> Floats:
+def predicted(costs: Sequence[FittedCost], universe: Universe, fills: Observations) -> Floats:
     """Return float64[F], the cost in bp that a table expects of fills."""
     table = CostTable(tuple(costs))
-    rows = [table.at(universe.symbols[c], h) for c, h in zip(found.column.tolist(), found.hour.tolist(), strict=True)]
+    rows = [table.at(universe.symbols[c], h) for c, h in zip(fills.column.tolist(), fills.hour.tolist(), strict=True)]
     assert all(row is not None for row in rows)
     fixed, impact = (np.array([getattr(row, name) for row in rows]) for name in ("fixed_bp", "impact"))
-    return fixed + impact * found.root_share
+    return fixed + impact * fills.root_share
 
 
-def _fitted(universe: Universe, found: Observations) -> list[FittedCost]:
+def _fitted(universe: Universe, fills: Observations) -> list[FittedCost]:
     """Fit all fills, then each symbol and each of its hours around them."""
-    columns = np.unique(found.column).tolist()
-    _, impact, _ = _line(found)
-    slopes = {c: _line(found.rows(np.flatnonzero(found.column == c)))[1:] for c in columns}
-    slope = {c: max(0.0, own) for c, own in _shrunk(slopes, impact).items()}
-    rest = found.cost_bp - np.array([slope[c] for c in found.column.tolist()]) * found.root_share
-    level, error = _mean(rest)
-    by_symbol = _shrunk({c: _mean(rest[found.column == c]) for c in columns}, level)
-    costs = [_cost("", None, level, max(0.0, impact), len(rest), error)]
+    columns = np.unique(fills.column).tolist()
+    _, impact, _ = _line(fills)
+    slopes = {c: _line(fills.rows(np.flatnonzero(fills.column == c)))[1:] for c in columns}
+    slope = {c: max(0.0, estimate) for c, estimate in _shrunk(slopes, impact).items()}
+    residuals = fills.cost_bp - np.array([slope[c] for c in fills.column.tolist()]) * fills.root_share
+    level, error = _mean(residuals)
+    by_symbol = _shrunk({c: _mean(residuals[fills.column == c]) for c in columns}, level)
+    costs = [_cost("", None, level, max(0.0, impact), len(residuals), error)]
     for column in columns:
-        name, mine = universe.symbols[column], found.column == column
-        costs.append(_cost(name, None, by_symbol[column], slope[column], int(mine.sum()), _mean(rest[mine])[1]))
-        parts = {hour: rest[mine & (found.hour == hour)] for hour in np.unique(found.hour[mine]).tolist()}
+        name, mine = universe.symbols[column], fills.column == column
+        costs.append(_cost(name, None, by_symbol[column], slope[column], int(mine.sum()), _mean(residuals[mine])[1]))
+        parts = {hour: residuals[mine & (fills.hour == hour)] for hour in np.unique(fills.hour[mine]).tolist()}
         by_hour = _shrunk({hour: _mean(part) for hour, part in parts.items()}, by_symbol[column])
         costs += [
             _cost(name, hour, by_hour[hour], slope[column], len(part), _mean(part)[1]) for hour, part in parts.items()
@@ -179,20 +179,20 @@ def _fitted(universe: Universe, found: Observations) -> list[FittedCost]:
 
 def _cost(symbol: str, hour: int | None, fixed: float, impact: float, fills: int, error: float) -> FittedCost:
     """A row of the table: a cost below 0, fills better than the open, counts as none."""
-    known = round(error, 6) if np.isfinite(error) else None
-    return FittedCost(symbol, hour, round(max(0.0, fixed), 6), round(impact, 6), fills, known)
+    rounded_error = round(error, 6) if np.isfinite(error) else None
+    return FittedCost(symbol, hour, round(max(0.0, fixed), 6), round(impact, 6), fills, rounded_error)
 
 
-def _line(found: Observations) -> tuple[float, float, float]:
+def _line(fills: Observations) -> tuple[float, float, float]:
     """Least squares of cost on the root of the share: (level, slope, standard error of the slope); NaN without one."""
-    x, y = found.root_share, found.cost_bp
+    x, y = fills.root_share, fills.cost_bp
     if len(y) < 3 or float(x.std()) <= 1e-12:
         return float(y.mean()), 0.0, float("nan")
     centred = x - x.mean()
     spread = float(centred @ centred)
     slope = float(centred @ y) / spread
-    rest = y - y.mean() - slope * centred
-    return float(y.mean() - slope * x.mean()), slope, float(np.sqrt(rest @ rest / (len(y) - 2) / spread))
+    residuals = y - y.mean() - slope * centred
+    return float(y.mean() - slope * x.mean()), slope, float(np.sqrt(residuals @ residuals / (len(y) - 2) / spread))
 
 
 def _mean(values: Floats) -> tuple[float, float]:
@@ -207,25 +207,25 @@ def _shrunk(estimates: Mapping[int, tuple[float, float]], centre: float) -> dict
     The spread beyond what the errors explain is the variance between groups; without any, all are the centre. An
     estimate without an error has the centre.
     """
-    known = {key: pair for key, pair in estimates.items() if np.isfinite(pair[1])}
-    if not known:
+    finite_pairs = {key: pair for key, pair in estimates.items() if np.isfinite(pair[1])}
+    if not finite_pairs:
         return dict.fromkeys(estimates, centre)
-    values, errors = (np.array(column) for column in zip(*known.values(), strict=True))
+    values, errors = (np.array(column) for column in zip(*finite_pairs.values(), strict=True))
     between = max(0.0, float(np.mean((values - centre) ** 2 - errors**2)))
-    found = dict.fromkeys(estimates, centre)
-    for key, (value, error) in known.items():
-        whole = between + error**2
-        found[key] = centre + (between / whole if whole > 0.0 else 1.0) * (value - centre)
-    return found
+    shrunk_values = dict.fromkeys(estimates, centre)
+    for key, (value, error) in finite_pairs.items():
+        variance = between + error**2
+        shrunk_values[key] = centre + (between / variance if variance > 0.0 else 1.0) * (value - centre)
+    return shrunk_values
 
 
-def lines(found: CostFit, places: int = 2) -> list[str]:
+def lines(fit: CostFit, places: int = 2) -> list[str]:
     """Format a fit for a terminal."""
     rows = [
-        f"run {found.run}: {found.fills:,} fills; error out of sample {found.error_bp:.{places}f} bp, of one cost for "
-        f"all {found.error_mean_bp:.{places}f} bp, of the configured costs {found.error_configured_bp:.{places}f} bp"
+        f"run {fit.run}: {fit.fills:,} fills; error out of sample {fit.error_bp:.{places}f} bp, of one cost for "
+        f"all {fit.error_mean_bp:.{places}f} bp, of the configured costs {fit.error_configured_bp:.{places}f} bp"
     ]
-    for row in found.costs.rows:
+    for row in fit.costs.rows:
         what = row.symbol or "all symbols"
         when = "" if row.hour is None else f" {row.hour:02d}:00"
         error = "" if row.error_bp is None else f" ± {row.error_bp:.{places}f}"
@@ -236,6 +236,6 @@ def lines(found: CostFit, places: int = 2) -> list[str]:
     return rows
 
 
-def encoded(found: CostFit) -> bytes:
+def encoded(fit: CostFit) -> bytes:
     """Return the file of `[broker] costs`."""
-    return msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(fit), indent=1) + b"\n"

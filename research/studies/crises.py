@@ -174,75 +174,81 @@ def study(
     record = recorded(assembly, drive(OWN), cuts)
     if len(record.ts) < 2:
         raise ValueError("the run has fewer than two samples")
-    own = settings_of(assembly, record)
+    settings = settings_of(assembly, record)
     rows = {OWN: record}
-    if own.begins:
-        rows |= {each.name: benchmark_record(each, own, drive(each.name)) for each in benchmarks}
+    if settings.begins:
+        rows |= {
+            benchmark.name: benchmark_record(benchmark, settings, drive(benchmark.name)) for benchmark in benchmarks
+        }
     keys = limits_on(assembly.rules)
     names = (*keys, EVERY_LIMIT) if len(keys) > 1 else tuple(keys)
-    others: dict[str, Record] = {}
+    records_without: dict[str, Record] = {}
     looks = [_look(assembly, record, family)]
     for name in names:
-        left = _fresh(assembly, tuple(keys) if name == EVERY_LIMIT else (name,))
-        others[name] = recorded(left, drive(f"without {name}"))
-        looks.append(_look(assembly, others[name], family, name))
+        variant = _fresh(assembly, tuple(keys) if name == EVERY_LIMIT else (name,))
+        records_without[name] = recorded(variant, drive(f"without {name}"))
+        looks.append(_look(assembly, records_without[name], family, name))
     noted = [look for look in looks if look is not None]
-    known = try_note_looks(state, noted) if noted else Known(fault="no run has a ratio")
-    policies = {OWN: assembly.policies, **{each.name: each.assembly.policies for each in benchmarks}}
-    seen = _Seen(assembly, policies, rows, others, keys, cuts)
-    texts = [f"{name}: {each.text}" for name, made in rows.items() for each in _failures(assembly, name, made)]
+    known_trials = try_note_looks(state, noted) if noted else Known(fault="no run has a ratio")
+    policies = {OWN: assembly.policies, **{benchmark.name: benchmark.assembly.policies for benchmark in benchmarks}}
+    seen = _Seen(assembly, policies, rows, records_without, keys, cuts)
+    texts = [
+        f"{name}: {failure.text}"
+        for name, row_record in rows.items()
+        for failure in _failures(assembly, name, row_record)
+    ]
     return Crises(
         run=assembly.config.quantd.name,
         first=_date(record, 0),
         last=_date(record, -1),
-        first_fill=max((each.first_fill for each in rows.values()), default=""),
+        first_fill=max((row_record.first_fill for row_record in rows.values()), default=""),
         crises=tuple(seen.crisis(period) for period in (*PERIODS, *windows)),
         limits=tuple(seen.effects(0, len(record.ts) - 1)),
-        always=tuple(key for key, each in LIMITS.items() if each.always and each.configured),
-        known=known.like(noted[0]) if noted else known,
-        benchmark_limits={each.name: each.limits for each in benchmarks},
+        always=tuple(key for key, limit in LIMITS.items() if limit.always and limit.configured),
+        known=known_trials.like(noted[0]) if noted else known_trials,
+        benchmark_limits={benchmark.name: benchmark.limits for benchmark in benchmarks},
         failures=tuple(texts),
         notes=tuple(filter(None, (synthetic_note(assembly.universe.symbols), OWN_CLOSES if record.own_closes else ""))),
     )
 
 
-def document(found: Crises) -> dict[str, object]:
+def document(study_result: Crises) -> dict[str, object]:
     """Return the result as JSON, with the number of trials in place of the looks."""
-    encoded = {name: getattr(found, name) for name in found.__struct_fields__ if name != "known"}
-    crises = [{**msgspec.to_builtins(each), "in_sample": each.in_sample} for each in found.crises]
-    return {**encoded, "crises": crises, **found.known.document}
+    encoded = {name: getattr(study_result, name) for name in study_result.__struct_fields__ if name != "known"}
+    crises = [{**msgspec.to_builtins(crisis), "in_sample": crisis.in_sample} for crisis in study_result.crises]
+    return {**encoded, "crises": crises, **study_result.known.document}
 
 
 def limits_on(rules: Rules) -> dict[str, tuple[str, ...]]:
     """Return the limits that a run can leave out and that are on, each with the books that have it."""
     off = Limits()
-    found = {
+    holders = {
         key: tuple(
             name
-            for name, limits in (("house", rules.house), *((each.name, each.limits) for each in rules.agents))
+            for name, limits in (("house", rules.house), *((agent.name, agent.limits) for agent in rules.agents))
             if value_of(limits, key) != value_of(off, key)
         )
-        for key, each in LIMITS.items()
-        if each.configured and not each.always and each.section != "alerts"  # an alert changes no order
+        for key, limit in LIMITS.items()
+        if limit.configured and not limit.always and limit.section != "alerts"  # an alert changes no order
     }
     if rules.regime is not None:
-        found[REGIME] = ("house",)
-    return {key: where for key, where in found.items() if where}
+        holders[REGIME] = ("house",)
+    return {key: where for key, where in holders.items() if where}
 
 
 def without(rules: Rules, keys: Sequence[str]) -> Rules:
     """Return the rules without these limits, in the house and in every agent. The lookbacks stay."""
     off = {key: value_of(Limits(), key) if key in FIELDS else None for key in keys if key != REGIME}
-    agents = tuple(msgspec.structs.replace(each, limits=override(each.limits, **off)) for each in rules.agents)
-    made = msgspec.structs.replace(rules, house=override(rules.house, **off), agents=agents)
-    return msgspec.structs.replace(made, regime=None) if REGIME in keys else made
+    agents = tuple(msgspec.structs.replace(agent, limits=override(agent.limits, **off)) for agent in rules.agents)
+    remaining_rules = msgspec.structs.replace(rules, house=override(rules.house, **off), agents=agents)
+    return msgspec.structs.replace(remaining_rules, regime=None) if REGIME in keys else remaining_rules
 
 
 def _fresh(assembly: Assembly, keys: Sequence[str]) -> Assembly:
     """Return the same run with new policies, without these limits."""
-    made = reassemble(assembly, assembly.config)
-    assert made is not None  # the configuration is its own
-    return replace(made, rules=without(assembly.rules, keys))
+    variant = reassemble(assembly, assembly.config)
+    assert variant is not None  # the configuration is its own
+    return replace(variant, rules=without(assembly.rules, keys))
 
 
 def _look(assembly: Assembly, record: Record, family: str, left_out: str = "") -> Look | None:
@@ -286,7 +292,7 @@ class _Cuts:
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Planned):
-                codes = np.frombuffer(effect.reason + b"".join(each.reason for each in effect.agents), dtype=np.int8)
+                codes = np.frombuffer(effect.reason + b"".join(agent.reason for agent in effect.agents), dtype=np.int8)
                 if codes.any():
                     self.found.append((effect.ts, Counter(self._keys[codes[codes > 0]].tolist())))
             elif isinstance(effect, Switched) and effect.after > effect.before:
@@ -294,7 +300,7 @@ class _Cuts:
 
     def between(self, first: int, last: int) -> Counter[str]:
         """Return the count by limit in [first, last)."""
-        return sum((each for ts, each in self.found if first <= ts < last), Counter[str]())
+        return sum((counts for ts, counts in self.found if first <= ts < last), Counter[str]())
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +321,7 @@ class _Seen:
     def crisis(self, period: Period) -> Crisis:
         """Measure one period from the last sample before it, or before the last first fill of any row."""
         days = np.asarray(self.own.days_ns) // DAY_NS
-        since, until = ((each - date(1970, 1, 1)).days for each in (period.first, period.last))
+        since, until = ((day - date(1970, 1, 1)).days for day in (period.first, period.last))
         empty = Crisis(period.name, (period.first.isoformat(), period.last.isoformat()))
         start, stop = int(np.searchsorted(days, since)), int(np.searchsorted(days, until, side="right")) - 1
         if stop < start:
@@ -323,7 +329,7 @@ class _Seen:
             return msgspec.structs.replace(empty, missing=f"no bars: {span}")
         base = max(start - 1, self._opened())
         if base >= stop:
-            fill = max((each.first_fill for each in self.rows.values()), default="")
+            fill = max((record.first_fill for record in self.rows.values()), default="")
             text = f"nothing was traded before its end: the last first fill is on {fill}" if fill else "nothing traded"
             return msgspec.structs.replace(empty, missing=text)
         return msgspec.structs.replace(
@@ -338,7 +344,7 @@ class _Seen:
 
     def _opened(self) -> int:
         """Return the last sample before every row with fills has its first; -1 where none has any."""
-        fills = [each.fill_columns[0].ts for each in self.rows.values() if each.fill_columns]
+        fills = [record.fill_columns[0].ts for record in self.rows.values() if record.fill_columns]
         return max(int(np.searchsorted(np.asarray(self.own.ts), max(fills), side="left")) - 1, 0) if fills else -1
 
     def _parts(self, period: Period, start: int, base: int, stop: int) -> Iterator[str]:
@@ -372,21 +378,24 @@ class _Seen:
             if recovered is not None
             else None,
             trained=self._trained(name, base, stop),
-            failed="; ".join(each.text for each in failures),
+            failed="; ".join(failure.text for failure in failures),
         )
 
     def _trained(self, name: str, base: int, stop: int) -> int:
         """Return the measured samples inside the training window of any policy of a row."""
-        until = [getattr(leaf, "trained_until_ns", 0) for each in self.policies[name] for leaf in leaves(each)]
+        until = [getattr(leaf, "trained_until_ns", 0) for policy in self.policies[name] for leaf in leaves(policy)]
         return int(np.sum(np.asarray(self.own.ts[base + 1 : stop + 1]) <= max(until, default=0)))
 
     def effects(self, base: int, stop: int) -> Iterator[LimitEffect]:
         """Yield the effect of each limit between two samples."""
         counts = self.cuts.between(self.own.ts[base], self.own.ts[stop])
         for name, other in self.others.items():
-            both = [np.array(each.equity_micro[base : stop + 1], dtype=np.int64) for each in (self.own, other)]
-            gained, grown = ([each[-1] - each[0] for each in both], [each[-1] / each[0] - 1.0 for each in both])
-            fallen = [float((1.0 - each / np.maximum.accumulate(each)).max()) for each in both]
+            both = [np.array(record.equity_micro[base : stop + 1], dtype=np.int64) for record in (self.own, other)]
+            gained, grown = (
+                [equity[-1] - equity[0] for equity in both],
+                [equity[-1] / equity[0] - 1.0 for equity in both],
+            )
+            fallen = [float((1.0 - equity / np.maximum.accumulate(equity)).max()) for equity in both]
             everything = name == EVERY_LIMIT
             yield LimitEffect(
                 limit=name,
@@ -397,5 +406,5 @@ class _Seen:
                 max_drawdown=fallen[0] - fallen[1],
                 before=float(both[0][0] - both[1][0]) / MICRO,
                 same=bool((np.diff(both[0]) == np.diff(both[1])).all()),
-                failed="; ".join(each.text for each in other.failures.of(self.assembly.rules.names())),
+                failed="; ".join(failure.text for failure in other.failures.of(self.assembly.rules.names())),
             )

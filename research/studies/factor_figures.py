@@ -82,17 +82,17 @@ def ranked(values: Floats, axis: int) -> Floats:
     """Return the ranks of the known values along an axis, ties averaged, NaN elsewhere."""
     from scipy.stats import rankdata  # a tenth of a second, for those who study factors only
 
-    found: Floats = rankdata(values, axis=axis, nan_policy="omit")
-    return np.where(np.isfinite(values), found, np.nan)
+    ranks: Floats = rankdata(values, axis=axis, nan_policy="omit")
+    return np.where(np.isfinite(values), ranks, np.nan)
 
 
 def correlations(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
     """Return the Pearson correlation of the pairs along an axis; NaN for fewer than `fewest`, or a constant side."""
     parts = _standardised(one, other, axis, fewest)
-    known = np.isfinite(parts)
-    count = known.sum(axis=axis)
+    is_finite = np.isfinite(parts)
+    count = is_finite.sum(axis=axis)
     with np.errstate(invalid="ignore"):
-        return np.where(count > 0, np.where(known, parts, 0.0).sum(axis=axis) / np.maximum(count, 1), np.nan)
+        return np.where(count > 0, np.where(is_finite, parts, 0.0).sum(axis=axis) / np.maximum(count, 1), np.nan)
 
 
 def _standardised(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
@@ -133,11 +133,11 @@ def newey_west_error(series: Floats, lags: int) -> float:
 def forward_returns(wealth: Floats, worth: Floats, horizon: int) -> Floats:
     """Return float64[T, N], from the fill of a decision at each row to that of a decision `horizon` rows later. It is
     NaN without the first fill, and where the second row has no fill and no delisting payment."""
-    found = np.full_like(wealth, np.nan)
+    returns = np.full_like(wealth, np.nan)
     later = np.where(np.isfinite(wealth), wealth, _final(wealth, worth))[horizon:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        found[:-horizon] = later / wealth[:-horizon] - 1.0
-    return found
+        returns[:-horizon] = later / wealth[:-horizon] - 1.0
+    return returns
 
 
 def _final(wealth: Floats, worth: Floats) -> Floats:
@@ -153,13 +153,13 @@ def cross_buckets(values: Floats, quantiles: int) -> Ints:
     Equal values share a quantile."""
     count = np.isfinite(values).sum(axis=1, keepdims=True)
     place = (ranked(values, 1) - 1.0) * quantiles / np.maximum(count - 1, 1)
-    found = np.maximum(np.ceil(place - 1e-9) - 1.0, 0.0)
-    return np.where(np.isfinite(values) & (count >= FEWEST), found, -1.0).astype(np.int64)
+    buckets = np.maximum(np.ceil(place - 1e-9) - 1.0, 0.0)
+    return np.where(np.isfinite(values) & (count >= FEWEST), buckets, -1.0).astype(np.int64)
 
 
 def time_buckets(values: Floats, quantiles: int) -> Ints:
     """Return int64[T, N], the quantile of each value among the symbol's own values up to that row; -1 before PAST."""
-    found = np.full(values.shape, -1, dtype=np.int64)
+    buckets = np.full(values.shape, -1, dtype=np.int64)
     for symbol in range(values.shape[1]):
         past: list[float] = []
         for row, value in enumerate(values[:, symbol].tolist()):
@@ -168,23 +168,23 @@ def time_buckets(values: Floats, quantiles: int) -> Ints:
             insort(past, value)
             if len(past) > PAST:
                 middle = (bisect_left(past, value) + bisect_right(past, value)) / 2.0
-                found[row, symbol] = min(int(middle / len(past) * quantiles), quantiles - 1)
-    return found
+                buckets[row, symbol] = min(int(middle / len(past) * quantiles), quantiles - 1)
+    return buckets
 
 
 def bucket_returns(buckets: Ints, returns: Floats, quantiles: int, *, over_time: bool) -> tuple[float, ...]:
     """Return the mean return of each quantile: the mean over rows of row means, or over all values over time."""
-    found = []
+    quantile_means = []
     for number in range(quantiles):
         inside = np.where(buckets == number, returns, np.nan)
-        known = np.isfinite(inside)
+        is_finite = np.isfinite(inside)
         if over_time:
-            found.append(float(inside[known].mean()) if known.any() else float("nan"))
+            quantile_means.append(float(inside[is_finite].mean()) if is_finite.any() else float("nan"))
             continue
-        rows = known.any(axis=1)
-        means = np.where(known, inside, 0.0)[rows].sum(axis=1) / known[rows].sum(axis=1)
-        found.append(float(means.mean()) if len(means) else float("nan"))
-    return tuple(found)
+        rows = is_finite.any(axis=1)
+        means = np.where(is_finite, inside, 0.0)[rows].sum(axis=1) / is_finite[rows].sum(axis=1)
+        quantile_means.append(float(means.mean()) if len(means) else float("nan"))
+    return tuple(quantile_means)
 
 
 def leg_weights(buckets: Ints, quantiles: int, *, over_time: bool) -> Floats:
@@ -243,16 +243,16 @@ def coefficients(values: Floats, returns: Floats, *, over_time: bool) -> tuple[F
     product of standardised ranks of each row, whose mean over all rows is about the mean coefficient.
     """
     axis, fewest = (0, PAST) if over_time else (1, FEWEST)
-    rank, pearson = (each(values, returns, axis, fewest) for each in (rank_correlations, correlations))
+    rank, pearson = (correlation(values, returns, axis, fewest) for correlation in (rank_correlations, correlations))
     rank, pearson = rank[np.isfinite(rank)], pearson[np.isfinite(pearson)]
     if not over_time:
         return rank, pearson, rank
     paired = np.isfinite(values) & np.isfinite(returns)
     first, second = (ranked(np.where(paired, side, np.nan), 0) for side in (values, returns))
     parts = _standardised(first, second, 0, fewest)
-    known = np.isfinite(parts)
-    rows = known.any(axis=1)
-    return rank, pearson, np.where(known, parts, 0.0)[rows].sum(axis=1) / known[rows].sum(axis=1)
+    is_finite = np.isfinite(parts)
+    rows = is_finite.any(axis=1)
+    return rank, pearson, np.where(is_finite, parts, 0.0)[rows].sum(axis=1) / is_finite[rows].sum(axis=1)
 
 
 def horizon_of(
@@ -287,7 +287,7 @@ def horizon_of(
         p=p,
         positive=float((rank > ZERO).mean()) if len(rank) else float("nan"),
         decay=1.0,
-        quantiles=tuple(each * scale for each in means),
+        quantiles=tuple(quantile_mean * scale for quantile_mean in means),
         autocorrelation=float(repeated.mean()) if len(repeated) else float("nan"),
         spread=spread_of(leg_weights(buckets, quantiles, over_time=over_time), wealth, worth, horizon, charges),
     )

@@ -135,21 +135,21 @@ def source_of(name: str, folder: Path, inputs: Collection[str]) -> Source:
             raise FactorError(str(why)) from None
         return Source(name, load, blake2b(text + attribute.encode(), digest_size=16).hexdigest(), users=True)
     try:
-        found = feature(name)
+        definition = feature(name)
     except FeatureError as why:
         raise FactorError(f"{why}; a function of your own is FILE.py:signal") from None
-    if found.about.group in ("portfolio", "risk"):
+    if definition.about.group in ("portfolio", "risk"):
         raise FactorError(f"feature {name!r} is a number of a book; a factor is studied without one")
     spec = spec_of([name])
     if missing := sorted(spec.needs - {"benchmark", *inputs}):
-        key, what = ("series", "series per symbol") if found.series else ("macro", "macro series")
-        lacks = found.series or missing[0]
+        key, what = ("series", "series per symbol") if definition.series else ("macro", "macro series")
+        lacks = definition.series or missing[0]
         remedy = f'write [feed] {key} = [{{ name = "{lacks}", path = "FILE" }}]'
-        if found.series:
+        if definition.series:
             remedy += ", without use = false"
         raise FactorError(f"feature {name!r} needs the {what} {lacks!r}; {remedy}")
     policy = Signals(SignalsParams(features={name: 1.0}), spec, (1.0,))
-    return Source(name, lambda: FeatureFactor(policy), spec.digest, shared=found.about.shared)
+    return Source(name, lambda: FeatureFactor(policy), spec.digest, shared=definition.about.shared)
 
 
 def require_function(name: str, policy: UserPolicy) -> None:
@@ -214,12 +214,12 @@ def guards(
     """Check factors on markets that end at `cuts` instants, and on the whole market in reverse order."""
     ends = points((int(rows.decided[row]) for row in np.flatnonzero(rows.trading)), cuts)
     checked = sorted({row for end in ends for row in _checked(rows, end)})
-    whole = [_answers(values.values, values.failed, rows, checked) for _, values in studied]
+    full_answers = [_answers(values.values, values.failed, rows, checked) for _, values in studied]
     again = [
         differences(assembly, full, _called(source.load(), rows, reversed(checked)), max(full, default=0))
-        for (source, _), full in zip(studied, whole, strict=True)
+        for (source, _), full in zip(studied, full_answers, strict=True)
     ]
-    found: list[dict[tuple[str, str], Differing]] = [{} for _ in studied]
+    first_differences: list[dict[tuple[str, str], Differing]] = [{} for _ in studied]
     for number, end in enumerate(ends, 1):
         progress(number / len(ends))
         cut = synchronous_rows(replace(assembly, feed=assembly.feed.until(end)))
@@ -228,18 +228,20 @@ def guards(
         for place, (source, _) in enumerate(studied):
             if again[place]:
                 continue
-            expected = {int(rows.ts[row]): whole[place][int(rows.ts[row])] for row in last}
+            expected = {int(rows.ts[row]): full_answers[place][int(rows.ts[row])] for row in last}
             part = _called(source.load(), cut, last)
-            for each in differences(assembly, expected, part, end):
-                found[place].setdefault((each.date, each.symbol), each)
+            for difference in differences(assembly, expected, part, end):
+                first_differences[place].setdefault((difference.date, difference.symbol), difference)
     out = []
     for place, (source, values) in enumerate(studied):
         dated = 0
-        if not (again[place] or found[place] or values.opened):
+        if not (again[place] or first_differences[place] or values.opened):
             moved = _called(source.load(), rows, checked, LATER_NS)
-            moved = {ts: whole[place][ts] if each.failed else each for ts, each in moved.items()}
-            dated = len(differences(assembly, whole[place], moved, max(moved, default=0)))
-        out.append(_verdict(assembly, rows, source, values, len(ends), found[place], len(again[place]), dated))
+            moved = {ts: full_answers[place][ts] if answer.failed else answer for ts, answer in moved.items()}
+            dated = len(differences(assembly, full_answers[place], moved, max(moved, default=0)))
+        out.append(
+            _verdict(assembly, rows, source, values, len(ends), first_differences[place], len(again[place]), dated)
+        )
     return out
 
 
@@ -249,23 +251,23 @@ def _verdict(
     source: Source,
     values: FactorValues,
     cuts: int,
-    found: Mapping[tuple[str, str], Differing],
+    first_differences: Mapping[tuple[str, str], Differing],
     unsteady: int,
     dated: int,
 ) -> Lookahead:
-    own = market_files(assembly.config)
+    market_paths = market_files(assembly.config)
     failures = [f"{session_date(int(rows.ts[row]))}: {why}" for row, why in values.failed.items()]
     return Lookahead(
         policy=source.name,
         cuts=cuts,
         answers=int(rows.trading.sum()),
-        differences=len(found),
-        first=earliest(found.values()),
+        differences=len(first_differences),
+        first=earliest(first_differences.values()),
         unsteady=unsteady,
         failed=len(failures),
         failure=failures[0] if failures else "",
-        opened=tuple(sorted(values.opened.keys() - own)),
-        market_files=(*sorted(own & values.opened.keys()), *source.captured),
+        opened=tuple(sorted(values.opened.keys() - market_paths)),
+        market_files=(*sorted(market_paths & values.opened.keys()), *source.captured),
         dated=dated,
     )
 
@@ -278,11 +280,11 @@ def _checked(rows: SynchronousRows, end: int) -> list[int]:
 
 def _called(factor: Factor, rows: SynchronousRows, chosen: Iterable[int], later_ns: int = 0) -> Answers:
     """Compute a freshly loaded factor at the chosen rows only, in that order."""
-    found: Answers = {}
+    answers: Answers = {}
     for row in chosen:
         value, fault = _value(factor, rows, row, later_ns)
-        found[int(rows.ts[row])] = Decided(0, 0, value.tobytes(), fault)
-    return found
+        answers[int(rows.ts[row])] = Decided(0, 0, value.tobytes(), fault)
+    return answers
 
 
 def _answers(values: Floats, failed: Mapping[int, str], rows: SynchronousRows, chosen: Sequence[int]) -> Answers:

@@ -59,8 +59,8 @@ def matches(paths: Sequence[str], feed: Replay) -> tuple[str, ...]:
     if not columns:
         return ()
     bars = sessions_of(feed)
-    found = [text for path, column in columns for text in _compared(Path(path).name, column, bars)]
-    return tuple(found[:MOST_MATCHES])
+    sentences = [text for path, column in columns for text in _compared(Path(path).name, column, bars)]
+    return tuple(sentences[:MOST_MATCHES])
 
 
 def sessions_of(feed: Replay) -> list[Sessions]:
@@ -74,14 +74,14 @@ def sessions_of(feed: Replay) -> list[Sessions]:
         for name, kept in rows.items():
             kept.append(getattr(market.block, name)[market.row])
     at, table = np.array(stamps, dtype=np.int64), {name: np.array(kept) for name, kept in rows.items()}
-    found = []
+    sessions = []
     for place, symbol in enumerate(feed.universe.symbols):
-        known = np.isfinite(table["close"][:, place])
-        fields = {name: values[known, place] for name, values in table.items()}
+        has_close = np.isfinite(table["close"][:, place])
+        fields = {name: values[has_close, place] for name, values in table.items()}
         close = fields["close"]
         fields["return"] = np.append(np.nan, close[1:] / close[:-1] - 1.0) if len(close) else close
-        found.append(Sessions(symbol, at[known], fields))
-    return found
+        sessions.append(Sessions(symbol, at[has_close], fields))
+    return sessions
 
 
 def columns_of(path: Path) -> Iterator[Column]:
@@ -138,15 +138,15 @@ def _read(path: Path) -> pl.DataFrame | None:
 
 
 def _compared(file: str, column: Column, bars: Sequence[Sessions]) -> Iterator[str]:
-    own = [each for each in bars if each.symbol == column.label] or bars
+    chosen_bars = [sessions for sessions in bars if sessions.symbol == column.label] or bars
     what = f"column {column.name} of {file}" + (f" ({column.label})" if column.label else "")
-    for each in own:
-        rows = _by_session(column, each)
-        for field, values in each.fields.items():
+    for history in chosen_bars:
+        rows = _by_session(column, history)
+        for field, values in history.fields.items():
             for shift in sorted(range(-SHIFTS, SHIFTS + 1), key=abs):
                 same, count = _equal(rows, values, shift, returns=field == "return")
                 if count >= LEAST and same >= SHARE * count:
-                    yield f"{what} equals the {field} of {each.symbol} {_when(shift)} ({same:,} of {count:,} rows)"
+                    yield f"{what} equals the {field} of {history.symbol} {_when(shift)} ({same:,} of {count:,} rows)"
 
 
 def _by_session(column: Column, bars: Sessions) -> Floats:
@@ -157,8 +157,8 @@ def _by_session(column: Column, bars: Sessions) -> Floats:
         out[:count] = column.values[:count]
     elif len(out):
         place = np.minimum(np.searchsorted(bars.stamps, column.stamps), len(out) - 1)
-        known = bars.stamps[place] == column.stamps
-        out[place[known]] = column.values[known]
+        is_match = bars.stamps[place] == column.stamps
+        out[place[is_match]] = column.values[is_match]
     return out
 
 

@@ -24,10 +24,10 @@ def values_of(text: str) -> tuple[str, ...]:
     Decimals are exact: 0.1:0.3:0.1 is 0.1, 0.2, 0.3.
     """
     if ":" not in text:
-        found = tuple(part.strip() for part in text.split(",") if part.strip())
-        if not found:
+        values = tuple(part.strip() for part in text.split(",") if part.strip())
+        if not values:
             raise GridError(f"{text!r} has no value; write 21:252:21, or 0.1,0.2")
-        return found
+        return values
     try:
         first, last, step = (Decimal(part.strip()) for part in text.split(":"))
     except (InvalidOperation, ValueError):

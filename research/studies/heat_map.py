@@ -51,15 +51,15 @@ def heat_map_table(sweep: Sweep, across: str, down: str, metric: str = "sharpe")
     Red to green is at least SPAN, so that small differences have similar colours.
     """
     wide, high, cells = heat_map(sweep, across, down, metric)
-    known = cells[np.isfinite(cells)]
-    low, top = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    finite_cells = cells[np.isfinite(cells)]
+    low, top = (float(finite_cells.min()), float(finite_cells.max())) if len(finite_cells) else (0.0, 0.0)
     head = "".join(f'<th class="n">{escape(value)}</th>' for value in wide)
     rows = "".join(
-        f"<tr><th>{escape(value)}</th>{''.join(_cell(float(each), low, top) for each in row)}</tr>"
+        f"<tr><th>{escape(value)}</th>{''.join(_cell(float(cell), low, top) for cell in row)}</tr>"
         for value, row in zip(high, cells, strict=True)
     )
-    others = [key for key in sweep.keys if key not in (across, down)]
-    mean = f", mean over {escape(', '.join(others))}" if others else ""
+    other_keys = [key for key in sweep.keys if key not in (across, down)]
+    mean = f", mean over {escape(', '.join(other_keys))}" if other_keys else ""
     return (
         f"<h2>{escape(metric)} by {escape(down)} (down) and {escape(across)} (across){mean}</h2>"
         f'<div class="wide"><table class="map"><tr><th></th>{head}</tr>{rows}</table></div>'
@@ -99,11 +99,12 @@ def sweep_page(sweep: Sweep, name: str) -> str:
     doubts = "".join(f"<p>{escape(line)}</p>" for line in sweep.doubt_lines())
     failed = "".join(f'<p class="verdict">{escape(line)}</p>' for line in sweep.failure_lines)
     title = "Points" if sweep.costs else "Best points"
-    found = sweep.overfitting
+    overfitting = sweep.overfitting
     overfit = (
-        f"<p>Probability of overfitting {found.probability:.2f}, by combinatorially symmetric cross-validation of "
-        f"{found.blocks} blocks; the choice loses out of sample in {found.loss:.0%} of the divisions.</p>"
-        if found is not None
+        f"<p>Probability of overfitting {overfitting.probability:.2f}, by combinatorially symmetric "
+        f"cross-validation of {overfitting.blocks} blocks; the choice loses out of sample in {overfitting.loss:.0%} of "
+        "the divisions.</p>"
+        if overfitting is not None
         else ""
     )
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sweep of {escape(name)}</title>

@@ -41,7 +41,7 @@ def likeness(assembly: Assembly, drive: Callable[[Assembly, Log], Shell]) -> Lik
         raise ValueError("the policy has answered with no weights; give it bars after its lookback")
     weights = np.frombuffer(b"".join(log.weights), dtype="<f8").reshape(len(log.weights), -1)
     count = weights.shape[1]
-    alone = [float(np.abs(weights - whole).mean()) for whole in np.eye(count)]
+    alone = [float(np.abs(weights - unit_weights).mean()) for unit_weights in np.eye(count)]
     nearest = int(np.argmin(alone))
     first, last = session_date(assembly.start_ns), session_date(shell.state.now - 1)
     return Likeness(

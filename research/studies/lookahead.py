@@ -91,8 +91,8 @@ class Lookahead(Struct, frozen=True):
     @property
     def clean(self) -> bool | None:
         """Whether no guard found anything; None where none did and the cuts decide nothing (`decided`)."""
-        found = self.differences or self.unsteady or self.market_files or self.dated
-        if found or (self.answers and self.failed == self.answers):
+        evidence = self.differences or self.unsteady or self.market_files or self.dated
+        if evidence or (self.answers and self.failed == self.answers):
             return False
         return True if self.decided else None
 
@@ -117,28 +117,28 @@ def lookahead(
     cache: Path | None = None,
     progress: Callable[[float], None] = lambda share: None,
     bars: BarFrame | None = None,
-    apart: Apart | None = None,
+    isolation: Apart | None = None,
     captured: Iterable[str] = (),
 ) -> Lookahead:
     """Check `policy` (as named in a configuration) over the market of `config`: twice whole, `cuts` times truncated.
 
     The policy is the only agent and decides at each sample, without costs or limits. `bars` replace those of the
-    configuration, and `apart` loads the policy of the caller. `captured` names the tables that it holds in memory,
+    configuration, and `isolation` loads the policy of the caller. `captured` names the tables that it holds in memory,
     which count as files of its own. Raises as `assemble` does, and RowsDiffer for an `act_rows` whose answers are not
     those of `act`.
     """
     alone = _alone(config, policy)
     opened: dict[str, None] = dict.fromkeys(captured)
-    assembly = assemble(alone, cache=cache, isolation=apart, bars=bars)
-    whole = _answers(assembly, _loaded(alone, {}, apart, opened), opened)
+    assembly = assemble(alone, cache=cache, isolation=isolation, bars=bars)
+    answers = _answers(assembly, _loaded(alone, {}, isolation, opened), opened)
     # A parameter that names the market's file is redirected to the truncated copy.
     named = _named_market(alone)
-    own = market_files(alone)
+    market_paths = market_files(alone)
     given = {str(alone.at(alone.feed.path).resolve())} if named else set()
-    reached = tuple(sorted((own & opened.keys()) - given))
-    again = differences(assembly, whole, _answers(assembly, _loaded(alone, {}, apart)), max(whole, default=0))
-    ends = points(whole, cuts)
-    found: dict[tuple[str, str], Differing] = {}
+    reached = tuple(sorted((market_paths & opened.keys()) - given))
+    again = differences(assembly, answers, _answers(assembly, _loaded(alone, {}, isolation)), max(answers, default=0))
+    ends = points(answers, cuts)
+    changes: dict[tuple[str, str], Differing] = {}
     for number, ts in enumerate(ends, 1):
         progress(number / len(ends))
         if again:
@@ -146,18 +146,18 @@ def lookahead(
         feed = assembly.feed.until(ts)
         with TemporaryDirectory(prefix="quantd-cut-") as folder:
             changed = {key: str(_cut_copy(alone, feed, Path(folder))) for key in named}
-            part = _answers(replace(assembly, feed=feed), _loaded(alone, changed, apart))
-        for each in differences(assembly, whole, part, ts):
-            found.setdefault((each.date, each.symbol), each)
-    dated = [] if again or found or named or opened else _dated(assembly, whole, _loaded(alone, {}, apart))
-    beyond = tuple(sorted(name for name in opened.keys() - own if not _of_artifact(name)))
-    failures = [f"{session_date(ts - 1)}: {each.failed}" for ts, each in whole.items() if each.failed]
+            part = _answers(replace(assembly, feed=feed), _loaded(alone, changed, isolation))
+        for difference in differences(assembly, answers, part, ts):
+            changes.setdefault((difference.date, difference.symbol), difference)
+    dated = [] if again or changes or named or opened else _dated(assembly, answers, _loaded(alone, {}, isolation))
+    beyond = tuple(sorted(name for name in opened.keys() - market_paths if not _of_artifact(name)))
+    failures = [f"{session_date(ts - 1)}: {decision.failed}" for ts, decision in answers.items() if decision.failed]
     return Lookahead(
         policy=policy,
         cuts=len(ends),
-        answers=len(whole),
-        differences=len(found),
-        first=earliest(found.values()),
+        answers=len(answers),
+        differences=len(changes),
+        first=earliest(changes.values()),
         unsteady=len(again),
         failed=len(failures),
         failure=failures[0] if failures else "",
@@ -168,12 +168,12 @@ def lookahead(
     )
 
 
-def _dated(assembly: Assembly, whole: Answers, policy: Policy) -> list[Differing]:
+def _dated(assembly: Assembly, answers: Answers, policy: Policy) -> list[Differing]:
     """Return the answers that differ where the same bars have dates LATER_NS later."""
     moved = _answers(assembly, policy, later_ns=LATER_NS)
     # a failure is no evidence: a calendar may end before those dates
-    moved = {ts: whole[ts] if each.failed else each for ts, each in moved.items()}
-    return differences(assembly, whole, moved, max(whole, default=0))
+    moved = {ts: answers[ts] if decision.failed else decision for ts, decision in moved.items()}
+    return differences(assembly, answers, moved, max(answers, default=0))
 
 
 def _of_artifact(name: str) -> bool:
@@ -197,14 +197,14 @@ def _same_policy(config: Config, one: str, other: str) -> bool:
 
 
 def _loaded(
-    config: Config, changed: Mapping[str, str], apart: Apart | None, opened: dict[str, None] | None = None
+    config: Config, changed: Mapping[str, str], isolation: Apart | None, opened: dict[str, None] | None = None
 ) -> Policy:
     """Load the policy as on a first start: modules beside it from an earlier load are imported anew."""
     agent = config.agents[0]
     forget_modules(config.at(agent.policy.partition(":")[0]).resolve().parent)
     with watching(opened) if opened is not None else nullcontext():
         params = {**agent.params, **changed}
-        return load(agent.policy, params, config.source.folder, apart, unused=config.feed.unused_series)
+        return load(agent.policy, params, config.source.folder, isolation, unused=config.feed.unused_series)
 
 
 _KEPT: Final = frozenset(sys.modules)
@@ -253,7 +253,9 @@ def _answers(
     items = list(assembly.items())
     # every answer in blocks is compared with that of `act`
     scheduled = [agent.scheduled for agent in rules.agents]
-    blocks = AnswerBlocks(ask, lambda seat: policy, scheduled, lambda: shell.state.restrictions.jumped, every=1)
+    blocks = AnswerBlocks(
+        ask, lambda policy_number: policy, scheduled, lambda: shell.state.restrictions.jumped, every=1
+    )
     blocks.expect(items)
     for item in items:
         shell.take(item)
@@ -267,33 +269,33 @@ def market_files(config: Config) -> set[str]:
         config.feed.path,
         config.feed.actions,
         config.universe.members or "",
-        *(each.path for each in config.feed.macro),
-        *(each.path for each in config.feed.series),
+        *(series.path for series in config.feed.macro),
+        *(series.path for series in config.feed.series),
     ]
     if isinstance(rate, str):
         named.append(rate)
     return {str(config.at(name).resolve()) for name in named if name}
 
 
-def earliest(found: Iterable[Differing]) -> tuple[Differing, ...]:
+def earliest(changes: Iterable[Differing]) -> tuple[Differing, ...]:
     """Return the differences that are reported."""
-    return tuple(sorted(found, key=lambda d: d.date)[:SHOWN])
+    return tuple(sorted(changes, key=lambda d: d.date)[:SHOWN])
 
 
-def points(whole: Iterable[int], cuts: int) -> list[int]:
+def points(times: Iterable[int], cuts: int) -> list[int]:
     """Return instants to truncate after: evenly spread samples, except the last."""
-    instants = list(whole)
+    instants = list(times)
     count = min(cuts, max(0, len(instants) - 1))
     rows = np.linspace(0, len(instants) - 1, count + 2).astype(np.int64)[1:-1]
     return [instants[row] for row in np.unique(rows).tolist()] if count else []
 
 
-def differences(assembly: Assembly, whole: Answers, part: Answers, until: int) -> list[Differing]:
+def differences(assembly: Assembly, answers: Answers, part: Answers, until: int) -> list[Differing]:
     """Return the answers up to `until` that differ between two runs; two missing numbers (NaN) are equal."""
     after = session_date(until).isoformat()
     symbols = assembly.universe.symbols
     out: list[Differing] = []
-    for ts, one in whole.items():
+    for ts, one in answers.items():
         if ts > until:
             break
         other = part.get(ts)
@@ -333,14 +335,14 @@ def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
     parquet = source.suffix == ".parquet"
     frame: Any = pl.read_parquet(source) if parquet else pl.read_csv(source, try_parse_dates=True)
     bounds = pl.DataFrame(_last_stamps(config, feed), schema={"symbol": pl.String, "bound": pl.Int64}, orient="row")
-    known = (
+    bars = (
         frame.with_columns(pl.col("ts").cast(pl.Datetime("ns")).dt.epoch("ns").alias("stamp"))
         .join(bounds, on="symbol", how="inner", maintain_order="left")
         .filter(pl.col("stamp") <= pl.col("bound"))
         .drop("stamp", "bound")
     )
     target = folder / source.name
-    known.write_parquet(target) if parquet else known.write_csv(target)
+    bars.write_parquet(target) if parquet else bars.write_csv(target)
     return target
 
 
@@ -361,45 +363,45 @@ def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
     return list(last.items())
 
 
-def lines(found: Lookahead, who: str = "policy") -> list[str]:
+def lines(check: Lookahead, who: str = "policy") -> list[str]:
     """Format the result for people; `who` is what was checked."""
     out: list[str] = []
-    if found.failed:
-        out.append(f"failed on {found.failed:,} of {found.answers:,} decisions, first {found.failure}")
-    if found.unsteady:
+    if check.failed:
+        out.append(f"failed on {check.failed:,} of {check.answers:,} decisions, first {check.failure}")
+    if check.unsteady:
         out.append(
-            f"no result: two runs over the same market differ in {found.unsteady:,} answers. The {who} draws random "
+            f"no result: two runs over the same market differ in {check.unsteady:,} answers. The {who} draws random "
             "numbers, reads a clock or has state of an earlier run (keep state in memory, seed random numbers)"
         )
-    elif found.differences:
-        out.append(f"looks ahead: {found.cuts} cuts, {found.differences:,} differences. The first:")
+    elif check.differences:
+        out.append(f"looks ahead: {check.cuts} cuts, {check.differences:,} differences. The first:")
         out += [
             f"  {d.date} {d.symbol or 'answer'}: {d.whole} knowing the whole market, {d.cut} when it ends {d.cut_after}"
-            for d in found.first
+            for d in check.first
         ]
-    elif found.dated:
+    elif check.dated:
         years = LATER_NS // DAY_NS // 365
         out += [
-            f"decides by absolute dates: {found.dated:,} answers differ where the same bars have dates {years} years "
+            f"decides by absolute dates: {check.dated:,} answers differ where the same bars have dates {years} years "
             "later",
             "  a table of dates may contain what was learned later; a rule of the season does not differ",
         ]
-    elif found.market_files:
+    elif check.market_files:
         holds = "opens a file with the market's future:" if who == "policy" else "holds data of the market's future:"
         out.append(f"no result: the {who} {holds}")
-        out += [f"  {name}" for name in found.market_files]
+        out += [f"  {name}" for name in check.market_files]
         remedy = ", or set the file's path in params, so that it is truncated" if who == "policy" else " instead"
         out.append(f"  read view.returns and view.prices{remedy}")
-    elif found.answers and found.failed == found.answers:
+    elif check.answers and check.failed == check.answers:
         out.append("no result: every decision failed")
-    elif found.decided:
-        out.append(f"looks only backwards: {found.cuts} cuts, 0 differences")
-    elif not found.cuts:
+    elif check.decided:
+        out.append(f"looks only backwards: {check.cuts} cuts, 0 differences")
+    elif not check.cuts:
         out.append("not decided: there is no decision before the last one, so that nothing was compared")
     else:
-        out.append(f"not decided: {found.cuts} cuts, 0 differences, but the cuts do not truncate what the {who} reads")
-    if found.opened:
+        out.append(f"not decided: {check.cuts} cuts, 0 differences, but the cuts do not truncate what the {who} reads")
+    if check.opened:
         out.append(f"  the {who} reads what is not truncated; check that it contains no later data:")
-        out += [f"    {name}" for name in found.opened]
-    out += [f"  {text}" for text in found.matches]
+        out += [f"    {name}" for name in check.opened]
+    out += [f"  {text}" for text in check.matches]
     return out

@@ -178,20 +178,20 @@ def market_of(entries: Iterable[Entry]) -> list[Item]:
     Bars of one close are merged and stamped as known at that close.
     """
     together: dict[int, Bars] = {}
-    others: list[tuple[int, int, Item]] = []
+    timed_items: list[tuple[int, int, Item]] = []
     for entry in entries:
         event = entry.event
         if isinstance(event, Bars):
             before = together.get(event.ts_event)
             together[event.ts_event] = event if before is None else _merged(before, event)
         elif isinstance(event, Action | PriceJumped):
-            others.append((event.ts, 0, event))
+            timed_items.append((event.ts, 0, event))
         elif isinstance(event, Tick):
-            others.append((event.ts, 2, event))
+            timed_items.append((event.ts, 2, event))
     rows: list[tuple[int, int, Item]] = [
         (ts, 1, slice_of(structs.replace(bars, ts_seen=ts))) for ts, bars in together.items()
     ]
-    return [item for _, _, item in sorted(rows + others, key=lambda row: row[:2])]
+    return [item for _, _, item in sorted(rows + timed_items, key=lambda row: row[:2])]
 
 
 def _merged(one: Bars, other: Bars) -> Bars:
@@ -221,7 +221,7 @@ def _ts(event: object) -> int:
 
 
 def _seen(entries: Iterable[Entry]) -> _Seen:
-    found = _Seen({}, {}, set())
+    facts = _Seen({}, {}, set())
     ticked = 0
     baskets: dict[tuple[int, int], OrderBasket] = {}
     for entry in entries:
@@ -231,9 +231,9 @@ def _seen(entries: Iterable[Entry]) -> _Seen:
         elif isinstance(event, Bars):
             close = np.frombuffer(event.close_nano, dtype="<i8")
             for column in np.flatnonzero(np.frombuffer(event.fresh, dtype=np.bool_)).tolist():
-                found.marks[column] = int(close[column])
+                facts.marks[column] = int(close[column])
                 if event.ts_event <= ticked:
-                    found.late.add((ticked, column))
+                    facts.late.add((ticked, column))
         # a protective stop is not a decision: only its fills count
         resting = {(e.sample, e.n) for e in entry.effects if isinstance(e, OrderBasket) and Kind.STOP in e.kind}
         for effect in entry.effects:
@@ -241,35 +241,35 @@ def _seen(entries: Iterable[Entry]) -> _Seen:
                 if isinstance(effect, OrderBasket):
                     baskets[effect.sample, effect.n] = effect
             elif isinstance(effect, Planned):
-                _planned(found, effect)
+                _planned(facts, effect)
             elif isinstance(effect, OrderBasket):
                 baskets[effect.sample, effect.n] = effect
                 for column, lots in zip(effect.sym, effect.lots, strict=True):
-                    found.deals.setdefault((effect.sample, column), _Deal(effect.ts)).ordered += lots
+                    facts.deals.setdefault((effect.sample, column), _Deal(effect.ts)).ordered += lots
             elif isinstance(effect, Filled):
-                _filled(found, effect)
+                _filled(facts, effect)
             elif isinstance(effect, Ended):
                 for column, state in zip(effect.sym, effect.state, strict=True):
-                    deal = found.deals.setdefault((effect.sample, column), _Deal(effect.ts))
+                    deal = facts.deals.setdefault((effect.sample, column), _Deal(effect.ts))
                     deal.ended = OrderState(state).name.lower()
                     if state == OrderState.REJECTED:
                         deal.rejected = effect.reason or "no reason given"
-    return found
+    return facts
 
 
-def _planned(found: _Seen, plan: Planned) -> None:
+def _planned(facts: _Seen, plan: Planned) -> None:
     """Record the price and quantity of a decision's first plan; child orders and follow-ups only add ordered lots."""
     net, prices = np.frombuffer(plan.net, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
     for column in np.flatnonzero(net).tolist():
-        deal = found.deals.setdefault((plan.sample, column), _Deal(plan.ts))
+        deal = facts.deals.setdefault((plan.sample, column), _Deal(plan.ts))
         if not deal.decided_nano:
             deal.decided_nano, deal.wanted = round(float(prices[column]) * NANO), int(net[column])
-    found.marks |= {k: round(price * NANO) for k, price in enumerate(prices.tolist()) if isfinite(price)}
+    facts.marks |= {k: round(price * NANO) for k, price in enumerate(prices.tolist()) if isfinite(price)}
 
 
-def _filled(found: _Seen, fill: Filled) -> None:
+def _filled(facts: _Seen, fill: Filled) -> None:
     for column, lots, price, fee in zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True):
-        deal = found.deals.setdefault((fill.sample, column), _Deal(fill.ts))
+        deal = facts.deals.setdefault((fill.sample, column), _Deal(fill.ts))
         deal.first_fill = deal.first_fill or fill.ts
         deal.filled += lots
         deal.paid += lots * price
@@ -321,22 +321,22 @@ def _causes(one: _Deal, two: _Deal, lot_nano: int, mark_nano: int, late: bool, i
     the backtest's price, differences in price at the run's lots, so that the parts add up.
     """
     unit = Fraction(lot_nano, NANO * 1_000)  # nano-currency x lots -> micro-currency
-    found: dict[Cause, int] = {}
+    causes: dict[Cause, int] = {}
     price = (
         Fraction(two.paid, two.filled) if two.filled else Fraction(one.paid, one.filled) if one.filled else Fraction(0)
     )
-    whole = round(((one.filled - two.filled) * mark_nano - (one.paid - two.paid)) * unit)
+    total = round(((one.filled - two.filled) * mark_nano - (one.paid - two.paid)) * unit)
     by_lots = round((one.filled - two.filled) * (mark_nano - price) * unit)
     if one.filled != two.filled or one.ordered != two.ordered:
-        found[_of_lots(one, two, late)] = by_lots
-    if (one.filled and two.filled and one.paid * two.filled != two.paid * one.filled) or whole != by_lots:
+        causes[_of_lots(one, two, late)] = by_lots
+    if (one.filled and two.filled and one.paid * two.filled != two.paid * one.filled) or total != by_lots:
         later = bool(two.first_fill) and one.first_fill >= two.first_fill + interval_ns
-        found["latency" if later else "price"] = whole - by_lots
+        causes["latency" if later else "price"] = total - by_lots
     if one.fees_micro != two.fees_micro:
-        found["fee"] = two.fees_micro - one.fees_micro
-    if not found and one.decided_nano != two.decided_nano and late:
-        found["late bar"] = 0
-    return found
+        causes["fee"] = two.fees_micro - one.fees_micro
+    if not causes and one.decided_nano != two.decided_nano and late:
+        causes["late bar"] = 0
+    return causes
 
 
 def _of_lots(one: _Deal, two: _Deal, late: bool) -> Cause:
@@ -378,16 +378,16 @@ def _side(deal: _Deal, lot: int) -> Side:
     )
 
 
-def lines(found: Parity) -> list[str]:
+def lines(comparison: Parity) -> list[str]:
     """Format the comparison as sentences."""
-    if found.same:
-        return [f"run {found.run}: {found.decisions} decisions, all as in a backtest over the same bars"]
+    if comparison.same:
+        return [f"run {comparison.run}: {comparison.decisions} decisions, all as in a backtest over the same bars"]
     out = [
-        f"run {found.run}: {found.different} of {found.decisions} decisions differ from a backtest over the same bars; "
-        f"the run has {found.total} more"
+        f"run {comparison.run}: {comparison.different} of {comparison.decisions} decisions differ from a backtest over "
+        f"the same bars; the run has {comparison.total} more"
     ]
-    out += [f"  {cause:12} {money:>16}" for cause, money in found.money.items() if money != "0.00"]
-    for row in found.worst:
+    out += [f"  {cause:12} {money:>16}" for cause, money in comparison.money.items() if money != "0.00"]
+    for row in comparison.worst:
         causes = ", ".join(f"{cause} {money}" for cause, money in row.money.items())
         out.append(
             f"  {row.time}  {row.symbol}: filled {row.run.filled} of {row.run.ordered} at {row.run.average or '-'} "

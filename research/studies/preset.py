@@ -92,11 +92,13 @@ def window_of(plan: Plan) -> dict[str, str]:
 
 def require_alike(plan: Plan, config: Config) -> None:
     """Raise Unlike where the plan was trained on other symbols, costs or capital than the configuration trades."""
-    own, paid = plan.market.costs, costs_of(config)
+    plan_costs, paid = plan.market.costs, costs_of(config)
     pairs = {
         "symbols": (sorted(plan.data.symbols), sorted(config.instruments().symbols)),
         "capital": (plan.market.capital, config.broker.cash_micro / MICRO),
-        **{key: (getattr(own, key), getattr(paid, key)) for key in ("commission_bp", "spread_bp", "slippage_bp")},
+        **{
+            key: (getattr(plan_costs, key), getattr(paid, key)) for key in ("commission_bp", "spread_bp", "slippage_bp")
+        },
     }
     differing = [f"{key} {one} and {other}" for key, (one, other) in pairs.items() if one != other]
     if differing:
@@ -135,14 +137,14 @@ def run_preset(
         fit(policy, config.instruments())
     history = longest_history(policies.values(), config.instruments())
     assembly = assemble(config, cache=state / "cache", history=history)
-    found = standings(assembly, policies, state, drive, "day", family)
-    return result_of(name, plan, found)
+    seed_standings = standings(assembly, policies, state, drive, "day", family)
+    return result_of(name, plan, seed_standings)
 
 
-def result_of(name: str, plan: Plan, found: Standings) -> PresetResult:
+def result_of(name: str, plan: Plan, seed_standings: Standings) -> PresetResult:
     """Return the result of a preset from the rows of its seeds and of equal weight."""
-    seeds = [row for row in found.rows if row.policy != NAME]
-    equal = next(row for row in found.rows if row.policy == NAME)
+    seeds = [row for row in seed_standings.rows if row.policy != NAME]
+    equal = next(row for row in seed_standings.rows if row.policy == NAME)
     base, ratios = equal.figures.sharpe, [row.figures.sharpe for row in seeds]
     splits, preset = plan.splits, PRESETS[name]
     return PresetResult(
@@ -152,9 +154,9 @@ def result_of(name: str, plan: Plan, found: Standings) -> PresetResult:
         steps=plan.steps,
         train=(splits.train.first.isoformat(), splits.train.last.isoformat()),
         validation=(splits.validation.first.isoformat(), splits.validation.last.isoformat()),
-        ahead=sum(base is not None and each is not None and each > base for each in ratios),
+        ahead=sum(base is not None and ratio is not None and ratio > base for ratio in ratios),
         spread={key: _spread([of(row) for row in seeds], of(equal)) for key, of in FIGURES.items()},
-        standings=found,
+        standings=seed_standings,
         commands=(
             f"quantd train {preset.plan} --out OUT",
             f"quantd study compare OUT --every day -c {preset.config} --set feed.start={splits.test.first} "
@@ -164,7 +166,7 @@ def result_of(name: str, plan: Plan, found: Standings) -> PresetResult:
 
 
 def _spread(values: list[float | None], equal: float | None) -> Spread:
-    known = [each for each in values if each is not None]
-    if len(known) < len(values) or not known:
+    defined_values = [value for value in values if value is not None]
+    if len(defined_values) < len(values) or not defined_values:
         return Spread(None, None, None, equal)
-    return Spread(sum(known) / len(known), min(known), max(known), equal)
+    return Spread(sum(defined_values) / len(defined_values), min(defined_values), max(defined_values), equal)

@@ -47,7 +47,7 @@ def _bars(rows: Sequence[Row], costs: Sequence[float], value: Callable[[Row], fl
     for k, rule in enumerate(rules):
         top = k * tall
         parts.append(f'<text x="0" y="{top + tall / 2:.0f}" font-size="13" fill="var(--dim)">{escape(rule)}</text>')
-        for n, row in enumerate(each for each in kept if each.rule == rule):
+        for n, row in enumerate(kept_row for kept_row in kept if kept_row.rule == rule):
             wide, y = value(row) * scale, top + n * BAR
             x = zero + min(0.0, wide)
             star = " &#9733;" if row.best else ""

@@ -87,23 +87,23 @@ def study(
 
     The looks belong to `family`, if it is named. Raises the errors of `assemble`, and ValueError for an unknown agent.
     """
-    found = [each for each in config.agents if each.name == agent]
-    if not found:
-        names = ", ".join(each.name for each in config.agents)
+    agents = [agent_config for agent_config in config.agents if agent_config.name == agent]
+    if not agents:
+        names = ", ".join(agent_config.name for agent_config in config.agents)
         raise ValueError(f"there is no agent {agent!r}; there are: {names}")
     # every rule begins after the longest lookback of any
-    ruled = [_policy(_with(config, found[0], rule, costs[0])) for rule in RULES.values()]
+    ruled = [_policy(_with(config, agents[0], rule, costs[0])) for rule in RULES.values()]
     history = longest_history(ruled, config.instruments())
-    market = assemble(_with(config, found[0], {}, costs[0]), cache=state / "cache", history=history)
+    market = assemble(_with(config, agents[0], {}, costs[0]), cache=state / "cache", history=history)
     rows: list[Row] = []
     looks: list[Look] = []
     for cost in costs:
-        pairs = [_row(market, _with(config, found[0], rule, cost), name, cost, drive) for name, rule in RULES.items()]
+        pairs = [_row(market, _with(config, agents[0], rule, cost), name, cost, drive) for name, rule in RULES.items()]
         best = max((row for row, _ in pairs if not row.failed), key=lambda row: row.sharpe, default=None)
         rows += (msgspec.structs.replace(row, best=row is best) for row, _ in pairs)
         looks += (msgspec.structs.replace(look, family=family) for _, look in pairs if isfinite(look.sharpe))
-    known = try_note_looks(state, looks)
-    return Rebalancing(tuple(rows), known.like(looks[0]) if looks else known)
+    known_trials = try_note_looks(state, looks)
+    return Rebalancing(tuple(rows), known_trials.like(looks[0]) if looks else known_trials)
 
 
 def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float) -> Config:
@@ -147,21 +147,21 @@ def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Dri
     sent = _Orders()
     record = recorded(assembly, drive, sent)
     periods = samples_a_year(assembly)
-    found = performance_of(record, periods, assembly.risk_free_annual(record.days_ns, periods))
-    years = (found.samples - 1) / periods
+    performance = performance_of(record, periods, assembly.risk_free_annual(record.days_ns, periods))
+    years = (performance.samples - 1) / periods
     money = mean_equity(record)
     row = Row(
         rule=name,
         cost_bp=cost_bp,
-        total_return=found.total_return,
-        annual_return=found.annual_return,
-        sharpe=found.sharpe,
-        max_drawdown=found.max_drawdown,
+        total_return=performance.total_return,
+        annual_return=performance.annual_return,
+        sharpe=performance.sharpe,
+        max_drawdown=performance.max_drawdown,
         turnover_annual=record.traded / money / years,
         orders=sent.orders,
         rebalances=len(sent.samples),
         cost_drag_annual=record.commission_micro / MICRO / money / years,
-        failed="; ".join(each.text for each in record.failures.of(rules.names())),
+        failed="; ".join(failure.text for failure in record.failures.of(rules.names())),
     )
     values = {"rule": name, "cost_bp": f"{cost_bp:g}"}
-    return row, look_of(assembly, record.ts, found.sharpe, periods, "study", values=values)
+    return row, look_of(assembly, record.ts, performance.sharpe, periods, "study", values=values)

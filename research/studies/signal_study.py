@@ -88,7 +88,7 @@ class SignalStudies(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        return any(each.refused for each in self.studies)
+        return any(study.refused for study in self.studies)
 
 
 Progress = Callable[[float], object]
@@ -124,21 +124,21 @@ def study_signals(
     for number, source in enumerate(sources):
         computed.append((source, values_of(source, rows, partial(_advance, progress, number, steps))))
     checks = guards(assembly, rows, computed, cuts, lambda share: progress(0.5 + share / 2.0))
-    found = [
+    studies = [
         _study(assembly, rows, source, values.values, check, asked, quantiles)
         for (source, values), check in zip(computed, checks, strict=True)
     ]
-    ordered = ranked(found)
+    ordered = ranked(studies)
     looks = [
         look
         for source in sources
-        for each in ordered
-        if each.factor == source.name and (look := _look(assembly, source, each, family)) is not None
+        for study in ordered
+        if study.factor == source.name and (look := _look(assembly, source, study, family)) is not None
     ]
     if state is None:
         return SignalStudies(ordered, Known())
-    known = try_note_looks(state, looks)
-    return SignalStudies(ordered, known.like(looks[0]) if looks else known)
+    known_trials = try_note_looks(state, looks)
+    return SignalStudies(ordered, known_trials.like(looks[0]) if looks else known_trials)
 
 
 def _advance(progress: Progress, number: int, steps: int, share: float) -> None:
@@ -168,11 +168,11 @@ def _study(
     charges = Charges(cost_bp / 1e4, costs.borrow_bp_annual / 1e4, periods)
     inside, wealth, worth = values[trading], rows.wealth[trading], rows.worth[trading]
     number = usual_quantiles(rows.universe.size, quantiles, inside, over_time=over_time)
-    made: list[Horizon] = []
+    figures: list[Horizon] = []
     if guard.clean is not False:
-        made = [horizon_of(inside, wealth, worth, h, number, charges, over_time=over_time) for h in horizons]
-        first = made[0].rank_ic
-        made = [msgspec.structs.replace(h, decay=h.rank_ic / first if first else float("nan")) for h in made]
+        figures = [horizon_of(inside, wealth, worth, h, number, charges, over_time=over_time) for h in horizons]
+        first = figures[0].rank_ic
+        figures = [msgspec.structs.replace(h, decay=h.rank_ic / first if first else float("nan")) for h in figures]
     dates = [session_date(int(rows.ts[row])).isoformat() for row in np.flatnonzero(trading)[[0, -1]]]
     return SignalStudy(
         factor=source.name,
@@ -188,15 +188,17 @@ def _study(
         borrow_bp_annual=costs.borrow_bp_annual,
         late=rows.late,
         guard=guard,
-        horizons=tuple(made),
+        horizons=tuple(figures),
     )
 
 
 def ranked(studies: Sequence[SignalStudy]) -> tuple[SignalStudy, ...]:
     """Adjust the p-values of all factors and horizons together, and order the factors by their smallest one."""
-    p = np.array([h.p for each in studies for h in each.horizons])
+    p = np.array([h.p for study in studies for h in study.horizons])
     adjusted = iter(benjamini_hochberg(p).tolist()) if len(p) else iter(())
-    given = [msgspec.structs.replace(each, p_adjusted=tuple(next(adjusted) for _ in each.horizons)) for each in studies]
+    given = [
+        msgspec.structs.replace(study, p_adjusted=tuple(next(adjusted) for _ in study.horizons)) for study in studies
+    ]
     return tuple(sorted(given, key=_order))
 
 
@@ -261,7 +263,7 @@ def spread_table(study: SignalStudy) -> list[tuple[str, ...]]:
 def ranking(studies: SignalStudies) -> list[tuple[str, ...]]:
     """Format the factors by their smallest adjusted p-value, each with its strongest horizon."""
     out: list[tuple[str, ...]] = []
-    for place, study in enumerate((each for each in studies.studies if not each.refused), 1):
+    for place, study in enumerate((candidate for candidate in studies.studies if not candidate.refused), 1):
         k = min(range(len(study.horizons)), key=lambda k: (study.p_adjusted[k], -abs(study.horizons[k].t)))
         h = study.horizons[k]
         out.append(
@@ -286,12 +288,12 @@ def flat(studies: SignalStudies) -> list[dict[str, str | int | float | None]]:
     out = []
     for study in studies.studies:
         for h, p in zip(study.horizons, study.p_adjusted, strict=True):
-            own = {**msgspec.structs.asdict(study), **msgspec.structs.asdict(h), "p_adjusted": p}
-            own |= {f"spread_{name}": getattr(h.spread, name) for name in ("annual", "low", "high")}
-            own |= {name: getattr(h.spread, name) for name in ("turnover_annual", "break_even_bp")}
-            own |= {"net_annual": h.spread.net_annual, "net_sharpe": h.spread.net_sharpe}
-            own |= {"bottom_annual": h.quantiles[0], "top_annual": h.quantiles[-1]}
-            row = {name: own[name] for name in COLUMNS}
+            fields = {**msgspec.structs.asdict(study), **msgspec.structs.asdict(h), "p_adjusted": p}
+            fields |= {f"spread_{name}": getattr(h.spread, name) for name in ("annual", "low", "high")}
+            fields |= {name: getattr(h.spread, name) for name in ("turnover_annual", "break_even_bp")}
+            fields |= {"net_annual": h.spread.net_annual, "net_sharpe": h.spread.net_sharpe}
+            fields |= {"bottom_annual": h.quantiles[0], "top_annual": h.quantiles[-1]}
+            row = {name: fields[name] for name in COLUMNS}
             out.append({k: None if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()})
     return out
 
@@ -305,7 +307,7 @@ def quantile_head(study: SignalStudy) -> tuple[str, ...]:
 
 def quantile_table(study: SignalStudy) -> list[tuple[str, ...]]:
     """Format the mean annual return of each quantile by horizon."""
-    return [(f"{h.horizon}", *(_shown(each, "+.2%") for each in h.quantiles)) for h in study.horizons]
+    return [(f"{h.horizon}", *(_shown(mean_return, "+.2%") for mean_return in h.quantiles)) for h in study.horizons]
 
 
 def title(study: SignalStudy) -> list[str]:
@@ -330,7 +332,7 @@ def title(study: SignalStudy) -> list[str]:
 def footnotes(studies: SignalStudies) -> list[str]:
     """Return the definitions and the cost that apply to every table, and the number of known trials."""
     one = studies.studies[0]
-    count = sum(len(each.horizons) for each in studies.studies)
+    count = sum(len(study.horizons) for study in studies.studies)
     return [
         *DEFINITION,
         f"Costs: {one.cost_bp:g} bp of traded value (commission, half the spread, slippage), "

@@ -104,22 +104,22 @@ def standings(
         record = recorded(one, drive(name), warnings)
         measured[name] = (Measured.of(one, record), one, warnings.count)
     yardstick = measured[NAME][0]
-    known = Known(fault="no run has a ratio")
-    for name, (own, one, _) in measured.items():
-        if isfinite(own.sharpe):
-            known = noted(one, own, state, "study", family, {"policy": name, "every": every})[0]
+    known_trials = Known(fault="no run has a ratio")
+    for name, (run, one, _) in measured.items():
+        if isfinite(run.sharpe):
+            known_trials = noted(one, run, state, "study", family, {"policy": name, "every": every})[0]
     rows = []
-    for name, (own, _, count) in measured.items():
-        require_same(own.settings, yardstick.settings)
-        found = sharpe_intervals(
-            own.returns, yardstick.returns,
-            periods=own.settings.periods, risk_free_annual=own.risk_free_annual,
+    for name, (run, _, count) in measured.items():
+        require_same(run.settings, yardstick.settings)
+        intervals = sharpe_intervals(
+            run.returns, yardstick.returns,
+            periods=run.settings.periods, risk_free_annual=run.risk_free_annual,
         )  # fmt: skip
-        difference = None if name == NAME else difference_of(own.sharpe, yardstick.sharpe, found)
-        figures = own.figures(found.own if found else None)
-        inside = trained(policies[name], own.record)
-        failures = own.record.failures.of((name,))
-        deflated = deflated_of(own, known)
+        difference = None if name == NAME else difference_of(run.sharpe, yardstick.sharpe, intervals)
+        figures = run.figures(intervals.own if intervals else None)
+        inside = trained(policies[name], run.record)
+        failures = run.record.failures.of((name,))
+        deflated = deflated_of(run, known_trials)
         rows.append(
             Standing(
                 name, figures, difference, deflated and deflated.value, count,
@@ -134,16 +134,19 @@ def standings(
         session_date(stamps[-1]).isoformat(),
         assembly.universe.symbols,
         tuple(rows),
-        known.trials,
-        known.market,
-        known.withdrawn,
+        known_trials.trials,
+        known_trials.market,
+        known_trials.withdrawn,
         min_trade(assembly),
         OWN_CLOSES if yardstick.record.own_closes else "",
         yardstick.sharpe_definition,
         doubts=named_doubts(
-            {name: own.doubts(one, None if name == NAME else yardstick) for name, (own, one, _) in measured.items()}
+            {
+                name: policy_run.doubts(one, None if name == NAME else yardstick)
+                for name, (policy_run, one, _) in measured.items()
+            }
         ),
-        unknown=known.text if known.fault else known.unplaced,
+        unknown=known_trials.text if known_trials.fault else known_trials.unplaced,
     )
 
 
@@ -152,10 +155,10 @@ HEAD: Final = (
 )  # fmt: skip
 
 
-def table(found: Standings) -> list[tuple[str, ...]]:
+def table(comparison: Standings) -> list[tuple[str, ...]]:
     """Return the rows under HEAD."""
     rows: list[tuple[str, ...]] = []
-    for row in found.rows:
+    for row in comparison.rows:
         f, d = row.figures, row.difference
         rows.append(
             (
@@ -181,40 +184,43 @@ def _deflated(row: Standing) -> str:
     return f"{row.deflated:.2f}" + ("" if without is None else f" ({without:.2f} without withdrawals)")
 
 
-def failure_lines(found: Standings) -> list[str]:
+def failure_lines(comparison: Standings) -> list[str]:
     """Return a line for each policy that failed, for the beginning of the output."""
-    return [each.text for row in found.rows for each in row.failures]
+    return [failure.text for row in comparison.rows for failure in row.failures]
 
 
-def first_lines(found: Standings) -> list[str]:
+def first_lines(comparison: Standings) -> list[str]:
     """Return the lines before the table: the policies that failed, then the worst doubt."""
-    return [*failure_lines(found), *filter(None, [lead(found.doubts)])]
+    return [*failure_lines(comparison), *filter(None, [lead(comparison.doubts)])]
 
 
-def footnotes(found: Standings) -> list[str]:
+def footnotes(comparison: Standings) -> list[str]:
     """Return the notes below the table."""
-    others = [row for row in found.rows if row.difference is not None and not row.failures]
-    better = [row for row in others if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
-    count = f"{len(better) or 'none'} of {len(others)} significantly better than equal weight"
+    compared_rows = [row for row in comparison.rows if row.difference is not None and not row.failures]
+    better = [row for row in compared_rows if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
+    count = f"{len(better) or 'none'} of {len(compared_rows)} significantly better than equal weight"
     unknown = "trials, whose number is unknown"
-    known = unknown if found.trials is None else counted(found.trials, found.trials_of, found.withdrawn)
+    trials_text = (
+        unknown if comparison.trials is None else counted(comparison.trials, comparison.trials_of, comparison.withdrawn)
+    )
     lines = [
         f"After costs, {count}" + (f": {', '.join(row.policy for row in better)}" if better else ""),
-        f"{', '.join(found.symbols)}, {found.first} to {found.last}, decisions at the first sample and then every "
-        f"{found.every}; each alone, on the same bars, dates, costs, capital and house limits",
-        f"weight changes below {found.min_trade:.2%} are not traded (the agents' smallest min_trade)",
-        f"[..]: {CONFIDENCE:.0%} of a circular block bootstrap; costs in account currency; deflated: by the {known}",
-        found.sharpe_definition,
-        found.turnover_definition,
+        f"{', '.join(comparison.symbols)}, {comparison.first} to {comparison.last}, decisions at the first sample and "
+        f"then every {comparison.every}; each alone, on the same bars, dates, costs, capital and house limits",
+        f"weight changes below {comparison.min_trade:.2%} are not traded (the agents' smallest min_trade)",
+        f"[..]: {CONFIDENCE:.0%} of a circular block bootstrap; costs in account currency; deflated: by the "
+        f"{trials_text}",
+        comparison.sharpe_definition,
+        comparison.turnover_definition,
     ]
-    if found.unknown:
-        lines.append(found.unknown)
-    lines += doubt_lines(found.doubts)
-    if found.own_closes:
-        lines.append(found.own_closes)
-    warned = [f"{row.policy} ({row.notes})" for row in found.rows if row.notes]
+    if comparison.unknown:
+        lines.append(comparison.unknown)
+    lines += doubt_lines(comparison.doubts)
+    if comparison.own_closes:
+        lines.append(comparison.own_closes)
+    warned = [f"{row.policy} ({row.notes})" for row in comparison.rows if row.notes]
     if warned:
         lines.append(f"policies with warnings (number): {', '.join(warned)}")
-    if any(row.trained for row in found.rows):
+    if any(row.trained for row in comparison.rows):
         lines.append("* in-sample")
     return lines

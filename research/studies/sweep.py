@@ -66,10 +66,10 @@ class PointsFile:
         self._path, self._head = path, identity.encode()
         path.parent.mkdir(parents=True, exist_ok=True)
         self.points: dict[int, Point] = {}
-        whole = self._read()
-        with path.open("r+b" if whole else "wb") as file:
-            file.truncate(whole)
-            if not whole:
+        complete_bytes = self._read()
+        with path.open("r+b" if complete_bytes else "wb") as file:
+            file.truncate(complete_bytes)
+            if not complete_bytes:
                 file.write(self._head)
 
     def _read(self) -> int:
@@ -124,9 +124,9 @@ class Sweep:
     def failure_lines(self) -> list[str]:
         """One line for each agent of each point whose policy failed."""
         return [
-            f"{', '.join(f'{key}={value}' for key, value in zip(self.keys, point.values, strict=True))}: {each.text}"
+            f"{', '.join(f'{key}={value}' for key, value in zip(self.keys, point.values, strict=True))}: {failure.text}"
             for point in self.points
-            for each in point.failures
+            for failure in point.failures
         ]
 
     @property
@@ -153,21 +153,21 @@ class Sweep:
         """
         kept = self._alike
         ts = pl.Series("ts", np.frombuffer(kept[0].ts if kept else b"", dtype=np.int64), pl.Int64)
-        columns = [ts.cast(pl.Datetime("ns", "UTC")), *(pl.Series(str(each.number), each.series()) for each in kept)]
+        columns = [ts.cast(pl.Datetime("ns", "UTC")), *(pl.Series(str(point.number), point.series()) for point in kept)]
         return pl.DataFrame(columns)
 
     @cached_property
     def _alike(self) -> list[Point]:
         """The points with a ratio and the usual number of samples."""
-        sizes = [len(each.returns) for each in self.ran]
-        return [each for each in self.ran if len(each.returns) == max(sizes)]
+        sizes = [len(point.returns) for point in self.ran]
+        return [point for point in self.ran if len(point.returns) == max(sizes)]
 
     @cached_property
     def overfitting(self) -> Overfitting | None:
         """The probability that choosing by this sweep overfits; None for too few points or samples, or a cost."""
         if self.costs or not self._alike:
             return None
-        returns = np.column_stack([each.series() for each in self._alike])
+        returns = np.column_stack([point.series() for point in self._alike])
         blocks = min(BLOCKS, len(returns) // 4 // 2 * 2)
         varies = returns[:, returns.std(axis=0) > 0.0]
         if blocks < 2 or varies.shape[1] < 2:
@@ -205,7 +205,7 @@ class Sweep:
     def _by_cost(self) -> str:
         """Return the best point at each cost, without a choice among costs."""
         places = [self.keys.index(key) for key in self.costs]
-        others = [k for k in range(len(self.keys)) if k not in places]
+        other_places = [k for k in range(len(self.keys)) if k not in places]
         groups: dict[tuple[str, ...], list[Point]] = {}
         for point in self.ran:
             groups.setdefault(tuple(point.values[k] for k in places), []).append(point)
@@ -214,8 +214,8 @@ class Sweep:
         for costs, points in list(groups.items())[:MOST_COSTS]:
             top = max(points, key=lambda point: point.look.sharpe)  # type: ignore[union-attr]
             assert top.look is not None
-            chosen = _named([self.keys[k] for k in others], [top.values[k] for k in others])
-            what = f" the best of {len(points)} is {chosen}:" if others else ""
+            chosen = _named([self.keys[k] for k in other_places], [top.values[k] for k in other_places])
+            what = f" the best of {len(points)} is {chosen}:" if other_places else ""
             text += f" At {_named(self.costs, costs)}{what} Sharpe {top.look.sharpe:.2f}."
         if len(groups) > MOST_COSTS:
             text += f" The table has {len(groups) - MOST_COSTS} more."
@@ -242,10 +242,10 @@ class Sweep:
             text += f", deflated {self.deflated:.2f} ({self.known.counted}{faulty})."
             if self.deflated < BELIEVED:
                 text += " It may be luck."
-        if (found := self.overfitting) is not None:
-            text += f" Probability of overfitting {found.probability:.2f}"
+        if (validation := self.overfitting) is not None:
+            text += f" Probability of overfitting {validation.probability:.2f}"
             worse = "more likely than not, the best point of this sweep is in the lower half out of sample"
-            text += f": {worse}." if found.probability > LIKELY else "."
+            text += f": {worse}." if validation.probability > LIKELY else "."
         return text
 
 
@@ -336,14 +336,14 @@ def sweep(
     where.run(run, arguments(), Collector(file, len(grid), progress, stop=stop))
     points = _identified([point for _, point in sorted(file.points.items())], family)
     looks: list[Look] = [point.look for point in points if point.look is not None]
-    known = try_note_looks(state, looks)
+    known_trials = try_note_looks(state, looks)
     if looks:
-        known = known.like(max(looks, key=lambda look: look.sharpe))
-    found = Sweep(grid.keys, points, known)
-    found.table.write_parquet(folder / TABLE)
-    if found.returns.width == 1 + len(found.ran):
-        found.returns.write_parquet(folder / RETURNS)
-    return found
+        known_trials = known_trials.like(max(looks, key=lambda look: look.sharpe))
+    grid_sweep = Sweep(grid.keys, points, known_trials)
+    grid_sweep.table.write_parquet(folder / TABLE)
+    if grid_sweep.returns.width == 1 + len(grid_sweep.ran):
+        grid_sweep.returns.write_parquet(folder / RETURNS)
+    return grid_sweep
 
 
 def _identified(points: Sequence[Point], family: str) -> tuple[Point, ...]:

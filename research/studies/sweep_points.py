@@ -104,7 +104,7 @@ def config_of(base: Base, more: Sequence[str] = ()) -> Config:
     )  # fmt: skip
 
 
-def grid_history(base: Base, axes: Mapping[str, Sequence[str]], apart: Apart | None = None) -> int:
+def grid_history(base: Base, axes: Mapping[str, Sequence[str]], isolation: Apart | None = None) -> int:
     """Return the longest need of history of the policies of a grid's points. Points that are wrong need none.
 
     Only the axes of agents change it; the others keep their first value.
@@ -116,7 +116,7 @@ def grid_history(base: Base, axes: Mapping[str, Sequence[str]], apart: Apart | N
             config = config_of(base, [f"{key}={value}" for key, value in zip(axes, values, strict=True)])
             universe = config.instruments()
             longest = max(
-                longest, longest_history(policies_of(config, universe, config.feed.interval_ns, apart), universe)
+                longest, longest_history(policies_of(config, universe, config.feed.interval_ns, isolation), universe)
             )
         except (ConfigError, ExplainedError, ValueError):
             continue  # the point itself reports its fault
@@ -141,12 +141,12 @@ class Market:
         self._identified: set[str] = set()
 
     @classmethod
-    def open(cls, base: Base, apart: Apart | None = None) -> "Market":
+    def open(cls, base: Base, isolation: Apart | None = None) -> "Market":
         """Read the market of a sweep. Raises what `assemble` raises."""
         bars = BarFrame(pl.read_parquet(base.bars)) if base.bars else None
         cache = Path(base.cache)
-        found = assemble(config_of(base), cache=cache, isolation=apart, bars=bars, history=base.history)
-        return cls(found, bars, cache, base.history)
+        assembly = assemble(config_of(base), cache=cache, isolation=isolation, bars=bars, history=base.history)
+        return cls(assembly, bars, cache, base.history)
 
     def under(self, config: Config) -> Assembly:
         """Return the parts of a run under another configuration; another market is read for it alone."""
@@ -210,16 +210,16 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
         text = f"it reads {needed:,} samples, which the first sample of the sweep does not have"
         return Point(number, values, fault=f"{text}; write LOOKBACK = {needed} into its file, or give earlier bars")
     failures = record.failures.of(assembly.rules.names())
-    fault = "; ".join(each.text for each in failures)
+    fault = "; ".join(failure.text for failure in failures)
     try:
         track = track_record_of(assembly, record, trips=False)
     except ValueError as error:
         return Point(number, values, fault=fault or str(error), failures=failures)
-    found: Mapping[str, float | None] = measure(track, METRICS)
-    sharpe = found["sharpe"]
+    metrics: Mapping[str, float | None] = measure(track, METRICS)
+    sharpe = metrics["sharpe"]
     look = None if sharpe is None else look_of(assembly, record.ts, sharpe, track.periods, "sweep")
     if failures:
         return Point(number, values, look=look, fault=fault, failures=failures)
     ts = np.asarray(record.ts[1:], dtype=np.int64).tobytes()
     doubts = Measured.of(assembly, record).doubts(assembly)
-    return Point(number, values, dict(found), look, track.returns.tobytes(), ts, doubts=doubts)
+    return Point(number, values, dict(metrics), look, track.returns.tobytes(), ts, doubts=doubts)

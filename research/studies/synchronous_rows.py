@@ -99,7 +99,7 @@ def synchronous_rows(assembly: Assembly) -> SynchronousRows:
     # the sample after the last row is not in the market; its instant only has to be later than every open
     decided = np.r_[ts, LAST][place]
     opens, wealth, worth = _fills(assembly, decided)
-    names = tuple(name for each in assembly.macro for name in each.columns)
+    names = tuple(name for series in assembly.macro for name in series.columns)
     macro = np.array([tick.macro for tick in ticks], dtype=np.float64).reshape(len(ticks), len(names))
     return SynchronousRows(
         universe=assembly.universe,
@@ -163,21 +163,21 @@ def _fills(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Floats]:
     for symbol in range(size):
         rows = np.flatnonzero(columns.fresh[:, symbol] & (columns.open[:, symbol] > 0.0))
         at, price = columns.ts_open[rows], columns.open[rows, symbol]
-        own = [action for action in assembly.feed.actions if action.symbol == symbol]
-        index = price * np.cumprod(grown(own, at, price)) if len(rows) else price
+        symbol_actions = [action for action in assembly.feed.actions if action.symbol == symbol]
+        index = price * np.cumprod(grown(symbol_actions, at, price)) if len(rows) else price
         # fills before a delisting only; its payment is the last value
-        ended = next((action for action in own if action.kind == "delisting"), None)
+        ended = next((action for action in symbol_actions if action.kind == "delisting"), None)
         last = int(np.searchsorted(at, ended.ts)) if ended is not None else len(rows)
         place = np.searchsorted(at, decided + latency)
         there = place < last
         there[:-1] &= at[np.minimum(place[:-1], len(rows) - 1)] < decided[1:] if len(rows) else False
-        found = place[there]
-        opens[there, symbol], wealth[there, symbol] = price[found], index[found]
-        known = np.maximum.accumulate(np.where(there, np.arange(total), -1))
-        carried = np.where(known >= 0, wealth[np.maximum(known, 0), symbol], np.nan)
+        fill_rows = place[there]
+        opens[there, symbol], wealth[there, symbol] = price[fill_rows], index[fill_rows]
+        newest_fill = np.maximum.accumulate(np.where(there, np.arange(total), -1))
+        carried = np.where(newest_fill >= 0, wealth[np.maximum(newest_fill, 0), symbol], np.nan)
         if ended is not None and last:
             paid = ended.cash_nano / NANO * index[last - 1] / price[last - 1]
             gone = np.r_[decided[1:], LAST] > ended.ts
-            carried = np.where(gone & ~there & (known >= 0), paid, carried)
+            carried = np.where(gone & ~there & (newest_fill >= 0), paid, carried)
         worth[:, symbol] = carried
     return opens, wealth, worth

@@ -145,9 +145,9 @@ def choices(
     def arguments() -> Iterator[Work]:
         for refit in planned:
             numbered = [(refit.number * size + k, values) for k, values in enumerate(grid)]
-            left = [each for each in numbered if each[0] not in file.points]
-            for first in range(0, len(left), MOST_PER_WORK):
-                yield Work(base_at(base, refit), grid.keys, tuple(left[first : first + MOST_PER_WORK]))
+            open_points = [point for point in numbered if point[0] not in file.points]
+            for first in range(0, len(open_points), MOST_PER_WORK):
+                yield Work(base_at(base, refit), grid.keys, tuple(open_points[first : first + MOST_PER_WORK]))
 
     where.run(lean(run), arguments(), Collector(file, size * len(planned), progress, stop=stop))
     return tuple(_chosen(grid, refit, [file.points[refit.number * size + k] for k in range(size)]) for refit in planned)
@@ -165,26 +165,26 @@ def traded(
     base: Base,
     keys: Sequence[str],
     chosen: Sequence[Choice],
-    apart: Apart | None = None,
+    isolation: Apart | None = None,
     bars: BarFrame | None = None,
 ) -> Assembly:
     """Return the run of the choices over the bars from the first refit on. Raises what `assemble` raises."""
-    own = {each.values: _config(base, keys, chosen[0], each.values) for each in chosen}
-    config = own[chosen[0].values]
-    made = assemble(config, cache=Path(base.cache), isolation=apart, bars=bars, history=base.history)
+    configs = {choice.values: _config(base, keys, chosen[0], choice.values) for choice in chosen}
+    config = configs[chosen[0].values]
+    assembly = assemble(config, cache=Path(base.cache), isolation=isolation, bars=bars, history=base.history)
     varied = {key.split(".")[1] for key in keys}
-    since = [each.refit.opens_ns for each in chosen]
-    order = [each.values for each in chosen]
-    policies = list(made.policies)
-    for k, agent in enumerate(made.config.seats):
+    since = [choice.refit.opens_ns for choice in chosen]
+    order = [choice.values for choice in chosen]
+    policies = list(assembly.policies)
+    for k, agent in enumerate(assembly.config.seats):
         if agent.name not in varied:
             continue
-        loaded = {values: _loaded(of, agent.name, made, apart) for values, of in own.items()}
+        loaded = {values: _loaded(of, agent.name, assembly, isolation) for values, of in configs.items()}
         policy = walked(loaded, order, since)
-        factor = factor_of(made.config, made.universe, made.interval_ns, agent)
-        policies[k] = with_rules(made.config, agent, policy, factor, made.members)
-    made = replace(made, policies=tuple(policies))
-    return replace(made, rules=limits_of_config(made, made.config))
+        factor = factor_of(assembly.config, assembly.universe, assembly.interval_ns, agent)
+        policies[k] = with_rules(assembly.config, agent, policy, factor, assembly.members)
+    assembly = replace(assembly, policies=tuple(policies))
+    return replace(assembly, rules=limits_of_config(assembly, assembly.config))
 
 
 def _config(base: Base, keys: Sequence[str], first: Choice, values: Sequence[str]) -> Config:
@@ -192,12 +192,12 @@ def _config(base: Base, keys: Sequence[str], first: Choice, values: Sequence[str
     return config_of(base, [f"feed.start={first.refit.day.isoformat()}", *sets]).for_backtest()
 
 
-def _loaded(config: Config, name: str, made: Assembly, apart: Apart | None) -> Any:
-    agent: Agent = next(each for each in config.seats if each.name == name)
-    if apart is not None and agent.reads:
-        apart = apart.reading([config.at(each) for each in agent.reads])
-    policy = load(agent.policy, agent.params, config.source.folder, apart, config.feed.unused_series)
-    fit(policy, made.universe)
+def _loaded(config: Config, name: str, assembly: Assembly, isolation: Apart | None) -> Any:
+    agent: Agent = next(candidate for candidate in config.seats if candidate.name == name)
+    if isolation is not None and agent.reads:
+        isolation = isolation.reading([config.at(path) for path in agent.reads])
+    policy = load(agent.policy, agent.params, config.source.folder, isolation, config.feed.unused_series)
+    fit(policy, assembly.universe)
     return policy
 
 
@@ -232,29 +232,29 @@ class Walk:
         """One row per refit: its dates, the chosen values, and the ratios in and out of sample."""
         rows = self.periods
         columns: dict[str, Any] = {
-            "refit": [each.choice.refit.day for each in rows],
-            "fitted_from": [each.choice.look.first for each in rows],
-            "fitted_to": [each.choice.look.last for each in rows],
-            "last": [each.last for each in rows],
-            "samples": [each.samples for each in rows],
-            **{key: [each.choice.shown[k] for each in rows] for k, key in enumerate(self.keys)},
-            "sharpe_in": [each.choice.sharpe for each in rows],
-            "sharpe_out": pl.Series("sharpe_out", [each.sharpe for each in rows], pl.Float64),
-            "return_out": [each.total_return for each in rows],
+            "refit": [period.choice.refit.day for period in rows],
+            "fitted_from": [period.choice.look.first for period in rows],
+            "fitted_to": [period.choice.look.last for period in rows],
+            "last": [period.last for period in rows],
+            "samples": [period.samples for period in rows],
+            **{key: [period.choice.shown[k] for period in rows] for k, key in enumerate(self.keys)},
+            "sharpe_in": [period.choice.sharpe for period in rows],
+            "sharpe_out": pl.Series("sharpe_out", [period.sharpe for period in rows], pl.Float64),
+            "return_out": [period.total_return for period in rows],
         }
         return pl.DataFrame(columns)
 
     @cached_property
     def stitched(self) -> pl.DataFrame:
         """The returns out of sample: ts, return, and the date of the refit in force."""
-        refit = [each.choice.refit.day for each in self.periods for _ in range(each.samples)]
+        refit = [period.choice.refit.day for period in self.periods for _ in range(period.samples)]
         ts = pl.Series("ts", self.ts, pl.Int64).cast(pl.Datetime("ns", "UTC"))
         return pl.DataFrame([ts, pl.Series("return", self.returns), pl.Series("refit", refit, pl.Date)])
 
     @property
     def sharpe_in(self) -> float:
         """The mean Sharpe ratio in sample of what was chosen."""
-        return float(np.mean([each.choice.sharpe for each in self.periods]))
+        return float(np.mean([period.choice.sharpe for period in self.periods]))
 
     @property
     def efficiency(self) -> float | None:
@@ -266,7 +266,7 @@ class Walk:
     @property
     def stability(self) -> float | None:
         """The share of refits that chose as the one before; None for a single refit."""
-        order = [each.choice.shown for each in self.periods]
+        order = [period.choice.shown for period in self.periods]
         if len(order) < 2:
             return None
         return sum(a == b for a, b in pairwise(order)) / (len(order) - 1)
@@ -280,13 +280,13 @@ class Walk:
         return [f"{text}; efficiency {share}.", self._stability()]
 
     def _stability(self) -> str:
-        order = [each.choice.shown for each in self.periods]
+        order = [period.choice.shown for period in self.periods]
         if self.stability is None:
             return f"One choice: {', '.join(map(' '.join, zip(self.keys, order[0], strict=True)))}."
         kept = round(self.stability * (len(order) - 1))
         parts = []
         for k, key in enumerate(self.keys):
-            values = [each[k] for each in order]
+            values = [choice[k] for choice in order]
             top = max(dict.fromkeys(values), key=values.count)
             often = f"most often {top} ({values.count(top)} refits)"
             several = len(set(values)) > 1
@@ -298,7 +298,7 @@ def walk_of(assembly: Assembly, record: Record, keys: Sequence[str], chosen: Seq
     """Return the result of the finished run of `traded`. Raises ValueError for a lost account."""
     track = track_record_of(assembly, record, trips=False)
     ts = np.asarray(record.ts, dtype=np.int64)
-    opens = np.array([each.refit.opens_ns for each in chosen])
+    opens = np.array([refit_choice.refit.opens_ns for refit_choice in chosen])
     owner = np.maximum(np.searchsorted(opens, ts[:-1], side="right") - 1, 0)  # of the sample before each return
     free = np.broadcast_to(np.asarray(track.risk_free_annual, dtype=np.float64) / track.periods, track.returns.shape)
     periods = []
@@ -306,12 +306,12 @@ def walk_of(assembly: Assembly, record: Record, keys: Sequence[str], chosen: Seq
         rows = np.flatnonzero(owner == k)
         if not len(rows):
             continue
-        own = track.returns[rows]
-        excess = own - free[rows]
+        returns = track.returns[rows]
+        excess = returns - free[rows]
         spread = float(excess.std(ddof=1)) if len(rows) > 1 else 0.0
         ratio = float(excess.mean()) / spread * track.periods**0.5 if spread > 0.0 else None
         first, last = (day_of(track.days_ns[rows[at] + 1]).isoformat() for at in (0, -1))
-        periods.append(Period(choice, first, last, len(rows), ratio, float(np.prod(1.0 + own) - 1.0)))
+        periods.append(Period(choice, first, last, len(rows), ratio, float(np.prod(1.0 + returns) - 1.0)))
     sharpe = measure(track, ("sharpe",))["sharpe"]
     sharpe = sharpe if sharpe is not None and isfinite(sharpe) else None
     return Walk(tuple(keys), tuple(periods), ts[1:], track.returns, sharpe)
@@ -326,15 +326,15 @@ def note_choices(state: Path, market: Assembly, keys: Sequence[str], chosen: Seq
     of = identity_of_market(market)
     looks = [
         msgspec.structs.replace(
-            each.look, kind="walk", market=market.market, identity=of, family=family,
-            last=each.refit.day.isoformat(), values=dict(zip(keys, each.shown, strict=True)),
+            choice.look, kind="walk", market=market.market, identity=of, family=family,
+            last=choice.refit.day.isoformat(), values=dict(zip(keys, choice.shown, strict=True)),
         )
-        for each in chosen
+        for choice in chosen
     ]  # fmt: skip
     return try_note_looks(state, looks)
 
 
-def write(found: Walk, folder: Path) -> None:
+def write(walk: Walk, folder: Path) -> None:
     """Write the table and the returns."""
-    found.table.write_parquet(folder / TABLE)
-    found.stitched.write_parquet(folder / RETURNS)
+    walk.table.write_parquet(folder / TABLE)
+    walk.stitched.write_parquet(folder / RETURNS)

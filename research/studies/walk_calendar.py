@@ -35,11 +35,11 @@ class Period(Struct, frozen=True):
     @classmethod
     def of(cls, text: str, key: str) -> "Period":
         """Read "3y", "6mo", "4w" or "20d". Raises WalkError, which calls the value `key`."""
-        found = re.fullmatch(r"([1-9]\d{0,4})\s*(y|mo|w|d)", str(text).strip())
-        if found is None:
+        match = re.fullmatch(r"([1-9]\d{0,4})\s*(y|mo|w|d)", str(text).strip())
+        if match is None:
             raise WalkError(f"{key} {text!r} is not a period; write 3y, 6mo, 4w or 20d (years, months, weeks, days)")
-        months, days = UNITS[found[2]]
-        return cls(int(found[1]) * months, int(found[1]) * days)
+        months, days = UNITS[match[2]]
+        return cls(int(match[1]) * months, int(match[1]) * days)
 
     def after(self, day: date, times: int = 1) -> date:
         """Return the date so many periods after `day`, or before it for a negative number. Months end on their last
@@ -127,7 +127,7 @@ def refits(steps: Steps, house: Sessions, start_ns: int, last_ns: int) -> tuple[
         raise WalkError("the bars end before the longest lookback is complete; give earlier bars")
     refit, window, opening = Period.of(steps.refit, "refit"), steps.window, steps.beginning
     origin = opening.after(days[begin])
-    found: list[Refit] = []
+    schedule: list[Refit] = []
     for number in range(MOST_REFITS):
         row = _row(days, refit.after(origin, number))
         if row >= end - 1:  # a decision at the last close has no outcome
@@ -139,15 +139,15 @@ def refits(steps: Steps, house: Sessions, start_ns: int, last_ns: int) -> tuple[
                 f"refit {days[row]}: an embargo of {steps.embargo} sessions leaves no bars of the window; write a "
                 "smaller embargo or a longer window"
             )
-        if not found or found[-1].day < days[row]:
-            found.append(Refit(len(found), days[row], since, days[last], house.open_ns[row]))
-    if not found:
+        if not schedule or schedule[-1].day < days[row]:
+            schedule.append(Refit(len(schedule), days[row], since, days[last], house.open_ns[row]))
+    if not schedule:
         raise WalkError(
             f"the first refit would be {origin}, after the last session {days[-1]} of the bars; write a shorter window "
             f"than {steps.first or ('3y' if window == EXPANDING else window)} (--first 1y, --window 2y), or give "
             "longer bars"
         )
-    return tuple(found)
+    return tuple(schedule)
 
 
 def _row(days: Sequence[date], day: date) -> int:

@@ -57,10 +57,10 @@ class WalkedPolicy:
     @property
     def candidates(self) -> dict[str, int]:
         """Trials behind the trained policies, by their digests."""
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for leaf in self._leaves:
-            found |= getattr(leaf, "candidates", {})
-        return found
+            counts |= getattr(leaf, "candidates", {})
+        return counts
 
     @property
     def _leaves(self) -> list[Policy]:
@@ -95,12 +95,12 @@ def walked(
             raise WalkError(f"{text} refit; leave it out, begin later (--from), or walk its training plan")
     names = list(policies)
     identity = repr([(list(values), _digests(policies[values])) for values in names])
-    found = blake2b(f"{identity}|{list(map(names.index, chosen))}|{list(since_ns)}".encode(), digest_size=16)
+    digest = blake2b(f"{identity}|{list(map(names.index, chosen))}|{list(since_ns)}".encode(), digest_size=16)
     return WalkedPolicy(
         tuple(Inner(policies[values]) for values in names),
         tuple(map(names.index, chosen)),
         tuple(since_ns),
-        found.hexdigest(),
+        digest.hexdigest(),
     )
 
 

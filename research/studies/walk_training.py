@@ -44,7 +44,7 @@ COMMAND: Final = "quantd walk"
 def settings_of(plan: Plan) -> dict[str, object]:
     """Return the keys of the configuration that trades a plan: its costs, account and actions."""
     costs, actions = plan.market.costs, plan.data.files[1]
-    found: dict[str, object] = {
+    settings: dict[str, object] = {
         "quantd.name": plan.name,
         "feed.start": plan.splits.train.first.isoformat(),
         "broker.cash": f"{plan.market.capital:.2f}",
@@ -58,16 +58,16 @@ def settings_of(plan: Plan) -> dict[str, object]:
         },
     }  # fmt: skip
     if actions is not None:
-        found["feed.actions"] = str(actions.resolve())
+        settings["feed.actions"] = str(actions.resolve())
     if plan.market.cash_rate is not None:
-        found["account.cash_rate"] = plan.market.cash_rate
-    return found
+        settings["account.cash_rate"] = plan.market.cash_rate
+    return settings
 
 
 def require_plan(plan: Plan) -> None:
     """Raise WalkError for a plan that a walk cannot trade over its bars."""
     if plan.data.sources:
-        names = ", ".join(each.name for each in plan.data.sources)
+        names = ", ".join(source.name for source in plan.data.sources)
         raise WalkError(f"data.macro and data.series ({names}): a walk trades plans of bars only; leave them out")
 
 
@@ -108,15 +108,15 @@ def trained(
 
     Ratios are annual by `periods` samples a year, as those of the run.
     """
-    found = []
+    choices = []
     for k, refit in enumerate(planned):
-        own = plan_at(plan, refit, planned[k + 1] if k + 1 < len(planned) else None, last)
+        refit_plan = plan_at(plan, refit, planned[k + 1] if k + 1 < len(planned) else None, last)
         place = folder / f"refit-{refit.day}"
         if not (place / DONE).exists():
-            _train(own, place, where, partial(_part, progress, k, len(planned)))
-        found.append(_choice(own, refit, place / "artifact", periods))
+            _train(refit_plan, place, where, partial(_part, progress, k, len(planned)))
+        choices.append(_choice(refit_plan, refit, place / "artifact", periods))
         progress((k + 1) / len(planned))
-    return tuple(found)
+    return tuple(choices)
 
 
 def _part(progress: Callable[[float], object], number: int, parts: int, share: float) -> None:

@@ -33,31 +33,31 @@ def leaks(procedure: Procedure, bars: pl.DataFrame, cuts: Sequence[date]) -> lis
     `bars` have the column `ts`. Values are equal to the bit. Raises what the procedure raises, and ValueError where a
     cut is before the first period ends, which would compare nothing.
     """
-    whole = procedure(bars)
-    found: list[Leak] = []
+    full_walk = procedure(bars)
+    changes: list[Leak] = []
     for cut in cuts:
         part = procedure(bars.filter(pl.col("ts").dt.date() <= cut))
         if len(part.ts) < 2:
             raise ValueError(f"cut {cut}: no return is before it; give a later one")
-        found += [*_refits(whole, part, cut), *_returns(whole, part, cut)]
-    return found
+        changes += [*_refits(full_walk, part, cut), *_returns(full_walk, part, cut)]
+    return changes
 
 
-def _refits(whole: Walk, part: Walk, cut: date) -> list[Leak]:
-    for one, other in zip(whole.periods, part.periods, strict=False):
-        told = [f"{', '.join(each.choice.shown)} (Sharpe {each.choice.sharpe!r})" for each in (one, other)]
+def _refits(full_walk: Walk, part: Walk, cut: date) -> list[Leak]:
+    for one, other in zip(full_walk.periods, part.periods, strict=False):
+        texts = [f"{', '.join(period.choice.shown)} (Sharpe {period.choice.sharpe!r})" for period in (one, other)]
         if one.choice.refit != other.choice.refit:
-            told = [str(each.choice.refit) for each in (one, other)]
-        if told[0] != told[1]:
-            return [Leak(cut, f"refit {one.choice.refit.day}", *told)]
+            texts = [str(period.choice.refit) for period in (one, other)]
+        if texts[0] != texts[1]:
+            return [Leak(cut, f"refit {one.choice.refit.day}", *texts)]
     return []
 
 
-def _returns(whole: Walk, part: Walk, cut: date) -> list[Leak]:
-    own = whole.stitched[: len(part.ts)]
-    rows = pl.DataFrame({"at": own["ts"] == part.stitched["ts"], "same": own["return"] == part.stitched["return"]})
+def _returns(full_walk: Walk, part: Walk, cut: date) -> list[Leak]:
+    full = full_walk.stitched[: len(part.ts)]
+    rows = pl.DataFrame({"at": full["ts"] == part.stitched["ts"], "same": full["return"] == part.stitched["return"]})
     row = (rows["at"] & rows["same"]).arg_min()
     if row is None or (rows["at"][row] and rows["same"][row]):
         return []
-    one, other = own.row(row, named=True), part.stitched.row(row, named=True)
+    one, other = full.row(row, named=True), part.stitched.row(row, named=True)
     return [Leak(cut, f"return {one['ts'].date()}", repr(one["return"]), repr(other["return"]))]

@@ -79,8 +79,8 @@ as a share of the plan's, a line one deviation over the seeds on both sides. Tie
 def _cells(row: Variant) -> str:
     if row.drop is None:
         return f"<tr><td>{escape(row.name)}</td><td colspan=5>{escape(row.missing)}</td></tr>"
-    shares = ("" if each is None else f"{each:+.1%}" for each in (row.share, row.spread))
+    shares = ("" if share is None else f"{share:+.1%}" for share in (row.share, row.spread))
     p = "" if row.p_holm is None else f"{row.p_holm:.3f}"
     note = f" ({escape(row.note)})" if row.note else ""
-    cells = "".join(f"<td>{each}</td>" for each in (f"{row.drop:+.3f}", *shares, p, row.tier))
+    cells = "".join(f"<td>{cell}</td>" for cell in (f"{row.drop:+.3f}", *shares, p, row.tier))
     return f"<tr><td>{escape(row.name)}{note}</td>{cells}</tr>"

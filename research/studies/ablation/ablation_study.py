@@ -119,7 +119,7 @@ def of_parts(
             rows.append(msgspec.structs.replace(row, note=part.note))
     test = plan.splits.test
     dates = test.first.isoformat(), test.last.isoformat()
-    ratios = tuple(each.sharpe for each in full)
+    ratios = tuple(trial.sharpe for trial in full)
     return Ablation(plan.name, plan.seeds, dates, full[0].width, ratios, adjusted(rows), course.done)
 
 
@@ -137,9 +137,9 @@ class _Course:
 
     def made(self, plan: Plan, seed: int, name: str, kind: str, make: Callable[[], Trial]) -> Trial:
         self._progress(self.done / self._total, f"{name}, seed {seed}")
-        found = stored(self.folder, digest_of(plan, seed, kind), make)
+        trial = stored(self.folder, digest_of(plan, seed, kind), make)
         self.done += 1
-        return found
+        return trial
 
 
 def _limits(plan: Plan, course: _Course, trade: Trade) -> Variant:
@@ -150,10 +150,10 @@ def _limits(plan: Plan, course: _Course, trade: Trade) -> Variant:
     free: list[Trial] = []
     for seed in plan.seeds:
         folder = course.folder / f"artifact-{digest_of(plan, seed)}"
-        for limited, found in ((True, with_limits), (False, free)):
+        for limited, trials in ((True, with_limits), (False, free)):
             name = f"{'with' if limited else 'without'} limits"
             make = partial(_traded, plan, seed, folder, limited, trade)
-            found.append(course.made(plan, seed, name, name, make))
+            trials.append(course.made(plan, seed, name, name, make))
     return compared(LIMITS, ("the profile's limits",), with_limits, free)
 
 
@@ -163,9 +163,9 @@ def _traded(plan: Plan, seed: int, folder: Path, limited: bool, trade: Trade) ->
 
 def compared(name: str, gone: tuple[str, ...], full: Sequence[Trial], other: Sequence[Trial]) -> Variant:
     """Return the row of a variant, paired with the full plan by seed; without figures where a ratio is undefined."""
-    one, two = ([np.nan if each.sharpe is None else each.sharpe for each in trials] for trials in (full, other))
-    known = (tuple(value for value in values if isfinite(value)) for values in (one, two))
-    row = Variant(name, gone, other[0].width, next(known), next(known))
+    one, two = ([np.nan if trial.sharpe is None else trial.sharpe for trial in trials] for trials in (full, other))
+    finite_ratios = (tuple(value for value in values if isfinite(value)) for values in (one, two))
+    row = Variant(name, gone, other[0].width, next(finite_ratios), next(finite_ratios))
     drops = np.subtract(one, two)
     if not np.isfinite(drops).all():
         return msgspec.structs.replace(row, missing="an account never moved, so a seed has no ratio")
@@ -222,7 +222,7 @@ def tiers(rows: Sequence[Variant]) -> Mapping[str, int]:
 def adjusted(rows: Sequence[Variant]) -> tuple[Variant, ...]:
     """Return the rows with p-values adjusted for all of them (Holm 1979)."""
     at = [k for k, row in enumerate(rows) if row.p is not None]
-    found = list(rows)
+    variants = list(rows)
     for k, p in zip(at, holm(np.array([rows[k].p for k in at])) if at else (), strict=True):
-        found[k] = msgspec.structs.replace(rows[k], p_holm=float(p))
-    return tuple(found)
+        variants[k] = msgspec.structs.replace(rows[k], p_holm=float(p))
+    return tuple(variants)

@@ -53,7 +53,7 @@ def trial_of(width: int, sharpe: float, equity: Floats, free_annual: Floats | fl
 def digest_of(plan: Plan, seed: int, kind: str = "") -> str:
     """Return the hex BLAKE2b of everything that decides a trial; `kind` tells trials of one plan and seed apart."""
     rate = plan.market.cash_rate
-    paths = [*plan.data.files, *(find(each.path) for each in plan.data.sources)]
+    paths = [*plan.data.files, *(find(source.path) for source in plan.data.sources)]
     paths += [Path(rate)] if isinstance(rate, str) else []
     digests = [file_digest(path) for path in paths if path is not None]
     only = msgspec.structs.replace(plan, seeds=(seed,), name="")

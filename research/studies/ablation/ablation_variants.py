@@ -60,7 +60,7 @@ def features_of(plan: Plan) -> tuple[str, ...]:
 
 def names_of(plan: Plan) -> tuple[str, ...]:
     """Return the names of all variants of a plan, in the order of the table."""
-    seats = [f"{OF_AGENT}{seat.name}" for seat in plan.market.seats]
+    seats = [f"{OF_AGENT}{agent.name}" for agent in plan.market.seats]
     return (*GROUPS, *PARTS, *(seats or [EVERY_AGENT]), LIMITS)
 
 
@@ -79,17 +79,17 @@ def feature_variant(plan: Plan, name: str) -> Part:
 
 
 def _without_features(plan: Plan, name: str, names: re.Pattern[str], missing: str) -> Part:
-    gone = tuple(each for each in features_of(plan) if names.search(each))
+    gone = tuple(feature for feature in features_of(plan) if names.search(feature))
     if not gone:
         return Part(name, missing=missing)
     changes: dict[str, Any] = {
-        "sight.features": [each for each in plan.sight.features if each not in gone],
-        "sight.columns": [each for each in plan.sight.columns if each not in gone],
+        "sight.features": [feature for feature in plan.sight.features if feature not in gone],
+        "sight.columns": [column for column in plan.sight.columns if column not in gone],
     }
-    kept = tuple(each for each in plan.sight.columns if each not in gone)
+    kept = tuple(column for column in plan.sight.columns if column not in gone)
     if plan.sight.benchmark and not (kept and "benchmark" in SightSpec(columns=kept).declared.needs):
         changes["sight.benchmark"] = ""
-    generated = [each for each in gone if SYNTHETIC in each]
+    generated = [feature for feature in gone if SYNTHETIC in feature]
     return Part(name, replaced(plan, changes), gone, note=SYNTHETIC if generated else "")
 
 
@@ -146,10 +146,10 @@ def _diversity(plan: Plan) -> Part:
 
 def _own_drawdowns(plan: Plan) -> Part:
     name = "agents' drawdown penalty"
-    gone = tuple(f"{seat.name} {seat.drawdown_penalty:g}" for seat in plan.market.seats if seat.drawdown_penalty)
+    gone = tuple(f"{agent.name} {agent.drawdown_penalty:g}" for agent in plan.market.seats if agent.drawdown_penalty)
     if not gone:
         return Part(name, missing=f"the plan has no {name}")
-    seats = [msgspec.structs.replace(seat, drawdown_penalty=0.0) for seat in plan.market.seats]
+    seats = [msgspec.structs.replace(agent, drawdown_penalty=0.0) for agent in plan.market.seats]
     return Part(name, replaced(plan, {"market.seats": msgspec.to_builtins(seats)}), gone)
 
 
@@ -180,11 +180,11 @@ def _agent(plan: Plan, name: str) -> Part:
         return Part(EVERY_AGENT, missing=f"the plan has no agents: {plan.agent} is one")
     if len(seats) < 3:
         return Part(f"{OF_AGENT}{name}", missing="the plan has no agent to spare: without one of two, none is joint")
-    kept = [seat for seat in seats if seat.name != name]
+    kept = [agent for agent in seats if agent.name != name]
     agents, less = len(seats), len(kept)
     learner = plan.learner
-    own = [key for key in ("train_every", "warmup", "noise_steps", "buffer") if hasattr(learner, key)]
-    counts = {f"learner.{key}": int(getattr(learner, key)) for key in own}
+    keys = [key for key in ("train_every", "warmup", "noise_steps", "buffer") if hasattr(learner, key)]
+    counts = {f"learner.{key}": int(getattr(learner, key)) for key in keys}
     counts |= {key: int(getattr(plan, key)) for key in ("steps", "evaluate_every", "checkpoint_every")}
     changes: dict[str, Any] = {key: max(1, count * less // agents) for key, count in counts.items()}
     changes |= {

@@ -48,12 +48,12 @@ def feature_ablation(panel: Panel, rows: range) -> tuple[Variant, ...]:
     ranks, moves = centred_ranks(features), returns[part]
     groups = _alike(ranks)
     full = _trials(ranks, moves)
-    found = []
+    variants = []
     for group in groups:
         kept = [k for k in range(len(FEATURES)) if k not in group]
         names = tuple(FEATURES[k] for k in group)
-        found.append(compared(names[0], names, full, _trials(ranks[:, :, kept], moves)))
-    return adjusted(found)
+        variants.append(compared(names[0], names, full, _trials(ranks[:, :, kept], moves)))
+    return adjusted(variants)
 
 
 def lite_features(rows: tuple[Variant, ...]) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ def lite_features(rows: tuple[Variant, ...]) -> tuple[str, ...]:
 def _alike(ranks: Floats) -> list[list[int]]:
     groups: list[list[int]] = []
     for k in range(ranks.shape[2]):
-        same = (each for each in groups if np.allclose(ranks[:, :, each[0]], ranks[:, :, k], equal_nan=True))
+        same = (columns for columns in groups if np.allclose(ranks[:, :, columns[0]], ranks[:, :, k], equal_nan=True))
         if (group := next(same, None)) is None:
             groups.append([k])
         else:
@@ -80,12 +80,12 @@ def _trials(ranks: Floats, returns: Floats) -> list[Trial]:
     ahead[:-AHEAD] = growth[AHEAD:] / growth[:-AHEAD] - 1.0
     ahead[half - AHEAD :] = np.nan  # an outcome in the half that is traded teaches nothing
     outcomes = relative(ahead)
-    found = []
+    trials = []
     for seed in SEEDS:
         drawn = _blocks(np.random.default_rng(seed), half)
         weights = ridge_weights(ranks[drawn], outcomes[drawn], PENALTY)
-        found.append(_traded(ranks[half:] @ weights, returns[half:], ranks.shape[2]))
-    return found
+        trials.append(_traded(ranks[half:] @ weights, returns[half:], ranks.shape[2]))
+    return trials
 
 
 def _blocks(draw: np.random.Generator, size: int) -> Ints:

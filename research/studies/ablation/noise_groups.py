@@ -58,8 +58,8 @@ def noise_variant(of: Simulation, group: Group, seed: int) -> Variant:
     other: list[Trial] = []
     for _ in range(of.seeds):
         rows = _blocks(draw, of)
-        for found, columns in ((full, list(range(FEATURES))), (other, kept)):
-            found.append(_trial(of, ranks[:, :, columns], returns, rows))
+        for trials, columns in ((full, list(range(FEATURES))), (other, kept)):
+            trials.append(_trial(of, ranks[:, :, columns], returns, rows))
     return compared(group, (group,), full, other)
 
 
