@@ -66,17 +66,17 @@ class ParityCheck:
             return "nothing was sampled yet"
         day = session_date(sample - 1).isoformat()
         folded = await self._folded(day)
-        found = await self._compared(day)
+        comparison = await self._compared(day)
         if idle := untraded_text(await asyncio.to_thread(self._orders), small_shares(self.service.config)):
             self.service.alert(f"parity of {day}: {idle}")
             return f"{day}: {idle}; {folded}"
-        if found.same:
-            return f"{day}: {found.decisions} decisions, all as in a backtest; {folded}"
-        named = {cause for row in found.worst for cause in row.causes}
-        causes = ", ".join(f"{cause} {money}" for cause, money in found.money.items() if cause in named)
+        if comparison.same:
+            return f"{day}: {comparison.decisions} decisions, all as in a backtest; {folded}"
+        named = {cause for row in comparison.worst for cause in row.causes}
+        causes = ", ".join(f"{cause} {money}" for cause, money in comparison.money.items() if cause in named)
         text = (
-            f"parity of {day}: {found.different} of {found.decisions} decisions differ from a backtest of the same "
-            f"bars, worth {found.total} ({causes}); quantd study parity {found.run} --day {day}"
+            f"parity of {day}: {comparison.different} of {comparison.decisions} decisions differ from a backtest of "
+            f"the same bars, worth {comparison.total} ({causes}); quantd study parity {comparison.run} --day {day}"
         )
         self.service.alert(text)
         return f"{text}; {folded}"
@@ -92,12 +92,12 @@ class ParityCheck:
         words = ["replay", self.service.run, "--uncompiled", "--from", _before(day), "--json", *self._places()]
         _, out, error = await output_of(words, {"QUANTD_UNCOMPILED": "1"})
         try:
-            found = msgspec.json.decode(out, type=Folded)
+            comparison = msgspec.json.decode(out, type=Folded)
         except msgspec.DecodeError:
             raise ComparisonFailed(error) from None
-        if found.same:
-            return f"{found.compared} steps as in the interpreted engine"
-        text = f"the interpreted engine: {found.difference}"
+        if comparison.same:
+            return f"{comparison.compared} steps as in the interpreted engine"
+        text = f"the interpreted engine: {comparison.difference}"
         self.service.alert(f"parity of {day}: {text}; quantd replay {self.service.run} --uncompiled")
         return text
 

@@ -33,7 +33,10 @@ class Track:
 
 
 def tracks_of(
-    assembly: Assembly, own: Record, history: BookHistory | None, benchmarks: Sequence[tuple[Benchmark, Record]]
+    assembly: Assembly,
+    house_record: Record,
+    history: BookHistory | None,
+    benchmarks: Sequence[tuple[Benchmark, Record]],
 ) -> tuple[Track, ...]:
     """Return the house, the benchmarks, then the agents' books. Raises ValueError for a lost account.
 
@@ -41,28 +44,30 @@ def tracks_of(
     """
     base = benchmarks[0][1] if benchmarks and min(benchmarks[0][1].equity_micro) > 0 else None
     policies = ", ".join(agent.policy for agent in assembly.config.agents)
-    house = track_record_of(assembly, own, base)
+    house = track_record_of(assembly, house_record, base)
     if history is not None:
         weights = history.weights()
         house = replace(
-            house, net=weights.sum(axis=1), gross=np.abs(weights).sum(axis=1) if own.own_closes else house.gross
+            house,
+            net=weights.sum(axis=1),
+            gross=np.abs(weights).sum(axis=1) if house_record.own_closes else house.gross,
         )
-    wealth, missing = outside_of(assembly, own.ts, own.days_ns)
+    wealth, missing = outside_of(assembly, house_record.ts, house_record.days_ns)
     if wealth is not None:
         house = replace(house, benchmark=wealth)
-    found = [Track(Account(HOUSE_NAME, "house", policies, HOUSE), house)]
+    tracks = [Track(Account(HOUSE_NAME, "house", policies, HOUSE), house)]
     if assembly.outside is not None:
         account = Account(assembly.universe.benchmark, "benchmark", PRICES, UNTRADED, missing)
-        found.append(Track(account, None if wealth is None else _untraded(house, wealth)))
+        tracks.append(Track(account, None if wealth is None else _untraded(house, wealth)))
     for benchmark, record in benchmarks:
         account = Account(benchmark.name, "benchmark", benchmark.policy, benchmark.limits)
         if min(record.equity_micro) > 0:
             track = track_record_of(benchmark.assembly, record, base)
-            found.append(Track(account, track if wealth is None else replace(track, benchmark=wealth)))
+            tracks.append(Track(account, track if wealth is None else replace(track, benchmark=wealth)))
         else:
-            found.append(Track(structs.replace(account, missing="the benchmark lost its whole account"), None))
-    found += [_book(assembly, own, history, k, house) for k in range(len(assembly.rules.agents))]
-    return tuple(found)
+            tracks.append(Track(structs.replace(account, missing="the benchmark lost its whole account"), None))
+    tracks += [_book(assembly, house_record, history, k, house) for k in range(len(assembly.rules.agents))]
+    return tuple(tracks)
 
 
 def _untraded(house: TrackRecord, wealth: Floats) -> TrackRecord:
@@ -75,16 +80,18 @@ def book_equity(record: Record, number: int) -> Floats:
     return np.array([books[number] for books in record.books_micro], dtype=np.float64) / MICRO
 
 
-def _book(assembly: Assembly, own: Record, history: BookHistory | None, number: int, house: TrackRecord) -> Track:
+def _book(
+    assembly: Assembly, house_record: Record, history: BookHistory | None, number: int, house: TrackRecord
+) -> Track:
     """Return the track of an agent's book."""
     agent, configured = assembly.rules.agents[number], assembly.config.agents[number]
     account = Account(agent.name, "agent", configured.policy, configured.profile or HOUSE)
-    equity = book_equity(own, number)
+    equity = book_equity(house_record, number)
     if not bool(np.all(equity > 0.0)):
         return Track(structs.replace(account, missing="the book has no equity at some samples"), None)
     more: Mapping[str, object] = {}
     if history is not None:
-        more = _positions(assembly, own, history, number)
+        more = _positions(assembly, house_record, history, number)
         equity = _wealth(equity, np.diff(history.book_flows[:, number]))
     record = TrackRecord(
         equity, house.days_ns, house.periods, house.risk_free_annual,
@@ -101,7 +108,7 @@ def _wealth(equity: Floats, moved: Floats) -> Floats:
     return float(equity[0]) * compounded(equity[1:] / base - 1.0)
 
 
-def _positions(assembly: Assembly, own: Record, history: BookHistory, number: int) -> Mapping[str, object]:
+def _positions(assembly: Assembly, house_record: Record, history: BookHistory, number: int) -> Mapping[str, object]:
     """Return exposure, value traded, costs and round trips of a book.
 
     A cross has no slippage. A price better than the open counts 0, as for the house.
@@ -117,7 +124,7 @@ def _positions(assembly: Assembly, own: Record, history: BookHistory, number: in
         "commission": float(trades.fee.sum()),
         "slippage_paid": float((np.abs(trades.quantity) * np.maximum(beyond, 0.0)).sum()),
         "borrow": -booked(history, number, "borrow"),
-        "trips": _book_trips(assembly, own, history, number),
+        "trips": _book_trips(assembly, house_record, history, number),
     }
 
 
@@ -127,9 +134,9 @@ def booked(history: BookHistory, number: int, kind: str) -> float:
     return float(rows.amount[(rows.agent == number) & (rows.kind == BOOKINGS.index(kind))].sum())
 
 
-def _book_trips(assembly: Assembly, own: Record, history: BookHistory, number: int) -> tuple[RoundTrip, ...]:
+def _book_trips(assembly: Assembly, house_record: Record, history: BookHistory, number: int) -> tuple[RoundTrip, ...]:
     """Return the round trips of a book. A fill has the time of the sample that ends its interval."""
     trades = history.trades.rows(history.trades.agent == number)
-    ts = np.asarray(own.ts, dtype=np.int64)
+    ts = np.asarray(house_record.ts, dtype=np.int64)
     fills = Fills(ts[trades.interval], trades.symbol, trades.quantity, trades.price, trades.fee)
     return round_trips(fills, history.symbols, ts, splits_of(assembly))

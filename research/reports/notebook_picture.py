@@ -14,7 +14,9 @@ from quantd.trading.statistics import drawdowns
 
 def picture(record: Record, verdict: Verdict) -> str:
     """Return equity, drawdown and figures as an HTML fragment for a notebook."""
-    head = "".join(f"<p>{escape(text)}</p>" for text in (*(each.text for each in verdict.failures), headline(verdict)))
+    head = "".join(
+        f"<p>{escape(text)}</p>" for text in (*(failure.text for failure in verdict.failures), headline(verdict))
+    )
     if len(record.ts) < 2:
         return head
     equity = np.array(record.equity_micro, dtype=np.float64) / 1e6

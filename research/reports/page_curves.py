@@ -19,29 +19,31 @@ def charts_of(report: BacktestReport) -> dict[str, Chart]:
     """Return the charts of the page by name. Agents' books have a chart of their own."""
     curves, windows = report.curves, report.rolling
     kinds = [account.kind for account in report.accounts]
-    others = [k for k, kind in enumerate(kinds) if kind != "agent"]
+    accounts = [k for k, kind in enumerate(kinds) if kind != "agent"]
     books = [k for k, kind in enumerate(kinds) if kind != "benchmark"]
     x, late = _seconds(curves.ts), _seconds(windows.ts)
-    found = {
-        "equity": Chart(x, _lines(report, curves.wealth, others), "ratio", _is_wide(curves.wealth, others), high=True),
-        "drawdown": Chart(x, _lines(report, curves.drawdown, others, -1.0), "percent"),
+    charts = {
+        "equity": Chart(
+            x, _lines(report, curves.wealth, accounts), "ratio", _is_wide(curves.wealth, accounts), high=True
+        ),
+        "drawdown": Chart(x, _lines(report, curves.drawdown, accounts, -1.0), "percent"),
     }
     if len(books) > 2:
-        found["books"] = Chart(x, _lines(report, curves.wealth, books), "ratio", _is_wide(curves.wealth, books))
+        charts["books"] = Chart(x, _lines(report, curves.wealth, books), "ratio", _is_wide(curves.wealth, books))
     if late:
-        found["rolling_sharpe"] = Chart(late, _lines(report, windows.sharpe, others), "ratio")
-        found["rolling_volatility"] = Chart(late, _lines(report, windows.volatility, others), "percent")
-        found["rolling_drawdown"] = Chart(late, _lines(report, windows.drawdown, others, -1.0), "percent")
+        charts["rolling_sharpe"] = Chart(late, _lines(report, windows.sharpe, accounts), "ratio")
+        charts["rolling_volatility"] = Chart(late, _lines(report, windows.volatility, accounts), "percent")
+        charts["rolling_drawdown"] = Chart(late, _lines(report, windows.drawdown, accounts, -1.0), "percent")
         if windows.beta:
-            found["rolling_beta"] = Chart(late, (_line("beta", windows.beta, 0),), "ratio")
+            charts["rolling_beta"] = Chart(late, (_line("beta", windows.beta, 0),), "ratio")
     held = report.exposures
     exposure = [_line("gross", held.gross, 0), *([_line("net", held.net, 1, dash=True)] if held.net else [])]
-    found["exposure"] = Chart(_seconds(held.ts), tuple(exposure), "percent")
-    return found
+    charts["exposure"] = Chart(_seconds(held.ts), tuple(exposure), "percent")
+    return charts
 
 
 def _seconds(ts: tuple[int, ...]) -> tuple[float, ...]:
-    return tuple(each / 1e9 for each in ts)
+    return tuple(time_ns / 1e9 for time_ns in ts)
 
 
 def _lines(report: BacktestReport, rows: tuple[Row, ...], chosen: list[int], scale: float = 1.0) -> tuple[Series, ...]:

@@ -138,7 +138,7 @@ def figure(path: str, value: float | str | bool | None, unit: Unit | str, kind: 
 def table(head: Sequence[str], rows: Iterable[str], kind: str = "", numbers: bool = True) -> str:
     """A table in a box that scrolls; the first column holds names."""
     kinds = ["", *["n" if numbers else ""] * (len(head) - 1)]
-    cells = "".join(f'<th class="{each}">{escape(name)}</th>' for each, name in zip(kinds, head, strict=False))
+    cells = "".join(f'<th class="{style}">{escape(name)}</th>' for style, name in zip(kinds, head, strict=False))
     top = f"<thead><tr>{cells}</tr></thead>" if head else ""
     return f'<div class="wide"><table class="{kind}">{top}<tbody>{"".join(rows)}</tbody></table></div>'
 

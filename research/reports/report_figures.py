@@ -67,17 +67,22 @@ def planned(config: Config, assembly: Assembly) -> tuple[Benchmark, ...]:
 
 
 def benchmark_records(
-    benchmarks: Sequence[Benchmark], own: Settings, drive: Callable[[str], Drive], finished: Mapping[str, Record]
+    benchmarks: Sequence[Benchmark], settings: Settings, drive: Callable[[str], Drive], finished: Mapping[str, Record]
 ) -> list[tuple[Benchmark, Record]]:
     """Run the benchmarks that are not `finished`. `drive(name)` runs one of them. Raises Incomparable.
 
     A run that never had its lookback has none.
     """
-    if not own.begins:
+    if not settings.begins:
         return []
     return [
-        (each, finished[each.name] if each.name in finished else benchmark_record(each, own, drive(each.name)))
-        for each in benchmarks
+        (
+            benchmark,
+            finished[benchmark.name]
+            if benchmark.name in finished
+            else benchmark_record(benchmark, settings, drive(benchmark.name)),
+        )
+        for benchmark in benchmarks
     ]
 
 
@@ -128,7 +133,7 @@ def report_of(
             *doubt_lines(verdict.doubts),
             *verdict.notes,
             *([NO_HISTORY.format(history)] if isinstance(history, str) else notes),
-            *(f"{each.name}: {each.missing}." for each in accounts if each.missing),
+            *(f"{account.name}: {account.missing}." for account in accounts if account.missing),
         ),
         samples=_samples(record, house),
     )
@@ -136,15 +141,21 @@ def report_of(
 
 def _with_failures(verdict: Verdict, benchmarks: Sequence[tuple[Benchmark, Record]]) -> Verdict:
     """Return the verdict with the failed decisions of the benchmarks, those of equal weight once."""
-    named = {each.text for each in verdict.failures}
-    found = [own for each, record in benchmarks for own in record.failures.of((each.name.replace("_", " "),))]
-    return structs.replace(verdict, failures=(*verdict.failures, *(own for own in found if own.text not in named)))
+    named = {failure.text for failure in verdict.failures}
+    failures = [
+        failure
+        for benchmark, record in benchmarks
+        for failure in record.failures.of((benchmark.name.replace("_", " "),))
+    ]
+    return structs.replace(
+        verdict, failures=(*verdict.failures, *(failure for failure in failures if failure.text not in named))
+    )
 
 
 def _first_fills(record: Record, benchmarks: Sequence[tuple[Benchmark, Record]]) -> str:
     """Return the date of the first fill of the house and of each benchmark, as text."""
-    runs = [("house", record), *((benchmark.name, each) for benchmark, each in benchmarks)]
-    return f"First fills: {', '.join(f'{name} {each.first_fill}' for name, each in runs if each.first_fill)}."
+    runs = [("house", record), *((benchmark.name, run) for benchmark, run in benchmarks)]
+    return f"First fills: {', '.join(f'{name} {run.first_fill}' for name, run in runs if run.first_fill)}."
 
 
 def run_figures(assembly: Assembly, record: Record, history: BookHistory, result: Summary) -> RunFigures:
@@ -169,10 +180,10 @@ def metrics_of(tracks: Sequence[Track]) -> tuple[MetricRow, ...]:
     columns = [measure(track.record) if track.record is not None else {} for track in tracks]
     return tuple(
         MetricRow(
-            each.name, each.title, each.unit, each.better, each.needs, each.formula, each.source,
-            tuple(column.get(each.name) for column in columns),
+            metric.name, metric.title, metric.unit, metric.better, metric.needs, metric.formula, metric.source,
+            tuple(column.get(metric.name) for column in columns),
         )
-        for each in METRICS
+        for metric in METRICS
     )  # fmt: skip
 
 
@@ -187,17 +198,17 @@ def thinned(house: TrackRecord, points: int = POINTS) -> Ints:
 def deepest(house: TrackRecord, stamps: Ints) -> tuple[Drawdown, ...]:
     """Return the deepest periods below an earlier high, deepest first."""
     edges = np.flatnonzero(np.diff(under_water(house), prepend=False, append=False))
-    found = []
+    falls = []
     for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         trough = start + int(np.argmax(house.drawdowns[start:end]))
         over = end < len(house.wealth)
-        found.append(
+        falls.append(
             Drawdown(
                 float(house.drawdowns[trough]), _day(stamps[start - 1]), _day(stamps[trough]),
                 _day(stamps[end]) if over else None, trough - start + 1, end - trough if over else None,
             )
         )  # fmt: skip
-    return tuple(sorted(found, key=lambda each: (-each.depth, each.high))[:DEEPEST])
+    return tuple(sorted(falls, key=lambda fall: (-fall.depth, fall.high))[:DEEPEST])
 
 
 def _day(ts: int) -> str:
@@ -225,15 +236,15 @@ def _header(assembly: Assembly, record: Record, house: TrackRecord, result: Summ
 def _beyond_bars(config: Config) -> dict[str, str]:
     """Return the digest of each file of the market beyond the bars and the costs, by its name in sentences."""
     files: dict[str, tuple[str, str]] = {
-        f"macro series {each.name}": (each.path, each.available) for each in config.feed.macro
+        f"macro series {series.name}": (series.path, series.available) for series in config.feed.macro
     }
     rate = config.document.account.cash_rate
     if config.universe.members:
         files["members of the universe by date"] = (config.universe.members, "")
     if isinstance(rate, str):
         files["interest rate on cash"] = (rate, "")
-    found = {name: file_digest((config.at(path),), selection) for name, (path, selection) in files.items()}
-    return found | ({"interest rate on cash": str(rate)} if isinstance(rate, float) else {})
+    digests = {name: file_digest((config.at(path),), selection) for name, (path, selection) in files.items()}
+    return digests | ({"interest rate on cash": str(rate)} if isinstance(rate, float) else {})
 
 
 def _row(values: Floats) -> Row:
@@ -243,7 +254,7 @@ def _row(values: Floats) -> Row:
 
 def _by_account(tracks: Sequence[Track], chosen: Ints, series: Callable[[TrackRecord], Floats]) -> tuple[Row, ...]:
     empty = (None,) * len(chosen)
-    return tuple(empty if each.record is None else _row(series(each.record)[chosen]) for each in tracks)
+    return tuple(empty if track.record is None else _row(series(track.record)[chosen]) for track in tracks)
 
 
 def _curves(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> Curves:
@@ -256,22 +267,22 @@ def _curves(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> Curves:
 
 def _rolling(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> RollingCurves:
     """Thin the rolling figures to the chosen samples; the first sample has no return."""
-    found = [None if each.record is None else rolling(each.record) for each in tracks]
-    house = found[0]
+    rolling_figures = [None if track.record is None else rolling(track.record) for track in tracks]
+    house = rolling_figures[0]
     assert house is not None
     full = chosen[chosen >= house.window]
     places = full - 1
     empty = (None,) * len(full)
 
     def rows(series: Callable[[Rolling], Floats]) -> tuple[Row, ...]:
-        return tuple(empty if each is None else _row(series(each)[places]) for each in found)
+        return tuple(empty if curve is None else _row(series(curve)[places]) for curve in rolling_figures)
 
     return RollingCurves(
         house.window,
         tuple(stamps[full].tolist()),
-        rows(lambda each: each.sharpe),
-        rows(lambda each: each.volatility),
-        rows(lambda each: each.drawdown),
+        rows(lambda curve: curve.sharpe),
+        rows(lambda curve: curve.volatility),
+        rows(lambda curve: curve.drawdown),
         _row(house.beta[places]) if house.beta is not None else (),
     )
 
@@ -285,7 +296,7 @@ def _exposures(stamps: Ints, house: TrackRecord, books: BookHistory | None, chos
             books.symbols, weights[-1].tolist(), weights.mean(axis=0).tolist(), np.abs(weights).max(axis=0).tolist(),
             strict=True,
         )  # fmt: skip
-        rows = tuple(sorted((SymbolWeight(*column) for column in columns), key=lambda each: each.symbol))
+        rows = tuple(sorted((SymbolWeight(*column) for column in columns), key=lambda weight: weight.symbol))
     net = _row(house.net[chosen]) if house.net is not None else ()
     return Exposures(tuple(stamps[chosen].tolist()), _row(gross[chosen]), net, rows)
 
@@ -316,9 +327,11 @@ def _risk(books: BookHistory | None, house: TrackRecord, basis: Basis) -> RiskCo
     return risk_contributions(books, basis, periods=house.periods)
 
 
-def _costs(tracks: Sequence[Track], own: Record, benchmarks: Sequence[tuple[Benchmark, Record]]) -> tuple[CostRow, ...]:
-    records = [own, *(record for _, record in benchmarks)]
-    chosen = [each for each in tracks if each.account.kind != "agent" and each.account.limits != UNTRADED]
+def _costs(
+    tracks: Sequence[Track], house_record: Record, benchmarks: Sequence[tuple[Benchmark, Record]]
+) -> tuple[CostRow, ...]:
+    records = [house_record, *(record for _, record in benchmarks)]
+    chosen = [track for track in tracks if track.account.kind != "agent" and track.account.limits != UNTRADED]
     return tuple(
         CostRow(
             account=track.account.name,
@@ -335,15 +348,15 @@ def _costs(tracks: Sequence[Track], own: Record, benchmarks: Sequence[tuple[Benc
     )
 
 
-def _agent_costs(tracks: Sequence[Track], own: Record, books: BookHistory | None) -> Iterator[CostRow]:
+def _agent_costs(tracks: Sequence[Track], house_record: Record, books: BookHistory | None) -> Iterator[CostRow]:
     """Yield the costs of each agent's book of a run with a history."""
-    orders = orders_filled(own, by_agent=True)
+    orders = orders_filled(house_record, by_agent=True)
     agents = [track for track in tracks if track.account.kind == "agent"]
     for number, (account, record) in enumerate((track.account, track.record) for track in agents):
         if record is None or books is None:
             continue
         traded, commission, slippage, borrow = (
-            each or 0.0 for each in (record.traded, record.commission, record.slippage_paid, record.borrow)
+            amount or 0.0 for amount in (record.traded, record.commission, record.slippage_paid, record.borrow)
         )
         yield CostRow(
             account=account.name, traded=traded, commission=commission, slippage_paid=slippage, borrow=borrow,
@@ -358,12 +371,12 @@ def _drag(record: TrackRecord | None) -> float | None:
 
 def orders_filled(record: Record, *, by_agent: bool = False) -> Counter[int]:
     """Return the number of orders with a fill, by agent or in all under 0."""
-    found: set[tuple[int, int, int, int]] = set()
+    order_keys: set[tuple[int, int, int, int]] = set()
     for fills in record.fill_columns:
         for symbol, parts in zip(fills.columns[0].tolist(), fills.effect().shares, strict=True):
             owners = [agent for agent, _ in parts] if by_agent else [0]
-            found.update((fills.sample, fills.n, symbol, agent) for agent in owners)
-    return Counter(agent for *_, agent in found)
+            order_keys.update((fills.sample, fills.n, symbol, agent) for agent in owners)
+    return Counter(agent for *_, agent in order_keys)
 
 
 def _attribution(books: BookHistory | None) -> tuple[Breakdown | None, list[str]]:

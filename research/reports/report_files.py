@@ -57,11 +57,11 @@ def read_backtest_report(path: Path) -> BacktestReport:
     """Read a report's JSON. Raises NoReport."""
     remedy = "write one with quantd backtest --report NAME.json"
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=BacktestReport)
+        report = msgspec.json.decode(path.read_bytes(), type=BacktestReport)
     except OSError as why:
         raise NoReport(f"{path}: {(why.strerror or 'cannot be read').lower()}; {remedy}") from None
     except msgspec.DecodeError as why:
         raise NoReport(f"{path} is no report of a backtest ({why}); {remedy}") from None
-    if found.format != FORMAT:
-        raise NoReport(f"{path} has format {found.format}, and this version reads {FORMAT}; {remedy}")
-    return found
+    if report.format != FORMAT:
+        raise NoReport(f"{path} has format {report.format}, and this version reads {FORMAT}; {remedy}")
+    return report

@@ -18,7 +18,7 @@ from quantd.research.significance.sharpe_tests import MIN_RETURNS, ledoit_wolf
 from quantd.research.verdict import Verdict
 from quantd.trading.market import Floats
 
-RELATIVE = tuple(each.name for each in METRICS if each.needs == "benchmark")
+RELATIVE = tuple(metric.name for metric in METRICS if metric.needs == "benchmark")
 """Names of the metrics that need a benchmark."""
 
 
@@ -31,15 +31,15 @@ def statistics_of(
     house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord | None]], verdict: Verdict
 ) -> Statistics:
     """Return the statistics of the house. The verdict's interval and trials are the same here."""
-    own = verdict.performance
+    performance = verdict.performance
     ratio = known(sample_sharpe(house))
     skewness, kurtosis = moments(house.excess)
     least = known(minimum_track_record(ratio, 0.0, skewness, kurtosis)) if ratio is not None else None
     likely = probabilistic_sharpe(ratio, 0.0, house.samples, skewness, kurtosis) if ratio is not None else None
     return Statistics(
         sharpe=None if ratio is None else ratio * sqrt(house.periods),
-        low=own.sharpe_low if own else None,
-        high=own.sharpe_high if own else None,
+        low=performance.sharpe_low if performance else None,
+        high=performance.sharpe_high if performance else None,
         probabilistic_sharpe=known(likely),
         deflated_sharpe=verdict.deflated_sharpe,
         deflated_without_withdrawals=verdict.deflated_without_withdrawals,
@@ -68,9 +68,9 @@ def versus_all(house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord |
 
 def sharpe_gain(one: TrackRecord, other: TrackRecord) -> tuple[Figure, Interval | None]:
     """Return the difference of annual Sharpe ratios, with its paired bootstrap interval."""
-    found = sharpe_intervals(one.returns, other.returns, periods=one.periods, risk_free_annual=one.risk_free_annual)
+    intervals = sharpe_intervals(one.returns, other.returns, periods=one.periods, risk_free_annual=one.risk_free_annual)
     gain = known((sample_sharpe(one) - sample_sharpe(other)) * sqrt(one.periods))
-    return gain, found.difference if found and gain is not None else None
+    return gain, intervals.difference if intervals and gain is not None else None
 
 
 def no_interval(versus: Versus, one: TrackRecord, other: TrackRecord, names: tuple[str, str]) -> str:
@@ -79,7 +79,7 @@ def no_interval(versus: Versus, one: TrackRecord, other: TrackRecord, names: tup
         return ""
     if one.samples < MIN_SAMPLES:
         return f"There are too few samples for an interval of the Sharpe difference: {one.samples} of {MIN_SAMPLES}"
-    same = [name for name, each in zip(names, (one, other), strict=True) if not varies(each.excess)]
+    same = [name for name, record in zip(names, (one, other), strict=True) if not varies(record.excess)]
     if same:
         have, their = ("has", "its") if len(same) == 1 else ("have", "their")
         return f"{' and '.join(same)} {have} no Sharpe ratio: {their} returns do not vary"
@@ -102,16 +102,16 @@ def _versus(house: TrackRecord, name: str, other: TrackRecord, tests: dict[str, 
     )
 
 
-def _p(test: Callable[[Floats, Floats], object], own: Floats, other: Floats) -> Figure:
+def _p(test: Callable[[Floats, Floats], object], returns: Floats, other: Floats) -> Figure:
     """Return the p-value of a paired test; None for too few samples."""
-    return known(getattr(test(own, other), "p")) if len(own) > 1 else None  # noqa: B009
+    return known(getattr(test(returns, other), "p")) if len(returns) > 1 else None  # noqa: B009
 
 
-def _sharpe_p(own: Floats, other: Floats) -> Figure:
-    if len(own) < MIN_RETURNS:
+def _sharpe_p(returns: Floats, other: Floats) -> Figure:
+    if len(returns) < MIN_RETURNS:
         return None
     with np.errstate(all="ignore"):
-        return known(ledoit_wolf(own, other).p)
+        return known(ledoit_wolf(returns, other).p)
 
 
 def _adjusted(values: Sequence[Figure]) -> list[PValue]:

@@ -58,15 +58,17 @@ def csv_text(report: BacktestReport) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_HEAD)
-    writer.writerows(("failed decisions", _cell(own.agent), _cell(own.text)) for own in report.verdict.failures)
+    writer.writerows(
+        ("failed decisions", _cell(failure.agent), _cell(failure.text)) for failure in report.verdict.failures
+    )
     writer.writerows([("nothing traded", "", _cell(nothing.text))] if (nothing := report.verdict.untraded) else [])
-    writer.writerows(("doubt", _cell(own.kind), _cell(own.text)) for own in report.verdict.doubts)
-    for each in report.metrics:
-        for account, value in zip(report.accounts, each.values, strict=True):
-            writer.writerow((f"metrics.{each.name}", _cell(account.name), _cell(value)))
-    rest = msgspec.to_builtins(report)
-    del rest["metrics"]
-    figures = ((path, value) for path, value in leaves(rest) if not path.startswith(SERIES_PATHS))
+    writer.writerows(("doubt", _cell(doubt.kind), _cell(doubt.text)) for doubt in report.verdict.doubts)
+    for metric in report.metrics:
+        for account, value in zip(report.accounts, metric.values, strict=True):
+            writer.writerow((f"metrics.{metric.name}", _cell(account.name), _cell(value)))
+    document = msgspec.to_builtins(report)
+    del document["metrics"]
+    figures = ((path, value) for path, value in leaves(document) if not path.startswith(SERIES_PATHS))
     writer.writerows((path, "", _cell(value)) for path, value in figures)
     return out.getvalue()
 
@@ -104,8 +106,8 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (path, value) of each plain value of a document."""
     if isinstance(value, dict | list | tuple):
         inner = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, each in inner:
-            yield from leaves(each, f"{path}.{name}" if path else str(name))
+        for name, child in inner:
+            yield from leaves(child, f"{path}.{name}" if path else str(name))
     else:
         yield path, value
 

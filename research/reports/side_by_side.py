@@ -106,41 +106,41 @@ def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> 
         values = "; ".join(_both(name, one, other) for name in refused)
         remedy = f"; give both [feed] start = {max(str(a.begins), str(b.begins))}" if "begins" in refused else ""
         raise NotComparable(f"the runs differ in {', '.join(refused)} and are not comparable ({values}){remedy}")
-    own, beside = _record(one), _record(other)
+    record, beside = _record(one), _record(other)
     rows = [
         Compared(x.name, x.title, x.unit, x.better, x.values[0], y.values[0], _less(x.values[0], y.values[0]))
         for x, y in zip(one.metrics, other.metrics, strict=True)
         if x.needs != "benchmark"
     ]
-    versus = versus_all(own, [(names[1], beside)])[0]
+    versus = versus_all(record, [(names[1], beside)])[0]
     step = max(1, len(one.samples.ts) // 1_000)
-    kept = np.unique(np.append(np.arange(0, len(own.wealth), step), len(own.wealth) - 1))
+    kept = np.unique(np.append(np.arange(0, len(record.wealth), step), len(record.wealth) - 1))
     return SideBySide(
         one=names[0], other=names[1], first=one.header.first, last=one.header.last, samples=one.header.samples,
         digests=(one.header.digest, other.header.digest), metrics=tuple(rows),
         versus=versus, differing=tuple(differing), market=_beyond(one, other),
         sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in kept.tolist()),
-        wealth=(_wealth(own, kept), _wealth(beside, kept)),
+        wealth=(_wealth(record, kept), _wealth(beside, kept)),
         failures=(*_failed(names[0], one), *_failed(names[1], other)),
-        doubts=named_doubts({names[0]: _doubts(one), names[1]: _doubts(other)}), annualised=own.annualised,
-        no_interval=no_interval(versus, own, beside, names),
+        doubts=named_doubts({names[0]: _doubts(one), names[1]: _doubts(other)}), annualised=record.annualised,
+        no_interval=no_interval(versus, record, beside, names),
     )  # fmt: skip
 
 
 def _failed(name: str, of: Comparable) -> list[str]:
-    found = of.verdict.failures if isinstance(of, BacktestReport) else of.failures
-    return [f"{name}: {each.text}" for each in found]
+    failures = of.verdict.failures if isinstance(of, BacktestReport) else of.failures
+    return [f"{name}: {failure.text}" for failure in failures]
 
 
 def _doubts(of: Comparable) -> tuple[Doubt, ...]:
     """Return the doubts about a run itself, not those about its benchmark."""
-    found = of.verdict.doubts if isinstance(of, BacktestReport) else of.doubts
-    return tuple(doubt for doubt in found if doubt.kind != "benchmark")
+    doubts = of.verdict.doubts if isinstance(of, BacktestReport) else of.doubts
+    return tuple(doubt for doubt in doubts if doubt.kind != "benchmark")
 
 
-def first_lines(found: SideBySide) -> list[str]:
+def first_lines(comparison: SideBySide) -> list[str]:
     """Return the lines before everything else: the agents that failed, then the worst doubt."""
-    return [*found.failures, *filter(None, [lead(found.doubts)])]
+    return [*comparison.failures, *filter(None, [lead(comparison.doubts)])]
 
 
 def _beyond(one: Comparable, other: Comparable) -> tuple[str, ...]:
@@ -159,12 +159,12 @@ def _both(name: str, one: Comparable, other: Comparable) -> str:
     if name == "dates":
         return f"dates: {a.first} to {a.last}, {a.samples:,} samples, and {b.first} to {b.last}, {b.samples:,} samples"
     if name == "costs":
-        given = [{**each.costs, "seed": float(each.seed)} for each in (a, b)]
-        x, y = ({"fitted_rows": 0.0, **each} for each in given)
-        texts = [f"{each}: {x[each]:g} and {y[each]:g}" for each in x if x[each] != y[each]]
+        given = [{**header.costs, "seed": float(header.seed)} for header in (a, b)]
+        x, y = ({"fitted_rows": 0.0, **costs} for costs in given)
+        texts = [f"{key}: {x[key]:g} and {y[key]:g}" for key in x if x[key] != y[key]]
         tables = a.settings.costs.table != b.settings.costs.table
         return ", ".join([*texts, *(["the table of [broker] costs"] if tables else [])])
-    shown = [_short(getattr(each.settings, name)) for each in (a, b)]
+    shown = [_short(getattr(header.settings, name)) for header in (a, b)]
     return f"{name}: {shown[0]} and {shown[1]}"
 
 
@@ -207,18 +207,18 @@ LEVEL: Final = 0.05
 """A p-value below this is called a difference. Each test is read alone."""
 
 
-def sentences_of_tests(found: SideBySide) -> list[str]:
+def sentences_of_tests(comparison: SideBySide) -> list[str]:
     """Return a sentence for each test with a p-value: what it compares, and whether it finds a difference."""
     out, verdicts = [], set()
     for title, name in TESTS:
-        p = getattr(found.versus, name).p
+        p = getattr(comparison.versus, name).p
         if p is None:
-            few = found.samples <= MIN_RETURNS
+            few = comparison.samples <= MIN_RETURNS
             out.append(f"{title}: {'there are too few samples' if few else 'undefined, since returns do not vary'}.")
             continue
         verdict = "differ" if p < LEVEL else "are not distinguishable"
         verdicts.add(verdict)
-        pair = f"{found.one} and {found.other}"
+        pair = f"{comparison.one} and {comparison.other}"
         out.append(f"{title.partition(',')[0]}: {SUBJECTS[name]} of {pair} {verdict} (p {_p(p)}).")
     if len(verdicts) > 1:
         out.append("The tests ask different questions: returns may differ where Sharpe ratios do not.")
@@ -230,95 +230,98 @@ def _p(value: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def sentence(found: SideBySide) -> str:
+def sentence(comparison: SideBySide) -> str:
     """Format the difference of the Sharpe ratios in one sentence."""
-    v = found.versus
+    v = comparison.versus
     if v.sharpe_difference is None or v.low is None or v.high is None:
-        return f"{found.no_interval}."
-    mark = f", {found.annualised}" if found.annualised else ""
+        return f"{comparison.no_interval}."
+    mark = f", {comparison.annualised}" if comparison.annualised else ""
     span = f"{v.sharpe_difference:+.2f} [{v.low:.2f}, {v.high:.2f}]{mark}"
     if v.low <= 0.0 <= v.high:
-        return f"Sharpe difference {span}: by its ratio {found.one} is not distinguishable from {found.other}."
+        return (
+            f"Sharpe difference {span}: by its ratio {comparison.one} is not distinguishable from {comparison.other}."
+        )
     better = "better" if v.low > 0.0 else "worse"
-    return f"Sharpe difference {span}: by its ratio {found.one} is {better} than {found.other}."
+    return f"Sharpe difference {span}: by its ratio {comparison.one} is {better} than {comparison.other}."
 
 
-def rows_of(found: SideBySide, names: tuple[str, ...] | None = None) -> list[tuple[str, ...]]:
+def rows_of(comparison: SideBySide, names: tuple[str, ...] | None = None) -> list[tuple[str, ...]]:
     """Return rows (metric, one, other, difference) as text."""
     return [
-        (each.title, formatted(each.one, each.unit), formatted(each.other, each.unit),
-         formatted(each.difference, each.unit))
-        for each in found.metrics if names is None or each.name in names
+        (metric.title, formatted(metric.one, metric.unit), formatted(metric.other, metric.unit),
+         formatted(metric.difference, metric.unit))
+        for metric in comparison.metrics if names is None or metric.name in names
     ]  # fmt: skip
 
 
-def p_rows(found: SideBySide) -> list[tuple[str, str]]:
+def p_rows(comparison: SideBySide) -> list[tuple[str, str]]:
     """Return rows (test, p) as text."""
-    return [(title, formatted(getattr(found.versus, name).p, "p")) for title, name in TESTS]
+    return [(title, formatted(getattr(comparison.versus, name).p, "p")) for title, name in TESTS]
 
 
-def _html(found: SideBySide) -> str:
+def _html(comparison: SideBySide) -> str:
     rows = [
-        row(each.title, *(figure(f"metrics.{k}.{name}", getattr(each, name), each.unit) for name in
-                          ("one", "other", "difference")))
-        for k, each in enumerate(found.metrics)
+        row(metric.title, *(figure(f"metrics.{k}.{name}", getattr(metric, name), metric.unit) for name in
+                            ("one", "other", "difference")))
+        for k, metric in enumerate(comparison.metrics)
     ]  # fmt: skip
-    tests = [row(title, figure(f"versus.{name}.p", getattr(found.versus, name).p, "p")) for title, name in TESTS]
-    x = tuple(ts / 1e9 for ts in found.ts)
-    chart = Chart(x, (Series(found.one, found.wealth[0], "--c0", wide=True),
-                      Series(found.other, found.wealth[1], "--c1")), "ratio", high=True)  # fmt: skip
-    title = f"{found.one} and {found.other}, {found.first} to {found.last}"
+    tests = [row(title, figure(f"versus.{name}.p", getattr(comparison.versus, name).p, "p")) for title, name in TESTS]
+    x = tuple(ts / 1e9 for ts in comparison.ts)
+    chart = Chart(x, (Series(comparison.one, comparison.wealth[0], "--c0", wide=True),
+                      Series(comparison.other, comparison.wealth[1], "--c1")), "ratio", high=True)  # fmt: skip
+    title = f"{comparison.one} and {comparison.other}, {comparison.first} to {comparison.last}"
     body = (
-        f"<h1>{escape(title)}</h1>", *(paragraph(text, "verdict no") for text in first_lines(found)),
-        paragraph(sentence(found), "verdict"), paragraph(settings_text(found)),
-        *map(paragraph, doubt_lines(found.doubts)),
+        f"<h1>{escape(title)}</h1>", *(paragraph(text, "verdict no") for text in first_lines(comparison)),
+        paragraph(sentence(comparison), "verdict"), paragraph(settings_text(comparison)),
+        *map(paragraph, doubt_lines(comparison.doubts)),
         section("equity", "Equity, growth of 1", placed("equity")),
-        section("metrics", "Metrics", table(("", found.one, found.other, "difference"), rows)),
-        section("tests", "p-values", table((), tests), *map(paragraph, sentences_of_tests(found)),
-                paragraph(found.sharpe_definition)),
+        section("metrics", "Metrics", table(("", comparison.one, comparison.other, "difference"), rows)),
+        section("tests", "p-values", table((), tests), *map(paragraph, sentences_of_tests(comparison)),
+                paragraph(comparison.sharpe_definition)),
     )  # fmt: skip
     return document(title, "\n".join(body), {"equity": chart})
 
 
-def settings_text(found: SideBySide) -> str:
+def settings_text(comparison: SideBySide) -> str:
     """Format what both runs share and what differs."""
     text = "Both runs have the same bars, dates, costs and capital."
-    if found.differing:
-        text += f" They differ in {', '.join(found.differing)}."
-    if found.market:
-        text += f" The market beyond the bars differs in {', '.join(found.market)}."
+    if comparison.differing:
+        text += f" They differ in {', '.join(comparison.differing)}."
+    if comparison.market:
+        text += f" The market beyond the bars differs in {', '.join(comparison.market)}."
     return text
 
 
-def _markdown(found: SideBySide) -> str:
-    head = ("", found.one, found.other, "difference")
+def _markdown(comparison: SideBySide) -> str:
+    head = ("", comparison.one, comparison.other, "difference")
     lines = [
-        f"# {found.one} and {found.other}, {found.first} to {found.last}", "",
-        *(part for text in first_lines(found) for part in (text, "")), sentence(found), "",
-        *(part for text in doubt_lines(found.doubts) for part in (text, "")),
-        settings_text(found), "", *table_lines(head, rows_of(found)), "",
-        *table_lines(("test", "p"), p_rows(found)), "", *(f"- {text}" for text in sentences_of_tests(found)), "",
-        found.sharpe_definition,
+        f"# {comparison.one} and {comparison.other}, {comparison.first} to {comparison.last}", "",
+        *(part for text in first_lines(comparison) for part in (text, "")), sentence(comparison), "",
+        *(part for text in doubt_lines(comparison.doubts) for part in (text, "")),
+        settings_text(comparison), "", *table_lines(head, rows_of(comparison)), "",
+        *table_lines(("test", "p"), p_rows(comparison)), "",
+        *(f"- {text}" for text in sentences_of_tests(comparison)), "",
+        comparison.sharpe_definition,
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _csv(found: SideBySide) -> str:
+def _csv(comparison: SideBySide) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("figure", "one", "other", "difference"))
-    writer.writerows(("failed decisions", text, "", "") for text in found.failures)
-    writer.writerows(("doubt", doubt.text, "", "") for doubt in found.doubts)
-    writer.writerows((each.name, each.one, each.other, each.difference) for each in found.metrics)
-    v = found.versus
+    writer.writerows(("failed decisions", text, "", "") for text in comparison.failures)
+    writer.writerows(("doubt", doubt.text, "", "") for doubt in comparison.doubts)
+    writer.writerows((metric.name, metric.one, metric.other, metric.difference) for metric in comparison.metrics)
+    v = comparison.versus
     writer.writerow(("sharpe_difference", "", "", v.sharpe_difference))
     writer.writerow(("sharpe_difference_interval", v.low, v.high, ""))
     writer.writerows((f"{name}_p", "", "", getattr(v, name).p) for _, name in TESTS)
     return out.getvalue()
 
 
-def _json(found: SideBySide) -> str:
-    return msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n"
+def _json(comparison: SideBySide) -> str:
+    return msgspec.json.format(msgspec.json.encode(comparison), indent=1).decode() + "\n"
 
 
 COMPARISON_WRITERS: Final[Mapping[str, Callable[[SideBySide], str]]] = {
@@ -326,7 +329,7 @@ COMPARISON_WRITERS: Final[Mapping[str, Callable[[SideBySide], str]]] = {
 }  # fmt: skip
 
 
-def write_comparison(path: Path, found: SideBySide) -> None:
+def write_comparison(path: Path, comparison: SideBySide) -> None:
     """Write the comparison in the format of the suffix. Raises UnknownSuffix or OSError."""
     check_suffix(path)
-    write_whole(path, COMPARISON_WRITERS[path.suffix.lower()](found).encode())
+    write_whole(path, COMPARISON_WRITERS[path.suffix.lower()](comparison).encode())

@@ -150,13 +150,15 @@ class Performances:
             raise Refused(422, "query", text, errors=[FieldFault("from", text)])
         state = self._run.service.shell.state
         agents = {state.rules.agents[k].name: 0 for k in state.in_use()}
-        opened = {each.name: (state.rules.agents[k].name, each.opened) for k, each in state.portfolios.items()}
+        opened = {
+            portfolio.name: (state.rules.agents[k].name, portfolio.opened) for k, portfolio in state.portfolios.items()
+        }
         agents |= dict(opened.values())
         if query.book in ("", *more):
             return query.book, 0
         if query.book not in (*agents, *opened):
-            known = ", ".join((*agents, *opened, *more))
-            raise _unknown(f"book: there is no book {query.book!r}; known: {known}, or none for the house")
+            names = ", ".join((*agents, *opened, *more))
+            raise _unknown(f"book: there is no book {query.book!r}; known: {names}, or none for the house")
         return (query.book, agents[query.book]) if query.book in agents else opened[query.book]
 
     def _books(self, reader: Reader, more: Sequence[Gain]) -> StoredBooks:
@@ -178,12 +180,12 @@ class Performances:
 
     def _measured(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Performance:
         first, last = _span(books, query, since)
-        metrics: dict[str, float | None] = {each.name: None for each in METRICS}
+        metrics: dict[str, float | None] = {metric.name: None for metric in METRICS}
         if last >= first:
-            own = None if book == BENCHMARK else book
-            returns = self._benchmark(books) if own is None else books.returns(own)
+            track_book = None if book == BENCHMARK else book
+            returns = self._benchmark(books) if track_book is None else books.returns(track_book)
             try:
-                metrics = measure(books.track(returns, first, last, own))
+                metrics = measure(books.track(returns, first, last, track_book))
             except ValueError as why:
                 raise Refused(409, "unavailable", f"the book {query.book or 'house'}: {why}") from None
         parts = self._run.parts
@@ -195,21 +197,23 @@ class Performances:
 
     def _rolled(self, books: StoredBooks, query: Rolled, book: str, since: int) -> Rolling:
         first, last = _span(books, query, since)
-        own = self._benchmark(books) if book == BENCHMARK else books.returns(book)
+        returns = self._benchmark(books) if book == BENCHMARK else books.returns(book)
         periods, window = samples_a_year(self._run.parts), query.window
         free = self._run.parts.risk_free_annual(books.days_ns.tolist(), periods)
         steps = max(0, last - first - window + 1)
         # the newest sample is always shown
         ends = range(last, first + window - 1, -max(1, -(-steps // query.points))) if steps else range(0)
-        found = [
+        ratios = [
             sharpe(
-                own[k - window + 1 : k + 1], periods, free if isinstance(free, float) else free[k - window + 1 : k + 1]
+                returns[k - window + 1 : k + 1],
+                periods,
+                free if isinstance(free, float) else free[k - window + 1 : k + 1],
             )
             for k in reversed(ends)
         ]
         return Rolling(
             self._run.service.run, query.book, window, periods, self._run.parts.sharpe_definition,
-            [int(books.ts[k]) for k in reversed(ends)], [x if isfinite(x) else None for x in found],
+            [int(books.ts[k]) for k in reversed(ends)], [x if isfinite(x) else None for x in ratios],
         )  # fmt: skip
 
     def _var(self, books: StoredBooks, reader: Reader) -> VarRecord:
@@ -220,11 +224,11 @@ class Performances:
             return VarRecord(run, None, "no VaR was recorded: [risk] var is not set, or the history was too short")
         at = np.searchsorted([ts for ts, _ in pairs], books.ts, side="right") - 1
         values = np.array([value for _, value in pairs], dtype=np.float64)
-        made = np.where(at >= 0, values[at], np.nan)[:-1] / sqrt(spec.horizon if spec is not None else 1)
-        if (samples := int(np.isfinite(made).sum())) < SAMPLES:
+        forecasts = np.where(at >= 0, values[at], np.nan)[:-1] / sqrt(spec.horizon if spec is not None else 1)
+        if (samples := int(np.isfinite(forecasts).sum())) < SAMPLES:
             return VarRecord(run, None, f"{samples} samples have a recorded VaR; {SAMPLES} are needed")
         confidence = spec.confidence if spec is not None else 0.95
-        return VarRecord(run, backtest(books.returns(HOUSE)[1:], made, confidence))
+        return VarRecord(run, backtest(books.returns(HOUSE)[1:], forecasts, confidence))
 
     def _benchmark(self, books: StoredBooks) -> Floats:
         """float64[T+1]: total returns of [universe] benchmark between the samples, traded or not."""
@@ -232,8 +236,8 @@ class Performances:
         if not universe.benchmark:
             raise _unknown("book: there is no benchmark; write [universe] benchmark")
         if universe.benchmark in universe.symbols:
-            own = self._replayed().asset_returns()[:, universe.symbols.index(universe.benchmark)]
-            return np.concatenate((np.zeros(1), own))[: len(books.ts)]
+            asset_returns = self._replayed().asset_returns()[:, universe.symbols.index(universe.benchmark)]
+            return np.concatenate((np.zeros(1), asset_returns))[: len(books.ts)]
         wealth, why = outside_of(self._run.parts, books.ts.tolist(), books.days_ns.tolist())
         if wealth is None:
             raise _unknown(f"book: {why}")
@@ -247,10 +251,10 @@ class Performances:
             return Attribution(self._run.service.run, query.book, begin, end, 0.0, [])
         try:
             part = history.part(first, min(last, history.intervals))
-            found = parting(part.book(book) if book else part)
+            parts = parting(part.book(book) if book else part)
         except ValueError as why:
             raise Refused(409, "unavailable", str(why)) from None
-        return Attribution(self._run.service.run, query.book, begin, end, found.total, found.symbols)
+        return Attribution(self._run.service.run, query.book, begin, end, parts.total, parts.symbols)
 
     def _replayed(self) -> BookHistory:
         """The history of the books, replayed once per sample however many requests there are."""

@@ -218,15 +218,15 @@ class ResearchRoutes:
 
     async def looks(self, request: web.Request, query: NewestLooks) -> Looks:
         try:
-            known = await asyncio.to_thread(read_looks, self._run.folder)
+            ledger = await asyncio.to_thread(read_looks, self._run.folder)
         except OSError as why:
             raise Refused(503, "unavailable", f"the ledger of looks cannot be read: {why}") from None
-        fitting = [look for look in known.looks[::-1] if _contains(look, query.search)]
+        fitting = [look for look in ledger.looks[::-1] if _contains(look, query.search)]
         if query.first == "best":
             fitting.sort(key=lambda look: -look.sharpe)
         here = self._run.service.config.for_backtest()
-        rows = [_line(look, here, known.withdrawals.get(look.digest)) for look in fitting[: query.limit]]
-        return Looks(len(known.looks), known.trials, known.text, rows, len(fitting))
+        rows = [_line(look, here, ledger.withdrawals.get(look.digest)) for look in fitting[: query.limit]]
+        return Looks(len(ledger.looks), ledger.trials, ledger.text, rows, len(fitting))
 
     async def beside(self, request: web.Request, query: OfBacktest) -> Beside:
         """Raises Refused."""
@@ -245,12 +245,12 @@ class ResearchRoutes:
                 text = f"there is no stored backtest; {HINT}"
                 return Beside(run, "", [], [], [], [], None, None, None, text, pinned=name, lost=lost)
             asked = query if query.backtest or lost or not name else replace(query, backtest=name)
-            beside = await self._run.read(lambda own: self._beside(own, stored, asked))
+            beside = await self._run.read(lambda run_reader: self._beside(run_reader, stored, asked))
             return replace(beside, pinned=name, lost=lost)
 
-    def _beside(self, own: Reader, stored: Reader, query: OfBacktest) -> Beside:
+    def _beside(self, run_reader: Reader, stored: Reader, query: OfBacktest) -> Beside:
         """The run beside the chosen backtest, or beside the newest under its own conditions."""
-        listed = self._backtests.described(stored, own)
+        listed = self._backtests.described(stored, run_reader)
         by_name = {line.run: line for line in listed}
         usable = [line for line in listed if UNFINISHED not in line.differs] or listed
         alike = next((line.run for line in listed if not line.differs), usable[0].run)
@@ -258,7 +258,7 @@ class ResearchRoutes:
         tested = stored if name == stored.run.run else self._backtests.open(name)
         assert tested is not None
         differs = by_name[name].differs if name in by_name else ["it is older than the backtests that are compared"]
-        curves = _curves(own, tested, query.points)
+        curves = _curves(run_reader, tested, query.points)
         if differs:
             curves = replace(curves, gap=None, commissions=None, rest=None)
         unrepeated = [text for text in self._backtests.unrepeated() if text in differs]
@@ -317,16 +317,16 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     try:
-        told = msgspec.json.decode(said, type=_Told)
+        comparison = msgspec.json.decode(said, type=_Told)
     except msgspec.DecodeError:
         text = " ".join(why.decode(errors="replace").split()) or "the comparison ended without a word"
         raise Refused(422, "incomparable", text[:1000]) from None
     return ComparedBacktests(
-        one=one, other=other, first=told.first, last=told.last, samples=told.samples,
-        rows=[FigureOfBoth(*each) for each in told.rows], p_values=[PValue(*each) for each in told.p_values],
-        sentence=told.sentence, tests=told.tests, settings=told.settings, ts=told.ts,
-        own=told.wealth[0], beside=told.wealth[1], failures=told.failures,
-        doubts=told.doubts,
+        one=one, other=other, first=comparison.first, last=comparison.last, samples=comparison.samples,
+        rows=[FigureOfBoth(*row) for row in comparison.rows], p_values=[PValue(*row) for row in comparison.p_values],
+        sentence=comparison.sentence, tests=comparison.tests, settings=comparison.settings, ts=comparison.ts,
+        own=comparison.wealth[0], beside=comparison.wealth[1], failures=comparison.failures,
+        doubts=comparison.doubts,
     )  # fmt: skip
 
 
@@ -335,7 +335,7 @@ def _contains(look: Look, text: str) -> bool:
     varied = (f"{key} = {value}" for key, value in look.values.items())
     written = (f"{key} {value}" for key, value in look.keys.items())
     texts = look.kind, look.name, look.market_text, look.family, look.digest, *varied, *written
-    return any(text.lower() in each.lower() for each in texts)
+    return any(text.lower() in field.lower() for field in texts)
 
 
 def _line(look: Look, here: Config, withdrawal: Withdrawal | None) -> LookLine:
@@ -358,11 +358,11 @@ def _worth(points: Sequence[Valued]) -> dict[int, float]:
     return {point.ts: point.equity_micro / 1e6 for point in points}
 
 
-def _curves(own: Reader, tested: Reader, points: int) -> Beside:
+def _curves(run_reader: Reader, tested: Reader, points: int) -> Beside:
     """The growth of both at the samples that they share."""
-    ours, theirs = _worth(own.equity()), _worth(tested.equity())
+    ours, theirs = _worth(run_reader.equity()), _worth(tested.equity())
     shared = sorted(ours.keys() & theirs.keys())
-    run, other = own.run.run, tested.run.run
+    run, other = run_reader.run.run, tested.run.run
     if len(shared) < 2 or min(ours[shared[0]], theirs[shared[0]]) <= 0.0:
         text = f"the run and the backtest {other} share fewer than two samples"
         return Beside(run, other, [], [], [], [], None, None, None, text)
@@ -372,7 +372,7 @@ def _curves(own: Reader, tested: Reader, points: int) -> Beside:
     one, two = (np.array([worth[ts] for ts in kept]) / worth[begin] for worth in (ours, theirs))
     paid = [
         sum(float(fill.fee) for fill in reader.fills() if begin < fill.ts <= end) / worth[begin]
-        for reader, worth in ((own, ours), (tested, theirs))
+        for reader, worth in ((run_reader, ours), (tested, theirs))
     ]
     gap, fees = float(one[-1] - two[-1]), paid[1] - paid[0]
     return Beside(run, other, [], kept, one.tolist(), two.tolist(), gap, fees, gap - fees)

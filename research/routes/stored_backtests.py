@@ -87,9 +87,9 @@ class StoredBacktests:
         """The conditions of the run that no backtest has, as of the last `described`."""
         return list(unrepeated(self._conditions))
 
-    def described(self, stored: Reader, own: Reader) -> list[StoredBacktest]:
-        """The newest backtests, the newest first, with their differences from the run that `own` reads."""
-        self._conditions = conditions_of(_records(own), own.run.run, self._conditions)
+    def described(self, stored: Reader, run_reader: Reader) -> list[StoredBacktest]:
+        """The newest backtests, the newest first, with their differences from the run that `run_reader` reads."""
+        self._conditions = conditions_of(_records(run_reader), run_reader.run.run, self._conditions)
         config, out = self._run.service.config, []
         for record in self.newest(stored):
             facts = self._facts_of(stored, record)

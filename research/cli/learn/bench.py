@@ -42,9 +42,9 @@ def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     from quantd.daemon.assembly.parts import assemble
     from quantd.daemon.cli.configuration import read
 
-    found = read(config, sets)
+    configuration = read(config, sets)
     before = peak_mib()
-    assembly = assemble(found, cache=found.state_folder(state) / "cache")
+    assembly = assemble(configuration, cache=configuration.state_folder(state) / "cache")
     with progress("bench", shown=not as_json) as bar:
         times = measure(assembly, bar)
     rows = [timed(part, times[part]) for part in ALLOWED_MS if times[part]]
@@ -95,7 +95,7 @@ def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, lis
         policy = assembly.policies[question.policy]
         began = perf_counter_ns()
         decided = answer(policy, question)
-        if any(hasattr(each, "trained_until_ns") for each in leaves(policy)):
+        if any(hasattr(leaf, "trained_until_ns") for leaf in leaves(policy)):
             times["inference"].append(perf_counter_ns() - began)
         return decided
 

@@ -54,23 +54,23 @@ def evaluate(
     names = [name for name in (symbols or "").split(",") if name]
     try:
         days = evaluation.window_of(artifact, first, until)
-        found = evaluation.evaluate(artifact, *days, bars, actions, names, require_sound_bars)
+        figures = evaluation.evaluate(artifact, *days, bars, actions, names, require_sound_bars)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
-    known = noted(state, artifact.name, found, family)
+    known_trials = noted(state, artifact.name, figures, family)
     if as_json:
-        document = to_builtins(replace(found, series={}))
+        document = to_builtins(replace(figures, series={}))
         del document["series"]
-        print_json({**document, **known.document})
+        print_json({**document, **known_trials.document})
         return 0
-    account, costs = found.account, found.account.costs
+    account, costs = figures.account, figures.account.costs
     say(
-        f"{artifact} · {found.first} to {found.last}, {found.sessions} sessions · {account.capital:,.0f}, "
-        f"{lots_text(found.lots)}, commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp"
+        f"{artifact} · {figures.first} to {figures.last}, {figures.sessions} sessions · {account.capital:,.0f}, "
+        f"{lots_text(figures.lots)}, commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp"
     )
     rows = (
-        ("policy", found.policy, found.turnover_annual),
-        ("equal weight", found.equal_weight, found.equal_weight_turnover_annual),
+        ("policy", figures.policy, figures.turnover_annual),
+        ("equal weight", figures.equal_weight, figures.equal_weight_turnover_annual),
     )
     heads = ("", "total", "a year", "volatility", "Sharpe", "Sortino", "Calmar", "drawdown", "turnover a year")
     table(
@@ -84,15 +84,15 @@ def evaluate(
         ],
         right=heads[1:],
     )  # fmt: skip
-    if found.inside:
-        outside = found.sessions - found.inside
+    if figures.inside:
+        outside = figures.sessions - figures.inside
         worth = f"only the other {outside} are evidence" if outside else "the figures prove nothing"
-        say(f"{found.inside} of {found.sessions} sessions lie inside its training window: {worth}.")
+        say(f"{figures.inside} of {figures.sessions} sessions lie inside its training window: {worth}.")
     else:
-        say(f"None of the {found.sessions} sessions lies inside its training window.")
-    if not found.same_data:
+        say(f"None of the {figures.sessions} sessions lies inside its training window.")
+    if not figures.same_data:
         say("The bars differ from those of the training.")
-    say(f"{found.sharpe_definition}.\n{RATIOS_DEFINITION}.\n{known.text}")
+    say(f"{figures.sharpe_definition}.\n{RATIOS_DEFINITION}.\n{known_trials.text}")
     return 0
 
 

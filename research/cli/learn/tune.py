@@ -76,12 +76,12 @@ def tune_plan(
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 
     needs("tuning", "torch", "optuna", "plotly", "safetensors")
-    made = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
+    study_plan = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
     if show:
-        _show_space(made.agent, as_json=as_json)
+        _show_space(study_plan.agent, as_json=as_json)
         return DONE
-    begins = made.splits.train.first - timedelta(days=made.warmup_days)
-    require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
+    begins = study_plan.splits.train.first - timedelta(days=study_plan.warmup_days)
+    require_sound_bars(*study_plan.data.files, study_plan.data.symbols, begins, study_plan.splits.test.last)
     from quantd.training.runs.workers import executor
     from quantd.training.search import study_files
     from quantd.training.search.study import Search, alone, opened, tune
@@ -89,13 +89,13 @@ def tune_plan(
     from quantd.training.seeds.validation import equal_weight
 
     where = executor(on, workers, address)
-    name = study or made.name
+    name = study or study_plan.name
     folder = out or placed("RESULTS_DIR", "state") / "tuning" / name
-    search = Search(made, name, trials, max_steps, seeds, sampler_seed, math.inf if timeout is None else timeout)
+    search = Search(study_plan, name, trials, max_steps, seeds, sampler_seed, math.inf if timeout is None else timeout)
     base = search.base
-    scored = made.splits.validation
+    scored = study_plan.splits.validation
     note(
-        f"tuning {name}: {made.agent}, {trials} trials of {base.steps:,} env-steps and seeds "
+        f"tuning {name}: {study_plan.agent}, {trials} trials of {base.steps:,} env-steps and seeds "
         f"{', '.join(map(str, base.seeds))}; scored on {scored.first} to {scored.last} only"
     )
     courses: list[Course] = []
@@ -112,7 +112,7 @@ def tune_plan(
         sitting = tune(search, folder, where, _TrialLines(bar), courses.append, fresh=fresh)
         market = markets_of(base).validation
         luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
-        notes = _notes(search, sitting, luck, equal_weight(market, made.market).performance.sharpe)
+        notes = _notes(search, sitting, luck, equal_weight(market, study_plan.market).performance.sharpe)
         files = study_files.write(folder, opened(search, folder), search, sitting, notes)
     if as_json:
         print_json(_document(folder, search, sitting, luck, files, bool(stops)))

@@ -61,7 +61,7 @@ def write_report(
     name = reader.run.run
     begun, parts = started(records, name), recorded_parts(records, name, where.folder)
     try:
-        made = report(
+        contents = report(
             reader,
             read(config, sets),
             kind="hand",
@@ -75,14 +75,14 @@ def write_report(
     except ValueError as why:
         raise Failure(f"{why}; `quantd export equity` lists its samples", CHECK_FAILED) from None
     if as_json:
-        print_json(made)
+        print_json(contents)
         if out is None:
             return DONE
     if out is None:
         (where.folder / FOLDER).mkdir(exist_ok=True, mode=0o700)
-        out = where.folder / FOLDER / f"report-{made.header.first[:10]}-{made.header.last[:10]}.html"
+        out = where.folder / FOLDER / f"report-{contents.header.first[:10]}-{contents.header.last[:10]}.html"
     try:
-        write(out, made)
+        write(out, contents)
     except OSError as why:
         raise Failure(f"{out} cannot be written: {why.strerror}", CHECK_FAILED) from None
     if not as_json:
@@ -114,26 +114,32 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
     one, other = (_figures(name, where, as_json=as_json) for name in given)
     stems = Path(given[0]).stem, Path(given[1]).stem
     names = stems if stems[0] != stems[1] else given
-    found = side_by_side(one, other, names)
+    comparison = side_by_side(one, other, names)
     if out is not None:
-        write_comparison(out, found)
-    code = CHECK_FAILED if found.failures else DONE
+        write_comparison(out, comparison)
+    code = CHECK_FAILED if comparison.failures else DONE
     if as_json:
-        said = {"rows": rows_of(found, SUMMARY), "p_values": p_rows(found), "tests": sentences_of_tests(found)}
-        print_json(to_builtins(found) | said | {"sentence": sentence(found), "settings": settings_text(found)})
+        said = {
+            "rows": rows_of(comparison, SUMMARY),
+            "p_values": p_rows(comparison),
+            "tests": sentences_of_tests(comparison),
+        }
+        print_json(
+            to_builtins(comparison) | said | {"sentence": sentence(comparison), "settings": settings_text(comparison)}
+        )
         return code
-    for text in first_lines(found):
+    for text in first_lines(comparison):
         say(text)
     head = ("", *names, "difference")
-    table(head, rows_of(found, SUMMARY), head[1:])
-    say(f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(found))}")
-    for text in sentences_of_tests(found):
+    table(head, rows_of(comparison, SUMMARY), head[1:])
+    say(f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(comparison))}")
+    for text in sentences_of_tests(comparison):
         say(f"  {text}")
-    say(sentence(found))
-    say(settings_text(found))
-    for text in doubt_lines(found.doubts):
+    say(sentence(comparison))
+    say(settings_text(comparison))
+    for text in doubt_lines(comparison.doubts):
         say(text)
-    say(found.sharpe_definition)
+    say(comparison.sharpe_definition)
     if out is not None:
         say(f"comparison {out}, with every metric")
     return code
@@ -148,12 +154,12 @@ def _figures(name: str, where: Callable[[], Place], *, as_json: bool) -> "Compar
         return read_backtest_report(path)
     home = where()
     below = home.folder / BACKTESTS
-    for each in (home, Place(below, below)):
+    for source in (home, Place(below, below)):
         try:
-            records, record = recorded(each, name)
+            records, record = recorded(source, name)
         except (Failure, StoreError):
             continue
-        return _stored(records, record.run, each.folder, home.folder / "cache", as_json=as_json)
+        return _stored(records, record.run, source.folder, home.folder / "cache", as_json=as_json)
     raise Failure(
         f"{name} is neither a report (NAME.json) nor a stored run of {home.folder} or {below}; "
         "`quantd backtest --journal` stores one",
@@ -194,8 +200,8 @@ def _standing(where: Place, config: Path, state: Path | None, sets: Sets, parts:
     from quantd.daemon.views.report.figures import standing_of
 
     path = "/api/v1/risk/standing"
-    found = document_of(where, path, lambda: standing_of(at_rest(config, state, sets, parts)[0].state))
-    return msgspec.convert(found, Standing)
+    document = document_of(where, path, lambda: standing_of(at_rest(config, state, sets, parts)[0].state))
+    return msgspec.convert(document, Standing)
 
 
 COMMAND: Final = Command("Look", 80, write_report)

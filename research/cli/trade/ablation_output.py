@@ -37,19 +37,21 @@ def study_ablation(
             raise Failure(f"--out {out}: the ending is .csv or .html", USAGE)
         check_folder(out)
     needs("an ablation", "torch", "onnx", "safetensors")
-    made = plan_options.plan_of(plan, None, "", sets, None, None, None)
+    training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
     from quantd.research.python_api.plan_trades import traded
     from quantd.research.studies.ablation.ablation_picture import ablation_page
     from quantd.research.studies.ablation.ablation_study import ablate
     from quantd.research.studies.ablation.ablation_variants import names_of
 
-    known = names_of(made)
-    if unknown := [name for name in names or () if name not in known]:
-        raise Failure(f"--without {unknown[0]!r} is no variant of this plan; there are: {'; '.join(known)}", USAGE)
+    variants = names_of(training_plan)
+    if unknown := [name for name in names or () if name not in variants]:
+        raise Failure(f"--without {unknown[0]!r} is no variant of this plan; there are: {'; '.join(variants)}", USAGE)
     folder = placed("RESULTS_DIR", "state") / "ablation"
     with progress("ablation", shown=not as_json) as bar:
         try:
-            result = ablate(made, tuple(names or known), folder, bar, partial(traded, cache=folder / "cache"))
+            result = ablate(
+                training_plan, tuple(names or variants), folder, bar, partial(traded, cache=folder / "cache")
+            )
         except ValueError as why:
             raise Failure(f"{plan}: {why}", USAGE) from None
     if out is not None:
@@ -82,7 +84,7 @@ def csv_text(result: "Ablation") -> str:
 def _print(result: "Ablation") -> None:
     from quantd.research.studies.ablation.ablation_study import tiers
 
-    full = ", ".join("none" if each is None else f"{each:.2f}" for each in result.sharpes)
+    full = ", ".join("none" if ratio is None else f"{ratio:.2f}" for ratio in result.sharpes)
     say(
         f"{result.plan}: test part {result.test[0]} to {result.test[1]}, state of {result.width}, Sharpe by seed {full}"
     )
@@ -106,8 +108,8 @@ def _cells(row: "Variant") -> tuple[str, ...]:
     if row.drop is None:
         return (row.name, str(row.width or ""), row.missing if row.missing == NO_DATA else "-", *[""] * 6)
     bounds = "" if row.low is None or row.high is None else f"[{row.low:+.2f}, {row.high:+.2f}]"
-    shown = ["" if each is None else f"{each:.3f}" for each in (row.p, row.p_holm)]
-    shares = ["" if each is None else f"{each:+.1%}" for each in (row.share, row.spread)]
+    shown = ["" if p is None else f"{p:.3f}" for p in (row.p, row.p_holm)]
+    shares = ["" if share is None else f"{share:+.1%}" for share in (row.share, row.spread)]
     return (row.name, str(row.width or ""), f"{row.drop:+.3f}", bounds, *shown, *shares, row.tier)
 
 

@@ -54,12 +54,12 @@ def backtest(
     as_json: Json = False,
 ) -> int:
     if preset:
-        others = {
+        options = {
             "--config": config != CONFIG_FILE, "--from": start is not None, "--to": end is not None,
             "--journal": journal, "--report": report is not None, "--no-compare": no_compare,
             "--most-questions": most_questions is not None, "--rename": rename,
         }  # fmt: skip
-        return run_preset(preset, others, state, sets, family, as_json=as_json)
+        return run_preset(preset, options, state, sets, family, as_json=as_json)
     stored: list[BacktestJournal] = []
     try:
         return _backtest(
@@ -67,7 +67,7 @@ def backtest(
             journal=journal, no_compare=no_compare, as_json=as_json,
         )  # fmt: skip
     except KeyboardInterrupt:
-        kept = [each.kept() for each in stored]
+        kept = [run.kept() for run in stored]
         raise Interrupted(f"interrupted; {kept[0] if kept else 'no run is stored'}") from None
 
 
@@ -103,10 +103,11 @@ def _backtest(
         from quantd.research.cli.trade.backtest_report import ReportFile
 
         written = ReportFile(report)
-    found, given = questions.configured(config, sets, start, end)
-    folder = found.state_folder(state)
+    configuration, given = questions.configured(config, sets, start, end)
+    folder = configuration.state_folder(state)
     assembly = after_history(
-        lambda history: assemble(found, cache=folder / "cache", history=history), benchmark_history(found)
+        lambda history: assemble(configuration, cache=folder / "cache", history=history),
+        benchmark_history(configuration),
     )
     for schedule in assembly.schedules:
         if schedule.do == "retrain":
@@ -121,7 +122,7 @@ def _backtest(
         save_config(folder / BACKTESTS, assembly.config, config, given, os.environ)
     log: Log | None = saved.journal if saved else None
     if written is not None:
-        written.plan(found, assembly, compared=not no_compare)
+        written.plan(configuration, assembly, compared=not no_compare)
         log = written.log(assembly, log)
     record = Record(assembly.universe, log)
     if not as_json:

@@ -50,13 +50,14 @@ def study_crises(
     from quantd.research.runs.comparison import Drive
     from quantd.research.studies import crises
 
-    own = tuple(crises.Period(*window(text)) for text in windows or ())
-    found = read(config, between(sets, start, end))
-    folder = found.state_folder(state)
+    periods = tuple(crises.Period(*window(text)) for text in windows or ())
+    configuration = read(config, between(sets, start, end))
+    folder = configuration.state_folder(state)
     assembly = after_history(
-        lambda history: assemble(found, cache=folder / "cache", history=history), benchmark_history(found)
+        lambda history: assemble(configuration, cache=folder / "cache", history=history),
+        benchmark_history(configuration),
     )
-    benchmarks = planned(found, assembly)
+    benchmarks = planned(configuration, assembly)
     total = len(crises.limits_on(assembly.rules)) + len(benchmarks) + 2
     if not as_json:
         explain_pace(assembly, total, note)
@@ -69,7 +70,7 @@ def study_crises(
         return run
 
     try:
-        result = crises.study(assembly, benchmarks, driven, folder, own, family)
+        result = crises.study(assembly, benchmarks, driven, folder, periods, family)
     except ValueError as why:
         raise Failure(f"there is nothing to measure: {why}", CHECK_FAILED) from None
     code = CHECK_FAILED if result.failures else DONE
@@ -119,8 +120,8 @@ def _show(crisis: "Crisis") -> None:
         for row in crisis.rows
     ]
     table(heads, rows, right=("total", "gain", "drawdown", "days"))
-    _effects(tuple(each for each in crisis.limits if not (each.same and not each.cuts)))
-    idle = [each.limit for each in crisis.limits if each.same and not each.cuts]
+    _effects(tuple(effect for effect in crisis.limits if not (effect.same and not effect.cuts)))
+    idle = [effect.limit for effect in crisis.limits if effect.same and not effect.cuts]
     if idle:
         say(f"  not binding in this period: {', '.join(idle)}")
 
@@ -130,10 +131,10 @@ def _effects(limits: "tuple[LimitEffect, ...]") -> None:
         return
     heads = ("  limit", "of", "cuts", "money", "total", "drawdown", "")
     rows = []
-    for each in limits:
-        figures = f"{each.gain:+,.2f}", f"{each.total_return:+.2%}", f"{each.max_drawdown:+.2%}"
-        shown = ("", "", "") if each.failed else figures
-        rows.append((f"  {each.limit}", ", ".join(each.where), f"{each.cuts:,}", *shown, each.bound))
+    for effect in limits:
+        figures = f"{effect.gain:+,.2f}", f"{effect.total_return:+.2%}", f"{effect.max_drawdown:+.2%}"
+        shown = ("", "", "") if effect.failed else figures
+        rows.append((f"  {effect.limit}", ", ".join(effect.where), f"{effect.cuts:,}", *shown, effect.bound))
     table(heads, rows, right=("cuts", "money", "total", "drawdown"))
 
 

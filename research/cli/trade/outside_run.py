@@ -36,13 +36,13 @@ class Questions:
         from quantd.research.outside.outside_agents import NOBODY, overrides
 
         given = between(sets, start, end)
-        found = read(file, given)
-        if more := overrides(found):
+        configuration = read(file, given)
+        if more := overrides(configuration):
             given = (*given, *more)
             return read(file, given), given
         if self.rename or self.most is not None:
             raise Failure(f"--rename and --most-questions {NOBODY}", USAGE)
-        return found, given
+        return configuration, given
 
     def drive(
         self, assembly: "Assembly", run: str, log: "Log", saved: "BacktestJournal | None", folder: Path, *, shown: bool

@@ -22,12 +22,12 @@ BARS: Final = "data/seed4_daily.parquet"
 
 
 def preset(
-    name: str, others: dict[str, bool], state: Path | None, sets: list[str] | None, family: str, *, as_json: bool
+    name: str, options: dict[str, bool], state: Path | None, sets: list[str] | None, family: str, *, as_json: bool
 ) -> int:
-    """Run a preset and print it; returns the exit code. `others` are options that it does not have, with their use."""
+    """Run a preset and print it; returns the exit code. `options` are those that it does not have, with their use."""
     if name not in NAMES:
         raise Failure(f"--preset {name!r}: there are {', '.join(NAMES)}", USAGE)
-    if used := [option for option, given in others.items() if given]:
+    if used := [option for option, given in options.items() if given]:
         text = f"{' and '.join(used)}: a preset has its own configuration, dates and comparison"
         raise Failure(f"{text}; use --state, --set KEY=VALUE of the plan, --family and --json with it", USAGE)
     if not find(BARS).is_file():
@@ -40,8 +40,8 @@ def preset(
 
     files = PRESETS[name]
     plan = plan_of(find(files.plan), None, "", sets, None, None, None)
-    found = read(find(files.config), [f"{key}={value}" for key, value in window_of(plan).items()])
-    folder = found.state_folder(state)
+    configuration = read(find(files.config), [f"{key}={value}" for key, value in window_of(plan).items()])
+    folder = configuration.state_folder(state)
 
     def alone(label: str) -> "Drive":
         def run(other: "Assembly", log: "Log") -> "Shell":
@@ -54,7 +54,7 @@ def preset(
         return run
 
     with progress("training", shown=not as_json) as bar:
-        result = run_preset(name, plan, found, folder, alone, bar, family)
+        result = run_preset(name, plan, configuration, folder, alone, bar, family)
     failed = failure_lines(result.standings)
     if as_json:
         print_json(result)
@@ -71,7 +71,7 @@ def _say(result: "PresetResult") -> None:
     table(standings.HEAD, standings.table(result.standings), standings.HEAD[1:])
     say("")
     heads = ("over the seeds", "mean", "least", "largest", "equal weight")
-    table(heads, [_cells(key, each) for key, each in result.spread.items()], heads[1:])
+    table(heads, [_cells(key, spread) for key, spread in result.spread.items()], heads[1:])
     count = len(result.seeds)
     lines = [
         f"{result.ahead} of {count} seeds above equal weight by Sharpe ratio; each seed is a recorded trial",
@@ -89,8 +89,8 @@ def _dates(part: tuple[str, str]) -> str:
     return " to ".join(part)
 
 
-def _cells(key: str, each: "Spread") -> tuple[str, ...]:
+def _cells(key: str, spread: "Spread") -> tuple[str, ...]:
     share = key in ("total_return", "max_drawdown")
-    values = (each.mean, each.least, each.largest, each.equal_weight)
+    values = (spread.mean, spread.least, spread.largest, spread.equal_weight)
     shown = ("" if value is None else f"{value:.1%}" if share else f"{value:.2f}" for value in values)
     return (key.replace("_", " "), *shown)

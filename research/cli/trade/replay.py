@@ -117,7 +117,7 @@ def replay(
         count, listed = len(answers.different), answers.different[:LISTED]
         body |= {"asked": answers.calls, "policy_differences": count, "policies": listed}
         lines.append(f"  policies called {answers.calls:,} times, {count} answers differ by more than {TOLERANCE:g}")
-        lines += [f"    {each.time} {each.agent}: {each.text}" for each in listed]
+        lines += [f"    {difference.time} {difference.agent}: {difference.text}" for difference in listed]
     answer(as_json, body, *lines)
     return CHECK_FAILED if differs else 0
 
@@ -135,7 +135,7 @@ def _interpreted(
     """Run this command in a process that loads no compiled module; returns its exit code."""
     words = ["replay", *([] if run is None else [run]), "--uncompiled", "--config", str(config)]
     words += [] if state is None else ["--state", str(state)]
-    words += [part for each in sets or () for part in ("--set", each)]
+    words += [part for override in sets or () for part in ("--set", override)]
     words += [] if start is None else ["--from", start.isoformat()]
     words += ["--policies"] * policies + ["--json"] * as_json
     line = [sys.executable, "-P", "-m", "quantd.daemon.cli", *words]

@@ -48,11 +48,11 @@ def study_signal(
 
     if out is not None:
         check_folder(out)
-    found = read(config, sets)
-    folder = found.state_folder(state)
+    configuration = read(config, sets)
+    folder = configuration.state_folder(state)
     asked = signal_study.HORIZONS if horizons is None else _horizons(horizons)
-    sources = [source_of(name, Path.cwd(), found.feed.inputs) for name in dict.fromkeys(factors)]
-    alone = unlimited(found, {}, name="studied", policy="equal_weight", params={})
+    sources = [source_of(name, Path.cwd(), configuration.feed.inputs) for name in dict.fromkeys(factors)]
+    alone = unlimited(configuration, {}, name="studied", policy="equal_weight", params={})
     assembly = assemble(alone, cache=folder / "cache")
     with progress("factors", shown=not as_json) as bar:
         result = signal_study.study_signals(

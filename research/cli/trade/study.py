@@ -44,13 +44,13 @@ def study_lookahead(
     from quantd.daemon.cli.configuration import read
     from quantd.research.studies.lookahead import lines, lookahead
 
-    found = read(config, sets)
-    folder = found.state_folder(state)
+    configuration = read(config, sets)
+    folder = configuration.state_folder(state)
     name, colon, attribute = policy.partition(":")
     if name.endswith(".py"):
         policy = f"{Path(name).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration
     with progress("look-ahead", shown=not as_json) as bar:
-        result = lookahead(found, policy, cuts=cuts, cache=folder / "cache", progress=bar)
+        result = lookahead(configuration, policy, cuts=cuts, cache=folder / "cache", progress=bar)
     document = {"clean": result.clean, "decided": result.decided, "result": result}
     answer(as_json, document, *lines(result))
     if result.clean is False or result.failed:
@@ -85,19 +85,19 @@ def study_compare(
     from quantd.trading.ports import Policy
 
     given = tuple(policies or ())
-    found = read(config, sets)
-    folder = found.state_folder(state)
+    configuration = read(config, sets)
+    folder = configuration.state_folder(state)
     loaded: dict[str, Policy] = {}
     for name in (*given, NAME) if given else (name for name in POLICIES if name not in PASSIVE):
         try:
-            loaded[name] = load(name, {}, found.source.folder)
-            fit(loaded[name], found.instruments())
+            loaded[name] = load(name, {}, configuration.source.folder)
+            fit(loaded[name], configuration.instruments())
         except PolicyError as why:
             if given:
                 raise Failure(str(why), USAGE) from None
             # a registered policy without defaults is left out, such as a fixed mix without weights
-    history = longest_history(loaded.values(), found.instruments())
-    assembly = assemble(found, cache=folder / "cache", history=history)
+    history = longest_history(loaded.values(), configuration.instruments())
+    assembly = assemble(configuration, cache=folder / "cache", history=history)
     if not as_json:
         explain_pace(assembly, len(loaded), note)
 
@@ -147,11 +147,11 @@ def study_parity(
     if not name:
         raise Failure(f"run {record.run} has no journal that begins with a start", CHECK_FAILED)
     try:
-        found = saved_config(where.folder, name)
+        configuration = saved_config(where.folder, name)
     except ConfigLost as why:
         raise Failure(str(why), CONFIG) from None
     with progress("backtest over the bars of the run", shown=not as_json):
-        parts = parts_of(found, entries[0].event.ts, cache=where.folder / "cache")  # type: ignore[union-attr]
+        parts = parts_of(configuration, entries[0].event.ts, cache=where.folder / "cache")  # type: ignore[union-attr]
         since = date_ns(day) if day is not None else 0
         result = parity.parity(
             record.run, parts.universe, entries, parity.backtest_of(parts, entries), parts.interval_ns,
@@ -206,9 +206,9 @@ def study_rebalance(
     if out is not None:
         check_folder(out)
     charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
-    found = read(config, between(sets, start, end))
-    folder = found.state_folder(state)
-    name = found.agents[0].name if agent is None else agent
+    configuration = read(config, between(sets, start, end))
+    folder = configuration.state_folder(state)
+    name = configuration.agents[0].name if agent is None else agent
     total = len(rebalancing_study.RULES) * len(charged)
     done, definition, own_closes = 0, "", ""
     with progress("rebalancing", shown=not as_json) as bar:
@@ -224,21 +224,21 @@ def study_rebalance(
             return shell
 
         try:
-            result = rebalancing_study.study(found, name, beside, folder, costs=charged, family=family)
+            result = rebalancing_study.study(configuration, name, beside, folder, costs=charged, family=family)
         except ValueError as why:
             raise Failure(str(why), USAGE) from None
-    rows, known, code = result.rows, result.known, CHECK_FAILED if result.failures else DONE
+    rows, known_trials, code = result.rows, result.known, CHECK_FAILED if result.failures else DONE
     if out is not None:
         _write_rebalancing(out, name, rows, definition)
     if as_json:
         print_json({
             "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,
-            **known.document, "failures": result.failures,
+            **known_trials.document, "failures": result.failures,
         })  # fmt: skip
         return code
     for line in result.failures:
         say(line)
-    say(f"{name}, {found.feed.path}: every rule on the same bars and dates; costs are charged as commission")
+    say(f"{name}, {configuration.feed.path}: every rule on the same bars and dates; costs are charged as commission")
     columns = (
         "cost bp", "rule", "Sharpe", "return a year", "drawdown", "turnover a year", "orders", "rebalances",
         "costs a year",
@@ -257,7 +257,7 @@ def study_rebalance(
     )  # fmt: skip
     rules = len(rebalancing_study.RULES)
     say(f"* the best Sharpe at its cost, of {rules} rules: differences this small are mostly chance")
-    say(known.text)
+    say(known_trials.text)
     say(definition)
     if own_closes:
         say(own_closes)
@@ -288,15 +288,15 @@ def study_costs(
         check_folder(out)
     where = place(config, state, sets)
     records, record = recorded(where, run)
-    found = read(config, sets)
+    configuration = read(config, sets)
     slices = slices_of(records, record.run, where.folder)
     symbols = record.universe.instruments
     year, cache = (date(2020, 1, 1), date(2020, 12, 31)), where.folder / "cache"
-    zones = {name: sessions(name, *year, cache=cache).zone for name in {each.calendar for each in symbols}}
+    zones = {name: sessions(name, *year, cache=cache).zone for name in {symbol.calendar for symbol in symbols}}
     fills = cost_fit.observations(
         record.universe, (data for _, data in records.entries(record.run)), slices, [zones[s.calendar] for s in symbols]
     )
-    broker = found.broker
+    broker = configuration.broker
     configured = FittedCost("", None, broker.spread_bp / 2.0 + broker.slippage_bp, broker.impact)
     try:
         result = cost_fit.fit_costs(record.run, record.universe, fills, configured)
@@ -323,13 +323,13 @@ MOST_WORDS: Final = 500
 
 def _look(look: "Look", withdrawal: "Withdrawal | None") -> dict[str, object]:
     """Return a look as JSON, with symbols and interval but no fingerprints."""
-    known = look.identity
+    identity = look.identity
     return {
         "id": look.digest[:ID],
         "withdrawn": withdrawal and {"reason": withdrawal.reason, "words": withdrawal.words},
         **to_builtins(replace(look, identity=None)),
-        "symbols": None if known is None else known.symbols,
-        "interval": None if known is None else known.interval,
+        "symbols": None if identity is None else identity.symbols,
+        "interval": None if identity is None else identity.interval,
     }
 
 
@@ -343,16 +343,16 @@ def _withdrawn(folder: Path, name: str, reason: str | None, words: str, as_json:
         text = f"--words: describe the fault in 1 to {MOST_WORDS} printable characters; they stay in the ledger"
         raise Failure(text, USAGE)
     try:
-        known, look = withdraw(folder, name, cast("Reason", reason), words.strip())
+        ledger, look = withdraw(folder, name, cast("Reason", reason), words.strip())
     except NotWithdrawn as why:
         raise Failure(str(why), CHECK_FAILED) from None
     except OSError as why:
         raise Failure(f"{why.filename}: {why.strerror}; the look is not withdrawn", CHECK_FAILED) from None
     if as_json:
-        print_json({"withdrawn": _look(look, known.withdrawals[look.digest]), "trials": known.trials})
+        print_json({"withdrawn": _look(look, ledger.withdrawals[look.digest]), "trials": ledger.trials})
         return DONE
     say(f"withdrawn: {look.kind} {look.name}, {look.market_text or 'market not recorded'}, Sharpe {look.sharpe:.2f}")
-    say(f"It stays a trial. {known.like(look).text}")
+    say(f"It stays a trial. {ledger.like(look).text}")
     say("Where a withdrawal raises a deflated ratio, the ratio without withdrawals is printed beside it.")
     return DONE
 
@@ -380,39 +380,39 @@ def study_looks(
         return _withdrawn(folder, withdraw, reason, words, as_json)
     if reason is not None or words:
         raise Failure("--reason and --words describe a withdrawal: name its look with --withdraw ID", USAGE)
-    known = read_looks(folder)
+    ledger = read_looks(folder)
     if as_json:
         print_json({
-            **known.document, "remedy": known.remedy,
-            "looks": [_look(each, known.withdrawals.get(each.digest)) for each in known.looks],
+            **ledger.document, "remedy": ledger.remedy,
+            "looks": [_look(look, ledger.withdrawals.get(look.digest)) for look in ledger.looks],
         })  # fmt: skip
-        return CHECK_FAILED if known.fault else DONE
+        return CHECK_FAILED if ledger.fault else DONE
     rows = [
         (
             look.digest[:ID], look.kind, look.name, ", ".join(f"{key} {value}" for key, value in look.values.items()),
             look.market_text or "not recorded", look.first, look.last, f"{look.sharpe:.2f}",
-            str(sum(look.models.values()) or ""), ", ".join(sorted(known.families.get(look.digest, ()))),
-            known.withdrawals[look.digest].text if look.digest in known.withdrawals else "",
+            str(sum(look.models.values()) or ""), ", ".join(sorted(ledger.families.get(look.digest, ()))),
+            ledger.withdrawals[look.digest].text if look.digest in ledger.withdrawals else "",
         )
-        for look in known.looks
+        for look in ledger.looks
     ]  # fmt: skip
     heads = ("id", "kind", "name", "values", "market", "first", "last", "Sharpe", "trials of models", "family",
              "withdrawn")  # fmt: skip
     shown = [k for k, name in enumerate(heads) if name not in SOMETIMES or any(row[k] for row in rows)]
     table([heads[k] for k in shown], [[row[k] for k in shown] for row in rows], ("Sharpe", "trials of models"))
-    models = len({name for look in known.looks for name in look.models})
-    count = len(known.looks)
+    models = len({name for look in ledger.looks for name in look.models})
+    count = len(ledger.looks)
     text = f"{count:,} configuration{'' if count == 1 else 's'}."
     if models:
         trained = "1 trained policy" if models == 1 else f"{models:,} trained policies"
         text += (
-            f" Behind {trained} there are {known.behind_models:,} further trials (seeds, checkpoints, test looks, "
+            f" Behind {trained} there are {ledger.behind_models:,} further trials (seeds, checkpoints, test looks, "
             "tuning), each policy's counted once."
         )
-    say(f"{text} {known.text}")
-    if not known.fault:
+    say(f"{text} {ledger.text}")
+    if not ledger.fault:
         say("A result is deflated by the trials of its own market: a common symbol, year and bar interval.")
-    return CHECK_FAILED if known.fault else DONE
+    return CHECK_FAILED if ledger.fault else DONE
 
 
 COMMAND: Final = Command(

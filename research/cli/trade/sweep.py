@@ -58,10 +58,10 @@ def sweep(
     grid = Grid(dict(map(axis_of, over)))
     given = tuple(sets or ())
     given += tuple(f"feed.{key}={day.isoformat()}" for key, day in (("start", start), ("end", end)) if day is not None)
-    found = read(config, given)
-    folder = found.state_folder(state)
-    assembly = assemble(found, cache=folder / "cache")
-    base = base_of(found, config.read_text(encoding="utf-8"), given, folder / "cache")
+    configuration = read(config, given)
+    folder = configuration.state_folder(state)
+    assembly = assemble(configuration, cache=folder / "cache")
+    base = base_of(configuration, config.read_text(encoding="utf-8"), given, folder / "cache")
     base = replace(base, history=grid_history(base, grid.axes))
     identity = identity_of(base, grid, trial_digest(assembly))
     place = out or folder_of(folder, identity)
@@ -69,7 +69,7 @@ def sweep(
     with progress(f"sweep of {len(grid):,} points", shown=not as_json) as bar:
         result = run_sweep(base, grid, identity, place, folder, where, bar, family=family)
     if report is not None:
-        write_whole(report, sweep_page(result, found.quantd.name).encode())
+        write_whole(report, sweep_page(result, configuration.quantd.name).encode())
     if as_json:
         print_json(document(result, place))
     else:
@@ -79,7 +79,7 @@ def sweep(
 
 def document(result: "Sweep", folder: Path) -> dict[str, object]:
     """Return a sweep as a JSON document."""
-    found = result.overfitting
+    overfitting = result.overfitting
     return {
         "failures": result.failure_lines,
         "points": result.table.to_dicts(),
@@ -87,7 +87,7 @@ def document(result: "Sweep", folder: Path) -> dict[str, object]:
         "deflated_sharpe": result.deflated,
         "deflated_without_withdrawals": result.deflated_without_withdrawals,
         **result.known.document,
-        "overfitting": None if found is None else found.probability,
+        "overfitting": None if overfitting is None else overfitting.probability,
         "verdict": result.verdict(),
         "doubts": to_builtins(result.doubts),
         "folder": str(folder),

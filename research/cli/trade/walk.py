@@ -65,22 +65,22 @@ def walk(
     with progress("walk", shown=not as_json) as bar:
         how = How(not no_compare, workers, on, address, bar, family)
         if _trains(plan):
-            found = walk_plan(_plan_of(plan, sets, over, start, end), steps, state, how)
+            walk_forward = walk_plan(_plan_of(plan, sets, over, start, end), steps, state, how)
         else:
             if not over:
                 text = f"{plan} is a configuration, and nothing is fitted: name a grid with --over KEY=VALUES"
                 raise Failure(f"{text}, or give a training plan", USAGE)
             grid = Grid(dict(map(axis_of, over)))
-            found = walk_file(plan, grid, steps, between(sets, start, end), state, how)
+            walk_forward = walk_file(plan, grid, steps, between(sets, start, end), state, how)
     if report is not None:
-        found.report(report)
+        walk_forward.report(report)
     if as_json:
-        print_json(document(found))
+        print_json(document(walk_forward))
     else:
-        _say(found)
+        _say(walk_forward)
         if report is not None:
             say(f"  report {report}")
-    return CHECK_FAILED if found.backtest.verdict.failures else DONE
+    return CHECK_FAILED if walk_forward.backtest.verdict.failures else DONE
 
 
 def _trains(path: Path) -> bool:
@@ -101,40 +101,40 @@ def _plan_of(
     return plan_of(path, None, "", sets, None, None, None)
 
 
-def document(found: "WalkForward") -> dict[str, Any]:
+def document(walk_forward: "WalkForward") -> dict[str, Any]:
     """Return a walk-forward as a JSON document."""
-    walk = found.walk
+    walk = walk_forward.walk
     return {
         "refits": msgspec.to_builtins(walk.table.to_dicts()),
         "sharpe_in": walk.sharpe_in,
         "sharpe_out": walk.sharpe,
         "efficiency": walk.efficiency,
         "stability": walk.stability,
-        **msgspec.to_builtins(found.backtest.verdict),
-        "folder": str(found.folder),
+        **msgspec.to_builtins(walk_forward.backtest.verdict),
+        "folder": str(walk_forward.folder),
     }
 
 
-def _say(found: "WalkForward") -> None:
-    walk = found.walk
-    text = str(found).split("\n")
-    first = 1 + len(found.backtest.verdict.failures)
+def _say(walk_forward: "WalkForward") -> None:
+    walk = walk_forward.walk
+    text = str(walk_forward).split("\n")
+    first = 1 + len(walk_forward.backtest.verdict.failures)
     say("\n".join(text[:first]))
     heads = ("refit", "fitted to", *walk.keys, "in sample", "out", "return")
     rows = [
         (
-            each.choice.refit.day.isoformat(), each.choice.look.last, *each.choice.shown,
-            f"{each.choice.sharpe:.2f}", "" if each.sharpe is None else f"{each.sharpe:.2f}",
-            f"{each.total_return:+.2%}",
+            period.choice.refit.day.isoformat(), period.choice.look.last, *period.choice.shown,
+            f"{period.choice.sharpe:.2f}", "" if period.sharpe is None else f"{period.sharpe:.2f}",
+            f"{period.total_return:+.2%}",
         )
-        for each in walk.periods
+        for period in walk.periods
     ]  # fmt: skip
     if len(rows) > LISTED:
         say(f"  the newest {LISTED} of {len(rows):,} refits:")
     table(heads, [list(row) for row in rows[-LISTED:]], heads[2:])
     say("  in sample and out: Sharpe ratio on the bars of the fit, and in the period that follows")
     say("\n".join(text[first:]))
-    say(f"  {found.folder}: walk.parquet has every refit, returns.parquet the returns out of sample")
+    say(f"  {walk_forward.folder}: walk.parquet has every refit, returns.parquet the returns out of sample")
 
 
 COMMAND: Final = Command("Trade", 36, walk)

@@ -16,12 +16,12 @@ SUMMARY: Final = (
 
 
 def results(report: BacktestReport, _: Charts) -> str:
-    h, others = report.header, [account for account in report.accounts if account.kind == "benchmark"]
-    benchmarks = [_benchmark(account) for account in others if account.limits != UNTRADED]
+    h, accounts = report.header, [account for account in report.accounts if account.kind == "benchmark"]
+    benchmarks = [_benchmark(account) for account in accounts if account.limits != UNTRADED]
     outside = [
-        f"{each.name} is not traded: its figures are of its prices, with dividends and without costs."
-        for each in others
-        if each.limits == UNTRADED
+        f"{account.name} is not traded: its figures are of its prices, with dividends and without costs."
+        for account in accounts
+        if account.limits == UNTRADED
     ]
     same = (
         "Each benchmark traded the same bars on the same dates, with the same costs and capital, through the same "

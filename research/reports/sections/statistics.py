@@ -14,7 +14,7 @@ TESTS: Final = {
 
 def statistics(report: BacktestReport, _: Charts) -> str:
     s = report.statistics
-    own = [
+    house_rows = [
         row(name, figure(f"statistics.{key}", getattr(s, key), unit))
         for name, key, unit in (
             ("Sharpe ratio", "sharpe", "ratio"), ("95 % interval, low", "low", "ratio"),
@@ -42,10 +42,10 @@ def statistics(report: BacktestReport, _: Charts) -> str:
         "distributions, Ledoit-Wolf the Sharpe ratios. Holm: p adjusted for all benchmarks of this table."
     )
     if not rows:
-        return table((), own)
+        return table((), house_rows)
     return "".join(
         (
-            table((), own),
+            table((), house_rows),
             "<h3>The house less each benchmark</h3>",
             table(head, rows),
             paragraph(text),
