@@ -18,11 +18,11 @@ from mcp import Client, StdioServerParameters
 
 async def call(client: Client, tool: str, **given: Any) -> dict[str, Any]:
     """The document of a tool. Ends the program with the text of a refusal."""
-    found = await client.call_tool(tool, given)
-    text = "".join(getattr(block, "text", "") for block in found.content)
-    if found.is_error:
+    answer = await client.call_tool(tool, given)
+    text = "".join(getattr(block, "text", "") for block in answer.content)
+    if answer.is_error:
         sys.exit(f"{tool}: {text}")
-    return dict(found.structured_content or json.loads(text))
+    return dict(answer.structured_content or json.loads(text))
 
 
 def decide(standing: dict[str, Any]) -> dict[str, float]:
@@ -39,10 +39,10 @@ async def main(arguments: list[str]) -> None:
         shown = await call(client, "preview", weights=weights)
         print("preview:", shown["verdict"]["text"])  # noqa: T201
         # an id has one verdict: the time of the market names the decision
-        done = await call(
+        proposal = await call(
             client, "propose", weights=weights, id=standing["time"], reason="equal weights", plan=shown["plan"]
         )
-        print(f"{done['verdict']['outcome']}: {done['verdict']['text']}")  # noqa: T201
+        print(f"{proposal['verdict']['outcome']}: {proposal['verdict']['text']}")  # noqa: T201
 
 
 asyncio.run(main(sys.argv[1:]))

@@ -13,8 +13,8 @@ def act(view):
     """Return one weight per symbol: a fifth of five for each that is held; the rest is cash."""
     path = np.cumsum(view.returns(LOOKBACK), axis=0)  # logarithms of prices
     deviation = path.std(axis=0)
-    known = np.isfinite(deviation) & (deviation > 0)
-    score = np.where(known, (path[-1] - path.mean(axis=0)) / np.where(known, deviation, 1.0), np.nan)
+    usable = np.isfinite(deviation) & (deviation > 0)
+    score = np.where(usable, (path[-1] - path.mean(axis=0)) / np.where(usable, deviation, 1.0), np.nan)
     held = np.asarray(view.weights) > 0.0
-    wanted = known & ((score < ENTER) | (held & (score < LEAVE)))
-    return wanted / len(wanted)
+    target = usable & ((score < ENTER) | (held & (score < LEAVE)))
+    return target / len(target)

@@ -15,13 +15,13 @@ STEPS = 60
 def act(view):
     """Return one weight per symbol; their sum is 1, or 0 while nothing has a history."""
     returns = view.returns(LOOKBACK)
-    known = np.isfinite(returns).all(axis=0) & (np.nan_to_num(returns).std(axis=0) > 0)
+    usable = np.isfinite(returns).all(axis=0) & (np.nan_to_num(returns).std(axis=0) > 0)
     weights = np.zeros(returns.shape[1])
-    if not known.any():
+    if not usable.any():
         return weights
-    covariance = np.atleast_2d(np.cov(returns[:, known], rowvar=False))
+    covariance = np.atleast_2d(np.cov(returns[:, usable], rowvar=False))
     covariance = (1 - SHRINK) * covariance + SHRINK * np.diag(np.diag(covariance))
-    weights[known] = calmest(covariance)
+    weights[usable] = calmest(covariance)
     return weights
 
 

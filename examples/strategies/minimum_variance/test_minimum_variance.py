@@ -25,9 +25,9 @@ def test_no_symbol_has_more_than_its_most():
 
 
 def test_independent_symbols_weigh_by_their_inverse_variance():
-    found = calmest(np.diag([1.0, 1.5, 2.0, 1.2]) * 1e-4)
+    weights = calmest(np.diag([1.0, 1.5, 2.0, 1.2]) * 1e-4)
     exact = 1 / np.array([1.0, 1.5, 2.0, 1.2])
-    assert np.abs(found - exact / exact.sum()).max() < 0.01
+    assert np.abs(weights - exact / exact.sum()).max() < 0.01
 
 
 def test_a_symbol_without_a_history_gets_nothing():
