@@ -18,14 +18,14 @@ EQUAL_WEIGHT_RETURN: Final = 0.87278560027
 
 def faults(run: Mapping[str, Any]) -> list[str]:
     """What makes a run no run of the reference test."""
-    found = [f"{key} is {run.get(key)!r}, not {value!r}" for key, value in TEST.items() if run.get(key) != value]
+    differences = [f"{key} is {run.get(key)!r}, not {value!r}" for key, value in TEST.items() if run.get(key) != value]
     if run["performance"]["samples"] != SAMPLES:
-        found.append(f"{run['performance']['samples']} samples, not {SAMPLES}")
+        differences.append(f"{run['performance']['samples']} samples, not {SAMPLES}")
     if abs(run["equal_weight"]["total_return"] - EQUAL_WEIGHT_RETURN) > 1e-9:
-        found.append(f"equal weight earned {run['equal_weight']['total_return']:.6f}: other bars, dates or costs")
+        differences.append(f"equal weight earned {run['equal_weight']['total_return']:.6f}: other bars, dates or costs")
     if run["failures"]:
-        found.append(f"{len(run['failures'])} decisions failed")
-    return found
+        differences.append(f"{len(run['failures'])} decisions failed")
+    return differences
 
 
 def row(name: str, runs: Sequence[Mapping[str, Any]]) -> str:

@@ -35,13 +35,13 @@ def main(words: Sequence[str]) -> int:
 
 def _build() -> int:
     began = monotonic()
-    found = everything()
+    site_pages = everything()
     try:
-        site = build(found)
+        site = build(site_pages)
     except LinkError as broken:
         print(f"{broken}\nquantd: the site is not built; mend the links above.", file=sys.stderr)
         return 1
-    print(f"{len(found)} pages, 0 broken links, {monotonic() - began:.1f} s: {site.relative_to(ROOT)}/index.html")
+    print(f"{len(site_pages)} pages, 0 broken links, {monotonic() - began:.1f} s: {site.relative_to(ROOT)}/index.html")
     return 0
 
 
@@ -71,15 +71,15 @@ def _figures(*, peers: bool) -> int:
 
 def _run(names: Sequence[str]) -> int:
     every = pages()
-    wanted = [page for page in every if not names or page.path in names]
-    if missing := set(names) - {page.path for page in wanted}:
+    chosen_pages = [page for page in every if not names or page.path in names]
+    if missing := set(names) - {page.path for page in chosen_pages}:
         print(f"there is no page {', '.join(sorted(missing))}", file=sys.stderr)
         return 2
-    found = execute(wanted)
-    failed = sum(bool(each.fault) for each in found)
-    print(f"{len(found) - failed} of {len(found)} snippets ended as expected")
+    outcomes = execute(chosen_pages)
+    failed = sum(bool(outcome.fault) for outcome in outcomes)
+    print(f"{len(outcomes) - failed} of {len(outcomes)} snippets ended as expected")
     if not names:
-        write(found, every)
+        write(outcomes, every)
     return 1 if failed else 0
 
 

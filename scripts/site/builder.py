@@ -59,32 +59,32 @@ class LinkError(Exception):
     """Links of the pages or of the site lead nowhere; the message lists them."""
 
 
-def sections(found: Sequence[Page]) -> dict[str, list[Page]]:
+def sections(site_pages: Sequence[Page]) -> dict[str, list[Page]]:
     """Tab -> its pages, in the order of the patterns and then of paths. Each page stands once."""
-    left = [page for page in found if page.place != "index.md"]
+    unplaced = [page for page in site_pages if page.place != "index.md"]
     tabs: dict[str, list[Page]] = {}
     for tab, patterns in DOORS.items():
         tabs[tab] = []
         for pattern in patterns:
-            own = [page for page in left if fnmatchcase(page.path, pattern)]
-            tabs[tab] += own
-            left = [page for page in left if page not in own]
-    if left:
-        raise LinkError(f"docs/doors/doors.toml names no door for: {', '.join(page.path for page in left)}")
+            tab_pages = [page for page in unplaced if fnmatchcase(page.path, pattern)]
+            tabs[tab] += tab_pages
+            unplaced = [page for page in unplaced if page not in tab_pages]
+    if unplaced:
+        raise LinkError(f"docs/doors/doors.toml names no door for: {', '.join(page.path for page in unplaced)}")
     return tabs
 
 
-def stage(found: Sequence[Page], source: Path) -> None:
+def stage(site_pages: Sequence[Page], source: Path) -> None:
     """Write the pages where the generator reads them, and each file of the checkout that they link to."""
     remove_folder(source, ignore_errors=True)
-    places = {page.path: page.place for page in found}
+    places = {page.path: page.place for page in site_pages}
     files: set[str] = set()
 
     def copied(path: str) -> str:
         files.add(path)
         return file_place(path)
 
-    for page in found:
+    for page in site_pages:
 
         def to(path: str, fragment: str, here: str = page.place) -> str:
             place = places.get(path) or copied(path)
@@ -119,13 +119,13 @@ def _listing(folder: str) -> str:
     return f"Files of {folder} in the checkout:\n\n{names}"
 
 
-def settings(found: Sequence[Page], source: Path, site: Path, owner: Facts) -> dict[str, Any]:
+def settings(site_pages: Sequence[Page], source: Path, site: Path, owner: Facts) -> dict[str, Any]:
     """The configuration of Zensical: no font or script from a network, GitHub's fragments, a tab for each door.
 
     The addresses of the site and of the repository are those of publication.toml; an empty one is left out.
     """
     nav: list[dict[str, Any]] = [{"Home": "index.md"}]
-    nav += [{tab: [{page.title: page.place} for page in own]} for tab, own in sections(found).items()]
+    nav += [{tab: [{page.title: page.place} for page in tab_pages]} for tab, tab_pages in sections(site_pages).items()]
     addresses = {"site_url": f"{owner.documentation}/"} if owner.documentation else {}
     if owner.repository:
         addresses |= {"repo_url": owner.repository, "repo_name": "Repository"}
@@ -157,47 +157,47 @@ def settings(found: Sequence[Page], source: Path, site: Path, owner: Facts) -> d
     }
 
 
-def sitemap(found: Sequence[Page], address: str) -> str:
+def sitemap(site_pages: Sequence[Page], address: str) -> str:
     """The list of pages for search engines (sitemaps.org), by the address of the site."""
-    places = (page.place.removesuffix(".md") + ".html" for page in found)
+    places = (page.place.removesuffix(".md") + ".html" for page in site_pages)
     rows = "".join(f"  <url><loc>{address}/{place}</loc></url>\n" for place in places)
     space = "http://www.sitemaps.org/schemas/sitemap/0.9"
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="{space}">\n{rows}</urlset>\n'
 
 
-def llms(found: Sequence[Page]) -> str:
+def llms(site_pages: Sequence[Page]) -> str:
     """The index for language models (llmstxt.org): every page with its first sentence, as Markdown."""
     parts = [f"# quantd\n\n> {ABOUT}\n"]
-    for tab, own in sections(found).items():
-        rows = (f"- [{page.title}]({page.place}): {page.answer}" for page in own)
+    for tab, tab_pages in sections(site_pages).items():
+        rows = (f"- [{page.title}]({page.place}): {page.answer}" for page in tab_pages)
         parts.append(f"## {tab}\n\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 
 
-def build(found: Sequence[Page]) -> Path:
+def build(site_pages: Sequence[Page]) -> Path:
     """The folder of the built site. Raises LinkError, with every link that leads nowhere."""
-    if broken := faults(list(found)):
+    if broken := faults(list(site_pages)):
         raise LinkError("\n".join(broken))
     source, site, owner = BUILD / "source", BUILD / "site", facts()
-    stage(found, source)
+    stage(site_pages, source)
     for place in (STYLES, SCRIPT):
         (source / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(THEME / Path(place).name, source / place)
     remove_folder(site, ignore_errors=True)
     BUILD.joinpath("zensical.toml").write_text(
-        f"project = {toml(settings(found, source, site, owner))}\n", encoding="utf-8"
+        f"project = {toml(settings(site_pages, source, site, owner))}\n", encoding="utf-8"
     )
     variables = {**os.environ, "NO_COLOR": "1"}
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", str(BUILD / "zensical.toml")]
-    done = subprocess.run(command, cwd=BUILD, env=variables, text=True, capture_output=True)
-    if done.returncode:
-        raise LinkError(done.stdout + done.stderr)
-    for page in found:
+    process = subprocess.run(command, cwd=BUILD, env=variables, text=True, capture_output=True)
+    if process.returncode:
+        raise LinkError(process.stdout + process.stderr)
+    for page in site_pages:
         staged = (source / page.place).read_text(encoding="utf-8")
         (site / page.place).write_text(_without_front_matter(staged), encoding="utf-8")
     install(site)
-    (site / "llms.txt").write_text(llms(found), encoding="utf-8")
-    (site / "sitemap.xml").write_text(sitemap(found, owner.documentation or LOCAL), encoding="utf-8")
+    (site / "llms.txt").write_text(llms(site_pages), encoding="utf-8")
+    (site / "sitemap.xml").write_text(sitemap(site_pages, owner.documentation or LOCAL), encoding="utf-8")
     if broken := site_faults(site):
         raise LinkError("\n".join(broken))
     return site
@@ -210,7 +210,7 @@ def _without_front_matter(text: str) -> str:
 def toml(value: Any) -> str:
     """A value as TOML in one line."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(each)}" for key, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False)
@@ -219,17 +219,17 @@ def toml(value: Any) -> str:
 def everything(*, api: bool = True) -> list[Page]:
     """The pages of the checkout and of the reference, with their marks; without `api` no daemon starts, and no route is
     listed."""
-    made = generated(api=api)
+    reference_pages = generated(api=api)
     names = {"not-run": "Snippets that are not run"} | {
-        page.path.removeprefix("docs/reference/").removesuffix(".md"): page.title for page in made
+        page.path.removeprefix("docs/reference/").removesuffix(".md"): page.title for page in reference_pages
     }
 
     def linked(page: Page) -> Page:
         if page.path != "docs/reference/README.md":
             return page
-        links = re.sub(r"<!-- page: ([\w-]+) -->", lambda found: f"[{names[found[1]]}]({found[1]}.md).", page.text)
+        links = re.sub(r"<!-- page: ([\w-]+) -->", lambda match: f"[{names[match[1]]}]({match[1]}.md).", page.text)
         return replace(page, text=links)
 
-    found = [*map(linked, pages()), *made]
-    every = [*map(marked, found), not_run_page(found)]
-    return [replace(each, text=glossary.linked(each)) for each in every]
+    site_pages = [*map(linked, pages()), *reference_pages]
+    every = [*map(marked, site_pages), not_run_page(site_pages)]
+    return [replace(page, text=glossary.linked(page)) for page in every]

@@ -55,7 +55,7 @@ def results() -> dict[str, Result]:
 
 def tables(text: str) -> dict[str, list[list[str]]]:
     """Heading -> the rows with numbers of the tables below it, as cells."""
-    found: dict[str, list[list[str]]] = {}
+    rows_by_heading: dict[str, list[list[str]]] = {}
     heading = ""
     for line in outside_code(text).split("\n"):
         if line.startswith("#"):
@@ -63,21 +63,21 @@ def tables(text: str) -> dict[str, list[list[str]]]:
         elif line.startswith("| "):
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             if any(_NUMBER.fullmatch(cell) for cell in cells[1:]):
-                found.setdefault(heading, []).append(cells)
-    return found
+                rows_by_heading.setdefault(heading, []).append(cells)
+    return rows_by_heading
 
 
 def faults(name: str, result: Result) -> list[str]:
     """What a page has that the result does not have, or has otherwise."""
-    found = []
+    mistakes = []
     for path in result.pages:
         text = " ".join((ROOT / path).read_text(encoding="utf-8").split())
-        found += [f"{path} lacks {each!r} of {name}" for each in result.figures.values() if each not in text]
+        mistakes += [f"{path} lacks {figure!r} of {name}" for figure in result.figures.values() if figure not in text]
     shown = tables((ROOT / result.pages[0]).read_text(encoding="utf-8"))
     for heading, rows in result.tables.items():
         if shown.get(heading) != rows:
-            found.append(f"{result.pages[0]}#{heading} differs from {name}: {_first(shown.get(heading, []), rows)}")
-    return found
+            mistakes.append(f"{result.pages[0]}#{heading} differs from {name}: {_first(shown.get(heading, []), rows)}")
+    return mistakes
 
 
 def _first(shown: list[list[str]], rows: list[list[str]]) -> str:
@@ -112,14 +112,14 @@ def backtest_figures() -> dict[str, str]:
     """The figures of `quantd backtest` with the shipped configuration, in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "quantd.daemon.cli", "backtest", "-c", str(ROOT / "config.toml")]
-        done = subprocess.run([*words, "--state", folder], capture_output=True, text=True, check=True)
-    text = " ".join(done.stdout.split())
+        process = subprocess.run([*words, "--state", folder], capture_output=True, text=True, check=True)
+    text = " ".join(process.stdout.split())
     patterns = {
         "account": r"equity [\d.]+, of it cash [\d.]+; holds .*? BAC",
         "verdict": r"Sharpe -?[\d.]+ \[[^]]*\], equal weight -?[\d.]+ \[[^]]*\]; deflated [\d.]+",
     }
-    found = {name: re.search(pattern, text) for name, pattern in patterns.items()}
-    return {name: match[0] for name, match in found.items() if match}
+    matches = {name: re.search(pattern, text) for name, pattern in patterns.items()}
+    return {name: match[0] for name, match in matches.items() if match}
 
 
 AGAIN: Final[dict[str, Callable[[], dict[str, str]]]] = {"backtest": backtest_figures}
@@ -129,16 +129,16 @@ AGAIN: Final[dict[str, Callable[[], dict[str, str]]]] = {"backtest": backtest_fi
 def remake(*, peers: bool) -> list[str]:
     """Measure again, and write what came out; `peers`: beside other engines, too. Returns what lies beyond a
     tolerance."""
-    found, warnings = results(), list[str]()
+    entries, warnings = results(), list[str]()
     for name, measured in AGAIN.items():
-        found[name] = _stamped(found[name], figures=measured())
+        entries[name] = _stamped(entries[name], figures=measured())
     if peers:
         subprocess.run(["make", "bench-peers", "ARGS=--rounds 3"], cwd=ROOT, check=True)
-        old, new = found["peers"].tables["beside-others"], peers_rows()
-        warnings = beyond(old, new, found["peers"].tolerance)
-        found["peers"] = _stamped(found["peers"], tables={"beside-others": new})
-    TABLE.write_text(document(found), encoding="utf-8")
-    return warnings + [fault for name, result in found.items() for fault in faults(name, result)]
+        old, new = entries["peers"].tables["beside-others"], peers_rows()
+        warnings = beyond(old, new, entries["peers"].tolerance)
+        entries["peers"] = _stamped(entries["peers"], tables={"beside-others": new})
+    TABLE.write_text(document(entries), encoding="utf-8")
+    return warnings + [fault for name, result in entries.items() for fault in faults(name, result)]
 
 
 def _stamped(
@@ -160,24 +160,24 @@ _HEAD: Final = """\
 """
 
 
-def document(found: dict[str, Result]) -> str:
+def document(entries: dict[str, Result]) -> str:
     """The file of results."""
     parts = [_HEAD]
-    for name, each in found.items():
+    for name, entry in entries.items():
         lines = [
             f"[{name}]",
-            f'command = "{each.command}"',
-            f'commit = "{each.commit}"',
-            f"date = {each.date.isoformat()}",
-            f"pages = [{', '.join(_quoted(page) for page in each.pages)}]",
+            f'command = "{entry.command}"',
+            f'commit = "{entry.commit}"',
+            f"date = {entry.date.isoformat()}",
+            f"pages = [{', '.join(_quoted(page) for page in entry.pages)}]",
         ]
-        lines += ["again = true"] if each.again else []
-        lines += [f"tolerance = {each.tolerance:g}"] if each.tolerance else []
-        if each.figures:
-            lines += [f"[{name}.figures]", *(f"{key} = {_quoted(value)}" for key, value in each.figures.items())]
-        if each.tables:
+        lines += ["again = true"] if entry.again else []
+        lines += [f"tolerance = {entry.tolerance:g}"] if entry.tolerance else []
+        if entry.figures:
+            lines += [f"[{name}.figures]", *(f"{key} = {_quoted(value)}" for key, value in entry.figures.items())]
+        if entry.tables:
             lines += [f"[{name}.tables]"]
-            for heading, rows in each.tables.items():
+            for heading, rows in entry.tables.items():
                 body = "".join(f"  [{', '.join(map(_quoted, row))}],\n" for row in rows)
                 lines.append(f"{heading} = [\n{body}]")
         parts.append("\n".join(lines) + "\n")

@@ -58,25 +58,25 @@ def execute(path: Path) -> list[dict[str, Any]]:
 def write() -> list[str]:
     """Execute every notebook, write its page and its pictures, and return their paths in the checkout."""
     FOLDER.mkdir(exist_ok=True)
-    made = []
+    paths = []
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         text, pictures = page(path.stem, execute(path))
         for name, content in {f"{path.stem}.md": text.encode(), **pictures}.items():
             write_whole(FOLDER / name, content, durable=False)
-            made.append(str((FOLDER / name).relative_to(ROOT)))
-    return made
+            paths.append(str((FOLDER / name).relative_to(ROOT)))
+    return paths
 
 
 def page(name: str, cells: list[dict[str, Any]]) -> tuple[str, dict[str, bytes]]:
     """The Markdown of an executed notebook, and its pictures by file name."""
-    head, *rest = cells
+    head, *body = cells
     title, _, prose = head["source"].partition("\n")
     where = f"../../examples/notebooks/{name}.ipynb"
     about = f"{SUMMARIES[name]} The [notebook]({where}) runs as it stands, without any other file."
     parts = [title, fill(about, 120, break_long_words=False, break_on_hyphens=False)]
     parts += [prose.strip()] if prose.strip() else []
     pictures: dict[str, bytes] = {}
-    for cell in rest:
+    for cell in body:
         if cell["cell_type"] == "markdown":
             parts.append(cell["source"].strip().replace(".ipynb)", ".md)"))  # a link to another notebook
             continue

@@ -22,8 +22,8 @@ Rewrite = Callable[[str, str], str]
 def links(text: str) -> Iterator[tuple[int, str]]:
     """Line and target of each link outside code."""
     for number, line in lines_outside_code(text):
-        for found in _LINK.finditer(_CODE.sub(lambda code: " " * len(code[0]), line)):
-            yield number, found[2]
+        for match in _LINK.finditer(_CODE.sub(lambda code: " " * len(code[0]), line)):
+            yield number, match[2]
 
 
 def target_of(page: str, link: str) -> tuple[str, str]:
@@ -36,27 +36,27 @@ def target_of(page: str, link: str) -> tuple[str, str]:
 
 def faults(pages: list[Page]) -> list[str]:
     """Each link that leads nowhere: page, line, target and what is missing."""
-    known = {page.path: page for page in pages}
-    found = []
+    pages_by_path = {page.path: page for page in pages}
+    broken_links = []
     for page in pages:
         for number, link in links(page.text):
             if link.startswith(_OUTSIDE):
                 continue
             path, fragment = target_of(page.path, link)
-            if path not in known and not (ROOT / path).exists():
-                found.append(f"{page.path}:{number}: {link}: there is no {path}")
-            elif fragment and path in known and fragment not in known[path].anchors:
-                found.append(f"{page.path}:{number}: {link}: {path} has no heading #{fragment}")
-    return found
+            if path not in pages_by_path and not (ROOT / path).exists():
+                broken_links.append(f"{page.path}:{number}: {link}: there is no {path}")
+            elif fragment and path in pages_by_path and fragment not in pages_by_path[path].anchors:
+                broken_links.append(f"{page.path}:{number}: {link}: {path} has no heading #{fragment}")
+    return broken_links
 
 
 def rewritten(page: Page, to: Rewrite) -> str:
     """The text of a page with each link inside the checkout replaced."""
 
-    def replaced(found: re.Match[str]) -> str:
-        if found[2].startswith((*_OUTSIDE, "#")):
-            return found[0]
-        return f"{found[1]}{to(*target_of(page.path, found[2]))}{found[3]}"
+    def replaced(match: re.Match[str]) -> str:
+        if match[2].startswith((*_OUTSIDE, "#")):
+            return match[0]
+        return f"{match[1]}{to(*target_of(page.path, match[2]))}{match[3]}"
 
     lines = page.text.split("\n")
     for number, line in lines_outside_code(page.text):
@@ -97,7 +97,7 @@ def site_faults(site: Path) -> list[str]:
     for path in sorted(site.rglob("*.html")):
         parsed[path] = _Targets()
         parsed[path].feed(path.read_text(encoding="utf-8"))
-    found = []
+    broken_references = []
     for path, page in parsed.items():
         if path.name == "404.html":  # its references begin at the root of a server
             continue
@@ -109,7 +109,7 @@ def site_faults(site: Path) -> list[str]:
             if target.is_dir():
                 target /= "index.html"
             if not target.is_file():
-                found.append(f"{path.relative_to(site)}:{line}: {reference}: there is no such file")
+                broken_references.append(f"{path.relative_to(site)}:{line}: {reference}: there is no such file")
             elif target in parsed and _absent(unquote(split.fragment), parsed[target]):
-                found.append(f"{path.relative_to(site)}:{line}: {reference}: no element has this id")
-    return found
+                broken_references.append(f"{path.relative_to(site)}:{line}: {reference}: no element has this id")
+    return broken_references

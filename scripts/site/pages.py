@@ -43,12 +43,12 @@ class Page:
     @cached_property
     def anchors(self) -> frozenset[str]:
         """Fragments of the page, as GitHub and the site derive them from the headings."""
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         names = set()
         for _, text in headings(self.text):
             name = slug(text)
-            count = found.get(name, 0)
-            found[name] = count + 1
+            count = counts.get(name, 0)
+            counts[name] = count + 1
             names.add(f"{name}-{count}" if count else name)
         return frozenset(names)
 
@@ -106,17 +106,17 @@ def outside_code(text: str) -> str:
 def headings(text: str) -> Iterator[tuple[int, str]]:
     """Level and text of each heading."""
     for _, line in lines_outside_code(text):
-        if found := _HEADING.match(line):
-            yield len(found[1]), found[2]
+        if match := _HEADING.match(line):
+            yield len(match[1]), match[2]
 
 
 def plain(text: str) -> str:
     """A line of Markdown without its links, code marks and emphasis."""
-    text = _LINK.sub(lambda found: found[1], text)
+    text = _LINK.sub(lambda match: match[1], text)
     return re.sub(r"(?<!\w)[*_]{1,2}|[*_]{1,2}(?!\w)|`", "", text)
 
 
 def slug(heading: str) -> str:
     """The fragment that GitHub gives to a heading."""
-    bare = _LINK.sub(lambda found: found[1], heading).lower().strip()
+    bare = _LINK.sub(lambda match: match[1], heading).lower().strip()
     return re.sub(r"[^\w\- ]", "", bare).replace(" ", "-")

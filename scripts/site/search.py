@@ -81,8 +81,8 @@ def install(site: Path) -> None:
 
 def questions() -> dict[str, list[str]]:
     """Question -> the pages of which one must be found."""
-    found: dict[str, list[str]] = tomllib.loads(QUESTIONS.read_text(encoding="utf-8"))["questions"]
-    return found
+    by_question: dict[str, list[str]] = tomllib.loads(QUESTIONS.read_text(encoding="utf-8"))["questions"]
+    return by_question
 
 
 def traders() -> list[Question]:
@@ -98,15 +98,15 @@ def unanswered(site: Path, asked: Sequence[Question]) -> dict[str, str]:
         question: _section(places[0]) if places else "" for question, places in sections(site, asks(asked)).items()
     }
     return {
-        each.ask: first[each.ask]
-        for each in asked
-        if first[each.ask] != each.section or words(plain(each.answer)) not in texts[each.section]
+        question.ask: first[question.ask]
+        for question in asked
+        if first[question.ask] != question.section or words(plain(question.answer)) not in texts[question.section]
     }
 
 
 def asks(asked: Iterable[Question]) -> list[str]:
     """The words of questions."""
-    return [each.ask for each in asked]
+    return [question.ask for question in asked]
 
 
 def words(text: str) -> str:
@@ -116,11 +116,11 @@ def words(text: str) -> str:
 
 def missed(site: Path, asked: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Each question whose pages are not among the first hits -> the hits. Raises NoBrowserError."""
-    found = hits(site, list(asked))
+    places = hits(site, list(asked))
     return {
-        question: found[question]
+        question: places[question]
         for question, wanted in asked.items()
-        if not set(found[question][:FIRST]) & set(wanted)
+        if not set(places[question][:FIRST]) & set(wanted)
     }
 
 
@@ -164,12 +164,12 @@ def sections(site: Path, asked: Sequence[str]) -> dict[str, list[str]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             with _opened(browser, f"http://127.0.0.1:{server.server_port}/ask.html"):
-                found: dict[str, list[str]] = json.loads(answers.get(timeout=WAIT_S))
+                places: dict[str, list[str]] = json.loads(answers.get(timeout=WAIT_S))
         except Empty:
             raise NoBrowserError(f"{browser} did not answer within {WAIT_S:g} s") from None
         finally:
             server.shutdown()
-    return found
+    return places
 
 
 def _section(place: str) -> str:

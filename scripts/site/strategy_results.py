@@ -32,12 +32,12 @@ def result(folder: Path) -> str:
     """The block of a README: the command and what it prints."""
     with tempfile.TemporaryDirectory() as state:
         command = [sys.executable, "-P", "-m", "quantd.daemon.cli", "backtest", "--config", str(folder / "config.toml")]
-        done = subprocess.run([*command, "--state", state], cwd=ROOT, text=True, capture_output=True, check=True)
-    verdict, *lines = done.stdout.splitlines()
+        process = subprocess.run([*command, "--state", state], cwd=ROOT, text=True, capture_output=True, check=True)
+    verdict, *lines = process.stdout.splitlines()
     rows = [re.sub(r"(?<=\S)  +(?=\S)", "  ", line.strip()) for line in lines if line.strip().startswith(ROWS)]
     cells = [row.split("  ") for row in rows]
     cells[0] = ["", *cells[0]]
-    table = ["".join(f"{cell:<{width}}" for cell, width in zip(each, (24, 16, 16), strict=False)) for each in cells]
+    table = ["".join(f"{cell:<{width}}" for cell, width in zip(row, (24, 16, 16), strict=False)) for row in cells]
     shown = f"$ quantd backtest --config examples/strategies/{folder.name}/config.toml"
     return "\n".join(["", *(f"    {line}".rstrip() for line in [shown, *textwrap.wrap(verdict, 112), *table]), "", ""])
 

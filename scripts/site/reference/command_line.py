@@ -21,12 +21,12 @@ def tree() -> dict[str, click.Command]:
 
 
 def _below(group: Any, above: str) -> Iterator[tuple[str, click.Command]]:
-    for name, each in group.commands.items():
+    for name, command in group.commands.items():
         path = f"{above} {name}".strip()
-        if hasattr(each, "commands"):
-            yield from _below(each, path)
+        if hasattr(command, "commands"):
+            yield from _below(command, path)
         else:
-            yield path, each
+            yield path, command
 
 
 def page() -> str:
@@ -45,13 +45,15 @@ def page() -> str:
 
 def _options(command: click.Command) -> str:
     rows = []
-    for each in command.params:
-        if each.name == "help":
+    for parameter in command.params:
+        if parameter.name == "help":
             continue
-        option = each.param_type_name == "option"
-        name = ", ".join([*each.opts, *each.secondary_opts]) if option else str(each.name).upper()
-        default = "" if callable(each.default) or each.default in (None, False, ()) else str(each.default)
-        about = getattr(each, "help", "") or ""
-        required = "required" if each.required else default
+        option = parameter.param_type_name == "option"
+        name = ", ".join([*parameter.opts, *parameter.secondary_opts]) if option else str(parameter.name).upper()
+        default = (
+            "" if callable(parameter.default) or parameter.default in (None, False, ()) else str(parameter.default)
+        )
+        about = getattr(parameter, "help", "") or ""
+        required = "required" if parameter.required else default
         rows.append([code(name), cell(about), code(required) if required != "required" else required])
     return table(["argument or option", "about", "default"], rows) if rows else "No options.\n"

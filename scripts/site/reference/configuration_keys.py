@@ -66,18 +66,18 @@ def _fields(section: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
 
 def _type(key: Key, info: FieldInfo) -> str:
     if key.choices:
-        return " or ".join(f"`{each}`" for each in key.choices)
+        return " or ".join(f"`{choice}`" for choice in key.choices)
     return ("list of " if key.many else "") + _name(info.annotation)
 
 
 def _name(annotation: Any) -> str:
-    origin, own = get_origin(annotation), get_args(annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _name(own[0])
+        return _name(arguments[0])
     if origin is Literal:
-        return " or ".join(f"`{each}`" for each in own)
-    if own:
-        names = list(dict.fromkeys(_name(each) for each in own if each not in (type(None), Ellipsis)))
+        return " or ".join(f"`{argument}`" for argument in arguments)
+    if arguments:
+        names = list(dict.fromkeys(_name(argument) for argument in arguments if argument not in (type(None), Ellipsis)))
         return " or ".join(names)
     plain = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "any value"}
     return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))
@@ -98,8 +98,8 @@ def _comments(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """Path and comment of each line of the shipped file, lines that are commented out included."""
     section: tuple[str, ...] = ()
     for line in text.splitlines():
-        found = _LINE.match(line)
-        if found and found["table"]:
-            section = tuple(found["table"].split("."))
-        elif found and found["key"] and found["about"]:
-            yield (*section, found["key"].strip('"')), found["about"]
+        match = _LINE.match(line)
+        if match and match["table"]:
+            section = tuple(match["table"].split("."))
+        elif match and match["key"] and match["about"]:
+            yield (*section, match["key"].strip('"')), match["about"]

@@ -22,6 +22,6 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
 
 def generated(*, api: bool = True) -> list[Page]:
     """The pages of the reference; without `api` the page of routes has no routes."""
-    made = {name: make() for name, make in PAGES.items()}
-    made["api"] = routes.page(routes.document() if api else {"paths": {}})
-    return [Page(f"docs/reference/{name}.md", f"reference/{name}.md", text) for name, text in sorted(made.items())]
+    texts = {name: make() for name, make in PAGES.items()}
+    texts["api"] = routes.page(routes.document() if api else {"paths": {}})
+    return [Page(f"docs/reference/{name}.md", f"reference/{name}.md", text) for name, text in sorted(texts.items())]

@@ -41,26 +41,26 @@ def linked(page: Page) -> str:
     """The text of a page in which the first of each house word in prose is a link to its meaning."""
     if page.path == PATH or page.path.startswith(_UNLINKED):
         return page.text
-    known = {name: slug(name) for name in LINKED if name in terms()}
+    fragments = {name: slug(name) for name in LINKED if name in terms()}
     to = posixpath.relpath(PATH, posixpath.dirname(page.path) or ".")
     lines = page.text.split("\n")
     front = page.text.startswith("---\n")
     for number, line in lines_outside_code(page.text):
         if front and number > 1 and line == "---":
             front = False
-        elif not front and line and not line.startswith(("#", "|", "!", "<")) and known:
-            lines[number - 1] = _line(lines[number - 1], known, to)
+        elif not front and line and not line.startswith(("#", "|", "!", "<")) and fragments:
+            lines[number - 1] = _line(lines[number - 1], fragments, to)
     return "\n".join(lines)
 
 
-def _line(line: str, known: dict[str, str], to: str) -> str:
-    """The line with links; a word that got one is removed from `known`."""
-    word = re.compile(rf"({_SPARED.pattern})|\b({'|'.join(sorted(known, key=len, reverse=True))})(s?)\b")
+def _line(line: str, fragments: dict[str, str], to: str) -> str:
+    """The line with links; a word that got one is removed from `fragments`."""
+    word = re.compile(rf"({_SPARED.pattern})|\b({'|'.join(sorted(fragments, key=len, reverse=True))})(s?)\b")
 
-    def replaced(found: re.Match[str]) -> str:
-        name = found[2]
-        if not name or name not in known:
-            return found[0]
-        return f"[{name}{found[3]}]({to}#{known.pop(name)})"
+    def replaced(match: re.Match[str]) -> str:
+        name = match[2]
+        if not name or name not in fragments:
+            return match[0]
+        return f"[{name}{match[3]}]({to}#{fragments.pop(name)})"
 
     return word.sub(replaced, line)

@@ -29,8 +29,8 @@ CODES: Final = {
 
 def codes() -> dict[str, int]:
     """Every exit code by name, in the order of their numbers."""
-    found = {name: value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
-    return dict(sorted(found.items(), key=lambda item: item[1]))
+    numbers = {name: value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
+    return dict(sorted(numbers.items(), key=lambda item: item[1]))
 
 
 def exit_code_page() -> str:
@@ -57,10 +57,10 @@ def _failures() -> Iterator[tuple[str, str, str]]:
             if "exit_code = " not in text:
                 continue
             for node in ast.walk(ast.parse(text)):
-                for each in node.body if isinstance(node, ast.ClassDef) else ():
-                    if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "exit_code":
+                for statement in node.body if isinstance(node, ast.ClassDef) else ():
+                    if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "exit_code":
                         about = first_line(ast.get_docstring(node)) if isinstance(node, ast.ClassDef) else ""
-                        yield ast.unparse(each.value), getattr(node, "name", ""), about
+                        yield ast.unparse(statement.value), getattr(node, "name", ""), about
 
 
 def metrics_page() -> str:
@@ -74,7 +74,7 @@ def metrics_page() -> str:
         suffix = "_total" if kind == "Counters" else ""
         lines = [
             [code(f"quantd_{name}{suffix}"), cell(text), ", ".join(map(code, labels))]
-            + ([", ".join(f"{each:g}" for each in BUCKETS[name])] if kind == "Histograms" else [])
+            + ([", ".join(f"{bound:g}" for bound in BUCKETS[name])] if kind == "Histograms" else [])
             for name, (text, *labels) in rows.items()
         ]
         head = ["metric", "about", "labels"] + (["buckets"] if kind == "Histograms" else [])
@@ -89,14 +89,14 @@ def limits_page() -> str:
         "# Limits\n\nThis page lists every limit with its formula, as its record in the code has it. "
         "[Limits](../risk/limits.md) defines the symbols of the formulas, and says what each limit guarantees.\n"
     ]
-    for section in dict.fromkeys(each.section for each in LIMITS.values()):
+    for section in dict.fromkeys(limit.section for limit in LIMITS.values()):
         rows = []
-        for each in LIMITS.values():
-            if each.section == section:
-                profiles = ", ".join(f"{name} {_profile(value)}" for name, value in each.profiles.items())
-                about = each.about or each.words(plain)
-                reasons = "; ".join(refusal.text for refusal in each.refusals)
-                rows.append([code(each.key), cell(about), cell(each.formula), code(each.example), cell(profiles),
+        for limit in LIMITS.values():
+            if limit.section == section:
+                profiles = ", ".join(f"{name} {_profile(value)}" for name, value in limit.profiles.items())
+                about = limit.about or limit.words(plain)
+                reasons = "; ".join(refusal.text for refusal in limit.refusals)
+                rows.append([code(limit.key), cell(about), cell(limit.formula), code(limit.example), cell(profiles),
                              cell(reasons)])  # fmt: skip
         head = ["limit", "what is measured", "formula", "example", "profiles", "refusal"]
         parts.append(f"## Section {section}\n\n" + table(head, rows))
@@ -128,8 +128,8 @@ def events_page() -> str:
         "sizes whole numbers of 1e-9.\n"
     ]
     for kind in event_kinds():
-        own = (kind.__doc__ or "").strip()
-        about = " ".join(own.split("\n\n")[0].split()) if own else ""
+        docstring = (kind.__doc__ or "").strip()
+        about = " ".join(docstring.split("\n\n")[0].split()) if docstring else ""
         parts.append(f"## {kind.__name__}\n\n{about}\n\n" + _fields(kind))
     return "\n".join(parts)
 
@@ -140,9 +140,9 @@ def _escaped(text: str) -> str:
 
 def _fields(kind: type[Struct]) -> str:
     rows = []
-    for each in msgspec.structs.fields(kind):
-        default = "" if each.required else "empty" if each.default is msgspec.NODEFAULT else repr(each.default)
-        rows.append([code(each.name), code(_type(each.type)), code(default) if default else "required"])
+    for field in msgspec.structs.fields(kind):
+        default = "" if field.required else "empty" if field.default is msgspec.NODEFAULT else repr(field.default)
+        rows.append([code(field.name), code(_type(field.type)), code(default) if default else "required"])
     return table(["field", "type", "default"], rows)
 
 

@@ -42,24 +42,24 @@ def _fetched(daemon: "subprocess.Popen[bytes]", state: Path) -> dict[str, Any]:
         try:
             port = json.loads((state / "api.json").read_text())["port"]
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json") as answer:
-                found: dict[str, Any] = json.load(answer)
-                return found
+                openapi: dict[str, Any] = json.load(answer)
+                return openapi
         except (OSError, ValueError):
             time.sleep(0.1)
     raise NoDaemonError(f"no daemon answered within {WAIT_S:g} s; `quantd run` prints the reason")
 
 
-def page(found: dict[str, Any]) -> str:
+def page(openapi: dict[str, Any]) -> str:
     """The page of routes of an OpenAPI document."""
     rows = []
     parts = []
-    for path, methods in found["paths"].items():
-        for method, each in methods.items():
-            needed = [scope for option in each.get("security", ()) for scope in option.get("token", ())]
-            scope = f"`{needed[0]}`" + (" or none" if {} in each["security"] else "") if needed else "none"
-            rows.append([f"`{method.upper()} {path}`", scope, cell(each["summary"])])
-            if detail := _detail(each):
-                parts.append(f"## {method.upper()} {path}\n\n{each['summary']}.\n\n{detail}")
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
+            needed = [scope for option in operation.get("security", ()) for scope in option.get("token", ())]
+            scope = f"`{needed[0]}`" + (" or none" if {} in operation["security"] else "") if needed else "none"
+            rows.append([f"`{method.upper()} {path}`", scope, cell(operation["summary"])])
+            if detail := _detail(operation):
+                parts.append(f"## {method.upper()} {path}\n\n{operation['summary']}.\n\n{detail}")
     head = (
         "# Routes of the API\n\nEvery route of the REST API, with the scope that its token needs; `none` needs no "
         "token. The "
@@ -69,16 +69,20 @@ def page(found: dict[str, Any]) -> str:
     return head + table(["route", "scope", "about"], rows) + "\n" + "\n".join(parts)
 
 
-def _detail(each: dict[str, Any]) -> str:
+def _detail(operation: dict[str, Any]) -> str:
     parts = []
     rows = [
-        [code(one["name"]), one["in"], "required" if one["required"] else code(one["schema"].get("default", ""))]
-        for one in each.get("parameters", ())
-        if one["in"] != "header"
+        [
+            code(parameter["name"]),
+            parameter["in"],
+            "required" if parameter["required"] else code(parameter["schema"].get("default", "")),
+        ]
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] != "header"
     ]
     if rows:
         parts.append(table(["parameter", "in", "default"], rows))
-    if body := each.get("requestBody"):
+    if body := operation.get("requestBody"):
         example = json.dumps(body["content"]["application/json"]["example"])
         parts.append(f"A body that is accepted: `{example}`\n")
     return "\n".join(parts)

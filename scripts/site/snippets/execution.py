@@ -68,18 +68,22 @@ class Outcome(NamedTuple):
     fault: str
 
 
-def run_page(page: str, found: list[Snippet]) -> list[Outcome]:
+def run_page(page: str, page_snippets: list[Snippet]) -> list[Outcome]:
     """The outcomes of the snippets of a page, without those that are not run or only shown."""
     scene = scene_of(page)
-    wanted = [each for each in found if (each.kind in RUNS or entry(scene.files, each)) and not reason(each)]
-    if not wanted:
+    runnable = [
+        snippet
+        for snippet in page_snippets
+        if (snippet.kind in RUNS or entry(scene.files, snippet)) and not reason(snippet)
+    ]
+    if not runnable:
         return []
     folder = Path(tempfile.mkdtemp(prefix="quantd-docs-"))
     stage = _Stage(folder, scene)
     try:
         if fault := stage.prepare():
-            return [Outcome(each, "", None, 0.0, fault) for each in wanted]
-        return [stage.run(each) for each in wanted]
+            return [Outcome(snippet, "", None, 0.0, fault) for snippet in runnable]
+        return [stage.run(snippet) for snippet in runnable]
     finally:
         stage.close()
         remove_folder(folder, ignore_errors=True)
@@ -90,8 +94,8 @@ class _Stage:
 
     def __init__(self, folder: Path, scene: Scene) -> None:
         self._home, self._work, self._logs = folder / "home", folder / "work", folder / "logs"
-        for each in (self._home, self._work, self._logs):
-            each.mkdir()
+        for path in (self._home, self._work, self._logs):
+            path.mkdir()
         self._scene = scene
         self._count = 0
         self._api, self._bus, self._extra = _free_port(), _free_port(), _free_port()
@@ -224,15 +228,15 @@ class _Stage:
 
     def close(self) -> None:
         """End every process of the page."""
-        for each in (self._daemon, self._python, self._shell):
-            if each is not None:
-                _end_children(each.pid, signal.SIGTERM)
+        for process in (self._daemon, self._python, self._shell):
+            if process is not None:
+                _end_children(process.pid, signal.SIGTERM)
                 with suppress(ProcessLookupError):
-                    os.killpg(each.pid, signal.SIGTERM)
+                    os.killpg(process.pid, signal.SIGTERM)
                 try:
-                    each.wait(15)
+                    process.wait(15)
                 except subprocess.TimeoutExpired:
-                    os.killpg(each.pid, signal.SIGKILL)
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def _link(work: Path) -> None:
@@ -269,15 +273,15 @@ def _end_children(parent: int, number: signal.Signals, *, session: int = 0) -> N
     below: dict[int, list[int]] = {}
     outside = set()
     for line in listed.splitlines():
-        pid, above, own = map(int, line.split())
+        pid, above, process_session = map(int, line.split())
         below.setdefault(above, []).append(pid)
-        if session and own != session:
+        if session and process_session != session:
             outside.add(pid)
-    found, at = below.get(parent, []), 0
-    while at < len(found):
-        found = [*found, *below.get(found[at], [])]
+    descendants, at = below.get(parent, []), 0
+    while at < len(descendants):
+        descendants = [*descendants, *below.get(descendants[at], [])]
         at += 1
-    for pid in (each for each in reversed(found) if each not in outside):
+    for pid in (descendant for descendant in reversed(descendants) if descendant not in outside):
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 

@@ -56,12 +56,12 @@ def _output(text: str, number: int) -> tuple[str, ...]:
     lines = text.split("\n")[number - 1 :]
     if not _PROMPT.match(lines[0].removeprefix("    ")):
         return ()
-    found = []
+    output = []
     for line in lines[1:]:
         if not line.startswith("    ") or _PROMPT.match(line.strip()):
             break
-        found.append(line.strip())
-    return tuple(found)
+        output.append(line.strip())
+    return tuple(output)
 
 
 def blocks(text: str) -> Iterator[tuple[int, str, list[str]]]:

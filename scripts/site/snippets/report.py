@@ -24,32 +24,37 @@ WORKERS: Final = max(1, (os.cpu_count() or 2) // 2)
 
 def execute(pages: Sequence[Page]) -> list[Outcome]:
     """The outcomes of all snippets of these pages that are run here, printed as they end."""
-    found = []
+    all_outcomes = []
     with ThreadPoolExecutor(WORKERS) as pool:
         for outcomes in pool.map(lambda page: run_page(page.path, snippets(page)), pages):
-            for each in outcomes:
-                words = each.snippet.text.splitlines()[0]
-                print(f"{'FAULT' if each.fault else 'ok':5} {each.seconds:6.1f} s {each.snippet.where} {words[:100]}")
-                if each.fault:
-                    print(f"      {each.fault}", flush=True)
-            found += outcomes
-    return found
+            for outcome in outcomes:
+                words = outcome.snippet.text.splitlines()[0]
+                print(
+                    f"{'FAULT' if outcome.fault else 'ok':5} {outcome.seconds:6.1f} s {outcome.snippet.where} "
+                    f"{words[:100]}"
+                )
+                if outcome.fault:
+                    print(f"      {outcome.fault}", flush=True)
+            all_outcomes += outcomes
+    return all_outcomes
 
 
-def write(found: Sequence[Outcome], pages: Sequence[Page], path: Path = OUTCOMES) -> dict[str, Any]:
+def write(outcomes: Sequence[Outcome], pages: Sequence[Page], path: Path = OUTCOMES) -> dict[str, Any]:
     """Write the outcomes with commit and date, and return them."""
-    every = [each for page in pages for each in snippets(page)]
+    every = [snippet for page in pages for snippet in snippets(page)]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     document = {
         "command": "make docs",
         "commit": commit.strip(),
         "date": datetime.now(UTC).date().isoformat(),
-        "snippets": sum(each.kind in RUNS for each in every),
-        "executed": sum(not each.fault for each in found),
-        "failed": [f"{each.snippet.where}: {each.fault}" for each in found if each.fault],
-        "not_run": sum(bool(reason(each)) for each in every),
-        "shorter": sum(each.ran != each.snippet.text and each.snippet.kind == "command" for each in found),
-        "kinds": dict(Counter(each.kind for each in every)),
+        "snippets": sum(snippet.kind in RUNS for snippet in every),
+        "executed": sum(not outcome.fault for outcome in outcomes),
+        "failed": [f"{outcome.snippet.where}: {outcome.fault}" for outcome in outcomes if outcome.fault],
+        "not_run": sum(bool(reason(snippet)) for snippet in every),
+        "shorter": sum(
+            outcome.ran != outcome.snippet.text and outcome.snippet.kind == "command" for outcome in outcomes
+        ),
+        "kinds": dict(Counter(snippet.kind for snippet in every)),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -58,14 +63,14 @@ def write(found: Sequence[Outcome], pages: Sequence[Page], path: Path = OUTCOMES
 
 def marked(page: Page) -> Page:
     """The page with a visible mark after each block that has a snippet which is not run here."""
-    found = [(each, reason(each)) for each in snippets(page) if reason(each)]
-    if not found:
+    not_run = [(snippet, reason(snippet)) for snippet in snippets(page) if reason(snippet)]
+    if not not_run:
         return page
     lines = page.text.split("\n")
     words = scenes().reasons
     after: dict[int, list[str]] = {}
-    for each, why in found:
-        after.setdefault(_end_of_block(lines, each.line - 1), []).append(words[why])
+    for snippet, why in not_run:
+        after.setdefault(_end_of_block(lines, snippet.line - 1), []).append(words[why])
     for at in sorted(after, reverse=True):
         reasons = "; ".join(dict.fromkeys(after[at]))
         count = len(after[at])
@@ -87,11 +92,13 @@ def _end_of_block(lines: list[str], at: int) -> int:
 def not_run_page(pages: Sequence[Page]) -> Page:
     """The page of the snippets that are not run here, with their count."""
     rows: list[tuple[Snippet, str]] = [
-        (each, why) for page in pages for each in snippets(page) if (why := reason(each))
+        (snippet, why) for page in pages for snippet in snippets(page) if (why := reason(snippet))
     ]
-    every = sum(each.kind in RUNS for page in pages for each in snippets(page))
-    each_one = [each for page in pages for each in snippets(page)]
-    shorter = sum(bool(entry(scene_of(each.page).short, each)) and not reason(each) for each in each_one)
+    every = sum(snippet.kind in RUNS for page in pages for snippet in snippets(page))
+    all_snippets = [snippet for page in pages for snippet in snippets(page)]
+    shorter = sum(
+        bool(entry(scene_of(snippet.page).short, snippet)) and not reason(snippet) for snippet in all_snippets
+    )
     parts = [
         f"# Snippets that are not run\n\nThe documents have {every} commands and pieces of Python. `make docs` "
         f"executes "
@@ -102,8 +109,11 @@ def not_run_page(pages: Sequence[Page]) -> Page:
         "run here**.\n"
     ]
     for name, words in scenes().reasons.items():
-        own = [each for each, why in rows if why == name]
-        parts.append(f"## It {words} ({len(own)})\n")
-        lines = ([f"[{each.page}](../../{each.page})", f"`{cell(each.text.splitlines()[0])}`"] for each in own)
-        parts.append(table(["page", "snippet"], lines) if own else "None.\n")
+        unrun_snippets = [snippet for snippet, why in rows if why == name]
+        parts.append(f"## It {words} ({len(unrun_snippets)})\n")
+        lines = (
+            [f"[{snippet.page}](../../{snippet.page})", f"`{cell(snippet.text.splitlines()[0])}`"]
+            for snippet in unrun_snippets
+        )
+        parts.append(table(["page", "snippet"], lines) if unrun_snippets else "None.\n")
     return Page(f"docs/reference/{NAME}.md", f"reference/{NAME}.md", "\n".join(parts))

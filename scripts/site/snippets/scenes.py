@@ -58,8 +58,8 @@ def scene_of(page: str) -> Scene:
 
 def entry(table: dict[str, str], snippet: Snippet) -> str:
     """The value of the longest beginning of a snippet in a table; empty without one."""
-    found = [key for key in table if snippet.text.startswith(key)]
-    return table[max(found, key=len)] if found else ""
+    beginnings = [key for key in table if snippet.text.startswith(key)]
+    return table[max(beginnings, key=len)] if beginnings else ""
 
 
 def reason(snippet: Snippet) -> str:

@@ -70,8 +70,8 @@ async def serve(file: Path) -> None:
     await kraken.start()
     webhook, telegram, ntfy, mail = Receiver(), BotApi(), NtfyServer(), MailServer(file.parent)
     discord, slack = DiscordChannel(), SlackChannel()
-    for each in (webhook, telegram, ntfy, mail, discord, slack):
-        await each.start()
+    for receiver in (webhook, telegram, ntfy, mail, discord, slack):
+        await receiver.start()
     variables = {
         "ALPACA_URL": alpaca.url,
         "ALPACA_KEY": alpaca.key,
