@@ -45,8 +45,8 @@ def random_columns(spec: SightSpec, assets: int, count: int) -> Floats:
         "close": close, "volume": draw.uniform(0.5e6, 2e6, close.shape),
     }  # fmt: skip
     shared = {name: 20.0 * np.exp(draw.normal(0.0, 0.2, rows)) for name in spec.macro}
-    own = {series_input(name): draw.normal(0.0, 1.0, close.shape) for name in spec.series}
-    inputs = Inputs(np.arange(rows) * DAY_NS, bars, 0 if spec.benchmark else None, own, shared)
+    series_inputs = {series_input(name): draw.normal(0.0, 1.0, close.shape) for name in spec.series}
+    inputs = Inputs(np.arange(rows) * DAY_NS, bars, 0 if spec.benchmark else None, series_inputs, shared)
     return compute(spec.declared, inputs)[-count:]
 
 
@@ -54,8 +54,10 @@ def probes_of(spec: SightSpec, assets: int, count: int = PROBES) -> NDArray[np.f
     """Return float32[count, D] observations of random markets and books."""
     draw = np.random.default_rng(1)
     columns = random_columns(spec, assets, count)
-    given = (each if spec.columns else None for each in columns)
-    return np.stack([observation(spec, *random_market(draw, assets), each) for each in given])
+    market_columns = (asset_columns if spec.columns else None for asset_columns in columns)
+    return np.stack(
+        [observation(spec, *random_market(draw, assets), asset_columns) for asset_columns in market_columns]
+    )
 
 
 def answers(agent: LearnedAgent, observed: NDArray[np.float32]) -> Floats:
@@ -70,9 +72,9 @@ def answers(agent: LearnedAgent, observed: NDArray[np.float32]) -> Floats:
 
 def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.float32]) -> Agreement:
     """Compare two policies over observations float32[count, D]."""
-    apart = np.abs(answers(parent, observed) - answers(child, observed))
+    differences = np.abs(answers(parent, observed) - answers(child, observed))
     discrete = parent.artifact.manifest.action.kind == "discrete"
-    same = apart.max(axis=1) <= (1e-6 if discrete else SAME)
+    same = differences.max(axis=1) <= (1e-6 if discrete else SAME)
     before, after = latency(parent, child, observed)
     return Agreement(
         probes=len(observed),
@@ -81,8 +83,8 @@ def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.fl
         p99_us=after[1],
         parent_p50_us=before[0],
         parent_p99_us=before[1],
-        largest_difference=float(apart.max()),
-        mean_difference=float(apart.sum(axis=1).mean()),
+        largest_difference=float(differences.max()),
+        mean_difference=float(differences.sum(axis=1).mean()),
         equal_actions=float(same.mean()),
     )
 

@@ -71,8 +71,8 @@ def distil(
         raise ArtifactError(f"{folder}: it is {manifest.precision}; name the artifact that it was made from")
     torch.set_num_threads(1)
     for path in (bars, actions):
-        known = manifest.training.data.get(path.name) if path is not None else None
-        if path is not None and known is not None and known != file_digest(path):
+        recorded_digest = manifest.training.data.get(path.name) if path is not None else None
+        if path is not None and recorded_digest is not None and recorded_digest != file_digest(path):
             raise ValueError(f"{path} is not the file that {folder} was trained on: its content differs")
     market = _market(manifest, bars, actions)
     action = manifest.action
@@ -86,7 +86,7 @@ def distil(
         seed=plan.seed,
     )
     progress(f"asking the teacher {plan.batch * plan.steps} times")
-    observed, done = demonstrations(env, lambda rows: _answers(teacher, rows), plan.steps, plan.seed)
+    observed, teacher_actions = demonstrations(env, lambda rows: _answers(teacher, rows), plan.steps, plan.seed)
     cut = int(plan.steps * (1.0 - plan.held)) * plan.batch
     if not 0 < cut < len(observed):
         raise ValueError(f"{plan.steps} sessions: too few to teach on some and compare on others")
@@ -95,7 +95,7 @@ def distil(
     scaling = Scale(running.mean, running.deviation())
     learner = Ppo(PpoPlan(hidden=plan.hidden), env.observation_size, env.action_size, env.kind, plan.seed)
     progress(f"teaching {cut} answers, {plan.epochs} times each")
-    losses = clone(learner, scaling.of(observed[:cut]), done[:cut], CloningPlan(epochs=plan.epochs))
+    losses = clone(learner, scaling.of(observed[:cut]), teacher_actions[:cut], CloningPlan(epochs=plan.epochs))
     progress(f"loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
     pupil = msgspec.structs.replace(
         manifest,
@@ -130,11 +130,11 @@ def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:
     decisions = [teacher.decide(row[None]) for row in rows.float().numpy()]
     match teacher.artifact.manifest.action.kind:
         case "discrete":
-            return torch.tensor([int(each.scores.argmax()) for each in decisions])
+            return torch.tensor([int(decision.scores.argmax()) for decision in decisions])
         case "box":
-            return torch.from_numpy(np.stack([each.weights for each in decisions])).float()
+            return torch.from_numpy(np.stack([decision.weights for decision in decisions])).float()
         case "simplex":
-            weights = np.stack([each.weights for each in decisions])
+            weights = np.stack([decision.weights for decision in decisions])
             cash = np.maximum(1.0 - weights.sum(axis=1, keepdims=True), 0.0)
             return torch.from_numpy(np.concatenate([weights, cash], axis=1)).float()
 

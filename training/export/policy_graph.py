@@ -34,10 +34,10 @@ def graph_of(
         raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats: one each")
     graph = Graph()
     seen = _scaled(graph, normaliser, spec.size(assets))
-    given = [n.write(graph, seen, f"seat{k}." if seats else "") for k, n in enumerate(actor.networks)]
+    heads = [n.write(graph, seen, f"seat{k}." if seats else "") for k, n in enumerate(actor.networks)]
     outputs: dict[str, Width] = {"weights": assets}
     if seats:
-        _seated(graph, [graph.readout(each, _simplex(actor), f"all{k}") for k, each in enumerate(given)], seats)
+        _seated(graph, [graph.readout(head, _simplex(actor), f"all{k}") for k, head in enumerate(heads)], seats)
         outputs["seats"] = (len(seats), assets)
     elif action.kind == "discrete":
         if allocations is None or actor.readout not in ("softmax", "values"):
@@ -45,17 +45,17 @@ def graph_of(
                 f"discrete actions need a grid, and a learner that chooses; this one reads {actor.readout}"
             )
         if actor.readout == "softmax":
-            graph.readout(given[0], "softmax", "scores")
+            graph.readout(heads[0], "softmax", "scores")
         else:
-            graph.node("Identity", [given[0]], "scores")
+            graph.node("Identity", [heads[0]], "scores")
         graph.chosen("scores", allocations[:, :assets])
         outputs["scores"] = len(allocations)
     elif action.kind == "box":
         if actor.readout != "tanh":
             raise ValueError(f"box actions of a learner that reads {actor.readout}")
-        _within(graph, graph.readout(given[0], "tanh", "positions"), action.gross)
+        _within(graph, graph.readout(heads[0], "tanh", "positions"), action.gross)
     else:
-        graph.columns(graph.readout(given[0], _simplex(actor), "all"), 0, assets, "weights")
+        graph.columns(graph.readout(heads[0], _simplex(actor), "all"), 0, assets, "weights")
     if actor.carry:
         outputs["carried"] = actor.carry
     sizes = {"observation": spec.size(assets)} | ({"carry": actor.carry} if actor.carry else {})
@@ -102,16 +102,16 @@ def _within(graph: Graph, positions: str, gross: float) -> None:
     graph.node("Mul", [positions, scale], "weights")
 
 
-def _seated(graph: Graph, wholes: Sequence[str], seats: Sequence[tuple[Seat, Floats]]) -> None:
+def _seated(graph: Graph, readouts: Sequence[str], seats: Sequence[tuple[Seat, Floats]]) -> None:
     assets = len(seats[0][1]) - 1
     last, middle, least = graph.integers("last", -1), graph.integers("middle", 1), graph.scalar("least", 1e-30)
-    each = []
-    for k, (whole, (_, own)) in enumerate(zip(wholes, seats, strict=True)):
-        permitted = graph.node("Mul", [whole, graph.constant(f"own{k}", own[None].astype(np.float32))])
+    nodes = []
+    for k, (readout, (_, mask)) in enumerate(zip(readouts, seats, strict=True)):
+        permitted = graph.node("Mul", [readout, graph.constant(f"own{k}", mask[None].astype(np.float32))])
         total = graph.node("Max", [graph.node("ReduceSum", [permitted, last], keepdims=1), least])
         held = graph.columns(graph.node("Div", [permitted, total]), 0, assets, f"held{k}")
-        each.append(graph.node("Unsqueeze", [held, middle]))
-    graph.node("Concat", each, "seats", axis=1)
+        nodes.append(graph.node("Unsqueeze", [held, middle]))
+    graph.node("Concat", nodes, "seats", axis=1)
     column = {
         name: np.array([[[getattr(s, name)] for s, _ in seats]], dtype=np.float32) for name in ("invested", "share")
     }

@@ -71,17 +71,19 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     def agent_of(graph: bytes) -> LearnedAgent:
         return LearnedAgent(LearnedArtifact(out, copy, graph, b"", golden), prove=False)
 
-    def apart(graph: bytes) -> float:
+    def difference_of(graph: bytes) -> float:
         agent = agent_of(graph)
         # an allocation is the same or another one: the golden probes are clear ones, of the others the share that
         # agrees is told
-        others = 0.0 if copy.action.kind == "discrete" else float(np.abs(answers(agent, observed) - expected).max())
-        return max(agent.difference(), others)
+        observed_difference = (
+            0.0 if copy.action.kind == "discrete" else float(np.abs(answers(agent, observed) - expected).max())
+        )
+        return max(agent.difference(), observed_difference)
 
-    whole = frozenset(matrices_of(parent.artifact.graph))
-    graph, left = _agreeing(parent.artifact.graph, whole, precision, apart)
-    found = agreement(parent, agent_of(graph), observed)
-    copy = msgspec.structs.replace(copy, agreement=msgspec.structs.replace(found, left=left))
+    matrices = frozenset(matrices_of(parent.artifact.graph))
+    graph, unrounded = _agreeing(parent.artifact.graph, matrices, precision, difference_of)
+    comparison = agreement(parent, agent_of(graph), observed)
+    copy = msgspec.structs.replace(copy, agreement=msgspec.structs.replace(comparison, left=unrounded))
     if precision == "int8":
         golden = with_extremes(golden, agent_of(graph).artifact)
         tolerance = min(agent_of(graph).difference() + MARGIN, TOLERANCES[precision])
@@ -100,23 +102,23 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
 
 
 def _agreeing(
-    model: bytes, whole: frozenset[str], precision: Precision, apart: Callable[[bytes], float]
+    model: bytes, matrices: frozenset[str], precision: Precision, difference_of: Callable[[bytes], float]
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return (graph, matrices left unrounded, those with the largest effect first). Raises TooDifferent."""
     product = in_eight_bits if precision == "int8" else _in_half
     allowed = TOLERANCES[precision]
-    graph = rewritten(model, whole, product)
-    first = apart(graph)
+    graph = rewritten(model, matrices, product)
+    first = difference_of(graph)
     if first <= allowed:
         return graph, ()
     sizes = matrices_of(model)
-    harm = sorted(whole, key=lambda name: (-apart(rewritten(model, frozenset({name}), product)), name))
+    harm = sorted(matrices, key=lambda name: (-difference_of(rewritten(model, frozenset({name}), product)), name))
     for count in range(1, len(harm)):
-        rest = frozenset(harm[count:])
-        if sum(sizes[name] for name in rest) < LEAST_SHARE * sum(sizes.values()):
+        candidates = frozenset(harm[count:])
+        if sum(sizes[name] for name in candidates) < LEAST_SHARE * sum(sizes.values()):
             break
-        graph = rewritten(model, rest, product)
-        if apart(graph) <= allowed:
+        graph = rewritten(model, candidates, product)
+        if difference_of(graph) <= allowed:
             return graph, tuple(sorted(harm[:count]))
     instead = "; half precision (--fp16) keeps more" if precision == "int8" else ""
     raise TooDifferent(
@@ -163,7 +165,7 @@ def rewritten(model: bytes, which: frozenset[str], product: Callable[..., list[A
     """Replace the products with the matrices `which` by the nodes that `product` returns."""
     changed = onnx.load_from_string(model)
     graph = changed.graph
-    constants = {each.name: each for each in graph.initializer}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
     fresh: dict[str, Any] = {}
 
     def keep(name: str, values: NDArray[Any]) -> str:
@@ -177,7 +179,7 @@ def rewritten(model: bytes, which: frozenset[str], product: Callable[..., list[A
         else:
             nodes.append(node)
     read = {name for node in nodes for name in node.input}
-    initializers = [each for each in graph.initializer if each.name in read] + list(fresh.values())
+    initializers = [tensor for tensor in graph.initializer if tensor.name in read] + list(fresh.values())
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(initializers)
@@ -190,8 +192,8 @@ def matrices_of(model: bytes) -> dict[str, int]:
     graph = onnx.load_from_string(model).graph
     factors = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
     sizes = {
-        each.name: prod(each.dims)
-        for each in graph.initializer
-        if each.name in factors and each.data_type == TensorProto.FLOAT and len(each.dims) == 2
+        tensor.name: prod(tensor.dims)
+        for tensor in graph.initializer
+        if tensor.name in factors and tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 2
     }
     return {name: size for name, size in sizes.items() if size >= LEAST}

@@ -52,14 +52,14 @@ def write(
     """
     action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
     if action.kind == "discrete" and allocations is None:
-        made = grid(manifest.universe, action.parts, action.cash)
-        if made.names != action.allocations:
+        allocation_grid = grid(manifest.universe, action.parts, action.cash)
+        if allocation_grid.names != action.allocations:
             raise ValueError("the allocations are not the grid of their parts: give them as weights")
-        allocations = made.weights
+        allocations = allocation_grid.weights
     if wrong := agent_fault(manifest) or fault(spec, manifest.universe):
         raise ValueError(f"{out}: {wrong}")
     actor: Actor = learner.policy_networks()
-    seats = [(seat, own_of(seat, manifest.universe)) for seat in manifest.seats]
+    seats = [(agent, own_of(agent, manifest.universe)) for agent in manifest.seats]
     golden = golden_of(learner, actor, manifest, normaliser, allocations)
     manifest = msgspec.structs.replace(
         manifest,
@@ -72,7 +72,9 @@ def write(
     )
     tensors = {f"policy.{name}": tensor.detach().clone() for name, tensor in actor.tensors.state_dict().items()}
     if normaliser is not None:
-        tensors["normaliser.mean"], tensors["normaliser.deviation"] = (each.double() for each in normaliser[:2])
+        tensors["normaliser.mean"], tensors["normaliser.deviation"] = (
+            statistic.double() for statistic in normaliser[:2]
+        )
         tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
     elif mean is not None:
         tensors[MEAN] = mean.double()
@@ -89,12 +91,12 @@ def write(
 
 def parameters_of(learner: Any) -> int:
     """Return the number of parameters of the acting networks."""
-    return sum(each.numel() for each in learner.policy_networks().tensors.parameters())
+    return sum(parameter.numel() for parameter in learner.policy_networks().tensors.parameters())
 
 
-def own_of(seat: Seat, universe: tuple[str, ...]) -> Floats:
+def own_of(agent: Seat, universe: tuple[str, ...]) -> Floats:
     """Return float64[N + 1]: 1 for permitted assets, cash last."""
-    return np.array([1.0 if not seat.symbols or symbol in seat.symbols else 0.0 for symbol in universe] + [1.0])
+    return np.array([1.0 if not agent.symbols or symbol in agent.symbols else 0.0 for symbol in universe] + [1.0])
 
 
 def golden_of(
@@ -109,12 +111,12 @@ def golden_of(
         for number in range(PROBES):
             for tried in range(TRIES):
                 returns, weights, cash = random_market(draw, assets)
-                own = columns[number * TRIES + tried if spec.columns else number]
+                asset_columns = columns[number * TRIES + tried if spec.columns else number]
                 if number == 1 and assets > 1:
                     returns[: LOOKBACK // 3, assets // 2] = np.nan
-                    own[assets // 2, spec.own] = np.nan
-                given = own if spec.columns else None
-                seen = torch.from_numpy(observation(spec, returns, weights, cash, given))[None]
+                    asset_columns[assets // 2, spec.own] = np.nan
+                visible_columns = asset_columns if spec.columns else None
+                seen = torch.from_numpy(observation(spec, returns, weights, cash, visible_columns))[None]
                 row = seen if normaliser is None else normaliser.of(seen)
                 if actor.readout not in ("softmax", "values") or actor.carry or _clear(learner, actor, row):
                     break
@@ -128,8 +130,8 @@ def golden_of(
                 answer = np.array([s.share for s in manifest.seats]) @ seats
             else:
                 answer = weights_of(action, manifest, allocations)
-            probes.append((returns, weights, cash, answer, seats, own))
-    return Golden(*(np.stack([np.asarray(each[k]) for each in probes]) for k in range(6)))
+            probes.append((returns, weights, cash, answer, seats, asset_columns))
+    return Golden(*(np.stack([np.asarray(probe[k]) for probe in probes]) for k in range(6)))
 
 
 def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:
@@ -147,11 +149,11 @@ def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | No
 
 def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
     """Return float64[S, N] of actions float[S, N + 1], as in `quantd.training.market.desks`, all assets priced."""
-    own = np.stack([own_of(seat, manifest.universe) for seat in manifest.seats])
-    weights = np.maximum(action.double().numpy(), 0.0) * own
+    permitted = np.stack([own_of(agent, manifest.universe) for agent in manifest.seats])
+    weights = np.maximum(action.double().numpy(), 0.0) * permitted
     held = weights[:, :-1] / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
-    most = np.array([[seat.invested] for seat in manifest.seats])
-    return held * np.minimum(1.0, most / np.maximum(held.sum(axis=1, keepdims=True), 1e-12))
+    caps = np.array([[agent.invested] for agent in manifest.seats])
+    return held * np.minimum(1.0, caps / np.maximum(held.sum(axis=1, keepdims=True), 1e-12))
 
 
 @contextmanager

@@ -92,19 +92,19 @@ class Learned(Struct, frozen=True):
 
 def gather(kind: ForestKind, returns: Floats, horizon: int, stride: int) -> Rows:
     """Compute rows with known features and outcome from returns float64[T, N] (row 0 is NaN)."""
-    made: list[Rows] = []
+    blocks: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):
         seen = see(kind, look(returns[t - LOOKBACK + 1 : t + 1]))
         true = realised(kind, returns[t + 1 : t + 1 + horizon])
-        known = seen.known & np.isfinite(true)
+        usable = seen.known & np.isfinite(true)
         if kind == "allocation":
-            true = relative(np.where(known, true, np.nan))
-        if known.any():
-            made.append(Rows(np.full(int(known.sum()), t), seen.features[known], seen.plain[known], true[known]))
-    if not made:
+            true = relative(np.where(usable, true, np.nan))
+        if usable.any():
+            blocks.append(Rows(np.full(int(usable.sum()), t), seen.features[usable], seen.plain[usable], true[usable]))
+    if not blocks:
         width = len(features_of(kind).names)
         return Rows(np.zeros(0, dtype=np.int64), np.zeros((0, width)), np.zeros(0), np.zeros(0))
-    columns = ([getattr(rows, name) for rows in made] for name in Rows.__struct_fields__)
+    columns = ([getattr(rows, name) for rows in blocks] for name in Rows.__struct_fields__)
     return Rows(*(np.concatenate(column) for column in columns))
 
 
@@ -157,21 +157,21 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
         train, test = rows.between(*fold.train), rows.between(*fold.test)
         if not len(test.true):
             raise ValueError(f"step {number} of {plan.folds} has no rows to judge; ask for fewer (--folds)")
-        given = fit(train, plan).predict(test)
+        predictions = fit(train, plan).predict(test)
         span = _day(panel_days, int(test.at[0])), _day(panel_days, int(test.at[-1]))
         until = _day(panel_days, int(train.at[-1]) + plan.horizon)
-        each = _judged(*span, until, len(train.true), given, test.plain, test.true)
+        comparison = _judged(*span, until, len(train.true), predictions, test.plain, test.true)
         progress(
-            f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} "
-            f"({each.rows} rows)"
+            f"{comparison.first} to {comparison.last}: R² {comparison.model.r2:+.3f}, of the plain estimate "
+            f"{comparison.plain.r2:+.3f} ({comparison.rows} rows)"
         )
-        judged.append(each)
-        predicted.append(given)
+        judged.append(comparison)
+        predicted.append(predictions)
         pooled.append(test)
     true, plain = (np.concatenate([getattr(rows, name) for rows in pooled]) for name in ("true", "plain"))
     last = judged[-1]
-    whole = judged[0].first, last.last, last.fitted_until, last.rows_fitted
-    return _judged(*whole, np.concatenate(predicted), plain, true), tuple(judged)
+    period = judged[0].first, last.last, last.fitted_until, last.rows_fitted
+    return _judged(*period, np.concatenate(predicted), plain, true), tuple(judged)
 
 
 def _judged(first: str, last: str, until: str, fitted: int, model: Floats, plain: Floats, true: Floats) -> Comparison:
@@ -242,8 +242,8 @@ def train_on(
     )
     seen = see(plan.predicts, look(probe))
     answers = np.full(len(seen.known), np.nan)
-    known = Rows(np.zeros(0, dtype=np.int64), seen.features[seen.known], seen.plain[seen.known], np.zeros(0))
-    answers[seen.known] = learned.predict(known)
+    known_rows = Rows(np.zeros(0, dtype=np.int64), seen.features[seen.known], seen.plain[seen.known], np.zeros(0))
+    answers[seen.known] = learned.predict(known_rows)
     contents = {
         "card.md": forest_card(manifest).encode(),
         "golden.bin": numbers(probe, answers),

@@ -56,7 +56,9 @@ class Retraining:
     async def work(self, run: JobRun) -> str:
         """Train the agents of a run; a later attempt trains those that failed. Raises Announced when some fail."""
         if run.id != self._run:
-            named = [each for each in self._parts.schedules if each.do == JOB and each.name in run.schedules]
+            named = [
+                schedule for schedule in self._parts.schedules if schedule.do == JOB and schedule.name in run.schedules
+            ]
             self._run, self._left = run.id, to_train(self._config, named)
         ts = run.due_ts or self._service.shell.ts
         failed = []
@@ -84,8 +86,8 @@ class Retraining:
                 )
             answer = await self._answer(order_of(self._config, agent, until, self._loaded()))
         except Exception as error:  # a failure must not affect other agents
-            known = isinstance(error, ArtifactError | OSError)
-            why = str(error)[:400] if known else reason_of(error)
+            expected = isinstance(error, ArtifactError | OSError)
+            why = str(error)[:400] if expected else reason_of(error)
             answer = Retrained(0, agent.name, until=str(until or ""), failed=why)
         if answer is None:
             log.warning("retraining.ended", agent=agent.name, reason="the service stops")
@@ -99,12 +101,12 @@ class Retraining:
     def _promoted(self, name: str) -> str:
         """The agent for whom a shadow's policy decides; empty for none."""
         state = self._service.shell.state
-        seat = state.rules.seats.index(name)
-        return next((r.name for r, s in zip(state.rules.agents, state.seats, strict=True) if s == seat), "")
+        policy_number = state.rules.seats.index(name)
+        return next((r.name for r, s in zip(state.rules.agents, state.seats, strict=True) if s == policy_number), "")
 
     def _loaded(self) -> dict[str, str]:
         """The artifacts that operators loaded, by agent."""
-        return {name: each.path for name, each in self._service.shell.state.loaded.items()}
+        return {name: artifact.path for name, artifact in self._service.shell.state.loaded.items()}
 
     async def _answer(self, order: Order) -> Retrained | None:
         """The answer of a separate process; None when the service stopped before."""

@@ -65,15 +65,15 @@ def carried_out(order: Order) -> Retrained:
         rule=msgspec.convert(order.rule, Rule),
     )
     try:
-        found = retrain(request, lambda line: None, require_sound_bars)
+        decision = retrain(request, lambda line: None, require_sound_bars)
     except (ExplainedError, ValueError, OSError, ArithmeticError) as error:
         return failure(order, f"{error}"[:400] or type(error).__name__)
-    return answer_of(order, found)
+    return answer_of(order, decision)
 
 
 def answer_of(order: Order, decision: "Decision") -> Retrained:
     """The event about a recorded decision. A version that traded nothing in its comparison is a failure."""
-    made = Retrained(
+    event = Retrained(
         ts=0,
         agent=order.agent,
         version=decision.version,
@@ -84,11 +84,11 @@ def answer_of(order: Order, decision: "Decision") -> Retrained:
     )
     verdict = decision.verdict
     if verdict is None:
-        return made
+        return event
     if verdict.idle:
         return failure(order, f"{decision.version} is written and not used: {verdict.why}"[:400])
     return msgspec.structs.replace(
-        made,
+        event,
         current=decision.current_digest,
         rule=decision.rule.measure,
         sessions=verdict.sessions,

@@ -11,5 +11,5 @@ def names() -> tuple[str, ...]:
 
     It reads their sources, so that commands can list learners where torch is not installed.
     """
-    modules = (Path(folder) / f"{each.name}.py" for folder in __path__ for each in iter_modules([folder]))
-    return tuple(sorted(each.stem for each in modules if each.is_file() and DECLARES in each.read_bytes()))
+    modules = (Path(folder) / f"{module.name}.py" for folder in __path__ for module in iter_modules([folder]))
+    return tuple(sorted(file.stem for file in modules if file.is_file() and DECLARES in file.read_bytes()))

@@ -36,8 +36,8 @@ class Views:
         shared = state[:, : self.shared].expand(self.agents, -1, -1)
         if not self.own:
             return shared
-        own = state[:, self.shared :].reshape(-1, self.agents, self.own).transpose(0, 1)
-        return torch.cat((shared, own), 2)
+        private = state[:, self.shared :].reshape(-1, self.agents, self.own).transpose(0, 1)
+        return torch.cat((shared, private), 2)
 
     def apart(self, rows: Tensor) -> Tensor:
         """Reshape float[G A, D] to float[A, G, D]."""
@@ -85,7 +85,7 @@ class JointReplay:
             step.reward.view(self.desks, -1),
             (~step.terminated).view(self.desks, -1),
         )
-        torch.cat([each.float() for each in columns], 1, out=self._rows[self._added % self.length])
+        torch.cat([column.float() for column in columns], 1, out=self._rows[self._added % self.length])
         self._added += 1
 
     def cut(self) -> None:

@@ -191,7 +191,7 @@ def learners() -> Mapping[str, Learner]:
 
 def learner_for(plan: object) -> Learner:
     """Return the learner whose hyper-parameters `plan` contains. Raises TypeError for any other plan."""
-    for each in learners().values():
-        if type(plan) is each.plan:
-            return each
+    for learner in learners().values():
+        if type(plan) is learner.plan:
+            return learner
     raise TypeError(f"{type(plan).__name__} is the plan of no learner")

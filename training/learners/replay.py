@@ -43,8 +43,8 @@ class SumTree:
         self.nodes[node] = values
         for _ in range(self.levels):
             node = node >> 1
-            left = node << 1
-            self.nodes[node] = self.nodes[left] + self.nodes[left + 1]
+            left_child = node << 1
+            self.nodes[node] = self.nodes[left_child] + self.nodes[left_child + 1]
 
     def find(self, heights: Floats) -> Places:
         """Return int64[K]: the leaves at cumulative heights in [0, total)."""
@@ -52,10 +52,10 @@ class SumTree:
         left_over = heights.copy()
         for _ in range(self.levels):
             node <<= 1
-            left = self.nodes[node]
+            left_sum = self.nodes[node]
             # a height rounded beyond the last positive leaf must not select a zero leaf
-            right = (left_over >= left) & (self.nodes[node + 1] > 0.0)
-            left_over -= left * right
+            right = (left_over >= left_sum) & (self.nodes[node + 1] > 0.0)
+            left_over -= left_sum * right
             node += right
         return node - (1 << self.levels)
 
@@ -152,11 +152,11 @@ class Replay:
         # one from each of `rows` equal parts of the sum
         heights = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64).cpu().numpy()
         parts = np.arange(rows, dtype=np.float64)
-        found = tree.find((heights + parts) * (tree.total / rows))
-        rarity = tree.leaves(found)
+        places = tree.find((heights + parts) * (tree.total / rows))
+        rarity = tree.leaves(places)
         weight = (rarity / rarity.min()) ** -beta
         device = self._rows.device
-        return self._read(torch.from_numpy(found).to(device), torch.from_numpy(weight).to(device, torch.float32))
+        return self._read(torch.from_numpy(places).to(device), torch.from_numpy(weight).to(device, torch.float32))
 
     def tell(self, place: Tensor, error: Tensor) -> None:
         """Set new priorities of drawn steps, (|error| + LEAST_PRIORITY) ** alpha, from their errors float[R]."""

@@ -120,7 +120,7 @@ class Rollout:
         value = network.run(observation.unsqueeze(0), started.unsqueeze(0), carry).value[0]
         if self._cut:
             batch = len(now.started)
-            places = torch.cat([each + t * batch for t, each, _, _ in self._cut])
+            places = torch.cat([indices + t * batch for t, indices, _, _ in self._cut])
             self.cut_value.view(-1)[places] = value[batch:]
             value = value[:batch]
         return value
@@ -136,10 +136,10 @@ def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, g
     decay = (~done).to(reward.dtype).mul_(gamma * trace)
     estimate = torch.empty_like(reward)
     # numpy's calls are shorter, and a short rollout is all calls
-    deltas, factors, found = view(surprise), view(decay), view(estimate)
+    deltas, factors, sums = view(surprise), view(decay), view(estimate)
     later = view(torch.zeros_like(reward[0]))
-    for t in range(len(found) - 1, -1, -1):
-        later = found[t] = deltas[t] + factors[t] * later
+    for t in range(len(sums) - 1, -1, -1):
+        later = sums[t] = deltas[t] + factors[t] * later
     return estimate
 
 

@@ -32,8 +32,8 @@ def likeness(returns: Tensor) -> Tensor:
     moving = (length > FLAT * returns.shape[-1] ** 0.5).to(returns.dtype)
     unit = centred / length.clamp(min=FLAT) * moving
     alike = (unit @ unit.transpose(-1, -2)).abs().clamp(max=1.0)
-    own = torch.diagonal(alike, dim1=-2, dim2=-1)
-    return (alike.sum(-1) - own) / max(1, agents - 1)
+    diagonal = torch.diagonal(alike, dim1=-2, dim2=-1)
+    return (alike.sum(-1) - diagonal) / max(1, agents - 1)
 
 
 class Desks:
@@ -60,9 +60,9 @@ class Desks:
     ) -> None:
         if not seats or len({s.name for s in seats}) != len(seats):
             raise ValueError("agents: at least one, each with a name of its own")
-        for seat in seats:
-            if unknown := set(seat.symbols) - set(market.symbols):
-                raise ValueError(f"agent {seat.name}: {', '.join(sorted(unknown))} is not in the market")
+        for agent in seats:
+            if unknown := set(agent.symbols) - set(market.symbols):
+                raise ValueError(f"agent {agent.name}: {', '.join(sorted(unknown))} is not in the market")
         self.seats: Final = tuple(seats)
         self.agents: Final = len(self.seats)
         self.diversity: Final = diversity or Diversity()
@@ -74,8 +74,10 @@ class Desks:
         self.action_size: Final = self.simulator.action_size
         self.observation_size: Final = self.simulator.observation_size
         self.device: Final = self.simulator.device
-        own = [[1.0 if not s.symbols or n in s.symbols else 0.0 for n in market.symbols] + [1.0] for s in self.seats]
-        self._own = self._each(own, desks)
+        permitted = [
+            [1.0 if not s.symbols or n in s.symbols else 0.0 for n in market.symbols] + [1.0] for s in self.seats
+        ]
+        self._own = self._each(permitted, desks)
         self._invested = self._each([s.invested for s in self.seats], desks)
         self._drawdown = self._each([s.drawdown_penalty for s in self.seats], desks)
         window = self.diversity.window

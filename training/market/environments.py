@@ -165,7 +165,7 @@ def _figures(simulator: Simulator, account: int) -> dict[str, Any]:
         "drawdown": outcome.drawdown,
     }
     terms = simulator.reward.terms
-    info: dict[str, Any] = {name: view(each)[account].item() for name, each in figures.items()}
+    info: dict[str, Any] = {name: view(figure)[account].item() for name, figure in figures.items()}
     info["weights"] = simulator.weights[account].numpy(force=True)
     info["terms"] = {name: view(term)[account].item() for name, term in terms.items()}
     return info
@@ -198,7 +198,7 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
             costs=costs,
             lot=lot,
         )
-        self.possible_agents = [seat.name for seat in self.desk.seats]
+        self.possible_agents = [agent.name for agent in self.desk.seats]
         self.agents: list[str] = []
         self.state_names: Final = self.desk.simulator.observation_names
         width = self.desk.observation_size

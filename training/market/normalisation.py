@@ -28,13 +28,15 @@ class Running:
 
     @classmethod
     def joined(cls, parts: "Sequence[Running]") -> "Running":
-        made = cls(0, parts[0].mean.device)
-        made.mean, made.squares = (
-            torch.stack([getattr(each, name) for each in parts]).unsqueeze(1) for name in ("mean", "squares")
+        statistics = cls(0, parts[0].mean.device)
+        statistics.mean, statistics.squares = (
+            torch.stack([getattr(part, name) for part in parts]).unsqueeze(1) for name in ("mean", "squares")
         )
-        made.count = torch.tensor([float(each.count) for each in parts], dtype=torch.float64, device=made.mean.device)
-        made.count = made.count.view(-1, 1, 1)
-        return made
+        statistics.count = torch.tensor(
+            [float(part.count) for part in parts], dtype=torch.float64, device=statistics.mean.device
+        )
+        statistics.count = statistics.count.view(-1, 1, 1)
+        return statistics
 
     def share(self, number: int, part: "Running") -> None:
         """Give `part` the statistics with this number."""
@@ -47,12 +49,12 @@ class Running:
         wide = rows.to(torch.float64)
         fresh, several = wide.shape[-2], wide.dim() > 2
         mean = wide.mean(-2, keepdim=several)
-        apart = mean - self.mean
+        shift = mean - self.mean
         total = self.count + fresh
         spread = (wide - mean).square().sum(-2, keepdim=several)
-        self.squares = self.squares + spread + apart.square() * (self.count * fresh / total)
+        self.squares = self.squares + spread + shift.square() * (self.count * fresh / total)
         # a number over a tensor would be a product with its reciprocal, of another rounding
-        self.mean = self.mean + apart * ((total - self.count) / total)
+        self.mean = self.mean + shift * ((total - self.count) / total)
         self.count = total
 
     def deviation(self) -> Tensor:
@@ -102,12 +104,12 @@ class Normalised:
     @classmethod
     def joined(cls, parts: "Sequence[Normalised]", env: VectorEnv) -> "Normalised":
         """Return one for `env`, the joined environments of `parts`, that keeps the statistics of each apart."""
-        made = cls(env, discount=parts[0]._discount)
-        made.observations = Running.joined([each.observations for each in parts])
-        made.returns = Running.joined([each.returns for each in parts])
-        made._return = torch.stack([each._return for each in parts])
-        made._parts = len(parts)
-        return made
+        environment = cls(env, discount=parts[0]._discount)
+        environment.observations = Running.joined([part.observations for part in parts])
+        environment.returns = Running.joined([part.returns for part in parts])
+        environment._return = torch.stack([part._return for part in parts])
+        environment._parts = len(parts)
+        return environment
 
     def share(self, number: int, part: "Normalised") -> None:
         """Give `part` the statistics with this number."""
@@ -131,7 +133,7 @@ class Normalised:
         step = self.env.step(action)
         moved = step.final is not step.observation
         if self._parts:
-            step = Step(*(each.view(self._parts, -1, *each.shape[1:]) for each in step))
+            step = Step(*(tensor.view(self._parts, -1, *tensor.shape[1:]) for tensor in step))
         done = step.terminated | step.truncated
         reward = step.reward
         if not self.frozen:
@@ -145,19 +147,19 @@ class Normalised:
         scale = self.scale
         observation = scale.of(step.observation)
         final = scale.of(step.final) if moved else observation
-        made = Step(observation, reward, step.terminated, step.truncated, final)
-        return Step(*(each.flatten(0, 1) for each in made)) if self._parts else made
+        normalised_step = Step(observation, reward, step.terminated, step.truncated, final)
+        return Step(*(tensor.flatten(0, 1) for tensor in normalised_step)) if self._parts else normalised_step
 
     def state(self) -> dict[str, Tensor]:
         """Return the statistics, which are saved beside the weights."""
         kept = {"return": self._return.clone()}
-        for name, each in (("observation", self.observations), ("reward", self.returns)):
-            kept[f"{name}_mean"], kept[f"{name}_squares"] = each.mean.clone(), each.squares.clone()
-            kept[f"{name}_count"] = torch.tensor(each.count)
+        for name, statistics in (("observation", self.observations), ("reward", self.returns)):
+            kept[f"{name}_mean"], kept[f"{name}_squares"] = statistics.mean.clone(), statistics.squares.clone()
+            kept[f"{name}_count"] = torch.tensor(statistics.count)
         return kept
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         self._return = state["return"].clone()
-        for name, each in (("observation", self.observations), ("reward", self.returns)):
-            each.mean, each.squares = state[f"{name}_mean"].clone(), state[f"{name}_squares"].clone()
-            each.count = int(state[f"{name}_count"])
+        for name, statistics in (("observation", self.observations), ("reward", self.returns)):
+            statistics.mean, statistics.squares = state[f"{name}_mean"].clone(), state[f"{name}_squares"].clone()
+            statistics.count = int(state[f"{name}_count"])

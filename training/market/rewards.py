@@ -81,9 +81,9 @@ class Moments:
         rise, rise_second = returns - self.first, returns.square() - self.second
         variance = self.variance()
         # not pow, whose rounding depends on the number of accounts
-        found = (self.second * rise - 0.5 * self.first * rise_second) / (variance * variance.sqrt())
+        derivative = (self.second * rise - 0.5 * self.first * rise_second) / (variance * variance.sqrt())
         self.add(returns)
-        return found
+        return derivative
 
 
 class Reward:

@@ -97,19 +97,19 @@ class Simulator:
         Its steps are those of the parts, to the bit on a CPU.
         """
         one = parts[0]
-        made = cls(
+        simulator = cls(
             one.market, batch=one.batch * len(parts), kind=one.kind, allocations=one.allocations,
             reward=one.reward.plan, episodes=one.episodes, costs=one.costs, gross=one._gross,
-            capital=torch.cat([each.capital for each in parts]).tolist(),
+            capital=torch.cat([part.capital for part in parts]).tolist(),
         )  # fmt: skip
         for name in KEPT:
-            setattr(made, f"_{name}", view(torch.cat([tensor(getattr(each, f"_{name}")) for each in parts])))
-        moments = made.reward.moments
-        moments.first = torch.cat([each.reward.moments.first for each in parts])
-        moments.second = torch.cat([each.reward.moments.second for each in parts])
-        made._randoms = [each._randoms[0] for each in parts]
-        made._left = made._length - int(made._steps.max())
-        return made
+            setattr(simulator, f"_{name}", view(torch.cat([tensor(getattr(part, f"_{name}")) for part in parts])))
+        moments = simulator.reward.moments
+        moments.first = torch.cat([part.reward.moments.first for part in parts])
+        moments.second = torch.cat([part.reward.moments.second for part in parts])
+        simulator._randoms = [part._randoms[0] for part in parts]
+        simulator._left = simulator._length - int(simulator._steps.max())
+        return simulator
 
     def share(self, number: int, part: "Simulator") -> None:
         """Give `part`, the joined one with this number, the current state of its accounts."""
@@ -189,7 +189,7 @@ class Simulator:
         """The trades of the last step, before new episodes began. Raises ValueError before the first step."""
         if self._after is None:
             raise ValueError("nothing was traded yet: make a step")
-        return Traded(*(tensor(each) for each in self._after))
+        return Traded(*(tensor(array) for array in self._after))
 
     def lots(self) -> Tensor:
         """Return held units float64[B, N], by the prices of each account's current close."""
@@ -244,8 +244,8 @@ class Simulator:
         lot = 1.0 if self._lot is None else self._lot
         sized = view(weights)
         if tables.marks is not None:
-            _, known = self._shown(self._value, self._cash, before, decided)
-            sized = sized * (known / before)[:, None] / take(tables.marks, decided)
+            _, known_equity = self._shown(self._value, self._cash, before, decided)
+            sized = sized * (known_equity / before)[:, None] / take(tables.marks, decided)
         after = trade(self._value, self._cash, before, sized, session, self._rates, shares, lot, len(self._randoms))
         self._after = after
         self._value, self._cash, self._equity = after.value, after.cash, after.equity
@@ -277,9 +277,9 @@ class Simulator:
         parts = len(self._randoms)
         if self._tables.known is None:
             return tensor(added(growth, parts) / growth.shape[1])
-        known = take(self._tables.known, decided)
-        count = added(known, parts)
-        return tensor(1.0 + added((growth - 1.0) * known, parts) / count.clip(min=1.0))
+        priced = take(self._tables.known, decided)
+        count = added(priced, parts)
+        return tensor(1.0 + added((growth - 1.0) * priced, parts) / count.clip(min=1.0))
 
     def _ended(self) -> tuple[Tensor, Tensor]:
         """Return (terminated, truncated), bool[B]."""
@@ -367,17 +367,17 @@ class Simulator:
             at, row = view(accounts), row[accounts]
             value, cash, equity = value[at], cash[at], equity[at]
             drawdown, steps, capital = drawdown[at], steps[at], capital[at]
-        value, known = self._shown(value, cash, equity, view(row))
+        value, known_equity = self._shown(value, cash, equity, view(row))
         shown = self.market.seen.index_select(0, row)  # torch copies long rows faster than numpy
         seen = view(shown)
         column = len(observed.names)
         for part in observed.account:
             match part:
                 case "weights":
-                    seen[:, column : column + value.shape[1]] = value / known[:, None]
+                    seen[:, column : column + value.shape[1]] = value / known_equity[:, None]
                     column += value.shape[1] - 1
                 case "cash":
-                    seen[:, column] = cash / known
+                    seen[:, column] = cash / known_equity
                 case "drawdown":
                     seen[:, column] = drawdown
                 case "progress":

@@ -55,7 +55,7 @@ class Market:
 
     def viewed(self) -> "Market":
         """Return the market with its tensors as the arrays that accounts read at each step."""
-        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        values = ((attribute.name, getattr(self, attribute.name)) for attribute in fields(self))
         arrays: dict[str, Any] = {name: view(value) for name, value in values if isinstance(value, Tensor)}
         return replace(self, **arrays)
 
@@ -104,7 +104,7 @@ def market_of(
     extra = sum(len(panel.symbols) if part == "weights" else 1 for part in observed.account)
     before = np.full_like(panel.close, np.nan)
     before[1:] = panel.close[:-1]
-    known = np.isfinite(panel.close)
+    priced = np.isfinite(panel.close)
 
     def relative(values: Floats, missing: float) -> Floats:
         return np.nan_to_num(values / before, nan=missing)
@@ -125,7 +125,7 @@ def market_of(
         close=tensor(np.nan_to_num(panel.close, nan=1.0)),
         split=tensor(panel.split),
         days=tensor(days),
-        known=None if known[rows.start :].all() else tensor(known.astype(np.float64)),
+        known=None if priced[rows.start :].all() else tensor(priced.astype(np.float64)),
         momentum=tensor(momentum),
         first=rows.start,
         last=rows.stop - 1,
@@ -153,8 +153,8 @@ def grid(symbols: Sequence[str], parts: int = 2, cash: bool = False) -> Allocati
     holders = (*symbols, "cash")
     chosen = list(combinations_with_replacement(range(len(symbols) + cash), parts))
     weights = np.zeros((len(chosen), len(symbols) + 1))
-    for row, each in enumerate(chosen):
-        np.add.at(weights[row], list(each), 1.0)
+    for row, allocation in enumerate(chosen):
+        np.add.at(weights[row], list(allocation), 1.0)
     weights /= parts
     names = tuple(
         " ".join(f"{holders[k]} {row[k]:.0%}" for k in np.flatnonzero(row)) for row in weights

@@ -82,10 +82,10 @@ def walk(
     universe = Universe(
         tuple(Instrument(s, lot_nano=round(size * NANO)) for s, size in zip(panel.symbols, sizes, strict=True))
     )
-    known = panel.at_decisions()
+    decision_panel = panel.at_decisions()
     ring, by_date = (Ring(len(panel.symbols), max(policy.lookback, 1)) for _ in range(2))
-    add, complete = _filling(ring, known), _filling(by_date, panel)
-    more = _Inputs(policy, known)
+    add, complete = _filling(ring, decision_panel), _filling(by_date, panel)
+    more = _Inputs(policy, decision_panel)
     add(rows.start)
     complete(rows.start - panel.behind)
     more.add(rows.start)
@@ -95,7 +95,7 @@ def walk(
         time = int(panel.day_ns[row]) + CLOSE_NS
         held = env.weights[0].numpy().copy()
         held.flags.writeable = False
-        prices = known.close[row].copy()
+        prices = decision_panel.close[row].copy()
         prices.flags.writeable = False
         value, free = float(env.known_equity), float(env.cash)
         view = View(
@@ -147,22 +147,24 @@ class _Inputs:
     def add(self, row: int) -> None:
         """Append the samples up to a row of the panel."""
         panel = self._panel
-        for each in range(self._done, row + 1):
+        for index in range(self._done, row + 1):
             if self.bars is not None:
-                given = {"open": panel.open[each], **{name: values[each] for name, values in panel.bars.items()}}
+                bar = {"open": panel.open[index], **{name: values[index] for name, values in panel.bars.items()}}
                 for place, name in enumerate(FIELDS):
-                    if name in given:
-                        self.bars.forming[place] = given[name]
-                self.bars.sample(int(panel.day_ns[each]), panel.close[each], _actions(panel, each))
+                    if name in bar:
+                        self.bars.forming[place] = bar[name]
+                self.bars.sample(int(panel.day_ns[index]), panel.close[index], _actions(panel, index))
             if self.macro is not None:
-                own = [panel.series[name][each] for name in self._series]
-                self.macro.sample([*(float(panel.macro[name][each]) for name in self._macro), *np.ravel(own)])
+                series_values = [panel.series[name][index] for name in self._series]
+                self.macro.sample(
+                    [*(float(panel.macro[name][index]) for name in self._macro), *np.ravel(series_values)]
+                )
         self._done = row + 1
 
 
 def _required(policies: Sequence[Policy], attribute: str, given: Mapping[str, Floats]) -> list[str]:
     """Return the names of the series that policies read. Raises ValueError for one that is not given."""
-    named = sorted({name for each in policies for name in getattr(each, attribute, ())})
+    named = sorted({name for policy in policies for name in getattr(policy, attribute, ())})
     if missing := [name for name in named if name not in given]:
         raise ValueError(f"the policy reads the series {missing[0]}, which is not given")
     return named
@@ -174,8 +176,8 @@ def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:
 
     def add(row: int) -> None:
         nonlocal done
-        for each in range(done, row + 1):
-            ring.append(panel.close[each], _actions(panel, each))
+        for index in range(done, row + 1):
+            ring.append(panel.close[index], _actions(panel, index))
         done = row + 1
 
     return add

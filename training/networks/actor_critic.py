@@ -85,7 +85,7 @@ class ActorCritic(nn.Module):
 
     def _flatten(self) -> None:
         self.vector, self.gradient = flatten(list(self.parameters()))
-        self._leaves = [each for each in self.parameters() if each is not self.spread]
+        self._leaves = [parameter for parameter in self.parameters() if parameter is not self.spread]
 
     def _keep(self, heads: Heads) -> Heads:
         """Keep outputs with their autograd graph. Returns them without it."""
@@ -95,14 +95,14 @@ class ActorCritic(nn.Module):
 
 def flatten(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Move the parameters, in this order, and their `.grad` into two vectors. Returns (vector, gradient)."""
-    vector = torch.cat([each.detach().reshape(-1) for each in parameters])
+    vector = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
     gradient = torch.zeros_like(vector)
-    sizes = [each.numel() for each in parameters]
-    for each, values, slopes in zip(
+    sizes = [parameter.numel() for parameter in parameters]
+    for parameter, values, slopes in zip(
         parameters, vector.split_with_sizes(sizes), gradient.split_with_sizes(sizes), strict=True
     ):
-        each.data = values.view_as(each)
-        each.grad = slopes.view_as(each)
+        parameter.data = values.view_as(parameter)
+        parameter.grad = slopes.view_as(parameter)
     return vector, gradient
 
 
@@ -117,7 +117,7 @@ def layer(inputs: int, outputs: int, gain: float, random: torch.Generator) -> nn
     """Return a layer with orthogonal weights (Saxe et al. 2014) and zero bias; draws from `random` only."""
     # On the generator's device: the same seed gives the same network, independent of the global generator.
     skip_init = nn.utils.skip_init
-    made: nn.Linear = skip_init(nn.Linear, inputs, outputs, device=random.device)  # type: ignore[no-untyped-call]
-    nn.init.orthogonal_(made.weight, gain, generator=random)
-    nn.init.zeros_(made.bias)
-    return made
+    new_layer: nn.Linear = skip_init(nn.Linear, inputs, outputs, device=random.device)  # type: ignore[no-untyped-call]
+    nn.init.orthogonal_(new_layer.weight, gain, generator=random)
+    nn.init.zeros_(new_layer.bias)
+    return new_layer

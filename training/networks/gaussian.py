@@ -42,8 +42,10 @@ class _Layer(NamedTuple):
     bias_slope: Tensor
 
 
-def _views(made: nn.Linear) -> _Layer:
-    return _Layer(made.weight.data, made.bias.data, slope_of(made.weight), slope_of(made.bias))
+def _views(linear_layer: nn.Linear) -> _Layer:
+    return _Layer(
+        linear_layer.weight.data, linear_layer.bias.data, slope_of(linear_layer.weight), slope_of(linear_layer.bias)
+    )
 
 
 def _run(layers: Sequence[_Layer], x: Tensor, rounded: bool) -> tuple[Tensor, Activations]:
@@ -75,11 +77,11 @@ def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: boo
     return d
 
 
-def _head(made: _Layer, d: Tensor, x: Tensor) -> Tensor:
+def _head(last_layer: _Layer, d: Tensor, x: Tensor) -> Tensor:
     """Write the gradients of a last layer in float32. Returns the gradient of its input."""
-    torch.mm(d.t(), x, out=made.weight_slope)
-    torch.sum(d, 0, out=made.bias_slope)
-    return torch.mm(d, made.weight)
+    torch.mm(d.t(), x, out=last_layer.weight_slope)
+    torch.sum(d, 0, out=last_layer.bias_slope)
+    return torch.mm(d, last_layer.weight)
 
 
 def bounded(spread: Tensor) -> Tensor:
@@ -109,16 +111,16 @@ class GaussianActor(nn.Module):
         self.trunk = nn.ModuleList(self.layers)
         self.rounded: Final = bfloat16
         self.vector, self.gradient = flatten(list(self.parameters()))
-        self._hidden: Final = [_views(made) for made in self.layers]
+        self._hidden: Final = [_views(linear_layer) for linear_layer in self.layers]
         self._heads: Final = (_views(self.mean), _views(self.spread))
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         x = observation
-        for made in self.layers:
+        for linear_layer in self.layers:
             if self.rounded and len(x) >= ROUNDED_ROWS:  # the bias is added in float32: only factors are rounded
-                x = torch.relu(torch.mm(x.bfloat16(), made.weight.t().bfloat16()).float() + made.bias)
+                x = torch.relu(torch.mm(x.bfloat16(), linear_layer.weight.t().bfloat16()).float() + linear_layer.bias)
             else:
-                x = torch.relu(linear(x, made.weight, made.bias))
+                x = torch.relu(linear(x, linear_layer.weight, linear_layer.bias))
         spread = linear(x, self.spread.weight, self.spread.bias)
         return linear(x, self.mean.weight, self.mean.bias), bounded(spread)
 
@@ -140,8 +142,8 @@ class GaussianActor(nn.Module):
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add the mean to `graph`, from the node `given`. Returns its name."""
         x = given
-        for depth, made in enumerate(self.layers):
-            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made, x)])
+        for depth, linear_layer in enumerate(self.layers):
+            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", linear_layer, x)])
         return graph.linear(f"{prefix}mean", self.mean, x)
 
 
@@ -160,11 +162,13 @@ class TwinCritics(nn.Module):
         super().__init__()
         widths = [observation_size + action_size, *hidden]
         self.pair: Final = [(_layers(widths, random), layer(hidden[-1], 1, 1.0, random)) for _ in range(2)]
-        self.trunks = nn.ModuleList(made for layers, _ in self.pair for made in layers)
+        self.trunks = nn.ModuleList(linear_layer for layers, _ in self.pair for linear_layer in layers)
         self.values = nn.ModuleList(value for _, value in self.pair)
         self.rounded: Final = bfloat16
         self.vector, self.gradient = flatten(list(self.parameters()))
-        self._twins: Final = [([_views(made) for made in layers], _views(value)) for layers, value in self.pair]
+        self._twins: Final = [
+            ([_views(linear_layer) for linear_layer in layers], _views(value)) for layers, value in self.pair
+        ]
 
     @torch.no_grad()
     def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Activations]]:
@@ -186,8 +190,8 @@ class TwinCritics(nn.Module):
     @torch.no_grad()
     def by_action(self, d: Tensor, kept: Sequence[Activations], size: int) -> Tensor:
         """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged."""
-        found = []
+        gradients = []
         for (layers, value), slope, of in zip(self._twins, d, kept, strict=True):
             sums = _pull(layers, slope.unsqueeze(-1) * value.weight, of, slopes=False)
-            found.append(torch.mm(sums, layers[0].weight[:, -size:]))
-        return found[0] + found[1]
+            gradients.append(torch.mm(sums, layers[0].weight[:, -size:]))
+        return gradients[0] + gradients[1]

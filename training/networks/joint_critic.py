@@ -91,7 +91,7 @@ class Critics(nn.Module):
 
     def judge(self, read: Tensor, action: Tensor) -> Tensor:
         """Return values float[A, R] of encoded states float[R, E] and actions float[R, A, K] (or float[A, R, A, K])."""
-        done = action.flatten(-2)
-        parts = [each.expand(self.agents, *each.shape[-2:]) for each in (read, done)]
+        joint_action = action.flatten(-2)
+        parts = [tensor.expand(self.agents, *tensor.shape[-2:]) for tensor in (read, joint_action)]
         output: Tensor = self.head(self.body(torch.cat(parts, 2)))
         return output.squeeze(2)

@@ -86,10 +86,12 @@ class Mlp(ActorCritic):
         self._head, self._head_slope = joined(self.vector), joined(self.gradient)
         self._head_across = self._head[0].t()
         self._layers = [
-            (each.weight.data.t(), each.bias.data, norm.weight.data, norm.bias.data) for each, norm in self.blocks
+            (linear_layer.weight.data.t(), linear_layer.bias.data, norm.weight.data, norm.bias.data)
+            for linear_layer, norm in self.blocks
         ]
         self._slopes = [
-            tuple(slope_of(p) for p in (each.weight, each.bias, norm.weight, norm.bias)) for each, norm in self.blocks
+            tuple(slope_of(p) for p in (linear_layer.weight, linear_layer.bias, norm.weight, norm.bias))
+            for linear_layer, norm in self.blocks
         ]
         self._spread_slope = slope_of(self.spread)
 
@@ -138,9 +140,11 @@ class Mlp(ActorCritic):
         for (_, _, gain, shift), rows in zip(self._layers, layers, strict=True):
             bent = rows.flatten(0, 1)
             normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
-            kept.append([_Activations(*each) for each in zip(*map(self._parts, (x, bent, mean, scale)), strict=True)])
+            kept.append(
+                [_Activations(*tensors) for tensors in zip(*map(self._parts, (x, bent, mean, scale)), strict=True)]
+            )
             x = normal
-        self._tapes = [(list(made), part) for *made, part in zip(*kept, self._parts(x), strict=True)]
+        self._tapes = [(list(activations), part) for *activations, part in zip(*kept, self._parts(x), strict=True)]
         return Heads(heads[..., :-1], heads[..., -1])
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:

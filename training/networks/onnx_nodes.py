@@ -40,16 +40,16 @@ class Graph:
     def scalar(self, name: str, value: float) -> str:
         return self.constant(name, np.array(value, dtype=np.float32))
 
-    def linear(self, name: str, made: nn.Linear, given: str) -> str:
-        return self.affine(name, made.weight, made.bias, given)
+    def linear(self, name: str, layer: nn.Linear, given: str) -> str:
+        return self.affine(name, layer.weight, layer.bias, given)
 
     def affine(self, name: str, weight: Tensor, bias: Tensor, given: str) -> str:
         product = self.node("MatMul", [given, self.constant(f"{name}.weight", weight.t())])
         return self.node("Add", [product, self.constant(f"{name}.bias", bias)])
 
-    def norm(self, name: str, made: nn.LayerNorm, given: str) -> str:
-        parts = [self.constant(f"{name}.gain", made.weight), self.constant(f"{name}.shift", made.bias)]
-        return self.node("LayerNormalization", [given, *parts], axis=-1, epsilon=made.eps)
+    def norm(self, name: str, layer: nn.LayerNorm, given: str) -> str:
+        parts = [self.constant(f"{name}.gain", layer.weight), self.constant(f"{name}.shift", layer.bias)]
+        return self.node("LayerNormalization", [given, *parts], axis=-1, epsilon=layer.eps)
 
     def columns(self, given: str, begin: int, end: int, output: str = "") -> str:
         """Add the selection of the columns [begin, end)."""

@@ -11,13 +11,13 @@ LEAST: Final = 1_500_000
 _ONEDNN: Final[bool] = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
-def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return left float32[M, K] x right float32[K, N], plus `bias` float32[N], without an autograd graph."""
-    large = left.numel() * right.shape[1] >= LEAST
-    if large and _ONEDNN and left.is_cpu and _whole(left) and _whole(right):
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
-        return made
-    return torch.mm(left, right) if bias is None else torch.addmm(bias, left, right)
+def product(left_matrix: Tensor, right_matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return left_matrix float32[M, K] x right_matrix float32[K, N] + `bias` float32[N], without an autograd graph."""
+    large = left_matrix.numel() * right_matrix.shape[1] >= LEAST
+    if large and _ONEDNN and left_matrix.is_cpu and _whole(left_matrix) and _whole(right_matrix):
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(left_matrix, right_matrix.t(), bias, "none", [], "")
+        return output
+    return torch.mm(left_matrix, right_matrix) if bias is None else torch.addmm(bias, left_matrix, right_matrix)
 
 
 def _whole(matrix: Tensor) -> bool:

@@ -44,9 +44,11 @@ class NoisyLinear(nn.Module):
     def forward(self, x: Tensor, noise: tuple[Tensor, Tensor] | None) -> Tensor:
         if noise is None:
             return linear(x, self.weight, self.bias)
-        given, made = noise
+        input_noise, output_noise = noise
         # the outer product is avoided: S o (e i^T) x = e o (S (i o x))
-        return linear(x, self.weight, self.bias) + made * linear(x * given, self.weight_spread, self.bias_spread)
+        return linear(x, self.weight, self.bias) + output_noise * linear(
+            x * input_noise, self.weight_spread, self.bias_spread
+        )
 
 
 class QNetwork(nn.Module):
@@ -90,30 +92,34 @@ class QNetwork(nn.Module):
         )
         self.heads = nn.ModuleDict(self.head)
         self.vector, self.gradient = flatten(list(self.parameters()))
-        plain = [*self.layers, *(made for made in self.head.values() if isinstance(made, nn.Linear))]
+        plain = [*self.layers, *(head_layer for head_layer in self.head.values() if isinstance(head_layer, nn.Linear))]
         # views, because iteration over a module's own attributes costs more than a product of this size
-        self._steps: Final = [(each.weight.data, each.bias.data) for each in plain]
-        self._slopes: Final = [(slope_of(each.weight), slope_of(each.bias)) for each in plain]
+        self._steps: Final = [(linear_layer.weight.data, linear_layer.bias.data) for linear_layer in plain]
+        self._slopes: Final = [(slope_of(linear_layer.weight), slope_of(linear_layer.bias)) for linear_layer in plain]
         self._kept: list[Tensor] = []
 
     def draw(self, random: torch.Generator) -> Noise | None:
         """Draw noise for `forward`; None when no layer is noisy."""
-        drawn = {name: made.draw(random) for name, made in self.head.items() if isinstance(made, NoisyLinear)}
+        drawn = {
+            name: head_layer.draw(random)
+            for name, head_layer in self.head.items()
+            if isinstance(head_layer, NoisyLinear)
+        }
         return drawn or None
 
     def forward(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
         x = observation
-        for depth, made in enumerate(self.layers):
-            x = torch.relu(linear(x, made.weight, made.bias))
+        for depth, linear_layer in enumerate(self.layers):
+            x = torch.relu(linear(x, linear_layer.weight, linear_layer.bias))
             if self.streams:
                 scale = self.scales[depth]
                 x = layer_norm(x, scale.normalized_shape, scale.weight, scale.bias, EPSILON)
 
         def head(name: str, given: Tensor) -> Tensor:
-            made = self.head[name]
-            if isinstance(made, NoisyLinear):
-                return made.forward(given, noise[name] if noise else None)
-            return linear(given, made.weight, made.bias)
+            head_layer = self.head[name]
+            if isinstance(head_layer, NoisyLinear):
+                return head_layer.forward(given, noise[name] if noise else None)
+            return linear(given, head_layer.weight, head_layer.bias)
 
         if not self.streams:
             return head("out", x)
@@ -163,8 +169,8 @@ class QNetwork(nn.Module):
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add the values without noise to `graph`, from the node `given`. Returns their name."""
         x = given
-        for depth, made in enumerate(self.layers):
-            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made, x)])
+        for depth, linear_layer in enumerate(self.layers):
+            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", linear_layer, x)])
             if self.streams:
                 x = graph.norm(f"{prefix}norm{depth}", self.scales[depth], x)
 

@@ -34,14 +34,14 @@ class Scorer(nn.Module):
             nn.init.constant_(layer.bias, bias)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        known = mask.unsqueeze(-1)
+        known_mask = mask.unsqueeze(-1)
         asset = torch.relu(self.second(torch.relu(self.first(features))))
-        count = known.sum(-2, keepdim=True).clamp(min=1.0)
-        pooled = (asset * known).sum(-2, keepdim=True) / count
+        count = known_mask.sum(-2, keepdim=True).clamp(min=1.0)
+        pooled = (asset * known_mask).sum(-2, keepdim=True) / count
         score = self.score(torch.relu(self.own(asset) + self.common(pooled)))
         cash = self.cash(torch.relu(self.mood(pooled)))
         # minus log n, so that the share of cash does not depend on the number of assets
-        logits = torch.cat([score - count.log() + (known - 1.0) * MASKED, cash], dim=-2)
+        logits = torch.cat([score - count.log() + (known_mask - 1.0) * MASKED, cash], dim=-2)
         return torch.softmax(logits, dim=-2)[..., :-1, 0]
 
 
@@ -52,18 +52,18 @@ def to_onnx(scorer: Scorer) -> bytes:
     last, assets, begin = graph.integers("last", -1), graph.integers("assets", 1), graph.integers("begin", 0)
     one, masked = graph.scalar("one", 1.0), graph.scalar("masked", MASKED)
 
-    def relu(made: nn.Linear, name: str, given: str) -> str:
-        return node("Relu", [graph.linear(name, made, given)])
+    def relu(linear_layer: nn.Linear, name: str, given: str) -> str:
+        return node("Relu", [graph.linear(name, linear_layer, given)])
 
-    known = node("Unsqueeze", ["mask", last])
+    known_mask = node("Unsqueeze", ["mask", last])
     asset = relu(scorer.second, "second", relu(scorer.first, "first", "features"))
-    count = node("Max", [node("ReduceSum", [known, assets], keepdims=1), one])
-    total = node("ReduceSum", [node("Mul", [asset, known]), assets], keepdims=1)
+    count = node("Max", [node("ReduceSum", [known_mask, assets], keepdims=1), one])
+    total = node("ReduceSum", [node("Mul", [asset, known_mask]), assets], keepdims=1)
     pooled = node("Div", [total, count])
     common = node("MatMul", [pooled, graph.constant("common.weight", scorer.common.weight.t())])
     both = node("Relu", [node("Add", [graph.linear("own", scorer.own, asset), common])])
     centred = node("Sub", [graph.linear("score", scorer.score, both), node("Log", [count])])
-    missing = node("Mul", [node("Sub", [known, one]), masked])
+    missing = node("Mul", [node("Sub", [known_mask, one]), masked])
     cash = graph.linear("cash", scorer.cash, relu(scorer.mood, "mood", pooled))
     shares = node("Softmax", [node("Concat", [node("Add", [centred, missing]), cash], axis=1)], axis=1)
     node("Squeeze", [node("Slice", [shares, begin, last, assets]), last], "weights")

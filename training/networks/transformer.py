@@ -72,7 +72,7 @@ class Block(nn.Module):
         keys = headed(self.offered, 0, normal, (1, 2, 0))
         values = headed(self.offered, 1, normal, (1, 0, 2))
         if read_last:
-            x, normal = (_last(graph, each, prefix) for each in (x, normal))
+            x, normal = (_last(graph, node, prefix) for node in (x, normal))
         queries = headed(self.asked, 0, normal, (1, 0, 2), part**-0.5)
         weights = graph.node("Softmax", [graph.node("MatMul", [queries, keys])], axis=-1)
         mixed = graph.node("Transpose", [graph.node("MatMul", [weights, values])], perm=(1, 0, 2))

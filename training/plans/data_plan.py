@@ -48,7 +48,7 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def sources(self) -> tuple[MacroSource, ...]:
         """The macro series, then the series per symbol in use."""
-        return (*self.macro, *(each for each in self.series if each.use))
+        return (*self.macro, *(source for source in self.series if source.use))
 
     @property
     def files(self) -> tuple[Path, Path | None]:
@@ -127,32 +127,34 @@ def named(name: str, error: msgspec.ValidationError, value: object) -> str:
 
 def located(text: str, where: str, mistakes: str) -> str:
     """Return `mistakes`, one a line, behind the file `where` and the line of its key in the file's `text`, in order."""
-    keyed = [(_line_of(text, each.split(" ", 1)[0].rstrip(":")), each) for each in mistakes.splitlines()]
-    found = sorted(keyed, key=lambda each: each[0] or len(text))
-    return "\n".join(f"{where}:{line}: {each}" if line else f"{where}: {each}" for line, each in found)
+    keyed = [(_line_of(text, mistake.split(" ", 1)[0].rstrip(":")), mistake) for mistake in mistakes.splitlines()]
+    by_line = sorted(keyed, key=lambda pair: pair[0] or len(text))
+    return "\n".join(f"{where}:{line}: {mistake}" if line else f"{where}: {mistake}" for line, mistake in by_line)
 
 
 def _line_of(text: str, key: str) -> int:
     """Return the line, from 1, of the dotted `key` or of its nearest parent in the text; 0 when there is none."""
-    found: dict[str, int] = {}
+    line_numbers: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             table = str(header[1]).replace('"', "")
-            found.setdefault(table, number)
+            line_numbers.setdefault(table, number)
         elif entry := _KEY.match(line):
             key_here = str(entry[1]).replace('"', "")
-            found.setdefault(f"{table}.{key_here}" if table else key_here, number)
+            line_numbers.setdefault(f"{table}.{key_here}" if table else key_here, number)
     parts = key.split(".")
     for length in range(len(parts), 0, -1):
         name = ".".join(parts[:length])
-        at = found.get(name) or next((n for known, n in found.items() if known.startswith(f"{name}.")), 0)
+        at = line_numbers.get(name) or next(
+            (n for full_key, n in line_numbers.items() if full_key.startswith(f"{name}.")), 0
+        )
         if at:
             return at
     return 0
 
 
-def meant(word: str, known: Mapping[str, object]) -> str:
+def meant(word: str, words: Mapping[str, object]) -> str:
     """Return ". Did you mean ...?" with the nearest of the known words; empty without one."""
-    close = get_close_matches(str(word), list(known), 1)
+    close = get_close_matches(str(word), list(words), 1)
     return f". Did you mean {close[0]}?" if close else ""

@@ -115,8 +115,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Number of trials of `quantd tune` behind these settings: each seed at each evaluation of its trials."""
 
     def __post_init__(self) -> None:
-        made = {name: getattr(self, name) for name in self.__struct_fields__}
-        if mistakes := [*_rule_mistakes(made), *sight_faults(self.sight, self.data)[0]]:
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        if mistakes := [*_rule_mistakes(fields), *sight_faults(self.sight, self.data)[0]]:
             raise ValueError("\n".join(mistakes))
 
 
@@ -124,61 +124,65 @@ Fields = dict[str, Any]
 """The fields of a plan by name; None for one with a mistake."""
 
 
-def _rule_mistakes(made: Fields) -> list[str]:
+def _rule_mistakes(fields: Fields) -> list[str]:
     """Return the mistakes in the numbers of a plan, and between its fields. A rule with a field of None is left out."""
-    found = []
-    counts = [made[name] for name in ("steps", "evaluate_every", "checkpoint_every", "keep") if made[name] is not None]
-    if made["tuning_trials"] is not None and made["tuning_trials"] < 0:
-        found.append(f"tuning_trials {made['tuning_trials']}: 0 or more")
-    if min(counts, default=1) < 1 or (made["patience"] or 0) < 0:
-        found.append("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
-    purge, embargo, warmup_days = (made[name] for name in ("purge", "embargo", "warmup_days"))
+    mistakes = []
+    counts = [
+        fields[name] for name in ("steps", "evaluate_every", "checkpoint_every", "keep") if fields[name] is not None
+    ]
+    if fields["tuning_trials"] is not None and fields["tuning_trials"] < 0:
+        mistakes.append(f"tuning_trials {fields['tuning_trials']}: 0 or more")
+    if min(counts, default=1) < 1 or (fields["patience"] or 0) < 0:
+        mistakes.append("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
+    purge, embargo, warmup_days = (fields[name] for name in ("purge", "embargo", "warmup_days"))
     if None not in (purge, embargo, warmup_days) and (purge < 1 or embargo < 0 or warmup_days < 0):
-        found.append(f"purge {purge} from 1 on, embargo {embargo} and warmup_days from 0")
-    seeds = made["seeds"]
+        mistakes.append(f"purge {purge} from 1 on, embargo {embargo} and warmup_days from 0")
+    seeds = fields["seeds"]
     if seeds is not None and (not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0):
-        found.append(f"seeds {list(seeds)}: one or more, each once, from 0 on")
-    market, learner = made["market"], made["learner"]
-    record = learners()[made["agent"]]
+        mistakes.append(f"seeds {list(seeds)}: one or more, each once, from 0 on")
+    market, learner = fields["market"], fields["learner"]
+    record = learners()[fields["agent"]]
     if learner is not None and type(learner) is not record.plan:
-        found.append(f"learner {type(learner).__name__} for agent {record.name}")
-        return found
+        mistakes.append(f"learner {type(learner).__name__} for agent {record.name}")
+        return mistakes
     if market is None:
-        return found
+        return mistakes
     for name in NOT_SIMULATED:
         if getattr(market.costs, name):
             text = f"market.costs.{name} {getattr(market.costs, name):g}"
-            found.append(f"{text}: training accounts have none; write 0, and set it in [broker] of the configuration")
+            mistakes.append(
+                f"{text}: training accounts have none; write 0, and set it in [broker] of the configuration"
+            )
     if market.kind not in record.kinds:
-        found.append(f"market.kind {market.kind}: {record.name} takes {' or '.join(record.kinds)}")
-    lots = {*market.lot} if isinstance(market.lot, dict) and made["data"] is not None else set[str]()
-    if unknown := lots.difference(made["data"].symbols if lots else ()):
-        found.append(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
+        mistakes.append(f"market.kind {market.kind}: {record.name} takes {' or '.join(record.kinds)}")
+    lots = {*market.lot} if isinstance(market.lot, dict) and fields["data"] is not None else set[str]()
+    if unknown := lots.difference(fields["data"].symbols if lots else ()):
+        mistakes.append(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
     if not record.several and market.seats:
-        several = ", ".join(each.name for each in learners().values() if each.several)
-        found.append(f"market.seats: {record.name} is one agent; several are trained by {several}")
+        several = ", ".join(candidate.name for candidate in learners().values() if candidate.several)
+        mistakes.append(f"market.seats: {record.name} is one agent; several are trained by {several}")
     if record.several and learner is not None:
-        found += _seat_mistakes(market, learner.agents, made["sight"], record.name)
-    return found
+        mistakes += _seat_mistakes(market, learner.agents, fields["sight"], record.name)
+    return mistakes
 
 
 def _seat_mistakes(market: MarketPlan, agents: int, sight: SightSpec | None, name: str) -> list[str]:
-    seats, found = market.seats, []
-    if len(seats) != agents or len({seat.name for seat in seats}) != len(seats):
-        found.append(f"market.seats: {len(seats)} for learner.agents {agents}; as many, each of its own name")
+    seats, mistakes = market.seats, []
+    if len(seats) != agents or len({agent.name for agent in seats}) != len(seats):
+        mistakes.append(f"market.seats: {len(seats)} for learner.agents {agents}; as many, each of its own name")
     if market.batch % agents:
-        found.append(f"market.batch {market.batch}: a multiple of {agents}, the agents of a desk")
+        mistakes.append(f"market.batch {market.batch}: a multiple of {agents}, the agents of a desk")
     if sight is not None and sight.book:
-        found.append(f"sight.book: none for {name}, whose agents trade one book together; write book = []")
-    return found
+        mistakes.append(f"sight.book: none for {name}, whose agents trade one book together; write book = []")
+    return mistakes
 
 
 def learner_named(name: object) -> Learner:
     """Return a learner by name. Raises PlanError for an unknown one."""
-    known = learners()
-    if not isinstance(name, str) or name not in known:
-        raise PlanError(f"agent {name!r}: one of {', '.join(known)}{meant(str(name), known)}")
-    return known[name]
+    learners_by_name = learners()
+    if not isinstance(name, str) or name not in learners_by_name:
+        raise PlanError(f"agent {name!r}: one of {', '.join(learners_by_name)}{meant(str(name), learners_by_name)}")
+    return learners_by_name[name]
 
 
 def default(agent: str, profile: str = "") -> Plan:
@@ -265,25 +269,25 @@ def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]
     kinds = get_type_hints(Plan)
     record = learners()[plan.agent]
     usual: Table = msgspec.to_builtins(plan)
-    made = {name: converted(name, table, usual, kind, mistakes) for name, kind in kinds.items() if name != "learner"}
-    spec, data = made["sight"], made["data"]
+    fields = {name: converted(name, table, usual, kind, mistakes) for name, kind in kinds.items() if name != "learner"}
+    spec, data = fields["sight"], fields["data"]
     if "layout" in table["learner"] and spec and data:
         shown = record.several or table["learner"]["network"] == "transformer"
         layout = Layout(len(data.symbols), sights.of_asset(spec.features, spec.columns), spec.window)
         table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
-    made["learner"] = converted("learner", table, usual, record.plan, mistakes)
+    fields["learner"] = converted("learner", table, usual, record.plan, mistakes)
     if spec is not None and data is not None and not spoiled:
-        faults, made["sight"] = sight_faults(spec, data)
+        faults, fields["sight"] = sight_faults(spec, data)
         mistakes += faults
     else:
-        made["sight"] = None
-    return made, mistakes + _rule_mistakes(made)
+        fields["sight"] = None
+    return fields, mistakes + _rule_mistakes(fields)
 
 
 def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     if changes.get("agent", plan.agent) != plan.agent:
         raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
-    made, mistakes = laid_over(plan, changes)
+    fields, mistakes = laid_over(plan, changes)
     if mistakes:
         raise PlanError("\n".join(mistakes))
-    return Plan(**made)
+    return Plan(**fields)

@@ -28,12 +28,12 @@ def mistakes_in(given: Mapping[str, object], read: Callable[[Path], None] | None
 
     `read` opens the file of bars safely before it is scanned; without it, no file is read.
     """
-    base, found = _based_on(given)
-    made, faults = laid_over(base, {key: value for key, value in given.items() if key not in ("agent", "profile")})
-    found += faults
-    if made["data"] is not None and read is not None:
-        found += _data_mistakes(base, made, read)
-    return found
+    base, mistakes = _based_on(given)
+    fields, faults = laid_over(base, {key: value for key, value in given.items() if key not in ("agent", "profile")})
+    mistakes += faults
+    if fields["data"] is not None and read is not None:
+        mistakes += _data_mistakes(base, fields, read)
+    return mistakes
 
 
 def _based_on(given: Mapping[str, object]) -> tuple[Plan, list[str]]:
@@ -42,8 +42,8 @@ def _based_on(given: Mapping[str, object]) -> tuple[Plan, list[str]]:
     try:
         return default(learner_named(agent).name, str(profile)), []
     except PlanError as error:
-        found = [str(error)]
-    return default(str(agent) if agent in learners() else "ppo"), found
+        mistakes = [str(error)]
+    return default(str(agent) if agent in learners() else "ppo"), mistakes
 
 
 def warmup_fault(data: DataPlan, warmup_days: int, train: Split, day_ns: NDArray[np.int64], warm: int) -> str:
@@ -58,10 +58,10 @@ def warmup_fault(data: DataPlan, warmup_days: int, train: Split, day_ns: NDArray
         f"warmup_days {warmup_days}: {row} sessions before splits.train.first ({train.first}), and what is observed "
         f"needs {warm}"
     )
-    known = sessions(data.files[0], data.symbols)
-    first = int(np.searchsorted(known, day_ns[row]))
+    all_sessions = sessions(data.files[0], data.symbols)
+    first = int(np.searchsorted(all_sessions, day_ns[row]))
     if first >= warm:
-        days = (train.first - day_of(known[first - warm])).days
+        days = (train.first - day_of(all_sessions[first - warm])).days
         return f"{text}; write --set warmup_days={days}"
     begins = day_of(day_ns[min(warm, len(day_ns) - 1)])
     if warm >= len(day_ns) or begins >= train.last:
@@ -71,47 +71,47 @@ def warmup_fault(data: DataPlan, warmup_days: int, train: Split, day_ns: NDArray
     return f"{text}; write --set splits.train.first={begins}{more}, or give earlier bars"
 
 
-def _data_mistakes(base: Plan, made: Fields, read: Callable[[Path], None]) -> list[str]:
-    data, found = made["data"], list[str]()
-    splits = made["splits"] or base.splits
-    warmup_days = base.warmup_days if made["warmup_days"] is None else made["warmup_days"]
-    rate = None if made["market"] is None else made["market"].cash_rate
+def _data_mistakes(base: Plan, fields: Fields, read: Callable[[Path], None]) -> list[str]:
+    data, mistakes = fields["data"], list[str]()
+    splits = fields["splits"] or base.splits
+    warmup_days = base.warmup_days if fields["warmup_days"] is None else fields["warmup_days"]
+    rate = None if fields["market"] is None else fields["market"].cash_rate
     bars, actions = data.files
     for key, path in (("bars", bars), ("actions", actions)):
         if path is not None and not path.is_file():
-            found.append(f"data.{key} = {str(path)!r}: {absent(path)}")
+            mistakes.append(f"data.{key} = {str(path)!r}: {absent(path)}")
     try:
         rate_of(rate)
     except CashRateError as error:
-        found.append(f"market.cash_rate: {error}")
+        mistakes.append(f"market.cash_rate: {error}")
     if not bars.is_file():
-        return found
+        return mistakes
     read(bars)
     begins = splits.train.first - timedelta(days=warmup_days)
     panel = None
     try:
-        known = sessions(bars, data.symbols)
-        outside = _parts_outside(data, splits, known)
-        found += outside.values()
+        all_sessions = sessions(bars, data.symbols)
+        outside = _parts_outside(data, splits, all_sessions)
+        mistakes += outside.values()
         if not outside.keys() & {"train", "validation"} and (actions is None or actions.is_file()):
             panel = read_panel(bars, actions, data.symbols, begins, splits.validation.last, None, data.sources)
     except SeriesError as error:
-        found.append(f"data: {error}")
+        mistakes.append(f"data: {error}")
     except ValueError as error:
-        found.append(f"data.symbols: {error}")
-    if panel is None or any(made[name] is None for name in ("splits", "warmup_days", "purge", "embargo", "sight")):
-        return found
-    return found + _history_mistakes(made, panel)
+        mistakes.append(f"data.symbols: {error}")
+    if panel is None or any(fields[name] is None for name in ("splits", "warmup_days", "purge", "embargo", "sight")):
+        return mistakes
+    return mistakes + _history_mistakes(fields, panel)
 
 
-def _parts_outside(data: DataPlan, splits: Splits, known: NDArray[np.int64]) -> dict[str, str]:
-    found = {}
+def _parts_outside(data: DataPlan, splits: Splits, day_ns: NDArray[np.int64]) -> dict[str, str]:
+    mistakes = {}
     for split in (splits.train, splits.validation, splits.test):
         try:
-            split.rows(known)
+            split.rows(day_ns)
         except ValueError as error:
-            found[split.name] = f"splits.{error}; {span_text(data)}"
-    return found
+            mistakes[split.name] = f"splits.{error}; {span_text(data)}"
+    return mistakes
 
 
 def span_text(data: DataPlan) -> str:
@@ -120,28 +120,28 @@ def span_text(data: DataPlan) -> str:
     return f"the bars of all symbols go from {first} to {last}: set the splits within them"
 
 
-def _history_mistakes(made: Fields, panel: Panel) -> list[str]:
-    splits, spec, found = made["splits"], made["sight"], list[str]()
+def _history_mistakes(fields: Fields, panel: Panel) -> list[str]:
+    splits, spec, mistakes = fields["splits"], fields["sight"], list[str]()
     fitted, chosen = splits.train.rows(panel.day_ns), splits.validation.rows(panel.day_ns)
     for split, rows, following in ((splits.train, fitted, chosen.start), (splits.validation, chosen, chosen.stop)):
         try:
-            purged(split, rows, following, made["purge"], made["embargo"])
+            purged(split, rows, following, fields["purge"], fields["embargo"])
         except ValueError as error:
-            found.append(str(error))
+            mistakes.append(str(error))
     try:
         warm = observed_by(spec, panel).warm if spec.columns else LOOKBACK + panel.behind
     except ValueError as error:
-        return [*found, f"sight: {error}"]
-    fault = warmup_fault(made["data"], made["warmup_days"], splits.train, panel.day_ns, warm)
-    return [*found, fault] if fault else found
+        return [*mistakes, f"sight: {error}"]
+    fault = warmup_fault(fields["data"], fields["warmup_days"], splits.train, panel.day_ns, warm)
+    return [*mistakes, fault] if fault else mistakes
 
 
 def purged(split: Split, rows: range, following: int, purge: int, embargo: int) -> range:
     """Return the rows with an outcome at least `embargo` sessions before row `following`. Raises ValueError."""
-    left = range(rows.start, min(rows.stop, following - embargo - purge + 1))
-    if len(left) < 2:
+    usable = range(rows.start, min(rows.stop, following - embargo - purge + 1))
+    if len(usable) < 2:
         raise ValueError(
             f"splits.{split.name}: {len(rows)} sessions, of which purge {purge} and embargo {embargo} leave "
-            f"{max(0, len(left))}"
+            f"{max(0, len(usable))}"
         )
-    return left
+    return usable

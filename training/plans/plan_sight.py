@@ -10,9 +10,9 @@ from quantd.training.plans.data_plan import DataPlan, Table
 def named_columns(table: Table) -> list[str]:
     """Put the names of a set of columns in place of its name in a plan's table, and return the mistakes."""
     series = table["data"]["series"]
-    known = [each for each in series if isinstance(each, dict)] if isinstance(series, list | tuple) else []
+    sources = [source for source in series if isinstance(source, dict)] if isinstance(series, list | tuple) else []
     try:
-        unused = [each.get("name", "") for each in known if each.get("use") is False]
+        unused = [source.get("name", "") for source in sources if source.get("use") is False]
         table["sight"]["columns"] = sights.names_in(table["sight"]["columns"], unused)
     except ValueError as error:
         table["sight"]["columns"] = []
@@ -25,19 +25,19 @@ def sight_faults(spec: SightSpec, data: DataPlan) -> tuple[list[str], SightSpec 
 
     It is None where its columns stay unknown.
     """
-    found: list[str] = []
+    faults: list[str] = []
     while fault := _sight_fault(spec, data):
-        if fault in found:
-            return found, None
-        found.append(fault)
+        if fault in faults:
+            return faults, None
+        faults.append(fault)
         if fault.startswith("sight.benchmark: "):
             needed = bool(spec.columns) and "benchmark" in spec.declared.needs
             spec = msgspec.structs.replace(spec, benchmark=data.symbols[0] if needed else "")
         elif set(spec.features) & set(spec.columns) and "is one of features" in fault:
             spec = msgspec.structs.replace(spec, features=())
         else:
-            return found, None
-    return found, spec
+            return faults, None
+    return faults, spec
 
 
 def _sight_fault(spec: SightSpec, data: DataPlan) -> str:

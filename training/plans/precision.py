@@ -34,8 +34,8 @@ def precision(plan: Plan, available: Collection[str]) -> Precision:
         return Precision(False, f"float32: a network of kind {network} has no products in bfloat16")
     if plan.device != "cpu":
         return Precision(True, f"bfloat16: device {plan.device}")
-    found = next((name for name in INSTRUCTIONS if name in available), None)
-    if found is None:
+    instruction = next((name for name in INSTRUCTIONS if name in available), None)
+    if instruction is None:
         return Precision(False, f"float32: this processor has neither {' nor '.join(INSTRUCTIONS)}")
     rows = _rows(plan)
     if rows < LEAST or min(hidden) < LEAST:
@@ -43,7 +43,7 @@ def precision(plan: Plan, available: Collection[str]) -> Precision:
         return Precision(
             False, f"float32: bfloat16 is faster from {LEAST} rows and a width of {LEAST} on; here {rows}, {layers}"
         )
-    return Precision(True, f"bfloat16: the processor has {found}")
+    return Precision(True, f"bfloat16: the processor has {instruction}")
 
 
 def _rows(plan: Plan) -> int:

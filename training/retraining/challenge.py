@@ -90,39 +90,39 @@ def judge(
     def walked(policy: Policy) -> Walk:
         return walk(policy, panel, rows, costs=costs, capital=capital, lot=lot)
 
-    own = walked(challenger)
+    challenger_walk = walked(challenger)
     window = Window(str(newest.first), str(newest.last))
     equal = _figures(walked(EqualWeight(EqualWeightParams())))
     idle = ""
-    if not own.turnover.any():
+    if not challenger_walk.turnover.any():
         idle = (
-            f"it traded nothing on {len(own.weights)} sessions, {window.first} to {window.last}: train it on other or "
-            f"more bars, or with another plan"
+            f"it traded nothing on {len(challenger_walk.weights)} sessions, {window.first} to {window.last}: train it "
+            f"on other or more bars, or with another plan"
         )
     if current is None:
-        return Verdict(not idle, idle, window, len(own.weights), _figures(own), equal)
-    other = walked(current)
+        return Verdict(not idle, idle, window, len(challenger_walk.weights), _figures(challenger_walk), equal)
+    current_walk = walked(current)
     gain = paired_gain(
-        own.returns,
-        other.returns,
+        challenger_walk.returns,
+        current_walk.returns,
         measure=rule.measure,
-        risk_free_annual=own.risk_free_annual,
+        risk_free_annual=challenger_walk.risk_free_annual,
         key=key.encode(),
         resamples=rule.resamples,
         block=rule.block,
     )
-    until = max((getattr(each, "trained_until_ns", 0) for each in leaves(current)), default=0)
-    fallen, allowed = _worst(own.returns), rule.max_drawdown_ratio * _worst(other.returns)
+    until = max((getattr(policy, "trained_until_ns", 0) for policy in leaves(current)), default=0)
+    fallen, allowed = _worst(challenger_walk.returns), rule.max_drawdown_ratio * _worst(current_walk.returns)
     # a model in use that lost money would make doing nothing look better
     why = idle or _missed(rule, gain, fallen, allowed)
     return Verdict(
         not why,
         why,
         window,
-        len(own.weights),
-        _figures(own),
+        len(challenger_walk.weights),
+        _figures(challenger_walk),
         equal,
-        _figures(other),
+        _figures(current_walk),
         gain.value,
         gain.p,
         int((panel.day_ns[rows.start : rows.stop] + DAY_NS <= until).sum()),
@@ -140,8 +140,8 @@ def _missed(rule: Rule, gain: Gain, fallen: float, allowed: float) -> str:
 
 
 def _figures(done: Walk) -> Figures:
-    found = performance(done.equity, PERIODS_PER_YEAR, done.risk_free_annual)
-    return Figures(found, float(np.mean(done.turnover)) * PERIODS_PER_YEAR)
+    measures = performance(done.equity, PERIODS_PER_YEAR, done.risk_free_annual)
+    return Figures(measures, float(np.mean(done.turnover)) * PERIODS_PER_YEAR)
 
 
 def _worst(returns: Floats) -> float:

@@ -115,7 +115,7 @@ class ScorerRecipe:
         from quantd.training.runs.scorer_run import train
 
         settings = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _RECORDED]
-        unknown = " ".join(f"--set {shlex.quote(each)}" for each in settings if f"--set {each}" not in command)
+        unknown = " ".join(f"--set {shlex.quote(setting)}" for setting in settings if f"--set {setting}" not in command)
         train(bars, actions, self.symbols, self._plan, out, f"{command} {unknown}", progress)
 
 
@@ -287,30 +287,30 @@ def scorer_of(manifest: ScorerManifest) -> ScorerRecipe:
 def _settings_in(command: str) -> list[str]:
     """Return the KEY=VALUE settings of a recorded command."""
     words = shlex.split(command)
-    found = []
+    settings = []
     for flag, value in pairwise(words):
         if flag == "--set":
-            found.append(value)
+            settings.append(value)
         elif flag == "--iterations":
-            found.append(f"iterations={value}")
-    return found
+            settings.append(f"iterations={value}")
+    return settings
 
 
 def _plain(value: Any) -> str:
-    return ",".join(str(each) for each in value) if isinstance(value, (list, tuple)) else str(value)
+    return ",".join(str(part) for part in value) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _parsed(changes: Sequence[str], expected: str, keys: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the values of KEY=VALUE settings. Raises ValueError for another form, and for a key outside `keys`."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for change in changes:
         key, sign, text = change.partition("=")
         if not sign or (keys is not None and key not in keys):
             raise ValueError(f"--set {change}: write KEY=VALUE, {expected}")
         try:
-            found[key] = [int(each) for each in text.split(",")] if key == "seeds" else msgspec.json.decode(text)
+            values[key] = [int(seed) for seed in text.split(",")] if key == "seeds" else msgspec.json.decode(text)
         except msgspec.DecodeError:
-            found[key] = text
+            values[key] = text
         except ValueError:
             raise ValueError(f"--set {change}: write whole numbers, joined by commas") from None
-    return found
+    return values

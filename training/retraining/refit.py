@@ -102,13 +102,18 @@ def retrain(request: RetrainingRequest, progress: Progress, require_sound: Requi
     held_digest = "" if against is None else _digest(against)
     place = request.out / version
     with _alone(request.out):
-        known = _written(request.out, version) if (place / MANIFEST).is_file() else None
-        same = known is not None and known.digest == _digest(place)
-        if known is not None and same and held_digest and held_digest in (known.digest, known.current_digest):
-            return known
+        recorded_decision = _written(request.out, version) if (place / MANIFEST).is_file() else None
+        same = recorded_decision is not None and recorded_decision.digest == _digest(place)
+        if (
+            recorded_decision is not None
+            and same
+            and held_digest
+            and held_digest in (recorded_decision.digest, recorded_decision.current_digest)
+        ):
+            return recorded_decision
         if not (place / MANIFEST).is_file():
-            for left in request.out.glob(f"{MAKING}*"):  # of one that was ended
-                remove_folder(left, ignore_errors=True)
+            for leftover in request.out.glob(f"{MAKING}*"):  # of one that was ended
+                remove_folder(leftover, ignore_errors=True)
             making = request.out / f"{MAKING}{version}"
             making.mkdir()
             try:
@@ -139,7 +144,7 @@ def _alone(out: Path) -> Iterator[None]:
         with locked(out / LOCK, ValueError(f"{out}: another retraining is at work there; wait for it")):
             yield
     finally:
-        if fresh and not any(each.name != LOCK for each in out.iterdir()):
+        if fresh and not any(path.name != LOCK for path in out.iterdir()):
             remove_folder(out, ignore_errors=True)
 
 
@@ -149,8 +154,8 @@ def in_use(out: Path) -> Path | None:
         raise ArtifactError(
             f"{out}: is one artifact; versions are written into a folder of their own, give another --out"
         )
-    found = resolved(out)
-    return None if found == out else found
+    current = resolved(out)
+    return None if current == out else current
 
 
 def _decided(
@@ -169,7 +174,7 @@ def _decided(
     lookback = max(p.lookback for p in (challenger, held or challenger))
     begins = splits.test.first - timedelta(days=int(lookback * 1.6) + 30)
     actions = request.actions if request.actions != Path() else None
-    sources = {each.name: each for policy in (held, challenger) for each in getattr(policy, "sources", ())}
+    sources = {source.name: source for policy in (held, challenger) for source in getattr(policy, "sources", ())}
     panel = read_panel(
         request.bars, actions, recipe.symbols, begins, splits.test.last, recipe.cash_rate, tuple(sources.values())
     )
@@ -249,17 +254,17 @@ def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date
     if until is not None:
         frame = frame.filter(pl.col("ts").cast(pl.Date) <= until)
     days = frame.group_by(pl.col("ts").cast(pl.Date).alias("day")).agg(pl.col("symbol").n_unique().alias("n"))
-    found = days.filter(pl.col("n") == len(set(symbols))).select(pl.col("day").max()).collect().item()
-    if found is None:
+    newest_day = days.filter(pl.col("n") == len(set(symbols))).select(pl.col("day").max()).collect().item()
+    if newest_day is None:
         to = "" if until is None else f" up to {until}"
         raise ValueError(f"{bars}: no day{to} has bars of all of {', '.join(symbols)}")
-    day: date = found
+    day: date = newest_day
     return day
 
 
 def _name(recipe: ScorerRecipe | LearnedRecipe | ForestRecipe, request: RetrainingRequest, last: date) -> str:
     """Return the name of a version, v20190329-1a2b3c: the last day, and a hash of plan and data."""
-    series = [find(each.path) for each in recipe.sources]
+    series = [find(source.path) for source in recipe.sources]
     data = [file_digest(path) for path in (request.bars, request.actions, *series) if path != Path()]
     text = msgspec.json.encode([recipe.settings(), data], order="sorted", enc_hook=str)
     return f"v{last:%Y%m%d}-{blake2b(text, digest_size=3).hexdigest()}"

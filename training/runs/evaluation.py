@@ -123,12 +123,12 @@ def evaluate(
     def walked(of: Policy) -> Walk:
         return walk(of, panel, rows, costs=account.costs, capital=account.capital, lot=account.lots(panel.symbols))
 
-    own, equal = walked(policy), walked(POLICIES["equal_weight"]({}))
+    policy_walk, equal = walked(policy), walked(POLICIES["equal_weight"]({}))
     inside = sum(int(panel.day_ns[row]) + DAY_NS <= policy.trained_until_ns for row in rows)
     return Evaluated(
-        policy=window_figures(own.equity, PERIODS_PER_YEAR, own.risk_free_annual),
+        policy=window_figures(policy_walk.equity, PERIODS_PER_YEAR, policy_walk.risk_free_annual),
         equal_weight=window_figures(equal.equity, PERIODS_PER_YEAR, equal.risk_free_annual),
-        turnover_annual=float(own.turnover.mean()) * PERIODS_PER_YEAR,
+        turnover_annual=float(policy_walk.turnover.mean()) * PERIODS_PER_YEAR,
         equal_weight_turnover_annual=float(equal.turnover.mean()) * PERIODS_PER_YEAR,
         first=day_of(panel.day_ns[rows.start]),
         last=day_of(panel.day_ns[rows.stop - 1]),

@@ -107,15 +107,15 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
         weights = scorer(torch.from_numpy(seen.features[rows_at]), mask)
         prices = episodes(panel, starts, plan.episode, torch.float32)
         equal = mask / mask.sum(-1, keepdim=True).clamp(min=1.0)
-        own, benchmark = (simulate(prices, w, plan.costs).equity for w in (weights, equal))
-        loss = -utility(own, benchmark, plan.risk_aversion)
+        policy_equity, benchmark = (simulate(prices, w, plan.costs).equity for w in (weights, equal))
+        loss = -utility(policy_equity, benchmark, plan.risk_aversion)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
         optimiser.step()
         if iteration % plan.check_every == 0 or iteration == plan.iterations:
-            own, benchmark = (_run(panel, seen, plan, s, plan.splits.validation)[0] for s in (scorer, None))
-            value = float(utility(own, benchmark, plan.risk_aversion))
+            policy_equity, benchmark = (_run(panel, seen, plan, s, plan.splits.validation)[0] for s in (scorer, None))
+            value = float(utility(policy_equity, benchmark, plan.risk_aversion))
             progress(f"seed {seed}: iteration {iteration} of {plan.iterations}, validation utility {value:+.4f}")
             if value > best.utility:
                 best = Trained(seed, scorer, value, iteration)
@@ -124,10 +124,10 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
     return best
 
 
-def _subsets(draw: np.random.Generator, plan: Plan, known: NDArray[np.float32]) -> NDArray[np.float32]:
+def _subsets(draw: np.random.Generator, plan: Plan, mask: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return float32[B, N] of 0 and 1; an episode without any known asset keeps all."""
-    chosen = (draw.random(known.shape) < plan.keep).astype(np.float32)
-    chosen[(chosen * known).sum(axis=1) == 0] = 1.0
+    chosen = (draw.random(mask.shape) < plan.keep).astype(np.float32)
+    chosen[(chosen * mask).sum(axis=1) == 0] = 1.0
     return chosen
 
 
@@ -216,8 +216,8 @@ def train(
 def feature_means(panel: Panel, seen: Sight, part: Split) -> torch.Tensor:
     """Return float64[F], the mean of each feature over the sessions of a part and the assets known there."""
     rows = part.rows(panel.day_ns)
-    known = seen.mask[rows.start : rows.stop] > 0.0
-    return torch.from_numpy(seen.features[rows.start : rows.stop][known].astype(np.float64).mean(axis=0))
+    mask = seen.mask[rows.start : rows.stop] > 0.0
+    return torch.from_numpy(seen.features[rows.start : rows.stop][mask].astype(np.float64).mean(axis=0))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -44,10 +44,15 @@ def fit_seed(job: SeedJob, tell: Callable[[Progress], bool]) -> dict[str, bytes]
 
 
 def spread(
-    plan: Plan, folder_of: Callable[[int], Path], executor: Executor, told: Callable[[Progress], bool], *, resume: bool
+    plan: Plan,
+    folder_of: Callable[[int], Path],
+    executor: Executor,
+    report: Callable[[Progress], bool],
+    *,
+    resume: bool,
 ) -> bool:
     """Train every seed of `plan`. Returns True when one was stopped early. Raises Diverged, SeedFailed."""
-    watch = _Course(plan, folder_of, executor.shares_disk, told)
+    watch = _Course(plan, folder_of, executor.shares_disk, report)
 
     def job(seed: int) -> SeedJob:
         folder = folder_of(seed)
@@ -71,9 +76,9 @@ def diverged(plan: Plan, seed: int, folder: Path, reason: str) -> Diverged:
 
 class _Course:
     def __init__(
-        self, plan: Plan, folder_of: Callable[[int], Path], shared: bool, told: Callable[[Progress], bool]
+        self, plan: Plan, folder_of: Callable[[int], Path], shared: bool, report: Callable[[Progress], bool]
     ) -> None:
-        self._plan, self._folder_of, self._shared, self._told = plan, folder_of, shared, told
+        self._plan, self._folder_of, self._shared, self._told = plan, folder_of, shared, report
         self.asked = False
 
     def told(self, number: int, message: Progress) -> bool:

@@ -85,17 +85,19 @@ class Mlflow:
         try:
             placed("RESULTS_DIR").mkdir(parents=True, exist_ok=True)
             self._client: Final = client(tracking_uri=address)
-            found = self._client.get_experiment_by_name(experiment)
-            if found is not None and found.lifecycle_stage == "deleted":
+            stored_experiment = self._client.get_experiment_by_name(experiment)
+            if stored_experiment is not None and stored_experiment.lifecycle_stage == "deleted":
                 raise TrackerError(
                     f"experiment {experiment} was deleted in {address}; restore it there or give another"
                 )
-            self.experiment: Final[str] = found.experiment_id if found else self._begin(experiment, address)
+            self.experiment: Final[str] = (
+                stored_experiment.experiment_id if stored_experiment else self._begin(experiment, address)
+            )
             run_file = folder / KEPT
-            known = run_file.read_text().strip() if resume and run_file.is_file() else ""
-            self.run: Final[str] = known or self._client.create_run(self.experiment, run_name=run).info.run_id
-            if known:
-                self._client.update_run(known, status="RUNNING")
+            run_id = run_file.read_text().strip() if resume and run_file.is_file() else ""
+            self.run: Final[str] = run_id or self._client.create_run(self.experiment, run_name=run).info.run_id
+            if run_id:
+                self._client.update_run(run_id, status="RUNNING")
             folder.mkdir(parents=True, exist_ok=True)
             run_file.write_text(f"{self.run}\n")
         except _mlflow_errors() as error:
@@ -114,9 +116,11 @@ class Mlflow:
         from mlflow.entities import Metric
 
         now_ms = time.time_ns() // 1_000_000
-        known = [Metric(_name(key), value, now_ms, step) for key, value in metrics.items() if math.isfinite(value)]
-        if known:
-            self._client.log_batch(self.run, metrics=known)
+        finite_metrics = [
+            Metric(_name(key), value, now_ms, step) for key, value in metrics.items() if math.isfinite(value)
+        ]
+        if finite_metrics:
+            self._client.log_batch(self.run, metrics=finite_metrics)
 
     def log_artifact(self, path: Path) -> None:
         if path.is_dir():
@@ -166,8 +170,8 @@ class Several:
         self._say: Final = say or (lambda text: print(text, file=sys.stderr))  # noqa: T201
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        for each in self._trackers:
-            each.log_params(params)
+        for member in self._trackers:
+            member.log_params(params)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         self._each(lambda tracker: tracker.log_metrics(metrics, step))
@@ -179,12 +183,12 @@ class Several:
         self._each(lambda tracker: tracker.close())
 
     def _each(self, do: Callable[[Tracker], None]) -> None:
-        for each in tuple(self._trackers):
+        for member in tuple(self._trackers):
             try:
-                do(each)
+                do(member)
             except Exception as error:  # whatever a library or its server raises
-                self._trackers.remove(each)
-                self._say(f"{type(each).__name__} takes no more figures of this run: {first_line(error)}")
+                self._trackers.remove(member)
+                self._say(f"{type(member).__name__} takes no more figures of this run: {first_line(error)}")
 
 
 def _client() -> Any:

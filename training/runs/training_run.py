@@ -78,26 +78,26 @@ def train(
     Unfinished, OSError.
     """
     folder = folder or out.with_name(out.name + ".run")
-    if not resume and (left := unfinished(plan, folder)):
+    if not resume and (remainder := unfinished(plan, folder)):
         raise Unfinished(
-            f"{folder} holds a run that was not finished ({left}): go on with it (--resume), or give this one another "
-            f"name (--experiment)"
+            f"{folder} holds a run that was not finished ({remainder}): go on with it (--resume), or give this one "
+            f"another name (--experiment)"
         )
     markets = markets_of(plan)
-    with _tracked(plan, folder, report, track, resume) as told:
+    with _tracked(plan, folder, report, track, resume) as tracked_report:
         if executor is not None:
-            if spread(plan, lambda seed: folder / f"seed-{seed}", executor, told, resume=resume):
+            if spread(plan, lambda seed: folder / f"seed-{seed}", executor, tracked_report, resume=resume):
                 raise Interrupted(_stopped("seeds under way are", folder))
             resume = True  # every seed is at its end, and is only read
-        fitted = _fitted(plan, markets, folder, told, resume)
+        fitted = _fitted(plan, markets, folder, tracked_report, resume)
     chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
-    policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
+    policies = [policy_of(seed_fit.learner, seed_fit.normaliser, plan.market, markets.symbols) for seed_fit in fitted]
     looks = _look(folder, out, looked)
     results = judge(plan, markets, policies, chosen)
     rate = plan.market.cash_rate
-    series = [find(each.path) for each in plan.data.sources]
-    given = (*plan.data.files, Path(rate) if isinstance(rate, str) else None, *series)
-    data = [path for path in given if path is not None]
+    series = [find(source.path) for source in plan.data.sources]
+    files = (*plan.data.files, Path(rate) if isinstance(rate, str) else None, *series)
+    data = [path for path in files if path is not None]
     splits, best, days = plan.splits, fitted[chosen], markets.panel.day_ns
     windows = {
         split.name: Window(str(day_of(days[market.first])), str(day_of(days[market.last])))
@@ -122,8 +122,8 @@ def train(
         network=shape_of(plan, best),
         sight=plan.sight,
         sight_hash=sight_hash(plan.sight),
-        macro=tuple(each for each in plan.data.macro if each.name in plan.sight.macro),
-        series=tuple(each for each in plan.data.series if each.name in plan.sight.series),
+        macro=tuple(source for source in plan.data.macro if source.name in plan.sight.macro),
+        series=tuple(source for source in plan.data.series if source.name in plan.sight.series),
         action=action_of(plan),
         universe=markets.symbols,
         training=training,
@@ -167,8 +167,8 @@ def action_of(plan: Plan) -> ActionSpec:
 def seats_of(plan: Plan) -> tuple[Seat, ...]:
     """Return the seats of a policy of several agents, with their shares of the capital."""
     seats = plan.market.seats
-    capital = sum(seat.capital for seat in seats)
-    return tuple(Seat(seat.name, seat.symbols, seat.invested, seat.capital / capital) for seat in seats)
+    capital = sum(agent.capital for agent in seats)
+    return tuple(Seat(agent.name, agent.symbols, agent.invested, agent.capital / capital) for agent in seats)
 
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:
@@ -177,8 +177,10 @@ def shape_of(plan: Plan, fitted: Fitted) -> Shape:
     kind, settings = learner.get("network", "mlp"), {name: learner[name] for name in learners()[plan.agent].shape}
     if kind == "transformer":
         sizes = learner["transformer"]
-        made = {name: sizes[name] for name in ("layers", "heads", "widening")} | {"samples": plan.sight.window}
-        return Shape(kind, (sizes["width"],), count, settings=made | settings)
+        transformer_settings = {name: sizes[name] for name in ("layers", "heads", "widening")} | {
+            "samples": plan.sight.window
+        }
+        return Shape(kind, (sizes["width"],), count, settings=transformer_settings | settings)
     return Shape(kind, tuple(learner["hidden"]), count, settings=settings)
 
 
@@ -189,7 +191,7 @@ def _tracked(
     """Yield `report` with a tracker for each seed, which exists from the seed's first report on."""
     trackers: dict[int, Tracker] = {}
 
-    def told(progress: Progress) -> bool:
+    def tracked_report(progress: Progress) -> bool:
         seed = progress.seed
         if track is not None:
             if seed not in trackers:
@@ -197,28 +199,30 @@ def _tracked(
                 newest = checkpoints.there(where)[-1:] if resume else []
                 trackers[seed] = track(seed, where, checkpoints.place_of(newest[0]).step if newest else None)
                 trackers[seed].log_params(described(plan) | {"processor": processor().text})
-            known = {name: value for name, value in progress.metrics.items() if not math.isnan(value)}
-            trackers[seed].log_metrics(known, progress.steps)
+            metrics = {name: value for name, value in progress.metrics.items() if not math.isnan(value)}
+            trackers[seed].log_metrics(metrics, progress.steps)
         return report(progress)
 
     try:
-        yield told
+        yield tracked_report
     finally:
         for tracker in trackers.values():
             tracker.close()
 
 
-def _fitted(plan: Plan, markets: Markets, folder: Path, told: Callable[[Progress], bool], resume: bool) -> list[Fitted]:
+def _fitted(
+    plan: Plan, markets: Markets, folder: Path, report: Callable[[Progress], bool], resume: bool
+) -> list[Fitted]:
     def folder_of(seed: int) -> Path:
         return folder / f"seed-{seed}"
 
     try:
-        fitted = fit_all(plan, markets, folder_of, told, resume=resume)
+        fitted = fit_all(plan, markets, folder_of, report, resume=resume)
     except SeedDiverged as error:
         raise diverged(plan, error.seed, folder_of(error.seed), str(error)) from None
-    for each in fitted:
-        if each.ended == STOPPED:
-            text = f"seed {each.seed} after {each.steps:,} of {plan.steps:,} steps, all of it"
+    for seed_fit in fitted:
+        if seed_fit.ended == STOPPED:
+            text = f"seed {seed_fit.seed} after {seed_fit.steps:,} of {plan.steps:,} steps, all of it"
             raise Interrupted(_stopped(text, folder))
     return fitted
 

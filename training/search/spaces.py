@@ -44,6 +44,6 @@ def _one(name: str, where: Between | OneOf, draw: "Trial") -> Value:
 
 def _words(where: Between | OneOf) -> str:
     if isinstance(where, OneOf):
-        return "one of " + ", ".join(f"{each:,}" if isinstance(each, int) else each for each in where.values)
+        return "one of " + ", ".join(f"{choice:,}" if isinstance(choice, int) else choice for choice in where.values)
     low, high = (f"{int(end):,}" if where.whole else f"{end:g}" for end in (where.low, where.high))
     return f"{low} to {high}" + (", by the logarithm" if where.log else "")

@@ -155,7 +155,7 @@ def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
     began = time.perf_counter()
     plan, markets = job.plan, markets_of(job.plan)
     scores: list[float] = []
-    made, stopped = 0, False
+    total_steps, stopped = 0, False
     for done, seed in enumerate(plan.seeds):
 
         def report(progress: Progress, before: int = done) -> bool:
@@ -171,10 +171,10 @@ def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
         folder = Path(job.folder) / str(seed) if job.folder else None
         fitted = fit(plan, markets, seed, folder, report, resume=folder is not None)
         scores.append(fitted.score)
-        made += fitted.steps
+        total_steps += fitted.steps
         if stopped:
             break
-    return Tried(math.fsum(scores) / len(scores), tuple(scores), made, time.perf_counter() - began)
+    return Tried(math.fsum(scores) / len(scores), tuple(scores), total_steps, time.perf_counter() - began)
 
 
 class Course:
@@ -269,9 +269,11 @@ class Course:
     def _remember(self, trial: optuna.Trial, index: int) -> None:
         """Repeat the reports of an interrupted attempt, so that the pruner decides as without the interruption."""
         reports = [
-            each.intermediate_values
-            for each in self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-            if _broken(each) and each.user_attrs.get(INDEX) == index and each.params == trial.params
+            failed_trial.intermediate_values
+            for failed_trial in self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+            if _broken(failed_trial)
+            and failed_trial.user_attrs.get(INDEX) == index
+            and failed_trial.params == trial.params
         ]
         values = reports[-1] if reports else {}
         for at in sorted(values):
@@ -338,8 +340,8 @@ def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study
 def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna.Study:
     """Return the study of that name in `storage`, with its pruner."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    known = optuna.get_all_study_names(storage)
-    if fresh and search.study in known:
+    study_names = optuna.get_all_study_names(storage)
+    if fresh and search.study in study_names:
         optuna.delete_study(study_name=search.study, storage=storage)
     study = optuna.create_study(
         study_name=search.study,
@@ -366,15 +368,15 @@ def _inputs(search: Search) -> dict[str, object]:
     data = search.plan.data
     names = (data.bars, data.actions)
     files = {f"data of {name}": file_digest(path) for name, path in zip(names, data.files, strict=True) if path}
-    plan = {key: _json(each) for key, each in described(search.base).items() if key != "tuning_trials"}
+    plan = {key: _json(value) for key, value in described(search.base).items() if key != "tuning_trials"}
     return {**plan, **files, "sampler_seed": search.sampler_seed, "space": dump(search.space)}
 
 
-def _json(each: object) -> Any:
+def _json(value: object) -> Any:
     """Convert tuples to lists, and numbers that are not finite to text."""
-    if isinstance(each, tuple | list):
-        return [_json(part) for part in each]
-    return str(each) if isinstance(each, float) and not math.isfinite(each) else each
+    if isinstance(value, tuple | list):
+        return [_json(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _storage(path: Path) -> RDBStorage:

@@ -55,8 +55,8 @@ def tried(search: Search, sitting: Sitting) -> int:
 
 def table(rows: Sequence[Row], space: Space) -> str:
     """Return a CSV with one trial per line and the keys of the space as columns."""
-    made = io.StringIO()
-    writer = csv.writer(made, lineterminator="\n")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow((*BEGINNING, *space, "reason"))
     for row in rows:
         scores = " ".join(repr(score) for score in row.scores)
@@ -64,7 +64,7 @@ def table(rows: Sequence[Row], space: Space) -> str:
         score = "" if math.isnan(row.score) else repr(row.score)
         values = (_cell(row.values.get(name)) for name in space)
         writer.writerow((row.index + 1, row.state, score, scores, row.steps, seconds, *values, row.reason))
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def history(study: optuna.Study) -> str:

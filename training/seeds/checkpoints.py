@@ -128,8 +128,8 @@ def remove(*paths: Path) -> None:
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints, and incomplete files."""
     remove(*there(folder)[:-keep])
-    for left in folder.glob("*.partial"):
-        regular_file.remove(left, missing_ok=True)
+    for leftover in folder.glob("*.partial"):
+        regular_file.remove(leftover, missing_ok=True)
 
 
 def _page(path: Path) -> Page:
@@ -148,7 +148,7 @@ def _page(path: Path) -> Page:
 
 
 def _before(path: Path) -> str:
-    earlier = [each for each in there(path.parent) if each.name < path.name]
+    earlier = [checkpoint for checkpoint in there(path.parent) if checkpoint.name < path.name]
     if not earlier:
         return ". There is none before it: begin again without --resume"
     return f". Before it there is {earlier[-1].name}: remove {path.name}.json and resume again to go on from there"

@@ -31,11 +31,13 @@ class Sums:
 
     @classmethod
     def joined(cls, parts: "Sequence[Sums]") -> "Sums":
-        made = cls(len(parts))
-        names = dict.fromkeys(name for each in parts for name in each._totals)
-        made._totals = {name: torch.cat([each._totals.get(name, torch.zeros(1)) for each in parts]) for name in names}
-        made._steps = [each._steps[0] for each in parts]
-        return made
+        sums = cls(len(parts))
+        names = dict.fromkeys(name for seed_sums in parts for name in seed_sums._totals)
+        sums._totals = {
+            name: torch.cat([seed_sums._totals.get(name, torch.zeros(1)) for seed_sums in parts]) for name in names
+        }
+        sums._steps = [seed_sums._steps[0] for seed_sums in parts]
+        return sums
 
     def add(self, simulator: Simulator, desks: Desks | None = None) -> None:
         """Add the last step."""

@@ -62,8 +62,8 @@ def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor
     if of.kind == "simplex":
         return torch.from_numpy((with_cash / with_cash.sum(axis=1, keepdims=True)).astype(np.float32))
     choices = grid(symbols, of.parts, of.cash).weights
-    apart = np.square(with_cash[:, None, :] - choices[None]).sum(axis=2)
-    return torch.from_numpy(apart.argmin(axis=1).astype(np.int64))
+    distances = np.square(with_cash[:, None, :] - choices[None]).sum(axis=2)
+    return torch.from_numpy(distances.argmin(axis=1).astype(np.int64))
 
 
 def _within(weights: Floats, gross: float) -> Floats:
@@ -84,24 +84,27 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
     """
 
     if not learners()[plan.agent].imitates or not isinstance(learner, OnPolicy):
-        able = ", ".join(each.name for each in learners().values() if each.imitates)
+        able = ", ".join(record.name for record in learners().values() if record.imitates)
         raise PlanError(f"clone = {plan.clone!r}: {plan.agent} cannot imitate; these can: {able}")
     rows = range(markets.train.first, markets.train.last + 1)
     try:
         if plan.clone not in POLICIES:
             raise ValueError(f"there is no policy {plan.clone!r} to learn from; {nearest(plan.clone, list(POLICIES))}")
-        seen, done = demonstrations(POLICIES[plan.clone]({}), markets.panel, plan.sight, rows, plan.market)
+        seen, teacher_actions = demonstrations(POLICIES[plan.clone]({}), markets.panel, plan.sight, rows, plan.market)
     except ValueError as error:
         raise PlanError(f"clone = {plan.clone!r}: {error}") from None
     # a learner will not hold to the last bit what the teacher held: what it makes of other books must not be left to
     # chance
-    seen, done = torch.cat([seen, _other_books(seen, plan.sight, learner.random)]), torch.cat([done, done])
+    seen, teacher_actions = (
+        torch.cat([seen, _other_books(seen, plan.sight, learner.random)]),
+        torch.cat([teacher_actions, teacher_actions]),
+    )
     if plan.normalise:
         ground.normalised.observations.add(seen)
         seen = ground.normalised.scale.of(seen)
     usual = CloningPlan()
     passes = max(1, math.ceil(UPDATES * usual.minibatch / len(seen)))
-    return clone(learner, seen, done, msgspec.structs.replace(usual, epochs=passes))
+    return clone(learner, seen, teacher_actions, msgspec.structs.replace(usual, epochs=passes))
 
 
 def _other_books(seen: Tensor, spec: SightSpec, random: torch.Generator) -> Tensor:

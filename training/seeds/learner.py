@@ -34,7 +34,7 @@ def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu"
 
 def sound(learner: Algorithm) -> bool:
     """Return whether all its parameters are finite."""
-    return all(bool(torch.isfinite(each.detach()).all()) for each in learner.vectors())
+    return all(bool(torch.isfinite(vector.detach()).all()) for vector in learner.vectors())
 
 
 def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
@@ -52,14 +52,16 @@ def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbo
 
 
 def _joint(learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...]) -> Policy:
-    own = torch.tensor([[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats])
-    invested = torch.tensor([[seat.invested] for seat in seats])
-    capital = torch.tensor([[seat.capital] for seat in seats], dtype=torch.float64)
+    permitted = torch.tensor(
+        [[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats]
+    )
+    invested = torch.tensor([[agent.invested] for agent in seats])
+    capital = torch.tensor([[agent.capital] for agent in seats], dtype=torch.float64)
     share = (capital / capital.sum()).to(torch.float32)
 
     def acts(observation: Tensor, first: bool) -> Tensor:
         row = observation if scale is None else scale.of(observation.float())
-        weights = learner.act(row.expand(len(seats), -1)) * own
+        weights = learner.act(row.expand(len(seats), -1)) * permitted
         held = weights[:, :-1] / weights.sum(-1, keepdim=True).clamp(min=1e-30)
         held = held * (invested / held.sum(-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
         weights = (share * held).sum(0)

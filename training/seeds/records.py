@@ -63,9 +63,9 @@ class Files:
         if not self._columns:
             self._columns = list(row)
             self._append(self._csv, _line(self._columns))
-        known = {name: value for name, value in row.items() if not math.isnan(value)}
-        self._append(self._csv, _line([_text(known.get(name)) for name in self._columns]))
-        self._append(self._jsonl, msgspec.json.encode(known).decode() + "\n")
+        entries = {name: value for name, value in row.items() if not math.isnan(value)}
+        self._append(self._csv, _line([_text(entries.get(name)) for name in self._columns]))
+        self._append(self._jsonl, msgspec.json.encode(entries).decode() + "\n")
 
     def log_artifact(self, path: Path) -> None:
         """No-op: it is a file already."""
@@ -80,13 +80,13 @@ class Files:
     def _cut(self, step: int) -> None:
         if self._csv.exists():
             header, *rows = self._csv.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [row for row in rows if row.endswith("\n") and int(row.split(",", 1)[0]) <= step]
-            self._csv.write_text(header + "".join(whole), encoding="utf-8", newline="")
+            kept_lines = [row for row in rows if row.endswith("\n") and int(row.split(",", 1)[0]) <= step]
+            self._csv.write_text(header + "".join(kept_lines), encoding="utf-8", newline="")
             self._columns = header.strip().split(",")
         if self._jsonl.exists():
             lines = self._jsonl.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("\n") and msgspec.json.decode(line)["step"] <= step]
-            self._jsonl.write_text("".join(whole), encoding="utf-8", newline="")
+            kept_lines = [line for line in lines if line.endswith("\n") and msgspec.json.decode(line)["step"] <= step]
+            self._jsonl.write_text("".join(kept_lines), encoding="utf-8", newline="")
 
 
 def figures(report: Report, more: Mapping[str, float]) -> dict[str, float]:

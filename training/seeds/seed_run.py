@@ -126,7 +126,7 @@ def fit_all(
     courses = [_begun(plan, markets, seed, folder_of(seed), report, resume=resume) for seed in plan.seeds]
     lockstep = Lockstep()
 
-    def told(course: _Course, news: Report) -> bool:
+    def checked_report(course: _Course, news: Report) -> bool:
         lockstep.current(course.ground)
         try:
             return course.told(news)
@@ -135,14 +135,14 @@ def fit_all(
 
     def acting(course: _Course) -> Acting:
         assert isinstance(course.learner, OnPolicy)
-        return course.learner.acting(course.ground, plan.steps, partial(told, course))
+        return course.learner.acting(course.ground, plan.steps, partial(checked_report, course))
 
     def lost(ground: Ground, text: str) -> SeedDiverged:
-        place = next(each.place for each in courses if each.ground is ground)
+        place = next(course.place for course in courses if course.ground is ground)
         return SeedDiverged(place.seed, f"after {place.step} steps: {text}")
 
-    lockstep.play([(each.ground, acting(each)) for each in courses if not each.place.ended], lost)
-    return [each.fitted() for each in courses]
+    lockstep.play([(course.ground, acting(course)) for course in courses if not course.place.ended], lost)
+    return [course.fitted() for course in courses]
 
 
 def _begun(
@@ -244,18 +244,18 @@ class _Course:
             self.markets.validation,
             self.plan.market,
         ).performance.sharpe
-        known = None if math.isnan(score) else score
-        better = known is not None and (place.best_score is None or known > place.best_score)
+        finite_score = None if math.isnan(score) else score
+        better = finite_score is not None and (place.best_score is None or finite_score > place.best_score)
         if better or not self._best:
             self._best = {f"policy.{name}": value for name, value in policy_state(self.learner.state()).items()}
             if scale is not None:
                 self._best |= {"scale.mean": scale.mean, "scale.deviation": scale.deviation}
-            place = msgspec.structs.replace(place, best_score=known, best_step=place.step)
+            place = msgspec.structs.replace(place, best_score=finite_score, best_step=place.step)
         stale = 0 if better else place.stale + 1
         self.place = msgspec.structs.replace(place, evaluated=place.step, stale=stale)
         if self._folder is not None and self.place.best_step == self.place.step:
             checkpoints.write(self._folder / BEST, self.plan, self.place, self._best)
-        return known
+        return finite_score
 
     def _scale(self) -> Scale | None:
         mean, deviation = self._best.get("scale.mean"), self._best.get("scale.deviation")

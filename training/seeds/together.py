@@ -20,18 +20,18 @@ class Joint:
 
     def __init__(self, grounds: Sequence[Ground]) -> None:
         self.grounds: Final = tuple(grounds)
-        self.simulator: Final = Simulator.joined([each.simulator for each in grounds])
+        self.simulator: Final = Simulator.joined([ground.simulator for ground in grounds])
         scaled = grounds[0].scale is not None
         self._normalised: Final = (
-            Normalised.joined([each.normalised for each in grounds], self.simulator) if scaled else None
+            Normalised.joined([ground.normalised for ground in grounds], self.simulator) if scaled else None
         )
-        self._sums: Final = Sums.joined([each.sums for each in grounds])
+        self._sums: Final = Sums.joined([ground.sums for ground in grounds])
 
     def step(self, actions: Sequence[Tensor]) -> list[Step]:
         """Step every ground by its actions. Raises FloatingPointError as a simulator."""
-        whole = (self._normalised or self.simulator).step(torch.cat(list(actions)))
+        joint_step = (self._normalised or self.simulator).step(torch.cat(list(actions)))
         self._sums.add(self.simulator)
-        return [Step(*parts) for parts in zip(*(each.chunk(len(self.grounds)) for each in whole), strict=True)]
+        return [Step(*parts) for parts in zip(*(tensor.chunk(len(self.grounds)) for tensor in joint_step), strict=True)]
 
     def share(self, number: int) -> None:
         """Give the ground with this number its state, and its sums since the last call."""
@@ -71,12 +71,12 @@ class Lockstep:
             joint = self._joint = Joint(grounds)
             while None not in actions:
                 try:
-                    steps = joint.step([each for each in actions if each is not None])
+                    steps = joint.step([next_action for next_action in actions if next_action is not None])
                 except FloatingPointError as error:
                     raise lost(grounds[joint.lost()[0]], str(error)) from None
                 actions = [_sent(acting, step) for acting, step in zip(players, steps, strict=True)]
-            left = zip(grounds, players, actions, strict=True)
-            going = [(ground, acting, action) for ground, acting, action in left if action is not None]
+            turns = zip(grounds, players, actions, strict=True)
+            going = [(ground, acting, action) for ground, acting, action in turns if action is not None]
             for ground, _, _ in going:
                 self.current(ground)
         self._joint = None

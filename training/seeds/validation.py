@@ -59,18 +59,18 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
             break
     earned = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
     free = RISK_FREE_ANNUAL if earned is None else earned.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
-    found = window_figures(equity, PERIODS_PER_YEAR, free)
-    return Walked(found, float(turnover.mean()) * PERIODS_PER_YEAR, equity, seen / rows)
+    figures = window_figures(equity, PERIODS_PER_YEAR, free)
+    return Walked(figures, float(turnover.mean()) * PERIODS_PER_YEAR, equity, seen / rows)
 
 
 def equal_weight(market: Market, of: MarketPlan) -> Walked:
     """Evaluate equal weights of all priced assets, rebalanced each session, with the same costs, capital and lots."""
     size = len(market.symbols)
-    known = torch.ones((len(market.close), size)) if market.known is None else market.known
+    priced = torch.ones((len(market.close), size)) if market.known is None else market.known
     row = iter(range(market.first, market.last))
 
     def acts(observation: Tensor, first: bool) -> Tensor:
-        here = known[next(row)].to(torch.float64)
+        here = priced[next(row)].to(torch.float64)
         held = here.sum()
         # without any price all is cash
         return torch.cat([here / held.clamp(min=1.0), (held == 0.0).to(here).view(1)]).view(1, -1)
@@ -89,7 +89,9 @@ def judge(plan: Plan, markets: Markets, policies: Sequence[Policy], chosen: int)
     results = {}
     for name, market in parts.items():
         walks = [evaluate(policy, market, plan.market) for policy in policies]
-        sharpes = tuple(None if np.isnan(each.performance.sharpe) else each.performance.sharpe for each in walks)
+        sharpes = tuple(
+            None if np.isnan(seed_walk.performance.sharpe) else seed_walk.performance.sharpe for seed_walk in walks
+        )
         equal, best = equal_weight(market, plan.market), walks[chosen]
         results[name] = Result(best.performance, equal.performance, best.turnover_annual, sharpes)
     return results

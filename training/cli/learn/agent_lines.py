@@ -40,11 +40,11 @@ def place_in(config: Path) -> Place:
     if number is not None:
         return Place(config, number, None)
     shares = [str(agent["capital"]) for agent in agents if not agent.get("shadow", False)]
-    rest = 1 - sum(map(Decimal, shares), Decimal(str(document.get("manual", {}).get("capital", 0))))
-    if rest < LEAST:
+    unallocated = 1 - sum(map(Decimal, shares), Decimal(str(document.get("manual", {}).get("capital", 0))))
+    if unallocated < LEAST:
         remedy = f'lower the capital of one, or name the one to replace "{AGENT}"'
         raise Failure(f"{config}: its agents have the whole capital; {remedy}", CHECK_FAILED)
-    return Place(config, len(agents), rest)
+    return Place(config, len(agents), unallocated)
 
 
 def lines(policy: str, capital: str) -> str:

@@ -33,9 +33,9 @@ def place_of(folder: Path) -> Path:
     from quantd.models.artifacts.versions import resolved
 
     for place in (bundled.find(folder), bundled.SHIPPED / folder):
-        found = resolved(place)
-        if (found / MANIFEST).is_file():
-            return found
+        artifact = resolved(place)
+        if (artifact / MANIFEST).is_file():
+            return artifact
     remedy = "name the folder of an artifact, such as models/shipped/scorer"
     fault = f"no {MANIFEST} there" if folder.exists() else "there is no such folder"
     raise Failure(f"{folder}: {fault}; {remedy}", CONFIG)

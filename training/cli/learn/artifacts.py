@@ -219,7 +219,7 @@ def combine(
     if share and by != "performance":
         raise Failure(f"--share goes with --by performance; by {by} all members count alike", CONFIG)
     words = ["quantd", "models", "combine", str(out), *map(str, folders), "--by", by]
-    command = shlex.join([*words, *(word for each in share or () for word in ("--share", f"{each:g}"))])
+    command = shlex.join([*words, *(word for fraction in share or () for word in ("--share", f"{fraction:g}"))])
     author = "the one who made it" if share else ""
     manifest = ensemble.combine(out, [place_of(folder) for folder in folders], by, command, share or None, author)
     if as_json:
@@ -245,7 +245,7 @@ def use(
         raise Failure(f"{name}: it has no versions; name a folder whose folders are artifacts", CONFIG)
     if version is None:
         now = versions.current(name) if (name / versions.CURRENT).exists() else ""
-        lines = (f"{each}{' (current)' if each == now else ''}" for each in there)
+        lines = (f"{version_name}{' (current)' if version_name == now else ''}" for version_name in there)
         answer(as_json, {"name": str(name), "current": now, "versions": there}, *lines)
         return DONE
     digest = load_artifact(versions.version_in(name, version), {}).digest
@@ -262,11 +262,13 @@ def _artifacts_under(root: Path) -> list[Path]:
 
     if (root / MANIFEST).is_file():
         return [root]
-    found: list[Path] = []
-    for each in sorted(root.iterdir()):
-        if each.is_dir() and not each.is_symlink():
-            found += [each] if (each / MANIFEST).is_file() else [each / name for name in versions.versions(each)]
-    return found + [root / name for name in versions.versions(root) if root / name not in found]
+    artifacts: list[Path] = []
+    for folder in sorted(root.iterdir()):
+        if folder.is_dir() and not folder.is_symlink():
+            artifacts += (
+                [folder] if (folder / MANIFEST).is_file() else [folder / name for name in versions.versions(folder)]
+            )
+    return artifacts + [root / name for name in versions.versions(root) if root / name not in artifacts]
 
 
 def _row(place: Path) -> Row:
@@ -309,22 +311,27 @@ def _names_in(place: Path) -> list[str]:
 
 def _copied(out: Path, manifest: AgentManifest, *, as_json: bool) -> int:
     """Print the agreement of a copy with its parent."""
-    found = manifest.agreement
-    assert found is not None
+    agreement = manifest.agreement
+    assert agreement is not None
     if as_json:
-        print_json({"folder": str(out), "digest": manifest.digest, "precision": manifest.precision, "agreement": found})
+        print_json(
+            {"folder": str(out), "digest": manifest.digest, "precision": manifest.precision, "agreement": agreement}
+        )
         return DONE
     say(f"{out}: {manifest.precision}, made from {manifest.parent[:16]}…")
-    times = (("p50 µs", found.parent_p50_us, found.p50_us), ("p99 µs", found.parent_p99_us, found.p99_us))
+    times = (
+        ("p50 µs", agreement.parent_p50_us, agreement.p50_us),
+        ("p99 µs", agreement.parent_p99_us, agreement.p99_us),
+    )
     rows = [(name, f"{parent:.1f}", f"{copy:.1f}", f"{copy / parent:.2f}") for name, parent, copy in times]
-    size = ("bytes of the graph", "", "", f"{found.size_ratio:.2f}")
+    size = ("bytes of the graph", "", "", f"{agreement.size_ratio:.2f}")
     table(("", "parent", "copy", "ratio"), [size, *rows], right=("parent", "copy", "ratio"))
     say(
-        f"{found.equal_actions:.1%} of {found.probes} probes with equal actions; largest difference of a weight "
-        f"{found.largest_difference:.2g}"
+        f"{agreement.equal_actions:.1%} of {agreement.probes} probes with equal actions; largest difference of a "
+        f"weight {agreement.largest_difference:.2g}"
     )
-    if found.left:
-        say(f"left in float32, because rounding them costs most: {', '.join(found.left)}")
+    if agreement.left:
+        say(f"left in float32, because rounding them costs most: {', '.join(agreement.left)}")
     return DONE
 
 

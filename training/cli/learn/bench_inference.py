@@ -92,25 +92,25 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
         agent = LearnedAgent(policy.artifact, threads=threads)
         spec, assets = agent.artifact.manifest.sight, len(agent.artifact.manifest.universe)
         markets = [random_market(draw, assets) for _ in range(16)]
-        columns = [each if spec.columns else None for each in random_columns(spec, assets, 16)]
+        columns = [asset_columns if spec.columns else None for asset_columns in random_columns(spec, assets, 16)]
         seen = np.stack([observation(spec, *markets[k % 16], columns[k % 16]) for k in range(batch)])
         alone = seen[:1]
         decide: Callable[[int], object] = (
             (lambda _: agent.decide(alone)) if batch == 1 else (lambda _: agent.decide_all(seen))
         )
-        whole: Callable[[int], object] = lambda k: agent.answer(*markets[k % 16], columns=columns[k % 16])  # noqa: E731
+        answer: Callable[[int], object] = lambda k: agent.answer(*markets[k % 16], columns=columns[k % 16])  # noqa: E731
     elif isinstance(policy, LearnedPolicy):
         assets = len(policy.artifact.manifest.universe)
-        decide, whole = _scorer(policy.artifact, assets, batch, threads, draw)
+        decide, answer = _scorer(policy.artifact, assets, batch, threads, draw)
     elif named:
         raise Failure(f"{place}: a policy of several members, or a forest; name the artifact of one policy", CONFIG)
     else:
         return None
     p50, p99 = times_us(decide)
-    whole_p50, whole_p99 = times_us(whole)
-    within = max(p99 / batch, whole_p99) <= 1e3 * ALLOWED_MS
+    answer_p50, answer_p99 = times_us(answer)
+    within = max(p99 / batch, answer_p99) <= 1e3 * ALLOWED_MS
     return Inference(
-        place.name, assets, batch, threads, p50, p99, round(batch / p50 * 1e6), whole_p50, whole_p99, within
+        place.name, assets, batch, threads, p50, p99, round(batch / p50 * 1e6), answer_p50, answer_p99, within
     )
 
 
@@ -123,17 +123,17 @@ def _scorer(
 
     run = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"], threads).run
     returns: list[Floats] = [draw.normal(0.0, 0.01, (LOOKBACK, assets)) for _ in range(16)]
-    given = [dict(zip(("features", "mask"), (each[None] for each in measure(r)), strict=True)) for r in returns]
+    inputs = [dict(zip(("features", "mask"), (array[None] for array in measure(r)), strict=True)) for r in returns]
 
     def decide(k: int) -> None:
         for number in range(batch):  # its graph takes one market at a time
-            run(None, given[(k + number) % 16])
+            run(None, inputs[(k + number) % 16])
 
-    def whole(k: int) -> None:
+    def answer(k: int) -> None:
         features, mask = measure(returns[k % 16])
         run(None, {"features": features[None], "mask": mask[None]})
 
-    return decide, whole
+    return decide, answer
 
 
 def times_us(call: Callable[[int], object]) -> tuple[float, float]:
@@ -142,13 +142,13 @@ def times_us(call: Callable[[int], object]) -> tuple[float, float]:
 
     for k in range(20):
         call(k)
-    found: list[int] = []
+    durations: list[int] = []
     stop = perf_counter_ns() + 3 * 10**9
     for k in range(2_000):
         began = perf_counter_ns()
         call(k)
-        found.append(perf_counter_ns() - began)
+        durations.append(perf_counter_ns() - began)
         if began > stop:
             break
-    p50, p99 = np.percentile(found, (50, 99)) / 1e3
+    p50, p99 = np.percentile(durations, (50, 99)) / 1e3
     return round(float(p50), 2), round(float(p99), 2)

@@ -86,16 +86,16 @@ def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
             return DONE
         say(f"{out}: {MEANING[predicts]}, of the next {horizon} samples")
         say(f"plain estimate: {PLAIN[predicts]}")
-        rows = [*((each, "") for each in manifest.folds), (manifest.together, "all ")]
+        rows = [*((fold, "") for fold in manifest.folds), (manifest.together, "all ")]
         columns = ("held out", "rows", "R²", "plain R²", "MSE", "plain MSE")
         table(
             columns,
             [
                 (
-                    f"{label}{each.first} to {each.last}", str(each.rows),
-                    f"{each.model.r2:.3f}", f"{each.plain.r2:.3f}", f"{each.model.mse:.4f}", f"{each.plain.mse:.4f}",
+                    f"{label}{span.first} to {span.last}", str(span.rows),
+                    f"{span.model.r2:.3f}", f"{span.plain.r2:.3f}", f"{span.model.mse:.4f}", f"{span.plain.mse:.4f}",
                 )
-                for each, label in rows
+                for span, label in rows
             ],
             right=columns[1:],
         )  # fmt: skip

@@ -25,18 +25,18 @@ def info(folder: Folder, as_json: Json = False) -> int:
     place = place_of(folder)
     artifact = checked(place)
     manifest = artifact.manifest
-    found = stated(artifact)
+    document = stated(artifact)
     if as_json:
-        print_json(found)
+        print_json(document)
         return DONE
     say((place / "card.md").read_text())
     if isinstance(manifest, AgentManifest):
         say("\n".join(facts(manifest)))
-    if "training" in found:
-        say(f"processor of the training: {found['training']['processor'] or 'not recorded'}")
-    for name, entry in sorted(found["files"].items()):
+    if "training" in document:
+        say(f"processor of the training: {document['training']['processor'] or 'not recorded'}")
+    for name, entry in sorted(document["files"].items()):
         say(f"{name}: {entry['size']} bytes, BLAKE2b {entry['blake2b'][:16]}…")
-    say(f"{MANIFEST}: digest {found['digest']}")
+    say(f"{MANIFEST}: digest {document['digest']}")
     return DONE
 
 
@@ -74,7 +74,7 @@ def columns_text(manifest: "AgentManifest") -> list[str]:
     sight = manifest.sight
     if not sight.columns:
         return []
-    files = ", ".join(f"{each.name} ({each.path})" for each in (*manifest.macro, *manifest.series))
+    files = ", ".join(f"{source.name} ({source.path})" for source in (*manifest.macro, *manifest.series))
     macro = f"; series {files}" if files else ""
     benchmark = f"; benchmark {sight.benchmark}" if sight.benchmark else ""
     return [f"columns: {', '.join(sight.columns)}{benchmark}{macro}; hash {manifest.features_hash}"]
@@ -98,7 +98,7 @@ def facts(manifest: "AgentManifest") -> list[str]:
         *(f"data {name}: BLAKE2b {digest[:16]}…" for name, digest in sorted(training.data.items())),
     ]
     if manifest.seats:
-        lines.append(f"seats: {', '.join(seat.name for seat in manifest.seats)}")
+        lines.append(f"seats: {', '.join(agent.name for agent in manifest.seats)}")
     for name, result in manifest.results.items():
         lines.append(f"{name}: Sharpe {result.policy.sharpe:.2f}, equal weight {result.equal_weight.sharpe:.2f}")
     return lines

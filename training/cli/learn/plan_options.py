@@ -110,7 +110,10 @@ def _set(text: str) -> tuple[str, object]:
 @contextmanager
 def signals(handler: Callable[[int], None]) -> Iterator[None]:
     """Call `handler` on SIGINT and SIGTERM inside the block."""
-    before = {each: signal.signal(each, lambda number, _: handler(number)) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        signal_number: signal.signal(signal_number, lambda number, _: handler(number))
+        for signal_number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:

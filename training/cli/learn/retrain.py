@@ -54,10 +54,10 @@ def retrain(
     from quantd.training.retraining import refit
     from quantd.training.retraining.challenge import Rule
 
-    found = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
+    source_path = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
     with failing("retrain"), progress(f"training {out.name} again", shown=not as_json) as bar:
         request = refit.RetrainingRequest(
-            found, out, bars, listed or Path(), until,
+            source_path, out, bars, listed or Path(), until,
             against=None if against is None else artifact_folder(str(against), Path()),
             expanding=expanding, changes=tuple(sets or ()), rule=msgspec.convert(rule, Rule),
         )  # fmt: skip
@@ -102,10 +102,10 @@ def _print_comparison(verdict: "Verdict", decision: "Decision") -> None:
         columns,
         [
             (
-                name, f"{each.performance.sharpe:.2f}", f"{each.performance.total_return:.1%}",
-                f"{each.performance.max_drawdown:.1%}", f"{each.turnover_annual:.1f}",
+                name, f"{figures.performance.sharpe:.2f}", f"{figures.performance.total_return:.1%}",
+                f"{figures.performance.max_drawdown:.1%}", f"{figures.turnover_annual:.1f}",
             )
-            for name, each in rows
+            for name, figures in rows
         ],
         right=columns[1:],
     )  # fmt: skip

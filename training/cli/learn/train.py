@@ -77,10 +77,10 @@ def train(
 
     place = None if into is None or show else agent_lines.place_in(into)
     if agent == "scorer":
-        others = (plan, into, profile or None, steps, episodes, seed, envs, learning_rate, device, tracker)
+        unsupported = (plan, into, profile or None, steps, episodes, seed, envs, learning_rate, device, tracker)
         if out is None:
             raise Failure("--agent scorer needs --out, the folder of the artifact", USAGE)
-        if resume or sets or any(each is not None for each in others):
+        if resume or sets or any(option is not None for option in unsupported):
             text = "--agent scorer takes --out, --bars, --actions, --symbols, --seeds and --iterations, nothing else"
             raise Failure(text, USAGE)
         options: dict[str, object] = {
@@ -92,7 +92,7 @@ def train(
         return _scorer(out, options, [name for name in (symbols or "").split(",") if name])
     if iterations is not None:
         raise Failure("--iterations is an option of the scorer; other learners take --steps", USAGE)
-    made = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
+    task = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
     from quantd.training.plans.plan import described, replaced
     from quantd.training.plans.precision import instructions, precision
     from quantd.training.runs import training_run
@@ -100,28 +100,28 @@ def train(
     from quantd.training.seeds.markets import check_device
 
     changes: dict[str, object] = {"market.batch": envs, "device": device, "steps": steps, "name": experiment}
-    rate = "learner.actor_rate" if hasattr(made.learner, "actor_rate") else "learner.learning_rate"
+    rate = "learner.actor_rate" if hasattr(task.learner, "actor_rate") else "learner.learning_rate"
     changes[rate] = learning_rate
-    made = replaced(made, {**given(changes), **_counts(made, steps, episodes, seeds, seed)})
+    task = replaced(task, {**given(changes), **_counts(task, steps, episodes, seeds, seed)})
     if not show:
-        check_device(made.device)
+        check_device(task.device)
     if bf16:
-        able = [each.name for each in learners().values() if each.bfloat16]
-        if made.agent not in able:
-            raise Failure(f"--bf16: {made.agent} does not support bfloat16; these do: {', '.join(able)}", USAGE)
-        chosen = precision(made, instructions())
-        made = replaced(made, {"learner.bfloat16": chosen.bfloat16})
+        able = [learner.name for learner in learners().values() if learner.bfloat16]
+        if task.agent not in able:
+            raise Failure(f"--bf16: {task.agent} does not support bfloat16; these do: {', '.join(able)}", USAGE)
+        chosen = precision(task, instructions())
+        task = replaced(task, {"learner.bfloat16": chosen.bfloat16})
         note(f"--bf16: {chosen.reason}")
-    settings = [f"{key} = {_shown(key, value)}" for key, value in described(made).items()]
+    settings = [f"{key} = {_shown(key, value)}" for key, value in described(task).items()]
     if show:
         say("\n".join(settings))
         return 0
-    begins = made.splits.train.first - timedelta(days=made.warmup_days)
-    require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
-    name = made.name
+    begins = task.splits.train.first - timedelta(days=task.warmup_days)
+    require_sound_bars(*task.data.files, task.data.symbols, begins, task.splits.test.last)
+    name = task.name
     folder = placed("RESULTS_DIR", "state") / "training" / name  # its records and checkpoints
     out = out or (placed("MODELS_DIR", folder) / name if os.environ.get("MODELS_DIR") else folder / "artifact")
-    note(f"training {name}: {made.agent}, {made.steps:,} env-steps a seed, seeds {', '.join(map(str, made.seeds))}")
+    note(f"training {name}: {task.agent}, {task.steps:,} env-steps a seed, seeds {', '.join(map(str, task.seeds))}")
     for line in settings:
         note(f"  {line}")
     stops: list[int] = []
@@ -134,13 +134,13 @@ def train(
 
     with signals(stop), progress(f"train {name}") as bar:
         training_run.train(
-            made, out, _command(sys.argv), _watch(made, bar, stops), folder=folder, resume=resume, looked=looks,
+            task, out, _command(sys.argv), _watch(task, bar, stops), folder=folder, resume=resume, looked=looks,
             track=_track(tracker, name),
             executor=None if on == "local" and workers == 1 else executor(on, workers, address),
         )  # fmt: skip
     sys.stdout.write((out / "card.md").read_text())
     note(f"wrote {out}; records and checkpoints are in {folder}")
-    _next(made, out, place)
+    _next(task, out, place)
     return 0
 
 
@@ -221,8 +221,8 @@ def _track(name: str | None, experiment: str) -> "Track | None":
         return None
 
     def followed(seed: int, folder: Path, resume_at: int | None) -> Tracker:
-        made = [trackers.tracker(n, experiment, f"seed-{seed}", folder, resume_at=resume_at) for n in names]
-        return trackers.Several(made, note)
+        seed_trackers = [trackers.tracker(n, experiment, f"seed-{seed}", folder, resume_at=resume_at) for n in names]
+        return trackers.Several(seed_trackers, note)
 
     return followed
 

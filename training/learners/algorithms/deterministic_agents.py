@@ -121,8 +121,8 @@ class Maddpg(OffPolicy):
     def own_acts(self, output: Tensor, done: Tensor) -> Tensor:
         """Return float[A, R, A, K]: actions float[R, A, K], where critic i sees the current answer of actor i only."""
         agents = self.plan.agents
-        own = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
-        return torch.where(own, self.family.mode(output).unsqueeze(2), done)
+        diagonal = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
+        return torch.where(diagonal, self.family.mode(output).unsqueeze(2), done)
 
     def _disturbed(self, action: Tensor, noise: float) -> Tensor:
         random = self.random

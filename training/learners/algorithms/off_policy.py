@@ -82,10 +82,10 @@ class OffPolicy:
                     self._earned = self._earned.where(~ended, 0.0)
             self.steps += env.batch
             while self.updates < (self.steps - self._warmup) // self._train_every and len(replay):
-                found = self.update(replay, tell=self.updates % UPDATES_TOLD == 0)
+                update_losses = self.update(replay, tell=self.updates % UPDATES_TOLD == 0)
                 self.updates += 1
-                if found is not None:
-                    losses += found
+                if update_losses is not None:
+                    losses += update_losses
                     count += 1
             if self.steps - counted < STEPS_A_REPORT and self.steps < steps:
                 continue

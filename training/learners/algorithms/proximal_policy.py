@@ -87,7 +87,7 @@ class Ppo(OnPolicy):
         network, plan = self.network, self.plan
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda)
         coordinates = self.family.coordinates(rollout.action)
-        whole = Batch(
+        full_batch = Batch(
             rollout.observation,
             rollout.started,
             rollout.carry,
@@ -98,7 +98,7 @@ class Ppo(OnPolicy):
         )
         reported = []
         for epoch in range(plan.epochs):
-            for batch in self._sequences(whole) if network.recurrent else self._rows(whole):
+            for batch in self._sequences(full_batch) if network.recurrent else self._rows(full_batch):
                 losses = self._descend(batch, tell=tell and epoch == plan.epochs - 1)
                 if len(losses):
                     reported.append(losses)
@@ -118,28 +118,36 @@ class Ppo(OnPolicy):
         rows = actor.reshape(-1, actor.shape[-1])
         return self.family.judge(rows, self.network.spread.detach(), coordinates.reshape(len(rows), -1))
 
-    def _rows(self, whole: Batch) -> Iterator[Batch]:
+    def _rows(self, full_batch: Batch) -> Iterator[Batch]:
         """Yield every row once, in random order; gathered once, then split."""
-        rows = whole.advantage.numel()
-        order = torch.randperm(rows, generator=self.random, device=whole.advantage.device)
+        rows = full_batch.advantage.numel()
+        order = torch.randperm(rows, generator=self.random, device=full_batch.advantage.device)
         cuts = tuple(range(self.plan.minibatch, rows, self.plan.minibatch))
         flat = [
-            each.reshape(rows, *each.shape[2:]).index_select(0, order).tensor_split(cuts)
-            for each in (whole.observation, whole.coordinates, whole.old_log_prob, whole.advantage, whole.target)
+            tensor.reshape(rows, *tensor.shape[2:]).index_select(0, order).tensor_split(cuts)
+            for tensor in (
+                full_batch.observation,
+                full_batch.coordinates,
+                full_batch.old_log_prob,
+                full_batch.advantage,
+                full_batch.target,
+            )
         ]
         for observation, coordinates, old_log_prob, advantage, target in zip(*flat, strict=True):
-            yield Batch(observation, whole.started, whole.carry, coordinates, old_log_prob, advantage, target)
+            yield Batch(observation, full_batch.started, full_batch.carry, coordinates, old_log_prob, advantage, target)
 
-    def _sequences(self, whole: Batch) -> Iterator[Batch]:
+    def _sequences(self, full_batch: Batch) -> Iterator[Batch]:
         """Yield every environment's rows once, some environments at a time, from the carry of their first row."""
-        length, batch = whole.advantage.shape
-        order = torch.randperm(batch, generator=self.random, device=whole.advantage.device)
+        length, batch = full_batch.advantage.shape
+        order = torch.randperm(batch, generator=self.random, device=full_batch.advantage.device)
         some = max(1, round(self.plan.minibatch / length))
         for who in order.tensor_split(tuple(range(some, batch, some))):
             observation, started, coordinates = (
-                each.index_select(1, who) for each in (whole.observation, whole.started, whole.coordinates)
+                tensor.index_select(1, who)
+                for tensor in (full_batch.observation, full_batch.started, full_batch.coordinates)
             )
             rows = (
-                each.index_select(1, who).reshape(-1) for each in (whole.old_log_prob, whole.advantage, whole.target)
+                tensor.index_select(1, who).reshape(-1)
+                for tensor in (full_batch.old_log_prob, full_batch.advantage, full_batch.target)
             )
-            yield Batch(observation, started, whole.carry.index_select(0, who), coordinates, *rows)
+            yield Batch(observation, started, full_batch.carry.index_select(0, who), coordinates, *rows)
