@@ -42,9 +42,9 @@ class Commits:
 
     def queue(self, service: Service, events: Sequence[Event], outcome: Outcome[object] | None) -> list[Command]:
         """Queue events, all or none. Raises InboxFull."""
-        found = service.inbox.commands(events, outcome)
-        self.commands += found
-        return found
+        commands = service.inbox.commands(events, outcome)
+        self.commands += commands
+        return commands
 
     async def settled(self, commands: Sequence[Command]) -> list[Committed[object]]:
         """What became of commands, once they are in the journal; a stop that the store keeps waiting is in force."""
@@ -61,7 +61,7 @@ class Commits:
 
     async def carried_out(self) -> list[Committed[object]]:
         """What became of the commands that were not refused, once they are in the journal."""
-        return [each for each in await self.settled(self.commands) if each.refused is None]
+        return [commit for commit in await self.settled(self.commands) if commit.refused is None]
 
 
 _COMMITS: ContextVar[Commits | None] = ContextVar("commits", default=None)
@@ -81,14 +81,14 @@ async def committed(
     and `partly` describes what the events before it have done.
     """
     mine = of_request()
-    found = await mine.settled(mine.queue(service, events, outcome))
-    for number, each in enumerate(found):
-        if (why := each.refused) is not None:
-            text = f"{partly if number else ''}{refused if each is found[-1] else ''}{why.text}"
+    commits = await mine.settled(mine.queue(service, events, outcome))
+    for number, commit in enumerate(commits):
+        if (why := commit.refused) is not None:
+            text = f"{partly if number else ''}{refused if commit is commits[-1] else ''}{why.text}"
             raise Refused(STATUS[why.code], why.code, text)
-    if isinstance(found[-1].answer, Exception):
-        raise found[-1].answer
-    return cast("Committed[T]", found[-1])
+    if isinstance(commits[-1].answer, Exception):
+        raise commits[-1].answer
+    return cast("Committed[T]", commits[-1])
 
 
 def refused(why: NotDone | InboxFull) -> Refused:
@@ -112,9 +112,11 @@ async def truthful(path: str, answer: Awaitable[T]) -> T:
         raise Refused(500, CARRIED_OUT if done else "internal", f"{what}; {INTERNAL}") from None
 
 
-def _carried_out(done: Sequence[Committed[object]]) -> str:
+def _carried_out(commits: Sequence[Committed[object]]) -> str:
     """The entries of the journal that a request has made."""
-    entries = " and ".join(f"{each.seq} ({each.address})" if each.address else str(each.seq) for each in done)
+    entries = " and ".join(
+        f"{commit.seq} ({commit.address})" if commit.address else str(commit.seq) for commit in commits
+    )
     return f"the request was carried out, as entry {entries} of the journal; do not send it again"
 
 

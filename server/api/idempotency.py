@@ -130,7 +130,7 @@ class Keys:
         name = sender, _key_of(request)
         digest = blake2b(request.path.encode() + b"\n" + content, digest_size=32).digest()
         try:
-            found = self._noted(name, digest) or await self._do(lambda: self._begin(name, digest), must)
+            first_answer = self._noted(name, digest) or await self._do(lambda: self._begin(name, digest), must)
         except (sqlite3.Error, OSError) as why:
             if must:
                 log.error("api.key_unrecorded", key=name[1], error=str(why))
@@ -140,12 +140,12 @@ class Keys:
                 return answer
             text = f"the key cannot be recorded in {self._path.name} of the state folder ({why}); nothing was done"
             raise Refused(503, "idempotency", text, {"Retry-After": "5"}) from None
-        if found is not None:
-            done = found.status < 400
+        if first_answer is not None:
+            done = first_answer.status < 400
             now = again() if done else None
             kind = "application/json" if done else MEDIA_TYPE
             return web.Response(
-                body=now or found.body, status=found.status, content_type=kind, headers={REPLAYED: "true"}
+                body=now or first_answer.body, status=first_answer.status, content_type=kind, headers={REPLAYED: "true"}
             )
         try:
             answer = await _settled(act)
@@ -181,13 +181,13 @@ class Keys:
         if name in self._unwritten:
             return _became(self._unwritten[name][1])
         try:
-            known = await self._do(lambda: self._look(name) or self._forgotten(age_s), must=False)
+            became = await self._do(lambda: self._look(name) or self._forgotten(age_s), must=False)
         except (sqlite3.Error, OSError) as why:
             text = f"{self._path.name} of the state folder cannot be read ({why}); ask again"
             raise Refused(503, "idempotency", text, {"Retry-After": "1"}) from None
-        if known is None and halt and time.monotonic() - age_s - LATENCY_S <= self._since:
+        if became is None and halt and time.monotonic() - age_s - LATENCY_S <= self._since:
             return Became("unknown", text=UNRECORDED)
-        return known
+        return became
 
     def close(self) -> None:
         """Close the file, and leave a mark unless a halt of this process lacks its key."""
@@ -285,23 +285,23 @@ class Keys:
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
             os.close(open_regular(self._path, os.O_RDWR | os.O_CREAT))
-            found = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            found.execute("PRAGMA synchronous = EXTRA")  # a key that was recorded survives a loss of power
-            found.execute(
+            database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            database.execute("PRAGMA synchronous = EXTRA")  # a key that was recorded survives a loss of power
+            database.execute(
                 "CREATE TABLE IF NOT EXISTS keys (number INTEGER PRIMARY KEY AUTOINCREMENT, sender TEXT, name TEXT, "
                 "ts INTEGER, request BLOB, status INTEGER, body BLOB, UNIQUE (sender, name))"
             )
-            (self._earlier,) = found.execute("SELECT COALESCE(MAX(number), 0) FROM keys").fetchone()
-            self._database = found
+            (self._earlier,) = database.execute("SELECT COALESCE(MAX(number), 0) FROM keys").fetchone()
+            self._database = database
         return self._database
 
     def _begin(self, name: tuple[str, str], digest: bytes) -> Answered | None:
         """Record a new key and return None, or return the answer of a known one. Raises Refused."""
         database = self._opened()
-        known = database.execute(
+        stored_row = database.execute(
             "SELECT number, request, status, body FROM keys WHERE sender = ? AND name = ?", name
         ).fetchone()
-        if known is None:
+        if stored_row is None:
             row = *name, time.time_ns(), digest, BEGUN, b""
             number = database.execute(
                 "INSERT INTO keys (sender, name, ts, request, status, body) VALUES (?, ?, ?, ?, ?, ?)", row
@@ -309,7 +309,7 @@ class Keys:
             database.execute("DELETE FROM keys WHERE number <= ?", ((number or 0) - MOST,))
             self._running.add(name)
             return None
-        number, request, status, body = known
+        number, request, status, body = stored_row
         _check_same(request, digest)
         if status != BEGUN:
             return Answered(status, body)

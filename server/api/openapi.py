@@ -50,10 +50,10 @@ def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
         elif isinstance(route, Post | Entry):
             types += [route.answer, route.body]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    found = dict(zip(map(id, types), schemas, strict=True))
+    schema_by_type_id = dict(zip(map(id, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in listed:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, found, components)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_by_type_id, components)
     for query in {route.query for route in listed if isinstance(route, Read)}:
         components.pop(query.__name__, None)  # its parameters stand with the operation
     return {
@@ -110,6 +110,6 @@ def _parameters(query: Any, components: dict[str, Any]) -> list[dict[str, Any]]:
     schema = components[query.__name__]
     required = set(schema.get("required", ()))
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": each}
-        for name, each in schema["properties"].items()
+        {"name": name, "in": "query", "required": name in required, "schema": property_schema}
+        for name, property_schema in schema["properties"].items()
     ]

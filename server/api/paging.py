@@ -92,7 +92,7 @@ def before(query: Paged, of: str, run: str) -> tuple[int, ...]:
         name, its_run, *key = msgspec.msgpack.decode(data, type=list[str | int])
     except (binascii.Error, ValueError, msgspec.DecodeError):
         name, its_run, key = "", "", []
-    numbers = tuple(each for each in key if isinstance(each, int) and -1 <= each <= MOST_NS)
+    numbers = tuple(part for part in key if isinstance(part, int) and -1 <= part <= MOST_NS)
     if (name, its_run) != (of, run) or len(numbers) != len(key) or len(key) != KEYS[of]:
         text = f"cursor is not one of this list ({of}) and run; send `next` of the page before it, or none"
         raise Refused(422, "query", text, errors=[FieldFault("cursor", text)])

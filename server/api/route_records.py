@@ -101,7 +101,7 @@ Route = Read | Post | Page | Entry
 
 def named_by(body: type[Struct], *fields: str, how: Literal["anyOf", "oneOf"] = "anyOf") -> Any:
     """`body` with any or one of these text fields, for the document; its handler has a message of its own."""
-    choices = [{"required": [each], "properties": {each: {"minLength": 1}}} for each in fields]
+    choices = [{"required": [field], "properties": {field: {"minLength": 1}}} for field in fields]
     return Annotated[body, Meta(extra_json_schema={how: choices})]
 
 
@@ -114,16 +114,16 @@ def reading(route: Read) -> Raw:
 
     async def get(request: web.Request) -> web.StreamResponse:
         nonlocal last
-        found = await route.handler(request, query_of(request, route.query))
-        if last is not None and last[0] is found:
+        answer = await route.handler(request, query_of(request, route.query))
+        if last is not None and last[0] is answer:
             _, body, tag = last
         else:
-            body = msgspec.json.encode(found)
+            body = msgspec.json.encode(answer)
             tag = f'"{blake2b(body, digest_size=ETAG_BYTES).hexdigest()}"'
-            last = (found, body, tag) if route.shared else None
+            last = (answer, body, tag) if route.shared else None
         if tag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers={"ETag": tag})
-        status = 503 if getattr(found, "ready", True) is False and route.scope == "open" else 200
+        status = 503 if getattr(answer, "ready", True) is False and route.scope == "open" else 200
         return web.Response(body=body, status=status, content_type="application/json", headers={"ETag": tag})
 
     return get
@@ -163,8 +163,8 @@ def query_of(request: web.Request, kind: type[Query]) -> Query:
 def _converted(given: Mapping[str, str], kind: type[Query]) -> Query:
     for name in given:
         if name not in kind.__struct_encode_fields__:
-            known = ", ".join(kind.__struct_encode_fields__) or "none"
-            raise _fault(name, f"there is no parameter {name[:40]!r}; known: {known}")
+            names = ", ".join(kind.__struct_encode_fields__) or "none"
+            raise _fault(name, f"there is no parameter {name[:40]!r}; known: {names}")
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as why:

@@ -113,8 +113,8 @@ class Api:
             asked, sender = await body_of(request, route.body, route.example), who(request)
 
             async def act() -> web.Response:
-                found = await truthful(request.path, route.handler(asked, sender, **request.match_info))
-                return web.Response(body=msgspec.json.encode(found), content_type="application/json")
+                answer = await truthful(request.path, route.handler(asked, sender, **request.match_info))
+                return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
             def again() -> bytes | None:
                 return None if route.again is None else msgspec.json.encode(route.again(asked))
@@ -131,8 +131,8 @@ class Api:
 
         async def openapi(request: web.Request) -> web.Response:
             if not written:  # in a thread: the schemas of all types take a tenth of a second
-                found = await asyncio.to_thread(document, self._routes, self._config.quantd.name)
-                written.append(msgspec.json.encode(found))
+                api_document = await asyncio.to_thread(document, self._routes, self._config.quantd.name)
+                written.append(msgspec.json.encode(api_document))
             return web.Response(body=written[0], content_type="application/json")
 
         files = (

@@ -66,20 +66,20 @@ class ConnectionPlaces:
         """The connection that is closed for a new one, or None where a place is free. The oldest one comes first."""
         if len(connections) < self.most - self.kept:
             return None
-        others = sum(not each.holder for each in connections)
-        if len(connections) < self.most and others < self.most - self.kept:
+        tokenless_count = sum(not connection.holder for connection in connections)
+        if len(connections) < self.most and tokenless_count < self.most - self.kept:
             return None
         fresh_s = time.monotonic() - FRESH_S
         oldest: dict[int, Taken] = {}
-        for each in connections:
-            standing = each.standing
-            if each.working:
+        for connection in connections:
+            standing = connection.standing
+            if connection.working:
                 continue
             if standing == Standing.NO_HEADER:
-                if each.since_s <= fresh_s:
-                    return each
+                if connection.since_s <= fresh_s:
+                    return connection
                 standing = Standing.FRESH
-            oldest.setdefault(standing, each)
+            oldest.setdefault(standing, connection)
         return oldest[min(oldest)] if oldest else None
 
     def claimed(self, mine: Taken, connections: Collection[Taken], *, lane: bool) -> tuple[Taken | None, bool]:
@@ -89,16 +89,18 @@ class ConnectionPlaces:
         """
         if len(connections) <= self.each:
             return None, True
-        same = [each for each in connections if each.holder == mine.holder]
+        same = [connection for connection in connections if connection.holder == mine.holder]
         if len(same) > self.each:
             other = _idle(same, mine)
             return other, _working(same) < self.each
-        group = [each for each in connections if each.holder and each.trades == mine.trades]
+        group = [connection for connection in connections if connection.holder and connection.trades == mine.trades]
         if len(group) <= self.group:
             return None, True
-        counts = Counter(each.holder for each in group)
+        counts = Counter(connection.holder for connection in group)
         most = max(counts.values())
-        other = _idle([each for each in group if counts[each.holder] == most], mine) or _idle(group, mine)
+        other = _idle([connection for connection in group if counts[connection.holder] == most], mine) or _idle(
+            group, mine
+        )
         return other, lane or _working(group) < self.group
 
     def crowded(self, connections: Collection[Taken]) -> bool:
@@ -107,10 +109,10 @@ class ConnectionPlaces:
 
 
 def _working(connections: Collection[Taken]) -> int:
-    return sum(each.working for each in connections)
+    return sum(connection.working for connection in connections)
 
 
 def _idle(connections: Collection[Taken], mine: Taken) -> Taken | None:
     """The connection to close among these: one with an unfinished header or body, else the oldest that is idle."""
-    idle = [each for each in connections if each is not mine and not each.working]
-    return min(idle, key=lambda each: each.standing != Standing.NO_HEADER, default=None)
+    idle = [connection for connection in connections if connection is not mine and not connection.working]
+    return min(idle, key=lambda connection: connection.standing != Standing.NO_HEADER, default=None)

@@ -416,8 +416,8 @@ class Guard:
         if name in self._hosts:
             return
         if self._remote and request.transport is not None:
-            own = request.transport.get_extra_info("sockname")
-            if own and name == str(own[0]):
+            address = request.transport.get_extra_info("sockname")
+            if address and name == str(address[0]):
                 return
         raise Refused(421, "host", f"{name!r:.80} is not a host name of this daemon; use 127.0.0.1 or [api] host")
 
@@ -446,8 +446,8 @@ class Guard:
     def _unknown(self, request: web.Request, given: bytes) -> Refused:
         """The response to a request without a valid token."""
         # a browser first sends no token and needs the 401, even while others guess tokens
-        if given and (found := self._too_many(request)) is not None:
-            return found
+        if given and (refusal := self._too_many(request)) is not None:
+            return refusal
         reads = request.method in READS
         what = "this read needs a token" if reads else "requests that change the daemon need a token"
         text = f"{what}: send `Authorization: Bearer TOKEN`; `quantd token create` makes one"
@@ -485,8 +485,8 @@ def sender_of(token: Token) -> str:
 
 def _given(request: web.Request) -> bytes:
     """The secret in the one Authorization header; empty when there is none."""
-    found = request.headers.getall("Authorization", [])
-    scheme, _, given = found[0].partition(" ") if len(found) == 1 else ("", "", "")
+    headers = request.headers.getall("Authorization", [])
+    scheme, _, given = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
     if request.method in READS and scheme.lower() == "basic":
         scheme, given = "bearer", _password(given)
     # aiohttp passes bytes that are not UTF-8 as surrogates
@@ -514,5 +514,5 @@ _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?
 @lru_cache(64)
 def _host_name(header: str) -> str:
     """The Host header without its port; empty when it is not a name or an address with an optional port."""
-    found = _HOST.fullmatch(header.strip().lower())
-    return "" if found is None else found[1] or found[2]
+    match = _HOST.fullmatch(header.strip().lower())
+    return "" if match is None else match[1] or match[2]

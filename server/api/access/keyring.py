@@ -100,10 +100,10 @@ class Keyring:
         """The unexpired token with this secret."""
         now = time.time_ns()
         first = secret[:ID_CHARS].decode("ascii", "replace")
-        for each in self._found.tokens:
-            if (each.name == OWNER or each.id == first) and each.matches(secret) and not each.expired(now):
-                self._note(each, now)
-                return each
+        for token in self._found.tokens:
+            if (token.name == OWNER or token.id == first) and token.matches(secret) and not token.expired(now):
+                self._note(token, now)
+                return token
         owner = self._found.owner
         return owner if owner is not None and owner.matches(secret) else None
 
@@ -113,9 +113,9 @@ class Keyring:
 
     def of_digest(self, digest: str) -> Token | None:
         """The unexpired token with this digest."""
-        found, now = self._found, time.time_ns()
-        tokens = (*found.tokens, *((found.owner,) if found.owner is not None else ()))
-        return next((each for each in tokens if each.digest == digest and not each.expired(now)), None)
+        content, now = self._found, time.time_ns()
+        tokens = (*content.tokens, *((content.owner,) if content.owner is not None else ()))
+        return next((token for token in tokens if token.digest == digest and not token.expired(now)), None)
 
     def _note(self, token: Token, now_ns: int) -> None:
         """Records the use of a token in the file, in a thread, at most once in USED_S."""
@@ -126,8 +126,8 @@ class Keyring:
             return
         self._used_ns[token.id] = now_ns
         if len(self._used_ns) > len(self._found.tokens):
-            known = {each.id for each in self._found.tokens}
-            self._used_ns = {name: used for name, used in self._used_ns.items() if name in known}
+            ids = {entry.id for entry in self._found.tokens}
+            self._used_ns = {name: used for name, used in self._used_ns.items() if name in ids}
         self._noting = asyncio.get_running_loop().run_in_executor(None, _noted, self._folder, {token.id: now_ns})
 
 
@@ -154,7 +154,7 @@ def _noted(folder: Path, used_ns: dict[str, int]) -> None:
 def _stamp(path: Path) -> Stamp | None:
     """What changes when a file is replaced, edited, or its rights change; None without a file."""
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode

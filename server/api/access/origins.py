@@ -56,5 +56,5 @@ class Origins:
 
     @staticmethod
     def _of(request: web.Request) -> str:
-        found = request.headers.getall("Origin", [])
-        return found[0].strip() if len(found) == 1 else ""
+        origins = request.headers.getall("Origin", [])
+        return origins[0].strip() if len(origins) == 1 else ""

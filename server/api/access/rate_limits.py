@@ -29,10 +29,10 @@ class Buckets:
 
     def wait_s(self, key: str, now_s: float) -> float:
         """Takes one request; returns 0, or the seconds until one is allowed, and then takes nothing."""
-        left, at_s = self._filled.pop(key, (self._burst, now_s))
-        left = min(self._burst, left + (now_s - at_s) * self._per_s)
-        wait_s = 0.0 if left >= 1.0 else (1.0 - left) / self._per_s
-        self._filled[key] = (left if wait_s else left - 1.0), now_s
+        allowance, at_s = self._filled.pop(key, (self._burst, now_s))
+        allowance = min(self._burst, allowance + (now_s - at_s) * self._per_s)
+        wait_s = 0.0 if allowance >= 1.0 else (1.0 - allowance) / self._per_s
+        self._filled[key] = (allowance if wait_s else allowance - 1.0), now_s
         if len(self._filled) > MOST_KEYS:
             self._filled.popitem(last=False)
         return wait_s
@@ -54,16 +54,16 @@ class WrongTokens:
 
     def count(self, address: str, now_s: float) -> bool:
         """Counts a wrong token; False when the address or all addresses together have had too many."""
-        own = self._by_address.pop(address, None) or deque(maxlen=WRONG_TOKENS)
-        self._by_address[address] = own
+        address_times = self._by_address.pop(address, None) or deque(maxlen=WRONG_TOKENS)
+        self._by_address[address] = address_times
         if len(self._by_address) > MOST_KEYS:
             self._by_address.popitem(last=False)
-        for times in (own, self._all):
+        for times in (address_times, self._all):
             while times and now_s - times[0] > MINUTE_S:
                 times.popleft()
-        if len(own) >= WRONG_TOKENS or len(self._all) >= WRONG_IN_ALL:
+        if len(address_times) >= WRONG_TOKENS or len(self._all) >= WRONG_IN_ALL:
             return False
-        own.append(now_s)
+        address_times.append(now_s)
         self._all.append(now_s)
         return True
 
@@ -71,11 +71,11 @@ class WrongTokens:
 def address_of(remote: str | None) -> str:
     """The key of a client's address: an IPv6 client owns a /64 of them."""
     try:
-        found = ipaddress.ip_address((remote or "").partition("%")[0])
+        address = ipaddress.ip_address((remote or "").partition("%")[0])
     except ValueError:
         return remote or ""
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, 64), strict=False).network_address)
-    return str(found)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False).network_address)
+    return str(address)

@@ -76,7 +76,7 @@ class Sessions:
             del self._open[key]
         secret, csrf, now = secrets.token_urlsafe(32), secrets.token_urlsafe(32), time.time()
         self._open[_digest(secret)] = Session(token.digest, _digest(csrf), now + SESSION_S)
-        for key in [key for key, each in self._open.items() if each.ends_s <= now]:
+        for key in [key for key, session in self._open.items() if session.ends_s <= now]:
             del self._open[key]
         await self._store()
         return secret, csrf

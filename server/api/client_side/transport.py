@@ -59,12 +59,12 @@ def exchange(
     address: Address, method: str, path: str, headers: Mapping[str, str], body: bytes | None, within_s: float = ANSWER_S
 ) -> Response:
     """Send one request and return its response. Raises OSError, also for bytes that are not HTTP."""
-    with opened(address, method, path, headers, body, within_s) as found:
+    with opened(address, method, path, headers, body, within_s) as response:
         try:
-            data = found.read()
+            data = response.read()
         except http.client.HTTPException as why:
             raise OSError(f"the response is cut off ({type(why).__name__})") from None
-        return Response(found.status, found.reason, dict(found.headers), data)
+        return Response(response.status, response.reason, dict(response.headers), data)
 
 
 @contextmanager
@@ -80,9 +80,9 @@ def opened(
     try:
         try:
             connection.request(method, path, body, dict(headers))
-            found = connection.getresponse()
+            response = connection.getresponse()
         except http.client.HTTPException as why:
             raise OSError(f"it does not speak HTTP ({type(why).__name__})") from None
-        yield found
+        yield response
     finally:
         connection.close()

@@ -92,8 +92,8 @@ class AlertRoutes:
         except NotDone as why:
             raise Refused(404, why.fault, str(why)) from None
         rows = await self._run.read(lambda reader: reader.incidents())
-        found = [each for each in rows if each.active and query.agent in ("", each.agent)]
-        return ActiveIncidents(service.run, [self._shown(each, service.shell.state) for each in found])
+        incidents = [incident for incident in rows if incident.active and query.agent in ("", incident.agent)]
+        return ActiveIncidents(service.run, [self._shown(incident, service.shell.state) for incident in incidents])
 
     async def acknowledge(self, seen: Seen, sender: str, incident: str) -> ActiveIncident:
         """Acknowledge an incident; the answer follows the commit. Raises Refused, NotDone and InboxFull."""

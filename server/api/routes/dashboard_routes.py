@@ -141,8 +141,8 @@ class Dashboard:
             done, _ = await asyncio.wait(waiting, timeout=KEEPALIVE_S, return_when=asyncio.FIRST_COMPLETED)
             return bool(done)
         finally:
-            for each in waiting:
-                each.cancel()
+            for task in waiting:
+                task.cancel()
 
     async def _said(self) -> dict[str, str]:
         """Agent -> its last decision; read once for each commit however many look."""

@@ -79,13 +79,13 @@ class Explaining:
     def _judge(self, decision: Decision) -> Redecided:
         """A plan decided again; runs in the thread that explains."""
         key = decision.seq, decision.ordinal, decision.shadow
-        found = self._judged.get(key)
-        if found is None:
+        judgement = self._judged.get(key)
+        if judgement is None:
             refolder = Refolder(self._service.store, self._service.run, self._folder, parts=self._parts, watched=rested)
-            found = self._judged[key] = refolder(decision)
+            judgement = self._judged[key] = refolder(decision)
             while len(self._judged) > KEPT:
                 self._judged.popitem(last=False)
-        return found
+        return judgement
 
     async def risk(self, query: OneBook) -> RiskNow:
         """Value, bound and headroom of each limit of one book at one instant. Raises Refused."""
@@ -121,8 +121,8 @@ class Explaining:
                     # separate instances: a preview must not change the hidden state of the running policies
                     parts = self._parts
                     policies = policies_of(service.config, parts.universe, parts.interval_ns, parts.isolation)
-                    apart = replace(parts, policies=policies)
-                    self._deadline = Deadline(policies, seated=apart.seats(lambda: service.shell.state.loaded))
+                    separate_parts = replace(parts, policies=policies)
+                    self._deadline = Deadline(policies, seated=separate_parts.seats(lambda: service.shell.state.loaded))
                 return plan_now(rules, frozen, self._deadline, costs, run, after, agent)
 
             try:
@@ -135,8 +135,8 @@ async def _rooms(book: Book, columns: Sequence[int]) -> list[SymbolRoom]:
     """The headroom of symbols; control returns to the event loop every BREATH_S."""
     room: list[SymbolRoom] = []
     began = time.monotonic()
-    for each in book.rooms(columns):
-        room.append(each)
+    for symbol_room in book.rooms(columns):
+        room.append(symbol_room)
         if time.monotonic() - began > BREATH_S:
             await asyncio.sleep(0)
             began = time.monotonic()

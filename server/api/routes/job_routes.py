@@ -65,20 +65,20 @@ class RunSchedule(Struct, frozen=True, forbid_unknown_fields=True):
 def contains(run: JobRun, text: str) -> bool:
     """Whether the text of a run contains a text, in any case; a space stands for an underscore of the job."""
     texts = run.job, run.job.replace("_", " "), *run.schedules, run.state, run.result, run.who, run.reason
-    return any(text.lower() in each.lower() for each in texts)
+    return any(text.lower() in field_text.lower() for field_text in texts)
 
 
 def lines_of_jobs(service: Service, parts: Parts, runs: Sequence[JobRun]) -> list[JobLine]:
     """Every job with its last run and its next instant."""
     lines = []
-    for each in JOBS:
-        own = [schedule for schedule in parts.schedules if schedule.do == each.name]
-        coming = next_instants(own, parts.sessions, service.shell.ts, 1) if own else []
-        last = next((run for run in runs if run.job == each.name), None)
+    for job in JOBS:
+        job_schedules = [schedule for schedule in parts.schedules if schedule.do == job.name]
+        coming = next_instants(job_schedules, parts.sessions, service.shell.ts, 1) if job_schedules else []
+        last = next((run for run in runs if run.job == job.name), None)
         lines.append(
             JobLine(
-                each.name, each.text, each.place, each.timeout_s, each.attempts, each.by_hand,
-                [schedule.name for schedule in own], None if last is None else line_of(last),
+                job.name, job.text, job.place, job.timeout_s, job.attempts, job.by_hand,
+                [schedule.name for schedule in job_schedules], None if last is None else line_of(last),
                 instant_text(coming[0][0]) if coming else None,
             )
         )  # fmt: skip
@@ -100,17 +100,17 @@ def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
     """The routes that only read."""
 
     async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:
-        known = log.runs()
-        runs = [each for each in known if query.job in (None, each.job) and contains(each, query.search)]
-        lines = [line_of(each) for each in runs[: query.limit]]
-        return JobsNow(service.run, lines_of_jobs(service, parts, known), lines, len(runs))
+        all_runs = log.runs()
+        runs = [run for run in all_runs if query.job in (None, run.job) and contains(run, query.search)]
+        lines = [line_of(run) for run in runs[: query.limit]]
+        return JobsNow(service.run, lines_of_jobs(service, parts, all_runs), lines, len(runs))
 
     async def job(request: web.Request, query: Query) -> JobRunLine:
         id = request.match_info["id"]
-        found = log.get(int(id)) if id.isdecimal() and len(id) < 19 else None
-        if found is None:
+        run = log.get(int(id)) if id.isdecimal() and len(id) < 19 else None
+        if run is None:
             raise Refused(404, "not_found", f"there is no job run {id!r}; /api/v1/jobs lists the newest ones")
-        return line_of(found)
+        return line_of(run)
 
     return (
         Read("/api/v1/jobs", jobs, JobsNow, "Jobs of schedules and their runs.", NewestJobs),

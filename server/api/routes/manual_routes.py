@@ -210,7 +210,7 @@ async def approve(service: Service, folder: Path, asked: Approve, sender: str) -
     if waiting is None:
         raise Refused(409, "conflict", "no looser limits wait; `quantd status` shows those that do")
     tokens = await asyncio.to_thread(stored, folder)
-    token = next((each for each in tokens if sender == f"api:{each.name}:{each.id}"), None)
+    token = next((candidate for candidate in tokens if sender == f"api:{candidate.name}:{candidate.id}"), None)
     if token is None or token.created_ns >= waiting.since:
         # the owner's token and the configuration are files of one person
         raise Refused(403, "second", f"{NOT_SECOND} ({instant_text(waiting.since)})")

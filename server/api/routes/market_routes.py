@@ -96,16 +96,16 @@ class MarketRoutes:
         if symbol not in symbols:
             raise Refused(404, "symbol", f"there is no symbol {symbol!r}; the universe has {len(symbols)}")
         column = symbols.index(symbol)
-        found = await asyncio.to_thread(self._recorded, column, query)
-        if found is None:
-            found = self._sampled(column)
-        inside = [bar for bar in found if query.since <= bar.ts < query.until]
+        bars = await asyncio.to_thread(self._recorded, column, query)
+        if bars is None:
+            bars = self._sampled(column)
+        inside = [bar for bar in bars if query.since <= bar.ts < query.until]
         shown = (await asyncio.to_thread(joined, inside, query.per))[-query.limit :]
         length = self._run.parts.interval_ns if query.per == "bar" else LENGTHS[query.per]
         names = state.rules.names()
         levels = [
-            Level(names[own.agent], own.stop_nano / NANO or None, own.target_nano / NANO or None)
-            for (_, of), own in state.protection.own.items()
+            Level(names[exits.agent], exits.stop_nano / NANO or None, exits.target_nano / NANO or None)
+            for (_, of), exits in state.protection.own.items()
             if of == column
         ]
         return BarsNow(self._run.service.run, symbol, len(symbols), shown, levels, length)
@@ -121,7 +121,7 @@ class MarketRoutes:
         rows = first + np.flatnonzero(table.fresh[first:last, column])
         rows = rows[-(query.limit if query.per == "bar" else MOST_JOINED) :]
         ts = table.ts_event[rows].tolist()
-        prices = (each[rows, column].tolist() for each in (table.open, table.high, table.low, table.close))
+        prices = (series[rows, column].tolist() for series in (table.open, table.high, table.low, table.close))
         return [BarNow(*row) for row in zip(ts, *prices, strict=True)]
 
     def _sampled(self, column: int) -> list[BarNow]:
@@ -148,18 +148,19 @@ def joined(bars: Sequence[BarNow], per: Per) -> list[BarNow]:
     """
     if per == "bar":
         return list(bars)
-    found = []
+    joined_bars = []
     for _, group in groupby(bars, key=lambda bar: _begin(session_date(bar.ts - 1), per)):
         part = list(group)
         highs, lows = [bar.high for bar in part], [bar.low for bar in part]
-        known = all(bar.open is not None for bar in part)
-        found.append(
+        has_range = all(bar.open is not None for bar in part)
+        joined_bars.append(
             BarNow(
-                part[-1].ts, part[0].open if known else None, max(x for x in highs if x is not None) if known else None,
-                min(x for x in lows if x is not None) if known else None, part[-1].close,
+                part[-1].ts, part[0].open if has_range else None,
+                max(x for x in highs if x is not None) if has_range else None,
+                min(x for x in lows if x is not None) if has_range else None, part[-1].close,
             )
         )  # fmt: skip
-    return found
+    return joined_bars
 
 
 def _begin(day: date, per: Per) -> date:

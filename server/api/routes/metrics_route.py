@@ -108,16 +108,16 @@ class Scrape:
     def _predictions(self) -> None:
         """Answers of policies, and the decisions made of them."""
         metrics, service = self._metrics, self._run.service
-        found, names = service.measured.predictions, service.shell.state.rules.names()
-        for (agent, source, outcome), total in list(found.counts.items()):
+        predictions, names = service.measured.predictions, service.shell.state.rules.names()
+        for (agent, source, outcome), total in list(predictions.counts.items()):
             metrics.total("predictions", total, names[agent], source, outcome)
-        for (agent, method), total in list(found.allocations.items()):
+        for (agent, method), total in list(predictions.allocations.items()):
             metrics.total("allocations", total, names[agent], method)
-        while found.durations:
-            agent, source, seconds = found.durations.popleft()
+        while predictions.durations:
+            agent, source, seconds = predictions.durations.popleft()
             metrics.observe("prediction_duration_seconds", seconds, names[agent], source)
-        while found.confidences:
-            agent, method, value = found.confidences.popleft()
+        while predictions.confidences:
+            agent, method, value = predictions.confidences.popleft()
             metrics.observe("allocation_confidence_ratio", value, names[agent], method)
         while service.measured.decisions:
             metrics.observe("decision_seconds", service.measured.decisions.popleft())
@@ -129,7 +129,9 @@ class Scrape:
         metrics, service = self._metrics, self._run.service
         last_ns = int(service.shell.state.mark_ts.max())
         metrics.set("ready", service.status in READY)
-        metrics.replace("condition_down", {each: each in service.shell.state.down for each in CONDITIONS})
+        metrics.replace(
+            "condition_down", {condition: condition in service.shell.state.down for condition in CONDITIONS}
+        )
         metrics.set("bar_lag_seconds", service.measured.bar_lag_s)
         metrics.set("last_bar_timestamp_seconds", last_ns / NANO if last_ns else None)
         metrics.set("loop_lag_seconds", service.measured.loop_lag_s)
@@ -138,15 +140,15 @@ class Scrape:
     def _account(self, now: Overview, house: Assessment) -> None:
         """The portfolio, its risk and its limits."""
         metrics, state = self._metrics, self._run.service.shell.state
-        held = [each for each in positions(state)[0] if float(each.qty)]
-        known = metrics_of(house)
+        held = [position for position in positions(state)[0] if float(position.qty)]
+        risk_figures = metrics_of(house)
         metrics.set("equity", state.equity_micro / MICRO)
         metrics.set("assets", len(held))
-        metrics.set("weight_ratio", sum(each.weight for each in held))
-        metrics.set("unrealised_pnl", sum(float(each.value) - float(each.cost) for each in held))
+        metrics.set("weight_ratio", sum(position.weight for position in held))
+        metrics.set("unrealised_pnl", sum(float(position.value) - float(position.cost) for position in held))
         metrics.set("drawdown_ratio", now.drawdown)
         metrics.set("gross_exposure_ratio", now.gross or 0.0)
-        metrics.replace("risk_ratio", {name: getattr(known, name) for name in METRICS})
+        metrics.replace("risk_ratio", {name: getattr(risk_figures, name) for name in METRICS})
         metrics.replace("limit_use_ratio", {limit.limit: limit.use for limit in now.limits})
         metrics.set("switch_state", state.switch.state, "house")
 
@@ -160,13 +162,13 @@ class Scrape:
             metrics.set("agent_equity", float(agent.equity), agent.name, "1" if agent.shadow else "0")
             metrics.set("agent_capital_ratio", agent.share, agent.name)
         metrics.set("agents_correlation_ratio", now.diversity)
-        for name, model, each in helper_models(shell.seats.all(), state):
-            metrics.set("model_on", each.on, name, model)
-            metrics.set("model_training_seconds", each.seconds, name, model)
+        for name, model, accuracy in helper_models(shell.seats.all(), state):
+            metrics.set("model_on", accuracy.on, name, model)
+            metrics.set("model_training_seconds", accuracy.seconds, name, model)
             for figure, learned, plain in (
-                ("model_r2", each.r2, each.plain_r2),
-                ("model_mse", each.mse, each.plain_mse),
-                ("model_running_mse", each.running_mse, each.running_plain_mse),
+                ("model_r2", accuracy.r2, accuracy.plain_r2),
+                ("model_mse", accuracy.mse, accuracy.plain_mse),
+                ("model_running_mse", accuracy.running_mse, accuracy.running_plain_mse),
             ):
                 metrics.set(figure, learned, name, model, "model")
                 metrics.set(figure, plain, name, model, "plain")

@@ -144,7 +144,7 @@ class ModelRoutes:
         state = self._service.shell.state
         names, count = state.rules.names(), len(state.agents)
         used = [*state.in_use(), *range(count, len(names))]
-        return Models(self._service.run, [self._model(names[seat]) for seat in used])
+        return Models(self._service.run, [self._model(names[policy_number]) for policy_number in used])
 
     async def model(self, request: web.Request, query: Query) -> ModelDetails:
         name = request.match_info["agent"]
@@ -153,8 +153,8 @@ class ModelRoutes:
         except NotDone as why:
             raise Refused(404, why.fault, str(why)) from None
         held = artifacts_of(self._service.shell.seats(self._seat(name)), self._service.config.source.folder)
-        found = await asyncio.to_thread(lambda: [described(*each) for each in held])
-        return ModelDetails(self._service.run, self._model(name), found)
+        details = await asyncio.to_thread(lambda: [described(*pair) for pair in held])
+        return ModelDetails(self._service.run, self._model(name), details)
 
     async def load(self, asked: LoadModel, sender: str, agent: str) -> Model:
         """Loads an artifact between two samples. Raises Refused, NotDone and InboxFull."""
@@ -208,15 +208,15 @@ class ModelRoutes:
 
     def _model(self, name: str) -> Model:
         """The model of the agent or shadow `name`."""
-        service, seat = self._service, self._seat(name)
-        state, table = service.shell.state, service.config.seats[seat]
+        service, policy_number = self._service, self._seat(name)
+        state, table = service.shell.state, service.config.seats[policy_number]
         loaded = state.loaded.get(name)
         count = len(state.agents)
-        agent = state.agents[seat] if seat < count else state.shadows[seat - count].agents[0]
+        agent = state.agents[policy_number] if policy_number < count else state.shadows[policy_number - count].agents[0]
         now = [*state.seats, *(shadow.seats[0] for shadow in state.shadows)]
         return Model(
             agent=name,
-            shadow=seat >= count,
+            shadow=policy_number >= count,
             challenges=table.challenges,
             policy=table.policy if loaded is None else loaded.path,
             configured=table.policy,
@@ -225,11 +225,12 @@ class ModelRoutes:
             else LoadedNow(
                 loaded.path, loaded.version, loaded.digest, instant_text(loaded.ts), loaded.who, loaded.reason
             ),
-            decides_for=state.rules.names()[now.index(seat)] if seat in now else "",
+            decides_for=state.rules.names()[now.index(policy_number)] if policy_number in now else "",
             switch=SWITCH[agent.switch.state],
             suspended=agent.suspended,
             artifacts=[
-                artifact for artifact, _ in artifacts_of(service.shell.seats(seat), service.config.source.folder)
+                artifact
+                for artifact, _ in artifacts_of(service.shell.seats(policy_number), service.config.source.folder)
             ],
         )
 

@@ -233,8 +233,8 @@ class PortfolioRoutes:
     async def _create(self, asked: CreatePortfolio, sender: str) -> Rebalanced:
         opened, proposal, number, weights = await self._prepared(asked, sender)
         if asked.as_planned:
-            found = await self._dry_run(number, asked.name, proposal, weights, opened)
-            if found.plan != asked.as_planned:
+            preview = await self._dry_run(number, asked.name, proposal, weights, opened)
+            if preview.plan != asked.as_planned:
                 text = f"the first orders of {asked.name} would differ now; nothing was opened, preview it again"
                 raise Refused(409, "conflict", text)
         partly = f"the portfolio {asked.name} is open and all in cash; rebalance or close it: "
@@ -320,9 +320,9 @@ class PortfolioRoutes:
         self, after: State, effects: Sequence[Effect], closed: PortfolioClosed, lots: list[int]
     ) -> PortfolioClosing:
         trades = trades_of(after, effects, self._run.parts.costs, self._run.service.run)
-        left: Literal["closing", "closed"] = "closed" if place_of(after, closed.name) is None else "closing"
+        state: Literal["closing", "closed"] = "closed" if place_of(after, closed.name) is None else "closing"
         return PortfolioClosing(
-            closed.name, left, closed.how, closed.to, closed.ts, instant_text(closed.ts), trades,
+            closed.name, state, closed.how, closed.to, closed.ts, instant_text(closed.ts), trades,
             closing_digest(closed, lots, trades),
         )  # fmt: skip
 
@@ -344,7 +344,7 @@ class PortfolioRoutes:
         """The place of an open portfolio. Raises Refused."""
         number = place_of(self._state, name)
         if number is None:
-            names = ", ".join(sorted(each.name for each in self._state.portfolios.values())) or "none"
+            names = ", ".join(sorted(portfolio.name for portfolio in self._state.portfolios.values())) or "none"
             raise Refused(404, "not_found", f"there is no portfolio {name[:40]!r}; open portfolios: {names}")
         return number
 
@@ -369,11 +369,11 @@ class PortfolioRoutes:
             raise target_fault(
                 "as_planned", "as_planned executes the targets of a dry run; leave other targets and dry_run out"
             )
-        found = self._plans.get(asked.as_planned)
-        if found is None or found[0] != name:
+        plan = self._plans.get(asked.as_planned)
+        if plan is None or plan[0] != name:
             text = f"there is no dry run {asked.as_planned!r} of portfolio {name} since the start; make a dry run first"
             raise Refused(409, "conflict", text)
-        return np.frombuffer(found[1]), found[2]
+        return np.frombuffer(plan[1]), plan[2]
 
     async def _targets(
         self, asked: TargetsAsked, number: int, before: Callable[[State], None] = lambda copy: None
@@ -386,7 +386,9 @@ class PortfolioRoutes:
         if asked.weights and asked.symbols:
             raise target_fault("symbols", "weights name their symbols; leave symbols out")
         if asked.agent:
-            answer = next((each for each in (await self._plan()).answers if each.agent == asked.agent), None)
+            answer = next(
+                (candidate for candidate in (await self._plan()).answers if candidate.agent == asked.agent), None
+            )
             names = [r.name for r in self._state.rules.agents if not r.place]
             if answer is None and asked.agent not in names:
                 raise Refused(
@@ -395,8 +397,10 @@ class PortfolioRoutes:
             if answer is None or answer.failed or answer.held:
                 why = "does not decide now" if answer is None else answer.failed or "holds its positions"
                 raise Refused(409, "conflict", f"agent {asked.agent} has no weights now: {why}")
-            own = answer.weights
-            return await self._copies.result(lambda copy: agent_weights(copy, number, own, asked.symbols)), asked.agent
+            weights = answer.weights
+            return await self._copies.result(
+                lambda copy: agent_weights(copy, number, weights, asked.symbols)
+            ), asked.agent
 
         def compute(copy: State) -> tuple[Floats, str]:
             before(copy)
@@ -416,13 +420,13 @@ class PortfolioRoutes:
             effects = step(copy, proposal)
             return "", self._rebalanced(copy, number, proposal, weights, effects, dry_run=True)
 
-        why, found = await self._copies.result(work)
-        if found is None:
+        why, rebalanced = await self._copies.result(work)
+        if rebalanced is None:
             raise Refused(409, "conflict", f"the targets would be refused: {why}")
-        self._plans[found.plan] = name, proposal.weights, proposal.basis
+        self._plans[rebalanced.plan] = name, proposal.weights, proposal.basis
         while len(self._plans) > PLANS_KEPT:
             self._plans.popitem(last=False)
-        return found
+        return rebalanced
 
     async def _committed(
         self, number: int, weights: Floats, *before: Event, proposal: Proposed, partly: str = ""

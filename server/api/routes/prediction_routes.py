@@ -193,18 +193,20 @@ class PredictionRoutes:
         if not service.shell.state.sample:
             raise Refused(409, "conflict", "no sample was taken yet; ask again after the first close")
         async with self._one:
-            seat = names.index(asked.agent) if asked.agent else 0
-            policy = await self._policy(asked.artifact) if asked.artifact else service.shell.seats(seat)
-            found = learned_in(policy)
-            if len(found) != 1:
-                raise _fault("agent", f"{asked.agent} has {len(found)} learned policies; name one as artifact")
-            leaf = found[0]
+            agent_number = names.index(asked.agent) if asked.agent else 0
+            policy = await self._policy(asked.artifact) if asked.artifact else service.shell.seats(agent_number)
+            leaves = learned_in(policy)
+            if len(leaves) != 1:
+                raise _fault("agent", f"{asked.agent} has {len(leaves)} learned policies; name one as artifact")
+            leaf = leaves[0]
             observed, symbols = self._observed(leaf, asked)
             sample = service.shell.state.sample
             given = b"" if observed is None else input_hash(observed).encode()
             at = service.journal.seq if observed is None else sample
             key = ("predict", leaf.digest, asked.agent, asked.artifact, given, symbols, at)
-            return await self._cached(key, lambda: self._predicted(asked, leaf, policy, observed, symbols, seat))
+            return await self._cached(
+                key, lambda: self._predicted(asked, leaf, policy, observed, symbols, agent_number)
+            )
 
     async def allocate(self, asked: Allocate, sender: str) -> Allocated:
         """The weights of a method. Raises Refused and NotDone."""
@@ -218,7 +220,7 @@ class PredictionRoutes:
             raise _fault(why.field, str(why)) from None
         async with self._one:
             method, params = self._method(asked)
-            digest, made = await self._method_policy(method, params)
+            digest, policy_factory = await self._method_policy(method, params)
             names = "\n".join(symbols).encode()
             given = input_hash(names, closes, held)
             now = self._service.shell.state.sample
@@ -226,7 +228,7 @@ class PredictionRoutes:
             async def computed() -> Allocated:
                 try:
                     weights, figures, note, hold = await asyncio.to_thread(
-                        lambda: allocated(made(), method, symbols, closes, held, now, keep="/" in method)
+                        lambda: allocated(policy_factory(), method, symbols, closes, held, now, keep="/" in method)
                     )
                 except BadPrices as why:
                     raise _fault(why.field, str(why)) from None
@@ -254,17 +256,17 @@ class PredictionRoutes:
 
     async def _cached(self, key: tuple[object, ...], computed: Callable[[], Awaitable[A]]) -> A:
         """The answer with this key, computed when it is new."""
-        found: Any = self._kept.get(key)
-        self._run.predictions["miss" if found is None else "hit"] += 1
-        if found is not None:
+        kept_answer: Any = self._kept.get(key)
+        self._run.predictions["miss" if kept_answer is None else "hit"] += 1
+        if kept_answer is not None:
             self._kept.move_to_end(key)
-            known: A = replace(found, cached=True)
-            return known
-        made = await computed()
-        self._kept[key] = made
+            cached_answer: A = replace(kept_answer, cached=True)
+            return cached_answer
+        new_answer = await computed()
+        self._kept[key] = new_answer
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        return made
+        return new_answer
 
     # a prediction
 
@@ -297,7 +299,7 @@ class PredictionRoutes:
         policy: Policy,
         observed: Observation | None,
         symbols: tuple[str, ...],
-        seat: int,
+        agent_number: int,
     ) -> Prediction:
         service = self._service
         await service.settled()
@@ -305,15 +307,18 @@ class PredictionRoutes:
         frozen, rules, sample = freeze(state, ended=False), state.rules, state.sample
 
         def work() -> tuple[Given, str, Allocation | None]:
-            ask = view_of(rules, frozen, seat)
+            ask = view_of(rules, frozen, agent_number)
             view, memory = ask.view, ask.memory
             if not asked.agent:  # no book of its own: all cash
                 view, memory = view.held_by(np.zeros(len(view.prices))), EMPTY_MEMORY
             if asked.artifact:
                 memory = EMPTY_MEMORY
             if observed is None:
-                own = next(each for each in leaves_asked(policy, view, memory) if each[1] is leaf)
-                given, hashed = answer_at(leaf, own[2], own[3]), input_hash(observed_at(leaf, own[2], own[3]))
+                question = next(candidate for candidate in leaves_asked(policy, view, memory) if candidate[1] is leaf)
+                given, hashed = (
+                    answer_at(leaf, question[2], question[3]),
+                    input_hash(observed_at(leaf, question[2], question[3])),
+                )
             else:
                 given, hashed = answer_to(leaf, observed, symbols), input_hash(observed)
             index = view.universe.index
@@ -397,17 +402,17 @@ class PredictionRoutes:
 
 def _values(names: list[str], features: Mapping[str, Mapping[str, float]], shared: Mapping[str, float]) -> list[float]:
     """The values of an observation by name; `known` is 1 where it is not given. Raises Refused."""
-    given = {f"{name} {symbol}": value for symbol, own in features.items() for name, value in own.items()}
+    given = {f"{name} {symbol}": value for symbol, entries in features.items() for name, value in entries.items()}
     given |= shared
     for name in given:
         if name not in names:
             raise _fault(_field(name, features), f"{name} is no entry; the entries are {', '.join(names)}")
-    found = []
+    values = []
     for name in names:
         if name not in given and not name.startswith("known "):
             raise _fault(_field(name, features), f"{name} is missing")
-        found.append(given.get(name, 1.0))
-    return found
+        values.append(given.get(name, 1.0))
+    return values
 
 
 def _field(name: str, features: Mapping[str, object]) -> str:

@@ -259,30 +259,30 @@ class ProfitRoutes:
         return PeriodNow(self._run.service.run, since, until, str(first or ""), str(query.end or now))
 
     async def profit(self, request: web.Request, query: BySymbol) -> Profit:
-        found, window = await self._account.profit(), (query.since, query.until)
+        account_profit, window = await self._account.profit(), (query.since, query.until)
 
         def work() -> Profit:
-            first, last = found.instants(*window)
-            symbols, other = found.symbols(*window)
-            shown = [each for each in symbols if found_in(query.search, each.symbol)]
+            first, last = account_profit.instants(*window)
+            symbols, other = account_profit.symbols(*window)
+            shown = [symbol_profit for symbol_profit in symbols if found_in(query.search, symbol_profit.symbol)]
             return Profit(
                 self._run.service.run, self._run.parts.universe.currency, instant_text(first), instant_text(last),
-                found.account(*window), found.books(*window), shown[: query.limit], other, len(shown),
+                account_profit.account(*window), account_profit.books(*window), shown[: query.limit], other, len(shown),
             )  # fmt: skip
 
         return await asyncio.to_thread(work)
 
     async def days(self, request: web.Request, query: ByDay) -> Days:
-        found = await self._account.profit()
-        days = await asyncio.to_thread(found.days, query.since, query.until, query.by)
+        account_profit = await self._account.profit()
+        days = await asyncio.to_thread(account_profit.days, query.since, query.until, query.by)
         currency = self._run.parts.universe.currency
         return Days(self._run.service.run, currency, query.by, days[: query.limit], len(days))
 
     async def curve(self, request: web.Request, query: Drawn) -> CurveNow:
-        found, universe = await self._account.profit(), self._run.parts.universe
-        curve = await asyncio.to_thread(found.curve, query.since, query.until, query.points)
-        begin, end = found.span(query.since, query.until)
-        notes = found.notes(query.since, query.until)
+        account_profit, universe = await self._account.profit(), self._run.parts.universe
+        curve = await asyncio.to_thread(account_profit.curve, query.since, query.until, query.points)
+        begin, end = account_profit.span(query.since, query.until)
+        notes = account_profit.notes(query.since, query.until)
         benchmark = universe.benchmark if universe.benchmark in universe.symbols else ""
         return CurveNow(
             self._run.service.run, universe.currency, benchmark, end - begin + 1, curve, notes[-MOST_NOTES:],

@@ -203,18 +203,18 @@ class ProposalRoutes:
         looked = await self._run.read(lambda reader: reader.promotions())
         house, number, _ = self._place(name)
         book = Book(house, number)
-        found = standing_of(
+        standing = standing_of(
             self._state, name, service.run, market_now(service), book.standing(), looked, self._a_minute
         )
-        found.room.extend(await self._rooms(book, range(house.universe.size)))
-        return found
+        standing.room.extend(await self._rooms(book, range(house.universe.size)))
+        return standing
 
     async def proposals(self, request: web.Request, query: NewestProposals) -> Proposals:
         name = request.match_info["name"]
         self._place(name)
         log = self._state.outside.get(name)
         newest = log.verdicts[-query.limit :][::-1] if log is not None else []
-        return Proposals(name, [verdict_line(self._state.universe, each) for each in newest])
+        return Proposals(name, [verdict_line(self._state.universe, verdict) for verdict in newest])
 
     async def preview(self, asked: Preview, sender: str, name: str) -> ProposalAnswer:
         """The verdict on a copy of the state; nothing changes."""
@@ -236,9 +236,9 @@ class ProposalRoutes:
         async with self._one:
             await self._run.service.settled()
             proposal = self._proposal(asked, name, asked.id, said, sender)
-            if (known := self._known(proposal)) is not None:
-                _raise_refused(known)
-                line = verdict_line(self._state.universe, known)
+            if (earlier_verdict := self._known(proposal)) is not None:
+                _raise_refused(earlier_verdict)
+                line = verdict_line(self._state.universe, earlier_verdict)
                 return ProposalAnswer(name, False, True, line, None, "", "")
             done = await committed(
                 self._run.service,
@@ -249,7 +249,7 @@ class ProposalRoutes:
         return replace(done.answer, decision=done.address)
 
     async def reviews(self, request: web.Request, query: Query) -> Reviews:
-        return Reviews([_waiting(self._state, each) for each in self._state.reviews.values()])
+        return Reviews([_waiting(self._state, proposal) for proposal in self._state.reviews.values()])
 
     async def preview_review(self, asked: ReviewPreview, sender: str, name: str) -> ProposalAnswer:
         """The verdict of an approval on a copy of the state; nothing changes. Raises Refused."""
@@ -287,12 +287,15 @@ class ProposalRoutes:
 
     def _place(self, name: str) -> tuple[State, int, int | None]:
         """Where an outside agent decides now. Raises Refused."""
-        found = place_of_agent(self._state, name)
-        if found is None:
+        place = place_of_agent(self._state, name)
+        if place is None:
             rules = self._state.rules
-            names = ", ".join(rules.seats[seat] for seat in rules.outside) or 'none; policy = "external" makes one'
+            names = (
+                ", ".join(rules.seats[policy_number] for policy_number in rules.outside)
+                or 'none; policy = "external" makes one'
+            )
             raise Refused(404, "agent", f"there is no outside agent {name[:40]!r}; the outside agents are {names}")
-        return found
+        return place
 
     def _checked(self, name: str, key: str) -> None:
         """Raises Refused above the rate, for an unknown agent and before the first close; NotDone while not ready."""
@@ -306,7 +309,7 @@ class ProposalRoutes:
             text = "no session has closed yet, so there is no price to trade at; try again after the first close"
             raise Refused(503, "not_ready", text, {"Retry-After": "1"})
 
-    def _proposal(self, asked: Preview, name: str, own: str, reason: str, sender: str) -> Proposed:
+    def _proposal(self, asked: Preview, name: str, proposal_id: str, reason: str, sender: str) -> Proposed:
         """The event of targets. Raises Refused and NotDone."""
         house, number, _ = self._place(name)
         if bool(asked.weights) == bool(asked.orders):
@@ -321,7 +324,15 @@ class ProposalRoutes:
             raise target_fault(why.field, str(why)) from None
         expires, plan = (asked.expires, asked.plan) if isinstance(asked, Propose) else ("", "")
         return Proposed(
-            market_now(self._run.service), name, own, reason, sender, weights, lots, _instant(expires), plan=plan
+            market_now(self._run.service),
+            name,
+            proposal_id,
+            reason,
+            sender,
+            weights,
+            lots,
+            _instant(expires),
+            plan=plan,
         )
 
     def _known(self, proposal: Proposed) -> ProposalVerdict | None:
@@ -329,33 +340,33 @@ class ProposalRoutes:
         log = self._state.outside.get(proposal.agent)
         if log is None or proposal.id not in log.ids:
             return None
-        found = log.find(proposal.id)
-        if found is None or found.targets != proposal.weights + proposal.lots:
-            what = "its verdict is no longer remembered" if found is None else "with other targets"
+        verdict = log.find(proposal.id)
+        if verdict is None or verdict.targets != proposal.weights + proposal.lots:
+            what = "its verdict is no longer remembered" if verdict is None else "with other targets"
             raise Refused(409, "duplicate", f"the id {proposal.id} was used before, {what}; choose a new id")
-        return found
+        return verdict
 
     def _answer(self, state: State, proposal: Proposed, effects: Sequence[Effect], *, preview: bool) -> ProposalAnswer:
         """The answer from the effects of the event; `state` is the state after it."""
-        own, verdict = own_effects(effects), state.outside[proposal.agent].find(proposal.id)
-        found = place_of_agent(state, proposal.agent)
-        if verdict is None or found is None:
+        proposal_effects, verdict = own_effects(effects), state.outside[proposal.agent].find(proposal.id)
+        place = place_of_agent(state, proposal.agent)
+        if verdict is None or place is None:
             raise Refused(409, "conflict", "the proposal was not decided; try again with a new id")
-        trades = trades_of(found[0], own, self._run.parts.costs, self._run.service.run)
+        trades = trades_of(place[0], proposal_effects, self._run.parts.costs, self._run.service.run)
         if preview or verdict.shadow:
             # neither is an order of the account
             trades = replace(trades, orders=[replace(order, order="") for order in trades.orders])
         line = verdict_line(state.universe, verdict)
-        return ProposalAnswer(proposal.agent, preview, False, line, trades, plan_digest(proposal, own), "")
+        return ProposalAnswer(proposal.agent, preview, False, line, trades, plan_digest(proposal, proposal_effects), "")
 
 
 def _named(state: State, agent: str, id: str) -> Proposed:
     """The proposal of an agent that waits. Raises Refused."""
-    found = state.reviews.get(agent)
-    if found is None or found.id != id:
+    proposal = state.reviews.get(agent)
+    if proposal is None or proposal.id != id:
         text = f"no proposal {id!r} of {agent} waits for a person: it was decided, replaced or has lapsed"
         raise Refused(409, "conflict", text)
-    return found
+    return proposal
 
 
 def _check_second(proposal: Proposed, sender: str) -> None:
@@ -375,8 +386,8 @@ def _waiting(state: State, proposal: Proposed) -> Waiting:
     symbols, lot = state.universe.symbols, state.universe.lot_nano
     weights = np.frombuffer(proposal.weights).tolist()
     lots = np.frombuffer(proposal.lots, dtype=np.int64).tolist()
-    found = place_of_agent(state, proposal.agent)
-    now = [] if found is None else found[0].held_weights(found[1]).tolist()
+    place = place_of_agent(state, proposal.agent)
+    now = [] if place is None else place[0].held_weights(place[1]).tolist()
     return Waiting(
         agent=proposal.agent,
         id=proposal.id,
@@ -403,7 +414,7 @@ def _refused_text(id: str) -> str:
 def _lots_of(house: State, orders: dict[str, str]) -> bytes:
     """int64[N] signed lots of quantities. Raises TargetsWrong."""
     columns_of(house, tuple(orders), "orders")
-    found = np.zeros(house.universe.size, dtype=np.int64)
+    signed_lots = np.zeros(house.universe.size, dtype=np.int64)
     for symbol, text in orders.items():
         column = house.universe.index[symbol]
         lot = house.universe.lot_nano[column]
@@ -411,11 +422,11 @@ def _lots_of(house: State, orders: dict[str, str]) -> bytes:
             nano = exact_amount(text.removeprefix("-")[:40], NANO, "quantity", "10, -10 or 0.25")
         except NotDone as why:
             raise TargetsWrong("orders", f"{symbol}: {why}") from None
-        lots, rest = divmod(nano, lot)
-        if rest:
+        lots, remainder = divmod(nano, lot)
+        if remainder:
             raise TargetsWrong("orders", f"{text[:40]} {symbol} is not a multiple of its lot, {lot / NANO:g}")
-        found[column] = -lots if text.startswith("-") else lots
-    return found.tobytes()
+        signed_lots[column] = -lots if text.startswith("-") else lots
+    return signed_lots.tobytes()
 
 
 def _instant(text: str) -> int:

@@ -129,8 +129,8 @@ class Readings:
     async def health(self, request: web.Request, query: Query) -> Health:
         """Computed from the state without the overview: a probe must stay cheap while everything moves."""
         service, shell = self._run.service, self._run.service.shell
-        found = models_ready(shell.seats.all(), shell.state)
-        models = {name: ready for name, ready in found.items() if name not in service.config.places}
+        readiness = models_ready(shell.seats.all(), shell.state)
+        models = {name: ready for name, ready in readiness.items() if name not in service.config.places}
         sinks = {kind: SinkHealth(counts.depth, bool(counts.error)) for kind, counts in service.sinks.items()}
         now = Health(
             service.status, service.status in READY and all(models.values()), instant_text(shell.ts),
@@ -146,7 +146,10 @@ class Readings:
         named = as_loaded(config.agents, service.shell.state.loaded)
         agents = {a.name: a.policy for a in named if a.name not in config.places}
         topic = f"{config.bus.prefix}/{config.quantd.name}"
-        models = {each.model: each.sharpe for each in evaluations(service.shell.seats.all(), service.shell.state)}
+        models = {
+            evaluation.model: evaluation.sharpe
+            for evaluation in evaluations(service.shell.seats.all(), service.shell.state)
+        }
         return About(
             config.quantd.name, "quantd", VERSION, service.mode, service.run, agents, self._bus_url, topic,
             service.status, models,
@@ -158,8 +161,8 @@ class Readings:
     async def positions(self, request: web.Request, query: BySize) -> Positions:
         risk = await self._run.house_assessed()
         now = self._run.now()  # it values the books at the present prices
-        found, count = positions(self._run.service.shell.state, search=query.search, most=query.limit)
-        return Positions(self._run.service.run, now.ts, now.time, with_risk(found, risk), count)
+        rows, count = positions(self._run.service.shell.state, search=query.search, most=query.limit)
+        return Positions(self._run.service.run, now.ts, now.time, with_risk(rows, risk), count)
 
     async def risk(self, request: web.Request, query: OneBook) -> RiskNow:
         return await self._explaining().risk(query)
@@ -168,11 +171,11 @@ class Readings:
         return await self._explaining().plan()
 
     async def risk_metrics(self, request: web.Request, query: Query) -> RiskMetrics:
-        found = await self._run.assessed()
-        agents = {name: metrics_of(each) for name, each in found.agents.items()}
-        house = metrics_of(found.house)
+        risk = await self._run.assessed()
+        agents = {name: metrics_of(agent_risk) for name, agent_risk in risk.agents.items()}
+        house = metrics_of(risk.house)
         return RiskMetrics(
-            self._run.service.run, found.ts, instant_text(found.ts), house, agents, found.house, found.windows
+            self._run.service.run, risk.ts, instant_text(risk.ts), house, agents, risk.house, risk.windows
         )
 
     async def correlations(self, request: web.Request, query: Query) -> Correlations:
@@ -181,9 +184,9 @@ class Readings:
 
     async def standing(self, request: web.Request, query: Query) -> Standing:
         """The present part of `quantd report`: limits, and every risk measure of every book."""
-        found = await self._run.assessed()
+        risk = await self._run.assessed()
         more = own_closes(self._run.service.shell.state)
-        return Standing(found.ts, self._run.now().limits, found.house, found.agents, more)
+        return Standing(risk.ts, self._run.now().limits, risk.house, risk.agents, more)
 
     # the past
 
@@ -279,10 +282,10 @@ class Readings:
         key = before(query, of, run)
         page = ring.page(query.limit, key, since)
         if not page.more:
-            rest = query.limit - len(page.rows)
+            missing_rows = query.limit - len(page.rows)
             key = page.keys[-1] if page.keys else key
-            old = await self._run.read(lambda r: stored(r, max(rest, 1), key, since=since))
-            if rest:
+            old = await self._run.read(lambda r: stored(r, max(missing_rows, 1), key, since=since))
+            if missing_rows:
                 page = Page(page.rows + old.rows, page.keys + old.keys, old.more)
             else:
                 page = Page(page.rows, page.keys, bool(old.rows))

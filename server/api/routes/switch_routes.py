@@ -48,7 +48,7 @@ class SwitchRoutes:
         state = self._run.service.shell.state
         state.revalue()
         agents = [(state.rules.agents[k].name, state.agents[k].switch, state.equity_of(k)) for k in state.in_use()]
-        found = [
+        rows = [
             SwitchNow(
                 name,
                 SWITCH[switch.state],
@@ -57,7 +57,7 @@ class SwitchRoutes:
             )
             for name, switch, equity in (("", state.switch, state.equity_of(HOUSE)), *agents)
         ]
-        return Switches(self._run.service.run, found)
+        return Switches(self._run.service.run, rows)
 
 
 ROUTES: Final = RouteGroup(

@@ -163,13 +163,13 @@ class SystemReads:
 
     async def runs(self, request: web.Request, query: Query) -> StoredRuns:
         service = self._run.service
-        found = await asyncio.to_thread(service.store.runs)
+        runs = await asyncio.to_thread(service.store.runs)
         rows = [
             StoredRun(
-                each.run, each.ts, instant_text(each.ts), each.mode, list(each.epochs[-1][1]) if each.epochs else [],
-                list(each.universe.symbols), each.ended, instant_text(each.ended_ts) if each.ended_ts else "",
+                run.run, run.ts, instant_text(run.ts), run.mode, list(run.epochs[-1][1]) if run.epochs else [],
+                list(run.universe.symbols), run.ended, instant_text(run.ended_ts) if run.ended_ts else "",
             )
-            for each in found
+            for run in runs
         ]  # fmt: skip
         return StoredRuns(service.run, rows)
 
@@ -185,7 +185,7 @@ class SystemReads:
     async def config(self, request: web.Request, query: Query) -> Settings:
         """A port of 0 has the port of this connection: the system chose it."""
         config = self._run.service.config
-        rows = [_redacted(each) for each in await asyncio.to_thread(settings_of, config)]
+        rows = [_redacted(setting) for setting in await asyncio.to_thread(settings_of, config)]
         address = None if request.transport is None else request.transport.get_extra_info("sockname")
         if config.api.port == 0 and isinstance(address, tuple):
             port, source = address[1], "chosen by the system"
@@ -248,8 +248,8 @@ def _cut(value: Any, address: re.Pattern[str]) -> Any:
     if isinstance(value, str):
         return address.sub(r"\1/…", value)
     if isinstance(value, Mapping):
-        return {key: _cut(each, address) for key, each in value.items()}
-    return [_cut(each, address) for each in value] if isinstance(value, list) else value
+        return {key: _cut(part, address) for key, part in value.items()}
+    return [_cut(part, address) for part in value] if isinstance(value, list) else value
 
 
 @cache
@@ -263,16 +263,16 @@ def _version() -> Version:
 def _libraries() -> dict[str, str]:
     """The installed versions of the dependencies, those of extras too."""
     try:
-        named = {re.split(r"[^\w.-]", each, maxsplit=1)[0] for each in requires("quantd") or ()}
+        named = {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requires("quantd") or ()}
     except PackageNotFoundError:
         return {}
-    found = {}
+    versions = {}
     for name in sorted(named):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue  # an extra that is not installed
-    return found
+    return versions
 
 
 def _commit(root: Path) -> str:
@@ -302,7 +302,7 @@ def _ref(folder: Path, name: str) -> str:
 def _sizes(files: Sequence[Path]) -> tuple[int, int]:
     """(resident memory of this process, size of the files that exist), in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE"), sum(each.stat().st_size for each in files if each.exists())
+    return pages * os.sysconf("SC_PAGESIZE"), sum(file.stat().st_size for file in files if file.exists())
 
 
 def _opened(context: RouteContext) -> SystemReads:
