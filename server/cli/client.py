@@ -66,13 +66,13 @@ class Daemon:
         except OSError as why:
             raise Unanswered(f"the daemon at {address} does not answer: {why}") from None
         try:
-            found = json.loads(response.body)
+            document = json.loads(response.body)
         except ValueError:
             raise Unanswered(f"what answers at {address} is not quantd") from None
         if response.status >= 400 and path != "/health":
-            text = found.get("detail", response.reason)
+            text = document.get("detail", response.reason)
             raise Failure(text, CODES.get(response.status, CHECK_FAILED))
-        return found
+        return document
 
 
 def named(place: Place) -> Daemon | None:

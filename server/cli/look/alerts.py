@@ -65,28 +65,28 @@ def alerts(
             _show(msgspec.to_builtins(row), as_json)
         asyncio.run(_follow(config, *_bus(where), as_json))
     else:
-        found = reader.alert_kinds()
+        counts = reader.alert_kinds()
         lines = (_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent) for row in rows)
-        more = [_kinds(len(rows), found)] if sum(found.values()) > len(rows) else []
-        answer(as_json, {"run": reader.run.run, "alerts": rows, "kinds": found}, *lines, *more)
+        more = [_kinds(len(rows), counts)] if sum(counts.values()) > len(rows) else []
+        answer(as_json, {"run": reader.run.run, "alerts": rows, "kinds": counts}, *lines, *more)
     return DONE
 
 
-def _kinds(shown: int, found: Mapping[str, int]) -> str:
+def _kinds(shown: int, counts: Mapping[str, int]) -> str:
     """The number of alerts by kind, so that a frequent kind hides no other."""
-    kinds = ", ".join(f"{name} {number:,}" for name, number in found.items())
-    return f"{shown:,} of {sum(found.values()):,} alerts: {kinds}. --kind and --without choose among them"
+    kinds = ", ".join(f"{name} {number:,}" for name, number in counts.items())
+    return f"{shown:,} of {sum(counts.values()):,} alerts: {kinds}. --kind and --without choose among them"
 
 
 def _active(reader: "Reader", as_json: bool) -> int:
     """List the incidents that hold."""
-    found = [each for each in reader.incidents() if each.active]
+    incidents = [incident for incident in reader.incidents() if incident.active]
     lines = [
         f"{_line(i.since_ts, i.level, i.kind, i.text, i.symbol, i.agent)}\n    {i.id}  {i.state}"
         + (f" by {i.who}: {i.reason}" if i.who else "")
-        for i in found
+        for i in incidents
     ]
-    answer(as_json, {"run": reader.run.run, "incidents": found}, *(lines or ["no active incidents"]))
+    answer(as_json, {"run": reader.run.run, "incidents": incidents}, *(lines or ["no active incidents"]))
     return DONE
 
 
@@ -114,14 +114,17 @@ def _test(config: Path, sets: Sets, as_json: bool) -> int:
     from quantd.daemon.config import ConfigError
     from quantd.server.cli.setup.rehearsal import deliveries
 
-    found = read(config, sets)
-    if mistakes := lacking_secrets(found):
+    settings = read(config, sets)
+    if mistakes := lacking_secrets(settings):
         raise ConfigError(mistakes)
-    if not found.alerts.sinks:
+    if not settings.alerts.sinks:
         raise Failure(f"{config} has no sink of alerts; add one under [alerts.sinks] (docs/operate/alerts.md)", USAGE)
-    tried = asyncio.run(deliveries(found))
-    failed = any(each.failed for each in tried)
-    rows = [{"sink": each.what, "ok": not each.failed, "error": each.failed, "ms": round(each.ms)} for each in tried]
+    tried = asyncio.run(deliveries(settings))
+    failed = any(delivery.failed for delivery in tried)
+    rows = [
+        {"sink": delivery.what, "ok": not delivery.failed, "error": delivery.failed, "ms": round(delivery.ms)}
+        for delivery in tried
+    ]
     lines = (f"  {'FAIL' if r['error'] else 'ok  '}  {r['error'] or r['sink']}, {r['ms']} ms" for r in rows)
     answer(as_json, {"ok": not failed, "sinks": rows}, *lines)
     return CHECK_FAILED if failed else DONE

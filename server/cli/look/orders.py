@@ -40,16 +40,16 @@ def orders(
 
     reader = where.reader(run, shadow)
     if refused:
-        found = refused_lines(reader, last=last, symbol=symbol)
+        lines = refused_lines(reader, last=last, symbol=symbol)
         if as_json:
-            print_json({"run": reader.run.run, "refused": found})
+            print_json({"run": reader.run.run, "refused": lines})
             return
         table(
             ("time (New York)", "address", "who", "side", "requested", "passed", "symbol", "cut by"),
-            [(local(r.ts), r.address, r.who, r.side, r.asked, r.allowed, r.symbol, r.reason) for r in found],
+            [(local(r.ts), r.address, r.who, r.side, r.asked, r.allowed, r.symbol, r.reason) for r in lines],
             ("requested", "passed"),
         )
-        say(f"quantd why {found[-1].address} explains it" if found else "nothing was cut or refused")
+        say(f"quantd why {lines[-1].address} explains it" if lines else "nothing was cut or refused")
         return
     orders = reader.orders(last=last, symbol=symbol)
     if as_json:
@@ -74,10 +74,10 @@ def _table(orders: list[dict[str, Any]]) -> None:
         ("time (New York)", "order", *columns, "state", "cut by", "agent"),
         [
             (
-                local(each["ts"]), each["id"], *(each[name] for name in columns), _state(each), each["reason"],
-                each["agent"].replace("+", ", "),
+                local(order["ts"]), order["id"], *(order[name] for name in columns), _state(order), order["reason"],
+                order["agent"].replace("+", ", "),
             )
-            for each in orders
+            for order in orders
         ],
         ("qty", "limit"),
     )  # fmt: skip

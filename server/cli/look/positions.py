@@ -21,23 +21,23 @@ def positions(
 ) -> None:
     where = place(config, state, sets)
     path = f"/api/v1/positions?{urlencode({'limit': largest, 'search': search})}"
-    found = document_of(where, path, lambda: _positions_at_rest(config, state, sets, largest, search))
+    document = document_of(where, path, lambda: _positions_at_rest(config, state, sets, largest, search))
     if as_json:
-        print_json(found)
+        print_json(document)
         return
-    say(f"run {found['run']} at {local(found['ts'])} New York" if found["ts"] else f"run {found['run']}")
+    say(f"run {document['run']} at {local(document['ts'])} New York" if document["ts"] else f"run {document['run']}")
     rows = [
         (
             p["symbol"], p["qty"], p["price"], p["value"], f"{p['weight']:.1%}", p["cost"],
             p["unrealised"], "-" if p["risk_share"] is None else f"{p['risk_share']:.1%}", p["group"] or "-",
             ", ".join(f"{name} {qty}" for name, qty in p["agents"].items()),
         )
-        for p in found["positions"]
+        for p in document["positions"]
     ]  # fmt: skip
     columns = ("symbol", "qty", "price", "value", "weight", "cost", "unrealised", "risk", "group", "books")
     table(columns, rows, columns[1:-1])
-    further(len(rows), found["count"])
-    for p in found["positions"]:
+    further(len(rows), document["count"])
+    for p in document["positions"]:
         if p.get("halted"):
             say(f"  {p['symbol']} is halted: {p['halted']}")
         if p.get("jumped"):
@@ -52,8 +52,8 @@ def _positions_at_rest(config: Path, state: Path | None, sets: Sets, most: int, 
     shell, run, _ = at_rest(config, state, sets)
     shell.state.revalue()
     held, count = overview.positions(shell.state, search=search, most=most)
-    found = overview.with_risk(held, assessed(shell.state))
-    return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": found, "count": count}
+    rows = overview.with_risk(held, assessed(shell.state))
+    return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": rows, "count": count}
 
 
 COMMAND: Final = Command("Look", 30, positions)

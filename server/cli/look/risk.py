@@ -108,8 +108,8 @@ def _risk_recorded(where: Place, why: str) -> "RiskNow":
 def _risk_lines(now: dict[str, Any]) -> None:
     """Print the answer as it came: to import its type would take most of the time of this command."""
     when = f" at {local(now['ts'])} New York" if now["ts"] else ""
-    own = "house" if now["book"] == "house" else f"agent {now['book']}, its own limits"
-    say(f"{own}{when}: switch {now['switch']} {now['reason'] if now['switch'] != 'RUN' else ''}".rstrip())
+    title = "house" if now["book"] == "house" else f"agent {now['book']}, its own limits"
+    say(f"{title}{when}: switch {now['switch']} {now['reason'] if now['switch'] != 'RUN' else ''}".rstrip())
     if now["book"] == "house":
         for name, agent in now["agents"].items():
             say(f"  {name:12} {'suspended' if agent['suspended'] else agent['switch']} {agent['reason']}".rstrip())
@@ -133,7 +133,7 @@ def _risk_lines(now: dict[str, Any]) -> None:
     if now["off"]:
         say()
         say("off, and how to switch them on:")
-        say("\n".join(f"  {each['words']:52} {each['switch_on']}" for each in now["off"]))
+        say("\n".join(f"  {limit['words']:52} {limit['switch_on']}" for limit in now["off"]))
 
 
 def _limit(row: dict[str, Any]) -> tuple[str, ...]:
@@ -141,8 +141,8 @@ def _limit(row: dict[str, Any]) -> tuple[str, ...]:
         return (row["words"], "on", "", "", "")
     use = "" if row["use"] is None else f"{row['use']:.0%}"
     now = "" if row["value"] is None else figure(row["value"], row["unit"])
-    left = "" if row["headroom"] is None else figure(row["headroom"], row["unit"])
-    return (row["words"], now, figure(row["bound"], row["unit"]), left, use)
+    headroom = "" if row["headroom"] is None else figure(row["headroom"], row["unit"])
+    return (row["words"], now, figure(row["bound"], row["unit"]), headroom, use)
 
 
 def _side(room: dict[str, Any]) -> tuple[str, str, str]:

@@ -42,10 +42,10 @@ def schedule_list(
     from quantd.daemon.jobs.job_table import BY_NAME, last_of
     from quantd.daemon.runtime.schedule import next_instants
 
-    found = read(config, sets)
+    settings = read(config, sets)
     where = place(config, state, sets)
-    ts, clock = _after(found, where, None)
-    schedules, sessions = _schedules(found, where, ts)
+    ts, clock = _after(settings, where, None)
+    schedules, sessions = _schedules(settings, where, ts)
     runs = _runs(where)
     rows: list[dict[str, Any]] = []
     for schedule in schedules:
@@ -123,10 +123,10 @@ def schedule_next(
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.runtime.schedule import moved_from, next_instants, zone_of
 
-    found = read(config, sets)
+    settings = read(config, sets)
     where = place(config, state, sets)
-    ts, clock = _after(found, where, after)
-    schedules, sessions = _schedules(found, where, ts)
+    ts, clock = _after(settings, where, after)
+    schedules, sessions = _schedules(settings, where, ts)
     rows: list[dict[str, Any]] = []
     for at, number in next_instants(schedules, sessions, ts, n):
         schedule = schedules[number]

@@ -33,14 +33,14 @@ def serve(
 
     if leader and not is_address(leader):
         raise Failure(f"--leader {leader} is no address: write https://HOST:PORT/", USAGE)
-    found = read(config, sets).with_option("api", "port", port, "--port").in_state(state, os.environ)
-    configure(found.log.level.upper(), found.log.format, instance=found.quantd.name)  # type: ignore[arg-type]
+    settings = read(config, sets).with_option("api", "port", port, "--port").in_state(state, os.environ)
+    configure(settings.log.level.upper(), settings.log.format, instance=settings.quantd.name)  # type: ignore[arg-type]
 
     def shown(url: str) -> None:
         say(f"read-only: {url}  (Ctrl-C ends it; the trading daemon is not touched)")
         sys.stdout.flush()
 
-    asyncio.run(serve_reads(found, found.state_folder(state), shown, leader))
+    asyncio.run(serve_reads(settings, settings.state_folder(state), shown, leader))
 
 
 COMMAND: Final = Command("Look", 15, serve)

@@ -13,18 +13,18 @@ def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = N
     where = place(config, state, sets)
     daemon = running(where)
     if daemon is not None:
-        found = daemon.get("/api/v1/status")
-        print_json(found) if as_json else _status_lines(found, daemon.reached)
+        document = daemon.get("/api/v1/status")
+        print_json(document) if as_json else _status_lines(document, daemon.reached)
         return
-    found = _stored_status(where)
+    document = _stored_status(where)
     if as_json:
-        print_json(found)
+        print_json(document)
         return
-    say(f"no daemon runs in {where.folder}; this is the last state of run {found['run']}")
-    say(f"  {found['time'] or 'no sample yet'}  switch {found['switch']} {found['reason']}".rstrip())
-    if found["equity"]:
-        say(f"  equity {found['equity']}, of it cash {found['cash']}; drawdown {found['drawdown']:.1%}")
-    say("  `quantd run` continues it" if not found["ended"] else f"  it has ended ({found['ended']})")
+    say(f"no daemon runs in {where.folder}; this is the last state of run {document['run']}")
+    say(f"  {document['time'] or 'no sample yet'}  switch {document['switch']} {document['reason']}".rstrip())
+    if document["equity"]:
+        say(f"  equity {document['equity']}, of it cash {document['cash']}; drawdown {document['drawdown']:.1%}")
+    say("  `quantd run` continues it" if not document["ended"] else f"  it has ended ({document['ended']})")
 
 
 def _stored_status(where: Place) -> dict[str, Any]:
@@ -68,9 +68,9 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
         say(f"  market {now['regime']}")
     for policy, lacking in now.get("not_isolated", {}).items():
         say(f"  {policy} is not isolated: {lacking}; see docs/operate/security.md")
-    for sink, each in now.get("sinks", {}).items():
-        if each["queued"] or each["error"]:
-            say(f"  alerts queued for {sink}: {each['queued']:,}; {each['error'] or 'no failure'}")
+    for sink, sink_state in now.get("sinks", {}).items():
+        if sink_state["queued"] or sink_state["error"]:
+            say(f"  alerts queued for {sink}: {sink_state['queued']:,}; {sink_state['error'] or 'no failure'}")
     if now.get("diversity") is not None:
         say(f"  mean absolute correlation of the agents' returns {now['diversity']:.2f}")
     for symbol, why in now.get("halted", {}).items():

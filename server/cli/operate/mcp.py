@@ -99,8 +99,8 @@ def mcp(
     if url:
         gateway = Gateway(_checked(url), secret)
     else:
-        found = reach(place(config, state, sets)).reached
-        gateway = Gateway(found.url.rstrip("/"), secret, verified=not found.tls)
+        api_place = reach(place(config, state, sets)).reached
+        gateway = Gateway(api_place.url.rstrip("/"), secret, verified=not api_place.tls)
     if http:
         _serve(gateway, agent, http, files)
     else:
@@ -119,12 +119,12 @@ def _command(
     token_file: Path, agent: str, url: str, config: Path, state: Path | None, sets: Sequence[str]
 ) -> list[str]:
     """The command line of this server with absolute paths: a client starts it in a folder of its own."""
-    own = Path(sys.executable).with_name("quantd")
-    program = [str(own)] if own.exists() else [sys.executable, "-P", "-m", "quantd.daemon.cli"]
+    script = Path(sys.executable).with_name("quantd")
+    program = [str(script)] if script.exists() else [sys.executable, "-P", "-m", "quantd.daemon.cli"]
     place = ["--url", url] if url else ["--config", str(config.absolute())]
     if state is not None and not url:
         place += ["--state", str(state.absolute())]
-    overrides = [word for each in sets for word in ("--set", each)]
+    overrides = [word for override in sets for word in ("--set", override)]
     of = ["--agent", agent] if agent else []
     return [*program, "mcp", *of, "--token-file", str(token_file.absolute()), *place, *overrides]
 

@@ -24,28 +24,28 @@ AgentName = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="T
 
 def list_(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
     """List the open portfolios."""
-    found = reach(place(config, state, sets)).get(PATH)
+    answer = reach(place(config, state, sets)).get(PATH)
     if as_json:
-        print_json(found)
+        print_json(answer)
         return
-    say(f"run {found['run']}: {len(found['portfolios'])} of {found['places']} places are in use")
+    say(f"run {answer['run']}: {len(answer['portfolios'])} of {answer['places']} places are in use")
     columns = ("name", "agent", "state", "created", "capital", "equity", "basis")
-    table(columns, [tuple(each[key] for key in columns) for each in found["portfolios"]], ("capital", "equity"))
+    table(columns, [tuple(row[key] for key in columns) for row in answer["portfolios"]], ("capital", "equity"))
 
 
 def show(
     name: Name, config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
 ) -> None:
     """Show one portfolio with its positions."""
-    found = reach(place(config, state, sets)).get(f"{PATH}/{name}")
+    answer = reach(place(config, state, sets)).get(f"{PATH}/{name}")
     if as_json:
-        print_json(found)
+        print_json(answer)
         return
-    orders = f", {found['open_orders']} open orders" if found["open_orders"] else ""
-    say(f"{name} ({found['agent']}, {found['state']}): equity {found['equity']}, cash {found['cash']}{orders}")
-    say(f"  opened {found['created']} with {found['capital']} by {found['who']}: {found['reason']}")
-    say(f"  switch {found['switch']}, return {found['total']:+.2%}, weights by {found['basis'] or 'nobody yet'}")
-    _allocations(found)
+    orders = f", {answer['open_orders']} open orders" if answer["open_orders"] else ""
+    say(f"{name} ({answer['agent']}, {answer['state']}): equity {answer['equity']}, cash {answer['cash']}{orders}")
+    say(f"  opened {answer['created']} with {answer['capital']} by {answer['who']}: {answer['reason']}")
+    say(f"  switch {answer['switch']}, return {answer['total']:+.2%}, weights by {answer['basis'] or 'nobody yet'}")
+    _allocations(answer)
 
 
 def create(
@@ -98,55 +98,55 @@ def close(
 ) -> None:
     """Sell a portfolio, or hand it over to an agent."""
     body = {"how": how, "to": to, "reason": reason}
-    found = reach(place(config, state, sets)).post(f"{PATH}/{name}/close", body)
+    answer = reach(place(config, state, sets)).post(f"{PATH}/{name}/close", body)
     if as_json:
-        print_json(found)
+        print_json(answer)
         return
-    say(f"{name} is {found['state']}")
-    _trades(found["trades"])
+    say(f"{name} is {answer['state']}")
+    _trades(answer["trades"])
 
 
 def _targets(weights: list[str] | None, symbols: str, policy: str, agent: str) -> dict[str, object]:
     """The targets of a request. Raises Failure for a weight that is no number."""
-    found: dict[str, object] = {}
+    targets: dict[str, object] = {}
     given: dict[str, float] = {}
-    for each in weights or ():
-        symbol, _, weight = each.partition("=")
+    for assignment in weights or ():
+        symbol, _, weight = assignment.partition("=")
         try:
             given[symbol] = float(weight)
         except ValueError:
-            raise Failure(f"--weight {each}: write SYMBOL=WEIGHT, for example SPY=0.4", USAGE) from None
+            raise Failure(f"--weight {assignment}: write SYMBOL=WEIGHT, for example SPY=0.4", USAGE) from None
     named = [symbol.strip() for symbol in symbols.split(",") if symbol.strip()]
     for key, value in (("weights", given), ("symbols", named), ("policy", policy), ("agent", agent)):
         if value:
-            found[key] = value
-    return found
+            targets[key] = value
+    return targets
 
 
-def _rebalanced(found: dict[str, Any], as_json: bool) -> None:
+def _rebalanced(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(found)
+        print_json(answer)
         return
-    what = "would be" if found["dry_run"] else "is"
-    say(f"{found['name']} ({found['agent']}) {what} moved to weights by {found['basis']} at {found['time']}")
-    expected = found["expected"]
+    what = "would be" if answer["dry_run"] else "is"
+    say(f"{answer['name']} ({answer['agent']}) {what} moved to weights by {answer['basis']} at {answer['time']}")
+    expected = answer["expected"]
     if expected["sharpe"] is not None:
         say(
             f"  over the last {expected['samples']} samples these weights returned {expected['expected_return']:+.1%} "
             f"a year at {expected['volatility']:.1%} volatility: Sharpe {expected['sharpe']:.2f}, risk score "
             f"{expected['risk_score']} of 7"
         )
-    _allocations(found)
-    _trades(found["trades"])
-    if found["dry_run"]:
-        say(f"  to execute exactly this: quantd portfolio rebalance {found['name']} --as-planned {found['plan']}")
-    elif found["decision"]:
-        say(f"  decision {found['decision']}: `quantd decisions`, `quantd why {found['decision']}:SYMBOL`")
+    _allocations(answer)
+    _trades(answer["trades"])
+    if answer["dry_run"]:
+        say(f"  to execute exactly this: quantd portfolio rebalance {answer['name']} --as-planned {answer['plan']}")
+    elif answer["decision"]:
+        say(f"  decision {answer['decision']}: `quantd decisions`, `quantd why {answer['decision']}:SYMBOL`")
 
 
-def _allocations(found: dict[str, Any]) -> None:
+def _allocations(answer: dict[str, Any]) -> None:
     rows = [(r["symbol"], f"{r['weight']:.2%}", f"{r['target']:.2%}", r["shares"], r["value"])
-            for r in found["allocations"]]  # fmt: skip
+            for r in answer["allocations"]]  # fmt: skip
     columns = ("symbol", "weight", "target", "shares", "value")
     table(columns, rows, columns[1:])
 

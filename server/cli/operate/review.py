@@ -30,26 +30,28 @@ def review(
     if (approve or decline) and not agent:
         raise Failure("name the agent whose proposal you decide on: quantd review AGENT --approve", USAGE)
     daemon = reach(place(config, state, sets))
-    waiting = [each for each in daemon.get("/api/v1/reviews")["waiting"] if agent in ("", each["agent"])]
+    waiting = [row for row in daemon.get("/api/v1/reviews")["waiting"] if agent in ("", row["agent"])]
     if not agent:
         _listed(waiting, as_json)
         return
-    found = next((each for each in waiting if id in ("", each["id"])), None)
-    if found is None:
+    proposal = next((row for row in waiting if id in ("", row["id"])), None)
+    if proposal is None:
         raise Failure(f"no proposal {f'{id} ' if id else ''}of {agent} waits for a person", CHECK_FAILED)
     path = f"/api/v1/agents/{quote(agent, safe='')}/review"
     if approve or decline:
-        done = daemon.post(path, {"id": found["id"], "approve": approve, "reason": reason, "plan": plan})
+        done = daemon.post(path, {"id": proposal["id"], "approve": approve, "reason": reason, "plan": plan})
     else:
-        done = daemon.post(f"{path}/preview", {"id": found["id"]})
+        done = daemon.post(f"{path}/preview", {"id": proposal["id"]})
     if as_json:
         print_json(done)
         return
     if not (approve or decline):
-        say(f"{agent} proposes {found['id']} since {found['time']}: {found['reason']}")
+        say(f"{agent} proposes {proposal['id']} since {proposal['time']}: {proposal['reason']}")
     _said(done)
     if not (approve or decline):
-        say(f"quantd review {agent} --id {found['id']} --approve --plan {done['plan']} --reason R sends these orders")
+        say(
+            f"quantd review {agent} --id {proposal['id']} --approve --plan {done['plan']} --reason R sends these orders"
+        )
 
 
 def _listed(waiting: list[dict[str, Any]], as_json: bool) -> None:
@@ -68,7 +70,7 @@ def _said(done: dict[str, Any]) -> None:
     orders = [] if trades is None else trades["orders"]
     if orders:
         columns = [key for key in ("side", "qty", "symbol", "limit", "order") if key in orders[0]]
-        table(columns, [tuple(str(each[key]) for key in columns) for each in orders], ("qty", "limit"))
+        table(columns, [tuple(str(order[key]) for key in columns) for order in orders], ("qty", "limit"))
 
 
 COMMAND: Final = Command("Operate", 52, review)

@@ -91,39 +91,39 @@ def _naming_the_house(name: Name) -> Iterator[None]:
 
 def _halt_house(where: Place, reason: str) -> dict[str, Any] | HaltFile:
     """The answer of the API, or the file that was made instead. Raises Failure where neither is possible."""
-    found = _by_api(where, reason)
-    if not isinstance(found, Failure):
-        return found | {"way": "api"}
+    response = _by_api(where, reason)
+    if not isinstance(response, Failure):
+        return response | {"way": "api"}
     path = where.folder / "HALT"
     if not where.folder.is_dir():
-        raise found
+        raise response
     try:
         create_empty(path)
     except OSError as why:
         daemon = named(where)
         pid = "PID of the daemon" if daemon is None else str(daemon.reached.pid)
-        text = f"NOT halted: {found}\n{path} cannot be made: {(why.strerror or str(why)).lower()}"
+        text = f"NOT halted: {response}\n{path} cannot be made: {(why.strerror or str(why)).lower()}"
         raise Failure(f"{text}\nHalt with the signal: kill -USR1 {pid}", TRY_LATER) from None
-    return HaltFile(str(path), str(found))
+    return HaltFile(str(path), str(response))
 
 
 def _by_api(where: Place, reason: str) -> dict[str, Any] | Failure:
     """The answer, or the failure to get one; a thread, because a time-out of a socket bounds each wait only."""
     until_s = time.monotonic() + HALT_S
-    found: list[dict[str, Any] | Failure] = []
+    responses: list[dict[str, Any] | Failure] = []
 
     def ask() -> None:
         try:
-            found.append(_asked(named(where) or reach(where), reason, until_s))
+            responses.append(_asked(named(where) or reach(where), reason, until_s))
         except Failure as why:
-            found.append(why)
+            responses.append(why)
         except Exception as why:  # whatever it is, the file remains
-            found.append(Failure(f"{type(why).__name__}: {why}", TRY_LATER))
+            responses.append(Failure(f"{type(why).__name__}: {why}", TRY_LATER))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(HALT_S)
-    return found[0] if found else Unanswered(f"the API did not answer within {HALT_S:g} s")
+    return responses[0] if responses else Unanswered(f"the API did not answer within {HALT_S:g} s")
 
 
 def _asked(daemon: Daemon, reason: str, until_s: float) -> dict[str, Any]:
@@ -178,6 +178,6 @@ def action_of(name: Name, *omitted: str) -> Callable[..., None]:
         )
 
     every = signature(action)
-    offered = [each for each in every.parameters.values() if each.name not in omitted]
+    offered = [parameter for parameter in every.parameters.values() if parameter.name not in omitted]
     setattr(action, "__signature__", every.replace(parameters=offered))  # noqa: B010 - typer reads it
     return action

@@ -20,12 +20,12 @@ def span(text: str) -> int:
     from quantd.daemon.config.values import duration_ns
 
     try:
-        found = 0 if text in ("", "0") else duration_ns(text)
+        span_ns = 0 if text in ("", "0") else duration_ns(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a duration; write 90d, 12h or 10m") from None
-    if found > LONGEST_NS:
+    if span_ns > LONGEST_NS:
         raise typer.BadParameter(f"{text} is too long; write 3650d at most")
-    return found
+    return span_ns
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token, for the journal.")]
@@ -58,8 +58,8 @@ def create(
 ) -> None:
     """Create a token. Its secret is printed once and stored nowhere."""
     ends = time.time_ns() + expires if expires else 0
-    found: Scope = scope  # type: ignore[assignment]
-    _shown_once(*created(place(config, state, sets).folder, name, found, ends, agent), as_json)
+    token_scope: Scope = scope  # type: ignore[assignment]
+    _shown_once(*created(place(config, state, sets).folder, name, token_scope, ends, agent), as_json)
 
 
 def rotate(
@@ -88,7 +88,7 @@ def every(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = No
     """List the tokens, without their secrets."""
     folder: Path = place(config, state, sets).folder
     owner, now = owner_of(folder / token_file(config, sets)), time.time_ns()
-    rows = [_row(each, now) for each in (*([owner] if owner is not None else []), *stored(folder))]
+    rows = [_row(token, now) for token in (*([owner] if owner is not None else []), *stored(folder))]
     if as_json:
         print_json({"tokens": rows})
     elif rows:

@@ -117,7 +117,7 @@ def _started() -> Iterator[Daemon]:
         log = Path(folder) / "bench.log"
         with log.open("w") as out:
             process = subprocess.Popen(
-                [*command, *(word for each in SETS for word in ("--set", each))],
+                [*command, *(word for override in SETS for word in ("--set", override))],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=folder,
                 env={name: value for name, value in os.environ.items() if not name.startswith("QUANTD_")},
             )  # fmt: skip

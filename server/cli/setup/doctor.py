@@ -48,10 +48,10 @@ def _report(config: Path, sets: Sets, checks: "list[Check]", live: bool) -> str:
     from quantd.server.cli.setup.readiness import readiness
 
     try:
-        found = read(config, sets).quantd
+        section = read(config, sets).quantd
     except ConfigError:  # a check names the mistakes
         return readiness(checks, str(config), "unknown", live)
-    return readiness(checks, found.name, found.mode, live)
+    return readiness(checks, section.name, section.mode, live)
 
 
 def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: bool) -> "Iterator[Check]":
@@ -63,16 +63,16 @@ def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: boo
     ground = ground_checks()
     yield from ground
     try:
-        found = read(config, sets)
+        settings = read(config, sets)
     except ConfigError as why:
         for mistake in why.mistakes:
             yield Check("config", False, str(mistake))
         yield from store_checks(place(config, state or Path("state"), sets), store)
         return
-    yield Check("config", True, f"{config}: {len(found.agents)} agents, {len(found.universe.symbols)} symbols")
+    yield Check("config", True, f"{config}: {len(settings.agents)} agents, {len(settings.universe.symbols)} symbols")
     where = place(config, state, sets)
     before = [check.name for check in ground if check.ok is False]
-    for check in base_checks(found, where, store or live, torch_before):
+    for check in base_checks(settings, where, store or live, torch_before):
         before += [check.name] if check.ok is False else []
         yield check
     if live:
@@ -81,11 +81,11 @@ def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: boo
 
         failed: list[str] = []
         if where.folder.exists():
-            keep(where.folder, found, ("it did not come to its end",))
-        for check in live_checks(found, config, where, tuple(sets or ())):
+            keep(where.folder, settings, ("it did not come to its end",))
+        for check in live_checks(settings, config, where, tuple(sets or ())):
             failed += [check.name] if check.ok is False else []
             yield check
-        keep(where.folder, found, (*before, *failed))
+        keep(where.folder, settings, (*before, *failed))
 
 
 COMMAND: Final = Command("Set up", 20, doctor)

@@ -73,11 +73,14 @@ def _ours() -> Check:
 def _whole() -> Check:
     """Whether every file of the installer's record exists. An editable installation records no module."""
     # the metadata that a build leaves in src/ has no RECORD
-    installed = next((each for each in distributions(name="quantd") if each.read_text("RECORD") is not None), None)
+    installed = next(
+        (distribution for distribution in distributions(name="quantd") if distribution.read_text("RECORD") is not None),
+        None,
+    )
     if installed is None:
         return Check("files", None, "not installed: quantd runs from its source")
-    recorded = [each for each in installed.files or () if each.suffix != ".pyc"]
-    gone = sorted(str(each) for each in recorded if not Path(str(each.locate())).exists())
+    recorded = [file for file in installed.files or () if file.suffix != ".pyc"]
+    gone = sorted(str(file) for file in recorded if not Path(str(file.locate())).exists())
     if gone:
         return Check("files", False, f"{len(gone)} are missing, the first is {gone[0]}; install quantd again")
     return Check("files", True, f"{len(recorded)}, as installed")
@@ -192,8 +195,8 @@ def _folder(where: Place, token: str) -> Check:
         return Check("state", False, f"{folder}: cannot be written; name another with --state")
     if megabytes < 100:
         return Check("state", False, f"{folder}: {megabytes} MiB are free; a run halts when the disk is full")
-    if found := [loose_text(*each) for each in loose(folder, token, FILE)]:
-        return Check("state", False, "; ".join(found))
+    if faults := [loose_text(*path_bits) for path_bits in loose(folder, token, FILE)]:
+        return Check("state", False, "; ".join(faults))
     text = f"{folder}: {megabytes:,} MiB free"
     if os.path.lexists(folder / "HALT"):
         text += "; the file HALT exists: nothing trades until it is removed"
@@ -233,10 +236,10 @@ def store_checks(where: Place, wanted: bool) -> Iterator[Check]:
         yield Check("store", False if head else None, f"{folder}: {text}")
         return
     try:
-        found = verify(where.store, folder)
+        faults = verify(where.store, folder)
     except StoreError as why:
-        found = [str(why)]
-    if not found:
+        faults = [str(why)]
+    if not faults:
         yield Check("store", True, f"{folder}: chain, archives, digests and read models agree with the journal")
-    for text in found:
+    for text in faults:
         yield Check("store", False, text)

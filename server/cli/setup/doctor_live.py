@@ -75,7 +75,7 @@ def _keys(config: Config) -> Iterator[Check]:
     kind = config.broker.kind
     names = venues()[kind].secrets
     if not venues()[kind].broker:
-        real = " or ".join(f'"{name}"' for name, each in venues().items() if each.broker)
+        real = " or ".join(f'"{name}"' for name, venue in venues().items() if venue.broker)
         yield Check("keys", False, f'[broker] kind = "{kind}" is no venue; write {real}')
         return
     missing = [f"QUANTD_{name.upper()}" for name in names if not secret(name)]
@@ -114,13 +114,13 @@ async def _account(parts: Parts) -> list[Check]:
     blocked = f"the venue blocks trading: {account.blocked}; settle that with it first"
     held = sum(1 for lots in account.lots if lots)
     cash = f"responds; {money_text(account.cash_micro)} {account.currency} in cash, {held} positions"
-    found = [
+    checks = [
         Check("account", not account.blocked, blocked if account.blocked else cash),
         Check("currency", same, account.currency if same else other),
         Check("clock", True, "the clocks agree within the tolerance of the adapter (2 s)"),
         _universe(parts, untradable_of(broker)),
     ]
-    return [*found, await _withdrawal(parts)]
+    return [*checks, await _withdrawal(parts)]
 
 
 def _universe(parts: Parts, untradable: dict[int, str]) -> Check:
@@ -153,7 +153,9 @@ def _rights(config: Config, where: Place) -> Check:
     folder = where.folder
     if not folder.exists():
         return Check("rights", False, f"{folder} does not exist: name the folder of the paper run with --state")
-    wrong = [loose_text(*each) for each in loose(folder, config.api.tokens, FILE, "doctor-live.json", write=0o022)]
+    wrong = [
+        loose_text(*path_bits) for path_bits in loose(folder, config.api.tokens, FILE, "doctor-live.json", write=0o022)
+    ]
     if folder.stat().st_uid != os.getuid():
         wrong.append(f"{folder} belongs to another user")
     return Check("rights", not wrong, "; ".join(wrong) or f"only its owner can write into {folder}")
@@ -166,11 +168,11 @@ def _paper(config: Config, where: Place) -> Check:
     longest, best = 0, ""
     try:
         records = read_only(where.store)
-        for each in records.runs():
-            if each.mode in ("paper", "shadow") and each.agents == names and _same_market(config, records, each):
-                days = {point.ts // DAY_NS for point in Reader.open(where.store, each.run).equity()}
+        for run in records.runs():
+            if run.mode in ("paper", "shadow") and run.agents == names and _same_market(config, records, run):
+                days = {point.ts // DAY_NS for point in Reader.open(where.store, run.run).equity()}
                 if len(days) > longest:
-                    longest, best = len(days), each.run
+                    longest, best = len(days), run.run
     except StoreError as error:
         return Check("paper run", not wanted, f"{error}; trade on paper for {wanted} sessions first")
     text = f"{longest} sessions" + (f", run {best}" if best else "")
@@ -184,21 +186,23 @@ def _same_market(config: Config, records: Records, run: RunRecord) -> bool:
     """Whether a run was on these live bars, at this venue's sandbox or simulated."""
     first = started(records, run.run)
     markets = ((config.broker.kind, config.broker.venue), ("paper", config.broker.venue), ("paper", ""))
-    return first is not None and first.feed in {market_of(config, *each) for each in markets}
+    return first is not None and first.feed in {market_of(config, *market) for market in markets}
 
 
 def _limits(config: Config) -> Check:
-    found = looser(config)
-    if not found:
+    looser_limits = looser(config)
+    if not looser_limits:
         return Check("limits", True, "none is looser than the shipped ones")
-    return Check("limits", False, f"looser than the shipped ones: {', '.join(found)}; tighten or remove them")
+    return Check("limits", False, f"looser than the shipped ones: {', '.join(looser_limits)}; tighten or remove them")
 
 
 def _alerts(config: Config) -> Iterator[Check]:
     tried = asyncio.run(alert(config))
     yield Check("alerts", not tried.failed, tried.failed or f"received over {tried.what} after {tried.ms:.0f} ms")
-    for each in [] if lacking_secrets(config) else asyncio.run(deliveries(config)):
-        yield Check("alerts", not each.failed, each.failed or f"delivered to {each.what} in {each.ms:.0f} ms")
+    for delivery in [] if lacking_secrets(config) else asyncio.run(deliveries(config)):
+        yield Check(
+            "alerts", not delivery.failed, delivery.failed or f"delivered to {delivery.what} in {delivery.ms:.0f} ms"
+        )
 
 
 def _kill_switch(path: Path, sets: tuple[str, ...]) -> Iterator[Check]:
@@ -208,9 +212,9 @@ def _kill_switch(path: Path, sets: tuple[str, ...]) -> Iterator[Check]:
         tried = asyncio.run(kill_switch(load(path, known_names(), environ=os.environ, sets=(*sets, *paper)), _client))
     except Exception as error:  # a switch that cannot be tried has failed
         tried = [Tried("kill switch", f"{type(error).__name__}: {error}"[:400], 0.0)]
-    for each in tried:
-        halted = f"{each.what}: halted in {each.ms:.0f} ms (rehearsal)"
-        yield Check("kill switch", not each.failed, each.failed or halted)
+    for attempt in tried:
+        halted = f"{attempt.what}: halted in {attempt.ms:.0f} ms (rehearsal)"
+        yield Check("kill switch", not attempt.failed, attempt.failed or halted)
 
 
 def _client(folder: Path) -> Post:
@@ -222,7 +226,7 @@ def _client(folder: Path) -> Post:
 
 def _unit() -> Check:
     homes = [*UNITS, str(Path.home() / ".config/systemd/user")]
-    found = [unit for home in homes for unit in sorted(Path(home).glob("quantd*.service"))]
-    if found:
-        return Check("systemd", True, str(found[0]))
+    units = [unit for home in homes for unit in sorted(Path(home).glob("quantd*.service"))]
+    if units:
+        return Check("systemd", True, str(units[0]))
     return Check("systemd", None, "no unit is installed, so a dead daemon is not restarted (systemd/quantd@.service)")

@@ -39,7 +39,7 @@ def readiness(checks: Sequence[Check], name: str, mode: str, live: bool, now: da
         "",
         "## To be confirmed by a person",
         "",
-        *(f"- [ ] {each}" for each in BY_HAND),
+        *(f"- [ ] {confirmation}" for confirmation in BY_HAND),
         "",
         "Confirmed by: ____________________  on: ____________",
     ]

@@ -37,11 +37,11 @@ def merged(file: Path, name: str, command: Sequence[str]) -> str:
         raise Failure(f"{file}: {why}; nothing was written", CONFIG) from None
     document = _object(file, "the file", _parsed(file, text) if text.strip() else {})
     servers = _object(file, SERVERS, document.get(SERVERS, {}))
-    own = _object(file, f"{SERVERS}.{name}", servers.get(name, {}))
-    if own and "command" not in own:
+    previous_entry = _object(file, f"{SERVERS}.{name}", servers.get(name, {}))
+    if previous_entry and "command" not in previous_entry:
         text = f"{SERVERS}.{name} starts no command; rename that entry, or write another --name"
         raise Failure(f"{file}: {text}; nothing was written", CONFIG)
-    entry = own | {"command": command[0], "args": list(command[1:])}
+    entry = previous_entry | {"command": command[0], "args": list(command[1:])}
     document = document | {SERVERS: servers | {name: entry}}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
@@ -61,10 +61,10 @@ def _parsed(file: Path, text: str) -> Any:
     """The JSON of the file. A key that stands twice is refused: one of its values would be lost. Raises Failure."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        entries = dict(pairs)
+        if len(entries) < len(pairs):
             raise ValueError(f"the key {_twice(pairs)!r} stands twice in one object")
-        return found
+        return entries
 
     try:
         return json.loads(text, object_pairs_hook=once)

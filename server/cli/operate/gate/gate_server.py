@@ -75,7 +75,7 @@ def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = Non
     """
     text, tools = tools_of(gateway, agent)
     auth = None if tokens is None else AuthSettings(issuer_url=AnyHttpUrl(url), resource_server_url=None)
-    made: MCPServer[Any] = MCPServer(
+    server: MCPServer[Any] = MCPServer(
         "quantd",
         version=VERSION,
         instructions=f"{text} {DATA}",
@@ -85,8 +85,8 @@ def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = Non
     )
     for tool, kind in tools.items():
         said = " ".join((tool.__doc__ or "").split())
-        made.add_tool(tool, description=f"{said} {DATA}", annotations=kind)
-    return made
+        server.add_tool(tool, description=f"{said} {DATA}", annotations=kind)
+    return server
 
 
 def listening(host: str, port: int) -> Listener:

@@ -55,8 +55,8 @@ class AgentTools:
     async def mode(self) -> Document:
         """Whether you trade or are a shadow, for which book, and the switches."""
         keys = ("agent", "mode", "book", "seat", "time", "switch", "switch_reason", "house_switch", "challenges")
-        found = await self._gateway.get(f"{self._path}/standing")
-        return {key: found[key] for key in keys}
+        standing = await self._gateway.get(f"{self._path}/standing")
+        return {key: standing[key] for key in keys}
 
     async def preview(self, weights: Weights = None, orders: Orders = None) -> Document:
         """The verdict, orders and costs of targets; nothing is sent. Give weights or orders."""
@@ -155,9 +155,9 @@ class Phrases:
 
     def check(self, agent: str, confirm: str) -> None:
         """Raises ToolError for another phrase than that of the last call; one attempt ends it."""
-        known, phrase, until = self._phrases.pop(self._gateway.token(), (None, "", 0.0))
+        phrase_agent, phrase, until = self._phrases.pop(self._gateway.token(), (None, "", 0.0))
         same = secrets.compare_digest(confirm.encode(), phrase.encode())
-        if known != agent or not same or time.monotonic() > until:
+        if phrase_agent != agent or not same or time.monotonic() > until:
             raise ToolError("this is not the phrase of the last call, or it is too old; call without confirm first")
 
 
@@ -211,10 +211,10 @@ def tools_of(gateway: Gateway, agent: str) -> tuple[str, Mapping[Callable[..., A
         return await gateway.get(f"/api/v1/why/{quote(what, safe='')}", at=at)
 
     if agent:
-        own = AgentTools(gateway, agent)
+        tools = AgentTools(gateway, agent)
         return f"The gate of the trading daemon quantd for the agent {agent}. Every proposal passes its limits.", {
-            own.standing: READS, own.mode: READS, own.preview: READS, own.proposals: READS, why: READS,
-            own.propose: ACTS,
+            tools.standing: READS, tools.mode: READS, tools.preview: READS, tools.proposals: READS, why: READS,
+            tools.propose: ACTS,
         }  # fmt: skip
     of = OperatorTools(gateway)
     return "The trading daemon quantd, for an operator: all is read-only, except a halt that a person confirms.", {

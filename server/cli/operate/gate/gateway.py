@@ -90,17 +90,17 @@ class Gateway:
         except (OSError, http.client.HTTPException) as why:
             raise ToolError(f"the daemon at {self._address} does not answer: {type(why).__name__}") from None
         try:
-            found = json.loads(data) if len(data) <= MOST_BYTES else None
+            document = json.loads(data) if len(data) <= MOST_BYTES else None
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            document = None
+        if not isinstance(document, dict):
             raise ToolError(f"what answers at {self._address} is not quantd")
         if response.status >= 400:
             wait = response.headers.get("Retry-After")
             again = f" (try again after {wait} s)" if wait else ""
             kind = Denied if response.status in (401, 403) else ToolError
-            raise kind(bounded_text(f"{response.status} {found.get('code')}: {found.get('detail')}{again}"))
-        return bounded(found)
+            raise kind(bounded_text(f"{response.status} {document.get('code')}: {document.get('detail')}{again}"))
+        return bounded(document)
 
 
 def bounded_text(text: str) -> str:
@@ -110,14 +110,14 @@ def bounded_text(text: str) -> str:
 
 def bounded(document: Document) -> Document:
     """A document of at most about MOST_CHARS: its longest lists lose their last entries, counted in `left_out`."""
-    found, left_out = dict(document), dict[str, int]()
-    while len(json.dumps(found)) > MOST_CHARS:
-        sizes = {key: len(json.dumps(value)) for key, value in found.items() if isinstance(value, list) and value}
+    excerpt, left_out = dict(document), dict[str, int]()
+    while len(json.dumps(excerpt)) > MOST_CHARS:
+        sizes = {key: len(json.dumps(value)) for key, value in excerpt.items() if isinstance(value, list) and value}
         if not sizes:
             return {"left_out": "the document is too long for a tool; read it from the API", "keys": sorted(document)}
         longest = max(sizes, key=lambda key: sizes[key])
-        kept = found[longest][: len(found[longest]) // 2]
+        kept = excerpt[longest][: len(excerpt[longest]) // 2]
         left_out[longest] = len(document[longest]) - len(kept)
-        found[longest] = kept
-        found["left_out"] = left_out
-    return found
+        excerpt[longest] = kept
+        excerpt["left_out"] = left_out
+    return excerpt
