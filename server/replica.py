@@ -79,10 +79,10 @@ class StoredJobs:
         self._records, self._run = records, run
 
     def runs(self) -> list[JobRun]:
-        return sorted(self._records.job_runs(self._run), key=lambda each: -each.id)
+        return sorted(self._records.job_runs(self._run), key=lambda run: -run.id)
 
     def get(self, id: int) -> JobRun | None:
-        return next((each for each in self._records.job_runs(self._run) if each.id == id), None)
+        return next((run for run in self._records.job_runs(self._run) if run.id == id), None)
 
 
 class Replica:
@@ -106,10 +106,10 @@ class Replica:
         self._seq = -1
         self._kept: tuple[int, bytes] | None = None
         """The last replayed entry and a snapshot after it: the next replay begins there."""
-        found = self._replay()
-        self.service = self._service(config, found)
+        replayed = self._replay()
+        self.service = self._service(config, replayed)
         self.jobs = StoredJobs(self._records, self._run)
-        self._show(found)
+        self._show(replayed)
 
     @property
     def parts(self) -> Parts:
@@ -134,33 +134,33 @@ class Replica:
         self._seq, self._kept = journal.seq, None
         if not journal.entries and shell.state.round is None:  # a snapshot is valid between two instants
             self._kept = journal.seq, shell.keep()
-        known = [
+        alerts = [
             Publish(a.ts, cast(Level, a.level), a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
             for a in recent
             if a.level in _LEVELS
         ]
-        return Replayed(shell, journal, histories, incidents, known)
+        return Replayed(shell, journal, histories, incidents, alerts)
 
-    def _service(self, config: Config, found: Replayed) -> Service:
+    def _service(self, config: Config, replayed: Replayed) -> Service:
         """A service that never steps: the API reads it as it reads a running one."""
         parts, run = self._parts, self._run
         names = [agent.name for agent in parts.rules.agents]
         return Service(
-            found.shell,
-            found.journal,
+            replayed.shell,
+            replayed.journal,
             cast(Store, self._records),  # only the loop writes, and it does not run here
-            Projection(run, parts.universe.symbols, names, {}, found.incidents),
+            Projection(run, parts.universe.symbols, names, {}, replayed.incidents),
             config=config,
             run=run,
             state_folder=self.folder,
             alerts=AlertFilter(config.alerts.levels, config.alerts.per_minute, "", "UTC"),
-            histories=found.histories,
+            histories=replayed.histories,
         )
 
-    def _show(self, found: Replayed) -> None:
+    def _show(self, replayed: Replayed) -> None:
         service = self.service
-        service.shell, service.journal, service.histories = found.shell, found.journal, found.histories
-        service.recent, service.incidents = found.recent, found.incidents
+        service.shell, service.journal, service.histories = replayed.shell, replayed.journal, replayed.histories
+        service.recent, service.incidents = replayed.recent, replayed.incidents
 
     async def follow(self) -> None:
         """Look at the journal and at the trading daemon, for ever. Raises CannotStart."""
@@ -204,8 +204,8 @@ class Replica:
             address = Address(place.host, place.port, trusting() if place.tls else None)
         if address is not None:
             try:
-                found = exchange(address, "GET", "/health", {"Accept": "application/json"}, None, ANSWER_S)
-                status = str(msgspec.json.decode(found.body, type=dict[str, object]).get("status", ""))
+                response = exchange(address, "GET", "/health", {"Accept": "application/json"}, None, ANSWER_S)
+                status = str(msgspec.json.decode(response.body, type=dict[str, object]).get("status", ""))
             except (OSError, msgspec.DecodeError, msgspec.ValidationError):
                 status = ""
         if status == GONE:  # another read-only instance answers there
@@ -226,18 +226,18 @@ class Replica:
 def is_address(url: str) -> bool:
     """Whether a text is the URL of an API."""
     try:
-        found = URL(url)
-        return found.scheme in ("http", "https") and bool(found.host) and found.port is not None
+        parsed_url = URL(url)
+        return parsed_url.scheme in ("http", "https") and bool(parsed_url.host) and parsed_url.port is not None
     except ValueError:
         return False
 
 
 def _address(url: str) -> Address:
     """The address of a URL."""
-    found = URL(url)
-    assert found.host is not None
-    assert found.port is not None
-    return Address(found.host, found.port, trusting() if found.scheme == "https" else None)
+    parsed_url = URL(url)
+    assert parsed_url.host is not None
+    assert parsed_url.port is not None
+    return Address(parsed_url.host, parsed_url.port, trusting() if parsed_url.scheme == "https" else None)
 
 
 def _exists(pid: int) -> bool:
@@ -257,8 +257,8 @@ async def serve(config: Config, folder: Path, shown: Callable[[str], None], lead
     """
     replica = await asyncio.to_thread(Replica, config, folder, leader)
     ended = asyncio.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, ended.set)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signal_number, ended.set)
     api = Api(replica.service, replica.parts, config, folder, None, stored=replica.jobs)
     await replica.look()
     await api.start()

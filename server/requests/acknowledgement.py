@@ -11,12 +11,12 @@ def acknowledgement(service: Service, incident: str, reason: str, who: str) -> A
     said = one_line(reason)
     if not said:
         raise NotDone("reason", 'an acknowledgement needs a reason for the journal: --reason "…"')
-    found = service.incidents.find(incident)
-    if found is None:
+    record = service.incidents.find(incident)
+    if record is None:
         shown = incident[:80]
         raise NotDone("incident", f"there is no incident {shown!r}; `quantd alerts --active` lists the active ones")
-    if not found.active:
+    if not record.active:
         raise NotDone("cleared", f"incident {incident} is cleared already; nothing is left to acknowledge")
-    if found.state == "acknowledged":
-        raise NotDone("cleared", f"incident {incident} is acknowledged already, by {found.who}: {found.reason}")
+    if record.state == "acknowledged":
+        raise NotDone("cleared", f"incident {incident} is acknowledged already, by {record.who}: {record.reason}")
     return Acknowledged(max(service.shell.state.now, service.shell.ts), incident, said, who)

@@ -70,7 +70,7 @@ def cancelled_order(state: State, name: str, work: Working, row: int) -> Cancell
     """What a cancel of this order ends, or has asked the venue to end."""
     column, names = work.basket.sym[row], [agent.name for agent in state.rules.agents]
     lot, lots, filled = state.universe.lot_nano[column], work.lots[row], work.filled[row]
-    left = abs(lots) - filled
+    unfilled_lots = abs(lots) - filled
     agents = [names[number] for number, part in work.shares_of(row) if part]
     sample, n = work.basket.sample, work.basket.n
     parents = sorted({names[p.agent] for p in state.parents if p.sample == sample and n in p.children})
@@ -80,7 +80,7 @@ def cancelled_order(state: State, name: str, work: Working, row: int) -> Cancell
         side="buy" if lots > 0 else "sell",
         qty=quantity_text(abs(lots), lot),
         filled=quantity_text(filled, lot),
-        left=quantity_text(left, lot),
+        left=quantity_text(unfilled_lots, lot),
         state=OrderState(work.state[row]).name.lower(),
         agents=agents,
         parents=parents,

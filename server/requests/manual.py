@@ -51,9 +51,9 @@ limits = { max_position_weight = 0.10 }
 Or name the agent whose book takes the order: --agent NAME. The agents are """
 
 
-def _number(words: str, whole: int, places: int, *, optional: bool = False) -> Meta:
+def _number(words: str, whole_digits: int, places: int, *, optional: bool = False) -> Meta:
     """A decimal number above 0, in the document; `exact_amount` checks it with a message of its own."""
-    pattern = rf"(?=.*[1-9])[0-9]{{1,{whole}}}(\.[0-9]{{1,{places}}})?"
+    pattern = rf"(?=.*[1-9])[0-9]{{1,{whole_digits}}}(\.[0-9]{{1,{places}}})?"
     return Meta(description=words, extra_json_schema={"pattern": f"^({pattern})?$" if optional else f"^{pattern}$"})
 
 
@@ -128,8 +128,8 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
     column = _column(state, symbol)
     lot = universe.lot_nano[column]
     nano = exact_amount(order.qty, NANO, "quantity", "10 or 0.25")
-    lots, rest = divmod(nano, lot)
-    if rest:
+    lots, remainder = divmod(nano, lot)
+    if remainder:
         raise NotDone("conflict", f"{order.qty} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
     if not state.sample:
         raise NotDone(
@@ -166,34 +166,39 @@ def _levels(state: State, book: int, column: int, lots: int, stop: str, target: 
         raise NotDone(
             "conflict", f"a stop or target needs an open position after the order; this order closes {symbol}"
         )
-    found = []
+    levels = []
     for name, text, below in (("stop", stop, lots > 0), ("target", target, lots < 0)):
         nano = exact_amount(text, NANO, f"price of a {name}", "95.50") if text else 0
         if nano and (nano >= mark if below else nano <= mark):
             where = "below" if below else "above"
             raise NotDone("conflict", f"{name} {text} must be {where} the price of {symbol}, {price_text(mark)}")
-        found.append(nano)
-    return found[0], found[1]
+        levels.append(nano)
+    return levels[0], levels[1]
 
 
 def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: str) -> Ordered:
     """The gate's verdict on a manual order, from the effects of its event and the state behind it."""
     column = wish.symbol
     universe, lot = state.universe, state.universe.lot_nano[column]
-    plan = next((each for each in effects if isinstance(each, Planned)), None)
-    waits = plan is None and any(isinstance(each, Cancel) for each in effects)
+    plan = next((effect for effect in effects if isinstance(effect, Planned)), None)
+    waits = plan is None and any(isinstance(effect, Cancel) for effect in effects)
     basket = next(
-        (each for each in effects if isinstance(each, OrderBasket) and column in each.sym and not each.stop_nano), None
+        (
+            effect
+            for effect in effects
+            if isinstance(effect, OrderBasket) and column in effect.sym and not effect.stop_nano
+        ),
+        None,
     )
     who = agent_of(state, wish.agent)
     own_levels = state.protection.own.get((who or 0, column))
     stop_nano, target_nano = (own_levels.stop_nano, own_levels.target_nano) if own_levels is not None else (0, 0)
-    own = house = Reason.NONE
+    agent_reason = house_reason = Reason.NONE
     if plan is not None:
-        own = Reason(int(np.frombuffer(plan.agents[0].reason, dtype=np.int8)[column]))
-        house = Reason(int(np.frombuffer(plan.reason, dtype=np.int8)[column]))
-    reason = house or own
-    cut_by = "" if not reason else "house" if house else wish.agent
+        agent_reason = Reason(int(np.frombuffer(plan.agents[0].reason, dtype=np.int8)[column]))
+        house_reason = Reason(int(np.frombuffer(plan.reason, dtype=np.int8)[column]))
+    reason = house_reason or agent_reason
+    cut_by = "" if not reason else "house" if house_reason else wish.agent
     lots, limit, name = 0, "", ""
     if basket is not None:
         row = basket.sym.index(column)
@@ -249,8 +254,8 @@ def _accepted(service: Service, asked: Halt, column: int, who: str) -> Halted | 
 
     The symbol stays halted until then: its newest price is the one before the move.
     """
-    known = service.shell.state.restrictions.halted.get(column)
-    if known is None or service.accept_price is None or not known[1].startswith(ANNOUNCED + SUSPICIOUS):
+    halt = service.shell.state.restrictions.halted.get(column)
+    if halt is None or service.accept_price is None or not halt[1].startswith(ANNOUNCED + SUSPICIOUS):
         return None
     said = journal_reason(asked.reason, "the explanation of a price")
     service.accept_price(column)
@@ -266,8 +271,8 @@ def _explained(service: Service, asked: Halt, column: int, who: str) -> Halted |
     if column not in state.restrictions.jumped:
         if asked.jump == "real" and (accepted := _accepted(service, asked, column, who)) is not None:
             return accepted
-        known = ", ".join(sorted(state.universe.symbols[k] for k in state.restrictions.jumped)) or "none"
-        raise NotDone("agrees", f"{asked.symbol} is not held after a jump of its price; held symbols: {known}")
+        held_symbols = ", ".join(sorted(state.universe.symbols[k] for k in state.restrictions.jumped)) or "none"
+        raise NotDone("agrees", f"{asked.symbol} is not held after a jump of its price; held symbols: {held_symbols}")
     numerator, denominator = _ratio(asked.jump)
     hold = state.restrictions.jumped[column]
     implied = hold.before_nano * denominator // numerator
@@ -381,8 +386,8 @@ def how_of(service: Service, how: str, reason: str) -> str:
 def market_now(service: Service) -> int:
     """The instant of a manual event in market time, which advances between bars when the feed runs in real time."""
     state, ahead = service.shell.state, service.market_ahead_ns
-    known = max(state.now, service.shell.ts)
-    return known if ahead is None else max(known, ahead + time.monotonic_ns())
+    latest_ns = max(state.now, service.shell.ts)
+    return latest_ns if ahead is None else max(latest_ns, ahead + time.monotonic_ns())
 
 
 def journal_reason(text: str, what: str) -> str:

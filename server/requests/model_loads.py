@@ -43,12 +43,12 @@ class Reasoned(Struct, frozen=True, forbid_unknown_fields=True):
 
 def seat_of(state: State, agent: str) -> int:
     """The number of the policy of an agent. Raises NotDone where another one's policy decides for it."""
-    seat, count = state.rules.names().index(agent), len(state.agents)
-    now = state.seats[seat] if seat < count else state.shadows[seat - count].seats[0]
-    if now != seat:
+    policy_number, count = state.rules.names().index(agent), len(state.agents)
+    now = state.seats[policy_number] if policy_number < count else state.shadows[policy_number - count].seats[0]
+    if now != policy_number:
         other = state.rules.names()[now]
         raise NotDone("conflict", f"the policy of {other} decides for {agent} since a promotion; demote it first")
-    return seat
+    return policy_number
 
 
 async def model_loaded(
@@ -70,12 +70,12 @@ async def model_loaded(
     state, config, seats = service.shell.state, service.config, service.shell.seats
     if state.rules.outside_seat(agent) is not None:
         raise NotDone("conflict", f"{agent} is an outside agent: it decides by proposals, and no artifact is asked")
-    seat = seat_of(state, agent)
-    table = config.seats[seat]
+    policy_number = seat_of(state, agent)
+    table = config.seats[policy_number]
     beside = state.loaded[agent].path if agent in state.loaded else table.policy
     try:
         path = await asyncio.to_thread(named, config, asked.path, asked.version, beside)
-        policy = await asyncio.to_thread(seats.prepared, seat, path)
+        policy = await asyncio.to_thread(seats.prepared, policy_number, path)
     except NoArtifact as error:
         raise NotDone("artifact", str(error)) from None
     except ValueError as error:
@@ -86,10 +86,10 @@ async def model_loaded(
     await service.settled()
     if state.sample:
         frozen, rules = freeze(state, ended=False), state.rules
-        if failed := await asyncio.to_thread(_dry, rules, frozen, seat, policy):
+        if failed := await asyncio.to_thread(_dry, rules, frozen, policy_number, policy):
             raise NotDone("unfit", f"{path}: it fails on the present state: {failed}")
     seat_of(state, agent)  # a promotion may have come first
-    seats.take(seat, path, policy)
+    seats.take(policy_number, path, policy)
     loaded = ModelLoaded(state.now, agent, path, digest, configured_as(table), reason, who, version_of(config, path))
     noted = _in_sample(state, agent, policy)
     return (loaded,) if noted is None else (loaded, noted)
@@ -106,7 +106,7 @@ def challenger_of(service: Service, agent: str, named: str = "") -> str:
         raise NotDone(
             "conflict", f"{agent} is a shadow itself; load the artifact into it: POST /api/v1/models/{agent}/load"
         )
-    names = [each.name for each in seats if each.challenges == agent]
+    names = [table.name for table in seats if table.challenges == agent]
     if not names:
         raise NotDone(
             "conflict",
@@ -117,35 +117,41 @@ def challenger_of(service: Service, agent: str, named: str = "") -> str:
     if named and named not in names:
         raise NotDone("conflict", f"{named} does not challenge {agent}; its challengers are {', '.join(names)}")
     idle = [
-        each.name for each in seats if each.name in names and each.policy == "hold" and each.name not in state.loaded
+        table.name
+        for table in seats
+        if table.name in names and table.policy == "hold" and table.name not in state.loaded
     ]
     free = [named] if named else names if len(names) == 1 else idle
     if len(free) != 1:
         raise NotDone("conflict", f"{agent} has several challengers; name one as shadow: {', '.join(free or names)}")
-    own = state.shadows[state.rules.names().index(free[0]) - len(state.agents)].agents[0]
-    if own.suspended or own.switch.state != RUN:
+    shadow_agent = state.shadows[state.rules.names().index(free[0]) - len(state.agents)].agents[0]
+    if shadow_agent.suspended or shadow_agent.switch.state != RUN:
         raise NotDone("conflict", f"shadow {free[0]} is paused or halted: POST /api/v1/models/{free[0]}/resume first")
     return free[0]
 
 
 def _in_sample(state: State, agent: str, policy: Policy) -> Condition | None:
     """The alert about a recorded market that an agent's model was trained on; None without one."""
-    until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
+    until = max(getattr(leaf, "trained_until_ns", 0) for leaf in leaves(policy))
     if until <= state.now:
         return None
     text = f"agent {agent} trades bars of its policy's training window, which ends {instant_text(until)[:10]}"
     return Condition(state.now, "bars", False, text)
 
 
-def view_of(rules: Rules, frozen: bytes, seat: int) -> Ask:
+def view_of(rules: Rules, frozen: bytes, agent_number: int) -> Ask:
     """The question that an agent or a shadow would be asked in the state that `freeze` wrote."""
     state = thaw(rules, frozen)
-    house, number = (state, seat) if seat < len(state.agents) else (state.shadows[seat - len(state.agents)], 0)
+    house, number = (
+        (state, agent_number)
+        if agent_number < len(state.agents)
+        else (state.shadows[agent_number - len(state.agents)], 0)
+    )
     house.revalue()
     return ask_agents(house, [number], house.now)[0]  # type: ignore[return-value]  # of asks only
 
 
-def _dry(rules: Rules, frozen: bytes, seat: int, policy: Policy) -> str:
+def _dry(rules: Rules, frozen: bytes, agent_number: int, policy: Policy) -> str:
     """The failure of a policy on a copy of the state, without memory; empty when it answers."""
-    ask = view_of(rules, frozen, seat)
+    ask = view_of(rules, frozen, agent_number)
     return answer(policy, Ask(ask.round, ask.agent, ask.view, {}, ask.policy)).failed

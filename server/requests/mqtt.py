@@ -103,8 +103,8 @@ class MqttCommands:
                             command,
                         )
                     done = self._act(command)
-                found = await _carried_out(done)
-                if (why := found.refused) is not None:
+                commit = await _carried_out(done)
+                if (why := commit.refused) is not None:
                     raise CommandRefused("not_done", why.text, command)
             except TimeoutError:
                 self._say(command, False, f"not committed within {WAIT_S:g} s and still queued; check `quantd status`")
@@ -114,7 +114,7 @@ class MqttCommands:
                 self._service.bus_commands["taken"] += 1
                 log.warning("command.taken", command=command.command, who=command.who, reason=command.reason)
                 later = "in force; it will be journalled once the store takes writes again"
-                self._say(command, True, later if found.unrecorded else "done", found.answer)
+                self._say(command, True, later if commit.unrecorded else "done", commit.answer)
 
     def _event(self, command: BusCommand) -> Operator | Acknowledged:
         c = command

@@ -69,8 +69,8 @@ def order_settled(service: Service, asked: SettleOrder, who: str) -> OrderSettle
 def _left(state: State, work: Working, row: int) -> str:
     """How long an order still waits for the venue; empty where it does not."""
     clock = clock_of(state, (work.basket.sample, work.basket.n), row)
-    left = 0 if clock is None else clock.since + UNANSWERED_NS - state.now
-    return f" (try again in {-(-left // NANO)} s)" if left > 0 else ""
+    wait_ns = 0 if clock is None else clock.since + UNANSWERED_NS - state.now
+    return f" (try again in {-(-wait_ns // NANO)} s)" if wait_ns > 0 else ""
 
 
 def _filled(state: State, work: Working, row: int, text: str) -> tuple[int, int]:
@@ -79,8 +79,8 @@ def _filled(state: State, work: Working, row: int, text: str) -> tuple[int, int]
     if not at:
         raise NotDone("amount", f"{text!r} is not QUANTITY@PRICE; write for example {EXAMPLE}")
     lot, column = state.universe.lot_nano[work.basket.sym[row]], work.basket.sym[row]
-    lots, rest = divmod(exact_amount(quantity, NANO, "quantity", "0.25"), lot)
-    if rest:
+    lots, remainder = divmod(exact_amount(quantity, NANO, "quantity", "0.25"), lot)
+    if remainder:
         symbol = state.universe.symbols[column]
         raise NotDone("amount", f"{quantity} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
     return lots, exact_amount(price, NANO, "price", "90000")

@@ -122,25 +122,25 @@ class Trades(Struct, frozen=True):
 
 def portfolio_line(state: State, number: int) -> PortfolioLine:
     """The row of the portfolio in this place."""
-    each = state.portfolios[number]
+    portfolio = state.portfolios[number]
     return PortfolioLine(
-        name=each.name,
+        name=portfolio.name,
         agent=state.rules.agents[number].name,
-        state="closing" if each.closing else "open",
-        created_ns=each.opened,
-        created=instant_text(each.opened),
-        capital=money_text(each.capital_micro),
+        state="closing" if portfolio.closing else "open",
+        created_ns=portfolio.opened,
+        created=instant_text(portfolio.opened),
+        capital=money_text(portfolio.capital_micro),
         equity=money_text(state.books_micro[number]),
-        basis=each.basis,
+        basis=portfolio.basis,
     )
 
 
 def portfolio_now(state: State, number: int) -> PortfolioNow:
     """The portfolio in this place with its positions, between steps."""
     state.revalue()
-    each, line = state.portfolios[number], portfolio_line(state, number)
+    portfolio, line = state.portfolios[number], portfolio_line(state, number)
     book, switch = state.ledger.books[number], state.agents[number].switch
-    targets = np.frombuffer(each.targets) if each.targets else np.zeros(state.universe.size)
+    targets = np.frombuffer(portfolio.targets) if portfolio.targets else np.zeros(state.universe.size)
     grown = state.watch.realised[number + 1].grown(state.books_micro[number], book.flows_micro)
     return PortfolioNow(
         **{name: getattr(line, name) for name in PortfolioLine.__struct_fields__},
@@ -148,10 +148,10 @@ def portfolio_now(state: State, number: int) -> PortfolioNow:
         total=grown - 1.0,
         switch=SWITCH[switch.state],
         switch_reason=switch.reason,
-        who=each.who,
-        reason=each.reason,
-        proposal=each.proposal,
-        proposed=instant_text(each.proposed) if each.proposed else "",
+        who=portfolio.who,
+        reason=portfolio.reason,
+        proposal=portfolio.proposal,
+        proposed=instant_text(portfolio.proposed) if portfolio.proposed else "",
         allocations=holdings(state, number, state.lots(number), targets),
         open_orders=len(state.open_rows(number)),
     )
@@ -180,12 +180,12 @@ def plans_of(effects: Sequence[Effect]) -> list[Planned]:
 
 def traded_lots(state: State, number: int, effects: Sequence[Effect]) -> Floats:
     """float64[N] signed lots of a portfolio once all orders of its plans are filled."""
-    found = np.array(state.lots(number))
+    lots = np.array(state.lots(number))
     for plan in plans_of(effects):
         for part in plan.agents:
             if part.agent == number:
-                found += np.frombuffer(part.allowed, dtype=np.int64)
-    return found
+                lots += np.frombuffer(part.allowed, dtype=np.int64)
+    return lots
 
 
 def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -> Trades:
@@ -226,11 +226,11 @@ def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Cost
         rows = [(k, int(allowed[k]), worst.get(k, 0)) for k in np.flatnonzero(allowed).tolist()]
     else:
         return []
-    found = []
+    orders = []
     for column, lots, limit in rows:
         value, commission, slippage = cost_of(state, costs, column, lots)
         symbol = universe.symbols[column]
-        found.append(
+        orders.append(
             OrderOf(
                 order=order_id(run, plan.sample, symbol, plan.n) if basket is not None else "",
                 side="buy" if lots > 0 else "sell",
@@ -244,19 +244,19 @@ def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Cost
                 style=plan.portion.style if plan.portion is not None else "",
             )
         )
-    return found
+    return orders
 
 
 def _cuts(state: State, plan: Planned) -> list[Cut]:
     """The cuts of each agent's own limits, then those of the house."""
     stages = [(state.rules.agents[p.agent].name, p.asked, p.allowed, p.reason) for p in plan.agents]
     stages.append(("house", plan.net, plan.allowed, plan.reason))
-    found = []
+    cuts = []
     for who, asked_lots, allowed_lots, codes in stages:
         asked, allowed = (np.frombuffer(lots, dtype=np.int64) for lots in (asked_lots, allowed_lots))
         for k in np.flatnonzero(asked != allowed).tolist():
             lot, code = state.universe.lot_nano[k], int(np.frombuffer(codes, dtype=np.int8)[k])
-            found.append(
+            cuts.append(
                 Cut(
                     who=who,
                     side="buy" if asked[k] > 0 else "sell",
@@ -267,4 +267,4 @@ def _cuts(state: State, plan: Planned) -> list[Cut]:
                     text=REASON_TEXT[code],
                 )
             )
-    return found
+    return cuts

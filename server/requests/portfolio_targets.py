@@ -57,16 +57,16 @@ class Expectation(Struct, frozen=True):
 def expectation(state: State, number: int, weights: Floats, basis: str) -> Expectation:
     """The expectation of these weights of an agent's book, by `quantd.strategies.allocators.allocation`."""
     view, lookback = view_of(state, number, state.now), state.rules.lookback
-    found = allocation(view, weights, strategy=basis, method="as proposed", lookback=lookback)
-    mean, risk = found.expected_return, found.expected_risk
-    known = mean is not None and risk is not None and risk > 0.0
+    figures = allocation(view, weights, strategy=basis, method="as proposed", lookback=lookback)
+    mean, risk = figures.expected_return, figures.expected_risk
+    has_sharpe = mean is not None and risk is not None and risk > 0.0
     return Expectation(
         expected_return=mean,
         volatility=risk,
-        sharpe=(mean - RISK_FREE_ANNUAL) / risk if known and mean is not None and risk is not None else None,
+        sharpe=(mean - RISK_FREE_ANNUAL) / risk if has_sharpe and mean is not None and risk is not None else None,
         risk_score=None if risk is None else bisect_left(RISK_CLASSES, risk) + 1,
-        probability_positive=found.probability_positive,
-        samples=found.samples,
+        probability_positive=figures.probability_positive,
+        samples=figures.samples,
     )
 
 
@@ -86,12 +86,12 @@ def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, .
 def given_weights(state: State, number: int, weights: Mapping[str, float]) -> Floats:
     """float64[N] of weights by symbol. Raises TargetsWrong."""
     columns_of(state, tuple(weights), "weights")
-    found = np.zeros(state.universe.size)
+    targets = np.zeros(state.universe.size)
     for symbol, weight in weights.items():
         if not isfinite(weight):
             raise TargetsWrong("weights", f"the weight of {symbol} is not a finite number")
-        found[state.universe.index[symbol]] = weight
-    return _allowed(state, number, found, "weights")
+        targets[state.universe.index[symbol]] = weight
+    return _allowed(state, number, targets, "weights")
 
 
 def policy_weights(state: State, number: int, policy: str, symbols: Sequence[str]) -> Floats:
@@ -103,34 +103,34 @@ def policy_weights(state: State, number: int, policy: str, symbols: Sequence[str
         )
     columns = columns_of(state, symbols, "symbols")
     try:
-        made = POLICIES[policy]({})
+        instance = POLICIES[policy]({})
     except ParamsError as why:
         raise TargetsWrong("policy", f"{policy} needs parameters: {why}. Name an agent that runs it instead") from None
-    if made.lookback > state.rules.lookback:
-        text = f"{policy} looks back {made.lookback} samples, and the run keeps {state.rules.lookback}"
+    if instance.lookback > state.rules.lookback:
+        text = f"{policy} looks back {instance.lookback} samples, and the run keeps {state.rules.lookback}"
         raise TargetsWrong("policy", f"{text}. Choose another policy")
     part = PartView(view_of(state, number, state.now), part_of(state.universe, columns), columns)
     try:
-        answer, _, _ = unpacked(made.act(part, EMPTY_MEMORY)[0])
+        answer, _, _ = unpacked(instance.act(part, EMPTY_MEMORY)[0])
     except Exception as error:
         # a policy is foreign code: whatever it raises, nothing is traded
         text = f"{policy} failed on {_named(symbols)}: {type(error).__name__}: {error}"
         raise TargetsWrong("policy", text[:400]) from None
     if isinstance(answer, Hold):
         raise TargetsWrong("policy", f"{policy} names no weights now; it may need more history, or other symbols")
-    found = np.zeros(state.universe.size)
-    found[list(columns)] = answer
-    return _allowed(state, number, found, "policy")
+    targets = np.zeros(state.universe.size)
+    targets[list(columns)] = answer
+    return _allowed(state, number, targets, "policy")
 
 
 def agent_weights(state: State, number: int, answer: Mapping[str, float], symbols: Sequence[str]) -> Floats:
     """float64[N] of an agent's weights; of these symbols only, where any are named. Raises TargetsWrong."""
     chosen = set(columns_of(state, symbols, "symbols")) if symbols else set(range(state.universe.size))
-    found = np.zeros(state.universe.size)
+    targets = np.zeros(state.universe.size)
     for symbol, weight in answer.items():
         if state.universe.index[symbol] in chosen:
-            found[state.universe.index[symbol]] = weight
-    return _allowed(state, number, found, "agent")
+            targets[state.universe.index[symbol]] = weight
+    return _allowed(state, number, targets, "agent")
 
 
 def _allowed(state: State, number: int, weights: Floats, field: str) -> Floats:

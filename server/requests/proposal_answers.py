@@ -119,12 +119,12 @@ def place_of_agent(state: State, name: str) -> tuple[State, int, int | None] | N
 
     The house is that of a shadow before a promotion.
     """
-    seat = state.rules.outside_seat(name)
-    if seat is None:
+    policy_number = state.rules.outside_seat(name)
+    if policy_number is None:
         return None
     k = shadow_of(state, name)
     house = state if k is None else state.shadows[k]
-    return (house, house.seats.index(seat), k) if seat in house.seats else None
+    return (house, house.seats.index(policy_number), k) if policy_number in house.seats else None
 
 
 def mode_name(shadow: bool) -> str:
@@ -201,21 +201,21 @@ def challenges_of(state: State, number: int, shadow: int | None, looked: Sequenc
     rules = state.rules.promotion
     if rules is None:
         return []
-    found = []
+    challenges = []
     for k, champion in enumerate(state.rules.challenges):
         if champion < 0 or (k != shadow if shadow is not None else champion != number):
             continue
         names = state.rules.agents[champion].name, state.rules.shadows[k].agents[0].name
-        pairing, compared = state.pairings[k], [each for each in looked if each.names == names]
+        pairing, compared = state.pairings[k], [promotion for promotion in looked if promotion.names == names]
         last = compared[-1] if compared else None
-        tested = next((each for each in reversed(compared) if each.look), None)
-        known = pairing.known(min(state.sample_no, state.shadows[k].sample_no))
-        found.append(
+        tested = next((promotion for promotion in reversed(compared) if promotion.look), None)
+        known_samples = pairing.known(min(state.sample_no, state.shadows[k].sample_no))
+        challenges.append(
             ChallengeNow(
                 champion=names[0],
                 challenger=names[1],
                 measure=rules.measure,
-                samples=min(known, rules.samples),
+                samples=min(known_samples, rules.samples),
                 needed=rules.samples,
                 looks=pairing.looks,
                 most_looks=rules.looks,
@@ -226,16 +226,16 @@ def challenges_of(state: State, number: int, shadow: int | None, looked: Sequenc
                 time=instant_text(last.ts) if last is not None else "",
             )
         )
-    return found
+    return challenges
 
 
 def standing_of(
     state: State, name: str, run: str, ts: int, limits: list[LimitNow], looked: Sequence[Promotion], a_minute: int
 ) -> AgentStanding:
     """The standing of an outside agent that has a place; headroom per symbol is added by the caller."""
-    found = place_of_agent(state, name)
-    assert found is not None
-    house, number, shadow = found
+    place = place_of_agent(state, name)
+    assert place is not None
+    house, number, shadow = place
     house.revalue()
     book, switch = house.ledger.books[number], house.agents[number].switch
     grown = house.watch.realised[number + 1].grown(house.books_micro[number], book.flows_micro)

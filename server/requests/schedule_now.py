@@ -20,11 +20,11 @@ async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sen
     said = one_line(reason)
     if not said:
         raise NotDone("reason", 'a run by hand needs a reason for the journal: --reason "…"')
-    schedule = next((each for each in lanes.parts.schedules if each.name == name), None)
+    schedule = next((candidate for candidate in lanes.parts.schedules if candidate.name == name), None)
     if schedule is None:
-        if any(each.name == name for each in service.config.schedules):
+        if any(candidate.name == name for candidate in service.config.schedules):
             raise NotDone("conflict", f"schedule {name!r} is not enabled; write enabled = true and start again")
-        names = ", ".join(each.name for each in lanes.parts.schedules) or "none"
+        names = ", ".join(candidate.name for candidate in lanes.parts.schedules) or "none"
         raise NotDone("schedule", f"there is no schedule {name!r}; the schedules are {names}")
     record, state = BY_NAME[schedule.do], service.shell.state
     if not record.by_hand:

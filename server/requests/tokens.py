@@ -137,7 +137,7 @@ def stored(folder: Path) -> tuple[Token, ...]:
         raise TokensUnreadable(f"other users may read or write {path}: chmod 600 {path}, and check its tokens")
     try:
         tokens: tuple[Token, ...] = decoded(data, tuple[Token, ...])
-        if len(tokens) > MOST or not all(_valid(each) for each in tokens):
+        if len(tokens) > MOST or not all(_valid(token) for token in tokens):
             raise ValueError
     except (ValueError, RecursionError, msgspec.DecodeError):
         text = f"{path} is damaged; restore it, or remove it and create its tokens again"
@@ -159,7 +159,7 @@ def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: s
     token = token_for(name, scope, secret, now, expires_ns, agent)
     with _changing(folder) as (tokens, write):
         valid = _unexpired(tokens, now)
-        if any(each.name == name for each in valid):
+        if any(valid_token.name == name for valid_token in valid):
             raise TokenRefused(f"there is a token {name} already; choose another name, or rotate or revoke it")
         if len(valid) >= MOST:
             raise TokenRefused(f"there are {MOST} tokens, the most that are possible; revoke one")
@@ -181,11 +181,11 @@ def rotated(
             path = folder / owner_file
             old = [owner] if (owner := owner_of(path)) is not None else []
         else:
-            old = [each for each in valid if each.name == name]
+            old = [valid_token for valid_token in valid if valid_token.name == name]
             if not old:
                 raise TokenRefused(f"there is no token {name!r:.80}; `quantd token list` shows the names")
         newest = old[-1] if old else token_for(name, "admin", secret, now)
-        kept = [each for each in valid if each.name != name]
+        kept = [valid_token for valid_token in valid if valid_token.name != name]
         if overlap_ns and old:
             ends = now + overlap_ns
             kept.append(msgspec.structs.replace(newest, expires_ns=min(ends, newest.expires_ns or ends)))
@@ -201,7 +201,7 @@ def rotated(
 def revoked(folder: Path, name: str) -> int:
     """Removes the tokens of a name; returns their number. Raises as every change: see `_changing`."""
     with _changing(folder) as (tokens, write):
-        kept = [each for each in tokens if each.name != name]
+        kept = [token for token in tokens if token.name != name]
         if len(kept) == len(tokens):
             more = "; `quantd token rotate owner` makes the old secret invalid" if name == OWNER else ""
             raise TokenRefused(f"there is no token {name!r:.80} in {folder / FILE}{more}")
@@ -212,7 +212,9 @@ def revoked(folder: Path, name: str) -> int:
 def note_used(folder: Path, used_ns: dict[str, int]) -> None:
     """Records times of last use by id. Raises as every change: see `_changing`."""
     with _changing(folder) as (tokens, write):
-        changed = [msgspec.structs.replace(each, used_ns=max(each.used_ns, used_ns.get(each.id, 0))) for each in tokens]
+        changed = [
+            msgspec.structs.replace(token, used_ns=max(token.used_ns, used_ns.get(token.id, 0))) for token in tokens
+        ]
         if changed != list(tokens):
             write(changed)
 
@@ -220,7 +222,7 @@ def note_used(folder: Path, used_ns: dict[str, int]) -> None:
 def owner_of(path: Path) -> Token | None:
     """The owner's token, from the file with its secret; None without one."""
     try:
-        data, found = read_regular(path, MOST_BYTES)
+        data, status = read_regular(path, MOST_BYTES)
     except (OSError, NotRead):
         return None
     secret = data.decode(errors="surrogateescape").strip()
@@ -228,11 +230,11 @@ def owner_of(path: Path) -> Token | None:
     # the same salt at each start: sessions that a daemon has stored name the token by its digest
     salt = blake2b(given, digest_size=16, person=b"quantd owner").hexdigest()
     digest = _digest(given, salt)
-    return Token(OWNER, OWNER_ID, "admin", salt, digest, found.st_mtime_ns) if secret else None
+    return Token(OWNER, OWNER_ID, "admin", salt, digest, status.st_mtime_ns) if secret else None
 
 
 def _unexpired(tokens: Iterable[Token], now_ns: int) -> list[Token]:
-    return [each for each in tokens if not each.expired(now_ns)]
+    return [token for token in tokens if not token.expired(now_ns)]
 
 
 @contextmanager
