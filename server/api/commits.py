@@ -48,16 +48,16 @@ class Commits:
 
     async def settled(self, commands: Sequence[Command]) -> list[Committed[object]]:
         """What became of commands, once they are in the journal; a stop that the store keeps waiting is in force."""
-        done = asyncio.gather(*(command.done for command in commands))
+        commits = asyncio.gather(*(command.done for command in commands))
         try:
             async with asyncio.timeout(WAIT_S):
-                return await asyncio.shield(done)
+                return await asyncio.shield(commits)
         except TimeoutError:
             if all(command.stepped is not None and is_stop(command) for command in commands):
                 slow = f"the store did not commit within {WAIT_S:g} s"
                 return [replace(command.stepped, unrecorded=slow) for command in commands if command.stepped]
             self.late.set()
-            return await done
+            return await commits
 
     async def carried_out(self) -> list[Committed[object]]:
         """What became of the commands that were not refused, once they are in the journal."""
@@ -107,9 +107,9 @@ async def truthful(path: str, answer: Awaitable[T]) -> T:
         raise refused(why) from None
     except Exception as why:
         log_fault(path, why)
-        done = await of_request().carried_out()
-        what = _carried_out(done) if done else "no command of the request was carried out"
-        raise Refused(500, CARRIED_OUT if done else "internal", f"{what}; {INTERNAL}") from None
+        commits = await of_request().carried_out()
+        what = _carried_out(commits) if commits else "no command of the request was carried out"
+        raise Refused(500, CARRIED_OUT if commits else "internal", f"{what}; {INTERNAL}") from None
 
 
 def _carried_out(commits: Sequence[Committed[object]]) -> str:

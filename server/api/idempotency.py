@@ -141,9 +141,9 @@ class Keys:
             text = f"the key cannot be recorded in {self._path.name} of the state folder ({why}); nothing was done"
             raise Refused(503, "idempotency", text, {"Retry-After": "5"}) from None
         if first_answer is not None:
-            done = first_answer.status < 400
-            now = again() if done else None
-            kind = "application/json" if done else MEDIA_TYPE
+            success = first_answer.status < 400
+            now = again() if success else None
+            kind = "application/json" if success else MEDIA_TYPE
             return web.Response(
                 body=now or first_answer.body, status=first_answer.status, content_type=kind, headers={REPLAYED: "true"}
             )
@@ -360,11 +360,11 @@ async def _settled(act: Callable[[], Awaitable[web.Response]]) -> web.Response:
 
 
 def _key_of(request: web.Request) -> str:
-    given = request.headers.getall(HEADER)
-    fault = key_fault(given[0] if len(given) == 1 else "")
+    keys = request.headers.getall(HEADER)
+    fault = key_fault(keys[0] if len(keys) == 1 else "")
     if fault is not None:
         raise fault
-    return given[0]
+    return keys[0]
 
 
 def key_fault(key: str) -> Refused | None:

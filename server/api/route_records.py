@@ -152,25 +152,25 @@ def query_of(request: web.Request, kind: type[Query]) -> Query:
     """The typed query of a request. Raises Refused with the field at fault."""
     if not request.rel_url.raw_query_string:
         return _converted({}, kind)
-    given: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for name, value in request.query.items():
-        if name in given:
+        if name in parameters:
             raise _fault(name, f"the parameter {name[:40]!r} is given twice")
-        given[name] = value
-    return _converted(given, kind)
+        parameters[name] = value
+    return _converted(parameters, kind)
 
 
-def _converted(given: Mapping[str, str], kind: type[Query]) -> Query:
-    for name in given:
+def _converted(parameters: Mapping[str, str], kind: type[Query]) -> Query:
+    for name in parameters:
         if name not in kind.__struct_encode_fields__:
             names = ", ".join(kind.__struct_encode_fields__) or "none"
             raise _fault(name, f"there is no parameter {name[:40]!r}; known: {names}")
     try:
-        return msgspec.convert(given, kind, strict=False)
+        return msgspec.convert(parameters, kind, strict=False)
     except msgspec.ValidationError as why:
         words, _, path = str(why).replace("`", "").partition(" - at $.")
         raise _fault(
-            path or "query", f"{path} = {given.get(path, '')[:40]!r}: {words[:1].lower()}{words[1:]}"
+            path or "query", f"{path} = {parameters.get(path, '')[:40]!r}: {words[:1].lower()}{words[1:]}"
         ) from None
 
 

@@ -110,16 +110,16 @@ class Api:
 
     def _obeying(self, route: Post) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def post(request: web.Request) -> web.StreamResponse:
-            asked, sender = await body_of(request, route.body, route.example), who(request)
+            body, sender = await body_of(request, route.body, route.example), who(request)
 
             async def act() -> web.Response:
-                answer = await truthful(request.path, route.handler(asked, sender, **request.match_info))
+                answer = await truthful(request.path, route.handler(body, sender, **request.match_info))
                 return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
             def again() -> bytes | None:
-                return None if route.again is None else msgspec.json.encode(route.again(asked))
+                return None if route.again is None else msgspec.json.encode(route.again(body))
 
-            content, must = msgspec.json.encode(asked), not route.rate
+            content, must = msgspec.json.encode(body), not route.rate
             return await self._open.answer(lambda: self._keys.once(request, sender, content, act, again, must=must))
 
         return post

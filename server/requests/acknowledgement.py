@@ -8,8 +8,8 @@ from quantd.trading.events import Acknowledged
 def acknowledgement(service: Service, incident: str, reason: str, who: str) -> Acknowledged:
     """The event of an acknowledgement. Raises NotDone."""
     check_ready(service)
-    said = one_line(reason)
-    if not said:
+    reason_line = one_line(reason)
+    if not reason_line:
         raise NotDone("reason", 'an acknowledgement needs a reason for the journal: --reason "…"')
     record = service.incidents.find(incident)
     if record is None:
@@ -19,4 +19,4 @@ def acknowledgement(service: Service, incident: str, reason: str, who: str) -> A
         raise NotDone("cleared", f"incident {incident} is cleared already; nothing is left to acknowledge")
     if record.state == "acknowledged":
         raise NotDone("cleared", f"incident {incident} is acknowledged already, by {record.who}: {record.reason}")
-    return Acknowledged(max(service.shell.state.now, service.shell.ts), incident, said, who)
+    return Acknowledged(max(service.shell.state.now, service.shell.ts), incident, reason_line, who)

@@ -62,8 +62,8 @@ def cancel_requested(service: Service, asked: CancelOne, who: str) -> CancelRequ
     """The event that cancels an order. Raises NotDone."""
     check_ready(service)
     work, row = found_order(service.shell.state, service.run, asked.order)
-    said = journal_reason(asked.reason, "the cancel of an order")
-    return CancelRequested(market_now(service), work.basket.sample, work.basket.n, row, said, who)
+    reason = journal_reason(asked.reason, "the cancel of an order")
+    return CancelRequested(market_now(service), work.basket.sample, work.basket.n, row, reason, who)
 
 
 def cancelled_order(state: State, name: str, work: Working, row: int) -> CancelledOrder:

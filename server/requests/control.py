@@ -62,9 +62,9 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
     check_agent(service, agent)
     if agent and command == "flatten":
         raise NotDone("command", "flatten applies to all agents at once; for one agent use halt or reduce")
-    said = one_line(reason)
+    reason_line = one_line(reason)
     if command == "resume":
-        if not said:
+        if not reason_line:
             raise NotDone("reason", 'resume needs a reason for the journal: --reason "…"')
         if not agent and halt_file(service):
             raise NotDone("halt_file", f"the file {service.halt_file} exists and halts trading; remove it, then resume")
@@ -78,7 +78,7 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
             raise NotDone("not_ready", text)
     else:
         check_ready(service)
-    return Operator(max(state.now, service.shell.ts), command, said or "no reason given", who, agent)
+    return Operator(max(state.now, service.shell.ts), command, reason_line or "no reason given", who, agent)
 
 
 def names_in_use(state: State) -> list[str]:
@@ -97,9 +97,9 @@ def check_agent(service: Service, agent: str, more: str = "") -> None:
 
 def check_portfolio_name(service: Service, name: str) -> None:
     """Raises NotDone for the name of a book, an agent, a shadow or a place: `book=NAME` would show the other one."""
-    taken = (*RESERVED, *service.shell.state.rules.names())
-    if name in taken or name in map(place_name, range(1, PLACES + 1)):
-        text = f"a portfolio cannot have the name {name!r}; these names are taken: {', '.join(sorted(taken))}, "
+    names = (*RESERVED, *service.shell.state.rules.names())
+    if name in names or name in map(place_name, range(1, PLACES + 1)):
+        text = f"a portfolio cannot have the name {name!r}; these names are taken: {', '.join(sorted(names))}, "
         raise NotDone("conflict", f"{text}and portfolio-1 to portfolio-{PLACES}; choose another")
 
 
@@ -111,5 +111,5 @@ def check_ready(service: Service) -> None:
 
 def one_line(text: str) -> str:
     """A reason as one printable line of at most REASON_CHARS; a text without a printable character is escaped."""
-    said = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return (said or ascii(text.strip())[1:-1])[:REASON_CHARS]
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return (line or ascii(text.strip())[1:-1])[:REASON_CHARS]

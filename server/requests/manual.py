@@ -135,12 +135,12 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
         raise NotDone(
             "not_ready", "no session has closed yet, so there is no price to trade at; try again after the first close"
         )
-    said = journal_reason(order.reason, "a manual order")
+    reason = journal_reason(order.reason, "a manual order")
     signed = lots if order.side == "buy" else -lots
     if number is not None:
         _check_review(state, number, column, signed)
     stop_nano, target_nano = _levels(state, names.index(agent), column, signed, order.stop, order.target)
-    return Wished(market_now(service), agent, column, signed, said, who, stop_nano, target_nano)
+    return Wished(market_now(service), agent, column, signed, reason, who, stop_nano, target_nano)
 
 
 def _check_review(state: State, book: int, column: int, lots: int) -> None:
@@ -257,9 +257,9 @@ def _accepted(service: Service, asked: Halt, column: int, who: str) -> Halted | 
     halt = service.shell.state.restrictions.halted.get(column)
     if halt is None or service.accept_price is None or not halt[1].startswith(ANNOUNCED + SUSPICIOUS):
         return None
-    said = journal_reason(asked.reason, "the explanation of a price")
+    reason = journal_reason(asked.reason, "the explanation of a price")
     service.accept_price(column)
-    detail = f"{SUSPICIOUS}it is real ({who}: {said}), and trading goes on with the next bar"
+    detail = f"{SUSPICIOUS}it is real ({who}: {reason}), and trading goes on with the next bar"
     return Halted(market_now(service), column, True, detail, announced=True)
 
 
@@ -280,8 +280,8 @@ def _explained(service: Service, asked: Halt, column: int, who: str) -> Halted |
         text = f"a split of {asked.jump} would make {price_text(implied)} of {price_text(hold.before_nano)}"
         remedy = "Write new shares to old ones, as 2:1, or --jump real"
         raise NotDone("conflict", f"{text}, but {asked.symbol} is at {price_text(hold.newest_nano)}. {remedy}")
-    said = journal_reason(asked.reason, "the explanation of a jump")
-    return JumpExplained(market_now(service), column, said, who, numerator, denominator)
+    reason = journal_reason(asked.reason, "the explanation of a jump")
+    return JumpExplained(market_now(service), column, reason, who, numerator, denominator)
 
 
 def _ratio(jump: str) -> tuple[int, int]:
@@ -326,14 +326,14 @@ def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
     agent = asked.agent
     check_agent(service, agent, ". Without --agent: the unallocated book")
     micro = exact_amount(asked.amount, MICRO, "amount of money", "1000.00")
-    said = journal_reason(asked.reason, "a deposit or withdrawal")
+    reason = journal_reason(asked.reason, "a deposit or withdrawal")
     removes = asked.do == "remove"
     book = agent_of(state, agent)
     if removes and micro > (free := 0 if book is None else free_micro(state, book)):
         whose = f"the book of {agent}" if agent else "the unallocated book"
         text = f"{money_text(micro)} exceeds the free cash of {whose}, {money_text(free)} (cash less open orders)"
         raise NotDone("conflict", f"{text}. Sell first, or withdraw less")
-    return Flow(market_now(service), -micro if removes else micro, who, agent=agent, reason=said)
+    return Flow(market_now(service), -micro if removes else micro, who, agent=agent, reason=reason)
 
 
 def became_of_flow(state: State, moved: Flow) -> Paid:
@@ -346,10 +346,10 @@ def became_of_flow(state: State, moved: Flow) -> Paid:
 def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
     """The differences between the books and the venue's newest account report."""
     lots, cash = found(state, account)
-    said = differences_text(state, lots, cash)
+    differences = differences_text(state, lots, cash)
     waits = [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]
     return Compared(
-        not said, said, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state),
+        not differences, differences, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state),
         state.venue.waits.account, waits,
     )  # fmt: skip
 
@@ -391,10 +391,10 @@ def market_now(service: Service) -> int:
 
 
 def journal_reason(text: str, what: str) -> str:
-    said = one_line(text)
-    if not said:
+    reason = one_line(text)
+    if not reason:
         raise NotDone("reason", f'{what} needs a reason for the journal: --reason "…"')
-    return said
+    return reason
 
 
 def exact_amount(text: str, unit: int, what: str, example: str) -> int:

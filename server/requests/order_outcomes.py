@@ -62,8 +62,8 @@ def order_settled(service: Service, asked: SettleOrder, who: str) -> OrderSettle
     now = market_now(service)
     if why := why_not_settled(state, key, row, cum):
         raise NotDone("conflict", f"not settled: {why}{_left(state, work, row)}")
-    said = journal_reason(asked.reason, "the settlement of an order")
-    return OrderSettled(now, *key, row, cum, price_nano, said, who)
+    reason = journal_reason(asked.reason, "the settlement of an order")
+    return OrderSettled(now, *key, row, cum, price_nano, reason, who)
 
 
 def _left(state: State, work: Working, row: int) -> str:

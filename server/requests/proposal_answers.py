@@ -175,9 +175,9 @@ def _words(verdict: ProposalVerdict, cuts: Sequence[CutLine]) -> str:
         case "waits":
             return "open orders or stops are cancelled first, and the orders follow"
         case _:
-            said = [f"{c.allowed} of {c.asked} {c.symbol} pass ({c.side}; {c.by}): {c.text}" for c in cuts[:4]]
+            cut_texts = [f"{c.allowed} of {c.asked} {c.symbol} pass ({c.side}; {c.by}): {c.text}" for c in cuts[:4]]
             more = len(cuts) - 4 + verdict.cuts_left_out
-            return "; ".join([*said, f"and {more} more"] if more > 0 else said)
+            return "; ".join([*cut_texts, f"and {more} more"] if more > 0 else cut_texts)
 
 
 def positions_of(house: State, number: int) -> list[PositionOf]:
@@ -206,9 +206,9 @@ def challenges_of(state: State, number: int, shadow: int | None, looked: Sequenc
         if champion < 0 or (k != shadow if shadow is not None else champion != number):
             continue
         names = state.rules.agents[champion].name, state.rules.shadows[k].agents[0].name
-        pairing, compared = state.pairings[k], [promotion for promotion in looked if promotion.names == names]
-        last = compared[-1] if compared else None
-        tested = next((promotion for promotion in reversed(compared) if promotion.look), None)
+        pairing, promotions = state.pairings[k], [promotion for promotion in looked if promotion.names == names]
+        last = promotions[-1] if promotions else None
+        newest_look = next((promotion for promotion in reversed(promotions) if promotion.look), None)
         known_samples = pairing.known(min(state.sample_no, state.shadows[k].sample_no))
         challenges.append(
             ChallengeNow(
@@ -220,8 +220,8 @@ def challenges_of(state: State, number: int, shadow: int | None, looked: Sequenc
                 looks=pairing.looks,
                 most_looks=rules.looks,
                 alpha=rules.alpha,
-                p=tested.p if tested is not None else None,
-                gain=tested.gain if tested is not None else None,
+                p=newest_look.p if newest_look is not None else None,
+                gain=newest_look.gain if newest_look is not None else None,
                 why=last.why if last is not None else "",
                 time=instant_text(last.ts) if last is not None else "",
             )

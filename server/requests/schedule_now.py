@@ -17,8 +17,8 @@ async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sen
     of the market that are queued already.
     """
     check_ready(service)
-    said = one_line(reason)
-    if not said:
+    reason_line = one_line(reason)
+    if not reason_line:
         raise NotDone("reason", 'a run by hand needs a reason for the journal: --reason "…"')
     schedule = next((candidate for candidate in lanes.parts.schedules if candidate.name == name), None)
     if schedule is None:
@@ -32,7 +32,7 @@ async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sen
     if schedule.do == "rebalance" and (state.switch.state == HALT or state.flattening):
         raise NotDone("conflict", "trading is halted; resume it first (`quantd resume`)")
     try:
-        run = lanes.log.begin(schedule.do, (name,), due_ts=service.shell.ts, who=sender, reason=said)
+        run = lanes.log.begin(schedule.do, (name,), due_ts=service.shell.ts, who=sender, reason=reason_line)
     except AlreadyRunning as why:
         raise NotDone("conflict", f"{why}; `quantd schedule jobs` shows it") from None
     await lanes.log.flush()
@@ -40,6 +40,6 @@ async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sen
         lanes.runners[record.lane].request(run)
         return run
     due = lanes.parts.asked_by(schedule) if schedule.do == "rebalance" else ()
-    event = ScheduleRun(state.now, run.id, name, schedule.do, said, sender, due)
+    event = ScheduleRun(state.now, run.id, name, schedule.do, reason_line, sender, due)
     await service.inbox.put([[event]])
     return run

@@ -226,10 +226,10 @@ def owner_of(path: Path) -> Token | None:
     except (OSError, NotRead):
         return None
     secret = data.decode(errors="surrogateescape").strip()
-    given = secret.encode("utf-8", "surrogateescape")
+    secret_bytes = secret.encode("utf-8", "surrogateescape")
     # the same salt at each start: sessions that a daemon has stored name the token by its digest
-    salt = blake2b(given, digest_size=16, person=b"quantd owner").hexdigest()
-    digest = _digest(given, salt)
+    salt = blake2b(secret_bytes, digest_size=16, person=b"quantd owner").hexdigest()
+    digest = _digest(secret_bytes, salt)
     return Token(OWNER, OWNER_ID, "admin", salt, digest, status.st_mtime_ns) if secret else None
 
 

@@ -282,13 +282,13 @@ class Guard:
 
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The handler's response. A stream ends with its connection, and a page with a token when that is revoked."""
-        reads, route, given = request.method in READS, self._route(request), _given(request)
+        reads, route, secret = request.method in READS, self._route(request), _given(request)
         if not reads and self._refusal is not None:
             raise Refused(403, "read_only", self._refusal())
-        if given:
+        if secret:
             _identify(request, Standing.GIVEN)  # not closed for newer ones while the files are looked at
             await self._keyring.refresh()
-        token = self._keyring.find(given) if given else await self.session_token(request)
+        token = self._keyring.find(secret) if secret else await self.session_token(request)
         self._seat(request, token, route)
         self._limit(request, token, route)
         if not reads and self.origins.foreign(request):
@@ -297,13 +297,13 @@ class Guard:
             self._check_own_page(request)
         scope = "metrics" if route is None else route.scope
         if scope == "open" or (self.open_reads and (reads or route is None)):
-            if given and token is None and scope != "open":
-                raise self._unknown(request, given)
+            if secret and token is None and scope != "open":
+                raise self._unknown(request, secret)
             token = token if reads and scope != "open" else None
             if token is not None:
                 request[TOKEN] = token
         else:
-            token = self._authorise(request, given, token, scope)
+            token = self._authorise(request, secret, token, scope)
             if token.agent and not reads and request.match_info.get("name") != token.agent:
                 raise Refused(403, "agent", f"the token {token.name} is for the agent {token.agent} alone")
         if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
@@ -376,10 +376,10 @@ class Guard:
 
     async def token_of(self, request: web.Request) -> Token | None:
         """The token that a request carries, else that of its session. Raises Refused for one that is not in force."""
-        if not (given := _given(request)):
+        if not (secret := _given(request)):
             return await self.session_token(request)
-        if (token := self._keyring.find(given)) is None:
-            raise self._unknown(request, given)
+        if (token := self._keyring.find(secret)) is None:
+            raise self._unknown(request, secret)
         return token
 
     async def admitted(self, request: web.Request, secret: str, code: str) -> Token:
@@ -409,8 +409,8 @@ class Guard:
 
     def _check_host(self, request: web.Request) -> None:
         """Raises Refused for a foreign host name: a web page could resolve its name to this machine (DNS rebinding)."""
-        given = request.headers.getall("Host", [""])
-        name = _host_name(given[0]) if len(given) == 1 else ""
+        hosts = request.headers.getall("Host", [""])
+        name = _host_name(hosts[0]) if len(hosts) == 1 else ""
         if not request.raw_path.startswith("/") and request.raw_path.lower().startswith(("http:", "https:")):
             name = _host_name(urlsplit(request.raw_path).netloc)  # a whole address counts, not the header (RFC 9112)
         if name in self._hosts:
@@ -486,11 +486,11 @@ def sender_of(token: Token) -> str:
 def _given(request: web.Request) -> bytes:
     """The secret in the one Authorization header; empty when there is none."""
     headers = request.headers.getall("Authorization", [])
-    scheme, _, given = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    scheme, _, secret = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
     if request.method in READS and scheme.lower() == "basic":
-        scheme, given = "bearer", _password(given)
+        scheme, secret = "bearer", _password(secret)
     # aiohttp passes bytes that are not UTF-8 as surrogates
-    return given.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
+    return secret.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
 
 
 def _password(given: str) -> str:

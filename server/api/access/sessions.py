@@ -205,8 +205,8 @@ def cookie_text(request: web.Request, secret: str) -> str:
 
 def forged(request: web.Request, session: Session) -> bool:
     """Whether a request that changes the daemon lacks the CSRF token of its session."""
-    given = request.headers.getall(CSRF, [])
-    return len(given) != 1 or not hmac.compare_digest(_digest(given[0]), session.csrf)
+    csrf_headers = request.headers.getall(CSRF, [])
+    return len(csrf_headers) != 1 or not hmac.compare_digest(_digest(csrf_headers[0]), session.csrf)
 
 
 def _typed(cookie: object, session: Session) -> bool:

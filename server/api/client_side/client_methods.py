@@ -101,18 +101,18 @@ def method_of(call: Call) -> Callable[..., Any]:
         except TypeError as why:
             raise TypeError(f"Client.{call.name}(): {why}") from None
         bound.apply_defaults()
-        given = bound.arguments
-        client: Requests = given["self"]
-        spread = given[call.spread[0]] if call.spread is not None else {}
-        path = PLACE.sub(lambda name: quote(given[call.renamed.get(name[1], name[1])], safe=""), call.path)
-        values = {name: given[name] for name in names} | spread
+        arguments = bound.arguments
+        client: Requests = arguments["self"]
+        spread = arguments[call.spread[0]] if call.spread is not None else {}
+        path = PLACE.sub(lambda name: quote(arguments[call.renamed.get(name[1], name[1])], safe=""), call.path)
+        values = {name: arguments[name] for name in names} | spread
         if call.method == "GET":
             return client._get(path, call.answer, **_query(call, values))
         assert call.takes is not None
         body = call.takes(**values)
         if call.question:
             return client._question(path, body, call.answer)
-        return client._post(path, body, call.answer, given.get("key", ""))
+        return client._post(path, body, call.answer, arguments.get("key", ""))
 
     method.__name__, method.__qualname__, method.__doc__ = call.name, f"Client.{call.name}", call.about or None
     method.__signature__ = signature  # type: ignore[attr-defined]

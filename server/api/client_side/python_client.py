@@ -111,8 +111,8 @@ class Client:
         return decoded(self._ask("POST", path, msgspec.json.encode(body), headers, AGAIN), kind, self._address)
 
     def _get(self, path: str, kind: type[T], **query: object) -> T:
-        given = {name: str(value) for name, value in query.items() if value not in (None, "")}
-        place = f"{path}?{urlencode(given)}" if given else path
+        parameters = {name: str(value) for name, value in query.items() if value not in (None, "")}
+        place = f"{path}?{urlencode(parameters)}" if parameters else path
         return decoded(self._ask("GET", place, None, {}, AGAIN), kind, self._address)
 
     def _post(self, path: str, body: Struct, kind: type[T], key: str) -> T:
@@ -134,7 +134,7 @@ class Client:
             else:
                 if attempt == attempts or response.status not in (again or ()):
                     return response
-                asked = response.headers.get("Retry-After", "")
-                rest_s = max(rest_s, float(asked) if asked.isdigit() else 0.0)
+                retry_after = response.headers.get("Retry-After", "")
+                rest_s = max(rest_s, float(retry_after) if retry_after.isdigit() else 0.0)
             time.sleep(min(rest_s, LONGEST_REST_S))
         raise AssertionError("the last attempt returns or raises")

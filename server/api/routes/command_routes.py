@@ -73,8 +73,8 @@ async def command(service: Service, order: Order, sender: str) -> Done:
         switch = state.switch_of(order.agent)
         return Done(name, order.agent, SWITCH[switch.state], switch.reason, state.flattening)
 
-    done = await committed(service, outcome, operator(service, name, order.reason, sender, order.agent))
-    return replace(done.answer, unrecorded=done.unrecorded)
+    commit = await committed(service, outcome, operator(service, name, order.reason, sender, order.agent))
+    return replace(commit.answer, unrecorded=commit.unrecorded)
 
 
 def replayed(service: Service, order: Order) -> Done:

@@ -99,8 +99,8 @@ async def order(service: Service, copies: StateCopies, asked: OrderByHand, sende
             raise Refused(409, "conflict", f"the order is not that of the preview any more: {what}; preview it again")
     wish = wished(service, asked, sender)
     run = service.run
-    done = await committed(service, lambda state, effects: became_of_order(state, effects, wish, run), wish)
-    return done.answer
+    commit = await committed(service, lambda state, effects: became_of_order(state, effects, wish, run), wish)
+    return commit.answer
 
 
 def _plan(asked: OrderByHand, would: Ordered) -> str:
@@ -149,15 +149,15 @@ async def cash(service: Service, copies: StateCopies, asked: Cash, sender: str) 
     if checked and (why := await copies.result(lambda copy: withdrawal_fault(copy, moved))):
         remedy = "sell first, withdraw less, or send beyond_limits (`quantd cash remove --beyond-limits`)"
         raise Refused(409, "conflict", f"the withdrawal would break a limit of {why}; {remedy}")
-    done = await committed(service, lambda state, _: became_of_flow(state, moved), moved)
-    return done.answer
+    commit = await committed(service, lambda state, _: became_of_flow(state, moved), moved)
+    return commit.answer
 
 
 async def halt(service: Service, asked: Halt, sender: str) -> Stopped:
     """Halts or resumes trading of one symbol."""
     event = halted(service, asked, sender)
-    done = await committed(service, lambda state, _: became_of_halt(state, asked.symbol), event)
-    return done.answer
+    commit = await committed(service, lambda state, _: became_of_halt(state, asked.symbol), event)
+    return commit.answer
 
 
 async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
@@ -165,7 +165,7 @@ async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
     if service.compare is None:
         text = "there is no venue account to reconcile with: the broker is simulated, or not connected yet"
         raise Refused(409, "venue", text)
-    said = how_of(service, asked.how, asked.reason)
+    reason = how_of(service, asked.how, asked.reason)
     try:
         async with asyncio.timeout(COMPARE_S):
             account = await service.compare()
@@ -179,9 +179,9 @@ async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
     before = compared(service.shell.state, account, asked.how)
     if not asked.how:
         return before
-    event = correction(service, account, asked.how, said, sender)
-    done = await committed(service, lambda state, _: int(state.switch.state), event)
-    return replace(before, switch=done.answer)
+    event = correction(service, account, asked.how, reason, sender)
+    commit = await committed(service, lambda state, _: int(state.switch.state), event)
+    return replace(before, switch=commit.answer)
 
 
 async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOrder:
@@ -195,8 +195,8 @@ async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOr
         async with asyncio.timeout(QUERY_S):
             await service.query(work.basket.sample, work.basket.n, row)
     event = order_settled(service, asked, sender)  # the query may have been answered
-    done = await committed(service, lambda state, _: became_of_settlement(state, event, asked.order), event)
-    return done.answer
+    commit = await committed(service, lambda state, _: became_of_settlement(state, event, asked.order), event)
+    return commit.answer
 
 
 async def approve(service: Service, folder: Path, asked: Approve, sender: str) -> Loosened:

@@ -143,8 +143,8 @@ class ModelRoutes:
     async def models(self, request: web.Request, query: Query) -> Models:
         state = self._service.shell.state
         names, count = state.rules.names(), len(state.agents)
-        used = [*state.in_use(), *range(count, len(names))]
-        return Models(self._service.run, [self._model(names[policy_number]) for policy_number in used])
+        policy_numbers = [*state.in_use(), *range(count, len(names))]
+        return Models(self._service.run, [self._model(names[policy_number]) for policy_number in policy_numbers])
 
     async def model(self, request: web.Request, query: Query) -> ModelDetails:
         name = request.match_info["agent"]
@@ -200,8 +200,8 @@ class ModelRoutes:
 
     async def _after(self, agent: str, *events: Event, refused: str = "") -> Model:
         """The model of an agent right behind the last of some events."""
-        done = await committed(self._service, lambda state, _: self._model(agent), *events, refused=refused)
-        return done.answer
+        commit = await committed(self._service, lambda state, _: self._model(agent), *events, refused=refused)
+        return commit.answer
 
     def _seat(self, name: str) -> int:
         return self._service.shell.state.rules.names().index(name)

@@ -245,10 +245,10 @@ class PortfolioRoutes:
         service, state = self._run.service, self._state
         self._require_market()
         check_portfolio_name(service, asked.name)
-        said = journal_reason(asked.reason, "a portfolio")
+        reason = journal_reason(asked.reason, "a portfolio")
         capital = exact_amount(asked.capital, MICRO, "capital", "1000000.00")
         place = next(iter(vacant_places(state)), "")
-        opened = PortfolioOpened(market_now(service), place, asked.name, capital, said, sender)
+        opened = PortfolioOpened(market_now(service), place, asked.name, capital, reason, sender)
         if why := not_opened(state, opened):
             raise Refused(409, "conflict", why)
         targets: TargetsAsked = asked
@@ -262,7 +262,7 @@ class PortfolioRoutes:
         weights, basis = await self._targets(targets, number, opening)
         now = market_now(service)
         id, packed = self._id(), weights.tobytes()
-        proposal = Proposed(now, place, id, said, sender, packed, basis=basis, portfolio=asked.name)
+        proposal = Proposed(now, place, id, reason, sender, packed, basis=basis, portfolio=asked.name)
         return replace(opened, ts=now, basis=basis), proposal, number, weights
 
     async def rebalance(self, asked: Rebalance, sender: str, name: str) -> Rebalanced:
@@ -270,14 +270,14 @@ class PortfolioRoutes:
         service = self._run.service
         number = self._open(name)
         self._require_market()
-        said = journal_reason(asked.reason, "a rebalance")
+        reason = journal_reason(asked.reason, "a rebalance")
         if asked.as_planned:
             weights, basis = self._planned(asked, name)
         else:
             weights, basis = await self._targets(asked, number)
         agent = self._state.rules.agents[number].name
         now, id = market_now(service), asked.id or self._id()
-        proposal = Proposed(now, agent, id, said, sender, weights.tobytes(), basis=basis, portfolio=name)
+        proposal = Proposed(now, agent, id, reason, sender, weights.tobytes(), basis=basis, portfolio=name)
         if asked.dry_run:
             return await self._dry_run(number, name, proposal, weights)
         return await self._committed(number, weights, proposal=replace(proposal, plan=asked.as_planned))
@@ -331,8 +331,8 @@ class PortfolioRoutes:
         service, state = self._run.service, self._state
         check_ready(service)
         self._open(name)
-        said = journal_reason(asked.reason, "closing a portfolio")
-        closed = PortfolioClosed(market_now(service), name, asked.how, said, sender, asked.to)
+        reason = journal_reason(asked.reason, "closing a portfolio")
+        closed = PortfolioClosed(market_now(service), name, asked.how, reason, sender, asked.to)
         if why := not_closed(state, closed):
             raise Refused(409, "conflict", why)
         if asked.how == "hand_over" and (why := await self._copies.result(lambda copy: hand_over_fault(copy, closed))):
@@ -379,10 +379,10 @@ class PortfolioRoutes:
         self, asked: TargetsAsked, number: int, before: Callable[[State], None] = lambda copy: None
     ) -> tuple[Floats, str]:
         """(weights, basis), computed on a copy of the state after `before`. Raises Refused."""
-        given = [field for field in ("weights", "policy", "agent") if getattr(asked, field)]
-        if len(given) != 1:
-            text = f"name one of weights, policy and agent, not {' and '.join(given) or 'none'}"
-            raise target_fault(given[-1] if given else "weights", text)
+        fields = [field for field in ("weights", "policy", "agent") if getattr(asked, field)]
+        if len(fields) != 1:
+            text = f"name one of weights, policy and agent, not {' and '.join(fields) or 'none'}"
+            raise target_fault(fields[-1] if fields else "weights", text)
         if asked.weights and asked.symbols:
             raise target_fault("symbols", "weights name their symbols; leave symbols out")
         if asked.agent:
@@ -432,7 +432,7 @@ class PortfolioRoutes:
         self, number: int, weights: Floats, *before: Event, proposal: Proposed, partly: str = ""
     ) -> Rebalanced:
         """The answer to targets after their commit, with the address of their plan."""
-        done = await committed(
+        commit = await committed(
             self._run.service,
             lambda state, effects: self._rebalanced(state, number, proposal, weights, effects, dry_run=False),
             *before,
@@ -440,7 +440,7 @@ class PortfolioRoutes:
             refused=f"the targets for {proposal.agent} were refused: ",
             partly=partly,
         )
-        return replace(done.answer, decision=done.address)
+        return replace(commit.answer, decision=commit.address)
 
     def _rebalanced(
         self,

@@ -201,9 +201,9 @@ class PredictionRoutes:
             leaf = leaves[0]
             observed, symbols = self._observed(leaf, asked)
             sample = service.shell.state.sample
-            given = b"" if observed is None else input_hash(observed).encode()
+            observation_hash = b"" if observed is None else input_hash(observed).encode()
             at = service.journal.seq if observed is None else sample
-            key = ("predict", leaf.digest, asked.agent, asked.artifact, given, symbols, at)
+            key = ("predict", leaf.digest, asked.agent, asked.artifact, observation_hash, symbols, at)
             return await self._cached(
                 key, lambda: self._predicted(asked, leaf, policy, observed, symbols, agent_number)
             )
@@ -222,7 +222,7 @@ class PredictionRoutes:
             method, params = self._method(asked)
             digest, policy_factory = await self._method_policy(method, params)
             names = "\n".join(symbols).encode()
-            given = input_hash(names, closes, held)
+            inputs_hash = input_hash(names, closes, held)
             now = self._service.shell.state.sample
 
             async def computed() -> Allocated:
@@ -247,12 +247,12 @@ class PredictionRoutes:
                     probability_positive=figures.probability_positive,
                     samples=figures.samples,
                     estimate=ESTIMATE,
-                    input_hash=given,
+                    input_hash=inputs_hash,
                     cached=False,
                     time=instant_text(now) if now else "",
                 )
 
-            return await self._cached(("allocate", digest, given, now), computed)
+            return await self._cached(("allocate", digest, inputs_hash, now), computed)
 
     async def _cached(self, key: tuple[object, ...], computed: Callable[[], Awaitable[A]]) -> A:
         """The answer with this key, computed when it is new."""
@@ -315,31 +315,31 @@ class PredictionRoutes:
                 memory = EMPTY_MEMORY
             if observed is None:
                 question = next(candidate for candidate in leaves_asked(policy, view, memory) if candidate[1] is leaf)
-                given, hashed = (
+                answer, hashed = (
                     answer_at(leaf, question[2], question[3]),
                     input_hash(observed_at(leaf, question[2], question[3])),
                 )
             else:
-                given, hashed = answer_to(leaf, observed, symbols), input_hash(observed)
+                answer, hashed = answer_to(leaf, observed, symbols), input_hash(observed)
             index = view.universe.index
-            if not set(given.symbols) <= set(index):
-                return given, hashed, None
+            if not set(answer.symbols) <= set(index):
+                return answer, hashed, None
             weights = np.zeros(len(view.prices))
-            weights[view.universe.columns(given.symbols)] = given.weights
-            return given, hashed, allocation(view, weights, strategy="", method="", lookback=min(252, rules.lookback))
+            weights[view.universe.columns(answer.symbols)] = answer.weights
+            return answer, hashed, allocation(view, weights, strategy="", method="", lookback=min(252, rules.lookback))
 
         try:
-            given, hashed, figures = await asyncio.to_thread(work)
+            answer, hashed, figures = await asyncio.to_thread(work)
         except (Lacking, PolicyFailed, ValueError) as why:
             raise Refused(422, "unfit", str(why)) from None
         return Prediction(
             agent=asked.agent,
             model=leaf.artifact.manifest.name,
             digest=leaf.digest,
-            weights=dict(zip(given.symbols, given.weights.tolist(), strict=True)),
-            cash=_rest(given.weights),
-            confidence=given.confidence,
-            value=given.value,
+            weights=dict(zip(answer.symbols, answer.weights.tolist(), strict=True)),
+            cash=_rest(answer.weights),
+            confidence=answer.confidence,
+            value=answer.value,
             expected_return=None if figures is None else figures.expected_return,
             expected_risk=None if figures is None else figures.expected_risk,
             sharpe=None if figures is None else _sharpe(figures),
@@ -402,16 +402,18 @@ class PredictionRoutes:
 
 def _values(names: list[str], features: Mapping[str, Mapping[str, float]], shared: Mapping[str, float]) -> list[float]:
     """The values of an observation by name; `known` is 1 where it is not given. Raises Refused."""
-    given = {f"{name} {symbol}": value for symbol, entries in features.items() for name, value in entries.items()}
-    given |= shared
-    for name in given:
+    value_by_name = {
+        f"{name} {symbol}": value for symbol, entries in features.items() for name, value in entries.items()
+    }
+    value_by_name |= shared
+    for name in value_by_name:
         if name not in names:
             raise _fault(_field(name, features), f"{name} is no entry; the entries are {', '.join(names)}")
     values = []
     for name in names:
-        if name not in given and not name.startswith("known "):
+        if name not in value_by_name and not name.startswith("known "):
             raise _fault(_field(name, features), f"{name} is missing")
-        values.append(given.get(name, 1.0))
+        values.append(value_by_name.get(name, 1.0))
     return values
 
 

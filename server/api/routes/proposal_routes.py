@@ -200,11 +200,11 @@ class ProposalRoutes:
     async def standing(self, request: web.Request, query: Query) -> AgentStanding:
         name, service = request.match_info["name"], self._run.service
         self._place(name)
-        looked = await self._run.read(lambda reader: reader.promotions())
+        promotions = await self._run.read(lambda reader: reader.promotions())
         house, number, _ = self._place(name)
         book = Book(house, number)
         standing = standing_of(
-            self._state, name, service.run, market_now(service), book.standing(), looked, self._a_minute
+            self._state, name, service.run, market_now(service), book.standing(), promotions, self._a_minute
         )
         standing.room.extend(await self._rooms(book, range(house.universe.size)))
         return standing
@@ -232,21 +232,21 @@ class ProposalRoutes:
     async def propose(self, asked: Propose, sender: str, name: str) -> ProposalAnswer:
         """The verdict after the commit. Raises Refused for a proposal of which nothing was planned."""
         self._checked(name, f"propose {sender}")
-        said = journal_reason(asked.reason, "a proposal")[:REASON_CHARS]
+        reason = journal_reason(asked.reason, "a proposal")[:REASON_CHARS]
         async with self._one:
             await self._run.service.settled()
-            proposal = self._proposal(asked, name, asked.id, said, sender)
+            proposal = self._proposal(asked, name, asked.id, reason, sender)
             if (earlier_verdict := self._known(proposal)) is not None:
                 _raise_refused(earlier_verdict)
                 line = verdict_line(self._state.universe, earlier_verdict)
                 return ProposalAnswer(name, False, True, line, None, "", "")
-            done = await committed(
+            commit = await committed(
                 self._run.service,
                 lambda state, effects: self._answer(state, proposal, effects, preview=False),
                 proposal,
                 refused=_refused_text(proposal.id),
             )
-        return replace(done.answer, decision=done.address)
+        return replace(commit.answer, decision=commit.address)
 
     async def reviews(self, request: web.Request, query: Query) -> Reviews:
         return Reviews([_waiting(self._state, proposal) for proposal in self._state.reviews.values()])
@@ -270,20 +270,20 @@ class ProposalRoutes:
         """Approves or declines a proposal that waits. Raises Refused and NotDone."""
         check_ready(self._run.service)
         self._place(name)
-        said = journal_reason(asked.reason, "the review of a proposal")
+        reason = journal_reason(asked.reason, "the review of a proposal")
         async with self._one:
             await self._run.service.settled()
             proposal = _named(self._state, name, asked.id)
             if asked.approve:
                 _check_second(proposal, sender)
             now = market_now(self._run.service)
-            event = ProposalReviewed(now, name, asked.id, asked.approve, said, sender, asked.plan)
-            done = await committed(
+            event = ProposalReviewed(now, name, asked.id, asked.approve, reason, sender, asked.plan)
+            commit = await committed(
                 self._run.service,
                 lambda state, effects: self._answer(state, proposal, effects, preview=False),
                 event,
             )
-        return replace(done.answer, decision=done.address if asked.approve else "")
+        return replace(commit.answer, decision=commit.address if asked.approve else "")
 
     def _place(self, name: str) -> tuple[State, int, int | None]:
         """Where an outside agent decides now. Raises Refused."""
@@ -439,8 +439,8 @@ def _instant(text: str) -> int:
             raise ValueError
         return round(moment.timestamp() * 1e6) * 1000
     except (ValueError, OverflowError):
-        said = f"expires = {text[:40]!r} is not an instant with its zone; write 2019-03-29T20:00:00Z"
-        raise Refused(422, "expires", said, errors=[FieldFault("expires", said)]) from None
+        fault = f"expires = {text[:40]!r} is not an instant with its zone; write 2019-03-29T20:00:00Z"
+        raise Refused(422, "expires", fault, errors=[FieldFault("expires", fault)]) from None
 
 
 class Wanted(TypedDict, total=False):

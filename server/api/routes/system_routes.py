@@ -263,11 +263,11 @@ def _version() -> Version:
 def _libraries() -> dict[str, str]:
     """The installed versions of the dependencies, those of extras too."""
     try:
-        named = {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requires("quantd") or ()}
+        names = {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requires("quantd") or ()}
     except PackageNotFoundError:
         return {}
     versions = {}
-    for name in sorted(named):
+    for name in sorted(names):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -100,8 +100,8 @@ def _acknowledge(
         remote.command(config, mqtt, "acknowledge", reason=reason, incident=incident, as_json=as_json)
         return DONE
     path = f"/api/v1/alerts/{quote(incident, safe='')}/acknowledge"
-    done = reach(place(config, state, sets)).post(path, {"reason": reason})
-    answer(as_json, done, f"{done['id']} is {done['state']} by {done['acknowledged_by']}: {done['text']}")
+    row = reach(place(config, state, sets)).post(path, {"reason": reason})
+    answer(as_json, row, f"{row['id']} is {row['state']} by {row['acknowledged_by']}: {row['text']}")
     return DONE
 
 

@@ -46,12 +46,12 @@ def _plan_lines(now: "PlanNow") -> None:
     if now.note:
         say(f"  {now.note}")
         return
-    for one in now.answers:
-        weights = ", ".join(f"{s} {w:.1%}" for s, w in one.weights.items()) or "cash"
-        held = "holds its positions" if one.held else f"targets {weights}"
-        wants = f"fails, and holds: {one.failed}" if one.failed else held
-        say(f"  {one.agent:12} {wants}{f' ({one.note})' if one.note else ''}")
-        a = one.allocation
+    for answer in now.answers:
+        weights = ", ".join(f"{s} {w:.1%}" for s, w in answer.weights.items()) or "cash"
+        held = "holds its positions" if answer.held else f"targets {weights}"
+        wants = f"fails, and holds: {answer.failed}" if answer.failed else held
+        say(f"  {answer.agent:12} {wants}{f' ({answer.note})' if answer.note else ''}")
+        a = answer.allocation
         if a is not None and a.expected_return is not None and a.expected_risk is not None:
             likely = a.probability_positive
             sure = "" if likely is None else f"; mean above 0 with probability {likely:.2f}"

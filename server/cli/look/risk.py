@@ -39,8 +39,8 @@ def risk(
     search: Search = "",
     as_json: Json = False,
 ) -> None:
-    named = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
-    path = f"/api/v1/risk?{urlencode({'limit': largest, 'search': search, **named})}"
+    filters = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
+    path = f"/api/v1/risk?{urlencode({'limit': largest, 'search': search, **filters})}"
     where, asked = place(config, state, sets), Asked(agent, symbol, largest, search)
     document = document_of(where, path, lambda: _risk_at_rest(config, state, sets, asked))
     if as_json:

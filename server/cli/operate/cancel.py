@@ -22,15 +22,15 @@ def cancel(
 ) -> None:
     where, path = place(config, state, sets), "/api/v1/orders/cancel"
     if dry_run:
-        done = posted(where, f"{path}/preview", {"order": order}, CancelledOrder)
+        answer = posted(where, f"{path}/preview", {"order": order}, CancelledOrder)
     else:
-        done = posted(where, path, {"order": order, "reason": reason}, CancelledOrder)
+        answer = posted(where, path, {"order": order, "reason": reason}, CancelledOrder)
     if as_json:
-        print_json(done)
+        print_json(answer)
         return
-    what = f"{done.side} {done.left} of {done.qty} {done.symbol} ({done.filled} filled)"
-    say(f"would cancel {what}" if dry_run else f"{done.state}: {what}")
-    say(done.text)
+    what = f"{answer.side} {answer.left} of {answer.qty} {answer.symbol} ({answer.filled} filled)"
+    say(f"would cancel {what}" if dry_run else f"{answer.state}: {what}")
+    say(answer.text)
 
 
 COMMAND: Final = Command("Operate", 51, cancel)

@@ -33,11 +33,11 @@ def moving(do: Literal["add", "remove"], text: str) -> Callable[..., None]:
         as_json: Json = False,
     ) -> None:
         body = {"do": do, "amount": amount, "reason": reason, "agent": agent, "beyond_limits": beyond_limits}
-        done = posted(place(config, state, sets), "/api/v1/cash", body, Paid)
-        verb = "withdrawal of" if done.amount.startswith("-") else "deposit of"
-        whose = f"book {done.agent}" if done.agent else "the unallocated book"
-        cash = f"{whose} has {done.cash} in cash, the house has {done.equity} of equity"
-        answer(as_json, done, f"{verb} {done.amount.lstrip('-')}: {cash}")
+        payment = posted(place(config, state, sets), "/api/v1/cash", body, Paid)
+        verb = "withdrawal of" if payment.amount.startswith("-") else "deposit of"
+        whose = f"book {payment.agent}" if payment.agent else "the unallocated book"
+        cash = f"{whose} has {payment.cash} in cash, the house has {payment.equity} of equity"
+        answer(as_json, payment, f"{verb} {payment.amount.lstrip('-')}: {cash}")
 
     action.__doc__ = text
     return action

@@ -109,15 +109,15 @@ def close(
 def _targets(weights: list[str] | None, symbols: str, policy: str, agent: str) -> dict[str, object]:
     """The targets of a request. Raises Failure for a weight that is no number."""
     targets: dict[str, object] = {}
-    given: dict[str, float] = {}
+    weight_by_symbol: dict[str, float] = {}
     for assignment in weights or ():
         symbol, _, weight = assignment.partition("=")
         try:
-            given[symbol] = float(weight)
+            weight_by_symbol[symbol] = float(weight)
         except ValueError:
             raise Failure(f"--weight {assignment}: write SYMBOL=WEIGHT, for example SPY=0.4", USAGE) from None
-    named = [symbol.strip() for symbol in symbols.split(",") if symbol.strip()]
-    for key, value in (("weights", given), ("symbols", named), ("policy", policy), ("agent", agent)):
+    names = [symbol.strip() for symbol in symbols.split(",") if symbol.strip()]
+    for key, value in (("weights", weight_by_symbol), ("symbols", names), ("policy", policy), ("agent", agent)):
         if value:
             targets[key] = value
     return targets

@@ -24,23 +24,23 @@ def reconcile(
     if fence and adopt:
         raise typer.BadParameter("--fence and --adopt exclude each other")
     body = {"how": "fence" if fence else adopt, "reason": reason}
-    done = posted(place(config, state, sets), "/api/v1/reconcile", body, Compared)
-    notes = [f"the account may not trade: {done.account}"] if done.account else []
-    if done.waits:
-        waiting = f"{', '.join(done.waits)} without an answer of the venue"
+    comparison = posted(place(config, state, sets), "/api/v1/reconcile", body, Compared)
+    notes = [f"the account may not trade: {comparison.account}"] if comparison.account else []
+    if comparison.waits:
+        waiting = f"{', '.join(comparison.waits)} without an answer of the venue"
         notes.append(f"not compared: lots and cash that {waiting} may have moved; `quantd settle` ends that")
-    if done.agrees:
-        answer(as_json, done, "the venue's account agrees with ours", *notes)
+    if comparison.agrees:
+        answer(as_json, comparison, "the venue's account agrees with ours", *notes)
         return DONE
     settled = {"": "nothing was settled (--fence, or --adopt AGENT)", "fence": "fenced off"}
-    result = settled.get(done.how, f"added to the book of {done.how}")
-    lines = [f"the venue has {'; '.join(done.differences)}: {result}"]
-    if done.switch:
+    result = settled.get(comparison.how, f"added to the book of {comparison.how}")
+    lines = [f"the venue has {'; '.join(comparison.differences)}: {result}"]
+    if comparison.switch:
         from quantd.daemon.views.overview import SWITCH  # it imports the engine
 
-        lines.append(f"the switch is {SWITCH[done.switch]}; `quantd resume --reason ..` re-arms it")
-    answer(as_json, done, *lines, *notes)
-    return DONE if done.how else CHECK_FAILED
+        lines.append(f"the switch is {SWITCH[comparison.switch]}; `quantd resume --reason ..` re-arms it")
+    answer(as_json, comparison, *lines, *notes)
+    return DONE if comparison.how else CHECK_FAILED
 
 
 COMMAND: Final = Command("Operate", 60, reconcile)

@@ -29,10 +29,10 @@ def settle(
     as_json: Json = False,
 ) -> None:
     body = {"order": order, "filled": filled, "never_sent": never_sent, "reason": reason}
-    done = posted(place(config, state, sets), "/api/v1/orders/settle", body, SettledOrder)
-    what = f"{done.side} {done.qty} {done.symbol}"
-    became = f"filled {done.filled} at {done.price}" if done.price else "never sent"
-    answer(as_json, done, f"settled as {became}: {what}", "the venue's later word on it replaces this one")
+    settlement = posted(place(config, state, sets), "/api/v1/orders/settle", body, SettledOrder)
+    what = f"{settlement.side} {settlement.qty} {settlement.symbol}"
+    became = f"filled {settlement.filled} at {settlement.price}" if settlement.price else "never sent"
+    answer(as_json, settlement, f"settled as {became}: {what}", "the venue's later word on it replaces this one")
 
 
 COMMAND: Final = Command("Operate", 53, settle)

@@ -131,8 +131,8 @@ def _asked(daemon: Daemon, reason: str, until_s: float) -> dict[str, Any]:
     while True:
         left_s = until_s - time.monotonic()
         try:
-            done: dict[str, Any] = daemon.post("/api/v1/commands", {"command": "halt", "reason": reason}, left_s)
-            return done
+            response: dict[str, Any] = daemon.post("/api/v1/commands", {"command": "halt", "reason": reason}, left_s)
+            return response
         except Unanswered:
             if until_s - time.monotonic() <= RETRY_S:
                 raise

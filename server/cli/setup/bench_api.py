@@ -88,9 +88,9 @@ def _measured(daemon: Daemon, seconds: float) -> list[Answers]:
     finally:
         connection.close()
     rows = []
-    for path, taken in times.items():
-        p50, p99 = (float(ns) / 1e6 for ns in np.percentile(taken, (50, 99)))
-        rows.append(Answers(path, len(taken), len(taken) / (sum(taken) / 1e9), p50, p99))
+    for path, durations_ns in times.items():
+        p50, p99 = (float(ns) / 1e6 for ns in np.percentile(durations_ns, (50, 99)))
+        rows.append(Answers(path, len(durations_ns), len(durations_ns) / (sum(durations_ns) / 1e9), p50, p99))
     return rows
 
 
@@ -100,13 +100,13 @@ def _answered_ns(connection: http.client.HTTPConnection, headers: dict[str, str]
     connection.request("GET", path, headers=headers)
     response = connection.getresponse()
     response.read()
-    taken = perf_counter_ns() - at
+    duration_ns = perf_counter_ns() - at
     if response.status == 429:
         text = f"GET {path}: request {before + 1} is beyond [api] rate.reads; set a larger one, or fewer --seconds"
         raise Failure(text, TRY_LATER)
     if response.status >= 400 and path != "/health":
         raise Failure(f"GET {path}: {response.status} {response.reason}", CHECK_FAILED)
-    return taken
+    return duration_ns
 
 
 @contextmanager

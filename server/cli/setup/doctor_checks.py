@@ -80,9 +80,11 @@ def _whole() -> Check:
     if installed is None:
         return Check("files", None, "not installed: quantd runs from its source")
     recorded = [file for file in installed.files or () if file.suffix != ".pyc"]
-    gone = sorted(str(file) for file in recorded if not Path(str(file.locate())).exists())
-    if gone:
-        return Check("files", False, f"{len(gone)} are missing, the first is {gone[0]}; install quantd again")
+    missing_files = sorted(str(file) for file in recorded if not Path(str(file.locate())).exists())
+    if missing_files:
+        return Check(
+            "files", False, f"{len(missing_files)} are missing, the first is {missing_files[0]}; install quantd again"
+        )
     return Check("files", True, f"{len(recorded)}, as installed")
 
 
@@ -207,10 +209,10 @@ def _ports(config: Config, where: Place) -> Iterator[Check]:
     if running(where) is not None:
         yield Check("ports", None, "a daemon runs here and holds them")
         return
-    wanted = [("[api] port", config.api.host, config.api.port)]
+    ports = [("[api] port", config.api.host, config.api.port)]
     if config.bus.kind == "embedded":
-        wanted.append(("[bus] port", "127.0.0.1", config.bus.port))
-    for name, host, port in wanted:
+        ports.append(("[bus] port", "127.0.0.1", config.bus.port))
+    for name, host, port in ports:
         try:
             with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -163,7 +163,7 @@ def _rights(config: Config, where: Place) -> Check:
 
 def _paper(config: Config, where: Place) -> Check:
     """The longest paper or shadow run with these agents on this market."""
-    wanted = config.live.paper_days
+    needed_days = config.live.paper_days
     names = tuple(a.name for a in config.agents)
     longest, best = 0, ""
     try:
@@ -174,12 +174,12 @@ def _paper(config: Config, where: Place) -> Check:
                 if len(days) > longest:
                     longest, best = len(days), run.run
     except StoreError as error:
-        return Check("paper run", not wanted, f"{error}; trade on paper for {wanted} sessions first")
+        return Check("paper run", not needed_days, f"{error}; trade on paper for {needed_days} sessions first")
     text = f"{longest} sessions" + (f", run {best}" if best else "")
-    if longest >= wanted:
+    if longest >= needed_days:
         return Check("paper run", True, text)
     remedy = "trade on paper first (docs/operate/live.md)"
-    return Check("paper run", False, f"{text} of {wanted} with these agents on this market; {remedy}")
+    return Check("paper run", False, f"{text} of {needed_days} with these agents on this market; {remedy}")
 
 
 def _same_market(config: Config, records: Records, run: RunRecord) -> bool:

@@ -84,8 +84,8 @@ def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = Non
         token_verifier=tokens,
     )
     for tool, kind in tools.items():
-        said = " ".join((tool.__doc__ or "").split())
-        server.add_tool(tool, description=f"{said} {DATA}", annotations=kind)
+        summary = " ".join((tool.__doc__ or "").split())
+        server.add_tool(tool, description=f"{summary} {DATA}", annotations=kind)
     return server
 
 
@@ -131,8 +131,8 @@ def http_server(
 
 def own_names(host: str) -> list[str]:
     """The names of a host in addresses, the given one first where it names one."""
-    named = [] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host.lower()]
+    hosts = [] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host.lower()]
     more = ["127.0.0.1", "localhost", "[::1]"]
     if not is_loopback(host):
         more = [socket.gethostname().lower(), socket.getfqdn().lower(), *more]
-    return list(dict.fromkeys([*named, *more]))
+    return list(dict.fromkeys([*hosts, *more]))

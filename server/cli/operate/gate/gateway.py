@@ -42,8 +42,8 @@ class Gateway:
 
     async def get(self, path: str, **query: object) -> Document:
         """The document at a path. Raises ToolError."""
-        asked = {name: value for name, value in query.items() if value not in (None, "")}
-        path = f"{path}?{urlencode(asked)}" if asked else path
+        parameters = {name: value for name, value in query.items() if value not in (None, "")}
+        path = f"{path}?{urlencode(parameters)}" if parameters else path
         return await asyncio.to_thread(self._ask, "GET", path, None, self.token())
 
     async def post(self, path: str, body: object) -> Document:
@@ -75,10 +75,10 @@ class Gateway:
 
     def token(self) -> str:
         """The token of the request that is served. Raises ToolError."""
-        given = get_access_token()
-        if not self._token and given is None:
+        access_token = get_access_token()
+        if not self._token and access_token is None:
             raise ToolError("the request has no token")
-        return self._token or (given.token if given is not None else "")
+        return self._token or (access_token.token if access_token is not None else "")
 
     def _ask(self, method: str, path: str, body: bytes | None, token: str) -> Document:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
