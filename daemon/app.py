@@ -134,8 +134,8 @@ async def serve(
         raise ConfigError(mistakes)
     key, _ = command_key(config)
     records = edges()
-    if (found := descriptors()) < FEWEST_DESCRIPTORS:
-        text = f"this process may open {found} files; store, venue and API need {FEWEST_DESCRIPTORS}"
+    if (descriptor_count := descriptors()) < FEWEST_DESCRIPTORS:
+        text = f"this process may open {descriptor_count} files; store, venue and API need {FEWEST_DESCRIPTORS}"
         raise CannotStart(f"{text}. Raise the limit: ulimit -n 1024, or LimitNOFILE=1024 in the unit file.")
     try:
         for text in tighten(folder, config.api.tokens):
@@ -202,7 +202,7 @@ async def reached(
     parts: Parts, store: Store, shell: Shell, run: str, folder: Path, find: Reach, now: Callable[[], int]
 ) -> Outside:
     """The connected feed and venue of a live run. Raises CannotStart."""
-    began = next((each.ts for each in store.runs() if each.run == run), parts.start_ns)
+    began = next((row.ts for row in store.runs() if row.run == run), parts.start_ns)
     aside = Aside()
     outside: Outside | None = None
     try:
@@ -267,8 +267,8 @@ class Edges:
         """Publish a message while the store fails; it waits in memory for the broker and the sinks."""
         self.lanes.put(message)
         self.bus.wake()
-        for each in self.deliveries:
-            each.urgent(msgspec.json.decode(message.payload, type=Alert))
+        for delivery in self.deliveries:
+            delivery.urgent(msgspec.json.decode(message.payload, type=Alert))
 
     def service(self, journal: Journal, projection: Projection) -> Service:
         """The loop of this run."""

@@ -12,14 +12,14 @@ from quantd.daemon.config import Config, ConfigError, load
 
 def read(config: Path, sets: Sequence[str] | None = None) -> Config:
     """The configuration with its overrides. Raises ConfigError with every mistake."""
-    found = load(config, known_names(), environ=os.environ, sets=tuple(sets or ()))
-    mistakes = [*mistakes_of(found), *(found.missing_files() or unenforced(found))]
+    settings = load(config, known_names(), environ=os.environ, sets=tuple(sets or ()))
+    mistakes = [*mistakes_of(settings), *(settings.missing_files() or unenforced(settings))]
     if mistakes:
         raise ConfigError(mistakes)
-    return found
+    return settings
 
 
 def between(sets: Sequence[str] | None, start: date | None, end: date | None) -> tuple[str, ...]:
     """The overrides `sets` with those of --from and --to."""
-    given = (("start", start), ("end", end))
-    return (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in given if day is not None))
+    bounds = (("start", start), ("end", end))
+    return (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in bounds if day is not None))

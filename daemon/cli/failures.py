@@ -102,8 +102,8 @@ def _told(code: int) -> int:
 def explained(error: BaseException) -> tuple[str, int]:
     """The message and the exit code of an exception; the traceback of a bug goes into a file."""
     leaf = _leaf(error)
-    if (known := _explained(leaf)) is not None:
-        return known
+    if (explanation := _explained(leaf)) is not None:
+        return explanation
     handle, path = tempfile.mkstemp(prefix="quantd-error-", suffix=".txt", text=True)
     with os.fdopen(handle, "w") as file:
         traceback.print_exception(error, file=file)
@@ -117,8 +117,8 @@ def _leaf(error: BaseException) -> BaseException:
     """The first exception of a group of failed tasks that can be explained, else the first."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    leaves = [_leaf(each) for each in error.exceptions]
-    return next((each for each in leaves if _explained(each) is not None), leaves[0])
+    leaves = [_leaf(member) for member in error.exceptions]
+    return next((leaf for leaf in leaves if _explained(leaf) is not None), leaves[0])
 
 
 def _explained(error: BaseException) -> tuple[str, int] | None:

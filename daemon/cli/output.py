@@ -56,13 +56,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
     from rich.markup import escape
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False, header_style="dim")
+    grid = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+        grid.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     for row in rows:
-        made.add_row(*(escape(visible(cell)) for cell in row))
+        grid.add_row(*(escape(visible(cell)) for cell in row))
     # wide enough for a table where the output is not a terminal
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(made)
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(grid)
 
 
 def further(shown: int, count: int) -> None:
@@ -180,10 +180,10 @@ def closing(summary: "Summary") -> str:
 
 def program() -> str:
     """This program as it can be typed in another terminal of this folder: `quantd` only where the PATH leads to it."""
-    own = Path(sys.argv[0])
-    if own.name == "__main__.py":
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m quantd.daemon.cli"
     on_path = shutil.which("quantd")
-    if own.name != "quantd" or (on_path is not None and Path(on_path).resolve() == own.resolve()):
+    if path.name != "quantd" or (on_path is not None and Path(on_path).resolve() == path.resolve()):
         return "quantd"
-    return shlex.quote(os.path.relpath(own) if own.resolve().is_relative_to(Path.cwd()) else str(own.absolute()))
+    return shlex.quote(os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path.absolute()))

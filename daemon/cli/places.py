@@ -35,10 +35,10 @@ class Place:
         from quantd.adapters.store.shadow_reader import check_shadow, reader_of_shadow
 
         try:
-            found = Reader.open(self.store, run)
+            reader = Reader.open(self.store, run)
             if shadow:
-                check_shadow(found, shadow)
-            return reader_of_shadow(found, shadow) if shadow else found
+                check_shadow(reader, shadow)
+            return reader_of_shadow(reader, shadow) if shadow else reader
         except StoreFailing as why:
             raise Failure(str(why), CHECK_FAILED) from None
 
@@ -55,12 +55,12 @@ def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *
     A halt is sent unchecked: nothing in the folder may prevent it.
     """
     table = _document(config) if config.exists() or state is None else {}
-    given = dict(each.split("=", 1) for each in sets or () if "=" in each)
-    named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
-    url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
+    overrides = dict(setting.split("=", 1) for setting in sets or () if "=" in setting)
+    named = overrides.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
+    url = overrides.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
     folder = state if state is not None else plain(config.parent / (named or "state"))
     if checked:
-        token = given.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
+        token = overrides.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
         check_state(folder, Path(token or "token").name)
     if not url:
         return Place(folder, folder)
@@ -78,8 +78,8 @@ def plain(path: Path) -> Path:
 def token_file(config: Path, sets: Sequence[str] | None = None) -> str:
     """The name of the file of the owner's token in the state folder."""
     table = _document(config) if config.exists() else {}
-    given = dict(each.split("=", 1) for each in sets or () if "=" in each)
-    named = given.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
+    overrides = dict(setting.split("=", 1) for setting in sets or () if "=" in setting)
+    named = overrides.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
     return Path(named or "token").name
 
 

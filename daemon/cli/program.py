@@ -107,16 +107,16 @@ def run(arguments: list[str]) -> None:
     if entries:
         if entries[first].panel in READING and first not in ACTING:
             reads_only()
-        made = program(entries)
+        app = program(entries)
     else:
         entries = {} if arguments == ["--version"] else commands()
-        made = program(entries, listed=first in ("", "--help") or not first.startswith("-"))
-    made(arguments, prog_name="quantd")
+        app = program(entries, listed=first in ("", "--help") or not first.startswith("-"))
+    app(arguments, prog_name="quantd")
 
 
 def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Typer:
     """The program with these commands. With `listed` a command has its name and help only, and is not imported."""
-    made = typer.Typer(
+    app = typer.Typer(
         name="quantd",
         help="Event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",
         no_args_is_help=True,
@@ -124,20 +124,20 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
         pretty_exceptions_enable=False,
         result_callback=_leave,
     )
-    made.callback()(_options)
+    app.callback()(_options)
     for name, entry in entries.items():
         if listed:
-            made.command(name, help=entry.help, rich_help_panel=entry.panel)(lambda: None)  # never run
+            app.command(name, help=entry.help, rich_help_panel=entry.panel)(lambda: None)  # never run
             continue
         command: Command = import_module(entry.module).COMMAND
         if callable(command.action):
-            made.command(name, help=entry.help, rich_help_panel=entry.panel)(command.action)
+            app.command(name, help=entry.help, rich_help_panel=entry.panel)(command.action)
             continue
         group = typer.Typer(help=entry.help, no_args_is_help=True)
-        for each, action in command.action.items():
-            group.command(each)(action)
-        made.add_typer(group, name=name, rich_help_panel=entry.panel)
-    return made
+        for subcommand, action in command.action.items():
+            group.command(subcommand)(action)
+        app.add_typer(group, name=name, rich_help_panel=entry.panel)
+    return app
 
 
 def _leave(code: int | None, version: bool) -> None:

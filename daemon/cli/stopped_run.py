@@ -18,18 +18,18 @@ from quantd.trading.events import Started
 
 
 def at_rest(
-    config: Path, state: Path | None, sets: Sequence[str] | None, known: Parts | None = None
+    config: Path, state: Path | None, sets: Sequence[str] | None, previous: Parts | None = None
 ) -> tuple[Shell, str, Parts]:
-    """(shell, run, parts) of the newest run. Parts `known` of the same configuration and recorded market are used.
+    """(shell, run, parts) of the newest run. Parts `previous` of the same configuration and recorded market are used.
 
     Raises an ExplainedError.
     """
     where = place(config, state, sets)
     records = where.records()
     run = where.reader().run.run
-    found, parts = read(config, sets), known
-    if parts is None or parts.live or not _same(parts.config, found):
-        parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
+    settings, parts = read(config, sets), previous
+    if parts is None or parts.live or not _same(parts.config, settings):
+        parts = parts_of(settings, time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
     if (first := started(records, run)) is not None:
         parts = as_recorded(parts, first.feed)
     seq, kept = newest_snapshot(records, run)

@@ -20,12 +20,12 @@ def decisions(
 
     reader = place(config, state).reader(run, shadow)
     universe = reader.run.universe
-    found = reader.decisions(last=last)
-    rows = [decision_line(d.plan, universe, d.agents, d.address) for d in found]
+    latest_decisions = reader.decisions(last=last)
+    rows = [decision_line(d.plan, universe, d.agents, d.address) for d in latest_decisions]
     if as_json:
         print_json({"run": reader.run.run, "decisions": rows})
         return
-    for decision, row in zip(found, rows, strict=True):
+    for decision, row in zip(latest_decisions, rows, strict=True):
         note = f"  follow-up {row.follow_up}" if row.follow_up else ""
         say(f"{local(row.ts)} New York  {row.address}{note}")
         for part in row.agents:
@@ -37,11 +37,11 @@ def decisions(
                 passed = f"{part.allowed.get(symbol, '0')} of {part.asked.get(symbol, '0')} {symbol}"
                 say(f"  {'':12} its limits pass {passed} ({reason}): quantd why {decision.of(symbol)}")
         for symbol, qty in row.net.items():
-            got = row.allowed.get(symbol, "0")
+            allowed = row.allowed.get(symbol, "0")
             cut = ""
-            if got != qty:
+            if allowed != qty:
                 cut = f" of {qty}, cut by {row.reasons.get(symbol, '')}: quantd why {decision.of(symbol)}"
-            say(f"  {'buy' if not qty.startswith('-') else 'sell':4} {got.lstrip('-')} {symbol}{cut}")
+            say(f"  {'buy' if not qty.startswith('-') else 'sell':4} {allowed.lstrip('-')} {symbol}{cut}")
         if row.crossed:
             say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in row.crossed.items()))
 

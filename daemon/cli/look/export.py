@@ -46,8 +46,8 @@ def export(
     reader = place(config, state).reader(run)
     rows: Iterable[Sequence[str]]
     if what == "fills":
-        found = reader.shares() if by else reader.fills()
-        rows = ((iso(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent) for f in found)
+        fills = reader.shares() if by else reader.fills()
+        rows = ((iso(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent) for f in fills)
     elif what == "orders":
         from quantd.daemon.views.limit_rows import reason_name  # loads the engine
 
@@ -75,7 +75,7 @@ def export(
     foreign = [name in FOREIGN for name in COLUMNS[what]]
     count = 0
     for count, row in enumerate(rows, 1):  # noqa: B007  # said below
-        writer.writerow([cell(each) if other else each for each, other in zip(row, foreign, strict=True)])
+        writer.writerow([cell(field) if is_foreign else field for field, is_foreign in zip(row, foreign, strict=True)])
     if out is None:
         sys.stdout.write(text.getvalue())
     else:

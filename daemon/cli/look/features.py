@@ -59,15 +59,15 @@ def features_list(
     from quantd.strategies.indicators import INDICATORS
 
     series, inputs = _inputs(config)
-    off = {f"series_{each}": OFF for each, used in series.items() if not used}
+    off = {f"series_{series_name}": OFF for series_name, used in series.items() if not used}
     if name is not None:
         try:
             rows = [_row(feature(name), series, inputs)]
         except FeatureError as error:
             raise Failure(str(error), USAGE) from None
     else:
-        used = [f"series_{each}{kind}" for each, used in series.items() if used for kind in KINDS]
-        rows = [_row(feature(each), series, inputs) for each in (*_names(of), *(() if of else used))]
+        used = [f"series_{series_name}{kind}" for series_name, used in series.items() if used for kind in KINDS]
+        rows = [_row(feature(feature_name), series, inputs) for feature_name in (*_names(of), *(() if of else used))]
     lacking = {} if of or name else {**UNAVAILABLE, **off}
     if count:
         if as_json:
@@ -96,8 +96,8 @@ def features_list(
         say(f"with {word}: {WHERE.get(word, '[feed] series names its file')}")
     for missing, why in lacking.items():
         say(f"{missing}: {why}")
-    for each in (row["name"] for row in rows if not row["available"]):
-        say(f"{each}: {OFF}")
+    for feature_name in (row["name"] for row in rows if not row["available"]):
+        say(f"{feature_name}: {OFF}")
     if not of and (name is None or name.startswith("series_")):
         say(OWN)
     if name is None:
@@ -115,15 +115,15 @@ def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:
     if config is None and not CONFIG_FILE.is_file():
         return {}, frozenset()
     try:
-        found = read(config or CONFIG_FILE)
+        settings = read(config or CONFIG_FILE)
     except ConfigError:
         if config is None:
             return {}, frozenset()
         raise
-    given = {each.name for each in found.feed.macro}
-    if found.universe.benchmark in found.universe.symbols:
-        given.add("benchmark")
-    return {each.name: each.use for each in found.feed.series}, frozenset(given)
+    words = {series.name for series in settings.feed.macro}
+    if settings.universe.benchmark in settings.universe.symbols:
+        words.add("benchmark")
+    return {series.name: series.use for series in settings.feed.series}, frozenset(words)
 
 
 def _names(of: str | None) -> list[str]:
@@ -140,24 +140,24 @@ def _names(of: str | None) -> list[str]:
     return [*named, *(family for family in FAMILIES if family not in met)]
 
 
-def _row(each: "Feature", series: Mapping[str, bool], inputs: frozenset[str]) -> dict[str, Any]:
+def _row(feature: "Feature", series: Mapping[str, bool], inputs: frozenset[str]) -> dict[str, Any]:
     from quantd.strategies.features.families import SOURCE_OF
     from quantd.strategies.indicators import INDICATORS
 
-    about, node = each.about, each.node()
-    words = [NEEDED.get(need, need) for need in about.needs if each.series not in series]
-    indicator = SOURCE_OF.get(each.family) or SOURCE_OF.get(each.family.removesuffix("_distance"))
-    if each.family == "momentum":
+    about, node = feature.about, feature.node()
+    words = [NEEDED.get(need, need) for need in about.needs if feature.series not in series]
+    indicator = SOURCE_OF.get(feature.family) or SOURCE_OF.get(feature.family.removesuffix("_distance"))
+    if feature.family == "momentum":
         indicator = None  # growth over a window; the indicator is a difference of prices
-    found = INDICATORS[indicator] if indicator else None
-    made_by = found.make if found else about.make
+    definition = INDICATORS[indicator] if indicator else None
+    made_by = definition.make if definition else about.make
     source = f"{made_by.__module__}.{made_by.__qualname__}".partition(".<")[0]
     return {
-        "name": each.name, "group": about.group, "samples": each.lookback, "bars": node.first + 1, "every": each.every,
-        "across": each.across, "words": about.words,
-        "source": source if found else "quantd.strategies.features.families",
-        "talib": found.talib if found else "", "formula": node.key, "needs": list(about.needs),
-        "available": series.get(each.series, True),
+        "name": feature.name, "group": about.group, "samples": feature.lookback, "bars": node.first + 1,
+        "every": feature.every, "across": feature.across, "words": about.words,
+        "source": source if definition else "quantd.strategies.features.families",
+        "talib": definition.talib if definition else "", "formula": node.key, "needs": list(about.needs),
+        "available": series.get(feature.series, True),
         "with": list(dict.fromkeys(word for word in words if word not in inputs)),
     }  # fmt: skip
 

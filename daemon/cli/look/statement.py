@@ -36,12 +36,12 @@ def statement(
     reader = where.reader(run)
     name, universe = reader.run.run, reader.run.universe
     record = account_record(name, universe, where.records().entries(name, 1))
-    found = statement_of(record, name, universe, first, last)
-    if not found.days:
+    account_statement = statement_of(record, name, universe, first, last)
+    if not account_statement.days:
         raise Failure(f"run {name} has no sample between --from and --to, so there is no statement", CHECK_FAILED)
     simulated = read(config, sets).broker.kind == "paper"
     rows: list[dict[str, Any]] = []
-    for day in found.days:
+    for day in account_statement.days:
         saved = saved_statement(where.folder, name, day.day)
         compared, differences = "not compared", list[Difference]()
         if saved is not None:
@@ -56,21 +56,21 @@ def statement(
             "compared": compared or f"{len(differences)} differences", "differences": differences,
         })  # fmt: skip
     if out is not None:
-        differing = {day.day: row["differences"] for day, row in zip(found.days, rows, strict=True)}
-        write_whole(out, csv_text(replace(found, differences=differing), universe).encode())
+        differing = {day.day: row["differences"] for day, row in zip(account_statement.days, rows, strict=True)}
+        write_whole(out, csv_text(replace(account_statement, differences=differing), universe).encode())
     differing_days = [row for row in rows if row["differences"]]
     if as_json:
         days = [{key.replace(" ", "_"): value for key, value in row.items()} for row in rows]
-        print_json({"run": name, "currency": found.currency, "days": msgspec.to_builtins(days)})
+        print_json({"run": name, "currency": account_statement.currency, "days": msgspec.to_builtins(days)})
     else:
         columns = ("date", "opening", "lines", "change", "closing", "at venue", "equity", "compared")
         table(columns, [[str(row[c]) for c in columns] for row in rows], right=columns[1:7])
         for row in differing_days:
-            for each in row["differences"]:
-                say(f"{row['date']}  {difference_text(each)}")
-                say(f"            {each.remedy}")
+            for difference in row["differences"]:
+                say(f"{row['date']}  {difference_text(difference)}")
+                say(f"            {difference.remedy}")
         if out is not None:
-            say(f"{out}: {sum(row['lines'] for row in rows)} lines of run {name}, in {found.currency}")
+            say(f"{out}: {sum(row['lines'] for row in rows)} lines of run {name}, in {account_statement.currency}")
     return CHECK_FAILED if differing_days else DONE
 
 

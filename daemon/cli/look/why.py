@@ -55,7 +55,7 @@ def why(
     from quantd.daemon.views.explanation_text import why_lines
 
     try:
-        found = find(reader, what, at)
+        subject = find(reader, what, at)
     except StoreFailing as why_not:
         raise Failure(str(why_not), CHECK_FAILED) from None
     except AddressWrong as why_not:
@@ -77,9 +77,9 @@ def why(
 
             judge = Refolder(
                 records, reader.run.run, where.folder, lambda: _configured(config, sets), parts=parts,
-                watched=lambda market: tracked(market, show, found.decision.plan.ts),
+                watched=lambda market: tracked(market, show, subject.decision.plan.ts),
             )  # fmt: skip
-        explanation = explain(found, judge, parts.slices if parts is not None else None)
+        explanation = explain(subject, judge, parts.slices if parts is not None else None)
     answer(as_json, explanation, *why_lines(explanation))
 
 

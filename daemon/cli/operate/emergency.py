@@ -95,21 +95,21 @@ async def _exit(
                 note("nothing was done")
                 return CHECK_FAILED
         run = Emergency(account, started, timeout_s, tell)
-        left = await run.run(close=close)
+        remainders = await run.run(close=close)
     finally:
         await account.close()
     if as_json:
-        document = {"venue": account.where, "dry_run": False, "done": not left}
-        document |= {"orders": run.orders, "positions": run.positions, "dust": run.dust, "remaining": left}
+        document = {"venue": account.where, "dry_run": False, "done": not remainders}
+        document |= {"orders": run.orders, "positions": run.positions, "dust": run.dust, "remaining": remainders}
         print_json(document)
-        return CHECK_FAILED if left else DONE
-    for each in run.dust:
-        say(f"left: {each.qty:f} {each.symbol}, {each.dust}")
-    for remainder in left:
+        return CHECK_FAILED if remainders else DONE
+    for position in run.dust:
+        say(f"left: {position.qty:f} {position.symbol}, {position.dust}")
+    for remainder in remainders:
         say(f"REMAINS: {remainder.text}: {remainder.remedy}")
-    if not left:
+    if not remainders:
         say(f"{account.where}: no open orders{' and no positions' if close else '; positions were not touched'}")
-    return CHECK_FAILED if left else DONE
+    return CHECK_FAILED if remainders else DONE
 
 
 def _plan(where: str, contents: "Contents", close: bool) -> list[str]:
@@ -117,13 +117,15 @@ def _plan(where: str, contents: "Contents", close: bool) -> list[str]:
     from quantd.daemon.live.emergency import order_text
 
     lines = [f"{where}, account {contents.number}" if contents.number else where]
-    lines += [f"  would cancel {order_text(each)}" for each in contents.orders] or ["  no open orders"]
+    lines += [f"  would cancel {order_text(order)}" for order in contents.orders] or ["  no open orders"]
     verb = "would close" if close else "would keep"
     total = Decimal(0)
-    for each in contents.positions:
-        worth = f"worth {each.worth:,.2f}" if each.worth is not None else "worth unknown"
-        total += abs(each.worth or Decimal(0))
-        lines.append(f"  {'would keep' if each.dust else verb} {each.qty:f} {each.symbol}, {each.dust or worth}")
+    for position in contents.positions:
+        worth = f"worth {position.worth:,.2f}" if position.worth is not None else "worth unknown"
+        total += abs(position.worth or Decimal(0))
+        lines.append(
+            f"  {'would keep' if position.dust else verb} {position.qty:f} {position.symbol}, {position.dust or worth}"
+        )
     return lines + ([f"  positions worth {total:,.2f} in all"] if contents.positions else ["  no positions"])
 
 

@@ -65,8 +65,8 @@ def contents_lines(manifest: "Manifest") -> Iterator[str]:
 
 
 def _place_of(manifest: "Manifest", digest: str) -> str:
-    found = {Path(file).parent for file in manifest.files if Path(file).parent.name.endswith(f"-{digest[:12]}")}
-    return f"in {min(found)}" if found else "which is not in the backup"
+    folders = {Path(file).parent for file in manifest.files if Path(file).parent.name.endswith(f"-{digest[:12]}")}
+    return f"in {min(folders)}" if folders else "which is not in the backup"
 
 
 COMMAND: Final = Command("Set up", 40, write_backup)

@@ -54,9 +54,9 @@ def beside(file: Path) -> Path:
 def frame(rows: Rows, universe: Universe, names: Sequence[str]) -> pl.DataFrame:
     """Bars sorted by symbol and time; `names` are the sources that Rows.source numbers."""
     symbols = np.array(universe.symbols)[rows.column]
-    given = np.array(names)[np.minimum(rows.source, len(names) - 1)]
+    source_names = np.array(names)[np.minimum(rows.source, len(names) - 1)]
     frame = pl.DataFrame({"ts": rows.ts, "symbol": symbols, **{n: getattr(rows, n) for n in (*PRICES, "volume")}})
-    frame = frame.with_columns(pl.Series("source", given), pl.col("ts").cast(pl.Datetime("ns", "UTC")))
+    frame = frame.with_columns(pl.Series("source", source_names), pl.col("ts").cast(pl.Datetime("ns", "UTC")))
     return frame.sort("symbol", "ts", maintain_order=True)
 
 
@@ -65,11 +65,11 @@ def longer(frame: pl.DataFrame, every: str) -> pl.DataFrame:
     grouped = frame.with_columns(pl.col("ts").dt.truncate(every).alias("period")).group_by(
         "symbol", "period", maintain_order=True
     )
-    made = grouped.agg(
+    bars = grouped.agg(
         pl.col("ts").last(), pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last(),
         pl.col("volume").sum(), pl.col("source").last(),
     )  # fmt: skip
-    return made.select(frame.columns)
+    return bars.select(frame.columns)
 
 
 def is_text(file: Path) -> bool:

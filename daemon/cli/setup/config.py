@@ -26,7 +26,7 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     from quantd.daemon.config import ConfigError, Mistake, digest
 
     try:
-        found = read(config, sets)
+        settings = read(config, sets)
         # what needs no parsed file is imported behind it: an unfit file is refused within a second
         from quantd.adapters.plugins import function
         from quantd.daemon.access.protection import secrets_mistakes
@@ -35,27 +35,27 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
         from quantd.daemon.policies.composed import left_out
         from quantd.daemon.policies.isolation.worker import Apart, unreadable
 
-        if mistakes := secrets_mistakes(found):
+        if mistakes := secrets_mistakes(settings):
             raise ConfigError(mistakes)
-        if found.study.goals:
-            function(GOALS)(found)  # takes a second to import
+        if settings.study.goals:
+            function(GOALS)(settings)  # takes a second to import
         folder = place(config, None, sets).folder
-        policies = parts_of(found, time.time_ns(), cache=folder / "cache", isolation=Apart(folder)).policies
+        policies = parts_of(settings, time.time_ns(), cache=folder / "cache", isolation=Apart(folder)).policies
     except ExplainedError as why:
         if not as_json:
             raise
         wrong = why.mistakes if isinstance(why, ConfigError) else [Mistake(str(config), 0, "", str(why), "")]
         keys = ("file", "line", "path", "text", "remedy")
-        print_json({"ok": False, "mistakes": [{key: getattr(each, key) for key in keys} for each in wrong]})
+        print_json({"ok": False, "mistakes": [{key: getattr(mistake, key) for key in keys} for mistake in wrong]})
         return CONFIG
-    counts = ", ".join(counts_of(found))
-    trading = f"  digest of the keys that affect trading: {digest(found)}"
+    counts = ", ".join(counts_of(settings))
+    trading = f"  digest of the keys that affect trading: {digest(settings)}"
     off = [f"{agent}: trades without {', '.join(names)}; [feed] series has use = false"
-           for agent, names in left_out(found.seats, policies)]  # fmt: skip
+           for agent, names in left_out(settings.seats, policies)]  # fmt: skip
     closed = [f"{policy}: {text}" for policy, text in unreadable(policies)]
-    small = small_shares(found)
+    small = small_shares(settings)
     document = {
-        "ok": True, "mistakes": [], "digest": digest(found), "left_out": off, "unreadable": closed,
+        "ok": True, "mistakes": [], "digest": digest(settings), "left_out": off, "unreadable": closed,
         "small_shares": small,
     }  # fmt: skip
     answer(as_json, document, f"{config}: {counts}", trading, *off, *closed, *small)
@@ -65,15 +65,15 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
 def counts_of(config: "Config") -> Iterator[str]:
     """Yield what a configuration has, with numbers."""
     places = len(config.places)
-    found = (
+    counts = (
         (len(config.document.agents), "agent"),
         (places, "place for a portfolio", "places for portfolios"),
         (len(config.universe.symbols), "symbol"),
         (len(config.schedules), "schedule"),
     )
-    for count, one, *several in found:
-        if count or one != "place for a portfolio":
-            yield f"{count} {one if count == 1 else several[0] if several else f'{one}s'}"
+    for count, singular, *plural in counts:
+        if count or singular != "place for a portfolio":
+            yield f"{count} {singular if count == 1 else plural[0] if plural else f'{singular}s'}"
 
 
 def show(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
@@ -83,10 +83,10 @@ def show(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = Non
     from quantd.daemon.config import digest
     from quantd.daemon.config.mistakes import shown
 
-    found = read(config, sets).in_state(state, os.environ)
-    rows = settings_of(found)
+    settings = read(config, sets).in_state(state, os.environ)
+    rows = settings_of(settings)
     if as_json:
-        print_json({"config": str(config), "digest": digest(found), "settings": rows})
+        print_json({"config": str(config), "digest": digest(settings), "settings": rows})
         return
     table(
         ("key", "value", "source"),

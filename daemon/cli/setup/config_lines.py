@@ -82,7 +82,8 @@ class BarLines(NamedTuple):
             changes = self._changes(document, config.parent)
             changes |= {("feed", key): value for key, value in (feed or {}).items()}
             numbers = {
-                each.get("symbol"): k for k, each in enumerate(document.get("universe", {}).get("instruments", ()))
+                instrument.get("symbol"): k
+                for k, instrument in enumerate(document.get("universe", {}).get("instruments", ()))
             }
             tables = self._instruments()
             for table in tables:

@@ -51,10 +51,16 @@ def accept(
     if not table_:
         raise Failure("the prices of this configuration have no fault, so there is nothing to accept", CHECK_FAILED)
     who = f"{getpass.getuser()}@{socket.gethostname()}"[:64]
-    made = price_acceptance.accept(folder, table_, who, " ".join(reason.split())[:500], time.time_ns())
-    document = {"prices": made.prices, "at": made.at, "who": made.who, "reason": made.reason, "table": made.table}
+    acceptance = price_acceptance.accept(folder, table_, who, " ".join(reason.split())[:500], time.time_ns())
+    document = {
+        "prices": acceptance.prices,
+        "at": acceptance.at,
+        "who": acceptance.who,
+        "reason": acceptance.reason,
+        "table": acceptance.table,
+    }
     path = folder / price_acceptance.FILE
-    answer(as_json, document, *table_.splitlines()[:-1], f"accepted by {made.who}; recorded in {path}")
+    answer(as_json, document, *table_.splitlines()[:-1], f"accepted by {acceptance.who}; recorded in {path}")
     return DONE
 
 
@@ -64,12 +70,12 @@ def cached(cache: Cache = None, as_json: Json = False) -> int:
     from quantd.adapters.feeds.wrappers.cache_files import Shelf
 
     root = cache or cache_folder()
-    found: list[dict[str, Any]] = []
+    downloads: list[dict[str, Any]] = []
     for folder in sorted(path for path in root.glob("*/*") if path.is_dir()):
         for note in Shelf(folder).notes():
             size = (folder / note.file).stat().st_size if note.file and (folder / note.file).exists() else 0
             begin, end = (note.covered[0][0], note.covered[-1][1]) if note.covered else (0, 0)
-            found.append(
+            downloads.append(
                 {
                     "source": folder.parent.name, "series": folder.name, "symbol": note.symbol, "bars": note.rows,
                     "from": iso(begin), "until": iso(end), "pieces": len(note.covered), "actions": len(note.actions),
@@ -77,14 +83,16 @@ def cached(cache: Cache = None, as_json: Json = False) -> int:
                 }
             )  # fmt: skip
     if as_json:
-        print_json({"cache": str(root), "series": found})
-    elif not found:
+        print_json({"cache": str(root), "series": downloads})
+    elif not downloads:
         say(f"{root}: no download yet; `quantd data fetch` caches its downloads")
     else:
         columns = ("source", "series", "symbol", "bars", "from", "until", "actions", "kB")
-        rows = [[*(str(each[c]) for c in columns[:-1]), f"{each['bytes'] / 1000:.1f}"] for each in found]
+        rows = [
+            [*(str(download[c]) for c in columns[:-1]), f"{download['bytes'] / 1000:.1f}"] for download in downloads
+        ]
         table(columns, rows, right=("bars", "actions", "kB"))
-        say(f"{len(found)} series in {root}; remove a folder to download it again")
+        say(f"{len(downloads)} series in {root}; remove a folder to download it again")
     return DONE
 
 
@@ -158,16 +166,16 @@ def sentiment(
     unique = headlines.texts.unique(maintain_order=True)
     score_of = dict(zip(unique.to_list(), classifier.scores(unique.to_list()).tolist(), strict=True))
     scores = np.array([score_of[text] for text in headlines.texts.to_list()])
-    found = by_session(headlines, days, scores)
+    values = by_session(headlines, days, scores)
     origin = ScoresOrigin(f"headlines of {file.name}", classifier.digest, calendar)
-    write_whole(out, parquet(found, origin))
+    write_whole(out, parquet(values, origin))
     report = {
-        "file": str(out), "headlines": len(headlines.ts), "values": len(found), "symbols": found["symbol"].n_unique(),
-        "from": found["ts"].min(), "to": found["ts"].max(), "calendar": calendar, "model": classifier.digest,
+        "file": str(out), "headlines": len(headlines.ts), "values": len(values), "symbols": values["symbol"].n_unique(),
+        "from": values["ts"].min(), "to": values["ts"].max(), "calendar": calendar, "model": classifier.digest,
     }  # fmt: skip
     answer(
         as_json, report,
-        f"{out}: {len(found):,} values of {report['symbols']} symbols, {report['from']} to {report['to']}, from "
+        f"{out}: {len(values):,} values of {report['symbols']} symbols, {report['from']} to {report['to']}, from "
         f"{len(headlines.ts):,} headlines", f"model {classifier.digest}",
     )  # fmt: skip
     return DONE

@@ -214,13 +214,13 @@ def _named(report: dict[str, Any], reading: Reading) -> Reading:
     if len(stamps) == 1 and not (calendars or zones) and not (dated and reading.stamps):
         reading = reading._replace(stamps=stamps.pop())
     if reading.calendar is None and not reading.calendars:
-        own = {
+        symbol_calendars = {
             name: calendar
             for misfit in report["misfits"] if misfit["kind"] == "calendar"
             for calendar in re.findall(r'calendar = "([^"]+)"', " ".join(misfit["remedies"]))[:1]
             for name in misfit["symbols"]
         }  # fmt: skip
-        reading = reading._replace(calendars=own) if own else reading
+        reading = reading._replace(calendars=symbol_calendars) if symbol_calendars else reading
     return reading
 
 

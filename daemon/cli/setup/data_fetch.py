@@ -160,10 +160,10 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
     _require_possible(start, last, order.out, interval, adjusted=order.adjusted)
     length = length_of("1d" if interval in LONGER else interval)
     calendars = calendars_of(universe, start, last)
-    taken = _downloaded(order, universe, _bounds(calendars[universe.calendar], start, last, length), length, shown)
-    rows, actions, vendors = taken.rows, taken.actions, taken.vendors
+    download = _downloaded(order, universe, _bounds(calendars[universe.calendar], start, last, length), length, shown)
+    rows, actions, vendors = download.rows, download.actions, download.vendors
     origin = vendors.source
-    if absent := [each for column, each in enumerate(universe.symbols) if not (rows.column == column).any()]:
+    if absent := [symbol for column, symbol in enumerate(universe.symbols) if not (rows.column == column).any()]:
         text = f"{origin.name}: no bar of {some(absent)} between {start} and {last}"
         raise Failure(f"{text}. Check the range, and how the source spells them.\nNothing was written.", CHECK_FAILED)
     market = Market(universe, calendars, origin.stamps, length, adjusted=origin.adjusted)
@@ -171,34 +171,34 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
     placed = place_all(rows, universe, calendars, origin.stamps, length)
     readings = misfits(Reading(rows, placed, universe, calendars, origin.stamps, length))
     if not len(good):
-        why = Counter(each.reason for each in bad).most_common(1)[0][0] if bad else "outside trading hours"
-        seen = "".join(f"\n{each.text}" for each in readings)
+        why = Counter(bar.reason for bar in bad).most_common(1)[0][0] if bad else "outside trading hours"
+        seen = "".join(f"\n{misfit.text}" for misfit in readings)
         raise Failure(f"{origin.name}: none of {len(rows)} bars is usable (mostly: {why}).{seen}\nNothing was written.")
     table_ = frame(good, universe, vendors.names)
     if interval in LONGER:
         table_ = longer(table_, LONGER[interval])
     if order.folder is not None:
         order.folder.mkdir(parents=True, exist_ok=True)
-    lines, written = _written(taken, table_, universe, interval, order.calendar)
+    lines, written = _written(download, table_, universe, interval, order.calendar)
     report = (
-        _report(taken, table_, interval)
+        _report(download, table_, interval)
         | written
         | {
-            "put_aside": dict(Counter(each.reason for each in bad)),
+            "put_aside": dict(Counter(bar.reason for bar in bad)),
             "jumps": [questions.jump_text(jump) for jump in questions.questions.jumps],
             "questions": questions.lines(),
-            "misfits": [{"kind": each.kind, "text": each.text, "remedies": each.remedies} for each in readings],
+            "misfits": [{"kind": misfit.kind, "text": misfit.text, "remedies": misfit.remedies} for misfit in readings],
         }
     )
     return Fetched(report, bad, lines)
 
 
-def _report(taken: "_Taken", bars: "pl.DataFrame", interval: str) -> dict[str, Any]:
+def _report(download: "_Taken", bars: "pl.DataFrame", interval: str) -> dict[str, Any]:
     """Return what a download is: files, source and bars by symbol."""
-    vendors, origin = taken.vendors, taken.vendors.source
+    vendors, origin = download.vendors, download.vendors.source
     return {
-        "file": str(taken.file), "replaced": taken.replaced, "source": origin.name, "interval": interval,
-        "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": bars.height, "actions": len(taken.actions),
+        "file": str(download.file), "replaced": download.replaced, "source": origin.name, "interval": interval,
+        "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": bars.height, "actions": len(download.actions),
         "symbols": _per_symbol(bars),
         "from_cache": bool(vendors.caches) and not any(cache.downloads for cache in vendors.caches),
         "damaged_cache_files": [str(path) for cache in vendors.caches for path in cache.put_aside],
@@ -227,11 +227,11 @@ def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], lengt
     patience_s = RETRY_FOR_S if order.patience_s is None else order.patience_s
 
     async def download(vendors: "Vendors", bar: Bar) -> "tuple[Rows, list[ActionRow]]":
-        made = vendors.source
+        source = vendors.source
         try:
-            return await _in_pieces(vendors, length, *bounds, bar), await made.actions(*bounds)
+            return await _in_pieces(vendors, length, *bounds, bar), await source.actions(*bounds)
         finally:
-            await made.close()
+            await source.close()
 
     try:
         with progress(f"fetching {some(universe.symbols)} from {'+'.join(order.sources)}", shown=shown) as bar:
@@ -369,9 +369,9 @@ def _per_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
     return [
         {
             "symbol": symbol, "bars": bars, "from": first.isoformat().replace("+00:00", "Z"),
-            "to": last.isoformat().replace("+00:00", "Z"), "source": "+".join(given),
+            "to": last.isoformat().replace("+00:00", "Z"), "source": "+".join(sources),
         }
-        for symbol, bars, first, last, given in grouped.iter_rows()
+        for symbol, bars, first, last, sources in grouped.iter_rows()
     ]  # fmt: skip
 
 
@@ -381,13 +381,13 @@ def print_fetched(done: Fetched, *, lines: bool = True) -> None:
 
     report, bad = done.report, done.bad
     columns = ("symbol", "bars", "from", "to", "source")
-    table(columns, [[str(each[c]) for c in columns] for each in report["symbols"]], right=("bars",))
+    table(columns, [[str(row[c]) for c in columns] for row in report["symbols"]], right=("bars",))
     for reason, count in report["put_aside"].items():
         first = next(bar for bar in bad if bar.reason == reason)
         means = REASON_TEXT[Reason[reason.upper()]]
         say(f"quarantined: {count} x {reason} ({means}); first {first.symbol} {iso(first.ts)}")
-    for each in report["misfits"]:
-        say(f"{each['kind']}: {each['text']}; a backtest stops there and names the remedies")
+    for entry in report["misfits"]:
+        say(f"{entry['kind']}: {entry['text']}; a backtest stops there and names the remedies")
     for path in report["damaged_cache_files"]:
         say(f"a damaged cache file was moved aside and downloaded again: {path}")
     kind = "adjusted" if report["adjusted"] else "raw"
@@ -398,8 +398,8 @@ def print_fetched(done: Fetched, *, lines: bool = True) -> None:
         say(f"{report['actions_file']}: {report['actions']} splits and dividends")
     for line in report["uses"]:
         say(line)
-    for each in report["config"] if lines else ():
-        say(f"in config.toml{each['use'] and ', '}{each['use']}:\n\n{each['lines']}\n")
+    for entry in report["config"] if lines else ():
+        say(f"in config.toml{entry['use'] and ', '}{entry['use']}:\n\n{entry['lines']}\n")
     if report["questions"]:
         say("the file is written; a backtest of it stops until this is answered:")
         for line in report["questions"]:

@@ -191,10 +191,10 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     ts = pl.Series("ts", nanoseconds(table.frame["ts"], fitted.zone)).cast(pl.Datetime("ns", "UTC"))
     numbers = [
         column if column.dtype == pl.Float64 else pl.Series(column.name, _floats(column))
-        for column in (table.frame[each] for each in (*PRICES, "volume"))
+        for column in (table.frame[field] for field in (*PRICES, "volume"))
     ]
     frame = pl.DataFrame([ts, table.frame["symbol"].cast(pl.String), *numbers])
-    priced = frame.filter(~pl.all_horizontal(pl.col(each).is_null() | pl.col(each).is_nan() for each in PRICES))
+    priced = frame.filter(~pl.all_horizontal(pl.col(price).is_null() | pl.col(price).is_nan() for price in PRICES))
     frame = priced.with_columns(pl.lit(name).alias("source")).sort("symbol", "ts", maintain_order=True)
     zone = fitted.zone or ("UTC" if _unzoned(table) else "")
     origin = Origin(_source(name), report["interval"], report["stamps"], zone=zone)

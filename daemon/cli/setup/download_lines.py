@@ -33,7 +33,7 @@ class Download(NamedTuple):
 
     @property
     def traded(self) -> list[Instrument]:
-        return [each for each in self.universe.instruments if kind_of(each.symbol) != "index"]
+        return [instrument for instrument in self.universe.instruments if kind_of(instrument.symbol) != "index"]
 
     @property
     def indices(self) -> list[str]:
@@ -45,7 +45,7 @@ def use_lines(download: Download) -> Iterator[str]:
     symbols = download.universe.symbols
     if indices := download.indices:
         yield f"{some(indices)}: an index cannot trade; it can be a series for features, or the benchmark"
-    if silent := [each.symbol for each in download.traded if each.symbol in download.silent]:
+    if silent := [instrument.symbol for instrument in download.traded if instrument.symbol in download.silent]:
         yield f"{some(silent)}: no bar has a volume, so that orders fill only with [broker] participation = 0"
     if futures := [symbol for symbol in symbols if kind_of(symbol) == "future"]:
         yield f"{some(futures)}: a continuous future joins contracts; its prices are of no contract that trades"
@@ -62,23 +62,23 @@ def config_texts(download: Download) -> list[tuple[str, str]]:
         return []
     if download.traded:
         return [("", bar_lines(download).text())]
-    found = []
+    texts = []
     if len(download.indices) == 1 and download.interval == "1d":
         name = re.sub(r"[^a-z0-9]+", "_", download.indices[0].lower()).strip("_") or "index"
         series = {"name": name if name[0].isalpha() else f"index_{name}", "path": str(download.file)}
-        found.append(("as a series for features", _table("[[feed.macro]]", series)))
+        texts.append(("as a series for features", _table("[[feed.macro]]", series)))
     benchmark = {"benchmark": download.indices[0], "benchmark_path": str(download.file)}
-    return [*found, ("as the benchmark", _table("[universe]", benchmark))]
+    return [*texts, ("as the benchmark", _table("[universe]", benchmark))]
 
 
 def bar_lines(download: Download) -> BarLines:
     """Return the keys that trade a download; an index in it is the benchmark. It has a symbol that trades."""
-    house = house_calendar([each.calendar for each in download.traded])
+    house = house_calendar([instrument.calendar for instrument in download.traded])
     return BarLines(
         Universe(tuple(download.traded), currency=download.universe.currency, calendar=house),
         download.file, download.actions, download.stamps, download.interval, download.first, download.last,
         benchmark=next(iter(download.indices), ""), adjusted=download.adjusted,
-        silent=any(each.symbol in download.silent for each in download.traded),
+        silent=any(instrument.symbol in download.silent for instrument in download.traded),
     )  # fmt: skip
 
 

@@ -46,9 +46,9 @@ def store_compact(
     where = place(config, state, sets)
     keep = Keep()
     if config.exists():
-        found = read(config, sets)
-        keep = keep_of(found)
-        to = to or (found.at(found.store.archives) if found.store.archives else None)
+        settings = read(config, sets)
+        keep = keep_of(settings)
+        to = to or (settings.at(settings.store.archives) if settings.store.archives else None)
     keep = msgspec.structs.replace(keep, **{name: value for name, value in days.items() if value is not None})
     account = account_key("store", "compact")
     with (

@@ -44,8 +44,8 @@ def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> 
         raise Failure("no symbols; write them one after the other: SPY QQQ BTC-USD", USAGE)
     first = next((name for name in names if kind_of(name) != "index"), names[0])
     money = currency or usual_currency(first)
-    made = tuple(Instrument(name, calendar=calendar or calendar_of(name), currency=money) for name in names)
-    return Universe(made, currency=money, calendar=made[0].calendar)
+    instruments = tuple(Instrument(name, calendar=calendar or calendar_of(name), currency=money) for name in names)
+    return Universe(instruments, currency=money, calendar=instruments[0].calendar)
 
 
 def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patience_s: float = RETRY_FOR_S) -> Vendors:
@@ -57,30 +57,30 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patien
         else:
             note(f"{error.source}: attempt {failures} failed too: {error.what}; the next one in {pause_s:.0f} s")
 
-    made: list[Source] = []
+    sources: list[Source] = []
     caches: list[Cached] = []
-    known = vendors()
+    vendors_by_name = vendors()
     for name in kinds:
-        vendor = known.get(name)
+        vendor = vendors_by_name.get(name)
         if vendor is None:
-            near = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}"
+            near = get_close_matches(name, vendors_by_name, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(vendors_by_name)}"
             raise Failure(f"{name!r} is not a source. {hint}", USAGE)
         if request.adjusted and not vendor.adjusts:
-            able = ", ".join(each.kind for each in known.values() if each.adjusts)
+            able = ", ".join(alternative.kind for alternative in vendors_by_name.values() if alternative.adjusts)
             raise Failure(f"{name} has raw prices only; --adjusted is for {able}", USAGE)
         source: Source = Retried(_vendor(vendor, request), deadline_s=patience_s, report=report)
         if cache is not None:
             source = Cached(source, request.universe, request.interval, cache)
             caches.append(source)
-        made.append(source)
-    names = tuple(source.name for source in made)
-    whole = any(known[name].whole for name in kinds)
+        sources.append(source)
+    names = tuple(source.name for source in sources)
+    whole_ranges = any(vendors_by_name[name].whole for name in kinds)
     try:
-        joined = made[0] if len(made) == 1 else Fallback(made, request.universe)
+        joined = sources[0] if len(sources) == 1 else Fallback(sources, request.universe)
     except ValueError as error:
         raise Failure(str(error), USAGE) from None
-    return Vendors(joined, names, tuple(caches), whole)
+    return Vendors(joined, names, tuple(caches), whole_ranges)
 
 
 def _vendor(vendor: Vendor, request: Request) -> Source:

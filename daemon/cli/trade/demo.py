@@ -48,8 +48,8 @@ def demo(
         file = folder / "config.toml"
         file.write_bytes(bundled.CONFIG.read_bytes())
         # no variable of the environment leads to an account of the user
-        found = load(file, known_names(), environ={}, sets=SETS)
-        configure(found.log.level.upper(), found.log.format, instance=found.quantd.name)  # type: ignore[arg-type]
+        settings = load(file, known_names(), environ={}, sets=SETS)
+        configure(settings.log.level.upper(), settings.log.format, instance=settings.quantd.name)  # type: ignore[arg-type]
 
         def began(link: Callable[[], str]) -> None:
             say("\n".join(_welcome(link(), file, keep)))
@@ -57,7 +57,7 @@ def demo(
             if opened:
                 webbrowser.open(link())
 
-        summary = asyncio.run(serve(found, Options(config=file, sets=SETS, quiet=True, began=began)))
+        summary = asyncio.run(serve(settings, Options(config=file, sets=SETS, quiet=True, began=began)))
     say(f"stopped: equity {summary.equity} after {summary.fills:,} fills; {_left(file, keep)}")
 
 

@@ -38,11 +38,11 @@ def run(
     from quantd.daemon.monitoring.metrics import configure
     from quantd.engine_build.state import reason
 
-    found = read(config, sets)
-    if missing := refusal(found, found.state_folder(state), live):
+    settings = read(config, sets)
+    if missing := refusal(settings, settings.state_folder(state), live):
         raise Failure(missing, CONFIG)
     try:
-        configure(found.log.level.upper(), found.log.format, instance=found.quantd.name)  # type: ignore[arg-type]
+        configure(settings.log.level.upper(), settings.log.format, instance=settings.quantd.name)  # type: ignore[arg-type]
     except OSError as error:
         folder = os.environ.get("LOGS_DIR", "")
         raise Failure(f"LOGS_DIR = {folder}: {str(error.strerror).lower()}; name another folder", CONFIG) from None
@@ -53,11 +53,11 @@ def run(
     log = structlog.get_logger("quantd.run")
     if why := reason():
         log.info("engine.uncompiled", why=why, see="docs/develop/build.md")
-    for text in small_shares(found):
+    for text in small_shares(settings):
         log.warning("agents.small_shares", found=text)
-    in_json = found.log.format == "json"
+    in_json = settings.log.format == "json"
     try:
-        summary = asyncio.run(serve(found, options))
+        summary = asyncio.run(serve(settings, options))
     except BeginAnew:
         arguments = [word for word in sys.orig_argv[1:] if word not in ("--fresh", "--carry")]
         os.execv(sys.executable, [sys.executable, *arguments, "--carry"])
