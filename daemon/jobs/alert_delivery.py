@@ -55,10 +55,10 @@ URGENT: Final = 1_000
 
 def groups(alerts: Sequence[Keyed]) -> list[list[Keyed]]:
     """Alerts of one kind and level together, in the order of their first one."""
-    found: dict[tuple[str, str], list[Keyed]] = {}
-    for each in alerts:
-        found.setdefault((each[1].kind, each[1].level), []).append(each)
-    return list(found.values())
+    by_kind: dict[tuple[str, str], list[Keyed]] = {}
+    for keyed in alerts:
+        by_kind.setdefault((keyed[1].kind, keyed[1].level), []).append(keyed)
+    return list(by_kind.values())
 
 
 def merged(group: Sequence[Alert]) -> Alert:
@@ -69,13 +69,13 @@ def merged(group: Sequence[Alert]) -> Alert:
     first = group[0]
     if len(group) == 1:
         return first
-    common = {name: "" for name in COMMON if len({getattr(each, name) for each in group}) > 1}
-    texts = [f"{each.agent or 'house'}: {each.text}" if "agent" in common else each.text for each in group]
+    common = {name: "" for name in COMMON if len({getattr(alert, name) for alert in group}) > 1}
+    texts = [f"{alert.agent or 'house'}: {alert.text}" if "agent" in common else alert.text for alert in group]
     return replace(
         first,
         id=f"{first.id}+{len(group) - 1}",
         text=f"{len(group)} alerts: {'; '.join(texts)}"[:TEXT_CHARS],
-        count=sum(each.count for each in group),
+        count=sum(alert.count for alert in group),
         value=None,
         bound=None,
         **common,
@@ -187,7 +187,7 @@ class Delivery:
             return False
         while queued := await asyncio.to_thread(store.pending, WINDOW + len(self._refusals), self.kind):
             self._counts.depth = await asyncio.to_thread(store.waiting, self.kind)
-            alerts = [(each.key, self._composer.alert(each.body, each.merged)) for each in queued]
+            alerts = [(row.key, self._composer.alert(row.body, row.merged)) for row in queued]
             direct = [keyed for keyed in alerts if not self._refusals.deferred(keyed[1].id)]
             if not direct:
                 return await self._deliver_deferred({alert.id: (key, alert) for key, alert in alerts})
@@ -237,9 +237,11 @@ class Delivery:
         """Wait for further alerts of a group; False without one. A CRITICAL alert ends the wait at its commit."""
         queued = await asyncio.to_thread(self._service.store.pending, WINDOW, self.kind)
         until = time.monotonic() + self._group_s if queued else 0.0
-        critical = any(each.level == "CRITICAL" for each in queued)
-        while not (critical or self._critical or self._service.over) and (left := until - time.monotonic()) > 0.0:
-            await self._service.changed(min(0.5, left))
+        critical = any(row.level == "CRITICAL" for row in queued)
+        while (
+            not (critical or self._critical or self._service.over) and (remaining_s := until - time.monotonic()) > 0.0
+        ):
+            await self._service.changed(min(0.5, remaining_s))
         self._critical = False
         return bool(queued)
 

@@ -22,6 +22,6 @@ class JobLanes:
         self.parts = parts
         self.log = JobLog(service, newest_due(parts.schedules, parts.sessions))
         self.runners = {
-            lane: Jobs(service, {each.name: works[each.name] for each in JOBS if each.lane == lane}, self.log)
+            lane: Jobs(service, {job.name: works[job.name] for job in JOBS if job.lane == lane}, self.log)
             for lane in LANES
         }

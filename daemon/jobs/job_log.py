@@ -45,7 +45,7 @@ class JobLog:
         """`newest` gives the newest instants at which each schedule of a job was due."""
         self._service = service
         self._newest = newest
-        self._runs: dict[int, JobRun] = {each.id: each for each in service.store.job_runs(service.run)}
+        self._runs: dict[int, JobRun] = {run.id: run for run in service.store.job_runs(service.run)}
         self._unwritten: dict[int, JobRun] = {}
         self._failed = ""
         self._asked: dict[int, tuple[set[tuple[int, int]], int]] = {}
@@ -72,7 +72,7 @@ class JobLog:
         self, job: str, schedules: tuple[str, ...] = (), *, due_ts: int, who: str = "", reason: str = ""
     ) -> JobRun:
         """A new queued run. Raises AlreadyRunning when a run by hand would be a second one."""
-        present = next((each for each in self.runs() if each.job == job and each.state in OPEN), None)
+        present = next((entry for entry in self.runs() if entry.job == job and entry.state in OPEN), None)
         if who and present is not None:
             raise AlreadyRunning(f"{job} is {present.state} already, as job run {present.id}")
         # the clock of the machine names no run: numbers count
@@ -82,8 +82,8 @@ class JobLog:
     def put(self, run: JobRun) -> JobRun:
         """Change a run; `flush` writes it."""
         self._runs[run.id] = self._unwritten[run.id] = run
-        own = [each.id for each in self.runs() if (each.job, each.schedules) == (run.job, run.schedules)]
-        for id in own[KEPT:]:
+        ids = [entry.id for entry in self.runs() if (entry.job, entry.schedules) == (run.job, run.schedules)]
+        for id in ids[KEPT:]:
             del self._runs[id]
             self._unwritten.pop(id, None)
         return run
@@ -114,23 +114,23 @@ class JobLog:
             await asyncio.to_thread(self._service.store.note_jobs, self._service.run, runs)
             self._failed = ""
         except StoreError as error:
-            self._unwritten = {each.id: each for each in runs} | self._unwritten
+            self._unwritten = {run.id: run for run in runs} | self._unwritten
             if str(error) != self._failed:
                 self._failed = str(error)
                 log.warning("jobs.unwritten", error=self._failed, then="written when the store takes writes")
 
     def _interrupt(self) -> list[JobRun]:
         """Mark the open runs of an earlier process as interrupted; returns those that are to be repeated."""
-        open_ = [each for each in self._runs.values() if each.state in OPEN]
-        loop = {each.id for each in open_ if each.job in BY_NAME and BY_NAME[each.job].where == "loop"}
-        done = self._journalled() if loop else set()
-        for each in open_:
-            if each.id in done:
-                self.end(each, "journalled; the process ended before the result was noted")
+        open_ = [run for run in self._runs.values() if run.state in OPEN]
+        loop = {run.id for run in open_ if run.job in BY_NAME and BY_NAME[run.job].where == "loop"}
+        journalled_ids = self._journalled() if loop else set()
+        for run in open_:
+            if run.id in journalled_ids:
+                self.end(run, "journalled; the process ended before the result was noted")
             else:
-                ended = replace(each, state="interrupted", ended_ns=time.time_ns())
-                self.put(replace(ended, result=f"the process ended during it {each.result}".rstrip()))
-        again = {each.job: each for each in open_ if each.job in BY_NAME and BY_NAME[each.job].again}
+                ended = replace(run, state="interrupted", ended_ns=time.time_ns())
+                self.put(replace(ended, result=f"the process ended during it {run.result}".rstrip()))
+        again = {run.job: run for run in open_ if run.job in BY_NAME and BY_NAME[run.job].again}
         return list(again.values())
 
     def _journalled(self) -> set[int]:
@@ -153,15 +153,15 @@ class JobLog:
             elif type(event) is ScheduleRun:
                 if event.job == "reconcile":
                     self._service.reconcile()
-                asked = {(e.round, e.agent) for e in effects if isinstance(e, Ask)}
-                self._asked[event.id] = (asked, 0)
-                self._settle(event.id, event.job, len(asked))
+                unanswered = {(e.round, e.agent) for e in effects if isinstance(e, Ask)}
+                self._asked[event.id] = (unanswered, 0)
+                self._settle(event.id, event.job, len(unanswered))
             elif type(event) is Decided and self._asked:
                 orders = sum(len(e.sym) for e in effects if isinstance(e, OrderBasket))
-                for id, (asked, before) in list(self._asked.items()):
-                    if (event.round, event.agent) in asked:
-                        asked.discard((event.round, event.agent))
-                        self._asked[id] = (asked, before + orders)
+                for id, (unanswered, before) in list(self._asked.items()):
+                    if (event.round, event.agent) in unanswered:
+                        unanswered.discard((event.round, event.agent))
+                        self._asked[id] = (unanswered, before + orders)
                         self._settle(id, "rebalance", 0)
 
     def _settle(self, id: int, job: str, asked: int) -> None:
@@ -190,10 +190,10 @@ class JobLog:
         """One run for the newest instant of each schedule of a job in the loop; those of one instant share a run."""
         ticked, self._ticked = self._ticked, {}
         for job, instants in ticked.items():
-            found = self._newest(job, instants)
-            if not found and job != "rebalance":  # samples ask agents without a schedule
-                found = [(instants[-1], ())]
-            for ts, names in found:
+            due_instants = self._newest(job, instants)
+            if not due_instants and job != "rebalance":  # samples ask agents without a schedule
+                due_instants = [(instants[-1], ())]
+            for ts, names in due_instants:
                 now = time.time_ns()
                 run = self.begin(job, names, due_ts=ts)
                 self.end(replace(run, started_ns=now, attempts=1), "done")
@@ -203,8 +203,11 @@ def newest_due(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions]) 
     """Return what finds the newest of some instants at which each schedule of a job was due."""
 
     def newest(job: str, instants: Collection[int]) -> list[tuple[int, tuple[str, ...]]]:
-        own, known = [each for each in schedules if each.do == job], set(instants)
-        last = {k: ts for ts, k in due(own, sessions, min(known) - 1, max(known)) if ts in known}
-        return [(at, tuple(own[k].name for k, ts in last.items() if ts == at)) for at in sorted(set(last.values()))]
+        job_schedules, ticks = [schedule for schedule in schedules if schedule.do == job], set(instants)
+        last = {k: ts for ts, k in due(job_schedules, sessions, min(ticks) - 1, max(ticks)) if ts in ticks}
+        return [
+            (at, tuple(job_schedules[k].name for k, ts in last.items() if ts == at))
+            for at in sorted(set(last.values()))
+        ]
 
     return newest

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 JOBS: Final = tuple(jobs().values())
 """Every job, in the order of the documentation."""
 
-BY_NAME: Final[dict[str, JobRecord]] = {each.name: each for each in JOBS}
+BY_NAME: Final[dict[str, JobRecord]] = {job.name: job for job in JOBS}
 
-LANES: Final = tuple(dict.fromkeys(each.lane for each in JOBS if each.where != "loop"))
+LANES: Final = tuple(dict.fromkeys(job.lane for job in JOBS if job.where != "loop"))
 """The lanes of jobs beside trading, in order."""
 
 
@@ -34,12 +34,12 @@ def jobs_table() -> str:
         "| job | what it does | runs in | time limit | attempts, pause | alert | repeated |",
         "|---|---|---|---|---|---|---|",
     ]
-    for each in JOBS:
-        beside = each.where != "loop"
+    for job in JOBS:
+        beside = job.where != "loop"
         cells = (
-            f"`{each.name}`", each.text, each.place, duration_text(each.timeout_s) if beside else "",
-            f"{each.attempts}, {duration_text(each.pause_s)}" if beside else "",
-            ("CRITICAL" if each.critical else "WARNING") if beside else "", "yes" if each.again else "no",
+            f"`{job.name}`", job.text, job.place, duration_text(job.timeout_s) if beside else "",
+            f"{job.attempts}, {duration_text(job.pause_s)}" if beside else "",
+            ("CRITICAL" if job.critical else "WARNING") if beside else "", "yes" if job.again else "no",
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -78,5 +78,5 @@ def line_of(run: "JobRun") -> JobRunLine:
 
 def last_of(schedule: str, runs: "Sequence[JobRun]") -> JobRunLine | None:
     """The newest run of a schedule among `runs`, newest first."""
-    found = next((run for run in runs if schedule in run.schedules), None)
-    return None if found is None else line_of(found)
+    newest = next((run for run in runs if schedule in run.schedules), None)
+    return None if newest is None else line_of(newest)

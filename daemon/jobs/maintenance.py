@@ -55,5 +55,7 @@ class Upkeep:
 
     def _compact(self) -> str:
         config = self.service.config
-        done = self.store.compact(keep_of(config), config.at(config.store.archives) if config.store.archives else None)
-        return f"{done.rows} rows into {len(done.files)} archives"
+        compaction = self.store.compact(
+            keep_of(config), config.at(config.store.archives) if config.store.archives else None
+        )
+        return f"{compaction.rows} rows into {len(compaction.files)} archives"

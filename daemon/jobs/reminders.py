@@ -16,7 +16,7 @@ def due(incidents: Sequence[Incident], alerts: Alerts, now_ns: int) -> list[Remi
     A CRITICAL incident goes to the next sink of `escalate` each `escalate_after`. Reminders to everyone come after
     `remind`, then after twice the time of the one before: 1 h, 3 h, 7 h, ... after its start.
     """
-    found = []
+    reminders = []
     for incident in incidents:
         if incident.state not in ("raised", "reminded"):
             continue
@@ -24,10 +24,10 @@ def due(incidents: Sequence[Incident], alerts: Alerts, now_ns: int) -> list[Remi
         escalated = len(incident.sinks)
         further = alerts.escalate[1:][escalated:] if incident.level == "CRITICAL" else ()
         if further and age >= (escalated + 1) * alerts.escalate_after_ns:
-            found.append(Reminded(0, incident.id, further[0]))
+            reminders.append(Reminded(0, incident.id, further[0]))
         elif alerts.remind_ns and age >= alerts.remind_ns * (2 ** (incident.reminded - escalated + 1) - 1):
-            found.append(Reminded(0, incident.id))
-    return found
+            reminders.append(Reminded(0, incident.id))
+    return reminders
 
 
 class Reminders:
@@ -48,14 +48,14 @@ class Reminders:
     def once(self) -> None:
         """Put the reminders that are due now into the inbox."""
         service = self._service
-        active = {each.id: each for each in service.incidents.active()}
+        active = {incident.id: incident for incident in service.incidents.active()}
         self._asked = {id: asked for id, asked in self._asked.items() if id in active}
         for event in due(list(active.values()), service.config.alerts, self._now()):
             incident = active[event.incident]
-            known = incident.raised, incident.reminded
-            if self._asked.get(incident.id) == known or service.over:
+            stage = incident.raised, incident.reminded
+            if self._asked.get(incident.id) == stage or service.over:
                 continue
             with suppress(InboxFull):
                 ts = max(service.shell.state.now, service.shell.ts)
                 service.inbox.command(Reminded(ts, event.incident, event.sink))
-                self._asked[incident.id] = known
+                self._asked[incident.id] = stage

@@ -34,8 +34,8 @@ class Reporter:
         return await asyncio.to_thread(self._write, run.job, standing_of(self.service.shell.state))
 
     def _write(self, job: str, standing: Standing) -> str:
-        made = self.report(job, standing)
-        return "nothing was sampled yet" if made is None else str(keep(self.folder, job, made))
+        document = self.report(job, standing)
+        return "nothing was sampled yet" if document is None else str(keep(self.folder, job, document))
 
     def report(self, job: str, standing: Standing) -> Report | None:
         """The report of the days up to the newest sample in the store; None before the first sample."""

@@ -80,10 +80,10 @@ class Jobs:
         }
         """Jobs whose failure was announced, in this process or an earlier one."""
         self._by_hand: dict[str, JobRun] = {
-            each.job: self._log.begin(
-                each.job, each.schedules, due_ts=each.due_ts, reason=f"job run {each.id} was interrupted"
+            run.job: self._log.begin(
+                run.job, run.schedules, due_ts=run.due_ts, reason=f"job run {run.id} was interrupted"
             )
-            for each in self._log.interrupted if each.job in work
+            for run in self._log.interrupted if run.job in work
         }  # fmt: skip
         """Queued runs by job: by hand, or of an earlier process."""
         self._again: dict[str, Again] = {}
@@ -117,19 +117,19 @@ class Jobs:
     async def once(self) -> None:
         """Run the jobs that are due now, once."""
         now, over = self._clock(), self._service.over
-        again = {job: each.run for job, each in self._again.items() if over or now >= each.at}
+        again = {job: retry.run for job, retry in self._again.items() if over or now >= retry.at}
         due, self.due = self.due, {}
-        asked, self._by_hand = self._by_hand, {}
+        by_hand, self._by_hand = self._by_hand, {}
         for job in self._work:
             if job in self._late and not self._late[job].done():
                 self.due |= {job: due[job]} if job in due else {}
-                self._by_hand |= {job: asked[job]} if job in asked else {}
+                self._by_hand |= {job: by_hand[job]} if job in by_hand else {}
                 continue
-            if job in asked:
-                await self._try(asked[job])
+            if job in by_hand:
+                await self._try(by_hand[job])
             if job in due:  # a newer instant has new attempts
                 await self._try(self._log.begin(job, self._log.behind(job, due[job]), due_ts=due[job]))
-            elif job in again and job not in asked:
+            elif job in again and job not in by_hand:
                 await self._try(again[job])
 
     async def _try(self, run: JobRun) -> None:
@@ -143,7 +143,7 @@ class Jobs:
         await self._log.flush()
         began = time.monotonic()
         try:
-            done = await self._in_time(run)
+            result = await self._in_time(run)
         except (asyncio.CancelledError, KeyboardInterrupt):
             raise
         except Stopped:
@@ -155,8 +155,8 @@ class Jobs:
             if job in self._alerted:
                 self._alerted.discard(job)
                 self._service.alert(f"{job} succeeded again", job, up=True)
-            self._log.end(run, done)
-            log.info("job", job=job, done=done, seconds=round(time.monotonic() - began, 3), run=run.id)
+            self._log.end(run, result)
+            log.info("job", job=job, done=result, seconds=round(time.monotonic() - began, 3), run=run.id)
         finally:
             self._service.measured.tasks.append((job, time.monotonic() - began))
             self._done = self._clock()

@@ -93,26 +93,26 @@ def compared(
     trades: list[list[VenueTrade]] = [[] for _ in range(len(days) + 1)]
     for trade in venue.trades:
         trades[bisect_left(ends, trade.ts)].append(trade)
-    theirs = [executions_of(each, universe) for each in trades]
+    theirs = [executions_of(period, universe) for period in trades]
     ours = [*(record.booked.get(day.day, []) for day in days), record.later_booked]
     starts = [*(day.since_ns for day in days), ends[-1]]
-    found = [
-        *(each._replace(ts=starts[each.at]) for each in execution_differences(ours, theirs, universe)),
+    entries = [
+        *(entry._replace(ts=starts[entry.at]) for entry in execution_differences(ours, theirs, universe)),
         *_payment_differences(record, venue.flows, days, universe),
     ]
-    found = _undecided(found, record.decisions)
+    entries = _undecided(entries, record.decisions)
     gap = None if venue.cash_micro is None else venue.cash_micro - fenced_micro - record.cash_micro
     result = {}
     for at, day in enumerate(days):
-        differences = _ordered(each.difference for each in found if each.at == at)
+        differences = _ordered(entry.difference for entry in entries if entry.at == at)
         if gap is None:
             result[day.day] = DayDifferences(differences, None)
             continue
-        here = gap - sum(each.effect_micro for each in found if each.at > at)
-        explained = sum(each.effect_micro for each in found if each.at <= at)
-        if abs(here) >= CENT_MICRO:
-            differences.append(_cash(day, here, explained))
-        result[day.day] = DayDifferences(differences, day.closing_micro + here)
+        day_gap = gap - sum(entry.effect_micro for entry in entries if entry.at > at)
+        explained = sum(entry.effect_micro for entry in entries if entry.at <= at)
+        if abs(day_gap) >= CENT_MICRO:
+            differences.append(_cash(day, day_gap, explained))
+        result[day.day] = DayDifferences(differences, day.closing_micro + day_gap)
     return result
 
 
@@ -125,60 +125,65 @@ def execution_differences(
     and price, also across periods.
     """
     lot = dict(zip(universe.symbols, universe.lot_nano, strict=True))
-    found: list[Found] = []
-    keys = sorted({(each.symbol, each.lots > 0) for side in (ours, theirs) for period in side for each in period})
+    differences: list[Found] = []
+    keys = sorted(
+        {(execution.symbol, execution.lots > 0) for side in (ours, theirs) for period in side for execution in period}
+    )
     for symbol, bought in keys:
         size = lot.get(symbol, 1)
-        left: list[tuple[int, Execution]] = []
+        unpaired: list[tuple[int, Execution]] = []
         waiting: dict[tuple[int, int], deque[tuple[int, Execution]]] = defaultdict(deque)
         for at, period in enumerate(zip(ours, theirs, strict=True)):
             mine, venues = (
-                [each for each in side if each.symbol == symbol and (each.lots > 0) == bought] for side in period
+                [execution for execution in side if execution.symbol == symbol and (execution.lots > 0) == bought]
+                for side in period
             )
-            cash = [sum(_value(each, size) for each in side) for side in (mine, venues)]
-            lots = [sum(each.lots for each in side) for side in (mine, venues)]
+            cash = [sum(_value(execution, size) for execution in side) for side in (mine, venues)]
+            lots = [sum(execution.lots for execution in side) for side in (mine, venues)]
             if lots[0] == lots[1] and abs(cash[0] - cash[1]) < CENT_MICRO:
-                found += _fees(at, symbol, mine, venues)
+                differences += _fees(at, symbol, mine, venues)
                 continue
-            left += [(at, each) for each in mine]
-            for each in venues:
-                waiting[each.lots, each.price_nano].append((at, each))
-        for at, own in left:
-            if pairs := waiting[own.lots, own.price_nano]:
+            unpaired += [(at, execution) for execution in mine]
+            for venue_execution in venues:
+                waiting[venue_execution.lots, venue_execution.price_nano].append((at, venue_execution))
+        for at, execution in unpaired:
+            if pairs := waiting[execution.lots, execution.price_nano]:
                 other, venue = pairs.popleft()
-                found += _fees(max(at, other), symbol, [own], [venue])
+                differences += _fees(max(at, other), symbol, [execution], [venue])
             else:
-                text = _text(own, size)
-                found.append(_found(at, "execution", "execution", text, "", _value(own, size) + (own.fee_micro or 0)))
-        for at, each in (pair for pairs in waiting.values() for pair in pairs):
-            effect = -_value(each, size) - (each.fee_micro or 0)
-            found.append(_found(at, "execution", "execution", "", _text(each, size), effect))
-    return found
+                text = _text(execution, size)
+                differences.append(
+                    _found(at, "execution", "execution", text, "", _value(execution, size) + (execution.fee_micro or 0))
+                )
+        for at, venue_execution in (pair for pairs in waiting.values() for pair in pairs):
+            effect = -_value(venue_execution, size) - (venue_execution.fee_micro or 0)
+            differences.append(_found(at, "execution", "execution", "", _text(venue_execution, size), effect))
+    return differences
 
 
 def executions_of(trades: Iterable[VenueTrade], universe: Universe) -> list[Execution]:
     """The venue's executions in lots of the universe."""
     lot = dict(zip(universe.symbols, universe.lot_nano, strict=True))
     return [
-        Execution(each.symbol, each.units_nano // lot.get(each.symbol, 1), each.price_nano, each.fee_micro)
-        for each in trades
+        Execution(trade.symbol, trade.units_nano // lot.get(trade.symbol, 1), trade.price_nano, trade.fee_micro)
+        for trade in trades
     ]
 
 
-def _value(each: Execution, lot_nano: int) -> int:
+def _value(execution: Execution, lot_nano: int) -> int:
     """Lots at their price, in micro: nano-currency x nano-units / 1e12."""
-    return each.lots * each.price_nano * lot_nano // 10**12
+    return execution.lots * execution.price_nano * lot_nano // 10**12
 
 
-def _text(each: Execution, lot_nano: int) -> str:
-    return f"{quantity_text(each.lots, lot_nano)} {each.symbol} at {price_text(each.price_nano)}"
+def _text(execution: Execution, lot_nano: int) -> str:
+    return f"{quantity_text(execution.lots, lot_nano)} {execution.symbol} at {price_text(execution.price_nano)}"
 
 
 def _fees(at: int, symbol: str, ours: Sequence[Execution], venues: Sequence[Execution]) -> list[Found]:
-    known = [each.fee_micro for each in venues]
-    if not venues or None in known:
+    venue_fees = [execution.fee_micro for execution in venues]
+    if not venues or None in venue_fees:
         return []
-    fees = sum(each.fee_micro or 0 for each in ours), sum(fee or 0 for fee in known)
+    fees = sum(execution.fee_micro or 0 for execution in ours), sum(fee or 0 for fee in venue_fees)
     if abs(fees[0] - fees[1]) < CENT_MICRO:
         return []
     return [_found(at, "fee", f"fee {symbol}", money_text(fees[0]), money_text(fees[1]), fees[0] - fees[1])]
@@ -208,35 +213,35 @@ def _payment_differences(
     record: AccountRecord, flows: Iterable[VenueFlow], days: Sequence[StatementDay], universe: Universe
 ) -> list[Found]:
     """Payments that only one side has, or that differ. They are paired by the venue's id, else by all but the id."""
-    own = [
+    our_payments = [
         (at, _own(line))
         for at, lines in enumerate([*(day.lines for day in days), record.later])
         for line in lines if line.payment
     ]  # fmt: skip
     before = {line.reference for day in record.days if day.until_ns <= days[0].since_ns for line in day.lines}
     ends, (start, _) = [day.until_ns for day in days], starts_of(record, days)
-    venues = {each.id: _venues(each, universe) for each in flows if each.id not in before}
-    found: list[Found] = []
+    venues = {flow.id: _venues(flow, universe) for flow in flows if flow.id not in before}
+    differences: list[Found] = []
     unpaired: list[tuple[int, _Payment]] = []
-    for at, line in own:
+    for at, line in our_payments:
         if (paid := venues.pop(line.id, None)) is None:
             unpaired.append((at, line))
         elif abs(effect := paid.amount_micro - line.amount_micro) >= CENT_MICRO:
-            found.append(_found(at, "amount", f"amount of {line.kind}", line.text, paid.text, effect, paid))
+            differences.append(_found(at, "amount", f"amount of {line.kind}", line.text, paid.text, effect, paid))
         elif line.booking != paid.booking:
-            found.append(_found(at, "booking", f"booking of {line.kind}", line.text, paid.text, effect, paid))
+            differences.append(_found(at, "booking", f"booking of {line.kind}", line.text, paid.text, effect, paid))
     for at, line in unpaired:
-        same = next((each for each in venues.values() if _same(line, each)), None)
-        if same is not None:
-            del venues[same.id]
+        counterpart = next((payment for payment in venues.values() if _same(line, payment)), None)
+        if counterpart is not None:
+            del venues[counterpart.id]
         else:
             text = f"{line.kind} at the venue"
-            found.append(_found(at, "missing_at_venue", text, line.text, "", -line.amount_micro, line))
+            differences.append(_found(at, "missing_at_venue", text, line.text, "", -line.amount_micro, line))
     for paid in venues.values():
         if paid.ts > start:
             at = bisect_left(ends, paid.ts)
-            found.append(_found(at, "missing_here", f"{paid.kind} here", "", paid.text, paid.amount_micro, paid))
-    return found
+            differences.append(_found(at, "missing_here", f"{paid.kind} here", "", paid.text, paid.amount_micro, paid))
+    return differences
 
 
 def _own(line: AccountLine) -> _Payment:
@@ -245,36 +250,38 @@ def _own(line: AccountLine) -> _Payment:
 
 def _venues(paid: VenueFlow, universe: Universe) -> _Payment:
     kind = paid.booking
-    known = kind != "flow" and paid.symbol in universe.index
-    return _Payment(paid.id, paid.ts, kind, paid.symbol if known else "", paid.amount_micro)
+    has_symbol = kind != "flow" and paid.symbol in universe.index
+    return _Payment(paid.id, paid.ts, kind, paid.symbol if has_symbol else "", paid.amount_micro)
 
 
 def _same(one: _Payment, other: _Payment) -> bool:
     return one.booking == other.booking and abs(one.amount_micro - other.amount_micro) < CENT_MICRO
 
 
-def _undecided(found: Sequence[Found], decisions: Iterable[tuple[int, int]]) -> list[Found]:
+def _undecided(differences: Sequence[Found], decisions: Iterable[tuple[int, int]]) -> list[Found]:
     """The differences without those that an operator's later decision booked or fenced: one, or all of that time."""
-    left = list(found)
+    undecided = list(differences)
     for ts, amount in decisions:
-        earlier = [each for each in left if each.ts <= ts and each.effect_micro]
-        one = [each for each in earlier if abs(each.effect_micro - amount) < CENT_MICRO][:1]
-        whole = earlier if abs(sum(each.effect_micro for each in earlier) - amount) < CENT_MICRO else []
-        for each in one or whole:
-            left.remove(each)
-    return left
+        earlier = [difference for difference in undecided if difference.ts <= ts and difference.effect_micro]
+        single_match = [difference for difference in earlier if abs(difference.effect_micro - amount) < CENT_MICRO][:1]
+        joint_match = (
+            earlier if abs(sum(difference.effect_micro for difference in earlier) - amount) < CENT_MICRO else []
+        )
+        for difference in single_match or joint_match:
+            undecided.remove(difference)
+    return undecided
 
 
-def _cash(day: StatementDay, here: int, explained: int) -> Difference:
+def _cash(day: StatementDay, day_gap: int, explained: int) -> Difference:
     """The balance at the close, and how much of its difference the other differences so far make up."""
-    if abs(here - explained) < CENT_MICRO:
+    if abs(day_gap - explained) < CENT_MICRO:
         reason = "all of it by the other differences"
     elif explained:
-        reason = f"{money_text(explained)} of it by the other differences, {money_text(here - explained)} by no line"
+        reason = f"{money_text(explained)} of it by the other differences, {money_text(day_gap - explained)} by no line"
     else:
         reason = "by no line"
-    ours, venues = money_text(day.closing_micro), money_text(day.closing_micro + here)
-    return _found(0, "cash", f"cash at the close, {reason}", ours, venues, here).difference
+    ours, venues = money_text(day.closing_micro), money_text(day.closing_micro + day_gap)
+    return _found(0, "cash", f"cash at the close, {reason}", ours, venues, day_gap).difference
 
 
 def _found(
@@ -287,4 +294,4 @@ def _found(
 def _ordered(differences: Iterable[Difference]) -> list[Difference]:
     """Differences by kind, in the order of KINDS."""
     place = list(KINDS).index
-    return sorted(differences, key=lambda each: place(each.kind))
+    return sorted(differences, key=lambda difference: place(difference.kind))

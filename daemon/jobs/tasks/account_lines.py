@@ -87,7 +87,7 @@ class AccountRecord(Struct, frozen=True):
     @property
     def cash_micro(self) -> int:
         """The cash of the account after its last line."""
-        return self.days[-1].closing_micro + sum(each.amount_micro for each in self.later)
+        return self.days[-1].closing_micro + sum(line.amount_micro for line in self.later)
 
 
 def account_record(run: str, universe: Universe, entries: Iterable[tuple[int, bytes]]) -> AccountRecord:
@@ -152,18 +152,18 @@ class _Fold:
             self._line(seq, f"{k}.{row}", fill.ts, kind, symbol, paid, reference, lots=lots, price_nano=price)
             if fee:
                 self._line(seq, f"{k}.{row}.fee", fill.ts, "fee", symbol, -fee, reference)
-            each = Execution(self._universe.symbols[symbol], lots, price, fee)
-            if kind == "bust" and self._undone(each):
+            execution = Execution(self._universe.symbols[symbol], lots, price, fee)
+            if kind == "bust" and self._undone(execution):
                 continue
             if not fee or paid != fee:  # a fee in the bought coin is booked as a sale; the venue has none
-                self.trades.append(each)
+                self.trades.append(execution)
 
     def _undone(self, bust: Execution) -> bool:
         """Remove the execution that a bust reverses: the venue's record no longer has it."""
-        for each in (self.trades, *reversed(self.booked.values())):
-            for number, trade in enumerate(each):
+        for executions in (self.trades, *reversed(self.booked.values())):
+            for number, trade in enumerate(executions):
                 if (trade.symbol, trade.lots, trade.price_nano) == (bust.symbol, -bust.lots, bust.price_nano):
-                    del each[number]
+                    del executions[number]
                     return True
         return False
 
@@ -186,11 +186,11 @@ class _Fold:
     def _sampled(self, seq: int, valued: Valued) -> None:
         """Close the lines so far with a sample; what they do not explain is a line of its own."""
         day = session_date(valued.ts - 1)
-        moved = sum(each.amount_micro for each in self.waiting)
+        moved = sum(line.amount_micro for line in self.waiting)
         opening = valued.cash_micro - moved if self._cash is None else self._cash
-        if left := valued.cash_micro - opening - moved:
-            self._line(seq, "rest", valued.ts, "unexplained", -1, left, text="cash without a line")
-        lines = [_dated(each, day) for each in self.waiting]
+        if unexplained := valued.cash_micro - opening - moved:
+            self._line(seq, "rest", valued.ts, "unexplained", -1, unexplained, text="cash without a line")
+        lines = [_dated(line, day) for line in self.waiting]
         self.waiting, self._cash = [], valued.cash_micro
         self.booked.setdefault(day, []).extend(self.trades)
         self.reported.setdefault(day, []).extend(self._reports)

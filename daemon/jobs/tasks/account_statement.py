@@ -62,11 +62,11 @@ def csv_text(statement: Statement, universe: Universe) -> str:
         for kind, balance, lines in (("opening", day.opening_micro, day.lines), ("closing", day.closing_micro, ())):
             id = f"{start}-{kind}"
             writer.writerow((id, day.day, "", kind, "", "", "", money_text(balance), currency, "", "", ""))
-            writer.writerows(map(csv_cell, _cells(each, lot.get(each.symbol, 1), currency)) for each in lines)
-        for number, each in enumerate(statement.differences.get(day.day, ()), 1):
-            note = f"{difference_text(each)}. {each.remedy}"
+            writer.writerows(map(csv_cell, _cells(line, lot.get(line.symbol, 1), currency)) for line in lines)
+        for number, difference in enumerate(statement.differences.get(day.day, ()), 1):
+            note = f"{difference_text(difference)}. {difference.remedy}"
             id = f"{start}-difference-{number}"
-            fields = ("difference", "", "", "", "0.00", currency, each.reference, note, each.difference)
+            fields = ("difference", "", "", "", "0.00", currency, difference.reference, note, difference.difference)
             writer.writerow(map(csv_cell, (id, day.day, "", *fields)))
     return text.getvalue()
 

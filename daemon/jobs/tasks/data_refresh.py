@@ -68,9 +68,9 @@ class DataRefresh:
         if code or not target.is_file():
             raise NotRefreshed(error)
         old = sorted(file.parent.glob(f"{file.stem}-????????T??????Z{file.suffix}"))
-        for each in old[:-KEPT]:
-            remove(each)
-            remove(each.with_name(f"{each.stem}.actions.csv"), missing_ok=True)
+        for old_file in old[:-KEPT]:
+            remove(old_file)
+            remove(old_file.with_name(f"{old_file.stem}.actions.csv"), missing_ok=True)
         return str(Path(named).with_name(target.name))
 
 

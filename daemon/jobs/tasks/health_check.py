@@ -43,13 +43,13 @@ class HealthCheck:
     async def work(self, run: JobRun) -> str:
         """Run the checks. Raises Unhealthy with those that failed."""
         words = ["doctor", "--json", "--config", self._config_file(), "--state", str(self.folder)]
-        words += [word for each in self.sets for word in ("--set", each)]
+        words += [word for setting in self.sets for word in ("--set", setting)]
         _, out, error = await output_of(words)
         try:
             checks = msgspec.json.decode(out, type=Checked).checks
         except msgspec.DecodeError:
             raise Unhealthy(f"the checks did not end: {error}") from None
-        failed = [f"{each.name}: {each.text}" for each in checks if each.ok is False]
+        failed = [f"{check.name}: {check.text}" for check in checks if check.ok is False]
         if failed:
             raise Unhealthy(f"{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}")
-        return f"{sum(each.ok is True for each in checks)} checks passed, {len(checks)} made"
+        return f"{sum(check.ok is True for check in checks)} checks passed, {len(checks)} made"

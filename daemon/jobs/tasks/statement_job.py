@@ -83,16 +83,16 @@ def saved_statement(folder: Path, run: str, day: date) -> StatementFile | None:
     """The document that the job wrote for a day into a state folder; None without one of this run."""
     try:
         data = read_regular(folder / FOLDER / f"statement-{day}.json", DOCUMENT_BYTES).data
-        found = msgspec.json.decode(data, type=StatementFile)
+        document = msgspec.json.decode(data, type=StatementFile)
     except (FileNotFoundError, NotRead, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return found if found.run == run else None
+    return document if document.run == run else None
 
 
 def simulated_differences(record: AccountRecord, day: StatementDay, universe: Universe) -> list[Difference]:
     """The differences of a day from the reports of a simulated venue, which has no account of its own."""
-    found = execution_differences([record.booked.get(day.day, [])], [record.reported.get(day.day, [])], universe)
-    return [each.difference for each in found]
+    entries = execution_differences([record.booked.get(day.day, [])], [record.reported.get(day.day, [])], universe)
+    return [entry.difference for entry in entries]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +114,12 @@ class StatementJob:
             return "nothing was sampled yet"
         newest = self._newest(record.days, run.due_ts)
         days = await asyncio.to_thread(self._due, record.days[: newest + 1])
-        found, unknown = await self.compared(record, days)
-        place = await asyncio.to_thread(self._write, record, days, found, unknown)
+        by_day, unknown = await self.compared(record, days)
+        place = await asyncio.to_thread(self._write, record, days, by_day, unknown)
         day = record.days[newest]
         if unknown:
             return f"{place}: {len(day.lines)} lines, {unknown}"
-        text = self._announce(day, {each: found[each].differences for each in found})
+        text = self._announce(day, {compared_day: by_day[compared_day].differences for compared_day in by_day})
         return text or f"{place}: {len(day.lines)} lines, all as at the venue"
 
     def _record(self) -> AccountRecord:
@@ -137,12 +137,12 @@ class StatementJob:
 
     def _due(self, days: Sequence[StatementDay]) -> list[StatementDay]:
         """The newest day, and earlier ones with differences or without an answer of the venue."""
-        found = []
+        due_days = []
         for day in days[-AGAIN_DAYS:-1]:
             saved = saved_statement(self.folder, self.service.run, day.day)
             if saved is not None and (saved.differences or saved.compared.startswith(UNANSWERED)):
-                found.append(day)
-        return [*found, days[-1]]
+                due_days.append(day)
+        return [*due_days, days[-1]]
 
     async def compared(
         self, record: AccountRecord, days: Sequence[StatementDay]
@@ -150,8 +150,8 @@ class StatementJob:
         """The differences of each day, or the reason why the venue was not compared."""
         universe = self.service.shell.state.universe
         if self.venue is None:
-            found = {day.day: simulated_differences(record, day, universe) for day in days}
-            return {day: DayDifferences(each, None) for day, each in found.items()}, ""
+            by_day = {day.day: simulated_differences(record, day, universe) for day in days}
+            return {day: DayDifferences(differences, None) for day, differences in by_day.items()}, ""
         if not isinstance(self.venue, TradeRecord):
             return {}, "not compared: the venue lists no executions"
         # one day more: what was executed before a close may be booked after it
@@ -175,14 +175,19 @@ class StatementJob:
                 return VenueRecord(trades, flows, before)
         return VenueRecord(trades, flows, None)
 
-    def _announce(self, newest: StatementDay, found: dict[date, list[Difference]]) -> str:
+    def _announce(self, newest: StatementDay, by_day: dict[date, list[Difference]]) -> str:
         """One alert for each kind of difference, and the end of each kind that no day has any more; their text."""
         texts = []
-        active = {each.kind for each in self.service.incidents.active()}
+        active = {incident.kind for incident in self.service.incidents.active()}
         for kind in KINDS:
-            own = [(day, each) for day, differences in found.items() for each in differences if each.kind == kind]
-            if own:
-                texts.append(text := _alert_text(kind, own))
+            occurrences = [
+                (day, difference)
+                for day, differences in by_day.items()
+                for difference in differences
+                if difference.kind == kind
+            ]
+            if occurrences:
+                texts.append(text := _alert_text(kind, occurrences))
                 self._condition(kind, False, text)
             elif f"statement_{kind}" in active:
                 text = f"{KINDS[kind][0]}: none any more in the compared days up to {newest.day}"
@@ -197,20 +202,20 @@ class StatementJob:
 
     def _positions(self) -> list[HeldPosition]:
         state = self.service.shell.state
-        found = []
+        positions = []
         for column, lots in enumerate(state.ledger.house.lots):
             if lots:
                 size, mark = state.universe.lot_nano[column], int(state.marks_nano[column])
                 value = lots * size * mark // 10**12
-                found.append(
+                positions.append(
                     HeldPosition(
                         state.universe.symbols[column], quantity_text(lots, size), price_text(mark), money_text(value)
                     )
                 )
-        return found
+        return positions
 
     def _write(
-        self, record: AccountRecord, days: Sequence[StatementDay], found: dict[date, DayDifferences], unknown: str
+        self, record: AccountRecord, days: Sequence[StatementDay], by_day: dict[date, DayDifferences], unknown: str
     ) -> Path:
         """Write each day as CSV and as JSON, each complete or not at all; returns the CSV of the newest.
 
@@ -220,7 +225,7 @@ class StatementJob:
         folder.mkdir(exist_ok=True, mode=0o700)
         universe, run = self.service.shell.state.universe, self.service.run
         for day in days[-1:] if unknown else days:
-            differences, cash = found.get(day.day, DayDifferences([], None))
+            differences, cash = by_day.get(day.day, DayDifferences([], None))
             document = StatementFile(
                 run, day.day, universe.currency, money_text(day.opening_micro), money_text(day.closing_micro),
                 money_text(day.equity_micro), len(day.lines), unknown, differences, self._held(day, days),
@@ -238,14 +243,14 @@ class StatementJob:
         return self._positions() if saved is None else saved.positions
 
 
-def _alert_text(kind: DifferenceKind, found: Sequence[tuple[date, Difference]]) -> str:
+def _alert_text(kind: DifferenceKind, occurrences: Sequence[tuple[date, Difference]]) -> str:
     """The differences of one kind in one alert: the first NAMED by name, the rest as a number, and the remedy."""
     meaning, remedy = KINDS[kind]
     named: list[str] = []
-    for day, each in found[:NAMED]:
-        text = f"{day} {difference_text(each)}"
+    for day, difference in occurrences[:NAMED]:
+        text = f"{day} {difference_text(difference)}"
         if named and len("; ".join((*named, text))) > NAMED_CHARS:
             break
         named.append(text[:NAMED_CHARS])
-    rest = f"; and {len(found) - len(named)} more" if len(found) > len(named) else ""
-    return f"{meaning}: {'; '.join(named)}{rest}. {remedy}"
+    remainder = f"; and {len(occurrences) - len(named)} more" if len(occurrences) > len(named) else ""
+    return f"{meaning}: {'; '.join(named)}{remainder}. {remedy}"
