@@ -229,10 +229,10 @@ class AccountHistory:
 
     def worth(self, marks_nano: Ints, lots: Sequence[int] | Ints) -> Ints:
         """int64[N]: the value of positions at these marks less what was paid for them since the start."""
-        found = self.paid.copy()
+        worth = self.paid.copy()
         for column in np.flatnonzero(np.asarray(lots)).tolist():
-            found[column] += self.value(column, int(lots[column]), int(marks_nano[column]))
-        return found
+            worth[column] += self.value(column, int(lots[column]), int(marks_nano[column]))
+        return worth
 
     def value(self, column: int, lots: int, mark_nano: int) -> int:
         """The value of lots in micro."""
@@ -284,8 +284,8 @@ class AccountHistory:
             if not fee:
                 continue
             self.fees[symbol] += fee
-            for (agent, _), own in zip(shares, fee_parts(fee, lots, shares), strict=True):
-                fees[places[agent]] += own
+            for (agent, _), agent_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
+                fees[places[agent]] += agent_fee
 
     def _crossed(self, cross: Crossed) -> None:
         """Each agent pays the value of its lots, rounded half-even as `value` does, and the last one the rest."""
@@ -353,10 +353,10 @@ class AccountHistory:
         ends = np.where(np.isnan(now) & (self._dividend > 0.0), 0.0, now)
         with np.errstate(invalid="ignore", divide="ignore"):
             grown = (ends * self._factor + self._dividend) / self._before
-        known = np.isfinite(grown)
-        if known.any():
-            self._equal *= float(grown[known].mean())
+        finite = np.isfinite(grown)
+        if finite.any():
+            self._equal *= float(grown[finite].mean())
         universe = self._universe
-        if universe.benchmark in universe.symbols and known[column := universe.symbols.index(universe.benchmark)]:
+        if universe.benchmark in universe.symbols and finite[column := universe.symbols.index(universe.benchmark)]:
             self._benchmark *= float(grown[column])
         self._before, self._factor, self._dividend = now, np.ones_like(now), np.zeros_like(now)

@@ -125,20 +125,20 @@ class AccountProfit:
         for k, lots in enumerate(present.lots):
             if lots:
                 self._value[k] = history.value(k, lots, int(present.marks[k]))
-        known = set(history.names)
-        self.names: Final = [*history.names, *(name for name in present.books if name not in known)]
+        history_names = set(history.names)
+        self.names: Final = [*history.names, *(name for name in present.books if name not in history_names)]
         start = () if history.carried else (self._start(history),)
         self._first = len(start)
         """The place of the first sample of the journal."""
         self._samples: Final = (*start, *history.samples, self._now(history))
         count, size = len(self._samples), len(self.names)
-        self.ts: Final[Ints] = np.array([each.ts for each in self._samples], dtype=np.int64)
-        self._equity: Ints = np.array([each.equity for each in self._samples], dtype=np.int64)
+        self.ts: Final[Ints] = np.array([sample.ts for sample in self._samples], dtype=np.int64)
+        self._equity: Ints = np.array([sample.equity for sample in self._samples], dtype=np.int64)
         self._books: Ints = np.zeros((count, size), dtype=np.int64)
         self._amounts: Ints = np.zeros((count, len(AMOUNTS), size), dtype=np.int64)
-        for k, each in enumerate(self._samples):  # a book that was named later had nothing
-            self._books[k, : len(each.books)] = each.books
-            self._amounts[k, :, : each.amounts.shape[1]] = each.amounts
+        for k, sample in enumerate(self._samples):  # a book that was named later had nothing
+            self._books[k, : len(sample.books)] = sample.books
+            self._amounts[k, :, : sample.amounts.shape[1]] = sample.amounts
         self._returns: Final = self._earned(self._equity, self._amounts[:, DEPOSITS].sum(axis=1), np.zeros(count))
 
     @staticmethod
@@ -151,9 +151,9 @@ class AccountProfit:
         base = equity[:-1] + after
         gained = equity[1:] - into - base
         base = np.where(base > 0, base, into)
-        found = np.zeros(len(equity))
-        np.divide(gained, base, out=found[1:], where=base > 0)
-        return found
+        returns = np.zeros(len(equity))
+        np.divide(gained, base, out=returns[1:], where=base > 0)
+        return returns
 
     def _start(self, history: AccountHistory) -> Sample:
         """The account as it began, at the instant 0: the flows that the ledger has beyond those of the journal."""
@@ -161,8 +161,8 @@ class AccountProfit:
         flows = np.array([self._present.flows.get(name, 0) for name in self.names], dtype=np.int64)
         books = flows.copy()
         books[: amounts.shape[1]] -= amounts[DEPOSITS] + amounts[MOVED]
-        nothing, whole = np.zeros_like(history.lots), int(books.sum())
-        return Sample(0, 0, whole, whole, books, np.zeros_like(amounts), nothing, 0, 1.0, 1.0)
+        nothing, equity = np.zeros_like(history.lots), int(books.sum())
+        return Sample(0, 0, equity, equity, books, np.zeros_like(amounts), nothing, 0, 1.0, 1.0)
 
     def _now(self, history: AccountHistory) -> Sample:
         present = self._present
@@ -230,15 +230,15 @@ class AccountProfit:
         realised = self._paid + cost
         rows = np.flatnonzero((value != 0) | (self._paid != 0) | (np.array(self._present.lots) != 0))
         order = rows[np.lexsort((-np.abs(profit[rows]), -np.abs(value[rows])))]
-        found = [
+        symbol_profits = [
             SymbolProfit(
                 self._universe.symbols[k], money_text(int(value[k])), money_text(int(profit[k])) if sure else None,
                 None if self._carried else money_text(int(realised[k])), money_text(int(value[k] - cost[k])),
             )
             for k in order.tolist()
         ]  # fmt: skip
-        whole = self._profit(begin, end)
-        return found, money_text(whole - int(profit.sum())) if sure else None
+        total_profit = self._profit(begin, end)
+        return symbol_profits, money_text(total_profit - int(profit.sum())) if sure else None
 
     def _profit(self, begin: int, end: int) -> int:
         """The profit of the account between two samples, in micro."""
@@ -251,13 +251,13 @@ class AccountProfit:
         """The days, weeks from Monday or months of a period that have a sample, the newest first."""
         begin, end = self.span(since, until)
         places = [k for k in range(begin + 1, end + 1) if self.ts[k] > 0]
-        own = [session_date(int(self.ts[k]) - 1) for k in places]
-        found, before = [], begin
-        for _, group in groupby(zip(places, own, strict=True), key=lambda each: _start_of(each[1], by)):
+        dates = [session_date(int(self.ts[k]) - 1) for k in places]
+        day_profits, before = [], begin
+        for _, group in groupby(zip(places, dates, strict=True), key=lambda pair: _start_of(pair[1], by)):
             rows = list(group)
             last = rows[-1][0]
             grown = float(np.prod(1.0 + self._returns[before + 1 : last + 1])) - 1.0
-            found.append(
+            day_profits.append(
                 DayProfit(
                     first=str(rows[0][1]), last=str(rows[-1][1]), ts=int(self.ts[last]),
                     opening=money_text(int(self._equity[before])), deposits=money_text(self._deposits(before, last)),
@@ -266,7 +266,7 @@ class AccountProfit:
                 )
             )  # fmt: skip
             before = last
-        return found[::-1]
+        return day_profits[::-1]
 
     def curve(self, since: int, until: int, points: int) -> Curve:
         """The samples of a period from its opening on, at most about `points` of them."""
@@ -283,17 +283,17 @@ class AccountProfit:
         samples = [self._samples[k] for k in rows.tolist()]
         worth = np.concatenate((np.ones(1), np.cumprod(1.0 + self._returns[1:])))
         fall = 1.0 - worth / np.maximum.accumulate(worth)
-        first, known = samples[0], self._universe.benchmark in self._universe.symbols
+        first, has_benchmark = samples[0], self._universe.benchmark in self._universe.symbols
         return Curve(
-            [each.ts for each in samples], [money_text(each.equity) for each in samples],
+            [sample.ts for sample in samples], [money_text(sample.equity) for sample in samples],
             self._worth(self._returns, begin, rows), fall[rows].tolist(),
-            [each.benchmark / first.benchmark for each in samples] if known else [],
-            [each.equal / first.equal for each in samples], agents,
+            [sample.benchmark / first.benchmark for sample in samples] if has_benchmark else [],
+            [sample.equal / first.equal for sample in samples], agents,
         )  # fmt: skip
 
     def notes(self, since: int, until: int) -> list[Note]:
         """What happened in a period, the oldest first."""
-        return [each for each in self._notes if since <= each.ts < until]
+        return [note for note in self._notes if since <= note.ts < until]
 
     def _returns_of(self, book: int) -> Floats:
         amounts = self._amounts[:, :, book]
@@ -302,8 +302,8 @@ class AccountProfit:
     @staticmethod
     def _worth(returns: Floats, begin: int, rows: Ints) -> list[float]:
         grown = np.cumprod(1.0 + np.concatenate((np.zeros(1), returns[begin + 1 :])))
-        found: list[float] = grown[rows - begin].tolist()
-        return found
+        worth: list[float] = grown[rows - begin].tolist()
+        return worth
 
     @staticmethod
     def _grown(returns: Floats, begin: int, end: int) -> float | None:

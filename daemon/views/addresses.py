@@ -64,9 +64,9 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) 
     `paced` wraps the iterator over the journal from which a shadow is read.
     """
     symbols = reader.run.universe.index
-    own, at_sign, name = what.rpartition("@")
+    address, at_sign, name = what.rpartition("@")
     if at_sign and what not in symbols:
-        return _of_shadow(reader, own, name, at, paced)
+        return _of_shadow(reader, address, name, at, paced)
     if what not in symbols and not what.startswith("q-") and what in reader.shadows():
         return _of_shadow(reader, "", what, at, paced)
     if at is not None and what not in symbols:
@@ -75,14 +75,16 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) 
         id = f"{what}@{reader.of_shadow}" if reader.of_shadow else what
         decision, order = reader.decision(id), reader.order(id)
         return Found(reader, decision, symbols[order.symbol], order)
-    known = _ADDRESS.fullmatch(what)
-    if known is not None:
-        decision = reader.decision_at(int(known[1]), int(known[2] or 1))
-        if known[3] is None:
+    address_match = _ADDRESS.fullmatch(what)
+    if address_match is not None:
+        decision = reader.decision_at(int(address_match[1]), int(address_match[2] or 1))
+        if address_match[3] is None:
             return _only(reader, decision)
-        if known[3] not in symbols:
-            raise AddressWrong(f"{known[3]} is not in the universe of run {reader.run.run}; {_near(known[3], reader)}")
-        return _in(reader, decision, known[3])
+        if address_match[3] not in symbols:
+            raise AddressWrong(
+                f"{address_match[3]} is not in the universe of run {reader.run.run}; {_near(address_match[3], reader)}"
+            )
+        return _in(reader, decision, address_match[3])
     if what in symbols:
         return _newest(reader, what, at)
     raise AddressWrong(
@@ -93,14 +95,14 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) 
 def _of_shadow(reader: Reader, what: str, name: str, at: str | None, paced: Paced) -> Found:
     """`what` in the book of the shadow `name`; its newest decision with a trade where `what` is empty."""
     check_shadow(reader, name)
-    own = reader_of_shadow(reader, name, paced=paced)
+    shadow_reader = reader_of_shadow(reader, name, paced=paced)
     if what:
-        return find(own, what, at)
-    newest = _newest_first(own, END if at is None else _instant(at))
-    traded = next((each for each in newest if asked_lines(own, each)), None)
+        return find(shadow_reader, what, at)
+    newest = _newest_first(shadow_reader, END if at is None else _instant(at))
+    traded = next((decision for decision in newest if asked_lines(shadow_reader, decision)), None)
     if traded is None:
         raise AddressWrong(f"the shadow {name} of run {reader.run.run} has no decision with a trade")
-    return _only(own, traded)
+    return _only(shadow_reader, traded)
 
 
 def _near(name: str, reader: Reader) -> str:
@@ -219,5 +221,5 @@ def line_of(reader: Reader, decision: Decision, part: Judged, column: int) -> As
 def refused_lines(reader: Reader, *, last: int, symbol: str | None = None) -> list[AskedLine]:
     """The `last` newest requested trades that were cut or refused, of `symbol` where it is given; oldest first."""
     lines = (line for decision in _newest_first(reader) for line in reversed(asked_lines(reader, decision)))
-    cut = (each for each in lines if each.asked != each.allowed and symbol in (None, each.symbol))
+    cut = (line for line in lines if line.asked != line.allowed and symbol in (None, line.symbol))
     return list(islice(cut, last))[::-1]

@@ -27,14 +27,14 @@ def capital_shares(state: State) -> dict[int, tuple[float, float]]:
     pool = sum(books.values())
     if pool <= 0:
         return {}
-    return {k: (own / pool, (own - state.owed[k]) / pool) for k, own in books.items()}
+    return {k: (equity / pool, (equity - state.owed[k]) / pool) for k, equity in books.items()}
 
 
 def book_equities(state: State) -> dict[str, int]:
     """Equity in micro of each book in use, by name, the unallocated one included."""
     places = {rules.name for k, rules in enumerate(state.rules.agents) if state.vacant(k)}
     pairs = zip(state.ledger.names, state.books_micro, strict=True)
-    return {name: own for name, own in pairs if name not in places}
+    return {name: equity for name, equity in pairs if name not in places}
 
 
 def diversity(state: State) -> float | None:
@@ -43,17 +43,19 @@ def diversity(state: State) -> float | None:
     0 is uncorrelated, 1 fully correlated. None with fewer than two agents whose equity changed, or too few samples.
     """
     series = [realised_by_date(state, k).returns() for k in range(len(state.agents))]
-    found = mean_correlation([each for each in series if len(each) >= 20 and bool(each.any())], absolute=True)
-    return found if isfinite(found) else None
+    correlation = mean_correlation(
+        [returns for returns in series if len(returns) >= 20 and bool(returns.any())], absolute=True
+    )
+    return correlation if isfinite(correlation) else None
 
 
 def shadow_equities(state: State) -> dict[str, int]:
     """Shadow by name -> marked value of its book, micro-currency."""
-    found = {}
+    equities = {}
     for shadow in state.shadows:
         shadow.revalue()
-        found[shadow.rules.agents[0].name] = shadow.equity_micro
-    return found
+        equities[shadow.rules.agents[0].name] = shadow.equity_micro
+    return equities
 
 
 def shadow_lots(state: State, column: int) -> dict[str, int]:
@@ -68,11 +70,11 @@ def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[st
 
     for house in (state, *state.shadows):
         # a promoted policy kept its memory
-        for rules, seat, agent in zip(house.rules.agents, house.seats, house.agents, strict=True):
-            for path, leaf, memory in leaves_with_memory(policies[seat], agent.memory):
+        for rules, policy_number, agent in zip(house.rules.agents, house.seats, house.agents, strict=True):
+            for path, leaf, memory in leaves_with_memory(policies[policy_number], agent.memory):
                 if isinstance(leaf, LearnedAllocation):
-                    for each in leaf.standing(memory, state.universe):
-                        yield rules.name, f"{path}/{each.predicts}" if path else each.predicts, each
+                    for standing in leaf.standing(memory, state.universe):
+                        yield rules.name, f"{path}/{standing.predicts}" if path else standing.predicts, standing
 
 
 NO_SORTINO: Final = "the artifact was trained before records had it, or no return fell below the risk-free rate"
@@ -107,9 +109,9 @@ class Evaluation(Struct, frozen=True):
 
 def policies_in_force(policies: Sequence[Policy], state: State) -> Iterator[tuple[int, str, Policy]]:
     """(number, name, policy) of each agent that a policy decides for."""
-    for number, (agent, seat) in enumerate(zip(state.rules.agents, state.seats, strict=True)):
-        if agent.name != MANUAL and seat < len(policies):
-            yield number, agent.name, policies[seat]
+    for number, (agent, policy_number) in enumerate(zip(state.rules.agents, state.seats, strict=True)):
+        if agent.name != MANUAL and policy_number < len(policies):
+            yield number, agent.name, policies[policy_number]
 
 
 def models_ready(policies: Sequence[Policy], state: State) -> dict[str, bool]:
@@ -119,13 +121,13 @@ def models_ready(policies: Sequence[Policy], state: State) -> dict[str, bool]:
 
 def evaluations(policies: Sequence[Policy], state: State) -> list[Evaluation]:
     """The evaluation record of each trained artifact, by agent; those of an ensemble by member."""
-    found = []
+    records = []
     for _, name, policy in policies_in_force(policies, state):
         for leaf in leaves(policy):
             manifest = getattr(getattr(leaf, "artifact", None), "manifest", None)
             if isinstance(manifest, AgentManifest | ScorerManifest) and "test" in manifest.results:
-                found.append(_evaluation(name, manifest))
-    return found
+                records.append(_evaluation(name, manifest))
+    return records
 
 
 def _evaluation(agent: str, manifest: AgentManifest | ScorerManifest) -> Evaluation:

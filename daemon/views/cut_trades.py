@@ -80,7 +80,7 @@ class CutTrades:
             rows, keys = self._rows[shown], [self._key_of(place) for place in shown.tolist()]
             owners = list(self._owners)
         decisions = reader.decisions_of({(int(row["seq"]), int(row["k"])): int(row["ordinal"]) for row in rows})
-        parts = {plan: {part.who: part for part in judged(each)} for plan, each in decisions.items()}
+        parts = {plan: {part.who: part for part in judged(decision)} for plan, decision in decisions.items()}
         lines: list[AskedLine] = []
         line_keys: list[tuple[int, ...]] = []
         for row, key in zip(rows, keys, strict=True):

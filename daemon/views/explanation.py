@@ -201,9 +201,9 @@ class Explanation(Struct, frozen=True):
     """Who or what cancelled the order, and when."""
 
 
-def explain(found: Found, judge: Judge | None = None, slices: Slices | None = None) -> Explanation:
+def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = None) -> Explanation:
     """Explains one symbol of one decision."""
-    reader, decision, column, order = found.reader, found.decision, found.column, found.order
+    reader, decision, column, order = subject.reader, subject.decision, subject.column, subject.order
     plan, names, universe = decision.plan, decision.agents, reader.run.universe
     again, unavailable = _redecided(decision, judge)
     judged = again.judged
@@ -284,9 +284,9 @@ def _shortfalls(
     if order is None or reader.records is None:
         return None, None
     plan = decision.plan
-    found = shortfalls_of(reader, plan, slices)
+    journal_shortfalls = shortfalls_of(reader, plan, slices)
     key = (plan.sample, plan.n, column)
-    return of_order(found, key, order.id), of_whole(found, key)
+    return of_order(journal_shortfalls, key, order.id), of_whole(journal_shortfalls, key)
 
 
 def _cancelled(reader: Reader, decision: Decision, order: Order | None, column: int) -> str:
@@ -336,14 +336,14 @@ def _accounts(reader: Reader, plan: Planned, judged: Sequence[Judged]) -> tuple[
     """
     if judged:
         return (
-            {one.book: one.account.equity for one in judged},
-            {one.book: one.account.lots.astype(np.int64).tolist() for one in judged},
+            {judgement.book: judgement.account.equity for judgement in judged},
+            {judgement.book: judgement.account.lots.astype(np.int64).tolist() for judgement in judged},
         )
     lots = dict(enumerate(_books_at(reader, plan)))
     point = next(iter(reader.equity(until=plan.ts, last=1)), None)
     if point is None:
         return {}, lots
-    return {-1: point.equity_micro / MICRO, **{k: own / MICRO for k, own in enumerate(point.books)}}, lots
+    return {-1: point.equity_micro / MICRO, **{k: book_micro / MICRO for k, book_micro in enumerate(point.books)}}, lots
 
 
 def _books_at(reader: Reader, plan: Planned) -> list[list[int]]:

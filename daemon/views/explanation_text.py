@@ -135,7 +135,7 @@ def _table(
     head = f"limit ({book})"
     lines = [f"  {head:{wide}}{'before':>13}{'after':>13}{'bound':>13}{'headroom':>13}  more {symbol:<8}  in use"]
     for row in limits:
-        before, after, bound, left = (
+        before, after, bound, headroom = (
             "" if value is None and row.unit == "none" else figure(value, row.unit) if value is not None else "–"
             for value in (row.before, row.after, row.bound, row.headroom)
         )
@@ -143,10 +143,10 @@ def _table(
         use = f"{row.use:.0%}" if row.use is not None else ""
         cut = f"  <- this limit cut {asked.lstrip('-')} to {allowed.lstrip('-')}" if row.cut else ""
         lines.append(
-            f"  {row.words:{wide}}{before:>13}{after:>13}{bound:>13}{left:>13}  {more:<13}  {use:>6}{cut}".rstrip()
+            f"  {row.words:{wide}}{before:>13}{after:>13}{bound:>13}{headroom:>13}  {more:<13}  {use:>6}{cut}".rstrip()
         )
     if largest is not None:
-        most = "any size" if largest.qty is None else f"{largest.side} {largest.qty} {symbol}"
+        size = "any size" if largest.qty is None else f"{largest.side} {largest.qty} {symbol}"
         stop = largest.text if largest.qty is None else f"the next lot: {largest.text} ({largest.reason})"
-        lines.append(f"  largest order that would pass alone, without the rest of its round: {most}; {stop}")
+        lines.append(f"  largest order that would pass alone, without the rest of its round: {size}; {stop}")
     return lines

@@ -104,17 +104,25 @@ class Book:
 
     def standing(self) -> list[LimitNow]:
         """Every limit that is on, in the order of the records; one that measures nothing has no value."""
-        found: dict[str, Figure] = {}
+        figures_by_key: dict[str, Figure] = {}
         if self.ctx is not None:
-            found = figures(self.ctx, self.account, self.limits, None)
-            found |= {key: Figure(*value) for key, value in self.losses.items()}
-            found["max_price_age_ns"] = Figure(float(self.ctx.oldest_ns), float(self.limits.max_price_age_ns))
+            figures_by_key = figures(self.ctx, self.account, self.limits, None)
+            figures_by_key |= {key: Figure(*value) for key, value in self.losses.items()}
+            figures_by_key["max_price_age_ns"] = Figure(float(self.ctx.oldest_ns), float(self.limits.max_price_age_ns))
         closed = {key for key, _, _ in off(self.limits)}
         rows = []
         for key, record in LIMITS.items():
-            parts = sorted(k for k in found if k == key or k.startswith(f"{key}."))
+            parts = sorted(k for k in figures_by_key if k == key or k.startswith(f"{key}."))
             for part in parts:
-                rows.append(limit_now(part, found[part].value, found[part].bound, self.limits, found[part].about))
+                rows.append(
+                    limit_now(
+                        part,
+                        figures_by_key[part].value,
+                        figures_by_key[part].bound,
+                        self.limits,
+                        figures_by_key[part].about,
+                    )
+                )
             if not parts and record.example and key not in closed:
                 rows.append(limit_now(key, float("nan"), bound_of(self.limits, key), self.limits))
         return rows
@@ -138,11 +146,11 @@ class Book:
         )
 
     def _side(self, ctx: Context, column: int, side: int) -> SideRoom:
-        found = most(ctx, self.account, self.limits, column, side, self.switch)
-        said = largest(found, side, ctx, self.account, self.limits, column)
-        key = LIMIT_OF[found.reason]
-        value = found.lots * float(ctx.px[column]) if found.bounded else None
-        return SideRoom(said.qty, value, said.reason, words(key, self.limits) if key else "", said.text)
+        capacity = most(ctx, self.account, self.limits, column, side, self.switch)
+        order = largest(capacity, side, ctx, self.account, self.limits, column)
+        key = LIMIT_OF[capacity.reason]
+        value = capacity.lots * float(ctx.px[column]) if capacity.bounded else None
+        return SideRoom(order.qty, value, order.reason, words(key, self.limits) if key else "", order.text)
 
 
 class Unknown(ValueError):
@@ -189,7 +197,7 @@ def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom]
             for agent in [state.agents[k]]
         },
         limits=book.standing(),
-        off=[LimitOff(key, said, f"{example} in {where}") for key, said, example in off(book.limits)],
+        off=[LimitOff(key, text, f"{example} in {where}") for key, text, example in off(book.limits)],
         room=room,
         count=count or len(room),
     )

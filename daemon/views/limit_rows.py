@@ -65,7 +65,7 @@ def row(
     last = after or before
     bound = finite(last.bound * scale) if last is not None else None
     value = None if last is None else finite(last.value * scale)
-    left = None if bound is None or value is None else (value - bound if floor else bound - value)
+    headroom = None if bound is None or value is None else (value - bound if floor else bound - value)
     return LimitRow(
         limit=key,
         words=words(key, limits, last.about if last is not None else ""),
@@ -73,7 +73,7 @@ def row(
         before=None if before is None else finite(before.value * scale),
         after=None if after is None else finite(after.value * scale),
         bound=bound,
-        headroom=left,
+        headroom=headroom,
         use=value / bound if value is not None and bound is not None and bound > 0 and not floor else None,
         floor=floor,
         cut=bool(code) and is_of(key, code),
@@ -96,11 +96,13 @@ def recorded_rows(
 ) -> list[LimitRow]:
     """Rows of a journalled verdict; limits per symbol report the heaviest."""
 
-    def known(values: Mapping[str, tuple[float, float]], key: str) -> Figure | None:
+    def figure_of(values: Mapping[str, tuple[float, float]], key: str) -> Figure | None:
         return Figure(*values[key]) if key in values else None
 
     keys = in_order({*before, *after})
-    return _with_cut([row(key, limits, known(before, key), known(after, key), code) for key in keys], limits, code)
+    return _with_cut(
+        [row(key, limits, figure_of(before, key), figure_of(after, key), code) for key in keys], limits, code
+    )
 
 
 def rows_of(judged: Judged, column: int) -> list[LimitRow]:
@@ -109,36 +111,38 @@ def rows_of(judged: Judged, column: int) -> list[LimitRow]:
     code = int(judged.verdict.reason[column])
     before = figures_of(ctx, account, limits, None, column)
     after = figures_of(ctx, account, limits, lots, column)
-    then = sent(ctx, account, lots, limits)
+    account_after = sent(ctx, account, lots, limits)
     held = float(account.lots[column] + lots[column]) or float(judged.asked[column])
     side = 1 if held >= 0.0 else -1
-    found = []
+    rows = []
     for key in in_order({*before, *after}):
         more = None
         if "." not in key or key.startswith("group_caps."):
-            left = most_under(ctx, then, limits, key, column, side)
-            if left.bounded and is_of(key, left.reason):
-                more = quantity_text(int(left.lots), ctx.universe.lot_nano[column])
-        found.append(row(key, limits, before.get(key), after.get(key), code, more))
-    return _with_cut(_nearest_cash(found), limits, code)
+            capacity = most_under(ctx, account_after, limits, key, column, side)
+            if capacity.bounded and is_of(key, capacity.reason):
+                more = quantity_text(int(capacity.lots), ctx.universe.lot_nano[column])
+        rows.append(row(key, limits, before.get(key), after.get(key), code, more))
+    return _with_cut(_nearest_cash(rows), limits, code)
 
 
 def _nearest_cash(rows: list[LimitRow]) -> list[LimitRow]:
     """Leaves `more` and the mark of a cut to the bound of cash that is nearer, where cash has two."""
-    both = [each for each in rows if each.limit in ("cash", SETTLED_CASH)]
-    if len(both) < 2:
+    cash_rows = [limit_row for limit_row in rows if limit_row.limit in ("cash", SETTLED_CASH)]
+    if len(cash_rows) < 2:
         return rows
-    nearest = min(both, key=lambda each: each.headroom if each.headroom is not None else inf)
-    more, cut = both[0].more, both[0].cut
+    nearest = min(cash_rows, key=lambda limit_row: limit_row.headroom if limit_row.headroom is not None else inf)
+    more, cut = cash_rows[0].more, cash_rows[0].cut
     return [
-        replace(each, more=more if each is nearest else None, cut=cut and each is nearest) if each in both else each
-        for each in rows
+        replace(limit_row, more=more if limit_row is nearest else None, cut=cut and limit_row is nearest)
+        if limit_row in cash_rows
+        else limit_row
+        for limit_row in rows
     ]
 
 
 def _with_cut(rows: list[LimitRow], limits: Limits, code: int) -> list[LimitRow]:
     """Adds a row for a cutting limit without a value, such as the switch."""
-    if not code or any(each.cut for each in rows):
+    if not code or any(limit_row.cut for limit_row in rows):
         return rows
     return [*rows, row(LIMIT_OF[code], limits, None, None, code)]
 
@@ -146,33 +150,33 @@ def _with_cut(rows: list[LimitRow], limits: Limits, code: int) -> list[LimitRow]
 def largest_of(judged: Judged, column: int) -> Largest:
     """The largest order of the symbol, on the requested side, that would have passed alone."""
     side = 1 if judged.asked[column] > 0.0 else -1
-    found = most(judged.ctx, judged.account, judged.limits, column, side, judged.switch)
-    return largest(found, side, judged.ctx, judged.account, judged.limits, column)
+    capacity = most(judged.ctx, judged.account, judged.limits, column, side, judged.switch)
+    return largest(capacity, side, judged.ctx, judged.account, judged.limits, column)
 
 
-def largest(found: Most, side: int, ctx: Context, account: Account, limits: Limits, column: int) -> Largest:
+def largest(capacity: Most, side: int, ctx: Context, account: Account, limits: Limits, column: int) -> Largest:
     """The largest order of a symbol as text, with the bound that the next lot breaks."""
     universe = ctx.universe
     return Largest(
         side="buy" if side > 0 else "sell",
-        qty=quantity_text(int(found.lots), universe.lot_nano[column]) if found.bounded else None,
-        reason=reason_name(found.reason),
-        text=_stop_text(found, side, ctx, account, limits, column) if found.bounded else "no limit applies",
+        qty=quantity_text(int(capacity.lots), universe.lot_nano[column]) if capacity.bounded else None,
+        reason=reason_name(capacity.reason),
+        text=_stop_text(capacity, side, ctx, account, limits, column) if capacity.bounded else "no limit applies",
     )
 
 
-def _stop_text(found: Most, side: int, ctx: Context, account: Account, limits: Limits, column: int) -> str:
+def _stop_text(capacity: Most, side: int, ctx: Context, account: Account, limits: Limits, column: int) -> str:
     """The reason that stops the next lot. Cash has two bounds, and the text names the one that is broken."""
-    if found.reason == Reason.CASH and limits.max_cash_debit > 0.0:
+    if capacity.reason == Reason.CASH and limits.max_cash_debit > 0.0:
         lots = np.zeros(ctx.size)
-        lots[column] = side * (found.lots + 1.0)
-        left = settled_cash(ctx, account, limits, lots)
-        if left.value < left.bound:
+        lots[column] = side * (capacity.lots + 1.0)
+        cash = settled_cash(ctx, account, limits, lots)
+        if cash.value < cash.bound:
             return (
-                f"cash after all fills would be {figure(left.value, 'money')}, below the reserve of "
-                f"{figure(left.bound, 'money')}"
+                f"cash after all fills would be {figure(cash.value, 'money')}, below the reserve of "
+                f"{figure(cash.bound, 'money')}"
             )
-    return REASON_TEXT[found.reason]
+    return REASON_TEXT[capacity.reason]
 
 
 def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbol: str = "") -> str:
@@ -180,7 +184,7 @@ def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbo
     pair = values.get(f"price_jump.{symbol}") if code == Reason.PRICE_JUMP else None
     if pair is None:
         return REASON_TEXT[code]
-    newest, before = (price_text(round(each * NANO)) for each in pair)
+    newest, before = (price_text(round(price * NANO)) for price in pair)
     remedy = f"`quantd resume --symbol {symbol} --jump real` or a split such as `--jump 2:1` ends the hold"
     return f"{REASON_TEXT[code]}: {before} before the jump, {newest} now; {remedy}"
 
@@ -207,10 +211,10 @@ def words(key: str, limits: Limits, about: str = "") -> str:
     if key == SETTLED_CASH:
         return "cash after all fills"
     table, _, part = key.partition(".")
-    known = LIMITS.get(table)
-    if known is None:
+    record = LIMITS.get(table)
+    if record is None:
         return key.replace("_", " ").replace(".", " ")
-    return known.words(limits, about or ("" if table == "correlation" else part))
+    return record.words(limits, about or ("" if table == "correlation" else part))
 
 
 def is_floor(key: str) -> bool:
@@ -219,8 +223,8 @@ def is_floor(key: str) -> bool:
 
 
 def unit(key: str) -> Unit:
-    known = LIMITS.get(key.partition(".")[0])
-    return "number" if known is None else known.unit
+    record = LIMITS.get(key.partition(".")[0])
+    return "number" if record is None else record.unit
 
 
 def is_of(key: str, code: int) -> bool:

@@ -270,30 +270,30 @@ def _ratio(now_micro: int, then_micro: int) -> float | None:
 
 def _agents(service: "Service", config: Config, prices: Floats) -> list[AgentNow]:
     state = service.shell.state
-    shares, whole, count = capital_shares(state), config.quantd.mode == "shadow", len(state.agents)
+    shares, shadow_mode, count = capital_shares(state), config.quantd.mode == "shadow", len(state.agents)
     seats = as_loaded(config.seats, state.loaded)
-    found = []
+    rows = []
     for k in state.in_use():
-        row = _agent(state, seats, k, k, prices, whole, shares.get(k, (None, None)))
-        found.append(structs.replace(row, cause=service.histories.causes.of(row.name)))
-    for seat, shadow in enumerate(state.shadows, count):
+        row = _agent(state, seats, k, k, prices, shadow_mode, shares.get(k, (None, None)))
+        rows.append(structs.replace(row, cause=service.histories.causes.of(row.name)))
+    for policy_number, shadow in enumerate(state.shadows, count):
         shadow.revalue()
-        found.append(_agent(shadow, seats, seat, 0, prices, True, (None, None)))
-    return found
+        rows.append(_agent(shadow, seats, policy_number, 0, prices, True, (None, None)))
+    return rows
 
 
 def _agent(
     state: State,
     seats: Sequence[Agent],
-    seat: int,
+    policy_number: int,
     number: int,
     prices: Floats,
     shadow: bool,
     shares: tuple[float | None, float | None],
 ) -> AgentNow:
-    """Agent `number` of a house, with the policy of `seat`; a shadow is the only agent of its own house."""
+    """Agent `number` of a house, with the policy `policy_number`; a shadow is the only agent of its own house."""
     rules = state.rules.agents[number]
-    table, agent = seats[seat], state.agents[number]
+    table, agent = seats[policy_number], state.agents[number]
     book, equity = state.ledger.books[number], state.books_micro[number]
     values = state.lots(number) * prices
     held = np.flatnonzero(values)
@@ -321,16 +321,18 @@ def _agent(
     )
 
 
-def with_risk(found: Sequence[PositionNow], risk: Assessed) -> list[PositionNow]:
+def with_risk(rows: Sequence[PositionNow], risk: Assessed) -> list[PositionNow]:
     """Positions with their shares of the house's volatility and their correlation groups."""
-    whole, parts = risk.house.volatility_annual, risk.house.positions or {}
+    volatility, parts = risk.house.volatility_annual, risk.house.positions or {}
     return [
         structs.replace(
-            each,
-            risk_share=parts[each.symbol].component_volatility / whole if whole and each.symbol in parts else None,
-            group=risk.groups.get(each.symbol, ""),
+            row,
+            risk_share=parts[row.symbol].component_volatility / volatility
+            if volatility and row.symbol in parts
+            else None,
+            group=risk.groups.get(row.symbol, ""),
         )
-        for each in found
+        for row in rows
     ]
 
 
@@ -372,7 +374,7 @@ def _position(state: State, column: int) -> PositionNow:
         value=money_text(micro),
         weight=micro / equity if equity > 0 else 0.0,
         cost=money_text(cost),
-        agents={name: quantity_text(own, size) for name, own in books.items()},
+        agents={name: quantity_text(book_lots, size) for name, book_lots in books.items()},
         unrealised=money_text(micro - cost),
         halted=state.restrictions.halted[column][1] or "halted by the venue"
         if column in state.restrictions.halted
@@ -380,7 +382,7 @@ def _position(state: State, column: int) -> PositionNow:
         jumped=hold_text(state, column) if column in state.restrictions.jumped else "",
         dust=quantity_text(state.venue.dust[column], 1) if state.venue.dust.get(column) else "",
         dust_value=money_text(dust_micro(state, column)) if state.venue.dust.get(column) else "",
-        shadows={name: quantity_text(own, size) for name, own in beside.items()},
+        shadows={name: quantity_text(book_lots, size) for name, book_lots in beside.items()},
     )
 
 
@@ -401,6 +403,6 @@ def limit_now(key: str, value: float, bound: float, limits: Limits | None = None
     use = None
     if key.partition(".")[0] not in UNWATCHED and bound > 0 and isfinite(value):
         use = finite(floor_usage(value, bound)) if floor else value / bound
-    left = value - bound if floor else bound - value
-    said = words(key, limits or NO_LIMITS, about)
-    return LimitNow(key, finite(value), finite(bound), use, floor, said, kind, finite(left))
+    headroom = value - bound if floor else bound - value
+    text = words(key, limits or NO_LIMITS, about)
+    return LimitNow(key, finite(value), finite(bound), use, floor, text, kind, finite(headroom))

@@ -62,10 +62,10 @@ def inputs_of(parts: Iterable[LearnedPart], symbol: str) -> list[Inputs]:
 
 
 def _inputs(part: LearnedPart, symbol: str) -> Inputs:
-    found, column = part.occlusion, part.symbols.index(symbol)
-    if found is None:
+    occlusion, column = part.occlusion, part.symbols.index(symbol)
+    if occlusion is None:
         return Inputs(part.path, part.name, part.digest, part.wrapped, None, [], [], "", [], part.missing)
-    choices = found.choices
+    choices = occlusion.choices
     actions = []
     if choices is not None:
         best = sorted(range(len(choices.scores)), key=lambda k: (k != choices.chosen, -choices.scores[k]))
@@ -75,12 +75,12 @@ def _inputs(part: LearnedPart, symbol: str) -> Inputs:
         artifact=part.name,
         digest=part.digest,
         wrapped=part.wrapped,
-        weight=float(found.weights[column]),
-        features=_rows(found.features, column),
-        entries=[row for row in _rows(found.entries, column) if row.change_pp][:MOST_ROWS],
+        weight=float(occlusion.weights[column]),
+        features=_rows(occlusion.features, column),
+        entries=[row for row in _rows(occlusion.entries, column) if row.change_pp][:MOST_ROWS],
         scores=choices.kind if choices is not None else "",
         actions=actions,
-        missing=found.missing,
+        missing=occlusion.missing,
     )
 
 
@@ -88,9 +88,12 @@ def _rows(influences: Sequence[Influence], column: int) -> list[InputRow]:
     """The rows of one column, the largest change first, then in the order of the observation."""
     rows = [
         InputRow(
-            each.name, _number(100.0 * each.change[column]), _number(each.value[column]), _number(each.mean[column])
+            influence.name,
+            _number(100.0 * influence.change[column]),
+            _number(influence.value[column]),
+            _number(influence.mean[column]),
         )
-        for each in influences
+        for influence in influences
     ]
     return sorted(rows, key=lambda row: -abs(row.change_pp or 0.0))
 
@@ -101,14 +104,14 @@ def _number(value: float) -> float | None:
 
 def input_lines(agent: str, learned: Sequence[Inputs], symbol: str) -> list[str]:
     """The learned parts of an agent as text."""
-    return [line for each in learned for line in _lines(agent, each, symbol)]
+    return [line for inputs in learned for line in _lines(agent, inputs, symbol)]
 
 
 def _lines(agent: str, inputs: Inputs, symbol: str) -> list[str]:
     part = f" as {inputs.part}" if inputs.part else ""
-    own = f"{inputs.weight:.1%} of {symbol}" if inputs.weight is not None else "no figures"
+    weight_text = f"{inputs.weight:.1%} of {symbol}" if inputs.weight is not None else "no figures"
     rules = ", before the rules around it" if inputs.wrapped else ""
-    lines = [f"learned policy {inputs.artifact} of agent {agent}{part}: {own}{rules}"]
+    lines = [f"learned policy {inputs.artifact} of agent {agent}{part}: {weight_text}{rules}"]
     if inputs.missing:
         lines.append(f"  its inputs were not measured: {inputs.missing}")
     else:
@@ -124,11 +127,11 @@ def _input_table(rows: Sequence[InputRow], symbol: str) -> list[str]:
         f"    {'input':{wide}}{'change':>10}{f'{symbol} now':>12}{'mean':>10}",
     ]
     for row in listed:
-        value, mean = (f"{each:.3f}" if each is not None else "–" for each in (row.value, row.mean))
+        value, mean = (f"{number:.3f}" if number is not None else "–" for number in (row.value, row.mean))
         lines.append(f"    {row.name:{wide}}{row.change_pp:>+10.2f}{value:>12}{mean:>10}")
-    if others := len(rows) - len(listed):
+    if unlisted_count := len(rows) - len(listed):
         least = f"below {SMALLEST_PP} points" if len(listed) < MOST_ROWS else "smaller changes"
-        lines.append(f"    {others} other input{'s' if others > 1 else ''}: {least}")
+        lines.append(f"    {unlisted_count} other input{'s' if unlisted_count > 1 else ''}: {least}")
     return lines
 
 

@@ -126,7 +126,8 @@ def plan_now(
         # a preview is no order, so an equal recent order must not make it a duplicate
         book.request.drop()
     silent = [
-        rules.place or seat in state.rules.outside for rules, seat in zip(state.rules.agents, state.seats, strict=True)
+        rules.place or policy_number in state.rules.outside
+        for rules, policy_number in zip(state.rules.agents, state.seats, strict=True)
     ]
     due = [number for number, running in enumerate(state.agents) if not (running.suspended or silent[number])]
     if agent:
@@ -141,12 +142,12 @@ def plan_now(
     asks = ask_agents(state, due, state.now) if due else []
     # before the answers are planned, because the view shows the present state
     pairs = [(answer(ask), ask) for ask in asks if isinstance(ask, Ask)]
-    told = [_answered(state, decided, ask) for decided, ask in pairs]
+    answers = [_answered(state, decided, ask) for decided, ask in pairs]
     answered = [decided for decided, _ in pairs]
     effects = [effect for decided in answered for effect in on_decided(state, decided)]
     # the parent order of a worked style is reported; the child due now is a part of it
-    whole = next((k + 1 for k, one in enumerate(judged) if one.book == HOUSE), 0)
-    judged = judged[:whole]
+    round_length = next((k + 1 for k, judgement in enumerate(judged) if judgement.book == HOUSE), 0)
+    judged = judged[:round_length]
     orders = _orders(state, effects, costs)
     plans = [e for e in effects if isinstance(e, Planned)]
     return PlanNow(
@@ -155,9 +156,9 @@ def plan_now(
         time=instant_text(state.now),
         switch=SWITCH[state.switch.state],
         note=note,
-        answers=told,
+        answers=answers,
         orders=orders,
-        refused=[each for one in judged for each in _refused(state, one)],
+        refused=[refusal for judgement in judged for refusal in _refused(state, judgement)],
         crossed=quantities(state.universe, np.frombuffer(plans[0].crossed, dtype="<i8").tolist()) if plans else {},
         cancels=sum(isinstance(e, Cancel) for e in effects),
         value=sum(o.value for o in orders),
@@ -171,7 +172,7 @@ def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
     rules = state.rules.agents[decided.agent]
     if decided.failed or decided.weights is None:
         return Answered(rules.name, {}, not decided.failed, decided.failed, decided.note)
-    found = allocation(
+    target_allocation = allocation(
         ask.view,
         np.frombuffer(decided.weights),
         strategy=rules.name,
@@ -179,11 +180,11 @@ def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
         lookback=state.rules.lookback,
         threshold=rules.min_trade,
     )
-    return Answered(rules.name, found.target, False, "", decided.note, found)
+    return Answered(rules.name, target_allocation.target, False, "", decided.note, target_allocation)
 
 
 def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[OrderPlanned]:
-    found = []
+    orders = []
     plans = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}
     baskets = [e for e in effects if isinstance(e, OrderBasket)]
     over_time = state.rules.execution.style in WORKED
@@ -192,7 +193,7 @@ def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[Order
         for sym, lots, worst, code in rows:
             lot, mark = state.universe.lot_nano[sym], int(state.marks_nano[sym])
             value, commission, slippage = cost_of(state, costs, sym, lots)
-            found.append(
+            orders.append(
                 OrderPlanned(
                     symbol=state.universe.symbols[sym],
                     side=_SIDES[lots > 0],
@@ -207,7 +208,7 @@ def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[Order
                     style=style,
                 )
             )
-    return found
+    return orders
 
 
 def cost_of(state: State, costs: Costs, column: int, lots: int) -> tuple[float, float, float]:
@@ -239,37 +240,37 @@ def _sent(plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket])
 
 def _worked(state: State, effects: Sequence[Effect]) -> list[tuple[Planned, Rows, str]]:
     """Orders that would be worked over time, all agents together."""
-    found: list[tuple[Planned, Rows, str]] = []
+    orders: list[tuple[Planned, Rows, str]] = []
     for plan in effects:
         if not isinstance(plan, Planned) or plan.portion is None or plan.portion.decided:
             continue
         worst = {s: price for p in state.parents for s, price in zip(p.sym, p.worst_nano, strict=True)}
         lots, codes = np.frombuffer(plan.allowed, dtype=np.int64), np.frombuffer(plan.reason, dtype=np.int8)
         rows = [(k, int(lots[k]), worst.get(k, 0), int(codes[k])) for k in np.flatnonzero(lots).tolist()]
-        found.append((plan, rows, plan.portion.style))
-    return found
+        orders.append((plan, rows, plan.portion.style))
+    return orders
 
 
-def _refused(state: State, one: Judged) -> list[Refusal]:
+def _refused(state: State, judgement: Judged) -> list[Refusal]:
     """The trades that a gate cut or refused."""
-    found = []
+    refusals = []
     universe = state.universe
-    who = "house" if one.book == HOUSE else state.rules.agents[one.book].name
-    for k in np.flatnonzero(one.asked != one.verdict.lots).tolist():
-        lot, code = universe.lot_nano[k], int(one.verdict.reason[k])
-        found.append(
+    who = "house" if judgement.book == HOUSE else state.rules.agents[judgement.book].name
+    for k in np.flatnonzero(judgement.asked != judgement.verdict.lots).tolist():
+        lot, code = universe.lot_nano[k], int(judgement.verdict.reason[k])
+        refusals.append(
             Refusal(
                 who=who,
                 symbol=universe.symbols[k],
-                side=_SIDES[bool(one.asked[k] > 0)],
-                asked=quantity_text(abs(int(one.asked[k])), lot),
-                allowed=quantity_text(abs(int(one.verdict.lots[k])), lot),
-                most=largest_of(one, k).qty,
+                side=_SIDES[bool(judgement.asked[k] > 0)],
+                asked=quantity_text(abs(int(judgement.asked[k])), lot),
+                allowed=quantity_text(abs(int(judgement.verdict.lots[k])), lot),
+                most=largest_of(judgement, k).qty,
                 reason=reason_name(code),
                 text=REASON_TEXT[code],
             )
         )
-    return found
+    return refusals
 
 
 def _limits(house: Judged) -> list[LimitRow]:

@@ -122,8 +122,8 @@ def correlation_groups(state: State) -> dict[str, str]:
     instrument without such a partner, with too few returns or without a move is in no group.
     """
     rule = limits_in_force(state, HOUSE).correlation or Correlation()
-    columns, found = _correlations(state, _held(state))
-    return _grouped(state.universe.symbols, columns, found, rule.threshold)
+    columns, correlations = _correlations(state, _held(state))
+    return _grouped(state.universe.symbols, columns, correlations, rule.threshold)
 
 
 def _held(state: State) -> Bools:
@@ -132,12 +132,12 @@ def _held(state: State) -> Bools:
     return held
 
 
-def _grouped(symbols: Sequence[str], columns: Ints, found: Floats, threshold: float) -> dict[str, str]:
+def _grouped(symbols: Sequence[str], columns: Ints, correlations: Floats, threshold: float) -> dict[str, str]:
     """The group of each of these columns by float64[K, K] of their correlations."""
-    if not len(found):
+    if not len(correlations):
         return {}
-    names = [sorted(symbols[columns[k]] for k in each) for each in correlated(found, threshold)]
-    return {symbol: each[0] for each in names if len(each) > 1 for symbol in each}
+    names = [sorted(symbols[columns[k]] for k in cluster) for cluster in correlated(correlations, threshold)]
+    return {symbol: members[0] for members in names if len(members) > 1 for symbol in members}
 
 
 def _correlations(state: State, held: Bools) -> tuple[Ints, Floats]:
@@ -145,8 +145,8 @@ def _correlations(state: State, held: Bools) -> tuple[Ints, Floats]:
 
     They cover the samples of the lookback of [risk] correlation in which all have a return.
     """
-    columns, known = _known_returns(state, held)
-    return columns, _correlation(known)
+    columns, returns = _known_returns(state, held)
+    return columns, _correlation(returns)
 
 
 def _correlation(returns: Floats) -> Floats:
@@ -160,11 +160,11 @@ def _known_returns(state: State, held: Bools) -> tuple[Ints, Floats]:
     rule = limits.correlation or Correlation()
     returns = state.history.synchronous.returns(min(rule.lookback, state.history.synchronous.lookback))
     columns = np.flatnonzero(held & (np.isfinite(returns).sum(axis=0) >= limits.min_history))
-    known = returns[:, columns]
-    known = known[np.isfinite(known).all(axis=1)]
-    if len(columns) < 2 or len(known) < limits.min_history:
+    complete_returns = returns[:, columns]
+    complete_returns = complete_returns[np.isfinite(complete_returns).all(axis=1)]
+    if len(columns) < 2 or len(complete_returns) < limits.min_history:
         return columns, np.zeros((0, 0))
-    return columns, known
+    return columns, complete_returns
 
 
 def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[float | None]]]:
@@ -173,11 +173,11 @@ def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[
     worth = np.abs(np.nan_to_num(state.lots(HOUSE) * state.marks * state.universe.lot_size))
     held = np.zeros(len(worth), dtype=np.bool_)
     held[np.argsort(-worth, kind="stable")[:most]] = True
-    columns, found = _correlations(state, held & (worth > 0.0))
-    if not len(found):
+    columns, correlations = _correlations(state, held & (worth > 0.0))
+    if not len(correlations):
         return [], []
     order = np.argsort(-worth[columns], kind="stable")
-    rows = found[np.ix_(order, order)].tolist()
+    rows = correlations[np.ix_(order, order)].tolist()
     shown = [[x if isfinite(x) else None for x in row] for row in rows]
     return [state.universe.symbols[k] for k in columns[order]], shown
 
@@ -217,13 +217,13 @@ def settings_of(limits: Limits) -> Settings:
     )
 
 
-def metrics_of(found: Assessment) -> Metrics:
+def metrics_of(assessment: Assessment) -> Metrics:
     """The metrics of an assessment, with a reason for each missing one."""
     values: dict[str, float | None] = {}
     missing: dict[str, str] = {}
     for name, field in METRICS.items():
-        value = getattr(found, field)
+        value = getattr(assessment, field)
         if value is None:
-            missing[name] = found.missing.get(field, "not available")
+            missing[name] = assessment.missing.get(field, "not available")
         values[name] = None if value is None else getattr(value, name) if field == "historical" else value
-    return Metrics(confidence=found.confidence, missing=missing, **values)
+    return Metrics(confidence=assessment.confidence, missing=missing, **values)

@@ -102,11 +102,11 @@ def equity_line(p: Valued, names: Sequence[str], shadows: Mapping[int, Mapping[s
 
 def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[int, dict[str, str]]:
     """Instant -> equity of each of these shadows, by name."""
-    found: dict[int, dict[str, str]] = {}
+    equities: dict[int, dict[str, str]] = {}
     for name in names:
         for point in reader.shadow(name, since=since):
-            found.setdefault(point.ts, {})[name] = money_text(point.equity_micro)
-    return found
+            equities.setdefault(point.ts, {})[name] = money_text(point.equity_micro)
+    return equities
 
 
 def risk_line(point: RiskPoint) -> RiskLine:
@@ -118,19 +118,19 @@ def risk_line(point: RiskPoint) -> RiskLine:
     return RiskLine(point.ts, instant_text(point.ts), point.kind, limits)
 
 
-def allocation_line(found: Allocation, universe: Universe, names: Sequence[str]) -> AllocationLine:
+def allocation_line(allocation: Allocation, universe: Universe, names: Sequence[str]) -> AllocationLine:
     agents = {}
-    for agent, data, scale in found.parts:
+    for agent, data, scale in allocation.parts:
         weights = np.frombuffer(data, dtype="<f8")
         held = {universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()}
         agents[names[agent] if agent < len(names) else str(agent)] = Portion(scale, held)
-    return AllocationLine(found.ts, instant_text(found.ts), agents)
+    return AllocationLine(allocation.ts, instant_text(allocation.ts), agents)
 
 
 def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
     """One round as the API and the command line give it; `names` are those of the agents."""
-    found = decision_lines(plan, universe, lambda k: names[k] if k < len(names) else str(k), reason_name)
-    return DecisionLine(address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, *found)
+    fields = decision_lines(plan, universe, lambda k: names[k] if k < len(names) else str(k), reason_name)
+    return DecisionLine(address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, *fields)
 
 
 def thinned(rows: Sequence[Valued], points: int) -> Iterable[Valued]:
@@ -161,16 +161,16 @@ def decided(plans: list[Planned], parts: Parts) -> dict[str, str]:
     universe = parts.universe
     names = [a.name for a in parts.rules.agents]
     zone = ZoneInfo(parts.sessions[universe.calendar].zone)
-    found: dict[str, str] = {}
+    text_by_agent: dict[str, str] = {}
     for plan in plans:
         clock = datetime.fromtimestamp(plan.ts // 10**9, UTC).astimezone(zone).strftime("%m-%d %H:%M")
         for wish in decision_line(plan, universe, names).agents:
-            said = [
+            trades = [
                 f"{'sell' if qty.startswith('-') else 'buy'} {qty.lstrip('-')} {symbol}"
                 for symbol, qty in wish.allowed.items()
             ]
-            more = f" and {len(said) - 2} more" if len(said) > 2 else ""
+            more = f" and {len(trades) - 2} more" if len(trades) > 2 else ""
             cut = f"; {len(wish.reasons)} cut" if wish.reasons else ""
             whose = f" (policy of {wish.policy})" if wish.policy else ""
-            found[wish.agent] = f"{clock} {', '.join(said[:2]) or 'nothing'}{more}{cut}{whose}"
-    return found
+            text_by_agent[wish.agent] = f"{clock} {', '.join(trades[:2]) or 'nothing'}{more}{cut}{whose}"
+    return text_by_agent

@@ -56,6 +56,6 @@ def summary(shell: Shell, run: str, mode: str, wall_s: float, bars_before: int =
         wall_s=round(wall_s, 6),
         symbol_bars_per_s=round((tally.symbol_bars - bars_before) / wall_s, 1) if wall_s > 0 else 0.0,
         digest=shell.digest.hexdigest(),
-        books={name: money_text(own) for name, own in book_equities(state).items()},
-        shadows={name: money_text(own) for name, own in shadow_equities(state).items()},
+        books={name: money_text(equity) for name, equity in book_equities(state).items()},
+        shadows={name: money_text(equity) for name, equity in shadow_equities(state).items()},
     )

@@ -141,27 +141,27 @@ class Shortfalls:
                     self._ended(effect)
                 case Worked():
                     for symbol, mark in zip(effect.sym, effect.mark_nano, strict=True):
-                        whole = self.wholes.get((effect.decided, symbol))
-                        if whole is not None:
-                            whole.open -= 1
-                            whole.end_nano = mark
+                        parent = self.wholes.get((effect.decided, symbol))
+                        if parent is not None:
+                            parent.open -= 1
+                            parent.end_nano = mark
                 case _:
                     pass
 
-    def of_whole(self, whole: _Whole) -> Shortfall:
+    def of_whole(self, parent: _Whole) -> Shortfall:
         """The shortfall of a parent order; its opportunity cost is unknown until it has ended."""
-        pieces = [piece for key in whole.children for piece in self.orders[key].pieces]
-        end_nano = None if whole.open > 0 else whole.end_nano
-        return shortfall(whole.lots, whole.lot_nano, whole.decision_nano, pieces, end_nano)
+        pieces = [piece for key in parent.children for piece in self.orders[key].pieces]
+        end_nano = None if parent.open > 0 else parent.end_nano
+        return shortfall(parent.lots, parent.lot_nano, parent.decision_nano, pieces, end_nano)
 
     def decisions(self, since: int = 0, until: int = 2**63 - 1) -> Iterator[tuple[int, Shortfall]]:
         """(column, shortfall) of every decision in (since, until]: an order, or a parent order with its children."""
         for (_, _, column), order in self.orders.items():
             if not order.decided and since < order.ts <= until:
                 yield column, order.cost()
-        for (_, column), whole in self.wholes.items():
-            if since < whole.ts <= until:
-                yield column, self.of_whole(whole)
+        for (_, column), parent in self.wholes.items():
+            if since < parent.ts <= until:
+                yield column, self.of_whole(parent)
 
     def _whole(self, plan: Planned) -> None:
         allowed, prices = np.frombuffer(plan.allowed, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
@@ -184,13 +184,13 @@ class Shortfalls:
         decided = plan.portion.decided if plan.portion is not None else 0
         for column, lots in zip(basket.sym, basket.lots, strict=True):
             arrival = round(prices[column] * NANO)
-            whole = self.wholes.get((decided, column)) if decided else None
-            if whole is not None:
-                whole.children.append((basket.sample, basket.n, column))
+            parent = self.wholes.get((decided, column)) if decided else None
+            if parent is not None:
+                parent.children.append((basket.sample, basket.n, column))
             order = _Order(
                 lots=lots,
                 lot_nano=self.universe.lot_nano[column],
-                decision_nano=whole.decision_nano if whole is not None else arrival,
+                decision_nano=parent.decision_nano if parent is not None else arrival,
                 arrival_nano=arrival,
                 ts=basket.ts,
                 decided=decided,
@@ -249,8 +249,8 @@ class Shortfalls:
             return nano * action.denominator // action.numerator
 
         def many(lots: int) -> int:
-            whole = abs(lots) * action.numerator // action.denominator
-            return whole if lots > 0 else -whole
+            size = abs(lots) * action.numerator // action.denominator
+            return size if lots > 0 else -size
 
         for (_, _, column), order in self.orders.items():
             if column == action.symbol and order.end_nano is None and not _done(order):
@@ -259,9 +259,9 @@ class Shortfalls:
                 order.pieces = [
                     Piece(many(p.lots), price(p.price_nano), p.fee_micro, price(p.arrival_nano)) for p in order.pieces
                 ]
-        for (_, column), whole in self.wholes.items():
-            if column == action.symbol and whole.open > 0:
-                whole.lots, whole.decision_nano = many(whole.lots), price(whole.decision_nano)
+        for (_, column), parent in self.wholes.items():
+            if column == action.symbol and parent.open > 0:
+                parent.lots, parent.decision_nano = many(parent.lots), price(parent.decision_nano)
 
 
 def _done(order: _Order) -> bool:
@@ -311,10 +311,10 @@ class Totals(Shortfalls):
 
 def fold(universe: Universe, entries: Iterable[Entry], slices: Slices | None = None) -> Shortfalls:
     """The shortfalls of a segment of a journal."""
-    found = Shortfalls(universe, slices)
+    journal_shortfalls = Shortfalls(universe, slices)
     for entry in entries:
-        found.add(entry)
-    return found
+        journal_shortfalls.add(entry)
+    return journal_shortfalls
 
 
 def shortfalls(reader: Reader, since: int = 0, slices: Slices | None = None) -> Shortfalls:
@@ -335,11 +335,11 @@ def span_shortfalls(
 ) -> Shortfalls:
     """As `shortfalls`, of the decisions in (since, until], for sums by symbol. `entries` are all those of the journal,
     by number."""
-    found, first = Totals(reader.run.universe, slices, since, until), first_of(reader, since)
+    totals, first = Totals(reader.run.universe, slices, since, until), first_of(reader, since)
     for seq, data in entries:
-        if seq >= first and found.complete:
-            found.add(decode(data))
-    return found if found.complete else shortfalls(reader, since, slices)
+        if seq >= first and totals.complete:
+            totals.add(decode(data))
+    return totals if totals.complete else shortfalls(reader, since, slices)
 
 
 def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -> Shortfalls:
@@ -351,75 +351,78 @@ def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -
     records = reader.records
     if plan.portion is not None or reader.of_shadow or records is None:
         return shortfalls(reader, plan.ts, slices)
-    found = Shortfalls(reader.run.universe, slices)
+    journal_shortfalls = Shortfalls(reader.run.universe, slices)
     sample, planned = msgspec.msgpack.encode(plan.sample), False
     for _, data in records.entries(reader.run.run, reader.first_step(plan.ts - DAY_NS)):
         # without orders that wait for their open, only fills, ends and splits count
-        if not planned or found.waiting or sample in data or b"Action" in data or b"JumpExplained" in data:
+        if not planned or journal_shortfalls.waiting or sample in data or b"Action" in data or b"JumpExplained" in data:
             entry = decode(data)
-            found.add(entry)
+            journal_shortfalls.add(entry)
             planned = planned or any(
-                type(each) is Planned and (each.sample, each.n, each.ts) == (plan.sample, plan.n, plan.ts)
-                for each in entry.effects
+                type(effect) is Planned and (effect.sample, effect.n, effect.ts) == (plan.sample, plan.n, plan.ts)
+                for effect in entry.effects
             )
-    return found
+    return journal_shortfalls
 
 
-def ids(found: Shortfalls, run: str) -> dict[str, Key]:
+def ids(journal_shortfalls: Shortfalls, run: str) -> dict[str, Key]:
     """Order id -> its key."""
-    return {order_id(run, key[0], found.universe.symbols[key[2]], key[1]): key for key in found.orders}
+    return {
+        order_id(run, key[0], journal_shortfalls.universe.symbols[key[2]], key[1]): key
+        for key in journal_shortfalls.orders
+    }
 
 
 def costed(
-    what: str, style: str, found: Shortfall, note: str, filled: str = "", unfilled: str = "", decision: str = ""
+    what: str, style: str, cost: Shortfall, note: str, filled: str = "", unfilled: str = "", decision: str = ""
 ) -> Costed:
     """A shortfall in text."""
     names = ("delay", "impact", "fees", "opportunity", "total")
-    parts: dict[str, int | None] = {name: getattr(found, f"{name}_micro") for name in names}
+    parts: dict[str, int | None] = {name: getattr(cost, f"{name}_micro") for name in names}
     texts: dict[str, Any] = {name: None if micro is None else money_text(micro) for name, micro in parts.items()}
-    ratios: dict[str, Any] = {f"{name}_bp": found.bp(micro) for name, micro in parts.items()}
-    value = money_text(found.value_micro)
+    ratios: dict[str, Any] = {f"{name}_bp": cost.bp(micro) for name, micro in parts.items()}
+    value = money_text(cost.value_micro)
     return Costed(what, style, value, decision, filled, unfilled, **texts, **ratios, note=note)
 
 
-def _costed(what: str, one: _Order | _Whole, pieces: Iterable[Piece], cost: Shortfall, note: str) -> Costed:
+def _costed(what: str, order: _Order | _Whole, pieces: Iterable[Piece], cost: Shortfall, note: str) -> Costed:
     """The shortfall of an order or a parent order in text."""
-    done = abs(sum(piece.lots for piece in pieces))
-    filled, unfilled = (quantity_text(lots, one.lot_nano) for lots in (done, abs(one.lots) - done))
-    return costed(what, one.style, cost, note, filled, unfilled, price_text(one.decision_nano))
+    filled_lots = abs(sum(piece.lots for piece in pieces))
+    filled, unfilled = (quantity_text(lots, order.lot_nano) for lots in (filled_lots, abs(order.lots) - filled_lots))
+    return costed(what, order.style, cost, note, filled, unfilled, price_text(order.decision_nano))
 
 
-def of_order(found: Shortfalls, key: Key, id: str) -> Costed | None:
+def of_order(journal_shortfalls: Shortfalls, key: Key, id: str) -> Costed | None:
     """One order's shortfall in text."""
-    order = found.orders.get(key)
-    return None if order is None else _costed(id, order, order.pieces, order.cost(), found.note)
+    order = journal_shortfalls.orders.get(key)
+    return None if order is None else _costed(id, order, order.pieces, order.cost(), journal_shortfalls.note)
 
 
 def of_orders(reader: Reader, orders: Sequence[Order], slices: Slices | None = None) -> dict[str, Costed]:
     """Order id -> shortfall of some orders of a run; empty when the journal is unavailable."""
     if reader.records is None or not orders:
         return {}
-    found = shortfalls(reader, min(order.ts for order in orders), slices)
-    keys = ids(found, reader.run.run)
-    costs = {order.id: of_order(found, keys[order.id], order.id) for order in orders if order.id in keys}
+    journal_shortfalls = shortfalls(reader, min(order.ts for order in orders), slices)
+    keys = ids(journal_shortfalls, reader.run.run)
+    costs = {order.id: of_order(journal_shortfalls, keys[order.id], order.id) for order in orders if order.id in keys}
     return {id: cost for id, cost in costs.items() if cost is not None}
 
 
-def of_whole(found: Shortfalls, key: Key) -> Costed | None:
+def of_whole(journal_shortfalls: Shortfalls, key: Key) -> Costed | None:
     """The shortfall of an order's parent as text; None for an order that was sent at once."""
-    order = found.orders.get(key)
-    whole = found.wholes.get((order.decided, key[2])) if order is not None and order.decided else None
-    if whole is None:
+    order = journal_shortfalls.orders.get(key)
+    parent = journal_shortfalls.wholes.get((order.decided, key[2])) if order is not None and order.decided else None
+    if parent is None:
         return None
-    pieces = (piece for child in whole.children for piece in found.orders[child].pieces)
-    what = f"{found.universe.symbols[key[2]]}, parent order"
-    return _costed(what, whole, pieces, found.of_whole(whole), found.note)
+    pieces = (piece for child in parent.children for piece in journal_shortfalls.orders[child].pieces)
+    what = f"{journal_shortfalls.universe.symbols[key[2]]}, parent order"
+    return _costed(what, parent, pieces, journal_shortfalls.of_whole(parent), journal_shortfalls.note)
 
 
-def by_symbol(found: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list[Costed]:
+def by_symbol(journal_shortfalls: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list[Costed]:
     """The shortfalls of a span's decisions, all and by symbol; those with an open part count with their known part."""
     columns: dict[int, list[Shortfall]] = {}
-    for column, cost in found.decisions(since, until):
+    for column, cost in journal_shortfalls.decisions(since, until):
         if cost.value_micro:
             if cost.opportunity_micro is None:
                 cost = msgspec.structs.replace(cost, opportunity_micro=0)
@@ -427,5 +430,5 @@ def by_symbol(found: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list
     if not columns:
         return []
     groups = [("all", [cost for parts in columns.values() for cost in parts])]
-    groups += [(found.universe.symbols[column], parts) for column, parts in sorted(columns.items())]
-    return [costed(name, "", added(parts), found.note) for name, parts in groups]
+    groups += [(journal_shortfalls.universe.symbols[column], parts) for column, parts in sorted(columns.items())]
+    return [costed(name, "", added(parts), journal_shortfalls.note) for name, parts in groups]

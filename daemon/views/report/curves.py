@@ -61,13 +61,17 @@ class Curves:
         self.books = [np.array([p.books[k] / MICRO for p in every]) for k in range(len(agents))]
         # capital is reallocated at a sample, right after its valuation
         after = np.zeros((len(agents), len(every)))
-        for each in capital:
-            at = int(np.searchsorted(self.ts, each.ts))
-            if at < len(every) and self.ts[at] == each.ts:
-                after[:, at] += np.array(each.moved[: len(agents)]) / 1e6
+        for reallocation in capital:
+            at = int(np.searchsorted(self.ts, reallocation.ts))
+            if at < len(every) and self.ts[at] == reallocation.ts:
+                after[:, at] += np.array(reallocation.moved[: len(agents)]) / 1e6
         self.agents = [
-            returns_of(book + gains_at(self.ts, more, k + 1), _flows(seqs, [b for b in flows if b.agent == name]), own)
-            for k, (name, book, own) in enumerate(zip(agents, self.books, after, strict=True))
+            returns_of(
+                book + gains_at(self.ts, more, k + 1),
+                _flows(seqs, [b for b in flows if b.agent == name]),
+                agent_capital,
+            )
+            for k, (name, book, agent_capital) in enumerate(zip(agents, self.books, after, strict=True))
         ]
 
     def drawdown(self, since: int) -> list[tuple[int, float]]:
@@ -83,8 +87,8 @@ def span_start(ts: NDArray[np.int64], since: int) -> int:
 
 def gains_at(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:
     """float64[T]: gain of the house (0) or of an agent's book (1 on) at these samples."""
-    found = {each.ts: each.micro[book] / 1e6 for each in more}
-    return np.array([found.get(int(each), 0.0) for each in ts])
+    gain_by_ts = {gain.ts: gain.micro[book] / 1e6 for gain in more}
+    return np.array([gain_by_ts.get(int(instant), 0.0) for instant in ts])
 
 
 FLOWS: Final = frozenset({"flow", "in_kind"})
@@ -99,21 +103,21 @@ def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Fl
     """
     base, moved = equity[:-1] if after is None else equity[:-1] + after[:-1], flows[1:] - flows[:-1]
     if after is None or not after.any():
-        found = np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
+        returns = np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
     else:
-        found = np.zeros(len(equity))
-        np.divide(equity[1:] - moved - base, base, out=found[1:], where=base > 0.0)
-    np.divide(equity[1:] - moved, moved, out=found[1:], where=(base <= 0.0) & (moved > 0.0))
-    return found
+        returns = np.zeros(len(equity))
+        np.divide(equity[1:] - moved - base, base, out=returns[1:], where=base > 0.0)
+    np.divide(equity[1:] - moved, moved, out=returns[1:], where=(base <= 0.0) & (moved > 0.0))
+    return returns
 
 
 def _flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
     """float64[T]: deposits booked up to each sample. A deposit at a sample's instant comes after the sample."""
     moved = np.zeros(len(seqs))
-    for each in flows:
-        at = int(np.searchsorted(seqs, each.seq))
+    for booking in flows:
+        at = int(np.searchsorted(seqs, booking.seq))
         if at < len(moved):
-            moved[at] += float(each.amount)
+            moved[at] += float(booking.amount)
     return moved.cumsum()
 
 
@@ -128,24 +132,25 @@ def span_of(
 ) -> Span:
     """Performance over the samples in (since, until], including the return to the first of them."""
     mine = (ts > since) & (ts <= until)
-    own = returns[mine]
+    span_returns = returns[mine]
     free = risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[mine]
-    if len(own) and mine[0]:
-        own, free = own[1:], newest(free, len(own) - 1)  # the very first sample has no return
-    known = len(own) > 0
-    wealth = compounded(own)
-    enough = len(own) >= SAMPLES
-    ratio = sharpe(own, PERIODS_PER_YEAR, free) if enough else float("nan")
+    if len(span_returns) and mine[0]:
+        # the very first sample has no return
+        span_returns, free = span_returns[1:], newest(free, len(span_returns) - 1)
+    has_returns = len(span_returns) > 0
+    wealth = compounded(span_returns)
+    enough = len(span_returns) >= SAMPLES
+    ratio = sharpe(span_returns, PERIODS_PER_YEAR, free) if enough else float("nan")
     times = ts[mine]
     return Span(
         name=name,
         samples=len(times),
         first=instant_text(int(times[0])) if len(times) else "",
-        total=float(wealth[-1] - 1.0) if known else None,
+        total=float(wealth[-1] - 1.0) if has_returns else None,
         annual=annual_return(wealth) if enough else None,
-        volatility=volatility(own) if enough else None,
+        volatility=volatility(span_returns) if enough else None,
         sharpe=ratio if isfinite(ratio) else None,
-        max_drawdown=float(drawdowns(wealth).max()) if known else None,
+        max_drawdown=float(drawdowns(wealth).max()) if has_returns else None,
         alerts=counted(level for at, level in alerts if since < at <= until),
     )
 

@@ -82,13 +82,13 @@ Measured = Callable[[int, Mapping[Plan, Set[int]]], Mapping[Plan, PlanValues]]
 def own_closes(state: State) -> dict[str, list[Gain]]:
     """The `own_closes` of a `Standing`; empty when no close of a date is after its sample."""
     named = {"": state, **{shadow.rules.agents[0].name: shadow for shadow in state.shadows}}
-    return {name: found for name, own in named.items() if (found := gains(own))}
+    return {name: house_gains for name, house in named.items() if (house_gains := gains(house))}
 
 
 def standing_of(state: State) -> Standing:
     """The present account, between two steps."""
-    found = assessed(state)
-    return Standing(found.ts, limits_now(state), found.house, found.agents, own_closes(state))
+    assessment = assessed(state)
+    return Standing(assessment.ts, limits_now(state), assessment.house, assessment.agents, own_closes(state))
 
 
 def report(
@@ -145,7 +145,9 @@ class _Figures:
         self.costs = self._costs(slices, loads)
         self.policies = policies_between(loads, config.seats, since, until)
         self.own_closes = standing.own_closes if standing is not None else {}
-        calendars = {each.calendar for each in reader.run.universe.instruments} | {reader.run.universe.calendar}
+        calendars = {instrument.calendar for instrument in reader.run.universe.instruments} | {
+            reader.run.universe.calendar
+        }
         if standing is None and len(calendars) > 1:
             self.unknown["own_closes"] = "the run's state is unavailable: returns are at last known prices"
         self.bookings = reader.bookings()
@@ -167,14 +169,17 @@ class _Figures:
         try:
             if measured is None:
                 raise Unavailable("the journal is not replayed")
-            found = measured(decisions[first].seq, last_agents(decisions[first:]))
+            values_by_plan = measured(decisions[first].seq, last_agents(decisions[first:]))
         except Unavailable as why:
             self.unknown["limits"] = (
                 "of plans only recorded values are known, of limits that cut or stand at 60 % of their bound or more: "
                 f"{why}"
             )
             return decisions
-        return [replaced(d, found[d.seq, d.ordinal]) if (d.seq, d.ordinal) in found else d for d in decisions]
+        return [
+            replaced(d, values_by_plan[d.seq, d.ordinal]) if (d.seq, d.ordinal) in values_by_plan else d
+            for d in decisions
+        ]
 
     def _costs(self, slices: Slices | None, loads: list[ModelLoaded]) -> Shortfalls | None:
         """The shortfalls of the span; None without a journal. The pass over it appends its artifacts to `loads`."""
@@ -226,11 +231,11 @@ class _Figures:
         )
 
     def _income(self) -> dict[str, str]:
-        found: dict[str, Decimal] = {}
-        for each in self.bookings:
-            if self.since < each.ts <= self.until and each.kind not in FLOWS:
-                found[each.kind] = found.get(each.kind, Decimal(0)) + Decimal(each.amount)
-        return {kind: str(amount) for kind, amount in sorted(found.items())}
+        income: dict[str, Decimal] = {}
+        for booking in self.bookings:
+            if self.since < booking.ts <= self.until and booking.kind not in FLOWS:
+                income[booking.kind] = income.get(booking.kind, Decimal(0)) + Decimal(booking.amount)
+        return {kind: str(amount) for kind, amount in sorted(income.items())}
 
     def _risk_free(self, ts: NDArray[np.int64]) -> tuple[RiskFree, str]:
         """(annual risk-free rate of the return to each sample, definition of the Sharpe ratio).
@@ -249,7 +254,7 @@ class _Figures:
 
     def _house(self) -> House:
         begin, since, until = self.begin, self.since, self.until
-        moving = [own[begin:] for own in self.curves.agents if bool(own[begin:].any())]
+        moving = [returns[begin:] for returns in self.curves.agents if bool(returns[begin:].any())]
         enough = len(self.curves.ts) - begin >= SAMPLES
         alike = mean_correlation(moving, absolute=True) if enough else float("nan")
         if not isfinite(alike):
@@ -268,7 +273,7 @@ class _Figures:
                     instant_text(c.ts),
                     c.method,
                     c.why,
-                    *(dict(zip(names, each, strict=False)) for each in (c.shares, c.target)),
+                    *(dict(zip(names, shares, strict=False)) for shares in (c.shares, c.target)),
                 )
                 for c in self.reader.capital(since=since + 1)
                 if c.ts <= until and c.target
@@ -279,7 +284,7 @@ class _Figures:
         table = self.config.agents[number]
         parts = [part for plan in self.plans for part in plan.agents if part.agent == number]
         values: Mapping[str, tuple[float, float]] = parts[-1].values if parts else {}
-        found = self.present.agents.get(table.name) if self.present is not None else None
+        assessment = self.present.agents.get(table.name) if self.present is not None else None
         part = self._part(
             table,
             self.curves.ts,
@@ -292,7 +297,7 @@ class _Figures:
             part,
             switches=[m for m in self.moves if m.who == table.name],
             limits=[limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())],
-            metrics=metrics_of(found) if found is not None else None,
+            metrics=metrics_of(assessment) if assessment is not None else None,
         )
 
     def _shadow(self, table: Agent) -> AgentPart | None:
@@ -311,15 +316,15 @@ class _Figures:
         self, table: Agent, ts: NDArray[np.int64], equity: Floats, returns: Floats, equity_micro: int, free: RiskFree
     ) -> AgentPart:
         """The section of an agent or shadow, from its equity and returns at the samples `ts`."""
-        own = [a for a in self.alerts if a.agent == table.name]
+        alerts = [a for a in self.alerts if a.agent == table.name]
         begin = span_start(ts, self.since)
         return AgentPart(
             name=table.name,
             policy=self.policies[table.name],
             profile=table.profile or "",
             equity=money_text(equity_micro),
-            span=span_of("this report", ts, returns, [(a.ts, a.level) for a in own], self.since, int(ts[-1]), free),
-            alerts=counted(a.kind for a in own),
+            span=span_of("this report", ts, returns, [(a.ts, a.level) for a in alerts], self.since, int(ts[-1]), free),
+            alerts=counted(a.kind for a in alerts),
             switches=[],
             limits=[],
             metrics=None,
@@ -336,8 +341,12 @@ class _Figures:
         return by_symbol(self.costs, self.since, self.until)
 
     def _header(self, kind: str, feed: str) -> Header:
-        run, config, made = self.reader.run, self.config, self.config.broker.costs()
-        costs = {name: getattr(made, name) for name in made.__struct_fields__ if name != "seed" and getattr(made, name)}
+        run, config, broker_costs = self.reader.run, self.config, self.config.broker.costs()
+        costs = {
+            name: getattr(broker_costs, name)
+            for name in broker_costs.__struct_fields__
+            if name != "seed" and getattr(broker_costs, name)
+        }
         bars = f"{config.feed.kind} {config.feed.path or ''} {config.feed.interval_ns // 1_000_000_000}s bars"
         return Header(
             kind=kind,
@@ -371,21 +380,21 @@ class _Figures:
             for key, (value, bound) in record.measures.items():
                 if value is not None and bound is not None:
                     histories.setdefault(key, []).append((record.ts, limit_now(key, value, bound)))
-        if (most := histories.get("max_drawdown")) and most[-1][1].bound is not None:
+        if (drawdowns := histories.get("max_drawdown")) and drawdowns[-1][1].bound is not None:
             histories["max_drawdown"] = [
-                (p.ts, limit_now("max_drawdown", p.drawdown, most[-1][1].bound)) for p in every
+                (p.ts, limit_now("max_drawdown", p.drawdown, drawdowns[-1][1].bound)) for p in every
             ]
-        found = []
+        lines = []
         for key in sorted(now.keys() | histories.keys()):
             history = histories.get(key, [])
-            inside = [each for each in history if each[0] > self.since]
+            inside = [point for point in history if point[0] > self.since]
             used = [(line.use, ts, line.value) for ts, line in inside if line.use is not None]
             if present is not None and key in now and (use := now[key].use) is not None:
                 used.append((use, present.ts, now[key].value))
-            worst = max(used, key=lambda each: each[0], default=None)
+            worst = max(used, key=lambda usage: usage[0], default=None)
             line = now.get(key) or history[-1][1]
-            shown = [(ts, each.use) for ts, each in history if each.use is not None]
-            found.append(
+            shown = [(ts, limit.use) for ts, limit in history if limit.use is not None]
+            lines.append(
                 LimitLine(
                     limit=key,
                     words=line.words or key.replace("_", " "),
@@ -401,7 +410,7 @@ class _Figures:
                     history=thin([(ts, use) for ts, use in shown if isfinite(use)]),
                 )
             )
-        return found
+        return lines
 
     def _backtest(self) -> VarBacktest | None:
         """The VaR recorded at each sample against the return that followed."""
@@ -413,24 +422,24 @@ class _Figures:
             self.unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or the history was too short"
             return None
         at = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
-        known = np.where(at >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[at], np.nan)
-        made = known[:-1] / sqrt(spec.horizon if spec is not None else 1)
+        latest_forecasts = np.where(at >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[at], np.nan)
+        daily_var = latest_forecasts[:-1] / sqrt(spec.horizon if spec is not None else 1)
         # at least a year: a week has too few samples
-        returns, made = curves.returns[1:][self.begin :], made[self.begin :]
-        samples = int(np.isfinite(made).sum())
+        returns, daily_var = curves.returns[1:][self.begin :], daily_var[self.begin :]
+        samples = int(np.isfinite(daily_var).sum())
         if samples < SAMPLES:
             self.unknown["var_backtest"] = f"{samples} samples have a recorded VaR; {SAMPLES} are needed"
             return None
-        return backtest(returns, made, spec.confidence if spec is not None else 0.95)
+        return backtest(returns, daily_var, spec.confidence if spec is not None else 0.95)
 
 
 def last_agents(decisions: Sequence[Decision]) -> dict[Plan, set[int]]:
     """The plans in which an agent has its last basket, with these agents: their limits are reported."""
-    last = {part.agent: (each.seq, each.ordinal) for each in decisions for part in each.plan.agents}
-    found: dict[Plan, set[int]] = {}
+    last = {part.agent: (decision.seq, decision.ordinal) for decision in decisions for part in decision.plan.agents}
+    agents_by_plan: dict[Plan, set[int]] = {}
     for agent, plan in last.items():
-        found.setdefault(plan, set()).add(agent)
-    return found
+        agents_by_plan.setdefault(plan, set()).add(agent)
+    return agents_by_plan
 
 
 def replaced(decision: Decision, values: PlanValues) -> Decision:
@@ -445,13 +454,13 @@ def with_values(points: list[RiskPoint], decisions: Sequence[Decision]) -> list[
     plans: dict[int, list[Planned]] = {}
     for decision in reversed(decisions):
         plans.setdefault(decision.plan.ts, []).append(decision.plan)
-    found = []
+    records = []
     for point in points:
         if point.kind == "plan" and plans.get(point.ts):
             values = dict(plans[point.ts].pop().values)
             point = replace(point, measures=values)
-        found.append(point)
-    return found
+        records.append(point)
+    return records
 
 
 def reasons(plans: Sequence[Planned]) -> tuple[dict[str, int], dict[str, int]]:
@@ -463,24 +472,24 @@ def reasons(plans: Sequence[Planned]) -> tuple[dict[str, int], dict[str, int]]:
             (plan.net, plan.allowed, plan.reason),
             *((part.asked, part.allowed, part.reason) for part in plan.agents),
         ):
-            wish, got = np.frombuffer(asked, dtype="<i8"), np.frombuffer(allowed, dtype="<i8")
+            asked_lots, allowed_lots = np.frombuffer(asked, dtype="<i8"), np.frombuffer(allowed, dtype="<i8")
             why = np.frombuffer(codes, dtype=np.int8)
-            for k in np.flatnonzero(wish != got).tolist():
-                (refused if got[k] == 0 else cut)[reason_name(int(why[k]))] += 1
+            for k in np.flatnonzero(asked_lots != allowed_lots).tolist():
+                (refused if allowed_lots[k] == 0 else cut)[reason_name(int(why[k]))] += 1
     return dict(refused.most_common()), dict(cut.most_common())
 
 
 def _weights(house: Assessment | None) -> dict[str, float]:
     if house is None or house.positions is None:
         return {}
-    return {name: part.weight for name, part in sorted(house.positions.items(), key=lambda each: -abs(each[1].weight))}
+    return {name: part.weight for name, part in sorted(house.positions.items(), key=lambda pair: -abs(pair[1].weight))}
 
 
 def _sectors(weights: Mapping[str, float], reader: Reader) -> dict[str, float]:
     universe = reader.run.universe
     sectors = dict(zip(universe.symbols, universe.sectors, strict=True))
-    found: dict[str, float] = {}
+    weight_by_sector: dict[str, float] = {}
     for symbol, weight in weights.items():
         sector = sectors.get(symbol) or "no sector"
-        found[sector] = found.get(sector, 0.0) + weight
-    return found
+        weight_by_sector[sector] = weight_by_sector.get(sector, 0.0) + weight
+    return weight_by_sector
