@@ -46,7 +46,7 @@ def test_the_packages_of_the_product_are_read() -> None:
     assert all((ROOT / place).is_dir() for place in PRODUCT)
 
 
-def test_a_binding_that_stays_has_a_reason_and_is_there() -> None:
+def test_a_binding_of_the_product_has_a_reason_to_stay_and_each_reason_has_a_binding() -> None:
     stays = {(binding.module, binding.word) for binding in bindings_of(PRODUCT)}
-    assert set(KEPT) <= stays
+    assert stays == set(KEPT)
     assert all(reason.strip() for reason in KEPT.values())
