@@ -45,8 +45,8 @@ def decide(state: State) -> State:
 def weigh(state: State) -> State:
     """Weights by inverse volatility among the chosen symbols, at most half of the book in each; 0 sells the others."""
     inverse = {symbol: 1.0 / state["facts"][symbol]["volatility"] for symbol in state["chosen"]}
-    total = sum(inverse.values())
-    shares = {symbol: round(min(0.5, reciprocal / total), 4) for symbol, reciprocal in inverse.items()}
+    whole = sum(inverse.values())
+    shares = {symbol: round(min(0.5, each / whole), 4) for symbol, each in inverse.items()}
     return {"weights": {symbol: shares.get(symbol, 0.0) for symbol in state["facts"]}}
 
 

@@ -22,6 +22,11 @@ DOUBTS: Final = {
     "examples/variants/risk.toml": "size",
     "examples/variants/schedules.toml": "size",
     "examples/agents/plain.toml": "size",
+    "examples/strategies/dual_momentum/config.toml": "",
+    "examples/strategies/mean_reversion/config.toml": "cash_rate",
+    "examples/strategies/minimum_variance/config.toml": "",
+    "examples/strategies/momentum_top/config.toml": "",
+    "examples/strategies/trend_volatility/config.toml": "",
 }
 """The only doubt about each; empty for none."""
 
