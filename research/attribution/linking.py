@@ -1,7 +1,11 @@
 """Links the contributions of single intervals into contributions to the compounded return of a period.
 
-Source: D. Carino, Combining attribution effects over time, Journal of Performance Measurement (1999). Returns compound,
-so contributions of intervals do not add up to the period's return. A logarithmic factor for each interval makes them.
+What can go wrong: returns compound, so contributions of intervals do not add up to the period's return. A logarithmic
+factor for each interval makes them add up. Source: D. Carino, Combining attribution effects over time, Journal of
+Performance Measurement (1999).
+
+An interval that loses everything has no logarithm and is refused. The logarithm is that of 1 plus a relative
+difference, which keeps its digits where two returns are nearly equal.
 """
 
 import numpy as np

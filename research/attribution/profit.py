@@ -1,6 +1,8 @@
 """Profit and loss of an account by interval, book, symbol and kind.
 
-For each book and symbol in interval t, with quantity q, mark m and fills f:
+What can go wrong: a split between two samples looks like a loss. The formulas contain no split ratio: marks and
+quantities before and after a split have the same value. For each book and symbol in interval t, with quantity q, mark m
+and fills f:
 
     profit = q_t m_t - q_(t-1) m_(t-1) - sum(q_f p_f) + bookings - fees
 
@@ -10,8 +12,8 @@ A fill at price p, decided at price d, in a bar that opened at o, splits the pri
     timing   = sum(q_f (d_f - o_f))
     slippage = sum(q_f (o_f - p_f))
 
-This is the division of the implementation shortfall (A. Perold 1988) by its causes (R. Kissell and M. Glantz 2003). The
-formulas contain no split ratio: marks and quantities before and after a split have the same value.
+The three add up to it. This is the division of the implementation shortfall (A. Perold 1988) by its causes (R. Kissell
+and M. Glantz 2003).
 """
 
 from collections.abc import Sequence

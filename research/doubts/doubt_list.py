@@ -1,4 +1,9 @@
-"""The closed list of reasons to doubt a result, the heaviest first."""
+"""The closed list of reasons to doubt a result, the heaviest first.
+
+What can go wrong: a result is printed, and the reason to doubt it stands last or nowhere. So every result walks this
+one list, and its worst doubt is in the first line. What depends on the market alone is computed once for all points of
+a sweep.
+"""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple

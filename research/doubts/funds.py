@@ -1,4 +1,8 @@
-"""Symbols of funds: baskets that replace what dies, so that they are no survivors as single stocks are."""
+"""Symbols of funds: baskets that replace what dies, so that they are no survivors as single stocks are.
+
+What can go wrong: a doubt about survivors is raised for funds, or not raised for stocks. Rejected: a rule by
+volatility, because quiet stocks and wild funds exist. A fund that is missing from the list counts as a stock.
+"""
 
 from typing import Final
 

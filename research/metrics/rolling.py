@@ -1,9 +1,11 @@
 """Rolling Sharpe ratio, volatility, drawdown and beta, in time proportional to the number of samples.
 
-Samples are cut into blocks of one window. A window is the tail of one block and the head of the next. Moments of all
-tails and heads come from one pass over the position in the block (Welford 1962) and are merged by pairs (Chan, Golub
-and LeVeque 1983; van Herk 1992 for the blocks). No sample outside a window enters it, so a crash leaves no rounding
-error behind, as it does in differences of running totals.
+What can go wrong: differences of running totals are fast, and a crash leaves a rounding error in every later window.
+Here no sample outside a window enters it.
+
+Samples are cut into blocks of one window. A window is the tail of one block and the head of the next (blocks: van Herk
+1992). Moments of all tails and heads come from one pass over the position in the block (Welford 1962). They are merged
+by pairs (Chan, Golub and LeVeque 1983).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,10 @@
 """The power of a learner: its share of what a rule that knows a planted signal earns above equal weight.
 
-A cell is one plant at one cost. A learner has a share only where the reference rule itself is above equal weight by a
-95 % interval on the test part. All accounts have the same sessions, costs, capital and lots.
+What can go wrong: a learner is blamed for a signal that nobody could trade. A cell is one plant at one cost. A learner
+has a share only where the reference rule itself is above equal weight by a 95 % interval on the test part.
+
+The rule is chosen on the training part alone. Cells of strength 0 are fitted too: there a learner must be no different
+from equal weight. All accounts have the same sessions, costs, capital and lots.
 """
 
 import time

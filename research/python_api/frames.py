@@ -1,7 +1,10 @@
 """Frames of an account: equity, books, fills, orders, decisions and alerts, each with one schema.
 
-Times are UTC with nanoseconds, quantities and money float64 in units and account currency. The journal and
-`quantd export` have the exact decimals.
+What can go wrong: the frame of a finished run and that of a stored one differ in a column or its type. Both therefore
+use one schema for each kind, also without a row.
+
+Times are UTC with nanoseconds, quantities and money float64 in units and account currency. The journal and `quantd
+export` have the exact decimals.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,6 +1,9 @@
 """Runs a single policy as a benchmark for a run, in particular equal weight.
 
-Both runs share engine, bars, dates, costs, capital and house limits. A comparison with any difference is refused.
+What can go wrong: two results are compared that had other dates, costs or capital. Equal weight once traded from the
+first session on, while the policy beside it waited for its lookback. Both runs therefore share engine, bars, dates,
+costs, capital and house limits, and begin to decide at the same session. A comparison with any difference is refused.
+The settings are those of finished runs, because the dates of a run are known from its record.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,6 +1,10 @@
 """Conditions of a run, read from its journal, and how those of a backtest differ from them.
 
-Where no condition differs, the same decisions are due in both, and the gap of their returns comes from their fills.
+What can go wrong: a gap to a backtest is put down to prices and fills, and the two differ in their configuration. That
+happened with a lookback of 63 beside one of 126. Only where no condition differs are the same decisions due in both,
+and only then does the gap come from the fills.
+
+Rejected: to compare digests alone. A digest does not say what to change, so keys are compared.
 """
 
 import re

@@ -1,8 +1,10 @@
 """Decisions that policies failed to take: counted by agent in a run that goes on, or raised at the first one.
 
-A policy fails when it raises, is late, or answers with weights that are not finite, too large or of a wrong number.
-The agent then holds, and after `[risk] max_failures` failures in a row it is suspended. A run in which a policy failed
-is no result of that policy.
+What can go wrong: a failed policy looks like a flat one. A function that raised on a third of its decisions once had a
+Sharpe ratio, and one that always raised a flat result. A run in which a policy failed is no result of that policy.
+
+A policy fails when it raises, is late, or answers with weights that are not finite, too large or of a wrong number. The
+agent then holds, and after `[risk] max_failures` failures in a row it is suspended.
 """
 
 from collections.abc import Sequence

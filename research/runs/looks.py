@@ -1,8 +1,17 @@
 """The ledger of looks at a market: `looks.jsonl` in the state folder, append-only, each line bound to the one before.
 
 Each backtest, sweep, study and evaluation is a look, and each new configuration is a trial. The deflated Sharpe ratio
-of a result counts the trials of its own market (quantd.research.runs.trials). A faulty look is withdrawn by a further
-line, and stays in the chain. A changed, shortened or deleted ledger makes the number of trials unknown.
+of a result counts the trials of its own market (quantd.research.runs.trials).
+
+What can go wrong: whoever deletes a look has a better result. So a changed, shortened or deleted ledger makes the
+number of trials unknown, and the next line records how many were lost. The newest link also lies in the user's own
+state folder. A faulty look is withdrawn by a further line, and stays in the chain (docs/decisions/015 and 020).
+
+Order: the ledger is checked under its lock, because another process may append between a check and a lock. Lines are
+written before the head. A ledger that is longer than its head is believed. After a kill between the two, the other
+order would leave one that seems shortened.
+
+Rejected: to guess the lost lines from the head. The hurdle would then use a number whose ratios nobody has.
 """
 
 import fcntl
@@ -193,6 +202,7 @@ def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
             os.ftruncate(file, complete_bytes)  # the rest of a line that was not written completely
             os.lseek(file, 0, os.SEEK_END)
             os.write(file, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+            # after the lines: a head that is ahead of them says that lines were deleted
             _write_head(folder, Head(n, link))
             lines = [*lines, *rows]
     return _known(lines, fault)

@@ -1,14 +1,18 @@
 """What the looks of a ledger amount to for one result: the trials of its market, and the hurdle of their best ratio.
 
-A second look must never make a result look better. Three rules ensure it. A trial stays counted: a configuration that
-runs again replaces its ratio, not itself. The hurdle is the largest that any prefix of the chain has had
-(`highest_hurdle`). A prefix is evaluated with what its own lines say, so a later line cannot change it: a look without
-a recorded market counts for every market in the prefixes before its market was recorded.
+What can go wrong: a second look makes a result look better. Three rules prevent it. A trial stays counted: a
+configuration that runs again replaces its ratio, not itself. The hurdle is the largest that any prefix of the chain has
+had (`highest_hurdle`). A prefix is evaluated with what its own lines say, so a later line cannot change it. A look
+without a recorded market therefore counts for every market in the prefixes before its market was recorded.
 
-A withdrawal is the exception. A look at leaked or misaligned data has a ratio that no strategy has, and one of 12 makes
-every honest result of its market worthless. A withdrawn look stays counted as a trial, and its ratio leaves the
-spread of every prefix. What a withdrawal gains is never hidden: where it raises a figure, the figure without
-withdrawals is given beside it. Deleting the line was rejected, because it would also remove the trial.
+A withdrawal is the exception. A look at leaked or misaligned data has a ratio that no strategy has. One of 12 makes
+every honest result of its market worthless. A withdrawn look stays counted as a trial, and its ratio leaves the spread
+of every prefix. What a withdrawal gains is never hidden: where it raises a figure, the figure without withdrawals is
+given beside it.
+
+Rejected: to delete the line of a faulty look, which would also remove the trial (docs/decisions/020). Rejected, too:
+all trials of a folder as one sample. One trial on six bars of a toy symbol turned a deflated ratio of 0.99 into 0.00
+(docs/decisions/016).
 """
 
 from collections.abc import Iterator

@@ -1,5 +1,12 @@
 """Significance of a Sharpe ratio, given the number of trials (Bailey & López de Prado 2012, 2014).
 
+What can go wrong: the best of many trials counts as skill, or a further trial makes an unchanged result look better. A
+look at a neighbour does the latter: it shrinks the variance of the ratios by more than its number raises the expected
+maximum. So the hurdle is the largest that any prefix of the chain of trials has had.
+
+Rejected: a variance of at least 1 / (T - 1) alone. Ten spread trials and then ten at their mean still raise the figure.
+Rejected, too: sums of floats for the variance. They lose that of near-equal ratios, and depend on the order.
+
 All ratios here are per sample, not annual.
 """
 

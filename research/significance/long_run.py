@@ -1,5 +1,12 @@
 """Standard error of a mean under serial dependence: kernel estimates with Andrews' automatic bandwidth.
 
+What can go wrong: neighbouring samples depend on each other, and the error of independent samples is then wrong. So
+autocovariances are added, with weights of a kernel.
+
+The order is that of the sources. Prewhitening comes first, and the bandwidth is that of the filtered moments. The
+weights then undo the filter. Each autoregressive coefficient is bounded before it is used, because a trend would have
+no finite bandwidth.
+
 Sources: Andrews 1991 (kernels, bandwidth), Andrews & Monahan 1992 (prewhitening), Ledoit & Wolf 2008 (their use for a
 difference of Sharpe ratios).
 """

@@ -1,7 +1,11 @@
 """Adjusted p-values for several hypotheses: Holm, Benjamini-Hochberg and Benjamini-Yekutieli.
 
-An adjusted p-value is compared with the level itself. Holm bounds the probability of any false rejection. The other two
-bound the expected share of false rejections among all rejections.
+What can go wrong: of many true hypotheses some are rejected by chance. Holm bounds the probability of any false
+rejection. The other two bound the expected share of false rejections among all rejections. Benjamini-Hochberg does so
+for independent or positively dependent hypotheses only.
+
+An adjusted p-value is compared with the level itself. Adjusted values have the order of the p-values: Holm takes the
+running maximum from the smallest one on, the others the running minimum from the largest one on.
 """
 
 import numpy as np

@@ -1,7 +1,12 @@
 """Probability of backtest overfitting, by combinatorially symmetric cross-validation (CSCV).
 
-Source: Bailey, Borwein, López de Prado & Zhu 2015. The samples are cut into S blocks. Each half of the blocks chooses
-the best trial; the other half ranks it.
+What can go wrong: the best of many trials on a sample is not the best on other samples. So the samples are cut into S
+blocks. Each half of the blocks chooses the best trial, and the other half ranks it. Source: Bailey, Borwein, López de
+Prado & Zhu 2015.
+
+Only the halves with the first block are enumerated. Each division counts twice, because either half chooses. Equal
+performances share their mean rank, so that permuting the trials changes nothing. A trial that does not trade has a
+ratio of 0 and not an undefined one.
 """
 
 from dataclasses import dataclass

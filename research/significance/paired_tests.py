@@ -1,6 +1,10 @@
 """Paired tests of two return series: t, Wilcoxon signed-rank, and the two-sample Kolmogorov-Smirnov test.
 
-All p-values are two-sided. Identical series give p = 1. None of these tests accounts for serial dependence.
+What can go wrong: none of these tests accounts for serial dependence. `quantd.research.significance.sharpe_tests` has
+tests that do. The Kolmogorov-Smirnov test also assumes two independent series, so that p is too large for positively
+correlated ones.
+
+All p-values are two-sided. Identical series give p = 1, which is decided first: they have no variance to divide by.
 """
 
 from math import erfc, sqrt

@@ -1,8 +1,14 @@
 """Confidence intervals of Sharpe ratios and of a paired difference, by the circular block bootstrap.
 
-Blocks of neighbouring samples, wrapped around the end, are drawn with replacement (Politis & Romano 1992, 1994). A
-resample thus preserves the dependence of returns within a block. The interval of a ratio depends on its series alone.
-That of a difference draws the same blocks of both series.
+What can go wrong: single draws of dependent returns give intervals that are too narrow. So blocks of neighbouring
+samples, wrapped around the end, are drawn with replacement (Politis & Romano 1992, 1994). A resample preserves the
+dependence within a block.
+
+What also happens: the sums of a constant resample differ by rounding, which once gave an interval of 260 million. A
+variance up to ROUNDING therefore counts as none, and then there is no interval.
+
+Rejected: one block length for both ratios and their difference. The interval of a ratio then changed with the series
+beside it. It now depends on its series alone. Only the difference draws the same blocks of both series.
 """
 
 from dataclasses import dataclass

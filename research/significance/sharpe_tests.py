@@ -1,7 +1,13 @@
 """Tests of equal Sharpe ratios of two paired return series: Jobson-Korkie-Memmel and Ledoit-Wolf.
 
+What can go wrong: fat tails and serial dependence make the error of Jobson and Korkie too small, because they assume
+independent normal returns. Ledoit and Wolf assume neither. Their error is a kernel estimate or that of a resample's own
+blocks.
+
+Order: constant series are left out before any ratio, because they have none. An error of rounding size is then no
+error: equal ratios have p = 1. A resample without an error counts as far out, which can only raise p.
+
 All ratios are per sample, not annual, of excess returns, with n - 1 in the deviation. All p-values are two-sided.
-Jobson and Korkie assume independent normal returns. Ledoit and Wolf assume neither.
 """
 
 from math import erfc, nan, sqrt

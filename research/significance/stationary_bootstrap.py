@@ -1,7 +1,11 @@
 """The stationary bootstrap of Politis & Romano 1994: blocks of random length, wrapped around the end.
 
-Block lengths are geometric, so that a resample of a stationary series is stationary. The mean length is that of Politis
-& White 2004, corrected by Patton, Politis & White 2009.
+What can go wrong: blocks of one fixed length make a resample that is not stationary, although the series is. Geometric
+lengths do not. The mean length is that of Politis & White 2004, corrected by Patton, Politis & White 2009.
+
+The first sample of each resample begins a block; the others begin one by chance or continue. Two series are resampled
+by the same indices, so that a difference keeps the dependence between them. Where a resample has no value there is no
+interval.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,11 @@
 """Tests whether the best of several trials beats a benchmark: White's reality check and Hansen's SPA.
 
-Both use the stationary bootstrap of all trials at once, so that correlated trials are no problem. `excess` is
-float64[T, K]: the returns of K trials less those of the benchmark.
+What can go wrong: trials that are poor or volatile raise White's p-value. Hansen therefore divides each mean by its
+error, and does not recentre trials far below the benchmark. Correlated trials are no problem, because both tests
+resample all trials at once by the stationary bootstrap.
+
+Constant trials are left out first, because their error is 0. The statistic counts as one of the draws, so that p is
+never 0. `excess` is float64[T, K]: the returns of K trials less those of the benchmark.
 """
 
 from math import log, sqrt

@@ -1,8 +1,14 @@
 """Trading costs fitted to the fills of a run: spread and slippage by symbol and hour, impact by symbol.
 
 The cost of a fill is its price against the open of its bar, in basis points; positive is worse. The model is that of
-the simulated venue: fixed + impact x sqrt(lots / bar volume in lots). Estimates of few fills are shrunk towards those
-of all fills, in proportion to their error (empirical Bayes: Morris 1983).
+the simulated venue: fixed + impact x sqrt(lots / bar volume in lots).
+
+What can go wrong: the noise of a few fills becomes a cost of their hour. So estimates of few fills are shrunk towards
+those of all fills, in proportion to their error (empirical Bayes: Morris 1983). The error of the fit is that on fills
+which each fit did not see.
+
+Fills of orders that the open was beyond the limit of are left out, because they wait for another price. Order: impact
+is fitted first, and the fixed costs from what it leaves. A cost below 0 counts as none.
 """
 
 from collections import OrderedDict

@@ -1,8 +1,13 @@
 """Measures a run in named crises, beside its benchmarks, and what each limit of the gate did in them, in money.
 
 The account is run once over the whole market, and a crisis is a window of that run. The effect of a limit is the
-difference to a second run without this limit, in the house and in every agent. Both runs start at the same sample, so
-that their accounts may already differ at the start of a window.
+difference to a second run without this limit, in the house and in every agent.
+
+What can go wrong: the effect of a limit before a crisis counts as its effect in it. Both runs start at the same sample,
+so that their accounts may already differ at the start of a window. `LimitEffect.before` is that difference. A limit
+that cut orders and changed nothing is redundant, and one without a cut was never binding.
+
+Each run without a limit is a trial. All of them are noted in the ledger before the trials are counted.
 """
 
 from collections import Counter

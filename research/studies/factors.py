@@ -1,7 +1,11 @@
 """Factors: numbers per symbol that may predict returns, as features of quantd or a user's function, and their guard.
 
-The guard is the truncation test of the look-ahead study: values on markets that end earlier must be equal. A factor is
-a function of its view, so the guard makes its calls without those before them.
+What can go wrong: a factor knows later bars, or has a state from earlier calls. The guard is the truncation test of the
+look-ahead study: values on markets that end earlier must be equal. A factor is a function of its view. So the guard
+makes its calls without those before them, and on the whole market in reverse order.
+
+Order: a factor that differs in reverse order is unsteady, and is not cut. Later dates are tried only where nothing else
+differs and no file was opened.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

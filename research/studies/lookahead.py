@@ -1,13 +1,18 @@
 """Detects look-ahead of a policy, by comparison of full and truncated markets.
 
 The policy runs over the whole recorded market, and a freshly loaded copy runs over the market truncated at a day.
-Answers up to that day must be equal, because later days cannot influence them. The truncation does not cover files that
-a policy reads itself: such a policy is not decided, and the columns of its files are compared with the bars. A policy
-that opens the market's own files is refused.
-If a parameter names the market file, each truncated run gets a truncated copy.
+Answers up to that day must be equal, because later days cannot influence them.
 
-A table of dates in the policy's source is known at every cut. A run over the same bars with later dates finds it: after
-28 years each date has its weekday and its place in the year again, so that rules of the season decide the same.
+What can go wrong: the study calls a policy clean that knows the future by a way which no cut closes. Each has a guard:
+
+- files of its own, or tables in memory: the policy is not decided, and their columns are compared with the bars;
+- the market's own files: the policy is refused. A parameter that names one gets a truncated copy in each cut;
+- a module that remembers an earlier run: modules beside the file are imported anew at each load;
+- a table of dates in its source, which is known at every cut: the same bars run with later dates. After 28 years each
+  date has its weekday and its place in the year again, so that rules of the season decide the same.
+
+Order: the whole market runs twice first. A policy that draws differs there already, which is no look-ahead, and then no
+cut is made. Later dates come last and only without another finding, because a file's rows have dates as well.
 """
 
 import os

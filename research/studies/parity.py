@@ -1,8 +1,14 @@
 """Compares a run's journal with a backtest over the same bars: the differences, their cause and their value.
 
-The backtest has the run's configuration, new decisions of its policies, the simulated venue, and each bar on time. It
-repeats the operators' actions: deposits, commands, manual orders, portfolios, new
-limits.
+What can go wrong: the backtest is of another account than the run. So it has the run's configuration, and repeats the
+operators' actions: deposits, commands, manual orders, portfolios, new limits. New are the decisions of its policies,
+the simulated venue, and that each bar is on time.
+
+Order: an operator's action is stepped before the items of a later instant. At one instant corporate actions precede
+bars, and bars precede the tick that decides on them. Protective stops are no decisions, and only their fills count.
+
+Money is computed in fractions. Differences in lots are valued at the backtest's price, differences in price at the
+run's lots. So the parts add up to the whole.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

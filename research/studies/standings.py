@@ -1,6 +1,11 @@
 """Ranks policies by Sharpe ratio: each is backtested alone on the same bars, after costs; benchmark is equal weight.
 
-Each decision uses only past data, and no parameter is fitted to the reported period.
+What can go wrong: the first row of a table is the best of many and is read as a single result. Each row is therefore a
+trial. All rows are noted in the ledger before any ratio is deflated. In the other order the first rows would not count
+the later ones.
+
+Rows with other settings are refused, and a policy that failed comes last. Each decision uses only past data, and no
+parameter is fitted to the reported period.
 """
 
 from collections.abc import Callable, Mapping

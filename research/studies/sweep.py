@@ -1,7 +1,14 @@
 """A sweep: the same configuration at every point of a grid, each after costs and through the gate.
 
-The result names the best point with the number of trials that it was chosen from: its deflated Sharpe ratio counts
-every trial of the market, and the probability of overfitting is that of choosing by this sweep.
+What can go wrong: the best of many points is read as one result. So the result names the number of trials that the best
+was chosen from. Its deflated Sharpe ratio counts every trial of the market, and the probability of overfitting is that
+of choosing by this sweep.
+
+A sweep over a cost names no best point, because the lowest cost is always the best. A point whose policy failed is not
+the best either.
+
+An interrupted sweep continues from its file of points. The file begins with the identity of the sweep, so that other
+values, bars, costs or code begin anew. The rest of a point that was not written completely is cut off before the next.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

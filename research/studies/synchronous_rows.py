@@ -1,7 +1,10 @@
 """Synchronous rows of a recorded market: each instrument's own bar of a session date, with the opens that follow.
 
-A factor is measured on these rows, so that instruments with other closes are not mixed. A row counts once the bars of
-all its instruments are known. Where every instrument closes with the house, that is the house's own sample.
+What can go wrong: a factor mixes instruments with other closes. So a row is one session date, and counts once the bars
+of all its instruments are known. Where every instrument closes with the house, that is the house's own sample.
+
+A return begins at the first open at which a decision on the row could fill, the latency included. A fill after the next
+decision is none.
 """
 
 from dataclasses import dataclass

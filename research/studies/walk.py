@@ -1,7 +1,13 @@
 """Walk-forward: at each refit the best point of a grid in sample, then the next period through the engine.
 
-The points of a refit run over bars that end `embargo` sessions before it: nothing that is chosen or fitted can read
-more. The account is one, from the first refit to the last bar: what a refit changes is traded and paid for.
+What can go wrong: a refit reads bars of the period that it will trade. The points of a refit run over bars that end
+`embargo` sessions before it: nothing that is chosen or fitted can read more.
+
+A change of parameters must not be free. The account is therefore one, from the first refit to the last bar, and what a
+refit changes is traded and paid for. For the same reason a walk chooses policies and their parameters only, and no key
+of the account. Costs are not chosen.
+
+A return belongs to the refit whose choice held at the sample before it.
 """
 
 from collections.abc import Callable, Iterator, Sequence

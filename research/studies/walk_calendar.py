@@ -1,4 +1,12 @@
-"""The refits of a walk-forward: on which session each takes effect, and which bars it is fitted on."""
+"""The refits of a walk-forward: on which session each takes effect, and which bars it is fitted on.
+
+What can go wrong: later bars move an earlier refit, and the walk of yesterday is not the beginning of that of today. So
+refits follow from the beginning of the market alone. Each is counted from the first one: months end on their last day,
+and steps from refit to refit would drift towards earlier days.
+
+A refit at the last close is left out, because its decision has no outcome. An embargo that leaves no bars of a window
+is refused.
+"""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,10 @@
-"""The policy of a walk-forward: at each instant the one that the newest refit chose."""
+"""The policy of a walk-forward: at each instant the one that the newest refit chose.
+
+What can go wrong: a policy reads the memory of the one that it replaces. So the memory names the policy that decided
+last, and only that policy gets it back. Another one begins with an empty memory.
+
+It has no training window of its own, because each of its policies decides only after the bars that it was fitted on.
+"""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence

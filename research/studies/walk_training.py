@@ -1,7 +1,11 @@
 """Walk-forward of a training plan: at each refit a policy is trained on the bars before it.
 
 The plan's parts keep their proportion: the bars of a refit are split into training and validation as the plan's dates
-split theirs, and its period is the test part. The best seed by validation trades.
+split theirs. Its period is the test part. The best seed by validation trades.
+
+What can go wrong: a walk is killed within a refit. Its training goes on from the last checkpoint, and its looks are
+removed first. An evaluation that is repeated is the same look and would count twice. The mark of a finished refit is
+written last, so that an unfinished one is never read.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,10 @@
 """The truncation test of a walk-forward: the whole procedure on bars that end earlier must give the same past.
 
-What was fitted before a date, and what was traded up to it, cannot depend on later bars. The procedure is any function
-from bars to a walk: what it prepares from its bars (scalers, members, costs) is tested with it.
+What can go wrong: what is prepared from the bars (scalers, members, costs) reads later ones. So the procedure is any
+function from bars to a walk, and all of it is tested. What was fitted before a date, and what was traded up to it,
+cannot depend on later bars.
+
+Values must be equal to the bit. A cut before the first period ends is refused, because it would compare nothing.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,12 @@
 """The commits of requests: a route queues events and gets what became of them, as it was when they were stepped.
 
-No route reads the store or the state for the result of its own command, because other commands may be stepped in
-between. A request that fails after its commit is answered with that fact.
+What can go wrong: other commands are stepped between a command and its answer. A rebalance beside a closing once failed
+with status 500 after its commit. So no route reads the store or the state for the result of its own command. The loop
+makes the answer right behind the event, and a refused command has the effect Refused.
+
+Order: an answer follows the commit. A stop is the exception: it is in force once it is stepped, and is answered after
+WAIT_S at most. The sender of anything else then gets a 504, and the request goes on, so that its key gets the true
+answer. A request that fails after its commit is answered with that fact.
 """
 
 import asyncio

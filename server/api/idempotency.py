@@ -1,15 +1,18 @@
 """Idempotency keys of POST requests: a request that is sent again under its key gets its first answer.
 
-A key is recorded before its request is carried out, and its answer before the answer is sent. A request that fails
-after its commit has an answer too, which names its entry of the journal. A daemon that is killed between the two cannot
-know the result: it refuses the key from then on, so that no request is carried out twice.
+What can go wrong: a request is carried out twice, or is denied although it was carried out. A key is recorded before
+its request is carried out, and its answer before the answer is sent. A request that fails after its commit has an
+answer too, which names its entry of the journal. A daemon that is killed between the two records cannot know the
+result. It refuses the key from then on, so that no request is carried out twice.
 
 A key that is not recorded did nothing, with two exceptions. The oldest keys are dropped. A halt is obeyed on a full
 disk too, and the answer of its key is then known to this process alone. So whoever asks for a key says how old its
-request is: an absent key that is older than what is remembered is unknown. A process that has recorded every key leaves
-a mark at its end, which the next one takes away at its start. The mark is a file of its own: a full disk lets a file be
-removed, but none be changed, and a process must take away the mark of the one before even there. No file of keys is no
-proof that there was no halt: it cannot be made on a full disk.
+request is: an absent key that is older than what is remembered is unknown.
+
+A process that has recorded every key leaves a mark at its end, which the next one takes away at its start. Rejected: a
+mark within the database. A full disk lets a file be removed, but none be changed, and a process must take away the mark
+of the one before even there. Rejected, too: no file of keys as proof that there was no halt. It cannot be made on a
+full disk.
 """
 
 import asyncio

@@ -1,4 +1,10 @@
-"""Pages of lists: an opaque cursor names the last row of a page, so that added rows move no row to another page."""
+"""Pages of lists: an opaque cursor names the last row of a page, so that added rows move no row to another page.
+
+What can go wrong: rows arrive between two pages, and a row is then given twice or never. The newest row comes first, so
+that the number of a row changes with each new one. The key of a row does not change.
+
+A cursor of another list or of another run is refused, because its key would name a place of something else.
+"""
 
 import base64
 import binascii

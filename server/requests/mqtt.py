@@ -1,7 +1,11 @@
 """Signed operator commands over MQTT, when `[bus] commands` is on.
 
-Each command is verified, executed at most once and answered; the others are refused and counted. `halt` and `reduce`
-act as soon as they are verified. The others act after their id is on disk, so that no restart repeats one.
+What can go wrong: a recorded command is sent again, also after a restart or a change of the clock. Each command is
+verified, executed at most once and answered; the others are refused and counted.
+
+Order: `halt` and `reduce` act as soon as they are verified, because a full disk must not delay a stop. The others act
+after their id is on disk, so that no restart repeats one. A command that cannot be carried out is refused before its id
+is stored. Where the stored ids are unreadable, everything that may have been executed before is refused.
 """
 
 import asyncio
@@ -86,6 +90,7 @@ class MqttCommands:
         except CommandRefused as why:
             self._refuse(why)
             return
+        # after the checks: a command that was refused may be sent again under its id
         self._memory.take(command)
         self._queue.put_nowait((command, done))
 
@@ -93,6 +98,7 @@ class MqttCommands:
         """Writes accepted commands to disk, executes those that wait for it, and answers; runs until cancelled."""
         while True:
             command, done = await self._queue.get()
+            # first the id, then the act: else a kill between them would let the next process take it again
             written = await asyncio.to_thread(_write, self._file, msgspec.json.encode(self._memory))
             try:
                 if done is None:

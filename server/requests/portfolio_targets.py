@@ -1,5 +1,9 @@
 """Target weights of a portfolio: given ones, those of a shipped policy over some symbols, or an agent's.
 
+What can go wrong: a policy is foreign code. It may raise anything, hold, or name weights that no portfolio may have.
+Then nothing is traded, and the text names the field at fault with the remedy. Weights of every source pass one last
+check: finite, short only where limits allow it, and a sum of at most 1.
+
 Everything is computed on a copy of the state. Expected figures describe the run's own history and are no forecast.
 """
 

@@ -1,10 +1,11 @@
 """Named API tokens with scopes, in the file `tokens.json` of a state folder.
 
-The file has salted hashes and no secret. A secret is 32 random bytes and cannot be guessed, so one fast keyed hash is
-enough: a slow one (scrypt, Argon2) protects passwords that people choose, and would cost time on each request.
+What can go wrong: a copy of the file signs somebody in, or two changes at once lose one. The file has salted hashes and
+no secret. Every change holds a lock on the folder and replaces the file in one step. A running daemon reads it again
+when it changes (`quantd.server.api.access.keyring`).
 
-Every change holds a lock on the folder and replaces the file in one step. A running daemon reads it again when it
-changes (`quantd.server.api.access.keyring`).
+Rejected: a slow hash (scrypt, Argon2). It protects passwords that people choose, and would cost time on each request. A
+secret is 32 random bytes and cannot be guessed, so one fast keyed hash is enough.
 """
 
 import fcntl

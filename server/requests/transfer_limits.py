@@ -1,8 +1,10 @@
 """Limits at a transfer between books or out of the account: it is measured as an order of the same lots would be.
 
-A transfer sends no order, so the gate never sees it. A hand-over could put a restricted symbol into a book, and a
-deposit, an order and a withdrawal would make any limit of the house a larger one. Only what a transfer makes worse
-counts: a book that is above a limit already may still be made smaller. All functions work on a copy of the state.
+What can go wrong: a transfer sends no order, so the gate never sees it. A hand-over could put a restricted symbol into
+a book. A deposit, an order and a withdrawal would make any limit of the house a larger one.
+
+Only what a transfer makes worse counts: a book that is above a limit already may still be made smaller. So values are
+measured before the event is stepped and after it. All functions work on a copy of the state.
 """
 
 from typing import Final

@@ -1,8 +1,8 @@
 """Places for the connections of the API: which connection is closed for a new one, and the shares of tokens.
 
-A flood may come from anybody, or from a holder of a valid token of a low scope. A halt must get in under each. The
-token and the purpose of a connection are known only after a whole header, so every new connection is accepted first,
-and shares apply to what is known afterwards:
+What can go wrong: a flood keeps a person from halting. It may come from anybody, or from a holder of a valid token of a
+low scope. A halt must get in under each. The token and the purpose of a connection are known only after a whole header.
+So every new connection is accepted first, and shares apply to what is known afterwards:
 
 - a token has at most a quarter of the places, tokens below the scope `trade` together three eighths, and those that
   include it the same. An idle connection of the token or group is closed for a newer one. Where all are at work, the
@@ -12,7 +12,7 @@ and shares apply to what is known afterwards:
 - a connection whose handler works is never closed for another one. One whose body is unfinished is not at work.
 - a halt and `/health` are not refused for the share of a group.
 
-A share for every valid token alike was rejected: a leaked token of scope `read` then keeps everybody from halting.
+Rejected: a share for every valid token alike. A leaked token of scope `read` then keeps everybody from halting.
 """
 
 import time

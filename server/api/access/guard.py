@@ -1,5 +1,14 @@
 """Checks before every handler: host name, origin, time-outs, place of the connection, token, rate.
 
+What can go wrong: a flood, a foreign page or a guessed token acts, or keeps a person from halting. The order matters:
+
+- The host name comes first: a web page could resolve a name of its own to this machine.
+- A connection with a token gets its standing before the files of tokens are looked at. It is then not closed for newer
+  ones while its token is looked up.
+- The rate follows the token. A valid token has a rate of its own, so that strangers at the same address cannot use it
+  up. A halt with a valid token has none.
+- The scope of the token precedes the body: nobody can make the daemon wait for the body of a refused request.
+
 Header and body of a request have a time-out each. While its handler works there is none: a request that is carried out
 gets its answer, or the 504 of `quantd.server.api.commits`. What the client sends meanwhile begins no time-out; aiohttp
 itself calls `data_received` without data when it goes on reading, also within a request.

@@ -1,4 +1,9 @@
-"""The API tokens in force: read again when their files change, without a restart and in a thread of their own."""
+"""The API tokens in force: read again when their files change, without a restart and in a thread of their own.
+
+What can go wrong: a slow disk, busy threads or a damaged file of tokens keep a person from halting. So the files are
+read in a thread that nothing else uses. After WAIT_S, and while `tokens.json` is not in force, the owner's token alone
+counts, and an alert tells why.
+"""
 
 import asyncio
 import os
@@ -133,6 +138,7 @@ class Keyring:
 
 def _look(folder: Path, owner_path: Path, before: Found) -> Found:
     """The content of the files now; one that has not changed is not read again, unless it could not be read."""
+    # before the content: a file that is replaced while it is read has a newer stamp at the next look, and is read again
     owner_stamp, tokens_stamp = _stamp(owner_path), _stamp(folder / FILE)
     same_owner = before.owner is not None and owner_stamp == before.owner_stamp
     owner = before.owner if same_owner else owner_of(owner_path)

@@ -1,4 +1,9 @@
-"""Token buckets for requests, and counts of wrong tokens; each table has a bound."""
+"""Token buckets for requests, and counts of wrong tokens; each table has a bound.
+
+What can go wrong: a client changes its address for each guess, or fills the memory with addresses. So wrong tokens are
+counted for all addresses together as well, and an IPv6 client counts as its network of /64. A full table drops the
+client that was idle longest, which has a full bucket when it returns.
+"""
 
 import ipaddress
 from collections import OrderedDict, deque

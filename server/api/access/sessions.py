@@ -1,9 +1,13 @@
 """Sessions of browsers: a cookie that stands for a token, and the one-time link that begins one.
 
-The cookie alone reads. A request that changes the daemon also needs the CSRF token of its session. Only the response to
-the sign-in has it, so a page of another port, which the browser sends the same cookie to, cannot act with it.
+What can go wrong: a page of another port acts, because the browser sends it the same cookie. So the cookie alone reads.
+A request that changes the daemon also needs the CSRF token of its session. Only the response to the sign-in has it.
 
-A session survives a restart of the daemon. The state folder has its digests only, so nobody can sign in with the file.
+A session survives a restart of the daemon. Otherwise a page that did not notice the restart offers a halt which is then
+refused. The state folder has digests only, so nobody can sign in with the file. A damaged file signs everybody out, and
+a bad disk breaks no sign-in. The code of a link is void before it is judged, so that it counts once.
+
+Rejected: a JSON file. A kill while it is written would sign everybody out.
 """
 
 import asyncio

@@ -1,4 +1,11 @@
-"""The dashboard, and the event stream that keeps it current."""
+"""The dashboard, and the event stream that keeps it current.
+
+What can go wrong: a commit falls between two looks at the state and is never sent. So a stream listens before it looks,
+and the news is cleared before the state is read. A commit meanwhile is then news for the next event.
+
+Streams must not take all places either. Two of them are left for tokens of scope `trade`, and a stop of the daemon ends
+all.
+"""
 
 import asyncio
 from pathlib import Path
@@ -123,6 +130,7 @@ class Dashboard:
             response = web.StreamResponse(headers={**HEADERS, "Content-Type": EVENTS})
             await response.prepare(request)
             while not self._closed.is_set():
+                # before the state is read: cleared after it, a commit in between would be lost
                 news.clear()
                 data = msgspec.json.encode(self._live(await self._said()))
                 await response.write(b"event: overview\ndata: " + data + b"\n\n")

@@ -1,6 +1,10 @@
 """POST /api/v1/orders, /orders/settle, /cash, /halts, /reconcile and /limits/approve: an operator's manual actions.
 
-The answer has the result of the action and follows its commit to the journal.
+What can go wrong: an order becomes another one than its preview. With `as_planned` its preview is computed again, and
+another plan is refused with what would pass now. The gate decides once more when the order is stepped.
+
+A withdrawal sends no order, so its limits are measured on a copy of the state before it is booked. The answer has the
+result of the action and follows its commit to the journal.
 """
 
 import asyncio

@@ -1,7 +1,12 @@
 """/api/v1/portfolios: portfolios that are opened, rebalanced and closed while the daemon runs.
 
-Each POST is journalled with its sender, and answers after the commit. Weights and dry runs are computed on a copy of
-the state, in a thread. A dry run steps the event of an execution, so that it shows the orders of one.
+What can go wrong: an act sends other orders than its preview had. A dry run steps the event of an execution on a copy
+of the state, in a thread. The plan of a rebalance is part of its event, and the engine compares it. An opening or a
+closing with a plan is computed again before it is queued. Where the first orders would differ, nothing is opened,
+because a portfolio in cash is not what was asked for.
+
+Openings run one at a time, so that each finds a vacant place. Each POST is journalled with its sender, and answers
+after the commit.
 """
 
 import asyncio

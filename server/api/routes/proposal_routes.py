@@ -1,7 +1,12 @@
 """/api/v1/agents/NAME: what an outside agent may read and do. Its proposals pass the gate of every policy's answers.
 
-A proposal is journalled with its verdict, a refused one too, and is answered after the commit. A preview steps the same
-event on a copy of the state. Malformed targets are refused before they become an event.
+What can go wrong: the orders that a person saw are not those that are sent. A preview steps the same event on a copy of
+the state, and has a digest of targets and orders. The digest is part of the event: the engine compares it when it steps
+the event, so that nothing comes in between.
+
+Another danger is that one sender both proposes and approves. A second token approves; that of the proposal may only
+decline. A proposal is journalled with its verdict, a refused one too, and is answered after the commit. Of two requests
+with one id the second waits for the verdict of the first. Malformed targets are refused before they become an event.
 """
 
 import asyncio

@@ -1,5 +1,8 @@
 """The tools of `quantd mcp`: a thin client of the API. It holds an API token and nothing else.
 
+What can go wrong: a person confirms a halt, and the daemon then refuses it for the scope of the token. The time of a
+person in an emergency is lost. So `halt` checks the scope before a person or a phrase confirms anything.
+
 Every check is the daemon's. A refused request is an error of the tool, with the text of the problem document.
 """
 

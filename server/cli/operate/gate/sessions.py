@@ -1,4 +1,9 @@
-"""A bound on the sessions that one token has open: the sessions of the MCP server are shared by all agents."""
+"""A bound on the sessions that one token has open: the sessions of the MCP server are shared by all agents.
+
+What can go wrong: one token opens sessions until none is left for the others. A request that may open one counts from
+its arrival, because several may be sent before the first is answered. A session whose request is still answered is not
+idle.
+"""
 
 import hashlib
 import time
