@@ -179,10 +179,12 @@ class Measured:
 
     @property
     def sharpe(self) -> float:
+        """The annual Sharpe ratio; NaN for a constant equity."""
         return self.performance.sharpe
 
     @property
     def sharpe_definition(self) -> str:
+        """The formula of the ratio, with the samples a year and the rate of this run."""
         return definition_of(self.settings.formula, self.settings.periods, self.risk_free_annual)
 
     def evidence(self, assembly: Assembly, other: "Measured | None" = None) -> Evidence:
@@ -195,6 +197,7 @@ class Measured:
         return doubts_of(self.evidence(assembly, other))
 
     def figures(self, interval: Interval | None) -> Figures:
+        """Return the figures of the account; `interval` is that of its Sharpe ratio."""
         p, record, money = self.performance, self.record, mean_equity(self.record)
         years = (p.samples - 1) / self.settings.periods
         return Figures(
@@ -302,6 +305,7 @@ def _notes(assembly: Assembly, run: Measured, of_trials: Sequence[str]) -> tuple
 
 
 def difference_of(sharpe: float, other: float, intervals: Intervals | None) -> Difference | None:
+    """Return the difference of two annual ratios with its interval; None where one of them is not finite."""
     if not (isfinite(sharpe) and isfinite(other)):
         return None
     interval = intervals.difference if intervals else None
@@ -444,10 +448,12 @@ def trials_text(verdict: Verdict) -> str:
 
 
 def ratio(value: float | None) -> str:
+    """Format a ratio with two decimals; "none" where it is undefined."""
     return "none" if value is None else f"{value:.2f}"
 
 
 def span(low: float | None, high: float | None) -> str:
+    """Format an interval as " [0.31, 1.08]"; empty without one."""
     return "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
 
 

@@ -86,9 +86,11 @@ class StoredJobs:
         self._records, self._run = records, run
 
     def runs(self) -> list[JobRun]:
+        """All runs of jobs, the newest first."""
         return sorted(self._records.job_runs(self._run), key=lambda run: -run.id)
 
     def get(self, id: int) -> JobRun | None:
+        """The run of a job by its id; None where there is none."""
         return next((run for run in self._records.job_runs(self._run) if run.id == id), None)
 
 
@@ -120,6 +122,7 @@ class Replica:
 
     @property
     def parts(self) -> Parts:
+        """The parts of the run, with the recorded market of its first start."""
         return self._parts
 
     def _replay(self) -> Replayed:

@@ -56,6 +56,7 @@ class Moments:
 
     @classmethod
     def empty(cls, sets: int) -> Self:
+        """Return so many sets without a sample."""
         return cls(0, *(np.zeros(sets) for _ in range(5)))
 
     def with_sample(self, x: Floats, y: Floats) -> "Moments":
@@ -81,9 +82,11 @@ class Moments:
         )
 
     def rows(self, chosen: slice) -> "Moments":
+        """Return the moments of the chosen sets."""
         return Moments(self.count, *(column[chosen] for column in self.columns()))
 
     def columns(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """Return x, y, xx, xy and yy, float64[sets] each."""
         return self.x, self.y, self.xx, self.xy, self.yy
 
 
@@ -104,6 +107,7 @@ class Slopes:
         )
 
     def rows(self, chosen: slice) -> "Slopes":
+        """Return the chosen runs of samples."""
         return Slopes(self.high[chosen], self.low[chosen], self.drop[chosen])
 
 

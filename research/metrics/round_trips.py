@@ -55,6 +55,7 @@ class Fills:
     fee: Floats
 
     def rows(self, chosen: Ints) -> "Fills":
+        """Return the chosen fills, in the order of `chosen`."""
         return Fills(self.ts[chosen], self.symbol[chosen], self.quantity[chosen], self.price[chosen], self.fee[chosen])
 
 

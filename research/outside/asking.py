@@ -145,6 +145,7 @@ class Askers:
         )
 
     def counts(self) -> tuple[AskedAgent, ...]:
+        """Return for each agent the number of its answers: asked now, and read from disk."""
         return tuple(AskedAgent(asker.agent, asker.asked, asker.stored) for asker in self.askers)
 
 

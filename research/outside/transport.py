@@ -116,6 +116,7 @@ class CommandProcess:
         return f"the process ended with {how}" + (f": {said[-1]}" if said else "")
 
     def close(self) -> None:
+        """End the process and its children. The next question starts another one."""
         process, self._process, self._rest = self._process, None, b""
         if process is None:
             return

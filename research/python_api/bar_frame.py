@@ -103,6 +103,7 @@ def _of_table(table: Table, name: str) -> BarFrame:
 
 
 def is_pandas(frame: object) -> bool:
+    """Return whether an object is a frame of pandas, which is not imported for it."""
     pandas = sys.modules.get("pandas")  # a frame of pandas exists only where pandas is loaded
     return pandas is not None and isinstance(frame, pandas.DataFrame)
 

@@ -144,19 +144,23 @@ def table(head: Sequence[str], rows: Iterable[str], kind: str = "", numbers: boo
 
 
 def row(name: str, *cells: str, title: str = "") -> str:
+    """Return a row of a table: its heading, the finished cells, and a tip of the heading. Text is escaped."""
     tip = f' title="{escape(title)}"' if title else ""
     return f"<tr><th{tip}>{escape(name)}</th>{''.join(cells)}</tr>"
 
 
 def text_cell(text: str, kind: str = "") -> str:
+    """Return a cell with a text, which is escaped, in the class `kind` of the style."""
     return f'<td class="{kind}">{escape(text)}</td>'
 
 
 def section(name: str, title: str, *content: str) -> str:
+    """Return a section with the anchor `name`, a heading and finished HTML."""
     return f'<section id="{name}"><h2>{escape(title)}</h2>{"".join(content)}</section>'
 
 
 def paragraph(text: str, kind: str = "") -> str:
+    """Return a paragraph with a text, which is escaped, in the class `kind` of the style."""
     return f'<p class="{kind}">{escape(text)}</p>'
 
 

@@ -98,6 +98,7 @@ class BacktestJournal:
         return f"the journal of run {self._run} is stored up to {instant_text(self._until)}"
 
     def close(self, shell: Shell) -> None:
+        """Write the rest of the journal, mark the run as finished, and close the store."""
         self.commit(shell)
         self.store.finish(self._run, time.time_ns(), "backtest")
         self.store.close()

@@ -31,6 +31,7 @@ class Benchmark:
 
     @property
     def limits(self) -> str:
+        """The limits of its run in words: those of the house for a policy, none for symbols and mixes."""
         return HOUSE if self.weights is None else NONE
 
     @property

@@ -141,6 +141,7 @@ class Opened(Assembly):
     """
 
     def ticks(self) -> Iterator[Tick]:
+        """Yield the ticks of the market; at the first sample every agent decides, whatever its schedule."""
         opened = False
         for tick in Assembly.ticks(self):
             first = tick.sample and not tick.warmup and not opened

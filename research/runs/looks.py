@@ -61,6 +61,7 @@ class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def entry(self) -> Entry:
+        """The look or the withdrawal."""
         entry = self.look or self.withdrawal
         assert entry is not None
         return entry

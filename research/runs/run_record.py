@@ -194,16 +194,19 @@ class Record:
 
     @property
     def commission_micro(self) -> int:
+        """Commission paid, in micro-currency."""
         self._fold()
         return self._commission_micro + sum(int(batch.columns[3].sum()) for batch in self._waiting)
 
     @property
     def traded(self) -> float:
+        """Value bought and sold, in account currency."""
         self._fold()
         return self._traded
 
     @property
     def slippage_paid(self) -> float:
+        """Cost of fills beyond the open of their bar, in account currency; a better price counts 0."""
         self._fold()
         return self._slippage_paid
 

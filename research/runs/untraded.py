@@ -43,6 +43,7 @@ class Untraded(Struct, frozen=True):
 
     @property
     def text(self) -> str:
+        """The reason and its remedy, as sentences."""
         return f"Nothing was traded: {self.reason}. {self.remedy}."
 
 

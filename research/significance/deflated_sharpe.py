@@ -103,6 +103,7 @@ class Spread:
         self._count = self._sum = self._squares = 0
 
     def add(self, ratio: float) -> None:
+        """Add a ratio, rounded to a multiple of 2**-60."""
         value = round(ratio * _UNIT)
         self._count, self._sum, self._squares = self._count + 1, self._sum + value, self._squares + value * value
 

@@ -51,6 +51,7 @@ class Interval:
     high: float
 
     def holds(self, value: float) -> bool:
+        """Return whether a value lies within the interval, both ends included."""
         return self.low <= value <= self.high
 
 

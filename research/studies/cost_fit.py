@@ -56,6 +56,7 @@ class Observations(Struct, frozen=True):
     root_share: Floats
 
     def rows(self, chosen: Ints) -> "Observations":
+        """Return the chosen fills, in the order of `chosen`."""
         return Observations(self.column[chosen], self.hour[chosen], self.cost_bp[chosen], self.root_share[chosen])
 
 

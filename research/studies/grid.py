@@ -68,4 +68,5 @@ class Grid:
 
     @property
     def keys(self) -> tuple[str, ...]:
+        """The keys of the configuration, in the order of the axes."""
         return tuple(self.axes)

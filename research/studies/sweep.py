@@ -293,11 +293,13 @@ class Collector:
         self._file, self._total, self._progress, self._stop = file, total, progress, stop
 
     def told(self, number: int, point: Point) -> bool:
+        """Store a finished point. Returns whether the sweep ends: with `stop`, at a failed decision."""
         self._file.add(point)
         self._progress(len(self._file.points) / self._total)
         return self._stop and bool(point.failures)
 
     def ended(self, number: int, outcome: int | Failed) -> None:
+        """Check the end of a worker's points. Raises SweepFailed for a worker that stopped, and as `stop_at`."""
         if self._stop:
             stop_at(self._file.points.values())
         if isinstance(outcome, Failed):

@@ -53,6 +53,7 @@ class SynchronousRows:
 
     @property
     def count(self) -> int:
+        """The number of rows, T."""
         return len(self.ts)
 
     @property

@@ -71,6 +71,7 @@ class Choice(Struct, frozen=True):
 
     @property
     def shown(self) -> tuple[str, ...]:
+        """What the table shows: `seen`, or the values without it."""
         return self.seen or self.values
 
     @property

@@ -7,6 +7,7 @@ from quantd.server.api.server import Api
 
 
 def opened(context: EdgeContext) -> OpenEdge:
+    """Makes the server of a service. It listens before the first step and is closed after the last one."""
     api = context.page = Api(
         context.service, context.parts, context.config, context.folder, context.bus, context.bus_url, context.jobs
     )

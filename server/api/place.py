@@ -24,6 +24,7 @@ class ApiPlace(Struct, frozen=True):
 
     @property
     def url(self) -> str:
+        """The address of the page, with a slash at its end."""
         return f"http{'s' if self.tls else ''}://{endpoint_text(self.host, self.port)}/"
 
 

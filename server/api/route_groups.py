@@ -88,6 +88,7 @@ class Listed:
     listed: tuple[Route, ...]
 
     def routes(self) -> tuple[Route, ...]:
+        """The routes as they were given."""
         return self.listed
 
 

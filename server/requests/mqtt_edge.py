@@ -12,6 +12,7 @@ from quantd.server.requests.mqtt import MqttCommands
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:
+    """The task that takes commands from the bus; None without a key for them."""
     if not context.key:
         return None
     config, bus = context.config, context.bus

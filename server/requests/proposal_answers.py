@@ -128,6 +128,7 @@ def place_of_agent(state: State, name: str) -> tuple[State, int, int | None] | N
 
 
 def mode_name(shadow: bool) -> str:
+    """The mode of an outside agent in words: shadow or trading."""
     return "shadow" if shadow else "trading"
 
 

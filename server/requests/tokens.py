@@ -98,9 +98,11 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
         return f"Token({self.name}:{self.id})"
 
     def grants(self, scope: Scope) -> bool:
+        """Whether its scope includes another one."""
         return scope in INCLUDED[self.scope]
 
     def expired(self, now_ns: int) -> bool:
+        """Whether it has expired at an instant in ns UTC; one without an end never has."""
         return 0 < self.expires_ns <= now_ns
 
     def matches(self, secret: bytes) -> bool:

@@ -20,6 +20,7 @@ class Table(NamedTuple):
 
 
 def no_tables(_: BacktestReport) -> tuple[Table, ...]:
+    """Return no table, for a section that has none."""
     return ()
 
 

@@ -107,6 +107,7 @@ class Sessions:
         return self._links.pop(_digest(code), 0.0) > time.monotonic()
 
     def close(self) -> None:
+        """Closes the file of sessions."""
         if self._file is not None:
             self._file.close()
 
@@ -171,6 +172,7 @@ class SessionFile:
             put(self._opened())
 
     def close(self) -> None:
+        """Closes the database; the next use opens it again."""
         if self._database is not None:
             self._database.close()
             self._database = None

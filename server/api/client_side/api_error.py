@@ -26,6 +26,7 @@ class ApiError(ExplainedError):
 
 
 def decoded(response: Response, kind: type[T], address: Address, accepted: tuple[int, ...] = (200,)) -> T:
+    """The response as a value of `kind`. Raises ApiError for another status, or an answer of another version."""
     if response.status not in accepted:
         refused(response, address)
     try:
@@ -48,4 +49,5 @@ def refused(response: Response, address: Address) -> Response:
 
 
 def away(address: Address, why: OSError) -> ApiError:
+    """The error for a daemon that cannot be reached."""
     return ApiError(0, "unreachable", f"the daemon at {address} does not answer ({why}); start it with `quantd run`")
