@@ -1,6 +1,10 @@
 """Records the files that a policy opens while it decides, the programs it starts and the hosts it connects to.
 
-An audit hook records Python's own opens. A profiler records calls of native readers that open files outside Python.
+What can go wrong: a policy reads the future from a file, and the look-ahead study does not see the file. An audit hook
+records Python's own opens. Native readers open files without an audit event, so a profiler records their calls.
+
+The hook cannot be removed once it is installed, so it records within `watching` only. While a path is inspected nothing
+is recorded, because the inspection itself opens files. What a started program reads is not recorded, only its start.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence.
 
 What can go wrong: a figure is believed that is no result. In place of the sentence stand, in this order: that a policy
-failed, that nothing was traded, and that the look is withdrawn. A failed policy may have traded nothing, and the
-failure is the cause.
+failed, that nothing was traded, and that the look is withdrawn. A failure comes first, because it may be why nothing
+was traded.
 
 Order: the settings of both runs are compared before their figures are. The run is noted in the ledger before its ratio
 is deflated, so that it counts itself. An interval is that of one trial. With more trials the difference must pass

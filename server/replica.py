@@ -4,7 +4,7 @@ The run is replayed from its store, which is opened for reading. No lock is take
 so any number of instances may run beside the trading daemon.
 
 What can go wrong: an instance shows figures that are not those of the trading daemon, or old ones as present. A replay
-that differs from the record ends the instance; the remedy is the daemon's version and configuration. Each look tells
+that differs from the record ends the instance; the remedy is the daemon's version and configuration. Each look shows
 whether that daemon answers and when it committed last. Another read-only instance at its address does not count.
 
 A replay begins at the state after the last one. That state is valid between two instants only, else the newest snapshot

@@ -1,4 +1,11 @@
-"""A log that builds the history of a backtest's books while it runs."""
+"""A log that builds the history of a backtest's books while it runs.
+
+What can go wrong: a book gets another part of a fill, a cross or a dividend than the engine has booked. So the log
+keeps an exact ledger of its own, and compares it with the engine at each sample. It refuses to go on where the two
+differ. A run whose venue pays dividends itself is refused, because its effects lack them.
+
+A symbol that the run holds after a jump of its price has the engine's mark, the worse of two prices.
+"""
 
 from collections import OrderedDict
 from collections.abc import Sequence

@@ -1,4 +1,12 @@
-"""Compares each day of a run with a backtest of the same bars, and with the interpreted engine, beside trading."""
+"""Compares each day of a run with a backtest of the same bars, and with the interpreted engine, beside trading.
+
+What can go wrong: a run and its backtest that both trade nothing are equal, which is no result. Such a day once read "0
+decisions, all as in a backtest". So an alert names the cause where every order expired, or where the shares are below
+`min_trade` and nothing was ordered. A day without orders in a run that trades stays without an alert.
+
+Both comparisons run in processes of their own. The compiled engine is compared with the interpreted one, from the
+newest snapshot before the day.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,12 @@
 """Runs backtests and sweeps beside a run, at a person's request: one process at a time, of the lowest priority.
 
-The runs are those of the log of jobs: their states, senders and results are in the store, and a run whose process the
-end of the daemon ended is interrupted at the next start. The reference of a run is such a run as well: the newest one
-names the pinned backtest.
+What can go wrong: a backtest takes the processor or the memory that trading needs. So its process gives way, has a
+bound of time and of private memory, and is the first that the system ends where memory is short. Its children end with
+it.
+
+The runs are those of the log of jobs: their states, senders and results are in the store. A run whose process the end
+of the daemon ended is interrupted at the next start. The reference of a run is such a run as well: the newest one names
+the pinned backtest.
 """
 
 import asyncio

@@ -1,8 +1,11 @@
 """The test whether an outside agent knows the future: its gains under true names against those under other names.
 
+What can go wrong: an agent remembers what happened to the names that it sees after a date that it sees. Only a gain
+from the true names is evidence, so the p-value is one-sided. Fewer than FEWEST paired answers give no verdict.
+
 The gain of an answer is its weights times the returns up to the next question, before costs and limits. The statistic
 is the mean difference of the paired gains over its long-run standard error (quadratic spectral kernel, Andrews 1991).
-The p-value is one-sided from the normal distribution: only a gain from the true names is evidence.
+The p-value is from the normal distribution.
 """
 
 from collections.abc import Mapping

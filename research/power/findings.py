@@ -1,6 +1,8 @@
 """The findings of a power study: one line of JSON for each fitted seed, appended to a file; and the verdict of a cell.
 
-A line is whole or absent: an unfinished fit leaves nothing, and is made again.
+What can go wrong: a study is killed within a fit, or a few seeds pass for a verdict. An unfinished fit leaves nothing
+and is made again; of a repeated seed the last line counts. Fewer than SEEDS seeds have no verdict. A share exists only
+where the reference rule was above equal weight.
 """
 
 from collections.abc import Iterable

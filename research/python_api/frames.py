@@ -3,8 +3,8 @@
 What can go wrong: the frame of a finished run and that of a stored one differ in a column or its type. Both therefore
 use one schema for each kind, also without a row.
 
-Times are UTC with nanoseconds, quantities and money float64 in units and account currency. The journal and `quantd
-export` have the exact decimals.
+Times are UTC with nanoseconds, quantities and money float64 in units and account currency. Exact decimals are in the
+journal and in the output of `quantd export`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

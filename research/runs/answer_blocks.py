@@ -3,7 +3,7 @@
 What can go wrong: an `act_rows` reads a later row, or computes other weights than `act`. So `act` also answers every
 EVERYth row and the last of a block, and both must be equal to the last bit.
 
-What can also differ is the market. A backtest knows its bars in advance, so the market of the next samples can be told
+What can also differ is the market. A backtest knows its bars in advance, so the market of the next samples is known
 without the engine. Each answer is used only where the view that the engine shows has the prices and returns of the
 block. Anything else ends the block, and for BLOCK samples no other begins. A block is made up to the next split or
 delisting only.

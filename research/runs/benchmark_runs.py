@@ -1,7 +1,8 @@
 """The benchmarks of `[study]`: symbols, registered policies and mixes, each as a run alone over the same market.
 
-A policy runs under the house's limits, as the run itself does. A symbol or a mix runs without portfolio limits:
-under a cap of 35 % on each position, SPY alone would not be SPY.
+What can go wrong: a benchmark is not what its name says. Under a cap of 35 % on each position, SPY alone would not be
+SPY. So a symbol or a mix runs without portfolio limits. A policy runs under the house's limits, as the run itself does.
+All other settings must be those of the run, or the comparison is refused.
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """The reason why a run traded nothing, with its remedy. "+0.00 %" is no result of a policy.
 
 What can go wrong: a configuration that trades nothing is read as a policy that earned nothing. A record of samples does
-not tell the two apart. So a run without fills is driven once more with a log of its decisions, plans and orders.
+not separate the two. So a run without fills is driven once more with a log of its decisions, plans and orders.
 
 Rejected: that log in every run, because a run with fills would pay for it. The reason is the first obstacle that
 nothing passed: decisions that hold, weights without lots, lots that limits refuse, orders that expire. Outside agents

@@ -1,7 +1,8 @@
 """Ranks, and the laws of the paired tests: Student's t, Wilcoxon's signed ranks, and Smirnov's distance.
 
-What can go wrong: a p-value far out in the tail is the difference of two numbers near 1. So the continued fraction of
-Student's law is evaluated on the side on which it converges fast. The laws of ranks and of the distance are exact.
+What can go wrong: a small p-value is computed as the difference of two numbers near 1, or by a fraction that converges
+slowly. So the continued fraction of Student's law is evaluated on the side on which it converges fast. The laws of
+ranks and of the distance are exact.
 
 Rejected: scipy. Each report of a backtest has these three p-values, and scipy was 114 MB of every installation. The
 tests compare with it.

@@ -4,8 +4,8 @@ The account is run once over the whole market, and a crisis is a window of that 
 difference to a second run without this limit, in the house and in every agent.
 
 What can go wrong: the effect of a limit before a crisis counts as its effect in it. Both runs start at the same sample,
-so that their accounts may already differ at the start of a window. `LimitEffect.before` is that difference. A limit
-that cut orders and changed nothing is redundant, and one without a cut was never binding.
+so that their accounts may already differ at the start of a window. `LimitEffect.before` is that difference. Where the
+account is the same without a limit, one with cuts is redundant, and one without any was never binding.
 
 Each run without a limit is a trial. All of them are noted in the ledger before the trials are counted.
 """

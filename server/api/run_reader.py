@@ -1,4 +1,9 @@
-"""What routes read of one running service: its present, computed once per step, and its store, read in a thread."""
+"""What routes read of one running service: its present, computed once per step, and its store, read in a thread.
+
+What can go wrong: many requests, large books or a slow disk keep the loop from trading. The overview is computed once
+per step, and measures once per state of the account, however many requests there are. Measures, the store and work on
+copies of the state run in threads. Copies are made one at a time, of a settled state.
+"""
 
 import asyncio
 from collections import Counter

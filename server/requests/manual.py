@@ -391,7 +391,7 @@ def market_now(service: Service) -> int:
 
 
 def journal_reason(text: str, what: str) -> str:
-    """The first line of a reason for the journal. Raises NotDone for an empty one; `what` needs it."""
+    """A reason as one line for the journal. Raises NotDone for an empty one, where `what` needs it."""
     reason = one_line(text)
     if not reason:
         raise NotDone("reason", f'{what} needs a reason for the journal: --reason "…"')

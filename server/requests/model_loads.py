@@ -1,4 +1,11 @@
-"""Validates the load of an artifact for an agent, before it becomes an event."""
+"""Validates the load of an artifact for an agent, before it becomes an event.
+
+What can go wrong: an artifact that cannot decide takes the place of one that does. So it is loaded in a thread, and
+asked once on a copy of the present state. Only after both it is taken for the event.
+
+Order: whose policy decides for the agent is checked before the load and after it. A promotion may have been stepped
+meanwhile, and the load would then be for the policy of another agent.
+"""
 
 import asyncio
 

@@ -1,7 +1,11 @@
 """Ablation: a plan is trained again without each of its parts, and the drop of the ratio measured.
 
-All variants have the same data, splits, costs and seeds. The figure is the Sharpe ratio of the test part after costs,
-of each seed at its best on the validation part. A drop is paired by seed and by date.
+What can go wrong: a drop is the chance of a seed, of a date, or of one part among many. So all variants have the same
+data, splits, costs and seeds. A drop is paired by seed and by date, and its p-value is adjusted for all variants (Holm
+1979). A test over the seeds alone stands beside it.
+
+The figure is the Sharpe ratio of the test part after costs, of each seed at its best on the validation part. A plan
+without a positive ratio has no share of a drop, and no tier.
 """
 
 from collections.abc import Callable, Mapping, Sequence

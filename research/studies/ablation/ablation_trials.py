@@ -1,7 +1,10 @@
 """The trials of an ablation: one plan trained with one seed and evaluated on the test part, stored when it is done.
 
-A stored trial is read again instead of trained. Its file is named by everything that decides it: the plan, the seed,
-the data and the code.
+What can go wrong: a stored trial is read for another plan, or counts twice. Its file is named by everything that
+decides it: the plan, the seed, the data and the code. A stored trial is read again instead of trained.
+
+Order: the looks of a training that was killed are removed before it goes on, because an evaluation that is repeated is
+the same look. The mark of a finished training is written last.
 """
 
 from collections.abc import Callable

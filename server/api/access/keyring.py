@@ -2,7 +2,7 @@
 
 What can go wrong: a slow disk, busy threads or a damaged file of tokens keep a person from halting. So the files are
 read in a thread that nothing else uses. After WAIT_S, and while `tokens.json` is not in force, the owner's token alone
-counts, and an alert tells why.
+counts, and an alert names the cause.
 """
 
 import asyncio

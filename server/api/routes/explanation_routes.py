@@ -1,7 +1,10 @@
 """The expensive reads of the API: why an order was made, the headroom of a book, and the plan of a round now.
 
-None of them blocks trading. The journal is replayed in a thread that sleeps as long as it works. Headroom is computed
-between steps, a few symbols at a time. A plan is computed on a copy of the state. One request runs at a time.
+What can go wrong: a read delays trading, or changes it. The journal is replayed in a thread that sleeps as long as it
+works. Headroom is computed between steps, a few symbols at a time. A plan is computed on a copy of the state, by
+separate instances of the policies. A preview must not change the hidden state of those that trade.
+
+One request runs at a time.
 """
 
 import asyncio

@@ -1,6 +1,8 @@
 """The models of agents over HTTP: what decides, the load of another artifact, pause, and promotion by hand.
 
-The answer to a POST follows its commit to the journal.
+What can go wrong: a promotion sends orders that nobody has seen. Its preview steps the exchange on a copy of the state,
+and asks the agent whose policy changes. Loads run one at a time. The answer to a POST follows its commit to the
+journal.
 """
 
 import asyncio
