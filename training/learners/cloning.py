@@ -1,6 +1,10 @@
 """Behaviour cloning (Pomerleau 1991): initialises a policy from a classical one instead of at random.
 
 The target is the policy's deterministic answer. The critic and the spread of actions are unchanged.
+
+What can go wrong. An environment overwrites its observation, so that all demonstrations are the last one; each is
+copied. A target weight of 0 meets an infinite logarithm; the actor's weights are bounded below. The critic learns from
+a loss that has no value; its gradient and that of the spread are zero.
 """
 
 from collections.abc import Callable
@@ -19,6 +23,8 @@ Teacher = Callable[[Tensor], Tensor]
 
 
 class CloningPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of the fit to a teacher; `minibatch` is in rows."""
+
     epochs: int = 20
     minibatch: int = 256
     learning_rate: float = 1e-3

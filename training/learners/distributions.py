@@ -4,6 +4,11 @@ Densities of continuous actions are in the coordinates of sampling. These are lo
 softmax-Gaussian (logistic normal of Aitchison & Shen 1980), the inverse hyperbolic tangent for the box, and the weights
 themselves for Dirichlet. Learning uses only ratios of two policies, which are equal in any coordinates. The evaluated
 action is always the executed one, reconstructed from its value.
+
+What can go wrong. An action on the edge has no finite density; drawn weights are raised to about LEAST, and positions
+stay LEAST inside the box. A drawn action that is judged before this change has the density of another action. Tests
+hold actions finite for extreme outputs, and compare densities with torch and with numerical integrals, and draws with
+densities.
 """
 
 import math
@@ -162,6 +167,7 @@ are the input of `judge`, computed once for all its calls.
 
 
 def family(kind: Kind, action_size: int, simplex: Simplex = "softmax_gaussian") -> Family:
+    """Return the distribution of a kind of action; `simplex` chooses that of weights."""
     match kind:
         case "discrete":
             return Discrete(action_size)

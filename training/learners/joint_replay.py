@@ -1,4 +1,8 @@
-"""Joint observations, actions and rewards of a desk's agents, and a ring buffer of such steps."""
+"""Joint observations, actions and rewards of a desk's agents, and a ring buffer of such steps.
+
+What can go wrong: the observation of one desk beside the action of another. A row is one step of one desk with all its
+agents and the observation that follows. It needs no neighbour, so that a restart of the environments needs no mark.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,6 +82,7 @@ class JointReplay:
         return min(self._added, self.length) * self.desks
 
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
+        """Store one step of all desks; rows of the arguments are adjacent agents."""
         columns = (
             self.views.together(observation),
             self.views.together(step.final),
@@ -92,6 +97,7 @@ class JointReplay:
         """No-op: each row contains its following observation."""
 
     def sample(self, rows: int, random: torch.Generator) -> JointBatch:
+        """Draw `rows` desk steps. Raises ValueError for an empty memory."""
         if not len(self):
             raise ValueError("nothing to draw yet")
         drawn = torch.randint(len(self), (rows,), generator=random, device=self._flat.device)
@@ -99,6 +105,7 @@ class JointReplay:
         return JointBatch(state, action.view(rows, -1, self._acts), reward, going, following)
 
     def state(self) -> dict[str, Tensor]:
+        """Return the stored rows and their number, for `load` into a memory of the same shape."""
         return {"rows": self._rows[: min(self._added, self.length)].clone(), "added": torch.tensor(self._added)}
 
     def load(self, state: Mapping[str, Tensor]) -> None:

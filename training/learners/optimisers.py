@@ -1,4 +1,11 @@
-"""Optimisers of one parameter vector: Adam and RMSprop, with a bound on the gradient's norm."""
+"""Optimisers of one parameter vector: Adam and RMSprop, with a bound on the gradient's norm.
+
+What can go wrong. Epsilon inside RMSprop's root suppresses every parameter with small gradients; it is outside. A norm
+that is read by the processor waits for the device; its bound stays a tensor.
+
+Both optimisers are one fused call. RMSprop is that call without a mean of gradients, and with a step count so high that
+the corrections of the first steps are 1.
+"""
 
 import math
 from typing import Final
@@ -57,13 +64,17 @@ class Adam(_OnePass):
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
+        """Move the vector against `gradient` float[M], whose norm is bounded first."""
+        # first: the corrections divide by 1 - decay ** steps, which is 0 for no step
         self._steps += 1
         super().step(gradient)
 
     def state(self) -> dict[str, Tensor]:
+        """Return both moments and the number of steps."""
         return {"first": self._first.clone(), "second": self._second.clone(), "steps": self._steps.clone()}
 
     def load(self, state: dict[str, Tensor]) -> None:
+        """Restore `state`."""
         self._first.copy_(state["first"])
         self._second.copy_(state["second"])
         self._steps.copy_(state["steps"])
@@ -87,7 +98,9 @@ class RmsProp(_OnePass):
         self._steps.fill_(_LONG_AGO)
 
     def state(self) -> dict[str, Tensor]:
+        """Return the mean of squares."""
         return {"square": self._second.clone()}
 
     def load(self, state: dict[str, Tensor]) -> None:
+        """Restore `state`."""
         self._second.copy_(state["square"])

@@ -101,18 +101,26 @@ class Algorithm(Protocol):
         """All learned parameters, including critics."""
         ...
 
-    def policy_networks(self) -> Actor: ...
+    def policy_networks(self) -> Actor:
+        """Return the networks that act, for the export."""
+        ...
 
-    def state(self) -> State: ...
+    def state(self) -> State:
+        """Return everything that a bit-identical resumption needs."""
+        ...
 
-    def load(self, state: State) -> None: ...
+    def load(self, state: State) -> None:
+        """Restore `state`."""
+        ...
 
 
 class LearnerPlan(Protocol):
     """Hyper-parameters of any learner: a frozen struct."""
 
     @property
-    def gamma(self) -> float: ...
+    def gamma(self) -> float:
+        """The discount of one step."""
+        ...
 
 
 class Between(Struct, frozen=True, tag="between", forbid_unknown_fields=True):

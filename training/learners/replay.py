@@ -1,4 +1,15 @@
-"""Replay memory of off-policy learners: a preallocated ring buffer, n-step returns, and prioritised sampling."""
+"""Replay memory of off-policy learners: a preallocated ring buffer, n-step returns, and prioritised sampling.
+
+What can go wrong. A return of n steps leads past the end of an episode, past a restart, or past the newest step.
+Rewards count until the first row that is marked as ended; `cut` sets this mark at a restart. A step can be drawn once
+its n rewards are stored.
+
+Priorities go wrong where sums drift, where a new step is never drawn, or where a rounded height selects an empty leaf.
+Ancestors are summed again, a new step gets the highest priority, and `find` never enters a branch of zero.
+
+What the order guarantees. A row's old priority becomes 0 when the row is overwritten, before the step that became
+complete gets one.
+"""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -29,9 +40,11 @@ class SumTree:
 
     @property
     def total(self) -> float:
+        """The sum of all leaves."""
         return float(self.nodes[1])
 
     def leaves(self, places: Places) -> Floats:
+        """Return the values float64[K] of leaves int64[K]."""
         return self.nodes[places + (1 << self.levels)]
 
     def write(self, places: Places, values: Floats | float) -> None:
@@ -114,6 +127,7 @@ class Replay:
         return max(min(self._added, self.length) - self.n_step + 1, 0) * self.batch
 
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
+        """Store one step: the observation float[B, D] that was acted on, the action, and its outcome."""
         row = self._added % self.length
         kept, seen, terminated = self._table[row], self._seen, view(step.terminated)
         kept[:, :seen] = view(observation)
@@ -124,6 +138,7 @@ class Replay:
         kept[:, -1] = terminated | view(step.truncated)
         self._added += 1
         if self._tree is not None:
+            # first: with one reward a step, the row that becomes complete below is this one
             self._tree.write(row * self.batch + self._columns, 0.0)
             if self._added >= self.n_step:
                 ready = (self._added - self.n_step) % self.length
@@ -167,6 +182,7 @@ class Replay:
         self._tree.write(place.cpu().numpy(), priority)
 
     def state(self) -> dict[str, Tensor]:
+        """Return the stored rows, the counters and the priorities, for `load` into a memory of the same shape."""
         kept = {
             "rows": self._rows[: min(self._added, self.length)].clone(),
             "counts": torch.tensor([self._added, self._highest], dtype=torch.float64),

@@ -2,6 +2,15 @@
 
 The stored action is the executed action. A truncated episode is valued at its last observation; a terminated one has no
 further value.
+
+What can go wrong. An episode that a time limit cut is valued as if it had ended, or by the first observation of the
+next one. Its last observation is stored with the carry before it. The carry of an ended episode reaches the next one;
+it is cleared. An environment overwrites its observation; the rollout copies it.
+
+What the order guarantees. The carry for a cut episode is taken before it is cleared. The last observations are run
+before the rows, because `pull` differentiates the last kept run.
+
+Source of the advantages: Schulman et al. 2016, equation 16.
 """
 
 from collections.abc import Generator
@@ -83,6 +92,7 @@ class Rollout:
             earnings.copy_(step.reward)
             torch.logical_or(step.terminated, step.truncated, out=ended)
             if bool(step.truncated.any()):
+                # before the carry is cleared below: the last observation is valued with the episode's memory
                 who = (step.truncated & ~step.terminated).nonzero().squeeze(1)
                 self._cut.append((t, who, step.final.to(self.observation).index_select(0, who), carry[who]))
             if network.recurrent:

@@ -1,6 +1,10 @@
 """The network interface of policy-gradient learners, and flat parameter vectors.
 
 With one vector of parameters and one of gradients, an optimiser's step, a norm and a checkpoint are one operation each.
+
+What can go wrong. A parameter that is created after `flatten` belongs to no vector: the optimiser never moves it, and
+no checkpoint has it. Subclasses flatten last. A network drawn from the global generator depends on whatever used that
+before; layers draw from the generator of their seed alone.
 """
 
 from collections.abc import Sequence

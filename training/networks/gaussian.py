@@ -3,6 +3,10 @@ layers.
 
 The gradients are explicit; a test compares them with autograd. Products in bfloat16 leave sums, heads and parameters in
 float32.
+
+What can go wrong. A log deviation cut at its bounds, as published, has no gradient back; the bounds are approached by x
+/ (1 + |x|). Rounding the weights for few rows costs more than the product saves; such products stay in float32. The
+gradient by actions must leave the critics' stored gradient alone; `by_action` writes none.
 """
 
 from collections.abc import Sequence
@@ -115,6 +119,7 @@ class GaussianActor(nn.Module):
         self._heads: Final = (_views(self.mean), _views(self.spread))
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation, float32[R, K] each."""
         x = observation
         for linear_layer in self.layers:
             if self.rounded and len(x) >= ROUNDED_ROWS:  # the bias is added in float32: only factors are rounded

@@ -25,6 +25,7 @@ class Body(NamedTuple):
     sizes: Sizes | None
 
     def encoder(self, copies: int, observation_size: int, random: torch.Generator) -> Encoder | None:
+        """Return the transformer of `copies`, or None without `sizes`. Raises ValueError without a layout."""
         if self.sizes is None:
             return None
         if self.layout is None:
@@ -47,6 +48,7 @@ class Actors(nn.Module):
         self.leaves: Final = list(self.parameters())
 
     def forward(self, observation: Tensor) -> Tensor:
+        """Return action coordinates float32[A, R, K] before the readout."""
         output: Tensor = self.head(self.body(observation))
         return output
 

@@ -27,6 +27,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros((copies, 1, outputs), device=random.device))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply each copy to its own rows."""
         return torch.baddbmm(self.bias, x, self.weight)
 
     def write(self, graph: Graph, given: str, name: str, copy: int) -> str:
@@ -43,11 +44,13 @@ class Perceptron(nn.Module):
         self.outputs: Final = hidden[-1]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply each copy to its own rows."""
         for layer in self.layers:
             x = torch.relu(layer(x))
         return x
 
     def write(self, graph: Graph, given: str, prefix: str, copy: int) -> str:
+        """Add one copy's nodes; `given` is float[M, I]. Returns the output's name."""
         for depth, layer in enumerate(self.layers):
             assert isinstance(layer, Linear)
             given = graph.node("Relu", [layer.write(graph, given, f"{prefix}layer{depth}", copy)])

@@ -2,6 +2,10 @@
 
 The caller holds the hidden state, the carry. B episodes can thus restart individually, and a trading process can
 journal it.
+
+What can go wrong. Memory crosses from one episode to the next; the carry is zero at each first row, before the cell
+reads it. A gradient reaches back beyond the first row of an episode; the same zero ends it. The exported graph reads
+other gates than the cell; both have the order input, forget, output, candidate.
 """
 
 from typing import Final

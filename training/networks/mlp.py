@@ -2,6 +2,15 @@
 
 The gradient is explicit, because an autograd graph for such small matrices costs as much as the arithmetic. A test
 compares it with autograd.
+
+What can go wrong. A gradient uses activations of another pass. A kept run clears those of the last one, and `record`
+replaces them; neither may come between a run and its `pull`. Few rows are never rounded to bfloat16, but a rollout is;
+therefore a rounded network does not record.
+
+What the order guarantees. Parts of the rows are differentiated in the order in which they were run. The first part
+replaces the stored gradient, and each further part adds to it.
+
+tanh(h) is 2 sigmoid(2h) - 1, and its LayerNorm is that of the sigmoid alone at a quarter of epsilon.
 """
 
 from collections.abc import Sequence

@@ -25,29 +25,36 @@ class Graph:
         self.constants: dict[str, NDArray[Any]] = {}
 
     def node(self, op: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
         name = output or f"{op.lower()}{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
         return name
 
     def constant(self, name: str, value: Tensor | NDArray[Any]) -> str:
+        """Store a constant, tensors as float32, and return its name."""
         values = value.detach().cpu().float().numpy() if isinstance(value, Tensor) else value
         self.constants[name] = np.ascontiguousarray(values)
         return name
 
     def integers(self, name: str, *values: int) -> str:
+        """Store a constant int64[K] and return its name."""
         return self.constant(name, np.array(values, dtype=np.int64))
 
     def scalar(self, name: str, value: float) -> str:
+        """Store a float32 scalar and return its name."""
         return self.constant(name, np.array(value, dtype=np.float32))
 
     def linear(self, name: str, layer: nn.Linear, given: str) -> str:
+        """Add a linear layer of the node `given`."""
         return self.affine(name, layer.weight, layer.bias, given)
 
     def affine(self, name: str, weight: Tensor, bias: Tensor, given: str) -> str:
+        """Add the product of `given` with the transpose of `weight` [O, I], plus `bias` [O]."""
         product = self.node("MatMul", [given, self.constant(f"{name}.weight", weight.t())])
         return self.node("Add", [product, self.constant(f"{name}.bias", bias)])
 
     def norm(self, name: str, layer: nn.LayerNorm, given: str) -> str:
+        """Add a LayerNorm over the last dimension of `given`."""
         parts = [self.constant(f"{name}.gain", layer.weight), self.constant(f"{name}.shift", layer.bias)]
         return self.node("LayerNormalization", [given, *parts], axis=-1, epsilon=layer.eps)
 

@@ -1,4 +1,9 @@
-"""Products of float32 matrices on a CPU by oneDNN, which MKL's routine takes twice as long for on some processors."""
+"""Products of float32 matrices on a CPU by oneDNN, which MKL's routine takes twice as long for on some processors.
+
+What can go wrong. With gaps between the rows of a matrix, oneDNN takes a hundred times as long. For a small one its
+call costs more than it saves. Both stay with the usual routine. Products of a pass with an autograd graph do not belong
+here.
+"""
 
 from typing import Final
 

@@ -1,4 +1,12 @@
-"""Q-networks of discrete allocations: plain, dueling (Wang et al. 2016) and noisy (Fortunato et al. 2018)."""
+"""Q-networks of discrete allocations: plain, dueling (Wang et al. 2016) and noisy (Fortunato et al. 2018).
+
+What can go wrong. Value and advantage of a dueling network are not identifiable; the mean advantage is subtracted
+(equation 9 of Wang et al.). Noise that stays equal explores nothing, and noise in evaluation changes answers; each
+update draws its own, and greedy actions use none.
+
+The gradient of plain layers is explicit, because an autograd graph costs more than products of this size. Dueling and
+noisy networks use autograd.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -37,11 +45,13 @@ class NoisyLinear(nn.Module):
         self.weight_spread, self.bias_spread = constant(outputs, inputs), constant(outputs)
 
     def draw(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw factorised noise: f(inputs) and f(outputs), with f(x) = sign(x) sqrt(|x|)."""
         drawn = torch.randn(sum(self.weight.shape), generator=random, device=random.device)
         bent = drawn.sign() * drawn.abs().sqrt_()
         return bent[: self.weight.shape[1]], bent[self.weight.shape[1] :]
 
     def forward(self, x: Tensor, noise: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Map float[.., I] to float[.., O]; without `noise` the layer is an ordinary one."""
         if noise is None:
             return linear(x, self.weight, self.bias)
         input_noise, output_noise = noise
@@ -108,6 +118,7 @@ class QNetwork(nn.Module):
         return drawn or None
 
     def forward(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        """Map observations float[.., D] to values float[.., A]."""
         x = observation
         for depth, linear_layer in enumerate(self.layers):
             x = torch.relu(linear(x, linear_layer.weight, linear_layer.bias))

@@ -2,6 +2,10 @@
 
 A permutation of the assets permutes the weights, and nothing depends on their number. A policy trained on five assets
 can therefore run on fifty (Zaheer et al. 2017, Deep Sets).
+
+What can go wrong. An asset that cannot be held gets a weight, or changes the mean that others see. MASKED lowers its
+score, and the mean leaves it out. The share of cash falls as assets are added; the logarithm of their number is
+subtracted from each score. Weights of chance look learned; an untrained scorer is equal weight beside a little cash.
 """
 
 import torch
@@ -34,6 +38,7 @@ class Scorer(nn.Module):
             nn.init.constant_(layer.bias, bias)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Return the weights; those of assets with mask 0 are 0."""
         known_mask = mask.unsqueeze(-1)
         asset = torch.relu(self.second(torch.relu(self.first(features))))
         count = known_mask.sum(-2, keepdim=True).clamp(min=1.0)

@@ -2,6 +2,10 @@
 
 Norms precede their blocks (Xiong et al. 2020) and have no gain and shift, because the following product includes them.
 Only the last session is read out, so that the last block computes only that one.
+
+What can go wrong. The sum of all blocks grows with their number. The last layers of both parts of a block start smaller
+by the root of 2 L. Rows in one product exceed the cache; without gradients they are computed in parts. The exported
+graph has three separate products, because one of triple width is no faster in ONNX Runtime.
 """
 
 from typing import Final
@@ -102,6 +106,7 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(copies, sizes, random) for _ in range(sizes.layers))
 
     def forward(self, observation: Tensor) -> Tensor:
+        """Encode the last session; features and book pass unchanged."""
         layout = self.layout
         copies, rows, _ = observation.shape
         market = observation[..., : layout.market].reshape(copies, rows, layout.assets, -1)

@@ -2,6 +2,14 @@
 
 They are double (van Hasselt et al. 2016), dueling (Wang et al. 2016), noisy layers (Fortunato et al. 2018), n-step
 returns and priorities (Schaul et al. 2016).
+
+What can go wrong. One network that selects and evaluates an action trusts its own errors; in double mode the target
+network evaluates what the online network selects. One outlier moves all weights; the gradient is that of Huber's loss,
+which is bounded. Targets that move with each step do not settle; the target network is a copy that changes once in
+`target_every` updates.
+
+What the order guarantees. Targets, errors and new priorities are those of the networks before the step. The copy comes
+last, so that it holds the weights of its update.
 """
 
 from typing import Final
@@ -97,6 +105,7 @@ class Dqn(OffPolicy):
         network.pull(torch.zeros_like(values).scatter_(-1, chosen, slope.unsqueeze(-1)))
         self.optimisers["optimiser"].step(network.gradient)
         replay.tell(batch.place, error)
+        # after the step, so that the copy has the weights of this update
         if (self.updates + 1) % plan.target_every == 0:
             self.target.vector.copy_(network.vector)
         if not tell:

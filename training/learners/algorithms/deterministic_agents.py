@@ -4,6 +4,13 @@ Every agent acts on its own observation. In training, its critic sees the observ
 Environment rows are desks with adjacent agents, as in `quantd.training.market.desks`. With one agent it is DDPG
 (Lillicrap et al. 2016). Exploration moves a fraction of each account into one random entry (in a box: adds Gaussian
 noise).
+
+What can go wrong. A critic's gradient reaches the actor of another agent, or an actor's loss changes the critics.
+`own_acts` puts the present answer of actor i into the input of critic i alone, and `backward` is restricted to the
+parameters of one network. A saturated softmax or tanh has no gradient back; `pull` weighs the square of the outputs.
+
+What the order guarantees. Both losses are computed before either step, so that one encoding of the state serves critics
+and actors. The target networks move last.
 """
 
 from typing import Final

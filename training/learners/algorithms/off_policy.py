@@ -1,4 +1,13 @@
-"""The training loop of DQN, SAC and MADDPG: step, store, update, report, and its resumable state."""
+"""The training loop of DQN, SAC and MADDPG: step, store, update, report, and its resumable state.
+
+What can go wrong. A resumed training differs from an uninterrupted one, or a return leads across a restart of the
+environments. The state includes the memory, the generator and the place of the environment. `cut` marks the last stored
+step where training begins in an environment anew.
+
+What the order guarantees. A step is stored with the observation that was acted on, before the next one replaces it. The
+number of updates follows from the number of steps. Therefore as many updates are due after a resumption as without it.
+A report comes after the updates that are due, so that a checkpoint at it is complete.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -119,6 +128,7 @@ class OffPolicy:
         return state
 
     def load(self, state: State) -> None:
+        """Restore `state`; memory and environment are taken up at the next `learn`."""
         self.steps, self.updates, self.episodes = (int(state[name]) for name in ("steps", "updates", "episodes"))
         tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
         for name, vector in self._vectors.items():

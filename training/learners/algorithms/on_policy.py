@@ -1,4 +1,15 @@
-"""The common part of PPO and A2C: a network, its action distribution, one generator, and the training loop."""
+"""The common part of PPO and A2C: a network, its action distribution, one generator, and the training loop.
+
+What can go wrong. A resumed training differs from an uninterrupted one, or a recurrent policy keeps its memory beyond
+an episode. The state includes the generator, the place of the environment and the carry.
+
+What the order guarantees. A report comes after the update, with steps and place moved on, because a checkpoint is
+written at it.
+
+Training is a generator that yields actions and receives steps, so that several seeds share the steps of one simulator.
+Rejected: one stacked network for all seeds, which saves little time and needs a second form of each network,
+distribution and optimiser (docs/decisions/014).
+"""
 
 import time
 from collections.abc import Callable, Generator
@@ -106,6 +117,7 @@ class OnPolicy:
             count += 1
             tell = count % self.rollouts_a_report == 0 or self.steps >= steps
             losses = self._update(rollout, now, tell)
+            # before the report, at which the state is saved
             self._now = now
             returns.append(rollout.returns)
             if tell and report(report_of(self.losses, losses, self.steps, counted, began, returns)):
@@ -130,6 +142,7 @@ class OnPolicy:
         return state
 
     def load(self, state: State) -> None:
+        """Restore `state`; the environment is taken up at the next `learn`."""
         tensors = {name: kept.clone() for name, kept in state.items() if isinstance(kept, Tensor)}
         self.steps = int(state["steps"])
         self.random.set_state(tensors["random"])

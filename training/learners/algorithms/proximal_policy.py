@@ -1,6 +1,13 @@
 """Proximal policy optimisation (Schulman et al. 2017): several passes over each rollout, with bounded policy changes.
 
 The gradients of the loss are explicit; distributions and networks propagate them. A test compares them with autograd.
+
+What can go wrong. Several passes move the policy further than its rollout justifies. The ratio to the policy that acted
+is clipped; beyond the bound the gradient is 0. Rows of a recurrent network without their past have another memory; such
+networks use whole sequences from the carry of their first row.
+
+What the order guarantees. Advantages, targets and old log-probabilities are computed once, before the first step.
+Computed later, they would be those of a policy that did not act.
 """
 
 from collections.abc import Iterator
@@ -87,6 +94,7 @@ class Ppo(OnPolicy):
         network, plan = self.network, self.plan
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda)
         coordinates = self.family.coordinates(rollout.action)
+        # before the first step: later log-probabilities would be those of a policy that did not act
         full_batch = Batch(
             rollout.observation,
             rollout.started,

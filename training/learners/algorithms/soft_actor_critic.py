@@ -1,6 +1,15 @@
 """Soft actor-critic (Haarnoja et al. 2018, "Algorithms and Applications"): maximises return plus entropy.
 
 It has twin critics (Fujimoto et al. 2018), slowly updated targets, and an automatic temperature.
+
+What can go wrong. A single critic is too optimistic where it errs; targets take the smaller of two. A saturated action
+has no gradient back; `pull` weighs the square of the means. A temperature below 0 would reward certainty; its logarithm
+is learned.
+
+What the order guarantees. The critics step first, and the actor follows the critics after their step. The temperature
+uses the entropy of the actor's own draw. The target networks move last.
+
+The gradients are explicit; a test compares them with autograd.
 """
 
 import math
