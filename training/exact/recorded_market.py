@@ -1,4 +1,9 @@
-"""A recorded market cut into episodes: what comes before one is its history, as before a run that begins there."""
+"""A recorded market cut into episodes: what comes before one is its history, as before a run that begins there.
+
+What can go wrong. An episode begins with other history than a run that begins there. Ticks of the history ask an agent.
+The history has as many samples as the first decision of the market has. Its ticks are marked as warm-up, without
+schedules, jobs and interest.
+"""
 
 from bisect import bisect_left
 from collections.abc import Iterable

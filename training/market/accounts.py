@@ -3,6 +3,13 @@
 Positions are stored as money at the last close, not as units, and session prices are *relative* to the previous close.
 Any session can therefore follow any other, which resampling needs. Whole lots are computed at the close that sized the
 orders.
+
+What can go wrong. Whole lots are lost to rounding: a target within rounding error of a whole number is that number. An
+order crosses zero, which the event core never permits. Joined seeds get other last digits than one alone, because a sum
+rounds by the number of its rows. Each of `parts` is summed as if alone.
+
+What the order guarantees. Lots are sized at the close and then split, so that fills of the open are in new shares.
+Dividends are paid on the shares, and interest on the cash, of the close before.
 """
 
 from typing import Final, NamedTuple
@@ -69,6 +76,7 @@ class Rates(Struct, frozen=True):
 
     @classmethod
     def of(cls, costs: Costs) -> "Rates":
+        """Return the rates of `costs`. Raises ValueError for a cost that the simulator does not have."""
         for name in NOT_SIMULATED:
             if getattr(costs, name):
                 raise ValueError(f"costs: {name} = {getattr(costs, name)}: the simulator has none; set it to 0")

@@ -2,6 +2,10 @@
 
 On a CPU, a numpy call takes a fraction of a torch call's time, which dominates for small batches. Numpy uses the
 tensors' own memory there.
+
+What can go wrong: results that depend on the number of accounts. A sum as a product with ones rounds by the number of
+its rows. Seeds that share a simulator must have the bits of each alone (docs/decisions/014); `added` sums their rows
+apart.
 """
 
 from functools import lru_cache

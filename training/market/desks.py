@@ -1,4 +1,12 @@
-"""G desks of A agents in one market, with separate books, capital and assets, and a penalty on similar returns."""
+"""G desks of A agents in one market, with separate books, capital and assets, and a penalty on similar returns.
+
+What can go wrong. Returns of an ended episode count as similarity in the next one; the windows are cleared. The penalty
+is measured on a few returns; it is 0 until an episode is as long as the window. Two flat accounts look equal; constant
+returns count as uncorrelated.
+
+What the order guarantees. The market's rows are read before `simulator.move`, after which resampling may have moved an
+account elsewhere. Windows are cleared after the step's reward and before new episodes begin.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -104,6 +112,7 @@ class Desks:
         weights = simulator.targets(action.to(simulator.dtype) * self._own)
         held = weights.sum(-1).clamp(min=1e-12)
         weights = weights * (self._invested / held).clamp(max=1.0)[:, None]
+        # before the move, after which resampling may have put an account on another row
         rows = simulator.row + 1
         reward, terminated, truncated = simulator.move(weights)
         outcome = simulator.outcome

@@ -1,4 +1,8 @@
-"""Rules for cutting training episodes from history: start, length, and measures against overfitting."""
+"""Rules for cutting training episodes from history: start, length, and measures against overfitting.
+
+What can go wrong: a policy memorises the one history that there is. Random starts, resampling in blocks and artificial
+crashes make further ones. A jump never separates a decision from its outcome, because it follows the outcome.
+"""
 
 from typing import Final
 

@@ -1,4 +1,12 @@
-"""Running normalisation of observations and rewards in constant memory; frozen for evaluation."""
+"""Running normalisation of observations and rewards in constant memory; frozen for evaluation.
+
+What can go wrong. Evaluation moves the statistics, and the policy's inputs with them; `frozen` stops both. A shifted
+reward changes the optimal policy; rewards are only divided. Joined seeds share statistics; each has its own, to the
+bit.
+
+What the order guarantees. An observation is added before it is scaled. The discounted return counts the reward before
+its deviation scales it, and an ended episode resets it afterwards.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -28,6 +36,7 @@ class Running:
 
     @classmethod
     def joined(cls, parts: "Sequence[Running]") -> "Running":
+        """Return the statistics of all parts as one, each with a leading index of its own."""
         statistics = cls(0, parts[0].mean.device)
         statistics.mean, statistics.squares = (
             torch.stack([getattr(part, name) for part in parts]).unsqueeze(1) for name in ("mean", "squares")
@@ -143,6 +152,7 @@ class Normalised:
             deviation = self.returns.deviation().to(reward.dtype)
             scaled = reward / (deviation.squeeze(-1) if self._parts else deviation)
             reward = scaled.clamp(-CLIP, CLIP)
+            # after the deviation, which counts the last return of an ended episode too
             self._return = self._return.masked_fill(done, 0.0)
         scale = self.scale
         observation = scale.of(step.observation)

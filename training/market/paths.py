@@ -3,6 +3,12 @@
 It follows the event core: a decision at a close fills at the next open, splits and dividends precede that open's fills,
 costs are those of quantd.trading.execution, and weights drift between decisions. It has no gate, volume caps or partial
 fills. `quantd.training.market.simulator` is the same account one step at a time, for learners that explore.
+
+What can go wrong: an episode that needs a later price, or a gradient that is not the account's. Units are decided at
+the close, on the scale before a split. Whole lots have no gradient; learning trades fractions, and evaluation trades
+lots.
+
+What the order guarantees. A dividend is paid on shares before the split, and the split precedes the fills of the open.
 """
 
 from typing import NamedTuple
@@ -64,7 +70,8 @@ def simulate(
         wanted = weights[:, t] * equity[-1][:, None] / reference
         if lot is not None:
             wanted = torch.trunc(wanted / lot) * lot
-        # Units are decided on the previous scale; split and dividend precede the open's fills.
+        # Units are decided on the previous scale. A dividend is per old share, so that it precedes the split. Both
+        # precede the open's fills.
         free = free + (units * prices.dividend[:, t + 1]).sum(-1)
         units, wanted = units * prices.split[:, t + 1], wanted * prices.split[:, t + 1]
         change = wanted - units

@@ -3,6 +3,15 @@
 It uses `quantd.training.market.accounts`, and tests compare it with the event core: a decision at a close fills at the
 next open. It has no gate, volume caps or partial fills. Every learner trains on it; the gymnasium and pettingzoo
 environments wrap it.
+
+What can go wrong. An account differs from the daemon's: a decision fills at the price it saw, or is sized by a close
+that was not known yet. `marks` are the prices known at the decision. NaN actions give an equity that is not a number;
+this raises an error. A learner loses the last observation of an episode; `restart` returns it as `final`.
+
+What the order guarantees. The last observation is made before a new episode begins. Random rows are drawn for every
+path, so that a seed's numbers do not depend on which accounts ended. Resampling jumps after the outcome of a decision.
+
+Rejected: arrays that are changed in place, because returned tensors must keep their values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -133,6 +142,7 @@ class Simulator:
 
     def restart(self, reward: Tensor, terminated: Tensor, truncated: Tensor) -> Step:
         """Start new episodes where one ended, and return the complete step."""
+        # before new episodes replace the ended accounts
         final = observation = self.observe()
         if self._over:
             ended = (terminated | truncated).nonzero().squeeze(1)

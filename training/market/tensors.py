@@ -1,4 +1,10 @@
-"""A panel as tensors for many accounts: each session relative to the previous close, and the observations."""
+"""A panel as tensors for many accounts: each session relative to the previous close, and the observations.
+
+What can go wrong. A first price has no close before it; its session counts as unchanged, and the asset stays in cash. A
+row without enough history is shown as if it had some; rows before `observed.warm` are refused with the first day that
+has it. Features, marks and returns use different closes where an instrument closes later; orders and the shown account
+use `marks`, and returns use closes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace

@@ -34,34 +34,50 @@ class VectorEnv(Protocol):
     """B environments that advance together. The same seed gives bit-identical results."""
 
     @property
-    def batch(self) -> int: ...
+    def batch(self) -> int:
+        """Number of environments B."""
+        ...
 
     @property
-    def observation_size(self) -> int: ...
+    def observation_size(self) -> int:
+        """Number of entries D of an observation."""
+        ...
 
     @property
-    def action_size(self) -> int: ...
+    def action_size(self) -> int:
+        """Number of entries or choices A of an action."""
+        ...
 
     @property
-    def kind(self) -> Kind: ...
+    def kind(self) -> Kind:
+        """The kind of its actions."""
+        ...
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        ...
 
     def reset(self, seed: int | None = None) -> Tensor:
         """Return the first observations float[B, D] of new episodes; with a seed, of the episodes drawn from it."""
         ...
 
-    def step(self, action: Tensor) -> Step: ...
+    def step(self, action: Tensor) -> Step:
+        """Take one step with an action of each environment. An ended episode is followed by a new one at once."""
+        ...
 
 
 @runtime_checkable
 class Resumable(Protocol):
     """An environment whose state can be saved, for bit-identical resumption."""
 
-    def state(self) -> dict[str, Tensor]: ...
+    def state(self) -> dict[str, Tensor]:
+        """Return the complete state."""
+        ...
 
-    def load(self, state: Mapping[str, Tensor]) -> Tensor: ...
+    def load(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Restore `state` and return its observation float[B, D]."""
+        ...
 
 
 @torch.no_grad()

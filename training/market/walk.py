@@ -2,6 +2,12 @@
 
 The policy receives at each close a View of the past and of its own book. Used for imitation of teachers and for
 comparisons of policies.
+
+What can go wrong. The policy sees a price or a bar that it could not know, or another book than its own. It changes a
+number that the account uses later: the weights and prices of its view are read-only copies.
+
+What the order guarantees. The rings end with the row of the decision, the policy answers, the account trades, and only
+then the next row is added. The observation is taken before the account moves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -118,7 +124,7 @@ def walk(
         assert env.outcome is not None
         equity.append(float(env.equity))
         turnover.append(float(env.outcome.turnover))
-        add(row + 1)
+        add(row + 1)  # after the answer: the policy sees nothing of the next row
         complete(row + 1 - panel.behind)
         more.add(row + 1)
     rate = panel.risk_free_annual(rows)
