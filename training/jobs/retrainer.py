@@ -1,6 +1,12 @@
 """Scheduled retraining of shadows' policies, one at a time, in a process of low priority that ends with the service.
 
 The result is an event. The policies that trade change only at the next start.
+
+What can go wrong. A training takes the time of trading; it is a process of low priority with a time limit. It outlives
+the service; its whole process group is killed. A failure of one agent ends the others; it becomes an event of that
+agent. A promoted policy would trade a new version without a comparison; it is not trained again.
+
+Only shadows are trained, and a new version is used from the next start on.
 """
 
 import asyncio

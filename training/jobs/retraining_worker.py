@@ -2,6 +2,10 @@
 
 It reads the order as one line of standard input, answers in one line on standard output, and ends when its input ends.
 It writes a complete new version into a folder of versions, or nothing.
+
+What can go wrong. A library prints, and its text is read as the answer; standard output is redirected before the
+training is imported. The parent dies, and the training goes on; a thread ends the process when its input ends. No
+cleanup is needed then, because a version is complete or absent.
 """
 
 import os

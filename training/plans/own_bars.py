@@ -2,6 +2,10 @@
 
 These are the actions beside the file, all its symbols, and parts of its history where the usual parts lie outside it.
 This module imports no torch.
+
+What can go wrong: bundled symbols, actions or dates are taken for a file that has others. A split of a bundled share
+would apply to another share of the same name. What follows from a file is set only where neither the plan nor an option
+says it.
 """
 
 from collections.abc import Mapping

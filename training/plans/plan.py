@@ -1,4 +1,12 @@
-"""The plan of a training: read from TOML over the defaults of its learner, changed by dotted keys."""
+"""The plan of a training: read from TOML over the defaults of its learner, changed by dotted keys.
+
+What can go wrong. One mistake hides another, so that a plan is corrected line by line; rules are checked on all fields
+without a mistake, and reported together. A misspelt key is ignored and its default used; unknown keys are mistakes. A
+checkpoint or manifest of an earlier version lacks a key; it has its default.
+
+What the order guarantees. Names of column sets are replaced before the layout is computed from them, and the layout
+before the learner's settings are read.
+"""
 
 from collections.abc import Mapping, Sequence
 from math import inf

@@ -1,4 +1,8 @@
-"""The precision of a training's products: bfloat16 where the processor multiplies it faster than float32."""
+"""The precision of a training's products: bfloat16 where the processor multiplies it faster than float32.
+
+What can go wrong: bfloat16 where it is slower. Without an instruction that multiplies it, and for few rows or narrow
+layers, rounding costs more than the products save. The decision has its reason, which is reported.
+"""
 
 from collections.abc import Collection
 from typing import Final, NamedTuple

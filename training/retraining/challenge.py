@@ -1,6 +1,11 @@
 """Compares a new model with the one in use on the newest part of the data, outside the new one's training.
 
 Both have the same days, costs, capital and lots. A better one may become a challenger; nothing is promoted here.
+
+What can go wrong. A model that traded nothing has a return of 0, which is more than a model in use that lost money; it
+is worth nothing. A small gain is luck; the paired bootstrap needs a level of confidence. A gain is bought with a larger
+drawdown; its ratio is bounded. The model in use was fitted on days of the comparison, which favours it; these days are
+counted.
 """
 
 from collections.abc import Sequence

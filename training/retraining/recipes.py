@@ -1,4 +1,10 @@
-"""Reconstructs how an artifact was made, so that it can be made again on later data. Torch is imported for training."""
+"""Reconstructs how an artifact was made, so that it can be made again on later data. Torch is imported for training.
+
+What can go wrong. A retraining differs from the training that it repeats: settings are taken from the manifest, and for
+a scorer from its recorded command. A version of the same plan and data gets another name. `settings` leaves out later
+keys where they have their defaults, so that earlier names hold. A copy or an ensemble is trained as if it were a plan;
+it is refused.
+"""
 
 import shlex
 from collections.abc import Callable, Sequence

@@ -1,4 +1,12 @@
-"""One retraining: moves a plan to the end of the data, trains a version, compares it, and records the decision."""
+"""One retraining: moves a plan to the end of the data, trains a version, compares it, and records the decision.
+
+What can go wrong. A process is ended in the middle, and a folder holds half a version. A version is made in a folder of
+its own and moved when it is complete. Two retrainings write into one folder; the second is refused. The same request is
+trained twice; the name of a version is a hash of plan and data.
+
+What the order guarantees. The bars are checked and the model in use is loaded before anything is written. The decision
+is written before the pointer moves, so that each version in use has a recorded reason.
+"""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -129,6 +137,7 @@ def retrain(request: RetrainingRequest, progress: Progress, require_sound: Requi
         folder.mkdir(exist_ok=True)
         text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
         write_whole(folder / f"{version}.json", text)
+        # last: a version in use has a recorded decision
         if decision.promoted:
             when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             point(request.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")

@@ -1,4 +1,9 @@
-"""Evaluates an artifact over a window with the daemon's inputs: whole lots, after costs, beside equal weight."""
+"""Evaluates an artifact over a window with the daemon's inputs: whole lots, after costs, beside equal weight.
+
+What can go wrong. A result inside the training window proves nothing; these sessions are counted. Policy and equal
+weight begin on different days; both begin after the policy's lookback. Actions of other bars are used; for bars of
+one's own they are those beside the file.
+"""
 
 from collections.abc import Sequence
 from datetime import date, timedelta

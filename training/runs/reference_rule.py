@@ -5,6 +5,10 @@ symbol is made only where the expected gain exceeds `band` times the cost of bot
 training part, after costs, by the lower 95 % bound of log growth above equal weight over as many sessions as the test
 part has. Growth alone would choose single assets, whose noise hides a weak signal in a short test part. The account is
 the simulator in which learners learn.
+
+What can go wrong. A rule that is chosen on the test part shows what nobody could have earned; tilt and band are of the
+training part. Trades on small gains lose their cost; the band leaves them out. Buys without sales would need cash; both
+sides are scaled to the smaller one.
 """
 
 from itertools import product

@@ -5,6 +5,12 @@
 The gradient of a mean-variance utility of the account's returns relative to equal weight, both after costs, is taken
 through the simulated account itself (an analytic policy gradient: the market does not react, so the simulator is
 differentiable).
+
+What can go wrong. A utility of absolute returns rewards exposure to a rising market; it is relative to equal weight. A
+policy depends on one asset; each episode has a random part of the universe. The best iteration or seed is chosen by
+later results; the validation part chooses both, and the test part is evaluated after that.
+
+Rejected: the same utility of absolute returns, which only changed the share of cash, without gain on validation.
 """
 
 import argparse

@@ -1,4 +1,8 @@
-"""Trains the seeds of a plan in other processes or on other machines, with bit-identical results on a CPU."""
+"""Trains the seeds of a plan in other processes or on other machines, with bit-identical results on a CPU.
+
+What can go wrong. A worker without this disk trains, and its checkpoints are lost; the files of a seed travel with it,
+and come back. A seed that diverged is reported otherwise than in this process; both have one message.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

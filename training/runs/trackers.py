@@ -2,6 +2,9 @@
 
 MLflow writes to `mlflow.db` in RESULTS_DIR, or in the working directory, without a server, where `mlflow ui` reads
 it. MLFLOW_TRACKING_URI names another store. Nothing else is sent: its telemetry is off.
+
+What can go wrong. A tracker's server fails, and a training of hours ends; the tracker is dropped, and reported once. A
+resumed run becomes a second one; the run's id is a file beside its checkpoints.
 """
 
 import logging
@@ -44,6 +47,7 @@ class TrackerError(ExplainedError, RuntimeError):
 
 
 def installed(name: str) -> bool:
+    """Return whether a tracker's library is there; "files" needs none."""
     return name == "files" or find_spec(name) is not None
 
 

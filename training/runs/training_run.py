@@ -1,4 +1,12 @@
-"""A complete training: every seed, the choice by validation, the evaluation on the test part, and the artifact."""
+"""A complete training: every seed, the choice by validation, the evaluation on the test part, and the artifact.
+
+What can go wrong. The test part is evaluated again and again until it pleases; each time is counted, and the card has
+the number. An unfinished run is begun anew, and its checkpoints are lost; it must be resumed or named otherwise. A seed
+without a score is chosen; NaN counts as the lowest.
+
+What the order guarantees. The seed is chosen by the validation part before the test part is read. The look is counted
+before it happens, so that an interrupted one counts too.
+"""
 
 import math
 from collections.abc import Callable, Iterator
@@ -92,7 +100,7 @@ def train(
         fitted = _fitted(plan, markets, folder, tracked_report, resume)
     chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
     policies = [policy_of(seed_fit.learner, seed_fit.normaliser, plan.market, markets.symbols) for seed_fit in fitted]
-    looks = _look(folder, out, looked)
+    looks = _look(folder, out, looked)  # before the test part is read: an interrupted look counts too
     results = judge(plan, markets, policies, chosen)
     rate = plan.market.cash_rate
     series = [find(source.path) for source in plan.data.sources]

@@ -2,6 +2,10 @@
 
 Work is a module-level function, work(argument, tell) -> result. `tell` reports progress; its result True asks the work
 to stop. Arguments are drawn one at a time when a worker is free, so that they may depend on earlier results.
+
+What can go wrong. A worker is killed and its result awaited for ever; the end of its connection raises `WorkerLost`. A
+forked process inherits threads and generators; processes are new ones. Ctrl-C reaches the workers too; they ignore it,
+and the calling process handles it. Ray retries a lost task; repetition is left to the caller.
 """
 
 import asyncio
@@ -62,7 +66,9 @@ class Watch(Protocol[M_contra, R_contra]):
         """Receive progress of argument `number`, from 0. Returns True to stop it."""
         ...
 
-    def ended(self, number: int, outcome: R_contra | Failed) -> None: ...
+    def ended(self, number: int, outcome: R_contra | Failed) -> None:
+        """Receive the result of argument `number`, or its failure."""
+        ...
 
 
 class Here:
@@ -73,6 +79,7 @@ class Here:
     """Whether work sees this machine's files."""
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
+        """Call `work` on one argument after another."""
         for number, argument in enumerate(arguments):
             watch.ended(number, _outcome(work, argument, partial(watch.told, number)))
 
@@ -91,6 +98,7 @@ class Processes:
         self.shares_disk = True
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
+        """Call `work` on as many arguments at once as there are workers. Raises WorkerLost."""
         crew: dict[Connection, _Worker] = {}
         idle: list[_Worker] = []
         numbered = enumerate(arguments)
@@ -186,6 +194,7 @@ class Cluster:
         self.address: Final = address
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
+        """Call `work` in tasks of the cluster. Raises Unavailable, WorkerLost."""
         ray = _ray()
         ours = not ray.is_initialized()
         if ours:

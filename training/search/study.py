@@ -2,6 +2,14 @@
 
 The test part is sealed in the markets of trials. A study is one SQLite file. Interrupted trials are repeated. Each
 trial draws from its own generator, so that one worker continues as if uninterrupted.
+
+What can go wrong. A trial is chosen by the test part; it is sealed. An interrupted study ends with other trials than an
+uninterrupted one. Each trial's generator depends on the study's seed and its index alone, and the reports of an
+interrupted attempt are repeated for the pruner. A study goes on with other settings or data; it is refused by the first
+that differs. Two searches write one file; the second is refused.
+
+What the order guarantees. Trials that an ended process left open are failed first, which frees their indices. A trial's
+folder is removed after its result is stored; that of a trial cut by time or request stays.
 """
 
 import math
@@ -82,6 +90,7 @@ class Search(Struct, frozen=True):
 
     @property
     def space(self) -> Space:
+        """The search space of the plan's learner."""
         return learners()[self.plan.agent].space
 
     @property
@@ -200,9 +209,11 @@ class Course:
 
     @property
     def stopping(self) -> bool:
+        """Whether no further trial starts: on request, or after the time limit."""
         return self._stopped or time.monotonic() >= self._until
 
     def jobs(self) -> Iterator[Job]:
+        """Yield a job for each missing trial, when a worker is free."""
         while not self.stopping:
             used = {trial.user_attrs[INDEX] for trial in self._study.get_trials(deepcopy=False) if not _broken(trial)}
             index = next(i for i in range(len(used) + 1) if i not in used)

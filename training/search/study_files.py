@@ -75,6 +75,7 @@ def history(study: optuna.Study) -> str:
 
 
 def importance(shares: dict[str, float], trials: int) -> str:
+    """Return a self-contained page with the importance of each key."""
     import plotly.graph_objects as go
 
     names = list(reversed(shares))

@@ -1,4 +1,8 @@
-"""The trials of a study as rows, and the importance of its keys."""
+"""The trials of a study as rows, and the importance of its keys.
+
+What can go wrong: an interrupted trial counts as a result. Optuna has one state for a failed and for an interrupted
+trial; the latter has no reason. It is not among the rows, and its index is used again.
+"""
 
 import math
 from typing import Final, Literal

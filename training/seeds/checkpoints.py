@@ -1,6 +1,13 @@
 """Checkpoints of a seed: tensors in safetensors, the rest in JSON with their hash. No code is executed.
 
 Files are written under another name and renamed, the JSON last: a checkpoint exists when its JSON does.
+
+What can go wrong. A process is killed while it writes; the JSON is written last, so that half a checkpoint is none. A
+file is cut short or changed; size and hash of the tensors are in the JSON, whose own digest covers it. A run goes on
+under another plan; each key that completed steps depend on must be equal (all but FREE).
+
+What the order guarantees. A checkpoint is removed from its JSON on, so that no JSON names tensors that are gone. Older
+ones are removed after the new one is complete.
 """
 
 from pathlib import Path
@@ -121,6 +128,7 @@ def there(folder: Path) -> list[Path]:
 def remove(*paths: Path) -> None:
     """Remove the checkpoints at paths without suffix."""
     for path in paths:
+        # the JSON first: a checkpoint exists while its JSON does
         regular_file.remove(path.with_suffix(".json"), missing_ok=True)
         regular_file.remove(path.with_suffix(".safetensors"), missing_ok=True)
 

@@ -31,6 +31,7 @@ class Sums:
 
     @classmethod
     def joined(cls, parts: "Sequence[Sums]") -> "Sums":
+        """Return the sums of all parts as one, which `taken` separates again."""
         sums = cls(len(parts))
         names = dict.fromkeys(name for seed_sums in parts for name in seed_sums._totals)
         sums._totals = {
@@ -121,6 +122,7 @@ class Ground:
         return self.sums.taken(0).means()
 
     def state(self) -> dict[str, Tensor]:
+        """Return the state of the accounts and of the normalisation."""
         kept = {f"market.{name}": value for name, value in self.accounts.state().items()}
         return kept | {f"scale.{name}": value for name, value in self.normalised.state().items()}
 

@@ -1,4 +1,11 @@
-"""Behaviour cloning of a classical policy over the training part, before learning."""
+"""Behaviour cloning of a classical policy over the training part, before learning.
+
+What can go wrong. A learner never holds to the last bit what its teacher held, and answers by chance for other books.
+Each row is also shown with a random book. The softmax share of cash falls slowly; the number of passes gives UPDATES
+gradient steps, however few the rows.
+
+What the order guarantees. The rows enter the normalisation before they are scaled by it.
+"""
 
 import math
 from typing import Final
@@ -100,6 +107,7 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
         torch.cat([teacher_actions, teacher_actions]),
     )
     if plan.normalise:
+        # added first: the scale of the next line is that of these rows
         ground.normalised.observations.add(seen)
         seen = ground.normalised.scale.of(seen)
     usual = CloningPlan()

@@ -24,7 +24,9 @@ PASSING: Final = ("now.", "env.", "replay.")
 class ValueBased(Protocol):
     """A learner that acts by the values of its actions."""
 
-    def q_values(self, observation: Tensor) -> Tensor: ...
+    def q_values(self, observation: Tensor) -> Tensor:
+        """Return the value float[B, A] of each action."""
+        ...
 
 
 def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu") -> Algorithm:

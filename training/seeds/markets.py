@@ -1,4 +1,9 @@
-"""The markets of a plan, to train in and to choose by. The test part is not read before it is opened, once."""
+"""The markets of a plan, to train in and to choose by. The test part is not read before it is opened, once.
+
+What can go wrong: a policy is fitted or chosen with what comes later. The bars are read up to the end of the validation
+part, so that nothing later is in memory. The test part raises `Sealed`. A decision whose outcome lies outside its part
+is left out, and the embargo separates the parts.
+"""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -38,6 +43,7 @@ class Markets:
 
     @property
     def symbols(self) -> tuple[str, ...]:
+        """The symbols, in the order of the columns."""
         return self.train.symbols
 
     @property

@@ -37,7 +37,9 @@ class Tracker(Protocol):
         """Log a file or a folder of the run."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the record of this seed."""
+        ...
 
 
 class Files:

@@ -1,6 +1,13 @@
 """Trains one seed of a plan, with evaluations on the validation part, the best weights, and resumable checkpoints.
 
 Every decision is made at a learner's report, where its state is complete.
+
+What can go wrong. A seed whose weights are not finite overwrites its last good checkpoint; soundness is checked before
+anything is written. A resumed seed differs from an uninterrupted one; the learner, the best weights and the place are
+one checkpoint. The best weights with the scale of another step are another policy; the scale is stored with them.
+
+What the order guarantees. The step is set before the evaluation, which records it as the best one. The report to the
+caller follows the evaluation, and the checkpoint follows both, so that it has the score and the reason of the end.
 """
 
 import math
@@ -187,6 +194,7 @@ class _Course:
         """Process a learner's report. Returns True to end it."""
         plan, place = self.plan, self.place
         steps = report.steps
+        # before anything is written: the last checkpoint stays good
         if not sound(self.learner):
             raise Diverged(f"after {steps} steps: weights are not finite")
         more = self.ground.means()
@@ -194,6 +202,7 @@ class _Course:
             more["q_value"] = q
         due = steps // plan.evaluate_every > place.evaluated // plan.evaluate_every or steps >= plan.steps
         saved = steps // plan.checkpoint_every > place.step // plan.checkpoint_every
+        # before the evaluation, which records this step as that of the best score
         self.place = msgspec.structs.replace(place, step=steps)
         score = self._evaluated() if due else None
         place, best = self.place, self.place.best_score

@@ -1,4 +1,13 @@
-"""Steps the accounts of several seeds as one simulator; every seed's results are those of training it alone."""
+"""Steps the accounts of several seeds as one simulator; every seed's results are those of training it alone.
+
+What can go wrong. A seed gets other bits than alone; each has its own generator and statistics in the joint simulator.
+A ground is read or saved while its state is in the joint one; `current` brings it up to date first. One seed of several
+diverges; the error names it.
+
+What the order guarantees. When a learner ends, all that go on get their state back before they are joined again.
+
+Rejected: one stacked network for all seeds (docs/decisions/014).
+"""
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Final

@@ -1,4 +1,9 @@
-"""Evaluates a policy over a window as in trading: greedy, whole lots, after costs, beside equal weight."""
+"""Evaluates a policy over a window as in trading: greedy, whole lots, after costs, beside equal weight.
+
+What can go wrong. A score of fractions of shares is of an account that cannot be traded; evaluation is in whole lots,
+after costs. A bankrupt account has no ratio; it keeps its last equity, which is bounded below. The test part is used to
+choose; `judge` takes the choice as an argument and evaluates all seeds with it.
+"""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
