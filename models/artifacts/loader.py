@@ -1,4 +1,8 @@
-"""Loads an artifact of any kind from its folder. The code of a kind is imported on first use."""
+"""Loads an artifact of any kind from its folder. The code of a kind is imported on first use.
+
+What can go wrong. Every policy pays for the code of every kind; a kind is a name until its first use. A module that is
+named in a folder would be a way to run code. The names are those of this table, and an unknown kind is refused.
+"""
 
 from collections.abc import Mapping
 from importlib import import_module

@@ -2,6 +2,13 @@
 
 The policy's memory has a track record of each forest. A forest that performs worse than its plain estimate is switched
 off until it performs better again; the answer's note reports this.
+
+What can go wrong. A forest is worse in operation than in its test; its track record switches it off. Correlations that
+are predicted pair by pair form no valid matrix; negative eigenvalues are cut. The memory grows with the universe; only
+some assets and pairs are scored, chosen by name, so that the order of columns does not matter.
+
+What the order guarantees. Predictions are scored, and forests switched, before the weights are computed. A forest that
+is switched off is therefore not in the answer that reports it.
 """
 
 from collections.abc import Callable, Mapping

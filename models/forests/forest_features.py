@@ -2,6 +2,10 @@
 
 Everything is a function of past total returns only. An asset's row is a function of its own column and of means over
 all, a pair's row of its two columns and of such means. A permutation of the columns therefore only permutes the rows.
+
+What can go wrong. A feature contains what comes after its session; rows end with it, and a test cuts the data there. A
+sum depends on the order of the columns in its last bit; means over all are of sorted values, and sums are by column. A
+constant price has no volatility and no correlation; its row is unknown, not 0.
 """
 
 from dataclasses import dataclass

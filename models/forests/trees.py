@@ -2,6 +2,12 @@
 
 A valid graph is one TreeEnsemble node that adds up leaves. Its bytes are checked before ONNX Runtime loads them: every
 branch leads to an existing node or leaf, and every split and leaf is a finite number.
+
+What can go wrong. A branch leads to nothing, or back, so that a row never arrives; each branch must lead to a later
+node or to a leaf. A graph contains more than trees; any other field, operator or attribute is refused. A tensor has
+another size than it states; both are compared. Bytes of any kind end in `GraphFault`, and in no other error.
+
+What the order guarantees. All checks come before ONNX Runtime sees the bytes.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,9 @@
-"""Compares two learned policies of one observation and universe: agreement of answers, and latency on one machine."""
+"""Compares two learned policies of one observation and universe: agreement of answers, and latency on one machine.
+
+What can go wrong. A comparison on real markets would publish purchased data; probes are random markets. One of two
+policies is timed while the machine is busy; their calls alternate. A memory grows along one long series of probes; a
+recurrent policy begins anew after EPISODE of them.
+"""
 
 from time import perf_counter_ns
 from typing import Final

@@ -1,4 +1,12 @@
-"""Trains a smaller network on the answers of a larger policy in its own training window. Needs torch."""
+"""Trains a smaller network on the answers of a larger policy in its own training window. Needs torch.
+
+What can go wrong. A pupil is measured on what it was taught; the last sessions are held out. It is taught on other data
+than its teacher; a file of another content is refused. A copy is taught in place of the original, or a teacher's memory
+cannot be answered for without one; both are refused.
+
+What the order guarantees. The pupil is written and loaded before it is compared, so that it is measured as it will
+trade. It is then written once more with the measurement.
+"""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -33,6 +41,8 @@ HISTORY_DAYS: Final = 300
 
 
 class DistilPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of a distillation."""
+
     hidden: tuple[int, ...] = (64, 32)
     batch: int = 16
     """Accounts that the teacher trades in parallel, each along its own trajectory."""

@@ -5,6 +5,10 @@ A processor that cuts sums of products at 16 bits differs most where two neighbo
 are those of the onnx package's reference implementation, which adds in 32 bits on every processor.
 
 A discrete policy's answer is its best allocation: a probe of it shows cut sums only where they change that choice.
+
+What can go wrong. Usual inputs never reach the sums that are cut. A copy then passes its probes and answers otherwise
+in extreme markets. Expected answers from this machine's own runtime would contain its error; exact integers do not. A
+probe between two nearly equal allocations fails by rounding alone; it needs a clear lead.
 """
 
 from typing import Any, Final, NamedTuple

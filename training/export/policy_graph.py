@@ -1,4 +1,12 @@
-"""Builds one ONNX graph from observation to weights: normalisation, network, conversion of actions. Needs torch."""
+"""Builds one ONNX graph from observation to weights: normalisation, network, conversion of actions. Needs torch.
+
+What can go wrong. The graph trades otherwise than the learner. Normalisation, network and conversion of actions are one
+graph, and the writer compares it with the learner's answers. A graph that mixes rows gives other answers for several
+observations; it is tried, and declared for one row where it does.
+
+What the order guarantees. Forbidden assets are removed before weights are scaled, so that their weights go to permitted
+ones. The output "seats" is taken before the caps.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

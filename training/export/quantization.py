@@ -2,8 +2,18 @@
 
 Eight bits are dynamic: inputs of a layer are rounded at run time, its weights once, with a scale per output. Products
 are summed in integers (Jacob et al. 2018, section 2.1). Weights use seven of the eight bits, so that the sums are the
-same on every processor. Half precision applies to storage; arithmetic is float32. A
-copy with too large a difference is not written.
+same on every processor. Half precision applies to storage; arithmetic is float32. A copy with too large a difference is
+not written.
+
+What can go wrong. Processors without VNNI add two products of a byte in 16 bits and cut the sum; with 127 levels a copy
+decided otherwise there. Seven bits fit: 2 x 255 x 63 is 32,130. Small differences become large positions; a copy beyond
+its tolerance is refused, after the most harmful layers were left unrounded. A copy of a copy is refused; the trained
+policy is copied instead.
+
+What the order guarantees. Layers are chosen before the extreme probes are searched, because the extremes are those of
+the rounded layers. The written copy is loaded with all checks of trading.
+
+Rejected: a field of the manifest for the number of levels, because the weights themselves show it.
 """
 
 from collections.abc import Callable
@@ -85,6 +95,7 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     comparison = agreement(parent, agent_of(graph), observed)
     copy = msgspec.structs.replace(copy, agreement=msgspec.structs.replace(comparison, left=unrounded))
     if precision == "int8":
+        # only now: the extremes are those of the layers that were rounded in the end
         golden = with_extremes(golden, agent_of(graph).artifact)
         tolerance = min(agent_of(graph).difference() + MARGIN, TOLERANCES[precision])
         probes = msgspec.structs.replace(copy.golden, count=len(golden.cash), tolerance=tolerance)

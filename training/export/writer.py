@@ -1,4 +1,12 @@
-"""Writes a learner as an artifact, with probes that every load checks. Needs torch."""
+"""Writes a learner as an artifact, with probes that every load checks. Needs torch.
+
+What can go wrong. The artifact answers otherwise than the learner; probes with the learner's own answers are checked by
+every load. A discrete probe between two nearly equal allocations fails by rounding; it is drawn again until one leads.
+Products in bfloat16 are not those of the graph; the learner answers in float32.
+
+What the order guarantees. The artifact is loaded after it is written, so that a wrong one is found here and not at a
+start.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,9 @@
-"""Converts a fitted scikit-learn forest to trees and to an equivalent ONNX graph. Needs the extra `train`."""
+"""Converts a fitted scikit-learn forest to trees and to an equivalent ONNX graph. Needs the extra `train`.
+
+What can go wrong. A split rounded to the nearest float32 sends a row to the other branch; splits are rounded down. A
+tree without a split has no node; it gets one whose branches both lead to its leaf. A tree that points back never ends;
+a parent has a lower number than its children, which the reader of graphs requires.
+"""
 
 from typing import Any
 

@@ -1,6 +1,14 @@
 """Fits the three forests walk-forward, compares them with the plain estimates, and writes them as artifacts.
 
 Rows are (session, asset) or (session, pair of assets). Needs scikit-learn, onnx and polars: the extra `train`.
+
+What can go wrong. A forest is tested on outcomes that it was fitted on; each step fits on rows whose outcomes ended
+before the embargo. Outcomes overlap, so that neighbouring rows are nearly equal and a leaf learns one event; a leaf
+needs one row in LEAF_SHARE. A forest looks good because volatility is easy to predict. It is compared with the plain
+estimate, and predicts only what is added to it.
+
+What the order guarantees. The features of a row end with its session, and its outcome begins with the next. The
+artifact is loaded with every check of trading after it is written.
 """
 
 from collections.abc import Callable, Sequence
@@ -139,6 +147,7 @@ def _scaled(features: Floats, scaler: Scaler) -> NDArray[np.float32]:
 
 
 def score(predicted: Floats, true: Floats) -> Score:
+    """Return R² against the mean of `true`, minus infinity where that is constant, and the mean squared error."""
     error = float(np.mean((predicted - true) ** 2))
     spread = float(np.mean((true - true.mean()) ** 2))
     return Score(r2=1.0 - error / spread if spread > 0.0 else float("-inf"), mse=error)
