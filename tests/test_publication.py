@@ -176,7 +176,7 @@ def test_a_fact_that_is_wrong_is_named(tmp_path: Path, key: str, value: object, 
 
 @pytest.mark.long
 def test_the_bill_of_materials_has_every_package_of_an_installation_and_is_valid(pure: Path) -> None:
-    made = bill(pure, FILLED, made=1_700_000_000)
+    made = bill(pure, FILLED, built_s=1_700_000_000)
     jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(made)
     names = {component["name"]: component for component in made["components"]}
     needed = {
@@ -189,7 +189,7 @@ def test_the_bill_of_materials_has_every_package_of_an_installation_and_is_valid
     references = {made["metadata"]["component"]["bom-ref"], *(part["bom-ref"] for part in names.values())}
     assert {row["ref"] for row in made["dependencies"]} == references
     assert {ref for row in made["dependencies"] for ref in row["dependsOn"]} <= references
-    assert bill(pure, FILLED, made=1_700_000_000) == made
+    assert bill(pure, FILLED, built_s=1_700_000_000) == made
 
 
 def test_a_bill_without_what_the_schema_requires_is_refused() -> None:

@@ -36,8 +36,9 @@ class Checkout:
         self.git("init", "-q")
         self.git("config", "user.name", "A Person")
         self.git("config", "user.email", "person@example.com")
-        for name in ("SECURITY.md", "CODE_OF_CONDUCT.md"):
-            shutil.copy(ROOT / name, root)
+        (root / "docs" / "doors").mkdir(parents=True)
+        for name in ("SECURITY.md", "CODE_OF_CONDUCT.md", "docs/doors/home.md"):
+            shutil.copy(ROOT / name, root / name)
         (root / ".gitignore").write_text("build/\nkey*\n")
         self.commit()
 

@@ -3,16 +3,18 @@
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.bus.payloads import SCHEMA, Alert
 from quantd.adapters.plugins import function, records
 from quantd.adapters.sinks.sink import OpenSink, Sink, divided
 from quantd.daemon.config import Config, Mistake, secret
 from quantd.trading.display_text import microsecond_text
+
+if TYPE_CHECKING:
+    from quantd.adapters.bus.payloads import Alert
 
 REHEARSAL: Final = "rehearse"
 """Name of the run of a test alert."""
@@ -52,8 +54,10 @@ def open_sinks(config: Config) -> dict[str, OpenSink]:
     return by_kind
 
 
-def rehearsal(name: str) -> Alert:
+def rehearsal(name: str) -> "Alert":
     """An alert that tests a sink, of the daemon `name`: INFO, of kind `rehearsal`."""
+    from quantd.adapters.bus.payloads import SCHEMA, Alert
+
     now = time.time_ns()
     return Alert(
         schema=SCHEMA, id=f"{REHEARSAL}-{uuid.uuid4().hex}", run=REHEARSAL, name=name, ts_event=now,

@@ -282,7 +282,13 @@ class ResearchRoutes:
             if pair not in self._compared:
                 if pair[0] == pair[1]:
                     raise Refused(422, "incomparable", f"{pair[0]} is named twice; choose two backtests")
-                compared = await _compared(self._file(), self._run.folder, *pair)
+                try:
+                    compared = await _compared(self._file(), self._run.folder, *pair)
+                except Refused as refusal:
+                    if (query.one and query.other) or refusal.code != "incomparable":
+                        raise
+                    # the newest ones were not chosen by name: one of them may be unfinished
+                    return ComparedBacktests(*pair, missing=str(refusal))
                 async with self._one:  # one thread at a time reads the stored backtests
                     differs = await asyncio.to_thread(self._backtests.differing, stored, *pair)
                 self._compared[pair] = replace(compared, differs=differs)

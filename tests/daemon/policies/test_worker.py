@@ -260,7 +260,11 @@ def agents_of_examples() -> list[tuple[str, dict[str, object]]]:
     found = []
     for path in sorted((ROOT / "examples").rglob("*.toml")):
         for agent in tomllib.loads(path.read_text()).get("agents", []):
-            found.append((agent["policy"], agent.get("params", {})))
+            policy = agent["policy"]
+            # a file is named from the folder of its configuration
+            own = ".py:" in policy and (path.parent / policy.partition(":")[0]).is_file()
+            place = f"{path.parent.relative_to(ROOT)}/{policy}" if own else policy
+            found.append((place, agent.get("params", {})))
     return found
 
 

@@ -47,6 +47,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         if not given:
             body["token"] = "wrong"
     others = ("/orders/preview", "/cancel/preview", "/review/preview", "/open/preview", "/close/preview")
+    others += ("/promote/preview", "/demote/preview")
     by_weights = case.path.endswith(("/preview", "/propose")) and not case.path.endswith(others)
     if by_weights and isinstance(body.get("weights", {}), dict):
         body["weights"] = {"SPY": 0.5}

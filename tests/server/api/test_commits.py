@@ -290,8 +290,9 @@ FORBIDDEN = frozenset(
 
 NO_COMMIT = frozenset({
     "predict", "allocate", "preview", "preview_cancel", "preview_review", "close_preview", "_run",
+    "backtest", "sweep", "pin",
 })  # fmt: skip
-"""Handlers of POSTs that commit nothing: they compute on copies, and `_run` queues a job for later."""
+"""Handlers of POSTs that commit nothing: they compute on copies, and the others write to the log of jobs."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

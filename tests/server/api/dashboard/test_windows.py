@@ -19,7 +19,7 @@ from tests.support.command_line import CONFIG, ROOT
 __all__ = ["browser"]
 
 OVER_TIME = re.compile(r"sharpe|sortino|calmar|drawdown|volatility|\breturn|\bVaR|\bbeta|effective bets", re.IGNORECASE)
-WINDOW = re.compile(r"\d samples?\b|since the (start|opening)|from (the peak|first to last)")
+WINDOW = re.compile(r"\d samples?\b|over all its samples|since the (start|opening)|from (the peak|first to last)")
 
 FIGURES = """() => {
   const section = (e) => (e.closest("section")?.querySelector("h2")?.innerText || "");
