@@ -84,12 +84,12 @@ STEPS: Final = (
         lambda place: bool(place.facts.conduct_address),
         "open a mailbox that somebody reads, and write its address",
     ),
-    Step("files that repeat publication.toml", _written, "run make publication, and commit what it writes"),
     Step(
         "index in publication.toml",
         lambda place: bool(place.facts.index),
         "open an account at the package index, register the name quantd, and write the address of its page",
     ),
+    Step("files that repeat publication.toml", _written, "run make publication, and commit what it writes"),
     Step(
         "remote origin of git",
         _origin,
