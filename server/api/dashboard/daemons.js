@@ -51,7 +51,7 @@ export function Daemons({ open = (_) => {} }) {
     { head: "equity", num: true, cell: fresh((now) => money(now.equity)) },
     { head: "today", num: true, cell: fresh((_, row) => (row.day ? signedMoney(row.day.profit) : "–")), kind: (row) => (row.day && !row.fault ? tone(Number(row.day.profit)) : "") },
     { head: "today in %", num: true, cell: fresh((_, row) => (row.day ? signed(row.day.total_return) : "–")), kind: (row) => (row.day && !row.fault ? tone(row.day.total_return) : "") },
-    { head: "drawdown from the peak", term: "drawdown", num: true, cell: fresh((now) => percent(now.drawdown)) },
+    { head: "from the peak", term: "drawdown", num: true, cell: fresh((now) => percent(now.drawdown)) },
     { head: "incidents", num: true, cell: fresh((_, row) => first(row)) },
     { head: "last bar", cell: fresh((now) => local(now.ts, now.zone)) },
     { head: "answered", cell: (row) => (row.at ? `${age(Date.now() - row.at)} ago` : "never") },
