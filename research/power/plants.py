@@ -156,7 +156,11 @@ def _of_file(plant: Plant, panel: Panel) -> Planted:
     seen = [name for name in frame.columns if name not in ("ts", "symbol", "expected")]
     if not seen:
         raise PlantError(f"{path}: it has no column for a learner; add one beside expected")
-    frame = frame.with_columns(pl.col("ts").cast(pl.Date))
+    try:
+        frame = frame.with_columns(pl.col("ts").cast(pl.Date), pl.col("expected", *seen).cast(pl.Float64))
+    except pl.exceptions.PolarsError as error:
+        text = f"{path}: ts is no date, or a column no number: {str(error).splitlines()[0][:120]}"
+        raise PlantError(f"{text}; write dates, and floats in the other columns than symbol") from None
     rows = {day_of(ns): row for row, ns in enumerate(panel.day_ns)}
     places = {symbol: place for place, symbol in enumerate(panel.symbols)}
     frame = frame.filter(pl.col("ts").is_in(list(rows)) & pl.col("symbol").is_in(list(places)))
@@ -166,7 +170,7 @@ def _of_file(plant: Plant, panel: Panel) -> Planted:
     tables = {}
     for name in ("expected", *seen):
         tables[name] = np.zeros_like(panel.open)
-        tables[name][at] = frame[name].cast(pl.Float64).fill_null(0.0).fill_nan(0.0).to_numpy()
+        tables[name][at] = frame[name].fill_null(0.0).fill_nan(0.0).to_numpy()
     return Planted({f"{NAME}_{name}": tables[name] for name in seen}, tables["expected"])
 
 

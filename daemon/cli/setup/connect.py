@@ -133,7 +133,8 @@ def _chat(answer: Answer, bot: str, host: str, command: str) -> str:
         raise Failure(f"{text}. Next: {command} --chat NUMBER", CONFIG)
     for update in reversed(_result(answer, host, command, list)):
         message = update.get("message") or update.get("channel_post") or {} if isinstance(update, dict) else {}
-        if "id" in (place := message.get("chat", {})):
+        place = message.get("chat") if isinstance(message, dict) else None
+        if isinstance(place, dict) and "id" in place:
             return str(place["id"])
     raise Failure(f"nobody has written to @{bot} yet. Next: send it any message, then: {command}", CONFIG)
 

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Final, NamedTuple
 
 from quantd.daemon.cli.failures import Failure
@@ -41,7 +42,7 @@ class Place(NamedTuple):
 
     def environment(self) -> str:
         """Return what precedes a command that reads these secrets; nothing where a unit does."""
-        return "" if self.prefix else f"CREDENTIALS_DIRECTORY={self.folder} "
+        return "" if self.prefix else f"CREDENTIALS_DIRECTORY={quote(str(self.folder))} "
 
 
 def place_of(folder: Path | None, unit: str) -> Place:

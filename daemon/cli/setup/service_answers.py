@@ -35,7 +35,12 @@ async def _ask(url: str, headers: Mapping[str, str], command: str) -> Answer:
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
             session.get(url, headers=dict(headers), allow_redirects=False) as answer,
         ):
-            return Answer(answer.status, await answer.content.read(MOST_BYTES))
+            body = bytearray()
+            async for part in answer.content.iter_chunked(1 << 16):  # one read would end with the first packet
+                body += part
+                if len(body) > MOST_BYTES:
+                    break
+            return Answer(answer.status, bytes(body))
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError, ssl.SSLError) as error:
         raise Failure(certificate_text(host, _reason(error), command), CONFIG) from None
     except TimeoutError:

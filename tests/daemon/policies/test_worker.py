@@ -262,8 +262,8 @@ def agents_of_examples() -> list[tuple[str, dict[str, object]]]:
         for agent in tomllib.loads(path.read_text()).get("agents", []):
             policy = agent["policy"]
             # a file is named from the folder of its configuration
-            own = ".py:" in policy and (path.parent / policy.partition(":")[0]).is_file()
-            place = f"{path.parent.relative_to(ROOT)}/{policy}" if own else policy
+            is_beside = ".py:" in policy and (path.parent / policy.partition(":")[0]).is_file()
+            place = f"{path.parent.relative_to(ROOT)}/{policy}" if is_beside else policy
             found.append((place, agent.get("params", {})))
     return found
 
