@@ -272,7 +272,9 @@ class ResearchRoutes:
                 await asyncio.to_thread(self._backtests.open, query.one)
             records = [] if stored is None else await asyncio.to_thread(self._backtests.newest, stored)
             newest = [record.run for record in records]
-            pair = query.one or "".join(newest[1:2]), query.other or "".join(newest[:1])
+            # of the two newest, the one that was not named stands beside a named one
+            other = query.other or next((name for name in newest if name != query.one), "")
+            pair = query.one or next((name for name in newest if name != other), ""), other
             if self._reads_only:
                 # a replay writes what it reads of the market into the state folder
                 text = "a read-only instance replays no run; the trading one does, and quantd report --compare"
@@ -281,7 +283,7 @@ class ResearchRoutes:
                 return ComparedBacktests(*pair, missing=f"there are fewer than two stored backtests; {HINT}")
             if pair not in self._compared:
                 if pair[0] == pair[1]:
-                    raise Refused(422, "incomparable", f"{pair[0]} is named twice; choose two backtests")
+                    raise Refused(409, "incomparable", f"{pair[0]} is named twice; choose two backtests")
                 try:
                     compared = await _compared(self._file(), self._run.folder, *pair)
                 except Refused as refusal:
@@ -326,7 +328,7 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
         comparison = msgspec.json.decode(said, type=_Told)
     except msgspec.DecodeError:
         text = " ".join(why.decode(errors="replace").split()) or "the comparison ended without a word"
-        raise Refused(422, "incomparable", text[:1000]) from None
+        raise Refused(409, "incomparable", text[:1000]) from None
     return ComparedBacktests(
         one=one, other=other, first=comparison.first, last=comparison.last, samples=comparison.samples,
         rows=[FigureOfBoth(*row) for row in comparison.rows], p_values=[PValue(*row) for row in comparison.p_values],

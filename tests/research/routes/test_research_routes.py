@@ -191,12 +191,15 @@ async def test_two_stored_backtests_are_compared_as_the_command_does_by_a_proces
     assert found["sentence"].startswith("Sharpe difference ")
     assert len(found["ts"]) == len(found["own"]) == len(found["beside"]) > 20
     assert (await get(shared, f"{PATH}/compare"))[1] == found, "the newest two"
+    beside = (await get(shared, f"{PATH}/compare?other={before}"))[1]
+    assert (beside["one"], beside["other"]) == (newest, before), "the newest that was not named"
+    assert (await get(shared, f"{PATH}/compare?one={newest}"))[1]["other"] == before
     status, refused = await get(shared, f"{PATH}/compare?one={before}&other={before}")
-    assert (status, refused["code"]) == (422, "incomparable"), refused
+    assert (status, refused["code"]) == (409, "incomparable"), refused
     short = ("--journal", "--no-compare", "--json", "--state", str(shared.folder), "--to", "2019-02-28")
     shorter = answer(quantd(place / "first", "backtest", *short))["run"]
     status, refused = await get(shared, f"{PATH}/compare?one={before}&other={shorter}")
-    assert (status, refused["code"]) == (422, "incomparable"), refused
+    assert (status, refused["code"]) == (409, "incomparable"), refused
     assert "the runs differ in bars, dates and are not comparable" in refused["detail"]
 
 
