@@ -42,7 +42,6 @@ LONGER = {
         "daemon/views/explanation.py explain": 74,
         "training/export/distillation.py distil": 67,
         "models/history/panel_files.py read_panel": 72,
-        "training/market/tensors.py market_of": 61,
         "training/market/walk.py walk": 68,
         "training/runs/evaluation.py evaluate": 69,
         "training/runs/training_run.py train": 85,

@@ -158,6 +158,8 @@ class Exact(gymnasium.Env[Observation, Any]):
         plan = reward if isinstance(reward, RewardPlan) else RewardPlan(kind=reward)
         if plan.benchmark != "none":
             raise ValueError(f"reward.benchmark {plan.benchmark}: the engine computes no benchmark; write none")
+        if plan.scale != "none":
+            raise ValueError(f"reward.scale {plan.scale}: the engine computes no volatility of the market; write none")
         self._reward: Final = Reward(plan, 1, torch.device("cpu"), torch.float64)
         self._traded: Final = Traded(np.array(universe.lot_nano) / NANO)
         self._seen: Final[dict[int, Observation]] = {}

@@ -12,12 +12,13 @@ Simplex = Literal["softmax_gaussian", "dirichlet"]
 class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Network settings; the default is an MLP of 256 and 256 with LayerNorm."""
 
-    network: Literal["mlp", "lstm", "transformer"] = "mlp"
+    network: Literal["mlp", "lstm", "transformer", "shared"] = "mlp"
+    """A shared network scores each asset by the same parameters."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of layers; an LSTM has one, and a transformer has its own sizes."""
     transformer: Sizes = Sizes()
     layout: Layout | None = None
-    """Position of the market in an observation, required by a transformer."""
+    """Position of the market in an observation, required by a transformer and a shared network."""
     simplex: Simplex = "softmax_gaussian"
     log_spread: float = 0.0
     """Initial logarithm of the standard deviation of each coordinate of Gaussian actions."""

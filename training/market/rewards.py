@@ -7,6 +7,10 @@ reset. A power rounds by the number of accounts; a root and a product replace it
 The log growth of an account is mostly the market's, which no action changes. A benchmark removes it; on a planted
 signal this raised the share that PPO found.
 
+Most of the sum of rewards comes from the wildest sessions, and a policy learned from them trades too little in calm
+ones. Division by the volatility at the decision gives all sessions the same weight, and changes no comparison of two
+actions in one session. `terms` stay as they are.
+
 What the order guarantees: the differential Sharpe ratio uses the moments before its own return, which is added after.
 """
 
@@ -44,6 +48,8 @@ class Outcome(NamedTuple):
     """float[B] interest on cash in the step; None without interest."""
     market: Tensor | None = None
     """float[B] growth of equal weight before costs; None where no reward is relative to it."""
+    volatility: Tensor | None = None
+    """float[B] of the market at the decision, relative to its mean; None where no reward is divided by it."""
 
 
 class Detail(NamedTuple):
@@ -141,7 +147,7 @@ class Reward:
             part = term if weight == 1.0 else term * weight
             total = part if total is None else total + part
         assert total is not None
-        return total
+        return total if step.volatility is None else total / step.volatility
 
     def _composite(self, outcome: Outcome, step: Detail) -> dict[str, Tensor]:
         returns = outcome.growth - 1.0

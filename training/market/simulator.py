@@ -276,6 +276,7 @@ class Simulator:
             detail,
             None if session.earned is None else tensor(session.earned),
             None if self.reward.plan.benchmark == "none" else self._equal_weight(session, decided),
+            None if self.reward.plan.scale == "none" else tensor(take(tables.volatility, decided)),
         )
         self._row = self._next(row)
         reward = self.reward(self.outcome)

@@ -26,6 +26,12 @@ from quantd.training.market.arrays import Array, take, view
 MOMENTUM: Final = 20
 """Sessions of the momentum term of rewards."""
 
+CALM: Final = 20
+"""Sessions of the market's volatility."""
+
+LEAST_VOLATILITY: Final = 0.1
+"""Of its mean: the reward of a session without any movement stays finite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Market:
@@ -47,6 +53,8 @@ class Market:
     """float[T, N] 1 where an asset can be held from this close, else 0; None when all always can."""
     momentum: Tensor
     """float[T, N]."""
+    volatility: Tensor
+    """float[T] of the equal-weight market over the CALM sessions to close t, relative to its mean over decisions."""
     first: int
     """Row of the first close with a decision."""
     last: int
@@ -115,10 +123,7 @@ def market_of(
     def relative(values: Floats, missing: float) -> Floats:
         return np.nan_to_num(values / before, nan=missing)
 
-    momentum = np.zeros_like(panel.close)
-    returns = np.nan_to_num(panel.returns())
-    growth = np.cumprod(1.0 + returns, axis=0)
-    momentum[MOMENTUM:] = growth[MOMENTUM:] / growth[:-MOMENTUM] - 1.0
+    returns = panel.returns()
     days = np.zeros(len(panel.day_ns))
     days[1:] = np.diff(panel.day_ns) // DAY_NS
     return Market(
@@ -132,13 +137,37 @@ def market_of(
         split=tensor(panel.split),
         days=tensor(days),
         known=None if priced[rows.start :].all() else tensor(priced.astype(np.float64)),
-        momentum=tensor(momentum),
+        momentum=tensor(_momentum(returns)),
+        volatility=tensor(relative_volatility(returns, rows)),
         first=rows.start,
         last=rows.stop - 1,
         earned=None if rate is None else tensor(rate.earned(panel.day_ns)),
         marks=tensor(np.nan_to_num(panel.known() / panel.close, nan=1.0)) if panel.late else None,
         idle=tensor(panel.idle.astype(np.float64)) if panel.idle is not None and panel.idle.any() else None,
     )
+
+
+def _momentum(returns: Floats) -> Floats:
+    """Return float64[T, N], the return over the MOMENTUM sessions to each row; 0 in the first ones."""
+    growth = np.cumprod(1.0 + np.nan_to_num(returns), axis=0)
+    momentum = np.zeros_like(growth)
+    momentum[MOMENTUM:] = growth[MOMENTUM:] / growth[:-MOMENTUM] - 1.0
+    return momentum
+
+
+def relative_volatility(returns: Floats, rows: range) -> Floats:
+    """Return float64[T]: the root mean square of the CALM last returns to row t of an equal-weight market, over its
+    mean at the decisions of `rows`.
+
+    `returns` float64[T, N] are NaN where there is none. The first rows use what there is.
+    """
+    squares = (np.nansum(returns, axis=1) / np.isfinite(returns).sum(axis=1).clip(min=1)) ** 2
+    sums = np.concatenate([[0.0], np.cumsum(squares)])
+    ends = np.arange(1, len(squares) + 1)
+    begins = np.maximum(ends - CALM, 0)
+    deviation = np.sqrt((sums[ends] - sums[begins]).clip(min=0.0) / (ends - begins))
+    mean = float(deviation[rows.start : rows.stop - 1].mean())
+    return (deviation / mean).clip(min=LEAST_VOLATILITY) if mean else np.ones_like(deviation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,10 +63,15 @@ class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
     benchmark: Literal["none", "equal_weight"] = "none"
     """Growth that is subtracted from the account's. "equal_weight" is the mean growth of all priced assets, without
     costs. It removes the market's noise, which no action changes, from every reward."""
+    scale: Literal["none", "volatility"] = "none"
+    """What the reward is divided by. "volatility" is that of the equal-weight market over the 20 sessions before the
+    decision, relative to its mean: a calm session then teaches as much as a wild one. For log and simple rewards."""
 
     def __post_init__(self) -> None:
         if self.benchmark != "none" and self.kind == "composite":
             raise ValueError(f"benchmark {self.benchmark}: a composite reward has none; write benchmark = none")
+        if self.scale != "none" and self.kind not in ("log", "simple"):
+            raise ValueError(f"scale {self.scale}: a reward of kind log or simple; {self.kind} has a scale of its own")
 
 
 class Seat(Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,16 +3,18 @@
 import msgspec
 
 
-class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Positions of the sessions in an observation.
 
-    Each asset has its `features` (its known flag included), then its last `window` returns, oldest first. The book
-    follows the assets.
+    Each asset has its `features` (its known flag included), then its last `window` returns, oldest first. The shared
+    columns and the book follow the assets.
     """
 
     assets: int
     features: int
     window: int
+    weights: int | None = None
+    """Position of the first held weight, one for each asset; None where the book has none."""
 
     def __post_init__(self) -> None:
         if self.assets < 1 or self.features < 0 or self.window < 0:

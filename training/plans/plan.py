@@ -163,6 +163,8 @@ def _rule_mistakes(fields: Fields) -> list[str]:
             )
     if market.kind not in record.kinds:
         mistakes.append(f"market.kind {market.kind}: {record.name} takes {' or '.join(record.kinds)}")
+    if getattr(learner, "network", "") == "shared" and market.kind == "discrete":
+        mistakes.append("learner.network shared scores assets, not allocations; write market.kind = simplex, or box")
     lots = {*market.lot} if isinstance(market.lot, dict) and fields["data"] is not None else set[str]()
     if unknown := lots.difference(fields["data"].symbols if lots else ()):
         mistakes.append(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
@@ -280,8 +282,11 @@ def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]
     fields = {name: converted(name, table, usual, kind, mistakes) for name, kind in kinds.items() if name != "learner"}
     spec, data = fields["sight"], fields["data"]
     if "layout" in table["learner"] and spec and data:
-        shown = record.several or table["learner"]["network"] == "transformer"
-        layout = Layout(len(data.symbols), sights.of_asset(spec.features, spec.columns), spec.window)
+        network, weights = table["learner"]["network"], None
+        shown = record.several or network in ("transformer", "shared")
+        if network == "shared" and "weights" in spec.book:
+            weights = spec.market(len(data.symbols)) + spec.book.index("weights")
+        layout = Layout(len(data.symbols), sights.of_asset(spec.features, spec.columns), spec.window, weights)
         table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
     fields["learner"] = converted("learner", table, usual, record.plan, mistakes)
     if spec is not None and data is not None and not spoiled:

@@ -65,6 +65,45 @@ def test_the_benchmark_of_a_simulator_is_the_mean_growth_of_what_is_priced() -> 
             assert step.reward[account].item() == pytest.approx(-np.log(grown))
 
 
+def test_a_scaled_reward_is_over_the_volatility_before_the_decision() -> None:
+    panel = panel_of(2, 90, 3)
+    panel.close[60:] = panel.close[59] * np.exp(np.log(panel.close[60:] / panel.close[59]) * 3.0)
+    panel.open[:10, 2] = panel.close[:10, 2] = np.nan
+    plain, scaled = (
+        Simulator(market(panel, dtype=F64), batch=2, reward=RewardPlan(scale=scale), episodes=Episodes(length=20))
+        for scale in ("none", "volatility")
+    )
+    growth = (panel.close[1:] * panel.split[1:] + panel.dividend[1:]) / panel.close[:-1] - 1.0
+    squares = np.concatenate([[0.0], np.nanmean(growth, axis=1) ** 2])
+    deviation = np.array([np.sqrt(squares[max(0, row - 19) : row + 1].mean()) for row in range(90)])
+    relative = deviation / deviation[plain.market.first : plain.market.last].mean()
+    weights = torch.tensor([[0.5, 0.3, 0.1, 0.1]], dtype=F64).expand(2, -1)
+    for simulator in (plain, scaled):
+        simulator.reset(4)
+    quotients = []
+    for _ in range(18):
+        rows = plain.row.tolist()
+        reward_plain, reward_scaled = plain.step(weights).reward, scaled.step(weights).reward
+        for account, row in enumerate(rows):
+            assert reward_scaled[account].item() * relative[row] == pytest.approx(reward_plain[account].item())
+        quotients += [relative[row] for row in rows]
+    assert max(quotients) > 2.0 * min(quotients)
+    assert scaled.reward.terms["log"].tolist() == plain.reward.terms["log"].tolist(), "terms are not scaled"
+    with pytest.raises(ValueError, match="has a scale of its own"):
+        RewardPlan(kind="sharpe", scale="volatility")
+
+
+def test_a_market_without_movement_has_finite_scaled_rewards() -> None:
+    panel = panel_of(2, 60, 3)
+    panel.open[:], panel.close[:], panel.split[:], panel.dividend[:] = 10.0, 10.0, 1.0, 0.0
+    simulator = Simulator(
+        market(panel, dtype=F64), batch=2, reward=RewardPlan(scale="volatility"), episodes=Episodes(length=10)
+    )
+    simulator.reset(4)
+    for _ in range(5):
+        assert simulator.step(torch.full((2, 4), 0.25, dtype=F64)).reward.isfinite().all()
+
+
 @pytest.mark.requirement("R-049")
 @settings(max_examples=examples(30), deadline=None)
 @given(returns=st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=40), mean=st.sampled_from([0.0, 0.004, -0.009]))

@@ -28,6 +28,8 @@ from quantd.training.market.vector_env import Resumable, Step, VectorEnv, play
 from quantd.training.networks.actor_critic import ActorCritic
 from quantd.training.networks.lstm import Lstm
 from quantd.training.networks.mlp import Mlp
+from quantd.training.networks.shared import Shared
+from quantd.training.networks.sizes import Layout
 from quantd.training.networks.transformer import Transformer
 
 
@@ -168,7 +170,13 @@ def _network(plan: NetworkPlan, observation_size: int, actions: Family, random: 
             return Mlp(*sizes, hidden=plan.hidden, start=plan.log_spread, bfloat16=plan.bfloat16)
         case "lstm":
             return Lstm(*sizes, hidden=plan.hidden[0], start=plan.log_spread)
+        case "shared":
+            return Shared(*sizes, layout=_layout(plan), hidden=plan.hidden, start=plan.log_spread)
         case "transformer":
-            if plan.layout is None:
-                raise ValueError("network transformer: layout is missing; say where its observations show the market")
-            return Transformer(*sizes, layout=plan.layout, sizes=plan.transformer, start=plan.log_spread)
+            return Transformer(*sizes, layout=_layout(plan), sizes=plan.transformer, start=plan.log_spread)
+
+
+def _layout(plan: NetworkPlan) -> Layout:
+    if plan.layout is None:
+        raise ValueError(f"network {plan.network}: layout is missing; say where its observations show the market")
+    return plan.layout

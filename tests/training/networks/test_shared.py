@@ -1,0 +1,133 @@
+"""The shared network: it does not know the order of assets, reads each entry where a sight shows it, and its graph is
+the same function."""
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from quantd.models.observation.sight import SightSpec
+from quantd.training.learners.algorithms.proximal_policy import Ppo
+from quantd.training.learners.distributions import family
+from quantd.training.learners.network_plan import Simplex
+from quantd.training.learners.ppo import PpoPlan
+from quantd.training.market.terms import Kind
+from quantd.training.networks.shared import Shared
+from quantd.training.networks.sizes import Layout
+from quantd.training.plans.plan import PlanError, default, replaced
+from tests.support.artifacts import session_of
+
+ASSETS = 3
+LAYOUT = Layout(assets=ASSETS, features=2, window=5, weights=23)
+SIZE = LAYOUT.market + 2 + ASSETS + 1
+"""Two shared columns, the weights and cash follow the assets."""
+
+BARE = Layout(assets=ASSETS, features=0, window=7)
+"""Neither columns, nor shared ones, nor a book."""
+
+
+def random_of(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def network_of(
+    seed: int, kind: Kind = "simplex", simplex: Simplex = "softmax_gaussian", layout: Layout = LAYOUT, size: int = SIZE
+) -> Shared:
+    """As after learning: no parameter at its start."""
+    actions = family(kind, ASSETS + (kind == "simplex"), simplex)
+    network = Shared(size, actions.outputs, actions.spread, random_of(seed), layout=layout, hidden=(8, 6))
+    network.vector.add_(torch.randn(network.vector.shape, generator=random_of(seed)) * 0.1)
+    return network
+
+
+def permuted(observation: torch.Tensor, order: list[int]) -> torch.Tensor:
+    """Return the observation with its assets in another order."""
+    assets = observation[..., : LAYOUT.market].unflatten(-1, (ASSETS, -1))[..., order, :].flatten(-2)
+    weights = observation[..., 23:26][..., order]
+    return torch.cat([assets, observation[..., 21:23], weights, observation[..., 26:]], -1)
+
+
+@pytest.mark.parametrize("simplex", ["softmax_gaussian", "dirichlet"])
+def test_a_permutation_of_the_assets_permutes_their_scores_and_leaves_the_value(simplex: Simplex) -> None:
+    network, order = network_of(3, simplex=simplex), [2, 0, 1]
+    seen = torch.randn((20, SIZE), generator=random_of(4))
+    actor, value = network(seen)
+    other_actor, other_value = network(permuted(seen, order))
+    torch.testing.assert_close(other_actor[:, :ASSETS], actor[:, order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(other_actor[:, ASSETS:], actor[:, ASSETS:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(other_value, value, atol=1e-5, rtol=1e-5)
+    assert (actor[:, 0] - actor[:, 1]).abs().max() > 0.1, "scores differ between assets"
+
+
+def test_each_asset_is_scored_by_its_own_entries_and_weight_most() -> None:
+    network = network_of(3)
+    seen = torch.randn((1, SIZE), generator=random_of(4)).requires_grad_()
+    (slope,) = torch.autograd.grad(network(seen).actor[0, 1], seen)
+    assert (slope != 0.0).all(), "it sees the others through their mean, and everything in common"
+    by_weight = slope[0, 23:26].abs()
+    assert by_weight.argmax() == 1
+
+
+def test_the_plan_says_where_the_weights_are() -> None:
+    columns, book = ("rsi_14", "regime_bull"), ("cash", "weights")
+    spec = SightSpec(features=("momentum_5",), columns=columns, window=4, benchmark="A", book=book)  # type: ignore[arg-type]
+    plan = replaced(
+        default("ppo"), {"learner.network": "shared", "sight": msgspec.to_builtins(spec), "data.symbols": ["A", "B"]}
+    )
+    layout = plan.learner.layout  # type: ignore[attr-defined]
+    assert layout.market == 2 * plan.sight.width
+    assert layout.weights == layout.market + 2, "behind the shared column and cash"
+    assert layout.weights + 2 == plan.sight.size(2)
+    without = replaced(plan, {"sight.book": []}).learner.layout  # type: ignore[attr-defined]
+    assert without.weights is None
+
+
+@pytest.mark.parametrize("kind", ["simplex", "box"])
+def test_the_gradient_is_autograds_and_acting_gives_the_same(kind: Kind) -> None:
+    network = network_of(3, kind)
+    seen = torch.randn((5, 40, SIZE), generator=random_of(4))
+    heads = network(seen)
+    d_actor, d_value = (torch.randn(head.shape, generator=random_of(5)) for head in heads)
+    d_spread = torch.randn(network.spread.shape, generator=random_of(6))
+    leaves = [parameter for parameter in network.parameters() if parameter is not network.spread]
+    expected = torch.autograd.grad(heads, leaves, [d_actor, d_value])
+    network.gradient.fill_(7.0)
+    started, carry = torch.zeros((5, 40), dtype=torch.bool), network.begin(40)
+    ran = network.run(seen, started, carry, keep=True)
+    network.pull(d_actor.flatten(0, 1), d_spread, d_value.flatten())
+    for leaf, slope in zip(leaves, expected, strict=True):
+        torch.testing.assert_close(leaf.grad, slope, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network.spread.grad, d_spread)
+    acted, _ = network.act(seen[0], carry)
+    torch.testing.assert_close(acted, ran.actor[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "simplex"), [("simplex", "softmax_gaussian"), ("simplex", "dirichlet"), ("box", "softmax_gaussian")]
+)
+@pytest.mark.parametrize(("layout", "size"), [(LAYOUT, SIZE), (BARE, 21)], ids=["all entries", "window alone"])
+def test_onnx_runtime_gives_the_same_weights(kind: Kind, simplex: Simplex, layout: Layout, size: int) -> None:
+    actions = family(kind, ASSETS + (kind == "simplex"), simplex)
+    network = network_of(3, kind, simplex, layout, size)
+    session = session_of(network, actions.readout, size, ASSETS + (kind == "simplex"))
+    answers = []
+    for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
+        actor, _ = network.act(row, network.begin(1))
+        (weights,) = session.run(None, {"observation": row.numpy()})
+        np.testing.assert_allclose(weights, actions.mode(actor).numpy(), atol=1e-5)
+        answers.append(weights)
+    assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
+
+
+def test_a_grid_of_allocations_and_a_layout_that_does_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="10 actions are no scores of 3 assets"):
+        Shared(SIZE, 10, 0, random_of(1), layout=LAYOUT)
+    with pytest.raises(ValueError, match="in 20 entries"):
+        Shared(20, 3, 3, random_of(1), layout=LAYOUT)
+    with pytest.raises(ValueError, match="network shared: layout is missing"):
+        Ppo(PpoPlan(network="shared"), 5, 3, "simplex", 1)
+
+
+def test_a_discrete_plan_of_a_shared_network_is_refused_with_the_remedy() -> None:
+    with pytest.raises(PlanError, match=r"network shared scores assets, not allocations; write market.kind = simplex"):
+        replaced(default("ppo"), {"learner.network": "shared", "market.kind": "discrete"})

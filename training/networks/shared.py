@@ -1,0 +1,123 @@
+"""One network for all assets: a score of each and one value (Zaheer et al. 2017, Deep Sets).
+
+Each asset is encoded from its own entries, its held weight and what all assets have in common, then scored beside the
+mean encoding. A permutation of the assets permutes the scores. The sessions of all assets teach the same parameters,
+and an asset with two years of prices is traded by what fifteen years of the others taught.
+
+What can go wrong. A held weight among the common entries has a place, and a permutation would change the scores; each
+asset sees its own. Scaling by entry gives equal values of two assets different inputs; plans of this network leave it
+out (`normalise`). Actions that are no scores of assets cannot be shared; the grid of a discrete plan is refused.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+from quantd.training.networks.actor_critic import ActorCritic, Heads, layer
+from quantd.training.networks.mlp import EPSILON
+from quantd.training.networks.onnx_nodes import Graph
+from quantd.training.networks.sizes import Layout
+
+
+class Shared(ActorCritic):
+    """Tanh layers of widths `hidden` with norms; the last one also reads the mean of all assets."""
+
+    def __init__(
+        self, observation_size: int, outputs: int, spread: int, random: torch.Generator, *, layout: Layout,
+        hidden: Sequence[int] = (64, 64), start: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if outputs not in (layout.assets, layout.assets + 1):
+            raise ValueError(f"network shared: {outputs} actions are no scores of {layout.assets} assets")
+        weights = layout.assets if layout.weights is not None else 0
+        if layout.market + weights > observation_size:
+            raise ValueError(f"network shared: {layout} in {observation_size} entries")
+        self.layout: Final = layout
+        first = layout.market if layout.weights is None else layout.weights
+        self.common: Final = [*range(layout.market, first), *range(first + weights, observation_size)]
+        """Places of the entries of all assets in common."""
+        asset = layout.features + layout.window + (weights > 0) + len(self.common)
+        *before, last = hidden
+        self.layers = nn.ModuleList(layer(a, b, 2**0.5, random) for a, b in pairwise((asset, *before)))
+        given = before[-1] if before else asset
+        self.mixed, self.pooled = (layer(given, last, 1.0, random) for _ in range(2))
+        # the initial policy is nearly uniform (Andrychowicz et al. 2021)
+        self.score = layer(last, 1, 0.01, random)
+        self.critic = layer(last, 1, 1.0, random)
+        self.cash = layer(last, 1, 0.01, random) if outputs > layout.assets else None
+        self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
+        self._flatten()
+
+    def forward(self, observation: Tensor) -> Heads:
+        """Map float[.., D] to the heads."""
+        x = self._assets(observation)
+        for linear in self.layers:
+            x = _normal(torch.tanh(linear(x)))
+        x = _normal(torch.tanh(self.mixed(x) + self.pooled(x.mean(-2, keepdim=True))))
+        mean = x.mean(-2)
+        actor = self.score(x).squeeze(-1)
+        if self.cash is not None:
+            actor = torch.cat([actor, self.cash(mean)], -1)
+        return Heads(actor, self.critic(mean).squeeze(-1))
+
+    def _assets(self, observation: Tensor) -> Tensor:
+        """Return float[.., N, E]: each asset's entries, its held weight, and the common entries."""
+        layout = self.layout
+        parts = [observation[..., : layout.market].reshape(*observation.shape[:-1], layout.assets, -1)]
+        if layout.weights is not None:
+            parts.append(observation[..., layout.weights : layout.weights + layout.assets].unsqueeze(-1))
+        if self.common:
+            common = observation[..., self.common].unsqueeze(-2)
+            parts.append(common.expand(*common.shape[:-2], layout.assets, -1))
+        return torch.cat(parts, -1)
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        return self(observation).actor, carry
+
+    def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
+        with torch.set_grad_enabled(keep):
+            heads: Heads = self(observation)
+        return self._keep(heads) if keep else heads
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Add nodes from an observation float[1, D] to the actor's outputs float[1, P]."""
+        layout, node = self.layout, graph.node
+        shape = graph.integers(f"{prefix}market", layout.assets, layout.features + layout.window)
+        parts = [node("Reshape", [graph.columns(given, 0, layout.market), shape])]
+        if layout.weights is not None:
+            held = graph.columns(given, layout.weights, layout.weights + layout.assets)
+            parts.append(node("Transpose", [held], perm=[1, 0]))
+        if self.common:
+            common = node("Gather", [given, graph.integers(f"{prefix}common", *self.common)], axis=1)
+            parts.append(node("Expand", [common, graph.integers(f"{prefix}each", layout.assets, len(self.common))]))
+        x = node("Concat", parts, axis=1) if len(parts) > 1 else parts[0]
+        for depth, linear in enumerate(self.layers):
+            assert isinstance(linear, nn.Linear)
+            x = _norm(graph, node("Tanh", [graph.linear(f"{prefix}layer{depth}", linear, x)]), linear.out_features)
+        pooled = graph.linear(f"{prefix}pooled", self.pooled, _mean(graph, x))
+        both = node("Add", [graph.linear(f"{prefix}mixed", self.mixed, x), pooled])
+        x = _norm(graph, node("Tanh", [both]), self.mixed.out_features)
+        actor = node("Transpose", [graph.linear(f"{prefix}score", self.score, x)], perm=[1, 0])
+        if self.cash is None:
+            return actor
+        return node("Concat", [actor, graph.linear(f"{prefix}cash", self.cash, _mean(graph, x))], axis=1)
+
+
+def _normal(x: Tensor) -> Tensor:
+    return layer_norm(x, x.shape[-1:], eps=EPSILON)
+
+
+def _norm(graph: Graph, x: str, width: int) -> str:
+    ones = graph.constant(f"ones{width}", np.ones(width, dtype=np.float32))
+    return graph.node("LayerNormalization", [x, ones], axis=-1, epsilon=EPSILON)
+
+
+def _mean(graph: Graph, x: str) -> str:
+    """Add the mean float[1, width] of rows float[N, width]."""
+    return graph.node("ReduceMean", [x], axes=[0], keepdims=1)
