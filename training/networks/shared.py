@@ -23,13 +23,17 @@ from quantd.training.networks.mlp import EPSILON
 from quantd.training.networks.onnx_nodes import Graph
 from quantd.training.networks.sizes import Layout
 
+INVESTED: Final = 1.5
+"""Initial score of an asset against cash. Equal parts of everything and cash lose the market's growth on a sixth of the
+capital with five assets, and a policy that learns nothing stays there."""
+
 
 class Shared(ActorCritic):
     """Tanh layers of widths `hidden` with norms; the last one also reads the mean of all assets."""
 
     def __init__(
         self, observation_size: int, outputs: int, spread: int, random: torch.Generator, *, layout: Layout,
-        hidden: Sequence[int] = (64, 64), start: float = 0.0,
+        hidden: Sequence[int] = (64, 64), start: float = 0.0, invested: float = INVESTED,
     ) -> None:  # fmt: skip
         super().__init__()
         if outputs not in (layout.assets, layout.assets + 1):
@@ -50,6 +54,11 @@ class Shared(ActorCritic):
         self.score = layer(last, 1, 0.01, random)
         self.critic = layer(last, 1, 1.0, random)
         self.cash = layer(last, 1, 0.01, random) if outputs > layout.assets else None
+        # cash is the reference of the scores, or has an output of its own: a few percent in both
+        if self.cash is None:
+            nn.init.constant_(self.score.bias, invested)
+        else:
+            nn.init.constant_(self.cash.bias, -invested)
         self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
         self._flatten()
 

@@ -12,7 +12,7 @@ from quantd.training.learners.distributions import family
 from quantd.training.learners.network_plan import Simplex
 from quantd.training.learners.ppo import PpoPlan
 from quantd.training.market.terms import Kind
-from quantd.training.networks.shared import Shared
+from quantd.training.networks.shared import INVESTED, Shared
 from quantd.training.networks.sizes import Layout
 from quantd.training.plans.plan import PlanError, default, replaced
 from tests.support.artifacts import session_of
@@ -35,7 +35,8 @@ def network_of(
 ) -> Shared:
     """As after learning: no parameter at its start."""
     actions = family(kind, ASSETS + (kind == "simplex"), simplex)
-    network = Shared(size, actions.outputs, actions.spread, random_of(seed), layout=layout, hidden=(8, 6))
+    sizes = (size, actions.outputs, actions.spread, random_of(seed))
+    network = Shared(*sizes, layout=layout, hidden=(8, 6), invested=0.0 if kind == "box" else INVESTED)
     network.vector.add_(torch.randn(network.vector.shape, generator=random_of(seed)) * 0.1)
     return network
 
@@ -57,6 +58,23 @@ def test_a_permutation_of_the_assets_permutes_their_scores_and_leaves_the_value(
     torch.testing.assert_close(other_actor[:, ASSETS:], actor[:, ASSETS:], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(other_value, value, atol=1e-5, rtol=1e-5)
     assert (actor[:, 0] - actor[:, 1]).abs().max() > 0.1, "scores differ between assets"
+
+
+@pytest.mark.parametrize("simplex", ["softmax_gaussian", "dirichlet"])
+def test_an_untrained_policy_is_equal_weight_beside_a_few_percent_of_cash(simplex: Simplex) -> None:
+    layout = Layout(assets=5, features=3, window=0, weights=15)
+    plan = PpoPlan(network="shared", hidden=(16, 16), simplex=simplex, layout=layout)
+    weights = Ppo(plan, 21, 6, "simplex", 1).act(torch.randn((50, 21), generator=random_of(2)))
+    assert weights[:, -1].max() < 0.07
+    assert (weights[:, :-1] - weights[:, :-1].mean(-1, keepdim=True)).abs().max() < 0.02
+
+
+def test_untrained_positions_of_a_box_are_near_0() -> None:
+    layout = Layout(assets=5, features=3, window=0, weights=15)
+    positions = Ppo(PpoPlan(network="shared", hidden=(16, 16), layout=layout), 21, 5, "box", 1).act(
+        torch.randn((50, 21), generator=random_of(2))
+    )
+    assert positions.abs().max() < 0.1
 
 
 def test_each_asset_is_scored_by_its_own_entries_and_weight_most() -> None:

@@ -28,7 +28,7 @@ from quantd.training.market.vector_env import Resumable, Step, VectorEnv, play
 from quantd.training.networks.actor_critic import ActorCritic
 from quantd.training.networks.lstm import Lstm
 from quantd.training.networks.mlp import Mlp
-from quantd.training.networks.shared import Shared
+from quantd.training.networks.shared import INVESTED, Shared
 from quantd.training.networks.sizes import Layout
 from quantd.training.networks.transformer import Transformer
 
@@ -171,7 +171,9 @@ def _network(plan: NetworkPlan, observation_size: int, actions: Family, random: 
         case "lstm":
             return Lstm(*sizes, hidden=plan.hidden[0], start=plan.log_spread)
         case "shared":
-            return Shared(*sizes, layout=_layout(plan), hidden=plan.hidden, start=plan.log_spread)
+            # positions of a box have no cash beside them, and begin at 0
+            invested = 0.0 if actions.readout == "tanh" else INVESTED
+            return Shared(*sizes, layout=_layout(plan), hidden=plan.hidden, start=plan.log_spread, invested=invested)
         case "transformer":
             return Transformer(*sizes, layout=_layout(plan), sizes=plan.transformer, start=plan.log_spread)
 
