@@ -37,7 +37,7 @@ from quantd.research.runs.comparison import (
     settings_of,
 )
 from quantd.research.runs.failures import NO_RESULT, AgentFailures
-from quantd.research.runs.looks import look_of, try_note_looks
+from quantd.research.runs.looks import look_of, read_looks, try_note_looks
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.trials import Deflation, Kind, Known, counted
 from quantd.research.runs.untraded import NOTHING, Untraded, lost_text, untraded
@@ -187,14 +187,30 @@ class Measured:
         """The formula of the ratio, with the samples a year and the rate of this run."""
         return definition_of(self.settings.formula, self.settings.periods, self.risk_free_annual)
 
-    def evidence(self, assembly: Assembly, other: "Measured | None" = None) -> Evidence:
-        """Return what the reasons for doubt are derived from, with equal weight as `other` where it ran."""
-        record, beside = (None, None) if other is None else (other.record, other.performance)
-        return Evidence(assembly, self.record, self.performance, self.settings.periods, record, beside)
+    def evidence(self, assembly: Assembly, other: "Measured | None" = None, knows: str = "") -> Evidence:
+        """Return what the reasons for doubt are derived from, with equal weight as `other` where it ran.
 
-    def doubts(self, assembly: Assembly, other: "Measured | None" = None) -> tuple[Doubt, ...]:
+        `knows` is the verdict that an agent knows the future, of the ledger or of the run.
+        """
+        record, beside = (None, None) if other is None else (other.record, other.performance)
+        return Evidence(assembly, self.record, self.performance, self.settings.periods, record, beside, knows)
+
+    def doubts(self, assembly: Assembly, other: "Measured | None" = None, knows: str = "") -> tuple[Doubt, ...]:
         """Return the reasons to doubt the run, the heaviest first."""
-        return doubts_of(self.evidence(assembly, other))
+        return doubts_of(self.evidence(assembly, other, knows))
+
+    def marked(self, assembly: Assembly, state: Path) -> str:
+        """Return the verdict that an agent of this run knows the future, by the ledger of the folder `state`.
+
+        Empty without one, and where the ledger cannot be read.
+        """
+        if not isfinite(self.sharpe):
+            return ""
+        try:
+            ledger = read_looks(state)
+        except OSError:
+            return ""
+        return ledger.like(look_of(assembly, self.record.ts, self.sharpe, self.settings.periods)).knows
 
     def figures(self, interval: Interval | None) -> Figures:
         """Return the figures of the account; `interval` is that of its Sharpe ratio."""
@@ -231,12 +247,13 @@ def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> s
 
 def judge(
     assembly: Assembly, record: Record, state: Path, drive: Drive | Record | None, family: str = "",
-    kind: Kind = "backtest",
+    kind: Kind = "backtest", knows: str = "",
 ) -> Verdict:  # fmt: skip
     """Assess a finished run and record it as a trial in the folder `state`, in a `family` of trials if it is named.
 
-    `drive` runs the equal-weight benchmark, or is the record of such a run; None omits the comparison. Raises
-    Incomparable when the settings of the two runs differ.
+    `knows` is the verdict that an agent of the run knows the future; it marks the run in the ledger. `drive` runs the
+    equal-weight benchmark, or is the record of such a run; None omits the comparison. Raises Incomparable when the
+    settings of the two runs differ.
     """
     failures = record.failures.of(assembly.rules.names())
     try:
@@ -254,7 +271,7 @@ def judge(
     intervals = sharpe_intervals(
         run.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
     )
-    known_trials, notes = noted(assembly, run, state, kind, family)
+    known_trials, notes = noted(assembly, run, state, kind, family, knows=knows)
     deflated = deflated_of(run, known_trials)
     difference = None if other is None else difference_of(run.sharpe, other.sharpe, intervals)
     return Verdict(
@@ -283,7 +300,7 @@ def judge(
             for name, compared_run in (("this run", run), ("equal weight", other))
             if compared_run is not None and compared_run.record.first_fill
         },
-        doubts=run.doubts(assembly, other),
+        doubts=run.doubts(assembly, other, knows or known_trials.knows),
         notes=_notes(assembly, run, notes),
         failures=failures,
         untraded=nothing,
@@ -314,13 +331,16 @@ def difference_of(sharpe: float, other: float, intervals: Intervals | None) -> D
 
 def noted(
     assembly: Assembly, run: Measured, state: Path, kind: Kind = "backtest", family: str = "",
-    values: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None, knows: str = "",
 ) -> tuple[Known, list[str]]:  # fmt: skip
-    """Record the run as a look in the ledger of the folder `state`. Returns (the known trials of its market, notes)."""
+    """Record the run as a look in the ledger of the folder `state`. Returns (the known trials of its market, notes).
+
+    `knows` marks it, as `note_looks`.
+    """
     if not isfinite(run.sharpe):
         return Known(fault="the equity is constant"), []
     look = look_of(assembly, run.record.ts, run.sharpe, run.settings.periods, kind, family, values)
-    known_trials = try_note_looks(state, [look]).like(look)
+    known_trials = try_note_looks(state, [look], knows).like(look)
     return known_trials, [known_trials.text] if known_trials.fault or known_trials.unplaced else []
 
 

@@ -35,6 +35,7 @@ class DoubtKind(NamedTuple):
 
 KINDS: Final = (
     DoubtKind("in_sample", 100, result_doubts.in_sample),
+    DoubtKind("foresight", 95, result_doubts.foreknown),
     DoubtKind("ratio", 90, result_doubts.beyond_belief),
     DoubtKind("bars", 80, price_doubts.rejected_bars, of_market=True),
     DoubtKind("dead_symbol", 70, price_doubts.dead_symbols),

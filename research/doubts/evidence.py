@@ -25,7 +25,7 @@ GONE: Final = 5
 class Evidence:
     """A finished run: its parts, record and figures, with `periods` samples a year; `other` is equal weight beside it.
 
-    The figures are those of equity at samples.
+    The figures are those of equity at samples. `knows` is the verdict that an agent of the run knows the future.
     """
 
     assembly: Assembly
@@ -34,6 +34,7 @@ class Evidence:
     periods: float
     other: Record | None = None
     other_performance: Performance | None = None
+    knows: str = ""
 
     @property
     def years(self) -> float:

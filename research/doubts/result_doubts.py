@@ -1,4 +1,4 @@
-"""Doubts about a result: in-sample, beyond belief, other sizes than requested, its benchmark, survivors, its rate."""
+"""Doubts about a result: in-sample, known beforehand, beyond belief, other sizes, benchmark, survivors, rate."""
 
 from math import isfinite, sqrt
 from typing import Final
@@ -75,6 +75,11 @@ def in_sample(evidence: Evidence) -> str:
                 f"agent {name}, and its returns there are no result"
             )
     return "; ".join(texts)
+
+
+def foreknown(evidence: Evidence) -> str:
+    """An outside agent that `--rename` named as one that knows the future, in this run or in an earlier one of it."""
+    return evidence.knows
 
 
 def beyond_belief(evidence: Evidence) -> str:

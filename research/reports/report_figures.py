@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -158,15 +159,21 @@ def _first_fills(record: Record, benchmarks: Sequence[tuple[Benchmark, Record]])
     return f"First fills: {', '.join(f'{name} {run.first_fill}' for name, run in runs if run.first_fill)}."
 
 
-def run_figures(assembly: Assembly, record: Record, history: BookHistory, result: Summary) -> RunFigures:
-    """Return the figures of a finished run without benchmarks. Raises TooShort as `report_of`."""
+def run_figures(
+    assembly: Assembly, record: Record, history: BookHistory, result: Summary, state: Path | None = None
+) -> RunFigures:
+    """Return the figures of a finished run without benchmarks. Raises TooShort as `report_of`.
+
+    `state` is the folder whose ledger of looks may mark the run.
+    """
     _check_length(record)
     tracks = tracks_of(assembly, record, history, ())[:1]
     house = tracks[0].record
     assert house is not None
     header = _header(assembly, record, house, result, assembly.sharpe_definition)
     failures = record.failures.of(assembly.rules.names())
-    doubts = Measured.of(assembly, record).doubts(assembly)
+    measured = Measured.of(assembly, record)
+    doubts = measured.doubts(assembly, None, "" if state is None else measured.marked(assembly, state))
     return RunFigures(header, metrics_of(tracks), _samples(record, house), failures, doubts)
 
 

@@ -5,7 +5,8 @@ of a result counts the trials of its own market (quantd.research.runs.trials).
 
 What can go wrong: whoever deletes a look has a better result. So a changed, shortened or deleted ledger makes the
 number of trials unknown, and the next line records how many were lost. The newest link also lies in the user's own
-state folder. A faulty look is withdrawn by a further line, and stays in the chain (docs/decisions/015 and 020).
+state folder. A faulty look is withdrawn by a further line, and stays in the chain (docs/decisions/015 and 020). So does
+one whose agent knows the future: a line marks it, and every later result of the same run has the mark.
 
 Order: the ledger is checked under its lock, because another process may append between a check and a lock. Lines are
 written before the head. A ledger that is longer than its head is believed. After a kill between the two, the other
@@ -32,7 +33,7 @@ from quantd.daemon.config import digest
 from quantd.daemon.config.trading_keys import changed_keys
 from quantd.regular_file import open_regular, write_whole
 from quantd.research.runs.total_returns import fingerprints_of
-from quantd.research.runs.trials import Entry, Kind, Known, Look, MarketIdentity, Reason, Withdrawal
+from quantd.research.runs.trials import Entry, Foreknowledge, Kind, Known, Look, MarketIdentity, Reason, Withdrawal
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.ports import leaves
@@ -43,26 +44,28 @@ HEAD: Final = "looks.head"
 
 
 class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One line of the ledger, a look or a withdrawal: `link` is the hash of the line before and of this one's content.
+    """One line of the ledger, a look or a line about one before it.
 
-    `lost` is the number of earlier lines that were missing when the line was written.
+    `link` is the hash of the line before and of this one's content. `lost` is the number of earlier lines that were
+    missing when the line was written.
     """
 
     n: int
     ts: int
     look: Look | None = None
     withdrawal: Withdrawal | None = None
+    foreknowledge: Foreknowledge | None = None
     link: str
     lost: int = 0
 
     def __post_init__(self) -> None:
-        if (self.look is None) == (self.withdrawal is None):
-            raise ValueError("a line of the ledger is a look or a withdrawal")
+        if sum(entry is not None for entry in (self.look, self.withdrawal, self.foreknowledge)) != 1:
+            raise ValueError("a line of the ledger is a look, a withdrawal or a verdict on knowledge of the future")
 
     @property
     def entry(self) -> Entry:
-        """The look or the withdrawal."""
-        entry = self.look or self.withdrawal
+        """The look, the withdrawal or the verdict."""
+        entry = self.look or self.withdrawal or self.foreknowledge
         assert entry is not None
         return entry
 
@@ -134,16 +137,26 @@ def read_looks(folder: Path) -> Known:
     return _known(lines, fault)
 
 
-def note_looks(folder: Path, looks: Sequence[Look]) -> Known:
-    """Append looks that are not recorded with the same ratio, and return all known ones. Raises OSError."""
+def note_looks(folder: Path, looks: Sequence[Look], knows: str = "") -> Known:
+    """Append looks that are not recorded with the same ratio, and return all known ones. Raises OSError.
+
+    `knows` is the verdict that an agent of theirs knows the future, which marks them.
+    """
     looks = [msgspec.convert(msgspec.to_builtins(look), Look) for look in looks]  # a whole ratio is a float, as read
-    return _append(folder, lambda ledger: _unrecorded(ledger.chain, looks))
+    marks = [Foreknowledge(look.digest, look.sharpe, knows) for look in looks] if knows else []
+
+    def entries(ledger: Known) -> list[Entry]:
+        marked = ledger.foreknowledge
+        new = [mark for mark in marks if marked.get((mark.digest, mark.sharpe)) != knows]
+        return [*_unrecorded(ledger.chain, looks), *new]
+
+    return _append(folder, entries)
 
 
-def try_note_looks(folder: Path, looks: Sequence[Look]) -> Known:
+def try_note_looks(folder: Path, looks: Sequence[Look], knows: str = "") -> Known:
     """Call `note_looks`. Where the ledger cannot be written, the number of trials is unknown."""
     try:
-        return note_looks(folder, looks)
+        return note_looks(folder, looks, knows)
     except OSError as why:
         return Known(fault=f"{why.filename}: {why.strerror}", remedy=UNWRITABLE)
 
@@ -212,7 +225,9 @@ def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
 def _line(n: int, entry: Entry, link: str, lost: int) -> Line:
     if isinstance(entry, Look):
         return Line(n=n, ts=time.time_ns(), look=entry, link=link, lost=lost)
-    return Line(n=n, ts=time.time_ns(), withdrawal=entry, link=link, lost=lost)
+    if isinstance(entry, Withdrawal):
+        return Line(n=n, ts=time.time_ns(), withdrawal=entry, link=link, lost=lost)
+    return Line(n=n, ts=time.time_ns(), foreknowledge=entry, link=link, lost=lost)
 
 
 def _unrecorded(recorded: Sequence[Entry], looks: Sequence[Look]) -> list[Look]:

@@ -8,7 +8,7 @@ without a recorded market therefore counts for every market in the prefixes befo
 A withdrawal is the exception. A look at leaked or misaligned data has a ratio that no strategy has. One of 12 makes
 every honest result of its market worthless. A withdrawn look stays counted as a trial, and its ratio leaves the spread
 of every prefix. What a withdrawal gains is never hidden: where it raises a figure, the figure without withdrawals is
-given beside it.
+given beside it. An agent that knows the future marks its look by a further line, and counts as before.
 
 Rejected: to delete the line of a faulty look, which would also remove the trial (docs/decisions/020). Rejected, too:
 all trials of a folder as one sample. One trial on six bars of a toy symbol turned a deflated ratio of 0.99 into 0.00
@@ -113,7 +113,18 @@ class Withdrawal(Struct, frozen=True):
         return f"{self.reason}: {self.words}"
 
 
-Entry = Look | Withdrawal
+class Foreknowledge(Struct, frozen=True):
+    """A look whose agent knows the future by `quantd backtest --rename`: `words` are the verdict.
+
+    It holds for the configuration `digest` while this has the ratio `sharpe`, as a withdrawal does.
+    """
+
+    digest: str
+    sharpe: float
+    words: str
+
+
+Entry = Look | Withdrawal | Foreknowledge
 """What a line of the ledger has."""
 
 
@@ -126,7 +137,7 @@ class Deflation(NamedTuple):
 
 @dataclass(frozen=True)
 class Known:
-    """The known looks and withdrawals, in the order of the ledger.
+    """The known looks, withdrawals and verdicts on knowledge of the future, in the order of the ledger.
 
     `fault` is why the number of trials is unknown, and `remedy` what a user can do about it. `of` is the result to
     whose market `like` has limited the trials.
@@ -172,6 +183,16 @@ class Known:
             for digest, place in newest.items()
             if place in self._faults and digest in members
         }
+
+    @cached_property
+    def foreknowledge(self) -> dict[tuple[str, float], str]:
+        """The newest verdict on looks whose agent knows the future, by digest and ratio."""
+        return {(entry.digest, entry.sharpe): entry.words for entry in self.chain if isinstance(entry, Foreknowledge)}
+
+    @property
+    def knows(self) -> str:
+        """The verdict on the agent of the result of `like`, if it knows the future; else empty."""
+        return "" if self.of is None else self.foreknowledge.get((self.of.digest, self.of.sharpe), "")
 
     @property
     def withdrawn(self) -> int:
@@ -332,6 +353,8 @@ def _withdrawn_places(chain: tuple[Entry, ...]) -> Iterator[tuple[int, Withdrawa
                 assert isinstance(look, Look)
                 faulty[look.digest, look.sharpe] = entry
                 yield earlier, entry
+        elif isinstance(entry, Foreknowledge):
+            continue
         elif (withdrawal := faulty.get((entry.digest, entry.sharpe))) is not None:
             yield place, withdrawal
         else:

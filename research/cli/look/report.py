@@ -189,7 +189,7 @@ def _stored(records: "Records", run: str, folder: Path, cache: Path, *, as_json:
 
             shell = replay_into(record, assembly, records, run, folder, watched)
         record.revalue(shell.state)
-        return run_figures(assembly, record, books.history(), summary(shell, run, "backtest", 0.0))
+        return run_figures(assembly, record, books.history(), summary(shell, run, "backtest", 0.0), cache.parent)
     except ValueError as why:
         raise Failure(f"run {run}: {why}", CHECK_FAILED) from None
 

@@ -25,7 +25,7 @@ from quantd.trading.display_text import csv_cell, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
 
 if TYPE_CHECKING:
-    from quantd.research.runs.trials import Look, Reason, Withdrawal
+    from quantd.research.runs.trials import Known, Look, Reason
     from quantd.research.studies import rebalancing_study
 
 
@@ -309,7 +309,7 @@ def study_costs(
     return DONE
 
 
-SOMETIMES: Final = ("values", "trials of models", "family", "withdrawn")
+SOMETIMES: Final = ("values", "trials of models", "family", "withdrawn", "foresight")
 """Columns that are left out where they are empty."""
 
 REASONS: Final = ("leak", "misaligned", "wrong-data")
@@ -321,12 +321,13 @@ MOST_WORDS: Final = 500
 """Characters that describe the fault of a withdrawn look."""
 
 
-def _look(look: "Look", withdrawal: "Withdrawal | None") -> dict[str, object]:
+def _look(look: "Look", ledger: "Known") -> dict[str, object]:
     """Return a look as JSON, with symbols and interval but no fingerprints."""
-    identity = look.identity
+    identity, withdrawal = look.identity, ledger.withdrawals.get(look.digest)
     return {
         "id": look.digest[:ID],
         "withdrawn": withdrawal and {"reason": withdrawal.reason, "words": withdrawal.words},
+        "foresight": ledger.foreknowledge.get((look.digest, look.sharpe), ""),
         **to_builtins(replace(look, identity=None)),
         "symbols": None if identity is None else identity.symbols,
         "interval": None if identity is None else identity.interval,
@@ -349,7 +350,7 @@ def _withdrawn(folder: Path, name: str, reason: str | None, words: str, as_json:
     except OSError as why:
         raise Failure(f"{why.filename}: {why.strerror}; the look is not withdrawn", CHECK_FAILED) from None
     if as_json:
-        print_json({"withdrawn": _look(look, ledger.withdrawals[look.digest]), "trials": ledger.trials})
+        print_json({"withdrawn": _look(look, ledger), "trials": ledger.trials})
         return DONE
     say(f"withdrawn: {look.kind} {look.name}, {look.market_text or 'market not recorded'}, Sharpe {look.sharpe:.2f}")
     say(f"It stays a trial. {ledger.like(look).text}")
@@ -384,7 +385,7 @@ def study_looks(
     if as_json:
         print_json({
             **ledger.document, "remedy": ledger.remedy,
-            "looks": [_look(look, ledger.withdrawals.get(look.digest)) for look in ledger.looks],
+            "looks": [_look(look, ledger) for look in ledger.looks],
         })  # fmt: skip
         return CHECK_FAILED if ledger.fault else DONE
     rows = [
@@ -393,11 +394,12 @@ def study_looks(
             look.market_text or "not recorded", look.first, look.last, f"{look.sharpe:.2f}",
             str(sum(look.models.values()) or ""), ", ".join(sorted(ledger.families.get(look.digest, ()))),
             ledger.withdrawals[look.digest].text if look.digest in ledger.withdrawals else "",
+            ledger.foreknowledge.get((look.digest, look.sharpe), ""),
         )
         for look in ledger.looks
     ]  # fmt: skip
     heads = ("id", "kind", "name", "values", "market", "first", "last", "Sharpe", "trials of models", "family",
-             "withdrawn")  # fmt: skip
+             "withdrawn", "foresight")  # fmt: skip
     shown = [k for k, name in enumerate(heads) if name not in SOMETIMES or any(row[k] for row in rows)]
     table([heads[k] for k in shown], [[row[k] for k in shown] for row in rows], ("Sharpe", "trials of models"))
     models = len({name for look in ledger.looks for name in look.models})

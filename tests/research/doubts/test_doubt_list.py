@@ -11,6 +11,7 @@ import pytest
 import quantd
 from quantd.adapters.calendars import sessions
 from quantd.research.doubts import KINDS
+from quantd.research.verdict import headline, judge
 from tests.support.checkout import DATA, ROOT
 
 CALENDAR = sessions("XNYS", dt.date(2009, 1, 1), dt.date(2021, 12, 31))
@@ -85,6 +86,18 @@ def test_samples_in_the_training_window_of_an_artifact_begin_the_first_line() ->
     doubt = result.verdict.doubts[0]
     assert (doubt.kind, doubt.weight) == ("in_sample", 100)
     assert first_line(result).startswith("In doubt: in-sample: 252 of 252 samples, until 2016-12-31, lie in the ")
+
+
+def test_an_agent_that_knows_the_future_begins_the_first_line_and_those_of_later_results(tmp_path: Path) -> None:
+    bars = market()
+    result = quantd.backtest(even, bars=bars, compare=False, settings={"quantd.state": str(tmp_path)})
+    marked = judge(result.assembly, result.record, tmp_path, None, knows="agent guest: gains from names (p = 0.001)")
+    later = judge(result.assembly, result.record, tmp_path, None)
+    for verdict in (marked, later):
+        doubt = next(each for each in verdict.doubts if each.kind == "foresight")
+        assert (doubt.text, doubt.weight) == ("agent guest: gains from names (p = 0.001)", 95)
+        assert headline(verdict).startswith("In doubt: agent guest: gains from names (p = 0.001)")
+    assert "foresight" not in [each.kind for each in result.verdict.doubts]
 
 
 @pytest.mark.parametrize("short", [False, True])
