@@ -1,17 +1,17 @@
 """Asks the outside agents of a backtest, once per sample, and stores their answers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import Assembly
+from quantd.research.outside.answer_gains import sample_returns
 from quantd.research.outside.foresight import Foresight, foresight
 from quantd.research.outside.questions import (
     Names,
@@ -25,6 +25,7 @@ from quantd.research.outside.questions import (
 from quantd.research.outside.stored_answers import StoredAnswers, key_of
 from quantd.research.outside.transport import CommandProcess, HttpAddress, NoAnswer, Transport
 from quantd.research.runs.failures import Unanswered
+from quantd.research.runs.run_record import Record
 from quantd.strategies.policies.holding import Asked, OutsideParams
 from quantd.strategies.policies.params import ParamsError
 from quantd.trading.display_text import session_date
@@ -74,12 +75,10 @@ class Asker:
     short: bool
     asked: int = 0
     stored: int = 0
-    gains: dict[int, float] = field(default_factory=dict)
-    """By the time of a question: its weights times the returns up to the next question."""
-    _last: tuple[int, int, Floats] | None = None
+    decided: dict[int, Floats] = field(default_factory=dict)
+    """The weights of each answer by the time (ns UTC) of its question; those of the book where it holds."""
 
     def __call__(self, view: View) -> Floats | Hold:
-        self._gain(view)
         question = question_of(self.agent, view, self.params.lookback, self.params.model, self.names)
         key = key_of(msgspec.json.encode(question), *self.parts)
         date = session_date(view.time - 1).isoformat()
@@ -102,46 +101,42 @@ class Asker:
             self.answers.add(key, answer)
             self.asked += 1
             self.budget.asked += 1
-        self._last = view.time, view.sample, view.weights if isinstance(weights, Hold) else weights
+        self.decided[view.time] = view.weights.copy() if isinstance(weights, Hold) else weights
         return weights
 
-    def _gain(self, view: View) -> None:
-        """Note the gain of the answer before this question."""
-        if self._last is None:
-            return
-        time, sample, weights = self._last
-        if 0 < (passed := view.sample - sample) <= self.params.lookback:
-            growth = np.prod(1.0 + np.nan_to_num(view.returns(passed)), axis=0) - 1.0
-            self.gains[time] = float(weights @ growth)
-
-    def under(self, names: Names) -> dict[int, float]:
-        """Begin another run under `names`. Returns the gains of the run before."""
-        gains, self.gains, self._last, self.names = self.gains, {}, None, names
+    def under(self, names: Names) -> dict[int, Floats]:
+        """Begin another run under `names`. Returns the weights of the run before."""
+        decided, self.decided, self.names = self.decided, {}, names
         self.transport.close()
-        return gains
+        return decided
 
 
 @dataclass(slots=True)
 class Askers:
     """The outside agents of one backtest."""
 
-    market: str
+    assembly: Assembly
     askers: tuple[Asker, ...]
-    _true: dict[str, dict[int, float]] = field(default_factory=dict)
+    _true: dict[str, dict[int, Floats]] = field(default_factory=dict)
     _names: dict[str, Names] = field(default_factory=dict)
 
     def rename(self) -> None:
         """Give symbols and dates other names in the next run."""
         for asker in self.askers:
             self._names[asker.agent] = asker.names
-            self._true[asker.agent] = asker.under(other_names(asker.names.symbols, f"{self.market} {asker.agent}"))
+            seed = f"{self.assembly.market} {asker.agent}"
+            self._true[asker.agent] = asker.under(other_names(asker.names.symbols, seed))
 
-    def verdicts(self) -> tuple[Foresight, ...]:
-        """The comparison of the run before `rename` with that after it; later runs have the true names again."""
-        gains = [asker.under(self._names[asker.agent]) for asker in self.askers]
+    def verdicts(self, stamps: Sequence[int]) -> tuple[Foresight, ...]:
+        """The comparison of the run before `rename` with that after it; later runs have the true names again.
+
+        `stamps` are the samples of both runs (ns UTC).
+        """
+        renamed = [asker.under(self._names[asker.agent]) for asker in self.askers]
+        returns = sample_returns(self.assembly.feed, stamps)
         return tuple(
-            foresight(asker.agent, self._true[asker.agent], other)
-            for asker, other in zip(self.askers, gains, strict=True)
+            foresight(asker.agent, self._true[asker.agent], other, returns)
+            for asker, other in zip(self.askers, renamed, strict=True)
         )
 
     def counts(self) -> tuple[AskedAgent, ...]:
@@ -160,21 +155,37 @@ class Questioned(Struct, frozen=True):
         """Whether an agent is named as one that knows the future."""
         return any(verdict.knows for verdict in self.verdicts)
 
+    @property
+    def foreknowledge(self) -> str:
+        """The verdicts on the agents that are named, as a clause; else empty."""
+        return "; ".join(f"agent {verdict.text}" for verdict in self.verdicts if verdict.knows)
+
+    @property
+    def first_lines(self) -> list[str]:
+        """The verdicts, which stand before every figure of the run."""
+        return [verdict.text for verdict in self.verdicts]
+
     def lines(self) -> list[str]:
-        """The counts and the verdicts as lines of text."""
+        """The counts and the figures of each measure as lines of text."""
         counts = [
             f"  {count.agent}: {count.asked:,} questions asked, {count.stored:,} answers from the store"
             for count in self.counts
         ]
-        return counts + [f"  {verdict.text}" for verdict in self.verdicts]
+        return counts + [f"  {line}" for verdict in self.verdicts for line in verdict.lines()]
 
 
 def asked_run(
-    assembly: Assembly, folder: Path, most: int | None, run: Callable[[], T], renamed: Callable[[], object] | None
+    assembly: Assembly,
+    folder: Path,
+    most: int | None,
+    run: Callable[[], T],
+    renamed: Callable[[], object] | None,
+    record: Record,
 ) -> tuple[T, Questioned]:
     """The result of `run`, whose outside agents are asked; then `renamed` runs the market under other names.
 
-    Raises Unanswered for an agent without a usable answer, or after `most` questions; ParamsError as `asked_in`.
+    `record` is that of `run`. Raises Unanswered for an agent without a usable answer, or after `most` questions;
+    ParamsError as `asked_in`.
     """
     with asked_in(assembly, folder, most) as askers:
         done = run()
@@ -182,7 +193,7 @@ def asked_run(
             return done, Questioned(askers.counts())
         askers.rename()
         renamed()
-        return done, Questioned(askers.counts(), askers.verdicts())
+        return done, Questioned(askers.counts(), askers.verdicts(record.ts))
 
 
 @contextmanager
@@ -199,7 +210,7 @@ def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Itera
                 leaf.ask = asker
                 askers.append(asker)
     try:
-        yield Askers(assembly.market, tuple(askers))
+        yield Askers(assembly, tuple(askers))
     finally:
         for open_asker in askers:
             open_asker.transport.close()

@@ -191,6 +191,7 @@ def backtest_of(
         most_questions,
         lambda: drive(assembly, config, NAME, record, None, progress, stop=stop),
         (lambda: drive(assembly, config, NAME, None, None, _no_progress, stop=stop)) if rename else None,
+        record,
     )
     record.revalue(shell.state)
     result = summary(shell, NAME, "backtest", wall_s)
@@ -202,7 +203,7 @@ def backtest_of(
             finished[EQUAL_WEIGHT] = log
         return _driven(other, log)
 
-    verdict = judge(assembly, record, folder, beside if compare else None, family, kind)
+    verdict = judge(assembly, record, folder, beside if compare else None, family, kind, asked.foreknowledge)
     return Backtest(assembly, record, result, verdict, finished, asked)
 
 
@@ -379,7 +380,7 @@ class Backtest:
 
         Raises TooShort for fewer than two samples, RunDiffers as `run` does.
         """
-        return run_figures(self._assembly, self._record, self._books, self.summary)
+        return run_figures(self._assembly, self._record, self._books, self.summary, self.config.state_folder(None))
 
     def plot(self) -> Any:
         """Return a figure of equity and drawdown: of plotly where it is installed, else the report's picture.
@@ -428,7 +429,7 @@ class Backtest:
         return tuple(agent.name for agent in self._assembly.rules.agents)
 
     def __str__(self) -> str:
-        return "\n".join([*lines(self.verdict), *self._asked.lines()])
+        return "\n".join([*self._asked.first_lines, *lines(self.verdict), *self._asked.lines()])
 
     def _repr_html_(self) -> str:
         """Return the picture that a notebook shows."""

@@ -144,16 +144,18 @@ def _backtest(
 
         return driven
 
-    verdict = judge(assembly, record, folder, beside(NAME) if not no_compare else None, family)
+    verdict = judge(
+        assembly, record, folder, beside(NAME) if not no_compare else None, family, knows=questions.foreknowledge
+    )
     if written is not None:
         verdict = written.write(assembly, record, beside, finished, result, verdict)
     first = len(verdict.faults) + 1  # the headline, with the worst reason to doubt it
-    text = [*lines(verdict)[:first], closing(result), *lines(verdict)[first:]]
+    text = [*questions.first_lines(), *lines(verdict)[:first], closing(result), *lines(verdict)[first:]]
     if journal:
         text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
     if report is not None:
         text.append(f"  report {report}")
-    body = {**msgspec.to_builtins(result), **msgspec.to_builtins(verdict), **questions.body()}
+    body = {**questions.body(), **msgspec.to_builtins(result), **msgspec.to_builtins(verdict)}
     answer(as_json, body, *text, *questions.lines())
     return CHECK_FAILED if verdict.failures or questions.named else DONE
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from quantd.daemon.assembly.parts import Assembly
     from quantd.daemon.config import Config
     from quantd.daemon.runtime.loop import Shell
-    from quantd.daemon.runtime.step_log import Log
     from quantd.research.outside.asking import Questioned
     from quantd.research.runs.backtest import BacktestJournal
+    from quantd.research.runs.run_record import Record
 
 
 @dataclass(slots=True)
@@ -45,7 +45,14 @@ class Questions:
         return configuration, given
 
     def drive(
-        self, assembly: "Assembly", run: str, log: "Log", saved: "BacktestJournal | None", folder: Path, *, shown: bool
+        self,
+        assembly: "Assembly",
+        run: str,
+        record: "Record",
+        saved: "BacktestJournal | None",
+        folder: Path,
+        *,
+        shown: bool,
     ) -> tuple["Shell", float]:
         """Run the market, and once more under other names if that is asked for; (shell, seconds) of the first run."""
         from quantd.research.runs.backtest import drive
@@ -54,7 +61,7 @@ class Questions:
 
         def first() -> "tuple[Shell, float]":
             with progress("backtest", shown=shown) as bar:
-                return drive(assembly, assembly.config, run, log, saved, bar)
+                return drive(assembly, assembly.config, run, record, saved, bar)
 
         if not any(isinstance(leaf, Asked) for policy in assembly.policies for leaf in leaves(policy)):
             return first()
@@ -64,17 +71,26 @@ class Questions:
             with progress("other names", shown=shown) as bar:
                 drive(assembly, assembly.config, run, None, None, bar)
 
-        done, self.found = asked_run(assembly, folder, self.most, first, again if self.rename else None)
+        done, self.found = asked_run(assembly, folder, self.most, first, again if self.rename else None, record)
         return done
 
     def body(self) -> dict[str, Any]:
-        """The part of the JSON document about outside agents; nothing without any."""
+        """The first part of the JSON document, about outside agents; nothing without any."""
         if self.found is None or not self.found.counts:
             return {}
         return {
-            "outside": msgspec.to_builtins(self.found.counts),
             "foresight": msgspec.to_builtins(self.found.verdicts),
+            "outside": msgspec.to_builtins(self.found.counts),
         }
+
+    def first_lines(self) -> list[str]:
+        """The verdicts on the agents, before every other line."""
+        return [] if self.found is None else self.found.first_lines
+
+    @property
+    def foreknowledge(self) -> str:
+        """The verdicts on the agents that are named; else empty."""
+        return "" if self.found is None else self.found.foreknowledge
 
     def lines(self) -> list[str]:
         return [] if self.found is None else self.found.lines()
