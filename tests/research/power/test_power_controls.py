@@ -1,6 +1,6 @@
-"""Controls: PPO with its example plan, and the scorer, find a signal that is there, and earn nothing where none is.
+"""Controls: learners with their example plans find a signal that is there, and earn nothing where none is.
 
-One seed, and half of the plan's steps. Weights of a network differ by processor, so the margins are wide.
+One seed, and a third of the plan's steps. Weights of a network differ by processor, so the margins are wide.
 """
 
 from pathlib import Path
@@ -10,36 +10,39 @@ import pytest
 from quantd.research.power.findings import Finding
 from quantd.research.power.plants import Plant
 from quantd.research.power.power_study import Field, Learner
-from quantd.training.plans.plan import read
+from quantd.training.plans.plan import read, replaced
 from tests.support.checkout import ROOT
 
 SPENT = 60.0
 """Most CPU seconds of a control."""
 
-FOUND = {"plan": 0.1, "scorer": 0.5}
-"""Least share of a certain signal. One seed found 0.26 and 0.91 with a whole fit."""
+FOUND = {"ppo": 0.3, "a2c": 0.3, "scorer": 0.5}
+"""Least share of a certain signal. Ten seeds of whole fits found more (docs/learn/power.md)."""
 
 pytestmark = pytest.mark.long
 
 
-def control(learner: Learner, ic: float, folder: Path) -> Finding:
-    plan = read(ROOT / "examples" / "train" / "ppo.toml", {"steps": 150_000})
-    return Field(plan, {"control": Plant(ic=ic)}).finding(learner, "control", 15.0, 1, folder)
+def control(name: str, ic: float, folder: Path) -> Finding:
+    """Fit the plan of a learner, or the scorer on the plan of PPO."""
+    learner: Learner = "scorer" if name == "scorer" else "plan"
+    plan = read(ROOT / "examples" / "train" / f"{'ppo' if name == 'scorer' else name}.toml")
+    field = Field(replaced(plan, {"steps": plan.steps // 3}), {"control": Plant(ic=ic)})
+    return field.finding(learner, "control", 15.0, 1, folder)
 
 
-@pytest.mark.parametrize("learner", FOUND)
-def test_a_certain_signal_is_found(learner: Learner, tmp_path: Path) -> None:
-    finding = control(learner, 1.0, tmp_path)
+@pytest.mark.parametrize("name", FOUND)
+def test_a_certain_signal_is_found(name: str, tmp_path: Path) -> None:
+    finding = control(name, 1.0, tmp_path)
     assert finding.attainable
     assert finding.above
     assert finding.share is not None
-    assert finding.share > FOUND[learner]
+    assert finding.share > FOUND[name]
     assert finding.cpu_s < SPENT
 
 
-@pytest.mark.parametrize("learner", FOUND)
-def test_noise_is_not_taken_for_a_signal(learner: Learner, tmp_path: Path) -> None:
-    finding = control(learner, 0.0, tmp_path)
+@pytest.mark.parametrize("name", FOUND)
+def test_noise_is_not_taken_for_a_signal(name: str, tmp_path: Path) -> None:
+    finding = control(name, 0.0, tmp_path)
     assert not finding.attainable
     assert not finding.above
     assert finding.growth > finding.equal_weight - 0.15
