@@ -11,7 +11,7 @@ before the learner's settings are read.
 from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -116,6 +116,10 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Number of checkpoints per seed, in addition to the best one."""
     patience: int = 10
     """Evaluations without improvement before a seed stops; 0: never."""
+    choose_by: Literal["sharpe", "excess"] = "sharpe"
+    """What is highest at the chosen evaluation, on the validation part after costs. "sharpe" is the Sharpe ratio.
+    "excess" is the information ratio of the daily log returns above those of equal weight; without an evaluation above
+    0, the untrained policy is chosen. A policy that trades noise pays for it, and is then not chosen."""
     clone: str = ""
     """A classical policy to imitate before learning ("risk_parity"); empty for none."""
     device: str = "cpu"

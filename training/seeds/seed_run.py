@@ -34,7 +34,7 @@ from quantd.training.seeds.learner import learner_of, policy_of, policy_state, q
 from quantd.training.seeds.markets import Markets
 from quantd.training.seeds.records import Files, figures
 from quantd.training.seeds.together import Acting, Lockstep
-from quantd.training.seeds.validation import evaluate
+from quantd.training.seeds.validation import Walked, equal_weight, evaluate, excess
 
 BEST: Final = "best"
 STOPPED: Final = "stopped"
@@ -48,7 +48,7 @@ class Progress(Struct, frozen=True):
     steps: int
     steps_per_s: float
     score: float | None
-    """Sharpe ratio on the validation part; None without an evaluation, or without a ratio."""
+    """The ratio that the plan chooses by, on the validation part; None without an evaluation, or without a ratio."""
     best: float | None
     """The best score so far; None before the first."""
     metrics: dict[str, float]
@@ -66,7 +66,7 @@ class Fitted:
     normaliser: Scale | None
     """None without normalisation."""
     score: float
-    """Sharpe ratio on the validation part after costs; NaN when equity never moved."""
+    """The ratio that the plan chooses by, on the validation part after costs; NaN when equity never moved."""
     step: int
     """Step of the best evaluation."""
     steps: int
@@ -179,6 +179,8 @@ class _Course:
         self._folder: Final = folder
         self._report: Final = report
         self._files: Files | None = None
+        self._equal: Walked | None = None
+        """Equal weight on the validation part, once it was asked for."""
 
     def begin(self, *, fresh: bool) -> None:
         """Open the records, and imitate where the plan requires it."""
@@ -189,6 +191,10 @@ class _Course:
                 checkpoints.remove(*checkpoints.there(self._folder), self._folder / BEST)
         if fresh and self.plan.clone:
             imitate(self.plan, self.markets, self.learner, self.ground)
+        if fresh and self.plan.choose_by == "excess":
+            # the untrained policy counts as equal weight, which has no excess
+            self.place = self._kept(0.0)
+            self._write_best()
 
     def told(self, report: Report) -> bool:
         """Process a learner's report. Returns True to end it."""
@@ -248,23 +254,35 @@ class _Course:
     def _evaluated(self) -> float | None:
         """Evaluate the current policy, and store it if it is the best. Returns its score."""
         place, scale = self.place, self.ground.scale
-        score = evaluate(
-            policy_of(self.learner, scale, self.plan.market, self.markets.symbols),
-            self.markets.validation,
-            self.plan.market,
-        ).performance.sharpe
+        of, market = self.plan.market, self.markets.validation
+        walked = evaluate(policy_of(self.learner, scale, of, self.markets.symbols), market, of)
+        if self.plan.choose_by == "excess":
+            if self._equal is None:
+                self._equal = equal_weight(market, of)
+            score = excess(walked, self._equal)
+        else:
+            score = walked.performance.sharpe
         finite_score = None if math.isnan(score) else score
         better = finite_score is not None and (place.best_score is None or finite_score > place.best_score)
         if better or not self._best:
-            self._best = {f"policy.{name}": value for name, value in policy_state(self.learner.state()).items()}
-            if scale is not None:
-                self._best |= {"scale.mean": scale.mean, "scale.deviation": scale.deviation}
-            place = msgspec.structs.replace(place, best_score=finite_score, best_step=place.step)
+            place = self._kept(finite_score)
         stale = 0 if better else place.stale + 1
         self.place = msgspec.structs.replace(place, evaluated=place.step, stale=stale)
-        if self._folder is not None and self.place.best_step == self.place.step:
-            checkpoints.write(self._folder / BEST, self.plan, self.place, self._best)
+        if self.place.best_step == self.place.step:
+            self._write_best()
         return finite_score
+
+    def _write_best(self) -> None:
+        if self._folder is not None:
+            checkpoints.write(self._folder / BEST, self.plan, self.place, self._best)
+
+    def _kept(self, score: float | None) -> Place:
+        """Store the current policy as the best one. Returns the place with its score."""
+        scale = self.ground.scale
+        self._best = {f"policy.{name}": value for name, value in policy_state(self.learner.state()).items()}
+        if scale is not None:
+            self._best |= {"scale.mean": scale.mean, "scale.deviation": scale.deviation}
+        return msgspec.structs.replace(self.place, best_score=score, best_step=self.place.step)
 
     def _scale(self) -> Scale | None:
         mean, deviation = self._best.get("scale.mean"), self._best.get("scale.deviation")

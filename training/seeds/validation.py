@@ -68,6 +68,13 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
     return Walked(figures, float(turnover.mean()) * PERIODS_PER_YEAR, equity, seen / rows)
 
 
+def excess(walked: Walked, equal: Walked) -> float:
+    """Return the annual information ratio of the daily log returns above those of `equal`; NaN for equal accounts."""
+    daily = np.diff(np.log(walked.equity)) - np.diff(np.log(equal.equity))
+    deviation = float(daily.std())
+    return float(daily.mean()) / deviation * PERIODS_PER_YEAR**0.5 if deviation > 0.0 else float("nan")
+
+
 def equal_weight(market: Market, of: MarketPlan) -> Walked:
     """Evaluate equal weights of all priced assets, rebalanced each session, with the same costs, capital and lots."""
     size = len(market.symbols)
