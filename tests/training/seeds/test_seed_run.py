@@ -26,7 +26,7 @@ from quantd.training.seeds import checkpoints, seed_run
 from quantd.training.seeds.learner import policy_of
 from quantd.training.seeds.markets import markets_of
 from quantd.training.seeds.seed_run import Fitted, Progress, fit
-from quantd.training.seeds.validation import equal_weight, evaluate
+from quantd.training.seeds.validation import equal_weight, evaluate, excess
 from tests.support import training as world
 from tests.support.checkout import ROOT
 
@@ -250,6 +250,50 @@ def test_a_higher_price_of_turnover_lowers_the_turnover_of_the_policy(tmp_path: 
         run(plan, tmp_path / str(price))
         turned.append(np.mean([float(row["turnover"]) for row in figures(tmp_path / str(price))[-20:]]))
     assert turned[1] < turned[0] / 2
+
+
+def test_a_policy_that_loses_to_equal_weight_at_each_evaluation_stays_untrained(bars: Path, tmp_path: Path) -> None:
+    costs = {"commission_bp": 200.0, "slippage_bp": 0.0}
+    plan = world.plan(
+        bars, "ppo", steps=1_200, evaluate_every=300, checkpoint_every=300, choose_by="excess", market__costs=costs
+    )
+    scores = []
+
+    def told(at: Progress) -> bool:
+        scores.append(at.score)
+        return False
+
+    markets = markets_of(plan)
+    fitted = fit(plan, markets, 1, tmp_path / "run", told)
+    evaluated = [score for score in scores if score is not None]
+    assert len(evaluated) >= 3
+    assert all(score < 0.0 for score in evaluated)
+    assert (fitted.step, fitted.score) == (0, 0.0)
+    untrained = seed_run.learner_of(plan.learner, seed_run.Ground(plan, markets.train, 1), 1)
+    for ours, theirs in zip(fitted.learner.vectors(), untrained.vectors(), strict=True):
+        assert torch.equal(ours, theirs)
+    place, _ = checkpoints.read(tmp_path / "run" / seed_run.BEST, plan)
+    assert (place.best_step, place.best_score) == (0, 0.0)
+
+
+def test_a_seed_that_is_chosen_by_its_excess_goes_on_to_the_same_bits(bars: Path, tmp_path: Path) -> None:
+    plan = world.plan(bars, "ppo", steps=1_200, evaluate_every=300, checkpoint_every=300, choose_by="excess")
+    straight = run(plan, tmp_path / "straight")
+    run(plan, tmp_path / "broken", until=700)
+    resumed = run(plan, tmp_path / "broken", resume=True)
+    assert_same(newest(tmp_path / "broken", plan), newest(tmp_path / "straight", plan))
+    assert (resumed.score, resumed.step) == (straight.score, straight.step)
+
+
+def test_the_excess_is_the_annual_information_ratio_of_daily_log_returns(bars: Path) -> None:
+    plan = world.plan(bars, "ppo")
+    market = markets_of(plan).validation
+    equal = equal_weight(market, plan.market)
+    wave = np.sin(np.arange(len(equal.equity)))
+    other = equal._replace(equity=equal.equity * np.exp(wave))
+    daily = np.diff(wave)
+    assert excess(other, equal) == pytest.approx(daily.mean() / daily.std() * 252**0.5)
+    assert np.isnan(excess(equal, equal))
 
 
 @pytest.mark.long
