@@ -1,24 +1,40 @@
-"""The circular block bootstrap of paired returns, with resamples derived from a key instead of a random generator.
+"""The circular block bootstrap of paired returns, with resamples derived from a key, and the stationary bootstrap.
 
 What can go wrong: a difference by chance that counts as skill. Returns of neighbouring samples depend on each other, so
 that drawing single samples would give intervals that are too narrow. Blocks of neighbouring samples, wrapped around the
 end, are drawn with replacement (D. Politis and J. Romano, 1992, 1994). Both series use the same blocks: a resample
 keeps serial dependence and the dependence between the two. A key, and no generator, makes a replay draw the same
 blocks.
+
+Blocks of one fixed length make a resample that is not stationary, although the series is. Those of the stationary
+bootstrap (Politis & Romano 1994) have geometric lengths. The first sample of a resample begins a block; the others
+begin one by chance or continue. Its numbers come from the generator that the caller gives: nothing is drawn here.
 """
 
+from collections.abc import Iterator
 from hashlib import shake_128
 from math import ceil, log10, sqrt
 from typing import Final, Literal
 
 import numpy as np
 from msgspec import Struct
+from numpy.random import Generator
 
 from quantd.trading.market import Floats, Ints
 from quantd.trading.statistics import PERIODS_PER_YEAR, RiskFree
 
 MOST_DRAWN: Final = 1 << 22
 """Maximum number of block starts in one test. Very long series use longer blocks instead, without loss of accuracy."""
+
+RESAMPLES: Final = 2_000
+CONFIDENCE: Final = 0.95
+STATIONARY_SEED: Final = 19_940_101
+
+MIN_SAMPLES: Final = 40
+"""Minimum number of returns for an interval: a few blocks are not informative."""
+
+CHUNK: Final = 1 << 20
+"""Number of indices drawn at a time, which bounds memory."""
 
 Measure = Literal["sharpe", "mean"]
 
@@ -191,3 +207,45 @@ def block_sums(running: Floats, starts: Ints, block: int, last: int) -> Floats:
         return np.take(np.diff(running), starts).sum(axis=1)
     sums = np.take(running[block:] - running[:-block], starts[:, :-1]).sum(axis=1)
     return sums + running[starts[:, -1] + last] - running[starts[:, -1]]
+
+
+def stationary_indices(samples: int, length: float, resamples: int, draw: Generator) -> Ints:
+    """Return int64[resamples, samples]: the indices of each resample, in blocks of mean `length`. Raises ValueError for
+    a length below 1."""
+    if not length >= 1.0:
+        raise ValueError(f"a mean block length is at least 1, not {length}")
+    shape = (resamples, samples)
+    begins = draw.random(shape) < 1.0 / length
+    begins[:, 0] = True
+    position = np.arange(samples)
+    begun = np.maximum.accumulate(np.where(begins, position, 0), axis=1)
+    starts = draw.integers(0, samples, shape, dtype=np.int64)
+    indices: Ints = (np.take_along_axis(starts, begun, axis=1) + position - begun) % samples
+    return indices
+
+
+def index_chunks(samples: int, length: float, resamples: int, draw: Generator) -> Iterator[tuple[int, Ints]]:
+    """Yield (number of the first resample, indices) of all resamples, at most CHUNK indices at a time."""
+    step = max(1, CHUNK // samples)
+    for first in range(0, resamples, step):
+        yield first, stationary_indices(samples, length, min(step, resamples - first), draw)
+
+
+def percentiles(values: Floats) -> tuple[float, float] | None:
+    """Return the bounds of a percentile interval at CONFIDENCE; None where a value is not finite."""
+    if not bool(np.isfinite(values).all()):
+        return None
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low, high = np.quantile(values, (tail, 1.0 - tail))
+    return float(low), float(high)
+
+
+def mean_interval(series: Floats, draw: Generator) -> tuple[float, float] | None:
+    """Return the percentile interval of the mean of float64[T], with blocks of `stationary_length`.
+
+    Returns None for fewer than MIN_SAMPLES samples, for non-finite ones, and where all are 0.
+    """
+    if len(series) < MIN_SAMPLES or not series.any() or not bool(np.isfinite(series).all()):
+        return None
+    chunks = index_chunks(len(series), stationary_length(series), RESAMPLES, draw)
+    return percentiles(np.concatenate([series[indices].mean(axis=1) for _, indices in chunks]))

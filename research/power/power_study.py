@@ -13,23 +13,20 @@ from datetime import timedelta
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 
 from quantd.daemon.runtime.version import commit
 from quantd.models.history.panel import Panel
-from quantd.models.history.panel_files import file_digest, read_panel
-from quantd.research.power.findings import Finding
-from quantd.research.power.plants import Plant, Planted, planted, planted_plan
-from quantd.research.significance.sharpe_intervals import Interval
-from quantd.research.significance.stationary_bootstrap import row_means, stationary_interval
-from quantd.trading.market import Floats
-from quantd.trading.statistics import PERIODS_PER_YEAR
-from quantd.training.plans.plan import Plan, replaced
-from quantd.training.runs.reference_rule import Grown, Rule, chosen_rule, run_rules
+from quantd.models.history.panel_files import read_panel
+from quantd.training.plans.plan import Plan
+from quantd.training.power.attainable import Attained, attained, interval
+from quantd.training.power.cells import Learner, cell_of, costing
+from quantd.training.power.findings import Finding
+from quantd.training.power.plants import Plant, Planted, planted, planted_plan
+from quantd.training.power.reference_rule import Grown, Rule, run_rules
 from quantd.training.runs.scorer_fit import fitted_scorer
 from quantd.training.seeds.learner import policy_of
 from quantd.training.seeds.markets import markets_of, window_market
@@ -39,30 +36,14 @@ from quantd.training.seeds.validation import evaluate
 COSTS_BP: Final = (1.0, 5.0, 15.0)
 """Costs of one side, in basis points of the traded value."""
 
-Learner = Literal["plan", "scorer"]
 
-
-class Attainable(Struct, frozen=True):
-    """What can be earned in one cell: log growth a year of the reference rule and of equal weight on the test part.
-
-    `low` and `high` are the 95 % interval of the difference; None where the two are equal.
-    """
+class Attainable(Attained, frozen=True, kw_only=True):
+    """What can be earned in one cell, on the test part."""
 
     plant: str
     shape: str
     ic: float
     cost_bp: float
-    rule: Rule
-    reference: float
-    equal_weight: float
-    low: float | None
-    high: float | None
-    turnover_annual: float
-
-    @property
-    def passes(self) -> bool:
-        """Whether the reference rule is above equal weight, so that a learner can be judged."""
-        return self.low is not None and self.low > 0.0
 
 
 class Field:
@@ -72,7 +53,7 @@ class Field:
         self.plan: Final = plan
         self.plants: Final = dict(plants)
         self._planted: dict[str, Planted] = {}
-        self._known: dict[tuple[object, ...], Attainable] = {}
+        self._known: dict[tuple[object, ...], Attained] = {}
 
     @cached_property
     def panel(self) -> Panel:
@@ -92,25 +73,19 @@ class Field:
 
     def costing(self, cost_bp: float) -> Plan:
         """Return the plan with this cost of one side in place of its own costs."""
-        free = {f"market.costs.{name}": 0.0 for name in ("slippage_bp", "spread_bp", "borrow_bp_annual")}
-        return replaced(self.plan, {**free, "market.costs.commission_bp": cost_bp})
+        return costing(self.plan, cost_bp)
 
     def attainable(self, name: str, cost_bp: float) -> Attainable:
         """Return what can be earned; the rule is chosen on the training part alone."""
-        plant, seen, panel = self.plants[name], self.planted(name), self.panel
+        plant, expected = self.plants[name], self.planted(name).expected
         # the reference knows the signal: it is the same for every shape with the same expectation
-        key = (cost_bp, blake2b(seen.expected.tobytes(), digest_size=16).digest())
+        key = (cost_bp, blake2b(expected.tobytes(), digest_size=16).digest())
         if key not in self._known:
-            of = self.costing(cost_bp).market
-            train, test = (part.rows(panel.day_ns) for part in (self.plan.splits.train, self.plan.splits.test))
-            rule = chosen_rule(panel, train, seen.expected, of, len(test) - 1)
-            tilted, equal = run_rules(panel, test, train, seen.expected, of, [rule])[0], self._equal(cost_bp)
-            bounds = interval(tilted.daily - equal.daily)
-            self._known[key] = Attainable(
-                name, plant.shape, plant.ic, cost_bp, rule, tilted.annual, equal.annual,
-                None if bounds is None else bounds.low, None if bounds is None else bounds.high, tilted.turnover_annual,
-            )  # fmt: skip
-        return msgspec.structs.replace(self._known[key], plant=name, shape=plant.shape)
+            train, test = (part.rows(self.panel.day_ns) for part in (self.plan.splits.train, self.plan.splits.test))
+            (self._known[key],) = attained(self.panel, train, test, [expected], self.costing(cost_bp).market)
+        return Attainable(
+            **msgspec.structs.asdict(self._known[key]), plant=name, shape=plant.shape, ic=plant.ic, cost_bp=cost_bp
+        )
 
     def _equal(self, cost_bp: float) -> Grown:
         panel, splits = self.panel, self.plan.splits
@@ -118,13 +93,8 @@ class Field:
         return run_rules(panel, test, train, np.zeros_like(panel.open), self.costing(cost_bp).market, [Rule()])[0]
 
     def cell(self, learner: Learner, name: str, cost_bp: float) -> str:
-        """Return the hex BLAKE2b of everything that decides a fit but its seed: plan, plant, cost, data, learner."""
-        plan = msgspec.structs.replace(self.costing(cost_bp), seeds=(0,), name="")
-        paths = [path for path in plan.data.files if path is not None]
-        plant = self.plants[name]
-        paths += [Path(plant.values)] if plant.values else []
-        given = (learner, plan, msgspec.structs.replace(plant, values=""), [file_digest(path) for path in paths])
-        return blake2b(msgspec.json.encode(given), digest_size=16).hexdigest()
+        """Return the digest of a cell."""
+        return cell_of(self.plan, learner, self.plants[name], cost_bp)
 
     def finding(self, learner: Learner, name: str, cost_bp: float, seed: int, folder: Path) -> Finding:
         """Fit one seed on the planted market, and evaluate it on the test part. Raises PlanError, Diverged, OSError."""
@@ -133,7 +103,7 @@ class Field:
         grown = self._scorer(name, cost_bp, seed) if learner == "scorer" else self._learned(name, cost_bp, seed, folder)
         spent = time.process_time() - began
         equal = self._equal(cost_bp)
-        bounds = interval(grown.daily - equal.daily)
+        low, high = interval(grown.daily - equal.daily) or (None, None)
         return Finding(
             cell=self.cell(learner, name, cost_bp),
             plan=self.plan.name,
@@ -147,8 +117,8 @@ class Field:
             equal_weight=equal.annual,
             reference=cell.reference,
             attainable=cell.passes,
-            low=None if bounds is None else bounds.low,
-            high=None if bounds is None else bounds.high,
+            low=low,
+            high=high,
             turnover_annual=grown.turnover_annual,
             cpu_s=round(spent, 1),
             commit=commit(),
@@ -164,16 +134,6 @@ class Field:
 
     def _scorer(self, name: str, cost_bp: float, seed: int) -> Grown:
         return fitted_scorer(self.costing(cost_bp), self.panel, self.planted(name).columns, seed)
-
-
-def interval(daily: Floats) -> Interval | None:
-    """Return the 95 % interval of a yearly difference of log growth from its days; None where all days are equal."""
-    if not daily.any():
-        return None
-    bounds = stationary_interval(daily, row_means)
-    if bounds is None:
-        return None
-    return Interval(bounds.low * PERIODS_PER_YEAR, bounds.high * PERIODS_PER_YEAR)
 
 
 def run(

@@ -17,15 +17,16 @@ from typing import Final
 
 import numpy as np
 
+from quantd.trading import bootstrap as common
 from quantd.trading.bootstrap import block_length, block_sums, influence, running_sums
 from quantd.trading.market import Floats
 from quantd.trading.statistics import RiskFree
 
-RESAMPLES: Final = 2_000
-CONFIDENCE: Final = 0.95
+RESAMPLES: Final = common.RESAMPLES
+CONFIDENCE: Final = common.CONFIDENCE
 SEED: Final = 19_920_101
 
-MIN_SAMPLES: Final = 40
+MIN_SAMPLES: Final = common.MIN_SAMPLES
 """Minimum number of returns for an interval: a few blocks are not informative."""
 
 MAX_BLOCKS: Final = 4_096

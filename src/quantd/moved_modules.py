@@ -162,7 +162,13 @@ MOVED: Final[Mapping[str, str]] = {
     "quantd.research.outside.asking:asked_agents": "quantd.research.outside.outside_agents:asked_agents",
     "quantd.research.outside.asking:asking": "quantd.research.outside.outside_agents:asking",
     "quantd.research.outside.asking:overrides": "quantd.research.outside.outside_agents:overrides",
+    "quantd.research.power.findings": "quantd.training.power.findings",
+    "quantd.research.power.plants": "quantd.training.power.plants",
     "quantd.research.runs.sound_bars": "quantd.adapters.feeds.recorded.sound_bars",
+    "quantd.research.significance.stationary_bootstrap:stationary_indices": (
+        "quantd.trading.bootstrap:stationary_indices"
+    ),
+    "quantd.training.runs.reference_rule": "quantd.training.power.reference_rule",
 }
 """Old path -> new path, both from `quantd.` on."""
 

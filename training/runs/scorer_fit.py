@@ -14,8 +14,8 @@ from quantd.training.market.episodes import WHOLE
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import market_of
 from quantd.training.plans.plan import Plan
+from quantd.training.power.reference_rule import Grown
 from quantd.training.runs import scorer_run
-from quantd.training.runs.reference_rule import Grown
 
 
 def fitted_scorer(plan: Plan, panel: Panel, columns: Mapping[str, Floats], seed: int) -> Grown:

@@ -14,9 +14,10 @@ from quantd.trading.exit_codes import DONE, USAGE
 from quantd.training.cli.learn import plan_options
 
 if TYPE_CHECKING:
-    from quantd.research.power.findings import Finding
-    from quantd.research.power.plants import Plant
-    from quantd.research.power.power_study import Attainable, Field, Learner
+    from quantd.research.power.power_study import Attainable, Field
+    from quantd.training.power.cells import Learner
+    from quantd.training.power.findings import Finding
+    from quantd.training.power.plants import Plant
 
 HEADS: Final = (
     "signal", "IC", "cost bp", "equal weight", "reference", "above equal weight, 95 %", "learner", "verdict", "CPU s",
@@ -64,8 +65,8 @@ def study_power(
         check_folder(out)
     needs("a study of power", "torch", "onnx", "safetensors")
     training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
-    from quantd.research.power.findings import read_findings
     from quantd.research.power.power_study import COSTS_BP, Field
+    from quantd.training.power.findings import read_findings
 
     plants = _plants(signal, shapes, strengths)
     field, path = Field(training_plan, plants), out or folder / "findings.jsonl"
@@ -86,7 +87,7 @@ def study_power(
 
 
 def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: bool) -> "list[Attainable]":
-    from quantd.research.power.plants import PlantError
+    from quantd.training.power.plants import PlantError
 
     rows: list[Attainable] = []
     with progress("attainable", shown=shown) as bar:
@@ -104,8 +105,8 @@ def _fitted(
     recorded: "Sequence[Finding]", path: Path, folder: Path,
 ) -> "list[Finding]":  # fmt: skip
     """Fit what `recorded` lacks, and append each finding to the file as soon as it is there."""
-    from quantd.research.power.findings import Finding, append
     from quantd.research.power.power_study import run
+    from quantd.training.power.findings import Finding, append
 
     fitted: list[Finding] = []
 
@@ -120,7 +121,7 @@ def _fitted(
 
 def _plants(signal: Path | None, shapes: list[str] | None, strengths: list[float] | None) -> "dict[str, Plant]":
     """Return the plants of a file, or the usual ones of these shapes and strengths."""
-    from quantd.research.power.plants import SHAPES, STRENGTHS, Plant, PlantError, read_plants
+    from quantd.training.power.plants import SHAPES, STRENGTHS, Plant, PlantError, read_plants
 
     if signal is not None:
         if shapes or strengths:
@@ -148,7 +149,7 @@ def _found(finding: "Finding") -> str:
 
 
 def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
-    from quantd.research.power.findings import verdict
+    from quantd.training.power.findings import verdict
 
     lines = []
     for row in rows:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from quantd.research.power.findings import Finding
-from quantd.research.power.plants import Plant
 from quantd.research.power.power_study import Field, Learner
 from quantd.training.plans.plan import read, replaced
+from quantd.training.power.findings import Finding
+from quantd.training.power.plants import Plant
 from tests.support.checkout import ROOT
 
 SPENT = 60.0

@@ -11,11 +11,10 @@ from quantd.research.significance.stationary_bootstrap import (
     row_means,
     row_sharpes,
     stationary_difference,
-    stationary_indices,
     stationary_interval,
     stationary_weights,
 )
-from quantd.trading.bootstrap import block_length, stationary_length
+from quantd.trading.bootstrap import block_length, stationary_indices, stationary_length
 
 
 def autoregressive(n: int, phi: float, seed: int) -> np.ndarray:

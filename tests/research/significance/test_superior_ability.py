@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from arch.bootstrap import SPA
 
-from quantd.research.significance.stationary_bootstrap import stationary_indices
 from quantd.research.significance.superior_ability import (
     MIN_RETURNS,
     reality_check,
     stationary_variances,
     superior_ability,
 )
-from quantd.trading.bootstrap import stationary_length
+from quantd.trading.bootstrap import stationary_indices, stationary_length
 
 
 def trials(seed: int, n: int = 250, count: int = 6, best: float = 0.0, worst: float = 0.0) -> np.ndarray:

@@ -5,10 +5,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.research.power.plants import Plant, planted
 from quantd.trading.execution import Costs
 from quantd.training.plans.plan import MarketPlan
-from quantd.training.runs.reference_rule import Rule, chosen_rule, run_rules
+from quantd.training.power.plants import Plant, planted
+from quantd.training.power.reference_rule import Rule, chosen_rule, run_rules
 from tests.support.panels import panel_of
 
 PANEL = panel_of(3, 900, 4, actions=False)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from quantd.models.history.splits import day_of
-from quantd.research.power.plants import SHAPES, Plant, PlantError, next_returns, planted, read_plants
+from quantd.training.power.plants import SHAPES, Plant, PlantError, next_returns, planted, read_plants
 from tests.support.panels import panel_of
 
 PANEL = panel_of(3, 3_000, 4, actions=False)

@@ -11,6 +11,7 @@ training part. Trades on small gains lose their cost; the band leaves them out. 
 sides are scaled to the smaller one.
 """
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Final
 
@@ -62,49 +63,84 @@ class Grown(Struct, frozen=True):
 
 
 def chosen_rule(panel: Panel, rows: range, expected: Floats, of: MarketPlan, sessions: int) -> Rule:
-    """Return the rule with the highest lower bound over `sessions` days, by its days in `rows`; equal weight for none
-    above 0.
+    """Return the rule of one signal, as `chosen_rules`."""
+    return chosen_rules(panel, rows, [expected], of, sessions)[0]
 
-    `expected` are expected returns float64[T, N] of the panel.
+
+def chosen_rules(
+    panel: Panel, rows: range, signals: Sequence[Floats], of: MarketPlan, sessions: int
+) -> tuple[Rule, ...]:
+    """Return for each signal the rule with the highest lower bound over `sessions` days, by its days in `rows`; equal
+    weight for none above 0.
+
+    A signal is expected returns float64[T, N] of the panel. All are run in one simulator.
     """
-    if not expected[rows.start : rows.stop].any():
-        return Rule()
     rules = [Rule(tilt, band) for tilt, band in product(TILTS, BANDS)]
-    *grown, equal = run_rules(panel, rows, rows, expected, of, [*rules, Rule()])
-    active = [growth.daily - equal.daily for growth in grown]
-    bounds = [float(daily.mean() - NORMAL * daily.std() / sessions**0.5) for daily in active]
-    best = int(np.argmax(bounds))
-    return rules[best] if bounds[best] > 0.0 else Rule()
+    informative = [signal for signal in signals if signal[rows.start : rows.stop].any()]
+    if not informative:
+        return (Rule(),) * len(signals)
+    *grown, equal = run_cases(
+        panel, rows, rows, [(signal, rule) for signal in informative for rule in rules] + [(informative[0], Rule())], of
+    )
+    chosen: list[Rule] = []
+    remaining = iter(grown)
+    for signal in signals:
+        if not signal[rows.start : rows.stop].any():
+            chosen.append(Rule())
+            continue
+        active = [next(remaining).daily - equal.daily for _ in rules]
+        bounds = [float(daily.mean() - NORMAL * daily.std() / sessions**0.5) for daily in active]
+        best = int(np.argmax(bounds))
+        chosen.append(rules[best] if bounds[best] > 0.0 else Rule())
+    return tuple(chosen)
 
 
 def run_rules(
-    panel: Panel, rows: range, scale: range, expected: Floats, of: MarketPlan, rules: list[Rule]
+    panel: Panel, rows: range, scale: range, expected: Floats, of: MarketPlan, rules: Sequence[Rule]
 ) -> list[Grown]:
-    """Trade each rule over `rows`, all in one simulator. The deviation of expected returns is that of rows `scale`."""
+    """Trade each rule on one signal, as `run_cases`."""
+    return run_cases(panel, rows, scale, [(expected, rule) for rule in rules], of)
+
+
+def run_cases(
+    panel: Panel, rows: range, scale: range, cases: Sequence[tuple[Floats, Rule]], of: MarketPlan
+) -> list[Grown]:
+    """Trade each pair of a signal and a rule over `rows`, all in one simulator.
+
+    A signal is divided by the deviation of its rows `scale`.
+    """
     empty = Observed(np.zeros((len(panel.day_ns), 0), dtype=np.float32), (), 0, ())
     market = market_of(panel, empty, rows, dtype=torch.float64)
     env = Simulator(
-        market, batch=len(rules), kind="simplex", episodes=WHOLE, costs=of.costs, capital=of.capital,
+        market, batch=len(cases), kind="simplex", episodes=WHOLE, costs=of.costs, capital=of.capital,
         lot=of.lots(panel.symbols),
     )  # fmt: skip
-    deviation = float(expected[scale.start : scale.stop].std()) or 1.0
-    tilt, band = (torch.tensor([getattr(rule, name) for rule in rules])[:, None] for name in ("tilt", "band"))
-    least = band.double() * 2.0 * _rate(of.costs)
+    signals = {id(signal): signal for signal, _ in cases}
+    place = {key: number for number, key in enumerate(signals)}
+    table = torch.from_numpy(np.stack([signal[rows.start : rows.stop] for signal in signals.values()]))
+    deviations = [float(signal[scale.start : scale.stop].std()) or 1.0 for signal in signals.values()]
+    which = torch.tensor([place[id(signal)] for signal, _ in cases])
+    deviation = torch.tensor(deviations, dtype=torch.float64)[which][:, None]
+    tilt, band = (
+        torch.tensor([getattr(rule, name) for _, rule in cases], dtype=torch.float64)[:, None]
+        for name in ("tilt", "band")
+    )
+    least = band * 2.0 * _rate(of.costs)
     priced = torch.from_numpy(np.isfinite(panel.close))
-    daily, turnover = np.zeros((len(rows) - 1, len(rules))), np.zeros(len(rules))
+    daily, turnover = np.zeros((len(rows) - 1, len(cases))), np.zeros(len(cases))
     before = env.equity.clone()
     for step, row in enumerate(rows[:-1]):
-        gain = torch.from_numpy(expected[row]).expand(len(rules), -1)
-        target = _tilted(gain / deviation * tilt.double(), priced[row])
+        gain = table[which, step]
+        target = _tilted(gain / deviation * tilt, priced[row])
         held = torch.cat([env.weights, 1.0 - env.weights.sum(-1, keepdim=True)], -1)
-        gains = torch.cat([gain, gain.new_zeros(len(rules), 1)], -1)
+        gains = torch.cat([gain, gain.new_zeros(len(cases), 1)], -1)
         env.move((target if step == 0 else _banded(held, target, gains, least))[:, :-1])
         daily[step] = torch.log(env.equity / before).numpy()
         before = env.equity.clone()
         assert env.outcome is not None
         turnover += env.outcome.turnover.numpy()
     yearly = turnover / max(1, len(rows) - 1) * PERIODS_PER_YEAR
-    return [Grown(daily[:, place].copy(), float(yearly[place])) for place in range(len(rules))]
+    return [Grown(daily[:, case].copy(), float(yearly[case])) for case in range(len(cases))]
 
 
 def _tilted(score: Tensor, priced: Tensor) -> Tensor:

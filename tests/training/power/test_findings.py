@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quantd.research.power.findings import Finding, FindingsError, append, read_findings, verdict
+from quantd.training.power.findings import Finding, FindingsError, append, read_findings, verdict
 
 ONE = Finding(
     "cell", "ppo", "ppo", "feature 1", "feature", 1.0, 15.0, 1, 1.1, 0.1, 2.1, True, 0.8, 1.2, 300.0, 9.0, "commit"

@@ -1,0 +1,32 @@
+"""The cells of a power study: a plan at one cost of one side with one plant, and the digest of what decides a fit."""
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from quantd.models.history.panel_files import file_digest
+from quantd.training.plans.plan import Plan, replaced
+from quantd.training.power.plants import Plant
+
+Learner = Literal["plan", "scorer"]
+"""Who is fitted: the learner of the plan, or the scorer."""
+
+
+def costing(plan: Plan, cost_bp: float) -> Plan:
+    """Return the plan with this cost of one side in place of its own costs."""
+    free = {f"market.costs.{name}": 0.0 for name in ("slippage_bp", "spread_bp", "borrow_bp_annual")}
+    return replaced(plan, {**free, "market.costs.commission_bp": cost_bp})
+
+
+def cell_of(plan: Plan, learner: Learner, plant: Plant, cost_bp: float) -> str:
+    """Return the hex BLAKE2b of everything that decides a fit but its seed: plan, plant, cost, data, learner.
+
+    Raises OSError for a file that cannot be read.
+    """
+    plan = msgspec.structs.replace(costing(plan, cost_bp), seeds=(0,), name="")
+    paths = [path for path in plan.data.files if path is not None]
+    paths += [Path(plant.values)] if plant.values else []
+    given = (learner, plan, msgspec.structs.replace(plant, values=""), [file_digest(path) for path in paths])
+    return blake2b(msgspec.json.encode(given), digest_size=16).hexdigest()
