@@ -68,6 +68,11 @@ def disguised(likeness: Likeness | None) -> list[str]:
     ]
 
 
+def power_lines(power: str) -> list[str]:
+    """Return the first line of the results, the power of the plan; nothing for a record without it."""
+    return [f"**Power.** {power}", ""] if power else []
+
+
 def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: str = "") -> list[str]:
     """Return the lines of the command, the symbols and the data files."""
     return [
@@ -170,6 +175,7 @@ def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
         account(cash, traded, costs),
         *definitions(manifest.results, SHARPE_DEFINITION),
         "",
+        *power_lines(manifest.power),
         *figures(manifest.results, training),
         "",
         "Sharpe of every seed, in order:",
@@ -235,6 +241,7 @@ def agent_card(
         account(capital, lots_text(dict(zip(manifest.universe, lots, strict=True))), costs),
         *definitions(manifest.results, sharpe_definition("" if cash_rate is None else cash_rate.words)),
         "",
+        *power_lines(manifest.power),
         *figures(manifest.results, training),
         "",
         "Sharpe of every seed, after costs, each at its best on the validation part:",

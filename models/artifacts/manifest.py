@@ -130,7 +130,7 @@ class ScorerManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
     """The manifest of a scorer."""
 
     FILES: ClassVar = ("card.md", "golden.bin", "policy.onnx", "weights.safetensors")
-    LATER: ClassVar = (("likeness",), ("training", "processor"))
+    LATER: ClassVar = (("likeness",), ("power",), ("training", "processor"))
 
     algorithm: str
     network: Network
@@ -142,6 +142,8 @@ class ScorerManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
     golden: Golden
     likeness: Likeness | None = None
     """Measured by `scripts/likeness.py`; None where it was not."""
+    power: str = ""
+    """The weakest signal that could have been seen in its test part, in words; empty in records before this field."""
 
 
 MOST_CARRY: Final = MEMORY_BYTES // 8 - 16
@@ -236,6 +238,7 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
         ("macro",),
         ("series",),
         ("likeness",),
+        ("power",),
         ("training", "processor"),
     )
 
@@ -266,6 +269,8 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
     agreement: Agreement | None = None
     likeness: Likeness | None = None
     """Measured by `scripts/likeness.py`; None where it was not."""
+    power: str = ""
+    """As in ScorerManifest, with the share that its learner found of a planted signal."""
     kind: Literal["learned"] = "learned"
 
     @property

@@ -61,6 +61,8 @@ class Evaluated(Struct, frozen=True):
     """Digest of the bars and actions."""
     candidates: dict[str, int] = {}
     """Number of trials behind each trained policy, by its digest."""
+    power: str = ""
+    """The power line of its training, with the dates of its test part; empty for ensembles and older records."""
     series: dict[str, Fingerprint] = {}
     """The fingerprint of each symbol's returns in the window."""
 
@@ -101,7 +103,7 @@ def evaluate(
     if not isinstance(member, LearnedPolicy | LearnedAgent):
         raise ArtifactError(f"{folder / MANIFEST}: a forest; quantd train writes what can be evaluated")
     account, data = MarketPlan(costs=USUAL_COSTS), DataPlan()
-    manifest = member.artifact.manifest
+    manifest, series = member.artifact.manifest, getattr(policy, "sources", ())
     if isinstance(policy, LearnedAgent):
         plan = restored(policy.artifact.manifest.plan)
         account, data = plan.market, plan.data
@@ -112,9 +114,8 @@ def evaluate(
         if path is not None and not path.is_file():
             raise ValueError(f"{path}: {absent(path)}; name one with --bars and --actions")
     begins = first - timedelta(days=max(WARMUP, 2 * policy.lookback))
-    sources = getattr(policy, "sources", ())
     require_sound(*files, symbols or manifest.universe, begins, last)
-    panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate, sources)
+    panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate, series)
     rows = Split("window", first, last).rows(panel.day_ns)
     history = policy.lookback + panel.behind
     if len(panel.day_ns) < history + 2:
@@ -146,6 +147,7 @@ def evaluate(
         artifact=policy.digest,
         market="|".join(file_digest(path) for path in files if path is not None),
         candidates=policy.candidates,
+        power=manifest.power if member is policy else "",
         series=panel_fingerprints(panel, rows),
     )
 

@@ -45,6 +45,8 @@ from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, usual_lot_nano
 from quantd.training.market.paths import episodes, simulate
 from quantd.training.networks.scorer import Scorer, to_onnx
+from quantd.training.plans.plan import MarketPlan
+from quantd.training.power.power_line import market_line
 
 Progress = Callable[[str], None]
 
@@ -207,6 +209,7 @@ def train(
         ),
         results={s.name: judge(panel, seen, plan, trained, chosen, s) for s in parts},
         golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),
+        power=market_line(panel, splits, MarketPlan(costs=plan.costs, capital=plan.cash)),
     )
     contents = {
         "card.md": scorer_card(manifest, plan.costs, plan.cash).encode(),

@@ -38,6 +38,7 @@ from quantd.trading.exit_codes import CONFIG, INTERRUPTED, ExplainedError
 from quantd.training.export import writer
 from quantd.training.learners.record import learners
 from quantd.training.plans.plan import Plan, described
+from quantd.training.power.power_line import power_line
 from quantd.training.runs.seed_pool import diverged, spread
 from quantd.training.runs.workers import Executor
 from quantd.training.seeds import checkpoints
@@ -102,8 +103,7 @@ def train(
     policies = [policy_of(seed_fit.learner, seed_fit.normaliser, plan.market, markets.symbols) for seed_fit in fitted]
     looks = _look(folder, out, looked)  # before the test part is read: an interrupted look counts too
     results = judge(plan, markets, policies, chosen)
-    rate = plan.market.cash_rate
-    series = [find(source.path) for source in plan.data.sources]
+    rate, series = plan.market.cash_rate, [find(source.path) for source in plan.data.sources]
     files = (*plan.data.files, Path(rate) if isinstance(rate, str) else None, *series)
     data = [path for path in files if path is not None]
     splits, best, days = plan.splits, fitted[chosen], markets.panel.day_ns
@@ -139,6 +139,7 @@ def train(
         results=results,
         golden=Probes(0, 0, 0, 0.0),
         seats=seats_of(plan),
+        power=power_line(plan),
     )
     text = agent_card(
         manifest, plan.market.costs, plan.market.capital, plan.market.lots(markets.symbols), markets.panel.cash_rate

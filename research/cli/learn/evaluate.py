@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from msgspec import to_builtins
@@ -13,6 +13,9 @@ from quantd.daemon.cli.command import Command, Family, Json, day
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.trading.exit_codes import CONFIG
+
+if TYPE_CHECKING:
+    from quantd.training.runs.evaluation import Evaluated
 
 USUAL: Final = "test part of its training"
 
@@ -43,7 +46,7 @@ def evaluate(
 ) -> int:
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
     from quantd.daemon.cli.setup.bar_files import probed
-    from quantd.models.artifacts.card import RATIOS_DEFINITION, lots_text, ratio_text
+    from quantd.models.artifacts.card import RATIOS_DEFINITION, ratio_text
     from quantd.research.runs.evaluation_look import noted
 
     needs("evaluation", "torch")
@@ -63,11 +66,7 @@ def evaluate(
         del document["series"]
         print_json({**document, **known_trials.document})
         return 0
-    account, costs = figures.account, figures.account.costs
-    say(
-        f"{artifact} · {figures.first} to {figures.last}, {figures.sessions} sessions · {account.capital:,.0f}, "
-        f"{lots_text(figures.lots)}, commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp"
-    )
+    _print_terms(artifact, figures)
     rows = (
         ("policy", figures.policy, figures.turnover_annual),
         ("equal weight", figures.equal_weight, figures.equal_weight_turnover_annual),
@@ -94,6 +93,19 @@ def evaluate(
         say("The bars differ from those of the training.")
     say(f"{figures.sharpe_definition}.\n{RATIOS_DEFINITION}.\n{known_trials.text}")
     return 0
+
+
+def _print_terms(artifact: Path, figures: "Evaluated") -> None:
+    """Print the window and the account, and the power line where the record has one."""
+    from quantd.models.artifacts.card import lots_text
+
+    account, costs = figures.account, figures.account.costs
+    say(
+        f"{artifact} · {figures.first} to {figures.last}, {figures.sessions} sessions · {account.capital:,.0f}, "
+        f"{lots_text(figures.lots)}, commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp"
+    )
+    if figures.power:
+        say(f"power: {figures.power}")
 
 
 COMMAND: Final = Command("Learn", 20, evaluate)

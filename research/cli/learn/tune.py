@@ -115,7 +115,7 @@ def tune_plan(
         notes = _notes(search, sitting, luck, equal_weight(market, study_plan.market).performance.sharpe)
         files = study_files.write(folder, opened(search, folder), search, sitting, notes)
     if as_json:
-        print_json(_document(folder, search, sitting, luck, files, bool(stops)))
+        print_json({"power": notes[0], **_document(folder, search, sitting, luck, files, bool(stops))})
     else:
         _report(search, sitting, notes, files)
     if not sitting.finished:
@@ -168,13 +168,17 @@ class _TrialLines:
 
 
 def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float) -> list[str]:
-    """The evidence for and against the best trial, also written as comments into its file."""
+    """The evidence for and against the best trial, also written as comments into its file; the power line is first."""
+    from quantd.training.power.power_line import power_line
+
     best, plan = sitting.best, search.plan
+    power = power_line(plan, part="validation")
     if best is None or luck is None:
-        return ["no trial has a score"]
+        return [power, "no trial has a score"]
     part = plan.splits.validation
     looks = -(-search.base.steps // search.base.evaluate_every)
     lines = [
+        power,
         f"the best of {luck.trials} trials: Sharpe ratio {best.score:+.3f} after costs on {part.first} to {part.last} "
         f"({luck.sessions} sessions), by which it was selected; equal weight has {equal:+.3f} there",
         f"each score is itself the best of up to {looks} evaluations on the validation part (not corrected)",
@@ -185,11 +189,12 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float
             f"is {luck.spread:.3f}); the probability of a true ratio above it is {luck.probability:.2f} "
             "(deflated Sharpe ratio, normal returns)"
         )
-        lines.insert(1, text)
+        lines.insert(2, text)
     return lines
 
 
 def _report(search: "Search", sitting: "Sitting", notes: Sequence[str], files: Sequence[Path]) -> None:
+    say(f"power: {notes[0]}")
     complete = sorted((row for row in sitting.rows if row.state == "complete"), key=lambda row: -row.score)
     keys = tuple(search.space)
     columns = ("trial", "score", *(key.removeprefix("learner.") for key in keys))
@@ -198,7 +203,7 @@ def _report(search: "Search", sitting: "Sitting", notes: Sequence[str], files: S
         table(columns, rows[:SHOWN], right=columns)
     pruned, failed = (sum(row.state == state for row in sitting.rows) for state in ("pruned", "failed"))
     say(f"{len(complete)} complete, {pruned} stopped early, {failed} failed, {sitting.broken} interrupted and repeated")
-    say("\n".join([*notes, *(f"wrote {path}" for path in files)]))
+    say("\n".join([*notes[1:], *(f"wrote {path}" for path in files)]))
     best = next((path for path in files if path.name == "best.toml"), None)
     if best is not None:
         say(f"train it, with all seeds and all steps: quantd train {shlex.quote(str(best))}")

@@ -73,10 +73,11 @@ HEADS: Final = ("without", "state", "drop", "95 %", "p", "p Holm", "of the ratio
 
 
 def csv_text(result: "Ablation") -> str:
-    """Return the rows as CSV."""
+    """Return the rows as CSV; the first, `power`, has the power line as its note."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV)
+    writer.writerow(["power", *[""] * (len(CSV) - 2), csv_cell(result.power)])
     writer.writerows([csv_cell(getattr(row, name)) for name in CSV] for row in result.variants)
     return file.getvalue()
 
@@ -84,6 +85,7 @@ def csv_text(result: "Ablation") -> str:
 def _print(result: "Ablation") -> None:
     from quantd.research.studies.ablation.ablation_study import tiers
 
+    say(f"power: {result.power}")
     full = ", ".join("none" if ratio is None else f"{ratio:.2f}" for ratio in result.sharpes)
     say(
         f"{result.plan}: test part {result.test[0]} to {result.test[1]}, state of {result.width}, Sharpe by seed {full}"

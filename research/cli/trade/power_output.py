@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from quantd.bundled import placed
+from quantd.bundled import find, placed
 from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
@@ -15,6 +15,7 @@ from quantd.training.cli.learn import plan_options
 
 if TYPE_CHECKING:
     from quantd.research.power.power_study import Attainable, Field
+    from quantd.training.plans.plan import Plan
     from quantd.training.power.cells import Learner
     from quantd.training.power.findings import Finding
     from quantd.training.power.plants import Plant
@@ -29,7 +30,7 @@ NUMBERS: Final = ("IC", "cost bp", "equal weight", "reference", "CPU s")
 
 
 def study_power(
-    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A training plan, as of `quantd train`.")],
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan of `quantd train`, or a trained policy.")],
     signal: Annotated[
         Path | None, typer.Option("--signal", metavar="FILE", help="Plants of a TOML file in place of the usual ones.")
     ] = None,
@@ -57,6 +58,7 @@ def study_power(
                                   show_default="power/findings.jsonl in the results folder"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what the file has.")] = False,
+    line: Annotated[bool, typer.Option("--line", help="Print the line of the plan's model card alone.")] = False,
     as_json: Json = False,
 ) -> int:  # fmt: skip
     """Plant signals of known strength in a plan's market: the attainable growth, and the learner's share of it."""
@@ -64,7 +66,9 @@ def study_power(
     if out is not None:
         check_folder(out)
     needs("a study of power", "torch", "onnx", "safetensors")
-    training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
+    training_plan = _plan(plan, sets)
+    if line:
+        return _print_line(training_plan, out, as_json=as_json)
     from quantd.research.power.power_study import COSTS_BP, Field
     from quantd.training.power.findings import read_findings
 
@@ -83,6 +87,37 @@ def study_power(
         print_json({"attainable": [{"passes": row.passes, **_builtins(row)} for row in rows], "findings": findings})
         return DONE
     _print(rows, findings)
+    return DONE
+
+
+def _plan(path: Path, sets: list[str] | None) -> "Plan":
+    """Return the plan of a file, or that in the record of a trained policy."""
+    folder = find(path)
+    if not folder.is_dir():
+        return plan_options.plan_of(path, None, "", sets, None, None, None)
+    from quantd.models.artifacts.loader import checked
+    from quantd.models.artifacts.manifest import AgentManifest
+    from quantd.models.artifacts.versions import resolved
+    from quantd.training.plans.plan import restored
+
+    if sets:
+        raise Failure(f"{path} is a trained policy: --set changes a plan", USAGE)
+    manifest = checked(resolved(folder)).manifest
+    if not isinstance(manifest, AgentManifest):
+        raise Failure(f"{path}: its record has no plan; name the plan of a learner, such as PLAN.toml", USAGE)
+    return restored(manifest.plan)
+
+
+def _print_line(plan: "Plan", recorded: Path | None, *, as_json: bool) -> int:
+    """Print the power line; the findings are those of a file, or the recorded ones."""
+    from quantd.training.power.findings import read_findings
+    from quantd.training.power.power_line import power_line
+
+    text = power_line(plan, None if recorded is None else read_findings(recorded))
+    if as_json:
+        print_json({"power": text})
+    else:
+        say(f"power: {text}")
     return DONE
 
 

@@ -67,6 +67,7 @@ def ablation_page(result: Ablation) -> str:
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Ablation of {name}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
 <h1>Ablation of {name}</h1>
+<p><b>Power.</b> {escape(result.power)}</p>
 <p>Test part {result.test[0]} to {result.test[1]}, {len(result.seeds)} seeds. A bar is the drop of the Sharpe ratio
 as a share of the plan's, a line one deviation over the seeds on both sides. Tiers: {counts}.</p>
 {picture(result.variants)}

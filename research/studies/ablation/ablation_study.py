@@ -27,6 +27,7 @@ from quantd.trading.bootstrap import influence
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.training.plans.plan import Plan
+from quantd.training.power.power_line import power_line
 
 HIGH: Final = 0.15
 """A drop above this share of the full ratio is high."""
@@ -78,11 +79,12 @@ class Variant(Struct, frozen=True):
 
 
 class Ablation(Struct, frozen=True):
-    """The result: the full plan's observation and ratios by seed, and its variants.
+    """The result: the full plan's power line, observation and ratios by seed, and its variants.
 
     `test_evaluations` counts the evaluations on the test part, each of which is a trial.
     """
 
+    power: str
     plan: str
     seeds: tuple[int, ...]
     test: tuple[str, str]
@@ -124,7 +126,7 @@ def of_parts(
     test = plan.splits.test
     dates = test.first.isoformat(), test.last.isoformat()
     ratios = tuple(trial.sharpe for trial in full)
-    return Ablation(plan.name, plan.seeds, dates, full[0].width, ratios, adjusted(rows), course.done)
+    return Ablation(power_line(plan), plan.name, plan.seeds, dates, full[0].width, ratios, adjusted(rows), course.done)
 
 
 class _Course:

@@ -24,6 +24,26 @@ def test_a_tuned_policy_names_the_trials_of_its_search() -> None:
     assert "in 1,140 trials of `quantd tune`" in line
 
 
+@pytest.mark.parametrize("name", ["ppo", "scorer"])
+def test_the_power_line_is_the_first_of_the_results_and_changes_nothing_else(name: str) -> None:
+    manifest = checked(SHIPPED / name).manifest
+    assert isinstance(manifest, AgentManifest | ScorerManifest)
+    assert manifest.power == ""
+    before = card_of(manifest).splitlines()
+    after = card_of(replace(manifest, power="a signal of IC 1 could have been seen here.")).splitlines()
+    head = next(place for place, line in enumerate(before) if line.startswith("| part | policy |"))
+    assert after[:head] == before[:head]
+    assert after[head] == "**Power.** a signal of IC 1 could have been seen here."
+    assert after[head + 1 :] == ["", *before[head:]]
+
+
+def card_of(manifest: AgentManifest | ScorerManifest) -> str:
+    if isinstance(manifest, ScorerManifest):
+        return scorer_card(manifest, Plan().costs, Plan().cash)
+    market = restored(manifest.plan).market
+    return agent_card(manifest, market.costs, market.capital, market.lots(manifest.universe))
+
+
 @pytest.mark.parametrize("name", sorted(each.name for each in SHIPPED.iterdir()))
 def test_a_card_is_made_again_to_the_last_byte(name: str) -> None:
     manifest = checked(SHIPPED / name).manifest

@@ -69,6 +69,19 @@ def test_the_scorer_sees_the_plant_as_a_feature_of_each_symbol(folder: Path) -> 
     assert findings["mine"]["growth"] > findings["mine"]["equal_weight"] + 0.2
 
 
+def test_the_line_of_a_plan_and_of_a_trained_policy_is_that_of_their_cards(folder: Path) -> None:
+    done = quantd(folder, "study", "power", "plan.toml", "--line")
+    assert done.stdout.startswith("power: 2007-10-01 to 2008-06-30, 3 symbols, 15 bp a side: ")
+    assert json.loads(quantd(folder, "study", "power", "plan.toml", "--line", "--json").stdout) == {
+        "power": done.stdout.strip().removeprefix("power: ")
+    }
+    shipped = quantd(folder, "study", "power", "models/shipped/ppo", "--line")
+    assert "5 symbols, 15 bp a side: a daily signal of IC 1 could have been seen here; one of 0.3" in shipped.stdout
+    refused = quantd(folder, "study", "power", "models/shipped/scorer", "--line")
+    assert (refused.returncode, "its record has no plan" in refused.stderr) == (2, True)
+    assert quantd(folder, "study", "power", "models/shipped/ppo", "--line", "--set", "steps=1").returncode == 2
+
+
 @pytest.mark.parametrize("arguments", [("--signal", "none.toml"), ("--shape", "wave")])
 def test_an_unknown_plant_is_refused(folder: Path, arguments: tuple[str, ...]) -> None:
     done = quantd(folder, "study", "power", "plan.toml", *arguments)

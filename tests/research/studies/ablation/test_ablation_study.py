@@ -33,7 +33,19 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict:
     done = quantd(folder, "study", "ablation", "plan.toml", *arguments, "--out", "rows.csv", "--json")
     assert done.returncode == 0, done.stderr
     lines = (folder / "rows.csv").read_text().splitlines()
-    return {**json.loads(done.stdout), "csv": lines}
+    # the trials are read again
+    shown = quantd(folder, "study", "ablation", "plan.toml", "--without=RSI", "--out", "page.html")
+    page = (folder / "page.html").read_text()
+    return {**json.loads(done.stdout), "csv": lines, "shown": shown.stdout.splitlines(), "page": page}
+
+
+def test_the_power_line_stands_first_in_every_form_of_the_report(document: dict) -> None:
+    power = document["power"]
+    assert next(iter(document)) == "power"
+    assert power.startswith("2007-10-01 to 2008-06-30, 3 symbols, 15 bp a side: a daily signal of IC")
+    assert document["shown"][0] == f"power: {power}"
+    assert document["csv"][1] == f'power,,,,,,,,,,,,"{power}"'
+    assert document["page"].index(power) < document["page"].index("<table>")
 
 
 @pytest.mark.requirement("R-255")
@@ -43,7 +55,7 @@ def test_the_state_shrinks_by_the_features_of_the_group_on_every_asset(document:
     assert document["width"] - row["width"] == 3  # assets
     assert row["sharpes"] != document["sharpes"]
     assert row["drops"] == pytest.approx(np.subtract(document["sharpes"], row["sharpes"]).tolist())
-    names = ["name", "RSI", "VIX", "critic", "memory", "limits"]
+    names = ["name", "power", "RSI", "VIX", "critic", "memory", "limits"]
     assert [each.split(",")[0] for each in document["csv"]] == names
 
 

@@ -101,6 +101,10 @@ def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made:
     for name, result in manifest.results.items():
         assert len(result.sharpe_by_seed) == 2, name
         assert f"{result.sharpe_by_seed[0]:.2f}" in out
+    lines = out.splitlines()
+    head = next(place for place, line in enumerate(lines) if line.startswith("| part | policy |"))
+    assert lines[head - 2] == f"**Power.** {manifest.power}"
+    assert manifest.power.startswith("2017-01-01 to 2017-06-30, 3 symbols, ")
     assert "equal weight, same days" in out
     assert "mean ± spread" in out
     assert "learner.learning_rate = 0.0003" in err
@@ -156,6 +160,7 @@ def test_the_record_the_card_and_an_evaluation_have_sortino_and_calmar_beside_sh
     window = ("evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30")
     found = json.loads(quantd(place, *window, "--json")[1])
     _, text, _ = quantd(place, *window)
+    assert text.splitlines()[1] == f"power: {found['power']}" == f"power: {manifest_of(place / 'mine').power}"
     card = (place / "mine/card.md").read_text()
     for side, figures in (("policy", test.policy), ("equal_weight", test.equal_weight)):
         ratios = [figures.sharpe, figures.sortino, figures.calmar]
