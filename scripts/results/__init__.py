@@ -24,6 +24,9 @@ from quantd.regular_file import remove_folder, replacing, write_whole
 ROOT: Final = Path(__file__).resolve().parents[2]
 PLAN: Final = ROOT / "scripts" / "results" / "results.toml"
 CLAIMS: Final = ROOT / "scripts" / "results" / "claims.toml"
+CLAIMED: Final = ("examples/train/ppo.toml",)
+"""The plan whose power stands before the claims: all those on the bundled stocks have its data, parts and costs."""
+
 PAGE: Final = "results.md"
 TABLE: Final = "results.parquet"
 
@@ -32,7 +35,8 @@ class Universe(Struct, frozen=True, forbid_unknown_fields=True):
     """One universe: a configuration with settings, its file of bars, and periods of (name, first, last).
 
     The file of an `external` universe is in the folder DATA and not in the repository. Without `policies`, each
-    registered policy that computes weights has a row.
+    registered policy that computes weights has a row. `power` is the plan, with its settings, whose power line stands
+    before the rows of learned policies.
     """
 
     symbols: str
@@ -43,6 +47,7 @@ class Universe(Struct, frozen=True, forbid_unknown_fields=True):
     external: bool = False
     sets: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
+    power: tuple[str, ...] = ()
 
 
 class Claim(Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,6 +141,20 @@ def replace_whole(path: Path, content: bytes) -> None:
     write_whole(path, content, durable=False)
 
 
+def power_command(power: Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments of the command that prints the power line of a plan."""
+    return "study", "power", *power, "--line"
+
+
+def power_of(power: Sequence[str]) -> str:
+    """Return the power line of a plan with its settings."""
+    words, program = power_command(power), Path(sys.executable).parent / "quantd"
+    done = subprocess.run((program, *words), cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"results: {shlex.join(words)}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+    return done.stdout.strip().removeprefix("power: ")
+
+
 def rows_of(market: Market, standings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the rows of one market as they stand in the table."""
     external = market.universe.external
@@ -186,8 +205,19 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
-def page(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], claims: Mapping[str, Claim]) -> str:
-    """Return docs/results.md."""
+def _power(plan: tuple[str, ...], power: Mapping[tuple[str, ...], str]) -> list[str]:
+    """Return the lines with the power of a plan, and the command that prints it; nothing where it was not computed."""
+    if plan not in power:
+        return []
+    return ["", f"    {shlex.join(('quantd', *power_command(plan)))}", "", f"**Power.** {power[plan]}"]
+
+
+def page(
+    tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]],
+    claims: Mapping[str, Claim],
+    power: Mapping[tuple[str, ...], str],
+) -> str:
+    """Return docs/results.md. `power` are power lines by plan and settings."""
     every = [row for _, rows in tables for row in rows]
     compared = [row for row in every if row["less_low"] is not None]
     better, worse = (
@@ -217,9 +247,14 @@ def page(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], claims: M
             lines += [f"`make results DATA=DIR` made them from `{market.file.name}`, SHA-256", f"`{first['sha256']}`."]
         else:
             lines += ["", f"    {market.command}"]
+        lines += _power(market.universe.power, power)
         lines += ["", *_table(COLUMNS, [_cells(row) for row in rows]), ""]
     lines += ["## Claims of the documents, beside what was measured", ""]
-    lines += ["The claims come from documents of other systems. None of them is a result of quantd.", ""]
+    lines += [
+        "The claims come from documents of other systems. None of them is a result of quantd. The learned policies of"
+    ]
+    lines += ["F-05, F-07, F-08 and of tuning on the bundled stocks (F-35) have the power of this plan:"]
+    lines += [*_power(CLAIMED, power), ""]
     figures = {(row["market"], row["policy"]): row for row in every}
     lines += _table(
         ("claim", "what it says", "measured here", "reason of the difference"),
@@ -261,4 +296,5 @@ def make(plan: Path, data: Path | None, build: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / TABLE, durable=False) as file:
         pl.DataFrame([row for _, rows in tables for row in rows], infer_schema_length=None).write_parquet(file)
-    replace_whole(out / PAGE, page(tables, claims_of(CLAIMS)).encode())
+    plans = {CLAIMED, *(market.universe.power for market, _ in tables if market.universe.power)}
+    replace_whole(out / PAGE, page(tables, claims_of(CLAIMS), {key: power_of(key) for key in plans}).encode())

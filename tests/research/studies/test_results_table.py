@@ -35,12 +35,16 @@ def test_the_page_has_a_line_for_each_row_and_each_claim_and_names_what_is_not_r
     for row in COMMITTED.to_dicts():
         assert f"| {row['policy']} | {row['sharpe']:.2f} [" in text
         assert row["sha256"] in text if not row["reproducible"] else row["command"] in text
+    assert text.index("**Power.** 2019-01-02 to 2021-03-31, 5 symbols, 3 bp a side") < text.index(
+        "| models/shipped/lite |"
+    )
+    assert text.rindex("**Power.** 2017-01-03 to 2018-12-31, 5 symbols, 15 bp a side") < text.index("| F-01 |")
     known = {(row["market"], row["policy"]) for row in COMMITTED.to_dicts()}
     for name, claim in claims.items():
         assert f"| {name} | {claim.claim} | " in text
         assert all((market, policy) in known for market, policy, _ in claim.rerun)
-    assert "measured here" in page([], claims)
-    assert "equal_weight" not in page([], claims)[page([], claims).index("## Claims") :]  # no row, no figure
+    assert "measured here" in page([], claims, {})
+    assert "equal_weight" not in page([], claims, {})[page([], claims, {}).index("## Claims") :]  # no row, no figure
 
 
 def test_rows_of_a_file_that_is_not_here_are_kept_with_its_hash(tmp_path: Path) -> None:
