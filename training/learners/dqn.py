@@ -1,16 +1,21 @@
 """The settings of DQN and its extensions, and its record. This module imports no torch."""
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from quantd.training.learners.record import GAMMA, LEARNING_RATE, Between, Learner, OneOf, later
+from quantd.training.networks.sizes import Layout
 
 
 class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The default profile, without extensions."""
 
+    network: Literal["mlp", "shared"] = "mlp"
+    """A shared network values the holding of each asset by the same parameters; allocations are of one part."""
     hidden: tuple[int, ...] = (128, 64)
+    layout: Layout | None = None
+    """Position of the market in an observation, required by a shared network."""
     streams: int = 0
     """Width of the two streams of a dueling network; 0: not dueling."""
     double: bool = False
@@ -45,6 +50,8 @@ class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1 or self.streams < 0:
             raise ValueError(f"hidden {list(self.hidden)}, streams {self.streams}: widths from 1 on (streams from 0)")
+        if self.network == "shared" and (self.streams or self.noisy):
+            raise ValueError("network shared is neither dueling nor noisy; write streams = 0 and noisy = false")
         counts = (self.n_step, self.batch, self.train_every, self.target_every, self.beta_updates, self.buffer)
         if min(counts) < 1:
             raise ValueError("n_step, batch, train_every, target_every, beta_updates and buffer: from 1 on")

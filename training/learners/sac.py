@@ -1,17 +1,22 @@
 """The settings of SAC, and its record. This module imports no torch."""
 
 import math
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from quantd.training.learners.record import GAMMA, LEARNING_RATE, Between, Learner, OneOf, later
+from quantd.training.networks.sizes import Layout
 
 
 class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The published settings (table 1), with two layers of 256."""
 
+    network: Literal["mlp", "shared"] = "mlp"
+    """A shared network gives each asset its coordinate, and judges its weight, by the same parameters."""
     hidden: tuple[int, ...] = (256, 256)
+    layout: Layout | None = None
+    """Position of the market in an observation, required by a shared network."""
     learning_rate: float = 3e-4
     gamma: float = 0.99
     n_step: int = 1
@@ -32,7 +37,7 @@ class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Weight of the mean square of the coordinates' means, as in the authors' code, against saturation."""
     max_grad_norm: float = math.inf
     bfloat16: bool = False
-    """Products of hidden layers in bfloat16: faster with processor support."""
+    """Products of an MLP's hidden layers in bfloat16: faster with processor support."""
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1:

@@ -28,16 +28,16 @@ INVESTED: Final = 1.5
 capital with five assets, and a policy that learns nothing stays there."""
 
 
-class Shared(ActorCritic):
-    """Tanh layers of widths `hidden` with norms; the last one also reads the mean of all assets."""
+class Body(nn.Module):
+    """Encodes each asset: tanh layers of widths `hidden` with norms; the last one also reads the mean of all assets.
+
+    Each asset shows its market entries, its held weight, what all assets have in common, and `further` entries.
+    """
 
     def __init__(
-        self, observation_size: int, outputs: int, spread: int, random: torch.Generator, *, layout: Layout,
-        hidden: Sequence[int] = (64, 64), start: float = 0.0, invested: float = INVESTED,
-    ) -> None:  # fmt: skip
+        self, observation_size: int, layout: Layout, hidden: Sequence[int], random: torch.Generator, further: int = 0
+    ) -> None:
         super().__init__()
-        if outputs not in (layout.assets, layout.assets + 1):
-            raise ValueError(f"network shared: {outputs} actions are no scores of {layout.assets} assets")
         weights = layout.assets if layout.weights is not None else 0
         if layout.market + weights > observation_size:
             raise ValueError(f"network shared: {layout} in {observation_size} entries")
@@ -45,37 +45,21 @@ class Shared(ActorCritic):
         first = layout.market if layout.weights is None else layout.weights
         self.common: Final = [*range(layout.market, first), *range(first + weights, observation_size)]
         """Places of the entries of all assets in common."""
-        asset = layout.features + layout.window + (weights > 0) + len(self.common)
+        asset = layout.features + layout.window + (weights > 0) + len(self.common) + further
         *before, last = hidden
         self.layers = nn.ModuleList(layer(a, b, 2**0.5, random) for a, b in pairwise((asset, *before)))
         given = before[-1] if before else asset
         self.mixed, self.pooled = (layer(given, last, 1.0, random) for _ in range(2))
-        # the initial policy is nearly uniform (Andrychowicz et al. 2021)
-        self.score = layer(last, 1, 0.01, random)
-        self.critic = layer(last, 1, 1.0, random)
-        self.cash = layer(last, 1, 0.01, random) if outputs > layout.assets else None
-        # cash is the reference of the scores, or has an output of its own: a few percent in both
-        if self.cash is None:
-            nn.init.constant_(self.score.bias, invested)
-        else:
-            nn.init.constant_(self.cash.bias, -invested)
-        self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
-        self._flatten()
 
-    def forward(self, observation: Tensor) -> Heads:
-        """Map float[.., D] to the heads."""
-        x = self._assets(observation)
+    def forward(self, observation: Tensor, further: Tensor | None = None) -> Tensor:
+        """Map float[.., D], and float[.., N] of one further entry an asset, to float[.., N, H]."""
+        x = self._assets(observation, further)
         for linear in self.layers:
             x = _normal(torch.tanh(linear(x)))
-        x = _normal(torch.tanh(self.mixed(x) + self.pooled(x.mean(-2, keepdim=True))))
-        mean = x.mean(-2)
-        actor = self.score(x).squeeze(-1)
-        if self.cash is not None:
-            actor = torch.cat([actor, self.cash(mean)], -1)
-        return Heads(actor, self.critic(mean).squeeze(-1))
+        return _normal(torch.tanh(self.mixed(x) + self.pooled(x.mean(-2, keepdim=True))))
 
-    def _assets(self, observation: Tensor) -> Tensor:
-        """Return float[.., N, E]: each asset's entries, its held weight, and the common entries."""
+    def _assets(self, observation: Tensor, further: Tensor | None) -> Tensor:
+        """Return float[.., N, E]: each asset's entries, its held weight, the common entries, and the further one."""
         layout = self.layout
         parts = [observation[..., : layout.market].reshape(*observation.shape[:-1], layout.assets, -1)]
         if layout.weights is not None:
@@ -83,19 +67,12 @@ class Shared(ActorCritic):
         if self.common:
             common = observation[..., self.common].unsqueeze(-2)
             parts.append(common.expand(*common.shape[:-2], layout.assets, -1))
+        if further is not None:
+            parts.append(further.unsqueeze(-1))
         return torch.cat(parts, -1)
 
-    @torch.no_grad()
-    def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-        return self(observation).actor, carry
-
-    def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
-        with torch.set_grad_enabled(keep):
-            heads: Heads = self(observation)
-        return self._keep(heads) if keep else heads
-
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add nodes from an observation float[1, D] to the actor's outputs float[1, P]."""
+        """Add nodes from an observation float[1, D] to float[N, H]. There are no further entries."""
         layout, node = self.layout, graph.node
         shape = graph.integers(f"{prefix}market", layout.assets, layout.features + layout.window)
         parts = [node("Reshape", [graph.columns(given, 0, layout.market), shape])]
@@ -109,13 +86,67 @@ class Shared(ActorCritic):
         for depth, linear in enumerate(self.layers):
             assert isinstance(linear, nn.Linear)
             x = _norm(graph, node("Tanh", [graph.linear(f"{prefix}layer{depth}", linear, x)]), linear.out_features)
-        pooled = graph.linear(f"{prefix}pooled", self.pooled, _mean(graph, x))
+        pooled = graph.linear(f"{prefix}pooled", self.pooled, mean_of(graph, x))
         both = node("Add", [graph.linear(f"{prefix}mixed", self.mixed, x), pooled])
-        x = _norm(graph, node("Tanh", [both]), self.mixed.out_features)
-        actor = node("Transpose", [graph.linear(f"{prefix}score", self.score, x)], perm=[1, 0])
+        return _norm(graph, node("Tanh", [both]), self.mixed.out_features)
+
+
+class Shared(ActorCritic):
+    """A score of each asset, and one value of all."""
+
+    def __init__(
+        self, observation_size: int, outputs: int, spread: int, random: torch.Generator, *, layout: Layout,
+        hidden: Sequence[int] = (64, 64), start: float = 0.0, invested: float = INVESTED,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if outputs not in (layout.assets, layout.assets + 1):
+            raise ValueError(f"network shared: {outputs} actions are no scores of {layout.assets} assets")
+        self.body = Body(observation_size, layout, hidden, random)
+        # the initial policy is nearly uniform (Andrychowicz et al. 2021)
+        self.score = layer(hidden[-1], 1, 0.01, random)
+        self.critic = layer(hidden[-1], 1, 1.0, random)
+        self.cash = layer(hidden[-1], 1, 0.01, random) if outputs > layout.assets else None
+        # cash is the reference of the scores, or has an output of its own: a few percent in both
         if self.cash is None:
-            return actor
-        return node("Concat", [actor, graph.linear(f"{prefix}cash", self.cash, _mean(graph, x))], axis=1)
+            nn.init.constant_(self.score.bias, invested)
+        else:
+            nn.init.constant_(self.cash.bias, -invested)
+        self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
+        self._flatten()
+
+    def forward(self, observation: Tensor) -> Heads:
+        """Map float[.., D] to the heads."""
+        x = self.body(observation)
+        mean = x.mean(-2)
+        return Heads(scores(x, mean, self.score, self.cash), self.critic(mean).squeeze(-1))
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        return self(observation).actor, carry
+
+    def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
+        with torch.set_grad_enabled(keep):
+            heads: Heads = self(observation)
+        return self._keep(heads) if keep else heads
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Add nodes from an observation float[1, D] to the actor's outputs float[1, P]."""
+        x = self.body.write(graph, given, prefix)
+        return write_scores(graph, x, self.score, self.cash, prefix)
+
+
+def scores(x: Tensor, mean: Tensor, score: nn.Linear, cash: nn.Linear | None) -> Tensor:
+    """Map encoded assets float[.., N, H] and their mean to a score of each, and of cash, float[.., N or N + 1]."""
+    by_asset = score(x).squeeze(-1)
+    return by_asset if cash is None else torch.cat([by_asset, cash(mean)], -1)
+
+
+def write_scores(graph: Graph, x: str, score: nn.Linear, cash: nn.Linear | None, prefix: str = "") -> str:
+    """Add `scores` of the node x float[N, H], as float[1, N or N + 1]."""
+    by_asset = graph.node("Transpose", [graph.linear(f"{prefix}score", score, x)], perm=[1, 0])
+    if cash is None:
+        return by_asset
+    return graph.node("Concat", [by_asset, graph.linear(f"{prefix}cash", cash, mean_of(graph, x))], axis=1)
 
 
 def _normal(x: Tensor) -> Tensor:
@@ -127,6 +158,6 @@ def _norm(graph: Graph, x: str, width: int) -> str:
     return graph.node("LayerNormalization", [x, ones], axis=-1, epsilon=EPSILON)
 
 
-def _mean(graph: Graph, x: str) -> str:
+def mean_of(graph: Graph, x: str) -> str:
     """Add the mean float[1, width] of rows float[N, width]."""
     return graph.node("ReduceMean", [x], axes=[0], keepdims=1)

@@ -26,6 +26,13 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return self.assets * (self.features + self.window)
 
 
+def required(layout: Layout | None, network: str) -> Layout:
+    """Return the layout that a network needs. Raises ValueError without one."""
+    if layout is None:
+        raise ValueError(f"network {network}: layout is missing; say where its observations show the market")
+    return layout
+
+
 class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sizes of a transformer."""
 

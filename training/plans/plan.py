@@ -168,7 +168,12 @@ def _rule_mistakes(fields: Fields) -> list[str]:
     if market.kind not in record.kinds:
         mistakes.append(f"market.kind {market.kind}: {record.name} takes {' or '.join(record.kinds)}")
     if getattr(learner, "network", "") == "shared" and market.kind == "discrete":
-        mistakes.append("learner.network shared scores assets, not allocations; write market.kind = simplex, or box")
+        if record.kinds != ("discrete",):
+            remedy = "market.kind = simplex, or box"
+            mistakes.append(f"learner.network shared scores assets, not allocations; write {remedy}")
+        elif market.parts > 1:
+            parts = f"allocations of {market.parts} parts"
+            mistakes.append(f"learner.network shared values single assets, not {parts}; write market.parts = 1")
     lots = {*market.lot} if isinstance(market.lot, dict) and fields["data"] is not None else set[str]()
     if unknown := lots.difference(fields["data"].symbols if lots else ()):
         mistakes.append(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from quantd.training.learners.algorithms.deep_q import Dqn
@@ -13,6 +14,7 @@ from quantd.training.learners.record import Report, State
 from quantd.training.learners.sac import SacPlan
 from quantd.training.market.terms import Kind
 from quantd.training.market.vector_env import Step
+from quantd.training.networks.sizes import Layout
 from tests.support.problems import RegimeBandit
 
 
@@ -86,13 +88,23 @@ SHORT_DQN = DqnPlan(
     train_every=4,
 )
 SHORT_SAC = SacPlan(hidden=(16, 16), buffer=400, batch=16, warmup=50, train_every=4, n_step=2)
+SHARED = Layout(assets=2, features=1, window=0)
+"""Two assets and cash, and an entry that both have in common."""
+
+PLANS: dict[str, DqnPlan | SacPlan] = {
+    "dqn": SHORT_DQN,
+    "sac": SHORT_SAC,
+    "shared dqn": replace(SHORT_DQN, network="shared", layout=SHARED, streams=0, noisy=False),
+    "shared sac": replace(SHORT_SAC, network="shared", layout=SHARED),
+}
 
 
 def short(learner: str, seed: int) -> tuple[Dqn | Sac, RegimeBandit]:
     """A small learner and its environment."""
-    if learner == "dqn":
-        return Dqn(SHORT_DQN, 3, 3, "discrete", seed), RegimeBandit("discrete", batch=4)
-    return Sac(SHORT_SAC, 3, 3, "simplex", seed), RegimeBandit("simplex", batch=4)
+    plan = PLANS[learner]
+    if isinstance(plan, DqnPlan):
+        return Dqn(plan, 3, 3, "discrete", seed), RegimeBandit("discrete", batch=4)
+    return Sac(plan, 3, 3, "simplex", seed), RegimeBandit("simplex", batch=4)
 
 
 def trained(learner: str, seed: int) -> str:
@@ -104,4 +116,4 @@ def trained(learner: str, seed: int) -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(trained("dqn", 3), trained("sac", 3))  # noqa: T201
+    print(*(trained(learner, 3) for learner in PLANS))  # noqa: T201

@@ -15,9 +15,9 @@ from quantd.training.learners.record import Diverged, Report
 from quantd.training.market.vector_env import Step
 from tests.support.checkout import ROOT
 from tests.support.problems import DriftingAsset
-from tests.training.learners.replay_problems import digest, on, short, trained
+from tests.training.learners.replay_problems import PLANS, digest, on, short, trained
 
-LEARNERS = ("dqn", "sac")
+LEARNERS = tuple(PLANS)
 
 
 @pytest.mark.long

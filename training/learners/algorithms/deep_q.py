@@ -25,6 +25,8 @@ from quantd.training.learners.record import Actor
 from quantd.training.learners.replay import Batch, Replay
 from quantd.training.market.terms import Kind
 from quantd.training.networks.q_network import QNetwork
+from quantd.training.networks.shared_critics import SharedQ
+from quantd.training.networks.sizes import required
 
 
 def epsilon_of(plan: DqnPlan, episodes: int) -> float:
@@ -60,8 +62,8 @@ class Dqn(OffPolicy):
             seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma, plan.alpha), plan.warmup,
             plan.train_every,
         )  # fmt: skip
-        sizes, shape = (observation_size, action_size, self.random), (plan.hidden, plan.streams, plan.noisy)
-        self.network, self.target = QNetwork(*sizes, *shape), QNetwork(*sizes, *shape).requires_grad_(False)
+        self.network, self.target = (_network(plan, observation_size, action_size, self.random) for _ in range(2))
+        self.target.requires_grad_(False)
         self.target.vector.copy_(self.network.vector)
         self._vectors = {"online": self.network.vector, "target": self.target.vector}
         self.optimisers = {"optimiser": Adam(self.network.vector, plan.learning_rate, 1e-8, plan.max_grad_norm)}
@@ -120,3 +122,10 @@ class Dqn(OffPolicy):
 
     def policy_networks(self) -> Actor:
         return Actor((self.network,), "values", 0, self.network)
+
+
+def _network(plan: DqnPlan, observation_size: int, choices: int, random: torch.Generator) -> QNetwork | SharedQ:
+    if plan.network == "shared":
+        layout = required(plan.layout, plan.network)
+        return SharedQ(observation_size, choices, random, layout=layout, hidden=plan.hidden)
+    return QNetwork(observation_size, choices, random, plan.hidden, plan.streams, plan.noisy)

@@ -29,7 +29,7 @@ from quantd.training.networks.actor_critic import ActorCritic
 from quantd.training.networks.lstm import Lstm
 from quantd.training.networks.mlp import Mlp
 from quantd.training.networks.shared import INVESTED, Shared
-from quantd.training.networks.sizes import Layout
+from quantd.training.networks.sizes import required
 from quantd.training.networks.transformer import Transformer
 
 
@@ -173,12 +173,9 @@ def _network(plan: NetworkPlan, observation_size: int, actions: Family, random: 
         case "shared":
             # positions of a box have no cash beside them, and begin at 0
             invested = 0.0 if actions.readout == "tanh" else INVESTED
-            return Shared(*sizes, layout=_layout(plan), hidden=plan.hidden, start=plan.log_spread, invested=invested)
+            layout = required(plan.layout, plan.network)
+            return Shared(*sizes, layout=layout, hidden=plan.hidden, start=plan.log_spread, invested=invested)
         case "transformer":
-            return Transformer(*sizes, layout=_layout(plan), sizes=plan.transformer, start=plan.log_spread)
-
-
-def _layout(plan: NetworkPlan) -> Layout:
-    if plan.layout is None:
-        raise ValueError(f"network {plan.network}: layout is missing; say where its observations show the market")
-    return plan.layout
+            return Transformer(
+                *sizes, layout=required(plan.layout, plan.network), sizes=plan.transformer, start=plan.log_spread
+            )

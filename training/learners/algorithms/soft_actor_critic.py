@@ -27,6 +27,8 @@ from quantd.training.learners.replay import Replay
 from quantd.training.learners.sac import SacPlan
 from quantd.training.market.terms import Kind
 from quantd.training.networks.gaussian import HALF_RANGE, GaussianActor, TwinCritics, bounded
+from quantd.training.networks.shared_critics import SharedActor, SharedCritics
+from quantd.training.networks.sizes import required
 
 
 class Squash:
@@ -79,14 +81,9 @@ class Sac(OffPolicy):
         super().__init__(
             seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma), plan.warmup, plan.train_every
         )
-        random = self.random
         self.coordinates: Final = self.squash.family.outputs
-        shape = {"hidden": plan.hidden, "bfloat16": plan.bfloat16}
-        self.actor: Final = GaussianActor(observation_size, self.coordinates, random, **shape)  # type: ignore[arg-type]
-        self.critics, self.target = (
-            TwinCritics(observation_size, action_size, random, **shape)  # type: ignore[arg-type]
-            for _ in range(2)
-        )
+        sizes = (observation_size, action_size)
+        self.actor, self.critics, self.target = _networks(plan, sizes, self.coordinates, self.random)
         self.target.requires_grad_(False).vector.copy_(self.critics.vector)
         self.log_temperature: Final = torch.full((1,), math.log(plan.temperature), device=device)
         learned = {"actor": self.actor.vector, "critics": self.critics.vector, "temperature": self.log_temperature}
@@ -150,3 +147,20 @@ class Sac(OffPolicy):
 
     def _noise(self, like: Tensor) -> Tensor:
         return torch.empty_like(like).normal_(generator=self.random)
+
+
+Networks = tuple[GaussianActor | SharedActor, TwinCritics | SharedCritics, TwinCritics | SharedCritics]
+"""The actor, the critics and their target."""
+
+
+def _networks(plan: SacPlan, sizes: tuple[int, int], coordinates: int, random: torch.Generator) -> Networks:
+    """Return the networks for `sizes`, those of observation and action."""
+    seen, acts = sizes
+    if plan.network == "shared":
+        layout, hidden = required(plan.layout, plan.network), plan.hidden
+        actor = SharedActor(seen, coordinates, random, layout=layout, hidden=hidden)
+        critics, target = (SharedCritics(seen, acts, random, layout=layout, hidden=hidden) for _ in range(2))
+        return actor, critics, target
+    mlp = GaussianActor(seen, coordinates, random, hidden=plan.hidden, bfloat16=plan.bfloat16)
+    one, other = (TwinCritics(seen, acts, random, hidden=plan.hidden, bfloat16=plan.bfloat16) for _ in range(2))
+    return mlp, one, other

@@ -1,0 +1,216 @@
+"""SAC's and DQN's networks that all assets share: no order of assets, gradients of autograd, and equal graphs."""
+
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+
+from quantd.training.learners.algorithms.deep_q import Dqn
+from quantd.training.learners.algorithms.soft_actor_critic import Sac
+from quantd.training.learners.dqn import DqnPlan
+from quantd.training.learners.sac import SacPlan
+from quantd.training.market.terms import Kind
+from quantd.training.market.vector_env import Step
+from quantd.training.networks.gaussian import bounded
+from quantd.training.networks.onnx_nodes import Graph
+from quantd.training.networks.shared_critics import SharedActor, SharedCritics, SharedQ
+from quantd.training.networks.sizes import Layout
+from quantd.training.plans.plan import PlanError, default, replaced
+from tests.support.artifacts import session_of
+from tests.training.learners.replay_problems import on
+from tests.training.networks.test_shared import ASSETS, BARE, LAYOUT, SIZE, permuted, random_of
+
+ORDER = [2, 0, 1]
+PLACES = pytest.mark.parametrize(("layout", "size"), [(LAYOUT, SIZE), (BARE, 21)], ids=["all entries", "window alone"])
+
+
+N = TypeVar("N", SharedActor, SharedCritics, SharedQ)
+
+
+def learned(network: N) -> N:
+    """As after learning: no parameter at its start."""
+    network.vector.add_(torch.randn(network.vector.shape, generator=random_of(9)) * 0.1)
+    return network
+
+
+def actor(layout: Layout = LAYOUT, size: int = SIZE) -> SharedActor:
+    return learned(SharedActor(size, ASSETS, random_of(3), layout=layout, hidden=(8, 6)))
+
+
+def critics(actions: int) -> SharedCritics:
+    return learned(SharedCritics(SIZE, actions, random_of(3), layout=LAYOUT, hidden=(8, 6)))
+
+
+def q_network(choices: int, layout: Layout = LAYOUT, size: int = SIZE) -> SharedQ:
+    return learned(SharedQ(size, choices, random_of(3), layout=layout, hidden=(8, 6)))
+
+
+def flat(slopes: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([slope.reshape(-1) for slope in slopes])
+
+
+def near(found: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_a_permutation_of_the_assets_permutes_coordinates_and_scores_and_leaves_the_critics_values() -> None:
+    seen, action = torch.randn((20, SIZE), generator=random_of(4)), torch.rand((20, 4), generator=random_of(5))
+    other = permuted(seen, ORDER)
+    for found, moved in zip(actor()(seen), actor()(other), strict=True):
+        near(moved, found[:, ORDER])
+        assert found.std(1).min() > 1e-3, "it differs between assets"
+    values = q_network(4)(seen)
+    near(q_network(4)(other), values[:, [*ORDER, 3]])
+    judge = critics(4)
+    near(judge(other, action[:, [*ORDER, 3]]), judge(seen, action))
+    assert (judge(other, action) - judge(seen, action)).abs().max() > 1e-3, "a weight belongs to its asset"
+
+
+def test_the_actors_gradient_is_autograds() -> None:
+    network, seen = actor(), torch.randn((40, SIZE), generator=random_of(4))
+    d_mean, d_spread = torch.randn((2, 40, ASSETS), generator=random_of(5))
+    mean, spread, kept = network.run(seen)
+    by_forward = network(seen)
+    near(mean, by_forward[0])
+    near(bounded(spread), by_forward[1])
+    slope = spread.clone().requires_grad_()
+    (through,) = torch.autograd.grad(bounded(slope), slope, d_spread)
+    network.gradient.fill_(7.0)
+    network.pull(d_mean, through, kept)
+    near(network.gradient, flat(torch.autograd.grad(by_forward, list(network.parameters()), (d_mean, d_spread))))
+
+
+@pytest.mark.parametrize("actions", [ASSETS, ASSETS + 1], ids=["box", "simplex"])
+def test_the_critics_gradients_are_autograds_and_the_one_by_actions_leaves_the_stored_one(actions: int) -> None:
+    network, seen = critics(actions), torch.randn((40, SIZE), generator=random_of(4))
+    action, d = torch.rand((40, actions), generator=random_of(5)), torch.randn((2, 40), generator=random_of(6))
+    asked = action.clone().requires_grad_()
+    expected = network(seen, asked)
+    *by_leaf, by_action = torch.autograd.grad(expected, [*network.parameters(), asked], d)
+    values, kept = network.run(seen, action)
+    near(values, expected)
+    network.gradient.fill_(7.0)
+    near(network.by_action(d, kept, actions), by_action)
+    assert bool((network.gradient == 7.0).all())
+    assert (by_action[:, :ASSETS].abs() > 0.0).all()
+    values, kept = network.run(seen, action)
+    network.pull(d, kept)
+    near(network.gradient, flat(tuple(by_leaf)))
+    frozen = critics(actions).requires_grad_(False)
+    near(frozen.run(seen, action)[0], expected)
+
+
+@pytest.mark.parametrize("choices", [ASSETS, ASSETS + 1], ids=["no cash", "cash"])
+def test_the_gradient_of_values_of_allocations_is_autograds(choices: int) -> None:
+    network, seen = q_network(choices), torch.randn((40, SIZE), generator=random_of(4))
+    slope = torch.randn((40, choices), generator=random_of(5))
+    wanted = flat(torch.autograd.grad(network(seen), list(network.parameters()), slope))
+    network.gradient.fill_(7.0)
+    near(network.run(seen), network.values(seen))
+    network.pull(slope)
+    near(network.gradient, wanted)
+
+
+@PLACES
+@pytest.mark.parametrize("kind", ["simplex", "box"])
+def test_onnx_runtime_gives_the_actors_weights(kind: Kind, layout: Layout, size: int) -> None:
+    made = Sac(SacPlan(network="shared", layout=layout, hidden=(8, 6)), size, ASSETS + (kind == "simplex"), kind, 1)
+    made.actor.vector.add_(torch.randn(made.actor.vector.shape, generator=random_of(9)) * 0.2)
+    session = session_of(made.actor, made.squash.family.readout, size, made.squash.action_size)
+    answers = []
+    for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
+        (weights,) = session.run(None, {"observation": row.numpy()})
+        np.testing.assert_allclose(weights, made.act(row).numpy(), atol=1e-5)
+        answers.append(weights)
+    assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
+
+
+@PLACES
+@pytest.mark.parametrize("choices", [ASSETS, ASSETS + 1], ids=["no cash", "cash"])
+def test_onnx_runtime_gives_the_values_of_allocations(choices: int, layout: Layout, size: int) -> None:
+    network, graph = q_network(choices, layout, size), Graph()
+    graph.node("Identity", [network.write(graph, "observation")], "q_values")
+    model = graph.model("q_network", {"observation": size}, {"q_values": choices})
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
+        (values,) = session.run(None, {"observation": row.numpy()})
+        np.testing.assert_allclose(values, network.values(row).numpy(), atol=1e-5)
+        assert np.ptp(values) > 1e-3
+
+
+class Signals:
+    """Each of three assets shows its next return; an account earns that of what it holds. Best: the highest."""
+
+    device = torch.device("cpu")
+    observation_size = ASSETS
+    batch = 32
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind: Kind = kind
+        self.action_size = ASSETS + (kind == "simplex")
+        self._random, self._going = torch.Generator(), torch.zeros(self.batch, dtype=torch.bool)
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        self._random.manual_seed(seed or 0)
+        self._seen = torch.randn((self.batch, ASSETS), generator=self._random)
+        return self._seen
+
+    def step(self, action: Tensor) -> Step:
+        weights = torch.nn.functional.one_hot(action, ASSETS) if self.kind == "discrete" else action[:, :ASSETS]
+        reward = (self._seen * weights).sum(1)
+        self._seen = torch.randn((self.batch, ASSETS), generator=self._random)
+        return Step(self._seen, reward, self._going, self._going, self._seen)
+
+
+SHOWN = Layout(assets=ASSETS, features=1, window=0)
+
+
+@pytest.mark.long
+def test_both_learners_find_what_each_asset_shows_of_itself() -> None:
+    shared = {"network": "shared", "layout": SHOWN, "hidden": (16, 16), "learning_rate": 3e-3, "train_every": 32}
+    plan = {**msgspec.to_builtins(shared), "gamma": 0.0, "warmup": 1000, "batch": 128}
+    seen = torch.randn((500, ASSETS), generator=random_of(7))
+    dqn = Dqn(msgspec.convert(plan, DqnPlan), ASSETS, ASSETS, "discrete", 1)
+    dqn.learn(Signals("discrete"), 16_000, on)
+    best = seen.amax(1).mean()
+    assert seen.gather(1, dqn.act(seen).unsqueeze(1)).mean() > 0.95 * best
+    sac = Sac(msgspec.convert({**plan, "temperature": 0.01}, SacPlan), ASSETS, ASSETS + 1, "simplex", 1)
+    sac.learn(Signals("simplex"), 16_000, on)
+    assert (sac.act(seen)[:, :ASSETS] * seen).sum(1).mean() > 0.8 * best
+
+
+def test_actions_that_are_no_weights_of_single_assets_and_a_missing_layout_are_refused() -> None:
+    with pytest.raises(ValueError, match="10 allocations are no single ones of 3 assets"):
+        SharedQ(SIZE, 10, random_of(1), layout=LAYOUT)
+    with pytest.raises(ValueError, match="actions of 7 are no weights of 3 assets"):
+        SharedCritics(SIZE, 7, random_of(1), layout=LAYOUT)
+    with pytest.raises(ValueError, match="6 coordinates for 3 assets"):
+        SharedActor(SIZE, 6, random_of(1), layout=LAYOUT)
+    with pytest.raises(ValueError, match="network shared: layout is missing"):
+        Sac(SacPlan(network="shared"), 5, 3, "simplex", 1)
+    with pytest.raises(ValueError, match="network shared: layout is missing"):
+        Dqn(DqnPlan(network="shared"), 5, 3, "discrete", 1)
+    for wrong in ({"streams": 8}, {"noisy": True}):
+        with pytest.raises(ValueError, match="neither dueling nor noisy; write streams = 0 and noisy = false"):
+            replace(DqnPlan(network="shared"), **wrong)  # type: ignore[arg-type]
+
+
+def test_a_plan_says_where_the_weights_are_and_refuses_what_cannot_be_shared() -> None:
+    for agent, changes in (("sac", {}), ("dqn", {"market.parts": 1})):
+        plan = replaced(default(agent), {"learner.network": "shared", **changes})
+        layout = plan.learner.layout  # type: ignore[attr-defined]
+        assert layout.assets == len(plan.data.symbols)
+        assert layout.weights is not None
+        assert default(agent).learner.layout is None  # type: ignore[attr-defined]
+    with pytest.raises(PlanError, match=r"values single assets, not allocations of 2 parts; write market.parts = 1"):
+        replaced(default("dqn"), {"learner.network": "shared"})
+    changes = {"learner.network": "shared", "market.parts": 1}
+    with pytest.raises(PlanError, match="neither dueling nor noisy; write streams = 0 and noisy = false"):
+        replaced(default("dqn", "prioritized"), changes)
+    with pytest.raises(PlanError, match="sac takes simplex or box"):
+        replaced(default("sac"), {"learner.network": "shared", "market.kind": "discrete"})

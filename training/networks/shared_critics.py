@@ -1,0 +1,169 @@
+"""Networks of SAC and DQN that all assets share: a Gaussian actor, twin critics, and values of single assets.
+
+They encode assets as `shared` does. A critic reads the weight of its asset in the action beside the asset's entries and
+pools over assets. So the sessions of all assets teach the same parameters, and no result depends on their order.
+
+What can go wrong. A gradient by actions must leave the critics' stored gradient alone; autograd is asked for the inputs
+that are wanted and no others. A target network keeps a graph that nothing uses; where no parameter learns, none is
+made. An allocation over several assets has no score of one; the grid of single assets is checked.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from quantd.training.networks.actor_critic import flatten, layer
+from quantd.training.networks.gaussian import bounded
+from quantd.training.networks.onnx_nodes import Graph
+from quantd.training.networks.q_network import Noise
+from quantd.training.networks.shared import Body, scores, write_scores
+from quantd.training.networks.sizes import Layout
+
+
+class Acted(NamedTuple):
+    """Outputs of an actor with their autograd graph."""
+
+    mean: Tensor
+    spread: Tensor
+
+
+class Judged(NamedTuple):
+    """Values float[2, R] of actions float[R, A], with their autograd graph."""
+
+    values: Tensor
+    action: Tensor
+
+
+class SharedActor(nn.Module):
+    """Maps float32[R, D] to mean and log standard deviation, float32[R, N] each, one coordinate for each asset."""
+
+    def __init__(
+        self, observation_size: int, coordinates: int, random: torch.Generator, *, layout: Layout,
+        hidden: Sequence[int] = (64, 64),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if coordinates != layout.assets:
+            raise ValueError(f"network shared: {coordinates} coordinates for {layout.assets} assets")
+        self.body = Body(observation_size, layout, hidden, random)
+        self.mean, self.spread = (layer(hidden[-1], 1, 0.01, random) for _ in range(2))
+        self.vector, self.gradient = flatten(list(self.parameters()))
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation, float32[R, N] each."""
+        mean, spread = self._heads(observation)
+        return mean, bounded(spread)
+
+    def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Any]:
+        """Return the mean, the spread before `bounded`, and the input for `pull`."""
+        with torch.enable_grad():
+            kept = self._heads(observation)
+        return kept.mean.detach(), kept.spread.detach(), kept
+
+    def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Any) -> None:
+        """Compute the gradient of a loss from its gradients by mean and spread."""
+        self.gradient.zero_()
+        torch.autograd.backward(kept, (d_mean, d_spread))
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Add the mean to `graph`, from the node `given`. Returns its name."""
+        return write_scores(graph, self.body.write(graph, given, prefix), self.mean, None, prefix)
+
+    def _heads(self, observation: Tensor) -> Acted:
+        x = self.body(observation)
+        return Acted(self.mean(x).squeeze(-1), self.spread(x).squeeze(-1))
+
+
+class SharedCritics(nn.Module):
+    """Maps float32[R, D] and float32[R, A] to float32[2, R]: two separate networks (Fujimoto et al. 2018).
+
+    An asset shows its weight in the action; that of cash, the last of A, is what they leave of 1.
+    """
+
+    def __init__(
+        self, observation_size: int, action_size: int, random: torch.Generator, *, layout: Layout,
+        hidden: Sequence[int] = (64, 64),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if action_size not in (layout.assets, layout.assets + 1):
+            raise ValueError(f"network shared: actions of {action_size} are no weights of {layout.assets} assets")
+        self.pair = nn.ModuleList(Body(observation_size, layout, hidden, random, further=1) for _ in range(2))
+        self.heads = nn.ModuleList(layer(hidden[-1], 1, 1.0, random) for _ in range(2))
+        self.assets: Final = layout.assets
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._leaves: Final = list(self.parameters())
+
+    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Return the values float32[2, R]."""
+        weights = action[..., : self.assets]
+        values = [
+            head(body(observation, weights).mean(-2)).squeeze(-1)
+            for body, head in zip(self.pair, self.heads, strict=True)
+        ]
+        return torch.stack(values)
+
+    def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Any]:
+        """Return the values, and the input for `pull` and `by_action`."""
+        learns = self._leaves[0].requires_grad
+        action = action.detach().requires_grad_(learns)
+        with torch.set_grad_enabled(learns):
+            values = self(observation, action)
+        return values.detach(), Judged(values, action)
+
+    def pull(self, d: Tensor, kept: Any) -> None:
+        """Compute the gradient of a loss from its gradients by the values, float32[2, R]."""
+        self.gradient.zero_()
+        torch.autograd.backward(kept.values, d, inputs=self._leaves)
+
+    def by_action(self, d: Tensor, kept: Any, size: int) -> Tensor:
+        """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged."""
+        (slope,) = torch.autograd.grad(kept.values, kept.action, d)
+        return slope[:, -size:]
+
+
+class SharedQ(nn.Module):
+    """Maps float32[.., D] to the values float32[.., A] of holding one asset, and cash where it is the last of A."""
+
+    def __init__(
+        self, observation_size: int, choices: int, random: torch.Generator, *, layout: Layout,
+        hidden: Sequence[int] = (64, 64),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if choices not in (layout.assets, layout.assets + 1):
+            raise ValueError(f"network shared: {choices} allocations are no single ones of {layout.assets} assets")
+        self.body = Body(observation_size, layout, hidden, random)
+        self.score = layer(hidden[-1], 1, 1.0, random)
+        self.cash = layer(hidden[-1], 1, 1.0, random) if choices > layout.assets else None
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._kept: Tensor | None = None
+
+    def draw(self, random: torch.Generator) -> None:
+        """No layer is noisy."""
+
+    def forward(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        """Map observations float[.., D] to values float[.., A]."""
+        x = self.body(observation)
+        return scores(x, x.mean(-2), self.score, self.cash)
+
+    def values(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        """Map as `forward`, without the means for `pull`."""
+        with torch.no_grad():
+            return self.forward(observation)
+
+    def run(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        """Run `forward` such that `pull` may follow."""
+        with torch.enable_grad():
+            self._kept = self.forward(observation)
+        return self._kept.detach()
+
+    def pull(self, slope: Tensor) -> None:
+        """Compute `gradient` from the gradients float[R, A] of a loss by the values of the last `run`."""
+        assert self._kept is not None
+        kept, self._kept = self._kept, None
+        self.gradient.zero_()
+        torch.autograd.backward(kept, slope)
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Add the values to `graph`, from the node `given`. Returns their name."""
+        return write_scores(graph, self.body.write(graph, given, prefix), self.score, self.cash, prefix)
