@@ -31,12 +31,15 @@ capital with five assets, and a policy that learns nothing stays there."""
 class Body(nn.Module):
     """Encodes each asset: tanh layers of widths `hidden` with norms; the last one also reads the mean of all assets.
 
-    Each asset shows its market entries, its held weight, what all assets have in common, and `further` entries.
+    Each asset shows its market entries, its held weight, and what all assets have in common. With `weighted`, it also
+    shows its weight in an action, over that of equal weight and less 1, and the products of this with the others. An
+    account's growth is a sum of such products.
     """
 
     def __init__(
-        self, observation_size: int, layout: Layout, hidden: Sequence[int], random: torch.Generator, further: int = 0
-    ) -> None:
+        self, observation_size: int, layout: Layout, hidden: Sequence[int], random: torch.Generator, *,
+        weighted: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         weights = layout.assets if layout.weights is not None else 0
         if layout.market + weights > observation_size:
@@ -45,21 +48,26 @@ class Body(nn.Module):
         first = layout.market if layout.weights is None else layout.weights
         self.common: Final = [*range(layout.market, first), *range(first + weights, observation_size)]
         """Places of the entries of all assets in common."""
-        asset = layout.features + layout.window + (weights > 0) + len(self.common) + further
+        asset = layout.features + layout.window + (weights > 0) + len(self.common)
+        if weighted:
+            asset += asset + 1
         *before, last = hidden
         self.layers = nn.ModuleList(layer(a, b, 2**0.5, random) for a, b in pairwise((asset, *before)))
         given = before[-1] if before else asset
         self.mixed, self.pooled = (layer(given, last, 1.0, random) for _ in range(2))
 
-    def forward(self, observation: Tensor, further: Tensor | None = None) -> Tensor:
-        """Map float[.., D], and float[.., N] of one further entry an asset, to float[.., N, H]."""
-        x = self._assets(observation, further)
+    def forward(self, observation: Tensor, action: Tensor | None = None) -> Tensor:
+        """Map float[.., D], with the weights float[.., N] of an action where it is `weighted`, to float[.., N, H]."""
+        x = self._assets(observation)
+        if action is not None:
+            over = (action * self.layout.assets - 1.0).unsqueeze(-1)
+            x = torch.cat([x, over, over * x], -1)
         for linear in self.layers:
             x = _normal(torch.tanh(linear(x)))
         return _normal(torch.tanh(self.mixed(x) + self.pooled(x.mean(-2, keepdim=True))))
 
-    def _assets(self, observation: Tensor, further: Tensor | None) -> Tensor:
-        """Return float[.., N, E]: each asset's entries, its held weight, the common entries, and the further one."""
+    def _assets(self, observation: Tensor) -> Tensor:
+        """Return float[.., N, E]: each asset's entries, its held weight, and the common entries."""
         layout = self.layout
         parts = [observation[..., : layout.market].reshape(*observation.shape[:-1], layout.assets, -1)]
         if layout.weights is not None:
@@ -67,12 +75,10 @@ class Body(nn.Module):
         if self.common:
             common = observation[..., self.common].unsqueeze(-2)
             parts.append(common.expand(*common.shape[:-2], layout.assets, -1))
-        if further is not None:
-            parts.append(further.unsqueeze(-1))
         return torch.cat(parts, -1)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add nodes from an observation float[1, D] to float[N, H]. There are no further entries."""
+        """Add nodes from an observation float[1, D] to float[N, H]. There is no action."""
         layout, node = self.layout, graph.node
         shape = graph.integers(f"{prefix}market", layout.assets, layout.features + layout.window)
         parts = [node("Reshape", [graph.columns(given, 0, layout.market), shape])]

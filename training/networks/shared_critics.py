@@ -88,7 +88,7 @@ class SharedCritics(nn.Module):
         super().__init__()
         if action_size not in (layout.assets, layout.assets + 1):
             raise ValueError(f"network shared: actions of {action_size} are no weights of {layout.assets} assets")
-        self.pair = nn.ModuleList(Body(observation_size, layout, hidden, random, further=1) for _ in range(2))
+        self.pair = nn.ModuleList(Body(observation_size, layout, hidden, random, weighted=True) for _ in range(2))
         self.heads = nn.ModuleList(layer(hidden[-1], 1, 1.0, random) for _ in range(2))
         self.assets: Final = layout.assets
         self.vector, self.gradient = flatten(list(self.parameters()))
