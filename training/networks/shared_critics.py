@@ -41,13 +41,14 @@ class SharedActor(nn.Module):
 
     def __init__(
         self, observation_size: int, coordinates: int, random: torch.Generator, *, layout: Layout,
-        hidden: Sequence[int] = (64, 64),
+        hidden: Sequence[int] = (64, 64), invested: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
         if coordinates != layout.assets:
             raise ValueError(f"network shared: {coordinates} coordinates for {layout.assets} assets")
         self.body = Body(observation_size, layout, hidden, random)
         self.mean, self.spread = (layer(hidden[-1], 1, 0.01, random) for _ in range(2))
+        nn.init.constant_(self.mean.bias, invested)
         self.vector, self.gradient = flatten(list(self.parameters()))
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:

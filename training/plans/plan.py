@@ -126,6 +126,11 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     tuning_trials: int = 0
     """Number of trials of `quantd tune` behind these settings: each seed at each evaluation of its trials."""
 
+    @property
+    def ratio(self) -> str:
+        """The name of the ratio that it chooses by."""
+        return {"sharpe": "Sharpe ratio", "excess": "excess over equal weight"}[self.choose_by]
+
     def __post_init__(self) -> None:
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
         if mistakes := [*_rule_mistakes(fields), *sight_faults(self.sight, self.data)[0]]:

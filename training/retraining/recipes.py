@@ -183,8 +183,10 @@ class LearnedRecipe:
         from quantd.training.runs.training_run import train
         from quantd.training.seeds.seed_run import Progress as Fitting
 
+        ratio = self._plan.ratio
+
         def told(so_far: Fitting) -> bool:
-            score = "" if so_far.score is None else f", validation Sharpe {so_far.score:+.3f}"
+            score = "" if so_far.score is None else f", validation {ratio} {so_far.score:+.3f}"
             progress(f"seed {so_far.seed}: {so_far.steps:,} steps{score}")
             return False
 

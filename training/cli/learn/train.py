@@ -198,12 +198,12 @@ def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bo
         pace = f"{at.steps_per_s:,.0f} steps/s"
         bar(
             sum(shares.values()) / len(shares),
-            f"seed {number + 1} of {len(plan.seeds)} · {pace} · validation Sharpe, best: {best}",
+            f"seed {number + 1} of {len(plan.seeds)} · {pace} · validation {plan.ratio}, best: {best}",
         )
         if at.looked and not sys.stderr.isatty():
             score = "none" if at.score is None else f"{at.score:.2f}"
             at_step = f"seed {at.seed}: {at.steps:,} of {plan.steps:,} steps, {pace}"
-            note(f"{at_step}, validation Sharpe {score}, best {best}")
+            note(f"{at_step}, validation {plan.ratio} {score}, best {best}")
         return bool(stops)
 
     return watch

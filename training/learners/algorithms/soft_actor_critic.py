@@ -27,6 +27,7 @@ from quantd.training.learners.replay import Replay
 from quantd.training.learners.sac import SacPlan
 from quantd.training.market.terms import Kind
 from quantd.training.networks.gaussian import HALF_RANGE, GaussianActor, TwinCritics, bounded
+from quantd.training.networks.shared import INVESTED
 from quantd.training.networks.shared_critics import SharedActor, SharedCritics
 from quantd.training.networks.sizes import required
 
@@ -158,7 +159,9 @@ def _networks(plan: SacPlan, sizes: tuple[int, int], coordinates: int, random: t
     seen, acts = sizes
     if plan.network == "shared":
         layout, hidden = required(plan.layout, plan.network), plan.hidden
-        actor = SharedActor(seen, coordinates, random, layout=layout, hidden=hidden)
+        # weights have cash beside them, positions of a box do not
+        invested = INVESTED if acts > coordinates else 0.0
+        actor = SharedActor(seen, coordinates, random, layout=layout, hidden=hidden, invested=invested)
         critics, target = (SharedCritics(seen, acts, random, layout=layout, hidden=hidden) for _ in range(2))
         return actor, critics, target
     mlp = GaussianActor(seen, coordinates, random, hidden=plan.hidden, bfloat16=plan.bfloat16)
