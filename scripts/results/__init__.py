@@ -24,8 +24,8 @@ from quantd.regular_file import remove_folder, replacing, write_whole
 ROOT: Final = Path(__file__).resolve().parents[2]
 PLAN: Final = ROOT / "scripts" / "results" / "results.toml"
 CLAIMS: Final = ROOT / "scripts" / "results" / "claims.toml"
-CLAIMED: Final = ("examples/train/ppo.toml",)
-"""The plan whose power stands before the claims: all those on the bundled stocks have its data, parts and costs."""
+CLAIMED: Final = ("models/shipped/ppo",)
+"""The policy whose plan has its power before the claims: all those on the bundled stocks have its data, parts and costs."""
 
 PAGE: Final = "results.md"
 TABLE: Final = "results.parquet"
