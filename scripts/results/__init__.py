@@ -25,7 +25,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PLAN: Final = ROOT / "scripts" / "results" / "results.toml"
 CLAIMS: Final = ROOT / "scripts" / "results" / "claims.toml"
 CLAIMED: Final = ("models/shipped/ppo",)
-"""The policy whose plan has its power before the claims: all those on the bundled stocks have its data, parts and costs."""
+"""The policy whose plan has its power before the claims: all on the bundled stocks have its data, parts and costs."""
 
 PAGE: Final = "results.md"
 TABLE: Final = "results.parquet"
