@@ -5,8 +5,10 @@ mean encoding. A permutation of the assets permutes the scores. The sessions of 
 and an asset with two years of prices is traded by what fifteen years of the others taught.
 
 What can go wrong. A held weight among the common entries has a place, and a permutation would change the scores; each
-asset sees its own. Scaling by entry gives equal values of two assets different inputs; plans of this network leave it
-out (`normalise`). Actions that are no scores of assets cannot be shared; the grid of a discrete plan is refused.
+asset sees its own. `normalise` scales by entry, so that equal raw values of two assets can be different inputs; the
+permutation holds for scaled entries. Rejected: a plan without it, which found 32 % of a planted signal in place of
+70 %; its rewards are not scaled either. Actions that are no scores of assets cannot be shared; the grid of a discrete
+plan is refused.
 """
 
 from collections.abc import Sequence
