@@ -34,7 +34,7 @@ from quantd.training.learners.ppo import PpoPlan
 from quantd.training.market.episodes import Episodes
 from quantd.training.market.normalisation import Running, Scale
 from quantd.training.market.simulator import Simulator
-from quantd.training.market.tensors import Market, grid, market_of
+from quantd.training.market.tensors import Market, market_of
 
 HISTORY_DAYS: Final = 300
 """Calendar days of bars before the window, for the lookback."""
@@ -90,7 +90,7 @@ def distil(
         market,
         batch=plan.batch,
         kind=action.kind,
-        allocations=grid(manifest.universe, action.parts, action.cash) if action.kind == "discrete" else None,
+        allocations=writer.grid_of(manifest) if action.kind == "discrete" else None,
         episodes=Episodes(length=min(250, market.last - market.first)),
         gross=action.gross,
         seed=plan.seed,

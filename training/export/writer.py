@@ -31,7 +31,7 @@ from quantd.training.export.agreement import random_columns, random_market
 from quantd.training.export.policy_graph import graph_of
 from quantd.training.learners.record import Actor
 from quantd.training.market.normalisation import Scale
-from quantd.training.market.tensors import grid
+from quantd.training.market.tensors import EQUAL_WEIGHT, Allocations, grid
 
 PROBES: Final = 6
 
@@ -60,7 +60,7 @@ def write(
     """
     action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
     if action.kind == "discrete" and allocations is None:
-        allocation_grid = grid(manifest.universe, action.parts, action.cash)
+        allocation_grid = grid_of(manifest)
         if allocation_grid.names != action.allocations:
             raise ValueError("the allocations are not the grid of their parts: give them as weights")
         allocations = allocation_grid.weights
@@ -100,6 +100,12 @@ def write(
 def parameters_of(learner: Any) -> int:
     """Return the number of parameters of the acting networks."""
     return sum(parameter.numel() for parameter in learner.policy_networks().tensors.parameters())
+
+
+def grid_of(manifest: AgentManifest) -> Allocations:
+    """Return the grid of a policy with discrete actions, float64[A, N + 1] with cash last."""
+    action = manifest.action
+    return grid(manifest.universe, action.parts, action.cash, EQUAL_WEIGHT in action.allocations)
 
 
 def own_of(agent: Seat, universe: tuple[str, ...]) -> Floats:

@@ -178,10 +178,15 @@ class Allocations:
     weights: Floats
 
 
-def grid(symbols: Sequence[str], parts: int = 2, cash: bool = False) -> Allocations:
+EQUAL_WEIGHT: Final = "equal weight"
+"""Name of the allocation of equal parts of all symbols."""
+
+
+def grid(symbols: Sequence[str], parts: int = 2, cash: bool = False, equal_weight: bool = False) -> Allocations:
     """Return every allocation of `parts` equal parts over `symbols`, and optionally cash.
 
-    There are C(n + parts - 1, parts) of them; four assets in halves give ten.
+    There are C(n + parts - 1, parts) of them; four assets in halves give ten. With `equal_weight`, the last one more is
+    equal parts of all symbols: a place to rest where nothing is known.
     """
     if parts < 1 or not symbols:
         raise ValueError(f"a grid of {parts} parts over {len(symbols)} symbols; both are 1 or more")
@@ -194,4 +199,7 @@ def grid(symbols: Sequence[str], parts: int = 2, cash: bool = False) -> Allocati
     names = tuple(
         " ".join(f"{holders[k]} {row[k]:.0%}" for k in np.flatnonzero(row)) for row in weights
     )  # "SPY 50% TLT 50%"
+    if equal_weight:
+        equal = np.append(np.full(len(symbols), 1.0 / len(symbols)), 0.0)
+        names, weights = (*names, EQUAL_WEIGHT), np.vstack([weights, equal])
     return Allocations(names, weights)

@@ -123,19 +123,33 @@ class SharedCritics(nn.Module):
         return slope[:, -size:]
 
 
+RESTING: Final = 0.1
+"""Initial value of equal weight: above those of all others, which begin near 0, and less than a signal earns."""
+
+
 class SharedQ(nn.Module):
-    """Maps float32[.., D] to the values float32[.., A] of holding one asset, and cash where it is the last of A."""
+    """Maps float32[.., D] to the values float32[.., A] of holding one asset, then cash, then all in equal parts.
+
+    A is the number of assets, or 1 or 2 more. With equal weight among them, an untrained network prefers it: a policy
+    that learned nothing rests there and pays nothing.
+    """
 
     def __init__(
         self, observation_size: int, choices: int, random: torch.Generator, *, layout: Layout,
         hidden: Sequence[int] = (64, 64),
     ) -> None:  # fmt: skip
         super().__init__()
-        if choices not in (layout.assets, layout.assets + 1):
+        more = choices - layout.assets
+        if more not in (0, 1, 2):
             raise ValueError(f"network shared: {choices} allocations are no single ones of {layout.assets} assets")
         self.body = Body(observation_size, layout, hidden, random)
-        self.score = layer(hidden[-1], 1, 1.0, random)
-        self.cash = layer(hidden[-1], 1, 1.0, random) if choices > layout.assets else None
+        gain = 0.01 if more == 2 else 1.0
+        self.score = layer(hidden[-1], 1, gain, random)
+        # one output of cash, or one each of cash and equal weight
+        self.cash = layer(hidden[-1], more, gain, random) if more else None
+        if self.cash is not None and more == 2:
+            with torch.no_grad():
+                self.cash.bias[1] = RESTING
         self.vector, self.gradient = flatten(list(self.parameters()))
         self._kept: Tensor | None = None
 

@@ -50,6 +50,8 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """Number of equal parts of a discrete allocation."""
     cash: bool = True
     """Whether such parts may be cash."""
+    equal_weight: bool = False
+    """Whether equal parts of all symbols are one more discrete allocation."""
     gross: float = 1.0
     """Maximum gross exposure of a box action, over equity."""
     reward: RewardPlan = RewardPlan()
@@ -118,8 +120,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Evaluations without improvement before a seed stops; 0: never."""
     choose_by: Literal["sharpe", "excess"] = "sharpe"
     """What is highest at the chosen evaluation, on the validation part after costs. "sharpe" is the Sharpe ratio.
-    "excess" is the information ratio of the daily log returns above those of equal weight; without an evaluation above
-    0, the untrained policy is chosen. A policy that trades noise pays for it, and is then not chosen."""
+    "excess" is the information ratio of the daily log returns above those of equal weight, less one standard error;
+    without an evaluation above 0, the untrained policy is chosen. A policy that trades noise is rarely chosen then."""
     clone: str = ""
     """A classical policy to imitate before learning ("risk_parity"); empty for none."""
     device: str = "cpu"
@@ -179,6 +181,8 @@ def _rule_mistakes(fields: Fields) -> list[str]:
         elif market.parts > 1:
             parts = f"allocations of {market.parts} parts"
             mistakes.append(f"learner.network shared values single assets, not {parts}; write market.parts = 1")
+        elif market.equal_weight and not market.cash:
+            mistakes.append("learner.network shared values equal weight beside cash; write market.cash = true")
     lots = {*market.lot} if isinstance(market.lot, dict) and fields["data"] is not None else set[str]()
     if unknown := lots.difference(fields["data"].symbols if lots else ()):
         mistakes.append(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")

@@ -18,7 +18,9 @@ from quantd.training.plans.plan import MarketPlan, Plan
 
 def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations | None:
     """Return the grid of a discrete plan."""
-    return grid(symbols, market.parts, market.cash) if market.kind == "discrete" else None
+    if market.kind != "discrete":
+        return None
+    return grid(symbols, market.parts, market.cash, market.equal_weight)
 
 
 class Sums:

@@ -39,7 +39,7 @@ def demonstrations(
 
     The teacher decides at each close of `rows` with enough history, except the last, and observations show its own
     book. Actions are float32[T, N + 1] weights with cash last ("simplex"), float32[T, N] positions in [-1, 1] ("box"),
-    or int64[T], the nearest of `grid(symbols, parts, cash)` ("discrete"). Raises ValueError for short positions on a
+    or int64[T], the nearest of the plan's grid ("discrete"). Raises ValueError for short positions on a
     simplex, and for rows without history.
     """
     observed = observed_by(sight, panel)
@@ -68,7 +68,7 @@ def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor
     with_cash = np.append(long, np.maximum(0.0, 1.0 - long.sum(axis=1, keepdims=True)), axis=1)
     if of.kind == "simplex":
         return torch.from_numpy((with_cash / with_cash.sum(axis=1, keepdims=True)).astype(np.float32))
-    choices = grid(symbols, of.parts, of.cash).weights
+    choices = grid(symbols, of.parts, of.cash, of.equal_weight).weights
     distances = np.square(with_cash[:, None, :] - choices[None]).sum(axis=2)
     return torch.from_numpy(distances.argmin(axis=1).astype(np.int64))
 

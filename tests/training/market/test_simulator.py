@@ -241,6 +241,9 @@ def test_four_assets_in_halves_are_ten_named_allocations() -> None:
     assert len(set(four.names)) == 10
     assert len(grid(("A", "B"), 4, cash=True).names) == 15
     assert grid(("A",), 2, cash=True).names == ("A 100%", "A 50% cash 50%", "cash 100%")
+    rest = grid(("A", "B"), 1, cash=True, equal_weight=True)
+    assert rest.names == ("A 100%", "B 100%", "cash 100%", "equal weight")
+    assert rest.weights[-1].tolist() == [0.5, 0.5, 0.0]
     panel = panel_of(1, 9, 2)
     env = Simulator(market(panel, dtype=F64), batch=3, kind="discrete", allocations=grid(panel.symbols))
     assert env.action_size == 3

@@ -105,7 +105,7 @@ def test_the_critics_gradients_are_autograds_and_the_one_by_actions_leaves_the_s
     near(frozen.run(seen, action)[0], expected)
 
 
-@pytest.mark.parametrize("choices", [ASSETS, ASSETS + 1], ids=["no cash", "cash"])
+@pytest.mark.parametrize("choices", [ASSETS, ASSETS + 1, ASSETS + 2], ids=["no cash", "cash", "equal weight"])
 def test_the_gradient_of_values_of_allocations_is_autograds(choices: int) -> None:
     network, seen = q_network(choices), torch.randn((40, SIZE), generator=random_of(4))
     slope = torch.randn((40, choices), generator=random_of(5))
@@ -114,6 +114,13 @@ def test_the_gradient_of_values_of_allocations_is_autograds(choices: int) -> Non
     near(network.run(seen), network.values(seen))
     network.pull(slope)
     near(network.gradient, wanted)
+
+
+def test_an_untrained_network_of_values_prefers_equal_weight() -> None:
+    for seed in range(5):
+        network = SharedQ(SIZE, ASSETS + 2, random_of(seed), layout=LAYOUT)
+        values = network.values(torch.randn((200, SIZE), generator=random_of(4)) * 3.0)
+        assert (values.argmax(1) == ASSETS + 1).all()
 
 
 @PLACES
@@ -131,7 +138,7 @@ def test_onnx_runtime_gives_the_actors_weights(kind: Kind, layout: Layout, size:
 
 
 @PLACES
-@pytest.mark.parametrize("choices", [ASSETS, ASSETS + 1], ids=["no cash", "cash"])
+@pytest.mark.parametrize("choices", [ASSETS, ASSETS + 1, ASSETS + 2], ids=["no cash", "cash", "equal weight"])
 def test_onnx_runtime_gives_the_values_of_allocations(choices: int, layout: Layout, size: int) -> None:
     network, graph = q_network(choices, layout, size), Graph()
     graph.node("Identity", [network.write(graph, "observation")], "q_values")
@@ -212,5 +219,7 @@ def test_a_plan_says_where_the_weights_are_and_refuses_what_cannot_be_shared() -
     changes = {"learner.network": "shared", "market.parts": 1}
     with pytest.raises(PlanError, match="neither dueling nor noisy; write streams = 0 and noisy = false"):
         replaced(default("dqn", "prioritized"), changes)
+    with pytest.raises(PlanError, match=r"values equal weight beside cash; write market.cash = true"):
+        replaced(default("dqn"), {**changes, "market.equal_weight": True, "market.cash": False})
     with pytest.raises(PlanError, match="sac takes simplex or box"):
         replaced(default("sac"), {"learner.network": "shared", "market.kind": "discrete"})

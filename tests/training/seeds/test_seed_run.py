@@ -26,7 +26,7 @@ from quantd.training.seeds import checkpoints, seed_run
 from quantd.training.seeds.learner import policy_of
 from quantd.training.seeds.markets import markets_of
 from quantd.training.seeds.seed_run import Fitted, Progress, fit
-from quantd.training.seeds.validation import equal_weight, evaluate, excess
+from quantd.training.seeds.validation import ERRORS, equal_weight, evaluate, excess
 from tests.support import training as world
 from tests.support.checkout import ROOT
 
@@ -285,14 +285,29 @@ def test_a_seed_that_is_chosen_by_its_excess_goes_on_to_the_same_bits(bars: Path
     assert (resumed.score, resumed.step) == (straight.score, straight.step)
 
 
-def test_the_excess_is_the_annual_information_ratio_of_daily_log_returns(bars: Path) -> None:
+def test_a_value_learner_that_loses_to_equal_weight_holds_equal_weight(bars: Path, tmp_path: Path) -> None:
+    plan = world.plan(
+        bars, "dqn", steps=1_200, evaluate_every=300, checkpoint_every=300, choose_by="excess",
+        learner__network="shared", learner__streams=0, learner__noisy=False, market__parts=1, market__equal_weight=True,
+        market__costs={"commission_bp": 200.0, "slippage_bp": 0.0},
+    )  # fmt: skip
+    markets = markets_of(plan)
+    fitted = fit(plan, markets, 1, tmp_path / "run", lambda _: False)
+    assert (fitted.step, fitted.score) == (0, 0.0)
+    policy = policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols)
+    walked = evaluate(policy, markets.validation, plan.market)
+    np.testing.assert_allclose(walked.equity, equal_weight(markets.validation, plan.market).equity)
+
+
+def test_the_excess_is_the_information_ratio_of_daily_log_returns_less_one_standard_error(bars: Path) -> None:
     plan = world.plan(bars, "ppo")
     market = markets_of(plan).validation
     equal = equal_weight(market, plan.market)
     wave = np.sin(np.arange(len(equal.equity)))
     other = equal._replace(equity=equal.equity * np.exp(wave))
     daily = np.diff(wave)
-    assert excess(other, equal) == pytest.approx(daily.mean() / daily.std() * 252**0.5)
+    years = len(daily) / 252
+    assert excess(other, equal) == pytest.approx(daily.mean() / daily.std() * 252**0.5 - ERRORS / years**0.5)
     assert np.isnan(excess(equal, equal))
 
 
