@@ -21,6 +21,7 @@ from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import Policy
 from quantd.training.plans.plan import Plan
+from quantd.training.power.power_line import power_line
 from quantd.training.seeds.seed_run import Progress
 
 
@@ -63,9 +64,11 @@ class Spread(Struct, frozen=True):
 class PresetResult(Struct, frozen=True):
     """Result of a preset. `steps` are environment steps of each seed; dates are first and last of a part of the plan.
 
-    `ahead` is the number of seeds whose Sharpe ratio is above that of equal weight.
+    `power` is the sentence of what could have been seen in its test part. `ahead` is the number of seeds whose Sharpe
+    ratio is above that of equal weight.
     """
 
+    power: str
     preset: str
     agent: str
     seeds: tuple[int, ...]
@@ -148,6 +151,7 @@ def result_of(name: str, plan: Plan, seed_standings: Standings) -> PresetResult:
     base, ratios = equal.figures.sharpe, [row.figures.sharpe for row in seeds]
     splits, preset = plan.splits, PRESETS[name]
     return PresetResult(
+        power=power_line(plan),
         preset=name,
         agent=plan.agent,
         seeds=plan.seeds,

@@ -66,6 +66,7 @@ def preset(
 def _say(result: "PresetResult") -> None:
     from quantd.research.studies import standings
 
+    say(f"power: {result.power}")
     for line in standings.first_lines(result.standings):
         say(line)
     table(standings.HEAD, standings.table(result.standings), standings.HEAD[1:])
