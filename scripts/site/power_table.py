@@ -134,13 +134,13 @@ def picture(listed: Sequence[Cell]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def written(page: str, table: str) -> str:
+def written(page: str, table: str, opening: str = BEGIN) -> str:
     """Return the page with the table between its two comments. Raises ValueError where it lacks them."""
-    before, begin, remainder = page.partition(BEGIN)
+    before, begin, remainder = page.partition(opening)
     _, end, after = remainder.partition(END)
     if not begin or not end:
-        raise ValueError(f"{PAGE.name}: write {BEGIN} and {END} where the table belongs")
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+        raise ValueError(f"{PAGE.name}: write {opening} and {END} where the table belongs")
+    return f"{before}{opening}\n\n{table}\n\n{END}{after}"
 
 
 def main(findings: Path = FINDINGS) -> None:
