@@ -12,9 +12,8 @@ from threading import Thread
 
 import pytest
 
-from tests.support.checkout import ROOT
+from tests.support.checkout import BUILDINGS, ROOT
 from tests.support.mqtt import certificate
-from tests.test_structure import PACKAGES
 
 RECORD = '#!/bin/sh\necho "$(basename "$0") $* threads=$OMP_NUM_THREADS" >> "$RECORD"\n'
 
@@ -74,7 +73,7 @@ def test_the_missing_compiler_is_named_in_one_line(
 ) -> None:
     """In a copy of the checkout: a build of this source, where there is one, serves without a compiler."""
     shutil.copytree(ROOT / "src", tmp_path / "src", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in PACKAGES:
+    for name in BUILDINGS:
         (tmp_path / name).symlink_to(ROOT / name)
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)

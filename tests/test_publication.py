@@ -23,8 +23,7 @@ from scripts.publication.documents import documents
 from scripts.publication.facts import Facts, facts
 from scripts.publication.sbom import bill
 from scripts.site.pages import pages
-from tests.support.checkout import ROOT
-from tests.test_structure import PACKAGES
+from tests.support.checkout import BUILDINGS, ROOT
 
 SCHEMA = ROOT / "tests" / "support" / "cyclonedx_1_6.json"
 """The parts of the published bom-1.6.schema.json (Apache-2.0, SHA-256 83821ba4…) that a bill of quantd has, without
@@ -215,7 +214,7 @@ def test_no_page_and_no_message_installs_the_bare_name() -> None:
     """quantd is on no index: whoever registers the name would get the machines of those who follow such a line."""
     assert facts().index == "", "once the index has the name, this test has no reason"
     texts = {page.path: page.text for page in pages()}
-    for top in (*PACKAGES, "src", "examples"):
+    for top in (*BUILDINGS, "src", "examples"):
         for path in (ROOT / top).rglob("*.py"):
             texts[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
     assert len(texts) > 500

@@ -8,9 +8,8 @@ from collections import defaultdict
 import pytest
 
 from quantd.daemon.runtime.version import python_files
-from tests.support.checkout import ROOT
+from tests.support.checkout import BUILDINGS, ROOT
 
-PACKAGES = ("trading", "strategies", "risk", "models", "adapters", "training", "research", "daemon", "server")
 MOST_ENTRIES, MOST_OF_A_MODULE, MOST_OF_A_FUNCTION = 25, 600, 60
 """Entries of a folder, lines of a module, and lines of a function from its `def` to its end, without decorators."""
 
@@ -149,7 +148,7 @@ def has_record(here, name):
 
 def test_a_folder_has_few_entries():
     crowded = {}
-    for here, below, files in folders(*PACKAGES, "benchmarks", "deploy", "docs", "scripts"):
+    for here, below, files in folders(*BUILDINGS, "benchmarks", "deploy", "docs", "scripts"):
         entries = len(below) + sum(not has_record(here, name) for name in files)
         if entries > MOST_ENTRIES:
             crowded[here] = entries
@@ -163,14 +162,14 @@ def test_a_folder_of_records_has_some_and_further_files_that_count(here):
 
 
 def test_a_package_says_what_it_is_in_its_first_line():
-    for here, _, files in folders(*PACKAGES):
+    for here, _, files in folders(*BUILDINGS):
         if any(name.endswith(".py") for name in files):
             assert "__init__.py" in files, here
             text = ast.get_docstring(ast.parse((ROOT / here / "__init__.py").read_text())) or ""
             assert re.match(r"[A-Z].{10,}[.:]", text), f"{here}/__init__.py says {text!r}"
 
 
-@pytest.mark.parametrize("top", PACKAGES)
+@pytest.mark.parametrize("top", BUILDINGS)
 def test_a_module_name_occurs_once_in_a_package(top):
     homes = defaultdict(list)
     for here, below, files in folders(top):
@@ -189,14 +188,59 @@ def test_the_test_of_names_sees_a_repetition():
 
 def test_a_test_lies_at_the_path_of_what_it_tests():
     """Each folder of tests that mirrors a package has a folder of that package."""
-    for here, _, files in folders(*(f"tests/{top}" for top in PACKAGES)):
+    for here, _, files in folders(*(f"tests/{top}" for top in BUILDINGS)):
         if any(name.startswith("test_") for name in files):
             assert (ROOT / here.removeprefix("tests/")).is_dir(), here
 
 
+IMPORT_OF_A_TEST = re.compile(r"^\s*(?:from|import)\s[^#\n]*(?:\([^)]*)?\btest_", re.MULTILINE)
+"""What each import of a test module matches; a syntax tree of each file would take half a minute."""
+
+
+def imported_tests(text):
+    """Dotted names of the test modules that a module imports, or imports from."""
+    imported = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            home = "." * node.level + (node.module or "")
+            imported.add(home)
+            imported |= {f"{home}.{alias.name}" for alias in node.names if is_module(home, alias.name)}
+    return sorted(name for name in imported if any(part.startswith("test_") for part in name.split(".")))
+
+
+def is_module(home, name):
+    """Whether `from home import name` is a module; a function of a module that is no test may begin with `test_`."""
+    return home.startswith(".") or (ROOT / home.replace(".", "/") / f"{name}.py").exists()
+
+
+def test_no_module_imports_a_test_module():
+    imports = {}
+    for top in ("tests", "benchmarks", "scripts", "examples"):
+        for path in python_files(ROOT / top):
+            text = path.read_text()
+            if IMPORT_OF_A_TEST.search(text) and (modules := imported_tests(text)):
+                imports[str(path.relative_to(ROOT))] = modules
+    assert imports == {}
+
+
+def test_the_test_of_imports_sees_each_form():
+    listed = "from tests import (\n    support,\n    test_structure,\n)"
+    for text in ("from tests.test_a import b", "    import tests.test_a", "from . import test_a", listed):
+        assert IMPORT_OF_A_TEST.search(text)
+    assert not IMPORT_OF_A_TEST.search("import tests.support\n\ndef test_a(): pass")
+    assert imported_tests(listed) == ["tests.test_structure"]
+    assert imported_tests("from tests.test_structure import folders") == ["tests.test_structure"]
+    assert imported_tests("def late():\n    import tests.risk.test_a") == ["tests.risk.test_a"]
+    assert imported_tests("from tests import support, test_structure") == ["tests.test_structure"]
+    assert imported_tests("from . import test_a\nfrom .test_b import c") == ["..test_a", ".test_b", ".test_b.c"]
+    assert imported_tests("from tests.support.checkout import ROOT\nfrom other import test_name") == []
+
+
 @pytest.mark.requirement("R-002")
 def test_each_top_level_folder_has_a_link_in_the_installed_package():
-    for top in PACKAGES:
+    for top in BUILDINGS:
         link = ROOT / "src" / "quantd" / top
         assert link.is_symlink(), top
         assert os.readlink(link) == f"../../{top}"
@@ -204,7 +248,7 @@ def test_each_top_level_folder_has_a_link_in_the_installed_package():
 
 def test_modules_and_functions_are_short_or_listed_with_a_reason():
     long = {}
-    for top in PACKAGES:
+    for top in BUILDINGS:
         for path in python_files(ROOT / top):
             long |= long_code(str(path.relative_to(ROOT)), path.read_text())
     assert faults_of(long, LONGER) == []

@@ -39,7 +39,7 @@ from benchmarks import instances
 from benchmarks.scaling import symbols_file
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.trading.events import Tick
-from tests.server.api.test_api import RATES, RUN, World
+from tests.support.api_world import RATES, RUN, World
 
 PATHS: Final = (
     "status", "positions", "positions?limit=500", "risk", "risk?limit=500", "risk/metrics", "risk/correlations",

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.timeline import instants
-from tests.server.api.test_api import World
+from tests.support.api_world import World
 from tests.support.command_line import CONFIG
 
 RATIO: Final = 0.6

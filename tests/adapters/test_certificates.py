@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from quantd.adapters import certificates
 from quantd.adapters.bus.embedded_broker import EmbeddedBroker
 from quantd.adapters.bus.embedded_settings import EmbeddedSettings
-from tests.server.api.test_api import standing_at_the_end
+from tests.support.api_world import standing_at_the_end
 from tests.support.command_line import CONFIG
 from tests.support.mqtt import certificate
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import resource
-import select
 import socket
 import ssl
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from quantd.adapters.listener import Listener
 from tests.support.mqtt import certificate, until
+from tests.support.sockets import closed
 
 
 class Echo(asyncio.Protocol):
@@ -35,17 +35,6 @@ def crowd(port: int, count: int) -> Iterator[list[socket.socket]]:
     finally:
         for each in made:
             each.close()
-
-
-def closed(connection: socket.socket) -> bool:
-    """Whether the other side has closed; what it sent before is read away."""
-    while select.select([connection], [], [], 0)[0]:
-        try:
-            if not connection.recv(64):
-                return True
-        except ConnectionResetError:
-            return True
-    return False
 
 
 async def serve(listener: Listener, tls: ssl.SSLContext | None = None) -> tuple[asyncio.Server, int]:

@@ -20,7 +20,7 @@ from typing import Any, Final
 import structlog
 
 from quantd.server.api.route_records import Page, Post, Read
-from tests.server.api.test_api import World, get, standing_at_the_end
+from tests.support.api_world import World, get, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 TEXT: Final = (

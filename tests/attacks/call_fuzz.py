@@ -18,9 +18,9 @@ from typing import Final
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading.display_text import session_date
-from tests.daemon.policies.test_isolation import CONFIG, ENV
 from tests.support.calendar_files import with_calendar
 from tests.support.checkout import ROOT
+from tests.support.isolated_policies import CONFIG, ENV
 
 LAST: Final = date(2019, 3, 29)
 """The last session of CONFIG, on which the policy trades long after its last call."""

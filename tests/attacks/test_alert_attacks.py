@@ -20,8 +20,19 @@ from quantd.adapters.sinks.ntfy import Ntfy, NtfyOptions
 from quantd.adapters.sinks.sink import LONGEST_WAIT_S, OpenSink, SinkError
 from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
 from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
-from tests.adapters.sinks.test_webhook import ALERT
-from tests.support.sink_servers import KEY, NTFY_TOKEN, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer, Receiver
+from tests.attacks.threat_table import attacks_on_the_page
+from tests.support.sink_servers import (
+    ALERT,
+    KEY,
+    NTFY_TOKEN,
+    PASSWORD,
+    TOKEN,
+    USER,
+    BotApi,
+    MailServer,
+    NtfyServer,
+    Receiver,
+)
 
 OPS, THIEF = "ops@example.org", "thief@example.com"
 RAW = {chr(c) for c in (*range(9), 11, 12, *range(14, 32), *range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F))}
@@ -246,3 +257,7 @@ async def test_no_answer_of_a_server_leads_elsewhere_or_holds_up_a_sink() -> Non
     assert wrong == {}
     assert elsewhere.requests == 0
     assert (found.good, len(found.body)) == (True, ANSWER_BYTES)
+
+
+def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
+    assert len(TEXTS) + len(ANSWERS) == attacks_on_the_page(__file__)

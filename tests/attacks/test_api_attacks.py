@@ -4,13 +4,10 @@ All of them run against one service, which serves its owner as before when they 
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import os
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,48 +17,36 @@ from quantd.server.api.access import guard, keyring
 from quantd.server.requests.tokens import created, revoked, rotated
 from quantd.trading.codec import decode
 from quantd.trading.events import Condition, Flow, Operator
-from tests.server.api.test_api import RUN, World, raw, standing_at_the_end
-from tests.support.command_line import CONFIG, answer, quantd
+from tests.attacks.api_requests import (
+    APPROVAL,
+    BEARER,
+    COMMANDS,
+    HALT,
+    HISTORY,
+    METRICS,
+    ORDERS,
+    REASON,
+    STATUS,
+    Attack,
+    attacked,
+    get,
+    post,
+    sent,
+)
+from tests.attacks.threat_table import attacks_on_the_page
+from tests.support.api_world import RUN
+from tests.support.command_line import answer, quantd
 
-CLOSED = CONFIG.replace("[api]", '[api]\nopen_reads = false\ncors = ["https://pages.example"]')
-"""Reads need a token, and one other origin is listed."""
-
-COMMANDS, STATUS, METRICS = "/api/v1/commands", "/api/v1/status", "/metrics"
-HALT = json.dumps({"command": "halt", "reason": "attack"})
 CASH = json.dumps({"do": "add", "amount": "1000.00", "reason": "attack"})
 RESUME = json.dumps({"command": "resume", "reason": "attack"})
 ORDER = json.dumps({"side": "buy", "qty": "1", "symbol": "SPY", "agent": "even", "reason": "attack"})
 SYMBOL = json.dumps({"do": "halt", "symbol": "SPY", "reason": "attack"})
 SETTLE = json.dumps({"how": "fence", "reason": "attack"})
-REASON = json.dumps({"reason": "attack"})
 TARGETS = json.dumps({"weights": {"SPY": 0.1}, "id": "1", "reason": "attack"})
 ELSE = json.dumps({"weights": {"SPY": 0.1}, "id": "1", "reason": "attack", "agent": "even"})
 PROPOSE = "/api/v1/agents/{}/propose"
-APPROVAL, ORDERS, HISTORY = "/api/v1/limits/approve", "/api/v1/orders", "/api/v1/risk/history"
 CLOSES = ", ".join(["100.0"] * 3_000)
 TWICE = f'{{"method": "equal_weight", "prices": {{"SPY": [{CLOSES}], "SPY": [{CLOSES}]}}}}'
-BEARER = "Authorization: Bearer "
-
-
-@dataclass(frozen=True)
-class Attack:
-    """One request. In its text, {owner}, {read}, {metrics}, {trade}, {propose}, {expired}, {revoked}, {rotated} and
-    {planted} are secrets, and {basic} is the owner's as a password."""
-
-    name: str
-    status: int
-    request: str
-    headers: tuple[str, ...] = ()
-    body: str = ""
-    host: str = "Host: localhost"
-
-
-def get(name: str, status: int, path: str, *headers: str, host: str = "Host: localhost") -> Attack:
-    return Attack(name, status, f"GET {path}", headers, host=host)
-
-
-def post(name: str, status: int, *headers: str, path: str = COMMANDS, body: str = HALT, **more: str) -> Attack:
-    return Attack(name, status, f"POST {path}", headers, body, **more)
 
 
 ATTACKS = (
@@ -183,38 +168,6 @@ ATTACKS = (
     post("order of an absurd size", 422, BEARER + "{owner}", path=ORDERS, body=ORDER.replace('"1"', '"9e999"')),
     post("deposit of NaN", 422, BEARER + "{owner}", path="/api/v1/cash", body=CASH.replace("1000.00", "NaN")),
 )
-
-
-@contextlib.asynccontextmanager
-async def attacked(folder):
-    """A closed world, and the secrets of its tokens by name; {planted} was in a file that others may write."""
-    async with standing_at_the_end(folder, CLOSED) as world:
-        path = world.folder / "tokens.json"
-        planted = created(world.folder, "planted", "admin")[1]
-        revoked(world.folder, "planted")
-        known = {name: created(world.folder, name, name)[1] for name in ("read", "metrics", "trade")}
-        known["propose"] = created(world.folder, "propose", "propose", agent="guest")[1]
-        known |= {name: created(world.folder, name, "admin")[1] for name in ("revoked", "rotated")}
-        rotated(world.folder, "rotated")
-        revoked(world.folder, "revoked")
-        # the last change, because the next one drops expired tokens from the file
-        known["expired"] = created(world.folder, "expired", "admin", time.time_ns() + 1)[1]
-        found = json.loads(path.read_text())[0]
-        user, basic = (base64.b64encode(text.encode()).decode() for text in (f"{world.token}:x", f"x:{world.token}"))
-        known |= {"id": found["id"], "hash": found["digest"], "salt": found["salt"], "cut": world.token[:-1]}
-        await asyncio.sleep(keyring.CHECK_S)
-        yield world, known | {"owner": world.token, "planted": planted, "user": user, "basic": basic}
-
-
-async def sent(world: World, known: dict[str, str], attack: Attack) -> tuple[int, bytes]:
-    headers = [attack.host, *attack.headers, "Connection: close"]
-    if attack.body:
-        kind = "application/json" if attack.body.startswith("{") else "application/x-www-form-urlencoded"
-        headers += [f"Content-Type: {kind}", f"Content-Length: {len(attack.body)}"]
-    head = "\r\n".join([f"{attack.request} HTTP/1.1", *headers])
-    for name, secret in known.items():
-        head = head.replace(f"{{{name}}}", secret)
-    return await raw(world, head.encode("latin-1") + b"\r\n\r\n" + attack.body.encode())
 
 
 @pytest.mark.requirement("R-231")
@@ -376,3 +329,7 @@ async def test_the_journal_names_the_token_and_replays_to_the_same_state(tmp_pat
     assert again["same"]
     assert again["compared"] == again["steps"] >= len(events)
     assert known["trade"].encode() not in b"".join(path.read_bytes() for path in world.folder.glob("quantd.db*"))
+
+
+def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
+    assert len(ATTACKS) == attacks_on_the_page(__file__)

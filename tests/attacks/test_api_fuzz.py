@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.api_fuzz import LAG_S, TEXT, fuzzed
-from tests.server.api.test_api import standing_at_the_end
+from tests.support.api_world import standing_at_the_end
 
 
 @pytest.mark.long

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.policies.test_isolation import CONFIG, ENV
 from tests.support.calendar_files import with_calendar
 from tests.support.checkout import ROOT
+from tests.support.isolated_policies import CONFIG, ENV
 
 WATCHED = """
 import asyncio, os, sys, threading

@@ -12,7 +12,7 @@ from quantd.server.api.routes import dashboard_routes
 from quantd.server.requests.tokens import created
 from tests.proofs.halt_flood import flooded, halt, rearm
 from tests.proofs.kill_switch import Daemon, daemon
-from tests.server.api.test_api import get, standing_at_the_end
+from tests.support.api_world import get, standing_at_the_end
 from tests.support.mqtt import until
 
 HALTS = 10

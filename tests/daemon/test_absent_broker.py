@@ -12,7 +12,7 @@ from quantd.adapters.bus.outbox import StoredAlerts
 from quantd.adapters.store.handle import read_only
 from quantd.daemon.runtime.committed_folds import sent_by
 from quantd.risk.limits.catalogue import REASON_NAMES
-from tests.daemon.test_edges import Running, running
+from tests.daemon.running_daemon import Running, running
 from tests.support.command_line import CONFIG
 from tests.support.mqtt import Mosquitto, Subscriber
 

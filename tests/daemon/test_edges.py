@@ -1,87 +1,23 @@
 """The edges of a daemon that runs as a process: its connections, its bus, and what it writes."""
 
-import contextlib
 import json
 import os
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.daemon.running_daemon import running
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, environment, program, quantd, write
 from tests.support.mqtt import certificate
 from tests.support.services import require
 
 PACED = CONFIG.replace('pace = "fast"', 'pace = "2/s"').replace('at_end = "stop"', 'at_end = "wait"')
-
-
-@dataclass
-class Running:
-    """A daemon in `folder`, with what it has written so far."""
-
-    folder: Path
-    process: "subprocess.Popen[bytes]"
-
-    @property
-    def place(self) -> Any:
-        return json.loads((self.folder / "state" / "api.json").read_text())
-
-    def get(self, path: str) -> Any:
-        """What the API answers; tried again while it has no place for one more connection."""
-        until = time.monotonic() + 20
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.place['port']}{path}", timeout=10) as answer:
-                    return json.load(answer)
-            except (urllib.error.URLError, ConnectionError):
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
-
-    def written(self, stream: str) -> str:
-        return (self.folder / stream).read_text()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
-
-
-@contextlib.contextmanager
-def running(folder: Path, text: str, *arguments: str, files: int = 1_024) -> Iterator[Running]:
-    """A daemon whose process may open so many files; it has said where it listens."""
-    write(with_calendar(folder), text)
-    command = [sys.executable, "-m", "quantd.daemon.cli", "run", *arguments]
-    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        process = subprocess.Popen(
-            ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command],
-            cwd=folder,
-            env=environment(),
-            stdout=out,
-            stderr=err,
-        )
-    found = Running(folder, process)
-    try:
-        until = time.monotonic() + 60
-        while not (folder / "state" / "api.json").exists():
-            assert process.poll() is None, found.written("err")
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        yield found
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        process.wait(10)
 
 
 @pytest.mark.long

@@ -12,6 +12,7 @@ import yaml
 
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.config.mistakes import ConfigError
+from tests.deploy.compose_profiles import PROFILES
 from tests.deploy.dockerfile import settings_of, stages
 from tests.support.checkout import ROOT
 
@@ -21,16 +22,6 @@ SCHEMA = ROOT / "tests" / "deploy" / "compose-spec.json"
 SCHEMA_HASH = "73ca5878c77570ba222a558016c7b3c6770ba5f3377786593e32180666512f8f"
 """SHA-256 of `schema/compose-spec.json` of compose-go 2.13.0 (Apache-2.0), which that file is."""
 
-PROFILES = {
-    "train-cpu": {"train-cpu"},
-    "train-gpu": {"train-gpu"},
-    "train-lite": {"train-lite"},
-    "production": {"trader", "reader-1", "reader-2", "nginx", "postgres"},
-    "test": {"test"},
-    "benchmark": {"benchmark"},
-    "feature-analysis": {"feature-analysis"},
-    "rebalancing": {"rebalancing"},
-}
 API = ("trader", "reader-1", "reader-2")
 
 

@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from tests.deploy.test_prometheus import promtool
+from tests.deploy.prometheus_tool import promtool
 from tests.support.checkout import ROOT
 
 FILES = ROOT / "deploy" / "grafana"

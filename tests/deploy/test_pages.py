@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.test_compose import PROFILES
+from tests.deploy.compose_profiles import PROFILES
 from tests.support.checkout import ROOT
 
 PAGES = ROOT / "docs" / "deploy"

@@ -11,21 +11,14 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS, LABELS, Metrics
-from tests.server.api.test_api import standing_at_the_end
+from tests.deploy.prometheus_tool import promtool
+from tests.support.api_world import standing_at_the_end
 from tests.support.checkout import ROOT
 from tests.support.services import require
 
 FILES = ROOT / "deploy" / "prometheus"
 PAGE = ROOT / "docs" / "deploy" / "monitoring.md"
 METRIC = re.compile(r"\bquantd_\w+")
-
-
-def promtool(*arguments: object, given: str = "") -> str:
-    """What promtool prints; its exit code must be 0."""
-    command = [require("prometheus")["promtool"], *map(str, arguments)]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def rules() -> dict[str, dict[str, object]]:

@@ -20,8 +20,17 @@ from quantd.research.significance.paired_tests import paired_t
 from quantd.research.significance.sharpe_tests import jobson_korkie, ledoit_wolf, ledoit_wolf_bootstrap
 from quantd.research.significance.superior_ability import reality_check, stationary_variances, superior_ability
 from quantd.trading.bootstrap import stationary_length
-from tests.research.significance import test_overfitting, test_sharpe_tests, test_stationary_bootstrap
-from tests.research.significance import test_superior_ability as able
+from tests.proofs.significance_loops import (
+    autoregressive,
+    bootstrap_p,
+    looped_length,
+    looped_overfitting,
+    memmel,
+    of_arch,
+    pair,
+    parzen_error,
+    trials,
+)
 
 LENGTH = 5.0
 PUBLISHED_YEARS = ((252, 0.0, 3.0, 2.73), (52, 0.0, 3.0, 2.83), (12, 0.0, 3.0, 3.24), (12, -0.72, 5.78, 4.99))
@@ -43,31 +52,31 @@ def largest(figure: str, reference: str, kind: str, of: Callable[[int], float], 
 
 
 def of_t(seed: int) -> float:
-    own, other = test_sharpe_tests.pair(seed)
+    own, other = pair(seed)
     d = own - other
     t = d.mean() / (d.std(ddof=1) / math.sqrt(len(d)))
     return abs(paired_t(own, other).p - 2.0 * float(stats.t.sf(abs(t), len(d) - 1)))
 
 
 def of_memmel(seed: int) -> float:
-    own, other = test_sharpe_tests.pair(seed)
+    own, other = pair(seed)
     found = jobson_korkie(own, other)
-    return abs(found.difference / found.error / test_sharpe_tests.memmel(own, other) - 1.0)
+    return abs(found.difference / found.error / memmel(own, other) - 1.0)
 
 
 def of_kernel(case: int) -> float:
     seed, prewhiten = case // 2, bool(case % 2)
-    own, other = test_sharpe_tests.pair(seed)
-    error = test_sharpe_tests.parzen_error(own, other, prewhiten=prewhiten)
+    own, other = pair(seed)
+    error = parzen_error(own, other, prewhiten=prewhiten)
     return abs(ledoit_wolf(own, other, prewhiten=prewhiten).error / error - 1.0)
 
 
 def of_bootstrap(case: int) -> float:
     n, block = ((60, 1), (60, 5), (64, 7))[case % 3]
-    own, other = test_sharpe_tests.pair(case, n=n, edge=0.1)
+    own, other = pair(case, n=n, edge=0.1)
     found = ledoit_wolf_bootstrap(own, other, block=block, resamples=199, seed=7)
     starts = np.random.default_rng(7).integers(0, n, (199, n // block), dtype=np.int64)
-    return abs(found.p - test_sharpe_tests.bootstrap_p(own, other, starts, block))
+    return abs(found.p - bootstrap_p(own, other, starts, block))
 
 
 def of_adjusted(adjust: Callable[[np.ndarray], np.ndarray], method: str) -> Callable[[int], float]:
@@ -81,15 +90,15 @@ def of_adjusted(adjust: Callable[[np.ndarray], np.ndarray], method: str) -> Call
 def excess_of(case: int) -> np.ndarray:
     """A case of Hansen's test whose statistic is above 0; arch does not bound its statistic there."""
     best, worst = ((1.0, 0.0), (2.0, -4.0), (3.0, 0.0))[case % 3]
-    excess = able.trials(case // 3, best=best, worst=worst)
-    return excess if excess.mean(axis=0).max() > 0.0 else able.trials(case // 3, best=3.0)
+    excess = trials(case // 3, best=best, worst=worst)
+    return excess if excess.mean(axis=0).max() > 0.0 else trials(case // 3, best=3.0)
 
 
 def of_ability(case: int) -> float:
     excess = excess_of(case)
     found = superior_ability(excess, length=LENGTH, resamples=3_999)
     assert found is not None
-    theirs = able.of_arch(excess / np.sqrt(stationary_variances(excess, LENGTH)), LENGTH).pvalues
+    theirs = of_arch(excess / np.sqrt(stationary_variances(excess, LENGTH)), LENGTH).pvalues
     ours = {"lower": found.lower, "consistent": found.consistent, "upper": found.upper}
     return max(abs(value - theirs[name]) for name, value in ours.items())
 
@@ -98,28 +107,28 @@ def of_reality(case: int) -> float:
     excess = excess_of(case)
     found = reality_check(excess, length=LENGTH, resamples=3_999)
     assert found is not None
-    return abs(found.p - able.of_arch(excess, LENGTH).pvalues["upper"])
+    return abs(found.p - of_arch(excess, LENGTH).pvalues["upper"])
 
 
 def of_overfitting(seed: int) -> float:
     returns = np.random.default_rng(seed).normal(0.0003, 0.01, (60 + seed, 5))
     found = overfitting(returns, blocks=6)
-    probability, logits, slope, loss = test_overfitting.looped(returns, 6, "sharpe")
+    probability, logits, slope, loss = looped_overfitting(returns, 6, "sharpe")
     apart = float(np.abs(np.sort(found.logits) - np.sort(logits)).max())
     return max(abs(found.probability - probability), apart, abs(found.slope - slope), abs(found.loss - loss))
 
 
 def of_length(phi: float) -> Callable[[int], float]:
     def of(seed: int) -> float:
-        series = test_stationary_bootstrap.autoregressive(1_000, phi, seed)
-        return abs(stationary_length(series) / max(1.0, test_stationary_bootstrap.looped_length(series, 2.0)) - 1.0)
+        series = autoregressive(1_000, phi, seed)
+        return abs(stationary_length(series) / max(1.0, looped_length(series, 2.0)) - 1.0)
 
     return of
 
 
 def of_arch_length(phi: float) -> Callable[[int], float]:
     def of(seed: int) -> float:
-        series = test_stationary_bootstrap.autoregressive(1_000, phi, seed)
+        series = autoregressive(1_000, phi, seed)
         return abs(stationary_length(series) / max(1.0, float(optimal_block_length(series)["stationary"].iloc[0])) - 1)
 
     return of

@@ -25,9 +25,9 @@ from quantd.daemon.runtime.service import Service
 from quantd.trading.events import Approved, Event
 from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW, RUN, TEXT, stretch
-from tests.daemon.live.test_venue_stops import WARMUP, Calm, Wire, market
 from tests.support.command_line import write
+from tests.support.live_runs import NOW, RUN, TEXT, stretch
+from tests.support.stop_venue import WARMUP, Calm, Wire, market
 from tests.support.venues.alpaca import AlpacaServer
 
 SYMBOLS = ("S0", "S1", "S2")

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.recorded_runs.archive import opened
 from tests.recorded_runs.replaying import runs_of, snapshots
 from tests.support.checkout import ROOT
-from tests.test_tracked_files import found
+from tests.support.secrets_in_files import secrets_of
 
 USED = {"localhost", "owner", "quantd", "user"}
 """Words of the product itself, which may be names of a host or a user too."""
@@ -47,10 +47,10 @@ def identifiers(path: Path) -> list[str]:
     wanted = re.compile("|".join(names()).encode())
     parts = list(contents(path))
     whole = b"\n".join(data for _, data in parts)
-    if wanted.search(whole) is None and not found(whole):
+    if wanted.search(whole) is None and not secrets_of(whole):
         return []
     wrong = []
     for place, data in parts:
         wrong += [f"{place}: {each.group().decode()}" for each in wanted.finditer(data)]
-        wrong += [f"{place}: {kind} {text!r}" for kind, text in found(data)]
+        wrong += [f"{place}: {kind} {text!r}" for kind, text in secrets_of(data)]
     return wrong or ["what looks like a secret, across two parts"]

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATA: Final = ROOT / "data"
 SHIPPED: Final = ROOT / "models" / "shipped"
-PACKAGES: Final = (
-    "adapters", "daemon", "models", "research", "risk", "server", "src", "strategies", "trading", "training",
-)  # fmt: skip
+BUILDINGS: Final = ("trading", "strategies", "risk", "models", "adapters", "training", "research", "daemon", "server")
+"""The folders of source, each a package of `quantd`."""
+PACKAGES: Final = (*BUILDINGS, "src")
 LINKED: Final = ("config.toml", "constraints.txt", "data", "examples")
 
 

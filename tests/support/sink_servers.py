@@ -20,8 +20,13 @@ import msgspec
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from quantd.adapters.bus.payloads import Alert
+from quantd.adapters.bus.payloads import SCHEMA, Alert
 from tests.support.mqtt import certificate, free_port
+
+ALERT = Alert(
+    schema=SCHEMA, id="7f3k2m1a-7-0", run="7f3k2m1a", name="paper", ts_event=1, time="1970-01-01T00:00:00.000000Z",
+    level="CRITICAL", kind="switch", text="halt é", symbol="", agent="", value=0.31, bound=None, count=2,
+)  # fmt: skip
 
 KEY = "the key of the webhook"
 USER, PASSWORD = "alerts@example.org", "pass-word of smtp"

@@ -14,7 +14,7 @@ from quantd.trading.events import Tick
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import OrderState, order_id
 from quantd.trading.view import EMPTY_MEMORY, View
-from tests.adapters.bus.test_messages import (
+from tests.adapters.bus.journal_entries import (
     AGENTS,
     EVERY_EFFECT,
     RUN,

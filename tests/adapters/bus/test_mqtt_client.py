@@ -11,7 +11,7 @@ from quantd.adapters.bus.publisher import MqttBus
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import read
 from quantd.server.cli.setup.rehearsal import alert
-from tests.adapters.bus.test_publisher import ALERTS, STATUS, running, settings
+from tests.adapters.bus.running_bus import ALERTS, STATUS, running, settings
 from tests.support.mqtt import MemoryOutbox, Mosquitto, Subscriber, until
 
 

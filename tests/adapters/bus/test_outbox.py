@@ -10,7 +10,7 @@ from msgspec import Struct
 from quantd.adapters.bus.messages import Message
 from quantd.adapters.bus.outbox import Lanes, QueuedEntry, StoredAlerts
 from quantd.adapters.bus.publisher import Outgoing
-from tests.adapters.bus.test_messages import EVERY_EFFECT, RUN, composer
+from tests.adapters.bus.journal_entries import EVERY_EFFECT, RUN, composer
 from tests.support.mqtt import MemoryOutbox
 
 

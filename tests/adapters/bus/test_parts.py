@@ -18,7 +18,7 @@ from quantd.trading.effects import AgentPlan, Effect, Ended, Filled, Planned, Va
 from quantd.trading.events import Tick
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import OrderBasket, OrderState
-from tests.adapters.bus.test_messages import TS, body, schema
+from tests.adapters.bus.journal_entries import TS, body, schema
 
 N = 6_000
 UNIVERSE = Universe(tuple(Instrument(f"S{k:04d}") for k in range(N)))

@@ -9,21 +9,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from quantd.adapters.bus.messages import Message
 from quantd.adapters.bus.outbox import Lanes
-from quantd.adapters.bus.publisher import MqttBus, Outbox, Outgoing
+from quantd.adapters.bus.publisher import MqttBus, Outgoing
 from quantd.adapters.bus.settings import BusAddressWrong, MqttSettings, Tls, address
+from tests.adapters.bus.running_bus import ALERTS, STATUS, running, settings
 from tests.support.checkout import ROOT
 from tests.support.mqtt import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, certificate, free_port, until
 from tests.support.services import require
-
-STATUS = "quantd/paper/status"
-ALERTS = "quantd/paper/alerts/WARNING/test"
 
 
 @pytest.fixture(autouse=True)
@@ -37,22 +35,6 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(tmp_path).start()
     yield broker
     broker.stop()
-
-
-def settings(port: int, **other: object) -> MqttSettings:
-    return MqttSettings("127.0.0.1", port, retry_first_s=0.05, retry_most_s=0.2, connect_s=1.0, **other)
-
-
-@contextlib.asynccontextmanager
-async def running(port: int, outbox: Outbox, **other: object) -> AsyncIterator[MqttBus]:
-    bus = MqttBus(settings(port, **other), outbox, STATUS, b"offline")
-    bus.status(b"online")
-    task = asyncio.create_task(bus.run())
-    try:
-        yield bus
-    finally:
-        bus.stop(b"stopped", 3.0)
-        await asyncio.wait_for(task, 15)
 
 
 @pytest.mark.requirement("R-179")

@@ -7,8 +7,7 @@ from msgspec.structs import replace
 
 from quantd.adapters.sinks.discord import Discord, DiscordOptions
 from quantd.adapters.sinks.sink import SinkError
-from tests.adapters.sinks.test_webhook import ALERT
-from tests.support.sink_servers import PLACE, DiscordChannel
+from tests.support.sink_servers import ALERT, PLACE, DiscordChannel
 
 OPEN: list[Discord] = []
 

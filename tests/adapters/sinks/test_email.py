@@ -13,8 +13,7 @@ from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.sinks import email as email_sink
 from quantd.adapters.sinks.email import LOGIN_WAIT_S, Email, EmailOptions, message_of
 from quantd.adapters.sinks.sink import SinkError
-from tests.adapters.sinks.test_webhook import ALERT
-from tests.support.sink_servers import PASSWORD, USER, MailServer
+from tests.support.sink_servers import ALERT, PASSWORD, USER, MailServer
 
 OPS, RISK = "ops@example.org", "risk@example.org"
 

@@ -10,8 +10,7 @@ from msgspec.structs import replace
 
 from quantd.adapters.sinks.ntfy import NAME, Ntfy, NtfyOptions, sequence_id
 from quantd.adapters.sinks.sink import SinkError
-from tests.adapters.sinks.test_webhook import ALERT
-from tests.support.sink_servers import NTFY_TOKEN, NtfyServer
+from tests.support.sink_servers import ALERT, NTFY_TOKEN, NtfyServer
 
 OPEN: list[Ntfy] = []
 

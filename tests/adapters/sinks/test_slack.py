@@ -7,8 +7,7 @@ from msgspec.structs import replace
 
 from quantd.adapters.sinks.sink import SinkError
 from quantd.adapters.sinks.slack import Slack, SlackOptions
-from tests.adapters.sinks.test_webhook import ALERT
-from tests.support.sink_servers import PLACE, SlackChannel
+from tests.support.sink_servers import ALERT, PLACE, SlackChannel
 
 OPEN: list[Slack] = []
 

@@ -9,8 +9,7 @@ from msgspec.structs import replace
 
 from quantd.adapters.sinks.sink import SinkError
 from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
-from tests.adapters.sinks.test_webhook import ALERT
-from tests.support.sink_servers import TOKEN, BotApi
+from tests.support.sink_servers import ALERT, TOKEN, BotApi
 
 OPEN: list[Telegram] = []
 

@@ -6,15 +6,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from quantd.adapters.bus.payloads import SCHEMA, Alert
 from quantd.adapters.sinks.sink import SinkError
 from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
-from tests.support.sink_servers import KEY, Receiver
-
-ALERT = Alert(
-    schema=SCHEMA, id="7f3k2m1a-7-0", run="7f3k2m1a", name="paper", ts_event=1, time="1970-01-01T00:00:00.000000Z",
-    level="CRITICAL", kind="switch", text="halt é", symbol="", agent="", value=0.31, bound=None, count=2,
-)  # fmt: skip
+from tests.support.sink_servers import ALERT, KEY, Receiver
 
 
 @pytest.fixture

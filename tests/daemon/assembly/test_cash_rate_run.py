@@ -21,9 +21,9 @@ from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Booked
 from quantd.trading.execution import interest_micro
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW, TEXT
-from tests.daemon.recovery.test_replay import kill_after
 from tests.support.command_line import CONFIG, answer, quantd, write
+from tests.support.killed_runs import kill_after
+from tests.support.live_runs import NOW, TEXT
 
 SERIES = "date,rate\n2018-12-31,0.03\n2019-01-15,0.4\n2019-02-01,0.05\n"
 WITH = CONFIG.replace("[risk]\n", '[account]\ncash_rate = "bills.csv"\n[risk]\n')

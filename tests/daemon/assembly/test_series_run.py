@@ -21,9 +21,9 @@ from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW, TEXT
-from tests.daemon.recovery.test_replay import kill_after
 from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
+from tests.support.killed_runs import kill_after
+from tests.support.live_runs import NOW, TEXT
 
 SYMBOLS = ("SPY", "QQQ", "IWM")
 EPOCH = dt.date(1970, 1, 1)

@@ -15,7 +15,7 @@ from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.venue import busts, halts
 from quantd.daemon.engine.venue.reports import News
 from quantd.daemon.engine.venue.unknown import SENDINGS
-from quantd.risk.limits.catalogue import PROFILES, Limits, override
+from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import encode
 from quantd.trading.effects import Again, Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued
@@ -40,9 +40,7 @@ from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD, Noted, View
 from tests.support.engine import CASH, START, World, block, walk
 from tests.support.examples import examples
-
-HOUR = DAY_NS // 24
-RESEARCH = PROFILES["research"]
+from tests.support.order_reports import HOUR, RESEARCH, Silent, report, sent
 
 
 def equal(view: object) -> np.ndarray:
@@ -400,30 +398,6 @@ def test_limits_that_were_reloaded_hold_from_the_next_decision_and_are_in_a_repl
 
 
 # reports of a venue that is late, forgetful or wrong
-
-
-def sent(world: World) -> OrderBasket:
-    """One basket on its way, nothing reported."""
-    world.shell.broker = Silent()  # type: ignore[assignment]
-    for item in list(world.items())[:2]:
-        world.shell.take(item)
-    return world.of(OrderBasket)[0]
-
-
-class Silent:
-    """A venue that says nothing of itself."""
-
-    def submit(self, basket: OrderBasket, rows: object = None) -> tuple[()]:
-        return ()
-
-    def cancel(self, *_: int) -> tuple[()]:
-        return ()
-
-    query = on_action = on_slice = on_time = cancel
-
-
-def report(basket: OrderBasket, cum: int, lots: int, cause: Cause, price: int = 100 * 10**9, ts: int = 0) -> Reports:
-    return Reports(basket.sample, basket.n, ts or basket.ts + HOUR, [0], [cum], [lots], [price], [0], [int(cause)])
 
 
 parts = st.lists(st.integers(1, 400), min_size=1, max_size=8)

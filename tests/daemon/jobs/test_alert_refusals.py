@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from quantd.adapters.sinks.sink import SinkError
 from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_refusals import ALERTS, TRIES, Refusals, is_refusal
-from tests.daemon.jobs.test_alert_delivery import Desk, desk
-from tests.daemon.runtime.test_service import until
+from tests.daemon.jobs.alert_desk import Desk, desk
+from tests.support.service_kit import until
 from tests.support.sink_servers import Receiver
 
 

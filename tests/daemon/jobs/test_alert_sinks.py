@@ -18,9 +18,8 @@ from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
 from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_delivery import Delivery
 from quantd.trading.events import Operator, Stopping
-from tests.adapters.sinks.test_webhook import ALERT
-from tests.daemon.runtime.test_service import Kit, until, world
-from tests.support.sink_servers import NTFY_TOKEN, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer
+from tests.support.service_kit import Kit, until, world
+from tests.support.sink_servers import ALERT, NTFY_TOKEN, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer
 
 SECRETS = (PASSWORD, TOKEN, NTFY_TOKEN)
 

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from quantd.daemon.jobs.dead_man import DeadMansSwitch, unwell
 from quantd.trading.events import Condition, Stopping
-from tests.daemon.runtime.test_service import Kit, until, world
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, environment, write
+from tests.support.service_kit import Kit, until, world
 from tests.support.sink_servers import Pulse, in_a_thread
 
 

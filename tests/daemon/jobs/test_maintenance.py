@@ -23,9 +23,9 @@ from quantd.risk.switch import RUN
 from quantd.trading.codec import decode
 from quantd.trading.effects import Publish
 from quantd.trading.events import Stopping
-from tests.daemon.runtime.test_service import TEXT, Kit, backtest, until, world
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, answer, quantd, write
+from tests.support.service_kit import TEXT, Kit, backtest, until, world
 
 KNOWN = Known(("equal_weight",), ("24/7",), limits=limit_keys())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from quantd.daemon.jobs.risk_reports import Reporter
 from quantd.daemon.jobs.runner import Jobs
 from quantd.daemon.views.report.contents import Report, Standing
-from tests.daemon.runtime.test_service import Kit, world
+from tests.support.service_kit import Kit, world
 
 DUE = {"daily_report": 1, "risk_report": 2}
 

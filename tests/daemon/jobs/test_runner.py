@@ -24,8 +24,8 @@ from quantd.daemon.jobs.tasks.data_refresh import DataRefresh
 from quantd.daemon.runtime.timeline import instants
 from quantd.risk.switch import RUN
 from quantd.trading.events import Stopping
-from tests.daemon.runtime.test_service import Kit, until, world
 from tests.support.command_line import write
+from tests.support.service_kit import Kit, until, world
 
 RAISED = [
     TypeError("a text where a number is"),

@@ -15,8 +15,8 @@ from quantd.trading.codec import decode
 from quantd.trading.effects import Publish
 from quantd.trading.orders import OrderBasket
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW, parts, read_entries, require_equal, slices, stretch, venue_of
 from tests.proofs.conformance.rigs.alpaca import UNIVERSE, AlpacaRig
+from tests.support.live_runs import NOW, parts, read_entries, require_equal, slices, stretch, venue_of
 from tests.support.remote_venue import Remote, Script, Venue
 
 

@@ -11,7 +11,7 @@ from quantd.trading.events import Unknown
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW, _quick, parts, venue_of
+from tests.support.live_runs import NOW, _quick, parts, venue_of
 from tests.support.remote_venue import Remote
 
 __all__ = ["_quick"]

@@ -12,10 +12,10 @@ from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.live.permission import FILE, LASTS_S, Finding, doubt, keep, refusal
 from quantd.daemon.recovery.stored_run import CannotStart, this_run
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW as LIVE_NOW
-from tests.daemon.live.test_session import RUN, slices, stretch
-from tests.daemon.live.test_session import TEXT as LIVE
 from tests.support.command_line import quantd
+from tests.support.live_runs import NOW as LIVE_NOW
+from tests.support.live_runs import RUN, slices, stretch
+from tests.support.live_runs import TEXT as LIVE
 from tests.support.remote_venue import Script
 
 TEXT = """

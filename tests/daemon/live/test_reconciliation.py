@@ -26,8 +26,8 @@ from quantd.trading.events import Condition, Operator
 from quantd.trading.orders import Cause, ForeignOrder, OpenOrder, Reports
 from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW, _quick, parts, slices, stretch, venue_of
 from tests.support.engine import COLLARED, World, block
+from tests.support.live_runs import NOW, _quick, parts, slices, stretch, venue_of
 from tests.support.remote_venue import Remote, Script
 
 __all__ = ["_quick"]

@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from quantd.daemon.config import read
 from quantd.daemon.monitoring.heartbeat import monitoring
-from tests.daemon.config.test_document import KNOWN, SMALL
-from tests.daemon.runtime.test_service import Kit, until, world
+from tests.support.known_names import KNOWN, SMALL
+from tests.support.service_kit import Kit, until, world
 
 
 @pytest.mark.requirement("R-155")

@@ -9,7 +9,7 @@ import pytest
 
 from quantd.daemon.config import Config
 from quantd.daemon.monitoring.signals import reload
-from tests.server.api.test_api import World, standing_at_the_end
+from tests.support.api_world import World, standing_at_the_end
 
 
 @pytest.fixture

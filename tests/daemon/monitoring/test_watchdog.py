@@ -27,8 +27,8 @@ from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode
 from quantd.trading.events import Condition, Operator, Stopping
 from quantd.trading.sessions import DAY_NS, Sessions
-from tests.server.api.test_api import RUN as RUN_NAME
-from tests.server.api.test_api import World
+from tests.support.api_world import RUN as RUN_NAME
+from tests.support.api_world import World
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, ROOT
 

@@ -25,9 +25,9 @@ from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.session import Session
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.effects import Publish
-from tests.daemon.policies.test_isolation import WITHOUT_LANDLOCK
 from tests.support.checkout import ROOT
 from tests.support.engine import World, block, walk
+from tests.support.isolated_policies import WITHOUT_LANDLOCK
 
 SHIPPED = ROOT / "models" / "shipped"
 QUICK = {"x": np.ones((1, 3), np.float32)}

@@ -1,7 +1,6 @@
 """Real daemons with hostile policy files: kill switches answer, the gate holds, nothing of the working folder runs."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -16,40 +15,11 @@ import pytest
 
 from quantd.daemon.policies.isolation.confinement import missing
 from tests.support.calendar_files import with_calendar
-from tests.support.command_line import ROOT, quantd
+from tests.support.command_line import quantd
+from tests.support.isolated_policies import CONFIG, ENV, WITHOUT_LANDLOCK
 
-CONFIG = f"""
-[quantd]
-name = "hostile"
-[universe]
-symbols = ["SPY", "QQQ", "IWM"]
-[feed]
-path = "{ROOT}/data/us_daily.parquet"
-actions = "{ROOT}/data/us_actions.csv"
-stamps = "session"
-start = 2019-01-02
-end = 2019-03-29
-warmup = 100
-pace = "{{pace}}"
-at_end = "{{at_end}}"
-[broker]
-cash = "600000.00"
-[risk]
-max_price_age = "30h"
-max_position_weight = 0.35
-[api]
-port = 0
-[bus]
-port = 0
-[[agents]]
-name = "mine"
-policy = "{{policy}}"
-capital = 1.0
-params = {{params}}
-"""
 HELD = "import ctypes\ndef act(view):\n    ctypes.PyDLL(None).sleep(600)\n"
 """Holds its interpreter's lock, and needs no CPU for it."""
-ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 PATIENT = """
 import sys
 import quantd.daemon.policies.isolation.worker as worker
@@ -278,19 +248,6 @@ def test_the_token_is_unreadable_for_a_policy_of_a_run(tmp_path: Path) -> None:
     alerts = printed(tmp_path, "alerts")
     assert "PermissionError: [Errno 13] Permission denied" in alerts
     assert "suspended after 3 failures" in alerts
-
-
-WITHOUT_LANDLOCK = """
-import ctypes, struct, sys
-lines = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7FFF0000)]
-code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
-head = struct.pack("HxxxxxxQ", len(lines), ctypes.addressof(code))
-libc = ctypes.CDLL(None)
-assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0
-from quantd.daemon.cli import main
-sys.argv = ["quantd", *sys.argv[1:]]
-main()
-"""
 
 
 @pytest.mark.long

@@ -14,7 +14,7 @@ from quantd.daemon.policies.isolation.readable_paths import Readable, readable
 from quantd.daemon.policies.isolation.worker import PACKAGES, Apart, unreadable
 from quantd.daemon.policies.loading import answer
 from quantd.trading.effects import Ask
-from tests.daemon.policies.test_isolation import CONFIG
+from tests.support.isolated_policies import CONFIG
 from tests.support.policies import market, view_of
 
 

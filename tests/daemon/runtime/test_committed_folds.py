@@ -21,8 +21,8 @@ from quantd.trading.effects import Crossed, Ended, Filled, Planned, Publish, Val
 from quantd.trading.execution import Costs
 from quantd.trading.orders import OrderBasket
 from quantd.trading.view import View
-from tests.daemon.runtime.test_service import Kit
 from tests.support.engine import World, block, walk
+from tests.support.service_kit import Kit
 
 RUN = "run00001"
 

@@ -25,9 +25,9 @@ from quantd.risk.limits.settings import Protective, Tail
 from quantd.trading.events import Action, Tick
 from quantd.trading.market import Floats
 from quantd.trading.view import View
-from tests.daemon.runtime.test_service import Kit
 from tests.support.command_line import answer, environment, quantd, write
 from tests.support.engine import World, block, walk
+from tests.support.service_kit import Kit
 
 DAYS = 24
 SPLIT, DIVIDEND = 8, 11

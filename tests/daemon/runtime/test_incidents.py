@@ -17,7 +17,7 @@ from quantd.daemon.jobs.reminders import Reminders
 from quantd.server.requests.acknowledgement import acknowledgement
 from quantd.trading.codec import decode
 from quantd.trading.events import Condition, Event, Operator, Stopping
-from tests.daemon.runtime.test_service import CONFIG, Kit, world
+from tests.support.service_kit import CONFIG, Kit, world
 
 RUN = "run00001"
 HOUR_NS = 3_600 * 10**9

@@ -8,8 +8,8 @@ from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Refused
 from quantd.trading.events import Approved, Flow, Operator, PortfolioClosed, Proposed, Wished
 from quantd.trading.orders import Cause
-from tests.daemon.engine.test_engine import RESEARCH, report, sent
 from tests.support.engine import World, block
+from tests.support.order_reports import RESEARCH, report, sent
 
 
 def world() -> World:

@@ -13,7 +13,7 @@ from quantd.daemon.runtime.recent_history import Histories
 from quantd.daemon.runtime.timeline import instants
 from quantd.trading.effects import AgentPlan, Assessed, Planned, Valued
 from quantd.trading.events import Stopping
-from tests.daemon.runtime.test_service import Kit, world
+from tests.support.service_kit import Kit, world
 
 DEFAULT = (10_000, 5_000, 5_000)
 

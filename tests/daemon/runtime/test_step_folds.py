@@ -11,7 +11,7 @@ from quantd.trading.codec import decode
 from quantd.trading.effects import Effect, Valued
 from quantd.trading.events import Event
 from quantd.trading.market import MarketSlice
-from tests.daemon.runtime.test_service import Kit, world
+from tests.support.service_kit import Kit, world
 
 
 async def test_a_new_fold_takes_each_step_of_the_journal_once_after_what_comes_before_it(

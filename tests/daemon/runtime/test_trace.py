@@ -13,8 +13,8 @@ from quantd.daemon.runtime.trace import Trace
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ended, Filled, Planned, Publish
 from quantd.trading.orders import OrderBasket
-from tests.daemon.runtime.test_service import Kit, world
 from tests.support.engine import World, block, walk
+from tests.support.service_kit import Kit, world
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from quantd.trading.codec import decode
 from quantd.trading.effects import Crossed
 from quantd.trading.execution import with_remainder
 from quantd.trading.instruments import Instrument, Universe
-from tests.server.api.test_api import RUN, World, standing_at_the_end
+from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import CONFIG
 from tests.support.examples import examples
 from tests.support.mqtt import until

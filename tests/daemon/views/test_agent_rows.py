@@ -10,7 +10,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import load
 from quantd.daemon.views.report.figures import report
 from quantd.daemon.views.report.page import page
-from tests.server.api.test_api import standing_at_the_end
+from tests.support.api_world import standing_at_the_end
 from tests.support.command_line import CONFIG, answer, quantd
 from tests.support.command_line import write as config_file
 

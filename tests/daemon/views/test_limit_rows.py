@@ -24,7 +24,7 @@ from quantd.risk.pretrade.headroom import Figure
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.display_text import figure
 from quantd.trading.instruments import Instrument, Universe
-from tests.daemon.config.test_keys import KNOWN, TEXT
+from tests.support.every_key import KNOWN, TEXT
 
 SET = Limits(
     var=Tail(limit=0.03, confidence=0.99, horizon=5),

@@ -16,8 +16,8 @@ from quantd.server.api.routes.explanation_routes import Explaining
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW, RUN, TEXT, require_equal, slices, stretch, venue_of
 from tests.support.command_line import quantd
+from tests.support.live_runs import NOW, RUN, TEXT, require_equal, slices, stretch, venue_of
 from tests.support.remote_venue import Remote, Script
 
 LIVE = (

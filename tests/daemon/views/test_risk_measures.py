@@ -27,7 +27,7 @@ from quantd.risk.limits.settings import Correlation
 from quantd.risk.monitor.equity_series import KEPT
 from quantd.trading.history import History
 from quantd.trading.instruments import Universe
-from tests.server.api.test_api import standing_at_the_end
+from tests.support.api_world import standing_at_the_end
 from tests.support.engine import World, block, walk
 
 

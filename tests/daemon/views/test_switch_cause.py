@@ -5,7 +5,7 @@ from typing import Any
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.runtime.switch_causes import HOUSE, SwitchCauses
 from quantd.trading.events import Condition, Operator
-from tests.server.api.test_api import get, world
+from tests.support.api_world import get, world
 
 __all__ = ["world"]
 

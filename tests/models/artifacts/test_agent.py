@@ -14,13 +14,10 @@ from quantd.models.history.panel import Panel
 from quantd.models.observation.return_features import LOOKBACK
 from quantd.models.observation.sight import observation
 from quantd.strategies.policies.params import ParamsError
-from quantd.trading.history import Ring
-from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.view import View
 from quantd.training.export.agreement import probes_of
 from quantd.training.market.desks import Desks
 from quantd.training.market.terms import Seat as TrainedSeat
-from tests.models.artifacts.test_runtime import moves
+from tests.support.artifact_views import HELD, moves, view_of
 from tests.support.artifacts import (
     LEARNERS,
     SEATS,
@@ -32,22 +29,6 @@ from tests.support.artifacts import (
     written_seats,
 )  # fmt: skip
 from tests.support.panels import DAY, market
-
-
-def view_of(returns: np.ndarray, symbols: tuple[str, ...], weights: np.ndarray, missing: int | None = None) -> View:
-    ring = Ring(len(symbols), LOOKBACK)
-    prices = 100.0 * np.vstack([np.ones(len(symbols)), np.cumprod(1.0 + returns, axis=0)])
-    if missing is not None:
-        prices[:, missing] = np.nan
-    for row in prices:
-        ring.append(row)
-    return View(
-        universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=prices[-1],
-        weights=weights, cash=1.0 - float(weights.sum()), equity=1.0, time=0, sample_time=0,
-    )  # fmt: skip
-
-
-HELD = np.array([0.2, 0.3, 0.1])
 
 
 @pytest.mark.requirement("R-105")

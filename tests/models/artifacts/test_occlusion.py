@@ -19,8 +19,7 @@ from quantd.models.observation.sight import SightSpec, entry_names, observation
 from quantd.models.observation.table import sight
 from quantd.trading.view import View
 from quantd.training.runs.scorer_run import feature_means
-from tests.models.artifacts.test_agent import HELD, view_of
-from tests.models.artifacts.test_runtime import moves
+from tests.support.artifact_views import HELD, moves, view_of
 from tests.support.artifacts import SPEC, UNIVERSE, scaling_of, written, written_line, written_seats
 from tests.support.checkout import DATA, ROOT
 

@@ -19,6 +19,7 @@ from quantd.models.observation.return_features import LOOKBACK
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.view import View
+from tests.support.artifact_views import moves
 from tests.support.checkout import ROOT
 from tests.support.examples import examples
 
@@ -34,11 +35,6 @@ def view_of(returns: np.ndarray, symbols: tuple[str, ...]) -> View:
         universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=prices[-1],
         weights=np.zeros(len(symbols)), cash=1.0, equity=1.0, time=0, sample_time=0,
     )  # fmt: skip
-
-
-def moves(seed: int, size: int) -> np.ndarray:
-    draw = np.random.default_rng(seed)
-    return draw.normal(0.0, draw.uniform(0.003, 0.03, size), (LOOKBACK, size))
 
 
 def named(folder: Path, **changes: object) -> Path:

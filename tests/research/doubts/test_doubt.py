@@ -9,7 +9,7 @@ import pytest
 import quantd
 from quantd.research.doubts import Doubt, doubt_lines, joined, lead, named_doubts
 from quantd.research.reports.report_files import read_backtest_report
-from tests.research.doubts.test_doubt_list import changed, days, even, first_line, market
+from tests.research.doubts.steady_market import changed, days, even, first_line, market
 from tests.support.command_line import quantd as command
 
 HEAVY, LIGHT = Doubt("bars", "two bars rejected", 80), Doubt("cash_rate", "cash earns none", 10)

@@ -18,8 +18,8 @@ from quantd.research.outside.questions import answer_of
 from quantd.research.outside.stored_answers import StoredAnswers
 from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created
-from tests.server.api.routes.test_proposal_routes import OUTSIDE, journalled
-from tests.server.api.test_api import standing_at_the_end
+from tests.server.api.routes.outside_run import OUTSIDE, journalled
+from tests.support.api_world import standing_at_the_end
 from tests.support.checkout import DATA, ROOT
 from tests.support.command_line import Done, environment, quantd
 

@@ -19,19 +19,12 @@ import pytest
 import quantd as api
 from quantd.research.outside.questions import Answer
 from quantd.server.api.routes.proposal_routes import Propose
+from tests.research.outside.guest import GUEST, by
 from tests.support.command_line import CONFIG, Done, answer, environment, quantd, write
 from tests.support.outside_agents import agent_in
 
 SAMPLES = 21
 """Sessions of January 2019."""
-
-GUEST = """[[agents]]
-name = "guest"
-policy = "external"
-capital = 0.1
-limits = { allow_short = false }
-params = { command = ["python3", "agent.py", "momentum"], lookback = 20, timeout_s = 20 }
-"""
 
 
 @pytest.fixture
@@ -40,12 +33,6 @@ def folder(tmp_path: Path) -> Path:
     text = CONFIG.replace("[[schedules]]", GUEST + "[[schedules]]", 1).replace("2019-03-29", "2019-01-31")
     write(tmp_path, text)
     return tmp_path
-
-
-def by(kind: str, *more: str) -> tuple[str, ...]:
-    """The overrides for an agent of this kind."""
-    command = f'agents.guest.params.command=["python3", "agent.py", "{kind}"]'
-    return ("--set", command, *(part for each in more for part in ("--set", f"agents.guest.params.{each}")))
 
 
 def backtest(folder: Path, *arguments: str) -> Done:

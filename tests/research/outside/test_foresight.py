@@ -9,7 +9,7 @@ import pytest
 import quantd as api
 from quantd.research.outside.answer_gains import NEXT_CLOSE, OPENS, SampleReturns
 from quantd.research.outside.foresight import FEWEST
-from tests.research.outside.test_asking import GUEST, by
+from tests.research.outside.guest import GUEST, by
 from tests.support.command_line import CONFIG, Done, answer, quantd, write
 from tests.support.outside_agents import agent_in
 from tests.support.planted_knowledge import IGNORANT, found, ignorant, knowing, part, rate, verdict

@@ -10,7 +10,7 @@ import quantd
 from quantd.adapters.feeds.tables.reader import Table
 from quantd.research.python_api.bar_frame import ALONE
 from tests.adapters.feeds.tables.reading import differences
-from tests.adapters.feeds.tables.test_formats import TEXTS, files_of, layout
+from tests.adapters.feeds.tables.recorded_tables import TEXTS, files_of, layout
 from tests.adapters.feeds.tables.write_formats import Format
 
 ACTIONS = pl.DataFrame(schema=dict.fromkeys(("ts", "symbol", "kind", "ratio", "cash"), pl.String))

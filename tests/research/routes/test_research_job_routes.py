@@ -15,7 +15,7 @@ from quantd.research.jobs.research_orders import MOST_POINTS, OrderRefused, Rese
 from quantd.research.runs.backtest import BacktestJournal
 from quantd.server.api.server import Api
 from quantd.server.requests.tokens import created
-from tests.server.api.test_api import get, in_shared_loop, shared, standing_at_the_end, world
+from tests.support.api_world import get, in_shared_loop, shared, standing_at_the_end, world
 from tests.support.command_line import CONFIG, write
 
 __all__ = ["shared", "world"]

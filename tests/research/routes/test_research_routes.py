@@ -13,9 +13,9 @@ from quantd.adapters.store.queries import Reader
 from quantd.research.routes import research_routes
 from quantd.research.routes.stored_backtests import StoredBacktests
 from quantd.research.runs.looks import note_looks, withdraw
-from tests.research.runs.test_looks import look
-from tests.server.api.test_api import command, get, in_shared_loop, shared, standing_at_the_end, world
+from tests.support.api_world import command, get, in_shared_loop, shared, standing_at_the_end, world
 from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
+from tests.support.looks import look
 
 __all__ = ["shared", "world"]
 

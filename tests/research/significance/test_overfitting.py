@@ -1,6 +1,5 @@
 """The probability of backtest overfitting against a loop over the paper's steps, and where the answer is known."""
 
-import itertools
 import math
 import time
 
@@ -8,33 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from quantd.research.significance.overfitting import Measure, overfitting
+from tests.proofs.significance_loops import looped_overfitting
 from tests.support.examples import examples
-
-
-def looped(returns: np.ndarray, blocks: int, measure: Measure) -> tuple[float, list[float], float, float]:
-    """The steps of Bailey et al. 2015: one division at a time, with the ranks of scipy."""
-    samples, trials = returns.shape
-    edges = [samples * k // blocks for k in range(blocks + 1)]
-    logits, inside, outside = [], [], []
-    for chosen in itertools.combinations(range(blocks), blocks // 2):
-        mask = np.zeros(samples, dtype=bool)
-        for k in chosen:
-            mask[edges[k] : edges[k + 1]] = True
-        performance = []
-        for half in (returns[mask], returns[~mask]):
-            mean, deviation = half.mean(axis=0), half.std(axis=0, ddof=1)
-            performance.append(mean if measure == "mean" else mean / deviation)
-        best = int(np.argmax(performance[0]))
-        share = stats.rankdata(performance[1])[best] / (trials + 1)
-        logits.append(math.log(share / (1 - share)))
-        inside.append(performance[0][best])
-        outside.append(performance[1][best])
-    slope = stats.linregress(inside, outside).slope
-    low = sum(each <= 1e-12 for each in logits) / len(logits)
-    return low, logits, slope, sum(each < 0 for each in outside) / len(outside)
 
 
 @settings(max_examples=examples(30), deadline=None)
@@ -50,7 +26,7 @@ def test_every_division_is_that_of_the_loop(
 ) -> None:
     returns = np.random.default_rng(seed).normal(0.0003, 0.01, (samples, trials))
     found = overfitting(returns, blocks=blocks, measure=measure)
-    probability, logits, slope, loss = looped(returns, blocks, measure)
+    probability, logits, slope, loss = looped_overfitting(returns, blocks, measure)
     assert found.probability == probability
     assert np.sort(found.logits) == pytest.approx(np.sort(logits), abs=1e-12)
     assert found.slope == pytest.approx(slope, rel=1e-9, abs=1e-9)

@@ -19,86 +19,9 @@ from quantd.research.significance.sharpe_tests import (
     ledoit_wolf_bootstrap,
 )
 from quantd.trading.bootstrap import block_length, influence
+from tests.proofs.significance_loops import bootstrap_p, memmel, pair, parzen_error
 
 TESTS = [jobson_korkie, ledoit_wolf, lambda one, two: ledoit_wolf_bootstrap(one, two, resamples=199)]
-
-
-def pair(seed: int = 1, n: int = 120, rho: float = 0.5, edge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    common, one, two = np.random.default_rng(seed).normal(size=(3, n))
-    mix = math.sqrt(1.0 - rho)
-    own, other = (0.1 + math.sqrt(rho) * common + mix * each for each in (one, two))
-    return 0.01 * (own + edge), 0.01 * other
-
-
-def parzen_error(own: np.ndarray, other: np.ndarray, *, prewhiten: bool) -> float:
-    """Ledoit & Wolf 2008, section 3.1, one matrix and one lag at a time."""
-    n = len(own)
-    columns = [own, other, own**2, other**2]
-    v = np.column_stack([each - each.mean() for each in columns])
-    gradient = np.zeros(4)
-    for k, (each, sign) in enumerate(((own, 1.0), (other, -1.0))):
-        mean, second = each.mean(), (each**2).mean()
-        gradient[k] = sign * second / (second - mean**2) ** 1.5
-        gradient[k + 2] = -sign * 0.5 * mean / (second - mean**2) ** 1.5
-    recolour = np.eye(4)
-    if prewhiten:
-        a = np.array([np.linalg.lstsq(v[:-1], v[1:, j], rcond=None)[0] for j in range(4)])
-        left, sizes, right = np.linalg.svd(a)
-        a = left @ np.diag([min(size, 0.97) for size in sizes]) @ right
-        recolour = np.linalg.inv(np.eye(4) - a)
-        v = np.array([v[t] - a @ v[t - 1] for t in range(1, n)])
-    m = len(v)
-    above = below = 0.0
-    for column in v.T:
-        x, y = column[:-1] - column[:-1].mean(), column[1:] - column[1:].mean()
-        rho = (x @ y) / (x @ x)
-        variance = ((y - rho * x) ** 2).mean()
-        above += 4 * rho**2 * variance**2 / (1 - rho) ** 8
-        below += variance**2 / (1 - rho) ** 4
-    bandwidth = min(2.6614 * (above / below * m) ** 0.2, m - 1)
-    psi = v.T @ v / m
-    lag = 1
-    while lag < bandwidth:
-        x = lag / bandwidth
-        weight = 1 - 6 * x**2 + 6 * x**3 if x <= 0.5 else 2 * (1 - x) ** 3
-        gamma = sum(np.outer(v[t], v[t - lag]) for t in range(lag, m)) / m
-        psi = psi + weight * (gamma + gamma.T)
-        lag += 1
-    psi = recolour @ (psi * m / (m - 4)) @ recolour.T
-    return math.sqrt(gradient @ psi @ gradient / n)
-
-
-def bootstrap_p(own: np.ndarray, other: np.ndarray, starts: np.ndarray, block: int) -> float:
-    """Ledoit & Wolf 2008, section 3.2, one resample and one block at a time."""
-    n = len(own)
-    difference = own.mean() / own.std(ddof=1) - other.mean() / other.std(ddof=1)
-    distance = abs(difference) / parzen_error(own, other, prewhiten=True)
-    count = 1
-    for row in starts:
-        rows = np.concatenate([(first + np.arange(block)) % n for first in row])
-        one, two = own[rows], other[rows]
-        m = len(rows)
-        gradient = np.zeros(4)
-        for k, (each, sign) in enumerate(((one, 1.0), (two, -1.0))):
-            mean, second = each.mean(), (each**2).mean()
-            gradient[k] = sign * second / (second - mean**2) ** 1.5
-            gradient[k + 2] = -sign * 0.5 * mean / (second - mean**2) ** 1.5
-        y = np.column_stack([each - each.mean() for each in (one, two, one**2, two**2)])
-        zeta = [y[j : j + block].sum(axis=0) / math.sqrt(block) for j in range(0, m, block)]
-        psi = sum(np.outer(each, each) for each in zeta) / len(zeta)
-        error = math.sqrt(gradient @ psi @ gradient / m)
-        redrawn = one.mean() / one.std(ddof=1) - two.mean() / two.std(ddof=1)
-        count += abs(redrawn - difference) / error >= distance
-    return count / (len(starts) + 1)
-
-
-def memmel(own: np.ndarray, other: np.ndarray) -> float:
-    """The statistic of Memmel 2003, who writes the variance in means and covariances, not in ratios."""
-    a, b = own.mean(), other.mean()
-    cov = np.cov(own, other)
-    s, t, c = math.sqrt(cov[0, 0]), math.sqrt(cov[1, 1]), cov[0, 1]
-    theta = 2 * s**2 * t**2 - 2 * s * t * c + 0.5 * a**2 * t**2 + 0.5 * b**2 * s**2 - a * b / (s * t) * c**2
-    return float((t * a - s * b) / math.sqrt(theta / len(own)))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -15,13 +15,7 @@ from quantd.research.significance.stationary_bootstrap import (
     stationary_weights,
 )
 from quantd.trading.bootstrap import block_length, stationary_indices, stationary_length
-
-
-def autoregressive(n: int, phi: float, seed: int) -> np.ndarray:
-    draw = np.random.default_rng(seed).normal(size=n + 100)
-    for k in range(1, n + 100):
-        draw[k] += phi * draw[k - 1]
-    return 0.01 * draw[100:]
+from tests.proofs.significance_loops import autoregressive, looped_length
 
 
 def drawn(samples: int, length: float, resamples: int, seed: int = 1) -> np.ndarray:
@@ -67,23 +61,6 @@ def test_resampled_means_and_ratios_are_distributed_as_those_of_arch(length: int
         assert ours.std() == pytest.approx(other.std(), rel=0.04)
         q = np.linspace(0.025, 0.975, 9)
         assert np.quantile(ours, q) == pytest.approx(np.quantile(other, q), abs=0.15 * other.std())
-
-
-def looped_length(series: np.ndarray, constant: float) -> float:
-    """Politis & White 2004, with the constant of the correction: 2 for the stationary bootstrap."""
-    n = len(series)
-    x = series - series.mean()
-    gamma = [float(x[: n - k] @ x[k:]) / n for k in range(n // 2)]
-    band = 2 * math.sqrt(math.log10(n) / n)
-    quiet = next(m for m in range(n) if all(abs(gamma[m + k] / gamma[0]) < band for k in range(1, 6)))
-    bandwidth = 2 * max(quiet, 1)
-    g = spectrum = 0.0
-    for k in range(-bandwidth, bandwidth + 1):
-        share = abs(k) / bandwidth
-        window = 1.0 if share <= 0.5 else 2 * (1 - share)
-        g += window * abs(k) * gamma[abs(k)]
-        spectrum += window * gamma[abs(k)]
-    return float((2 * g**2 / (constant * spectrum**2)) ** (1 / 3) * n ** (1 / 3))
 
 
 @pytest.mark.parametrize("phi", [0.0, 0.3, 0.6, -0.4])

@@ -13,23 +13,7 @@ from quantd.research.significance.superior_ability import (
     superior_ability,
 )
 from quantd.trading.bootstrap import stationary_indices, stationary_length
-
-
-def trials(seed: int, n: int = 250, count: int = 6, best: float = 0.0, worst: float = 0.0) -> np.ndarray:
-    """Excess returns float64[n, count] with memory and unequal deviations; `best` and `worst` are means in errors."""
-    draws = np.random.default_rng(seed).normal(size=(n, count))
-    draws[1:] += 0.2 * draws[:-1]
-    draws *= np.linspace(0.5, 2.0, count)
-    draws[:, 0] += best * draws[:, 0].std() / math.sqrt(n)
-    draws[:, -1] += worst * draws[:, -1].std() / math.sqrt(n)
-    return 0.01 * draws
-
-
-def of_arch(excess: np.ndarray, length: float, reps: int = 4_000) -> SPA:
-    """The test of arch, which compares losses."""
-    found = SPA(np.zeros(len(excess)), -excess, block_size=length, reps=reps, seed=3)
-    found.compute()
-    return found
+from tests.proofs.significance_loops import of_arch, trials
 
 
 @pytest.mark.parametrize(("best", "worst"), [(1.0, 0.0), (2.0, -4.0), (3.0, 0.0)])

@@ -6,7 +6,7 @@ from quantd.adapters.store.handle import read_only
 from quantd.trading.codec import decode
 from quantd.trading.effects import LimitMoved
 from quantd.trading.events import Acknowledged, Condition
-from tests.server.api.test_api import RUN, get, standing_at_the_end
+from tests.support.api_world import RUN, get, standing_at_the_end
 
 
 @pytest.fixture

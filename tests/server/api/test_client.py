@@ -25,8 +25,8 @@ from quantd.server.api.routes.portfolio_routes import TargetsAsked
 from quantd.server.api.routes.prediction_routes import Allocate, Predict
 from quantd.server.api.routes.proposal_routes import Preview
 from quantd.trading.events import Flow
-from tests.server.api.test_api import RATES, RUN
-from tests.server.requests.test_manual import BY_HAND, journalled, world
+from tests.server.requests.orders_by_hand import BY_HAND, journalled, world
+from tests.support.api_world import RATES, RUN
 
 __all__ = ["world"]
 

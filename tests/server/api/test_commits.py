@@ -4,7 +4,7 @@ import ast
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,11 +18,12 @@ from quantd.server.api.route_records import Post
 from quantd.server.api.routes import manual_routes
 from quantd.trading.codec import decode
 from quantd.trading.effects import Refusal, Shadowed
-from quantd.trading.events import Event, Flow, Operator, PortfolioClosed, PortfolioOpened, Proposed, Reminded
+from quantd.trading.events import Flow, Operator, PortfolioClosed, PortfolioOpened, Proposed, Reminded
 from quantd.trading.orders import OrderBasket, order_id
-from tests.server.api.routes.test_portfolio_routes import CORE, PORTFOLIOS
-from tests.server.api.routes.test_proposal_routes import OUTSIDE
-from tests.server.api.test_api import RUN, World, standing_at_the_end
+from tests.server.api.routes.outside_run import OUTSIDE
+from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
+from tests.server.api.shut_store import before, gated
+from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.checkout import ROOT
 from tests.support.mqtt import until
 
@@ -45,33 +46,6 @@ async def post(world: Any, path: str, body: object, key: str = "") -> tuple[int,
 
 def journalled(world: Any, kind: type) -> list[Any]:
     return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, kind)]
-
-
-class Gate:
-    """A real store whose writes wait while the gate is shut."""
-
-    def __init__(self, world: Any) -> None:
-        self._write = world.store.write
-        self._open, self.waiting = asyncio.Event(), asyncio.Event()
-        world.store.write = self.write
-
-    async def write(self, batch: Any) -> None:
-        self.waiting.set()
-        await self._open.wait()
-        await self._write(batch)
-
-    def open(self) -> None:
-        self._open.set()
-
-
-@contextlib.asynccontextmanager
-async def gated(world: Any) -> AsyncIterator[Gate]:
-    """A gate that is open at the end."""
-    gate = Gate(world)
-    try:
-        yield gate
-    finally:
-        gate.open()
 
 
 async def stepped(world: Any, kind: type, count: int = 1) -> None:
@@ -181,20 +155,6 @@ async def test_of_two_closings_at_once_the_second_is_refused_and_not_reported_as
     status, answer = await post(world, "portfolios/core/close", body)
     assert (status, answer["code"]) == (409, "conflict")
     assert answer["detail"] == "portfolio core was not closed: it is being closed already"
-
-
-def before(world: Any, kind: type, others: Callable[[Any], Sequence[Event]]) -> None:
-    """Let events of others come right before the first command of a kind, after its checks."""
-    inbox = world.service.inbox
-    queue = inbox.commands
-
-    def behind(events: Sequence[Event], outcome: Any = None) -> Any:
-        if isinstance(events[0], kind):
-            inbox.commands = queue
-            queue(others(events[0]))
-        return queue(events, outcome)
-
-    inbox.commands = behind
 
 
 async def test_targets_that_are_refused_beside_an_opening_do_not_hide_the_opening(world: Any) -> None:

@@ -15,8 +15,8 @@ import pytest
 from quantd.server.api import idempotency
 from quantd.server.api.server import Api
 from quantd.trading.events import Flow, Operator
-from tests.server.api.test_api import in_shared_loop, shared, world
-from tests.server.requests.test_manual import journalled
+from tests.server.requests.orders_by_hand import journalled
+from tests.support.api_world import in_shared_loop, shared, world
 from tests.support.checkout import ROOT
 
 __all__ = ["shared", "world"]

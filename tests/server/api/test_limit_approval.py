@@ -11,7 +11,7 @@ from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created
 from quantd.trading.codec import decode
 from quantd.trading.events import Approved
-from tests.server.api.test_api import RUN, standing_at_the_end
+from tests.support.api_world import RUN, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 

@@ -20,7 +20,7 @@ from quantd.server.api.routes.metrics_route import CONDITIONS
 from quantd.trading.effects import Ask
 from quantd.trading.events import Condition, Decided
 from quantd.trading.orders import OrderState
-from tests.server.api.test_api import World, standing_at_the_end
+from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import CONFIG
 from tests.support.mqtt import MemoryOutbox, Mosquitto, certificate, until
 

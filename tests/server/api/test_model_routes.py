@@ -1,14 +1,11 @@
 """The models of a running service over HTTP: what decides, another artifact without a restart, pause, promotion."""
 
 import asyncio
-import contextlib
 import shutil
-from collections.abc import AsyncIterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -24,102 +21,21 @@ from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.loading import load as load_policy
 from quantd.daemon.policies.seats import artifacts_in
-from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import recover
-from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.views.report.figures import report
 from quantd.models.artifacts.folder import read_manifest, render, sealed
 from quantd.models.artifacts.manifest import AgentManifest
-from quantd.models.artifacts.versions import point
 from quantd.trading.codec import decode
 from quantd.trading.events import Decided, Operator, Started
 from quantd.trading.model_events import Exchanged, ModelLoaded
-from tests.server.api.test_api import RUN, World, get, standing_at_the_end
-from tests.support.artifacts import TRAINING, UNIVERSE, written
+from tests.server.api.model_worlds import MODELS, SYMBOLS, TEXT, artifacts, halfway, world
+from tests.support.api_world import RUN, get, standing_at_the_end
+from tests.support.artifacts import TRAINING, written
 from tests.support.command_line import CONFIG, answer, quantd
 
-SYMBOLS = ("SPY", "QQQ", "IWM")
-AGENTS = """\
-[[agents]]
-name = "learned"
-policy = "models/first"
-capital = 0.5
-[[agents]]
-name = "even"
-policy = "equal_weight"
-capital = 0.4
-[[agents]]
-name = "rival"
-policy = "models/rival"
-capital = 0.5
-shadow = true
-challenges = "learned"
-"""
-TEXT = CONFIG[: CONFIG.index("[[agents]]")] + AGENTS + CONFIG[CONFIG.index("[bus]") :]
-MODELS = "/api/v1/models"
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("artifacts")
-    written(folder / "models" / "first", universe=SYMBOLS)
-    written(folder / "models" / "second", "ppo lstm", universe=SYMBOLS, seed=7)
-    written(folder / "models" / "rival", universe=SYMBOLS, seed=9)
-    written(folder / "models" / "other", universe=UNIVERSE)
-    for number, name in enumerate(("2026-10", "2026-11")):
-        manifest = written(folder / "models" / "named" / name, universe=SYMBOLS, seed=20 + number)
-        point(folder / "models" / "named", name, manifest.digest, "2026-11-01T00:00:00Z")
-    return folder
-
-
-class Halfway(World):
-    """A run whose market is fed in parts."""
-
-    def __init__(self, folder: Path, text: str = TEXT) -> None:
-        super().__init__(folder, text)
-        save_config(self.folder, self.config, folder / "config.toml", (), {})
-        self.market = instants(self.assembly.items())
-
-    async def feed(self, count: int | None = None) -> None:
-        await feed_recorded(self.service, islice(self.market, count), "fast", "wait")
-        await self.service.drained()
-        while self.store.last_seq(RUN) < self.service.journal.seq:
-            await self.service.changed(0.05)
-
-    def events(self, kind: type) -> list[Any]:
-        return [e for _, blob in self.store.entries(RUN, 1) if isinstance(e := decode(blob).event, kind)]
-
-    async def post(self, path: str, body: Any, token: str = "") -> tuple[int, Any]:
-        headers = {"Authorization": f"Bearer {token or self.token}"}
-        async with self.session.post(path, json=body, headers=headers) as response:
-            return response.status, await response.json()
-
-
-@contextlib.asynccontextmanager
-async def halfway(folder: Path, artifacts: Path, count: int = 160, text: str = TEXT) -> AsyncIterator[Any]:
-    """A service that has traded a part of its market."""
-    shutil.copytree(artifacts / "models", folder / "models")
-    world = Halfway(folder, text)
-    await world.api.start()
-    stepping = asyncio.create_task(world.service.step_forever())
-    await world.feed(count)
-    async with aiohttp.ClientSession(world.api.url) as session:
-        world.session = session
-        try:
-            yield world
-        finally:
-            world.service.shell.stopped = "the test is over"
-            await stepping
-            await world.api.stop()
-            world.store.close()
-
-
-@pytest.fixture
-async def world(tmp_path: Path, artifacts: Path) -> AsyncIterator[Any]:
-    async with halfway(tmp_path, artifacts) as made:
-        yield made
+__all__ = ["artifacts", "world"]
 
 
 def digest_in(folder: Path) -> str:

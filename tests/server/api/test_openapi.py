@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from quantd.server.api.route_records import Post
-from tests.server.api.test_api import get, in_shared_loop, shared
+from tests.support.api_world import get, in_shared_loop, shared
 from tests.support.command_line import CONFIG, ROOT, environment, running, write
 
 __all__ = ["shared"]

@@ -19,11 +19,11 @@ from quantd.research.runs.run_record import Record
 from quantd.risk.measures.var_backtest import backtest
 from quantd.risk.monitor.equity_series import KEPT
 from quantd.trading.statistics import sharpe, sortino, time_weighted_returns, volatility
-from tests.server.api.routes.test_portfolio_routes import CORE, PORTFOLIOS
-from tests.server.api.routes.test_profit_routes import TEXT as TRADED
-from tests.server.api.test_api import get, in_shared_loop, shared, standing_at_the_end, world
-from tests.server.api.test_model_routes import Halfway
-from tests.server.requests.test_manual import post
+from tests.server.api.model_worlds import Halfway
+from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
+from tests.server.api.routes.traded_run import TEXT as TRADED
+from tests.server.requests.orders_by_hand import post
+from tests.support.api_world import get, in_shared_loop, shared, standing_at_the_end, world
 from tests.support.command_line import CONFIG
 
 __all__ = ["shared", "world"]

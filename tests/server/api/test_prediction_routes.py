@@ -17,8 +17,8 @@ from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created
 from quantd.strategies.allocators.risk_parity import risk_parity
 from quantd.trading.covariance import covariance
-from tests.server.api.test_api import RUN
-from tests.server.api.test_model_routes import MODELS, SYMBOLS, artifacts, halfway, world
+from tests.server.api.model_worlds import MODELS, SYMBOLS, artifacts, halfway, world
+from tests.support.api_world import RUN
 from tests.support.artifacts import written
 
 __all__ = ["artifacts", "world"]

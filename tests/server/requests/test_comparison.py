@@ -19,7 +19,7 @@ from quantd.trading.events import CancelReported, Correction, Reconciled
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW, RUN, heard, parts, slices, stretch, venue_of
+from tests.support.live_runs import NOW, RUN, heard, parts, slices, stretch, venue_of
 from tests.support.remote_venue import Remote, Script
 
 

@@ -8,51 +8,27 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine import step
 from quantd.daemon.engine.venue.account import free_micro
-from quantd.daemon.runtime.feeder import feed_recorded
-from quantd.daemon.runtime.timeline import instants
 from quantd.server.requests.control import NotDone
 from quantd.server.requests.manual import compared, correction, found, how_of
-from quantd.trading.codec import decode
 from quantd.trading.effects import Booked, Publish, Refused
 from quantd.trading.events import CancelRequested, Flow, Halted, Wished
 from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW, parts, slices, stretch, venue_of
-from tests.server.api.test_api import RATES, RUN, World, in_shared_loop, standing_at_the_end
+from tests.server.requests.orders_by_hand import BY_HAND, journalled, post, world
+from tests.support.api_world import RATES, RUN, in_shared_loop, standing_at_the_end
 from tests.support.command_line import CONFIG, quantd
 from tests.support.engine import World as Engine
 from tests.support.engine import block, walk
+from tests.support.live_runs import NOW, parts, slices, stretch, venue_of
 from tests.support.remote_venue import Remote, Script
 
-BY_HAND = (
-    CONFIG.replace("max_position_weight = 0.25", "max_position_weight = 0.6")
-    + "\n[manual]\ncapital = 0.1\nlimits = { max_position_weight = 0.5 }\n"
-)
-
-
-@pytest.fixture
-async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-    made = World(tmp_path, getattr(request, "param", BY_HAND))
-    await made.api.start()
-    stepping = asyncio.create_task(made.service.step_forever())
-    await feed_recorded(made.service, instants(made.assembly.items()), "fast", "wait")
-    feed, service = made.assembly.feed, made.service
-    while service.shell.ts < feed.last_ts or made.store.last_seq(RUN) < service.journal.seq:
-        await service.changed(0.05)
-    async with aiohttp.ClientSession(made.api.url) as session:
-        made.session = session
-        yield made
-    made.service.shell.stopped = "the test is over"
-    await stepping
-    await made.api.stop()
-    made.store.close()
+__all__ = ["world"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -61,16 +37,6 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]
     text = BY_HAND.replace("[api]\n", f"[api]\n{RATES}")
     async with standing_at_the_end(tmp_path_factory.mktemp("shared"), text) as world:
         yield world
-
-
-async def post(world: Any, path: str, body: object, bearer: bool = True) -> tuple[int, Any]:
-    headers = world.bearer if bearer else {}
-    async with world.session.post(f"/api/v1/{path}", json=body, headers=headers) as response:
-        return response.status, await response.json()
-
-
-def journalled(world: Any, kind: type) -> list[Any]:
-    return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, kind)]
 
 
 ORDER = {"side": "buy", "qty": "10", "symbol": "SPY", "reason": "the desk wants it"}

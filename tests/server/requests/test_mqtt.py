@@ -11,12 +11,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from quantd.adapters.bus.commands import AHEAD_S, Name, signed
+from quantd.adapters.bus.commands import AHEAD_S, signed
 from quantd.adapters.bus.embedded_broker import EmbeddedBroker
 from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 from quantd.adapters.bus.publisher import Listen, MqttBus
@@ -28,83 +27,18 @@ from quantd.daemon.config import ConfigError, load
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.server.cli.operate import remote
 from quantd.server.requests.mqtt import FILE, MqttCommands
-from quantd.trading.codec import decode
-from quantd.trading.events import Condition, Operator, Stopping
-from tests.server.api.test_api import RUN as RUN_NAME
-from tests.server.api.test_api import World
-from tests.server.api.test_commits import before
+from quantd.trading.events import Condition, Operator
+from tests.server.api.shut_store import before
+from tests.server.requests.command_desk import KEY, TOPIC, Desk, desk
 from tests.support.command_line import CONFIG, ROOT, environment, quantd, write
 from tests.support.mqtt import MemoryOutbox, Mosquitto, Subscriber, until
 from tests.support.services import require
-
-KEY = "0123456789abcdef" * 2
-TOPIC = "quantd/paper/commands"
 
 
 @pytest.fixture(autouse=True)
 def _no_subscriber_outlives_its_test() -> Iterator[None]:
     yield
     Subscriber.close_all()
-
-
-class Desk:
-    """A service that steps, with its commands; `answers` is what was answered."""
-
-    def __init__(self, folder: Path) -> None:
-        self.world = World(folder)
-        self.service = self.world.service
-        self.answers: list[dict[str, Any]] = []
-        self.made = 0
-        self.now = time.time
-        self.commands = MqttCommands(
-            self.service,
-            KEY,
-            TOPIC,
-            self.world.folder,
-            lambda payload: self.answers.append(json.loads(payload)),
-            lambda: self.now(),
-        )
-
-    @property
-    def switch(self) -> int:
-        return self.service.shell.state.switch.state
-
-    @property
-    def refused(self) -> dict[str, int]:
-        return {k: n for k, n in self.service.bus_commands.items() if k != "taken"}
-
-    def payload(self, name: Name, reason: str = "test", **other: Any) -> bytes:
-        self.made += 1
-        id = other.pop("id", f"command-{self.made}")
-        ts = other.pop("ts", int(self.now()))
-        return signed(other.pop("key", KEY), other.pop("topic", TOPIC), id, ts, name, who="me", reason=reason, **other)
-
-    async def answered(self, count: int) -> dict[str, Any]:
-        await until(lambda: len(self.answers) >= count, "the answer")
-        return self.answers[-1]
-
-    async def committed(self) -> Operator:
-        await until(lambda: bool(self.operators()), "a command in the journal")
-        return self.operators()[-1]
-
-    def operators(self) -> list[Operator]:
-        events = [decode(data).event for _, data in self.world.store.entries(RUN_NAME)]
-        return [e for e in events if isinstance(e, Operator)]
-
-
-@asynccontextmanager
-async def desk(folder: Path) -> AsyncIterator[Desk]:
-    made = Desk(folder)
-    stepping = asyncio.create_task(made.service.step_forever())
-    working = asyncio.create_task(made.commands.run())
-    await asyncio.sleep(0)
-    try:
-        yield made
-    finally:
-        working.cancel()
-        await made.service.inbox.command(Stopping(made.service.shell.state.now, False, "the test is over"))
-        await stepping
-        made.world.store.close()
 
 
 async def test_each_command_moves_the_switch_and_is_answered_and_is_in_the_journal(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from quantd.trading.events import OrderSettled, Unknown, Wished
 from quantd.trading.orders import OrderBasket, OrderState
 from quantd.trading.ports import BrokerNews
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW, RUN, _quick, parts, slices, stretch, venue_of
+from tests.support.live_runs import NOW, RUN, _quick, parts, slices, stretch, venue_of
 from tests.support.remote_venue import Remote, Script, Venue
 
 __all__ = ["_quick"]

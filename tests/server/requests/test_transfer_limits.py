@@ -9,7 +9,7 @@ import pytest
 from quantd.daemon.engine.safety.monitor import basket_values
 from quantd.daemon.engine.state import HOUSE
 from quantd.risk.monitor.levels import UNWATCHED, share_of
-from tests.server.api.test_api import World, standing_at_the_end
+from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 GIVER = (

@@ -16,7 +16,7 @@ from quantd.strategies.policies.allocator import Allocator, Case, EstimateParams
 from quantd.strategies.weights.rebalancing import risk_shares
 from quantd.trading.covariance import covariance
 from quantd.trading.view import Hold, Noted
-from tests.strategies.policies.test_policies import LOOKBACK, market, view_of
+from tests.strategies.policies.policy_views import LOOKBACK, market, view_of
 from tests.support.examples import examples
 
 ALLOCATORS = sorted(

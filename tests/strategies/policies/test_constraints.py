@@ -10,7 +10,7 @@ from quantd.strategies.policies import POLICIES, ParamsError
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.view import Hold, Noted, View
-from tests.strategies.policies.test_policies import LOOKBACK, market
+from tests.strategies.policies.policy_views import LOOKBACK, market
 
 UNIVERSE = Universe(
     tuple(Instrument(s, sector=sector) for s, sector in zip("ABCDEF", ("x", "x", "y", "y", "z", ""), strict=True)),

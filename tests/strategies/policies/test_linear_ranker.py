@@ -5,7 +5,7 @@ import pytest
 
 from quantd.strategies.policies import POLICIES, ParamsError
 from quantd.strategies.policies.linear_ranker import LinearRanker, centred_ranks, relative, ridge_weights
-from tests.strategies.policies.test_policies import view_of
+from tests.strategies.policies.policy_views import view_of
 
 
 def test_the_weights_are_those_of_a_reference_for_ridge_regression() -> None:

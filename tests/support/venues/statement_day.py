@@ -21,11 +21,11 @@ from quantd.trading.execution import Costs
 from quantd.trading.instruments import MICRO, NANO, Universe
 from quantd.trading.ports import Broker
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.runtime.test_service import Kit, until
 from tests.proofs.conformance.rigs.alpaca import AlpacaRig
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
 from tests.proofs.conformance.scene import opened
 from tests.support.engine import OPEN, START, World, block, walk
+from tests.support.service_kit import Kit, until
 from tests.support.venues.kraken import Pair
 
 HOUR_NS = 3_600 * NANO

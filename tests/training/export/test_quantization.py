@@ -20,10 +20,10 @@ from quantd.trading.statistics import performance
 from quantd.training.export import quantization
 from quantd.training.export.distillation import DistilPlan, distil
 from quantd.training.export.quantization import TooDifferent, in_eight_bits, matrices_of, quantize, rewritten
-from tests.models.artifacts.test_agent import HELD, view_of
-from tests.models.artifacts.test_runtime import moves
+from tests.support.artifact_views import HELD, moves, view_of
 from tests.support.artifacts import UNIVERSE, learner_of, manifest_of, scaling_of, written
-from tests.training.market.test_simulator_differential import ACTIONS, BARS, ROOT
+from tests.support.bundled_account import ACTIONS, BARS
+from tests.support.checkout import ROOT
 
 # ---- quantizing
 

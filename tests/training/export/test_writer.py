@@ -24,18 +24,7 @@ from quantd.training.market.normalisation import Normalised, Scale
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import Market, grid, market_of
 from tests.support.artifacts import manifest_of
-from tests.training.market.test_simulator_differential import (
-    ACTIONS,
-    BARS,
-    CASH,
-    COSTS,
-    END,
-    START,
-    SYMBOLS,
-    WARM,
-    core,
-    ns,
-)
+from tests.support.bundled_account import ACTIONS, BARS, CASH, COSTS, END, START, SYMBOLS, WARM, core, ns
 
 SPEC = SightSpec(features=("momentum_21", "volatility", "market_correlation"), window=5)
 KINDS = {

@@ -44,12 +44,12 @@ from quantd.training.jobs.retraining_worker import Order, answer_of
 from quantd.training.retraining.challenge import Rule
 from quantd.training.retraining.refit import Decision, in_use
 from quantd.training.runs.scorer_run import train
-from tests.daemon.engine.agents.test_promotion import better, world, worse
-from tests.daemon.runtime.test_service import Kit, until
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import answer, environment, quantd, write
-from tests.training.retraining.test_refit import judged, mix
-from tests.training.runs.test_scorer_run import ACTIONS, BARS, SMALL
+from tests.support.promotion_world import better, world, worse
+from tests.support.scorer_plan import ACTIONS, BARS, SMALL
+from tests.support.service_kit import Kit, until
+from tests.training.retraining.refit_rules import judged, mix
 
 SYMBOLS = ("SPY", "AAPL", "BAC")
 CONFIG = f"""

@@ -24,6 +24,7 @@ from quantd.training.learners.record import Diverged, Report
 from quantd.training.market.vector_env import Step
 from tests.support.examples import examples
 from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
+from tests.training.learners.trained_learner import STEPS, learner_of, trained
 
 BATCH = 32
 PROBLEMS: dict[str, Callable[[], Problem]] = {
@@ -38,20 +39,8 @@ PPO = PpoPlan(
     horizon=32, hidden=(64,), gamma=0.0, entropy_weight=0.0, learning_rate=1e-2, minibatch=256, log_spread=1.2
 )
 A2C = A2cPlan(hidden=(64,), gamma=0.0, entropy_weight=0.0, learning_rate=5e-4, log_spread=0.7)
-STEPS = 65_536
 PPO_STEPS = 24_576
 NEAR = 0.98
-
-
-def learner_of(plan: PpoPlan | A2cPlan, env: Problem, seed: int) -> Ppo | A2c:
-    sizes = (env.observation_size, env.action_size, env.kind, seed)
-    return Ppo(plan, *sizes) if isinstance(plan, PpoPlan) else A2c(plan, *sizes)
-
-
-def trained(plan: PpoPlan | A2cPlan, env: Problem, seed: int, steps: int = STEPS) -> Ppo | A2c:
-    learner = learner_of(plan, env, seed)
-    learner.learn(env, steps, lambda _: False)
-    return learner
 
 
 def solved(plan: PpoPlan | A2cPlan, problem: str, seed: int, steps: int = STEPS) -> float:

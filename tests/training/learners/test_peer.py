@@ -7,7 +7,7 @@ from quantd.training.learners.a2c import A2cPlan
 from quantd.training.learners.ppo import PpoPlan
 from tests.support.problems import DriftingAsset, Problem, RevertingPair, share
 from tests.training.learners.peer import PeerEnv, acting, peer_of
-from tests.training.learners.test_on_policy import trained
+from tests.training.learners.trained_learner import trained
 
 SEEDS = (1, 2, 3, 4, 5)
 # stopped on the way, where learners can differ: at the end all are at the best

@@ -2,9 +2,8 @@
 dividends give the same lots and the same equity at every close. The core is exact; a simulator may round in the last
 bits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace as replace_panel
-from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -14,26 +13,15 @@ import torch
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from quantd.adapters.brokers.paper.broker import Paper
-from quantd.adapters.calendars import sessions as calendar_sessions
-from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import read
-from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.settings import AgentRules, Rules
-from quantd.daemon.policies.loading import answer, load
-from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.timeline import sample_ticks, timeline
+from quantd.daemon.policies.loading import load
 from quantd.models.history.panel_files import read_panel
 from quantd.models.observation.return_features import LOOKBACK
 from quantd.models.observation.table import observe
-from quantd.risk.limits.catalogue import PROFILES, override
-from quantd.trading.cash_rate import CashRate
-from quantd.trading.effects import Ask, Effect, Valued
-from quantd.trading.events import Decided, Event
 from quantd.trading.execution import Costs
-from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.instruments import NANO
 from quantd.trading.ports import Policy
 from quantd.trading.view import Memory, View
 from quantd.training.exact.engine_environment import Exact
@@ -42,39 +30,9 @@ from quantd.training.market.episodes import WHOLE
 from quantd.training.market.paths import episodes, simulate
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import market_of
+from tests.support.bundled_account import ACTIONS, BARS, CASH, COSTS, END, START, SYMBOLS, WARM, core, ns
 from tests.support.checkout import ROOT
 from tests.support.panels import plain
-
-BARS, ACTIONS = ROOT / "data" / "us_daily.parquet", ROOT / "data" / "us_actions.csv"
-SYMBOLS = ("SPY", "AAPL", "BAC", "IWM")
-WARM, START, END = date(2013, 6, 3), date(2014, 1, 2), date(2015, 6, 30)
-COSTS = Costs(commission_bp=10.0, spread_bp=2.0, slippage_bp=1.0)
-CASH = 100_000
-
-
-class Equity:
-    """A log that keeps the valued equity, the lots then held and the weights that were answered."""
-
-    rows_only: bool = False
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.equity: list[float] = []
-        self.lots: list[list[int]] = []
-        self.weights: list[np.ndarray] = []
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        if isinstance(event, Decided):
-            assert event.failed == ""
-            assert event.weights is not None
-            self.weights.append(np.frombuffer(event.weights).copy())
-        for effect in effects:
-            if isinstance(effect, Valued):
-                self.equity.append(effect.equity_micro / 1e6)
-                self.lots.append(list(self.state.ledger.house.lots))
 
 
 class Drawn:
@@ -93,37 +51,6 @@ class Drawn:
         weights *= self.draw.choice([-0.9, 1.0], len(SYMBOLS)) if self.short else 1.0
         self.weights += (weights - self.weights) / 4
         return self.weights, memory
-
-
-def core(
-    policy: Policy, costs: Costs = COSTS, rate: CashRate | None = None, lot_nano: Sequence[int] = (NANO,) * 4
-) -> Equity:
-    """The event core over the bundled bars, without portfolio limits; cash earns `rate`."""
-    universe = Universe(tuple(Instrument(s, lot_nano=size) for s, size in zip(SYMBOLS, lot_nano, strict=True)))
-    house = calendar_sessions("XNYS", date(2013, 1, 2), date(2015, 8, 31))
-    warmup = len([d for d in house.day_ns if ns(WARM) <= d < ns(START)])
-    feed = Replay.load(
-        BARS, universe=universe, sessions={"XNYS": house}, actions=ACTIONS, start=START, end=END, warmup=warmup
-    )  # fmt: skip
-    limits = override(PROFILES["research"], collar=0.5, fee_bp=10.0, max_price_age_ns=2 * 86_400_000_000_000)
-    rules = Rules(
-        universe=universe, sessions=(house,), calendar=(0,) * len(SYMBOLS), house=limits, cash_micro=CASH * 10**6,
-        agents=(AgentRules("a", CASH * 10**6, limits, min_trade=0.0),), borrow_bp_annual=costs.borrow_bp_annual,
-    )  # fmt: skip
-    state = State(rules)
-    log = Equity(state)
-    start = next(o for d, o in zip(house.day_ns, house.open_ns, strict=True) if d >= ns(START))
-    shell = Shell(state, Paper(universe, costs), lambda ask: answer(policy, ask), interval_ns=feed.interval_ns, log=log)
-    ticks = sample_ticks(house, [house], feed.interval_ns, feed.first_ts - 1, feed.last_ts, start)
-    if rate is not None:
-        ticks = (replace(tick, cash_rate=rate.before(tick.key)) for tick in ticks)
-    for item in timeline(feed.items(), ticks):
-        shell.take(item)
-    return log
-
-
-def ns(day: date) -> int:
-    return int(np.datetime64(day, "ns").astype(np.int64))
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,9 @@ from quantd.models.history.panel_files import read_panel
 from quantd.trading.execution import Costs
 from quantd.trading.view import HOLD
 from quantd.training.market import walk
+from tests.support.bundled_account import ACTIONS, BARS, CASH, COSTS, END, START, SYMBOLS, WARM, core, ns
+from tests.support.checkout import ROOT
 from tests.support.panels import panel_of
-from tests.training.market.test_simulator_differential import (
-    ACTIONS,
-    BARS,
-    CASH,
-    COSTS,
-    END,
-    ROOT,
-    START,
-    SYMBOLS,
-    WARM,
-    core,
-    ns,
-)
 
 
 @pytest.mark.parametrize(

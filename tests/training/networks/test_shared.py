@@ -16,18 +16,7 @@ from quantd.training.networks.shared import INVESTED, Shared
 from quantd.training.networks.sizes import Layout
 from quantd.training.plans.plan import PlanError, default, replaced
 from tests.support.artifacts import session_of
-
-ASSETS = 3
-LAYOUT = Layout(assets=ASSETS, features=2, window=5, weights=23)
-SIZE = LAYOUT.market + 2 + ASSETS + 1
-"""Two shared columns, the weights and cash follow the assets."""
-
-BARE = Layout(assets=ASSETS, features=0, window=7)
-"""Neither columns, nor shared ones, nor a book."""
-
-
-def random_of(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.training.networks.asset_observations import ASSETS, BARE, LAYOUT, SIZE, permuted, random_of
 
 
 def network_of(
@@ -39,13 +28,6 @@ def network_of(
     network = Shared(*sizes, layout=layout, hidden=(8, 6), invested=0.0 if kind == "box" else INVESTED)
     network.vector.add_(torch.randn(network.vector.shape, generator=random_of(seed)) * 0.1)
     return network
-
-
-def permuted(observation: torch.Tensor, order: list[int]) -> torch.Tensor:
-    """Return the observation with its assets in another order."""
-    assets = observation[..., : LAYOUT.market].unflatten(-1, (ASSETS, -1))[..., order, :].flatten(-2)
-    weights = observation[..., 23:26][..., order]
-    return torch.cat([assets, observation[..., 21:23], weights, observation[..., 26:]], -1)
 
 
 @pytest.mark.parametrize("simplex", ["softmax_gaussian", "dirichlet"])

@@ -17,7 +17,6 @@ from quantd.adapters.feeds.recorded.soundness import UnsoundPrices
 from quantd.models.artifacts.manifest import ArtifactError
 from quantd.models.artifacts.scorer_policy import load
 from quantd.models.artifacts.versions import point
-from quantd.models.history.panel_files import read_panel
 from quantd.models.history.splits import Split, Splits
 from quantd.strategies.policies import POLICIES
 from quantd.trading.execution import Costs
@@ -25,9 +24,8 @@ from quantd.training.retraining.challenge import Rule, judge
 from quantd.training.retraining.recipes import moved, recipe_of
 from quantd.training.retraining.refit import Decision, RetrainingRequest, decisions, in_use, last_session, retrain
 from quantd.training.runs.scorer_run import train
-from tests.training.runs.test_scorer_run import ACTIONS, BARS, SMALL, SYMBOLS
-
-COSTS = Costs(commission_bp=10.0)
+from tests.support.scorer_plan import ACTIONS, BARS, SMALL, SYMBOLS
+from tests.training.retraining.refit_rules import COSTS, NEWEST, PANEL, judged, mix
 
 
 @pytest.fixture(scope="module")
@@ -183,18 +181,6 @@ def test_parts_move_together_or_the_training_part_grows() -> None:
 
 
 # ---- the judgement --------------------------------------------------------------------------------
-
-PANEL = read_panel(BARS, ACTIONS, SYMBOLS, date(2007, 1, 3), date(2008, 12, 31))
-NEWEST = Split("test", date(2008, 1, 2), date(2008, 12, 31))
-
-
-def mix(**weights: float):
-    return POLICIES["fixed_mix"]({"weights": weights})
-
-
-def judged(new, old, **rule: object):
-    rule = {"measure": "mean", "confidence": 0.6} | rule
-    return judge(new, old, PANEL, NEWEST, Rule(**rule), costs=COSTS, capital=100_000.0, lot=1.0, key="k")
 
 
 def test_a_better_one_is_worth_a_try_and_a_worse_one_is_not() -> None:

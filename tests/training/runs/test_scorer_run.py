@@ -1,6 +1,5 @@
 """Training end to end on bundled data, small: reproducible, blind to what comes after, honest in its card."""
 
-from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -12,26 +11,9 @@ from quantd.models.artifacts.manifest import MANIFEST, ScorerManifest
 from quantd.models.artifacts.processor import processor
 from quantd.models.artifacts.scorer_policy import load, load_policy
 from quantd.models.history.panel_files import read_panel
-from quantd.models.history.splits import Split, Splits
 from quantd.models.observation.table import sight
 from quantd.training.runs.scorer_run import Plan, train
-from tests.support.checkout import DATA
-
-BARS, ACTIONS = DATA / "us_daily.parquet", DATA / "us_actions.csv"
-SYMBOLS = ("SPY", "AAPL", "BAC")
-SMALL = Plan(
-    splits=Splits(
-        Split("train", date(2005, 8, 1), date(2007, 6, 29)),
-        Split("validation", date(2007, 7, 2), date(2007, 12, 31)),
-        Split("test", date(2008, 1, 2), date(2008, 6, 30)),
-    ),
-    warmup_from=date(2005, 1, 3),
-    seeds=(1, 2),
-    iterations=6,
-    check_every=1,
-    batch=4,
-    episode=20,
-)
+from tests.support.scorer_plan import ACTIONS, BARS, SMALL, SYMBOLS
 
 
 def run(out: Path, bars: Path = BARS, plan: Plan = SMALL) -> ScorerManifest:

@@ -19,7 +19,7 @@ from quantd.training.market.tensors import grid, market_of
 from quantd.training.market.terms import USUAL_COSTS
 from quantd.training.plans.plan import MarketPlan
 from quantd.training.seeds.imitation import demonstrations, targets
-from tests.training.market.test_simulator_differential import ACTIONS, BARS
+from tests.support.bundled_account import ACTIONS, BARS
 
 SYMBOLS = ("SPY", "AAPL", "BAC", "IWM")
 TEACHER = POLICIES["inverse_volatility"]({"lookback": 63})

@@ -11,6 +11,7 @@ import pytest
 
 from quantd.daemon.cli.setup import vendors
 from tests.support.command_line import Done, quantd
+from tests.support.library_words import LIBRARIES
 from tests.support.venues.foreign_answers import FOREIGN, foreign
 from tests.support.venues.served import served
 from tests.support.venues.yahoo import Listing, Yahoo, home
@@ -21,12 +22,6 @@ BARS = [
     for day in (FIRST + timedelta(days=k) for k in range(40))
     if day.weekday() < 5 and day != date(2024, 1, 15)
 ]
-
-LIBRARIES = re.compile(
-    r"polars|pandas|pyarrow|numpy|yfinance|curl|orjson|peewee|msgspec|Traceback|[A-Z]\w+Error|Warning|has no attribute"
-    r"|\(char \d|fault of quantd|subscriptable|convert"
-)
-"""Names of libraries, and words of their errors."""
 
 
 @pytest.fixture(autouse=True)

@@ -14,23 +14,16 @@ import polars as pl
 import pytest
 
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.tables.containers import kind_of
 from quantd.adapters.feeds.tables.reader import Table, read_tables
-from quantd.adapters.feeds.tables.text_layout import TextTable, text_table
 from tests.adapters.feeds.tables import twins
 from tests.adapters.feeds.tables.reading import asked_of, differences
-from tests.adapters.feeds.tables.write_formats import FORMATS, Format, formats
+from tests.adapters.feeds.tables.recorded_tables import ENTRIES, TEXTS, bytes_of, files_of, layout
+from tests.adapters.feeds.tables.write_formats import FORMATS, Format
 
-ENTRIES: Final = formats()
 each_format = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
 
 REMEDIED: Final = 19
 """Most formats that need a remedy: their files do not say a symbol, the order of day and month, or a unit."""
-
-
-def files_of(entry: Format) -> list[Path]:
-    path = FORMATS / entry.path
-    return [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
 
 
 def read_as_told(entry: Format, path: Path | None = None) -> tuple[Table, list[str]]:
@@ -75,18 +68,7 @@ def test_the_name_of_a_file_says_at_most_its_symbol(entry: Format, tmp_path: Pat
     assert differences(entry, read_as_told(entry, path)[0]) == []
 
 
-TEXTS: Final = [
-    entry for entry in ENTRIES if len(files_of(entry)) == 1 and kind_of(files_of(entry)[0].read_bytes()) == "text"
-]
 each_text = pytest.mark.parametrize("entry", TEXTS, ids=[entry.name for entry in TEXTS])
-
-
-def bytes_of(entry: Format) -> bytes:
-    return files_of(entry)[0].read_bytes()
-
-
-def layout(entry: Format) -> TextTable:
-    return text_table(bytes_of(entry), entry.name)
 
 
 def head_of(entry: Format) -> int:

@@ -18,7 +18,8 @@ from quantd.trading.instruments import Instrument, Universe
 from tests.support.command_line import CONFIG, ROOT, Done, answer, quantd, write
 from tests.support.price_levels import day, level, scaled
 from tests.support.venues import json_bars
-from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
+from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
+from tests.support.venues.alpaca_days import ACTIONS, days
 from tests.support.venues.json_bars import JsonBars
 from tests.support.venues.served import served
 
@@ -55,21 +56,6 @@ ENV: dict[str, str] = {}
 
 def data(folder: Path, *arguments: str) -> Done:
     return quantd(folder, "data", *arguments, env=ENV)
-
-
-def days(symbol: str, first: int = 2019, last: int = 2019) -> list[Bar]:
-    """Some years of the bundled market as Alpaca writes it."""
-    frame = pl.read_parquet(ROOT / "data/us_daily.parquet")
-    frame = frame.filter((pl.col("symbol") == symbol) & pl.col("ts").dt.year().is_between(first, last))
-    return [
-        (f"{ts:%Y-%m-%d}T05:00:00Z", *(repr(value) for value in values))  # type: ignore[misc]
-        for ts, *values in frame.drop("symbol").iter_rows()
-    ]
-
-
-ACTIONS: dict[str, list[dict[str, object]]] = {
-    "cash_dividends": [{"symbol": "SPY", "ex_date": "2019-03-15", "rate": 1.233, "process_date": "2019-04-30"}]
-}
 
 
 def fetch(folder: Path, *arguments: str, out: str = "bars.parquet") -> Done:

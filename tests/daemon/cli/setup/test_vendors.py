@@ -14,8 +14,8 @@ import pytest
 
 from quantd.daemon.cli.setup import vendors
 from quantd.daemon.cli.setup.vendors import universe_of
-from tests.adapters.feeds.sources.test_yahoo_session import LIBRARIES
 from tests.support.command_line import environment, quantd
+from tests.support.library_words import LIBRARIES
 from tests.support.venues.foreign_answers import FOREIGN, foreign
 from tests.support.venues.served import served
 from tests.support.venues.yahoo import home

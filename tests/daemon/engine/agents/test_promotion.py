@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from quantd.daemon.engine.state.promotion_rule import Pairing, PromotionRules, looked
+from quantd.daemon.engine.state.promotion_rule import Pairing, looked
 from quantd.daemon.runtime.loop import Shell
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask, Planned, Promotion, Publish, Shadowed, Valued
@@ -16,8 +16,7 @@ from quantd.trading.model_events import ModelLoaded
 from tests.proofs.promotions import ever_promoted, returns_of
 from tests.support.engine import OPEN, Plain, World, block
 from tests.support.examples import examples
-
-RULES = PromotionRules(samples=60, looks=4, resamples=800, seed=3)
+from tests.support.promotion_world import RULES, better, world, worse
 
 
 @pytest.mark.long
@@ -77,27 +76,6 @@ def test_the_same_returns_give_the_same_outcome(seed, edge):
 # ---- in the engine --------------------------------------------------------------------------------
 
 
-def worse(view):
-    """All in the first symbol, which goes nowhere."""
-    return np.array([0.9, 0.0])
-
-
-def better(view):
-    """All in the second, which rises."""
-    return np.array([0.0, 0.9])
-
-
-def world(acts, shadow, promotion=RULES, days=100, every=20, **more):
-    rng = np.random.default_rng(8)
-    common = rng.normal(0.0, 0.008, days)
-    own = np.stack([common + rng.normal(0.0, 0.003, days), common + rng.normal(0.004, 0.003, days)], axis=1)
-    prices = np.round(100 * np.exp(own.cumsum(axis=0)), 2)
-    made = World(
-        block(prices), acts, house=OPEN, agent=Limits(), shadows=(shadow,), challenges=(0,), promotion=promotion, **more
-    )
-    return made, ticked(made, every)
-
-
 def test_no_return_of_a_former_model_counts_after_another_one_is_loaded():
     """The former one earns a fortune until the new one first decides; only then the comparison begins."""
     days, decides, loaded = 100, 30, 20
@@ -139,16 +117,6 @@ def test_no_return_of_a_former_model_counts_after_another_one_is_loaded():
         assert np.abs(returns[-pairing.known(made.shell.state.sample_no) :]).max() < 0.01
         assert counted == 20
         assert not any(each.promoted for each in made.of(Promotion)[loaded:])
-
-
-def ticked(made, every):
-    count = 0
-    for item in made.items():
-        if isinstance(item, Tick) and item.sample:
-            count += 1
-            if count % every == 0:
-                item = Tick(item.ts, True, item.key, item.final, item.due, ("promote",), item.warmup)
-        yield item
 
 
 @pytest.mark.requirement("R-162")

@@ -26,7 +26,7 @@ from quantd.trading.events import Tick
 from quantd.trading.execution import MOST
 from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.engine.core.test_fold_worlds import SETS, Kind, world_of
+from tests.daemon.engine.core.drawn_worlds import SETS, Kind, world_of
 from tests.support.fold import decided_every, snapshot_of, stepped
 
 KIND = Kind(3, (), agents=3, idle=0.7, short=0.2, days=40, sets=SETS[1:3])

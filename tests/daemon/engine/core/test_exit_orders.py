@@ -14,7 +14,7 @@ from quantd.trading.effects import Effect, Planned, Protected, Publish
 from quantd.trading.execution import Costs
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
-from tests.daemon.engine.core.test_fold_worlds import FEW, GROUPED, SETS, TIGHT, Kind, world_of
+from tests.daemon.engine.core.drawn_worlds import FEW, GROUPED, SETS, TIGHT, Kind, world_of
 from tests.support.engine import COLLARED, Act, World, block
 from tests.support.fold import Steps, both
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from quantd.daemon.engine.venue.order_comparison import TICKS, Field, order_differences, put_right
 from quantd.trading.effects import Cancel, Effect, Publish, Query
 from quantd.trading.orders import OpenOrder, OrderState
-from tests.daemon.engine.venue.test_settlements import LOTS, NANO, Venue
+from tests.daemon.engine.venue.silent_venue import LOTS, NANO, Venue
 from tests.support.examples import examples
 
 TICK = NANO // 100

@@ -12,10 +12,10 @@ from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import load
 from quantd.daemon.jobs.tasks.data_refresh import KEPT, DataRefresh, NotRefreshed, described, options_of
-from tests.daemon.cli.setup.test_data import ACTIONS, days
-from tests.daemon.runtime.test_service import Kit, world
 from tests.support.command_line import CONFIG, ROOT, quantd, write
+from tests.support.service_kit import Kit, world
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
+from tests.support.venues.alpaca_days import ACTIONS, days
 from tests.support.venues.served import served
 
 

@@ -8,8 +8,8 @@ from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import load
 from quantd.daemon.jobs.tasks.health_check import HealthCheck, Unhealthy
-from tests.daemon.runtime.test_service import Kit, world
 from tests.support.command_line import CONFIG, write
+from tests.support.service_kit import Kit, world
 
 
 @pytest.mark.requirement("R-175")

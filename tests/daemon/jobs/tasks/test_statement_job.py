@@ -10,9 +10,9 @@ from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.jobs.tasks.statement_job import FOLDER, StatementFile, StatementJob
 from quantd.trading.effects import Publish
 from quantd.trading.events import Stopping
-from tests.daemon.runtime.test_service import Kit, world
 from tests.proofs.conformance.rigs.alpaca import AlpacaRig
 from tests.support.command_line import answer, quantd, write
+from tests.support.service_kit import Kit, world
 
 RUN = JobRun(1, "statement")
 

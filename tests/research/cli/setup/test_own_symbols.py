@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.daemon.cli.setup.test_data_fetch import listing
 from tests.support.command_line import ROOT, Done, environment, quantd
+from tests.support.venues.random_listing import listing
 from tests.support.venues.served import served
 from tests.support.venues.yahoo import Yahoo, home
 

@@ -16,9 +16,9 @@ from quantd.server.api import commits, server
 from quantd.server.api.access import guard
 from quantd.server.api.access.connection_places import FRESH_S, ConnectionPlaces, Standing
 from quantd.server.requests.tokens import created
-from tests.adapters.test_listener import closed
-from tests.server.api.test_api import standing_at_the_end
+from tests.support.api_world import standing_at_the_end
 from tests.support.mqtt import until
+from tests.support.sockets import closed
 
 MOST = 32
 KEPT = 4

@@ -15,7 +15,7 @@ from quantd.server.api.access import sessions
 from quantd.server.api.access.sessions import FILE, MOST_OF_TOKEN, Sessions
 from quantd.server.api.server import Api
 from quantd.server.requests.tokens import OWNER, Token, created, owner_of, revoked, token_for
-from tests.server.api.test_api import World, standing_at_the_end
+from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import CONFIG
 from tests.support.mqtt import free_port
 

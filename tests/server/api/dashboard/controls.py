@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 
 from quantd.daemon.engine.state import Loosening
 from quantd.daemon.engine.state.snapshot import in_force
-from tests.server.api.routes.test_proposal_routes import REVIEWED
+from tests.server.api.routes.outside_run import REVIEWED
 
 SENDER = "second"
 """Name of the token of the browser. What the tests do beside it is the owner's."""

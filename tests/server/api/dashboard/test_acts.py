@@ -15,9 +15,9 @@ from quantd.server.requests.tokens import created, revoked
 from quantd.trading.codec import decode
 from quantd.trading.events import Wished
 from tests.server.api.dashboard.controls import halt, no_orders, run
-from tests.server.api.dashboard.test_fault_matrix import Stage
-from tests.server.api.dashboard.test_page import browser, in_module_loop, show
-from tests.server.api.test_api import RATES, RUN, World, standing_at_the_end
+from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.stage import Stage
+from tests.support.api_world import RATES, RUN, World, standing_at_the_end
 from tests.support.browser import DESK, PHONE, intercept, opened, violations
 from tests.support.command_line import CONFIG
 from tests.support.mqtt import free_port

@@ -2,34 +2,23 @@
 
 import csv
 import re
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.server.api.dashboard.test_page import audit, browser, in_module_loop, show
-from tests.server.api.routes.test_profit_routes import ok, statement, traded, window
-from tests.server.api.test_model_routes import Halfway
+from tests.server.api.dashboard.cockpit import cents, figure, number, read, world
+from tests.server.api.dashboard.screens import audit, browser, in_module_loop, show
+from tests.server.api.model_worlds import Halfway
+from tests.server.api.routes.traded_run import ok, statement, window
 from tests.support.browser import PHONE, opened, unreachable, violations
 
-__all__ = ["browser", "statement"]
+__all__ = ["browser", "statement", "world"]
+
 
 FOLD = {"width": 1440, "height": 900}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
-    async with traded(tmp_path_factory.mktemp("cockpit")) as found:
-        yield found
-
-
-def number(text: str) -> Decimal:
-    """The figure of a cell."""
-    return Decimal(text.replace(",", "").replace("−", "-").replace("+", "").replace("%", "").strip())
 
 
 async def table(page: Page, name: str) -> dict[str, dict[str, str]]:
@@ -41,22 +30,6 @@ async def table(page: Page, name: str) -> dict[str, dict[str, str]]:
         for row in await region.locator("tbody tr, tfoot tr").all()
     ]
     return {row[0]: dict(zip(heads, row, strict=True)) for row in rows}
-
-
-async def figure(page: Page, name: str) -> list[str]:
-    """The value of a tile and the line below it."""
-    tile = page.locator(".figure").filter(has=page.get_by_role("heading", name=name))
-    await expect(tile.locator("p").first).not_to_have_text("–")  # the figure has come
-    await expect(tile.locator("p").nth(1)).not_to_be_empty()
-    return [await tile.locator("p").nth(k).inner_text() for k in (0, 1)]
-
-
-async def read(page: Page) -> None:
-    await expect(page.locator("#main")).to_have_attribute("aria-busy", "false")
-
-
-def cents(value: Any) -> Decimal:
-    return Decimal(value).quantize(Decimal("0.01"))
 
 
 @in_module_loop

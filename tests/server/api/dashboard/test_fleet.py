@@ -19,7 +19,7 @@ from playwright.async_api import Browser, Locator, Page, Route, expect
 from quantd.adapters.store.queries import Reader
 from quantd.trading.codec import decode
 from quantd.trading.events import Operator
-from tests.server.api.dashboard.test_page import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.support.browser import PHONE, intercept, opened, sideways, violations
 from tests.support.command_line import CONFIG, answer, quantd, running, write
 from tests.support.mqtt import free_port

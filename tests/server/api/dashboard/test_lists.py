@@ -11,11 +11,11 @@ from playwright.async_api import Browser, expect
 from quantd.daemon.views.addresses import AskedLine, refused_lines
 from quantd.research.runs.looks import note_looks
 from quantd.risk.limits.catalogue import Reason
-from tests.research.runs.test_looks import look
-from tests.server.api.dashboard.test_page import browser, in_module_loop, show
-from tests.server.api.test_api import RATES, World, standing_at_the_end
+from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.support.api_world import RATES, World, standing_at_the_end
 from tests.support.browser import opened
 from tests.support.command_line import CONFIG
+from tests.support.looks import look
 
 __all__ = ["browser"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.server.api.dashboard.test_page import browser, in_module_loop, shared
-from tests.server.api.test_api import World, get
+from tests.server.api.dashboard.screens import browser, in_module_loop, shared
+from tests.support.api_world import World, get
 from tests.support.browser import PHONE, opened, unreachable, violations
 
 __all__ = ["browser", "shared"]

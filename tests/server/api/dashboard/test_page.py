@@ -8,14 +8,12 @@ import contextlib
 import re
 import socket
 import time
-from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, TimeoutError, expect
+from playwright.async_api import Browser, Route, TimeoutError, expect
 
 from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.server.api.access import keyring
@@ -23,7 +21,6 @@ from quantd.server.requests.tokens import created
 from quantd.trading.codec import decode
 from quantd.trading.events import (
     CancelRequested,
-    Operator,
     PortfolioClosed,
     PortfolioOpened,
     ProposalReviewed,
@@ -31,57 +28,21 @@ from quantd.trading.events import (
     Wished,
 )
 from scripts.page.pictures import PICTURE, pictured, screens_of
-from tests.server.api.routes.test_proposal_routes import REVIEWED
-from tests.server.api.test_api import RATES, RUN, World, get, standing_at_the_end
-from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations
+from tests.server.api.dashboard.screens import SCREENS, audit, browser, commands, in_module_loop, shared, show
+from tests.server.api.routes.outside_run import REVIEWED
+from tests.support.api_world import RATES, RUN, World, get, standing_at_the_end
+from tests.support.browser import DESK, PHONE, opened, sideways, unreachable, violations
 from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
 from tests.support.market_frames import wide_frame
 
-SCREENS = (
-    "now", "market", "orders", "order", "agents", "portfolios", "risk", "incidents", "research", "system", "daemons"
-)  # fmt: skip
+__all__ = ["browser", "shared"]
+
 FIRST = ("now", "orders")
 """The screens that carry an incident, in every state of the daemon."""
 
 HOSTILE = "<img src=x onerror=window.hacked=1>\u202e" + "w" * 300
 
 WIDE = 500
-
-in_module_loop = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as found:
-        yield found
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """A daemon that tests halt and resume; each of them leaves it in RUN."""
-    text = CONFIG + RATES + "[portfolios]\nplaces = 1\n"
-    async with standing_at_the_end(tmp_path_factory.mktemp("page"), text) as world:
-        yield world
-
-
-def commands(world: World) -> list[tuple[str, str, str]]:
-    """Command, reason and sender of each journalled command, in their order."""
-    events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
-    return [(each.command, each.reason, each.who) for each in events if isinstance(each, Operator)]
-
-
-async def show(page: Page, screen: str) -> None:
-    """The screen with the figures that it reads."""
-    await page.evaluate("(name) => { location.hash = name; }", screen)
-    await expect(page.get_by_role("navigation").locator("[aria-current=page]")).to_have_attribute("href", f"#{screen}")
-    await expect(page.locator("#main")).to_have_attribute("aria-busy", "false")
-
-
-async def audit(page: Page, screen: str) -> None:
-    """No fault of accessibility, no sideways scroll."""
-    await show(page, screen)
-    assert await violations(page) == [], screen
-    assert await sideways(page) == 0, screen
 
 
 @pytest.mark.requirement("R-207")

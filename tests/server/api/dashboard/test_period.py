@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.server.api.dashboard.test_cockpit import cents, figure, number, read
-from tests.server.api.dashboard.test_page import SCREENS, browser, in_module_loop, show
-from tests.server.api.routes.test_profit_routes import ok, traded, window
-from tests.server.api.test_model_routes import Halfway
+from tests.server.api.dashboard.cockpit import cents, figure, number, read
+from tests.server.api.dashboard.screens import SCREENS, browser, in_module_loop, show
+from tests.server.api.model_worlds import Halfway
+from tests.server.api.routes.traded_run import ok, traded, window
 from tests.support.browser import opened, violations
 
 __all__ = ["browser"]

@@ -7,8 +7,8 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.server.api.dashboard.controls import TEXT
-from tests.server.api.dashboard.test_page import browser, in_module_loop, show
-from tests.server.api.test_api import standing_at_the_end
+from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.support.api_world import standing_at_the_end
 from tests.support.browser import PHONE, opened, violations
 
 __all__ = ["browser"]

@@ -9,9 +9,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, Route, expect
 
 from quantd.daemon.engine.agents.promotion import exchange_policies
-from tests.server.api.dashboard.test_page import browser, in_module_loop, shared, show
-from tests.server.api.routes.test_proposal_routes import REVIEWED
-from tests.server.api.test_api import World, standing_at_the_end
+from tests.server.api.dashboard.screens import browser, in_module_loop, shared, show
+from tests.server.api.routes.outside_run import REVIEWED
+from tests.support.api_world import World, standing_at_the_end
 from tests.support.browser import intercept, opened
 
 __all__ = ["browser", "shared"]

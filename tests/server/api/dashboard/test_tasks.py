@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.server.api.dashboard.test_page import SCREENS, browser, commands, in_module_loop, show
-from tests.server.api.routes.test_profit_routes import ok, traded
-from tests.server.api.test_model_routes import Halfway
+from tests.server.api.dashboard.screens import SCREENS, browser, commands, in_module_loop, show
+from tests.server.api.model_worlds import Halfway
+from tests.server.api.routes.traded_run import ok, traded
 from tests.support.browser import opened, sideways, violations
 
 __all__ = ["browser"]

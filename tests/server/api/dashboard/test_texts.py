@@ -16,9 +16,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.server.api.dashboard.test_page import SCREENS, browser, in_module_loop, show
-from tests.server.api.test_api import RATES, World, standing_at_the_end
-from tests.server.requests.test_manual import BY_HAND
+from tests.server.api.dashboard.screens import SCREENS, browser, in_module_loop, show
+from tests.server.requests.orders_by_hand import BY_HAND
+from tests.support.api_world import RATES, World, standing_at_the_end
 from tests.support.browser import opened
 from tests.support.command_line import CONFIG
 

@@ -11,7 +11,7 @@ import pytest
 
 from quantd.server.api.openapi import document
 from quantd.server.api.routes.dashboard_routes import FOLDER
-from tests.server.api.test_api import World
+from tests.support.api_world import World
 from tests.support.checkout import ROOT
 from tests.support.services import require, unavailable
 

@@ -5,10 +5,10 @@ import re
 from playwright.async_api import Browser, expect
 
 from quantd.server.api.routes.dashboard_routes import FOLDER
-from tests.server.api.dashboard.test_cockpit import read, world
-from tests.server.api.dashboard.test_page import browser, in_module_loop, show
-from tests.server.api.routes.test_profit_routes import ok
-from tests.server.api.test_model_routes import Halfway
+from tests.server.api.dashboard.cockpit import read, world
+from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.model_worlds import Halfway
+from tests.server.api.routes.traded_run import ok
 from tests.support.browser import PHONE, opened, sideways, violations
 from tests.support.checkout import ROOT
 

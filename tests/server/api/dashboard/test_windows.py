@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from tests.server.api.dashboard.test_page import SCREENS, browser, in_module_loop, show
-from tests.server.api.test_api import RATES, World, get, standing_at_the_end
+from tests.server.api.dashboard.screens import SCREENS, browser, in_module_loop, show
+from tests.support.api_world import RATES, World, get, standing_at_the_end
 from tests.support.browser import opened
 from tests.support.command_line import CONFIG, ROOT
 

@@ -15,9 +15,9 @@ from quantd.server.api import commits, idempotency
 from quantd.server.api.server import Api
 from quantd.server.requests.tokens import created
 from quantd.trading.events import Flow, Operator
-from tests.server.api.test_api import world
-from tests.server.api.test_commits import gated
-from tests.server.requests.test_manual import journalled
+from tests.server.api.shut_store import gated
+from tests.server.requests.orders_by_hand import journalled
+from tests.support.api_world import world
 from tests.support.mqtt import until
 
 __all__ = ["world"]

@@ -10,7 +10,7 @@ from quantd.daemon.views.run_summary import summary
 from quantd.risk.switch import HALT
 from quantd.trading.codec import decode
 from quantd.trading.orders import ScheduleRun
-from tests.server.api.test_api import RUN, standing_at_the_end
+from tests.support.api_world import RUN, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 SCHEDULES = "".join(

@@ -8,8 +8,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from quantd.daemon.monitoring.log_ring import RING
-from tests.server.api.dashboard.test_page import browser, in_module_loop, show
-from tests.server.api.test_api import RATES, World, standing_at_the_end
+from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.support.api_world import RATES, World, standing_at_the_end
 from tests.support.browser import PHONE, opened, violations
 from tests.support.command_line import CONFIG
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.server.api.test_api import RUN, World, standing_at_the_end
+from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 ORDER = {"side": "sell", "qty": "5", "symbol": "SPY", "agent": "trend", "reason": "r"}

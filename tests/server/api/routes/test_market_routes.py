@@ -11,7 +11,7 @@ import pytest_asyncio
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.addresses import refused_lines
 from quantd.server.api.routes.market_routes import BarNow, joined
-from tests.server.api.test_api import RATES, World, standing_at_the_end
+from tests.support.api_world import RATES, World, standing_at_the_end
 from tests.support.command_line import CONFIG, ROOT
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")

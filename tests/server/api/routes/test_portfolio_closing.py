@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 
 from quantd.trading.events import PortfolioClosed
-from tests.server.api.routes.test_portfolio_routes import CORE, PORTFOLIOS
-from tests.server.api.test_model_routes import Halfway
+from tests.server.api.model_worlds import Halfway
+from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 
 PATH = "/api/v1/portfolios"
 

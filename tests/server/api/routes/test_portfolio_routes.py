@@ -10,17 +10,9 @@ import pytest
 from quantd.daemon.engine.state.snapshot import freeze
 from quantd.trading.codec import decode
 from quantd.trading.events import PortfolioClosed, PortfolioOpened, Proposed
-from tests.server.api.test_api import RUN, World, standing_at_the_end
+from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
+from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.checkout import ROOT
-from tests.support.command_line import CONFIG
-
-PORTFOLIOS = (
-    CONFIG.replace("capital = 0.5", "capital = 0.2")
-    .replace("capital = 0.4", "capital = 0.2")
-    .replace("max_position_weight = 0.25", "max_position_weight = 0.6")
-    + "\n[portfolios]\nplaces = 2\nlimits = { max_position_weight = 0.5, allow_short = false }\n"
-)
-CORE = {"name": "core", "weights": {"SPY": 0.4, "IWM": 0.3}, "capital": "20000", "reason": "a mandate"}
 
 
 @pytest.fixture

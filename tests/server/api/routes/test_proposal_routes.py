@@ -7,36 +7,15 @@ from typing import Any
 
 import pytest
 
-from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created, rotated
 from quantd.trading.codec import decode
-from quantd.trading.events import ProposalReviewed, Proposed
-from tests.server.api.test_api import RUN, World, standing_at_the_end
+from quantd.trading.events import ProposalReviewed
+from tests.server.api.routes.outside_run import OUTSIDE, REVIEWED, journalled, promote
+from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import CONFIG
 
-OUTSIDE = (
-    CONFIG.replace("capital = 0.4", "capital = 0.3").replace(
-        "[[schedules]]",
-        """[[agents]]
-name = "guest"
-policy = "external"
-capital = 0.3
-shadow = true
-challenges = "trend"
-limits = { max_position_weight = 0.5 }
-[promotion]
-samples = 40
-[[schedules]]
-name = "compare"
-do = "promote"
-cron = "0 16 * * fri"
-[[schedules]]""",
-        1,
-    )
-    + "rate = { proposals = 90 }\n"
-)
 TARGETS = {"weights": {"SPY": 0.4, "IWM": 0.3}, "id": "a-1", "reason": "momentum"}
 
 
@@ -55,15 +34,6 @@ async def post(world: Any, what: str, body: object, agent: str = "guest", header
 async def get(world: Any, path: str) -> tuple[int, Any]:
     async with world.session.get(f"/api/v1/{path}", headers=world.bearer) as response:
         return response.status, await response.json()
-
-
-def journalled(world: Any) -> list[Any]:
-    return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, Proposed)]
-
-
-def promote(world: Any) -> None:
-    """Exchange the policies of the guest and its champion, as the promotion test does."""
-    exchange_policies(world.service.shell.state, 0, 1)
 
 
 async def test_a_guest_is_never_asked_and_stands_in_its_shadow_with_limits_and_headroom(world: Any) -> None:
@@ -311,9 +281,6 @@ async def test_an_outside_agent_that_is_no_shadow_trades_paper_through_the_same_
             each for each in (await get(world, f"why/{done['decision']}"))[1]["agents"] if each["agent"] == "guest"
         ]
         assert part["because"] == "proposal a-1 of api:owner: momentum"
-
-
-REVIEWED = OUTSIDE.replace('policy = "external"', 'policy = "external"\napproval = "person"', 1)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from quantd.daemon.views.addresses import AskedLine, refused_lines
-from tests.server.api.test_api import RATES, World, standing_at_the_end
+from tests.support.api_world import RATES, World, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")

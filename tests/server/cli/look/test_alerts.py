@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from quantd.trading.events import Condition
-from tests.server.api.test_api import standing_at_the_end
+from tests.support.api_world import standing_at_the_end
 from tests.support.checkout import ROOT
 from tests.support.command_line import answer, quantd, write
 

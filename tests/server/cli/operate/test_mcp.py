@@ -19,11 +19,10 @@ from quantd.server.cli.operate.gate.gate_server import server_of
 from quantd.server.cli.operate.gate.gateway import MOST_CHARS, Gateway, bounded
 from quantd.server.cli.operate.mcp import mcp
 from quantd.server.requests.tokens import Scope, created
-from tests.server.api.routes.test_proposal_routes import OUTSIDE, journalled, promote
-from tests.server.api.test_api import World, standing_at_the_end
+from tests.server.api.routes.outside_run import OUTSIDE, journalled, promote
+from tests.server.cli.operate.mcp_calls import WEIGHTS, call
+from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import environment, quantd
-
-WEIGHTS = {"SPY": 0.4, "IWM": 0.3}
 
 
 @pytest.fixture
@@ -37,13 +36,6 @@ async def client_of(world: Any, scope: Scope, agent: str = "") -> Client:
     _, secret = created(world.folder, f"{scope}-token", scope, agent=agent if scope == "propose" else "")
     await asyncio.sleep(keyring.CHECK_S)
     return Client(server_of(Gateway(world.api.url, secret), agent))
-
-
-async def call(client: Client, name: str, **given: Any) -> tuple[bool, Any]:
-    """(whether it worked, its document, or the text of its error)."""
-    found = await client.call_tool(name, given)
-    text = "".join(getattr(block, "text", "") for block in found.content)
-    return (False, text) if found.is_error else (True, found.structured_content or json.loads(text))
 
 
 async def test_an_agent_stands_previews_and_proposes_over_standard_input_and_output(world: Any) -> None:

@@ -17,8 +17,8 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
-from tests.server.api.routes.test_portfolio_processes import started
-from tests.server.cli.operate.test_mcp import call
+from tests.server.answering_daemon import started
+from tests.server.cli.operate.mcp_calls import call
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
 DAY = (

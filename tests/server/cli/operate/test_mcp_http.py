@@ -20,40 +20,17 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
 
 from quantd.server.api.access import keyring
-from quantd.server.cli.operate.gate.gate_server import BODY_BYTES, CHECK_S, MOST_SESSIONS, http_server, listening
-from quantd.server.cli.operate.gate.gateway import Gateway
+from quantd.server.cli.operate.gate.gate_server import BODY_BYTES, CHECK_S, MOST_SESSIONS
 from quantd.server.cli.operate.gate.sessions import MOST
 from quantd.server.requests.tokens import created, revoked
-from tests.server.api.routes.test_proposal_routes import OUTSIDE, journalled, promote
-from tests.server.api.test_api import World, standing_at_the_end
-from tests.server.cli.operate.test_mcp import WEIGHTS, call
+from tests.server.api.routes.outside_run import OUTSIDE, journalled, promote
+from tests.server.cli.operate.mcp_calls import WEIGHTS, call
+from tests.server.cli.operate.mcp_server import INITIALIZE, served
+from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import environment, quantd
 from tests.support.mqtt import certificate
 
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}},
-}
 ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-
-
-@contextlib.asynccontextmanager
-async def served(world: Any, agent: str, files: tuple[Path, Path] | None = None) -> AsyncIterator[str]:
-    """The address of a server of streamable HTTP in front of a world."""
-    sock = listening("127.0.0.1", 0)
-    server, address = http_server(Gateway(world.api.url), agent, sock, "127.0.0.1", files)
-    serving = asyncio.ensure_future(server.serve(sockets=[sock]))
-    for _ in range(1_000):
-        if server.started:
-            break
-        await asyncio.sleep(0.01)
-    try:
-        yield address
-    finally:
-        server.should_exit = True
-        await serving
 
 
 @contextlib.asynccontextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER, USAGE
-from tests.server.api.routes.test_portfolio_routes import PORTFOLIOS
-from tests.server.api.test_api import standing_at_the_end
+from tests.server.api.routes.portfolio_texts import PORTFOLIOS
+from tests.support.api_world import standing_at_the_end
 from tests.support.command_line import Done, quantd, write
 
 

@@ -20,10 +20,10 @@ from quantd.risk.limits.catalogue import PROFILES, Limits, Rate, Tail, override
 from quantd.server.cli.setup.doctor_live import _client, _paper
 from quantd.server.cli.setup.rehearsal import alert, deliveries, kill_switch
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.live.test_session import NOW as LIVE_NOW
-from tests.daemon.live.test_session import TEXT as SHADOW
-from tests.daemon.live.test_session import slices, stretch
 from tests.support.command_line import ROOT, quantd
+from tests.support.live_runs import NOW as LIVE_NOW
+from tests.support.live_runs import TEXT as SHADOW
+from tests.support.live_runs import slices, stretch
 from tests.support.remote_venue import Script
 from tests.support.sink_servers import KEY, Receiver
 from tests.support.venues.alpaca import AlpacaServer

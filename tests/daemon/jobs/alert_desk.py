@@ -1,0 +1,55 @@
+"""A service whose alerts go to a receiver."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
+from quantd.daemon.jobs.alert_delivery import Delivery
+from quantd.trading.events import Stopping
+from tests.support.service_kit import Kit, until, world
+from tests.support.sink_servers import KEY, Receiver
+
+
+class Desk:
+    """A stepping service whose alerts go to a receiver."""
+
+    def __init__(self, kit: Kit, receiver: Receiver, group_s: float = 0.0) -> None:
+        self.kit = kit
+        self.service = kit.service
+        sink = Webhook(WebhookOptions(receiver.url, 1.0), {"webhook_key": KEY})
+        self.delivery = Delivery(kit.service, kit.composer, "webhook", sink, group_s=group_s)
+        self.counts = kit.service.sinks["webhook"]
+
+    async def raised(self, *texts: str) -> None:
+        """Raise alerts and wait for their commit."""
+        before = len(self.texts())
+        for text in texts:
+            self.service.alert(text)
+        await until(lambda: len(self.texts()) == before + len(texts))
+
+    def texts(self) -> list[str]:
+        with self.kit.store.connection() as driver:
+            return [text for (text,) in driver.execute("SELECT text FROM alerts ORDER BY seq, k").fetchall()]
+
+    def ids(self) -> list[str]:
+        """The ids of all alerts in the store."""
+        with self.kit.store.connection() as driver:
+            rows = driver.execute("SELECT run, seq, k FROM alerts ORDER BY seq, k").fetchall()
+        return ["-".join(map(str, row)) for row in rows]
+
+
+@asynccontextmanager
+async def desk(folder: Path, receiver: Receiver, group_s: float = 0.0) -> AsyncIterator[Desk]:
+    made = Desk(Kit(folder, world()), receiver, group_s)
+    stepping = asyncio.create_task(made.service.step_forever())
+    delivering = asyncio.create_task(made.delivery.run())
+    try:
+        yield made
+    finally:
+        made.service.inbox.command(Stopping(made.service.shell.state.now, False, "test"))
+        await stepping
+        await delivering
+        await made.delivery.close()
+        made.kit.store.close()

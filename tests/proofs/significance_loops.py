@@ -1,0 +1,152 @@
+"""Formulas of the papers as loops, and random series for them."""
+
+import itertools
+import math
+
+import numpy as np
+from arch.bootstrap import SPA
+from scipy import stats
+
+from quantd.research.significance.overfitting import Measure
+
+
+def looped_overfitting(returns: np.ndarray, blocks: int, measure: Measure) -> tuple[float, list[float], float, float]:
+    """The steps of Bailey et al. 2015: one division at a time, with the ranks of scipy."""
+    samples, trials = returns.shape
+    edges = [samples * k // blocks for k in range(blocks + 1)]
+    logits, inside, outside = [], [], []
+    for chosen in itertools.combinations(range(blocks), blocks // 2):
+        mask = np.zeros(samples, dtype=bool)
+        for k in chosen:
+            mask[edges[k] : edges[k + 1]] = True
+        performance = []
+        for half in (returns[mask], returns[~mask]):
+            mean, deviation = half.mean(axis=0), half.std(axis=0, ddof=1)
+            performance.append(mean if measure == "mean" else mean / deviation)
+        best = int(np.argmax(performance[0]))
+        share = stats.rankdata(performance[1])[best] / (trials + 1)
+        logits.append(math.log(share / (1 - share)))
+        inside.append(performance[0][best])
+        outside.append(performance[1][best])
+    slope = stats.linregress(inside, outside).slope
+    low = sum(each <= 1e-12 for each in logits) / len(logits)
+    return low, logits, slope, sum(each < 0 for each in outside) / len(outside)
+
+
+def pair(seed: int = 1, n: int = 120, rho: float = 0.5, edge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    common, one, two = np.random.default_rng(seed).normal(size=(3, n))
+    mix = math.sqrt(1.0 - rho)
+    own, other = (0.1 + math.sqrt(rho) * common + mix * each for each in (one, two))
+    return 0.01 * (own + edge), 0.01 * other
+
+
+def parzen_error(own: np.ndarray, other: np.ndarray, *, prewhiten: bool) -> float:
+    """Ledoit & Wolf 2008, section 3.1, one matrix and one lag at a time."""
+    n = len(own)
+    columns = [own, other, own**2, other**2]
+    v = np.column_stack([each - each.mean() for each in columns])
+    gradient = np.zeros(4)
+    for k, (each, sign) in enumerate(((own, 1.0), (other, -1.0))):
+        mean, second = each.mean(), (each**2).mean()
+        gradient[k] = sign * second / (second - mean**2) ** 1.5
+        gradient[k + 2] = -sign * 0.5 * mean / (second - mean**2) ** 1.5
+    recolour = np.eye(4)
+    if prewhiten:
+        a = np.array([np.linalg.lstsq(v[:-1], v[1:, j], rcond=None)[0] for j in range(4)])
+        left, sizes, right = np.linalg.svd(a)
+        a = left @ np.diag([min(size, 0.97) for size in sizes]) @ right
+        recolour = np.linalg.inv(np.eye(4) - a)
+        v = np.array([v[t] - a @ v[t - 1] for t in range(1, n)])
+    m = len(v)
+    above = below = 0.0
+    for column in v.T:
+        x, y = column[:-1] - column[:-1].mean(), column[1:] - column[1:].mean()
+        rho = (x @ y) / (x @ x)
+        variance = ((y - rho * x) ** 2).mean()
+        above += 4 * rho**2 * variance**2 / (1 - rho) ** 8
+        below += variance**2 / (1 - rho) ** 4
+    bandwidth = min(2.6614 * (above / below * m) ** 0.2, m - 1)
+    psi = v.T @ v / m
+    lag = 1
+    while lag < bandwidth:
+        x = lag / bandwidth
+        weight = 1 - 6 * x**2 + 6 * x**3 if x <= 0.5 else 2 * (1 - x) ** 3
+        gamma = sum(np.outer(v[t], v[t - lag]) for t in range(lag, m)) / m
+        psi = psi + weight * (gamma + gamma.T)
+        lag += 1
+    psi = recolour @ (psi * m / (m - 4)) @ recolour.T
+    return math.sqrt(gradient @ psi @ gradient / n)
+
+
+def bootstrap_p(own: np.ndarray, other: np.ndarray, starts: np.ndarray, block: int) -> float:
+    """Ledoit & Wolf 2008, section 3.2, one resample and one block at a time."""
+    n = len(own)
+    difference = own.mean() / own.std(ddof=1) - other.mean() / other.std(ddof=1)
+    distance = abs(difference) / parzen_error(own, other, prewhiten=True)
+    count = 1
+    for row in starts:
+        rows = np.concatenate([(first + np.arange(block)) % n for first in row])
+        one, two = own[rows], other[rows]
+        m = len(rows)
+        gradient = np.zeros(4)
+        for k, (each, sign) in enumerate(((one, 1.0), (two, -1.0))):
+            mean, second = each.mean(), (each**2).mean()
+            gradient[k] = sign * second / (second - mean**2) ** 1.5
+            gradient[k + 2] = -sign * 0.5 * mean / (second - mean**2) ** 1.5
+        y = np.column_stack([each - each.mean() for each in (one, two, one**2, two**2)])
+        zeta = [y[j : j + block].sum(axis=0) / math.sqrt(block) for j in range(0, m, block)]
+        psi = sum(np.outer(each, each) for each in zeta) / len(zeta)
+        error = math.sqrt(gradient @ psi @ gradient / m)
+        redrawn = one.mean() / one.std(ddof=1) - two.mean() / two.std(ddof=1)
+        count += abs(redrawn - difference) / error >= distance
+    return count / (len(starts) + 1)
+
+
+def memmel(own: np.ndarray, other: np.ndarray) -> float:
+    """The statistic of Memmel 2003, who writes the variance in means and covariances, not in ratios."""
+    a, b = own.mean(), other.mean()
+    cov = np.cov(own, other)
+    s, t, c = math.sqrt(cov[0, 0]), math.sqrt(cov[1, 1]), cov[0, 1]
+    theta = 2 * s**2 * t**2 - 2 * s * t * c + 0.5 * a**2 * t**2 + 0.5 * b**2 * s**2 - a * b / (s * t) * c**2
+    return float((t * a - s * b) / math.sqrt(theta / len(own)))
+
+
+def autoregressive(n: int, phi: float, seed: int) -> np.ndarray:
+    draw = np.random.default_rng(seed).normal(size=n + 100)
+    for k in range(1, n + 100):
+        draw[k] += phi * draw[k - 1]
+    return 0.01 * draw[100:]
+
+
+def looped_length(series: np.ndarray, constant: float) -> float:
+    """Politis & White 2004, with the constant of the correction: 2 for the stationary bootstrap."""
+    n = len(series)
+    x = series - series.mean()
+    gamma = [float(x[: n - k] @ x[k:]) / n for k in range(n // 2)]
+    band = 2 * math.sqrt(math.log10(n) / n)
+    quiet = next(m for m in range(n) if all(abs(gamma[m + k] / gamma[0]) < band for k in range(1, 6)))
+    bandwidth = 2 * max(quiet, 1)
+    g = spectrum = 0.0
+    for k in range(-bandwidth, bandwidth + 1):
+        share = abs(k) / bandwidth
+        window = 1.0 if share <= 0.5 else 2 * (1 - share)
+        g += window * abs(k) * gamma[abs(k)]
+        spectrum += window * gamma[abs(k)]
+    return float((2 * g**2 / (constant * spectrum**2)) ** (1 / 3) * n ** (1 / 3))
+
+
+def trials(seed: int, n: int = 250, count: int = 6, best: float = 0.0, worst: float = 0.0) -> np.ndarray:
+    """Excess returns float64[n, count] with memory and unequal deviations; `best` and `worst` are means in errors."""
+    draws = np.random.default_rng(seed).normal(size=(n, count))
+    draws[1:] += 0.2 * draws[:-1]
+    draws *= np.linspace(0.5, 2.0, count)
+    draws[:, 0] += best * draws[:, 0].std() / math.sqrt(n)
+    draws[:, -1] += worst * draws[:, -1].std() / math.sqrt(n)
+    return 0.01 * draws
+
+
+def of_arch(excess: np.ndarray, length: float, reps: int = 4_000) -> SPA:
+    """The test of arch, which compares losses."""
+    found = SPA(np.zeros(len(excess)), -excess, block_size=length, reps=reps, seed=3)
+    found.compute()
+    return found

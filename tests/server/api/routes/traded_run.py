@@ -1,0 +1,81 @@
+"""A run with deposits, a withdrawal and a portfolio, and what the API answers of it."""
+
+import asyncio
+import contextlib
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from tests.server.api.model_worlds import Halfway
+from tests.server.api.routes.portfolio_texts import CORE
+from tests.support.api_world import RATES, get
+from tests.support.command_line import CONFIG, quantd
+
+TEXT = (
+    CONFIG.replace("[universe]\n", '[universe]\nbenchmark = "SPY"\n')
+    .replace("spread_bp = 0", "spread_bp = 2")
+    .replace("lookback = 60", "lookback = 5")
+    .replace('agents = ["trend"]', 'agents = ["trend", "even"]')
+    .replace("[api]\n", f"[api]\n{RATES}")
+    + "\n[portfolios]\nplaces = 1\n"
+)
+"""Two agents that trade each session against each other, so that lots cross."""
+
+
+@contextlib.asynccontextmanager
+async def traded(folder: Path, text: str = TEXT) -> AsyncIterator[Halfway]:
+    """A run with a deposit, a withdrawal and a portfolio in its middle, that goes on to its last bar."""
+    world = Halfway(folder, text)
+    await world.api.start()
+    stepping = asyncio.create_task(world.service.step_forever())
+    async with aiohttp.ClientSession(world.api.url) as session:
+        world.session = session
+        try:
+            await world.feed(170)
+            assert 0 < world.service.shell.ts < world.assembly.feed.last_ts
+            for path, body in (
+                ("/api/v1/cash", {"do": "add", "amount": "5000.00", "reason": "monthly"}),
+                ("/api/v1/portfolios", {**CORE, "capital": "3000"}),
+                ("/api/v1/cash", {"do": "remove", "amount": "1000.50", "reason": "rent"}),
+            ):
+                status, answer = await world.post(path, body)
+                assert status == 200, answer.get("detail", answer)
+            await world.feed()
+            yield world
+        finally:
+            world.service.shell.stopped = "the test is over"
+            await stepping
+            await world.api.stop()
+            world.store.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
+    async with traded(tmp_path_factory.mktemp("profit")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def statement(world: Halfway) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """The days and the lines of `quantd statement`."""
+    config, out = world.folder.parent / "config.toml", world.folder.parent / "lines.csv"
+    done = quantd(world.folder.parent, "statement", "--config", str(config), "--csv", str(out), "--json")
+    return json.loads(done.stdout)["days"], list(csv.DictReader(io.StringIO(out.read_text())))
+
+
+async def ok(world: Any, path: str) -> Any:
+    status, answer = await get(world, path)
+    assert status == 200, answer.get("detail", answer)
+    return answer
+
+
+async def window(world: Any, query: str) -> str:
+    found = await ok(world, f"/api/v1/period?{query}")
+    return f"since={found['since']}" + ("" if found["until"] is None else f"&until={found['until']}")
