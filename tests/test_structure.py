@@ -19,7 +19,6 @@ LONGER = {
     },
     "an action of a command: its arguments, and the imports that its help does not need": {
         "training/cli/learn/forests.py training_of": 64,
-        "training/cli/learn/train.py train": 113,
         "research/cli/learn/tune.py tune_plan": 74,
         "research/cli/look/report.py write_report": 62,
         "daemon/cli/setup/data_fetch.py fetch": 64,

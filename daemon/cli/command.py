@@ -1,15 +1,17 @@
 """The record that declares a command, and options that several commands share. Imports nothing heavy."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import typer
 
 Panel = Literal["Trade", "Look", "Operate", "Set up", "Learn"]
 Action = Callable[..., int | None]
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,18 @@ class Command:
     panel: Panel
     order: int
     action: Action | Mapping[str, Action]
+
+
+def with_options(record: Callable[..., Options], run: Callable[[Options], int | None]) -> Action:
+    """The action of a command with many options: the fields of `record`, a dataclass, which `run` is given."""
+
+    def action(**options: Any) -> int | None:
+        return run(record(**options))
+
+    # typer reads the parameters from the signature
+    vars(action)["__signature__"] = inspect.signature(record)
+    action.__doc__ = run.__doc__
+    return action
 
 
 def day(text: str) -> date:

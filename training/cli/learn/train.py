@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from quantd.bundled import find, placed
-from quantd.daemon.cli.command import Command
+from quantd.daemon.cli.command import Command, with_options
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.output import Bar, progress, say
 from quantd.trading.exit_codes import USAGE
@@ -29,98 +30,75 @@ if TYPE_CHECKING:
 AGENTS: Final = (*names(), "scorer")
 
 
-def train(
-    plan: plan_options.PlanFile = None,
-    agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None,
-    profile: plan_options.Profile = "",
-    steps: Annotated[int | None, typer.Option(min=1, help="Environment steps of each seed.")] = None,
-    episodes: Annotated[int | None, typer.Option(min=1, help="The same in episodes of full length.")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Number of seeds, from 1.", show_default="5")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="This seed only.")] = None,
-    bars: plan_options.Bars = None,
-    actions: plan_options.Actions = None,
-    symbols: plan_options.Symbols = None,
-    envs: Annotated[int | None, typer.Option(min=1, help="Parallel accounts.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the learner.")] = None,
-    device: Annotated[str | None, typer.Option(help="Device of the tensors.", show_default="cpu")] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """The options of `quantd train`; None is the value of the plan."""
+
+    plan: plan_options.PlanFile = None
+    agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None
+    profile: plan_options.Profile = ""
+    steps: Annotated[int | None, typer.Option(min=1, help="Environment steps of each seed.")] = None
+    episodes: Annotated[int | None, typer.Option(min=1, help="The same in episodes of full length.")] = None
+    seeds: Annotated[int | None, typer.Option(min=1, max=100, help="Number of seeds, from 1.", show_default="5")] = None
+    seed: Annotated[int | None, typer.Option(min=0, help="This seed only.")] = None
+    bars: plan_options.Bars = None
+    actions: plan_options.Actions = None
+    symbols: plan_options.Symbols = None
+    envs: Annotated[int | None, typer.Option(min=1, help="Parallel accounts.")] = None
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the learner.")] = None
+    device: Annotated[str | None, typer.Option(help="Device of the tensors.", show_default="cpu")] = None
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the artifact.", show_default="in the run's folder")
-    ] = None,
+    ] = None
     into: Annotated[
         Path | None, typer.Option("--into", metavar="config.toml", help="Name the artifact there, for agent `learned`.")
-    ] = None,
-    experiment: Annotated[str | None, typer.Option(help="Name of the run.", show_default="the plan's name")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
+    ] = None
+    experiment: Annotated[str | None, typer.Option(help="Name of the run.", show_default="the plan's name")] = None
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False
     tracker: Annotated[
         Literal["files", "mlflow", "tensorboard", "none"] | None,
         typer.Option(help="Tracker of the curves, beside the files.", show_default="mlflow, where installed"),
-    ] = None,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16 where that is faster here.")] = False,
-    sets: plan_options.Sets = None,
+    ] = None
+    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16 where that is faster here.")] = False
+    sets: plan_options.Sets = None
     looks: Annotated[
         int, typer.Option("--test-looks", min=0, help="Earlier evaluations on the test part, by other runs.")
-    ] = 0,
-    show: Annotated[bool, typer.Option("--show", help="Print every setting and exit.")] = False,
+    ] = 0
+    show: Annotated[bool, typer.Option("--show", help="Print every setting and exit.")] = False
     iterations: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Gradient steps of the scorer.", show_default="120")
-    ] = None,
-    on: plan_options.On = "local",
-    workers: plan_options.Workers = 1,
-    address: plan_options.Address = "",
-) -> int:
+    ] = None
+    on: plan_options.On = "local"
+    workers: plan_options.Workers = 1
+    address: plan_options.Address = ""
+
+
+def train(options: TrainingOptions) -> int:
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 
     needs("training", "torch", "onnx", "safetensors")
     from quantd.training.cli.learn import agent_lines  # not for the help: it reads configurations
 
-    place = None if into is None or show else agent_lines.place_in(into)
-    if agent == "scorer":
-        unsupported = (plan, into, profile or None, steps, episodes, seed, envs, learning_rate, device, tracker)
-        if out is None:
-            raise Failure("--agent scorer needs --out, the folder of the artifact", USAGE)
-        if resume or sets or any(option is not None for option in unsupported):
-            text = "--agent scorer takes --out, --bars, --actions, --symbols, --seeds and --iterations, nothing else"
-            raise Failure(text, USAGE)
-        options: dict[str, object] = {
-            "--bars": bars,
-            "--actions": actions,
-            "--seeds": seeds,
-            "--iterations": iterations,
-        }
-        return _scorer(out, options, [name for name in (symbols or "").split(",") if name])
-    if iterations is not None:
+    place = None if options.into is None or options.show else agent_lines.place_in(options.into)
+    if options.agent == "scorer":
+        return _scorer(options)
+    if options.iterations is not None:
         raise Failure("--iterations is an option of the scorer; other learners take --steps", USAGE)
-    task = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
-    from quantd.training.plans.plan import described, replaced
-    from quantd.training.plans.precision import instructions, precision
+    task = _plan(options)
+    from quantd.training.plans.plan import described
     from quantd.training.runs import training_run
     from quantd.training.runs.workers import executor
-    from quantd.training.seeds.markets import check_device
 
-    changes: dict[str, object] = {"market.batch": envs, "device": device, "steps": steps, "name": experiment}
-    rate = "learner.actor_rate" if hasattr(task.learner, "actor_rate") else "learner.learning_rate"
-    changes[rate] = learning_rate
-    task = replaced(task, {**given(changes), **_counts(task, steps, episodes, seeds, seed)})
-    if not show:
-        check_device(task.device)
-    if bf16:
-        able = [learner.name for learner in learners().values() if learner.bfloat16]
-        if task.agent not in able:
-            raise Failure(f"--bf16: {task.agent} does not support bfloat16; these do: {', '.join(able)}", USAGE)
-        chosen = precision(task, instructions())
-        task = replaced(task, {"learner.bfloat16": chosen.bfloat16})
-        note(f"--bf16: {chosen.reason}")
     settings = [f"{key} = {_shown(key, value)}" for key, value in described(task).items()]
-    if show:
+    if options.show:
         say("\n".join(settings))
         return 0
     begins = task.splits.train.first - timedelta(days=task.warmup_days)
     require_sound_bars(*task.data.files, task.data.symbols, begins, task.splits.test.last)
     name = task.name
     folder = placed("RESULTS_DIR", "state") / "training" / name  # its records and checkpoints
-    out = out or (placed("MODELS_DIR", folder) / name if os.environ.get("MODELS_DIR") else folder / "artifact")
+    usual = placed("MODELS_DIR", folder) / name if os.environ.get("MODELS_DIR") else folder / "artifact"
+    out = options.out or usual
     note(f"training {name}: {task.agent}, {task.steps:,} env-steps a seed, seeds {', '.join(map(str, task.seeds))}")
     for line in settings:
         note(f"  {line}")
@@ -132,16 +110,46 @@ def train(
         stops.append(number)
         note("stopping after this rollout; once more stops at once, and loses the work since the last checkpoint")
 
+    alone = options.on == "local" and options.workers == 1
     with signals(stop), progress(f"train {name}") as bar:
         training_run.train(
-            task, out, _command(sys.argv), _watch(task, bar, stops), folder=folder, resume=resume, looked=looks,
-            track=_track(tracker, name),
-            executor=None if on == "local" and workers == 1 else executor(on, workers, address),
+            task, out, _command(sys.argv), _watch(task, bar, stops), folder=folder, resume=options.resume,
+            looked=options.looks, track=_track(options.tracker, name),
+            executor=None if alone else executor(options.on, options.workers, options.address),
         )  # fmt: skip
     sys.stdout.write((out / "card.md").read_text())
     note(f"wrote {out}; records and checkpoints are in {folder}")
     _next(task, out, place)
     return 0
+
+
+def _plan(options: TrainingOptions) -> "Plan":
+    """The plan file or the learner's defaults, with the changes by options. Raises PlanError, Failure."""
+    task = plan_of(
+        options.plan, options.agent, options.profile, options.sets, options.bars, options.actions, options.symbols,
+        files=not options.show,
+    )  # fmt: skip
+    from quantd.training.plans.plan import replaced
+    from quantd.training.plans.precision import instructions, precision
+    from quantd.training.seeds.markets import check_device
+
+    changes: dict[str, object] = {
+        "market.batch": options.envs, "device": options.device, "steps": options.steps, "name": options.experiment,
+    }  # fmt: skip
+    rate = "learner.actor_rate" if hasattr(task.learner, "actor_rate") else "learner.learning_rate"
+    changes[rate] = options.learning_rate
+    counts = _counts(task, options.steps, options.episodes, options.seeds, options.seed)
+    task = replaced(task, {**given(changes), **counts})
+    if not options.show:
+        check_device(task.device)
+    if not options.bf16:
+        return task
+    able = [learner.name for learner in learners().values() if learner.bfloat16]
+    if task.agent not in able:
+        raise Failure(f"--bf16: {task.agent} does not support bfloat16; these do: {', '.join(able)}", USAGE)
+    chosen = precision(task, instructions())
+    note(f"--bf16: {chosen.reason}")
+    return replaced(task, {"learner.bfloat16": chosen.bfloat16})
 
 
 def _next(plan: "Plan", out: Path, place: "agent_lines.Place | None") -> None:
@@ -159,15 +167,29 @@ def _next(plan: "Plan", out: Path, place: "agent_lines.Place | None") -> None:
     note(f"Next: quantd evaluate {out}, quantd backtest{at} --from {test.first} --to {test.last}, or quantd run{at}")
 
 
-def _scorer(out: Path, options: dict[str, object], symbols: list[str]) -> int:
-    """Train the scorer, which learns through the simulator itself and has its own command line."""
+def _scorer(options: TrainingOptions) -> int:
+    """Train the scorer, which learns through the simulator itself and has its own command line. Raises Failure."""
     from quantd.daemon.cli.setup.bar_files import probed
     from quantd.training.runs import scorer_run
 
-    if isinstance(bars := options["--bars"], Path):
-        probed(find(bars))
-    words = [word for option, value in given(options).items() for word in (option, str(value))]
-    return scorer_run.main(["--out", str(out), *words, *(["--symbols", *symbols] if symbols else [])])
+    unsupported = (
+        options.plan, options.into, options.profile or None, options.steps, options.episodes, options.seed,
+        options.envs, options.learning_rate, options.device, options.tracker,
+    )  # fmt: skip
+    if options.out is None:
+        raise Failure("--agent scorer needs --out, the folder of the artifact", USAGE)
+    if options.resume or options.sets or any(option is not None for option in unsupported):
+        text = "--agent scorer takes --out, --bars, --actions, --symbols, --seeds and --iterations, nothing else"
+        raise Failure(text, USAGE)
+    if options.bars is not None:
+        probed(find(options.bars))
+    values: dict[str, object] = {
+        "--bars": options.bars, "--actions": options.actions, "--seeds": options.seeds,
+        "--iterations": options.iterations,
+    }  # fmt: skip
+    words = [word for option, value in given(values).items() for word in (option, str(value))]
+    symbols = [name for name in (options.symbols or "").split(",") if name]
+    return scorer_run.main(["--out", str(options.out), *words, *(["--symbols", *symbols] if symbols else [])])
 
 
 def _counts(
@@ -243,4 +265,4 @@ def _shown(key: str, value: object) -> str:
     return text + unit
 
 
-COMMAND: Final = Command("Learn", 10, train)
+COMMAND: Final = Command("Learn", 10, with_options(TrainingOptions, train))
