@@ -120,6 +120,8 @@ def _describe(config: Config, parts: Parts) -> None:
         log.info("bars.read_as", table=line)
 
 
+# Long because the order is the guarantee: settings are refused before the store is opened, the run is recorded before
+# its venue is reached, and at the end the venue is left before the broker of the bus stops.
 async def serve(
     config: Config, options: Options, *, find: Reach = reach, now: Callable[[], int] = time.time_ns
 ) -> Summary:

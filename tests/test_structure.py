@@ -9,46 +9,16 @@ import pytest
 
 from quantd.daemon.runtime.version import python_files
 from tests.support.checkout import BUILDINGS, ROOT
+from tests.support.record_lists import record_lines
 
 MOST_ENTRIES, MOST_OF_A_MODULE, MOST_OF_A_FUNCTION = 25, 600, 60
 """Entries of a folder, lines of a module, and lines of a function from its `def` to its end, without decorators."""
 
-LONGER = {
-    "one statement of a migration for each table; a migration is never edited": {
-        "adapters/store/migrations/versions/r0001_first.py upgrade": 189,
-    },
-    "an action of a command: its arguments, and the imports that its help does not need": {
-        "training/cli/learn/forests.py training_of": 64,
-        "research/cli/learn/tune.py tune_plan": 74,
-        "research/cli/look/report.py write_report": 62,
-        "daemon/cli/setup/data_fetch.py fetch": 64,
-        "research/cli/trade/replay.py replay": 85,
-        "research/cli/trade/study.py study_compare": 63,
-    },
-    "written before functions had a limit; nothing is added here": {
-        "adapters/feeds/recorded/replay.py Replay.load": 92,
-        "daemon/app.py serve": 66,
-        "daemon/assembly/engine_rules.py rules_of": 69,
-        "research/cli/learn/evaluate.py evaluate": 72,
-        "daemon/cli/look/features.py features_list": 65,
-        "research/cli/trade/backtest.py _backtest": 89,
-        "research/cli/trade/study.py study_rebalance": 87,
-        "daemon/engine/planning/plan.py _house": 87,
-        "daemon/engine/state/engine_state.py State.__init__": 93,
-        "daemon/policies/user_file.py UserView.__init__": 71,
-        "daemon/runtime/service.py Service.__init__": 74,
-        "daemon/views/explanation.py explain": 74,
-        "training/export/distillation.py distil": 67,
-        "models/history/panel_files.py read_panel": 72,
-        "training/market/walk.py walk": 68,
-        "training/runs/evaluation.py evaluate": 69,
-        "training/runs/training_run.py train": 85,
-        "research/python_api/sweeps.py sweep": 71,
-        "risk/limits/ruleset.py Rules.__init__": 76,
-        "strategies/features/families.py _families": 101,
-    },
-}
-"""Reason -> the modules and functions that may be longer than the limits, with the lines that they may have."""
+REASON = "# Long because "
+"""Start of a line of the comment right above a longer function; the rest is the reason."""
+
+MIGRATIONS = "adapters/store/migrations/"
+"""One statement for each table, however long: a migration is never edited."""
 
 PARALLEL = (
     ("adapters/brokers/alpaca", "adapters/brokers/ccxt", "adapters/brokers/paper"),
@@ -59,31 +29,9 @@ PARALLEL = (
 )
 """Folders whose modules have the same names because they hold the same things of different kinds."""
 
-RECORDS = {
-    "adapters/feeds/sources": "VENDOR: Final",
-    "adapters/sinks": "SINK: Final",
-    "daemon/cli/look": "COMMAND: Final",
-    "daemon/cli/operate": "COMMAND: Final",
-    "daemon/cli/setup": "COMMAND: Final",
-    "daemon/cli/trade": "COMMAND: Final",
-    "research/cli/look": "COMMAND: Final",
-    "research/cli/learn": "COMMAND: Final",
-    "research/cli/setup": "COMMAND: Final",
-    "research/cli/trade": "COMMAND: Final",
-    "server/api/routes": "ROUTES: Final",
-    "server/cli/look": "COMMAND: Final",
-    "server/cli/operate": "COMMAND: Final",
-    "server/cli/setup": "COMMAND: Final",
-    "training/cli/learn": "COMMAND: Final",
-    "daemon/views/report/sections": "SECTION: Final",
-    "training/learners": "LEARNER: Final",
-    "research/metrics": "@metric(",
-    "research/reports/sections": "SECTION: Final",
-    "risk/limits": "LIMITS: Final",
-    "strategies/policies": "RECORDS: Final",
-}
-"""Folder that is a list of records -> the start of the line that declares one. A module with a record is found by the
-folder's walk and adds nothing to read: it is no entry. Its other modules are."""
+RECORDS = record_lines()
+"""Folder that is a list of records -> the line that declares one, by the registry that walks the folder. A module or a
+folder with a record is found there and adds nothing to read: it is no entry. The other modules are."""
 
 COMMANDS = re.compile("(daemon|server|training|research)/cli/")
 """A file of a command has the name of what it shows, which the package that computes it may have too."""
@@ -98,36 +46,42 @@ def folders(*tops):
 
 
 def functions(node, outer=""):
-    """(qualified name, lines) of each function and method in a node, with those inside them."""
+    """(qualified name, node) of each function and method in a node, with those inside them."""
     for part in ("body", "handlers", "orelse", "finalbody", "cases"):
         for each in getattr(node, part, ()):
             inside = outer
             if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 inside = f"{outer}{each.name}."
                 if not isinstance(each, ast.ClassDef):
-                    yield f"{outer}{each.name}", each.end_lineno - each.lineno + 1  # `lineno` is that of `def`
+                    yield f"{outer}{each.name}", each
             yield from functions(each, inside)
 
 
-def long_code(path, text):
-    """What of a module is longer than the limits: `path`, or `path name` of a function, with its lines."""
-    found = {} if (lines := text.count("\n")) <= MOST_OF_A_MODULE else {path: lines}
-    for name, lines in functions(ast.parse(text)):
-        if lines > MOST_OF_A_FUNCTION:
-            found[f"{path} {name}"] = max(lines, found.get(f"{path} {name}", 0))
-    return found
+def reason_above(lines, node):
+    """The number of the line with the reason, in the comment right above a function or its decorators; else None."""
+    number = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
+    while number and (line := lines[number - 1].lstrip()).startswith("#"):
+        if line.startswith(REASON):
+            return number
+        number -= 1
+    return None
 
 
-def faults_of(long, permitted):
-    """Why code of these lines is not what LONGER says."""
-    entries = {name: lines for own in permitted.values() for name, lines in own.items()}
-    faults = [f"an entry of LONGER has no reason: {sorted(own)}" for reason, own in permitted.items() if not reason]
-    for name, lines in sorted(long.items()):
-        if name not in entries:
-            faults.append(f"{name} has {lines} lines: split it where the idea splits, or write a reason into LONGER")
-        elif lines > entries[name]:
-            faults.append(f"{name} has grown from {entries[name]} to {lines} lines")
-    return faults + [f"{name} is no longer long: remove it from LONGER" for name in sorted(entries.keys() - long)]
+def faults_of_length(path, text):
+    """What of a module is too long without a reason, and the reasons above what is short."""
+    lines = text.splitlines()
+    faults = [f"{path} has {len(lines)} lines: split it"] if len(lines) > MOST_OF_A_MODULE else []
+    needed = set()
+    for name, node in functions(ast.parse(text)):
+        length = node.end_lineno - node.lineno + 1  # `lineno` is that of `def`
+        if length <= MOST_OF_A_FUNCTION:
+            continue
+        if (number := reason_above(lines, node)) is None:
+            remedy = f"split it where its idea splits, or write above it: {REASON}..."
+            faults.append(f"{path} {name} has {length} lines: {remedy}")
+        needed.add(number)
+    reasons = {number for number, line in enumerate(lines, 1) if line.lstrip().startswith(REASON)}
+    return faults + [f"{path}:{number} is above no long function: remove it" for number in sorted(reasons - needed)]
 
 
 def repeated(homes):
@@ -139,25 +93,31 @@ def repeated(homes):
 
 
 def has_record(here, name):
-    """Whether a file of a folder of records declares one; what `__init__.py` declares is the list."""
-    if here not in RECORDS or not name.endswith(".py") or name == "__init__.py":
+    """Whether a module or a folder of a list of records declares one; what `__init__.py` declares is the list."""
+    path = ROOT / here / name
+    path = path / "__init__.py" if path.is_dir() else path
+    if here not in RECORDS or name == "__init__.py" or path.suffix != ".py" or not path.exists():
         return False
-    return any(line.startswith(RECORDS[here]) for line in (ROOT / here / name).read_text().splitlines())
+    return RECORDS[here].search(path.read_text()) is not None
 
 
 def test_a_folder_has_few_entries():
     crowded = {}
     for here, below, files in folders(*BUILDINGS, "benchmarks", "deploy", "docs", "scripts"):
-        entries = len(below) + sum(not has_record(here, name) for name in files)
+        entries = sum(not has_record(here, name) for name in (*below, *files))
         if entries > MOST_ENTRIES:
             crowded[here] = entries
     assert crowded == {}
 
 
-@pytest.mark.parametrize("here", RECORDS)
-def test_a_folder_of_records_has_some_and_further_files_that_count(here):
-    declared = {name: has_record(here, name) for name in os.listdir(ROOT / here) if name.endswith(".py")}
-    assert set(declared.values()) == {True, False}
+def test_each_registry_names_a_folder_that_has_records():
+    """Registries of each form are seen, and a folder that one names has a record."""
+    forms = {"risk/limits", "strategies/policies", "training/learners", "research/metrics", "research/reports/sections"}
+    assert forms | {"adapters/brokers", "adapters/sinks", "server/api/routes", "daemon/cli/look"} <= set(RECORDS)
+    assert [here for here in RECORDS if not any(has_record(here, name) for name in os.listdir(ROOT / here))] == []
+    assert not has_record("risk/limits", "catalogue.py")
+    assert not has_record("risk/limits", "__init__.py")
+    assert not has_record("risk/pretrade", "gate.py")
 
 
 def test_a_package_says_what_it_is_in_its_first_line():
@@ -245,28 +205,31 @@ def test_each_top_level_folder_has_a_link_in_the_installed_package():
         assert os.readlink(link) == f"../../{top}"
 
 
-def test_modules_and_functions_are_short_or_listed_with_a_reason():
-    long = {}
+def test_modules_and_functions_are_short_or_have_a_reason():
+    faults = []
     for top in BUILDINGS:
         for path in python_files(ROOT / top):
-            long |= long_code(str(path.relative_to(ROOT)), path.read_text())
-    assert faults_of(long, LONGER) == []
+            name = str(path.relative_to(ROOT))
+            if not name.startswith(MIGRATIONS):
+                faults += faults_of_length(name, path.read_text())
+    assert faults == []
 
 
-def test_the_test_of_lengths_sees_functions_that_grow_shrink_and_appear():
+def test_the_test_of_lengths_sees_long_functions_and_reasons_of_short_ones():
     body = "        x = 1\n" * (MOST_OF_A_FUNCTION - 1)
     within = f"class Book:\n    @cache\n    def short(self):\n{body}"
-    assert long_code("a.py", within) == {}
-    beyond = {"a.py Book.short.inner": 61, "a.py Book.short": 62}
+    assert faults_of_length("a.py", within) == []
     inner = "        def inner():\n" + ("    " + body.splitlines(keepends=True)[0]) * MOST_OF_A_FUNCTION
-    assert long_code("a.py", f"class Book:\n    async def short(self):\n{inner}") == beyond
-    assert long_code("a.py", "\n" * 601) == {"a.py": 601}
-    assert faults_of(beyond, {"a loop": dict.fromkeys(beyond, 62)}) == []
-    assert [
-        fault.split(": ")[0] for fault in faults_of(beyond, {"a loop": {"a.py Book.short": 61, "b.py gone": 70}})
-    ] == [
-        "a.py Book.short has grown from 61 to 62 lines",
-        "a.py Book.short.inner has 61 lines",
-        "b.py gone is no longer long",
+    beyond = f"class Book:\n    @cache\n    async def short(self):\n{inner}"
+    assert [fault.split(":")[0] for fault in faults_of_length("a.py", beyond)] == [
+        "a.py Book.short has 62 lines", "a.py Book.short.inner has 61 lines",
+    ]  # fmt: skip
+    explained = beyond.replace("    @cache", "    # Long because it is\n    # one loop.\n    @cache")
+    assert [fault.split(":")[0] for fault in faults_of_length("a.py", explained)] == [
+        "a.py Book.short.inner has 61 lines"
     ]
-    assert faults_of({}, {"": {}}) == ["an entry of LONGER has no reason: []"]
+    apart = beyond.replace("    @cache", "    # Long because it is one loop.\n\n    @cache")
+    assert "a.py:2 is above no long function: remove it" in faults_of_length("a.py", apart)
+    reason = within.replace("    @cache", "    # Long because it was.\n    @cache")
+    assert faults_of_length("a.py", reason) == ["a.py:2 is above no long function: remove it"]
+    assert faults_of_length("a.py", "\n" * 601) == ["a.py has 601 lines: split it"]

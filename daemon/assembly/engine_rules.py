@@ -26,6 +26,7 @@ FEED_ASKS = frozenset({"rebalance"})
 """Schedules at which agents decide; the others are jobs."""
 
 
+# Long because it is one expression: each setting of the engine, with the key of config.toml that it comes from.
 def rules_of(
     config: Config,
     universe: Universe,

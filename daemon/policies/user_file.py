@@ -50,6 +50,7 @@ class UserView:
         "sample_time", "series", "shared", "shared_by_date", "synchronous", "time", "universe", "weights",
     )  # fmt: skip
 
+    # Long because a policy file gets closures, never the view: an attribute would lead from the copy to the original.
     def __init__(self, view: View, universe: Universe, asks: Callable[[int], object]) -> None:
         """`asks` receives the number of samples before the newest that a call reads."""
 

@@ -134,6 +134,7 @@ class Service:
     accept_price: Callable[[int], None] | None = None
     """Tells the feed that the newest suspicious bar of a column is real; None where the feed has no such bar."""
 
+    # Long because each attribute of the service is declared once, here, with its meaning.
     def __init__(
         self,
         shell: Shell,

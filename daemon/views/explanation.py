@@ -201,6 +201,7 @@ class Explanation(Struct, frozen=True):
     """Who or what cancelled the order, and when."""
 
 
+# Long because it is one record: each field of the explanation, and the part of the decision that it is read from.
 def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = None) -> Explanation:
     """Explains one symbol of one decision."""
     reader, decision, column, order = subject.reader, subject.decision, subject.column, subject.order

@@ -66,26 +66,7 @@ def read_panel(
             more[name] = np.full(shape, np.nan)
             more[name][rows, columns] = table[name].to_numpy()
             more[name][gap_follows] = np.nan
-    split, cash = np.ones(shape), np.zeros(shape)
-    if actions is not None:
-        kinds = {"ts": pl.Date, "symbol": pl.String, "kind": pl.String, "ratio": pl.String, "cash": pl.Float64}
-        news = _between(pl.scan_csv(actions, schema=kinds), first, last, symbols).collect()
-        row_of_day = {ts.date(): k for ts, k in row_of.items()}
-        for row in news.iter_rows(named=True):
-            at = row_of_day.get(row["ts"])
-            if at is None:
-                if not days[0].date() <= row["ts"] <= days[-1].date():
-                    continue
-                raise ValueError(
-                    f"{actions}: {row['symbol']} has an action on {row['ts']}, and {bars} has no bar of that day; "
-                    "correct the date, or name the actions of these bars"
-                )
-            column = column_of[row["symbol"]]
-            if row["kind"] == "split":
-                new, old = (float(v) for v in row["ratio"].split(":"))
-                split[at, column] *= new / old
-            else:
-                cash[at, column] += row["cash"]
+    split, cash = _actions_at(actions, bars, days, symbols, first, last)
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
     own_dates = {"open": opens, "close": closes, **more}
     newest, idle = _coins(every_day, days, symbols, own_dates) if late else (dict[str, Floats](), None)
@@ -95,6 +76,39 @@ def read_panel(
     return Panel(
         tuple(symbols), day_ns, opens, closes, split, cash, late, newest, idle, rate_of(cash_rate), more, macro, series
     )
+
+
+def _actions_at(
+    actions: Path | None, bars: Path, days: pl.Series, symbols: Sequence[str], first: date, last: date
+) -> tuple[Floats, Floats]:
+    """float64[days, symbols] each: new shares for an old one, and cash for an old share; 1 and 0 without an action.
+
+    Raises ValueError for an action on a day within `days` that has no bar.
+    """
+    shape = (len(days), len(symbols))
+    split, cash = np.ones(shape), np.zeros(shape)
+    if actions is None:
+        return split, cash
+    kinds = {"ts": pl.Date, "symbol": pl.String, "kind": pl.String, "ratio": pl.String, "cash": pl.Float64}
+    news = _between(pl.scan_csv(actions, schema=kinds), first, last, symbols).collect()
+    row_of_day = {ts.date(): k for k, ts in enumerate(days)}
+    column_of = {symbol: k for k, symbol in enumerate(symbols)}
+    for row in news.iter_rows(named=True):
+        at = row_of_day.get(row["ts"])
+        if at is None:
+            if not days[0].date() <= row["ts"] <= days[-1].date():
+                continue
+            raise ValueError(
+                f"{actions}: {row['symbol']} has an action on {row['ts']}, and {bars} has no bar of that day; "
+                "correct the date, or name the actions of these bars"
+            )
+        column = column_of[row["symbol"]]
+        if row["kind"] == "split":
+            new, old = (float(v) for v in row["ratio"].split(":"))
+            split[at, column] *= new / old
+        else:
+            cash[at, column] += row["cash"]
+    return split, cash
 
 
 def _by_session(table: pl.DataFrame, late: frozenset[str]) -> pl.DataFrame:

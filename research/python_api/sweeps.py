@@ -87,6 +87,8 @@ class HeatMap:
         return self.html
 
 
+# Long because what is swept (a file, a name, a function of the caller) and where (here, in processes, in a cluster)
+# decide together how a point is run.
 def sweep(
     what: object,
     over: Mapping[str, Iterable[object]],

@@ -40,6 +40,7 @@ class Rules:
     prepared: Any = None
     """The same as the gate walks them, with the gates that are free, once it has made them."""
 
+    # Long because each list that the gate walks is made once, here, with its meaning.
     def __init__(self, limits: Limits, universe: Universe) -> None:
         self.limits: Final = limits
         self.universe: Final = universe

@@ -104,8 +104,12 @@ def _words(output: str) -> str:
 
 
 def _families() -> dict[str, Family]:
+    return _of_prices() | _of_indicators() | _of_signals_and_dates() | _of_macro() | _of_book()
+
+
+def _of_prices() -> dict[str, Family]:
     usual = {"fast": 20, "slow": 60}
-    families: dict[str, Family] = {
+    return {
         "daily_return": Family(
             "returns", lambda back: lag(growth(CLOSE), back - 1), "return of one bar; 1 is the newest", {"back": 1}
         ),
@@ -142,6 +146,11 @@ def _families() -> dict[str, Family]:
             "oscillator", _of_range("elder_ray", "bear_power"), "low over the mean, in ranges", {"period": 13}
         ),
     }  # fmt: skip
+
+
+def _of_indicators() -> dict[str, Family]:
+    """Outputs of indicators, those with a unit as shares of the close."""
+    families: dict[str, Family] = {}
     for group, outputs in SCALE_FREE.items():
         for output in outputs:
             needs = ("benchmark",) if group == "benchmark" else ()
@@ -155,6 +164,12 @@ def _families() -> dict[str, Family]:
         for output in outputs:
             parameters = INDICATORS[SOURCE_OF[output]].parameters
             families[output + suffix] = Family(group, _output(output, scaled), relative + _words(output), parameters)
+    return families
+
+
+def _of_signals_and_dates() -> dict[str, Family]:
+    """Signals, the place in the week, month and year, and the state of the benchmark."""
+    families: dict[str, Family] = {}
     for name, signal in SIGNALS.items():
         families[name] = Family("signal", signal.make, f"{signal.horizon} horizon: {signal.words}", signal.parameters)
     for what in ("week", "month", "year"):
@@ -167,8 +182,12 @@ def _families() -> dict[str, Family]:
             "regime", _regime(state), "one of three: benchmark above 25 % volatility, else up or down over 60 rows",
             needs=("benchmark",), shared=True,
         )  # fmt: skip
-    vix, equity = Field("vix"), Field("equity")
-    families |= {
+    return families
+
+
+def _of_macro() -> dict[str, Family]:
+    vix = Field("vix")
+    return {
         "vix": Family("macro", lambda: vix * 0.01, "VIX, as a fraction", needs=("vix",), shared=True),
         "vix_change": Family(
             "macro", lambda period: growth(vix, period), "growth of VIX", {"period": 5}, ("vix",), True
@@ -180,6 +199,13 @@ def _families() -> dict[str, Family]:
             "macro", lambda: Field("yield_10y") * 0.01, "10-year yield, as a fraction", needs=("yield_10y",),
             shared=True,
         ),
+    }  # fmt: skip
+
+
+def _of_book() -> dict[str, Family]:
+    """The agent's weights, its cash and its equity."""
+    equity = Field("equity")
+    return {
         "weight": Family("portfolio", lambda: Field("weight"), "the book's weight", needs=("weight",)),
         "cash": Family("portfolio", lambda: Field("cash"), "cash, of the book", needs=("cash",), shared=True),
         "gross": Family("portfolio", lambda: Field("gross"), "sum of absolute weights", needs=("weight",), shared=True),
@@ -203,7 +229,6 @@ def _families() -> dict[str, Family]:
             "mean return of the book over its deviation", {"period": 60}, ("equity",), True,
         ),
     }  # fmt: skip
-    return families
 
 
 FAMILIES: Final[Mapping[str, Family]] = _families()

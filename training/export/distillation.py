@@ -58,6 +58,8 @@ class DistilPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"{self}: counts and widths from 1 on, a held share between 0 and 1")
 
 
+# Long because the manifest of the copy needs each step: the teacher and its market, its answers, the pupil that was
+# taught them, and what was measured of the pupil as it will trade.
 def distil(
     folder: Path,
     out: Path,

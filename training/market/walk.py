@@ -61,6 +61,7 @@ class Walk:
         return self.equity[1:] / self.equity[:-1] - 1.0
 
 
+# Long because it is one loop: what the policy sees of a row, its answer, and only then the next row.
 def walk(
     policy: Policy,
     panel: Panel,

@@ -81,6 +81,8 @@ def window_of(folder: Path, first: date | None, last: date | None) -> tuple[date
     return first or date.fromisoformat(part.first), last or date.fromisoformat(part.last)
 
 
+# Long because each figure of the record is of the same artifact, files, panel and rows, which are checked one after
+# the other.
 def evaluate(
     folder: Path,
     first: date,

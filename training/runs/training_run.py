@@ -68,6 +68,8 @@ class Unfinished(ExplainedError):
     exit_code = CONFIG
 
 
+# Long because the order is the guarantee: the look is counted before the test part is read, and the manifest records
+# what the seeds, the choice and the files were.
 def train(
     plan: Plan,
     out: Path,

@@ -117,6 +117,8 @@ class Replay:
         after = np.searchsorted(self.columns.ts_event, [a.ts for a in self.actions], side="right")
         self._action_row: list[int] = after.tolist()
 
+    # Long because a replay has 14 settings, and its steps hand on the same rows and places of bars: read, place, omit,
+    # check, build, check again, merge.
     @classmethod
     def load(
         cls,

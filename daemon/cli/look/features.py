@@ -78,6 +78,16 @@ def features_list(
     if as_json:
         print_json({"features": rows, "unavailable": dict(lacking), "sets": {n: len(s) for n, s in SETS.items()}})
         return DONE
+    _print_rows(rows, lacking, off)
+    if not of and (name is None or name.startswith("series_")):
+        say(OWN)
+    if name is None:
+        say(f"{len(rows)} features from {len(INDICATORS)} indicators. Any window works: rsi_21, momentum_90.week.rank")
+    return DONE
+
+
+def _print_rows(rows: list[dict[str, Any]], lacking: Mapping[str, str], off: Mapping[str, str]) -> None:
+    """A table of the features and of those that lack something, and what makes them available."""
     shown = [
         (
             r["name"], r["group"], str(r["samples"]),
@@ -98,11 +108,6 @@ def features_list(
         say(f"{missing}: {why}")
     for feature_name in (row["name"] for row in rows if not row["available"]):
         say(f"{feature_name}: {OFF}")
-    if not of and (name is None or name.startswith("series_")):
-        say(OWN)
-    if name is None:
-        say(f"{len(rows)} features from {len(INDICATORS)} indicators. Any window works: rsi_21, momentum_90.week.rank")
-    return DONE
 
 
 def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:

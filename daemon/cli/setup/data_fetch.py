@@ -45,6 +45,7 @@ Calendar = Annotated[
 Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the downloads.")]
 
 
+# Long because of its 15 options, which `quantd data fetch --help` lists in this order.
 def fetch(
     symbols: Annotated[list[str], typer.Argument(help="SPY QQQ BTC-USD")],
     start: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],

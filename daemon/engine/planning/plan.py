@@ -194,6 +194,8 @@ def _after_stops(
     return lots, effects, True
 
 
+# Long because each statement needs the lots of the one before: crosses only after the verdict of the house, the id
+# of the basket before its parents, and all of it in the plan that the journal records.
 def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list[Effect]:
     """Cross opposite lots, check the net against the house's limits, and make the basket or the parent orders."""
     ctx, sample, child = market_context(state), order.sample, order.child

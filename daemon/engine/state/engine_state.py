@@ -97,6 +97,7 @@ class State(Core):
     orders_at: dict[int, int]
     crosses: OpenCrosses
 
+    # Long because each part of the state is declared once, here, with its meaning; a snapshot saves them by name.
     def __init__(self, rules: Rules) -> None:
         size = rules.universe.size
         self.host, self.folding, self.plans_in_python = None, False, False

@@ -46,7 +46,7 @@ def evaluate(
 ) -> int:
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
     from quantd.daemon.cli.setup.bar_files import probed
-    from quantd.models.artifacts.card import RATIOS_DEFINITION, ratio_text
+    from quantd.models.artifacts.card import RATIOS_DEFINITION
     from quantd.research.runs.evaluation_look import noted
 
     needs("evaluation", "torch")
@@ -67,6 +67,15 @@ def evaluate(
         print_json({**document, **known_trials.document})
         return 0
     _print_terms(artifact, figures)
+    _print_figures(figures)
+    say(f"{figures.sharpe_definition}.\n{RATIOS_DEFINITION}.\n{known_trials.text}")
+    return 0
+
+
+def _print_figures(figures: "Evaluated") -> None:
+    """The policy beside equal weight, and how much of the window is evidence."""
+    from quantd.models.artifacts.card import ratio_text
+
     rows = (
         ("policy", figures.policy, figures.turnover_annual),
         ("equal weight", figures.equal_weight, figures.equal_weight_turnover_annual),
@@ -91,8 +100,6 @@ def evaluate(
         say(f"None of the {figures.sessions} sessions lies inside its training window.")
     if not figures.same_data:
         say("The bars differ from those of the training.")
-    say(f"{figures.sharpe_definition}.\n{RATIOS_DEFINITION}.\n{known_trials.text}")
-    return 0
 
 
 def _print_terms(artifact: Path, figures: "Evaluated") -> None:

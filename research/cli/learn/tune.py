@@ -47,6 +47,7 @@ class Luck:
     probability: float
 
 
+# Long because of its 19 options, which `quantd tune --help` lists in this order, and of what Ctrl-C may interrupt.
 def tune_plan(
     plan: plan_options.PlanFile = None,
     agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None,

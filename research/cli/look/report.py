@@ -20,7 +20,7 @@ from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 if TYPE_CHECKING:
     from quantd.adapters.store.journal.records import Records
     from quantd.daemon.assembly.parts import Parts
-    from quantd.daemon.views.report.contents import Standing
+    from quantd.daemon.views.report.contents import Report, Standing
     from quantd.research.reports.report_contents import RunFigures
     from quantd.research.reports.side_by_side import Comparable
 
@@ -51,7 +51,7 @@ def write_report(
     from quantd.daemon.recovery.state_at import Refolder
     from quantd.daemon.views.report.curves import DAY_NS, date_ns
     from quantd.daemon.views.report.figures import report
-    from quantd.daemon.views.report.files import FOLDER, write
+    from quantd.daemon.views.report.files import FOLDER
 
     if compare is not None:
         return _compare(compare, out, lambda: place(config, state, sets), as_json=as_json)
@@ -81,13 +81,19 @@ def write_report(
     if out is None:
         (where.folder / FOLDER).mkdir(exist_ok=True, mode=0o700)
         out = where.folder / FOLDER / f"report-{contents.header.first[:10]}-{contents.header.last[:10]}.html"
+    _write(out, contents)
+    if not as_json:
+        say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
+    return DONE
+
+
+def _write(out: Path, contents: "Report") -> None:
+    from quantd.daemon.views.report.files import write
+
     try:
         write(out, contents)
     except OSError as why:
         raise Failure(f"{out} cannot be written: {why.strerror}", CHECK_FAILED) from None
-    if not as_json:
-        say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
-    return DONE
 
 
 def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place], *, as_json: bool) -> int:

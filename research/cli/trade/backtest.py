@@ -71,6 +71,8 @@ def backtest(
         raise Interrupted(f"interrupted; {kept[0] if kept else 'no run is stored'}") from None
 
 
+# Long because the order is the promise: the report file and the journal are opened before the first step, and both
+# get the same run, its summary and its verdict.
 def _backtest(
     stored: "list[BacktestJournal]",
     config: Path,

@@ -35,6 +35,8 @@ Begin = Annotated[
 UNCOMPILED: Final = {"QUANTD_UNCOMPILED": "1"}
 
 
+# Long because the journal and the account at the first difference come out of one comparison, and each line of the
+# answer is of both.
 def replay(
     run: Annotated[str | None, typer.Argument(help="Name of a run; the newest without it.")] = None,
     config: ConfigFile = CONFIG_FILE,

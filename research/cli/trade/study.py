@@ -25,8 +25,10 @@ from quantd.trading.display_text import csv_cell, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
 
 if TYPE_CHECKING:
+    from quantd.daemon.config import Config
     from quantd.research.runs.trials import Known, Look, Reason
     from quantd.research.studies import rebalancing_study
+    from quantd.trading.ports import Policy
 
 
 def study_lookahead(
@@ -58,6 +60,24 @@ def study_lookahead(
     return DONE if result.decided else USAGE
 
 
+def _loaded(configuration: "Config", names: Sequence[str]) -> "dict[str, Policy]":
+    """The policies of these names and that of the comparison, or each that computes weights. Raises Failure."""
+    from quantd.daemon.policies.loading import PolicyError, fit, load
+    from quantd.research.runs.comparison import NAME
+    from quantd.strategies.policies import PASSIVE, POLICIES
+
+    loaded: dict[str, Policy] = {}
+    for name in (*names, NAME) if names else (name for name in POLICIES if name not in PASSIVE):
+        try:
+            loaded[name] = load(name, {}, configuration.source.folder)
+            fit(loaded[name], configuration.instruments())
+        except PolicyError as why:
+            if names:
+                raise Failure(str(why), USAGE) from None
+            # a registered policy without defaults is left out, such as a fixed mix without weights
+    return loaded
+
+
 def study_compare(
     policies: Annotated[
         list[str] | None,
@@ -74,28 +94,17 @@ def study_compare(
     from quantd.daemon.assembly.first_session import longest_history
     from quantd.daemon.assembly.parts import Assembly, assemble
     from quantd.daemon.cli.configuration import read
-    from quantd.daemon.policies.loading import PolicyError, fit, load
     from quantd.daemon.runtime.loop import Shell
     from quantd.daemon.runtime.step_log import Log
     from quantd.research.runs.backtest import drive, explain_pace
-    from quantd.research.runs.comparison import NAME, Drive
+    from quantd.research.runs.comparison import Drive
     from quantd.research.studies import standings
-    from quantd.strategies.policies import PASSIVE, POLICIES
     from quantd.trading.orders import base36
-    from quantd.trading.ports import Policy
 
     given = tuple(policies or ())
     configuration = read(config, sets)
     folder = configuration.state_folder(state)
-    loaded: dict[str, Policy] = {}
-    for name in (*given, NAME) if given else (name for name in POLICIES if name not in PASSIVE):
-        try:
-            loaded[name] = load(name, {}, configuration.source.folder)
-            fit(loaded[name], configuration.instruments())
-        except PolicyError as why:
-            if given:
-                raise Failure(str(why), USAGE) from None
-            # a registered policy without defaults is left out, such as a fixed mix without weights
+    loaded = _loaded(configuration, given)
     history = longest_history(loaded.values(), configuration.instruments())
     assembly = assemble(configuration, cache=folder / "cache", history=history)
     if not as_json:
@@ -195,28 +204,57 @@ def study_rebalance(
     as_json: Json = False,
 ) -> int:
     """Compare rebalancing rules of one agent, daily to half-yearly, by drift, events and cost, at each cost."""
-    from quantd.daemon.assembly.parts import Assembly
     from quantd.daemon.cli.configuration import between, read
+
+    if out is not None:
+        check_folder(out)
+    configuration = read(config, between(sets, start, end))
+    folder = configuration.state_folder(state)
+    name = configuration.agents[0].name if agent is None else agent
+    charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
+    result, definition, own_closes = _rebalanced(configuration, name, folder, charged, family, shown=not as_json)
+    code = CHECK_FAILED if result.failures else DONE
+    if out is not None:
+        _write_rebalancing(out, name, result.rows, definition)
+    if as_json:
+        print_json({
+            "agent": name, "rows": result.rows, "sharpe_definition": definition, "own_closes": own_closes,
+            **result.known.document, "failures": result.failures,
+        })  # fmt: skip
+        return code
+    for line in result.failures:
+        say(line)
+    say(f"{name}, {configuration.feed.path}: every rule on the same bars and dates; costs are charged as commission")
+    _print_rebalancing(result.rows)
+    say(result.known.text)
+    say(definition)
+    if own_closes:
+        say(own_closes)
+    return code
+
+
+def _rebalanced(
+    configuration: "Config", agent: str, folder: Path, costs: tuple[float, ...], family: str, *, shown: bool
+) -> "tuple[rebalancing_study.Rebalancing, str, str]":
+    """The study, how its Sharpe ratios are defined, and a line where positions closed by themselves, else empty.
+
+    Raises Failure.
+    """
+    from quantd.daemon.assembly.parts import Assembly
     from quantd.daemon.runtime.loop import Shell
     from quantd.daemon.runtime.step_log import Log
     from quantd.research.runs.backtest import drive, explain_pace
     from quantd.research.studies import rebalancing_study
     from quantd.trading.statistics import OWN_CLOSES
 
-    if out is not None:
-        check_folder(out)
-    charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
-    configuration = read(config, between(sets, start, end))
-    folder = configuration.state_folder(state)
-    name = configuration.agents[0].name if agent is None else agent
-    total = len(rebalancing_study.RULES) * len(charged)
+    total = len(rebalancing_study.RULES) * len(costs)
     done, definition, own_closes = 0, "", ""
-    with progress("rebalancing", shown=not as_json) as bar:
+    with progress("rebalancing", shown=shown) as bar:
 
         def beside(assembly: Assembly, log: Log) -> Shell:
             nonlocal done, definition, own_closes
             definition = assembly.sharpe_definition
-            if not (done or as_json):
+            if not done and shown:
                 explain_pace(assembly, total, note)
             shell, _ = drive(assembly, assembly.config, "study", log, None, lambda share: bar((done + share) / total))
             done += 1
@@ -224,21 +262,15 @@ def study_rebalance(
             return shell
 
         try:
-            result = rebalancing_study.study(configuration, name, beside, folder, costs=charged, family=family)
+            result = rebalancing_study.study(configuration, agent, beside, folder, costs=costs, family=family)
         except ValueError as why:
             raise Failure(str(why), USAGE) from None
-    rows, known_trials, code = result.rows, result.known, CHECK_FAILED if result.failures else DONE
-    if out is not None:
-        _write_rebalancing(out, name, rows, definition)
-    if as_json:
-        print_json({
-            "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,
-            **known_trials.document, "failures": result.failures,
-        })  # fmt: skip
-        return code
-    for line in result.failures:
-        say(line)
-    say(f"{name}, {configuration.feed.path}: every rule on the same bars and dates; costs are charged as commission")
+    return result, definition, own_closes
+
+
+def _print_rebalancing(rows: "Sequence[rebalancing_study.Row]") -> None:
+    from quantd.research.studies.rebalancing_study import RULES
+
     columns = (
         "cost bp", "rule", "Sharpe", "return a year", "drawdown", "turnover a year", "orders", "rebalances",
         "costs a year",
@@ -255,13 +287,7 @@ def study_rebalance(
         ],
         right=columns[:1] + columns[2:],
     )  # fmt: skip
-    rules = len(rebalancing_study.RULES)
-    say(f"* the best Sharpe at its cost, of {rules} rules: differences this small are mostly chance")
-    say(known_trials.text)
-    say(definition)
-    if own_closes:
-        say(own_closes)
-    return code
+    say(f"* the best Sharpe at its cost, of {len(RULES)} rules: differences this small are mostly chance")
 
 
 def _mark(row: "rebalancing_study.Row") -> str:

@@ -42,6 +42,7 @@ Leaves = Annotated[int, typer.Option(min=2, max=4_096, help="Maximum leaves of a
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
 
 
+# Long because it makes a command: 13 options, which its help lists in this order, and what is printed of the forest.
 def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
     """The command that trains the forest of one prediction."""
 
