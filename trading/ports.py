@@ -132,7 +132,9 @@ class Policy(Protocol):
     """
 
     @property
-    def lookback(self) -> int: ...
+    def lookback(self) -> int:
+        """The number of newest samples of returns or bars that `act` reads."""
+        ...
 
     def act(self, view: View, memory: Memory) -> tuple[NDArray[np.float64] | Hold | Noted, Memory]:
         """Return weights float64[N] by column, as fractions of the book's equity (the rest is cash), and the new
@@ -164,10 +166,14 @@ class LiveFeed(Protocol):
     """
 
     @property
-    def universe(self) -> Universe: ...
+    def universe(self) -> Universe:
+        """The instruments of the market; a column of a slice is an index into them."""
+        ...
 
     @property
-    def interval_ns(self) -> int: ...
+    def interval_ns(self) -> int:
+        """The length of a bar, ns."""
+        ...
 
     @property
     def trouble(self) -> str:
@@ -186,7 +192,9 @@ class LiveFeed(Protocol):
         """
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End `items` and disconnect from the vendor."""
+        ...
 
 
 class FillTerms(NamedTuple):
@@ -217,21 +225,41 @@ class FilledBasket(Protocol):
 class SimulatedBroker(Protocol):
     """A simulated venue: a pure fold over baskets, cancels, actions and slices."""
 
-    def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]: ...
+    def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        """Accept a basket, or the rows of it that `rows` names (None: all). Returns the reports that follow at once:
+        rejected rows, and the state of rows that the venue already has."""
+        ...
 
-    def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]: ...
+    def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
+        """Cancel row `row` of the basket (`sample`, `n`) at `ts` (ns UTC). Returns CancelReported for an unknown or
+        ended row; the end of an open one is a later report."""
+        ...
 
-    def on_action(self, action: Action) -> Sequence[BrokerNews]: ...
+    def on_action(self, action: Action) -> Sequence[BrokerNews]:
+        """Apply a corporate action to open orders. Returns the reports of orders that it ends."""
+        ...
 
-    def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]: ...
+    def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
+        """Apply the bars of one instant. Returns fills and ends, in order of time."""
+        ...
 
-    def on_time(self, ts: int, opened: Sequence[Opening] = ()) -> Sequence[BrokerNews]: ...
+    def on_time(self, ts: int, opened: Sequence[Opening] = ()) -> Sequence[BrokerNews]:
+        """Apply the opens of bars in progress, then the ends up to `ts` (ns UTC), after every slice of that instant.
+        Returns fills and ends."""
+        ...
 
-    def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]: ...
+    def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        """Return the reports of some rows of the basket (`sample`, `n`) again; NotFound for rows that the venue never
+        received, Unknown where it cannot tell."""
+        ...
 
-    def freeze(self) -> bytes: ...
+    def freeze(self) -> bytes:
+        """Return the state of the venue as bytes, for a snapshot."""
+        ...
 
-    def thaw(self, frozen: bytes) -> None: ...
+    def thaw(self, frozen: bytes) -> None:
+        """Restore the state from the bytes of `freeze`."""
+        ...
 
 
 @runtime_checkable
@@ -305,4 +333,6 @@ class Broker(Protocol):
         """
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End `news` and disconnect. Open orders stay open at the venue."""
+        ...
