@@ -114,6 +114,7 @@ class FeatureSpec(Struct, frozen=True):
 
     @property
     def lookback(self) -> int:
+        """The number of newest bars that the features need; that of the feature that needs the most."""
         return max(f.lookback for f in self.features)
 
     @property

@@ -147,6 +147,7 @@ class Allocator(Generic[P]):
 
     @property
     def lookback(self) -> int:
+        """The number of samples of returns from which moments and scenarios are estimated."""
         return self.params.lookback
 
     def fit(self, universe: Universe) -> None:

@@ -53,6 +53,7 @@ class Dynamic(Based):
 
     @property
     def lookback(self) -> int:
+        """The longest window of momentum, volatility, regime and base policy, in samples."""
         params = self.params
         longest = max(params.momentum_lookback, params.volatility_lookback, self.model.lookback)
         return max(longest, self.base.policy.lookback)

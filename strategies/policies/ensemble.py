@@ -65,14 +65,17 @@ class Ensemble:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
+        """The policies of the members, whose answers are combined."""
         return tuple(member.policy for member in self.members)
 
     @property
     def spaces(self) -> tuple[str, ...]:
+        """The prefix of each member's memory: its position."""
         return tuple(map(str, range(len(self.members))))
 
     @property
     def lookback(self) -> int:
+        """The longest of the members' lookbacks and of the window of their past performance."""
         return max(self.params.window, *(member.policy.lookback for member in self.members))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:

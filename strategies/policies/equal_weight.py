@@ -48,6 +48,7 @@ class EqualWeight:
         return equal_weights(view.prices, self.params.invested), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
+        """Return float64[T, N], the weights of `act` at the samples `rows` of the block."""
         priced = np.isfinite(view.prices[rows])
         if priced.all():
             return np.full(priced.shape, self.params.invested / priced.shape[1])

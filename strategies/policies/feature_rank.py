@@ -60,11 +60,13 @@ class Signals:
 
     @property
     def lookback(self) -> int:
+        """The number of bars that the features read, and that inverse volatility reads where it sizes the positions."""
         measured = VOLATILITY_SAMPLES if self.params.size == "inverse_volatility" else 1
         return max(self.spec.lookback, measured)
 
     @property
     def uses_bars(self) -> bool:
+        """True: features are computed from whole bars."""
         return True
 
     @property

@@ -54,6 +54,8 @@ class FixedMix:
         return (row if square == square else np.where(np.isfinite(view.prices), row, 0.0)), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
+        """Return float64[T, N], the weights of `act` at the samples `rows` of the block. Raises ParamsError as `fit`
+        does."""
         return np.where(np.isfinite(view.prices[rows]), _row(self.mix, view.universe.symbols), 0.0)
 
 

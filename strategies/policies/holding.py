@@ -71,6 +71,7 @@ class Asked:
 
     @property
     def lookback(self) -> int:
+        """The number of samples of returns that the outside agent may read (parameter `lookback`)."""
         return self.params.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold, Memory]:

@@ -49,6 +49,7 @@ class InverseVolatility:
 
     @property
     def lookback(self) -> int:
+        """The number of samples of returns in the window of the volatility."""
         return self.params.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
@@ -57,6 +58,7 @@ class InverseVolatility:
         return parts * (self.params.invested / total if total > 0.0 else 0.0), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
+        """Return float64[T, N], the weights of `act` at the samples `rows` of the block."""
         parts = view.rolling(rolling_inverse_deviations, self.params.lookback, rows)
         totals = np.add.reduce(parts, axis=-1, keepdims=True)
         return parts * np.divide(self.params.invested, totals, out=np.zeros_like(totals), where=totals > 0.0)

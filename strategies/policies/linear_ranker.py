@@ -92,10 +92,13 @@ class LinearRanker:
 
     @property
     def lookback(self) -> int:
+        """The number of bars of a fit: those of the features, `history` rows of the regression, and `ahead` for their
+        outcomes."""
         return self.spec.lookback + self.params.history + self.params.ahead
 
     @property
     def uses_bars(self) -> bool:
+        """True: features are computed from whole bars."""
         return True
 
     def scores(self, view: View) -> Floats:

@@ -83,6 +83,7 @@ class Based:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
+        """The base policy, whose weights this one adjusts."""
         return (self.base.policy,)
 
 
@@ -96,6 +97,7 @@ class Ruled:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
+        """The agent's own policy, to whose weights the rules apply."""
         return (self.policy,)
 
 

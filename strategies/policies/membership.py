@@ -47,10 +47,12 @@ class MembersOfDay:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
+        """The policy that decides for the members of the day."""
         return (self.policy,)
 
     @property
     def lookback(self) -> int:
+        """The lookback of the policy that decides for the members, in samples."""
         return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
@@ -96,10 +98,12 @@ class MembersOnly:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
+        """The policy whose weights outside the membership are set to zero."""
         return (self.policy,)
 
     @property
     def lookback(self) -> int:
+        """The lookback of the restricted policy, in samples."""
         return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:

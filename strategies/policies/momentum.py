@@ -37,6 +37,7 @@ class Momentum:
 
     @property
     def lookback(self) -> int:
+        """The number of samples of returns: the window, and the newest ones that it skips."""
         return self.params.lookback + self.params.skip
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
@@ -49,6 +50,7 @@ class Momentum:
         return (parts * (risen > 0.0) / total if total > 0.0 else parts), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
+        """Return float64[T, N], the weights of `act` at the samples `rows` of the block."""
         window, skip = self.params.lookback, self.params.skip
         risen = view.momentum(window, rows, skip)
         equal = self.params.size == "equal"

@@ -34,6 +34,7 @@ class MomentumTilted(Based):
 
     @property
     def lookback(self) -> int:
+        """The longer of the momentum window and of the base policy's lookback, in samples."""
         return max(self.params.lookback, self.base.policy.lookback)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:

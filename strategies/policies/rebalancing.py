@@ -101,6 +101,7 @@ class Rebalanced(Ruled):
 
     @property
     def lookback(self) -> int:
+        """The longest window of the policy and of the rules that are switched on, in samples."""
         rules = self.rules
         events = max(rules.lookback, REGIMES.lookback) if rules.when == "event" else 1
         risk = rules.lookback if rules.when == "threshold" or rules.cost_aware is not None else 1

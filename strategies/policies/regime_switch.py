@@ -52,14 +52,17 @@ class RegimeSwitched:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
+        """The policies of the branches, in the order of `spaces`."""
         return tuple(branch.policy for branch in self.branches.values())
 
     @property
     def spaces(self) -> tuple[str, ...]:
+        """The prefix of each branch's memory: its regime."""
         return tuple(self.branches)
 
     @property
     def lookback(self) -> int:
+        """The longest lookback of the regime's detector and of the branches, in samples."""
         return max(self.model.lookback, *(branch.policy.lookback for branch in self.branches.values()))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:

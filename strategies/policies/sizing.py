@@ -68,6 +68,7 @@ class Sized(Ruled):
 
     @property
     def lookback(self) -> int:
+        """The longest window of the policy and of the rules that are switched on, in samples."""
         rules = self.rules
         reads = [self.policy.lookback, rules.momentum_filter or 1]
         reads.append(rules.kelly_lookback if rules.kelly is not None else 1)

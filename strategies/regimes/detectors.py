@@ -91,6 +91,7 @@ class ByThresholds:
 
     @property
     def lookback(self) -> int:
+        """The number of market returns that a reading needs."""
         return max(self.params.volatility_lookback, self.params.trend_lookback)
 
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
@@ -146,6 +147,7 @@ class ByFit:
 
     @property
     def lookback(self) -> int:
+        """The most market returns that a fit reads: its window, and the span of one sample of the model."""
         return self.params.window + self.span
 
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
