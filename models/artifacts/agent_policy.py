@@ -178,10 +178,12 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
     @property
     def lookback(self) -> int:
+        """The number of samples that one observation of the network contains."""
         return self.artifact.manifest.sight.lookback
 
     @property
     def uses_bars(self) -> bool:
+        """Whether the observation has columns of features, which are computed from whole bars."""
         return bool(self.artifact.manifest.sight.columns)
 
     @property

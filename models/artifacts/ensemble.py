@@ -40,6 +40,8 @@ Member = LearnedPolicy | LearnedAgent
 
 
 class EnsembleArtifact(Struct, frozen=True):
+    """A checked artifact in memory: the manifest names the members, which are loaded from folders below `folder`."""
+
     folder: Path
     manifest: EnsembleManifest
 
@@ -59,6 +61,7 @@ class LearnedEnsemble:
 
     @property
     def lookback(self) -> int:
+        """The longest lookback of a member, in samples."""
         return max(member.lookback for member in self.members)
 
     @property
@@ -92,6 +95,7 @@ class LearnedEnsemble:
 
     @property
     def uses_bars(self) -> bool:
+        """Whether the observation of a member has columns of features, which are computed from whole bars."""
         return any(getattr(member, "uses_bars", False) for member in self.members)
 
     @property

@@ -26,6 +26,8 @@ class ArtifactError(ExplainedError, ValueError):
 
 
 class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of an artifact: its size in bytes, and its BLAKE2b digest in hexadecimal digits."""
+
     size: int
     blake2b: str
 
@@ -397,6 +399,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class MemberEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """A member of an ensemble: its folder within the artifact, the digest of its manifest, and its share of the
+    weights."""
+
     folder: str
     digest: str
     share: float

@@ -87,6 +87,7 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
 
     @property
     def lookback(self) -> int:
+        """The number of samples of returns that the network's features read."""
         return self.artifact.manifest.features.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:

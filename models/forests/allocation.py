@@ -72,6 +72,7 @@ class LearnedAllocation:
 
     @property
     def lookback(self) -> int:
+        """The number of samples of returns that the forests' features read."""
         return LOOKBACK
 
     @property
