@@ -70,6 +70,7 @@ class Taken(socket.socket):
         self._leave()
 
     def close(self) -> None:
+        """Close the connection, and remove it from the open ones of the listener."""
         self._leave()
         super().close()
 
@@ -132,6 +133,7 @@ class Listener(socket.socket):
         return Taken(self, connection), address
 
     def close(self) -> None:
+        """Close the socket, and the spare file descriptor that `accept` gives up when none is left."""
         super().close()
         if self._spare >= 0:
             os.close(self._spare)

@@ -88,6 +88,7 @@ class HttpPost:
             raise SinkError(f"the receiver cannot be reached ({type(error).__name__})") from None
 
     async def close(self) -> None:
+        """Close the session and its connections, where a request has opened one."""
         if self._session is not None:
             await self._session.close()
 

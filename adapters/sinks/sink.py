@@ -71,7 +71,9 @@ class OpenSink(Protocol):
         After several SinkErrors with `refused`, or exceptions that are no OSError, others go ahead of the alert.
         """
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close the connections to the receiver."""
+        ...
 
 
 class Counts(Struct):

@@ -38,6 +38,8 @@ class TelegramOptions(Struct, frozen=True):
 
 
 class Parameters(Struct, frozen=True):
+    """Further fields of a refusal: the seconds to wait after too many requests, 0 without such a time."""
+
     retry_after: float = 0.0
 
 

@@ -71,6 +71,8 @@ class SqliteDriver:
         self._db.execute("BEGIN")
 
     def begin(self, *, durable: bool) -> None:
+        """Begin a write transaction; a `durable` one syncs the log at its commit. Raises StoreDamaged if a file of the
+        database was replaced, or if another program changed the tables."""
         if durable is not self._durable:
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._durable = durable
@@ -81,6 +83,7 @@ class SqliteDriver:
             raise StoreDamaged(f"{self._path}: another program changed the tables while quantd runs")
 
     def commit(self) -> None:
+        """Commit the transaction, and note the version of the schema that `begin` compares."""
         self._schema = self._schema_version()  # includes the changes of this transaction
         self._db.execute("COMMIT")
         self._ids.setdefault(self._log, _identity(self._log))
@@ -102,6 +105,7 @@ class SqliteDriver:
             self._db.execute("ROLLBACK")
 
     def close(self) -> None:
+        """Close the connection; an open transaction is rolled back."""
         self._db.close()
 
 
@@ -145,6 +149,7 @@ class UrlDriver:
         return cursor
 
     def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        """Iterate over the rows of a query that does not fit memory, by a cursor in the server."""
         cursor = self._db.cursor(name="rows")  # a server-side cursor, which sends some rows at a time
         try:
             cursor.execute(sql.replace("?", self._mark), tuple(values))
@@ -153,14 +158,17 @@ class UrlDriver:
             cursor.close()
 
     def begin(self, *, durable: bool) -> None:
+        """Begin a write transaction; a commit waits for the server's disk only if it is `durable`."""
         self._db.rollback()
         self.execute(f"SET LOCAL synchronous_commit = {'on' if durable else 'off'}")
 
     def snapshot(self) -> None:
+        """Begin a read-only transaction: until its end, every query reads the database of one instant."""
         self._db.rollback()
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def missing(self) -> str:
+        """Return empty text: the files belong to the server, and this process cannot check them."""
         return ""  # the server is responsible for its files
 
 

@@ -105,6 +105,7 @@ class Unleased:
     fenced = ""
 
     def valid(self) -> bool:
+        """Return True: without an account no other process can take it over."""
         return True
 
 

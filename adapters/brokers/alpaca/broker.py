@@ -73,6 +73,7 @@ class Alpaca:
             self._watch = asyncio.create_task(self._end_pairs())
 
     async def close(self) -> None:
+        """Cancel the task that ends orders of pairs, then close the stream and the connection for requests."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -116,6 +117,7 @@ class Alpaca:
         return await read_flows(self._rest, self._universe, since, self._now)
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
+        """Return the executions of the universe later than `since` (ns UTC). Raises ConnectionError."""
         return await read_trades(self._rest, self._universe, since)
 
     async def news(self) -> AsyncIterator[BrokerNews]:

@@ -75,6 +75,8 @@ class Desk:
             sent.posted = sent.posted or basket.ts
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        """Send the rows of `basket`, or those that `rows` names (None: all), each as an order of its own and all at
+        once. Returns their reports, by row."""
         basket_rows = self.orders.add(basket)
         chosen = basket_rows if rows is None else [basket_rows[row] for row in rows]
         return list(chain.from_iterable(await asyncio.gather(*map(self._submit, chosen))))
@@ -125,6 +127,7 @@ class Desk:
                 return self.end(sent, Cause.REJECTED, answer.words)
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
+        """Request a cancellation. Returns CancelReported for an order that this process neither sent nor remembers."""
         rows = self.orders.rows(sample, n, [row])
         if not rows:
             return [CancelReported(sample, n, self.now(), row, "this adapter does not know the order")]
@@ -174,6 +177,8 @@ class Desk:
                 await self.cancel(sent.sample, sent.n, sent.row, now)
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        """Return the executions and states of rows at the venue. A row that this process neither sent nor remembers is
+        Unknown, never NotFound."""
         sent_rows = self.orders.rows(sample, n, rows)
         missing = sorted(set(rows) - {sent.row for sent in sent_rows})
         news: list[BrokerNews] = []

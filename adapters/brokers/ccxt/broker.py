@@ -282,6 +282,7 @@ class Crypto:
         return await flows_of(self._line, self._universe, self._markets, since)
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
+        """Return the executions of the universe later than `since` (ns UTC). Raises ConnectionError."""
         return await trades_of(self._line, self._universe, self._markets, since)
 
     def news(self) -> AsyncIterator[BrokerNews]:
