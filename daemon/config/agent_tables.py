@@ -134,6 +134,8 @@ def _parameters(value: Any) -> Any:
 
 
 class Agent(Section):
+    """An agent: a policy with its share of the capital, its limits and its rules."""
+
     name: Name
     policy: Annotated[str, pattern(r"\S(.*\S)?", "a registered name, an artifact folder or file.py:act")]
     capital: Share

@@ -38,6 +38,8 @@ Port = Annotated[int, bounds(0, 65_535)]
 
 
 class Quantd(Section):
+    """The name, the mode and the state folder of the run."""
+
     name: Name = "paper"
     mode: Literal["paper", "live", "shadow"] = "paper"
     state: str = "state"
@@ -391,6 +393,8 @@ HostName = Annotated[str, pattern(r"[a-z0-9._-]{1,253}", "a host name in lower c
 
 
 class Api(Section):
+    """The HTTP API and the dashboard: address, TLS, open reads, rates and tokens."""
+
     host: Host = "127.0.0.1"
     port: Port = 8000
     tls: ServerTls | None = None
@@ -410,6 +414,8 @@ class Models(Section):
 
 
 class Log(Section):
+    """The level and the format of the daemon's log."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
 

@@ -136,12 +136,15 @@ class Lines(logging.StreamHandler[TextIO]):
         self._began = clock()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write a line unless KIND_LINES of its kind were written in this minute; DEBUG and CRITICAL are always
+        written."""
         if self._clock() - self._began >= MINUTE_S:
             self._begin()
         if record.levelno in (logging.DEBUG, logging.CRITICAL) or self._passes(record):
             self._write(record)
 
     def close(self) -> None:
+        """Write the counts of lines that the last minute dropped, then close the stream."""
         self._begin()
         super().close()
 

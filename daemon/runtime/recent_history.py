@@ -23,6 +23,8 @@ from quantd.trading.effects import Assessed, Effect, Planned, Valued
 
 
 class Dated(Protocol):
+    """A row with the instant at which it became known."""
+
     @property
     def ts(self) -> int:
         """Instant of the row, ns UTC."""
@@ -52,6 +54,7 @@ class Forecasts(HouseVerdicts):
         self._waiting: deque[tuple[bytes, Values]] = deque(maxlen=WAITING)
 
     def append(self, one: Judged) -> None:
+        """Keep the verdict if it is the first of the house since `renew`; all others are dropped."""
         if one.book == HOUSE and self.reads:
             self.reads = False
             self._waiting.append((one.verdict.lots.astype(np.int64).tobytes(), one.verdict.values))

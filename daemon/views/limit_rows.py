@@ -223,6 +223,7 @@ def is_floor(key: str) -> bool:
 
 
 def unit(key: str) -> Unit:
+    """The unit of a limit's value and bound; "number" for a key that no limit record has."""
     record = LIMITS.get(key.partition(".")[0])
     return "number" if record is None else record.unit
 

@@ -87,6 +87,8 @@ class DecisionLine(Struct, frozen=True):
 
 
 def order_line(order: Order, shortfall: Costed | None = None) -> OrderLine:
+    """The stored order as a row of API, bus and commands, with the reason by its name. `shortfall` is its cost, None
+    unless it was requested."""
     fields = msgspec.structs.asdict(order) | {"reason": reason_name(int(order.reason or 0))}
     return OrderLine(**fields, shortfall=shortfall)
 
@@ -110,6 +112,7 @@ def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[i
 
 
 def risk_line(point: RiskPoint) -> RiskLine:
+    """The stored measures of one instant as rows of limits, sorted by key; an unknown value or bound is NaN."""
     nan = float("nan")
     limits = [
         limit_now(key, nan if value is None else value, nan if bound is None else bound)
@@ -119,6 +122,8 @@ def risk_line(point: RiskPoint) -> RiskLine:
 
 
 def allocation_line(allocation: Allocation, universe: Universe, names: Sequence[str]) -> AllocationLine:
+    """The agents' answers of one round: by agent, its factor of headroom and its target weights that are not zero. An
+    agent without a name in `names` has its number."""
     agents = {}
     for agent, data, scale in allocation.parts:
         weights = np.frombuffer(data, dtype="<f8")

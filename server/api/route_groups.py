@@ -35,9 +35,13 @@ GROUP: Final = "quantd.routes"
 class RunsOfJobs(Protocol):
     """The runs of jobs, newest first, and one by its number."""
 
-    def runs(self) -> list[JobRun]: ...
+    def runs(self) -> list[JobRun]:
+        """The stored runs of jobs, newest first."""
+        ...
 
-    def get(self, id: int, /) -> JobRun | None: ...
+    def get(self, id: int, /) -> JobRun | None:
+        """The run with this number; None if the store has none."""
+        ...
 
 
 @dataclass(slots=True)
@@ -78,7 +82,9 @@ class RouteContext:
 class Routes(Protocol):
     """The routes of one group for one running service."""
 
-    def routes(self) -> tuple[Route, ...]: ...
+    def routes(self) -> tuple[Route, ...]:
+        """The records of the group's routes, each with its handler."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

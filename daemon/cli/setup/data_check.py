@@ -432,6 +432,8 @@ def _gaps(
 
 
 def print_report(report: dict[str, Any]) -> None:
+    """Print the report of `quantd data check`: what was read, its faults, jumps, suspicious bars and holes, each with
+    its remedy."""
     actions = report["actions_file"]
     for line in (*report["read_as"], *report.get("evidence", ())):
         say(line)

@@ -33,10 +33,12 @@ class Download(NamedTuple):
 
     @property
     def traded(self) -> list[Instrument]:
+        """The instruments that can be traded: all but indices."""
         return [instrument for instrument in self.universe.instruments if kind_of(instrument.symbol) != "index"]
 
     @property
     def indices(self) -> list[str]:
+        """The symbols of indices, which have prices but cannot be traded."""
         return [symbol for symbol in self.universe.symbols if kind_of(symbol) == "index"]
 
 

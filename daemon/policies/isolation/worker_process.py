@@ -92,6 +92,8 @@ class Printed(io.TextIOBase):
         self.text = ""
 
     def write(self, text: str) -> int:
+        """Keep the text up to PRINTED_CHARS characters in all. Returns the length of `text`, also of what is
+        dropped."""
         self.text += text[: PRINTED_CHARS - len(self.text)]
         return len(text)
 

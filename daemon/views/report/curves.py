@@ -75,6 +75,8 @@ class Curves:
         ]
 
     def drawdown(self, since: int) -> list[tuple[int, float]]:
+        """The account's drawdown at the samples of `span_start`: (ns UTC, share lost since the highest value of the
+        run)."""
         fall = drawdowns(compounded(self.returns))[1:]
         begin = span_start(self.ts, since)
         return list(zip(self.ts[begin:].tolist(), fall[begin:].tolist(), strict=True))
@@ -182,6 +184,7 @@ def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def counted(names: Iterable[str]) -> dict[str, int]:
+    """The number of occurrences of each name, the most frequent first."""
     return dict(Counter(names).most_common())
 
 

@@ -37,19 +37,24 @@ def cells(at: str, one: Struct, **forms: str) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[str]) -> str:
+    """A table as HTML that scrolls sideways. The names in `head` are escaped; `rows` are HTML of `row`."""
     columns = "".join(f"<th>{escape(name)}</th>" for name in head)
     return f'<div class="wide"><table><tr>{columns}</tr>{"".join(rows)}</table></div>'
 
 
 def row(name: str, *cells: str) -> str:
+    """A table row as HTML with an escaped name; `cells` are HTML."""
     return f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
 
 
 def section(title: str, *content: str) -> str:
+    """A section of the page as HTML with an escaped title; `content` is HTML."""
     return f"<section><h2>{escape(title)}</h2>{''.join(content)}</section>"
 
 
 def line(points: Sequence[tuple[int, float]], color: str, scale: float = 1.0) -> str:
+    """A curve as inline SVG of (ns UTC, value), with values times `scale`; a sentence instead for fewer than two
+    points."""
     if len(points) < 2:
         return "<p>too few samples to draw</p>"
     days = [instant_text(ts)[:10] for ts, _ in points]
@@ -62,6 +67,8 @@ SPAN_HEAD: Final = (
 
 
 def span_row(at: str, span: Span) -> str:
+    """The table row of one span: samples, returns, volatility, Sharpe ratio, drawdown and alerts by level, as in
+    SPAN_HEAD. `at` is the span's path in the JSON."""
     levels = [
         figure(f"{at}.alerts.{name}", span.alerts[name]) if name in span.alerts else '<td class="n">0</td>'
         for name in ("INFO", "WARNING", "CRITICAL")
@@ -75,16 +82,19 @@ def span_row(at: str, span: Span) -> str:
 
 
 def use_cell(at: str, use: float | None) -> str:
+    """The table cell of a share of a bound that is used: marked "near" from 80 %, "full" from 100 %; empty for None."""
     cell = figure(at, use, "{:.0%}") if use is not None else "<td></td>"
     kind = "full" if use is not None and use >= 1.0 else "near" if use is not None and use >= 0.8 else ""
     return cell.replace('class="n"', f'class="n {kind}"') if kind else cell
 
 
 def count_rows(at: str, counts: Mapping[str, int]) -> list[str]:
+    """A table row for each count by name. `at` is the path of the counts in the JSON."""
     return [row(name.replace("_", " "), figure(f"{at}.{name}", count, COUNT)) for name, count in counts.items()]
 
 
 def moves(title: str, at: str, moves: Sequence[SwitchMove]) -> str:
+    """The section of the changes of switches: time, switch, change and reason. `at` is their path in the JSON."""
     if not moves:
         return section(title, "<p>no changes</p>")
     rows = [

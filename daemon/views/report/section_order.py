@@ -14,13 +14,19 @@ class Placed(Protocol):
     """A section: its name, its place in the order, and the part of the report that it needs, or ""."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name, unique in the report."""
+        ...
 
     @property
-    def place(self) -> int: ...
+    def place(self) -> int:
+        """The place in the order, unique in the report; the lowest comes first."""
+        ...
 
     @property
-    def needs(self) -> str: ...
+    def needs(self) -> str:
+        """The part of the report without which the section is left out; empty for none."""
+        ...
 
 
 S = TypeVar("S", bound=Placed)
