@@ -39,10 +39,13 @@ class Line(NamedTuple):
 
 
 def slope(returns: Floats, benchmark: Floats) -> float:
+    """Return the covariance of two float64[T] over the variance of `benchmark`; NaN where that one does not vary."""
     return portfolio.beta(returns, benchmark) if varies(benchmark) else NONE
 
 
 def line(record: TrackRecord) -> Line:
+    """Return the least-squares line of excess returns on the benchmark's, per sample. The noise has T - 2 degrees of
+    freedom and is NaN without any."""
     excess, other = record.excess, excess_market(record)
     beta = slope(excess, other)
     alpha = mean(excess) - beta * mean(other)

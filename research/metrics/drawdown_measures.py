@@ -75,10 +75,12 @@ def time_under_water(record: TrackRecord) -> float:
 
 
 def ulcer(record: TrackRecord) -> float:
+    """Return the root mean square of the drawdowns after the first sample, a fraction (Martin & McCann 1989)."""
     return float(np.sqrt(squares(record.drawdowns) / record.samples))
 
 
 def pain(record: TrackRecord) -> float:
+    """Return the mean of the drawdowns after the first sample, a fraction (Becker 2006)."""
     return float(record.drawdowns[1:].mean())
 
 

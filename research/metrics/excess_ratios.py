@@ -16,6 +16,7 @@ PLACE: Final = 30
 
 
 def annual_sharpe(record: TrackRecord) -> float:
+    """Return the annual Sharpe ratio of the returns less the risk-free rate (Sharpe 1994)."""
     return statistics.sharpe(record.returns, record.periods, record.risk_free_annual)
 
 

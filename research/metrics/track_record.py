@@ -74,6 +74,7 @@ class TrackRecord:
 
     @property
     def years(self) -> float:
+        """The length in years: samples over samples a year."""
         return self.samples / self.periods
 
     @property

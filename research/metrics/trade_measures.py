@@ -17,6 +17,7 @@ def profits(record: TrackRecord) -> Floats:
 
 
 def wins(record: TrackRecord) -> Floats:
+    """Return the profits of winning trips in ascending order, account currency."""
     gains = profits(record)
     return gains[gains > 0.0]
 
@@ -43,6 +44,7 @@ def profit_factor(record: TrackRecord) -> float:
 
 
 def payoff(record: TrackRecord) -> float:
+    """Return the mean profit of winning trips over the mean loss of losing ones; NaN where one of them is missing."""
     return over(mean(wins(record)), mean(losses(record)))
 
 

@@ -33,7 +33,9 @@ class Transport(Protocol):
         """The answer to a question. Raises NoAnswer."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the process or the connection of the agent."""
+        ...
 
 
 class CommandProcess:

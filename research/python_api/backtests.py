@@ -236,6 +236,7 @@ class Backtest:
 
     @property
     def config(self) -> Config:
+        """The configuration of the run, with its overrides."""
         return self._assembly.config
 
     @property

@@ -47,6 +47,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """The id of the run in its store."""
         return self._reader.run.run
 
     @property
@@ -56,10 +57,12 @@ class Run:
 
     @property
     def symbols(self) -> tuple[str, ...]:
+        """The symbols of the universe, in the order of columns."""
         return self._reader.run.universe.symbols
 
     @property
     def agents(self) -> tuple[str, ...]:
+        """The names of the agents with a book."""
         return self._reader.run.agents
 
     @cached_property

@@ -12,13 +12,19 @@ class Equities(Protocol):
     """Instants of samples, and the equity of the house and of each book at them, micro-currency."""
 
     @property
-    def ts(self) -> Sequence[int]: ...
+    def ts(self) -> Sequence[int]:
+        """The instants, ns UTC, ascending."""
+        ...
 
     @property
-    def known_micro(self) -> Sequence[int]: ...
+    def known_micro(self) -> Sequence[int]:
+        """The house's equity at last known prices, micro-currency."""
+        ...
 
     @property
-    def books_micro(self) -> Sequence[Sequence[int]]: ...
+    def books_micro(self) -> Sequence[Sequence[int]]:
+        """The equity of each book at each instant, micro-currency."""
+        ...
 
 
 class Requests:

@@ -55,9 +55,13 @@ class Factor(Protocol):
     """Computes float64[N] from a view: one number per symbol, NaN for none."""
 
     @property
-    def lookback(self) -> int: ...
+    def lookback(self) -> int:
+        """The number of samples of returns or bars that `values` reads."""
+        ...
 
-    def values(self, view: View) -> Floats: ...
+    def values(self, view: View) -> Floats:
+        """Return float64[N], the value of each symbol at the sample of the view; NaN without one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class FeatureFactor:
 
     @property
     def lookback(self) -> int:
+        """The lookback of the feature, in samples."""
         return self.policy.lookback
 
     def values(self, view: View) -> Floats:
@@ -82,9 +87,12 @@ class FunctionFactor:
 
     @property
     def lookback(self) -> int:
+        """The lookback that the user's function declares, in samples."""
         return self.policy.lookback
 
     def values(self, view: View) -> Floats:
+        """Return float64[N], the function's numbers by name or by column; a symbol that it does not name has NaN.
+        Raises ValueError for a symbol outside the universe, and for another number of values than symbols."""
         given = self.policy.act(view, {})[0]
         if hasattr(given, "to_dict"):  # a series of pandas
             named = given.to_dict()

@@ -69,6 +69,7 @@ class SignalStudy(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
+        """Whether the guard found that the factor reads the future; False too where it could not tell."""
         return self.guard.clean is False
 
     @property
@@ -88,6 +89,7 @@ class SignalStudies(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
+        """Whether the guard refuses one of the factors."""
         return any(study.refused for study in self.studies)
 
 

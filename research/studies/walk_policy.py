@@ -50,14 +50,17 @@ class WalkedPolicy:
 
     @property
     def uses_bars(self) -> bool:
+        """Whether one of the policies reads whole bars."""
         return any(getattr(leaf, "uses_bars", False) for leaf in self._leaves)
 
     @property
     def uses_macro(self) -> tuple[str, ...]:
+        """The series of [feed] macro that the policies read, in alphabetical order."""
         return tuple(sorted({name for leaf in self._leaves for name in getattr(leaf, "uses_macro", ())}))
 
     @property
     def uses_series(self) -> tuple[str, ...]:
+        """The series of [feed] series that the policies read, in alphabetical order."""
         return tuple(sorted({name for leaf in self._leaves for name in getattr(leaf, "uses_series", ())}))
 
     @property

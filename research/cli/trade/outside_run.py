@@ -93,6 +93,7 @@ class Questions:
         return "" if self.found is None else self.found.foreknowledge
 
     def lines(self) -> list[str]:
+        """The lines about outside agents after the result; none without such an agent."""
         return [] if self.found is None else self.found.lines()
 
     @property
