@@ -117,6 +117,8 @@ class LearnedEnsemble:
         return tuple(sorted({name for member in self.members for name in getattr(member, attribute, ())}))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
+        """As Policy: the members' weights combined as the manifest says. It holds as soon as one member does, and
+        memory stays."""
         votes: list[Floats] = []
         memories: dict[str, NDArray[np.float64]] = {}
         for number, member in enumerate(self.members):

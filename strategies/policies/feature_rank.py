@@ -119,6 +119,8 @@ class Signals:
         return min(max(1.0 + moved, 0.0), 1.0) if isfinite(moved) else 0.0
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        """As Policy: the `top` instruments by score share `invested` times the exposure, equally or by inverse
+        volatility. Equal scores are ordered by symbol."""
         features = self.features(view)
         scores = self.scores(features)
         parts = np.zeros(len(scores))

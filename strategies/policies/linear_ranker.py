@@ -119,6 +119,8 @@ class LinearRanker:
         return np.where(np.isfinite(view.prices), scores, np.nan)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        """As Policy: the `top` instruments by score have equal parts of `invested`, by default the upper half of those
+        that take part. Equal scores are ordered by symbol."""
         scores = self.scores(view)
         parts = np.zeros(len(scores))
         candidates = np.flatnonzero(np.isfinite(scores)).tolist()
