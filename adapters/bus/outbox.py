@@ -81,9 +81,11 @@ class StoredAlerts:
         self._composer = composer
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
+        """Return at most `limit` stored alerts as messages, oldest first."""
         return [self._composer.stored(m.body, m.merged) for m in self._store.pending(limit)]
 
     def acknowledge(self, ids: Sequence[str]) -> None:
+        """Delete the alerts with these message ids from the store, durably."""
         keys = [(run, int(sequence), int(k)) for run, sequence, k in (id.rsplit("-", 2) for id in ids)]
         self._store.acknowledge(keys)
 
@@ -191,6 +193,8 @@ class Lanes:
             return id in self._messages
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
+        """Return at most `limit` messages, the stored ones first. Raises the error of the store or of `compose` only if
+        no message can be sent."""
         first: list[Outgoing] = []
         failed: Exception | None = None
         works = self._forget, lambda: first.extend(self._waiting(limit)), lambda: self._convert(limit - len(first))
@@ -208,6 +212,8 @@ class Lanes:
         return messages
 
     def acknowledge(self, ids: Sequence[str]) -> None:
+        """Remove the messages from both lanes. One that is in neither, dropped while it was sent, is deleted from the
+        store later."""
         with self._lock:
             # a message dropped while it was being sent is in neither lane
             self._arrived |= {id for id in ids if not self._remove(id) and id in self._handed}
@@ -229,4 +235,5 @@ class Lanes:
         return self._durable.depth() - len(self._arrived) + len(self._messages) + self._effects
 
     def dropped(self) -> int:
+        """Return the messages that the store and the lane in memory dropped in this process."""
         return self._durable.dropped() + self._dropped

@@ -37,6 +37,8 @@ class Discord:
         self._receiver = SecretAddress("discord_url", secrets["discord_url"], options.timeout_s)
 
     async def deliver(self, alert: Alert) -> None:
+        """Post title and body in at most CHARS UTF-16 units, without mentions or previews; INFO is silent. Raises
+        SinkError."""
         first = MARKS.sub(lambda mark: f"\\{mark[0]}", title(alert))
         # three accents would end the block of code
         text = shortened(body(alert).replace("```", "'''"), 2 * (CHARS - len(first) - 10), "utf-16-le")

@@ -56,6 +56,7 @@ class Ntfy:
         self._http = HttpPost(options.timeout_s)
 
     async def deliver(self, alert: Alert) -> None:
+        """Post at most BODY_BYTES bytes of UTF-8 with title, priority and tags. Raises SinkError."""
         if not all(char.isascii() and char.isprintable() for char in self._login.get("Authorization", "")):
             raise SinkError("the secret ntfy_token is not an access token")
         headers = {

@@ -60,6 +60,8 @@ class Telegram:
         self._http = HttpPost(options.timeout_s)
 
     async def deliver(self, alert: Alert) -> None:
+        """Send title and body in at most CHARS UTF-16 units; INFO is silent. Raises SinkError, with the wait that the
+        Bot API asks for."""
         if not TOKEN.fullmatch(self._token):
             raise SinkError("the secret telegram_token is not the token of a bot")
         text = shortened(f"{title(alert)}\n{body(alert)}", 2 * CHARS, "utf-16-le")

@@ -93,11 +93,14 @@ class Crypto:
         await self._line.close()
 
     def remember(self, basket: OrderBasket) -> None:
+        """As Broker. For these rows `query` answers NotFound only once no request of an earlier process can be in
+        flight."""
         now = self._clock()
         for sent in self._orders.add(basket):
             self._inherited.setdefault(sent.id, now)
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        """As Broker. Two calls for one basket run one after the other. An Unknown row wakes the poll for updates."""
         sents = self._orders.add(basket)
         lock = self._baskets.setdefault((basket.sample, basket.n), asyncio.Lock())
         async with lock:
@@ -134,6 +137,8 @@ class Crypto:
         return news
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
+        """As Broker. An accepted cancel wakes the poll, which reports the end. A cancel without a timely answer is
+        Unknown."""
         rows = self._orders.rows(sample, n, [row])
         if not rows:
             return (CancelReported(sample, n, self._clock(), row, "this adapter does not know the order"),)
@@ -201,6 +206,8 @@ class Crypto:
             pause *= 2
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        """As Broker. A row refused at its sending is reported without a request; a basket that this process does not
+        know is Unknown."""
         now = self._clock()
         orders = self._orders.rows(sample, n, rows)
         strange = sorted(set(rows) - {order.row for order in orders})
@@ -276,9 +283,11 @@ class Crypto:
         return report
 
     async def account(self) -> VenueAccount:
+        """As Broker. Raises ConnectionError."""
         return await account_of(self._line, self._universe, self._markets, self._orders, self._clock)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
+        """As Broker. Raises ConnectionError."""
         return await flows_of(self._line, self._universe, self._markets, since)
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
@@ -286,6 +295,7 @@ class Crypto:
         return await trades_of(self._line, self._universe, self._markets, since)
 
     def news(self) -> AsyncIterator[BrokerNews]:
+        """As Broker, from the poll for executions and ends."""
         return self._updates.news()
 
     async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:

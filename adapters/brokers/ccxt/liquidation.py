@@ -47,6 +47,7 @@ class CryptoExit:
         self._markets: dict[str, Any] = {}
 
     async def open(self) -> None:
+        """As AccountExit. Raises VenueError for an exchange that ccxt does not have, or whose client cannot be made."""
         try:
             self._line.take(await connect(self._line.access))
         except NoExchange as error:
@@ -57,6 +58,7 @@ class CryptoExit:
         await self._line.close()
 
     async def number(self) -> str:
+        """Return empty text: exchanges of ccxt have no number of an account."""
         return ""
 
     async def orders(self) -> Sequence[WorkingOrder]:
@@ -73,6 +75,7 @@ class CryptoExit:
         ]
 
     async def cancel_all(self) -> None:
+        """As AccountExit; nothing at an exchange of ccxt without `cancelAllOrders`."""
         if self._line.exchange.has.get("cancelAllOrders") is True:
             await self._ask(self._line.exchange.cancel_all_orders)
 
@@ -80,6 +83,8 @@ class CryptoExit:
         await self._ask(lambda: self._line.exchange.cancel_order(order.id, order.symbol))
 
     async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
+        """As AccountExit in at most PAGES pages of the exchange's history of orders; none at an exchange without
+        one."""
         exchange, page = self._line.exchange, self._line.dialect.page
         name, ids = history_of(exchange.has), {order.id for order in orders}
         ends: dict[str, Ended] = {}
@@ -96,6 +101,8 @@ class CryptoExit:
         return ends
 
     async def holdings(self) -> Sequence[Holding]:
+        """Every coin with a balance but cash, as pair with the account's currency; free and reserved amounts
+        together."""
         exchange = self._line.exchange
         if not self._markets:
             self._markets = await self._ask(exchange.load_markets)
@@ -143,6 +150,8 @@ class CryptoExit:
                 self._prices[name] = decimal((tickers.get(name) or {}).get("last"))
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
+        """As AccountExit: a market order to sell the quantity in whole steps of the market. Raises VenueError for a
+        debt, and for a coin without a market."""
         if holding.symbol not in self._markets:
             raise VenueError(self.where, f"there is no market {holding.symbol}", "Convert it at the venue's web page")
         if holding.qty < 0:

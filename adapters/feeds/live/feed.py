@@ -157,6 +157,7 @@ class Live:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
+        """End `items`, cancel the tasks that read, and close stream and source."""
         self._closed = True
         self._woken.set()
         for task in self._tasks:

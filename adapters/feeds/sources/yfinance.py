@@ -162,6 +162,7 @@ class YahooSource:
         return actions_within((action for answer in answers for action in answer.actions), start_ns, end_ns)
 
     async def close(self) -> None:
+        """Close the session; a request that is running in a thread ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._session is not None:
             self._session.close()

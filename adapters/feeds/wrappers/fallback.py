@@ -98,6 +98,7 @@ class Fallback:
         raise self._all_of(refusals)
 
     async def close(self) -> None:
+        """Cancel the running trials of sources, and close every source."""
         trials = list(self._trials.values())
         for trial in trials:
             trial.cancel()
