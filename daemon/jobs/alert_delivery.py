@@ -92,6 +92,7 @@ class GroupTopic:
         self._wake = wake
 
     async def deliver(self, alert: Alert) -> None:
+        """Queue the group for the bus, and return once the broker has it, which is looked at every POLL_S seconds."""
         message = self._composer.group(alert)
         self._lanes.put(message)
         self._wake()

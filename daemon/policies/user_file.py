@@ -178,6 +178,8 @@ class UserPolicy:
         return self._with_memory
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
+        """As Policy. The user's function gets a UserView, and its memory if it takes one; "hold" becomes HOLD. What it
+        returns as weights is not checked here."""
         user_view = UserView(view, self._universe(view.universe), self._asks)
         self._asks(0)
         given = self._act(user_view, *((_remembered(memory),) if self._with_memory else ()))

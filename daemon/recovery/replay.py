@@ -304,6 +304,7 @@ class Listening:
         self._shell = shell
 
     def answer(self, ask: Ask) -> Decided | None:
+        """The recorded answer, after `overheard` got the question, the state, the policy and the answer."""
         recorded = self._journal.answer(ask)
         self._overheard(ask, self._shell.state, self._shell.seats(ask.policy), recorded)
         return recorded
@@ -327,6 +328,8 @@ class UpTo(Journal):
         self._until, self._judged = until, judged
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Compare the step. Raises Reached after the requested one, and RecordTooLong at the end of a shorter
+        journal."""
         super().add(event, effects)
         if self.entries:
             raise RecordTooLong(f"the journal has no step {self.seq}")
@@ -343,6 +346,7 @@ class Every(Journal):
         self._judged, self._read = judged, read
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Compare the step, and pass its plans and gate calls to `read` if it has any."""
         super().add(event, effects)
         if self._judged:
             self._read(self.seq, [effect for effect in effects if isinstance(effect, Planned)], self._judged)

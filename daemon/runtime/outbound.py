@@ -63,27 +63,34 @@ class Wire:
         return waiting
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        """Hold the basket, or the named rows of it, until `taken`. Returns no report."""
         self._waiting.append(basket if rows is None else Rows(basket, list(rows)))
         return ()
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
+        """Hold the request until `taken`. Returns no report."""
         self._waiting.append(Cancel(sample, n, row, ts))
         return ()
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        """Hold the request until `taken`. Returns no report."""
         self._waiting.append(Query(sample, n, list(rows)))
         return ()
 
     def on_action(self, action: Action) -> Sequence[BrokerNews]:
+        """Returns no report: the venue applies the action to its orders itself."""
         return ()
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
+        """Returns no report: fills arrive from the venue."""
         return ()
 
     def on_time(self, ts: int, opened: Sequence[Opening] = ()) -> Sequence[BrokerNews]:
+        """Returns no report: ends arrive from the venue."""
         return ()
 
     def freeze(self) -> bytes:
+        """Return no bytes: requests that are not committed are dropped with their step."""
         return b""
 
     def thaw(self, frozen: bytes) -> None:

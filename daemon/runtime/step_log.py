@@ -57,6 +57,7 @@ class NoLog:
     rows_only: bool = True
 
     def answer(self, ask: Ask) -> Decided | None:
+        """None: each policy answers itself."""
         return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:

@@ -115,9 +115,12 @@ class BookHistoryLog:
         return np.array([book.held for book in self._ledger.books])
 
     def answer(self, ask: Ask) -> Decided | None:
+        """The recorded answer of the log behind it; None without such a log."""
         return self._after.answer(ask) if self._after is not None else None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Apply a step to the history: corporate actions, plans, baskets, fills, crosses, bookings, transfers and
+        valuations. The step is then passed on."""
         if type(event) is Action:
             self._act_on_held(event) if event.symbol in self._held else self._act(event)
         elif type(event) is PriceJumped:

@@ -65,6 +65,8 @@ class CommandProcess:
         return self._process
 
     def ask(self, question: bytes, timeout_s: float) -> bytes:
+        """Write the question as a line, and return the next line of the process. Raises NoAnswer for a late answer, one
+        above MOST_BYTES, an ended process, and a second line to the question before."""
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -145,6 +147,8 @@ class HttpAddress:
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def ask(self, question: bytes, timeout_s: float) -> bytes:
+        """Post the question as JSON and return the body of the answer. `timeout_s` bounds the whole request. Raises
+        NoAnswer also for a status other than 200 and a body above MOST_BYTES."""
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection, late = kind(self._host, timeout=timeout_s), threading.Event()
 

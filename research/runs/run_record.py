@@ -98,11 +98,14 @@ class Record:
         ]
 
     def answer(self, ask: Ask) -> Decided | None:
+        """Count the question, and return the answer of the log behind it; None without such a log."""
         self.failures.asked(ask.agent, ask.view.time)
         self._asked_at[ask.agent] = ask.view.time
         return self._after.answer(ask) if self._after is not None else None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Record the valuation, fills and bookings among the effects, and count a decision that failed. The step is
+        then passed on."""
         if isinstance(event, Decided):
             self.failures.decided(event, effects)
             if not event.failed and event.agent in self._asked_at:
@@ -136,9 +139,11 @@ class Record:
             self._after.add(event, effects)
 
     def told(self, agent: int, ts: int, questions: int) -> None:
+        """Count questions of an agent that were answered in advance, the last one at `ts` (ns UTC)."""
         self.failures.asked(agent, ts, questions)
 
     def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
+        """Record fills with the rows of their bars, and the samples from `market` on, as columns."""
         if self._waiting:
             self._place(market)
         for row, fills in filled:

@@ -64,10 +64,12 @@ class Obstacles:
         self._weights: dict[int, Floats] = {}
 
     def answer(self, ask: Ask) -> Decided | None:
+        """Count the question. Returns None, so that the policy answers."""
         self.asked += 1
         return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Count decisions, planned and refused lots, orders, and the orders that expired."""
         if isinstance(event, Decided) and not event.failed:
             self._decided(event)
         for effect in effects:

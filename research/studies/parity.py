@@ -147,6 +147,7 @@ class Book:
         return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Keep the step as the journal would have it: encoded and decoded, so that both sides have the same types."""
         self.entries.append(decode(encode(event, effects, True)))
 
 

@@ -46,6 +46,7 @@ class WalkedPolicy:
 
     @property
     def lookback(self) -> int:
+        """The longest lookback of a policy, in samples."""
         return max(policy.lookback for policy in self.policies)
 
     @property
@@ -81,6 +82,8 @@ class WalkedPolicy:
             getattr(leaf, "fit", lambda universe: None)(universe)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        """The answer of the policy in force at the instant of the view. It begins with an empty memory after a
+        change."""
         which = self.order[max(0, bisect_right(self.since_ns, view.time) - 1)]
         before = memory.get(IN_FORCE)
         same = before is not None and int(before[0]) == which
