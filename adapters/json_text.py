@@ -14,7 +14,11 @@ KEY_CHARS: Final = 40
 
 
 def decoded(text: bytes, kind: Any) -> Any:
-    """The value of a JSON text as a `kind`. Raises msgspec.DecodeError, UnicodeDecodeError and RecursionError."""
+    """The value of a JSON text as a `kind`.
+
+    Raises msgspec.DecodeError, UnicodeDecodeError and RecursionError, and msgspec.ValidationError for a key that one
+    object has twice.
+    """
     value = msgspec.json.decode(text, type=kind)
     if (key := repeated_key(text)) is not None:
         raise msgspec.ValidationError(f"the key {key[:KEY_CHARS]!r} is given twice")

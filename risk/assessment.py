@@ -215,17 +215,17 @@ class Panel:
 
     @cached_property
     def cov(self) -> Floats:
-        """The sample covariance."""
+        """float64[N, N], the sample covariance of the returns, per sample."""
         return covariance(self.returns)
 
     @cached_property
     def shrunk(self) -> Floats:
-        """The Ledoit-Wolf covariance."""
+        """float64[N, N], the covariance shrunk as by Ledoit and Wolf (2004), per sample."""
         return ledoit_wolf(self.returns, self.cov)
 
     @cached_property
     def correlation(self) -> Floats:
-        """The sample correlation."""
+        """float64[N, N], the sample correlation of the returns."""
         return correlation(self.cov)
 
     @cached_property
@@ -234,7 +234,7 @@ class Panel:
         return components_of(self.returns, self.cov)
 
     def filtered(self, decay: float) -> Floats:
-        """The scenarios of filtered historical simulation."""
+        """float64[S, N], the scenarios of filtered historical simulation at this decay of the volatility."""
         if decay not in self._filtered:
             self._filtered[decay] = filtered(self.returns, decay)
         return self._filtered[decay]

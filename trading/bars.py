@@ -110,7 +110,10 @@ class BarRing:
         self.rows, self.session, self.end = rows, session, keep
 
     def bars(self, k: int) -> Bars:
-        """Return the newest k samples, adjusted. Calls between two samples return the same arrays."""
+        """Return the newest k samples, adjusted. Calls between two samples return the same arrays.
+
+        Raises ValueError unless 1 <= k <= `lookback`.
+        """
         if not 1 <= k <= self.lookback:
             raise ValueError(f"bars({k}): between 1 and {self.lookback} samples are kept")
         count, cached_k, bars = self._made

@@ -72,7 +72,7 @@ def dated_values(columns: Ints, ts: Ints, values: Floats, published: Ints | None
 
 
 def first_session(dates: Ints, available: Available, sessions: Ints) -> Ints:
-    """Return the place in `sessions` (dates, ascending) of the first one at which the value of each date is known.
+    """Return int64[R], the place in `sessions` (dates, ascending) of the first one at which a date's value is known.
 
     It is the number of sessions where the calendar ends before.
     """

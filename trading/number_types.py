@@ -29,17 +29,17 @@ Whole: TypeAlias = Annotated[int, object]
 
 
 def int_zeros(size: int) -> Ints:
-    """So many integers, all zero."""
+    """int64[size], all zero."""
     return np.zeros(size, dtype=np.int64).data
 
 
 def int_zero_rows(rows: int, size: int) -> IntRows:
-    """So many rows of integers, all zero."""
+    """int64[rows, size], all zero."""
     return np.zeros((rows, size), dtype=np.int64).data
 
 
 def float_zeros(size: int) -> Floats:
-    """So many floats, all zero."""
+    """float64[size], all zero."""
     zeros: Floats = np.zeros(size).data  # type: ignore[assignment]  # typeshed knows no other element than int
     return zeros
 

@@ -132,7 +132,10 @@ class MqttBus:
         self._wake.set()
 
     def retain(self, topic: str, payload: bytes) -> None:
-        """Publish the current state of a topic, at once or on the next connection, and after every reconnect."""
+        """Publish the current state of a topic, at once or on the next connection, and after every reconnect.
+
+        Raises ValueError for an empty topic, one with a wildcard, and one more than RETAINED.
+        """
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"{topic!r} is not a topic that can be published on")
         if topic not in self._retained and len(self._retained) >= RETAINED:

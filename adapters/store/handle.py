@@ -248,7 +248,10 @@ class Store(Records):
 
 
 def locate(where: str | Path, state: Path | None = None) -> tuple[Path, Callable[[], Driver], Path | None]:
-    """Return the state folder, a function that connects for writing, and the database file if there is one."""
+    """Return the state folder, a function that connects for writing, and the database file if there is one.
+
+    Raises StoreFailing for a database by URL without a state folder.
+    """
     if "://" in str(where):
         if state is None:
             raise StoreFailing(f"{where}: a database by URL needs a state folder for its lock and head")

@@ -272,7 +272,10 @@ class Reader:
             return dict(session.exec(query.group_by(AlertRow.kind).order_by(number.desc(), AlertRow.kind)).all())
 
     def incidents(self) -> list[Incident]:
-        """Return the newest incident of each kind, agent and symbol, oldest first; cleared ones too."""
+        """Return the newest incident of each kind, agent and symbol, oldest first; cleared ones too.
+
+        Raises StoreFailing for a reader without the journal.
+        """
         if self.records is None:
             raise StoreFailing("incidents need the journal beside the read models")
         incidents = self.records.incidents(self.run.run).all()

@@ -39,7 +39,8 @@ def loaded_policy(
     members: Membership | None,
     isolation: Apart | None,
 ) -> Policy:
-    """The policy of the artifact `path`, inside the rules of `agent`. Raises ValueError when it does not fit the run.
+    """The policy of the artifact `path`, inside the rules of `agent`. Raises ValueError when it does not fit the run;
+    a PolicyError is one.
 
     Every check of a start is made: manifest, files, golden probe, signature, universe, inputs. A run keeps the history
     that its configured policies read, so that the artifact may not need more.

@@ -489,7 +489,10 @@ def parts_of(config: Config, now: int, *, cache: Path | None = None, isolation: 
 
 
 def market_sessions(config: Config, source: BarSource, cache: Path | None, warmup: int) -> dict[str, Sessions]:
-    """Sessions of every calendar in use, from the warm-up to beyond the last bar."""
+    """Sessions of every calendar in use, from the warm-up to beyond the last bar.
+
+    Raises FeedError if [feed] start is after the last bar.
+    """
     first, last = span((source,), tuple(config.universe.symbols))
     if config.feed.start is not None:
         # a warm-up of n samples reaches back n sessions: seven days for five of them, and holidays

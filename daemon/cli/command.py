@@ -40,7 +40,7 @@ def with_options(record: Callable[..., Options], run: Callable[[Options], int | 
 
 
 def day(text: str) -> date:
-    """Parse the date of an option: 2019-01-02."""
+    """Parse the date of an option: 2019-01-02. Raises typer.BadParameter."""
     try:
         return datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
@@ -59,7 +59,10 @@ def one_of(names: Sequence[str]) -> Callable[[str], str]:
 
 
 def family(text: str) -> str:
-    """Parse the name of a family of trials: at most 64 printable characters, none for no family."""
+    """Parse the name of a family of trials: at most 64 printable characters, none for no family.
+
+    Raises typer.BadParameter.
+    """
     name = text.strip()
     if len(name) > FAMILY_LENGTH or not name.isprintable():
         raise typer.BadParameter(f"{text!r} is not a name; write at most {FAMILY_LENGTH} printable characters")

@@ -36,7 +36,10 @@ class Outlet(io.FileIO):
         """Why output was lost, the first time; empty without a loss."""
 
     def write(self, data) -> int:  # type: ignore[no-untyped-def]
-        """Write, or lose the data. Returns the number of bytes that are done with."""
+        """Write, or lose the data. Returns the number of bytes that are done with.
+
+        Raises BrokenPipeError once if it is `strict` and the reader is gone.
+        """
         size = memoryview(data).nbytes
         try:
             written = super().write(data)

@@ -256,7 +256,11 @@ def _checked(weights: object, view: View) -> Floats:
 
 
 def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Weights from an answer that is not an array: a mapping or series of symbol -> weight, or a sequence by column."""
+    """Weights from an answer that is not an array: a mapping or series of symbol -> weight, or a sequence by column.
+
+    A symbol that a mapping does not name has 0. Raises ValueError for an unknown symbol, None and "hold". Shape and
+    type of a sequence are not checked here.
+    """
     if isinstance(weights, str) and weights == "hold":
         raise ValueError("'hold' is understood as the whole answer only")
     labels = getattr(weights, "index", None)

@@ -298,7 +298,10 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         check_probe(self.artifact.folder, self.difference(), allowed, f" ({manifest.precision})")
 
     def difference(self) -> float:
-        """Return the largest difference of a weight over the golden probes; NaN where an answer is not finite."""
+        """Return the largest difference of a weight over the golden probes; NaN where an answer is not finite.
+
+        Raises ArtifactError for an answer of another shape.
+        """
         golden, where = self.artifact.golden, self.artifact.folder / "golden.bin"
         carry, largest = None, 0.0
         shares = self._shares if self.artifact.manifest.seats else None

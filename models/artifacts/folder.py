@@ -115,7 +115,10 @@ class _Kind(Struct):
 
 
 def kind_of(folder: Path) -> str:
-    """Return the kind in a manifest, "" for a scorer. Unchecked: it only selects the code that checks."""
+    """Return the kind in a manifest, "" for a scorer. Unchecked: it only selects the code that checks.
+
+    Raises ArtifactError for a manifest that cannot be read.
+    """
     path = folder / MANIFEST
     try:
         return msgspec.json.decode(read_bytes(path, MANIFEST_BYTES), type=_Kind).kind

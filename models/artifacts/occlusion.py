@@ -139,7 +139,7 @@ def influences(
 
 
 def when_known(names: Sequence[str], mean: Floats) -> Floats:
-    """Return the means over the observations in which an asset was known, from those over all observations.
+    """Return float64[D], the means over the observations in which an asset was known, from those over all.
 
     Entries of an unknown asset are 0, so that its mean over all is that over the known ones times the mean of `known`.
     """

@@ -134,7 +134,7 @@ def realised(kind: ForestKind, future: Floats) -> Floats:
 
 
 def relative(scores: Floats) -> Floats:
-    """Return scores minus the mean of the known ones."""
+    """Return float64[N], the scores minus the mean of the known ones; NaN for an unknown one."""
     finite = np.isfinite(scores)
     return scores - (np.sort(scores[finite]).sum() / finite.sum() if finite.any() else 0.0)
 

@@ -76,7 +76,10 @@ def price_features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
 
 
 def observe(panel: Panel, features: Features = price_features, account: tuple[Part, ...] = ACCOUNT) -> Observed:
-    """Build the table of each asset's features, named "SPY.momentum_5", asset after asset."""
+    """Build the table float32[T, N F] of each asset's features, named "SPY.momentum_5", asset after asset.
+
+    Raises ValueError if `features` returns another shape than float[T, N, F] for F names.
+    """
     table, names = features(panel)
     rows, size, count = table.shape
     if (rows, size, count) != (*panel.close.shape, len(names)):

@@ -148,7 +148,7 @@ class ResearchJobs:
         return ended
 
     async def pin(self, backtest: str, who: str, reason: str, ts: int) -> JobRun:
-        """Pins a stored backtest as the reference of the run; none for an empty text."""
+        """Pins a stored backtest as the reference of the run; none for an empty text. Raises Conflict during a pin."""
         try:
             run = self._log.begin(REFERENCE, (), due_ts=ts, who=who, reason=reason)
         except AlreadyRunning as why:

@@ -28,7 +28,7 @@ def annual_returns(record: TrackRecord) -> tuple[PeriodReturn, ...]:
 
 
 def returns_by(record: TrackRecord, unit: str) -> Floats:
-    """Return the compound return of each calendar month (`unit` "M") or year ("Y") with a sample."""
+    """Return float64[P], the compound return of each calendar month (`unit` "M") or year ("Y") with a sample."""
     return _growth(record.wealth, _last(record, unit)[1])
 
 

@@ -12,18 +12,21 @@ PLACE: Final = 60
 
 
 def profits(record: TrackRecord) -> Floats:
-    """Return the trips' profits in ascending order, so that sums do not depend on the order of trips."""
+    """Return float64[n], the trips' profits in account currency.
+
+    They are in ascending order, so that sums do not depend on the order of trips.
+    """
     return np.sort(np.array([trip.profit for trip in record.trips or ()], dtype=np.float64))
 
 
 def wins(record: TrackRecord) -> Floats:
-    """Return the profits of winning trips in ascending order, account currency."""
+    """Return float64[k], the profits of winning trips in ascending order, account currency."""
     gains = profits(record)
     return gains[gains > 0.0]
 
 
 def losses(record: TrackRecord) -> Floats:
-    """Return the losses of losing trips, positive."""
+    """Return float64[k], the losses of losing trips as positive numbers, account currency."""
     gains = profits(record)
     return -gains[gains < 0.0]
 

@@ -76,7 +76,7 @@ class Names:
         return moment.isoformat().replace("+00:00", "Z")
 
     def of_prices(self, prices: Floats) -> Floats:
-        """The prices, each symbol's scaled to begin at FIRST_PRICE under other names."""
+        """float64[N], the prices, each symbol's scaled to begin at FIRST_PRICE under other names."""
         if self.scales is None:
             return prices
         new = np.isnan(self.scales) & np.isfinite(prices) & (prices > 0.0)

@@ -407,7 +407,8 @@ class Backtest:
     def run(self) -> Run:
         """The run with its journal, which orders, decisions, alerts and `why` read.
 
-        The first access runs the backtest again with a journal in a temporary folder, and compares the digests.
+        The first access runs the backtest again with a journal in a temporary folder, and compares the digests. Raises
+        RunDiffers where they differ.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="quantd-backtest-")
         folder = Path(self._folder.name)

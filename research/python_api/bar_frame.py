@@ -109,7 +109,10 @@ def is_pandas(frame: object) -> bool:
 
 
 def of_pandas(frame: Any) -> pl.DataFrame:
-    """Return a pandas frame in long form: the index as a column, pairs of columns as rows."""
+    """Return a pandas frame in long form: the index as a column, pairs of columns as rows.
+
+    Raises FeedError where the index and a column have one name.
+    """
     if frame.columns.nlevels == 2:
         level = next((k for k in (0, 1) if {"open", "close"} <= {str(n).lower() for n in frame.columns.levels[k]}), 0)
         frame = frame.stack(1 - level).rename_axis(["ts", "symbol"])

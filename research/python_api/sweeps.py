@@ -162,7 +162,10 @@ def sweep(
 
 
 def key_of(key: str, *, is_file: bool) -> str:
-    """Return the key of the configuration; a name without a dot is a parameter of the policy."""
+    """Return the key of the configuration; a name without a dot is a parameter of the policy.
+
+    Raises Misused for such a name with a file, which may have several agents.
+    """
     if "." in key:
         return key
     if is_file:

@@ -140,7 +140,8 @@ def walk_forward(
     costs. Each refit counts as a trial, and so does the run out of sample.
 
     An interrupted walk continues when it is called again. `workers` points run at once, in processes or with
-    `on="ray"` in a Ray cluster at `address`. Raises ConfigError or another Error.
+    `on="ray"` in a Ray cluster at `address`. Raises Misused for arguments that do not fit `what`, ConfigError, or
+    another Error.
     """
     stop = stops(on_error)
     steps = Steps(refit, window, embargo, first)

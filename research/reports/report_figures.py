@@ -195,7 +195,10 @@ def metrics_of(tracks: Sequence[Track]) -> tuple[MetricRow, ...]:
 
 
 def thinned(house: TrackRecord, points: int = POINTS) -> Ints:
-    """Return the chosen samples in order: evenly spaced, with the extremes of wealth and drawdown."""
+    """Return int64[k], the chosen samples in order, `points` at most.
+
+    They are evenly spaced, with the extremes of wealth and drawdown.
+    """
     extremes = [int(np.argmax(house.wealth)), int(np.argmin(house.wealth)), int(np.argmax(house.drawdowns))]
     last = len(house.wealth) - 1
     even = np.linspace(0, last, min(last + 1, points - len(extremes))).round().astype(np.int64)

@@ -78,7 +78,7 @@ class Ahead:
         self.tables: dict[int, Table] = {}
 
     def asked(self, agent: int, scheduled: bool, first: int) -> Ints:
-        """The rows from `first` on at which an agent is asked, as far as the ticks tell."""
+        """int64[R], the rows from `first` on at which an agent is asked, as far as the ticks tell."""
         every = range(first, len(self._due))
         rows = [row for row in every if not scheduled or row == first or agent in self._due[row]]
         return np.array(rows, dtype=np.int64)
@@ -187,7 +187,7 @@ class AnswerBlocks:
         return answers
 
     def planned(self, answers: Sequence[AnswersAhead], prices: Floats, ring: Ring, later: int) -> None:
-        """As `quantd.daemon.runtime.advance_answers.Foreseen`."""
+        """As `quantd.daemon.runtime.advance_answers.Foreseen`. Raises RuntimeError if the engine read other bars."""
         ahead = self._ahead
         assert ahead is not None
         rows = np.array([ahead.rows[answer.ts] for answer in answers])

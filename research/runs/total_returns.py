@@ -39,7 +39,7 @@ def _fingerprints(feed: Replay) -> dict[str, Fingerprint]:
 
 
 def grown(actions: Sequence[Action], at: Ints, price: Floats) -> Floats:
-    """Return the shares after each instant for one share before it: splits, and dividends reinvested at `price`.
+    """Return float64[T], the shares after each instant for one share before it: splits, and dividends at `price`.
 
     `actions` are those of one symbol; each belongs to the first of the instants `at` (ns UTC) that is not before it.
     """

@@ -79,7 +79,7 @@ def automatic_bandwidth(moments: Floats, kernel: Kernel) -> float:
 
 
 def kernel_weights(share: Floats, kernel: Kernel) -> Floats:
-    """Return the kernel's weight for each positive lag over bandwidth. Source: Andrews 1991, eq. 2.7."""
+    """Return the kernel's weights in the shape of `share`, positive lags over bandwidth (Andrews 1991, eq. 2.7)."""
     if kernel == "parzen":
         inner = 1.0 - 6.0 * share**2 + 6.0 * share**3
         return np.where(share <= 0.5, inner, np.where(share <= 1.0, 2.0 * (1.0 - share) ** 3, 0.0))

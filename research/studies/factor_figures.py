@@ -79,7 +79,7 @@ class Horizon(Struct, frozen=True):
 
 
 def ranked(values: Floats, axis: int) -> Floats:
-    """Return the ranks of the known values along an axis, ties averaged, NaN elsewhere."""
+    """Return the ranks of the known values along an axis, in the shape of `values`: ties averaged, NaN elsewhere."""
     from scipy.stats import rankdata  # a tenth of a second, for those who study factors only
 
     ranks: Floats = rankdata(values, axis=axis, nan_policy="omit")
@@ -87,7 +87,10 @@ def ranked(values: Floats, axis: int) -> Floats:
 
 
 def correlations(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
-    """Return the Pearson correlation of the pairs along an axis; NaN for fewer than `fewest`, or a constant side."""
+    """Return the Pearson correlation of the pairs along an axis, which the result lacks.
+
+    It is NaN for fewer than `fewest` pairs, and where one side is constant.
+    """
     parts = _standardised(one, other, axis, fewest)
     is_finite = np.isfinite(parts)
     count = is_finite.sum(axis=axis)
@@ -112,7 +115,7 @@ def _standardised(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
 
 
 def rank_correlations(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
-    """Return Spearman's correlation of the pairs along an axis, as `correlations`."""
+    """Return Spearman's correlation of the pairs along an axis, in the shape of `correlations`."""
     paired = np.isfinite(one) & np.isfinite(other)
     first, second = (ranked(np.where(paired, side, np.nan), axis) for side in (one, other))
     return correlations(first, second, axis, fewest)

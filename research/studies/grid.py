@@ -21,7 +21,8 @@ class GridError(ExplainedError, ValueError):
 def values_of(text: str) -> tuple[str, ...]:
     """Return the values of `first:last:step` (both ends included) or of a list with commas, as text.
 
-    Decimals are exact: 0.1:0.3:0.1 is 0.1, 0.2, 0.3.
+    Decimals are exact: 0.1:0.3:0.1 is 0.1, 0.2, 0.3. Raises GridError for a text of another form, without a value, or
+    with more than MOST_VALUES.
     """
     if ":" not in text:
         values = tuple(part.strip() for part in text.split(",") if part.strip())
@@ -41,7 +42,7 @@ def values_of(text: str) -> tuple[str, ...]:
 
 
 def axis_of(text: str) -> tuple[str, tuple[str, ...]]:
-    """Return the key and the values of `KEY=VALUES`."""
+    """Return the key and the values of `KEY=VALUES`. Raises GridError, as `values_of` too."""
     key, equals, values = text.partition("=")
     if not equals or not key.strip():
         raise GridError(f"{text!r} names no key; write KEY=VALUES, as agents.trend.params.lookback=21:252:21")

@@ -82,7 +82,10 @@ def identity_of(plan: Plan, steps: Steps) -> str:
 
 
 def plan_at(plan: Plan, refit: Refit, until: Refit | None, last: date) -> Plan:
-    """Return the plan of one refit. `until` is the next one, `last` the last session of the bars."""
+    """Return the plan of one refit. `until` is the next one, `last` the last session of the bars.
+
+    Raises WalkError where its window is too short for a training and a validation part.
+    """
     given = plan.splits
     begin = refit.first or given.train.first
     share = (given.validation.last - given.validation.first) / (given.validation.last - given.train.first)

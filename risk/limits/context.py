@@ -166,7 +166,7 @@ class Scenarios:
         return Scenarios(filtered(self.returns))
 
     def correlation(self, columns: list[int]) -> Floats:
-        """Pearson correlation of some columns, in their order."""
+        """float64[k, k], the Pearson correlation of k columns, in their order."""
         return correlation(covariance(self.returns[:, columns]))
 
 

@@ -135,7 +135,7 @@ class Linear(NamedTuple):
 
 
 def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> Row:
-    """The row of coefficients for `size` symbols."""
+    """The row of coefficients for `size` symbols. Raises ValueError for one that is negative or not finite."""
     load, held = _sides(size, linear.long, linear.short), np.zeros(4 * size + 2)
     match linear.held:
         case "side":

@@ -122,8 +122,11 @@ def moments(losses: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float) -> NDArray[np.bool_]:
-    """Whether w(z) of `cornish_fisher` is a quantile in the tail beyond `confidence`: w never falls from there up to
-    `FAR` deviations, and exceeds all values before. Wider than Maillard's domain, where w rises everywhere."""
+    """Whether w(z) of `cornish_fisher` is a quantile in the tail beyond `confidence`, in the shape of the arguments.
+
+    There w never falls up to `FAR` deviations, and exceeds all values before. This is wider than Maillard's domain,
+    where w rises everywhere.
+    """
     s, k = np.asarray(skew), np.asarray(kurtosis)
     z = normal_quantile(confidence)
     # w is a cubic: a z^3 + b z^2 + c z, and a constant that no comparison sees

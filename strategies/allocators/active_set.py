@@ -81,7 +81,7 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
 
 
 def grown(matrix: Floats, linear: Floats) -> Floats:
-    """Return the same x as `nonnegative`, by variables that enter one at a time, the steepest first.
+    """Return float64[n], the same x as `nonnegative`, by variables that enter one at a time, the steepest first.
 
     No system is larger than the number of positive variables, which is at most the rank of the matrix. Variables that
     would turn negative leave on the way. Source: C. Lawson and R. Hanson, Solving least squares problems (1974), with

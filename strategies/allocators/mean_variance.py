@@ -160,12 +160,12 @@ def within(weights: Floats, box: Box) -> Floats:
 
 
 def settled(weights: Floats, box: Box) -> Floats:
-    """Return the weights of an interior-point solution, with tiny weights set to zero."""
+    """Return float64[n], the weights of an interior-point solution, with those up to DUST set to zero."""
     return within(np.where(weights > DUST, weights, 0.0), box)
 
 
 def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
-    """Return the weights with the smallest w' C w (H. Markowitz, Portfolio selection, 1952)."""
+    """Return float64[n], the weights with the smallest w' C w (H. Markowitz, Portfolio selection, 1952)."""
     correlation, deviation = scaled(cov)
     size = len(cov)
     guess = None
@@ -201,13 +201,16 @@ def maximum_sharpe(cov: Floats, excess: Floats, box: Box = OPEN) -> Floats:
 
 
 def maximum_diversification(cov: Floats, box: Box = OPEN) -> Floats:
-    """Return the weights with the largest ratio of mean deviation to portfolio deviation. Source: Y. Choueifaty and Y.
-    Coignard, Toward maximum diversification (2008). It is a maximum Sharpe ratio whose rewards are the deviations."""
+    """Return float64[n], the weights with the largest ratio of mean deviation to portfolio deviation.
+
+    It is a maximum Sharpe ratio whose rewards are the deviations. Source: Y. Choueifaty and Y. Coignard, Toward maximum
+    diversification (2008).
+    """
     return _tangent(cov, np.sqrt(cov.diagonal()), box)
 
 
 def maximum_utility(cov: Floats, mean: Floats, risk_aversion: float, box: Box = OPEN) -> Floats:
-    """Return the fully invested weights with the largest mean' w - risk_aversion w' C w / 2."""
+    """Return float64[n], the fully invested weights with the largest mean' w - risk_aversion w' C w / 2."""
     unit = float(cov.trace()) / len(cov)
     return _best(cov / unit, mean / (risk_aversion * unit), box)
 
@@ -241,12 +244,12 @@ def mean_variance(
 
 
 def merton(cov: Floats, excess: Floats, risk_aversion: float, cap: float = 1.0, most: float = 1.0) -> Floats:
-    """Return the weights with the largest excess' w - risk_aversion w' C w / 2, 0 <= w <= `most`, sum(w) <= `cap`.
+    """Return float64[n], the weights with the largest excess' w - risk_aversion w' C w / 2.
 
-    The rest is cash. Without the bounds it is inverse(C) excess / risk_aversion (R. Merton, Lifetime portfolio
-    selection under uncertainty, 1969). At risk aversion 1 it maximises the growth of wealth (J. Kelly, 1956; E. Thorp,
-    The Kelly criterion, 2006). At 1 / f it is f times that where no bound is active. All weights are zero where no
-    expected return exceeds cash.
+    Bounds are 0 <= w <= `most` and sum(w) <= `cap`; the rest is cash. Without the bounds it is
+    inverse(C) excess / risk_aversion (R. Merton, Lifetime portfolio selection under uncertainty, 1969). At risk
+    aversion 1 it maximises the growth of wealth (J. Kelly, 1956; E. Thorp, The Kelly criterion, 2006). At 1 / f it is f
+    times that where no bound is active. All weights are zero where no expected return exceeds cash.
     """
     correlation, deviation = scaled(cov)
     size = len(cov)
@@ -270,7 +273,7 @@ def merton(cov: Floats, excess: Floats, risk_aversion: float, cap: float = 1.0, 
 
 
 def inverse_volatility(cov: Floats, box: Box = OPEN) -> Floats:
-    """Return weights in proportion to the inverse of each deviation."""
+    """Return float64[n], weights in proportion to 1 / standard deviation, moved within the box."""
     _, deviation = scaled(cov)
     weights = deviation.min() / deviation
     return within(weights / weights.sum(), box)
@@ -282,6 +285,9 @@ def annual_volatility(cov: Floats, weights: Floats, samples_a_year: float) -> fl
 
 
 def at_volatility(cov: Floats, weights: Floats, target_annual: float, samples_a_year: float) -> Floats:
-    """Return `weights` scaled down, never up, to an annual volatility of at most `target_annual`; the rest is cash."""
+    """Return float64[n], `weights` scaled down, never up, to an annual volatility of at most `target_annual`.
+
+    The rest is cash. `cov` is per sample.
+    """
     volatility = annual_volatility(cov, weights, samples_a_year)
     return weights * (target_annual / volatility) if volatility > target_annual else weights

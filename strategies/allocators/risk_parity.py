@@ -101,7 +101,7 @@ def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
 
 
 def equal_risk(correlation: Floats) -> Floats:
-    """Return `shared_risk` in equal parts with RIDGE on the diagonal, which always has a solution."""
+    """Return float64[n], `shared_risk` in equal parts with RIDGE on the diagonal, which always has a solution."""
     return shared_risk(correlation, np.full(len(correlation), 1.0 / len(correlation)), RIDGE)
 
 

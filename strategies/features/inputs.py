@@ -65,7 +65,7 @@ def progress(session: NDArray[np.int64]) -> dict[str, Floats]:
 
 
 def periods(session: NDArray[np.int64], every: str) -> NDArray[np.int64]:
-    """Return an ascending number for the week (from Monday) or the month of each date."""
+    """Return int64[T], an ascending number for the week (from Monday) or the month of each date (ns UTC)."""
     if every == "week":
         return (session // DAY_NS + 3) // 7
     return session.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)

@@ -18,7 +18,7 @@ SPENT: Final = 1e-300
 
 
 def bars_present(fields: Mapping[str, Floats]) -> Bools:
-    """Return where a bar exists: open, high, low and close are known and above 0."""
+    """Return bool[T, N], true where a bar exists: open, high, low and close are known and above 0."""
     with np.errstate(invalid="ignore"):
         return np.isfinite(fields["open"] + fields["high"] + fields["close"]) & (fields["low"] > 0.0)
 
@@ -115,7 +115,7 @@ def _value(node: Node, args: list[Floats], fields: Mapping[str, Floats], number:
 
 
 def newest(column: Floats, rows: int) -> Floats:
-    """Return the last `rows` of a column, padded with NaN at the start."""
+    """Return float64[rows, N], the last `rows` of float64[T, N], padded with NaN at the start."""
     if rows <= len(column):
         return column[len(column) - rows :]
     out = np.full((rows, column.shape[1]), np.nan)

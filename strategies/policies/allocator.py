@@ -108,17 +108,17 @@ Form = Callable[[Case[P]], Floats]
 
 
 def equal_form(case: Case[P]) -> Floats:
-    """Return equal weights."""
+    """Return float64[n], 1 / n for each instrument that takes part."""
     return np.full(case.size, 1.0 / case.size)
 
 
 def minimum_variance_form(case: Case[P]) -> Floats:
-    """Return the weights with the smallest variance within the bounds."""
+    """Return float64[n], the weights with the smallest variance within the bounds."""
     return minimum_variance(case.cov, case.box)
 
 
 def inverse_volatility_form(case: Case[P]) -> Floats:
-    """Return weights in proportion to inverse volatility, within the bounds."""
+    """Return float64[n], weights in proportion to inverse volatility, within the bounds."""
     return inverse_volatility(case.cov, case.box)
 
 
@@ -166,7 +166,10 @@ class Allocator(Generic[P]):
         return (Noted(weights, note, warns=warns) if note else weights), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """A row with a note is NaN, and so are all rows of a form that reads the book: `act` answers them."""
+        """Return float64[T, N], the weights of `act` at the samples `rows` of the block.
+
+        A row with a note is NaN, and so are all rows of a form that reads the book: `act` answers them.
+        """
         table = np.full((len(rows), view.prices.shape[1]), np.nan)
         for place, row in enumerate(rows.tolist()):
             weights, note, _ = self.weights(view.at(row))
@@ -260,7 +263,10 @@ def moving(returns: Floats) -> Bools:
 
 
 def checked(weights: Floats, box: Box, least: float = 1.0) -> Floats:
-    """Return `weights` without rounding errors, with the sum 1 (or `least` .. 1). Raises Infeasible if invalid."""
+    """Return float64[n], `weights` without rounding errors, with the sum 1 (or `least` .. 1).
+
+    Raises Infeasible for weights that break the sum or the box by more than 1e-6.
+    """
     summed = least - 1e-6 <= float(weights.sum()) <= 1.0 + 1e-6
     if not (summed and float(weights.min()) >= box.lower - 1e-6 and float(weights.max()) <= box.upper + 1e-6):
         raise Infeasible("the solution found does not meet the constraints")

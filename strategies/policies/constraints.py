@@ -41,7 +41,10 @@ class ConstrainedParams(BoundedParams, frozen=True, kw_only=True):
 
 
 def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | None) -> Limits:
-    """Return the constraints by column of the case; `confidence` replaces `cvar_confidence`."""
+    """Return the constraints by column of the case; `confidence` replaces `cvar_confidence`.
+
+    Raises ParamsError for a group that [[universe.groups]] does not have.
+    """
     constraints = case.params.constraints
     assert constraints is not None  # callers have checked it
     invested = case.params.invested

@@ -86,7 +86,7 @@ class RegimeSwitched:
 
 
 def scaled(weights: Floats, exposure: float) -> Floats:
-    """Return `weights` times `exposure`; an exposure above 1 does not raise the gross above 1."""
+    """Return float64[N], `weights` times `exposure`; an exposure above 1 does not raise the gross above 1."""
     if exposure > 1.0:
         gross = float(np.abs(weights).sum())
         exposure = min(exposure, max(1.0, 1.0 / gross if gross > 0.0 else 1.0))

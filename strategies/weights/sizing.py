@@ -74,7 +74,10 @@ def favourable(weights: Floats, held: Floats, momentum: Floats) -> Floats:
 
 
 def spread_out(weights: Floats, spread: float) -> Floats:
-    """Return `weights` moved by `spread` (0 to 1) towards equal weights of the held symbols with the same gross."""
+    """Return float64[N], `weights` moved by `spread` (0 to 1) towards equal weights of the held symbols.
+
+    Gross and sides do not change.
+    """
     holds = weights != 0.0
     count = int(holds.sum())
     if not count:
@@ -84,13 +87,13 @@ def spread_out(weights: Floats, spread: float) -> Floats:
 
 
 def at_most(weights: Floats, gross: float) -> Floats:
-    """Return `weights`, scaled down if necessary to `gross`."""
+    """Return float64[N], `weights` scaled down if the sum of their sizes exceeds `gross`."""
     total = float(np.abs(weights).sum())
     return weights * (gross / total) if total > gross else weights
 
 
 def within(target: Floats, held: Floats, most: float) -> Floats:
-    """Return `target` with its increases over `held` reduced proportionally, to a gross of at most `most`."""
+    """Return float64[N], `target` with its increases over `held` cut in proportion, to a gross of at most `most`."""
     gross = float(np.abs(target).sum())
     if gross <= most:
         return target

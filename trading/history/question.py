@@ -228,7 +228,7 @@ class View:
         """Return float64[k, N], the known values of a [feed] series at the newest k samples, oldest first, one column
         for each symbol of `universe`.
 
-        NaN where no value was known. Raises as `macro` does.
+        NaN where no value was known. Raises RuntimeError without series in the run, and as `macro` does.
         """
         if self._macro is None:
             raise RuntimeError("this run has no series per symbol; name them in [feed] series")

@@ -102,7 +102,7 @@ class FrozenLedger(Struct, frozen=True):
     cells: bytes = b""
 
     def rows(self) -> Ints:
-        """The house's cells, the agents' in order, those of the unallocated book."""
+        """int64[A + 2, 2 N + 7]: the house's cells, those of the A agents in order, and of the unallocated book."""
         if self.house is not None:
             return np.array([book.cells() for book in (self.house, *self.books)], dtype=np.int64)
         return np.frombuffer(self.cells, dtype=np.int64).reshape(len(self.names) + 1, -1)

@@ -61,7 +61,10 @@ class Resampler:
         return rows_of(fold(self.placed(parts)))
 
     def placed(self, parts: Rows) -> pl.DataFrame:
-        """Return a frame with one row per part [first, last] and the bar [begin, end] that contains it."""
+        """Return a frame with one row per part [first, last] and the bar [begin, end] that contains it.
+
+        Raises FeedError for a part that reaches over the end of its bar.
+        """
         if self.finer_ns:
             placed = place_all(parts, self.universe, self.sessions, self.stamps, self.finer_ns)
             first, last, inside = placed.ts_open, placed.ts_event, placed.inside

@@ -55,7 +55,10 @@ class Cached(Forwarding):
         self.downloads = 0
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Raises the source's SourceError."""
+        """As Source: stored bars, and downloads of what they lack.
+
+        Raises the source's SourceError, and PartialAnswer for symbols that a download lacked.
+        """
         async with self._turn:
             series = [_Series(note, None) for note in await asyncio.to_thread(self._notes)]
             gaps = _gaps([one.note.covered for one in series], start_ns, end_ns)

@@ -151,7 +151,7 @@ class Writer:
             _replace_run(driver, run, (*row[:5], epochs, *row[6:8]))
 
     def finish(self, run: str, ts: int, why: str) -> None:
-        """Mark a run as ended."""
+        """Mark a run as ended at `ts` (ns UTC), with the reason. Raises StoreFailing without such a run."""
         with self._transaction("ending a run") as driver:
             row = _run_row(driver, run)
             if row is None:

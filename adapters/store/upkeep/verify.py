@@ -48,7 +48,8 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
     `state` is the state folder of a store by URL; without it the head of the journal is not compared. A daemon may
     write meanwhile: the head is read first, and everything else in one transaction. `newest` selects the check of a
     start: tables, digests, and the hash chain of every row that is not archived. Read models are compared for at least
-    that many newest entries, and for all entries since each run's last snapshot.
+    that many newest entries, and for all entries since each run's last snapshot. Raises StoreFailing where there is no
+    store.
     """
     folder, connect, path = for_reading(where, state)
     if path is not None and not path.exists():

@@ -37,7 +37,7 @@ class Vendors:
 def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> Universe:
     """The universe of these symbols. Without a `calendar` each has that of its spelling (`calendar_of`).
 
-    Without a `currency` it is that of the first symbol that trades: an account has one.
+    Without a `currency` it is that of the first symbol that trades: an account has one. Raises Failure without symbols.
     """
     names = tuple(dict.fromkeys(part for symbol in symbols for part in symbol.split(",") if part))
     if not names:

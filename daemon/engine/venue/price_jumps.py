@@ -92,7 +92,7 @@ def mark_held(state: State, market: MarketSlice) -> list[int]:
 
 
 def closes_before(state: State, closes: Floats, ts: int) -> Floats:
-    """`closes` with the price before the jump for each symbol held at `ts`."""
+    """float64[N], `closes` with the price before the jump for each symbol whose price is held at `ts` (ns UTC)."""
     adjusted_closes = closes.copy()
     for symbol, jump in state.restrictions.jumped.items():
         if ts > jump.since:

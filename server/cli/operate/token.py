@@ -16,7 +16,7 @@ LONGEST_NS: Final = 3_650 * 86_400 * 10**9
 
 
 def span(text: str) -> int:
-    """Parse a duration in ns; "0" is none."""
+    """Parse a duration in ns; "0" is none. Raises typer.BadParameter."""
     from quantd.daemon.config.values import duration_ns
 
     try:

@@ -50,8 +50,8 @@ class Tried:
 async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Tried]:
     """Halt a service of this configuration through its API and through the file HALT.
 
-    The service runs in a temporary folder. The configuration must have a simulated broker. `post(folder)` is the client
-    of the daemon in a folder.
+    The service runs in a temporary folder. `post(folder)` is the client of the daemon in a folder. Raises ValueError
+    unless the configuration has a simulated broker.
     """
     if config.broker.kind != "paper":
         raise ValueError("a rehearsal has a simulated broker")
