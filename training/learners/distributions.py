@@ -51,17 +51,21 @@ class Discrete:
         self.outputs: Final = choices
 
     def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
+        """Return int64[B], one draw for each row of `actor`, the logits float[B, A]. `spread` is not used."""
         # the first of exponential clocks with these rates
         clocks = torch.empty_like(actor).exponential_(generator=random)
         return torch.softmax(actor, -1).div_(clocks).argmax(-1)
 
     def mode(self, actor: Tensor) -> Tensor:
+        """Return int64[B], the allocation with the largest logit of each row; the first of equal ones."""
         return actor.argmax(-1)
 
     def coordinates(self, action: Tensor) -> Tensor:
+        """Return int64[B, 1]: the index of the allocation is its coordinate."""
         return action.unsqueeze(-1)
 
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
+        """Return log-probability and entropy of `coordinates` int64[R, 1] under the logits float[R, A]."""
         logs = torch.log_softmax(actor, -1)
         chances = logs.exp()
         entropy = -(chances * logs).sum(-1)
@@ -87,6 +91,8 @@ class Gaussian:
         self.spread: Final = coordinates
 
     def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
+        """Return weights float[B, K + 1] or positions float[B, K]: one draw with means `actor` float[B, K] and
+        logarithms of standard deviations `spread` float[K], mapped and kept inside by LEAST."""
         noise = torch.empty_like(actor).normal_(generator=random)
         action = self.mode(torch.addcmul(actor, noise, spread.exp()))
         if self.readout == "tanh":
@@ -94,17 +100,22 @@ class Gaussian:
         return _inside(action)
 
     def mode(self, actor: Tensor) -> Tensor:
+        """Return the image of the means float[..., K]: weights float[..., K + 1], or positions float[..., K]."""
         if self.readout == "tanh":
             return torch.tanh(actor)
         return torch.softmax(torch.cat([actor, actor.new_zeros((*actor.shape[:-1], 1))], -1), -1)
 
     def coordinates(self, action: Tensor) -> Tensor:
+        """Return float[..., K], the inverse of the map: log ratios to the last weight, or the inverse hyperbolic
+        tangent."""
         if self.readout == "tanh":
             return torch.atanh(action)
         logs = action.log()
         return logs[..., :-1] - logs[..., -1:]
 
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
+        """Return log-density and entropy of `coordinates` float[R, K]. Both are those of the Gaussian, before the
+        map."""
         sharpness = torch.exp(-spread)
         z = (coordinates - actor).mul_(sharpness)
         squares = z * z
@@ -130,17 +141,22 @@ class Dirichlet:
         self.outputs: Final = assets
 
     def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
+        """Return weights float[B, A], one draw for each row of `actor` float[B, A], which determines the
+        concentrations: gamma draws over their sum, kept inside by LEAST. `spread` is not used."""
         gammas = torch._standard_gamma(_concentration(actor), generator=random)
         return _inside(gammas / gammas.sum(-1, keepdim=True))
 
     def mode(self, actor: Tensor) -> Tensor:
+        """Return weights float[..., A], the mode: each concentration less 1, over the sum of these."""
         excess = torch.nn.functional.softplus(actor)
         return excess / excess.sum(-1, keepdim=True)
 
     def coordinates(self, action: Tensor) -> Tensor:
+        """Return float[..., A], the logarithms of the weights."""
         return action.log()
 
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
+        """Return log-density and entropy of the weights whose logarithms are `coordinates` float[R, A]."""
         alpha = _concentration(actor)
         total = alpha.sum(-1)
         digamma, digamma_total = torch.digamma(alpha), torch.digamma(total)

@@ -65,6 +65,7 @@ class Seated(NamedTuple):
     agent: int
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        """Add the nodes of this agent; see `Actors.write`. Returns the name of its output, float[1, K]."""
         return self.actors.write(graph, given, prefix, self.agent)
 
 

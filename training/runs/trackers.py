@@ -108,6 +108,8 @@ class Mlflow:
             raise TrackerError(f"MLflow at {address}: {first_line(error)}") from error
 
     def log_params(self, params: Mapping[str, object]) -> None:
+        """As Tracker, in batches of A_BATCH with values of at most LONGEST characters; nothing if the run has
+        parameters already."""
         from mlflow.entities import Param
 
         if self._client.get_run(self.run).data.params:
@@ -117,6 +119,7 @@ class Mlflow:
             self._client.log_batch(self.run, params=settings[first : first + A_BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """As Tracker; numbers that are not finite are left out."""
         from mlflow.entities import Metric
 
         now_ms = time.time_ns() // 1_000_000
@@ -155,11 +158,13 @@ class TensorBoard:
         self._writer.add_text("plan", f"| key | value |\n|---|---|\n{rows}")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """As Tracker; numbers that are not finite are left out."""
         for key, value in metrics.items():
             if math.isfinite(value):
                 self._writer.add_scalar(key, value, step)
 
     def log_artifact(self, path: Path) -> None:
+        """Write the path as text: TensorBoard stores no files."""
         self._writer.add_text("artifact", str(path))
 
     def close(self) -> None:

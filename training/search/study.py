@@ -231,6 +231,8 @@ class Course:
             yield Job(plan, str(self._folders[-1] or ""))
 
     def told(self, number: int, message: Evaluation) -> bool:
+        """Report an evaluation of a trial once for each step. Returns whether the trial is to end: pruned by the study,
+        or cut because the study stops."""
         trial = self._trials[number]
         if math.isfinite(message.score) and message.at not in self._reported[number]:
             self._reported[number].add(message.at)
@@ -244,6 +246,8 @@ class Course:
         return number in self._asked_to_end
 
     def ended(self, number: int, outcome: Tried | Failed) -> None:
+        """Record the outcome of a trial: its score, pruned, failed or cut. Its folder is removed unless it was cut,
+        because the next sitting continues from there."""
         trial, why = self._trials[number], self._asked_to_end.get(number)
         if isinstance(outcome, Failed):
             self._failed(trial, outcome)

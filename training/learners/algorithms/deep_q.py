@@ -80,6 +80,8 @@ class Dqn(OffPolicy):
         return values
 
     def explore(self, observation: Tensor) -> Tensor:
+        """Return int64[B]: the action of the largest value, or with probability epsilon one of all at random. With
+        `noisy`, the action of the largest value under drawn noise."""
         random, rows = self.random, len(observation)
         if self.plan.noisy:
             return self.network.values(observation, self.network.draw(random)).argmax(-1)

@@ -93,6 +93,7 @@ class Maddpg(OffPolicy):
         return action if greedy else self._disturbed(action, self.noise)
 
     def explore(self, observation: Tensor) -> Tensor:
+        """Return actions: uniform ones before `warmup` steps, then those of the actors with noise."""
         if self.steps < self.plan.warmup:
             return uniform(self.kind == "box", len(observation), self.action_size, self.random)
         return self.act(observation, greedy=False)

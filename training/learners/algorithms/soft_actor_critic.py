@@ -98,6 +98,7 @@ class Sac(OffPolicy):
         return self.squash.family.mode(mean) if greedy else self.squash.draw(mean, log_spread, self._noise(mean))[0]
 
     def explore(self, observation: Tensor) -> Tensor:
+        """Return actions float[B, A]: uniform ones before `warmup` steps, then draws of the policy."""
         if self.steps < self.plan.warmup:
             return uniform(self.squash.box, len(observation), self.squash.action_size, self.random)
         return self.act(observation, greedy=False)
