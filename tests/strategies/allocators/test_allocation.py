@@ -50,16 +50,16 @@ def test_the_figures_are_those_of_the_weights_held(seed: int, size: int) -> None
     returns = market(seed, size, 100)
     draw = np.random.default_rng(seed)
     target, current = draw.dirichlet(np.ones(size)), draw.dirichlet(np.ones(size))
-    found = Book(returns, current).of(target, 0.05)
-    assert found.expected_return == pytest.approx(252 * returns.mean(axis=0) @ target)
+    allocation = Book(returns, current).of(target, 0.05)
+    assert allocation.expected_return == pytest.approx(252 * returns.mean(axis=0) @ target)
     cov = np.atleast_2d(np.cov(returns.T))
-    assert found.expected_risk == pytest.approx(np.sqrt(252 * target @ cov @ target))
-    assert found.probability_positive is not None
-    assert (found.probability_positive > 0.5) == (found.expected_return > 0.0)
-    assert found.samples == 100
-    assert found.rebalance == bool(np.abs(target - current).max() > 0.05)
-    assert sum(found.trades.values()) == pytest.approx(0.0, abs=1e-9)
-    assert msgspec.json.decode(msgspec.json.encode(found), type=Allocation) == found
+    assert allocation.expected_risk == pytest.approx(np.sqrt(252 * target @ cov @ target))
+    assert allocation.probability_positive is not None
+    assert (allocation.probability_positive > 0.5) == (allocation.expected_return > 0.0)
+    assert allocation.samples == 100
+    assert allocation.rebalance == bool(np.abs(target - current).max() > 0.05)
+    assert sum(allocation.trades.values()) == pytest.approx(0.0, abs=1e-9)
+    assert msgspec.json.decode(msgspec.json.encode(allocation), type=Allocation) == allocation
 
 
 def test_a_longer_history_of_the_same_returns_is_more_certain() -> None:
@@ -73,8 +73,8 @@ def test_of_what_is_too_young_nothing_is_expected() -> None:
     returns = market(3, 2, 60)
     returns[:50, 1] = np.nan
     book = Book(np.nan_to_num(returns), np.zeros(2))
-    found = book.of(np.zeros(2))
-    assert found.expected_return is found.expected_risk is found.probability_positive is None
+    allocation = book.of(np.zeros(2))
+    assert allocation.expected_return is allocation.expected_risk is allocation.probability_positive is None
     young = Book(market(3, 2, 19), np.zeros(2)).of(np.array([0.5, 0.5]))
     assert young.expected_return is None
     assert Book(market(3, 2, 20), np.zeros(2)).of(np.array([0.5, 0.5])).expected_return is not None

@@ -34,10 +34,10 @@ def test_a_sample_covariance_of_too_few_samples_is_refused() -> None:
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 40), rows=st.integers(3, 400))
 def test_denoised_keeps_variances_and_is_positive_semidefinite(seed: int, size: int, rows: int) -> None:
     returns = market(seed, size, rows)
-    found = estimates.denoised(returns)
-    np.testing.assert_allclose(found.diagonal(), covariance(returns).diagonal(), rtol=1e-9)
-    np.testing.assert_array_equal(found, found.T)
-    assert np.linalg.eigvalsh(found).min() > -1e-12 * np.trace(found)
+    denoised_cov = estimates.denoised(returns)
+    np.testing.assert_allclose(denoised_cov.diagonal(), covariance(returns).diagonal(), rtol=1e-9)
+    np.testing.assert_array_equal(denoised_cov, denoised_cov.T)
+    assert np.linalg.eigvalsh(denoised_cov).min() > -1e-12 * np.trace(denoised_cov)
 
 
 def test_denoised_leaves_nothing_of_correlations_that_are_noise() -> None:
@@ -55,8 +55,8 @@ def test_denoised_is_nearer_to_the_truth_than_the_sample() -> None:
         beta = draw.uniform(0.3, 1.0, 50)
         truth = np.outer(beta, beta) + np.eye(50)
         returns = draw.multivariate_normal(np.zeros(50), truth, 120)
-        apart = [np.linalg.norm(c - truth) for c in (estimates.denoised(returns), covariance(returns))]
-        nearer += apart[0] < apart[1]
+        distances = [np.linalg.norm(c - truth) for c in (estimates.denoised(returns), covariance(returns))]
+        nearer += distances[0] < distances[1]
     assert nearer >= 18
 
 
@@ -69,8 +69,8 @@ def test_shrunk_means_lie_between_the_sample_and_one_common_value(seed: int, siz
     weights = np.linalg.solve(cov, np.ones(size))
     anchor = means @ weights / weights.sum()
     # by another way: Jorion's own formula
-    apart = means - anchor
-    share = (size + 2) / (size + 2 + len(returns) * apart @ np.linalg.inv(cov) @ apart)
+    deviations = means - anchor
+    share = (size + 2) / (size + 2 + len(returns) * deviations @ np.linalg.inv(cov) @ deviations)
     np.testing.assert_allclose(shrunk, (1 - share) * means + share * anchor, rtol=1e-6, atol=1e-12)
     assert 0.0 < share <= 1.0
 

@@ -33,10 +33,10 @@ def test_the_tree_and_its_leaves_are_those_of_scipy(seed: int, size: int) -> Non
     distance = distances(correlation)
     np.fill_diagonal(distance, 0.0)
     oracle = sch.linkage(squareform(distance, checks=False), method="single")
-    found = single_linkage(distance)
-    assert [(a, b) for a, b, _ in found] == [(int(row[0]), int(row[1])) for row in oracle]
-    np.testing.assert_allclose([d for _, _, d in found], oracle[:, 2], rtol=1e-12)
-    assert leaves(found) == sch.leaves_list(oracle).tolist()
+    merges = single_linkage(distance)
+    assert [(a, b) for a, b, _ in merges] == [(int(row[0]), int(row[1])) for row in oracle]
+    np.testing.assert_allclose([d for _, _, d in merges], oracle[:, 2], rtol=1e-12)
+    assert leaves(merges) == sch.leaves_list(oracle).tolist()
 
 
 @settings(max_examples=examples(30), deadline=None)
@@ -45,8 +45,8 @@ def test_the_clusters_below_a_height_are_those_of_scipy(seed: int, size: int, he
     distance = distances(np.corrcoef(market(seed, size).T))
     np.fill_diagonal(distance, 0.0)
     oracle = sch.fcluster(sch.linkage(squareform(distance, checks=False), method="single"), height, "distance")
-    found = clusters(single_linkage(distance), height)
-    assert found == sorted(np.flatnonzero(oracle == label).tolist() for label in set(oracle.tolist()))
+    members = clusters(single_linkage(distance), height)
+    assert members == sorted(np.flatnonzero(oracle == label).tolist() for label in set(oracle.tolist()))
 
 
 def skfolio_weights(returns: Floats) -> Floats:

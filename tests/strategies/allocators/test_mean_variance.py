@@ -65,17 +65,17 @@ def test_within_any_bounds_no_feasible_portfolio_is_better(
     returns = market(seed, size, rows)
     cov, excess = covariance(returns), returns.mean(axis=0) - FREE
     draw = np.random.default_rng(seed)
-    others = [
+    feasible = [
         mean_variance.within(draw.dirichlet(np.full(size, alpha)), box) for alpha in (0.1, 1.0, 5.0) for _ in range(10)
     ]
     best = mean_variance.minimum_variance(cov, box)
     # its neighbours: the hardest rivals
-    others += [0.99 * best + 0.01 * o for o in others]
-    rivals = np.array(others)
-    for found in (best, *rivals):
-        assert found.sum() == pytest.approx(1.0)
-        assert found.min() >= box.lower - 1e-9
-        assert found.max() <= box.upper + 1e-9
+    feasible += [0.99 * best + 0.01 * o for o in feasible]
+    rivals = np.array(feasible)
+    for weights in (best, *rivals):
+        assert weights.sum() == pytest.approx(1.0)
+        assert weights.min() >= box.lower - 1e-9
+        assert weights.max() <= box.upper + 1e-9
     variance = np.einsum("pi,ij,pj->p", rivals, cov, rivals)
     unit = np.trace(cov) / size
     assert best @ cov @ best <= variance.min() + 1e-8 * unit
@@ -118,13 +118,13 @@ def oracles(returns: Floats) -> dict[str, Floats]:
 
 def agree(returns: Floats) -> None:
     cov, excess = covariance(returns), returns.mean(axis=0) - FREE
-    found = oracles(returns)
+    oracle_weights = oracles(returns)
     deviation = np.sqrt(np.diag(cov))
     least = mean_variance.minimum_variance(cov)
-    assert least @ cov @ least == pytest.approx(found["variance"] @ cov @ found["variance"], rel=1e-6)
+    assert least @ cov @ least == pytest.approx(oracle_weights["variance"] @ cov @ oracle_weights["variance"], rel=1e-6)
     for name, reward in (("sharpe", excess), ("diversification", deviation)):
         mine = mean_variance.maximum_sharpe(cov, reward)
-        theirs = found[name] / found[name].sum()
+        theirs = oracle_weights[name] / oracle_weights[name].sum()
         assert ratio(mine, reward, cov) == pytest.approx(ratio(theirs, reward, cov), rel=1e-6)
         # and where they differ ours is the better one
         assert ratio(mine, reward, cov) >= ratio(theirs, reward, cov) * (1.0 - 1e-9)
@@ -188,18 +188,18 @@ def test_within_moves_weights_into_their_bounds_and_keeps_their_order(
     size = len(weights)
     box = Box(low / size, high / size)
     given_ = np.array(weights)
-    found = mean_variance.within(given_ / max(given_.sum(), 1e-300), box)
-    assert found.sum() == pytest.approx(1.0)
-    assert found.min() >= box.lower - 1e-12
-    assert found.max() <= min(box.upper, 1.0) + 1e-12
+    moved = mean_variance.within(given_ / max(given_.sum(), 1e-300), box)
+    assert moved.sum() == pytest.approx(1.0)
+    assert moved.min() >= box.lower - 1e-12
+    assert moved.max() <= min(box.upper, 1.0) + 1e-12
     order = np.argsort(given_, kind="stable")
-    assert (np.diff(found[order]) >= -1e-12).all()
-    inside = (found > box.lower + 1e-9) & (found < min(box.upper, 1.0) - 1e-9) & (given_ > 0.0)
+    assert (np.diff(moved[order]) >= -1e-12).all()
+    inside = (moved > box.lower + 1e-9) & (moved < min(box.upper, 1.0) - 1e-9) & (given_ > 0.0)
     if inside.sum() > 1:
         np.testing.assert_allclose(
-            np.ptp(found[inside] / given_[inside]),
+            np.ptp(moved[inside] / given_[inside]),
             0.0,
-            atol=1e-6 * found.max() / given_.min(where=given_ > 0, initial=1),
+            atol=1e-6 * moved.max() / given_.min(where=given_ > 0, initial=1),
         )
 
 

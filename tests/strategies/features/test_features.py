@@ -98,12 +98,14 @@ class World:
             {n: c[rows] for n, c in self.shared.items()},
         )
 
-    def stream(self, spec: FeatureSpec, made: FeatureStream | None = None, start: int = 0, end: int = 10**9) -> Floats:
+    def stream(
+        self, spec: FeatureSpec, features: FeatureStream | None = None, start: int = 0, end: int = 10**9
+    ) -> Floats:
         rows, size = self.factor.shape
-        made = made or FeatureStream(spec, size, benchmark=0)
+        features = features or FeatureStream(spec, size, benchmark=0)
         return np.array(
             [
-                made.update(
+                features.update(
                     int(self.session[t]),
                     {n: c[t] for n, c in self.raw.items()},
                     factor=self.factor[t],
@@ -116,19 +118,19 @@ class World:
         )
 
 
-def same(found: Floats, expected: Floats, names: tuple[str, ...], tolerance: float = 1e-9) -> None:
+def same(values: Floats, expected: Floats, names: tuple[str, ...], tolerance: float = 1e-9) -> None:
     """Equal to `tolerance` of the value, or of the feature's largest where the value is near 0."""
     for place, name in enumerate(names):
-        a, b = found[..., place], expected[..., place]
+        a, b = values[..., place], expected[..., place]
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b), err_msg=name)
-        known = np.isfinite(b)
-        scale = np.abs(b[known]).max(initial=0.0)
-        np.testing.assert_allclose(a[known], b[known], rtol=tolerance, atol=tolerance * scale, err_msg=name)
+        finite = np.isfinite(b)
+        scale = np.abs(b[finite]).max(initial=0.0)
+        np.testing.assert_allclose(a[finite], b[finite], rtol=tolerance, atol=tolerance * scale, err_msg=name)
 
 
 def looks_ahead(spec: FeatureSpec, world: World, cut: int) -> list[str]:
     """Names of features whose rows up to `cut` change when what comes later is cut off or is different."""
-    whole = compute(spec, world.inputs())[: cut + 1]
+    reference = compute(spec, world.inputs())[: cut + 1]
     cropped = compute(spec, world.inputs(end=cut + 1))
     later = World(999, len(world.session), world.factor.shape[1])
     changed = world.inputs()
@@ -140,13 +142,13 @@ def looks_ahead(spec: FeatureSpec, world: World, cut: int) -> list[str]:
         for name in mine:
             mine[name][cut + 1 :] = other[name][cut + 1 :]  # type: ignore[index]
     altered = compute(spec, changed)[: cut + 1]
-    found = []
+    names = []
     for place, name in enumerate(spec.names):
         for other in (cropped[..., place], altered[..., place]):
-            if not np.allclose(other, whole[..., place], rtol=1e-9, atol=1e-11, equal_nan=True):
-                found.append(name)
+            if not np.allclose(other, reference[..., place], rtol=1e-9, atol=1e-11, equal_nan=True):
+                names.append(name)
                 break
-    return found
+    return names
 
 
 @pytest.mark.requirement("R-044")
@@ -204,9 +206,9 @@ def test_a_feature_is_the_same_alone_and_in_company() -> None:
     """Nodes are shared by their formula: two that differed under one name would show here."""
     world = World(12, rows=280, gaps=0.05)
     together = compute(ALL, world.inputs(), rows=1)
-    for place, each in enumerate(ALL.features):
-        alone = compute(FeatureSpec((each,)), world.inputs(), rows=1)[..., 0]
-        np.testing.assert_allclose(alone, together[..., place], rtol=1e-9, atol=1e-11, err_msg=each.name)
+    for place, item in enumerate(ALL.features):
+        alone = compute(FeatureSpec((item,)), world.inputs(), rows=1)[..., 0]
+        np.testing.assert_allclose(alone, together[..., place], rtol=1e-9, atol=1e-11, err_msg=item.name)
 
 
 def test_the_newest_row_alone_is_the_newest_row_of_all() -> None:
@@ -220,11 +222,11 @@ def test_a_feature_is_a_function_of_the_samples_it_says_it_looks_back_on() -> No
     spec = FeatureSpec(tuple(f for f in shipped("full").features if f.lookback <= 450))
     assert len(spec.features) > 220
     long = compute(spec, world.inputs(), rows=1)[0]
-    for place, each in enumerate(spec.features):
-        alone = FeatureSpec((each,))
+    for place, item in enumerate(spec.features):
+        alone = FeatureSpec((item,))
         # gaps are no bars: what is missing has to be made up for
-        short = compute(alone, world.inputs(start=900 - int(each.lookback * 1.1) - 8), rows=1)[0, :, 0]
-        np.testing.assert_allclose(short, long[:, place], rtol=1e-4, atol=1e-4, err_msg=each.name)
+        short = compute(alone, world.inputs(start=900 - int(item.lookback * 1.1) - 8), rows=1)[0, :, 0]
+        np.testing.assert_allclose(short, long[:, place], rtol=1e-4, atol=1e-4, err_msg=item.name)
 
 
 def test_a_stream_goes_on_where_its_state_was_taken() -> None:
@@ -253,18 +255,18 @@ def test_rsi_is_that_of_the_published_example() -> None:
              45.6140, 46.2820, 46.2820, 46.0028, 46.0328, 46.4116, 46.2222, 45.6439]  # fmt: skip
     column = np.array(close)[:, None]
     bars = dict.fromkeys(FIELDS, column)
-    found = compute(spec_of(["rsi_14"]), Inputs(np.arange(20) * DAY, bars))[14:, 0, 0]
-    np.testing.assert_allclose(found, [70.53, 66.32, 66.55, 69.41, 66.36, 57.97], atol=0.006)
+    rsi = compute(spec_of(["rsi_14"]), Inputs(np.arange(20) * DAY, bars))[14:, 0, 0]
+    np.testing.assert_allclose(rsi, [70.53, 66.32, 66.55, 69.41, 66.36, 57.97], atol=0.006)
 
 
 def test_weeks_and_months_are_those_that_are_over() -> None:
     session = (np.arange(4, 25) * DAY).astype(np.int64)  # Monday 1970-01-05 .. Sunday 25th, each day a row
     close = np.arange(1.0, 22.0)[:, None]
     bars = dict.fromkeys(FIELDS, close)
-    found = compute(spec_of(["daily_return_1.week"]), Inputs(session, bars))[:, 0, 0]
-    assert np.isnan(found[:14]).all()
+    ratios = compute(spec_of(["daily_return_1.week"]), Inputs(session, bars))[:, 0, 0]
+    assert np.isnan(ratios[:14]).all()
     # in the third week: closes of the two that are over, 14 after 7
-    np.testing.assert_allclose(found[14:], 14.0 / 7.0 - 1.0)
+    np.testing.assert_allclose(ratios[14:], 14.0 / 7.0 - 1.0)
 
 
 def test_time_is_how_much_has_gone() -> None:
@@ -276,11 +278,11 @@ def test_time_is_how_much_has_gone() -> None:
 def test_the_vix_of_a_day_is_not_known_at_that_days_close() -> None:
     frame = pl.read_parquet("data/vix_daily.parquet").sort("ts").tail(30)
     about = frame["ts"].dt.epoch("ns").to_numpy()
-    known, values = about + DAY, frame["close"].to_numpy()  # final by the end of the day, UTC
+    final_ns, values = about + DAY, frame["close"].to_numpy()  # final by the end of the day, UTC
     closes = about + 21 * DAY // 24
-    found = as_known(closes, known, values)
-    assert np.isnan(found[0])
-    np.testing.assert_array_equal(found[1:], values[:-1])
+    vix_at_close = as_known(closes, final_ns, values)
+    assert np.isnan(vix_at_close[0])
+    np.testing.assert_array_equal(vix_at_close[1:], values[:-1])
 
 
 def test_across_a_row_names_share_the_places() -> None:
@@ -310,21 +312,21 @@ def test_the_state_of_four_assets_has_thirty_four_entries() -> None:
 
 def test_one_regime_holds_at_a_time() -> None:
     world = World(10, rows=300, gaps=0.0)
-    found = compute(spec_of(["regime_bull", "regime_bear", "regime_volatile"]), world.inputs())
-    assert set(np.unique(found[np.isfinite(found)])) == {0.0, 1.0}
-    np.testing.assert_array_equal(found[60:].sum(axis=2), 1.0)
+    regimes = compute(spec_of(["regime_bull", "regime_bear", "regime_volatile"]), world.inputs())
+    assert set(np.unique(regimes[np.isfinite(regimes)])) == {0.0, 1.0}
+    np.testing.assert_array_equal(regimes[60:].sum(axis=2), 1.0)
 
 
 def test_a_set_has_one_hash_and_another_set_another() -> None:
     assert spec_of(["rsi_14", "adx_14"]).digest == spec_of(["rsi_14", "adx_14"]).digest
-    others = [
+    other_sets = [
         ["adx_14", "rsi_14"],
         ["rsi_15", "adx_14"],
         ["rsi_14"],
         ["rsi_14.week", "adx_14"],
         ["rsi_14.rank", "adx_14"],
     ]
-    assert len({spec_of(names).digest for names in [["rsi_14", "adx_14"], *others]}) == 6
+    assert len({spec_of(names).digest for names in [["rsi_14", "adx_14"], *other_sets]}) == 6
 
 
 @pytest.mark.parametrize(
@@ -365,18 +367,18 @@ def test_features_of_a_series_are_those_computed_by_hand_in_every_row() -> None:
     bars = dict.fromkeys(FIELDS, np.array([[1.0, np.nan]] * 4))  # the second instrument has no bar
     names = ["series_esg", "series_esg_change_2", "series_esg_z_3", "series_esg_is_3", "series_esg.rank"]
     inputs = Inputs(np.arange(4) * DAY, bars, by_symbol={"series esg": value})
-    found = compute(spec_of(names), inputs)
-    np.testing.assert_array_equal(found[..., 0], value)
-    np.testing.assert_array_equal(found[..., 1], [[np.nan] * 2, [np.nan] * 2, [np.nan, np.nan], [6.0, -2.0]])
+    columns = compute(spec_of(names), inputs)
+    np.testing.assert_array_equal(columns[..., 0], value)
+    np.testing.assert_array_equal(columns[..., 1], [[np.nan] * 2, [np.nan] * 2, [np.nan, np.nan], [6.0, -2.0]])
     last = (8.0 - 14.0 / 3.0) / np.std([2.0, 4.0, 8.0])
-    np.testing.assert_allclose(found[..., 2], [[np.nan] * 2, [np.nan] * 2, [np.nan] * 2, [last, np.nan]])
-    np.testing.assert_array_equal(found[..., 3], [[np.nan, 1.0], [0.0, 1.0], [0.0, np.nan], [0.0, 0.0]])
-    np.testing.assert_array_equal(found[..., 4], [[np.nan, 0.5], [0.0, 1.0], [0.5, np.nan], [1.0, 0.0]])
+    np.testing.assert_allclose(columns[..., 2], [[np.nan] * 2, [np.nan] * 2, [np.nan] * 2, [last, np.nan]])
+    np.testing.assert_array_equal(columns[..., 3], [[np.nan, 1.0], [0.0, 1.0], [0.0, np.nan], [0.0, 0.0]])
+    np.testing.assert_array_equal(columns[..., 4], [[np.nan, 0.5], [0.0, 1.0], [0.5, np.nan], [1.0, 0.0]])
 
 
 def test_a_series_is_named_in_its_feature_and_needed_by_it() -> None:
-    found = feature("series_news_2_change_5.rank")
-    assert (found.series, found.parameters, found.lookback) == ("news_2", (5.0,), 6)
+    change = feature("series_news_2_change_5.rank")
+    assert (change.series, change.parameters, change.lookback) == ("news_2", (5.0,), 6)
     assert (feature("series_oil_change").series, feature("rsi_14").series) == ("oil_change", "")
     assert feature("series_mode_is_0").lookback == feature("series_esg").lookback == 1
     assert spec_of(["series_esg", "series_mood_z_9"]).needs == {"series esg", "series mood"}

@@ -27,8 +27,8 @@ ROWS = 300
 def newest(close: Floats) -> dict[str, Floats]:
     """Each signal with its usual windows at the last of these closes, float64[N] by name."""
     bars = {"open": close * 0.999, "high": close * 1.005, "low": close * 0.995, "close": close}
-    found = batch({n: s.make(**s.parameters) for n, s in SIGNALS.items()}, bars)
-    return {name: column[-1] for name, column in found.items()}
+    columns = batch({n: s.make(**s.parameters) for n, s in SIGNALS.items()}, bars)
+    return {name: column[-1] for name, column in columns.items()}
 
 
 def noisy(drift: float, seed: int = 1) -> Floats:
@@ -58,11 +58,11 @@ def test_there_are_two_signals_of_each_horizon() -> None:
 
 @pytest.mark.requirement("R-042")
 def test_what_rises_and_what_falls_have_opposite_signs_and_all_are_bounded() -> None:
-    found = newest(np.stack([noisy(0.004), noisy(-0.004)], axis=1))
+    signals = newest(np.stack([noisy(0.004), noisy(-0.004)], axis=1))
     for name in ("momentum_signal", "trend_signal", "breakout_signal", "growth_signal"):
-        assert found[name][0] > 0.3 > -0.3 > found[name][1], name
-    assert found["value_signal"][0] < 0 < found["value_signal"][1]
-    assert all(np.abs(v).max() <= 1.0 for v in found.values())
+        assert signals[name][0] > 0.3 > -0.3 > signals[name][1], name
+    assert signals["value_signal"][0] < 0 < signals["value_signal"][1]
+    assert all(np.abs(v).max() <= 1.0 for v in signals.values())
 
 
 @pytest.mark.requirement("R-040")
@@ -71,11 +71,11 @@ def test_momentum_speaks_beyond_two_percent_and_reversion_against_the_move() -> 
     up = np.r_[np.full(ROWS - 1, 100.0), 102.01]
     near = np.r_[np.full(ROWS - 1, 100.0), 101.99]
     down = np.r_[np.full(ROWS - 1, 100.0), 97.0]
-    found = newest(np.stack([flat, up, near, down], axis=1))
-    assert found["momentum_signal"].tolist() == [0.0, 1.0, 0.0, -1.0]
-    assert found["reversion_signal"].tolist()[0] == 0.0
-    assert found["reversion_signal"][1] == -1.0
-    assert found["reversion_signal"][3] == 1.0
+    signals = newest(np.stack([flat, up, near, down], axis=1))
+    assert signals["momentum_signal"].tolist() == [0.0, 1.0, 0.0, -1.0]
+    assert signals["reversion_signal"].tolist()[0] == 0.0
+    assert signals["reversion_signal"][1] == -1.0
+    assert signals["reversion_signal"][3] == 1.0
 
 
 def test_a_breakout_is_measured_against_the_bars_before_it() -> None:
@@ -176,13 +176,13 @@ def test_an_instrument_without_a_bar_keeps_its_series_and_one_without_a_price_do
 
 def test_features_of_a_series_that_is_switched_off_are_left_out(tmp_path: Path) -> None:
     params = {"features": {"series_esg": 1.0, "momentum_60": 2.0, "series_mood_z_9": -1.0}, "exposure": {"vix": 0.1}}
-    made: Any = load("signals", params, tmp_path, unused=frozenset({"esg"}))
-    assert made.left_out == ("series_esg",)
-    assert made.spec.names == ("momentum_60", "series_mood_z_9", "vix")
-    assert made.weights == (2.0, -1.0)
-    assert (made.uses_series, made.uses_macro) == (("mood",), ("vix",))
-    whole: Any = load("signals", params, tmp_path, unused=frozenset({"other"}))
-    assert (whole.left_out, len(whole.weights)) == ((), 3)
+    policy: Any = load("signals", params, tmp_path, unused=frozenset({"esg"}))
+    assert policy.left_out == ("series_esg",)
+    assert policy.spec.names == ("momentum_60", "series_mood_z_9", "vix")
+    assert policy.weights == (2.0, -1.0)
+    assert (policy.uses_series, policy.uses_macro) == (("mood",), ("vix",))
+    complete: Any = load("signals", params, tmp_path, unused=frozenset({"other"}))
+    assert (complete.left_out, len(complete.weights)) == ((), 3)
     members = {"members": [{"policy": "signals", "params": params}, {"policy": "equal_weight"}]}
     inside: Any = load("ensemble", members, tmp_path, unused=frozenset({"esg"}))
     assert [name for leaf in leaves(inside) for name in getattr(leaf, "left_out", ())] == ["series_esg"]
@@ -191,10 +191,10 @@ def test_features_of_a_series_that_is_switched_off_are_left_out(tmp_path: Path) 
 
 
 def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> None:
-    made = POLICIES["signals"]({"features": {"rsi_14": -1.0, "adx_14": 0.5}, "top": 2})
-    assert made.uses_bars  # type: ignore[attr-defined]
+    policy = POLICIES["signals"]({"features": {"rsi_14": -1.0, "adx_14": 0.5}, "top": 2})
+    assert policy.uses_bars  # type: ignore[attr-defined]
     straight, restarted = (
-        World(block(walk(420, 3, 9)), [lambda view: made.act(view, {})[0]], keep_bars=True, lookback=made.lookback)
+        World(block(walk(420, 3, 9)), [lambda view: policy.act(view, {})[0]], keep_bars=True, lookback=policy.lookback)
         for _ in range(2)
     )
     straight.run()
@@ -203,10 +203,10 @@ def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> Non
         if number % 50 == 49:
             restarted.restart()
     assert len(straight.of(OrderBasket)) > 20
-    kept, whole = ([e for e in w.effects if not isinstance(e, Ask)] for w in (restarted, straight))
-    assert kept == whole
+    kept, uninterrupted = ([e for e in w.effects if not isinstance(e, Ask)] for w in (restarted, straight))
+    assert kept == uninterrupted
     view = view_of(walk(300, 3, 4), ("A", "B", "C"))
-    assert answer(made, Ask(0, 0, view, {})) == answer(made, Ask(0, 0, view, {}))
+    assert answer(policy, Ask(0, 0, view, {})) == answer(policy, Ask(0, 0, view, {}))
 
 
 @pytest.mark.parametrize(

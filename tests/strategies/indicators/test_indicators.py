@@ -33,12 +33,12 @@ def bars(seed: int, rows: int = 400, size: int = 4, gaps: float = 0.0, kind: str
         top = np.maximum(start, close) * np.exp(np.abs(rng.normal(0, 0.005, (rows, size))))
         low = np.minimum(start, close) * np.exp(-np.abs(rng.normal(0, 0.005, (rows, size))))
     volume = np.round(rng.lognormal(13, 1, (rows, size)))
-    made = {"open": start, "high": top, "low": low, "close": close, "volume": volume}
+    columns = {"open": start, "high": top, "low": low, "close": close, "volume": volume}
     if gaps:
         missing = rng.random((rows, size)) < gaps
         missing[: rows // 5, -1] = True  # one instrument comes later
-        made = {name: np.where(missing, np.nan, column) for name, column in made.items()}
-    return {**made, "benchmark": np.repeat(close[:, :1], size, axis=1)}
+        columns = {name: np.where(missing, np.nan, column) for name, column in columns.items()}
+    return {**columns, "benchmark": np.repeat(close[:, :1], size, axis=1)}
 
 
 def real_bars() -> dict[str, Floats]:
@@ -52,19 +52,19 @@ def real_bars() -> dict[str, Floats]:
     return {**kept, "benchmark": np.repeat(kept["close"][:, :1], 2, axis=1)}
 
 
-def close_to(found: Floats, expected: Floats) -> None:
+def close_to(values: Floats, expected: Floats) -> None:
     """Equal to 1e-9, relative to the value, or to the usual size of the column where the value is near 0."""
-    known = np.isfinite(expected)
-    assert known.any()
-    scale = np.median(np.abs(expected[known])) if known.any() else 1.0
-    np.testing.assert_allclose(found[known], expected[known], rtol=TOLERANCE, atol=TOLERANCE * max(scale, 1e-12))
+    finite = np.isfinite(expected)
+    assert finite.any()
+    scale = np.median(np.abs(expected[finite])) if finite.any() else 1.0
+    np.testing.assert_allclose(values[finite], expected[finite], rtol=TOLERANCE, atol=TOLERANCE * max(scale, 1e-12))
 
 
 def bar_by_bar(outputs: dict, fields: dict[str, Floats]) -> dict[str, Floats]:
     present = bars_present(fields)
     clean = cleaned(fields, present)
-    made = stream(outputs, present.shape[1])
-    rows = [made.update({k: v[t] for k, v in clean.items()}, present[t]) for t in range(len(present))]
+    bar_stream = stream(outputs, present.shape[1])
+    rows = [bar_stream.update({k: v[t] for k, v in clean.items()}, present[t]) for t in range(len(present))]
     return {name: np.array([row[i] for row in rows]) for i, name in enumerate(outputs)}
 
 
@@ -79,10 +79,10 @@ def by_talib(output: str, fields: dict[str, Floats]) -> Floats:
 @pytest.fixture(scope="module")
 def worlds() -> list[tuple[dict[str, Floats], dict[str, Floats], dict[str, Floats]]]:
     """(bars, all at once, bar by bar): two random series and a real one."""
-    found = []
+    fields_and_outputs = []
     for fields in (bars(1), bars(2, rows=600, size=2), real_bars()):
-        found.append((fields, batch(ALL, fields), bar_by_bar(ALL, fields)))
-    return found
+        fields_and_outputs.append((fields, batch(ALL, fields), bar_by_bar(ALL, fields)))
+    return fields_and_outputs
 
 
 @pytest.mark.requirement("R-034", "F-27")
@@ -111,10 +111,10 @@ def test_equals_talib_in_both_ways_where_talib_has_a_value(worlds, output: str) 
 @pytest.mark.parametrize("output", sorted(ALL))
 def test_the_first_value_comes_with_the_bar_it_is_said_to(worlds, output: str) -> None:
     for _, at_once, one_by_one in worlds:
-        for found in (at_once[output], one_by_one[output]):
-            known = np.isfinite(found).all(axis=1)
-            assert int(np.argmax(known)) == ALL[output].first
-            assert known[ALL[output].first :].all()
+        for column in (at_once[output], one_by_one[output]):
+            finite = np.isfinite(column).all(axis=1)
+            assert int(np.argmax(finite)) == ALL[output].first
+            assert finite[ALL[output].first :].all()
 
 
 @pytest.mark.requirement("R-034")
@@ -143,27 +143,27 @@ def test_bar_by_bar_equals_all_at_once_for_every_output(seed: int, gaps: float, 
     fields = bars(seed, rows=290, size=3, gaps=gaps, kind=kind)
     at_once, one_by_one = batch(ALL, fields), bar_by_bar(ALL, fields)
     for output in ALL:
-        found, expected = one_by_one[output], at_once[output]
-        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected), err_msg=output)
-        known = np.isfinite(expected)
-        scale = np.abs(expected[known]).max(initial=0.0)
+        column, expected = one_by_one[output], at_once[output]
+        np.testing.assert_array_equal(np.isnan(column), np.isnan(expected), err_msg=output)
+        finite = np.isfinite(expected)
+        scale = np.abs(expected[finite]).max(initial=0.0)
         np.testing.assert_allclose(
-            found[known], expected[known], rtol=TOLERANCE, atol=TOLERANCE * scale, err_msg=output
+            column[finite], expected[finite], rtol=TOLERANCE, atol=TOLERANCE * scale, err_msg=output
         )
 
 
 def test_a_gap_is_no_bar_at_all() -> None:
     """TA-Lib gives nothing after a missing value; ours goes from one bar of an instrument to its next."""
     fields = bars(5, rows=300, size=2, gaps=0.1)
-    found = batch(ALL, fields)
+    columns = batch(ALL, fields)
     present = bars_present(fields)[:, 0]
     assert 0 < present.sum() < 300
     alone = batch(ALL, {name: column[present][:, :1] for name, column in fields.items()})
     for output in ALL:
         np.testing.assert_allclose(
-            found[output][present, 0], alone[output][:, 0], rtol=1e-9, atol=1e-12, err_msg=output
+            columns[output][present, 0], alone[output][:, 0], rtol=1e-9, atol=1e-12, err_msg=output
         )
-        assert np.isnan(found[output][~present, 0]).all()
+        assert np.isnan(columns[output][~present, 0]).all()
     tail = talib.EMA(fields["close"][:, 0], 20)[-1]
     assert np.isnan(tail) or present.all()
 
@@ -174,11 +174,11 @@ def test_no_output_reads_what_comes_later(cut: int) -> None:
     fields = bars(6, rows=360, size=3, gaps=0.02)
     other = bars(7, rows=360, size=3, gaps=0.1)
     later = {name: np.vstack([column[: cut + 1], other[name][cut + 1 :]]) for name, column in fields.items()}
-    whole, changed = batch(ALL, fields), batch(ALL, later)
+    reference, changed = batch(ALL, fields), batch(ALL, later)
     cropped = batch(ALL, {name: column[: cut + 1] for name, column in fields.items()})
     for output in ALL:
-        for found in (changed[output][: cut + 1], cropped[output]):
-            np.testing.assert_allclose(found, whole[output][: cut + 1], rtol=1e-9, atol=1e-9, err_msg=output)
+        for part in (changed[output][: cut + 1], cropped[output]):
+            np.testing.assert_allclose(part, reference[output][: cut + 1], rtol=1e-9, atol=1e-9, err_msg=output)
 
 
 def test_instruments_do_not_see_each_other() -> None:
@@ -192,10 +192,10 @@ def test_instruments_do_not_see_each_other() -> None:
 
 def test_a_price_that_stands_still_has_numbers_not_nonsense() -> None:
     still = {name: np.full((300, 1), 50.1) for name in ("open", "high", "low", "close", "benchmark")}
-    found = batch(ALL, {**still, "volume": np.zeros((300, 1))})
+    columns = batch(ALL, {**still, "volume": np.zeros((300, 1))})
     for output in ALL:
-        assert np.isfinite(found[output][ALL[output].first :]).all(), output
-    assert found["z_score"][-1, 0] == found["bollinger_position"][-1, 0] == found["rsi"][-1, 0] == 0.0
+        assert np.isfinite(columns[output][ALL[output].first :]).all(), output
+    assert columns["z_score"][-1, 0] == columns["bollinger_position"][-1, 0] == columns["rsi"][-1, 0] == 0.0
 
 
 def test_a_stream_goes_on_where_its_state_was_taken() -> None:

@@ -38,10 +38,10 @@ def test_asked_twice_and_after_a_restart_it_answers_the_same_to_the_bit(combine)
     prices = market(3, 4, 90)
     params = {"members": TWO, "combine": combine, "window": 20}
     policy = made("ensemble", params)
-    whole = [(row, said) for row, said, _ in walk(policy, prices, every=3)]
-    assert all(not said.failed for _, said in whole)
+    rows = [(row, said) for row, said, _ in walk(policy, prices, every=3)]
+    assert all(not said.failed for _, said in rows)
     again = [(row, said) for row, said, _ in walk(made("ensemble", params), prices, every=3)]
-    assert whole == again
+    assert rows == again
     assert probe(policy, view_of(prices, policy.lookback)) == ""
 
 

@@ -83,8 +83,8 @@ def test_every_policy_with_a_covariance_is_in_this_table() -> None:
     names = []
     for name, make in POLICIES.items():
         try:
-            made = make({"covariance": "ewma"})
+            policy = make({"covariance": "ewma"})
         except ValueError:
             continue
-        names += [name] if isinstance(made, Allocator) else []
+        names += [name] if isinstance(policy, Allocator) else []
     assert set(names) == {"min_variance", "max_diversification", *FORMS}

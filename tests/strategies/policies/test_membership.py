@@ -56,7 +56,7 @@ def test_a_registered_policy_answers_as_in_a_universe_of_the_members(name):
     policy = POLICIES[name]({})
     given, _ = MembersOfDay(policy, MEMBERSHIP).act(WHOLE, {})
     alone, _ = POLICIES[name]({}).act(view_of(MEMBERS, part_of(UNIVERSE, MEMBERS)), {})
-    given, alone = (each.weights if isinstance(each, Noted) else each for each in (given, alone))
+    given, alone = (answer.weights if isinstance(answer, Noted) else answer for answer in (given, alone))
     np.testing.assert_allclose(given[list(MEMBERS)], alone, atol=1e-12)
     assert given[[0, 3, 5]].tolist() == [0.0, 0.0, 0.0]
 
@@ -94,7 +94,7 @@ def test_memory_is_kept_while_the_members_are_the_same():
     membered = MembersOfDay(policy, MEMBERSHIP)
     _, memory = membered.act(WHOLE, {})
     _, memory = membered.act(WHOLE, memory)
-    assert [each.get("calls", [0.0])[0] for each in policy.memories] == [0.0, 1.0]
+    assert [memory_before.get("calls", [0.0])[0] for memory_before in policy.memories] == [0.0, 1.0]
     later = view_of(range(SIZE), UNIVERSE)
     later.sample_time = later.time = END + 5 * DAY_NS
     membered.act(later, memory)

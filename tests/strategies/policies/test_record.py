@@ -37,7 +37,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_every_record_is_registered_by_its_name() -> None:
-    names = [each.name for each in RECORDS]
+    names = [record.name for record in RECORDS]
     assert names == sorted(set(names))
     assert set(names) == {*POLICIES, *COMPOSITES}
 

@@ -42,13 +42,13 @@ def answer(policy: Policy, view: View) -> list[float] | None:
 
 
 def allocators() -> list[str]:
-    found = []
+    names = []
     for name in POLICIES:
         try:
-            found += [name] if isinstance(made(name, {}), Allocator) else []
+            names += [name] if isinstance(made(name, {}), Allocator) else []
         except PolicyError:
             continue
-    return found
+    return names
 
 
 def test_the_allocators_are_found() -> None:

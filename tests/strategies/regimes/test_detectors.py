@@ -98,12 +98,12 @@ def test_a_figure_that_trembles_around_a_threshold_does_not_pass_it_each_time():
 def test_what_was_said_of_a_sample_stays_said_when_later_rows_change_or_go(model, seed, cut):
     returns = seasons((110, 0.001, 0.006), (60, -0.002, 0.02), (50, 0.001, 0.007), seed=seed)[:, 0]
     params = RegimeParams(model=model, **QUICK)
-    whole, _ = read_all(params, returns)
+    reference, _ = read_all(params, returns)
     altered = returns.copy()
     altered[cut:] = np.where(np.arange(len(returns) - cut) % 2, 0.3, -0.2)
     for other in (returns[:cut], altered):
         said, _ = read_all(params, other)
-        for one, two in zip(said[:cut], whole[:cut], strict=True):
+        for one, two in zip(said[:cut], reference[:cut], strict=True):
             assert (one is None) == (two is None)
             if one is not None:
                 assert one.regime == two.regime
@@ -114,11 +114,11 @@ def test_what_was_said_of_a_sample_stays_said_when_later_rows_change_or_go(model
 def test_a_restart_goes_on_from_memory_to_the_bit(model):
     returns = seasons((130, 0.001, 0.006), (60, -0.002, 0.02), (60, 0.001, 0.007))[:, 0]
     params = RegimeParams(model=model, **QUICK)
-    whole, _ = read_all(params, returns)
+    uninterrupted, _ = read_all(params, returns)
     first, memory = read_all(params, returns[:170])
     memory = {name: np.frombuffer(value.tobytes()).reshape(value.shape) for name, value in memory.items()}
-    rest, _ = read_all(params, returns, memory, start=170)
-    for one, two in zip([*first, *rest], whole, strict=True):
+    later, _ = read_all(params, returns, memory, start=170)
+    for one, two in zip([*first, *later], uninterrupted, strict=True):
         if one is not None:
             np.testing.assert_array_equal(one.probabilities, two.probabilities)
 
@@ -205,9 +205,9 @@ STORM = seasons((80, 0.001, 0.006), (60, -0.004, 0.008), (40, 0.0, 0.035))
 @pytest.mark.requirement("R-117", "R-162")
 def test_the_policy_of_the_regime_decides_with_its_exposure_and_says_the_switch_once():
     policy = made("regime_switched", BRANCHES)
-    told = list(walk(policy, prices_of(STORM)))
-    notes = [said.note for _, said, _ in told]
-    said = {row: weights_in(answer) for row, answer, _ in told}
+    decisions = list(walk(policy, prices_of(STORM)))
+    notes = [said.note for _, said, _ in decisions]
+    said = {row: weights_in(answer) for row, answer, _ in decisions}
     np.testing.assert_allclose(said[79], [1.0, 0.0])
     np.testing.assert_allclose(said[130], [0.0, 0.5])
     np.testing.assert_allclose(said[-1 % 180], [0.125, 0.125])
@@ -216,7 +216,7 @@ def test_the_policy_of_the_regime_decides_with_its_exposure_and_says_the_switch_
     assert changes[0] == "volatile: too few samples for a regime"
     assert changes[2].startswith("bear since 2020-0")
     assert "trend -" in changes[2]
-    assert not any(answer.warns for _, answer, _ in told)
+    assert not any(answer.warns for _, answer, _ in decisions)
 
 
 def test_a_regime_lasts_at_least_as_long_as_it_must():

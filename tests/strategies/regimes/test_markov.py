@@ -119,13 +119,13 @@ def test_no_round_makes_the_record_less_likely(seed, states):
 def test_what_is_said_of_a_sample_does_not_change_with_what_comes_after_it(seed, cut, states):
     samples, _ = regimes(seed, 120)
     model = fit_markov(samples[:60], states, 5)
-    whole = filtered(samples, model)
+    reference = filtered(samples, model)
     np.testing.assert_allclose(
-        filtered(samples[:cut], model), whole[:cut], rtol=1e-9, atol=1e-15
+        filtered(samples[:cut], model), reference[:cut], rtol=1e-9, atol=1e-15
     )  # its last bits are numpy's
     altered = samples.copy()
     altered[cut:] = 0.2
-    np.testing.assert_allclose(filtered(altered, model)[:cut], whole[:cut], rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(filtered(altered, model)[:cut], reference[:cut], rtol=1e-9, atol=1e-15)
 
 
 def test_smoothed_probabilities_which_only_the_fit_uses_do_change_with_what_comes_after():

@@ -92,7 +92,7 @@ def test_it_is_the_optimum_that_a_general_solver_finds(seed, size):
             )
             for start in (held, target)
         ),
-        key=lambda found: found.fun,
+        key=lambda solution: solution.fun,
     )  # fmt: skip
     assert net_cost(weights, target, held, risk, cost) <= best.fun / scale + 1e-9
 

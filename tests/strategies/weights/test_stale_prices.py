@@ -52,11 +52,11 @@ def test_the_recorded_gap_of_qqq_gets_nothing_and_no_recorded_price_stands_still
     symbols = table.columns[1:]
     close = table.drop("ts").fill_null(strategy="forward").to_numpy()
     returns = close[1:] / close[:-1] - 1.0
-    found: dict[str, set[str]] = {}
+    still_days: dict[str, set[str]] = {}
     for last in range(63, len(returns)):
         for column in np.flatnonzero(standing_still(returns[last - 63 : last])).tolist():
-            found.setdefault(symbols[column], set()).add(days[last])
-    assert set(found) == {"QQQ"}
-    assert "2004-11-30" not in found["QQQ"]
-    assert {"2005-01-03", "2008-10-10", "2011-03-01"} <= found["QQQ"]
-    assert "2011-06-30" not in found["QQQ"]
+            still_days.setdefault(symbols[column], set()).add(days[last])
+    assert set(still_days) == {"QQQ"}
+    assert "2004-11-30" not in still_days["QQQ"]
+    assert {"2005-01-03", "2008-10-10", "2011-03-01"} <= still_days["QQQ"]
+    assert "2011-06-30" not in still_days["QQQ"]
