@@ -46,8 +46,9 @@ gc.set_threshold(10_000, 10, 10)
 atexit.register(gc.freeze)  # no search for cycles among all objects at the end of a worker
 
 BASE = settings.get_profile("ci" if os.environ.get("CI") else "default")
-settings.register_profile("quick", BASE, max_examples=25)
-settings.register_profile("full", BASE)
+# no example has a deadline: hypothesis' 200 ms measure the load of the machine
+settings.register_profile("quick", BASE, max_examples=25, deadline=None)
+settings.register_profile("full", BASE, deadline=None)
 settings.load_profile("quick")  # --hypothesis-profile chooses another
 
 FIRST = frozenset(
