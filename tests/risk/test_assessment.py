@@ -38,14 +38,14 @@ def book(seed: int = 0, size: int = 6, **other: object) -> Book:
     return Book(**{**given_, **other})
 
 
-def unexplained(found: Assessment) -> set[str]:
+def unexplained(report: Assessment) -> set[str]:
     """Fields and entries that are None without a reason, or that have both a value and a reason."""
     wrong = set()
-    for name in found.__struct_fields__:
-        if (getattr(found, name) is None) != (name in found.missing) and "." not in name:
+    for name in report.__struct_fields__:
+        if (getattr(report, name) is None) != (name in report.missing) and "." not in name:
             wrong.add(name)
-    for name, entries in (("stress", found.stress), ("unwind_days", found.unwind_days)):
-        wrong |= {f"{name}.{k}" for k, v in entries.items() if (v is None) != (f"{name}.{k}" in found.missing)}
+    for name, entries in (("stress", report.stress), ("unwind_days", report.unwind_days)):
+        wrong |= {f"{name}.{k}" for k, v in entries.items() if (v is None) != (f"{name}.{k}" in report.missing)}
     return wrong
 
 
@@ -65,16 +65,16 @@ def every_number(value: object) -> list[float]:
 @pytest.mark.requirement("R-196")
 def test_every_figure_is_that_of_the_measure_on_its_own() -> None:
     given_ = book()
-    found = assess(given_, ALL)
+    report = assess(given_, ALL)
     w = given_.lots * given_.px / 1e6
     series, cov = given_.returns @ w, covariance(given_.returns)
-    assert found.missing == {}
-    assert unexplained(found) == set()
-    assert (found.samples, found.confidence, found.horizon, found.equity) == (252, 0.95, 1, 1e6)
-    assert found.gross == pytest.approx(np.abs(w).sum())
-    assert found.net == pytest.approx(w.sum())
-    assert found.hhi == pytest.approx(portfolio.herfindahl(w))
-    assert found.volatility_annual == pytest.approx(math.sqrt(252 * (w @ cov @ w)))
+    assert report.missing == {}
+    assert unexplained(report) == set()
+    assert (report.samples, report.confidence, report.horizon, report.equity) == (252, 0.95, 1, 1e6)
+    assert report.gross == pytest.approx(np.abs(w).sum())
+    assert report.net == pytest.approx(w.sum())
+    assert report.hhi == pytest.approx(portfolio.herfindahl(w))
+    assert report.volatility_annual == pytest.approx(math.sqrt(252 * (w @ cov @ w)))
     shrunk = math.sqrt(w @ ledoit_wolf(given_.returns) @ w)
     weighed = math.sqrt(w @ ewma_covariance(given_.returns) @ w)
     then = -tails.filtered(given_.returns) @ w
@@ -88,36 +88,36 @@ def test_every_figure_is_that_of_the_measure_on_its_own() -> None:
     }
     assert set(expected) == set(METHODS)
     for method, pair in expected.items():
-        assert (getattr(found, method).var, getattr(found, method).cvar) == pytest.approx(pair, rel=1e-9)
-    assert found.beta == pytest.approx(portfolio.beta(series, given_.returns[:, 0]))
-    assert found.benchmark_correlation == pytest.approx(portfolio.correlation_with(series, given_.returns[:, 0]))
-    assert found.effective_bets == pytest.approx(diversification.effective_bets(w, cov))
-    assert found.diversification_ratio == pytest.approx(diversification.diversification_ratio(w, cov))
-    assert found.diversification == pytest.approx(diversification.diversification(w, cov))
+        assert (getattr(report, method).var, getattr(report, method).cvar) == pytest.approx(pair, rel=1e-9)
+    assert report.beta == pytest.approx(portfolio.beta(series, given_.returns[:, 0]))
+    assert report.benchmark_correlation == pytest.approx(portfolio.correlation_with(series, given_.returns[:, 0]))
+    assert report.effective_bets == pytest.approx(diversification.effective_bets(w, cov))
+    assert report.diversification_ratio == pytest.approx(diversification.diversification_ratio(w, cov))
+    assert report.diversification == pytest.approx(diversification.diversification(w, cov))
     past = performance(given_.history)
-    assert (found.sharpe, found.max_drawdown) == (past.sharpe, past.max_drawdown)
-    assert found.sortino == sortino(simple_returns(given_.history))
-    assert found.calmar == calmar(given_.history)
-    assert found.drawdown == pytest.approx(1.0 - given_.history[-1] / given_.history.max())
-    assert found.stress["mine"] == pytest.approx(0.2 * w.sum())
-    assert found.worst_stress == max(found.stress.items(), key=lambda each: each[1])
+    assert (report.sharpe, report.max_drawdown) == (past.sharpe, past.max_drawdown)
+    assert report.sortino == sortino(simple_returns(given_.history))
+    assert report.calmar == calmar(given_.history)
+    assert report.drawdown == pytest.approx(1.0 - given_.history[-1] / given_.history.max())
+    assert report.stress["mine"] == pytest.approx(0.2 * w.sum())
+    assert report.worst_stress == max(report.stress.items(), key=lambda entry: entry[1])
     days = unwind_days(given_.lots, given_.volume_lots)
-    assert list(found.unwind_days.values()) == days.tolist()
-    assert list(found.book_days.values()) == book_days(w * 1e6, days)
-    assert list(found.book_days) == ["50%", "90%", "100%"]
+    assert list(report.unwind_days.values()) == days.tolist()
+    assert list(report.book_days.values()) == book_days(w * 1e6, days)
+    assert list(report.book_days) == ["50%", "90%", "100%"]
 
 
 @pytest.mark.parametrize("size", [1, 6, 90])
 def test_parts_add_up_to_the_whole_and_are_under_their_names(size: int) -> None:
     given_ = book(size=size)
-    found = assess(given_, Settings(min_history=60))
+    report = assess(given_, Settings(min_history=60))
     held = [name for name, lots in zip(given_.universe.symbols, given_.lots, strict=True) if lots]
-    assert list(found.positions) == held
-    parts = found.positions.values()
-    assert sum(p.component_var for p in parts) == pytest.approx(found.historical.var)
-    assert sum(p.component_cvar for p in parts) == pytest.approx(found.historical.cvar)
-    assert sum(p.component_volatility for p in parts) == pytest.approx(found.volatility_annual)
-    assert sum(p.parametric_component_var for p in parts) == pytest.approx(found.parametric.var)
+    assert list(report.positions) == held
+    parts = report.positions.values()
+    assert sum(p.component_var for p in parts) == pytest.approx(report.historical.var)
+    assert sum(p.component_cvar for p in parts) == pytest.approx(report.historical.cvar)
+    assert sum(p.component_volatility for p in parts) == pytest.approx(report.volatility_annual)
+    assert sum(p.parametric_component_var for p in parts) == pytest.approx(report.parametric.var)
     assert all(p.component_var == pytest.approx(p.weight * p.marginal_var) for p in parts)
     var, _ = contributions.historical(given_.returns, given_.lots * given_.px / 1e6, 0.95)
     assert [p.incremental_var for p in parts] == pytest.approx(
@@ -161,10 +161,10 @@ def test_figures_belong_to_instruments_and_not_to_columns(order: list[int], seed
         "stress",
         "pairs",
     ):
-        left, right = every_number(getattr(a, name)), every_number(getattr(b, name))
+        ours, right = every_number(getattr(a, name)), every_number(getattr(b, name))
         if name == "pairs":
-            left, right = sorted(left), sorted(right)
-        assert left == pytest.approx(right, rel=1e-7)
+            ours, right = sorted(ours), sorted(right)
+        assert ours == pytest.approx(right, rel=1e-7)
     for symbol, position in a.positions.items():
         assert every_number(position) == pytest.approx(every_number(b.positions[symbol]), rel=1e-7, abs=1e-12)
 
@@ -188,10 +188,10 @@ def test_only_samples_in_which_everything_held_has_a_return_count() -> None:
     one = book()
     gaps = one.returns.copy()
     gaps[[3, 50, 51], [0, 1, 1]] = math.nan
-    whole = np.delete(one.returns, [3, 50, 51], axis=0)
-    found = assess(book(returns=gaps))
-    assert found.samples == 249
-    assert found.historical == assess(book(returns=whole)).historical
+    complete = np.delete(one.returns, [3, 50, 51], axis=0)
+    report = assess(book(returns=gaps))
+    assert report.samples == 249
+    assert report.historical == assess(book(returns=complete)).historical
 
 
 def test_the_benchmark_need_not_be_held_and_its_gaps_are_left_out() -> None:
@@ -199,10 +199,10 @@ def test_the_benchmark_need_not_be_held_and_its_gaps_are_left_out() -> None:
     lots, gaps = one.lots.copy(), one.returns.copy()
     lots[0] = 0.0
     gaps[:20, 0] = math.nan
-    found = assess(book(lots=lots, returns=gaps))
-    assert found.samples == 252
+    report = assess(book(lots=lots, returns=gaps))
+    assert report.samples == 252
     w = lots * one.px / 1e6
-    assert found.beta == pytest.approx(portfolio.beta((one.returns @ w)[20:], one.returns[20:, 0]))
+    assert report.beta == pytest.approx(portfolio.beta((one.returns @ w)[20:], one.returns[20:, 0]))
 
 
 def test_pairs_that_lose_together_come_first_and_a_hedge_is_none() -> None:
@@ -211,11 +211,11 @@ def test_pairs_that_lose_together_come_first_and_a_hedge_is_none() -> None:
     noise = rng.normal(0.0, 0.01, (252, 4))
     returns = np.column_stack((base, base + 0.1 * noise[:, 0], -base + 0.2 * noise[:, 1], noise[:, 3]))
     lots = np.array([100.0, 100.0, -50.0, 10.0])
-    found = assess(book(size=4, returns=returns, lots=lots))
-    named = [(p.first, p.second) for p in found.pairs]
+    report = assess(book(size=4, returns=returns, lots=lots))
+    named = [(p.first, p.second) for p in report.pairs]
     assert named[:3] == [("S0", "S1"), ("S0", "S2"), ("S1", "S2")]
-    assert found.pairs[0].correlation == pytest.approx(np.corrcoef(returns.T)[0, 1])
-    assert found.pairs[1].correlation < 0.0 > found.pairs[1].second_weight
+    assert report.pairs[0].correlation == pytest.approx(np.corrcoef(returns.T)[0, 1])
+    assert report.pairs[1].correlation < 0.0 > report.pairs[1].second_weight
     hedged = assess(book(size=4, returns=returns, lots=np.abs(lots)))
     assert ("S0", "S2") not in [(p.first, p.second) for p in hedged.pairs]
     assert len(assess(book(size=4, returns=returns, lots=lots), Settings(pairs=1)).pairs) == 1
@@ -247,15 +247,15 @@ MISSING = {
 @pytest.mark.parametrize("name", MISSING)
 def test_without_an_input_its_measures_are_none_with_the_reason_and_the_others_stay(name: str) -> None:
     without, gone, said = MISSING[name]
-    found = assess(book(**without), ALL)
-    assert unexplained(found) == set()
+    report = assess(book(**without), ALL)
+    assert unexplained(report) == set()
     for measure in gone:
-        assert getattr(found, measure) is None, measure
-        assert said in found.missing[measure] or found.missing[measure] == "no price is known of a position"
-    whole = assess(book(), ALL)
-    kept = {n for n in whole.__struct_fields__ if n not in found.missing}
+        assert getattr(report, measure) is None, measure
+        assert said in report.missing[measure] or report.missing[measure] == "no price is known of a position"
+    complete = assess(book(), ALL)
+    kept = {n for n in complete.__struct_fields__ if n not in report.missing}
     assert {"gross", "sharpe", "drawdown", "book_days"} & kept
-    assert all(math.isfinite(n) for n in every_number(found) if n is not found.equity or math.isfinite(found.equity))
+    assert all(math.isfinite(n) for n in every_number(report) if n is not report.equity or math.isfinite(report.equity))
 
 
 @pytest.mark.requirement("R-041")
@@ -263,8 +263,8 @@ def test_sixty_samples_are_enough_unless_set() -> None:
     one = book()
     short = assess(book(returns=one.returns[-60:], history=one.history[-61:]))
     assert short.missing.keys() - {"cornish_fisher"} == {"worst_stress"}
-    found = assess(one, Settings(min_history=253))
-    assert found.missing["historical"].startswith("252 samples in which everything held has a return, fewer than 253")
+    report = assess(one, Settings(min_history=253))
+    assert report.missing["historical"].startswith("252 samples in which everything held has a return, fewer than 253")
 
 
 @pytest.mark.parametrize(
@@ -279,27 +279,27 @@ def test_sixty_samples_are_enough_unless_set() -> None:
 def test_up_to_three_of_those_that_lack_something_are_named(unpriced: list[int], said: str) -> None:
     px = np.full(6, 0.5)
     px[list(unpriced)] = math.nan
-    found = assess(book(px=px))
-    assert found.missing["gross"] == f"no price of {said}"
-    assert found.samples == 0
-    assert found.book_days is None
+    report = assess(book(px=px))
+    assert report.missing["gross"] == f"no price of {said}"
+    assert report.samples == 0
+    assert report.book_days is None
     assert assess(book(px=np.full(6, 0.5))).book_days is not None
 
 
 def test_a_symbol_with_too_short_a_history_is_named() -> None:
     returns = book().returns.copy()
     returns[:-30, 2] = math.nan
-    found = assess(book(returns=returns))
-    assert found.missing["historical"].endswith("too few of S2")
-    assert found.samples == 30
+    report = assess(book(returns=returns))
+    assert report.missing["historical"].endswith("too few of S2")
+    assert report.samples == 30
 
 
 @pytest.mark.parametrize(("benchmark", "said"), [("", "no benchmark is set"), ("DAX", "DAX is not in the universe")])
 def test_without_its_benchmark_a_book_has_no_beta(benchmark: str, said: str) -> None:
     one = book()
-    found = assess(book(universe=Universe(one.universe.instruments, benchmark=benchmark)))
-    assert found.beta is found.benchmark_correlation is None
-    assert found.missing == {"beta": said, "benchmark_correlation": said, "worst_stress": "no stress scenario is set"}
+    report = assess(book(universe=Universe(one.universe.instruments, benchmark=benchmark)))
+    assert report.beta is report.benchmark_correlation is None
+    assert report.missing == {"beta": said, "benchmark_correlation": said, "worst_stress": "no stress scenario is set"}
 
 
 def test_a_benchmark_known_in_too_few_samples_or_that_stands_still_gives_no_beta() -> None:
@@ -314,10 +314,10 @@ def test_a_benchmark_known_in_too_few_samples_or_that_stands_still_gives_no_beta
 
 def test_a_scenario_that_does_not_know_a_holding_is_named_and_the_worst_is_of_the_others() -> None:
     settings = Settings(shocks=(SHIPPED["2008"], SHIPPED["2020"]))
-    found = assess(book(), settings)
-    assert found.stress["2008"] is None
-    assert found.missing == {"stress.2008": "no move is known of S4"}
-    assert found.worst_stress == ("2020", found.stress["2020"])
+    report = assess(book(), settings)
+    assert report.stress["2008"] is None
+    assert report.missing == {"stress.2008": "no move is known of S4"}
+    assert report.worst_stress == ("2020", report.stress["2020"])
     alone = assess(book(), Settings(shocks=(SHIPPED["2008"],)))
     assert alone.worst_stress is None
     assert alone.missing["worst_stress"] == "no scenario knows the move of everything held"
@@ -326,30 +326,30 @@ def test_a_scenario_that_does_not_know_a_holding_is_named_and_the_worst_is_of_th
 def test_skewness_and_tails_outside_the_expansion_give_no_modified_var() -> None:
     returns = np.zeros((252, 6))
     returns[0] = -0.5
-    found = assess(book(returns=returns, lots=np.full(6, 10.0)))
-    assert found.cornish_fisher is None
-    assert "outside the domain" in found.missing["cornish_fisher"]
+    report = assess(book(returns=returns, lots=np.full(6, 10.0)))
+    assert report.cornish_fisher is None
+    assert "outside the domain" in report.missing["cornish_fisher"]
 
 
 def test_a_perfect_hedge_has_no_ratio_but_is_wholly_diversified() -> None:
     returns = np.repeat(book().returns[:, :1], 2, axis=1)
-    found = assess(book(size=2, returns=returns, lots=np.array([10.0, -10.0]), px=np.array([100.0, 100.0])))
-    assert found.diversification == 1.0
-    assert found.diversification_ratio is None
-    assert found.missing["diversification_ratio"] == "a perfect hedge"
+    report = assess(book(size=2, returns=returns, lots=np.array([10.0, -10.0]), px=np.array([100.0, 100.0])))
+    assert report.diversification == 1.0
+    assert report.diversification_ratio is None
+    assert report.missing["diversification_ratio"] == "a perfect hedge"
 
 
 def test_an_empty_book_has_no_exposure_and_loses_nothing_in_any_scenario() -> None:
-    found = assess(book(lots=np.zeros(6)), ALL)
-    assert (found.gross, found.net, found.hhi) == (0.0, 0.0, 0.0)
-    assert set(found.stress.values()) == {0.0}
-    assert found.book_days == {"50%": 0.0, "90%": 0.0, "100%": 0.0}
-    assert found.unwind_days == {}
+    report = assess(book(lots=np.zeros(6)), ALL)
+    assert (report.gross, report.net, report.hhi) == (0.0, 0.0, 0.0)
+    assert set(report.stress.values()) == {0.0}
+    assert report.book_days == {"50%": 0.0, "90%": 0.0, "100%": 0.0}
+    assert report.unwind_days == {}
 
 
 def test_the_assessment_is_plain_values_that_travel_as_json() -> None:
-    found = assess(book(), ALL)
-    assert msgspec.json.decode(msgspec.json.encode(found), type=Assessment) == found
+    report = assess(book(), ALL)
+    assert msgspec.json.decode(msgspec.json.encode(report), type=Assessment) == report
 
 
 def test_assessing_changes_none_of_its_inputs() -> None:
@@ -360,8 +360,8 @@ def test_assessing_changes_none_of_its_inputs() -> None:
 
 
 def test_a_price_below_one_is_a_price() -> None:
-    found = assess(book(px=np.array([0.5, np.nan, 100.0, 100.0, 100.0, 100.0]), lots=np.ones(6)))
-    assert found.missing["gross"] == "no price of S1"
+    report = assess(book(px=np.array([0.5, np.nan, 100.0, 100.0, 100.0, 100.0]), lots=np.ones(6)))
+    assert report.missing["gross"] == "no price of S1"
 
 
 def test_a_history_is_too_short_by_one_sample_or_by_gaps_that_no_one_symbol_has() -> None:
@@ -379,10 +379,10 @@ def test_a_history_is_too_short_by_one_sample_or_by_gaps_that_no_one_symbol_has(
 def test_every_pair_of_a_few_that_move_together_is_listed_and_of_more_the_first_five(size: int, pairs: int) -> None:
     one = np.random.default_rng(3).normal(0.0, 0.01, (252, 1))
     returns = one + np.random.default_rng(4).normal(0.0, 0.002, (252, size))
-    found = assess(book(size=size, returns=returns, lots=np.full(size, 10.0), px=np.full(size, 100.0)))
-    assert found.pairs is not None
-    assert len(found.pairs) == pairs
-    ranked = [pair.correlation for pair in found.pairs]
+    report = assess(book(size=size, returns=returns, lots=np.full(size, 10.0), px=np.full(size, 100.0)))
+    assert report.pairs is not None
+    assert len(report.pairs) == pairs
+    ranked = [pair.correlation for pair in report.pairs]
     assert ranked == sorted(ranked, reverse=True)
 
 
@@ -394,10 +394,10 @@ def test_an_equity_below_one_is_an_equity() -> None:
 
 @pytest.mark.parametrize(("past", "known"), [(0.5, True), (0.0, False), (-0.5, False)])
 def test_a_history_is_known_while_it_is_positive(past: float, known: bool) -> None:
-    found = assess(book(history=np.array([0.9, past, 0.7])))
-    assert (found.max_drawdown is not None) == known
+    report = assess(book(history=np.array([0.9, past, 0.7])))
+    assert (report.max_drawdown is not None) == known
     if known:
-        assert (found.max_drawdown, found.drawdown) == (pytest.approx(4 / 9), pytest.approx(2 / 9))
+        assert (report.max_drawdown, report.drawdown) == (pytest.approx(4 / 9), pytest.approx(2 / 9))
 
 
 def test_the_days_of_a_book_say_whether_a_volume_or_a_price_is_missing() -> None:

@@ -15,18 +15,18 @@ UNIT = np.array([1.0, 0.01])
 
 
 def made(spec: Protective, lots: list[float], cost: list[float], unit: np.ndarray = UNIT[:1]) -> Levels:
-    found = guards([spec])
-    assert found is not None
+    settings = guards([spec])
+    assert settings is not None
     nothing = np.full((1, len(lots)), np.nan)
-    return levels(found, np.array([lots]), np.array([cost]) * 1e6, unit, nothing)
+    return levels(settings, np.array([lots]), np.array([cost]) * 1e6, unit, nothing)
 
 
 def test_the_entry_price_is_the_average_cost_of_a_unit() -> None:
     lots, cost = np.array([[30.0, 0.0], [-500.0, 20.0]]), np.array([[3000.0, 0.0], [-600.0, 4.0]]) * 1e6
-    found = entry_prices(lots, cost, np.array([1.0, 0.01]))
-    assert found.tolist()[1] == [pytest.approx(1.2), pytest.approx(20.0)]
-    assert found[0, 0] == 100.0
-    assert np.isnan(found[0, 1])
+    prices = entry_prices(lots, cost, np.array([1.0, 0.01]))
+    assert prices.tolist()[1] == [pytest.approx(1.2), pytest.approx(20.0)]
+    assert prices[0, 0] == 100.0
+    assert np.isnan(prices[0, 1])
 
 
 def test_what_cost_nothing_that_a_micro_can_tell_has_no_levels() -> None:
@@ -52,11 +52,11 @@ def test_what_cost_nothing_that_a_micro_can_tell_has_no_levels() -> None:
 )
 def test_a_mark_at_its_level_closes_a_position_and_one_short_of_it_does_not(lots: int, mark: float, kind: str) -> None:
     spec = Protective(stop_loss=0.08, take_profit=0.20)
-    found, now = guards([spec]), made(spec, [lots], [lots * 100.0])
-    assert found is not None
+    settings, now = guards([spec]), made(spec, [lots], [lots * 100.0])
+    assert settings is not None
     marks = np.array([mark])
     assert touched(now, marks) == bool(kind)
-    assert [b.kind for b in breaches(found, now, marks)] == ([kind] if kind else [])
+    assert [b.kind for b in breaches(settings, now, marks)] == ([kind] if kind else [])
 
 
 @given(st.integers(1, 10**6), st.integers(1, 99), st.booleans())
@@ -74,36 +74,36 @@ def test_rounding_moves_no_level_of_a_price_in_whole_cents(cents: int, percent: 
 def test_a_mark_that_is_missing_closes_nothing() -> None:
     spec = Protective(stop_loss=0.08, take_profit=0.2)
     now = made(spec, [10.0, 10.0], [1000.0, 10.0], UNIT)
-    found = guards([spec])
-    assert found is not None
+    settings = guards([spec])
+    assert settings is not None
     assert not touched(now, np.array([np.nan, 100.0]))
-    assert [(b.book, b.symbol) for b in breaches(found, now, np.array([np.nan, 50.0]))] == [(0, 1)]
+    assert [(b.book, b.symbol) for b in breaches(settings, now, np.array([np.nan, 50.0]))] == [(0, 1)]
 
 
 def test_a_trailing_stop_follows_the_best_mark_since_entry_and_never_goes_back() -> None:
     spec = Protective(stop_loss=0.1, trailing=True)
-    found = guards([spec])
-    assert found is not None
+    settings = guards([spec])
+    assert settings is not None
     now = made(spec, [10.0, -1000.0], [1000.0, -1000.0], UNIT)
     assert now.stop.tolist() == [[90.0, 110.0]]
     for up, down, stop, cover in [(120.0, 80.0, 108.0, 88.0), (110.0, 87.0, 108.0, 88.0), (121.0, 87.0, 108.9, 88.0)]:
-        now = trailed(found, now, np.array([up, down]))
+        now = trailed(settings, now, np.array([up, down]))
         assert now.stop.tolist() == [[stop, cover]]
         assert not touched(now, np.array([up, down]))
-    assert trailed(found, now, np.array([np.nan, 86.0])) is now
-    kinds = [(b.symbol, b.kind, b.level) for b in breaches(found, now, np.array([108.9, 88.0]))]
+    assert trailed(settings, now, np.array([np.nan, 86.0])) is now
+    kinds = [(b.symbol, b.kind, b.level) for b in breaches(settings, now, np.array([108.9, 88.0]))]
     assert kinds == [(0, "trailing_stop", 108.9), (1, "trailing_stop", 88.0)]
 
 
 def test_a_best_price_is_kept_while_the_position_stays_on_its_side_and_no_longer() -> None:
     spec = Protective(stop_loss=0.1, trailing=True)
-    found = guards([spec])
-    assert found is not None
+    settings = guards([spec])
+    assert settings is not None
     best = np.array([[150.0]])
     entry = np.array([[1e9]])
-    assert levels(found, np.array([[10.0]]), entry, UNIT[:1], best).best.tolist() == [[150.0]]
-    assert levels(found, np.array([[-10.0]]), -entry, UNIT[:1], best).best.tolist() == [[-100.0]]
-    assert np.isnan(levels(found, np.array([[0.0]]), 0 * entry, UNIT[:1], best).best).all()
+    assert levels(settings, np.array([[10.0]]), entry, UNIT[:1], best).best.tolist() == [[150.0]]
+    assert levels(settings, np.array([[-10.0]]), -entry, UNIT[:1], best).best.tolist() == [[-100.0]]
+    assert np.isnan(levels(settings, np.array([[0.0]]), 0 * entry, UNIT[:1], best).best).all()
 
 
 def test_one_glance_over_all_books_sees_what_a_look_at_each_sees() -> None:
@@ -114,18 +114,18 @@ def test_one_glance_over_all_books_sees_what_a_look_at_each_sees() -> None:
         Protective(take_profit=0.1),
         Protective(stop_loss=0.1, take_profit=0.05),
     ]
-    found = guards(sets)
-    assert found is not None
+    settings = guards(sets)
+    assert settings is not None
     seen = 0
     for _ in range(300):
         lots = rng.integers(-2, 3, (4, 3)).astype(np.float64)
         entry = rng.uniform(95, 105, (4, 3))
-        now = levels(found, lots, lots * entry * 1e6, np.ones(3), np.full((4, 3), np.nan))
+        now = levels(settings, lots, lots * entry * 1e6, np.ones(3), np.full((4, 3), np.nan))
         marks = np.where(rng.random(3) < 0.1, np.nan, rng.uniform(93, 108, 3))
-        each = breaches(found, now, marks)
-        assert touched(now, marks) == bool(each)
-        assert all(b.book != 1 for b in each)
-        seen += bool(each)
+        closed = breaches(settings, now, marks)
+        assert touched(now, marks) == bool(closed)
+        assert all(b.book != 1 for b in closed)
+        seen += bool(closed)
     assert 50 < seen < 300
 
 
@@ -158,26 +158,28 @@ def test_the_tightest_of_two_sets_closes_when_either_does() -> None:
 def test_a_breach_says_how_far_the_mark_moved_and_how_far_it_might_have(
     spec: Protective, lots: int, best: float | None, mark: float, breach: tuple[str, float, float, float]
 ) -> None:
-    found = guards([spec])
-    assert found is not None
+    settings = guards([spec])
+    assert settings is not None
     before = np.array([[np.nan if best is None else best]])
-    now = levels(found, np.array([[float(lots)]]), np.array([[lots * 100.0 * 1e6]]), UNIT[:1], before)
+    now = levels(settings, np.array([[float(lots)]]), np.array([[lots * 100.0 * 1e6]]), UNIT[:1], before)
     kind, level, moved, bound = breach
-    told = Breach(0, 0, kind, 100.0, mark, level, pytest.approx(moved), bound)  # type: ignore[arg-type]
-    assert breaches(found, now, np.array([mark])) == [told]
+    expected = Breach(0, 0, kind, 100.0, mark, level, pytest.approx(moved), bound)  # type: ignore[arg-type]
+    assert breaches(settings, now, np.array([mark])) == [expected]
 
 
 def test_profits_and_losses_of_several_books_and_symbols_are_all_told() -> None:
-    found = guards([Protective(take_profit=0.2), Protective(stop_loss=0.1, trailing=True), Protective(stop_loss=0.1)])
-    assert found is not None
+    settings = guards(
+        [Protective(take_profit=0.2), Protective(stop_loss=0.1, trailing=True), Protective(stop_loss=0.1)]
+    )
+    assert settings is not None
     lots = np.ones((3, 2))
     # only the second book trails: the best marks of the others are not looked at
     best = np.array([[150.0, 150.0], [150.0, np.nan], [150.0, 150.0]])
-    now = levels(found, lots, 1e8 * lots, np.ones(2), best)
+    now = levels(settings, lots, 1e8 * lots, np.ones(2), best)
     assert now.best.tolist()[1] == [150.0, 100.0]
     assert np.isnan(now.best[[0, 2]]).all()
-    told = [(b.book, b.symbol, b.kind, b.level) for b in breaches(found, now, np.array([130.0, 89.0]))]
-    assert told == [
+    closed = [(b.book, b.symbol, b.kind, b.level) for b in breaches(settings, now, np.array([130.0, 89.0]))]
+    assert closed == [
         (0, 0, "take_profit", 120.0), (1, 0, "trailing_stop", 135.0), (1, 1, "stop_loss", 90.0),
         (2, 1, "stop_loss", 90.0),
     ]  # fmt: skip
@@ -189,10 +191,10 @@ def test_what_trails_is_what_has_a_stop_and_is_said_to() -> None:
         Protective(take_profit=0.2, trailing=True),
         Protective(stop_loss=0.1, trailing=True),
     ]
-    found = guards(sets)
-    assert found is not None
-    assert found.trailing.tolist() == [[False], [False], [True]]
-    assert found.trails is True
+    settings = guards(sets)
+    assert settings is not None
+    assert settings.trailing.tolist() == [[False], [False], [True]]
+    assert settings.trails is True
     plain = guards(sets[:2])
     assert plain is not None
     assert plain.trails is False
@@ -207,36 +209,36 @@ def test_a_book_is_held_when_any_level_is() -> None:
 
 
 def test_a_position_that_cost_a_micro_and_a_best_price_below_one_count() -> None:
-    found = guards([Protective(stop_loss=0.1, trailing=True)])
-    assert found is not None
-    now = levels(found, np.array([[1.0]]), np.array([[1.0]]), UNIT[:1], np.array([[0.5]]))
+    settings = guards([Protective(stop_loss=0.1, trailing=True)])
+    assert settings is not None
+    now = levels(settings, np.array([[1.0]]), np.array([[1.0]]), UNIT[:1], np.array([[0.5]]))
     assert now.entry.tolist() == [[1e-6]]
     assert now.stop.tolist() == [[0.45]]
 
 
 def test_a_mark_as_good_as_the_best_moves_no_stop() -> None:
-    found, now = (
+    settings, now = (
         guards([Protective(stop_loss=0.1, trailing=True)]),
         made(Protective(stop_loss=0.1, trailing=True), [10.0], [1000.0]),
     )
-    assert found is not None
-    assert trailed(found, now, np.array([100.0])) is now
-    assert trailed(found, now, np.array([100.01])) is not now
+    assert settings is not None
+    assert trailed(settings, now, np.array([100.0])) is now
+    assert trailed(settings, now, np.array([100.01])) is not now
 
 
 def test_whose_stops_rest_at_the_venue_is_said_book_by_book() -> None:
     sets = [Protective(stop_loss=0.1, at_venue=True), None, Protective(at_venue=True), Protective(stop_loss=0.1)]
-    found = guards(sets)
-    assert found is not None
-    assert found.rests == (True, False, True, False)
+    settings = guards(sets)
+    assert settings is not None
+    assert settings.rests == (True, False, True, False)
 
 
 def test_sets_that_close_nothing_are_there_when_they_are_wanted_always() -> None:
-    found = guards([None, Protective(cooldown=3)], always=True)
-    assert found is not None
-    assert np.isnan(found.stop).all()
-    assert np.isnan(found.target).all()
-    assert (found.trails, found.cooldown) == (False, (5, 3))
+    settings = guards([None, Protective(cooldown=3)], always=True)
+    assert settings is not None
+    assert np.isnan(settings.stop).all()
+    assert np.isnan(settings.target).all()
+    assert (settings.trails, settings.cooldown) == (False, (5, 3))
 
 
 def own(stop: float, target: float) -> tuple[np.ndarray, np.ndarray]:
@@ -245,44 +247,44 @@ def own(stop: float, target: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_levels_of_its_own_take_the_place_of_the_sets_whatever_trails() -> None:
-    found = guards([Protective(stop_loss=0.1, take_profit=0.2, trailing=True)])
-    assert found is not None
+    settings = guards([Protective(stop_loss=0.1, take_profit=0.2, trailing=True)])
+    assert settings is not None
     lots, cost, nothing = np.array([[10.0, 10.0]]), np.array([[1000.0, 1000.0]]) * 1e6, np.full((1, 2), np.nan)
     unit = np.ones(2)
-    now = levels(found, lots, cost, unit, nothing, own(97.0, 104.0))
+    now = levels(settings, lots, cost, unit, nothing, own(97.0, 104.0))
     assert now.stop.tolist() == [[97.0, 90.0]]
     assert now.target.tolist() == [[104.0, 120.0]]
-    later = trailed(found, now, np.array([103.0, 110.0]))
+    later = trailed(settings, now, np.array([103.0, 110.0]))
     assert later.stop.tolist() == [[97.0, 99.0]]
-    (stopped,) = breaches(found, later, np.array([96.0, 110.0]))
+    (stopped,) = breaches(settings, later, np.array([96.0, 110.0]))
     assert (stopped.kind, stopped.entry, stopped.level) == ("stop_loss", 100.0, 97.0)
     assert (stopped.moved, stopped.bound) == (pytest.approx(0.04), pytest.approx(0.03))
-    (hit,) = breaches(found, later, np.array([105.0, 110.0]))
+    (hit,) = breaches(settings, later, np.array([105.0, 110.0]))
     assert (hit.kind, hit.moved, hit.bound) == ("take_profit", pytest.approx(0.05), pytest.approx(0.04))
-    half = levels(found, lots, cost, unit, nothing, own(np.nan, 104.0))
+    half = levels(settings, lots, cost, unit, nothing, own(np.nan, 104.0))
     assert half.stop.tolist() == [[90.0, 90.0]]
 
 
 def test_levels_of_its_own_are_those_of_a_position_and_of_a_short_one_on_the_other_side() -> None:
-    found = guards([None], always=True)
-    assert found is not None
+    settings = guards([None], always=True)
+    assert settings is not None
     nothing = np.full((1, 2), np.nan)
-    flat = levels(found, np.zeros((1, 2)), np.zeros((1, 2)), np.ones(2), nothing, own(97.0, 104.0))
+    flat = levels(settings, np.zeros((1, 2)), np.zeros((1, 2)), np.ones(2), nothing, own(97.0, 104.0))
     assert not flat.held
     short = levels(
-        found, np.array([[-10.0, 0.0]]), np.array([[-1000.0, 0.0]]) * 1e6, np.ones(2), nothing, own(103.0, 96.0)
+        settings, np.array([[-10.0, 0.0]]), np.array([[-1000.0, 0.0]]) * 1e6, np.ones(2), nothing, own(103.0, 96.0)
     )
-    assert [b.kind for b in breaches(found, short, np.array([103.0, 1.0]))] == ["stop_loss"]
-    (hit,) = breaches(found, short, np.array([95.0, 1.0]))
+    assert [b.kind for b in breaches(settings, short, np.array([103.0, 1.0]))] == ["stop_loss"]
+    (hit,) = breaches(settings, short, np.array([95.0, 1.0]))
     assert (hit.kind, hit.bound) == ("take_profit", pytest.approx(0.04))
 
 
 def test_what_is_flat_has_no_best_price_while_another_trails() -> None:
-    found, now = (
+    settings, now = (
         guards([TRAILS := Protective(stop_loss=0.1, trailing=True)]),
         made(TRAILS, [10.0, 0.0], [1000.0, 0.0], UNIT),
     )
-    assert found is not None
-    later = trailed(found, now, np.array([110.0, 50.0]))
+    assert settings is not None
+    later = trailed(settings, now, np.array([110.0, 50.0]))
     assert later.best[0, 0] == 110.0
     assert np.isnan(later.best[0, 1])

@@ -141,10 +141,10 @@ def test_a_value_at_the_edge_of_what_can_be_meant_is_taken() -> None:
 
 
 def test_explicit_keys_go_over_a_profile_and_none_turns_a_limit_off() -> None:
-    own = override(PROFILES["balanced"], max_position_weight=0.5, var=None)
-    assert own.max_position_weight == 0.5
-    assert own.var is None
-    assert own.cvar == PROFILES["balanced"].cvar
+    narrowed = override(PROFILES["balanced"], max_position_weight=0.5, var=None)
+    assert narrowed.max_position_weight == 0.5
+    assert narrowed.var is None
+    assert narrowed.cvar == PROFILES["balanced"].cvar
     with pytest.raises(TypeError, match="Did you mean max_drawdown"):
         override(Limits(), max_drawdwon=0.1)
     with pytest.raises(TypeError, match=r"^zzz is not a limit$"):

@@ -27,14 +27,14 @@ LIMITS = Limits(collar=0.03, reduce_collar=0.1, flatten_collar=0.05, max_price_a
 )
 def test_a_limit_price_is_the_mark_and_its_collar_in_whole_ticks_towards_the_mark(marks, lots, held, age):
     arrays = read_floats(np.array(lots)), read_floats(np.array(held)), np.array(marks).data, np.array(age).data
-    found = Rules(LIMITS, UNIVERSE).collars.prices(*arrays)
+    prices = Rules(LIMITS, UNIVERSE).collars.prices(*arrays)
     for k, tick in enumerate(TICKS):
         width = Fraction(3, 100)
         if lots[k] * held[k] < 0:
             width = Fraction(1, 10) if 0 <= age[k] <= 100 else Fraction(1, 20)
         exact = marks[k] * (1 + width if lots[k] > 0 else 1 - width) / tick
         ticks = floor(exact) if lots[k] > 0 else ceil(exact)
-        assert found[k] == (ticks * tick if lots[k] else 0)
+        assert prices[k] == (ticks * tick if lots[k] else 0)
 
 
 def test_without_a_collar_any_price_does():

@@ -46,10 +46,10 @@ def test_a_grid_without_a_tick_on_one_side_is_no_grid(nano: int, bad: bool) -> N
     """Ticks of a cent, and a collar of less than one."""
     px = np.array([50.0, nano / NANO])
     ctx = make_context(px, np.zeros((80, 2)), ["A", "B"], prices_nano=np.array([50 * NANO, nano]))
-    found = ctx.off_grid(0.008, np.full(2, float(TICK)))
-    assert (found is not None) is bad
-    assert found is None or found.tolist() == [False, True]
-    assert ctx.off_grid(0.008, np.full(2, float(TICK))) is found
+    mask = ctx.off_grid(0.008, np.full(2, float(TICK)))
+    assert (mask is not None) is bad
+    assert mask is None or mask.tolist() == [False, True]
+    assert ctx.off_grid(0.008, np.full(2, float(TICK))) is mask
 
 
 def test_a_collar_as_wide_as_the_widest_tick_needs_no_look_at_each_price() -> None:
@@ -84,11 +84,11 @@ def losses_of(scenarios: Scenarios, long: Floats, both: Floats) -> Floats:
 def test_what_is_made_of_returns_is_made_once() -> None:
     returns = scenario_returns(np.random.default_rng(2), 3)
     scenarios = Scenarios(returns)
-    for made in (
+    for array_of in (
         lambda: scenarios.sums, scenarios.deviation, lambda: scenarios.by_symbol,
         lambda: scenarios.sample, lambda: scenarios.sample.linked(0.1),
     ):  # fmt: skip
-        assert made() is made()
+        assert array_of() is array_of()
     given = returns.sum(axis=0)
     assert Scenarios(returns, given).sums is given
     ctx = make_context(np.full(3, 50.0), returns, ["A", "B", "C"])
@@ -131,14 +131,14 @@ def test_sides_are_linked_by_a_correlation_above_the_threshold_and_never_with_th
     sample = Scenarios(returns).sample
     rho = np.zeros((5, 5))
     rho[:4, :4] = np.corrcoef(returns[:, :4].T)
-    apart = ~np.eye(5, dtype=bool)
+    off_diagonal = ~np.eye(5, dtype=bool)
     for threshold in (0.0, 0.2, 0.5):
-        found = sample.linked(threshold)
-        assert found is not None
-        assert (found[:5, :5] == ((rho > threshold) & apart)).all()
-        assert (found[5:, 5:] == found[:5, :5]).all()
-        assert (found[:5, 5:] == ((-rho > threshold) & apart)).all()
-        assert (found[5:, :5] == found[:5, 5:]).all()
+        links = sample.linked(threshold)
+        assert links is not None
+        assert (links[:5, :5] == ((rho > threshold) & off_diagonal)).all()
+        assert (links[5:, 5:] == links[:5, :5]).all()
+        assert (links[:5, 5:] == ((-rho > threshold) & off_diagonal)).all()
+        assert (links[5:, :5] == links[:5, 5:]).all()
     assert sample.linked(0.999) is None
     # what never moves is linked to nothing, not even at a threshold of nothing
     assert Scenarios(np.zeros((80, 2))).sample.linked(0.0) is None
@@ -148,9 +148,9 @@ def test_a_correlation_of_exactly_the_threshold_is_no_link_in_either_direction()
     """Variances of 1 and a covariance of a half or its negative, to the bit."""
     for sign in (1.0, -1.0):
         cov = np.array([[1.0, sign * 0.5, 0.9], [sign * 0.5, 1.0, 0.0], [0.9, 0.0, 1.0]])
-        found = Spread(Scenarios(np.zeros((2, 3))), lambda cov=cov: cov).linked(0.5)  # type: ignore[misc]
-        assert found is not None
-        assert np.argwhere(found).tolist() == [[0, 2], [2, 0], [3, 5], [5, 3]]
+        links = Spread(Scenarios(np.zeros((2, 3))), lambda cov=cov: cov).linked(0.5)  # type: ignore[misc]
+        assert links is not None
+        assert np.argwhere(links).tolist() == [[0, 2], [2, 0], [3, 5], [5, 3]]
         alone = cov[:2, :2]
         assert Spread(Scenarios(np.zeros((2, 2))), lambda cov=alone: cov).linked(0.5) is None  # type: ignore[misc]
 
@@ -178,7 +178,7 @@ def test_returns_by_symbol_are_an_array_of_their_own(symbols: int) -> None:
     """A kernel is compiled once more for a read-only array, such as a view of the history of one symbol."""
     returns = np.arange(6.0 * symbols).reshape(6, symbols)
     returns.flags.writeable = False
-    found = Scenarios(returns).by_symbol
-    assert found.tolist() == returns.T.tolist()
-    assert found.flags.writeable
-    assert found.flags.c_contiguous
+    columns = Scenarios(returns).by_symbol
+    assert columns.tolist() == returns.T.tolist()
+    assert columns.flags.writeable
+    assert columns.flags.c_contiguous

@@ -32,8 +32,8 @@ def test_the_value_is_that_of_the_weights_held_and_their_covariance() -> None:
     weights = lots[:2] * PX[:2] / 50_000.0
     expected = diversification(weights, np.cov(rows[:, :2].T))
     assert 0.1 < expected < 0.5
-    found = held_values(market(rows), account(lots.tolist(), 50_000.0), LIMITS)
-    assert found == {"min_diversification": (pytest.approx(expected, rel=1e-9), 0.3)}
+    measured = held_values(market(rows), account(lots.tolist(), 50_000.0), LIMITS)
+    assert measured == {"min_diversification": (pytest.approx(expected, rel=1e-9), 0.3)}
 
 
 def test_one_position_takes_no_risk_away() -> None:

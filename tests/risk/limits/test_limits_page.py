@@ -85,16 +85,16 @@ class Symbol(NamedTuple):
 
 
 def symbols() -> list[Symbol]:
-    found = []
+    listed = []
     for name, sector, asset, price, position, order, volume in table_of("symbol"):
         side, lots, at = (re.match(r"(buy|sell) (\d+) at ([\d.]+)", order) or re.match("()()()", "")).groups()
         u, d = (float(lots) if side == want else 0.0 for want in ("buy", "sell"))
-        found.append(Symbol(name, sector, asset, float(price), float(position), u, d, float(at or 0), float(volume)))
-    return found
+        listed.append(Symbol(name, sector, asset, float(price), float(position), u, d, float(at or 0), float(volume)))
+    return listed
 
 
 BOOK: Final = symbols()
-NAMES: Final = [each.name for each in BOOK]
+NAMES: Final = [symbol.name for symbol in BOOK]
 
 
 # ---- by hand, from the sentences of the page ------------------------------------------------------------------------
@@ -140,16 +140,16 @@ def states(given: Table, x: float, name: str, side: int) -> list[Now]:
     wider = 1 + given.get("in_flight", 0.0)
     low = [(s.q - s.d) * s.p - v for s, _, v in moved]
     high = [(s.q + s.u) * s.p + v for s, v, _ in moved]
-    long, short = [max(each, 0.0) for each in high], [max(-each, 0.0) for each in low]
-    found = [Now(low, high, long, short, e0 - lost - k * value, e0, wider, k, x, at, side, False, given)]
+    long, short = [max(value, 0.0) for value in high], [max(-value, 0.0) for value in low]
+    instants = [Now(low, high, long, short, e0 - lost - k * value, e0, wider, k, x, at, side, False, given)]
     if wider > 1 or given.get("max_cash_debit", 0.0) > 0:
         low = [(s.q + s.u - s.d) * s.p - v for s, _, v in moved]
         high = [(s.q + s.u - s.d) * s.p + v for s, v, _ in moved]
         long = [max((s.q + s.u - s.d) * s.p, 0.0) + v for s, v, _ in moved]
         short = [max(-(s.q + s.u - s.d) * s.p, 0.0) + v for s, _, v in moved]
-        left = e0 - fee * (sum((s.u + s.d) * s.p for s in BOOK) + value)
-        found.append(Now(low, high, long, short, left, e0, 1.0, k, x, at, side, True, given))
-    return found
+        equity = e0 - fee * (sum((s.u + s.d) * s.p for s in BOOK) + value)
+        instants.append(Now(low, high, long, short, equity, e0, 1.0, k, x, at, side, True, given))
+    return instants
 
 
 def returns_of(spec: Table) -> list[list[float]]:
@@ -193,9 +193,9 @@ def sample(returns: list[list[float]], less: int = 1) -> Matrix:
 def shrunk(returns: list[list[float]]) -> Matrix:
     b, n, s = sample(returns, 0), len(returns), len(returns[0])
     v = mean(b[i][i] for i in range(n))
-    squares = sum(each * each for row in b for each in row)
+    squares = sum(covariance * covariance for row in b for covariance in row)
     sizes = [sum(r * r for r in row) for row in zip(*map(centred, returns), strict=True)]
-    noise = (sum(each * each for each in sizes) / s - squares) / (s * n)
+    noise = (sum(size * size for size in sizes) / s - squares) / (s * n)
     g = min(1, noise / (squares / n - v * v))
     return [[(1 - g) * b[i][j] + (g * v if i == j else 0) for j in range(n)] for i in range(n)]
 
@@ -203,8 +203,8 @@ def shrunk(returns: list[list[float]]) -> Matrix:
 def weighted(returns: list[list[float]]) -> Matrix:
     s = len(returns[0])
     weights = [0.94 ** (s - 1 - t) for t in range(s)]
-    whole = sum(weights)
-    return [[sum(w * x * y for w, x, y in zip(weights, a, b, strict=True)) / whole for b in returns] for a in returns]
+    total = sum(weights)
+    return [[sum(w * x * y for w, x, y in zip(weights, a, b, strict=True)) / total for b in returns] for a in returns]
 
 
 def Q(c: Matrix, now: Now) -> float:  # noqa: N802
@@ -247,7 +247,7 @@ def pairs(now: Now, spec: Table) -> bool:
 
 def average(now: Now, limit: float) -> bool:
     """An order in what is surely held on that side passes."""
-    returns, own, value = returns_of({}), (now.at, now.side), [0.0] * len(BOOK)
+    returns, order, value = returns_of({}), (now.at, now.side), [0.0] * len(BOOK)
     value[now.at] = now.value
     ends = [
         (i, now.low[i] + (value[i] if now.side < 0 else 0.0), now.high[i] - (value[i] if now.side > 0 else 0.0))
@@ -255,10 +255,10 @@ def average(now: Now, limit: float) -> bool:
     ]
     sure = [(i, 1) for i, low, _ in ends if low > 0] + [(i, -1) for i, _, high in ends if high < 0]
     may = [(i, 1) for i, _, high in ends if high > 0] + [(i, -1) for i, low, _ in ends if low < 0]
-    if own in sure or now.x == 0:
+    if order in sure or now.x == 0:
         return True
-    before = [each for each in may if each not in sure]
-    other = [*before, own] if own not in before else before
+    before = [pair for pair in may if pair not in sure]
+    other = [*before, order] if order not in before else before
 
     def less(one: tuple[int, int], two: tuple[int, int]) -> float:
         return one[1] * two[1] * correlation(returns[one[0]], returns[two[0]]) - limit * now.wider
@@ -270,24 +270,24 @@ def average(now: Now, limit: float) -> bool:
 
     pairs = sum(less(one, two) for one, two in combinations(sure, 2))
     if pairs + sum(max(g + h / 2, 0.0) for g, h in terms(before).values()) > 0:
-        return sum(terms(other)[own]) <= 0
+        return sum(terms(other)[order]) <= 0
     return pairs + sum(max(g + h / 2, 0.0) for g, h in terms(other).values()) <= 0
 
 
 def cash(now: Now, share: float) -> bool:
     given = now.given
     fee = given["commission_bp"] / 10_000
-    left = given["cash"] - sum(s.u * s.at * (1 + fee) for s in BOOK)
+    cash_left = given["cash"] - sum(s.u * s.at * (1 + fee) for s in BOOK)
     reserve, debit = share * now.E0, given.get("max_cash_debit", 0.0)
     if now.after:
         proceeds = (1 - fee) * (sum(s.d * s.p for s in BOOK) + (now.value if now.side < 0 else 0.0))
-        return left + proceeds - (1 + fee) * (now.value if now.side > 0 else 0.0) >= reserve
-    return now.side < 0 or left - (1 + now.k) * now.value >= reserve - debit * now.E
+        return cash_left + proceeds - (1 + fee) * (now.value if now.side > 0 else 0.0) >= reserve
+    return now.side < 0 or cash_left - (1 + now.k) * now.value >= reserve - debit * now.E
 
 
 def each_group(now: Now, labels: list[str], bound: float) -> bool:
     return all(
-        sum(v for v, own in zip(now.gross, labels, strict=True) if own == label) <= bound * now.wider * now.E
+        sum(v for v, group in zip(now.gross, labels, strict=True) if group == label) <= bound * now.wider * now.E
         for label in set(labels) - {""}
     )
 
@@ -304,9 +304,9 @@ def stressed(now: Now, spec: Table) -> bool:
 
 
 def sellable(now: Now, spec: Table) -> bool:
-    own = BOOK[now.at]
-    lots = own.q + own.u + now.x if now.side > 0 else -own.q + own.d + now.x
-    return lots <= spec["days"] * spec.get("participation", 0.1) * own.V
+    symbol = BOOK[now.at]
+    lots = symbol.q + symbol.u + now.x if now.side > 0 else -symbol.q + symbol.d + now.x
+    return lots <= spec["days"] * spec.get("participation", 0.1) * symbol.V
 
 
 OPEN: Final = sum(bool(s.u or s.d) for s in BOOK)
@@ -371,21 +371,23 @@ TYPES: Final[dict[str, Any]] = {
 def limits_of(key: str, value: Any, given: Table) -> Limits:
     """The example's settings, with one limit."""
     e0 = given["cash"] + sum(s.q * s.p for s in BOOK)
-    always = {each: given[each] for each in ALWAYS if each in given}
-    own = override(Limits(), fee_bp=given["commission_bp"], **always)
+    always = {name: given[name] for name in ALWAYS if name in given}
+    settings = override(Limits(), fee_bp=given["commission_bp"], **always)
     if key == "ramp":
-        return Allowance(ramp_days=value["days"], ramp_from=value["from"]).limits(own, round(e0), given["session"])
+        return Allowance(ramp_days=value["days"], ramp_from=value["from"]).limits(settings, round(e0), given["session"])
     if key in ("max_account_notional", "buying_power"):
         value = AccountCap(float(value) / e0, float(value))
     elif key == "stress":
-        value = Stress(value["limit"], tuple(Shock(each, moves=SET["shocks"][each]) for each in value["scenarios"]))
+        value = Stress(
+            value["limit"], tuple(Shock(scenario, moves=SET["shocks"][scenario]) for scenario in value["scenarios"])
+        )
     elif key == "group_caps":
-        value = tuple((each["group"], each["cap"]) for each in value)
+        value = tuple((group["group"], group["cap"]) for group in value)
     elif key == "max_order_notional":
         value = float(value)
     elif key in TYPES:
         value = msgspec.convert(value, TYPES[key])
-    return override(own, **{key: value})
+    return override(settings, **{key: value})
 
 
 ALWAYS: Final = (
@@ -426,17 +428,17 @@ def test_the_page_the_hand_and_the_gate_agree_on_the_largest_order(line: str, ce
     ((key, value),) = tomllib.loads(line).items()
     page = [int(cell.replace(",", "")) for cell in cells]
     given = [SET, SET | FLIGHT]
-    by_hand = [most_by_hand(key, value, each, *order) for each in given for order in ORDERS]
+    by_hand = [most_by_hand(key, value, table, *order) for table in given for order in ORDERS]
     passed = []
-    for each in given:
-        limits = limits_of(key, value, each)
-        own = account(CTX, limits)
+    for table in given:
+        limits = limits_of(key, value, table)
+        book = account(CTX, limits)
         alone = "cash" if key == "cash_reserve" else key
         if key == "group_caps":
             alone = f"group_caps.{value[0]['group']}"
         for name, side in ORDERS:
             column = NAMES.index(name)
-            passed.append(int(most_under(CTX, own, limits, alone, column, side).lots))
+            passed.append(int(most_under(CTX, book, limits, alone, column, side).lots))
     assert page == by_hand == passed
 
 
@@ -444,7 +446,9 @@ def test_the_measures_of_losses_and_alerts_are_those_of_the_page() -> None:
     page = {key.strip("`"): float(value) for key, value in table_of("measure")}
     e0 = SET["cash"] + sum(s.q * s.p for s in BOOK)
     r = [(0.1 + 0.18 * ((7 * t) % 11 - 5)) / 100 for t in range(1, 61)]
-    deviation = sqrt(sum(each * each for each in centred(r)) / (len(r) - 1))
+    deviation = sqrt(
+        sum(deviation_of_sample * deviation_of_sample for deviation_of_sample in centred(r)) / (len(r) - 1)
+    )
     c, v = sample(returns_of({})), [s.q * s.p for s in BOOK]
     book = sqrt(sum(c[i][j] * a * b for i, a in enumerate(v) for j, b in enumerate(v)))
     by_hand = {
@@ -461,12 +465,14 @@ def test_the_measures_of_losses_and_alerts_are_those_of_the_page() -> None:
         observe(switch, round(PAST[equity] * MICRO), monday + days * DAY_NS, limits)
     observe(switch, round(e0 * MICRO), monday + DAY_NS, limits)
     realised, equity = Realised(), 1e15
-    for each in (0.0, *r):
-        equity *= 1 + each
+    for daily_return in (0.0, *r):
+        equity *= 1 + daily_return
         realised.add(round(equity), 10**15)
-    found = losses_of(switch, round(e0 * MICRO), limits)
-    found |= realised.values(limits) | held_values(CTX, account(CTX, limits), limits)
-    assert {key: round(value, 6) for key, (value, _) in found.items()} == {k: round(x, 6) for k, x in by_hand.items()}
+    measured = losses_of(switch, round(e0 * MICRO), limits)
+    measured |= realised.values(limits) | held_values(CTX, account(CTX, limits), limits)
+    assert {key: round(value, 6) for key, (value, _) in measured.items()} == {
+        k: round(x, 6) for k, x in by_hand.items()
+    }
     assert page == {key: round(value, 4) for key, value in by_hand.items()}
 
 
@@ -476,7 +482,7 @@ def test_the_exits_are_those_of_the_page() -> None:
     settings = guards([msgspec.convert(spec, Protective)])
     assert settings is not None
     cost = lots * np.array(list(PAST["entry"].values())) * MICRO
-    found = levels(settings, lots, cost, np.ones(len(names)), np.full(lots.shape, np.nan))
+    exits = levels(settings, lots, cost, np.ones(len(names)), np.full(lots.shape, np.nan))
     by_hand = []
     for name, q in zip(names, lots[0], strict=True):
         stop, target = (1 - spec["stop_loss"], 1 + spec["take_profit"])
@@ -484,7 +490,7 @@ def test_the_exits_are_those_of_the_page() -> None:
             stop, target = (1 + spec["stop_loss"], 1 - spec["take_profit"])
         by_hand.append([name, f"{PAST['entry'][name] * stop:.2f}", f"{PAST['entry'][name] * target:.2f}"])
     assert by_hand == table_of("position")
-    assert [[f"{a:.2f}", f"{b:.2f}"] for a, b in zip(found.stop[0], found.target[0], strict=True)] == [
+    assert [[f"{a:.2f}", f"{b:.2f}"] for a, b in zip(exits.stop[0], exits.target[0], strict=True)] == [
         row[1:] for row in by_hand
     ]
 

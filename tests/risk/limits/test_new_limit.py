@@ -60,9 +60,9 @@ def test_one_file_adds_a_cap_that_is_configured_enforced_and_explained(limited: 
         assert (refused.returncode, remedy in refused.stderr) == (78, True)
     assert quantd_limited(limited, tmp_path, "run").returncode == 0
     risk = json.loads(quantd_limited(limited, tmp_path, "risk", "--json").stdout)
-    room = {each["symbol"]: (each["held"], each["buy"]["reason"]) for each in risk["room"]}
+    room = {symbol_row["symbol"]: (symbol_row["held"], symbol_row["buy"]["reason"]) for symbol_row in risk["room"]}
     assert (room["SPY"], room["QQQ"][1], room["BAC"][1]) == (("0", "price"), "cash", "cash")
-    assert {each["limit"]: each["bound"] for each in risk["limits"]}["max_price"] == 200.0
+    assert {limit_row["limit"]: limit_row["bound"] for limit_row in risk["limits"]}["max_price"] == 200.0
     why = quantd_limited(limited, tmp_path, "why", "SPY").stdout
     assert "refused, no order was made" in why
     assert "the price is above max_price" in why
@@ -71,16 +71,16 @@ def test_one_file_adds_a_cap_that_is_configured_enforced_and_explained(limited: 
 @pytest.mark.long
 def test_one_file_adds_a_row_that_is_configured_enforced_and_explained(limited: Path, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(LIMITED.format(limits="max_long_exposure = 0.5"))
-    found = json.loads(quantd_limited(limited, tmp_path, "config", "show", "--json").stdout)
-    settings = {each["key"]: each["value"] for each in found["settings"]}
+    document = json.loads(quantd_limited(limited, tmp_path, "config", "show", "--json").stdout)
+    settings = {setting["key"]: setting["value"] for setting in document["settings"]}
     assert settings["risk.max_long_exposure"] == 0.5
     assert settings["agents[0].limits.max_long_exposure"] is None
     assert quantd_limited(limited, tmp_path, "run").returncode == 0
     risk = json.loads(quantd_limited(limited, tmp_path, "risk", "--json").stdout)
-    rows = {each["limit"]: each for each in risk["limits"]}
+    rows = {limit_row["limit"]: limit_row for limit_row in risk["limits"]}
     assert 0.45 < rows["max_long_exposure"]["value"] < 0.55  # 0.9 is asked for, and prices move after the fills
     assert rows["max_long_exposure"]["bound"] == 0.5
-    assert {each["buy"]["reason"] for each in risk["room"]} == {"long"}
+    assert {symbol_row["buy"]["reason"] for symbol_row in risk["room"]} == {"long"}
     assert "long exposure would exceed max_long_exposure" in quantd_limited(limited, tmp_path, "why", "SPY").stdout
 
 

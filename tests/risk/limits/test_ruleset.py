@@ -163,10 +163,10 @@ def test_a_limit_that_is_only_declared_is_enforced(kind: str, short: bool, reque
         return gate(ctx, account, asked, Limits()).lots.tolist()
 
     assert passed() == asked.tolist()
-    table, own = DECLARED[kind]
+    table, declared = DECLARED[kind]
     # the same list, as everybody holds it
-    table.append((SOME, own))
-    request.addfinalizer(lambda: table.remove((SOME, own)))
+    table.append((SOME, declared))
+    request.addfinalizer(lambda: table.remove((SOME, declared)))
     assert sum(lots == 0.0 for lots in passed()) >= SIZE // 2
 
 
@@ -190,24 +190,24 @@ def most_of(
     ctx = make_context(px, np.zeros((80, 3)), ["A", "B", "C"], ["x", "", "y"], **market)
     book = Account(**{"lots": np.array([10.0, -20.0, 0.0]), "cash": 1e5, "equity": 1e5} | account)
     rules, side = rules_of(limits, ctx.universe), np.array(buys)
-    bars = [own.refused for _, own in BARS if own.refused.__name__ == cap]
+    bars = [bar.refused for _, bar in BARS if bar.refused.__name__ == cap]
     if bars:
         bad = bars[0](rules, book, np.where(side, lots, -lots))
         return np.full(3, INF) if bad is None else np.where(bad, 0.0, INF)
     (largest,) = (
-        own.largest
-        for _, own in CAPS
-        if own.largest is getattr(orders, cap, None) or getattr(own.largest, "__name__", "") == cap
+        entry.largest
+        for _, entry in CAPS
+        if entry.largest is getattr(orders, cap, None) or getattr(entry.largest, "__name__", "") == cap
     )
     match largest(ctx, rules):
         case None:
             return np.full(3, INF)
         case Refused() as refusal:
-            sides = [np.zeros(3, np.bool_) if each is None else each for each in refusal]
+            sides = [np.zeros(3, np.bool_) if refused is None else refused for refused in refusal]
             return np.where(np.where(side, *sides), 0.0, INF)
         case Room() as room:
             none = np.zeros(3)
-            up, down = (none if each is None else each for each in (book.up, book.down))
+            up, down = (none if open_lots is None else open_lots for open_lots in (book.up, book.down))
             used = {"none": none, "side": np.where(side, up, down), "both": up + down}[room.open]
             held = np.where(side, book.lots, -book.lots) * room.held
             return np.where(side, room.buys, room.sells) - used - held
@@ -283,11 +283,11 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
 def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
     cap: str, limits: Limits, buys: list[bool], lots: np.ndarray, account: dict, market: dict, most: list[float] | None
 ) -> None:
-    found = most_of(cap, limits, buys, lots, account, dict(market))
+    largest = most_of(cap, limits, buys, lots, account, dict(market))
     if most is None:
-        assert (lots <= found).all()
+        assert (lots <= largest).all()
     else:
-        assert found == pytest.approx(most, rel=1e-9)
+        assert largest == pytest.approx(most, rel=1e-9)
 
 
 @pytest.mark.parametrize("limits", [SHARE, LIQUID, Limits(max_order_notional=524.0, collar=0.07)])
@@ -301,7 +301,7 @@ def test_the_gate_computes_the_rooms_of_a_cap_for_what_is_ordered(limits: Limits
     for (_, code, largest), on in zip(rules.caps, (cap(ctx, rules) for _, _, cap in rules.caps), strict=True):
         if isinstance(largest, OfVolume | OfNotional) and on is not None:
             assert isinstance(on, Room)
-            (cap,) = (each for each in market.caps if each.code == code)
+            (cap,) = (entry for entry in market.caps if entry.code == code)
             for side, rooms in ((1.0, on.buys), (-1.0, on.sells)):
                 np.asarray(basket.wish)[:], np.asarray(basket.size)[:] = side, 1e300
                 gate.fit(cap)
@@ -371,26 +371,26 @@ SHORT, LONG = [1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]
 def test_a_row_weighs_sides_and_has_a_bound_on_the_way_and_one_at_the_end(
     key: str, limits: dict, rows: list[tuple[list[float], list[float], float, float]]
 ) -> None:
-    made = Rules(Limits(in_flight=0.1, **limits), UNIVERSE)
-    found = [
+    rules = Rules(Limits(in_flight=0.1, **limits), UNIVERSE)
+    rows_of_key = [
         (r.held.tolist(), r.load.tolist(), pytest.approx(r.bound), pytest.approx(r.settled_bound))
-        for r in made.rows
+        for r in rules.rows
         if r.key == key
     ]
-    assert rows == found
-    assert all(r.settled_load is r.load for r in made.rows if r.key == key)
+    assert rows == rows_of_key
+    assert all(r.settled_load is r.load for r in rules.rows if r.key == key)
 
 
 def test_cash_is_paid_at_the_collar_with_fees_and_at_the_end_at_the_mark() -> None:
-    made = Rules(Limits(collar=0.1, reduce_collar=0.2, fee_bp=100.0, max_cash_debit=0.5), UNIVERSE)
-    (row,) = (r for r in made.rows if r.key == "cash")
+    rules = Rules(Limits(collar=0.1, reduce_collar=0.2, fee_bp=100.0, max_cash_debit=0.5), UNIVERSE)
+    (row,) = (r for r in rules.rows if r.key == "cash")
     assert row.held.tolist() == [0.0] * 8 + [1.0, 0.0]
     # 1.1 x 1.01 = 1.111 is paid, and equity falls by 0.111 of which half may be debit
     assert row.load.tolist() == pytest.approx([0.0, 0.0, 1.1665, 1.1665])
     assert row.settled_load.tolist() == pytest.approx([-0.99, -0.99, 1.01, 1.01])
     assert (row.bound, row.settled_bound) == (0.0, 0.0)
-    assert made.fee == 0.01
-    bounds = bounds_of(made)
+    assert rules.fee == 0.01
+    bounds = bounds_of(rules)
     assert (bounds.paid, bounds.covered) == (pytest.approx(0.111), pytest.approx(0.212))
 
 
@@ -405,11 +405,11 @@ def test_a_family_is_a_label_for_each_symbol() -> None:
         groups=(("g", ("B", "D")), ("h", ())),
     )
     limits = Limits(in_flight=0.1, max_sector_weight=0.5, max_concentration=0.4, group_caps=(("g", 0.3), ("h", 0.2)))
-    found = [
+    families = [
         (f.key, f.labels.tolist(), f.names, f.bound, f.settled_bound, f.largest)
         for f in Rules(limits, universe).families
     ]
-    assert found == [
+    assert families == [
         ("max_sector_weight", [2, 0, 1, 2], 2, pytest.approx(0.55), 0.5, 2),
         ("group_caps.g", [0, 1, 0, 1], 1, pytest.approx(0.33), 0.3, 2),
         ("group_caps.h", [0, 0, 0, 0], 0, pytest.approx(0.22), 0.2, 0),
@@ -429,18 +429,18 @@ def test_tails_and_forms_are_those_of_their_method() -> None:
     way = {q.key: (q.bound, q.settled_bound) for q in Rules(replace(limits, in_flight=0.21), UNIVERSE).quads}
     # the limit may be exceeded by in_flight on the way, not its root
     assert way == {"max_volatility": pytest.approx((0.242, 0.2)), "max_herfindahl": pytest.approx((0.55, 0.5))}
-    made = Rules(limits, UNIVERSE)
-    assert [(t.key, t.lookback, t.scale, t.bound, t.filtered, t.fixed is None) for t in made.tails] == [
+    rules = Rules(limits, UNIVERSE)
+    assert [(t.key, t.lookback, t.scale, t.bound, t.filtered, t.fixed is None) for t in rules.tails] == [
         ("var", 40, 2.0, 0.02, False, True), ("cvar", 50, 1.0, 0.03, True, True), ("stress", 0, 1.0, 0.1, False, False),
     ]  # fmt: skip
-    fixed = made.tails[2].fixed
+    fixed = rules.tails[2].fixed
     assert fixed is not None
     assert fixed.returns.tolist() == [[-0.5, -0.5]]
-    assert made.tails[2].of({}) == (fixed, 1)
-    assert [(q.key, q.lookback, q.scale, q.bound) for q in made.quads] == [
+    assert rules.tails[2].of({}) == (fixed, 1)
+    assert [(q.key, q.lookback, q.scale, q.bound) for q in rules.quads] == [
         ("max_volatility", 30, 252.0, 0.2), ("max_herfindahl", 0, 1.0, 0.5),
     ]  # fmt: skip
-    assert made.lookbacks == (20, 30, 40, 50)
+    assert rules.lookbacks == (20, 30, 40, 50)
     normal = Rules(Limits(var=Tail(0.02, method="ewma", horizon=4), cvar=Tail(0.03, method="parametric")), UNIVERSE)
     assert [(q.key, q.lookback, q.scale, q.bound) for q in normal.quads] == [
         ("var", 252, pytest.approx(4 * 1.644853627**2), 0.02), ("cvar", 252, pytest.approx(2.062712808**2), 0.03),
@@ -448,8 +448,8 @@ def test_tails_and_forms_are_those_of_their_method() -> None:
     assert normal.tails == []
     assert normal.lookbacks == (252,)
     scenarios = Scenarios(np.random.default_rng(1).normal(size=(50, 2)))
-    assert made.tails[0].of({40: scenarios}) == (scenarios, 3)
-    assert made.tails[1].of({50: scenarios}) == (scenarios.filtered, 3)
+    assert rules.tails[0].of({40: scenarios}) == (scenarios, 3)
+    assert rules.tails[1].of({50: scenarios}) == (scenarios.filtered, 3)
     one_of_two = Stress(0.1, (Shock("s", moves={"x": -0.5}), Shock("t", moves={"*": -0.5})))
     for stress in (one_of_two, Stress(0.1, one_of_two.shocks[:1])):
         assert np.array_equal(Rules(Limits(stress=stress), UNIVERSE).no_shock, [False, True])  # type: ignore[arg-type]
@@ -473,9 +473,9 @@ def test_tails_and_forms_are_those_of_their_method() -> None:
 def test_one_instrument_weighs_at_most_the_tighter_of_two(
     limits: Limits, weight: float | None, code: Reason | None
 ) -> None:
-    made = Rules(limits, UNIVERSE)
-    assert made.weight == weight
-    assert weight is None or made.weight_code == code
+    rules = Rules(limits, UNIVERSE)
+    assert rules.weight == weight
+    assert weight is None or rules.weight_code == code
 
 
 @pytest.mark.parametrize(
@@ -487,8 +487,8 @@ def test_room_on_the_way_makes_a_second_state(limits: Limits, two: bool) -> None
 
 def test_collars_are_in_lowest_terms_and_compared_by_their_width() -> None:
     universe = Universe((Instrument("A", tick_nano=NANO // 100), Instrument("B", tick_nano=NANO // 4)))
-    made = Rules(Limits(), universe)
-    assert made.collars is made.collars
+    rules = Rules(Limits(), universe)
+    assert rules.collars is rules.collars
     five, ten = (Rules(Limits(collar=width, reduce_collar=0.2), universe).collars for width in (0.05, 0.1))
     assert (five.adding.up, five.adding.down, five.adding.one) == (21, 19, 20)
     assert five.adding.narrower(ten.adding)
@@ -497,7 +497,7 @@ def test_collars_are_in_lowest_terms_and_compared_by_their_width() -> None:
     assert five.equals(five)
     assert not five.equals(ten)
     assert not five.equals(Rules(Limits(collar=0.05, reduce_collar=0.3), universe).collars)
-    assert made.widest_tick == NANO / 4
+    assert rules.widest_tick == NANO / 4
 
 
 def test_sets_that_are_ready_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,40 +48,40 @@ def judged(book: Book, lots: np.ndarray | None) -> Values:
         equity -= float(np.abs(lots) @ book.px) * fee
         collar = np.where(account.lots < 0.0, limits.reduce_collar, limits.collar)
         cash -= float(np.maximum(lots, 0.0) @ (book.px * (1.0 + collar))) * (1.0 + fee) + account.up_cash
-    found = {"cash": (cash, (limits.cash_reserve - limits.max_cash_debit) * account.equity)}
+    values = {"cash": (cash, (limits.cash_reserve - limits.max_cash_debit) * account.equity)}
     if not equity > 0.0:
-        return found
+        return values
     exposure = held * book.px
     state = SimpleNamespace(
         exposure=exposure[None, :], traded=np.array([traded]), matters=held != 0.0, room=1.0, equity=np.array([equity])
     )
     enough = all(len(rows) >= limits.min_history for rows in scenario_rows(book, state.matters).values())
     seen = book if enough else SimpleNamespace(**vars(book) | {"limits": without_history(limits)})
-    each = {name: (float(value[0]) / equity, bound) for name, (value, bound) in numerators(seen, state).items()}
-    found |= {key: each[name] for key, name in NAMED.items() if name in each}
+    shares = {name: (float(value[0]) / equity, bound) for name, (value, bound) in numerators(seen, state).items()}
+    values |= {key: shares[name] for key, name in NAMED.items() if name in shares}
     for key, start in LARGEST.items():
         if getattr(limits, key) is not None:
-            all_of = [value for name, (value, _) in each.items() if name.startswith(f"{start} ")]
-            found[key] = (max(all_of, default=0.0), getattr(limits, key))
+            all_of = [value for name, (value, _) in shares.items() if name.startswith(f"{start} ")]
+            values[key] = (max(all_of, default=0.0), getattr(limits, key))
     for group, cap in limits.group_caps:
-        found[f"group_caps.{group}"] = (each[f"group {group}"][0], cap)
+        values[f"group_caps.{group}"] = (shares[f"group {group}"][0], cap)
     if limits.max_net_exposure is not None:
-        found["max_net_exposure"] = (abs(float(exposure.sum())) / equity, limits.max_net_exposure)
+        values["max_net_exposure"] = (abs(float(exposure.sum())) / equity, limits.max_net_exposure)
     if limits.max_leverage is not None:
-        long, short = each["leverage long"][0], each["leverage short"][0]
-        found["max_leverage"] = (max(long, 1.0 + short if short > 0.0 else 0.0), limits.max_leverage)
+        long, short = shares["leverage long"][0], shares["leverage short"][0]
+        values["max_leverage"] = (max(long, 1.0 + short if short > 0.0 else 0.0), limits.max_leverage)
     if limits.max_herfindahl is not None:
-        found["max_herfindahl"] = (float((exposure**2).sum()) / equity**2, limits.max_herfindahl)
+        values["max_herfindahl"] = (float((exposure**2).sum()) / equity**2, limits.max_herfindahl)
     if limits.correlation is not None and enough:
         bound = 0.0 if limits.correlation.strict else limits.correlation.joint_weight
-        found["correlation"] = (heaviest_pair(book, exposure / equity, state.matters), bound)
+        values["correlation"] = (heaviest_pair(book, exposure / equity, state.matters), bound)
     average = value_of(limits, "average_correlation")
     if average is not None and enough:
         side, rho = np.sign(exposure), correlations(scenario_rows(book, state.matters)[limits.volatility_lookback])
         pairs = combinations(np.flatnonzero(exposure).tolist(), 2)
         both = [rho[i, j] * side[i] * side[j] for i, j in pairs]
-        found["average_correlation"] = (float(np.mean(both)) if both else 0.0, average)
-    return found
+        values["average_correlation"] = (float(np.mean(both)) if both else 0.0, average)
+    return values
 
 
 def held_after(account: Account, lots: np.ndarray | None) -> np.ndarray:
@@ -137,15 +137,17 @@ def test_values_are_those_of_an_evaluator_of_its_own(seed: int) -> None:
 def test_books_measured_together_are_measured_as_each_alone(seed: int) -> None:
     rng = np.random.default_rng(seed)
     book = random_book(rng)
-    others = [override(random_book(rng).limits, group_caps=()) for _ in range(2)]
+    other_limits = [override(random_book(rng).limits, group_caps=()) for _ in range(2)]
     asked: list[tuple[Account, Limits, np.ndarray | None]] = []
-    for limits in (book.limits, book.limits, *others):
+    for limits in (book.limits, book.limits, *other_limits):
         for lots in (None, book.asked, np.trunc(rng.normal(0.0, 0.2, len(book.px)) * 1e5 / book.px)):
             asked.append((book.account, limits, lots))
     ruined = Account(lots=book.account.lots, cash=-1e6, equity=-1.0)
     asked.insert(3, (ruined, book.limits, None))
-    alone = [standing(book.ctx, *each) for each in asked]
-    assert standings(book.ctx, [Portfolio(book.ctx, *each) for each in asked]) == [close(values) for values in alone]
+    alone = [standing(book.ctx, *portfolio) for portfolio in asked]
+    assert standings(book.ctx, [Portfolio(book.ctx, *portfolio) for portfolio in asked]) == [
+        close(values) for values in alone
+    ]
     assert alone[3].keys() == {"cash"}
 
 
@@ -163,7 +165,10 @@ def test_what_is_wanted_of_some_books_has_the_bits_that_it_has_of_all(seed: int)
             asked.append((book.account, limits, lots))
     beside = asked[: int(rng.integers(0, 3))]
     measured = standings(
-        book.ctx, [Portfolio(book.ctx, *each) for each in asked], 0.0, [Portfolio(book.ctx, *each) for each in beside]
+        book.ctx,
+        [Portfolio(book.ctx, *portfolio) for portfolio in asked],
+        0.0,
+        [Portfolio(book.ctx, *each) for each in beside],
     )
     wanted = [
         None if rng.random() < 0.1 else {key for key in values if rng.random() < rng.choice([0.0, 0.3])}
@@ -171,9 +176,9 @@ def test_what_is_wanted_of_some_books_has_the_bits_that_it_has_of_all(seed: int)
     ]
     some = standings(
         book.ctx,
-        [Portfolio(book.ctx, *each, wanted=keys) for each, keys in zip(asked, wanted, strict=True)],
+        [Portfolio(book.ctx, *portfolio, wanted=keys) for portfolio, keys in zip(asked, wanted, strict=True)],
         0.0,
-        [Portfolio(book.ctx, *each) for each in beside],
+        [Portfolio(book.ctx, *portfolio) for portfolio in beside],
     )
     for values, keys, part in zip(measured, wanted, some, strict=True):
         for key in values if keys is None else keys:
@@ -201,17 +206,17 @@ def test_the_losses_of_a_book_are_those_of_all_books_to_the_bit(size: int) -> No
         return standings(
             ctx,
             [
-                Portfolio(ctx, account, limits[k % 3], None, wanted=own)
-                for k, (account, own) in enumerate(zip(accounts, wanted, strict=True))
+                Portfolio(ctx, account, limits[k % 3], None, wanted=keys_of_book)
+                for k, (account, keys_of_book) in enumerate(zip(accounts, wanted, strict=True))
             ],
         )
 
-    whole = measured([None] * 7)
+    reference = measured([None] * 7)
     for k in range(7):
         for key in keys:
-            part = measured([(key,) if k == each else () for each in range(7)])
-            assert part[k][key] == whole[k][key]
-            assert all(own.keys() == {"cash"} for own in part[:k] + part[k + 1 :])
+            part = measured([(key,) if k == place else () for place in range(7)])
+            assert part[k][key] == reference[k][key]
+            assert all(values.keys() == {"cash"} for values in part[:k] + part[k + 1 :])
 
 
 @pytest.mark.requirement("R-024")
@@ -241,12 +246,12 @@ def test_of_a_short_history_only_what_needs_none_is_measured() -> None:
     lots = np.array([200.0, -300.0])
     account = Account(lots=lots, cash=95_000.0, equity=1e5)
     limits = override(PROFILES["balanced"], allow_short=True)
-    for rows, known in ((59, False), (60, True)):
+    for rows, long_enough in ((59, False), (60, True)):
         ctx = make_context(px, scenario_returns(np.random.default_rng(1), 2, rows), ["A", "B"], ["x", "y"])
-        found = standing(ctx, account, limits, None)
-        assert found["max_gross_exposure"] == (pytest.approx(0.35), 1.0)
-        assert ({"var", "cvar", "max_volatility", "correlation"} <= found.keys()) is known
-        assert ({"var", "cvar", "max_volatility", "correlation"} & found.keys() != set()) is known
+        values = standing(ctx, account, limits, None)
+        assert values["max_gross_exposure"] == (pytest.approx(0.35), 1.0)
+        assert ({"var", "cvar", "max_volatility", "correlation"} <= values.keys()) is long_enough
+        assert ({"var", "cvar", "max_volatility", "correlation"} & values.keys() != set()) is long_enough
 
 
 def test_a_limit_that_is_off_has_no_value() -> None:
@@ -285,13 +290,13 @@ def test_two_forms_of_two_lookbacks_are_each_measured() -> None:
     )  # fmt: skip
     account = invested(px, np.array([0.3, -0.2, 0.4]))
     book = Book(make_context(px, returns, names), account, np.zeros(3), limits, [], returns, px, names)
-    found = standing(book.ctx, account, limits, None)
-    assert found == close(judged(book, None))
-    assert found.keys() == {"cash", "max_volatility", "var", "cvar", "stress"}
+    values = standing(book.ctx, account, limits, None)
+    assert values == close(judged(book, None))
+    assert values.keys() == {"cash", "max_volatility", "var", "cvar", "stress"}
 
 
 def test_the_covariance_of_a_large_universe_is_not_made_to_measure_volatility() -> None:
-    for size, made in ((FEW, True), (FEW + 1, False)):
+    for size, has_covariance in ((FEW, True), (FEW + 1, False)):
         px, returns, names = shares(size)
         ctx = make_context(px, returns, names)
         limits = Limits(max_volatility=0.3, volatility_lookback=80)
@@ -299,9 +304,9 @@ def test_the_covariance_of_a_large_universe_is_not_made_to_measure_volatility() 
         value = standing(ctx, account, limits, None)["max_volatility"][0]
         weights = account.lots * px / 1e5
         scenarios = ctx.window(80, 60).all
-        assert ("cov" in vars(scenarios.sample)) is made
+        assert ("cov" in vars(scenarios.sample)) is has_covariance
         assert value == pytest.approx(float((returns @ weights).std(ddof=1)) * sqrt(252.0))
-        if made:  # to the last bit, on which the digest of a run hangs
+        if has_covariance:  # to the last bit, on which the digest of a run hangs
             assert value == sqrt(252.0) * sqrt(float(weights.dot(scenarios.sample.cov).dot(weights)))
 
 
@@ -315,8 +320,8 @@ def test_sums_are_those_of_a_list_or_of_a_reduction_to_the_last_bit() -> None:
             weights = np.abs(account.lots * px / account.equity)
             by_list, reduced = sum(weights.tolist()), float(np.add.reduce(weights))
             differ += by_list != reduced
-            found = standing(make_context(px, returns, names), account, Limits(max_gross_exposure=1.0), None)
-            assert found["max_gross_exposure"][0] == (by_list if size <= FEW else reduced)
+            values = standing(make_context(px, returns, names), account, Limits(max_gross_exposure=1.0), None)
+            assert values["max_gross_exposure"][0] == (by_list if size <= FEW else reduced)
         assert differ
 
 

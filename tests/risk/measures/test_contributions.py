@@ -27,23 +27,23 @@ def world(seed: int, rows: int = 150, size: int = 5) -> tuple[np.ndarray, np.nda
 
 
 def without(weights: np.ndarray, k: int) -> np.ndarray:
-    rest = weights.copy()
-    rest[k] = 0.0
-    return rest
+    remaining = weights.copy()
+    remaining[k] = 0.0
+    return remaining
 
 
 @given(seeds, st.sampled_from([0.9, 0.95, 0.99]))
 @settings(max_examples=examples(50))
 def test_historical_components_add_up_and_incremental_is_the_book_evaluated_again(seed: int, confidence: float) -> None:
     returns, weights = world(seed)
-    for found, measure in zip(
+    for parts, measure in zip(
         contributions.historical(returns, weights, confidence), (historical_var, historical_cvar), strict=True
     ):
-        assert found.total == pytest.approx(measure(-returns @ weights, confidence), rel=1e-12)
-        assert found.component.sum() == pytest.approx(found.total, rel=1e-9)
+        assert parts.total == pytest.approx(measure(-returns @ weights, confidence), rel=1e-12)
+        assert parts.component.sum() == pytest.approx(parts.total, rel=1e-9)
         for k in range(len(weights)):
-            rest = measure(-returns @ without(weights, k), confidence)
-            assert found.incremental[k] == pytest.approx(found.total - rest, rel=1e-9, abs=1e-14)
+            without_it = measure(-returns @ without(weights, k), confidence)
+            assert parts.incremental[k] == pytest.approx(parts.total - without_it, rel=1e-9, abs=1e-14)
 
 
 @given(seeds)
@@ -51,64 +51,64 @@ def test_historical_components_add_up_and_incremental_is_the_book_evaluated_agai
 def test_marginal_is_the_slope_of_the_measure(seed: int) -> None:
     returns, weights = world(seed)
     step = 1e-9
-    for found, measure in zip(
+    for parts, measure in zip(
         contributions.historical(returns, weights, 0.95), (historical_var, historical_cvar), strict=True
     ):
         for k in range(len(weights)):
             up = weights + step * np.eye(len(weights))[k]
-            slope = (measure(-returns @ up, 0.95) - found.total) / step
-            assert slope == pytest.approx(found.marginal[k], abs=1e-5)
+            slope = (measure(-returns @ up, 0.95) - parts.total) / step
+            assert slope == pytest.approx(parts.marginal[k], abs=1e-5)
 
 
 @given(seeds)
 def test_parametric_components_add_up_and_each_is_weight_times_slope(seed: int) -> None:
     returns, weights = world(seed)
     cov, z = ledoit_wolf(returns), normal_quantile(0.95)
-    found = contributions.parametric(cov, weights, z)
+    parts = contributions.parametric(cov, weights, z)
 
     def var(w: np.ndarray) -> float:
         return z * math.sqrt(w @ cov @ w)
 
-    assert found.total == pytest.approx(var(weights), rel=1e-12)
-    assert found.component.sum() == pytest.approx(found.total, rel=1e-9)
+    assert parts.total == pytest.approx(var(weights), rel=1e-12)
+    assert parts.component.sum() == pytest.approx(parts.total, rel=1e-9)
     for k in range(len(weights)):
         step = 1e-6 * np.eye(len(weights))[k]
         slope = (var(weights + step) - var(weights - step)) / 2e-6
-        assert found.marginal[k] == pytest.approx(slope, rel=1e-5, abs=1e-9)
-        assert found.incremental[k] == pytest.approx(found.total - var(without(weights, k)), rel=1e-7, abs=1e-12)
+        assert parts.marginal[k] == pytest.approx(slope, rel=1e-5, abs=1e-9)
+        assert parts.incremental[k] == pytest.approx(parts.total - var(without(weights, k)), rel=1e-7, abs=1e-12)
 
 
 def test_volatility_contributions_are_those_of_skfolio_and_add_up_to_the_volatility() -> None:
     returns, weights = world(3)
-    found = contributions.parametric(covariance(returns), weights, math.sqrt(252))
-    assert found.total == pytest.approx(math.sqrt(252 * (weights @ covariance(returns) @ weights)))
+    parts = contributions.parametric(covariance(returns), weights, math.sqrt(252))
+    assert parts.total == pytest.approx(math.sqrt(252 * (weights @ covariance(returns) @ weights)))
     oracle = Portfolio(X=returns, weights=weights).contribution(RiskMeasure.STANDARD_DEVIATION)
-    np.testing.assert_allclose(found.component, oracle * math.sqrt(252), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(parts.component, oracle * math.sqrt(252), rtol=1e-4, atol=1e-7)
 
 
 def test_a_position_that_is_not_held_contributes_nothing_but_has_a_slope() -> None:
     returns, weights = world(4)
-    for found in (
+    for parts in (
         *contributions.historical(returns, weights, 0.95),
         contributions.parametric(covariance(returns), weights, 1.0),
     ):
-        assert found.component[0] == 0.0
-        assert found.incremental[0] == pytest.approx(0.0, abs=1e-15)
-        assert found.marginal[0] != 0.0
+        assert parts.component[0] == 0.0
+        assert parts.incremental[0] == pytest.approx(0.0, abs=1e-15)
+        assert parts.marginal[0] != 0.0
 
 
 def test_a_hedge_takes_risk_away() -> None:
     rng = np.random.default_rng(0)
     market = rng.normal(0.0, 0.01, 250)
     returns = np.column_stack((market, market + rng.normal(0.0, 0.002, 250)))
-    found = contributions.parametric(covariance(returns), np.array([1.0, -0.5]), 1.645)
-    assert found.component[1] < 0.0
-    assert found.incremental[1] < 0.0
+    parts = contributions.parametric(covariance(returns), np.array([1.0, -0.5]), 1.645)
+    assert parts.component[1] < 0.0
+    assert parts.incremental[1] < 0.0
 
 
 def test_where_nothing_moves_every_contribution_is_zero() -> None:
-    found = contributions.parametric(np.zeros((2, 2)), np.array([0.5, 0.5]), 1.645)
-    assert found.total == 0.0
-    assert not found.marginal.any()
-    assert not found.component.any()
-    assert not found.incremental.any()
+    parts = contributions.parametric(np.zeros((2, 2)), np.array([0.5, 0.5]), 1.645)
+    assert parts.total == 0.0
+    assert not parts.marginal.any()
+    assert not parts.component.any()
+    assert not parts.incremental.any()

@@ -13,23 +13,23 @@ PRICES = st.integers(1, 10**6).map(lambda cents: cents * 10**7)
 
 def test_each_part_of_a_worked_buy_is_what_it_is_called() -> None:
     # 1,000 decided at 100; 600 sent at 101 and filled at 101.5 with 6.00 of fees; 400 never, the mark ends at 103
-    found = shortfall(1_000, NANO, 100 * NANO, [Piece(600, 101_500_000_000, 6_000_000, 101 * NANO)], 103 * NANO)
-    assert found == Shortfall(100_000 * 10**6, 600 * 10**6, 300 * 10**6, 6 * 10**6, 1_200 * 10**6)
-    assert found.total_micro == 2_106 * 10**6
-    assert found.bp(found.total_micro) == 210.6
+    costs = shortfall(1_000, NANO, 100 * NANO, [Piece(600, 101_500_000_000, 6_000_000, 101 * NANO)], 103 * NANO)
+    assert costs == Shortfall(100_000 * 10**6, 600 * 10**6, 300 * 10**6, 6 * 10**6, 1_200 * 10**6)
+    assert costs.total_micro == 2_106 * 10**6
+    assert costs.bp(costs.total_micro) == 210.6
 
 
 def test_a_sale_into_a_falling_market_is_worse_too() -> None:
-    found = shortfall(-10, NANO, 100 * NANO, [Piece(-10, 98 * NANO, 0, 99 * NANO)], None)
-    assert (found.delay_micro, found.impact_micro, found.opportunity_micro) == (10 * 10**6, 10 * 10**6, 0)
+    costs = shortfall(-10, NANO, 100 * NANO, [Piece(-10, 98 * NANO, 0, 99 * NANO)], None)
+    assert (costs.delay_micro, costs.impact_micro, costs.opportunity_micro) == (10 * 10**6, 10 * 10**6, 0)
 
 
 def test_what_may_still_fill_has_no_opportunity_yet() -> None:
-    found = shortfall(10, NANO, 100 * NANO, [], None)
-    assert found.opportunity_micro is None
-    assert found.total_micro is None
-    assert found.bp(found.total_micro) is None
-    assert added([found, found]).total_micro is None
+    costs = shortfall(10, NANO, 100 * NANO, [], None)
+    assert costs.opportunity_micro is None
+    assert costs.total_micro is None
+    assert costs.bp(costs.total_micro) is None
+    assert added([costs, costs]).total_micro is None
 
 
 @given(
@@ -38,15 +38,15 @@ def test_what_may_still_fill_has_no_opportunity_yet() -> None:
 )  # fmt: skip
 def test_the_parts_add_up_to_paper_less_real(lots, decision, end, fills) -> None:
     side = 1 if lots > 0 else -1
-    pieces, left = [], abs(lots)
+    pieces, unfilled = [], abs(lots)
     for many, price, arrival, fee in fills:
-        if many <= left:
+        if many <= unfilled:
             pieces.append(Piece(side * many, price, fee, arrival))
-            left -= many
-    found = shortfall(lots, NANO, decision, pieces, end)
+            unfilled -= many
+    costs = shortfall(lots, NANO, decision, pieces, end)
     paper = Fraction(lots * (end - decision), NANO)
     real = sum(Fraction(p.lots * (end - p.price_nano), NANO) - Fraction(p.fee_micro, 10**6) for p in pieces)
-    assert found.total_micro is not None
-    assert abs(Fraction(found.total_micro, 10**6) - (paper - real)) <= Fraction(3, 2 * 10**6)
-    assert added([found]) == found
-    assert added([found, found]).total_micro == 2 * found.total_micro
+    assert costs.total_micro is not None
+    assert abs(Fraction(costs.total_micro, 10**6) - (paper - real)) <= Fraction(3, 2 * 10**6)
+    assert added([costs]) == costs
+    assert added([costs, costs]).total_micro == 2 * costs.total_micro

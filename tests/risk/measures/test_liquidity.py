@@ -32,18 +32,18 @@ def test_the_book_is_unwound_when_selling_day_by_day_says_so(book: list[tuple[in
     lots = np.array([float(b[0]) for b in book])
     days = unwind_days(lots, np.array([float(b[1]) for b in book]), 0.1)
     values = lots * np.array([b[2] for b in book])
-    whole = np.abs(values).sum()
-    (found,) = book_days(values, days, [share])
-    if whole == 0.0:
-        assert found == 0.0
+    total = np.abs(values).sum()
+    (days_needed,) = book_days(values, days, [share])
+    if total == 0.0:
+        assert days_needed == 0.0
         return
 
     def sold(at: float) -> float:
         part = np.divide(at, days, out=np.ones_like(days), where=days > 0.0)
         return float((np.abs(values) * np.minimum(part, 1.0)).sum())
 
-    assert sold(found) == pytest.approx(share * whole, rel=1e-6)
-    assert found == 0.0 or sold(found * 0.999) < share * whole
+    assert sold(days_needed) == pytest.approx(share * total, rel=1e-6)
+    assert days_needed == 0.0 or sold(days_needed * 0.999) < share * total
 
 
 def test_unless_set_we_are_a_tenth_of_the_volume_and_half_most_and_all_of_the_book_are_told() -> None:
@@ -54,10 +54,10 @@ def test_unless_set_we_are_a_tenth_of_the_volume_and_half_most_and_all_of_the_bo
 
 def test_the_last_share_waits_for_the_slowest_position() -> None:
     values, days = np.array([90.0, 10.0]), np.array([1.0, 20.0])
-    half, most, whole = book_days(values, days, (0.5, 0.9, 1.0))
+    half, most, full = book_days(values, days, (0.5, 0.9, 1.0))
     assert half == pytest.approx(50.0 / 90.5)
     assert 0.9 < most < 1.0
-    assert whole == 20.0
+    assert full == 20.0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -12,11 +12,11 @@ BOTH = pytest.mark.parametrize("loops", FORMS, ids=["plain", "vectors"])
 
 def quotes(loops, px, nano=(1, 2), age=(3, -4), volume=(1.0, 0.0)):
     """What two quotes have in common."""
-    found = loops.read(
+    market = loops.read(
         np.array(px).data, np.array(nano, dtype=np.int64).data, np.array(age, dtype=np.int64).data,
         np.array(volume).data,
     )  # fmt: skip
-    return found.priced, found.lowest_nano, found.oldest_ns, found.youngest_ns, found.volumes_known
+    return market.priced, market.lowest_nano, market.oldest_ns, market.youngest_ns, market.volumes_known
 
 
 @BOTH
@@ -35,18 +35,18 @@ def test_quotes_are_priced_where_every_price_is_finite_and_positive(loops):
 def test_moments_and_columns_are_the_same_bits_in_both_forms_and_those_of_numpy(rows, n):
     returns = np.random.default_rng(rows).normal(0.001, 0.01, (rows, n))
     returns.flags.writeable = False
-    found = []
+    moments = []
     for loops in FORMS:
         deviation, size, columns = np.full(n, np.nan), np.full(n, np.nan), np.empty((n, rows))
         assert loops.moments(deviation.data, size.data, returns.data, rows)
         loops.transpose(columns.data, returns.data, rows, n)
         assert np.array_equal(columns, returns.T)
-        found.append((deviation.tobytes(), size.tobytes()))
+        moments.append((deviation.tobytes(), size.tobytes()))
         wanted = returns.std(axis=0, ddof=1) if rows > 1 else np.zeros(n)
         assert deviation == pytest.approx(wanted, rel=1e-9, abs=1e-12)
         assert size == pytest.approx(abs(returns.mean(axis=0)), rel=1e-8)
         assert (size >= abs(returns.mean(axis=0))).all()
-    assert found[0] == found[1]
+    assert moments[0] == moments[1]
 
 
 @BOTH

@@ -75,9 +75,9 @@ seeds = st.integers(0, 10_000)
 def test_beta_and_correlation_are_those_of_a_regression(seed: int) -> None:
     returns, weights = book(seed)
     series, market = returns @ weights, returns[:, 0]
-    found = stats.linregress(market, series)
-    assert portfolio.beta(series, market) == pytest.approx(found.slope, rel=1e-9)
-    assert portfolio.correlation_with(series, market) == pytest.approx(found.rvalue, rel=1e-9)
+    regression = stats.linregress(market, series)
+    assert portfolio.beta(series, market) == pytest.approx(regression.slope, rel=1e-9)
+    assert portfolio.correlation_with(series, market) == pytest.approx(regression.rvalue, rel=1e-9)
 
 
 def test_the_benchmark_has_a_beta_and_a_correlation_of_one_with_itself() -> None:

@@ -115,11 +115,11 @@ def test_the_moves_are_those_of_the_table_in_the_docs() -> None:
     head, _, *rows = [
         line.strip("| ").split(" | ") for line in text[text.index("| move of |") :].split("\n\n")[0].split("\n")
     ]
-    told = {name: {} for name in head[1:]}
+    moves = {name: {} for name in head[1:]}
     for key, *cells in rows:
         for name, cell in zip(head[1:], cells, strict=True):
-            told[name][key.strip("`")] = None if cell == "unknown" else int(cell.removesuffix(" %")) / 100.0
-    assert told == {name: dict(shock.moves) for name, shock in SHIPPED.items()}
+            moves[name][key.strip("`")] = None if cell == "unknown" else int(cell.removesuffix(" %")) / 100.0
+    assert moves == {name: dict(shock.moves) for name, shock in SHIPPED.items()}
 
 
 def test_the_shipped_crises_are_of_one_piece() -> None:

@@ -55,8 +55,8 @@ def test_the_exponentially_weighted_covariance_is_that_of_skfolio(rows: int, dec
 @given(st.integers(2, 100), st.floats(0.5, 0.99), st.integers(0, 1_000))
 def test_the_deviation_of_a_books_series_is_that_of_its_weighted_covariance(rows: int, decay: float, seed: int) -> None:
     returns, weights = sample(rows, 4, seed), np.array([0.5, -0.2, 0.4, 0.1])
-    whole = weights @ ewma_covariance(returns, decay) @ weights
-    assert tails.ewma_deviation(returns @ weights, decay) == pytest.approx(math.sqrt(whole), rel=1e-9)
+    variance = weights @ ewma_covariance(returns, decay) @ weights
+    assert tails.ewma_deviation(returns @ weights, decay) == pytest.approx(math.sqrt(variance), rel=1e-9)
 
 
 def test_weights_that_are_shared_cannot_be_written_to() -> None:
@@ -118,10 +118,10 @@ def test_filtering_goes_on_past_the_end_of_a_block() -> None:
 def test_filtering_uses_the_volatility_before_each_return_and_not_its_own() -> None:
     returns = np.full((100, 1), 0.01)
     returns[50] = 0.10
-    found = tails.filtered(returns)
+    scenarios = tails.filtered(returns)
     # the shock itself is measured by the calm before it, what comes after by the storm
-    assert found[50, 0] == pytest.approx(found[49, 0] * 10.0, rel=0.06)
-    assert found[51, 0] < 0.6 * found[49, 0]
+    assert scenarios[50, 0] == pytest.approx(scenarios[49, 0] * 10.0, rel=0.06)
+    assert scenarios[51, 0] < 0.6 * scenarios[49, 0]
 
 
 def test_filtered_scenarios_are_louder_after_a_storm_and_quieter_after_a_calm() -> None:
@@ -133,9 +133,9 @@ def test_filtered_scenarios_are_louder_after_a_storm_and_quieter_after_a_calm() 
 
 def test_an_instrument_that_never_moved_stays_still_when_filtered() -> None:
     returns = sample(50, 2) * [1.0, 0.0]
-    found = tails.filtered(returns)
-    assert np.isfinite(found).all()
-    assert not found[:, 1].any()
+    scenarios = tails.filtered(returns)
+    assert np.isfinite(scenarios).all()
+    assert not scenarios[:, 1].any()
 
 
 @pytest.mark.requirement("R-142")
@@ -235,13 +235,13 @@ def test_a_book_that_never_moves_risks_nothing() -> None:
 
 
 def test_a_sample_that_says_nothing_is_shrunk_to_the_target_and_no_further() -> None:
-    whole = 0
+    fully_shrunk = 0
     for seed in range(30):
         returns = np.random.default_rng(seed).normal(0.0, 0.01, (100, 5))
-        found = ledoit_wolf(returns)
-        np.testing.assert_allclose(found, LedoitWolf().fit(returns).covariance_, rtol=1e-9, atol=1e-16)
-        whole += bool(np.abs(found - np.diag(np.diag(found))).max() < 1e-18)
-    assert 3 < whole < 30
+        cov = ledoit_wolf(returns)
+        np.testing.assert_allclose(cov, LedoitWolf().fit(returns).covariance_, rtol=1e-9, atol=1e-16)
+        fully_shrunk += bool(np.abs(cov - np.diag(np.diag(cov))).max() < 1e-18)
+    assert 3 < fully_shrunk < 30
 
 
 def rises(s: float, k: float, confidence: float) -> bool:
@@ -255,10 +255,10 @@ def rises(s: float, k: float, confidence: float) -> bool:
 
 
 def test_the_domain_is_that_of_the_roots_of_the_slope() -> None:
-    s, k = (each.ravel() for each in np.meshgrid(np.arange(-3.95, 4.0, 0.4), np.arange(-1.97, 30.0, 0.8)))
-    found = tails.in_domain(s, k, 0.95)
-    assert found.tolist() == [rises(*each, 0.95) for each in zip(s.tolist(), k.tolist(), strict=True)]
-    assert 100 < found.sum() < len(s) - 100
+    s, k = (grid.ravel() for grid in np.meshgrid(np.arange(-3.95, 4.0, 0.4), np.arange(-1.97, 30.0, 0.8)))
+    inside = tails.in_domain(s, k, 0.95)
+    assert inside.tolist() == [rises(*pair, 0.95) for pair in zip(s.tolist(), k.tolist(), strict=True)]
+    assert 100 < inside.sum() < len(s) - 100
 
 
 def test_the_covariance_that_is_given_is_the_one_that_is_shrunk_in_any_layout() -> None:
@@ -280,7 +280,7 @@ def test_skewness_and_kurtosis_do_not_depend_on_the_mean_or_on_the_unit() -> Non
 @pytest.mark.parametrize("nearly", [-1e-17, 0.0, 1e-17])
 def test_a_bend_that_is_all_but_a_parabola_still_has_its_turn(nearly: float) -> None:
     # k = 4 s^2 / 3: the cube vanishes, and the slope of what is left is 0 at -3 (1 - s^2 / 36) / s
-    for turn, known in ((7.0, False), (7.9, False), (8.1, True)):
+    for turn, in_domain in ((7.0, False), (7.9, False), (8.1, True)):
         s = 18.0 * turn / 3.0 - math.sqrt((18.0 * turn / 3.0) ** 2 + 36.0)
         assert -3.0 * (1.0 - s * s / 36.0) / s == pytest.approx(turn)
-        assert tails.in_domain(s, 4.0 * s * s / 3.0 + nearly, 0.95) == known
+        assert tails.in_domain(s, 4.0 * s * s / 3.0 + nearly, 0.95) == in_domain

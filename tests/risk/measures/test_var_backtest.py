@@ -60,22 +60,22 @@ def test_independence_is_the_ratio_of_a_chain_to_a_constant_chance(hits: list[bo
     chain = {a: share([b for c, b in steps if c == a]) for a in (False, True)}
     same = share([b for _, b in steps])
     expected = 2.0 * (likelihood(chain) - likelihood({False: same, True: same}))
-    found = report(hits)
-    assert found.lr_independence == pytest.approx(expected, rel=1e-6, abs=1e-9)
-    assert found.p_independence == pytest.approx(stats.chi2.sf(found.lr_independence, 1), rel=1e-9)
-    assert found.lr_conditional == pytest.approx(found.lr_coverage + found.lr_independence)
-    assert found.p_conditional == pytest.approx(stats.chi2.sf(found.lr_conditional, 2), rel=1e-9)
-    assert found.p_coverage == pytest.approx(stats.chi2.sf(found.lr_coverage, 1), rel=1e-9)
+    result = report(hits)
+    assert result.lr_independence == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert result.p_independence == pytest.approx(stats.chi2.sf(result.lr_independence, 1), rel=1e-9)
+    assert result.lr_conditional == pytest.approx(result.lr_coverage + result.lr_independence)
+    assert result.p_conditional == pytest.approx(stats.chi2.sf(result.lr_conditional, 2), rel=1e-9)
+    assert result.p_coverage == pytest.approx(stats.chi2.sf(result.lr_coverage, 1), rel=1e-9)
 
 
 def test_exceedances_in_runs_are_refused_and_the_same_number_apart_is_not() -> None:
     runs = [k % 100 < 5 for k in range(500)]
-    apart = [k % 20 == 0 for k in range(500)]
-    assert sum(runs) == sum(apart) == 25
+    spaced = [k % 20 == 0 for k in range(500)]
+    assert sum(runs) == sum(spaced) == 25
     assert report(runs).p_coverage == pytest.approx(1.0)
     assert report(runs).p_independence < 1e-6
     assert report(runs).p_conditional < 1e-6
-    assert report(apart).p_independence > 0.05
+    assert report(spaced).p_independence > 0.05
 
 
 def test_a_chain_of_two_alternating_states_is_not_independent() -> None:
@@ -101,28 +101,28 @@ def test_the_traffic_light_follows_the_binomial(counts: tuple[int, int], confide
 
 
 def test_the_zone_is_that_of_the_newest_250_samples() -> None:
-    found = report([True] * 100 + [False] * 250, 0.99)
-    assert (found.zone, found.zone_samples, found.zone_exceedances, found.exceedances) == ("green", 250, 0, 100)
+    result = report([True] * 100 + [False] * 250, 0.99)
+    assert (result.zone, result.zone_samples, result.zone_exceedances, result.exceedances) == ("green", 250, 0, 100)
 
 
 def test_a_loss_of_exactly_the_forecast_is_no_exceedance() -> None:
-    found = backtest(np.array([-0.01, -0.0101, 0.05]), np.full(3, 0.01), 0.95)
-    assert (found.exceedances, found.samples, found.expected) == (1, 3, pytest.approx(0.15))
+    result = backtest(np.array([-0.01, -0.0101, 0.05]), np.full(3, 0.01), 0.95)
+    assert (result.exceedances, result.samples, result.expected) == (1, 3, pytest.approx(0.15))
 
 
 def test_a_sample_without_a_forecast_is_skipped_counted_and_breaks_the_chain() -> None:
     returns = np.array([-0.02, -0.02, 0.0, -0.02, math.nan, -0.02])
     forecasts = np.array([math.nan, 0.01, 0.01, 0.01, 0.01, 0.01])
-    found = backtest(returns, forecasts, 0.95)
-    assert (found.samples, found.skipped, found.exceedances) == (4, 2, 3)
-    assert found.lr_independence == pytest.approx(christoffersen((0, 1, 1, 0)))
+    result = backtest(returns, forecasts, 0.95)
+    assert (result.samples, result.skipped, result.exceedances) == (4, 2, 3)
+    assert result.lr_independence == pytest.approx(christoffersen((0, 1, 1, 0)))
 
 
 def test_without_a_single_forecast_there_is_no_test() -> None:
     for size in (0, 5):
-        found = backtest(np.zeros(size), np.full(size, math.nan), 0.95)
-        assert (found.samples, found.exceedances, found.skipped) == (0, 0, size)
-        assert found.p_coverage is found.p_independence is found.p_conditional is found.zone is None
+        result = backtest(np.zeros(size), np.full(size, math.nan), 0.95)
+        assert (result.samples, result.exceedances, result.skipped) == (0, 0, size)
+        assert result.p_coverage is result.p_independence is result.p_conditional is result.zone is None
     one = backtest(np.array([-0.02]), np.array([0.01]), 0.95)
     assert one.p_coverage is not None
     assert one.p_independence is one.p_conditional is None
@@ -161,9 +161,9 @@ def test_where_volatility_clusters_plain_forecasts_come_in_runs_and_filtered_one
 
 def test_a_forecast_that_is_half_of_what_it_should_be_is_refused() -> None:
     returns = series(1_500)
-    found = backtest(returns, 0.5 * rolling(returns, "historical", 0.99), 0.99)
-    assert found.p_coverage < 0.001
-    assert found.zone == "red"
+    result = backtest(returns, 0.5 * rolling(returns, "historical", 0.99), 0.99)
+    assert result.p_coverage < 0.001
+    assert result.zone == "red"
 
 
 @lru_cache

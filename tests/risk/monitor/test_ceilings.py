@@ -72,10 +72,10 @@ def context(ring: Ring, marks: np.ndarray) -> Context:
 
 
 def holdings(kind: type[Holdings], values: np.ndarray, equity: float) -> Holdings:
-    found = kind(len(values))
-    found.values[:] = values
-    found.weigh(equity)
-    return found
+    book = kind(len(values))
+    book.values[:] = values
+    book.weigh(equity)
+    return book
 
 
 @settings(max_examples=examples(80), deadline=None)
@@ -98,12 +98,12 @@ def test_what_is_settled_keeps_its_level_in_a_full_measurement(seed: int) -> Non
         values.pop("max_turnover", None)
         bands = Bands(rules_of(limits, UNIVERSE), levels)
         before = dict(levels)
-        found = observe(levels, values)
+        changes = observe(levels, values)
         if all(bands.keep(holdings(kind, lots * marks, equity), ring) for kind in (Holdings, HoldingVectors)):
-            assert not found, (number, found, before)
+            assert not changes, (number, changes, before)
         if Bands(rules_of(limits, UNIVERSE), before, True).keep(holdings(Holdings, lots * marks, equity), ring):
             risen = observe(dict(before), values, falling=False)
-            assert not [each for each in risen if each[0] != "min_diversification"], (number, risen, before)
+            assert not [change for change in risen if change[0] != "min_diversification"], (number, risen, before)
 
 
 @settings(max_examples=examples(80), deadline=None)
@@ -173,8 +173,8 @@ def test_most_doubts_settle_the_next_level() -> None:
     assert {key for key, least, most, bound in some if sure(key, least, most, bound)} == without_returns
     for number in range(30):  # of the shortest lookback all are known again
         ring.append(np.full(6, 100.0 - number))
-    own = replace(limits, var=Tail(limit=1e-9, lookback=25))
-    some = Bands(rules_of(own, UNIVERSE), {}).doubts(book, ring)
+    shorter = replace(limits, var=Tail(limit=1e-9, lookback=25))
+    some = Bands(rules_of(shorter, UNIVERSE), {}).doubts(book, ring)
     assert some is not None
     assert "var" in {key for key, *_ in some}
     assert {key for key, least, most, bound in some if sure(key, least, most, bound)} == without_returns
@@ -339,10 +339,12 @@ def test_a_measure_of_an_own_limit_is_called() -> None:
     assert MeasureBand("own", heaviest_of, 1.0, (0.0, 9.0)).value(book) == 0.5
     assert MeasureBand("own", herfindahl_of, 1.0, (0.0, 9.0)).value(book) == pytest.approx(0.34)
     for values in ([50.0, -30.0], [90.0, 0.0], [0.0, -90.0], [0.0, 0.0]):
-        own = holdings(Holdings, np.array([*values, 0.0, 0.0, 0.0, 0.0]), 100.0)
-        held = Held(own.heaviest, own.net, own.gross, own.herfindahl, 0.0)
-        for known in KNOWN:
-            assert MeasureBand("own", known, 1.0, (0.0, 9.0)).value(own) == pytest.approx(known(held))
+        book_of_values = holdings(Holdings, np.array([*values, 0.0, 0.0, 0.0, 0.0]), 100.0)
+        held = Held(book_of_values.heaviest, book_of_values.net, book_of_values.gross, book_of_values.herfindahl, 0.0)
+        for measure_of in KNOWN:
+            assert MeasureBand("own", measure_of, 1.0, (0.0, 9.0)).value(book_of_values) == pytest.approx(
+                measure_of(held)
+            )
 
 
 def test_a_pair_below_the_weight_that_counts_is_settled() -> None:
@@ -379,13 +381,13 @@ def test_a_diversification_is_settled_once_the_window_is_full_and_off_the_edges_
     value, _ = held_values(context(ring, np.ones(6)), account, limits)["min_diversification"]
     for share in (0.55, 0.6, 0.75, 0.8, 0.95, 1.0):  # where levels begin and end
         for beside, certain in ((-1e-5, True), (0.0, False), (1e-5, True)):
-            own = replace(limits, min_diversification=value * share * (1.0 + beside))
+            tighter = replace(limits, min_diversification=value * share * (1.0 + beside))
             for level in range(4):
                 levels = {"min_diversification": level}
-                settled = Bands(rules_of(own, UNIVERSE), levels).keep(holdings(Holdings, book, 200.0), ring)
-                found = observe(dict(levels), held_values(context(ring, np.ones(6)), account, own))
-                assert not (settled and found)
-                assert settled or found or not certain
+                settled = Bands(rules_of(tighter, UNIVERSE), levels).keep(holdings(Holdings, book, 200.0), ring)
+                changes = observe(dict(levels), held_values(context(ring, np.ones(6)), account, tighter))
+                assert not (settled and changes)
+                assert settled or changes or not certain
     flat = Bands(rules_of(limits, UNIVERSE), {"min_diversification": 2})
     assert flat.keep(holdings(Holdings, np.zeros(6), 200.0), ring)
 
@@ -410,6 +412,6 @@ def test_what_a_verdict_records_are_those_of_all_values_that_cut_or_may_have_a_l
         assert verdict.recorded[key] == (pytest.approx(value, rel=1e-9, abs=1e-12), bound)
     levels: dict[str, int] = {}
     every: dict[str, int] = {}
-    assert [each[:3] for each in observe(levels, verdict.recorded, falling=False)] == [
-        each[:3] for each in observe(every, values, falling=False)
+    assert [change[:3] for change in observe(levels, verdict.recorded, falling=False)] == [
+        change[:3] for change in observe(every, values, falling=False)
     ]

@@ -60,10 +60,10 @@ def test_a_floor_of_zero_keeps_a_breach_below_it_and_no_level_above_it() -> None
 
 def test_a_value_that_dances_on_an_edge_is_one_alert() -> None:
     levels: dict[str, int] = {}
-    found = []
+    crossings = []
     for share in (0.79, 0.81, 0.79, 0.805, 0.76, 0.80, 0.74, 0.59, 0.56, 0.54):
-        found += [(before, after) for _, before, after, _, _ in observe(levels, {"var": (share, 1.0)})]
-    assert found == [(NONE, INFO), (INFO, WARNING), (WARNING, INFO), (INFO, NONE)]
+        crossings += [(before, after) for _, before, after, _, _ in observe(levels, {"var": (share, 1.0)})]
+    assert crossings == [(NONE, INFO), (INFO, WARNING), (WARNING, INFO), (INFO, NONE)]
 
 
 def test_recovery_from_far_is_reported_at_once() -> None:
@@ -76,14 +76,14 @@ def test_recovery_from_far_is_reported_at_once() -> None:
 
 def test_crossings_name_the_limit_with_value_and_bound_in_a_stable_order() -> None:
     levels: dict[str, int] = {}
-    found = observe(levels, {"var": (0.9, 1.0), "cvar": (0.7, 1.0), "cash": (-5.0, 0.0)})
-    assert found == [("cvar", NONE, INFO, 0.7, 1.0), ("var", NONE, WARNING, 0.9, 1.0)]
+    crossings = observe(levels, {"var": (0.9, 1.0), "cvar": (0.7, 1.0), "cash": (-5.0, 0.0)})
+    assert crossings == [("cvar", NONE, INFO, 0.7, 1.0), ("var", NONE, WARNING, 0.9, 1.0)]
 
 
 def test_a_bound_of_zero_and_a_value_that_is_not_a_number_are_critical() -> None:
     levels: dict[str, int] = {}
-    found = observe(levels, {"a": (0.0, 0.0), "b": (1e-9, 0.0), "c": (float("nan"), 1.0)})
-    assert [(key, after) for key, _, after, _, _ in found] == [("b", CRITICAL), ("c", CRITICAL)]
+    crossings = observe(levels, {"a": (0.0, 0.0), "b": (1e-9, 0.0), "c": (float("nan"), 1.0)})
+    assert [(key, after) for key, _, after, _, _ in crossings] == [("b", CRITICAL), ("c", CRITICAL)]
 
 
 def test_a_limit_that_is_not_measured_keeps_its_level() -> None:
@@ -166,10 +166,10 @@ def test_what_stays_inside_the_band_of_a_floor_keeps_its_level(share: float, bou
     [(NONE, 1 / 0.6, inf), (INFO, 1 / 0.8, 1 / 0.55), (WARNING, 1.0, 1 / 0.75), (CRITICAL, -inf, 1 / 0.95)],
 )
 def test_the_band_of_a_floor_lies_a_hair_inside_of_its_level(at: int, low: float, high: float) -> None:
-    found = floor_band(at, 0.5)
-    assert found == (pytest.approx(0.5 * low, rel=1e-7), pytest.approx(0.5 * high, rel=1e-7))
-    assert found[0] > 0.5 * low or low == -inf
-    assert found[1] < 0.5 * high or high == inf
+    edges = floor_band(at, 0.5)
+    assert edges == (pytest.approx(0.5 * low, rel=1e-7), pytest.approx(0.5 * high, rel=1e-7))
+    assert edges[0] > 0.5 * low or low == -inf
+    assert edges[1] < 0.5 * high or high == inf
 
 
 def test_only_drawdown_has_a_level_of_noise() -> None:
@@ -199,10 +199,10 @@ def test_a_quiet_limit_does_not_hide_the_next() -> None:
     ("at", "low", "high"), [(NONE, -inf, 6.0), (INFO, 5.5, 8.0), (WARNING, 7.5, 10.0), (CRITICAL, 9.5, inf)]
 )
 def test_the_band_of_a_level_lies_a_hair_inside_of_it(at: int, low: float, high: float) -> None:
-    found = band("var", at, 10.0)
-    assert found == (pytest.approx(low, rel=1e-7), pytest.approx(high, rel=1e-7))
-    assert found[0] > low or low == -inf
-    assert found[1] < high or high == inf
+    edges = band("var", at, 10.0)
+    assert edges == (pytest.approx(low, rel=1e-7), pytest.approx(high, rel=1e-7))
+    assert edges[0] > low or low == -inf
+    assert edges[1] < high or high == inf
 
 
 def test_values_that_will_not_last_may_raise_a_level_but_not_lower_it() -> None:

@@ -18,10 +18,10 @@ BOTH = Limits(max_realised_volatility=0.25, min_sharpe=0.5)
 
 
 def of(equity: list[int], flows: list[int] | None = None) -> Realised:
-    found = Realised()
+    realised = Realised()
     for value, flow in zip(equity, flows or [0] * len(equity), strict=True):
-        found.add(value, flow)
-    return found
+        realised.add(value, flow)
+    return realised
 
 
 def walk(samples: int, seed: int = 1) -> list[int]:
@@ -69,8 +69,8 @@ def test_only_a_year_is_kept_and_a_snapshot_holds_all_of_it() -> None:
     assert len(long.freeze().equity) == 8 * (KEPT + 1)
     again = Realised.thaw(long.freeze())
     assert again.freeze() == long.freeze()
-    for each in (long, again):
-        each.add(10**12, 0)
+    for copy_of_run in (long, again):
+        copy_of_run.add(10**12, 0)
     assert again.returns().tobytes() == long.returns().tobytes()
 
 
@@ -182,23 +182,23 @@ def test_a_copy_goes_its_own_way() -> None:
 
 def test_what_cash_earned_is_the_risk_free_rate_of_the_limit_and_survives_a_snapshot() -> None:
     equity, draw = walk(300), np.random.default_rng(2).integers(1, 4, 300) * 0.0002
-    found = Realised()
-    for value, each in zip(equity, draw, strict=True):
-        found.add(value, 0, float(each))
+    realised = Realised()
+    for value, rate in zip(equity, draw, strict=True):
+        realised.add(value, 0, float(rate))
     returns = np.diff(equity)[-KEPT:] / np.array(equity[-KEPT - 1 : -1])
     expected = sharpe(returns, 252, draw[-KEPT:] * 252)
-    assert found.values(BOTH)["min_sharpe"] == (pytest.approx(expected, rel=1e-9), 0.5)
-    assert found.values(BOTH)["min_sharpe"] != of(equity).values(BOTH)["min_sharpe"]
-    again = Realised.thaw(found.freeze())
-    assert again.values(BOTH) == found.values(BOTH)
+    assert realised.values(BOTH)["min_sharpe"] == (pytest.approx(expected, rel=1e-9), 0.5)
+    assert realised.values(BOTH)["min_sharpe"] != of(equity).values(BOTH)["min_sharpe"]
+    again = Realised.thaw(realised.freeze())
+    assert again.values(BOTH) == realised.values(BOTH)
     again.add(equity[-1], 0)  # the rate was taken away: the usual one holds again
     assert again.risk_free_annual() == 0.02
 
 
 def test_returns_of_before_there_was_a_rate_keep_the_usual_one() -> None:
-    found = of(walk(3))
-    found.add(walk(4)[-1], 0, 0.001)
-    assert found.risk_free_annual().tolist() == pytest.approx([0.02, 0.02, 0.252])
+    realised = of(walk(3))
+    realised.add(walk(4)[-1], 0, 0.001)
+    assert realised.risk_free_annual().tolist() == pytest.approx([0.02, 0.02, 0.252])
 
 
 def test_a_gain_found_later_belongs_to_its_sample_and_to_no_other() -> None:

@@ -52,13 +52,13 @@ class Rare:
 
     def add_returns(self) -> None:
         self.asked.append("returns")
-        for own, returns in zip(self.scene.losses, self.returns, strict=True):
-            give(own, returns=returns, ready=True)
+        for losses, returns in zip(self.scene.losses, self.returns, strict=True):
+            give(losses, returns=returns, ready=True)
 
     def add_matrices(self) -> None:
         self.asked.append("matrices")
-        for own, matrix in zip(self.scene.spreads, self.matrices, strict=True):
-            give(own, matrix=matrix, ready=True)
+        for spread, matrix in zip(self.scene.spreads, self.matrices, strict=True):
+            give(spread, matrix=matrix, ready=True)
 
     def add_links(self, sides: list[int]) -> None:
         self.asked.append(sides)

@@ -34,12 +34,12 @@ KINDS: dict[str, tuple[list[Any], Any]] = {
 @pytest.fixture(params=KINDS)
 def book(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Account]]:
     """A market and a book of 5 A; a limit of one kind raises whenever it is asked."""
-    table, own = KINDS[request.param]
-    table.append((FAILS, own))
+    table, record = KINDS[request.param]
+    table.append((FAILS, record))
     returns = np.random.default_rng(2).normal(0.0, 0.01, (80, 3))
     ctx = make_context(np.full(3, 100.0), returns, list(UNIVERSE.symbols), universe=UNIVERSE)
     yield ctx, Account(lots=np.array([5.0, 0.0, 0.0]), cash=100_000.0, equity=100_500.0)
-    table.remove((FAILS, own))
+    table.remove((FAILS, record))
 
 
 def test_a_limit_of_a_package_that_raises_refuses_what_adds_risk(

@@ -36,9 +36,9 @@ def test_a_form_gives_the_largest_factor_within_its_bound_or_bars_what_adds_to_a
     cut = capped = asked = 0
     for seed in range(400):
         rng = np.random.default_rng(seed)
-        rare, found = _forms_as_by_hand(rng, int(rng.integers(1, 4)), settled)
+        rare, expected = _forms_as_by_hand(rng, int(rng.integers(1, 4)), settled)
         asked += len(rare.asked)
-        cut, capped = cut + (found.code != 0), capped + (found.ceiling is not None)
+        cut, capped = cut + (expected.code != 0), capped + (expected.ceiling is not None)
     assert min(cut, capped, asked) > 10
 
 
@@ -46,36 +46,36 @@ def _forms_as_by_hand(rng: np.random.Generator, n: int, settled: bool) -> tuple[
     """Each form is either the sum of squares, or a matrix with deviations that its shortcut reads."""
     state, rare = Standing(Basket(n), settled), Rare()
     stated(rng, state, unpriced=settled)
-    scene, found, asked = scene_of(state.basket, rare), Expected(state), False
+    scene, expected, asked = scene_of(state.basket, rare), Expected(state), False
     forms, factor = forms_of(state)
     forms.begin(scene)
-    known = bool(rng.random() < 0.8)
+    matrices_known = bool(rng.random() < 0.8)
     factors = rng.integers(-2, 3, (2, 3, n)) * (rng.random((2, 3, n)) < 0.8) * 0.25
     # rounding may leave a form negative
-    matrices = [each.T @ each - rng.choice([0.0, 0.0, 0.25]) for each in factors]
-    count, own = int(rng.integers(1, 4)), []
+    matrices = [factor_rows.T @ factor_rows - rng.choice([0.0, 0.0, 0.25]) for factor_rows in factors]
+    count, drawn_forms = int(rng.integers(1, 4)), []
     for code in range(41, 41 + count):
         bounds, which = rng.choice([0.0, 0.125, 0.25, 0.5], 2).tolist(), int(rng.integers(-1, 2))
         deviations = rng.choice([0.0, 0.25, 1.0, 9.0], n)
         spread = Spread(which < 0, deviations.copy().data)
         matrix = np.eye(n) if which < 0 else matrices[which]
-        if known and which >= 0:
+        if matrices_known and which >= 0:
             give(spread, matrix=matrix, ready=True)
         scene.spreads.append(spread)
         rare.matrices.append(matrix)
-        own.append((Form(code, *bounds), spread, bounds[settled], matrix, None if which < 0 else deviations))
+        drawn_forms.append((Form(code, *bounds), spread, bounds[settled], matrix, None if which < 0 else deviations))
     capped = False
-    for form, spread, bound, matrix, deviations in own:
+    for form, spread, bound, matrix, deviations in drawn_forms:
         before = spread.ready
-        reached, capped_by_hand = _form_by_hand(found, form.code, bound, matrix, deviations)
+        reached, capped_by_hand = _form_by_hand(expected, form.code, bound, matrix, deviations)
         asked = asked or (reached and not before)
         assert forms.scale(state, form, spread) == capped_by_hand
         capped = capped_by_hand
         if capped:
             break
     assert rare.asked == (["matrices"] if asked else [])
-    found.check(factor)
-    return rare, found
+    expected.check(factor)
+    return rare, expected
 
 
 def _form_by_hand(

@@ -104,8 +104,8 @@ def test_bounds_are_not_far_from_the_worst_that_can_happen() -> None:
             continue
         orders = risk_books.orders_of(book, verdict.lots)
         states = risk_books.States(book, orders, risk_books.fill_states(rng, orders, 0), at_worst=True)
-        found = risk_books.numerators(book, states)
-        used.append(max((value / (bound * states.equity)).max() for value, bound in found.values()))
+        bounded = risk_books.numerators(book, states)
+        used.append(max((value / (bound * states.equity)).max() for value, bound in bounded.values()))
     assert len(used) > examples(900) // 15
     assert np.median(used) > 0.9
     assert max(used) <= 1 + 1e-9
@@ -577,8 +577,8 @@ def test_a_hedge_passes_while_value_at_risk_is_breached() -> None:
 
 def correlated(threshold: float = 0.7, **keys: Any) -> tuple[Context, Limits]:
     common = np.random.default_rng(1).standard_normal((80, 1)) * 0.01
-    own = np.random.default_rng(2).standard_normal((80, 3)) * np.array([1e-3, 1e-3, 1e-2])
-    returns = common * np.array([1.0, 1.0, 0.0]) + own
+    specific = np.random.default_rng(2).standard_normal((80, 3)) * np.array([1e-3, 1e-3, 1e-2])
+    returns = common * np.array([1.0, 1.0, 0.0]) + specific
     spec = Correlation(threshold=threshold, lookback=80, **keys)
     return make_context(PX, returns, NAMES), override(FREE, correlation=spec)
 
@@ -793,15 +793,15 @@ def test_a_basket_holds_what_passed_and_nothing_when_nothing_did() -> None:
     held = Account(lots=np.array([0.0, 10.0, 0.0]), cash=1e4, equity=1e5)
     ctx, limits = plain(), Limits(max_position_weight=0.05)
     verdict = gate(ctx, held, np.array([60.0, -10.0, 0.0]), limits)
-    made = basket(verdict, ctx, held, limits, sample=7, n=2, ts=9, end=[1, 2, 3])
-    assert made is not None
-    assert (made.sample, made.n, made.ts) == (7, 2, 9)
-    assert made.sym == [0, 1]
-    assert made.lots == [49, -10]
-    assert made.worst_nano == [105 * NANO, 42 * NANO + NANO // 2]
-    assert made.end == [1, 2]
-    assert made.reason == [Reason.POSITION_WEIGHT, 0]
-    assert made.values["max_position_weight"] == (pytest.approx(0.049), 0.05)
+    orders = basket(verdict, ctx, held, limits, sample=7, n=2, ts=9, end=[1, 2, 3])
+    assert orders is not None
+    assert (orders.sample, orders.n, orders.ts) == (7, 2, 9)
+    assert orders.sym == [0, 1]
+    assert orders.lots == [49, -10]
+    assert orders.worst_nano == [105 * NANO, 42 * NANO + NANO // 2]
+    assert orders.end == [1, 2]
+    assert orders.reason == [Reason.POSITION_WEIGHT, 0]
+    assert orders.values["max_position_weight"] == (pytest.approx(0.049), 0.05)
     nothing = gate(ctx, held, np.zeros(3), limits)
     assert basket(nothing, ctx, held, limits, sample=7, n=3, ts=9, end=[1, 2, 3]) is None
 
@@ -864,11 +864,11 @@ def test_books_measured_together_have_the_values_they_have_alone(seed: int) -> N
     rng = np.random.default_rng(seed)
     book = random_book(rng)
     limits = [book.limits, risk_books.random_limits(rng), Limits()]
-    together = [gate(book.ctx, book.account, book.asked, each) for each in limits]
+    together = [gate(book.ctx, book.account, book.asked, book_limits) for book_limits in limits]
     measure(together, together)
-    for verdict, each in zip(together, limits, strict=True):
+    for verdict, book_limits in zip(together, limits, strict=True):
         for values, lots in ((verdict.values, verdict.lots), (verdict.before, None)):
-            alone = standing(book.ctx, book.account, each, lots)
+            alone = standing(book.ctx, book.account, book_limits, lots)
             assert values.keys() == alone.keys()
             for key, (value, bound) in values.items():
                 assert value == pytest.approx(alone[key][0], rel=1e-9, abs=1e-9), key
@@ -928,9 +928,9 @@ def test_a_stop_rests_good_till_cancelled_on_the_tick_nearer_to_the_market_a_col
 def test_a_stop_never_covers_more_than_open_orders_leave_nor_adds_to_a_position() -> None:
     assert resting([10.0], [-11.0], [92.0]) is None
     assert resting([10.0], [-7.0], [92.0], down=[4.0]) is None
-    left = resting([10.0], [-6.0], [92.0], down=[4.0])
-    assert left is not None
-    assert left.lots == [-6]
+    covered = resting([10.0], [-6.0], [92.0], down=[4.0])
+    assert covered is not None
+    assert covered.lots == [-6]
     assert resting([10.0], [5.0], [92.0], switch=RUN) is None
     assert resting([0.0], [-5.0], [92.0], switch=RUN) is None
     assert resting([10.0], [-5.0], [92.0], switch=HALT) is None

@@ -97,11 +97,11 @@ def test_returns_matrices_and_links_are_made_once_and_where_they_are_needed() ->
     assert 0 < np.count_nonzero(verdict.lots) < 5
     assert verdict.reason.any()
     assert (losses.ready, spread.ready, scene.has_links) == (True, True, True)
-    made = [np.asarray(each) for each in (losses.returns, spread.matrix, scene.links)]
-    assert [each.shape for each in made] == [(n, 80), (n, n), (n, n)]
+    arrays = [np.asarray(buffer) for buffer in (losses.returns, spread.matrix, scene.links)]
+    assert [array.shape for array in arrays] == [(n, 80), (n, n), (n, n)]
     gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
-    again = [np.asarray(each) for each in (losses.returns, spread.matrix, scene.links)]
-    assert all(np.shares_memory(one, other) for one, other in zip(again, made, strict=True))
+    again = [np.asarray(buffer) for buffer in (losses.returns, spread.matrix, scene.links)]
+    assert all(np.shares_memory(one, other) for one, other in zip(again, arrays, strict=True))
 
 
 def test_rows_that_symbols_have_together_are_too_few_where_one_lookback_is() -> None:
@@ -139,10 +139,10 @@ def test_a_set_of_limits_is_prepared_once_and_shocks_have_their_returns_from_the
         prepared.append(rules_of(limits, ctx.universe).prepared)
     assert prepared[0] is prepared[1] is not None
     ((_, market),) = ctx.ready.values()
-    assert [own.ready for own in market.scene.losses] == [
+    assert [losses_of_tail.ready for losses_of_tail in market.scene.losses] == [
         tail.fixed is not None for tail in rules_of(limits, ctx.universe).tails
     ]
-    assert {own.ready for own in market.scene.losses} == {True, False}
+    assert {losses_of_tail.ready for losses_of_tail in market.scene.losses} == {True, False}
 
 
 def test_no_scenarios_are_made_where_a_symbol_with_too_few_returns_is_carried() -> None:
@@ -152,11 +152,11 @@ def test_no_scenarios_are_made_where_a_symbol_with_too_few_returns_is_carried() 
     rules = rules_of(TAILED, ctx.universe)
     market, lots = gate_inputs.Market(ctx, gate_inputs.Prepared(rules), None, complete=False), np.array([1.0, 0.0, 1.0])
     for carried, rows in ((2, TOO_FEW), (1, READY)):
-        found, gaps = market.with_rows(ctx, np.arange(3) == carried, lots)
-        assert found.scene.rows == rows
-        assert (found.scenarios is None) == (rows == TOO_FEW)
+        prepared, gaps = market.with_rows(ctx, np.arange(3) == carried, lots)
+        assert prepared.scene.rows == rows
+        assert (prepared.scenarios is None) == (rows == TOO_FEW)
         assert not gaps
-        assert market.with_rows(ctx, np.arange(3) == carried, lots)[0] is found
+        assert market.with_rows(ctx, np.arange(3) == carried, lots)[0] is prepared
 
 
 @pytest.mark.parametrize("collar", [0.0, 0.05])
@@ -182,8 +182,10 @@ def test_a_row_has_coefficients_by_symbol_where_one_side_of_it_varies(varied: tu
     rules.rows = [row._replace(load=flight, settled_load=settled) for row in rules.rows]
     for row in gate_inputs.bounds_of(rules).rows:
         assert row.by_symbol == bool(varied)
-        found = [[row.load(late, k, buys) for k in range(3)] for late in (False, True) for buys in (False, True)]
-        assert found == loads.tolist()
+        loads_by_symbol = [
+            [row.load(late, k, buys) for k in range(3)] for late in (False, True) for buys in (False, True)
+        ]
+        assert loads_by_symbol == loads.tolist()
 
 
 def test_refusals_that_follow_each_other_all_count_and_the_first_gives_the_reason() -> None:

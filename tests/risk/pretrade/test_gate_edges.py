@@ -111,9 +111,9 @@ def test_one_lot_is_weighed_again_at_the_end_too_where_fees_of_others_count_and_
     """A hundred basis points of 20,000 are 200, a fifth of which is 40."""
     px = np.array([19_950.0, 50.0, 200.0])
     limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=100.0, max_position_weight=0.2, in_flight=0.5)
-    for others, passes in ((0.0, 1.0), (380.0, 0.0)):
-        verdict = gate(market(px), account([0.0, 0.0, 0.0], px), np.array([1.0, others, 0.0]), limits)
-        assert verdict.lots.tolist() == [passes, others, 0]
+    for other_lots, passes in ((0.0, 1.0), (380.0, 0.0)):
+        verdict = gate(market(px), account([0.0, 0.0, 0.0], px), np.array([1.0, other_lots, 0.0]), limits)
+        assert verdict.lots.tolist() == [passes, other_lots, 0]
 
 
 def test_a_fresh_price_keeps_its_collar_beside_an_old_one() -> None:
@@ -140,9 +140,9 @@ def test_an_order_goes_out_at_the_price_that_every_agent_behind_it_counted_on() 
     one, other = np.array([-5.0, 0.0, 0.0]), np.array([0.0, 5.0, 0.0])
 
     def sent(*parts: Part) -> list[int]:
-        made = basket(verdict, market(), book, limits, sample=1, n=1, ts=1, end=[1, 1, 1], parts=parts)
-        assert made is not None
-        return [price // NANO for price in made.worst_nano]
+        sent_basket = basket(verdict, market(), book, limits, sample=1, n=1, ts=1, end=[1, 1, 1], parts=parts)
+        assert sent_basket is not None
+        return [price // NANO for price in sent_basket.worst_nano]
 
     assert sent(Part(lots, holds, limits)) == [80, 60]
     assert sent(Part(one, nothing, limits), Part(other, holds, limits)) == [95, 60]
@@ -160,12 +160,12 @@ def test_a_factor_that_leaves_whole_lots_exactly_leaves_all_of_them() -> None:
 
 
 def test_a_factor_that_is_not_a_number_lets_nothing_pass() -> None:
-    for value, left in ((float("nan"), 0.0), (-1.0, 0.0), (0.4, 0.4), (2.0, 1.0)):
+    for value, factor_left in ((float("nan"), 0.0), (-1.0, 0.0), (0.4, 0.4), (2.0, 1.0)):
         factor = Factor(1)
         factor.begin()
         factor.take(value, Reason.GROSS)
-        assert factor.value == left
-        assert factor.code == (Reason.GROSS if left < 1.0 else Reason.NONE)
+        assert factor.value == factor_left
+        assert factor.code == (Reason.GROSS if factor_left < 1.0 else Reason.NONE)
 
 
 @pytest.mark.parametrize("key", ["var", "cvar", "max_volatility"])
@@ -444,8 +444,8 @@ def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothin
         verdict = gate(market(px), book, np.array([-1.0, 15.0, 0.0]), override(limits, fee_bp=fee))
         assert verdict.lots.tolist() == [0, bought, 0]
         assert verdict.reason.tolist() == [Reason.GROSS, Reason.CASH, 0]
-    whole = gate(market(px), book, np.array([-1.0, 14.0, 0.0]), limits)
-    assert whole.lots.tolist() == [-1, 14, 0]
+    both = gate(market(px), book, np.array([-1.0, 14.0, 0.0]), limits)
+    assert both.lots.tolist() == [-1, 14, 0]
     # cash that fits exactly fits, however much more is held
     rich = Account(lots=np.array([0.0, 0.0, 5_000.0]), cash=1_000.0, equity=1_001_000.0)
     wide = override(limits, max_gross_exposure=1_002_000.0 / 1_001_000.0)
@@ -467,21 +467,21 @@ def states_of(ctx: Any, book: Account, reducing: np.ndarray, limits: Limits) -> 
     assert book.up is not None
     assert book.down is not None
     basket.px, basket.lots, basket.up, basket.down, basket.reduced = (
-        np.asarray(each, dtype=np.float64).data for each in (ctx.px, book.lots, book.up, book.down, reducing)
+        np.asarray(numbers, dtype=np.float64).data for numbers in (ctx.px, book.lots, book.up, book.down, reducing)
     )
     basket.cash, basket.equity, basket.up_cash = book.cash, book.equity, book.up_cash
     basket.open_loss, basket.derived = book.open_loss or 0.0, book.open_loss is None
     basket.open_gain, basket.traded = book.open_gain, book.traded
-    found = []
+    states = []
     for settled in (False, True)[: 1 + bounds.two_states]:
         state = Standing(basket, settled)
         state.settle(bounds)
         w = np.concatenate((np.asarray(state.low), np.asarray(state.high)))
-        found.append(SimpleNamespace(
+        states.append(SimpleNamespace(
             w=w, equity=state.equity, before=state.before, slip=state.slip * ctx.px, cash_used=state.spent,
             traded=state.traded,
         ))  # fmt: skip
-    return found
+    return states
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -554,8 +554,8 @@ def test_values_are_made_once_and_are_those_of_the_whole_limits() -> None:
         verdict = gate(ctx, book, np.array([10.0, 0.0, 5.0]), limits)
         assert verdict.values is verdict.values
         assert verdict.before is verdict.before
-        for made, lots in ((verdict.values, verdict.lots), (verdict.before, None)):
-            assert made == standing(ctx, book, limits, lots)
+        for values, lots in ((verdict.values, verdict.lots), (verdict.before, None)):
+            assert values == standing(ctx, book, limits, lots)
 
 
 def test_a_verdict_records_the_limits_that_cut_and_those_in_use() -> None:

@@ -266,9 +266,9 @@ def values(found: dict[str, tuple[float, float]]) -> dict[str, list[float]]:
 def orders(book: Book, verdict: Verdict) -> list[Any] | None:
     """The basket of a verdict that two agents share, one of them with collars of its own."""
     half = np.trunc(verdict.lots / 2)
-    own = override(book.limits, collar=book.limits.collar / 2, reduce_collar=0.02, flatten_collar=0.01)
+    narrower = override(book.limits, collar=book.limits.collar / 2, reduce_collar=0.02, flatten_collar=0.01)
     parts = [
-        Part(half, book.account.lots - half, own),
+        Part(half, book.account.lots - half, narrower),
         Part(verdict.lots - half, np.where(np.arange(len(half)) % 2, 1.0, -1.0), book.limits),
     ]
     if not np.isfinite(book.account.lots).all():
@@ -284,19 +284,19 @@ def row(kind: str, seed: int) -> Row:
     book = dataclasses.replace(book, limits=structs.replace(book.limits, extra=UNSET))  # not drawn when it was written
     with np.errstate(invalid="ignore", over="ignore"):
         verdict = gate(book.ctx, book.account, book.asked, book.limits)
-        found: Row = {"lots": numbers(verdict.lots), "reason": verdict.reason.tolist()}
+        columns: Row = {"lots": numbers(verdict.lots), "reason": verdict.reason.tolist()}
         again = gate(book.ctx, book.account, book.asked, book.limits)
         assert np.array_equal(again.lots, verdict.lots), (kind, seed)
         if seed % 4 == 0 and kind not in ("strange", "many"):
-            found |= {"values": values(verdict.values), "before": values(verdict.before)}
-            found["worst"] = worst_nano(book.ctx, verdict.lots, book.limits, book.account.lots)
-            found["orders"] = orders(book, verdict)
+            columns |= {"values": values(verdict.values), "before": values(verdict.before)}
+            columns["worst"] = worst_nano(book.ctx, verdict.lots, book.limits, book.account.lots)
+            columns["orders"] = orders(book, verdict)
         if kind in ("strange", "with gaps"):
             reduced = gate(book.ctx, book.account, book.asked, book.limits, REDUCE)
             halted = gate(book.ctx, book.account, book.asked, book.limits, HALT)
-            found |= {"reduced": numbers(reduced.lots), "reduced why": reduced.reason.tolist()}
-            found["halted why"] = halted.reason.tolist()
-    return found
+            columns |= {"reduced": numbers(reduced.lots), "reduced why": reduced.reason.tolist()}
+            columns["halted why"] = halted.reason.tolist()
+    return columns
 
 
 def same(one: Any, other: Any) -> bool:
@@ -312,8 +312,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 def read() -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = json.loads(TABLE.read_text()) if TABLE.exists() else {}
-    return found
+    table: dict[str, list[Row]] = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+    return table
 
 
 TABLED = read()

@@ -32,10 +32,10 @@ def test_that_many_lots_pass_whole_and_one_more_is_cut(seed: int) -> None:
     book = random_book(np.random.default_rng(seed))
     for column in range(len(book.px)):
         for side in (1, -1):
-            found = most(book.ctx, book.account, book.limits, column, side)
-            assert found.bounded
-            assert passes(book, column, side * found.lots)
-            assert not passes(book, column, side * (found.lots + 1))
+            largest = most(book.ctx, book.account, book.limits, column, side)
+            assert largest.bounded
+            assert passes(book, column, side * largest.lots)
+            assert not passes(book, column, side * (largest.lots + 1))
 
 
 def plain_book(limits: Limits, lots: list[float], **account: object) -> Book:
@@ -72,9 +72,9 @@ def test_a_switch_that_is_not_run_leaves_no_room_to_add() -> None:
 
 def test_a_question_is_no_duplicate() -> None:
     free = plain_book(Limits(), [0.0, 0.0, 0.0])
-    found = most(free.ctx, free.account, free.limits, 0, 1)
-    again = plain_book(Limits(), [0.0, 0.0, 0.0], repeated=np.array([found.lots, 0.0, 0.0]))
-    assert most(again.ctx, again.account, again.limits, 0, 1) == found
+    largest = most(free.ctx, free.account, free.limits, 0, 1)
+    again = plain_book(Limits(), [0.0, 0.0, 0.0], repeated=np.array([largest.lots, 0.0, 0.0]))
+    assert most(again.ctx, again.account, again.limits, 0, 1) == largest
 
 
 EACH = {
@@ -98,11 +98,11 @@ def test_each_limit_alone_leaves_what_its_definition_says(key: str) -> None:
     limits, lots = EACH[key]
     # 100 A (10 %), 300 B (15 %): A may be added to
     book = plain_book(limits, [100.0, 300.0, 0.0])
-    found = most_under(book.ctx, book.account, limits, key, 0, 1)
-    assert found.lots == lots if found.bounded else lots is None
+    largest = most_under(book.ctx, book.account, limits, key, 0, 1)
+    assert largest.lots == lots if largest.bounded else lots is None
     # a tight limit of another kind changes nothing of it, its own does
     crowded = Limits(**{f: getattr(limits, f) for f in Limits.__struct_fields__} | {"max_volatility": 0.001})
-    assert most_under(book.ctx, book.account, crowded, key, 0, 1) == found
+    assert most_under(book.ctx, book.account, crowded, key, 0, 1) == largest
     assert most_under(book.ctx, book.account, crowded, "max_volatility", 0, 1).lots == 0.0
 
 
@@ -123,36 +123,36 @@ def test_figures_are_those_of_an_evaluator_of_its_own(seed: int) -> None:
     state = States(book, orders, orders.lots[None, :], at_worst=False)
     equity = float(state.equity[0])
     judged = {name: float(value[0]) / equity for name, (value, _) in numerators(book, state).items()}
-    found = figures(book.ctx, book.account, book.limits, lots)
+    measures = figures(book.ctx, book.account, book.limits, lots)
     same = {
         "max_gross_exposure": "gross", "var": "var", "cvar": "cvar", "max_volatility": "volatility",
         "max_turnover": "turnover", "stress": "stress",
     }  # fmt: skip
     for key, name in same.items():
-        assert (key in found) == (name in judged)
-        if key in found:
-            assert found[key].value == pytest.approx(judged[name], rel=1e-6, abs=1e-9)
+        assert (key in measures) == (name in judged)
+        if key in measures:
+            assert measures[key].value == pytest.approx(judged[name], rel=1e-6, abs=1e-9)
     rho = np.atleast_2d(np.corrcoef(book.returns.T))
     for column, symbol in enumerate(book.names):
-        own = figures_of(book.ctx, book.account, book.limits, lots, column)
+        of_symbol = figures_of(book.ctx, book.account, book.limits, lots, column)
         if book.limits.max_position_weight is not None:
-            assert own["max_position_weight"] == Figure(
+            assert of_symbol["max_position_weight"] == Figure(
                 pytest.approx(judged[f"weight {column}"]), book.limits.max_position_weight, symbol
             )
         sector = book.ctx.universe.sectors[column]
         if book.limits.max_sector_weight is not None and sector:
-            assert own["max_sector_weight"].value == pytest.approx(judged[f"sector {sector}"])
-            assert own["max_sector_weight"].about == sector
+            assert of_symbol["max_sector_weight"].value == pytest.approx(judged[f"sector {sector}"])
+            assert of_symbol["max_sector_weight"].about == sector
         if book.limits.max_concentration is not None:
             asset = book.ctx.universe.assets[column]
-            assert own["max_concentration"].value == pytest.approx(judged[f"asset {asset}"])
+            assert of_symbol["max_concentration"].value == pytest.approx(judged[f"asset {asset}"])
         grouped = symbol in dict(book.ctx.universe.groups)["odd"] and bool(book.limits.group_caps)
-        assert ("group_caps.odd" in own) == grouped
+        assert ("group_caps.odd" in of_symbol) == grouped
         if grouped:
-            assert own["group_caps.odd"].value == pytest.approx(judged["group odd"])
+            assert of_symbol["group_caps.odd"].value == pytest.approx(judged["group odd"])
         if book.limits.correlation is not None:
             weights = state.exposure[0] / equity
-            assert own["correlation"].value == pytest.approx(
+            assert of_symbol["correlation"].value == pytest.approx(
                 heaviest_pair(weights, rho, column, book.limits.correlation), abs=1e-9
             )
 
@@ -178,13 +178,13 @@ def test_pairs_are_named_with_their_correlation() -> None:
     ctx = make_context(px, returns, names)
     account = Account(lots=np.array([1_000.0, 3_000.0, 2_000.0]), cash=40_000.0, equity=100_000.0)
     rho = np.corrcoef(returns.T)[0, 1]
-    found = figures_of(ctx, account, limits, None, 0)
+    measures = figures_of(ctx, account, limits, None, 0)
     # C moves against A, so two long positions do not add up
-    assert found["correlation"] == Figure(pytest.approx(0.4), 0.5, f"A~B {rho:.2f}")
-    assert "correlation.C" not in found
+    assert measures["correlation"] == Figure(pytest.approx(0.4), 0.5, f"A~B {rho:.2f}")
+    assert "correlation.C" not in measures
     short = Account(lots=np.array([1_000.0, 3_000.0, -2_000.0]), cash=80_000.0, equity=100_000.0)
-    found = figures_of(ctx, short, limits, None, 0)
-    assert found["correlation.C"] == Figure(pytest.approx(0.3), 0.5, "A~C -1.00")
+    measures = figures_of(ctx, short, limits, None, 0)
+    assert measures["correlation.C"] == Figure(pytest.approx(0.3), 0.5, "A~C -1.00")
 
 
 def test_figures_of_an_order_are_its_own() -> None:
@@ -195,12 +195,12 @@ def test_figures_of_an_order_are_its_own() -> None:
     book = plain_book(limits, [100.0, 0.0, 0.0], open_orders=3, recent_orders=2)
     ctx = make_context(book.px, book.returns, book.names, volume_lots=np.array([1_000.0, 1_000.0, 1_000.0]))
     lots = np.array([50.0, 0.0, 0.0])
-    found = figures_of(ctx, book.account, limits, lots, 0)
-    assert found["max_order_notional"] == Figure(pytest.approx(5_500.0), 20_000.0)
-    assert found["max_share_of_volume"] == Figure(pytest.approx(0.05), 0.1)
-    assert found["liquidity"] == Figure(pytest.approx(0.3), 2.0)
-    assert found["max_open_orders"] == Figure(4, 9)
-    assert found["order_rate"] == Figure(3, 5)
+    measures = figures_of(ctx, book.account, limits, lots, 0)
+    assert measures["max_order_notional"] == Figure(pytest.approx(5_500.0), 20_000.0)
+    assert measures["max_share_of_volume"] == Figure(pytest.approx(0.05), 0.1)
+    assert measures["liquidity"] == Figure(pytest.approx(0.3), 2.0)
+    assert measures["max_open_orders"] == Figure(4, 9)
+    assert measures["order_rate"] == Figure(3, 5)
     before = figures_of(ctx, book.account, limits, None, 0)
     assert before["max_order_notional"].value == 0.0
     assert before["liquidity"].value == pytest.approx(0.2)
@@ -227,17 +227,17 @@ def test_what_passes_alone_may_be_sent_in_two_parts_and_no_more(key: str) -> Non
     book = plain_book(limits, [100.0, 300.0, 0.0])
     alone = most_under(book.ctx, book.account, limits, key, 0, 1)
     first = np.array([alone.lots // 2, 0.0, 0.0])
-    rest = most_under(book.ctx, sent(book.ctx, book.account, first, limits), limits, key, 0, 1)
-    assert alone.lots - 1 <= first[0] + rest.lots <= alone.lots
+    second = most_under(book.ctx, sent(book.ctx, book.account, first, limits), limits, key, 0, 1)
+    assert alone.lots - 1 <= first[0] + second.lots <= alone.lots
 
 
 def test_a_question_is_no_duplicate_even_of_itself_or_of_what_is_not_known() -> None:
     limits = Limits(collar=0.0, max_position_weight=0.3)
-    found = Most(300.0, Reason.POSITION_WEIGHT, True)
+    expected = Most(300.0, Reason.POSITION_WEIGHT, True)
     # the gate is asked for 10,000 times the equity
     for repeated in ([1e7, 0.0, 0.0], [np.nan] * 3):
         book = plain_book(limits, [0.0, 0.0, 0.0], repeated=np.array(repeated))
-        assert most(book.ctx, book.account, limits, 0, 1) == found
+        assert most(book.ctx, book.account, limits, 0, 1) == expected
 
 
 def test_what_has_no_price_has_no_room_and_a_price_below_one_has_all_of_it() -> None:
@@ -324,20 +324,20 @@ def test_figures_say_whose_they_are() -> None:
         group_caps=(("g", 0.4),),
     )  # fmt: skip
     book = plain_book(limits, [100.0, -300.0, -500.0])
-    found = figures(book.ctx, book.account, limits, None)
-    assert found["max_position_weight"] == Figure(pytest.approx(0.15), 0.3, "B")
-    assert found["max_sector_weight"] == Figure(pytest.approx(0.25), 0.5, "x")
+    measures = figures(book.ctx, book.account, limits, None)
+    assert measures["max_position_weight"] == Figure(pytest.approx(0.15), 0.3, "B")
+    assert measures["max_sector_weight"] == Figure(pytest.approx(0.25), 0.5, "x")
     # of A and C together, which are one asset
-    assert found["max_concentration"] == Figure(pytest.approx(0.15), 0.6, "a")
-    assert found["group_caps.g"] == Figure(pytest.approx(0.15), 0.4)
-    assert found["stress"] == Figure(pytest.approx(0.025), 0.2, "rise")
+    assert measures["max_concentration"] == Figure(pytest.approx(0.15), 0.6, "a")
+    assert measures["group_caps.g"] == Figure(pytest.approx(0.15), 0.4)
+    assert measures["stress"] == Figure(pytest.approx(0.025), 0.2, "rise")
     # of what positions are worth, not of how many lots they are: 300 of A at 100 against 500 of C at 10
     other = plain_book(limits, [300.0, 0.0, -500.0])
     assert figures(other.ctx, other.account, limits, None)["stress"] == Figure(pytest.approx(0.025), 0.2, "fall")
-    own = figures_of(book.ctx, book.account, limits, None, 2)
-    assert own["max_position_weight"] == Figure(pytest.approx(0.05), 0.3, "C")
-    assert own["max_sector_weight"] == Figure(pytest.approx(0.05), 0.5, "y")
-    assert own["stress"] == found["stress"]
+    of_symbol = figures_of(book.ctx, book.account, limits, None, 2)
+    assert of_symbol["max_position_weight"] == Figure(pytest.approx(0.05), 0.3, "C")
+    assert of_symbol["max_sector_weight"] == Figure(pytest.approx(0.05), 0.5, "y")
+    assert of_symbol["stress"] == measures["stress"]
     flat = plain_book(limits, [0.0, 0.0, 0.0])
     assert figures(flat.ctx, flat.account, limits, None)["max_position_weight"] == Figure(0.0, 0.3)
     assert figures(flat.ctx, flat.account, limits, None)["stress"].about == ""
@@ -348,12 +348,12 @@ def test_without_equity_nothing_has_a_share_of_it(equity: float, known: bool) ->
     limits = Limits(max_position_weight=0.3, max_sector_weight=0.5, correlation=Correlation(lookback=80))
     book = plain_book(limits, [100.0, 300.0, 0.0])
     account = Account(lots=book.account.lots, cash=0.0, equity=equity)
-    for found in (figures(book.ctx, account, limits, None), figures_of(book.ctx, account, limits, None, 1)):
-        assert ({"max_position_weight", "max_sector_weight"} <= found.keys()) is known
-        assert ({"max_position_weight", "max_sector_weight"} & found.keys() != set()) is known
+    for measures in (figures(book.ctx, account, limits, None), figures_of(book.ctx, account, limits, None, 1)):
+        assert ({"max_position_weight", "max_sector_weight"} <= measures.keys()) is known
+        assert ({"max_position_weight", "max_sector_weight"} & measures.keys() != set()) is known
         if known:
-            assert found["max_position_weight"].about == "B"
-            assert found["max_sector_weight"].about == "x"
+            assert measures["max_position_weight"].about == "B"
+            assert measures["max_sector_weight"].about == "x"
 
 
 def test_without_enough_returns_no_pair_is_measured() -> None:
@@ -371,11 +371,11 @@ def test_pairs_are_of_the_column_asked_about_the_heaviest_first() -> None:
     limits = Limits(correlation=Correlation(lookback=80, min_weight=0.05))
     ctx = make_context(px, returns, ["A", "B", "C", "D"])
     account = Account(lots=np.array([1_000.0, 2_000.0, 3_000.0, 400.0]), cash=36_000.0, equity=100_000.0)
-    found = figures_of(ctx, account, limits, None, 1)
-    assert found["correlation"] == Figure(pytest.approx(0.5), 0.5, "B~C 1.00")
-    assert found["correlation.A"] == Figure(pytest.approx(0.3), 0.5, "B~A 1.00")
+    measures = figures_of(ctx, account, limits, None, 1)
+    assert measures["correlation"] == Figure(pytest.approx(0.5), 0.5, "B~C 1.00")
+    assert measures["correlation.A"] == Figure(pytest.approx(0.3), 0.5, "B~A 1.00")
     # D is too light to count, and on the other side
-    assert found.keys() & {"correlation.B", "correlation.C", "correlation.D"} == set()
+    assert measures.keys() & {"correlation.B", "correlation.C", "correlation.D"} == set()
     assert figures_of(ctx, account, limits, None, 3)["correlation"] == Figure(0.0, 0.5)
 
 

@@ -68,13 +68,13 @@ def test_masks_and_rooms_cut_each_order_in_their_order_by_side() -> None:
             caps.append(Cap(MASK if mask else ROOM, code, numbers[:n].copy().data, numbers[n:].copy().data))
             give(caps[-1], held=parts[0], same=parts[1], other=parts[2])
             for k in range(n):
-                own = numbers[n + k] if buys[k] else numbers[k]
+                number = numbers[n + k] if buys[k] else numbers[k]
                 sign, (same, other) = (1.0, (up, down)) if buys[k] else (-1.0, (down, up))
-                most = own - parts @ [sign * lots[k], same[k], other[k]]
+                most = number - parts @ [sign * lots[k], same[k], other[k]]
                 if mask:
-                    most = 0.0 if own else np.inf
+                    most = 0.0 if number else np.inf
                 if size[k] > max(most, 0.0):
-                    size[k], reason[k] = np.floor(max(most, 0.0)), own if mask else code
+                    size[k], reason[k] = np.floor(max(most, 0.0)), number if mask else code
         gate.cap(caps)
         assert list(basket.size) == size.tolist()
         assert list(basket.reason) == reason.tolist()
@@ -98,11 +98,11 @@ def weighed(rng: np.random.Generator, n: int, two: bool) -> Gate:
 def _most_of_weight(gate: Gate, states: list[Standing], k: int, others: bool) -> float:
     """By trial of each number of lots; with `others` at the equity that all other orders leave."""
     basket = gate.basket
-    own, side = int(basket.size[k]), basket.n + k if basket.wish[k] > 0.0 else k
+    size, side = int(basket.size[k]), basket.n + k if basket.wish[k] > 0.0 else k
     value, keeps = added(basket), []
     for state in states:
         equity = state.equity - (state.slip * (value.sum() - value[side]) if others else 0.0)
-        lots = np.arange(own + 1) * basket.px[k]
+        lots = np.arange(size + 1) * basket.px[k]
         most = gate.bounds.weight * state.wider * (equity - state.slip * lots) + basket.near
         keeps.append(outer(state)[side] + lots <= most)
     return float(max([0, *np.flatnonzero(np.all(keeps, axis=0)).tolist()]))
@@ -120,9 +120,9 @@ def test_a_position_gets_the_most_lots_that_weigh_no_more_than_permitted(two: bo
         reason = np.where(np.array(lots) < np.asarray(basket.size), WEIGHT_CODE, 0).tolist()
         heavy = False
         for state in states:
-            left = state.equity - state.slip * float(added(basket).sum())
+            equity = state.equity - state.slip * float(added(basket).sum())
             full = float((outer(state) + added(basket)).max())
-            heavy |= full > gate.bounds.weight * state.wider * left + basket.near
+            heavy |= full > gate.bounds.weight * state.wider * equity + basket.near
         gate.cap([Cap(WEIGHT, WEIGHT_CODE, basket.px, basket.px)])
         assert list(basket.size) == lots
         assert list(basket.reason) == reason
@@ -141,7 +141,9 @@ def test_a_weight_is_checked_again_at_the_equity_that_all_orders_leave(two: bool
         basket, states = gate.basket, [gate.flight, gate.after][: 1 + two]
         trial = [_most_of_weight(gate, states, k, others=True) for k in range(basket.n)]
         size = [min(pair) for pair in zip(trial, basket.size, strict=True)]
-        reason = [WEIGHT_CODE if left < own else 0 for left, own in zip(trial, basket.size, strict=True)]
+        reason = [
+            WEIGHT_CODE if lots < size_before else 0 for lots, size_before in zip(trial, basket.size, strict=True)
+        ]
         gate.weigh_again()
         assert list(basket.size) == size
         assert list(basket.reason) == reason
@@ -166,10 +168,10 @@ def test_a_count_keeps_the_largest_orders_beside_the_reductions() -> None:
             order = sorted(np.flatnonzero(size).tolist(), key=lambda k: (-value[k], names[k]))
             over = order[0 if np.isnan(room) else int(max(room - basket.reductions, 0.0)) :]
             size[over], reason[over], cuts = 0.0, 20 + c, cuts + bool(over)
-        left = gate.count()
+        orders = gate.count()
         assert list(basket.size) == size.tolist()
         assert list(basket.reason) == reason.tolist()
-        assert (left, basket.changes) == (np.count_nonzero(size), cuts)
+        assert (orders, basket.changes) == (np.count_nonzero(size), cuts)
 
 
 def test_symbols_with_too_few_returns_are_refused_and_all_where_one_is_carried_or_the_rows_are_too_few() -> None:
@@ -181,21 +183,21 @@ def test_symbols_with_too_few_returns_are_refused_and_all_where_one_is_carried_o
         drawn(rng, basket)
         carried = rng.choice([0.0, 0.0, 0.0, 1.0, -1.0], (3, n))
         give(basket, lots=carried[0], up=carried[1], down=carried[2])
-        few, short, known = bool(rng.random() < 0.3), rng.random(n) < 0.4, bool(rng.random() < 0.8)
+        few, short, names_known = bool(rng.random() < 0.3), rng.random(n) < 0.4, bool(rng.random() < 0.8)
         gate.scene.rows = TOO_FEW if few else READY
-        if known:
+        if names_known:
             give(gate.scene, lacking=short * 1.0, any_lacking=True)
         else:
             # what is not said to be lacking is not read
             give(gate.scene, lacking=np.ones(n))
-        short &= known
+        short &= names_known
         refused = short | few | bool((short & carried.any(axis=0)).any())
         size = np.where(refused, 0.0, np.asarray(basket.size))
         reason = np.where(size < np.asarray(basket.size), HISTORY, 0)
-        left = gate.history()
+        orders = gate.history()
         assert list(basket.size) == size.tolist()
         assert list(basket.reason) == reason.tolist()
-        assert left == np.count_nonzero(size)
+        assert orders == np.count_nonzero(size)
 
 
 # ---- the common factor ----------------------------------------------------------------------------------------------
@@ -209,8 +211,8 @@ def test_a_linear_limit_gives_the_largest_factor_within_it_or_bars_what_adds_to_
     cut = capped = 0
     for seed in range(300):
         rng = np.random.default_rng(seed)
-        found = _rows_as_by_products(rng, int(rng.integers(1, 4)), settled, by_symbol)
-        cut, capped = cut + (found.code != 0), capped + (found.ceiling is not None)
+        expected = _rows_as_by_products(rng, int(rng.integers(1, 4)), settled, by_symbol)
+        cut, capped = cut + (expected.code != 0), capped + (expected.ceiling is not None)
     assert min(cut, capped) > 40
 
 
@@ -232,14 +234,14 @@ def _rows_as_by_products(rng: np.random.Generator, n: int, settled: bool, by_sym
     gate = gate_of(n, equity=EQUITY)
     state, basket = state_of(gate, settled), gate.basket
     stated(rng, state, unpriced=settled)
-    found, rows = Expected(state), []
+    expected, rows = Expected(state), []
     for code in rng.permutation([EQUITY, 11, 12])[: int(rng.integers(1, 4))].tolist():
         kind = int(rng.choice([BY_SIDE, NET, TRADED, CASH, NOTHING])) if code != EQUITY else NOTHING
         bounds = rng.choice([0.0, 0.25, 0.5, 1.0], 2) * (1.0 if code != EQUITY else 4.0)
         loads = rng.choice([0.0, 0.5, 1.0, 1.0, 2.0], (2, 2 * n if by_symbol and n > 1 else 2))
         gate.bounds.rows.append(_row_of(code, kind, bounds, loads, n))
         rows.append((code, kind, bounds[int(settled)], loads if loads.shape[1] > 2 else loads.repeat(n, axis=1)))
-    own = np.arange(n) + n * (np.asarray(basket.wish) > 0.0)
+    side = np.arange(n) + n * (np.asarray(basket.wish) > 0.0)
     present = np.concatenate((-stands(state), stands(state)))
     present = np.where(present > 0.0, present, 0.0)
     for code, kind, bound, loads in rows:
@@ -248,20 +250,20 @@ def _rows_as_by_products(rng: np.random.Generator, n: int, settled: bool, by_sym
             NOTHING: 0.0,
         }[kind]  # fmt: skip
         growth = float(loads[int(settled)] @ added(basket))
-        if most + growth <= bound * found.left + found.near:
+        if most + growth <= bound * expected.left + expected.near:
             continue
         if kind == BY_SIDE:
-            breached = loads[0] @ present > bound * found.now + found.near
+            breached = loads[0] @ present > bound * expected.now + expected.near
         else:
-            breached = most > bound * state.before + found.near
+            breached = most > bound * state.before + expected.near
         if not breached:
-            growth += bound * (found.equity - found.left)
-            found.take((bound * found.equity + found.near - most) / growth if growth > 0.0 else np.inf, code)
-        elif found.cap(np.where((loads[int(settled)][own] > 0.0) | (code == EQUITY), 0.0, np.inf), code):
+            growth += bound * (expected.equity - expected.left)
+            expected.take((bound * expected.equity + expected.near - most) / growth if growth > 0.0 else np.inf, code)
+        elif expected.cap(np.where((loads[int(settled)][side] > 0.0) | (code == EQUITY), 0.0, np.inf), code):
             break
-    assert gate.scale_in(state) == (found.ceiling is not None)
-    found.check(gate.factor)
-    return found
+    assert gate.scale_in(state) == (expected.ceiling is not None)
+    expected.check(gate.factor)
+    return expected
 
 
 def test_what_a_limit_bars_adds_to_what_it_counts() -> None:
@@ -320,15 +322,15 @@ def test_equity_is_kept_for_pairs_beside_weights(settled: bool) -> None:
         need = max(alone, together)
         assert gate.names_equity(state) == pytest.approx(need)
         assert rare.asked == [[2, 3]]
-        found = Expected(state)
-        growth = found.equity - found.left
-        if need > found.left + found.near and growth > 0.0:
-            found.take((found.equity + found.near - need) / growth, EQUITY)
+        expected = Expected(state)
+        growth = expected.equity - expected.left
+        if need > expected.left + expected.near and growth > 0.0:
+            expected.take((expected.equity + expected.near - need) / growth, EQUITY)
         give(state, before=1e3)
         gate.bounds.rows = [_row_of(EQUITY, NOTHING, [1.0, 1.0], np.zeros((2, 2)), 2)]
         assert not gate.scale_in(state)
-        found.check(gate.factor)
-        cut += found.code != 0
+        expected.check(gate.factor)
+        cut += expected.code != 0
     assert cut > 50
 
 
@@ -337,8 +339,8 @@ def test_a_group_gives_the_largest_factor_within_its_bound_or_bars_its_orders_if
     cut = capped = 0
     for seed in range(300):
         rng = np.random.default_rng(seed)
-        found = _families_as_by_products(rng, int(rng.integers(1, 5)), settled)
-        cut, capped = cut + (found.code != 0), capped + (found.ceiling is not None)
+        expected = _families_as_by_products(rng, int(rng.integers(1, 5)), settled)
+        cut, capped = cut + (expected.code != 0), capped + (expected.ceiling is not None)
     assert min(cut, capped) > 40
 
 

@@ -24,10 +24,10 @@ def few(rng: np.random.Generator, *shape: int) -> Floats:
 
 def sides(rng: np.random.Generator, n: int) -> Sides:
     """Sizes that are not negative, many of them 0."""
-    found = Sides(n)
+    drawn_sides = Sides(n)
     for name in NAMES:
-        np.asarray(getattr(found, name))[:] = np.abs(rng.normal(size=n)) * (rng.random(n) < 0.6)
-    return found
+        np.asarray(getattr(drawn_sides, name))[:] = np.abs(rng.normal(size=n)) * (rng.random(n) < 0.6)
+    return drawn_sides
 
 
 RNG = np.random.default_rng(8)
@@ -74,22 +74,22 @@ def test_a_loop_and_its_vector_form_give_the_same_bits(name: str) -> None:
 
 @pytest.mark.parametrize("sided", [True, False])
 def test_the_corners_of_a_form_are_the_same_bits(sided: bool) -> None:
-    of, found = sides(np.random.default_rng(3), 7), []
+    of, corners = sides(np.random.default_rng(3), 7), []
     for loops in (Loops(), Vectors()):
         out = Sides(7)
         loops.corners(out, MATRIX.data, of, 7, sided)
-        found.append({name: np.array(getattr(out, name)) for name in NAMES})
+        corners.append({name: np.array(getattr(out, name)) for name in NAMES})
     for name in NAMES:
-        assert np.array_equal(found[0][name], found[1][name]), name
+        assert np.array_equal(corners[0][name], corners[1][name]), name
     like, unlike = np.maximum(MATRIX, 0.0), np.maximum(-MATRIX, 0.0)
-    own = {name: np.array(getattr(of, name)) for name in NAMES}
-    assert found[0]["longs"] == pytest.approx(own["longs"] @ like + own["shorts"] @ unlike)
-    assert found[0]["over"] == pytest.approx(own["over"] @ unlike + own["under"] @ like)
-    assert any(found[0]["shorts"]) == sided
+    given = {name: np.array(getattr(of, name)) for name in NAMES}
+    assert corners[0]["longs"] == pytest.approx(given["longs"] @ like + given["shorts"] @ unlike)
+    assert corners[0]["over"] == pytest.approx(given["over"] @ unlike + given["under"] @ like)
+    assert any(corners[0]["shorts"]) == sided
 
 
 def test_a_basket_begins_and_ends_alike_in_both_forms() -> None:
-    asked, lots, found = np.array([2.0, -3.0, np.nan]), np.array([0.0, 7.5, -1.0]), []
+    asked, lots, verdicts = np.array([2.0, -3.0, np.nan]), np.array([0.0, 7.5, -1.0]), []
     for loops in (Loops(), Vectors()):
         basket, out, reason = Basket(3), np.full(3, np.nan), np.array([0, 5, 0], dtype=np.int8)
         for name in ("up", "down"):
@@ -101,8 +101,8 @@ def test_a_basket_begins_and_ends_alike_in_both_forms() -> None:
         loops.finish(basket, out.data, reason.data)
         assert np.array_equal([basket.wish[k] for k in range(3)], asked, equal_nan=True)
         assert [basket.lots[k] for k in range(3)] == lots.tolist()
-        found.append((out.tolist(), reason.tolist()))
-    assert found[0] == found[1] == ([1.0, -2.0, 0.0], [0, 5, 9])
+        verdicts.append((out.tolist(), reason.tolist()))
+    assert verdicts[0] == verdicts[1] == ([1.0, -2.0, 0.0], [0, 5, 9])
 
 
 def test_every_loop_is_compared() -> None:
@@ -162,8 +162,8 @@ def test_the_symbols_of_one_scenario_are_added_in_their_order(loops: Loops) -> N
     rng = np.random.default_rng(1)
     returns, fall, rise = rng.normal(size=(50, 1)), rng.normal(size=50), np.abs(rng.normal(size=50))
     expected = 0.0
-    for r, own, gain in zip(returns[:, 0].tolist(), fall.tolist(), rise.tolist(), strict=True):
-        expected += r * own + max(r, 0.0) * gain
+    for r, loss, gain in zip(returns[:, 0].tolist(), fall.tolist(), rise.tolist(), strict=True):
+        expected += r * loss + max(r, 0.0) * gain
     out = np.empty(1)
     loops.losses(out.data, 1, returns.data, fall.data, rise.data)
     assert out[0] == expected
@@ -195,10 +195,10 @@ def test_the_worst_corners_take_gains_on_like_sides_and_losses_on_unlike_ones(lo
         loops.corners(out, matrix.data, of, n, sided)
         like, unlike = matrix.clip(0.0), (-matrix).clip(0.0)
         worst, best = np.block([[like, unlike], [unlike, like]]), np.block([[unlike, like], [like, unlike]])
-        for short, long, whole in (("shorts", "longs", worst), ("less", "more", worst), ("under", "over", best)):
-            found = np.concatenate((given[short], given[long])) @ whole
-            assert list(getattr(out, short)) == (sided * found[:n]).tolist()
-            assert list(getattr(out, long)) == found[n:].tolist()
+        for short, long, signs in (("shorts", "longs", worst), ("less", "more", worst), ("under", "over", best)):
+            expected = np.concatenate((given[short], given[long])) @ signs
+            assert list(getattr(out, short)) == (sided * expected[:n]).tolist()
+            assert list(getattr(out, long)) == expected[n:].tolist()
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,8 @@ def volumes() -> list[Row]:
 def histories() -> list[Row]:
     short, gap, infinite = RETURNS.copy(), RETURNS.copy(), RETURNS.copy()
     short[:21, 1], gap[::3, 1], infinite[:30, 1] = NAN, NAN, INF
-    apart = RETURNS.copy()
-    apart[:20, 0], apart[60:, 1] = NAN, NAN
+    disjoint = RETURNS.copy()
+    disjoint[:20, 0], disjoint[60:, 1] = NAN, NAN
     rows = []
     for limits in RISKY:
         for name, bad, passes in (
@@ -122,7 +122,7 @@ def histories() -> list[Row]:
             ("none", np.full((80, 3), NAN), NOTHING),
             ("fewer rows than asked for", RETURNS[:59], NOTHING),
             # 60 rows each and 40 together
-            ("of other days", apart, NOTHING),
+            ("of other days", disjoint, NOTHING),
         ):
             rows.append(Row("context", "returns", (name, bad), Reason.HISTORY, passes, limits))
     return rows
@@ -223,10 +223,10 @@ def numbers_in(hint: Any) -> bool:
 
 def of_limits() -> list[tuple[type, str]]:
     """(struct, field) of every number of a set of limits, nested ones too."""
-    found: list[tuple[type, str]] = []
+    fields: list[tuple[type, str]] = []
     for struct in (Limits, *NESTED):
-        found += [(struct, name) for name, hint in get_type_hints(struct).items() if numbers_in(hint)]
-    return found
+        fields += [(struct, name) for name, hint in get_type_hints(struct).items() if numbers_in(hint)]
+    return fields
 
 
 @pytest.mark.parametrize("bad", [NAN, INF, -INF, -0.01])
@@ -253,8 +253,8 @@ def test_every_input_has_a_row() -> None:
     assert covered["account"] == set(Account.__struct_fields__) - {"by_hand"}  # a bool has no missing value
     fields = get_type_hints(Limits)
     inner = {name: [a for a in get_args(hint) if a is not NoneType] or [hint] for name, hint in fields.items()}
-    known = {name for _, name in of_limits()} | set(OTHERWISE) | WITHOUT_NUMBERS
-    unknown = {name for name, kinds in inner.items() if name not in known and not set(kinds) <= set(NESTED)}
+    covered_fields = {name for _, name in of_limits()} | set(OTHERWISE) | WITHOUT_NUMBERS
+    unknown = {name for name, kinds in inner.items() if name not in covered_fields and not set(kinds) <= set(NESTED)}
     assert unknown == set()
     for struct in NESTED:
         texts = {name for name, hint in get_type_hints(struct).items() if hint is bool or get_origin(hint) is Literal}
@@ -323,22 +323,22 @@ def test_a_limit_in_the_configuration_is_refused_with_its_line_and_the_remedy(ke
     text = CONFIG.replace("max_position_weight = 0.25", f"{key} = {value}")
     with pytest.raises(ConfigError) as refused:
         read(text, KNOWN)
-    told = str(refused.value)
-    assert key in told or "max_position_weight" in told
-    assert str(LINE) in told
+    message = str(refused.value)
+    assert key in message or "max_position_weight" in message
+    assert str(LINE) in message
 
 
 def test_a_configuration_with_a_limit_that_is_no_number_ends_with_78_and_names_line_and_remedy(tmp_path: Path) -> None:
     for written, remedy in (("nan", "finite number"), ("15", "0.15")):
         write(tmp_path, CONFIG.replace("max_position_weight = 0.25", f"max_position_weight = {written}"))
         done = quantd(tmp_path, "backtest", "--json")
-        told = done.stderr
+        stderr = done.stderr
         assert done.returncode == 78
-        assert "config.toml" in told
-        assert str(LINE) in told
-        assert "max_position_weight" in told
-        assert remedy in told
-        assert "Traceback" not in told
+        assert "config.toml" in stderr
+        assert str(LINE) in stderr
+        assert "max_position_weight" in stderr
+        assert remedy in stderr
+        assert "Traceback" not in stderr
         assert done.stdout == ""
 
 
@@ -432,10 +432,10 @@ def test_a_file_without_volumes_is_refused_by_the_name_of_the_column(tmp_path: P
 def test_weights_that_are_no_numbers_hold_the_whole_book(bad: str, tmp_path: Path) -> None:
     done = backtested(tmp_path, bars(), policy=f"def act(view, memory=None):\n    return [0.2, {bad}, 0.2]\n")
     assert done.returncode == 1
-    found = json.loads(done.stdout)
-    assert found["positions"] == {}
-    assert found["alerts"] > 0
-    assert "the weight of B is" in found["failures"][0]["reason"]
+    report = json.loads(done.stdout)
+    assert report["positions"] == {}
+    assert report["alerts"] > 0
+    assert "the weight of B is" in report["failures"][0]["reason"]
 
 
 # ---- through the engine, with the reason
@@ -448,12 +448,12 @@ def a_third(view: Any) -> np.ndarray:
 
 def reasons_of(world: World) -> set[tuple[int, Reason]]:
     """(symbol, reason) of all that a house or an agent was refused."""
-    found = set()
+    refusals = set()
     for plan in world.of(Planned):
         assert isinstance(plan, Planned)
         for codes in (plan.reason, *(part.reason for part in plan.agents)):
-            found |= {(k, Reason(code)) for k, code in enumerate(np.frombuffer(codes, np.int8).tolist()) if code}
-    return found
+            refusals |= {(k, Reason(code)) for k, code in enumerate(np.frombuffer(codes, np.int8).tolist()) if code}
+    return refusals
 
 
 def bought(world: World) -> set[int]:
@@ -515,5 +515,5 @@ def test_in_the_engine_a_policy_that_answers_no_number_holds_and_an_alert_says_s
     for bad in (NAN, INF):
         done = World(block(walk(8, 3, 1)), [lambda view, bad=bad: np.array([0.3, bad, 0.3])], house=Limits()).run()
         assert bought(done) == set()
-        told = [p.text for p in done.of(Publish) if isinstance(p, Publish)]
-        assert any("the agent holds" in text and f"the weight of S1 is {bad}" in text for text in told), told
+        alerts = [p.text for p in done.of(Publish) if isinstance(p, Publish)]
+        assert any("the agent holds" in text and f"the weight of S1 is {bad}" in text for text in alerts), alerts

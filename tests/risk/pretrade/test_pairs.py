@@ -30,17 +30,17 @@ def symmetric(rng: np.random.Generator, n: int, values: list[float], p: list[flo
 
 
 def test_sides_are_linked_alike_against_or_either_way() -> None:
-    found = Pairs(Basket(5))
+    pairs = Pairs(Basket(5))
     links = np.zeros((5, 5))
     links[0, 1:], links[0, 0] = [1.0, -1.0, 2.0, UNKNOWN], 2.0
-    found.scene = scene_of(found.basket, Rare())
-    give(found.scene, links=links)
-    like = [found.linked(0, other) for other in range(5)]
-    unlike = [found.linked(0, other) for other in range(5, 10)]
+    pairs.scene = scene_of(pairs.basket, Rare())
+    give(pairs.scene, links=links)
+    like = [pairs.linked(0, other) for other in range(5)]
+    unlike = [pairs.linked(0, other) for other in range(5, 10)]
     assert like == [UNLINKED, LINKED, UNLINKED, LINKED, NOT_KNOWN]
     assert unlike == [UNLINKED, UNLINKED, LINKED, LINKED, NOT_KNOWN]
-    assert [found.linked(5, other) for other in range(10)] == unlike + like
-    assert found.linked(1, 2) == UNLINKED
+    assert [pairs.linked(5, other) for other in range(10)] == unlike + like
+    assert pairs.linked(1, 2) == UNLINKED
 
 
 @pytest.mark.parametrize("final", [False, True])
@@ -69,10 +69,10 @@ def _clipped_as_by_trial(rng: np.random.Generator, n: int, final: bool) -> bool:
         least=rng.choice([0.0, 0.0625, 0.125]), joint=rng.choice([0.25, 0.5]), correlation=CORRELATION, names=names
     )
     links = symmetric(rng, n, [0.0, 1.0, -1.0, 2.0], [0.3, 0.35, 0.3, 0.05])
-    known = np.where(symmetric(rng, n, [0.0, UNKNOWN], [0.95, 0.05]) == UNKNOWN, UNKNOWN, links)
+    links_at_hand = np.where(symmetric(rng, n, [0.0, UNKNOWN], [0.95, 0.05]) == UNKNOWN, UNKNOWN, links)
     rare.links, pairs, scene = links, Pairs(basket), scene_of(basket, rare)
     at_hand = bool(rng.random() < 0.7)
-    give(scene, links=known, has_links=at_hand)
+    give(scene, links=links_at_hand, has_links=at_hand)
     pairs.begin(bounds, scene)
     least, joint, near = bounds.least * wider, bounds.joint * wider, basket.near
     full, low = outer(state) + added(basket), equity - slip * float(added(basket).sum())
@@ -83,7 +83,7 @@ def _clipped_as_by_trial(rng: np.random.Generator, n: int, final: bool) -> bool:
     seen = [side for side in range(2 * n) if full[side] > least * low + near]
     beyond, asked = False, []
     if len(seen) > 1 and sum(sorted(full[seen])[-2:]) > joint * low + near:
-        unknown = any(known[a % n, b % n] == UNKNOWN and a % n != b % n for a, b in product(seen, seen))
+        unknown = any(links_at_hand[a % n, b % n] == UNKNOWN and a % n != b % n for a, b in product(seen, seen))
         asked = [seen] if unknown or not at_hand else []
         beyond = any(linked_by(links, a, b) and not complies(full[a], full[b], low) for a, b in product(seen, seen))
     reason, held = np.zeros(n), outer(state)
@@ -127,18 +127,18 @@ def _needed_as_by_pairs(rng: np.random.Generator, n: int, settled: bool) -> tupl
     other = np.full(n, np.nan)
     give(basket, lots=other if settled else held, px=np.ones(n), near=near)
     sides = np.concatenate((-held, held)).clip(0.0) + rng.choice([0.0, 0.0, 0.5, 2.0], 2 * n)
-    now, left, wider = float(rng.integers(2, 40)), float(rng.integers(2, 40)), float(rng.choice([1.0, 1.5]))
+    now, equity_after, wider = float(rng.integers(2, 40)), float(rng.integers(2, 40)), float(rng.choice([1.0, 1.5]))
     give(state, shorts=sides[:n], longs=sides[n:], high=held if settled else other)
-    give(state, now=now, equity_after=left, wider=wider)
+    give(state, now=now, equity_after=equity_after, wider=wider)
     bounds = bounds_of(least=rng.choice([0.0, 0.0625, 0.125]), joint=rng.choice([0.0, 0.125, 0.25], p=[0.1, 0.4, 0.5]))
     links = symmetric(rng, n, [0.0, 1.0, -1.0, 2.0], [0.2, 0.35, 0.35, 0.1])
     rare.links, pairs = links, Pairs(basket)
     pairs.begin(bounds, scene_of(basket, rare))
-    found = pairs.equity(state)
+    need_of_pairs = pairs.equity(state)
 
     least, joint = bounds.least * wider, bounds.joint * wider
     present = np.concatenate((-standing_of(state), standing_of(state)))
-    seen, need, breached = [side for side in range(2 * n) if sides[side] > least * left], 0.0, 0
+    seen, need, breached = [side for side in range(2 * n) if sides[side] > least * equity_after], 0.0, 0
     for a, b in combinations(seen, 2):
         if not linked_by(links, a, b):
             continue
@@ -150,7 +150,7 @@ def _needed_as_by_pairs(rng: np.random.Generator, n: int, settled: bool) -> tupl
         alone = min(sides[a], sides[b]) / least if least > 0.0 else np.inf
         together = (sides[a] + sides[b]) / joint if joint > 0.0 else np.inf
         need = max(need, min(alone, together))
-    assert found == pytest.approx(need)
+    assert need_of_pairs == pytest.approx(need)
     assert rare.asked == [seen]
     return need, breached
 

@@ -45,8 +45,8 @@ def largest_factor(base: Floats, adding: Floats, m: int, mean: bool, target: flo
     if not mean:
         room, growth = target - base, adding + fall
         with np.errstate(divide="ignore", invalid="ignore"):
-            each = np.where(growth > 0.0, room / growth, np.where(room >= 0.0, np.inf, -np.inf))
-        return float(np.sort(each)[m - 1])
+            factors = np.where(growth > 0.0, room / growth, np.where(room >= 0.0, np.inf, -np.inf))
+        return float(np.sort(factors)[m - 1])
     most = 1.0
     for chosen in map(list, combinations(range(len(base)), m)):
         room, growth = target - base[chosen].mean(), adding[chosen].mean() + fall
@@ -75,9 +75,9 @@ def test_the_factor_of_a_tail_is_the_largest_within_its_bound(mean: bool) -> Non
         tails, _ = tails_of(Standing(Basket(1), False))
         tails.widen(scenarios)
         give(tails, base=base)
-        found = tails.factor_of(mean, m, scenarios, target, fall, adding.data)
+        factor = tails.factor_of(mean, m, scenarios, target, fall, adding.data)
         expected = largest_factor(base, adding, m, mean, target, fall)
-        assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
+        assert factor == pytest.approx(expected, rel=1e-12, abs=1e-12)
         inside += 0.0 < expected < 1.0
     assert inside > 50
 
@@ -97,9 +97,9 @@ def test_a_tail_gives_the_largest_factor_within_its_bound_or_bars_what_adds_to_a
     cut = capped = asked = 0
     for seed in range(300):
         rng = np.random.default_rng(seed)
-        rare, found = _tails_as_by_hand(rng, int(rng.integers(1, 4)), settled)
+        rare, expected = _tails_as_by_hand(rng, int(rng.integers(1, 4)), settled)
         asked += len(rare.asked)
-        cut, capped = cut + (found.code != 0), capped + (found.ceiling is not None)
+        cut, capped = cut + (expected.code != 0), capped + (expected.ceiling is not None)
     assert min(cut, capped, asked) > 10
 
 
@@ -118,25 +118,25 @@ def _tails_as_by_hand(rng: np.random.Generator, n: int, settled: bool) -> tuple[
         number = int(rng.integers(3))
         statistics, returns = sources[number]
         scenarios, m, mean = returns.shape[1], int(rng.choice([1, 2, 4])), bool(rng.integers(2))
-        own = Losses(
+        losses = Losses(
             statistics[:n].copy().data, statistics[n:].copy().data, float(rng.choice([0.5, 1.0])), scenarios, m, number
         )
         # a stress has its scenarios from the start
         if all_known or number == 2:
-            give(own, returns=returns, ready=True)
-        scene.losses.append(own)
+            give(losses, returns=returns, ready=True)
+        scene.losses.append(losses)
         scene.width = max(scene.width, scenarios)
         rare.returns.append(returns)
         bound, scale = float(rng.choice([0.0625, 0.125, 0.25, 0.5])), float(rng.choice([1.0, 2.0]))
         bounds.tails.append(Tail(code, mean, bound, scale))
-    found = Expected(state)
-    asked = _tails_by_hand(found, bounds.tails, scene.losses, rare.returns)
+    expected = Expected(state)
+    asked = _tails_by_hand(expected, bounds.tails, scene.losses, rare.returns)
     tails, factor = tails_of(state)
     tails.begin(bounds, scene)
-    assert tails.scale(state) == (found.ceiling is not None)
+    assert tails.scale(state) == (expected.ceiling is not None)
     assert rare.asked == asked
-    found.check(factor)
-    return rare, found
+    expected.check(factor)
+    return rare, expected
 
 
 def _tails_by_hand(found: Expected, tails: list[Tail], losses: list[Losses], sources: list[Floats]) -> list[str]:
@@ -144,11 +144,11 @@ def _tails_by_hand(found: Expected, tails: list[Tail], losses: list[Losses], sou
     state, n, size = found.state, found.basket.n, np.asarray(found.basket.size)
     full, adding_now = (outer(state) + added(found.basket)).reshape(2, n).sum(axis=0), added(found.basket)
     asked = []
-    for tail, own, returns in zip(tails, losses, sources, strict=True):
-        bound, m, mean = tail.bound * state.wider / tail.scale, own.worst, tail.mean
-        if own.beyond * (np.asarray(own.deviation) @ full) + np.asarray(own.mean) @ full <= bound * found.left:
+    for tail, loss, returns in zip(tails, losses, sources, strict=True):
+        bound, m, mean = tail.bound * state.wider / tail.scale, loss.worst, tail.mean
+        if loss.beyond * (np.asarray(loss.deviation) @ full) + np.asarray(loss.mean) @ full <= bound * found.left:
             continue
-        if not own.ready and not asked:
+        if not loss.ready and not asked:
             asked = ["returns"]
         base, target = worst(returns, wide(state)), bound * found.left + found.near
         if measured(worst(returns, wide(state) + adding_now), m, mean) <= target:
