@@ -13,22 +13,22 @@ def histories(draw: st.DrawFn) -> tuple[int, list[Execution]]:
     """A lot's size and an order's executions by their end, many of them of less than a lot."""
     lot = draw(st.sampled_from((1, 7, 1000)))
     sizes = draw(st.lists(st.integers(1, 3 * lot), min_size=1, max_size=8))
-    found, cum = [], 0
+    executions, cum = [], 0
     for k, size in enumerate(sizes):
         cum += size
-        found.append(Execution(k, size, draw(st.integers(1, 10**12)), cum_nano=cum, fee_micro=10**k))
-    return lot, found
+        executions.append(Execution(k, size, draw(st.integers(1, 10**12)), cum_nano=cum, fee_micro=10**k))
+    return lot, executions
 
 
 @given(histories(), st.randoms())
 def test_fills_do_not_depend_on_the_order_in_which_executions_are_heard(case, dice):
     lot, executions = case
     in_order, shuffled = ExecutionLog(), ExecutionLog()
-    for each in executions:
-        in_order.add(each)
+    for execution in executions:
+        in_order.add(execution)
     dice.shuffle(executions)
-    for each in executions + executions[:3]:
-        shuffled.add(each)
+    for execution in executions + executions[:3]:
+        shuffled.add(execution)
     assert shuffled.fills(lot) == in_order.fills(lot)
 
 
@@ -36,30 +36,30 @@ def test_fills_do_not_depend_on_the_order_in_which_executions_are_heard(case, di
 def test_fills_cover_each_whole_lot_once_at_what_it_cost(case):
     lot, executions = case
     trail = ExecutionLog()
-    for each in executions:
-        trail.add(each)
+    for execution in executions:
+        trail.add(execution)
     fills = trail.fills(lot)
-    whole = executions[-1].cum_nano // lot
-    assert [each.cum - each.lots for each in fills] == [0, *(each.cum for each in fills)][: len(fills)]
-    assert sum(each.lots for each in fills) == whole
+    lots = executions[-1].cum_nano // lot
+    assert [fill.cum - fill.lots for fill in fills] == [0, *(each.cum for each in fills)][: len(fills)]
+    assert sum(fill.lots for fill in fills) == lots
     cost = Fraction(0)
-    for each in executions:
-        part = min(each.cum_nano, whole * lot) - (each.cum_nano - each.size_nano)
-        cost += max(part, 0) * each.price_nano
-    reported = sum(each.lots * lot * each.price_nano for each in fills)
-    assert abs(reported - cost) <= Fraction(whole * lot, 2)
+    for execution in executions:
+        part = min(execution.cum_nano, lots * lot) - (execution.cum_nano - execution.size_nano)
+        cost += max(part, 0) * execution.price_nano
+    reported = sum(fill.lots * lot * fill.price_nano for fill in fills)
+    assert abs(reported - cost) <= Fraction(lots * lot, 2)
 
 
 @given(histories(), st.data())
 def test_a_lot_of_which_a_part_is_missing_is_not_told(case, data):
     lot, executions = case
     missing = data.draw(st.integers(0, len(executions) - 1))
-    whole, part = ExecutionLog(), ExecutionLog()
-    for k, each in enumerate(executions):
-        whole.add(each)
+    complete, part = ExecutionLog(), ExecutionLog()
+    for k, execution in enumerate(executions):
+        complete.add(execution)
         if k != missing:
-            part.add(each)
-    assert set(part.fills(lot)) <= set(whole.fills(lot))
+            part.add(execution)
+    assert set(part.fills(lot)) <= set(complete.fills(lot))
 
 
 @given(histories())
@@ -68,21 +68,27 @@ def test_a_fill_has_the_fees_of_the_executions_that_make_it(case):
     log = ExecutionLog()
     log.add(*executions)
     fills = log.fills(lot)
-    counted = [each for each in executions if fills and each.cum_nano <= _end_of(fills[-1].cum, lot, executions)]
-    assert sum(each.fee_micro for each in fills) == sum(each.fee_micro for each in counted)
+    counted = [
+        execution for execution in executions if fills and execution.cum_nano <= _end_of(fills[-1].cum, lot, executions)
+    ]
+    assert sum(fill.fee_micro for fill in fills) == sum(each.fee_micro for each in counted)
 
 
 def _end_of(cum: int, lot: int, executions: list[Execution]) -> int:
     """Where the execution ends that completes lot number `cum`."""
-    return next(each.cum_nano for each in executions if each.cum_nano >= cum * lot)
+    return next(execution.cum_nano for execution in executions if execution.cum_nano >= cum * lot)
 
 
 def test_executions_with_an_id_get_intervals_in_the_order_of_time_and_each_once():
     log = ExecutionLog()
     log.add(Execution(2, 30, 5, "b"), Execution(1, 20, 4, "a", fee_nano=3))
     log.add(Execution(1, 20, 4, "a"), Execution(0, 50, 6, "c"))
-    assert [(each.id, each.cum_nano) for each in log.executions.values()] == [("a", 20), ("b", 50), ("c", 100)]
-    assert [tuple(each) for each in log.fills(10)] == [(2, 2, 4, 0, 3), (5, 3, 5, 0, 0), (10, 5, 6, 0, 0)]
+    assert [(execution.id, execution.cum_nano) for execution in log.executions.values()] == [
+        ("a", 20),
+        ("b", 50),
+        ("c", 100),
+    ]
+    assert [tuple(fill) for fill in log.fills(10)] == [(2, 2, 4, 0, 3), (5, 3, 5, 0, 0), (10, 5, 6, 0, 0)]
 
 
 @given(histories(), st.data(), st.randoms())
@@ -91,15 +97,15 @@ def test_what_is_never_listed_is_bridged_by_the_orders_own_average_and_a_late_li
     listed = data.draw(st.lists(st.sampled_from(executions), unique_by=lambda e: e.cum_nano))
     log, cum = ExecutionLog(), executions[-1].cum_nano
     log.add(*listed)
-    average = (sum(each.size_nano * each.price_nano for each in executions) + cum // 2) // cum
+    average = (sum(execution.size_nano * execution.price_nano for execution in executions) + cum // 2) // cum
     if len(listed) == len(executions):
         return
     if not log.bridge(99, cum, average):
         return  # the venue's own figures contradict each other by more than rounding
     assert log.known_nano() == cum
     fills = log.fills(lot)
-    assert sum(each.lots for each in fills) == cum // lot
-    value = sum(each.size_nano * each.price_nano for each in log.executions.values())
+    assert sum(fill.lots for fill in fills) == cum // lot
+    value = sum(execution.size_nano * execution.price_nano for execution in log.executions.values())
     assert abs(value - average * cum) <= cum
     dice.shuffle(executions)
     log.add(*executions)
@@ -112,7 +118,9 @@ def test_a_bridge_waits_for_figures_that_can_be_right():
     assert not log.bridge(2, 20, 400), "the rest would be below zero"
     assert not log.bridge(2, 10, 1_000), "nothing is missing"
     assert log.bridge(2, 20, 1_500, fee_micro=7)
-    assert [(each.size_nano, each.price_nano, each.fee_micro) for each in log.executions.values()] == [
+    assert [
+        (execution.size_nano, execution.price_nano, execution.fee_micro) for execution in log.executions.values()
+    ] == [
         (10, 1_000, 0),
         (10, 2_000, 7),
     ]

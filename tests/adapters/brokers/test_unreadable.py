@@ -85,11 +85,11 @@ async def alpaca() -> AsyncIterator[AlpacaRig]:
 
 
 async def _flows(rig: AlpacaRig) -> set[str]:
-    return {each.id for each in await rig.broker.flows(0)}
+    return {flow.id for flow in await rig.broker.flows(0)}
 
 
 async def _trades(rig: AlpacaRig) -> set[str]:
-    return {each.id for each in await rig.broker.trades(0)}  # type: ignore[attr-defined]
+    return {trade.id for trade in await rig.broker.trades(0)}  # type: ignore[attr-defined]
 
 
 async def _positions(rig: AlpacaRig) -> set[str]:
@@ -98,7 +98,7 @@ async def _positions(rig: AlpacaRig) -> set[str]:
 
 
 async def _orders(rig: AlpacaRig) -> set[str]:
-    return {each.id for each in await open_orders(rig.broker._rest)}  # type: ignore[attr-defined]
+    return {order.id for order in await open_orders(rig.broker._rest)}  # type: ignore[attr-defined]
 
 
 async def _assets(rig: AlpacaRig) -> set[str]:
@@ -109,7 +109,7 @@ async def _assets(rig: AlpacaRig) -> set[str]:
 
 def _activity(rig: AlpacaRig, kind: str) -> tuple[str, Json, Callable[[Any], None]]:
     activities = rig.server.book.activities
-    at = [k for k, each in enumerate(activities) if (each["activity_type"] == "FILL") == (kind == "FILL")][3]
+    at = [k for k, activity in enumerate(activities) if (activity["activity_type"] == "FILL") == (kind == "FILL")][3]
     item = dict(activities[at])
     stamp = item["_at"]
 
@@ -153,20 +153,20 @@ ALPACA: dict[str, tuple[Callable[[AlpacaRig], Awaitable[set[str]]], Callable[[Al
 @pytest.mark.parametrize("name", ALPACA)
 async def test_a_bad_item_of_a_list_of_alpaca_loses_itself_only(alpaca: AlpacaRig, name: str) -> None:
     read, place = ALPACA[name]
-    whole = await read(alpaca)
+    all_items = await read(alpaca)
     key, item, write = place(alpaca)
-    assert key in whole
+    assert key in all_items
     lost = 0
     for value in mutations(item):
         write(value)
         alpaca.broker.set_aside()  # type: ignore[attr-defined]
-        found = await read(alpaca)
-        assert whole - {key} <= found, (name, value)
-        lost += key not in found
+        readable = await read(alpaca)
+        assert all_items - {key} <= readable, (name, value)
+        lost += key not in readable
     # an asset that the list lacks is asked for by its symbol
     assert lost >= 5 or name == "assets"
     alpaca.server.planted = {}
-    assert await read(alpaca) == whole
+    assert await read(alpaca) == all_items
 
 
 async def test_a_position_that_cannot_be_read_is_not_compared_and_not_gone(alpaca: AlpacaRig) -> None:
@@ -186,10 +186,10 @@ async def test_a_position_that_cannot_be_read_is_not_compared_and_not_gone(alpac
 async def test_a_bad_item_at_the_end_of_a_page_hides_no_later_page(alpaca: AlpacaRig) -> None:
     for k in range(230):
         await alpaca.flow("interest", 10_000 + k)
-    whole = await _flows(alpaca)
+    all_flows = await _flows(alpaca)
     for at in (99, 100, 199, 237):
         alpaca.server.planted = {"activities": {at: {"id": 7, "activity_type": "INT"}}}
-        assert len(whole - await _flows(alpaca)) <= 1, at
+        assert len(all_flows - await _flows(alpaca)) <= 1, at
 
 
 async def test_an_item_that_was_set_aside_is_named_once(alpaca: AlpacaRig) -> None:
@@ -223,15 +223,15 @@ async def kraken() -> AsyncIterator[CcxtRig]:
 
 
 async def _k_flows(rig: CcxtRig) -> set[str]:
-    return {each.id for each in await rig.broker.flows(1)}
+    return {flow.id for flow in await rig.broker.flows(1)}
 
 
 async def _k_trades(rig: CcxtRig) -> set[str]:
-    return {each.id for each in await rig.broker.trades(1)}  # type: ignore[attr-defined]
+    return {trade.id for trade in await rig.broker.trades(1)}  # type: ignore[attr-defined]
 
 
 async def _k_orders(rig: CcxtRig) -> set[str]:
-    return {each.venue_id for each in (await rig.broker.account()).foreign}
+    return {order.venue_id for order in (await rig.broker.account()).foreign}
 
 
 async def _k_balances(rig: CcxtRig) -> set[str]:
@@ -251,29 +251,29 @@ KRAKEN: dict[str, tuple[Callable[[CcxtRig], Awaitable[set[str]]], str, str]] = {
 @pytest.mark.parametrize("name", KRAKEN)
 async def test_a_bad_item_of_a_list_of_kraken_loses_itself_only(kraken: CcxtRig, name: str) -> None:
     read, path, part = KRAKEN[name]
-    whole = await read(kraken)
-    assert len(whole) >= 2
+    all_items = await read(kraken)
+    assert len(all_items) >= 2
     answer = getattr(kraken.venue, f"_private_{path}")
     items = answer({"consolidate_taker": "false"})
     items = items[part] if part else items
-    key = kraken._pair(1).base if name == "balances" else next(k for k in items if k in whole)
+    key = kraken._pair(1).base if name == "balances" else next(k for k in items if k in all_items)
     shown = kraken.universe.symbols[1] if name == "balances" else key
     item, written = items[key], [None]
 
     def planted(fields: dict[str, str]) -> Any:
-        found = answer(fields)
-        listed = found[part] if part else found
+        venue_answer = answer(fields)
+        listed = venue_answer[part] if part else venue_answer
         if key in listed:
             listed[key] = written[0]
-        return found
+        return venue_answer
 
     setattr(kraken.venue, f"_private_{path}", planted)
     lost = 0
     for value in mutations(item):
         written[0] = value
-        found = await read(kraken)
-        assert whole - {shown} <= found, (name, value)
-        lost += shown not in found
+        readable = await read(kraken)
+        assert all_items - {shown} <= readable, (name, value)
+        lost += shown not in readable
     assert lost >= 3
     assert kraken.broker.set_aside()  # type: ignore[attr-defined]
 

@@ -81,11 +81,11 @@ def test_a_hundred_kills_in_the_midst_of_commits_lose_nothing_that_was_acted_upo
             while first < len(day):
                 size = chance.randint(1, 6)
                 durable = chance.random() < 0.5
-                made = batch(fold, first, day[first - 1 : first - 1 + size], durable=durable)
+                commit = batch(fold, first, day[first - 1 : first - 1 + size], durable=durable)
                 if chance.random() < 0.1:
-                    made.snapshot = SnapshotOf(first + size - 1, "1", truth[first - 1])
-                store.commit(made)
-                first += len(made.entries)
+                    commit.snapshot = SnapshotOf(first + size - 1, "1", truth[first - 1])
+                store.commit(commit)
+                first += len(commit.entries)
                 if durable:  # an effect leaves the process
                     os.write(tell, struct.pack("<q", first - 1))
             time.sleep(60)
@@ -156,11 +156,11 @@ def test_a_loss_of_power_at_any_write_is_recovered_or_refused(tmp_path):
         images.append((0, image(tmp_path / "real")))
         first = 1
         while first <= len(day):
-            made = batch(fold, first, day[first - 1 : first + 4], durable=True)
-            store.commit(made)
-            first += len(made.entries)
+            commit = batch(fold, first, day[first - 1 : first + 4], durable=True)
+            store.commit(commit)
+            first += len(commit.entries)
             images.append((first - 1, image(tmp_path / "real")))
-    whole = image(tmp_path / "real")  # closed: all pages checkpointed, no log
+    final = image(tmp_path / "real")  # closed: all pages checkpointed, no log
     refused = recovered = 0
     folder = tmp_path / "image"
     for _ in range(300):
@@ -184,10 +184,10 @@ def test_a_loss_of_power_at_any_write_is_recovered_or_refused(tmp_path):
             possible = {after}
         elif kind == "checkpoint":  # the whole log is synced before a page of the file is written
             last = images[-1][1]
-            pages = bytearray(last["quantd.db"].ljust(len(whole["quantd.db"]), b"\0"))
+            pages = bytearray(last["quantd.db"].ljust(len(final["quantd.db"]), b"\0"))
             for start in range(0, len(pages), 4096):
                 if rng.random() < 0.5:
-                    pages[start : start + 4096] = whole["quantd.db"][start : start + 4096]
+                    pages[start : start + 4096] = final["quantd.db"][start : start + 4096]
             files = {**last, "quantd.db": bytes(pages)}
             possible = {len(day)}
         elif k:  # a disk that lied about syncing: the head is ahead of the log
@@ -217,15 +217,15 @@ def test_a_flipped_bit_is_found_or_does_no_harm(tmp_path):
     with Store.open(real) as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         for first in range(1, 41, 8):
-            made = batch(fold, first, day[first - 1 : first + 7], durable=True)
-            made.snapshot = SnapshotOf(first + 7, "1", rng.randbytes(500))
-            store.commit(made)
+            commit = batch(fold, first, day[first - 1 : first + 7], durable=True)
+            commit.snapshot = SnapshotOf(first + 7, "1", rng.randbytes(500))
+            store.commit(commit)
         live = image(real)
         snapshot = store.latest_snapshot(RUN)
     closed = image(real)
     dump = _models(real)
     assert verify(real) == []
-    found = 0
+    faults = 0
     folder = tmp_path / "flipped"
     for k in range(200):
         files = dict(live if k % 2 else closed)
@@ -236,12 +236,12 @@ def test_a_flipped_bit_is_found_or_does_no_harm(tmp_path):
         files[name] = bytes(data)
         lay(folder, files)
         if verify(folder):
-            found += 1
+            faults += 1
         else:
             assert stored(folder) == truth, f"bit {bit} of {name}"
             assert _models(folder) == dump, f"bit {bit} of {name}"
             assert read_only(folder).latest_snapshot(RUN) == snapshot
-    assert found > 50  # the other flips hit the empty space of pages, of which each table has one
+    assert faults > 50  # the other flips hit the empty space of pages, of which each table has one
 
 
 def _models(folder: Path) -> list[list]:

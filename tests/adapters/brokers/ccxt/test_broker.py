@@ -46,8 +46,8 @@ def only(news: object) -> Reports:
 
 async def heard(rig: CcxtRig, news: list[BrokerNews]) -> asyncio.Task[None]:
     async def listen() -> None:
-        async for each in rig.broker.news():
-            news.append(each)
+        async for report in rig.broker.news():
+            news.append(report)
 
     return asyncio.create_task(listen())
 
@@ -55,7 +55,7 @@ async def heard(rig: CcxtRig, news: list[BrokerNews]) -> asyncio.Task[None]:
 async def until(news: list[BrokerNews], happened: Callable[[BrokerNews], bool], timeout_s: float = 3.0) -> None:
     """Wait for news of that kind."""
     deadline = asyncio.get_running_loop().time() + timeout_s
-    while not any(happened(each) for each in news):
+    while not any(happened(report) for report in news):
         assert asyncio.get_running_loop().time() < deadline, news
         await asyncio.sleep(0.01)
 
@@ -112,7 +112,7 @@ async def test_sales_of_which_nothing_is_known_are_not_sent(rig: CcxtRig) -> Non
     await rig.misbehave("500", "account", 1)
     basket = rig.basket(Row(0, -7), Row(1, 5))
     news = list(await rig.broker.submit(basket))
-    assert [type(each) for each in news] == [Unknown, Reports]
+    assert [type(report) for report in news] == [Unknown, Reports]
     assert rig.has(basket, 0) == []
     assert len(rig.has(basket, 1)) == 1
 
@@ -166,7 +166,7 @@ async def test_a_list_of_trades_that_lags_behind_its_order_is_read_again_soon() 
     report = only(await rig.broker.query(basket.sample, basket.n, [0]))
     assert not any(report.lots), "with one missing the other has no interval"
     rig.venue.trades_lag = 0
-    await until(news, lambda each: isinstance(each, Reports) and sum(each.lots) == 10)
+    await until(news, lambda report: isinstance(report, Reports) and sum(report.lots) == 10)
     listening.cancel()
     await rig.stop()
 
@@ -253,8 +253,8 @@ async def test_without_a_stream_each_execution_is_found_once_by_looking(rig: Ccx
         await rig.fill(basket, 0, lots, 150 * NANO)
         await asyncio.sleep(0.15)
     assert "GetWebSocketsToken" not in rig.venue.calls
-    reports = [each for each in news if isinstance(each, Reports)]
-    assert [(each.cum, each.lots) for each in reports] == [([3], [3]), ([3, 10], [3, 7])]
+    reports = [report for report in news if isinstance(report, Reports)]
+    assert [(report.cum, report.lots) for report in reports] == [([3], [3]), ([3, 10], [3, 7])]
     listening.cancel()
 
 
@@ -281,7 +281,7 @@ async def test_a_key_that_may_no_longer_trade_is_a_venue_that_is_down(rig: CcxtR
     report = only(await rig.broker.submit(rig.basket(Row(0, 7))))
     assert report.cause == [Cause.REJECTED]
     assert "Permission denied" in report.reason
-    await until(news, lambda each: isinstance(each, Condition) and not each.up)
+    await until(news, lambda report: isinstance(report, Condition) and not report.up)
     listening.cancel()
 
 
@@ -289,7 +289,7 @@ async def test_a_key_that_may_no_longer_trade_is_a_venue_that_is_down(rig: CcxtR
 
 
 def trade(**other: object) -> dict[str, object]:
-    made = {
+    fields = {
         "id": "T1",
         "timestamp": 1,
         "amount": "2",
@@ -297,12 +297,12 @@ def trade(**other: object) -> dict[str, object]:
         "fee": {"cost": "0.01", "currency": "USD"},
         "info": {},
     }
-    return made | other
+    return fields | other
 
 
 def test_an_execution_is_taken_exactly_and_numbered_as_the_matching_engine_counts() -> None:
-    each = execution_of(trade(info={"trade_id": 42}), NANO, "USD", "BTC")
-    assert (each.id, each.ts, each.size_nano, each.price_nano, each.fee_micro) == (
+    execution = execution_of(trade(info={"trade_id": 42}), NANO, "USD", "BTC")
+    assert (execution.id, execution.ts, execution.size_nano, execution.price_nano, execution.fee_micro) == (
         "00000000000000000042", 1_000_000, 2 * NANO, 1_500_000_000, 10_000,
     )  # fmt: skip
 
@@ -403,8 +403,8 @@ def test_a_fee_in_what_is_bought_is_told_in_its_own_units_as_a_real_client_reads
         "commissionAsset": "BTC", "time": 1499865549590, "isBuyer": True, "isMaker": False, "isBestMatch": True,
     }  # fmt: skip
     lot = NANO // 10**5
-    each = execution_of(exchange.parse_trade(answer, market), lot, "USDT", "BTC")
-    assert (each.size_nano, each.fee_micro, each.fee_nano) == (12_000 * lot, 0, 123_450)
+    fee_execution = execution_of(exchange.parse_trade(answer, market), lot, "USDT", "BTC")
+    assert (fee_execution.size_nano, fee_execution.fee_micro, fee_execution.fee_nano) == (12_000 * lot, 0, 123_450)
     quoted = exchange.parse_trade(answer | {"commission": "7.2", "commissionAsset": "USDT"}, market)
     assert execution_of(quoted, lot, "USDT", "BTC").fee_micro == 7_200_000
     unreadable, other = Unreadable(), exchange.parse_trade(answer | {"commissionAsset": "BNB"}, market)
@@ -423,11 +423,11 @@ async def test_the_venues_own_record_of_trades_has_each_execution_with_its_fee(r
     for lots, price in ((4, 149), (6, 148)):
         await rig.fill(basket, 0, lots, price * NANO)
     lot = rig.universe.lot_nano[0]
-    found = await rig.broker.trades(began)
-    assert [(t.symbol, t.units_nano // lot, t.price_nano) for t in found] == [
+    trades = await rig.broker.trades(began)
+    assert [(t.symbol, t.units_nano // lot, t.price_nano) for t in trades] == [
         (rig.universe.symbols[0], 4, 149 * NANO), (rig.universe.symbols[0], 6, 148 * NANO),
     ]  # fmt: skip
-    assert [t.fee_micro for t in found] == [int(each.fee * 10**6) for each in rig.venue.trades]
+    assert [t.fee_micro for t in trades] == [int(venue_trade.fee * 10**6) for venue_trade in rig.venue.trades]
 
 
 # words that no document has

@@ -22,7 +22,7 @@ BAR = Bar([True] * 3, [100_000_000] * 3, [0.09] * 3, [0.11] * 3, [40.0] * 3)
 
 
 def slice_of(bar: Bar) -> MarketSlice:
-    low, high, volume = (np.array([each]) for each in (bar.low, bar.high, bar.volume))
+    low, high, volume = (np.array([number]) for number in (bar.low, bar.high, bar.volume))
     price, exact = np.ones((1, 3)), np.array([bar.open_nano])
     at = np.array([OPENS]), np.array([CLOSES])
     block = Block(
@@ -49,20 +49,23 @@ def check(orders: list[Order], bar: Bar, costs: Costs, kind: Kind) -> None:
     resting = basket(orders, kind)
     fills, ended, after = expected(orders, bar, costs)
     report = filled(resting, bar, costs)
-    made = (
+    fills_made = (
         [] if report is None else list(zip(report.lots, report.price_nano, report.fee_micro, report.row, strict=True))
     )
-    assert [list(each) for each in made] == fills
-    whole = {row for row, order in enumerate(orders) if resting.cum[row] == abs(order.lots)}
-    added = {row: lots for lots, _, _, row in made}
+    assert [list(fill) for fill in fills_made] == fills
+    filled_rows = {row for row, order in enumerate(orders) if resting.cum[row] == abs(order.lots)}
+    added = {row: lots for lots, _, _, row in fills_made}
     assert resting.cum == [order.done + added.get(row, 0) for row, order in enumerate(orders)]
-    assert (resting.after, resting.charged_micro) == ([each.start for each in after], [each.charged for each in after])
-    assert (len(whole), resting.open) == (ended, [row for row in range(len(orders)) if row not in whole])
+    assert (resting.after, resting.charged_micro) == (
+        [order.start for order in after],
+        [each.charged for each in after],
+    )
+    assert (len(filled_rows), resting.open) == (ended, [row for row in range(len(orders)) if row not in filled_rows])
     if ended:
         assert resting.due == min([orders[row].until for row in resting.open], default=NEVER)
     if report is not None:
         assert report.cum == [resting.cum[row] for row in report.row]
-        assert report.cause == [Cause.LAST_FILL if row in whole else Cause.PART_FILL for row in report.row]
+        assert report.cause == [Cause.LAST_FILL if row in filled_rows else Cause.PART_FILL for row in report.row]
         assert (report.ts, resting.reports) == (OPENS, [report])
 
 
@@ -81,9 +84,9 @@ def test_a_bar_that_is_not_fresh_fills_nothing_in_a_universe_of_one_symbol() -> 
 @given(st.lists(orders_of, min_size=1, max_size=6), bars_of, costs_of)
 @settings(max_examples=examples(300), deadline=None)
 def test_limit_orders_fill_on_a_bar_as_rational_numbers_do(orders: list[Order], bar: Bar, costs: Costs) -> None:
-    orders = [each._replace(done=min(each.done, abs(each.lots) - 1)) for each in orders]
+    orders = [order._replace(done=min(order.done, abs(order.lots) - 1)) for order in orders]
     if costs.commission_min_micro == 0:
-        orders = [each._replace(charged=-1) for each in orders]
+        orders = [order._replace(charged=-1) for order in orders]
     check(orders, bar, costs, Kind.LIMIT)
 
 
@@ -96,8 +99,8 @@ def test_limit_orders_fill_on_a_bar_as_rational_numbers_do(orders: list[Order], 
 def test_stop_orders_fill_on_a_bar_as_rational_numbers_do(
     orders: list[tuple[Order, int]], bar: Bar, costs: Costs
 ) -> None:
-    made = [each._replace(done=0, charged=-1, stop=stop) for each, stop in orders]
-    check(made, bar, costs, Kind.STOP)
+    stop_orders = [order._replace(done=0, charged=-1, stop=stop) for order, stop in orders]
+    check(stop_orders, bar, costs, Kind.STOP)
 
 
 @pytest.mark.parametrize("lots", [7, -7])

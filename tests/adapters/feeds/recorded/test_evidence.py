@@ -35,8 +35,8 @@ def calendar(name: str) -> Sessions:
 
 def days(name: str, first: date, last: date) -> list[tuple[int, int]]:
     """Open and close of the sessions from `first` to `last`."""
-    own = sessions(name, first, last)
-    return list(zip(own.open_ns, own.close_ns, strict=True))
+    hours = sessions(name, first, last)
+    return list(zip(hours.open_ns, hours.close_ns, strict=True))
 
 
 def minutes(name: str, first: date, last: date, step: int = 5 * M, *, before: int = 0, after: int = 0) -> Ints:
@@ -79,16 +79,16 @@ def load(
 
 def stop_of(ts: pl.Series, **more: Any) -> str:
     """The text of the stop: of the backtest, or of the reader where no bar is usable."""
-    own = more.get("own", "XNYS")
+    name = more.get("own", "XNYS")
     with pytest.raises((UnsoundPrices, FeedError)) as refused:
-        require_sound(load(ts, **more), {own: calendar(own)}, holes_known=True)
+        require_sound(load(ts, **more), {name: calendar(name)}, holes_known=True)
     return str(refused.value)
 
 
 def typed(text: str) -> dict[str, str]:
     """The settings that a stop names, as keywords of `load`."""
-    found = dict(re.findall(r'\[(?:feed|universe)\] (\w+) = "([^"]+)"', text))
-    return {"own" if key == "calendar" else key: value for key, value in found.items()}
+    settings = dict(re.findall(r'\[(?:feed|universe)\] (\w+) = "([^"]+)"', text))
+    return {"own" if key == "calendar" else key: value for key, value in settings.items()}
 
 
 def require_all(feed: Replay, bars: int) -> None:
@@ -260,8 +260,8 @@ def test_midnight_in_tokyo_is_not_the_day_before_in_new_york() -> None:
     ("wrong", "right"), [("close", "session"), ("open", "session"), ("session", "open"), ("session", "close")]
 )
 def test_days_with_another_kind_of_stamp_stop_and_the_right_one_is_named(wrong: Stamps, right: Stamps) -> None:
-    own = sessions("XNYS", date(2024, 1, 1), date(2024, 12, 31))
-    ts = np.array({"session": own.day_ns, "open": own.open_ns, "close": own.close_ns}[right])
+    hours = sessions("XNYS", date(2024, 1, 1), date(2024, 12, 31))
+    ts = np.array({"session": hours.day_ns, "open": hours.open_ns, "close": hours.close_ns}[right])
     assert typed(stop_of(clock(ts, "UTC"), stamps=wrong, interval="1d")) == {"stamps": right}
     require_all(load(clock(ts, "UTC"), stamps=right, interval="1d"), len(ts))
 
@@ -291,14 +291,14 @@ def together(parts: Sequence[tuple[str, str, Ints]], tables: dict[str, str]) -> 
         pl.col("close").alias("open"), high=pl.col("close") * 1.01, low=pl.col("close") * 0.99, volume=pl.lit(1e6)
     )
     universe = Universe(tuple(Instrument(name, calendar=tables.get(name, "XNYS")) for name, *_ in parts))
-    known = {name: calendar(name) for name in {"XNYS", *tables.values()}}
-    return Replay.load(BarFrame(bars), universe=universe, sessions=known).misfits
+    calendars = {name: calendar(name) for name in {"XNYS", *tables.values()}}
+    return Replay.load(BarFrame(bars), universe=universe, sessions=calendars).misfits
 
 
 def test_a_part_of_the_symbols_gets_a_calendar_of_its_own() -> None:
     parts = [
-        (name, own, np.array(sessions(own, date(2023, 1, 2), date(2024, 6, 28)).day_ns))
-        for name, own in (("SPY", "XNYS"), ("VUSA.L", "XLON"), ("VOD.L", "XLON"), ("7203.T", "XTKS"))
+        (name, exchange, np.array(sessions(exchange, date(2023, 1, 2), date(2024, 6, 28)).day_ns))
+        for name, exchange in (("SPY", "XNYS"), ("VUSA.L", "XLON"), ("VOD.L", "XLON"), ("7203.T", "XTKS"))
     ]
     london, tokyo = together(parts, {})
     assert london.symbols == ("VUSA.L", "VOD.L")
@@ -306,7 +306,7 @@ def test_a_part_of_the_symbols_gets_a_calendar_of_its_own() -> None:
         '[universe] instruments = [{ symbol = "VUSA.L", calendar = "XLON" }, { symbol = "VOD.L", calendar = "XLON" }]',
     )
     assert tokyo.symbols == ("7203.T",)
-    assert together(parts, {name: own for name, own, _ in parts}) == ()
+    assert together(parts, {name: exchange for name, exchange, _ in parts}) == ()
 
 
 @pytest.mark.parametrize("file", ["us_daily", "us20_daily", "seed4_daily", "crypto_daily", "vix_daily"])
@@ -316,8 +316,8 @@ def test_no_bundled_file_is_read_wrongly(file: str) -> None:
     universe = Universe(tuple(
         Instrument(name, calendar="24/7" if name.endswith("-USD") else "XNYS") for name in names
     ))  # fmt: skip
-    known = {name: sessions(name, date(1989, 12, 1), date(2025, 2, 1)) for name in ("XNYS", "24/7")}
-    feed = Replay.load(path, universe=universe, sessions=known)
+    calendars = {name: sessions(name, date(1989, 12, 1), date(2025, 2, 1)) for name in ("XNYS", "24/7")}
+    feed = Replay.load(path, universe=universe, sessions=calendars)
     assert feed.misfits == ()
     assert feed.count > 2000
 
