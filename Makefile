@@ -32,7 +32,7 @@ export PY
 
 .PHONY: size help run build build-checked test test-all test-uncompiled test-patched test-page test-processors test-ray \
 	coverage check docs docs-site figures gallery strategies pictures results bench bench-peers prove prove-long \
-	test-container mutants wheel wheel-pure sdist release install clean lock ci services digest sbom audit publication
+	test-container test-systemd mutants wheel wheel-pure sdist release install clean lock ci services digest sbom audit publication
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
@@ -55,6 +55,7 @@ help:
 	@echo 'make bench-peers  beside bt, vectorbt, nautilus_trader and backtesting.py (makes .venv-peers)'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
 	@echo 'make test-container  the steps of the Dockerfile, and its daemon, without Docker (docs/deploy/containers.md; as root)'
+	@echo 'make test-systemd  the service on a machine with systemd that it boots (docs/operate/install.md; as root)'
 	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
 	@echo 'make wheel    build an installable wheel into dist/, with the compiled engine (wheel-pure: without; sdist: the source)'
 	@echo 'make size     megabytes of an installation of the wheel, and the ten largest packages (at most 430)'
@@ -180,6 +181,10 @@ prove-long: $(FULL)
 # needs root, debootstrap and bubblewrap, and fetches some 400 MB
 test-container: $(FULL)
 	@$(BIN)/python -m tests.deploy.container_root $(ARGS)
+
+# needs root, debootstrap and systemd-nspawn, and fetches some 200 MB
+test-systemd: $(FULL)
+	@$(BIN)/python -m tests.deploy.systemd_root $(ARGS)
 
 mutants: $(FULL)
 	@QUANTD_UNCOMPILED=1 $(BIN)/python -m tests.proofs.mutants $(ARGS)
