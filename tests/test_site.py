@@ -54,6 +54,12 @@ def test_each_link_of_the_documents_leads_to_a_file_and_a_heading() -> None:
     assert faults(list(found())) == []
 
 
+def test_no_command_ends_in_prose_that_a_shell_would_take_for_arguments() -> None:
+    commands = [snippet for snippet in every_snippet() if snippet.kind == "command"]
+    texts = {snippet.where: re.sub(r"'[^']*'", "''", snippet.text) for snippet in commands}
+    assert [where for where, text in texts.items() if re.search(r"\S {2,}[a-z0-9]", text)] == []
+
+
 def test_a_link_that_leads_nowhere_is_named_with_its_page_and_line() -> None:
     page = of("pages/a.md", "# A\n\n[b](b.md) `[c](c.md)` [here](#a) [not](#gone)\n\n    [code](d.md)\n")
     assert faults([page]) == [

@@ -218,14 +218,18 @@ def status(version: Version, folder: Path) -> dict[str, Any]:
 
 
 def interrupted(version: Version, folder: Path, end: int) -> tuple[str, str]:
-    """Runs a version's daemon until it has made 200 orders, and ends it by a signal. Returns (secret, last session)."""
-    process = version.daemon(folder, "--set", "feed.pace=50/s")
+    """Runs a version's daemon until it has made 100 orders, and ends it by a signal. Returns (secret, last session).
+
+    The pace leaves most of the time between rounds: a stop while a policy is asked withdraws the question, so that the
+    agent holds, and the run is no longer that of a backtest.
+    """
+    process = version.daemon(folder, "--set", "feed.pace=10/s")
     try:
         created = json.loads(version(folder, "token", "create", "reader", "--scope", "read", "--json"))
         until = time.monotonic() + 120
-        while int((shown := status(version, folder)).get("orders", 0)) < 200:
+        while int((shown := status(version, folder)).get("orders", 0)) < 100:
             if process.poll() is not None or time.monotonic() > until:
-                fail(f"{version.name}: no 200 orders: {(folder / 'log').read_text()[-2000:]}")
+                fail(f"{version.name}: no 100 orders: {(folder / 'log').read_text()[-2000:]}")
     finally:
         process.send_signal(end)
         process.wait(timeout=60)
