@@ -73,6 +73,12 @@ class ShippingVerdict(Struct, frozen=True):
         """The conditions that do not hold, each with what was measured."""
         return tuple(f"{check.condition}: {check.measured}" for check in self.checks if not check.holds)
 
+    def lines(self) -> tuple[str, ...]:
+        """Return the verdict in words, then each condition with what was measured."""
+        ships = "may" if self.ships else "may not"
+        marks = [f"  {'yes' if check.holds else 'no '}  {check.condition}: {check.measured}" for check in self.checks]
+        return (f"The policy {ships} be shipped as better than equal weight.", *marks)
+
 
 def shipping_verdict(seeds: Mapping[int, Years], rivals: Mapping[str, Years], looks: int) -> ShippingVerdict:
     """Apply the rule to the excess of each seed and of each rival on the same days. A missing rival fails the rule.

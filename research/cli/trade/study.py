@@ -20,6 +20,7 @@ from quantd.daemon.cli.places import place, recorded
 from quantd.research.cli.trade.ablation_output import study_ablation, study_lite
 from quantd.research.cli.trade.crises_output import study_crises
 from quantd.research.cli.trade.power_output import study_power
+from quantd.research.cli.trade.shipping_output import study_ship
 from quantd.research.cli.trade.signal_output import study_signal
 from quantd.trading.display_text import csv_cell, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
@@ -455,6 +456,7 @@ COMMAND: Final = Command(
         "crises": study_crises,
         "ablation": study_ablation,
         "power": study_power,
+        "ship": study_ship,
         "lite": study_lite,
         "costs": study_costs,
         "looks": study_looks,
