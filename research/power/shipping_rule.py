@@ -83,12 +83,17 @@ class ShippingVerdict(Struct, frozen=True):
 def shipping_verdict(seeds: Mapping[int, Years], rivals: Mapping[str, Years], looks: int) -> ShippingVerdict:
     """Apply the rule to the excess of each seed and of each rival on the same days. A missing rival fails the rule.
 
-    `looks` is the number of combinations of plan and costs that were tried on these years, this one included. Only
-    years that every seed has are used. Raises ValueError without such a year, for a rival without one of them, for days
-    that differ, and for looks below 1.
+    `looks` is the number of combinations of plan and costs that were tried on these years, this one included. A seed
+    without one of the years fails the rule. The figures are then those of the seeds with every year, or, where there is
+    none, of the years that every seed has. Raises ValueError without such a year, for a rival without one of them, for
+    days that differ, and for looks below 1.
     """
     if looks < 1:
         raise ValueError(f"looks {looks}: from 1 on, this one included")
+    every = len(seeds)
+    most = set[int]().union(*seeds.values())
+    finished = {seed: of for seed, of in seeds.items() if set(of) == most}
+    seeds = finished or seeds
     years = sorted(set.intersection(*(set(of) for of in seeds.values()))) if seeds else []
     if not years:
         raise ValueError("no year has all seeds; finish the walk-forward")
@@ -108,6 +113,7 @@ def shipping_verdict(seeds: Mapping[int, Years], rivals: Mapping[str, Years], lo
     checks = [
         Check(f"at least {YEARS} test years", f"{len(years)}", len(years) >= YEARS),
         Check(f"at least {SEEDS} seeds", f"{len(seeds)}", len(seeds) >= SEEDS),
+        Check("every seed has every year", f"{len(finished)} of {every}", len(finished) == every),
         Check(
             f"lower bound above 0 ({level}, {looks} look{'' if looks == 1 else 's'})",
             "no interval" if low is None else f"{low:+.3f} a year",

@@ -128,6 +128,9 @@ class Walked(Struct, frozen=True):
 
     def _row(self, account: str) -> AccountRow:
         records = [record for record in self.records if record.account == account]
+        grown: dict[int, list[float]] = {}
+        for record in records:
+            grown.setdefault(record.year, []).append(record.growth)
         above: dict[int, list[float]] = {}
         for years in self.excess(account).values():
             for year, daily in years.items():
@@ -137,7 +140,7 @@ class Walked(Struct, frozen=True):
             account=account,
             seeds=len({record.seed for record in records if record.seed}),
             years=len({record.year for record in records}),
-            growth=float(np.mean([record.growth for record in records])),
+            growth=float(np.mean([np.mean(values) for values in grown.values()])),
             excess=float(np.mean(means)) if means else 0.0,
             above=sum(value > 0.0 for value in means),
             turnover_annual=float(np.mean([record.turnover_annual for record in records])),

@@ -49,10 +49,21 @@ def test_too_few_seeds_or_years_do_not_ship() -> None:
     assert reasons(walk(years=7)) == ["at least 8 test years"]
 
 
-def test_an_unfinished_year_is_left_out_of_every_account() -> None:
+def test_an_unfinished_seed_fails_the_rule_and_the_figures_are_of_the_others() -> None:
+    seeds = walk(seeds=6)
+    del seeds[6][2021]
+    verdict = shipping_verdict(seeds, RIVALS, 1)
+    assert verdict.reasons == ("every seed has every year: 5 of 6",)
+    assert verdict.excess == shipping_verdict(walk(), RIVALS, 1).excess
+
+
+def test_without_a_finished_seed_the_figures_are_of_the_years_that_all_have() -> None:
     seeds = walk()
-    del seeds[5][2021]
-    assert shipping_verdict(seeds, RIVALS, 1).checks[0].measured == "9"
+    for seed in seeds:
+        del seeds[seed][2012 if seed == 1 else 2021]
+    verdict = shipping_verdict(seeds, RIVALS, 1)
+    assert verdict.reasons == ("every seed has every year: 0 of 5",)
+    assert verdict.checks[0].measured == "8"
 
 
 def test_a_bound_at_or_below_equal_weight_does_not_ship() -> None:

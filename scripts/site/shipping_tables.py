@@ -1,0 +1,133 @@
+"""`python -m scripts.site.shipping_tables` writes the tables of docs/learn/shipping.md from the records.
+
+The walk-forward by year is benchmarks/power/walks.jsonl, which `quantd study ship` appends to. The teams of agents are
+benchmarks/power/teams.jsonl, which `python -m benchmarks.power.teams` appends to. Each table stands between two
+comments of the page.
+"""
+
+from collections.abc import Iterable, Sequence
+from statistics import mean, median
+from typing import Final
+
+from benchmarks.power.teams import RECORDS as TEAMS
+from benchmarks.power.teams import TeamRun, read_runs
+from quantd.research.power.walk_records import EQUAL_WEIGHT, AccountRow, Walked, looks_of, read_walks
+from scripts.words import ROOT
+
+WALKS: Final = ROOT / "benchmarks" / "power" / "walks.jsonl"
+PAGE: Final = ROOT / "docs" / "learn" / "shipping.md"
+
+TABLES: Final = ("walks", "verdicts", "seeds", "teams")
+"""The names of the tables, as in their comments on the page."""
+
+CASES: Final = {
+    "ppo": "PPO, one",
+    "five-ppo": "PPO, five that know nothing of each other",
+    "lite-one": "MADDPG `lite`, one agent as large as five",
+    "lite-five": "MADDPG `lite`, five agents",
+    "lite": "MADDPG `lite`, as it is (four)",
+    "full": "MADDPG `full`, as it is (five)",
+}
+
+
+def walk_rows(walks: Sequence[Walked]) -> str:
+    """Return the table of the accounts of each walk."""
+    lines = [
+        "| cost bp | account | seeds | years | log growth | above equal weight | years above | untrained | turnover "
+        "| CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for walk in walks:
+        lines += [_account(walk.first.cost_bp, row) for row in walk.rows()]
+    return "\n".join(lines)
+
+
+def _account(cost_bp: float, row: AccountRow) -> str:
+    same = row.account == EQUAL_WEIGHT
+    excess, years = ("", "") if same else (f"{row.excess:+.3f}", f"{row.above} of {row.years}")
+    seeds, untrained = (f"{row.seeds}", f"{row.untrained:.0%}") if row.seeds else ("", "")
+    return (
+        f"| {cost_bp:g} | `{row.account}` | {seeds} | {row.years} | {row.growth:+.3f} | {excess} | {years} "
+        f"| {untrained} | {row.turnover_annual:.1f} | {row.cpu_s:.0f} |"
+    )
+
+
+def verdict_rows(walks: Sequence[Walked]) -> str:
+    """Return the table of the conditions of the rule, a column for each walk with a learned account."""
+    looks = looks_of(walks)
+    judged = [walk for walk in walks if walk.learned]
+    verdicts = [walk.verdict(looks) for walk in judged]
+    heads = [f"{walk.first.plan}, {walk.first.cost_bp:g} bp" for walk in judged]
+    lines = [f"| condition | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for checks in zip(*(verdict.checks for verdict in verdicts), strict=True):
+        marks = [f"{check.measured}: {'holds' if check.holds else 'fails'}" for check in checks]
+        lines.append(f"| {checks[0].condition} | {' | '.join(marks)} |")
+    ships = ["may be shipped" if verdict.ships else "**may not be shipped**" for verdict in verdicts]
+    return "\n".join([*lines, f"| all together | {' | '.join(ships)} |"])
+
+
+def seed_rows(walks: Sequence[Walked]) -> str:
+    """Return the table of each seed's log growth above equal weight, by year."""
+    judged = [walk for walk in walks if walk.learned]
+    years = sorted({record.year for walk in judged for record in walk.learned})
+    lines = [f"| cost bp | seed | {' | '.join(map(str, years))} | mean |", f"|---|---|{'---|' * (len(years) + 1)}"]
+    for walk in judged:
+        for seed, by_year in walk.excess(walk.learned[0].account).items():
+            growths = {year: float(daily.mean()) * 252.0 for year, daily in by_year.items()}
+            cells = [f"{growths[year]:+.3f}" if year in growths else "" for year in years]
+            lines.append(f"| {walk.first.cost_bp:g} | {seed} | {' | '.join(cells)} | {mean(growths.values()):+.3f} |")
+    return "\n".join(lines)
+
+
+def team_rows(runs: Iterable[TeamRun]) -> str:
+    """Return the table of teams: a row for each case, strength and cost."""
+    cells: dict[tuple[float, float, str], dict[int, TeamRun]] = {}
+    for run in runs:
+        cells.setdefault((-run.ic, run.cost_bp, run.case), {})[run.seed] = run
+    order = sorted(cells, key=lambda key: (*key[:2], list(CASES).index(key[2])))
+    lines = [
+        "| signal | cost bp | who | agents | parameters | steps | seeds | growth above equal weight | share "
+        "| turnover | CPU s | peak MiB | without Python and PyTorch |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for key in order:
+        seeds = [cells[key][seed] for seed in sorted(cells[key])]
+        one = seeds[0]
+        shares = [seed.share for seed in seeds if seed.share is not None]
+        above = ", ".join(f"{seed.growth - seed.equal_weight:+.2f}" for seed in seeds)
+        lines.append(
+            f"| IC {one.ic:g} | {one.cost_bp:g} | {CASES[one.case]} | {one.agents} | {one.parameters:,} "
+            f"| {one.steps:,} | {len(seeds)} | {above} | {f'{median(shares):.0%}' if shares else ''} "
+            f"| {median(seed.turnover_annual for seed in seeds):.0f} | {median(seed.cpu_s for seed in seeds):.0f} "
+            f"| {median(seed.peak_mib for seed in seeds):.0f} "
+            f"| {median(seed.peak_mib - seed.imported_mib for seed in seeds):.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def tables(walks: Sequence[Walked], runs: Iterable[TeamRun]) -> dict[str, str]:
+    """Return the tables by name, walks in the order of their costs."""
+    walks = sorted(walks, key=lambda walk: walk.first.cost_bp)
+    return dict(zip(TABLES, (walk_rows(walks), verdict_rows(walks), seed_rows(walks), team_rows(runs)), strict=True))
+
+
+def written(page: str, by_name: dict[str, str]) -> str:
+    """Return the page with each table between its two comments. Raises ValueError where it lacks them."""
+    for name, table in by_name.items():
+        begin, end = f"<!-- {name}: python -m scripts.site.shipping_tables -->", f"<!-- end of {name} -->"
+        before, found_begin, remainder = page.partition(begin)
+        _, found_end, after = remainder.partition(end)
+        if not found_begin or not found_end:
+            raise ValueError(f"{PAGE.name}: write {begin} and {end} where the table belongs")
+        page = f"{before}{begin}\n\n{table}\n\n{end}{after}"
+    return page
+
+
+def main() -> None:
+    walks, runs = read_walks(WALKS), read_runs(TEAMS)
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), tables(walks, runs)), encoding="utf-8")
+    print(f"{len(walks)} walks, {len(runs)} runs of teams: {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
