@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 from tests.support.checkout import ROOT
-from tests.test_areas import absent
+from tests.support.named_tests import absent
 
 PAGE = ROOT / "docs" / "develop" / "adoption.md"
 GRADES = ("has", "partly", "lacks")

@@ -1,11 +1,11 @@
 """The page of the eleven areas names tests that are there."""
 
-import ast
 import re
 
 import pytest
 
 from tests.support.checkout import ROOT
+from tests.support.named_tests import absent
 
 AREAS = [
     "configuration",
@@ -24,18 +24,8 @@ AREAS = [
 
 def rows(text: str) -> dict[str, list[tuple[str, str]]]:
     """Area -> (module, test) of each test in its row."""
-    found = re.findall(r"^\| ([a-z -]+) \|.*\| (`tests/.*) \|$", text, re.MULTILINE)
-    return {area: re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests) for area, tests in found}
-
-
-def absent(tests: list[tuple[str, str]]) -> list[str]:
-    """Those of the tests that their module does not define."""
-    found = []
-    for path, name in tests:
-        body = ast.parse((ROOT / path).read_text(encoding="utf-8")).body if (ROOT / path).exists() else []
-        if name not in {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}:
-            found.append(f"{path}::{name}")
-    return found
+    lines = re.findall(r"^\| ([a-z -]+) \|.*\| (`tests/.*) \|$", text, re.MULTILINE)
+    return {area: re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests) for area, tests in lines}
 
 
 @pytest.mark.requirement("R-268", "F-41")

@@ -159,6 +159,14 @@ ALLOWED: Final = {
         Counter({"rename": 1, "copy": 1, "symlink_to": 3}),
         "links, copies and a result in the fresh folder of a page; the child of a snippet imports nothing before it",
     ),
+    "scripts/publication/bare_machines.py": (
+        Counter({"copy": 2, "rmtree": 1, "chown": 1, "chmod": 1, "symlink_to": 1}),
+        "copies, links and owners in the fresh folder of a trial; no daemon has a file there",
+    ),
+    "scripts/publication/upgrades.py": (
+        Counter({"copytree": 1, "unlink": 1}),
+        "a copy and a socket's name in the fresh folder of a trial, which an earlier version made",
+    ),
 }
 """File -> the changes that remain in it, and why."""
 
@@ -380,7 +388,10 @@ def test_a_link_by_another_thread_changes_nothing_of_what_it_names(tmp_path: Pat
     thread.start()
     refused = done = 0
     try:
-        for number in range(4_000):
+        for number in range(1_000_000):
+            # a busy machine may run the other thread late
+            if number >= 4_000 and done and refused:
+                break
             try:
                 (
                     lambda: regular_file.restrict(path, 0o022),
