@@ -12,6 +12,10 @@ The columns of the fold may be ahead of the state between two items. `state`, `b
 to date for whoever reads them, and the loop does not read them at each bar (docs/decisions/023). Whatever steps an
 event settles the columns first: a handler must not read old marks.
 
+What can go wrong: a thread reads the state while the loop plans a round. The columns would be brought up to date in
+the middle of the plan, and its basket would be recorded as accepted and never reach the venue. So only the thread that
+steps may read them; another one reads `unsettled`, or is given what the loop has read.
+
 In a daemon an exception of a venue is a report, the order unknown and the broker down: positions and operators still
 need the loop. In a backtest it is an error.
 """
@@ -19,6 +23,7 @@ need the loop. In a backtest it is an error.
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from threading import get_ident
 
 import msgspec
 from msgspec import Struct
@@ -94,6 +99,8 @@ class Shell:
         self.shadows = list(shadows)
         """The simulated venues of the shadows, in order, on the same bars."""
         self._host: FoldHost | None = None
+        self._thread = 0
+        """The thread that took the last item."""
         self._stepped = self._folded = 0
         """Bars that `step` took, and bars that the fold of earlier states took."""
         self.guarded = False
@@ -103,17 +110,27 @@ class Shell:
 
     @property
     def state(self) -> State:
-        """The state after the last item. In the middle of one, or while an answer is awaited, orders may be behind."""
+        """The state after the last item. In the middle of one, or while an answer is awaited, orders may be behind.
+
+        Raises RuntimeError in a thread that does not step, as do `broker`, `tally` and `market`.
+        """
         self._show()
         return self._state
 
     def _show(self) -> None:
         """Bring the state and its parts as far as they can be read now."""
         if self._state.folding and self._host is not None:
+            self._require_own_thread()
             if self._state.fold_items is not None or self._host.open_round.awaits:
                 self._host.show()
             else:
                 self._host.sync()
+
+    def _require_own_thread(self) -> None:
+        if get_ident() != self._thread:
+            raise RuntimeError(
+                "the state was read in another thread than the one that steps; read Shell.unsettled there"
+            )
 
     @property
     def unsettled(self) -> State:
@@ -166,12 +183,14 @@ class Shell:
     def settle(self) -> None:
         """Bring the state to the last item, where the columns of the fold are ahead of it."""
         if self._state.folding and self._host is not None:
+            self._require_own_thread()
             self._host.sync()
 
     # ---- the items of a market
 
     def take(self, item: Item) -> None:
         """The next item of the market: by the fold, or first for the venues, then for the engine."""
+        self._thread = get_ident()
         if not self.stepping:
             host = self._fold_host()
             try:
@@ -191,6 +210,7 @@ class Shell:
                 self.take(item)
             return
         at, end = 0, len(items)
+        self._thread = get_ident()
         host = self._fold_host()
         try:
             while (at := self._state.fold(items, at, end)) < end:

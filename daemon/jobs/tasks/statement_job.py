@@ -115,7 +115,7 @@ class StatementJob:
         newest = self._newest(record.days, run.due_ts)
         days = await asyncio.to_thread(self._due, record.days[: newest + 1])
         by_day, unknown = await self.compared(record, days)
-        place = await asyncio.to_thread(self._write, record, days, by_day, unknown)
+        place = await asyncio.to_thread(self._write, record, days, by_day, unknown, self._positions())
         day = record.days[newest]
         if unknown:
             return f"{place}: {len(day.lines)} lines, {unknown}"
@@ -123,8 +123,8 @@ class StatementJob:
         return text or f"{place}: {len(day.lines)} lines, all as at the venue"
 
     def _record(self) -> AccountRecord:
-        state, store, run = self.service.shell.state, self.service.store, self.service.run
-        return account_record(run, state.universe, store.entries(run, 1))
+        universe, store, run = self.service.shell.unsettled.universe, self.service.store, self.service.run
+        return account_record(run, universe, store.entries(run, 1))
 
     def _newest(self, days: Sequence[StatementDay], due_ts: int) -> int:
         """The number of the newest day whose session has closed; the newest day if none has."""
@@ -215,20 +215,21 @@ class StatementJob:
         return positions
 
     def _write(
-        self, record: AccountRecord, days: Sequence[StatementDay], by_day: dict[date, DayDifferences], unknown: str
-    ) -> Path:
+        self, record: AccountRecord, days: Sequence[StatementDay], by_day: dict[date, DayDifferences], unknown: str,
+        positions: list[HeldPosition],
+    ) -> Path:  # fmt: skip
         """Write each day as CSV and as JSON, each complete or not at all; returns the CSV of the newest.
 
-        The document of an earlier day that cannot be compared now is left as it is.
+        The document of an earlier day that cannot be compared now is left as it is. `positions` are those now.
         """
         folder = self.folder / FOLDER
         folder.mkdir(exist_ok=True, mode=0o700)
-        universe, run = self.service.shell.state.universe, self.service.run
+        universe, run = self.service.shell.unsettled.universe, self.service.run
         for day in days[-1:] if unknown else days:
             differences, cash = by_day.get(day.day, DayDifferences([], None))
             document = StatementFile(
                 run, day.day, universe.currency, money_text(day.opening_micro), money_text(day.closing_micro),
-                money_text(day.equity_micro), len(day.lines), unknown, differences, self._held(day, days),
+                money_text(day.equity_micro), len(day.lines), unknown, differences, self._held(day, days, positions),
                 "" if cash is None else money_text(cash),
             )  # fmt: skip
             statement = statement_of(record, run, universe, day.day, day.day)
@@ -237,10 +238,12 @@ class StatementJob:
                 write_whole(folder / f"statement-{day.day}{suffix}", content, durable=False)
         return folder / f"statement-{days[-1].day}.csv"
 
-    def _held(self, day: StatementDay, days: Sequence[StatementDay]) -> list[HeldPosition]:
+    def _held(
+        self, day: StatementDay, days: Sequence[StatementDay], positions: list[HeldPosition]
+    ) -> list[HeldPosition]:
         """The positions now for the newest day, those of its document for an earlier one."""
         saved = None if day is days[-1] else saved_statement(self.folder, self.service.run, day.day)
-        return self._positions() if saved is None else saved.positions
+        return positions if saved is None else saved.positions
 
 
 def _alert_text(kind: DifferenceKind, occurrences: Sequence[tuple[date, Difference]]) -> str:

@@ -125,7 +125,8 @@ class Explaining:
                     parts = self._parts
                     policies = policies_of(service.config, parts.universe, parts.interval_ns, parts.isolation)
                     separate_parts = replace(parts, policies=policies)
-                    self._deadline = Deadline(policies, seated=separate_parts.seats(lambda: service.shell.state.loaded))
+                    seats = separate_parts.seats(lambda: service.shell.unsettled.loaded)  # read in threads
+                    self._deadline = Deadline(policies, seated=seats)
                 return plan_now(rules, frozen, self._deadline, costs, run, after, agent)
 
             try:

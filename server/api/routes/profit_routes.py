@@ -224,8 +224,8 @@ class AccountReader:
     def _folded(self, reader: Reader, until: int) -> AccountHistory:
         """The history up to an entry, as far as it is committed; at half speed, so that the loop is not delayed."""
         if self._history is None:
-            state = self._run.service.shell.state
-            self._history = AccountHistory(state.universe, reader.run.agents_at, self._run.parts.slices)
+            universe = self._run.service.shell.unsettled.universe  # in a thread
+            self._history = AccountHistory(universe, reader.run.agents_at, self._run.parts.slices)
         for number, data in rested(reader.entries(self._history.seq + 1)):
             if number > until:
                 break

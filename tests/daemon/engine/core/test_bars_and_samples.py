@@ -1,6 +1,7 @@
 """A bar or a sample that the fold does not know stays as it was; what it takes is booked as the engine does."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from math import inf
 
 import numpy as np
@@ -365,3 +366,19 @@ def test_open_orders_are_those_of_the_account_that_the_gate_of_the_engine_has() 
             host.end()
         shell.take(item)
     assert compared > 3
+
+
+@pytest.mark.parametrize("read", ["state", "broker", "tally", "market", "settle"])
+def test_another_thread_is_refused_what_the_columns_are_ahead_of(read: str) -> None:
+    world = Folded().go_to(MarketSlice, lambda state: len(state.venue_orders.baskets) > 0)
+    before = columns_of(world.shell)
+    with ThreadPoolExecutor(1) as threads:
+        refused = threads.submit(
+            lambda: getattr(world.shell, read)() if read == "settle" else getattr(world.shell, read)
+        )
+        with pytest.raises(RuntimeError, match=r"another thread than the one that steps; read Shell.unsettled there"):
+            refused.result()
+        assert threads.submit(lambda: world.shell.unsettled).result() is world.state
+    assert columns_of(world.shell) == before
+    assert world.state.folding
+    world.finish()
