@@ -160,8 +160,8 @@ ALLOWED: Final = {
         "links, copies and a result in the fresh folder of a page; the child of a snippet imports nothing before it",
     ),
     "scripts/publication/bare_machines.py": (
-        Counter({"copy": 2, "rmtree": 1, "chown": 1, "chmod": 1, "symlink_to": 1}),
-        "copies, links and owners in the fresh folder of a trial; no daemon has a file there",
+        Counter({"copy": 2, "rmtree": 1, "chmod": 1, "symlink_to": 1}),
+        "copies and links in the fresh folder of a trial; no daemon has a file there",
     ),
     "scripts/publication/upgrades.py": (
         Counter({"copytree": 1, "unlink": 1}),

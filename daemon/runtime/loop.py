@@ -100,7 +100,7 @@ class Shell:
         """The simulated venues of the shadows, in order, on the same bars."""
         self._host: FoldHost | None = None
         self._thread = 0
-        """The thread that took the last item."""
+        """The thread that took the last item, answer or event: a learner's market may go from one to another."""
         self._stepped = self._folded = 0
         """Bars that `step` took, and bars that the fold of earlier states took."""
         self.guarded = False
@@ -279,6 +279,7 @@ class Shell:
 
     def answered(self, decided: Decided) -> None:
         """Take the answer to the waiting Ask, and step the events that follow."""
+        self._thread = get_ident()
         queue, self.waits = self._after_wait, None
         try:
             taken = self._host is not None and self._state.folding and self._host.open_round.take(decided)
@@ -297,6 +298,7 @@ class Shell:
 
         Returns the effects of the event itself.
         """
+        self._thread = get_ident()
         self.settle()
         if type(event) is Started:
             self.config = event.config

@@ -382,3 +382,14 @@ def test_another_thread_is_refused_what_the_columns_are_ahead_of(read: str) -> N
     assert columns_of(world.shell) == before
     assert world.state.folding
     world.finish()
+
+
+def test_a_shell_goes_on_in_the_thread_that_steps_it() -> None:
+    world = Folded().go_to(MarketSlice)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(world.shell.take, world.items[world.at]).result()
+        world.at += 1
+        assert world.state.folding
+        with pytest.raises(RuntimeError, match="read in another thread"):
+            _ = world.shell.state
+        threads.submit(world.finish).result()
