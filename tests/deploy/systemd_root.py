@@ -235,7 +235,7 @@ def trial(machine: Machine, root: Path) -> dict[str, Any]:
         machine.answer("systemd-analyze", "security", "--no-pager", UNIT).stdout.split(": ")[-1].strip()
     )
     secret = machine.answer(
-        "stat", "-c", "%U %a", f"/proc/{machine.unit('MainPID')}/root/run/credentials/{UNIT}.service/webhook_key"
+        "stat", "-c", "%U %a", f"/proc/{machine.unit('MainPID')}/root" + f"/run/credentials/{UNIT}.service/webhook_key"
     )
     figures["credential"] = secret.stdout.strip()
     figures["state"] = machine.answer("stat", "-c", "%U %a", STATE).stdout.strip()
