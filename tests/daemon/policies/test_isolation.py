@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from quantd.daemon.policies.isolation.confinement import missing
+from quantd.daemon.policies.isolation.worker import LIMIT_S
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import quantd
 from tests.support.isolated_policies import CONFIG, ENV, WITHOUT_LANDLOCK
@@ -181,6 +182,10 @@ def act(view, memory):
 """
 
 
+LATE = f"within {LIMIT_S:g} s"
+"""What an alert says of a policy whose answer or process came after its deadline."""
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("policy", "params"),
@@ -193,6 +198,8 @@ def act(view, memory):
 def test_a_run_has_the_digest_of_its_backtest(tmp_path: Path, policy: str, params: str) -> None:
     write(tmp_path, SEEING, policy, params)
     run = digest_of(printed(tmp_path, "run"))
+    if LATE in printed(tmp_path, "alerts"):
+        pytest.skip("this machine was too busy for the deadline of a policy, whose agent then holds")
     assert run == digest_of(printed(tmp_path, "backtest", "--json"))
 
 
