@@ -32,7 +32,8 @@ export PY
 
 .PHONY: size help run build build-checked test test-all test-uncompiled test-patched test-page test-processors test-ray \
 	coverage check docs docs-site figures gallery strategies pictures results bench bench-peers prove prove-long \
-	test-container test-systemd mutants wheel wheel-pure sdist release install clean lock ci services digest sbom audit publication
+	test-container test-systemd mutants wheel wheel-pure sdist release install clean lock ci services digest \
+	sbom audit publication
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'

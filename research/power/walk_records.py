@@ -9,26 +9,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
 from quantd.research.power.shipping_rule import ShippingVerdict, Years, shipping_verdict
-from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR
+from quantd.training.power.findings import read_lines
 
 EQUAL_WEIGHT: Final = "equal_weight"
 
 PARTS: Final = 1e6
 """Daily log returns are stored as whole millionths."""
-
-LARGEST: Final = 64 << 20
-"""Most bytes of a file of records."""
-
-
-class WalkRecordsError(ExplainedError, ValueError):
-    """A file that has a line which is no record; the message names the line."""
 
 
 class Growth(Struct, frozen=True):
@@ -156,17 +148,9 @@ class Walked(Struct, frozen=True):
 
 
 def read_walks(path: Path) -> list[Walked]:
-    """Return the walks of a file, none where there is no file; of a repeated year the last. Raises WalkRecordsError."""
-    if not path.is_file():
-        return []
-    if path.stat().st_size > LARGEST:
-        raise WalkRecordsError(f"{path}: more than {LARGEST >> 20} MB; begin another file")
+    """Return the walks of a file, none where there is no file; of a repeated year the last. Raises FindingsError."""
     walks: dict[str, dict[tuple[str, int, int], WalkedYear]] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            record = msgspec.json.decode(line, type=WalkedYear)
-        except msgspec.MsgspecError as error:
-            raise WalkRecordsError(f"{path}:{number}: {error}") from None
+    for record in read_lines(path, WalkedYear):
         walks.setdefault(record.walk, {})[record.account, record.seed, record.year] = record
     return [Walked(tuple(walk[key] for key in sorted(walk))) for walk in walks.values()]
 
@@ -174,10 +158,3 @@ def read_walks(path: Path) -> list[Walked]:
 def looks_of(walks: Iterable[Walked]) -> int:
     """Return the number of walks with a learned account, at least 1."""
     return max(1, sum(bool(walk.learned) for walk in walks))
-
-
-def append(path: Path, record: WalkedYear) -> None:
-    """Append a record to the file, which is created where it is missing. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        file.write(msgspec.json.encode(record) + b"\n")

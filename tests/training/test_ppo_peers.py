@@ -9,11 +9,12 @@ import torch
 
 from benchmarks.peers.ppo.__main__ import main
 from benchmarks.peers.ppo.cleanrl_script import BatchedMarket, run, with_shared_agent
-from benchmarks.peers.ppo.peer_fits import PeerFit, Point, append, head, newest, read_fits, rows
+from benchmarks.peers.ppo.peer_fits import PeerFit, Point, head, newest, read_fits, rows
 from benchmarks.peers.ppo.shared_policy import Agent, SharedPolicy, network_of
 from quantd.training.learners.algorithms.proximal_policy import Ppo
 from quantd.training.learners.ppo import PpoPlan
 from quantd.training.networks.sizes import Layout
+from quantd.training.power.findings import append
 from tests.support.problems import DriftingAsset
 from tests.support.studies import text
 

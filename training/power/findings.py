@@ -8,7 +8,7 @@ where the reference rule was above equal weight.
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +20,9 @@ SEEDS: Final = 10
 
 LARGEST: Final = 64 << 20
 """Most bytes of a file of findings."""
+
+
+Line = TypeVar("Line", bound=Struct)
 
 
 class FindingsError(ExplainedError, ValueError):
@@ -67,27 +70,31 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True):
         return self.high is not None and self.high < 0.0
 
 
-def read_findings(path: Path) -> list[Finding]:
-    """Return the findings of a file, none where there is no file; of a repeated seed the last. Raises FindingsError."""
+def read_lines(path: Path, kind: type[Line]) -> list[Line]:
+    """Return the lines of JSON of a file as a `kind`, in order; none where there is no file. Raises FindingsError."""
     if not path.is_file():
         return []
     if path.stat().st_size > LARGEST:
         raise FindingsError(f"{path}: more than {LARGEST >> 20} MB; begin another file")
-    findings: dict[tuple[str, int], Finding] = {}
+    lines = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            finding = msgspec.json.decode(line, type=Finding)
+            lines.append(msgspec.json.decode(line, type=kind))
         except msgspec.MsgspecError as error:
             raise FindingsError(f"{path}:{number}: {error}") from None
-        findings[finding.cell, finding.seed] = finding
-    return list(findings.values())
+    return lines
 
 
-def append(path: Path, finding: Finding) -> None:
-    """Append a finding to the file, which is created where it is missing. Raises OSError."""
+def read_findings(path: Path) -> list[Finding]:
+    """Return the findings of a file, none where there is no file; of a repeated seed the last. Raises FindingsError."""
+    return list({(finding.cell, finding.seed): finding for finding in read_lines(path, Finding)}.values())
+
+
+def append(path: Path, line: Struct) -> None:
+    """Append a finding, or another line of JSON, to the file, which is created where it is missing. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        file.write(msgspec.json.encode(finding) + b"\n")
+        file.write(msgspec.json.encode(line) + b"\n")
 
 
 def verdict(findings: Iterable[Finding]) -> str:

@@ -21,7 +21,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.peers.ppo.cases import SCENES, SIDES
-from benchmarks.peers.ppo.peer_fits import AT_STEPS, PeerFit, append, head, newest, read_fits, rows
+from benchmarks.peers.ppo.peer_fits import AT_STEPS, PeerFit, head, newest, read_fits, rows
+from quantd.training.power.findings import append
 
 if TYPE_CHECKING:
     from benchmarks.peers.ppo.planted_market import Stage

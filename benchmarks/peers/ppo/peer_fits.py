@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from benchmarks.peers.ppo.cases import SCENES, SIDES
+from quantd.training.power.findings import read_lines
 
 AT_STEPS: Final = (25_000, 50_000, 100_000, 200_000, 300_000)
 """Env-steps of the columns of the table."""
@@ -67,19 +67,8 @@ class PeerFit(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_fits(path: Path) -> list[PeerFit]:
-    """Return the fits of a file, none where there is no file; of a repeated seed the last. Raises ValueError."""
-    fits: dict[tuple[str, int], PeerFit] = {}
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
-        fit = msgspec.json.decode(line, type=PeerFit)
-        fits[fit.cell, fit.seed] = fit
-    return list(fits.values())
-
-
-def append(path: Path, fit: PeerFit) -> None:
-    """Append a fit to the file, which is created where it is missing. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        file.write(msgspec.json.encode(fit) + b"\n")
+    """Return the fits of a file, none where there is no file; of a repeated seed the last. Raises FindingsError."""
+    return list({(fit.cell, fit.seed): fit for fit in read_lines(path, PeerFit)}.values())
 
 
 def newest(fits: Iterable[PeerFit]) -> list[PeerFit]:

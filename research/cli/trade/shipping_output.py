@@ -45,8 +45,9 @@ def study_ship(
         check_folder(out)
     path = out or placed("RESULTS_DIR", "state") / "shipping" / "walks.jsonl"
     needs("a walk-forward by year", "torch", "onnx", "safetensors")
-    from quantd.research.power.walk_records import append, looks_of, read_walks
+    from quantd.research.power.walk_records import looks_of, read_walks
     from quantd.research.power.yearly_walk import YearlyWalk, run
+    from quantd.training.power.findings import append
 
     training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
     recorded = read_walks(path)

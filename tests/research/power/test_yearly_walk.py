@@ -12,13 +12,12 @@ from quantd.research.power.walk_records import (
     Growth,
     Walked,
     WalkedYear,
-    WalkRecordsError,
-    append,
     looks_of,
     read_walks,
 )
 from quantd.research.power.yearly_walk import RULES, YearlyWalk, run
 from quantd.training.plans.plan import replaced
+from quantd.training.power.findings import FindingsError, append
 from quantd.training.seeds.markets import window_market
 from quantd.training.seeds.validation import equal_weight
 from tests.support.command_line import quantd
@@ -102,7 +101,7 @@ def test_records_are_read_again_and_the_last_line_of_a_year_counts(tmp_path: Pat
     assert looks_of(walks) == 2
     with path.open("a") as file:
         file.write("{}\n")
-    with pytest.raises(WalkRecordsError, match=r"walks.jsonl:5"):
+    with pytest.raises(FindingsError, match=r"walks.jsonl:5"):
         read_walks(path)
 
 
