@@ -69,7 +69,9 @@ class BacktestJournal:
         self.store = Store.open(folder, save=before_upgrade)
         self._run = run
         self._projection = self.store.begin(run, assembly.universe, agents=names, mode="backtest", ts=time.time_ns())
-        self._committed = self._until = 0
+        self._committed = 0
+        self._ends: dict[int, int] = {}
+        """Last step of a batch for the writer -> its instant (ns)."""
 
     def commit(self, shell: Shell, *, least: int = 1) -> None:
         """Write the new steps, and the state after them, if there are at least `least`."""
@@ -83,19 +85,24 @@ class BacktestJournal:
         rows = self._projection.take()
         rows.pop("outbox", None)  # a backtest publishes nothing
         last = self._committed + len(entries)
-        self.store.commit(
-            Batch(
-                run=self._run, first_seq=self._committed + 1, entries=entries, ts=shell.ts, rows=rows,
-                snapshot=SnapshotOf(last, code_version(), shell.keep()), snapshots_kept=KEEP_SNAPSHOTS,
-            )
+        batch = Batch(
+            run=self._run, first_seq=self._committed + 1, entries=entries, ts=shell.ts, rows=rows,
+            snapshot=SnapshotOf(last, code_version(), shell.keep()), snapshots_kept=KEEP_SNAPSHOTS,
         )  # fmt: skip
-        self._committed, self._until = last, shell.ts
+        self._ends[last] = shell.ts
+        self.store.commit(batch)
+        self._committed = last
 
-    def kept(self) -> str:
-        """The part of the journal that is in the store, as a clause."""
-        if not self._committed:
+    def interrupted(self) -> str:
+        """Close the store after a Ctrl-C; returns the part of the journal that is in it, as a clause.
+
+        The store is asked: its writer completes a batch also when Ctrl-C has ended the wait for it.
+        """
+        self.store.close()
+        stored = self.store.last_seq(self._run)
+        if not stored:
             return f"no step of run {self._run} is stored"
-        return f"the journal of run {self._run} is stored up to {instant_text(self._until)}"
+        return f"the journal of run {self._run} is stored up to {instant_text(self._ends[stored])}"
 
     def close(self, shell: Shell) -> None:
         """Write the rest of the journal, mark the run as finished, and close the store."""

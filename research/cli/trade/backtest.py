@@ -67,7 +67,7 @@ def backtest(
             journal=journal, no_compare=no_compare, as_json=as_json,
         )  # fmt: skip
     except KeyboardInterrupt:
-        kept = [run.kept() for run in stored]
+        kept = [run.interrupted() for run in stored]
         raise Interrupted(f"interrupted; {kept[0] if kept else 'no run is stored'}") from None
 
 

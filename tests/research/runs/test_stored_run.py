@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from quantd.adapters.store.handle import read_only
+from quantd.adapters.store.journal.writer import Batch
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.recovery.replay import refold, save_config
@@ -14,6 +15,7 @@ from quantd.research.runs import backtest
 from quantd.research.runs.backtest import BacktestJournal, drive
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.stored_run import RunUnusable, replay_into, stored_market
+from quantd.trading.display_text import instant_text
 from quantd.trading.events import Flow
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, write
@@ -48,6 +50,38 @@ def test_the_replay_gives_the_record_of_the_run(tmp_path: Path) -> None:
         record.traded, record.slippage_paid, record.commission_micro,
     )  # fmt: skip
     assert again.fills == record.fills
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_ctrl_c_while_a_batch_is_written_names_the_instant_that_is_stored(tmp_path: Path, monkeypatch, waits) -> None:
+    """The signal may come after the writer's commit, or before: what is said is what the store has in the end."""
+    monkeypatch.setattr(backtest, "CHUNK", 1)
+    monkeypatch.setattr(backtest, "KEEP_STEPS", 25)
+    file, folder = write(tmp_path), tmp_path / "runs"
+    config = read(file)
+    assembly = assemble(config)
+    saved = BacktestJournal(folder, assembly, "one")
+    save_config(folder, config, file, (), {})
+    batches: list[Batch] = []
+
+    def commit(batch: Batch) -> None:
+        batches.append(batch)
+        written = saved.store.submit(batch)
+        if len(batches) == 1 or waits:
+            written.result()
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(saved.store, "commit", commit)
+    with pytest.raises(KeyboardInterrupt):
+        drive(assembly, config, "one", saved.journal, saved, lambda share: None)
+    assert saved.interrupted() == f"the journal of run one is stored up to {instant_text(batches[1].ts)}"
+    assert read_only(folder, folder).last_seq("one") == batches[1].first_seq + len(batches[1].entries) - 1
+
+
+def test_ctrl_c_before_the_first_batch_says_that_nothing_is_stored(tmp_path: Path) -> None:
+    saved = BacktestJournal(tmp_path / "runs", assemble(read(write(tmp_path))), "one")
+    assert saved.interrupted() == "no step of run one is stored"
 
 
 def test_the_replay_of_a_kept_backtest_begins_at_each_of_its_snapshots(tmp_path: Path, monkeypatch) -> None:

@@ -9,6 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from quantd.engine_build.state import short
 from quantd.trading.exit_codes import INTERRUPTED
 from tests.support.command_line import answer, environment, quantd, write
 
@@ -55,6 +58,7 @@ def test_ctrl_c_ends_a_backtest_with_one_line_on_what_is_stored(tmp_path):
     assert "2016" <= until[:4] < "2021"
 
 
+@pytest.mark.skipif(not short().startswith("compiled"), reason="without a compiled engine, replay starts no process")
 def test_ctrl_c_in_the_replay_of_the_interpreted_engine_is_reported_once(tmp_path):
     write(tmp_path)
     run = answer(quantd(tmp_path, "backtest", "--journal", "--json", "--no-compare"))["run"]
