@@ -80,9 +80,10 @@ build: $(CORE)
 build-checked: $(CORE)
 	@$(BIN)/python -P -m quantd.engine_build build --kind checked
 
-# of a command, what it does with ARGS, or else with each part: all parts run, and one summary ends them
+# of a command, what it does with ARGS, or else with each part: all parts run, and one summary ends them; the second
+# argument is for scripts/parts.py
 define in_parts
-$(if $(ARGS),@$(1) $(ARGS),@$(BIN)/python -m scripts.parts 'torch=$(TORCH_TESTS)' 'learn=$(LEARN_TESTS)' \
+$(if $(ARGS),@$(1) $(ARGS),@$(BIN)/python -m scripts.parts $(2) 'torch=$(TORCH_TESTS)' 'learn=$(LEARN_TESTS)' \
 	'statistics=$(STATISTICS_TESTS) $(LEARN_TESTS:%=--ignore=%)' 'rest=tests $(APART:%=--ignore=%)' -- $(1))
 endef
 
@@ -93,11 +94,11 @@ test: $(FULL)
 	$(call in_parts,$(QUICK))
 
 test-all: $(FULL)
-	$(call in_parts,$(ALL))
+	$(call in_parts,$(ALL),--again 3)
 
 test-uncompiled: export QUANTD_UNCOMPILED = 1
 test-uncompiled: $(FULL)
-	$(call in_parts,$(ALL))
+	$(call in_parts,$(ALL),--again 3)
 
 # only what patches the engine, or plants a fault in it
 test-patched: $(FULL)

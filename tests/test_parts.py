@@ -76,7 +76,51 @@ def test_the_status_is_zero_only_without_a_failure(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 passed, 0 failed, 1 skipped")
 
 
-@pytest.mark.parametrize("words", [["one=first"], ["--", "pytest"], ["first", "--", "pytest"], ["one=first", "--"]])
+CHANCE = (
+    "import pathlib\nimport pytest\n@pytest.mark.parametrize('place', ['a b', '[x]'])\ndef test_chance(place):\n"
+    "    tried = pathlib.Path(__file__).with_suffix(f'.{ord(place[0])}')\n    first = not tried.exists()\n"
+    "    tried.touch()\n    assert not first\n"
+)
+"""Two tests that fail at the first try only."""
+
+
+def test_a_test_that_passes_at_the_second_try_is_named_and_counts_as_passed(tmp_path: Path) -> None:
+    (tmp_path / "test_chance.py").write_text(CHANCE)
+    done = ran(tmp_path, "--again", "3", "one=test_chance.py", "two=third -k right", "--", *PYTEST)
+    assert done.returncode == 0
+    assert "2 failed" in done.stdout  # the output of the first try stays
+    assert [line for line in done.stdout.splitlines() if line.startswith("SECOND TRY")] == [
+        "SECOND TRY test_chance.py::test_chance[a b]", "SECOND TRY test_chance.py::test_chance[[x]]",
+    ]  # fmt: skip
+    assert done.stdout.endswith("\n3 passed, 0 failed, 0 skipped\n")
+
+
+def test_more_failures_than_may_be_repeated_and_one_that_stays_are_failures(tmp_path: Path) -> None:
+    (tmp_path / "test_chance.py").write_text(CHANCE)
+    done = ran(tmp_path, "--again", "1", "one=test_chance.py", "two=first", "three=second", "--", *PYTEST)
+    assert done.returncode == 1
+    output, _, table = done.stdout.partition("part   passed")
+    assert [line for line in output.splitlines() if line.startswith("second try")] == [
+        "second try, one at a time: first/test_one.py::test_planted"
+    ]
+    assert [line for line in table.splitlines() if line.startswith("FAILED")] == [
+        "FAILED test_chance.py::test_chance[a b]", "FAILED test_chance.py::test_chance[[x]]",
+        "FAILED first/test_one.py::test_planted", "FAILED second/test_two.py",
+    ]  # fmt: skip
+    assert done.stdout.endswith("\n1 passed, 4 failed, 0 skipped\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["one=first"],
+        ["--again", "many", "one=first", "--", "pytest"],
+        ["--again"],
+        ["--", "pytest"],
+        ["first", "--", "pytest"],
+        ["one=first", "--"],
+    ],
+)
 def test_arguments_of_another_form_are_refused(words: list[str], tmp_path: Path) -> None:
     done = ran(tmp_path, *words)
     assert (done.returncode, done.stdout) == (2, "")
