@@ -39,6 +39,13 @@ def test_the_twenty_stocks_are_a_test_part_of_their_own() -> None:
     assert "| ppo | 20 stocks, 2012-21 | feature 1 | 1 |" in power_table.rows(listed)
 
 
+def test_a_plant_that_no_learner_was_mended_on_has_a_row_and_no_dot() -> None:
+    listed = power_table.cells([finding(), finding(cell="b", plant="lag", shape="lag")])
+    assert [cell.market for cell in listed] == ["", "unseen"]
+    assert "| ppo | five stocks, 2017-18, unseen plant | lag 1 | 15 |" in power_table.rows(listed)
+    assert power_table.picture(listed) == power_table.picture(listed[:1])
+
+
 def test_the_picture_is_sound_and_has_a_dot_for_each_seed() -> None:
     listed = power_table.cells(
         [finding(), finding(seed=2), finding(cell="n", plant="feature 0", ic=0.0, attainable=False)]

@@ -3,9 +3,11 @@
 The findings are benchmarks/power/findings.jsonl. Of the cells of one learner, plan, signal and cost the last one in the
 file counts: an earlier plan of a learner has other digests. The page has the table between two comments, and the
 picture is docs/learn/power.svg: each seed's share by the strength of the signal, and the median of each cell as a line.
+Plants of benchmarks/power/unseen.toml have rows of their own, and are not in the picture.
 """
 
 import html
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -15,14 +17,21 @@ from quantd.training.power.findings import SEEDS, Finding, read_findings, verdic
 from scripts.words import ROOT
 
 FINDINGS: Final = ROOT / "benchmarks" / "power" / "findings.jsonl"
+PLANTS: Final = ROOT / "benchmarks" / "power" / "unseen.toml"
 PAGE: Final = ROOT / "docs" / "learn" / "power.md"
 PICTURE: Final = ROOT / "docs" / "learn" / "power.svg"
 
 BEGIN: Final = "<!-- table of findings: python -m scripts.site.power_table -->"
 END: Final = "<!-- end of the table -->"
 
-MARKETS: Final = {"": "five stocks, 2017-18", "us20": "20 stocks, 2012-21"}
-"""Test parts by the end of a plan's name, behind a hyphen."""
+UNSEEN: Final = "unseen"
+
+MARKETS: Final = {
+    "": "five stocks, 2017-18",
+    "us20": "20 stocks, 2012-21",
+    UNSEEN: "five stocks, 2017-18, unseen plant",
+}
+"""Test parts by the end of a plan's name, behind a hyphen; those of the plants that no learner was mended on."""
 
 COLOURS: Final = ("#0b6e99", "#b3541e", "#3f7d20", "#7a3e9d", "#a61e4d", "#5c5c5c")
 
@@ -53,11 +62,12 @@ def cells(findings: Iterable[Finding]) -> list[Cell]:
     for finding in findings:
         by_digest.setdefault(finding.cell, []).append(finding)
     newest: dict[tuple[str, str, str, float, float], Cell] = {}
+    unseen = tomllib.loads(PLANTS.read_text(encoding="utf-8"))
     for seeds in by_digest.values():
         one = seeds[0]
-        market = one.plan.rpartition("-")[2] if one.plan.endswith("-us20") else ""
+        market = "us20" if one.plan.endswith("-us20") else UNSEEN if one.plant in unseen else ""
         newest[one.learner, market, one.shape, one.ic, one.cost_bp] = Cell(one.learner, market, tuple(seeds))
-    keys = sorted(newest, key=lambda key: (key[1], key[0], key[4], -key[3], key[2]))
+    keys = sorted(newest, key=lambda key: (list(MARKETS).index(key[1]), key[0], key[4], -key[3], key[2]))
     return [newest[key] for key in keys]
 
 
@@ -87,7 +97,7 @@ def _verdict(cell: Cell) -> str:
 
 def picture(listed: Sequence[Cell]) -> str:
     """Return an SVG: share by strength, a colour for each learner, a dot for each seed."""
-    with_share = [cell for cell in listed if cell.shares]
+    with_share = [cell for cell in listed if cell.shares and cell.market != UNSEEN]
     strengths = sorted({cell.first.ic for cell in with_share})
     series = list(dict.fromkeys((cell.learner, cell.market, cell.first.cost_bp) for cell in with_share))
     top = max(1.0, *(max(cell.shares) for cell in with_share))
