@@ -200,7 +200,7 @@ def measured(case: str, seed: int, ic: float, cost_bp: float) -> TeamRun:
     with TemporaryDirectory() as folder:
 
         def to_market(plan: "Plan") -> "Plan":
-            return planted_plan(costing(plan, cost_bp), field.planted("plant").columns, field.panel, Path(folder))
+            return planted_plan(costing(plan, cost_bp), field.planted("plant"), field.panel, Path(folder))
 
         plan = planned(case, to_market, markets_of)
         markets, test = markets_of(plan), window_market(plan, plan.splits.test.first, plan.splits.test.last)

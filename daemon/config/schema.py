@@ -114,8 +114,8 @@ class MacroTable(Section):
 
 
 SERIES_NAME = pattern(
-    r"(?!.*_(change|z|is)_\d+$)[a-z][a-z0-9_]{0,31}",
-    'a name in lower case, "esg", that does not end like a feature of it (_change_5, _z_60, _is_1)',
+    r"(?!.*_(ago|change|z|is)_\d+$)[a-z][a-z0-9_]{0,31}",
+    'a name in lower case, "esg", that does not end like a feature of it (_ago_1, _change_5, _z_60, _is_1)',
 )
 
 

@@ -125,7 +125,7 @@ class Field:
         )
 
     def _learned(self, name: str, cost_bp: float, seed: int, folder: Path) -> Grown:
-        plan = planted_plan(self.costing(cost_bp), self.planted(name).columns, self.panel, folder / name)
+        plan = planted_plan(self.costing(cost_bp), self.planted(name), self.panel, folder / name)
         markets, test = markets_of(plan), window_market(plan, plan.splits.test.first, plan.splits.test.last)
         fitted = fit(plan, markets, seed, None, lambda news: False)
         policy = policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols)

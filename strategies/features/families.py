@@ -252,10 +252,13 @@ def series_input(series: str) -> str:
 
 
 def series_family(series: str, change: str) -> Family:
-    """Return the family of a series per symbol: its value, or with `change` one of "change", "z" and "is"."""
+    """Return the family of a series per symbol: its value, or with `change` one of "ago", "change", "z" and "is"."""
     need = series_input(series)
     x = Field(need)
     match change:
+        case "ago":
+            words, usual = f"value of the series {series} a number of samples ago", {"samples": 1.0}
+            return Family(SERIES, lambda samples: lag(x, samples), words, usual, (need,))
         case "change":
             words, usual = f"difference of {series} over a window", {"period": 5.0}
             return Family(SERIES, lambda period: x - lag(x, period), words, usual, (need,))

@@ -191,13 +191,13 @@ def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
     )
 
 
-_SERIES: Final = re.compile(r"series_([a-z][a-z0-9_]*?)(?:_(change|z|is)_(\d{1,9}))?")
+_SERIES: Final = re.compile(r"series_([a-z][a-z0-9_]*?)(?:_(ago|change|z|is)_(\d{1,9}))?")
 
 
 def _series_parted(series: str, change: str | None, number: str | None, *, name: str) -> tuple[str, tuple[float, ...]]:
     if change is None or number is None:
         return f"{SERIES} {series}", ()
-    least = {"change": 1, "z": 2}.get(change)
+    least = {"ago": 1, "change": 1, "z": 2}.get(change)
     if least is not None and not least <= int(number) <= LONGEST:
         raise FeatureError(f"feature {name!r}: {least} to {LONGEST} samples are possible")
     return f"{SERIES} {series} {change}", (float(number),)

@@ -4,7 +4,6 @@ A plant is a function of each symbol's next return from open to open, in deviati
 drawn from its seed. Its strength is the information coefficient (Grinold 1989), the correlation of signal and return.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -44,10 +43,11 @@ class Plant(Struct, frozen=True, forbid_unknown_fields=True):
     """A signal of strength `ic`, 0 to 1. Raises ValueError for a strength outside, or a lag below 1.
 
     "feature" is one column with the signal. "ratio" is two columns, of which the logarithm of the quotient is the
-    signal. "lag" is one column that tells the return of the decision `lag` sessions later. "symbol" is one column with
-    the signal of one symbol (by default the first) and noise for the others. "file" reads the parquet file `values`: ts
-    (the session's date), symbol, `expected` (the expected return from the next open to the one after, a fraction), and
-    one or more further columns, which are what a learner sees.
+    signal. "lag" is one column that tells the return of the decision `lag` sessions later; a plan names its values of
+    so many earlier sessions, because a learner without memory sees no others. "symbol" is one column with the signal of
+    one symbol (by default the first) and noise for the others. "file" reads the parquet file `values`: ts (the
+    session's date), symbol, `expected` (the expected return from the next open to the one after, a fraction), and one
+    or more further columns, which are what a learner sees.
     """
 
     shape: Shape = "feature"
@@ -67,12 +67,13 @@ class Plant(Struct, frozen=True, forbid_unknown_fields=True):
 class Planted(Struct, frozen=True):
     """A plant in a panel: what is seen at each close, and what a rule that knows the plant expects.
 
-    `columns` are float64[T, N] by name. `expected` float64[T, N] are expected returns from the next open to the one
-    after, as fractions.
+    `columns` are float64[T, N] by name, each seen with its values of `past` earlier sessions. `expected` float64[T, N]
+    are expected returns from the next open to the one after, as fractions.
     """
 
     columns: dict[str, Floats]
     expected: Floats
+    past: int = 0
 
 
 def read_plants(path: Path) -> dict[str, Plant]:
@@ -131,7 +132,7 @@ def planted(plant: Plant, panel: Panel, train: range) -> Planted:
         case "lag":
             later = np.zeros_like(signal)
             later[: -plant.lag] = signal[plant.lag :]
-            columns = {NAME: later}
+            return Planted({NAME: later}, expected, plant.lag)
         case _:
             columns = {NAME: signal}
     return Planted(columns, expected)
@@ -174,12 +175,12 @@ def _of_file(plant: Plant, panel: Panel) -> Planted:
     return Planted({f"{NAME}_{name}": tables[name] for name in seen}, tables["expected"])
 
 
-def planted_plan(plan: Plan, columns: Mapping[str, Floats], panel: Panel, folder: Path) -> Plan:
+def planted_plan(plan: Plan, plant: Planted, panel: Panel, folder: Path) -> Plan:
     """Return the plan that also sees the columns of a plant, whose files are written to `folder`. Raises OSError."""
     series = list(msgspec.to_builtins(plan.data.series))
     days = [day_of(ns) for ns in panel.day_ns]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, values in columns.items():
+    for name, values in plant.columns.items():
         path = folder / f"{name}.csv"
         frame = pl.DataFrame({
             "ts": np.repeat(np.array(days, dtype="datetime64[D]"), len(panel.symbols)),
@@ -188,5 +189,6 @@ def planted_plan(plan: Plan, columns: Mapping[str, Floats], panel: Panel, folder
         })  # fmt: skip
         write_whole(path, frame.write_csv().encode())
         series.append({"name": name, "path": str(path.absolute()), "available": "close"})
-    seen = [*plan.sight.columns, *(f"series_{name}" for name in columns)]
+    seen = [*plan.sight.columns, *(f"series_{name}" for name in plant.columns)]
+    seen += [f"series_{name}_ago_{sessions}" for name in plant.columns for sessions in range(1, plant.past + 1)]
     return replaced(plan, {"data.series": series, "sight.columns": seen})

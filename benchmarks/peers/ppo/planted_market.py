@@ -52,7 +52,7 @@ def staged(name: str, plan: Path, steps: int, every: int, folder: Path) -> Stage
     unchosen = {"steps": steps, "evaluate_every": every, "patience": 0, "choose_by": "sharpe", "seeds": [1]}
     field = Field(read(plan, {**scene.changes, **unchosen}), {name: Plant(ic=scene.ic)})
     attainable = field.attainable(name, scene.cost_bp)
-    seen = planted_plan(field.costing(scene.cost_bp), field.planted(name).columns, field.panel, folder / name)
+    seen = planted_plan(field.costing(scene.cost_bp), field.planted(name), field.panel, folder / name)
     part = seen.splits.test
     return Stage(
         name, seen, markets_of(seen), window_market(seen, part.first, part.last), attainable.equal_weight,

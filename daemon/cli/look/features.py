@@ -28,13 +28,13 @@ WHERE = {
 }
 """Word -> when it is available."""
 
-KINDS: Final = ("", "_change_5", "_z_60", "_is_1")
+KINDS: Final = ("", "_ago_1", "_change_5", "_z_60", "_is_1")
 """The listed features of a series per symbol."""
 
 OFF: Final = "switched off: [feed] series has use = false"
 OWN: Final = (
-    "series_NAME, series_NAME_change_5, series_NAME_z_60, series_NAME_is_1: a value for each symbol, from a file that "
-    "[feed] series names"
+    "series_NAME, series_NAME_ago_1, series_NAME_change_5, series_NAME_z_60, series_NAME_is_1: a value for each "
+    "symbol, from a file that [feed] series names"
 )
 
 

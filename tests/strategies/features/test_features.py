@@ -33,7 +33,8 @@ DAY = 86_400_000_000_000
 OF_SERIES = (
     "series_esg", "series_esg_change_1", "series_esg_change_20", "series_esg_z_2", "series_esg_z_60",
     "series_esg.rank", "series_esg.z", "series_esg_change_5.excess", "series_esg_z_20.rank", "series_mode_is_0",
-    "series_mode_is_2", "series_mode_is_2.rank", "series_step_z_5", "series_step_change_60",
+    "series_mode_is_2", "series_mode_is_2.rank", "series_step_z_5", "series_step_change_60", "series_step_ago_1",
+    "series_esg_ago_7.rank",
 )  # fmt: skip
 ALL = spec_of([*SETS["observation"], "yield_10y", *OF_SERIES])
 
@@ -365,7 +366,14 @@ def test_what_is_needed_and_not_given_is_refused_not_filled() -> None:
 def test_features_of_a_series_are_those_computed_by_hand_in_every_row() -> None:
     value = np.array([[np.nan, 3.0], [2.0, 3.0], [4.0, np.nan], [8.0, 1.0]])
     bars = dict.fromkeys(FIELDS, np.array([[1.0, np.nan]] * 4))  # the second instrument has no bar
-    names = ["series_esg", "series_esg_change_2", "series_esg_z_3", "series_esg_is_3", "series_esg.rank"]
+    names = [
+        "series_esg",
+        "series_esg_change_2",
+        "series_esg_z_3",
+        "series_esg_is_3",
+        "series_esg.rank",
+        "series_esg_ago_1",
+    ]
     inputs = Inputs(np.arange(4) * DAY, bars, by_symbol={"series esg": value})
     columns = compute(spec_of(names), inputs)
     np.testing.assert_array_equal(columns[..., 0], value)
@@ -373,6 +381,7 @@ def test_features_of_a_series_are_those_computed_by_hand_in_every_row() -> None:
     last = (8.0 - 14.0 / 3.0) / np.std([2.0, 4.0, 8.0])
     np.testing.assert_allclose(columns[..., 2], [[np.nan] * 2, [np.nan] * 2, [np.nan] * 2, [last, np.nan]])
     np.testing.assert_array_equal(columns[..., 3], [[np.nan, 1.0], [0.0, 1.0], [0.0, np.nan], [0.0, 0.0]])
+    np.testing.assert_array_equal(columns[1:, :, 5], value[:-1])
     np.testing.assert_array_equal(columns[..., 4], [[np.nan, 0.5], [0.0, 1.0], [0.5, np.nan], [1.0, 0.0]])
 
 

@@ -1,13 +1,24 @@
 """Plants have the strength that they state, are known at the decision's close, and are drawn from their seed."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 import pytest
 
 from quantd.models.history.splits import day_of
-from quantd.training.power.plants import SHAPES, Plant, PlantError, next_returns, planted, read_plants
+from quantd.training.plans.plan import read
+from quantd.training.power.plants import (
+    SHAPES,
+    Plant,
+    PlantError,
+    next_returns,
+    planted,
+    planted_plan,
+    read_plants,
+)
+from tests.support.checkout import ROOT
 from tests.support.panels import panel_of
 
 PANEL = panel_of(3, 3_000, 4, actions=False)
@@ -44,12 +55,30 @@ def test_each_shape_hides_the_same_signal() -> None:
     ratio = planted(Plant(shape="ratio"), PANEL, TRAIN).columns
     assert np.log(ratio["plant"] / ratio["plant_below"]) == pytest.approx(0.5 * signal)
     assert abs(correlation(ratio["plant_below"][:-1, 0], returns[:-1, 0])) < 0.06
-    lag = planted(Plant(shape="lag", lag=2), PANEL, TRAIN).columns["plant"]
+    late = planted(Plant(shape="lag", lag=2), PANEL, TRAIN)
+    lag = late.columns["plant"]
+    assert (late.past, planted(Plant(), PANEL, TRAIN).past) == (2, 0)
     assert lag[:-2] == pytest.approx(signal[2:])
     one = planted(Plant(shape="symbol", symbol="S2"), PANEL, TRAIN)
     assert one.columns["plant"][:, 2] == pytest.approx(signal[:, 2])
     assert abs(correlation(one.columns["plant"][:-1, 0], returns[:-1, 0])) < 0.06
     assert not one.expected[:, [0, 1, 3]].any()
+
+
+@pytest.mark.parametrize(("shape", "seen"), [
+    ("feature", ["series_plant"]),
+    ("ratio", ["series_plant", "series_plant_below"]),
+    ("lag", ["series_plant", "series_plant_ago_1", "series_plant_ago_2"]),
+])  # fmt: skip
+def test_a_plan_sees_the_columns_of_a_plant_and_as_many_sessions_as_it_lags(
+    shape: Literal["feature", "ratio", "lag"], seen: list[str], tmp_path: Path
+) -> None:
+    plan = read(ROOT / "examples/train/ppo.toml")
+    shown = planted_plan(plan, planted(Plant(shape=shape, lag=2), PANEL, TRAIN), PANEL, tmp_path)
+    assert list(shown.sight.columns) == seen
+    assert [Path(series.path).name for series in shown.data.series] == [
+        f"{name.removeprefix('series_')}.csv" for name in seen if "_ago_" not in name
+    ]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -55,14 +55,14 @@ def test_series_of_a_configuration_are_listed_and_those_without_use_are_switched
     write(tmp_path, CONFIG.replace("[feed]\n", f"[feed]\nseries = [{series}]\n"))
     found = json.loads(quantd(tmp_path, "features", "list", "--json").stdout)
     rows = {row["name"]: row for row in found["features"] if row["group"] == "series"}
-    assert list(rows) == ["series_esg", "series_esg_change_5", "series_esg_z_60", "series_esg_is_1"]
+    assert list(rows) == [f"series_esg{kind}" for kind in ("", "_ago_1", "_change_5", "_z_60", "_is_1")]
     assert all(row["available"] and not row["with"] for row in rows.values())
     assert found["unavailable"]["series_mood"] == "switched off: [feed] series has use = false"
     counted = json.loads(quantd(tmp_path, "features", "list", "--count", "--json").stdout)
-    assert (counted["features"], counted["unavailable"]) == (plain["features"] + 4, 2)
+    assert (counted["features"], counted["unavailable"]) == (plain["features"] + 5, 2)
     text = quantd(tmp_path, "features", "list").stdout
     assert "series_mood: switched off" in text
-    assert "series_NAME, series_NAME_change_5" in text
+    assert "series_NAME, series_NAME_ago_1" in text
     (row,) = json.loads(quantd(tmp_path, "features", "list", "series_mood_z_9.rank", "--json").stdout)["features"]
     assert (row["available"], row["samples"], row["source"]) == (False, 9, "quantd.strategies.features.families")
     assert "series_mood: switched off" in quantd(tmp_path, "features", "list", "series_mood").stdout
