@@ -1,4 +1,4 @@
-"""Each test asserts: by itself, or by a function of the tests that it calls and that asserts."""
+"""Each test asserts: by itself, or by a function of the tests that it calls. None asserts that a machine is quick."""
 
 import ast
 from collections.abc import Iterator
@@ -139,3 +139,41 @@ def test_a_test_that_prints_or_calls_only_is_found(body: str) -> None:
         f"def silent(): print(2)\ndef recursive(): recursive()\ndef asserting(): assert 1\ndef test_it():\n    {body}\n"
     )
     assert without_assertion(given(test_x=text)) == ["tests.test_x::test_it"]
+
+
+CLOCKS = ("monotonic", "perf_counter", "process_time", "thread_time", "time")
+PATIENT_S = 20.0
+"""Smallest upper bound of a measured time in a test: machines differ, and a wait that never ends is longer."""
+
+
+def impatient(tree: ast.AST) -> list[int]:
+    """Lines of assertions that a difference of clocks is below fewer seconds than PATIENT_S."""
+    lines = []
+    for node in (
+        node for statement in ast.walk(tree) if isinstance(statement, ast.Assert) for node in ast.walk(statement)
+    ):
+        match node:
+            case ast.Compare(
+                left=ast.BinOp(left=ast.Call(func=ast.Attribute(attr=clock)), op=ast.Sub()),
+                ops=[*_, ast.Lt() | ast.LtE()],
+                comparators=[*_, ast.Constant(value=int() | float() as bound)],
+            ) if clock in CLOCKS and bound < PATIENT_S:
+                lines.append(node.lineno)
+    return lines
+
+
+def test_no_test_fails_because_a_machine_is_slow() -> None:
+    timed = {
+        str(file.relative_to(ROOT)): lines
+        for file in (ROOT / "tests").rglob("*.py")
+        if (lines := impatient(ast.parse(file.read_text(encoding="utf-8"))))
+    }
+    assert timed == {}, "a measured time belongs into benchmarks/"
+
+
+def test_a_short_bound_of_a_measured_time_is_found() -> None:
+    assert impatient(ast.parse("assert time.monotonic() - began < 2.0\nassert x and process_time.time() - a <= 1")) == [
+        1,
+        2,
+    ]
+    assert impatient(ast.parse("assert time.monotonic() - began < 60\nassert time.monotonic() - began >= 0.2")) == []

@@ -1,6 +1,5 @@
 """A policy inside others is still what it is: a user's has its deadline, an artifact its digest."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +44,10 @@ def test_the_leaves_of_a_policy_are_what_it_is_made_of(tmp_path):
 
 
 def test_a_users_policy_has_its_deadline_wherever_it_is(tmp_path):
-    (tmp_path / "slow.py").write_text("import time\ndef act(view):\n    time.sleep(5)\n    return 'hold'\n")
+    (tmp_path / "slow.py").write_text("import time\ndef act(view):\n    time.sleep(250)\n    return 'hold'\n")
     policy = nested(tmp_path, Apart())
     deadline = Deadline([policy], limit_s=0.2)
-    began = time.monotonic()
     said = deadline(Ask(0, 0, view_of(market(1, 3, 40), policy.lookback), {}))
-    assert time.monotonic() - began < 3.0
     # though the ensemble has another member: it would wait as long at every question
     assert said.failed == "no answer within 0.2 s; its process is started anew"
     deadline.close()

@@ -18,14 +18,13 @@ def printed(code, folder=None):
     return json.loads(found.stdout.splitlines()[-1])
 
 
-def test_an_import_takes_little_time_and_loads_nothing_heavy():
+def test_an_import_loads_nothing_heavy():
     code = (
-        "import sys, time, json; began = time.process_time(); import quantd; took = time.process_time() - began; "
-        f"print(json.dumps([took, [n for n in {HEAVY} if n in sys.modules], "
+        "import sys, json; import quantd; "
+        f"print(json.dumps([[n for n in {HEAVY} if n in sys.modules], "
         "sorted(m for m in sys.modules if m.startswith('quantd'))]))"
     )
-    took, loaded, own = printed(code)
-    assert took < 0.3
+    loaded, own = printed(code)
     assert loaded == []
     engine = ["quantd.engine_build", "quantd.engine_build.hook", "quantd.engine_build.recipe"]  # finds compiled modules
     assert own == ["quantd", *engine]

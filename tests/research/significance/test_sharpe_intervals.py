@@ -1,7 +1,5 @@
 """Intervals of Sharpe ratios: coverage on series whose ratio is known, blocks that follow the dependence."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -122,13 +120,6 @@ def test_too_few_samples_or_none_that_vary_have_no_interval() -> None:
     assert sharpe_intervals(np.full(100, 0.001), **YEAR) is None
     with pytest.raises(ValueError, match="one length"):
         sharpe_intervals(np.ones(50), np.ones(51), **YEAR)
-
-
-def test_ten_years_of_a_pair_take_less_than_a_second_of_the_processor() -> None:
-    one, other = autoregressive(2520, 0.0, 1), autoregressive(2520, 0.0, 2)
-    began = time.process_time()
-    made(one, other)
-    assert time.process_time() - began < 1.0  # 0.3 s on a quiet machine
 
 
 def test_the_interval_of_a_ratio_does_not_change_with_the_series_beside_it() -> None:

@@ -5,7 +5,6 @@ import contextlib
 import json
 import re
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -202,11 +201,9 @@ async def test_the_daemon_that_needs_a_person_is_first_with_the_reason_beside_it
     assert quantd(gamma.folder, "halt", "--reason", HOSTILE).returncode == 0
     async with opened(browser, alpha.url, token=alpha.token) as page:
         await expect(page.locator("header .switch")).to_contain_text("RUN")
-        began = time.monotonic()
         await page.keyboard.press("d")
         rows = page.get_by_role("region", name="Daemons", exact=True).get_by_role("row")
         await expect(rows.nth(1)).to_contain_text("gamma")
-        assert time.monotonic() - began < 10.0  # one key, and 0.5 s on a busy machine of two cores
         await expect(rows.nth(1)).to_contain_text(
             re.compile('HALT since .* by .*: "<img src=x onerror=window.hacked=1>"')
         )

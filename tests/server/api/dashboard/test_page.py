@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import re
 import socket
-import time
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -54,12 +53,10 @@ async def test_halt_by_keyboard_and_resume_with_the_marks_that_it_resets(shared:
     async with opened(browser, shared.api.url, token=secret) as page:
         switch = page.locator("header .switch")
         await expect(switch).to_contain_text("RUN")
-        began = time.monotonic()
         await page.keyboard.press("h")
         await page.keyboard.type(HOSTILE)
         await page.keyboard.press("Enter")
         await expect(switch).to_contain_text("HALT")
-        assert time.monotonic() - began < 15.0  # 0.3 s on a quiet machine; others are many times slower
         await expect(page.get_by_role("dialog")).to_have_count(0)
         for width in (PHONE, DESK):
             await page.set_viewport_size({"width": width, "height": 800})
