@@ -215,7 +215,7 @@ async def test_only_a_listed_origin_gets_a_preflight_and_never_with_credentials(
             assert b"Vary: Origin" in text
 
 
-async def wait_until(seen: Callable[[], Awaitable[bool]], within_s: float = 1.5) -> None:
+async def wait_until(seen: Callable[[], Awaitable[bool]], within_s: float = 60.0) -> None:
     """Fails unless it is seen within the time."""
     for _ in range(int(within_s / 0.05)):
         if await seen():
@@ -241,13 +241,13 @@ async def test_changes_of_tokens_apply_without_a_restart_and_close_open_streams(
         await wait_until(lambda: is_(renewed, 200))
         assert await status(later) == 200  # both, while they overlap
         async with world.session.get("/api/v1/events", headers={"Authorization": f"Bearer {renewed}"}) as stream:
-            assert b"event" in await asyncio.wait_for(stream.content.readline(), 5)
+            assert b"event" in await asyncio.wait_for(stream.content.readline(), 60)
             assert world.api.context.streams == 1
             revoked(world.folder, "later")
             await wait_until(lambda: is_(renewed, 401))
             assert await status(later) == 401
             with contextlib.suppress(Exception):  # whatever was in flight, then the end
-                await asyncio.wait_for(stream.content.read(), 2)
+                await asyncio.wait_for(stream.content.read(), 60)
             assert world.api.context.streams == 0
         new_owner = rotated(world.folder, "owner", owner_file="token")[1]
         await wait_until(lambda: is_(world.token, 401))

@@ -103,7 +103,7 @@ class Front:
         self.command = [program, "-e", str(folder / "errors.log"), "-p", str(folder), "-c", str(self.config)]
         self.process = subprocess.Popen([*self.command, "-g", "daemon off;"], stderr=subprocess.DEVNULL)
         self._context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
-        for _ in range(200):
+        for _ in range(3_000):
             with socket.socket() as found:
                 if found.connect_ex(("127.0.0.1", self.tls)) == 0:
                     return

@@ -121,6 +121,6 @@ async def raw(world, request: bytes) -> tuple[int, bytes]:
     """The answer to bytes that no client library would send: its status, and all of it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(world.api.url.rsplit(":", 1)[1].strip("/")))
     writer.write(request)
-    text = await asyncio.wait_for(reader.read(4096), 5)
+    text = await asyncio.wait_for(reader.read(4096), 60)
     writer.close()
     return int(text.split(b" ")[1]), text

@@ -199,7 +199,7 @@ def read_entries(folder: Path) -> list[tuple[int, bytes]]:
 
 async def heard(inbox: Inbox, number: int) -> list[BrokerNews | None]:
     """The first news, once so many have come."""
-    for _ in range(2000):
+    for _ in range(60_000):
         if inbox.news_waiting >= number:
             break
         await asyncio.sleep(0.001)

@@ -24,4 +24,4 @@ async def running(port: int, outbox: Outbox, **other: object) -> AsyncIterator[M
         yield bus
     finally:
         bus.stop(b"stopped", 3.0)
-        await asyncio.wait_for(task, 15)
+        await asyncio.wait_for(task, 60)

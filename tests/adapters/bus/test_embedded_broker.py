@@ -202,11 +202,11 @@ async def test_blocking_the_trading_loop_does_not_block_the_broker(broker: Embed
 
 
 def test_a_packet_of_any_announced_size_is_refused_before_it_is_read(broker: EmbeddedBroker) -> None:
-    with socket.create_connection(("127.0.0.1", broker.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as client:
         client.sendall(b"\x10\xff\xff\xff\x7f" + b"\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a")  # CONNECT of 268 MB
         client.sendall(b"\x30\xff\xff\xff\x7f\x00\x01a")  # PUBLISH of 268 MB
         client.sendall(b"x" * 4096)
-        client.settimeout(5)
+        client.settimeout(60)
         heard = b""
         try:
             while part := client.recv(1024):
@@ -221,7 +221,7 @@ def test_a_packet_of_any_announced_size_is_refused_before_it_is_read(broker: Emb
     "noise", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 64, b"\xff" * 64, b"\x10\x00", b"\x10\x7f\x00"]
 )
 def test_noise_instead_of_mqtt_harms_nobody(broker: EmbeddedBroker, noise: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", broker.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as client:
         client.sendall(noise)
     assert publish(broker, "a", "x", *as_daemon(broker)) == 0
 
@@ -232,9 +232,9 @@ def test_a_client_that_says_nothing_is_cut_off_and_the_crowd_is_bounded(monkeypa
     broker = EmbeddedBroker(EmbeddedSettings(port=0))
     broker.start()
     try:
-        silent = [socket.create_connection(("127.0.0.1", broker.port), timeout=5) for _ in range(4)]
+        silent = [socket.create_connection(("127.0.0.1", broker.port), timeout=60) for _ in range(4)]
         time.sleep(0.1)
-        with socket.create_connection(("127.0.0.1", broker.port), timeout=5) as fifth:
+        with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as fifth:
             assert fifth.recv(1) == b""  # turned away at once
         assert [client.recv(1) for client in silent] == [b""] * 4
         for client in silent:
@@ -301,10 +301,10 @@ def test_a_client_of_another_version_says_why_and_the_log_has_the_remedy(
 ) -> None:
     program = require("mosquitto")["mosquitto_sub"]
     command = [program, "-p", str(broker.port), "-V", version, "-t", "#", "-W", "5"]
-    done = subprocess.run(command, timeout=20, capture_output=True, text=True)
+    done = subprocess.run(command, timeout=100, capture_output=True, text=True)
     assert done.returncode != 0
     assert "nsupported" in done.stderr or "unacceptable protocol version" in done.stderr
-    end = time.monotonic() + 10.0  # the broker writes its line in a thread of its own
+    end = time.monotonic() + 60.0  # the broker writes its line in a thread of its own
     while not any("choose 3.1.1 in it" in record.getMessage() for record in caplog.records):
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -85,7 +85,7 @@ def test_what_is_not_renewed_is_not_counted_on_before_it_runs_out(desk):
     with desk.open(account=ACCOUNT, lease_s=0.5) as store:
         lease = store.lease
         store._renewing.end()  # the timer stops, as when the process does
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while lease.valid():
             assert time.monotonic() < deadline
             time.sleep(0.01)

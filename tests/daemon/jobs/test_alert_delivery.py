@@ -209,7 +209,7 @@ async def over_mqtt(folder: Path, port: int, group_s: float) -> AsyncIterator[tu
         for task in late:
             task.cancel()
         bus.stop(b"stopped")
-        await asyncio.wait_for(tasks[2], 15)
+        await asyncio.wait_for(tasks[2], 60)
         kit.store.close()
 
 

@@ -59,15 +59,15 @@ async def kraken() -> AsyncIterator[Exchange]:
     await server.stop()
 
 
-def settings_of(server: AlpacaServer, timeout_s: float = 0.5, secret: str = "") -> AlpacaSettings:
+def settings_of(server: AlpacaServer, timeout_s: float = 5.0, secret: str = "") -> AlpacaSettings:
     return AlpacaSettings(url=server.url, key=server.key, secret=secret or server.secret, timeout_s=timeout_s)
 
 
-def of(server: AlpacaServer, timeout_s: float = 0.5, secret: str = "") -> AlpacaExit:
+def of(server: AlpacaServer, timeout_s: float = 5.0, secret: str = "") -> AlpacaExit:
     return AlpacaExit(settings_of(server, timeout_s, secret))
 
 
-def at(server: Exchange, timeout_s: float = 1.0, key: str = "") -> CryptoExit:
+def at(server: Exchange, timeout_s: float = 5.0, key: str = "") -> CryptoExit:
     access = Access(
         "kraken", key or server.key, server.secret, url=server.url, timeout_s=timeout_s, per_minute=0,
         orders_per_minute=0,
@@ -76,13 +76,13 @@ def at(server: Exchange, timeout_s: float = 1.0, key: str = "") -> CryptoExit:
 
 
 async def until(happened: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not happened():  # noqa: ASYNC110 - the servers signal nothing
             await asyncio.sleep(0.01)
 
 
 async def left(
-    account: AccountExit, *, close: bool = True, timeout_s: float = 6.0
+    account: AccountExit, *, close: bool = True, timeout_s: float = 60.0
 ) -> tuple[list[Remainder], Emergency]:
     run = Emergency(account, STARTED, timeout_s)
     await account.open()
@@ -362,7 +362,7 @@ async def test_coins_are_sold_once_and_dust_is_named(kraken: Exchange) -> None:
     open_order = crypto_order(kraken, "mine", "5")
     for asset, amount in (("SOL", "7"), ("XXBT", "0.12345678"), ("XLTC", "0.01"), ("XXLM", "3")):
         kraken.add(asset, Decimal(amount))
-    remaining, run = await left(at(kraken, timeout_s=5.0), timeout_s=8.0)
+    remaining, run = await left(at(kraken, timeout_s=15.0), timeout_s=25.0)
     assert open_order.status == "canceled"
     assert [(o.id, o.outcome) for o in run.orders] == [(open_order.txid, "cancelled")]
     assert sorted((p.symbol, p.qty) for p in run.positions) == [

@@ -248,7 +248,7 @@ class Account:
 
     async def stop(self) -> None:
         self.kit.service.inbox.command(Stopping(0, False, "test"))
-        await asyncio.wait_for(self._service, 10)
+        await asyncio.wait_for(self._service, 60)
         await self.venue.stop()
         self.kit.store.close()
 

@@ -176,7 +176,7 @@ async def test_the_official_stream_hears_each_update(venue: AlpacaServer) -> Non
     stream.subscribe_trade_updates(hear)
     # private, and pinned by this test: the public way owns a loop of its own
     task = asyncio.create_task(stream._run_forever())  # type: ignore[no-untyped-call]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await venue.listened()
         await asyncio.to_thread(client(venue).submit_order, limit("SPY", 3, 401.0, client_order_id="q-5"))
         venue.fill("q-5", "1", "400.5")

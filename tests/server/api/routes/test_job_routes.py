@@ -38,7 +38,7 @@ async def post(world, name, reason="by hand", headers=None):
 
 
 async def polled(world, id):
-    for _ in range(400):
+    for _ in range(3_000):
         async with world.session.get(f"/api/v1/jobs/{id}") as response:
             found = await response.json()
             assert response.status == 200, found

@@ -23,7 +23,7 @@ async def served(world: Any, agent: str, files: tuple[Path, Path] | None = None)
     sock = listening("127.0.0.1", 0)
     server, address = http_server(Gateway(world.api.url), agent, sock, "127.0.0.1", files)
     serving = asyncio.ensure_future(server.serve(sockets=[sock]))
-    for _ in range(1_000):
+    for _ in range(6_000):
         if server.started:
             break
         await asyncio.sleep(0.01)
