@@ -94,8 +94,14 @@ Largest = Annotated[int, typer.Option("--largest", "-n", min=1, max=10_000, help
 Search = Annotated[str, typer.Option("--search", metavar="TEXT", help="Only symbols that contain this text.")]
 Run = Annotated[str | None, typer.Option("--run", help="Name of a run; the newest without it.")]
 OfShadow = Annotated[str, typer.Option("--shadow", metavar="NAME", help="The simulated book of this shadow.")]
-From = Annotated[date | None, typer.Option("--from", parser=day, metavar="DATE", help="First day.")]
-To = Annotated[date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")]
+FIRST_DAY: Final[Any] = typer.Option("--from", parser=day, metavar="DATE", help="First day.")
+LAST_DAY: Final[Any] = typer.Option("--to", parser=day, metavar="DATE", help="Last day.")
+From = Annotated[date | None, FIRST_DAY]
+To = Annotated[date | None, LAST_DAY]
+RayAddress = Annotated[
+    str, typer.Option(help="Address of a Ray cluster.", show_default="a temporary cluster on this machine")
+]
+Order = Annotated[str, typer.Argument(metavar="ORDER", help="Its id, as `quantd orders` has it.")]
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Reason, for the journal.")]
 Agent = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="One agent; the whole house without it.")]

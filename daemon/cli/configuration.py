@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
 from quantd.daemon.access.protection import unenforced
@@ -17,9 +16,3 @@ def read(config: Path, sets: Sequence[str] | None = None) -> Config:
     if mistakes:
         raise ConfigError(mistakes)
     return settings
-
-
-def between(sets: Sequence[str] | None, start: date | None, end: date | None) -> tuple[str, ...]:
-    """The overrides `sets` with those of --from and --to."""
-    bounds = (("start", start), ("end", end))
-    return (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in bounds if day is not None))

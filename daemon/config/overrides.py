@@ -8,6 +8,7 @@ import pathlib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -52,6 +53,12 @@ FIXED = frozenset({
     "QUANTD_REQUIRE_SERVICES", "QUANTD_PROGRESS", *OPTIONS, *VARIABLES, *(PREFIX + name.upper() for name in SECRETS),
 })  # fmt: skip
 """Variables with the prefix QUANTD_ that are not keys of config.toml, whatever adapters are installed."""
+
+
+def between(sets: Iterable[str] | None, start: date | None, end: date | None) -> tuple[str, ...]:
+    """The overrides `sets`, then those of the first and the last day of the feed, where given."""
+    bounds = (("start", start), ("end", end))
+    return (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in bounds if day is not None))
 
 
 def not_keys(secrets: Iterable[str]) -> frozenset[str]:

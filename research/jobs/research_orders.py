@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.config import ConfigError
+from quantd.daemon.config.overrides import between
 from quantd.research.studies.grid import Grid, axis_of
 
 Kind = Literal["backtest", "sweep"]
@@ -64,8 +65,7 @@ class ResearchOrder(Struct, frozen=True):
     @property
     def overrides(self) -> tuple[str, ...]:
         """All overrides, those of the dates too."""
-        days = (("start", self.start), ("end", self.end))
-        return (*self.sets, *(f"feed.{key}={day.isoformat()}" for key, day in days if day is not None))
+        return between(self.sets, self.start, self.end)
 
     @property
     def words(self) -> str:

@@ -4,11 +4,11 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State, day
+from quantd.daemon.cli.command import CONFIG_FILE, FIRST_DAY, LAST_DAY, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import answer, iso, print_json, say, table, write_whole
 from quantd.daemon.cli.setup.data_check import check
@@ -18,8 +18,8 @@ from quantd.trading.display_text import session_date, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import synthetic_note
 
-if TYPE_CHECKING:
-    pass
+OutFile = Annotated[Path, typer.Option("--out", "-o", metavar="F.parquet", help="The file.")]
+CalendarName = Annotated[str, typer.Option("--calendar", help="Calendar of the sessions.")]
 
 
 def accept(
@@ -97,15 +97,15 @@ def cached(cache: Cache = None, as_json: Json = False) -> int:
 
 
 def synthetic(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="F.parquet", help="The file.")],
-    start: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
-    end: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")],
+    out: OutFile,
+    start: Annotated[date, FIRST_DAY],
+    end: Annotated[date, LAST_DAY],
     count: Annotated[int, typer.Option(min=1, max=10_000, help="Number of symbols.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed: the same seed gives the same bars.")] = 1,
     drift: Annotated[float, typer.Option(min=-1, max=1, help="Drift a year.")] = 0.06,
     volatility: Annotated[float, typer.Option(min=0.001, max=2, help="Volatility a year while calm.")] = 0.20,
     correlation: Annotated[float, typer.Option(min=0, max=1, help="Correlation of two symbols.")] = 0.4,
-    calendar: Annotated[str, typer.Option("--calendar", help="Calendar of the sessions.")] = "XNYS",
+    calendar: CalendarName = "XNYS",
     as_json: Json = False,
 ) -> int:
     """Write generated daily bars, to try programs with; their symbols begin with SYNTHETIC-."""
@@ -142,8 +142,8 @@ def sentiment(
     model: Annotated[
         Path, typer.Option("--model", metavar="FOLDER", help="model.onnx, tokenizer.json and config.json.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="F.parquet", help="The file.")],
-    calendar: Annotated[str, typer.Option("--calendar", help="Calendar of the sessions.")] = "XNYS",
+    out: OutFile,
+    calendar: CalendarName = "XNYS",
     threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the model.")] = 1,
     as_json: Json = False,
 ) -> int:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from quantd.adapters.feeds.sources import kinds
-from quantd.daemon.cli.command import Json, day
+from quantd.daemon.cli.command import FIRST_DAY, Json, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table, write_whole
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
@@ -43,12 +43,13 @@ Calendar = Annotated[
     typer.Option("--calendar", help="Calendar of all symbols; that of each symbol's suffix without it, else XNYS."),
 ]
 Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the downloads.")]
+Url = Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy.")]
 
 
 # Long because of its 15 options, which `quantd data fetch --help` lists in this order.
 def fetch(
     symbols: Annotated[list[str], typer.Argument(help="SPY QQQ BTC-USD")],
-    start: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
+    start: Annotated[date, FIRST_DAY],
     end: Annotated[
         date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day; today without it.")
     ] = None,
@@ -78,7 +79,7 @@ def fetch(
     mapping: Annotated[
         Path | None, typer.Option("--mapping", metavar="F.toml", help="Mapping of http: docs/operate/feeds.md.")
     ] = None,
-    url: Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy.")] = "",
+    url: Url = "",
     calendar: Calendar = None,
     currency: Annotated[
         str, typer.Option("--currency", metavar="CODE", help="Currency of the prices; that of the exchange without it.")

@@ -13,6 +13,7 @@ from quantd.daemon.cli.command import Command, Family, Json, day
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.trading.exit_codes import CONFIG
+from quantd.training.cli.learn.artifact_files import actions_option, bars_option, symbols_in, symbols_option
 
 if TYPE_CHECKING:
     from quantd.training.runs.evaluation import Evaluated
@@ -31,15 +32,9 @@ def evaluate(
     ],
     first: First = None,
     until: Until = None,
-    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="as trained")] = None,
-    actions: Annotated[
-        str | None,
-        typer.Option(
-            help='Splits and dividends; "" for none.',
-            show_default="as trained; with other bars BARS.actions.csv, if present",
-        ),
-    ] = None,
-    symbols: Annotated[str | None, typer.Option(help="Symbols, with commas.", show_default="as trained")] = None,
+    bars: Annotated[Path | None, bars_option("as trained")] = None,
+    actions: Annotated[str | None, actions_option("as trained")] = None,
+    symbols: Annotated[str | None, symbols_option("as trained")] = None,
     state: Annotated[Path, typer.Option("--state", help="The state folder with the ledger of looks.")] = Path("state"),
     family: Family = "",
     as_json: Json = False,
@@ -54,10 +49,9 @@ def evaluate(
 
     if bars is not None:
         probed(find(bars))
-    names = [name for name in (symbols or "").split(",") if name]
     try:
         days = evaluation.window_of(artifact, first, until)
-        figures = evaluation.evaluate(artifact, *days, bars, actions, names, require_sound_bars)
+        figures = evaluation.evaluate(artifact, *days, bars, actions, symbols_in(symbols), require_sound_bars)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
     known_trials = noted(state, artifact.name, figures, family)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quantd.bundled import placed
-from quantd.daemon.cli.command import Command, Json
+from quantd.daemon.cli.command import Command, Json, RayAddress
 from quantd.daemon.cli.failures import needs, note
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.trading.exit_codes import DONE, INTERRUPTED
@@ -65,7 +65,7 @@ def tune_plan(
     sampler_seed: Annotated[int, typer.Option(min=0, help="Seed of the TPE sampler.")] = 0,
     on: plan_options.On = "local",
     workers: plan_options.Workers = 1,
-    address: plan_options.Address = "",
+    address: RayAddress = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Restart the study instead of continuing it.")] = False,
     bars: plan_options.Bars = None,
     actions: plan_options.Actions = None,

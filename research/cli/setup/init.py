@@ -12,7 +12,7 @@ from quantd import bundled
 from quantd.daemon.cli.command import Command, Json, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, say
-from quantd.daemon.cli.setup.data_fetch import USUAL
+from quantd.daemon.cli.setup.data_fetch import USUAL, Url
 from quantd.regular_file import write_whole
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -101,7 +101,7 @@ def init(
         typer.Option("--data", metavar="FILE", help="Take the bars from a file or folder of any table; repeatable."),
     ] = None,
     source: Annotated[str, typer.Option("--source", metavar="KIND", help="The vendor of the bars.")] = USUAL,
-    url: Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy.")] = "",
+    url: Url = "",
     as_json: Json = False,
 ) -> int | None:
     if policy is not None and (symbols or data):

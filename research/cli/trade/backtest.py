@@ -14,6 +14,7 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, 
 from quantd.daemon.cli.failures import Interrupted, note
 from quantd.daemon.cli.output import answer, closing, progress
 from quantd.daemon.runtime.garbage import SELDOM, growing
+from quantd.research.cli.trade import shared_options
 from quantd.research.cli.trade.outside_run import Questions
 from quantd.research.cli.trade.preset_output import NAMES as PRESETS
 from quantd.research.cli.trade.preset_output import preset as run_preset
@@ -31,9 +32,7 @@ def backtest(
     state: State = None,
     sets: Sets = None,
     journal: Annotated[bool, typer.Option("--journal", help="Keep the journal, for `quantd replay`.")] = False,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="OUT.html", help="Write a report: .html, .json, .md or .csv.")
-    ] = None,
+    report: shared_options.Report = None,
     no_compare: Annotated[
         bool,
         typer.Option("--no-compare", help="Skip equal weight, half the time; a report has the other benchmarks."),

@@ -41,7 +41,8 @@ def study_crises(
 ) -> int:
     """Measure the run in named crises, beside its benchmarks, and without each of its limits, in money."""
     from quantd.daemon.assembly.parts import Assembly, assemble
-    from quantd.daemon.cli.configuration import between, read
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config.overrides import between
     from quantd.daemon.runtime.loop import Shell
     from quantd.daemon.runtime.step_log import Log
     from quantd.research.reports.report_figures import planned

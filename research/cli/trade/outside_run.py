@@ -32,7 +32,8 @@ class Questions:
         self, file: Path, sets: list[str] | None, start: date | None, end: date | None
     ) -> tuple["Config", tuple[str, ...]]:
         """The configuration in which outside agents are asked, and its overrides. Raises Failure without an agent."""
-        from quantd.daemon.cli.configuration import between, read
+        from quantd.daemon.cli.configuration import read
+        from quantd.daemon.config.overrides import between
         from quantd.research.outside.outside_agents import NOBODY, overrides
 
         given = between(sets, start, end)

@@ -10,6 +10,7 @@ from quantd.bundled import find, placed
 from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
+from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import DONE, USAGE
 from quantd.training.cli.learn import plan_options
 
@@ -57,7 +58,7 @@ def study_power(
         Path | None, typer.Option("--out", metavar="FILE", help="File that findings are appended to, JSON lines.",
                                   show_default="power/findings.jsonl in the results folder"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Leave out what the file has.")] = False,
+    resume: shared_options.Resume = False,
     line: Annotated[bool, typer.Option("--line", help="Print the line of the plan's model card alone.")] = False,
     as_json: Json = False,
 ) -> int:  # fmt: skip

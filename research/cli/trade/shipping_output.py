@@ -9,6 +9,7 @@ from quantd.bundled import placed
 from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.output import check_folder, print_json, say, table
+from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import DONE, USAGE
 from quantd.training.cli.learn import plan_options
 
@@ -35,7 +36,7 @@ def study_ship(
         Path | None, typer.Option("--out", metavar="FILE", help="File that years are appended to, JSON lines.",
                                   show_default="shipping/walks.jsonl in the results folder"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Leave out what the file has.")] = False,
+    resume: shared_options.Resume = False,
     as_json: Json = False,
 ) -> int:  # fmt: skip
     """Train a plan again for each year, and judge whether its policy may ship as better than equal weight."""

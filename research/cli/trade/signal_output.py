@@ -10,6 +10,7 @@ import typer
 from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
+from quantd.research.cli.trade import shared_options
 from quantd.trading.display_text import csv_cell
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -34,7 +35,7 @@ def study_signal(
         ),
     ] = None,
     quantiles: Annotated[int, typer.Option("--quantiles", min=2, max=100, help="Number of quantiles.")] = 5,
-    cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Number of earlier ends of the market.")] = 20,
+    cuts: shared_options.Cuts = 20,
     out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also write CSV.")] = None,
     family: Family = "",
     as_json: Json = False,

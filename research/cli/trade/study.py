@@ -17,6 +17,7 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, 
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
+from quantd.research.cli.trade import shared_options
 from quantd.research.cli.trade.ablation_output import study_ablation, study_lite
 from quantd.research.cli.trade.crises_output import study_crises
 from quantd.research.cli.trade.power_output import study_power
@@ -37,7 +38,7 @@ def study_lookahead(
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
-    cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Number of earlier ends of the market.")] = 40,
+    cuts: shared_options.Cuts = 40,
     as_json: Json = False,
 ) -> int:
     """Detect look-ahead: call a policy on markets that end earlier.
@@ -134,7 +135,7 @@ def study_compare(
 
 
 def study_parity(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of the run; the newest without it.")] = None,
+    run: shared_options.RunName = None,
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
@@ -205,7 +206,8 @@ def study_rebalance(
     as_json: Json = False,
 ) -> int:
     """Compare rebalancing rules of one agent, daily to half-yearly, by drift, events and cost, at each cost."""
-    from quantd.daemon.cli.configuration import between, read
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config.overrides import between
 
     if out is not None:
         check_folder(out)
@@ -296,7 +298,7 @@ def _mark(row: "rebalancing_study.Row") -> str:
 
 
 def study_costs(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of the run; the newest without it.")] = None,
+    run: shared_options.RunName = None,
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,

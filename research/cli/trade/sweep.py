@@ -1,14 +1,15 @@
 """Run a grid of values over the recorded market, and measure how far the best of them may be luck."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from quantd.daemon.cli.command import Command, Family, From, Json, Sets, State, To
+from quantd.daemon.cli.command import Command, Family, From, Json, RayAddress, Sets, State, To
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
+from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
@@ -22,20 +23,15 @@ SHOWN: Final = ("sharpe", "cagr", "volatility", "max_drawdown", "turnover")
 
 
 def sweep(
-    over: Annotated[
-        list[str],
-        typer.Option("--over", metavar="KEY=VALUES", help="A key with FIRST:LAST:STEP or a list; repeatable."),
-    ],
+    over: Annotated[list[str], shared_options.OVER],
     config: Annotated[Path, typer.Argument(envvar="QUANTD_CONFIG", help="The configuration.")] = Path("config.toml"),
     start: From = None,
     end: To = None,
     state: State = None,
     sets: Sets = None,
-    workers: Annotated[int, typer.Option("--workers", "-j", min=1, max=10_000, help="Points at once.")] = 1,
-    on: Annotated[Literal["local", "ray"], typer.Option(help="Where points run.")] = "local",
-    address: Annotated[
-        str, typer.Option(help="Address of a Ray cluster.", show_default="a temporary cluster on this machine")
-    ] = "",
+    workers: shared_options.Workers = 1,
+    on: shared_options.On = "local",
+    address: RayAddress = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder.", show_default="state/sweeps/ID")] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="OUT.html", help="Write a page with heat maps.")
@@ -45,6 +41,7 @@ def sweep(
 ) -> int:
     from quantd.daemon.assembly.parts import assemble
     from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config.overrides import between
     from quantd.research.runs.looks import trial_digest
     from quantd.research.studies.grid import Grid, axis_of
     from quantd.research.studies.heat_map import sweep_page
@@ -56,8 +53,7 @@ def sweep(
     if report is not None:
         check_folder(report)
     grid = Grid(dict(map(axis_of, over)))
-    given = tuple(sets or ())
-    given += tuple(f"feed.{key}={day.isoformat()}" for key, day in (("start", start), ("end", end)) if day is not None)
+    given = between(sets, start, end)
     configuration = read(config, given)
     folder = configuration.state_folder(state)
     assembly = assemble(configuration, cache=folder / "cache")

@@ -2,15 +2,16 @@
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
 
 from quantd.bundled import find
-from quantd.daemon.cli.command import Command, Family, From, Json, Sets, State, To
+from quantd.daemon.cli.command import Command, Family, From, Json, RayAddress, Sets, State, To
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
+from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.training.cli.learn.plan_options import plan_of
 
@@ -24,10 +25,7 @@ LISTED: Final = 24
 
 def walk(
     plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="A configuration, or a training plan.")],
-    over: Annotated[
-        list[str] | None,
-        typer.Option("--over", metavar="KEY=VALUES", help="A key with FIRST:LAST:STEP or a list; repeatable."),
-    ] = None,
+    over: Annotated[list[str] | None, shared_options.OVER] = None,
     refit: Annotated[str, typer.Option(metavar="PERIOD", help="Time between refits: 3y, 6mo, 4w, 20d.")] = "3y",
     window: Annotated[str, typer.Option(metavar="PERIOD", help="expanding, or a moving window such as 8y.")] = (
         "expanding"
@@ -41,18 +39,14 @@ def walk(
     state: State = None,
     sets: Sets = None,
     no_compare: Annotated[bool, typer.Option("--no-compare", help="Skip equal weight.")] = False,
-    workers: Annotated[int, typer.Option("--workers", "-j", min=1, max=10_000, help="Points at once.")] = 1,
-    on: Annotated[Literal["local", "ray"], typer.Option(help="Where points run.")] = "local",
-    address: Annotated[
-        str, typer.Option(help="Address of a Ray cluster.", show_default="a temporary cluster on this machine")
-    ] = "",
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="OUT.html", help="Write a report: .html, .json, .md or .csv.")
-    ] = None,
+    workers: shared_options.Workers = 1,
+    on: shared_options.On = "local",
+    address: RayAddress = "",
+    report: shared_options.Report = None,
     family: Family = "",
     as_json: Json = False,
 ) -> int:
-    from quantd.daemon.cli.configuration import between
+    from quantd.daemon.config.overrides import between
     from quantd.research.python_api.walks import How, walk_file, walk_plan
     from quantd.research.reports.report_files import check_suffix
     from quantd.research.studies.grid import Grid, axis_of

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Order, Reason, Sets, State
 from quantd.daemon.cli.output import answer
 from quantd.daemon.cli.places import place
 from quantd.server.cli.client import posted
@@ -12,7 +12,7 @@ from quantd.server.requests.manual_answers import SettledOrder
 
 
 def settle(
-    order: Annotated[str, typer.Argument(metavar="ORDER", help="Its id, as `quantd orders` has it.")],
+    order: Order,
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,10 +11,35 @@ from quantd import bundled
 from quantd.daemon.cli.failures import Failure
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
-Bars = Annotated[Path, typer.Option(help="Daily raw bars.")]
-Actions = Annotated[str, typer.Option(help='Splits and dividends; "" for none.')]
+
+def bars_option(default: str | None = None) -> Any:
+    """The option --bars; `default` says what is read without it, where that is no fixed file."""
+    return typer.Option(help="Daily raw bars.", show_default=default or True)
+
+
+def actions_option(default: str | None = None) -> Any:
+    """The option --actions; `default` says what is read without it, where that is no fixed file."""
+    if default is not None:
+        default += "; with other bars BARS.actions.csv, if present"
+    return typer.Option(help='Splits and dividends; "" for none.', show_default=default or True)
+
+
+def symbols_option(default: str | None = None) -> Any:
+    """The option --symbols; `default` says which symbols are read without it, where that is no fixed list."""
+    return typer.Option(help="Symbols, with commas.", show_default=default or True)
+
+
+Bars = Annotated[Path, bars_option()]
+Actions = Annotated[str, actions_option()]
+Symbols = Annotated[str, symbols_option()]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
 BARS_FILE: Final = Path("data/us_daily.parquet")
 ACTIONS_FILE: Final = "data/us_actions.csv"
+
+
+def symbols_in(text: str | None) -> list[str]:
+    """The symbols of the option --symbols; none without it."""
+    return [name for name in (text or "").split(",") if name]
 
 
 def market_files(bars: Path, actions: str) -> tuple[Path, Path | None]:

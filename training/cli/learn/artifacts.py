@@ -28,6 +28,7 @@ from quantd.training.cli.learn.artifact_files import (
     BARS_FILE,
     Actions,
     Bars,
+    Seed,
     failing,
     market_files,
     place_of,
@@ -150,7 +151,7 @@ def distil(
         int, typer.Option(min=10, max=100_000, help="Sessions traded by 16 accounts of the policy.")
     ] = 500,
     epochs: Annotated[int, typer.Option(min=1, max=10_000, help="Epochs of the training.")] = 60,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 1,
+    seed: Seed = 1,
     as_json: Json = False,
 ) -> int:
     """Train a smaller network to imitate a policy, on the policy's training window."""

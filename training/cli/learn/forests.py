@@ -19,9 +19,12 @@ from quantd.training.cli.learn.artifact_files import (
     BARS_FILE,
     Actions,
     Bars,
+    Seed,
+    Symbols,
     failing,
     market_files,
     place_of,
+    symbols_in,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")]
-Names = Annotated[str, typer.Option(help="Symbols, with commas.")]
 First = Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day read.")]
 Until = Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day read.")]
 Horizon = Annotated[int, typer.Option(min=1, max=63, help="Samples ahead of the prediction.")]
@@ -39,7 +41,6 @@ Embargo = Annotated[
     int, typer.Option(min=0, max=1_000, help="Sessions between a fitted outcome and a tested decision.")
 ]
 Leaves = Annotated[int, typer.Option(min=2, max=4_096, help="Maximum leaves of a tree.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
 
 
 # Long because it makes a command: 13 options, which its help lists in this order, and what is printed of the forest.
@@ -50,7 +51,7 @@ def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
         out: Out,
         bars: Bars = BARS_FILE,
         actions: Actions = ACTIONS_FILE,
-        symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
+        symbols: Symbols = "AAPL,BAC,IWM,QQQ,SPY",
         first: First = "1998-01-02",  # type: ignore[assignment]  # typer parses it
         last: Until = "2018-12-31",  # type: ignore[assignment]
         horizon: Horizon = 21,
@@ -67,7 +68,7 @@ def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
         from quantd.models.forests.prediction import load_forest
         from quantd.training.forests import fit
 
-        names = [name for name in symbols.split(",") if name]
+        names = symbols_in(symbols)
         needs("training", "sklearn", "onnx", "polars")
         files = market_files(bars, actions)
         if (out / MANIFEST).is_file() and kind_of(out) != "forest":
@@ -112,16 +113,16 @@ def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
 def evaluate_forest(
     folder: Folder,
     first: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First decision.")],
-    last: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day read.")],
+    last: Until,
     bars: Bars = BARS_FILE,
     actions: Actions = ACTIONS_FILE,
-    symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
+    symbols: Symbols = "AAPL,BAC,IWM,QQQ,SPY",
     as_json: Json = False,
 ) -> int:
     """Evaluate a forest beside its plain estimate on another market or other dates."""
     from quantd.training.forests import fit
 
-    names = [name for name in symbols.split(",") if name]
+    names = symbols_in(symbols)
     files = market_files(bars, actions)
 
     place = place_of(folder)

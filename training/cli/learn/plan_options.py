@@ -13,32 +13,28 @@ from quantd.bundled import find
 from quantd.daemon.cli.command import one_of
 from quantd.daemon.cli.failures import Failure
 from quantd.trading.exit_codes import USAGE
+from quantd.training.cli.learn.artifact_files import (
+    ACTIONS_FILE,
+    BARS_FILE,
+    actions_option,
+    bars_option,
+    symbols_in,
+    symbols_option,
+)
 
 if TYPE_CHECKING:
     from quantd.training.plans.plan import Plan
 
 PlanFile = Annotated[Path | None, typer.Argument(metavar="[PLAN.toml]", help="A training plan, as in examples/train.")]
 Profile = Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")]
-Bars = Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")]
-Actions = Annotated[
-    str | None,
-    typer.Option(
-        help='Splits and dividends; "" for none.',
-        show_default="data/us_actions.csv; with other bars BARS.actions.csv, if present",
-    ),
-]
-Symbols = Annotated[
-    str | None,
-    typer.Option(help="Symbols, with commas.", show_default="AAPL,BAC,IWM,QQQ,SPY; with other bars all of theirs"),
-]
+Bars = Annotated[Path | None, bars_option(str(BARS_FILE))]
+Actions = Annotated[str | None, actions_option(ACTIONS_FILE)]
+Symbols = Annotated[str | None, symbols_option("AAPL,BAC,IWM,QQQ,SPY; with other bars all of theirs")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the plan; repeatable.")
 ]
 On = Annotated[Literal["local", "ray"], typer.Option(help="Where seeds and trials run.")]
 Workers = Annotated[int, typer.Option(min=1, max=10_000, help="Seeds or trials at once.")]
-Address = Annotated[
-    str, typer.Option(help="Address of a Ray cluster.", show_default="a temporary cluster on this machine")
-]
 
 
 def learner_of(names: Sequence[str]) -> Any:
@@ -72,7 +68,7 @@ def plan_of(
     market: dict[str, object] = {
         "data.bars": None if bars is None else str(bars),
         "data.actions": actions,
-        "data.symbols": None if symbols is None else [name for name in symbols.split(",") if name],
+        "data.symbols": None if symbols is None else symbols_in(symbols),
     }
     changes = {**dict(map(_set, sets or ())), **given(market)}
     path = None if file is None else find(file)

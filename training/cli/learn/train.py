@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from quantd.bundled import find, placed
-from quantd.daemon.cli.command import Command, with_options
+from quantd.daemon.cli.command import Command, RayAddress, with_options
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.output import Bar, progress, say
 from quantd.trading.exit_codes import USAGE
 from quantd.training.cli.learn import plan_options
+from quantd.training.cli.learn.artifact_files import symbols_in
 from quantd.training.cli.learn.plan_options import given, plan_of, signals
 from quantd.training.learners import names
 from quantd.training.learners.record import learners
@@ -70,7 +71,7 @@ class TrainingOptions:
     ] = None
     on: plan_options.On = "local"
     workers: plan_options.Workers = 1
-    address: plan_options.Address = ""
+    address: RayAddress = ""
 
 
 def train(options: TrainingOptions) -> int:
@@ -188,7 +189,7 @@ def _scorer(options: TrainingOptions) -> int:
         "--iterations": options.iterations,
     }  # fmt: skip
     words = [word for option, value in given(values).items() for word in (option, str(value))]
-    symbols = [name for name in (options.symbols or "").split(",") if name]
+    symbols = symbols_in(options.symbols)
     return scorer_run.main(["--out", str(options.out), *words, *(["--symbols", *symbols] if symbols else [])])
 
 
