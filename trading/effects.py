@@ -171,6 +171,11 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
     follow_up: int = 0
     portion: Portion | None = None
 
+    @property
+    def of_child(self) -> bool:
+        """Whether it is the plan of child orders, whose parent an earlier plan decided."""
+        return self.portion is not None and self.portion.decided != 0
+
 
 class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
     """Record: the account's valuation at a sample. `books` are equities in micro: agents in order, then unallocated."""

@@ -293,6 +293,11 @@ NO_LIMIT: Final = frozenset({price_text(ANY_BUY), price_text(ANY_SALE)})
 """Texts of the limit price of an order without a collar."""
 
 
+def side_text(lots: int) -> str:
+    """The side of signed lots in words."""
+    return "buy" if lots > 0 else "sell"
+
+
 def quantity_text(lots: int, lot_nano: int) -> str:
     """Format lots of `lot_nano` as exact decimal text, without a fraction when whole: "31", "0.25"."""
     nano = lots * lot_nano

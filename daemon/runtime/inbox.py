@@ -92,7 +92,7 @@ def address_of(seq: int, effects: Sequence[Effect]) -> str:
     for name, house_effects in _by_house(effects):
         plans = [effect for effect in house_effects if isinstance(effect, Planned)]
         for number, plan in enumerate(plans, 1):
-            if plan.portion is None or not plan.portion.decided:  # not that of a child order
+            if not plan.of_child:
                 return Decision(seq, number, plan, (), name).address
     return ""
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from math import inf, isfinite
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from quantd.daemon.engine.state.proposal_log import LotCut
 from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.risk.limits.catalogue import FLOORS, LIMIT_OF, LIMITS, REASON_TEXT, Limits, Reason, value_of
 from quantd.risk.limits.record import Unit
@@ -23,8 +24,8 @@ from quantd.risk.pretrade.headroom import (
     settled_cash,
 )
 from quantd.trading.display_text import figure
-from quantd.trading.instruments import NANO
-from quantd.trading.orders import price_text, quantity_text
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import price_text, quantity_text, side_text
 
 
 class LimitRow(Struct, frozen=True):
@@ -187,6 +188,30 @@ def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbo
     newest, before = (price_text(round(price * NANO)) for price in pair)
     remedy = f"`quantd resume --symbol {symbol} --jump real` or a split such as `--jump 2:1` ends the hold"
     return f"{REASON_TEXT[code]}: {before} before the jump, {newest} now; {remedy}"
+
+
+class CutText(TypedDict):
+    """What each row of a cut has: units of a symbol that were asked for and that passed, and the limit."""
+
+    side: str
+    symbol: str
+    asked: str
+    allowed: str
+    reason: str
+    text: str
+
+
+def cut_text(universe: Universe, cut: LotCut) -> CutText:
+    """The fields of a cut in a row; the row adds whose limit it was."""
+    lot = universe.lot_nano[cut.symbol]
+    return CutText(
+        side=side_text(cut.asked),
+        symbol=universe.symbols[cut.symbol],
+        asked=quantity_text(abs(cut.asked), lot),
+        allowed=quantity_text(abs(cut.allowed), lot),
+        reason=reason_name(cut.code),
+        text=REASON_TEXT[cut.code],
+    )
 
 
 def reason_name(code: int) -> str:

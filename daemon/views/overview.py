@@ -229,7 +229,7 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         reason=state.switch.reason,
         equity=money_text(equity),
         cash=money_text(state.ledger.house.cash_micro),
-        total=state.watch.realised[0].grown(equity, state.ledger.house.flows_micro) - 1.0,
+        total=total_return(state, HOUSE),
         today=_ratio(equity, state.switch.day_open),
         gross=float(np.abs(state.lots(HOUSE) * prices).sum()) * MICRO / equity if equity > 0 else None,
         drawdown=max(0.0, 1.0 - equity / max(state.switch.high_water, 1)),
@@ -262,6 +262,14 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         leader=service.leader,
         cause=service.histories.causes.of(HOUSE_SWITCH),
     )
+
+
+def total_return(state: State, number: int) -> float:
+    """The return of an agent's book, or of the account for HOUSE, since its first equity: 0.1 is 10 %."""
+    house = number == HOUSE
+    equity = state.equity_micro if house else state.books_micro[number]
+    book = state.ledger.house if house else state.ledger.books[number]
+    return state.watch.realised[number + 1].grown(equity, book.flows_micro) - 1.0
 
 
 def _ratio(now_micro: int, then_micro: int) -> float | None:
@@ -309,7 +317,7 @@ def _agent(
         equity=money_text(equity),
         cash=book.cash_micro / equity if equity > 0 else 0.0,
         weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in shown} if equity > 0 else {},
-        total=state.watch.realised[number + 1].grown(equity, book.flows_micro) - 1.0,
+        total=total_return(state, number),
         today=_ratio(equity, agent.switch.day_open),
         shadow=shadow,
         challenges=table.challenges,

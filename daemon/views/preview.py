@@ -4,7 +4,7 @@ The running state is unchanged: the copy comes from a snapshot, and the policies
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TypedDict
 
 import numpy as np
 from msgspec import Struct
@@ -13,12 +13,12 @@ from quantd.daemon.engine import step
 from quantd.daemon.engine.rounds import ask_agents, on_decided
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.parents import WORKED
+from quantd.daemon.engine.state.proposal_log import LotCut, plans_of
 from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.engine.state.snapshot import thaw
 from quantd.daemon.engine.state.verdict_log import Judged
-from quantd.daemon.views.limit_rows import LimitRow, in_order, largest_of, reason_name, row
+from quantd.daemon.views.limit_rows import LimitRow, cut_text, in_order, largest_of, reason_name, row
 from quantd.daemon.views.overview import SWITCH
-from quantd.risk.limits.catalogue import REASON_TEXT
 from quantd.risk.pretrade.headroom import figures
 from quantd.risk.switch import HALT
 from quantd.strategies.allocators.allocation import Allocation, allocation
@@ -28,11 +28,9 @@ from quantd.trading.events import Decided, Event
 from quantd.trading.execution import RATE_ONE, Costs, commission_ratio
 from quantd.trading.fill_prices import commission_micro, impact_rate
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.orders import Kind, OrderBasket, price_text, quantities, quantity_text
+from quantd.trading.orders import Kind, OrderBasket, price_text, quantities, quantity_text, side_text
 
 Answer = Callable[[Ask], Decided]
-
-_SIDES: Final = {True: "buy", False: "sell"}
 
 
 class Answered(Struct, frozen=True):
@@ -191,24 +189,43 @@ def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[Order
     for plan, rows, style in _worked(state, effects) if over_time else _sent(plans, baskets):
         parts = [(state.rules.agents[p.agent].name, np.frombuffer(p.allowed, dtype=np.int64)) for p in plan.agents]
         for sym, lots, worst, code in rows:
-            lot, mark = state.universe.lot_nano[sym], int(state.marks_nano[sym])
-            value, commission, slippage = cost_of(state, costs, sym, lots)
             orders.append(
                 OrderPlanned(
-                    symbol=state.universe.symbols[sym],
-                    side=_SIDES[lots > 0],
-                    qty=quantity_text(abs(lots), lot),
-                    price=price_text(mark),
-                    limit=price_text(worst),
-                    value=value,
-                    commission=commission,
-                    slippage=slippage,
                     agents=[name for name, allowed in parts if allowed[sym] * lots > 0],
                     reason=reason_name(code),
                     style=style,
+                    **order_text(state, costs, sym, lots, worst),
                 )
             )
     return orders
+
+
+class OrderText(TypedDict):
+    """What each row of an order of a plan has: size, last price and worst price, and the costs of a fill."""
+
+    side: str
+    symbol: str
+    qty: str
+    price: str
+    limit: str
+    value: float
+    commission: float
+    slippage: float
+
+
+def order_text(state: State, costs: Costs, column: int, lots: int, worst_nano: int) -> OrderText:
+    """The fields of an order of a plan in a row, at the marks of `state`."""
+    value, commission, slippage = cost_of(state, costs, column, lots)
+    return OrderText(
+        side=side_text(lots),
+        symbol=state.universe.symbols[column],
+        qty=quantity_text(abs(lots), state.universe.lot_nano[column]),
+        price=price_text(int(state.marks_nano[column])),
+        limit=price_text(worst_nano),
+        value=value,
+        commission=commission,
+        slippage=slippage,
+    )
 
 
 def cost_of(state: State, costs: Costs, column: int, lots: int) -> tuple[float, float, float]:
@@ -240,37 +257,28 @@ def _sent(plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket])
 
 def _worked(state: State, effects: Sequence[Effect]) -> list[tuple[Planned, Rows, str]]:
     """Orders that would be worked over time, all agents together."""
-    orders: list[tuple[Planned, Rows, str]] = []
-    for plan in effects:
-        if not isinstance(plan, Planned) or plan.portion is None or plan.portion.decided:
-            continue
-        worst = {s: price for p in state.parents for s, price in zip(p.sym, p.worst_nano, strict=True)}
-        lots, codes = np.frombuffer(plan.allowed, dtype=np.int64), np.frombuffer(plan.reason, dtype=np.int8)
-        rows = [(k, int(lots[k]), worst.get(k, 0), int(codes[k])) for k in np.flatnonzero(lots).tolist()]
-        orders.append((plan, rows, plan.portion.style))
-    return orders
+    plans = plans_of(effects)
+    return [(plan, parent_rows(state, plan), plan.portion.style) for plan in plans if plan.portion is not None]
+
+
+def parent_rows(state: State, plan: Planned) -> Rows:
+    """The parent orders of a plan whose lots are worked over time."""
+    worst = {s: price for p in state.parents for s, price in zip(p.sym, p.worst_nano, strict=True)}
+    lots, codes = np.frombuffer(plan.allowed, dtype=np.int64), np.frombuffer(plan.reason, dtype=np.int8)
+    return [(k, int(lots[k]), worst.get(k, 0), int(codes[k])) for k in np.flatnonzero(lots).tolist()]
 
 
 def _refused(state: State, judgement: Judged) -> list[Refusal]:
     """The trades that a gate cut or refused."""
-    refusals = []
-    universe = state.universe
-    who = "house" if judgement.book == HOUSE else state.rules.agents[judgement.book].name
-    for k in np.flatnonzero(judgement.asked != judgement.verdict.lots).tolist():
-        lot, code = universe.lot_nano[k], int(judgement.verdict.reason[k])
-        refusals.append(
-            Refusal(
-                who=who,
-                symbol=universe.symbols[k],
-                side=_SIDES[bool(judgement.asked[k] > 0)],
-                asked=quantity_text(abs(int(judgement.asked[k])), lot),
-                allowed=quantity_text(abs(int(judgement.verdict.lots[k])), lot),
-                most=largest_of(judgement, k).qty,
-                reason=reason_name(code),
-                text=REASON_TEXT[code],
-            )
-        )
-    return refusals
+    house, asked, verdict = judgement.book == HOUSE, judgement.asked, judgement.verdict
+    who = "house" if house else state.rules.agents[judgement.book].name
+    cuts = [
+        LotCut(k, int(asked[k]), int(verdict.lots[k]), int(verdict.reason[k]), house)
+        for k in np.flatnonzero(asked != verdict.lots).tolist()
+    ]
+    return [
+        Refusal(who=who, most=largest_of(judgement, cut.symbol).qty, **cut_text(state.universe, cut)) for cut in cuts
+    ]
 
 
 def _limits(house: Judged) -> list[LimitRow]:

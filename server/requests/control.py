@@ -109,6 +109,13 @@ def check_ready(service: Service) -> None:
         raise NotDone("not_ready", f"the daemon is {service.status}; try again")
 
 
+def check_priced(state: State) -> None:
+    """Raises NotDone before the first close of the run."""
+    if not state.sample:
+        text = "no session has closed yet, so there is no price to trade at; try again after the first close"
+        raise NotDone("not_ready", text)
+
+
 def one_line(text: str) -> str:
     """A reason as one printable line of at most REASON_CHARS; a text without a printable character is escaped."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -23,7 +23,16 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.limit_rows import reason_text
 from quantd.risk.limits.catalogue import Reason
 from quantd.risk.switch import RUN
-from quantd.server.requests.control import AgentName, Because, NotDone, check_agent, check_ready, names_in_use, one_line
+from quantd.server.requests.control import (
+    AgentName,
+    Because,
+    NotDone,
+    check_agent,
+    check_priced,
+    check_ready,
+    names_in_use,
+    one_line,
+)
 from quantd.server.requests.manual_answers import Compared, Ordered, Paid, Stopped
 from quantd.trading.effects import Cancel, Effect, Planned
 from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
@@ -131,10 +140,7 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
     lots, remainder = divmod(nano, lot)
     if remainder:
         raise NotDone("conflict", f"{order.qty} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
-    if not state.sample:
-        raise NotDone(
-            "not_ready", "no session has closed yet, so there is no price to trade at; try again after the first close"
-        )
+    check_priced(state)
     reason = journal_reason(order.reason, "a manual order")
     signed = lots if order.side == "buy" else -lots
     if number is not None:

@@ -5,21 +5,21 @@ from hashlib import blake2b
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from quantd.daemon.engine.agents.proposals import PLAN_BYTES
 from quantd.daemon.engine.state import State
-from quantd.daemon.views.limit_rows import reason_name
-from quantd.daemon.views.overview import SWITCH
-from quantd.daemon.views.preview import cost_of
-from quantd.risk.limits.catalogue import REASON_TEXT
+from quantd.daemon.engine.state.proposal_log import cuts_of, plans_of
+from quantd.daemon.views.limit_rows import cut_text
+from quantd.daemon.views.overview import SWITCH, total_return
+from quantd.daemon.views.preview import order_text, parent_rows
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Cancel, Effect, Planned
 from quantd.trading.events import PortfolioClosed
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
-from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantities, quantity_text
+from quantd.trading.orders import OrderBasket, money_text, order_id, quantities, quantity_text
 
 
 class Holding(Struct, frozen=True):
@@ -45,21 +45,13 @@ class PortfolioLine(Struct, frozen=True):
     basis: str
 
 
-class PortfolioNow(Struct, frozen=True):
+class PortfolioNow(PortfolioLine, frozen=True):
     """An open portfolio with its positions.
 
     `basis` is the origin of its weights, `proposal` the id of the last targets, of the instant `proposed`. `total` is
     the return since it was opened.
     """
 
-    name: str
-    agent: str
-    state: str
-    created_ns: int
-    created: str
-    capital: str
-    equity: str
-    basis: str
     cash: str
     total: float
     switch: str
@@ -138,14 +130,12 @@ def portfolio_line(state: State, number: int) -> PortfolioLine:
 def portfolio_now(state: State, number: int) -> PortfolioNow:
     """The portfolio in this place with its positions, between steps."""
     state.revalue()
-    portfolio, line = state.portfolios[number], portfolio_line(state, number)
-    book, switch = state.ledger.books[number], state.agents[number].switch
+    portfolio, switch = state.portfolios[number], state.agents[number].switch
     targets = np.frombuffer(portfolio.targets) if portfolio.targets else np.zeros(state.universe.size)
-    grown = state.watch.realised[number + 1].grown(state.books_micro[number], book.flows_micro)
     return PortfolioNow(
-        **{name: getattr(line, name) for name in PortfolioLine.__struct_fields__},
-        cash=money_text(book.cash_micro),
-        total=grown - 1.0,
+        **structs.asdict(portfolio_line(state, number)),
+        cash=money_text(state.ledger.books[number].cash_micro),
+        total=total_return(state, number),
         switch=SWITCH[switch.state],
         switch_reason=switch.reason,
         who=portfolio.who,
@@ -159,12 +149,11 @@ def portfolio_now(state: State, number: int) -> PortfolioNow:
 
 def holdings(state: State, number: int, lots: Floats, targets: Floats) -> list[Holding]:
     """Rows of the symbols with `lots` or a target; weights are fractions of the present equity."""
-    values = np.nan_to_num(lots * state.lot_values())
-    equity = state.books_micro[number] / MICRO
+    values, weights = valued(state, number, lots)
     return [
         Holding(
             symbol=state.universe.symbols[k],
-            weight=float(values[k]) / equity if equity > 0 else 0.0,
+            weight=float(weights[k]),
             target=float(targets[k]),
             shares=quantity_text(int(lots[k]), state.universe.lot_nano[k]),
             value=money_text(round(float(values[k]) * MICRO)),
@@ -173,9 +162,14 @@ def holdings(state: State, number: int, lots: Floats, targets: Floats) -> list[H
     ]
 
 
-def plans_of(effects: Sequence[Effect]) -> list[Planned]:
-    """The plans of decisions among effects, without those of child orders."""
-    return [e for e in effects if isinstance(e, Planned) and not (e.portion is not None and e.portion.decided)]
+def valued(state: State, number: int, lots: Floats) -> tuple[Floats, Floats]:
+    """float64[N] twice: the value of `lots` at the marks, and its fraction of the present equity of the book.
+
+    A value is 0 without a price, and every weight is 0 without equity.
+    """
+    values = np.nan_to_num(lots * state.lot_values())
+    equity = state.books_micro[number] / MICRO
+    return values, values / equity if equity > 0 else np.zeros_like(values)
 
 
 def traded_lots(state: State, number: int, effects: Sequence[Effect]) -> Floats:
@@ -217,54 +211,26 @@ def closing_digest(closed: PortfolioClosed, lots: Sequence[int], trades: Trades)
 
 
 def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Costs, run: str) -> list[OrderOf]:
-    universe = state.universe
     if basket is not None:
         rows = list(zip(basket.sym, basket.lots, basket.worst_nano, strict=True))
     elif plan.portion is not None:
-        allowed = np.frombuffer(plan.allowed, dtype=np.int64)
-        worst = {s: price for p in state.parents for s, price in zip(p.sym, p.worst_nano, strict=True)}
-        rows = [(k, int(allowed[k]), worst.get(k, 0)) for k in np.flatnonzero(allowed).tolist()]
+        rows = [(column, lots, worst) for column, lots, worst, _ in parent_rows(state, plan)]
     else:
         return []
-    orders = []
-    for column, lots, limit in rows:
-        value, commission, slippage = cost_of(state, costs, column, lots)
-        symbol = universe.symbols[column]
-        orders.append(
-            OrderOf(
-                order=order_id(run, plan.sample, symbol, plan.n) if basket is not None else "",
-                side="buy" if lots > 0 else "sell",
-                symbol=symbol,
-                qty=quantity_text(abs(lots), universe.lot_nano[column]),
-                price=price_text(int(state.marks_nano[column])),
-                limit=price_text(limit),
-                value=value,
-                commission=commission,
-                slippage=slippage,
-                style=plan.portion.style if plan.portion is not None else "",
-            )
+    symbols, style = state.universe.symbols, plan.portion.style if plan.portion is not None else ""
+    return [
+        OrderOf(
+            order=order_id(run, plan.sample, symbols[column], plan.n) if basket is not None else "",
+            style=style,
+            **order_text(state, costs, column, lots, worst),
         )
-    return orders
+        for column, lots, worst in rows
+    ]
 
 
 def _cuts(state: State, plan: Planned) -> list[Cut]:
     """The cuts of each agent's own limits, then those of the house."""
-    stages = [(state.rules.agents[p.agent].name, p.asked, p.allowed, p.reason) for p in plan.agents]
-    stages.append(("house", plan.net, plan.allowed, plan.reason))
-    cuts = []
-    for who, asked_lots, allowed_lots, codes in stages:
-        asked, allowed = (np.frombuffer(lots, dtype=np.int64) for lots in (asked_lots, allowed_lots))
-        for k in np.flatnonzero(asked != allowed).tolist():
-            lot, code = state.universe.lot_nano[k], int(np.frombuffer(codes, dtype=np.int8)[k])
-            cuts.append(
-                Cut(
-                    who=who,
-                    side="buy" if asked[k] > 0 else "sell",
-                    symbol=state.universe.symbols[k],
-                    asked=quantity_text(abs(int(asked[k])), lot),
-                    allowed=quantity_text(abs(int(allowed[k])), lot),
-                    reason=reason_name(code),
-                    text=REASON_TEXT[code],
-                )
-            )
-    return cuts
+    return [
+        Cut(who="house" if cut.house else state.rules.agents[number].name, **cut_text(state.universe, cut))
+        for number, cut in cuts_of(plan)
+    ]

@@ -7,11 +7,11 @@ from msgspec import Struct
 
 from quantd.daemon.engine.agents.shadows import shadow_of
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.proposal_log import LotCut, ProposalVerdict
+from quantd.daemon.engine.state.proposal_log import ProposalVerdict
 from quantd.daemon.views.headroom import SymbolRoom
-from quantd.daemon.views.limit_rows import reason_name
-from quantd.daemon.views.overview import SWITCH, LimitNow
-from quantd.risk.limits.catalogue import REASON_TEXT
+from quantd.daemon.views.limit_rows import cut_text
+from quantd.daemon.views.overview import SWITCH, LimitNow, total_return
+from quantd.server.requests.portfolio_answers import valued
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Promotion
 from quantd.trading.instruments import MICRO, Universe
@@ -134,7 +134,7 @@ def mode_name(shadow: bool) -> str:
 
 def verdict_line(universe: Universe, verdict: ProposalVerdict) -> VerdictLine:
     """The row of a verdict."""
-    cuts = [_cut_line(universe, verdict.book, cut) for cut in verdict.cuts]
+    cuts = [CutLine(by="house" if cut.house else verdict.book, **cut_text(universe, cut)) for cut in verdict.cuts]
     return VerdictLine(
         id=verdict.id,
         ts=verdict.ts,
@@ -148,19 +148,6 @@ def verdict_line(universe: Universe, verdict: ProposalVerdict) -> VerdictLine:
         orders=verdict.orders,
         cuts=cuts,
         cuts_left_out=verdict.cuts_left_out,
-    )
-
-
-def _cut_line(universe: Universe, book: str, cut: LotCut) -> CutLine:
-    lot = universe.lot_nano[cut.symbol]
-    return CutLine(
-        symbol=universe.symbols[cut.symbol],
-        side="buy" if cut.asked > 0 else "sell",
-        asked=quantity_text(abs(cut.asked), lot),
-        allowed=quantity_text(abs(cut.allowed), lot),
-        by="house" if cut.house else book,
-        reason=reason_name(cut.code),
-        text=REASON_TEXT[cut.code],
     )
 
 
@@ -183,15 +170,15 @@ def _words(verdict: ProposalVerdict, cuts: Sequence[CutLine]) -> str:
 
 def positions_of(house: State, number: int) -> list[PositionOf]:
     """The positions of a book, after a revaluation."""
-    lots, equity = house.lots(number), house.books_micro[number] / MICRO
-    values = np.nan_to_num(lots * house.lot_values())
+    lots = house.lots(number)
+    values, weights = valued(house, number, lots)
     return [
         PositionOf(
             symbol=house.universe.symbols[k],
             qty=quantity_text(int(lots[k]), house.universe.lot_nano[k]),
             price=price_text(int(house.marks_nano[k])),
             value=money_text(round(float(values[k]) * MICRO)),
-            weight=float(values[k]) / equity if equity > 0 else 0.0,
+            weight=float(weights[k]),
         )
         for k in np.flatnonzero(lots).tolist()
     ]
@@ -239,7 +226,6 @@ def standing_of(
     house, number, shadow = place
     house.revalue()
     book, switch = house.ledger.books[number], house.agents[number].switch
-    grown = house.watch.realised[number + 1].grown(house.books_micro[number], book.flows_micro)
     return AgentStanding(
         run=run,
         agent=name,
@@ -253,7 +239,7 @@ def standing_of(
         house_switch=SWITCH[house.switch.state],
         equity=money_text(house.books_micro[number]),
         cash=money_text(book.cash_micro),
-        total=grown - 1.0,
+        total=total_return(house, number),
         positions=positions_of(house, number),
         open_orders=len(house.open_rows(number)),
         limits=limits,

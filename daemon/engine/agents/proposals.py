@@ -23,11 +23,11 @@ from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.state.proposal_log import Outcome
+from quantd.daemon.engine.state.proposal_log import Outcome, plans_of
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT
-from quantd.trading.effects import Effect, Level, Planned, Publish, Refusal, Refused
+from quantd.trading.effects import Effect, Level, Publish, Refusal, Refused
 from quantd.trading.events import ProposalReviewed, Proposed
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
@@ -177,7 +177,7 @@ def _size(state: State, number: int, targets: Floats, *, lots: bool) -> float:
 
 def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
     """Hex BLAKE2b of targets and of the orders that they become, with their worst prices; of no instant."""
-    plans = [e for e in effects if isinstance(e, Planned) and not (e.portion is not None and e.portion.decided)]
+    plans = plans_of(effects)
     sent = {(e.sample, e.n) for e in plans}
     rows = [
         [proposal.agent, proposal.weights, proposal.lots],

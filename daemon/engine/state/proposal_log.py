@@ -95,11 +95,16 @@ def own_effects(effects: Sequence[Effect]) -> list[Effect]:
     return bare_effects
 
 
+def plans_of(effects: Sequence[Effect]) -> list[Planned]:
+    """The plans of decisions among effects, without those of child orders."""
+    return [effect for effect in effects if isinstance(effect, Planned) and not effect.of_child]
+
+
 def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects: Sequence[Effect]) -> ProposalVerdict:
     """The verdict in the effects of a proposal for agent `number` of a house."""
     house_effects = own_effects(effects)
-    plans = [e for e in house_effects if isinstance(e, Planned) and not (e.portion is not None and e.portion.decided)]
-    cuts = [cut for plan in plans for cut in _cuts(plan, number)]
+    plans = plans_of(house_effects)
+    cuts = [cut for plan in plans for who, cut in cuts_of(plan) if cut.house or who == number]
     passed = sum((np.frombuffer(part.allowed, dtype=np.int64) for p in plans for part in p.agents), np.int64(0))
     cancels = sum(isinstance(e, Cancel) for e in house_effects)
     outcome: Outcome = "cut" if cuts else "passed"
@@ -125,16 +130,16 @@ def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects
     )
 
 
-def _cuts(plan: Planned, number: int) -> list[LotCut]:
-    """The cuts of the agent's own limits, then those of the house."""
-    stages = [(p.asked, p.allowed, p.reason, False) for p in plan.agents if p.agent == number]
-    stages.append((plan.net, plan.allowed, plan.reason, True))
+def cuts_of(plan: Planned) -> list[tuple[int, LotCut]]:
+    """The cuts of each agent's own limits with its number, then those of the house with -1."""
+    stages = [(part.agent, part.asked, part.allowed, part.reason) for part in plan.agents]
+    stages.append((-1, plan.net, plan.allowed, plan.reason))
     cuts = []
-    for asked_lots, allowed_lots, codes, house in stages:
+    for who, asked_lots, allowed_lots, codes in stages:
         asked, allowed = (np.frombuffer(lots, dtype=np.int64) for lots in (asked_lots, allowed_lots))
         code = np.frombuffer(codes, dtype=np.int8)
         cuts += [
-            LotCut(k, int(asked[k]), int(allowed[k]), int(code[k]), house)
+            (who, LotCut(k, int(asked[k]), int(allowed[k]), int(code[k]), who < 0))
             for k in np.flatnonzero(asked != allowed).tolist()
         ]
     return cuts

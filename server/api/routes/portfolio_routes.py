@@ -33,7 +33,7 @@ from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Post, Read, Route
 from quantd.server.api.run_reader import RunReader, StateCopies, target_fault
-from quantd.server.requests.control import AgentName, Because, check_portfolio_name, check_ready
+from quantd.server.requests.control import AgentName, Because, check_portfolio_name, check_priced, check_ready
 from quantd.server.requests.manual import Money, exact_amount, journal_reason, market_now
 from quantd.server.requests.portfolio_answers import (
     Holding,
@@ -357,9 +357,7 @@ class PortfolioRoutes:
         """Raises Refused or NotDone while no targets can be planned."""
         check_ready(self._run.service)
         state = self._state
-        if not state.sample:
-            text = "no session has closed yet, so there is no price to trade at; try again after the first close"
-            raise Refused(503, "not_ready", text, {"Retry-After": "1"})
+        check_priced(state)
         if state.switch.state == HALT or state.flattening:
             text = f"the house is halted ({state.switch.reason}); `quantd resume --reason R` sets its switch to RUN"
             raise Refused(409, "conflict", text)

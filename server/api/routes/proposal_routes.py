@@ -34,7 +34,7 @@ from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Post, Read, Route
 from quantd.server.api.run_reader import RunReader, StateCopies, target_fault
-from quantd.server.requests.control import Because, NotDone, check_ready
+from quantd.server.requests.control import Because, NotDone, check_priced, check_ready
 from quantd.server.requests.manual import exact_amount, journal_reason, market_now
 from quantd.server.requests.portfolio_answers import Trades, trades_of
 from quantd.server.requests.portfolio_targets import TargetsWrong, columns_of, given_weights
@@ -303,16 +303,14 @@ class ProposalRoutes:
         return place
 
     def _checked(self, name: str, key: str) -> None:
-        """Raises Refused above the rate, for an unknown agent and before the first close; NotDone while not ready."""
+        """Raises Refused above the rate or for an unknown agent, and NotDone while no targets can be planned."""
         self._place(name)
         if wait_s := self._buckets.wait_s(key, time.monotonic()):
             seconds = str(ceil(wait_s))
             text = f"more than {self._a_minute} proposals a minute ([api.rate] proposals); wait {seconds} s"
             raise Refused(429, "rate", text, {"Retry-After": seconds})
         check_ready(self._run.service)
-        if not self._state.sample:
-            text = "no session has closed yet, so there is no price to trade at; try again after the first close"
-            raise Refused(503, "not_ready", text, {"Retry-After": "1"})
+        check_priced(self._state)
 
     def _proposal(self, asked: Preview, name: str, proposal_id: str, reason: str, sender: str) -> Proposed:
         """The event of targets. Raises Refused and NotDone."""
