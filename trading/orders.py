@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Literal, TypedDict
 
 from msgspec import Struct
 
 from quantd.trading.execution import ANY_BUY, ANY_SALE
 from quantd.trading.instruments import NANO, Universe
+
+Side = Literal["buy", "sell"]
 
 
 class OrderState(IntEnum):
@@ -293,16 +295,29 @@ NO_LIMIT: Final = frozenset({price_text(ANY_BUY), price_text(ANY_SALE)})
 """Texts of the limit price of an order without a collar."""
 
 
-def side_text(lots: int) -> str:
-    """The side of signed lots in words."""
-    return "buy" if lots > 0 else "sell"
-
-
 def quantity_text(lots: int, lot_nano: int) -> str:
     """Format lots of `lot_nano` as exact decimal text, without a fraction when whole: "31", "0.25"."""
     nano = lots * lot_nano
     units, fraction_nano = divmod(abs(nano), NANO)
     return f"{'-' if nano < 0 else ''}{units}" + (f".{fraction_nano:09d}".rstrip("0") if fraction_nano else "")
+
+
+class SizeText(TypedDict):
+    """What each row of an order or a fill has: symbol, side, and unsigned quantity as exact decimal text."""
+
+    symbol: str
+    side: Side
+    qty: str
+
+
+def side_text(lots: int) -> Side:
+    """The side of signed lots in words."""
+    return "buy" if lots > 0 else "sell"
+
+
+def size_text(symbol: str, lots: int, lot_nano: int) -> SizeText:
+    """The fields of signed lots of `lot_nano` in a row."""
+    return SizeText(symbol=symbol, side=side_text(lots), qty=quantity_text(abs(lots), lot_nano))
 
 
 def quantities(universe: Universe, lots: Sequence[int]) -> dict[str, str]:

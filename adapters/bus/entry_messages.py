@@ -26,7 +26,7 @@ from quantd.adapters.bus.messages import Composer, Message, clean, measures
 from quantd.adapters.bus.payloads import CrossLine, Decisions, FillLine, Fills, OrderLine, Orders, Payload
 from quantd.trading.codec import effects_of
 from quantd.trading.effects import Crossed, Ended, Filled, JournalEffect, Planned
-from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
+from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text, size_text
 
 BASKETS: Final = 4_096
 """Maximum number of open baskets in memory; the oldest is removed first."""
@@ -146,15 +146,13 @@ class EntryComposer:
                 lines.append(OrderLine(row, "", "", "", "", "", text, reason or "", ""))
                 continue
             basket = opened.basket
-            s, lots = basket.sym[row], basket.lots[row]
+            s = basket.sym[row]
             cut = self._composer.reason_name(basket.reason[row]) if basket.reason else ""
             lines.append(
                 OrderLine(
                     row=row,
                     order=order_id(run, of.sample, universe.symbols[s], of.n),
-                    symbol=universe.symbols[s],
-                    side="buy" if lots > 0 else "sell",
-                    qty=quantity_text(abs(lots), universe.lot_nano[s]),
+                    **size_text(universe.symbols[s], basket.lots[row], universe.lot_nano[s]),
                     limit=price_text(basket.worst_nano[row]),
                     state=text,
                     reason=cut if reason is None else reason,
@@ -172,9 +170,7 @@ class EntryComposer:
             lines.append(
                 FillLine(
                     order=order_id(run, effect.sample, universe.symbols[s], effect.n),
-                    symbol=universe.symbols[s],
-                    side="buy" if lots > 0 else "sell",
-                    qty=quantity_text(abs(lots), universe.lot_nano[s]),
+                    **size_text(universe.symbols[s], lots, universe.lot_nano[s]),
                     price=price_text(price),
                     fee=money_text(fee),
                     agent="+".join(shares),

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from quantd.adapters.bus.decision_lines import AgentLine
 from quantd.trading.effects import Level
+from quantd.trading.orders import Side
 
 SCHEMA: Final = 1
 """Version of every payload here. Added fields do not change it; fields are never changed or removed."""
@@ -87,7 +88,7 @@ class FillLine(Struct, frozen=True):
 
     order: str
     symbol: str
-    side: Literal["buy", "sell"]
+    side: Side
     qty: str
     price: str
     fee: str

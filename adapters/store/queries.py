@@ -38,7 +38,7 @@ from quantd.trading.codec import Entry, decode
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned, Promotion, Reallocated, Switched, Valued
 from quantd.trading.ledger.shares import fee_parts
-from quantd.trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
+from quantd.trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text, size_text
 
 END: Final = 2**63 - 1
 """The last instant that a column can have."""
@@ -470,9 +470,7 @@ class Reader:
             id=row.id,
             ts=row.ts,
             time=instant_text(row.ts),
-            symbol=row.symbol,
-            side="buy" if row.lots > 0 else "sell",
-            qty=quantity_text(abs(row.lots), lot),
+            **size_text(row.symbol, row.lots, lot),
             limit=price_text(row.worst_nano),
             state=OrderState(row.state).name.lower(),
             filled=quantity_text(row.filled, lot),
@@ -498,9 +496,7 @@ class Reader:
             ts=row.ts,
             time=instant_text(row.ts),
             order=order,
-            symbol=row.symbol,
-            side="buy" if lots > 0 else "sell",
-            qty=quantity_text(abs(lots), self._lot[row.symbol]),
+            **size_text(row.symbol, lots, self._lot[row.symbol]),
             price=price_text(row.price_nano),
             fee=money_text(fee_micro),
             agent=agent,

@@ -28,7 +28,7 @@ from quantd.trading.events import (
     Wished,
 )
 from quantd.trading.ledger.errors import LedgerBroken
-from quantd.trading.orders import ENDED, OrderState, price_text
+from quantd.trading.orders import ENDED, OrderState, price_text, side_text
 
 TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions that stop all trading; the others allow reducing orders."""
@@ -51,7 +51,7 @@ def on_wished(state: State, order: Wished) -> Sequence[Effect]:
     change[order.symbol] = order.lots
     state.revalue()
     after = state.held_weights(number, change)
-    side = "buy" if order.lots > 0 else "sell"
+    side = side_text(order.lots)
     given = _levels(state, order, number)
     text = f"by hand: {side} {abs(order.lots)} lots{given} ({order.who}: {order.reason})"
     return [
@@ -98,7 +98,7 @@ def on_cancel_requested(state: State, request: CancelRequested) -> Sequence[Effe
         if waiting.waits():
             waiting.weights[symbol] = state.held_weights(number)[symbol]
     lots, filled = work.lots[request.row], work.filled[request.row]
-    side, size = "buy" if lots > 0 else "sell", abs(lots)
+    side, size = side_text(lots), abs(lots)
     text = f"by hand: cancel {side} {size - filled} of {size} lots ({request.who}: {request.reason})"
     return [
         alert(state, "INFO", "manual", text, symbol=symbol),

@@ -17,10 +17,11 @@ from msgspec import Struct
 from quantd.adapters.store.queries import END, Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.adapters.store.shadow_reader import Paced, check_shadow, reader_of_shadow
-from quantd.daemon.views.limit_rows import reason_name, reason_text
+from quantd.daemon.engine.state.proposal_log import LotCut
+from quantd.daemon.views.limit_rows import cut_text
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Planned
-from quantd.trading.orders import Order, quantity_text
+from quantd.trading.orders import Order
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
 PAGE: Final = 200
@@ -201,20 +202,15 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
 
 def line_of(reader: Reader, decision: Decision, part: Judged, column: int) -> AskedLine:
     """One requested trade of an owner of limits."""
-    universe = reader.run.universe
-    symbol, lot, lots = universe.symbols[column], universe.lot_nano[column], int(ints(part.asked)[column])
-    code = int(np.frombuffer(part.verdicts.reason, dtype=np.int8)[column])
+    universe, verdicts = reader.run.universe, part.verdicts
+    code = int(np.frombuffer(verdicts.reason, dtype=np.int8)[column])
+    asked, allowed = int(ints(part.asked)[column]), int(ints(verdicts.allowed)[column])
     return AskedLine(
-        address=decision.of(symbol),
+        address=decision.of(universe.symbols[column]),
         ts=decision.plan.ts,
         time=instant_text(decision.plan.ts),
         who=part.who,
-        side="buy" if lots > 0 else "sell",
-        symbol=symbol,
-        asked=quantity_text(abs(lots), lot),
-        allowed=quantity_text(abs(int(ints(part.verdicts.allowed)[column])), lot),
-        reason=reason_name(code),
-        text=reason_text(code, part.verdicts.values, symbol),
+        **cut_text(universe, LotCut(column, asked, allowed, code, part.who == "house"), verdicts.values),
     )
 
 

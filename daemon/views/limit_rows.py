@@ -25,7 +25,7 @@ from quantd.risk.pretrade.headroom import (
 )
 from quantd.trading.display_text import figure
 from quantd.trading.instruments import NANO, Universe
-from quantd.trading.orders import price_text, quantity_text, side_text
+from quantd.trading.orders import Side, price_text, quantity_text, side_text
 
 
 class LimitRow(Struct, frozen=True):
@@ -159,7 +159,7 @@ def largest(capacity: Most, side: int, ctx: Context, account: Account, limits: L
     """The largest order of a symbol as text, with the bound that the next lot breaks."""
     universe = ctx.universe
     return Largest(
-        side="buy" if side > 0 else "sell",
+        side=side_text(side),
         qty=quantity_text(int(capacity.lots), universe.lot_nano[column]) if capacity.bounded else None,
         reason=reason_name(capacity.reason),
         text=_stop_text(capacity, side, ctx, account, limits, column) if capacity.bounded else "no limit applies",
@@ -193,7 +193,7 @@ def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbo
 class CutText(TypedDict):
     """What each row of a cut has: units of a symbol that were asked for and that passed, and the limit."""
 
-    side: str
+    side: Side
     symbol: str
     asked: str
     allowed: str
@@ -201,16 +201,16 @@ class CutText(TypedDict):
     text: str
 
 
-def cut_text(universe: Universe, cut: LotCut) -> CutText:
-    """The fields of a cut in a row; the row adds whose limit it was."""
-    lot = universe.lot_nano[cut.symbol]
+def cut_text(universe: Universe, cut: LotCut, values: Mapping[str, tuple[float, float]] = {}) -> CutText:
+    """The fields of a cut in a row; the row adds whose limit it was. `values` are as in `reason_text`."""
+    lot, symbol = universe.lot_nano[cut.symbol], universe.symbols[cut.symbol]
     return CutText(
         side=side_text(cut.asked),
-        symbol=universe.symbols[cut.symbol],
+        symbol=symbol,
         asked=quantity_text(abs(cut.asked), lot),
         allowed=quantity_text(abs(cut.allowed), lot),
         reason=reason_name(cut.code),
-        text=REASON_TEXT[cut.code],
+        text=reason_text(cut.code, values, symbol),
     )
 
 

@@ -4,7 +4,6 @@ The running state is unchanged: the copy comes from a snapshot, and the policies
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypedDict
 
 import numpy as np
 from msgspec import Struct
@@ -28,7 +27,7 @@ from quantd.trading.events import Decided, Event
 from quantd.trading.execution import RATE_ONE, Costs, commission_ratio
 from quantd.trading.fill_prices import commission_micro, impact_rate
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.orders import Kind, OrderBasket, price_text, quantities, quantity_text, side_text
+from quantd.trading.orders import Kind, OrderBasket, SizeText, price_text, quantities, size_text
 
 Answer = Callable[[Ask], Decided]
 
@@ -200,12 +199,9 @@ def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[Order
     return orders
 
 
-class OrderText(TypedDict):
+class OrderText(SizeText):
     """What each row of an order of a plan has: size, last price and worst price, and the costs of a fill."""
 
-    side: str
-    symbol: str
-    qty: str
     price: str
     limit: str
     value: float
@@ -217,9 +213,7 @@ def order_text(state: State, costs: Costs, column: int, lots: int, worst_nano: i
     """The fields of an order of a plan in a row, at the marks of `state`."""
     value, commission, slippage = cost_of(state, costs, column, lots)
     return OrderText(
-        side=side_text(lots),
-        symbol=state.universe.symbols[column],
-        qty=quantity_text(abs(lots), state.universe.lot_nano[column]),
+        **size_text(state.universe.symbols[column], lots, state.universe.lot_nano[column]),
         price=price_text(int(state.marks_nano[column])),
         limit=price_text(worst_nano),
         value=value,

@@ -15,7 +15,7 @@ from quantd.server.requests.manual import journal_reason, market_now
 from quantd.server.requests.manual_answers import CancelledOrder
 from quantd.trading.events import CancelRequested
 from quantd.trading.instruments import NANO
-from quantd.trading.orders import ENDED, OrderState, order_id, quantity_text
+from quantd.trading.orders import ENDED, OrderState, order_id, quantity_text, size_text
 
 OrderName = Annotated[str, Meta(max_length=80, description="The id of an open order, as GET /api/v1/orders has it.")]
 
@@ -76,9 +76,7 @@ def cancelled_order(state: State, name: str, work: Working, row: int) -> Cancell
     parents = sorted({names[p.agent] for p in state.parents if p.sample == sample and n in p.children})
     return CancelledOrder(
         order=name,
-        symbol=state.universe.symbols[column],
-        side="buy" if lots > 0 else "sell",
-        qty=quantity_text(abs(lots), lot),
+        **size_text(state.universe.symbols[column], lots, lot),
         filled=quantity_text(filled, lot),
         left=quantity_text(unfilled_lots, lot),
         state=OrderState(work.state[row]).name.lower(),

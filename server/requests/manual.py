@@ -38,7 +38,16 @@ from quantd.trading.effects import Cancel, Effect, Planned
 from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import JumpExplained
-from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantities, quantity_text
+from quantd.trading.orders import (
+    OrderBasket,
+    Side,
+    money_text,
+    order_id,
+    price_text,
+    quantities,
+    quantity_text,
+    side_text,
+)
 from quantd.trading.ports import VenueAccount
 
 VIA: Final = "api"
@@ -79,7 +88,7 @@ class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
     `as_planned` is the plan of a preview: the order is sent only while it would still become the same.
     """
 
-    side: Literal["buy", "sell"]
+    side: Side
     qty: Positive
     symbol: SymbolName
     reason: Because
@@ -219,7 +228,7 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: 
         text = f"the switch of {stopped} is {switch}; `quantd resume --reason R` sets it to RUN"
     return Ordered(
         agent=wish.agent,
-        side="buy" if wish.lots > 0 else "sell",
+        side=side_text(wish.lots),
         symbol=universe.symbols[column],
         asked=quantity_text(abs(wish.lots), lot),
         allowed=quantity_text(lots, lot),

@@ -17,7 +17,7 @@ from quantd.server.requests.manual import exact_amount, journal_reason, market_n
 from quantd.server.requests.manual_answers import SettledOrder
 from quantd.trading.events import OrderSettled
 from quantd.trading.instruments import NANO
-from quantd.trading.orders import OrderState, price_text, quantity_text
+from quantd.trading.orders import OrderState, price_text, quantity_text, size_text
 
 EXAMPLE: Final = "0.25@90000"
 
@@ -94,9 +94,7 @@ def became_of_settlement(state: State, settled: OrderSettled, name: str) -> Sett
     lot = state.universe.lot_nano[column]
     return SettledOrder(
         order=name,
-        symbol=state.universe.symbols[column],
-        side="buy" if work.lots[settled.row] > 0 else "sell",
-        qty=quantity_text(abs(work.lots[settled.row]), lot),
+        **size_text(state.universe.symbols[column], work.lots[settled.row], lot),
         filled=quantity_text(settled.cum, lot),
         price=price_text(settled.price_nano) if settled.cum else "",
         state=OrderState(work.state[settled.row]).name.lower(),

@@ -24,7 +24,7 @@ from quantd.daemon.engine.state.waits import UNANSWERED_NS, RefusedExit, Unanswe
 from quantd.trading.effects import Effect
 from quantd.trading.execution import UNLIMITED
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.orders import ENDED, order_id, quantity_text
+from quantd.trading.orders import ENDED, order_id, quantity_text, side_text
 
 MINUTES: Final = UNANSWERED_NS // NANO // 60
 
@@ -59,7 +59,7 @@ def check_clocks(state: State) -> list[Effect]:
 def _late(state: State, clock: Unanswered, work: Working) -> Effect:
     symbol, lots = work.basket.sym[clock.row], work.lots[clock.row]
     name, lot = order_name(state, (clock.sample, clock.n), symbol), state.universe.lot_nano[symbol]
-    side = "buy" if lots > 0 else "sell"
+    side = side_text(lots)
     unfilled = quantity_text(abs(lots) - work.filled[clock.row], lot)
     size = quantity_text(abs(lots), lot)
     text = (
