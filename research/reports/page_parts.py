@@ -1,7 +1,4 @@
-"""Parts of a report's page: tables, cells with their path in the JSON, the style, and charts with the vendored uPlot.
-
-The page loads nothing: its content security policy forbids it.
-"""
+"""Parts of a report's page: tables, cells with their path in the JSON, the style, and charts by the vendored uPlot."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -12,21 +9,29 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from quantd.daemon.views.report.markup import DARK, LIGHT, document, figure_cell
 from quantd.research.metrics.metric import Unit
 from quantd.research.reports.report_contents import Row
 
 VENDOR: Final = Path(__file__).resolve().parent / "vendor"
 
-POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-"""Content security policy of the page: only what is inside it."""
+SERIES: Final = (
+    "--c0:#2f6fde;--c1:#b54708;--c2:#067647;--c3:#6938ef;--c4:#c11574;--c5:#0e7090;--c6:#875c00;--c7:#667085"
+)
+DARK_SERIES: Final = (
+    "--c0:#7aa7ff;--c1:#f7a35c;--c2:#5bd6a0;--c3:#b39dff;--c4:#f58bc5;--c5:#67d3ee;--c6:#e0b64f;--c7:#98a2b3"
+)
+"""The colours of the lines of a chart, beside those of every style."""
 
-STYLE: Final = """
-:root{color-scheme:light dark;--ink:#1c2430;--dim:#667085;--line:#2f6fde;--fall:#c2483d;--paper:#fbfbfa;--rule:#e4e4e0;
---c0:#2f6fde;--c1:#b54708;--c2:#067647;--c3:#6938ef;--c4:#c11574;--c5:#0e7090;--c6:#875c00;--c7:#667085}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e8ec;--dim:#98a2b3;--line:#7aa7ff;--fall:#f08a7f;--paper:#14171c;
---rule:#2a2f38;--c0:#7aa7ff;--c1:#f7a35c;--c2:#5bd6a0;--c3:#b39dff;--c4:#f58bc5;--c5:#67d3ee;--c6:#e0b64f;--c7:#98a2b3}}
-:root.printing{color-scheme:light;--ink:#000;--dim:#444;--line:#2f6fde;--fall:#c2483d;--paper:#fff;--rule:#ccc;
---c0:#2f6fde;--c1:#b54708;--c2:#067647;--c3:#6938ef;--c4:#c11574;--c5:#0e7090;--c6:#875c00;--c7:#667085}
+STYLE: Final = (
+    f"""
+:root{{color-scheme:light dark;{LIGHT};
+{SERIES}}}
+@media(prefers-color-scheme:dark){{:root{{{DARK};{DARK_SERIES}}}}}
+:root.printing{{color-scheme:light;--ink:#000;--dim:#444;--line:#2f6fde;--fall:#c2483d;--paper:#fff;--rule:#ccc;
+{SERIES}}}
+"""
+    """\
 *{box-sizing:border-box}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:84rem;margin:1.5rem auto;
 padding:0 1rem;overflow-wrap:anywhere}
@@ -60,6 +65,7 @@ h2,h3{break-after:avoid;margin:.8rem 0 .3rem}table{font-size:8.5px}td,th{padding
 .grid{grid-template-columns:1fr 1fr}.grid.charts{display:block}thead{display:table-header-group}
 .u-legend{font-size:9px}.u-legend .u-series:first-child{display:none}@page{margin:12mm}}
 """
+)
 
 SCRIPT: Final = """
 (()=>{const charts=JSON.parse(document.getElementById("charts").textContent),root=document.documentElement;
@@ -130,9 +136,7 @@ def formatted(value: float | str | bool | None, unit: Unit | str) -> str:
 
 def figure(path: str, value: float | str | bool | None, unit: Unit | str, kind: str = "n") -> str:
     """A table cell with a figure, its path in the JSON and its value there."""
-    data = escape(msgspec.json.encode(value).decode())
-    text = escape(formatted(value, unit))
-    return f'<td class="{kind}" data-figure="{escape(path)}" data-value="{data}">{text}</td>'
+    return figure_cell(path, value, formatted(value, unit), kind)
 
 
 def table(head: Sequence[str], rows: Iterable[str], kind: str = "", numbers: bool = True) -> str:
@@ -141,12 +145,6 @@ def table(head: Sequence[str], rows: Iterable[str], kind: str = "", numbers: boo
     cells = "".join(f'<th class="{style}">{escape(name)}</th>' for style, name in zip(kinds, head, strict=False))
     top = f"<thead><tr>{cells}</tr></thead>" if head else ""
     return f'<div class="wide"><table class="{kind}">{top}<tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def row(name: str, *cells: str, title: str = "") -> str:
-    """Return a row of a table: its heading, the finished cells, and a tip of the heading. Text is escaped."""
-    tip = f' title="{escape(title)}"' if title else ""
-    return f"<tr><th{tip}>{escape(name)}</th>{''.join(cells)}</tr>"
 
 
 def text_cell(text: str, kind: str = "") -> str:
@@ -169,7 +167,7 @@ def placed(name: str) -> str:
     return f'<div class="chart" data-chart="{escape(name)}"></div>'
 
 
-def document(title: str, body: str, charts: Mapping[str, Chart]) -> str:
+def chart_document(title: str, body: str, charts: Mapping[str, Chart]) -> str:
     """Return the HTML document with style, content and, where it has charts, uPlot and their data."""
     script = ""
     style = STYLE
@@ -181,12 +179,7 @@ def document(title: str, body: str, charts: Mapping[str, Chart]) -> str:
             f"<script>/* uPlot, {_licence()} */\n{_library()}</script><script>{SCRIPT}</script>"
             "<noscript><p>The charts need JavaScript; the tables have the same figures.</p></noscript>"
         )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
-        f"<style>{style}</style></head><body>{body}{script}</body></html>\n"
-    )
+    return document(title, body, style, script)
 
 
 @cache

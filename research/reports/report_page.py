@@ -4,7 +4,7 @@ Each figure's cell has its path in the JSON (`data-figure`) and its value there;
 """
 
 from quantd.research.reports.page_curves import charts_of
-from quantd.research.reports.page_parts import document
+from quantd.research.reports.page_parts import chart_document
 from quantd.research.reports.page_sections import SECTIONS, top
 from quantd.research.reports.report_contents import BacktestReport
 
@@ -13,4 +13,4 @@ def page(report: BacktestReport) -> str:
     """Return the HTML document."""
     h, charts = report.header, charts_of(report)
     parts = (top(report), *(section.html(report, charts) for section in SECTIONS))
-    return document(f"Backtest of {h.name}, {h.first} to {h.last}", "\n".join(parts), charts)
+    return chart_document(f"Backtest of {h.name}, {h.first} to {h.last}", "\n".join(parts), charts)

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from quantd.daemon.views.report.markup import row
 from quantd.regular_file import write_whole
 from quantd.research.doubts import Doubt, doubt_lines, lead, named_doubts
 from quantd.research.metrics.metric import Better, Unit
@@ -21,12 +22,11 @@ from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.reports.page_parts import (
     Chart,
     Series,
-    document,
+    chart_document,
     figure,
     formatted,
     paragraph,
     placed,
-    row,
     section,
     table,
 )
@@ -279,7 +279,7 @@ def _html(comparison: SideBySide) -> str:
         section("tests", "p-values", table((), tests), *map(paragraph, sentences_of_tests(comparison)),
                 paragraph(comparison.sharpe_definition)),
     )  # fmt: skip
-    return document(title, "\n".join(body), {"equity": chart})
+    return chart_document(title, "\n".join(body), {"equity": chart})
 
 
 def settings_text(comparison: SideBySide) -> str:

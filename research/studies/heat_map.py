@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from quantd.daemon.views.report.drawing import STYLE, chart
+from quantd.daemon.views.report.markup import document
 from quantd.research.studies.sweep import Sweep
 from quantd.trading.market import Floats
 
@@ -107,13 +108,10 @@ def sweep_page(sweep: Sweep, name: str) -> str:
         if overfitting is not None
         else ""
     )
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sweep of {escape(name)}</title>
-<meta name="viewport" content="width=device-width"><style>{STYLE}{MORE}</style></head><body>
-<h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1>
+    body = f"""<h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1>
 {failed}<p class="verdict">{escape(sweep.verdict())}</p>{doubts}{overfit}
-{maps}<h2>{title}</h2><div class="wide"><table>{_row([*sweep.keys, *metrics], "th")}{rows}</table></div>
-</body></html>
-"""
+{maps}<h2>{title}</h2><div class="wide"><table>{_row([*sweep.keys, *metrics], "th")}{rows}</table></div>"""
+    return document(f"Sweep of {name}", body, STYLE + MORE)
 
 
 def _row(cells: Sequence[str], tag: str = "td") -> str:

@@ -5,6 +5,7 @@ from html import escape
 from typing import Final
 
 from quantd.daemon.views.report.drawing import STYLE, WIDTH
+from quantd.daemon.views.report.markup import document
 from quantd.research.studies.rebalancing_study import Row
 
 LEFT: Final = 130
@@ -29,11 +30,10 @@ def page(agent: str, rows: Sequence[Row], definition: str) -> str:
             ("Maximum drawdown", lambda row: row.max_drawdown, "{:.1%}"),
         )
     )
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Rebalancing of {escape(agent)}</title>
-<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
-<h1>Rebalancing of {escape(agent)}</h1><p>{legend}. &#9733; is the best Sharpe ratio of its cost. Each cost is charged
-once, as commission.</p>{failed}{charts}<p>{escape(definition)}</p></body></html>
-"""
+    body = f"""<h1>Rebalancing of {escape(agent)}</h1>
+<p>{legend}. &#9733; is the best Sharpe ratio of its cost. Each cost is charged
+once, as commission.</p>{failed}{charts}<p>{escape(definition)}</p>"""
+    return document(f"Rebalancing of {agent}", body, STYLE)
 
 
 def _bars(rows: Sequence[Row], costs: Sequence[float], value: Callable[[Row], float], text: str) -> str:

@@ -5,14 +5,18 @@ from typing import Final
 
 import numpy as np
 
+from quantd.daemon.views.report.markup import DARK, LIGHT
+
 POINTS: Final = 1_200
 WIDTH: Final = 960
 HEIGHT: Final = 240
 
-STYLE: Final = """
-:root{color-scheme:light dark;--ink:#1c2430;--dim:#667085;--line:#2f6fde;--fall:#c2483d;--paper:#fbfbfa;--rule:#e4e4e0}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e8ec;--dim:#98a2b3;--line:#7aa7ff;--fall:#f08a7f;--paper:#14171c;
---rule:#2a2f38}}
+STYLE: Final = (
+    f"""
+:root{{color-scheme:light dark;{LIGHT}}}
+@media(prefers-color-scheme:dark){{:root{{{DARK}}}}}
+"""
+    """\
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;
 padding:0 1rem}
 h1{font-size:1.4rem;font-weight:600}h2{font-size:1rem;font-weight:600;margin:2rem 0 .5rem}
@@ -20,6 +24,7 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{text-align:left;padding:.25rem 1.5rem .25rem 0;border-bottom:1px solid var(--rule)}
 th{font-weight:400;color:var(--dim)}svg{width:100%;height:auto}p,.dim{color:var(--dim)}.verdict{color:var(--ink)}
 """
+)
 
 
 def chart(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], labels: Sequence[str], color: str) -> str:

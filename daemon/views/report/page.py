@@ -8,6 +8,7 @@ from quantd.daemon.views.report import section_order
 from quantd.daemon.views.report import sections as package
 from quantd.daemon.views.report.contents import Report
 from quantd.daemon.views.report.drawing import STYLE
+from quantd.daemon.views.report.markup import document
 from quantd.daemon.views.report.sections.section import Section
 
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
@@ -31,11 +32,5 @@ def page(report: Report) -> str:
     """The HTML document."""
     h = report.header
     title = f"{TITLES.get(h.kind, TITLES['hand'])} of {h.name}, {h.first[:10]} to {h.last[:10]}"
-    parts = [
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}{MORE}</style></head><body>',
-        f"<h1>{escape(title)}</h1>",
-        *(section.html(report) for section in SECTIONS),
-        "</body></html>\n",
-    ]
-    return "\n".join(part for part in parts if part)
+    parts = (f"<h1>{escape(title)}</h1>", *(section.html(report) for section in SECTIONS))
+    return document(title, "\n".join(part for part in parts if part), STYLE + MORE)

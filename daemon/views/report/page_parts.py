@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Final
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.store.read_models import SwitchMove
 from quantd.daemon.views.report.contents import Span
 from quantd.daemon.views.report.drawing import chart
+from quantd.daemon.views.report.markup import figure_cell, row
 from quantd.trading.display_text import instant_text
 
 PERCENT: Final = "{:.2%}"
@@ -25,10 +25,7 @@ FORMS: Final = {"share": PERCENT, "number": NUMBER, "money": "{:,.2f}"}
 
 def figure(path: str, value: float | str | None, form: str = "{}") -> str:
     """A table cell with a figure of the JSON."""
-    if value is None:
-        return f'<td class="n" data-figure="{escape(path)}" data-value="null">unknown</td>'
-    data = escape(msgspec.json.encode(value).decode())
-    return f'<td class="n" data-figure="{escape(path)}" data-value="{data}">{escape(form.format(value))}</td>'
+    return figure_cell(path, value, "unknown" if value is None else form.format(value))
 
 
 def cells(at: str, one: Struct, **forms: str) -> list[str]:
@@ -40,11 +37,6 @@ def table(head: Sequence[str], rows: Iterable[str]) -> str:
     """A table as HTML that scrolls sideways. The names in `head` are escaped; `rows` are HTML of `row`."""
     columns = "".join(f"<th>{escape(name)}</th>" for name in head)
     return f'<div class="wide"><table><tr>{columns}</tr>{"".join(rows)}</table></div>'
-
-
-def row(name: str, *cells: str) -> str:
-    """A table row as HTML with an escaped name; `cells` are HTML."""
-    return f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>"
 
 
 def section(title: str, *content: str) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from quantd.research.reports.page_parts import figure, formatted, row
+from quantd.daemon.views.report.markup import row
+from quantd.research.reports.page_parts import figure, formatted
 from quantd.research.reports.report_contents import BacktestReport
 
 

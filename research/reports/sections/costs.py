@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from quantd.research.reports.page_parts import figure, formatted, paragraph, row, table
+from quantd.daemon.views.report.markup import row
+from quantd.research.reports.page_parts import figure, formatted, paragraph, table
 from quantd.research.reports.report_contents import BacktestReport
 from quantd.research.reports.sections.section import Charts, Section, Table
 

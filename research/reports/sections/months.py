@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from quantd.daemon.views.report.markup import row
 from quantd.research.metrics.calendar_tables import PeriodReturn
-from quantd.research.reports.page_parts import figure, formatted, paragraph, row, table
+from quantd.research.reports.page_parts import figure, formatted, paragraph, table
 from quantd.research.reports.report_contents import BacktestReport
 from quantd.research.reports.sections.account_columns import first_benchmark
 from quantd.research.reports.sections.section import Charts, Section, Table

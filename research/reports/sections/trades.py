@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
+from quantd.daemon.views.report.markup import row
 from quantd.research.metrics.round_trips import RoundTrip
-from quantd.research.reports.page_parts import figure, formatted, paragraph, row, table, text_cell
+from quantd.research.reports.page_parts import figure, formatted, paragraph, table, text_cell
 from quantd.research.reports.report_contents import BacktestReport
 from quantd.research.reports.sections.section import Charts, Section, Table
 from quantd.trading.display_text import instant_text

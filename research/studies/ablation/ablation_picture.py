@@ -5,6 +5,7 @@ from html import escape
 from typing import Final
 
 from quantd.daemon.views.report.drawing import STYLE, WIDTH
+from quantd.daemon.views.report.markup import document
 from quantd.research.studies.ablation.ablation_study import HIGH, MEDIUM, Ablation, Variant, tiers
 
 ROW: Final = 26
@@ -63,18 +64,14 @@ def ablation_page(result: Ablation) -> str:
     """Return the page as HTML, which opens without a network."""
     counts = ", ".join(f"{count} {name}" for name, count in tiers(result.variants).items())
     cells = "".join(_cells(row) for row in result.variants)
-    name = escape(result.plan)
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Ablation of {name}</title>
-<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
-<h1>Ablation of {name}</h1>
+    body = f"""<h1>Ablation of {escape(result.plan)}</h1>
 <p><b>Power.</b> {escape(result.power)}</p>
 <p>Test part {result.test[0]} to {result.test[1]}, {len(result.seeds)} seeds. A bar is the drop of the Sharpe ratio
 as a share of the plan's, a line one deviation over the seeds on both sides. Tiers: {counts}.</p>
 {picture(result.variants)}
 <table><tr><th>without</th><th>drop</th><th>share</th><th>spread</th><th>p Holm</th><th>tier</th></tr>{cells}</table>
-<p>{result.test_evaluations:,} evaluations on the test part; a choice by this page is a choice on the test part.</p>
-</body></html>
-"""
+<p>{result.test_evaluations:,} evaluations on the test part; a choice by this page is a choice on the test part.</p>"""
+    return document(f"Ablation of {result.plan}", body, STYLE)
 
 
 def _cells(row: Variant) -> str:

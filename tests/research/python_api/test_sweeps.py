@@ -64,7 +64,7 @@ def test_a_heat_map_and_a_page(bars, folder):
     found = quantd.sweep(rising, {"lookback": [10, 20], "broker.commission_bp": [0, 5, 10]}, bars=bars)
     shown = found.heat_map("broker.commission_bp", "agents.policy.params.lookback")._repr_html_()
     assert shown.count("data-value=") == 6
-    assert "http" not in found.report(folder / "s.html").read_text()
+    assert "://" not in found.report(folder / "s.html").read_text()
     with pytest.raises(ValueError, match="no key of this sweep"):
         found.heat_map("x", "y")
 

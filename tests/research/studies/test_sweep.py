@@ -213,7 +213,7 @@ def test_the_command_prints_the_best_and_writes_heat_maps(tmp_path):
     assert found["best"] == {key: f"{best[key]:g}" for key in GRID}
     page = (tmp_path / "h.html").read_text()
     assert page.count("data-value=") == 6
-    assert "http" not in page
+    assert "://" not in page
     told = quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1")
     assert "The best of 6 points" in told.stdout
     assert quantd(tmp_path, "sweep", "config.toml", "--over", "risk.max_drawdown=5:1:1").returncode == 2

@@ -5,6 +5,7 @@ from typing import Final
 
 from quantd.daemon.views.overview import LimitNow
 from quantd.daemon.views.report.contents import AgentPart, Report
+from quantd.daemon.views.report.markup import row
 from quantd.daemon.views.report.page_parts import (
     FORMS,
     NUMBER,
@@ -15,7 +16,6 @@ from quantd.daemon.views.report.page_parts import (
     figure,
     line,
     moves,
-    row,
     section,
     span_row,
     table,

@@ -5,7 +5,8 @@ from html import escape
 from typing import Final
 
 from quantd.daemon.views.report.contents import LimitLine, Report
-from quantd.daemon.views.report.page_parts import COUNT, FORMS, figure, row, section, table, use_cell
+from quantd.daemon.views.report.markup import row
+from quantd.daemon.views.report.page_parts import COUNT, FORMS, figure, section, table, use_cell
 from quantd.daemon.views.report.sections.section import Section
 
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from quantd.daemon.views.report.contents import Report
-from quantd.daemon.views.report.page_parts import COUNT, NUMBER, PERCENT, cells, figure, row, section, table
+from quantd.daemon.views.report.markup import row
+from quantd.daemon.views.report.page_parts import COUNT, NUMBER, PERCENT, cells, figure, section, table
 from quantd.daemon.views.report.sections.section import Section
 from quantd.risk.assessment import METHODS
 

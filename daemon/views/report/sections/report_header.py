@@ -4,7 +4,8 @@ from html import escape
 from typing import Final
 
 from quantd.daemon.views.report.contents import Report
-from quantd.daemon.views.report.page_parts import COUNT, figure, row, table
+from quantd.daemon.views.report.markup import row
+from quantd.daemon.views.report.page_parts import COUNT, figure, table
 from quantd.daemon.views.report.sections.section import Section
 from quantd.trading.instruments import synthetic_note
 
