@@ -341,10 +341,9 @@ def _require_volumes(rules: Rules, statements: tuple[Statement, ...]) -> None:
         return
     agents = ((f"the limits of agent {agent.name}", agent.limits) for agent in rules.agents)
     for place, limits in (("[risk]", rules.house), *agents):
-        for key in ("max_share_of_volume", "liquidity"):
-            if getattr(limits, key) is not None:
-                text = f"column volume is missing, and {key} of {place} would refuse each order without a volume"
-                raise FeedError(bare, text, f"Give a table with volumes, or take {key} out, also as part of a profile")
+        for key in limits.by_volume:
+            text = f"column volume is missing, and {key} of {place} would refuse each order without a volume"
+            raise FeedError(bare, text, f"Give a table with volumes, or take {key} out, also as part of a profile")
 
 
 def recorded_feed(

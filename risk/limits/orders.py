@@ -42,8 +42,7 @@ def duplicate(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
 
 def volume_missing(ctx: Context, rules: "Rules") -> Refused | None:
     """Refuses symbols without a finite average volume, where a limit by volume is on."""
-    limits = rules.limits
-    if (limits.max_share_of_volume is None and limits.liquidity is None) or ctx.volumes_known:
+    if ctx.volumes_known or not rules.limits.by_volume:
         return None
     return refused(~((ctx.volume_lots >= 0.0) & (ctx.volume_lots < inf)))
 

@@ -134,6 +134,10 @@ class Protective(Struct, frozen=True, forbid_unknown_fields=True):
         _check(self, stop_loss=(0.0, 1.0), cooldown=(0, 10_000))
 
 
+BY_VOLUME: Final = ("max_share_of_volume", "liquidity")
+"""The keys of the limits by average volume: with one of them on, a symbol without a volume is not traded."""
+
+
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """One set of limits. None is off; fractions are of the equity of the book.
 
@@ -188,6 +192,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     min_sharpe: float | None = None
     extra: tuple[tuple[str, float], ...] | UnsetType = UNSET
     """(key, value) of each limit without a field here, sorted; not encoded when unset."""
+
+    @property
+    def by_volume(self) -> tuple[str, ...]:
+        """The keys of BY_VOLUME that are on."""
+        return tuple(key for key in BY_VOLUME if getattr(self, key) is not None)
 
     def __post_init__(self) -> None:
         _check(self, **_RANGES)

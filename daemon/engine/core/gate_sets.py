@@ -104,8 +104,7 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     limiter = Limiter(gate, prepared.bounds, scene, market.caps, rules.collars, rules.fee)
     limiter.most[:] = np.array([float(count.most) for count in rules.counts]).data
     limiter.statistics, limiter.bounds_of = _statistics(rules, scene, rare), bounds_of
-    by_volume = limits.max_share_of_volume is not None or limits.liquidity is not None
-    return GateSet(limiter, rules, market, rare, by_volume)
+    return GateSet(limiter, rules, market, rare, bool(limits.by_volume))
 
 
 def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statistic]:
