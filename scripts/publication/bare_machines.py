@@ -23,19 +23,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, NoReturn
+from typing import Final
 
 from scripts.publication.facts import ROOT
+from scripts.publication.failure import fail
 
 HIDDEN: Final = re.compile(r"(?:.*-)?(?:cc|c\+\+|gcc|g\+\+|clang|clang\+\+|c89|c99|make|gmake|git)(?:-[\d.]+)?")
 """Programs that a bare machine lacks."""
 
 PLACE: Final = "my trading (1) [x]"
 BACKTEST: Final = ("backtest", "--json", "--no-compare")
-
-
-def fail(text: str) -> NoReturn:
-    sys.exit(f"quantd: {text}")
 
 
 @dataclass(frozen=True, slots=True)

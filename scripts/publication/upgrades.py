@@ -30,9 +30,10 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from scripts.publication.facts import ROOT
+from scripts.publication.failure import fail
 
 VERSIONS: Final = {"0.1.0": "f4dad46e", "0.2.0": "fda151da", "0.2.0, later": "16991315"}
 """The name of a version -> its commit. The first two were never tagged."""
@@ -100,10 +101,6 @@ EDITS: Final = (
 """Changes of the configuration that a version's own `init` writes."""
 
 ENDS: Final = {"stopped": signal.SIGTERM, "killed": signal.SIGKILL}
-
-
-def fail(text: str) -> NoReturn:
-    sys.exit(f"quantd: {text}")
 
 
 @dataclass(frozen=True, slots=True)
