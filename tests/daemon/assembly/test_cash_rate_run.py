@@ -21,6 +21,7 @@ from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Booked
 from quantd.trading.execution import interest_micro
 from quantd.trading.sessions import DAY_NS
+from tests.daemon.assembly.snapshot_runs import straight_and_restored
 from tests.support.command_line import CONFIG, answer, quantd, write
 from tests.support.killed_runs import kill_after
 from tests.support.live_runs import NOW, TEXT
@@ -124,15 +125,9 @@ def write_plain(folder: Path) -> Path:
 
 def test_a_snapshot_goes_on_alike_and_one_of_before_there_was_interest_is_read(tmp_path: Path) -> None:
     assembly = assemble(read_config(Options(folder_of(tmp_path))))
-    straight, shell = assembly.shell(), assembly.shell()
-    for number, item in enumerate(assembly.items()):
-        straight.take(item)
-        shell.take(item)
-        if number % 25 == 24:
-            kept, shell = shell.keep(), assembly.shell()
-            shell.restore(assembly.rules, kept)
-    assert shell.digest.hexdigest() == straight.digest.hexdigest()
-    assert shell.state.ledger.freeze() == straight.state.ledger.freeze()
+    straight, restored = straight_and_restored(assembly)
+    assert restored.digest.hexdigest() == straight.digest.hexdigest()
+    assert restored.state.ledger.freeze() == straight.state.ledger.freeze()
     plain = msgspec.msgpack.decode(freeze(straight.state))
     assert plain.pop("balances_micro")
     for each in plain["watch"]["returns"]:

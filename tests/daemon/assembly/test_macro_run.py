@@ -12,10 +12,10 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble, assemble_live
 from quantd.daemon.config import read
 from quantd.daemon.policies.loading import answer as answer_of
-from quantd.daemon.runtime.timeline import instants
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.sessions import DAY_NS
+from tests.daemon.assembly.snapshot_runs import straight_and_restored
 from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
 from tests.support.killed_runs import kill_after
 from tests.support.live_runs import NOW, TEXT
@@ -81,21 +81,13 @@ def test_a_backtest_a_killed_run_and_a_replay_have_one_digest_and_another_file_i
 
 def test_a_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(tmp_path: Path) -> None:
     write(tmp_path, with_days(tmp_path, "next_open"))
-    assembly = assemble(read_config(Options(tmp_path / "config.toml")))
-    straight, shell = assembly.shell(), assembly.shell()
-    for number, instant in enumerate(instants(assembly.items())):
-        for item in instant:
-            straight.take(item)
-            shell.take(item)
-        if number % 25 == 24:
-            kept, shell = shell.keep(), assembly.shell()
-            shell.restore(assembly.rules, kept)
-    before, after = straight.state.history.macro, shell.state.history.macro
+    straight, restored = straight_and_restored(assemble(read_config(Options(tmp_path / "config.toml"))))
+    before, after = straight.state.history.macro, restored.state.history.macro
     assert before is not None
     assert after is not None
     np.testing.assert_array_equal(after.rows, before.rows)
     assert np.isfinite(before.rows[-100:]).all()
-    assert shell.digest.hexdigest() == straight.digest.hexdigest()
+    assert restored.digest.hexdigest() == straight.digest.hexdigest()
 
 
 def test_signals_hold_less_by_a_macro_feature(tmp_path: Path) -> None:
