@@ -56,11 +56,6 @@ class SectorReturns:
         return SectorReturns(tuple(sectors), weights, contributions, self.costs)
 
 
-def sector_returns(sectors: Sequence[str], weights: Floats, returns: Floats) -> SectorReturns:
-    """Build periods from float64[T, S] weights and returns of the sectors, without other costs."""
-    return SectorReturns(tuple(sectors), weights, weights * returns, np.zeros(len(weights)))
-
-
 class SectorEffects(Struct, frozen=True):
     """The active return of one sector by cause, as fractions of equity."""
 

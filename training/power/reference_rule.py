@@ -62,11 +62,6 @@ class Grown(Struct, frozen=True):
         return float(self.daily.mean()) * PERIODS_PER_YEAR
 
 
-def chosen_rule(panel: Panel, rows: range, expected: Floats, of: MarketPlan, sessions: int) -> Rule:
-    """Return the rule of one signal, as `chosen_rules`."""
-    return chosen_rules(panel, rows, [expected], of, sessions)[0]
-
-
 def chosen_rules(
     panel: Panel, rows: range, signals: Sequence[Floats], of: MarketPlan, sessions: int
 ) -> tuple[Rule, ...]:

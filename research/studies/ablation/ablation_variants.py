@@ -73,11 +73,6 @@ def variant(plan: Plan, name: str) -> Part:
     return _agent(plan, name.removeprefix(OF_AGENT))
 
 
-def feature_variant(plan: Plan, name: str) -> Part:
-    """Return the plan without the one feature `name`."""
-    return _without_features(plan, name, re.compile(f"^{re.escape(name)}$"), f"the plan has no feature {name}")
-
-
 def _without_features(plan: Plan, name: str, names: re.Pattern[str], missing: str) -> Part:
     gone = tuple(feature for feature in features_of(plan) if names.search(feature))
     if not gone:

@@ -8,14 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.research.attribution.brinson import (
+    SectorReturns,
     benchmark_sectors,
     brinson,
     portfolio_sectors,
-    sector_returns,
 )
 from quantd.research.attribution.linking import period_return
 from quantd.research.attribution.profit import profit
 from tests.support.book_histories import idle, real_history, three_trades
+
+
+def sector_returns(sectors: tuple[str, ...], weights: np.ndarray, returns: np.ndarray) -> SectorReturns:
+    """Periods of float64[T, S] weights and returns of the sectors, without other costs."""
+    return SectorReturns(sectors, weights, weights * returns, np.zeros(len(weights)))
+
 
 MARKETS = ("UK equities", "Japanese equities", "US equities")
 

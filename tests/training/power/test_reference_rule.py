@@ -8,7 +8,7 @@ import pytest
 from quantd.trading.execution import Costs
 from quantd.training.plans.plan import MarketPlan
 from quantd.training.power.plants import Plant, planted
-from quantd.training.power.reference_rule import Rule, chosen_rule, run_rules
+from quantd.training.power.reference_rule import Rule, chosen_rules, run_rules
 from tests.support.panels import panel_of
 
 PANEL = panel_of(3, 900, 4, actions=False)
@@ -22,7 +22,7 @@ def expected(ic: float) -> np.ndarray:
 
 def test_a_certain_signal_is_worth_nearly_the_best_asset_or_cash_of_each_day() -> None:
     gains = expected(1.0)
-    rule = chosen_rule(PANEL, TRAIN, gains, OF, len(TEST) - 1)
+    (rule,) = chosen_rules(PANEL, TRAIN, [gains], OF, len(TEST) - 1)
     net = run_rules(PANEL, TEST, TRAIN, gains, OF, [rule])[0]
     best = np.log1p(np.maximum(gains[TEST.start : TEST.stop - 1].max(axis=1), 0.0)).mean() * 252
     free = msgspec.structs.replace(OF, costs=Costs())
@@ -39,7 +39,7 @@ def test_a_wider_band_trades_less() -> None:
 
 def test_without_a_signal_the_rule_is_equal_weight() -> None:
     gains = expected(0.0)
-    assert chosen_rule(PANEL, TRAIN, gains, OF, len(TEST) - 1) == Rule()
+    assert chosen_rules(PANEL, TRAIN, [gains], OF, len(TEST) - 1) == (Rule(),)
     one, other = run_rules(PANEL, TEST, TRAIN, gains, OF, [Rule(), Rule(4.0, 0.0)])
     assert np.array_equal(one.daily, other.daily)
     assert 0.0 < one.turnover_annual < 15.0
@@ -55,4 +55,4 @@ def test_a_rule_of_a_batch_is_the_rule_alone() -> None:
 
 def test_a_signal_below_its_cost_is_left_alone() -> None:
     dear = msgspec.structs.replace(OF, costs=Costs(commission_bp=200.0))
-    assert chosen_rule(PANEL, TRAIN, expected(0.05), dear, len(TEST) - 1) == Rule()
+    assert chosen_rules(PANEL, TRAIN, [expected(0.05)], dear, len(TEST) - 1) == (Rule(),)

@@ -7,7 +7,6 @@ from quantd.research.studies.ablation.ablation_variants import (
     GROUPS,
     LIMITS,
     PARTS,
-    feature_variant,
     features_of,
     names_of,
     variant,
@@ -35,8 +34,6 @@ def test_a_plan_without_a_group_keeps_every_other_setting() -> None:
     assert part.left_out == ("momentum_63", "momentum_126")
     assert set(features_of(full)) - set(features_of(part.plan)) == set(part.left_out)
     assert changed(full, part.plan) == {"sight"}
-    one = feature_variant(full, "momentum_63")
-    assert one.left_out == ("momentum_63",)
 
 
 def changed(one: Plan, two: Plan) -> set[str]:
