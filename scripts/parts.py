@@ -22,6 +22,8 @@ from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 from xml.etree import ElementTree
 
+from quantd.regular_file import remove
+
 FAILED: Final = 1
 WRONG_USE: Final = 2
 INTERRUPTED: Final = 130
@@ -81,7 +83,7 @@ def outcome(part: Part, command: Sequence[str], report: Path, again: int = 0) ->
     second: tuple[str, ...] = ()
     if status == TESTS_FAILED and 0 < len(failures) <= again:
         print(f"second try, one at a time: {' '.join(failures)}", flush=True)
-        report.unlink()
+        remove(report)
         alone = os.environ | {"PYTEST_XDIST_AUTO_NUM_WORKERS": "1"}
         repeated = subprocess.run([*words, *failures], check=False, env=alone).returncode
         number, failing, _ = counts(report)
