@@ -15,7 +15,8 @@ class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rates, tau and noise are the default profile's; gamma and the logit penalty are as published."""
 
     agents: int = 4
-    network: Literal["mlp", "transformer"] = "mlp"
+    network: Literal["mlp", "transformer", "shared"] = "mlp"
+    """A shared network scores each asset, and judges what all agents do with it, by the same parameters."""
     hidden: tuple[int, ...] = (128, 64)
     """Layers of the actors and critics; with a transformer, the critics' layers over its output and the actions."""
     transformer: Sizes = Sizes()

@@ -5,7 +5,7 @@ critics see.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from quantd.training.networks.layer_stack import Linear, Perceptron
 from quantd.training.networks.onnx_nodes import Graph
 from quantd.training.networks.sizes import Layout, Sizes
 from quantd.training.networks.transformer import Encoder
+
+if TYPE_CHECKING:
+    from quantd.training.networks.shared_agents import SharedActors
 
 
 class Body(NamedTuple):
@@ -61,7 +64,7 @@ class Actors(nn.Module):
 class Seated(NamedTuple):
     """The network of one agent among `actors`."""
 
-    actors: Actors
+    actors: "Actors | SharedActors"
     agent: int
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:

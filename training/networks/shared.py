@@ -47,8 +47,7 @@ class Body(nn.Module):
         if layout.market + weights > observation_size:
             raise ValueError(f"network shared: {layout} in {observation_size} entries")
         self.layout: Final = layout
-        first = layout.market if layout.weights is None else layout.weights
-        self.common: Final = [*range(layout.market, first), *range(first + weights, observation_size)]
+        self.common: Final = common_of(layout, observation_size)
         """Places of the entries of all assets in common."""
         asset = layout.features + layout.window + (weights > 0) + len(self.common)
         if weighted:
@@ -60,43 +59,24 @@ class Body(nn.Module):
 
     def forward(self, observation: Tensor, action: Tensor | None = None) -> Tensor:
         """Map float[.., D], with the weights float[.., N] of an action where it is `weighted`, to float[.., N, H]."""
-        x = self._assets(observation)
+        x = assets_of(observation, self.layout, self.common)
         if action is not None:
             over = (action * self.layout.assets - 1.0).unsqueeze(-1)
             x = torch.cat([x, over, over * x], -1)
         for linear in self.layers:
-            x = _normal(torch.tanh(linear(x)))
-        return _normal(torch.tanh(self.mixed(x) + self.pooled(x.mean(-2, keepdim=True))))
-
-    def _assets(self, observation: Tensor) -> Tensor:
-        """Return float[.., N, E]: each asset's entries, its held weight, and the common entries."""
-        layout = self.layout
-        parts = [observation[..., : layout.market].reshape(*observation.shape[:-1], layout.assets, -1)]
-        if layout.weights is not None:
-            parts.append(observation[..., layout.weights : layout.weights + layout.assets].unsqueeze(-1))
-        if self.common:
-            common = observation[..., self.common].unsqueeze(-2)
-            parts.append(common.expand(*common.shape[:-2], layout.assets, -1))
-        return torch.cat(parts, -1)
+            x = normal(torch.tanh(linear(x)))
+        return normal(torch.tanh(self.mixed(x) + self.pooled(x.mean(-2, keepdim=True))))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add nodes from an observation float[1, D] to float[N, H]. There is no action."""
-        layout, node = self.layout, graph.node
-        shape = graph.integers(f"{prefix}market", layout.assets, layout.features + layout.window)
-        parts = [node("Reshape", [graph.columns(given, 0, layout.market), shape])]
-        if layout.weights is not None:
-            held = graph.columns(given, layout.weights, layout.weights + layout.assets)
-            parts.append(node("Transpose", [held], perm=[1, 0]))
-        if self.common:
-            common = node("Gather", [given, graph.integers(f"{prefix}common", *self.common)], axis=1)
-            parts.append(node("Expand", [common, graph.integers(f"{prefix}each", layout.assets, len(self.common))]))
-        x = node("Concat", parts, axis=1) if len(parts) > 1 else parts[0]
+        node = graph.node
+        x = write_assets(graph, given, self.layout, self.common, prefix)
         for depth, linear in enumerate(self.layers):
             assert isinstance(linear, nn.Linear)
-            x = _norm(graph, node("Tanh", [graph.linear(f"{prefix}layer{depth}", linear, x)]), linear.out_features)
+            x = write_norm(graph, node("Tanh", [graph.linear(f"{prefix}layer{depth}", linear, x)]), linear.out_features)
         pooled = graph.linear(f"{prefix}pooled", self.pooled, mean_of(graph, x))
         both = node("Add", [graph.linear(f"{prefix}mixed", self.mixed, x), pooled])
-        return _norm(graph, node("Tanh", [both]), self.mixed.out_features)
+        return write_norm(graph, node("Tanh", [both]), self.mixed.out_features)
 
 
 class Shared(ActorCritic):
@@ -143,6 +123,38 @@ class Shared(ActorCritic):
         return write_scores(graph, x, self.score, self.cash, prefix)
 
 
+def common_of(layout: Layout, size: int) -> list[int]:
+    """Return the places of the entries that all assets have in common, in an observation of `size`."""
+    first = layout.market if layout.weights is None else layout.weights
+    last = first if layout.weights is None else first + layout.assets
+    return [*range(layout.market, first), *range(last, size)]
+
+
+def assets_of(observation: Tensor, layout: Layout, common: Sequence[int]) -> Tensor:
+    """Map float[.., D] to float[.., N, E]: each asset's entries, its held weight, and the `common` entries."""
+    parts = [observation[..., : layout.market].reshape(*observation.shape[:-1], layout.assets, -1)]
+    if layout.weights is not None:
+        parts.append(observation[..., layout.weights : layout.weights + layout.assets].unsqueeze(-1))
+    if common:
+        entries = observation[..., common].unsqueeze(-2)
+        parts.append(entries.expand(*entries.shape[:-2], layout.assets, -1))
+    return torch.cat(parts, -1)
+
+
+def write_assets(graph: Graph, given: str, layout: Layout, common: Sequence[int], prefix: str = "") -> str:
+    """Add nodes of `assets_of`, from an observation float[1, D] to float[N, E]. Returns the name of the last."""
+    node = graph.node
+    shape = graph.integers(f"{prefix}market", layout.assets, layout.features + layout.window)
+    parts = [node("Reshape", [graph.columns(given, 0, layout.market), shape])]
+    if layout.weights is not None:
+        held = graph.columns(given, layout.weights, layout.weights + layout.assets)
+        parts.append(node("Transpose", [held], perm=[1, 0]))
+    if common:
+        entries = node("Gather", [given, graph.integers(f"{prefix}common", *common)], axis=1)
+        parts.append(node("Expand", [entries, graph.integers(f"{prefix}each", layout.assets, len(common))]))
+    return node("Concat", parts, axis=1) if len(parts) > 1 else parts[0]
+
+
 def scores(x: Tensor, mean: Tensor, score: nn.Linear, cash: nn.Linear | None) -> Tensor:
     """Map encoded assets float[.., N, H] and their mean to a score of each, and of cash, float[.., N or N + 1]."""
     by_asset = score(x).squeeze(-1)
@@ -157,11 +169,13 @@ def write_scores(graph: Graph, x: str, score: nn.Linear, cash: nn.Linear | None,
     return graph.node("Concat", [by_asset, graph.linear(f"{prefix}cash", cash, mean_of(graph, x))], axis=1)
 
 
-def _normal(x: Tensor) -> Tensor:
+def normal(x: Tensor) -> Tensor:
+    """Return rows of mean 0 and variance 1 over the last dimension."""
     return layer_norm(x, x.shape[-1:], eps=EPSILON)
 
 
-def _norm(graph: Graph, x: str, width: int) -> str:
+def write_norm(graph: Graph, x: str, width: int) -> str:
+    """Add `normal` of the node `x`, of this width."""
     ones = graph.constant(f"ones{width}", np.ones(width, dtype=np.float32))
     return graph.node("LayerNormalization", [x, ones], axis=-1, epsilon=EPSILON)
 

@@ -26,6 +26,9 @@ from quantd.training.learners.optimisers import Adam
 from quantd.training.learners.record import Actor
 from quantd.training.market.terms import Kind
 from quantd.training.networks.joint_critic import Actors, Body, Critics, Seated
+from quantd.training.networks.shared import INVESTED
+from quantd.training.networks.shared_agents import SharedActors, SharedCritics
+from quantd.training.networks.sizes import required
 
 
 class Maddpg(OffPolicy):
@@ -50,10 +53,9 @@ class Maddpg(OffPolicy):
             seed, device, lambda env: JointReplay(env, self.views, plan.buffer), plan.warmup, plan.train_every
         )
         random = self.random
-        body = Body(plan.hidden, plan.layout, plan.transformer if plan.network == "transformer" else None)
-        acting, judging = (plan.agents, observation_size, self.family.outputs), (plan.agents, self.views.size)
-        self.network, self.target = (Actors(*acting, random, body) for _ in range(2))
-        self.critics, self.critics_target = (Critics(*judging, action_size, random, body) for _ in range(2))
+        self.network, self.target, self.critics, self.critics_target = _networks(
+            plan, (observation_size, self.views.size), (self.family.outputs, action_size), random
+        )
         for target, learned in ((self.target, self.network), (self.critics_target, self.critics)):
             target.requires_grad_(False)
             target.vector.copy_(learned.vector)
@@ -139,3 +141,30 @@ class Maddpg(OffPolicy):
             return torch.add(action, drawn, alpha=noise).clamp_(-1.0, 1.0)
         drawn = torch.randint(self.action_size, (len(action), 1), generator=random, device=action.device)
         return (action * (1.0 - noise)).scatter_add_(1, drawn, action.new_full((len(action), 1), noise))
+
+
+Networks = tuple[Actors | SharedActors, Actors | SharedActors, Critics | SharedCritics, Critics | SharedCritics]
+"""The actors and their target, the critics and their target."""
+
+
+def _networks(plan: MaddpgPlan, seen: tuple[int, int], acts: tuple[int, int], random: torch.Generator) -> Networks:
+    """Return the networks for sizes of observation and joint state, and of coordinates and action."""
+    agents, (observation_size, state_size), (coordinates, action_size) = plan.agents, seen, acts
+    if plan.network == "shared":
+        layout, hidden = required(plan.layout, plan.network), plan.hidden
+        # weights have cash beside them, positions of a box do not
+        invested = INVESTED if action_size > coordinates else 0.0
+
+        def shared_actors() -> SharedActors:
+            return SharedActors(
+                agents, observation_size, coordinates, random, layout=layout, hidden=hidden, invested=invested
+            )
+
+        def shared_critics() -> SharedCritics:
+            return SharedCritics(agents, state_size, action_size, random, layout=layout, hidden=hidden)
+
+        return shared_actors(), shared_actors(), shared_critics(), shared_critics()
+    body = Body(plan.hidden, plan.layout, plan.transformer if plan.network == "transformer" else None)
+    actors, target = (Actors(agents, observation_size, coordinates, random, body) for _ in range(2))
+    critics, critics_target = (Critics(agents, state_size, action_size, random, body) for _ in range(2))
+    return actors, target, critics, critics_target
