@@ -17,7 +17,8 @@ from quantd.training.networks.onnx_nodes import Graph
 from quantd.training.networks.shared_agents import SharedActors, SharedCritics
 from quantd.training.networks.sizes import Layout
 from quantd.training.plans.data_plan import PlanError
-from quantd.training.plans.plan import default, replaced
+from quantd.training.plans.plan import default, read, replaced
+from tests.support.checkout import ROOT
 from tests.training.learners.replay_problems import on
 from tests.training.networks.asset_observations import ASSETS, BARE, LAYOUT, SIZE, permuted, random_of
 
@@ -199,3 +200,10 @@ def test_what_cannot_be_shared_is_refused() -> None:
         Maddpg(MaddpgPlan(network="shared"), 5, 3, "simplex", 1)
     with pytest.raises(PlanError, match="maddpg takes simplex"):
         replaced(default("maddpg"), {"learner.network": "shared", "market.kind": "discrete"})
+
+
+def test_the_example_plan_says_where_the_market_is() -> None:
+    plan = read(ROOT / "examples" / "train" / "maddpg.toml")
+    layout = plan.learner.layout  # type: ignore[attr-defined]
+    assert layout.assets == len(plan.data.symbols)
+    assert layout.weights is None, "agents trade one book together, which none of them sees"
