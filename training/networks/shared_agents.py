@@ -119,8 +119,8 @@ class SharedCritics(nn.Module):
         agents, assets = self.agents, self.layout.assets
         over = action[..., :assets].expand(agents, *action.shape[-3:-1], assets) * assets - 1.0
         x = read.expand(agents, *read.shape)
-        own = over.diagonal(dim1=0, dim2=2).permute(2, 0, 1).unsqueeze(-1)
-        encoded = self.body(torch.cat([x, over.transpose(2, 3), own * x], -1))
+        acting = over.diagonal(dim1=0, dim2=2).permute(2, 0, 1).unsqueeze(-1)
+        encoded = self.body(torch.cat([x, over.transpose(2, 3), acting * x], -1))
         values: Tensor = self.head(encoded.mean(2))
         return values.squeeze(2)
 

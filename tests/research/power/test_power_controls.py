@@ -13,7 +13,7 @@ from quantd.training.power.findings import Finding
 from quantd.training.power.plants import Plant
 from tests.support.checkout import ROOT
 
-FOUND = {"ppo": 0.3, "a2c": 0.3, "sac": 0.3, "dqn": 0.3, "scorer": 0.5}
+FOUND = {"ppo": 0.3, "a2c": 0.3, "sac": 0.3, "dqn": 0.3, "maddpg": 0.3, "scorer": 0.5}
 """Least share of a certain signal. Ten seeds of whole fits found more (docs/learn/power.md)."""
 
 pytestmark = pytest.mark.long
