@@ -31,6 +31,7 @@ from tests.support.remote_venue import Remote, Script, Venue
 NOW = 1_794_787_200_000_000_000  # 2026-11-16 00:00 UTC
 RUN = "run00001"
 QUIET_S = 60.0  # far beyond any answer of the simulated venue, on a machine with other work too
+TURNS = 8  # of the loop
 
 TEXT = """
 [universe]
@@ -98,10 +99,17 @@ def quiet(service: Service, outside: Outside, *, resolved: bool = False) -> bool
 
 
 async def until_quiet(service: Service, outside: Outside, *, resolved: bool = False) -> None:
-    """Wait for `quiet`. Raises TimeoutError."""
+    """Wait for `quiet`, also some turns of the loop later: a committed order is the sender's in the next one. Raises
+    TimeoutError."""
+    turns = 0
     async with asyncio.timeout(QUIET_S):
-        while not quiet(service, outside, resolved=resolved):
-            await service.changed(0.01)
+        while turns < TURNS:
+            if quiet(service, outside, resolved=resolved):
+                turns += 1
+                await asyncio.sleep(0)
+            else:
+                turns = 0
+                await service.changed(0.01)
 
 
 async def stretch(
