@@ -133,7 +133,7 @@ class Field:
         return Grown(np.diff(np.log(walked.equity)), walked.turnover_annual)
 
     def _scorer(self, name: str, cost_bp: float, seed: int) -> Grown:
-        return fitted_scorer(self.costing(cost_bp), self.panel, self.planted(name).columns, seed)
+        return fitted_scorer(self.costing(cost_bp), self.panel, self.planted(name).seen, seed)
 
 
 def run(

@@ -75,6 +75,18 @@ class Planted(Struct, frozen=True):
     expected: Floats
     past: int = 0
 
+    @property
+    def seen(self) -> dict[str, Floats]:
+        """The columns, then their values of earlier sessions, float64[T, N], as features of series name them.
+
+        Rows before the first value are 0.
+        """
+        seen = dict(self.columns)
+        for name, values in self.columns.items():
+            for sessions in range(1, self.past + 1):
+                seen[f"{name}_ago_{sessions}"] = np.concatenate([np.zeros_like(values[:sessions]), values[:-sessions]])
+        return seen
+
 
 def read_plants(path: Path) -> dict[str, Plant]:
     """Return the plants of a TOML file by name: a table for each, with the fields of Plant. Raises PlantError."""
@@ -189,6 +201,5 @@ def planted_plan(plan: Plan, plant: Planted, panel: Panel, folder: Path) -> Plan
         })  # fmt: skip
         write_whole(path, frame.write_csv().encode())
         series.append({"name": name, "path": str(path.absolute()), "available": "close"})
-    seen = [*plan.sight.columns, *(f"series_{name}" for name in plant.columns)]
-    seen += [f"series_{name}_ago_{sessions}" for name in plant.columns for sessions in range(1, plant.past + 1)]
-    return replaced(plan, {"data.series": series, "sight.columns": seen})
+    columns = [*plan.sight.columns, *(f"series_{name}" for name in plant.seen)]
+    return replaced(plan, {"data.series": series, "sight.columns": columns})

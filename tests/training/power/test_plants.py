@@ -58,6 +58,8 @@ def test_each_shape_hides_the_same_signal() -> None:
     late = planted(Plant(shape="lag", lag=2), PANEL, TRAIN)
     lag = late.columns["plant"]
     assert (late.past, planted(Plant(), PANEL, TRAIN).past) == (2, 0)
+    assert list(late.seen) == ["plant", "plant_ago_1", "plant_ago_2"]
+    assert late.seen["plant_ago_2"][2:] == pytest.approx(signal[2:])
     assert lag[:-2] == pytest.approx(signal[2:])
     one = planted(Plant(shape="symbol", symbol="S2"), PANEL, TRAIN)
     assert one.columns["plant"][:, 2] == pytest.approx(signal[:, 2])
