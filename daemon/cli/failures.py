@@ -130,5 +130,12 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
     if text := moved(error):
         return text, CONFIG
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {(error.strerror or str(error)).lower()}", CHECK_FAILED
+        return file_fault(error), CHECK_FAILED
     return None
+
+
+def file_fault(error: Exception) -> str:
+    """The file of an error and the reason, without the number of the system; the text of an error without a file."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}"
+    return str(error)

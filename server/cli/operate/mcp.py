@@ -12,7 +12,7 @@ import typer
 
 from quantd.adapters.listener import is_loopback
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State, one_of
-from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.failures import Failure, file_fault, needs
 from quantd.daemon.cli.output import say
 from quantd.daemon.cli.places import place
 from quantd.server.cli.client import reach
@@ -149,8 +149,10 @@ def _secret(file: Path) -> str:
     """The token in a file. Raises Failure."""
     try:
         secret = file.read_text().strip()
-    except (OSError, ValueError) as why:
-        raise Failure(f"{file}: {why}; `quantd token create NAME` makes a token", CONFIG) from None
+    except OSError as why:
+        raise Failure(f"{file_fault(why)}; `quantd token create NAME > {file}` makes it", CONFIG) from None
+    except ValueError:
+        raise Failure(f"{file} has no token; `quantd token create NAME` makes one", CONFIG) from None
     if not secret or not secret.isascii() or not secret.isprintable():
         raise Failure(f"{file} has no token; `quantd token create NAME` makes one", CONFIG)
     return secret

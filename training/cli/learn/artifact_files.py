@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from quantd import bundled
-from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.failures import Failure, file_fault
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
@@ -74,4 +74,4 @@ def failing(command: str) -> Iterator[None]:
     except ExplainedError:
         raise
     except (ValueError, OSError) as error:
-        raise Failure(f"quantd {command}: {error}") from error
+        raise Failure(f"quantd {command}: {file_fault(error)}") from error

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.failures import Failure, file_fault
 from quantd.regular_file import Refused, write_whole
 from quantd.trading.exit_codes import CONFIG
 
@@ -33,7 +33,9 @@ def merged(file: Path, name: str, command: Sequence[str]) -> str:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         text = ""
-    except (OSError, UnicodeDecodeError) as why:
+    except OSError as why:
+        raise Failure(f"{file_fault(why)}; nothing was written", CONFIG) from None
+    except UnicodeDecodeError as why:
         raise Failure(f"{file}: {why}; nothing was written", CONFIG) from None
     document = _object(file, "the file", _parsed(file, text) if text.strip() else {})
     servers = _object(file, SERVERS, document.get(SERVERS, {}))

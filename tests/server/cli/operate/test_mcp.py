@@ -244,8 +244,11 @@ def test_without_the_sdk_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest
 
 def test_a_token_file_and_an_address_are_checked(tmp_path: Path) -> None:
     missing = quantd(tmp_path, "mcp", "--token-file", "none", "--url", "http://127.0.0.1:1")
-    assert missing.returncode != 0
-    assert "quantd token create NAME" in missing.stderr
+    assert missing.returncode == 78
+    assert missing.stderr == "none: no such file or directory; `quantd token create NAME > none` makes it\n"
+    (tmp_path / "none").write_bytes(b"\xff\xfe")
+    odd = quantd(tmp_path, "mcp", "--token-file", "none", "--url", "http://127.0.0.1:1")
+    assert odd.stderr == "none has no token; `quantd token create NAME` makes one\n"
     (tmp_path / "t").write_text("secret\n")
     wrong = quantd(tmp_path, "mcp", "--token-file", str(tmp_path / "t"), "--url", "ftp://x")
     assert "write http://127.0.0.1:8000" in wrong.stderr
