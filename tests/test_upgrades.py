@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.publication.upgrades import AGENTS, EDITS, Version, packages_in, python_of, table
+from quantd.daemon.policies.deadline import WITHDRAWN
+from quantd.daemon.policies.isolation.worker import LIMIT_S
+from scripts.publication.upgrades import AGENTS, EDITS, Version, disturbance, packages_in, python_of, table
 from tests.support.checkout import ROOT, copy_package
 
 
@@ -44,3 +46,10 @@ def test_the_table_names_another_digest_of_the_earlier_version() -> None:
         "| 0.1.0 | killed | 2019-08-05 | 0007 to 0008 | 979 | `8061096e` | the same |",
         "| 0.1.0 | killed | 2019-08-05 | 0007 to 0008 | 979 | `8061096e` | `711d219a` |",
     ]
+
+
+def test_a_run_in_which_an_agent_held_for_the_time_of_day_is_named_by_its_alerts() -> None:
+    alert = {"agent": "file", "time": "2019-03-22T20:00:00Z", "text": "stop loss: BAC at 23.93"}
+    assert disturbance([alert]) == ""
+    for text in (WITHDRAWN, f"no answer within {LIMIT_S:g} s", f"its process was not ready within {LIMIT_S:g} s"):
+        assert disturbance([alert, alert | {"text": text}]) == f"file, 2019-03-22T20:00:00Z: {text}"

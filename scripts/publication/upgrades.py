@@ -1,6 +1,6 @@
 """Upgrades of runs that earlier versions began: stopped or killed in the middle, and continued by the present code.
 
-    python -m scripts.publication.upgrades [NAME=COMMIT ...] [--folder FOLDER] [--json FILE]
+    python -m scripts.publication.upgrades [NAME=COMMIT ...] [--ended stopped|killed] [--folder FOLDER] [--json FILE]
 
 For use by hand: a minute for each version. The source of a commit is taken from git, and runs with the packages of the
 present environment, uncompiled. The configuration is that version's own, with an artifact of that version, a policy
@@ -8,7 +8,9 @@ file as its `init` writes it, and a policy of an installed package. What can go 
 an artifact whose probes differ, a token that is not accepted, a fold that leads elsewhere. Each ends the program.
 
 The digest of the continued run must be that of an unbroken backtest by the present code; whether it is that of the
-earlier version too is a column of the table.
+earlier version too is a column of the table. A run in which an agent held because a stop withdrew its question, or
+because its policy was late, is not that of a backtest, with or without an upgrade. An alert of the run says so, and the
+row is tried again in another folder.
 """
 
 import argparse
@@ -100,7 +102,16 @@ EDITS: Final = (
 )
 """Changes of the configuration that a version's own `init` writes."""
 
+DISTURBED: Final = ("the question was withdrawn", "no answer", "was not ready within")
+"""Parts of alerts about an agent that held for the time of day, which a backtest does not repeat."""
+
+TRIES: Final = 5
+
 ENDS: Final = {"stopped": signal.SIGTERM, "killed": signal.SIGKILL}
+
+
+class DisturbedRunError(Exception):
+    """An agent of the run held because of the time of day; the message is the alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +152,7 @@ class Version:
             stdout=(folder / "log").open("ab"),
             stderr=subprocess.STDOUT,
         )
-        until = time.monotonic() + 90
+        until = time.monotonic() + 300
         while not address.exists():
             if process.poll() is not None or time.monotonic() > until:
                 process.kill()
@@ -214,6 +225,12 @@ def status(version: Version, folder: Path) -> dict[str, Any]:
     return {}
 
 
+def disturbance(alerts: Sequence[dict[str, Any]]) -> str:
+    """The first alert about an agent that held for the time of day; empty without one."""
+    texts = (f"{alert['agent']}, {alert['time']}: {alert['text']}" for alert in alerts)
+    return next((text for text in texts if any(part in text for part in DISTURBED)), "")
+
+
 def interrupted(version: Version, folder: Path, end: int) -> tuple[str, str]:
     """Runs a version's daemon until it has made 100 orders, and ends it by a signal. Returns (secret, last session).
 
@@ -223,7 +240,7 @@ def interrupted(version: Version, folder: Path, end: int) -> tuple[str, str]:
     process = version.daemon(folder, "--set", "feed.pace=10/s")
     try:
         created = json.loads(version(folder, "token", "create", "reader", "--scope", "read", "--json"))
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while int((shown := status(version, folder)).get("orders", 0)) < 100:
             if process.poll() is not None or time.monotonic() > until:
                 fail(f"{version.name}: no 100 orders: {(folder / 'log').read_text()[-2000:]}")
@@ -234,7 +251,7 @@ def interrupted(version: Version, folder: Path, end: int) -> tuple[str, str]:
 
 
 def upgraded(name: str, old: Version, new: Version, folder: Path, ending: str) -> dict[str, Any]:
-    """One row of the table: a run of `old`, ended in the middle, then continued by `new`."""
+    """One row of the table: a run of `old`, ended in the middle, then continued by `new`. Raises DisturbedRunError."""
     began = time.monotonic()
     prepared(old, folder)
     secret, session = interrupted(old, folder, ENDS[ending])
@@ -255,6 +272,9 @@ def upgraded(name: str, old: Version, new: Version, folder: Path, ending: str) -
     unbroken = json.loads(new(folder, "backtest", "--json", "--no-compare", "--state", "unbroken"))
     before = json.loads(old(folder, "backtest", "--json", "--no-compare", "--state", "before"))
     if last["digest"] != unbroken["digest"]:
+        alerts = json.loads(new(folder, "alerts", "--last", "100000", "--json"))["alerts"]
+        if held := disturbance(alerts):
+            raise DisturbedRunError(held)
         fail(f"{name}, {ending}: the run ends with {last['digest']}, an unbroken backtest with {unbroken['digest']}")
     replayed = json.loads(new(folder, "replay", "--json"))
     if replayed["digest"] != last["digest"]:
@@ -270,6 +290,16 @@ def upgraded(name: str, old: Version, new: Version, folder: Path, ending: str) -
         "steps": replayed.get("steps", 0),
         "seconds": round(time.monotonic() - began),
     }
+
+
+def tried(name: str, old: Version, new: Version, folder: Path, ending: str) -> dict[str, Any]:
+    """The first row of an undisturbed run. Ends the program after TRIES."""
+    for number in range(TRIES):
+        try:
+            return upgraded(name, old, new, folder.with_name(f"{folder.name}-{number}"), ending)
+        except DisturbedRunError as why:
+            print(f"{name}, {ending}: tried again, because an agent held: {why}", file=sys.stderr, flush=True)
+    fail(f"{name}, {ending}: an agent held in each of {TRIES} runs; try it on a machine with less to do")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -289,6 +319,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("versions", nargs="*", metavar="NAME=COMMIT", help="default: 0.1.0, 0.2.0 and a later commit")
+    parser.add_argument("--ended", choices=sorted(ENDS), action="append", help="only this end; default: both")
     parser.add_argument("--folder", type=Path, help="where sources and runs are left; default: removed at the end")
     parser.add_argument("--json", type=Path, help="also write the rows as JSON")
     options = parser.parse_args(arguments)
@@ -301,8 +332,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number, (name, commit) in enumerate(chosen.items()):
             source = source_of(commit, top / f"source-{number}")
             old = Version(name, source, python_of(source, packages, top / f"venv-{number}"))
-            for ending in ENDS:
-                rows.append(upgraded(name, old, new, top / f"run-{number}-{ending}", ending))
+            for ending in options.ended or ENDS:
+                rows.append(tried(name, old, new, top / f"run-{number}-{ending}", ending))
                 print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     print(table(rows))
     if options.json:
