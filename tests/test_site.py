@@ -17,6 +17,7 @@ from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from quantd.daemon.runtime.version import VERSION
 from quantd.risk.limits.catalogue import LIMITS
 from scripts.publication.facts import facts
+from scripts.site.__main__ import drawn
 from scripts.site.builder import BUILD, LinkError, described, everything, llms, sections, settings, sitemap, stage
 from scripts.site.figures import TABLE, Result, beyond, document, peers_rows, results, tables
 from scripts.site.figures import faults as figure_faults
@@ -30,6 +31,7 @@ from scripts.site.search import NEEDED, WORKER, missed, questions
 from scripts.site.snippets.extraction import Snippet, snippets
 from scripts.site.snippets.report import RUNS, marked, not_run_page
 from scripts.site.snippets.scenes import reason, scenes
+from scripts.site.versions import tags, versions
 from tests.support.services import require
 
 INLINE = re.compile(r"`quantd ([a-z][a-z-]*(?: [a-z][a-z-]*)?)[^`]*`")
@@ -372,3 +374,32 @@ def test_the_page_of_versions_has_those_of_the_changelog() -> None:
     headings = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert headings[0] == VERSION
     assert [name for name in headings if f"\n| {name} |" not in page] == []
+
+
+def test_the_head_lists_each_version_of_the_changelog_with_its_state_and_page() -> None:
+    changelog = "# Changes\n\n## 0.4.0\n\n### Added\n\n## 0.3.0\n\n## 0.2.0\n\nWith ## 9.9.9 in a sentence.\n"
+    notes = Page("docs/release/0.3.0.md", "release/0.3.0.md", "# Release 0.3.0\n")
+    assert versions(changelog, [notes], ["v0.3.0", "v0.1.0"], "0.4.0") == [
+        ("0.4.0", "these pages, not tagged", "index.html"),
+        ("0.3.0", "tagged", "release/0.3.0.html"),
+        ("0.2.0", "not tagged", "changelog.html#020"),
+    ]
+
+
+def test_the_site_is_built_with_the_versions_of_this_checkout() -> None:
+    extra = settings(found(), BUILD / "source", BUILD / "site", facts())["extra"]
+    listed = [version["name"] for version in extra["versions"]]
+    assert listed == re.findall(r"^## (\d+\.\d+\.\d+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert [version["name"] for version in extra["versions"] if version["link"] == "index.html"] == [VERSION]
+    states = {version["name"]: version["state"].removeprefix("these pages, ") for version in extra["versions"]}
+    assert {name for name, state in states.items() if state == "tagged"} == {
+        name for name in listed if f"v{name}" in tags()
+    }
+
+
+def test_command_lines_are_drawn_by_a_seed_without_repetition() -> None:
+    places = [snippet.where for snippet in drawn(40, 20261201)]
+    assert places == [snippet.where for snippet in drawn(40, 20261201)] != [one.where for one in drawn(40, 1)]
+    assert len(set(places)) == 40
+    every = {snippet.where for snippet in every_snippet() if snippet.kind == "command"}
+    assert {snippet.where for snippet in drawn(10_000, 1)} == every

@@ -9,6 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.async_api import Browser
 
+from quantd.daemon.runtime.version import VERSION
 from scripts.site.builder import build, everything
 from tests.support.browser import DESK, PHONE, chromium, opened, sideways, violations
 from tests.support.services import require
@@ -71,3 +72,15 @@ async def test_a_reader_chooses_the_colours(site: str, browser: Browser) -> None
         assert await page.evaluate(scheme) == "slate"
         await page.goto(f"{site}/faq.html")
         assert await page.evaluate(scheme) == "slate"
+
+
+async def test_the_head_of_a_page_lists_the_versions(site: str, browser: Browser) -> None:
+    """The keyboard opens the list, and the notes of another version are one step away."""
+    async with opened(browser, f"{site}/trade/backtest.html", DESK) as page:
+        button = page.locator("button.quantd-versions")
+        assert (await button.inner_text()).strip() == VERSION
+        other = page.get_by_role("link", name="0.2.0 (")
+        await button.focus()
+        await other.wait_for(state="visible")
+        await other.click()
+        await page.wait_for_url(f"{site}/release/0.2.0.html")

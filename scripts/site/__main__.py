@@ -2,10 +2,12 @@
 
 `build` makes pages, reference and links. `search` asks the built site its questions. `run [PAGE...]` executes the
 snippets of the pages. `figures [--peers]` makes the figures again. `gallery` executes the notebooks into docs/gallery.
+`drawn NUMBER SEED` prints command lines to be run by hand.
 """
 
 import sys
 from collections.abc import Sequence
+from random import Random
 from time import monotonic
 
 from scripts.site.builder import BUILD, LinkError, build, everything
@@ -13,6 +15,7 @@ from scripts.site.figures import remake
 from scripts.site.gallery import write as write_gallery
 from scripts.site.pages import ROOT, pages
 from scripts.site.search import ANSWERED, FIRST, NEEDED, NoBrowserError, missed, questions, traders, unanswered
+from scripts.site.snippets.extraction import Snippet, snippets
 from scripts.site.snippets.report import execute, write
 
 
@@ -29,8 +32,19 @@ def main(words: Sequence[str]) -> int:
     if list(words) == ["gallery"]:
         print("\n".join(write_gallery()))
         return 0
-    print("usage: python -m scripts.site build | search | run [PAGE...] | figures [--peers] | gallery", file=sys.stderr)
+    if len(words) == 3 and words[0] == "drawn" and all(word.isdecimal() for word in words[1:]):
+        for snippet in drawn(int(words[1]), int(words[2])):
+            print(f"{snippet.where}: {snippet.text}")
+        return 0
+    usage = "build | search | run [PAGE...] | figures [--peers] | gallery | drawn NUMBER SEED"
+    print(f"usage: python -m scripts.site {usage}", file=sys.stderr)
     return 2
+
+
+def drawn(number: int, seed: int) -> list[Snippet]:
+    """Command lines of the documents, drawn without repetition; every line of the pages may be among them."""
+    commands = [snippet for page in pages() for snippet in snippets(page) if snippet.kind == "command"]
+    return Random(seed).sample(commands, min(number, len(commands)))
 
 
 def _build() -> int:

@@ -23,6 +23,7 @@ from scripts.site.reference import glossary
 from scripts.site.reference.generated import generated
 from scripts.site.search import install
 from scripts.site.snippets.report import marked, not_run_page
+from scripts.site.versions import tags, versions
 
 BUILD: Final = ROOT / "build" / "docs"
 DOORS: Final = tomllib.loads((ROOT / "docs" / "doors" / "doors.toml").read_text(encoding="utf-8"))
@@ -135,7 +136,12 @@ def settings(site_pages: Sequence[Page], source: Path, site: Path, owner: Facts)
         "site_description": ABOUT,
         "extra_css": [STYLES],
         "extra_javascript": [SCRIPT],
-        "extra": {"quantd_version": VERSION, "picture": f"{owner.documentation or LOCAL}/{PICTURE}"},
+        "extra": {
+            "quantd_version": VERSION,
+            "picture": f"{owner.documentation or LOCAL}/{PICTURE}",
+            "versions": [version._asdict() for version in versions(_changelog(), site_pages, tags())],
+            "alternate": True,  # the head then has theme/partials/alternate.html, which lists the versions
+        },
         "docs_dir": str(source.relative_to(BUILD)),
         "site_dir": str(site.relative_to(BUILD)),
         "use_directory_urls": False,
@@ -155,6 +161,10 @@ def settings(site_pages: Sequence[Page], source: Path, site: Path, owner: Facts)
             "pymdownx": {"superfences": {}, "highlight": {"auto_title": False}},
         },
     }
+
+
+def _changelog() -> str:
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def sitemap(site_pages: Sequence[Page], address: str) -> str:
