@@ -166,9 +166,8 @@ def of_root(root: Path, wheel: Path, folder: Path) -> Row:
         if name != "constraint":
             environment["PIP_" + name.upper().replace("-", "_")] = text.replace("\\n", " ")
     prefix += [f"--setenv={name}={text}" for name, text in environment.items() if name != "PATH"]
-    python = subprocess.run(
-        [*prefix[:-1], "python3", "--version"], cwd=folder, capture_output=True, text=True, check=False
-    ).stdout.strip() or "Python"  # fmt: skip
+    version = ["chroot", str(root), "/usr/bin/python3", "--version"]
+    python = subprocess.run(version, capture_output=True, text=True, check=True).stdout.strip()
     machine = Machine(os.environ, [*prefix, "--"])
     name = f"{release[1] if release else root.name}, {python}, the pure wheel"
     return of_wheel(name, wheel, Path("/usr/bin/python3"), folder, machine)
