@@ -62,7 +62,7 @@ def test_the_upgrade_of_the_page_gives_every_container_of_quantd_the_new_image()
     named = {name: sorted(re.findall(r"(\w+)=quantd:", images)) for _, name, images in lines}
     pods = {workload["metadata"]["name"]: workload["spec"]["template"]["spec"] for workload in (TRADER, READER)}
     assert named == {
-        name: sorted(each["name"] for each in [*pod["containers"], *pod["initContainers"]])
+        name: sorted(entry["name"] for entry in [*pod["containers"], *pod["initContainers"]])
         for name, pod in pods.items()
     }
 
