@@ -294,12 +294,15 @@ def upgraded(name: str, old: Version, new: Version, folder: Path, ending: str) -
 
 def tried(name: str, old: Version, new: Version, folder: Path, ending: str) -> dict[str, Any]:
     """The first row of an undisturbed run. Ends the program after TRIES."""
-    for number in range(TRIES):
+    number = 0
+    while True:
         try:
             return upgraded(name, old, new, folder.with_name(f"{folder.name}-{number}"), ending)
         except DisturbedRunError as why:
             print(f"{name}, {ending}: tried again, because an agent held: {why}", file=sys.stderr, flush=True)
-    fail(f"{name}, {ending}: an agent held in each of {TRIES} runs; try it on a machine with less to do")
+        number += 1
+        if number == TRIES:
+            fail(f"{name}, {ending}: an agent held in each of {TRIES} runs; try it on a machine with less to do")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
