@@ -227,7 +227,7 @@ def _built(name: str, start: date, end: date) -> Sessions:
 
 
 def library_sessions(name: str, start: date, end: date) -> Sessions:
-    """The sessions as the installed library has them. Raises as `sessions`."""
+    """Return the sessions as the installed library has them. Raises UnknownCalendar, and CalendarNotBuilt."""
     import exchange_calendars
     from exchange_calendars.errors import InvalidCalendarName  # type: ignore[import-untyped]
 

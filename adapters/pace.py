@@ -13,7 +13,7 @@ from aiolimiter import AsyncLimiter
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `calls` requests in `per_s` seconds."""
+    """At most `calls` requests in `per_s` seconds. Raises ValueError where one of them is 0 or less."""
 
     calls: float
     per_s: float = 60.0

@@ -128,6 +128,7 @@ async def serve(
     """Run the daemon until it is stopped; returns the summary of the run.
 
     `find` gives the feed and the venue of a live run, `now` is its clock (ns UTC). Raises CannotStart and ConfigError.
+    Raises BeginAnew after a command that ended the run for a new one.
     """
     folder, config = config.state_folder(options.state), config.in_state(options.state, options.environ)
     if missing := refusal(config, folder, options.live):

@@ -47,7 +47,9 @@ QUIT_S: Final = 1.0
 class EmailOptions(Struct, frozen=True):
     """The keys of [alerts.sinks.email]. `ca` is the absolute path of a private CA's certificates.
 
-    Without `user` there is no login. `timeout_s` bounds one message, from the connection to its acceptance.
+    Without `user` there is no login. `timeout_s` bounds one message, from the connection to its acceptance. Raises
+    ValueError for a host or an address that is none, a relative `ca`, and a password that would travel without
+    encryption.
     """
 
     host: str

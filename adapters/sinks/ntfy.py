@@ -34,7 +34,8 @@ TAGS: Final[Mapping[Level, str]] = {
 class NtfyOptions(Struct, frozen=True):
     """The keys of [alerts.sinks.ntfy]. `timeout_s` bounds one request with its answer.
 
-    Who knows the name of a topic without access control can read it.
+    Who knows the name of a topic without access control can read it. Raises ValueError for a topic that ntfy does not
+    accept.
     """
 
     topic: str

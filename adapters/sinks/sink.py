@@ -36,7 +36,8 @@ class SinkError(Exception):
 class Selection(Struct, frozen=True):
     """The alerts that a sink receives: those of `levels`, and of `kinds` where it names any.
 
-    Its fields are keys of the table of every sink, beside the sink's own options.
+    Its fields are keys of the table of every sink, beside the sink's own options. Raises ValueError where `levels`
+    lacks CRITICAL.
     """
 
     levels: frozenset[Level] = ALL_LEVELS

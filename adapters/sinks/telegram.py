@@ -25,6 +25,7 @@ class TelegramOptions(Struct, frozen=True):
     """The keys of [alerts.sinks.telegram]. `chat` is the number of a chat, or the @name of a channel.
 
     `url` is the address of the Bot API, another one for an own server. `timeout_s` bounds one request with its answer.
+    Raises ValueError for another text as `chat`.
     """
 
     chat: int | str

@@ -231,7 +231,10 @@ _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "XX001", "XX002")
 
 @contextmanager
 def failures(doing: str) -> Iterator[None]:
-    """Convert errors of the driver or the file system into the store's own error types."""
+    """Convert errors of the driver or the file system into the store's own error types.
+
+    Raises StoreFull, StoreDamaged, or StoreFailing for every other one.
+    """
     try:
         yield
     except StoreError:

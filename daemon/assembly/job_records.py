@@ -58,10 +58,11 @@ class JobRecord(Struct, frozen=True):
 
     "loop" jobs are part of a step of the engine; they have no `work`, cannot fail, and have no time limit. The others
     run beside trading, one at a time in each `lane`, each only for its newest due instant. `work` makes the function
-    that runs the job, once for each service. A failed attempt is repeated after `pause_s`, each later pause is twice
-    as long; after `attempts` the job has failed, which is an alert, CRITICAL if so marked. With `again`, a run that the
+    that runs the job, once for each service. A failed attempt is repeated after `pause_s`, each later pause is twice as
+    long; after `attempts` the job has failed, which is an alert, CRITICAL if so marked. With `again`, a run that the
     end of the process interrupted is repeated at the next start. With `at_stop`, the job also runs when it is due while
-    the daemon stops.
+    the daemon stops. Raises ValueError for a "loop" job with `work`, `lane` or time limit, and for another job without
+    one of them.
     """
 
     name: str

@@ -56,7 +56,8 @@ V = TypeVar("V")
 class Fields(Mapping[str, V], Generic[R, V]):
     """One field of records by their kind; a record without it is absent.
 
-    The module of a record is imported when its field is read: a replay needs neither vendors nor sinks.
+    The module of a record is imported when its field is read: a replay needs neither vendors nor sinks. Raises KeyError
+    for a kind that is absent.
     """
 
     def __init__(self, records: Mapping[str, R], field: Callable[[R], V | None]) -> None:

@@ -47,7 +47,7 @@ START = Reload("fixed")
 
 
 def wrong(text: str, remedy: str = "") -> NoReturn:
-    """Refuses a value; in the message `text` follows `[section] key = value`."""
+    """Refuse a value: raises PydanticCustomError. In the message `text` follows `[section] key = value`."""
     raise PydanticCustomError("wrong", "{text}", {"text": text, "remedy": remedy})
 
 

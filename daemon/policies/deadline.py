@@ -76,7 +76,7 @@ class Deadline:
         """`max_failures` in a row suspend an agent.
 
         `seated` gives the policy that decides for a seat now, an artifact in place of that of `policies`, and `method`
-        its name for the metrics.
+        its name for the metrics. Raises TypeError for a policy from a file, which needs a process of its own.
         """
         if any(isinstance(leaf, UserPolicy) for policy in policies for leaf in leaves(policy)):
             raise TypeError("a policy file is asked in a process of its own; load it with `isolation`")

@@ -102,7 +102,7 @@ class Seats:
 
 
 def no_artifact(policy_number: int, path: str) -> Policy:
-    """Refuses every artifact: a shell without configured policies."""
+    """Refuse every artifact: the function of a shell without configured policies. Raises PolicyError."""
     raise PolicyError(f"{path}: this run has no policies of its own")
 
 

@@ -47,7 +47,10 @@ class EnsembleArtifact(Struct, frozen=True):
 
 
 class LearnedEnsemble:
-    """Implements quantd.trading.ports.Policy with the members of an artifact; each has its own memory."""
+    """Implements quantd.trading.ports.Policy with the members of an artifact; each has its own memory.
+
+    Raises ArtifactError where the memories together are too large.
+    """
 
     __slots__ = ("_shares", "artifact", "members")
 

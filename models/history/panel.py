@@ -53,7 +53,7 @@ class Panel:
     on cash, None for no interest.
 
     A row has an asset's moves since the row before: a coin's row after a weekend has the open of Saturday and the close
-    of Monday.
+    of Monday. Raises ValueError for a missing bar after an asset's first one.
     """
 
     symbols: tuple[str, ...]

@@ -28,7 +28,11 @@ class Sight(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A table float32[T, M] with its `names`, and appended parts of an account. Rows before `warm` lack history."""
+    """A table float32[T, M] with its `names`, and appended parts of an account. Rows before `warm` lack history.
+
+    Raises ValueError for a name that occurs twice, another number of names than columns, and a value that is not
+    finite.
+    """
 
     table: NDArray[np.float32]
     names: tuple[str, ...]
@@ -93,7 +97,8 @@ def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
 
     It has 5 daily returns, a volatility and a weight of each asset, three regimes, VIX, the ten-year yield and the
     account's value. `vix` and `ten_year` float64[T] are in percent, as known at each close of the panel; NaN is
-    refused, not replaced. Returns are in standard deviations of 1 %; VIX is over 100, the yield over 10.
+    refused, not replaced. Returns are in standard deviations of 1 %; VIX is over 100, the yield over 10. Raises
+    ValueError for a series of another length than the panel.
     """
     returns = panel.synchronous()
     rows, size = returns.shape

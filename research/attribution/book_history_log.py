@@ -65,7 +65,8 @@ class BookHistoryLog:
     therefore exact. At each sample the equities of its books must equal those of the engine.
 
     `rules` are those of the run at its start. A run whose venue pays dividends itself, or that continues another
-    account, is refused. Raises LedgerBroken where the two ledgers differ.
+    account, is refused. Raises LedgerBroken where the two ledgers differ,
+    and ValueError where the venue pays dividends.
     """
 
     rows_only: bool = False

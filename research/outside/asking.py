@@ -63,7 +63,7 @@ class Budget:
 
 @dataclass(slots=True)
 class Asker:
-    """Asks one agent."""
+    """Asks one agent. Raises Unanswered for a question without an answer, or beyond the budget."""
 
     agent: str
     params: OutsideParams

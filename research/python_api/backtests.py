@@ -125,7 +125,8 @@ def backtest(
     The first decision that a policy fails to take raises an Error, whose cause is the policy's exception. With
     `on_error="hold"` the run goes on as the daemon does: the agent holds, and is suspended after
     `[risk] max_failures` failures in a row; the result names both first. Raises UnsoundPrices for a jump near a split
-    ratio without an action, or for a long gap, and ConfigError or another Error.
+    ratio without an action, or for a long gap, Misused for arguments that do not go together, and ConfigError or
+    another Error.
     """
     stop = stops(on_error)
     settings = with_adjusted(settings, adjusted=adjusted)

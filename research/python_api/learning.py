@@ -60,7 +60,8 @@ def train(
     evaluations on the test part by other runs. `progress` receives the completed share of all seeds, from 0 to 1.
 
     Raises PackageMissing without the extra `train`, PlanError for a mistake of the plan, Unfinished for an interrupted
-    training without `resume`, and UnsoundPrices for a jump that no action announces; all are Errors.
+    training without `resume`, and UnsoundPrices for a jump that no action announces; all are Errors. A plan
+    that does not exist raises Misused.
     """
     _require("training", "torch", "onnx", "safetensors")
     from quantd.training.plans.plan import Plan, parsed, replaced

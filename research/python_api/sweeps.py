@@ -114,7 +114,8 @@ def sweep(
     `family` that is named.
 
     The first decision that a policy fails to take raises an Error; with `on_error="hold"` the agent holds as in the
-    daemon, and the point is marked as failed. Raises ConfigError or another Error.
+    daemon, and the point is marked as failed. Raises Misused for a policy without
+    bars, and ConfigError or another Error.
     """
     stop, over = stops(on_error), {key: tuple(values) for key, values in over.items()}
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")

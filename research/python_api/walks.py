@@ -191,7 +191,10 @@ def _walking(
 
 
 def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state: Path | None, how: How) -> WalkForward:
-    """Walk a configuration forward, as the command does: a failed decision holds. Raises as `walk_forward`."""
+    """Walk a configuration forward, as the command does: a failed decision holds.
+
+    Raises ConfigError for files that are missing, and as `walk_forward`.
+    """
     require_keys(grid)
     text = path.read_text(encoding="utf-8")
     config = read(text, known_names(), file=str(path), folder=path.parent, environ=os.environ, sets=sets)

@@ -47,7 +47,8 @@ class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One line of the ledger, a look or a line about one before it.
 
     `link` is the hash of the line before and of this one's content. `lost` is the number of earlier lines that were
-    missing when the line was written.
+    missing when the line was written. Raises ValueError for a line with none or several of look, withdrawal and verdict
+    on knowledge of the future.
     """
 
     n: int

@@ -50,7 +50,10 @@ def axis_of(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 class Grid:
-    """The points of a sweep: the product of the values of its keys, the last key fastest."""
+    """The points of a sweep: the product of the values of its keys, the last key fastest.
+
+    Raises GridError for no key, a key without values, and too many points.
+    """
 
     def __init__(self, axes: Mapping[str, Sequence[str]]) -> None:
         self.axes = {key: tuple(dict.fromkeys(values)) for key, values in axes.items()}

@@ -70,7 +70,8 @@ class Steps(Struct, frozen=True):
 
     `refit` is the time between two refits. `window` is "expanding", or the length of a window that moves. `embargo`
     sessions before each refit are left out of its bars. `first` is the length of the first window of an expanding walk;
-    empty for the longer of 3 years and one refit.
+    empty for the longer of 3 years and one refit. Raises WalkError for a negative embargo, and for `first` beside a
+    window of fixed length.
     """
 
     refit: str = "3y"

@@ -53,7 +53,7 @@ def either(tighter: Tighter, key: str, a: Any, b: Any) -> Any:
 
 
 def unmergeable(key: str, a: Any, b: Any) -> Any:
-    """The rule of an estimator: neither value is the tighter."""
+    """Raise ValueError: of two values of an estimator's key neither is the tighter."""
     raise ValueError(f"{key}: {a} and {b} cannot be merged; give both the same")
 
 

@@ -35,7 +35,10 @@ MEASURED: Final = [(limit.key, limit.measure) for limit in LIMITS.values() if li
 
 
 class Rules:
-    """A set of limits for one universe, as arrays; `rules_of` caches it."""
+    """A set of limits for one universe, as arrays; `rules_of` caches it.
+
+    Raises ValueError for a key that no limit has.
+    """
 
     prepared: Any = None
     """The same as the gate walks them, with the gates that are free, once it has made them."""

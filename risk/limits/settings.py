@@ -22,7 +22,7 @@ class Tail(Struct, frozen=True, forbid_unknown_fields=True):
 
     `historical`: the returns unchanged, on the resulting portfolio. `filtered`: returns rescaled to present volatility.
     `parametric`: normal, with a shrunk covariance (Ledoit-Wolf). `ewma`: normal, with an exponentially weighted
-    covariance. `horizon` in samples scales by its square root.
+    covariance. `horizon` in samples scales by its square root. Raises ValueError for a confidence outside [0.5, 1).
     """
 
     limit: Share
@@ -52,7 +52,10 @@ class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Stress(Struct, frozen=True, forbid_unknown_fields=True):
-    """No scenario of `shocks` may lose more than `limit`, a fraction of equity."""
+    """No scenario of `shocks` may lose more than `limit`, a fraction of equity.
+
+    Raises ValueError without a scenario.
+    """
 
     limit: float
     shocks: tuple[Shock, ...]

@@ -43,7 +43,7 @@ class Holdings:
         self.rows, self.lost, self.worst = 0, float_zeros(0), float_zeros(0)
 
     def weigh(self, equity: float) -> None:
-        """Derive everything from the values, at a positive equity."""
+        """Derive everything from the values. Raises ValueError for an equity that is not above 0."""
         if not equity > 0.0 or self.n > len(self._values) or self.n > len(self._weights) or self.n > len(self.size):
             raise ValueError(f"weights of {self.n} values at an equity of {equity}")
         self._weigh(1.0 / equity)

@@ -149,7 +149,10 @@ def stored(folder: Path) -> tuple[Token, ...]:
 
 
 def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: str = "") -> tuple[Token, str]:
-    """A new token and its secret, which is stored nowhere. Raises as every change: see `_changing`."""
+    """A new token and its secret, which is stored nowhere. Raises as every change: see `_changing`.
+
+    Raises TokenRefused for a name that is taken or no name, and for scopes that do not go together.
+    """
     if NAME.fullmatch(name) is None:
         text = "a lower-case letter, then lower-case letters, digits, _ or -, at most 32"
         raise TokenRefused(f"{name!r:.80} is not a name of a token; write {text}")
@@ -176,6 +179,7 @@ def rotated(
     """A new secret for a name; the old one stays valid for `overlap_ns`. Raises as every change: see `_changing`.
 
     Without `expires_ns` the new secret expires with the old one. That of the owner goes into the file `owner_file`.
+    Raises TokenRefused where no token has the name.
     """
     now, secret = time.time_ns(), secrets.token_urlsafe(32)
     with _changing(folder) as (tokens, write):
@@ -202,7 +206,10 @@ def rotated(
 
 
 def revoked(folder: Path, name: str) -> int:
-    """Removes the tokens of a name; returns their number. Raises as every change: see `_changing`."""
+    """Removes the tokens of a name; returns their number. Raises as every change: see `_changing`.
+
+    Raises TokenRefused where no token has the name.
+    """
     with _changing(folder) as (tokens, write):
         kept = [token for token in tokens if token.name != name]
         if len(kept) == len(tokens):

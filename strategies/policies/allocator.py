@@ -54,7 +54,10 @@ class EstimateParams(Struct, frozen=True, kw_only=True):
 
 
 class BoundedParams(EstimateParams, frozen=True, kw_only=True):
-    """Bounds on each instrument's weight, as fractions of the book before the scaling to a volatility target."""
+    """Bounds on each instrument's weight, as fractions of the book before the scaling to a volatility target.
+
+    Raises ValueError for a lower bound above the upper one.
+    """
 
     min_weight: Share = 0.0
     max_weight: Share = 1.0

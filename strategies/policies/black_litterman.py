@@ -38,7 +38,9 @@ class Opinion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
     """`market` maps symbols to relative weights of the equilibrium; empty for equal weights.
 
-    `objective` is the largest Sharpe ratio, or the largest utility at `risk_aversion`. `risk_free` is annual.
+    `objective` is the largest Sharpe ratio, or the largest utility at `risk_aversion`. `risk_free` is annual. Raises
+    ValueError for weights that are all 0, and for a view of nothing, of two things, or with a number that is not
+    finite.
     """
 
     views: tuple[Opinion, ...] = ()

@@ -30,7 +30,10 @@ class Constraints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ConstrainedParams(BoundedParams, frozen=True, kw_only=True):
-    """With `constraints` the policy runs in a worker process and needs skfolio (the extra `allocate`)."""
+    """With `constraints` the policy runs in a worker process and needs skfolio (the extra `allocate`).
+
+    Raises ValueError where skfolio is not installed.
+    """
 
     constraints: Constraints | None = None
 

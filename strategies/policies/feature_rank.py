@@ -30,7 +30,8 @@ class SignalsParams(Struct, frozen=True):
 
     The `top` instruments by score share the fraction `invested` of the book equally, or by inverse volatility.
     `exposure` has features with one value for all instruments (macro series, regimes, the season) and their weights:
-    the invested fraction is multiplied by 1 plus their weighted sum, between 0 and 1.
+    the invested fraction is multiplied by 1 plus their weighted sum, between 0 and 1. Raises ValueError without
+    features, and for a weight that is not finite.
     """
 
     features: dict[str, float] = {}

@@ -18,7 +18,10 @@ from quantd.trading.view import BlockView, Memory, View
 
 
 class FixedMixParams(Struct, frozen=True):
-    """`weights` maps symbols to fractions of the book; their absolute values add up to at most 1."""
+    """`weights` maps symbols to fractions of the book; their absolute values add up to at most 1.
+
+    Raises ValueError for a larger sum.
+    """
 
     weights: dict[str, float]
 

@@ -22,7 +22,7 @@ class OutsideParams(Struct, frozen=True):
     """How a backtest asks the agent: by a `command` or at an `address`, with `timeout_s` seconds for an answer.
 
     `model` and the content of the file `prompt` are parts of the key of a stored answer. A question has the returns of
-    `lookback` samples.
+    `lookback` samples. Raises ValueError where both are given.
     """
 
     command: tuple[str, ...] = ()

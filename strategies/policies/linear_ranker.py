@@ -26,7 +26,7 @@ class LinearRankerParams(Struct, frozen=True):
 
     The regression uses the newest `history` samples with a known outcome. `penalty` is the ridge penalty as a multiple
     of the mean variance of the features. The `top` instruments by score share the fraction `invested` equally; 0 is the
-    better half of them.
+    better half of them. Raises ValueError without features.
     """
 
     features: tuple[str, ...] = ("momentum_20", "momentum_126", "volatility_20", "rsi_14")

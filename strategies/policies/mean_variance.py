@@ -46,7 +46,10 @@ class MeanVarianceParams(ConstrainedParams, frozen=True, kw_only=True):
 
 
 class MinCvarParams(ConstrainedParams, frozen=True, kw_only=True):
-    """CVaR is the mean loss in the worst 1 - `confidence` of the samples."""
+    """CVaR is the mean loss in the worst 1 - `confidence` of the samples.
+
+    Raises ValueError for constraints with another confidence.
+    """
 
     confidence: Annotated[float, Meta(ge=0.5, lt=1.0)] = 0.95
 
@@ -58,7 +61,10 @@ class MinCvarParams(ConstrainedParams, frozen=True, kw_only=True):
 
 
 class MaxDiversificationParams(ConstrainedParams, frozen=True, kw_only=True):
-    """The constraints exclude `max_cvar`, which the solver does not support for this objective."""
+    """The constraints exclude `max_cvar`, which the solver does not support for this objective.
+
+    Raises ValueError for a `max_cvar` below 1.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

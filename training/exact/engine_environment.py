@@ -185,6 +185,7 @@ class Exact(gymnasium.Env[Observation, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode. Raises ValueError for a date without a sample, and where no schedule asks the agent."""
         super().reset(seed=seed)
         market, assembly, learner = self._market, self.assembly, self._learner
         start = self._start(options or {})
@@ -213,6 +214,7 @@ class Exact(gymnasium.Env[Observation, Any]):
     # ---- steps
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Answer the open question, and go on to the next one. Raises ValueError before `reset`."""
         question = self._learner.question
         if question is None:
             raise ValueError("no episode is open: call reset")

@@ -41,7 +41,7 @@ HISTORY_DAYS: Final = 300
 
 
 class DistilPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of a distillation."""
+    """Settings of a distillation. Raises ValueError for a count or width below 1, and a held share outside (0, 1)."""
 
     hidden: tuple[int, ...] = (64, 32)
     batch: int = 16

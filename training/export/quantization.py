@@ -59,7 +59,10 @@ class TooDifferent(ExplainedError, ValueError):
 
 
 def quantize(folder: Path, out: Path, precision: Precision, command: str) -> AgentManifest:
-    """Write a copy of the artifact in `folder` to `out`. Raises ArtifactError (of the parent), and TooDifferent."""
+    """Write a copy of the artifact in `folder` to `out`.
+
+    Raises ArtifactError (of the parent), TooDifferent, and ValueError for the precision float32.
+    """
     parent = load_agent(folder, {})
     manifest, golden = parent.artifact.manifest, parent.artifact.golden
     if manifest.precision != "float32":

@@ -54,7 +54,10 @@ LEAF_SHARE: Final = 200
 
 
 class Plan(Struct, frozen=True):
-    """Everything that determines a forest, except the data. `stride` is the distance of rows in sessions."""
+    """Everything that determines a forest, except the data. `stride` is the distance of rows in sessions.
+
+    Raises ValueError for a horizon that cannot be measured, and dates that end before they begin.
+    """
 
     predicts: ForestKind
     first: date = date(1998, 1, 2)

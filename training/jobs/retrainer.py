@@ -60,7 +60,10 @@ class Retraining:
         self._left: list[Agent] = []
 
     async def work(self, run: JobRun) -> str:
-        """Train the agents of a run; a later attempt trains those that failed. Raises Announced when some fail."""
+        """Train the agents of a run; a later attempt trains those that failed. Raises Announced when some fail.
+
+        Raises Stopped when the daemon ends.
+        """
         if run.id != self._run:
             named = [
                 schedule for schedule in self._parts.schedules if schedule.do == JOB and schedule.name in run.schedules

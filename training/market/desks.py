@@ -48,7 +48,7 @@ class Desks:
     """A `VectorEnv` of G x A accounts, grouped by desk, with "simplex" actions over all assets and cash.
 
     Weights of forbidden assets are redistributed to permitted ones. Each agent's reward is its own account's, less its
-    penalties.
+    penalties. Raises ValueError without agents, for two of one name, and for a symbol that the market lacks.
     """
 
     kind: Final[Kind] = "simplex"

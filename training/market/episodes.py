@@ -13,7 +13,8 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
     """Synthetic crashes: with probability `chance` per session, all closes fall by a fraction between `least` and
     `most`.
 
-    Each asset falls by 0.5 to 1.5 times that fraction. Crashes are unpredictable.
+    Each asset falls by 0.5 to 1.5 times that fraction. Crashes are unpredictable. Raises ValueError for values outside
+    these bounds: 0 <= chance <= 1, 0 <= least <= most < 2/3.
     """
 
     chance: float = 1 / 504
@@ -32,7 +33,8 @@ class Episodes(Struct, frozen=True, forbid_unknown_fields=True):
     resamples: after a step the market jumps to a random row with probability 1 / block, so that no account replays the
     actual history (stationary bootstrap of D. Politis and J. Romano, 1994). A decision and its outcome always stay
     together. `together` accounts share a path of the market. An account that falls to `ruin` of its capital is
-    bankrupt, which ends all episodes of its path.
+    bankrupt, which ends all episodes of its path. Raises ValueError for a length or `together` below 1, a negative
+    `block`, and a `ruin` outside [0, 1).
     """
 
     length: int = 252

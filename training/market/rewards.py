@@ -66,7 +66,10 @@ class Detail(NamedTuple):
 
 
 class Moments:
-    """Moving first and second moments of returns of B accounts, for rewards over several steps."""
+    """Moving first and second moments of returns of B accounts, for rewards over several steps.
+
+    Raises ValueError for a decay outside (0, 1).
+    """
 
     def __init__(self, batch: int, decay: float, device: torch.device, dtype: torch.dtype) -> None:
         if not 0.0 < decay < 1.0:

@@ -41,7 +41,8 @@ class Simulator:
     short; a sum of absolute weights above `gross` is scaled down to it. The weight of an asset without a price stays in
     cash. `capital` is money, one figure or one per account. `lot` trades whole lots of that many units (1.0: whole
     shares), one size or one per asset; None permits any fraction. Raises FloatingPointError when equity is NaN, which
-    NaN actions cause.
+    NaN actions cause. Raises ValueError for allocations of another kind than "discrete", and for a batch that paths do
+    not divide.
     """
 
     def __init__(

@@ -186,7 +186,7 @@ def grid(symbols: Sequence[str], parts: int = 2, cash: bool = False, equal_weigh
     """Return every allocation of `parts` equal parts over `symbols`, and optionally cash.
 
     There are C(n + parts - 1, parts) of them; four assets in halves give ten. With `equal_weight`, the last one more is
-    equal parts of all symbols: a place to rest where nothing is known.
+    equal parts of all symbols: a place to rest where nothing is known. Raises ValueError without parts or symbols.
     """
     if parts < 1 or not symbols:
         raise ValueError(f"a grid of {parts} parts over {len(symbols)} symbols; both are 1 or more")

@@ -50,7 +50,7 @@ class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """Kind of reward and its penalties.
 
     "log" is log utility, "simple" the simple return, "sharpe" the differential Sharpe ratio, "composite" the seven
-    terms of `Composite`.
+    terms of `Composite`. Raises ValueError for a benchmark or a scale that the kind does not have.
     """
 
     kind: Literal["log", "simple", "sharpe", "composite"] = "log"
@@ -93,7 +93,7 @@ class Diversity(Struct, frozen=True, forbid_unknown_fields=True):
 
     The penalty is `weight` times that correlation. With `dynamic`, the weight moves from `low` to `high` as the
     market's annual volatility over `window` sessions goes from `calm` to `wild`. In a crash, similar portfolios thus
-    cost more.
+    cost more. Raises ValueError for a negative weight, low above high, calm not below wild, and a window below 3.
     """
 
     weight: float = 0.1

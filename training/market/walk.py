@@ -133,7 +133,10 @@ def walk(
 
 
 class _Inputs:
-    """The bars and macro series of a view, where a policy reads them."""
+    """The bars and macro series of a view, where a policy reads them.
+
+    Raises ValueError where the bars lack high, low or volume.
+    """
 
     def __init__(self, policy: Policy, panel: Panel) -> None:
         wants = list(leaves(policy))

@@ -111,7 +111,10 @@ def flatten(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def slope_of(parameter: Tensor) -> Tensor:
-    """Return the gradient view of a parameter of a flattened network."""
+    """Return the gradient view of a parameter of a flattened network.
+
+    Raises ValueError for a parameter of another network.
+    """
     if parameter.grad is None:
         raise ValueError("the parameter is not part of a flattened network")
     return parameter.grad

@@ -35,7 +35,7 @@ class Body(nn.Module):
 
     Each asset shows its market entries, its held weight, and what all assets have in common. With `weighted`, it also
     shows its weight in an action, over that of equal weight and less 1, and the products of this with the others. An
-    account's growth is a sum of such products.
+    account's growth is a sum of such products. Raises ValueError for observations shorter than the layout.
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class Body(nn.Module):
 
 
 class Shared(ActorCritic):
-    """A score of each asset, and one value of all."""
+    """Scores each asset, and values all of them. Raises ValueError for actions that are not one score an asset, with or
+    without cash.
+    """
 
     def __init__(
         self, observation_size: int, outputs: int, spread: int, random: torch.Generator, *, layout: Layout,

@@ -37,7 +37,10 @@ class Judged(NamedTuple):
 
 
 class SharedActor(nn.Module):
-    """Maps float32[R, D] to mean and log standard deviation, float32[R, N] each, one coordinate for each asset."""
+    """Maps float32[R, D] to mean and log standard deviation, float32[R, N] each, one coordinate for each asset.
+
+    Raises ValueError for another number of coordinates.
+    """
 
     def __init__(
         self, observation_size: int, coordinates: int, random: torch.Generator, *, layout: Layout,
@@ -79,7 +82,8 @@ class SharedActor(nn.Module):
 class SharedCritics(nn.Module):
     """Maps float32[R, D] and float32[R, A] to float32[2, R]: two separate networks (Fujimoto et al. 2018).
 
-    An asset shows its weight in the action; that of cash, the last of A, is what they leave of 1.
+    An asset shows its weight in the action; that of cash, the last of A, is what they leave of 1. Raises ValueError for
+    an A that is neither N nor N + 1.
     """
 
     def __init__(
@@ -131,7 +135,7 @@ class SharedQ(nn.Module):
     """Maps float32[.., D] to the values float32[.., A] of holding one asset, then cash, then all in equal parts.
 
     A is the number of assets, or 1 or 2 more. With equal weight among them, an untrained network prefers it: a policy
-    that learned nothing rests there and pays nothing.
+    that learned nothing rests there and pays nothing. Raises ValueError for another A.
     """
 
     def __init__(

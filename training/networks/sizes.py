@@ -7,7 +7,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """Positions of the sessions in an observation.
 
     Each asset has its `features` (its known flag included), then its last `window` returns, oldest first. The shared
-    columns and the book follow the assets.
+    columns and the book follow the assets. Raises ValueError without assets, and for negative numbers.
     """
 
     assets: int
@@ -34,7 +34,7 @@ def required(layout: Layout | None, network: str) -> Layout:
 
 
 class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes of a transformer."""
+    """Sizes of a transformer. Raises ValueError for a size below 1, and a width that the heads do not divide."""
 
     width: int = 128
     heads: int = 8

@@ -87,7 +87,10 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """C copies of float[C, R, D] -> float[C, R, E]: the last session's encoding, the features and the book."""
+    """C copies of float[C, R, D] -> float[C, R, E]: the last session's encoding, the features and the book.
+
+    Raises ValueError for a layout without sessions, or longer than the observations.
+    """
 
     def __init__(
         self, copies: int, observation_size: int, layout: Layout, sizes: Sizes, random: torch.Generator

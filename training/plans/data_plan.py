@@ -27,7 +27,10 @@ class PlanError(ExplainedError, ValueError):
 
 
 class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """Data files, relative to the working directory or bundled, and their columns in order."""
+    """Data files, relative to the working directory or bundled, and their columns in order.
+
+    Raises ValueError for no symbols, and for a name that occurs twice.
+    """
 
     bars: str = "data/us_daily.parquet"
     actions: str = "data/us_actions.csv"

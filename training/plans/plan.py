@@ -41,7 +41,10 @@ from quantd.training.plans.plan_sight import named_columns, sight_faults
 
 
 class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """The training accounts, and the account of evaluations."""
+    """The training accounts, and the account of evaluations.
+
+    Raises ValueError for values out of range, such as a batch of 0.
+    """
 
     batch: int = 8
     """Number of accounts that learn in parallel."""
@@ -87,7 +90,10 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
-    """One training. Choices use `splits.validation`; `splits.test` is evaluated once, at the end."""
+    """One training. Choices use `splits.validation`; `splits.test` is evaluated once, at the end.
+
+    Raises ValueError with a line for each mistake.
+    """
 
     name: str
     agent: str
@@ -242,7 +248,7 @@ def read(path: Path, changes: Mapping[str, object] | None = None) -> Plan:
 
 
 def parsed(text: str, where: str, changes: Mapping[str, object] | None = None) -> Plan:
-    """Parse a plan from text; messages call it `where`."""
+    """Parse a plan from text; messages call it `where`. Raises PlanError with the line of each mistake."""
     table = decoded(text, where)
     if "agent" not in table:
         raise PlanError(f'{where}: agent is missing; write agent = "ppo" (or another of {", ".join(learners())})')

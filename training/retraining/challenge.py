@@ -33,7 +33,8 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 
     Its measure is better by more than `min_gain` a year, with one-sided `confidence`. Its drawdown is at most
     `max_drawdown_ratio` times that of the model in use. The test is the paired, studentised circular block bootstrap of
-    O. Ledoit and M. Wolf (2008). Promotion has stricter rules, on live days.
+    O. Ledoit and M. Wolf (2008). Promotion has stricter rules, on live days. Raises ValueError for values out of range:
+    0 < confidence < 1, max_drawdown_ratio > 0, block >= 0.
     """
 
     measure: Measure = "sharpe"

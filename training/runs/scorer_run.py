@@ -96,7 +96,10 @@ def utility(equity: Tensor, benchmark: Tensor, risk_aversion: float) -> Tensor:
 
 
 def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) -> Trained:
-    """Train one seed on `plan.splits.train`; validation selects the iteration."""
+    """Train one seed on `plan.splits.train`; validation selects the iteration.
+
+    Raises ValueError for a training part shorter than an episode.
+    """
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
     scorer = Scorer(seen.features.shape[-1], plan.hidden)

@@ -81,7 +81,10 @@ def _results(name: str) -> Path:
 
 
 class Mlflow:
-    """One run of an experiment. `store` is an MLflow address; empty for MLflow's own choice."""
+    """One run of an experiment. `store` is an MLflow address; empty for MLflow's own choice.
+
+    Raises TrackerError where MLflow does not answer, or the experiment was deleted there.
+    """
 
     def __init__(self, experiment: str, run: str, folder: Path, *, resume: bool = False, store: str = "") -> None:
         client = _client()

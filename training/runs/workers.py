@@ -88,7 +88,7 @@ class Processes:
     """Runs work in `workers` new processes of this machine, which inherit neither threads nor generators.
 
     A worker ignores Ctrl-C, which the calling process handles. When that process is gone, the worker ends at its next
-    report.
+    report. Raises ValueError for less than one worker.
     """
 
     def __init__(self, workers: int) -> None:
@@ -183,7 +183,8 @@ class Cluster:
     """Runs work in tasks of a Ray cluster, `workers` at once. Raises Unavailable.
 
     `address` names a cluster ("auto": that of RAY_ADDRESS or of this machine); without it, one is started here and
-    stopped afterwards. Every machine needs quantd, its extra `train`, and the data at the same paths.
+    stopped afterwards. Every machine needs quantd, its extra `train`, and the data at the same paths. Raises ValueError
+    for less than one worker.
     """
 
     def __init__(self, workers: int, address: str = "") -> None:

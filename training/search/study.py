@@ -69,7 +69,10 @@ class StudyError(ExplainedError, ValueError):
 
 
 class Search(Struct, frozen=True):
-    """A search: its plan, its name and its limits."""
+    """A search: its plan, its name and its limits.
+
+    Raises StudyError for counts below 1 and a time limit that is not above 0.
+    """
 
     plan: Plan
     """The base of every trial; the search space of its agent is applied to it."""
@@ -353,7 +356,10 @@ def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study
 
 
 def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna.Study:
-    """Return the study of that name in `storage`, with its pruner."""
+    """Return the study of that name in `storage`, with its pruner.
+
+    Raises StudyError where it was begun with another plan or other inputs.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study_names = optuna.get_all_study_names(storage)
     if fresh and search.study in study_names:

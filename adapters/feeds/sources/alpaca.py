@@ -113,7 +113,8 @@ class AlpacaBars:
     """A Source of US stocks or, with `crypto`, of pairs such as BTC/USD, but not of both.
 
     Daily bars are stamped with their session's date, shorter ones with their open, extended hours included. Alpaca's
-    crypto days end at midnight in Chicago, unlike every session here: daily crypto bars are refused.
+    crypto days end at midnight in Chicago, unlike every session here: daily crypto bars are refused. Raises SourceError
+    without key and secret, and for daily crypto bars.
     """
 
     name: Final = "alpaca"

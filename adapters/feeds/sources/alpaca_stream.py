@@ -77,7 +77,10 @@ _messages: Final = msgspec.json.Decoder(list[_Message])
 
 
 class AlpacaStream:
-    """A Stream of one-minute bars, stamped with their open. Alpaca refuses a second connection of an account (406)."""
+    """A Stream of one-minute bars, stamped with their open. Alpaca refuses a second connection of an account (406).
+
+    Raises SourceError without key and secret.
+    """
 
     def __init__(
         self,

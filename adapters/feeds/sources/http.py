@@ -112,7 +112,10 @@ class HttpMapping:
 
 
 class HttpSource:
-    """A Source by mapping, without splits and dividends: raw prices need an actions file."""
+    """A Source by mapping, without splits and dividends: raw prices need an actions file.
+
+    Raises SourceError without a key or a secret that the mapping needs.
+    """
 
     def __init__(
         self, mapping: HttpMapping, universe: Universe, interval: str, *, key: str = "", secret: str = ""

@@ -103,7 +103,8 @@ class YahooSource:
 
     With `adjusted`, prices are as Yahoo adjusts them for splits and dividends, and there are no actions. `deadline_s`
     bounds one symbol. `gateway` ("http://host:port") is a proxy for yahoo.com. `cookies` is a folder for yfinance's
-    caches. `progress` receives the share of answered symbols. `now` returns ns UTC.
+    caches. `progress` receives the share of answered symbols. `now` returns ns UTC. Raises SourceError for an interval
+    that Yahoo does not have.
     """
 
     name: Final = "yahoo"

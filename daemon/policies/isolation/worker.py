@@ -122,7 +122,10 @@ def _plain(params: Mapping[str, object]) -> dict[str, object]:
 
 
 class Worker:
-    """One policy in a separate process; implements quantd.trading.ports.Policy."""
+    """One policy in a separate process; implements quantd.trading.ports.Policy.
+
+    Raises ParamsError where the policy cannot be loaded.
+    """
 
     def __init__(
         self,

@@ -64,7 +64,7 @@ class FarView:
 
 
 class Caller:
-    """Runs the view methods of one call, each once."""
+    """Runs the view methods of one call, each once. Raises RuntimeError for a view of an earlier sample."""
 
     def __init__(self, source: int, target: int, n: int) -> None:
         self._source, self._target, self._n = source, target, n

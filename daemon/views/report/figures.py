@@ -112,7 +112,10 @@ def report(
 
 
 class _Figures:
-    """The records of one span of a run, and the sections of its report."""
+    """The records of one span of a run, and the sections of its report.
+
+    Raises ValueError for a span without a sample.
+    """
 
     def __init__(
         self,
