@@ -110,7 +110,7 @@ def instant_ns(text: str, zone: tzinfo | None = None) -> int:
     moment = datetime.fromisoformat(body + fraction[len(digits) :])
     if moment.tzinfo is None:
         if zone is None:
-            raise ValueError("a time without a zone")
+            raise ValueError(f"{text[:40]} has no time zone; write it with Z or an offset")
         moment = moment.replace(tzinfo=zone)
     return int(moment.timestamp()) * NANO + int(digits.ljust(9, "0")[:9])
 

@@ -74,7 +74,7 @@ def paired_gain(
     0 selects `block_length`. Identical series give p = 1. Raises ValueError for different lengths.
     """
     if len(returns) != len(other):
-        raise ValueError(f"paired series have one length, not {len(returns)} and {len(other)}")
+        raise ValueError(f"paired series must have the same length, not {len(returns)} and {len(other)}")
     n, scale = len(returns), sqrt(PERIODS_PER_YEAR) if measure == "sharpe" else PERIODS_PER_YEAR
     pair = [returns - risk_free_annual / PERIODS_PER_YEAR, other - risk_free_annual / PERIODS_PER_YEAR]
     if measure == "sharpe":
@@ -86,7 +86,7 @@ def paired_gain(
         psi = psi - value
     length = min(block or block_length(psi), max(1, n // 2))
     sums = block_sums(running_sums(psi, length)[1], np.arange(n)[:, None], length, length)
-    error = sqrt(float((sums * sums).mean()) / length / n)  # of the mean of psi
+    error = sqrt(float((sums * sums).mean()) / length / n)  # standard error of the mean of psi
     if not error > 1e-12:
         return Gain(value * scale, 1.0, length)
     length = max(length, ceil(n / (MOST_DRAWN // resamples)))
@@ -213,7 +213,7 @@ def stationary_indices(samples: int, length: float, resamples: int, draw: Genera
     """Return int64[resamples, samples]: the indices of each resample, in blocks of mean `length`. Raises ValueError for
     a length below 1."""
     if not length >= 1.0:
-        raise ValueError(f"a mean block length is at least 1, not {length}")
+        raise ValueError(f"the mean block length must be 1 or more, not {length}")
     shape = (resamples, samples)
     begins = draw.random(shape) < 1.0 / length
     begins[:, 0] = True

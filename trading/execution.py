@@ -100,10 +100,10 @@ class Costs(Struct, frozen=True, dict=True):
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if name not in ("seed", "table") and not (isfinite(value) and value >= 0):
-                raise ValueError(f"{name} = {value}: a cost is a finite number, 0 or more")
+                raise ValueError(f"{name} = {value}: a cost must be a finite number, 0 or more")
         for name in ("participation", "slippage_noise"):
             if getattr(self, name) > 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: a fraction, 1 at most")
+                raise ValueError(f"{name} = {getattr(self, name)}: a fraction must be at most 1")
 
     @cached_property
     def slippage_rate(self) -> int:

@@ -178,7 +178,7 @@ class BlockView:
 
     def _require_dates(self) -> None:
         if not self._dated:
-            raise NotInBlock("the calendars close at different times; a block has no returns by date then")
+            raise NotInBlock("the calendars close at different times, so a block has no returns by date")
 
     def _one(self, statistic: Callable[[Floats], A], k: int, skip: int, row: int) -> A:
         key = statistic, k, skip, row

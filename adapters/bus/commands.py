@@ -123,7 +123,7 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
     if retained:
         raise CommandRefused("retained", "a retained command would be taken at each connection; publish without retain")
     if len(payload) > MOST_BYTES:
-        raise CommandRefused("size", f"{len(payload)} bytes; a command has {MOST_BYTES} at most")
+        raise CommandRefused("size", f"the command has {len(payload)} bytes; {MOST_BYTES} are the most")
     try:
         command: BusCommand = decoded(payload, BusCommand)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as why:
@@ -140,7 +140,7 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
         ("incident", _ID.fullmatch(command.incident) if acknowledges else not command.incident),
     ):
         if not fits:
-            raise CommandRefused("form", f"{name} is not what it may be")
+            raise CommandRefused("form", f"{name} has a value that a command may not have")
     if not hmac.compare_digest(signature(key, topic, command).encode(), command.signature.encode("utf-8", "replace")):
         raise CommandRefused("signature", "the signature is not that of mqtt_command_key for this instance")
     if command.v != VERSION:
@@ -162,7 +162,7 @@ class Taken(Struct):
         """Raise CommandRefused unless the command is timely and new."""
         late, early = now_s - command.expires, command.ts - now_s
         if command.id in self.ids:
-            raise CommandRefused("repeated", "it was taken already; each command needs an id of its own", command)
+            raise CommandRefused("repeated", "the command was taken already; each command needs a new id", command)
         if not 0 < command.expires - command.ts <= AHEAD_S:
             raise CommandRefused("too_long", f"expires must be 1 to {AHEAD_S} s after ts", command)
         if not early <= SKEW_S:

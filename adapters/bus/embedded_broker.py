@@ -146,7 +146,7 @@ class EmbeddedBroker:
             async def read(self, n: int = -1) -> bytes:
                 if n > PACKET_BYTES:
                     self._transport.abort()  # otherwise amqtt would parse the next bytes as a new packet
-                    raise ConnectionResetError(f"packet of {n} bytes")
+                    raise ConnectionResetError(f"a client sent a packet of {n} bytes; {PACKET_BYTES} are the most")
                 if not self._start:
                     return await super().read(n)
                 start, self._start = self._start[: n if n >= 0 else None], self._start[n:] if n >= 0 else b""
@@ -273,7 +273,7 @@ def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> 
                     return await super()._initialize_client_session(reader, writer, *where)
             except TimeoutError:
                 await writer.close()
-                raise MQTTError("no CONNECT in time") from None
+                raise MQTTError(f"a client sent no CONNECT within {CONNECT_S:g} s") from None
 
     listener = {"type": "external", "bind": endpoint_text(settings.host, settings.port)}
     broker = ConfinedBroker({"listeners": {LISTENER: listener}, "plugins": {}})

@@ -90,10 +90,10 @@ class BusClient(Client):
     ) -> None:
         """Publish; returns when the broker has acknowledged. Raises MqttError, Refused and ValueError."""
         if len(payload) + len(topic.encode()) + HEAD_BYTES > self._packet_bytes:
-            raise Refused(f"{topic} has {len(payload)} bytes; the broker takes packets of {self._packet_bytes:g}")
+            raise Refused(f"a message on {topic} has {len(payload)} bytes; the broker takes {self._packet_bytes:g}")
         sent = self._client.publish(topic, payload, qos, retain)
         if sent.rc:
-            raise MqttError(f"could not publish: {sent.rc}")
+            raise MqttError(f"a message on {topic} could not be published: {sent.rc}")
         if not sent.is_published():
             there = asyncio.Event()
             with self._pending_call(sent.mid, there, self._pending_publishes):
@@ -102,5 +102,5 @@ class BusClient(Client):
         if code is None:
             return
         if code.value in PASSING:
-            raise MqttError(f"the broker did not take {topic}: {code}")
-        raise Refused(f"the broker refuses {topic}: {code}")
+            raise MqttError(f"the broker did not take a message on {topic}: {code}")
+        raise Refused(f"the broker refuses a message on {topic}: {code}")

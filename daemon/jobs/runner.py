@@ -163,7 +163,9 @@ class Jobs:
             await self._log.flush()
 
     async def _in_time(self, run: JobRun) -> str:
-        """The result of an attempt. Raises TimeLimit, and what the work raises."""
+        """Run one attempt of a job within its time limit, and return its result. Raises TimeLimit, and what the work
+        raises.
+        """
         limit_s = BY_NAME[run.job].timeout_s
         work = asyncio.ensure_future(self._outcome(run))
         try:
@@ -175,10 +177,12 @@ class Jobs:
             return result_of(work.result())
         if BY_NAME[run.job].where == "thread":
             self._late[run.job] = work
-            raise TimeLimit(f"no end within {duration_text(limit_s)}; it is repeated once its thread has ended")
+            raise TimeLimit(
+                f"the job did not end within {duration_text(limit_s)}; it is repeated once its thread has ended"
+            )
         work.cancel()
         await asyncio.wait({work})
-        raise TimeLimit(f"no end within {duration_text(limit_s)}; its process was ended")
+        raise TimeLimit(f"the job did not end within {duration_text(limit_s)}; its process was ended")
 
     async def _outcome(self, run: JobRun) -> str | BaseException:
         """The result of the work, or what it raised: a task that raises SystemExit would end the loop as well."""

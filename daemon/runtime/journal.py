@@ -201,9 +201,9 @@ def fold_live(shell: Shell, journal: Journal) -> None:
     def one() -> None:
         event = journal.cause(computed_types)
         if event is None:
-            raise RecordTooLong("the journal ends with what follows from nothing")
+            raise RecordTooLong("the journal ends with an answer or report that no earlier step asked for")
         if isinstance(event, SliceRef):
-            raise RecordTooLong("the journal names bars of a file, and this market is not one")
+            raise RecordTooLong("the journal names bars of a file, and this market is live")
         if isinstance(event, Bars | Action | PriceJumped | Tick):
             shell.take(slice_of(event) if isinstance(event, Bars) else event)
         else:

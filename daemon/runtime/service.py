@@ -94,7 +94,7 @@ Step = tuple[Event, Sequence[Effect]]
 
 def _nowhere(outgoing: list[Outgoing]) -> None:
     if outgoing:
-        raise RuntimeError("orders for a venue, without a sender")
+        raise RuntimeError("the run has orders for a venue, and no order sender")
 
 
 def is_stop(command: Command) -> bool:
@@ -229,11 +229,11 @@ class Service:
                 self._stepping = True
                 await self._take_all()
                 self._stepping = False
-            if trouble := self.store.trouble():  # with nothing to commit, too
+            if trouble := self.store.trouble():  # before `_due`: a failing store is seen also with nothing to commit
                 self._store_failed(trouble)
             if self._due():
                 await self.commit()
-            if self.store.lease.fenced:  # found by the timer, with nothing to commit
+            if self.store.lease.fenced:  # the timer finds a lost lease: without a commit nothing else would see it
                 raise StoreGaveUp(self.store.lease.fenced)
             self.progress += 1
         await self.commit()
@@ -254,7 +254,7 @@ class Service:
         chunk = self.inbox.next_chunk() or []
         began = time.monotonic()
         for instant in chunk:
-            self._take_commands()  # before the instant that follows them
+            self._take_commands()  # first: a halt that waits must act before the orders of the next instant
             if self.shell.stopped:
                 return
             for item in instant:
@@ -324,7 +324,7 @@ class Service:
         """Commit all steps so far durably in one transaction, then send and publish."""
         entries, steps = self.journal.taken()
         self.histories.forecasts.renew()
-        outgoing = self.shell.outgoing()  # of exactly these steps
+        outgoing = self.shell.outgoing()  # taken before the commit awaits: steps meanwhile belong to the next batch
         first_seq = self._committed + 1
         rows = self._rows(first_seq, steps)
         states = self._states(self._committed + len(steps))

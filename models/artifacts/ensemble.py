@@ -120,8 +120,10 @@ class LearnedEnsemble:
         return tuple(sorted({name for member in self.members for name in getattr(member, attribute, ())}))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
-        """As Policy: the members' weights combined as the manifest says. It holds as soon as one member does, and
-        memory stays."""
+        """Implements `Policy.act`: the members' weights combined as the manifest says.
+
+        It holds as soon as one member does, and memory stays.
+        """
         votes: list[Floats] = []
         memories: dict[str, NDArray[np.float64]] = {}
         for number, member in enumerate(self.members):
@@ -240,7 +242,7 @@ def _by_validation(members: Sequence[Member]) -> list[float]:
         result = member.artifact.manifest.results.get("validation")
         if result is None or not np.isfinite(result.policy.sharpe):
             raise ArtifactError(
-                f"{member.artifact.folder}: it was not judged on a validation window; say the shares (--share) yourself"
+                f"{member.artifact.folder}: it was not judged on a validation window; give the shares (--share)"
             )
         ratios.append(max(0.0, result.policy.sharpe))
     return ratios

@@ -142,7 +142,7 @@ def read_manifest(path: Path, kind: type[M]) -> M:
 
 def _checked(path: Path, entry: FileEntry) -> bytes:
     if not 0 <= entry.size <= FILE_BYTES:
-        raise ArtifactError(f"{path}: the manifest gives it {entry.size} bytes; {FILE_BYTES} are allowed")
+        raise ArtifactError(f"{path}: the manifest lists {entry.size} bytes; {FILE_BYTES} are the most")
     data = read_bytes(path, entry.size)
     if len(data) != entry.size:
         raise ArtifactError(f"{path}: {len(data)} bytes; the manifest says {entry.size}")

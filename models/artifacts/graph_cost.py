@@ -80,7 +80,7 @@ def _walk(graph: _Graph) -> Cost:
     for node in graph.nodes:
         shapes = [graph.shapes.get(name) for name in node.inputs]
         if any(name and shape is None for name, shape in zip(node.inputs, shapes, strict=True)):
-            raise GraphFault(f"{node.operator} takes a tensor that nothing before it gives")
+            raise GraphFault(f"{node.operator} reads a tensor that no earlier node writes")
         given = [() if shape is None else shape for shape in shapes]
         try:
             outputs = _RULES[node.operator](node, given, graph)
@@ -88,7 +88,7 @@ def _walk(graph: _Graph) -> Cost:
             raise GraphFault(f"the shape that {node.operator} gives cannot be computed") from None
         for name, shape in zip(node.outputs, outputs, strict=False):
             if len(shape) > _MOST_AXES or any(extent < 0 for extent in shape):
-                raise GraphFault(f"{node.operator} gives the shape {shape[:_MOST_AXES]}")
+                raise GraphFault(f"{node.operator} gives the shape {shape[:_MOST_AXES]}, which no tensor has")
             graph.shapes[name] = shape
         written = sum(prod(shape) for shape in outputs)
         numbers += written
@@ -387,7 +387,7 @@ def _tensor(data: memoryview) -> tuple[str, Shape, list[int] | None]:
             raw = bytes(value)
     shape = tuple(extents)
     if any(extent < 0 for extent in shape):
-        raise GraphFault(f"the tensor {name[:60]} has the shape {shape[:_MOST_AXES]}")
+        raise GraphFault(f"the tensor {name[:60]} has a negative extent: {shape[:_MOST_AXES]}")
     if kind not in (6, 7) or prod(shape) > _MOST_VALUES:  # int32, int64
         return name, shape, None
     if raw:

@@ -41,7 +41,7 @@ _ALL_LEVELS: Final = 128
 
 DOMAINS: Final = frozenset({b"", b"ai.onnx", b"ai.onnx.ml"})
 
-# numbers of fields
+# numbers of fields in onnx.proto
 _MODEL_GRAPH, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 20, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
 _NODE_OUTPUT, _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 2, 4, 5, 7
@@ -87,12 +87,12 @@ def _model(data: memoryview, permitted: Permitted) -> None:
     graphs = 0
     for number, value in fields(data):
         if number in (_MODEL_TRAINING, _MODEL_FUNCTIONS):
-            raise GraphFault("it defines functions of its own")
+            raise GraphFault("the graph defines functions of its own")
         if number == _MODEL_GRAPH:
             graphs += 1
             _graph(_message(value), permitted)
     if graphs != 1:
-        raise GraphFault("it is not an ONNX graph")
+        raise GraphFault("the file is not an ONNX graph")
 
 
 def _graph(data: memoryview, permitted: Permitted) -> None:
@@ -102,7 +102,7 @@ def _graph(data: memoryview, permitted: Permitted) -> None:
         elif number == _GRAPH_INITIALIZER:
             _tensor(_message(value), permitted)
         elif number == _GRAPH_SPARSE:
-            raise GraphFault("it has sparse tensors")
+            raise GraphFault("the graph has sparse tensors")
 
 
 def _node(data: memoryview, permitted: Permitted) -> None:
@@ -116,7 +116,7 @@ def _node(data: memoryview, permitted: Permitted) -> None:
             _attribute(_message(value), permitted)
     if domain not in DOMAINS or operator.decode("ascii", "replace") not in permitted.operators:
         raise GraphFault(
-            f"it has the operator "
+            f"the graph has the operator "
             f"{(domain + b':' + operator if domain else operator).decode('ascii', 'replace')[:60]!r}"
         )
 
@@ -124,7 +124,7 @@ def _node(data: memoryview, permitted: Permitted) -> None:
 def _attribute(data: memoryview, permitted: Permitted) -> None:
     for number, value in fields(data):
         if number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES):
-            raise GraphFault("it has a graph inside an operator")
+            raise GraphFault("the graph has a graph inside an operator")
         if number in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
             _tensor(_message(value), permitted)
         elif number in (_ATTRIBUTE_FLOAT, _ATTRIBUTE_FLOATS) and not isinstance(value, int):
@@ -137,9 +137,9 @@ def _tensor(data: memoryview, permitted: Permitted) -> None:
     integers: list[int | memoryview] = []
     for number, value in fields(data):
         if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
-            raise GraphFault("it keeps tensors in other files")
+            raise GraphFault("the graph keeps tensors in other files")
         if number == _TENSOR_STRINGS:
-            raise GraphFault("it has tensors of text")
+            raise GraphFault("the graph has tensors of text")
         if number == _TENSOR_TYPE and isinstance(value, int):
             kind = value
         elif number == _TENSOR_NAME:
@@ -201,7 +201,7 @@ def operator_of(model: bytes, output: str) -> str:
 
 def _message(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
-        raise GraphFault("it is not an ONNX graph")
+        raise GraphFault("the file is not an ONNX graph")
     return value
 
 
@@ -220,9 +220,9 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif wire in (_EIGHT, _FOUR):
             size = 8 if wire == _EIGHT else 4
         else:
-            raise GraphFault("it is not an ONNX graph")
+            raise GraphFault("the file is not an ONNX graph")
         if size > len(data) - at:
-            raise GraphFault("it is cut short")
+            raise GraphFault("the file is cut short")
         yield number, data[at : at + size]
         at += size
 
@@ -236,4 +236,4 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return value, at
-    raise GraphFault("it is cut short")
+    raise GraphFault("the file is cut short")

@@ -78,7 +78,10 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
         )
     reach = len(trees.roots) * float(np.abs(trees.leaves).max())
     if reach > REACH[manifest.predicts]:
-        raise ArtifactError(f"{folder / 'policy.onnx'}: its leaves add up to {reach:.3g}, which nothing can be")
+        raise ArtifactError(
+            f"{folder / 'policy.onnx'}: its leaves add up to {reach:.3g}; no prediction is above "
+            f"{REACH[manifest.predicts]:g}"
+        )
     golden, lookback = manifest.golden, manifest.features.lookback
     answers = golden.assets * (golden.assets - 1) // 2 if manifest.predicts == "correlation" else golden.assets
     returns, answered = probe_of(folder, golden, lookback, 2, answers, contents["golden.bin"])
@@ -103,7 +106,7 @@ def _fault(manifest: ForestManifest) -> str:
     if not np.isfinite(scaler.centre).all() or not all(0.0 < s < float("inf") for s in scaler.scale):
         return "its scaler has a scale that is not above 0, or a number that is not finite"
     if not 1 <= manifest.horizon <= MOST_HORIZON:
-        return f"a horizon of {manifest.horizon} samples; from 1 to {MOST_HORIZON} can be measured"
+        return f"horizon {manifest.horizon} must be 1 to {MOST_HORIZON} samples"
     if manifest.training.rows < LEAST_ROWS:
         return f"it was fitted on {manifest.training.rows} rows; {LEAST_ROWS} are the least"
     return ""
@@ -176,7 +179,7 @@ class Forest:
         finite = np.isfinite(expected)
         if not finite.any() or (np.isfinite(answers) != finite).any():
             raise ArtifactError(
-                f"{artifact.folder / 'golden.bin'}: the graph knows other rows of the probe than it holds"
+                f"{artifact.folder / 'golden.bin'}: the graph predicts other rows of the probe than were recorded"
             )
         difference = float(np.abs(answers[finite] - expected[finite]).max())
         check_probe(artifact.folder, difference, min(TOLERANCE, artifact.manifest.golden.tolerance))

@@ -69,7 +69,7 @@ def read(graph: bytes, features: int) -> Trees:
     except (IndexError, KeyError, UnicodeDecodeError, OverflowError, ValueError) as error:
         if isinstance(error, GraphFault):
             raise
-        raise GraphFault(f"it cannot be read ({type(error).__name__})") from None
+        raise GraphFault(f"the file cannot be read ({type(error).__name__})") from None
     _check(trees, features)
     return trees
 
@@ -78,7 +78,7 @@ def _check(trees: Trees, features: int) -> None:
     count, leaves = len(trees.feature), len(trees.leaves)
     columns = (trees.split, trees.yes, trees.no, trees.yes_leaf, trees.no_leaf)
     if not 0 < count <= MOST_NODES or not 0 < leaves <= MOST_NODES or any(len(c) != count for c in columns):
-        raise GraphFault("its columns of nodes have different lengths, or none")
+        raise GraphFault("the graph's columns of nodes have different lengths, or none")
     if not np.isfinite(trees.leaves).all() or not np.isfinite(trees.split).all():
         raise GraphFault("a leaf or a split is not a finite number")
     if ((trees.feature < 0) | (trees.feature >= features)).any():
@@ -98,35 +98,35 @@ def _trees(graph: memoryview) -> Trees:
     model = _fields(graph)
     imports = {_text(_fields(message), 1): _number(_fields(message), 2) for message in model.get(8, [])}
     if imports.get(DOMAIN) != DOMAIN_VERSION or not set(imports) <= {DOMAIN, ""}:
-        raise GraphFault(f"it needs other operators than {DOMAIN} {DOMAIN_VERSION}")
+        raise GraphFault(f"the graph needs other operators than {DOMAIN} {DOMAIN_VERSION}")
     if set(model) - {1, 2, 3, 7, 8}:
-        raise GraphFault("it holds more than a graph")
+        raise GraphFault("the graph holds more than a graph")
     body = _fields(_one(model, 7))
     if set(body) - {1, 2, 11, 12}:
-        raise GraphFault("its graph holds more than one node with an input and an output")
+        raise GraphFault("the graph holds more than one node with an input and an output")
     node = _fields(_one(body, 1))
     if _text(node, 4) != OPERATOR or _text(node, 7) != DOMAIN or _text(node, 1) != INPUT or _text(node, 2) != OUTPUT:
-        raise GraphFault(f"its node is not {OPERATOR} from {INPUT} to {OUTPUT}")
+        raise GraphFault(f"the graph's node is not {OPERATOR} from {INPUT} to {OUTPUT}")
     attributes = {}
     for message in node.get(5, []):
         attribute = _fields(message)
         attributes[_text(attribute, 1)] = attribute
     if set(attributes) != _ATTRIBUTES or len(node[5]) != len(_ATTRIBUTES):
-        raise GraphFault("its node has other attributes than a sum of trees")
+        raise GraphFault("the graph's node has other attributes than a sum of trees")
     single = {name: _number(attributes[name], 3) for name in ("aggregate_function", "n_targets", "post_transform")}
     if single != {"aggregate_function": 1, "n_targets": 1, "post_transform": 0}:
-        raise GraphFault("its node does not add up one value")
+        raise GraphFault("the graph's node does not add up one value")
     if any(_numbers(attributes["leaf_targetids"])) or any(_tensor(attributes["nodes_modes"], 2, "u1")):
-        raise GraphFault("its node splits otherwise than by 'at most', or has more than one target")
+        raise GraphFault("the graph's node splits otherwise than by 'at most', or has more than one target")
 
     def integers(name: str) -> Ints:
         return np.array(_numbers(attributes[name]), dtype=np.int64)
 
     leaves = _tensor(attributes["leaf_weights"], 1, "<f4")
     if len(_numbers(attributes["leaf_targetids"])) != len(leaves):
-        raise GraphFault("its columns of leaves have different lengths")
+        raise GraphFault("the graph's columns of leaves have different lengths")
     if len(_tensor(attributes["nodes_modes"], 2, "u1")) != len(integers("nodes_featureids")):
-        raise GraphFault("its columns of nodes have different lengths, or none")
+        raise GraphFault("the graph's columns of nodes have different lengths, or none")
     return Trees(
         roots=integers("tree_roots"),
         feature=integers("nodes_featureids"),

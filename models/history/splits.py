@@ -28,7 +28,7 @@ class Split(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.last <= self.first:
-            raise ValueError(f"{self.name} ends {self.last}, not after it begins ({self.first})")
+            raise ValueError(f"{self.name} ends on {self.last}, which is not after its begin, {self.first}")
 
     def rows(self, day_ns: NDArray[np.int64]) -> range:
         """Return the rows of the sessions inside; ValueError when there are fewer than two."""
@@ -95,14 +95,14 @@ class Fold(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.horizon < 1 or self.embargo < 0:
-            raise ValueError(f"a horizon of {self.horizon} and an embargo of {self.embargo} rows separate nothing")
+            raise ValueError(f"horizon {self.horizon} must be 1 row or more, and embargo {self.embargo} 0 or more")
         if self.train[1] <= self.train[0] or self.test[1] <= self.test[0]:
-            raise ValueError(f"a fold without rows: {self.train} to fit on, {self.test} to judge on")
+            raise ValueError(f"a fold has no rows: {self.train} to fit on, {self.test} to judge on")
         gap = self.test[0] - (self.train[1] - 1 + self.horizon)
         if gap <= self.embargo:
             raise ValueError(
-                f"outcomes of the last rows fitted on lie {gap} rows before the first judged; more than "
-                f"{self.embargo} are needed"
+                f"the outcome of the last fitted row is known {gap} rows before the first judged one; the embargo is "
+                f"{self.embargo} rows"
             )
 
 

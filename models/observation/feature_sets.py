@@ -73,7 +73,9 @@ def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Feat
     if of_the_book := [
         feature.name for feature in feature_set.features if feature.about.group in ("portfolio", "risk")
     ]:
-        raise ValueError(f"{', '.join(of_the_book[:3])}: features of the book; an environment shows its account apart")
+        raise ValueError(
+            f"{', '.join(of_the_book[:3])}: an environment adds features of the book itself; leave them out"
+        )
     if "benchmark" in feature_set.needs and not benchmark:
         raise ValueError("this set needs the benchmark's symbol; name it")
 

@@ -131,7 +131,7 @@ def names_in(columns: object, unused: Sequence[str] = ()) -> object:
     from quantd.strategies.features import SETS
 
     if columns not in SETS:
-        raise ValueError(f"{columns!r}: a list of features, or one of the sets {', '.join(SETS)}")
+        raise ValueError(f"{columns!r} is no list of features, and none of the sets {', '.join(SETS)}")
     features = _declared(SETS[columns]).features
     return [feature.name for feature in features if feature.about.group not in ("portfolio", "risk")]
 

@@ -42,7 +42,7 @@ class Observed:
     def __post_init__(self) -> None:
         if self.table.shape[1] != len(self.names) or len(set(self.names)) != len(self.names):
             raise ValueError(
-                f"{self.table.shape[1]} columns, {len(self.names)} names: each column has a name of its own"
+                f"{self.table.shape[1]} columns, {len(self.names)} names: each column needs a different name"
             )
         if not np.isfinite(self.table[self.warm :]).all():
             row, column = (int(v[0]) for v in np.nonzero(~np.isfinite(self.table[self.warm :])))

@@ -20,7 +20,7 @@ def track_record_of(
     account or a benchmark with other samples.
     """
     if benchmark is not None and benchmark.ts != record.ts:
-        raise ValueError("the benchmark has other samples")
+        raise ValueError("the benchmark has other samples than the run")
     periods = samples_a_year(assembly)
     return TrackRecord(
         equity=_money(record),

@@ -89,7 +89,7 @@ def shipping_verdict(seeds: Mapping[int, Years], rivals: Mapping[str, Years], lo
     days that differ, and for looks below 1.
     """
     if looks < 1:
-        raise ValueError(f"looks {looks}: from 1 on, this one included")
+        raise ValueError(f"looks {looks}: the number must be 1 or more, because this look counts")
     every = len(seeds)
     most = set[int]().union(*seeds.values())
     finished = {seed: of for seed, of in seeds.items() if set(of) == most}

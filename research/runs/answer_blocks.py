@@ -158,7 +158,7 @@ class AnswerBlocks:
         return Decided(ask.round, ask.agent, weights, "", pack(ask.memory))
 
     def ahead(self, samples: Iterable[tuple[int, list[int]]], seats: Sequence[int]) -> list[AnswersAhead]:
-        """As `Foreseen` of `runtime.advance_answers`: answers of the present block that `act` need not give."""
+        """Implements `Foreseen.ahead`: answers of the present block that `act` need not give."""
         ahead, answers = self._ahead, list[AnswersAhead]()
         if ahead is None or self._unusual():
             return answers
@@ -187,12 +187,13 @@ class AnswerBlocks:
         return answers
 
     def planned(self, answers: Sequence[AnswersAhead], prices: Floats, ring: Ring, later: int) -> None:
-        """As `quantd.daemon.runtime.advance_answers.Foreseen`. Raises RuntimeError if the engine read other bars."""
+        """Implements `Foreseen.planned`. Raises RuntimeError if the engine read other bars."""
         ahead = self._ahead
         assert ahead is not None
         rows = np.array([ahead.rows[answer.ts] for answer in answers])
         if not ahead.view.has(prices, rows, ahead.seen, ring, later):
-            raise RuntimeError(f"the bars up to {instant_text(answers[-1].ts)} are not those of the answers to them")
+            until = instant_text(answers[-1].ts)
+            raise RuntimeError(f"the engine read other bars up to {until} than act_rows, so its answers do not count")
         ahead.seen = int(rows[-1])
         for sample_answers, row in zip(answers, rows.tolist(), strict=True):
             for agent, weights in sample_answers.answers.items():

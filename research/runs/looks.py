@@ -61,7 +61,9 @@ class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if sum(entry is not None for entry in (self.look, self.withdrawal, self.foreknowledge)) != 1:
-            raise ValueError("a line of the ledger is a look, a withdrawal or a verdict on knowledge of the future")
+            raise ValueError(
+                "a line of the ledger must be one of look, withdrawal and verdict on knowledge of the future"
+            )
 
     @property
     def entry(self) -> Entry:
@@ -129,7 +131,7 @@ def policy_identity(policy: object) -> str:
     path, policy_digest = getattr(policy, "path", None), str(getattr(policy, "digest", ""))
     if not policy_digest and isinstance(path, Path) and path.is_file():
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    return policy_digest  # the configuration identifies a registered policy
+    return policy_digest  # a registered policy has no file to hash: name and parameters identify it
 
 
 def read_looks(folder: Path) -> Known:

@@ -24,16 +24,16 @@ def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Asse
     """Return the parts of a stored run; `folder` has its saved configurations. Raises RunUnusable and FeedError."""
     first = first_start(records, run)
     if first is None:
-        raise RunUnusable("it has no journal that begins with a start")
+        raise RunUnusable("the run has no journal that begins with a start")
     try:
         parts = parts_of(saved_config(folder, first.config), first.ts, cache=cache, isolation=Apart(folder))
     except ConfigLost as why:
         raise RunUnusable(str(why)) from None
     parts = as_recorded(parts, first.feed)
     if not isinstance(parts, Assembly):
-        raise RunUnusable("it traded live bars; only runs over a recorded market have comparable figures")
+        raise RunUnusable("the run traded live bars; only runs over a recorded market have comparable figures")
     if parts.market != first.feed:
-        raise RunUnusable(f"it was made with other bars than {parts.config.feed.path} has now")
+        raise RunUnusable(f"the run was made with other bars than {parts.config.feed.path} has now")
     return parts
 
 
@@ -72,10 +72,10 @@ class _Faults:
     def check(self) -> None:
         """Raise RunUnusable where returns are not those of one configuration on its own capital."""
         if len(self._configs) > 1:
-            raise RunUnusable(f"it traded under {len(self._configs)} configurations; its figures are of no one")
+            raise RunUnusable(f"the run traded under {len(self._configs)} configurations; its figures are of no one")
         if self._deposits:
             raise RunUnusable(
-                f"it has {self._deposits} deposits or withdrawals, which its equity contains; its returns are "
+                f"the run has {self._deposits} deposits or withdrawals, which its equity contains; its returns are "
                 "not those of a strategy"
             )
 

@@ -60,7 +60,7 @@ def minimum_track_record(
     estimate has no variance. Raises ValueError for a confidence outside (0.5, 1).
     """
     if not 0.5 < confidence < 1.0:
-        raise ValueError(f"the confidence is above 0.5 and below 1, not {confidence}")
+        raise ValueError(f"the confidence must be above 0.5 and below 1, not {confidence}")
     variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2
     if not variance > 0.0:
         return nan
@@ -76,9 +76,9 @@ def effective_trials(trials: int, correlation: float) -> float:
     A negative correlation counts as 0. Raises ValueError for no trial or a correlation outside [-1, 1].
     """
     if trials < 1:
-        raise ValueError(f"there is at least one trial, not {trials}")
+        raise ValueError(f"the number of trials must be 1 or more, not {trials}")
     if not -1.0 <= correlation <= 1.0:
-        raise ValueError(f"a correlation is between -1 and 1, not {correlation}")
+        raise ValueError(f"a correlation must be between -1 and 1, not {correlation}")
     rho = max(correlation, 0.0)
     return rho + (1.0 - rho) * trials
 

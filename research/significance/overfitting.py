@@ -55,7 +55,7 @@ def overfitting(returns: Floats, *, blocks: int = BLOCKS, measure: Measure = "sh
     fewer than 2 samples per block, fewer than 2 trials or non-finite returns.
     """
     if blocks % 2 or not 2 <= blocks <= MOST_BLOCKS:
-        raise ValueError(f"the number of blocks is even and from 2 to {MOST_BLOCKS}, not {blocks}")
+        raise ValueError(f"the number of blocks must be even and from 2 to {MOST_BLOCKS}, not {blocks}")
     require_trials(returns, 2 * blocks, 2)
     inside, outside, ranks = _chosen(returns, blocks, measure)
     trials = returns.shape[1]

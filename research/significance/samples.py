@@ -13,7 +13,7 @@ SMALLEST_DEVIATION: Final = 1e-15
 def require_returns(returns: Floats, least: int) -> None:
     """Check one series float64[T]. Raises ValueError for fewer than `least` samples or a value that is not finite."""
     if returns.ndim != 1:
-        raise ValueError(f"a return series has one dimension, not {returns.ndim}")
+        raise ValueError(f"a return series must have one dimension, not {returns.ndim}")
     if len(returns) < least:
         raise ValueError(f"the test needs at least {least} returns, not {len(returns)}")
     if not bool(np.isfinite(returns).all()):
@@ -23,7 +23,7 @@ def require_returns(returns: Floats, least: int) -> None:
 def require_pair(returns: Floats, other: Floats, least: int) -> None:
     """Check two series float64[T] of the same samples. Raises ValueError as `require_returns`, or for two lengths."""
     if len(returns) != len(other):
-        raise ValueError(f"paired series have one length, not {len(returns)} and {len(other)}")
+        raise ValueError(f"paired series must have the same length, not {len(returns)} and {len(other)}")
     require_returns(returns, least)
     require_returns(other, least)
 
@@ -32,7 +32,7 @@ def require_trials(returns: Floats, least: int, fewest: int) -> None:
     """Check float64[T, K], a column for each trial. Raises ValueError for fewer than `least` samples, fewer than
     `fewest` trials, or a value that is not finite."""
     if returns.ndim != 2:
-        raise ValueError(f"the returns of trials have two dimensions, not {returns.ndim}")
+        raise ValueError(f"the returns of trials must have two dimensions, not {returns.ndim}")
     samples, trials = returns.shape
     if samples < least:
         raise ValueError(f"the test needs at least {least} returns, not {samples}")

@@ -87,7 +87,7 @@ def sharpe_intervals(
     """
     series = [returns] if other is None else [returns, other]
     if other is not None and len(returns) != len(other):
-        raise ValueError(f"paired series have one length, not {len(returns)} and {len(other)}")
+        raise ValueError(f"paired series must have the same length, not {len(returns)} and {len(other)}")
     n = len(returns)
     if n < MIN_SAMPLES:
         return None

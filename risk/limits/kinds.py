@@ -149,7 +149,9 @@ def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> 
         case "nothing":
             pass
     if not (np.isfinite(load).all() and (load >= 0.0).all()):
-        raise ValueError(f"{key}: a coefficient is negative or not finite, so that adding risk could keep it")
+        raise ValueError(
+            f"{key}: a coefficient is negative or not finite, so that an order could add risk within the limit"
+        )
     way = linear.bound * (1.0 + limits.in_flight) if linear.way is None else linear.way
     settled = load if linear.settled is None else _sides(size, *linear.settled)
     return Row(key, reason, linear.held, held, load, way, settled, linear.bound)

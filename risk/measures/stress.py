@@ -56,7 +56,7 @@ class Shock(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise ValueError("name: a stress scenario needs one")
+            raise ValueError("a stress scenario has no name; set name")
         if not self.moves and not self.symbols:
             raise ValueError(f"stress scenario {self.name}: no move is given; set moves or symbols")
         for kind, given in (("moves", self.moves), ("symbols", self.symbols)):

@@ -45,7 +45,7 @@ class Holdings:
     def weigh(self, equity: float) -> None:
         """Derive everything from the values. Raises ValueError for an equity that is not above 0."""
         if not equity > 0.0 or self.n > len(self._values) or self.n > len(self._weights) or self.n > len(self.size):
-            raise ValueError(f"weights of {self.n} values at an equity of {equity}")
+            raise ValueError(f"equity {equity} must be above 0, and {self.n} values must fit into the columns")
         self._weigh(1.0 / equity)
 
     def _weigh(self, share: float) -> None:

@@ -33,7 +33,7 @@ class Loops:
     def fits(self, size: int, room: int) -> None:
         """Raises IndexError for a buffer with less room than `size`."""
         if size < 1 or size > room:
-            raise IndexError(f"{size} elements in a buffer of {room}")
+            raise IndexError(f"{size} elements do not fit into a buffer of {room}")
 
     def reaches(self, rows: FloatRows, k: int, size: int) -> float:
         """The last of `size` elements of a row. Raises IndexError where it is not there."""

@@ -77,7 +77,7 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
             free[last] = not free[last]
     if size > MANY:
         return grown(matrix, linear)
-    raise Infeasible("the active set did not settle")
+    raise Infeasible("the active set of the solver did not converge")
 
 
 def grown(matrix: Floats, linear: Floats) -> Floats:
@@ -109,12 +109,12 @@ def grown(matrix: Floats, linear: Floats) -> Floats:
             x[index] = part + float(reach.min()) * (tried - part)
             leaving = index[low][reach <= reach.min()]
             x[leaving], free[leaving] = 0.0, False
-        # one that leaves at once is steep by rounding only
+        # a variable that enters and leaves at once is steep by rounding only: unless barred, it could repeat for ever
         barred = barred & ~free if free[entering] else barred | (np.arange(size) == entering)
         if free[entering]:
             barred[:] = False
         slope = matrix.dot(x) - linear
-    raise Infeasible("the active set did not settle")
+    raise Infeasible("the active set of the solver did not converge")
 
 
 def likely(matrix: Floats, linear: Floats) -> Bools:
@@ -152,7 +152,7 @@ def bounded(
     the sum.
     """
     if float(lower.sum()) > total * (1.0 + 1e-12) or float(upper.sum()) < total * (1.0 - 1e-12):
-        raise Infeasible("the weight bounds do not allow the sum")
+        raise Infeasible("no weights within their bounds have the required sum")
     size = len(linear)
     guess = np.full(size, np.nan) if start is None else start
     low, high = guess <= lower, guess >= upper
@@ -268,4 +268,4 @@ def _walk(
             low[a] = False
         else:
             high[b] = False
-    raise Infeasible("the active set did not settle")
+    raise Infeasible("the active set of the solver did not converge")

@@ -46,7 +46,7 @@ class Box(Struct, frozen=True):
         """Return the lower and the upper bounds of `size` weights. Raises Infeasible if they do not allow the sum 1."""
         lower, upper = self.lower, min(self.upper, 1.0)
         if size * lower > 1.0 + 1e-12 or size * upper < 1.0 - 1e-12:
-            raise Infeasible("the weight bounds do not allow the sum")
+            raise Infeasible("no weights within their bounds have the required sum")
         return np.full(size, lower), np.full(size, upper)
 
 
@@ -75,7 +75,7 @@ def _tangent(cov: Floats, reward: Floats, box: Box) -> Floats:
     rate = reward / deviation
     best = float(rate.max())
     if not best > 0.0:
-        raise Infeasible("nothing has a reward above zero")
+        raise Infeasible("no instrument has an expected return above zero")
     try:
         x = nonnegative(correlation, rate / best)
     except Infeasible:
@@ -97,7 +97,7 @@ def _tangent_in(cov: Floats, reward: Floats, box: Box, start: Floats) -> Floats:
     """
     lower, upper = box.sides(len(reward))
     if highest(reward, box) <= 0.0:
-        raise Infeasible("no portfolio within the bounds has a reward above zero")
+        raise Infeasible("no portfolio within the bounds has an expected return above zero")
     cov = cov + np.diag(RIDGE * cov.diagonal())
     earned = float(start.dot(reward))
     t = float(start.dot(cov).dot(start)) / (earned if earned > 0.0 else float(reward.max()))

@@ -178,7 +178,7 @@ def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
         if about is not None and len(numbers) == len(about.parameters):
             least = 1 if family in ONE_BAR else 2
             if min(numbers) < least or max(numbers) > LONGEST:
-                raise FeatureError(f"feature {name!r}: {least} to {LONGEST} bars are possible")
+                raise FeatureError(f"feature {name!r}: give {least} to {LONGEST} bars")
             return family, tuple(numbers)
     if plain in UNAVAILABLE:
         raise FeatureError(f"feature {name!r} is not available: {UNAVAILABLE[plain]}")
@@ -199,7 +199,7 @@ def _series_parted(series: str, change: str | None, number: str | None, *, name:
         return f"{SERIES} {series}", ()
     least = {"ago": 1, "change": 1, "z": 2}.get(change)
     if least is not None and not least <= int(number) <= LONGEST:
-        raise FeatureError(f"feature {name!r}: {least} to {LONGEST} samples are possible")
+        raise FeatureError(f"feature {name!r}: give {least} to {LONGEST} samples")
     return f"{SERIES} {series} {change}", (float(number),)
 
 
@@ -210,7 +210,7 @@ def spec_of(names: Iterable[str]) -> FeatureSpec:
     if twice:
         raise FeatureError(f"feature {twice[0]!r} is named twice")
     if not features:
-        raise FeatureError("a set needs a feature at least")
+        raise FeatureError("a set needs at least one feature")
     return FeatureSpec(features)
 
 

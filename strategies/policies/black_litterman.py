@@ -64,7 +64,7 @@ class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
                 raise ValueError(f"view {number} sets {opinion.symbol} over itself")
             values = (opinion.annual_return, *opinion.pick.values())
             if not all(isfinite(value) for value in values) or not any(opinion.shares().values()):
-                raise ValueError(f"view {number} has a number that is not finite, or a pick of nothing")
+                raise ValueError(f"view {number} has a number that is not finite, or an empty pick")
 
     @property
     def named(self) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ class SignalsParams(Struct, frozen=True):
             raise ValueError("it needs features, such as { momentum_126 = 1.0, rsi_14 = -0.5 }")
         for key, weights in (("features", self.features), ("exposure", self.exposure)):
             if not all(map(isfinite, weights.values())):
-                raise ValueError(f"{key} has a finite weight for each name")
+                raise ValueError(f"each weight of {key} must be a finite number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,9 @@ class Signals:
         return min(max(1.0 + moved, 0.0), 1.0) if isfinite(moved) else 0.0
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """As Policy: the `top` instruments by score share `invested` times the exposure, equally or by inverse
-        volatility. Equal scores are ordered by symbol."""
+        """Implements `Policy.act`: the `top` instruments by score share `invested` times the exposure, equally or by
+        inverse volatility. Equal scores are ordered by symbol.
+        """
         features = self.features(view)
         scores = self.scores(features)
         parts = np.zeros(len(scores))
@@ -162,7 +163,7 @@ def _made(params: SignalsParams) -> Signals:
         if feature.name in params.features and (feature.about.shared or of_the_book):
             remedy = "" if of_the_book else "; it belongs into exposure"
             raise ParamsError(
-                f"signals: feature {feature.name!r} does not tell instruments apart by their bars{remedy}"
+                f"signals: feature {feature.name!r} cannot rank instruments: it is no number of their bars{remedy}"
             )
         if feature.name in params.exposure and (not feature.about.shared or of_the_book):
             raise ParamsError(f"signals: exposure {feature.name!r} is no macro series, regime or season")

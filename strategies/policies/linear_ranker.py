@@ -119,8 +119,9 @@ class LinearRanker:
         return np.where(np.isfinite(view.prices), scores, np.nan)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """As Policy: the `top` instruments by score have equal parts of `invested`, by default the upper half of those
-        that take part. Equal scores are ordered by symbol."""
+        """Implements `Policy.act`: the `top` instruments by score have equal parts of `invested`, by default the upper
+        half of those that take part. Equal scores are ordered by symbol.
+        """
         scores = self.scores(view)
         parts = np.zeros(len(scores))
         candidates = np.flatnonzero(np.isfinite(scores)).tolist()
@@ -144,7 +145,9 @@ def _made(params: LinearRankerParams) -> LinearRanker:
         raise ParamsError(f"linear_ranker: {error}") from None
     for feature in spec.features:
         if feature.about.shared or feature.about.group in ("portfolio", "risk"):
-            raise ParamsError(f"linear_ranker: feature {feature.name!r} does not tell instruments apart by their bars")
+            raise ParamsError(
+                f"linear_ranker: feature {feature.name!r} cannot rank instruments: it is no number of their bars"
+            )
     if spec.needs:
         names = ", ".join(sorted(spec.needs))
         raise ParamsError(f"linear_ranker: the features need {names}; it reads bars only, so leave those features out")

@@ -69,7 +69,7 @@ class MaxDiversificationParams(ConstrainedParams, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.constraints is not None and self.constraints.max_cvar < 1.0:
-            raise ValueError("max_cvar is not among the constraints it can be solved under; leave it out")
+            raise ValueError("the diversification ratio cannot be solved under max_cvar; leave max_cvar out")
 
 
 def excess_means(case: Case[P], kind: MeanKind, risk_aversion: float, risk_free_annual: float) -> Floats:

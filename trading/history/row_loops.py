@@ -64,7 +64,7 @@ class RowLoops:
     def fits(self, size: int, room: int) -> None:
         """Raises IndexError for a buffer with less room than `size`."""
         if size > room:
-            raise IndexError(f"{size} elements in a buffer of {room}")
+            raise IndexError(f"{size} elements do not fit into a buffer of {room}")
 
     def reaches(self, rows: FloatRows, first: int, last: int, size: int) -> float:
         """The last of `size` elements of a row before `last`. Raises IndexError where rows are not there."""

@@ -227,7 +227,7 @@ class Postings:
             price: int = price_nano[row]
             fee: int = fee_micro[row]
             if max(abs(float(size)), abs(float(price)), abs(float(fee))) >= _TOO_LARGE:
-                raise OverflowError("an integer of a fill")
+                raise OverflowError("an integer of a fill is too large for 64 bits")
             out[row], out[rows + row], out[2 * rows + row], out[3 * rows + row] = sym[row], size, price, fee
             parts: int = len(shares[row])
             out[4 * rows + row] = parts
@@ -362,7 +362,7 @@ class Postings:
                 value_micro, remainder = ratio(abs(lots), abs(price), self.numerator[k], divisor)
                 gross += float(value_micro)
                 if gross >= _TOO_LARGE:
-                    raise OverflowError("the value of a book")
+                    raise OverflowError("the value of a book is too large for 64 bits")
                 remainder *= ATTO_PER_MICRO // divisor
                 if (lots > 0) == (price > 0):
                     micro += value_micro

@@ -69,7 +69,7 @@ class FrozenBook(Struct, frozen=True):
         return cls(lots=lots, cost_micro=cost, residue=residue, **by_name)
 
     def cells(self) -> list[int]:
-        """The same as cells."""
+        """Return the values of the book as cells: lots, costs, amounts, and residue of rounding."""
         amounts = (getattr(self, name) for name in AMOUNTS[:5])
         return [*self.lots, *self.cost_micro, *amounts, *self.residue]
 
@@ -86,7 +86,7 @@ def restore(book: Book, cells: Ints) -> None:
     """Set a book to cells. Raises ValueError for another number of columns."""
     size = book.size
     if len(cells) != 2 * size + len(AMOUNTS):
-        raise ValueError(f"{len(cells)} cells are no book of {size} columns")
+        raise ValueError(f"{len(cells)} cells do not make a book of {size} columns")
     np.asarray(book.held)[:], np.asarray(book.cost)[:] = cells[:size], cells[size : 2 * size]
     for name, amount in zip(AMOUNTS, cells[2 * size :].tolist(), strict=True):
         setattr(book, name, amount)

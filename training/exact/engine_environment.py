@@ -148,7 +148,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         before, steps = self._market.first, self._market.last - self._market.first
         if before < LOOKBACK or steps < 1:
             raise ValueError(
-                f"{before} sessions before the first decision and {steps} after it; {LOOKBACK} and 1 or more"
+                f"{before} sessions before the first decision and {steps} after it; at least {LOOKBACK} and 1"
             )
         self._length = min(self.episodes.length, steps)
         universe = self.assembly.universe
@@ -180,8 +180,6 @@ class Exact(gymnasium.Env[Observation, Any]):
         else:
             self.action_space = spaces.Box(0.0, 1.0, (size + 1,), np.float32)
 
-    # ---- episodes
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
@@ -210,8 +208,6 @@ class Exact(gymnasium.Env[Observation, Any]):
         if not self.episodes.random:
             return market.first
         return int(self.np_random.integers(market.first, market.last - self._length + 1))
-
-    # ---- steps
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Answer the open question, and go on to the next one. Raises ValueError before `reset`."""
@@ -270,8 +266,6 @@ class Exact(gymnasium.Env[Observation, Any]):
         """The learner's view of the last sample."""
         question = self._learner.question
         return view_of(self.shell.state, self._learner.number, self.shell.ts) if question is None else question.view
-
-    # ---- actions, observations and rewards
 
     def _weights(self, action: Any, view: View) -> Floats:
         """The target weights float64[N] of an action. Raises FloatingPointError for one that is not a number."""

@@ -55,7 +55,7 @@ class DistilPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if min(self.batch, self.steps, self.epochs, *self.hidden) < 1 or not 0.0 < self.held < 1.0 or not self.hidden:
-            raise ValueError(f"{self}: counts and widths from 1 on, a held share between 0 and 1")
+            raise ValueError(f"{self}: counts and widths must be 1 or more, and held between 0 and 1")
 
 
 # Long because the manifest of the copy needs each step: the teacher and its market, its answers, the pupil that was
@@ -76,9 +76,7 @@ def distil(
     teacher = load_agent(folder, {})
     manifest = teacher.artifact.manifest
     if manifest.network.carry:
-        raise ArtifactError(
-            f"{folder}: it remembers what it saw; a network that does not cannot be taught to answer so"
-        )
+        raise ArtifactError(f"{folder}: the policy has a memory, which a network without memory cannot imitate")
     if manifest.precision != "float32":
         raise ArtifactError(f"{folder}: it is {manifest.precision}; name the artifact that it was made from")
     torch.set_num_threads(1)
@@ -101,7 +99,7 @@ def distil(
     observed, teacher_actions = demonstrations(env, lambda rows: _answers(teacher, rows), plan.steps, plan.seed)
     cut = int(plan.steps * (1.0 - plan.held)) * plan.batch
     if not 0 < cut < len(observed):
-        raise ValueError(f"{plan.steps} sessions: too few to teach on some and compare on others")
+        raise ValueError(f"{plan.steps} sessions are too few to train on some and compare on others")
     running = Running(observed.shape[1], observed.device)
     running.add(observed[:cut])
     scaling = Scale(running.mean, running.deviation())

@@ -39,7 +39,7 @@ def graph_of(
     caps, "weights" is after them, weighted by capital. Raises ValueError where actor and action do not match.
     """
     if len(actor.networks) != max(len(seats), 1):
-        raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats: one each")
+        raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats; each seat needs one actor")
     graph = Graph()
     seen = _scaled(graph, normaliser, spec.size(assets))
     heads = [n.write(graph, seen, f"seat{k}." if seats else "") for k, n in enumerate(actor.networks)]
@@ -50,7 +50,7 @@ def graph_of(
     elif action.kind == "discrete":
         if allocations is None or actor.readout not in ("softmax", "values"):
             raise ValueError(
-                f"discrete actions need a grid, and a learner that chooses; this one reads {actor.readout}"
+                f"discrete actions need a grid and a learner that chooses; this learner reads {actor.readout}"
             )
         if actor.readout == "softmax":
             graph.readout(heads[0], "softmax", "scores")
@@ -60,7 +60,7 @@ def graph_of(
         outputs["scores"] = len(allocations)
     elif action.kind == "box":
         if actor.readout != "tanh":
-            raise ValueError(f"box actions of a learner that reads {actor.readout}")
+            raise ValueError(f"box actions need another learner; this one reads {actor.readout}")
         _within(graph, graph.readout(heads[0], "tanh", "positions"), action.gross)
     else:
         graph.columns(graph.readout(heads[0], _simplex(actor), "all"), 0, assets, "weights")
@@ -80,7 +80,7 @@ def _by_rows(model: bytes, inputs: Mapping[str, int]) -> bool:
         run = open_session(model, Path("policy.onnx"), list(inputs)).run
         together = run(["weights"], given)[0]
         alone = [run(["weights"], {name: rows[k : k + 1] for name, rows in given.items()})[0] for k in range(3)]
-    except Exception:  # whatever the runtime says of shapes that do not fit
+    except Exception:  # a graph for one row fails here for three: the answer is no, and not an error
         return False
     return together.shape == (3, alone[0].shape[1]) and bool(np.abs(together - np.concatenate(alone)).max() < 1e-5)
 
@@ -88,7 +88,7 @@ def _by_rows(model: bytes, inputs: Mapping[str, int]) -> bool:
 def _simplex(actor: Actor) -> Readout:
     if actor.readout in ("softmax_gaussian", "dirichlet"):
         return actor.readout
-    raise ValueError(f"weights of a learner that reads {actor.readout}")
+    raise ValueError(f"weights need another learner; this one reads {actor.readout}")
 
 
 def _scaled(graph: Graph, normaliser: Scale | None, size: int) -> str:
@@ -96,7 +96,9 @@ def _scaled(graph: Graph, normaliser: Scale | None, size: int) -> str:
         return "observation"
     mean, deviation, clip = normaliser
     if mean.shape != (size,) or deviation.shape != (size,):
-        raise ValueError(f"a normaliser of {len(mean)} and {len(deviation)} entries for observations of {size}")
+        raise ValueError(
+            f"the normaliser has {len(mean)} means and {len(deviation)} deviations, and an observation {size} entries"
+        )
     centred = graph.node("Sub", ["observation", graph.constant("observed.mean", mean)])
     divided = graph.node("Div", [centred, graph.constant("observed.deviation", deviation)])
     bounds = [graph.scalar("observed.least", -clip), graph.scalar("observed.most", clip)]

@@ -68,7 +68,7 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     if manifest.precision != "float32":
         raise ArtifactError(f"{folder}: it is {manifest.precision} already; name the artifact that it was made from")
     if precision == "float32":
-        raise ValueError("precision float32 is what it has: int8 or float16")
+        raise ValueError("the artifact has precision float32 already; choose int8 or float16")
     copy = msgspec.structs.replace(
         manifest,
         name=out.name,

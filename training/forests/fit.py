@@ -71,9 +71,9 @@ class Plan(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not 1 <= self.horizon <= MOST_HORIZON:
-            raise ValueError(f"a horizon of {self.horizon} samples; from 1 to {MOST_HORIZON} can be measured")
+            raise ValueError(f"horizon {self.horizon} must be 1 to {MOST_HORIZON} samples")
         if self.last <= self.first:
-            raise ValueError(f"the data end {self.last}, not after they begin ({self.first})")
+            raise ValueError(f"the data end on {self.last}, which is not after their begin, {self.first}")
 
 
 class Rows(Struct, frozen=True):
@@ -285,7 +285,7 @@ def evaluate(
     rows = gather(manifest.predicts, panel.returns(), manifest.horizon, 1).between(begin, len(panel.day_ns))
     if len(rows.true) < LEAST_ROWS:
         raise ValueError(
-            f"{len(rows.true)} rows with a known outcome from {first} to {last}; {LEAST_ROWS} say something"
+            f"{len(rows.true)} rows with a known outcome from {first} to {last}; an evaluation needs {LEAST_ROWS}"
         )
     seen = len(np.unique(rows.at[panel.day_ns[rows.at] < manifest.training.until_ns]))
     span = _day(panel.day_ns, int(rows.at[0])), _day(panel.day_ns, int(rows.at[-1]))

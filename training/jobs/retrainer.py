@@ -135,13 +135,15 @@ class Retraining:
                 reading.cancel()
                 if self._service.over:
                     return None
-                return failure(order, f"no result within {table.within_ns / 1e9:g} s ([retrain] within); it was ended")
+                return failure(
+                    order, f"no result within {table.within_ns / 1e9:g} s ([retrain] within): it was stopped"
+                )
             try:
                 return msgspec.json.decode(reading.result(), type=Retrained)
             except (msgspec.MsgspecError, ValueError):
                 code = await process.wait()
                 status = f"signal {-code}" if code < 0 else f"exit code {code}"
-                return failure(order, f"its process ended with {status} and said nothing; the log may say more")
+                return failure(order, f"its process ended with {status} and no result; the log may have the reason")
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -217,5 +219,5 @@ def last_day(sessions: Sessions, ts: int) -> date:
     """The date of the last session closed by `ts`. Raises IndexError before the first."""
     row = bisect_right(sessions.close_ns, ts) - 1
     if row < 0:
-        raise IndexError(f"calendar {sessions.name} begins after that")
+        raise IndexError(f"calendar {sessions.name} begins after the requested day")
     return datetime.fromtimestamp(sessions.day_ns[row] // 10**9, UTC).date()

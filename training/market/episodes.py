@@ -23,7 +23,7 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.chance <= 1.0 and 0.0 <= self.least <= self.most < 2 / 3):
-            raise ValueError(f"stress: {self}: 0 <= chance <= 1 and 0 <= least <= most < 2/3")
+            raise ValueError(f"stress: {self} must have 0 <= chance <= 1 and 0 <= least <= most < 2/3")
 
 
 class Episodes(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +46,7 @@ class Episodes(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.block < 0 or self.together < 1 or not 0.0 <= self.ruin < 1.0:
-            raise ValueError(f"episodes: {self}: length and together from 1, block from 0, 0 <= ruin < 1")
+            raise ValueError(f"episodes: {self} must have length and together >= 1, block >= 0, 0 <= ruin < 1")
 
 
 WHOLE: Final = Episodes(length=2**31, random=False)

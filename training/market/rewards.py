@@ -73,7 +73,7 @@ class Moments:
 
     def __init__(self, batch: int, decay: float, device: torch.device, dtype: torch.dtype) -> None:
         if not 0.0 < decay < 1.0:
-            raise ValueError(f"decay = {decay}: a number between 0 and 1, for example {DECAY:.4f}")
+            raise ValueError(f"decay = {decay}must be between 0 and 1, for example {DECAY:.4f}")
         self.decay = decay
         self.first = torch.zeros(batch, device=device, dtype=dtype)
         self.second = torch.full((batch,), USUAL_VARIANCE, device=device, dtype=dtype)

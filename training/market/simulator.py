@@ -61,7 +61,7 @@ class Simulator:
         seed: int = 0,
     ) -> None:
         if (kind == "discrete") != (allocations is not None):
-            raise ValueError(f"kind {kind}: allocations are for kind discrete, and it needs them")
+            raise ValueError(f"kind {kind}: only kind discrete has allocations, and it needs them")
         self.market: Final = market
         self.kind: Final[Kind] = kind
         self.batch: Final = batch
@@ -71,7 +71,7 @@ class Simulator:
         self.episodes: Final = episodes or Episodes()
         self.costs: Final = costs
         if batch < 1 or batch % self.episodes.together:
-            raise ValueError(f"a batch of {batch} for {self.episodes.together} accounts a path")
+            raise ValueError(f"batch = {batch} must be a multiple of episodes.together = {self.episodes.together}")
         size = len(market.symbols)
         self._rates = Rates.of(costs)
         self._lot = None if lot is None else view(torch.broadcast_to(self._tensor(lot), (size,)).clone())
@@ -199,7 +199,7 @@ class Simulator:
     def traded(self) -> Traded:
         """The trades of the last step, before new episodes began. Raises ValueError before the first step."""
         if self._after is None:
-            raise ValueError("nothing was traded yet: make a step")
+            raise ValueError("there are no trades before the first step")
         return Traded(*(tensor(array) for array in self._after))
 
     def lots(self) -> Tensor:

@@ -71,7 +71,9 @@ class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
         if self.benchmark != "none" and self.kind == "composite":
             raise ValueError(f"benchmark {self.benchmark}: a composite reward has none; write benchmark = none")
         if self.scale != "none" and self.kind not in ("log", "simple"):
-            raise ValueError(f"scale {self.scale}: a reward of kind log or simple; {self.kind} has a scale of its own")
+            raise ValueError(
+                f"scale {self.scale}: only kinds log and simple have one; {self.kind} is scaled by its own rule"
+            )
 
 
 class Seat(Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,7 +108,7 @@ class Diversity(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.weight < 0.0 or not 0.0 <= self.low <= self.high or not 0.0 <= self.calm < self.wild or self.window < 3:
-            raise ValueError(f"diversity: {self}: weights from 0, low <= high, calm < wild, a window of 3 or more")
+            raise ValueError(f"diversity: {self} must have weights >= 0, low <= high, calm < wild, window >= 3")
 
 
 PROFILES: Final = (

@@ -79,7 +79,7 @@ def walk(
     returns an answer that the daemon would refuse.
     """
     if rows.step != 1 or len(rows) < 2 or rows.start < 0 or rows.stop > len(panel.day_ns):
-        raise ValueError(f"{rows} of {len(panel.day_ns)} sessions: two or more, one after the other, can be walked")
+        raise ValueError(f"{rows} of {len(panel.day_ns)} sessions: a walk needs two or more, one after the other")
     if observed is None:
         table = np.zeros((len(panel.day_ns), 0), dtype=np.float32)
         observed = Observed(table, (), 0, ())

@@ -45,7 +45,9 @@ class Body(nn.Module):
         super().__init__()
         weights = layout.assets if layout.weights is not None else 0
         if layout.market + weights > observation_size:
-            raise ValueError(f"network shared: {layout} in {observation_size} entries")
+            raise ValueError(
+                f"network shared: {layout} is longer than the {observation_size} entries of an observation"
+            )
         self.layout: Final = layout
         self.common: Final = common_of(layout, observation_size)
         """Places of the entries of all assets in common."""
@@ -90,7 +92,7 @@ class Shared(ActorCritic):
     ) -> None:  # fmt: skip
         super().__init__()
         if outputs not in (layout.assets, layout.assets + 1):
-            raise ValueError(f"network shared: {outputs} actions are no scores of {layout.assets} assets")
+            raise ValueError(f"network shared: {outputs} actions are not one score for each of {layout.assets} assets")
         self.body = Body(observation_size, layout, hidden, random)
         # the initial policy is nearly uniform (Andrychowicz et al. 2021)
         self.score = layer(hidden[-1], 1, 0.01, random)

@@ -48,7 +48,9 @@ class SharedActor(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if coordinates != layout.assets:
-            raise ValueError(f"network shared: {coordinates} coordinates for {layout.assets} assets")
+            raise ValueError(
+                f"network shared: {coordinates} coordinates are not one for each of {layout.assets} assets"
+            )
         self.body = Body(observation_size, layout, hidden, random)
         self.mean, self.spread = (layer(hidden[-1], 1, 0.01, random) for _ in range(2))
         nn.init.constant_(self.mean.bias, invested)
@@ -92,7 +94,9 @@ class SharedCritics(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if action_size not in (layout.assets, layout.assets + 1):
-            raise ValueError(f"network shared: actions of {action_size} are no weights of {layout.assets} assets")
+            raise ValueError(
+                f"network shared: actions of {action_size} entries are not the weights of {layout.assets} assets"
+            )
         self.pair = nn.ModuleList(Body(observation_size, layout, hidden, random, weighted=True) for _ in range(2))
         self.heads = nn.ModuleList(layer(hidden[-1], 1, 1.0, random) for _ in range(2))
         self.assets: Final = layout.assets
@@ -145,7 +149,7 @@ class SharedQ(nn.Module):
         super().__init__()
         more = choices - layout.assets
         if more not in (0, 1, 2):
-            raise ValueError(f"network shared: {choices} allocations are no single ones of {layout.assets} assets")
+            raise ValueError(f"network shared: {choices} allocations are not one for each of {layout.assets} assets")
         self.body = Body(observation_size, layout, hidden, random)
         gain = 0.01 if more == 2 else 1.0
         self.score = layer(hidden[-1], 1, gain, random)
@@ -166,7 +170,7 @@ class SharedQ(nn.Module):
         return scores(x, x.mean(-2), self.score, self.cash)
 
     def values(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Map as `forward`, without the means for `pull`."""
+        """Map observations to values as `forward` does, and store no means for `pull`."""
         with torch.no_grad():
             return self.forward(observation)
 

@@ -18,7 +18,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     def __post_init__(self) -> None:
         if self.assets < 1 or self.features < 0 or self.window < 0:
-            raise ValueError(f"layout {self}: assets from 1, features and window from 0")
+            raise ValueError(f"layout {self}: assets must be 1 or more, features and window 0 or more")
 
     @property
     def market(self) -> int:
@@ -44,4 +44,4 @@ class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if min(self.width, self.heads, self.layers, self.widening) < 1 or self.width % self.heads:
-            raise ValueError(f"transformer {self}: sizes from 1 on, and a width that its heads divide")
+            raise ValueError(f"transformer {self}: sizes must be 1 or more, and heads must divide width")

@@ -97,7 +97,9 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         if layout.window < 1 or layout.market > observation_size:
-            raise ValueError(f"a transformer reads sessions: {layout} in {observation_size} entries")
+            raise ValueError(
+                f"transformer: {layout} has no session, or more than the {observation_size} entries of an observation"
+            )
         self.layout: Final = layout
         self.width: Final = sizes.width
         self.observation_size: Final = observation_size

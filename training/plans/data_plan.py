@@ -43,10 +43,10 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.symbols or len(set(self.symbols)) != len(self.symbols):
-            raise ValueError(f"symbols {list(self.symbols)}: one or more, each once")
+            raise ValueError(f"symbols {list(self.symbols)}: name one or more, each once")
         for key, names in (("macro", [m.name for m in self.macro]), ("series", [s.name for s in self.series])):
             if len(set(names)) != len(names):
-                raise ValueError(f"{key} {', '.join(names)}: each name once")
+                raise ValueError(f"{key} {', '.join(names)}: write each name once")
 
     @property
     def sources(self) -> tuple[MacroSource, ...]:

@@ -72,14 +72,14 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.parts < 1 or self.capital <= 0.0 or self.gross <= 0.0:
-            raise ValueError("batch and parts from 1 on; capital and gross above 0")
+            raise ValueError("batch and parts must be 1 or more, capital and gross above 0")
         for size in self.lot.values() if isinstance(self.lot, dict) else () if self.lot is None else (self.lot,):
             if not 1.0 / NANO <= size < inf:
-                raise ValueError(f"lot {size:g}: a size of {1.0 / NANO:g} or more")
+                raise ValueError(f"lot {size:g}: a lot must be {1.0 / NANO:g} or more")
         if isinstance(self.cash_rate, float) and not LOWEST <= self.cash_rate <= HIGHEST:
-            raise ValueError(f"cash_rate {self.cash_rate:g}: a fraction a year, {LOWEST:g} to {HIGHEST:g}")
+            raise ValueError(f"cash_rate {self.cash_rate:g}: a rate a year must be {LOWEST:g} to {HIGHEST:g}")
         if self.episodes.together != 1 or not self.episodes.random:
-            raise ValueError("episodes of accounts that learn are drawn, each on a path of its own")
+            raise ValueError("training needs market.episodes.random = true and market.episodes.together = 1")
 
     def lots(self, symbols: Sequence[str]) -> tuple[float, ...]:
         """Return the lot sizes of `symbols`, in units."""
@@ -158,13 +158,13 @@ def _rule_mistakes(fields: Fields) -> list[str]:
     if fields["tuning_trials"] is not None and fields["tuning_trials"] < 0:
         mistakes.append(f"tuning_trials {fields['tuning_trials']}: 0 or more")
     if min(counts, default=1) < 1 or (fields["patience"] or 0) < 0:
-        mistakes.append("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
+        mistakes.append("steps, evaluate_every, checkpoint_every and keep must be 1 or more, patience 0 or more")
     purge, embargo, warmup_days = (fields[name] for name in ("purge", "embargo", "warmup_days"))
     if None not in (purge, embargo, warmup_days) and (purge < 1 or embargo < 0 or warmup_days < 0):
-        mistakes.append(f"purge {purge} from 1 on, embargo {embargo} and warmup_days from 0")
+        mistakes.append(f"purge {purge} must be 1 or more, embargo {embargo} and warmup_days 0 or more")
     seeds = fields["seeds"]
     if seeds is not None and (not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0):
-        mistakes.append(f"seeds {list(seeds)}: one or more, each once, from 0 on")
+        mistakes.append(f"seeds {list(seeds)}: name one or more, each once, 0 or above")
     market, learner = fields["market"], fields["learner"]
     record = learners()[fields["agent"]]
     if learner is not None and type(learner) is not record.plan:

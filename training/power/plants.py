@@ -59,7 +59,7 @@ class Plant(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.ic <= 1.0 or self.lag < 1:
-            raise ValueError(f"ic {self.ic:g} from 0 to 1, lag {self.lag} from 1 on")
+            raise ValueError(f"ic {self.ic:g} must be from 0 to 1, and lag {self.lag} 1 or more")
         if (self.shape == "file") != bool(self.values):
             raise ValueError(f"shape {self.shape!r}: `values` names the file of shape file, and of no other")
 

@@ -46,7 +46,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not (0.0 < self.confidence < 1.0 and self.max_drawdown_ratio > 0.0 and self.block >= 0):
-            raise ValueError(f"{self}: 0 < confidence < 1, max_drawdown_ratio above 0, block from 0 on")
+            raise ValueError(f"{self} must have 0 < confidence < 1, max_drawdown_ratio > 0, block >= 0")
 
 
 class Figures(Struct, frozen=True, forbid_unknown_fields=True):

@@ -93,7 +93,7 @@ class Processes:
 
     def __init__(self, workers: int) -> None:
         if workers < 1:
-            raise ValueError(f"{workers} workers: from 1 on")
+            raise ValueError(f"workers must be 1 or more, not {workers}")
         self.workers = workers
         self.shares_disk = True
 
@@ -139,7 +139,7 @@ class _Worker:
         except EOFError:
             self.process.join()
             raise WorkerLost(
-                f"a worker process ended with code {self.process.exitcode}; was memory enough? --workers takes fewer"
+                f"a worker process ended with code {self.process.exitcode}; where memory ran out, give fewer --workers"
             ) from None
         if last:
             watch.ended(self.number, what)
@@ -189,7 +189,7 @@ class Cluster:
 
     def __init__(self, workers: int, address: str = "") -> None:
         if workers < 1:
-            raise ValueError(f"{workers} workers: from 1 on")
+            raise ValueError(f"workers must be 1 or more, not {workers}")
         self.workers = workers
         self.shares_disk = not address
         self.address: Final = address

@@ -89,7 +89,7 @@ class Search(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if min(self.trials, self.max_steps, self.seeds) < 1 or not self.timeout_s > 0.0:
-            raise StudyError("trials, max_steps and seeds from 1 on, timeout above 0")
+            raise StudyError("trials, max_steps and seeds must be 1 or more, timeout above 0")
 
     @property
     def space(self) -> Space:
@@ -108,7 +108,7 @@ class Search(Struct, frozen=True):
         elif (horizon := getattr(self.plan.learner, "horizon", 0)) > 0:
             rollout = min(horizon, max(1, self.max_steps // batch))
             changes["learner.horizon"] = rollout
-        # whole rollouts, and no more steps than asked for
+        # rounded down to whole rollouts: a learner stops after one, and must not take more than max_steps
         steps = max(1, self.max_steps // (batch * rollout)) * batch * rollout
         changes |= {"steps": steps, "evaluate_every": min(self.plan.evaluate_every, max(1, steps // EVALUATIONS))}
         # a trial is short: it keeps where it stands when it ends, and not on the way

@@ -61,8 +61,8 @@ def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor
     if (weights < -1e-9).any():
         row, column = (int(v[0]) for v in np.nonzero(weights < -1e-9))
         raise ValueError(
-            f"the teacher is short of {symbols[column]} ({weights[row, column]:.2f}): only a policy with actions of "
-            f"kind box can be"
+            f"the teacher is short of {symbols[column]} ({weights[row, column]:.2f}): only actions of kind box allow "
+            "short weights"
         )
     long = _within(np.maximum(weights, 0.0), 1.0)
     with_cash = np.append(long, np.maximum(0.0, 1.0 - long.sum(axis=1, keepdims=True)), axis=1)

@@ -245,7 +245,7 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
     async for part in response.content.iter_any():
         size += len(part)
         if size > LARGEST:
-            raise aiohttp.ClientPayloadError("an answer too large")
+            raise aiohttp.ClientPayloadError(f"the answer is larger than {LARGEST} bytes")
         parts.append(part)
     return b"".join(parts)
 

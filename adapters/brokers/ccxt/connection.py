@@ -70,7 +70,7 @@ class Line:
     def exchange(self) -> Exchange:
         """The open connection. Raises ConnectionError before `take` and after `close`."""
         if self._exchange is None:
-            raise ConnectionError(f"{self.access.venue} is not open")
+            raise ConnectionError(f"the connection to {self.access.venue} is not open")
         return self._exchange
 
     def take(self, exchange: Exchange) -> None:
@@ -92,7 +92,7 @@ class Line:
                 return parsed_item
             if what == "order":
                 return {**parsed_item, "timestamp": time.time_ns() // 1_000_000}
-            raise ValueError("it has no time")
+            raise ValueError("the answer has no time")
         except WRONG as wrong:
             self.unreadable.add(what, item, wrong)
             return {**UNREAD, "timestamp": time.time_ns() // 1_000_000, "info": item}

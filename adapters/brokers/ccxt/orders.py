@@ -69,7 +69,7 @@ class OrderSender:
             balance = await self._line.ask(self._line.exchange.fetch_balance)
         except Exception as error:
             for row in sales:
-                del self.at[row.id]  # it never left
+                del self.at[row.id]  # the request never left this process, so that the row may be sent without a query
             reason = f"not sent: the holdings could not be read: {self._line.words(error)}"
             return [row for row in rows if row.lots >= 0], [self.unknown(row, reason) for row in sales]
         free = {
@@ -91,7 +91,7 @@ class OrderSender:
         if sent.kind in (Kind.OPEN, Kind.CLOSE):
             return self.refuse(sent, "this venue never closes and has no auctions")
         if not sent.lots or sent.worst_nano <= 0:
-            return self.refuse(sent, "an order of no lots or without a limit")
+            return self.refuse(sent, "the order has no lots, or no limit price")
         if why := self._too_small(sent):
             return self.refuse(sent, why)
         if 0 < sent.end <= now:
@@ -224,7 +224,7 @@ class OrderQueries:
         by_client_id: dict[str, dict[str, Any]] = {}
         async for order in self._line.pages(self._history, None, since_ms(rows), self._line.dialect.ended):
             id = self._line.dialect.client_id_of(order)
-            # in any order; no client id is used twice
+            # pages come in any order; a client id is used once, so that one match is enough
             if id in ids and order.get("status") != "open":
                 by_client_id[id] = order
             if len(by_client_id) == len(ids):

@@ -83,15 +83,15 @@ def carry_of(
     """
     f = msgspec.msgpack.decode(frozen, type=Frozen)
     if any(work.live for _, work in (*f.working, *f.stops)) and not simulated:
-        raise ValueError('orders are open; it is stopped with [quantd] on_stop = "cancel", or after they have ended')
+        raise ValueError('orders are open; stop the run with [quantd] on_stop = "cancel", or after they have ended')
     if f.resting.own:
-        raise ValueError("a position has levels of an order by hand; it is carried over once that is closed")
+        raise ValueError("a position has a stop or target of an order by hand; close that position first")
     if any(exits for exits, _ in f.exits):
-        raise ValueError("a protective exit is under way; it is carried over once that is done")
+        raise ValueError("a protective exit is under way; try again after its end")
     if f.numbers[6]:
-        raise ValueError("everything is being sold; it is carried over once that is done")
+        raise ValueError("everything is being sold; try again when the sales have ended")
     if closing := [portfolio.name for portfolio in f.portfolios.values() if portfolio.closing]:
-        raise ValueError(f"portfolio {closing[0]} is being closed; it is carried over once that is done")
+        raise ValueError(f"portfolio {closing[0]} is being closed; try again when it is closed")
     ledger = msgspec.convert(msgspec.msgpack.decode(f.ledger), FrozenLedger)
     size = universe.size
     best = np.frombuffer(f.best).reshape(-1, size) if f.best else np.full((len(agents), size), np.nan)

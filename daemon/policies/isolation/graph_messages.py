@@ -73,12 +73,12 @@ ENCODER: Final = msgspec.msgpack.Encoder()
 def numbers_of(values: NDArray[Any]) -> Numbers:
     """An array as a message. Raises ValueError for a type that is not in TYPES."""
     if values.dtype.str not in TYPES:
-        raise ValueError(f"an array of {values.dtype}")
+        raise ValueError(f"arrays of {values.dtype} are not sent; {', '.join(TYPES)} are")
     return Numbers(values.dtype.str, values.shape, np.ascontiguousarray(values).tobytes())
 
 
 def array_of(numbers: Numbers) -> NDArray[Any]:
     """A message as an array that may be written. Raises ValueError for one that is none."""
     if numbers.dtype not in TYPES or min(numbers.shape, default=0) < 0:
-        raise ValueError(f"an array of {numbers.dtype[:8]!r} and shape {numbers.shape[:8]}")
+        raise ValueError(f"no array has the type {numbers.dtype[:8]!r} and the shape {numbers.shape[:8]}")
     return np.frombuffer(bytearray(numbers.data), numbers.dtype).reshape(numbers.shape)

@@ -167,8 +167,6 @@ class Worker:
             self.close()
             raise ParamsError(f"{file or name}: {error} while it was loaded; correct what runs at import") from None
 
-    # the policy
-
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """The policy's answer. Raises PolicyFailed with the reason when there is none."""
         if self._refusing:
@@ -240,8 +238,6 @@ class Worker:
         if self._child is not None:
             self._child.withdraw()
 
-    # the process
-
     def start(self) -> None:
         """Starts the process, unless it runs; does not wait for it."""
         if self._child is not None and self._child.alive:
@@ -267,7 +263,7 @@ class Worker:
                     self.lookback, self.uses_bars, self._ready = lookback, uses_bars, True
                     self.undeclared = undeclared
                 case _:
-                    raise Broken("its process said something else than that it is ready")
+                    raise Broken("its process sent another message before that it is ready")
         self._loads_first = False
         self._pause(True)
 

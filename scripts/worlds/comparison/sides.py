@@ -52,7 +52,7 @@ def serve(*, journal: bool, compiled: bool) -> None:
     from .drive import drive
 
     if compiled and finder.loaded() is None:
-        raise SystemExit("the engine is not compiled; make build")
+        raise SystemExit("the engine is not compiled; run `make build`")
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # nothing else may write into the answers
     for line in sys.stdin:

@@ -212,7 +212,7 @@ class PredictionRoutes:
         """The weights of a method. Raises Refused and NotDone."""
         check_agent(self._service, asked.agent)
         if bool(asked.method) == bool(asked.agent):
-            raise _fault("method", "name a method or an agent, one of them")
+            raise _fault("method", "name either a method or an agent")
         try:
             symbols, closes = await asyncio.to_thread(table_of, asked.prices)
             held = held_of(asked.held, symbols)

@@ -180,7 +180,7 @@ async def test_an_attempt_beyond_its_time_limit_ends_and_a_thread_is_not_begun_t
     await runner.once()
     assert began == ["backup", "parity", "parity"], "the thread of the backup still runs"
     assert [(each.job, each.state) for each in log.runs()] == [("parity", "retrying"), ("backup", "retrying")]
-    assert "no end within 0.05 s; its process was ended" in log.runs()[0].result
+    assert "the job did not end within 0.05 s; its process was ended" in log.runs()[0].result
     release.set()
     await asyncio.sleep(0.01)
     await runner.once()

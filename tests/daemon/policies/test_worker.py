@@ -388,7 +388,7 @@ LOADING = [
         "False})\n"
         "[os.write(f, struct.pack('<Q', len(d)) + d) for f in range(3, 9) if os.path.exists(f'/proc/self/fd/{f}') and "
         "__import__('fcntl').fcntl(f, 3) & 3 == 1]\nimport time; time.sleep(9)\n",
-        "its process said something else than that it is ready while it was loaded",
+        "its process sent another message before that it is ready while it was loaded",
     ),
 ]
 

@@ -238,12 +238,12 @@ def function(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (external, "it keeps tensors in other files"),
-        (external_in_attribute, "it keeps tensors in other files"),
-        (foreign, r"it has the operator 'ai\.onnx\.contrib:PyOp'"),
-        (unknown, "it has the operator 'RandomNormal'"),
-        (branch, "it has a graph inside an operator"),
-        (function, "it defines functions of its own"),
+        (external, "the graph keeps tensors in other files"),
+        (external_in_attribute, "the graph keeps tensors in other files"),
+        (foreign, r"the graph has the operator 'ai\.onnx\.contrib:PyOp'"),
+        (unknown, "the graph has the operator 'RandomNormal'"),
+        (branch, "the graph has a graph inside an operator"),
+        (function, "the graph defines functions of its own"),
     ],
 )
 @pytest.mark.parametrize("kind", ["learned", "scorer"])
@@ -277,7 +277,7 @@ def test_reading_a_graph_or_tensors_that_are_none_always_ends_in_words(
         data = bytearray((made / "learned" / name).read_bytes())
         data[int(at * len(data))] = byte
         assert isinstance(fault(bytes(data[: int(cut * len(data))])), str)
-    assert graph_fault(b"") == "it is not an ONNX graph"
+    assert graph_fault(b"") == "the file is not an ONNX graph"
     assert graph_fault((made / "learned" / "policy.onnx").read_bytes()) == ""
 
 

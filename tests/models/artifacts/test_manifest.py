@@ -94,7 +94,7 @@ def test_a_size_is_checked_before_anything_is_read(folder: Path) -> None:
         load(folder)
     entries = {n: FileEntry(1 << 40, "") for n in FILES}
     rewritten(folder, files=entries)
-    with pytest.raises(ArtifactError, match="268435456 are allowed"):
+    with pytest.raises(ArtifactError, match="268435456 are the most"):
         load(folder)
 
 

@@ -21,7 +21,7 @@ def part(name: str, first: int, last: int) -> Split:
 @given(st.lists(st.integers(0, 100), min_size=6, max_size=6))
 def test_splits_are_made_exactly_when_no_day_is_in_two_of_them(at: list[int]) -> None:
     if any(b <= a for a, b in zip(at[::2], at[1::2], strict=True)):
-        with pytest.raises(ValueError, match="not after it begins"):
+        with pytest.raises(ValueError, match="which is not after its begin"):
             [part("x", a, b) for a, b in zip(at[::2], at[1::2], strict=True)]
         return
     parts = [part(n, a, b) for n, a, b in zip(("train", "validation", "test"), at[::2], at[1::2], strict=True)]
@@ -66,11 +66,11 @@ def test_walking_forward_every_outcome_fitted_on_is_older_than_what_is_judged(
     ("train", "test", "reason"),
     [
         ((0, 75), (100, 120), None),
-        ((0, 76), (100, 120), "lie 4 rows before the first judged; more than 4 are needed"),
-        ((0, 101), (100, 120), "lie -21 rows"),
-        ((100, 200), (10, 50), "lie -210 rows"),
-        ((5, 5), (100, 120), "without rows"),
-        ((0, 50), (100, 100), "without rows"),
+        ((0, 76), (100, 120), "is known 4 rows before the first judged one; the embargo is 4 rows"),
+        ((0, 101), (100, 120), "known -21 rows"),
+        ((100, 200), (10, 50), "known -210 rows"),
+        ((5, 5), (100, 120), "has no rows"),
+        ((0, 50), (100, 100), "has no rows"),
     ],
 )
 def test_a_fold_refuses_outcomes_that_reach_into_what_is_judged(
@@ -85,5 +85,5 @@ def test_a_fold_refuses_outcomes_that_reach_into_what_is_judged(
 
 def test_a_fold_that_separates_nothing_is_refused() -> None:
     for horizon, embargo in ((0, 5), (5, -1)):
-        with pytest.raises(ValueError, match="separate nothing"):
+        with pytest.raises(ValueError, match="must be 1 row or more"):
             Fold((0, 10), (100, 120), horizon, embargo)

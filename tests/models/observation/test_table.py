@@ -93,5 +93,5 @@ def test_regimes_are_those_that_policies_read_each_of_its_own_past() -> None:
 
 
 def test_columns_without_a_name_of_their_own_are_refused() -> None:
-    with pytest.raises(ValueError, match="name of its own"):
+    with pytest.raises(ValueError, match="needs a different name"):
         Observed(np.zeros((3, 2), np.float32), ("a", "a"), 0)

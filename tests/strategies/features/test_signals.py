@@ -216,8 +216,8 @@ def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> Non
         ({"features": {"rsx_14": 1.0}}, "did you mean 'rsi"),
         ({"features": {}}, "signals: it needs features, such as"),
         ({"features": {"rsi_14": float("nan")}}, "finite weight"),
-        ({"features": {"month_sin": 1.0}}, "does not tell instruments apart"),
-        ({"features": {"weight": 1.0}}, "does not tell instruments apart"),
+        ({"features": {"month_sin": 1.0}}, "cannot rank instruments"),
+        ({"features": {"weight": 1.0}}, "cannot rank instruments"),
         ({"features": {"vix_change_5": 1.0}}, "by their bars; it belongs into exposure"),
         (
             {"features": {"rsi_14": 1.0}, "exposure": {"rsi_20": 1.0}},

@@ -242,7 +242,7 @@ async def ended(kit: Kit, stepping: "asyncio.Task[None]", training: "asyncio.Tas
     [
         (("retrain.stale=1d", "retrain.bars=BARS"), "", "bars of all symbols end 2018-06-29, before 2019-01-01"),
         ((), "current", "is no folder of versions"),
-        (("retrain.within=1s",), "", "no result within 1 s ([retrain] within); it was ended"),
+        (("retrain.within=1s",), "", "no result within 1 s ([retrain] within): it was stopped"),
     ],
     ids=["stale bars", "no versions", "too long"],
 )

@@ -120,9 +120,9 @@ def test_onnx_runtime_gives_the_same_weights(kind: Kind, simplex: Simplex, layou
 
 
 def test_a_grid_of_allocations_and_a_layout_that_does_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="10 actions are no scores of 3 assets"):
+    with pytest.raises(ValueError, match="10 actions are not one score for each of 3 assets"):
         Shared(SIZE, 10, 0, random_of(1), layout=LAYOUT)
-    with pytest.raises(ValueError, match="in 20 entries"):
+    with pytest.raises(ValueError, match="longer than the 20 entries"):
         Shared(20, 3, 3, random_of(1), layout=LAYOUT)
     with pytest.raises(ValueError, match="network shared: layout is missing"):
         Ppo(PpoPlan(network="shared"), 5, 3, "simplex", 1)

@@ -192,11 +192,11 @@ def test_both_learners_find_what_each_asset_shows_of_itself() -> None:
 
 
 def test_actions_that_are_no_weights_of_single_assets_and_a_missing_layout_are_refused() -> None:
-    with pytest.raises(ValueError, match="10 allocations are no single ones of 3 assets"):
+    with pytest.raises(ValueError, match="10 allocations are not one for each of 3 assets"):
         SharedQ(SIZE, 10, random_of(1), layout=LAYOUT)
-    with pytest.raises(ValueError, match="actions of 7 are no weights of 3 assets"):
+    with pytest.raises(ValueError, match="actions of 7 entries are not the weights of 3 assets"):
         SharedCritics(SIZE, 7, random_of(1), layout=LAYOUT)
-    with pytest.raises(ValueError, match="6 coordinates for 3 assets"):
+    with pytest.raises(ValueError, match="6 coordinates are not one for each of 3 assets"):
         SharedActor(SIZE, 6, random_of(1), layout=LAYOUT)
     with pytest.raises(ValueError, match="network shared: layout is missing"):
         Sac(SacPlan(network="shared"), 5, 3, "simplex", 1)

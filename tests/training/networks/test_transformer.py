@@ -201,11 +201,11 @@ def test_actor_critics_learn_with_it_and_resume_to_the_same_bits(agent: str) -> 
 
 def test_impossible_sizes_and_layouts_are_refused() -> None:
     for wrong in ({"width": 10, "heads": 4}, {"layers": 0}, {"widening": 0}):
-        with pytest.raises(ValueError, match="sizes from 1 on"):
+        with pytest.raises(ValueError, match="sizes must be 1 or more"):
             Sizes(**wrong)
     with pytest.raises(ValueError, match="layout is missing"):
         Ppo(PpoPlan(network="transformer"), 5, 3, "discrete", 1)
-    with pytest.raises(ValueError, match="reads sessions"):
+    with pytest.raises(ValueError, match="has no session, or more than"):
         Encoder(1, SIZE, msgspec.structs.replace(LAYOUT, window=0), SIZES, random_of(1))
-    with pytest.raises(ValueError, match="reads sessions"):
+    with pytest.raises(ValueError, match="has no session, or more than"):
         Encoder(1, 5, LAYOUT, SIZES, random_of(1))

@@ -41,7 +41,7 @@ MISTAKES = [
     ('agent = "ppo"\n[market.costs]\nparticipation = 0.1\n',
     r"p.toml:3: market.costs.participation 0.1: training accounts have none; write 0"),
     ('agent = "ppo"\nmarket = 3\n', r"p.toml:2: market = 3: a table of batch, .* is expected"),
-    ('agent = "ppo"\nseeds = [1, 1]\n', r"p.toml:2: seeds \[1, 1\]: one or more, each once"),
+    ('agent = "ppo"\nseeds = [1, 1]\n', r"p.toml:2: seeds \[1, 1\]: name one or more, each once"),
     ('agent = "ppo"\n[splits.test]\nfirst = 2016-01-01\n', r"p.toml:2: splits: test begins 2016-01-01, inside"),
     ('agent = "ppo"\n[sight]\nfeatures = ["esg"]\n', r"p.toml:2: sight: features esg; this quantd computes"),
     ('agent = "maddpg"\n[market]\nbatch = 10\n', r"p.toml:3: market.batch 10: a multiple of 4"),
@@ -160,7 +160,7 @@ def test_lots_are_those_of_each_symbols_kind_unless_the_plan_says_otherwise() ->
     assert restored(msgspec.to_builtins(own)) == own
     with pytest.raises(PlanError, match=r"market.lot: ETH-USD is none of data.symbols"):
         replaced(coins, {"market.lot": {"ETH-USD": 1.0}})
-    with pytest.raises(PlanError, match="lot 0: a size of 1e-09 or more"):
+    with pytest.raises(PlanError, match="lot 0: a lot must be 1e-09 or more"):
         replaced(coins, {"market.lot": 0.0})
 
 

@@ -75,7 +75,7 @@ test = {{ first = 2019-01-01, last = 2019-06-30 }}
     assert "write --set splits.train.first=2015-" in begins
     assert found == [
         f'{plan}:6: sight.benchmark: the columns need one; write benchmark = "AAA", or another symbol',
-        f"{plan}:9: market: batch and parts from 1 on; capital and gross above 0",
+        f"{plan}:9: market: batch and parts must be 1 or more, capital and gross above 0",
         f"{plan}:11: market.kind = 'discreet': invalid enum value 'discreet'",
         f"{plan}:13: learner.clip = 'wide': expected `float`, got `str`",
         f"{plan}:14: learner.gama is not a key of a plan. Did you mean gamma?",
@@ -94,7 +94,7 @@ def test_rules_between_keys_are_checked_beside_a_mistake_in_another_key(bars: Pa
     )
     assert found == [
         "profile 'prioritised': dqn has prioritized. Did you mean prioritized?",
-        "steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0",
+        "steps, evaluate_every, checkpoint_every and keep must be 1 or more, patience 0 or more",
         "market.kind box: dqn takes discrete",
         "market.lot: ZZZ is none of data.symbols",
     ]

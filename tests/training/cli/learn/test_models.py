@@ -97,7 +97,7 @@ def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(made: tuple[Path,
             1, "101 rows are too few for 5 steps with a horizon of 21 and an embargo of 5; ask for fewer steps or "
                 "give more history",
         ),
-        (("train-risk", "--out", "x", *DATA, "--from", "2006-01-03", "--to", "2005-03-31"), 1, "not after they begin"),
+        (("train-risk", "--out", "x", *DATA, "--from", "2006-01-03", "--to", "2005-03-31"), 1, "not after their begin"),
         (("train-risk", "--out", "x", "--horizon", "64"), 2, "--horizon"),
         (
             ("evaluate", "models/shipped/forest_risk", *DATA, "--symbols", "SPY", "--from", "2019-01-02", "--to",
