@@ -385,7 +385,9 @@ def _outside_benchmark(assembly: Assembly, run: Measured) -> list[str]:
     """Return the figures of a benchmark outside the universe as a note, or the reason why it has none."""
     if assembly.outside is None:
         return []
-    from quantd.research.metrics.outside_wealth import outside_of  # few runs have one
+    from quantd.research.metrics.outside_wealth import (
+        outside_of,
+    )  # slow, and few runs have one
 
     name = assembly.universe.benchmark
     wealth, why = outside_of(assembly, run.record.ts, run.record.days_ns)

@@ -69,8 +69,8 @@ def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> s
 def quiet(switch: Switch, equity_micro: int, limits: Limits, share: float) -> bool:
     """Whether every loss limit surely uses less than `share` of its bound."""
     if switch.day_open <= 0 or switch.week_open <= 0:
-        return False  # of nothing all is lost
-    peak = switch.high_water  # no mark is higher
+        return False  # beside a mark of 0 no loss is small
+    peak = switch.high_water  # the highest mark: a loss that is small beside it is small beside every other mark
     loss = peak - equity_micro
     if loss <= 0:
         return True

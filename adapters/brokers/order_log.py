@@ -133,7 +133,7 @@ def reports_of(
     if end is not None:
         sent.ended = int(end)
         if end == Cause.LAST_FILL and fills and fills[-1].cum == total:
-            end = None  # the fill is the end
+            end = None  # the last fill ends the order: no separate end is reported
     elif log.known_nano() == total * sent.lot_nano:
         sent.ended = int(Cause.LAST_FILL)
     elif ended is None and not fills and not (news_only and cum):

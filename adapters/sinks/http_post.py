@@ -32,7 +32,7 @@ def check_address(url: str) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    if not url.isprintable() or " " in url:  # urlsplit removes line feeds and tabs
+    if not url.isprintable() or " " in url:  # urlsplit drops line feeds and tabs: its parts would pass
         raise ValueError("url has a space, a line feed or another character that no address has; remove it")
     if not host or parts.scheme not in ("http", "https"):
         raise ValueError('url is not an address; write "https://host/path"')

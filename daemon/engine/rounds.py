@@ -62,7 +62,7 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
     """Record an answer; plan after the last one of its round."""
     round_ = state.round
     if round_ is None or round_.number != answer.round or answer.agent not in round_.waiting:
-        return ()  # late: the round was planned without it
+        return ()  # the round was planned without this late answer: it must not change the targets now
     round_.waiting.remove(answer.agent)
     agent = state.agents[answer.agent]
     effects: list[Effect] = []

@@ -159,8 +159,6 @@ class Emergency:
             self._ended(order, order.filled, "no longer open (its fills could not be read)")
         return self._remaining(close)
 
-    # ---------------------------------------------------------------- orders
-
     async def _cancel_all(self, until: float) -> None:
         async for k in self._pauses(until):
             if not await self._read_orders() and k:
@@ -204,8 +202,6 @@ class Emergency:
         part = f", {filled:f} of it had filled" if outcome == "cancelled" and filled else ""
         self._tell(f"{outcome}: order {order.id}, {order.side} {order.qty:f} {order.symbol}{part}")
 
-    # ---------------------------------------------------------------- positions
-
     async def _close_all(self) -> None:
         async for _ in self._pauses(self._deadline):
             # orders first: a closing order that fills in between is then missing from the positions
@@ -245,8 +241,6 @@ class Emergency:
         if closing_id is not None:
             request.acknowledged = True
             self._closing.add(closing_id)
-
-    # ---------------------------------------------------------------- reading
 
     async def _read_orders(self) -> bool:
         orders = await self._try("open orders", self._account.orders)
@@ -296,8 +290,6 @@ class Emergency:
                     Remainder("position", f"position of {holding.qty:f} {holding.symbol} is still open{why}", again)
                 )
         return remainders
-
-    # ---------------------------------------------------------------- requests
 
     def _because(self, key: str) -> str:
         return f" ({self._why[key]})" if key in self._why else ""

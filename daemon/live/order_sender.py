@@ -87,7 +87,7 @@ class Sender:
                 away = away or self._tasks.create_task(self._missed(news), name="venue away")
                 continue
             if away is not None and not away.done():
-                away.cancel()  # a short disconnection that was not reported
+                away.cancel()  # back within the patience: the disconnection is not reported
                 log.info("venue.back", after=news.detail)
             else:
                 await self._inbox.tell([news])

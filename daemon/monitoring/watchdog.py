@@ -80,9 +80,6 @@ if os.getppid() == parent:
 What = Literal["lag", "clock", "feed", "ledger"]
 
 
-# what is measured
-
-
 def bars_due(sessions: Sessions, interval_ns: int, after_ns: int, until_ns: int, most: int) -> int:
     """How many bars of a feed close in (after_ns, until_ns], counted to `most` at least.
 
@@ -176,9 +173,6 @@ class Watch:
     def said(self, up: bool) -> None:
         """Records that the change is in the inbox."""
         self.down, self._well_since = not up, None
-
-
-# who measures
 
 
 async def watch(

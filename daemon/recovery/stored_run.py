@@ -82,7 +82,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
     deadline = Deadline(parts.policies, max_failures=most, seated=shell.seats, method=shell.seats.method)
     shell.answer = shell.meanwhile = deadline
     if isinstance(shell.broker, Wire):
-        shell.broker.taken()  # committed orders were sent, or their state is unknown
+        shell.broker.taken()  # drops orders of the replay: they were sent once, or their state is unknown
     if journal.seq:
         log.info(
             "recovered",

@@ -66,7 +66,7 @@ def tightened(before: Named, after: Named) -> tuple[InForce, tuple[str, ...]]:
     agents = list(new.agents)
     agents_before = dict(zip(before[1], old.agents, strict=True))
     for k, name in enumerate(after[1]):
-        if name in agents_before:  # a new agent is within the limits of the house
+        if name in agents_before:  # a new agent has no earlier limits to compare with; those of the house bound it
             limits, names = _tighter(agents_before[name][0], agents[k][0])
             agents[k] = limits, agents[k][1]
             looser += [f"agents.{name}.{key}" for key in names]
@@ -106,7 +106,7 @@ def _tighter(old: Limits, new: Limits) -> tuple[Limits, list[str]]:
         try:
             tight = tighter_of(name, was, is_)
         except ValueError:
-            tight = was  # another estimator may be the looser one
+            tight = was  # values of two estimators cannot be compared: the earlier one stays until the delay has passed
         if tight != is_:
             kept[name] = tight
     return override(new, **kept), sorted(kept)

@@ -106,8 +106,6 @@ class Shell:
         self.guarded = False
         """Whether an exception of the venue means a broker that is down (daemon), or an error (backtest)."""
 
-    # ---- what the columns of the fold may be ahead of
-
     @property
     def state(self) -> State:
         """The state after the last item. In the middle of one, or while an answer is awaited, orders may be behind.
@@ -185,8 +183,6 @@ class Shell:
         if self._state.folding and self._host is not None:
             self._require_own_thread()
             self._host.sync()
-
-    # ---- the items of a market
 
     def take(self, item: Item) -> None:
         """The next item of the market: by the fold, or first for the venues, then for the engine."""
@@ -324,7 +320,7 @@ class Shell:
         except Exception as error:
             self._name(error, event)
             raise
-        self.log.add(event, effects)  # before any effect is carried out
+        self.log.add(event, effects)  # before any effect is carried out: an effect that fails leaves its event
         if effects:
             self.digest.add(effects)
             self._parts.tally.add(effects)

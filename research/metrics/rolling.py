@@ -56,7 +56,7 @@ class Moments:
 
     @classmethod
     def empty(cls, sets: int) -> Self:
-        """Return so many sets without a sample."""
+        """Return `sets` sets without a sample."""
         return cls(0, *(np.zeros(sets) for _ in range(5)))
 
     def with_sample(self, x: Floats, y: Floats) -> "Moments":

@@ -250,7 +250,7 @@ def _answers(
         with watching(opened) if opened is not None else nullcontext():
             return (ask if later_ns else blocks)(question)
 
-    # continues to the end regardless of the number of failures
+    # no number of failures suspends the policy: each cut needs an answer to compare
     rules = msgspec.structs.replace(
         assembly.rules, max_failures=1 << 40, lookback=max(assembly.rules.lookback, policy.lookback), shadows=()
     )

@@ -162,7 +162,7 @@ class Scenarios:
 
     @cached_property
     def filtered(self) -> "Scenarios":
-        """The same rows rescaled to the present volatility."""
+        """The scenarios, rescaled to the present volatility (filtered historical simulation)."""
         return Scenarios(filtered(self.returns))
 
     def correlation(self, columns: list[int]) -> Floats:
@@ -340,7 +340,7 @@ class Context:
         if collar >= NO_COLLAR:
             return None
         if collar not in self._off_grid:
-            # a collar as wide as a tick always holds one
+            # where the collar is wider than the widest tick, every collar has a price on the grid: no search
             if self._lowest_nano * collar >= widest_tick:
                 self._off_grid[collar] = None
                 return None

@@ -164,7 +164,7 @@ class TailBand:
         return self.high / self.scale * sqrt(float(count if count > 1 else 1))
 
     def keeps(self, book: Holdings, rows: int) -> bool:
-        """Whether the losses of a book over so many rows keep the level."""
+        """Whether the losses of a book over `rows` rows keep the level."""
         value: float = 0.0
         if self.confidence == 0.0:
             value = book.deviation()
@@ -204,7 +204,7 @@ class Window:
         sums: RunningSums = ring.sums(self.lookback)
         deep: int = whole_rows(sums, ring)
         if deep < fewest and deep == ring.count - 1:
-            return True  # too few samples measure nothing
+            return True  # below the fewest samples no loss is measured, and the level stays
         rows: int = sums.rows if sums.rows > fewest else fewest
         tail: TailBand
         if rows != self.rows:

@@ -76,7 +76,7 @@ class Forms:
             return False
         squares: float = self.present_squares(state, spread)
         if not sqrt(0.0 if squares <= 0.0 else squares) - bound * state.now <= near:
-            # whatever moves at all adds to it
+            # the form is breached already: every order in a symbol that moves would add to it
             factor.bar(form.code)
             for k in range(self.basket.n):
                 if basket.size[k] > 0.0 and (spread.identity or spread.matrix[k, k] > 0.0):
@@ -113,7 +113,7 @@ class Forms:
             self.add_squares()
             return
         for k in range(n):
-            # an order against its own position can take the inner size to zero
+            # an order that reduces its own position can take the smallest size to zero
             of.under[k] = -state.high[k] if state.high[k] < 0.0 and not of.more[k] > 0.0 else 0.0
             of.over[k] = -state.low[k] if state.low[k] < 0.0 and not of.less[k] > 0.0 else 0.0
         sums: Sides = self.corners
@@ -124,7 +124,7 @@ class Forms:
         self.ordered = loops.dot(sums.less, of.less, n) + loops.dot(sums.more, of.more, n)
 
     def add_squares(self) -> None:
-        """The same of the identity: sums over the short sides, then over the long ones."""
+        """Set the sums of squares, where the matrix is the identity: over the short sides, then over the long ones."""
         of: Sides = self.sized
         base: float = 0.0
         cross: float = 0.0

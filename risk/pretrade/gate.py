@@ -166,7 +166,7 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
         refused = _refused_openings(ctx, account, lots, rules, reason)
         if refused is None:
             return Verdict(lots, codes, ctx, account, limits)
-        # what these would have used is free for the others
+        # a second pass without the refused orders: what they would have used is free for the others
         asked = np.where(refused, 0.0, asked)
 
 

@@ -102,7 +102,7 @@ def _between(answer: Callable[[float], tuple[float, Reason]], passes: float, cut
 
 
 def most_under(ctx: Context, account: Account, limits: Limits, key: str, column: int, side: int) -> Most:
-    """As `most` for one limit: others that can be off are off, and cash applies only to `cash`."""
+    """Return `most` under the limit `key` alone: others that can be off are off, and cash applies only to `cash`."""
     if key != "cash":
         # cash is always on: with enough of it only the limit `key` can cut the order
         account = replace(account, cash=account.cash + VAST * VAST * max(account.equity, 1.0))
@@ -279,7 +279,7 @@ def _order_figures(
     by_key = {"max_price_age_ns": Figure(float(ctx.age_ns[column]), float(limits.max_price_age_ns))}
     size = 0.0 if lots is None else float(lots[column])
     if limits.max_order_notional is not None:
-        # a purchase may cost more than the mark
+        # a purchase is reserved at its worst price, a collar above the mark; a sale at the mark
         notional = max(size * (1.0 + reserved(limits.collar)), -size) * float(ctx.px[column])
         by_key["max_order_notional"] = Figure(notional, limits.max_order_notional)
     up, down = (0.0 if side is None else float(side[column]) for side in (account.up, account.down))

@@ -134,8 +134,6 @@ class Gate:
             # last: any cut above may be of a short sale whose proceeds pay for a purchase
             self.settled_cash()
 
-    # ---- caps of single orders ---------------------------------------------------------------------------------------
-
     def cap(self, caps: list[Cap]) -> None:
         """Apply the caps in their order."""
         basket: Basket = self.basket
@@ -285,8 +283,6 @@ class Gate:
             if basket.size[k] > 0.0 and basket.wish[k] > 0.0:
                 basket.cap(k, basket.size[k] * (room / spent), self.bounds.cash)
 
-    # ---- the common factor -------------------------------------------------------------------------------------------
-
     def scale(self) -> None:
         """One factor for all adding orders: the least over rows, families, tails and forms; lots are rounded down.
 
@@ -407,7 +403,7 @@ class Gate:
         """Least equity at which existing weights and pairs comply at their largest."""
         low: float = 0.0
         if self.heavy:
-            # what is beyond the tighter limit already may still keep the wider one
+            # two bounds: a position beyond the tighter one already must still keep the wider one
             low = self.weight_equity(state, self.bounds.first_weight * state.wider, low)
             low = self.weight_equity(state, self.bounds.second_weight * state.wider, low)
         if self.pairs.binding:
@@ -435,7 +431,7 @@ class Gate:
         factor: Factor = self.factor
         near: float = basket.near
         bound: float = family.settled_bound if state.settled else family.bound
-        # both sides of a symbol are at most twice the heaviest side
+        # a quick bound: long and short side of a symbol together are at most twice the heaviest side
         if 2.0 * family.largest * state.heaviest <= bound * state.equity_after:
             return False
         for label in range(family.groups + 1):

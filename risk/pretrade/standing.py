@@ -356,7 +356,7 @@ class Standing:
         return self.shorts[side] if side < n else self.longs[side - n]
 
     def full(self, side: int) -> float:
-        """The same with all adding orders."""
+        """The exposure of a side with all adding orders; the short sides come first, then the long ones."""
         n: int = self.basket.n
         return self.full_short[side] if side < n else self.full_long[side - n]
 

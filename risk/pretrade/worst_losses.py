@@ -55,7 +55,7 @@ class Tails:
         self.widen(scene.width)
 
     def widen(self, scenarios: int) -> None:
-        """Room for so many scenarios."""
+        """Make room for `scenarios` scenarios."""
         if scenarios <= self.width:
             return
         self.width = scenarios

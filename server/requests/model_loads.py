@@ -95,7 +95,7 @@ async def model_loaded(
         frozen, rules = freeze(state, ended=False), state.rules
         if failed := await asyncio.to_thread(_dry, rules, frozen, policy_number, policy):
             raise NotDone("unfit", f"{path}: it fails on the present state: {failed}")
-    seat_of(state, agent)  # a promotion may have come first
+    seat_of(state, agent)  # checked again after the load: a promotion may have come meanwhile
     seats.take(policy_number, path, policy)
     loaded = ModelLoaded(state.now, agent, path, digest, configured_as(table), reason, who, version_of(config, path))
     noted = _in_sample(state, agent, policy)

@@ -163,8 +163,9 @@ class Allocator(Generic[P]):
             prior()
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """As Policy: the weights of the form for the estimated moments; a note names instruments left out, or why it
-        holds. It has no memory."""
+        """Implements `Policy.act`: the weights of the form for the estimated moments; a note names instruments left
+        out, or why it holds. It has no memory.
+        """
         weights, note, warns = self.weights(view)
         return (Noted(weights, note, warns=warns) if note else weights), memory
 

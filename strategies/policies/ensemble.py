@@ -79,8 +79,10 @@ class Ensemble:
         return max(self.params.window, *(member.policy.lookback for member in self.members))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """As Policy: the answers of the members, combined by `combine`. It holds only if every member that answers
-        does. Raises ValueError if none answers."""
+        """Implements `Policy.act`: the answers of the members, combined by `combine`.
+
+        It holds only if every member that answers does. Raises ValueError if none answers.
+        """
         books, earned = self._since(view, memory)
         answers = [
             ask(member, asked.view, asked.memory)

@@ -56,8 +56,9 @@ class MembersOfDay:
         return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """As Policy: the weights of the policy in the columns of the members, zero in others; all cash on a day without
-        members."""
+        """Implements `Policy.act`: the weights of the policy in the columns of the members, zero in others; all cash on
+        a day without members.
+        """
         columns = members_of(self.membership, view)
         if not columns:
             return np.zeros(view.universe.size), {}
@@ -109,7 +110,9 @@ class MembersOnly:
         return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """As Policy: the weights of the policy, with zero in the columns of instruments that are no members."""
+        """Implements `Policy.act`: the weights of the policy, with zero in the columns of instruments that are no
+        members.
+        """
         given, remembered = self.policy.act(view, memory)
         weights, note, warns = unpacked(given)
         if not isinstance(weights, Hold):

@@ -108,8 +108,9 @@ class Rebalanced(Ruled):
         return max(self.policy.lookback, events, risk)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """As Policy: weights towards the policy's target when a rebalance is due by the rules, or its follow-up; HOLD
-        otherwise."""
+        """Implements `Policy.act`: weights towards the policy's target when a rebalance is due by the rules, or its
+        follow-up; HOLD otherwise.
+        """
         given, remembered = self.policy.act(view, own_memory(memory, RULED))
         wanted, note, warns = unpacked(given)
         words = [(note, warns)]

@@ -109,7 +109,7 @@ def grid_of(manifest: AgentManifest) -> Allocations:
 
 
 def own_of(agent: Seat, universe: tuple[str, ...]) -> Floats:
-    """Return float64[N + 1]: 1 for permitted assets, cash last."""
+    """Return float64[N + 1]: 1 for the assets that the agent may hold and for cash, which is last; 0 for others."""
     return np.array([1.0 if not agent.symbols or symbol in agent.symbols else 0.0 for symbol in universe] + [1.0])
 
 

@@ -132,7 +132,7 @@ class Normalised:
         return Scale(self.observations.mean, self.observations.deviation())
 
     def reset(self, seed: int | None = None) -> Tensor:
-        """As VectorEnv, standardised. The discounted returns begin at 0."""
+        """Implements `VectorEnv.reset`, standardised. The discounted returns begin at 0."""
         self._return = torch.zeros_like(self._return)
         observation = self.env.reset(seed)
         if not self.frozen:
@@ -140,8 +140,11 @@ class Normalised:
         return self.scale.of(observation)
 
     def step(self, action: Tensor) -> Step:
-        """As VectorEnv. The observation is standardised, and the reward is divided by the deviation of the discounted
-        return and clipped to CLIP; both update the statistics unless `frozen`."""
+        """Implements `VectorEnv.step`.
+
+        The observation is standardised, and the reward is divided by the deviation of the discounted return and clipped
+        to CLIP; both update the statistics unless `frozen`.
+        """
         step = self.env.step(action)
         moved = step.final is not step.observation
         if self._parts:

@@ -140,7 +140,7 @@ class QNetwork(nn.Module):
         return value + advantage - advantage.mean(-1, keepdim=True)
 
     def values(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Map as `forward`, without the means for `pull`."""
+        """Map observations to values as `forward` does, and store no means for `pull`."""
         if self.streams or noise or self.noisy:
             return self.forward(observation, noise)
         *hidden, (weight, bias) = self._steps

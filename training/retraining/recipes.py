@@ -153,8 +153,10 @@ class LearnedRecipe:
         return self.splits.test.last
 
     def settings(self) -> dict[str, Any]:
-        """As ScorerRecipe, with the data's files left out. Settings at their first default are omitted, so that older
-        versions keep their names."""
+        """Like `ScorerRecipe.settings`, with the data's files left out.
+
+        Settings at their first default are omitted, so that older versions keep their names.
+        """
         table: dict[str, Any] = msgspec.to_builtins(self._plan)
         table.pop("data")  # files are told apart by what is in them
         # versions that were made before there were these settings keep their names
@@ -168,12 +170,12 @@ class LearnedRecipe:
         return {"kind": "learned", "symbols": list(self.symbols), **table}
 
     def moved(self, days: int, *, expanding: bool) -> "LearnedRecipe":
-        """As ScorerRecipe; the number of looks at the test part stays."""
+        """Like `ScorerRecipe.moved`; the number of looks at the test part stays."""
         splits = moved(self._plan.splits, days, expanding=expanding)
         return LearnedRecipe(msgspec.structs.replace(self._plan, splits=splits), self._looks)
 
     def changed(self, changes: Sequence[str]) -> "LearnedRecipe":
-        """As ScorerRecipe, by dotted keys: learner.gamma=0.95. Raises ValueError."""
+        """Like `ScorerRecipe.changed`, by dotted keys: learner.gamma=0.95. Raises ValueError."""
         from quantd.training.plans.data_plan import PlanError
         from quantd.training.plans.plan import replaced
 
@@ -184,8 +186,10 @@ class LearnedRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        """As ScorerRecipe. `progress` gets a sentence at each evaluation of a seed. Raises ValueError also for a
-        training that diverges."""
+        """Like `ScorerRecipe.train`.
+
+        `progress` gets a sentence at each evaluation of a seed. Raises ValueError also for a training that diverges.
+        """
         from quantd.training.learners.record import Diverged
         from quantd.training.runs.training_run import train
         from quantd.training.seeds.seed_run import Progress as Fitting
@@ -216,17 +220,17 @@ class ForestRecipe:
         self.symbols, self.first, self.last = symbols, plan.first, plan.last
 
     def settings(self) -> dict[str, Any]:
-        """As ScorerRecipe: kind, symbols and plan."""
+        """Like `ScorerRecipe.settings`: kind, symbols and plan."""
         return {"kind": "forest", "symbols": list(self.symbols), **msgspec.to_builtins(self._plan)}
 
     def moved(self, days: int, *, expanding: bool) -> "ForestRecipe":
-        """As ScorerRecipe; when `expanding`, the first day stays."""
+        """Like `ScorerRecipe.moved`; when `expanding`, the first day stays."""
         plan, by = self._plan, timedelta(days=days)
         first = plan.first if expanding else plan.first + by
         return ForestRecipe(self.symbols, msgspec.structs.replace(plan, first=first, last=plan.last + by))
 
     def changed(self, changes: Sequence[str]) -> "ForestRecipe":
-        """As ScorerRecipe, for horizon, stride, folds, embargo, leaves and seed. Raises ValueError."""
+        """Like `ScorerRecipe.changed`, for horizon, stride, folds, embargo, leaves and seed. Raises ValueError."""
         from quantd.training.forests.fit import Plan
 
         keys = ("horizon", "stride", "folds", "embargo", "leaves", "seed")
@@ -237,7 +241,7 @@ class ForestRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        """As ScorerRecipe, without actions if `actions` is an empty path."""
+        """Like `ScorerRecipe.train`, without actions if `actions` is an empty path."""
         from quantd.training.forests.fit import train
 
         train(bars, actions if actions != Path() else None, self.symbols, self._plan, out, command, progress)

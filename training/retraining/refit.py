@@ -120,7 +120,7 @@ def retrain(request: RetrainingRequest, progress: Progress, require_sound: Requi
         ):
             return recorded_decision
         if not (place / MANIFEST).is_file():
-            for leftover in request.out.glob(f"{MAKING}*"):  # of one that was ended
+            for leftover in request.out.glob(f"{MAKING}*"):  # a folder of a retraining that was killed
                 remove_folder(leftover, ignore_errors=True)
             making = request.out / f"{MAKING}{version}"
             making.mkdir()
@@ -298,7 +298,7 @@ def _written(out: Path, version: str) -> Decision | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Decision)
     except (msgspec.MsgspecError, OSError):
-        return None  # judged again, and written again
+        return None  # a decision that was not written whole: the version is judged again, and its decision written
 
 
 def decisions(out: Path) -> list[Decision]:

@@ -111,8 +111,9 @@ class Mlflow:
             raise TrackerError(f"MLflow at {address}: {first_line(error)}") from error
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """As Tracker, in batches of A_BATCH with values of at most LONGEST characters; nothing if the run has
-        parameters already."""
+        """Implements `Tracker.log_params`, in batches of A_BATCH with values of at most LONGEST characters; nothing if
+        the run has parameters already.
+        """
         from mlflow.entities import Param
 
         if self._client.get_run(self.run).data.params:
@@ -122,7 +123,7 @@ class Mlflow:
             self._client.log_batch(self.run, params=settings[first : first + A_BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """As Tracker; numbers that are not finite are left out."""
+        """Implements `Tracker.log_metrics`; numbers that are not finite are left out."""
         from mlflow.entities import Metric
 
         now_ms = time.time_ns() // 1_000_000
@@ -161,7 +162,7 @@ class TensorBoard:
         self._writer.add_text("plan", f"| key | value |\n|---|---|\n{rows}")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """As Tracker; numbers that are not finite are left out."""
+        """Implements `Tracker.log_metrics`; numbers that are not finite are left out."""
         for key, value in metrics.items():
             if math.isfinite(value):
                 self._writer.add_scalar(key, value, step)
@@ -198,7 +199,7 @@ class Several:
         for member in tuple(self._trackers):
             try:
                 do(member)
-            except Exception as error:  # whatever a library or its server raises
+            except Exception as error:  # a tracker may raise anything, and must not end the training
                 self._trackers.remove(member)
                 self._say(f"{type(member).__name__} takes no more figures of this run: {first_line(error)}")
 

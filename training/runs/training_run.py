@@ -99,7 +99,7 @@ def train(
         if executor is not None:
             if spread(plan, lambda seed: folder / f"seed-{seed}", executor, tracked_report, resume=resume):
                 raise Interrupted(_stopped("seeds under way are", folder))
-            resume = True  # every seed is at its end, and is only read
+            resume = True  # every seed has ended: its checkpoint is read, and nothing is trained
         fitted = _fitted(plan, markets, folder, tracked_report, resume)
     chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
     policies = [policy_of(seed_fit.learner, seed_fit.normaliser, plan.market, markets.symbols) for seed_fit in fitted]

@@ -95,7 +95,7 @@ def equal_weight(market: Market, of: MarketPlan) -> Walked:
     def acts(observation: Tensor, first: bool) -> Tensor:
         here = priced[next(row)].to(torch.float64)
         held = here.sum()
-        # without any price all is cash
+        # without any price the account is cash: its weights must add up to 1
         return torch.cat([here / held.clamp(min=1.0), (held == 0.0).to(here).view(1)]).view(1, -1)
 
     return evaluate(acts, market, of, "simplex")

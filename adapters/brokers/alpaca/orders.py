@@ -85,7 +85,7 @@ class Desk:
         async with self.lock(sent):
             if not sent.posted:
                 return await self.post(sent)
-            # it may be there: query it, and send it only if the venue never had it
+            # the venue may have the order: query it, and send it only if the venue never had it
             news = await self.ask(sent)
             if any(isinstance(report, NotFound) for report in news):
                 return await self.post(sent)
@@ -112,7 +112,7 @@ class Desk:
         if answer.ok:
             return [await self.say(sent, answer)]
         if "client_order_id" in answer.words and "unique" in answer.words:
-            return await self.ask(sent)  # the venue has it
+            return await self.ask(sent)  # the client id is taken: the venue has the order
         return [self.refused(sent, answer)]
 
     def refused(self, sent: Sent, answer: Answer) -> BrokerNews:
@@ -269,7 +269,7 @@ class Desk:
         try:
             await self._executions(sent, update.order)
         except (NotSent, Lost, Garbled):
-            return  # it is reported as a reversal of an unknown execution
+            return  # a bust without its execution is reported as a reversal of an unknown one
 
     def update(self, update: Update) -> Sequence[BrokerNews]:
         """The reports of one update of the stream; none for an order of another client."""

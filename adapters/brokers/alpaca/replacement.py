@@ -75,7 +75,7 @@ async def _patch(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[Bro
     if answer.ok:
         news = [await desk.say(new, answer), *await desk.ask(old)]
         if old.log.known_nano():
-            # it filled in between: both together would fill too much
+            # the replaced order filled in between: with its replacement, more than the wanted lots would fill
             news += await desk.cancel_sent(new)
         return news
     news = [desk.refused(new, answer)]

@@ -93,14 +93,19 @@ class Crypto:
         await self._line.close()
 
     def remember(self, basket: OrderBasket) -> None:
-        """As Broker. For these rows `query` answers NotFound only once no request of an earlier process can be in
-        flight."""
+        """Implements `Broker.remember`.
+
+        For these rows `query` answers NotFound only once no request of an earlier process can be in flight.
+        """
         now = self._clock()
         for sent in self._orders.add(basket):
             self._inherited.setdefault(sent.id, now)
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """As Broker. Two calls for one basket run one after the other. An Unknown row wakes the poll for updates."""
+        """Implements `Broker.submit`.
+
+        Two calls for one basket run one after the other. An Unknown row wakes the poll for updates.
+        """
         sents = self._orders.add(basket)
         lock = self._baskets.setdefault((basket.sample, basket.n), asyncio.Lock())
         async with lock:
@@ -137,8 +142,10 @@ class Crypto:
         return news
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """As Broker. An accepted cancel wakes the poll, which reports the end. A cancel without a timely answer is
-        Unknown."""
+        """Implements `Broker.cancel`.
+
+        An accepted cancel wakes the poll, which reports the end. A cancel without a timely answer is Unknown.
+        """
         rows = self._orders.rows(sample, n, [row])
         if not rows:
             return (CancelReported(sample, n, self._clock(), row, "this adapter does not know the order"),)
@@ -206,15 +213,17 @@ class Crypto:
             pause *= 2
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """As Broker. A row refused at its sending is reported without a request; a basket that this process does not
-        know is Unknown."""
+        """Implements `Broker.query`.
+
+        A row refused at its sending is reported without a request; a basket that this process does not know is Unknown.
+        """
         now = self._clock()
         orders = self._orders.rows(sample, n, rows)
         strange = sorted(set(rows) - {order.row for order in orders})
         news: list[BrokerNews] = []
         if strange:
             news.append(Unknown(sample, n, now, strange, "this adapter does not know the basket"))
-        # a refused order was never at the venue
+        # a refused order was never at the venue: it is reported, and not queried
         news += [reports_of(order, now, Cause.REJECTED) for order in orders if order.ended == Cause.REJECTED]
         asked = [order for order in orders if order.ended != Cause.REJECTED]
         if not asked:
@@ -253,7 +262,7 @@ class Crypto:
         return self._is_old(sent, now) and waited_s >= self._line.in_flight_s
 
     async def _look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
-        async with self._looks:  # one at a time, so no answer is overtaken by an older one
+        async with self._looks:  # one look at a time: else an older answer could overwrite a newer one
             return await self._queries.look(rows)
 
     async def _look_settled(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
@@ -283,11 +292,11 @@ class Crypto:
         return report
 
     async def account(self) -> VenueAccount:
-        """As Broker. Raises ConnectionError."""
+        """Implements `Broker.account`. Raises ConnectionError."""
         return await account_of(self._line, self._universe, self._markets, self._orders, self._clock)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
-        """As Broker. Raises ConnectionError."""
+        """Implements `Broker.flows`. Raises ConnectionError."""
         return await flows_of(self._line, self._universe, self._markets, since)
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
@@ -295,7 +304,7 @@ class Crypto:
         return await trades_of(self._line, self._universe, self._markets, since)
 
     def news(self) -> AsyncIterator[BrokerNews]:
-        """As Broker, from the poll for executions and ends."""
+        """Implements `Broker.news`, from the poll for executions and ends."""
         return self._updates.news()
 
     async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:
@@ -317,7 +326,7 @@ class Crypto:
             before = self._reported.get(sent.id, (0, -1))
             report = self._report(sent, status)
             if isinstance(report, Unknown):
-                continue  # it stays as it is until a comparison queries it
+                continue  # without an answer the state of the order is unknown: a later comparison queries it again
             if report.cause and self._reported[sent.id] != before:
                 news.append(report)
             lags = lags or status.cum_nano > sent.log.known_nano()

@@ -65,7 +65,7 @@ class OrderNews:
         """End the news, and wait for the end of their requests."""
         self._closed = True
         if self._queue.full():
-            self._queue.get_nowait()  # nobody reads it any more
+            self._queue.get_nowait()  # room for the end mark: nobody reads the messages after `close`
         self._queue.put_nowait(None)
         await self._stop()
 
@@ -158,8 +158,8 @@ class OrderNews:
         has = exchange.has
         if not self._line.settings.stream or has.get("watchOrders") is not True or has.get("watchMyTrades") is not True:
             return {}
-        exchange.ws_dial_backoff = {}  # this class pauses itself
-        # ccxt changes the dict of parameters
+        exchange.ws_dial_backoff = {}  # this class pauses between attempts; the library's pauses would come on top
+        # a dict for each call: ccxt changes the dict of parameters
         both: tuple[Call, ...] = (exchange.watch_orders, lambda: exchange.watch_my_trades(None, None, None, {}))
         return {asyncio.ensure_future(watch()): watch for watch in both}
 

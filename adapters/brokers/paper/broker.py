@@ -241,11 +241,11 @@ class Paper:
         return news
 
     def fill_terms(self) -> FillTerms | None:
-        """As `quantd.trading.ports.FoldVenue`."""
+        """Implements `FoldVenue.fill_terms`."""
         return self._fills.fold_terms
 
     def starts(self) -> dict[tuple[int, int], int] | None:
-        """As `quantd.trading.ports.FoldVenue`."""
+        """Implements `FoldVenue.starts`."""
         starts = {}
         for basket in self._resting:
             untouched = not (basket.kind or basket.cancelling or any(basket.cum))
@@ -255,7 +255,7 @@ class Paper:
         return starts
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
-        """As `quantd.trading.ports.FoldVenue`."""
+        """Implements `FoldVenue.catch_up`."""
         self._seen, self._ts = market, max(self._ts, filled[-1].ts_event)
         if missed is not None:
             for resting in self._resting:

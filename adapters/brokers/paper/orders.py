@@ -98,7 +98,7 @@ class Resting(Struct, array_like=True):
     def cancel(self, row: int, at: int) -> Reports | None:
         """Cancel a working row at `at`; its report, unless an unseen bar may fill it before."""
         if self.until[row] <= at:
-            return None  # it ends, or is cancelled, no later anyway
+            return None  # the row ends or is cancelled at `at` or earlier already
         due, self.until[row] = self.due, at
         if self.after[row] < at:
             self.cancelling.append(row)

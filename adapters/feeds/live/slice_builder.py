@@ -100,8 +100,6 @@ class SliceBuilder:
         self._reported: dict[tuple[object, ...], None] = {}
         self._count = 0
 
-    # -- input
-
     def take(self, rows: Rows, now: int) -> None:
         """Receive bars of a stream."""
         self._wake(now)
@@ -145,8 +143,6 @@ class SliceBuilder:
         """Take the newest suspicious bar of a column as real: the next bars are compared with it."""
         self._recent.accept(column)
 
-    # -- queries
-
     def start(self) -> int:
         """Return the stamp from which to query: the newest instant, at first the reference for checks."""
         since = self.newest - 1 if self._last_query is not None else self.closes.back(self.after, CONTEXT)
@@ -181,8 +177,6 @@ class SliceBuilder:
         if self._actions.queried_until is None:
             return 0
         return self.closes.open_after(self._actions.queried_until) or np.iinfo(np.int64).max
-
-    # -- output
 
     def give(self, now: int) -> list[Action | Jump | MarketSlice | Until]:
         """Return new items known at `now`, in time order, and the time up to which the market is known.

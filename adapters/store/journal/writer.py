@@ -126,7 +126,7 @@ class Writer:
     def close(self) -> None:
         """Release the lease and disconnect."""
         if self._lease is not None and not self._lease.fenced:
-            with suppress(Exception):  # otherwise the lease expires
+            with suppress(Exception):  # a store that fails here keeps the lease until it expires
                 self._give_back(self._lease)
             self._lease.fenced = f"the store of account {self._lease.account} is closed"
         if self._driver is not None:
@@ -134,7 +134,7 @@ class Writer:
             self._driver = None
 
     def _give_back(self, lease: Lease) -> None:
-        if self._driver is None:  # the lease was taken before the store failed to open
+        if self._driver is None:  # the lease may have been taken before the store failed to open
             self._driver = self._connect()
         self._driver.begin(durable=False)
         lease.release(self._driver)

@@ -97,7 +97,7 @@ def make(driver: Driver) -> None:
     try:
         if driver.dialect == "postgresql":
             driver.execute(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
-        if not revision_of(driver):  # otherwise another process was faster
+        if not revision_of(driver):  # under the lock: another process may have made the tables
             for statement in (*statements(driver.dialect), *facts()):
                 driver.execute(statement)
     except BaseException:

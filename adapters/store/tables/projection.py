@@ -193,8 +193,6 @@ class Projection:
         self._new = []
         return rows
 
-    # orders
-
     def _basket(self, seq: int, k: int, basket: OrderBasket, effects: Sequence[object]) -> None:
         key = (basket.sample, basket.n)
         open_basket = self.open_baskets.get(key)
@@ -293,8 +291,6 @@ class Projection:
                 open_basket.ended_ts[row] = ended.ts
                 open_basket.note[row] = ended.reason
                 self._touch(open_basket, ended.sample, ended.n, row)
-
-    # append-only tables
 
     def _filled(self, seq: int, k: int, fill: Filled, effects: Sequence[object]) -> None:
         size = len(fill.sym)

@@ -132,7 +132,7 @@ def _aside(url: str, state: Path) -> Path:
         if there:
             backup(url, state, aside / "store.tar")
     for name in OURS:
-        if name != HALT and (state / name).exists():  # a halted folder stays halted
+        if name != HALT and (state / name).exists():  # without HALT: a halted folder stays halted
             move(state / name, aside / name)
     sync(aside)
     return aside

@@ -189,7 +189,7 @@ def _release(state: State, number: int, target: int) -> list[Effect]:
 
 
 def _reset(state: State, number: int, capital_micro: int) -> None:
-    """Forget everything about the agent of a place: switch, levels, returns, and counted orders."""
+    """Empty the records of the agent of a portfolio: its switch, levels, returns, and counted orders."""
     state.agents[number].begin(capital_micro)
     state.activity.books[number].forget()
     state.watch.levels[number], state.watch.ended[number + 1] = {}, {}

@@ -179,12 +179,12 @@ def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
             case Refused():
                 outward.append(effect)
             case Assessed() | LimitMoved() | Crossed() | Snapshot() | Stop() | Reallocated() | Promotion() | Shadowed():
-                pass  # they belong to a real house or to its jobs
+                pass  # effects of a real account or of its jobs, which a shadow does not have
             case _:
                 records.append(effect)
     if not records:
         return outward
-    # the rest are members of its union
+    # each effect that is left is in the union of records
     return [Shadowed(number, records, shadow.rules.agents[0].name), *outward]  # type: ignore[arg-type]
 
 

@@ -145,7 +145,7 @@ class Orders:
     """The agents' lots when it was sent, where they are no longer those of the pairs; else None."""
 
     def __init__(self, sample: int, n: int, ts: int, rows: int, places: int) -> None:
-        """Make room for so many pairs; none where one agent has every lot."""
+        """Make room for `rows` orders and `places` pairs of row and agent; no pairs where one agent has every lot."""
         lone: bool = places == 0
         self.sample, self.n, self.ts, self.rows, self.lone = sample, n, ts, rows, lone
         self.live, self.at_venue, self.plain = rows, False, True
@@ -154,10 +154,13 @@ class Orders:
         self.lay(places)
 
     def lay(self, places: int) -> None:
-        """Lay the columns of so many pairs. A special method has no C types, and would make a Python object of each."""
+        """Lay the columns of `places` pairs.
+
+        This is no special method: such a method has no C types, and would make a Python object of each column.
+        """
         rows: int = self.rows
         terms: int = 5 * rows + 2 * places
-        # views one by one: a tuple would make a Python object of each
+        # one assignment for each view: a tuple assignment would make a Python object of each view
         cells: Ints = int_zeros(terms + 6 * rows + (rows if self.lone else places))
         self.cells = cells
         self.symbol = cells[0:rows]

@@ -89,8 +89,6 @@ class StepRecords:
         self.effects = []
         return effects
 
-    # ---- bars ----------------------------------------------------------------------------------
-
     def note_fills(self, baskets: list[Any], ts_open: int) -> None:
         """Record the reports of baskets that filled whole at an open."""
         for place in range(len(baskets)):
@@ -120,8 +118,6 @@ class StepRecords:
             if type(effect) is OrderBasket and not self.host.send(effect):
                 self.log.add(accepted_whole(effect), ())
 
-    # ---- samples -------------------------------------------------------------------------------
-
     def note_sample(self, ts: int, equities: list[Any], cash: int, peak: Any) -> None:
         """Note the valuation of a sample: equities in micro, the house first, what no agent has last."""
         market: Market = self.plan.market
@@ -135,8 +131,6 @@ class StepRecords:
         exposure: Any = float(self.unit_array.dot(market.block.close[market.row]))
         drawdown: Any = max(0.0, 1.0 - equity / max(peak, 1))
         self.effects.append(Valued(ts, equity, cash, equities[1:], exposure * MICRO / equity, drawdown))
-
-    # ---- decisions -----------------------------------------------------------------------------
 
     def note_round(self, answers: list[Any]) -> None:
         """Record the answers of a round; the plan is an effect of the last one."""
@@ -210,7 +204,7 @@ class StepRecords:
                     continue
                 lots, reasons = agent.passed, agent.reason
             elif plan.granted:
-                continue  # it has the verdict of its only agent
+                continue  # a lone agent's verdict is that of the house, which is not measured twice
             columns: BookColumns = plan.books[number]
             doubts: Any = plan.doubts(columns.quiet, number, lots, ring)
             cutting: Any = self.cutting(columns, reasons)

@@ -131,7 +131,7 @@ def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
         away = open_lots(state, parent)
         for row, symbol in enumerate(parent.sym):
             if symbol in state.restrictions.halted or parent.over(row, state.now):
-                continue  # a halted symbol catches up after its halt
+                continue  # no slice during a halt; the symbol catches up after it
             unsent = abs(parent.lots[row]) - parent.filled[row] - away[row]
             if parent.style == "chase":
                 lots, cap = _chase(state, parent, row, unsent, away[row], effects)

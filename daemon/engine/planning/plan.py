@@ -148,7 +148,7 @@ def _agent_verdict(
 ) -> Verdict:
     """The verdict of an agent's limits on its change, which counts as a request unless it is of children."""
     if child is not None:
-        account.repeated = None  # equal slices of one decision are no duplicates
+        account.repeated = None  # equal slices of one decision would be refused as duplicates
     ctx = market_context(state)
     verdict = gate(ctx, account, change, limits, mode)
     if child is None:
@@ -356,7 +356,7 @@ def _make_parents(state: State, basket_order: OrderBasket, parts: list[_Part], s
         if not rows:
             continue
         sym = [basket_order.sym[k] for k, _ in rows]
-        # after the end of a session, the next one counts
+        # the first session that closes after now: at the end of a session that is the next one
         spans = [
             (s.open_ns[at], s.close_ns[at]) for s in (sessions[k] for k in sym) for at in [s.next_close(state.now)]
         ]
@@ -434,7 +434,7 @@ def _cross(
     """Record the crossed lots for the next open, except in symbols that the house refused."""
     crosses = (crossed.any(axis=0) & ~refused).astype(np.float64)
     symbols = crosses.nonzero()[0].tolist()
-    # the narrowest collar: each agent's limits assumed its own
+    # the narrowest collar: each agent's limits were checked at worst prices of its own collar
     collars = [state.rules.agents[p.agent].limits.collar for p in parts]
     limits, narrowest = state.rules.house, min(collars)
     if narrowest < limits.collar:
@@ -467,7 +467,7 @@ def _follow_up(
         if used >= state.rules.follow_ups:
             continue
         if not (part.held_back or (part.requested * part.account.lots < 0.0).nonzero()[0].size):
-            continue  # it has no sales
+            continue  # only sales give cash to wait for, and this agent has none
         own_cut = FREED[part.verdict.reason] & (part.verdict.lots != part.requested)
         if part.held_back or own_cut.nonzero()[0].size or (cut_by_house and (house_cut & (lots != 0)).any()):
             agent.follow_up.put(sample, used, read_floats(np.frombuffer(part.weights)))

@@ -83,7 +83,7 @@ def watch_levels(
     recorded = reviews is None
     wanted = _doubts(state, books) if reviews is None else {book: reviews[book].wanted for book in books}
     if recorded and (due or wanted[HOUSE] is None or wanted[HOUSE]):
-        wanted[HOUSE] = None  # the record has them all
+        wanted[HOUSE] = None  # None measures every limit: the record has the values of all
     measured = _measured(state, wanted)
     effects: list[Effect] = []
     crossed: list[tuple[int, Crossing]] = []
@@ -125,7 +125,9 @@ def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect
         for book, values in (plans[:1] if lone else plans)
         for crossing in observe(levels_of(state, book), values, falling=False)
     ]
-    state.watch.recorded_no = state.sample_no  # the plan is a record
+    state.watch.recorded_no = (
+        state.sample_no
+    )  # the plan is a record of the values: the next is due RECORD_SAMPLES later
     return list(level_effects(state, crossed))
 
 
@@ -138,7 +140,7 @@ def watched(state: State) -> list[int]:
     if ledger.house.flows_micro == ledger.books[0].flows_micro and (agent_limits is house or agent_limits == house):
         memory.levels[0], memory.realised[1] = state.monitor.levels, memory.realised[0]
         return [HOUSE]
-    if memory.levels[0] is state.monitor.levels:  # until now it was the house
+    if memory.levels[0] is state.monitor.levels:  # a lone agent shared the levels of the house: now it needs a copy
         memory.levels[0], memory.realised[1] = dict(state.monitor.levels), memory.realised[0].copy()
     return [HOUSE, 0]
 
@@ -216,7 +218,7 @@ def _doubts(state: State, books: list[int]) -> dict[int, Wanted]:
         doubts[book] = ()
         equity = _equity(state, book)
         if not equity > 0.0:
-            continue  # nothing is measured without equity
+            continue  # at an equity of 0 or less no fraction of equity is defined
         bands = memory.bands_of(book, limits_in_force(state, book), state.universe, levels_of(state, book))
         np.multiply(state.lots(book), px, out=held.values)
         held.weigh(equity)

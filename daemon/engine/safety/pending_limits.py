@@ -28,7 +28,7 @@ def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
     """Keep the looser limits of a configuration for later; those of an earlier one are dropped."""
     before, state.loosening = state.loosening, None
     if before is not None and before.limits == reloaded.later:
-        state.loosening = before  # the delay goes on
+        state.loosening = before  # the same looser limits: their delay goes on, and does not begin again
         return []
     if reloaded.later:
         state.loosening = Loosening(state.now, reloaded.due, reloaded.later, reloaded.looser)

@@ -62,7 +62,7 @@ class Working(Orders):
 
     @classmethod
     def sent(cls, basket: OrderBasket, shares: list[Shares], agents: int) -> "Working":
-        """A basket that is being sent, with the lots of each row by agent, of so many."""
+        """A basket that is being sent by a run of `agents` agents; `shares` are the lots of each row by agent."""
         rows = len(basket.sym)
         lone = agents == 1 and all(len(row) == 1 for row in shares)
         work = cls(basket.sample, basket.n, basket.ts, rows, 0 if lone else sum(map(len, shares)))
@@ -122,7 +122,7 @@ class Working(Orders):
         """Rescale the orders of a symbol exactly as the venue does."""
         for row, column in enumerate(self.basket.sym):
             if column == symbol and self.state[row] not in ENDED:
-                _ = self.sent_shares  # as it was sent
+                _ = self.sent_shares  # computed before the lots change: the shares are those at the submission
                 self.lots[row], self.filled[row], self.worst_nano[row] = split_row(
                     self.lots[row], self.filled[row], self.worst_nano[row], numerator, denominator
                 )
@@ -138,7 +138,7 @@ class Working(Orders):
 
     @classmethod
     def thaw(cls, frozen: FrozenOrders, agents: int) -> "Working":
-        """The basket of a run with so many agents."""
+        """The basket of a snapshot of a run with `agents` agents."""
         work = cls.sent(frozen.basket, frozen.whole or frozen.shares, agents)
         columns = (work.lots, frozen.lots), (work.worst_nano, frozen.worst_nano)
         for column, values in (*columns, (work.filled, frozen.filled), (work.state, frozen.state)):

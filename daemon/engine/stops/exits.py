@@ -80,7 +80,7 @@ def _begin(state: State, breach: Breach) -> list[Effect]:
         return []
     agent.exits[breach.symbol] = Exit(breach.kind, breach.entry, breach.mark, breach.level)
     if breach.kind == "take_profit":
-        return []  # expected; the order that closes it has the reason
+        return []  # the exit closed the position as planned: its order has the reason, and no alert is needed
     mark, entry = price_text(round(breach.mark * 1e9)), price_text(round(breach.entry * 1e9))
     since = f"the best price since entry at {entry}" if breach.kind == "trailing_stop" else f"the entry price {entry}"
     below = (
@@ -158,7 +158,7 @@ def order_exits(state: State, freed: bool = False) -> list[Effect]:
         for number, change in changes.items():
             for symbol in columns:
                 if change[symbol]:
-                    state.agents[number].exits[symbol].held = True  # ordered when the stops have ended
+                    state.agents[number].exits[symbol].held = True  # after its stops have ended: both could fill
                     change[symbol] = 0.0
         changes = {number: change for number, change in changes.items() if change.any()}
     if changes:

@@ -66,7 +66,7 @@ def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequenc
         return effects
     if type(event) is Started:
         state.protection.leaving = False
-        return effects  # the venue's reports come first
+        return effects  # wait for the venue's reports: their fills change which stops are wanted
     if state.protection.leaving:
         return effects
     out = list(effects)
@@ -119,7 +119,7 @@ def _resume_plans(state: State, effects_so_far: Sequence[Effect]) -> list[Effect
 def _cancel_adding(state: State, agent: int, symbol: int) -> list[Effect]:
     """Cancel the orders of an agent that add to a position whose stop has filled."""
     if in_flight(state, agent)[symbol] * state.lots(agent)[symbol] < 0.0:
-        return []  # the rest is being closed
+        return []  # the rest of the position is being closed: no order adds to it
     mask = np.zeros(state.universe.size, dtype=np.bool_)
     mask[symbol] = True
     return withdraw(state, agent, mask)

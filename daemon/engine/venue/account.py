@@ -51,7 +51,7 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
             return booked
     if moved.kind != "flow":
         if not moved.amount_micro:
-            return ()  # booked ahead
+            return ()  # a fee that was booked ahead leaves an amount of 0
         parts = entitled(state, moved.symbol) if moved.kind == "dividend" else []
         state.ledger.income(moved.amount_micro, parts)
         state.booked()

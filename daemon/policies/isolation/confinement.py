@@ -210,7 +210,7 @@ def seccomp_program(machine: str) -> bytes:
     column, audit, _ = _ARCHITECTURES[machine]
     code: list[_Line] = [
         (_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, audit), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NR),
-        (_AT_LEAST, 0, 1, 0x40000000), _REFUSED,  # numbers of x32 are other calls
+        (_AT_LEAST, 0, 1, 0x40000000), _REFUSED,  # refused first: the same number is another call in the x32 ABI
         (_AT_LEAST, 0, 1, _FIRST_UNKNOWN), _UNKNOWN,
         *(line for numbers in _ABSENT.values() for line in ((_EQUAL, 0, 1, numbers[column]), _UNKNOWN)),
         # threads are allowed, processes are not

@@ -136,8 +136,6 @@ class FoldHost:
             self.state.host = self.state.round_plan.host = None
             del self.shell, self.parts, self.open_round
 
-    # ---- the state into the columns
-
     def load(self) -> bool:
         """Read the state into the columns; False, without change, where it is for `step`."""
         state = self.state
@@ -239,8 +237,6 @@ class FoldHost:
         market = self.state.market_columns
         market.block, market.bars = block, BlockColumns(block, nano, columns, read_rows(block.close))
 
-    # ---- the columns into the state
-
     def sync(self) -> None:
         """Write the columns to the state, the venue, the log and the tally."""
         state = self.state
@@ -305,7 +301,7 @@ class FoldHost:
             state.equity_micro, *state.books_micro = list(state.equities)
             state.borrowed_key, state.earned = state.sample_key - state.sample_key % DAY_NS, None
             if not state.journalled:
-                # each record of all limits would have found no level that changed
+                # the bands show that no level changed: the records that were skipped count as made
                 watch = state.watch
                 watch.recorded_no += (state.sample_no - watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
         state.booked()
@@ -317,11 +313,11 @@ class FoldHost:
             if orders.at_venue:
                 continue
             orders.at_venue = True
-            accepted = self.state.journalled  # its acceptance is in the log
+            accepted = self.state.journalled  # with a journal the log has an acceptance of each order
             for news in self.parts.broker.submit(orders.basket):
                 if not accepted:
                     self.shell.run(news)
-            if self._paid is not None and self._paid.ts > orders.ts:  # the venue had the orders before it
+            if self._paid is not None and self._paid.ts > orders.ts:  # the action is later: it applies to them
                 self.parts.broker.on_action(self._paid)
 
     def flush(self) -> None:
@@ -351,8 +347,6 @@ class FoldHost:
             self.shell.log.add(tick, [valued])
         for row, effects in fills.items():
             self.shell.log.add(MarketSlice(block, row), effects)
-
-    # ---- calls of the fold
 
     def exits(self, begins: bool) -> bool:
         """Begin exits at a bar that may have touched a level, and end those of closed positions; whether there are
@@ -495,8 +489,6 @@ class FoldHost:
             return 0
         ends = [sessions.day_order_end(ts, rules.daily) for sessions in rules.sessions]
         return ends[0] if len(ends) == 1 else [ends[calendar] for calendar in rules.calendar]
-
-    # ---- questions and answers
 
     def ask(self, questions: Sequence[int], asks: Sequence[Ask]) -> list[Decided] | None:
         """The answers of agents to their questions; None where one is awaited. Where a policy raises, the round is

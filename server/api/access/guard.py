@@ -196,9 +196,9 @@ class Patience(RequestHandler):
             async with asyncio.timeout(BODY_S):
                 await request.read()
         except RequestPayloadError:
-            return  # the handler reads it again and refuses it
+            return  # a body that cannot be read: the handler reads it again and refuses the request
         except TimeoutError:
-            self._lingering_time = 0.0  # the rest is not waited for
+            self._lingering_time = 0.0  # close at once: an endless body could else hold the connection
             text = f"the body did not arrive within {BODY_S:g} s of its header; send it at once"
             raise Refused(408, "body", text, {"Connection": "close"}) from None
         finally:
@@ -271,7 +271,7 @@ class Guard:
         if not response.prepared:
             if response.status == 408:
                 response.force_close()
-            response.headers.merge(HEADERS)  # keeps those of the handler
+            response.headers.merge(HEADERS)  # merge, not update: a header that the handler set stays
         return response
 
     def _authorise(self, request: web.Request, given: bytes, token: Token | None, scope: Scope) -> Token:
@@ -295,7 +295,7 @@ class Guard:
         if not reads and self._refusal is not None:
             raise Refused(403, "read_only", self._refusal())
         if secret:
-            _identify(request, Standing.GIVEN)  # not closed for newer ones while the files are looked at
+            _identify(request, Standing.GIVEN)  # before the await: newer requests must not displace it
             await self._keyring.refresh()
         token = self._keyring.find(secret) if secret else await self.session_token(request)
         self._seat(request, token, route)

@@ -80,7 +80,7 @@ class Explaining:
             return await read(work)
 
     def _judge(self, decision: Decision) -> Redecided:
-        """A plan decided again; runs in the thread that explains."""
+        """The plan of a decision, computed again; runs in the thread that explains. Raises Unavailable."""
         key = decision.seq, decision.ordinal, decision.shadow
         judgement = self._judged.get(key)
         if judgement is None:
@@ -148,7 +148,7 @@ async def _rooms(book: Book, columns: Sequence[int]) -> list[SymbolRoom]:
 
 
 def rested(items: Iterator[T]) -> Iterator[T]:
-    """The same items at half speed: each work period is followed by an equal sleep."""
+    """Yield the items at half speed: after each stretch of work this generator sleeps as long as the stretch took."""
     began = time.monotonic()
     for item in items:
         yield item

@@ -198,7 +198,7 @@ async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOr
     with suppress(TimeoutError):
         async with asyncio.timeout(QUERY_S):
             await service.query(work.basket.sample, work.basket.n, row)
-    event = order_settled(service, asked, sender)  # the query may have been answered
+    event = order_settled(service, asked, sender)  # built again after the wait: the venue may have answered meanwhile
     commit = await committed(service, lambda state, _: became_of_settlement(state, event, asked.order), event)
     return commit.answer
 

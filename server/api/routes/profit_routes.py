@@ -224,7 +224,7 @@ class AccountReader:
     def _folded(self, reader: Reader, until: int) -> AccountHistory:
         """The history up to an entry, as far as it is committed; at half speed, so that the loop is not delayed."""
         if self._history is None:
-            universe = self._run.service.shell.unsettled.universe  # in a thread
+            universe = self._run.service.shell.unsettled.universe  # `state` would raise in this thread
             self._history = AccountHistory(universe, reader.run.agents_at, self._run.parts.slices)
         for number, data in rested(reader.entries(self._history.seq + 1)):
             if number > until:
