@@ -244,7 +244,7 @@ class LimitFills:
         return taken
 
     def rate(self, column: int, size: int) -> int:
-        """The rate of a fill of so many unsigned lots."""
+        """The cost rate of a fill of `size` unsigned lots, in parts of `terms.one`, with market impact."""
         terms: Terms = self.terms
         if terms.impact > 0.0:
             volume: float = self.columns.volume[self.t, column]
@@ -256,7 +256,7 @@ class LimitFills:
         return fill_price(price, limit, buy, rate, self.terms.one) if rate != 0 else price
 
     def fee(self, column: int, size: int, price: int) -> int:
-        """The commission of a fill before the minimum."""
+        """The commission in micro of a fill of `size` lots at `price` nano, before the minimum."""
         denominator: int = self.terms.denominator[column]
         if denominator > 0:
             return bounded_fee(size, price, self.terms.numerator[column], denominator)

@@ -74,7 +74,7 @@ class Unreadable:
         return [item for item, _ in self.pairs(what, raws, read)]
 
     def pairs(self, what: str, raws: Sequence[msgspec.Raw], read: Callable[[bytes], T]) -> list[tuple[T, bytes]]:
-        """As `items`, each with its encoded form."""
+        """Read a list as `items` does; return each entry with its encoded form."""
         readable_pairs = []
         for raw in raws:
             data = bytes(raw)

@@ -114,7 +114,9 @@ def _plain(document: Mapping[str, Any], variable: str, environ: Mapping[str, str
 
 
 def of_keys(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the environment that override keys. They have no secrets."""
+    """Return the variables of the environment that replace keys of the configuration; variables of secrets are left
+    out.
+    """
     return {name: text for name, text in environ.items() if name in PLAIN or (name[:7] == PREFIX and "__" in name)}
 
 

@@ -80,7 +80,7 @@ def _above(name: str) -> list[str]:
 
 
 def _tables(values: Values) -> set[str]:
-    """The tables that a configuration may lack: those of lists, and optional ones."""
+    """The names of the tables that a configuration may leave out: tables of lists, and optional tables."""
     tables = set()
     for name in values:
         outer = _above(name)

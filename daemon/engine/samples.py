@@ -103,7 +103,7 @@ def agents_due(state: State, due: Sequence[int], *, sample: bool) -> list[int]:
 
 
 def serve_tick(state: State, tick: Tick, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects `effects_so_far` of a tick, those of its jobs, and the Asks of its round."""
+    """Return `effects_so_far` of a tick with those of its jobs, and the Asks of the agents that are due."""
     if tick.sample and tick.warmup:
         return effects_so_far
     effects = list(effects_so_far)
@@ -122,7 +122,7 @@ def serve_tick(state: State, tick: Tick, effects_so_far: Sequence[Effect]) -> Se
 
 
 def on_schedule_run(state: State, run: ScheduleRun) -> Sequence[Effect]:
-    """Do the job of a schedule by hand, and ask the agents that are due, on the last sample and the newest marks."""
+    """Run a schedule on an operator's command: its job, and its agents, at the last sample and the newest marks."""
     because, jobs = f"{run.who}: {run.reason}", (run.job,) if run.job else ()  # a shadow has no job
     effects: list[Effect] = []
     if jobs:

@@ -171,8 +171,10 @@ class Inner:
         return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """As Policy, with weights checked for type, shape, finite values and leverage. Raises MemberFailed, with the
-        place in the user's code, for whatever the policy raises but KeyboardInterrupt."""
+        """Implements `Policy.act`, with weights checked for type, shape, finite values and leverage.
+
+        Raises MemberFailed, with the place in the user's code, for whatever the policy raises but KeyboardInterrupt.
+        """
         try:
             weights, remembered = self.policy.act(view, memory)
             remembered = memory if remembered is None else remembered

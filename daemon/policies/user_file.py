@@ -85,11 +85,11 @@ class UserView:
             return _copy(view.covariance(k))
 
         def shared(statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
-            """As View.shared; the file has its own result, of a copy."""
+            """Like `View.shared`; the file has its own result, of a copy."""
             return statistic(returns(k + skip)[:k])
 
         def shared_by_date(statistic: Callable[[Floats], A], k: int) -> A:
-            """As View.shared_by_date; the file has its own result, of a copy."""
+            """Like `View.shared_by_date`; the file has its own result, of a copy."""
             return statistic(synchronous(k))
 
         def bars(k: int) -> Bars:
@@ -178,8 +178,11 @@ class UserPolicy:
         return self._with_memory
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
-        """As Policy. The user's function gets a UserView, and its memory if it takes one; "hold" becomes HOLD. What it
-        returns as weights is not checked here."""
+        """Implements `Policy.act`.
+
+        The user's function gets a UserView, and its memory if it takes one; "hold" becomes HOLD. What it returns as
+        weights is not checked here.
+        """
         user_view = UserView(view, self._universe(view.universe), self._asks)
         self._asks(0)
         given = self._act(user_view, *((_remembered(memory),) if self._with_memory else ()))

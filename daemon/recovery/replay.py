@@ -405,7 +405,7 @@ def judged_at(
 
 
 def continued(shell: Shell, parts: Parts, *, hashed: bool = True) -> Shell:
-    """The same account in a shell of another configuration; an unused shell is replaced by a new one."""
+    """Return a shell of another configuration with the account of `shell`; a new one where `shell` is unused."""
     new = parts.shell(hashed=hashed)
     new.guarded = shell.guarded
     if shell.config:

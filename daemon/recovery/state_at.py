@@ -101,7 +101,7 @@ class Refolder:
     watched: Watched = field(default=iter, kw_only=True)
 
     def __call__(self, decision: Decision) -> Redecided:
-        """One plan, decided again. Raises Unavailable."""
+        """Replay the journal up to a decision, and plan it again. Raises Unavailable."""
         learned = Measured(decision.plan, decision.shadow)
         with _explained():
             judged = self._judged(decision.seq, learned, decision.shadow)

@@ -14,7 +14,7 @@ SELDOM: Final = 200_000
 
 @contextmanager
 def growing(after: int = COLLECT_AFTER) -> Iterator[None]:
-    """Collect garbage `after` so many new objects, and never among those that exist now, in the whole process."""
+    """Collect garbage only after `after` new objects, without a look at older ones, in the whole process."""
     often = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(max(often[0], after), *often[1:])

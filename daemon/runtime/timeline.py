@@ -110,7 +110,9 @@ def with_jumps(
 def due_ticks(
     instants: Iterator[tuple[int, int]], asks: Mapping[int, tuple[int, ...]], jobs: Mapping[int, str]
 ) -> Iterator[Tick]:
-    """Ticks of (ts, schedule number): `asks` has the agents by schedule, `jobs` the job names of the others."""
+    """Yield the ticks of (ts, schedule number). `asks` has the agents by schedule, `jobs` the jobs of schedules without
+    agents.
+    """
     for ts, schedule in instants:
         yield Tick(ts, due=asks[schedule]) if schedule in asks else Tick(ts, jobs=(jobs[schedule],))
 

@@ -298,7 +298,7 @@ def _cancelled(reader: Reader, decision: Decision, order: Order | None, column: 
 
 
 def _redecided(decision: Decision, judge: Judge | None) -> tuple[Redecided, str]:
-    """The plan decided again, or nothing and the reason."""
+    """The plan of a decision, computed again by `judge`; without it or where it fails, an empty plan and the reason."""
     if judge is None:
         return Redecided([], {}), "--recorded shows recorded figures only"
     try:

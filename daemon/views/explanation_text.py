@@ -62,7 +62,7 @@ def why_lines(e: Explanation) -> list[str]:
 
 
 def _house(e: Explanation) -> str:
-    """The name of the book of all agents: a shadow has one of its own."""
+    """The name of the book that contains all agents: "house", or "simulated account" where a shadow decided."""
     return "simulated account" if e.shadow else "house"
 
 

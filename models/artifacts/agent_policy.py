@@ -226,8 +226,11 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return seen[None], None if carry is None else carry[None], np.isfinite(prices)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
-        """As Policy. Holds with a warning while a column of the observation has no value. The carry of a recurrent
-        network is the memory, float64[R]."""
+        """Implements `Policy.act`.
+
+        Holds with a warning while a column of the observation has no value. The carry of a recurrent network is the
+        memory, float64[R].
+        """
         observed, carry, priced = self.question(view, memory)
         if name := self.lacking(observed[0]):
             return Noted(HOLD, f"{name} has no value yet; every lot is kept", warns=True), memory

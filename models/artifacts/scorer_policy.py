@@ -91,7 +91,7 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         return self.artifact.manifest.features.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """As Policy: the network's weights in the columns of its symbols. It has no memory."""
+        """Implements `Policy.act`: the network's weights in the columns of its symbols. It has no memory."""
         return self.placed(self.weights(self.returns_of(view))), memory
 
     def fit(self, universe: Universe) -> None:

@@ -98,8 +98,10 @@ class LearnedAllocation:
         return max((f.artifact.manifest.training.until_ns for f in self.forests.values()), default=0)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
-        """As Policy. A forest whose errors so far are not below those of the plain estimate is replaced by it, with a
-        warning."""
+        """Implements `Policy.act`.
+
+        A forest whose errors so far are not below those of the plain estimate is replaced by it, with a warning.
+        """
         returns = view.synchronous(LOOKBACK)
         past = look(returns)
         predictions = {kind: forest.predict(past) for kind, forest in self.forests.items()}

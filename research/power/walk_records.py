@@ -90,7 +90,7 @@ class Walked(Struct, frozen=True):
 
     @property
     def first(self) -> WalkedYear:
-        """One of them: what they have in common."""
+        """The first year: what it has in common with the others, such as the account."""
         return self.records[0]
 
     @property

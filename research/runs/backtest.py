@@ -112,12 +112,12 @@ class BacktestJournal:
 
 
 def symbol_bars(assembly: Assembly, runs: int) -> int:
-    """Return the bars of single symbols of so many runs over a market; a small sample counts as FEWEST of them."""
+    """Return the bars of single symbols of `runs` runs over a market; a small sample counts as FEWEST of them."""
     return runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
 
 
 def explain_pace(assembly: Assembly, runs: int, say: Say) -> None:
-    """Say what makes so many runs over the market slower than they could be."""
+    """Report through `say` what makes `runs` runs over the market slower than they could be."""
     if text := advice(symbol_bars(assembly, runs)):
         say(text)
 

@@ -140,7 +140,7 @@ def herfindahl_of(book: Held) -> float:
 
 
 def of_one(text: str, heaviest: str = "") -> Label:
-    """The text of a limit on groups: `text` and the group ("sector technology"), else `text` + `heaviest`."""
+    """Return a label that names one group, "`text` technology"; without a single group, `text` + `heaviest`."""
     return lambda limits, about: f"{text} {about}" if about else f"{text}{heaviest}"
 
 

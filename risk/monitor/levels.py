@@ -117,7 +117,7 @@ def band(key: str, at: int, bound: float) -> tuple[float, float]:
 
 
 def floor_band(at: int, bound: float) -> tuple[float, float]:
-    """As `band` for a floor."""
+    """Return the band of a limit that is a lower bound, as `band` does for an upper one."""
     if not bound > 0.0:
         return (-inf, bound - 1e-9) if at == CRITICAL else (bound + 1e-9, inf) if at == NONE else (inf, -inf)
     low = -inf if at == CRITICAL else bound / (THRESHOLDS[at + 1] - 1e-9)

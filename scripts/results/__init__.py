@@ -147,7 +147,7 @@ def power_command(power: Sequence[str]) -> tuple[str, ...]:
 
 
 def power_of(power: Sequence[str]) -> str:
-    """Return the power line of a plan with its settings."""
+    """Return the line that `quantd study power` prints for a plan and settings. Raises SystemExit when it fails."""
     words, program = power_command(power), Path(sys.executable).parent / "quantd"
     done = subprocess.run((program, *words), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:

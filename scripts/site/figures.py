@@ -49,7 +49,7 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def results() -> dict[str, Result]:
-    """The results by name."""
+    """Return the results of docs/figures.toml by name. Raises msgspec.ValidationError for another form."""
     return convert(tomllib.loads(TABLE.read_text(encoding="utf-8")), dict[str, Result])
 
 

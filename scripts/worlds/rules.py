@@ -211,8 +211,10 @@ def _calmed(rules: Rules) -> Rules:
 
 
 def _bare(rules: Rules, *, protected: bool) -> Rules:
-    """The rules without limits of one order and of time: the fold makes most plans of such a world. Those that are
-    `protected` have limits of volume and protective levels, as those of profiles."""
+    """Return the rules without limits on single orders and on time, so that the fold makes most plans of the world.
+
+    With `protected` they have limits on volume and protective levels, as the profiles do.
+    """
     names = ["max_order_notional", "max_turnover", "order_rate", "max_orders_per_day", "stress"]
     if not protected:
         names += ["protective", "max_share_of_volume"]

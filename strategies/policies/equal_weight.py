@@ -45,7 +45,7 @@ class EqualWeight:
     lookback: ClassVar[int] = 1
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """As Policy: `invested` / n for each of the n instruments with a price."""
+        """Implements `Policy.act`: `invested` / n for each of the n instruments with a price."""
         return equal_weights(view.prices, self.params.invested), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
@@ -67,8 +67,9 @@ class BuyAndHold:
     lookback: ClassVar[int] = 1
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold, Memory]:
-        """As Policy: equal weights of the instruments with a price while the book holds nothing; after that it
-        holds."""
+        """Implements `Policy.act`: equal weights of the instruments with a price while the book holds nothing; after
+        that it holds.
+        """
         return (HOLD if view.weights.any() else equal_weights(view.prices)), memory
 
 

@@ -52,7 +52,10 @@ class FixedMix:
         _row(self.mix, universe.symbols)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """As Policy: the mix, with zero for an instrument without a price. Raises ParamsError as `fit` does."""
+        """Implements `Policy.act`: the mix, with zero for an instrument without a price.
+
+        Raises ParamsError as `fit` does.
+        """
         row = _row(self.mix, view.universe.symbols)
         square = view.prices.dot(view.prices)
         return (row if square == square else np.where(np.isfinite(view.prices), row, 0.0)), memory

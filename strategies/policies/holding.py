@@ -75,7 +75,7 @@ class Asked:
         return self.params.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold, Memory]:
-        """As Policy: the outside agent's weights; HOLD before `ask` is set. Raises what `ask` raises."""
+        """Implements `Policy.act`: the outside agent's weights; HOLD before `ask` is set. Raises what `ask` raises."""
         return (HOLD if self.ask is None else self.ask(view)), memory
 
 

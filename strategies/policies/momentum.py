@@ -41,8 +41,10 @@ class Momentum:
         return self.params.lookback + self.params.skip
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """As Policy: part_i / sum(part_j) where the total return over the window is positive, else 0. A part is 1, or
-        the inverse volatility with size = "inverse_volatility"."""
+        """Implements `Policy.act`: part_i / sum(part_j) where the total return over the window is positive, else 0.
+
+        A part is 1, or the inverse volatility with size = "inverse_volatility".
+        """
         window, skip = self.params.lookback, self.params.skip
         risen = view.momentum(window, skip)
         # NaN (no full history) compares false both times: no part and no weight

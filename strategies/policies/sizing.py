@@ -78,8 +78,10 @@ class Sized(Ruled):
         return max(reads)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """As Policy: the weights of the policy after the sizing rules, which may depend on the regime. HOLD stays
-        HOLD."""
+        """Implements `Policy.act`: the weights of the policy after the sizing rules, which may depend on the regime.
+
+        HOLD stays HOLD.
+        """
         given, remembered = self.policy.act(view, own_memory(memory, RULED))
         weights, note, warns = unpacked(given)
         words, new, regime = [(note, warns)], under(RULED, remembered), ""

@@ -25,7 +25,7 @@ State = Literal["complete", "pruned", "failed"]
 
 
 class Row(Struct, frozen=True):
-    """An ended trial."""
+    """A trial that has ended: its settings, score, steps and time."""
 
     index: int
     """Its number among the requested trials, from 0; a repeated trial has the same."""

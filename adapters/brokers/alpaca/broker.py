@@ -87,19 +87,22 @@ class Alpaca:
             await self._desk.cancel_overdue()
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """As Broker. The first reports after Alpaca refused the keys end with Condition("account", up=False)."""
+        """Implements `Broker.submit`.
+
+        The first reports after Alpaca refused the keys end with Condition("account", up=False).
+        """
         return self._with_keys(await self._desk.submit(basket, rows))
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """As Broker, with the Condition of `submit`."""
+        """Implements `Broker.cancel`, with the Condition of `submit`."""
         return self._with_keys(await self._desk.cancel(sample, n, row, ts))
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """As Broker, with the Condition of `submit`."""
+        """Implements `Broker.query`, with the Condition of `submit`."""
         return self._with_keys(await self._desk.query(sample, n, rows))
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-        """As Broker, with the Condition of `submit`."""
+        """Implements `Broker.replace`, with the Condition of `submit`."""
         return self._with_keys(await exchange(self._desk, sample, n, row, basket))
 
     def _with_keys(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
@@ -110,7 +113,10 @@ class Alpaca:
         return [*news, Condition(self._now(), "account", False, str(self._refused))]
 
     async def account(self) -> VenueAccount:
-        """As Broker. Once an hour it also reads which shares can be lent and which assets are tradable."""
+        """Implements `Broker.account`.
+
+        Once an hour it also reads which shares can be lent and which assets are tradable.
+        """
         account = await read_account(self._rest, self._universe, self._desk.orders, self._desk.ticks, self._now)
         if self._now() - self._lent_asked >= LENT_NS:
             # the lists of lent shares and of tradable assets change daily
@@ -126,8 +132,10 @@ class Alpaca:
         return await read_trades(self._rest, self._universe, since)
 
     async def news(self) -> AsyncIterator[BrokerNews]:
-        """As Broker: executions from the stream of trade updates, and the connection's conditions. After a reconnection
-        the clocks are compared again."""
+        """Implements `Broker.news`: executions from the stream of trade updates, and the connection's conditions.
+
+        After a reconnection the clocks are compared again.
+        """
         up = True
         async for event in self._stream.items():
             match event:

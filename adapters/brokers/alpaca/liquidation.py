@@ -59,7 +59,7 @@ class AlpacaExit:
         return (await self._ask("GET", "v2/account")).decode(Account).account_number
 
     async def orders(self) -> Sequence[WorkingOrder]:
-        """As AccountExit. Raises KeysRefused with the remedy for this command."""
+        """Implements `AccountExit.orders`. Raises KeysRefused with the remedy for this command."""
         try:
             orders = await open_orders(self._rest)
         except KeysRefused as refused:
@@ -91,8 +91,11 @@ class AlpacaExit:
         return id, Ended(order.status, order.filled_qty or Decimal(0))
 
     async def holdings(self) -> Sequence[Holding]:
-        """As AccountExit, shorts with a negative quantity. A position whose quantity cannot be read counts as 1,
-        because closing it names none. Raises ConnectionError for one without a readable symbol."""
+        """Implements `AccountExit.holdings`, shorts with a negative quantity.
+
+        A position whose quantity cannot be read counts as 1, because closing it names none. Raises ConnectionError for
+        one without a readable symbol.
+        """
         readable_holdings = []
         for raw in (await self._ask("GET", "v2/positions")).decode(list[msgspec.Raw]):
             try:

@@ -47,7 +47,10 @@ class CryptoExit:
         self._markets: dict[str, Any] = {}
 
     async def open(self) -> None:
-        """As AccountExit. Raises VenueError for an exchange that ccxt does not have, or whose client cannot be made."""
+        """Implements `AccountExit.open`.
+
+        Raises VenueError for an exchange that ccxt does not have, or whose client cannot be made.
+        """
         try:
             self._line.take(await connect(self._line.access))
         except NoExchange as error:
@@ -75,7 +78,7 @@ class CryptoExit:
         ]
 
     async def cancel_all(self) -> None:
-        """As AccountExit; nothing at an exchange of ccxt without `cancelAllOrders`."""
+        """Implements `AccountExit.cancel_all`; nothing at an exchange of ccxt without `cancelAllOrders`."""
         if self._line.exchange.has.get("cancelAllOrders") is True:
             await self._ask(self._line.exchange.cancel_all_orders)
 
@@ -83,8 +86,9 @@ class CryptoExit:
         await self._ask(lambda: self._line.exchange.cancel_order(order.id, order.symbol))
 
     async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
-        """As AccountExit in at most PAGES pages of the exchange's history of orders; none at an exchange without
-        one."""
+        """Implements `AccountExit.ended` in at most PAGES pages of the exchange's history of orders; none at an
+        exchange without one.
+        """
         exchange, page = self._line.exchange, self._line.dialect.page
         name, ids = history_of(exchange.has), {order.id for order in orders}
         ends: dict[str, Ended] = {}
@@ -150,8 +154,10 @@ class CryptoExit:
                 self._prices[name] = decimal((tickers.get(name) or {}).get("last"))
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
-        """As AccountExit: a market order to sell the quantity in whole steps of the market. Raises VenueError for a
-        debt, and for a coin without a market."""
+        """Implements `AccountExit.close_position`: a market order to sell the quantity in whole steps of the market.
+
+        Raises VenueError for a debt, and for a coin without a market.
+        """
         if holding.symbol not in self._markets:
             raise VenueError(self.where, f"there is no market {holding.symbol}", "Convert it at the venue's web page")
         if holding.qty < 0:

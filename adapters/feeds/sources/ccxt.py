@@ -68,7 +68,7 @@ class CryptoSource:
         self._limit_s = min(access.timeout_s, FIRST_ANSWER_S)
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """As Source. At most AT_ONCE markets are read at once; the first error cancels the rest."""
+        """Implements `Source.bars`. At most AT_ONCE markets are read at once; the first error cancels the rest."""
         exchange = await self.opened()
         turn = asyncio.Semaphore(AT_ONCE)
 

@@ -55,7 +55,7 @@ class Cached(Forwarding):
         self.downloads = 0
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """As Source: stored bars, and downloads of what they lack.
+        """Implements `Source.bars`: stored bars, and downloads of what they lack.
 
         Raises the source's SourceError, and PartialAnswer for symbols that a download lacked.
         """

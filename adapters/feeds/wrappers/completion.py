@@ -22,8 +22,10 @@ class Completed:
         self._stream: Final = stream
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """As Stream, but a bar is sent once a later one of its symbol arrives. A correction of an earlier bar is sent
-        at once."""
+        """Implements `Stream.bars`, but a bar is sent once a later one of its symbol arrives.
+
+        A correction of an earlier bar is sent at once.
+        """
         newest: dict[int, Rows] = {}
         async with aclosing(self._stream.bars()) as changes:
             async for rows in changes:

@@ -43,8 +43,10 @@ class Resampled(Forwarding):
         self._resampler: Final = Resampler(universe, sessions, interval_ns, stamps=source.stamps, finer_ns=finer_ns)
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """As Source: bars of the longer interval, folded from complete ones of the shorter. Raises PartialAnswer with
-        the folded bars where the source lacks symbols."""
+        """Implements `Source.bars`: bars of the longer interval, folded from complete ones of the shorter.
+
+        Raises PartialAnswer with the folded bars where the source lacks symbols.
+        """
         now = self._now()
         missing: PartialAnswer | None = None
         try:
@@ -75,7 +77,9 @@ class ResampledStream:
         self._resampler: Final = Resampler(universe, sessions, interval_ns, finer_ns=finer_ns)
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """As Stream: a longer bar is sent when its last short bar arrives, and again when one of them is corrected."""
+        """Implements `Stream.bars`: a longer bar is sent when its last short bar arrives, and again when one of them is
+        corrected.
+        """
         parts = pl.DataFrame(schema=SCHEMA)
         async with aclosing(self._stream.bars()) as finer:
             async for rows in finer:

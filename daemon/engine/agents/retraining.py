@@ -48,7 +48,7 @@ def on_started(state: State, started: Started) -> Sequence[Effect]:
 
 
 def on_model_loaded(state: State, loaded: ModelLoaded) -> Sequence[Effect]:
-    """Let an agent decide with the loaded artifact from now on."""
+    """From this event on, the agent decides with the loaded artifact."""
     names, name = state.rules.names(), loaded.agent
     if name not in names:
         return refuse_command(state, "agent", "artifact", f"no agent named {name!r} for {loaded.path}")

@@ -65,7 +65,7 @@ class Chain:
         self.buffer = self.raw
 
     def begin(self, ts: int, most: int) -> int:
-        """Make room for a part of at most so many bytes; returns where it begins."""
+        """Make room for a part of at most `most` bytes; returns where it begins."""
         last: int = self.count - 1
         at: int = self.size
         if last < 0 or self.parts[last, TS] != ts:
@@ -75,7 +75,7 @@ class Chain:
         return at
 
     def widen(self, size: int) -> None:
-        """Move to a buffer of so many bytes."""
+        """Move to a buffer of `size` bytes."""
         raw: Any = memoryview(bytearray(size))
         raw[: self.size] = self.raw[: self.size]
         self.raw = raw
@@ -193,7 +193,7 @@ class Chain:
 
 
 def head_of(count: int) -> bytes:
-    """The head of a MessagePack array of so many rows."""
+    """The head of a MessagePack array of `count` rows."""
     head: bytes = HEADS[count] if count < 16 else long_head(count)
     return head
 

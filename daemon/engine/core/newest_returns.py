@@ -60,7 +60,7 @@ class NewestReturns:
         return buffer_of(links_of(scenarios, wanted, spec))
 
     def _newest(self, lookback: int) -> Scenarios:
-        """The newest synchronous returns, as the gate of the engine has them."""
+        """The newest `lookback` synchronous returns, as `Scenarios`: the rows that the gate of the engine measures."""
         if self._end != self._ring.end:
             self._end, self._known, self._linked = self._ring.end, {}, None
         scenarios = self._known.get(lookback)

@@ -32,7 +32,7 @@ def side_of(state: State, symbol: int, lots: float) -> Side:
 
 
 def pause_after(state: State, agent: int, symbol: int, side: Side, words: str) -> Retry:
-    """Count one more refusal, and begin its pause."""
+    """Count one more refusal of orders in a symbol and direction, and begin their pause."""
     alike = [key for key in state.protection.retries if key[:3] == (agent, symbol, side)]
     if (agent, symbol, side, words) not in alike and len(alike) >= MOST_WORDS:
         words = OTHER_WORDS

@@ -45,7 +45,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Differing:
-    """An open order as the venue has it, and its fields that differ from the books: one at least."""
+    """An open order as the venue has it, and the fields, one or more, that differ from the books."""
 
     order: OpenOrder
     differences: tuple[Difference, ...]

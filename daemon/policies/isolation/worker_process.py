@@ -49,15 +49,15 @@ class FarView:
         return partial(self._call, name)
 
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
-        """As View.shared; the function runs in this process."""
+        """Like `View.shared`; the function runs in this process."""
         return statistic(self._call("returns", k + skip)[:k])
 
     def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
-        """As View.shared_by_date; the function runs in this process."""
+        """Like `View.shared_by_date`; the function runs in this process."""
         return statistic(self._call("synchronous", k))
 
     def held_by(self, weights: Floats) -> "FarView":
-        """As View.held_by."""
+        """Like `View.held_by`."""
         weights = weights.copy()
         weights.flags.writeable = False
         return FarView({**self.__dict__, "weights": weights, "cash": 1.0 - float(weights.sum())}, self._call)

@@ -167,7 +167,7 @@ def _words(function: Any) -> str:
 
 @cache
 def _field() -> str:
-    """A field of a part whose fields are those of its class."""
+    """Return the first attribute of a part of the state that the fold does not know, as text; or empty."""
     for part, names in PARTS.items():
         fields = () if part in BY_INSTANCE else fields_of(part)
         if added := [name for name in fields if name not in names]:

@@ -110,7 +110,7 @@ class FilledOrders:
 
 
 def sample_rows(samples: SampleColumns, block: Block, lot_size: Floats) -> SampleRows:
-    """The valuations of samples whose bars are all of one block."""
+    """Return the valuations of samples, all of whose bars are in one block."""
     count, size = samples.count, len(lot_size)
     values = np.asarray(samples.values)[: count * (samples.books + 1)].reshape(count, samples.books + 1)
     equity, peak = values[:, 0].tolist(), np.asarray(samples.peak)[:count].tolist()

@@ -69,8 +69,10 @@ class LimitColumns:
         """Whether the books have their `quiet` bands."""
 
     def renew(self, terms: FillTerms | None, *, remote: bool) -> bool:
-        """Bring limits to those in force, on the terms of a venue, which a `remote` one keeps to itself; False where
-        the fold does not know them."""
+        """Load the limits in force into the columns; False where the fold does not know one of them.
+
+        `terms` are the venue's terms of a fill; a `remote` venue does not tell them.
+        """
         state, rules = self.state, self.state.rules
         if self._rules is rules and not self._foldable:
             return False

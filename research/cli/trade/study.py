@@ -63,7 +63,10 @@ def study_lookahead(
 
 
 def _loaded(configuration: "Config", names: Sequence[str]) -> "dict[str, Policy]":
-    """The policies of these names and that of the comparison, or each that computes weights. Raises Failure."""
+    """Load the policies of these names and the one of the comparison; without names, each that is not passive.
+
+    Raises Failure.
+    """
     from quantd.daemon.policies.loading import PolicyError, fit, load
     from quantd.research.runs.comparison import NAME
     from quantd.strategies.policies import PASSIVE, POLICIES

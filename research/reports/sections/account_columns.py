@@ -36,7 +36,7 @@ def metric_rows(report: BacktestReport, names: Sequence[str] | None = None) -> l
 
 
 def metric_texts(report: BacktestReport, names: Sequence[str] | None = None) -> list[tuple[str, ...]]:
-    """The same rows as texts."""
+    """Return the rows of metrics as texts."""
     return [
         (metric.title, *(formatted(value, metric.unit) for value in metric.values))
         for metric in report.metrics

@@ -78,7 +78,7 @@ async def command(service: Service, order: Order, sender: str) -> Done:
 
 
 def replayed(service: Service, order: Order) -> Done:
-    """The answer to a command that was carried out before: the switch as it is now."""
+    """The answer to a command whose key was used before: nothing is done again, and the switch is read as it is now."""
     state = service.shell.state
     switch = state.switch_of(order.agent)
     text = SWITCH[switch.state]

@@ -63,7 +63,7 @@ class RunSchedule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def contains(run: JobRun, text: str) -> bool:
-    """Whether the text of a run contains a text, in any case; a space stands for an underscore of the job."""
+    """Whether a text of a job run contains `text`, in any case; a space matches an underscore of the job's name."""
     texts = run.job, run.job.replace("_", " "), *run.schedules, run.state, run.result, run.who, run.reason
     return any(text.lower() in field_text.lower() for field_text in texts)
 

@@ -69,7 +69,7 @@ class Scrape:
         return web.Response(body=body, headers={"Content-Type": kind})
 
     def _files(self) -> tuple[int | None, float | None]:
-        """Free space beside the state, and the end of the certificate; None for one that cannot be read."""
+        """Return the free bytes beside the state, and the end of the certificate; None for one that cannot be read."""
         free_bytes: int | None = None
         expiry_s: float | None = None
         config = self._run.config
