@@ -196,7 +196,8 @@ def maximum_sharpe(cov: Floats, excess: Floats, box: Box = OPEN) -> Floats:
     try:
         return _tangent(cov, excess, box)
     except Infeasible as why:
-        text = str(why).replace("has a reward above zero", "is expected to earn more than the risk-free rate")
+        reward = "has an expected return above zero"
+        text = str(why).replace(reward, "is expected to earn more than the risk-free rate")
         raise Infeasible(text) from None
 
 
