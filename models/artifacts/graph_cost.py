@@ -84,7 +84,8 @@ def _walk(graph: _Graph) -> Cost:
         given = [() if shape is None else shape for shape in shapes]
         try:
             outputs = _RULES[node.operator](node, given, graph)
-        except (KeyError, IndexError, ValueError, TypeError):
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+            # a graph of another writer may have an axis of a scalar, or an axis twice
             raise GraphFault(f"the shape that {node.operator} gives cannot be computed") from None
         for name, shape in zip(node.outputs, outputs, strict=False):
             if len(shape) > _MOST_AXES or any(extent < 0 for extent in shape):

@@ -125,9 +125,8 @@ def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect
         for book, values in (plans[:1] if lone else plans)
         for crossing in observe(levels_of(state, book), values, falling=False)
     ]
-    state.watch.recorded_no = (
-        state.sample_no
-    )  # the plan is a record of the values: the next is due RECORD_SAMPLES later
+    # the plan is a record of the values: the next is due RECORD_SAMPLES later
+    state.watch.recorded_no = state.sample_no
     return list(level_effects(state, crossed))
 
 

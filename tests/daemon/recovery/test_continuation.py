@@ -211,7 +211,7 @@ def test_stops_at_a_real_venue_are_open_orders_and_levels_by_hand_are_not_carrie
     with pytest.raises(ValueError, match="orders are open"):
         carry_of(freeze(state), state.universe, ("a0",), simulated=False)
     state.protection.own[0, 0] = Own(0, 0, 1, 0, state.now)
-    with pytest.raises(ValueError, match="levels of an order by hand"):
+    with pytest.raises(ValueError, match="stop or target of an order by hand"):
         carry_of(freeze(state), state.universe, ("a0",), simulated=True)
 
 

@@ -44,7 +44,7 @@ def test_a_year_is_fitted_on_the_years_up_to_two_before_and_chosen_by_the_year_b
     assert (splits.train.first, splits.train.last) == (date(2003, 1, 2), date(2007, 12, 31))
     assert (splits.validation.first, splits.validation.last) == (date(2008, 1, 1), date(2008, 12, 31))
     assert (splits.test.first, splits.test.last) == (date(2009, 1, 1), date(2009, 12, 31))
-    with pytest.raises(ValueError, match="train ends 2002-12-31"):
+    with pytest.raises(ValueError, match="train ends on 2002-12-31"):
         small.plan_of(2004)
 
 

@@ -108,7 +108,7 @@ def test_effective_trials_are_between_one_and_all() -> None:
     assert effective_trials(100, 1.0) == 1.0
     assert effective_trials(100, 0.5) == pytest.approx(50.5)
     assert effective_trials(100, -0.2) == 100.0
-    with pytest.raises(ValueError, match="at least one trial"):
+    with pytest.raises(ValueError, match="must be 1 or more"):
         effective_trials(0, 0.5)
     with pytest.raises(ValueError, match="between -1 and 1"):
         effective_trials(5, 1.5)

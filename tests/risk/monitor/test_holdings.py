@@ -44,7 +44,7 @@ def test_the_value_of_lots_is_their_number_times_the_price_of_each(kind: type[Ho
 
 @pytest.mark.parametrize("equity", [0.0, -1.0, float("nan")])
 def test_weights_without_equity_are_refused(equity: float) -> None:
-    with pytest.raises(ValueError, match="at an equity of"):
+    with pytest.raises(ValueError, match="must be above 0"):
         Holdings(2).weigh(equity)
 
 

@@ -289,7 +289,7 @@ def test_without_normalisation_the_mean_of_the_training_rows_is_kept(scores: Pat
         (('benchmark = "SPY"', 'benchmark = "XLF"'), "plan.toml:23: sight.benchmark: XLF is none of SPY, QQQ, BAC"),
         (("'vix_z_20'", "'yield_10y'"), r'series yield_10y is missing; write data.macro = \[\{ name = "yield_10y"'),
         (("'series_kind_is_2'", "'series_esg'"), r'series esg is missing; write data.series = \[\{ name = "esg"'),
-        ((str(list(COLUMNS)), '"everything"'), "plan.toml:22: sight.columns: 'everything': a list of features"),
+        ((str(list(COLUMNS)), '"everything"'), "plan.toml:22: sight.columns: 'everything' is no list of features"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(change: tuple[str, str], message: str) -> None:
