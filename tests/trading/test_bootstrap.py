@@ -94,5 +94,5 @@ def test_resamples_are_those_of_whole_blocks_made_by_hand(n, block, seed):
 
 
 def test_two_lengths_are_refused():
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="the same length"):
         gain(np.zeros(50), np.zeros(51))

@@ -124,7 +124,7 @@ def test_a_run_with_a_deposit_is_refused(tmp_path: Path) -> None:
     folder, _ = stored(tmp_path, deposit=True)
     records = read_only(folder, folder)
     assembly = stored_market(records, "one", folder, tmp_path / "cache")
-    with pytest.raises(RunUnusable, match="it has 1 deposits or withdrawals"):
+    with pytest.raises(RunUnusable, match="the run has 1 deposits or withdrawals"):
         replay_into(Record(assembly.universe), assembly, records, "one", folder)
 
 

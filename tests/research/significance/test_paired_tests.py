@@ -33,7 +33,7 @@ def test_identical_series_have_p_one(test) -> None:  # type: ignore[no-untyped-d
 
 @pytest.mark.parametrize("test", TESTS)
 def test_series_that_cannot_be_paired_are_refused(test) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="the same length"):
         test(np.ones(5), np.ones(6))
     with pytest.raises(ValueError, match="at least 2"):
         test(np.ones(1), np.zeros(1))

@@ -118,7 +118,7 @@ def test_the_interval_holds_the_ratio_it_is_of() -> None:
 def test_too_few_samples_or_none_that_vary_have_no_interval() -> None:
     assert sharpe_intervals(np.ones(MIN_SAMPLES - 1), **YEAR) is None
     assert sharpe_intervals(np.full(100, 0.001), **YEAR) is None
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="the same length"):
         sharpe_intervals(np.ones(50), np.ones(51), **YEAR)
 
 

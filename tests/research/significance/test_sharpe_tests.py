@@ -84,7 +84,7 @@ def test_a_constant_series_has_no_ratio(test) -> None:  # type: ignore[no-untype
 
 @pytest.mark.parametrize("test", TESTS)
 def test_series_that_cannot_be_paired_are_refused(test) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="the same length"):
         test(np.ones(50), np.ones(51))
     with pytest.raises(ValueError, match=f"at least {MIN_RETURNS}"):
         test(np.ones(MIN_RETURNS - 1), np.ones(MIN_RETURNS - 1))

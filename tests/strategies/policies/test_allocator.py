@@ -159,7 +159,8 @@ def test_where_nothing_beats_cash_minimum_variance_stands_in_for_maximum_sharpe_
     found, note, warns = asked("max_sharpe", {}, falling(4))
     np.testing.assert_array_equal(found, weights_of("min_variance", {}, falling(4)))  # type: ignore[arg-type]
     assert note == (
-        "maximum Sharpe ratio: nothing is expected to earn more than the risk-free rate; minimum variance in its place"
+        "maximum Sharpe ratio: no instrument is expected to earn more than the risk-free rate; "
+        "minimum variance in its place"
     )
     assert warns
 
