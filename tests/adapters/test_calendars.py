@@ -152,7 +152,7 @@ def test_an_instant_keeps_nine_digits_and_a_text_without_an_offset_needs_a_zone(
     assert instant_ns("2024-01-03T09:30:00.5-05:00") == base + 500_000_000
     assert instant_ns("2024-01-03 09:30:00", ZoneInfo("America/New_York")) == base
     for wrong in ("yesterday", "2024-01-03 09:30:00"):
-        with pytest.raises(ValueError, match=r"Invalid|without a zone"):
+        with pytest.raises(ValueError, match=r"Invalid|no time zone"):
             instant_ns(wrong)
 
 

@@ -185,7 +185,7 @@ def test_a_buffer_that_is_one_element_too_short_is_refused_before_a_loop_reads_i
 def test_a_book_with_a_buffer_that_is_too_short_is_not_weighed(field: str) -> None:
     for made in (Holdings(SIZE), of_source("quantd.risk.monitor.holdings").Holdings(SIZE)):
         setattr(made, field, np.zeros(SIZE - 1).data)
-        with pytest.raises(ValueError, match="weights of 4 values"):
+        with pytest.raises(ValueError, match="4 values must fit"):
             made.weigh(1.0)
 
 
