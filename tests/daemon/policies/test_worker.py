@@ -506,14 +506,14 @@ def test_a_process_that_ends_again_and_again_fails_until_its_agent_is_suspended(
     source = f"import os, time\nn = 0\ndef act(view):\n    global n\n    n += 1\n    if n == {every}:\n        {ends}\n"
     source += "    return [0.0] * len(view.prices)\n"
     worker = file(tmp_path, source, closing)
-    found = failures(worker, 4 * every + 6, limit_s=6.0 if "sleep" in ends else 60.0)
-    runs = "".join("x" if failed else "." for failed in found).split(".")
-    assert max(map(len, runs)) >= 3, found
-    assert not found[found.index(True) + 1]  # one end alone costs one answer
+    failed_calls = failures(worker, 4 * every + 6, limit_s=6.0 if "sleep" in ends else 60.0)
+    runs = "".join("x" if failed else "." for failed in failed_calls).split(".")
+    assert max(map(len, runs)) >= 3, failed_calls
+    assert not failed_calls[failed_calls.index(True) + 1]  # one end alone costs one answer
 
 
 def test_ten_answers_in_a_row_make_up_for_an_earlier_end(tmp_path: Path, closing: list[Worker | Deadline]) -> None:
     source = "import os\nn = 0\ndef act(view):\n    global n\n    n += 1\n    if n == 11:\n        os._exit(0)\n"
     source += "    return [0.0] * len(view.prices)\n"
-    found = failures(file(tmp_path, source, closing), 66, limit_s=60.0)
-    assert [k for k, failed in enumerate(found, 1) if failed] == [11, 22, 33, 44, 55, 66]
+    failed_calls = failures(file(tmp_path, source, closing), 66, limit_s=60.0)
+    assert [k for k, failed in enumerate(failed_calls, 1) if failed] == [11, 22, 33, 44, 55, 66]

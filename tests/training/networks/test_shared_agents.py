@@ -42,8 +42,8 @@ def critics() -> SharedCritics:
     return learned(SharedCritics(AGENTS, SIZE, ASSETS + 1, random_of(3), layout=LAYOUT, hidden=(8, 6)))
 
 
-def near(found: Tensor, wanted: Tensor) -> None:
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+def near(values: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(values, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_a_permutation_of_the_assets_permutes_the_scores_and_leaves_the_critics_values() -> None:
@@ -51,9 +51,9 @@ def test_a_permutation_of_the_assets_permutes_the_scores_and_leaves_the_critics_
     action = torch.rand((20, AGENTS, ASSETS + 1), generator=random_of(5))
     other = permuted(seen, ORDER)
     network, judge = actors(), critics()
-    found = network(seen.expand(AGENTS, -1, -1))
-    near(network(other.expand(AGENTS, -1, -1)), found[..., ORDER])
-    assert found.std(-1).min() > 1e-3, "it differs between assets"
+    scores = network(seen.expand(AGENTS, -1, -1))
+    near(network(other.expand(AGENTS, -1, -1)), scores[..., ORDER])
+    assert scores.std(-1).min() > 1e-3, "it differs between assets"
     values = judge.judge(judge.read(seen), action)
     near(judge.judge(judge.read(other), action[..., [*ORDER, ASSETS]]), values)
     moved = judge.judge(judge.read(other), action)
@@ -97,8 +97,8 @@ def test_a_critics_value_of_one_joint_action_is_that_of_the_same_action_for_each
 
 def test_an_untrained_team_is_equal_weight_beside_a_few_percent_of_cash() -> None:
     layout = Layout(assets=5, features=3, window=0)
-    made = Maddpg(MaddpgPlan(network="shared", layout=layout, hidden=(16, 16)), 15, 6, "simplex", 1)
-    weights = made.act(torch.randn((40, 15), generator=random_of(2)))
+    team = Maddpg(MaddpgPlan(network="shared", layout=layout, hidden=(16, 16)), 15, 6, "simplex", 1)
+    weights = team.act(torch.randn((40, 15), generator=random_of(2)))
     assert weights[:, -1].max() < 0.07
     assert (weights[:, :-1] - weights[:, :-1].mean(-1, keepdim=True)).abs().max() < 0.02
     box = Maddpg(MaddpgPlan(network="shared", layout=layout, hidden=(16, 16)), 15, 5, "box", 1)
@@ -109,16 +109,16 @@ def test_an_untrained_team_is_equal_weight_beside_a_few_percent_of_cash() -> Non
 @pytest.mark.parametrize(("layout", "size"), [(LAYOUT, SIZE), (BARE, 21)], ids=["all entries", "window alone"])
 def test_onnx_runtime_gives_every_agents_action(kind: Kind, layout: Layout, size: int) -> None:
     plan = MaddpgPlan(agents=AGENTS, network="shared", layout=layout, hidden=(8, 6))
-    made = Maddpg(plan, size, ASSETS + (kind == "simplex"), kind, 1)
-    made.network.vector.add_(torch.randn(made.network.vector.shape, generator=random_of(9)) * 0.2)
-    for number, actor in enumerate(made.policy_networks().networks):
+    team = Maddpg(plan, size, ASSETS + (kind == "simplex"), kind, 1)
+    team.network.vector.add_(torch.randn(team.network.vector.shape, generator=random_of(9)) * 0.2)
+    for number, actor in enumerate(team.policy_networks().networks):
         graph, answers = Graph(), []
-        graph.readout(actor.write(graph, "observation", f"seat{number}."), made.family.readout)
-        model = graph.model("seat", {"observation": size}, {"weights": made.action_size})
+        graph.readout(actor.write(graph, "observation", f"seat{number}."), team.family.readout)
+        model = graph.model("seat", {"observation": size}, {"weights": team.action_size})
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
             (weights,) = session.run(None, {"observation": row.numpy()})
-            expected = made.act(row.expand(AGENTS, -1))[number].numpy()
+            expected = team.act(row.expand(AGENTS, -1))[number].numpy()
             np.testing.assert_allclose(weights[0], expected, atol=1e-5)
             answers.append(weights)
         assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
@@ -170,10 +170,10 @@ def signal_plan(**changes: object) -> MaddpgPlan:
 
 @pytest.mark.long
 def test_every_agent_finds_what_each_asset_shows_of_itself() -> None:
-    made = Maddpg(signal_plan(), ASSETS, ASSETS + 1, "simplex", 1)
-    made.learn(Signals(), 16_000, on)
+    team = Maddpg(signal_plan(), ASSETS, ASSETS + 1, "simplex", 1)
+    team.learn(Signals(), 16_000, on)
     seen = torch.randn((500, ASSETS), generator=random_of(7))
-    weights = made.act(seen.repeat_interleave(AGENTS, 0)).view(500, AGENTS, -1)[..., :ASSETS]
+    weights = team.act(seen.repeat_interleave(AGENTS, 0)).view(500, AGENTS, -1)[..., :ASSETS]
     # cash is better where all returns are below 0
     best = seen.amax(1).clamp(min=0.0).mean()
     assert ((weights * seen.unsqueeze(1)).sum(-1).mean(0) > 0.8 * best).all()
@@ -181,14 +181,14 @@ def test_every_agent_finds_what_each_asset_shows_of_itself() -> None:
 
 def test_a_shared_team_resumes_to_the_same_bits() -> None:
     plan = signal_plan(warmup=64, batch=16)
-    whole, half, resumed = (Maddpg(plan, ASSETS, ASSETS + 1, "simplex", seed) for seed in (3, 3, 9))
-    whole.learn(Signals(), 640, on)
+    unbroken, half, resumed = (Maddpg(plan, ASSETS, ASSETS + 1, "simplex", seed) for seed in (3, 3, 9))
+    unbroken.learn(Signals(), 640, on)
     half.learn(Signals(), 320, on)
     resumed.load(half.state())
     resumed.learn(Signals(), 640, on)
-    for name, vector in whole._vectors.items():
+    for name, vector in unbroken._vectors.items():
         assert torch.equal(vector, resumed._vectors[name]), name
-    assert not torch.equal(half.network.vector, whole.network.vector)
+    assert not torch.equal(half.network.vector, unbroken.network.vector)
 
 
 def test_what_cannot_be_shared_is_refused() -> None:

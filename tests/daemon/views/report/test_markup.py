@@ -25,8 +25,8 @@ def test_a_heading_and_its_tip_are_text_and_cells_are_markup() -> None:
 @pytest.mark.parametrize("value", [None, True, 0.25, 'a "quoted" <name>', "é"])
 def test_a_cell_has_its_path_and_the_exact_value_of_the_json(value: float | str | bool | None) -> None:
     cell = figure_cell("house.<x>", value, "<shown>", "no")
-    found = re.fullmatch(r'<td class="no" data-figure="([^"]*)" data-value="([^"]*)">([^<]*)</td>', cell)
-    assert found is not None
-    assert [unescape(found[1]), msgspec.json.decode(unescape(found[2])), unescape(found[3])] == [
+    parts = re.fullmatch(r'<td class="no" data-figure="([^"]*)" data-value="([^"]*)">([^<]*)</td>', cell)
+    assert parts is not None
+    assert [unescape(parts[1]), msgspec.json.decode(unescape(parts[2])), unescape(parts[3])] == [
         "house.<x>", value, "<shown>",
     ]  # fmt: skip
