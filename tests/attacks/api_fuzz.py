@@ -63,8 +63,8 @@ class Outcome:
     """The request that is carried out, and that of the largest delay."""
 
     def __str__(self) -> str:
-        found = ", ".join(f"{status}: {n:,}" for status, n in sorted(self.statuses.items()))
-        return f"{sum(self.statuses.values()):,} responses ({found}); largest delay of the loop {self.lag_s:.3f} s"
+        counts = ", ".join(f"{status}: {n:,}" for status, n in sorted(self.statuses.items()))
+        return f"{sum(self.statuses.values()):,} responses ({counts}); largest delay of the loop {self.lag_s:.3f} s"
 
 
 class Fuzz:
@@ -114,19 +114,19 @@ class Fuzz:
 
     def _body(self, example: str) -> bytes:
         rng = self._rng
-        found: dict[str, Any] = json.loads(example)
+        body: dict[str, Any] = json.loads(example)
         dice = rng.random()
         if dice < 0.1:
             return rng.randbytes(rng.randrange(0, 300))
         if dice < 0.12:
             return b"x" * 20_000
-        for name in list(found):
+        for name in list(body):
             dice = rng.random()
             if dice < 0.15:
-                found[name] = rng.choice((*WORDS, 1, -1.5, None, [], {}, True, 2**70, "\ud83d\ude00"))
+                body[name] = rng.choice((*WORDS, 1, -1.5, None, [], {}, True, 2**70, "\ud83d\ude00"))
             elif dice < 0.2:
-                del found[name]
-        return json.dumps(found).encode()
+                del body[name]
+        return json.dumps(body).encode()
 
     def send(self, count: int, outcome: Outcome) -> None:
         """Send so many requests, one after another; a connection is used again while the server permits."""

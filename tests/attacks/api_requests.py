@@ -53,26 +53,26 @@ async def attacked(folder):
         path = world.folder / "tokens.json"
         planted = created(world.folder, "planted", "admin")[1]
         revoked(world.folder, "planted")
-        known = {name: created(world.folder, name, name)[1] for name in ("read", "metrics", "trade")}
-        known["propose"] = created(world.folder, "propose", "propose", agent="guest")[1]
-        known |= {name: created(world.folder, name, "admin")[1] for name in ("revoked", "rotated")}
+        secrets = {name: created(world.folder, name, name)[1] for name in ("read", "metrics", "trade")}
+        secrets["propose"] = created(world.folder, "propose", "propose", agent="guest")[1]
+        secrets |= {name: created(world.folder, name, "admin")[1] for name in ("revoked", "rotated")}
         rotated(world.folder, "rotated")
         revoked(world.folder, "revoked")
         # the last change, because the next one drops expired tokens from the file
-        known["expired"] = created(world.folder, "expired", "admin", time.time_ns() + 1)[1]
-        found = json.loads(path.read_text())[0]
+        secrets["expired"] = created(world.folder, "expired", "admin", time.time_ns() + 1)[1]
+        token = json.loads(path.read_text())[0]
         user, basic = (base64.b64encode(text.encode()).decode() for text in (f"{world.token}:x", f"x:{world.token}"))
-        known |= {"id": found["id"], "hash": found["digest"], "salt": found["salt"], "cut": world.token[:-1]}
+        secrets |= {"id": token["id"], "hash": token["digest"], "salt": token["salt"], "cut": world.token[:-1]}
         await asyncio.sleep(keyring.CHECK_S)
-        yield world, known | {"owner": world.token, "planted": planted, "user": user, "basic": basic}
+        yield world, secrets | {"owner": world.token, "planted": planted, "user": user, "basic": basic}
 
 
-async def sent(world: World, known: dict[str, str], attack: Attack) -> tuple[int, bytes]:
+async def sent(world: World, secrets: dict[str, str], attack: Attack) -> tuple[int, bytes]:
     headers = [attack.host, *attack.headers, "Connection: close"]
     if attack.body:
         kind = "application/json" if attack.body.startswith("{") else "application/x-www-form-urlencoded"
         headers += [f"Content-Type: {kind}", f"Content-Length: {len(attack.body)}"]
     head = "\r\n".join([f"{attack.request} HTTP/1.1", *headers])
-    for name, secret in known.items():
+    for name, secret in secrets.items():
         head = head.replace(f"{{{name}}}", secret)
     return await raw(world, head.encode("latin-1") + b"\r\n\r\n" + attack.body.encode())

@@ -30,7 +30,7 @@ PAGE: Final = ROOT / "docs" / "operate" / "security.md"
 NUMBERS: Final = {
     name: int(number)
     for name, _, number in (
-        each.partition(":") for each in (Path(__file__).parent / "system_calls.txt").read_text().split()
+        entry.partition(":") for entry in (Path(__file__).parent / "system_calls.txt").read_text().split()
     )
 }
 """System calls of x86_64 up to Linux 6.17."""
@@ -265,64 +265,67 @@ print("\\nleft", sum(int(fields[1]) == os.getpid() for fields in stats), "status
 """
 
 
-def fuzzed(folder: Path, seed: int | None = None, draws: int = 4, each: int = 24) -> Outcome:
-    """A whole run of a daemon whose policy makes every call, `each` of them in a sample."""
-    own = folder / "own"
-    (own / "inner").mkdir(parents=True)
+def fuzzed(folder: Path, seed: int | None = None, draws: int = 4, per_sample: int = 24) -> Outcome:
+    """A whole run of a daemon whose policy makes every call, `per_sample` of them in a sample."""
+    policy_folder = folder / "own"
+    (policy_folder / "inner").mkdir(parents=True)
     for name in ("factors.csv", "inner/bars.csv", "private.key"):
-        (own / name).write_text("1,2\n")
+        (policy_folder / name).write_text("1,2\n")
     victim = folder / "victim"
     victim.write_text("untouched")
-    (own / "away").symlink_to(victim)
-    state = own / "state"
+    (policy_folder / "away").symlink_to(victim)
+    state = policy_folder / "state"
     paths = {
-        "own_path": own / "mine.py", "factors": own / "factors.csv", "key": own / "private.key", "away": own / "away",
-        "state": state, "token": state / "token", "folder": own, "new": own / "new", "victim": victim,
+        "own_path": policy_folder / "mine.py", "factors": policy_folder / "factors.csv",
+        "key": policy_folder / "private.key", "away": policy_folder / "away", "state": state, "token": state / "token",
+        "folder": policy_folder, "new": policy_folder / "new", "victim": victim,
         "passwd": "/etc/passwd", "program": "/bin/true", "environment": "/proc/1/environ", "memory": "/proc/1/mem",
         "word": "word",
     }  # fmt: skip
     ordinary = [(name, number) for name, number in NUMBERS.items() if name not in ENDING]
     ordinary += [(name, NUMBERS[name.partition(":")[0]]) for name in COMMANDS]
-    steps = [ordinary[k : k + each] for k in range(0, len(ordinary), each)]
+    steps = [ordinary[k : k + per_sample] for k in range(0, len(ordinary), per_sample)]
     if seed is None:
         for name in ENDING:
             steps += [[(name, NUMBERS[name])], []]
     given = {
-        "inner": str(own / "inner"), "paths": {name: str(path) for name, path in paths.items()}, "seed": seed,
+        "inner": str(policy_folder / "inner"), "paths": {name: str(path) for name, path in paths.items()}, "seed": seed,
         "own": sorted({*OWN, *COMMANDS}), "arguments": ARGUMENTS | COMMANDS, "any": ANY, "draws": draws, "steps": steps,
     }  # fmt: skip
-    (own / "mine.py").write_text(POLICY.replace("__GIVEN__", repr(given)))
+    (policy_folder / "mine.py").write_text(POLICY.replace("__GIVEN__", repr(given)))
     text = CONFIG.format(pace="fast", at_end="stop", policy="mine.py:act", params="{}")
-    with_calendar(own)
-    (own / "config.toml").write_text(text.replace("[api]", "max_failures = 1000\n[api]"))
+    with_calendar(policy_folder)
+    (policy_folder / "config.toml").write_text(text.replace("[api]", "max_failures = 1000\n[api]"))
     words = [sys.executable, "-c", RUN]
-    done = subprocess.run(words, cwd=own, env=ENV, capture_output=True, text=True, timeout=600, check=False)
-    return _judged(done.stdout, own, victim, folder)
+    done = subprocess.run(words, cwd=policy_folder, env=ENV, capture_output=True, text=True, timeout=600, check=False)
+    return _judged(done.stdout, policy_folder, victim, folder)
 
 
-def _judged(output: str, own: Path, victim: Path, folder: Path) -> Outcome:
-    found = Outcome()
+def _judged(output: str, policy_folder: Path, victim: Path, folder: Path) -> Outcome:
+    outcome = Outcome()
     for line in re.findall(r"fuzzed\(([^)]*)\)", output):
         for name in line.split():
-            kind = found.refused if name.endswith("!") else found.vain if name.endswith("?") else found.allowed
+            kind = outcome.refused if name.endswith("!") else outcome.vain if name.endswith("?") else outcome.allowed
             kind.add(name.rstrip("!?"))
     for line in re.findall(r"opened\(([^)]*)\)", output):
-        found.opened |= set(line.split())
-    found.faults += [each for each in sorted(found.opened) if not each.startswith((str(own), "/dev/null"))]
-    found.faults += [each for each in sorted(found.opened) if each.endswith((".key", "token"))]
+        outcome.opened |= set(line.split())
+    outcome.faults += [
+        path for path in sorted(outcome.opened) if not path.startswith((str(policy_folder), "/dev/null"))
+    ]
+    outcome.faults += [path for path in sorted(outcome.opened) if path.endswith((".key", "token"))]
     if "left 0 status 0" not in output:
-        found.faults.append(f"the run ended otherwise: {output[-2_000:]}")
+        outcome.faults.append(f"the run ended otherwise: {output[-2_000:]}")
     if f'reads = ["{folder}"]' not in output:
-        found.faults.append("the start does not name the link that leaves the folder")
+        outcome.faults.append("the start does not name the link that leaves the folder")
     if victim.read_text() != "untouched" or victim.stat().st_mode & 0o777 != 0o644:
-        found.faults.append("a file outside the folder was changed")
-    if (own / "new").exists() or (own / "factors.csv").read_text() != "1,2\n":
-        found.faults.append("the policy's folder was changed")
-    found.faults += verify(own / "state", own / "state")
-    newest = Reader.open(own / "state").order_page(1, ()).rows[0]
+        outcome.faults.append("a file outside the folder was changed")
+    if (policy_folder / "new").exists() or (policy_folder / "factors.csv").read_text() != "1,2\n":
+        outcome.faults.append("the policy's folder was changed")
+    outcome.faults += verify(policy_folder / "state", policy_folder / "state")
+    newest = Reader.open(policy_folder / "state").order_page(1, ()).rows[0]
     if session_date(newest.ts) != LAST:
-        found.faults.append(f"the newest order is of {session_date(newest.ts)}")
-    return found
+        outcome.faults.append(f"the newest order is of {session_date(newest.ts)}")
+    return outcome
 
 
 def page() -> str:
@@ -338,19 +341,19 @@ BEGINS, ENDS = "<!-- made by tests/attacks/call_fuzz.py -->\n", "<!-- end -->\n"
 
 def main(words: list[str]) -> int:
     if "--page" in words:
-        before, _, rest = PAGE.read_text().partition(BEGINS)
-        PAGE.write_text(f"{before}{BEGINS}{page()}{ENDS}{rest.partition(ENDS)[2]}")
+        before, _, tail = PAGE.read_text().partition(BEGINS)
+        PAGE.write_text(f"{before}{BEGINS}{page()}{ENDS}{tail.partition(ENDS)[2]}")
         return 0
     named = {name for names in REMAINS.values() for name in names.split()}
     allowed: set[str] = set()
     failed = False
     for seed in (None, *range(int(words[0]) if words else 10)):
         with tempfile.TemporaryDirectory() as folder:
-            found = fuzzed(Path(folder), seed)
-        allowed |= found.allowed
-        failed = failed or bool(found.faults)
-        counts = f"{len(found.allowed)} calls allowed, {len(found.refused)} refused, {len(found.vain)} in vain"
-        sys.stdout.write(f"seed {seed}: {counts}; {found.faults or 'held'}\n")
+            outcome = fuzzed(Path(folder), seed)
+        allowed |= outcome.allowed
+        failed = failed or bool(outcome.faults)
+        counts = f"{len(outcome.allowed)} calls allowed, {len(outcome.refused)} refused, {len(outcome.vain)} in vain"
+        sys.stdout.write(f"seed {seed}: {counts}; {outcome.faults or 'held'}\n")
     sys.stdout.write(f"allowed and not listed: {' '.join(sorted(allowed - named)) or 'none'}\n")
     sys.stdout.write(f"listed and without effect here: {' '.join(sorted(named - allowed)) or 'none'}\n")
     return int(failed or bool(allowed - named))

@@ -100,11 +100,11 @@ class Servers:
 async def served(folder: Path) -> AsyncIterator[Servers]:
     servers = Servers(MailServer(folder))
     every = (servers.mail, servers.hook, servers.bot, servers.ntfy)
-    for each in every:
-        await each.start()
+    for server in every:
+        await server.start()
     yield servers
-    for each in every:
-        await each.stop()
+    for server in every:
+        await server.stop()
 
 
 def fault(servers: Servers, sent: Alert) -> str:
@@ -122,8 +122,8 @@ def fault(servers: Servers, sent: Alert) -> str:
         return f"message {sorted(chat)}"
     if servers.hook.taken[-1] != sent:
         return "another alert at the webhook"
-    for name, found in (texts | heads).items():
-        if RAW & set(found):
+    for name, content in (texts | heads).items():
+        if RAW & set(content):
             return f"control characters in the {name}"
     for name in ("mail", "chat", "ntfy"):
         fields = [line.split(":")[0] for line in texts[name].splitlines()]
@@ -145,9 +145,9 @@ async def test_no_text_of_an_alert_becomes_more_than_text(tmp_path: Path) -> Non
             alert = replace(ALERT, **attack.fields)
             for sink in sinks:
                 await sink.deliver(alert)
-            if found := fault(servers, alert):
-                wrong[attack.name] = found
-        counts = {len(each.taken) for each in (servers.mail, servers.hook, servers.bot, servers.ntfy)}
+            if violation := fault(servers, alert):
+                wrong[attack.name] = violation
+        counts = {len(server.taken) for server in (servers.mail, servers.hook, servers.bot, servers.ntfy)}
         for sink in sinks:
             await sink.close()
         assert wrong == {}
@@ -250,13 +250,13 @@ async def test_no_answer_of_a_server_leads_elsewhere_or_holds_up_a_sink() -> Non
             await sink.close()
     http = HttpPost(5.0)
     hostile.answer = Answer("x", lambda: [head("200 OK"), *[b"x" * 2**20] * 10])
-    found = await http.post(url, b"", {})
+    response = await http.post(url, b"", {})
     await http.close()
     server.close()
     await elsewhere.stop()
     assert wrong == {}
     assert elsewhere.requests == 0
-    assert (found.good, len(found.body)) == (True, ANSWER_BYTES)
+    assert (response.good, len(response.body)) == (True, ANSWER_BYTES)
 
 
 def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:

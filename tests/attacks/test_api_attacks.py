@@ -173,44 +173,46 @@ ATTACKS = (
 @pytest.mark.requirement("R-231")
 async def test_no_attack_reads_or_changes_anything(tmp_path, caplog):
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 90
-    async with attacked(tmp_path) as (world, known):
+    async with attacked(tmp_path) as (world, secrets):
         before, switch = world.store.last_seq(RUN), world.service.shell.state.switch.state
         wrong = {}
         with capture_logs() as logs:
             for attack in ATTACKS:
                 world.api._guard._wrong.clear()
-                status, text = await sent(world, known, attack)
+                status, text = await sent(world, secrets, attack)
                 known_to_sender = BEARER + "{owner}" in attack.headers
                 leaks = RUN.encode() in text and not known_to_sender
                 if status != attack.status or leaks or b"Access-Control-Allow-Origin: *" in text:
                     wrong[attack.name] = status, text[-200:]
-                assert not any(secret.encode() in text for secret in known.values()), attack.name
-        assert wrong == {}, [(name, each[0]) for name, each in wrong.items()]
+                assert not any(secret.encode() in text for secret in secrets.values()), attack.name
+        assert wrong == {}, [(name, reply[0]) for name, reply in wrong.items()]
         assert (world.store.last_seq(RUN), world.service.shell.state.switch.state) == (before, switch)
         said = repr(logs) + caplog.text
-        assert not any(secret in said for name, secret in known.items() if name != "id")
+        assert not any(secret in said for name, secret in secrets.items() if name != "id")
         # the table would pass against a daemon that refuses everything
-        assert (await sent(world, known, get("owner", 200, STATUS, BEARER + "{owner}")))[0] == 200
-        assert (await sent(world, known, get("password", 200, STATUS, "Authorization: Basic {basic}")))[0] == 200
-        assert (await sent(world, known, get("metrics", 200, METRICS, BEARER + "{metrics}")))[0] == 200
-        assert (await sent(world, known, get("health", 200, "/health")))[0] == 200
-        assert (await sent(world, known, post("trade", 200, BEARER + "{trade}")))[0] == 200
+        assert (await sent(world, secrets, get("owner", 200, STATUS, BEARER + "{owner}")))[0] == 200
+        assert (await sent(world, secrets, get("password", 200, STATUS, "Authorization: Basic {basic}")))[0] == 200
+        assert (await sent(world, secrets, get("metrics", 200, METRICS, BEARER + "{metrics}")))[0] == 200
+        assert (await sent(world, secrets, get("health", 200, "/health")))[0] == 200
+        assert (await sent(world, secrets, post("trade", 200, BEARER + "{trade}")))[0] == 200
         listed = post("listed", 200, BEARER + "{trade}", "Origin: https://pages.example")
-        assert (await sent(world, known, listed))[0] == 200
+        assert (await sent(world, secrets, listed))[0] == 200
 
 
 @pytest.mark.requirement("R-206")
 async def test_only_a_listed_origin_gets_a_preflight_and_never_with_credentials(tmp_path):
-    async with attacked(tmp_path) as (world, known):
+    async with attacked(tmp_path) as (world, secrets):
         for origin, status in (("https://pages.example", 204), ("https://evil.example", 401), ("null", 401)):
             head = (f"Origin: {origin}", "Access-Control-Request-Method: POST")
-            found, text = await sent(world, known, Attack(origin, status, f"OPTIONS {COMMANDS}", head))
-            assert found == status
+            reply_status, text = await sent(world, secrets, Attack(origin, status, f"OPTIONS {COMMANDS}", head))
+            assert reply_status == status
             assert (f"Access-Control-Allow-Origin: {origin}".encode() in text) == (status == 204)
             assert b"Allow-Credentials" not in text
             assert b"Allow-Origin: *" not in text
         for path in (STATUS, "/health", "/nothing"):
-            _, text = await sent(world, known, get(path, 200, path, BEARER + "{read}", "Origin: https://pages.example"))
+            _, text = await sent(
+                world, secrets, get(path, 200, path, BEARER + "{read}", "Origin: https://pages.example")
+            )
             assert text.count(b"Access-Control-Allow-Origin: https://pages.example\r\n") == 1
             assert b"Vary: Origin" in text
 
@@ -256,7 +258,7 @@ async def test_changes_of_tokens_apply_without_a_restart_and_close_open_streams(
 
 @pytest.mark.parametrize("damage", ["[{]", '[{"name": "x"}]', "mode", "link", "folder", "pipe", "digest", "twice"])
 async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves_the_owner(tmp_path, damage):
-    async with attacked(tmp_path) as (world, known):
+    async with attacked(tmp_path) as (world, secrets):
         path = world.folder / "tokens.json"
         if damage == "mode":
             path.chmod(0o666)
@@ -274,10 +276,10 @@ async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves
             path.write_text(damage)
         await asyncio.sleep(keyring.CHECK_S)
         with capture_logs() as logs:
-            statuses = [(await sent(world, known, get("x", 401, STATUS, BEARER + "{trade}")))[0] for _ in range(3)]
+            statuses = [(await sent(world, secrets, get("x", 401, STATUS, BEARER + "{trade}")))[0] for _ in range(3)]
         assert statuses == [401] * 3
         assert [line["event"] for line in logs] == ["api.tokens_refused"]
-        assert (await sent(world, known, post("owner", 200, BEARER + "{owner}")))[0] == 200
+        assert (await sent(world, secrets, post("owner", 200, BEARER + "{owner}")))[0] == 200
         events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
         (alert,) = (event.detail for event in events if isinstance(event, Condition))
         assert "only the owner's token" in alert
@@ -286,49 +288,49 @@ async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves
 
 @pytest.mark.requirement("R-235")
 async def test_a_flood_without_a_token_is_limited_and_the_owner_is_not(tmp_path):
-    async with attacked(tmp_path) as (world, known):
+    async with attacked(tmp_path) as (world, secrets):
         ready = 0
         for k in range(40):
             tricks = (f"X-Forwarded-For: 10.0.0.{k}", f"Forwarded: for=10.0.0.{k}")
-            status, text = await sent(world, known, post("flood", 401, *tricks))
+            status, text = await sent(world, secrets, post("flood", 401, *tricks))
             ready += status == 401
         assert status == 429
         assert b"Retry-After: 1" in text
         assert 20 <= ready < 30
-        assert (await sent(world, known, post("owner", 200, BEARER + "{owner}")))[0] == 200
+        assert (await sent(world, secrets, post("owner", 200, BEARER + "{owner}")))[0] == 200
         # a token has a bucket too; its own halt passes all the same
         broken = post("own", 200, BEARER + "{trade}", path="/api/v1/halts", body="{")
-        statuses = [(await sent(world, known, broken))[0] for _ in range(30)]
+        statuses = [(await sent(world, secrets, broken))[0] for _ in range(30)]
         assert statuses[0] == 422
         assert statuses[-1] == 429
-        halts = [(await sent(world, known, post("halt", 200, BEARER + "{trade}")))[0] for _ in range(30)]
+        halts = [(await sent(world, secrets, post("halt", 200, BEARER + "{trade}")))[0] for _ in range(30)]
         assert set(halts) == {200}
-        assert (await sent(world, known, post("owner", 200, BEARER + "{owner}")))[0] == 200
+        assert (await sent(world, secrets, post("owner", 200, BEARER + "{owner}")))[0] == 200
 
 
 async def test_wrong_tokens_of_a_stranger_do_not_lock_the_owner_out(tmp_path):
-    async with attacked(tmp_path) as (world, known):
-        guesses = [(await sent(world, known, get("x", 401, STATUS, f"{BEARER}{k}")))[0] for k in range(14)]
+    async with attacked(tmp_path) as (world, secrets):
+        guesses = [(await sent(world, secrets, get("x", 401, STATUS, f"{BEARER}{k}")))[0] for k in range(14)]
         assert guesses == [401] * guard.WRONG_TOKENS + [429] * 4
-        assert (await sent(world, known, get("owner", 200, STATUS, BEARER + "{owner}")))[0] == 200
-        assert (await sent(world, known, post("trade", 200, BEARER + "{trade}")))[0] == 200
+        assert (await sent(world, secrets, get("owner", 200, STATUS, BEARER + "{owner}")))[0] == 200
+        assert (await sent(world, secrets, post("trade", 200, BEARER + "{trade}")))[0] == 200
 
 
 async def test_the_journal_names_the_token_and_replays_to_the_same_state(tmp_path):
-    async with attacked(tmp_path) as (world, known):
+    async with attacked(tmp_path) as (world, secrets):
         save_config(world.folder, world.config, tmp_path / "config.toml", (), {})
-        sender = f"api:trade:{known['trade'][:8]}"
+        sender = f"api:trade:{secrets['trade'][:8]}"
         deposit = post("cash", 200, BEARER + "{owner}", path="/api/v1/cash", body=CASH)
         resume = post("resume", 200, BEARER + "{trade}", body=RESUME)
-        for each in (post("halt", 200, BEARER + "{trade}"), deposit, resume):
-            assert (await sent(world, known, each))[0] == 200
+        for attack in (post("halt", 200, BEARER + "{trade}"), deposit, resume):
+            assert (await sent(world, secrets, attack))[0] == 200
         events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
-        named = [(type(each).__name__, each.who) for each in events if isinstance(each, Operator | Flow)]
+        named = [(type(event).__name__, event.who) for event in events if isinstance(event, Operator | Flow)]
         assert named == [("Operator", sender), ("Flow", "api:owner"), ("Operator", sender)]
     again = answer(await asyncio.to_thread(quantd, tmp_path, "replay", "--json"))
     assert again["same"]
     assert again["compared"] == again["steps"] >= len(events)
-    assert known["trade"].encode() not in b"".join(path.read_bytes() for path in world.folder.glob("quantd.db*"))
+    assert secrets["trade"].encode() not in b"".join(path.read_bytes() for path in world.folder.glob("quantd.db*"))
 
 
 def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:

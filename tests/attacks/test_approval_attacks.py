@@ -70,50 +70,52 @@ def waits(world: World) -> Loosening:
     return state.loosening
 
 
-async def sent(world: World, known: dict[str, str], attack: Attack) -> tuple[int, bytes]:
+async def sent(world: World, secrets: dict[str, str], attack: Attack) -> tuple[int, bytes]:
     world.api._guard._wrong.clear()
-    login = (BEARER + known[attack.token],) if attack.token else ()
+    login = (BEARER + secrets[attack.token],) if attack.token else ()
     return await request(
-        world, known, Request(attack.name, attack.status, f"POST {attack.path}", (*login, *attack.headers), attack.body)
+        world,
+        secrets,
+        Request(attack.name, attack.status, f"POST {attack.path}", (*login, *attack.headers), attack.body),
     )
 
 
 def approvals(world: World) -> list[Approved]:
     events = [decode(blob).event for _, blob in world.store.entries(RUN, 1)]
-    return [each for each in events if isinstance(each, Approved)]
+    return [event for event in events if isinstance(event, Approved)]
 
 
 async def test_no_attack_loosens_a_limit_and_a_second_person_does_once(tmp_path: Path) -> None:
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 18
     async with standing_at_the_end(tmp_path, CONFIG) as world:
         place = world.folder
-        known = {name: created(place, name, "admin")[1] for name in ("second", "third", "before", "again", "revoked")}
-        known |= {"owner": world.token, "trade": created(place, "trade", "trade")[1]}
-        known["expired"] = created(place, "expired", "admin", time.time_ns() + 10**9)[1]
-        known["password"] = base64.b64encode(f"x:{known['second']}".encode()).decode()
+        secrets = {name: created(place, name, "admin")[1] for name in ("second", "third", "before", "again", "revoked")}
+        secrets |= {"owner": world.token, "trade": created(place, "trade", "trade")[1]}
+        secrets["expired"] = created(place, "expired", "admin", time.time_ns() + 10**9)[1]
+        secrets["password"] = base64.b64encode(f"x:{secrets['second']}".encode()).decode()
         await asyncio.sleep(1.0)
         waiting = waits(world)
-        known["later"] = created(place, "later", "admin")[1]
-        known["rotated"] = rotated(place, "before")[1]
+        secrets["later"] = created(place, "later", "admin")[1]
+        secrets["rotated"] = rotated(place, "before")[1]
         revoked(place, "again")
-        known["again"] = created(place, "again", "admin")[1]
+        secrets["again"] = created(place, "again", "admin")[1]
         await asyncio.sleep(keyring.CHECK_S)
         wrong = {}
         for attack in ATTACKS:
             if attack.token == "revoked":
                 revoked(place, "revoked")
                 world.api._guard._keyring._next_s = time.monotonic() + 60  # the API does not read the file meanwhile
-            status, text = await sent(world, known, attack)
+            status, text = await sent(world, secrets, attack)
             if status != attack.status or world.service.shell.state.loosening is not waiting:
                 wrong[attack.name] = status, text[-300:]
         assert wrong == {}
         assert approvals(world) == []
         # the table would pass against a daemon that refuses everything
-        found = await asyncio.gather(*(sent(world, known, Attack("race", 0, who)) for who in ("second", "third")))
-        assert sorted(status for status, _ in found) == [200, 409], "one of two approvals at once"
+        responses = await asyncio.gather(*(sent(world, secrets, Attack("race", 0, who)) for who in ("second", "third")))
+        assert sorted(status for status, _ in responses) == [200, 409], "one of two approvals at once"
         assert world.service.shell.state.loosening is None
         count = len(approvals(world))
-        replay = await sent(world, known, Attack("replay", 409, "second"))
+        replay = await sent(world, secrets, Attack("replay", 409, "second"))
         assert replay[0] == 409, "an approval that is sent again approves nothing"
         assert len(approvals(world)) == count
 

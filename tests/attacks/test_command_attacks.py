@@ -101,9 +101,9 @@ async def test_no_attack_changes_or_journals_anything(tmp_path: Path) -> None:
         for attack in ATTACKS:
             before = dict(d.refused)
             d.commands.received(attack.payload(d), attack.retained)
-            found = {kind: count - before.get(kind, 0) for kind, count in d.refused.items()}
-            if found[attack.fault] != 1 or sum(found.values()) != 1:
-                wrong[attack.name] = found
+            refusals = {kind: count - before.get(kind, 0) for kind, count in d.refused.items()}
+            if refusals[attack.fault] != 1 or sum(refusals.values()) != 1:
+                wrong[attack.name] = refusals
         assert wrong == {}
         assert d.operators() == []
         assert d.switch == RUN

@@ -70,16 +70,16 @@ class Daemon:
             words, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert self.process.stdout is not None
-        found = None
-        while found is None:
+        url_match = None
+        while url_match is None:
             line = self.process.stdout.readline()
             assert line, "it ended"
-            found = re.search(r"http://[0-9.:]+", line)
-        self.address = found[0]
+            url_match = re.search(r"http://[0-9.:]+", line)
+        self.address = url_match[0]
         self.token = (folder / "state" / "token").read_text().strip()
 
     def ask(self, path: str, body: object = None, token: str = "") -> tuple[int, bytes]:
-        path = re.sub(r"\{(\w+)\}", lambda found: NAMES.get(found[1], "1"), path)
+        path = re.sub(r"\{(\w+)\}", lambda match: NAMES.get(match[1], "1"), path)
         headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data, headers)
@@ -96,7 +96,7 @@ class Daemon:
     def wait_for(self, name: str, count: int = 1) -> None:
         """Waits until a thread has opened a file of this name so often."""
         until = time.monotonic() + 20.0
-        while sum(name in each for each in self.opened("thread")) < count:
+        while sum(name in line for line in self.opened("thread")) < count:
             assert time.monotonic() < until, (name, self.opened("loop"))
             time.sleep(0.02)
 
@@ -106,10 +106,10 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     (tmp_path / "mine.py").write_text("def act(view):\n    return [0.1] * len(view.prices)\n")
     text = CONFIG.format(pace="20/s", at_end="wait", policy="mine.py:act", params="{}")
     (tmp_path / "config.toml").write_text(text.replace("capital = 1.0", "capital = 0.4") + MORE)
-    made = Daemon(tmp_path)
-    yield made
-    made.process.kill()
-    made.process.communicate()
+    target = Daemon(tmp_path)
+    yield target
+    target.process.kill()
+    target.process.communicate()
 
 
 def test_no_file_is_opened_in_the_event_loop(daemon: Daemon) -> None:
@@ -130,14 +130,14 @@ def test_no_file_is_opened_in_the_event_loop(daemon: Daemon) -> None:
         daemon.wait_for("config.toml", number)
     quantd = Path(sys.executable).parent / "quantd"
     words = [quantd, "token", "create", "reader", "--scope", "read"]
-    made = subprocess.run(words, cwd=daemon.folder, env=ENV, capture_output=True, text=True, check=True)
+    process = subprocess.run(words, cwd=daemon.folder, env=ENV, capture_output=True, text=True, check=True)
     time.sleep(0.6)  # the shortest time between two looks at the file
-    assert daemon.ask("/api/v1/status", token=made.stdout.split()[-1])[0] == 200
+    assert daemon.ask("/api/v1/status", token=process.stdout.split()[-1])[0] == 200
     (daemon.folder / "state" / "HALT").touch()
     time.sleep(0.3)
     assert daemon.opened("loop") == []
     for name in ("index.html", "dashboard.js", "docs.html", "statm", "tokens.json"):
-        assert any(name in each for each in daemon.opened("thread")), name
+        assert any(name in line for line in daemon.opened("thread")), name
 
 
 FAILING = """
@@ -166,7 +166,7 @@ def test_a_failure_is_logged_with_its_calls_and_without_reading_their_source(tmp
     words = [sys.executable, str(tmp_path / "failing.py")]
     done = subprocess.run(words, env=ENV, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-    told = json.loads(done.stderr.splitlines()[-1])["exception"]
-    assert f'File "{tmp_path}/failing.py", line 11, in fail' in told
-    assert "KeyError: 'inner'" in told
-    assert told.endswith("ValueError: lost")
+    trace = json.loads(done.stderr.splitlines()[-1])["exception"]
+    assert f'File "{tmp_path}/failing.py", line 11, in fail' in trace
+    assert "KeyError: 'inner'" in trace
+    assert trace.endswith("ValueError: lost")

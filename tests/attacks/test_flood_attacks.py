@@ -20,8 +20,8 @@ HALTS = 10
 
 @pytest.fixture(scope="module")
 def trading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with daemon(tmp_path_factory.mktemp("flooded"), 5.0, "2001-01-02") as found:
-        yield found
+    with daemon(tmp_path_factory.mktemp("flooded"), 5.0, "2001-01-02") as target:
+        yield target
 
 
 @pytest.mark.requirement("R-235")

@@ -86,10 +86,10 @@ async def test_no_attack_opens_a_session_or_changes_anything(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)
-    async with attacked(tmp_path) as (world, known), served(world, "") as address:
+    async with attacked(tmp_path) as (world, secrets), served(world, "") as address:
         place = address.removeprefix("http://").removesuffix("/mcp")
         at: Any = SimpleNamespace(api=SimpleNamespace(url=f"http://{place}"))
-        names = known | {"mcp": place}
+        names = secrets | {"mcp": place}
         before, switch = world.store.last_seq(RUN), world.service.shell.state.switch.state
         wrong = {}
         with capture_logs() as logs:
@@ -98,11 +98,11 @@ async def test_no_attack_opens_a_session_or_changes_anything(
                 status, text = await sent(at, names, attack)
                 if status != attack.status or b"Access-Control-Allow" in text:
                     wrong[attack.name] = status, text[-300:]
-                assert not any(secret.encode() in text for secret in known.values()), attack.name
+                assert not any(secret.encode() in text for secret in secrets.values()), attack.name
         assert wrong == {}, wrong
         assert (world.store.last_seq(RUN), world.service.shell.state.switch.state) == (before, switch)
         said = repr(logs) + caplog.text + "".join(capsys.readouterr())
-        assert not any(secret in said for name, secret in known.items() if name != "id")
+        assert not any(secret in said for name, secret in secrets.items() if name != "id")
         # the table would pass against a server that refuses everything
         assert (await sent(at, names, post("owner", 200, OWN)))[0] == 200
         assert (await sent(at, names, post("own page", 200, OWN, "Origin: http://{mcp}")))[0] == 200

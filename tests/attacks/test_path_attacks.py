@@ -43,12 +43,12 @@ def victims(folder: Path) -> Path:
 
 def state_of(folder: Path) -> dict[str, object]:
     """Mode, owner, size and content of every victim."""
-    found: dict[str, object] = {}
+    states: dict[str, object] = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
         content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
-        found[str(path.relative_to(folder))] = (status.st_mode, status.st_uid, status.st_gid, status.st_rdev, content)
-    return found
+        states[str(path.relative_to(folder))] = (status.st_mode, status.st_uid, status.st_gid, status.st_rdev, content)
+    return states
 
 
 def names_in(folder: Path) -> list[str]:

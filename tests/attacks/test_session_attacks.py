@@ -77,9 +77,9 @@ ATTACKS = (
 )
 
 
-def in_body(attack: Attack, known: dict[str, str]) -> Attack:
+def in_body(attack: Attack, secrets: dict[str, str]) -> Attack:
     body = attack.body
-    for name, secret in known.items():
+    for name, secret in secrets.items():
         body = body.replace(f"{{{name}}}", secret)
     return Attack(attack.name, attack.status, attack.request, attack.headers, body, attack.host)
 
@@ -95,7 +95,7 @@ async def signed_in(world: World, **what: str) -> tuple[str, str]:
 @pytest.mark.requirement("R-231")
 async def test_no_attack_on_the_sign_in_reads_or_changes_anything(tmp_path, monkeypatch, caplog):
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 40
-    async with attacked(tmp_path) as (world, known):
+    async with attacked(tmp_path) as (world, secrets):
         short_lived = created(world.folder, "short", "trade")[1]
         now = sessions.time.monotonic
         monkeypatch.setattr(sessions.time, "monotonic", lambda: now() - LINK_S)
@@ -107,39 +107,39 @@ async def test_no_attack_on_the_sign_in_reads_or_changes_anything(tmp_path, monk
         gone, _ = await signed_in(world, token=short_lived)
         out, ended = await signed_in(world, token=world.token)
         cookie, csrf = await signed_in(world, token=world.token)
-        reader, reading = await signed_in(world, token=known["read"])
-        _, other = await signed_in(world, token=known["trade"])
+        reader, reading = await signed_in(world, token=secrets["read"])
+        _, other = await signed_in(world, token=secrets["trade"])
         world.session.cookie_jar.clear()
-        known |= {"late": late, "used": used, "gone": gone, "out": out, "cookie": cookie, "csrf": csrf}
-        known |= {"reader": reader, "reading": reading, "other": other, "ended": ended}
-        left = post("out", 200, "Cookie: quantd_session_0={out}", OWN, path=SIGN_OUT, body="{}")
+        secrets |= {"late": late, "used": used, "gone": gone, "out": out, "cookie": cookie, "csrf": csrf}
+        secrets |= {"reader": reader, "reading": reading, "other": other, "ended": ended}
+        sign_out = post("out", 200, "Cookie: quantd_session_0={out}", OWN, path=SIGN_OUT, body="{}")
         revoked(world.folder, "short")
         await asyncio.sleep(keyring.CHECK_S)
-        assert (await sent(world, known, left))[0] == 200
+        assert (await sent(world, secrets, sign_out))[0] == 200
         before, switch = world.store.last_seq(RUN), world.service.shell.state.switch.state
         wrong = {}
         with capture_logs() as logs:
             for attack in ATTACKS:
                 world.api._guard._wrong.clear()
-                status, text = await sent(world, known, in_body(attack, known))
+                status, text = await sent(world, secrets, in_body(attack, secrets))
                 if status != attack.status or RUN.encode() in text or b"Set-Cookie" in text:
                     wrong[attack.name] = status, text[-200:]
-        assert wrong == {}, [(name, each[0]) for name, each in wrong.items()]
+        assert wrong == {}, [(name, reply[0]) for name, reply in wrong.items()]
         assert (world.store.last_seq(RUN), world.service.shell.state.switch.state) == (before, switch)
         said = repr(logs) + caplog.text
-        assert not any(secret in said for name, secret in known.items() if name != "id")
+        assert not any(secret in said for name, secret in secrets.items() if name != "id")
         # the table would pass against a daemon that refuses everything
-        assert (await sent(world, known, get("reader", 200, STATUS, READER)))[0] == 200
-        assert (await sent(world, known, get("owner", 200, STATUS, COOKIE)))[0] == 200
-        assert (await sent(world, known, post("halt", 200, COOKIE, OWN, CSRF, body=HALT)))[0] == 200
+        assert (await sent(world, secrets, get("reader", 200, STATUS, READER)))[0] == 200
+        assert (await sent(world, secrets, get("owner", 200, STATUS, COOKIE)))[0] == 200
+        assert (await sent(world, secrets, post("halt", 200, COOKIE, OWN, CSRF, body=HALT)))[0] == 200
 
 
 async def test_sessions_end_and_those_of_one_token_do_not_end_those_of_another(tmp_path, monkeypatch):
-    async with attacked(tmp_path) as (world, known):
+    async with attacked(tmp_path) as (world, secrets):
         owner, _ = await signed_in(world, token=world.token)
-        first, _ = await signed_in(world, token=known["read"])
+        first, _ = await signed_in(world, token=secrets["read"])
         for _ in range(MOST_OF_TOKEN):
-            await signed_in(world, token=known["read"])
+            await signed_in(world, token=secrets["read"])
         world.session.cookie_jar.clear()
         assert len(world.api._guard.sessions) == 1 + MOST_OF_TOKEN
 
@@ -154,11 +154,11 @@ async def test_sessions_end_and_those_of_one_token_do_not_end_those_of_another(t
 
 async def test_guessed_tokens_at_the_sign_in_are_counted(tmp_path):
     async with attacked(tmp_path) as (world, _):
-        found = []
+        statuses = []
         for k in range(12):
             async with world.session.post(SIGN_IN, json={"token": f"guess-{k}"}) as response:
-                found.append(response.status)
-        assert found == [401] * 10 + [429] * 2
+                statuses.append(response.status)
+        assert statuses == [401] * 10 + [429] * 2
 
 
 def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:

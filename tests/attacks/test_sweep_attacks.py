@@ -111,13 +111,13 @@ def test_no_point_changes_another_or_ends_the_sweep(
     monkeypatch.chdir(tmp_path)
     written(tmp_path, ATTACKS)
     numbers = [-1, *range(len(ATTACKS)), -2]
-    found = quantd.sweep("mine.py:act", {"number": numbers}, bars=bars, on_error="hold")
-    first, last = found.points[0], found.points[-1]
+    sweep = quantd.sweep("mine.py:act", {"number": numbers}, bars=bars, on_error="hold")
+    first, last = sweep.points[0], sweep.points[-1]
     assert first.metrics == last.metrics
     assert not first.fault
     assert (first.returns, first.ts) == (last.returns, last.ts)
     wrong = {}
-    for attack, point in zip(ATTACKS, found.points[1:-1], strict=True):
+    for attack, point in zip(ATTACKS, sweep.points[1:-1], strict=True):
         honest = (point.fault, point.metrics, point.returns) == ("", first.metrics, first.returns)
         refused = attack.said in point.fault and not point.metrics and len(point.fault) < 500
         if not (honest if attack.said == HONEST else refused):

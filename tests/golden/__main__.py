@@ -33,29 +33,29 @@ def main() -> int:
     options = parser.parse_args()
     every = runs()
     before = kept() if FILE.exists() else {}
-    found: dict[str, Row] = {}
+    rows: dict[str, Row] = {}
     differences = [f"{name} is no run" for name in sorted(before.keys() - every)]
     print(*differences, sep="\n", end="\n" if differences else "")
     with TemporaryDirectory() as folder:
         for name, run in every.items():
-            if (run.long and not options.long) or not any(each in name for each in options.names or [""]):
+            if (run.long and not options.long) or not any(part in name for part in options.names or [""]):
                 continue
             began = time.process_time()
             shell = run.make(Path(folder))
-            found[name] = row_of(shell)
-            text = difference(name, before.get(name), found[name])
+            rows[name] = row_of(shell)
+            text = difference(name, before.get(name), rows[name])
             print(
                 f"{time.process_time() - began:6.1f} CPU s  {text or f'{name}: the same'} (folded {shares(shell)})",
                 flush=True,
             )
             differences += [text] if text else []
             if options.write:
-                FILE.write_text(text_of({name: row for name, row in (before | found).items() if name in every}))
+                FILE.write_text(text_of({name: row for name, row in (before | rows).items() if name in every}))
     if options.write:
-        print(f"{len(found)} rows written to {FILE}")
+        print(f"{len(rows)} rows written to {FILE}")
         return 0
-    print(f"{len(found)} runs, {len(differences)} differ")
-    return 1 if differences or not found else 0
+    print(f"{len(rows)} runs, {len(differences)} differ")
+    return 1 if differences or not rows else 0
 
 
 if __name__ == "__main__":

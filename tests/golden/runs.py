@@ -62,14 +62,16 @@ def backtest(config: Path, folder: Path) -> Shell:
     commands = re.findall(r"^#   quantd (data synthetic .+)$", text.replace(" \\\n#", ""), re.MULTILINE)
     for command in commands:
         (folder / "state").mkdir(exist_ok=True)
-        made = quantd(folder, *shlex.split(command))
-        assert made.returncode == 0, made.stderr
+        process = quantd(folder, *shlex.split(command))
+        assert process.returncode == 0, process.stderr
         (folder / "examples").mkdir(exist_ok=True)
         config = Path(shutil.copy(config, folder / "examples"))
-    found = read(config, ())
+    settings = read(config, ())
     cache = folder / "cache"
-    assembly = after_history(lambda history: assemble(found, cache=cache, history=history), benchmark_history(found))
-    shell, _ = drive(assembly, found, "golden", None, None, lambda share: None)
+    assembly = after_history(
+        lambda history: assemble(settings, cache=cache, history=history), benchmark_history(settings)
+    )
+    shell, _ = drive(assembly, settings, "golden", None, None, lambda share: None)
     return shell
 
 
@@ -80,15 +82,15 @@ def synthetic(case: Case | Shipped, sessions: int, folder: Path) -> Shell:
 
 def runs() -> dict[str, Run]:
     """Every run by name."""
-    found = {"backtest config.toml": Run(partial(backtest, ROOT / "config.toml"), long=False)}
+    runs_by_name = {"backtest config.toml": Run(partial(backtest, ROOT / "config.toml"), long=False)}
     for path in sorted((ROOT / "examples").glob("*.toml")):
         if path.stem not in NOT_RUN:
-            found[f"backtest examples/{path.name}"] = Run(partial(backtest, path), path.stem in LONG_EXAMPLES)
+            runs_by_name[f"backtest examples/{path.name}"] = Run(partial(backtest, path), path.stem in LONG_EXAMPLES)
     for name, case in (CASES | BINDING).items():
         for sessions in sorted({SHORT_OF_ONE if case.symbols == 1 else SHORT, case.days}):
             run = Run(partial(synthetic, case, sessions), long=sessions > SHORT_OF_ONE)
-            found[f"engine {name}: {case.symbols} x {sessions:,}"] = run
-    return found
+            runs_by_name[f"engine {name}: {case.symbols} x {sessions:,}"] = run
+    return runs_by_name
 
 
 def row_of(shell: Shell) -> Row:
@@ -106,8 +108,8 @@ def row_of(shell: Shell) -> Row:
 
 def kept() -> dict[str, Row]:
     """The rows of the file."""
-    found: dict[str, Row] = json.loads(FILE.read_text())
-    return found
+    rows: dict[str, Row] = json.loads(FILE.read_text())
+    return rows
 
 
 def text_of(rows: dict[str, Row]) -> str:

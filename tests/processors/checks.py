@@ -108,10 +108,10 @@ def copies(names: tuple[str, ...], folder: Path) -> dict[str, str]:
             given = answers(agent, probes_of(manifest.sight, len(manifest.universe)))
             if not file.exists():
                 np.save(file, given)
-            apart = np.abs(given - np.load(file)).max(axis=1)
-            other = int((apart > SAME).sum())
+            distances = np.abs(given - np.load(file)).max(axis=1)
+            other = int((distances > SAME).sum())
             results[f"copy {name}"] = (
-                f"{other} of {len(apart)} answers differ, by up to {apart.max():.2g}" if other else ""
+                f"{other} of {len(distances)} answers differ, by up to {distances.max():.2g}" if other else ""
             )
         except ValueError as error:
             results[f"copy {name}"] = str(error)
@@ -142,9 +142,9 @@ def main(form: str, shared: Path, out: Path) -> None:
         "processor": msgspec.to_builtins(processor()), "onednn": onednn(), "glibc_avx2": glibc_avx2(),
     }  # fmt: skip
     with TemporaryDirectory() as folder:
-        own = Path(folder)
+        scratch = Path(folder)
         names = QUICK_COPIES if form == "quick" else COPIES
-        document["checks"] = golden(form, own) | artifacts() | copies(names, shared) | trainings(form, own)
+        document["checks"] = golden(form, scratch) | artifacts() | copies(names, shared) | trainings(form, scratch)
     out.write_text(json.dumps(document))
 
 

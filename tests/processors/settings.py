@@ -63,7 +63,7 @@ def all_in_effect(facts: Facts) -> bool:
 
 def _united() -> list[Setting]:
     """The settings that ALL is made of: OpenBLAS has the functions of one core, those of Prescott."""
-    return [each for each in SETTINGS if each.name not in (ALL, HASWELL) and not each.emulator]
+    return [setting for setting in SETTINGS if setting.name not in (ALL, HASWELL) and not setting.emulator]
 
 
 PLAIN: Final = "plain"
@@ -114,8 +114,8 @@ QUICK: Final = tuple(setting for setting in SETTINGS if setting.name not in (GLI
 def named(parts: Sequence[str]) -> tuple[Setting, ...]:
     """Return the plain setting, and those whose name contains one of `parts`; all without parts."""
     return tuple(
-        each for each in SETTINGS
-        if each.name == PLAIN or not parts or any(part.lower() in each.name.lower() for part in parts)
+        setting for setting in SETTINGS
+        if setting.name == PLAIN or not parts or any(part.lower() in setting.name.lower() for part in parts)
     )  # fmt: skip
 
 

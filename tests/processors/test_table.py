@@ -18,7 +18,7 @@ HERE: dict[str, Any] = {
 
 
 def setting(name: str) -> Setting:
-    return next(each for each in SETTINGS if each.name == name)
+    return next(entry for entry in SETTINGS if entry.name == name)
 
 
 def changed(**checks: object) -> dict[str, Any]:
@@ -52,10 +52,10 @@ def test_a_difference_or_a_check_that_did_not_run_is_red(facts: dict[str, Any], 
 
 
 def test_a_setting_without_effect_is_red() -> None:
-    for each in SETTINGS:
-        row = judged(each, HERE, HERE, 1.0)
-        expected = each.name in (PLAIN, "OpenBLAS Haswell", "qemu Haswell")
-        assert (row.faults == ()) is expected, each.name
+    for entry in SETTINGS:
+        row = judged(entry, HERE, HERE, 1.0)
+        expected = entry.name in (PLAIN, "OpenBLAS Haswell", "qemu Haswell")
+        assert (row.faults == ()) is expected, entry.name
         assert expected or row.faults[0].startswith("the setting has no effect: ")
 
 
@@ -108,8 +108,8 @@ def test_a_row_has_its_own_variables_and_none_of_the_shell(monkeypatch: pytest.M
 
 
 def test_the_settings_of_continuous_integration_are_those_without_an_emulator() -> None:
-    assert [each.name for each in QUICK] == [
+    assert [entry.name for entry in QUICK] == [
         PLAIN, "numpy without AVX2", "OpenBLAS Prescott", "OpenBLAS Haswell", "ATen default", "oneDNN SSE4.1",
     ]  # fmt: skip
-    assert [each.name for each in named(["openblas"])] == [PLAIN, "OpenBLAS Prescott", "OpenBLAS Haswell"]
+    assert [entry.name for entry in named(["openblas"])] == [PLAIN, "OpenBLAS Prescott", "OpenBLAS Haswell"]
     assert named([]) == SETTINGS
