@@ -147,12 +147,12 @@ def test_a_house_of_several_seats_holds_their_mean_by_capital_and_one_of_them_ma
     written_seats(tmp_path / "a")
     house = load_agent(tmp_path / "a", {})
     view = view_of(moves(3, 3), UNIVERSE, HELD)
-    alone = {seat.name: load_agent(tmp_path / "a", {"seat": seat.name}).act(view, {})[0] for seat in SEATS}
+    alone = {agent.name: load_agent(tmp_path / "a", {"seat": agent.name}).act(view, {})[0] for agent in SEATS}
     assert alone["careful"][2] == 0.0, "what a seat may not hold it does not"
     assert alone["bold"][:2].tolist() == [0.0, 0.0]
-    assert all(alone[seat.name].sum() <= seat.invested + 1e-6 for seat in SEATS)
+    assert all(alone[agent.name].sum() <= agent.invested + 1e-6 for agent in SEATS)
     assert alone["careful"].sum() == pytest.approx(0.4), "capped at what it may invest"
-    together = sum(seat.share * alone[seat.name] for seat in SEATS)
+    together = sum(agent.share * alone[agent.name] for agent in SEATS)
     assert house.act(view, {})[0] == pytest.approx(together, abs=1e-7)
     graph = house._run(["weights"], {"observation": observation(SPEC, view.returns(LOOKBACK), HELD, view.cash)[None]})[
         0

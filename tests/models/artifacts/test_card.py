@@ -44,19 +44,19 @@ def card_of(manifest: AgentManifest | ScorerManifest) -> str:
     return agent_card(manifest, market.costs, market.capital, market.lots(manifest.universe))
 
 
-@pytest.mark.parametrize("name", sorted(each.name for each in SHIPPED.iterdir()))
+@pytest.mark.parametrize("name", sorted(folder.name for folder in SHIPPED.iterdir()))
 def test_a_card_is_made_again_to_the_last_byte(name: str) -> None:
     manifest = checked(SHIPPED / name).manifest
     if isinstance(manifest, ForestManifest):
-        made = forest_card(manifest)
+        card = forest_card(manifest)
     elif isinstance(manifest, AgentManifest):
         market, network = restored(manifest.plan).market, manifest.network
         settings = {key: network.settings[key] for key in SETTINGS if key in network.settings}
         results = {part: manifest.results[part] for part in PARTS}
         manifest = replace(manifest, results=results, network=replace(network, settings=settings))
-        made = agent_card(manifest, market.costs, market.capital, market.lots(manifest.universe))
+        card = agent_card(manifest, market.costs, market.capital, market.lots(manifest.universe))
     else:
         assert isinstance(manifest, ScorerManifest)
         manifest = replace(manifest, results={part: manifest.results[part] for part in PARTS})
-        made = scorer_card(manifest, Plan().costs, Plan().cash)
-    assert made == (SHIPPED / name / "card.md").read_text(encoding="utf-8")
+        card = scorer_card(manifest, Plan().costs, Plan().cash)
+    assert card == (SHIPPED / name / "card.md").read_text(encoding="utf-8")

@@ -64,8 +64,8 @@ def test_the_shipped_forests_are_whole_small_and_blind_to_the_default_run(kind: 
 @pytest.mark.parametrize("kind", FOREST_KINDS)
 def test_the_card_says_what_the_manifest_says(kind: str) -> None:
     manifest, text = load(FOREST[kind]).manifest, (FOREST[kind] / "card.md").read_text()
-    for each in (*manifest.folds, manifest.together):
-        assert f"| {each.rows} | {each.model.r2:.3f} | {each.plain.r2:.3f} | {each.model.mse:.4f} |" in text
+    for score in (*manifest.folds, manifest.together):
+        assert f"| {score.rows} | {score.model.r2:.3f} | {score.plain.r2:.3f} | {score.model.mse:.4f} |" in text
     better = manifest.together.model.mse < manifest.together.plain.mse
     assert ("it is better than the plain estimate" in text) == better
     assert ("so it starts switched off" in text) != better
@@ -161,9 +161,9 @@ def test_a_manifest_that_does_not_fit_is_refused(folder: Path, changes: dict[str
 
 
 def test_features_that_this_program_does_not_compute_are_refused(folder: Path) -> None:
-    own = manifest_in(folder).features
-    others: list[dict[str, object]] = [{"names": own.names[::-1]}, {"version": 2}, {"names": (*own.names, "magic")}]
-    for features in (msgspec.structs.replace(own, **other) for other in others):
+    spec = manifest_in(folder).features
+    changes: list[dict[str, object]] = [{"names": spec.names[::-1]}, {"version": 2}, {"names": (*spec.names, "magic")}]
+    for features in (msgspec.structs.replace(spec, **other) for other in changes):
         with pytest.raises(ArtifactError, match="train it again"):
             load(rewritten(folder, features=features, features_hash=spec_hash(features)))
 

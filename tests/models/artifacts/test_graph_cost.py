@@ -64,7 +64,7 @@ def test_every_operator_of_an_artifact_has_the_shape_it_gives() -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
 def test_the_shapes_are_those_of_the_reference_for_every_shipped_graph(path: Path) -> None:
     model = onnx.load(path)
-    if any(each.op_type.startswith("TreeEnsemble") for each in model.graph.node):
+    if any(operator.op_type.startswith("TreeEnsemble") for operator in model.graph.node):
         pytest.skip("the reference has no shapes of trees")
     for port in model.graph.input:
         for extent in port.type.tensor_type.shape.dim:
@@ -72,13 +72,13 @@ def test_the_shapes_are_those_of_the_reference_for_every_shipped_graph(path: Pat
                 extent.dim_value = 7
     parsed = graph_cost._parsed(path.read_bytes(), 7)
     graph_cost._walk(parsed)
-    known = 0
+    static_ports = 0
     for port in shape_inference.infer_shapes(model).graph.value_info:
         extents = [extent.dim_value for extent in port.type.tensor_type.shape.dim]
         if all(extents):
             assert parsed.shapes[port.name] == tuple(extents), port.name
-            known += 1
-    assert known > len(model.graph.node) // 2
+            static_ports += 1
+    assert static_ports > len(model.graph.node) // 2
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)

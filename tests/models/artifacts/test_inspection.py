@@ -158,8 +158,8 @@ def test_another_schema_or_an_unknown_field_is_refused(kind: str, place: Callabl
     folder = place(kind)
     refused(sealed(folder, schema=2), "schema 2; this quantd reads 1")
     if kind != "scorer":  # whose first form allows them nowhere either, as it renders otherwise
-        known = msgspec.json.decode((folder / MANIFEST).read_bytes())
-        (folder / MANIFEST).write_bytes(msgspec.json.encode({**known, "schema": 1, "run": "rm"}))
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes())
+        (folder / MANIFEST).write_bytes(msgspec.json.encode({**manifest, "schema": 1, "run": "rm"}))
         refused(folder, "unknown field `run`")
 
 
@@ -191,11 +191,11 @@ def test_numbers_that_are_none_are_refused_in_weights_and_in_the_graph(place: Ca
 
 
 def spoil(model: onnx.ModelProto, value: float) -> None:
-    for each in model.graph.initializer:
-        if each.name == "actor.bias":
-            numbers = numpy_helper.to_array(each).copy()
+    for tensor in model.graph.initializer:
+        if tensor.name == "actor.bias":
+            numbers = numpy_helper.to_array(tensor).copy()
             numbers[0] = value
-            each.CopyFrom(numpy_helper.from_array(numbers, each.name))
+            tensor.CopyFrom(numpy_helper.from_array(numbers, tensor.name))
 
 
 def changed(folder: Path, change: Callable[[onnx.ModelProto], None]) -> bytes:

@@ -26,8 +26,8 @@ from tests.support.checkout import DATA, ROOT
 NAMES = entry_names(SPEC, UNIVERSE)
 
 
-def by_name(found: Sequence[Influence]) -> dict[str, Influence]:
-    return {each.name: each for each in found}
+def by_name(influences: Sequence[Influence]) -> dict[str, Influence]:
+    return {influence.name: influence for influence in influences}
 
 
 @pytest.fixture
@@ -65,17 +65,17 @@ def test_the_change_of_a_linear_policy_is_the_one_computed_by_hand(tmp_path: Pat
         positions = np.tanh(slopes @ scaled)
         return positions * (0.8 / max(float(np.abs(positions).sum()), 0.8))
 
-    found = measure(agent, view, {})
-    assert found.weights == pytest.approx(weights(seen), abs=1e-6)
-    assert {each.name for each in found.features} == {*SPEC.features, "own weights", "own cash"}
-    for each, places in [
-        *((f, [k for k, n in enumerate(NAMES) if input_of(n) == f.name]) for f in found.features),
-        *((e, [NAMES.index(e.name)]) for e in found.entries),
+    occlusion = measure(agent, view, {})
+    assert occlusion.weights == pytest.approx(weights(seen), abs=1e-6)
+    assert {influence.name for influence in occlusion.features} == {*SPEC.features, "own weights", "own cash"}
+    for influence, places in [
+        *((f, [k for k, n in enumerate(NAMES) if input_of(n) == f.name]) for f in occlusion.features),
+        *((e, [NAMES.index(e.name)]) for e in occlusion.entries),
     ]:
         other = seen.copy()
         other[places] = usual[places]
-        assert each.change == pytest.approx(weights(other) - weights(seen), abs=1e-6), each.name
-    assert all(np.abs(each.change).max() > 1e-4 for each in found.features)
+        assert influence.change == pytest.approx(weights(other) - weights(seen), abs=1e-6), influence.name
+    assert all(np.abs(influence.change).max() > 1e-4 for influence in occlusion.features)
 
 
 @pytest.mark.requirement("R-082")
@@ -84,15 +84,15 @@ def test_a_policy_of_one_feature_has_one_input_and_all_others_change_nothing_at_
     for row, symbol in enumerate(UNIVERSE):
         slopes[row, NAMES.index(f"volatility {symbol}")] = 0.3
     written_line(tmp_path / "a", slopes)
-    found = measure(load_agent(tmp_path / "a", {}), view, {})
-    for each in found.features:
-        assert np.abs(each.change).min() > 1e-3 if each.name == "volatility" else not each.change.any()
-    moved = {each.name for each in found.entries if each.change.any()}
+    occlusion = measure(load_agent(tmp_path / "a", {}), view, {})
+    for influence in occlusion.features:
+        assert np.abs(influence.change).min() > 1e-3 if influence.name == "volatility" else not influence.change.any()
+    moved = {entry.name for entry in occlusion.entries if entry.change.any()}
     assert moved == {f"volatility {symbol}" for symbol in UNIVERSE}
-    assert found.missing == ""
+    assert occlusion.missing == ""
     # the value is that of the symbol itself
     seen = dict(zip(NAMES, load_agent(tmp_path / "a", {}).seen(view), strict=True))
-    assert by_name(found.features)["volatility"].value == pytest.approx([seen[f"volatility {s}"] for s in UNIVERSE])
+    assert by_name(occlusion.features)["volatility"].value == pytest.approx([seen[f"volatility {s}"] for s in UNIVERSE])
 
 
 @pytest.mark.parametrize("name", ["ppo simplex", "ppo lstm", "dqn", "ppo box"])
@@ -136,16 +136,16 @@ def test_a_recurrent_policy_is_measured_with_the_carry_of_the_decision(tmp_path:
 def test_scores_are_those_of_the_graph_and_named_rightly(name: str, kind: str, tmp_path: Path, view: View) -> None:
     written(tmp_path / "a", name)
     agent = load_agent(tmp_path / "a", {})
-    found = measure(agent, view, {}).choices
-    assert found is not None
-    assert found.kind == kind
-    assert found.allocations == agent.artifact.manifest.action.allocations
+    choices = measure(agent, view, {}).choices
+    assert choices is not None
+    assert choices.kind == kind
+    assert choices.allocations == agent.artifact.manifest.action.allocations
     given = {"observation": agent.seen(view)[None]}
     if kind == "probabilities" and agent.artifact.manifest.network.carry:
         given[CARRY] = np.zeros((1, agent.artifact.manifest.network.carry), np.float32)
-    assert np.array_equal(found.scores, agent._run(["scores"], given)[0][0])
-    assert found.chosen == int(found.scores.argmax())
-    assert (abs(float(found.scores.sum()) - 1.0) < 1e-5) == (kind == "probabilities")
+    assert np.array_equal(choices.scores, agent._run(["scores"], given)[0][0])
+    assert choices.chosen == int(choices.scores.argmax())
+    assert (abs(float(choices.scores.sum()) - 1.0) < 1e-5) == (kind == "probabilities")
 
 
 def test_continuous_policies_have_no_scores(tmp_path: Path, view: View) -> None:
@@ -157,11 +157,11 @@ def test_without_training_means_nothing_is_measured_and_the_reason_is_given(tmp_
     written(tmp_path / "a", scaling=False)
     agent = load_agent(tmp_path / "a", {})
     assert training_mean(agent.artifact) is None
-    found = measure(agent, view, {})
-    assert found.missing == "this artifact has no training means; train it again"
-    assert all(np.isnan(each.change).all() and np.isnan(each.mean).all() for each in found.features)
-    assert found.entries == ()
-    assert found.weights == pytest.approx(agent.act(view, {})[0], abs=0.0)
+    occlusion = measure(agent, view, {})
+    assert occlusion.missing == "this artifact has no training means; train it again"
+    assert all(np.isnan(influence.change).all() and np.isnan(influence.mean).all() for influence in occlusion.features)
+    assert occlusion.entries == ()
+    assert occlusion.weights == pytest.approx(agent.act(view, {})[0], abs=0.0)
 
 
 def test_a_mean_of_the_observation_goes_before_that_of_the_normaliser(tmp_path: Path) -> None:
@@ -176,18 +176,18 @@ def test_a_mean_of_the_observation_goes_before_that_of_the_normaliser(tmp_path: 
         return LearnedArtifact(artifact.folder, artifact.manifest, artifact.graph, save(both), artifact.golden)
 
     assert training_mean(artifact) == pytest.approx(scaling_of().mean.numpy())
-    own = training_mean(kept(observation_mean=torch.arange(size, dtype=torch.float64)))
-    assert own is not None
-    assert own.tolist() == list(range(size))
+    mean = training_mean(kept(observation_mean=torch.arange(size, dtype=torch.float64)))
+    assert mean is not None
+    assert mean.tolist() == list(range(size))
     assert training_mean(kept(observation_mean=torch.zeros(size + 1))) is None
 
 
 def test_a_mean_counts_only_observations_in_which_the_asset_was_known() -> None:
     names = entry_names(SightSpec(features=("volatility",)), ("A", "B"))
     draw = np.random.default_rng(2)
-    known = np.stack([np.ones(400), (np.arange(400) >= 300).astype(float)], axis=1)
-    values, book = draw.normal(1.0, 0.3, (400, 2)) * known, draw.uniform(size=(400, 3))
-    rows = np.column_stack([values[:, 0], known[:, 0], values[:, 1], known[:, 1], book])
+    mask = np.stack([np.ones(400), (np.arange(400) >= 300).astype(float)], axis=1)
+    values, book = draw.normal(1.0, 0.3, (400, 2)) * mask, draw.uniform(size=(400, 3))
+    rows = np.column_stack([values[:, 0], mask[:, 0], values[:, 1], mask[:, 1], book])
     usual = dict(zip(names, when_known(names, rows.mean(axis=0)), strict=True))
     assert usual["volatility B"] == pytest.approx(values[300:, 1].mean())
     assert usual["volatility A"] == pytest.approx(values[:, 0].mean())
@@ -201,20 +201,22 @@ def test_an_asset_without_features_stays_without_them(tmp_path: Path) -> None:
     returns[:100, 1] = np.nan
     written(tmp_path / "a")
     agent = load_agent(tmp_path / "a", {})
-    found = measure(agent, view_of_returns(returns), {})
-    assert not any(each.name.endswith("BBB") and input_of(each.name) in SPEC.features for each in found.entries)
-    momentum = by_name(found.features)["momentum_21"]
+    occlusion = measure(agent, view_of_returns(returns), {})
+    assert not any(
+        influence.name.endswith("BBB") and input_of(influence.name) in SPEC.features for influence in occlusion.entries
+    )
+    momentum = by_name(occlusion.features)["momentum_21"]
     assert np.isnan(momentum.value[1])
     assert np.isfinite(momentum.value[[0, 2]]).all()
-    assert "weight BBB" in by_name(found.entries)
+    assert "weight BBB" in by_name(occlusion.entries)
 
 
 def view_of_returns(returns: np.ndarray) -> View:
     """A view in which the second asset begins late."""
-    made = view_of(np.nan_to_num(returns), UNIVERSE, HELD)
-    rows = made.synchronous(126).copy()
+    base_view = view_of(np.nan_to_num(returns), UNIVERSE, HELD)
+    rows = base_view.synchronous(126).copy()
     rows[np.isnan(returns)] = np.nan
-    return Fixed(made, rows)
+    return Fixed(base_view, rows)
 
 
 class Fixed(View):
@@ -235,10 +237,12 @@ def test_seats_of_a_team_are_measured_as_they_trade(tmp_path: Path, view: View) 
     written_seats(tmp_path / "a")
     house, alone = load_agent(tmp_path / "a", {}), load_agent(tmp_path / "a", {"seat": "bold"})
     assert measure(house, view, {}).weights == pytest.approx(house.act(view, {})[0], abs=0.0)
-    found = measure(alone, view, {})
-    assert found.weights.tolist()[:2] == [0.0, 0.0]
-    assert all(not each.change[:2].any() for each in found.features), "it may not hold them whatever it sees"
-    assert any(each.change[2] for each in found.features)
+    occlusion = measure(alone, view, {})
+    assert occlusion.weights.tolist()[:2] == [0.0, 0.0]
+    assert all(not influence.change[:2].any() for influence in occlusion.features), (
+        "it may not hold them whatever it sees"
+    )
+    assert any(influence.change[2] for influence in occlusion.features)
 
 
 @pytest.mark.parametrize("combination", ["mean", "vote", "performance"])
@@ -251,56 +255,56 @@ def test_an_ensemble_is_occluded_in_every_member_that_has_the_input(combination,
     combine(tmp_path / "all", [tmp_path / n for n in "abc"], combination, "a test", shares)
     ensemble = load_ensemble(tmp_path / "all", {})
     _, memory = ensemble.act(view, {})
-    found = measure(ensemble, view, memory)
-    assert found.weights == pytest.approx(ensemble.act(view, memory)[0], abs=0.0)
-    names = [each.name for each in found.features]
+    occlusion = measure(ensemble, view, memory)
+    assert occlusion.weights == pytest.approx(ensemble.act(view, memory)[0], abs=0.0)
+    names = [influence.name for influence in occlusion.features]
     assert sorted(names) == sorted({*SPEC.features, "momentum_5", "own weights", "own cash"})
     parts = [measure(m, view, ensemble.own_memory(k, memory)) for k, m in enumerate(ensemble.members)]
-    for each in [*found.features, *found.entries]:
+    for influence in [*occlusion.features, *occlusion.entries]:
         votes = []
         for part in parts:
-            own = by_name([*part.features, *part.entries]).get(each.name)
-            votes.append(part.weights if own is None else part.weights + own.change)
-        expected = ensemble.combined(np.stack(votes)) - found.weights
-        assert each.change == pytest.approx(expected, abs=1e-12), each.name
-    shared, one = by_name(found.features)["volatility"], by_name(found.features)["momentum_5"]
+            counterpart = by_name([*part.features, *part.entries]).get(influence.name)
+            votes.append(part.weights if counterpart is None else part.weights + counterpart.change)
+        expected = ensemble.combined(np.stack(votes)) - occlusion.weights
+        assert influence.change == pytest.approx(expected, abs=1e-12), influence.name
+    shared, one = by_name(occlusion.features)["volatility"], by_name(occlusion.features)["momentum_5"]
     assert np.isnan(shared.mean).all(), "members with other means have none together"
     assert np.isfinite(one.mean).all()
-    assert found.choices is None
+    assert occlusion.choices is None
 
 
 def test_a_member_without_means_is_named(tmp_path: Path, view: View) -> None:
     written(tmp_path / "a", seed=1)
     written(tmp_path / "b", seed=2, scaling=False)
     combine(tmp_path / "all", [tmp_path / "a", tmp_path / "b"], "mean", "a test")
-    found = measure(load_ensemble(tmp_path / "all", {}), view, {})
-    assert found.missing == "member ppo simplex: this artifact has no training means; train it again"
-    assert found.features == ()
+    occlusion = measure(load_ensemble(tmp_path / "all", {}), view, {})
+    assert occlusion.missing == "member ppo simplex: this artifact has no training means; train it again"
+    assert occlusion.features == ()
 
 
 def test_a_scorers_feature_is_replaced_in_every_known_asset_or_in_one(view: View) -> None:
     scorer = load_policy(ROOT / "models" / "shipped" / "scorer", {})
-    found = measure(scorer, view, {})
-    assert found.missing == ""
-    assert found.weights == pytest.approx(scorer.act(view, {})[0], abs=0.0)
+    occlusion = measure(scorer, view, {})
+    assert occlusion.missing == ""
+    assert occlusion.weights == pytest.approx(scorer.act(view, {})[0], abs=0.0)
     features, mask = scorer.features_of(view.synchronous(126))
     names = list(scorer.artifact.manifest.features.names)
-    assert [each.name for each in found.features] == names
-    assert np.stack([each.value for each in found.features], axis=1) == pytest.approx(features)
+    assert [influence.name for influence in occlusion.features] == names
+    assert np.stack([influence.value for influence in occlusion.features], axis=1) == pytest.approx(features)
     mean = tensors_of(scorer.artifact.weights)[MEAN]
     symbols = view.universe.symbols
-    for k, each in enumerate(found.features):
+    for k, influence in enumerate(occlusion.features):
         other = features.copy()
         other[:, k] = mean[k]
-        assert each.change == pytest.approx(scorer.answer(other, mask) - found.weights, abs=1e-7)
-        assert each.mean == pytest.approx(np.full(len(symbols), mean[k]))
-    assert max(float(np.abs(each.change).max()) for each in found.features) > 1e-3
-    single = {each.name: each for each in found.entries}
+        assert influence.change == pytest.approx(scorer.answer(other, mask) - occlusion.weights, abs=1e-7)
+        assert influence.mean == pytest.approx(np.full(len(symbols), mean[k]))
+    assert max(float(np.abs(influence.change).max()) for influence in occlusion.features) > 1e-3
+    single = {influence.name: influence for influence in occlusion.entries}
     assert set(single) == {f"{name} {symbol}" for name in names for symbol in symbols}
     other = features.copy()
     other[1, 3] = mean[3]
     entry = single[f"{names[3]} {symbols[1]}"]
-    assert entry.change == pytest.approx(scorer.answer(other, mask) - found.weights, abs=1e-7)
+    assert entry.change == pytest.approx(scorer.answer(other, mask) - occlusion.weights, abs=1e-7)
 
 
 def test_the_shipped_scorers_means_are_those_of_its_training_part() -> None:
@@ -321,4 +325,4 @@ def test_every_shipped_policy_of_actions_has_training_means(name: str) -> None:
     usual = dict(zip(entry_names(spec, symbols), when_known(entry_names(spec, symbols), raw_mean(agent)), strict=True))
     # a mean over sessions in which the symbol was traded: its volatility is near 20 % a year, not 0 of an unknown one
     correlations = [v for n, v in usual.items() if n.startswith("market_correlation ")]
-    assert all(0.5 < each < 1.0 for each in correlations)
+    assert all(0.5 < correlation < 1.0 for correlation in correlations)

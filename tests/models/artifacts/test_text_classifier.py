@@ -116,8 +116,8 @@ def not_a_number(model: onnx.ModelProto) -> None:
 
 
 def renamed_input(model: onnx.ModelProto) -> None:
-    for each in model.graph.input:
-        each.name = each.name.replace("attention_mask", "mask")
+    for port in model.graph.input:
+        port.name = port.name.replace("attention_mask", "mask")
     for node in model.graph.node:
         node.input[:] = [name.replace("attention_mask", "mask") for name in node.input]
 

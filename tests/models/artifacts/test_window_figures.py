@@ -12,9 +12,9 @@ WEALTH = np.array([100.0, 104.0, 99.0, 103.0, 108.0])
 
 @pytest.mark.requirement("F-17")
 def test_the_calmar_ratio_stands_beside_the_figures_of_the_account() -> None:
-    found, expected = window_figures(WEALTH, 12.0, 0.01), performance(WEALTH, 12.0, 0.01)
-    assert {name: getattr(found, name) for name in Performance.__struct_fields__} == msgspec.structs.asdict(expected)
-    assert found.calmar == calmar(WEALTH, 12.0) == pytest.approx(expected.annual_return / (5.0 / 104.0))
+    figures, expected = window_figures(WEALTH, 12.0, 0.01), performance(WEALTH, 12.0, 0.01)
+    assert {name: getattr(figures, name) for name in Performance.__struct_fields__} == msgspec.structs.asdict(expected)
+    assert figures.calmar == calmar(WEALTH, 12.0) == pytest.approx(expected.annual_return / (5.0 / 104.0))
 
 
 def test_a_wealth_that_never_fell_and_an_older_record_have_no_calmar_ratio() -> None:

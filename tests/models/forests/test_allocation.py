@@ -40,9 +40,9 @@ def policy(forests: dict[ForestKind, Forest]) -> LearnedAllocation:
 
 def trained(out: Path, returns: Floats, plan: Plan) -> LearnedAllocation:
     train_on(panel_of(returns), {}, plan, out, "a test", lambda line: None)
-    made = load_artifact(out, {"method": "inverse_volatility"})
-    assert isinstance(made, LearnedAllocation)
-    return made
+    allocation = load_artifact(out, {"method": "inverse_volatility"})
+    assert isinstance(allocation, LearnedAllocation)
+    return allocation
 
 
 @settings(max_examples=examples(25), deadline=None)
@@ -98,13 +98,13 @@ def test_an_answer_rests_on_view_and_memory_alone_and_a_restart_changes_nothing(
 
 @pytest.mark.parametrize("size", [2, 20, 100])
 def test_the_memory_stays_below_what_is_allowed(size: int) -> None:
-    found = load("learned_allocation", {}, HERE)
+    allocation = load("learned_allocation", {}, HERE)
     memory = EMPTY_MEMORY
     for t, view in enumerate(views(garch(1, LOOKBACK + 30, size))):
         if t >= LOOKBACK:
-            _, memory = found.act(view, memory)
+            _, memory = allocation.act(view, memory)
     assert size_of(memory) <= MEMORY_BYTES
-    assert not answer(found, Ask(1, 0, view, memory)).failed
+    assert not answer(allocation, Ask(1, 0, view, memory)).failed
 
 
 def test_it_is_found_by_its_name_and_by_the_folder_of_one_forest(tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ def test_an_asset_without_history_gets_exactly_nothing(policy: LearnedAllocation
     returns[:30, 2] = np.nan
     weights = weights_of(policy.act(view_of(returns), {})[0])
     assert weights[2] == 0.0
-    others = [0, 1, 3]
-    np.testing.assert_allclose(weights[others], weights_of(policy.act(view_of(returns[:, others]), {})[0]), atol=1e-6)
+    columns = [0, 1, 3]
+    np.testing.assert_allclose(weights[columns], weights_of(policy.act(view_of(returns[:, columns]), {})[0]), atol=1e-6)
     assert not weights_of(policy.act(view_of(np.full((LOOKBACK, 3), np.nan)), {})[0]).any()
 
 
@@ -214,9 +214,9 @@ def test_other_symbols_begin_a_new_record(forests: dict[ForestKind, Forest]) -> 
 
 
 def test_pairs_that_do_not_fit_together_still_make_a_correlation_matrix() -> None:
-    known = np.array([True, True, False, True])
+    mask = np.array([True, True, False, True])
     fisher = np.arctanh([0.98, 0.5, -0.98, 0.3, 0.98, 0.1])  # 0 like 1, 1 like 3, 0 the opposite of 3
-    matrix = correlation_matrix(fisher, known)
+    matrix = correlation_matrix(fisher, mask)
     assert matrix.shape == (3, 3)
     assert np.linalg.eigvalsh(matrix)[0] > 0.0
     np.testing.assert_allclose(matrix.diagonal(), 1.0)
@@ -237,7 +237,7 @@ def test_a_forest_of_a_world_that_ended_is_switched_off_and_on_again_when_that_w
     assert warned[-1]
     back = np.vstack([turning(3, LOOKBACK, 3, 21), garch(3, 260, 3), turning(4, 600, 3, 21)])
     warned, memory = live(policy, back)
-    off = [k for k, each in enumerate(warned) if each]
+    off = [k for k, warning in enumerate(warned) if warning]
     assert off
     assert not warned[-1]
     assert off[-1] - off[0] == len(off) - 1  # once off, once on again: no flapping

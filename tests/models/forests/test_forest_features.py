@@ -26,10 +26,10 @@ from tests.support.forests import garch
 @pytest.mark.parametrize("kind", FOREST_KINDS)
 def test_rows_up_to_a_session_are_the_same_when_the_data_end_there_or_go_on(kind: ForestKind) -> None:
     returns = np.vstack([np.full((1, 4), np.nan), garch(1, 400, 4)])
-    whole, horizon = gather(kind, returns, 21, 5), 21
+    dataset, horizon = gather(kind, returns, 21, 5), 21
     for cut in (200, 301, 370):
         early = gather(kind, returns[:cut], horizon, 5)
-        upto = whole.between(0, cut - horizon)
+        upto = dataset.between(0, cut - horizon)
         for name in ("at", "features", "plain", "true"):
             np.testing.assert_array_equal(getattr(early, name), getattr(upto, name), err_msg=name)
         assert len(early.at) > 0
@@ -41,12 +41,12 @@ def test_what_comes_after_a_session_is_in_its_outcome_and_not_in_its_features(ki
     cut = 200
     changed = returns.copy()
     changed[cut:] *= np.array([7.0, 1.0, -3.0, 0.2])
-    whole, other = (gather(kind, each, 21, 1) for each in (returns, changed))
-    before, before_other = whole.between(0, cut), other.between(0, cut)
+    dataset, other = (gather(kind, series, 21, 1) for series in (returns, changed))
+    before, before_other = dataset.between(0, cut), other.between(0, cut)
     assert before.at.max() == cut - 1
     np.testing.assert_array_equal(before_other.features, before.features)
     np.testing.assert_array_equal(before_other.plain, before.plain)
-    assert (other.between(cut, cut + 1).features != whole.between(cut, cut + 1).features).any()
+    assert (other.between(cut, cut + 1).features != dataset.between(cut, cut + 1).features).any()
     first = int(before.at[(before_other.true != before.true)].min())
     assert first == cut - 21  # its outcome is the first that reaches the changed return
 
@@ -112,11 +112,11 @@ def test_what_came_true_is_volatility_correlation_and_relative_return() -> None:
 
 def test_the_hash_names_every_part_of_what_is_read() -> None:
     base = features_of("risk")
-    others = [
+    variants = [
         features_of("correlation"),
         replace(base, names=base.names[1:]),
         replace(base, names=base.names[::-1]),
         replace(base, lookback=127),
         replace(base, version=2),
     ]
-    assert len({spec_hash(each) for each in [base, *others]}) == 6
+    assert len({spec_hash(spec) for spec in [base, *variants]}) == 6

@@ -15,8 +15,8 @@ DAYS_NS = 86_400_000_000_000
 def weekdays(count: int, first: date = date(2012, 3, 7), *, every_day: bool = False) -> np.ndarray:
     """So many dates from `first` on, without weekends unless `every_day`, in ns."""
     days = (first + timedelta(days=k) for k in range(2 * count))
-    kept = [each for each in days if every_day or each.weekday() < 5][:count]
-    return np.array([each.toordinal() - date(1970, 1, 1).toordinal() for each in kept]) * DAYS_NS
+    kept = [day for day in days if every_day or day.weekday() < 5][:count]
+    return np.array([day.toordinal() - date(1970, 1, 1).toordinal() for day in kept]) * DAYS_NS
 
 
 def prices(count: int, seed: int, volatility: float = 0.01) -> np.ndarray:
@@ -24,8 +24,8 @@ def prices(count: int, seed: int, volatility: float = 0.01) -> np.ndarray:
 
 
 def same(days: np.ndarray, one: np.ndarray, other_days: np.ndarray, other: np.ndarray) -> bool:
-    found = [fingerprints(["X"], d, p[:, None]).values() for d, p in ((days, one), (other_days, other))]
-    return share_series(found[0], found[1])
+    prints = [fingerprints(["X"], d, p[:, None]).values() for d, p in ((days, one), (other_days, other))]
+    return share_series(prints[0], prints[1])
 
 
 @pytest.mark.parametrize("every_day", [False, True])
@@ -78,19 +78,19 @@ def test_bars_within_a_day_have_the_returns_of_their_last_closes() -> None:
 
 def test_no_two_symbols_of_the_bundled_markets_are_the_same() -> None:
     frame = pl.read_parquet(DATA / "us_daily.parquet").sort("ts")
-    found = {}
+    prints = {}
     for (symbol,), rows in frame.group_by(["symbol"], maintain_order=True):
         days = rows["ts"].dt.timestamp("ns").to_numpy().astype(np.int64)
-        found |= fingerprints([str(symbol)], days, rows["close"].to_numpy()[:, None])
-    assert len(found) == 5
-    for name, one in found.items():
+        prints |= fingerprints([str(symbol)], days, rows["close"].to_numpy()[:, None])
+    assert len(prints) == 5
+    for name, one in prints.items():
         assert share_series([one], [one]), name
-        assert not share_series([one], [other for key, other in found.items() if key != name]), name
+        assert not share_series([one], [other for key, other in prints.items() if key != name]), name
 
 
 def test_the_size_of_a_fingerprint_is_bounded_and_short_series_have_none() -> None:
     days = weekdays(20_000, date(1950, 1, 2))
-    (found,) = fingerprints(["X"], days, prices(20_000, 1)[:, None]).values()
-    assert len(found.returns) == MOST_WEEKS
+    (fingerprint,) = fingerprints(["X"], days, prices(20_000, 1)[:, None]).values()
+    assert len(fingerprint.returns) == MOST_WEEKS
     assert fingerprints(["X"], days[:1], prices(1, 1)[:, None]) == {}
-    assert not share_series([], [found])
+    assert not share_series([], [fingerprint])

@@ -49,17 +49,17 @@ def test_walking_forward_every_outcome_fitted_on_is_older_than_what_is_judged(
     first: int, size: int, folds: int, horizon: int, embargo: int
 ) -> None:
     try:
-        made = walk_forward(first, first + size, folds, horizon, embargo)
+        splits = walk_forward(first, first + size, folds, horizon, embargo)
     except ValueError:
         assert size < (folds + 1) * (horizon + embargo + 2)
         return
-    assert len(made) == folds
-    for fold in made:
+    assert len(splits) == folds
+    for fold in splits:
         last_outcome = fold.train[1] - 1 + horizon
         assert fold.train[0] == first
         assert last_outcome + embargo < fold.test[0]
-    assert [fold.test[0] for fold in made[1:]] == [fold.test[1] for fold in made[:-1]]
-    assert made[-1].test[1] == first + size
+    assert [fold.test[0] for fold in splits[1:]] == [fold.test[1] for fold in splits[:-1]]
+    assert splits[-1].test[1] == first + size
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,10 @@ def test_the_full_observation_has_more_than_200_named_entries():
 
 
 def test_what_comes_after_a_row_does_not_change_it():
-    whole, part = (observe(p, declared()) for p in (panel(), panel(date(2014, 7, 31))))
+    reference, part = (observe(p, declared()) for p in (panel(), panel(date(2014, 7, 31))))
     rows = len(part.table)
     assert part.warm < rows - 300
-    np.testing.assert_array_equal(whole.table[:rows], part.table)
+    np.testing.assert_array_equal(reference.table[:rows], part.table)
 
 
 def test_a_set_that_needs_more_than_bars_is_refused_by_name():
@@ -115,10 +115,10 @@ def test_a_series_per_symbol_is_known_from_its_publication_and_for_its_days(tmp_
     days = np.array(["2014-07-25", "2014-07-28", "2014-07-29", "2014-07-31", "2014-08-01", "2014-08-04"])
     at = days.astype("datetime64[ns]").astype(np.int64)
     nan = np.nan
-    found = series_at(at, SeriesSource("esg", str(path), column="score"), ["B", "A", "C"])
-    np.testing.assert_array_equal(found[:, 0], [nan, 2.0, 2.0, 2.0, 2.0, 2.0])
-    np.testing.assert_array_equal(found[:, 1], [nan, nan, 1.0, 3.0, 3.0, 3.0])
-    assert np.isnan(found[:, 2]).all()
+    scores = series_at(at, SeriesSource("esg", str(path), column="score"), ["B", "A", "C"])
+    np.testing.assert_array_equal(scores[:, 0], [nan, 2.0, 2.0, 2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(scores[:, 1], [nan, nan, 1.0, 3.0, 3.0, 3.0])
+    assert np.isnan(scores[:, 2]).all()
     brief = series_at(at, SeriesSource("esg", str(path), column="score", valid_days=3), ["B", "A"])
     np.testing.assert_array_equal(brief[:, 0], [nan, 2.0, 2.0, 2.0, nan, nan])
     with pytest.raises(SeriesError, match="column value is missing"):

@@ -41,11 +41,11 @@ def test_a_row_of_the_panel_is_what_trading_shows_at_that_close(spec: SightSpec)
     for row in range(LOOKBACK, len(returns)):
         past = returns[row - LOOKBACK + 1 : row + 1]
         assert np.array_equal(observed.table[row], shown(spec, past).reshape(-1))
-        whole = observation(spec, past, np.array([0.2, 0.3, 0.1]), 0.4)
-        assert whole.dtype == np.float32
-        assert len(whole) == spec.size(3)
+        vector = observation(spec, past, np.array([0.2, 0.3, 0.1]), 0.4)
+        assert vector.dtype == np.float32
+        assert len(vector) == spec.size(3)
         if spec.book == ("weights", "cash"):
-            assert whole[-4:] == pytest.approx([0.2, 0.3, 0.1, 0.4])
+            assert vector[-4:] == pytest.approx([0.2, 0.3, 0.1, 0.4])
 
 
 def test_a_window_is_each_assets_returns_in_its_own_deviations() -> None:
@@ -107,10 +107,10 @@ def test_columns_stand_with_their_asset_and_shared_ones_before_the_book(spec: Si
     returns = world.returns()
     for row in range(observed.warm, len(returns)):
         past = returns[max(0, row - LOOKBACK + 1) : row + 1]
-        whole = observation(spec, past, held, 0.4, columns[row])
-        assert np.array_equal(whole[: spec.market(3)], observed.table[row])
-        assert whole[-4:] == pytest.approx([0.2, 0.3, 0.1, 0.4])
-        entries = dict(zip(observed.names, whole.tolist(), strict=False))
+        vector = observation(spec, past, held, 0.4, columns[row])
+        assert np.array_equal(vector[: spec.market(3)], observed.table[row])
+        assert vector[-4:] == pytest.approx([0.2, 0.3, 0.1, 0.4])
+        entries = dict(zip(observed.names, vector.tolist(), strict=False))
         assert entries["rsi_5 B"] == pytest.approx(columns[row, 1, 0], rel=1e-6)
         assert entries["vix_z_20"] == pytest.approx(columns[row, 0, 1], rel=1e-6)
 
@@ -140,14 +140,14 @@ EVERY = replace(
 
 def of_columns(world: Panel, order: list[int]) -> Panel:
     arrays = {name: getattr(world, name)[:, order] for name in ("open", "close", "split", "dividend")}
-    own = {key: {n: v[:, order] for n, v in getattr(world, key).items()} for key in ("bars", "series")}
-    return replace_panel(world, symbols=tuple(world.symbols[k] for k in order), **arrays, **own)
+    columns = {key: {n: v[:, order] for n, v in getattr(world, key).items()} for key in ("bars", "series")}
+    return replace_panel(world, symbols=tuple(world.symbols[k] for k in order), **arrays, **columns)
 
 
 def of_rows(world: Panel, rows: int) -> Panel:
     arrays = {name: getattr(world, name)[:rows] for name in ("day_ns", "open", "close", "split", "dividend")}
-    own = {key: {n: v[:rows] for n, v in getattr(world, key).items()} for key in ("bars", "series", "macro")}
-    return replace_panel(world, **arrays, **own)
+    columns = {key: {n: v[:rows] for n, v in getattr(world, key).items()} for key in ("bars", "series", "macro")}
+    return replace_panel(world, **arrays, **columns)
 
 
 def scored(rows: int = 260) -> Panel:
@@ -157,10 +157,10 @@ def scored(rows: int = 260) -> Panel:
 
 @pytest.mark.parametrize("rows", [200, 231, 259])
 def test_what_comes_after_a_row_changes_none_of_its_entries(rows: int) -> None:
-    whole = observed_by(EVERY, scored())
+    reference = observed_by(EVERY, scored())
     part = observed_by(EVERY, of_rows(scored(), rows))
-    assert whole.warm < rows - 30
-    np.testing.assert_array_equal(whole.table[:rows], part.table)
+    assert reference.warm < rows - 30
+    np.testing.assert_array_equal(reference.table[:rows], part.table)
     other = scored()
     for values in (other.close, other.open, *other.bars.values(), other.macro["vix"], other.series["score"]):
         values[rows:] *= 1.5

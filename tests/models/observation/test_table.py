@@ -55,10 +55,10 @@ def test_a_macro_series_with_a_hole_is_refused_and_not_filled() -> None:
 def test_nothing_shown_changes_when_what_comes_after_is_removed(rows: int) -> None:
     panel = panel_of(2, 170, 3)
     macro = np.linspace(10.0, 30.0, 170)
-    whole, part = observe(panel), observe(cut(panel, rows))
-    np.testing.assert_array_equal(whole.table[:rows], part.table)
-    whole, part = four_assets(panel, macro, macro), four_assets(cut(panel, rows), macro[:rows], macro[:rows])
-    np.testing.assert_array_equal(whole.table[:rows], part.table)
+    reference, part = observe(panel), observe(cut(panel, rows))
+    np.testing.assert_array_equal(reference.table[:rows], part.table)
+    reference, part = four_assets(panel, macro, macro), four_assets(cut(panel, rows), macro[:rows], macro[:rows])
+    np.testing.assert_array_equal(reference.table[:rows], part.table)
 
 
 def test_the_usual_features_are_those_that_policies_trade_on_and_what_is_known() -> None:
