@@ -25,8 +25,8 @@ def test_a_delisting_returns_its_payment_and_a_missing_price_returns_nothing() -
     history = replace(idle(), actions=Actions.of([(2, 0, 0.0, 5.5)]))
     marks = history.mark.copy()
     marks[2:, 0] = np.nan
-    found = replace(history, mark=marks).asset_returns()
-    np.testing.assert_allclose(found, [[0.1, 0.0], [-0.5, 0.0], [0.0, 0.0]])
+    returns = replace(history, mark=marks).asset_returns()
+    np.testing.assert_allclose(returns, [[0.1, 0.0], [-0.5, 0.0], [0.0, 0.0]])
 
 
 def test_weights_are_values_over_equity() -> None:
@@ -40,13 +40,13 @@ def test_weights_are_values_over_equity() -> None:
 def test_a_period_has_the_rows_of_its_intervals_only() -> None:
     history = three_trades()
     days = history.days_ns
-    found = history.between(int(days[1]), int(days[2]))
-    assert found.intervals == 1
-    assert found.trades.interval.tolist() == [1]
-    assert found.trades.quantity.tolist() == [-40.0]
-    assert found.bookings.amount.tolist() == [20.0]
-    assert found.actions.interval.tolist() == [1, 1]
-    assert found.equity.tolist() == [10_048.0, 11_063.0]
+    period = history.between(int(days[1]), int(days[2]))
+    assert period.intervals == 1
+    assert period.trades.interval.tolist() == [1]
+    assert period.trades.quantity.tolist() == [-40.0]
+    assert period.bookings.amount.tolist() == [20.0]
+    assert period.actions.interval.tolist() == [1, 1]
+    assert period.equity.tolist() == [10_048.0, 11_063.0]
     assert history.trades.interval.tolist() == [1, 2, 3]  # the whole history is unchanged
     assert history.between(int(days[2]), int(days[2])).intervals == 0
     with pytest.raises(ValueError, match="no sample lies in the period"):
@@ -56,17 +56,17 @@ def test_a_period_has_the_rows_of_its_intervals_only() -> None:
 def test_an_order_of_columns_changes_no_figure_by_name() -> None:
     history, _ = real_history()
     order = ("SPY", "AAPL", "QQQ", "BAC", "IWM")
-    found = history.reordered(order)
-    assert found.symbols == order
-    back = found.reordered(history.symbols)
+    permutation = history.reordered(order)
+    assert permutation.symbols == order
+    back = permutation.reordered(history.symbols)
     np.testing.assert_array_equal(back.quantity, history.quantity)
     np.testing.assert_array_equal(back.trades.symbol, history.trades.symbol)
     np.testing.assert_array_equal(back.bookings.symbol, history.bookings.symbol)
-    assert found.row_of({"QQQ": 0.3, "SPY": 0.1}).tolist() == [0.1, 0.0, 0.3, 0.0, 0.0]
+    assert permutation.row_of({"QQQ": 0.3, "SPY": 0.1}).tolist() == [0.1, 0.0, 0.3, 0.0, 0.0]
     with pytest.raises(ValueError, match="GLD: not in the universe"):
-        found.row_of({"GLD": 1.0})
+        permutation.row_of({"GLD": 1.0})
     with pytest.raises(ValueError, match="the same symbols"):
-        found.reordered(("SPY",))
+        permutation.reordered(("SPY",))
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def check(log: BookHistoryLog, world: World) -> float:
     history = log.history()
     valued = world.of(Valued)
     assert history.intervals == len(valued) - 1
-    assert history.equity.tolist() == pytest.approx([each.equity_micro / 1e6 for each in valued], rel=1e-15)
+    assert history.equity.tolist() == pytest.approx([valuation.equity_micro / 1e6 for valuation in valued], rel=1e-15)
     trades = history.trades
     for name in ("price", "decision", "arrival", "fee"):
         assert np.isfinite(getattr(trades, name)).all(), name
@@ -107,7 +107,7 @@ def test_capital_that_moves_between_books_is_a_flow_of_each_and_of_none() -> Non
     world.items = lambda: iter(items)  # type: ignore[method-assign]
     log, world = logged(world)
     check(log, world)
-    assert any(any(each.moved) for each in world.of(Reallocated))
+    assert any(any(reallocation.moved) for reallocation in world.of(Reallocated))
     history = log.history()
     assert np.abs(np.diff(history.book_flows, axis=0)).sum() > 1_000.0
     assert np.abs(np.diff(history.flows)).max() < 1e-6
@@ -132,10 +132,10 @@ def test_charges_payments_and_corrections_of_the_venue_add_up() -> None:
     assert kinds["other"] == pytest.approx(-5.000001)
     assert kinds["dividend"] == pytest.approx(30.000001)
     assert kinds["interest"] == pytest.approx(7.000001)
-    kinds_in = [each.kind for each in world.of(Booked)]
+    kinds_in = [booking.kind for booking in world.of(Booked)]
     assert kinds_in == ["fee", "dividend", "interest", "in_kind", "in_kind", "flow"]
     assert history.flows[-1] - history.flows[0] == pytest.approx(
-        sum(each.amount_micro for each in world.of(Booked)[3:]) / 1e6
+        sum(booking.amount_micro for booking in world.of(Booked)[3:]) / 1e6
     )
 
 
@@ -240,9 +240,9 @@ def test_a_cross_is_decided_at_the_mark_and_traded_at_the_open() -> None:
     np.testing.assert_allclose(crossed.arrival, opened[first + crossed.interval, 0], rtol=1e-9)
     timing = profit(history).reduced(("timing",))
     assert np.abs(timing.summed("agent")[:2]).min() > 1.0
-    whole = np.zeros(history.intervals)
-    np.add.at(whole, crossed.interval - 1, crossed.quantity * (crossed.decision - crossed.arrival))
-    assert np.abs(whole).max() < 1e-6  # each cross costs one agent what it pays the other
+    transfers = np.zeros(history.intervals)
+    np.add.at(transfers, crossed.interval - 1, crossed.quantity * (crossed.decision - crossed.arrival))
+    assert np.abs(transfers).max() < 1e-6  # each cross costs one agent what it pays the other
 
 
 @pytest.mark.parametrize(("opened", "arrival"), [(95.0, 92.01), (88.0, 88.0)])

@@ -33,35 +33,42 @@ BACON = (
 returns 8.3 %, its benchmark 6.4 %."""
 
 
-def rows(found):
-    return {name: (each.allocation, each.selection, each.interaction) for name, each in found.by_sector.items()}
+def rows(attribution):
+    return {
+        name: (sector.allocation, sector.selection, sector.interaction)
+        for name, sector in attribution.by_sector.items()
+    }
 
 
 def test_bacons_example_after_brinson_and_fachler() -> None:
-    found = brinson(*BACON)
-    assert found.portfolio == pytest.approx(0.083)
-    assert found.benchmark == pytest.approx(0.064)
+    attribution = brinson(*BACON)
+    assert attribution.portfolio == pytest.approx(0.083)
+    assert attribution.benchmark == pytest.approx(0.064)
     # allocation (w - W)(R - B): 0 x 3.6 %, 0.1 x -10.4 %, -0.1 x 1.6 %
     expected = {
         "UK equities": (0.0, 0.04, 0.0),
         "Japanese equities": (-0.0104, -0.002, -0.001),
         "US equities": (-0.0016, -0.008, 0.002),
     }
-    for name, effects in rows(found).items():
+    for name, effects in rows(attribution).items():
         assert effects == pytest.approx(expected[name], abs=1e-12), name
-    assert (found.allocation, found.selection, found.interaction) == pytest.approx((-0.012, 0.03, 0.001), abs=1e-12)
-    assert found.active == pytest.approx(0.019)
+    assert (attribution.allocation, attribution.selection, attribution.interaction) == pytest.approx(
+        (-0.012, 0.03, 0.001), abs=1e-12
+    )
+    assert attribution.active == pytest.approx(0.019)
 
 
 def test_bacons_example_after_brinson_hood_and_beebower() -> None:
-    found = brinson(*BACON, form="hood_beebower")
+    attribution = brinson(*BACON, form="hood_beebower")
     # allocation (w - W) R: 0, 0.1 x -4 %, -0.1 x 8 %
-    assert [rows(found)[name][0] for name in MARKETS] == pytest.approx([0.0, -0.004, -0.008], abs=1e-12)
-    assert (found.allocation, found.selection, found.interaction) == pytest.approx((-0.012, 0.03, 0.001), abs=1e-12)
+    assert [rows(attribution)[name][0] for name in MARKETS] == pytest.approx([0.0, -0.004, -0.008], abs=1e-12)
+    assert (attribution.allocation, attribution.selection, attribution.interaction) == pytest.approx(
+        (-0.012, 0.03, 0.001), abs=1e-12
+    )
 
 
-def total(found) -> float:
-    return sum(map(sum, rows(found).values())) + found.costs
+def total(attribution) -> float:
+    return sum(map(sum, rows(attribution).values())) + attribution.costs
 
 
 @given(st.integers(0, 10_000), st.sampled_from(["fachler", "hood_beebower"]), st.integers(0, 40))
@@ -72,10 +79,10 @@ def test_effects_of_many_periods_add_up_to_the_active_return(seed, form, periods
         for _ in range(2)
     )
     one = replace(one, costs=rng.normal(-0.001, 0.001, periods))
-    found = brinson(one, other, form)
-    assert found.portfolio == period_return(one.returns)
-    assert abs(total(found) - (found.portfolio - found.benchmark)) < 1e-9
-    assert found.active == found.portfolio - found.benchmark
+    attribution = brinson(one, other, form)
+    assert attribution.portfolio == period_return(one.returns)
+    assert abs(total(attribution) - (attribution.portfolio - attribution.benchmark)) < 1e-9
+    assert attribution.active == attribution.portfolio - attribution.benchmark
 
 
 def test_the_two_forms_have_the_same_totals_and_other_sectors() -> None:
@@ -93,18 +100,18 @@ def test_sectors_are_matched_by_name() -> None:
 def test_a_sector_of_one_side_only_has_weight_0_on_the_other() -> None:
     one = sector_returns(("a", "b"), np.array([[0.5, 0.5]]), np.array([[0.1, 0.3]]))
     other = sector_returns(("a", "c"), np.array([[0.5, 0.5]]), np.array([[0.1, 0.2]]))
-    found = rows(brinson(one, other))
+    effects = rows(brinson(one, other))
     # B = 15 %; b is 50 % over its weight of 0 and the benchmark has no return in it
-    assert found["b"] == pytest.approx((0.5 * (0.0 - 0.15), 0.0, 0.5 * 0.3), abs=1e-12)
-    assert found["c"] == pytest.approx((-0.5 * (0.2 - 0.15), 0.0, 0.0), abs=1e-12)
-    assert found["a"] == pytest.approx((0.0, 0.0, 0.0), abs=1e-12)
+    assert effects["b"] == pytest.approx((0.5 * (0.0 - 0.15), 0.0, 0.5 * 0.3), abs=1e-12)
+    assert effects["c"] == pytest.approx((-0.5 * (0.2 - 0.15), 0.0, 0.0), abs=1e-12)
+    assert effects["a"] == pytest.approx((0.0, 0.0, 0.0), abs=1e-12)
 
 
 def test_a_result_without_a_weight_is_interaction() -> None:
     one = sector_returns(("a", "b"), np.array([[0.0, 1.0]]), np.array([[0.0, 0.1]]))
     one = replace(one, contributions=np.array([[0.02, 0.1]]))  # bought and sold within the period
-    found = rows(brinson(one, sector_returns(("a", "b"), np.array([[0.0, 1.0]]), np.array([[0.5, 0.1]]))))
-    assert found["a"] == pytest.approx((0.0, 0.0, 0.02), abs=1e-12)
+    effects = rows(brinson(one, sector_returns(("a", "b"), np.array([[0.0, 1.0]]), np.array([[0.5, 0.1]]))))
+    assert effects["a"] == pytest.approx((0.0, 0.0, 0.02), abs=1e-12)
 
 
 def test_weights_with_other_sums_and_other_periods_are_refused() -> None:
@@ -117,20 +124,20 @@ def test_weights_with_other_sums_and_other_periods_are_refused() -> None:
 
 def test_three_trades_by_hand() -> None:
     history = three_trades()
-    found = portfolio_sectors(history, profit(history))
-    assert found.sectors == ("energy", "unknown", "cash")
+    portfolio = portfolio_sectors(history, profit(history))
+    assert portfolio.sectors == ("energy", "unknown", "cash")
     # weights after each decision: 20 x 100 of 10,000; then 20 x 104 and -40 x 50 of 10,048; then AAA sold at 51
     np.testing.assert_allclose(
-        found.weights,
+        portfolio.weights,
         [[0.2, 0.0, 0.8], [2_080 / 10_048, -2_000 / 10_048, 9_968 / 10_048], [0.0, -1_920 / 11_063, 12_983 / 11_063]],
         rtol=1e-12, atol=1e-15,
     )  # fmt: skip
     np.testing.assert_allclose(
-        found.contributions,
+        portfolio.contributions,
         [[80 / 10_000, 0.0, 0.0], [-20 / 10_048, 80 / 10_048, 0.0], [0.0, 40 / 11_063, 3 / 11_063]],
         rtol=1e-12, atol=1e-15,
     )  # fmt: skip
-    np.testing.assert_allclose(found.costs, [-32 / 10_000, -45 / 10_048, 37.5 / 11_063], rtol=1e-12)
+    np.testing.assert_allclose(portfolio.costs, [-32 / 10_000, -45 / 10_048, 37.5 / 11_063], rtol=1e-12)
 
 
 @pytest.mark.requirement("R-259")
@@ -142,41 +149,41 @@ def test_a_real_run_against_equal_weight_adds_up(form) -> None:
     weights = history.row_of(dict.fromkeys(history.symbols, 0.2))
     benchmark = benchmark_sectors(history, weights, np.full(history.intervals, 0.0001))
     np.testing.assert_allclose(benchmark.returns, history.asset_returns().mean(axis=1), rtol=0.0, atol=1e-12)
-    found = brinson(portfolio, benchmark, form)
-    assert abs(total(found) - found.active) < 1e-9
-    assert found.portfolio == pytest.approx(period_return(history.returns()), abs=1e-12)
-    assert set(found.by_sector) == {"technology", "finance", "unknown", "cash"}
-    assert found.costs < 0.0
+    attribution = brinson(portfolio, benchmark, form)
+    assert abs(total(attribution) - attribution.active) < 1e-9
+    assert attribution.portfolio == pytest.approx(period_return(history.returns()), abs=1e-12)
+    assert set(attribution.by_sector) == {"technology", "finance", "unknown", "cash"}
+    assert attribution.costs < 0.0
     other = history.reordered(("SPY", "QQQ", "IWM", "BAC", "AAPL"))
     again = brinson(
         portfolio_sectors(other, profit(other)),
         benchmark_sectors(other, other.row_of(dict.fromkeys(history.symbols, 0.2)), np.full(history.intervals, 0.0001)),
         form,
     )
-    for name, effects in rows(found).items():
+    for name, effects in rows(attribution).items():
         assert rows(again)[name] == pytest.approx(effects, abs=1e-12)
 
 
 def test_the_benchmark_against_itself_has_no_effects() -> None:
     history, _ = real_history()
     benchmark = benchmark_sectors(history, history.row_of({"SPY": 0.6, "AAPL": 0.3}))
-    found = brinson(benchmark, benchmark)
-    assert found.active == 0.0
-    assert max(abs(part) for effects in rows(found).values() for part in effects) < 1e-15
+    attribution = brinson(benchmark, benchmark)
+    assert attribution.active == 0.0
+    assert max(abs(part) for effects in rows(attribution).values() for part in effects) < 1e-15
 
 
 def test_an_idle_book_and_an_empty_period_are_cash() -> None:
     for samples in (1, 4):
         history = idle(samples)
-        found = brinson(
+        attribution = brinson(
             portfolio_sectors(history, profit(history)), benchmark_sectors(history, history.row_of({"NEW": 1.0}))
         )
-        assert (found.portfolio, found.benchmark, total(found)) == (0.0, 0.0, 0.0)
+        assert (attribution.portfolio, attribution.benchmark, total(attribution)) == (0.0, 0.0, 0.0)
 
 
 def test_a_sector_named_cash_takes_what_is_not_invested() -> None:
     history = replace(three_trades(), sectors=("cash", "energy"))
-    found = portfolio_sectors(history, profit(history))
-    assert found.sectors == ("cash", "energy")
-    np.testing.assert_allclose(found.weights.sum(axis=1), 1.0)
-    np.testing.assert_allclose(found.returns, history.returns())
+    portfolio = portfolio_sectors(history, profit(history))
+    assert portfolio.sectors == ("cash", "energy")
+    np.testing.assert_allclose(portfolio.weights.sum(axis=1), 1.0)
+    np.testing.assert_allclose(portfolio.returns, history.returns())

@@ -29,43 +29,43 @@ def named(days, names, factors):
 def test_it_is_the_regression_of_statsmodels(seed, lags) -> None:
     days, returns, factors, values = drawn(seed)
     free = np.full(len(days), 0.00007)
-    found = factor_regression(days, returns, factors, free, lags)
+    regression = factor_regression(days, returns, factors, free, lags)
     used = default_lags(300) if lags is None else lags
     theirs = statsmodels.api.OLS(returns - free, statsmodels.api.add_constant(values)).fit(
         cov_type="HAC", cov_kwds={"maxlags": used}
     )
-    own = [found.alpha, *found.betas.values()]
-    np.testing.assert_allclose([c.value for c in own], theirs.params, rtol=1e-9)
-    np.testing.assert_allclose([c.error for c in own], theirs.bse, rtol=1e-9)
-    np.testing.assert_allclose([c.t for c in own], theirs.tvalues, rtol=1e-9)
-    np.testing.assert_allclose([c.p for c in own], theirs.pvalues, rtol=1e-7, atol=1e-300)
-    assert found.r2 == pytest.approx(theirs.rsquared, rel=1e-10)
-    assert found.adjusted_r2 == pytest.approx(theirs.rsquared_adj, rel=1e-10)
-    assert (found.samples, found.lags) == (300, used)
-    assert list(found.betas) == ["market", "value", "rates"]
+    coefficients = [regression.alpha, *regression.betas.values()]
+    np.testing.assert_allclose([c.value for c in coefficients], theirs.params, rtol=1e-9)
+    np.testing.assert_allclose([c.error for c in coefficients], theirs.bse, rtol=1e-9)
+    np.testing.assert_allclose([c.t for c in coefficients], theirs.tvalues, rtol=1e-9)
+    np.testing.assert_allclose([c.p for c in coefficients], theirs.pvalues, rtol=1e-7, atol=1e-300)
+    assert regression.r2 == pytest.approx(theirs.rsquared, rel=1e-10)
+    assert regression.adjusted_r2 == pytest.approx(theirs.rsquared_adj, rel=1e-10)
+    assert (regression.samples, regression.lags) == (300, used)
+    assert list(regression.betas) == ["market", "value", "rates"]
 
 
 @pytest.mark.requirement("R-259")
 @pytest.mark.parametrize("seed", range(5))
 def test_contributions_add_up_to_the_compounded_return(seed) -> None:
     days, returns, factors, _ = drawn(seed)
-    found = factor_regression(days, returns, factors, 0.0001)
-    assert list(found.contributions) == ["risk_free", "alpha", "market", "value", "rates", "residual"]
-    assert found.total == period_return(returns)
-    assert abs(sum(found.contributions.values()) - found.total) < 1e-9
+    regression = factor_regression(days, returns, factors, 0.0001)
+    assert list(regression.contributions) == ["risk_free", "alpha", "market", "value", "rates", "residual"]
+    assert regression.total == period_return(returns)
+    assert abs(sum(regression.contributions.values()) - regression.total) < 1e-9
 
 
 def test_a_real_run_is_held_to_statsmodels_and_adds_up() -> None:
     history, _ = real_history()
     days, returns, assets = history.days_ns[1:], history.returns(), history.asset_returns()
     columns = [history.symbols.index(name) for name in ("SPY", "AAPL")]
-    found = factor_regression(days, returns, named(days, ("SPY", "AAPL"), assets[:, columns]), 0.03 / 252)
+    regression = factor_regression(days, returns, named(days, ("SPY", "AAPL"), assets[:, columns]), 0.03 / 252)
     theirs = statsmodels.api.OLS(returns - 0.03 / 252, statsmodels.api.add_constant(assets[:, columns])).fit(
-        cov_type="HAC", cov_kwds={"maxlags": found.lags}
+        cov_type="HAC", cov_kwds={"maxlags": regression.lags}
     )
-    assert found.alpha.value == pytest.approx(theirs.params[0], rel=1e-9)
-    assert [each.t for each in found.betas.values()] == pytest.approx(theirs.tvalues[1:], rel=1e-9)
-    assert abs(sum(found.contributions.values()) - found.total) < 1e-9
+    assert regression.alpha.value == pytest.approx(theirs.params[0], rel=1e-9)
+    assert [beta.t for beta in regression.betas.values()] == pytest.approx(theirs.tvalues[1:], rel=1e-9)
+    assert abs(sum(regression.contributions.values()) - regression.total) < 1e-9
 
 
 def test_factors_are_found_by_name_and_by_date() -> None:
@@ -80,9 +80,9 @@ def test_factors_are_found_by_name_and_by_date() -> None:
 
 def test_without_factors_alpha_is_the_mean() -> None:
     days, returns, _, _ = drawn(8)
-    found = factor_regression(days, returns, {})
-    assert found.alpha.value == pytest.approx(returns.mean(), rel=1e-12)
-    assert found.r2 == pytest.approx(0.0, abs=1e-12)
+    regression = factor_regression(days, returns, {})
+    assert regression.alpha.value == pytest.approx(returns.mean(), rel=1e-12)
+    assert regression.r2 == pytest.approx(0.0, abs=1e-12)
     flat = factor_regression(days, np.zeros(len(days)), {})
     assert (flat.alpha.value, flat.alpha.t, flat.alpha.p, flat.r2, flat.total) == (0.0, 0.0, 1.0, 0.0, 0.0)
 

@@ -23,26 +23,26 @@ PAIRS = st.lists(st.tuples(RETURN, RETURN), max_size=60)
 def test_two_periods_by_hand() -> None:
     # +10 % and +20 %: R = 1.1 x 1.2 - 1 = 0.32
     factors = link_factors(np.array([0.1, 0.2]))
-    whole = log(1.32) / 0.32
-    assert factors.tolist() == pytest.approx([log(1.1) / 0.1 / whole, log(1.2) / 0.2 / whole], rel=1e-12)
+    slope = log(1.32) / 0.32
+    assert factors.tolist() == pytest.approx([log(1.1) / 0.1 / slope, log(1.2) / 0.2 / slope], rel=1e-12)
     assert factors.dot([0.1, 0.2]) == pytest.approx(0.32, rel=1e-12)
 
 
 def test_two_active_periods_by_hand() -> None:
     # portfolio +10 % and +20 %, benchmark +5 % and +20 %: R = 0.32, B = 1.05 x 1.2 - 1 = 0.26
-    found = active_link_factors(np.array([0.1, 0.2]), np.array([0.05, 0.2]))
-    whole = (log(1.32) - log(1.26)) / 0.06
-    assert found.tolist() == pytest.approx([(log(1.1) - log(1.05)) / 0.05 / whole, 1.0 / 1.2 / whole], rel=1e-12)
-    assert found.dot([0.05, 0.0]) == pytest.approx(0.06, rel=1e-12)
+    factors = active_link_factors(np.array([0.1, 0.2]), np.array([0.05, 0.2]))
+    slope = (log(1.32) - log(1.26)) / 0.06
+    assert factors.tolist() == pytest.approx([(log(1.1) - log(1.05)) / 0.05 / slope, 1.0 / 1.2 / slope], rel=1e-12)
+    assert factors.dot([0.05, 0.0]) == pytest.approx(0.06, rel=1e-12)
 
 
 @given(PAIRS)
 def test_factors_times_returns_add_up(pairs) -> None:
     one, other = (np.array([pair[k] for pair in pairs]) for k in (0, 1))
-    whole, benchmark = period_return(one), period_return(other)
-    scale = max(1.0, abs(whole), abs(benchmark))
-    assert abs(link_factors(one).dot(one) - whole) < 1e-9 * scale
-    assert abs(active_link_factors(one, other).dot(one - other) - (whole - benchmark)) < 1e-9 * scale
+    total, benchmark = period_return(one), period_return(other)
+    scale = max(1.0, abs(total), abs(benchmark))
+    assert abs(link_factors(one).dot(one) - total) < 1e-9 * scale
+    assert abs(active_link_factors(one, other).dot(one - other) - (total - benchmark)) < 1e-9 * scale
 
 
 def test_tiny_and_zero_returns_have_the_limits_of_the_formula() -> None:

@@ -40,12 +40,12 @@ PARTS = {
 
 def test_three_trades_have_the_profit_worked_by_hand() -> None:
     history = three_trades()
-    found = profit(history).summed("interval", "agent", "symbol", "kind")
+    profits = profit(history).summed("interval", "agent", "symbol", "kind")
     expected = np.zeros((3, 2, 3, len(KINDS)))
     names = (*history.symbols, "cash")
     for (interval, agent, symbol, kind), amount in PARTS.items():
         expected[interval, history.agents.index(agent), names.index(symbol), KINDS.index(kind)] = amount
-    np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-9)
+    np.testing.assert_allclose(profits, expected, rtol=0.0, atol=1e-9)
 
 
 def test_three_trades_add_up_to_the_change_of_equity_less_the_deposit() -> None:
@@ -62,10 +62,10 @@ def test_three_trades_add_up_to_the_change_of_equity_less_the_deposit() -> None:
 def test_every_table_is_a_sum_of_the_whole_one(axes) -> None:
     parts, order = profit(three_trades()), ("interval", "agent", "symbol", "kind")
     factors = np.array([1.0, 0.5, -2.0])
-    whole = parts.summed(*order, factors=factors)
-    left = tuple(k for k, name in enumerate(order) if name not in axes)
+    table = parts.summed(*order, factors=factors)
+    summed_axes = tuple(k for k, name in enumerate(order) if name not in axes)
     kept = [name for name in order if name in axes]
-    expected = np.transpose(whole.sum(axis=left), [kept.index(name) for name in axes])
+    expected = np.transpose(table.sum(axis=summed_axes), [kept.index(name) for name in axes])
     np.testing.assert_allclose(parts.summed(*axes, factors=factors), expected, atol=1e-12)
 
 

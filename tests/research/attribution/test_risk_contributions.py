@@ -11,15 +11,15 @@ from tests.support.book_histories import idle, real_history
 @pytest.mark.parametrize("basis", ["last", "average"])
 def test_parts_add_up_to_the_risk_of_the_weights(basis) -> None:
     history, _ = real_history()
-    found = risk_contributions(history, basis)
+    risk = risk_contributions(history, basis)
     for name in ("volatility", "var", "cvar"):
-        assert sum(getattr(found, f"{name}_by_asset").values()) == pytest.approx(getattr(found, name), rel=1e-9)
+        assert sum(getattr(risk, f"{name}_by_asset").values()) == pytest.approx(getattr(risk, name), rel=1e-9)
     weights = history.weights()[-1] if basis == "last" else history.weights().mean(axis=0)
     returns = history.asset_returns().dot(weights)
-    assert found.volatility == pytest.approx(returns.std(ddof=1) * np.sqrt(252), rel=1e-9)
-    assert 0.0 < found.var < found.cvar
-    assert (returns < -found.var + 1e-15).mean() == pytest.approx(0.05, abs=0.01)
-    assert found.weights == pytest.approx(dict(zip(history.symbols, weights, strict=True)))
+    assert risk.volatility == pytest.approx(returns.std(ddof=1) * np.sqrt(252), rel=1e-9)
+    assert 0.0 < risk.var < risk.cvar
+    assert (returns < -risk.var + 1e-15).mean() == pytest.approx(0.05, abs=0.01)
+    assert risk.weights == pytest.approx(dict(zip(history.symbols, weights, strict=True)))
 
 
 def test_the_two_bases_and_another_confidence_give_other_figures() -> None:
@@ -39,8 +39,8 @@ def test_permuted_columns_change_no_part() -> None:
 
 
 def test_a_book_without_positions_has_no_risk_and_a_short_history_is_refused() -> None:
-    found = risk_contributions(idle(5))
-    assert (found.volatility, found.var, found.cvar) == (0.0, 0.0, 0.0)
-    assert found.volatility_by_asset == {"AAA": 0.0, "NEW": 0.0}
+    risk = risk_contributions(idle(5))
+    assert (risk.volatility, risk.var, risk.cvar) == (0.0, 0.0, 0.0)
+    assert risk.volatility_by_asset == {"AAA": 0.0, "NEW": 0.0}
     with pytest.raises(ValueError, match="at least two intervals"):
         risk_contributions(idle(2))

@@ -12,8 +12,8 @@ FIRST = dt.date(2015, 1, 2)
 
 
 def days(count: int, first: dt.date = FIRST) -> list[dt.date]:
-    known = [day for day in pl.from_epoch(pl.Series(CALENDAR.days), "ns").dt.date().to_list() if day >= first]
-    return known[:count]
+    dates = [day for day in pl.from_epoch(pl.Series(CALENDAR.days), "ns").dt.date().to_list() if day >= first]
+    return dates[:count]
 
 
 def market(

@@ -70,17 +70,17 @@ def test_a_heavy_doubt_begins_a_line_and_a_light_one_ends_it() -> None:
 
 
 def test_doubts_of_several_results_name_those_that_have_them() -> None:
-    found = named_doubts({"a": (LIGHT, HEAVY), "b": (HEAVY,)})
-    assert [each.text for each in found] == ["two bars rejected", "a: cash earns none"]
+    doubts = named_doubts({"a": (LIGHT, HEAVY), "b": (HEAVY,)})
+    assert [doubt.text for doubt in doubts] == ["two bars rejected", "a: cash earns none"]
 
 
 def test_the_terminal_and_its_json_begin_with_the_doubt(planted: Path, folder: Path) -> None:
     done = command(copied(planted, folder), "backtest", "--json")
-    told = json.loads(done.stdout)
-    worst = told["doubts"][0]
+    document = json.loads(done.stdout)
+    worst = document["doubts"][0]
     assert (worst["kind"], worst["weight"]) == ("bars", 80)
     assert worst["text"] == TEXT
-    assert TEXT not in " ".join(told["notes"])
+    assert TEXT not in " ".join(document["notes"])
 
 
 @pytest.mark.parametrize("suffix", ["html", "md", "json", "csv"])
@@ -115,12 +115,12 @@ def test_a_sweep_begins_with_the_doubt_about_its_best_point(planted: Path, folde
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(WORDS)
     assert WORDS in (where / "sweep.html").read_text()
-    told = json.loads(command(where, "sweep", "--over", axis, "--json").stdout)
-    assert told["verdict"].startswith(WORDS)
-    assert told["doubts"][0]["kind"] == "bars"
+    document = json.loads(command(where, "sweep", "--over", axis, "--json").stdout)
+    assert document["verdict"].startswith(WORDS)
+    assert document["doubts"][0]["kind"] == "bars"
     bars = changed(market(count=300), "TLT", days(200)[-1], high=float("nan"))
-    found = quantd.sweep("momentum", bars=bars, over={"lookback": [20, 40]})
-    assert first_line(found).startswith("In doubt: 1 bar rejected")
+    sweep = quantd.sweep("momentum", bars=bars, over={"lookback": [20, 40]})
+    assert first_line(sweep).startswith("In doubt: 1 bar rejected")
 
 
 def test_a_walk_forward_begins_with_it(planted: Path, folder: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_walk_forward_begins_with_it(planted: Path, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(WORDS)
     assert done.stdout.count(WORDS) == 1
-    told = json.loads(command(where, "walk", "config.toml", *options, "--json").stdout)
-    assert told["doubts"][0]["kind"] == "bars"
+    document = json.loads(command(where, "walk", "config.toml", *options, "--json").stdout)
+    assert document["doubts"][0]["kind"] == "bars"
 
 
 def test_a_comparison_of_policies_begins_with_it(planted: Path, folder: Path) -> None:
@@ -139,10 +139,10 @@ def test_a_comparison_of_policies_begins_with_it(planted: Path, folder: Path) ->
     done = command(where, "study", "compare", "momentum", "inverse_volatility", "--every", "day")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(WORDS)
-    told = json.loads(
+    document = json.loads(
         command(where, "study", "compare", "momentum", "inverse_volatility", "--every", "day", "--json").stdout
     )
-    assert told["doubts"][0]["text"] == TEXT
+    assert document["doubts"][0]["text"] == TEXT
 
 
 def test_a_bar_before_those_that_a_run_can_use_is_no_doubt_about_it_however_much_is_read(folder: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_bar_before_those_that_a_run_can_use_is_no_doubt_about_it_however_much
     text = f"1 bar rejected and left out: QQQ {bad} (nan)"
     done = command(folder, "study", "compare", "momentum", "linear_ranker", "--every", "day", "--json")
     assert done.returncode == 0, done.stderr
-    assert [each["text"] for each in json.loads(done.stdout)["doubts"] if each["kind"] == "bars"] == [
+    assert [doubt["text"] for doubt in json.loads(done.stdout)["doubts"] if doubt["kind"] == "bars"] == [
         f"linear_ranker: {text}"
     ]
     for policy, warmup, texts in (
@@ -167,9 +167,11 @@ def test_a_bar_before_those_that_a_run_can_use_is_no_doubt_about_it_however_much
         ("linear_ranker", 0, [text]),
     ):
         sets = (f"agents.even.policy={policy}", "agents.even.params={}", f"feed.warmup={warmup}")
-        done = command(folder, "backtest", "--json", *(part for each in sets for part in ("--set", each)))
+        done = command(folder, "backtest", "--json", *(part for setting in sets for part in ("--set", setting)))
         assert done.returncode == 0, done.stderr
-        assert [each["text"] for each in json.loads(done.stdout)["doubts"] if each["kind"] == "bars"] == texts, policy
+        assert [doubt["text"] for doubt in json.loads(done.stdout)["doubts"] if doubt["kind"] == "bars"] == texts, (
+            policy
+        )
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -183,5 +185,5 @@ def test_two_backtests_side_by_side_begin_with_it(stored: bool, planted: Path, f
         assert done.returncode == 0, done.stderr
         assert TEXT in (where / f"out.{suffix}").read_text()
     assert done.stdout.startswith(WORDS)
-    told = json.loads(command(where, "report", "--compare", *pair, "--json").stdout)
-    assert told["doubts"][0]["text"] == TEXT
+    document = json.loads(command(where, "report", "--compare", *pair, "--json").stdout)
+    assert document["doubts"][0]["text"] == TEXT

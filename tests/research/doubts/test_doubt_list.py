@@ -20,7 +20,7 @@ def only(result: quantd.Backtest) -> str:
     """The text of the only doubt, which the first line has."""
     (doubt,) = result.verdict.doubts
     assert f"In doubt: {doubt.text}." in first_line(result)
-    assert doubt.weight == next(each.weight for each in KINDS if each.kind == doubt.kind)
+    assert doubt.weight == next(kind.weight for kind in KINDS if kind.kind == doubt.kind)
     return f"{doubt.kind}: {doubt.text}"
 
 
@@ -31,10 +31,10 @@ def test_a_clean_run_has_no_doubt() -> None:
 
 
 def test_the_list_is_by_weight_and_each_kind_once() -> None:
-    weights = [each.weight for each in KINDS]
+    weights = [kind.weight for kind in KINDS]
     assert weights == sorted(set(weights), reverse=True)
-    assert len({each.kind for each in KINDS}) == len(KINDS)
-    assert all(each.looks_for.endswith(".") for each in KINDS)
+    assert len({kind.kind for kind in KINDS}) == len(KINDS)
+    assert all(kind.looks_for.endswith(".") for kind in KINDS)
 
 
 def test_samples_in_the_training_window_of_an_artifact_begin_the_first_line() -> None:
@@ -54,10 +54,10 @@ def test_an_agent_that_knows_the_future_begins_the_first_line_and_those_of_later
     marked = judge(result.assembly, result.record, tmp_path, None, knows="agent guest: gains from names (p = 0.001)")
     later = judge(result.assembly, result.record, tmp_path, None)
     for verdict in (marked, later):
-        doubt = next(each for each in verdict.doubts if each.kind == "foresight")
+        doubt = next(entry for entry in verdict.doubts if entry.kind == "foresight")
         assert (doubt.text, doubt.weight) == ("agent guest: gains from names (p = 0.001)", 95)
         assert headline(verdict).startswith("In doubt: agent guest: gains from names (p = 0.001)")
-    assert "foresight" not in [each.kind for each in result.verdict.doubts]
+    assert "foresight" not in [entry.kind for entry in result.verdict.doubts]
 
 
 @pytest.mark.parametrize("short", [False, True])
@@ -89,7 +89,7 @@ def test_a_leak_with_a_ratio_beyond_belief_begins_the_first_line(short: bool) ->
 def test_a_high_ratio_of_a_few_weeks_is_luck_and_no_doubt() -> None:
     result = quantd.backtest(even, bars=market(count=80, drift=0.0025))
     assert result.verdict.performance.sharpe > 4.0
-    assert [each.kind for each in result.verdict.doubts] == []
+    assert [doubt.kind for doubt in result.verdict.doubts] == []
 
 
 def test_rejected_and_suspicious_bars_are_named_with_symbol_and_date() -> None:
@@ -127,17 +127,17 @@ def test_suspicious_prices_before_those_that_a_run_can_use_are_no_doubt_about_it
         for name in ("open", "high", "low", "close")
     )
     absent = bars.filter(~((pl.col("symbol") == "SPY") & pl.col("ts").is_in(days(150)[120:])))
-    known: dict[str, object] = {"feed.holes": "known"}
+    holes: dict[str, object] = {"feed.holes": "known"}
     for frame, settings in (
-        (spoilt, {}), (spoilt, known), (crash, {"feed.spikes": "real"}), (split, {"feed.jumps": "real"}),
-        (absent, known),
+        (spoilt, {}), (spoilt, holes), (crash, {"feed.spikes": "real"}), (split, {"feed.jumps": "real"}),
+        (absent, holes),
     ):  # fmt: skip
         kinds = {}
         for place in (390, 420):
             window = {"feed.start": days(place)[-1].isoformat(), "feed.warmup": 400}
             result = quantd.backtest(even, bars=frame, settings={**settings, **window})
-            kinds[place] = [each.kind for each in result.verdict.doubts], "The checks of the feed" in str(result)
-        noted = frame is spoilt and settings is known
+            kinds[place] = [doubt.kind for doubt in result.verdict.doubts], "The checks of the feed" in str(result)
+        noted = frame is spoilt and settings is holes
         assert kinds == {390: ([] if noted else ["bars"], noted), 420: ([], False)}
 
 
@@ -239,8 +239,8 @@ def test_a_monthly_policy_whose_weights_drift_is_not_cut() -> None:
 
 def test_an_instrument_whose_bars_are_too_old_for_orders_is_named() -> None:
     """A Japanese share has no bar for ten days of holidays in 2019, while New York trades."""
-    first, known = dt.date(2018, 6, 1), sessions("XTKS", dt.date(2018, 6, 1), dt.date(2019, 8, 9)).days
-    dates = pl.from_epoch(pl.Series(known), "ns").dt.date()
+    first, session_days = dt.date(2018, 6, 1), sessions("XTKS", dt.date(2018, 6, 1), dt.date(2019, 8, 9)).days
+    dates = pl.from_epoch(pl.Series(session_days), "ns").dt.date()
     tokyo = market(("7203.T",), len(dates), first=first, seed=5).with_columns(ts=dates)
     bars = pl.concat([market(("SPY",), days(300, first).index(dt.date(2019, 8, 9)) + 1, first=first), tokyo])
     abroad = {"universe.instruments": [{"symbol": "7203.T", "calendar": "XTKS"}]}
@@ -253,7 +253,7 @@ def test_an_instrument_whose_bars_are_too_old_for_orders_is_named() -> None:
 
 def test_each_kind_of_doubt_is_planted_in_this_file() -> None:
     text = Path(__file__).read_text()
-    assert [each.kind for each in KINDS if not re.search(rf'"{each.kind}[":]', text)] == []
+    assert [kind.kind for kind in KINDS if not re.search(rf'"{kind.kind}[":]', text)] == []
 
 
 def test_prices_called_adjusted_whose_dividends_are_absent(folder) -> None:
@@ -273,8 +273,8 @@ def test_prices_called_adjusted_whose_dividends_are_absent(folder) -> None:
     assert "and the column Adj Close of the file differs from close by up to 3.0%: dividends are absent" in text
     bars.write_parquet("bars.parquet", metadata={"quantd": '{"source":"alpaca","interval":"1d","stamps":"session"}'})
     assert "their file has raw prices of alpaca" in only(quantd.backtest(str(folder / "mine.toml")))
-    told = '{"source":"yfinance","interval":"1d","stamps":"session","adjusted":true}'
-    bars.write_parquet("bars.parquet", metadata={"quantd": told})
+    metadata = '{"source":"yfinance","interval":"1d","stamps":"session","adjusted":true}'
+    bars.write_parquet("bars.parquet", metadata={"quantd": metadata})
     assert quantd.backtest(str(folder / "mine.toml")).verdict.doubts == ()
 
 
@@ -346,4 +346,4 @@ def test_the_rate_that_is_charged_while_cash_earns_none_ends_the_first_line() ->
 def test_the_page_of_doubts_has_a_row_for_each_kind() -> None:
     text = (ROOT / "docs" / "research" / "doubts.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| `")]
-    assert rows == [f"| `{each.kind}` | {each.weight} | {each.looks_for} |" for each in KINDS]
+    assert rows == [f"| `{kind.kind}` | {kind.weight} | {kind.looks_for} |" for kind in KINDS]

@@ -55,4 +55,4 @@ def test_every_shipped_configuration_has_its_row() -> None:
 def test_a_shipped_configuration_has_one_doubt_at_most(name: str, tmp_path: Path) -> None:
     done = quantd(tmp_path, "backtest", "--config", str(ROOT / name), "--state", str(tmp_path / "state"), "--json")
     assert done.returncode == 0, done.stderr
-    assert [each["kind"] for each in json.loads(done.stdout)["doubts"]] == [*filter(None, [DOUBTS[name]])]
+    assert [doubt["kind"] for doubt in json.loads(done.stdout)["doubts"]] == [*filter(None, [DOUBTS[name]])]

@@ -41,7 +41,7 @@ def found_by_the_job(folder, changed, text=TEXT):
         while True:
             lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
             # bars still run at the first ones
-            if ended := [each for each in lines if each.get("job") == "parity" and "2019-03-29" in str(each)]:
+            if ended := [line for line in lines if line.get("job") == "parity" and "2019-03-29" in str(line)]:
                 break
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
@@ -57,14 +57,14 @@ def test_a_day_as_in_a_backtest_is_logged_and_raises_nothing(tmp_path):
     ended, alerts = found_by_the_job(tmp_path, changed=False)
     assert "all as in a backtest" in ended[-1]["done"]
     assert " 0 decisions" not in ended[-1]["done"]
-    assert not [each for each in alerts if each["kind"] == "upkeep"]
+    assert not [entry for entry in alerts if entry["kind"] == "upkeep"]
 
 
 @pytest.mark.long
 def test_a_day_that_differs_is_an_alert_with_its_causes(tmp_path):
     ended, alerts = found_by_the_job(tmp_path, changed=True)
     assert "decisions differ" in ended[-1]["done"]
-    (alert,) = [each for each in alerts if each["kind"] == "upkeep" and "2019-03-29" in each["text"]]
+    (alert,) = [entry for entry in alerts if entry["kind"] == "upkeep" and "2019-03-29" in entry["text"]]
     assert alert["level"] == "WARNING"
     assert "decision " in alert["text"]
     assert "quantd study parity" in alert["text"]
@@ -76,7 +76,7 @@ def test_a_run_whose_changes_are_all_below_min_trade_is_an_alert_with_the_key_an
     text = text.replace('policy = "mine.py:act"', 'policy = "mine.py:act"\nmin_trade = 0.4')
     ended, alerts = found_by_the_job(tmp_path, changed=False, text=text)
     assert "nothing was ordered since the run began" in ended[-1]["done"]
-    (alert,) = [each for each in alerts if each["kind"] == "upkeep" and "2019-03-29" in each["text"]]
+    (alert,) = [entry for entry in alerts if entry["kind"] == "upkeep" and "2019-03-29" in entry["text"]]
     assert "min_trade = 40.00%" in alert["text"]
     assert "write min_trade = " in alert["text"]
 

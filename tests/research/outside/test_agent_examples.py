@@ -55,9 +55,9 @@ def test_an_example_runs_from_its_recorded_answers_without_a_question(folder: Pa
     count = answered(folder, name)
     done = backtest(folder, name, "--most-questions", "0")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["outside"] == [{"agent": "guest", "asked": 0, "stored": count}]
-    assert (count, found["fills"]) == (21, fills)
+    document = json.loads(done.stdout)
+    assert document["outside"] == [{"agent": "guest", "asked": 0, "stored": count}]
+    assert (count, document["fills"]) == (21, fills)
 
 
 def test_a_changed_program_is_asked_anew_so_that_recorded_answers_cannot_stand_for_it(folder: Path) -> None:

@@ -21,7 +21,7 @@ def test_each_measure_has_the_mean_of_its_answers_over_its_own_period() -> None:
     named, renamed = draw.random((12, 3)), draw.random((12, 3))
     times = returns.stamps[:-1].tolist()
     gains = gains_of(dict(zip(times, named, strict=True)), dict(zip(times, renamed, strict=True)), returns)
-    assert [each.measure for each in gains] == list(MEASURES)
+    assert [gain.measure for gain in gains] == list(MEASURES)
     gap, earned = named - renamed, returns.after_open[:-1] + returns.opens[1:]
     expected = {
         "to the next open": [gap[t] @ returns.opens[t] for t in range(12)],
@@ -30,7 +30,7 @@ def test_each_measure_has_the_mean_of_its_answers_over_its_own_period() -> None:
         "2 samples ahead": [gap[t] @ returns.closes[t : t + 2].sum(axis=0) for t in range(11)],
         "5 samples ahead": [gap[t] @ returns.closes[t : t + 5].sum(axis=0) for t in range(8)],
     }
-    got = {each.measure: (each.answers, each.by_sample.sum()) for each in gains}
+    got = {gain.measure: (gain.answers, gain.by_sample.sum()) for gain in gains}
     # the last question is at the last sample but one: its answer has a next close, and no next question
     assert got["to the next question"][0] == 11
     for measure, terms in expected.items():
@@ -42,7 +42,9 @@ def test_an_agent_that_is_asked_seldom_gains_up_to_its_next_question() -> None:
     times = returns.stamps[:-1:5].tolist()
     named = {time: np.array([1.0, 0.0, 0.0]) for time in times}
     renamed = {time: np.array([0.0, 1.0, 0.0]) for time in times}
-    gain = next(each for each in gains_of(named, renamed, returns) if each.measure == "to the next question")
+    gain = next(
+        candidate for candidate in gains_of(named, renamed, returns) if candidate.measure == "to the next question"
+    )
     assert gain.answers == 3
     assert gain.by_sample.sum() == pytest.approx((returns.closes[:15, 0] - returns.closes[:15, 1]).sum())
     assert gains_of(named, {}, returns) == ()

@@ -68,7 +68,7 @@ def test_ten_planted_agents_are_named_and_at_most_one_of_twenty_momentum_agents(
     assert codes["planted"] == [1] * 10
     # the answers of the noisy one differ by chance under other names
     assert sum((*codes["momentum"], *codes["noisy"])) <= 1, codes
-    assert {len(each) for each in codes.values()} == {10}
+    assert {len(exit_codes) for exit_codes in codes.values()} == {10}
 
 
 @pytest.mark.parametrize("kind", IGNORANT)
@@ -84,7 +84,7 @@ def test_of_200_agents_without_knowledge_at_most_seven_percent_are_below_five_pe
 
 
 @pytest.mark.parametrize(
-    ("known", "share", "measure"),
+    ("knowledge", "share", "measure"),
     [
         ("open to open", 0.3, OPENS[1]),
         ("the next open", 1.0, OPENS[0]),
@@ -93,10 +93,10 @@ def test_of_200_agents_without_knowledge_at_most_seven_percent_are_below_five_pe
         ("the fifth close alone", 1.0, "5 samples ahead"),
     ],
 )
-def test_planted_knowledge_of_a_year_is_found_by_its_own_measure(known: str, share: float, measure: str) -> None:
-    verdicts = [found(known, seed, 252, share) for seed in range(5)]
-    assert sum(each.knows for each in verdicts) >= 4
-    assert [each.best is not None and each.best.measure for each in verdicts].count(measure) >= 3
+def test_planted_knowledge_of_a_year_is_found_by_its_own_measure(knowledge: str, share: float, measure: str) -> None:
+    verdicts = [found(knowledge, seed, 252, share) for seed in range(5)]
+    assert sum(outcome.knows for outcome in verdicts) >= 4
+    assert [outcome.best is not None and outcome.best.measure for outcome in verdicts].count(measure) >= 3
 
 
 def test_gains_to_the_next_close_alone_miss_the_close_after_next() -> None:

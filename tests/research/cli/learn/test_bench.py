@@ -56,9 +56,9 @@ def test_the_command_prints_a_row_for_each_part_and_names_what_is_wrong(tmp_path
 @pytest.mark.requirement("R-205")
 @pytest.mark.long
 def test_the_api_is_timed_on_a_daemon_of_its_own_that_leaves_nothing(tmp_path):
-    found = answer(quantd(tmp_path, "bench", "api", "--seconds", "0.2", "--json"))["paths"]
-    assert [each["path"] for each in found] == list(bench_api.PATHS)
-    assert all(each["count"] >= 1 and 0 < each["p50_ms"] <= each["p99_ms"] and each["per_s"] > 0 for each in found)
+    rows = answer(quantd(tmp_path, "bench", "api", "--seconds", "0.2", "--json"))["paths"]
+    assert [row["path"] for row in rows] == list(bench_api.PATHS)
+    assert all(row["count"] >= 1 and 0 < row["p50_ms"] <= row["p99_ms"] and row["per_s"] > 0 for row in rows)
     assert [path for path in tmp_path.iterdir() if path.name != ".cache"] == []
 
 

@@ -70,15 +70,15 @@ def test_two_short_trials_leave_the_database_the_table_and_the_plot(tmp_path: Pa
 @pytest.mark.long
 def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -> None:
     long = ("--n-trials", "3", "--max-steps", "2560")
-    whole = quantd(place, "tune", "small.toml", *long, "--out", "whole", "--json")
+    reference = quantd(place, "tune", "small.toml", *long, "--out", "whole", "--json")
     killed = begun(place, *long, "--out", "cut", "--json")
     assert any("trial 2 of 3" in line for line in lines_until(killed.stderr, "trial 2 of 3"))
     time.sleep(0.2)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     again = quantd(place, "tune", "small.toml", *long, "--out", "cut", "--json")
-    assert (whole.returncode, again.returncode) == (0, 0), again.stderr
-    one, two = json.loads(whole.stdout), json.loads(again.stdout)
+    assert (reference.returncode, again.returncode) == (0, 0), again.stderr
+    one, two = json.loads(reference.stdout), json.loads(again.stdout)
     assert (two["before"], two["broken"], two["trials"], two["finished"]) == (2, 1, 3, True)
     assert two["best"] == one["best"]
     assert two["luck"] == one["luck"]

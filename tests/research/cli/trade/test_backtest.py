@@ -79,9 +79,9 @@ def test_a_hole_stops_a_backtest_unless_it_is_known(tmp_path):
     assert quantd(tmp_path, "backtest", *ended).returncode == 0, "it had no bar again before the end"
     warm = ("--from", "2011-03-28", "--to", "2011-04-29", "--set", "feed.warmup=1700", "--no-compare")
     assert quantd(tmp_path, "backtest", *warm).returncode == 1, "the warm-up is one of the dates"
-    known = ("--set", 'feed.holes="known"')
-    bad = quantd(tmp_path, "backtest", *warm, *known)
+    holes = ("--set", 'feed.holes="known"')
+    bad = quantd(tmp_path, "backtest", *warm, *holes)
     assert (bad.returncode, bad.stdout) == (1, "")
     assert "IWM on 2008-09-19 is out of all proportion to the bars before: open 79.11, high 156.51" in bad.stderr
     for setting in ('feed.spikes="real"', 'feed.spikes="reject"', 'feed.exceptions="data/exceptions.csv"'):
-        assert quantd(tmp_path, "backtest", *warm, *known, "--set", setting).returncode == 0, setting
+        assert quantd(tmp_path, "backtest", *warm, *holes, "--set", setting).returncode == 0, setting
