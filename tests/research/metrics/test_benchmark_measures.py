@@ -22,20 +22,20 @@ def test_a_measure_equals_its_references(name: str) -> None:
 def test_measures_by_hand() -> None:
     # r = 0.2, -0.1, 0.1, -0.2; b = 0.1, -0.1, 0.1, -0.1; both have mean 0
     equity, other = [100.0, 120.0, 108.0, 118.8, 95.04], [100.0, 110.0, 99.0, 108.9, 98.01]
-    found = measure(record_of(equity, benchmark=np.array(other), risk_free_annual=0.0))
-    assert found["beta"] == pytest.approx(1.5, rel=1e-12)
-    assert found["alpha"] == pytest.approx(0.0, abs=1e-12)
-    assert found["correlation"] == pytest.approx(0.06 / math.sqrt(0.1 * 0.04), rel=1e-12)
-    assert found["r_squared"] == pytest.approx(0.9, rel=1e-12)
+    figures = measure(record_of(equity, benchmark=np.array(other), risk_free_annual=0.0))
+    assert figures["beta"] == pytest.approx(1.5, rel=1e-12)
+    assert figures["alpha"] == pytest.approx(0.0, abs=1e-12)
+    assert figures["correlation"] == pytest.approx(0.06 / math.sqrt(0.1 * 0.04), rel=1e-12)
+    assert figures["r_squared"] == pytest.approx(0.9, rel=1e-12)
     # residuals 0.05, 0.05, -0.05, -0.05
-    assert found["specific_risk"] == pytest.approx(math.sqrt(0.01 / 2 * 252), rel=1e-12)
-    assert found["treynor"] == pytest.approx(0.0, abs=1e-12)
-    assert found["m2"] == pytest.approx(0.0, abs=1e-12)
-    assert found["active_return_annual"] == pytest.approx(0.0, abs=1e-12)
+    assert figures["specific_risk"] == pytest.approx(math.sqrt(0.01 / 2 * 252), rel=1e-12)
+    assert figures["treynor"] == pytest.approx(0.0, abs=1e-12)
+    assert figures["m2"] == pytest.approx(0.0, abs=1e-12)
+    assert figures["active_return_annual"] == pytest.approx(0.0, abs=1e-12)
     # r - b = 0.1, 0, 0, -0.1
-    assert found["tracking_error"] == pytest.approx(math.sqrt(0.02 / 3 * 252), rel=1e-12)
-    assert (found["up_capture"], found["down_capture"]) == pytest.approx((1.5, 1.5), rel=1e-12)
-    assert found["capture_ratio"] == pytest.approx(1.0, rel=1e-12)
+    assert figures["tracking_error"] == pytest.approx(math.sqrt(0.02 / 3 * 252), rel=1e-12)
+    assert (figures["up_capture"], figures["down_capture"]) == pytest.approx((1.5, 1.5), rel=1e-12)
+    assert figures["capture_ratio"] == pytest.approx(1.0, rel=1e-12)
 
 
 @pytest.mark.parametrize("world", worlds(), ids=str)
@@ -55,18 +55,18 @@ def test_the_capture_of_empyrical_compounds_to_a_year() -> None:
     world = World(random_record(16, 250))
     up = world.b > 0.0
     years = up.sum() / 252.0
-    own, other = ((1.0 + each[up]).prod() ** (1.0 / years) - 1.0 for each in (world.r, world.b))
-    assert float(empyrical.up_capture(world.r, world.b)) == pytest.approx(own / other, rel=1e-9)
+    growth, other = ((1.0 + series[up]).prod() ** (1.0 / years) - 1.0 for series in (world.r, world.b))
+    assert float(empyrical.up_capture(world.r, world.b)) == pytest.approx(growth / other, rel=1e-9)
     means = world.r[up].mean() / world.b[up].mean()
     assert value_of(world.record, "up_capture") == pytest.approx(means, rel=1e-9)
 
 
 def test_an_account_equal_to_its_benchmark_is_its_benchmark() -> None:
     equity = random_record(17, 300).equity
-    found = measure(record_of(equity.tolist(), benchmark=equity * 3.0))
-    assert (found["beta"], found["r_squared"], found["up_capture"]) == pytest.approx((1.0, 1.0, 1.0), rel=1e-9)
-    assert found["tracking_error"] == pytest.approx(0.0, abs=1e-12)
-    assert found["information_ratio"] is None
+    figures = measure(record_of(equity.tolist(), benchmark=equity * 3.0))
+    assert (figures["beta"], figures["r_squared"], figures["up_capture"]) == pytest.approx((1.0, 1.0, 1.0), rel=1e-9)
+    assert figures["tracking_error"] == pytest.approx(0.0, abs=1e-12)
+    assert figures["information_ratio"] is None
 
 
 def test_a_constant_benchmark_or_none_has_no_measures() -> None:

@@ -27,22 +27,22 @@ def test_the_book_by_hand() -> None:
         gross=np.array([0.0, 1.0, 0.5]),
         net=np.array([0.0, -1.0, 0.4]),
     )
-    found = measure(record, NAMES)
-    assert found["turnover"] == pytest.approx(4.0 * 126.0, rel=1e-12)
-    assert found["cost_drag"] == pytest.approx(0.01 * 126.0, rel=1e-12)
-    assert found["commission_drag"] == pytest.approx(0.005 * 126.0, rel=1e-12)
-    assert found["slippage_paid_drag"] == pytest.approx(0.003 * 126.0, rel=1e-12)
-    assert found["borrow_drag"] == pytest.approx(0.002 * 126.0, rel=1e-12)
-    assert found["trading_cost"] == pytest.approx(20.0, rel=1e-12)
-    assert (found["average_gross"], found["largest_gross"]) == (0.5, 1.0)
-    assert found["average_net"] == pytest.approx(-0.2, rel=1e-12)
+    figures = measure(record, NAMES)
+    assert figures["turnover"] == pytest.approx(4.0 * 126.0, rel=1e-12)
+    assert figures["cost_drag"] == pytest.approx(0.01 * 126.0, rel=1e-12)
+    assert figures["commission_drag"] == pytest.approx(0.005 * 126.0, rel=1e-12)
+    assert figures["slippage_paid_drag"] == pytest.approx(0.003 * 126.0, rel=1e-12)
+    assert figures["borrow_drag"] == pytest.approx(0.002 * 126.0, rel=1e-12)
+    assert figures["trading_cost"] == pytest.approx(20.0, rel=1e-12)
+    assert (figures["average_gross"], figures["largest_gross"]) == (0.5, 1.0)
+    assert figures["average_net"] == pytest.approx(-0.2, rel=1e-12)
 
 
 def test_costs_that_are_not_recorded_are_not_taken_as_zero() -> None:
-    found = measure(record_of([100.0, 110.0], commission=1.0, slippage_paid=1.0), NAMES)
-    assert {name for name, value in found.items() if value is not None} == {"commission_drag", "slippage_paid_drag"}
+    figures = measure(record_of([100.0, 110.0], commission=1.0, slippage_paid=1.0), NAMES)
+    assert {name for name, value in figures.items() if value is not None} == {"commission_drag", "slippage_paid_drag"}
 
 
 def test_an_account_that_traded_nothing_has_no_cost_of_trading() -> None:
-    found = measure(record_of([100.0, 110.0], commission=0.0, slippage_paid=0.0, traded=0.0), NAMES)
-    assert (found["turnover"], found["trading_cost"]) == (0.0, None)
+    figures = measure(record_of([100.0, 110.0], commission=0.0, slippage_paid=0.0, traded=0.0), NAMES)
+    assert (figures["turnover"], figures["trading_cost"]) == (0.0, None)

@@ -44,20 +44,20 @@ from tests.support.metric_references import (
 )
 
 PAGE = ROOT / "docs/research/metrics.md"
-NAMES = [each.name for each in METRICS]
+NAMES = [metric.name for metric in METRICS]
 
 
 def test_names_and_titles_are_unique_and_every_field_is_filled() -> None:
     assert len(METRICS) >= 45
-    assert len(set(NAMES)) == len({each.title for each in METRICS}) == len(METRICS)
-    for each in METRICS:
-        assert re.fullmatch(r"[a-z][a-z0-9_]*", each.name)
-        assert re.search(r"\d{4}$", each.source), each.name
-        assert each.unit in get_args(metric_module.Unit)
-        assert each.needs in get_args(metric_module.Needs)
-        assert each.better in get_args(metric_module.Better)
-        assert each.formula
-        assert "\n" not in each.formula
+    assert len(set(NAMES)) == len({metric.title for metric in METRICS}) == len(METRICS)
+    for metric in METRICS:
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", metric.name)
+        assert re.search(r"\d{4}$", metric.source), metric.name
+        assert metric.unit in get_args(metric_module.Unit)
+        assert metric.needs in get_args(metric_module.Needs)
+        assert metric.better in get_args(metric_module.Better)
+        assert metric.formula
+        assert "\n" not in metric.formula
 
 
 def test_the_metrics_of_a_module_stand_together_in_the_order_of_its_source() -> None:
@@ -131,9 +131,9 @@ def test_random_worlds_agree_with_every_reference(
     seed: int, samples: int, tail: float, drift: float, rate: float
 ) -> None:
     world = World(random_record(seed, samples, tail=tail, drift=drift, risk_free_annual=rate))
-    found = differences([world])
-    assert {name: value for name, value in found.items() if value > 1e-9 and not np.isinf(value)} == {}
-    assert {name for name, value in found.items() if np.isinf(value)} <= UNDEFINED
+    errors = differences([world])
+    assert {name: value for name, value in errors.items() if value > 1e-9 and not np.isinf(value)} == {}
+    assert {name for name, value in errors.items() if np.isinf(value)} <= UNDEFINED
 
 
 UNDEFINED = {"capture_ratio", "reward_to_var", "starr"}
@@ -185,24 +185,24 @@ def test_a_value_is_finite_or_none_and_never_an_error(
         borrow=costs[3],
         trips=None if profits is None else tuple(trip(profit) for profit in profits),
     )
-    found = measure(record)
-    assert list(found) == NAMES
-    assert [name for name, value in found.items() if value is not None and not isfinite(value)] == []
-    assert {type(value) for value in found.values()} <= {float, type(None)}
+    figures = measure(record)
+    assert list(figures) == NAMES
+    assert [name for name, value in figures.items() if value is not None and not isfinite(value)] == []
+    assert {type(value) for value in figures.values()} <= {float, type(None)}
 
 
 def test_one_sample_and_one_return_have_few_values() -> None:
     assert set(measure(record_of([100.0])).values()) == {None}
-    found = measure(record_of([100.0, 101.0]))
-    assert found["total_return"] == pytest.approx(0.01, rel=1e-12)
+    figures = measure(record_of([100.0, 101.0]))
+    assert figures["total_return"] == pytest.approx(0.01, rel=1e-12)
     undefined = ("volatility", "sharpe", "skewness", "stability", "serial_correlation", "beta", "trips", "turnover")
-    assert {found[name] for name in undefined} == {None}
+    assert {figures[name] for name in undefined} == {None}
 
 
 def test_a_value_beyond_floating_point_is_none() -> None:
-    found = measure(record_of([1.0, 1e150, 1e150, 1.0]))
-    assert found["best_sample"] == pytest.approx(1e150, rel=1e-12)
-    assert (found["skewness"], found["cagr"]) == (None, 0.0)
+    figures = measure(record_of([1.0, 1e150, 1e150, 1.0]))
+    assert figures["best_sample"] == pytest.approx(1e150, rel=1e-12)
+    assert (figures["skewness"], figures["cagr"]) == (None, 0.0)
 
 
 def test_every_metric_varies_with_its_input() -> None:
@@ -234,14 +234,14 @@ def test_an_input_changes_the_metrics_that_need_it_and_no_others(needs: str, cha
 def test_a_metric_without_its_input_is_none(needs: str) -> None:
     record = random_record(41, 300)
     bare = TrackRecord(record.equity, record.days_ns, 252.0, 0.02)
-    assert set(measure(bare, [each.name for each in METRICS if each.needs == needs]).values()) == {None}
-    assert None not in measure(bare, [each.name for each in METRICS if each.needs == "equity"]).values()
+    assert set(measure(bare, [metric.name for metric in METRICS if metric.needs == needs]).values()) == {None}
+    assert None not in measure(bare, [metric.name for metric in METRICS if metric.needs == "equity"]).values()
 
 
 def test_the_scale_of_equity_does_not_matter() -> None:
     record = random_record(44, 300)
     scaled = TrackRecord(record.equity * 1024.0, record.days_ns, 252.0, 0.02)
-    names = [each.name for each in METRICS if each.needs == "equity"]
+    names = [metric.name for metric in METRICS if metric.needs == "equity"]
     expected = measure(TrackRecord(record.equity, record.days_ns, 252.0, 0.02), names)
     assert measure(scaled, names) == pytest.approx(expected, rel=1e-12)
 
@@ -254,7 +254,7 @@ def test_names_choose_metrics_and_an_unknown_name_is_an_error() -> None:
 
 def test_measuring_a_record_does_not_change_it() -> None:
     record = random_record(41, 300)
-    before = [each.copy() for each in (record.equity, record.returns, record.drawdowns)]
+    before = [series.copy() for series in (record.equity, record.returns, record.drawdowns)]
     assert measure(record) == measure(record)
     assert all((a == b).all() for a, b in zip(before, (record.equity, record.returns, record.drawdowns), strict=True))
 
@@ -266,10 +266,10 @@ def documented() -> list[str]:
 
 
 def test_the_page_lists_the_catalogue_as_it_is() -> None:
-    found = [line.rpartition(" | ")[0] for line in documented()]
+    rows = [line.rpartition(" | ")[0] for line in documented()]
     expected = [line.rpartition(" | ")[0] for line in table(dict.fromkeys(NAMES, 0.0))[2:]]
     remedy = "run python -m tests.support.metric_references docs/research/metrics.md"
-    assert found == expected, remedy
+    assert rows == expected, remedy
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
     assert all(f"| `{name}` |" in text for name in NAMES)
     assert SYMBOLS in text
@@ -302,5 +302,5 @@ def test_every_documented_difference_is_below_a_billionth_and_of_the_size_measur
 def test_a_metric_is_marked_as_annualised_just_where_it_scales_with_the_samples_a_year():
     record = replace(random_record(21, 400), risk_free_annual=0.0)
     values = [measure(replace(record, periods=periods)) for periods in (252.0, 12.0, 300.0)]
-    scaling = {name for name in values[0] if len({each[name] for each in values}) > 1}
-    assert scaling == {each.name for each in METRICS if is_annual(each)}
+    scaling = {name for name in values[0] if len({figures[name] for figures in values}) > 1}
+    assert scaling == {metric.name for metric in METRICS if is_annual(metric)}

@@ -21,26 +21,26 @@ def test_a_metric_of_dispersion_equals_its_references(name: str) -> None:
 
 def test_dispersion_by_hand() -> None:
     # returns 0.1, -0.1, 0.1, -0.1
-    found = measure(record_of([100.0, 110.0, 99.0, 108.9, 98.01], risk_free_annual=0.0))
-    assert found["volatility"] == pytest.approx(math.sqrt(4 * 0.01 / 3 * 252), rel=1e-12)
-    assert found["downside_deviation"] == pytest.approx(math.sqrt(2 * 0.01 / 4 * 252), rel=1e-12)
-    assert found["semideviation"] == pytest.approx(math.sqrt(2 * 0.01 / 4 * 252), rel=1e-12)
-    assert found["mean_absolute_deviation"] == pytest.approx(0.1, rel=1e-12)
-    assert found["serial_correlation"] == pytest.approx(-0.75, rel=1e-12)
-    assert found["skewness"] == pytest.approx(0.0, abs=1e-12)
-    assert found["excess_kurtosis"] == pytest.approx(-2.0, rel=1e-12)
-    assert found["jarque_bera"] == pytest.approx(4.0 * 4.0 / 24.0, rel=1e-12)
-    assert found["var_95"] == pytest.approx(0.1, rel=1e-12)
-    assert found["rachev_ratio"] == pytest.approx(1.0, rel=1e-12)
+    figures = measure(record_of([100.0, 110.0, 99.0, 108.9, 98.01], risk_free_annual=0.0))
+    assert figures["volatility"] == pytest.approx(math.sqrt(4 * 0.01 / 3 * 252), rel=1e-12)
+    assert figures["downside_deviation"] == pytest.approx(math.sqrt(2 * 0.01 / 4 * 252), rel=1e-12)
+    assert figures["semideviation"] == pytest.approx(math.sqrt(2 * 0.01 / 4 * 252), rel=1e-12)
+    assert figures["mean_absolute_deviation"] == pytest.approx(0.1, rel=1e-12)
+    assert figures["serial_correlation"] == pytest.approx(-0.75, rel=1e-12)
+    assert figures["skewness"] == pytest.approx(0.0, abs=1e-12)
+    assert figures["excess_kurtosis"] == pytest.approx(-2.0, rel=1e-12)
+    assert figures["jarque_bera"] == pytest.approx(4.0 * 4.0 / 24.0, rel=1e-12)
+    assert figures["var_95"] == pytest.approx(0.1, rel=1e-12)
+    assert figures["rachev_ratio"] == pytest.approx(1.0, rel=1e-12)
 
 
 @pytest.mark.requirement("R-239")
 def test_tails_of_a_hundred_losses_by_hand() -> None:
     returns = np.random.default_rng(3).permutation(np.arange(1, 102) / -1000.0)  # losses 0.001 to 0.101
-    found = measure(record_of(np.cumprod(np.append(100.0, 1.0 + returns)).tolist()))
+    figures = measure(record_of(np.cumprod(np.append(100.0, 1.0 + returns)).tolist()))
     # k = 101 - 95 = 6 and 101 - 99 = 2
-    assert (found["var_95"], found["var_99"]) == pytest.approx((0.096, 0.100), rel=1e-9)
-    assert (found["cvar_95"], found["cvar_99"]) == pytest.approx((0.0985, 0.1005), rel=1e-9)
+    assert (figures["var_95"], figures["var_99"]) == pytest.approx((0.096, 0.100), rel=1e-9)
+    assert (figures["cvar_95"], figures["cvar_99"]) == pytest.approx((0.0985, 0.1005), rel=1e-9)
 
 
 @pytest.mark.parametrize("world", worlds()[:4], ids=str)
@@ -48,9 +48,9 @@ def test_the_percentile_of_empyrical_lies_between_our_loss_and_the_next_smaller_
     """empyrical interpolates between two losses; VaR here is the larger, so that it is a loss that occurred."""
     place = 0.05 * (len(world.r) - 1)
     next_smaller = np.sort(world.r)[math.floor(place) + 1]
-    own = measure(world.record, ["var_95"])["var_95"]
-    assert own is not None
-    interpolated = -own + (place - math.floor(place)) * (next_smaller + own)
+    loss = measure(world.record, ["var_95"])["var_95"]
+    assert loss is not None
+    interpolated = -loss + (place - math.floor(place)) * (next_smaller + loss)
     assert interpolated == pytest.approx(float(empyrical.value_at_risk(world.r, 0.05)), rel=1e-9)
 
 
@@ -63,8 +63,8 @@ def test_the_value_at_risk_of_quantstats_is_that_of_a_normal_law() -> None:
 
 def test_the_moments_of_quantstats_are_ours_corrected_for_bias() -> None:
     world = World(random_record(12, 60))
-    n, found = len(world.r), measure(world.record)
-    skew, kurtosis = found["skewness"], found["excess_kurtosis"]
+    n, figures = len(world.r), measure(world.record)
+    skew, kurtosis = figures["skewness"], figures["excess_kurtosis"]
     assert skew is not None
     assert kurtosis is not None
     assert qs.skew(world.r) == pytest.approx(skew * math.sqrt(n * (n - 1)) / (n - 2), rel=1e-9)
@@ -78,13 +78,13 @@ def test_the_autocorrelation_of_pandas_has_two_means() -> None:
     r = world.r.to_numpy()
     one, other = r[1:] - r[1:].mean(), r[:-1] - r[:-1].mean()
     assert world.r.autocorr(1) == pytest.approx(one @ other / math.sqrt(one @ one * (other @ other)), rel=1e-9)
-    whole = r - r.mean()
-    own = measure(world.record)["serial_correlation"]
-    assert own == pytest.approx(whole[1:] @ whole[:-1] / (whole @ whole), rel=1e-9)
-    assert own != pytest.approx(world.r.autocorr(1), rel=1e-6)
+    deviations = r - r.mean()
+    correlation = measure(world.record)["serial_correlation"]
+    assert correlation == pytest.approx(deviations[1:] @ deviations[:-1] / (deviations @ deviations), rel=1e-9)
+    assert correlation != pytest.approx(world.r.autocorr(1), rel=1e-6)
 
 
 def test_constant_returns_have_no_shape() -> None:
-    found = measure(record_of([100.0 * 1.01**k for k in range(30)]))
+    figures = measure(record_of([100.0 * 1.01**k for k in range(30)]))
     names = ("skewness", "excess_kurtosis", "jarque_bera", "serial_correlation")
-    assert {found[name] for name in names} == {None}
+    assert {figures[name] for name in names} == {None}

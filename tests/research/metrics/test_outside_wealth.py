@@ -21,7 +21,7 @@ def test_its_wealth_is_its_price_with_dividends_at_the_dates_of_the_samples(tmp_
     text = REPORT.replace('"SPY", "IWM", "AAPL"', '"IWM", "AAPL"').replace('"cagr/SPY" = 88.5', "cagr = 1.0")
     text = text.replace('benchmarks = ["SPY", "equal_weight", "60/40"]', 'benchmarks = ["equal_weight"]')
     report = made(tmp_path, text).report
-    index = [each.name for each in report.accounts].index("SPY")
+    index = [account.name for account in report.accounts].index("SPY")
     assert report.accounts[index].limits == "not traded"
     assert report.accounts[index].missing == ""
     frame = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(
@@ -42,7 +42,7 @@ def test_its_wealth_is_its_price_with_dividends_at_the_dates_of_the_samples(tmp_
     assert beta[index] == pytest.approx(1.0)
     assert beta[0] is not None
     assert 0.3 < beta[0] < 2.0
-    assert [each.account for each in report.costs if each.account == "SPY"] == [], "what is not traded costs nothing"
+    assert [cost.account for cost in report.costs if cost.account == "SPY"] == [], "what is not traded costs nothing"
 
 
 def test_a_split_of_the_benchmark_is_no_loss() -> None:

@@ -31,21 +31,21 @@ def by_loop(record: TrackRecord, window: int) -> dict[str, list[float]]:
             rate if isinstance(rate, float) else rate[end - window : end],
             benchmark=record.benchmark[rows] if record.benchmark is not None else None,
         )
-        found = measure(part, list(FIGURES.values()))
+        figures = measure(part, list(FIGURES.values()))
         for name, metric in FIGURES.items():
-            value = found[metric]
+            value = figures[metric]
             out[name].append(np.nan if value is None else value)
     return out
 
 
 def check(record: TrackRecord, window: int) -> Rolling:
-    found, expected = rolling(record, window), by_loop(record, window)
+    curves, expected = rolling(record, window), by_loop(record, window)
     for name in FIGURES:
-        values: Floats = getattr(found, name)
+        values: Floats = getattr(curves, name)
         assert values.shape == (record.samples,)
         assert np.isnan(values[: window - 1]).all()
         np.testing.assert_allclose(values[window - 1 :], expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
-    return found
+    return curves
 
 
 @pytest.mark.requirement("R-242")
@@ -93,28 +93,28 @@ def test_differences_of_running_totals_would_leave_some() -> None:
         window - 1
     )
     naive = np.sqrt(np.maximum(variance, 0.0) * 252.0)
-    own = rolling(record, window).volatility[window - 1 :]
-    assert np.abs(naive[400:] / own[400:] - 1.0).max() > 1e-6
+    volatility = rolling(record, window).volatility[window - 1 :]
+    assert np.abs(naive[400:] / volatility[400:] - 1.0).max() > 1e-6
 
 
 def test_a_sample_outside_a_window_does_not_enter_it() -> None:
     one, other = rolling(crashed(1e6), 100), rolling(crashed(3.0), 100)
     for name in FIGURES:
-        values, others = getattr(one, name), getattr(other, name)
+        values, other_values = getattr(one, name), getattr(other, name)
         outside = np.r_[99:299, 401:900]  # the price of sample 300 is in the returns 299 and 300
-        assert (values[outside] == others[outside]).all(), name
-        assert (values[300:400] != others[300:400]).any(), name
+        assert (values[outside] == other_values[outside]).all(), name
+        assert (values[300:400] != other_values[300:400]).any(), name
 
 
 def test_wealth_that_does_not_move_has_no_ratio_and_no_beta_to_it() -> None:
     record = random_record(32, 40)
     flat = TrackRecord(np.full(41, 5.0), record.days_ns, 252.0, 0.02, benchmark=np.full(41, 3.0))
-    found = rolling(flat, 10)
-    assert found.beta is not None
-    assert np.isnan(found.sharpe).all()
-    assert np.isnan(found.beta).all()
-    assert found.volatility[9:] == pytest.approx(0.0, abs=1e-12)
-    assert (found.drawdown[9:] == 0.0).all()
+    curves = rolling(flat, 10)
+    assert curves.beta is not None
+    assert np.isnan(curves.sharpe).all()
+    assert np.isnan(curves.beta).all()
+    assert curves.volatility[9:] == pytest.approx(0.0, abs=1e-12)
+    assert (curves.drawdown[9:] == 0.0).all()
 
 
 def test_there_is_no_beta_without_a_benchmark_and_no_value_without_a_sample() -> None:

@@ -22,23 +22,23 @@ def fills(*rows: tuple[int, int, float, float, float]) -> Fills:
 def queue(rows: list[tuple[int, int, int, float, float]], unit: float) -> list[tuple[object, ...]]:
     """Match with one queue of lots per symbol, fill by fill. Quantities are whole multiples of the unit."""
     lots: dict[int, deque[list[float]]] = {}
-    found = []
+    trips = []
     for ts, symbol, quantity, price, fee in sorted(rows, key=lambda row: row[0]):
-        own, left = lots.setdefault(symbol, deque()), quantity
-        while left and own and own[0][1] * left < 0:
-            lot = own[0]
-            size = min(abs(left), abs(lot[1]))
+        open_lots, remainder = lots.setdefault(symbol, deque()), quantity
+        while remainder and open_lots and open_lots[0][1] * remainder < 0:
+            lot = open_lots[0]
+            size = min(abs(remainder), abs(lot[1]))
             sign = 1.0 if lot[1] > 0 else -1.0
             fees = lot[3] * size + fee / abs(quantity) * size
             profit = sign * size * unit * (price - lot[2]) - fees
-            found.append((NAMES[symbol], sign, size * unit, lot[0], ts, fees, profit))
+            trips.append((NAMES[symbol], sign, size * unit, lot[0], ts, fees, profit))
             lot[1] -= sign * size
-            left += sign * size
+            remainder += sign * size
             if lot[1] == 0.0:
-                own.popleft()
-        if left:
-            own.append([ts, left, price, fee / abs(quantity)])
-    return sorted(found, key=by_times)
+                open_lots.popleft()
+        if remainder:
+            open_lots.append([ts, remainder, price, fee / abs(quantity)])
+    return sorted(trips, key=by_times)
 
 
 def by_times(row: tuple[object, ...]) -> tuple[object, ...]:
@@ -63,11 +63,11 @@ ROWS = st.lists(
 @given(rows=ROWS, unit=st.sampled_from([1.0, 0.125, 0.1, 0.003, 1e6]))
 @settings(max_examples=examples(300), deadline=None)
 def test_trips_are_those_of_a_queue_of_lots(rows: list[tuple[int, int, int, float, float]], unit: float) -> None:
-    scaled = [(ts, symbol, count * unit, *rest) for ts, symbol, count, *rest in rows]
-    found, expected = as_rows(round_trips(fills(*scaled), NAMES, SAMPLES)), queue(rows, unit)
-    assert [row[:2] + row[3:5] for row in found] == [row[:2] + row[3:5] for row in expected]
-    for own, other in zip(found, expected, strict=True):
-        assert (own[2], *own[5:]) == pytest.approx((other[2], *other[5:]), rel=1e-9, abs=1e-9)
+    scaled = [(ts, symbol, count * unit, *terms) for ts, symbol, count, *terms in rows]
+    trips, expected = as_rows(round_trips(fills(*scaled), NAMES, SAMPLES)), queue(rows, unit)
+    assert [row[:2] + row[3:5] for row in trips] == [row[:2] + row[3:5] for row in expected]
+    for trip, other in zip(trips, expected, strict=True):
+        assert (trip[2], *trip[5:]) == pytest.approx((other[2], *other[5:]), rel=1e-9, abs=1e-9)
 
 
 @given(rows=ROWS, seed=st.integers(0, 99))
@@ -77,7 +77,7 @@ def test_neither_the_order_of_symbols_nor_of_rows_changes_trips(
 ) -> None:
     draw = np.random.default_rng(seed)
     to = draw.permutation(3)
-    renamed = [(ts, int(to[symbol]), *rest) for ts, symbol, *rest in rows]
+    renamed = [(ts, int(to[symbol]), *terms) for ts, symbol, *terms in rows]
     shuffled = [renamed[i] for i in draw.permutation(len(rows))]
     names = tuple(NAMES[int(np.flatnonzero(to == k)[0])] for k in range(3))
     assert round_trips(fills(*shuffled), names, SAMPLES) == round_trips(fills(*rows), NAMES, SAMPLES)
@@ -115,15 +115,15 @@ def test_a_split_between_entry_and_exit_changes_the_entry_price() -> None:
 
 def test_a_fill_at_the_time_of_a_split_is_in_new_units() -> None:
     rows = ((20, 0, 10.0, 50.0, 0.0), (30, 0, -10.0, 60.0, 0.0))
-    (found,) = round_trips(fills(*rows), NAMES, SAMPLES, [Split(20, 0, 2.0)])
-    assert (found.quantity, found.entry_price, found.profit) == (10.0, 50.0, 100.0)
+    (trip,) = round_trips(fills(*rows), NAMES, SAMPLES, [Split(20, 0, 2.0)])
+    assert (trip.quantity, trip.entry_price, trip.profit) == (10.0, 50.0, 100.0)
 
 
 def test_fills_of_one_time_keep_their_order() -> None:
     rows = [(k * 7 % 3, 0, 1.0, 100.0 + k, 0.0) for k in range(300)]
-    found = round_trips(fills(*rows, (9, 0, -300.0, 120.0, 0.0)), NAMES, SAMPLES)
+    trips = round_trips(fills(*rows, (9, 0, -300.0, 120.0, 0.0)), NAMES, SAMPLES)
     expected = [price for _, _, _, price, _ in sorted(rows, key=lambda row: row[0])]
-    assert [trip.entry_price for trip in found] == expected
+    assert [trip.entry_price for trip in trips] == expected
 
 
 def test_a_fill_of_nothing_is_left_out() -> None:
@@ -135,8 +135,8 @@ def test_a_fill_of_nothing_is_left_out() -> None:
 def test_rounding_of_fractions_leaves_no_trip() -> None:
     # 0.1 + 0.2 is not 0.3
     rows = ((0, 0, 0.1, 10.0, 0.0), (1, 0, 0.2, 10.0, 0.0), (2, 0, -0.3, 11.0, 0.0), (3, 0, -1.0, 12.0, 0.0))
-    found = round_trips(fills(*rows), NAMES, SAMPLES)
-    assert [round(trip.quantity, 12) for trip in found] == [0.1, 0.2]
+    trips = round_trips(fills(*rows), NAMES, SAMPLES)
+    assert [round(trip.quantity, 12) for trip in trips] == [0.1, 0.2]
 
 
 def test_a_small_trip_beside_large_ones_is_found() -> None:
@@ -149,8 +149,8 @@ def test_fractions_that_sum_to_zero_leave_no_trip_after_many_fills() -> None:
     sizes = np.random.default_rng(7).integers(1, 1000, 3000) * 0.001
     both = np.column_stack((sizes, -sizes)).reshape(-1).tolist()
     rows = [(k, 0, size, 10.0, 0.0) for k, size in enumerate(both)]
-    found = round_trips(fills(*rows), NAMES, SAMPLES)
-    assert [trip.quantity for trip in found] == pytest.approx(sizes.tolist(), rel=1e-6)
+    trips = round_trips(fills(*rows), NAMES, SAMPLES)
+    assert [trip.quantity for trip in trips] == pytest.approx(sizes.tolist(), rel=1e-6)
 
 
 def test_open_positions_and_no_fills_are_no_trips() -> None:

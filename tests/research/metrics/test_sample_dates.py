@@ -21,7 +21,9 @@ def sessions(zone: str, opens: str, closes: str, step: str, days) -> pd.Datetime
         pd.date_range(f"{day.date()} {opens}", f"{day.date()} {closes}", freq=step, tz=zone, inclusive="right")
         for day in days
     ]
-    return pd.DatetimeIndex(np.concatenate([each.tz_convert("UTC").tz_localize(None).to_numpy() for each in bars]))
+    return pd.DatetimeIndex(
+        np.concatenate([bar_ends.tz_convert("UTC").tz_localize(None).to_numpy() for bar_ends in bars])
+    )
 
 
 EXCHANGE = pd.DatetimeIndex(example_bars()["ts"].unique().sort().dt.replace_time_zone(None).to_numpy())

@@ -32,10 +32,10 @@ def test_deposits_are_no_return() -> None:
     with_flows = record_of([100.0, 110.0, 160.0, 144.0], flows=flows)
     assert with_flows.returns == pytest.approx([0.1, 0.0, -0.1], abs=1e-12)
     assert with_flows.wealth == pytest.approx([1.0, 1.1, 1.1, 0.99], rel=1e-12)
-    found = measure(with_flows)
-    assert found["total_return"] == pytest.approx(-0.01, rel=1e-9)
-    assert found["max_drawdown"] == pytest.approx(0.1, rel=1e-9)
-    assert found["longest_drawdown"] == 1.0
+    figures = measure(with_flows)
+    assert figures["total_return"] == pytest.approx(-0.01, rel=1e-9)
+    assert figures["max_drawdown"] == pytest.approx(0.1, rel=1e-9)
+    assert figures["longest_drawdown"] == 1.0
 
 
 def test_a_record_with_flows_measures_as_one_that_was_managed_without_them() -> None:
@@ -48,8 +48,8 @@ def test_a_record_with_flows_measures_as_one_that_was_managed_without_them() -> 
     flowing = TrackRecord(np.array(equity), plain.days_ns, 252.0, 0.02, flows=deposits, benchmark=plain.benchmark)
     names = [name for name, value in measure(flowing).items() if value is not None]
     assert len(names) > 60
-    found, expected = measure(flowing, names), measure(plain, names)
-    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    figures, expected = measure(flowing, names), measure(plain, names)
+    assert figures == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_a_ruined_record_falls_to_nothing_and_stays_there() -> None:

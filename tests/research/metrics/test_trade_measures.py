@@ -21,16 +21,16 @@ def test_a_measure_of_trips_equals_its_references(name: str) -> None:
 
 def test_trips_by_hand() -> None:
     trips = (trip(300.0, 2), trip(-100.0, 4), trip(100.0, 6), trip(-60.0, 0), trip(0.0, 8))
-    found = measure(record_of([100.0], trips=trips))
-    assert (found["trips"], found["win_rate"]) == (5.0, 0.4)
-    assert found["profit_factor"] == pytest.approx(2.5, rel=1e-12)
-    assert found["payoff_ratio"] == pytest.approx(2.5, rel=1e-12)
-    assert (found["expectancy"], found["average_holding"]) == (48.0, 4.0)
-    assert (found["average_win"], found["average_losing_trip"]) == (200.0, 80.0)
-    assert found["largest_losing_trip"] == 100.0
+    figures = measure(record_of([100.0], trips=trips))
+    assert (figures["trips"], figures["win_rate"]) == (5.0, 0.4)
+    assert figures["profit_factor"] == pytest.approx(2.5, rel=1e-12)
+    assert figures["payoff_ratio"] == pytest.approx(2.5, rel=1e-12)
+    assert (figures["expectancy"], figures["average_holding"]) == (48.0, 4.0)
+    assert (figures["average_win"], figures["average_losing_trip"]) == (200.0, 80.0)
+    assert figures["largest_losing_trip"] == 100.0
     spread = math.sqrt((252.0**2 + 148.0**2 + 52.0**2 + 108.0**2 + 48.0**2) / 4)
-    assert found["system_quality"] == pytest.approx(math.sqrt(5) * 48.0 / spread, rel=1e-12)
-    assert found["kelly_fraction"] == pytest.approx(0.4 - 0.6 / 2.5, rel=1e-12)
+    assert figures["system_quality"] == pytest.approx(math.sqrt(5) * 48.0 / spread, rel=1e-12)
+    assert figures["kelly_fraction"] == pytest.approx(0.4 - 0.6 / 2.5, rel=1e-12)
 
 
 def test_a_trip_without_profit_is_no_win_here_and_no_trip_to_quantstats() -> None:
