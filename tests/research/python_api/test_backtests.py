@@ -35,7 +35,7 @@ def test_a_policy_over_a_frame_gives_frames_figures_and_a_verdict(bars):
 
 def test_a_frame_of_pandas_and_one_of_polars_give_one_digest(bars):
     pandas = bars.to_pandas()
-    digests = {quantd.backtest("equal_weight", bars=each, compare=False).digest for each in (bars, pandas)}
+    digests = {quantd.backtest("equal_weight", bars=frame, compare=False).digest for frame in (bars, pandas)}
     indexed = pandas.rename(columns=str.title).set_index("Ts")
     digests.add(quantd.backtest("equal_weight", bars=indexed, compare=False).digest)
     assert len(digests) == 1
@@ -48,12 +48,12 @@ def test_the_order_of_rows_and_columns_changes_nothing(bars):
 
 def test_a_configuration_has_the_digest_of_the_command(folder):
     write(folder)
-    told = answer(command(folder, "backtest", "--json", "--set", "broker.commission_bp=3"))
+    document = answer(command(folder, "backtest", "--json", "--set", "broker.commission_bp=3"))
     result = quantd.backtest(quantd.load("config.toml", {"broker.commission_bp": 3}))
-    assert result.digest == told["digest"]
-    assert result.verdict.verdict == told["verdict"]
-    assert result.summary.positions == told["positions"]
-    assert quantd.backtest("config.toml", settings={"broker.commission_bp": 3}).digest == told["digest"]
+    assert result.digest == document["digest"]
+    assert result.verdict.verdict == document["verdict"]
+    assert result.summary.positions == document["positions"]
+    assert quantd.backtest("config.toml", settings={"broker.commission_bp": 3}).digest == document["digest"]
 
 
 def test_the_journal_of_a_backtest_repeats_its_account(bars):
@@ -90,12 +90,12 @@ def test_a_policy_that_draws_has_no_second_run(bars):
 
 def test_metrics_agree_with_the_verdict_and_with_the_frames(bars):
     result = quantd.backtest(rising, bars=bars)
-    found, figures = result.metrics, result.verdict.performance
-    assert found["sharpe"] == pytest.approx(figures.sharpe, rel=1e-12)
-    assert found["turnover"] == pytest.approx(figures.turnover_annual, rel=1e-12)
-    assert found["max_drawdown"] == pytest.approx(result.equity["drawdown"].max(), rel=1e-12)
-    assert found["trips"] > 0
-    assert found["beta"] is not None
+    metrics, figures = result.metrics, result.verdict.performance
+    assert metrics["sharpe"] == pytest.approx(figures.sharpe, rel=1e-12)
+    assert metrics["turnover"] == pytest.approx(figures.turnover_annual, rel=1e-12)
+    assert metrics["max_drawdown"] == pytest.approx(result.equity["drawdown"].max(), rel=1e-12)
+    assert metrics["trips"] > 0
+    assert metrics["beta"] is not None
     assert quantd.backtest(rising, bars=bars, compare=False).metrics["beta"] is None
     months = result.monthly
     assert (months["return"] + 1).product() == pytest.approx(1 + figures.total_return, rel=1e-12)
@@ -105,11 +105,11 @@ def test_metrics_agree_with_the_verdict_and_with_the_frames(bars):
 
 def test_the_parts_of_the_return_add_up(bars):
     result = quantd.backtest(rising, bars=bars, settings={"broker.commission_bp": 20}, compare=False)
-    found = result.attribution
-    assert found.total == pytest.approx(result.metrics["total_return"], rel=1e-9)
-    for table in (found.by_asset, found.by_kind, found.by_agent):
-        assert sum(table.values()) == pytest.approx(found.total, abs=1e-9)
-    assert found.by_kind["commission"] < 0
+    attribution = result.attribution
+    assert attribution.total == pytest.approx(result.metrics["total_return"], rel=1e-9)
+    for table in (attribution.by_asset, attribution.by_kind, attribution.by_agent):
+        assert sum(table.values()) == pytest.approx(attribution.total, abs=1e-9)
+    assert attribution.by_kind["commission"] < 0
 
 
 def test_attribution_prints_tables_and_names_what_is_missing(bars):
@@ -133,19 +133,19 @@ def test_frames_become_pandas_frames_without_pyarrow(bars, monkeypatch):
     result = quantd.backtest(rising, bars=bars, compare=False)
     for name in ("equity", "books", "fills", "orders", "decisions", "alerts", "rolling", "monthly"):
         frame = getattr(result, name)
-        found = frame.to_pandas()
-        assert (list(found.columns), len(found)) == (frame.columns, len(frame))
-    found = result.fills.to_pandas()
-    assert str(found["ts"].dtype) == "datetime64[ns, UTC]"
-    assert found["ts"].iloc[0] == result.fills["ts"][0]
-    assert found["price"].tolist() == result.fills["price"].to_list()
-    assert found["symbol"].tolist() == result.fills["symbol"].to_list()
+        table = frame.to_pandas()
+        assert (list(table.columns), len(table)) == (frame.columns, len(frame))
+    table = result.fills.to_pandas()
+    assert str(table["ts"].dtype) == "datetime64[ns, UTC]"
+    assert table["ts"].iloc[0] == result.fills["ts"][0]
+    assert table["price"].tolist() == result.fills["price"].to_list()
+    assert table["symbol"].tolist() == result.fills["symbol"].to_list()
 
 
 def test_the_return_beyond_a_benchmark_and_on_factors_adds_up(bars):
     result = quantd.backtest(rising, bars=bars, compare=False)
     active = result.brinson({"SPY": 0.5, "IWM": 0.5})
-    parts = sum(each.allocation + each.selection + each.interaction for each in active.by_sector.values())
+    parts = sum(sector.allocation + sector.selection + sector.interaction for sector in active.by_sector.values())
     assert parts + active.costs == pytest.approx(active.active, abs=1e-9)
     assert active.portfolio == pytest.approx(result.metrics["total_return"], rel=1e-9)
     with pytest.raises(ValueError, match="not in the universe of this run"):
@@ -153,9 +153,9 @@ def test_the_return_beyond_a_benchmark_and_on_factors_adds_up(bars):
     close = bars.pivot(on="symbol", index="ts", values="close").sort("ts")
     factors = close.select(pl.col("ts").dt.date().alias("date"), *(pl.col(s).pct_change() for s in ("SPY", "IWM")))
     for frame in (factors, factors.to_pandas()):
-        found = result.factors(frame[1:])
-        assert set(found.betas) == {"SPY", "IWM"}
-        assert sum(found.contributions.values()) == pytest.approx(result.metrics["total_return"], abs=1e-9)
+        regression = result.factors(frame[1:])
+        assert set(regression.betas) == {"SPY", "IWM"}
+        assert sum(regression.contributions.values()) == pytest.approx(result.metrics["total_return"], abs=1e-9)
     with pytest.raises(ValueError, match=r"no return on \d+ of"):
         result.factors(factors[25:])
     with pytest.raises(quantd.Error, match="no column of dates"):
@@ -270,10 +270,10 @@ def test_a_report_is_one_page(bars, folder):
 
 def test_a_report_has_the_format_of_its_suffix(bars, folder):
     result = quantd.backtest("equal_weight", bars=bars, compare=False)
-    found = json.loads(result.report(folder / "r.json").read_text())
-    assert [account["name"] for account in found["accounts"]][:2] == ["house", "equal_weight"]
-    assert found["header"]["digest"] == result.digest
-    assert found["attribution"]["total"] == pytest.approx(result.verdict.performance.total_return)
+    document = json.loads(result.report(folder / "r.json").read_text())
+    assert [account["name"] for account in document["accounts"]][:2] == ["house", "equal_weight"]
+    assert document["header"]["digest"] == result.digest
+    assert document["attribution"]["total"] == pytest.approx(result.verdict.performance.total_return)
     with pytest.raises(quantd.Error, match=r"\.html, \.json"):
         result.report(folder / "r.pdf")
 
@@ -284,9 +284,9 @@ def test_a_report_of_a_policy_that_draws_numbers_has_no_attribution_and_says_why
     def drawn(view):
         return draw.dirichlet(np.ones(view.universe.size))
 
-    found = json.loads(quantd.backtest(drawn, bars=bars, compare=False).report(folder / "r.json").read_text())
-    assert found["attribution"] is None
-    assert any("another result when it is repeated" in note for note in found["notes"])
+    document = json.loads(quantd.backtest(drawn, bars=bars, compare=False).report(folder / "r.json").read_text())
+    assert document["attribution"] is None
+    assert any("another result when it is repeated" in note for note in document["notes"])
 
 
 @pytest.mark.parametrize(
@@ -340,10 +340,10 @@ def test_a_jump_near_a_split_ratio_stops_python_and_names_prices_and_remedies():
     fund = crashed_fund(3)
     with pytest.raises(quantd.Error) as refused:
         quantd.backtest("equal_weight", bars=fund, compare=False)
-    told = str(refused.value)
-    assert "FUND opened at 5.79 on 2013-01-28, after 8.38: near a 3:2 split" in told
+    message = str(refused.value)
+    assert "FUND opened at 5.79 on 2013-01-28, after 8.38: near a 3:2 split" in message
     for remedy in ("adjusted=True", "2013-01-28,FUND,split,3:2,", '[feed] jumps = "real"'):
-        assert remedy in told
+        assert remedy in message
     for ask in (
         lambda **more: quantd.sweep("momentum", {"lookback": [63]}, bars=fund, **more),
         lambda **more: quantd.study_signal("momentum_21", fund, horizons=(1,), cuts=2, **more),
@@ -367,9 +367,9 @@ def test_adjusted_prices_with_actions_are_refused(folder):
 
 def by_the_clock_of(zone, step="5m"):
     """Bars of three sessions in New York as a user has them: times of a place, without an offset."""
-    own = sessions("XNYS", date(2024, 7, 8), date(2024, 7, 10))
+    calendar = sessions("XNYS", date(2024, 7, 8), date(2024, 7, 10))
     length = {"5m": 300, "15m": 900, "1h": 3600}[step] * 10**9
-    ts = np.concatenate([np.arange(a, b, length) for a, b in zip(own.open_ns, own.close_ns, strict=True)])
+    ts = np.concatenate([np.arange(a, b, length) for a, b in zip(calendar.open_ns, calendar.close_ns, strict=True)])
     close = 50 + np.arange(len(ts)) / 1000
     local = pl.Series(ts).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
     return pl.DataFrame({

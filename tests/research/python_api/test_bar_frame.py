@@ -12,8 +12,8 @@ from quantd.research.python_api.bar_frame import bar_frame
 
 
 def columns(frame):
-    found = bar_frame(frame).frame
-    return found.with_columns(pl.col("ts").cast(pl.Datetime("ns")))
+    table = bar_frame(frame).frame
+    return table.with_columns(pl.col("ts").cast(pl.Datetime("ns")))
 
 
 def test_other_names_and_capitals_are_known(bars):
@@ -26,9 +26,9 @@ def test_columns_of_pairs_as_yfinance_makes_them(bars):
     wide = bars.to_pandas().pivot(index="ts", columns="symbol", values=["open", "high", "low", "close", "volume"])
     wide.columns = wide.columns.set_levels([n.title() for n in wide.columns.levels[0]], level=0)
     for frame in (wide, wide.swaplevel(axis=1)):
-        found = columns(frame)
-        assert found.drop("ts").equals(columns(bars).drop("ts"))
-        assert found["ts"].equals(columns(bars)["ts"])
+        table = columns(frame)
+        assert table.drop("ts").equals(columns(bars).drop("ts"))
+        assert table["ts"].equals(columns(bars)["ts"])
 
 
 def test_one_instrument_needs_no_column_of_symbols(bars):

@@ -23,25 +23,25 @@ def test_the_figures_are_those_of_the_command(folder):
     write(folder)
     for name, more in (("a", ()), ("b", ("--set", "risk.max_position_weight=0.2"))):
         answer(command(folder, "backtest", "--json", "--report", f"{name}.json", *more))
-    told = answer(command(folder, "report", "--compare", "a.json", "b.json", "--json"))
-    runs = [quantd.backtest("config.toml", settings=each) for each in (None, {"risk.max_position_weight": 0.2})]
-    found = quantd.compare(*runs, names=("a", "b"))
-    assert dict(zip(found.table["metric"], found.table["a"], strict=True)) == {
-        each["name"]: each["one"] for each in told["metrics"]
+    document = answer(command(folder, "report", "--compare", "a.json", "b.json", "--json"))
+    runs = [quantd.backtest("config.toml", settings=settings) for settings in (None, {"risk.max_position_weight": 0.2})]
+    comparison = quantd.compare(*runs, names=("a", "b"))
+    assert dict(zip(comparison.table["metric"], comparison.table["a"], strict=True)) == {
+        metric["name"]: metric["one"] for metric in document["metrics"]
     }
-    assert dict(zip(found.table["metric"], found.table["b"], strict=True)) == {
-        each["name"]: each["other"] for each in told["metrics"]
+    assert dict(zip(comparison.table["metric"], comparison.table["b"], strict=True)) == {
+        metric["name"]: metric["other"] for metric in document["metrics"]
     }
     report = json.loads((folder / "a.json").read_text())
-    house = {each["name"]: each["values"][0] for each in report["metrics"] if each["needs"] != "benchmark"}
-    own = quantd.metrics(runs[0])
-    assert {name: own[name] for name in house if house[name] is not None and name != "average_net"} == {
+    house = {metric["name"]: metric["values"][0] for metric in report["metrics"] if metric["needs"] != "benchmark"}
+    figures = quantd.metrics(runs[0])
+    assert {name: figures[name] for name in house if house[name] is not None and name != "average_net"} == {
         name: value for name, value in house.items() if value is not None and name != "average_net"
     }
     tested = quantd.significance(*runs)
-    assert tested.p == {name: told["versus"][name]["p"] for name in tested.p}
-    assert tested.interval == (told["versus"]["low"], told["versus"]["high"])
-    assert tested.sharpe_difference == told["versus"]["sharpe_difference"] != 0.0
+    assert tested.p == {name: document["versus"][name]["p"] for name in tested.p}
+    assert tested.interval == (document["versus"]["low"], document["versus"]["high"])
+    assert tested.sharpe_difference == document["versus"]["sharpe_difference"] != 0.0
 
 
 def test_returns_of_every_form_have_the_metrics_of_the_result(pair):
@@ -64,13 +64,13 @@ def test_more_results_are_compared_with_the_first_and_adjusted(pair, bars):
         "momentum", bars, params={"lookback": 60}, compare=False, settings={"feed.start": "2012-03-30"}
     )
     first, second = pair
-    found = quantd.compare(first, second, first)
-    assert found.names == ("momentum", "inverse_volatility", "momentum 2")
-    rows = found.tests.filter(pl.col("test") == "ledoit_wolf")
+    comparison = quantd.compare(first, second, first)
+    assert comparison.names == ("momentum", "inverse_volatility", "momentum 2")
+    rows = comparison.tests.filter(pl.col("test") == "ledoit_wolf")
     raw, adjusted = rows["p"].to_list(), rows["adjusted"].to_list()
     assert adjusted[0] == pytest.approx(min(1.0, 2.0 * raw[0]))
-    assert "Sharpe difference" in str(found)
-    assert "by its ratio momentum" in str(found)
+    assert "Sharpe difference" in str(comparison)
+    assert "by its ratio momentum" in str(comparison)
     with pytest.raises(quantd.Error, match="differ in "):
         quantd.compare(first, third)
     # another lookback begins later; the remedy is a first session for both

@@ -22,13 +22,13 @@ def test_a_class_an_object_a_partial_and_a_lambda_are_policies(bars):
     def act(view, share=0.1):
         return [share, 0.0]
 
-    whole = [quantd.backtest(p, bars=bars, compare=False) for p in (Half, Half(0.5), lambda view: [0.5, 0.0])]
-    assert len({each.digest for each in whole}) == 1
+    backtests = [quantd.backtest(p, bars=bars, compare=False) for p in (Half, Half(0.5), lambda view: [0.5, 0.0])]
+    assert len({backtest.digest for backtest in backtests}) == 1
     shares = [
         quantd.backtest(act, bars=bars, params={"share": 0.5}, compare=False),
         quantd.backtest(partial(act, share=0.5), bars=bars, compare=False),
     ]
-    assert {each.digest for each in shares} == {whole[0].digest}
+    assert {backtest.digest for backtest in shares} == {backtests[0].digest}
 
 
 def test_a_digest_follows_source_defaults_and_captured_values():
@@ -38,9 +38,9 @@ def test_a_digest_follows_source_defaults_and_captured_values():
     def two(view, share=0.2):
         return [share]
 
-    made = [(lambda view, s=s: [s]) for s in (1, 2)]
+    policies = [(lambda view, s=s: [s]) for s in (1, 2)]
     assert source_digest(one) != source_digest(two)
-    assert source_digest(made[0]) != source_digest(made[1])
+    assert source_digest(policies[0]) != source_digest(policies[1])
     assert source_digest(one) == source_digest(one)
     code = compile("def f(view):\n    return [1]", "<cell>", "exec")
     spaces = [{}, {}]

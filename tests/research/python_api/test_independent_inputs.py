@@ -30,10 +30,10 @@ def closes_of(name: str) -> tuple[list[date], Floats]:
 
 def act_of(name: str, case: str) -> Callable[[Any], Any]:
     """A policy of the product that gives the answers of a case over a frame."""
-    known = answers(CASES[case], *closes_of(name))
+    weights_by_date = answers(CASES[case], *closes_of(name))
 
     def act(view: Any) -> Any:
-        weights = known[datetime.fromtimestamp(view.time / 1e9, UTC).date()]
+        weights = weights_by_date[datetime.fromtimestamp(view.time / 1e9, UTC).date()]
         return "hold" if weights is None else weights
 
     return act
@@ -42,17 +42,17 @@ def act_of(name: str, case: str) -> Callable[[Any], Any]:
 @pytest.mark.parametrize(("name", "case"), [("bundled", "pair"), ("generated", "random_weights")])
 def test_the_checks_accept_every_bar(name: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = quantd.backtest(act_of(name, case), bars=FRAMES[name](), compare=False)
-    assert found.rejected == 0
-    assert len(found.equity) == len(closes_of(name)[0])
-    assert len(found.fills) > 500
-    assert found.equity["equity"].min() > 0
+    backtest = quantd.backtest(act_of(name, case), bars=FRAMES[name](), compare=False)
+    assert backtest.rejected == 0
+    assert len(backtest.equity) == len(closes_of(name)[0])
+    assert len(backtest.fills) > 500
+    assert backtest.equity["equity"].min() > 0
     if name == "generated":
-        assert found.equity["cash"].min() < 0  # gaps after a cut
+        assert backtest.equity["cash"].min() < 0  # gaps after a cut
         day = pl.col("ts").dt.date()
         bars = generated().with_columns(day=pl.col("ts").cast(pl.Date), most=(pl.col("volume") / 10).floor())
-        fills = found.fills.with_columns(day=day).join(bars.select("day", "symbol", "most"), on=["day", "symbol"])
-        assert fills.height == found.fills.height
+        fills = backtest.fills.with_columns(day=day).join(bars.select("day", "symbol", "most"), on=["day", "symbol"])
+        assert fills.height == backtest.fills.height
         assert fills.filter(pl.col("quantity") == pl.col("most")).height > 100  # filled in part
 
 
@@ -63,18 +63,18 @@ def test_an_engine_written_from_the_page_gives_the_equity_of_each_close(
     name: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = quantd.backtest(act_of(name, case), bars=FRAMES[name](), compare=False).equity
+    curve = quantd.backtest(act_of(name, case), bars=FRAMES[name](), compare=False).equity
     dates, equity = equity_of(FRAMES[name](), answers(CASES[case], *closes_of(name)))
-    assert found["ts"].dt.date().to_list() == dates
-    assert (found["equity"] * 1e6).round().cast(int).to_list() == equity
+    assert curve["ts"].dt.date().to_list() == dates
+    assert (curve["equity"] * 1e6).round().cast(int).to_list() == equity
 
 
 def test_the_independent_engine_is_short_and_imports_no_quantd() -> None:
     source = Path(engine.__file__).read_text()
     imports = {
-        (each.module if isinstance(each, ast.ImportFrom) else each.names[0].name)
-        for each in ast.walk(ast.parse(source))
-        if isinstance(each, ast.Import | ast.ImportFrom)
+        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
     }
     assert imports == {
         "collections.abc",
@@ -93,10 +93,10 @@ def test_the_independent_engine_is_short_and_imports_no_quantd() -> None:
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_each_case_changes_its_answer(case: str) -> None:
     dates, closes = closes_of("bundled")
-    given = [each for each in answers(CASES[case], dates[:400], closes[:400]).values() if each is not None]
+    given = [weights for weights in answers(CASES[case], dates[:400], closes[:400]).values() if weights is not None]
     assert given
-    assert all(np.isfinite(each).all() for each in given)
-    assert case in ("equal_monthly", "fixed_daily") or len({each.tobytes() for each in given}) > 1
+    assert all(np.isfinite(weights).all() for weights in given)
+    assert case in ("equal_monthly", "fixed_daily") or len({weights.tobytes() for weights in given}) > 1
 
 
 def test_the_generated_bars_have_gaps_holes_and_thin_volumes() -> None:

@@ -27,27 +27,27 @@ def rising(view):
 
 def test_a_configuration_has_the_result_of_the_command(folder):
     write(folder)
-    told = json.loads(command(folder, "study", "lookahead", "momentum", "--cuts", "3", "--json").stdout)
-    found = quantd.lookahead("momentum", "config.toml", cuts=3)
-    assert found.clean is told["clean"] is True
-    assert {name: getattr(found, name) for name in ("answers", "cuts", "differences", "dated")} == {
-        name: told["result"][name] for name in ("answers", "cuts", "differences", "dated")
+    document = json.loads(command(folder, "study", "lookahead", "momentum", "--cuts", "3", "--json").stdout)
+    lookahead = quantd.lookahead("momentum", "config.toml", cuts=3)
+    assert lookahead.clean is document["clean"] is True
+    assert {name: getattr(lookahead, name) for name in ("answers", "cuts", "differences", "dated")} == {
+        name: document["result"][name] for name in ("answers", "cuts", "differences", "dated")
     }
-    assert str(found) == "looks only backwards: 3 cuts, 0 differences"
+    assert str(lookahead) == "looks only backwards: 3 cuts, 0 differences"
 
 
 def test_a_function_over_a_frame_is_cleared_and_one_with_a_table_is_not_decided(bars):
-    found = quantd.lookahead(rising, bars, cuts=3)
-    assert (found.clean, found.decided, found.failed) == (True, True, 0)
+    lookahead = quantd.lookahead(rising, bars, cuts=3)
+    assert (lookahead.clean, lookahead.decided, lookahead.failed) == (True, True, 0)
     closes = bars.filter(pl.col("symbol") == "SPY")["close"].to_numpy()
 
     def scaled(view):
         return [0.5 * view.prices[0] / closes.max(), 0.1]
 
-    found = quantd.lookahead(scaled, bars, cuts=3)
-    assert (found.clean, found.decided) == (None, False)
-    assert str(found).startswith("not decided: 3 cuts, 0 differences")
-    assert "closes (in memory)" in str(found)
+    lookahead = quantd.lookahead(scaled, bars, cuts=3)
+    assert (lookahead.clean, lookahead.decided) == (None, False)
+    assert str(lookahead).startswith("not decided: 3 cuts, 0 differences")
+    assert "closes (in memory)" in str(lookahead)
 
 
 WEEKLY: dict[str, object] = {}
@@ -67,19 +67,19 @@ def test_nothing_is_called_clean_that_the_study_did_not_decide(bars, folder):
         return [0.4 if float(WEEKLY["closes"]["close"].iloc[0]) > 1.0 else 0.1, 0.1]
 
     for policy in (copies, weekly):
-        found = quantd.lookahead(policy, bars, cuts=3)
-        assert found.clean is None, str(found)
-        assert str(found).startswith("not decided")
+        lookahead = quantd.lookahead(policy, bars, cuts=3)
+        assert lookahead.clean is None, str(lookahead)
+        assert str(lookahead).startswith("not decided")
     write(folder)
     (folder / "own.csv").write_text("a\n1\n")
     (folder / "reads.py").write_text("def act(view):\n    return [float(open('own.csv').read()[2]) / 4, 0.1, 0.1]\n")
-    told = command(folder, "study", "lookahead", "reads.py:act", "--cuts", "3", "--json")
-    assert json.loads(told.stdout)["clean"] is None
-    assert told.returncode == 2
+    process = command(folder, "study", "lookahead", "reads.py:act", "--cuts", "3", "--json")
+    assert json.loads(process.stdout)["clean"] is None
+    assert process.returncode == 2
     short = bars.group_by("symbol", maintain_order=True).head(1)
-    found = quantd.lookahead(rising, short, cuts=3)
-    assert (found.clean, found.cuts) == (None, 0)
-    assert str(found).startswith("not decided")
+    lookahead = quantd.lookahead(rising, short, cuts=3)
+    assert (lookahead.clean, lookahead.cuts) == (None, 0)
+    assert str(lookahead).startswith("not decided")
 
 
 def test_a_memo_of_a_class_is_found_by_the_cuts(bars):
@@ -91,14 +91,14 @@ def test_a_memo_of_a_class_is_found_by_the_cuts(bars):
 
             frame = sys._getframe()
             while frame is not None:
-                if (whole := frame.f_locals.get("assembly")) is not None:
-                    return [0.5 if whole.feed.last_ts % 7 else 0.4, whole.feed.last_ts % 11 / 11.0 * 0.3]
+                if (assembly := frame.f_locals.get("assembly")) is not None:
+                    return [0.5 if assembly.feed.last_ts % 7 else 0.4, assembly.feed.last_ts % 11 / 11.0 * 0.3]
                 frame = frame.f_back
             return [0.1, 0.1]
 
-    found = quantd.lookahead(Reached, bars, cuts=4)
-    assert not found.clean
-    assert str(found).startswith("looks ahead: 4 cuts, ")
+    lookahead = quantd.lookahead(Reached, bars, cuts=4)
+    assert not lookahead.clean
+    assert str(lookahead).startswith("looks ahead: 4 cuts, ")
 
 
 @pytest.mark.parametrize(

@@ -17,28 +17,28 @@ def bare(monkeypatch):
 
 def test_a_backtest_is_drawn_with_equal_weight_beside_it(bars):
     result = quantd.backtest("momentum", bars, params={"lookback": 60})
-    found = result.plot()
-    assert isinstance(found, go.Figure)
-    assert [each.name for each in found.data] == [
+    figure = result.plot()
+    assert isinstance(figure, go.Figure)
+    assert [trace.name for trace in figure.data] == [
         "this run", "this run, drawdown", "equal weight", "equal weight, drawdown",
     ]  # fmt: skip
-    assert list(found.data[0].y) == result.equity["equity"].to_list()
-    assert min(found.data[1].y) == pytest.approx(-100.0 * result.metrics["max_drawdown"])
+    assert list(figure.data[0].y) == result.equity["equity"].to_list()
+    assert min(figure.data[1].y) == pytest.approx(-100.0 * result.metrics["max_drawdown"])
 
 
 def test_without_plotly_it_is_the_picture_of_the_report(bars, bare, folder):
     result = quantd.backtest("equal_weight", bars, compare=False)
-    found = result.plot()
-    assert found._repr_html_() == result._repr_html_()
-    found.write_html("page.html")
+    figure = result.plot()
+    assert figure._repr_html_() == result._repr_html_()
+    figure.write_html("page.html")
     assert "<svg" in (folder / "page.html").read_text()
 
 
 def test_a_sweep_is_a_line_or_a_map(bars):
     swept = quantd.sweep("momentum", {"lookback": [20, 60, 120]}, bars)
-    found = swept.plot()
-    assert list(found.data[0].x) == ["20", "60", "120"]
-    assert list(found.data[0].y) == swept.table["sharpe"].to_list()
+    figure = swept.plot()
+    assert list(figure.data[0].x) == ["20", "60", "120"]
+    assert list(figure.data[0].y) == swept.table["sharpe"].to_list()
     with pytest.raises(quantd.Error, match=r"'sharp' is no metric of a sweep; it has .*sharpe"):
         swept.plot("sharp")
     both = quantd.sweep("momentum", {"lookback": [20, 60], "agents.policy.min_trade": [0.0, 0.01]}, bars).plot()

@@ -12,10 +12,10 @@ HEAVY = ("torch", "pandas", "polars", "numpy", "aiohttp", "pydantic", "scipy")
 
 
 def printed(code, folder=None):
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder, env=environment(ROOT)
     )
-    return json.loads(found.stdout.splitlines()[-1])
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def test_an_import_loads_nothing_heavy():
@@ -24,10 +24,10 @@ def test_an_import_loads_nothing_heavy():
         f"print(json.dumps([[n for n in {HEAVY} if n in sys.modules], "
         "sorted(m for m in sys.modules if m.startswith('quantd'))]))"
     )
-    loaded, own = printed(code)
+    loaded, modules = printed(code)
     assert loaded == []
     engine = ["quantd.engine_build", "quantd.engine_build.hook", "quantd.engine_build.recipe"]  # finds compiled modules
-    assert own == ["quantd", *engine]
+    assert modules == ["quantd", *engine]
 
 
 def test_the_functions_load_neither_torch_nor_pandas_nor_a_server():

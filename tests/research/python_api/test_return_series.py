@@ -26,17 +26,17 @@ FORMS = {
     "pandas, months as index": INDEXED.to_period("M"),
     "series": INDEXED["return"],
     "series, months as index": INDEXED["return"].to_period("M"),
-    "series, dates as index": pd.Series(R, index=[each.date() for each in MONTHS]),
+    "series, dates as index": pd.Series(R, index=[month.date() for month in MONTHS]),
     "series, text as index": pd.Series(R, index=MONTHS.strftime("%Y-%m-%d")),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_monthly_returns_of_any_dated_form_have_twelve_samples_a_year(form):
-    found = quantd.metrics(FORMS[form])
-    assert found["sharpe"] == pytest.approx(TRUE, rel=1e-9)
-    assert found.periods == 12.0
-    assert quantd.metrics(FORMS[form], periods=12)["cagr"] == pytest.approx(found["cagr"], rel=1e-9)
+    metrics = quantd.metrics(FORMS[form])
+    assert metrics["sharpe"] == pytest.approx(TRUE, rel=1e-9)
+    assert metrics.periods == 12.0
+    assert quantd.metrics(FORMS[form], periods=12)["cagr"] == pytest.approx(metrics["cagr"], rel=1e-9)
     tested = quantd.significance(FORMS[form], FORMS[form])
     assert tested.sharpe_difference == 0.0
 
@@ -107,13 +107,13 @@ def test_irregular_dates_have_the_periods_that_are_given():
 
 def test_annual_figures_of_less_than_a_year_are_marked():
     short = FORMS["polars"][:4]
-    found = quantd.metrics(short)
-    assert found.annualised == "annualised from 4 months"
-    lines = dict(line.split(maxsplit=1) for line in str(found).splitlines()[1:])
-    assert str(found).startswith("4 samples, 12 a year, annualised from 4 months\n")
+    metrics = quantd.metrics(short)
+    assert metrics.annualised == "annualised from 4 months"
+    lines = dict(line.split(maxsplit=1) for line in str(metrics).splitlines()[1:])
+    assert str(metrics).startswith("4 samples, 12 a year, annualised from 4 months\n")
     assert lines["cagr"].endswith(", annualised from 4 months")
     assert "annualised" not in lines["total_return"]
-    assert json.loads(json.dumps(found))["total_return"] == found["total_return"]
+    assert json.loads(json.dumps(metrics))["total_return"] == metrics["total_return"]
     other = short.with_columns(pl.Series("return", R[4:8]))
     assert "annualised from 4 months" in str(quantd.significance(short, other))
     assert quantd.metrics(FORMS["polars"][:12]).annualised == ""
@@ -131,10 +131,10 @@ def test_a_result_of_less_than_a_year_is_marked(bars):
 
 
 def test_a_total_loss_ends_the_series():
-    found = quantd.metrics([0.1, -0.05, -1.0])
-    assert (found["total_return"], found["cagr"], found["max_drawdown"]) == (-1.0, -1.0, 1.0)
-    assert found["sharpe"] == quantd.metrics([0.1, -0.05, -1.0, 0.0][:3])["sharpe"] < 0.0
-    assert found["log_growth_annual"] is None
+    metrics = quantd.metrics([0.1, -0.05, -1.0])
+    assert (metrics["total_return"], metrics["cagr"], metrics["max_drawdown"]) == (-1.0, -1.0, 1.0)
+    assert metrics["sharpe"] == quantd.metrics([0.1, -0.05, -1.0, 0.0][:3])["sharpe"] < 0.0
+    assert metrics["log_growth_annual"] is None
     longer = quantd.metrics([0.1, -0.05, -1.0, 0.0, 0.0])
     assert longer["total_return"] == -1.0
     assert longer["worst_sample"] == -1.0

@@ -26,9 +26,9 @@ def frame(opens, symbol="A", close=100.0, volumes=None):
 
 
 def run(bars, answers, **settings):
-    known = dict(zip(DAYS, answers, strict=True))
+    answer_of_day = dict(zip(DAYS, answers, strict=True))
     return quantd.backtest(
-        lambda view: known[datetime.fromtimestamp(view.time / 1e9, UTC).date()], bars=bars, settings=settings,
+        lambda view: answer_of_day[datetime.fromtimestamp(view.time / 1e9, UTC).date()], bars=bars, settings=settings,
         compare=False,
     )  # fmt: skip
 
@@ -54,11 +54,11 @@ def test_the_example_of_the_page_is_what_the_product_computes():
 def test_every_order_fills_at_the_open_whatever_the_gap(gap):
     opens = [100.0, 100.0 * gap, 100.0, 100.0 * gap, 100.0, 100.0]
     result = run(frame(opens), [[0.5], "hold", [0.0], "hold", [-0.5], [0.0]])
-    found = filled(result)
-    assert found[0][:3] == (3, "buy", 500.0)
-    assert found[0][3] == pytest.approx(100.0 * gap * 1.0002)
-    assert found[1][:2] == (5, "sell")
-    assert found[1][3] == pytest.approx(100.0 * gap * 0.9998)
+    fills = filled(result)
+    assert fills[0][:3] == (3, "buy", 500.0)
+    assert fills[0][3] == pytest.approx(100.0 * gap * 1.0002)
+    assert fills[1][:2] == (5, "sell")
+    assert fills[1][3] == pytest.approx(100.0 * gap * 0.9998)
     assert result.orders["limit"].null_count() == result.orders.height
 
 
@@ -97,14 +97,14 @@ def test_an_unfilled_rest_counts_at_the_last_close_while_it_waits():
 
 def test_a_tenth_of_the_volume_fills_and_the_rest_expires():
     result = run(frame([100] * 6, volumes=[9, 50, 1009, 0, 5, 1e6]), [[1.0]] * 6)
-    assert [each[:3] for each in filled(result)] == [(3, "buy", 5.0), (4, "buy", 100.0), (9, "buy", 894.0)]
+    assert [fill[:3] for fill in filled(result)] == [(3, "buy", 5.0), (4, "buy", 100.0), (9, "buy", 894.0)]
 
 
 def test_no_bar_is_no_fill_and_a_price_is_old_after_thirty_hours():
     bars = pl.concat([frame([100] * 6), frame([50, 50, 0, 50, 0, 50], "B", 50.0)])
     answers = [[0.0, 0.5], [0.0, 0.0], [0.0, 0.0], [0.0, 0.3], [0.0, 0.3], [0.0, 0.3]]
     result = run(bars, answers)
-    assert [each[:3] for each in filled(result)] == [(3, "buy", 1000.0), (5, "sell", 1000.0)]
+    assert [fill[:3] for fill in filled(result)] == [(3, "buy", 1000.0), (5, "sell", 1000.0)]
     sent = [(ts.day, side, state) for ts, _, _, side, _, _, state, *_ in result.orders.iter_rows()]
     assert sent[:4] == [(2, "buy", "filled"), (3, "sell", "expired"), (4, "sell", "filled"), (5, "buy", "expired")]
     assert [day for day, *_ in sent[4:]] == [9]  # on Monday the 8th the price of B is three days old
@@ -112,7 +112,7 @@ def test_no_bar_is_no_fill_and_a_price_is_old_after_thirty_hours():
 
 def test_the_band_leaves_out_small_changes_but_not_a_target_of_zero_lots():
     result = run(frame([100] * 6), [[0.5], [0.504], [0.5051], [0.001], [0.0], [0.004]])
-    assert [each[:3] for each in filled(result)] == [(3, "buy", 500.0), (5, "buy", 5.0), (8, "sell", 505.0)]
+    assert [fill[:3] for fill in filled(result)] == [(3, "buy", 500.0), (5, "buy", 5.0), (8, "sell", 505.0)]
 
 
 def test_weights_beyond_the_cash_that_may_be_owed_are_scaled_together():

@@ -17,10 +17,10 @@ from tests.support.command_line import write
 
 def test_settings_replace_keys_by_name(folder):
     write(folder)
-    found = quantd.load("config.toml", {"risk.max_drawdown": 0.2, "feed.end": dt.date(2020, 1, 2)})
-    assert found.risk.max_drawdown == 0.2
-    assert found.feed.end == dt.date(2020, 1, 2)
-    assert isinstance(found, quantd.Config)
+    config = quantd.load("config.toml", {"risk.max_drawdown": 0.2, "feed.end": dt.date(2020, 1, 2)})
+    assert config.risk.max_drawdown == 0.2
+    assert config.feed.end == dt.date(2020, 1, 2)
+    assert isinstance(config, quantd.Config)
 
 
 def test_a_mistake_names_file_line_key_and_remedy(folder):
@@ -95,10 +95,10 @@ def test_interval_and_calendar_follow_from_the_stamps():
 
 
 def test_settings_replace_the_defaults_around_a_frame(bars):
-    found = around(bar_frame(bars), "momentum", {"lookback": 60}, {"risk.profile": "balanced", "broker.cash": "5000"})
-    assert found.risk.profile == "balanced"
-    assert found.broker.cash_micro == 5_000_000_000
-    assert found.agents[0].params["lookback"] == 60
+    config = around(bar_frame(bars), "momentum", {"lookback": 60}, {"risk.profile": "balanced", "broker.cash": "5000"})
+    assert config.risk.profile == "balanced"
+    assert config.broker.cash_micro == 5_000_000_000
+    assert config.agents[0].params["lookback"] == 60
 
 
 def several(symbols, ts):
@@ -130,12 +130,12 @@ HOURS = [dt.datetime(2024, 12, 3) + dt.timedelta(hours=k) for k in range(48)]
 def test_each_symbol_has_its_usual_calendar_as_in_the_commands(symbols, ts, calendars):
     universe = around(several(symbols, ts), "equal_weight", {}, None).instruments()
     by_name = dict(zip(symbols, calendars, strict=True))
-    assert {each.symbol: each.calendar for each in universe.instruments} == by_name
+    assert {instrument.symbol: instrument.calendar for instrument in universe.instruments} == by_name
     assert universe.calendar == ("24/7" if set(calendars) == {"24/7"} else "XNYS")
 
 
 def test_days_stamped_by_tokyos_midnight_are_no_weekend():
-    ts = [each - dt.timedelta(hours=9) for each in WEEKDAYS]
+    ts = [day - dt.timedelta(hours=9) for day in WEEKDAYS]
     assert around(several(["7203.T"], ts), "equal_weight", {}, None).universe.calendar == "XTKS"
 
 
@@ -146,17 +146,17 @@ def test_extended_hours_of_a_friday_are_no_weekend():
 
 
 def test_a_calendar_in_the_settings_precedes():
-    found = around(several(["VOD.L"], WEEKDAYS), "equal_weight", {}, {"universe.calendar": "XLON"})
-    assert found.instruments().instruments[0].calendar == "XLON"
+    config = around(several(["VOD.L"], WEEKDAYS), "equal_weight", {}, {"universe.calendar": "XLON"})
+    assert config.instruments().instruments[0].calendar == "XLON"
 
 
 def test_an_index_among_the_bars_is_the_benchmark_and_no_symbol():
-    found = around(several(["SAP.DE", "^GDAXI"], WEEKDAYS), "equal_weight", {}, None).universe
-    assert (found.symbols, found.benchmark, found.calendar) == (("SAP.DE",), "^GDAXI", "XETR")
+    universe = around(several(["SAP.DE", "^GDAXI"], WEEKDAYS), "equal_weight", {}, None).universe
+    assert (universe.symbols, universe.benchmark, universe.calendar) == (("SAP.DE",), "^GDAXI", "XETR")
 
 
 def test_symbols_of_several_exchanges_have_their_own_calendars():
-    found = around(several(["SAP.DE", "AIR.PA", "SPY", "BMW.DE"], WEEKDAYS), "equal_weight", {}, None)
-    calendars = {each.symbol: each.calendar for each in found.instruments().instruments}
+    config = around(several(["SAP.DE", "AIR.PA", "SPY", "BMW.DE"], WEEKDAYS), "equal_weight", {}, None)
+    calendars = {instrument.symbol: instrument.calendar for instrument in config.instruments().instruments}
     assert calendars == {"SAP.DE": "XETR", "AIR.PA": "XPAR", "SPY": "XNYS", "BMW.DE": "XETR"}
-    assert found.universe.calendar == "XETR"
+    assert config.universe.calendar == "XETR"

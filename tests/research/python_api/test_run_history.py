@@ -10,21 +10,21 @@ from tests.support.command_line import quantd as command
 @pytest.fixture
 def stored(folder):
     write(folder)
-    told = answer(command(folder, "backtest", "--journal", "--json", "--no-compare"))
-    return told, quantd.open_run(folder / "state" / "backtests")
+    document = answer(command(folder, "backtest", "--journal", "--json", "--no-compare"))
+    return document, quantd.open_run(folder / "state" / "backtests")
 
 
 def test_frames_hold_what_the_command_counted(stored):
-    told, run = stored
-    assert run.name == told["run"]
+    document, run = stored
+    assert run.name == document["run"]
     assert run.mode == "backtest"
-    assert len(run.orders) == told["orders"]
-    assert len(run.fills) == told["fills"]
-    assert len(run.alerts) == told["alerts"]
-    assert run.equity["equity"][-1] == pytest.approx(float(told["equity"]))
+    assert len(run.orders) == document["orders"]
+    assert len(run.fills) == document["fills"]
+    assert len(run.alerts) == document["alerts"]
+    assert run.equity["equity"][-1] == pytest.approx(float(document["equity"]))
     books = run.books.filter(run.books["ts"] == run.equity["ts"][-1])
     assert dict(zip(books["book"], books["equity"], strict=True)) == pytest.approx(
-        {name: float(own) for name, own in told["books"].items()}
+        {name: float(equity) for name, equity in document["books"].items()}
     )
 
 
@@ -36,8 +36,8 @@ def test_why_needs_no_configuration_in_the_current_folder(stored):
 
 
 def test_a_run_is_found_by_name_and_can_be_read_again(stored, folder):
-    told, run = stored
-    again = quantd.open_run(folder / "state" / "backtests", told["run"])
+    document, run = stored
+    again = quantd.open_run(folder / "state" / "backtests", document["run"])
     assert again.fills.equals(run.fills)
     assert run.refresh().equity.equals(run.equity)
     with pytest.raises(quantd.Error):

@@ -21,15 +21,15 @@ def reversal(view):
 
 def test_a_function_a_feature_and_a_file_give_one_table(folder):
     (folder / "mine.py").write_text("def signal(view):\n    return -view.returns(1)[-1]\n")
-    found = quantd.study_signal([reversal, "daily_return_1", "mine.py:signal"], FRAME, SETTINGS, **SHORT)
-    table = found.table
+    study = quantd.study_signal([reversal, "daily_return_1", "mine.py:signal"], FRAME, SETTINGS, **SHORT)
+    table = study.table
     assert table.columns == list(COLUMNS)
     assert table.height == 6
     by_name = {name: part.sort("horizon")["rank_ic"].to_numpy() for (name,), part in table.group_by("factor")}
     assert by_name["reversal"] == pytest.approx(by_name["mine.py:signal"], abs=1e-12)
     assert by_name["reversal"] == pytest.approx(-by_name["daily_return_1"], abs=1e-12)
-    assert found.quantiles.filter(pl.col("factor") == "reversal").height == 2 * 4
-    assert found.trials == 3
+    assert study.quantiles.filter(pl.col("factor") == "reversal").height == 2 * 4
+    assert study.trials == 3
 
 
 def test_a_planted_factor_is_found_and_a_notebook_shows_its_tables():
@@ -43,14 +43,14 @@ def test_a_planted_factor_is_found_and_a_notebook_shows_its_tables():
     def planted(view):
         return view.bars(1).volume[-1]
 
-    found = quantd.study_signal(planted, frame, SETTINGS, **SHORT)
-    row = found.table.row(0, named=True)
+    study = quantd.study_signal(planted, frame, SETTINGS, **SHORT)
+    row = study.table.row(0, named=True)
     assert row["rank_ic"] > 0.9
     assert row["net_sharpe"] > 10
-    html = found._repr_html_()
+    html = study._repr_html_()
     assert "<table>" in html
     assert "planted: cross-section, 10 symbols" in html
-    assert "looks only backwards" in str(found)
+    assert "looks only backwards" in str(study)
 
 
 def test_a_function_that_holds_the_frame_is_refused():

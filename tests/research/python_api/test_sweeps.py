@@ -23,11 +23,11 @@ def locked(view, lookback=20):
 
 
 def test_a_functions_parameters_are_swept(bars):
-    found = quantd.sweep(rising, {"lookback": range(10, 40, 10)}, bars=bars)
-    assert found.table["agents.policy.params.lookback"].to_list() == [10, 20, 30]
+    sweep = quantd.sweep(rising, {"lookback": range(10, 40, 10)}, bars=bars)
+    assert sweep.table["agents.policy.params.lookback"].to_list() == [10, 20, 30]
     one = quantd.backtest(rising, bars=bars, params={"lookback": 30}, compare=False)
-    assert found.table["sharpe"][2] == pytest.approx(one.verdict.performance.sharpe, rel=1e-12)
-    assert "trials known" in str(found)
+    assert sweep.table["sharpe"][2] == pytest.approx(one.verdict.performance.sharpe, rel=1e-12)
+    assert "trials known" in str(sweep)
     assert one.verdict.trials == 3  # the backtest repeats a point of the sweep
 
 
@@ -46,9 +46,9 @@ def test_a_function_of_the_caller_comes_to_the_same_bits_in_processes(bars, fold
         return np.where(rising(view, lookback) > 0, half, 0.0)
 
     over = {"lookback": [10, 20, 30, 40]}
-    apart = quantd.sweep(captured, over, bars=bars, workers=2, settings={"quantd.state": str(folder / "apart")})
+    pool_sweep = quantd.sweep(captured, over, bars=bars, workers=2, settings={"quantd.state": str(folder / "apart")})
     here = quantd.sweep(captured, over, bars=bars, settings={"quantd.state": str(folder / "here")})
-    assert apart.points == here.points
+    assert pool_sweep.points == here.points
     assert here.table["sharpe"].n_unique() == 4
 
 
@@ -61,20 +61,20 @@ def test_a_function_that_fails_in_a_process_ends_the_sweep_with_its_error(bars):
 
 
 def test_a_heat_map_and_a_page(bars, folder):
-    found = quantd.sweep(rising, {"lookback": [10, 20], "broker.commission_bp": [0, 5, 10]}, bars=bars)
-    shown = found.heat_map("broker.commission_bp", "agents.policy.params.lookback")._repr_html_()
+    sweep = quantd.sweep(rising, {"lookback": [10, 20], "broker.commission_bp": [0, 5, 10]}, bars=bars)
+    shown = sweep.heat_map("broker.commission_bp", "agents.policy.params.lookback")._repr_html_()
     assert shown.count("data-value=") == 6
-    assert "://" not in found.report(folder / "s.html").read_text()
+    assert "://" not in sweep.report(folder / "s.html").read_text()
     with pytest.raises(ValueError, match="no key of this sweep"):
-        found.heat_map("x", "y")
+        sweep.heat_map("x", "y")
 
 
 def test_a_file_has_the_points_of_the_command(folder):
     write(folder)
     over = {"agents.trend.params.lookback": [20, 60]}
-    told = answer(command(folder, "sweep", "config.toml", "--over", "agents.trend.params.lookback=20,60", "--json"))
-    found = quantd.sweep("config.toml", over)
-    assert found.table.to_dicts() == told["points"]
+    document = answer(command(folder, "sweep", "config.toml", "--over", "agents.trend.params.lookback=20,60", "--json"))
+    sweep = quantd.sweep("config.toml", over)
+    assert sweep.table.to_dicts() == document["points"]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,6 @@ def test_a_mistake_is_an_exception_with_a_remedy(bars, call, text):
 
 
 def test_a_parameter_that_does_not_exist_is_a_fault_of_its_points(bars):
-    found = quantd.sweep(rising, {"lookbak": [5, 6]}, bars=bars)
-    assert found.best is None
-    assert "lookbak" in found.table["fault"][0]
+    sweep = quantd.sweep(rising, {"lookbak": [5, 6]}, bars=bars)
+    assert sweep.best is None
+    assert "lookbak" in sweep.table["fault"][0]

@@ -34,8 +34,8 @@ def at(folder):
 
 
 def test_each_refit_chooses_the_best_of_a_sweep_over_the_bars_before_it(done, bars):
-    _, found = done
-    for row in found.table.rows(named=True)[::3]:
+    _, walk = done
+    for row in walk.table.rows(named=True)[::3]:
         before = bars.filter(pl.col("ts").dt.date() <= pl.lit(row["fitted_to"]).str.to_date())
         swept = quantd.sweep("momentum", OVER, before)
         assert (row["agents.policy.params.lookback"],) == swept.best.values
@@ -45,48 +45,48 @@ def test_each_refit_chooses_the_best_of_a_sweep_over_the_bars_before_it(done, ba
 
 
 def test_the_whole_procedure_is_the_same_on_truncated_bars(done, bars, folder):
-    _, found = done
-    for refit in found.table["refit"][2:4]:
+    _, walk = done
+    for refit in walk.table["refit"][2:4]:
         cut = quantd.walk_forward(
             "momentum", bars.filter(pl.col("ts").dt.date() <= refit), over=OVER, compare=False, **STEPS
         )
         rows = len(cut.table) - 1  # the last period is shorter
         assert rows >= 1
-        assert cut.table[:rows].equals(found.table[:rows])
-        assert cut.returns.equals(found.returns[: len(cut.returns)])
+        assert cut.table[:rows].equals(walk.table[:rows])
+        assert cut.returns.equals(walk.returns[: len(cut.returns)])
 
 
 def test_one_point_is_one_backtest_through_all_refits(bars):
     one = quantd.walk_forward("momentum", bars, over={"lookback": [30]}, window="1y", refit="2mo", compare=False)
     start = one.table["refit"][0].isoformat()
-    own = quantd.backtest("momentum", bars, {"feed.start": start}, params={"lookback": 30}, compare=False)
-    returns = own.equity["equity"].pct_change()[1:]
+    backtest = quantd.backtest("momentum", bars, {"feed.start": start}, params={"lookback": 30}, compare=False)
+    returns = backtest.equity["equity"].pct_change()[1:]
     np.testing.assert_allclose(one.returns["return"], returns, rtol=1e-9, atol=1e-12)
     assert one.stability == 1.0
-    assert one.efficiency == pytest.approx(own.verdict.performance.sharpe / one.table["sharpe_in"].mean())
+    assert one.efficiency == pytest.approx(backtest.verdict.performance.sharpe / one.table["sharpe_in"].mean())
 
 
 @pytest.mark.requirement("R-246")
 def test_each_refit_is_one_trial_and_the_walk_is_another(done):
-    folder, found = done
+    folder, walk = done
     looks = read_looks(folder / "state").looks
-    assert [look.kind for look in looks] == ["walk"] * (len(found.table) + 1)
+    assert [look.kind for look in looks] == ["walk"] * (len(walk.table) + 1)
     assert [look.values["agents.policy.params.lookback"] for look in looks[:-1]] == (
-        found.table["agents.policy.params.lookback"].to_list()
+        walk.table["agents.policy.params.lookback"].to_list()
     )
-    assert found.backtest.verdict.trials == len(looks)
-    assert f"{len(found.table)} refits: Sharpe" in str(found)
+    assert walk.backtest.verdict.trials == len(looks)
+    assert f"{len(walk.table)} refits: Sharpe" in str(walk)
 
 
 def test_the_returns_are_those_of_the_run_and_of_the_periods(done):
-    _, found = done
-    equity = found.backtest.equity["equity"]
-    np.testing.assert_allclose(found.returns["return"], equity.pct_change()[1:], rtol=1e-9, atol=1e-12)
-    total = (1.0 + found.table["return_out"]).product()
+    _, walk = done
+    equity = walk.backtest.equity["equity"]
+    np.testing.assert_allclose(walk.returns["return"], equity.pct_change()[1:], rtol=1e-9, atol=1e-12)
+    total = (1.0 + walk.table["return_out"]).product()
     assert total == pytest.approx(equity[-1] / equity[0])
-    assert found.table["samples"].sum() == len(found.returns)
-    assert pl.read_parquet(found.folder / "returns.parquet").equals(found.returns)
-    assert pl.read_parquet(found.folder / "walk.parquet").equals(found.table)
+    assert walk.table["samples"].sum() == len(walk.returns)
+    assert pl.read_parquet(walk.folder / "returns.parquet").equals(walk.returns)
+    assert pl.read_parquet(walk.folder / "walk.parquet").equals(walk.table)
 
 
 def test_a_function_of_the_caller_is_walked_as_a_file_is(bars, folder):
@@ -95,42 +95,42 @@ def test_a_function_of_the_caller_is_walked_as_a_file_is(bars, folder):
         "    return np.where(view.returns(lookback).sum(axis=0) > 0, 0.5, 0.0)\n"
     )
     given = {"over": {"lookback": [10, 20]}, "window": "1y", "refit": "4mo", "compare": False}
-    own = quantd.walk_forward(rising, bars, **given)
+    walk = quantd.walk_forward(rising, bars, **given)
     file = quantd.walk_forward("mine.py:act", bars, **given)
-    assert own.table.equals(file.table)
-    assert own.returns.equals(file.returns)
+    assert walk.table.equals(file.table)
+    assert walk.returns.equals(file.returns)
 
 
 def test_the_result_of_a_sweep_is_walked_over_its_own_grid_and_bars(done, bars):
-    _, found = done
+    _, walk = done
     swept = quantd.sweep("momentum", {"lookback": iter([10, 30, 60])}, bars)
     again = quantd.walk_forward(swept, compare=False, **STEPS)
-    assert again.table.equals(found.table)
+    assert again.table.equals(walk.table)
     with pytest.raises(quantd.Error, match="has its own grid"):
         quantd.walk_forward(swept, over=OVER)
 
 
 def test_a_function_of_the_caller_is_walked_in_processes_to_the_same_bits(bars, folder):
     settings = [{"quantd.state": str(folder / name)} for name in ("apart", "here")]
-    apart = quantd.walk_forward(rising, bars, over=OVER, workers=2, compare=False, settings=settings[0], **STEPS)
+    pool_walk = quantd.walk_forward(rising, bars, over=OVER, workers=2, compare=False, settings=settings[0], **STEPS)
     here = quantd.walk_forward(rising, bars, over=OVER, compare=False, settings=settings[1], **STEPS)
-    assert apart.table.equals(here.table)
-    assert apart.backtest.digest == here.backtest.digest
+    assert pool_walk.table.equals(here.table)
+    assert pool_walk.backtest.digest == here.backtest.digest
 
 
 @pytest.mark.slow
 def test_a_walk_and_a_sweep_on_a_ray_cluster_come_to_the_same_bits(bars, folder):
     pytest.importorskip("ray")
-    found = {}
+    results = {}
     for on in ("ray", "local"):
         settings = {"quantd.state": str(folder / on)}
         how = {"workers": 2, "on": on, "settings": settings}
-        found[on] = (
+        results[on] = (
             quantd.sweep(rising, {"lookback": [10, 20, 30]}, bars=bars, **how).points,
             quantd.walk_forward("momentum", bars, over=OVER, compare=False, **how, **STEPS).backtest.digest,
             quantd.walk_forward(rising, bars, over=OVER, compare=False, **how, **STEPS).backtest.digest,
         )
-    assert found["ray"] == found["local"]
+    assert results["ray"] == results["local"]
 
 
 LOCK = Lock()
@@ -177,31 +177,31 @@ WALK = (
 
 
 def test_a_killed_walk_continues_to_the_same_table(done, bars, folder):
-    _, whole = done
+    _, reference = done
     bars.write_parquet(folder / "bars.parquet")
     (folder / "config.toml").write_text(CONFIG)
     points = folder / "state" / "walks"
     sizes = []
     for least in (1, 2_000):
         process = subprocess.Popen([sys.executable, "-m", "quantd.daemon.cli", *WALK], stdout=subprocess.DEVNULL)
-        while process.poll() is None and sum(each.stat().st_size for each in points.glob("*/points.bin")) < least:
+        while process.poll() is None and sum(file.stat().st_size for file in points.glob("*/points.bin")) < least:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         sizes.append(next(points.glob("*/points.bin")).stat().st_size)
     before = next(points.glob("*/points.bin")).read_bytes()
-    found = answer(command(folder, *WALK, "--workers", "2", "--json"))
+    document = answer(command(folder, *WALK, "--workers", "2", "--json"))
     after = next(points.glob("*/points.bin")).read_bytes()
     assert after.startswith(before)  # nothing that was finished ran again
     assert sizes[0] < sizes[1] < len(after)
-    own = pl.read_parquet(next(points.glob("*/walk.parquet")))
-    assert own.rows() == whole.table.rows()
-    assert pl.read_parquet(next(points.glob("*/returns.parquet"))).equals(whole.returns)
-    assert found["efficiency"] == whole.efficiency
+    table = pl.read_parquet(next(points.glob("*/walk.parquet")))
+    assert table.rows() == reference.table.rows()
+    assert pl.read_parquet(next(points.glob("*/returns.parquet"))).equals(reference.returns)
+    assert document["efficiency"] == reference.efficiency
 
 
 def test_a_configuration_without_a_grid_is_refused(folder):
     (folder / "config.toml").write_text(CONFIG)
-    found = command(folder, "walk", "config.toml")
-    assert found.returncode == 2
-    assert "config.toml is a configuration, and nothing is fitted: name a grid with --over KEY=VALUES" in found.stderr
+    process = command(folder, "walk", "config.toml")
+    assert process.returncode == 2
+    assert "config.toml is a configuration, and nothing is fitted: name a grid with --over KEY=VALUES" in process.stderr

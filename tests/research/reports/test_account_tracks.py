@@ -49,7 +49,7 @@ def test_round_trips_of_books_have_the_fills_of_the_house(small: Made) -> None:
 
 
 def test_a_book_without_equity_has_a_reason(tmp_path: Path, small: Made) -> None:
-    books = [(0, *rest[1:]) for rest in small.record.books_micro]
+    books = [(0, *equities[1:]) for equities in small.record.books_micro]
     record = small.record
     kept, record.books_micro = record.books_micro, books
     try:

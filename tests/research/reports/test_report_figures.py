@@ -74,7 +74,7 @@ def test_a_section_varies_with_its_input(name: str, small: Made, other: Made) ->
 @pytest.mark.requirement("R-241")
 def test_the_metrics_of_house_and_benchmark_are_those_of_the_catalogue(small: Made) -> None:
     report = small.report
-    assert [row.name for row in report.metrics] == [each.name for each in METRICS]
+    assert [row.name for row in report.metrics] == [metric.name for metric in METRICS]
     expected = measure(track_record_of(small.assembly, small.record))
     for row in report.metrics:
         if row.needs != "benchmark" and row.name != "average_net":
@@ -99,12 +99,12 @@ def test_the_metrics_of_a_book_are_those_of_the_frame_of_books(tmp_path: Path, m
 
 
 def test_the_parts_of_attribution_add_up_to_the_total_return(small: Made) -> None:
-    found = small.report.attribution
-    assert found == breakdown(small.history)
+    attribution = small.report.attribution
+    assert attribution == breakdown(small.history)
     total = small.record.equity_micro[-1] / small.record.equity_micro[0] - 1.0
     for name in ("by_asset", "by_sector", "by_agent", "by_kind"):
-        assert sum(getattr(found, name).values()) == pytest.approx(total), name
-    assert found.decision + found.execution == pytest.approx(total)
+        assert sum(getattr(attribution, name).values()) == pytest.approx(total), name
+    assert attribution.decision + attribution.execution == pytest.approx(total)
 
 
 @pytest.mark.requirement("R-172")
@@ -130,15 +130,15 @@ def test_costs_and_orders_of_agents_are_those_of_their_shares_of_the_fills(small
     assert 0 < even.orders < house.orders < even.orders + trend.orders
     places = {account.name: k for k, account in enumerate(small.report.accounts)}
     (drags,) = [row.values for row in small.report.metrics if row.name == "cost_drag"]
-    for each in (even, trend):
-        assert 0.0 < each.total == pytest.approx(each.commission + each.slippage_paid + each.borrow)
-        assert each.drag_annual == drags[places[each.account]] > 0.0
+    for costs in (even, trend):
+        assert 0.0 < costs.total == pytest.approx(costs.commission + costs.slippage_paid + costs.borrow)
+        assert costs.drag_annual == drags[places[costs.account]] > 0.0
 
 
 def test_weights_are_named_and_their_order_is_no_part_of_them(small: Made) -> None:
     held = small.report.exposures.weights
     expected = dict(zip(small.history.symbols, small.history.weights()[-1].tolist(), strict=True))
-    assert {each.symbol: each.end for each in held} == expected
+    assert {weight.symbol: weight.end for weight in held} == expected
     turned = small.history.reordered(small.history.symbols[::-1])
     assert breakdown(turned).by_asset == pytest.approx(small.report.attribution.by_asset)
 
@@ -151,29 +151,29 @@ def test_permuting_the_symbols_changes_no_figure(tmp_path: Path, small: Made) ->
     assert turned.exposures.weights == report.exposures.weights
     for name in ("by_asset", "by_agent", "by_kind"):
         assert getattr(turned.attribution, name) == pytest.approx(getattr(report.attribution, name), abs=1e-12)
-    assert [each.symbol for each in turned.trading.by_symbol] == [each.symbol for each in report.trading.by_symbol]
+    assert [row.symbol for row in turned.trading.by_symbol] == [row.symbol for row in report.trading.by_symbol]
 
 
 def test_drawdowns_are_the_deepest_and_recover_at_the_old_high(small: Made) -> None:
-    depths = [each.depth for each in small.report.drawdowns]
+    depths = [drawdown.depth for drawdown in small.report.drawdowns]
     assert depths == sorted(depths, reverse=True)
     assert depths[0] == max(small.record.drawdown) == pytest.approx(max(small.record.drawdown))
-    for each in small.report.drawdowns:
-        assert each.high < each.trough
-        assert each.recovered is None or each.recovered > each.trough
-        assert (each.recovered is None) == (each.samples_up is None)
+    for drawdown in small.report.drawdowns:
+        assert drawdown.high < drawdown.trough
+        assert drawdown.recovered is None or drawdown.recovered > drawdown.trough
+        assert (drawdown.recovered is None) == (drawdown.samples_up is None)
 
 
 def test_months_and_years_compound_to_the_total_return(small: Made) -> None:
     total = small.record.equity_micro[-1] / small.record.equity_micro[0]
     for periods in (small.report.months, small.report.years):
-        assert np.prod([1.0 + each.total_return for each in periods]) == pytest.approx(total)
+        assert np.prod([1.0 + period.total_return for period in periods]) == pytest.approx(total)
 
 
 @pytest.mark.requirement("R-027")
 def test_a_p_value_is_adjusted_for_the_number_of_benchmarks(small: Made) -> None:
     for name in ("paired_t", "wilcoxon", "kolmogorov_smirnov", "ledoit_wolf"):
-        values = [getattr(each, name) for each in small.report.statistics.versus]
+        values = [getattr(comparison, name) for comparison in small.report.statistics.versus]
         assert len(values) == 3
         smallest = min(values, key=lambda value: value.p)
         assert smallest.holm == pytest.approx(min(1.0, 3.0 * smallest.p))
@@ -184,7 +184,7 @@ def test_the_report_agrees_with_the_verdict(small: Made) -> None:
     s, v = small.report.statistics, small.report.verdict
     assert s.sharpe == pytest.approx(v.performance.sharpe)
     assert (s.low, s.high) == (v.performance.sharpe_low, v.performance.sharpe_high)
-    beside = next(each for each in s.versus if each.benchmark == "equal_weight")
+    beside = next(comparison for comparison in s.versus if comparison.benchmark == "equal_weight")
     assert beside.sharpe_difference == pytest.approx(v.difference.sharpe)
     assert (beside.low, beside.high) == pytest.approx((v.difference.low, v.difference.high))
 
@@ -252,9 +252,9 @@ def test_winners_won_and_losers_lost_and_the_trips_are_all_counted(small: Made) 
     assert won == sorted(won, reverse=True)
     assert lost == sorted(lost)
     assert min(won) > 0.0 > max(lost)
-    assert sum(each.trips for each in t.by_symbol) == t.round_trips
-    assert sum(each.wins for each in t.by_symbol) == t.wins
-    assert sum(each.profit for each in t.by_symbol) == pytest.approx(t.profit)
+    assert sum(row.trips for row in t.by_symbol) == t.round_trips
+    assert sum(row.wins for row in t.by_symbol) == t.wins
+    assert sum(row.profit for row in t.by_symbol) == pytest.approx(t.profit)
     assert t.hit_rate == t.wins / t.round_trips
 
 

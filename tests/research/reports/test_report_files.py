@@ -44,8 +44,8 @@ def test_each_format_names_dates_hashes_seed_costs_and_commit(suffix: str, tmp_p
     report = msgspec.structs.replace(small.report, header=header)
     write_backtest_report(tmp_path / f"r{suffix}", report)
     text = (tmp_path / f"r{suffix}").read_text(encoding="utf-8")
-    for each in (header.first, header.last, header.config, header.market, header.digest, header.commit):
-        assert each in text, each
+    for entry in (header.first, header.last, header.config, header.market, header.digest, header.commit):
+        assert entry in text, entry
     assert re.search(r"seed\W", text)
     assert re.search(rf"commission.bp\W{{1,4}}{header.costs['commission_bp']:g}", text)
 
@@ -67,19 +67,19 @@ def test_csv_has_every_single_figure_of_the_json(tmp_path: Path, small: Made) ->
     write_backtest_report(tmp_path / "r.json", small.report)
     head, *rows = csv.reader((tmp_path / "r.csv").open(encoding="utf-8"))
     assert tuple(head) == CSV_HEAD
-    found = {(path, account): value for path, account, value in rows}
+    cells = {(path, account): value for path, account, value in rows}
     document = json.loads((tmp_path / "r.json").read_text())
     for row in document.pop("metrics"):
         for account, value in zip(document["accounts"], row["values"], strict=True):
-            text = found.pop((f"metrics.{row['name']}", account["name"]))
+            text = cells.pop((f"metrics.{row['name']}", account["name"]))
             assert text == ("" if value is None else str(value))
     expected = {path: value for path, value in leaves(document) if not path.startswith(tuple(f"{s}." for s in SERIES))}
     assert not [path for path in expected if path.rpartition(".")[2].isdecimal() and int(path.rpartition(".")[2]) > 50]
-    assert {path for path, _ in found} == set(expected)
+    assert {path for path, _ in cells} == set(expected)
     numbers = [path for path, value in expected.items() if isinstance(value, float)]
     assert len(numbers) > 200
     for path in numbers:
-        assert float(found[path, ""]) == expected[path]
+        assert float(cells[path, ""]) == expected[path]
 
 
 def test_the_series_of_a_csv_report_are_columns_of_a_file_of_their_own(tmp_path: Path, small: Made) -> None:

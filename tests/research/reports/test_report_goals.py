@@ -35,9 +35,9 @@ def test_a_goal_never_appears_in_a_measured_column(small: Made) -> None:
         cells = [cell for cell in text.split("<td ") if f'data-value="{number}"' in cell]
         assert len(cells) == 1
         assert 'class="n goal"' in cells[0]
-    rest = msgspec.structs.replace(report, goals=())
-    assert b"77.5," not in msgspec.json.encode(rest)
-    assert b"88.5," not in msgspec.json.encode(rest)
+    bare_report = msgspec.structs.replace(report, goals=())
+    assert b"77.5," not in msgspec.json.encode(bare_report)
+    assert b"88.5," not in msgspec.json.encode(bare_report)
 
 
 def test_other_goals_change_no_measured_figure(tmp_path, small: Made) -> None:
@@ -65,7 +65,7 @@ def test_no_compare_leaves_out_equal_weight_only(tmp_path) -> None:
     done = quantd(tmp_path, "backtest", "--no-compare", "--report", "r.json")
     assert done.returncode == 0, done.stderr
     report = read_backtest_report(tmp_path / "r.json")
-    assert [each.name for each in report.accounts if each.kind == "benchmark"] == ["SPY", "60/40"]
+    assert [account.name for account in report.accounts if account.kind == "benchmark"] == ["SPY", "60/40"]
     measured = {goal.name: goal.measured for goal in report.goals}
     assert measured["cagr/SPY"] is not None
     assert report.verdict.equal_weight is None

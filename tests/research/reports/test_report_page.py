@@ -32,20 +32,20 @@ def at(document: object, path: str) -> object:
     if not path:
         return document
     if isinstance(document, list):
-        head, _, rest = path.partition(".")
-        return at(document[int(head)], rest)
+        head, _, tail = path.partition(".")
+        return at(document[int(head)], tail)
     name = next(name for name in document if path == name or path.startswith(f"{name}."))
     return at(document[name], path[len(name) + 1 :])
 
 
 def test_each_figure_of_the_page_is_that_of_the_json(small: Made, text: str) -> None:
     document = json.loads(msgspec.json.encode(small.report))
-    found = FIGURE.findall(text)
-    assert len(found) > 800
-    for path, value, _ in found:
+    figures = FIGURE.findall(text)
+    assert len(figures) > 800
+    for path, value, _ in figures:
         assert json.loads(unescape(value)) == at(document, unescape(path)), path
-    shown = {path: unescape(each) for path, _, each in found}
-    row = next(k for k, each in enumerate(small.report.metrics) if each.name == "sharpe")
+    shown = {path: unescape(cell) for path, _, cell in figures}
+    row = next(k for k, metric in enumerate(small.report.metrics) if metric.name == "sharpe")
     assert shown[f"metrics.{row}.values.0"] == f"{small.report.metrics[row].values[0]:.2f}"
 
 

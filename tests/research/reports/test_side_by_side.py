@@ -76,10 +76,10 @@ def test_files_of_the_market_that_differ_are_named_and_not_refused(tmp_path: Pat
     vix, dates = "macro series vix", "members of the universe by date"
     for other, named in ((one, ()), (two, (vix,)), (close, (vix,)), (small.report, (vix,)), (members, (vix, dates))):
         assert side_by_side(one, other, ("a", "b")).market == tuple(sorted(named))
-    found = side_by_side(small.report, members, ("a", "b"))
-    assert settings_text(found).endswith(f"The market beyond the bars differs in {dates}.")
+    comparison = side_by_side(small.report, members, ("a", "b"))
+    assert settings_text(comparison).endswith(f"The market beyond the bars differs in {dates}.")
     for suffix in (".html", ".md", ".json"):
-        write_comparison(tmp_path / f"c{suffix}", found)
+        write_comparison(tmp_path / f"c{suffix}", comparison)
         assert dates in (tmp_path / f"c{suffix}").read_text()
     header = msgspec.structs.replace(members.header, beyond_bars=None)  # as written by an earlier version
     old = msgspec.structs.replace(members, header=header)
@@ -99,30 +99,30 @@ def test_other_fitted_costs_are_named(small: Made) -> None:
 
 
 def test_differences_and_tests_are_those_of_the_two_houses(small: Made, rival: Made) -> None:
-    found = side_by_side(small.report, rival.report, ("a", "b"))
-    for each in found.metrics:
-        if each.difference is not None:
-            assert each.difference == each.one - each.other
-    returns = [simple_returns(np.array(each.record.equity_micro) / 1e6) for each in (small, rival)]
-    assert found.versus.paired_t.p == pytest.approx(paired_t(*returns).p)
-    sharpe = next(each for each in found.metrics if each.name == "sharpe")
-    assert found.versus.sharpe_difference == pytest.approx(sharpe.difference)
-    assert found.versus.low <= found.versus.sharpe_difference <= found.versus.high
+    comparison = side_by_side(small.report, rival.report, ("a", "b"))
+    for metric in comparison.metrics:
+        if metric.difference is not None:
+            assert metric.difference == metric.one - metric.other
+    returns = [simple_returns(np.array(run.record.equity_micro) / 1e6) for run in (small, rival)]
+    assert comparison.versus.paired_t.p == pytest.approx(paired_t(*returns).p)
+    sharpe = next(metric for metric in comparison.metrics if metric.name == "sharpe")
+    assert comparison.versus.sharpe_difference == pytest.approx(sharpe.difference)
+    assert comparison.versus.low <= comparison.versus.sharpe_difference <= comparison.versus.high
     turned = side_by_side(rival.report, small.report, ("b", "a"))
-    assert turned.versus.sharpe_difference == pytest.approx(-found.versus.sharpe_difference)
+    assert turned.versus.sharpe_difference == pytest.approx(-comparison.versus.sharpe_difference)
 
 
 def test_a_report_beside_itself_has_no_difference(small: Made) -> None:
-    found = side_by_side(small.report, small.report, ("a", "a"))
-    assert all(each.difference in (0.0, None) for each in found.metrics)
-    assert found.versus.paired_t.p == 1.0
-    assert "not distinguishable" in sentence(found)
+    comparison = side_by_side(small.report, small.report, ("a", "a"))
+    assert all(metric.difference in (0.0, None) for metric in comparison.metrics)
+    assert comparison.versus.paired_t.p == 1.0
+    assert "not distinguishable" in sentence(comparison)
 
 
 def test_a_comparison_is_written_in_each_format(tmp_path: Path, small: Made, rival: Made) -> None:
-    found = side_by_side(small.report, rival.report, ("one", "two"))
+    comparison = side_by_side(small.report, rival.report, ("one", "two"))
     for suffix in COMPARISON_WRITERS:
-        write_comparison(tmp_path / f"c{suffix}", found)
+        write_comparison(tmp_path / f"c{suffix}", comparison)
         assert "sharpe" in (tmp_path / f"c{suffix}").read_text().lower()
     assert json.loads((tmp_path / "c.json").read_text())["one"] == "one"
 
@@ -133,16 +133,16 @@ def test_a_stored_run_has_the_figures_of_its_report(tmp_path: Path) -> None:
     stored = answer(quantd(tmp_path, "backtest", "--journal", "--report", "a.json", "--json"))["run"]
     rival = ("--set", "agents.0.policy=inverse_volatility")
     other = answer(quantd(tmp_path, "backtest", "--journal", "--no-compare", "--json", *rival))["run"]
-    found = answer(quantd(tmp_path, "report", "--compare", "a.json", stored, "--json"))
-    assert len(found["metrics"]) > 30
-    assert [each["one"] for each in found["metrics"]] == [each["other"] for each in found["metrics"]]
-    assert (found["one"], found["other"], found["differing"]) == ("a", stored, [])
-    assert found["digests"][0] == found["digests"][1]
+    document = answer(quantd(tmp_path, "report", "--compare", "a.json", stored, "--json"))
+    assert len(document["metrics"]) > 30
+    assert [metric["one"] for metric in document["metrics"]] == [metric["other"] for metric in document["metrics"]]
+    assert (document["one"], document["other"], document["differing"]) == ("a", stored, [])
+    assert document["digests"][0] == document["digests"][1]
     mixed = answer(quantd(tmp_path, "report", "--compare", "a.json", other, "--json"))
     named = answer(quantd(tmp_path, "report", "--compare", stored, other, "--json"))
     direct = answer(quantd(tmp_path, "report", "--compare", stored, other, "--json", "--state", "state/backtests"))
     assert mixed["metrics"] == named["metrics"] == direct["metrics"]
-    assert any(each["difference"] for each in named["metrics"])
+    assert any(metric["difference"] for metric in named["metrics"])
     printed = quantd(tmp_path, "report", "--compare", stored, other, "--out", "c.html")
     assert f": by its ratio {stored} is " in printed.stdout, printed.stderr
     absent = quantd(tmp_path, "report", "--compare", stored, "nothing")
@@ -154,8 +154,8 @@ def test_a_paper_run_over_a_recorded_market_is_compared_too(tmp_path: Path) -> N
     write(tmp_path, SHORT)
     run = answer(quantd(tmp_path, "run", "--json", "--set", "api.port=0", "--set", "bus.port=0"))
     assert quantd(tmp_path, "backtest", "--no-compare", "--report", "a.json").returncode == 0
-    found = answer(quantd(tmp_path, "report", "--compare", run["run"], "a.json", "--json"))
-    assert all(each["difference"] in (0.0, None) for each in found["metrics"])
+    document = answer(quantd(tmp_path, "report", "--compare", run["run"], "a.json", "--json"))
+    assert all(metric["difference"] in (0.0, None) for metric in document["metrics"])
 
 
 def test_a_run_under_two_configurations_is_refused(tmp_path: Path) -> None:
@@ -197,10 +197,10 @@ def test_the_command_compares_and_refuses(tmp_path: Path, small: Made, rival: Ma
 
 
 def test_each_test_that_is_printed_has_a_sentence(tmp_path: Path, small: Made, rival: Made) -> None:
-    found = side_by_side(small.report, rival.report, ("one", "two"))
+    comparison = side_by_side(small.report, rival.report, ("one", "two"))
     decided = {"paired_t": 0.013, "wilcoxon": 0.001, "kolmogorov_smirnov": 0.4, "ledoit_wolf": 0.6}
-    versus = msgspec.structs.replace(found.versus, **{name: PValue(p, p) for name, p in decided.items()})
-    texts = sentences_of_tests(msgspec.structs.replace(found, versus=versus))
+    versus = msgspec.structs.replace(comparison.versus, **{name: PValue(p, p) for name, p in decided.items()})
+    texts = sentences_of_tests(msgspec.structs.replace(comparison, versus=versus))
     assert texts == [
         "paired t: the mean returns of one and two differ (p = 0.013).",
         "Wilcoxon: the typical (median) returns of one and two differ (p = 0.001).",
@@ -209,6 +209,6 @@ def test_each_test_that_is_printed_has_a_sentence(tmp_path: Path, small: Made, r
         "The tests ask different questions: returns may differ where Sharpe ratios do not.",
     ]
     for suffix in (".html", ".md"):
-        write_comparison(tmp_path / f"c{suffix}", found)
+        write_comparison(tmp_path / f"c{suffix}", comparison)
         text = (tmp_path / f"c{suffix}").read_text()
-        assert all(each.partition(" (")[0] in text for each in sentences_of_tests(found))
+        assert all(line.partition(" (")[0] in text for line in sentences_of_tests(comparison))

@@ -25,20 +25,20 @@ PATH = "/api/v1/research"
 @in_shared_loop
 async def test_looks_are_the_newest_of_the_ledger_and_a_changed_ledger_is_not_believed(shared: Any) -> None:
     note_looks(shared.folder, [look("first"), look("second")])
-    status, found = await get(shared, f"{PATH}/looks?limit=1")
-    assert status == 200, found
-    assert (found["count"], found["trials"], [each["digest"] for each in found["looks"]]) == (2, 2, ["second"])
-    assert found["looks"][0]["sharpe"] == look("second").sharpe
+    status, body = await get(shared, f"{PATH}/looks?limit=1")
+    assert status == 200, body
+    assert (body["count"], body["trials"], [row["digest"] for row in body["looks"]]) == (2, 2, ["second"])
+    assert body["looks"][0]["sharpe"] == look("second").sharpe
     withdraw(shared.folder, "first", "leak", "reads the next bar")
-    _, found = await get(shared, f"{PATH}/looks")
-    assert [line["withdrawn"] for line in found["looks"]] == ["", "leak: reads the next bar"]
+    _, body = await get(shared, f"{PATH}/looks")
+    assert [line["withdrawn"] for line in body["looks"]] == ["", "leak: reads the next bar"]
     ledger = shared.folder / "looks.jsonl"
-    whole = ledger.read_text()
-    ledger.write_text(whole.replace("first", "fyrst"))
-    _, found = await get(shared, f"{PATH}/looks")
-    ledger.write_text(whole)
-    assert found["trials"] is None
-    assert "unknown" in found["text"]
+    text = ledger.read_text()
+    ledger.write_text(text.replace("first", "fyrst"))
+    _, body = await get(shared, f"{PATH}/looks")
+    ledger.write_text(text)
+    assert body["trials"] is None
+    assert "unknown" in body["text"]
 
 
 def stored(shared: Any, name: str, text: str = CONFIG, *options: str) -> dict[str, Any]:
@@ -55,33 +55,33 @@ def stored(shared: Any, name: str, text: str = CONFIG, *options: str) -> dict[st
 async def test_the_run_is_compared_with_a_backtest_of_its_own_configuration_and_another_names_the_keys_that_differ(
     shared: Any,
 ) -> None:
-    _, found = await get(shared, f"{PATH}/beside")
-    assert (found["ts"], found["missing"][:28]) == ([], "there is no stored backtest;")
+    _, body = await get(shared, f"{PATH}/beside")
+    assert (body["ts"], body["missing"][:28]) == ([], "there is no stored backtest;")
     alike = stored(shared, "alike")
     dear = stored(shared, "dear", CONFIG.replace("commission_bp = 1.0", "commission_bp = 20.0"))["run"]
     short = stored(shared, "short", CONFIG, "--set", "agents.trend.params.lookback=30")["run"]
-    status, found = await get(shared, f"{PATH}/beside?points=10")
-    assert status == 200, found
-    assert (found["backtest"], found["backtests"]) == (alike["run"], [short, dear, alike["run"]])
+    status, body = await get(shared, f"{PATH}/beside?points=10")
+    assert status == 200, body
+    assert (body["backtest"], body["backtests"]) == (alike["run"], [short, dear, alike["run"]])
     differs = [["agents.trend.params.lookback 30, here 60"], ["broker.commission_bp 20.0, here 1.0"], []]
-    assert [row["differs"] for row in found["stored"]] == differs
-    assert found["stored"][2]["sharpe"] == pytest.approx(alike["performance"]["sharpe"])
-    assert len({row["sharpe"] for row in found["stored"]}) == 3
-    assert (found["differs"], found["gap"], found["commissions"], found["rest"]) == ([], 0.0, 0.0, 0.0)
-    assert 2 < len(found["ts"]) <= 10
+    assert [row["differs"] for row in body["stored"]] == differs
+    assert body["stored"][2]["sharpe"] == pytest.approx(alike["performance"]["sharpe"])
+    assert len({row["sharpe"] for row in body["stored"]}) == 3
+    assert (body["differs"], body["gap"], body["commissions"], body["rest"]) == ([], 0.0, 0.0, 0.0)
+    assert 2 < len(body["ts"]) <= 10
     for name, differing in zip((short, dear), differs, strict=False):
-        status, found = await get(shared, f"{PATH}/beside?backtest={name}")
-        assert (status, found["backtest"], found["differs"], found["unrepeated"]) == (200, name, differing, [])
-        assert (found["gap"], found["commissions"], found["rest"]) == (None, None, None)
-        own, tested = Reader.open(shared.folder).equity(), Reader.open(shared.folder / "backtests", name).equity()
-        assert found["own"][-1] == pytest.approx(own[-1].equity_micro / own[0].equity_micro)
-        assert found["tested"][-1] == pytest.approx(tested[-1].equity_micro / tested[0].equity_micro)
-    status, found = await get(shared, f"{PATH}/beside?backtest=nothere")
-    assert (status, found["code"]) == (404, "not_found")
-    _, found = await get(shared, f"{PATH}/looks")
-    assert [row["differs"] for row in found["looks"][:3]] == differs
-    _, found = await get(shared, f"{PATH}/compare?one={short}&other={alike['run']}")
-    assert found["differs"] == ["agents.trend.params.lookback 30 and 60"]
+        status, body = await get(shared, f"{PATH}/beside?backtest={name}")
+        assert (status, body["backtest"], body["differs"], body["unrepeated"]) == (200, name, differing, [])
+        assert (body["gap"], body["commissions"], body["rest"]) == (None, None, None)
+        equity, tested = Reader.open(shared.folder).equity(), Reader.open(shared.folder / "backtests", name).equity()
+        assert body["own"][-1] == pytest.approx(equity[-1].equity_micro / equity[0].equity_micro)
+        assert body["tested"][-1] == pytest.approx(tested[-1].equity_micro / tested[0].equity_micro)
+    status, body = await get(shared, f"{PATH}/beside?backtest=nothere")
+    assert (status, body["code"]) == (404, "not_found")
+    _, body = await get(shared, f"{PATH}/looks")
+    assert [row["differs"] for row in body["looks"][:3]] == differs
+    _, body = await get(shared, f"{PATH}/compare?one={short}&other={alike['run']}")
+    assert body["differs"] == ["agents.trend.params.lookback 30 and 60"]
 
 
 @pytest.mark.parametrize("moved", ["run", "backtest"])
@@ -150,20 +150,20 @@ async def test_a_list_of_backtests_and_a_comparison_read_them_one_at_a_time_and_
 
 async def test_a_run_with_acts_that_a_backtest_does_not_repeat_has_a_gap_without_causes(world: Any) -> None:
     stored(world, "alike", CONFIG, "--no-compare")
-    _, found = await get(world, f"{PATH}/beside")
-    assert (found["differs"], found["gap"]) == ([], 0.0)
+    _, body = await get(world, f"{PATH}/beside")
+    assert (body["differs"], body["gap"]) == ([], 0.0)
     assert (await command(world, {"command": "halt", "reason": "r"}, world.bearer))[0] == 200
-    _, found = await get(world, f"{PATH}/beside")
-    assert found["differs"] == found["unrepeated"] == ["the run has what a backtest does not repeat: command (1)"]
-    assert (found["gap"], found["commissions"], found["rest"]) == (None, None, None)
+    _, body = await get(world, f"{PATH}/beside")
+    assert body["differs"] == body["unrepeated"] == ["the run has what a backtest does not repeat: command (1)"]
+    assert (body["gap"], body["commissions"], body["rest"]) == (None, None, None)
 
 
 @in_shared_loop
 async def test_without_two_stored_backtests_nothing_is_compared_and_the_remedy_is_named(shared: Any) -> None:
     shutil.rmtree(shared.folder / "backtests", ignore_errors=True)
-    status, found = await get(shared, f"{PATH}/compare")
-    assert (status, found["rows"]) == (200, [])
-    assert found["missing"] == "there are fewer than two stored backtests; quantd backtest --journal makes one"
+    status, body = await get(shared, f"{PATH}/compare")
+    assert (status, body["rows"]) == (200, [])
+    assert body["missing"] == "there are fewer than two stored backtests; quantd backtest --journal makes one"
 
 
 @in_shared_loop
@@ -177,20 +177,20 @@ async def test_two_stored_backtests_are_compared_as_the_command_does_by_a_proces
             CONFIG.replace("max_position_weight = 0.25", "max_position_weight = 0.15") if name == "second" else CONFIG,
         )
         answer(quantd(folder, "backtest", "--journal", "--no-compare", "--json", "--state", str(shared.folder)))
-    newest, before = [each.run for each in Reader.open(shared.folder / "backtests").records.runs()][:-3:-1]
-    status, found = await get(shared, f"{PATH}/compare?one={before}&other={newest}")
-    assert status == 200, found
-    told = answer(quantd(place, "report", "--compare", before, newest, "--json", "--state", str(shared.folder)))
+    newest, before = [run.run for run in Reader.open(shared.folder / "backtests").records.runs()][:-3:-1]
+    status, body = await get(shared, f"{PATH}/compare?one={before}&other={newest}")
+    assert status == 200, body
+    report = answer(quantd(place, "report", "--compare", before, newest, "--json", "--state", str(shared.folder)))
     plain = ("one", "other", "samples", "sentence", "tests", "settings", "ts", "failures")
-    assert {key: told[key] for key in plain} == {key: found[key] for key in plain}
-    assert [list(row.values()) for row in found["rows"]] == told["rows"]
-    assert [list(row.values()) for row in found["p_values"]] == told["p_values"]
-    assert [found["own"], found["beside"]] == told["wealth"]
-    assert [row["figure"] for row in found["rows"]][:2] == ["Total return", "Compound annual growth"]
-    assert found["own"] != found["beside"]
-    assert found["sentence"].startswith("Sharpe difference ")
-    assert len(found["ts"]) == len(found["own"]) == len(found["beside"]) > 20
-    assert (await get(shared, f"{PATH}/compare"))[1] == found, "the newest two"
+    assert {key: report[key] for key in plain} == {key: body[key] for key in plain}
+    assert [list(row.values()) for row in body["rows"]] == report["rows"]
+    assert [list(row.values()) for row in body["p_values"]] == report["p_values"]
+    assert [body["own"], body["beside"]] == report["wealth"]
+    assert [row["figure"] for row in body["rows"]][:2] == ["Total return", "Compound annual growth"]
+    assert body["own"] != body["beside"]
+    assert body["sentence"].startswith("Sharpe difference ")
+    assert len(body["ts"]) == len(body["own"]) == len(body["beside"]) > 20
+    assert (await get(shared, f"{PATH}/compare"))[1] == body, "the newest two"
     beside = (await get(shared, f"{PATH}/compare?other={before}"))[1]
     assert (beside["one"], beside["other"]) == (newest, before), "the newest that was not named"
     assert (await get(shared, f"{PATH}/compare?one={newest}"))[1]["other"] == before
@@ -216,5 +216,5 @@ async def test_two_stored_backtests_are_compared_as_the_command_does_by_a_proces
 async def test_a_comparison_of_what_is_no_stored_run_is_refused(
     shared: Any, query: str, status: int, code: str
 ) -> None:
-    got, found = await get(shared, f"{PATH}/compare?{query}")
-    assert (got, found["code"]) == (status, code), found
+    got, body = await get(shared, f"{PATH}/compare?{query}")
+    assert (got, body["code"]) == (status, code), body

@@ -30,8 +30,8 @@ def equal_monthly(dates: list[date], closes: Floats) -> Floats | None:
     """Equal weights of all symbols with a price, at the first session of each month; else hold."""
     if len(dates) > 1 and dates[-1].month == dates[-2].month:
         return None
-    known = _priced(closes)
-    return np.where(known, 1.0 / max(int(known.sum()), 1), 0.0)
+    mask = _priced(closes)
+    return np.where(mask, 1.0 / max(int(mask.sum()), 1), 0.0)
 
 
 def fixed_daily(dates: list[date], closes: Floats) -> Floats | None:

@@ -92,8 +92,8 @@ class Account:
 
 def half_even(numerator: int, denominator: int) -> int:
     """Return the quotient rounded to an integer, ties to the even one; the denominator is positive."""
-    quotient, rest = divmod(numerator, denominator)
-    return quotient + (2 * rest > denominator or (2 * rest == denominator and quotient % 2 == 1))
+    quotient, remainder = divmod(numerator, denominator)
+    return quotient + (2 * remainder > denominator or (2 * remainder == denominator and quotient % 2 == 1))
 
 
 def nano(price: float) -> int:
@@ -135,8 +135,8 @@ def load(bars: pl.DataFrame) -> tuple[list[date], list[int], dict[date, dict[int
     units = [COIN_LOTS if always or name.endswith("-USD") else 1 for name in names]
     by_day: dict[date, dict[int, Bar]] = {day: {} for day in days}
     for column, name in enumerate(names):
-        own = frame.filter(pl.col("symbol") == name).select("ts", "open", "high", "low", "close", "volume")
-        for day, bar, volume in accepted(own.iter_rows()):
+        rows = frame.filter(pl.col("symbol") == name).select("ts", "open", "high", "low", "close", "volume")
+        for day, bar, volume in accepted(rows.iter_rows()):
             by_day[day][column] = Bar(bar.open, bar.close, int(volume * units[column]))
     return days, units, by_day
 
