@@ -40,11 +40,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 def test_the_figures_are_those_of_the_exported_equity(tmp_path: Path) -> None:
-    found = told(tmp_path, None, "--journal")
-    out = quantd(tmp_path, "export", "equity", "--run", found["run"], "--state", "state/backtests")
+    document = told(tmp_path, None, "--journal")
+    out = quantd(tmp_path, "export", "equity", "--run", document["run"], "--state", "state/backtests")
     expected = performance(np.array([float(line.split(",")[1]) for line in out.stdout.splitlines()[1:]]))
     for name in expected.__struct_fields__:
-        assert found["performance"][name] == pytest.approx(getattr(expected, name)), name
+        assert document["performance"][name] == pytest.approx(getattr(expected, name)), name
 
 
 def test_another_year_or_rate_is_said_where_sharpe_is_printed() -> None:
@@ -54,13 +54,15 @@ def test_another_year_or_rate_is_said_where_sharpe_is_printed() -> None:
 
 
 def test_the_document_has_what_a_verdict_rests_on(plain: dict) -> None:
-    own, other = plain["performance"], plain["equal_weight"]
-    assert own["sharpe_low"] < own["sharpe"] < own["sharpe_high"]
-    assert own["samples"] == other["samples"]
-    assert own != other
-    assert plain["difference"]["sharpe"] == pytest.approx(own["sharpe"] - other["sharpe"])
-    assert own["costs"] == pytest.approx(own["commission"] + own["slippage_paid"] + own["borrow"], abs=0.01)
-    assert own["commission"] > 0
+    account, other = plain["performance"], plain["equal_weight"]
+    assert account["sharpe_low"] < account["sharpe"] < account["sharpe_high"]
+    assert account["samples"] == other["samples"]
+    assert account != other
+    assert plain["difference"]["sharpe"] == pytest.approx(account["sharpe"] - other["sharpe"])
+    assert account["costs"] == pytest.approx(
+        account["commission"] + account["slippage_paid"] + account["borrow"], abs=0.01
+    )
+    assert account["commission"] > 0
     assert plain["trials"] == 1
     assert 0.0 <= plain["deflated_sharpe"] <= 1.0
     assert "square root of 252" in plain["sharpe_definition"]
@@ -88,10 +90,10 @@ def test_equal_weight_itself_does_not_beat_equal_weight(tmp_path: Path) -> None:
     text = CONFIG[: CONFIG.index("[[agents]]")].replace("max_position_weight = 0.25", "") + (
         '[[agents]]\nname = "even"\npolicy = "equal_weight"\ncapital = 0.9\n[bus]\nport = 0\n[api]\nport = 0\n'
     )
-    found = told(tmp_path, None, text=text)
-    assert found["performance"] == found["equal_weight"]
-    assert found["difference"] == {"sharpe": 0.0, "low": 0.0, "high": 0.0}
-    assert found["verdict"] == "After costs this does not beat equal weight."
+    document = told(tmp_path, None, text=text)
+    assert document["performance"] == document["equal_weight"]
+    assert document["difference"] == {"sharpe": 0.0, "low": 0.0, "high": 0.0}
+    assert document["verdict"] == "After costs this does not beat equal weight."
 
 
 def test_foresight_beats_it_and_the_reverse_does_not(tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ def act(view):
         sets = [f"agents.trend.policy={name}.py:act", "agents.trend.params={}", "agents.even.capital=0.01"]
         sets += ["agents.trend.capital=0.99", "agents.trend.profile=research", *loose]
         write(tmp_path, CONFIG[: CONFIG.index("[[schedules]]")] + "[bus]\nport = 0\n[api]\nport = 0\n")
-        chosen = [part for each in sets for part in ("--set", each)]
+        chosen = [part for setting in sets for part in ("--set", setting)]
         said[name] = answer(quantd(tmp_path, "backtest", "--json", *chosen))
     assert said["seer"]["verdict"].startswith("After costs this beats equal weight.")
     assert said["fool"]["verdict"] == "After costs this does not beat equal weight."
@@ -121,33 +123,33 @@ def act(view):
 
 
 def test_a_market_without_costs_is_not_called_after_costs(tmp_path: Path) -> None:
-    found = told(tmp_path, None, "--set", "broker.commission_bp=0")
-    assert found["performance"]["costs"] == 0.0
-    assert found["verdict"].startswith("Before any costs ([broker] sets them to 0)")
+    document = told(tmp_path, None, "--set", "broker.commission_bp=0")
+    assert document["performance"]["costs"] == 0.0
+    assert document["verdict"].startswith("Before any costs ([broker] sets them to 0)")
 
 
 def test_a_broker_with_only_cash_is_charged(tmp_path: Path) -> None:
-    found = told(tmp_path, None, text=CONFIG.replace(COSTS, ""))
-    assert found["performance"]["commission"] > 0.0
-    assert found["performance"]["slippage_paid"] > 0.0
-    assert found["verdict"].startswith("After costs")
+    document = told(tmp_path, None, text=CONFIG.replace(COSTS, ""))
+    assert document["performance"]["commission"] > 0.0
+    assert document["performance"]["slippage_paid"] > 0.0
+    assert document["verdict"].startswith("After costs")
 
 
 def test_an_account_that_never_moved_has_no_ratio(tmp_path: Path) -> None:
-    found = told(tmp_path, "[0, 0, 0]", "--set", "agents.even.policy=mine.py:act")
-    assert found["performance"]["sharpe"] is None
-    assert found["trials"] is None
-    assert found["verdict"] == "No verdict: nothing was traded, so the figures are no result of a policy."
-    assert "asked for no position at any of" in found["untraded"]["reason"]
+    document = told(tmp_path, "[0, 0, 0]", "--set", "agents.even.policy=mine.py:act")
+    assert document["performance"]["sharpe"] is None
+    assert document["trials"] is None
+    assert document["verdict"] == "No verdict: nothing was traded, so the figures are no result of a policy."
+    assert "asked for no position at any of" in document["untraded"]["reason"]
 
 
 def test_a_damaged_list_of_trials_is_said_and_costs_no_result(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "looks.jsonl").write_text("{\n")
-    found = told(tmp_path, None)
-    assert found["trials"] is None
-    assert "looks.jsonl:1" in found["notes"][0]
-    assert found["performance"]["sharpe"] is not None
+    document = told(tmp_path, None)
+    assert document["trials"] is None
+    assert "looks.jsonl:1" in document["notes"][0]
+    assert document["performance"]["sharpe"] is not None
 
 
 @pytest.mark.parametrize(
@@ -213,12 +215,12 @@ def test_bars_that_a_policy_was_trained_on_are_counted(assembly: Assembly, recor
 
     seen = replace(assembly, policies=(assembly.policies[0], Trained()))
     assert judge(assembly, record, tmp_path, None).notes == ()
-    found = judge(seen, record, tmp_path, None)
-    assert found.doubts[0].text == (
+    verdict = judge(seen, record, tmp_path, None)
+    assert verdict.doubts[0].text == (
         f"in-sample: 10 of {len(record.ts)} samples, until 2019-01-15, lie in the training window of agent trend, and "
         "its returns there are no result"
     )
-    assert headline(found).startswith(f"In doubt: {found.doubts[0].text}")
+    assert headline(verdict).startswith(f"In doubt: {verdict.doubts[0].text}")
 
 
 def test_the_terminal_and_the_page_say_the_same(tmp_path: Path) -> None:
@@ -233,14 +235,14 @@ def test_the_terminal_and_the_page_say_the_same(tmp_path: Path) -> None:
 
 
 def test_a_market_of_one_sample_has_nothing_to_judge(tmp_path: Path) -> None:
-    found = told(tmp_path, None, "--from", "2019-03-29", "--to", "2019-03-29")
-    assert found["performance"] is None
-    assert found["verdict"].startswith("No verdict")
-    assert json.dumps(found)
+    document = told(tmp_path, None, "--from", "2019-03-29", "--to", "2019-03-29")
+    assert document["performance"] is None
+    assert document["verdict"].startswith("No verdict")
+    assert json.dumps(document)
 
 
 def test_the_interval_is_the_same_with_and_without_the_comparison(tmp_path: Path) -> None:
-    found = [told(tmp_path, None, *more) for more in ((), ("--no-compare",))]
+    documents = [told(tmp_path, None, *more) for more in ((), ("--no-compare",))]
     keys = ("sharpe", "sharpe_low", "sharpe_high")
-    assert [found[0]["performance"][key] for key in keys] == [found[1]["performance"][key] for key in keys]
-    assert found[0]["bootstrap"]["block"] == found[1]["bootstrap"]["block"]
+    assert [documents[0]["performance"][key] for key in keys] == [documents[1]["performance"][key] for key in keys]
+    assert documents[0]["bootstrap"]["block"] == documents[1]["bootstrap"]["block"]

@@ -46,7 +46,9 @@ SIMPLE: Sequence[tuple[str, Mapping[str, object]]] = (
     ("momentum", {"lookback": 11, "size": "inverse_volatility"}),
 )
 
-ALLOCATORS = [each for each in RECORDS if isinstance(each, PolicyRecord) and issubclass(each.params, EstimateParams)]
+ALLOCATORS = [
+    record for record in RECORDS if isinstance(record, PolicyRecord) and issubclass(record.params, EstimateParams)
+]
 
 
 @dataclass
@@ -65,9 +67,9 @@ def is_dividend(item: Item) -> bool:
     return isinstance(item, Action) and item.kind == "dividend"
 
 
-def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False, whole: bool = False) -> World:
+def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False, every_bar: bool = False) -> World:
     """Bars with a late listing, gaps, a halt, dividends, a split and a delisting at random days. With `late` each date
-    is complete only after the next sample. A `whole` market has every bar, and dividends only."""
+    is complete only after the next sample. With `every_bar` it has no gap and dividends only."""
     rng = np.random.default_rng(seed)
     close = 50.0 * np.exp(np.cumsum(rng.standard_t(4, (DAYS, symbols)) * 0.01, axis=0))
     fresh = rng.random((DAYS, symbols)) > 0.02
@@ -76,7 +78,7 @@ def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False, w
     fresh[begin : begin + 8, rng.integers(symbols)] = False
     if symbols == 1:
         fresh[: DAYS // 2] = True
-    fresh |= whole
+    fresh |= every_bar
     close = np.where(fresh, np.round(close, 2), np.nan)
     ts = np.arange(1, DAYS + 1, dtype=np.int64) * DAY_NS
     block = Block(
@@ -94,8 +96,8 @@ def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False, w
         actions.setdefault(row, []).append(PriceJumped(block.ts_open[row], symbol, 50 * 10**9, 25 * 10**9, 2, 1))
     elif symbols > 1:
         actions.setdefault(row, []).append(Action(block.ts_open[row], block.key[row], symbol, "delisting"))
-    if whole:
-        actions = {row: known for row, one in actions.items() if (known := [a for a in one if is_dividend(a)])}
+    if every_bar:
+        actions = {row: dividends for row, one in actions.items() if (dividends := [a for a in one if is_dividend(a)])}
     items: list[Item] = []
     for row in range(DAYS):
         tick = Tick(block.ts_event[row], True, block.key[row], block.ts_event[row] + late * DAY_NS // 2)
@@ -107,10 +109,10 @@ def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False, w
 
 
 def driven(
-    made: World, policies: list[Policy], *, blocks: bool, scheduled: bool = False
+    market: World, policies: list[Policy], *, blocks: bool, scheduled: bool = False
 ) -> tuple[list[Decided], Counter[int]]:
     """The answers of a run, and how many of them `act` gave, by agent."""
-    body, found, acted = made.shell(policies, scheduled=scheduled), list[Decided](), Counter[int]()
+    body, answers, acted = market.shell(policies, scheduled=scheduled), list[Decided](), Counter[int]()
 
     def act(ask: Ask) -> Decided:
         acted[ask.agent] += 1
@@ -119,22 +121,22 @@ def driven(
     ahead = AnswerBlocks(act, policies.__getitem__, [scheduled] * len(policies), lambda: body.state.restrictions.jumped)
 
     def decide(ask: Ask) -> Decided:
-        found.append((ahead if blocks else act)(ask))
-        return found[-1]
+        answers.append((ahead if blocks else act)(ask))
+        return answers[-1]
 
     body.answer = decide
-    ahead.expect(made.items)
-    body.take_all(made.items)
-    return found, acted
+    ahead.expect(market.items)
+    body.take_all(market.items)
+    return answers, acted
 
 
 @pytest.mark.parametrize(("seed", "symbols"), [(1, 1), (2, 2), (3, 5), (4, 5), (5, 9), (6, 21)])
 def test_answers_in_blocks_are_those_of_act_to_the_bit(seed: int, symbols: int) -> None:
-    made = world(seed, symbols, jumps=seed == 4, late=seed == 5)
+    market = world(seed, symbols, jumps=seed == 4, late=seed == 5)
     policies = [POLICIES[name](params) for name, params in SIMPLE if name != "fixed_mix" or symbols > 1]
-    asked, acts = driven(made, policies, blocks=False)
-    found, acted = driven(made, policies, blocks=True)
-    assert found == asked
+    asked, acts = driven(market, policies, blocks=False)
+    answers, acted = driven(market, policies, blocks=True)
+    assert answers == asked
     assert len(asked) == acts.total() == DAYS * len(policies)
     assert acted.total() < acts.total() / (2 if seed == 4 else 4), (
         "after the jump the engine shows another price than the bars"
@@ -143,14 +145,14 @@ def test_answers_in_blocks_are_those_of_act_to_the_bit(seed: int, symbols: int) 
 
 def test_every_allocator_answers_in_blocks_with_the_bits_of_act() -> None:
     assert len(ALLOCATORS) > 8
-    made = world(7, 4)
-    made.items = made.items[:300]
-    policies = [each.make({"lookback": 20}) for each in ALLOCATORS]
+    market = world(7, 4)
+    market.items = market.items[:300]
+    policies = [record.make({"lookback": 20}) for record in ALLOCATORS]
     policies.append(POLICIES["mean_variance"]({"lookback": 20, "cost_bp": 0.0}))
     assert all(policy.act_rows is not None for policy in policies)  # type: ignore[attr-defined]
-    asked, acts = driven(made, policies, blocks=False)
-    found, acted = driven(made, policies, blocks=True)
-    assert found == asked
+    asked, acts = driven(market, policies, blocks=False)
+    answers, acted = driven(market, policies, blocks=True)
+    assert answers == asked
     by_act = [k for k in range(len(policies)) if acted[k] == acts[k]]
     assert [ALLOCATORS[k].name for k in by_act] == ["mean_variance"], "its costs are those of the way from the book"
 
@@ -171,41 +173,41 @@ class Counted:
 
 
 def test_a_question_between_two_samples_leaves_the_block_as_it_is() -> None:
-    made, policies = world(10, 3), [Counted(), Counted()]
-    made.items = [
-        each
-        for item in made.items
-        for each in (
+    market, policies = world(10, 3), [Counted(), Counted()]
+    market.items = [
+        part
+        for item in market.items
+        for part in (
             (replace(item, due=(0,)), Tick(item.ts + DAY_NS // 4, due=(1,))) if isinstance(item, Tick) else (item,)
         )
     ]
-    found, acted = driven(made, list(policies), blocks=True, scheduled=True)
-    assert len(found) == 2 * DAYS
+    answers, acted = driven(market, list(policies), blocks=True, scheduled=True)
+    assert len(answers) == 2 * DAYS
     assert acted[0] < DAYS / 4
     assert (acted[1], policies[1].blocks) == (DAYS, 0)
     assert 0 < policies[0].blocks < 4, "a split and a delisting"
 
 
 def test_where_a_date_is_complete_after_the_next_sample_returns_by_date_are_those_of_act() -> None:
-    made, policies = world(9, 3, late=True), [POLICIES["hrp"]({"lookback": 20}), POLICIES["equal_weight"]({})]
-    made.items = made.items[:150]
-    asked, acts = driven(made, policies, blocks=False)
-    found, acted = driven(made, policies, blocks=True)
-    assert found == asked
+    market, policies = world(9, 3, late=True), [POLICIES["hrp"]({"lookback": 20}), POLICIES["equal_weight"]({})]
+    market.items = market.items[:150]
+    asked, acts = driven(market, policies, blocks=False)
+    answers, acted = driven(market, policies, blocks=True)
+    assert answers == asked
     assert acted[0] == acts[0], "the block has no returns by date"
     assert acted[1] < acts[1] / 4
 
 
 def test_no_answer_depends_on_a_later_bar() -> None:
     """A market that ends earlier has the same answers up to there, from blocks that end at other samples."""
-    whole, cut = world(8, 3), world(8, 3)
+    reference, cut = world(8, 3), world(8, 3)
     policies = [POLICIES[name](params) for name, params in SIMPLE]
     cut.items = cut.items[: 2 * 100 + 1]
-    found, acted = driven(whole, policies, blocks=True)
+    answers, acted = driven(reference, policies, blocks=True)
     early, _ = driven(cut, policies, blocks=True)
     assert len(early) > 90 * len(policies)
-    assert early == found[: len(early)]
-    assert acted.total() < len(found) / 4
+    assert early == answers[: len(early)]
+    assert acted.total() < len(answers) / 4
 
 
 TABLE = """
@@ -245,11 +247,11 @@ def test_a_backtest_uses_the_act_rows_of_the_page_and_has_the_digest_of_act(fold
     source, command = dedent(shown), ("backtest", "--json", "--no-compare")
     asked = run(folder, source[: source.index("def act_rows")], *command)
     assert not (folder / "called").exists()
-    found = run(folder, source + CALLED, *command)
-    assert found.returncode == asked.returncode == 0, found.stderr
+    process = run(folder, source + CALLED, *command)
+    assert process.returncode == asked.returncode == 0, process.stderr
     assert (folder / "called").exists()
-    assert json.loads(found.stdout)["digest"] == json.loads(asked.stdout)["digest"]
-    assert json.loads(found.stdout)["orders"] > 0
+    assert json.loads(process.stdout)["digest"] == json.loads(asked.stdout)["digest"]
+    assert json.loads(process.stdout)["orders"] > 0
 
 
 @pytest.mark.parametrize(
@@ -315,18 +317,18 @@ def test_a_daemon_never_asks_act_rows(folder: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_run_whose_answers_are_told_in_advance_leaves_the_record_of_one_by_act(seed: int) -> None:
-    made, planned = world(seed, 4, whole=True), list[int]()
+    market, planned = world(seed, 4, every_bar=True), list[int]()
     policies = [POLICIES["momentum"]({"lookback": 20}), POLICIES["equal_weight"]({})]
-    found = []
+    outcomes = []
     for blocks in (False, True):
-        body, acted = made.shell(policies), Counter[int]()
-        record = body.log = Record(made.universe)
+        body, acted = market.shell(policies), Counter[int]()
+        record = body.log = Record(market.universe)
         if blocks:
-            asked_in_blocks(body, policies, acted, planned).expect(made.items)
-        body.take_all(made.items)
-        found.append((body.digest.hexdigest(), body.tally, record.equity_micro, record.fills, vars(record.failures)))
+            asked_in_blocks(body, policies, acted, planned).expect(market.items)
+        body.take_all(market.items)
+        outcomes.append((body.digest.hexdigest(), body.tally, record.equity_micro, record.fills, vars(record.failures)))
         assert record.fill_columns
-    assert found[0] == found[1]
+    assert outcomes[0] == outcomes[1]
     assert sum(planned) > DAYS / 3
     assert acted.total() < DAYS / 2
 
@@ -346,15 +348,15 @@ def asked_in_blocks(
         acted[ask.agent] += 1
         return answer(policies[ask.agent], ask)
 
-    found = Counted(act, policies.__getitem__, [False] * len(policies), lambda: body.state.restrictions.jumped)
-    body.answer = found
-    return found
+    blocks = Counted(act, policies.__getitem__, [False] * len(policies), lambda: body.state.restrictions.jumped)
+    body.answer = blocks
+    return blocks
 
 
 def test_an_engine_with_other_bars_than_the_answers_known_in_advance_ends_the_run() -> None:
-    made, policies = world(2, 4, whole=True), [POLICIES["equal_weight"]({})]
-    body = made.shell(policies)
-    body.log = Record(made.universe)
-    asked_in_blocks(body, policies, Counter(), [], 0.01).expect(made.items)
+    market, policies = world(2, 4, every_bar=True), [POLICIES["equal_weight"]({})]
+    body = market.shell(policies)
+    body.log = Record(market.universe)
+    asked_in_blocks(body, policies, Counter(), [], 0.01).expect(market.items)
     with pytest.raises(RuntimeError, match=r"other bars up to 1970-\d\d-\d\d.* than act_rows"):
-        body.take_all(made.items)
+        body.take_all(market.items)

@@ -80,12 +80,12 @@ def test_one_setting_that_differs_refuses_the_comparison_by_name(assembly: Assem
 
 
 def test_a_baseline_of_other_dates_or_costs_is_refused(assembly: Assembly) -> None:
-    own = followed(assembly)
+    record = followed(assembly)
     beside = equal_weight_of(assembly)
     with pytest.raises(Incomparable, match="differ in costs;"):
-        require_same(own, followed(replace(beside, costs=Costs())))
+        require_same(record, followed(replace(beside, costs=Costs())))
     with pytest.raises(Incomparable, match="bars, dates"):
-        require_same(own, followed(replace(beside, feed=beside.feed.until(beside.feed.last_ts - 1))))
+        require_same(record, followed(replace(beside, feed=beside.feed.until(beside.feed.last_ts - 1))))
 
 
 def test_a_year_has_the_samples_of_its_calendar(tmp_path: Path, assembly: Assembly) -> None:

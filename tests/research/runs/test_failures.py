@@ -111,20 +111,20 @@ def test_the_stored_report_has_the_same_line(folder: Path, suffix: str) -> None:
 
 
 def test_a_stored_run_has_its_failures_when_it_is_compared(folder: Path) -> None:
-    made = json.loads(run(folder, "third", "backtest", "--journal", "--json").stdout)
-    done = quantd(folder, "report", "--compare", made["run"], made["run"])
-    assert done.stdout.startswith(f"{made['run']}: {made['failures'][0]['text']}\n")
+    document = json.loads(run(folder, "third", "backtest", "--journal", "--json").stdout)
+    done = quantd(folder, "report", "--compare", document["run"], document["run"])
+    assert done.stdout.startswith(f"{document['run']}: {document['failures'][0]['text']}\n")
     assert done.returncode == 1
 
 
 def test_a_policy_in_a_process_of_its_own_is_counted_as_one_inline(folder: Path) -> None:
     sets = ["agents.trend.policy=bad.py:third", "agents.trend.params={}"]
     lines = []
-    for apart in (None, Apart()):
-        assembly = assemble(read(folder / "config.toml", sets), isolation=apart)
+    for isolation in (None, Apart()):
+        assembly = assemble(read(folder / "config.toml", sets), isolation=isolation)
         record = Record(assembly.universe)
         drive(assembly, assembly.config, "one", record, None, lambda share: None)
-        lines.append([each.text for each in record.failures.of(assembly.rules.names())])
+        lines.append([failure.text for failure in record.failures.of(assembly.rules.names())])
     assert lines[0] == lines[1]
     assert lines[0][0].startswith(f"trend failed on {thirds(folder)} of {SAMPLES} decisions")
 
@@ -140,11 +140,11 @@ def test_a_point_that_fails_is_marked_and_is_not_the_best(folder: Path) -> None:
     )
     assert done.returncode == 1
     assert "The best of 1 point is agents.trend.params.every 0" in done.stdout
-    found = json.loads(quantd(folder, *over, *sets, "--json", "--workers", "2").stdout)
-    assert [bool(point["fault"]) for point in found["points"]] == [False, True, True]
-    assert [point["sharpe"] is None for point in found["points"]] == [False, True, True]
-    assert found["best"] == {"agents.trend.params.every": "0"}
-    assert found["trials"] == 3, "a look happened at each point"
+    document = json.loads(quantd(folder, *over, *sets, "--json", "--workers", "2").stdout)
+    assert [bool(point["fault"]) for point in document["points"]] == [False, True, True]
+    assert [point["sharpe"] is None for point in document["points"]] == [False, True, True]
+    assert document["best"] == {"agents.trend.params.every": "0"}
+    assert document["trials"] == 3, "a look happened at each point"
     (folder / "bad.py").write_text(BAD.replace("raise ValueError", "ValueError"))
     mended = quantd(folder, *over, *sets, "--json")
     assert mended.returncode == 0, "another text of the policy is another sweep"
@@ -201,7 +201,7 @@ def bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("act", "cause"),
     [(third, "no price today"), (always, "broken"), (nan, "the weight of"), (three, "shape")],
-    ids=lambda each: getattr(each, "__name__", ""),
+    ids=lambda act: getattr(act, "__name__", ""),
 )
 def test_python_raises_at_the_first_failure_with_the_original_exception(bars, act, cause: str) -> None:
     with pytest.raises(api.Error, match=rf"^2013-01-0\d: agent policy failed: .*{cause}") as raised:
@@ -214,11 +214,11 @@ def test_python_raises_at_the_first_failure_with_the_original_exception(bars, ac
 
 
 def test_python_holds_when_asked_and_the_first_line_is_the_failure(bars) -> None:
-    found = api.backtest(third, bars=bars, on_error="hold")
-    (failed,) = found.verdict.failures
-    assert 70 < failed.failed < 100 < failed.decisions == len(found.equity)
-    assert str(found).splitlines()[0] == failed.text
-    assert failed.text in found._repr_html_()
+    backtest = api.backtest(third, bars=bars, on_error="hold")
+    (failed,) = backtest.verdict.failures
+    assert 70 < failed.failed < 100 < failed.decisions == len(backtest.equity)
+    assert str(backtest).splitlines()[0] == failed.text
+    assert failed.text in backtest._repr_html_()
     suspended = api.backtest(always, bars=bars, on_error="hold", compare=False)
     assert "policy failed on 3 of 3 decisions" in str(suspended).splitlines()[0]
     assert "suspended 2013-01-04" in str(suspended).splitlines()[0]
@@ -232,10 +232,10 @@ def test_a_sweep_in_python_holds_when_asked(bars) -> None:
             raise ValueError("no price today")
         return [0.4, 0.4]
 
-    found = api.sweep(sometimes, {"every": [0, 3]}, bars=bars, on_error="hold")
-    assert str(found).startswith("agents.policy.params.every=3: policy failed on ")
-    assert found.best is not None
-    assert found.best.values == ("0",)
+    sweep = api.sweep(sometimes, {"every": [0, 3]}, bars=bars, on_error="hold")
+    assert str(sweep).startswith("agents.policy.params.every=3: policy failed on ")
+    assert sweep.best is not None
+    assert sweep.best.values == ("0",)
     with pytest.raises(api.Error, match="failed on"):
         api.sweep(sometimes, {"every": [0, 3]}, bars=bars)  # the stored point failed
 

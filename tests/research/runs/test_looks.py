@@ -28,19 +28,19 @@ def lines(folder: Path) -> list[bytes]:
 
 
 def test_a_repeated_trial_counts_once_and_its_newest_ratio_holds(tmp_path):
-    for each in (look("a"), look("b", 2.0), look("a"), look("a", 1.5)):
-        known = note_looks(tmp_path / "state", [each])
-    assert {one.digest: one.sharpe for one in known.looks} == {"a": 1.5, "b": 2.0}
-    assert known.trials == 2
-    assert read_looks(tmp_path / "state") == known
+    for trial in (look("a"), look("b", 2.0), look("a"), look("a", 1.5)):
+        ledger = note_looks(tmp_path / "state", [trial])
+    assert {one.digest: one.sharpe for one in ledger.looks} == {"a": 1.5, "b": 2.0}
+    assert ledger.trials == 2
+    assert read_looks(tmp_path / "state") == ledger
     assert len(lines(tmp_path / "state")) == 3
 
 
 def test_a_line_that_was_not_written_completely_is_written_again(tmp_path):
     noted(tmp_path, "a", "b")
     (tmp_path / NAME).write_bytes(b"".join(lines(tmp_path)) + lines(tmp_path)[0][:40])
-    known = noted(tmp_path, "c")
-    assert known.fault == ""
+    ledger = noted(tmp_path, "c")
+    assert ledger.fault == ""
     assert [json.loads(line)["look"]["digest"] for line in lines(tmp_path)] == ["a", "b", "c"]
 
 
@@ -51,9 +51,9 @@ def test_a_deleted_ledger_makes_the_trials_unknown_for_good(tmp_path, keep_head)
     if not keep_head:
         (tmp_path / HEAD).unlink()
     assert read_looks(tmp_path).trials is None
-    known = noted(tmp_path, "d")
-    assert known.trials is None
-    assert "had 3 looks" in known.fault
+    ledger = noted(tmp_path, "d")
+    assert ledger.trials is None
+    assert "had 3 looks" in ledger.fault
     again = noted(tmp_path, "e")
     assert again.trials is None
     assert "3 earlier looks are missing" in again.fault
@@ -69,12 +69,12 @@ def test_a_shortened_ledger_makes_the_trials_unknown(tmp_path):
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_changed_or_removed_line_breaks_the_chain(tmp_path, number):
     noted(tmp_path, "a", "b", "c")
-    whole = lines(tmp_path)
-    (tmp_path / NAME).write_bytes(b"".join(whole).replace(whole[number], whole[number].replace(b"1.0", b"9.0")))
+    chain = lines(tmp_path)
+    (tmp_path / NAME).write_bytes(b"".join(chain).replace(chain[number], chain[number].replace(b"1.0", b"9.0")))
     assert f"{NAME}:{number + 1}" in read_looks(tmp_path).fault
-    (tmp_path / NAME).write_bytes(b"".join(whole[:number] + whole[number + 1 :]))
+    (tmp_path / NAME).write_bytes(b"".join(chain[:number] + chain[number + 1 :]))
     assert read_looks(tmp_path).trials is None
-    (tmp_path / NAME).write_bytes(b"".join(whole[:number]) + b"nonsense\n")
+    (tmp_path / NAME).write_bytes(b"".join(chain[:number]) + b"nonsense\n")
     assert f"{NAME}:{number + 1} is not a look" in noted(tmp_path, "d").fault
 
 
@@ -93,18 +93,18 @@ def append(arguments):
 def test_processes_that_write_together_lose_nothing(tmp_path):
     with ProcessPoolExecutor(4) as pool:
         list(pool.map(append, [(tmp_path, number) for number in range(8)]))
-    known = read_looks(tmp_path)
-    assert known.fault == ""
-    assert known.trials == 40
+    ledger = read_looks(tmp_path)
+    assert ledger.fault == ""
+    assert ledger.trials == 40
 
 
 def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
     write(tmp_path)
     answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     answer(quantd(tmp_path, "study", "compare", "inverse_volatility", "--every", "day", "--json"))
-    found = answer(quantd(tmp_path, "study", "looks", "--json"))
-    assert [each["kind"] for each in found["looks"]] == ["backtest", "study", "study"]
-    assert found["trials"] == 3
+    document = answer(quantd(tmp_path, "study", "looks", "--json"))
+    assert [row["kind"] for row in document["looks"]] == ["backtest", "study", "study"]
+    assert document["trials"] == 3
     text = quantd(tmp_path, "study", "looks").stdout
     assert "3 configurations. 3 trials known." in text
     assert text.count("SPY, QQQ, IWM 2019, daily") == 3
@@ -122,8 +122,8 @@ def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
 
 def test_a_family_is_named_on_the_command_line_and_listed(tmp_path):
     write(tmp_path)
-    found = answer(quantd(tmp_path, "backtest", "--json", "--no-compare", "--family", "mine"))
-    assert (found["trials"], found["trials_of"]) == (1, "SPY, QQQ, IWM 2019, daily, and of family mine")
+    document = answer(quantd(tmp_path, "backtest", "--json", "--no-compare", "--family", "mine"))
+    assert (document["trials"], document["trials_of"]) == (1, "SPY, QQQ, IWM 2019, daily, and of family mine")
     last_year = ("--from", "2018-03-01", "--to", "2018-05-31", "--no-compare", "--json")
     assert answer(quantd(tmp_path, "backtest", *last_year))["trials"] == 1
     assert answer(quantd(tmp_path, "backtest", *last_year, "--family", "mine"))["trials"] == 2
@@ -138,31 +138,31 @@ def test_a_family_is_named_on_the_command_line_and_listed(tmp_path):
 def test_the_remedy_for_a_lost_ledger_holds(tmp_path):
     """A whole copy elsewhere is believed, the same folder never again; an empty folder counts its own looks only."""
     noted(tmp_path / "old", "a", "b", "c")
-    whole = (tmp_path / "old" / NAME).read_bytes()
+    content = (tmp_path / "old" / NAME).read_bytes()
     (tmp_path / "old" / NAME).unlink()
     lost = noted(tmp_path / "old", "d")
     assert lost.trials is None
     assert "another folder" in lost.remedy
-    (tmp_path / "old" / NAME).write_bytes(whole)
+    (tmp_path / "old" / NAME).write_bytes(content)
     assert read_looks(tmp_path / "old").trials is None
     (tmp_path / "copy").mkdir()
-    (tmp_path / "copy" / NAME).write_bytes(whole)
+    (tmp_path / "copy" / NAME).write_bytes(content)
     assert noted(tmp_path / "copy", "d").text == "4 trials known."
     assert noted(tmp_path / "empty", "d").trials == 1
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_its_remedy(tmp_path):
     (tmp_path / "file").write_text("")
-    known = try_note_looks(tmp_path / "file", [look("a")])
-    assert known.trials is None
-    assert "Make the state folder writable" in known.text
+    ledger = try_note_looks(tmp_path / "file", [look("a")])
+    assert ledger.trials is None
+    assert "Make the state folder writable" in ledger.text
 
 
 @pytest.mark.requirement("R-246")
 def test_seeds_checkpoints_and_test_looks_behind_a_model_count_once(tmp_path):
     models = {"net": 12}
-    known = note_looks(tmp_path, [look("a", models=models), look("b", models=models), look("c")])
-    assert known.trials == 3 + 11
+    ledger = note_looks(tmp_path, [look("a", models=models), look("b", models=models), look("c")])
+    assert ledger.trials == 3 + 11
 
 
 def test_cards_know_the_trials_behind_a_policy():
@@ -185,19 +185,19 @@ def test_the_trials_of_a_search_for_settings_count_as_those_of_the_policy():
 
 
 def test_a_renamed_symbol_with_equal_returns_counts_and_another_one_does_not(tmp_path):
-    own = traded("a", "SPY", series=walk_of("SPY", 1))
+    spy = traded("a", "SPY", series=walk_of("SPY", 1))
     renamed, other = traded("b", "MINE", series=walk_of("MINE", 1)), traded("c", "ELSE", series=walk_of("ELSE", 2))
-    known = note_looks(tmp_path, [own, renamed, other])
-    assert {each.digest for each in known.like(own).looks} == {"a", "b"}
-    assert read_looks(tmp_path) == known, "the ledger has the fingerprints"
+    ledger = note_looks(tmp_path, [spy, renamed, other])
+    assert {trial.digest for trial in ledger.like(spy).looks} == {"a", "b"}
+    assert read_looks(tmp_path) == ledger, "the ledger has the fingerprints"
 
 
 def test_the_ledger_has_the_identity_of_a_market_once(tmp_path):
     looks = [traded(f"{k}", "SPY", series=walk_of("SPY", 1)) for k in range(4)]
     note_looks(tmp_path, looks[:2])
-    known = note_looks(tmp_path, [msgspec.structs.replace(looks[2], identity=None), looks[3]])
+    ledger = note_looks(tmp_path, [msgspec.structs.replace(looks[2], identity=None), looks[3]])
     assert [b"identity" in line for line in lines(tmp_path)] == [True, False, False, False]
-    assert all(each.identity == looks[0].identity for each in known.looks)
+    assert all(trial.identity == looks[0].identity for trial in ledger.looks)
     assert len(lines(tmp_path)[0]) < 800
 
 
@@ -209,8 +209,8 @@ def test_a_line_of_an_earlier_version_keeps_its_place_in_the_chain(tmp_path):
     link = hashlib.blake2b(f"|1|{written}".encode(), digest_size=16).hexdigest()
     (tmp_path / NAME).write_text(f'{{"n":1,"ts":1,"look":{written},"link":"{link}"}}\n')
     old = Look("backtest", "paper", "a", "m", "2019-01-02", "2019-03-29", 1.0, 252.0)
-    known = read_looks(tmp_path)
-    assert (known.looks, known.fault) == ((old,), "")
+    ledger = read_looks(tmp_path)
+    assert (ledger.looks, ledger.fault) == ((old,), "")
     placed = msgspec.structs.replace(old, identity=MarketIdentity(("SPY",), "1d", {}))
     assert note_looks(tmp_path, [placed]).looks == (placed,), "a repeated run names the market"
 
@@ -218,10 +218,10 @@ def test_a_line_of_an_earlier_version_keeps_its_place_in_the_chain(tmp_path):
 def test_a_look_names_the_market_its_dates_and_the_models(tmp_path):
     sets = (f"agents.trend.policy={SHIPPED / 'scorer'}", "agents.trend.params={}")
     assembly = assemble(read(write(tmp_path), sets))
-    found = look_of(assembly, [assembly.feed.first_ts, assembly.feed.last_ts], 1.0, 252)
-    assert found.market == assembly.market
-    assert found.last == "2019-03-29"
-    assert sum(found.models.values()) == 6
+    trial = look_of(assembly, [assembly.feed.first_ts, assembly.feed.last_ts], 1.0, 252)
+    assert trial.market == assembly.market
+    assert trial.last == "2019-03-29"
+    assert sum(trial.models.values()) == 6
 
 
 def test_the_text_of_a_users_policy_is_part_of_what_was_tried(tmp_path):

@@ -90,12 +90,12 @@ def test_the_replay_of_a_kept_backtest_begins_at_each_of_its_snapshots(tmp_path:
     monkeypatch.setattr(backtest, "KEEP_SNAPSHOTS", 4)
     folder, _ = stored(tmp_path)
     records, parts = read_only(folder, folder), assemble(read(tmp_path / "config.toml"))
-    whole, _ = refold(parts, records, "one", folder)
+    reference, _ = refold(parts, records, "one", folder)
     last, starts = records.last_seq("one") + 1, []
-    while (found := records.latest_snapshot("one", code_version(), last)) is not None:
-        last = found[0]
-        shell, journal = refold(parts, records, "one", folder, seq=last, snapshot=found[1])
-        assert shell.digest.hexdigest() == whole.digest.hexdigest()
+    while (snapshot := records.latest_snapshot("one", code_version(), last)) is not None:
+        last = snapshot[0]
+        shell, journal = refold(parts, records, "one", folder, seq=last, snapshot=snapshot[1])
+        assert shell.digest.hexdigest() == reference.digest.hexdigest()
         starts.append(journal.compared)
     assert len(starts) == 4
     assert starts == sorted(set(starts))

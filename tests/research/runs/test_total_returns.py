@@ -24,21 +24,21 @@ def test_a_split_multiplies_the_shares_and_a_dividend_buys_more_at_the_price():
         Action(15, 0, 0, "split", numerator=2, denominator=1),
         Action(25, 0, 0, "dividend", cash_nano=4_000_000_000),
     ]
-    found = grown(actions, at, price)
-    np.testing.assert_allclose(found, [1.0, 2.0, 1.1])
-    np.testing.assert_allclose(price * np.cumprod(found), [100.0, 100.0, 88.0])
+    growth = grown(actions, at, price)
+    np.testing.assert_allclose(growth, [1.0, 2.0, 1.1])
+    np.testing.assert_allclose(price * np.cumprod(growth), [100.0, 100.0, 88.0])
 
 
 @pytest.mark.parametrize("symbol", ["SPY", "AAPL"])
 def test_a_backtest_and_an_evaluation_of_the_same_bars_have_the_same_fingerprints(tmp_path, symbol):
     evaluation = pytest.importorskip("quantd.training.runs.evaluation")
     feed = assemble(read(write(tmp_path, LONG))).feed
-    own = fingerprints_of(feed)
+    fingerprints = fingerprints_of(feed)
     panel = read_panel(
         DATA / "us_daily.parquet", DATA / "us_actions.csv", [symbol], date(2013, 1, 2), date(2019, 3, 29)
     )
     rows = Split("window", date(2014, 1, 2), date(2019, 3, 29)).rows(panel.day_ns)
     evaluated = evaluation.panel_fingerprints(panel, rows)
-    assert evaluated[symbol] == own[symbol]
-    rest = [each for name, each in own.items() if name != symbol]
-    assert not share_series([evaluated[symbol]], rest)
+    assert evaluated[symbol] == fingerprints[symbol]
+    other_series = [series for name, series in fingerprints.items() if name != symbol]
+    assert not share_series([evaluated[symbol]], other_series)

@@ -32,9 +32,9 @@ def looks(draw: st.DrawFn) -> Look:
     sharpe = draw(st.one_of(mean, st.floats(-3.0, 3.0), st.floats(-60.0, 60.0)))
     models = draw(st.sampled_from(({}, {}, {"net": 3}, {"net": 1, "other": 40})))
     family = draw(st.sampled_from(("", "", "mine")))
-    found = traded(digest, *draw(st.sampled_from((("SPY",), ("TLT",), MARKETS))), sharpe=sharpe, models=models,
+    trial = traded(digest, *draw(st.sampled_from((("SPY",), ("TLT",), MARKETS))), sharpe=sharpe, models=models,
                    family=family)  # fmt: skip
-    return replace(found, identity=None) if draw(st.integers(0, 5)) == 0 else found
+    return replace(trial, identity=None) if draw(st.integers(0, 5)) == 0 else trial
 
 
 def entries() -> st.SearchStrategy[Entry]:
@@ -42,17 +42,17 @@ def entries() -> st.SearchStrategy[Entry]:
     return st.one_of(looks(), looks(), looks(), withdrawn)
 
 
-def figure(chain: Sequence[Entry], own: Look, *, withdrawals: bool = True) -> float:
-    hurdle = Known(tuple(chain)).like(own).hurdle(own.periods, len(EXCESS), withdrawals=withdrawals)
+def figure(chain: Sequence[Entry], trial: Look, *, withdrawals: bool = True) -> float:
+    hurdle = Known(tuple(chain)).like(trial).hurdle(trial.periods, len(EXCESS), withdrawals=withdrawals)
     return deflated_sharpe(EXCESS, RATIO, hurdle)
 
 
-def with_the_floor_alone(chain: Sequence[Entry], own: Look) -> float:
+def with_the_floor_alone(chain: Sequence[Entry], trial: Look) -> float:
     """The figure by the whole ledger's spread and a variance of at least 1 / (T - 1), without its prefixes."""
-    known = Known(tuple(chain)).like(own)
-    ratios = [each.sharpe / each.periods**0.5 for each in known.looks]
+    ledger = Known(tuple(chain)).like(trial)
+    ratios = [entry.sharpe / entry.periods**0.5 for entry in ledger.looks]
     variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
-    return deflated_sharpe(EXCESS, RATIO, expected_maximum(known.trials or 1, max(variance, 1.0 / (len(EXCESS) - 1))))
+    return deflated_sharpe(EXCESS, RATIO, expected_maximum(ledger.trials or 1, max(variance, 1.0 / (len(EXCESS) - 1))))
 
 
 @pytest.mark.requirement("R-246")
@@ -60,13 +60,13 @@ def with_the_floor_alone(chain: Sequence[Entry], own: Look) -> float:
 @given(st.lists(entries(), max_size=12), looks(), st.integers(0, 12), st.sampled_from(("", "mine")))
 def test_no_further_trial_raises_the_figure_of_an_unchanged_run(chain, further, place, family):
     """Over ledgers in any order, with duplicates, new ratios of old trials, withdrawals and looks without a market."""
-    own = replace(OWN, family=family)
-    before = [*chain[:place], own, *chain[place:]]
+    trial = replace(OWN, family=family)
+    before = [*chain[:place], trial, *chain[place:]]
     after = [*before, further]
     for withdrawals in (True, False):
-        was = figure(before, own, withdrawals=withdrawals)
-        assert figure(after, own, withdrawals=withdrawals) <= was
-    one, two = (Known(tuple(each)).like(own).trials for each in (before, after))
+        was = figure(before, trial, withdrawals=withdrawals)
+        assert figure(after, trial, withdrawals=withdrawals) <= was
+    one, two = (Known(tuple(ledger)).like(trial).trials for ledger in (before, after))
     assert one is not None
     assert two is not None
     assert two >= one
@@ -91,44 +91,44 @@ def test_the_second_look_at_a_neighbour_and_the_first_again():
 
 
 def test_a_result_has_the_same_figure_from_the_ledger_as_from_its_parts(tmp_path):
-    found = [OWN, *(traded(f"{k}", "SPY", sharpe=k / 7) for k in range(9))]
-    for each in found:
-        note_looks(tmp_path, [each])
-    known = read_looks(tmp_path).like(OWN)
-    deflation = known.deflated(EXCESS, OWN.sharpe, 252.0)
+    trials = [OWN, *(traded(f"{k}", "SPY", sharpe=k / 7) for k in range(9))]
+    for trial in trials:
+        note_looks(tmp_path, [trial])
+    ledger = read_looks(tmp_path).like(OWN)
+    deflation = ledger.deflated(EXCESS, OWN.sharpe, 252.0)
     assert deflation is not None
-    assert deflation.value == pytest.approx(figure(found, OWN))
+    assert deflation.value == pytest.approx(figure(trials, OWN))
     assert deflation.without_withdrawals is None
 
 
 def test_the_trials_of_a_result_share_a_symbol_and_a_year_with_it_at_the_same_interval():
-    own = traded("a", "SPY", "QQQ", years=(2004, 2021))
-    assert alike(own, own)
-    assert alike(own, traded("b", "QQQ", "TLT", years=(2021, 2023)))
-    assert alike(own, traded("reordered", "QQQ", "SPY", years=(2004, 2021)))
-    assert alike(own, traded("longer", "SPY", "QQQ", years=(1999, 2024)))
-    assert alike(own, traded("shorter", "SPY", "QQQ", years=(2010, 2010)))
-    assert not alike(own, traded("c", "TLT", years=(2004, 2021)))
-    assert not alike(own, traded("d", "SPY", years=(2022, 2023)))
-    assert not alike(own, traded("e", "SPY", "QQQ", years=(2004, 2021), interval="1h"))
+    trial = traded("a", "SPY", "QQQ", years=(2004, 2021))
+    assert alike(trial, trial)
+    assert alike(trial, traded("b", "QQQ", "TLT", years=(2021, 2023)))
+    assert alike(trial, traded("reordered", "QQQ", "SPY", years=(2004, 2021)))
+    assert alike(trial, traded("longer", "SPY", "QQQ", years=(1999, 2024)))
+    assert alike(trial, traded("shorter", "SPY", "QQQ", years=(2010, 2010)))
+    assert not alike(trial, traded("c", "TLT", years=(2004, 2021)))
+    assert not alike(trial, traded("d", "SPY", years=(2022, 2023)))
+    assert not alike(trial, traded("e", "SPY", "QQQ", years=(2004, 2021), interval="1h"))
 
 
 def test_a_look_without_a_recorded_market_counts_for_every_market_and_is_stated():
-    own, old = traded("a", "SPY"), look("old", identity=None)
-    assert alike(own, old)
-    assert alike(old, own)
-    known = Known((own, old)).like(own)
-    assert known.trials == 2
-    assert known.text.startswith("2 trials known of SPY 2020, daily. 1 of them has no recorded market")
+    trial, old = traded("a", "SPY"), look("old", identity=None)
+    assert alike(trial, old)
+    assert alike(old, trial)
+    ledger = Known((trial, old)).like(trial)
+    assert ledger.trials == 2
+    assert ledger.text.startswith("2 trials known of SPY 2020, daily. 1 of them has no recorded market")
 
 
 def test_there_is_no_chain_over_third_trials(tmp_path):
     one, between, other = traded("a", "SPY"), traded("b", "SPY", "TLT"), traded("c", "TLT")
-    known = note_looks(tmp_path, [one, between, other])
-    assert [each.digest for each in known.like(one).looks] == ["a", "b"]
-    assert [each.digest for each in known.like(between).looks] == ["a", "b", "c"]
-    assert [each.digest for each in known.like(other).looks] == ["b", "c"]
-    assert known.like(one).text == "2 trials known of SPY 2020, daily."
+    ledger = note_looks(tmp_path, [one, between, other])
+    assert [trial.digest for trial in ledger.like(one).looks] == ["a", "b"]
+    assert [trial.digest for trial in ledger.like(between).looks] == ["a", "b", "c"]
+    assert [trial.digest for trial in ledger.like(other).looks] == ["b", "c"]
+    assert ledger.like(one).text == "2 trials known of SPY 2020, daily."
 
 
 def test_the_first_trial_of_a_new_market_is_one_trial(tmp_path):
@@ -139,13 +139,13 @@ def test_the_first_trial_of_a_new_market_is_one_trial(tmp_path):
 
 def test_a_family_counts_together_whatever_its_markets(tmp_path):
     one, two = traded("a", "SPY", family="mine"), traded("b", "TLT", interval="1h", family="mine")
-    third, own = traded("c", "GLD", family="yours"), traded("d", "SPY")
-    known = note_looks(tmp_path, [one, two, third, own])
-    assert {each.digest for each in known.like(one).looks} == {"a", "b", "d"}
-    assert known.like(one).market == "SPY 2020, daily, and of family mine"
-    assert {each.digest for each in known.like(own).looks} == {"a", "d"}
+    third, spy_trial = traded("c", "GLD", family="yours"), traded("d", "SPY")
+    ledger = note_looks(tmp_path, [one, two, third, spy_trial])
+    assert {trial.digest for trial in ledger.like(one).looks} == {"a", "b", "d"}
+    assert ledger.like(one).market == "SPY 2020, daily, and of family mine"
+    assert {trial.digest for trial in ledger.like(spy_trial).looks} == {"a", "d"}
     again = note_looks(tmp_path, [msgspec.structs.replace(two, family="")])
-    assert {each.digest for each in again.like(one).looks} == {"a", "b", "d"}, "a family is left by no later look"
+    assert {trial.digest for trial in again.like(one).looks} == {"a", "b", "d"}, "a family is left by no later look"
 
 
 FAULTY = [traded(f"{k}bad", "SPY", sharpe=12.5 + k / 10) for k in range(2)]
@@ -156,11 +156,11 @@ def test_a_withdrawn_look_stays_a_trial_and_leaves_the_spread(tmp_path):
     poisoned = read_looks(tmp_path).like(OWN)
     assert poisoned.deflated(EXCESS, OWN.sharpe, 252.0).value < 0.01
     withdraw(tmp_path, "0bad", "leak", "the series is tomorrow's return")
-    known = withdraw(tmp_path, "1bad", "misaligned", "joined a day early")[0].like(OWN)
-    assert known == read_looks(tmp_path).like(OWN)
-    assert (known.trials, known.withdrawn, known.fault) == (3, 2, "")
-    assert known.text == "3 trials, 2 withdrawn, known of SPY 2020, daily."
-    deflation = known.deflated(EXCESS, OWN.sharpe, 252.0)
+    ledger = withdraw(tmp_path, "1bad", "misaligned", "joined a day early")[0].like(OWN)
+    assert ledger == read_looks(tmp_path).like(OWN)
+    assert (ledger.trials, ledger.withdrawn, ledger.fault) == (3, 2, "")
+    assert ledger.text == "3 trials, 2 withdrawn, known of SPY 2020, daily."
+    deflation = ledger.deflated(EXCESS, OWN.sharpe, 252.0)
     honest = deflated_sharpe(EXCESS, RATIO, expected_maximum(3, 1.0 / (len(EXCESS) - 1)))
     assert deflation.value == pytest.approx(honest)  # three trials at the variance of an unskilled ratio
     assert deflation.without_withdrawals == poisoned.deflated(EXCESS, OWN.sharpe, 252.0).value
@@ -168,18 +168,18 @@ def test_a_withdrawn_look_stays_a_trial_and_leaves_the_spread(tmp_path):
 
 def test_a_withdrawal_that_raises_nothing_has_no_second_figure(tmp_path):
     note_looks(tmp_path, [OWN, traded("near", "SPY", sharpe=OWN.sharpe)])
-    known = withdraw(tmp_path, "near", "wrong-data", "bars of another symbol")[0].like(OWN)
-    assert known.deflated(EXCESS, OWN.sharpe, 252.0).without_withdrawals is None
-    assert known.counted == "2 trials, 1 withdrawn, known of SPY 2020, daily"
+    ledger = withdraw(tmp_path, "near", "wrong-data", "bars of another symbol")[0].like(OWN)
+    assert ledger.deflated(EXCESS, OWN.sharpe, 252.0).without_withdrawals is None
+    assert ledger.counted == "2 trials, 1 withdrawn, known of SPY 2020, daily"
 
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(entries(), max_size=12), st.integers(0, 12))
 def test_the_hurdle_after_withdrawals_is_at_least_that_of_as_many_trials_at_the_floor(chain, place):
     ledger = [*chain[:place], OWN, *chain[place:]]
-    known = Known(tuple(ledger)).like(OWN)
-    least = expected_maximum(known.trials, 1.0 / (len(EXCESS) - 1))
-    assert known.hurdle(252.0, len(EXCESS)) >= least
+    known_trials = Known(tuple(ledger)).like(OWN)
+    least = expected_maximum(known_trials.trials, 1.0 / (len(EXCESS) - 1))
+    assert known_trials.hurdle(252.0, len(EXCESS)) >= least
 
 
 def test_a_withdrawn_configuration_that_runs_again_is_withdrawn_until_its_ratio_is_another(tmp_path):
@@ -200,12 +200,12 @@ def test_a_withdrawal_that_is_removed_or_changed_breaks_the_chain(tmp_path):
     note_looks(tmp_path, [OWN, *FAULTY])
     withdraw(tmp_path, "0bad", "leak", "reads the next bar")
     ledger = tmp_path / "looks.jsonl"
-    whole = ledger.read_bytes()
-    ledger.write_bytes(whole.replace(b"next", b"same"))
+    content = ledger.read_bytes()
+    ledger.write_bytes(content.replace(b"next", b"same"))
     assert "looks.jsonl:4: the ledger was changed" in read_looks(tmp_path).fault
-    ledger.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+    ledger.write_bytes(b"".join(content.splitlines(keepends=True)[:3]))
     assert "shortened" in read_looks(tmp_path).fault
-    both = whole.splitlines()[0].replace(b'"look"', b'"withdrawal":{"digest":"a","reason":"leak","words":""},"look"')
+    both = content.splitlines()[0].replace(b'"look"', b'"withdrawal":{"digest":"a","reason":"leak","words":""},"look"')
     ledger.write_bytes(both + b"\n")
     assert "looks.jsonl:1 is not a look" in read_looks(tmp_path).fault
 
@@ -249,8 +249,8 @@ def test_the_commands_count_withdraw_and_state_it(tmp_path):
     answer(quantd(tmp_path, "backtest", "--json", "--no-compare", *near))
     again = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     assert again["deflated_sharpe"] <= first["deflated_sharpe"]
-    own = read_looks(tmp_path / "state").looks[0]
-    note_looks(tmp_path / "state", [replace(own, digest="feed" * 8, sharpe=12.5, identity=None)])
+    trial = read_looks(tmp_path / "state").looks[0]
+    note_looks(tmp_path / "state", [replace(trial, digest="feed" * 8, sharpe=12.5, identity=None)])
     poisoned = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     assert (poisoned["trials"], poisoned["withdrawn"]) == (3, 0)
     for wrong, text in (
@@ -269,13 +269,13 @@ def test_the_commands_count_withdraw_and_state_it(tmp_path):
     done = quantd(tmp_path, "study", "looks", *given)
     assert done.returncode == 0, done.stderr
     assert "It stays a trial. 3 trials, 1 withdrawn, known of SPY, QQQ, IWM 2019, daily." in done.stdout
-    found = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
-    assert (found["trials"], found["withdrawn"]) == (3, 1)
-    assert found["deflated_without_withdrawals"] == poisoned["deflated_sharpe"] < found["deflated_sharpe"]
-    assert found["deflated_sharpe"] <= again["deflated_sharpe"]
+    document = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
+    assert (document["trials"], document["withdrawn"]) == (3, 1)
+    assert document["deflated_without_withdrawals"] == poisoned["deflated_sharpe"] < document["deflated_sharpe"]
+    assert document["deflated_sharpe"] <= again["deflated_sharpe"]
     text = quantd(tmp_path, "backtest", "--no-compare").stdout
     head = next(line for line in text.splitlines() if line.startswith("Sharpe"))
-    assert f"deflated {found['deflated_sharpe']:.2f} (3 trials, 1 withdrawn, known of SPY, QQQ, IWM 2019" in head
+    assert f"deflated {document['deflated_sharpe']:.2f} (3 trials, 1 withdrawn, known of SPY, QQQ, IWM 2019" in head
     assert f"; {poisoned['deflated_sharpe']:.2f} without the withdrawals)" in head
     listed = answer(quantd(tmp_path, "study", "looks", "--json"))
     assert {name: listed[name] for name in ("trials", "withdrawn", "fault")} == {
@@ -284,7 +284,7 @@ def test_the_commands_count_withdraw_and_state_it(tmp_path):
         "fault": "",
     }
     assert "trials_of" in listed
-    assert [each["withdrawn"] for each in listed["looks"]] == [
+    assert [row["withdrawn"] for row in listed["looks"]] == [
         None, None, {"reason": "leak", "words": "a column is tomorrow's return"},
     ]  # fmt: skip
     assert "leak: a column is tomorrow's return" in quantd(tmp_path, "study", "looks").stdout

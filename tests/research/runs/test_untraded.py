@@ -40,8 +40,8 @@ def lead(result: Any) -> str:
 
 def typed(text: str) -> dict[str, object]:
     """The settings that a line names for Python."""
-    found: dict[str, object] = json.loads(re.search(r"settings=(\{.*?\})", text).group(1))  # type: ignore[union-attr]
-    return found
+    settings: dict[str, object] = json.loads(re.search(r"settings=(\{.*?\})", text).group(1))  # type: ignore[union-attr]
+    return settings
 
 
 @pytest.mark.parametrize("impact", [0.0, 10.0])
@@ -133,18 +133,20 @@ def of_its_module(view: Any) -> object:
     return [0.5, 0.4] if calls == 1 else "hold"
 
 
-@pytest.mark.parametrize("made", [Once, counting, lambda: of_its_module], ids=["object", "closure", "module"])
-def test_the_state_of_a_policy_is_as_it_was_when_the_run_begins(bars: pl.DataFrame, made: Callable[[], object]) -> None:
-    policy = made()
+@pytest.mark.parametrize("factory", [Once, counting, lambda: of_its_module], ids=["object", "closure", "module"])
+def test_the_state_of_a_policy_is_as_it_was_when_the_run_begins(
+    bars: pl.DataFrame, factory: Callable[[], object]
+) -> None:
+    policy = factory()
     first = run(policy, bars)
     assert first.summary.fills == 2, "the first decision of the run was the first call"
     second = run(policy, bars)
     assert 'answered "hold" at each of' in lead(second)
 
 
-@pytest.mark.parametrize("made", [Once, counting])
-def test_a_state_that_the_run_changed_is_noted(bars: pl.DataFrame, made: Callable[[], object]) -> None:
-    assert any("changed a state of its own" in note for note in run(made(), bars).verdict.notes)
+@pytest.mark.parametrize("factory", [Once, counting])
+def test_a_state_that_the_run_changed_is_noted(bars: pl.DataFrame, factory: Callable[[], object]) -> None:
+    assert any("changed a state of its own" in note for note in run(factory(), bars).verdict.notes)
     assert run(lambda view: [0.5, 0.4], bars).verdict.notes == ()
 
 
