@@ -81,15 +81,15 @@ def test_the_track_records_of_the_paper(periods: int, skewness: float, kurtosis:
     """Bailey & López de Prado 2012: years until an annual ratio of 2 exceeds 1 at 95 %, for daily, weekly
     and monthly normal returns, and for monthly returns with the moments of a hedge fund index."""
     root = math.sqrt(periods)
-    found = minimum_track_record(2.0 / root, 1.0 / root, skewness, kurtosis)
-    assert found / periods == pytest.approx(years, abs=5e-3)
+    samples = minimum_track_record(2.0 / root, 1.0 / root, skewness, kurtosis)
+    assert samples / periods == pytest.approx(years, abs=5e-3)
 
 
 def test_a_track_record_of_the_minimum_length_has_the_probability_asked_for() -> None:
     for confidence in (0.9, 0.95, 0.99):
         samples = minimum_track_record(0.1, 0.02, -0.5, 6.0, confidence=confidence)
         below, above = (
-            probabilistic_sharpe(0.1, 0.02, each, -0.5, 6.0) for each in (math.floor(samples), math.ceil(samples))
+            probabilistic_sharpe(0.1, 0.02, count, -0.5, 6.0) for count in (math.floor(samples), math.ceil(samples))
         )
         assert below <= confidence <= above
 
@@ -117,20 +117,20 @@ def test_effective_trials_are_between_one_and_all() -> None:
 def test_correlated_trials_deflate_less() -> None:
     returns = np.random.default_rng(2).normal(0.001, 0.01, 500)
     chain = tuple(prefixes([0.1, 0.05] * 20))
-    fewer = (Prefix(math.ceil(effective_trials(each.trials, 0.9)), each.variance) for each in chain)
+    fewer = (Prefix(math.ceil(effective_trials(prefix.trials, 0.9)), prefix.variance) for prefix in chain)
     assert deflated_sharpe(returns, 0.1, highest_hurdle(fewer, 500)) > by(returns, [0.1, 0.05] * 20)
 
 
 def test_the_variance_of_a_prefix_is_that_of_numpy_and_forgets_what_was_removed() -> None:
     ratios = np.random.default_rng(4).normal(0.05, 0.04, 40)
-    found = [each.variance for each in prefixes(ratios)]
-    assert found[0] == 0.0
-    assert found[1:] == pytest.approx([np.var(ratios[:k], ddof=1) for k in range(2, 41)], rel=1e-12)
+    variances = [prefix.variance for prefix in prefixes(ratios)]
+    assert variances[0] == 0.0
+    assert variances[1:] == pytest.approx([np.var(ratios[:k], ddof=1) for k in range(2, 41)], rel=1e-12)
     spread = Spread()
     for ratio in (*ratios, 50.0):
         spread.add(ratio)
     spread.remove(50.0)
-    assert spread.variance == found[-1]  # exactly: a ratio of 50 leaves no rounding behind
+    assert spread.variance == variances[-1]  # exactly: a ratio of 50 leaves no rounding behind
     near = [0.0635, 0.0635 + 1e-7]
     assert list(prefixes(near))[-1].variance == pytest.approx(5e-15, rel=1e-6)
 
@@ -148,7 +148,7 @@ def test_trials_at_the_mean_of_the_earlier_ones_do_not_lower_the_hurdle() -> Non
     """With the floor alone, ten spread trials give 0.0012, and ten more at their mean 0.0050."""
     spread = list(np.linspace(-0.2, 0.2, 10))
     more = [*spread, *[0.0] * 10]
-    alone = [expected_maximum(len(each), max(float(np.var(each, ddof=1)), 1.0 / 499)) for each in (spread, more)]
+    alone = [expected_maximum(len(ratios), max(float(np.var(ratios, ddof=1)), 1.0 / 499)) for ratios in (spread, more)]
     assert alone[1] < alone[0]  # the floor alone
     assert highest_hurdle(prefixes(more), 500) == highest_hurdle(prefixes(spread), 500) == pytest.approx(alone[0])
 

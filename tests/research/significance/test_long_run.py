@@ -16,8 +16,8 @@ def autoregressive(n: int, phi: float, seed: int, columns: int = 1) -> np.ndarra
     draws = np.random.default_rng(seed).normal(size=(n + 100, columns))
     for t in range(1, len(draws)):
         draws[t] += phi * draws[t - 1]
-    found = draws[100:]
-    return found - found.mean(axis=0)
+    series = draws[100:]
+    return series - series.mean(axis=0)
 
 
 def looped(moments: np.ndarray, gradient: np.ndarray, kernel: Kernel, bandwidth: float) -> float:
@@ -40,8 +40,8 @@ def looped(moments: np.ndarray, gradient: np.ndarray, kernel: Kernel, bandwidth:
 def test_the_error_is_the_weighted_sum_of_autocovariance_matrices(kernel: Kernel) -> None:
     moments = autoregressive(80, 0.4, 1, 3)
     gradient = np.array([1.0, -0.5, 2.0])
-    found = long_run_error(moments, gradient, kernel, prewhiten=False)
-    assert found.error == pytest.approx(looped(moments, gradient, kernel, found.bandwidth), rel=1e-10)
+    estimate = long_run_error(moments, gradient, kernel, prewhiten=False)
+    assert estimate.error == pytest.approx(looped(moments, gradient, kernel, estimate.bandwidth), rel=1e-10)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -51,14 +51,14 @@ def test_a_prewhitened_error_is_that_of_filtered_moments_recoloured(kernel: Kern
     moments = np.column_stack([autoregressive(90, phi, 1), autoregressive(90, 0.2, 2, 2)])
     gradient = np.array([1.0, -0.5, 2.0])
     a = np.array([np.linalg.lstsq(moments[:-1], moments[1:, j], rcond=None)[0] for j in range(3)])
-    left, sizes, right = np.linalg.svd(a)
+    left_vectors, sizes, right = np.linalg.svd(a)
     assert (sizes.max() > 0.97) == (phi > 0.9)
-    a = left @ np.diag(np.minimum(sizes, 0.97)) @ right
+    a = left_vectors @ np.diag(np.minimum(sizes, 0.97)) @ right
     filtered = np.array([moments[t] - a @ moments[t - 1] for t in range(1, 90)])
-    found = long_run_error(moments, gradient, kernel, prewhiten=True)
+    estimate = long_run_error(moments, gradient, kernel, prewhiten=True)
     weights = np.linalg.inv(np.eye(3) - a).T @ gradient
-    expected = looped(filtered, weights, kernel, found.bandwidth) * math.sqrt(89 / 90)
-    assert found.error == pytest.approx(expected, rel=1e-10)
+    expected = looped(filtered, weights, kernel, estimate.bandwidth) * math.sqrt(89 / 90)
+    assert estimate.error == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize(("kernel", "factor"), [("parzen", 2.6614), ("quadratic_spectral", 1.3221)])
@@ -84,13 +84,13 @@ def test_the_kernels_have_the_squared_areas_of_the_paper(kernel: Kernel, area: f
 @pytest.mark.parametrize("prewhiten", [False, True])
 def test_the_error_of_a_long_autoregressive_series_is_the_theoretical_one(kernel: Kernel, prewhiten: bool) -> None:
     phi, n = 0.5, 20_000
-    found = long_run_error(autoregressive(n, phi, 3), np.ones(1), kernel, prewhiten=prewhiten)
-    assert found.error == pytest.approx(1.0 / (1.0 - phi) / math.sqrt(n), rel=0.06)
+    estimate = long_run_error(autoregressive(n, phi, 3), np.ones(1), kernel, prewhiten=prewhiten)
+    assert estimate.error == pytest.approx(1.0 / (1.0 - phi) / math.sqrt(n), rel=0.06)
 
 
 def test_moments_that_do_not_vary_have_no_bandwidth_and_no_error() -> None:
-    found = long_run_error(np.zeros((50, 2)), np.ones(2), "parzen", prewhiten=True)
-    assert (found.error, found.bandwidth) == (0.0, 0.0)
+    estimate = long_run_error(np.zeros((50, 2)), np.ones(2), "parzen", prewhiten=True)
+    assert (estimate.error, estimate.bandwidth) == (0.0, 0.0)
 
 
 def test_a_trend_has_a_finite_bandwidth() -> None:

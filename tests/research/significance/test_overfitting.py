@@ -24,36 +24,36 @@ def test_every_division_is_that_of_the_loop(
     samples: int, trials: int, blocks: int, measure: Measure, seed: int
 ) -> None:
     returns = np.random.default_rng(seed).normal(0.0003, 0.01, (samples, trials))
-    found = overfitting(returns, blocks=blocks, measure=measure)
+    estimate = overfitting(returns, blocks=blocks, measure=measure)
     probability, logits, slope, loss = looped_overfitting(returns, blocks, measure)
-    assert found.probability == probability
-    assert np.sort(found.logits) == pytest.approx(np.sort(logits), abs=1e-12)
-    assert found.slope == pytest.approx(slope, rel=1e-9, abs=1e-9)
-    assert found.loss == loss
+    assert estimate.probability == probability
+    assert np.sort(estimate.logits) == pytest.approx(np.sort(logits), abs=1e-12)
+    assert estimate.slope == pytest.approx(slope, rel=1e-9, abs=1e-9)
+    assert estimate.loss == loss
 
 
 def test_noise_is_overfit_half_of_the_time_on_average() -> None:
-    found = [overfitting(np.random.default_rng(seed).normal(size=(240, 20)), blocks=8) for seed in range(150)]
-    assert np.mean([each.probability for each in found]) == pytest.approx(0.5, abs=0.05)
-    assert np.mean([each.loss for each in found]) == pytest.approx(0.5, abs=0.05)
+    estimates = [overfitting(np.random.default_rng(seed).normal(size=(240, 20)), blocks=8) for seed in range(150)]
+    assert np.mean([estimate.probability for estimate in estimates]) == pytest.approx(0.5, abs=0.05)
+    assert np.mean([estimate.loss for estimate in estimates]) == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_trial_that_is_better_throughout_is_not_overfit() -> None:
     returns = np.random.default_rng(1).normal(size=(400, 30))
     returns[:, 7] += 0.5
-    found = overfitting(returns, blocks=10)
-    assert found.probability == 0.0
-    assert found.loss == 0.0
-    assert len(found.logits) == math.comb(10, 5)
+    estimate = overfitting(returns, blocks=10)
+    assert estimate.probability == 0.0
+    assert estimate.loss == 0.0
+    assert len(estimate.logits) == math.comb(10, 5)
 
 
 def test_trials_with_one_mean_over_the_sample_are_overfit_always() -> None:
     """The two halves add up to the same for each trial, so that the best in one half is the worst in the other."""
     returns = np.random.default_rng(2).normal(size=(240, 2))
     returns -= returns.mean(axis=0)
-    found = overfitting(returns, blocks=8, measure="mean")
-    assert found.probability == 1.0
-    assert found.slope == pytest.approx(-1.0)
+    estimate = overfitting(returns, blocks=8, measure="mean")
+    assert estimate.probability == 1.0
+    assert estimate.slope == pytest.approx(-1.0)
 
 
 def test_permuting_the_trials_changes_nothing() -> None:
@@ -65,11 +65,11 @@ def test_permuting_the_trials_changes_nothing() -> None:
 
 def test_trials_that_do_not_trade_have_a_ratio_of_zero() -> None:
     returns = np.zeros((64, 4))
-    found = overfitting(returns, blocks=4)
-    assert math.isnan(found.slope)
-    assert found.loss == 0.0
-    assert found.logits == pytest.approx(np.zeros(6))  # all equal: the chosen one is in the middle
-    assert found.probability == 1.0
+    estimate = overfitting(returns, blocks=4)
+    assert math.isnan(estimate.slope)
+    assert estimate.loss == 0.0
+    assert estimate.logits == pytest.approx(np.zeros(6))  # all equal: the chosen one is in the middle
+    assert estimate.probability == 1.0
     returns[:, 2] = np.random.default_rng(4).normal(0.5, 1.0, 64)
     assert overfitting(returns, blocks=4).probability == 0.0
 
@@ -87,5 +87,5 @@ def test_what_cannot_be_divided_is_refused() -> None:
 
 def test_a_thousand_trials_over_eight_years_are_split_in_every_way() -> None:
     returns = np.random.default_rng(5).normal(size=(2_016, 1_000))
-    found = overfitting(returns)
-    assert len(found.logits) == 12_870
+    estimate = overfitting(returns)
+    assert len(estimate.logits) == 12_870

@@ -27,8 +27,8 @@ def pair(seed: int = 1, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.requirement("R-244")
 @pytest.mark.parametrize("test", TESTS)
 def test_identical_series_have_p_one(test) -> None:  # type: ignore[no-untyped-def]
-    own, _ = pair()
-    assert test(own, own.copy()) == PairedTest(0.0, 1.0, 40)
+    returns, _ = pair()
+    assert test(returns, returns.copy()) == PairedTest(0.0, 1.0, 40)
 
 
 @pytest.mark.parametrize("test", TESTS)
@@ -43,27 +43,27 @@ def test_series_that_cannot_be_paired_are_refused(test) -> None:  # type: ignore
 
 def test_the_example_of_fisher() -> None:
     """Fisher 1935, chapter III: t = 2.148 with 14 degrees of freedom, and p just below 5 %."""
-    found = paired_t(DARWIN, np.zeros(15))
-    assert found.statistic == pytest.approx(2.148, abs=5e-4)
-    assert found.p == pytest.approx(0.0497, abs=5e-5)
+    outcome = paired_t(DARWIN, np.zeros(15))
+    assert outcome.statistic == pytest.approx(2.148, abs=5e-4)
+    assert outcome.p == pytest.approx(0.0497, abs=5e-5)
 
 
 def test_t_is_mean_over_error() -> None:
-    own, other = pair()
-    d = own - other
+    returns, other = pair()
+    d = returns - other
     t = d.mean() / (d.std(ddof=1) / math.sqrt(len(d)))
-    found = paired_t(own, other)
-    assert found.statistic == pytest.approx(t, rel=1e-12)
-    assert found.p == pytest.approx(2 * stats.t.sf(abs(t), len(d) - 1), rel=1e-12)
-    assert paired_t(other, own).statistic == pytest.approx(-t)
+    outcome = paired_t(returns, other)
+    assert outcome.statistic == pytest.approx(t, rel=1e-12)
+    assert outcome.p == pytest.approx(2 * stats.t.sf(abs(t), len(d) - 1), rel=1e-12)
+    assert paired_t(other, returns).statistic == pytest.approx(-t)
 
 
 def test_a_constant_difference_has_no_t() -> None:
-    own, _ = pair()
-    found = paired_t(own, own - 0.01)
-    assert math.isnan(found.statistic)
-    assert math.isnan(found.p)
-    assert wilcoxon(own, own - 0.01).p < 1e-6
+    returns, _ = pair()
+    outcome = paired_t(returns, returns - 0.01)
+    assert math.isnan(outcome.statistic)
+    assert math.isnan(outcome.p)
+    assert wilcoxon(returns, returns - 0.01).p < 1e-6
 
 
 def test_wilcoxon_is_the_share_of_signs_that_are_as_extreme() -> None:
@@ -72,20 +72,20 @@ def test_wilcoxon_is_the_share_of_signs_that_are_as_extreme() -> None:
     total = ranks.sum()
     observed = min(ranks[d > 0].sum(), ranks[d < 0].sum())
     sums = [sum(r for r, s in zip(ranks, signs, strict=True) if s) for signs in itertools.product((0, 1), repeat=10)]
-    extreme = sum(min(each, total - each) <= observed for each in sums) / len(sums)
-    found = wilcoxon(d, np.zeros(10))
-    assert found.statistic == observed
-    assert found.p == pytest.approx(extreme, rel=1e-12)
+    extreme = sum(min(rank_sum, total - rank_sum) <= observed for rank_sum in sums) / len(sums)
+    outcome = wilcoxon(d, np.zeros(10))
+    assert outcome.statistic == observed
+    assert outcome.p == pytest.approx(extreme, rel=1e-12)
 
 
 def test_the_distance_of_kolmogorov_and_smirnov_is_that_of_the_steps() -> None:
-    own, other = pair(n=30)
-    steps = np.concatenate([own, other])
-    distance = max(abs((own <= x).mean() - (other <= x).mean()) for x in steps)
-    found = kolmogorov_smirnov(own, other)
-    assert found.statistic == pytest.approx(distance, rel=1e-12)
+    returns, other = pair(n=30)
+    steps = np.concatenate([returns, other])
+    distance = max(abs((returns <= x).mean() - (other <= x).mean()) for x in steps)
+    outcome = kolmogorov_smirnov(returns, other)
+    assert outcome.statistic == pytest.approx(distance, rel=1e-12)
     # the share of all ways to mix 6 and 6 values that are at least as far apart
-    few, many = own[:6], other[:6] + 0.01
+    few, many = returns[:6], other[:6] + 0.01
     mixed = list(itertools.combinations(range(12), 6))
     values = np.sort(np.concatenate([few, many]))
     far = kolmogorov_smirnov(few, many)

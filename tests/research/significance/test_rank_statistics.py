@@ -67,7 +67,7 @@ def test_the_law_of_signed_ranks_is_the_count_of_all_signs() -> None:
     ranks = np.array([1.0, 2.5, 2.5, 4.0])
     sums = [sum(rank for k, rank in enumerate(ranks) if sign >> k & 1) for sign in range(16)]
     for positive in sorted(set(sums)):
-        tails = [sum(each <= positive for each in sums), sum(each >= positive for each in sums)]
+        tails = [sum(rank_sum <= positive for rank_sum in sums), sum(rank_sum >= positive for rank_sum in sums)]
         assert signed_rank_two_sided(ranks, positive) == pytest.approx(min(1.0, 2 * min(tails) / 16))
 
 

@@ -27,10 +27,10 @@ def autoregressive(n: int, phi: float, seed: int, mean: float = 0.0) -> np.ndarr
     return 0.01 * (mean + out[100:])
 
 
-def made(own: np.ndarray, other: np.ndarray | None = None, **more: object) -> Intervals:
-    found = sharpe_intervals(own, other, **YEAR, **more)  # type: ignore[arg-type]
-    assert found is not None
-    return found
+def made(returns: np.ndarray, other: np.ndarray | None = None, **more: object) -> Intervals:
+    intervals = sharpe_intervals(returns, other, **YEAR, **more)  # type: ignore[arg-type]
+    assert intervals is not None
+    return intervals
 
 
 def covered(phi: float, times: int = 150, n: int = 500) -> float:
@@ -56,19 +56,19 @@ def test_returns_that_hang_together_are_covered_too_where_single_draws_would_fai
 
 def test_a_series_compared_with_itself_differs_by_nothing() -> None:
     returns = autoregressive(300, 0.2, 3, mean=0.1)
-    found = made(returns, returns.copy())
-    assert found.difference is not None
-    assert (found.difference.low, found.difference.high) == (0.0, 0.0)
-    assert found.own == found.other
+    intervals = made(returns, returns.copy())
+    assert intervals.difference is not None
+    assert (intervals.difference.low, intervals.difference.high) == (0.0, 0.0)
+    assert intervals.own == intervals.other
 
 
 @pytest.mark.requirement("R-244")
 def test_a_paired_difference_is_narrower_than_the_two_intervals() -> None:
     common = autoregressive(600, 0.0, 5)
     one, other = common + autoregressive(600, 0.0, 6) * 0.1, common + autoregressive(600, 0.0, 7) * 0.1
-    found = made(one, other)
-    assert found.difference is not None
-    assert found.difference.high - found.difference.low < 0.5 * (found.own.high - found.own.low)
+    intervals = made(one, other)
+    assert intervals.difference is not None
+    assert intervals.difference.high - intervals.difference.low < 0.5 * (intervals.own.high - intervals.own.low)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:
@@ -86,8 +86,8 @@ def test_a_resample_is_made_of_blocks_wrapped_around_the_end(n: int, block: int,
     count = -(-n // block)
     starts = np.random.default_rng(seed).integers(0, n, (7, count), dtype=np.int64)
     for ratio, row in zip(got, starts, strict=True):
-        whole = np.concatenate([returns[(first + np.arange(block)) % n] for first in row])[:n]
-        assert ratio == pytest.approx(whole.mean() / whole.std(ddof=1), rel=1e-6, abs=1e-9)
+        sample = np.concatenate([returns[(first + np.arange(block)) % n] for first in row])[:n]
+        assert ratio == pytest.approx(sample.mean() / sample.std(ddof=1), rel=1e-6, abs=1e-9)
 
 
 def test_blocks_grow_with_dependence() -> None:
@@ -124,8 +124,8 @@ def test_too_few_samples_or_none_that_vary_have_no_interval() -> None:
 
 def test_the_interval_of_a_ratio_does_not_change_with_the_series_beside_it() -> None:
     """A persistent series needs long blocks. It does not lend them to the interval of the series beside it."""
-    own, slow = autoregressive(600, 0.0, 5, mean=0.05), autoregressive(600, 0.9, 6)
-    alone, beside, reverse = made(own), made(own, slow), made(slow, own)
+    returns, slow = autoregressive(600, 0.0, 5, mean=0.05), autoregressive(600, 0.9, 6)
+    alone, beside, reverse = made(returns), made(returns, slow), made(slow, returns)
     assert (alone.block, alone.own) == (beside.block, beside.own)
     assert (alone.block, alone.own) == (reverse.other_block, reverse.other)
     assert beside.other == made(slow).own
@@ -133,5 +133,5 @@ def test_the_interval_of_a_ratio_does_not_change_with_the_series_beside_it() -> 
     assert beside.other_block > beside.block
     assert beside.difference_block is not None
     assert beside.difference_block >= beside.other_block
-    flat = made(own, np.full(600, 0.001))
+    flat = made(returns, np.full(600, 0.001))
     assert (flat.own, flat.other, flat.difference) == (alone.own, None, None)

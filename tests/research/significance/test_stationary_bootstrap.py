@@ -47,8 +47,8 @@ def test_weights_count_the_indices() -> None:
     weights = stationary_weights(30, 4.0, 500, np.random.default_rng(3))
     indices = drawn(30, 4.0, 500, seed=3)
     assert weights.sum(axis=1) == pytest.approx(np.ones(500))
-    for row, each in zip(weights, indices, strict=True):
-        assert row == pytest.approx(np.bincount(each, minlength=30) / 30)
+    for row, draw in zip(weights, indices, strict=True):
+        assert row == pytest.approx(np.bincount(draw, minlength=30) / 30)
 
 
 @pytest.mark.parametrize("length", [1, 5, 20])
@@ -94,29 +94,31 @@ def test_the_length_is_shorter_than_the_circular_one_by_the_constant_of_the_corr
 def test_intervals_cover_the_mean_of_dependent_returns() -> None:
     hits = 0
     for seed in range(150):
-        found = stationary_interval(autoregressive(500, 0.4, seed), row_means, resamples=400)
-        assert found is not None
-        hits += found.holds(0.0)
+        interval = stationary_interval(autoregressive(500, 0.4, seed), row_means, resamples=400)
+        assert interval is not None
+        hits += interval.holds(0.0)
     assert 0.85 <= hits / 150 <= 0.99
 
 
 def test_a_difference_is_resampled_in_pairs() -> None:
     common = autoregressive(300, 0.2, 4)
-    found = stationary_difference(common, common.copy(), resamples=200)
-    assert found is not None
-    assert (found.low, found.high) == (0.0, 0.0)
-    apart = stationary_difference(common + 0.01, common, row_means, resamples=200)
-    assert apart is not None
-    assert (apart.low, apart.high) == (pytest.approx(0.01), pytest.approx(0.01))
+    interval = stationary_difference(common, common.copy(), resamples=200)
+    assert interval is not None
+    assert (interval.low, interval.high) == (0.0, 0.0)
+    shift = stationary_difference(common + 0.01, common, row_means, resamples=200)
+    assert shift is not None
+    assert (shift.low, shift.high) == (pytest.approx(0.01), pytest.approx(0.01))
 
 
 def test_the_default_length_is_that_of_the_series_and_the_longer_one_of_a_pair() -> None:
-    own, other = autoregressive(300, 0.0, 4), autoregressive(300, 0.6, 5)
-    assert stationary_length(other) > stationary_length(own)
+    returns, other = autoregressive(300, 0.0, 4), autoregressive(300, 0.6, 5)
+    assert stationary_length(other) > stationary_length(returns)
     longer = stationary_length(other)
     assert stationary_interval(other) == stationary_interval(other, length=longer)
-    assert stationary_difference(own, other) == stationary_difference(own, other, length=longer)
-    assert stationary_difference(own, other) != stationary_difference(own, other, length=stationary_length(own))
+    assert stationary_difference(returns, other) == stationary_difference(returns, other, length=longer)
+    assert stationary_difference(returns, other) != stationary_difference(
+        returns, other, length=stationary_length(returns)
+    )
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -21,20 +21,20 @@ def test_the_three_p_values_are_those_of_arch(best: float, worst: float) -> None
     """arch uses studentised excesses for the threshold only, so it gets columns of one long-run variance."""
     excess = trials(1, best=best, worst=worst)
     length = 5.0
-    found = superior_ability(excess, length=length, resamples=3_999)
-    assert found is not None
+    outcome = superior_ability(excess, length=length, resamples=3_999)
+    assert outcome is not None
     theirs = of_arch(excess / np.sqrt(stationary_variances(excess, length)), length).pvalues
-    ours = (found.lower, found.consistent, found.upper)
+    ours = (outcome.lower, outcome.consistent, outcome.upper)
     assert ours == pytest.approx((theirs["lower"], theirs["consistent"], theirs["upper"]), abs=0.03)
-    assert found.lower <= found.consistent <= found.upper
+    assert outcome.lower <= outcome.consistent <= outcome.upper
 
 
 def test_the_reality_check_is_the_upper_value_of_arch() -> None:
     excess = trials(2, best=2.0)
-    found = reality_check(excess, length=5.0, resamples=3_999)
-    assert found is not None
-    assert found.p == pytest.approx(of_arch(excess, 5.0).pvalues["upper"], abs=0.03)
-    assert found.best == int(excess.mean(axis=0).argmax())
+    outcome = reality_check(excess, length=5.0, resamples=3_999)
+    assert outcome is not None
+    assert outcome.p == pytest.approx(of_arch(excess, 5.0).pvalues["upper"], abs=0.03)
+    assert outcome.best == int(excess.mean(axis=0).argmax())
 
 
 @pytest.mark.parametrize("length", [1.0, 5.0, 30.0])
@@ -47,8 +47,8 @@ def test_the_long_run_variances_are_those_of_arch(length: float) -> None:
 
 def test_the_p_values_are_those_of_a_loop_over_the_resamples() -> None:
     excess, length, n = trials(4, n=80, count=4, best=1.0, worst=-3.0), 3.0, 80
-    found, check = (each(excess, length=length, resamples=199, seed=8) for each in (superior_ability, reality_check))
-    assert found is not None
+    outcome, check = (test(excess, length=length, resamples=199, seed=8) for test in (superior_ability, reality_check))
+    assert outcome is not None
     assert check is not None
     indices = stationary_indices(n, length, 199, np.random.default_rng(8))
     means = excess.mean(axis=0)
@@ -61,8 +61,8 @@ def test_the_p_values_are_those_of_a_loop_over_the_resamples() -> None:
         for k, centre in enumerate((np.maximum(means, 0), np.where(means >= threshold, means, 0), means)):
             counts[k] += max(0.0, max(math.sqrt(n) * (redrawn - centre) / omega)) >= statistic
         counts[3] += max(redrawn - means) >= max(means)
-    assert (found.lower, found.consistent, found.upper, check.p) == tuple(each / 200 for each in counts)
-    assert found.statistic == pytest.approx(statistic)
+    assert (outcome.lower, outcome.consistent, outcome.upper, check.p) == tuple(count / 200 for count in counts)
+    assert outcome.statistic == pytest.approx(statistic)
 
 
 def test_poor_trials_raise_the_upper_value_and_the_reality_check_only() -> None:
@@ -76,9 +76,9 @@ def test_poor_trials_raise_the_upper_value_and_the_reality_check_only() -> None:
 
 
 def test_trials_that_all_lose_are_no_evidence() -> None:
-    found = superior_ability(trials(7) - 0.05)
-    assert found is not None
-    assert (found.statistic, found.lower, found.consistent, found.upper) == (0.0, 1.0, 1.0, 1.0)
+    outcome = superior_ability(trials(7) - 0.05)
+    assert outcome is not None
+    assert (outcome.statistic, outcome.lower, outcome.consistent, outcome.upper) == (0.0, 1.0, 1.0, 1.0)
 
 
 def test_the_default_length_is_the_median_of_the_trials() -> None:
@@ -86,9 +86,9 @@ def test_the_default_length_is_the_median_of_the_trials() -> None:
     lengths = [stationary_length(column) for column in excess.T]
     assert max(lengths) > float(np.median(lengths))
     for test in (superior_ability, reality_check):
-        found = test(excess, resamples=19)
-        assert found is not None
-        assert found.length == float(np.median(lengths))
+        outcome = test(excess, resamples=19)
+        assert outcome is not None
+        assert outcome.length == float(np.median(lengths))
 
 
 def test_constant_trials_are_left_out() -> None:
