@@ -32,8 +32,8 @@ def row_of(fit, symbol, hour=None):
 
 
 def test_costs_by_symbol_and_hour_are_found_within_their_errors():
-    found = drawn(6_000, lambda c, h: 2.0 + 3.0 * c + (5.0 if h == 9 else 0.0), lambda c: 40.0 + 20.0 * c, 3.0)
-    fit = fit_costs("r", UNIVERSE, found, CONFIGURED)
+    fills = drawn(6_000, lambda c, h: 2.0 + 3.0 * c + (5.0 if h == 9 else 0.0), lambda c: 40.0 + 20.0 * c, 3.0)
+    fit = fit_costs("r", UNIVERSE, fills, CONFIGURED)
     for column, symbol in enumerate("ABC"):
         for hour in (9, 10, 11):
             row = row_of(fit, symbol, hour)
@@ -47,19 +47,19 @@ def test_costs_by_symbol_and_hour_are_found_within_their_errors():
 def test_without_differences_the_hours_of_symbols_move_together():
     shares = []
     for seed in range(10):
-        found = drawn(300, lambda c, h: 4.0, lambda c: 0.0, 10.0, seed)
-        fit = fit_costs("r", UNIVERSE, found, CONFIGURED)
+        fills = drawn(300, lambda c, h: 4.0, lambda c: 0.0, 10.0, seed)
+        fit = fit_costs("r", UNIVERSE, fills, CONFIGURED)
         fitted = [row.fixed_bp for row in fit.costs.rows if row.hour is not None]
         cells = [(c, h) for c in range(3) for h in (9, 10, 11)]
-        means = [found.cost_bp[(found.column == c) & (found.hour == h)].mean() for c, h in cells]
+        means = [fills.cost_bp[(fills.column == c) & (fills.hour == h)].mean() for c, h in cells]
         shares.append(np.std(fitted) / np.std(means))
     assert np.mean(shares) < 0.6
 
 
 def test_permuting_fills_changes_nothing():
-    found = drawn(500, lambda c, h: 2.0 + c, lambda c: 30.0, 2.0)
+    fills = drawn(500, lambda c, h: 2.0 + c, lambda c: 30.0, 2.0)
     order = np.random.default_rng(5).permutation(500)
-    one, two = (fit_costs("r", UNIVERSE, each, CONFIGURED).costs for each in (found, found.rows(order)))
+    one, two = (fit_costs("r", UNIVERSE, sample, CONFIGURED).costs for sample in (fills, fills.rows(order)))
     for first, second in zip(one.rows, two.rows, strict=True):
         assert (first.symbol, first.hour, first.fills) == (second.symbol, second.hour, second.fills)
         assert first.fixed_bp == pytest.approx(second.fixed_bp, abs=1e-5)
@@ -96,27 +96,27 @@ def traded(tmp_path, monkeypatch):
     text = CONFIG.replace("spread_bp = 0\nslippage_bp = 0\n", "").replace("start = 2019-01-02", "start = 2017-01-03")
     write(tmp_path, text)
     sets = [word for key, value in COSTS.items() for word in ("--set", f"{key}={value}")]
-    told = answer(command(tmp_path, "backtest", "--journal", "--json", "--no-compare", *sets))
-    return tmp_path, told
+    run = answer(command(tmp_path, "backtest", "--journal", "--json", "--no-compare", *sets))
+    return tmp_path, run
 
 
 def test_a_run_gives_back_the_costs_that_it_was_made_with(traded):
-    folder, told = traded
-    found = answer(command(folder, "study", "costs", "--state", "state/backtests", "--out", "fitted.json", "--json"))
-    assert 0 < found["fills"] <= told["fills"]
-    general = found["costs"]["rows"][0]
+    folder, run = traded
+    document = answer(command(folder, "study", "costs", "--state", "state/backtests", "--out", "fitted.json", "--json"))
+    assert 0 < document["fills"] <= run["fills"]
+    general = document["costs"]["rows"][0]
     assert general["fixed_bp"] == pytest.approx(4.0, abs=0.01)  # half the spread and the slippage
     assert general["impact"] == pytest.approx(25.0, rel=0.01)
-    assert {row["hour"] for row in found["costs"]["rows"]} == {None, 9}
-    assert found["error_bp"] < 0.01 < found["error_configured_bp"]
+    assert {row["hour"] for row in document["costs"]["rows"]} == {None, 9}
+    assert document["error_bp"] < 0.01 < document["error_configured_bp"]
 
 
 def test_a_backtest_with_the_fitted_costs_is_the_run(traded):
-    folder, told = traded
+    folder, run = traded
     assert command(folder, "study", "costs", "--state", "state/backtests", "--out", "fitted.json").returncode == 0
     with_file = quantd.backtest("config.toml", settings={"broker.costs": "fitted.json"}, compare=False)
     without = quantd.backtest("config.toml", compare=False)
-    true = float(told["equity"])
+    true = float(run["equity"])
     assert float(with_file.summary.equity) == pytest.approx(true, rel=1e-4)
     assert abs(float(with_file.summary.equity) - true) < abs(float(without.summary.equity) - true) / 5
     assert (with_file.verdict.trials, without.verdict.trials) == (2, 3)  # the run itself is the first

@@ -61,18 +61,18 @@ def studied(folder: Path, *arguments: str) -> dict:
 
 
 def named(document: dict, name: str) -> dict:
-    return next(each for each in document["crises"] if each["name"] == name)
+    return next(crisis for crisis in document["crises"] if crisis["name"] == name)
 
 
 def effect(limits: list[dict], name: str) -> dict:
-    return next(each for each in limits if each["limit"] == name)
+    return next(row for row in limits if row["limit"] == name)
 
 
 @pytest.mark.requirement("R-243")
 def test_the_periods_are_those_of_the_requirement_and_a_window_without_bars_says_so(tmp_path: Path) -> None:
     market(tmp_path, "max_position_weight = 0.5\ncollar = 0.01")
     document = studied(tmp_path)
-    assert [(each["name"], *each["period"]) for each in document["crises"]] == [
+    assert [(crisis["name"], *crisis["period"]) for crisis in document["crises"]] == [
         ("dot-com", "2000-03-01", "2002-10-31"),
         ("2008", "2008-01-01", "2009-03-31"),
         ("euro debt", "2011-08-01", "2012-06-30"),
@@ -82,8 +82,8 @@ def test_the_periods_are_those_of_the_requirement_and_a_window_without_bars_says
         ("2022 rates", "2022-01-01", "2022-10-31"),
     ]
     missing = "no bars: the samples of this run are 2024-01-02 to 2024-01-24"
-    assert {each["missing"] for each in document["crises"]} == {missing}
-    assert all(not each["rows"] and not each["limits"] for each in document["crises"])
+    assert {crisis["missing"] for crisis in document["crises"]} == {missing}
+    assert all(not crisis["rows"] and not crisis["limits"] for crisis in document["crises"])
     done = quantd(tmp_path, "study", "crises")
     assert done.stdout.count(missing) == len(PERIODS)
 
@@ -93,9 +93,9 @@ def fallen(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[date]]:
     """A run that may hold half of its equity, over the fall, and one day of it."""
     folder = tmp_path_factory.mktemp("fallen")
     days = market(folder, "max_position_weight = 0.5\nmax_daily_loss = 0.9\ncollar = 0.01")
-    whole, one = f"fall={days[5]}:{days[13]}", f"one day={days[8]}:{days[8]}"
+    fall, one = f"fall={days[5]}:{days[13]}", f"one day={days[8]}:{days[8]}"
     # the benchmark holds the fund without portfolio limits
-    more = ("--window", whole, "--window", one, "--window", f"end={days[10]}:2024-06-30")
+    more = ("--window", fall, "--window", one, "--window", f"end={days[10]}:2024-06-30")
     return studied(folder, *more, "--set", 'study.benchmarks=["FUND"]'), days
 
 
@@ -118,12 +118,12 @@ def test_total_drawdown_and_days_to_recover_are_those_of_the_prices(fallen: tupl
 def test_a_limit_is_worth_the_money_that_the_run_without_it_lost(fallen: tuple[dict, list[date]]) -> None:
     document, _ = fallen
     crisis = named(document, "one day")
-    own = next(row for row in crisis["rows"] if row["policy"] == "this run")
+    this_run = next(row for row in crisis["rows"] if row["policy"] == "this run")
     # the price falls by a tenth: half of the account is in it, or what the gate lets cash buy at a hundredth more
-    assert own["total_return"] == pytest.approx(-0.05, abs=5e-4)
+    assert this_run["total_return"] == pytest.approx(-0.05, abs=5e-4)
     limit = effect(crisis["limits"], "max_position_weight")
-    other = own["gain"] / own["total_return"] - limit["before"]
-    assert limit["gain"] == pytest.approx(own["gain"] + 0.1 / 1.01 * other, rel=0.01)
+    other = this_run["gain"] / this_run["total_return"] - limit["before"]
+    assert limit["gain"] == pytest.approx(this_run["gain"] + 0.1 / 1.01 * other, rel=0.01)
     assert limit["total_return"] == pytest.approx(0.1 / 1.01 - 0.05, abs=1e-3)
     assert limit["max_drawdown"] == pytest.approx(0.05 - 0.1 / 1.01, abs=1e-3)
     assert (limit["where"], limit["same"]) == (["house"], False)
@@ -134,7 +134,7 @@ def test_a_limit_that_never_bound_says_so_and_one_that_is_off_is_absent(fallen: 
     document, _ = fallen
     idle = effect(document["limits"], "max_daily_loss")
     assert (idle["same"], idle["cuts"], idle["gain"], idle["max_drawdown"]) == (True, 0, 0.0, 0.0)
-    assert [each["limit"] for each in document["limits"]] == ["max_position_weight", "max_daily_loss", "all of these"]
+    assert [row["limit"] for row in document["limits"]] == ["max_position_weight", "max_daily_loss", "all of these"]
     both = [effect(document["limits"], name) for name in ("max_position_weight", "all of these")]
     assert both[0]["gain"] == both[1]["gain"]
     assert both[0]["cuts"] == both[1]["cuts"] > 0
@@ -164,7 +164,7 @@ def test_each_run_without_a_limit_is_a_trial_once(tmp_path: Path) -> None:
     market(tmp_path, "max_position_weight = 0.5\nmax_daily_loss = 0.9\ncollar = 0.01")
     assert [studied(tmp_path)["trials"] for _ in range(2)] == [4, 4]
     looks = json.loads(quantd(tmp_path, "study", "looks", "--json").stdout)["looks"]
-    assert [each.get("values", {}).get("without", "") for each in looks] == [
+    assert [look.get("values", {}).get("without", "") for look in looks] == [
         "", "max_position_weight", "max_daily_loss", "all of these",
     ]  # fmt: skip
 

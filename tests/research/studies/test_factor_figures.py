@@ -46,7 +46,7 @@ def test_each_coefficient_is_that_of_scipy_on_the_same_date(ties):
     values, returns = draws(1)
     if ties:
         values = np.round(values)
-    rank, pearson = (each(values, returns, 1, 5) for each in (rank_correlations, correlations))
+    rank, pearson = (coefficient(values, returns, 1, 5) for coefficient in (rank_correlations, correlations))
     for row in range(len(values)):
         both = np.isfinite(values[row]) & np.isfinite(returns[row])
         assert rank[row] == pytest.approx(spearmanr(values[row, both], returns[row, both])[0], abs=1e-12)
@@ -99,10 +99,10 @@ def test_equal_values_share_a_quantile_and_a_constant_factor_has_no_spread():
 
 def test_over_time_a_quantile_knows_only_values_up_to_its_row():
     values, _ = draws(4, size=2)
-    whole = time_buckets(values, 5)
+    buckets = time_buckets(values, 5)
     for row in (100, 200, 250):
-        assert (time_buckets(values[:row], 5) == whole[:row]).all()
-    assert (whole[:60] == -1).all()
+        assert (time_buckets(values[:row], 5) == buckets[:row]).all()
+    assert (buckets[:60] == -1).all()
 
 
 def test_a_return_ends_at_the_open_so_many_rows_later_and_a_delisting_pays():
@@ -131,14 +131,14 @@ def test_the_spread_is_the_mean_of_drifting_tranches_and_pays_for_what_is_traded
         if start < 199:
             cost[start] += np.abs((units - old) * wealth[start]).sum()
     charges = Charges(0.001, 0.0, 252.0)
-    found = spread_of(weights, wealth, wealth, horizon, charges)
+    spread = spread_of(weights, wealth, wealth, horizon, charges)
     net = profit - 0.001 * cost
-    assert found.annual == pytest.approx(profit.mean() * 252)
-    assert found.turnover_annual == pytest.approx(cost.mean() * 252)
-    assert found.net_annual == pytest.approx(net.mean() * 252)
-    assert found.net_sharpe == pytest.approx(net.mean() / net.std(ddof=1) * sqrt(252))
-    if found.break_even_bp is not None:
-        free = spread_of(weights, wealth, wealth, horizon, Charges(found.break_even_bp / 1e4, 0.0, 252.0))
+    assert spread.annual == pytest.approx(profit.mean() * 252)
+    assert spread.turnover_annual == pytest.approx(cost.mean() * 252)
+    assert spread.net_annual == pytest.approx(net.mean() * 252)
+    assert spread.net_sharpe == pytest.approx(net.mean() / net.std(ddof=1) * sqrt(252))
+    if spread.break_even_bp is not None:
+        free = spread_of(weights, wealth, wealth, horizon, Charges(spread.break_even_bp / 1e4, 0.0, 252.0))
         assert free.net_annual == pytest.approx(0.0, abs=1e-12)
 
 
@@ -163,17 +163,17 @@ def planted(seed, strength, rows=1500, size=20):
 @pytest.mark.parametrize("strength", [0.05, 0.2, -0.1])
 def test_a_planted_correlation_is_found_within_its_error(strength):
     values, wealth = planted(6, strength)
-    found = horizon_of(values, wealth, wealth, 1, 5, FREE, over_time=False)
-    error = found.deviation / sqrt(found.count)
-    assert found.pearson_ic == pytest.approx(strength, abs=3.0 * error)
-    assert found.rank_ic == pytest.approx(
+    figures = horizon_of(values, wealth, wealth, 1, 5, FREE, over_time=False)
+    error = figures.deviation / sqrt(figures.count)
+    assert figures.pearson_ic == pytest.approx(strength, abs=3.0 * error)
+    assert figures.rank_ic == pytest.approx(
         6.0 / np.pi * np.arcsin(strength / 2.0), abs=3.0 * error + 0.05 * abs(strength)
     )
-    assert found.p < 1e-6
-    assert np.sign(found.spread.annual) == np.sign(strength)
+    assert figures.p < 1e-6
+    assert np.sign(figures.spread.annual) == np.sign(strength)
     later = horizon_of(values, wealth, wealth, 5, 5, FREE, over_time=False)
     assert later.rank_ic == pytest.approx(strength / sqrt(5), abs=0.02)
-    assert found.autocorrelation == pytest.approx(0.0, abs=0.02)
+    assert figures.autocorrelation == pytest.approx(0.0, abs=0.02)
 
 
 @pytest.mark.long
@@ -195,18 +195,18 @@ def test_a_random_factor_has_no_coefficient_and_few_of_200_are_found():
 def test_a_slow_factor_over_a_long_horizon_is_found_by_chance_little_more_often_than_it_should_be():
     """The figures of docs/research/signals.md: shares of |t| > 1.96, and of p < 0.05, by horizon."""
     shown = {1: (0.07, 0.07), 5: (0.12, 0.05), 21: (0.10, 0.07), 63: (0.08, 0.08)}
-    found: dict[int, list[tuple[bool, bool]]] = {horizon: [] for horizon in shown}
+    rejections: dict[int, list[tuple[bool, bool]]] = {horizon: [] for horizon in shown}
     for seed in range(60):
         draw = np.random.default_rng(seed)
         values = draw.normal(size=(1500, 20))
         for row in range(1, 1500):
             values[row] += 0.98 * values[row - 1]
         wealth = np.cumprod(1.0 + 0.01 * draw.normal(size=(1500, 20)), axis=0)
-        for horizon, seen in found.items():
+        for horizon, seen in rejections.items():
             one = horizon_of(values, wealth, wealth, horizon, 5, FREE, over_time=False)
             seen.append((abs(one.t) > 1.96, one.p < 0.05))
     for horizon, shares in shown.items():
-        assert np.mean(found[horizon], axis=0) == pytest.approx(shares, abs=0.02)
+        assert np.mean(rejections[horizon], axis=0) == pytest.approx(shares, abs=0.02)
 
 
 def test_permuted_symbols_leave_every_figure():

@@ -104,15 +104,15 @@ def test_a_cut_copy_holds_what_is_known_then_by_each_symbols_own_clock(tmp_path:
     )
     text += '\n[[agents]]\nname = "mine"\npolicy = "equal_weight"\ncapital = 1.0\n[bus]\nport = 0\n'
     config = read(write(tmp_path, text))
-    whole = assemble(config).feed
-    known = {}
+    full_feed = assemble(config).feed
+    rows_by_hour = {}
     for hour in ("2024-07-02T20:00", "2024-07-03T00:00"):  # New York's close, then the end of the crypto day
-        feed = whole.until(int(datetime.fromisoformat(f"{hour}+00:00").timestamp()) * 10**9)
+        feed = full_feed.until(int(datetime.fromisoformat(f"{hour}+00:00").timestamp()) * 10**9)
         (tmp_path / "cut").mkdir(exist_ok=True)
-        found = pl.read_csv(_cut_copy(config, feed, tmp_path / "cut"), schema_overrides={"ts": pl.String})
-        known[hour] = {name: part["ts"].str.slice(9, 1).to_list() for (name,), part in found.group_by("symbol")}
-    assert known["2024-07-02T20:00"] == {"SPY": ["1", "2"], "BTC-USD": ["1"]}
-    assert known["2024-07-03T00:00"] == {"SPY": ["1", "2"], "BTC-USD": ["1", "2"]}
+        bars = pl.read_csv(_cut_copy(config, feed, tmp_path / "cut"), schema_overrides={"ts": pl.String})
+        rows_by_hour[hour] = {name: part["ts"].str.slice(9, 1).to_list() for (name,), part in bars.group_by("symbol")}
+    assert rows_by_hour["2024-07-02T20:00"] == {"SPY": ["1", "2"], "BTC-USD": ["1"]}
+    assert rows_by_hour["2024-07-03T00:00"] == {"SPY": ["1", "2"], "BTC-USD": ["1", "2"]}
 
 
 @pytest.mark.quick_cases(1)
@@ -182,21 +182,21 @@ def act(view):
 )
 def test_columns_of_opened_files_are_compared_with_the_bars(tmp_path: Path, field: str, shift: int, text: str) -> None:
     frame = pl.read_parquet(BARS).filter(pl.col("symbol") == "SPY").sort("ts")
-    own = {
+    column = {
         "close": pl.col("close"),
         "return": (pl.col("close") / pl.col("close").shift(1) - 1.0).round(5),
         "": (pl.int_range(pl.len()) * 0.618) % 1.0,
     }[field]
-    table = frame.select(pl.col("ts").dt.date().alias("date"), own.shift(shift).alias("signal"))
+    table = frame.select(pl.col("ts").dt.date().alias("date"), column.shift(shift).alias("signal"))
     table.write_csv(tmp_path / "own.csv")
     done = study(tmp_path, READS.format(path=str(tmp_path / "own.csv")), "--json")
-    found = document(done)["matches"]
+    matches = document(done)["matches"]
     assert done.returncode == 2
     if text:
-        assert any(each.startswith(text) for each in found), found
-        assert {each.split(" of ")[2].split()[0] for each in found} == {"SPY"}
+        assert any(match.startswith(text) for match in matches), matches
+        assert {match.split(" of ")[2].split()[0] for match in matches} == {"SPY"}
     else:
-        assert found == []
+        assert matches == []
 
 
 def test_a_table_by_symbol_is_compared_with_its_own_symbol(tmp_path: Path) -> None:
@@ -205,8 +205,8 @@ def test_a_table_by_symbol_is_compared_with_its_own_symbol(tmp_path: Path) -> No
     frame.select(pl.col("ts").dt.date().alias("day"), "symbol", later).write_parquet(tmp_path / "own.parquet")
     read = f"pl.read_parquet({str(tmp_path / 'own.parquet')!r})"
     source = f"import polars as pl\nt = {read}\ndef act(view):\n    return [0.2] * 3\n"
-    found = document(study(tmp_path, source, "--json"))["matches"]
-    assert [each.partition(" (19")[0].partition(" (18")[0] for each in found] == [
+    matches = document(study(tmp_path, source, "--json"))["matches"]
+    assert [match.partition(" (19")[0].partition(" (18")[0] for match in matches] == [
         "column alpha of own.parquet (IWM) equals the return of IWM one session later",
         "column alpha of own.parquet (SPY) equals the return of SPY one session later",
     ]
@@ -216,8 +216,8 @@ def test_a_policy_that_draws_is_told_so_and_not_called_a_seer(tmp_path: Path) ->
     done = study(tmp_path, "import random\ndef act(view):\n    return [random.random() / 3] * 3\n")
     assert done.returncode == 1
     assert done.stdout.startswith("no result: two runs over the same market differ")
-    found = document(study(tmp_path, (tmp_path / "mine.py").read_text(), "--json"))
-    assert found["unsteady"] > 0 == found["differences"]
+    report = document(study(tmp_path, (tmp_path / "mine.py").read_text(), "--json"))
+    assert report["unsteady"] > 0 == report["differences"]
 
 
 def test_what_a_module_beside_it_remembers_is_forgotten_between_runs(tmp_path: Path) -> None:
@@ -275,9 +275,9 @@ def with_members(folder: Path, source: str, *more: str) -> Done:
 
 def test_a_policy_sees_the_members_of_the_day_only(tmp_path: Path) -> None:
     done = with_members(tmp_path, SEES_MEMBERS)
-    found = document(done)
-    assert (found["failed"], found["failure"]) == (0, "")
-    assert (found["differences"], found["unsteady"], found["dated"]) == (0, 0, 0)
+    report = document(done)
+    assert (report["failed"], report["failure"]) == (0, "")
+    assert (report["differences"], report["unsteady"], report["dated"]) == (0, 0, 0)
     assert done.returncode == 0
     everyone = document(study(tmp_path, SEES_MEMBERS, "--json"))
     assert everyone["failed"] == everyone["answers"]
@@ -295,9 +295,9 @@ def test_the_dates_of_members_move_with_the_dates_of_the_bars(tmp_path: Path) ->
 def test_a_leak_among_members_is_found(tmp_path: Path) -> None:
     done = with_members(tmp_path, FITTED, "--set", f'agents.mine.params={{path="{BARS}"}}')
     assert done.returncode == 1
-    found = document(done)
-    assert found["failed"] == 0
-    assert {each["symbol"] for each in found["first"]} == {"SPY"}
+    report = document(done)
+    assert report["failed"] == 0
+    assert {difference["symbol"] for difference in report["first"]} == {"SPY"}
 
 
 def test_opening_the_file_of_members_is_refused(tmp_path: Path) -> None:

@@ -37,17 +37,17 @@ def backtest(costs: Costs | None = None, volume: float = 10_000.0, **keys) -> Bo
 
 
 def compared(run: Book, other: Book):
-    found = parity("run00001", world(Book()).universe, run.entries, other.entries, MINUTE)
-    for row in found.worst:
+    report = parity("run00001", world(Book()).universe, run.entries, other.entries, MINUTE)
+    for row in report.worst:
         assert sum(Fraction(money) for money in row.money.values()) == Fraction(row.total)
         assert set(row.causes) == set(row.money) <= set(CAUSES)
-    assert sum(map(Fraction, found.money.values())) == Fraction(found.total)
-    assert set(found.money) == set(CAUSES)
-    return found
+    assert sum(map(Fraction, report.money.values())) == Fraction(report.total)
+    assert set(report.money) == set(CAUSES)
+    return report
 
 
-def causes(found) -> set[str]:
-    return {cause for row in found.worst for cause in row.causes}
+def causes(report) -> set[str]:
+    return {cause for row in report.worst for cause in row.causes}
 
 
 def wealth(log: Book, costs: Costs | None = None) -> Fraction:
@@ -65,10 +65,10 @@ def wealth(log: Book, costs: Costs | None = None) -> Fraction:
 
 
 def test_the_same_run_differs_in_nothing() -> None:
-    found = compared(backtest(), backtest())
-    assert found.same
-    assert (found.decisions, found.different, found.total) == (2, 0, "0.00")
-    assert lines(found) == ["run run00001: 2 decisions, all as in a backtest over the same bars"]
+    report = compared(backtest(), backtest())
+    assert report.same
+    assert (report.decisions, report.different, report.total) == (2, 0, "0.00")
+    assert lines(report) == ["run run00001: 2 decisions, all as in a backtest over the same bars"]
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_the_same_run_differs_in_nothing() -> None:
 )
 def test_each_cost_or_doubt_of_a_venue_is_named(cause, costs, volume) -> None:
     run, other = backtest(costs, volume), backtest()
-    found = compared(run, other)
-    assert cause in causes(found)
+    report = compared(run, other)
+    assert cause in causes(report)
     if cause in ("fee", "price", "latency"):
-        assert causes(found) == {cause}
-        assert found.different == 2
+        assert causes(report) == {cause}
+        assert report.different == 2
     gap = wealth(run) - wealth(other)
-    assert abs(gap - Fraction(found.total)) < Fraction(1, 10**5)
-    assert any(cause in line for line in lines(found))
+    assert abs(gap - Fraction(report.total)) < Fraction(1, 10**5)
+    assert any(cause in line for line in lines(report))
 
 
 def test_an_order_that_the_venue_refused_is_named() -> None:
@@ -101,8 +101,8 @@ def test_an_order_that_the_venue_refused_is_named() -> None:
             ((sample, n),) = one.shell.state.working
             one.shell.run(Reports(sample, n, item.ts, [0], [0], [0], [0], [0], [Cause.REJECTED], "no buying power"))
             one.shell.broker.cancel(sample, n, 0, item.ts)
-    found = compared(log, backtest())
-    (row,) = found.worst
+    report = compared(log, backtest())
+    (row,) = report.worst
     assert row.causes == ["refused"]
     assert row.symbol == "S0"
     assert row.run.ended == "rejected: no buying power"
@@ -156,9 +156,9 @@ def test_a_bar_that_came_after_the_decision_is_named() -> None:
     shell = again.fresh(other)
     for item in market_of(log.entries):
         shell.take(item)
-    found = compared(log, other)
-    assert causes(found) & {"late bar"}
-    assert {row.symbol for row in found.worst if "late bar" in row.causes} == {"S1"}
+    report = compared(log, other)
+    assert causes(report) & {"late bar"}
+    assert {row.symbol for row in report.worst if "late bar" in row.causes} == {"S1"}
     straight = compared(backtest(), other)
     assert straight.same  # the journal's bars, each in time, are those of the feed
 
@@ -166,15 +166,15 @@ def test_a_bar_that_came_after_the_decision_is_named() -> None:
 def test_what_is_worked_is_one_decision_with_all_its_children() -> None:
     keys = {"style": "twap", "slices": 3, "over_ns": 9 * MINUTE}
     assert compared(backtest(**keys), backtest(**keys)).same
-    found = compared(backtest(Costs(commission_bp=2.0), **keys), backtest(**keys))
-    assert found.decisions == 2
-    assert causes(found) == {"fee"}
+    report = compared(backtest(Costs(commission_bp=2.0), **keys), backtest(**keys))
+    assert report.decisions == 2
+    assert causes(report) == {"fee"}
 
 
 def test_a_paper_run_is_as_its_backtest_and_the_command_says_so(tmp_path) -> None:
     config_file(tmp_path)
     answer(quantd(tmp_path, "run", "--json", "--quiet"))
-    found = answer(quantd(tmp_path, "study", "parity", "--json"))
-    assert found["same"] is True
-    assert found["decisions"] > 10
-    assert found["total"] == "0.00"
+    document = answer(quantd(tmp_path, "study", "parity", "--json"))
+    assert document["same"] is True
+    assert document["decisions"] > 10
+    assert document["total"] == "0.00"

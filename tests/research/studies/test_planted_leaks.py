@@ -121,13 +121,13 @@ def calendars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("calendars")
 
 
-def found_by(found: Lookahead) -> set[str]:
+def found_by(report: Lookahead) -> set[str]:
     """The guards that speak."""
     spoken = {
-        "truncated markets": found.differences,
-        "files of the market": found.market_files,
-        "two runs": found.unsteady,
-        "later dates": found.dated,
+        "truncated markets": report.differences,
+        "files of the market": report.market_files,
+        "two runs": report.unsteady,
+        "later dates": report.dated,
     }
     return {guard for guard, evidence in spoken.items() if evidence}
 
@@ -135,19 +135,19 @@ def found_by(found: Lookahead) -> set[str]:
 @pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
 def test_a_planted_leak_is_found_by_the_named_guard(leak: Leak, tmp_path: Path, calendars: Path) -> None:
-    found = guarded(tmp_path, calendars, leak, leak.leak)
-    assert not found.clean
-    assert found.failed == 0, found.failure
-    assert leak.guard in found_by(found), found
+    report = guarded(tmp_path, calendars, leak, leak.leak)
+    assert not report.clean
+    assert report.failed == 0, report.failure
+    assert leak.guard in found_by(report), report
 
 
 @pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
 def test_the_twin_without_the_leak_is_not_accused(leak: Leak, tmp_path: Path, calendars: Path) -> None:
-    found = guarded(tmp_path, calendars, leak, leak.twin)
-    assert found.failed == 0, found.failure
-    assert found.clean, found
-    assert found_by(found) == set()
+    report = guarded(tmp_path, calendars, leak, leak.twin)
+    assert report.failed == 0, report.failure
+    assert report.clean, report
+    assert found_by(report) == set()
 
 
 def test_a_fill_at_the_close_that_the_decision_saw_is_impossible(tmp_path: Path) -> None:
@@ -179,14 +179,14 @@ def test_a_value_of_a_macro_series_is_known_after_its_availability_date_only(tmp
     assembly = assemble(unlimited(config, {}, name="mine", policy="mine.py:act", params={}))
     vix = pl.read_parquet(DATA / "vix_daily.parquet").sort("ts")
     days, values = vix["ts"].dt.epoch("ns").to_numpy(), vix["close"].to_numpy()
-    own = before = 0
+    matches = before = 0
     for tick in assembly.ticks():
         if tick.sample and not tick.warmup:
             row = int(np.searchsorted(days, tick.key))
-            own += tick.macro[0] == values[row]
+            matches += tick.macro[0] == values[row]
             before += tick.macro[0] == values[row - 1]
     assert before == 30
-    assert own <= 1
+    assert matches <= 1
 
 
 def test_a_test_range_inside_the_training_window_is_refused() -> None:
@@ -213,10 +213,10 @@ def test_a_feature_that_uses_tomorrows_bar_is_found_by_truncated_bars(monkeypatc
     close = 50.0 * np.cumprod(1.0 + 0.01 * draw.normal(size=(120, 5)), axis=0)
     session = np.arange(120, dtype=np.int64) * 86_400_000_000_000
     for name, leaks in (("tomorrow", True), ("momentum_5", False)):
-        whole, cut = (
+        values, cut = (
             compute(spec_of([name]), Inputs(session[:n], dict.fromkeys(FIELDS, close[:n]))) for n in (120, 100)
         )
-        assert bool((~np.isclose(whole[:100], cut, equal_nan=True)).any()) is leaks
+        assert bool((~np.isclose(values[:100], cut, equal_nan=True)).any()) is leaks
 
 
 def test_a_factor_from_a_frame_in_a_notebook_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

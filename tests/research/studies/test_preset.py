@@ -17,7 +17,7 @@ from tests.support.command_line import Done, answer, quantd
 
 SMALL = ("steps=400", "evaluate_every=400", "seeds=[1, 2]", "learner.hidden=[8]", "learner.streams=8",
          "learner.buffer=400")  # fmt: skip
-OPTIONS = [part for each in SMALL for part in ("--set", each)]
+OPTIONS = [part for setting in SMALL for part in ("--set", setting)]
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_run, "train", counted)
-        found = answer(quantd(folder, *arguments, "--json"))
+        document = answer(quantd(folder, *arguments, "--json"))
         again = quantd(folder, *arguments)
     assert seeds == [(1,), (2,)]
-    return Run(msgspec.convert(found, PresetResult), again)
+    return Run(msgspec.convert(document, PresetResult), again)
 
 
 @pytest.mark.requirement("R-247")
 def test_each_seed_and_equal_weight_trade_the_514_sessions_from_the_first_on(run: Run) -> None:
-    found = run.result.standings
-    assert (found.first, found.last, found.every) == ("2022-12-14", "2024-12-31", "day")
-    assert {row.policy for row in found.rows} == {"dqn seed 1", "dqn seed 2", "equal_weight"}
-    assert {row.figures.samples for row in found.rows} == {514}
-    assert not any(row.trained or row.failures for row in found.rows)
-    equal = next(row for row in found.rows if row.policy == "equal_weight")
+    standings = run.result.standings
+    assert (standings.first, standings.last, standings.every) == ("2022-12-14", "2024-12-31", "day")
+    assert {row.policy for row in standings.rows} == {"dqn seed 1", "dqn seed 2", "equal_weight"}
+    assert {row.figures.samples for row in standings.rows} == {514}
+    assert not any(row.trained or row.failures for row in standings.rows)
+    equal = next(row for row in standings.rows if row.policy == "equal_weight")
     assert equal.figures.invested > 0.98
     assert equal.figures.costs > 0.0
 
@@ -65,14 +65,14 @@ def test_the_spread_is_that_of_the_rows_of_the_seeds(run: Run) -> None:
     seeds = [row.figures for row in run.result.standings.rows if row.policy != "equal_weight"]
     equal = next(row.figures for row in run.result.standings.rows if row.policy == "equal_weight")
     for key in ("sharpe", "total_return", "max_drawdown", "sortino"):
-        values = [getattr(each, key) for each in seeds]
-        own = run.result.spread[key]
-        assert own.mean == pytest.approx(sum(values) / 2)
-        assert (own.least, own.largest, own.equal_weight) == (min(values), max(values), getattr(equal, key))
+        values = [getattr(figures, key) for figures in seeds]
+        spread = run.result.spread[key]
+        assert spread.mean == pytest.approx(sum(values) / 2)
+        assert (spread.least, spread.largest, spread.equal_weight) == (min(values), max(values), getattr(equal, key))
     calmar = run.result.spread["calmar"]
     assert calmar.equal_weight == pytest.approx(equal.annual_return / equal.max_drawdown)
     assert equal.sharpe is not None
-    assert run.result.ahead == sum(each.sharpe is not None and each.sharpe > equal.sharpe for each in seeds)
+    assert run.result.ahead == sum(figures.sharpe is not None and figures.sharpe > equal.sharpe for figures in seeds)
 
 
 def test_each_seed_is_a_trial_and_is_trained_once(run: Run) -> None:
@@ -137,7 +137,7 @@ def test_the_presets_share_data_parts_costs_and_seeds() -> None:
 @pytest.mark.requirement("F-37", "F-38")
 @pytest.mark.parametrize("name", ["reference", "reference-ppo"])
 def test_a_tuned_preset_has_the_data_parts_and_costs_of_its_own_and_counts_the_scores_of_its_search(name: str) -> None:
-    plain, tuned = (read(ROOT / PRESETS[each].plan) for each in (name, f"{name}-tuned"))
+    plain, tuned = (read(ROOT / PRESETS[preset].plan) for preset in (name, f"{name}-tuned"))
     assert tuned.learner != plain.learner
     assert tuned.tuning_trials > 50
     searched = msgspec.structs.replace(tuned, name=plain.name, learner=plain.learner, tuning_trials=0)

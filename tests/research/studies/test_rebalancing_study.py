@@ -53,8 +53,8 @@ def driven(assembly: Assembly, log: Log) -> Shell:
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     (folder / "config.toml").write_text(CONFIG)
-    found = load(folder / "config.toml", known_names())
-    return folder / "state", study(found, "even", driven, folder / "state", costs=(0.0, 20.0))
+    config = load(folder / "config.toml", known_names())
+    return folder / "state", study(config, "even", driven, folder / "state", costs=(0.0, 20.0))
 
 
 @pytest.fixture
@@ -94,15 +94,15 @@ def test_who_trades_less_often_turns_over_less_and_cost_does_not_move_a_calendar
 
 
 def test_every_rule_and_cost_is_a_look_in_the_ledger(made):
-    state, found = made
-    known = read_looks(state)
-    assert known.looks == found.known.looks
-    assert found.known.market == "SPY, AAPL, BAC 2020, daily"
-    assert {tuple(look.values) for look in known.looks} == {("rule", "cost_bp")}
-    assert known.trials == 2 * len(RULES)
-    assert {look.kind for look in known.looks} == {"study"}
-    assert sorted(look.sharpe for look in known.looks) == sorted(row.sharpe for row in found.rows)
-    assert {(look.first, look.last) for look in known.looks} == {("2020-01-02", "2020-08-31")}
+    state, outcome = made
+    ledger = read_looks(state)
+    assert ledger.looks == outcome.known.looks
+    assert outcome.known.market == "SPY, AAPL, BAC 2020, daily"
+    assert {tuple(look.values) for look in ledger.looks} == {("rule", "cost_bp")}
+    assert ledger.trials == 2 * len(RULES)
+    assert {look.kind for look in ledger.looks} == {"study"}
+    assert sorted(look.sharpe for look in ledger.looks) == sorted(row.sharpe for row in outcome.rows)
+    assert {(look.first, look.last) for look in ledger.looks} == {("2020-01-02", "2020-08-31")}
 
 
 def test_the_same_study_again_adds_no_trial(made, tmp_path):
@@ -114,9 +114,9 @@ def test_the_same_study_again_adds_no_trial(made, tmp_path):
 
 def test_an_agent_that_is_not_there_is_named(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG)
-    found = load(tmp_path / "config.toml", known_names())
+    config = load(tmp_path / "config.toml", known_names())
     with pytest.raises(ValueError, match="no agent 'evn'; there are: even"):
-        study(found, "evn", driven, tmp_path / "state")
+        study(config, "evn", driven, tmp_path / "state")
 
 
 @pytest.mark.requirement("R-254", "F-10")

@@ -18,7 +18,7 @@ COMMITTED = pl.read_parquet(ROOT / "docs" / TABLE)
 
 @pytest.mark.requirement("R-247", "F-18", "F-19")
 def test_the_rows_of_the_reference_window_are_those_of_the_committed_table(tmp_path: Path) -> None:
-    (market,) = (each for each in markets(PLAN, None) if each.name == "reference")
+    (market,) = (candidate for candidate in markets(PLAN, None) if candidate.name == "reference")
     rows = list(rows_of(market, measured(market, tmp_path)))
     assert len(rows) >= 5
     assert {row["samples"] for row in rows} == {514}
@@ -39,10 +39,10 @@ def test_the_page_has_a_line_for_each_row_and_each_claim_and_names_what_is_not_r
         "| models/shipped/lite |"
     )
     assert text.rindex("**Power.** 2017-01-03 to 2018-12-31, 5 symbols, 15 bp a side") < text.index("| F-01 |")
-    known = {(row["market"], row["policy"]) for row in COMMITTED.to_dicts()}
+    keys = {(row["market"], row["policy"]) for row in COMMITTED.to_dicts()}
     for name, claim in claims.items():
         assert f"| {name} | {claim.claim} | " in text
-        assert all((market, policy) in known for market, policy, _ in claim.rerun)
+        assert all((market, policy) in keys for market, policy, _ in claim.rerun)
     assert "measured here" in page([], claims, {})
     assert "equal_weight" not in page([], claims, {})[page([], claims, {}).index("## Claims") :]  # no row, no figure
 

@@ -84,13 +84,13 @@ def write(folder: Path, body: str, above: str = "") -> str:
 def test_a_coefficient_is_that_of_the_close_with_the_next_open_to_open_return(tmp_path: Path) -> None:
     frame = market(tmp_path)
     done = study(tmp_path, "momentum_5", "--json")
-    found, document = results(done)[0], json.loads(done.stdout)
+    factor, document = results(done)[0], json.loads(done.stdout)
     assert (document["trials"], document["withdrawn"], document["fault"]) == (1, 0, "")
     wide = {c: frame.pivot("symbol", index="ts", values=c).sort("ts") for c in ("open", "close")}
     dates = wide["open"]["ts"].to_list()
     first = next(k for k, day in enumerate(dates) if day.month == 2)
     opens, closes = (wide[c].drop("ts").to_numpy() for c in ("open", "close"))
-    for h, given in zip((1, 5), found["horizons"], strict=True):
+    for h, given in zip((1, 5), factor["horizons"], strict=True):
         ics = [
             spearmanr(closes[t] / closes[t - 5] - 1, opens[t + 1 + h] / opens[t + 1] - 1)[0]
             for t in range(first, len(dates) - 1 - h)
@@ -99,16 +99,16 @@ def test_a_coefficient_is_that_of_the_close_with_the_next_open_to_open_return(tm
         assert given["rank_ic"] == pytest.approx(np.mean(ics), abs=1e-12)
         assert given["deviation"] == pytest.approx(np.std(ics, ddof=1), abs=1e-12)
         assert given["positive"] == pytest.approx(np.mean(np.array(ics) > 1e-12))
-    assert found["coverage"] == 1.0
-    assert found["mode"] == "cross-section"
-    assert found["cost_bp"] == 3.0
+    assert factor["coverage"] == 1.0
+    assert factor["mode"] == "cross-section"
+    assert factor["cost_bp"] == 3.0
 
 
 def test_a_function_of_the_user_is_the_feature_that_it_computes_again(tmp_path: Path) -> None:
     market(tmp_path)
     name = write(tmp_path, "np.prod(1 + view.returns(5), axis=0) - 1")
-    own, feature = (results(study(tmp_path, each, "--json"))[0] for each in (name, "momentum_5"))
-    for one, other in zip(own["horizons"], feature["horizons"], strict=True):
+    signal, feature = (results(study(tmp_path, factor, "--json"))[0] for factor in (name, "momentum_5"))
+    for one, other in zip(signal["horizons"], feature["horizons"], strict=True):
         assert one["rank_ic"] == pytest.approx(other["rank_ic"], abs=1e-12)
         assert one["spread"]["net_sharpe"] == pytest.approx(other["spread"]["net_sharpe"], rel=1e-9)
 
@@ -124,14 +124,14 @@ def with_series(folder: Path, frame: pl.DataFrame, more: str = "") -> None:
 
 def test_a_series_of_a_file_is_a_factor_like_the_feature_that_it_contains(tmp_path: Path) -> None:
     with_series(tmp_path, market(tmp_path))
-    own, feature = (results(study(tmp_path, each, "--json"))[0] for each in ("series_own", "momentum_1"))
-    for one, other in zip(own["horizons"], feature["horizons"], strict=True):
+    series, feature = (results(study(tmp_path, factor, "--json"))[0] for factor in ("series_own", "momentum_1"))
+    for one, other in zip(series["horizons"], feature["horizons"], strict=True):
         assert one["rank_ic"] == pytest.approx(other["rank_ic"], abs=1e-12)
         assert one["count"] == other["count"]
     change = results(study(tmp_path, "series_own_change_1.rank", "--json"))[0]
-    assert change["horizons"][0]["rank_ic"] != pytest.approx(own["horizons"][0]["rank_ic"], abs=1e-6)
-    found = quantd_api.study_signal("series_own", tmp_path / "config.toml", horizons=(1, 5), cuts=4)
-    assert found.studies[0].horizons[0].rank_ic == pytest.approx(own["horizons"][0]["rank_ic"], abs=1e-12)
+    assert change["horizons"][0]["rank_ic"] != pytest.approx(series["horizons"][0]["rank_ic"], abs=1e-6)
+    signals = quantd_api.study_signal("series_own", tmp_path / "config.toml", horizons=(1, 5), cuts=4)
+    assert signals.studies[0].horizons[0].rank_ic == pytest.approx(series["horizons"][0]["rank_ic"], abs=1e-12)
 
 
 def test_a_series_that_is_switched_off_or_absent_is_no_factor(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_names_of_symbols_address_the_values_and_none_is_no_value(tmp_path: Path
     body = (
         "{s: (None if s in MISSING else view.prices[k]) for k, s in reversed(list(enumerate(view.universe.symbols)))}"
     )
-    found = results(study(tmp_path, write(tmp_path, body, above), "--json"))[0]
-    assert found["coverage"] == pytest.approx(10 / 12)
+    factor = results(study(tmp_path, write(tmp_path, body, above), "--json"))[0]
+    assert factor["coverage"] == pytest.approx(10 / 12)
     wrong = study(tmp_path, write(tmp_path, '{"XYZ": 1.0}'))
     assert wrong.returncode == 1
     assert "the signal names 'XYZ', which is not in the universe" in wrong.stdout
@@ -198,22 +198,22 @@ def test_a_factor_of_two_values_has_two_quantiles_and_a_spread_between_them(tmp_
     market(tmp_path)
     for symbols in (12, 3):
         market(tmp_path, symbols=symbols)
-        own = write(tmp_path, "(view.returns(1)[-1] > 0) * 1.0")
-        found = results(study(tmp_path, own, "--json"))[0]
-        assert found["quantiles"] == 2
-        assert all(value is not None for h in found["horizons"] for value in h["quantiles"])
-        assert found["horizons"][0]["spread"]["turnover_annual"] > 100
+        name = write(tmp_path, "(view.returns(1)[-1] > 0) * 1.0")
+        factor = results(study(tmp_path, name, "--json"))[0]
+        assert factor["quantiles"] == 2
+        assert all(value is not None for h in factor["horizons"] for value in h["quantiles"])
+        assert factor["horizons"][0]["spread"]["turnover_annual"] > 100
 
 
 def test_several_factors_are_ranked_by_adjusted_p_values_and_each_is_one_look(tmp_path: Path) -> None:
     market(tmp_path)
     names = ["rsi_14", "momentum_5", "volatility_5"]
     done = study(tmp_path, *names, "--json", "--out", "table.csv")
-    found = results(done)
-    least = [min(each["p_adjusted"]) for each in found]
+    factors = results(done)
+    least = [min(factor["p_adjusted"]) for factor in factors]
     assert least == sorted(least)
-    for each in found:
-        assert all(adjusted >= h["p"] for adjusted, h in zip(each["p_adjusted"], each["horizons"], strict=True))
+    for factor in factors:
+        assert all(adjusted >= h["p"] for adjusted, h in zip(factor["p_adjusted"], factor["horizons"], strict=True))
     with (tmp_path / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == list(COLUMNS)
@@ -221,8 +221,8 @@ def test_several_factors_are_ranked_by_adjusted_p_values_and_each_is_one_look(tm
     looks = read_looks(tmp_path / "state").looks
     assert [(look.kind, look.name) for look in looks] == [("study", name) for name in names]
     for look in looks:
-        own = next(each for each in found if each["factor"] == look.name)
-        assert look.sharpe == max(h["spread"]["net_sharpe"] for h in own["horizons"])
+        entry = next(candidate for candidate in factors if candidate["factor"] == look.name)
+        assert look.sharpe == max(h["spread"]["net_sharpe"] for h in entry["horizons"])
     study(tmp_path, *names)
     assert len(read_looks(tmp_path / "state").looks) == 3
     quantd(tmp_path, "study", "signal", "rsi_14", "--horizons", "2", "--cuts", "4")
@@ -298,10 +298,10 @@ def test_one_refused_factor_leaves_the_figures_of_the_others(tmp_path: Path) -> 
     body = "view.prices * (view.time > 1710000000000000000)"
     done = study(tmp_path, write(tmp_path, body), "rsi_14", "--json")
     assert done.returncode == 1
-    found = {each["factor"]: each for each in results(done)}
-    assert found["rsi_14"]["horizons"]
-    assert found["mine.py:signal"]["horizons"] == []
-    assert found["mine.py:signal"]["guard"]["dated"] > 0
+    factors = {factor["factor"]: factor for factor in results(done)}
+    assert factors["rsi_14"]["horizons"]
+    assert factors["mine.py:signal"]["horizons"] == []
+    assert factors["mine.py:signal"]["guard"]["dated"] > 0
 
 
 def test_a_factor_that_always_fails_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     write(folder, CONFIG)
     done = quantd(folder, "study", "compare", "min_variance", "risk_parity", "--every", "week", "--json")
     assert done.returncode == 0, done.stderr
-    found: dict[str, object] = json.loads(done.stdout)
-    return found
+    comparison: dict[str, object] = json.loads(done.stdout)
+    return comparison
 
 
 @pytest.mark.requirement("R-080", "F-18", "F-19")
@@ -45,13 +45,13 @@ def compared(folder: Path, *arguments: str, text: str = CONFIG) -> dict:
 
 def test_the_order_of_the_rows_is_no_part_of_a_deflated_ratio(tmp_path: Path) -> None:
     names = ["min_variance", "risk_parity", "hrp"]
-    found = []
+    ratios = []
     for k, order in enumerate((names, names[::-1])):
         (tmp_path / str(k)).mkdir()
         rows = compared(tmp_path / str(k), *order, "--every", "week")["rows"]
-        found.append({row["policy"]: row["deflated"] for row in rows})
-    assert found[0] == found[1]
-    assert len(set(found[0].values())) == 4
+        ratios.append({row["policy"]: row["deflated"] for row in rows})
+    assert ratios[0] == ratios[1]
+    assert len(set(ratios[0].values())) == 4
 
 
 def test_the_configured_min_trade_is_that_of_every_row_and_is_said(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_the_configured_min_trade_is_that_of_every_row_and_is_said(tmp_path: Pat
     assert (coarse["min_trade"], fine["min_trade"]) == (0.04, 0.0)
     for name in ("equal_weight", "hrp"):
         turnover = [
-            next(row for row in each["rows"] if row["policy"] == name)["figures"]["turnover_annual"]
-            for each in (coarse, fine)
+            next(row for row in comparison["rows"] if row["policy"] == name)["figures"]["turnover_annual"]
+            for comparison in (coarse, fine)
         ]
         assert turnover[0] < turnover[1], name
     backtest = quantd(tmp_path / "coarse", "backtest")
@@ -77,8 +77,8 @@ def test_the_configured_min_trade_is_that_of_every_row_and_is_said(tmp_path: Pat
 
 def test_who_is_asked_monthly_is_invested_from_the_first_sample(tmp_path: Path) -> None:
     text = CONFIG.replace("start = 2019-01-02", "start = 2019-01-18").replace("end = 2019-03-29", "end = 2019-02-15")
-    found = compared(tmp_path, "hrp", text=text)
-    for row in found["rows"]:
+    comparison = compared(tmp_path, "hrp", text=text)
+    for row in comparison["rows"]:
         assert row["figures"]["invested"] > 0.5, row["policy"]
         assert row["figures"]["costs"] > 0.0
     said = quantd(tmp_path, "study", "compare", "hrp").stdout
@@ -89,8 +89,8 @@ def test_a_result_inside_a_training_window_is_marked(tmp_path: Path) -> None:
     text = CONFIG.replace("start = 2019-01-02", "start = 2016-11-01").replace("end = 2019-03-29", "end = 2017-02-28")
     write(tmp_path, text)
     scorer = str(ROOT / "models" / "shipped" / "scorer")
-    found = compared(tmp_path, scorer, text=text)
-    rows = {row["policy"]: row for row in found["rows"]}
+    comparison = compared(tmp_path, scorer, text=text)
+    rows = {row["policy"]: row for row in comparison["rows"]}
     assert 0 < rows[scorer]["trained"] < rows[scorer]["figures"]["samples"]
     assert rows[scorer]["trained_until"] == "2016-12-31"
     assert rows["equal_weight"]["trained"] == 0
@@ -128,6 +128,6 @@ def test_a_policy_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_without_names_policies_that_hold_cash_are_left_out(tmp_path: Path) -> None:
-    found = {row["policy"] for row in compared(tmp_path)["rows"]}
-    assert not found & {"external", "hold", "targets"}
-    assert {"equal_weight", "momentum", "risk_parity"} <= found
+    policies = {row["policy"] for row in compared(tmp_path)["rows"]}
+    assert not policies & {"external", "hold", "targets"}
+    assert {"equal_weight", "momentum", "risk_parity"} <= policies

@@ -48,9 +48,9 @@ def done(tmp_path_factory):
 
 
 def test_each_point_has_the_figures_of_its_backtest(done):
-    folder, found = done
-    for point in found.points:
-        sets = tuple(f"{key}={value}" for key, value in zip(found.keys, point.values, strict=True))
+    folder, grid_sweep = done
+    for point in grid_sweep.points:
+        sets = tuple(f"{key}={value}" for key, value in zip(grid_sweep.keys, point.values, strict=True))
         config = read(folder / "config.toml", sets)
         assembly = assemble(config)
         record = Record(assembly.universe)
@@ -69,55 +69,55 @@ def test_the_text_of_a_configuration_is_parsed_once_for_all_points(tmp_path, mon
         return loads(text)
 
     monkeypatch.setattr(tomllib, "loads", counted)
-    found = [config_of(base, (f"agents.trend.params.lookback={k}",)) for k in (20, 40, 60, 20)]
-    assert [each.agents[1].params["lookback"] for each in found] == [20, 40, 60, 20]
+    configs = [config_of(base, (f"agents.trend.params.lookback={k}",)) for k in (20, 40, 60, 20)]
+    assert [config.agents[1].params["lookback"] for config in configs] == [20, 40, 60, 20]
     assert config_of(base).agents[1].params["lookback"] == 60  # no override stays
     assert sum(text == base.text for text in parses) == 1
 
 
 def test_points_are_in_the_order_of_the_grid_and_the_table_is_typed(done):
-    _, found = done
-    assert [point.values for point in found.points] == list(Grid(GRID))
-    assert found.table.schema["agents.trend.params.lookback"] == pl.Int64
-    assert found.table.schema["risk.max_position_weight"] == pl.Float64
-    assert found.table["sharpe"].n_unique() >= 4  # a lookback changes nothing where the limit binds
+    _, grid_sweep = done
+    assert [point.values for point in grid_sweep.points] == list(Grid(GRID))
+    assert grid_sweep.table.schema["agents.trend.params.lookback"] == pl.Int64
+    assert grid_sweep.table.schema["risk.max_position_weight"] == pl.Float64
+    assert grid_sweep.table["sharpe"].n_unique() >= 4  # a lookback changes nothing where the limit binds
 
 
 def test_files_hold_every_point_and_its_returns(done):
-    folder, found = done
-    assert pl.read_parquet(folder / "sweep" / "sweep.parquet").equals(found.table)
+    folder, grid_sweep = done
+    assert pl.read_parquet(folder / "sweep" / "sweep.parquet").equals(grid_sweep.table)
     returns = pl.read_parquet(folder / "sweep" / "returns.parquet")
     assert returns.columns == ["ts", *(str(k) for k in range(6))]
-    assert returns.equals(found.returns)
-    np.testing.assert_array_equal(returns["3"].to_numpy(), found.points[3].series())
+    assert returns.equals(grid_sweep.returns)
+    np.testing.assert_array_equal(returns["3"].to_numpy(), grid_sweep.points[3].series())
     assert returns["ts"].is_sorted()
-    assert str(returns["ts"][-1].date()) == found.points[3].look.last
+    assert str(returns["ts"][-1].date()) == grid_sweep.points[3].look.last
 
 
 def test_every_point_is_a_look_and_the_best_is_deflated_by_all(done):
-    folder, found = done
-    known = read_looks(folder / "state")
-    assert {look.kind for look in known.looks} == {"sweep"}
-    assert known.trials == found.known.trials == 6
-    assert found.best.look.sharpe == max(point.look.sharpe for point in found.points)
-    assert 0.0 <= found.deflated <= 1.0
-    assert found.overfitting is not None
-    assert "6 trials known" in found.verdict()
+    folder, grid_sweep = done
+    ledger = read_looks(folder / "state")
+    assert {look.kind for look in ledger.looks} == {"sweep"}
+    assert ledger.trials == grid_sweep.known.trials == 6
+    assert grid_sweep.best.look.sharpe == max(point.look.sharpe for point in grid_sweep.points)
+    assert 0.0 <= grid_sweep.deflated <= 1.0
+    assert grid_sweep.overfitting is not None
+    assert "6 trials known" in grid_sweep.verdict()
 
 
 @pytest.mark.long
 def test_several_processes_find_the_same(done, tmp_path):
-    _, found = done
-    assert swept(tmp_path, where=executor("local", 2)).points == found.points
+    _, grid_sweep = done
+    assert swept(tmp_path, where=executor("local", 2)).points == grid_sweep.points
 
 
 def test_a_second_call_runs_nothing(done, tmp_path):
-    folder, found = done
+    folder, grid_sweep = done
 
     def never(work, tell):
         raise AssertionError("a point was run again")
 
-    assert swept(folder, run=never).points == found.points
+    assert swept(folder, run=never).points == grid_sweep.points
     assert swept(folder).known.trials == 6
 
 
@@ -152,26 +152,26 @@ def test_a_stopped_sweep_continues_and_a_torn_point_is_run_again(done, tmp_path)
         runs.extend(number for number, _ in work.points)
         return run_points(work, tell)
 
-    found = swept(tmp_path, run=counted)
-    assert [replace(point, look=None) for point in found.points] == [
+    grid_sweep = swept(tmp_path, run=counted)
+    assert [replace(point, look=None) for point in grid_sweep.points] == [
         replace(point, look=None) for point in done[1].points
     ]
     assert 0 < len(runs) < 6
 
 
 def test_a_point_with_a_mistake_has_a_fault_and_the_others_results(tmp_path):
-    found = swept(tmp_path, {"risk.max_position_weight": ("0.2", "20", "x")})
-    assert [bool(point.fault) for point in found.points] == [False, True, True]
-    assert "20 is a percentage" in found.points[1].fault
-    assert found.best.values == ("0.2",)
-    assert len(found.faults) == 2
+    grid_sweep = swept(tmp_path, {"risk.max_position_weight": ("0.2", "20", "x")})
+    assert [bool(point.fault) for point in grid_sweep.points] == [False, True, True]
+    assert "20 is a percentage" in grid_sweep.points[1].fault
+    assert grid_sweep.best.values == ("0.2",)
+    assert len(grid_sweep.faults) == 2
 
 
 def test_a_grid_may_change_the_market_itself(tmp_path):
-    found = swept(tmp_path, {"feed.end": ("2019-02-28", "2019-03-29")})
-    assert len(found.points[0].series()) < len(found.points[1].series())
-    assert found.returns.columns == ["ts", "1"]  # samples differ: one column is left
-    assert found.overfitting is None
+    grid_sweep = swept(tmp_path, {"feed.end": ("2019-02-28", "2019-03-29")})
+    assert len(grid_sweep.points[0].series()) < len(grid_sweep.points[1].series())
+    assert grid_sweep.returns.columns == ["ts", "1"]  # samples differ: one column is left
+    assert grid_sweep.overfitting is None
 
 
 def planted(count, best=0.0, samples=500):
@@ -185,8 +185,8 @@ def planted(count, best=0.0, samples=500):
 
 def swept_look(points):
     def ratio(point):
-        own = point.series()
-        return float(own.mean() / own.std(ddof=1) * np.sqrt(252))
+        returns = point.series()
+        return float(returns.mean() / returns.std(ddof=1) * np.sqrt(252))
 
     return tuple(
         Point(p.number, p.values, p.metrics, Look("sweep", "x", str(p.number), "m", "a", "b", ratio(p), 252), p.returns)
@@ -206,16 +206,18 @@ def test_noise_is_overfit_and_skill_is_not():
 def test_the_command_prints_the_best_and_writes_heat_maps(tmp_path):
     write(tmp_path)
     words = [word for key, values in GRID.items() for word in ("--over", f"{key}={','.join(values)}")]
-    found = answer(quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1", "--report", "h.html", "--json"))
-    assert len(found["points"]) == 6
-    assert (found["trials"], found["fault"]) == (6, "")
-    best = max(found["points"], key=lambda row: row["sharpe"])
-    assert found["best"] == {key: f"{best[key]:g}" for key in GRID}
+    document = answer(
+        quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1", "--report", "h.html", "--json")
+    )
+    assert len(document["points"]) == 6
+    assert (document["trials"], document["fault"]) == (6, "")
+    best = max(document["points"], key=lambda row: row["sharpe"])
+    assert document["best"] == {key: f"{best[key]:g}" for key in GRID}
     page = (tmp_path / "h.html").read_text()
     assert page.count("data-value=") == 6
     assert "://" not in page
-    told = quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1")
-    assert "The best of 6 points" in told.stdout
+    process = quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1")
+    assert "The best of 6 points" in process.stdout
     assert quantd(tmp_path, "sweep", "config.toml", "--over", "risk.max_drawdown=5:1:1").returncode == 2
 
 
@@ -252,13 +254,13 @@ def test_a_sweep_over_a_cost_names_no_best_cost(tmp_path):
     points = tuple(point_of(k, (cost, look), 2.0 - k / 10) for k, (cost, look) in enumerate(
         (c, n) for c in ("0", "5", "20") for n in ("20", "60")
     ))  # fmt: skip
-    found = Sweep(("broker.commission_bp", "agents.trend.params.lookback"), points, Known())
-    assert found.best is found.deflated is found.overfitting is None
-    text = found.verdict()
+    grid_sweep = Sweep(("broker.commission_bp", "agents.trend.params.lookback"), points, Known())
+    assert grid_sweep.best is grid_sweep.deflated is grid_sweep.overfitting is None
+    text = grid_sweep.verdict()
     assert text.startswith("broker.commission_bp is a cost, which nobody chooses: no point is the best.")
     assert "At broker.commission_bp 5 the best of 2 is agents.trend.params.lookback 20: Sharpe 1.80." in text
     assert "The best of 6" not in text
-    assert "Best points" not in sweep_page(found, "x")
+    assert "Best points" not in sweep_page(grid_sweep, "x")
     alone = Sweep(("broker.spread_bp",), tuple(point_of(k, (f"{k}",), 1.0 - k) for k in range(3)), Known())
     assert "At broker.spread_bp 2 Sharpe -1.00." in alone.verdict()
     assert "<h2>sharpe by broker.spread_bp</h2><svg" in sweep_page(alone, "x")
@@ -271,16 +273,16 @@ def test_a_sweep_over_a_cost_names_no_best_cost(tmp_path):
 
 def test_only_points_that_ran_are_counted():
     points = tuple(point_of(k, (f"{k}",), 1.0 + k, "a mistake" if k > 1 else "") for k in range(12))
-    found = Sweep(("a.b",), points, Known())
-    assert found.verdict().startswith("The best of 2 points is a.b 1: Sharpe 2.00")
-    assert found.returns.columns == ["ts", "0", "1"]
+    grid_sweep = Sweep(("a.b",), points, Known())
+    assert grid_sweep.verdict().startswith("The best of 2 points is a.b 1: Sharpe 2.00")
+    assert grid_sweep.returns.columns == ["ts", "0", "1"]
 
 
 def test_a_heat_map_does_not_colour_small_differences_from_red_to_green():
     def hues(*ratios):
         points = tuple(point_of(k, (f"{k}", "1"), ratio) for k, ratio in enumerate(ratios))
         html = heat_map_table(Sweep(("a.b", "c.d"), points, Known()), "a.b", "c.d")
-        return [int(each) for each in re.findall(r"hsl\((\d+)", html)]
+        return [int(hue) for hue in re.findall(r"hsl\((\d+)", html)]
 
     near, far = hues(1.70, 1.72, 1.75), hues(-1.0, 0.0, 2.0)
     assert max(near) - min(near) < 15

@@ -24,10 +24,10 @@ def planned(steps: Steps, last: int = -1):
 
 
 def test_an_expanding_walk_refits_each_year_on_all_bars_before_the_embargo():
-    found = planned(Steps("1y", "expanding", 5))
-    assert [each.day.isoformat() for each in found] == ["2013-01-04", "2014-01-06", "2015-01-05", "2016-01-04"]
-    assert [each.first for each in found] == [None] * 4
-    assert found[0].last == date(2012, 12, 27)  # five sessions between: 28 and 31 December, 1 to 3 January
+    calendar = planned(Steps("1y", "expanding", 5))
+    assert [refit.day.isoformat() for refit in calendar] == ["2013-01-04", "2014-01-06", "2015-01-05", "2016-01-04"]
+    assert [refit.first for refit in calendar] == [None] * 4
+    assert calendar[0].last == date(2012, 12, 27)  # five sessions between: 28 and 31 December, 1 to 3 January
 
 
 def test_without_an_embargo_the_bars_end_at_the_session_before():
@@ -35,17 +35,17 @@ def test_without_an_embargo_the_bars_end_at_the_session_before():
 
 
 def test_a_moving_window_has_its_length_at_each_refit():
-    found = planned(Steps("6mo", "2y", 5))
-    assert found[0].day == date(2012, 1, 4)
-    assert [(each.first, each.day) for each in found[1:3]] == [
+    calendar = planned(Steps("6mo", "2y", 5))
+    assert calendar[0].day == date(2012, 1, 4)
+    assert [(refit.first, refit.day) for refit in calendar[1:3]] == [
         (date(2010, 7, 4), date(2012, 7, 4)), (date(2011, 1, 4), date(2013, 1, 4))
     ]  # fmt: skip
 
 
 def test_later_bars_move_no_refit():
-    whole, part = planned(Steps("3mo", "1y")), planned(Steps("3mo", "1y"), last=900)
-    assert part == whole[: len(part)]
-    assert 0 < len(part) < len(whole)
+    calendar, part = planned(Steps("3mo", "1y")), planned(Steps("3mo", "1y"), last=900)
+    assert part == calendar[: len(part)]
+    assert 0 < len(part) < len(calendar)
 
 
 def test_months_end_on_their_last_day():

@@ -24,12 +24,12 @@ class Counting:
 
 
 def decided(policy, times):
-    memory, found = {}, []
+    memory, decisions = {}, []
     for time in times:
         view = SimpleNamespace(time=time, prices=np.ones(2), universe=SimpleNamespace(instruments=("A", "B")))
         weights, memory = policy.act(view, memory)
-        found.append((int(weights.argmax()), int(memory["fitted/count"][0])))
-    return found
+        decisions.append((int(weights.argmax()), int(memory["fitted/count"][0])))
+    return decisions
 
 
 def test_each_refit_decides_from_its_open_on_and_an_equal_choice_keeps_its_memory():
@@ -61,9 +61,9 @@ def test_a_policy_that_was_trained_on_bars_after_its_refit_is_refused():
 
 def test_other_choices_or_dates_are_another_policy():
     policies = {("a",): Counting(0, 20), ("b",): Counting(1, 60)}
-    found = {
+    digests = {
         walked(policies, chosen, since).digest
         for chosen, since in (([("a",)], [100]), ([("b",)], [100]), ([("a",)], [101]), ([("a",), ("b",)], [100, 200]))
     }
-    assert len(found) == 4
+    assert len(digests) == 4
     assert isinstance(walked(policies, [("a",)], [100]), WalkedPolicy)

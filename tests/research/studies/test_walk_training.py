@@ -61,31 +61,31 @@ def done(tmp_path_factory):
 
 @pytest.mark.requirement("R-098")
 def test_each_policy_is_trained_on_the_bars_before_its_refit(done):
-    folder, found = done
-    assert found.table["refit"].to_list() == [date(2016, 7, 1), date(2017, 1, 1)]
-    for row in found.table.rows(named=True):
-        manifest = read_manifest(folder / found.folder / f"refit-{row['refit']}" / "artifact" / MANIFEST, AgentManifest)
+    folder, walk = done
+    assert walk.table["refit"].to_list() == [date(2016, 7, 1), date(2017, 1, 1)]
+    for row in walk.table.rows(named=True):
+        manifest = read_manifest(folder / walk.folder / f"refit-{row['refit']}" / "artifact" / MANIFEST, AgentManifest)
         training = manifest.training
         assert training.windows["validation"].last < (row["refit"] - timedelta(days=5)).isoformat()
         assert row["fitted_to"] == (row["refit"] - timedelta(days=6)).isoformat()  # each day is a session
         assert (str(training.chosen_seed), str(training.chosen_iteration)) == (row["seed"], row["step"])
         assert training.test_looks == 1
-    assert found.backtest.verdict.trials > len(found.table) + 1  # the trials behind each policy count
+    assert walk.backtest.verdict.trials > len(walk.table) + 1  # the trials behind each policy count
 
 
 def test_later_bars_change_no_trained_policy(done, tmp_path, monkeypatch):
-    _, found = done
+    _, walk = done
     monkeypatch.chdir(tmp_path)
     market(tmp_path, date(2016, 12, 20))
     cut = quantd.walk_forward("plan.toml", compare=False, **STEPS)
     same = ("refit", "fitted_from", "fitted_to", "seed", "step", "sharpe_in")
-    assert cut.table.select(same).equals(found.table.select(same)[:1])
-    assert cut.returns.equals(found.returns[: len(cut.returns)])
+    assert cut.table.select(same).equals(walk.table.select(same)[:1])
+    assert cut.returns.equals(walk.returns[: len(cut.returns)])
     assert len(cut.returns) > 150
 
 
 def test_a_killed_training_continues_to_the_same_table(done, tmp_path):
-    _, whole = done
+    _, reference = done
     market(tmp_path)
     words = ("walk", "plan.toml", "--refit", "6mo", "--first", "1y", "--no-compare")
     process = subprocess.Popen(
@@ -96,20 +96,20 @@ def test_a_killed_training_continues_to_the_same_table(done, tmp_path):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not list(tmp_path.glob("state/walks/*/*/done"))
-    found = answer(command(tmp_path, *words, "--json"))
+    document = answer(command(tmp_path, *words, "--json"))
     table = pl.read_parquet(next(tmp_path.glob("state/walks/*/walk.parquet")))
-    assert table.equals(whole.table)
-    assert pl.read_parquet(next(tmp_path.glob("state/walks/*/returns.parquet"))).equals(whole.returns)
-    assert found["sharpe_out"] == whole.walk.sharpe
+    assert table.equals(reference.table)
+    assert pl.read_parquet(next(tmp_path.glob("state/walks/*/returns.parquet"))).equals(reference.returns)
+    assert document["sharpe_out"] == reference.walk.sharpe
 
 
 def test_a_kill_before_the_end_of_a_refit_counts_no_second_look_at_its_test_part(done, monkeypatch):
-    folder, found = done
+    folder, walk = done
     monkeypatch.chdir(folder)
-    place = found.folder / f"refit-{found.table['refit'][0]}"
+    place = walk.folder / f"refit-{walk.table['refit'][0]}"
     before = (place / "artifact" / MANIFEST).read_bytes()
     (place / "done").unlink()
-    assert quantd.walk_forward("plan.toml", compare=False, **STEPS).table.equals(found.table)
+    assert quantd.walk_forward("plan.toml", compare=False, **STEPS).table.equals(walk.table)
     assert (place / "artifact" / MANIFEST).read_bytes() == before
 
 
@@ -124,6 +124,6 @@ def test_a_kill_before_the_end_of_a_refit_counts_no_second_look_at_its_test_part
 )
 def test_a_mistake_ends_with_its_remedy(done, words, text):
     folder, _ = done
-    found = command(folder, "walk", "plan.toml", *words)
-    assert found.returncode not in (0, 1)
-    assert text in " ".join(found.stderr.split())
+    process = command(folder, "walk", "plan.toml", *words)
+    assert process.returncode not in (0, 1)
+    assert text in " ".join(process.stderr.split())

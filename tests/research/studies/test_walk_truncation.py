@@ -68,8 +68,8 @@ def test_labels_that_overlap_the_refit_are_found(bars, monkeypatch):
 
     monkeypatch.setattr(walk, "base_at", overlapping)
     cut = walked(bars, embargo=0).periods[-2].choice.refit.day
-    found = leaks(lambda given: walked(given, embargo=0), bars, [cut.replace(day=min(cut.day + 4, 28))])
-    assert found[0].what.startswith("refit")
+    differences = leaks(lambda given: walked(given, embargo=0), bars, [cut.replace(day=min(cut.day + 4, 28))])
+    assert differences[0].what.startswith("refit")
 
 
 def test_members_of_tomorrow_are_found(bars):
@@ -93,8 +93,8 @@ def test_costs_fitted_on_later_fills_are_found(bars):
         later = float(given.filter(pl.col("symbol") == "SPY")["volume"].mean())
         return walked(given, **{"broker.slippage_bp": round(1e8 / later, 4)})
 
-    found = leaks(procedure, bars, CUTS)
-    assert {each.what.split()[0] for each in found} == {"refit", "return"}
+    differences = leaks(procedure, bars, CUTS)
+    assert {difference.what.split()[0] for difference in differences} == {"refit", "return"}
 
 
 def test_a_cut_before_the_first_period_is_refused(bars):

@@ -22,7 +22,7 @@ COLUMNS = ["daily_return_1", "rsi_14", "macd", "bollinger_position", "volatility
 
 def trials(*sharpes: float | None, seed: int = 0, width: int = 10) -> list[Trial]:
     draw = np.random.default_rng(seed)
-    return [Trial(width, each, tuple(draw.normal(0.0, 0.01, 60).tolist())) for each in sharpes]
+    return [Trial(width, sharpe, tuple(draw.normal(0.0, 0.01, 60).tolist())) for sharpe in sharpes]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_the_state_shrinks_by_the_features_of_the_group_on_every_asset(document:
     assert row["sharpes"] != document["sharpes"]
     assert row["drops"] == pytest.approx(np.subtract(document["sharpes"], row["sharpes"]).tolist())
     names = ["name", "power", "RSI", "VIX", "critic", "memory", "limits"]
-    assert [each.split(",")[0] for each in document["csv"]] == names
+    assert [line.split(",")[0] for line in document["csv"]] == names
 
 
 @pytest.mark.requirement("R-255")

@@ -27,7 +27,7 @@ def environment(results: Path) -> dict[str, str]:
 @pytest.mark.requirement("R-255")
 def test_a_killed_study_repeats_at_most_one_trial_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_text(text(steps=320, **{"sight.columns": COLUMNS, "sight.features": []}))
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    reference, broken = tmp_path / "whole", tmp_path / "broken"
     begun = [*COMMAND, "broken.csv"]
     with subprocess.Popen(
         begun, cwd=tmp_path, env=environment(broken), stdout=subprocess.PIPE, start_new_session=True
@@ -44,32 +44,32 @@ def test_a_killed_study_repeats_at_most_one_trial_and_ends_with_the_same_bytes(t
     again = subprocess.run(begun, cwd=tmp_path, env=environment(broken), capture_output=True, check=True)
     assert {path: path.stat().st_ino for path in done} == before  # a finished trial is not made again
     once = subprocess.run(
-        [*COMMAND, "whole.csv"], cwd=tmp_path, env=environment(whole), capture_output=True, check=True
+        [*COMMAND, "whole.csv"], cwd=tmp_path, env=environment(reference), capture_output=True, check=True
     )
-    assert len(list((whole / "ablation").glob("*.json"))) == 6
+    assert len(list((reference / "ablation").glob("*.json"))) == 6
     assert again.stdout == once.stdout
     assert (tmp_path / "broken.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     files = {path.name: path.read_bytes() for path in (broken / "ablation").glob("*.json")}
-    assert files == {path.name: path.read_bytes() for path in (whole / "ablation").glob("*.json")}
+    assert files == {path.name: path.read_bytes() for path in (reference / "ablation").glob("*.json")}
 
 
 def test_a_stored_trial_is_read_to_the_bit_and_not_made(tmp_path: Path) -> None:
-    made: list[int] = []
+    calls: list[int] = []
 
     def make() -> Trial:
-        made.append(1)
+        calls.append(1)
         return Trial(3, None, (0.1 + 0.2, -1e-17))
 
-    found = [stored(tmp_path / "new", "a", make) for _ in range(2)]
-    assert found == [Trial(3, None, (0.1 + 0.2, -1e-17))] * 2
-    assert made == [1]
+    trials = [stored(tmp_path / "new", "a", make) for _ in range(2)]
+    assert trials == [Trial(3, None, (0.1 + 0.2, -1e-17))] * 2
+    assert calls == [1]
 
 
 def test_the_name_of_a_trial_changes_with_what_decides_it_and_with_nothing_else(tmp_path: Path) -> None:
     full = plan()
-    known = digest_of(full, 1)
-    assert known == digest_of(msgspec.structs.replace(full, seeds=(1, 2, 3), name="other"), 1)
-    assert len({known, digest_of(full, 2), digest_of(plan(steps=321), 1), digest_of(full, 1, "with limits")}) == 4
+    digest = digest_of(full, 1)
+    assert digest == digest_of(msgspec.structs.replace(full, seeds=(1, 2, 3), name="other"), 1)
+    assert len({digest, digest_of(full, 2), digest_of(plan(steps=321), 1), digest_of(full, 1, "with limits")}) == 4
     rates = tmp_path / "rates.csv"
     names = set()
     for rate in ("0.01", "0.02"):

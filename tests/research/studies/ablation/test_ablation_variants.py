@@ -24,7 +24,7 @@ def test_each_feature_of_the_requirement_is_in_one_group() -> None:
         "esg": "ESG", "sentiment": "sentiment", "vix_level": "VIX", "yield_10": "yield",
     }  # fmt: skip
     for name, group in of.items():
-        assert [each for each, names in GROUPS.items() if names.search(name)] == [group], name
+        assert [group_name for group_name, names in GROUPS.items() if names.search(name)] == [group], name
 
 
 def test_a_plan_without_a_group_keeps_every_other_setting() -> None:
@@ -62,13 +62,13 @@ def test_a_part_of_a_learner_is_left_out(
     full = replaced(default(agent, profile), changes)
     part = variant(full, name)
     assert part.plan is not None, part.missing
-    found: object = part.plan
+    setting: object = part.plan
     for field in key.split("."):
-        found = getattr(found, field)
+        setting = getattr(setting, field)
     if value is None:
-        assert {seat.drawdown_penalty for seat in part.plan.market.seats} == {0.0}
+        assert {entry.drawdown_penalty for entry in part.plan.market.seats} == {0.0}
     else:
-        assert found == value
+        assert setting == value
     assert part.plan != full
     assert part.left_out
 
@@ -92,7 +92,7 @@ def test_a_joint_learner_without_an_agent_sees_as_many_sessions() -> None:
     assert names == ["agent defensive", "agent careful", "agent balanced", "agent growth"]
     part = variant(full, "agent careful").plan
     assert part is not None
-    assert [seat.name for seat in part.market.seats] == ["defensive", "balanced", "growth"]
+    assert [agent.name for agent in part.market.seats] == ["defensive", "balanced", "growth"]
     assert part.learner.agents == 3  # type: ignore[union-attr]
     for count in ("steps", "evaluate_every"):
         assert getattr(part, count) * 4 == getattr(full, count) * 3
