@@ -392,11 +392,11 @@ def test_an_equity_below_one_is_an_equity() -> None:
     assert assess(small).gross == pytest.approx(assess(one).gross)
 
 
-@pytest.mark.parametrize(("past", "known"), [(0.5, True), (0.0, False), (-0.5, False)])
-def test_a_history_is_known_while_it_is_positive(past: float, known: bool) -> None:
+@pytest.mark.parametrize(("past", "has_drawdown"), [(0.5, True), (0.0, False), (-0.5, False)])
+def test_a_history_is_known_while_it_is_positive(past: float, has_drawdown: bool) -> None:
     report = assess(book(history=np.array([0.9, past, 0.7])))
-    assert (report.max_drawdown is not None) == known
-    if known:
+    assert (report.max_drawdown is not None) == has_drawdown
+    if has_drawdown:
         assert (report.max_drawdown, report.drawdown) == (pytest.approx(4 / 9), pytest.approx(2 / 9))
 
 

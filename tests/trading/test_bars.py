@@ -167,9 +167,9 @@ def world(seen: Seen, rows: int = 80, **rules: object) -> World:
 
 def test_a_policy_sees_bars_in_a_run_that_keeps_them_and_a_refusal_in_another() -> None:
     seen = Seen(20)
-    made = world(seen, keep_bars=True).run()
+    market = world(seen, keep_bars=True).run()
     assert len(seen.bars) > 70
-    assert made.shell.state.history.bars is not None
+    assert market.shell.state.history.bars is not None
     for bars, returns in zip(seen.bars[25:], seen.returns[25:], strict=True):
         np.testing.assert_allclose(bars.close[1:] / bars.close[:-1] - 1.0, returns[1:], rtol=1e-9, atol=1e-12)
     without = Seen(20)
@@ -181,12 +181,12 @@ def test_a_policy_sees_bars_in_a_run_that_keeps_them_and_a_refusal_in_another() 
 
 def test_a_frozen_state_gives_the_same_bars_to_the_last_bit() -> None:
     seen = Seen(60)
-    made = world(seen, keep_bars=True)
-    items = list(made.items())
+    market = world(seen, keep_bars=True)
+    items = list(market.items())
     for item in items[: len(items) // 2]:
-        made.shell.take(item)
-    state = made.shell.state
-    again = thaw(made.rules, freeze(state))
+        market.shell.take(item)
+    state = market.shell.state
+    again = thaw(market.rules, freeze(state))
     assert freeze(again) == freeze(state)
     one, other = state.history.bars, again.history.bars
     assert one is not None and other is not None  # noqa: PT018
@@ -198,8 +198,8 @@ def test_a_frozen_state_gives_the_same_bars_to_the_last_bit() -> None:
 
 
 def test_a_snapshot_of_before_there_were_bars_begins_with_none() -> None:
-    made = world(Seen(20))
-    frozen = freeze(made.run().shell.state)
+    market = world(Seen(20))
+    frozen = freeze(market.run().shell.state)
     with_bars = world(Seen(20), keep_bars=True)
     thawed = thaw(with_bars.rules, frozen)
     assert isinstance(thawed, State)
@@ -213,8 +213,8 @@ def test_features_of_a_view_are_those_of_a_stream_of_raw_rows() -> None:
     world(seen, keep_bars=True).run()
     spec = spec_of(["momentum_10", "rsi_14", "natr_14", "volume_ratio_20", "volatility_20"])
     last = seen.bars[-1]
-    found = compute(spec, Inputs(last.session, {n: getattr(last, n) for n in NAMES}), rows=1)[0]
-    made = FeatureStream(spec, 3)
+    features = compute(spec, Inputs(last.session, {n: getattr(last, n) for n in NAMES}), rows=1)[0]
+    stream = FeatureStream(spec, 3)
     rows = np.zeros(0)
     for t, bars in enumerate(seen.bars[-60:]):
         factor = shares = np.ones(3)
@@ -223,10 +223,10 @@ def test_features_of_a_view_are_those_of_a_stream_of_raw_rows() -> None:
             factor = bars.close[-2] / before.close[-1]
             with np.errstate(invalid="ignore"):
                 shares = np.where(before.volume[-1] > 0, bars.volume[-2] / before.volume[-1], 1.0)
-        rows = made.update(
+        rows = stream.update(
             int(bars.session[-1]), {n: getattr(bars, n)[-1] for n in NAMES}, factor=factor, shares=shares
         )
-    np.testing.assert_allclose(rows, found, rtol=1e-9)
+    np.testing.assert_allclose(rows, features, rtol=1e-9)
 
 
 def test_a_users_file_reads_bars_when_it_says_so(tmp_path: Path) -> None:
@@ -243,10 +243,10 @@ def test_a_users_file_reads_bars_when_it_says_so(tmp_path: Path) -> None:
     assert policy.uses_bars
     ring = BarRing(2, 5)
     ring.sample(START, np.array([1.0, 2.0]), [])
-    made = world(Seen(3), keep_bars=True)
+    market = world(Seen(3), keep_bars=True)
     view = View(
-        universe=made.universe, ring=History(3, 5).known, prices=np.ones(3), weights=np.zeros(3), cash=1.0, equity=1.0,
-        time=0, sample_time=0, bars=ring,
+        universe=market.universe, ring=History(3, 5).known, prices=np.ones(3), weights=np.zeros(3), cash=1.0,
+        equity=1.0, time=0, sample_time=0, bars=ring,
     )  # fmt: skip
     assert "weights have shape (2,)" in answer(policy, Ask(0, 0, view, {})).failed  # it got as far as answering
     np.testing.assert_array_equal(ring.bars(3).close[-1], [1.0, 2.0])

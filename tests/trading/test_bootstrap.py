@@ -55,8 +55,8 @@ def test_series_that_are_the_same_do_not_differ():
 
 def test_the_value_is_the_difference_a_year():
     one, other = pair(5)
-    excess = [each - 0.02 / 252 for each in (one, other)]
-    ratios = [each.mean() / each.std() * np.sqrt(252) for each in excess]
+    excess = [returns - 0.02 / 252 for returns in (one, other)]
+    ratios = [series.mean() / series.std() * np.sqrt(252) for series in excess]
     assert gain(one, other).value == pytest.approx(ratios[0] - ratios[1])
     assert gain(one, other, "mean").value == pytest.approx(252 * (one.mean() - other.mean()))
 
@@ -76,21 +76,21 @@ DRAWN = [[6, 90, 8], [12, 34, 109]]
 @given(n=st.integers(40, 200), block=st.integers(1, 30), seed=st.integers(0, 99))
 def test_resamples_are_those_of_whole_blocks_made_by_hand(n, block, seed):
     one, other = pair(seed, n=n)
-    found = gain(one, other, "mean", b"x", 50, block)
+    estimate = gain(one, other, "mean", b"x", 50, block)
     length = min(block, n // 2)
     starts = drawn(b"x", n, 50, -(-n // length))
-    apart = one - other
-    value, psi = apart.mean(), apart - apart.mean()
+    differences = one - other
+    value, psi = differences.mean(), differences - differences.mean()
     sums = [np.take(psi, np.arange(k, k + length), mode="wrap").sum() for k in range(n)]
     error = np.sqrt(np.mean(np.square(sums)) / length / n)
     count = 0
     for row in starts:
-        blocks = [np.take(apart, np.arange(first, first + length), mode="wrap") for first in row]
+        blocks = [np.take(differences, np.arange(first, first + length), mode="wrap") for first in row]
         mean = np.concatenate(blocks).mean()
-        own = np.sqrt(np.mean([(b - mean).sum() ** 2 for b in blocks]) / length / (length * len(row)))
-        count += (mean - value) / own >= value / error - 1e-9
-    assert found.p == pytest.approx((1 + count) / 51, abs=1.5 / 51)
-    assert found.block == length
+        row_error = np.sqrt(np.mean([(b - mean).sum() ** 2 for b in blocks]) / length / (length * len(row)))
+        count += (mean - value) / row_error >= value / error - 1e-9
+    assert estimate.p == pytest.approx((1 + count) / 51, abs=1.5 / 51)
+    assert estimate.block == length
 
 
 def test_two_lengths_are_refused():

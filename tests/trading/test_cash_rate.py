@@ -23,16 +23,16 @@ def day(text: str) -> int:
 
 def test_a_session_earns_the_last_rate_dated_before_it_and_never_a_later_one() -> None:
     rate = parsed(SERIES, "bills.csv")
-    known = {
+    rates = {
         "2024-01-02": 0,
         "2024-01-03": RATE_ONE // 20,
         "2024-01-05": RATE_ONE // 20,
         "2024-01-08": RATE_ONE // 25,
         "2030-01-01": RATE_ONE // 25,
     }
-    assert {text: rate.before(day(text)) for text in known} == known
-    found = rate.earned([day("2024-01-02"), day("2024-01-05"), day("2024-01-08")])
-    assert found.tolist() == [0.0, earned(RATE_ONE // 20, 3), earned(RATE_ONE // 25, 3)]
+    assert {text: rate.before(day(text)) for text in rates} == rates
+    interest = rate.earned([day("2024-01-02"), day("2024-01-05"), day("2024-01-08")])
+    assert interest.tolist() == [0.0, earned(RATE_ONE // 20, 3), earned(RATE_ONE // 25, 3)]
     assert constant(0.05).earned([day("2024-01-02"), day("2024-01-03")])[1] == pytest.approx(0.05 / 365, rel=1e-15)
 
 

@@ -207,8 +207,8 @@ def test_an_entry_of_version_1_repeats_without_the_values_that_are_not_recorded_
     new = [replace(old[0], agents=[part], values_before={}, values=kept), replace(old[1], values=kept)]
     event = Stopping(1, False, "")
 
-    def entry(found: list[Struct]) -> Entry:
-        return decode(encode(event, found))  # type: ignore[arg-type]
+    def entry(records: list[Struct]) -> Entry:
+        return decode(encode(event, records))  # type: ignore[arg-type]
 
     assert same(entry(old), entry(new))
     assert same(entry([Shadowed(2, old)]), entry([Shadowed(2, new)]))  # type: ignore[arg-type]
@@ -230,8 +230,8 @@ def test_an_entry_before_version_5_has_the_alert_about_a_refusal_alone() -> None
     event = Operator(10, "resume", "", "me", "")
     alerted, refused = Publish(10, "WARNING", "operator", "not resumed"), Refused("reason", "no reason given")
 
-    def entry(*found: Struct) -> Entry:
-        return decode(encode(event, found))  # type: ignore[arg-type]
+    def entry(*records: Struct) -> Entry:
+        return decode(encode(event, records))  # type: ignore[arg-type]
 
     assert same(entry(alerted), entry(alerted, refused))
     assert not same(entry(), entry(alerted, refused))

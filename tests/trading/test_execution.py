@@ -105,9 +105,9 @@ def test_a_split_keeps_the_limit_of_an_order_without_a_collar(lots: int, worst: 
 
 @given(st.integers(), st.lists(st.integers()))
 def test_the_last_part_takes_the_remainder(total: int, parts: list[int]) -> None:
-    found = with_remainder(total, parts)
-    assert found[:-1] == parts
-    assert sum(found) == total
+    shares = with_remainder(total, parts)
+    assert shares[:-1] == parts
+    assert sum(shares) == total
 
 
 @given(st.integers(-(10**18), 10**18), st.integers(-(10**12), 10**12), st.integers(0, 400))

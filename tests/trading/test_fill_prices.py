@@ -111,7 +111,7 @@ def test_an_order_has_paid_the_least_fee_from_its_first_fill_on_and_more_where_i
 
 @pytest.mark.parametrize(("stop", "low", "high"), [(100, 100e-9, 1.0), (5_000, 2e-6, 5e-6), (10**9, 0.5, 1.0)])
 def test_a_stop_is_reached_where_the_bar_trades_at_it(stop: int, low: float, high: float) -> None:
-    nanos = [round(each * 1e6) * 1000 for each in (low, high)]
+    nanos = [round(quote * 1e6) * 1000 for quote in (low, high)]
     assert reaches(stop, True, low, high) is (nanos[1] >= stop)
     assert reaches(stop, False, low, high) is (0 < nanos[0] <= stop)
 
@@ -169,8 +169,8 @@ def test_an_extreme_in_nano_is_that_of_the_columns(value: float) -> None:
 
 def test_an_extreme_beyond_the_integers_is_beyond_every_limit() -> None:
     assert nano_of(4611686018.427386) == 4611686018427386000
-    assert [nano_of(each) for each in (4.7e9, 1e308)] == [MOST + 1] * 2
-    assert [nano_of(each) for each in (inf, -inf, nan, -1.0, 0.0)] == [0] * 5
+    assert [nano_of(quote) for quote in (4.7e9, 1e308)] == [MOST + 1] * 2
+    assert [nano_of(quote) for quote in (inf, -inf, nan, -1.0, 0.0)] == [0] * 5
     assert trades_through(MOST, False, 1.0, 1e300)
     assert not trades_through(MOST, True, 1e300, 1e300)
 

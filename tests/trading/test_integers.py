@@ -22,9 +22,9 @@ SIGNED = st.tuples(NUMBERS, st.sampled_from((1, -1))).map(lambda pair: pair[0] *
 @example(MOST, 3, 1, 3)
 @example(2**62, 2**62, 2**62, 2**62)
 def test_a_ratio_is_that_of_pythons_integers_or_an_overflow(a, b, numerator, divisor):
-    quotient, rest = divmod(a * b * numerator, divisor)
+    quotient, remainder = divmod(a * b * numerator, divisor)
     if quotient <= MOST:
-        assert ratio(a, b, numerator, divisor) == (quotient, rest)
+        assert ratio(a, b, numerator, divisor) == (quotient, remainder)
     else:
         with pytest.raises(OverflowError, match=f"{a} x {b} x {numerator} / {divisor} is beyond"):
             ratio(a, b, numerator, divisor)
@@ -36,13 +36,13 @@ def test_a_ratio_is_that_of_pythons_integers_or_an_overflow(a, b, numerator, div
 @example(7, -1, 2)
 @example(-(2**62), 2**62, 2**62)
 @example(2**62, 2, 3)
-def test_a_portion_is_rounded_down_whatever_its_signs(amount, part, whole):
-    found = amount * part // whole
-    if abs(found) <= MOST:
-        assert portion(amount, part, whole) == found
+def test_a_portion_is_rounded_down_whatever_its_signs(amount, part, total):
+    share = amount * part // total
+    if abs(share) <= MOST:
+        assert portion(amount, part, total) == share
     else:
         with pytest.raises(OverflowError, match="is beyond"):
-            portion(amount, part, whole)
+            portion(amount, part, total)
 
 
 def test_a_portion_of_nothing_is_an_error():
@@ -53,11 +53,11 @@ def test_a_portion_of_nothing_is_an_error():
 
 @settings(max_examples=examples(200))
 @given(SIGNED, POSITIVE, st.data())
-def test_half_even_rounds_to_the_nearest_and_ties_to_even(whole, divisor, data):
-    rest = data.draw(st.integers(0, divisor - 1))
-    found = half_even(whole, rest, divisor)
-    doubled = 2 * (found - whole) * divisor - 2 * rest
-    assert abs(doubled) < divisor or (abs(doubled) == divisor and found % 2 == 0)
+def test_half_even_rounds_to_the_nearest_and_ties_to_even(quotient, divisor, data):
+    remainder = data.draw(st.integers(0, divisor - 1))
+    integer = half_even(quotient, remainder, divisor)
+    doubled = 2 * (integer - quotient) * divisor - 2 * remainder
+    assert abs(doubled) < divisor or (abs(doubled) == divisor and integer % 2 == 0)
 
 
 @pytest.mark.uncompiled

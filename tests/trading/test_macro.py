@@ -37,9 +37,9 @@ def test_it_holds_the_newest_samples_and_the_same_after_a_restart(
     expected = ([(math.nan, math.nan)] * lookback + rows + more)[-lookback:]
     for place, name in enumerate(("vix", "rate")):
         for k in range(1, lookback + 1):
-            found = straight.known(name, k)
-            np.testing.assert_array_equal(found, [row[place] for row in expected[-k:]])
-            np.testing.assert_array_equal(again.known(name, k), found)
+            values = straight.known(name, k)
+            np.testing.assert_array_equal(values, [row[place] for row in expected[-k:]])
+            np.testing.assert_array_equal(again.known(name, k), values)
 
 
 def test_what_was_given_out_stays_as_it_was_and_cannot_be_written() -> None:
@@ -90,7 +90,7 @@ DATED_ROWS = st.lists(
 
 def placed(rows: list[tuple[int, int, int, float]]) -> DatedValues:
     """Values of rows (column, date, days until its publication, value)."""
-    columns, days, late, values = (np.array(each) for each in zip(*rows, strict=True))
+    columns, days, late, values = (np.array(column) for column in zip(*rows, strict=True))
     return dated_values(columns, days * DAY_NS, values.astype(np.float64), (days + late) * DAY_NS)
 
 
@@ -98,40 +98,40 @@ def placed(rows: list[tuple[int, int, int, float]]) -> DatedValues:
 def test_each_session_has_the_newest_value_that_was_published_before_it(
     rows: list[tuple[int, int, int, float]], available: Available, valid_days: int
 ) -> None:
-    found = on_sessions(placed(rows), 3, SESSIONS, available, valid_days).at_closes()
+    table = on_sessions(placed(rows), 3, SESSIONS, available, valid_days).at_closes()
     for t, today in enumerate((SESSIONS // DAY_NS).tolist()):
         for column in range(3):
-            known = [
+            publications = [
                 (day, day + late, value)
                 for place, day, late, value in rows
                 if place == column and not math.isnan(value) and day + late <= today - (available == "next_open")
             ]
             expected = math.nan
-            if known:
-                _, published, expected = max(known)  # of the newest date the newest publication
+            if publications:
+                _, published, expected = max(publications)  # of the newest date the newest publication
                 since = next(s for s in (SESSIONS // DAY_NS).tolist() if s >= published + (available == "next_open"))
                 begun = published if published < SESSIONS[0] // DAY_NS else since
                 if valid_days and today - begun > valid_days:
                     expected = math.nan
-            np.testing.assert_equal(found[t, column], expected)
+            np.testing.assert_equal(table[t, column], expected)
 
 
 @given(DATED_ROWS.filter(bool), st.integers(0, 55))
 def test_what_is_published_later_changes_no_earlier_session(rows: list[tuple[int, int, int, float]], end: int) -> None:
     before = [row for row in rows if row[1] + row[2] <= end]
     if before:
-        whole = on_sessions(placed(rows), 3, SESSIONS).at_closes()
+        table = on_sessions(placed(rows), 3, SESSIONS).at_closes()
         cut = on_sessions(placed(before), 3, SESSIONS).at_closes()
         until = int(np.searchsorted(SESSIONS, (end + 1) * DAY_NS, side="right"))
-        np.testing.assert_array_equal(cut[:until], whole[:until])
+        np.testing.assert_array_equal(cut[:until], table[:until])
 
 
 def test_of_two_values_of_one_publication_the_newer_date_counts_and_an_older_date_replaces_nothing() -> None:
     # of one column: (date, published, value)
     rows = [(10, 20, 1.0), (15, 20, 2.0), (12, 25, 3.0), (15, 30, 4.0)]
-    days, published, values = (np.array(each) for each in zip(*rows, strict=True))
-    dates, found = dated_values(np.zeros(4, np.int64), days, values, published).of(0)
-    assert (dates.tolist(), found.tolist()) == ([20, 30], [2.0, 4.0])
+    days, published, values = (np.array(column) for column in zip(*rows, strict=True))
+    dates, series = dated_values(np.zeros(4, np.int64), days, values, published).of(0)
+    assert (dates.tolist(), series.tolist()) == ([20, 30], [2.0, 4.0])
 
 
 def test_two_rows_of_one_date_and_publication_are_refused() -> None:
@@ -144,9 +144,9 @@ def test_two_rows_of_one_date_and_publication_are_refused() -> None:
 
 def test_no_row_is_no_value() -> None:
     none = np.array([], dtype=np.int64)
-    found = on_sessions(dated_values(none, none, np.array([])), 2, SESSIONS).at_closes()
-    assert found.shape == (len(SESSIONS), 2)
-    assert np.isnan(found).all()
+    table = on_sessions(dated_values(none, none, np.array([])), 2, SESSIONS).at_closes()
+    assert table.shape == (len(SESSIONS), 2)
+    assert np.isnan(table).all()
 
 
 def test_a_series_per_symbol_has_a_column_for_each_symbol_that_is_asked_for() -> None:

@@ -91,9 +91,9 @@ def test_synchronous_rows_pair_bars_of_one_date_and_known_rows_do_not() -> None:
         marks = np.where(etf, now, marks)
         history.bar(key, etf, False, now)
         history.sample(key + 20, key, key + 30, marks)
-    known, synchronous = history.known.returns(380), history.synchronous.returns(380)
+    returns, synchronous = history.known.returns(380), history.synchronous.returns(380)
     assert np.corrcoef(synchronous, rowvar=False)[0, 1] == pytest.approx(1.0)
-    assert abs(np.corrcoef(known, rowvar=False)[0, 1]) < 0.2
+    assert abs(np.corrcoef(returns, rowvar=False)[0, 1]) < 0.2
     assert history.synchronous.count == history.known.count - 1
     np.testing.assert_array_equal(history.by_date.returns(380), synchronous)
 

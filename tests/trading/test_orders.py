@@ -57,15 +57,15 @@ def test_ids_depend_on_decision_and_number_and_nothing_else() -> None:
     assert first == order_id("7f3k2m1a", 1_580_000_000, "SPY", 1)
     assert first.startswith("q-7f3k2m1a-")
     assert first.endswith("-1")
-    others = {order_id("7f3k2m1a", 1_580_000_000, s, n) for s, n in (("SPY", 2), ("QQQ", 1))}
-    assert first not in others
+    ids = {order_id("7f3k2m1a", 1_580_000_000, s, n) for s, n in (("SPY", 2), ("QQQ", 1))}
+    assert first not in ids
     assert len(decision_id(1, "house", "SPY")) == 12
 
 
 @given(st.integers(-(10**15), 10**15))
 def test_exact_text_of_money_reads_back_to_the_unit(micro: int) -> None:
-    whole, part = money_text(micro).split(".")
-    assert int(whole + part.ljust(6, "0")) == micro or (whole == "-0" and int("-" + part.ljust(6, "0")) == micro)
+    units, part = money_text(micro).split(".")
+    assert int(units + part.ljust(6, "0")) == micro or (units == "-0" and int("-" + part.ljust(6, "0")) == micro)
 
 
 def test_quantities_and_prices_print_as_people_write_them() -> None:

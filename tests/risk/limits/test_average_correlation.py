@@ -34,11 +34,11 @@ def market(rho: Any, **changes: Any) -> Context:
     return make_context(np.full(n, 100.0), returns, [f"S{k}" for k in range(n)], **changes)
 
 
-def pairs(n: int, others: float = 0.0, **known: float) -> np.ndarray:
-    """float64[n, n]: `others` between two symbols, except pairs such as AB."""
-    rho = np.full((n, n), others)
+def pairs(n: int, default: float = 0.0, **exceptions: float) -> np.ndarray:
+    """float64[n, n]: `default` between two symbols, except pairs such as AB."""
+    rho = np.full((n, n), default)
     np.fill_diagonal(rho, 1.0)
-    for name, value in known.items():
+    for name, value in exceptions.items():
         i, j = (ord(letter) - ord("A") for letter in name)
         rho[i, j] = rho[j, i] = value
     return rho

@@ -296,7 +296,7 @@ PRICE = Limit("max_price", 1, "price", refusals=(Refusal(120, "PRICE", "too dear
         ([*BARE, Limit("some", 1, "", refusals=(Refusal(10, "SOME", ""),))], "two limits have the code 10"),
         ([*BARE, Limit("some", 1, "", refusals=(Refusal(120, "VAR", ""),))], "two limits have the name VAR"),
         ([*BARE, Limit("some", 1, "", refusals=(Refusal(128, "SOME", ""),))], "128.* do not lie in 0 to 127"),
-        ([each for each in BARE if each.key != "var"], "no limit has the keys var of Limits"),
+        ([limit for limit in BARE if limit.key != "var"], "no limit has the keys var of Limits"),
     ],
 )
 def test_records_that_contradict_each_other_are_refused(records: list[Limit], wrong: str) -> None:

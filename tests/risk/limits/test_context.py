@@ -63,12 +63,12 @@ def test_a_collar_as_wide_as_the_widest_tick_needs_no_look_at_each_price() -> No
 
 
 @pytest.mark.parametrize(
-    ("volumes", "known"),
+    ("volumes", "has_volumes"),
     [([0.5, 5.0], True), ([0.0, 5.0], True), ([-1.0, 5.0], False), ([np.nan, 5.0], False), ([5.0, np.inf], False)],
 )
-def test_volumes_are_known_when_each_is_a_number_and_none_below_zero(volumes: list[float], known: bool) -> None:
+def test_volumes_are_known_when_each_is_a_number_and_none_below_zero(volumes: list[float], has_volumes: bool) -> None:
     ctx = make_context(np.array([50.0, 50.0]), np.zeros((80, 2)), ["A", "B"], volume_lots=np.array(volumes))
-    assert ctx.volumes_known is known
+    assert ctx.volumes_known is has_volumes
 
 
 def reach_of(scenarios: Scenarios, m: int) -> Floats:

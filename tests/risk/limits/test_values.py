@@ -168,7 +168,7 @@ def test_what_is_wanted_of_some_books_has_the_bits_that_it_has_of_all(seed: int)
         book.ctx,
         [Portfolio(book.ctx, *portfolio) for portfolio in asked],
         0.0,
-        [Portfolio(book.ctx, *each) for each in beside],
+        [Portfolio(book.ctx, *portfolio) for portfolio in beside],
     )
     wanted = [
         None if rng.random() < 0.1 else {key for key in values if rng.random() < rng.choice([0.0, 0.3])}
@@ -264,11 +264,11 @@ def test_a_limit_that_is_off_has_no_value() -> None:
     assert standing(ctx, account, Limits(max_concentration=0.4), None)["max_concentration"] == (0.5, 0.4)
 
 
-@pytest.mark.parametrize(("equity", "known"), [(0.0, False), (-1.0, False), (1e-3, True)])
-def test_without_equity_there_is_cash_and_nothing_else(equity: float, known: bool) -> None:
+@pytest.mark.parametrize(("equity", "has_exposure"), [(0.0, False), (-1.0, False), (1e-3, True)])
+def test_without_equity_there_is_cash_and_nothing_else(equity: float, has_exposure: bool) -> None:
     ctx = make_context(np.array([100.0]), np.zeros((80, 1)), ["A"])
     account = Account(lots=np.array([1.0]), cash=-100.0, equity=equity)
-    assert ("max_gross_exposure" in standing(ctx, account, Limits(max_gross_exposure=1.0), None)) is known
+    assert ("max_gross_exposure" in standing(ctx, account, Limits(max_gross_exposure=1.0), None)) is has_exposure
 
 
 def shares(n: int, rows: int = 80, seed: int = 3) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -79,14 +79,14 @@ def _forms_as_by_hand(rng: np.random.Generator, n: int, settled: bool) -> tuple[
 
 
 def _form_by_hand(
-    found: Expected, code: int, bound: float, matrix: Floats, deviations: Floats | None
+    reference: Expected, code: int, bound: float, matrix: Floats, deviations: Floats | None
 ) -> tuple[bool, bool]:
-    """Leaves in `found` what a form permits; whether the matrix is needed, and whether single orders are capped."""
-    state, n, adding = found.state, found.basket.n, added(found.basket)
+    """Leaves in `reference` what a form permits; whether the matrix is needed, and whether single orders are capped."""
+    state, n, adding = reference.state, reference.basket.n, added(reference.basket)
     # the smallest exposure on a side whatever fills; an order on the other side may take it to nothing
     against = np.roll(adding, n) > 0.0
     inner = np.where(against, 0.0, np.maximum(-np.roll(wide(state), n), 0.0))
-    allowed = bound * found.left + found.near
+    allowed = bound * reference.left + reference.near
     if deviations is not None and deviations @ (outer(state) + adding).reshape(2, n).sum(axis=0) <= allowed:
         return False, False
     like, unlike = matrix.clip(0.0), (-matrix).clip(0.0)
@@ -96,10 +96,10 @@ def _form_by_hand(
     cross, square = adding @ most @ outer(state), adding @ most @ adding
     if allowed >= 0.0 and base + 2.0 * cross + square <= allowed**2:
         return True, False
-    if np.sqrt(max(stands(state) @ matrix @ stands(state), 0.0)) - bound * found.now > found.near:
-        return True, found.cap(np.where(matrix.diagonal() > 0.0, 0.0, np.inf), code)
-    target, fall = bound * found.equity + found.near, bound * (found.equity - found.left)
-    found.take(_largest_root(float(base), float(cross), float(square), target, fall), code)
+    if np.sqrt(max(stands(state) @ matrix @ stands(state), 0.0)) - bound * reference.now > reference.near:
+        return True, reference.cap(np.where(matrix.diagonal() > 0.0, 0.0, np.inf), code)
+    target, fall = bound * reference.equity + reference.near, bound * (reference.equity - reference.left)
+    reference.take(_largest_root(float(base), float(cross), float(square), target, fall), code)
     return True, False
 
 

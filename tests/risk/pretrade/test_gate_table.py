@@ -259,8 +259,8 @@ def numbers(lots: np.ndarray | None) -> list[float] | None:
     return None if lots is None else [float(x) for x in lots]
 
 
-def values(found: dict[str, tuple[float, float]]) -> dict[str, list[float]]:
-    return {key: [float(f"{x:.9g}") for x in pair] for key, pair in sorted(found.items())}
+def values(figures: dict[str, tuple[float, float]]) -> dict[str, list[float]]:
+    return {key: [float(f"{x:.9g}") for x in pair] for key, pair in sorted(figures.items())}
 
 
 def orders(book: Book, verdict: Verdict) -> list[Any] | None:
@@ -330,7 +330,7 @@ def differs(kind: str, seed: int) -> str:
 @pytest.mark.parametrize(("kind", "first"), CHUNKS)
 def test_the_gate_says_what_it_said(kind: str, first: int) -> None:
     last = min(first + CHUNK, KINDS[kind][1])
-    assert [found for seed in range(first, last) if (found := differs(kind, seed))] == []
+    assert [difference for seed in range(first, last) if (difference := differs(kind, seed))] == []
 
 
 @pytest.mark.parametrize("kind", ["drawn", "loose", "mostly long", "with gaps"])
@@ -358,7 +358,7 @@ if __name__ == "__main__":
         print(each, "changed:", [k for k in range(len(found)) if differs(each, k)])  # noqa: T201
     TABLE.write_text(
         "{\n" + ",\n".join(
-            json.dumps(kind) + ": [\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in found) + "\n]"
-            for kind, found in rows.items()
+            json.dumps(kind) + ": [\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in chunk) + "\n]"
+            for kind, chunk in rows.items()
         ) + "\n}\n"
     )  # fmt: skip

@@ -343,15 +343,15 @@ def test_figures_say_whose_they_are() -> None:
     assert figures(flat.ctx, flat.account, limits, None)["stress"].about == ""
 
 
-@pytest.mark.parametrize(("equity", "known"), [(0.0, False), (-1.0, False), (0.5, True)])
-def test_without_equity_nothing_has_a_share_of_it(equity: float, known: bool) -> None:
+@pytest.mark.parametrize(("equity", "has_share"), [(0.0, False), (-1.0, False), (0.5, True)])
+def test_without_equity_nothing_has_a_share_of_it(equity: float, has_share: bool) -> None:
     limits = Limits(max_position_weight=0.3, max_sector_weight=0.5, correlation=Correlation(lookback=80))
     book = plain_book(limits, [100.0, 300.0, 0.0])
     account = Account(lots=book.account.lots, cash=0.0, equity=equity)
     for measures in (figures(book.ctx, account, limits, None), figures_of(book.ctx, account, limits, None, 1)):
-        assert ({"max_position_weight", "max_sector_weight"} <= measures.keys()) is known
-        assert ({"max_position_weight", "max_sector_weight"} & measures.keys() != set()) is known
-        if known:
+        assert ({"max_position_weight", "max_sector_weight"} <= measures.keys()) is has_share
+        assert ({"max_position_weight", "max_sector_weight"} & measures.keys() != set()) is has_share
+        if has_share:
             assert measures["max_position_weight"].about == "B"
             assert measures["max_sector_weight"].about == "x"
 

@@ -95,13 +95,13 @@ def weighed(rng: np.random.Generator, n: int, two: bool) -> Gate:
     return gate
 
 
-def _most_of_weight(gate: Gate, states: list[Standing], k: int, others: bool) -> float:
-    """By trial of each number of lots; with `others` at the equity that all other orders leave."""
+def _most_of_weight(gate: Gate, states: list[Standing], k: int, all_orders: bool) -> float:
+    """By trial of each number of lots; with `all_orders` at the equity that all other orders leave."""
     basket = gate.basket
     size, side = int(basket.size[k]), basket.n + k if basket.wish[k] > 0.0 else k
     value, keeps = added(basket), []
     for state in states:
-        equity = state.equity - (state.slip * (value.sum() - value[side]) if others else 0.0)
+        equity = state.equity - (state.slip * (value.sum() - value[side]) if all_orders else 0.0)
         lots = np.arange(size + 1) * basket.px[k]
         most = gate.bounds.weight * state.wider * (equity - state.slip * lots) + basket.near
         keeps.append(outer(state)[side] + lots <= most)
@@ -116,7 +116,7 @@ def test_a_position_gets_the_most_lots_that_weigh_no_more_than_permitted(two: bo
         n = int(rng.integers(1, 4))
         gate = weighed(rng, n, two)
         basket, states = gate.basket, [gate.flight, gate.after][: 1 + two]
-        lots = [_most_of_weight(gate, states, k, others=False) for k in range(n)]
+        lots = [_most_of_weight(gate, states, k, all_orders=False) for k in range(n)]
         reason = np.where(np.array(lots) < np.asarray(basket.size), WEIGHT_CODE, 0).tolist()
         heavy = False
         for state in states:
@@ -139,7 +139,7 @@ def test_a_weight_is_checked_again_at_the_equity_that_all_orders_leave(two: bool
         gate = weighed(rng, 1 if seed % 2 else 3, two)
         # a cut is not seen by the order before it
         basket, states = gate.basket, [gate.flight, gate.after][: 1 + two]
-        trial = [_most_of_weight(gate, states, k, others=True) for k in range(basket.n)]
+        trial = [_most_of_weight(gate, states, k, all_orders=True) for k in range(basket.n)]
         size = [min(pair) for pair in zip(trial, basket.size, strict=True)]
         reason = [
             WEIGHT_CODE if lots < size_before else 0 for lots, size_before in zip(trial, basket.size, strict=True)
@@ -348,7 +348,7 @@ def _families_as_by_products(rng: np.random.Generator, n: int, settled: bool) ->
     gate = gate_of(n)
     state = state_of(gate, settled)
     stated(rng, state)
-    found, groups = Expected(state), []
+    reference, groups = Expected(state), []
     for code in range(21, 21 + int(rng.integers(1, 4))):
         count = int(rng.integers(1, n + 1))
         labels, bounds = rng.integers(0, count + 1, n), rng.choice([0.0, 0.25, 0.5, 1.0], 2).tolist()
@@ -356,18 +356,20 @@ def _families_as_by_products(rng: np.random.Generator, n: int, settled: bool) ->
         gate.bounds.families.append(Family(code, count, largest, labels.astype(np.int64).data, *bounds))
         groups += [(code, bounds[int(settled)], labels == g) for g in range(1, count + 1)]
     for code, bound, inside in groups:
-        used, growth = (float(sides.reshape(2, n)[:, inside].sum()) for sides in (outer(state), added(found.basket)))
-        if used + growth <= bound * found.left + found.near:
+        used, growth = (
+            float(sides.reshape(2, n)[:, inside].sum()) for sides in (outer(state), added(reference.basket))
+        )
+        if used + growth <= bound * reference.left + reference.near:
             continue
-        if np.abs(stands(state))[inside].sum() > bound * found.now + found.near:
-            if found.cap(np.where(inside, 0.0, np.inf), code):
+        if np.abs(stands(state))[inside].sum() > bound * reference.now + reference.near:
+            if reference.cap(np.where(inside, 0.0, np.inf), code):
                 break
             continue
-        growth += bound * (found.equity - found.left)
-        found.take((bound * found.equity + found.near - used) / growth if growth > 0.0 else np.inf, code)
-    assert gate.scale_in(state) == (found.ceiling is not None)
-    found.check(gate.factor)
-    return found
+        growth += bound * (reference.equity - reference.left)
+        reference.take((bound * reference.equity + reference.near - used) / growth if growth > 0.0 else np.inf, code)
+    assert gate.scale_in(state) == (reference.ceiling is not None)
+    reference.check(gate.factor)
+    return reference
 
 
 @pytest.mark.parametrize(("bound", "summed"), [(0.5, False), (np.nextafter(0.5, 0.0), True)])

@@ -139,37 +139,37 @@ def _tails_as_by_hand(rng: np.random.Generator, n: int, settled: bool) -> tuple[
     return rare, expected
 
 
-def _tails_by_hand(found: Expected, tails: list[Tail], losses: list[Losses], sources: list[Floats]) -> list[str]:
-    """Leaves in `found` what the tails permit; returns what they ask for."""
-    state, n, size = found.state, found.basket.n, np.asarray(found.basket.size)
-    full, adding_now = (outer(state) + added(found.basket)).reshape(2, n).sum(axis=0), added(found.basket)
+def _tails_by_hand(reference: Expected, tails: list[Tail], losses: list[Losses], sources: list[Floats]) -> list[str]:
+    """Leaves in `reference` what the tails permit; returns what they ask for."""
+    state, n, size = reference.state, reference.basket.n, np.asarray(reference.basket.size)
+    full, adding_now = (outer(state) + added(reference.basket)).reshape(2, n).sum(axis=0), added(reference.basket)
     asked = []
     for tail, loss, returns in zip(tails, losses, sources, strict=True):
         bound, m, mean = tail.bound * state.wider / tail.scale, loss.worst, tail.mean
-        if loss.beyond * (np.asarray(loss.deviation) @ full) + np.asarray(loss.mean) @ full <= bound * found.left:
+        if loss.beyond * (np.asarray(loss.deviation) @ full) + np.asarray(loss.mean) @ full <= bound * reference.left:
             continue
         if not loss.ready and not asked:
             asked = ["returns"]
-        base, target = worst(returns, wide(state)), bound * found.left + found.near
+        base, target = worst(returns, wide(state)), bound * reference.left + reference.near
         if measured(worst(returns, wide(state) + adding_now), m, mean) <= target:
             continue
         held = np.concatenate((-stands(state), stands(state)))
         adding, present = worst(returns, adding_now), measured(worst(returns, held), m, mean)
-        if present <= bound * found.now + found.near:
-            target, fall = bound * found.equity + found.near, bound * (found.equity - found.left)
-            found.take(largest_factor(base, adding, m, mean, target, fall), tail.code)
+        if present <= bound * reference.now + reference.near:
+            target, fall = bound * reference.equity + reference.near, bound * (reference.equity - reference.left)
+            reference.take(largest_factor(base, adding, m, mean, target, fall), tail.code)
             continue
-        present += found.near
+        present += reference.near
         ceiling = np.full(n, np.inf)
         for k in np.flatnonzero(size):
             order = np.where(np.arange(2 * n) % n == k, adding_now, 0.0)
             one = worst(returns, wide(state) + order / size[k])
             alone = largest_factor(base, worst(returns, order), m, mean, present, 0.0)
             ceiling[k] = max(alone * size[k], 0.0) if measured(one, m, mean) <= present else 0.0
-        if found.cap(np.where(np.floor(ceiling * (1.0 + 1e-12)) < size, ceiling, np.inf), tail.code):
-            found.ceiling = np.where(size > 0.0, ceiling, np.inf)
+        if reference.cap(np.where(np.floor(ceiling * (1.0 + 1e-12)) < size, ceiling, np.inf), tail.code):
+            reference.ceiling = np.where(size > 0.0, ceiling, np.inf)
             return asked
-        found.take(largest_factor(base, adding, m, mean, present, 0.0), tail.code)
+        reference.take(largest_factor(base, adding, m, mean, present, 0.0), tail.code)
     return asked
 
 
@@ -197,8 +197,8 @@ def one_symbol(sources: list[int], bounds: list[float]) -> tuple[Tails, Factor, 
     scene, quarter = scene_of(state.basket, rare), np.full(1, 0.25)
     scene.losses, scene.width = [Losses(quarter.data, quarter.data, 1.0, 2, 1, number) for number in sources], 2
     rare.returns = [np.array([[-0.5, 0.25]])] * len(sources)
-    own = [Tail(31 + t, bool(t % 2), bound, 1.0) for t, bound in enumerate(bounds)]
-    tails.begin(bounds_of(tails=own), scene)
+    entries = [Tail(31 + t, bool(t % 2), bound, 1.0) for t, bound in enumerate(bounds)]
+    tails.begin(bounds_of(tails=entries), scene)
     return tails, factor, state, rare
 
 
@@ -232,9 +232,9 @@ def test_no_scenario_is_put_in_order_where_a_count_or_a_sum_beyond_an_edge_compl
     one_order(state, 1.0)
     tails, factor = tails_of(state, Counted())
     scene, vast = scene_of(state.basket, Rare()), np.full(1, 99.0)
-    own = Losses(vast.data, vast.data, 1.0, 6, 2, 0)
-    give(own, returns=np.array([[-loss, -loss, 0.0, 0.0, -loss, -loss if mean else -9.0]]), ready=True)
-    scene.losses, scene.width = [own], 6
+    losses = Losses(vast.data, vast.data, 1.0, 6, 2, 0)
+    give(losses, returns=np.array([[-loss, -loss, 0.0, 0.0, -loss, -loss if mean else -9.0]]), ready=True)
+    scene.losses, scene.width = [losses], 6
     tails.begin(bounds_of(tails=[Tail(31, mean, 0.5, 1.0)]), scene)
     assert not tails.scale(state)
     assert factor.value == 1.0

@@ -36,9 +36,9 @@ def asked(
 
 
 def weights_of(name: str, params: Mapping[str, object], prices: Floats, held: Floats | None = None) -> Floats:
-    found, _, _ = asked(name, params, prices, held=held)
-    assert not isinstance(found, Hold)
-    return found
+    weights, _, _ = asked(name, params, prices, held=held)
+    assert not isinstance(weights, Hold)
+    return weights
 
 
 def test_there_are_as_many_as_are_said() -> None:
@@ -131,22 +131,22 @@ def test_a_plain_market_is_answered_without_a_word(name: str) -> None:
 @pytest.mark.parametrize("name", WHOLE)
 def test_weights_between_one_and_forty_percent_are_between_them(name: str) -> None:
     for seed in range(5):
-        found, note, _ = asked(name, {"min_weight": 0.01, "max_weight": 0.4}, market(seed, 8))
-        assert not isinstance(found, Hold)
+        weights, note, _ = asked(name, {"min_weight": 0.01, "max_weight": 0.4}, market(seed, 8))
+        assert not isinstance(weights, Hold)
         assert "bounds" not in note
-        assert found.min() >= 0.01 - 1e-9
-        assert found.max() <= 0.4 + 1e-9
-        assert found.sum() == pytest.approx(1.0)
+        assert weights.min() >= 0.01 - 1e-9
+        assert weights.max() <= 0.4 + 1e-9
+        assert weights.sum() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_bounds_that_no_portfolio_meets_are_said_and_the_cap_holds(name: str) -> None:
-    found, note, warns = asked(name, {"max_weight": 0.2}, market(1, 3))
-    np.testing.assert_allclose(found, 0.2)  # type: ignore[arg-type]
+    weights, note, warns = asked(name, {"max_weight": 0.2}, market(1, 3))
+    np.testing.assert_allclose(weights, 0.2)  # type: ignore[arg-type]
     assert warns
     assert note == "max_weight is too small for so few instruments; the rest is cash"
-    found, note, warns = asked(name, {"min_weight": 0.4}, market(1, 3))
-    np.testing.assert_allclose(found, 1.0 / 3.0)  # type: ignore[arg-type]
+    weights, note, warns = asked(name, {"min_weight": 0.4}, market(1, 3))
+    np.testing.assert_allclose(weights, 1.0 / 3.0)  # type: ignore[arg-type]
     assert warns
     assert note == "min_weight is too large for so many instruments; equal weight in its place"
 
@@ -156,8 +156,8 @@ def falling(size: int) -> Floats:
 
 
 def test_where_nothing_beats_cash_minimum_variance_stands_in_for_maximum_sharpe_and_says_so() -> None:
-    found, note, warns = asked("max_sharpe", {}, falling(4))
-    np.testing.assert_array_equal(found, weights_of("min_variance", {}, falling(4)))  # type: ignore[arg-type]
+    weights, note, warns = asked("max_sharpe", {}, falling(4))
+    np.testing.assert_array_equal(weights, weights_of("min_variance", {}, falling(4)))  # type: ignore[arg-type]
     assert note == (
         "maximum Sharpe ratio: no instrument is expected to earn more than the risk-free rate; "
         "minimum variance in its place"
@@ -167,28 +167,28 @@ def test_where_nothing_beats_cash_minimum_variance_stands_in_for_maximum_sharpe_
 
 @pytest.mark.parametrize("name", ["merton", "kelly"])
 def test_where_nothing_beats_cash_all_is_cash(name: str) -> None:
-    found, note, _ = asked(name, {}, falling(4))
-    assert not found.any()  # type: ignore[union-attr]
+    weights, note, _ = asked(name, {}, falling(4))
+    assert not weights.any()  # type: ignore[union-attr]
     assert note == ""
 
 
 def test_a_sample_covariance_of_too_few_samples_is_replaced_and_said() -> None:
     prices = market(1, 12, LOOKBACK + 1)
     short = {"covariance": "sample", "lookback": 10}
-    found, note, warns = asked("min_variance", short, prices)
+    weights, note, warns = asked("min_variance", short, prices)
     assert note == "a sample covariance of no more samples than instruments is singular: Ledoit-Wolf in its place"
     assert warns
-    np.testing.assert_array_equal(found, weights_of("min_variance", {"lookback": 10}, prices))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(weights, weights_of("min_variance", {"lookback": 10}, prices))  # type: ignore[arg-type]
 
 
 def test_who_takes_no_part_is_named_without_a_warning() -> None:
     prices = market(1, 4)
     prices[:30, 1] = np.nan
     prices[:, 3] = 50.0
-    found, note, warns = asked("min_variance", {}, prices)
+    weights, note, warns = asked("min_variance", {}, prices)
     assert note == f"without B, D: not {LOOKBACK} samples of a price that moves"
     assert not warns
-    assert found[1] == found[3] == 0.0  # type: ignore[index]
+    assert weights[1] == weights[3] == 0.0  # type: ignore[index]
 
 
 OTHERS: list[tuple[str, str, object]] = [
@@ -265,8 +265,8 @@ def test_budgets_are_by_name() -> None:
 def test_without_views_black_litterman_holds_the_market() -> None:
     market_weights = {"A": 5.0, "B": 3.0, "C": 2.0}
     for objective in ("sharpe", "utility"):
-        found = weights_of("black_litterman", {"market": market_weights, "objective": objective}, market(3, 4))
-        np.testing.assert_allclose(found, [0.5, 0.3, 0.2, 0.0], atol=1e-6)
+        weights = weights_of("black_litterman", {"market": market_weights, "objective": objective}, market(3, 4))
+        np.testing.assert_allclose(weights, [0.5, 0.3, 0.2, 0.0], atol=1e-6)
 
 
 def test_a_view_moves_black_litterman_by_its_confidence_and_towards_it() -> None:
@@ -340,14 +340,14 @@ def test_a_volatility_target_is_met() -> None:
 def test_allocators_of_a_part_of_the_universe_share_its_covariance() -> None:
     prices = market(3, 4, LOOKBACK + 1)
     prices[:, 2] = 50.0  # takes no part
-    found: list[Floats] = []
+    covariances: list[Floats] = []
 
     def equal(case: Case[EstimateParams]) -> Floats:
-        found.append(case.cov)
+        covariances.append(case.cov)
         return equal_form(case)
 
     view = view_of(prices, "ABCD")
     for name in ("first", "second"):
         Allocator(name, EstimateParams(lookback=LOOKBACK, covariance="sample"), equal).act(view, {})
-    assert found[0] is found[1]
-    np.testing.assert_array_equal(found[0], covariance(view.synchronous(LOOKBACK)[:, [0, 1, 3]]))
+    assert covariances[0] is covariances[1]
+    np.testing.assert_array_equal(covariances[0], covariance(view.synchronous(LOOKBACK)[:, [0, 1, 3]]))

@@ -22,9 +22,9 @@ def test_the_weights_are_those_of_a_reference_for_ridge_regression() -> None:
 
 def test_ranks_are_centred_and_an_instrument_without_a_feature_has_none() -> None:
     row = np.array([[[1.0, 5.0], [3.0, 5.0], [2.0, np.nan], [9.0, 1.0]]])
-    found = centred_ranks(row)[0]
-    np.testing.assert_array_equal(found[[0, 1, 3]], [[-0.5, 0.25], [0.0, 0.25], [0.5, -0.5]])
-    assert np.isnan(found[2]).all()
+    ranks = centred_ranks(row)[0]
+    np.testing.assert_array_equal(ranks[[0, 1, 3]], [[-0.5, 0.25], [0.0, 0.25], [0.5, -0.5]])
+    assert np.isnan(ranks[2]).all()
     np.testing.assert_allclose(relative(np.array([[1.0, 3.0, np.nan]])), [[-1.0, 1.0, np.nan]])
 
 

@@ -26,8 +26,8 @@ def ring_of(prices: Floats) -> Ring:
     return ring
 
 
-def view_of(known: int, by_date: int, weights: Floats | None = None) -> View:
-    prices = market(known, SIZE, ROWS)
+def view_of(ring_seed: int, by_date: int, weights: Floats | None = None) -> View:
+    prices = market(ring_seed, SIZE, ROWS)
     held = np.zeros(SIZE) if weights is None else weights
     return View(
         universe=universe_of(SIZE), ring=ring_of(prices), by_date=ring_of(market(by_date, SIZE, ROWS)),

@@ -87,15 +87,15 @@ class Rows:
         self.actions.append(actions)
 
     def returns(self, k: int) -> np.ndarray:
-        found = np.full((k, SIZE), np.nan)
+        returns = np.full((k, SIZE), np.nan)
         for row in range(max(1, len(self.prices) - k), len(self.prices)):
             for column in range(SIZE):
                 shares, cash = 1.0, 0.0
-                for _, ratio, dividend in (each for each in self.actions[row] if each[0] == column):
+                for _, ratio, dividend in (action for action in self.actions[row] if action[0] == column):
                     shares, cash = shares * ratio, cash + shares * dividend
                 worth, before = self.prices[row][column] * shares + cash, self.prices[row - 1][column]
-                found[k - len(self.prices) + row, column] = worth / before - 1.0
-        return found
+                returns[k - len(self.prices) + row, column] = worth / before - 1.0
+        return returns
 
 
 @given(st.integers(2, 60), st.integers(2, 5), st.booleans(), st.integers(0, 2**32 - 1))
@@ -105,7 +105,7 @@ def test_the_three_rings_have_the_returns_of_their_definition(
 ) -> None:
     """Rows that are final after their sample, gaps, splits, dividends, rewinds and restores."""
     rng, history = np.random.default_rng(seed), History(SIZE, lookback)
-    known, dated, by_date = Rows(), Rows(), Rows()
+    mark_rows, dated, by_date = Rows(), Rows(), Rows()
     prices = marks = np.full(SIZE, 100.0)
     waiting: list[tuple[np.ndarray, list[tuple[int, float, float]]]] = []
     given = []
@@ -116,17 +116,17 @@ def test_the_three_rings_have_the_returns_of_their_definition(
         marks = np.where(np.isfinite(prices), prices, before)
         history.bar(day, np.isfinite(prices), bool(np.isfinite(prices).all()), prices)
         history.sample(10 * day, day, 10 * day + (5 if late else 0), marks)
-        known.add(marks, actions)
+        mark_rows.add(marks, actions)
         waiting.append((prices, actions))
         while waiting[1 if late else 0 :]:
-            row, own = waiting.pop(0)
-            dated.add(row, own)
+            row, row_actions = waiting.pop(0)
+            dated.add(row, row_actions)
             last = np.array(by_date.prices[-1]) if by_date.prices else np.full(SIZE, np.nan)
-            for column, ratio, _ in own:
+            for column, ratio, _ in row_actions:
                 last[column] /= ratio
-            by_date.add(np.where(np.isfinite(row), row, last), own)
+            by_date.add(np.where(np.isfinite(row), row, last), row_actions)
         for ring, expected in (
-            (history.known, known), (history.synchronous, dated), (history.by_date, by_date if late else known)
+            (history.known, mark_rows), (history.synchronous, dated), (history.by_date, by_date if late else mark_rows)
         ):  # fmt: skip
             if rng.random() < 0.05:
                 start = max(0, ring.end - lookback)
@@ -165,17 +165,17 @@ def test_the_synchronous_rows_are_the_known_ones_until_a_sample_makes_them_diffe
     history.sample(10 * rows, rows, 10 * rows + (why == "a later row"), closes[rows])
     assert not history.joined
     assert not np.shares_memory(history.synchronous.prices, history.known.prices)
-    known, dated = history.known.returns(lookback), history.synchronous.returns(lookback)
+    returns, dated = history.known.returns(lookback), history.synchronous.returns(lookback)
     expected = closes[-lookback:] / closes[-lookback - 1 : -1] - 1.0
     if why == "an action of another date":
         expected[-1, 1] += 2.0 / closes[-2, 1]
-    np.testing.assert_allclose(known, expected)
+    np.testing.assert_allclose(returns, expected)
     if why == "a later row":
-        np.testing.assert_array_equal(dated[1:], known[:-1])
+        np.testing.assert_array_equal(dated[1:], returns[:-1])
     else:
-        np.testing.assert_array_equal(dated[:-1], known[:-1])
+        np.testing.assert_array_equal(dated[:-1], returns[:-1])
         assert np.isnan(dated[-1, 0]) == (why == "a gap")
-        assert dated[-1, 2] == known[-1, 2]
+        assert dated[-1, 2] == returns[-1, 2]
     for view, copied in given:
         np.testing.assert_array_equal(view, copied)
 

@@ -29,15 +29,15 @@ def told(sums: Sums) -> list[list[int]]:
 
 def expected(rows: np.ndarray) -> tuple[list[list[int]], int]:
     """What some rows sum to, and how many of them are whole, by fractions."""
-    found = [[0] * rows.shape[1] for _ in range(3)]
+    sums = [[0] * rows.shape[1] for _ in range(3)]
     for row in rows.tolist():
         for k, value in enumerate(row):
             square = value * value
             if square <= EDGE:
-                found[0][k] += round(Fraction(value) * 2**40)
-                found[1][k] += round(Fraction(square) * 2**50)
-            found[2][k] += square > EDGE
-    return found, sum(all(value * value <= EDGE for value in row) for row in rows.tolist())
+                sums[0][k] += round(Fraction(value) * 2**40)
+                sums[1][k] += round(Fraction(square) * 2**50)
+            sums[2][k] += square > EDGE
+    return sums, sum(all(value * value <= EDGE for value in row) for row in rows.tolist())
 
 
 @BOTH
@@ -78,7 +78,7 @@ def test_bounds_are_the_same_to_the_bit() -> None:
     rng = np.random.default_rng(5)
     rows = rng.standard_t(3, (40, 7)) * rng.choice([0.0, 1e-9, 0.01, 0.5], 7)
     rows[3, 2] = 100.0
-    sums, found = Sums(7), []
+    sums, bounds = Sums(7), []
     RowLoops().add(sums, rows.data, 0, 40, EDGE)
     for loops in (RowLoops(), RowVectors()):
         out: list[Any] = [np.empty(7) for _ in range(4)]
@@ -88,8 +88,8 @@ def test_bounds_are_the_same_to_the_bit() -> None:
         np.sqrt(out[2], out=out[2])
         loops.norms(out[2].data, sums)
         loops.least_variances(out[3].data, sums, 40)
-        found.append([each.tobytes() for each in out])
-    assert found[0] == found[1]
+        bounds.append([array.tobytes() for array in out])
+    assert bounds[0] == bounds[1]
     assert out[2][2] == ENDLESS
     keep = [0, 1, 3, 4, 5, 6]
     assert (out[0][keep] >= rows.var(axis=0, ddof=1)[keep] * (1.0 - 1e-12)).all()

@@ -58,12 +58,12 @@ def test_a_bound_is_never_below_what_it_bounds(seed: int) -> None:
     for row in prices_of(rng, 120, size):
         ring.append(row)
         sums, window = ring.sums(k), ring.returns(k)
-        whole = np.isfinite(window).all(axis=1)
+        mask = np.isfinite(window).all(axis=1)
         weights = rng.normal(size=size) * rng.choice([0.0, 1.0], size)
         held = np.isfinite(window[:, weights != 0.0]).all(axis=1)
         losses = np.nan_to_num(window[held]) @ weights
         assert sums.norm(np.abs(weights)) >= np.linalg.norm(losses) * (1.0 - 1e-12)
-        assert sums.rows <= whole.sum()
+        assert sums.rows <= mask.sum()
         if sums.complete:
             exact = window.std(axis=0, ddof=1)
             assert (sums.deviation() >= exact * (1.0 - 1e-12)).all()

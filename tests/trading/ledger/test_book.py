@@ -104,9 +104,9 @@ SMALL = [lots for lots in range(-6, 7) if lots]
 def test_every_trade_of_a_few_lots_keeps_its_part_of_the_cost_to_the_last_lot(held: int, change: int) -> None:
     """100 each were paid and 7 more in all; a trade is at 113 each."""
     before = 100 * held + 7
-    own = Book(1)
-    own.trade(0, held, -before)
-    own.trade(0, change, -113 * change)
+    book = Book(1)
+    book.trade(0, held, -before)
+    book.trade(0, change, -113 * change)
     after = held + change
     if held * change > 0:
         cost, realised = before + 113 * change, 0
@@ -116,7 +116,7 @@ def test_every_trade_of_a_few_lots_keeps_its_part_of_the_cost_to_the_last_lot(he
         cost, realised = before + part, -113 * change + part
     else:
         cost, realised = 113 * after, 113 * held - before
-    assert (own.lots, own.cost_micro, own.realised_micro) == ([after], [cost], realised)
+    assert (book.lots, book.cost_micro, book.realised_micro) == ([after], [cost], realised)
 
 
 LOTS = (10**9, 10, 123_456_789, 10**12, 10**9)
@@ -131,19 +131,19 @@ def rows(draw: st.DrawFn) -> tuple[list[int], ...]:
     lots = [draw(st.integers(1, 10 ** draw(st.integers(1, 18)))) * draw(st.sampled_from((-1, 1))) for _ in range(count)]
     price = [draw(st.integers(1, 10 ** draw(st.integers(1, 18)))) for _ in range(count)]
     if draw(st.booleans()):  # half a micro, to be rounded to even
-        price = [500 * each for each in range(1, count + 1)]
+        price = [500 * multiple for multiple in range(1, count + 1)]
     columns = [draw(st.integers(0, len(LOTS) - 1)) for _ in range(count)]
     return columns, lots, price, [draw(st.integers(-(10**6), 10 ** draw(st.integers(1, 15)))) for _ in range(count)]
 
 
 def shared(lots: list[int], shares: tuple[int, ...]) -> list[list[tuple[int, int]]]:
     """The rows' lots divided among books by weights; the last takes the remainder."""
-    found = []
-    for whole in lots:
-        sign = 1 if whole > 0 else -1
-        parts = [abs(whole) * weight // sum(shares) for weight in shares[:-1]]
-        found.append([(k, sign * part) for k, part in enumerate([*parts, abs(whole) - sum(parts)])])
-    return found
+    division = []
+    for total in lots:
+        sign = 1 if total > 0 else -1
+        parts = [abs(total) * weight // sum(shares) for weight in shares[:-1]]
+        division.append([(k, sign * part) for k, part in enumerate([*parts, abs(total) - sum(parts)])])
+    return division
 
 
 def posted(universe: Universe, cells: list[list[int]], fills: tuple[list[int], ...], shares: Any) -> list[list[int]]:
@@ -170,14 +170,14 @@ def posted(universe: Universe, cells: list[list[int]], fills: tuple[list[int], .
         exact = Fraction(-lots * price * universe.lot_nano[k], ATTO_PER_MICRO)
         amount = round(exact)
         lost += exact - amount
-        left, unpaid = amount, fee
+        remainder, unpaid = amount, fee
         for at, (number, part) in enumerate(parts):
-            own, paid = left, unpaid
+            portion, paid = remainder, unpaid
             if at < len(parts) - 1:
                 nearest = Fraction(-part * price * universe.lot_nano[k], ATTO_PER_MICRO) + Fraction(1, 2)
-                own, paid = nearest.numerator // nearest.denominator, fee * part // lots
-            left, unpaid = left - own, unpaid - paid
-            for row, cash, charged, change in ((after[number + 1], own, paid, part),):
+                portion, paid = nearest.numerator // nearest.denominator, fee * part // lots
+            remainder, unpaid = remainder - portion, unpaid - paid
+            for row, cash, charged, change in ((after[number + 1], portion, paid, part),):
                 trade(row, k, change, cash)
                 row[2 * size] += cash - charged
                 row[2 * size + 1] += charged
@@ -211,7 +211,7 @@ def test_fills_are_posted_and_valued_as_unbounded_integers_do_or_change_nothing(
         marks = [basket[2][-1]] * universe.size
         unit = [Fraction(price * lot, ATTO_PER_MICRO) for price, lot in zip(marks, universe.lot_nano, strict=True)]
         exact = [
-            round(book.cash_micro + sum(lots * each for lots, each in zip(book.lots, unit, strict=True)))
+            round(book.cash_micro + sum(lots * price for lots, price in zip(book.lots, unit, strict=True)))
             for book in (ledger.house, *ledger.books[:-1])
         ]
         if abs(exact[0]) > MOST:
@@ -291,7 +291,7 @@ def test_fills_of_one_book_are_posted_by_its_number() -> None:
     """As by parts: all fills of the second book, with fees and a trade through zero."""
     named, numbered = Ledger(UNIVERSE, ["ann", "bob"]), Ledger(UNIVERSE, ["ann", "bob"])
     columns, lots, price, fee = [0, 0, 3], [5, -8, 7], [1_234_567_891] * 3, [3, 0, 11]
-    named.fills(columns, lots, price, fee, [[(1, each)] for each in lots])
+    named.fills(columns, lots, price, fee, [[(1, count)] for count in lots])
     numbered.post(np.array([*columns, *lots, *price, *fee]).data, 3, 1)
     assert numbered.cells().tolist() == named.cells().tolist()
     assert numbered.books[1].lots[0] == -3

@@ -76,13 +76,13 @@ class Oracle:
             [parts for _, _, _, parts in rows],
         )
         for column, price, fee, parts in rows:
-            whole = sum(lots for _, lots in parts)
-            self.post(-self.value(column, whole, price))
+            total = sum(lots for _, lots in parts)
+            self.post(-self.value(column, total, price))
             self.charge(-fee)
             self.fees += fee
             for book, lots in parts:
                 self.lots[book][column] += lots
-                self.books[book] -= self.value(column, lots, price) + Fraction(fee * lots, whole)
+                self.books[book] -= self.value(column, lots, price) + Fraction(fee * lots, total)
         self.slack += 2 * BOOKS * len(rows)
 
     def cross(self, column: int, price: int, parts: list[tuple[int, int]]) -> None:
@@ -115,17 +115,17 @@ class Oracle:
     def split(self, column: int, up: int, down: int, price: int) -> None:
         ratio = Fraction(up, down)
         quota = self.house(column) * ratio
-        whole = int(quota)  # towards zero
-        lieu = round(self.value(column, quota - whole, price))
+        total = int(quota)  # towards zero
+        lieu = round(self.value(column, quota - total, price))
         assert self.ledger.split(column, up, down, price) == lieu
         self.charge(lieu)
         new = [book.lots[column] for book in self.ledger.books]
-        assert sum(new) == whole
+        assert sum(new) == total
         for book, lots in enumerate(new):
-            own = self.lots[book][column] * ratio
-            assert abs(lots - own) < 1
-            assert lots * own >= 0
-            self.books[book] += self.value(column, own - lots, price)
+            claim = self.lots[book][column] * ratio
+            assert abs(lots - claim) < 1
+            assert lots * claim >= 0
+            self.books[book] += self.value(column, claim - lots, price)
             self.lots[book][column] = lots
         self.slack += BOOKS
 
@@ -168,8 +168,8 @@ class Oracle:
         marks = [sum(self.value(c, lots[c], p) for c, p in enumerate(prices)) for lots in self.lots]
         assert total == round(house.cash_micro + sum(marks))
         assert sum(books) == total
-        for own, book, mark in zip(books[:-1], ledger.books, marks, strict=False):
-            assert own == round(book.cash_micro + mark)
+        for equity, book, mark in zip(books[:-1], ledger.books, marks, strict=False):
+            assert equity == round(book.cash_micro + mark)
 
 
 def signed_parts(draw: Callable[[int, int], int]) -> list[tuple[int, int]]:
@@ -290,19 +290,19 @@ def test_one_agent_posts_as_the_general_way_does() -> None:
 
 
 @given(st.integers(1, 10**12), st.lists(st.integers(0, 10**12), min_size=1, max_size=6))
-def test_shares_add_up_are_proportional_to_a_lot_and_within_what_remained(lots: int, left: list[int]) -> None:
-    total = sum(left)
+def test_shares_add_up_are_proportional_to_a_lot_and_within_what_remained(lots: int, remainders: list[int]) -> None:
+    total = sum(remainders)
     lots = min(lots, total)
-    remaining = list(enumerate(left))
+    remaining = list(enumerate(remainders))
     if not lots:
         return
     parts = dict(share(lots, remaining))
     assert sum(parts.values()) == lots
     assert 0 not in parts.values()
-    for agent, own in remaining:
+    for agent, remainder in remaining:
         part = parts.get(agent, 0)
-        assert abs(part - Fraction(lots * own, total)) < 1
-        assert part <= own
+        assert abs(part - Fraction(lots * remainder, total)) < 1
+        assert part <= remainder
 
 
 def test_leftover_lots_go_to_the_largest_fraction_then_to_the_first_named() -> None:
@@ -344,12 +344,12 @@ def test_crossing_leaves_one_side_and_shares_it_as_fills_are_shared(rows: list[l
     assert np.all(crossed * np.sign(wanted) >= 0)
     assert np.all(np.abs(crossed) <= np.abs(wanted))
     for column in range(wanted.shape[1]):
-        own = wanted[:, column].tolist()
-        whole = sum(own)
-        side = [(a, abs(w)) for a, w in enumerate(own) if w * whole > 0]
-        expected = dict(share(abs(whole), side)) if whole else {}
-        sign = 1 if whole > 0 else -1
-        assert surviving[:, column].tolist() == [sign * expected.get(a, 0) for a in range(len(own))]
+        lots = wanted[:, column].tolist()
+        total = sum(lots)
+        side = [(a, abs(w)) for a, w in enumerate(lots) if w * total > 0]
+        expected = dict(share(abs(total), side)) if total else {}
+        sign = 1 if total > 0 else -1
+        assert surviving[:, column].tolist() == [sign * expected.get(a, 0) for a in range(len(lots))]
 
 
 def broken(tamper: Callable[[Ledger], None]) -> str:
