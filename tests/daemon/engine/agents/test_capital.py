@@ -37,29 +37,29 @@ def idle(view):
 
 
 def world(acts, rules, days=90, every=10, seed=3, limits=LOOSE, prices=None, **more):
-    made = World(block(walk(days, 3, seed) if prices is None else prices), acts, house=limits, capital=rules, **more)
+    run = World(block(walk(days, 3, seed) if prices is None else prices), acts, house=limits, capital=rules, **more)
     ticks = 0
 
     def items():
         nonlocal ticks
-        for item in made_items:
+        for item in run_items:
             if isinstance(item, Tick) and item.sample:
                 ticks += 1
                 if ticks % every == 0:
                     item = Tick(item.ts, True, item.key, item.final, item.due, ("reallocate",), item.warmup)
             yield item
 
-    made_items = made.items()
-    return made, items()
+    run_items = run.items()
+    return run, items()
 
 
 def rules_for(n, method, **keys):
     return CapitalRules(method, tuple(range(n)), (1.0 / n,) * n, **{"max_step": 1.0, **keys})
 
 
-def books(made):
-    made.shell.state.revalue()
-    return list(made.shell.state.books_micro)
+def books(run):
+    run.shell.state.revalue()
+    return list(run.shell.state.books_micro)
 
 
 shares_of = st.lists(st.floats(0.0, 1.0), min_size=2, max_size=6).filter(lambda v: sum(v) > 0.1)
@@ -67,31 +67,31 @@ shares_of = st.lists(st.floats(0.0, 1.0), min_size=2, max_size=6).filter(lambda 
 
 @given(shares_of, st.integers(0, 10**16))
 def test_amounts_add_up_to_the_pool_and_are_its_parts(shares, pool):
-    found = amounts(pool, shares)
-    assert sum(found) == pool
-    for each, share in zip(found, shares, strict=True):
-        assert abs(each - pool * share / sum(shares)) <= 2 + pool * 1e-15
+    parts = amounts(pool, shares)
+    assert sum(parts) == pool
+    for part, share in zip(parts, shares, strict=True):
+        assert abs(part - pool * share / sum(shares)) <= 2 + pool * 1e-15
 
 
 @given(shares_of, st.floats(0.0, 0.3), st.floats(0.2, 1.0))
 def test_shares_within_bounds_add_up_to_one_and_do_not_know_the_order(shares, floor, ceiling):
-    shares = [each / sum(shares) for each in shares]
-    found = within(shares, floor, ceiling)
+    shares = [share / sum(shares) for share in shares]
+    new_shares = within(shares, floor, ceiling)
     if floor * len(shares) <= 1.0 <= ceiling * len(shares):
-        assert sum(found) == pytest.approx(1.0, abs=1e-9)
-        assert all(floor - 1e-12 <= each <= ceiling + 1e-12 for each in found)
-        if all(floor <= each <= ceiling for each in shares):
-            assert found == pytest.approx(shares, abs=1e-9)
-    assert within(shares[::-1], floor, ceiling) == pytest.approx(found[::-1], abs=1e-12)
+        assert sum(new_shares) == pytest.approx(1.0, abs=1e-9)
+        assert all(floor - 1e-12 <= share <= ceiling + 1e-12 for share in new_shares)
+        if all(floor <= share <= ceiling for share in shares):
+            assert new_shares == pytest.approx(shares, abs=1e-9)
+    assert within(shares[::-1], floor, ceiling) == pytest.approx(new_shares[::-1], abs=1e-12)
 
 
 @given(shares_of, st.floats(0.01, 1.0))
 def test_no_share_moves_by_more_than_a_step(shares, most):
     now = [1.0 / len(shares)] * len(shares)
-    target = [each / sum(shares) for each in shares]
-    found = stepped(now, target, most)
-    assert sum(found) == pytest.approx(1.0)
-    assert max(abs(a - b) for a, b in zip(now, found, strict=True)) <= most + 1e-12
+    target = [share / sum(shares) for share in shares]
+    new_shares = stepped(now, target, most)
+    assert sum(new_shares) == pytest.approx(1.0)
+    assert max(abs(a - b) for a, b in zip(now, new_shares, strict=True)) <= most + 1e-12
 
 
 @pytest.mark.requirement("R-164")
@@ -101,23 +101,25 @@ def test_each_method_wants_other_shares_and_names_its_reason():
     returns = [common * k + rng.normal(0.0005 * k * k, 0.001, 252) for k in (1, 2, 3, 4)]
     names = ("a", "b", "c", "d")
     regimes = (Regime("quiet", 0.0, (0.1, 0.2, 0.3, 0.4)), Regime("wild", 0.3, (0.7, 0.1, 0.1, 0.1)))
-    found = {
+    targets = {
         method: wanted(rules_for(4, method, shrink=0.0, regimes=regimes), returns, names, 0.2)
         for method in ("fixed", "equal_risk", "performance", "regime")
     }
-    assert all(sum(each.shares) == pytest.approx(1.0) for each in found.values())
-    assert len({tuple(np.round(each.shares, 6)) for each in found.values()}) == 4
-    assert len({each.why for each in found.values()}) == 4
+    assert all(sum(target.shares) == pytest.approx(1.0) for target in targets.values())
+    assert len({tuple(np.round(target.shares, 6)) for target in targets.values()}) == 4
+    assert len({target.why for target in targets.values()}) == 4
     # equal risk: share x volatility is the same for all
-    risks = [share * each[-126:].std(ddof=1) for share, each in zip(found["equal_risk"].shares, returns, strict=True)]
+    risks = [
+        share * series[-126:].std(ddof=1) for share, series in zip(targets["equal_risk"].shares, returns, strict=True)
+    ]
     assert risks == pytest.approx([risks[0]] * 4)
-    assert list(found["performance"].shares) == sorted(found["performance"].shares)
-    assert found["regime"].shares == pytest.approx((0.1, 0.2, 0.3, 0.4))
+    assert list(targets["performance"].shares) == sorted(targets["performance"].shares)
+    assert targets["regime"].shares == pytest.approx((0.1, 0.2, 0.3, 0.4))
     wild = wanted(rules_for(4, "regime", shrink=0.0, regimes=regimes), returns, names, 0.3)
     assert wild.shares[0] == pytest.approx(0.7)
     assert "wild" in wild.why
     # full shrinkage is the configured shares, whatever the method
-    for method in found:
+    for method in targets:
         pulled = wanted(rules_for(4, method, shrink=1.0, regimes=regimes), returns, names, 0.2)
         assert pulled.shares == pytest.approx((0.25,) * 4)
 
@@ -127,13 +129,13 @@ def test_the_order_of_agents_does_not_matter(method):
     rng = np.random.default_rng(6)
     returns = [rng.normal(0.001 * k, 0.004 * (k + 1), 200) for k in range(5)]
     rules = CapitalRules(method, tuple(range(5)), (0.1, 0.15, 0.2, 0.25, 0.3), shrink=0.3, floor=0.05, ceiling=0.4)
-    found = wanted(rules, returns, "abcde", 0.1).shares
+    shares = wanted(rules, returns, "abcde", 0.1).shares
     order = [3, 0, 4, 2, 1]
     turned = CapitalRules(
         method, tuple(range(5)), tuple(rules.base[k] for k in order), shrink=0.3, floor=0.05, ceiling=0.4
     )
     again = wanted(turned, [returns[k] for k in order], "abcde", 0.1).shares
-    assert again == pytest.approx([found[k] for k in order], abs=1e-9)
+    assert again == pytest.approx([shares[k] for k in order], abs=1e-9)
 
 
 def test_what_is_only_noise_is_shrunken_away_and_what_is_not_stays():
@@ -158,55 +160,55 @@ def test_without_enough_returns_nothing_moves_and_it_says_so():
 @pytest.mark.parametrize("method", ["fixed", "equal_risk", "performance", "regime"])
 def test_sums_are_kept_to_the_unit_at_every_bar(method):
     regimes = (Regime("any", 0.0, (0.6, 0.3, 0.1)),)
-    made, items = world([whole, half, last], rules_for(3, method, shrink=0.0, regimes=regimes, tilt=2.0))
+    run, items = world([whole, half, last], rules_for(3, method, shrink=0.0, regimes=regimes, tilt=2.0))
     flows = [CASH * 1_000_000 // 3] * 3
     for item in items:
-        made.shell.take(item)
-        ledger, state = made.shell.state.ledger, made.shell.state
+        run.shell.take(item)
+        ledger, state = run.shell.state.ledger, run.shell.state
         ledger.check()
         assert sum(state.owed) == 0
         assert sum(book.flows_micro for book in ledger.books) == ledger.house.flows_micro == CASH * 1_000_000
-        assert sum(books(made)) == state.equity_micro
-    told = made.of(Reallocated)
-    assert all(sum(each.moved) == 0 and sum(each.owed) == 0 for each in told)
-    assert sum(bool(each.target) for each in told) >= 6
-    assert [book.flows_micro for book in made.shell.state.ledger.books[:-1]] != flows
-    assert any(e.kind == "capital" and method in e.text for e in made.of(Publish))
+        assert sum(books(run)) == state.equity_micro
+    transfers = run.of(Reallocated)
+    assert all(sum(transfer.moved) == 0 and sum(transfer.owed) == 0 for transfer in transfers)
+    assert sum(bool(transfer.target) for transfer in transfers) >= 6
+    assert [book.flows_micro for book in run.shell.state.ledger.books[:-1]] != flows
+    assert any(e.kind == "capital" and method in e.text for e in run.of(Publish))
 
 
 def test_the_house_and_another_method_part_ways_only_by_shares():
-    found = {}
+    equities = {}
     for method in ("fixed", "equal_risk"):
-        made, items = world([whole, half, idle], rules_for(3, method, shrink=0.0), days=60)
-        made.run(items)
-        found[method] = books(made)
-    assert found["fixed"] != found["equal_risk"]
+        run, items = world([whole, half, idle], rules_for(3, method, shrink=0.0), days=60)
+        run.run(items)
+        equities[method] = books(run)
+    assert equities["fixed"] != equities["equal_risk"]
 
 
 def test_an_agent_that_holds_shares_sells_first_and_pays_then():
     regimes = (Regime("all to two", 0.0, (0.2, 0.8)),)
-    made, items = world(
+    run, items = world(
         [whole, idle], rules_for(2, "regime", shrink=0.0, regimes=regimes), days=31, every=30, limits=LOOSE
     )
     state = None
     for item in items:
-        made.shell.take(item)
-        state = made.shell.state
+        run.shell.take(item)
+        state = run.shell.state
         if any(state.owed):
             break
     assert state is not None
     assert state.owed[0] > 0
     assert state.owed[0] == -state.owed[1]
-    assert thaw(made.rules, freeze(state)).owed == state.owed
+    assert thaw(run.rules, freeze(state)).owed == state.owed
     before = state.ledger.books[0].lots[0]
     # the sale of it is on its way already: it was planned with less capital at once
     assert (
         sum(lots for _, agent, lots in ((r, a, n) for w in state.working.values() for r, a, n in w.open_shares())) < 0
     )
     for item in items:
-        made.shell.take(item)
+        run.shell.take(item)
     assert state.ledger.books[0].lots[0] < before
-    equity = books(made)
+    equity = books(run)
     assert equity[0] / sum(equity[:2]) == pytest.approx(0.2, abs=0.02)
     assert abs(state.owed[0]) < 0.01 * CASH * 1_000_000
 
@@ -215,14 +217,14 @@ def test_capital_that_moves_is_no_profit_and_no_drawdown():
     # prices fall, so that there is a drawdown to be kept; then half of the capital goes elsewhere
     prices = np.repeat(np.linspace(100.0, 90.0, 40)[:, None], 3, axis=1).round(2)
     regimes = (Regime("half", 0.0, (0.25, 0.75)),)
-    made, items = world(
+    run, items = world(
         [half, idle], rules_for(2, "regime", shrink=0.0, regimes=regimes), every=30, prices=prices,
         limits=override(LOOSE, max_drawdown=0.9),
     )  # fmt: skip
     falls, returns = [], []
     for item in items:
-        made.shell.take(item)
-        state = made.shell.state
+        run.shell.take(item)
+        state = run.shell.state
         if isinstance(item, Tick) and item.sample:
             state.revalue()
             for k in range(2):
@@ -230,7 +232,7 @@ def test_capital_that_moves_is_no_profit_and_no_drawdown():
                 falls.append(losses(state.agents[k].switch, state.books_micro[k], limits)["max_drawdown"][0])
             returns.append(state.watch.realised[1].returns().tolist()[-1:])
     falls = np.array(falls).reshape(-1, 2)
-    assert max(abs(each[0]) for each in returns if each) < 0.02  # half of the capital left, and no return says so
+    assert max(abs(tail[0]) for tail in returns if tail) < 0.02  # half of the capital left, and no return says so
     assert np.abs(np.diff(falls[:, 0])).max() < 0.01
     assert falls[-1, 0] > 0.02
     assert (falls[:, 1] == 0.0).all()
@@ -243,14 +245,14 @@ def test_a_run_put_down_and_taken_up_again_moves_the_same_capital(cut, seed):
     rules = rules_for(3, "performance", shrink=0.0, tilt=3.0)
     whole_run, items = world([whole, half, last], rules, every=7, seed=seed)
     whole_run.run(items)
-    made, items = world([whole, half, last], rules, every=7, seed=seed)
+    run, items = world([whole, half, last], rules, every=7, seed=seed)
     for k, item in enumerate(items):
         if k == 2 * cut:
-            made.restart()
-        made.shell.take(item)
-    assert made.of(Reallocated) == whole_run.of(Reallocated)
-    assert [v.books for v in made.of(Valued)] == [v.books for v in whole_run.of(Valued)]
-    assert made.shell.digest.hexdigest() == whole_run.shell.digest.hexdigest()
+            run.restart()
+        run.shell.take(item)
+    assert run.of(Reallocated) == whole_run.of(Reallocated)
+    assert [v.books for v in run.of(Valued)] == [v.books for v in whole_run.of(Valued)]
+    assert run.shell.digest.hexdigest() == whole_run.shell.digest.hexdigest()
 
 
 def test_the_volatility_of_a_regime_is_the_benchmarks_or_the_houses():
@@ -259,7 +261,7 @@ def test_the_volatility_of_a_regime_is_the_benchmarks_or_the_houses():
     regimes = (Regime("calm", 0.0, (0.9, 0.1)), Regime("wild", 0.2, (0.1, 0.9)))
     for column, name in ((0, "calm"), (1, "wild")):
         rules = rules_for(2, "regime", shrink=0.0, regimes=regimes, benchmark=column)
-        made, items = world([idle, idle], rules, every=50, prices=np.stack([calm, wild], axis=1))
-        made.run(items)
-        assert f"regime {name}" in made.of(Reallocated)[0].why
-    assert not made.shell.state.lots(HOUSE).any()
+        run, items = world([idle, idle], rules, every=50, prices=np.stack([calm, wild], axis=1))
+        run.run(items)
+        assert f"regime {name}" in run.of(Reallocated)[0].why
+    assert not run.shell.state.lots(HOUSE).any()

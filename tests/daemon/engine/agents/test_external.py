@@ -33,7 +33,7 @@ class Gate(World):
         bars = market if market is not None else block(walk(days, 2, seed))
         super().__init__(bars, [champion], house=OPEN, shadows=(never,), challenges=(0,), promotion=promotion)
         outside = (len(self.rules.agents),)
-        shadows = tuple(replace(each, outside=outside) for each in self.rules.shadows)
+        shadows = tuple(replace(shadow, outside=outside) for shadow in self.rules.shadows)
         self.rules = replace(self.rules, outside=outside, shadows=shadows)
         self.shell = self.fresh(self)
         self.ahead, self.taken, self.asked = self.items(), [], []
@@ -68,34 +68,34 @@ class Gate(World):
 
 
 def test_it_is_never_asked_and_trades_only_its_shadow_before_a_promotion():
-    made = Gate().advance(20)
-    effects = made.propose([0.5, 0.2])
+    gate = Gate().advance(20)
+    effects = gate.propose([0.5, 0.2])
     assert [type(e) for e in effects if not isinstance(e, Publish)] == [Shadowed]
-    assert (made.last.outcome, made.last.book, made.last.shadow, made.last.orders) == ("passed", GUEST, True, 2)
-    made.advance(2)
-    shadow = made.state.shadows[0]
+    assert (gate.last.outcome, gate.last.book, gate.last.shadow, gate.last.orders) == ("passed", GUEST, True, 2)
+    gate.advance(2)
+    shadow = gate.state.shadows[0]
     assert shadow.held_weights(0) == pytest.approx([0.5, 0.2], abs=0.02)
-    assert not made.state.lots(0).any()
-    assert not made.of(OrderBasket)
-    assert {e.agent for e in made.of(Ask)} == {0}
+    assert not gate.state.lots(0).any()
+    assert not gate.of(OrderBasket)
+    assert {e.agent for e in gate.of(Ask)} == {0}
 
 
 def test_after_a_promotion_its_proposals_reach_the_house_and_the_old_policy_decides_in_the_shadow():
-    made = Gate(champion=lambda view: np.array([0.0, 0.6])).advance(10)
-    made.propose([0.5, 0.2])
-    made.advance(2)
-    exchange_policies(made.state, 0, 0)
-    asked = len(made.of(Ask))
-    made.advance(2)
-    assert {(e.agent, e.policy) for e in made.of(Ask)[asked:]} == {(1, 0)}
-    before = made.state.lots(0).tolist()
-    effects = made.propose([0.3, 0.0], id="2")
+    gate = Gate(champion=lambda view: np.array([0.0, 0.6])).advance(10)
+    gate.propose([0.5, 0.2])
+    gate.advance(2)
+    exchange_policies(gate.state, 0, 0)
+    asked = len(gate.of(Ask))
+    gate.advance(2)
+    assert {(e.agent, e.policy) for e in gate.of(Ask)[asked:]} == {(1, 0)}
+    before = gate.state.lots(0).tolist()
+    effects = gate.propose([0.3, 0.0], id="2")
     assert any(isinstance(e, OrderBasket) for e in effects)
-    assert (made.last.book, made.last.shadow) == ("a0", False)
-    made.advance(2)
-    assert made.state.lots(0).tolist() != before
-    assert made.state.held_weights(0) == pytest.approx([0.3, 0.0], abs=0.02)
-    assert made.state.shadows[0].held_weights(0) == pytest.approx([0.0, 0.6], abs=0.05)
+    assert (gate.last.book, gate.last.shadow) == ("a0", False)
+    gate.advance(2)
+    assert gate.state.lots(0).tolist() != before
+    assert gate.state.held_weights(0) == pytest.approx([0.3, 0.0], abs=0.02)
+    assert gate.state.shadows[0].held_weights(0) == pytest.approx([0.0, 0.6], abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -113,21 +113,21 @@ def test_after_a_promotion_its_proposals_reach_the_house_and_the_old_policy_deci
     ],
 )
 def test_a_proposal_that_cannot_be_planned_is_refused_as_a_whole_and_recorded(change, words):
-    made = Gate().advance(20)
-    base = Proposed(made.state.now, GUEST, "1", "a test", "me", np.array([0.1, 0.1]).tobytes())
-    effects = made.take(replace(base, **change))
+    gate = Gate().advance(20)
+    base = Proposed(gate.state.now, GUEST, "1", "a test", "me", np.array([0.1, 0.1]).tobytes())
+    effects = gate.take(replace(base, **change))
     assert [e.level for e in effects if isinstance(e, Publish)] == ["WARNING"]
-    assert (made.last.outcome, made.last.orders) == ("refused", 0)
-    assert words in made.last.why
-    assert not made.state.shadows[0].working
+    assert (gate.last.outcome, gate.last.orders) == ("refused", 0)
+    assert words in gate.last.why
+    assert not gate.state.shadows[0].working
 
 
 def test_an_id_is_decided_once_also_over_a_promotion_and_a_snapshot():
-    made = Gate().advance(20)
-    made.propose([0.5, 0.2])
-    exchange_policies(made.state, 0, 0)
-    copy = thaw(made.rules, freeze(made.state))
-    for state in (made.state, copy):
+    gate = Gate().advance(20)
+    gate.propose([0.5, 0.2])
+    exchange_policies(gate.state, 0, 0)
+    copy = thaw(gate.rules, freeze(gate.state))
+    for state in (gate.state, copy):
         again = Proposed(state.now, GUEST, "1", "a test", "me", np.array([0.9, 0.0]).tobytes())
         effects = step(state, again)
         assert [type(e) for e in effects] == [Publish, Refused]
@@ -137,13 +137,13 @@ def test_an_id_is_decided_once_also_over_a_promotion_and_a_snapshot():
 
 
 def test_other_names_take_no_proposals():
-    made = Gate().advance(20)
+    gate = Gate().advance(20)
     for name, words in (("a0", "decides by its own policy"), ("nobody", "no agent named")):
-        given = Proposed(made.state.now, name, "1", "a test", "me", np.array([0.1, 0.1]).tobytes())
-        told, refused = made.take(given)
+        given = Proposed(gate.state.now, name, "1", "a test", "me", np.array([0.1, 0.1]).tobytes())
+        alert, refused = gate.take(given)
         assert words in refused.text
-        assert told.text == f"the targets for {name} were refused: {refused.text}"
-    assert made.state.outside == {}
+        assert alert.text == f"the targets for {name} were refused: {refused.text}"
+    assert gate.state.outside == {}
 
 
 def test_its_memory_is_bounded():
@@ -161,21 +161,21 @@ def test_the_promotion_test_promotes_it_and_the_events_replay_to_the_same_state(
     moves = np.stack([rng.normal(-0.001, 0.006, 100), rng.normal(0.005, 0.004, 100)], axis=1)
     prices = np.round(100 * np.exp(moves.cumsum(axis=0)), 2)
     rules = PromotionRules(samples=40, looks=2, resamples=800, seed=3)
-    made = Gate(market=block(prices), champion=lambda view: np.array([0.6, 0.0]), promotion=rules).advance(3)
-    made.jobs = ("promote",)
+    gate = Gate(market=block(prices), champion=lambda view: np.array([0.6, 0.0]), promotion=rules).advance(3)
+    gate.jobs = ("promote",)
     for n in range(60):
-        made.propose([0.0, 0.8 - 0.01 * (n % 3)], id=f"{n}", expires=made.state.now + 10)
-        made.advance(1)
-    promoted = [e for e in made.of(Promotion) if e.promoted]
+        gate.propose([0.0, 0.8 - 0.01 * (n % 3)], id=f"{n}", expires=gate.state.now + 10)
+        gate.advance(1)
+    promoted = [e for e in gate.of(Promotion) if e.promoted]
     assert [e.names for e in promoted] == [("a0", GUEST)]
-    assert made.last.book == "a0"
-    assert made.state.lots(0)[1] > 0
+    assert gate.last.book == "a0"
+    assert gate.state.lots(0)[1] > 0
     other = Gate(market=block(prices), champion=lambda view: np.array([0.6, 0.0]), promotion=rules)
-    for item in made.taken:
+    for item in gate.taken:
         if isinstance(item, Proposed):
             item = decode(encode(item, ())).event
         other.take(item)
-    assert freeze(other.state) == freeze(made.state)
+    assert freeze(other.state) == freeze(gate.state)
 
 
 class Reviewed(Gate):
@@ -193,76 +193,76 @@ class Reviewed(Gate):
 
 
 def test_a_proposal_that_needs_a_person_is_an_order_only_after_the_approval():
-    made = Reviewed()
-    said = made.propose([0.5, 0.2])
+    gate = Reviewed()
+    said = gate.propose([0.5, 0.2])
     assert [type(e) for e in said] == [Publish]
     assert "waits for a person until the next sample" in said[0].text
-    assert (made.last.outcome, made.last.orders, list(made.state.reviews)) == ("approval", 0, [GUEST])
-    effects = made.review()
+    assert (gate.last.outcome, gate.last.orders, list(gate.state.reviews)) == ("approval", 0, [GUEST])
+    effects = gate.review()
     assert [e.lots for e in effects if isinstance(e, OrderBasket)]
-    assert (made.last.outcome, made.last.orders, made.last.book, made.state.reviews) == ("passed", 2, "a0", {})
-    made.advance(2)
-    assert made.state.held_weights(0) == pytest.approx([0.5, 0.2], abs=0.02)
+    assert (gate.last.outcome, gate.last.orders, gate.last.book, gate.state.reviews) == ("passed", 2, "a0", {})
+    gate.advance(2)
+    assert gate.state.held_weights(0) == pytest.approx([0.5, 0.2], abs=0.02)
 
 
 def test_a_proposal_that_waits_survives_a_restart_and_lapses_at_the_next_sample():
-    made = Reviewed()
-    made.propose([0.5, 0.2])
-    again = thaw(made.rules, freeze(made.state))
-    assert (freeze(again), again.reviews) == (freeze(made.state), made.state.reviews)
-    made.advance()
-    assert (made.last.outcome, made.state.reviews, made.of(OrderBasket)) == ("lapsed", {}, [])
-    assert [e.text for e in made.of(Publish)][-1].endswith("lapsed: nobody decided before the next sample")
-    refused = made.review()
+    gate = Reviewed()
+    gate.propose([0.5, 0.2])
+    again = thaw(gate.rules, freeze(gate.state))
+    assert (freeze(again), again.reviews) == (freeze(gate.state), gate.state.reviews)
+    gate.advance()
+    assert (gate.last.outcome, gate.state.reviews, gate.of(OrderBasket)) == ("lapsed", {}, [])
+    assert [e.text for e in gate.of(Publish)][-1].endswith("lapsed: nobody decided before the next sample")
+    refused = gate.review()
     assert [e.text for e in refused if isinstance(e, Refused)] == [
         "no proposal '1' of s0 waits; it was decided, replaced or has lapsed"
     ]
-    assert not made.of(OrderBasket)
+    assert not gate.of(OrderBasket)
 
 
 def test_a_declined_and_a_replaced_proposal_say_so_and_order_nothing():
-    made = Reviewed()
-    made.propose([0.5, 0.2])
-    made.propose([0.4, 0.2], id="2")
-    assert [each.outcome for each in made.state.outside[GUEST].verdicts] == ["lapsed", "approval"]
-    made.review(approve=False, id="2")
-    assert (made.last.outcome, made.last.why) == ("declined", "ann: seen")
-    assert (made.of(OrderBasket), made.state.reviews) == ([], {})
+    gate = Reviewed()
+    gate.propose([0.5, 0.2])
+    gate.propose([0.4, 0.2], id="2")
+    assert [verdict.outcome for verdict in gate.state.outside[GUEST].verdicts] == ["lapsed", "approval"]
+    gate.review(approve=False, id="2")
+    assert (gate.last.outcome, gate.last.why) == ("declined", "ann: seen")
+    assert (gate.of(OrderBasket), gate.state.reviews) == ([], {})
 
 
 def test_an_approval_is_refused_where_the_orders_would_differ_from_its_preview_or_the_house_is_halted():
-    made = Reviewed()
-    made.propose([0.5, 0.2])
-    differs = made.review(plan="0" * 32)
-    made.take(Operator(made.state.now, "halt", "a test", "ann"))
-    halted = made.review()
+    gate = Reviewed()
+    gate.propose([0.5, 0.2])
+    differs = gate.review(plan="0" * 32)
+    gate.take(Operator(gate.state.now, "halt", "a test", "ann"))
+    halted = gate.review()
     assert ["would differ now" in str(differs), "is halted" in str(halted)] == [True, True]
-    assert (list(made.state.reviews), made.last.outcome, made.of(OrderBasket)) == ([GUEST], "approval", [])
-    made.take(Operator(made.state.now, "resume", "a test", "ann"))
-    copy = thaw(made.rules, freeze(made.state))
-    copy.now = made.state.now
+    assert (list(gate.state.reviews), gate.last.outcome, gate.of(OrderBasket)) == ([GUEST], "approval", [])
+    gate.take(Operator(gate.state.now, "resume", "a test", "ann"))
+    copy = thaw(gate.rules, freeze(gate.state))
+    copy.now = gate.state.now
     effects = step(copy, ProposalReviewed(copy.now, GUEST, "1", True, "seen", "ann"))
-    made.review(plan=plan_digest(made.state.reviews[GUEST], effects))
-    assert (made.last.outcome, len(made.of(OrderBasket))) == ("passed", 1)
+    gate.review(plan=plan_digest(gate.state.reviews[GUEST], effects))
+    assert (gate.last.outcome, len(gate.of(OrderBasket))) == ("passed", 1)
 
 
 def test_a_shadow_needs_no_person_because_none_of_its_orders_is_real():
-    made = Gate()
-    made.rules = replace(made.rules, reviewed=made.rules.outside)
-    made.shell = made.fresh(made)
-    made.advance(10).propose([0.5, 0.2])
-    assert (made.last.outcome, made.state.reviews) == ("passed", {})
+    gate = Gate()
+    gate.rules = replace(gate.rules, reviewed=gate.rules.outside)
+    gate.shell = gate.fresh(gate)
+    gate.advance(10).propose([0.5, 0.2])
+    assert (gate.last.outcome, gate.state.reviews) == ("passed", {})
 
 
 def test_the_reviews_and_what_they_made_come_out_of_the_journal_again():
-    made = Reviewed()
-    first = freeze(made.state)
-    begin = len(made.taken)
-    made.propose([0.5, 0.2])
-    made.review()
-    made.advance(2)
-    again = thaw(made.rules, first)
-    for item in made.taken[begin:]:
+    gate = Reviewed()
+    first = freeze(gate.state)
+    begin = len(gate.taken)
+    gate.propose([0.5, 0.2])
+    gate.review()
+    gate.advance(2)
+    again = thaw(gate.rules, first)
+    for item in gate.taken[begin:]:
         step(again, item)
-    assert again.reviews == made.state.reviews
-    assert again.outside == made.state.outside
+    assert again.reviews == gate.state.reviews
+    assert again.outside == gate.state.outside

@@ -38,8 +38,8 @@ class Desk(World):
         super().__init__(block(walk(days, SYMBOLS, seed)), [even], house=limits,
                          shares=[share], **more)  # fmt: skip
         names = tuple(f"portfolio-{k + 1}" for k in range(places))
-        made = tuple(AgentRules(name, 0, limits, scheduled=True, place=True) for name in names)
-        self.rules = replace(self.rules, agents=(*self.rules.agents, *made), seats=(*self.rules.seats, *names))
+        place_rules = tuple(AgentRules(name, 0, limits, scheduled=True, place=True) for name in names)
+        self.rules = replace(self.rules, agents=(*self.rules.agents, *place_rules), seats=(*self.rules.seats, *names))
         self.policies += [self.policies[0]] * places  # a place is never asked
         self.shell = self.fresh(self)
         self.taken = []
@@ -78,8 +78,8 @@ class Desk(World):
     def replayed(self):
         """A second shell that takes the same items and events."""
         shell = self.fresh()
-        for each in self.taken:
-            (shell.take if hasattr(each, "block") or isinstance(each, Tick) else shell.run)(each)
+        for entry in self.taken:
+            (shell.take if hasattr(entry, "block") or isinstance(entry, Tick) else shell.run)(entry)
         return shell
 
 
@@ -239,7 +239,7 @@ def test_handing_over_moves_lots_and_cash_in_kind_without_an_order_or_a_profit()
     desk.advance(3)
     state = desk.state
     state.revalue()
-    lots, own, fees = held(desk), state.books_micro[1], state.ledger.house.fees_micro
+    lots, portfolio_equity, fees = held(desk), state.books_micro[1], state.ledger.house.fees_micro
     taker, before = list(state.ledger.books[0].lots), state.books_micro[0]
     grown = state.watch.realised[1].grown(before, state.ledger.books[0].flows_micro)
     house, peak = state.equity_micro, state.agents[0].switch.high_water / before
@@ -250,7 +250,7 @@ def test_handing_over_moves_lots_and_cash_in_kind_without_an_order_or_a_profit()
     assert not any(held(desk))
     assert state.ledger.books[1].cash_micro == 0
     assert (state.equity_micro, state.ledger.house.fees_micro) == (house, fees)
-    assert abs(state.books_micro[0] - before - own) <= 3
+    assert abs(state.books_micro[0] - before - portfolio_equity) <= 3
     after = state.watch.realised[1].grown(state.books_micro[0], state.ledger.books[0].flows_micro)
     assert after == pytest.approx(grown, abs=1e-9)
     assert vacant_places(state) == ["portfolio-1", "portfolio-2"]

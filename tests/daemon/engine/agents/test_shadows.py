@@ -105,17 +105,17 @@ def test_a_shadow_does_what_it_would_do_as_the_only_agent_of_a_house(seed):
 @settings(max_examples=examples(5), deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 115))
 def test_put_down_and_taken_up_again_anywhere_a_shadow_goes_on_the_same(seed, cut):
-    whole = world(seed=seed).run()
-    made = world(seed=seed)
-    for k, item in enumerate(made.items()):
+    whole_run = world(seed=seed).run()
+    run = world(seed=seed)
+    for k, item in enumerate(run.items()):
         if k == cut:
-            kept = made.shell.keep()
-            made.shell = made.fresh(made)
-            made.shell.restore(made.rules, kept)
-        made.shell.take(item)
-    assert made.of(Shadowed) == whole.of(Shadowed)
-    assert [e for e in made.events if isinstance(e, Shade)] == [e for e in whole.events if isinstance(e, Shade)]
-    assert freeze(made.shell.state) == freeze(whole.shell.state)
+            kept = run.shell.keep()
+            run.shell = run.fresh(run)
+            run.shell.restore(run.rules, kept)
+        run.shell.take(item)
+    assert run.of(Shadowed) == whole_run.of(Shadowed)
+    assert [e for e in run.events if isinstance(e, Shade)] == [e for e in whole_run.events if isinstance(e, Shade)]
+    assert freeze(run.shell.state) == freeze(whole_run.shell.state)
 
 
 def test_every_step_with_shadows_comes_back_from_the_journal():
@@ -146,52 +146,52 @@ def test_every_step_with_shadows_comes_back_from_the_journal():
 
 
 def test_alerts_of_a_shadow_say_so_and_none_is_critical():
-    made = world(shadows=(broken, falling), days=60, limits=override(TIGHT, max_drawdown=0.005)).run()
-    own = [e for e in made.of(Publish) if e.agent in ("s0", "s1")]
-    assert own
-    assert all(e.text.startswith("shadow: ") for e in own)
-    assert {e.level for e in own} <= {"INFO", "WARNING"}
-    assert any("RUN to REDUCE" in e.text for e in own)
-    others = [e for e in made.of(Publish) if e.agent not in ("s0", "s1")]
-    assert others
-    assert not any(e.text.startswith("shadow") for e in others)
+    run = world(shadows=(broken, falling), days=60, limits=override(TIGHT, max_drawdown=0.005)).run()
+    shadow_alerts = [e for e in run.of(Publish) if e.agent in ("s0", "s1")]
+    assert shadow_alerts
+    assert all(e.text.startswith("shadow: ") for e in shadow_alerts)
+    assert {e.level for e in shadow_alerts} <= {"INFO", "WARNING"}
+    assert any("RUN to REDUCE" in e.text for e in shadow_alerts)
+    house_alerts = [e for e in run.of(Publish) if e.agent not in ("s0", "s1")]
+    assert house_alerts
+    assert not any(e.text.startswith("shadow") for e in house_alerts)
 
 
 def test_a_shadow_whose_policy_fails_is_suspended_and_the_others_go_on():
-    made = world(shadows=(broken, falling)).run()
-    first, second = made.shell.state.shadows
+    run = world(shadows=(broken, falling)).run()
+    first, second = run.shell.state.shadows
     assert first.agents[0].suspended
     assert first.ledger.house.cash_micro == CASH * 1_000_000
     assert not second.agents[0].suspended
     assert any(second.ledger.house.lots)
-    assert made.shell.state.switch.state == RUN
+    assert run.shell.state.switch.state == RUN
 
 
 def test_a_person_halts_a_shadow_by_name_and_the_house_does_not_notice():
-    made = world(days=30)
-    for k, item in enumerate(made.items()):
+    run = world(days=30)
+    for k, item in enumerate(run.items()):
         if k == 20:
-            made.shell.run(Operator(made.shell.state.now, "halt", "enough", "me", "s0"))
-        made.shell.take(item)
-    state = made.shell.state
+            run.shell.run(Operator(run.shell.state.now, "halt", "enough", "me", "s0"))
+        run.shell.take(item)
+    state = run.shell.state
     assert state.shadows[0].agents[0].switch.state == HALT
     assert state.switch.state == RUN
     assert all(agent.switch.state == RUN for agent in state.agents)
-    made.shell.run(Operator(state.now, "resume", "again", "me", "s0"))
+    run.shell.run(Operator(state.now, "resume", "again", "me", "s0"))
     assert state.shadows[0].agents[0].switch.state == RUN
-    said = made.shell.run(Operator(state.now, "flatten", "out", "me", "s0"))
+    said = run.shell.run(Operator(state.now, "flatten", "out", "me", "s0"))
     assert "is a shadow" in said[0].text
     assert not state.flattening
-    assert "no agent named" in made.shell.run(Operator(state.now, "halt", "x", "me", "nobody"))[0].text
+    assert "no agent named" in run.shell.run(Operator(state.now, "halt", "x", "me", "nobody"))[0].text
 
 
 def test_the_house_halted_or_flattened_leaves_its_shadows_alone():
-    made = world(days=40)
-    for k, item in enumerate(made.items()):
+    run = world(days=40)
+    for k, item in enumerate(run.items()):
         if k == 30:
-            made.shell.run(Operator(made.shell.state.now, "flatten", "out", "me"))
-        made.shell.take(item)
-    state = made.shell.state
+            run.shell.run(Operator(run.shell.state.now, "flatten", "out", "me"))
+        run.shell.take(item)
+    state = run.shell.state
     assert not any(state.ledger.house.lots)
     assert state.switch.state == HALT
     assert any(state.shadows[0].ledger.house.lots)
@@ -199,21 +199,23 @@ def test_the_house_halted_or_flattened_leaves_its_shadows_alone():
 
 
 def test_new_limits_reach_a_shadow_by_its_name():
-    made = world(days=30, limits=override(TIGHT, max_drawdown=None))
-    own = made.rules.shadows[0]
-    tighter = override(own.agents[0].limits, max_position_weight=0.1)
-    new = replace(made.rules, shadows=(replace(own, agents=(replace(own.agents[0], limits=tighter),)),))
-    for k, item in enumerate(made.items()):
+    run = world(days=30, limits=override(TIGHT, max_drawdown=None))
+    shadow_rules = run.rules.shadows[0]
+    tighter = override(shadow_rules.agents[0].limits, max_position_weight=0.1)
+    new = replace(
+        run.rules, shadows=(replace(shadow_rules, agents=(replace(shadow_rules.agents[0], limits=tighter),)),)
+    )
+    for k, item in enumerate(run.items()):
         if k == 20:
-            made.shell.run(Reloaded(made.shell.state.now, "x", ("agents.2.limits.max_position_weight",), in_force(new)))
-        made.shell.take(item)
-    state = made.shell.state.shadows[0]
+            run.shell.run(Reloaded(run.shell.state.now, "x", ("agents.2.limits.max_position_weight",), in_force(new)))
+        run.shell.take(item)
+    state = run.shell.state.shadows[0]
     assert state.rules.agents[0].limits.max_position_weight == 0.1
     # what it adds from then on keeps the new limit
     size, equity = state.universe.lot_size, state.books_micro[0] / 1e6
     grown = [
         abs(lots) * float(state.marks[sym] * size[sym])
-        for shadowed in made.of(Shadowed)[-6:]
+        for shadowed in run.of(Shadowed)[-6:]
         for e in shadowed.effects
         if isinstance(e, OrderBasket)
         for sym, lots in zip(e.sym, e.lots, strict=True)
@@ -237,38 +239,38 @@ def test_a_shadow_that_joins_later_knows_the_market_and_begins_with_its_capital(
     assert any(state.shadows[0].ledger.house.lots)
     assert state.pairings[0].since == 25
     # and one that leaves leaves nothing
-    left = world(shadows=(), days=40)
-    left.shell.restore(left.rules, joined.shell.keep())
-    assert left.shell.state.shadows == []
+    bare_run = world(shadows=(), days=40)
+    bare_run.shell.restore(bare_run.rules, joined.shell.keep())
+    assert bare_run.shell.state.shadows == []
 
 
 def test_a_shadow_with_a_schedule_is_asked_when_it_says_so():
-    made = world(days=30)
-    made.rules = None
-    rules = made.shell.state.rules
-    own = rules.shadows[0]
-    scheduled = replace(own, agents=(replace(own.agents[0], scheduled=True),))
-    made.restart(State(replace(rules, shadows=(scheduled,))))
+    run = world(days=30)
+    run.rules = None
+    rules = run.shell.state.rules
+    shadow_rules = rules.shadows[0]
+    scheduled = replace(shadow_rules, agents=(replace(shadow_rules.agents[0], scheduled=True),))
+    run.restart(State(replace(rules, shadows=(scheduled,))))
     asked = []
-    for k, item in enumerate(made.items()):
+    for k, item in enumerate(run.items()):
         if isinstance(item, Tick) and k in (21, 41):
             item = Tick(item.ts, item.sample, item.key, item.final, (2,))
-        before = len(made.of(Ask))
-        made.shell.take(item)
-        asked += [k for e in made.of(Ask)[before:] if e.agent == 2]
+        before = len(run.of(Ask))
+        run.shell.take(item)
+        asked += [k for e in run.of(Ask)[before:] if e.agent == 2]
     assert asked == [21, 41]
 
 
 @pytest.mark.parametrize("reason", ["drawdown", "suspended"])
 def test_a_switch_of_a_shadow_is_its_own(reason):
     act = falling if reason == "drawdown" else broken
-    made = world(acts=(even, even), shadows=(act,), limits=override(TIGHT, max_drawdown=0.01)).run()
-    state = made.shell.state
+    run = world(acts=(even, even), shadows=(act,), limits=override(TIGHT, max_drawdown=0.01)).run()
+    state = run.shell.state
     if reason == "drawdown":
         assert state.shadows[0].agents[0].switch.trips > 0
     else:
         assert state.shadows[0].agents[0].switch.state == REDUCE
-    assert not [s for s in made.of(Switched) if s.agent >= 2]
+    assert not [s for s in run.of(Switched) if s.agent >= 2]
 
 
 def test_thawing_a_frozen_state_gives_the_same_bytes():

@@ -30,10 +30,10 @@ def world(acts: int = 2, **rules: object) -> World:
 
 def held(**rules: object) -> World:
     """Some days on, with positions in both books."""
-    made = world(**rules).run()
-    assert any(made.shell.state.ledger.house.lots)
-    made.effects.clear()
-    return made
+    run = world(**rules).run()
+    assert any(run.shell.state.ledger.house.lots)
+    run.effects.clear()
+    return run
 
 
 def reconciled(of: World, lots: dict[int, int] | None = None, cash: int = 0) -> Reconciled:
@@ -79,7 +79,7 @@ def test_what_is_taken_into_a_book_is_a_flow_and_neither_profit_nor_loss(by: str
     of = held(differences="a1" if by == "the configuration" else "")
     state = of.shell.state
     state.revalue()
-    before, high, own = state.equity_micro, state.switch.high_water, state.agents[1].switch.high_water
+    before, high, agent_high = state.equity_micro, state.switch.high_water, state.agents[1].switch.high_water
     of.shell.run(reconciled(of, {0: 7}, -700 * MICRO))
     if by == "a person":
         of.shell.run(Correction(state.now, [7, 0], -700 * MICRO, "a1", "bought by hand", "me"))
@@ -87,7 +87,7 @@ def test_what_is_taken_into_a_book_is_a_flow_and_neither_profit_nor_loss(by: str
     value = 7 * 100 * MICRO - 700 * MICRO
     assert equity_change(of, before) == value == 0
     assert state.switch.high_water - high == value
-    assert state.agents[1].switch.high_water - own == value
+    assert state.agents[1].switch.high_water - agent_high == value
     assert state.ledger.books[1].lots[0] - state.ledger.books[0].lots[0] == 7
     of.effects.clear()
     of.shell.run(reconciled(of))
@@ -199,17 +199,17 @@ def test_a_venue_pays_cash_in_lieu_itself_and_the_books_agree_with_it_before_and
     of = held(venue_pays=True)
     state = of.shell.state
     cash, lots = state.ledger.house.cash_micro, state.ledger.house.lots[0]
-    own = [book.cash_micro for book in state.ledger.books]
+    book_cash = [book.cash_micro for book in state.ledger.books]
     of.shell.run(Action(state.now + 1, START, 0, "split", numerator=1, denominator=lots - 1))
-    lieu = sum(book.cash_micro - was for book, was in zip(state.ledger.books[:-1], own, strict=False))
+    lieu = sum(book.cash_micro - was for book, was in zip(state.ledger.books[:-1], book_cash, strict=False))
     assert lieu > 0
     assert state.ledger.house.cash_micro == cash, "the venue has not paid"
     assert of.of(Booked) == []
     of.shell.run(Flow(state.now, lieu, "venue", "cash_in_lieu", "cil-1", 0))
     state.ledger.check()
     assert state.ledger.house.cash_micro == cash + lieu
-    assert state.ledger.books[-1].cash_micro == own[-1]
-    assert [each.kind for each in of.of(Booked)] == ["cash_in_lieu"]
+    assert state.ledger.books[-1].cash_micro == book_cash[-1]
+    assert [entry.kind for entry in of.of(Booked)] == ["cash_in_lieu"]
 
 
 def test_a_dividend_that_nobody_expected_is_of_those_who_hold_now() -> None:
@@ -221,10 +221,10 @@ def test_a_dividend_that_nobody_expected_is_of_those_who_hold_now() -> None:
 
 def test_an_order_that_is_not_ours_is_told_of_once_and_reserves_risk() -> None:
     of = held()
-    found = ForeignFound(of.shell.state.now, (ForeignOrder("v1", 0, 5, 101 * 10**9),))
-    of.shell.run(found)
+    event = ForeignFound(of.shell.state.now, (ForeignOrder("v1", 0, 5, 101 * 10**9),))
+    of.shell.run(event)
     of.restart()
-    of.shell.run(found)
+    of.shell.run(event)
     assert len(of.of(Publish)) == 1
     assert of.shell.state.venue.foreign == [(0, 5, 101 * 10**9)]
     account = account_of(of.shell.state, -1)
@@ -241,8 +241,8 @@ def test_a_sale_that_is_open_at_the_venue_and_ended_here_reserves_the_lots_it_ma
     assert max(basket.lots) < -100
     key, none = (basket.sample, basket.n), [0, 0]
     step(state, Reports(*key, state.now, [0, 1], none, none, none, none, [int(Cause.REJECTED)] * 2))
-    (found,) = strays(state, [OpenOrder(*key, 1, 100)])
-    assert (found.symbol, found.lots, found.limit_nano) == (1, basket.lots[1] + 100, basket.worst_nano[1])
+    (stray,) = strays(state, [OpenOrder(*key, 1, 100)])
+    assert (stray.symbol, stray.lots, stray.limit_nano) == (1, basket.lots[1] + 100, basket.worst_nano[1])
 
 
 def test_an_order_by_hand_passes_the_gate_like_any_other() -> None:

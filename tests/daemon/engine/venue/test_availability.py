@@ -17,7 +17,7 @@ RESEARCH = PROFILES["research"]
 
 def held(*weights: tuple[float, float], days: int = 6) -> World:
     """Some days on: agents hold these weights of two symbols at 100.00."""
-    acts = [lambda v, w=each: np.array(w) for each in weights]
+    acts = [lambda v, w=book_weights: np.array(w) for book_weights in weights]
     world = World(block(np.full((days, 2), 100.0)), acts, house=RESEARCH)
     world.run()
     world.effects.clear()
@@ -36,13 +36,13 @@ def command(world: World, what: str) -> Operator:
 
 
 def ordered(effects: list[Effect]) -> list[dict[int, int]]:
-    return [dict(zip(each.sym, each.lots, strict=True)) for each in effects if isinstance(each, OrderBasket)]
+    return [dict(zip(basket.sym, basket.lots, strict=True)) for basket in effects if isinstance(basket, OrderBasket)]
 
 
 def answer(world: World, cause: Cause) -> None:
     """The venue's report on the newest basket."""
     key, work = list(world.shell.state.working.items())[-1]
-    rows, lots = list(range(len(work.lots))), [abs(each) for each in work.lots]
+    rows, lots = list(range(len(work.lots))), [abs(order_lots) for order_lots in work.lots]
     fills = lots if cause == Cause.LAST_FILL else [0] * len(rows)
     prices = [100 * 10**9 if fills[0] else 0] * len(rows)
     none = [0] * len(rows)

@@ -40,27 +40,27 @@ def fill(state: State, cum: int, lots: int, price: int, cause: Cause) -> None:
 
 
 def books(state: State) -> list[tuple[list[int], int]]:
-    return [(list(each.lots), each.cash_micro) for each in (state.ledger.house, *state.ledger.books)]
+    return [(list(book.lots), book.cash_micro) for book in (state.ledger.house, *state.ledger.books)]
 
 
 @settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(
-    own=st.integers(1, 50), other=st.integers(0, 50), first=st.integers(1, 99), price=st.integers(1, 10**12),
+    lots_a=st.integers(1, 50), other=st.integers(0, 50), first=st.integers(1, 99), price=st.integers(1, 10**12),
     second=st.integers(1, 10**12), side=st.sampled_from([1, -1]), column=st.integers(0, 1),
 )  # fmt: skip
 def test_a_bust_leaves_lots_and_cash_as_if_it_had_not_been(
-    own: int, other: int, first: int, price: int, second: int, side: int, column: int
+    lots_a: int, other: int, first: int, price: int, second: int, side: int, column: int
 ) -> None:
-    whole = own + other
-    shares = [(0, own), (1, other)] if other else [(0, own)]
-    first = min(first, whole)
-    state = started(side * whole, shares, column)
+    total = lots_a + other
+    shares = [(0, lots_a), (1, other)] if other else [(0, lots_a)]
+    first = min(first, total)
+    state = started(side * total, shares, column)
     before = books(state)
-    fill(state, first, first, price, Cause.LAST_FILL if first == whole else Cause.PART_FILL)
-    if first < whole:
-        fill(state, whole, whole - first, second, Cause.LAST_FILL)
-    rest = [(first, price), (whole - first, second)]
-    for number, (lots, at) in enumerate(rest):
+    fill(state, first, first, price, Cause.LAST_FILL if first == total else Cause.PART_FILL)
+    if first < total:
+        fill(state, total, total - first, second, Cause.LAST_FILL)
+    trades = [(first, price), (total - first, second)]
+    for number, (lots, at) in enumerate(trades):
         if lots:
             step(state, Busted(*KEY, 7, 0, lots, at, id=f"x{number}"))
             state.ledger.check()
@@ -88,9 +88,9 @@ def test_a_correction_books_what_holds_now_and_everybody_hears_of_it_once() -> N
     assert books(state)[0] == ([5, 0], CASH - 450 * MICRO)
     assert state.switch.state == RUN
     again = thaw(state.rules, freeze(state))
-    for each in (state, again):
-        assert step(each, news) == ()
-        assert books(each)[0] == ([5, 0], CASH - 450 * MICRO)
+    for copy in (state, again):
+        assert step(copy, news) == ()
+        assert books(copy)[0] == ([5, 0], CASH - 450 * MICRO)
 
 
 def test_only_what_a_fill_gave_goes_back_while_the_order_works() -> None:

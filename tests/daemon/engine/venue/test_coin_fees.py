@@ -39,7 +39,7 @@ def started(shares: list[tuple[int, int]]) -> State:
     sessions = Sessions("24/7", "UTC", (0,), (DAY_NS // 3,), (2 * DAY_NS // 3,))
     agents = tuple(AgentRules(name, CASH // 2, Limits()) for name in ("a", "b"))
     state = State(Rules(UNIVERSE, (sessions,), (0,), agents, Limits(), CASH))
-    lots = sum(each for _, each in shares)
+    lots = sum(part for _, part in shares)
     basket = OrderBasket(1, 1, 5, [0], [lots], [10**15], [0], [0], {})
     state.working[1, 1] = Working.sent(basket, [shares], 2)
     state.working[1, 1].accept()
@@ -63,17 +63,17 @@ FILL = st.tuples(st.integers(2, 400), st.integers(NANO, 10**14), st.integers(0, 
 def test_lots_and_dust_are_what_the_venue_has_and_cash_is_what_was_paid(
     fills: list[tuple[int, int, int]], part: int
 ) -> None:
-    whole = sum(lots for lots, _, _ in fills)
-    first = max(1, whole * part // 100)
-    state = started([(0, first), (1, whole - first)] if first < whole else [(0, whole)])
+    total = sum(lots for lots, _, _ in fills)
+    first = max(1, total * part // 100)
+    state = started([(0, first), (1, total - first)] if first < total else [(0, total)])
     news = report(fills)
     step(state, news)
     state.ledger.check()
     house = state.ledger.house
-    bought, charged = whole * LOT, sum(fee for _, _, fee in fills)
+    bought, charged = total * LOT, sum(fee for _, _, fee in fills)
     assert house.lots[0] * LOT + state.venue.dust.get(0, 0) == bought - charged
     assert 0 <= state.venue.dust.get(0, 0) < LOT
-    plain = started([(0, whole)])
+    plain = started([(0, total)])
     step(plain, report([(lots, price, 0) for lots, price, _ in fills]))
     assert house.cash_micro == plain.ledger.house.cash_micro
     assert plain.venue.dust == {}

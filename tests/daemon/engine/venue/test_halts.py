@@ -26,8 +26,8 @@ def texts(effects: object) -> list[str]:
     return [e.text for e in effects if isinstance(e, Publish) and e.kind == "halted"]  # type: ignore[attr-defined]
 
 
-def bar(made: World, row: int) -> MarketSlice:
-    return MarketSlice(made.bars, row)
+def bar(run: World, row: int) -> MarketSlice:
+    return MarketSlice(run.bars, row)
 
 
 def test_only_a_person_ends_what_a_person_halted() -> None:
@@ -38,15 +38,15 @@ def test_only_a_person_ends_what_a_person_halted() -> None:
     assert state.restrictions.halted == {1: (5, "by hand: ann: earnings")}
     assert step(state, Halted(6, 1, False, "Trading Resumption")) == ()
     assert step(state, Halted(6, 1, True, "Trading Halt", announced=True)) == ()
-    made = world()
-    made.restart(thaw(state.rules, freeze(state)))
-    made.run()
-    assert 1 in made.shell.state.restrictions.halted
-    assert all(1 not in basket.sym for basket in made.of(OrderBasket))  # type: ignore[attr-defined]
-    assert texts(step(made.shell.state, Halted(9, 1, False, "it is over", "bob"))) == [
+    run = world()
+    run.restart(thaw(state.rules, freeze(state)))
+    run.run()
+    assert 1 in run.shell.state.restrictions.halted
+    assert all(1 not in basket.sym for basket in run.of(OrderBasket))  # type: ignore[attr-defined]
+    assert texts(step(run.shell.state, Halted(9, 1, False, "it is over", "bob"))) == [
         "trading goes on: bob: it is over"
     ]
-    assert made.shell.state.restrictions.halted == {}
+    assert run.shell.state.restrictions.halted == {}
 
 
 def test_a_person_may_take_over_a_venues_halt() -> None:
@@ -56,35 +56,35 @@ def test_a_person_may_take_over_a_venues_halt() -> None:
     assert state.restrictions.halted == {0: (5, "by hand: ann: wait")}
 
 
-@pytest.mark.parametrize(("announced", "left"), [(True, set()), (False, {0})])
-def test_a_bar_that_opened_since_ends_what_a_stream_announced(announced: bool, left: set[int]) -> None:
-    made = world()
-    state = made.shell.state
-    step(state, Halted(int(made.bars.ts_open[3]) + 1, 0, True, "pause", announced=announced))
-    step(state, bar(made, 3))
+@pytest.mark.parametrize(("announced", "halts"), [(True, set()), (False, {0})])
+def test_a_bar_that_opened_since_ends_what_a_stream_announced(announced: bool, halts: set[int]) -> None:
+    run = world()
+    state = run.shell.state
+    step(state, Halted(int(run.bars.ts_open[3]) + 1, 0, True, "pause", announced=announced))
+    step(state, bar(run, 3))
     assert set(state.restrictions.halted) == {0}, "this bar opened before"
-    step(state, bar(made, 4))
-    assert set(state.restrictions.halted) == left
+    step(state, bar(run, 4))
+    assert set(state.restrictions.halted) == halts
 
 
 def test_a_halted_symbol_is_refused_with_its_reason() -> None:
-    made = world()
-    step(made.shell.state, Halted(1, 0, True, "by request", "ann"))
-    made.run()
-    codes = {int(c) for p in made.of(Planned) for c in np.frombuffer(p.agents[0].reason, np.int8)}
+    run = world()
+    step(run.shell.state, Halted(1, 0, True, "by request", "ann"))
+    run.run()
+    codes = {int(c) for p in run.of(Planned) for c in np.frombuffer(p.agents[0].reason, np.int8)}
     assert Reason.HALTED in codes
 
 
 @pytest.mark.parametrize("collar", [0.05])
 def test_no_order_goes_beyond_a_limit_that_the_price_is_at(collar: float) -> None:
-    made = world()
-    items = made.items()
-    state = made.shell.state
-    made.shell.take(next(items))
+    run = world()
+    items = run.items()
+    state = run.shell.state
+    run.shell.take(next(items))
     mark = int(state.marks_nano[0])
     step(state, Limited(state.now, 0, mark * 9 // 10, mark))
-    made.shell.take(next(items))
-    (basket,) = made.of(OrderBasket)
+    run.shell.take(next(items))
+    (basket,) = run.of(OrderBasket)
     worst = dict(zip(basket.sym, basket.worst_nano, strict=True))  # type: ignore[attr-defined]
     assert worst[0] == mark
     assert worst[1] == pytest.approx(int(state.marks_nano[1]) * (1 + collar), rel=1e-3)
@@ -103,17 +103,17 @@ def test_limits_narrow_each_side_to_its_own_and_the_nearer_cap_holds() -> None:
 
 
 def test_a_limit_ends_with_a_bar_that_closes_inside_and_is_told_once() -> None:
-    made = world()
-    state = made.shell.state
-    close = int(made.bars.close_nano[0, 0])
+    run = world()
+    state = run.shell.state
+    close = int(run.bars.close_nano[0, 0])
     said = texts(step(state, Limited(1, 0, close - 10**9, close)))
     assert len(said) == 1
     assert "no order goes beyond" in said[0]
     assert step(state, Limited(2, 0, close - 2 * 10**9, close)) == ()
     assert thaw(state.rules, freeze(state)).restrictions.limited == {0: (close - 2 * 10**9, close)}
-    assert texts(step(state, bar(made, 0))) == [], "it closed at the limit"
+    assert texts(step(state, bar(run, 0))) == [], "it closed at the limit"
     step(state, Limited(3, 0, close - 10**9, close + 1))
-    assert texts(step(state, bar(made, 0))) == ["the price is inside its limits again"]
+    assert texts(step(state, bar(run, 0))) == ["the price is inside its limits again"]
     assert state.restrictions.limited == {}
 
 

@@ -42,9 +42,9 @@ def bars(closes: np.ndarray) -> Block:
     return block(closes, opens)
 
 
-def jump(made: Block, numerator: int = 2, denominator: int = 1) -> PriceJumped:
-    before, after = int(made.close_nano[DAY - 1][0]), int(made.open_nano[DAY][0])
-    return PriceJumped(int(made.ts_open[DAY]), 0, before, after, numerator, denominator)
+def jump(market: Block, numerator: int = 2, denominator: int = 1) -> PriceJumped:
+    before, after = int(market.close_nano[DAY - 1][0]), int(market.open_nano[DAY][0])
+    return PriceJumped(int(market.ts_open[DAY]), 0, before, after, numerator, denominator)
 
 
 def world(
@@ -54,50 +54,50 @@ def world(
     denominator: int = 1,
     **more: object,
 ) -> World:
-    made = bars(prices(ratio))
+    market = bars(prices(ratio))
     acts = [act] if callable(act) else list(act)
     limits = {"house": OPEN, **more}
-    return World(made, acts, actions=[jump(made, numerator, denominator)], **limits)  # type: ignore[arg-type]
+    return World(market, acts, actions=[jump(market, numerator, denominator)], **limits)  # type: ignore[arg-type]
 
 
-def until(made: World, day: int) -> World:
+def until(run: World, day: int) -> World:
     """Everything up to the tick of `day`."""
-    last = int(made.bars.ts_event[day])
-    items = [item for item in made.items() if getattr(item, "ts_event", getattr(item, "ts", 0)) <= last]
-    return made.run(iter(items))
+    last = int(run.bars.ts_event[day])
+    items = [item for item in run.items() if getattr(item, "ts_event", getattr(item, "ts", 0)) <= last]
+    return run.run(iter(items))
 
 
-def rest(made: World, day: int) -> World:
+def rest(run: World, day: int) -> World:
     """Everything after the tick of `day`."""
-    last = int(made.bars.ts_event[day])
-    return made.run(item for item in made.items() if getattr(item, "ts_event", getattr(item, "ts", 0)) > last)
+    last = int(run.bars.ts_event[day])
+    return run.run(item for item in run.items() if getattr(item, "ts_event", getattr(item, "ts", 0)) > last)
 
 
 def alerts(effects: Sequence[Effect], kind: str = "price_jump") -> list[Publish]:
-    return [each for each in effects if isinstance(each, Publish) and each.kind == kind]
+    return [effect for effect in effects if isinstance(effect, Publish) and effect.kind == kind]
 
 
-def do(made: World, event: object) -> Sequence[Effect]:
-    effects = made.shell.run(event)  # type: ignore[arg-type]
-    made.shell.state.ledger.check()
+def do(run: World, event: object) -> Sequence[Effect]:
+    effects = run.shell.run(event)  # type: ignore[arg-type]
+    run.shell.state.ledger.check()
     return effects
 
 
-def explained(made: World, numerator: int = 1, denominator: int = 1) -> JumpExplained:
-    return JumpExplained(made.shell.state.now, 0, "announced late", "ann", numerator, denominator)
+def explained(run: World, numerator: int = 1, denominator: int = 1) -> JumpExplained:
+    return JumpExplained(run.shell.state.now, 0, "announced late", "ann", numerator, denominator)
 
 
 def test_agents_orders_are_refused_with_both_prices_and_the_others_go_on() -> None:
     turn = iter(range(1000))
-    made = world(lambda view: np.array([0.3, 0.3]) if next(turn) % 2 else np.array([0.5, 0.5])).run()
-    state = made.shell.state
+    run = world(lambda view: np.array([0.3, 0.3]) if next(turn) % 2 else np.array([0.5, 0.5])).run()
+    state = run.shell.state
     held = state.restrictions.jumped[0]
     assert (held.before_nano, held.after_nano) == (
-        int(made.bars.close_nano[DAY - 1][0]),
-        int(made.bars.open_nano[DAY][0]),
+        int(run.bars.close_nano[DAY - 1][0]),
+        int(run.bars.open_nano[DAY][0]),
     )
-    since = int(made.bars.ts_open[DAY])
-    later = [each for each in made.of(Planned) if each.ts > since]  # type: ignore[attr-defined]
+    since = int(run.bars.ts_open[DAY])
+    later = [plan for plan in run.of(Planned) if plan.ts > since]  # type: ignore[attr-defined]
     assert later
     for plan in later:
         part = plan.agents[0]  # type: ignore[attr-defined]
@@ -106,45 +106,45 @@ def test_agents_orders_are_refused_with_both_prices_and_the_others_go_on() -> No
         if asked[0]:
             assert np.frombuffer(part.reason, np.int8)[0] == Reason.PRICE_JUMP
             assert part.values["price_jump.S0"][1] == held.before_nano / NANO
-    sold = [each for each in made.of(OrderBasket) if each.ts > since]  # type: ignore[attr-defined]
-    assert {tuple(each.sym) for each in sold} == {(1,)}, "S1 goes on"  # type: ignore[attr-defined]
+    sold = [basket for basket in run.of(OrderBasket) if basket.ts > since]  # type: ignore[attr-defined]
+    assert {tuple(basket.sym) for basket in sold} == {(1,)}, "S1 goes on"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("weight", "ratio"), [(0.5, 0.5), (0.5, 2.0), (-0.5, 0.5), (-0.5, 2.0)])
 def test_a_position_is_valued_at_the_worse_price(weight: float, ratio: float) -> None:
     n, d = (2, 1) if ratio < 1 else (1, 2)
-    made = world(lambda view: np.array([weight, 0.0]), ratio, n, d).run()
-    state, before = made.shell.state, int(made.bars.close_nano[DAY - 1][0])
-    newest = int(made.bars.close_nano[-1][0])
+    run = world(lambda view: np.array([weight, 0.0]), ratio, n, d).run()
+    state, before = run.shell.state, int(run.bars.close_nano[DAY - 1][0])
+    newest = int(run.bars.close_nano[-1][0])
     worse = min if weight > 0 else max
     assert state.ledger.house.held[0] * weight > 0
     assert int(state.marks_nano[0]) == worse(before, newest)
     state.revalue()
     assert state.equity_micro == state.ledger.equity(state.marks_nano)[0]
-    lower = made.shell.state.ledger.equity(np.array([before, state.marks_nano[1]]))[0]
-    other = made.shell.state.ledger.equity(np.array([newest, state.marks_nano[1]]))[0]
+    lower = run.shell.state.ledger.equity(np.array([before, state.marks_nano[1]]))[0]
+    other = run.shell.state.ledger.equity(np.array([newest, state.marks_nano[1]]))[0]
     assert state.equity_micro == min(lower, other), "the lower equity of the two"
 
 
 def test_the_history_keeps_the_price_before_until_the_hold_ends() -> None:
-    made = until(world(), DAY + 2)
-    state = made.shell.state
+    run = until(world(), DAY + 2)
+    state = run.shell.state
     assert state.history.known.returns(3)[:, 0].tolist() == [0.0, 0.0, 0.0]
     assert state.history.synchronous.returns(3)[:, 0].tolist() == [0.0, 0.0, 0.0]
-    do(made, explained(made, 2))
-    rest(until_next := made, DAY + 2)
+    do(run, explained(run, 2))
+    rest(until_next := run, DAY + 2)
     for ring in (until_next.shell.state.history.known, until_next.shell.state.history.synchronous):
         assert np.abs(ring.returns(8)[:, 0]).max() < 0.05, "a split is no return"
 
 
 def test_a_real_move_enters_the_history_once() -> None:
-    made = until(world(), DAY + 2)
-    do(made, explained(made))
-    rest(made, DAY + 2)
-    for ring in (made.shell.state.history.known, made.shell.state.history.synchronous):
+    run = until(world(), DAY + 2)
+    do(run, explained(run))
+    rest(run, DAY + 2)
+    for ring in (run.shell.state.history.known, run.shell.state.history.synchronous):
         returns = ring.returns(DAYS - DAY)[:, 0]
         assert (returns < -0.4).sum() == 1
-        assert np.prod(1.0 + returns) == pytest.approx(made.bars.close[-1][0] / made.bars.close[DAY - 1][0])
+        assert np.prod(1.0 + returns) == pytest.approx(run.bars.close[-1][0] / run.bars.close[DAY - 1][0])
 
 
 @pytest.mark.parametrize("batch", [False, True])
@@ -153,14 +153,14 @@ def test_open_orders_and_crosses_of_the_symbol_end_before_its_bar(batch: bool) -
         last = START + (DAY - 1) * DAY_NS + 16 * 3600 * NANO
         return np.array([0.4, 0.4]) if view.sample_time == last else np.zeros(2)  # type: ignore[attr-defined]
 
-    made = until(world([buy, buy] if batch else buy), DAY - 1)
-    assert made.shell.state.working
-    rest(made, DAY - 1)
-    since = int(made.bars.ts_open[DAY])
-    assert any(isinstance(each, Cancel) for each in made.effects)
-    filled = [each for each in made.of(Filled) if each.ts >= since]  # type: ignore[attr-defined]
-    assert all(0 not in each.sym for each in filled)  # type: ignore[attr-defined]
-    assert any(1 in each.sym for each in filled), "the order in S1 filled"  # type: ignore[attr-defined]
+    run = until(world([buy, buy] if batch else buy), DAY - 1)
+    assert run.shell.state.working
+    rest(run, DAY - 1)
+    since = int(run.bars.ts_open[DAY])
+    assert any(isinstance(effect, Cancel) for effect in run.effects)
+    filled = [fill for fill in run.of(Filled) if fill.ts >= since]  # type: ignore[attr-defined]
+    assert all(0 not in fill.sym for fill in filled)  # type: ignore[attr-defined]
+    assert any(1 in fill.sym for fill in filled), "the order in S1 filled"  # type: ignore[attr-defined]
 
 
 def test_no_cross_of_the_symbol_happens() -> None:
@@ -174,201 +174,201 @@ def test_no_cross_of_the_symbol_happens() -> None:
     def other(view: object) -> np.ndarray:
         return np.array([0.4, 0.0]) if next(other_turn) % 2 else np.array([0.1, 0.0])
 
-    made = world([one, other]).run()
-    crossed = [each.ts for each in made.of(Crossed)]  # type: ignore[attr-defined]
+    run = world([one, other]).run()
+    crossed = [cross.ts for cross in run.of(Crossed)]  # type: ignore[attr-defined]
     assert crossed
-    assert max(crossed) < int(made.bars.ts_open[DAY])
+    assert max(crossed) < int(run.bars.ts_open[DAY])
 
 
 def test_a_person_may_reduce_but_not_add() -> None:
-    made = until(world(), DAY + 1)
-    state = made.shell.state
+    run = until(world(), DAY + 1)
+    state = run.shell.state
     lots = state.ledger.books[0].held[0]
-    plan = next(e for e in do(made, Wished(state.now, "a0", 0, 10, "more", "ann")) if isinstance(e, Planned))
+    plan = next(e for e in do(run, Wished(state.now, "a0", 0, 10, "more", "ann")) if isinstance(e, Planned))
     assert np.frombuffer(plan.agents[0].reason, np.int8)[0] == Reason.PRICE_JUMP
-    sent = [e for e in do(made, Wished(state.now, "a0", 0, -100, "less", "ann")) if isinstance(e, OrderBasket)]
+    sent = [e for e in do(run, Wished(state.now, "a0", 0, -100, "less", "ann")) if isinstance(e, OrderBasket)]
     assert sent
     assert sent[0].lots == [-100]
-    rest(made, DAY + 1)
-    assert made.shell.state.ledger.books[0].held[0] == lots - 100
+    rest(run, DAY + 1)
+    assert run.shell.state.ledger.books[0].held[0] == lots - 100
 
 
 @pytest.mark.parametrize("ratio", [0.5, 2.0])
 def test_flatten_by_a_person_sells_a_held_symbol(ratio: float) -> None:
-    made = until(world(ratio=ratio, numerator=2 if ratio < 1 else 1, denominator=1 if ratio < 1 else 2), DAY + 1)
-    do(made, Operator(made.shell.state.now, "flatten", "out", "ann"))
-    rest(made, DAY + 1)
-    assert made.shell.state.ledger.house.lots == [0, 0]
+    run = until(world(ratio=ratio, numerator=2 if ratio < 1 else 1, denominator=1 if ratio < 1 else 2), DAY + 1)
+    do(run, Operator(run.shell.state.now, "flatten", "out", "ann"))
+    rest(run, DAY + 1)
+    assert run.shell.state.ledger.house.lots == [0, 0]
 
 
 def test_opposite_books_do_not_cross_when_a_person_flattens() -> None:
     acts: list[Act] = [lambda view: np.array([0.4, 0.0]), lambda view: np.array([-0.2, 0.0])]
-    made = until(world(acts), DAY + 1)
-    do(made, Operator(made.shell.state.now, "flatten", "out", "ann"))
-    rest(made, DAY + 1)
-    assert not [e for e in made.of(Crossed) if e.ts > int(made.bars.ts_open[DAY])]  # type: ignore[attr-defined]
-    assert made.shell.state.ledger.house.held[0] == 0
+    run = until(world(acts), DAY + 1)
+    do(run, Operator(run.shell.state.now, "flatten", "out", "ann"))
+    rest(run, DAY + 1)
+    assert not [e for e in run.of(Crossed) if e.ts > int(run.bars.ts_open[DAY])]  # type: ignore[attr-defined]
+    assert run.shell.state.ledger.house.held[0] == 0
 
 
 def test_a_loss_limit_that_flattens_spares_a_held_symbol() -> None:
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, max_drawdown=0.1)
-    made = world(house=limits, flatten_on=("drawdown",)).run()
-    state = made.shell.state
+    run = world(house=limits, flatten_on=("drawdown",)).run()
+    state = run.shell.state
     assert state.switch.reason == "drawdown"
     assert state.flattening
     assert not state.flattens_jumped
     assert state.ledger.house.held[0] > 0
     assert state.ledger.house.held[1] == 0
-    do(made, Operator(state.now, "flatten", "out", "ann"))
+    do(run, Operator(state.now, "flatten", "out", "ann"))
     assert state.flattens_jumped
 
 
 def test_halt_works_while_a_symbol_is_held() -> None:
-    made = until(world(), DAY + 1)
-    do(made, Operator(made.shell.state.now, "halt", "stop", "ann"))
-    sent = len(made.of(OrderBasket))
-    rest(made, DAY + 1)
-    assert len(made.of(OrderBasket)) == sent
+    run = until(world(), DAY + 1)
+    do(run, Operator(run.shell.state.now, "halt", "stop", "ann"))
+    sent = len(run.of(OrderBasket))
+    rest(run, DAY + 1)
+    assert len(run.of(OrderBasket)) == sent
 
 
 def test_a_protective_level_does_not_act_on_a_held_symbol_until_the_move_is_real() -> None:
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.08))
-    made = until(world(house=limits), DAY + 2)
-    assert not alerts(made.effects, "protective")
-    assert made.shell.state.ledger.house.held[0] > 0
-    do(made, explained(made))
-    rest(made, DAY + 2)
-    assert "stop loss" in alerts(made.effects, "protective")[0].text
-    assert made.shell.state.ledger.house.held[0] == 0
+    run = until(world(house=limits), DAY + 2)
+    assert not alerts(run.effects, "protective")
+    assert run.shell.state.ledger.house.held[0] > 0
+    do(run, explained(run))
+    rest(run, DAY + 2)
+    assert "stop loss" in alerts(run.effects, "protective")[0].text
+    assert run.shell.state.ledger.house.held[0] == 0
 
 
 def test_a_split_moves_protective_levels_with_it() -> None:
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.08))
-    made = until(world(house=limits), DAY + 2)
-    do(made, explained(made, 2))
-    rest(made, DAY + 2)
-    assert not alerts(made.effects, "protective")
-    assert made.shell.state.ledger.house.held[0] > 0
+    run = until(world(house=limits), DAY + 2)
+    do(run, explained(run, 2))
+    rest(run, DAY + 2)
+    assert not alerts(run.effects, "protective")
+    assert run.shell.state.ledger.house.held[0] > 0
 
 
 @pytest.mark.parametrize(("ratio", "fills_at_once"), [(0.8, True), (0.5, False)])
 def test_a_stop_at_the_venue_stays_and_fills_down_to_its_limit(ratio: float, fills_at_once: bool) -> None:
     """The stop lies at 92 and sells down to 78."""
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.08, at_venue=True))
-    made = until(world(lambda view: np.array([0.4, 0.0]), ratio, house=limits, min_trade=0.05), DAY - 1)
-    assert made.shell.state.protection.stops
-    rest(made, DAY - 1)
-    fills = [each for each in made.of(Filled) if each.ts >= int(made.bars.ts_open[DAY])]  # type: ignore[attr-defined]
+    run = until(world(lambda view: np.array([0.4, 0.0]), ratio, house=limits, min_trade=0.05), DAY - 1)
+    assert run.shell.state.protection.stops
+    rest(run, DAY - 1)
+    fills = [fill for fill in run.of(Filled) if fill.ts >= int(run.bars.ts_open[DAY])]  # type: ignore[attr-defined]
     if not fills_at_once:
         assert not fills
-        assert [work.basket.sym for work in made.shell.state.protection.stops.values()] == [[0]]
+        assert [work.basket.sym for work in run.shell.state.protection.stops.values()] == [[0]]
         return
-    assert fills[0].price_nano == [int(made.bars.open_nano[DAY][0])]  # type: ignore[attr-defined]
-    assert made.shell.state.ledger.house.held[0] == 0
+    assert fills[0].price_nano == [int(run.bars.open_nano[DAY][0])]  # type: ignore[attr-defined]
+    assert run.shell.state.ledger.house.held[0] == 0
 
 
 def test_an_agents_refused_sale_leaves_the_stop_at_the_venue() -> None:
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.9, at_venue=True))
     out = START + (DAY + 1) * DAY_NS
-    made = world(lambda view: np.array([0.4 if view.sample_time < out else 0.0, 0.0]), house=limits).run()
-    state = made.shell.state
+    run = world(lambda view: np.array([0.4 if view.sample_time < out else 0.0, 0.0]), house=limits).run()
+    state = run.shell.state
     assert state.ledger.house.held[0] > 0
     assert [w.basket.sym for w in state.protection.stops.values()] == [[0]]
 
 
 def test_the_alert_names_prices_ratio_and_commands_and_returns_each_session() -> None:
-    made = world().run()
-    found = alerts(made.effects)
-    assert {each.level for each in found} == {"CRITICAL"}
-    assert len(found) == 1 + DAYS - DAY
-    before, after = made.bars.close[DAY - 1][0], made.bars.open[DAY][0]
+    run = world().run()
+    jump_alerts = alerts(run.effects)
+    assert {alert.level for alert in jump_alerts} == {"CRITICAL"}
+    assert len(jump_alerts) == 1 + DAYS - DAY
+    before, after = run.bars.close[DAY - 1][0], run.bars.open[DAY][0]
     for part in (
         f"from {before:g} to {after:g}", "near 2:1", "`quantd resume --symbol S0 --jump real --reason TEXT`",
         "`quantd resume --symbol S0 --jump 2:1 --reason TEXT`",
     ):  # fmt: skip
-        assert part in found[0].text
+        assert part in jump_alerts[0].text
 
 
 def test_an_explained_split_is_booked_like_one_that_was_announced() -> None:
-    made = until(world(), DAY + 1)
-    book = made.shell.state.ledger.books[0]
+    run = until(world(), DAY + 1)
+    book = run.shell.state.ledger.books[0]
     lots, cost = book.held[0], book.cost_micro[0]
-    do(made, explained(made, 2))
-    state = made.shell.state
+    do(run, explained(run, 2))
+    state = run.shell.state
     assert (book.held[0], book.cost_micro[0]) == (2 * lots, cost)
     assert not state.restrictions.jumped
-    assert int(state.marks_nano[0]) == int(made.bars.close_nano[DAY + 1][0])
-    assert alerts(made.effects)[-1].level == "INFO"
-    ts = int(made.bars.ts_open[DAY])
-    known = World(
-        made.bars, [lambda view: np.array([0.4, 0.4])], house=OPEN,
+    assert int(state.marks_nano[0]) == int(run.bars.close_nano[DAY + 1][0])
+    assert alerts(run.effects)[-1].level == "INFO"
+    ts = int(run.bars.ts_open[DAY])
+    split_run = World(
+        run.bars, [lambda view: np.array([0.4, 0.4])], house=OPEN,
         actions=[Action(ts, START + DAY * DAY_NS, 0, "split", 2, 1)],
     )  # fmt: skip
-    until(known, DAY + 1)
-    assert known.shell.state.ledger.books[0].cost_micro[0] > 0
-    assert state.equity_micro == pytest.approx(known.shell.state.equity_micro, rel=0.01)
+    until(split_run, DAY + 1)
+    assert split_run.shell.state.ledger.books[0].cost_micro[0] > 0
+    assert state.equity_micro == pytest.approx(split_run.shell.state.equity_micro, rel=0.01)
 
 
 def test_a_real_move_keeps_lots_and_cost() -> None:
-    made = until(world(), DAY + 1)
-    book = made.shell.state.ledger.books[0]
+    run = until(world(), DAY + 1)
+    book = run.shell.state.ledger.books[0]
     lots, cost = book.held[0], book.cost_micro[0]
-    do(made, explained(made))
+    do(run, explained(run))
     assert (book.held[0], book.cost_micro[0]) == (lots, cost)
-    assert not made.shell.state.restrictions.jumped
-    rest(made, DAY + 1)
-    assert any(each.sym.count(0) for each in made.of(OrderBasket) if each.ts > made.bars.ts_event[DAY + 1])  # type: ignore[attr-defined]
+    assert not run.shell.state.restrictions.jumped
+    rest(run, DAY + 1)
+    assert any(basket.sym.count(0) for basket in run.of(OrderBasket) if basket.ts > run.bars.ts_event[DAY + 1])  # type: ignore[attr-defined]
 
 
 def test_an_open_order_of_the_venue_is_split_at_both_sides() -> None:
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.9, at_venue=True))
-    made = until(world(lambda view: np.array([0.4, 0.0]), house=limits), DAY + 1)
-    lots = made.shell.state.ledger.house.held[0]
-    do(made, explained(made, 2))
-    rest(made, DAY + 1)
-    assert [list(work.lots) for work in made.shell.state.protection.stops.values()][-1] == [
-        -made.shell.state.ledger.house.held[0]
+    run = until(world(lambda view: np.array([0.4, 0.0]), house=limits), DAY + 1)
+    lots = run.shell.state.ledger.house.held[0]
+    do(run, explained(run, 2))
+    rest(run, DAY + 1)
+    assert [list(work.lots) for work in run.shell.state.protection.stops.values()][-1] == [
+        -run.shell.state.ledger.house.held[0]
     ]
-    assert made.shell.state.ledger.house.held[0] >= 2 * lots * 0.9
+    assert run.shell.state.ledger.house.held[0] >= 2 * lots * 0.9
 
 
 def test_the_split_of_the_feed_ends_the_hold_that_it_explains() -> None:
-    made = until(world(), DAY + 1)
-    book = made.shell.state.ledger.books[0]
+    run = until(world(), DAY + 1)
+    book = run.shell.state.ledger.books[0]
     lots = book.held[0]
-    made.shell.take(Action(int(made.bars.ts_open[DAY + 2]), START + (DAY + 2) * DAY_NS, 0, "split", 2, 1))
+    run.shell.take(Action(int(run.bars.ts_open[DAY + 2]), START + (DAY + 2) * DAY_NS, 0, "split", 2, 1))
     assert book.held[0] == 2 * lots
-    assert not made.shell.state.restrictions.jumped
+    assert not run.shell.state.restrictions.jumped
 
 
 def test_an_explanation_without_a_hold_changes_nothing() -> None:
-    made = until(world(), DAY - 1)
-    lots = list(made.shell.state.ledger.house.lots)
-    assert alerts(do(made, explained(made, 2)), "operator")
-    assert made.shell.state.ledger.house.lots == lots
+    run = until(world(), DAY - 1)
+    lots = list(run.shell.state.ledger.house.lots)
+    assert alerts(do(run, explained(run, 2)), "operator")
+    assert run.shell.state.ledger.house.lots == lots
 
 
 def test_a_hold_survives_a_snapshot_and_a_new_run() -> None:
-    made = until(world(), DAY + 1)
-    state = made.shell.state
-    again = thaw(made.rules, freeze(state))
+    run = until(world(), DAY + 1)
+    state = run.shell.state
+    again = thaw(run.rules, freeze(state))
     assert again.restrictions.jumped == state.restrictions.jumped
     assert freeze(again) == freeze(state)
-    assert not FoldHost(made.shell.state).plain(), "the fold does not run past it"
-    account = carry_of(freeze(state), made.universe, ("a0",), simulated=True)
-    fresh = State(made.rules)
+    assert not FoldHost(run.shell.state).plain(), "the fold does not run past it"
+    account = carry_of(freeze(state), run.universe, ("a0",), simulated=True)
+    fresh = State(run.rules)
     step(fresh, Carried(state.now, "r1", account, state.now, state.now))
     assert fresh.restrictions.jumped == state.restrictions.jumped
-    step(fresh, jump(made.bars))
+    step(fresh, jump(run.bars))
     assert fresh.restrictions.jumped == state.restrictions.jumped, "the jump of the past is known"
 
 
 def test_a_shadow_is_held_too_and_has_no_alert_of_its_own() -> None:
-    made = world(shadows=[lambda view: np.array([0.4, 0.4])]).run()
-    assert made.shell.state.shadows[0].restrictions.jumped == made.shell.state.restrictions.jumped
-    assert {each.agent for each in alerts(made.effects)} == {""}
-    do(made, explained(made, 2))
-    assert not made.shell.state.shadows[0].restrictions.jumped
+    run = world(shadows=[lambda view: np.array([0.4, 0.4])]).run()
+    assert run.shell.state.shadows[0].restrictions.jumped == run.shell.state.restrictions.jumped
+    assert {alert.agent for alert in alerts(run.effects)} == {""}
+    do(run, explained(run, 2))
+    assert not run.shell.state.shadows[0].restrictions.jumped
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -382,40 +382,40 @@ def test_whatever_a_person_does_a_held_position_only_shrinks_and_is_marked_at_th
     actions: list[str], ratio: tuple[float, int, int], weight: float, split: bool
 ) -> None:
     factor, n, d = ratio
-    made = until(world(lambda view: np.array([weight, 0.2]), factor, n, d, costs=Costs(spread_bp=2.0)), DAY)
-    state, day = made.shell.state, DAY
-    before = int(made.bars.close_nano[DAY - 1][0])
+    run = until(world(lambda view: np.array([weight, 0.2]), factor, n, d, costs=Costs(spread_bp=2.0)), DAY)
+    state, day = run.shell.state, DAY
+    before = int(run.bars.close_nano[DAY - 1][0])
     for action in actions:
         held = state.ledger.house.held[0]
         match action:
             case "buy" | "sell":
-                do(made, Wished(state.now, "a0", 0, 50 if action == "buy" else -50, "by hand", "ann"))
+                do(run, Wished(state.now, "a0", 0, 50 if action == "buy" else -50, "by hand", "ann"))
             case "bar":
                 if day + 1 < DAYS:
                     day += 1
-                    last = int(made.bars.ts_event[day - 1])
-                    one = int(made.bars.ts_event[day])
-                    made.run(i for i in made.items() if last < getattr(i, "ts_event", getattr(i, "ts", 0)) <= one)
+                    last = int(run.bars.ts_event[day - 1])
+                    one = int(run.bars.ts_event[day])
+                    run.run(i for i in run.items() if last < getattr(i, "ts_event", getattr(i, "ts", 0)) <= one)
                     worse = max if state.ledger.house.held[0] < 0 else min
-                    assert int(state.marks_nano[0]) == worse(before, int(made.bars.close_nano[day][0]))
+                    assert int(state.marks_nano[0]) == worse(before, int(run.bars.close_nano[day][0]))
             case _:
-                do(made, Operator(state.now, action, "by hand", "ann"))  # type: ignore[arg-type]
+                do(run, Operator(state.now, action, "by hand", "ann"))  # type: ignore[arg-type]
         now = state.ledger.house.held[0]
         assert 0 in state.restrictions.jumped
         assert abs(now) <= abs(held)
         assert now * held >= 0
         assert freeze(thaw(state.rules, freeze(state))) == freeze(state)
     lots = state.ledger.house.held[0]
-    do(made, explained(made, n, d) if split else explained(made))
+    do(run, explained(run, n, d) if split else explained(run))
     assert state.ledger.house.held[0] == (int(lots * n / d) if split else lots)
-    assert int(state.marks_nano[0]) == int(made.bars.close_nano[day][0])
+    assert int(state.marks_nano[0]) == int(run.bars.close_nano[day][0])
     assert state.lots(HOUSE)[0] == state.ledger.house.held[0]
 
 
 def test_a_bar_of_an_earlier_day_is_no_bar_of_the_hold() -> None:
     """A carried account knows the hold, and the history of the new run begins before it."""
-    made = until(world(), DAY + 1)
-    fresh = State(made.rules)
-    fresh.restrictions.jumped = dict(made.shell.state.restrictions.jumped)
-    step(fresh, MarketSlice(made.bars, 2))
-    assert fresh.marks_nano[0] == made.bars.close_nano[2][0]
+    run = until(world(), DAY + 1)
+    fresh = State(run.rules)
+    fresh.restrictions.jumped = dict(run.shell.state.restrictions.jumped)
+    step(fresh, MarketSlice(run.bars, 2))
+    assert fresh.marks_nano[0] == run.bars.close_nano[2][0]
