@@ -73,9 +73,9 @@ def test_an_event_with_two_handlers_is_an_error_that_names_both_modules(monkeypa
 
 
 def test_stages_run_in_the_order_of_the_table() -> None:
-    names = [each.run.__name__ for each in STAGES]
+    names = [stage.run.__name__ for stage in STAGES]
     assert names == ["execute_parents", "serve_tick", "note_rebalances", "count_refusals", "sync_stops"]
-    assert {kind for each in STAGES for kind in each.after} == set(get_args(Event))
+    assert {kind for stage in STAGES for kind in stage.after} == set(get_args(Event))
 
 
 def test_a_decision_on_a_close_fills_at_the_next_open_and_not_before() -> None:
@@ -140,8 +140,8 @@ def test_agents_within_their_own_limits_are_cut_where_the_house_would_exceed_its
     def held(bound: float) -> tuple[list[float], float]:
         """The weight of each book at the end, and of the house."""
         both = [lambda view: np.array([0.55])] * 2
-        house, own = Limits(max_position_weight=bound), Limits(max_position_weight=0.6)
-        state = World(block(np.full((4, 1), 100.0)), both, house=house, agent=own).run().shell.state
+        house, agent_limits = Limits(max_position_weight=bound), Limits(max_position_weight=0.6)
+        state = World(block(np.full((4, 1), 100.0)), both, house=house, agent=agent_limits).run().shell.state
         value = [book.lots[0] * 100.0 / (CASH / 2) for book in state.ledger.books[:2]]
         return value, state.ledger.house.lots[0] * 100.0 / CASH
 
@@ -416,14 +416,16 @@ def test_each_fill_is_posted_once_however_reports_are_repeated_and_reordered(
     cum, reports = 0, [report(basket, 0, 0, Cause.ACCEPTED)]
     for size in sizes:
         cum += size
-        whole = cum == asked
-        reports.append(report(basket, cum, size, Cause.LAST_FILL if whole else Cause.PART_FILL, (99 + size) * 10**9))
+        is_complete = cum == asked
+        reports.append(
+            report(basket, cum, size, Cause.LAST_FILL if is_complete else Cause.PART_FILL, (99 + size) * 10**9)
+        )
     if last and cum < asked:
         reports.append(report(basket, cum, 0, Cause.CANCELLED))
     sent_twice = reports + random.sample(reports, len(reports))
     random.shuffle(sent_twice)
-    for each in sent_twice:
-        world.shell.run(each)
+    for venue_report in sent_twice:
+        world.shell.run(venue_report)
     ledger = world.shell.state.ledger
     assert ledger.house.lots == [cum]
     spent = sum(s * (99 + s) for s in sizes) * 1_000_000

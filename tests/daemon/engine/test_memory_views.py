@@ -28,20 +28,20 @@ def flat(value: Any) -> Iterator[Any]:
     if not isinstance(value, CONTAINERS):
         yield value
         return
-    for each in within(value):
-        yield from flat(each)
+    for member in within(value):
+        yield from flat(member)
 
 
 def views(owner: Any, depth: int, way: str = "") -> Iterator[tuple[str, Any]]:
     """The views of memory within some attributes of an owner, with their way."""
     for name, value in fields(owner):
-        for each in flat(value):
-            if isinstance(each, (*LEAVES, np.ndarray)):
+        for member in flat(value):
+            if isinstance(member, (*LEAVES, np.ndarray)):
                 continue
-            if buffered(each):
-                yield f"{way}{name}", each
+            if buffered(member):
+                yield f"{way}{name}", member
             elif depth > 1:
-                yield from views(each, depth - 1, f"{way}{name}.")
+                yield from views(member, depth - 1, f"{way}{name}.")
 
 
 def pairs(root: Any) -> Iterator[tuple[Pair, bool]]:
@@ -75,9 +75,9 @@ class Pairs:
 
 
 def test_each_view_of_memory_has_that_of_the_array_which_its_owner_has_now() -> None:
-    year, found = Year(), Pairs()
+    year, view_pairs = Year(), Pairs()
     for number, moment in enumerate(year.moments()):
         if moment or number % 40 in (0, 39):
-            found.look(year.state, moment or f"sample {number}")
-    assert found.broken() == {}
-    assert {pair.owner for pair in found.shared} >= {"Ring", "RunningSums"}
+            view_pairs.look(year.state, moment or f"sample {number}")
+    assert view_pairs.broken() == {}
+    assert {pair.owner for pair in view_pairs.shared} >= {"Ring", "RunningSums"}

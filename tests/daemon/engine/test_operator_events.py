@@ -39,45 +39,45 @@ class Desk(World):
 
 
 def test_a_cancelled_order_never_fills_and_reserves_nothing() -> None:
-    made = Desk()
-    made.cancel()
-    assert len(made.of(Cancel)) == 1
-    assert [p.text for p in made.of(Publish)][-1] == "by hand: cancel buy 10 of 10 lots (me: a typing error)"
-    made.run(made.ahead)
-    (ended,) = made.of(Ended)
-    state = made.shell.state
+    desk = Desk()
+    desk.cancel()
+    assert len(desk.of(Cancel)) == 1
+    assert [p.text for p in desk.of(Publish)][-1] == "by hand: cancel buy 10 of 10 lots (me: a typing error)"
+    desk.run(desk.ahead)
+    (ended,) = desk.of(Ended)
+    state = desk.shell.state
     assert (ended.state, state.ledger.house.lots[0], state.working) == ([int(OrderState.CANCELLED)], 0, {})
 
 
 def test_without_the_cancel_the_same_order_fills() -> None:
-    made = Desk()
-    made.run(made.ahead)
-    assert next(f.lots for f in made.of(Filled)) == [10]
+    desk = Desk()
+    desk.run(desk.ahead)
+    assert next(f.lots for f in desk.of(Filled)) == [10]
 
 
 @pytest.mark.parametrize("other", [{"sample": 7}, {"n": 99}, {"row": 5}, {"row": -1}])
 def test_what_is_not_an_open_order_is_refused_by_the_engine(other: dict[str, int]) -> None:
-    made = Desk()
-    made.cancel(**other)
-    assert [e.text for e in made.of(Refused)] == ["not cancelled: no such order is open"]
-    assert made.of(Cancel) == []
+    desk = Desk()
+    desk.cancel(**other)
+    assert [e.text for e in desk.of(Refused)] == ["not cancelled: no such order is open"]
+    assert desk.of(Cancel) == []
 
 
 def test_a_lost_cancel_is_sent_again_and_an_ended_order_is_refused_with_its_state() -> None:
-    made = Desk()
-    copy = thaw(made.rules, freeze(made.shell.state))
-    event = CancelRequested(copy.now, made.order.sample, made.order.n, 0, "x", "me")
+    desk = Desk()
+    copy = thaw(desk.rules, freeze(desk.shell.state))
+    event = CancelRequested(copy.now, desk.order.sample, desk.order.n, 0, "x", "me")
     assert [sum(isinstance(e, Cancel) for e in step(copy, event)) for _ in range(2)] == [1, 1]
-    work = copy.working[made.order.sample, made.order.n]
+    work = copy.working[desk.order.sample, desk.order.n]
     work.state[0] = int(OrderState.FILLED)
     assert [e.text for e in step(copy, event) if isinstance(e, Refused)] == ["not cancelled: the order is filled"]
 
 
 def test_the_rest_of_an_earlier_decision_does_not_order_it_again() -> None:
-    made = Desk()
-    agent = made.shell.state.agents[0]
-    agent.follow_up.put(made.order.sample, 1, read_floats(np.array([0.5, 0.25])))
-    made.cancel()
+    desk = Desk()
+    agent = desk.shell.state.agents[0]
+    agent.follow_up.put(desk.order.sample, 1, read_floats(np.array([0.5, 0.25])))
+    desk.cancel()
     assert list(agent.follow_up.weights) == [0.0, 0.25]
 
 
@@ -95,4 +95,4 @@ def test_the_cancel_of_a_child_ends_its_parent_order_in_that_symbol_only() -> No
     assert parent.sym == [0, 1]
     row = order.sym.index(0)
     step(state, CancelRequested(state.now, order.sample, order.n, row, "x", "me"))
-    assert [each.sym for each in state.parents] == [[1]]
+    assert [open_parent.sym for open_parent in state.parents] == [[1]]

@@ -66,7 +66,7 @@ def answers(kind: Kind, agent: int, seen: list[object]) -> Act:
     def act(view: View) -> np.ndarray | Hold:
         number = view.sample
         arrays = view.prices, view.weights, view.returns(3), view.synchronous(3)
-        seen.append([agent, view.sample_time, view.equity, view.cash, *(each.tobytes() for each in arrays)])
+        seen.append([agent, view.sample_time, view.equity, view.cash, *(array.tobytes() for array in arrays)])
         if np.random.default_rng([kind.seed, agent, number, 8]).random() < kind.holds:
             return HOLD
         while number and np.random.default_rng([kind.seed, agent, number, 7]).random() < kind.idle:
@@ -91,7 +91,7 @@ def world_of(kind: Kind, seen: list[object]) -> World:
         )
         for day in range(45, kind.days, kind.dividends or kind.days)
     ]
-    made = World(
+    run = World(
         block(close, open_, volume=volume), [answers(kind, k, seen) for k in range(kind.agents)], house=kind.sets[0],
         costs=kind.costs, actions=actions, min_trade=kind.min_trade, follow_ups=kind.follow_ups,
         borrow_bp_annual=kind.borrow,
@@ -103,13 +103,13 @@ def world_of(kind: Kind, seen: list[object]) -> World:
         )
         for k in range(kind.symbols)
     ]  # fmt: skip
-    made.universe = Universe(tuple(instruments), calendar="X")
-    own = [
-        replace(each, scheduled=True, limits=kind.sets[(1 + k) % len(kind.sets)])
-        for k, each in enumerate(made.rules.agents)
+    run.universe = Universe(tuple(instruments), calendar="X")
+    agents = [
+        replace(agent, scheduled=True, limits=kind.sets[(1 + k) % len(kind.sets)])
+        for k, agent in enumerate(run.rules.agents)
     ]
-    made.rules = replace(made.rules, universe=made.universe, agents=tuple(own))
-    return made
+    run.rules = replace(run.rules, universe=run.universe, agents=tuple(agents))
+    return run
 
 
 GROUPED = (

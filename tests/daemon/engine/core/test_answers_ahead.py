@@ -41,10 +41,10 @@ COLUMNS = (
 
 def weights_at(sample: int, agent: int, symbols: int) -> Floats:
     """Weights of one sample: some agents turn over the whole book from time to time."""
-    found = 1.0 + 0.5 * np.sin(np.arange(symbols) * 1.7 + sample * (1 + agent))
+    weights = 1.0 + 0.5 * np.sin(np.arange(symbols) * 1.7 + sample * (1 + agent))
     if (sample + agent) % 11 == 0:
-        found[: symbols // 2] = 0.0
-    return found / found.sum() * (0.95 if agent != 1 else 0.3 + 0.6 * (sample % 2))
+        weights[: symbols // 2] = 0.0
+    return weights / weights.sum() * (0.95 if agent != 1 else 0.3 + 0.6 * (sample % 2))
 
 
 class Known:
@@ -84,29 +84,27 @@ class Known:
 
 
 def known_world(seed: int, agents: int, symbols: int = 4, **more: object) -> World:
-    made = world(seed, agents=agents, symbols=symbols, **more)  # type: ignore[arg-type]
+    run = world(seed, agents=agents, symbols=symbols, **more)  # type: ignore[arg-type]
 
     def act(agent: int) -> Callable[[View], Floats]:
         return lambda view: weights_at(view.sample, agent, symbols)
 
-    made.policies = [Plain(act(k)) for k in range(agents)]
-    return made
+    run.policies = [Plain(act(k)) for k in range(agents)]
+    return run
 
 
-def both(
-    made: World, every: int, chunk: int = 9_999, most: int = 1_000, *, always: bool = False
-) -> tuple[Known, Shell]:
+def both(run: World, every: int, chunk: int = 9_999, most: int = 1_000, *, always: bool = False) -> tuple[Known, Shell]:
     """Take a world by `step`, and with answers known in advance; the answers, and the shell that had them."""
     if always:
-        made.rules = replace(made.rules, agents=tuple(replace(each, scheduled=False) for each in made.rules.agents))
-    agents = len(made.rules.agents)
-    items = list(made.items()) if always else decided_every(list(made.items()), every, agents)
-    records = Record(made.universe), Record(made.universe)
-    single, together = stepped(made, records[0]), made.fresh(records[1])
-    known = together.answer = Known(together, made.universe.size, most)
-    assert isinstance(known, Foreseen)
+        run.rules = replace(run.rules, agents=tuple(replace(agent, scheduled=False) for agent in run.rules.agents))
+    agents = len(run.rules.agents)
+    items = list(run.items()) if always else decided_every(list(run.items()), every, agents)
+    records = Record(run.universe), Record(run.universe)
+    single, together = stepped(run, records[0]), run.fresh(records[1])
+    answers = together.answer = Known(together, run.universe.size, most)
+    assert isinstance(answers, Foreseen)
     ticks = [item.ts for item in items if type(item) is Tick and item.sample]
-    known.samples = {ts: number for number, ts in enumerate(ticks, 1)}
+    answers.samples = {ts: number for number, ts in enumerate(ticks, 1)}
     for at in range(0, len(items), chunk):
         for item in items[at : at + chunk]:
             single.take(item)
@@ -118,7 +116,7 @@ def both(
         one, other = getattr(records[0], name), getattr(records[1], name)
         assert one == other if isinstance(one, float) else np.array_equal(one, other), name
     assert vars(records[0].failures) == vars(records[1].failures)
-    return known, together
+    return answers, together
 
 
 CASES = [
@@ -134,17 +132,17 @@ CASES = [
 def test_rounds_of_answers_known_in_advance_are_those_of_the_engine(
     seed: int, agents: int, every: int, chunk: int, most: int
 ) -> None:
-    known, _ = both(known_world(seed, agents, limits=PLAIN), every, chunk, most)
-    planned = sum(known.planned_rows)
+    answers, _ = both(known_world(seed, agents, limits=PLAIN), every, chunk, most)
+    planned = sum(answers.planned_rows)
     assert planned > DAYS / every / 8
-    assert max(known.planned_rows) <= min(most, MOST_AHEAD)
-    assert known.given <= 3 * planned + DAYS, "what is given in vain bounds what is given next"
+    assert max(answers.planned_rows) <= min(most, MOST_AHEAD)
+    assert answers.given <= 3 * planned + DAYS, "what is given in vain bounds what is given next"
 
 
 @pytest.mark.parametrize(("seed", "agents"), [(2, 1), (4, 3)])
 def test_answers_of_agents_without_a_schedule_are_known_in_advance(seed: int, agents: int) -> None:
-    known, _ = both(known_world(seed, agents, limits=PLAIN), 1, always=True)
-    assert sum(known.planned_rows) > DAYS / 4
+    answers, _ = both(known_world(seed, agents, limits=PLAIN), 1, always=True)
+    assert sum(answers.planned_rows) > DAYS / 4
 
 
 @pytest.mark.quick_cases(3)
@@ -160,65 +158,65 @@ def test_levels_that_may_change_do_not_end_what_is_known() -> None:
     rounds = 0
     for seed in (1, 2, 4, 5):
         limits = override(PLAIN, protective=Protective(stop_loss=0.05, take_profit=0.08), max_weekly_loss=0.05)
-        known, shell = both(known_world(seed, 1 + seed % 3, limits=limits), 1)
-        rounds += sum(known.planned_rows)
+        answers, shell = both(known_world(seed, 1 + seed % 3, limits=limits), 1)
+        rounds += sum(answers.planned_rows)
         assert shell.tally.alerts > 0
     assert rounds > DAYS
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_costs_that_fill_orders_in_part_are_those_of_the_engine(seed: int) -> None:
-    made = known_world(seed + 10, 1 + seed, limits=PLAIN)
-    made.costs = Costs(
+    run = known_world(seed + 10, 1 + seed, limits=PLAIN)
+    run.costs = Costs(
         commission_bp=1.0, spread_bp=2.0, commission_min_micro=seed % 2 * 1_000_000, participation=0.1, impact=5.0
     )
-    both(made, 1, 50)
+    both(run, 1, 50)
 
 
 @pytest.mark.parametrize("agents", [1, 3])
 def test_dividends_come_between_answers_known_in_advance(agents: int) -> None:
-    made = known_world(2, agents, limits=PLAIN)
-    close = made.bars.close
+    run = known_world(2, agents, limits=PLAIN)
+    close = run.bars.close
     open_ = np.vstack([close[:1], close[:-1]])
     days = range(9, DAYS - 20, 9)
     open_[[day for day in days if day % 3 == 0]] *= 1.08  # beyond the worst price of a purchase
-    made.bars = block(close.copy(), open_)
-    made.actions = [
+    run.bars = block(close.copy(), open_)
+    run.actions = [
         Action(START + day * DAY_NS + DAY_NS // 3, START + day * DAY_NS, day % 4, "dividend", cash_nano=730_000_000)
         for day in days
     ]
-    known, _ = both(made, 1)
-    assert sum(known.planned_rows) > DAYS / 4
+    answers, _ = both(run, 1)
+    assert sum(answers.planned_rows) > DAYS / 4
 
 
 def test_a_run_without_a_log_has_the_state_of_one_with_a_record() -> None:
-    made = known_world(2, 2, limits=PLAIN)
-    items = decided_every(list(made.items()), 1, 2)
-    found = []
-    for log in (NoLog(), Record(made.universe)):
-        shell = made.fresh(log)
-        known = shell.answer = Known(shell, 4)
-        known.samples = {item.ts: k for k, item in enumerate([each for each in items if type(each) is Tick], 1)}
+    run = known_world(2, 2, limits=PLAIN)
+    items = decided_every(list(run.items()), 1, 2)
+    outcomes = []
+    for log in (NoLog(), Record(run.universe)):
+        shell = run.fresh(log)
+        answers = shell.answer = Known(shell, 4)
+        answers.samples = {item.ts: k for k, item in enumerate([tick for tick in items if type(tick) is Tick], 1)}
         shell.take_all(items)
-        assert sum(known.planned_rows) > DAYS / 4
-        found.append((shell.digest.hexdigest(), shell.tally, snapshot_of(shell)))
-    assert found[0] == found[1]
+        assert sum(answers.planned_rows) > DAYS / 4
+        outcomes.append((shell.digest.hexdigest(), shell.tally, snapshot_of(shell)))
+    assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["journal", "journal behind a record"])
 def test_with_a_log_of_all_steps_no_answer_is_taken_in_advance(beside: bool) -> None:
     """Each question is in its journal."""
-    made = known_world(2, 2, limits=PLAIN)
-    items = decided_every(list(made.items()), 1, 2)
+    run = known_world(2, 2, limits=PLAIN)
+    items = decided_every(list(run.items()), 1, 2)
     steps = Steps(), Steps()
-    logs: list[Log] = [Record(made.universe, after=each) if beside else each for each in steps]
-    single, together = stepped(made, logs[0]), made.fresh(logs[1])
-    known = together.answer = Known(together, 4)
-    known.samples = {item.ts: k for k, item in enumerate([each for each in items if type(each) is Tick], 1)}
+    logs: list[Log] = [Record(run.universe, after=log) if beside else log for log in steps]
+    single, together = stepped(run, logs[0]), run.fresh(logs[1])
+    answers = together.answer = Known(together, 4)
+    answers.samples = {item.ts: k for k, item in enumerate([tick for tick in items if type(tick) is Tick], 1)}
     for item in items:
         single.take(item)
     together.take_all(items)
-    assert known.planned_rows == []
+    assert answers.planned_rows == []
     assert_same_steps(*steps)
     assert_same(single, together)
     assert together.state.rounds_taken > DAYS / 2
@@ -226,15 +224,15 @@ def test_with_a_log_of_all_steps_no_answer_is_taken_in_advance(beside: bool) -> 
 
 def test_the_worlds_have_rows_between_decisions_and_fills_on_each_side() -> None:
     """Else the comparison would show nothing about them."""
-    made = known_world(4, 1, limits=PLAIN)
-    known, _ = both(made, 5)
-    assert known.later.total() > 0
-    record = Record(made.universe)
-    shell = stepped(made, record)
-    for item in decided_every(list(made.items()), 5, 1):
+    run = known_world(4, 1, limits=PLAIN)
+    answers, _ = both(run, 5)
+    assert answers.later.total() > 0
+    record = Record(run.universe)
+    shell = stepped(run, record)
+    for item in decided_every(list(run.items()), 5, 1):
         shell.take(item)
-    lots = np.concatenate([each.columns[1] for each in record.fill_columns])
+    lots = np.concatenate([fills.columns[1] for fills in record.fill_columns])
     assert (lots > 0).any()
     assert (lots < 0).any()
     assert all(a.ts < b.ts for a, b in pairwise(record.fill_columns))
-    assert sum(type(item) is MarketSlice for item in made.items()) == DAYS
+    assert sum(type(item) is MarketSlice for item in run.items()) == DAYS

@@ -40,9 +40,9 @@ class Folded:
     """A shell whose columns are ahead, with the items of its world; the next is `at`."""
 
     def __init__(self) -> None:
-        made = world_of(KIND, [])
-        self.items: list[Item] = decided_every(list(made.items()), 1, 3)
-        self.single, self.shell = stepped(made, NoLog()), made.fresh(NoLog())
+        run = world_of(KIND, [])
+        self.items: list[Item] = decided_every(list(run.items()), 1, 3)
+        self.single, self.shell = stepped(run, NoLog()), run.fresh(NoLog())
         for item in self.items[:2]:
             self.shell.take(item)
         self.host, self.state, self.at = self.shell._fold_host(), self.shell.state, 2
@@ -279,8 +279,8 @@ def test_crosses_of_several_decisions_are_booked_in_their_order() -> None:
         folded.single.take(item)
     for shell in (folded.single, folded.shell):
         crosses = shell.unsettled.crosses
-        first, *others = crosses
-        crosses.keep([replace(first, sample=first.sample - DAY_NS, ts=first.ts - DAY_NS), *others])
+        first, *later_crosses = crosses
+        crosses.keep([replace(first, sample=first.sample - DAY_NS, ts=first.ts - DAY_NS), *later_crosses])
         assert not crosses.further
     assert folded.fold() == folded.at + 1
     folded.host.sync()

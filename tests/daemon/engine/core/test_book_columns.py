@@ -57,12 +57,12 @@ def test_the_switch_has_the_marks_of_each_sample_and_losses_keep_their_bands(ste
     days, values = [day], [100]
     for later, value in steps:
         day += later
-        before = [k for k, each in enumerate(days) if each < day]
-        week = [k for k, each in enumerate(days) if (each - MONDAY) // 7 < (day - MONDAY) // 7]
+        before = [k for k, marked_day in enumerate(days) if marked_day < day]
+        week = [k for k, marked_day in enumerate(days) if (marked_day - MONDAY) // 7 < (day - MONDAY) // 7]
         days.append(day)
         values.append(value)
         opened, began = values[before[-1]] if before else 100, values[week[-1]] if week else 100
-        losses = [max(0.0, 1.0 - value / each) for each in (max(values), opened, began)]
+        losses = [max(0.0, 1.0 - value / reference) for reference in (max(values), opened, began)]
         for k, loss in enumerate(losses):
             for low, high in bands(loss):
                 book.low[:], book.high[:] = wide()

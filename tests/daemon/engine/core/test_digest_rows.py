@@ -103,10 +103,10 @@ def test_the_hash_of_parts_in_any_order_is_that_of_their_sorted_rows(
     assert sorted(ts for ts, *_ in chain.waiting()) == sorted(ts for ts, *_ in parts if ts >= at)
     chain.close(END)
     link = b""
-    for _, found in sorted(instants.items()):
-        found.sort(key=lambda part: part[0])
-        kinds = [kind for kind, *_ in found]
-        data, head = b"".join(part[2] for part in found), head_of(sum(part[1] for part in found))
+    for _, entries in sorted(instants.items()):
+        entries.sort(key=lambda part: part[0])
+        kinds = [kind for kind, *_ in entries]
+        data, head = b"".join(part[2] for part in entries), head_of(sum(part[1] for part in entries))
         if len(set(kinds)) < len(kinds):
             data = b"merged" + head + data
         link = blake2b(link + head + data, digest_size=32).digest()

@@ -54,20 +54,22 @@ def days(closes: Sequence[Sequence[float]], *weights: float, opens: np.ndarray |
     return World(block(np.array(closes), opens), acts, **rules)  # type: ignore[arg-type]
 
 
-def effects_of(made: World, every: int = 1, chunk: int = 9999) -> list[Effect]:
+def effects_of(run: World, every: int = 1, chunk: int = 9999) -> list[Effect]:
     """The effects of a world by `step`, after the fold has left the same."""
     steps = Steps(), Steps(rows_only=True)
-    both(made, every, steps, chunk)
+    both(run, every, steps, chunk)
     return [effect for step in steps[0].steps for effect in decode(step).effects]
 
 
 def exits_of(effects: Sequence[Effect]) -> list[tuple[int, int, str, bool]]:
     """Agent, symbol, kind and whether there is an order, of each record of an exit."""
-    return [(each.agent, each.symbol, each.kind, each.n > 0) for each in effects if isinstance(each, Protected)]
+    return [
+        (effect.agent, effect.symbol, effect.kind, effect.n > 0) for effect in effects if isinstance(effect, Protected)
+    ]
 
 
 def alerts_of(effects: Sequence[Effect]) -> list[str]:
-    return [each.symbol for each in effects if isinstance(each, Publish) and each.kind == "protective"]
+    return [effect.symbol for effect in effects if isinstance(effect, Publish) and effect.kind == "protective"]
 
 
 @pytest.mark.parametrize("chunk", [1, 9999])
@@ -89,13 +91,15 @@ def test_exits_of_two_agents_at_one_bar_are_one_plan(calls):
     closes = [[100.0, 100.0]] * 4 + [[91.0, 109.0]] * 6
     weights = override(COLLARED, protective=STOP, max_gross_exposure=2.0)
     effects = effects_of(days(closes, 0.3, -0.1, house=weights))
-    first, rest = [(0, 0, "stop_loss", True), (1, 1, "stop_loss", True)], [(0, 0, "stop_loss", True)]
-    assert exits_of(effects) == [*first, *rest]  # an order of the house does not cross zero
+    first, later_exits = [(0, 0, "stop_loss", True), (1, 1, "stop_loss", True)], [(0, 0, "stop_loss", True)]
+    assert exits_of(effects) == [*first, *later_exits]  # an order of the house does not cross zero
     assert calls == {"exits_planned": 2}
     both_stopped = override(COLLARED, protective=Protective(stop_loss=0.08, take_profit=0.09), max_gross_exposure=2.0)
     effects = effects_of(days([[100.0]] * 4 + [[91.0]] * 6, 0.3, -0.1, house=both_stopped))
     assert exits_of(effects) == [(0, 0, "stop_loss", True), (1, 0, "take_profit", True)]
-    plan = next(each for each in effects if isinstance(each, Planned) and len(each.agents) == 2 and any(each.crossed))
+    plan = next(
+        effect for effect in effects if isinstance(effect, Planned) and len(effect.agents) == 2 and any(effect.crossed)
+    )
     assert np.frombuffer(plan.net, dtype=np.int64)[0] != 0
     assert calls["order_exits"] == 0
 
@@ -105,16 +109,16 @@ def test_an_exit_that_the_gate_cuts_is_ordered_again_at_the_next_bar(calls):
     only, and nothing at all once the net is sold."""
     closes = [[100.0]] * 4 + [[91.0 - day] for day in range(4)] + [[120.0]] * 3
     house = override(COLLARED, protective=Protective(stop_loss=0.08), allow_short=False, max_gross_exposure=2.0)
-    made = days(closes, 0.3, -0.1, house=house)
+    run = days(closes, 0.3, -0.1, house=house)
     free = override(house, allow_short=True, protective=None)
-    own = (
-        replace(made.rules.agents[0], limits=override(house, allow_short=True)),
-        replace(made.rules.agents[1], limits=free),
+    agents = (
+        replace(run.rules.agents[0], limits=override(house, allow_short=True)),
+        replace(run.rules.agents[1], limits=free),
     )
-    made.rules = replace(made.rules, agents=own, house=override(house, protective=None))
-    effects = effects_of(made)
+    run.rules = replace(run.rules, agents=agents, house=override(house, protective=None))
+    effects = effects_of(run)
     assert exits_of(effects)[:1] == [(0, 0, "stop_loss", True)]
-    plans = [each for each in effects if isinstance(each, Planned) and each.net != each.allowed]
+    plans = [effect for effect in effects if isinstance(effect, Planned) and effect.net != effect.allowed]
     assert len(plans) > 2
     assert calls["exits_planned"] > 2
     assert calls["order_exits"] == 0
@@ -129,12 +133,12 @@ def test_what_passes_of_an_exit_follows_from_the_new_closes(calls):
         lambda view: keep(view, -0.4),
         lambda view: [-0.2 if view.sample % 2 else -0.1],
     ]
-    made = World(block(closes), acts, house=COLLARED)
-    first, *others = made.rules.agents
-    agents = replace(first, limits=override(COLLARED, protective=STOP)), *others
-    made.rules = replace(made.rules, agents=agents, house=override(COLLARED, max_position_weight=0.125))
-    effects = effects_of(made)
-    plans = [each for each in effects if isinstance(each, Planned) and each.net != each.allowed]
+    run = World(block(closes), acts, house=COLLARED)
+    first, *other_agents = run.rules.agents
+    agents = replace(first, limits=override(COLLARED, protective=STOP)), *other_agents
+    run.rules = replace(run.rules, agents=agents, house=override(COLLARED, max_position_weight=0.125))
+    effects = effects_of(run)
+    plans = [effect for effect in effects if isinstance(effect, Planned) and effect.net != effect.allowed]
     cuts = [np.frombuffer(plan.allowed, dtype=np.int64)[0] for plan in plans]
     assert min(cuts) < 0
     assert calls["exits_planned"] > 1
@@ -174,11 +178,11 @@ def test_an_exit_that_the_gate_of_the_fold_does_not_know_is_planned_by_the_engin
 def test_an_exit_at_an_equity_that_no_float_has_is_planned_by_the_engine(calls):
     """Equities of 2^53 micro and more."""
     closes = [[100.0, 100.0]] * 4 + [[91.0, 100.0]] * 8
-    made = days(closes, 0.2, house=override(COLLARED, protective=STOP))
-    whole = 10**16
-    agents = tuple(replace(agent, capital_micro=whole) for agent in made.rules.agents)
-    made.rules = replace(made.rules, cash_micro=whole, agents=agents)
-    assert exits_of(effects_of(made)) == [(0, 0, "stop_loss", True)]
+    run = days(closes, 0.2, house=override(COLLARED, protective=STOP))
+    capital_micro = 10**16
+    agents = tuple(replace(agent, capital_micro=capital_micro) for agent in run.rules.agents)
+    run.rules = replace(run.rules, cash_micro=capital_micro, agents=agents)
+    assert exits_of(effects_of(run)) == [(0, 0, "stop_loss", True)]
     assert (calls["exits_planned"], calls["order_exits"]) == (0, 1)
 
 
@@ -216,10 +220,10 @@ def test_exits_in_random_worlds_are_those_of_the_engine(calls, kind, least):
 def test_a_plan_of_exits_that_may_raise_a_level_is_measured(calls):
     """What one agent closes, the house does not have: its exposure rises."""
     closes = [[100.0]] * 4 + [[91.0]] * 6
-    made = days(closes, 0.45, -0.45, house=override(COLLARED, max_gross_exposure=0.3))
+    run = days(closes, 0.45, -0.45, house=override(COLLARED, max_gross_exposure=0.3))
     limits = override(COLLARED, max_gross_exposure=1.0)
-    first, second = made.rules.agents
+    first, second = run.rules.agents
     agents = replace(first, limits=override(limits, protective=STOP)), replace(second, limits=limits)
-    made.rules = replace(made.rules, agents=agents)
-    assert exits_of(effects_of(made))[0] == (0, 0, "stop_loss", True)
+    run.rules = replace(run.rules, agents=agents)
+    assert exits_of(effects_of(run))[0] == (0, 0, "stop_loss", True)
     assert calls["check_plan"] > 0

@@ -48,8 +48,8 @@ def test_a_log_of_all_steps_gets_the_same_bytes_from_the_fold() -> None:
 )
 def test_rounds_and_fills_of_the_fold_are_those_of_the_engine(seed, agents, every, chunk):
     steps = Steps(rows_only=True), Steps(rows_only=True)
-    made = world(seed, agents=agents, limits=PLAIN)
-    taken = both(made, every, steps, chunk)
+    run = world(seed, agents=agents, limits=PLAIN)
+    taken = both(run, every, steps, chunk)
     assert steps[0].valued == steps[1].valued
     assert steps[0].filled == steps[1].filled
     assert taken.rounds > taken.of_bars / every / 3
@@ -84,21 +84,21 @@ def test_orders_that_are_good_till_cancelled_fill_beside_a_question(follow_ups):
 
 def test_a_limit_on_the_average_correlation_leaves_every_round_to_the_engine():
     steps = Steps(), Steps(rows_only=True)
-    made = world(4, agents=2, limits=override(PLAIN, average_correlation=0.01))
-    taken = both(made, 5, steps)
+    run = world(4, agents=2, limits=override(PLAIN, average_correlation=0.01))
+    taken = both(run, 5, steps)
     assert (taken.bars > taken.of_bars / 2, taken.rounds) == (True, 0)
-    assert gate_set(PLAIN, made.universe) is not None
-    assert gate_set(override(PLAIN, average_correlation=0.01), made.universe) is None
+    assert gate_set(PLAIN, run.universe) is not None
+    assert gate_set(override(PLAIN, average_correlation=0.01), run.universe) is None
     plans = [effect for step in steps[0].steps for effect in decode(step).effects if isinstance(effect, Planned)]
     assert any(Reason.AVERAGE_CORRELATION in plan.reason for plan in plans)
 
 
 @pytest.mark.parametrize(("seed", "agents", "every", "chunk"), [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 21, 64)])
 def test_a_record_takes_the_samples_of_the_fold_as_columns(seed, agents, every, chunk):
-    made = world(seed, agents=agents, limits=PLAIN)
-    records = Record(made.universe), Record(made.universe)
-    assert all(isinstance(each, SampleLog) for each in records)
-    assert both(made, every, records, chunk).samples > 100
+    run = world(seed, agents=agents, limits=PLAIN)
+    records = Record(run.universe), Record(run.universe)
+    assert all(isinstance(record, SampleLog) for record in records)
+    assert both(run, every, records, chunk).samples > 100
     for name in ("ts", "days_ns", "known_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills"):
         assert list(getattr(records[0], name)) == list(getattr(records[1], name)), name
     assert len(records[0].ts) == DAYS
@@ -109,12 +109,12 @@ def test_a_record_takes_the_samples_of_the_fold_as_columns(seed, agents, every, 
 @pytest.mark.parametrize("seed", range(4))
 def test_costs_and_limits_of_venues_are_those_of_the_engine(seed):
     steps = Steps(rows_only=True), Steps(rows_only=True)
-    made = world(seed + 10, agents=1 + seed % 3, limits=PLAIN)
-    made.costs = Costs(
+    run = world(seed + 10, agents=1 + seed % 3, limits=PLAIN)
+    run.costs = Costs(
         commission_bp=1.0, spread_bp=2.0, commission_min_micro=seed % 2 * 1_000_000, participation=0.1,
         impact=5.0 * (seed > 1),
     )  # fmt: skip
-    taken = both(made, 3, steps, 50)
+    taken = both(run, 3, steps, 50)
     assert steps[0].filled == steps[1].filled
     assert seed == 2 or taken.fills > 0
 
@@ -128,9 +128,9 @@ def test_the_engine_plans_after_crosses_of_the_fold():
         return Noted(answer, f"{view.sample}") if first and not view.sample % 3 else answer
 
     steps = Steps(rows_only=True), Steps(rows_only=True)
-    made = world(2, agents=2, limits=PLAIN)
-    made.policies = [Plain(lambda view: act(view, True)), Plain(lambda view: act(view, False))]
-    taken = both(made, 1, steps)
+    run = world(2, agents=2, limits=PLAIN)
+    run.policies = [Plain(lambda view: act(view, True)), Plain(lambda view: act(view, False))]
+    taken = both(run, 1, steps)
     assert steps[0].valued == steps[1].valued
     assert steps[0].filled == steps[1].filled
     assert any(b"Crossed" in step for step in steps[0].steps)
@@ -140,17 +140,17 @@ def test_the_engine_plans_after_crosses_of_the_fold():
 @pytest.mark.parametrize("agents", [1, 3])
 def test_dividends_are_paid_between_samples_of_the_fold_once(agents):
     steps = Steps(rows_only=True), Steps(rows_only=True)
-    made = world(2, agents=agents, limits=PLAIN)
-    close = made.bars.close
+    run = world(2, agents=agents, limits=PLAIN)
+    close = run.bars.close
     open_ = np.vstack([close[:1], close[:-1]])
     days = range(80, DAYS - 20, 4)
     open_[[day for day in days if day % 3 == 0]] *= 1.08  # beyond the worst price of a purchase
-    made.bars = block(close.copy(), open_)
-    made.actions = [
+    run.bars = block(close.copy(), open_)
+    run.actions = [
         Action(START + day * DAY_NS + DAY_NS // 3, START + day * DAY_NS, day % 4, "dividend", cash_nano=730_000_000)
         for day in days for _ in range(1 + day % 2)
     ]  # fmt: skip
-    taken = both(made, 1, steps)
+    taken = both(run, 1, steps)
     assert steps[0].valued == steps[1].valued
     assert steps[0].filled == steps[1].filled
     assert any(b"Booked" in step for step in steps[0].steps)
@@ -174,14 +174,14 @@ def test_a_trip_of_the_switch_is_found_at_its_sample():
 
 def test_looser_limits_that_wait_apply_at_the_first_sample_after_their_delay():
     """Found by one of 10,000 random worlds: the samples of the delay and those after it were taken alike."""
-    made = world(2)
-    looser = replace(made.rules, house=override(LIMITS, max_gross_exposure=3.0))
-    items = decided_every(list(made.items()), 21, 1)
+    run = world(2)
+    looser = replace(run.rules, house=override(LIMITS, max_gross_exposure=3.0))
+    items = decided_every(list(run.items()), 21, 1)
     cut, half = (next(k for k, item in enumerate(items) if k > len(items) // n and type(item) is Tick) for n in (4, 2))
     begins, due = (item.ts for item in (items[cut], items[half]) if type(item) is Tick)
     waits = Reloaded(begins, "other", ("risk",), b"", in_force(looser), due, ("max_gross_exposure",))
     steps = Steps(), Steps(rows_only=True)
-    single, together = stepped(made, steps[0]), made.fresh(steps[1])
+    single, together = stepped(run, steps[0]), run.fresh(steps[1])
     for part in (items[: cut + 1], items[cut + 1 :]):
         for item in part:
             single.take(item)
@@ -228,16 +228,16 @@ def test_the_worlds_have_levels_that_change_within_a_month():
 
 def test_a_run_leaves_no_circle_of_references() -> None:
     """A sweep makes thousands of states, and no garbage collection runs while a point does."""
-    made = world(1, agents=2, limits=PLAIN)
-    items = decided_every(list(made.items()), 1, 2)
+    run = world(1, agents=2, limits=PLAIN)
+    items = decided_every(list(run.items()), 1, 2)
     gc.collect()
     gc.disable()
     try:
-        shell = made.fresh(Record(made.universe))
+        shell = run.fresh(Record(run.universe))
         shell.take_all(items)
         gone = weakref.ref(shell), weakref.ref(shell.state)
         assert shell.state.bars_taken > 100
         del shell
-        assert [each() for each in gone] == [None, None]
+        assert [reference() for reference in gone] == [None, None]
     finally:
         gc.enable()

@@ -24,7 +24,7 @@ def changed(
     equity, gross, cash, least = terms
     targets = Targets(len(weights))
     scale = targets.factor(read_floats(weights), gross, cash)
-    arrays = (read_floats(each) for each in (weights, held, px))
+    arrays = (read_floats(array) for array in (weights, held, px))
     targets.change_to(*arrays, age.data, most_age, scale * equity, least)
     return scale, list(targets.change), targets.changed
 
@@ -98,8 +98,8 @@ def test_a_change_below_the_least_value_is_left_out_except_to_zero(target: float
     """10 lots are held of 100 each; a trade has a value of 300 at least."""
     for scale in (1.0, 1 / 1024):
         weight, px, age = np.array([target / 100.0]), np.array([100.0 * scale]), np.zeros(1, dtype=np.int64)
-        found = changed(weight, np.array([10.0]), px, age, 0, 10_000.0 * scale, 9.0, 9.0, 300.0 * scale)
-        assert found == (1.0, [passes], int(passes != 0.0))
+        outcome = changed(weight, np.array([10.0]), px, age, 0, 10_000.0 * scale, 9.0, 9.0, 300.0 * scale)
+        assert outcome == (1.0, [passes], int(passes != 0.0))
 
 
 @pytest.mark.parametrize("weight", [0.5, -0.5])

@@ -56,22 +56,22 @@ FAILURES: dict[str, Callable[[View], object]] = {
 
 def world_with(act: Callable[[View], object], at: int, agents: int, which: int) -> World:
     """A world of which one agent acts otherwise at a sample."""
-    made = world(1, days=DAYS, symbols=SYMBOLS, agents=agents, limits=PLAIN)
+    run = world(1, days=DAYS, symbols=SYMBOLS, agents=agents, limits=PLAIN)
 
     def usual(number: int) -> Callable[[View], object]:
         return lambda view: act(view) if (view.sample, number) == (at, which) else weights_at(view.sample + number)
 
-    made.policies = [Plain(usual(k)) for k in range(agents)]
-    return made
+    run.policies = [Plain(usual(k)) for k in range(agents)]
+    return run
 
 
 @pytest.mark.parametrize("name", FAILURES)
 @pytest.mark.parametrize("at", [1, 57, DAYS - 1])
 def test_a_policy_that_fails_in_the_fold_leaves_the_state_of_step(name: str, at: int) -> None:
     for which in range(3):
-        made = world_with(FAILURES[name], at, 3, which)
-        items = decided_every(list(made.items()), 1, 3)
-        single, together = stepped(made, NoLog()), made.fresh(NoLog())
+        run = world_with(FAILURES[name], at, 3, which)
+        items = decided_every(list(run.items()), 1, 3)
+        single, together = stepped(run, NoLog()), run.fresh(NoLog())
         cut = next(k for k, item in enumerate(items) if type(item) is Tick and k > 2 * at)
         for part in (items[: cut + 1], items[cut + 1 :]):
             for item in part:
@@ -85,15 +85,17 @@ def test_a_policy_that_fails_in_the_fold_leaves_the_state_of_step(name: str, at:
 @pytest.mark.parametrize("at", [1, 57, DAYS - 1])
 def test_an_interrupt_in_a_policy_leaves_the_state_of_step(at: int) -> None:
     for which in range(3):
-        made = world_with(raises(KeyboardInterrupt()), at, 3, which)
-        items = decided_every(list(made.items()), 1, 3)
-        single, together = stepped(made, NoLog()), made.fresh(NoLog())
+        run = world_with(raises(KeyboardInterrupt()), at, 3, which)
+        items = decided_every(list(run.items()), 1, 3)
+        single, together = stepped(run, NoLog()), run.fresh(NoLog())
         with pytest.raises(KeyboardInterrupt):
             list(map(single.take, items))
         with pytest.raises(KeyboardInterrupt):
             together.take_all(items)
         rounds = [shell.state.round for shell in (single, together)]
-        assert [(each.number, each.waiting, each.answers) for each in rounds if each] == [(at, [0, 1, 2], {})] * 2
+        assert [(open_round.number, open_round.waiting, open_round.answers) for open_round in rounds if open_round] == [
+            (at, [0, 1, 2], {})
+        ] * 2
         single.state.round = together.state.round = None  # a state is frozen between rounds
         assert snapshot_of(single) == snapshot_of(together)
 
@@ -109,10 +111,10 @@ class Counting:
 
 
 def test_an_answer_without_memory_keeps_the_memory_of_before() -> None:
-    made = world(1, days=DAYS, symbols=SYMBOLS, agents=2, limits=PLAIN)
-    made.policies = [Counting(), Counting()]  # type: ignore[list-item]
-    items = decided_every(list(made.items()), 1, 2)
-    single, together = stepped(made, NoLog()), made.fresh(NoLog())
+    run = world(1, days=DAYS, symbols=SYMBOLS, agents=2, limits=PLAIN)
+    run.policies = [Counting(), Counting()]  # type: ignore[list-item]
+    items = decided_every(list(run.items()), 1, 2)
+    single, together = stepped(run, NoLog()), run.fresh(NoLog())
     for item in items:
         single.take(item)
     together.take_all(items)
@@ -149,10 +151,10 @@ class Sighted(Keeper):
 
 @pytest.mark.parametrize("kind", [Keeper, Sighted])
 def test_no_array_of_a_view_is_written_after_it_was_shown(kind: type[Keeper]) -> None:
-    made, keepers = world(2, days=200, symbols=SYMBOLS, agents=2, limits=PLAIN), [kind(), kind()]
-    made.policies = list(keepers)  # type: ignore[arg-type]
-    shell = made.fresh(NoLog())
-    items = decided_every(list(made.items()), 1, 2)
+    run, keepers = world(2, days=200, symbols=SYMBOLS, agents=2, limits=PLAIN), [kind(), kind()]
+    run.policies = list(keepers)  # type: ignore[arg-type]
+    shell = run.fresh(NoLog())
+    items = decided_every(list(run.items()), 1, 2)
     if kind is Sighted:
         shell.answer = blocks = AnswerBlocks(shell.answer, keepers.__getitem__, [True, True])
         blocks.expect(items)
@@ -188,11 +190,11 @@ def act(view):
 def test_no_array_of_a_view_changes_in_the_process_of_an_isolated_policy(tmp_path: Path) -> None:
     file = tmp_path / "keeping.py"
     file.write_text(KEEPING)
-    made = world(1, days=80, symbols=SYMBOLS, agents=1, limits=PLAIN)
+    run = world(1, days=80, symbols=SYMBOLS, agents=1, limits=PLAIN)
     worker = Apart().file(file, "act", {})
-    made.policies = [worker]  # type: ignore[list-item]
-    shell = made.fresh(NoLog())
-    items = decided_every(list(made.items()), 1, 1)
+    run.policies = [worker]  # type: ignore[list-item]
+    shell = run.fresh(NoLog())
+    items = decided_every(list(run.items()), 1, 1)
     try:
         shell.take_all(items)
     finally:
@@ -219,24 +221,24 @@ class Reading(Keeper):
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])
 def test_policies_read_the_same_bars_and_series_in_the_fold(seed: int, chunk: int) -> None:
     """Dividends and splits with an odd seed; some samples have no value of the series yet."""
-    made = world(
+    run = world(
         seed, days=DAYS + 60, symbols=SYMBOLS, agents=2, limits=PLAIN, lookback=252, keep_bars=True, macro=("vix",)
     )
     items = [
         structs.replace(item, macro=(10.0 + k % 7,) if k % 5 else ()) if isinstance(item, Tick) else item
-        for k, item in enumerate(decided_every(list(made.items()), 1, 2))
+        for k, item in enumerate(decided_every(list(run.items()), 1, 2))
     ]
     shells, keepers = [], []
     for size in (0, chunk):
-        made.policies = [Reading(), Reading()]  # type: ignore[list-item]
-        shell = made.fresh(NoLog()) if size else stepped(made, NoLog())
+        run.policies = [Reading(), Reading()]  # type: ignore[list-item]
+        shell = run.fresh(NoLog()) if size else stepped(run, NoLog())
         for at in range(0, len(items), max(size, 1)):
             if size:
                 shell.take_all(items[at : at + size])
             else:
                 shell.take(items[at])
         shells.append(shell)
-        keepers.append(made.policies)
+        keepers.append(run.policies)
     single, together = shells
     assert snapshot_of(single) == snapshot_of(together)
     assert together.state.rounds_taken > DAYS

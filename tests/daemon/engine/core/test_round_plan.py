@@ -70,11 +70,11 @@ def plan_of(agents: int, size: int = N) -> Plan:
 
 def ring_with(returns: np.ndarray) -> Ring:
     """A ring whose newest returns are float64[R, N]."""
-    made = Ring(returns.shape[1], len(returns) + 1)
-    made.append(np.full(returns.shape[1], 100.0))
+    ring = Ring(returns.shape[1], len(returns) + 1)
+    ring.append(np.full(returns.shape[1], 100.0))
     for row in 100.0 * np.cumprod(1.0 + returns, axis=0):
-        made.append(row)
-    return made
+        ring.append(row)
+    return ring
 
 
 @pytest.mark.parametrize("count", [4, 5, 6, 7, 8, 9, 20])
@@ -98,11 +98,11 @@ def test_a_scene_has_the_newest_prices_scenarios_and_deviations(count: int, leas
     assert (scene.rows, scene.has_links) == (TOO_FEW if short else READY, False)
     if short:
         return
-    for own, lookback, own_counts in zip(scene.losses, (8, 6), counts, strict=True):
+    for losses, lookback, own_counts in zip(scene.losses, (8, 6), counts, strict=True):
         rows = min(count, lookback)
         m = own_counts[rows]
-        assert (own.size, own.worst, own.ready) == (rows, m, False)
-        assert own.beyond == sqrt((rows - m) / m) + 0.5
+        assert (losses.size, losses.worst, losses.ready) == (rows, m, False)
+        assert losses.beyond == sqrt((rows - m) / m) + 0.5
     longer, shorter = returns[end - min(count, 8) : end], returns[end - min(count, 6) : end]
     assert not scene.spreads[0].ready
     assert list(scene.spreads[0].deviation) == pytest.approx(shorter.std(axis=0, ddof=1), rel=1e-6)
@@ -119,8 +119,8 @@ def scene_of(tails: int, forms: int) -> Scene:
     scene.volume, scene.has_links = float_zeros(N), True
     scene.losses = [Losses(float_zeros(N), float_zeros(N), 0.0, 0, 1, k) for k in range(tails)]
     scene.spreads = [Spread(False, float_zeros(N)) for _ in range(forms)]
-    for each in (*scene.losses, *scene.spreads):
-        each.ready = True
+    for figure in (*scene.losses, *scene.spreads):
+        figure.ready = True
     return scene
 
 
@@ -158,9 +158,12 @@ def test_a_decision_follows_where_its_own_sales_or_those_of_others_may_permit_wh
         ):  # fmt: skip
             put(out, values)
         sells = (change * held < 0).any()
-        own, others = (freed[first] > 0) & (passes != change), (freed[house] > 0) & (passed != total) & (surviving != 0)
+        own_cuts, house_cuts = (
+            (freed[first] > 0) & (passes != change),
+            (freed[house] > 0) & (passed != total) & (surviving != 0),
+        )
         follows = plan.follows(number)
-        assert follows == bool(sells and (own | others).any())
+        assert follows == bool(sells and (own_cuts | house_cuts).any())
         outcomes[follows] += 1
     assert min(outcomes) > 200
 
@@ -173,9 +176,9 @@ def lone(**other: object) -> bool:
     } | other  # fmt: skip
     plan, sets = plan_of(3), [gate_set(Limits(), UNIVERSE), gate_set(Limits(), UNIVERSE)]
     for number, book in enumerate(plan.books):
-        own = sets[have["sets"][number]]
-        assert own is not None
-        book.limiter, book.micro, book.book.cash_micro = own.limiter, have["equity"][number], have["cash"][number]
+        gates = sets[have["sets"][number]]
+        assert gates is not None
+        book.limiter, book.micro, book.book.cash_micro = gates.limiter, have["equity"][number], have["cash"][number]
         put(book.held, have["held"][number])
     for agent, part in zip(plan.agents, have["part"], strict=True):
         agent.taking = bool(part)
@@ -206,9 +209,9 @@ def test_a_level_rises_where_the_lots_that_fill_exceed_its_band_of_what_fees_lea
         columns, limits = plan.books[book], Limits(max_gross_exposure=bound / INFO_BEGINS)
         put(columns.held, [10.0, -4.0, 0.0])
         put(plan.market.px, [10.0, 25.0, 40.0])
-        own = gate_set(Limits(), UNIVERSE)
-        assert own is not None
-        columns.limiter, columns.micro, own.limiter.fee = own.limiter, equity, 0.2
+        gates = gate_set(Limits(), UNIVERSE)
+        assert gates is not None
+        columns.limiter, columns.micro, gates.limiter.fee = gates.limiter, equity, 0.2
         columns.rising = Bands(rules_of(limits, UNIVERSE), {"max_gross_exposure": level}, True)
         ring = ring_with(np.zeros((9, N)))
         holds = plan.holds(book, np.array(lots).data, ring)
@@ -260,7 +263,7 @@ def test_a_request_of_old_prices_or_wrong_numbers_or_the_same_of_a_moment_ago_is
     weights = [0.1, 0.2, 0.0]
     assert requested(weights, age=51)[0] == OTHER
     for k, wrong in product(range(N), (inf, -inf, np.nan, 1e300, -1e300)):
-        assert requested([wrong if each == k else 0.1 for each in range(N)])[0] == OTHER
+        assert requested([wrong if column == k else 0.1 for column in range(N)])[0] == OTHER
     for at, status in ((9_899, PLANNED), (9_900, PLANNED), (9_901, OTHER), (9_999, OTHER), (0, PLANNED), (1, PLANNED)):
         assert requested(weights, at=at)[0] == status
     assert requested(weights, at=1, window=9_999)[0] == PLANNED
@@ -318,12 +321,15 @@ def test_the_parts_of_an_order_are_those_of_the_books(held: list[int], percent: 
     if not lots:
         return
     plan, sign = plan_of(len(held), 1), 1 if buys else -1
-    for agent, own in zip(plan.agents, held, strict=True):
-        agent.surviving[0] = sign * own
+    for agent, book_lots in zip(plan.agents, held, strict=True):
+        agent.surviving[0] = sign * book_lots
     out = int_zeros(2 * len(held))
     end = plan.parts(out, 0, sign * lots, 0)
     pairs = list(out)[:end]
-    expected = [(agent, sign * part) for agent, part in share(lots, [(k, own) for k, own in enumerate(held) if own])]
+    expected = [
+        (agent, sign * part)
+        for agent, part in share(lots, [(k, book_lots) for k, book_lots in enumerate(held) if book_lots])
+    ]
     assert list(zip(pairs[::2], pairs[1::2], strict=True)) == expected
 
 

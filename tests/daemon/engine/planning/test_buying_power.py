@@ -99,45 +99,45 @@ def test_a_lone_order_gets_nearly_all_that_may_be_bought() -> None:
 
 
 def test_purchases_since_the_venue_was_asked_stay_within_what_it_said() -> None:
-    made = world()
+    run = world()
     spent = 0.0
-    for number, item in enumerate(made.items()):
-        before = len(made.effects)
-        made.shell.take(item)
+    for number, item in enumerate(run.items()):
+        before = len(run.effects)
+        run.shell.take(item)
         if number == 0:
-            made.shell.run(said(made.shell.state, POWER))
-        spent += sum(cost(e) for e in made.effects[before:] if isinstance(e, OrderBasket))
+            run.shell.run(said(run.shell.state, POWER))
+        spent += sum(cost(e) for e in run.effects[before:] if isinstance(e, OrderBasket))
     assert 0.97 * POWER < spent <= POWER
-    reasons = {c for p in made.of(Planned) for c in np.frombuffer(p.reason, dtype=np.int8).tolist()}
+    reasons = {c for p in run.of(Planned) for c in np.frombuffer(p.reason, dtype=np.int8).tolist()}
     assert Reason.BUYING_POWER in reasons
-    assert any(cut_by_venue([p]) for p in made.of(Planned))
-    left = left_micro(made.shell.state)
-    assert left is not None
-    assert left / MICRO == pytest.approx(POWER - spent, abs=1.0)
+    assert any(cut_by_venue([p]) for p in run.of(Planned))
+    headroom = left_micro(run.shell.state)
+    assert headroom is not None
+    assert headroom / MICRO == pytest.approx(POWER - spent, abs=1.0)
 
 
 def test_without_a_word_of_the_venue_nothing_is_bounded() -> None:
-    made = world()
-    made.run()
-    state = made.shell.state
-    assert limits_in_force(state, HOUSE) is made.rules.house
+    run = world()
+    run.run()
+    state = run.shell.state
+    assert limits_in_force(state, HOUSE) is run.rules.house
     assert state.venue.spending == {}
-    assert not cut_by_venue(made.effects)
+    assert not cut_by_venue(run.effects)
     assert state.ledger.house.cash_micro < 0.2 * CASH * MICRO
 
 
 def test_what_the_venue_has_counted_is_not_taken_off_twice() -> None:
-    made = world()
-    items = made.items()
-    made.shell.take(next(items))
-    made.shell.run(said(made.shell.state, POWER))
+    run = world()
+    items = run.items()
+    run.shell.take(next(items))
+    run.shell.run(said(run.shell.state, POWER))
     for _ in range(5):
-        made.shell.take(next(items))
-    state = made.shell.state
+        run.shell.take(next(items))
+    state = run.shell.state
     heard = counted(state)
     assert heard == tuple(state.venue.spending)
     assert heard
-    made.shell.run(said(state, 30_000, heard))
+    run.shell.run(said(state, 30_000, heard))
     assert left_micro(state) == 30_000 * MICRO
     assert state.venue.spending == {}
 
@@ -152,8 +152,8 @@ def report(basket: OrderBasket, cause: Cause, lots: list[int]) -> Reports:
 
 def bare() -> tuple[State, OrderBasket]:
     """A state whose basket has left, without a venue that answers by itself."""
-    made = world()
-    state = made.shell.state
+    run = world()
+    state = run.shell.state
     state.venue.buying_power_micro = 10 * CASH * MICRO
     sent: list[OrderBasket] = []
 
@@ -168,9 +168,9 @@ def bare() -> tuple[State, OrderBasket]:
         def __getattr__(self, name: str) -> object:
             return lambda *args, **kwargs: []
 
-    made.shell.broker = Silent()  # type: ignore[assignment]
-    for item in made.items():
-        made.shell.take(item)
+    run.shell.broker = Silent()  # type: ignore[assignment]
+    for item in run.items():
+        run.shell.take(item)
         if sent:
             return state, sent[0]
     raise AssertionError("nothing was sent")
@@ -178,10 +178,10 @@ def bare() -> tuple[State, OrderBasket]:
 
 def test_an_order_that_the_venue_has_not_heard_of_stays_taken_off_and_what_ended_unfilled_comes_back() -> None:
     state, basket = bare()
-    whole = 10 * CASH * MICRO
+    power = 10 * CASH * MICRO
     taken = left_micro(state)
     assert taken is not None
-    assert (whole - taken) / MICRO == pytest.approx(cost(basket), abs=1.0)
+    assert (power - taken) / MICRO == pytest.approx(cost(basket), abs=1.0)
     assert counted(state) == ()
     step(state, report(basket, Cause.ACCEPTED, [0] * len(basket.sym)))
     assert counted(state) == ((basket.sample, basket.n),)
@@ -196,10 +196,10 @@ def test_an_order_that_the_venue_has_not_heard_of_stays_taken_off_and_what_ended
     end = report(basket, Cause.CANCELLED, [0] * len(half))
     end = Reports(**{name: getattr(end, name) for name in end.__struct_fields__} | {"cum": half})
     step(state, end)
-    left = left_micro(state)
-    assert left is not None
+    headroom = left_micro(state)
+    assert headroom is not None
     bought = sum(lots * worst / 1e9 * 1.001 for lots, worst in zip(half, basket.worst_nano, strict=True))
-    assert (whole - left) / MICRO == pytest.approx(bought, abs=1.0)
+    assert (power - headroom) / MICRO == pytest.approx(bought, abs=1.0)
 
 
 def test_a_purchase_takes_its_worst_cost_with_the_fee_off_to_the_micro() -> None:
@@ -207,7 +207,7 @@ def test_a_purchase_takes_its_worst_cost_with_the_fee_off_to_the_micro() -> None
     ((key, rows),) = state.venue.spending.items()
     assert key == (basket.sample, basket.n)
     exact = [lots * worst * 1001 for lots, worst in zip(basket.lots, basket.worst_nano, strict=True)]
-    assert rows == [(row, pytest.approx(-(-each // 10**6), abs=1)) for row, each in enumerate(exact)]
+    assert rows == [(row, pytest.approx(-(-amount // 10**6), abs=1)) for row, amount in enumerate(exact)]
 
 
 def test_the_limit_is_the_money_that_is_left_and_none_where_more_was_sent() -> None:
@@ -219,24 +219,24 @@ def test_the_limit_is_the_money_that_is_left_and_none_where_more_was_sent() -> N
 
 def test_reducing_passes_when_nothing_may_be_bought() -> None:
     def leave(view: object) -> np.ndarray:
-        return full(view) if view.time < made.bars.ts_event[5] else np.zeros(3)  # type: ignore[attr-defined]
+        return full(view) if view.time < run.bars.ts_event[5] else np.zeros(3)  # type: ignore[attr-defined]
 
-    made = world(leave)
-    for number, item in enumerate(made.items()):
+    run = world(leave)
+    for number, item in enumerate(run.items()):
         if number == 9:
-            assert any(made.shell.state.ledger.house.lots)
-            made.shell.run(said(made.shell.state, 0))
-        made.shell.take(item)
-    assert made.shell.state.ledger.house.lots == [0, 0, 0]
+            assert any(run.shell.state.ledger.house.lots)
+            run.shell.run(said(run.shell.state, 0))
+        run.shell.take(item)
+    assert run.shell.state.ledger.house.lots == [0, 0, 0]
 
 
 def test_risk_shows_it_and_room_names_it() -> None:
-    made = world()
-    items = list(made.items())
+    run = world()
+    items = list(run.items())
     for item in items[:4]:
-        made.shell.take(item)
-    made.shell.run(said(made.shell.state, 5_000))
-    state = made.shell.state
+        run.shell.take(item)
+    run.shell.run(said(run.shell.state, 5_000))
+    state = run.shell.state
     rows = {row.limit: row for row in risk_now(state, Book(state), "run", 0, []).limits}
     assert rows["buying_power"].bound == 5_000.0
     assert rows["buying_power"].value == 0.0
@@ -255,20 +255,20 @@ def test_money_that_has_not_settled_is_not_spent(power: int | None, settled: int
 
 def test_what_the_venue_does_not_lend_is_not_sold_short_and_may_be_sold_as_far_as_it_is_held() -> None:
     def below(view: object) -> np.ndarray:
-        return np.array([-0.3, 0.3, -0.3]) if view.time > made.bars.ts_event[6] else np.array([0.3, 0.3, 0.0])
+        return np.array([-0.3, 0.3, -0.3]) if view.time > run.bars.ts_event[6] else np.array([0.3, 0.3, 0.0])
 
-    made = world(below)
-    for number, item in enumerate(made.items()):
+    run = world(below)
+    for number, item in enumerate(run.items()):
         if number == 1:
-            house = made.shell.state.ledger.house
-            made.shell.run(Reconciled(made.shell.state.now, list(house.lots), house.cash_micro, unlent=(0,)))
-        made.shell.take(item)
-    state = made.shell.state
+            house = run.shell.state.ledger.house
+            run.shell.run(Reconciled(run.shell.state.now, list(house.lots), house.cash_micro, unlent=(0,)))
+        run.shell.take(item)
+    state = run.shell.state
     assert state.ledger.house.lots[0] == 0, "sold whole, and no further"
     assert state.ledger.house.lots[2] < 0
-    reasons = {c for p in made.of(Planned) for c in np.frombuffer(p.reason, dtype=np.int8).tolist()}
+    reasons = {c for p in run.of(Planned) for c in np.frombuffer(p.reason, dtype=np.int8).tolist()}
     assert Reason.NO_BORROW in reasons
-    assert limits_in_force(thaw(made.rules, freeze(state)), HOUSE).no_borrow == ("S0",)
+    assert limits_in_force(thaw(run.rules, freeze(state)), HOUSE).no_borrow == ("S0",)
 
 
 def test_an_order_that_is_open_there_and_ended_here_is_nobodys_and_counts() -> None:
@@ -277,5 +277,5 @@ def test_an_order_that_is_open_there_and_ended_here_is_nobodys_and_counts() -> N
     assert strays(state, [OpenOrder(*key, 0)]) == [], "it works here too"
     none = [0] * len(basket.sym)
     step(state, report(basket, Cause.REJECTED, none))
-    (found,) = strays(state, [OpenOrder(*key, 1, 2), OpenOrder(key[0], 99, 0), OpenOrder(*key, 0, basket.lots[0])])
-    assert (found.symbol, found.lots, found.limit_nano) == (basket.sym[1], basket.lots[1] - 2, basket.worst_nano[1])
+    (stray,) = strays(state, [OpenOrder(*key, 1, 2), OpenOrder(key[0], 99, 0), OpenOrder(*key, 0, basket.lots[0])])
+    assert (stray.symbol, stray.lots, stray.limit_nano) == (basket.sym[1], basket.lots[1] - 2, basket.worst_nano[1])

@@ -75,7 +75,7 @@ def test_the_plan_of_a_child_names_the_plan_of_the_whole():
     run = world("twap", slices=3).run()
     children = [p for p in run.of(Planned) if p.portion and p.portion.decided]
     assert {p.portion for p in children} == {Portion("twap", whole(run).ts)}
-    assert {each.scale for p in children for each in p.agents} == {1.0}
+    assert {agent.scale for p in children for agent in p.agents} == {1.0}
     assert [p.n for p in children] == [1, 2, 3]
     assert {p.sample for p in run.of(Planned)} == {whole(run).sample}
 
@@ -93,9 +93,9 @@ def test_the_profile_without_one_is_a_u():
     assert first == middle == last == 10_000
     day = Execution(over_ns=SESSION * MINUTE, slices=13)
     by_slice = [vwap_lots(day, 130_000, k, at(0, 0), at(0, 0), at(0, SESSION)) for k in range(14)]
-    each = [b - a for a, b in pairwise(by_slice)]
-    assert each[0] > each[6] < each[12]
-    assert min(each) == each[6]
+    slice_lots = [b - a for a, b in pairwise(by_slice)]
+    assert slice_lots[0] > slice_lots[6] < slice_lots[12]
+    assert min(slice_lots) == slice_lots[6]
 
 
 def test_participation_sends_a_share_of_what_was_seen_to_trade():
@@ -432,9 +432,9 @@ def test_an_agent_whose_lots_all_crossed_has_nothing_to_work():
     worked = set()
     for item in run.items():
         run.shell.take(item)
-        worked |= {(each.ts, each.agent, *each.lots) for each in run.shell.state.parents}
+        worked |= {(parent.ts, parent.agent, *parent.lots) for parent in run.shell.state.parents}
     assert worked == {(NOON, 1, 1_000), (at(0, 240), 0, 1_000)}
-    assert [(each.agent, each.lots) for each in run.of(Worked)] == [(1, [1_000]), (0, [1_000])]
+    assert [(progress.agent, progress.lots) for progress in run.of(Worked)] == [(1, [1_000]), (0, [1_000])]
     assert [run.shell.state.lots(agent).tolist() for agent in (0, 1)] == [[2_000.0], [0.0]]
 
 

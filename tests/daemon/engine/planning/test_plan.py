@@ -30,7 +30,7 @@ def test_the_record_of_a_round_counts_each_crossed_lot_once() -> None:
     world = World(block(np.full((6, 1), 100.0)), swapped(), house=COLLARED).run()
     (crossed,) = world.of(Crossed)
     assert sorted(lots for _, lots in crossed.shares) == [-4_000, 4_000]
-    recorded = [np.frombuffer(each.crossed, dtype="<i8").tolist() for each in world.of(Planned)]
+    recorded = [np.frombuffer(record.crossed, dtype="<i8").tolist() for record in world.of(Planned)]
     assert [lots for lots in recorded if any(lots)] == [[4_000]]
 
 
@@ -39,8 +39,8 @@ def test_agents_cross_at_no_price_beyond_the_collar_of_either(gap: float, crosse
     """The house permits 5 % from the last price, the agents 2 %."""
     closes = np.full((6, 1), 100.0)
     closes[3:] *= gap
-    own = override(COLLARED, collar=0.02)
-    world = World(block(closes, open_=closes), swapped(), house=COLLARED, agent=own).run()
+    agent_limits = override(COLLARED, collar=0.02)
+    world = World(block(closes, open_=closes), swapped(), house=COLLARED, agent=agent_limits).run()
     assert (int(world.bars.ts_open[3]) in [crossed.ts for crossed in world.of(Crossed)]) is crosses
 
 
@@ -59,8 +59,10 @@ def test_a_purchase_that_the_house_cut_waits_for_the_sale_of_the_same_decision()
     assert allowed[0] == -9_000
     assert allowed[1] < 1_000
     rests = [agent.follow_up for agent in state.agents]
-    assert [(rest.sample, bytes(rest.weights), rest.used) for rest in rests] == [(state.sample, other, 0)] * 2
-    assert all(rest.waits() for rest in rests)
+    assert [(follow_up.sample, bytes(follow_up.weights), follow_up.used) for follow_up in rests] == [
+        (state.sample, other, 0)
+    ] * 2
+    assert all(follow_up.waits() for follow_up in rests)
     kept = {"sample": state.sample, "weights": other, "used": 0}
     data = freeze(state)
     assert [agent[2] for agent in msgspec.msgpack.decode(data)["agents"]] == [kept] * 2
@@ -81,6 +83,6 @@ def test_a_list_that_asks_for_them_gets_the_gate_calls_of_a_round_the_house_last
         watch=watch_plan,
         sample=state.sample,
     )
-    assert [(each.book, each.asked.tolist()) for each in state.judged] == [
+    assert [(call.book, call.asked.tolist()) for call in state.judged] == [
         (0, [1_000.0, 0.0]), (1, [0.0, 2_000.0]), (HOUSE, [1_000.0, 2_000.0]),
     ]  # fmt: skip

@@ -28,7 +28,11 @@ def test_only_the_crosses_of_the_agent_in_these_symbols_are_dropped() -> None:
     def cross(symbol: int, *shares: tuple[int, int]) -> Cross:
         return Cross(state.sample, state.now, symbol, list(shares), 105 * 10**9, 95 * 10**9, 0)
 
-    own, others, elsewhere = cross(0, (0, 5), (1, -5)), cross(0, (1, 5), (2, -5)), cross(1, (0, 5), (1, -5))
-    state.crosses.keep([own, others, elsewhere])
+    own_cross, cross_of_others, elsewhere = (
+        cross(0, (0, 5), (1, -5)),
+        cross(0, (1, 5), (2, -5)),
+        cross(1, (0, 5), (1, -5)),
+    )
+    state.crosses.keep([own_cross, cross_of_others, elsewhere])
     assert withdraw(state, 0, np.array([True, False])) == []
-    assert list(state.crosses) == [others, elsewhere]
+    assert list(state.crosses) == [cross_of_others, elsewhere]

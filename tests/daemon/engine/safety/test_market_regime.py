@@ -39,18 +39,18 @@ def world(weights: Sequence[float] = (0.4, 0.4), rules: MarketRegime | None = RU
     return World(block(closes()), [lambda view: np.array(weights)], house=LIMITS, regime=rules, **more)
 
 
-def alerts(made: World) -> list[Publish]:
-    return [each for each in made.effects if isinstance(each, Publish) and each.kind == "regime"]
+def alerts(run: World) -> list[Publish]:
+    return [effect for effect in run.effects if isinstance(effect, Publish) and effect.kind == "regime"]
 
 
-def by_sample(made: World, read: Any) -> list[Any]:
+def by_sample(run: World, read: Any) -> list[Any]:
     """What `read` finds in the state after each sample."""
-    found = []
-    for item in made.items():
-        made.shell.take(item)
+    readings = []
+    for item in run.items():
+        run.shell.take(item)
         if isinstance(item, Tick):
-            found.append(read(made.shell.state))
-    return found
+            readings.append(read(run.shell.state))
+    return readings
 
 
 def gross(state: State) -> float:
@@ -59,32 +59,34 @@ def gross(state: State) -> float:
 
 @pytest.mark.requirement("R-156")
 def test_orders_that_add_risk_are_cut_in_a_volatile_market_and_pass_again_in_a_calm_one() -> None:
-    made = world()
-    seen = by_sample(made, lambda state: (state.noted.volatile, gross(state), limits_in_force(state, HOUSE)))
-    volatile = [each[0] for each in seen]
+    run = world()
+    seen = by_sample(run, lambda state: (state.noted.volatile, gross(state), limits_in_force(state, HOUSE)))
+    volatile = [sample[0] for sample in seen]
     assert volatile[:21] == [True] * 20 + [False], "unknown, then calm"
     first = volatile.index(True, 21)
     last = first + volatile[first:].index(False)
     assert CALM < first < WILD < last < WILD + 21
     assert not any(volatile[last:])
-    assert [value_of(each[2], "volatile_exposure") for each in seen] == [0.45 if each else None for each in volatile]
+    assert [value_of(sample[2], "volatile_exposure") for sample in seen] == [
+        0.45 if is_volatile else None for is_volatile in volatile
+    ]
     # until the figure is known half of the limit may be held, then the whole target
-    assert max(each[1] for each in seen[:21]) < 0.46
+    assert max(sample[1] for sample in seen[:21]) < 0.46
     assert seen[first - 1][1] == pytest.approx(0.8, abs=0.03)
     # no position is sold by force
     assert seen[last - 1][1] > 0.6
-    reasons = [code for each in made.effects if isinstance(each, Planned) for code in each.reason]
+    reasons = [code for effect in run.effects if isinstance(effect, Planned) for code in effect.reason]
     assert reasons.count(Reason.VOLATILE) > 5
     assert seen[-1][1] == pytest.approx(0.8, abs=0.03)
 
 
 @pytest.mark.requirement("R-156")
 def test_a_reduction_passes_whole_in_a_volatile_market() -> None:
-    made = World(
+    run = World(
         block(closes()), [lambda view: np.array([0.4, 0.4]) if view.sample < 45 else np.array([0.1, 0.1])],
         house=LIMITS, regime=RULES,
     )  # fmt: skip
-    seen = by_sample(made, lambda state: (state.noted.volatile, gross(state)))
+    seen = by_sample(run, lambda state: (state.noted.volatile, gross(state)))
     assert seen[44][0]
     assert seen[44][1] > 0.6
     assert seen[50][0]
@@ -93,16 +95,16 @@ def test_a_reduction_passes_whole_in_a_volatile_market() -> None:
 
 @pytest.mark.requirement("R-156")
 def test_each_change_is_an_alert_with_the_figure_and_the_regime_is_left_below_the_margin() -> None:
-    made = world()
-    values = by_sample(made, lambda state: (market_volatility(state, RULES), state.noted.volatile, regime_text(state)))
-    found = alerts(made)
-    assert [each.level for each in found] == ["WARNING", "INFO", "WARNING", "INFO"]
-    assert "the volatility of the market is unknown" in found[0].text
-    assert "volatile market: the house may hold 50% of its gross exposure" in found[2].text
-    assert found[2].value is not None
-    assert found[2].value >= 0.3
-    assert found[3].value is not None
-    assert found[3].value < 0.27 == found[3].bound
+    run = world()
+    values = by_sample(run, lambda state: (market_volatility(state, RULES), state.noted.volatile, regime_text(state)))
+    regime_alerts = alerts(run)
+    assert [alert.level for alert in regime_alerts] == ["WARNING", "INFO", "WARNING", "INFO"]
+    assert "the volatility of the market is unknown" in regime_alerts[0].text
+    assert "volatile market: the house may hold 50% of its gross exposure" in regime_alerts[2].text
+    assert regime_alerts[2].value is not None
+    assert regime_alerts[2].value >= 0.3
+    assert regime_alerts[3].value is not None
+    assert regime_alerts[3].value < 0.27 == regime_alerts[3].bound
     for (_, before, _), (value, now, text) in pairwise(values):
         assert now == (not value < (0.27 if before else 0.3))
         assert text.startswith("volatile (" if now else "calm (")
@@ -111,31 +113,31 @@ def test_each_change_is_an_alert_with_the_figure_and_the_regime_is_left_below_th
 def test_the_figure_is_of_the_closes_up_to_the_sample_only() -> None:
     market, ends = closes(), {}
     for days in (50, DAYS):
-        made = World(block(market[:days]), [lambda view: np.array([0.4, 0.4])], house=LIMITS, regime=RULES)
-        ends[days] = by_sample(made, lambda state: market_volatility(state, RULES))
+        run = World(block(market[:days]), [lambda view: np.array([0.4, 0.4])], house=LIMITS, regime=RULES)
+        ends[days] = by_sample(run, lambda state: market_volatility(state, RULES))
     assert ends[50][20:] == ends[DAYS][20:50]
     mean = (market[1:50] / market[:49] - 1.0).mean(axis=1)
     assert ends[50][49] == pytest.approx(volatility(mean[-20:]))
     alone = replace(RULES, benchmark=1)
-    made = World(block(market[:50]), [lambda view: np.array([0.4, 0.4])], house=LIMITS, regime=alone)
-    last = by_sample(made, lambda state: market_volatility(state, alone))[-1]
+    run = World(block(market[:50]), [lambda view: np.array([0.4, 0.4])], house=LIMITS, regime=alone)
+    last = by_sample(run, lambda state: market_volatility(state, alone))[-1]
     assert last == pytest.approx(volatility((market[1:50] / market[:49] - 1.0)[-20:, 1]))
 
 
 def test_without_the_table_nothing_changes() -> None:
-    made = world(rules=None)
-    assert not any(by_sample(made, lambda state: state.noted.volatile or regime_text(state)))
-    assert alerts(made) == []
-    assert b"regime" not in in_force(made.rules)
+    run = world(rules=None)
+    assert not any(by_sample(run, lambda state: state.noted.volatile or regime_text(state)))
+    assert alerts(run) == []
+    assert b"regime" not in in_force(run.rules)
 
 
 def test_the_limit_ends_with_the_regime_beside_the_caps_of_mode_live() -> None:
     state = world(live=Allowance(account_micro=50_000 * 1_000_000)).shell.state
-    found = []
+    bounds = []
     for state.noted.volatile in (True, False, True):
         limits = limits_in_force(state, HOUSE)
-        found.append((value_of(limits, "volatile_exposure"), limits.max_account_notional is not None))
-    assert found == [(0.45, True), (None, True), (0.45, True)]
+        bounds.append((value_of(limits, "volatile_exposure"), limits.max_account_notional is not None))
+    assert bounds == [(0.45, True), (None, True), (0.45, True)]
 
 
 def test_the_fold_leaves_every_bar_to_the_engine() -> None:
@@ -146,13 +148,13 @@ def test_the_fold_leaves_every_bar_to_the_engine() -> None:
 
 
 def test_a_restart_keeps_the_regime_and_a_recorded_segment_has_its_own_rules() -> None:
-    made = world()
-    by_sample(made, lambda state: None)
-    made.shell.state.noted.volatile = True
-    assert thaw(made.rules, freeze(made.shell.state)).noted.volatile
-    other = replace(made.rules, regime=None)
-    assert with_limits(other, in_force(made.rules)).regime == RULES
-    assert with_limits(made.rules, in_force(other)).regime is None
+    run = world()
+    by_sample(run, lambda state: None)
+    run.shell.state.noted.volatile = True
+    assert thaw(run.rules, freeze(run.shell.state)).noted.volatile
+    other = replace(run.rules, regime=None)
+    assert with_limits(other, in_force(run.rules)).regime == RULES
+    assert with_limits(run.rules, in_force(other)).regime is None
 
 
 @pytest.mark.parametrize(

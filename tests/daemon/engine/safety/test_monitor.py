@@ -102,20 +102,28 @@ def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monk
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("acts", [[monthly], [monthly, once(0.2, 0.2, 0.3, 0.1), spread]], ids=["one", "three"])
 def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, events, monkeypatch):
-    own = override(NEAR, max_position_weight=0.35, correlation=None, min_sharpe=None)
+    agent_limits = override(NEAR, max_position_weight=0.35, correlation=None, min_sharpe=None)
     costs = Costs(commission_bp=2.0, spread_bp=4.0, participation=2e-4 if seed % 2 else 0.0)
     house = NEAR if len(acts) == 1 else override(NEAR, correlation=None)
-    given = {"seed": seed, "events": events, "house": house, "agent": house if len(acts) == 1 else own, "costs": costs}
+    given = {
+        "seed": seed,
+        "events": events,
+        "house": house,
+        "agent": house if len(acts) == 1 else agent_limits,
+        "costs": costs,
+    }
     used = 0
     partly = 0
     doubts = monitor._doubts
 
     def counted(state, books):
         nonlocal used, partly
-        found = doubts(state, books)
-        used += not any(found.values())
-        partly += any(found.values()) and any(wanted is not None and not wanted for wanted in found.values())
-        return found
+        open_doubts = doubts(state, books)
+        used += not any(open_doubts.values())
+        partly += any(open_doubts.values()) and any(
+            wanted is not None and not wanted for wanted in open_doubts.values()
+        )
+        return open_doubts
 
     monkeypatch.setattr(monitor, "_doubts", counted)
     folded = ran(acts, folded=True, **given)
@@ -155,8 +163,8 @@ def test_rising_volatility_is_seen_without_a_trade():
 
 def test_an_agents_own_limits_are_watched_on_its_own_book_and_named():
     closes = np.column_stack((np.linspace(40, 200, 140).round(2), np.full(140, 50.0)))
-    own = Limits(max_position_weight=0.6)
-    world = World(block(closes), [once(0.5, 0.0), once(0.0, 0.2)], house=Limits(), agent=own).run()
+    agent_limits = Limits(max_position_weight=0.6)
+    world = World(block(closes), [once(0.5, 0.0), once(0.0, 0.2)], house=Limits(), agent=agent_limits).run()
     alerts = limit_alerts(world)
     assert {a.agent for a in alerts} == {"a0"}
     assert {a.kind for a in alerts} == {"limit_max_position_weight"}
@@ -193,8 +201,8 @@ def test_the_house_is_recorded_at_least_once_in_so_many_samples_and_at_each_cros
     at = {e.ts for e in world.of(Assessed)}
     crossed = {a.ts for a in limit_alerts(world)} - {e.ts for e in world.of(Planned)}
     assert crossed <= at
-    whole = [e for e in world.of(Assessed) if "cash" in e.values]
-    assert whole[-1].values.keys() == {"cash", "max_drawdown", "max_position_weight"}
+    full_records = [e for e in world.of(Assessed) if "cash" in e.values]
+    assert full_records[-1].values.keys() == {"cash", "max_drawdown", "max_position_weight"}
 
 
 def test_losses_are_recorded_at_every_fifth_sample():
@@ -203,8 +211,10 @@ def test_losses_are_recorded_at_every_fifth_sample():
     for item in world.items():
         before = len(world.effects)
         world.shell.take(item)
-        found = [e for e in world.effects[before:] if isinstance(e, Assessed) and e.values.keys() == {"max_drawdown"}]
-        numbers += [world.shell.state.sample_no] * len(found)
+        loss_records = [
+            e for e in world.effects[before:] if isinstance(e, Assessed) and e.values.keys() == {"max_drawdown"}
+        ]
+        numbers += [world.shell.state.sample_no] * len(loss_records)
     assert numbers == [number for number in range(5, 41, 5) if number != RECORD_SAMPLES]
 
 
@@ -239,8 +249,8 @@ def test_the_limits_of_the_house_have_the_realised_figures_of_the_house():
     world = World(block(walk(80, 1, 4)), [once(0.9), once(0.0)], house=house).run()
     equity = np.array([e.equity_micro for e in world.of(Valued)], dtype=float)
     volatility = np.std(equity[1:] / equity[:-1] - 1.0, ddof=1) * np.sqrt(252)
-    found = monitor.limit_values(world.shell.state)
-    assert found["max_realised_volatility"] == (pytest.approx(volatility), 0.5)
+    values = monitor.limit_values(world.shell.state)
+    assert values["max_realised_volatility"] == (pytest.approx(volatility), 0.5)
 
 
 def test_a_snapshot_between_any_two_days_changes_no_later_alert_or_record():
@@ -347,17 +357,17 @@ def test_a_level_that_begins_again_within_two_months_is_no_new_event_and_one_tha
 def test_each_days_loss_is_an_event_of_its_own():
     limits = Limits(max_daily_loss=0.10)
     closes = [100.0, 100.0, 100.0, 86.0, 86.0, 86.0, 73.0, 73.0, 73.0]
-    found = held(limits, closes)
-    assert [(a.kind, a.level) for a in found] == [("limit_max_daily_loss", "INFO")] * 2
-    assert not any("back" in a.text or a.value == 0.0 for a in found)
+    loss_alerts = held(limits, closes)
+    assert [(a.kind, a.level) for a in loss_alerts] == [("limit_max_daily_loss", "INFO")] * 2
+    assert not any("back" in a.text or a.value == 0.0 for a in loss_alerts)
 
 
 def test_what_several_books_cross_at_one_instant_is_one_alert_that_names_them():
     closes = [100.0, 100.0, 100.0, 80.0, 80.0]
-    own = Limits(max_daily_loss=0.10)
+    agent_limits = Limits(max_daily_loss=0.10)
     acts = [lambda view: view.weights if view.weights.any() else np.array([0.45])] * 2
     (alert,) = limit_alerts(
-        World(block(np.array(closes)[:, None]), acts, house=Limits(max_drawdown=0.1), agent=own).run()
+        World(block(np.array(closes)[:, None]), acts, house=Limits(max_drawdown=0.1), agent=agent_limits).run()
     )
     assert alert.level == "WARNING"
     assert alert.text == (
@@ -385,7 +395,7 @@ def test_the_shipped_configuration_raises_at_most_sixty_alerts_in_its_replay():
 
 def test_a_review_has_the_values_that_settle_a_level_and_the_limits_to_measure() -> None:
     doubts = [("var", 0.9, 0.9, 1.0), ("cvar", 0.8, 0.8, 1.0), ("correlation", nan, nan, 1.0)]
-    found = monitor.review({"var": 1}, doubts, realised=True)
-    assert found == ({"var": (0.9, 1.0)}, ["cvar", "correlation"], True)
+    review = monitor.review({"var": 1}, doubts, realised=True)
+    assert review == ({"var": (0.9, 1.0)}, ["cvar", "correlation"], True)
     assert monitor.review({}, []) == ({}, [], False)
     assert monitor.review({}, None) == ({}, None, False)  # only a measurement of all limits shows

@@ -26,9 +26,9 @@ def condition(world: World, what: str, up: bool = False) -> None:
     world.shell.run(Condition(world.shell.state.now, what, up, "test"))  # type: ignore[arg-type]
 
 
-def fallen(rest: int = 40, **rules: object) -> World:
+def fallen(days_after: int = 40, **rules: object) -> World:
     """An agent that is invested when the price falls by a fifth on the fourth day and stays there."""
-    closes = np.concatenate([np.full((3, 1), 100.0), np.full((rest, 1), 80.0)])
+    closes = np.concatenate([np.full((3, 1), 100.0), np.full((days_after, 1), 80.0)])
     house = rules.pop("house", Limits(max_drawdown=0.1))
     return World(block(closes), [lambda v: np.array([0.9])], house=house, agent=Limits(), **rules)
 
@@ -59,14 +59,14 @@ def test_a_condition_is_never_rearmed_by_samples_not_even_after_it_is_over(what:
 @pytest.mark.parametrize("second", [*CONDITIONS, "operator"])
 def test_a_limit_that_would_rearm_by_itself_does_not_once_a_person_is_needed_too(second: str) -> None:
     world = fallen(rearm_samples=5)
-    rest = drop_day(world)
+    later_items = drop_day(world)
     assert world.shell.state.switch.reason == "drawdown"
     if second == "operator":
         person(world, "reduce")
     else:
         condition(world, second)
         condition(world, second, up=True)
-    world.run(iter(rest))  # type: ignore[arg-type]
+    world.run(iter(later_items))  # type: ignore[arg-type]
     assert world.shell.state.switch.state == REDUCE
     assert [(s.before, s.after, s.reason) for s in world.of(Switched)] == [  # type: ignore[attr-defined]
         (RUN, REDUCE, "drawdown"),
@@ -77,9 +77,9 @@ def test_a_limit_that_would_rearm_by_itself_does_not_once_a_person_is_needed_too
 
 def test_a_halt_is_never_rearmed_by_samples() -> None:
     world = fallen(rearm_samples=5)
-    rest = drop_day(world)
+    later_items = drop_day(world)
     person(world, "halt")
-    world.run(iter(rest))  # type: ignore[arg-type]
+    world.run(iter(later_items))  # type: ignore[arg-type]
     assert world.shell.state.switch.state == HALT
 
 
@@ -106,8 +106,8 @@ def test_resuming_without_a_reason_is_refused_and_said(reason: str) -> None:
 
 def test_the_reason_of_each_rearming_is_in_the_journal() -> None:
     world = fallen(rearm_samples=5)
-    rest = drop_day(world)
-    world.run(iter(rest[:14]))  # type: ignore[arg-type]
+    later_items = drop_day(world)
+    world.run(iter(later_items[:14]))  # type: ignore[arg-type]
     person(world, "halt", "lunch")
     person(world, "resume", "looked at it")
     moves = [(s.after, s.reason) for s in world.of(Switched)]  # type: ignore[attr-defined]

@@ -19,11 +19,11 @@ HOUR = DAY_NS // 24
 
 
 def reasons(world: World) -> set[int]:
-    found: set[int] = set()
+    codes: set[int] = set()
     for planned in world.of(Planned):
         for part in planned.agents:
-            found |= set(np.frombuffer(part.reason, dtype=np.int8).tolist())
-    return found - {0}
+            codes |= set(np.frombuffer(part.reason, dtype=np.int8).tolist())
+    return codes - {0}
 
 
 def rotating(view: object) -> np.ndarray:
@@ -185,7 +185,7 @@ def test_the_average_volume_leaves_out_what_is_unknown() -> None:
     volume[:, 0] = np.arange(30)
     volume[1::2, 2] = 50.0
     state = World(block(walk(30, 3, 4), volume=volume), [lambda view: np.zeros(3)]).run().shell.state
-    found = state.average_volume()
-    assert found[0] == np.arange(10, 30).mean()
-    assert np.isnan(found[1])
-    assert found[2] == 50.0
+    volumes = state.average_volume()
+    assert volumes[0] == np.arange(10, 30).mean()
+    assert np.isnan(volumes[1])
+    assert volumes[2] == 50.0

@@ -44,8 +44,8 @@ def reach(state: State) -> float:
     return float((largest * state.marks * state.universe.lot_size).sum())
 
 
-def reasons(made: World) -> set[int]:
-    return {code for plan in made.of(Planned) for code in np.frombuffer(plan.reason, dtype=np.int8).tolist() if code}
+def reasons(run: World) -> set[int]:
+    return {code for plan in run.of(Planned) for code in np.frombuffer(plan.reason, dtype=np.int8).tolist() if code}
 
 
 @settings(max_examples=examples(120), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -83,15 +83,15 @@ def test_no_partial_fill_of_any_basket_exceeds_the_money(seed: int, money: float
 
 @pytest.mark.parametrize("deposit", [0, 50 * CASH])
 def test_the_account_never_holds_more_than_the_money_whatever_its_equity(deposit: int) -> None:
-    made = world(Allowance(account_micro=CAP * MICRO), max_failures=3)
+    run = world(Allowance(account_micro=CAP * MICRO), max_failures=3)
     if deposit:
-        step(made.shell.state, Flow(0, deposit * MICRO, agent="a0"))
+        step(run.shell.state, Flow(0, deposit * MICRO, agent="a0"))
     most = 0.0
-    for item in made.items():
-        before = len(made.effects)
-        made.shell.take(item)
-        if any(isinstance(effect, OrderBasket) for effect in made.effects[before:]):
-            state = made.shell.state
+    for item in run.items():
+        before = len(run.effects)
+        run.shell.take(item)
+        if any(isinstance(effect, OrderBasket) for effect in run.effects[before:]):
+            state = run.shell.state
             adds = any(
                 lots * state.ledger.house.lots[k] >= 0 for k, lots, _ in state.open_rows(HOUSE)
             )  # fmt: skip
@@ -99,13 +99,13 @@ def test_the_account_never_holds_more_than_the_money_whatever_its_equity(deposit
                 most = max(most, reach(state))
                 assert reach(state) <= CAP * (1.0 + 1e-9)
     assert most > 0.8 * CAP, "the cap is what stops it"
-    assert Reason.ACCOUNT_NOTIONAL in reasons(made)
+    assert Reason.ACCOUNT_NOTIONAL in reasons(run)
 
 
 def test_without_the_table_the_house_has_its_own_limits() -> None:
-    made = World(block(walk(30, 3, 8)), [full]).run()
-    assert limits_in_force(made.shell.state, HOUSE) is made.shell.state.rules.house
-    assert made.shell.state.live_sessions == 0
+    run = World(block(walk(30, 3, 8)), [full]).run()
+    assert limits_in_force(run.shell.state, HOUSE) is run.shell.state.rules.house
+    assert run.shell.state.live_sessions == 0
 
 
 def test_the_share_rises_by_the_session_from_its_beginning_to_all() -> None:
@@ -131,29 +131,29 @@ def test_the_share_rises_by_the_session_from_its_beginning_to_all() -> None:
 
 
 def test_a_live_start_is_ramped_up_by_the_sessions_that_were_traded() -> None:
-    made = world(Allowance(ramp_days=10, ramp_from=0.1), days=20)
+    run = world(Allowance(ramp_days=10, ramp_from=0.1), days=20)
     held: list[tuple[int, float]] = []
-    for item in made.items():
-        made.shell.take(item)
-        state = made.shell.state
+    for item in run.items():
+        run.shell.take(item)
+        state = run.shell.state
         if isinstance(item, Tick) and item.sample:
             held.append((state.live_sessions, reach(state) / state.equity_micro * MICRO))
-            assert held[-1][1] <= made.rules.live.share(state.live_sessions) * (1.0 + 0.05)  # type: ignore[union-attr]
+            assert held[-1][1] <= run.rules.live.share(state.live_sessions) * (1.0 + 0.05)  # type: ignore[union-attr]
     assert [n for n, _ in held] == list(range(1, 21))
     assert held[0][1] == pytest.approx(0.1, abs=0.01)
     assert held[5][1] > 0.4
     assert held[-1][1] > 0.85
-    assert Reason.RAMP in reasons(made)
+    assert Reason.RAMP in reasons(run)
 
 
 def test_the_ramp_and_the_count_of_orders_survive_a_restart() -> None:
-    made = world(Allowance(orders_per_day=2, ramp_days=10, ramp_from=0.5), days=6)
-    for number, item in enumerate(made.items()):
-        made.shell.take(item)
+    run = world(Allowance(orders_per_day=2, ramp_days=10, ramp_from=0.5), days=6)
+    for number, item in enumerate(run.items()):
+        run.shell.take(item)
         if number == 8:
             break
-    state = made.shell.state
-    again = thaw(made.rules, freeze(state))
+    state = run.shell.state
+    again = thaw(run.rules, freeze(state))
     assert again.live_sessions == state.live_sessions > 1
     assert again.activity.books[-1].orders == state.activity.books[-1].orders == 2
     assert account_of(again, HOUSE).session_orders == account_of(state, HOUSE).session_orders
@@ -161,31 +161,33 @@ def test_the_ramp_and_the_count_of_orders_survive_a_restart() -> None:
 
 
 def test_a_session_sends_so_many_orders_and_the_next_one_begins_anew() -> None:
-    made = world(Allowance(orders_per_day=1), days=8).run()
+    run = world(Allowance(orders_per_day=1), days=8).run()
     per_day: dict[int, int] = {}
-    for basket in made.of(OrderBasket):
+    for basket in run.of(OrderBasket):
         buys = sum(lots > 0 for lots in basket.lots)  # type: ignore[attr-defined]
         per_day[basket.ts] = per_day.get(basket.ts, 0) + buys  # type: ignore[attr-defined]
     assert max(per_day.values()) == 1
     assert sum(per_day.values()) >= 3
-    assert Reason.ORDERS_PER_DAY in reasons(made)
+    assert Reason.ORDERS_PER_DAY in reasons(run)
 
 
 def test_what_reduces_is_counted_and_passes() -> None:
     def leave(view: object) -> np.ndarray:
-        return full(view) if view.time < made.bars.ts_event[3] else np.zeros(3)  # type: ignore[attr-defined]
+        return full(view) if view.time < run.bars.ts_event[3] else np.zeros(3)  # type: ignore[attr-defined]
 
-    made = world(Allowance(orders_per_day=2), leave, days=10)
-    made.run()
-    assert made.shell.state.ledger.house.lots == [0, 0, 0]
+    run = world(Allowance(orders_per_day=2), leave, days=10)
+    run.run()
+    assert run.shell.state.ledger.house.lots == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
-    ("own", "live", "holds"), [(5_000.0, 2_000, 2_000.0), (2_000.0, 5_000, 2_000.0), (None, 3_000, 3_000.0)]
+    ("house_notional", "live", "holds"), [(5_000.0, 2_000, 2_000.0), (2_000.0, 5_000, 2_000.0), (None, 3_000, 3_000.0)]
 )
-def test_of_two_order_notionals_the_tighter_holds(own: float | None, live: int, holds: float) -> None:
-    made = world(Allowance(order_micro=live * MICRO), house=Limits(collar=0.05, max_order_notional=own), days=8).run()
-    baskets = made.of(OrderBasket)
+def test_of_two_order_notionals_the_tighter_holds(house_notional: float | None, live: int, holds: float) -> None:
+    run = world(
+        Allowance(order_micro=live * MICRO), house=Limits(collar=0.05, max_order_notional=house_notional), days=8
+    ).run()
+    baskets = run.of(OrderBasket)
     values = [
         abs(lots) * worst / 1e9
         for b in baskets
@@ -193,20 +195,20 @@ def test_of_two_order_notionals_the_tighter_holds(own: float | None, live: int, 
     ]
     assert max(values) <= holds
     assert max(values) > 0.8 * holds
-    assert Reason.ORDER_NOTIONAL in reasons(made)
+    assert Reason.ORDER_NOTIONAL in reasons(run)
 
 
 def test_limits_in_force_carry_the_allowance_into_the_journal() -> None:
-    made = world(Allowance(account_micro=CAP * MICRO))
-    other = with_limits(world(Allowance()).rules, in_force(made.rules))
-    assert other.live == made.rules.live
+    run = world(Allowance(account_micro=CAP * MICRO))
+    other = with_limits(world(Allowance()).rules, in_force(run.rules))
+    assert other.live == run.rules.live
     plain = World(block(walk(3, 3, 8)), [full])
-    assert with_limits(made.rules, in_force(plain.rules)).live is None
+    assert with_limits(run.rules, in_force(plain.rules)).live is None
 
 
 def test_risk_shows_each_with_its_own_words() -> None:
-    made = world(Allowance(account_micro=CAP * MICRO, orders_per_day=9, ramp_days=10, ramp_from=0.5), days=5).run()
-    state = made.shell.state
+    run = world(Allowance(account_micro=CAP * MICRO, orders_per_day=9, ramp_days=10, ramp_from=0.5), days=5).run()
+    state = run.shell.state
     rows = {row.limit: row for row in risk_now(state, Book(state), "run", 0, []).limits}
     assert rows["max_account_notional"].words == "long and short value together, 105,000.00 at most"
     assert rows["ramp"].words == "gross exposure, ramp of a live start, session 5 of 10"

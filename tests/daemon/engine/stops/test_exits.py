@@ -61,8 +61,8 @@ def alerts(world: World) -> list[Publish]:
 
 def at(ts: int) -> tuple[int, str]:
     """(day, open or close) of an instant."""
-    day, rest = divmod(ts - START, DAY_NS)
-    return day, {OPEN: "open", CLOSE: "close"}[rest]
+    day, time_ns = divmod(ts - START, DAY_NS)
+    return day, {OPEN: "open", CLOSE: "close"}[time_ns]
 
 
 # the replay fixtures
@@ -96,8 +96,8 @@ def test_the_first_breach_of_a_close_sells_everything_at_the_next_open(
     said = world.of(Protected)
     mark = float(closes[day])
     assert said == [Protected(sell.ts, sell.sample, sell.n, 0, 0, kind, 100.0, mark, level)]  # type: ignore[arg-type]
-    told = [] if kind == "take_profit" else [("WARNING", "S0", "a0")]  # what the plan was after is no alert
-    assert [(a.level, a.symbol, a.agent) for a in alerts(world)] == told
+    expected_alerts = [] if kind == "take_profit" else [("WARNING", "S0", "a0")]  # what the plan was after is no alert
+    assert [(a.level, a.symbol, a.agent) for a in alerts(world)] == expected_alerts
     assert world.of(Cancel) == []
     assert world.shell.state.ledger.house.lots == [0]
     # the policy wants to keep what it has: at that close it has no say
@@ -377,8 +377,8 @@ def test_a_cooldown_is_as_long_when_the_fill_is_heard_of_after_its_bar() -> None
         if isinstance(item, MarketSlice) and at(item.ts_event)[0] == 3:
             news = world.shell.broker.on_slice(item)
             world.shell.run(item)
-            for each in news:
-                world.shell.run(each)
+            for report in news:
+                world.shell.run(report)
             continue
         world.shell.take(item)
     assert [at(b.ts)[0] for b in world.of(OrderBasket) if b.lots[0] > 0] == [0, 5]
@@ -662,6 +662,8 @@ def test_no_book_keeps_a_position_beyond_its_level_for_more_than_one_bar(
         assert {(number, symbol) for number, agent in enumerate(state.agents) for symbol in agent.exits} >= set(due)
         extra = {(n, s) for n, agent in enumerate(state.agents) for s in agent.exits} - set(due)
         for number, symbol in extra:
-            each = state.agents[number].exits[symbol]
-            assert each.mark == pytest.approx(each.level, abs=2e-6), "nothing is sold that has come to no level"
+            pending_exit = state.agents[number].exits[symbol]
+            assert pending_exit.mark == pytest.approx(pending_exit.level, abs=2e-6), (
+                "nothing is sold that has come to no level"
+            )
     assert len({(p.ts, p.agent, p.symbol) for p in world.of(Protected)}) >= expected

@@ -70,8 +70,8 @@ def in_order(state: State) -> None:
         assert all(state.protection.stops[s.key].lots[s.row] * held < 0 for s in here)
         assert sum(s.lots for s in here) + away[HOUSE][symbol] <= abs(held)
         for agent in {s.agent for s in here}:
-            own = sum(s.lots for s in here if s.agent == agent)
-            assert own + away[agent][symbol] <= abs(books[agent].lots[symbol])
+            stop_lots = sum(s.lots for s in here if s.agent == agent)
+            assert stop_lots + away[agent][symbol] <= abs(books[agent].lots[symbol])
 
 
 class Adversary:
@@ -125,9 +125,9 @@ class Adversary:
             selling = sum(-r[1] - r[2] for r in open_)
             selling += sum(
                 -lots
-                for each in self.coming
-                if isinstance(each, OrderBasket)
-                for c, lots in zip(each.sym, each.lots, strict=True)
+                for basket in self.coming
+                if isinstance(basket, OrderBasket)
+                for c, lots in zip(basket.sym, basket.lots, strict=True)
                 if c == column and lots < 0
             )
             assert selling <= self.position[column]
@@ -135,9 +135,9 @@ class Adversary:
     def say(self, key: tuple[int, int], row: int, cause: Cause, lots: int = 0) -> None:
         cum = self.orders[key][row][2]
         price = int(self.state.marks_nano[self.orders[key][row][0]]) if lots else 0
-        told = Reports(*key, self.ts, [row], [cum], [lots], [price], [0], [int(cause)])
-        self.said[key].append(told)
-        self.news.append(told)
+        report = Reports(*key, self.ts, [row], [cum], [lots], [price], [0], [int(cause)])
+        self.said[key].append(report)
+        self.news.append(report)
 
     def arrive(self) -> None:
         """The oldest of what was sent reaches the venue."""
@@ -178,8 +178,8 @@ class Adversary:
         if not rows:
             return
         key, row, order = self.rng.choice(rows)
-        left = abs(order[1]) - order[2]
-        lots = self.rng.choice([left, self.rng.randint(1, left)])
+        open_lots = abs(order[1]) - order[2]
+        lots = self.rng.choice([open_lots, self.rng.randint(1, open_lots)])
         order[2] += lots
         side = 1 if order[1] > 0 else -1
         self.position[order[0]] += side * lots
@@ -260,9 +260,9 @@ def test_the_adversary_does_place_stops() -> None:
 
 
 def _played(seed: int) -> Adversary:
-    found = Adversary(seed, override(resting(0.02), duplicate_window_ns=0), 2, False)
-    found.play(250)
-    return found
+    adversary = Adversary(seed, override(resting(0.02), duplicate_window_ns=0), 2, False)
+    adversary.play(250)
+    return adversary
 
 
 # one story at a time, at the paper venue
@@ -271,10 +271,10 @@ def _played(seed: int) -> Adversary:
 def story(closes: list[float], wants: list[float | None], limits: Limits | None = None, **keys: object) -> World:
     """One symbol with these closes, opens the closes before; an agent that wants these weights, close by close,
     and with None, and after them, says nothing."""
-    told = iter(wants)
+    targets = iter(wants)
 
     def act(view: object) -> object:
-        want = next(told, None)
+        want = next(targets, None)
         return HOLD if want is None else np.array([want])
 
     acts = keys.pop("acts", [act])
@@ -537,9 +537,9 @@ def test_a_plan_that_waits_leaves_the_stops_of_what_it_does_not_reduce() -> None
     for item in world.items():
         before = len(world.effects)
         world.shell.take(item)
-        at_venue = {(each.sample, each.n): each for each in world.of(OrderBasket)}
+        at_venue = {(basket.sample, basket.n): basket for basket in world.of(OrderBasket)}
         gone = [e for e in world.effects[before:] if isinstance(e, Cancel)]
-        cancelled += [at_venue[each.sample, each.n].sym[each.row] for each in gone]
+        cancelled += [at_venue[cancel.sample, cancel.n].sym[cancel.row] for cancel in gone]
     assert cancelled == [0]
     assert world.shell.state.ledger.house.lots == [1500, -3000, 2000]
 
@@ -632,8 +632,8 @@ def test_a_split_rescales_levels_that_people_gave() -> None:
     world = bought(resting(), [100.0] * 4, stop_nano=95, target_nano=130)
     state = world.shell.state
     world.shell.take(Action(state.now + 1, 0, 0, "split", 2, 1))
-    (own,) = state.protection.own.values()
-    assert (own.stop_nano, own.target_nano) == (47_500_000_000, 65 * 10**9)
+    (levels,) = state.protection.own.values()
+    assert (levels.stop_nano, levels.target_nano) == (47_500_000_000, 65 * 10**9)
     assert rests(state) == [(0, 2000, 47.5)]
 
 
