@@ -42,14 +42,14 @@ class Desk:
 
 @asynccontextmanager
 async def desk(folder: Path, receiver: Receiver, group_s: float = 0.0) -> AsyncIterator[Desk]:
-    made = Desk(Kit(folder, world()), receiver, group_s)
-    stepping = asyncio.create_task(made.service.step_forever())
-    delivering = asyncio.create_task(made.delivery.run())
+    alert_desk = Desk(Kit(folder, world()), receiver, group_s)
+    stepping = asyncio.create_task(alert_desk.service.step_forever())
+    delivering = asyncio.create_task(alert_desk.delivery.run())
     try:
-        yield made
+        yield alert_desk
     finally:
-        made.service.inbox.command(Stopping(made.service.shell.state.now, False, "test"))
+        alert_desk.service.inbox.command(Stopping(alert_desk.service.shell.state.now, False, "test"))
         await stepping
         await delivering
-        await made.delivery.close()
-        made.kit.store.close()
+        await alert_desk.delivery.close()
+        alert_desk.kit.store.close()

@@ -38,10 +38,10 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    await made.start()
-    yield made
-    await made.stop()
+    webhook = Receiver()
+    await webhook.start()
+    yield webhook
+    await webhook.stop()
 
 
 async def test_each_alert_is_delivered_once_in_order_and_leaves_the_queue(tmp_path: Path, receiver: Receiver) -> None:
@@ -141,9 +141,9 @@ async def test_an_urgent_alert_is_delivered_before_the_store_has_it_and_not_agai
 
 async def test_a_queue_that_is_full_loses_the_oldest_and_counts_them(tmp_path: Path, receiver: Receiver) -> None:
     await receiver.stop()
-    made = Kit(tmp_path, world())
-    made.store._writer._capacity = 5
-    desk = Desk(made, receiver)
+    kit = Kit(tmp_path, world())
+    kit.store._writer._capacity = 5
+    desk = Desk(kit, receiver)
     stepping = asyncio.create_task(desk.service.step_forever())
     await desk.raised(*(f"alert {k}" for k in range(12)))
     await receiver.start()
@@ -154,7 +154,7 @@ async def test_a_queue_that_is_full_loses_the_oldest_and_counts_them(tmp_path: P
     desk.service.inbox.command(Stopping(desk.service.shell.state.now, False, "test"))
     await asyncio.gather(stepping, delivering)
     await desk.delivery.close()
-    made.store.close()
+    kit.store.close()
 
 
 async def test_a_group_is_one_message_and_a_critical_alert_does_not_wait_for_it(
@@ -182,10 +182,10 @@ def test_a_group_is_about_what_its_alerts_have_in_common_and_names_the_agents_th
 
     one, other, third = alert("1", "BAC", "learned", "a"), alert("2", "BAC", "parity", "b"), alert("3", "BAC", "", "c")
     assert merged([one]) is one
-    found = merged([one, other, third])
-    assert found.text == "3 alerts: learned: a; parity: b; house: c"
-    assert (found.id, found.count, found.symbol, found.agent) == ("1+2", 3, "BAC", "")
-    assert (found.value, found.bound) == (None, None)
+    group = merged([one, other, third])
+    assert group.text == "3 alerts: learned: a; parity: b; house: c"
+    assert (group.id, group.count, group.symbol, group.agent) == ("1+2", 3, "BAC", "")
+    assert (group.value, group.bound) == (None, None)
     same = merged([one, replace(one, id="4", symbol="QQQ", text="d")])
     assert (same.text, same.agent, same.symbol) == ("2 alerts: a; d", "learned", "")
 
@@ -199,7 +199,7 @@ async def over_mqtt(folder: Path, port: int, group_s: float) -> AsyncIterator[tu
     bus = MqttBus(MqttSettings("127.0.0.1", port, retry_first_s=0.05, retry_most_s=0.2), lanes, STATUS, b"offline")
     kit.messages.published = lambda states, entries: bus.wake()
     delivery = Delivery(service, composer, GROUPS, GroupTopic(service, composer, lanes, bus.wake), group_s=group_s)
-    tasks = [asyncio.create_task(each) for each in (service.step_forever(), delivery.run(), bus.run())]
+    tasks = [asyncio.create_task(coroutine) for coroutine in (service.step_forever(), delivery.run(), bus.run())]
     try:
         yield kit, service.sinks[GROUPS]
     finally:
@@ -250,8 +250,8 @@ async def test_a_group_that_no_broker_took_waits_in_the_store_for_the_next_start
         subscriber = broker.subscribe("-q", "1", "-t", "quantd/#")
         async with over_mqtt(tmp_path, port, 0.1) as (kit, counts):
             await until(lambda: counts.sent == 1 and not kit.store.waiting(GROUPS))
-        found = [json.loads(text)["text"] for topic, text in subscriber.lines() if topic == "quantd/paper/alert_groups"]
-        assert found == ["one"]
+        texts = [json.loads(text)["text"] for topic, text in subscriber.lines() if topic == "quantd/paper/alert_groups"]
+        assert texts == ["one"]
     finally:
         Subscriber.close_all()
         broker.stop()

@@ -71,10 +71,10 @@ def ntfy(folder: Path) -> Case:
 async def case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Case]:
     folder = tmp_path / "server"
     folder.mkdir()
-    made = request.param(folder)
-    await made.server.start()
-    yield made
-    await made.server.stop()
+    sink_case = request.param(folder)
+    await sink_case.server.start()
+    yield sink_case
+    await sink_case.server.stop()
 
 
 class Desk:
@@ -100,15 +100,15 @@ class Desk:
 
 @asynccontextmanager
 async def desk(folder: Path, case: Case, selection: Selection = alert_delivery.EVERY) -> AsyncIterator[Desk]:
-    made = Desk(folder, case.opened(), selection)
-    tasks = [asyncio.create_task(made.service.step_forever()), asyncio.create_task(made.delivery.run())]
+    alert_desk = Desk(folder, case.opened(), selection)
+    tasks = [asyncio.create_task(alert_desk.service.step_forever()), asyncio.create_task(alert_desk.delivery.run())]
     try:
-        yield made
+        yield alert_desk
     finally:
-        made.service.inbox.command(Stopping(made.service.shell.state.now, False, "test"))
+        alert_desk.service.inbox.command(Stopping(alert_desk.service.shell.state.now, False, "test"))
         await asyncio.gather(*tasks)
-        await made.delivery.close()
-        made.kit.store.close()
+        await alert_desk.delivery.close()
+        alert_desk.kit.store.close()
 
 
 @pytest.mark.requirement("R-185")
@@ -135,7 +135,7 @@ async def test_a_server_that_is_down_then_hangs_then_refuses_gets_each_alert_onc
         assert case.server.ids == d.ids()
         assert d.counts.sent == 4
         assert 4 <= len([line for line in lines if line["event"] == "alerts.undelivered"]) <= 8
-        assert not [each for each in SECRETS if each in repr(lines)]
+        assert not [secret for secret in SECRETS if secret in repr(lines)]
 
 
 async def test_alerts_of_a_wrong_secret_wait_over_a_restart_and_arrive_with_the_right_one(
@@ -148,7 +148,7 @@ async def test_alerts_of_a_wrong_secret_wait_over_a_restart_and_arrive_with_the_
             await d.raised("one", "two")
             await until(lambda: d.counts.failures >= 2)
         ids = d.ids()
-        assert not [each for each in SECRETS if each in repr(lines) or each in d.counts.error]
+        assert not [secret for secret in SECRETS if secret in repr(lines) or secret in d.counts.error]
     assert case.server.taken == []
     setattr(case.server, case.secret, right)
     async with desk(tmp_path, case) as d:

@@ -51,10 +51,10 @@ def test_a_day_begins_at_the_newest_snapshot_before_it_and_raises_nothing(tmp_pa
     monkeypatch.setattr("quantd.research.runs.backtest.CHUNK", 16)
     run = answer(quantd(tmp_path, "backtest", "--journal", "--json", "--no-compare"))["run"]
     line = ("replay", run, "--state", "state/backtests", "--json")
-    whole, part = (answer(quantd(tmp_path, *line, *words)) for words in ((), ("--from", "2019-03-20")))
+    whole_replay, part = (answer(quantd(tmp_path, *line, *words)) for words in ((), ("--from", "2019-03-20")))
     assert part["same"]
-    assert part["digest"] == whole["digest"]
-    assert 0 < part["compared"] < whole["compared"] / 2
+    assert part["digest"] == whole_replay["digest"]
+    assert 0 < part["compared"] < whole_replay["compared"] / 2
     result, alerts = folded(tmp_path, run, "2019-03-21")
     assert result == f"{part['compared']} steps as in the interpreted engine"
     assert not alerts

@@ -10,13 +10,13 @@ from tests.support.checkout import ROOT
 
 @pytest.mark.requirement("R-175")
 def test_each_job_of_a_schedule_has_one_record_and_the_reverse():
-    assert tuple(BY_NAME) == tuple(each.name for each in JOBS) == known_names().jobs
-    assert tuple(each.name for each in JOBS if each.where == "loop") == ENGINE_JOBS
+    assert tuple(BY_NAME) == tuple(job.name for job in JOBS) == known_names().jobs
+    assert tuple(job.name for job in JOBS if job.where == "loop") == ENGINE_JOBS
 
 
 def test_a_job_beside_trading_has_a_lane_and_a_time_limit_and_one_of_the_loop_has_neither():
-    for each in JOBS:
-        assert bool(each.lane) == bool(each.timeout_s) == (each.where != "loop"), each.name
+    for job in JOBS:
+        assert bool(job.lane) == bool(job.timeout_s) == (job.where != "loop"), job.name
     assert len(LANES) == len(set(LANES))
 
 

@@ -62,9 +62,9 @@ async def test_a_backup_and_a_compaction_beside_trading_leave_the_run_what_it_wa
     again = Kit(tmp_path, of)
     assert summary(again.shell, "x", "paper", 1.0).digest == digest
     again.store.close()
-    (made,) = (tmp_path / "backups").glob("scheduled-*.tar")
+    (backup,) = (tmp_path / "backups").glob("scheduled-*.tar")
     back = tmp_path / "back"
-    restore(made, back, back)
+    restore(backup, back, back)
     assert verify(back) == []
 
 
@@ -105,8 +105,8 @@ async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(
     await asyncio.wait_for(stepping, 20)
     await asyncio.wait_for(keeping, 20)
     assert kit.shell.state.switch.state == RUN
-    told = [e for _, data in kit.store.entries("run00001") for e in decode(data).effects if isinstance(e, Publish)]
-    (alert,) = [e for e in told if e.kind == "job_backup"]
+    alerts = [e for _, data in kit.store.entries("run00001") for e in decode(data).effects if isinstance(e, Publish)]
+    (alert,) = [e for e in alerts if e.kind == "job_backup"]
     assert alert.level == "CRITICAL"
     assert "backup failed" in alert.text
     kit.store.close()
@@ -117,10 +117,10 @@ def test_a_schedule_makes_a_backup_that_restores_to_the_same_run(tmp_path: Path)
     jobs = "".join(f'[[schedules]]\nname = "{do}"\ndo = "{do}"\nat = "close"\n' for do in ("backup", "compact"))
     path = write(tmp_path, CONFIG + jobs)
     done = answer(quantd(tmp_path, "run", "--json"))
-    made = sorted((tmp_path / "state" / "backups").glob("scheduled-*.tar"))
-    assert made
+    backups = sorted((tmp_path / "state" / "backups").glob("scheduled-*.tar"))
+    assert backups
     assert "job_" not in json.dumps(done)
-    back = quantd(tmp_path, "restore", str(made[-1]), "--state", "back", "--config", str(path))
+    back = quantd(tmp_path, "restore", str(backups[-1]), "--state", "back", "--config", str(path))
     assert back.returncode == 0, back.stderr
     assert quantd(tmp_path, "doctor", "--store", "--state", "back").returncode == 0
 
@@ -136,17 +136,17 @@ def test_a_backup_has_the_models_that_decide_and_a_restore_brings_them_back(way:
     (mine := tmp_path / "models/shipped").mkdir(parents=True)
     shutil.copytree(ROOT / "models/shipped/scorer", mine / "scorer")
     answer(quantd(tmp_path, "run", "--json"))
-    made = tmp_path / "made.tar"
+    backup_path = tmp_path / "made.tar"
     if way == "schedule":
-        made = sorted((tmp_path / "state/backups").glob("scheduled-*.tar"))[-1]
+        backup_path = sorted((tmp_path / "state/backups").glob("scheduled-*.tar"))[-1]
     else:
-        done = quantd(tmp_path, "backup", str(made))
+        done = quantd(tmp_path, "backup", str(backup_path))
         assert done.returncode == 0, done.stderr
         assert "in artifacts/scorer-" in done.stdout
     original = {file.name: file.read_bytes() for file in (mine / "scorer").iterdir()}
     shutil.rmtree(tmp_path / "models")
     shutil.rmtree(tmp_path / "state" / "archives", ignore_errors=True)
-    back = quantd(tmp_path, "restore", str(made), "--state", "back", "--config", str(path))
+    back = quantd(tmp_path, "restore", str(backup_path), "--state", "back", "--config", str(path))
     assert back.returncode == 0, back.stderr
     (folder,) = (tmp_path / "back/artifacts").iterdir()
     assert folder.name.startswith("scorer-")

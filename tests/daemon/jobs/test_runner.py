@@ -103,7 +103,7 @@ async def test_a_job_that_raises_anything_fails_alone_and_is_tried_again_without
     ended = [job for job, _ in kit.service.measured.tasks]
     assert ended == ["daily_report", "backup", "daily_report", "daily_report"]
     again = Kit(tmp_path, world())
-    runs = {each.job: each for each in again.store.job_runs("run00001")}
+    runs = {job_run.job: job_run for job_run in again.store.job_runs("run00001")}
     assert (runs["daily_report"].state, runs["daily_report"].attempts) == ("succeeded", 3)
     assert (runs["backup"].state, runs["backup"].attempts, runs["backup"].result) == ("succeeded", 1, "done")
     again.store.close()
@@ -138,7 +138,7 @@ async def test_the_pauses_grow_then_one_alert_until_the_next_due_instant_succeed
     assert "compact failed: TypeError: 7; given up after 5 attempts" in first
     assert "compact failed: TypeError: 8; given up after 5 attempts" in second
     assert "compact succeeded again" in better
-    assert [each.state for each in kit.store.job_runs("run00001")] == ["failed", "failed", "succeeded"]
+    assert [job_run.state for job_run in kit.store.job_runs("run00001")] == ["failed", "failed", "succeeded"]
     kit.store.close()
 
 
@@ -179,7 +179,7 @@ async def test_an_attempt_beyond_its_time_limit_ends_and_a_thread_is_not_begun_t
     clock.now += 60.0
     await runner.once()
     assert began == ["backup", "parity", "parity"], "the thread of the backup still runs"
-    assert [(each.job, each.state) for each in log.runs()] == [("parity", "retrying"), ("backup", "retrying")]
+    assert [(job_run.job, job_run.state) for job_run in log.runs()] == [("parity", "retrying"), ("backup", "retrying")]
     assert "the job did not end within 0.05 s; its process was ended" in log.runs()[0].result
     release.set()
     await asyncio.sleep(0.01)
@@ -198,7 +198,7 @@ async def test_a_killed_run_is_interrupted_and_repeated_if_its_record_says_so(tm
     kit.store.close()
     again = Kit(tmp_path, world())
     log = JobLog(again.service)
-    assert [each.state for each in log.runs()] == ["interrupted"] * 3
+    assert [job_run.state for job_run in log.runs()] == ["interrupted"] * 3
     done = Failing(OSError(), 0)
     runner = Jobs(again.service, {"daily_report": done.work, "health_check": done.work}, log)
     await runner.once()
@@ -226,7 +226,7 @@ async def test_the_log_of_runs_is_bounded_in_memory_and_in_the_store(tmp_path: P
     assert verify(tmp_path) == []
     with sqlite3.connect(tmp_path / "quantd.db") as db:
         db.execute("UPDATE jobs SET result = 'fine' WHERE job = 'backup'")
-    assert any("jobs: the row run00001, 152, backup was changed" in each for each in verify(tmp_path))
+    assert any("jobs: the row run00001, 152, backup was changed" in finding for finding in verify(tmp_path))
 
 
 async def test_a_row_that_is_no_number_makes_a_report_fail_and_the_daemon_stays(tmp_path: Path) -> None:
@@ -240,7 +240,9 @@ async def test_a_row_that_is_no_number_makes_a_report_fail_and_the_daemon_stays(
     reporter = Reporter(again.service, tmp_path, tmp_path, "").work
     work: dict[str, Work] = {"daily_report": reporter, "risk_report": reporter}
     await beside(again, work, Clock(), lambda: len(again.service.measured.tasks) >= 2)
-    assert {each.job: each.state for each in again.store.job_runs("run00001")} == dict.fromkeys(work, "retrying")
+    assert {job_run.job: job_run.state for job_run in again.store.job_runs("run00001")} == dict.fromkeys(
+        work, "retrying"
+    )
 
 
 async def test_a_report_before_the_first_sample_is_no_failure(tmp_path: Path) -> None:

@@ -42,10 +42,10 @@ async def test_a_restart_with_a_held_symbol_that_was_delisted_halts_it_and_trade
     before, lots = len(read_entries(tmp_path)), venue.has.lots[1]
     assert lots
     gone = Delisting(venue, {1: "its asset is inactive, not tradable"})
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(16), venue, NOW + 6 * DAY_NS), gone)
+    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(16), venue, NOW + 6 * DAY_NS), gone)
     assert gone.continues
-    state = left.service.shell.state
-    require_equal(left, venue)
+    state = run.service.shell.state
+    require_equal(run, venue)
     assert state.ledger.house.held[1] == venue.has.lots[1] >= lots, "its position stays visible, and is not sold"
     effects = [e for _, data in read_entries(tmp_path)[before:] for e in decode(data).effects]
     traded = {column for e in effects if isinstance(e, OrderBasket) for column in e.sym}
@@ -55,20 +55,20 @@ async def test_a_restart_with_a_held_symbol_that_was_delisted_halts_it_and_trade
     assert "its position stays in the books" in alert.text
     # the venue trades it again: the halt ends by itself
     gone.untradable = {}
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(18), venue, NOW + 16 * DAY_NS), gone)
-    assert 1 not in left.service.shell.state.restrictions.halted
-    require_equal(left, venue)
+    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(18), venue, NOW + 16 * DAY_NS), gone)
+    assert 1 not in run.service.shell.state.restrictions.halted
+    require_equal(run, venue)
 
 
 async def test_a_first_start_with_a_symbol_that_the_venue_does_not_trade_trades_the_others(tmp_path: Path) -> None:
     of = parts()
     venue = venue_of(of)
     gone = Delisting(venue, {1: "its asset is inactive, not tradable"})
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(8), venue, NOW), gone)
+    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(8), venue, NOW), gone)
     assert not gone.continues
-    require_equal(left, venue)
+    require_equal(run, venue)
     assert [bool(lots) for lots in venue.has.lots] == [True, False, True]
-    assert left.service.shell.state.restrictions.halted[1][1].startswith(UNLISTED)
+    assert run.service.shell.state.restrictions.halted[1][1].startswith(UNLISTED)
     effects = [e for _, data in read_entries(tmp_path) for e in decode(data).effects]
     assert [e.level for e in effects if isinstance(e, Publish) and e.kind == "halted"] == ["WARNING"]
 
@@ -78,10 +78,10 @@ async def test_a_first_start_with_a_symbol_that_the_venue_does_not_trade_trades_
 
 @pytest.fixture
 async def rig() -> AsyncIterator[AlpacaRig]:
-    made = AlpacaRig()
-    await made.start()
-    yield made
-    await made.stop()
+    alpaca = AlpacaRig()
+    await alpaca.start()
+    yield alpaca
+    await alpaca.stop()
 
 
 @pytest.mark.parametrize("how", ["not tradable", "inactive", "both"])

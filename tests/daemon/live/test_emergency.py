@@ -203,15 +203,15 @@ async def test_one_order_that_cannot_be_cancelled_stops_no_other(alpaca: AlpacaS
     stuck, other = working(alpaca), working(alpaca, "QQQ", "3")
     alpaca.book.positions |= {"SPY": Decimal(12), "TSLA": Decimal(-5)}
     client = alpaca.book.orders[stuck].client_id
-    alpaca.book.refuse_cancels = type("Always", (set,), {"discard": lambda self, each: None})({client})
+    alpaca.book.refuse_cancels = type("Always", (set,), {"discard": lambda self, key: None})({client})
     remaining, run = await left(of(alpaca), timeout_s=2.0)
     assert [o.id for o in run.orders] == [other]
     assert alpaca.book.positions == {"SPY": Decimal(12)}
-    assert [each.kind for each in remaining] == ["order", "position"]
+    assert [remainder.kind for remainder in remaining] == ["order", "position"]
     assert "order is not cancelable" in remaining[0].text
     assert stuck in remaining[0].text
     assert "12 SPY" in remaining[1].text
-    assert all("https://app.alpaca.markets" in each.remedy for each in remaining)
+    assert all("https://app.alpaca.markets" in remainder.remedy for remainder in remaining)
 
 
 async def test_a_venue_that_never_gets_flat_is_left_after_the_time_out_with_one_line_for_each(
@@ -221,7 +221,7 @@ async def test_a_venue_that_never_gets_flat_is_left_after_the_time_out_with_one_
     alpaca.book.positions |= {"SPY": Decimal(12), "TSLA": Decimal(-5)}
     remaining, run = await left(of(alpaca), timeout_s=1.5)
     assert sorted(closes(alpaca)) == [("SPY", "sell", Decimal(12)), ("TSLA", "buy", Decimal(5))], "each once"
-    assert [each.kind for each in remaining] == ["order", "order", "position", "position"]
+    assert [remainder.kind for remainder in remaining] == ["order", "order", "position", "position"]
     assert "waits for its market" in remaining[0].remedy
     assert run.positions == []
 
@@ -229,7 +229,7 @@ async def test_a_venue_that_never_gets_flat_is_left_after_the_time_out_with_one_
 async def test_a_venue_that_does_not_answer_is_reported_as_unknown(alpaca: AlpacaServer) -> None:
     alpaca.misbehave("500", "account", 1000)
     remaining, _ = await left(of(alpaca, 0.2), timeout_s=1.0)
-    assert [each.kind for each in remaining] == ["unknown", "unknown"]
+    assert [remainder.kind for remainder in remaining] == ["unknown", "unknown"]
     assert "status 500" in remaining[0].text
     run = Emergency(account := of(alpaca, 0.2), STARTED, 0.5)
     with pytest.raises(ConnectionError, match="did not give its account"):
@@ -254,7 +254,7 @@ async def test_an_unforeseen_error_stops_nothing_else(alpaca: AlpacaServer) -> N
 
     alpaca.book.positions |= {"SPY": Decimal(12), "TSLA": Decimal(-5)}
     remaining, _ = await left(Failing(settings_of(alpaca)), timeout_s=1.0)
-    assert [each.text for each in remaining] == [
+    assert [remainder.text for remainder in remaining] == [
         "position of 12 SPY is still open (a number of the venue that is none)"
     ]
     assert alpaca.book.positions == {"SPY": Decimal(12)}
@@ -336,7 +336,7 @@ async def test_an_id_of_the_venue_never_forms_a_path(id: str) -> None:
             r"(GET|DELETE) /v2/(account|orders|orders/good-1|positions|positions/SPY|orders\?[A-Za-z0-9_=&%:.-]*)", path
         ), path
     assert "DELETE /v2/orders/good-1" in venue.paths
-    assert any(id[:20] in each.text or repr(id[:20])[1:-1] in each.text for each in remaining)
+    assert any(id[:20] in remainder.text or repr(id[:20])[1:-1] in remainder.text for remainder in remaining)
 
 
 @pytest.mark.parametrize("qty", ABSURD)
@@ -346,8 +346,8 @@ async def test_an_absurd_quantity_is_named_and_hides_no_other_position(qty: str)
     assert "DELETE /v2/positions/SPY" in venue.paths
     assert "DELETE /v2/orders/good-1" in venue.paths
     assert not any("BAD" in path for path in venue.paths)
-    assert any("BAD" in each.text and "quantity" in each.text for each in remaining), remaining
-    assert all(len(each.text) < 300 for each in remaining)
+    assert any("BAD" in remainder.text and "quantity" in remainder.text for remainder in remaining), remaining
+    assert all(len(remainder.text) < 300 for remainder in remaining)
 
 
 def test_a_client_id_is_derived_from_start_symbol_and_number() -> None:
@@ -368,8 +368,10 @@ async def test_coins_are_sold_once_and_dust_is_named(kraken: Exchange) -> None:
     assert sorted((p.symbol, p.qty) for p in run.positions) == [
         ("BTC/USD", Decimal("0.12345678")), ("SOL/USD", Decimal(7))
     ]  # fmt: skip
-    assert [(each.symbol, each.dust) for each in run.dust] == [("LTC/USD", "less than the venue's least order of 0.04")]
-    assert [each.kind for each in remaining] == ["position"]
+    assert [(holding.symbol, holding.dust) for holding in run.dust] == [
+        ("LTC/USD", "less than the venue's least order of 0.04")
+    ]
+    assert [remainder.kind for remainder in remaining] == ["position"]
     assert "3 XLM/USD" in remaining[0].text
     assert "no market" in remaining[0].text
     assert kraken.balances["SOL"] == kraken.balances["XXBT"] == 0
@@ -433,7 +435,7 @@ async def test_a_working_sale_after_a_lost_answer_is_waited_for(kraken: Exchange
     sales = [o for o in kraken.orders.values() if o.ordertype == "market"]
     assert len(sales) == 1, "the working sale is ours, and is waited for"
     assert sales[0].status == "open"
-    assert [each.kind for each in remaining] == ["order", "position"]
+    assert [remainder.kind for remainder in remaining] == ["order", "position"]
 
 
 @crypto

@@ -132,14 +132,14 @@ class Town:
     def bars(self, until_s: int) -> None:
         """Every half day that has closed by then."""
         for symbol, price in SYMBOLS.items():
-            known = self.data.crypto.setdefault(symbol, [])
+            bars = self.data.crypto.setdefault(symbol, [])
             opened = (
-                _seconds(known[-1][0]) + HALF_DAY_S if known else until_s // HALF_DAY_S * HALF_DAY_S - 120 * HALF_DAY_S
+                _seconds(bars[-1][0]) + HALF_DAY_S if bars else until_s // HALF_DAY_S * HALF_DAY_S - 120 * HALF_DAY_S
             )
             while opened + HALF_DAY_S <= until_s:
                 close = price * (1.0 + float(self.rng.normal(0.0, 0.01)))
                 low, high = min(price, close) - 1.0, max(price, close) + 1.0
-                known.append((_stamp(opened), f"{price:.2f}", f"{high:.2f}", f"{low:.2f}", f"{close:.2f}", "5000"))
+                bars.append((_stamp(opened), f"{price:.2f}", f"{high:.2f}", f"{low:.2f}", f"{close:.2f}", "5000"))
                 opened += HALF_DAY_S
 
     def has_paper_days(self) -> bool:
@@ -229,8 +229,8 @@ async def test_after_paper_days_and_a_green_doctor_a_live_start_sends_what_ramp_
         )
         assert red.returncode == 1
         green = await asyncio.to_thread(quantd, tmp_path, "doctor", "--live", "--json", env=KEYS)
-        found = json.loads(green.stdout)
-        assert green.returncode == 0, [each for each in found["checks"] if each["ok"] is False]
+        report = json.loads(green.stdout)
+        assert green.returncode == 0, [check for check in report["checks"] if check["ok"] is False]
         assert of.venue.book.orders == {}, "the doctor only asks"
 
         other = of.config("live.max_order_notional=900.00")
@@ -241,17 +241,17 @@ async def test_after_paper_days_and_a_green_doctor_a_live_start_sends_what_ramp_
             await serve(read_config(unasked), unasked)
 
         fresh = Options(config=options.config, quiet=True, live=True, fresh=True)
-        left = await of.live(Past(0.0), fresh, lambda: len(of.venue.book.orders) >= 2, within_s=60.0)
-        assert left.mode == "live"
+        summary = await of.live(Past(0.0), fresh, lambda: len(of.venue.book.orders) >= 2, within_s=60.0)
+        assert summary.mode == "live"
         orders = list(of.venue.book.orders.values())
-        assert 0 < len(orders) <= left.orders, "the stop may come before the last of them are sent"
+        assert 0 < len(orders) <= summary.orders, "the stop may come before the last of them are sent"
         spent = [order.qty * order.limit for order in orders if order.limit is not None]
         assert len(spent) == len(orders)
         assert max(spent) <= Decimal(800), "max_order_notional"
         first = sum(order.qty * order.limit for order in orders[:2] if order.limit is not None)
         assert first <= Decimal(1_050), "a tenth of max_account_notional in the first session, at worst prices 5 % away"
         with Store.open(tmp_path / "state") as store:
-            steps = [decode(data) for _, data in store.entries(left.run, 1)]
+            steps = [decode(data) for _, data in store.entries(summary.run, 1)]
         plans = [effect for step in steps for effect in step.effects if isinstance(effect, Planned)]
         cut = {code for plan in plans for code in np.frombuffer(plan.reason, dtype=np.int8).tolist()}
         assert int(Reason.ACCOUNT_NOTIONAL) in cut, "the journal says what cut it"

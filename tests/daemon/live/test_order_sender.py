@@ -38,17 +38,17 @@ async def test_an_unanswered_order_is_told_again_at_its_clock_and_then_ever_less
     sender = order_sender.Sender(remote, inbox, lambda: remote.now, lambda basket: "")
     task = asyncio.create_task(sender.run())
     sender.put([OrderBasket(NOW, 1, NOW, [0], [5], [10**11], [NOW + DAY_NS])])
-    told: list[int] = []
+    delays: list[int] = []
     while remote.queries < 40:
         news = inbox.next_news()
         if isinstance(news, Unknown):
-            told.append(news.ts - NOW)
+            delays.append(news.ts - NOW)
         await asyncio.sleep(0.001)
     task.cancel()
-    assert told[0] == 0, "its submission"
-    assert UNANSWERED_NS <= told[1] < 2 * UNANSWERED_NS
-    assert 3 <= len(told) <= 6, "not at each of 40 queries"
-    assert all(later >= 2 * earlier for earlier, later in pairwise(told[1:]))
+    assert delays[0] == 0, "its submission"
+    assert UNANSWERED_NS <= delays[1] < 2 * UNANSWERED_NS
+    assert 3 <= len(delays) <= 6, "not at each of 40 queries"
+    assert all(later >= 2 * earlier for earlier, later in pairwise(delays[1:]))
 
 
 async def test_a_query_of_an_order_is_no_order_on_its_way() -> None:

@@ -128,8 +128,8 @@ def test_the_command_ends_with_78(tmp_path: Path, arguments: tuple[str, ...]) ->
     ],
 )
 def test_mode_paper_reaches_no_live_host(mode: str, broker: str, url: str, refused: bool) -> None:
-    made = config(mode, broker, f'url = "{url}"\nvenue = "kraken"')
-    said = [str(m) for m in mistakes_of(made)]
+    configuration = config(mode, broker, f'url = "{url}"\nvenue = "kraken"')
+    said = [str(m) for m in mistakes_of(configuration)]
     assert bool(said) == refused, said
     if refused:
         assert "[broker] url" in said[0]
@@ -156,14 +156,14 @@ def test_research_is_never_live() -> None:
 async def test_a_run_keeps_its_mode(tmp_path: Path) -> None:
     """A shadow run of live bars fills on paper; a start in another mode is another run."""
     text = LIVE.replace("{broker}", "paper").replace("{policy}", "equal_weight")
-    known = known_names()
+    names = known_names()
     shadow, paper = (
-        assemble_live(read(f'[quantd]\nmode = "{m}"\n{text}', known), LIVE_NOW) for m in ("shadow", "paper")
+        assemble_live(read(f'[quantd]\nmode = "{m}"\n{text}', names), LIVE_NOW) for m in ("shadow", "paper")
     )
-    left = await stretch(tmp_path, shadow, Script(shadow.universe, DAY_NS, slices(6), None, LIVE_NOW), None)
-    state = left.service.shell.state
+    run = await stretch(tmp_path, shadow, Script(shadow.universe, DAY_NS, slices(6), None, LIVE_NOW), None)
+    state = run.service.shell.state
     assert any(state.ledger.house.lots), "it fills on paper"
-    assert left.service.mode == "shadow"
+    assert run.service.mode == "shadow"
     assert state.rules.live is None
     assert shadow.market == paper.market
     with Store.open(tmp_path) as store:

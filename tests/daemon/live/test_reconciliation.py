@@ -119,8 +119,8 @@ def test_every_field_of_an_open_order_has_a_reader_or_a_written_reason(name: str
         return
 
     def change(account: VenueAccount) -> VenueAccount:
-        first, *others = account.ours
-        return replace(account, ours=(replace(first, **{name: OF_ORDERS[name]}), *others))
+        first, *other_orders = account.ours
+        return replace(account, ours=(replace(first, **{name: OF_ORDERS[name]}), *other_orders))
 
     assert outcome(change) != outcome(lambda account: account)
 
@@ -129,8 +129,8 @@ def differing(**change: int) -> World:
     world = held()
     state = world.shell.state
     account = said(state)
-    first, *others = account.ours
-    for event in events_of(state, "run00001", replace(account, ours=(replace(first, **change), *others)), ()):
+    first, *other_orders = account.ours
+    for event in events_of(state, "run00001", replace(account, ours=(replace(first, **change), *other_orders)), ()):
         world.shell.run(event)
     return world
 
@@ -235,8 +235,8 @@ async def in_a_run(folder: Path, work: Callable[[Service, Refusing], object]) ->
         await work(service, remote)  # type: ignore[misc]
 
     feed = Script(of.universe, DAY_NS, slices(2), venue, NOW)
-    left = await stretch(folder, of, feed, remote, last=last)
-    return left.service.shell.state
+    run = await stretch(folder, of, feed, remote, last=last)
+    return run.service.shell.state
 
 
 async def answer(service: Service) -> Refused:
@@ -253,7 +253,7 @@ async def test_refused_keys_are_critical_and_the_answer_of_a_comparison_names_th
         assert "refuses the keys" in str(refused)
         await service.changed(1.0)
         assert service.shell.state.switch.state == REDUCE
-        (alert,) = [each for each in service.recent if each.kind == "account"]
+        (alert,) = [alert for alert in service.recent if alert.kind == "account"]
         assert alert.level == "CRITICAL"
         assert "401" in alert.text
         remote.word = None

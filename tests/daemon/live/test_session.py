@@ -51,11 +51,11 @@ VALUES = ("ts_open", "ts_event", "key", "open", "high", "low", "close", "volume"
 async def test_a_quiet_run_buys_and_its_books_are_the_venues(tmp_path: Path) -> None:
     of = parts()
     venue = venue_of(of)
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), venue, NOW), Remote(venue))
-    require_equal(left, venue)
+    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), venue, NOW), Remote(venue))
+    require_equal(run, venue)
     assert any(venue.has.lots)
-    assert left.service.shell.state.switch.state == 0
-    assert left.service.shell.tally.samples == 13, "the warm-up is not traded, the close of this instant is"
+    assert run.service.shell.state.switch.state == 0
+    assert run.service.shell.tally.samples == 13, "the warm-up is not traded, the close of this instant is"
 
 
 class Fills(Remote):
@@ -81,9 +81,9 @@ class Fills(Remote):
         return await super().flows(since)
 
     async def account(self) -> VenueAccount:
-        found = await super().account()
+        account = await super().account()
         await self._fill("account")
-        return found
+        return account
 
 
 @pytest.mark.parametrize("asked", ["flows", "account"])
@@ -107,8 +107,8 @@ async def test_an_operators_comparison_is_made_again_after_a_fill_meanwhile(tmp_
             compares.append(compared(service.shell.state, account).agrees)
 
         feed = Script(of.universe, DAY_NS, given, venue, NOW)
-        left = await stretch(tmp_path / str(turn), of, feed, remote, last=last)
-        require_equal(left, venue)
+        run = await stretch(tmp_path / str(turn), of, feed, remote, last=last)
+        require_equal(run, venue)
         if compares:
             break
     assert compares == [True]
@@ -128,9 +128,9 @@ async def test_what_the_venue_lets_be_bought_binds_and_it_is_asked_anew_when_tha
     of = parts()
     venue = venue_of(of)
     remote = Stingy(venue)
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), venue, NOW), remote)
-    require_equal(left, venue)
-    state = left.service.shell.state
+    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), venue, NOW), remote)
+    require_equal(run, venue)
+    state = run.service.shell.state
     plans = [e for _, data in read_entries(tmp_path) for e in decode(data).effects if isinstance(e, Planned)]
     assert any(cut_by_venue([plan]) for plan in plans)
     spent = [
@@ -146,8 +146,8 @@ async def test_what_the_venue_lets_be_bought_binds_and_it_is_asked_anew_when_tha
 class Taped(Script):
     """A feed that hears of a halt between two bars."""
 
-    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
-        told(Halted(NOW, 1, True, "Trading Halt", announced=True))
+    def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
+        receiver(Halted(NOW, 1, True, "Trading Halt", announced=True))
 
 
 async def test_a_halt_that_the_feed_hears_of_is_in_the_state_before_the_next_bar(tmp_path: Path) -> None:
@@ -198,12 +198,12 @@ async def test_a_suspicious_price_pauses_its_symbol_until_the_next_good_bar(tmp_
     feed = Suspicious(of.universe, DAY_NS, slices(12), venue, NOW)
     await stretch(tmp_path, of, feed, Remote(venue))
     steps = [decode(data) for _, data in read_entries(tmp_path)]
-    alerts = [e for each in steps for e in each.effects if isinstance(e, Publish) and e.kind == "halted"]
+    alerts = [e for step in steps for e in step.effects if isinstance(e, Publish) and e.kind == "halted"]
     assert [(alert.level, alert.symbol) for alert in alerts] == [("WARNING", "S1"), ("INFO", "S1")]
     for words in ("low 9.5", "`quantd resume --symbol S1 --reason TEXT`", "`quantd resume --symbol S1 --jump real"):
         assert words in alerts[0].text
     begun, over = alerts[0].ts, alerts[1].ts
-    sent = [(b.sample, b.sym) for each in steps for b in each.effects if isinstance(b, OrderBasket)]
+    sent = [(b.sample, b.sym) for step in steps for b in step.effects if isinstance(b, OrderBasket)]
     assert any(begun < ts < over and sym for ts, sym in sent), "the other symbols go on"
     assert not any(begun < ts < over and 1 in sym for ts, sym in sent)
     assert any(ts >= over and 1 in sym for ts, sym in sent)
@@ -223,24 +223,24 @@ async def test_the_two_commands_of_a_suspicious_price_settle_it(tmp_path: Path, 
         )
 
     feed.answer = answer
-    left = await stretch(tmp_path, of, feed, Remote(venue))
+    run = await stretch(tmp_path, of, feed, Remote(venue))
     assert feed.accepted == (1 if jump else -1)
-    assert left.service.shell.state.restrictions.halted == {}
+    assert run.service.shell.state.restrictions.halted == {}
     events = [decode(data).event for _, data in read_entries(tmp_path)]
-    told = [event.detail for event in events if isinstance(event, Halted)]
-    assert len(told) == (2 if jump else 3)
-    assert any("seen on the tape" in detail for detail in told)
+    details = [event.detail for event in events if isinstance(event, Halted)]
+    assert len(details) == (2 if jump else 3)
+    assert any("seen on the tape" in detail for detail in details)
 
 
 async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_path: Path) -> None:
     of = parts("paper")
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), None, NOW), None)
-    digest = left.service.shell.digest.hexdigest()
+    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), None, NOW), None)
+    digest = run.service.shell.digest.hexdigest()
     with Store.open(tmp_path) as store:
         shell, journal = recover(of, store, RUN, tmp_path)
-    assert journal.seq == left.service.journal.seq
+    assert journal.seq == run.service.journal.seq
     assert shell.digest.hexdigest() == digest
-    assert shell.state.ledger.house.lots == left.service.shell.state.ledger.house.lots
+    assert shell.state.ledger.house.lots == run.service.shell.state.ledger.house.lots
     assert any(shell.state.ledger.house.lots)
 
 
@@ -252,9 +252,9 @@ async def test_lost_doubled_and_late_answers_leave_the_books_equal(tmp_path: Pat
     venue = venue_of(of)
     faults = Faults(lost_submit=0.3, never_came=0.2, lost_query=0.3, doubled=0.3, dropped_news=0.2, delay_s=0.002)
     feed = Script(of.universe, DAY_NS, slices(25, seed), venue, NOW)
-    left = await stretch(tmp_path, of, feed, Remote(venue, faults, seed))
-    require_equal(left, venue)
-    for work in left.service.shell.state.working.values():
+    run = await stretch(tmp_path, of, feed, Remote(venue, faults, seed))
+    require_equal(run, venue)
+    for work in run.service.shell.state.working.values():
         assert OrderState.UNKNOWN not in work.state
 
 
@@ -269,14 +269,14 @@ async def test_crashes_at_any_moment_lose_and_double_nothing(tmp_path: Path, see
     for part in range(4):
         feed = Script(of.universe, DAY_NS, market, venue, seen)
         last = part == 3
-        left = await stretch(
+        run = await stretch(
             tmp_path, of, feed, Remote(venue, faults, 10 * seed + part),
             until=None if last else 80 * (part == 0) + 5 + seed,
             brutal=not last,
         )  # fmt: skip
         seen = feed._from_ts
-    require_equal(left, venue)
-    assert left.service.shell.tally.samples == 31
+    require_equal(run, venue)
+    assert run.service.shell.tally.samples == 31
 
 
 async def test_a_crash_in_the_warm_up_of_a_first_start_goes_on_with_the_warm_up(tmp_path: Path) -> None:
@@ -285,10 +285,10 @@ async def test_a_crash_in_the_warm_up_of_a_first_start_goes_on_with_the_warm_up(
     await stretch(
         tmp_path, of, Script(of.universe, DAY_NS, market, venue, NOW, slow=True), Remote(venue), until=20, brutal=True
     )
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, market, venue, NOW), Remote(venue))
-    assert not left.fresh
-    assert left.service.shell.tally.samples == 9, "only what came since the first start is valued"
-    require_equal(left, venue)
+    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, market, venue, NOW), Remote(venue))
+    assert not run.fresh
+    assert run.service.shell.tally.samples == 9, "only what came since the first start is valued"
+    require_equal(run, venue)
 
 
 async def test_a_halt_stops_trading_at_the_venue(tmp_path: Path) -> None:
@@ -297,11 +297,11 @@ async def test_a_halt_stops_trading_at_the_venue(tmp_path: Path) -> None:
     remote = Remote(venue)
     feed = Script(of.universe, DAY_NS, slices(6), venue, NOW)
     halt = Operator(0, "halt", "test", "test")
-    left = await stretch(tmp_path, of, feed, remote, commands=[(73, halt)])
-    assert left.service.shell.state.switch.state == 2
-    open_rows = [s for w in left.service.shell.state.working.values() for s in w.state if s not in ENDED]
+    run = await stretch(tmp_path, of, feed, remote, commands=[(73, halt)])
+    assert run.service.shell.state.switch.state == 2
+    open_rows = [s for w in run.service.shell.state.working.values() for s in w.state if s not in ENDED]
     assert not open_rows
-    require_equal(left, venue)
+    require_equal(run, venue)
 
 
 async def test_an_order_that_was_halted_after_its_commit_does_not_leave() -> None:
@@ -311,12 +311,12 @@ async def test_an_order_that_was_halted_after_its_commit_does_not_leave() -> Non
     sender = order_sender.Sender(Remote(venue), inbox, lambda: NOW, lambda basket: "halted before it was sent")
     task = asyncio.create_task(sender.run())
     sender.put([basket])
-    told = await heard(inbox, 2)
+    news = await heard(inbox, 2)
     await sender.ask(NOW, 1, [0])  # by whoever saw it open before
     (asked,) = await heard(inbox, 1)
     task.cancel()
     assert isinstance(asked, NotFound), "a venue that never had it says so, and nobody asks for ever"
-    ended = next(each for each in told if isinstance(each, Reports))
+    ended = next(notice for notice in news if isinstance(notice, Reports))
     assert ended.cause == [Cause.REJECTED]
     assert "halted" in ended.reason
     assert venue.baskets == {}
@@ -344,7 +344,9 @@ async def test_an_adapter_that_raises_is_a_broker_down_and_an_outcome_nobody_kno
     sender = order_sender.Sender(Broken(venue_of(parts())), inbox, lambda: NOW, lambda basket: "")
     task = asyncio.create_task(sender.run())
     sender.put([OrderBasket(NOW, 1, NOW, [0], [5], [10**11], [0])])
-    told = await heard(inbox, 3)
+    news = await heard(inbox, 3)
     task.cancel()
-    assert any(isinstance(each, Unknown) and each.row == [0] for each in told)
-    assert any(isinstance(each, Condition) and not each.up and "ZeroDivisionError" in each.detail for each in told)
+    assert any(isinstance(notice, Unknown) and notice.row == [0] for notice in news)
+    assert any(
+        isinstance(notice, Condition) and not notice.up and "ZeroDivisionError" in notice.detail for notice in news
+    )

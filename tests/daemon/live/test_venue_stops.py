@@ -62,7 +62,7 @@ async def day_by_day(
         for until in [*crashes, None]:
             feed = Calm(of.universe, DAY_NS, slices, wire, seen)  # type: ignore[arg-type]
             feed.wire = wire
-            left = await stretch(
+            run = await stretch(
                 folder,
                 of,
                 feed,
@@ -74,7 +74,7 @@ async def day_by_day(
             seen = feed._from_ts
     finally:
         await server.stop()
-    return server, wire, left
+    return server, wire, run
 
 
 FALL = market(
@@ -86,8 +86,8 @@ def stops_of(server: AlpacaServer, symbol: str) -> list[tuple[int, str, str]]:
     return [(int(o.qty), str(o.stop), o.status) for o in server.book.orders.values() if o.symbol == symbol and o.stop]
 
 
-def require_equal(server: AlpacaServer, left: Left) -> None:
-    state = left.service.shell.state
+def require_equal(server: AlpacaServer, run: Left) -> None:
+    state = run.service.shell.state
     held = [int(server.book.positions.get(s, Decimal(0))) for s in ("S0", "S1", "S2")]
     assert state.ledger.house.lots == held
     assert state.ledger.house.cash_micro == int(server.book.cash * 1_000_000)
@@ -102,8 +102,8 @@ def require_equal(server: AlpacaServer, left: Left) -> None:
 async def test_stops_rest_equal_to_the_book_follow_a_rebalance_and_close_the_book_when_the_market_falls(
     tmp_path: Path,
 ) -> None:
-    server, wire, left = await day_by_day(tmp_path, FALL)
-    require_equal(server, left)
+    server, wire, run = await day_by_day(tmp_path, FALL)
+    require_equal(server, run)
     for day in wire.days:
         assert all(covered == held for held, covered in day.values()), wire.days
     first = stops_of(server, "S1")
@@ -113,7 +113,7 @@ async def test_stops_rest_equal_to_the_book_follow_a_rebalance_and_close_the_boo
     qty, stop, status = stops_of(server, "S0")[-1]
     assert (status, qty > 200) == ("filled", True)
     assert 91 < float(stop) < 93
-    state = left.service.shell.state
+    state = run.service.shell.state
     assert state.ledger.house.lots[0] == 0
     assert state.agents[0].blocked
     rejected = [o for o in server.book.orders.values() if o.status == "rejected"]
@@ -126,9 +126,9 @@ async def test_stops_rest_equal_to_the_book_follow_a_rebalance_and_close_the_boo
 async def test_a_kill_at_any_moment_leaves_one_stop_for_each_position_and_no_order_twice(
     tmp_path: Path, crashes: tuple[int, ...]
 ) -> None:
-    server, _, left = await day_by_day(tmp_path, FALL, crashes)
-    require_equal(server, left)
-    assert left.service.shell.state.ledger.house.lots[0] == 0
+    server, _, run = await day_by_day(tmp_path, FALL, crashes)
+    require_equal(server, run)
+    assert run.service.shell.state.ledger.house.lots[0] == 0
 
 
 Change = Callable[[Placed], None]
@@ -173,12 +173,12 @@ async def test_a_stop_that_differs_at_the_venue_is_cancelled_and_the_right_one_r
                 await service.compare()
                 await service.changed(0.05)
         assert {s: (o.qty, o.stop, o.limit) for s, o in resting().items()} == before
-        alerts = [each for each in service.recent if each.kind == "reconciliation"]
-        assert [each.level for each in alerts] == ["CRITICAL"]
+        alerts = [alert for alert in service.recent if alert.kind == "reconciliation"]
+        assert [alert.level for alert in alerts] == ["CRITICAL"]
         assert "differs at the venue" in alerts[0].text
         assert alerts[0].symbol == "S1"
         account = await service.compare()
         assert account is not None
 
-    _, _, left = await day_by_day(tmp_path, market([[100, 100, 100], [100, 100, 100]], {}), last=last)
-    assert left.service.shell.state.switch.state == 0
+    _, _, run = await day_by_day(tmp_path, market([[100, 100, 100], [100, 100, 100]], {}), last=last)
+    assert run.service.shell.state.switch.state == 0

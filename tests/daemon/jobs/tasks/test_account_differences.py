@@ -43,19 +43,19 @@ def sums(folder: Path) -> dict[str, Decimal]:
     file = max((folder / "statements").glob("*.csv"))
     rows = list(csv.DictReader(file.read_text().splitlines()))
     sign = {"opening": 1, "closing": -1}
-    left = sum((sign.get(row["kind"], 1) * Decimal(row["amount"]) for row in rows), Decimal(0))
+    remainder = sum((sign.get(row["kind"], 1) * Decimal(row["amount"]) for row in rows), Decimal(0))
     cash = [row for row in rows if row["kind"] == "difference" and row["text"].startswith("cash")]
-    return {"left": left, "cash": sum((Decimal(row["difference"]) for row in cash), Decimal(0))}
+    return {"left": remainder, "cash": sum((Decimal(row["difference"]) for row in cash), Decimal(0))}
 
 
 @VENUES
 async def test_a_day_of_payments_and_trades_is_the_venues_to_the_cent(tmp_path: Path, venue: Any) -> None:
     async with account(tmp_path, venue()) as of:
         await a_day(of)
-        done, found = await of.statement()
+        done, statement = await of.statement()
         assert done.endswith("all as at the venue")
-        assert (found.compared, found.differences) == ("", [])
-        assert found.venue_cash == found.closing
+        assert (statement.compared, statement.differences) == ("", [])
+        assert statement.venue_cash == statement.closing
         lines = of.record().days[-1].lines
         assert sum(line.payment for line in lines) == len(of.venue.day)
         assert {"trade", "dividend", "interest", "flow"} <= {line.kind for line in lines}
@@ -120,18 +120,18 @@ async def test_a_difference_is_named_and_announced_and_its_end_clears_the_incide
     async with account(tmp_path, venue()) as of:
         await a_day(of)
         changed = row.does(of.venue)
-        done, found = await of.statement()
-        assert {each.kind for each in found.differences} == row.kinds
+        done, statement = await of.statement()
+        assert {difference.kind for difference in statement.differences} == row.kinds
         assert row.text in done
-        assert all(each.remedy for each in found.differences)
+        assert all(difference.remedy for difference in statement.differences)
         assert of.active() == row.kinds
         assert sums(tmp_path) == {"left": 0, "cash": Decimal(row.cash)}
         if "cash" in row.kinds:
-            assert Decimal(found.venue_cash) - Decimal(found.closing) == Decimal(row.cash)
+            assert Decimal(statement.venue_cash) - Decimal(statement.closing) == Decimal(row.cash)
         row.undo(of.venue, changed)
-        done, found = await of.statement()
+        done, statement = await of.statement()
         assert done.endswith("all as at the venue")
-        assert found.differences == []
+        assert statement.differences == []
         assert of.active() == set()
 
 
@@ -144,14 +144,14 @@ async def test_a_payment_that_nobody_booked_is_missing_here_until_it_is_booked(t
         kind, _, symbol = of.venue.day[0]
         of.venue.pay(kind, Decimal("7.89"), symbol)
         of.day += 1
-        done, found = await of.statement()
-        assert {each.kind for each in found.differences} == {"missing_here", "cash"} == of.active()
+        done, statement = await of.statement()
+        assert {difference.kind for difference in statement.differences} == {"missing_here", "cash"} == of.active()
         assert "dividend here: here nothing, at the venue dividend" in done
         assert "all of it by the other differences" in done
         of.at(9.0)
         await of.book()
         await of.trade()
-        done, found = await of.statement()
+        done, statement = await of.statement()
         assert done.endswith("all as at the venue")
         assert of.active() == set()
 
@@ -181,8 +181,8 @@ async def test_an_operators_decision_ends_the_difference_before_it_and_none_afte
 async def test_a_session_that_has_not_closed_has_no_statement_yet(tmp_path: Path) -> None:
     async with account(tmp_path, AtAlpaca()) as of:
         await a_day(of)
-        own = of.world.sessions
-        late = replace(own, close_ns=tuple(ts + HOUR_NS for ts in own.close_ns))
+        sessions = of.world.sessions
+        late = replace(sessions, close_ns=tuple(ts + HOUR_NS for ts in sessions.close_ns))
         job, days = dataclasses.replace(of.job, sessions=late), of.record().days
         for due, day in ((days[-1].until_ns, days[-2].day), (late.close_ns[of.day - 1], days[-1].day)):
             done = await job.work(JobRun(1, "statement", due_ts=due))
@@ -203,8 +203,8 @@ def test_an_execution_that_is_booked_after_the_close_is_no_difference() -> None:
         assert day.differences == []
     missing = replace(record, booked={}, days=[days[0], replace(days[1], closing_micro=100, lines=[])])
     first, second = compared(missing, venue, missing.days, universe, 0).values()
-    assert [each.kind for each in first.differences] == ["execution", "cash"]
-    assert [each.kind for each in second.differences] == ["cash"]
+    assert [difference.kind for difference in first.differences] == ["execution", "cash"]
+    assert [difference.kind for difference in second.differences] == ["cash"]
 
 
 async def test_cash_that_moves_during_every_query_is_not_compared(tmp_path: Path) -> None:
@@ -217,12 +217,12 @@ async def test_cash_that_moves_during_every_query_is_not_compared(tmp_path: Path
                 await asyncio.sleep(0.0005)
 
         moves = asyncio.create_task(moving())
-        done, found = await of.statement()
+        done, statement = await of.statement()
         moves.cancel()
         assert done.endswith("all as at the venue")
-        assert (found.differences, found.venue_cash) == ([], "")
-        _, found = await of.statement()
-        assert (found.differences, found.venue_cash) == ([], found.closing)
+        assert (statement.differences, statement.venue_cash) == ([], "")
+        _, statement = await of.statement()
+        assert (statement.differences, statement.venue_cash) == ([], statement.closing)
 
 
 async def test_the_command_shows_each_difference_with_its_remedy_and_writes_it_as_a_line(tmp_path: Path) -> None:
@@ -236,9 +236,9 @@ async def test_the_command_shows_each_difference_with_its_remedy_and_writes_it_a
     assert "amount of dividend: here dividend S0 12.34 of 2024-10-06, at the venue dividend S0 12.35" in shown.stdout
     assert "The venue changed it after it was booked: quantd reconcile" in shown.stdout
     rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
-    found = [row for row in rows if row["kind"] == "difference"]
-    assert [(row["amount"], row["difference"]) for row in found] == [("0.00", "0.01")] * 2
-    assert all("quantd reconcile" in row["text"] for row in found)
+    difference_rows = [row for row in rows if row["kind"] == "difference"]
+    assert [(row["amount"], row["difference"]) for row in difference_rows] == [("0.00", "0.01")] * 2
+    assert all("quantd reconcile" in row["text"] for row in difference_rows)
 
 
 @VENUES
@@ -249,8 +249,11 @@ async def test_a_trade_that_only_the_venue_has_is_named_with_its_cash(tmp_path: 
         of.at(15.0)
         of.venue.trade("S0", Decimal(3), Decimal("99.50"), Decimal(0))
         of.day += 1
-        done, found = await of.statement()
-        assert {each.kind: each.difference for each in found.differences} == {"execution": "-298.50", "cash": "-298.50"}
+        done, statement = await of.statement()
+        assert {difference.kind: difference.difference for difference in statement.differences} == {
+            "execution": "-298.50",
+            "cash": "-298.50",
+        }
         assert "execution: here nothing, at the venue 3 S0 at 99.50" in done
 
 
@@ -258,11 +261,14 @@ async def test_a_fee_that_differs_by_a_cent_is_named_with_both_sides(tmp_path: P
     async with account(tmp_path, AtKraken()) as of:
         await a_day(of)
         of.venue.charge(CENT)
-        _, found = await of.statement()
-        assert {each.kind: each.difference for each in found.differences} == {"fee": "-0.01", "cash": "-0.01"}
+        _, statement = await of.statement()
+        assert {difference.kind: difference.difference for difference in statement.differences} == {
+            "fee": "-0.01",
+            "cash": "-0.01",
+        }
         of.venue.charge(-CENT)
-        _, found = await of.statement()
-        assert found.differences == []
+        _, statement = await of.statement()
+        assert statement.differences == []
 
 
 @VENUES
@@ -272,9 +278,9 @@ async def test_what_happens_after_the_close_belongs_to_the_next_day(tmp_path: Pa
         for kind, amount, symbol in of.venue.day:
             of.venue.pay(kind, Decimal(amount), symbol)
         of.venue.trade("S1", Decimal(2), Decimal(101), Decimal(0))
-        _, found = await of.statement()
-        assert found.differences == []
-        assert found.venue_cash == found.closing
+        _, statement = await of.statement()
+        assert statement.differences == []
+        assert statement.venue_cash == statement.closing
 
 
 @VENUES
@@ -284,7 +290,7 @@ async def test_an_alert_names_some_of_many_differences_and_counts_the_rest(tmp_p
         while of.venue.payments():
             of.venue.withdraw(0)
         await of.statement()
-        (alert,) = (each for each in of.kit.service.recent if each.kind == "statement_missing_at_venue")
+        (alert,) = (alert for alert in of.kit.service.recent if alert.kind == "statement_missing_at_venue")
         count = len(of.venue.day)
         named = alert.text.count("at the venue nothing")
         assert 1 <= named <= 5
@@ -310,15 +316,15 @@ async def test_weeks_of_random_days_are_the_venues_to_the_micro(tmp_path: Path, 
                 await of.book()
                 unbooked = 0
             await of.trade()
-            _, found = await of.statement()
+            _, statement = await of.statement()
             record = of.record()
             assert record.cash_micro + unbooked == (await of.broker.account()).cash_micro
-            assert {each.kind for each in found.differences} <= {"missing_here", "cash"}
+            assert {difference.kind for difference in statement.differences} <= {"missing_here", "cash"}
             for day in record.days:
                 assert sum(line.amount_micro for line in day.lines) == day.closing_micro - day.opening_micro
             assert sums(tmp_path)["left"] == 0
             if not unbooked:
-                assert (found.differences, found.venue_cash) == ([], found.closing)
+                assert (statement.differences, statement.venue_cash) == ([], statement.closing)
         await of.book()
         done, _ = await of.statement()
         assert done.endswith("all as at the venue")

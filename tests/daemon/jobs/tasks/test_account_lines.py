@@ -117,7 +117,7 @@ def test_the_csv_adds_up_as_decimals_and_has_the_documented_columns(seed: int) -
 
 
 def differing(ours: list[Execution], theirs: list[Execution], of: World) -> list[Difference]:
-    return [each.difference for each in execution_differences([ours], [theirs], of.universe)]
+    return [entry.difference for entry in execution_differences([ours], [theirs], of.universe)]
 
 
 def test_the_simulated_venues_own_reports_agree_and_a_missing_execution_is_named_with_both_sides() -> None:
@@ -131,7 +131,7 @@ def test_the_simulated_venues_own_reports_agree_and_a_missing_execution_is_named
     assert (missing.what, missing.ours) == ("execution", "")
     assert missing.venues.split()[1] == ours[0].symbol
     more = [type(theirs[0])(e.symbol, e.lots, e.price_nano, (e.fee_micro or 0) + 20_000) for e in theirs]
-    assert {each.what.split()[0] for each in differing(ours, more, of)} == {"fee"}
+    assert {difference.what.split()[0] for difference in differing(ours, more, of)} == {"fee"}
 
 
 def test_the_page_of_statements_has_every_column_and_kind_of_difference() -> None:

@@ -44,8 +44,8 @@ async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(
         url = f"http://127.0.0.1:{port}"
         words = ("SPY", "QQQ", "--source", "alpaca", "--url", url, "--from", "2018-06-01", "--to", "2018-12-31")
         env = {"CREDENTIALS_DIRECTORY": str(secrets), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-        made = await asyncio.to_thread(quantd, tmp_path, "data", "fetch", *words, "--out", "bars.parquet", env=env)
-        assert made.returncode == 0, made.stderr
+        fetch = await asyncio.to_thread(quantd, tmp_path, "data", "fetch", *words, "--out", "bars.parquet", env=env)
+        assert fetch.returncode == 0, fetch.stderr
         before = (tmp_path / "bars.parquet").read_bytes()
         text = CONFIG.replace(f"{ROOT}/data/us_daily.parquet", "bars.parquet").replace('"SPY", "QQQ", "IWM"', '"SPY"')
         text = text.replace("start = 2019-01-02\nend = 2019-03-29\nwarmup = 130", f'url = "{url}"\nwarmup = 20')
@@ -70,7 +70,7 @@ async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(
     assert str(new["ts"].min())[:10] == "2018-06-01"
     assert str(new["ts"].max())[:10] == "2019-12-31"
     assert (tmp_path / "bars.parquet").read_bytes() == before
-    assert len([each for each in beside(tmp_path) if each.suffix == ".parquet"]) == KEPT
+    assert len([file for file in beside(tmp_path) if file.suffix == ".parquet"]) == KEPT
     kit.store.close()
 
 

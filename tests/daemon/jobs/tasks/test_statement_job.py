@@ -30,7 +30,7 @@ async def ended(tmp_path: Path) -> AsyncIterator[Kit]:
 async def alerts(kit: Kit) -> list[Publish]:
     kit.service.inbox.command(Stopping(0, False, "test"))
     await kit.service.step_forever()
-    return [each for each in kit.service.recent if each.kind.startswith("statement_")]
+    return [alert for alert in kit.service.recent if alert.kind.startswith("statement_")]
 
 
 def document(folder: Path) -> StatementFile:
@@ -42,9 +42,9 @@ def document(folder: Path) -> StatementFile:
 async def test_a_day_at_the_simulated_venue_agrees_with_its_reports(ended: Kit, tmp_path: Path) -> None:
     done = await StatementJob(ended.service, tmp_path).work(RUN)
     assert done.endswith("all as at the venue")
-    found = document(tmp_path)
-    assert (found.compared, found.differences) == ("", [])
-    assert [each.symbol for each in found.positions] == ["S0", "S1"]
+    statement = document(tmp_path)
+    assert (statement.compared, statement.differences) == ("", [])
+    assert [position.symbol for position in statement.positions] == ["S0", "S1"]
     assert await alerts(ended) == []
 
 
@@ -56,17 +56,17 @@ async def test_what_a_venue_on_the_wire_lacks_is_named_with_both_sides_in_one_al
     job = StatementJob(ended.service, tmp_path, rig.broker)
     record = job._record()
     traded = next(day for day in reversed(record.days) if record.booked[day.day])
-    found, unknown = await job.compared(record, [traded])
+    by_day, unknown = await job.compared(record, [traded])
     executions = record.booked[traded.day]
     assert unknown == ""
-    differences = found[traded.day].differences
-    assert [each.kind for each in differences] == ["execution"] * len(executions) + ["cash"]
-    assert {each.venues for each in differences[:-1]} == {""}
+    differences = by_day[traded.day].differences
+    assert [difference.kind for difference in differences] == ["execution"] * len(executions) + ["cash"]
+    assert {difference.venues for difference in differences[:-1]} == {""}
     done = await job.work(RUN)
-    told = await alerts(ended)
-    assert [each.kind for each in told] == ["statement_execution", "statement_cash"]
-    assert {each.level for each in told} == {"WARNING"}
-    assert done == "; ".join(each.text for each in told)
+    statement_alerts = await alerts(ended)
+    assert [alert.kind for alert in statement_alerts] == ["statement_execution", "statement_cash"]
+    assert {alert.level for alert in statement_alerts} == {"WARNING"}
+    assert done == "; ".join(alert.text for alert in statement_alerts)
     await rig.stop()
 
 
@@ -87,8 +87,8 @@ def test_the_command_shows_each_day_and_writes_a_csv_that_adds_up(tmp_path: Path
     none = quantd(tmp_path, "statement")
     assert none.returncode == 1
     assert quantd(tmp_path, "run", "--quiet").returncode == 0
-    found = answer(quantd(tmp_path, "statement", "--from", "2019-03-14", "--to", "2019-03-18", "--json"))
-    assert [(day["date"], day["change"], day["compared"]) for day in found["days"]] == [
+    statement = answer(quantd(tmp_path, "statement", "--from", "2019-03-14", "--to", "2019-03-18", "--json"))
+    assert [(day["date"], day["change"], day["compared"]) for day in statement["days"]] == [
         ("2019-03-14", "0.00", "0 differences"), ("2019-03-15", "118.3776", "0 differences"),
         ("2019-03-18", "406.11541", "0 differences"),
     ]  # fmt: skip
