@@ -23,11 +23,15 @@ def logs() -> Iterator[None]:
 def test_lines_of_the_daemon_and_of_libraries_are_kept_as_text_without_control_characters(logs: None) -> None:
     structlog.get_logger("quantd.test").warning("ring.tested", agent="a\x1b[31m", number=3)
     logging.getLogger("library").error("it %s", "failed")
-    (other, own), total, more = RING.page("", logging.WARNING, 2)
-    assert (own.level, own.logger, own.text) == ("WARNING", "quantd.test", "ring.tested agent=a\\x1b[31m number=3")
+    (other, daemon_line), total, more = RING.page("", logging.WARNING, 2)
+    assert (daemon_line.level, daemon_line.logger, daemon_line.text) == (
+        "WARNING",
+        "quantd.test",
+        "ring.tested agent=a\\x1b[31m number=3",
+    )
     assert (other.level, other.text) == ("ERROR", "it failed")
     assert total >= 2
-    assert own.number < other.number
+    assert daemon_line.number < other.number
     assert more == (total > 2)
 
 
@@ -36,9 +40,9 @@ def test_a_search_and_a_level_find_the_newest_first_and_pages_follow(logs: None)
     for k in range(30):
         ring.handle(logging.makeLogRecord({"name": "n", "levelname": "INFO" if k % 2 else "ERROR", "msg": f"line {k}"}))
     page, total, more = ring.page("LINE", logging.ERROR, 10)
-    assert ([each.text for each in page], total, more) == ([f"line {k}" for k in range(28, 8, -2)], 15, True)
-    rest, total, more = ring.page("line", logging.ERROR, 10, page[-1].number)
-    assert ([each.text for each in rest], total, more) == ([f"line {k}" for k in range(8, -1, -2)], 15, False)
+    assert ([line.text for line in page], total, more) == ([f"line {k}" for k in range(28, 8, -2)], 15, True)
+    next_page, total, more = ring.page("line", logging.ERROR, 10, page[-1].number)
+    assert ([line.text for line in next_page], total, more) == ([f"line {k}" for k in range(8, -1, -2)], 15, False)
     assert ring.page("nothing", 0, 10) == ([], 0, False)
 
 

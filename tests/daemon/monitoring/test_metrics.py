@@ -57,8 +57,8 @@ def test_json_lines_of_a_run_and_of_its_libraries_name_the_instance() -> None:
     get_logger("quantd.jobs").warning("retraining.ended", agent="trend", reason="the service stops")
     logging.getLogger("some.library").warning("disk full")
     configure("INFO", "json", io.StringIO())
-    own, foreign = map(json.loads, out.getvalue().splitlines())
-    assert (own["instance"], own["agent"], foreign["instance"]) == ("second", "trend", "second")
+    daemon_line, foreign = map(json.loads, out.getvalue().splitlines())
+    assert (daemon_line["instance"], daemon_line["agent"], foreign["instance"]) == ("second", "trend", "second")
 
 
 def test_lines_of_libraries_take_the_same_way() -> None:
@@ -103,9 +103,9 @@ def test_a_logger_made_before_the_configuration_follows_it() -> None:
 @given(NASTY, NASTY)
 def test_no_input_makes_a_second_line_or_stops_a_line(event: str, value: str) -> None:
     for format in ("json", "console"):
-        found = lines(format, lambda: get_logger("quantd.x").info(event, value=value))  # type: ignore[arg-type]
-        assert len(found) == 1
-        assert "\x1b" not in found[0]
+        output_lines = lines(format, lambda: get_logger("quantd.x").info(event, value=value))  # type: ignore[arg-type]
+        assert len(output_lines) == 1
+        assert "\x1b" not in output_lines[0]
 
 
 def test_an_exception_is_told_with_its_traceback() -> None:
@@ -161,13 +161,13 @@ def test_a_flood_of_one_event_is_counted_and_hides_no_other() -> None:
     assert isinstance(handler, Lines)
     handler._clock, handler._began = lambda: now[0], 0.0
     flood()
-    found = [json.loads(line) for line in out.getvalue().splitlines()]
-    events = [each["event"] for each in found]
+    records = [json.loads(line) for line in out.getvalue().splitlines()]
+    events = [record["event"] for record in records]
     assert events.count("api.refused") == KIND_LINES
     assert sum(event.startswith("failed with") for event in events) == KIND_LINES
     assert events.count("store.failing") == 10
     assert "command.taken" in events
-    left_out = {each["of"]: each["lines"] for each in found if each["event"] == "log.left_out"}
+    left_out = {record["of"]: record["lines"] for record in records if record["event"] == "log.left_out"}
     assert left_out == {"api.refused": 10_000 - KIND_LINES, "failed with %s": 10_000 - KIND_LINES}
     assert events[-1] == "standing"
     assert len(out.getvalue()) < 2 * KIND_LINES * 3_000
@@ -231,7 +231,7 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
     metrics.set("model_r2", 0.5, "learned", "risk", "plain")
     metrics.set("model_mse", 0.2, "learned", "allocation", "plain")
     metrics.set("model_running_mse", None, "learned", "risk", "model")
-    found = samples(metrics)
+    scrape = samples(metrics)
     expected = {
         ("quantd_slices_total",): 7,
         ("quantd_bar_lag_seconds",): 0.5,
@@ -265,7 +265,7 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
         ("quantd_model_training_seconds", "learned", "allocation"): None,
         ("quantd_model_running_mse", "learned", "model", "risk"): None,
     }
-    assert {k: found.get(k) for k in expected} == expected
+    assert {k: scrape.get(k) for k in expected} == expected
     assert 'quantd_equity{name="paper"}' in metrics.render()[0].decode()
 
 
@@ -288,8 +288,8 @@ def test_labels_are_bounded_and_what_is_too_many_is_still_counted() -> None:
         metrics.total("gate_verdicts", 1, f"reason {k}")
         metrics.observe("prediction_duration_seconds", 0.1, f"agent {k}", "decision")
     metrics.set("switch_state", 2, "learned")
-    found = samples(metrics)
-    reasons = {k: v for k, v in found.items() if k[0] == "quantd_gate_verdicts_total"}
+    scrape = samples(metrics)
+    reasons = {k: v for k, v in scrape.items() if k[0] == "quantd_gate_verdicts_total"}
     assert len(reasons) == LABELS + 1
     assert sum(reasons.values()) == 10 * LABELS
-    assert found[("quantd_switch_state", "learned")] == 2
+    assert scrape[("quantd_switch_state", "learned")] == 2

@@ -17,12 +17,12 @@ UNIT = ROOT / "systemd" / "quantd@.service"
 
 
 def settings() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    entries: dict[str, list[str]] = {}
     for line in UNIT.read_text().splitlines():
         if "=" in line and not line.startswith("#"):
             key, value = line.split("=", 1)
-            found.setdefault(key, []).append(value)
-    return found
+            entries.setdefault(key, []).append(value)
+    return entries
 
 
 def analyze(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -51,15 +51,15 @@ def xnys() -> Sessions:
 
 def closes(sessions: Sessions, interval_ns: int) -> list[int]:
     """Every bar's close, one by one."""
-    found = []
+    close_times = []
     for open_ns, close_ns in zip(sessions.open_ns, sessions.close_ns, strict=True):
         ts = open_ns
         while ts < close_ns and interval_ns < DAY_NS:
             ts = min(ts + interval_ns, close_ns)
-            found.append(ts)
+            close_times.append(ts)
         if interval_ns >= DAY_NS:
-            found.append(close_ns)
-    return found
+            close_times.append(close_ns)
+    return close_times
 
 
 @st.composite
@@ -82,8 +82,8 @@ def test_bars_due_are_those_that_counting_one_by_one_finds(
     every = closes(sessions, interval)
     expected = bisect_right(every, last) - bisect_right(every, first)
     for most in (1, 2, 5, 10_000):
-        found = bars_due(sessions, interval, first, last, most)
-        assert min(found, most) == min(expected, most)
+        count = bars_due(sessions, interval, first, last, most)
+        assert min(count, most) == min(expected, most)
 
 
 @pytest.mark.requirement("R-017")
@@ -131,9 +131,9 @@ def test_a_market_that_never_closes_is_watched_over_the_weekend() -> None:
 
 def test_a_calendar_that_ends_within_sixty_days_is_named_with_its_last_session_and_the_remedy(xnys: Sessions) -> None:
     last = xnys.day_ns[-1]
-    known = {"XNYS": xnys, "24/7": calendar("24/7", date(2024, 1, 1), date(2025, 12, 31))}
-    assert ending(known, last - 60 * DAY_NS) == []
-    (text,) = ending(known, last - 60 * DAY_NS + 1)
+    calendars = {"XNYS": xnys, "24/7": calendar("24/7", date(2024, 1, 1), date(2025, 12, 31))}
+    assert ending(calendars, last - 60 * DAY_NS) == []
+    (text,) = ending(calendars, last - 60 * DAY_NS + 1)
     assert "XNYS has no session after 2024-12-31" in text
     assert "update the package exchange_calendars" in text
     empty = Sessions("XKRX", "Asia/Seoul", (), (), ())
@@ -211,14 +211,14 @@ async def all_up(world: World, within_s: float = 60.0) -> None:
 
 
 async def recorded(world: World) -> list[Condition]:
-    found: list[Condition] = []
+    conditions: list[Condition] = []
     for _ in range(20):  # what has been stepped is committed a moment later
         await world.service.changed(0.3)
         events = [decode(data).event for _, data in world.store.entries(RUN_NAME)]
-        found = [e for e in events if isinstance(e, Condition) and e.what != "bars"]
-        if found:
+        conditions = [e for e in events if isinstance(e, Condition) and e.what != "bars"]
+        if conditions:
             break
-    return found
+    return conditions
 
 
 class Clock:
@@ -338,20 +338,20 @@ async def test_a_feeder_that_dies_is_a_dead_feed_that_is_named_and_the_daemon_st
         await until(world, REDUCE)
         assert not world.service.shell.stopped
         assert world.service.shell.state.down == {"feed"}
-        told = (await recorded(world))[0].detail
-        assert "us_daily.parquet" in told
-        assert "the disk with the bars is gone" in told
+        detail = (await recorded(world))[0].detail
+        assert "us_daily.parquet" in detail
+        assert "the disk with the bars is gone" in detail
         # what a crash of the feeder cut off was never stepped: the named bar is the last one of the account
         last = datetime.fromtimestamp(int(world.service.shell.state.mark_ts.max()) / 1e9, UTC)
-        assert f"{last:%Y-%m-%d %H:%M:%S} UTC" in told
+        assert f"{last:%Y-%m-%d %H:%M:%S} UTC" in detail
         await world.service.inbox.command(Operator(world.service.shell.state.now, "resume", "hope", "me"))
         assert world.service.shell.state.switch.state == REDUCE  # it is still dead
         # a new start reads on, and its first bar says that the feed is back; a person says that this is well
         world.service.feed_error = ""
-        rest = instants(world.assembly.items(), world.service.shell.ts)
+        later_instants = instants(world.assembly.items(), world.service.shell.ts)
         await asyncio.sleep(0.2)
         assert world.service.shell.state.down == {"feed"}
-        await feed_recorded(world.service, rest, "fast", "wait")
+        await feed_recorded(world.service, later_instants, "fast", "wait")
         await all_up(world)
         assert world.service.shell.state.switch.state == REDUCE
 
@@ -377,9 +377,9 @@ async def test_a_feed_at_its_own_pace_that_falls_silent_is_dead_within_two_bars_
         )
         await until(world, REDUCE)
         assert time.monotonic() - began >= 2.5  # the bar of second 1 came at once, so second 4 is 3 s later
-        told = (await recorded(world))[0].detail
-        assert "seconds.csv" in told
-        assert "13:30:02 UTC" in told
+        detail = (await recorded(world))[0].detail
+        assert "seconds.csv" in detail
+        assert "13:30:02 UTC" in detail
         await feeding
         await all_up(world)
         assert world.service.shell.state.switch.state == REDUCE

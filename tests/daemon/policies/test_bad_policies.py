@@ -119,7 +119,7 @@ def test_each_bad_policy_holds_and_is_suspended_after_the_set_number_of_failures
         held = lots[number]
         # an order of its last good answer may still fill on the next bar; from then on nothing moves
         assert any(held[1])
-        assert all(each == held[1] for each in held[1:])
+        assert all(holding == held[1] for holding in held[1:])
 
 
 @pytest.mark.long

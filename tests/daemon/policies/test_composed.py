@@ -48,8 +48,8 @@ def config(tmp_path, agent):
 
 
 def rules_in(tmp_path, agent):
-    found = config(tmp_path, 'policy = "equal_weight"\n' + agent)
-    return policy_of(found, found.instruments(), found.agents[0], lambda weights: 1.0)
+    configuration = config(tmp_path, 'policy = "equal_weight"\n' + agent)
+    return policy_of(configuration, configuration.instruments(), configuration.agents[0], lambda weights: 1.0)
 
 
 def test_without_rules_the_policy_is_asked_as_it_is(tmp_path):
@@ -68,8 +68,8 @@ def test_what_is_sized_is_rebalanced_towards(tmp_path):
 def test_what_is_inside_the_rules_is_found_with_its_own_memory(tmp_path):
     policy = rules_in(tmp_path, 'sizing = { volatility_target = 0.1 }\nrebalance = { when = "calendar" }\n')
     memory = {"policy/policy/own": np.ones(1), "policy/regime/since": np.ones(2), "rebalance/last": np.ones(2)}
-    ((path, bare, own),) = leaves_with_memory(policy, memory)
-    assert (path, set(own)) == ("", {"own"})
+    ((path, bare, leaf_memory),) = leaves_with_memory(policy, memory)
+    assert (path, set(leaf_memory)) == ("", {"own"})
     assert isinstance(bare, EqualWeight)
     assert list(leaves_with_memory(bare, memory)) == [("", bare, memory)]
 
@@ -117,11 +117,11 @@ def test_a_mistake_names_its_line_and_what_to_write(tmp_path, agent, text):
 
 
 def test_a_policy_that_cannot_be_loaded_names_the_agent_and_the_line(tmp_path):
-    found = config(
+    configuration = config(
         tmp_path, 'policy = "ensemble"\nparams = { members = [{ policy = "hold" }, { policy = "mometum" }] }\n'
     )
     with pytest.raises(PolicyError) as refused:
-        assemble(found, cache=tmp_path / "cache")
+        assemble(configuration, cache=tmp_path / "cache")
     said = str(refused.value)
     line = len(HEAD.splitlines()) + 1
     assert (

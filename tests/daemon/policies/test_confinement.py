@@ -48,20 +48,20 @@ def folder(tmp_path: Path) -> Path:
 def made() -> Iterator[list[Worker]]:
     workers: list[Worker] = []
     yield workers
-    for each in workers:
-        each.close()
+    for worker in workers:
+        worker.close()
 
 
-def ask(folder: Path, body: str, made: list[Worker], limit_s: float = 30.0) -> Decided:
+def ask(folder: Path, body: str, workers: list[Worker], limit_s: float = 30.0) -> Decided:
     lines = "\n    ".join(body.splitlines())
     (folder / "value.py").write_text(
         f"import ctypes, os, signal, socket, subprocess, sys\nimport numpy as np\nLOOKBACK = 5\ndef act(view):\n    "
         f"{lines}\n"
         "    return [0.1] * len(view.prices)\n"
     )
-    made.append(Apart(folder / "state").file(folder / "value.py", "act", {}))
-    made[-1].limit_s = limit_s
-    return answer(made[-1], Ask(0, 0, view_of(market(1, 3, 40), 5), {}))
+    workers.append(Apart(folder / "state").file(folder / "value.py", "act", {}))
+    workers[-1].limit_s = limit_s
+    return answer(workers[-1], Ask(0, 0, view_of(market(1, 3, 40), 5), {}))
 
 
 FORBIDDEN = {
@@ -218,9 +218,9 @@ def test_the_numbers_of_system_calls_are_the_kernels(column: int, header: str) -
     if not Path(header).exists():
         pytest.skip(f"{header} is not installed")
     words = [line.split() for line in Path(header).read_text().splitlines() if line.startswith("#define __NR")]
-    known = {w[1].removeprefix("__NR3264_").removeprefix("__NR_"): int(w[2]) for w in words if w[2].isdigit()}
+    numbers = {w[1].removeprefix("__NR3264_").removeprefix("__NR_"): int(w[2]) for w in words if w[2].isdigit()}
     refused = {**_DENIED, **_ABSENT}
-    checked = {name: known[name] for name in refused if name in known}
+    checked = {name: numbers[name] for name in refused if name in numbers}
     assert {name: refused[name][column] for name in checked} == checked
     assert len(checked) > 60
 

@@ -28,8 +28,8 @@ def act(view):
 def asking() -> Iterator[list[Deadline]]:
     opened: list[Deadline] = []
     yield opened
-    for each in opened:
-        each.close()
+    for deadline in opened:
+        deadline.close()
 
 
 def asked(opened: list[Deadline], policies: list[Policy], limit_s: float) -> Deadline:
@@ -75,7 +75,7 @@ def test_the_time_of_each_answer_is_kept_for_the_next_scrape(asking: list[Deadli
     of = World(block(walk(3, 2, 3)), [lambda v: np.array([0.1, 0.1])])
     deadline = of.shell.answer = asked(asking, list(of.policies), 5.0)
     of.run()
-    found = deadline.predictions
-    assert found.counts == {(0, "decision", "weights"): 3}
-    assert [(agent, source) for agent, source, _ in found.durations] == [(0, "decision")] * 3
-    assert all(0.0 < seconds < 10.0 for _, _, seconds in found.durations)
+    predictions = deadline.predictions
+    assert predictions.counts == {(0, "decision", "weights"): 3}
+    assert [(agent, source) for agent, source, _ in predictions.durations] == [(0, "decision")] * 3
+    assert all(0.0 < seconds < 10.0 for _, _, seconds in predictions.durations)

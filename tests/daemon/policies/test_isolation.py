@@ -58,9 +58,9 @@ def command(folder: Path, *words: str) -> str:
 
 
 def digest_of(text: str) -> str:
-    found = re.search(r"digest\"?:? \"?([0-9a-f]{64})", text)
-    assert found, text
-    return found[1]
+    match = re.search(r"digest\"?:? \"?([0-9a-f]{64})", text)
+    assert match, text
+    return match[1]
 
 
 @contextmanager
@@ -90,8 +90,8 @@ def running(folder: Path) -> "Iterator[tuple[subprocess.Popen[str], str]]":
 
 def status(address: str) -> dict[str, object]:
     with urllib.request.urlopen(f"{address}/api/v1/status", timeout=WITHIN_S) as answer:
-        found: dict[str, object] = json.loads(answer.read())
-    return found
+        document: dict[str, object] = json.loads(answer.read())
+    return document
 
 
 def wait_for(address: str, what: str, *values: object) -> None:
@@ -165,7 +165,7 @@ def test_a_gate_that_a_policy_replaces_is_not_the_daemons(tmp_path: Path) -> Non
     write(tmp_path, EVIL)
     command(tmp_path, "run", "--quiet")
     held = json.loads(printed(tmp_path, "positions", "--json"))["positions"]
-    weights = {each["symbol"]: each["weight"] for each in held}
+    weights = {position["symbol"]: position["weight"] for position in held}
     assert 0.3 < weights["SPY"] < 0.4, "0.35 and what the market did since"
     printed(tmp_path, "replay")  # ends with 1 where a step differs
 
@@ -284,7 +284,7 @@ def test_a_check_of_the_configuration_runs_a_policy_file_in_its_process_only(tmp
     done = quantd(tmp_path, "config", "check")
     assert done.returncode == 78
     assert "mine.py:1: PermissionError" in done.stderr
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["config.toml", "mine.py"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml", "mine.py"]
 
 
 QUIET = """

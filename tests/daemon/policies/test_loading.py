@@ -343,8 +343,8 @@ def test_a_probe_finds_a_policy_that_answers_differently_when_asked_again(
     tmp_path: Path, source: str, expected: str
 ) -> None:
     (tmp_path / "value.py").write_text(source)
-    found = probe(load("value.py:act", {}, tmp_path), view())
-    assert expected in found if expected else found == ""
+    finding = probe(load("value.py:act", {}, tmp_path), view())
+    assert expected in finding if expected else finding == ""
 
 
 class Speaks:

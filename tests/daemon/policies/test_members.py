@@ -30,15 +30,15 @@ from tests.support.policies import market, view_of, walk
 MEMBERS = [{"policy": "slow.py:act"}, {"policy": "equal_weight"}]
 
 
-def nested(folder: Path, apart: Apart | None = None):
+def nested(folder: Path, isolation: Apart | None = None):
     members = [{"policy": "momentum_tilted", "params": {"base": MEMBERS[0]}}, MEMBERS[1]]
-    policy = load("ensemble", {"members": members}, folder, apart)
+    policy = load("ensemble", {"members": members}, folder, isolation)
     return Rebalanced(Inner(Sized(Inner(policy), SizingRules())), RebalanceRules())
 
 
 def test_the_leaves_of_a_policy_are_what_it_is_made_of(tmp_path):
     (tmp_path / "slow.py").write_text("def act(view):\n    return 'hold'\n")
-    assert [type(each) for each in leaves(nested(tmp_path))] == [UserPolicy, EqualWeight]
+    assert [type(leaf) for leaf in leaves(nested(tmp_path))] == [UserPolicy, EqualWeight]
     alone = load("equal_weight", {}, tmp_path)
     assert list(leaves(alone)) == [alone]
 
@@ -75,11 +75,11 @@ class Named:
 
 
 def test_each_leaf_is_found_with_what_it_remembered_itself_through_every_composite():
-    made = iter("abcdefgh")
+    names = iter("abcdefgh")
 
     def find(name, params):
         if name == "named":
-            return Inner(Named(next(made)))
+            return Inner(Named(next(names)))
         return Inner(COMPOSITES[name](params, find))
 
     one = {"policy": "named"}
@@ -97,11 +97,11 @@ def test_each_leaf_is_found_with_what_it_remembered_itself_through_every_composi
     policy = Rebalanced(Inner(Sized(Inner(policy), SizingRules())), RebalanceRules())
     *_, (_, said, _) = walk(policy, market(1, 3, 90))
     memory = {name: np.frombuffer(data) for name, (_, data) in said.memory.items()}
-    found = {path: (leaf, own) for path, leaf, own in leaves_with_memory(policy, memory)}
-    assert list(found) == ["0", "1/base", "2/bull", "2/bear/base", "2/volatile"]
-    assert [leaf for leaf, _ in found.values()] == list(leaves(policy))
-    asked = {path: own[leaf.name].item() for path, (leaf, own) in found.items() if own}
-    assert all(set(own) <= {leaf.name} for leaf, own in found.values())
+    leaves_by_path = {path: (leaf, leaf_memory) for path, leaf, leaf_memory in leaves_with_memory(policy, memory)}
+    assert list(leaves_by_path) == ["0", "1/base", "2/bull", "2/bear/base", "2/volatile"]
+    assert [leaf for leaf, _ in leaves_by_path.values()] == list(leaves(policy))
+    asked = {path: leaf_memory[leaf.name].item() for path, (leaf, leaf_memory) in leaves_by_path.items() if leaf_memory}
+    assert all(set(leaf_memory) <= {leaf.name} for leaf, leaf_memory in leaves_by_path.values())
     assert asked["0"] == asked["1/base"] == 89.0
     assert sum(count for path, count in asked.items() if path.startswith("2/")) == 89.0
 
@@ -120,11 +120,11 @@ class Recording(Named):
 
 
 def test_what_a_leaf_is_asked_with_is_known_through_every_composite_and_over_a_universe_by_date():
-    made = iter("abcdefghij")
+    names = iter("abcdefghij")
 
     def find(name, params):
         if name == "recording":
-            return Inner(Recording(next(made)))
+            return Inner(Recording(next(names)))
         return Inner(COMPOSITES[name](params, find))
 
     one = {"policy": "recording"}
@@ -141,11 +141,15 @@ def test_what_a_leaf_is_asked_with_is_known_through_every_composite_and_over_a_u
                 leaf.given = None
             policy.act(view, memory)
             asked = {leaf.name: leaf.given for leaf in leaves(policy) if leaf.given is not None}
-            found = {
-                leaf.name: (seen.weights.tolist(), seen.universe.symbols, {k: v.tolist() for k, v in own.items()})
-                for _, leaf, seen, own in before
+            questions = {
+                leaf.name: (
+                    seen.weights.tolist(),
+                    seen.universe.symbols,
+                    {k: v.tolist() for k, v in leaf_memory.items()},
+                )
+                for _, leaf, seen, leaf_memory in before
             }
-            assert found == asked
+            assert questions == asked
             assert [path for path, *_ in before][:2] == ["0", "1/base"]
             assert before[2][0] in ("2/bull", "2/bear", "2/volatile")
             assert before[0][2].weights.tolist() != view.weights[[0, 2]].tolist(), "a book of its own"
@@ -173,13 +177,15 @@ def test_a_helper_model_inside_composites_is_known_with_its_track_and_its_traini
     for item in parts.items():
         shell.take(item)
     policy, memory = parts.policies[0], shell.state.agents[0].memory
-    ((path, leaf, own),) = [
-        each for each in leaves_with_memory(policy, memory) if isinstance(each[1], LearnedAllocation)
+    ((path, leaf, leaf_memory),) = [
+        entry for entry in leaves_with_memory(policy, memory) if isinstance(entry[1], LearnedAllocation)
     ]
     assert path == "1"
-    found = list(helper_models(parts.policies, shell.state))
-    assert [agent for agent, _, _ in found] == ["even"] * len(found)
-    assert [model for _, model, _ in found] == [f"1/{each.predicts}" for each in leaf.standing({}, parts.universe)]
-    assert [now for _, _, now in found] == leaf.standing(own, parts.universe)
-    assert any(now.running_mse is not None for _, _, now in found), "as if it had never been asked"
+    helpers = list(helper_models(parts.policies, shell.state))
+    assert [agent for agent, _, _ in helpers] == ["even"] * len(helpers)
+    assert [model for _, model, _ in helpers] == [
+        f"1/{standing.predicts}" for standing in leaf.standing({}, parts.universe)
+    ]
+    assert [now for _, _, now in helpers] == leaf.standing(leaf_memory, parts.universe)
+    assert any(now.running_mse is not None for _, _, now in helpers), "as if it had never been asked"
     assert trained_until(parts) == leaf.trained_until_ns > 0

@@ -55,16 +55,18 @@ def of(file: Path, *hidden: Path, reads: tuple[Path, ...] = ()) -> Readable:
 @pytest.mark.parametrize("content", SECRETS.values(), ids=SECRETS)
 @pytest.mark.parametrize("name", ["data.csv", "robot", "notes.txt"])
 def test_a_file_that_is_a_secret_is_not_readable_under_any_name(tmp_path: Path, name: str, content: bytes) -> None:
-    own = tmp_path / "own"
-    own.mkdir()
-    (own / name).write_bytes(content)
-    (own / "bars.csv").write_bytes(DATA["bars"])
-    (own / "inner").mkdir()
-    os.link(own / name, own / "inner" / "linked.csv")
-    allowed = of(own / "mine.py")
-    assert str(own / "bars.csv") in allowed.paths
-    assert not {str(own / name), str(own / "inner"), str(own / "inner" / "linked.csv"), str(own)} & set(allowed.paths)
-    assert any(fault.startswith(f"{own / name} has ") for fault in allowed.faults)
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    (folder / "bars.csv").write_bytes(DATA["bars"])
+    (folder / "inner").mkdir()
+    os.link(folder / name, folder / "inner" / "linked.csv")
+    allowed = of(folder / "mine.py")
+    assert str(folder / "bars.csv") in allowed.paths
+    assert not {str(folder / name), str(folder / "inner"), str(folder / "inner" / "linked.csv"), str(folder)} & set(
+        allowed.paths
+    )
+    assert any(fault.startswith(f"{folder / name} has ") for fault in allowed.faults)
 
 
 @pytest.mark.parametrize("content", DATA.values(), ids=DATA)
@@ -85,15 +87,15 @@ def test_a_name_of_a_secret_is_enough(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(STATE_NAMES))
 def test_a_state_folder_of_another_instance_is_not_readable_wherever_it_lies(tmp_path: Path, name: str) -> None:
-    own, other = tmp_path / "own", tmp_path / "own" / "second" / "anything"
+    folder, other = tmp_path / "own", tmp_path / "own" / "second" / "anything"
     other.mkdir(parents=True)
     for file in (name, "any", "bars.csv"):
         (other / file).write_bytes(b"1,2\n")
-    (own / "second" / "bars.csv").write_bytes(b"1,2\n")
-    for reads in ((), (tmp_path,), (other,), (own / "second",)):
-        allowed = of(own / "mine.py", reads=reads)
+    (folder / "second" / "bars.csv").write_bytes(b"1,2\n")
+    for reads in ((), (tmp_path,), (other,), (folder / "second",)):
+        allowed = of(folder / "mine.py", reads=reads)
         assert not any(other.is_relative_to(path) or Path(path).is_relative_to(other) for path in allowed.paths)
-        assert str(own / "second" / "bars.csv") in allowed.paths
+        assert str(folder / "second" / "bars.csv") in allowed.paths
     inside = of(other / "mine.py")
     assert inside.faults == [f"{other} lies in the state folder {other}; keep policy files and their data elsewhere"]
     assert not any(Path(path).is_relative_to(tmp_path) for path in inside.paths)

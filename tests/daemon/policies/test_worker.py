@@ -42,21 +42,21 @@ SYMBOLS = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
 def closing() -> Iterator[list[Worker | Deadline]]:
     opened: list[Worker | Deadline] = []
     yield opened
-    for each in opened:
-        each.close()
+    for worker in opened:
+        worker.close()
 
 
 def worker_of(closing: list[Worker | Deadline], name: str, **params: object) -> Worker:
-    made = Apart().file(HERE / "worker_policies.py", name, params)
-    closing.append(made)
-    return made
+    worker = Apart().file(HERE / "worker_policies.py", name, params)
+    closing.append(worker)
+    return worker
 
 
 def file(folder: Path, source: str, closing: list[Worker | Deadline], **params: object) -> Worker:
     (folder / "value.py").write_text(source)
-    made = Apart().file(folder / "value.py", "act", params)
-    closing.append(made)
-    return made
+    worker = Apart().file(folder / "value.py", "act", params)
+    closing.append(worker)
+    return worker
 
 
 def rich_view(samples: int = 300) -> View:
@@ -92,17 +92,17 @@ def same(here: Decided, there: Decided) -> None:
 
 def test_a_run_with_a_worker_is_the_run_in_line(closing: list[Worker | Deadline]) -> None:
     def world(policy: Policy) -> World:
-        made = World(block(walk(DAYS, 3, 1)), [lambda v: [0.3, 0.3, 0.3]], house=PROFILES["research"])
-        made.policies = [policy]  # type: ignore[list-item]
-        return made
+        run = World(block(walk(DAYS, 3, 1)), [lambda v: [0.3, 0.3, 0.3]], house=PROFILES["research"])
+        run.policies = [policy]  # type: ignore[list-item]
+        return run
 
     straight = world(load("worker_policies.py:Remembering", {}, HERE)).run()
-    apart = worker_of(closing, "Remembering")
-    made, deadline = world(apart), Deadline([apart], limit_s=30.0)
+    worker = worker_of(closing, "Remembering")
+    run, deadline = world(worker), Deadline([worker], limit_s=30.0)
     closing.append(deadline)
-    made.shell.answer = deadline
-    made.run()
-    assert made.shell.digest.hexdigest() == straight.shell.digest.hexdigest()
+    run.shell.answer = deadline
+    run.run()
+    assert run.shell.digest.hexdigest() == straight.shell.digest.hexdigest()
     assert any(straight.shell.state.ledger.books[0].lots)
 
 
@@ -257,15 +257,15 @@ def test_a_composite_of_workers_answers_as_in_line(name: str, one_view: View, cl
 
 
 def agents_of_examples() -> list[tuple[str, dict[str, object]]]:
-    found = []
+    agents = []
     for path in sorted((ROOT / "examples").rglob("*.toml")):
         for agent in tomllib.loads(path.read_text()).get("agents", []):
             policy = agent["policy"]
             # a file is named from the folder of its configuration
             is_beside = ".py:" in policy and (path.parent / policy.partition(":")[0]).is_file()
             place = f"{path.parent.relative_to(ROOT)}/{policy}" if is_beside else policy
-            found.append((place, agent.get("params", {})))
-    return found
+            agents.append((place, agent.get("params", {})))
+    return agents
 
 
 @pytest.mark.quick_cases(4)

@@ -98,10 +98,10 @@ def test_loads_promotions_portfolios_and_ids_are_carried_over_and_each_loss_is_a
     client = second.client
     assert client.model("learned").model.policy == "models/second"
     assert client.model("rival").model.decides_for == "even"
-    assert [each.name for each in client.portfolios().portfolios] == ["core"]
+    assert [portfolio.name for portfolio in client.portfolios().portfolios] == ["core"]
     with pytest.raises(package.Error, match="a-1"):
         client.propose("guest", "a-1", "x", weights={"SPY": 0.2})
-    told = {each.text: each.level for each in client.alerts(limit=200).alerts if each.kind == "carried"}
+    levels = {alert.text: alert.level for alert in client.alerts(limit=200).alerts if alert.kind == "carried"}
     for words, level in (
         ("learned continues with models/second, which api:owner loaded: newer", "INFO"),
         ("the policy of rival, which was promoted, continues to decide for even", "INFO"),
@@ -110,7 +110,7 @@ def test_loads_promotions_portfolios_and_ids_are_carried_over_and_each_loss_is_a
         ("not carried over: orders and changes of portfolio-1 that were under way lapsed; rebalance portfolio core",
          "WARNING"),
     ):  # fmt: skip
-        assert [told[text] for text in told if words in text] == [level], "\n".join(told)
+        assert [levels[text] for text in levels if words in text] == [level], "\n".join(levels)
     assert books.run != client.house().run
     second.stop()
     assert answer(quantd(folder, "replay", "--policies", "--json"))["policy_differences"] == 0
@@ -138,6 +138,6 @@ def test_a_loaded_artifact_is_lost_with_an_alert_where_the_configuration_names_a
     write(folder, LATER.replace("models/first", "models/third"))
     second = Daemon(folder, "--carry")
     assert second.client.model("learned").model.policy == "models/third"
-    told = [each.text for each in second.client.alerts(limit=200).alerts if each.kind == "carried"]
-    assert any(text.startswith("not carried over: models/second, which api:owner loaded for learned") for text in told)
+    texts = [alert.text for alert in second.client.alerts(limit=200).alerts if alert.kind == "carried"]
+    assert any(text.startswith("not carried over: models/second, which api:owner loaded for learned") for text in texts)
     second.stop()

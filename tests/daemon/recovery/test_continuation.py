@@ -86,9 +86,11 @@ def test_bars_and_actions_before_the_new_start_are_history_and_change_no_positio
         reader = Reader.open(tmp_path / "state", after["run"])
         start = day_ns(date(2019, 4, 1))
         assert before["positions"]
-        assert [each for each in reader.bookings() if each.ts < start] == [], "dividends of the warm-up are in the cash"
-        assert [each for each in reader.alerts() if each.kind == "protective" and each.ts < start] == []
-        assert [each for each in reader.orders() if each.ts < start] == []
+        assert [booking for booking in reader.bookings() if booking.ts < start] == [], (
+            "dividends of the warm-up are in the cash"
+        )
+        assert [alert for alert in reader.alerts() if alert.kind == "protective" and alert.ts < start] == []
+        assert [order for order in reader.orders() if order.ts < start] == []
     finally:
         store.close()
 
@@ -103,7 +105,7 @@ def test_the_new_symbol_is_traded_and_another_agent_takes_part(tmp_path: Path) -
     assert float(second["equity"]) > 0.9 * float(first["equity"])
     assert quantd(tmp_path, "doctor", "--store").returncode == 0
     alerts = answer(quantd(tmp_path, "alerts", "--json"))["alerts"]
-    assert any("new AAPL" in each["text"] and first["run"] in each["text"] for each in alerts)
+    assert any("new AAPL" in alert["text"] and first["run"] in alert["text"] for alert in alerts)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +152,8 @@ def test_a_crash_between_the_old_end_and_the_new_beginning_goes_on_with_the_carr
 
 def rules(symbols: tuple[str, ...], agents: dict[str, int]) -> Rules:
     universe = Universe(tuple(Instrument(s, calendar="X") for s in symbols), calendar="X")
-    each = tuple(AgentRules(name, capital * 1_000_000, Limits()) for name, capital in agents.items())
-    return Rules(universe, (sessions(30),), (0,) * len(symbols), each, Limits(), CASH * 1_000_000)
+    agent_rules = tuple(AgentRules(name, capital * 1_000_000, Limits()) for name, capital in agents.items())
+    return Rules(universe, (sessions(30),), (0,) * len(symbols), agent_rules, Limits(), CASH * 1_000_000)
 
 
 def test_books_switches_and_marks_are_carried_by_name_and_agents_that_are_gone_leave_their_cash() -> None:
@@ -351,7 +353,7 @@ def test_a_closed_date_is_added_to_a_daemon_that_runs_by_its_configuration_and_o
 
 
 def held(seen: dict) -> set[str]:
-    return {each["symbol"] for each in seen["positions"]}
+    return {position["symbol"] for position in seen["positions"]}
 
 
 def until(folder: Path, wanted: Callable[[dict], bool], within_s: float = 60.0) -> dict:

@@ -78,12 +78,12 @@ def test_the_next_version_goes_on_with_what_was_open_to_the_same_micro(left: Pat
     records = read_only(left / "state")
     run = records.current_run() or ""
     kept, last = records.latest_snapshot(run), records.last_seq(run)
-    baskets = [each for _, data in records.entries(run) for each in decode(data).effects]
-    newest = next(each for each in reversed(baskets) if isinstance(each, OrderBasket))
+    baskets = [effect for _, data in records.entries(run) for effect in decode(data).effects]
+    newest = next(effect for effect in reversed(baskets) if isinstance(effect, OrderBasket))
     assert len(newest.sym) == 4
     if kept is not None:
         state = frozen(kept[1])
-        assert (kept[0], [each.name for each in state.portfolios.values()]) == (last, ["core"])
+        assert (kept[0], [portfolio.name for portfolio in state.portfolios.values()]) == (last, ["core"])
         assert len([row for _, work in state.working for row in Working.thaw(work, 3).open_shares()]) >= 3
         assert any(agent[2] is not None for agent in state.agents), "no follow-up waits"
     done = json.loads(

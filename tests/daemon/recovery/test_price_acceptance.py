@@ -56,18 +56,18 @@ def left(tmp_path: Path) -> Path:
 
 
 def parts(folder: Path) -> Assembly:
-    made = parts_of(load(folder / "config.toml", known_names(), environ={}), 0)
-    assert isinstance(made, Assembly)
-    return made
+    assembly = parts_of(load(folder / "config.toml", known_names(), environ={}), 0)
+    assert isinstance(assembly, Assembly)
+    return assembly
 
 
 def test_a_run_of_before_continues_and_a_new_one_over_the_same_prices_does_not_begin(left: Path) -> None:
-    found = parts(left)
-    assert [words for words in TABLE if words not in found.unsound] == []
+    assembly = parts(left)
+    assert [words for words in TABLE if words not in assembly.unsound] == []
     with Store.open(left / "state") as store:
-        assert this_run(found, store) == RUN
+        assert this_run(assembly, store) == RUN
         with pytest.raises(CannotStart, match="no action announces one"):
-            this_run(found, store, fresh=True)
+            this_run(assembly, store, fresh=True)
         assert store.current_run() == RUN, "the run was not ended"
 
 
@@ -75,31 +75,31 @@ def test_a_run_over_levels_that_its_configuration_accepts_goes_on_with_the_bars_
     """The version of the record left the first bars of a level out; they are used in a run that begins now."""
     config = left / "config.toml"
     config.write_text(config.read_text().replace("[feed]\n", '[feed]\njumps = "real"\n', 1))
-    found = parts(left)
+    assembly = parts(left)
     with Store.open(left / "state") as store:
         with pytest.raises(CannotStart, match="another feed file or selection"):
-            this_run(found, store)
-        recorded = with_record(found, store)
+            this_run(assembly, store)
+        recorded = with_record(assembly, store)
         assert this_run(recorded, store) == RUN
         assert isinstance(recorded, Assembly)
-        assert len(recorded.feed.quarantined) > len(found.feed.quarantined)
+        assert len(recorded.feed.quarantined) > len(assembly.feed.quarantined)
         assert with_record(recorded, store) is recorded
         store.finish(RUN, 1, "a test")
-        assert with_record(found, store) is found, "a run that begins now has the bars of today's rule"
+        assert with_record(assembly, store) is assembly, "a run that begins now has the bars of today's rule"
 
 
 def test_the_alert_has_the_whole_table_and_the_command_until_exactly_this_table_is_accepted(left: Path) -> None:
-    found, folder = parts(left), left / "state"
-    text = alert_of(unaccepted(found, folder), 5).detail
+    assembly, folder = parts(left), left / "state"
+    text = alert_of(unaccepted(assembly, folder), 5).detail
     assert [words for words in (*TABLE, "quantd data accept --reason TEXT") if words not in text] == []
     done = quantd(left, "data", "accept", "--reason", "the gains of LEVEL are known to be wrong", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["reason"] == "the gains of LEVEL are known to be wrong"
-    assert "@" in told["who"]
-    made = acceptance(folder, found.unsound)
-    assert made == Acceptance(told["prices"], told["at"], told["who"], told["reason"], told["table"])
-    assert unaccepted(found, folder) == ""
+    output = json.loads(done.stdout)
+    assert output["reason"] == "the gains of LEVEL are known to be wrong"
+    assert "@" in output["who"]
+    record = acceptance(folder, assembly.unsound)
+    assert record == Acceptance(output["prices"], output["at"], output["who"], output["reason"], output["table"])
+    assert unaccepted(assembly, folder) == ""
     (left / "actions.csv").write_text((left / "actions.csv").read_text() + "2018-04-02,CALM,split,4:1,\n")
     assert "CALM has a 4:1 split" in unaccepted(parts(left), folder)
 
@@ -130,8 +130,8 @@ def test_the_run_ends_with_the_equity_of_its_version_and_the_alert_ends_with_the
         pytest.skip(why)
     done = quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["run"], told["equity"], told["digest"]) == (RUN, EQUITY, DIGEST)
+    summary = json.loads(done.stdout)
+    assert (summary["run"], summary["equity"], summary["digest"]) == (RUN, EQUITY, DIGEST)
     assert levels(left) == ["CRITICAL"]
     assert quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast").returncode == 0
     assert levels(left) == ["CRITICAL", "CRITICAL"], "again with each start"
@@ -143,7 +143,7 @@ def test_the_run_ends_with_the_equity_of_its_version_and_the_alert_ends_with_the
 def levels(folder: Path) -> list[str]:
     """The levels of the alerts about prices."""
     done = quantd(folder, "alerts", "--json", "--last", "1000")
-    return [each["level"] for each in json.loads(done.stdout)["alerts"] if each["kind"] == "job_prices"]
+    return [alert["level"] for alert in json.loads(done.stdout)["alerts"] if alert["kind"] == "job_prices"]
 
 
 @pytest.mark.long
@@ -155,8 +155,8 @@ def test_a_run_over_levels_that_it_accepts_ends_replays_and_is_read_as_its_versi
     ports = ("--set", "bus.port=0", "--set", "api.port=0")
     done = quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast", *ports)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["run"], told["equity"], told["digest"]) == (RUN, EQUITY, DIGEST)
+    summary = json.loads(done.stdout)
+    assert (summary["run"], summary["equity"], summary["digest"]) == (RUN, EQUITY, DIGEST)
     for words in (("replay", RUN), ("status", "--json"), ("why", "SPLIT")):
         done = quantd(left, *words)
         assert done.returncode == 0, (words, done.stderr)
@@ -182,7 +182,11 @@ def test_an_acceptance_ends_the_alert_of_a_running_daemon(left: Path) -> None:
 def incidents(folder: Path) -> list[str]:
     """The kinds of the incidents that have not ended."""
     done = quantd(folder, "alerts", "--active", "--json")
-    return [each["kind"] for each in json.loads(done.stdout)["incidents"]] if done.returncode == 0 else ["no answer"]
+    return (
+        [incident["kind"] for incident in json.loads(done.stdout)["incidents"]]
+        if done.returncode == 0
+        else ["no answer"]
+    )
 
 
 def wait_for(holds: Callable[[], bool]) -> None:

@@ -31,12 +31,12 @@ CASES = {
 
 def live(house: Limits, allowance: Allowance | None = None, agent: Limits | None = None) -> State:
     """A state in mode live after some days."""
-    made = World(
+    run = World(
         block(walk(10, 3, 8)), [lambda view: [0.1, 0.1, 0.1]], house=house, agent=agent or Limits(collar=0.05),
         live=allowance or Allowance(),
     )  # fmt: skip
-    made.run()
-    return made.shell.state
+    run.run()
+    return run.shell.state
 
 
 def given(state: State, **changes: object) -> Rules:
@@ -148,9 +148,9 @@ def test_a_restart_and_another_change_neither_end_nor_prolong_the_delay() -> Non
 
 
 def test_outside_mode_live_a_start_may_loosen() -> None:
-    made = World(block(walk(10, 3, 8)), [lambda view: [0.1, 0.1, 0.1]], house=OLD)
-    made.run()
-    state = made.shell.state
+    run = World(block(walk(10, 3, 8)), [lambda view: [0.1, 0.1, 0.1]], house=OLD)
+    run.run()
+    state = run.shell.state
     event = changed(state, given(state, max_drawdown=0.5))
     assert event.later == b""
     step(state, event)

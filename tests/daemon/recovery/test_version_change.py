@@ -38,8 +38,8 @@ def status(folder: Path) -> dict[str, Any]:
 
 def orders(folder: Path, state: str) -> list[tuple[str, str, str]]:
     """(order, symbol, quantity) of each order in a state."""
-    found = json.loads(quantd(folder, "orders", "--json", "--last", "1000").stdout)["orders"]
-    return sorted((each["id"], each["symbol"], each["qty"]) for each in found if each["state"] == state)
+    rows = json.loads(quantd(folder, "orders", "--json", "--last", "1000").stdout)["orders"]
+    return sorted((row["id"], row["symbol"], row["qty"]) for row in rows if row["state"] == state)
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def bought(folder: Path) -> list[tuple[str, str, str]]:
             time.sleep(0.2)
             sent = quantd(folder, "order", "buy", "3", symbol, "--reason", "a test")
         assert sent.returncode == 0, sent.stderr
-    mine = [each for each in orders(folder, "working") if each[2] == "3"]
+    mine = [order for order in orders(folder, "working") if order[2] == "3"]
     assert sorted(symbol for _, symbol, _ in mine) == sorted(SYMBOLS)
     return mine
 
@@ -99,4 +99,4 @@ def test_three_open_orders_are_filled_once_after_an_upgrade_and_after_a_roll_bac
     fills = quantd(tmp_path, "export", "fills").stdout.splitlines()
     assert [sum(order in line for line in fills) for order, _, _ in (*first, *second)] == [1] * 6
     checked = json.loads(quantd(tmp_path, "doctor", "--store", "--json").stdout)["checks"]
-    assert [each["ok"] for each in checked if each["name"] == "store"] == [True]
+    assert [check["ok"] for check in checked if check["name"] == "store"] == [True]
