@@ -68,7 +68,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 def messages_of(entries: Sequence[tuple[int, bytes]], store: Any, of: World) -> list[Message]:
     """The messages of entries, composed by a process that has composed none before."""
-    composer = Composer(RUN, "paper", of.universe, [each.name for each in of.rules.agents])
+    composer = Composer(RUN, "paper", of.universe, [agent.name for agent in of.rules.agents])
     entry_composer = EntryComposer(composer, sent_by(store, RUN))
     return [message for seq, data in entries for message in entry_composer.messages(seq, data)]
 
@@ -91,9 +91,9 @@ async def test_a_retained_topic_is_composed_once_a_commit_and_an_entry_never(
     effects = Counter(type(e) for _, data in kit.store.entries(RUN) for e in decode(data).effects)
     kit.store.close()
     assert effects[Valued] == 60
-    assert min(effects[each] for each in (Planned, OrderBasket, Filled, Ended, Publish)) > 30
+    assert min(effects[kind] for kind in (Planned, OrderBasket, Filled, Ended, Publish)) > 30
     assert set().union(*commits) == {"portfolio", "risk"}
-    assert max(max(each.values(), default=0) for each in commits) == 1
+    assert max(max(counts.values(), default=0) for counts in commits) == 1
     assert 3 < composed["portfolio"] < effects[Valued]
 
 
@@ -106,11 +106,11 @@ async def test_a_retained_message_is_that_of_the_newest_step_of_its_batch(
         kits.append(Kit(tmp_path / str(steps), of))
         await kits[-1].run()
         kits[-1].store.close()
-    each, many = ([message for message in kit.sent if message.topic.endswith("/portfolio")] for kit in kits)
-    assert len(many) < len(each) / 3
-    assert set(many) <= set(each), "a commit of many steps publishes what a commit of its newest one does"
-    assert (many[-1], len(each)) == (each[-1], 60)
-    for kit, states in zip(kits, (each, many), strict=True):
+    step_messages, many = ([message for message in kit.sent if message.topic.endswith("/portfolio")] for kit in kits)
+    assert len(many) < len(step_messages) / 3
+    assert set(many) <= set(step_messages), "a commit of many steps publishes what a commit of its newest one does"
+    assert (many[-1], len(step_messages)) == (step_messages[-1], 60)
+    for kit, states in zip(kits, (step_messages, many), strict=True):
         risk = [message for message in kit.sent if message.topic.endswith("/risk")]
         assert len(risk) == len(states), "a commit that moves neither account nor switch publishes no state"
         assert len(kit.sent) == len(risk) + len(states)
@@ -148,10 +148,10 @@ async def test_messages_sent_at_once_and_from_the_store_after_a_restart_have_the
 async def test_each_process_of_a_run_names_the_orders_that_another_one_sent(tmp_path: Path) -> None:
     of = thin()
     sent: list[Message] = []
-    left = True
-    while left:
+    has_more = True
+    while has_more:
         kit = Kit(tmp_path, of)
-        left = await kit.take(of, 5)
+        has_more = await kit.take(of, 5)
         sent += messages_of([(entry.seq, entry.data) for entry in kit.queued], kit.store, of)
         entries = list(kit.store.entries(RUN))
         composed = messages_of(entries, kit.store, of)
@@ -168,7 +168,7 @@ async def test_alerts_have_the_ids_and_the_order_of_the_journal_before_and_after
     await kit.run()
     lanes = Lanes(StoredAlerts(kit.store, kit.composer), EntryComposer(kit.composer).messages)
     lanes.add(kit.queued)
-    at_once = [each for each in lanes.pending(10_000) if "/alerts/" in each[1]]
+    at_once = [message for message in lanes.pending(10_000) if "/alerts/" in message[1]]
     published = [
         f"{RUN}-{seq}-{k}"
         for seq, data in kit.store.entries(RUN)

@@ -84,7 +84,7 @@ BY_FOLD = {
 }
 """Where the items are folded."""
 
-PLACES = [("step", *each) for each in BY_STEP.items()] + [("fold", *each) for each in BY_FOLD.items()]
+PLACES = [("step", *call) for call in BY_STEP.items()] + [("fold", *call) for call in BY_FOLD.items()]
 
 
 def first(view: View) -> Floats:
@@ -171,11 +171,11 @@ def failing(monkeypatch: pytest.MonkeyPatch, place: str, number: int) -> list[in
     original, calls = getattr(owner, last), [0]
 
     def fails(*given: Any, **named: Any) -> Any:
-        found = original(*given, **named)
+        outcome = original(*given, **named)
         calls[0] += 1
         if calls[0] == number:
             raise RuntimeError("a defect was planted")
-        return found
+        return outcome
 
     monkeypatch.setattr(owner, last, fails)
     return calls
@@ -202,9 +202,9 @@ async def test_a_step_that_fails_is_not_committed_and_the_next_start_takes_it_ag
         assert "It happened in the event" in "".join(notes_of(raised.value))
     kit.store.close()
     committed = entries_of(tmp_path)
-    whole = uninterrupted["journal"]
-    assert committed == whole[: len(committed)]  # type: ignore[index]
-    assert len(committed) <= kit.journal.seq < len(whole)  # type: ignore[arg-type]
+    full_journal = uninterrupted["journal"]
+    assert committed == full_journal[: len(committed)]  # type: ignore[index]
+    assert len(committed) <= kit.journal.seq < len(full_journal)  # type: ignore[arg-type]
     assert await finished(tmp_path, Rich()) == uninterrupted
     assert verify(tmp_path) == []
 
@@ -235,7 +235,7 @@ def test_a_daemon_whose_step_fails_names_the_event_and_the_remedy_and_the_next_s
     environ = environment() | {"TMPDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=folder, env=environ, capture_output=True, text=True)
     assert done.returncode == 1
-    told = re.search(
+    message = re.search(
         r"^quantd: this is a fault of quantd itself \(RuntimeError: a defect was planted\)\. "
         r"It happened in the event Action of 2019-03-15T13:30:00Z\. Steps that are not in the journal of run (\w+) had "
         r"no effect: `quantd run` takes them again\. If that fails too, report it with the details\. Orders at a venue "
@@ -243,13 +243,13 @@ def test_a_daemon_whose_step_fails_names_the_event_and_the_remedy_and_the_next_s
         done.stderr,
         re.MULTILINE,
     )
-    assert told, done.stderr
+    assert message, done.stderr
     # the action goes by the fold, or by a step where a commit came before it
-    assert re.search(r"in (dividend|on_action)\b", Path(told[2]).read_text())
+    assert re.search(r"in (dividend|on_action)\b", Path(message[2]).read_text())
     assert "Traceback" not in done.stderr
-    committed = entries_of(folder / "state", told[1])
+    committed = entries_of(folder / "state", message[1])
     assert len(committed) > 50
-    whole = answer(quantd(tmp_path / "whole", "run", "--json", "--quiet"))
+    whole_run = answer(quantd(tmp_path / "whole", "run", "--json", "--quiet"))
     again = answer(quantd(folder, "run", "--json", "--quiet"))
-    assert (again["digest"], again["equity"]) == (whole["digest"], whole["equity"])
-    assert entries_of(folder / "state", told[1])[: len(committed)] == committed
+    assert (again["digest"], again["equity"]) == (whole_run["digest"], whole_run["equity"])
+    assert entries_of(folder / "state", message[1])[: len(committed)] == committed

@@ -29,11 +29,11 @@ def replayed(folder: Path) -> list[Incident]:
     for seq, data in read_only(folder, folder).entries(RUN):
         entry = decode(data)
         fold.add(entry.event, entry.effects, ["a0"].__getitem__, lambda k, seq=seq: f"{RUN}-{seq}-{k}")
-    return sorted(fold.all(), key=lambda each: each.key)
+    return sorted(fold.all(), key=lambda incident: incident.key)
 
 
 def stored(folder: Path) -> list[Incident]:
-    return sorted(read_only(folder, folder).incidents(RUN).all(), key=lambda each: each.key)
+    return sorted(read_only(folder, folder).incidents(RUN).all(), key=lambda incident: incident.key)
 
 
 async def obeyed(kit: Kit, *events: Event) -> None:
@@ -49,8 +49,8 @@ def down(kit: Kit, what: str, up: bool = False) -> Condition:
     return Condition(kit.service.shell.state.now, what, up, "of the test")  # type: ignore[arg-type]
 
 
-def states(found: Sequence[Incident]) -> dict[str, str]:
-    return {each.kind: each.state for each in found}
+def states(incidents: Sequence[Incident]) -> dict[str, str]:
+    return {incident.kind: incident.state for incident in incidents}
 
 
 async def test_the_table_is_the_journal_folded_again_over_restarts_and_acknowledgements(tmp_path: Path) -> None:
@@ -59,8 +59,10 @@ async def test_the_table_is_the_journal_folded_again_over_restarts_and_acknowled
     assert states(stored(tmp_path)) == {"clock": "raised", "feed": "raised", "switch": "raised"}
     kit.store.close()
     kit = Kit(tmp_path, world())
-    assert sorted(kit.service.incidents.all(), key=lambda each: each.key) == stored(tmp_path) == replayed(tmp_path)
-    feed = next(each for each in kit.service.incidents.active() if each.kind == "feed")
+    assert (
+        sorted(kit.service.incidents.all(), key=lambda incident: incident.key) == stored(tmp_path) == replayed(tmp_path)
+    )
+    feed = next(incident for incident in kit.service.incidents.active() if incident.kind == "feed")
     stepping = asyncio.create_task(kit.service.step_forever())
     await asyncio.sleep(0)
     await kit.service.inbox.command(acknowledgement(kit.service, feed.id, "the vendor knows", "ann"))
@@ -74,7 +76,7 @@ async def test_the_table_is_the_journal_folded_again_over_restarts_and_acknowled
     with closing(sqlite3.connect(tmp_path / "quantd.db")) as db:
         db.execute("UPDATE incidents SET who = 'eve' WHERE who = 'ann'")
         db.commit()
-    assert [found for found in verify(tmp_path) if found.startswith("incidents")] != []
+    assert [finding for finding in verify(tmp_path) if finding.startswith("incidents")] != []
 
 
 def test_after_kill_9_the_table_is_that_of_the_committed_journal(tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_after_kill_9_the_table_is_that_of_the_committed_journal(tmp_path: Path)
     assert states(stored(tmp_path))["clock"] == "cleared"
     assert "lag" not in states(stored(tmp_path)), "its step was not committed"
     kit = Kit(tmp_path, world())
-    assert sorted(kit.service.incidents.all(), key=lambda each: each.key) == replayed(tmp_path)
+    assert sorted(kit.service.incidents.all(), key=lambda incident: incident.key) == replayed(tmp_path)
     kit.store.close()
     assert verify(tmp_path) == []
 
@@ -125,9 +127,9 @@ async def test_an_unacknowledged_incident_is_reminded_of_and_escalated_to_the_ne
         reminders.once()
         await service.drained()
         await asyncio.sleep(0.05)
-        found = tuple(len(kit.store.pending(100, kind)) for kind in ("ntfy", "telegram"))
-        assert found == expected, at
-    feed = next(each for each in service.incidents.active() if each.kind == "feed")
+        depths = tuple(len(kit.store.pending(100, kind)) for kind in ("ntfy", "telegram"))
+        assert depths == expected, at
+    feed = next(incident for incident in service.incidents.active() if incident.kind == "feed")
     await service.inbox.command(acknowledgement(service, feed.id, "seen", "ann"))
     clock[0] = begin + 40 * HOUR_NS
     reminders.once()

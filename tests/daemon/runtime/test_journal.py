@@ -51,7 +51,7 @@ def test_a_journal_without_the_effects_of_refusals_folds_to_the_same_digest() ->
         (refused,) = (effect for effect in recorded.shell.run(command) if isinstance(effect, Refused))
         assert refused.text
     entries = [decode(data) for data in journal.taken()[0]]
-    old = [encode(each.event, [e for e in each.effects if not isinstance(e, Refused)]) for each in entries]  # type: ignore[arg-type, misc]
+    old = [encode(entry.event, [e for e in entry.effects if not isinstance(e, Refused)]) for entry in entries]  # type: ignore[arg-type, misc]
     again = world()
     again.shell.log = journal = Journal(old)
     fold(again.shell, journal, instants(again.items()))

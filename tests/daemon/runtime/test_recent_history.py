@@ -78,10 +78,10 @@ def plans_of(kit: Kit, folder: Path) -> list[tuple[RiskPoint, RiskPoint]]:
     return list(zip(plans, stored, strict=True))
 
 
-def has_all_limits(whole: RiskPoint, kept: RiskPoint) -> bool:
+def has_all_limits(point: RiskPoint, kept: RiskPoint) -> bool:
     """Whether it has more than the store, whose limits it has too."""
-    assert all(whole.measures[key] == pytest.approx(pair) for key, pair in kept.measures.items())
-    return "cash" in whole.measures and kept.measures.keys() < whole.measures.keys()
+    assert all(point.measures[key] == pytest.approx(pair) for key, pair in kept.measures.items())
+    return "cash" in point.measures and kept.measures.keys() < point.measures.keys()
 
 
 @pytest.mark.parametrize("stepping", [False, True])
@@ -101,7 +101,7 @@ async def test_a_daemon_at_the_pace_of_its_market_has_all_limits_of_each_plan(tm
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(paced())
         await service.step_forever()
-    assert all(has_all_limits(whole, kept) for whole, kept in plans_of(kit, tmp_path))
+    assert all(has_all_limits(point, kept) for point, kept in plans_of(kit, tmp_path))
 
 
 @pytest.mark.parametrize("stepping", [False, True])
@@ -118,7 +118,7 @@ async def test_a_daemon_at_full_speed_has_all_limits_of_one_plan_of_a_commit(tmp
     kit.service.commit = counted  # type: ignore[method-assign]
     await kit.run()
     pairs = plans_of(kit, tmp_path)
-    all_limits = [has_all_limits(whole, kept) for whole, kept in pairs]
+    all_limits = [has_all_limits(point, kept) for point, kept in pairs]
     assert all_limits[0]
     assert sum(all_limits) <= commits
-    assert all(whole.measures == kept.measures or more for (whole, kept), more in zip(pairs, all_limits, strict=True))
+    assert all(point.measures == kept.measures or more for (point, kept), more in zip(pairs, all_limits, strict=True))

@@ -52,8 +52,8 @@ def job(**keys: object) -> Schedule:
 def told(schedule: Schedule, start: str, end: str) -> list[str]:
     """Local times of what is due in (start, end]; both given in New York's time."""
     zone = zone_of(schedule, CALENDARS)
-    found = due([schedule], CALENDARS, ns(start), ns(end))
-    return [datetime.fromtimestamp(ts / 1e9, zone).strftime("%m-%d %H:%M %z") for ts, _ in found]
+    instants = due([schedule], CALENDARS, ns(start), ns(end))
+    return [datetime.fromtimestamp(ts / 1e9, zone).strftime("%m-%d %H:%M %z") for ts, _ in instants]
 
 
 @pytest.mark.requirement("R-134")
@@ -85,8 +85,8 @@ def test_two_years_equal_the_reference_calendar(at: str, edge: str, minutes: int
     reference = exchange_calendars.get_calendar("XNYS", start="2023-01-01", end="2024-12-31")
     column = reference.opens if edge == "open" else reference.closes
     expected = [t.as_unit("ns").value + minutes * 60_000_000_000 for t in column]
-    found = due([job(at=at)], CALENDARS, ns("2023-01-01"), ns("2024-12-31 23:59"))
-    assert [ts for ts, _ in found] == expected
+    instants = due([job(at=at)], CALENDARS, ns("2023-01-01"), ns("2024-12-31 23:59"))
+    assert [ts for ts, _ in instants] == expected
 
 
 def test_the_span_is_open_at_its_start_and_closed_at_its_end() -> None:
@@ -130,21 +130,21 @@ class TestClockChanges:
     def test_minutes_go_on_without_a_hole_or_a_double(self) -> None:
         for day in ("2024-03-10", "2024-11-03"):
             start, end = ns(day), ns(day) + DAY_NS
-            found = [ts for ts, _ in due([job(cron="*/10 * * * *")], CALENDARS, start, end)]
-            assert found == list(range(start + 600_000_000_000, end + 1, 600_000_000_000))
+            instants = [ts for ts, _ in due([job(cron="*/10 * * * *")], CALENDARS, start, end)]
+            assert instants == list(range(start + 600_000_000_000, end + 1, 600_000_000_000))
 
     def test_a_change_of_half_an_hour_is_one_too(self) -> None:
         island = job(cron="*/15 * * * *", timezone="Australia/Lord_Howe")
         start = ns("2024-04-07 00:00", "Australia/Lord_Howe")
-        found = [ts for ts, _ in due([island], CALENDARS, start, start + DAY_NS)]
-        assert found == list(range(start + 900_000_000_000, start + DAY_NS + 1, 900_000_000_000))
+        instants = [ts for ts, _ in due([island], CALENDARS, start, start + DAY_NS)]
+        assert instants == list(range(start + 900_000_000_000, start + DAY_NS + 1, 900_000_000_000))
 
     @pytest.mark.requirement("R-178")
     def test_the_close_keeps_its_hour_in_new_york(self) -> None:
         for around in ("2024-03-08", "2024-11-01"):
-            found = told(job(at="close"), around, str(date.fromisoformat(around) + timedelta(days=5)))
-            assert {t.split()[1] for t in found} == {"16:00"}
-            assert len({t.split()[2] for t in found}) == 2
+            times = told(job(at="close"), around, str(date.fromisoformat(around) + timedelta(days=5)))
+            assert {t.split()[1] for t in times} == {"16:00"}
+            assert len({t.split()[2] for t in times}) == 2
 
 
 @pytest.mark.requirement("R-173")
@@ -174,8 +174,8 @@ def test_a_cron_line_means_its_wall_clock_times(
             }
     start = int(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).timestamp()) * 1_000_000_000 - 1
     end = start + 10 * DAY_NS
-    found = [ts for ts, _ in due([job(cron=line, timezone=zone)], CALENDARS, start, end)]
-    assert found == sorted(ts for ts in expected if start < ts <= end)
+    instants = [ts for ts, _ in due([job(cron=line, timezone=zone)], CALENDARS, start, end)]
+    assert instants == sorted(ts for ts in expected if start < ts <= end)
 
 
 ALL_KINDS = st.lists(
@@ -204,11 +204,11 @@ ALL_KINDS = st.lists(
 )
 def test_two_spans_that_touch_are_one_span(schedules: list[Schedule], minutes: list[int], base: str) -> None:
     a, b, c = (ns(base) + m * 60_000_000_000 for m in sorted(minutes))
-    whole = due(schedules, CALENDARS, a, c)
-    assert due(schedules, CALENDARS, a, b) + due(schedules, CALENDARS, b, c) == whole
-    assert whole == sorted(set(whole))
-    assert list(stream(schedules, CALENDARS, a, c)) == whole
-    assert next_instants(schedules, CALENDARS, a, len(whole)) == whole
+    span = due(schedules, CALENDARS, a, c)
+    assert due(schedules, CALENDARS, a, b) + due(schedules, CALENDARS, b, c) == span
+    assert span == sorted(set(span))
+    assert list(stream(schedules, CALENDARS, a, c)) == span
+    assert next_instants(schedules, CALENDARS, a, len(span)) == span
 
 
 def test_orders_are_scheduled_on_session_dates_only_and_reports_on_any() -> None:
@@ -255,10 +255,10 @@ def test_a_session_of_which_the_line_itself_has_an_instant_takes_none_from_close
 
 def test_the_first_of_each_month_of_2023_trades_once() -> None:
     monthly = job(cron="0 16 1 * *", do="rebalance")
-    found = told(monthly, "2022-12-31", "2023-12-31")
-    assert [t[:2] for t in found] == [f"{month:02d}" for month in range(1, 13)]
-    assert [t[:5] for t in found if t[3:5] != "01"] == ["01-03", "04-03", "07-03", "10-02"]
-    assert found[6] == "07-03 13:00 -0400", "the day before the Fourth closes early"
+    times = told(monthly, "2022-12-31", "2023-12-31")
+    assert [t[:2] for t in times] == [f"{month:02d}" for month in range(1, 13)]
+    assert [t[:5] for t in times if t[3:5] != "01"] == ["01-03", "04-03", "07-03", "10-02"]
+    assert times[6] == "07-03 13:00 -0400", "the day before the Fourth closes early"
 
 
 def test_the_shipped_weekly_rebalance_trades_in_the_week_of_good_friday() -> None:
@@ -301,11 +301,11 @@ at = "close+15m"
 
 def test_a_message_about_a_session_has_the_next_runs_on_the_exchanges_clock() -> None:
     ticks = assemble(read(CONFIG + MESSAGES, known_names())).ticks()
-    found = {tick.ts: tick.coming for tick in ticks if tick.coming}
+    messages = {tick.ts: tick.coming for tick in ticks if tick.coming}
     friday, tuesday = date(2019, 1, 18), date(2019, 1, 22)
-    assert found[ns(f"{friday} 09:00")] == (f"close {friday} 15:45", f"decisions {friday} 16:00")
-    assert found[ns(f"{friday} 16:15")] == (f"close {tuesday} 15:45", f"decisions {tuesday} 16:00")
-    assert len(found) == 2 * 60, "from the first open to the last close, and other ticks have none"
+    assert messages[ns(f"{friday} 09:00")] == (f"close {friday} 15:45", f"decisions {friday} 16:00")
+    assert messages[ns(f"{friday} 16:15")] == (f"close {tuesday} 15:45", f"decisions {tuesday} 16:00")
+    assert len(messages) == 2 * 60, "from the first open to the last close, and other ticks have none"
 
 
 def test_an_account_in_which_every_agent_has_a_schedule_has_no_other_decisions() -> None:
@@ -341,14 +341,14 @@ def test_nothing_moves_out_of_dates_of_which_no_session_is_known() -> None:
     short = {"XNYS": sessions("XNYS", date(2024, 3, 4), date(2024, 3, 28))}
     for on_closed in ("next", "previous"):
         weekly = job(cron="0 16 * * fri", do="rebalance", on_closed=on_closed)
-        found = due([weekly], short, ns("2024-02-01"), ns("2024-05-01"))
-        assert [ts for ts, _ in found] == [ns(f"2024-03-{day} 16:00") for day in ("08", "15", "22")]
+        instants = due([weekly], short, ns("2024-02-01"), ns("2024-05-01"))
+        assert [ts for ts, _ in instants] == [ns(f"2024-03-{day} 16:00") for day in ("08", "15", "22")]
 
 
 @pytest.mark.requirement("R-173")
 def test_every_few_minutes_means_within_the_session_for_orders_and_always_for_the_rest() -> None:
-    found = told(job(every="90m", do="rebalance"), "2024-07-03", "2024-07-05 09:00")
-    assert found == ["07-03 09:30 -0400", "07-03 11:00 -0400", "07-03 12:30 -0400"]
+    times = told(job(every="90m", do="rebalance"), "2024-07-03", "2024-07-05 09:00")
+    assert times == ["07-03 09:30 -0400", "07-03 11:00 -0400", "07-03 12:30 -0400"]
     assert len(told(job(every="90m"), "2024-07-03", "2024-07-05")) == 32
 
 
@@ -417,11 +417,11 @@ def test_each_rule_for_missed_instants() -> None:
 def test_missed_instants_with_the_rule_alert_are_named_with_their_number() -> None:
     two = [job(at="close", missed="alert"), job(at="open", missed="skip")]
     now = ns("2024-07-08 12:00")
-    found = catch_up(two, due(two, CALENDARS, ns("2024-07-01"), now), now)
-    number = sum(k == 0 for _, k, _ in found)
+    catch_ups = catch_up(two, due(two, CALENDARS, ns("2024-07-01"), now), now)
+    number = sum(k == 0 for _, k, _ in catch_ups)
     assert number >= 4
-    assert missed_text(two, found) == f"missed while the daemon was away, and not made up for: it ({number})"
-    assert missed_text(two, [each for each in found if each[1] == 1]) == ""
+    assert missed_text(two, catch_ups) == f"missed while the daemon was away, and not made up for: it ({number})"
+    assert missed_text(two, [entry for entry in catch_ups if entry[1] == 1]) == ""
 
 
 @pytest.mark.requirement("R-176")

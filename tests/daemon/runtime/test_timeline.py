@@ -33,8 +33,8 @@ class Feed:
 
 
 def ticks() -> list[Tick]:
-    made = sessions(DAYS)
-    return list(sample_ticks(made, [made], DAY_NS, START, int(BARS.ts_event[-1]), START))
+    market_sessions = sessions(DAYS)
+    return list(sample_ticks(market_sessions, [market_sessions], DAY_NS, START, int(BARS.ts_event[-1]), START))
 
 
 def kinds(items: list[object]) -> list[str]:
@@ -42,10 +42,10 @@ def kinds(items: list[object]) -> list[str]:
 
 
 def test_a_jump_comes_at_the_open_of_its_bar_after_the_tick_before() -> None:
-    found = list(timeline(with_jumps(iter(SLICES), [JUMP]), iter(ticks())))
-    assert kinds(found)[4:9] == ["MarketSlice", "Tick", "PriceJumped", "MarketSlice", "Tick"]
-    assert found[6] == PriceJumped(JUMP.ts_open, 1, 100 * 10**9, 50 * 10**9, 2, 1) == price_jumped(JUMP)
-    assert np.all(np.diff([time_of(item) for item in found]) >= 0)
+    events = list(timeline(with_jumps(iter(SLICES), [JUMP]), iter(ticks())))
+    assert kinds(events)[4:9] == ["MarketSlice", "Tick", "PriceJumped", "MarketSlice", "Tick"]
+    assert events[6] == PriceJumped(JUMP.ts_open, 1, 100 * 10**9, 50 * 10**9, 2, 1) == price_jumped(JUMP)
+    assert np.all(np.diff([time_of(item) for item in events]) >= 0)
 
 
 def test_a_jump_that_is_taken_as_real_is_no_event() -> None:
@@ -55,9 +55,9 @@ def test_a_jump_that_is_taken_as_real_is_no_event() -> None:
 @pytest.mark.parametrize("holds", [True, False])
 async def test_a_live_jump_precedes_its_slice_unless_jumps_are_real(holds: bool) -> None:
     live = live_timeline(Feed(), 0, iter(ticks()), holds=holds)  # type: ignore[arg-type]
-    found: list[object] = [item async for items in live for item in items]
-    at = kinds(found).index("PriceJumped") if holds else -1
-    assert ("PriceJumped" in kinds(found)) == holds
+    events: list[object] = [item async for items in live for item in items]
+    at = kinds(events).index("PriceJumped") if holds else -1
+    assert ("PriceJumped" in kinds(events)) == holds
     if holds:
-        assert found[at] == price_jumped(JUMP)
-        assert found[at + 1] is SLICES[3]
+        assert events[at] == price_jumped(JUMP)
+        assert events[at + 1] is SLICES[3]

@@ -69,26 +69,26 @@ def world() -> World:
 
 
 def shell(of: World, log: object, call: str, at: int) -> Shell:
-    made = of.fresh(log)  # type: ignore[arg-type]
-    made.broker = Faulty(Paper(of.universe, Costs()), call, at)  # type: ignore[assignment]
-    made.guarded = True
-    return made
+    faulty_shell = of.fresh(log)  # type: ignore[arg-type]
+    faulty_shell.broker = Faulty(Paper(of.universe, Costs()), call, at)  # type: ignore[assignment]
+    faulty_shell.guarded = True
+    return faulty_shell
 
 
-def run(of: World, made: Shell) -> None:
+def run(of: World, faulty_shell: Shell) -> None:
     """Half of the market, a person's reduce and halt, so that orders are cancelled, and the rest."""
     items = list(of.items())
     for k, item in enumerate(items):
-        made.take(item)
+        faulty_shell.take(item)
         if k == 25:
-            made.run(Operator(made.state.now, "halt", "look", "me"))
+            faulty_shell.run(Operator(faulty_shell.state.now, "halt", "look", "me"))
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_an_exception_of_the_venue_leaves_only_reducing_orders_and_is_named(call: str) -> None:
     of, log = world(), Kept()
-    made = shell(of, log, call, 1 if call == "cancel" else 5)
-    run(of, made)
+    faulty_shell = shell(of, log, call, 1 if call == "cancel" else 5)
+    run(of, faulty_shell)
     events = [decode(data) for data in log.entries]
     down = [e for e in events if isinstance(e.event, Condition)]
     assert [(e.event.what, e.event.up) for e in down] == [("broker", False), ("broker", True)]
@@ -97,18 +97,18 @@ def test_an_exception_of_the_venue_leaves_only_reducing_orders_and_is_named(call
     assert "RuntimeError: the venue fell over" in alert.text
     unknown = [e.event for e in events if isinstance(e.event, Unknown)]
     assert bool(unknown) == (call in ("submit", "cancel"))
-    made.state.ledger.check()
+    faulty_shell.state.ledger.check()
     # it answers again, but only a person says that trading may go on
-    assert made.state.down == set()
-    assert made.state.switch.state != RUN
+    assert faulty_shell.state.down == set()
+    assert faulty_shell.state.switch.state != RUN
     # orders whose outcome was unknown were asked for, and nothing is left in doubt
-    assert not any(OrderState.UNKNOWN in work.state for work in made.state.working.values())
+    assert not any(OrderState.UNKNOWN in work.state for work in faulty_shell.state.working.values())
 
 
 def test_while_the_venue_stays_down_it_is_said_once_and_nothing_adds_risk() -> None:
     of, log = world(), Kept()
-    made = shell(of, log, "on_slice", 5)
-    made.broker._left = 5  # type: ignore[attr-defined]
+    faulty_shell = shell(of, log, "on_slice", 5)
+    faulty_shell.broker._left = 5  # type: ignore[attr-defined]
 
     class Gone(Faulty):
         def __getattr__(self, name: str) -> object:
@@ -118,32 +118,32 @@ def test_while_the_venue_stays_down_it_is_said_once_and_nothing_adds_risk() -> N
         def _gone(self, *_: object) -> object:
             raise ConnectionError("no route")
 
-    made.broker = Gone(Paper(of.universe, Costs()), "on_slice", 5)  # type: ignore[assignment]
+    faulty_shell.broker = Gone(Paper(of.universe, Costs()), "on_slice", 5)  # type: ignore[assignment]
     for item in of.items():
-        made.take(item)
+        faulty_shell.take(item)
     conditions = [e for e in map(decode, log.entries) if isinstance(e.event, Condition)]
     assert len(conditions) == 1
-    assert made.state.switch.state == REDUCE
-    assert made.state.down == {"broker"}
+    assert faulty_shell.state.switch.state == REDUCE
+    assert faulty_shell.state.down == {"broker"}
 
 
 @pytest.mark.parametrize("call", CALLS[:3])
 def test_a_recovery_folds_the_same_steps(call: str) -> None:
     of, log = world(), Kept()
-    made = shell(of, log, call, 5)
+    faulty_shell = shell(of, log, call, 5)
     for item in of.items():
-        made.take(item)
+        faulty_shell.take(item)
     journal = Journal(iter(log.entries))
     again = shell(of, journal, call, 5)
     fold(again, journal, instants(of.items()))
     assert journal.compared == len(log.entries)
-    assert again.digest.hexdigest() == made.digest.hexdigest()
+    assert again.digest.hexdigest() == faulty_shell.digest.hexdigest()
 
 
 @pytest.mark.parametrize("call", CALLS[:3])
 def test_a_backtest_does_not_go_on_with_a_venue_that_raised(call: str) -> None:
     of = world()
-    made = shell(of, None, call, 5)
-    made.guarded = False
+    faulty_shell = shell(of, None, call, 5)
+    faulty_shell.guarded = False
     with pytest.raises(RuntimeError, match="fell over"):
-        run(of, made)
+        run(of, faulty_shell)

@@ -33,8 +33,8 @@ in_module_loop = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path_factory.mktemp("split"), SPLIT) as found:
-        yield found
+    async with standing_at_the_end(tmp_path_factory.mktemp("split"), SPLIT) as running_world:
+        yield running_world
 
 
 def folded(world: World, until: int = 10**9) -> AccountHistory:
@@ -60,8 +60,8 @@ async def test_lots_marks_and_worth_are_those_of_the_ledger_after_a_split(world:
     history, now = folded(world), present(world)
     assert history.lots.tolist() == now.lots
     assert history.marks.tolist() == now.marks.tolist()
-    found = AccountProfit(history, now, world.assembly.universe)
-    rows, other = found.symbols(0, now.ts)
+    profit = AccountProfit(history, now, world.assembly.universe)
+    rows, other = profit.symbols(0, now.ts)
     assert other is not None
     assert abs(Decimal(other)) < Decimal("0.0001")
     apple = next(row for row in rows if row.symbol == "AAPL")
@@ -73,11 +73,11 @@ async def test_lots_marks_and_worth_are_those_of_the_ledger_after_a_split(world:
 
 @in_module_loop
 async def test_a_fold_that_continues_is_one_that_began_again(world: World) -> None:
-    whole, part = folded(world), folded(world, until=300)
+    history, part = folded(world), folded(world, until=300)
     for seq, data in world.store.entries(RUN, 301):
         entry = decode(data)
         part.add(seq, entry.event, entry.effects)
-    for one, other in zip(whole.samples, part.samples, strict=True):
+    for one, other in zip(history.samples, part.samples, strict=True):
         assert one[:4] == other[:4]
         assert one.worth.tolist() == other.worth.tolist()
         assert one.amounts.tolist() == other.amounts.tolist()
@@ -85,13 +85,13 @@ async def test_a_fold_that_continues_is_one_that_began_again(world: World) -> No
 
 @in_module_loop
 async def test_a_fold_of_encoded_entries_is_that_of_whole_ones(world: World) -> None:
-    whole = folded(world)
+    history = folded(world)
     names = tuple(world.service.shell.state.rules.names())
     lean = AccountHistory(world.assembly.universe, lambda _: names, world.assembly.slices)
     for seq, data in world.store.entries(RUN, 1):
         lean.add_encoded(seq, data)
-    assert len(whole.samples) == len(lean.samples) > 60
-    for one, other in zip(whole.samples, lean.samples, strict=True):
+    assert len(history.samples) == len(lean.samples) > 60
+    for one, other in zip(history.samples, lean.samples, strict=True):
         assert (one[:4], one.income, one.benchmark, one.equal) == (
             other[:4],
             other.income,
@@ -101,8 +101,8 @@ async def test_a_fold_of_encoded_entries_is_that_of_whole_ones(world: World) -> 
         assert one.books.tolist() == other.books.tolist()
         assert one.worth.tolist() == other.worth.tolist()
         assert one.amounts.tolist() == other.amounts.tolist()
-    assert whole.notes == lean.notes != []
-    assert (whole.lots.tolist(), whole.seq) == (lean.lots.tolist(), lean.seq)
+    assert history.notes == lean.notes != []
+    assert (history.lots.tolist(), history.seq) == (lean.lots.tolist(), lean.seq)
 
 
 @given(
@@ -115,7 +115,7 @@ def test_what_agents_pay_for_a_cross_is_rounded_as_any_value(lots: list[int], pr
     history = AccountHistory(universe, lambda _: names)
     lots[-1] = -sum(lots[:-1])
     history.add(1, None, [Crossed(0, 1, 0, price, list(enumerate(lots)))])
-    parts = [-history.value(0, each, price) for each in lots[:-1]]
+    parts = [-history.value(0, quantity, price) for quantity in lots[:-1]]
     assert history.amounts[CROSSED].tolist() == [*with_remainder(0, parts), 0]
 
 
@@ -128,20 +128,20 @@ async def test_the_fold_goes_on_without_a_request(world: World, monkeypatch: pyt
         await until(lambda: account.folded == world.service.journal.seq, "the fold of the newest entry")
     finally:
         account.close()
-    found = await account.profit()
+    profit = await account.profit()
     fresh = await profit_routes.AccountReader(world.api.context.run).profit()
-    assert found.account(0, 2**62) == fresh.account(0, 2**62)
+    assert profit.account(0, 2**62) == fresh.account(0, 2**62)
 
 
 @in_module_loop
 async def test_profit_of_positions_is_unknown_where_their_lots_are_not_those_of_the_ledger(world: World) -> None:
     history, now = folded(world), present(world)
     history.lots[0] += 1
-    found = AccountProfit(history, now, world.assembly.universe)
-    rows, other = found.symbols(0, now.ts)
+    profit = AccountProfit(history, now, world.assembly.universe)
+    rows, other = profit.symbols(0, now.ts)
     assert (other, {row.profit for row in rows}) == (None, {None})
     assert all(Decimal(row.unrealised) == Decimal(row.unrealised) for row in rows)
-    account = found.account(0, now.ts)
+    account = profit.account(0, now.ts)
     assert Decimal(account.profit) == Decimal(account.closing) - Decimal(account.opening)
 
 
@@ -149,23 +149,23 @@ async def test_profit_of_positions_is_unknown_where_their_lots_are_not_those_of_
 async def test_a_run_that_continues_an_account_opens_at_its_first_sample(world: World) -> None:
     history, now = folded(world), present(world)
     history.carried = True
-    found = AccountProfit(history, now, world.assembly.universe)
+    profit = AccountProfit(history, now, world.assembly.universe)
     first = history.samples[0]
     assert (
-        found.account(0, now.ts).opening
+        profit.account(0, now.ts).opening
         == AccountProfit(folded(world), now, world.assembly.universe).days(0, now.ts, "day")[-1].closing
     )
-    assert found.instants(0, now.ts) == (first.ts, now.ts)
-    assert {row.realised for row in found.symbols(0, now.ts)[0]} == {None}
+    assert profit.instants(0, now.ts) == (first.ts, now.ts)
+    assert {row.realised for row in profit.symbols(0, now.ts)[0]} == {None}
 
 
 @in_module_loop
 async def test_figures_stay_while_the_fold_goes_on(world: World) -> None:
     history, now = folded(world), present(world)
-    found = AccountProfit(history, now, world.assembly.universe)
-    before = found.symbols(0, now.ts), found.account(0, now.ts), found.notes(0, now.ts)
+    profit = AccountProfit(history, now, world.assembly.universe)
+    before = profit.symbols(0, now.ts), profit.account(0, now.ts), profit.notes(0, now.ts)
     history.paid[:] += 1_000_000
     history.lots[:] += 1
     history.notes.clear()
     history.sure_from = 10**6
-    assert (found.symbols(0, now.ts), found.account(0, now.ts), found.notes(0, now.ts)) == before
+    assert (profit.symbols(0, now.ts), profit.account(0, now.ts), profit.notes(0, now.ts)) == before

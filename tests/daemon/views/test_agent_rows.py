@@ -67,7 +67,7 @@ async def shown(world):
     async with world.session.get("/api/v1/house") as response:
         house = await response.json()
     assert house["capital"]
-    assert all(sum(each["moved"]) == 0 for each in house["capital"])
+    assert all(sum(transfer["moved"]) == 0 for transfer in house["capital"])
     assert [t["names"] for t in house["promotions"]] == [["trend", "rival"]]
     assert [a["name"] for a in house["agents"]] == ["even", "trend", "rival"]
     async with world.session.get("/api/v1/equity") as response:
@@ -93,19 +93,19 @@ def test_a_run_names_its_books_and_its_shadows_apart(ran):
     _, done = ran
     assert set(done["books"]) == {"even", "trend", "unallocated"}
     assert set(done["shadows"]) == {"rival"}
-    assert sum(float(each) for each in done["books"].values()) == pytest.approx(float(done["equity"]))
+    assert sum(float(equity) for equity in done["books"].values()) == pytest.approx(float(done["equity"]))
 
 
 def test_a_backtest_without_the_shadow_is_the_same_account_while_nobody_is_promoted(tmp_path):
     quiet = TEXT.replace('do = "promote"', 'do = "snapshot"')
     begin, end = quiet.index('[[agents]]\nname = "rival"'), quiet.index("[capital]")
-    found = []
+    summaries = []
     for text in (quiet, quiet[:begin] + quiet[end:]):
         config_file(tmp_path, text)
-        found.append(answer(quantd(tmp_path, "backtest", "--json", "--no-compare")))
-    assert [set(each["shadows"]) for each in found] == [{"rival"}, set()]
+        summaries.append(answer(quantd(tmp_path, "backtest", "--json", "--no-compare")))
+    assert [set(summary["shadows"]) for summary in summaries] == [{"rival"}, set()]
     for same in ("digest", "equity", "orders", "fills", "books"):
-        assert found[0][same] == found[1][same]
+        assert summaries[0][same] == summaries[1][same]
 
 
 def test_a_promotion_is_in_the_store_and_decisions_say_whose_policy_decided(ran):
@@ -117,8 +117,8 @@ def test_a_promotion_is_in_the_store_and_decisions_say_whose_policy_decided(ran)
     whose = {(row["ts"] >= look.ts, wish["agent"], wish["policy"]) for row in said for wish in row["agents"]}
     assert whose == {(False, "even", ""), (True, "even", ""), (False, "trend", ""), (True, "trend", "rival")}
     alerts = answer(quantd(folder, "alerts", "--json", "--last", "1000"))["alerts"]
-    assert any(each["kind"] == "promotion" and "p = " in each["text"] for each in alerts)
-    assert any(each["kind"] == "capital" and "equal_risk" in each["text"] for each in alerts)
+    assert any(alert["kind"] == "promotion" and "p = " in alert["text"] for alert in alerts)
+    assert any(alert["kind"] == "capital" and "equal_risk" in alert["text"] for alert in alerts)
     order = [o for o in answer(quantd(folder, "orders", "--json"))["orders"] if "trend" in o["agent"]][-1]
     why = answer(quantd(folder, "why", order["id"], "--json"))
     assert {part["agent"]: part["policy"] for part in why["agents"]}["trend"] == "rival"
@@ -137,17 +137,21 @@ def test_the_store_is_whole_and_the_journal_folds_again(ran):
 def test_the_report_has_a_section_of_the_shadow_and_one_of_the_agents_beside_each_other(ran):
     folder, _ = ran
     reader = Reader.open(folder / "state")
-    found = report(reader, load(folder / "config.toml", known_names()), kind="hand", feed="", standing=None)
-    assert [(part.name, part.shadow) for part in found.agents] == [("even", False), ("trend", False), ("rival", True)]
-    assert found.house.diversity is not None
-    assert 0.0 < found.house.diversity <= 1.0
-    assert found.house.capital
-    assert set(found.house.capital[0].target) == {"even", "trend"}
-    assert len(found.house.trials) == 1
-    text = page(found)
+    run_report = report(reader, load(folder / "config.toml", known_names()), kind="hand", feed="", standing=None)
+    assert [(part.name, part.shadow) for part in run_report.agents] == [
+        ("even", False),
+        ("trend", False),
+        ("rival", True),
+    ]
+    assert run_report.house.diversity is not None
+    assert 0.0 < run_report.house.diversity <= 1.0
+    assert run_report.house.capital
+    assert set(run_report.house.capital[0].target) == {"even", "trend"}
+    assert len(run_report.house.trials) == 1
+    text = page(run_report)
     assert "<h2>Shadow rival</h2>" in text
     assert "Comparison of agents" in text
-    assert f'data-figure="house.diversity" data-value="{found.house.diversity!r}"' in text
+    assert f'data-figure="house.diversity" data-value="{run_report.house.diversity!r}"' in text
     # capital that moved is in no return of a book: they add up to what the books grew by, time-weighted
     moved = {row.ts: row.moved for row in reader.capital()}
     points = reader.equity()

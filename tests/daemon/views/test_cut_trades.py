@@ -74,19 +74,19 @@ def test_pages_have_every_trade_once_also_where_a_page_ends_inside_a_step(stored
 
 def test_a_question_after_new_plans_has_them_and_one_after_a_deletion_has_not(folder: Path) -> None:
     reader = Reader.open(folder)
-    whole = listed(reader)
-    ordered = sorted({line.ts for line in whole})
+    all_lines = listed(reader)
+    ordered = sorted({line.ts for line in all_lines})
     (early, late), trades = (ordered[len(ordered) // 3], ordered[2 * len(ordered) // 3]), CutTrades()
     changed(folder, f"create table later as select * from decisions where ts > {late}")
     changed(folder, f"delete from decisions where ts > {late}")
-    assert every(trades, reader) == [line for line in whole if line.ts <= late]
+    assert every(trades, reader) == [line for line in all_lines if line.ts <= late]
     changed(folder, "insert into decisions select * from later")
-    assert every(trades, reader) == whole
-    assert trades.totals(reader, Asked())["all"] == len(whole)
+    assert every(trades, reader) == all_lines
+    assert trades.totals(reader, Asked())["all"] == len(all_lines)
     changed(folder, f"delete from decisions where ts < {early}")
-    kept = [line for line in whole if line.ts >= early]
+    kept = [line for line in all_lines if line.ts >= early]
     assert every(trades, reader) == kept
-    assert trades.totals(reader, Asked())["all"] == len(kept) < len(whole)
+    assert trades.totals(reader, Asked())["all"] == len(kept) < len(all_lines)
     changed(folder, "delete from decisions")
     assert trades.totals(reader, Asked()) == {"all": 0, "cut": 0, "refused": 0}
 

@@ -39,8 +39,8 @@ def test_why_says_that_an_order_was_a_protective_exit_and_of_what(ran):
         order = next((o for o in mine if (o["ts"], o["symbol"], o["side"]) == asked), None)
         if order is None:
             continue  # crossed, or an earlier order had to end first
-        told = answer(quantd(folder, "why", order["id"], "--json"))
-        part = next(p for p in told["exits"] if p["agent"] == alert["agent"])
+        reasons = answer(quantd(folder, "why", order["id"], "--json"))
+        part = next(p for p in reasons["exits"] if p["agent"] == alert["agent"])
         assert order["side"] == "sell"
         assert part["kind"] == alert["text"].split(":")[0].replace(" ", "_")
         away = abs(float(part["mark"]) / float(part["entry"]) - 1.0)
@@ -59,12 +59,12 @@ def test_why_says_that_an_order_was_a_protective_exit_and_of_what(ran):
         e for effects in steps for e in effects if isinstance(e, Protected) and e.kind == "take_profit" and e.n
     )
     symbol = ("SPY", "QQQ", "IWM")[taken.symbol]
-    told = [
+    reasons = [
         answer(quantd(folder, "why", o["id"], "--json"))["exits"]
         for o in rows
         if o["symbol"] == symbol and o["ts"] == taken.ts
     ]
-    assert [part["kind"] for parts in told for part in parts] == ["take_profit"]
+    assert [part["kind"] for parts in reasons for part in parts] == ["take_profit"]
     text = quantd(folder, "why", order["id"]).stdout
     assert f"protective exit of {part['agent']}" in text
     assert "wants" not in text.split("\n")[2]
@@ -113,11 +113,11 @@ def test_why_says_that_a_stop_rests_at_the_venue_and_at_which_level(rested):
         stop = [o for o in mine if o["ts"] <= alert["ts"] and o["side"] == "sell" and o["state"].lower() == "filled"][
             -1
         ]
-        told = answer(quantd(folder, "why", stop["id"], "--json"))
-        (part,) = told["exits"]
+        explanation = answer(quantd(folder, "why", stop["id"], "--json"))
+        (part,) = explanation["exits"]
         assert (part["agent"], part["kind"], part["rests"]) == (alert["agent"], "stop_loss", True)
         assert float(part["level"]) == pytest.approx(level)
-        assert told["fills"]
-        assert told["shortfall"] is None
+        assert explanation["fills"]
+        assert explanation["shortfall"] is None
     text = quantd(folder, "why", stop["id"]).stdout
     assert f"working stop order of {part['agent']} at the venue, stop loss: level {part['level']}" in text

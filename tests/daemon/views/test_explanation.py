@@ -80,8 +80,8 @@ class Watching:
         for row in rows:
             if row.after is None or row.bound is None or row.headroom is None:
                 continue
-            made = row.after - row.headroom if row.floor else row.after + row.headroom
-            if abs(made - row.bound) > 1e-9 * max(1.0, abs(row.bound)):
+            implied_bound = row.after - row.headroom if row.floor else row.after + row.headroom
+            if abs(implied_bound - row.bound) > 1e-9 * max(1.0, abs(row.bound)):
                 self.wrong.append(f"{who}: {row.words}: {row.after} and {row.headroom} do not make {row.bound}")
             kept = row.after >= row.bound - 1e-6 if row.floor else row.after <= row.bound + 1e-9
             breached = row.before is not None and not row.floor and row.before > row.bound - 1e-9
@@ -127,11 +127,11 @@ def unlike(one: Judged, column: int, rows: Sequence[LimitRow]) -> list[str]:
     if limits.max_volatility is not None:
         returns = one.ctx.window(limits.volatility_lookback, limits.min_history).returns
         judged["max_volatility"] = np.sqrt(252.0 * (weights @ np.cov(returns.T) @ weights))
-    found = {row.limit: row.after for row in rows}
+    table = {row.limit: row.after for row in rows}
     return [
-        f"{key} is {value}, the table has {found[key]}"
+        f"{key} is {value}, the table has {table[key]}"
         for key, value in judged.items()
-        if key in found and not np.isclose(found[key] or 0.0, value, rtol=1e-7, atol=1e-10)
+        if key in table and not np.isclose(table[key] or 0.0, value, rtol=1e-7, atol=1e-10)
     ]
 
 
@@ -161,9 +161,9 @@ def contradictions(one: Judged, column: int, rows: Sequence[LimitRow]) -> list[s
     if most.reason == "cash":
         asked = np.zeros_like(one.asked)
         asked[column] = (1 if most.side == "buy" else -1) * (int(most.qty or 0) + 1)
-        left = settled_cash(one.ctx, one.account, one.limits, asked)
-        if ("after all fills would be" in most.text) != (one.limits.max_cash_debit > 0.0 and left.value < left.bound):
-            wrong.append(f"{most.text}: cash after all fills is {left.value}, its floor {left.bound}")
+        cash = settled_cash(one.ctx, one.account, one.limits, asked)
+        if ("after all fills would be" in most.text) != (one.limits.max_cash_debit > 0.0 and cash.value < cash.bound):
+            wrong.append(f"{most.text}: cash after all fills is {cash.value}, its floor {cash.bound}")
     return wrong if most.reason and most.text else [*wrong, "the largest order has no reason"]
 
 
@@ -303,18 +303,18 @@ def test_the_shortfall_of_an_order_is_that_of_the_whole_journal_and_reads_no_lat
     for order in reader.orders()[::25]:
         plan = reader.decision(order.id).plan
         key = plan.sample, plan.n, reader.run.universe.index[order.symbol]
-        found, whole = shortfalls_of(reader, plan, slices), shortfalls(reader, plan.ts, slices)
-        assert of_order(found, key, order.id) == of_order(whole, key, order.id) is not None
-        assert max(sample for sample, _, _ in found.orders) == plan.sample
-        assert found.note == whole.note
+        order_shortfalls, all_shortfalls = shortfalls_of(reader, plan, slices), shortfalls(reader, plan.ts, slices)
+        assert of_order(order_shortfalls, key, order.id) == of_order(all_shortfalls, key, order.id) is not None
+        assert max(sample for sample, _, _ in order_shortfalls.orders) == plan.sample
+        assert order_shortfalls.note == all_shortfalls.note
 
 
 def test_every_refusal_can_be_asked_about_by_its_address(kept: Path, reader: Reader) -> None:
     lines = refused_lines(reader, last=10_000)
-    whole = [line for line in lines if line.allowed == "0"]
-    assert len(lines) > len(whole) > 0
+    full_refusals = [line for line in lines if line.allowed == "0"]
+    assert len(lines) > len(full_refusals) > 0
     of = {}
-    for line in whole:
+    for line in full_refusals:
         of.setdefault((line.who, line.reason), line)
     assert any(who != "house" for who, _ in of)
     for line in of.values():
@@ -395,19 +395,19 @@ def test_without_the_market_what_is_recorded_is_shown_and_the_rest_is_said(kept:
     saved.write_text(saved.read_text().replace("us_daily.parquet", "gone.parquet"))
     reader = Reader.open(tmp_path / "state")
     order = reader.orders()[-1].id
-    found = find(reader, order)
-    e = explain(found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
+    subject = find(reader, order)
+    e = explain(subject, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
     assert not e.recomputed
     assert "gone.parquet" in e.unavailable
-    plan = found.decision.plan
+    plan = subject.decision.plan
     assert {row.limit: row.after for row in e.limits} == {key: value for key, (value, _) in plan.values.items()}
     assert e.largest is None
     assert all(row.more is None for row in e.limits)
     assert "gone.parquet" in "\n".join(why_lines(e))
     # what an agent had is folded from the fills, as the gates saw it
-    whole = told(kept, Reader.open(kept), order)
-    assert [a.held for a in e.agents] == [a.held for a in whole.agents]
-    assert [a.had for a in e.agents] == pytest.approx([a.had for a in whole.agents], rel=1e-9)
+    market_explanation = told(kept, Reader.open(kept), order)
+    assert [a.held for a in e.agents] == [a.held for a in market_explanation.agents]
+    assert [a.had for a in e.agents] == pytest.approx([a.had for a in market_explanation.agents], rel=1e-9)
 
 
 def test_another_market_than_the_recorded_one_is_not_asked(kept: Path, tmp_path: Path) -> None:
@@ -415,8 +415,8 @@ def test_another_market_than_the_recorded_one_is_not_asked(kept: Path, tmp_path:
     saved = next((tmp_path / "state" / "configs").iterdir())
     saved.write_text(saved.read_text().replace("spread_bp = 2.0", "spread_bp = 4.0"))
     reader = Reader.open(tmp_path / "state")
-    found = find(reader, reader.orders()[-1].id)
-    e = explain(found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
+    subject = find(reader, reader.orders()[-1].id)
+    e = explain(subject, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
     assert not e.recomputed
     assert "the replay differs from the journal" in e.unavailable
 
@@ -428,16 +428,16 @@ def test_the_document_is_what_its_type_says(kept: Path, reader: Reader) -> None:
 
 
 def test_baskets_are_told_apart_by_their_plans() -> None:
-    made = World(block(walk(12, 2, 1)), [lambda view: np.array([0.3, 0.1]), lambda view: np.array([-0.1, 0.5])])
+    run = World(block(walk(12, 2, 1)), [lambda view: np.array([0.3, 0.1]), lambda view: np.array([-0.1, 0.5])])
     judged: list[Judged] = []
-    made.shell.state.judged = judged
-    plans = [e for e in made.run().effects if isinstance(e, Planned)]
+    run.shell.state.judged = judged
+    plans = [e for e in run.run().effects if isinstance(e, Planned)]
     assert len(plans) > 3
-    apart = by_plan(judged)
-    assert len(apart) == len(plans)
-    for plan, own in zip(plans, apart, strict=True):
-        assert [one.book for one in own] == [*(part.agent for part in plan.agents), HOUSE]
-        assert own[-1].asked.astype(np.int64).tobytes() == plan.net
+    judged_by_plan = by_plan(judged)
+    assert len(judged_by_plan) == len(plans)
+    for plan, verdicts in zip(plans, judged_by_plan, strict=True):
+        assert [one.book for one in verdicts] == [*(part.agent for part in plan.agents), HOUSE]
+        assert verdicts[-1].asked.astype(np.int64).tobytes() == plan.net
 
 
 def test_looking_on_changes_nothing() -> None:

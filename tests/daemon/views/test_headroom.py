@@ -73,14 +73,14 @@ def test_every_limit_is_told_once_on_or_off() -> None:
         "max_position_weight", "max_gross_exposure", "max_order_notional", "restricted", "max_drawdown", "var",
         "correlation", "cash", "max_price_age_ns",
     }  # fmt: skip
-    closed = {each.limit for each in now.off}
+    closed = {limit.limit for limit in now.off}
     assert closed == {key for key, _, _ in off(book.limits)}
     assert not on & closed
-    assert all(each.switch_on.endswith(" in [risk]") for each in now.off)
+    assert all(limit.switch_on.endswith(" in [risk]") for limit in now.off)
     for row in now.limits:
         if row.value is not None and row.headroom is not None and row.bound is not None:
-            made = row.value - row.headroom if row.floor else row.value + row.headroom
-            assert made == pytest.approx(row.bound)
+            implied_bound = row.value - row.headroom if row.floor else row.value + row.headroom
+            assert implied_bound == pytest.approx(row.bound)
     measured = {row.limit for row in now.limits if row.value is not None}
     assert on - measured == {"max_order_notional", "restricted"}
 
@@ -91,11 +91,11 @@ def test_what_is_shown_is_what_is_held() -> None:
     state = shell.state
     assert book.ctx is not None
     exposure = np.abs(state.lots(HOUSE) * book.ctx.px)
-    found = {row.limit: row for row in now.limits}
-    assert found["max_gross_exposure"].value == pytest.approx(exposure.sum() / (state.equity_micro / 1e6))
+    rows = {row.limit: row for row in now.limits}
+    assert rows["max_gross_exposure"].value == pytest.approx(exposure.sum() / (state.equity_micro / 1e6))
     heaviest = state.universe.symbols[int(exposure.argmax())]
-    assert found["max_position_weight"].words == f"position weight {heaviest}"
-    assert found["max_position_weight"].value == pytest.approx(exposure.max() / (state.equity_micro / 1e6))
+    assert rows["max_position_weight"].words == f"position weight {heaviest}"
+    assert rows["max_position_weight"].value == pytest.approx(exposure.max() / (state.equity_micro / 1e6))
     for room, lots in zip(now.room, state.ledger.house.lots, strict=True):
         assert int(room.held) == lots
 
@@ -103,10 +103,10 @@ def test_what_is_shown_is_what_is_held() -> None:
 def test_an_agents_book_has_its_own_limits() -> None:
     shell = world()
     _, house = report(shell)
-    book, own = report(shell, "a1")
-    assert own.book == "a1"
-    assert own.limits != house.limits
-    assert all("[[agents]] a1" in each.switch_on for each in own.off)
+    book, agent_risk = report(shell, "a1")
+    assert agent_risk.book == "a1"
+    assert agent_risk.limits != house.limits
+    assert all("[[agents]] a1" in limit.switch_on for limit in agent_risk.off)
     assert book.account.equity == shell.state.books_micro[1] / 1e6
 
 

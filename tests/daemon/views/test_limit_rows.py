@@ -70,8 +70,8 @@ SAID = {
 
 @pytest.mark.parametrize("key", SAID)
 def test_a_limit_is_told_in_words_with_its_unit(key: str) -> None:
-    about, told, value, shown = SAID[key]
-    assert words(key, SET, about) == told
+    about, wording, value, shown = SAID[key]
+    assert words(key, SET, about) == wording
     assert figure(value, unit(key)) == shown
 
 

@@ -99,13 +99,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def addresses(folder: Path, agents: Sequence[str], *, follow_up: bool = False) -> list[str]:
     """The addresses of a traded symbol in each decision of all `agents`."""
-    found = []
+    decision_addresses = []
     for decision in Reader.open(folder / "state").decisions():
         there = {decision.agents[part.agent] for part in decision.plan.agents}
         moved = np.frombuffer(decision.plan.net, dtype="<i8")
         if set(agents) <= there and bool(decision.plan.follow_up) == follow_up and moved.any():
-            found.append(decision.of(("SPY", "QQQ", "IWM")[int(np.argmax(moved != 0))]))
-    return found
+            decision_addresses.append(decision.of(("SPY", "QQQ", "IWM")[int(np.argmax(moved != 0))]))
+    return decision_addresses
 
 
 def told(folder: Path, address: str, *options: str) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def told(folder: Path, address: str, *options: str) -> dict[str, Any]:
 
 
 def part_of(document: dict[str, Any], agent: str) -> dict[str, Any]:
-    return next(each for each in document["agents"] if each["agent"] == agent)
+    return next(part for part in document["agents"] if part["agent"] == agent)
 
 
 ALONE = ("planted", "values", "both", "recurrent", "blind", "scorer")
@@ -123,8 +123,8 @@ ALONE = ("planted", "values", "both", "recurrent", "blind", "scorer")
 @pytest.mark.requirement("R-082")
 @pytest.mark.parametrize("name", ALONE)
 def test_the_policy_is_measured_on_the_view_and_the_memory_of_the_decision(name: str, ran: Path) -> None:
-    found = addresses(ran, [name])
-    for address in (found[0], found[-1]):
+    decision_addresses = addresses(ran, [name])
+    for address in (decision_addresses[0], decision_addresses[-1]):
         part = part_of(told(ran, address), name)
         (learned,) = part["learned"]
         assert learned["weight"] == pytest.approx(part["wanted"], abs=1e-9)
@@ -132,13 +132,13 @@ def test_the_policy_is_measured_on_the_view_and_the_memory_of_the_decision(name:
 
 
 def test_members_of_a_composed_policy_are_measured_on_their_own_books(ran: Path) -> None:
-    found = addresses(ran, ["team", "even"])
-    for address in (found[0], found[-1]):
+    decision_addresses = addresses(ran, ["team", "even"])
+    for address in (decision_addresses[0], decision_addresses[-1]):
         document = told(ran, address)
         team = part_of(document, "team")
-        assert [each["part"] for each in team["learned"]] == ["0", "1"]
-        assert all(each["wrapped"] for each in team["learned"])
-        assert (sum(each["weight"] for each in team["learned"]) + 1 / 3) / 3 == pytest.approx(team["wanted"], abs=1e-9)
+        assert [row["part"] for row in team["learned"]] == ["0", "1"]
+        assert all(row["wrapped"] for row in team["learned"])
+        assert (sum(row["weight"] for row in team["learned"]) + 1 / 3) / 3 == pytest.approx(team["wanted"], abs=1e-9)
         assert part_of(document, "even")["learned"] == []
         assert msgspec.to_builtins(msgspec.convert(document, Explanation, strict=True)) == document
 
@@ -147,11 +147,11 @@ def test_a_policy_of_one_feature_has_that_one_input(ran: Path) -> None:
     address = addresses(ran, ["planted"])[3]
     document = told(ran, address)
     (learned,) = part_of(document, "planted")["learned"]
-    first, *others = learned["features"]
+    first, *other_rows = learned["features"]
     assert first["name"] == "volatility"
     assert abs(first["change_pp"]) > 0.1
-    assert [row["change_pp"] for row in others] == [0.0] * len(others)
-    assert {row["name"] for row in others} == {"momentum_21", "drawdown", "own weights", "own cash"}
+    assert [row["change_pp"] for row in other_rows] == [0.0] * len(other_rows)
+    assert {row["name"] for row in other_rows} == {"momentum_21", "drawdown", "own weights", "own cash"}
     # each asset's weight depends on its own volatility only
     assert [row["name"] for row in learned["entries"]] == [f"volatility {document['symbol']}"]
     assert learned["entries"][0]["change_pp"] == pytest.approx(first["change_pp"], abs=1e-9)
@@ -306,8 +306,8 @@ def test_another_artifact_than_the_one_that_decided_is_not_measured(ran: Path, t
 def test_an_agent_that_was_not_asked_at_the_sample_has_the_reason(ran: Path) -> None:
     config = load(ran / "config.toml", known_names())
     assembly, decision = assemble(config), Reader.open(ran / "state").decisions()[0]
-    found = Measured(decision.plan).whole(assembly.policies, assembly.rules.seats, assembly.universe.symbols)
-    names = {config.agents[number].name: parts for number, parts in found.items()}
+    by_agent = Measured(decision.plan).whole(assembly.policies, assembly.rules.seats, assembly.universe.symbols)
+    names = {config.agents[number].name: parts for number, parts in by_agent.items()}
     assert names["even"] == []
     assert [part.name for part in names["team"]] == ["ppo simplex", "ppo lstm"]
     for part in (*names["planted"], *names["team"]):

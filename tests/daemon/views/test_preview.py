@@ -31,44 +31,44 @@ def world(acts: list[Act] | None = None, **rules: object) -> World:
 
 def quiet() -> World:
     """Agents that trade only what is worth it, so that nothing is on its way; now one wants something else."""
-    made = world([lambda view: np.array([0.5, 0.2, 0.0]), lambda view: np.array([0.0, -0.2, 0.7])], min_trade=0.1)
-    assert not made.shell.state.working
-    made.policies[0] = Plain(lambda view: np.array([0.1, 0.2, 0.3]))
-    return made
+    run = world([lambda view: np.array([0.5, 0.2, 0.0]), lambda view: np.array([0.0, -0.2, 0.7])], min_trade=0.1)
+    assert not run.shell.state.working
+    run.policies[0] = Plain(lambda view: np.array([0.1, 0.2, 0.3]))
+    return run
 
 
-def planned(made: World, acts: list[Act] | None = None) -> PlanNow:
-    policies = made.policies if acts is None else [Plain(act) for act in acts]
-    state = made.shell.state
+def planned(run: World, acts: list[Act] | None = None) -> PlanNow:
+    policies = run.policies if acts is None else [Plain(act) for act in acts]
+    state = run.shell.state
     return plan_now(state.rules, freeze(state), lambda ask: answer(policies[ask.agent], ask), COSTS, "run")
 
 
-def really(made: World) -> list[OrderBasket]:
+def really(run: World) -> list[OrderBasket]:
     """The baskets of a tick at which every agent is asked, on a copy."""
-    state = thaw(made.rules, freeze(made.shell.state))
+    state = thaw(run.rules, freeze(run.shell.state))
     for book in state.activity.books:
         book.request.drop()
-    found = []
+    baskets = []
     queue = list(step(state, Tick(state.now, due=(0, 1))))
     for effect in queue:
         if isinstance(effect, Ask):
-            queue.extend(step(state, answer(made.policies[effect.agent], effect)))
+            queue.extend(step(state, answer(run.policies[effect.agent], effect)))
         if isinstance(effect, OrderBasket):
-            found.append(effect)
-    return found
+            baskets.append(effect)
+    return baskets
 
 
 @pytest.mark.requirement("R-123", "R-133")
 def test_the_plan_is_what_a_round_would_trade() -> None:
-    made = quiet()
-    now = planned(made)
-    (basket,) = really(made)
-    symbols = made.universe.symbols
+    run = quiet()
+    now = planned(run)
+    (basket,) = really(run)
+    symbols = run.universe.symbols
     assert [(o.symbol, (1 if o.side == "buy" else -1) * int(o.qty)) for o in now.orders] == [
         (symbols[k], lots) for k, lots in zip(basket.sym, basket.lots, strict=True)
     ]
     assert now.orders
-    assert any(each.who == "house" and each.reason == "position_weight" for each in now.refused)
+    assert any(cut.who == "house" and cut.reason == "position_weight" for cut in now.refused)
     for cut in now.refused:
         assert int(cut.allowed) < int(cut.asked)
         assert cut.text
@@ -80,12 +80,12 @@ def test_the_plan_is_what_a_round_would_trade() -> None:
 
 
 def test_costs_are_those_of_the_venue_at_the_last_price() -> None:
-    made = quiet()
-    now = planned(made)
+    run = quiet()
+    now = planned(run)
     assert now.orders
     for order in now.orders:
-        column = made.universe.index[order.symbol]
-        value = int(order.qty) * float(made.shell.state.marks[column])
+        column = run.universe.index[order.symbol]
+        value = int(order.qty) * float(run.shell.state.marks[column])
         assert order.value == pytest.approx(value)
         assert order.commission == pytest.approx(value * 2e-4, rel=1e-4)
         assert order.slippage == pytest.approx(value * 3e-4, rel=1e-6)
@@ -95,34 +95,34 @@ def test_costs_are_those_of_the_venue_at_the_last_price() -> None:
 def test_what_was_asked_a_moment_ago_is_no_duplicate_when_it_is_planned() -> None:
     act: Act = lambda view: np.array([0.3, 0.0, 0.0])  # noqa: E731
     limits = Limits(restricted=("S0",))
-    made = World(block(walk(40, 3, 8)), [act], house=limits, agent=limits).run()
-    assert made.shell.state.activity.repeated(0, made.shell.state.now, limits) is not None
-    (cut,) = planned(made).refused
+    run = World(block(walk(40, 3, 8)), [act], house=limits, agent=limits).run()
+    assert run.shell.state.activity.repeated(0, run.shell.state.now, limits) is not None
+    (cut,) = planned(run).refused
     assert (cut.who, cut.symbol, cut.reason, cut.most) == ("a0", "S0", "restricted", "0")
 
 
 def test_a_copy_without_ended_baskets_has_the_plan_of_a_whole_copy() -> None:
-    made = quiet()
-    state = made.shell.state
+    run = quiet()
+    state = run.shell.state
     assert list(state.ended) != []
-    whole, lean = freeze(state), freeze(state, ended=False)
-    assert len(lean) < len(whole)
+    whole_copy, lean = freeze(state), freeze(state, ended=False)
+    assert len(lean) < len(whole_copy)
     assert list(thaw(state.rules, lean).ended) == []
 
     def plan(frozen: bytes) -> PlanNow:
-        return plan_now(state.rules, frozen, lambda ask: answer(made.policies[ask.agent], ask), COSTS, "run")
+        return plan_now(state.rules, frozen, lambda ask: answer(run.policies[ask.agent], ask), COSTS, "run")
 
-    assert plan(lean) == plan(whole)
+    assert plan(lean) == plan(whole_copy)
     assert plan(lean).orders
 
 
 def test_asking_changes_nothing() -> None:
-    made = world()
-    before = freeze(made.shell.state)
-    first = planned(made)
-    assert freeze(made.shell.state) == before
-    assert planned(made) == first
-    assert made.shell.state.judged is None
+    run = world()
+    before = freeze(run.shell.state)
+    first = planned(run)
+    assert freeze(run.shell.state) == before
+    assert planned(run) == first
+    assert run.shell.state.judged is None
 
 
 def test_a_policy_that_fails_holds_and_says_why() -> None:
@@ -137,15 +137,15 @@ def test_a_policy_that_fails_holds_and_says_why() -> None:
 
 
 def test_a_halted_house_asks_nobody() -> None:
-    made = world()
-    made.shell.run(Operator(made.shell.state.now, "halt", "lunch", "me"))
+    run = world()
+    run.shell.run(Operator(run.shell.state.now, "halt", "lunch", "me"))
     asked: list[Ask] = []
 
     def note(ask: Ask) -> Decided:
         asked.append(ask)
-        return answer(made.policies[ask.agent], ask)
+        return answer(run.policies[ask.agent], ask)
 
-    now = plan_now(made.rules, freeze(made.shell.state), note, COSTS, "run")
+    now = plan_now(run.rules, freeze(run.shell.state), note, COSTS, "run")
     assert now.switch == "HALT"
     assert "lunch" in now.note or "operator" in now.note
     assert (asked, now.orders, now.answers) == ([], [], [])

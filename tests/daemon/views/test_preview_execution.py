@@ -15,13 +15,13 @@ from tests.support.minutes import Minutes, at, drift, minutes
 def planned(style: str, **limits: object) -> PlanNow:
     house = override(PROFILES["research"], **limits)
     acts = [lambda view: np.array([0.5, 0.2])]
-    made = Minutes(minutes(drift(1, 2, 1)), acts, Execution(style=style), [], house=house)  # type: ignore[arg-type]
-    for item in made.items():
-        made.shell.take(item)
-        if made.shell.state.now >= at(0, 100):
+    run = Minutes(minutes(drift(1, 2, 1)), acts, Execution(style=style), [], house=house)  # type: ignore[arg-type]
+    for item in run.items():
+        run.shell.take(item)
+        if run.shell.state.now >= at(0, 100):
             break
-    state = made.shell.state
-    return plan_now(state.rules, freeze(state), lambda ask: answer(made.policies[ask.agent], ask), Costs(), "run")
+    state = run.shell.state
+    return plan_now(state.rules, freeze(state), lambda ask: answer(run.policies[ask.agent], ask), Costs(), "run")
 
 
 @pytest.mark.parametrize("style", ["chase", "twap", "vwap", "participation"])

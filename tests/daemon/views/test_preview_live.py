@@ -34,16 +34,16 @@ def live_parts() -> Parts:
 async def test_a_live_run_keeps_its_caps_and_its_plan_says_what_they_refuse(tmp_path: Path) -> None:
     of = live_parts()
     venue = venue_of(of)
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(6), venue, NOW), Remote(venue))
-    require_equal(left, venue)
-    state = left.service.shell.state
+    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(6), venue, NOW), Remote(venue))
+    require_equal(run, venue)
+    state = run.service.shell.state
     assert state.live_sessions == 7
     held = sum(abs(lots) * mark for lots, mark in zip(venue.has.lots, state.marks.tolist(), strict=True))
     share = of.rules.live.share(7)  # type: ignore[union-attr]
     # the market may rise after an order; how much is held on a slow machine hangs on what came in time
     assert held < 1.1 * share * 20_000
     before = freeze(state)
-    now = await Explaining(left.service, of, tmp_path).plan()
+    now = await Explaining(run.service, of, tmp_path).plan()
     assert freeze(state) == before
     assert {cut.reason for cut in now.refused if cut.who == "house"} <= {"account_notional", "order_notional", "ramp"}
     with Store.open(tmp_path) as store:
@@ -57,12 +57,12 @@ async def test_a_live_run_keeps_its_caps_and_its_plan_says_what_they_refuse(tmp_
 async def test_a_live_run_at_rest_can_be_planned_too(tmp_path: Path) -> None:
     of = live_parts()
     venue = venue_of(of)
-    left = await stretch(tmp_path / "state", of, Script(of.universe, DAY_NS, slices(3), venue, NOW), Remote(venue))
+    run = await stretch(tmp_path / "state", of, Script(of.universe, DAY_NS, slices(3), venue, NOW), Remote(venue))
     (tmp_path / "config.toml").write_text(LIVE)
     done = quantd(tmp_path, "plan", "--json")
     assert done.returncode == 0, done.stderr
     now = json.loads(done.stdout)
     assert [a["agent"] for a in now["answers"]] == ["mix"]
-    assert now["ts"] == left.service.shell.state.now
+    assert now["ts"] == run.service.shell.state.now
     done = quantd(tmp_path, "plan")
     assert "gross exposure, ramp of a live start, session 4 of 10" in done.stdout

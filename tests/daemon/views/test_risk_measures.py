@@ -37,9 +37,9 @@ def world(seed: int = 3, days: int = 180) -> World:
     def act(view):
         return np.array([0.5, 0.2, 0.1])
 
-    made = World(block(closes), [act], house=Limits(var=Tail(limit=0.5)), agent=Limits())
-    made.run()
-    return made
+    run = World(block(closes), [act], house=Limits(var=Tail(limit=0.5)), agent=Limits())
+    run.run()
+    return run
 
 
 def state_of(seed: int = 3, days: int = 180) -> State:
@@ -60,20 +60,20 @@ def metrics(state: State) -> Metrics:
 
 @pytest.mark.requirement("R-152")
 def test_all_ten_metrics_are_there_with_no_reason_missing(state: State) -> None:
-    found = metrics(state)
+    figures = metrics(state)
     names = {"volatility", "var", "cvar", "max_drawdown", "sharpe", "sortino", "calmar", "beta", "correlation"}
     assert set(METRICS) == names | {"diversification"}
-    assert {name: getattr(found, name) for name in METRICS if getattr(found, name) is None} == {}
-    assert found.missing == {}
-    assert found.cvar >= found.var > 0.0  # type: ignore[operator]
+    assert {name: getattr(figures, name) for name in METRICS if getattr(figures, name) is None} == {}
+    assert figures.missing == {}
+    assert figures.cvar >= figures.var > 0.0  # type: ignore[operator]
 
 
 def of_two_blocks(days: int = 180, house: Limits | None = None) -> World:
     """S0 and S3 move together, S1 and S2 too, S4 alone; S5 is like S0 and nobody holds it."""
     draw = np.random.default_rng(7)
     first, second, alone = (draw.normal(0.0, 0.01, days) for _ in range(3))
-    own = draw.normal(0.0, 0.003, (days, 6))
-    closes = 100.0 * np.exp(np.cumsum(np.column_stack([first, second, second, first, alone, first]) + own, axis=0))
+    noise = draw.normal(0.0, 0.003, (days, 6))
+    closes = 100.0 * np.exp(np.cumsum(np.column_stack([first, second, second, first, alone, first]) + noise, axis=0))
     weights = np.array([0.2, 0.2, 0.2, 0.2, 0.1, 0.0])
     return World(block(closes), [lambda view: weights], house=house or Limits(), agent=Limits())
 
@@ -81,26 +81,26 @@ def of_two_blocks(days: int = 180, house: Limits | None = None) -> World:
 @pytest.mark.requirement("R-125")
 @pytest.mark.requirement("R-126")
 def test_two_blocks_of_instruments_that_move_together_are_two_groups() -> None:
-    made = of_two_blocks()
-    made.run()
-    state = made.shell.state
+    run = of_two_blocks()
+    run.run()
+    state = run.shell.state
     assert correlation_groups(state) == {"S0": "S0", "S3": "S0", "S1": "S1", "S2": "S1"}
-    shown = {each.symbol: each.group for each in with_risk(positions(state)[0], assessed(state))}
+    shown = {position.symbol: position.group for position in with_risk(positions(state)[0], assessed(state))}
     assert shown == {"S0": "S0", "S1": "S1", "S2": "S1", "S3": "S0", "S4": ""}
 
 
 def test_the_threshold_of_the_groups_is_that_of_the_limit_on_pairs() -> None:
-    made = of_two_blocks(house=Limits(correlation=Correlation(threshold=0.99, joint_weight=1.0)))
-    made.run()
-    assert np.count_nonzero(made.shell.state.lots(0)) == 5
-    assert correlation_groups(made.shell.state) == {}
+    run = of_two_blocks(house=Limits(correlation=Correlation(threshold=0.99, joint_weight=1.0)))
+    run.run()
+    assert np.count_nonzero(run.shell.state.lots(0)) == 5
+    assert correlation_groups(run.shell.state) == {}
 
 
 def test_too_few_samples_give_no_groups() -> None:
-    made = of_two_blocks(40)
-    made.run()
-    assert made.shell.state.lots(0).any()
-    assert correlation_groups(made.shell.state) == {}
+    run = of_two_blocks(40)
+    run.run()
+    assert run.shell.state.lots(0).any()
+    assert correlation_groups(run.shell.state) == {}
 
 
 def other_market(state: State) -> None:
@@ -152,15 +152,15 @@ def test_what_is_not_known_is_null_with_its_reason() -> None:
 
 
 def test_without_a_benchmark_beta_says_so() -> None:
-    found = metrics_of(assessed(world().shell.state).house)
-    assert (found.beta, found.correlation) == (None, None)
-    assert found.missing["beta"] == "no benchmark is set"
+    figures = metrics_of(assessed(world().shell.state).house)
+    assert (figures.beta, figures.correlation) == (None, None)
+    assert figures.missing["beta"] == "no benchmark is set"
 
 
 def test_a_book_is_assessed_as_its_limits_say() -> None:
     tail = Tail(limit=0.1, confidence=0.99, horizon=5)
-    found = settings_of(Limits(var=tail, liquidity=Liquidity(days=2, participation=0.05), min_history=80))
-    assert (found.confidence, found.horizon, found.participation, found.min_history) == (0.99, 5, 0.05, 80)
+    settings = settings_of(Limits(var=tail, liquidity=Liquidity(days=2, participation=0.05), min_history=80))
+    assert (settings.confidence, settings.horizon, settings.participation, settings.min_history) == (0.99, 5, 0.05, 80)
     assert {shock.name for shock in settings_of(Limits()).shocks} >= {"2008", "2020", "2022", "rates+200bp"}
 
 
@@ -172,12 +172,12 @@ def test_each_agent_is_assessed_on_its_own_book() -> None:
     def many(view):
         return np.array([0.2, 0.2, 0.2])
 
-    made = World(block(walk(150, 3, 4)), [few, many], house=Limits(), agent=Limits()).run()
-    found = assessed(made.shell.state)
-    assert set(found.agents) == {"a0", "a1"}
-    assert set(found.agents["a0"].positions or {}) == {"S0"}
-    assert set(found.agents["a1"].positions or {}) == {"S0", "S1", "S2"}
-    assert msgspec.json.encode(found)
+    run = World(block(walk(150, 3, 4)), [few, many], house=Limits(), agent=Limits()).run()
+    assessment = assessed(run.shell.state)
+    assert set(assessment.agents) == {"a0", "a1"}
+    assert set(assessment.agents["a0"].positions or {}) == {"S0"}
+    assert set(assessment.agents["a1"].positions or {}) == {"S0", "S1", "S2"}
+    assert msgspec.json.encode(assessment)
 
 
 def test_books_that_share_their_instruments_have_the_measures_of_each_alone() -> None:
@@ -191,12 +191,12 @@ def test_books_that_share_their_instruments_have_the_measures_of_each_alone() ->
         return np.array([0.6, 0.0, 0.1])
 
     state = World(block(walk(150, 3, 4)), [rising, even, few], house=Limits(), agent=Limits()).run().shell.state
-    found = assessed(state)
+    assessment = assessed(state)
     returns = state.history.synchronous.returns(KEPT)
-    for number, measured in ((HOUSE, found.house), *enumerate(found.agents.values())):
+    for number, measured in ((HOUSE, assessment.house), *enumerate(assessment.agents.values())):
         assert measured == assess(*_inputs(state, number, returns.copy()))
-    assert found.agents["a0"].effective_bets != found.agents["a1"].effective_bets
-    assert found.agents["a0"].filtered != found.agents["a1"].filtered
+    assert assessment.agents["a0"].effective_bets != assessment.agents["a1"].effective_bets
+    assert assessment.agents["a0"].filtered != assessment.agents["a1"].filtered
 
 
 def test_looking_changes_nothing() -> None:
@@ -214,7 +214,11 @@ async def test_measures_of_the_house_from_copies_are_those_of_the_state(tmp_path
     async with standing_at_the_end(tmp_path) as world:
         state = world.service.shell.state
         measured = house_measures(state)
-        whole = assessed(state)
-        found = await asyncio.to_thread(measured)
-        assert found == house_assessed(state)
-        assert (found.ts, found.house, found.groups) == (whole.ts, whole.house, whole.groups)
+        assessment = assessed(state)
+        house_assessment = await asyncio.to_thread(measured)
+        assert house_assessment == house_assessed(state)
+        assert (house_assessment.ts, house_assessment.house, house_assessment.groups) == (
+            assessment.ts,
+            assessment.house,
+            assessment.groups,
+        )

@@ -60,21 +60,25 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ran, Ran]:
     return lone, Ran(tmp_path_factory.mktemp("beside"), BESIDE, shadow=True)
 
 
-def traded(own: Reader) -> list[Decision]:
-    return [each for each in own.decisions() if any(np.frombuffer(p.asked, "<i8").any() for p in each.plan.agents)]
+def traded(reader: Reader) -> list[Decision]:
+    return [
+        decision
+        for decision in reader.decisions()
+        if any(np.frombuffer(p.asked, "<i8").any() for p in decision.plan.agents)
+    ]
 
 
-def symbol_of(decision: Decision, own: Reader) -> str:
-    return own.run.universe.symbols[int(np.argmax(np.frombuffer(decision.plan.agents[0].asked, "<i8") != 0))]
+def symbol_of(decision: Decision, reader: Reader) -> str:
+    return reader.run.universe.symbols[int(np.argmax(np.frombuffer(decision.plan.agents[0].asked, "<i8") != 0))]
 
 
 def figures(e: Explanation, judged: bool) -> dict[str, Any]:
     """What is the same in a run alone: all but the names of run and order, and the limits of the account."""
     names = {"address", "order", "run", "shadow", "simulated", "limits", "largest", "shortfall", "whole"}
-    found = {key: value for key, value in asdict(e).items() if key not in names}
+    fields = {key: value for key, value in asdict(e).items() if key not in names}
     if not judged:
-        found["agents"] = [replace(each, limits=[]) for each in e.agents]
-    return found
+        fields["agents"] = [replace(agent, limits=[]) for agent in e.agents]
+    return fields
 
 
 def test_decisions_orders_and_fills_of_a_shadow_are_those_of_the_agent_alone(runs: tuple[Ran, Ran]) -> None:
@@ -83,8 +87,8 @@ def test_decisions_orders_and_fills_of_a_shadow_are_those_of_the_agent_alone(run
     assert [(d.plan.ts, d.plan.net, d.plan.allowed) for d in beside.own.decisions()] == plans
     strange = re.compile(r"q-\w+-")
     for rows in ("orders", "fills"):
-        alone = [strange.sub("", repr(each)) for each in getattr(lone.own, rows)()]
-        assert [strange.sub("", repr(each)).replace("@trend'", "'") for each in getattr(beside.own, rows)()] == alone
+        alone = [strange.sub("", repr(row)) for row in getattr(lone.own, rows)()]
+        assert [strange.sub("", repr(row)).replace("@trend'", "'") for row in getattr(beside.own, rows)()] == alone
         assert len(alone) > 10
     assert [v.equity_micro for v in beside.own.equity()] == [v.equity_micro for v in lone.own.equity()]
 
@@ -117,7 +121,7 @@ def test_a_shadow_is_named_by_its_name_and_behind_an_at_sign(runs: tuple[Ran, Ra
     order = beside.own.orders()[-1]
     assert beside.why(order.id).order == order.id
     # the house has another order, or none, of the same sample and symbol
-    assert not {each.id for each in beside.reader.orders()} & {each.id for each in beside.own.orders()}
+    assert not {order.id for order in beside.reader.orders()} & {order.id for order in beside.own.orders()}
     assert order.id == order_id(beside.reader.run.run, *place(beside.own, order.id)) + "@trend"
     with pytest.raises(AddressWrong, match=rf"write one of d{last.seq}:\w+@trend"):
         beside.why("trend")
@@ -128,9 +132,9 @@ def test_a_shadow_is_named_by_its_name_and_behind_an_at_sign(runs: tuple[Ran, Ra
         lone.why("SPY@trend")
 
 
-def place(own: Reader, id: str) -> tuple[int, str, int]:
-    decision = own.decision(id)
-    return decision.plan.sample, own.order(id).symbol, decision.plan.n
+def place(reader: Reader, id: str) -> tuple[int, str, int]:
+    decision = reader.decision(id)
+    return decision.plan.sample, reader.order(id).symbol, decision.plan.n
 
 
 def test_the_command_line_lists_and_explains_a_shadow(runs: tuple[Ran, Ran]) -> None:

@@ -56,9 +56,9 @@ def test_the_gap_from_the_mark_decided_on_to_the_next_open_is_delay_and_what_the
     gap = close.copy()
     gap[120:] = 101.0
     world = run("marketable", minutes(close, open_=gap), log, costs=Costs(slippage_bp=10.0, commission_bp=5.0))
-    found = fold(world.universe, map(decode, log.entries))
-    ((key, order),) = found.orders.items()
-    cost = of_order(found, key, "q")
+    shortfalls = fold(world.universe, map(decode, log.entries))
+    ((key, order),) = shortfalls.orders.items()
+    cost = of_order(shortfalls, key, "q")
     assert order.pieces[0].price_nano == 101_101_000_000
     assert (cost.filled, cost.unfilled, cost.decision) == ("5000", "0", "100.00")
     assert (cost.delay, cost.impact) == ("5000.00", "505.00")
@@ -66,7 +66,7 @@ def test_the_gap_from_the_mark_decided_on_to_the_next_open_is_delay_and_what_the
     assert cost.impact_bp == pytest.approx(10.1)
     assert float(cost.fees) == pytest.approx(0.0005 * 5_000 * 101.101)
     assert float(cost.total) == pytest.approx(float(cost.delay) + float(cost.impact) + float(cost.fees))
-    assert of_whole(found, key) is None
+    assert of_whole(shortfalls, key) is None
 
 
 def overnight(log: Kept, **keys) -> World:
@@ -81,9 +81,9 @@ def overnight(log: Kept, **keys) -> World:
 
 def test_a_close_that_is_decided_on_and_a_gap_to_the_next_open_are_delay() -> None:
     log = Kept()
-    found = fold(overnight(log, costs=Costs(slippage_bp=20.0)).universe, map(decode, log.entries))
-    key = next(key for key, order in found.orders.items() if order.decision_nano == 100 * 10**9)
-    cost = of_order(found, key, "q")
+    shortfalls = fold(overnight(log, costs=Costs(slippage_bp=20.0)).universe, map(decode, log.entries))
+    key = next(key for key, order in shortfalls.orders.items() if order.decision_nano == 100 * 10**9)
+    cost = of_order(shortfalls, key, "q")
     assert cost.delay_bp == pytest.approx(1_000.0)
     assert cost.impact_bp == pytest.approx(22.0)
 
@@ -115,9 +115,9 @@ def test_an_order_that_fills_before_another_bar_opens_arrived_at_the_mark_it_was
         )
         for e in entries
     ]
-    found = fold(world.universe, early)
-    key = next(key for key, order in found.orders.items() if order.decision_nano == 100 * 10**9)
-    cost = of_order(found, key, "q")
+    shortfalls = fold(world.universe, early)
+    key = next(key for key, order in shortfalls.orders.items() if order.decision_nano == 100 * 10**9)
+    cost = of_order(shortfalls, key, "q")
     assert cost.delay == "0.00"
     assert cost.impact_bp == pytest.approx(1_000.0)
 
@@ -127,12 +127,12 @@ def test_the_parts_of_what_was_worked_add_up_to_paper_less_real(style) -> None:
     log = Kept()
     bars = minutes(drift(1, 1, 5, 0.002), np.full((SESSION, 1), 150.0))
     world = run(style, bars, log, costs=Costs(commission_bp=2.0, spread_bp=4.0, participation=0.5), step_bp=0.5, most=2)
-    found = fold(world.universe, map(decode, log.entries))
+    shortfalls = fold(world.universe, map(decode, log.entries))
     plan = next(p for p in (e for data in log.entries for e in _effects(data)) if isinstance(p, Planned))
     lots = int(np.frombuffer(plan.allowed, "<i8")[0])
-    cost = found.of_whole(found.wholes[plan.ts, 0])
+    cost = shortfalls.of_whole(shortfalls.wholes[plan.ts, 0])
     fills = [e for data in log.entries for e in _effects(data) if isinstance(e, Filled)]
-    (end,) = {round(found.wholes[plan.ts, 0].end_nano / 1e9, 2)}
+    (end,) = {round(shortfalls.wholes[plan.ts, 0].end_nano / 1e9, 2)}
     paper = lots * (Fraction(str(end)) - Fraction(str(plan_price(plan))))
     real = sum(
         k * (Fraction(str(end)) - Fraction(price, 10**9)) - Fraction(fee, 10**6)
@@ -144,16 +144,16 @@ def test_the_parts_of_what_was_worked_add_up_to_paper_less_real(style) -> None:
     done = sum(k for f in fills for k in f.lots)
     assert (cost.opportunity_micro != 0) == (done != lots)
     assert cost.delay_micro != 0
-    (everything, symbol) = by_symbol(found)
+    (everything, symbol) = by_symbol(shortfalls)
     assert everything.total == symbol.total
     assert symbol.what == "S0"
 
 
 def totals(world, entries, since: int = 0, until: int = 2**63 - 1) -> Totals:
-    found = Totals(world.universe, None, since, until)
+    sums = Totals(world.universe, None, since, until)
     for entry in entries:
-        found.add(entry)
-    return found
+        sums.add(entry)
+    return sums
 
 
 def split_log(log: Kept) -> World:
@@ -179,14 +179,16 @@ def test_the_sums_of_a_span_are_those_of_its_single_orders(name: str) -> None:
     log = Kept()
     world = RUNS[name](log)
     entries = [decode(data) for data in log.entries]
-    whole = fold(world.universe, entries)
-    found = totals(world, entries)
-    assert found.complete
-    assert by_symbol(found) == by_symbol(whole) != []
-    decided = sorted({order.ts for order in whole.orders.values()} | {each.ts for each in whole.wholes.values()})
+    shortfalls = fold(world.universe, entries)
+    sums = totals(world, entries)
+    assert sums.complete
+    assert by_symbol(sums) == by_symbol(shortfalls) != []
+    decided = sorted(
+        {order.ts for order in shortfalls.orders.values()} | {parent.ts for parent in shortfalls.wholes.values()}
+    )
     for since, until in ((decided[0], 2**63 - 1), (0, decided[-1] - 1), (decided[0] - 1, decided[0])):
-        found = totals(world, entries, since, until)
-        assert by_symbol(found, since, until) == by_symbol(whole, since, until)
+        sums = totals(world, entries, since, until)
+        assert by_symbol(sums, since, until) == by_symbol(shortfalls, since, until)
 
 
 def test_a_trade_that_the_venue_takes_back_later_makes_the_sums_incomplete() -> None:
@@ -211,9 +213,9 @@ def test_an_order_that_expires_has_an_opportunity_at_the_mark_of_its_end() -> No
     close = np.full((SESSION, 1), 100.0)
     close[120:] = 110.0
     world = run("marketable", minutes(close, open_=np.full_like(close, 110.0)), log)
-    found = fold(world.universe, map(decode, log.entries))
-    ((key, order),) = found.orders.items()
-    cost = of_order(found, key, "q")
+    shortfalls = fold(world.universe, map(decode, log.entries))
+    ((key, order),) = shortfalls.orders.items()
+    cost = of_order(shortfalls, key, "q")
     assert order.pieces == []
     assert (cost.filled, cost.unfilled) == ("0", "5000")
     assert (cost.opportunity, cost.total, cost.total_bp) == ("50000.00", "50000.00", 1000.0)
@@ -223,17 +225,17 @@ def test_an_order_that_may_still_fill_is_not_over() -> None:
     log = Kept()
     world = run("close", log=log)
     entries = log.entries[: next(k for k, d in enumerate(log.entries) if any(type(e) is Filled for e in _effects(d)))]
-    found = fold(world.universe, map(decode, entries))
-    (key,) = found.orders
-    assert of_order(found, key, "q").total is None
+    shortfalls = fold(world.universe, map(decode, entries))
+    (key,) = shortfalls.orders
+    assert of_order(shortfalls, key, "q").total is None
     assert of_order(fold(world.universe, map(decode, log.entries)), key, "q").total is not None
 
 
 def test_a_split_between_decision_and_fill_is_no_loss() -> None:
     log = Kept()
     world = split_log(log)
-    found = fold(world.universe, map(decode, log.entries))
-    costs = [of_order(found, key, "q") for key in found.orders]
+    shortfalls = fold(world.universe, map(decode, log.entries))
+    costs = [of_order(shortfalls, key, "q") for key in shortfalls.orders]
     assert costs
     assert all(cost.total == "0.00" for cost in costs)
 
@@ -241,14 +243,14 @@ def test_a_split_between_decision_and_fill_is_no_loss() -> None:
 def test_children_are_parts_of_their_whole() -> None:
     log = Kept()
     world = run("twap", log=log, slices=3, over_ns=9 * MINUTE, costs=Costs(commission_bp=3.0))
-    found = fold(world.universe, map(decode, log.entries))
-    keys = list(found.orders)
+    shortfalls = fold(world.universe, map(decode, log.entries))
+    keys = list(shortfalls.orders)
     assert len(keys) == 3
-    whole = of_whole(found, keys[0])
-    parts = [of_order(found, key, "q") for key in keys]
+    parent_cost = of_whole(shortfalls, keys[0])
+    parts = [of_order(shortfalls, key, "q") for key in keys]
     for name in ("delay", "impact", "fees"):
-        assert sum(float(getattr(p, name)) for p in parts) == pytest.approx(float(getattr(whole, name)), abs=1e-5)
-    assert whole.style == "twap"
+        assert sum(float(getattr(p, name)) for p in parts) == pytest.approx(float(getattr(parent_cost, name)), abs=1e-5)
+    assert parent_cost.style == "twap"
     assert {p.style for p in parts} == {"twap"}
     baskets = [e for data in log.entries for e in _effects(data) if isinstance(e, OrderBasket)]
-    assert sum(b.lots[0] for b in baskets) == int(whole.filled)
+    assert sum(b.lots[0] for b in baskets) == int(parent_cost.filled)

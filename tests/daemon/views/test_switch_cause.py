@@ -21,8 +21,8 @@ async def test_the_status_has_the_sender_the_reason_and_the_instant_of_a_halt(wo
     await post(world, {"command": "reduce", "reason": "spreads: wide", "agent": "trend"})
     _, now = await get(world, "/api/v1/status")
     assert (now["cause"], now["agents"][0]["cause"]) == (None, None)
-    found = now["agents"][1]["cause"]
-    assert (found["who"], found["text"], found["since_ts"]) == ("api:owner", "spreads: wide", now["ts"])
+    cause = now["agents"][1]["cause"]
+    assert (cause["who"], cause["text"], cause["since_ts"]) == ("api:owner", "spreads: wide", now["ts"])
     await post(world, {"command": "reduce", "reason": "first"})
     await post(world, {"command": "halt", "reason": ""})
     _, now = await get(world, "/api/v1/status")
@@ -54,7 +54,7 @@ async def test_a_second_move_and_an_acknowledgement_leave_the_instant_and_the_se
         await service.changed(0.05)
     await post(world, {"command": "reduce", "reason": "odd", "agent": "trend"})
     _, active = await get(world, "/api/v1/alerts/active")
-    [halted] = [each for each in active["incidents"] if each["kind"] == "switch" and not each["agent"]]
+    [halted] = [incident for incident in active["incidents"] if incident["kind"] == "switch" and not incident["agent"]]
     path = f"/api/v1/alerts/{halted['id']}/acknowledge"
     async with world.session.post(path, json={"reason": "seen"}, headers=world.bearer) as response:
         assert response.status == 200

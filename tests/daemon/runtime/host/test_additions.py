@@ -124,16 +124,16 @@ def add_stage(root: Path, name: str = "count_samples", before: str = "    Stage(
     (engine / "sample_count.py").write_text(STAGE.format(name=name))
     added = f"    Stage({name}, (Tick,)),\n"
     imported = "from quantd.daemon.engine.samples import serve_tick\n"
-    own = f"from quantd.daemon.engine.sample_count import {name}\n"
-    edit(engine / "__init__.py", (before, before + added), (imported, own + imported))
+    stage_import = f"from quantd.daemon.engine.sample_count import {name}\n"
+    edit(engine / "__init__.py", (before, before + added), (imported, stage_import + imported))
 
 
 def replace_stage(root: Path) -> None:
     """Another function under the name of a stage."""
     line = "    Stage(note_rebalances, (Tick, Decided, Proposed)),\n"
     add_stage(root, "note_rebalances", line)
-    own = "from quantd.daemon.engine.safety.notices import note_rebalances\n"
-    edit(root / "daemon/engine/__init__.py", (line, ""), (own, ""))
+    import_line = "from quantd.daemon.engine.safety.notices import note_rebalances\n"
+    edit(root / "daemon/engine/__init__.py", (line, ""), (import_line, ""))
 
 
 def add_handler(root: Path) -> None:
@@ -263,19 +263,22 @@ def count_ticks(state: State, event: object, effects: Sequence[Effect]) -> Seque
 
 
 def test_a_stage_without_a_word_on_when_it_is_idle_is_an_addition(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second, *others = engine.STAGES
+    first, second, *other_stages = engine.STAGES
     for stages, named in (
-        ((first, second._replace(after=(Tick, Decided)), *others), "stage serve_tick of quantd.daemon.engine.samples"),
-        ((first, second._replace(after=(Tick, Halted)), *others), ""),
-        ((second, first, *others), ""),
-        ((first, *others), "no stage samples.serve_tick"),
-        ((first._replace(run=count_ticks), second, *others), "stage count_ticks of tests.daemon"),
         (
-            (first._replace(run=wraps(first.run)(lambda *given: given[-1])), second, *others),
+            (first, second._replace(after=(Tick, Decided)), *other_stages),
+            "stage serve_tick of quantd.daemon.engine.samples",
+        ),
+        ((first, second._replace(after=(Tick, Halted)), *other_stages), ""),
+        ((second, first, *other_stages), ""),
+        ((first, *other_stages), "no stage samples.serve_tick"),
+        ((first._replace(run=count_ticks), second, *other_stages), "stage count_ticks of tests.daemon"),
+        (
+            (first._replace(run=wraps(first.run)(lambda *given: given[-1])), second, *other_stages),
             "stage execute_parents of quantd",
         ),
-        ((first, second._replace(run=partial(second.run)), *others), "stage functools.partial("),
-        ((first._replace(run=count_ticks, after=(Halted,)), second, *others), ""),
+        ((first, second._replace(run=partial(second.run)), *other_stages), "stage functools.partial("),
+        ((first._replace(run=count_ticks, after=(Halted,)), second, *other_stages), ""),
     ):
         monkeypatch.setattr(engine, "STAGES", stages)
         assert addition(state(Limits())).startswith(named)
@@ -300,9 +303,9 @@ def test_each_stage_says_when_it_is_idle() -> None:
 
 
 def test_an_attribute_that_a_state_gets_later_is_an_addition() -> None:
-    made = state(Limits())
-    made.extra = 1  # type: ignore[attr-defined]
-    assert addition(made) == "attribute extra of State"
+    extended_state = state(Limits())
+    extended_state.extra = 1  # type: ignore[attr-defined]
+    assert addition(extended_state) == "attribute extra of State"
 
 
 def test_an_attribute_that_columns_of_the_state_get_is_an_addition() -> None:

@@ -38,14 +38,14 @@ def ran(tmp_path_factory):
     return folder, Reader.open(folder / "state"), config, done
 
 
-def typed(found: object) -> Report:
-    return msgspec.convert(found, Report)
+def typed(document: object) -> Report:
+    return msgspec.convert(document, Report)
 
 
 @pytest.mark.requirement("R-260")
 def test_the_header_names_run_data_configuration_code_costs_and_seed(ran) -> None:
-    folder, reader, config, found = ran
-    head = found["header"]
+    folder, reader, config, document = ran
+    head = document["header"]
     assert head["run"] == reader.run.run
     assert (head["first"][:10], head["last"][:10]) == ("2019-01-02", "2019-06-28")
     assert head["samples"] == len(reader.equity())
@@ -95,14 +95,14 @@ def at(document, path: str):
 
 
 def test_every_figure_of_the_page_is_the_one_of_the_json(ran) -> None:
-    folder, _, _, found = ran
+    folder, _, _, document = ran
     text = (folder / "whole.html").read_text()
     beside = json.loads((folder / "whole.json").read_text())
-    assert beside == found
+    assert beside == document
     figures = FIGURE.findall(text)
     assert len(figures) > 150
     for path, value, shown in figures:
-        expected = at(found, unescape(path))
+        expected = at(document, unescape(path))
         assert json.loads(unescape(value)) == expected, path
         if isinstance(expected, float):
             digits = re.sub(r"[^0-9.-]", "", shown)
@@ -123,8 +123,8 @@ def test_the_page_opens_without_a_network_and_in_light_and_dark(ran) -> None:
 
 
 def test_limits_stand_with_their_worst_their_use_and_its_course(ran) -> None:
-    _, reader, _, found = ran
-    limits = {line["limit"]: line for line in found["limits"]}
+    _, reader, _, document = ran
+    limits = {line["limit"]: line for line in document["limits"]}
     assert {"var", "max_position_weight", "max_drawdown", "min_sharpe", "cash"} <= set(limits)
     var = limits["var"]
     recorded = [r.measures["var"] for r in reader.risk() if "var" in r.measures]
@@ -138,31 +138,33 @@ def test_limits_stand_with_their_worst_their_use_and_its_course(ran) -> None:
 
 @pytest.mark.requirement("R-258")
 def test_what_happened_is_counted_as_the_store_has_it(ran) -> None:
-    _, reader, _, found = ran
+    _, reader, _, document = ran
     alerts = reader.alerts()
-    assert sum(found["alerts_by_level"].values()) == sum(found["alerts_by_kind"].values()) == len(alerts)
-    assert found["alerts_by_agent"].get("trend", 0) == sum(a.agent == "trend" for a in alerts)
-    assert [a["text"] for a in found["last_alerts"]] == [a.text for a in alerts[-50:]]
-    assert sum(found["orders"].values()) == len(reader.orders())
-    assert sum(found["refused"].values()) + sum(found["cut"].values()) > 0
-    assert [m["reason"] for m in found["switches"]] == [m.reason for m in reader.switches()]
+    assert sum(document["alerts_by_level"].values()) == sum(document["alerts_by_kind"].values()) == len(alerts)
+    assert document["alerts_by_agent"].get("trend", 0) == sum(a.agent == "trend" for a in alerts)
+    assert [a["text"] for a in document["last_alerts"]] == [a.text for a in alerts[-50:]]
+    assert sum(document["orders"].values()) == len(reader.orders())
+    assert sum(document["refused"].values()) + sum(document["cut"].values()) > 0
+    assert [m["reason"] for m in document["switches"]] == [m.reason for m in reader.switches()]
 
 
 def test_the_parts_of_risk_add_up_and_each_agent_has_its_section(ran) -> None:
-    found = ran[3]
-    whole = found["assessment"]
-    assert sum(p["component_var"] for p in whole["positions"].values()) == pytest.approx(whole["historical"]["var"])
-    assert set(found["symbols"]) == set(whole["positions"])
-    assert sum(found["sectors"].values()) == pytest.approx(sum(found["symbols"].values()))
-    assert set(whole["stress"]) == {"2008", "2020", "2022", "rates+200bp"}
-    assert [a["name"] for a in found["agents"]] == ["even", "trend"]
-    assert all(a["metrics"]["var"] is not None for a in found["agents"])
-    assert all(a["span"]["samples"] == found["header"]["samples"] for a in found["agents"])
+    document = ran[3]
+    assessment = document["assessment"]
+    assert sum(p["component_var"] for p in assessment["positions"].values()) == pytest.approx(
+        assessment["historical"]["var"]
+    )
+    assert set(document["symbols"]) == set(assessment["positions"])
+    assert sum(document["sectors"].values()) == pytest.approx(sum(document["symbols"].values()))
+    assert set(assessment["stress"]) == {"2008", "2020", "2022", "rates+200bp"}
+    assert [a["name"] for a in document["agents"]] == ["even", "trend"]
+    assert all(a["metrics"]["var"] is not None for a in document["agents"])
+    assert all(a["span"]["samples"] == document["header"]["samples"] for a in document["agents"])
 
 
 def test_recorded_var_is_held_against_the_returns_that_followed_once_there_are_60(ran) -> None:
-    _, reader, config, found = ran
-    tested = found["var_backtest"]
+    _, reader, config, document = ran
+    tested = document["var_backtest"]
     assert tested["samples"] >= 60
     assert tested["p_coverage"] is not None
     points = reader.equity()
@@ -174,13 +176,13 @@ def test_recorded_var_is_held_against_the_returns_that_followed_once_there_are_6
 
 
 def test_limits_of_plans_that_are_not_recorded_come_from_a_replay_or_are_said_to_be_missing(ran) -> None:
-    _, reader, config, found = ran
+    _, reader, config, document = ran
     plans = [d.plan for d in reader.decisions()]
-    records = {line["limit"]: line["records"] for line in found["limits"]}
+    records = {line["limit"]: line["records"] for line in document["limits"]}
     assert not any("cash" in plan.values or plan.values_before for plan in plans)
     assert records["cash"] >= len(plans)
     assert records["var"] > sum("var" in plan.values for plan in plans)
-    assert "limits" not in found["unknown"]
+    assert "limits" not in document["unknown"]
     bare = report(reader, config, kind="hand", feed="x", standing=None)
     assert "only recorded values are known" in bare.unknown["limits"]
     assert {line.limit: line.records for line in bare.limits}.get("cash", 0) < records["cash"]
@@ -188,11 +190,11 @@ def test_limits_of_plans_that_are_not_recorded_come_from_a_replay_or_are_said_to
 
 def test_a_span_in_the_past_says_that_nothing_is_assessed_and_why(ran) -> None:
     folder, *_ = ran
-    found = answer(quantd(folder, "report", "--json", "--from", "2019-02-01", "--to", "2019-02-28"))
-    assert (found["header"]["first"][:10], found["header"]["last"][:10]) == ("2019-02-01", "2019-02-28")
-    assert found["assessment"] is None
-    assert found["unknown"]["assessment"].startswith("the span ends on 2019-02-28")
-    assert found["spans"][0]["samples"] == 19
+    document = answer(quantd(folder, "report", "--json", "--from", "2019-02-01", "--to", "2019-02-28"))
+    assert (document["header"]["first"][:10], document["header"]["last"][:10]) == ("2019-02-01", "2019-02-28")
+    assert document["assessment"] is None
+    assert document["unknown"]["assessment"].startswith("the span ends on 2019-02-28")
+    assert document["spans"][0]["samples"] == 19
     done = quantd(folder, "report", "--from", "2030-01-01")
     assert done.returncode == 1
     assert "no sample" in done.stderr
@@ -204,18 +206,18 @@ def test_a_span_in_the_past_says_that_nothing_is_assessed_and_why(ran) -> None:
 def test_the_page_of_a_run_without_orders_or_assessment_is_whole(ran) -> None:
     _, reader, config, _ = ran
     first = reader.equity()[0].ts
-    made = report(reader, config, kind="daily_report", feed="", standing=None, until=first)
-    assert made.spans[0].total is None
-    assert "unknown" in page(made)
-    assert "the run&#x27;s state is unavailable" in page(made)
+    run_report = report(reader, config, kind="daily_report", feed="", standing=None, until=first)
+    assert run_report.spans[0].total is None
+    assert "unknown" in page(run_report)
+    assert "the run&#x27;s state is unavailable" in page(run_report)
 
 
 def test_text_of_a_policy_never_becomes_markup(ran) -> None:
-    found = typed(ran[3])
+    run_report = typed(ran[3])
     evil = "<script>alert(1)</script>"
-    line = msgspec.structs.replace(found.last_alerts[0], text=evil)
-    made = msgspec.structs.replace(found, last_alerts=[line], unknown={evil: evil})
-    assert evil not in page(made)
+    line = msgspec.structs.replace(run_report.last_alerts[0], text=evil)
+    marked_report = msgspec.structs.replace(run_report, last_alerts=[line], unknown={evil: evil})
+    assert evil not in page(marked_report)
 
 
 def test_a_chart_keeps_its_extremes() -> None:
@@ -236,7 +238,7 @@ def test_deposits_are_no_return_of_a_span() -> None:
 
 
 def test_only_so_many_reports_of_a_kind_are_kept(ran, tmp_path: Path) -> None:
-    found = typed(ran[3])
+    run_report = typed(ran[3])
     place = tmp_path / "reports"
     place.mkdir()
     for day in range(KEPT + 5):
@@ -244,13 +246,13 @@ def test_only_so_many_reports_of_a_kind_are_kept(ran, tmp_path: Path) -> None:
         (place / f"{stem}.html").write_text("old")
         (place / f"{stem}.json").write_text("{}")
     (place / "daily-notes.html").write_text("mine")
-    path = keep(tmp_path, "daily_report", found)
+    path = keep(tmp_path, "daily_report", run_report)
     assert path.name == "daily-2019-06-28.html"
     assert len(list(place.glob("daily-2*.html"))) == len(list(place.glob("daily-2*.json"))) == KEPT
     assert path.exists()
     assert (place / "daily-notes.html").exists()
     prune(place, "weekly")
-    write(tmp_path / "x.html", found)
+    write(tmp_path / "x.html", run_report)
     assert not list(tmp_path.glob("*.part*"))
 
 

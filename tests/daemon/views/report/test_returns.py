@@ -25,24 +25,24 @@ NEAR = 3e-5
 def ran(share: float, at: int = 60, agent: str = "a0") -> World:
     """A run into which so much of its equity goes right after a sample. Opens are the closes before, so that money
     waits for its orders without missing a move."""
-    made = World(
+    run = World(
         block(walk(DAYS, 3, 11)),
         [lambda view: np.array([0.4, 0.3, 0.25])],
         house=Limits(collar=0.02, max_drawdown=0.9, max_daily_loss=0.9, max_weekly_loss=0.9),
     )
     samples = 0
-    for item in made.items():
-        made.shell.take(item)
+    for item in run.items():
+        run.shell.take(item)
         samples += isinstance(item, Tick) and item.sample
         if samples == at and isinstance(item, Tick) and item.sample and share:
-            state = made.shell.state
+            state = run.shell.state
             amount = int(state.equity_micro * share)
-            made.add(flow := Flow(state.now, amount, "me", agent=agent), step(state, flow))
-    return made
+            run.add(flow := Flow(state.now, amount, "me", agent=agent), step(state, flow))
+    return run
 
 
-def equities(made: World) -> np.ndarray:
-    return np.array([v.equity_micro for v in made.of(Valued)], dtype=np.float64)  # type: ignore[attr-defined]
+def equities(run: World) -> np.ndarray:
+    return np.array([v.equity_micro for v in run.of(Valued)], dtype=np.float64)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("share", [0.5, -0.04])
@@ -66,9 +66,9 @@ def test_the_engine_measures_the_same_returns_losses_and_drawdowns(share: float)
 
 
 def test_a_withdrawal_below_the_peak_trips_no_drawdown_limit() -> None:
-    made = World(block(np.full((9, 2), 100.0)), [lambda view: np.zeros(2)], house=Limits(max_drawdown=0.2))
-    made.run()
-    state = made.shell.state
+    run = World(block(np.full((9, 2), 100.0)), [lambda view: np.zeros(2)], house=Limits(max_drawdown=0.2))
+    run.run()
+    state = run.shell.state
     state.switch.high_water = CASH * MICRO * 10 // 9
     step(state, Flow(state.now, -CASH * MICRO * 8 // 10, "me", agent="a0"))
     assert losses(state.switch, state.equity_micro, WATCHED)["max_drawdown"][0] == pytest.approx(0.1)
@@ -83,18 +83,18 @@ def test_metrics_of_an_equity_with_deposits_are_those_without() -> None:
     # of the 100th move the deposit has no part yet
     with_deposit[100] = equity[100] + flows[100]
     with_deposit[101:] = equity[101:] * (with_deposit[100] / equity[100])
-    found = performance(compounded(time_weighted_returns(with_deposit, 100.0 + flows)))
+    figures = performance(compounded(time_weighted_returns(with_deposit, 100.0 + flows)))
     wanted = performance(equity)
     for name in wanted.__struct_fields__:
-        assert getattr(found, name) == pytest.approx(getattr(wanted, name), rel=1e-4), name
+        assert getattr(figures, name) == pytest.approx(getattr(wanted, name), rel=1e-4), name
     naive = performance(with_deposit)
     assert naive.total_return > wanted.total_return + 0.3
 
 
 def curves(seqs: list[int], equity: list[float], books: list[list[float]], flows: list[Booking]) -> Curves:
     points = [
-        Valued(k, round(e * MICRO), 0, [round(b * MICRO) for b in own], 0.0, 0.0)
-        for k, (e, own) in enumerate(zip(equity, books, strict=True), 1)
+        Valued(k, round(e * MICRO), 0, [round(b * MICRO) for b in book_values], 0.0, 0.0)
+        for k, (e, book_values) in enumerate(zip(equity, books, strict=True), 1)
     ]
     return Curves(points, seqs, ["a", "b"], flows)
 
@@ -102,25 +102,25 @@ def curves(seqs: list[int], equity: list[float], books: list[list[float]], flows
 def test_a_report_leaves_deposits_out_of_the_house_and_of_the_agent_whose_book_they_moved() -> None:
     """The deposit carries the instant of the second sample and was booked after it: it belongs to the third."""
     flows = [Booking(2, "flow", "", "50.00", "a", 25), Booking(2, "dividend", "SPY", "1.00", "", 26)]
-    found = curves([10, 20, 30], [100.0, 110.0, 176.0], [[50.0, 50.0], [55.0, 55.0], [110.0, 66.0]], flows)
-    assert found.returns == pytest.approx([0.0, 0.1, 16.0 / 110.0])
-    assert found.agents[0] == pytest.approx([0.0, 0.1, 5.0 / 55.0])
-    assert found.agents[1] == pytest.approx([0.0, 0.1, 0.2])
-    assert max(fall for _, fall in found.drawdown(0)) == 0.0
-    span = span_of("x", found.ts, found.returns, [], 0, 9)
+    account_curves = curves([10, 20, 30], [100.0, 110.0, 176.0], [[50.0, 50.0], [55.0, 55.0], [110.0, 66.0]], flows)
+    assert account_curves.returns == pytest.approx([0.0, 0.1, 16.0 / 110.0])
+    assert account_curves.agents[0] == pytest.approx([0.0, 0.1, 5.0 / 55.0])
+    assert account_curves.agents[1] == pytest.approx([0.0, 0.1, 0.2])
+    assert max(fall for _, fall in account_curves.drawdown(0)) == 0.0
+    span = span_of("x", account_curves.ts, account_curves.returns, [], 0, 9)
     assert span.total == pytest.approx(1.1 * (1 + 16.0 / 110.0) - 1.0)
 
 
 def test_lots_that_came_in_kind_are_no_return_either() -> None:
-    found = curves(
+    account_curves = curves(
         [1, 3], [100.0, 150.0], [[100.0, 0.0], [150.0, 0.0]], [Booking(1, "in_kind", "SPY", "50.00", "a", 2)]
     )
-    assert found.returns.tolist() == found.agents[0].tolist() == [0.0, 0.0]
+    assert account_curves.returns.tolist() == account_curves.agents[0].tolist() == [0.0, 0.0]
 
 
 def test_bookings_name_the_book_that_a_flow_moved() -> None:
-    made = ran(0.5)
-    assert [(b.kind, b.book) for b in made.of(Booked)] == [("flow", 0)]  # type: ignore[attr-defined]
+    run = ran(0.5)
+    assert [(b.kind, b.book) for b in run.of(Booked)] == [("flow", 0)]  # type: ignore[attr-defined]
     assert [(b.kind, b.book) for b in ran(0.5, agent="").of(Booked)] == [("flow", HOUSE)]  # type: ignore[attr-defined]
 
 
@@ -129,10 +129,10 @@ def test_a_return_of_nothing_is_none() -> None:
 
 
 def test_growth_survives_a_snapshot_and_is_taken_up_from_one_without_it() -> None:
-    found = Realised()
+    realised = Realised()
     for equity, flows in ((100, 100), (110, 100), (170, 160), (187, 160)):
-        found.add(equity, flows)
-    assert found.grown(187, 160) == pytest.approx(1.1 * (110 / 110) * 1.1)
-    assert Realised.thaw(found.freeze()).grown(187, 160) == found.grown(187, 160)
-    old = FrozenReturns(found.freeze().equity, found.freeze().flows)
+        realised.add(equity, flows)
+    assert realised.grown(187, 160) == pytest.approx(1.1 * (110 / 110) * 1.1)
+    assert Realised.thaw(realised.freeze()).grown(187, 160) == realised.grown(187, 160)
+    old = FrozenReturns(realised.freeze().equity, realised.freeze().flows)
     assert Realised.thaw(old).grown(187, 160) == pytest.approx(187 / 160)
