@@ -61,14 +61,14 @@ def running(folder: Path, text: str, *arguments: str, files: int = 1_024) -> Ite
             stdout=out,
             stderr=err,
         )
-    found = Running(folder, process)
+    daemon = Running(folder, process)
     try:
         until = time.monotonic() + 60
         while not (folder / "state" / "api.json").exists():
-            assert process.poll() is None, found.written("err")
+            assert process.poll() is None, daemon.written("err")
             assert time.monotonic() < until
             time.sleep(0.05)
-        yield found
+        yield daemon
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

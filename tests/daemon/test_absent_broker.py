@@ -27,10 +27,10 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     """A broker that is not started, on a port of its own."""
     folder = tmp_path / "broker"
     folder.mkdir()
-    found = Mosquitto(folder)
-    yield found
+    mosquitto = Mosquitto(folder)
+    yield mosquitto
     Subscriber.close_all()
-    found.stop()
+    mosquitto.stop()
 
 
 def config(broker: Mosquitto) -> str:

@@ -29,8 +29,8 @@ def test_a_crowd_of_connections_takes_no_descriptor_from_the_store(tmp_path: Pat
             crowd.append(socket.create_connection(("127.0.0.1", port), 5))
         time.sleep(1.0)
         descriptors = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
-        for each in crowd:
-            each.close()
+        for connection in crowd:
+            connection.close()
         before = daemon.get("/api/v1/status")
         time.sleep(2.0)
         after = daemon.get("/api/v1/status")
@@ -102,7 +102,7 @@ def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Pat
     alerts = quantd(tmp_path, "alerts").stdout
     assert "red\\x1b]0;pwned\\x07 \\x1b[31m \\u009b31m \\u202e" in alerts
     kept = json.loads(quantd(tmp_path, "alerts", "--json").stdout)["alerts"]
-    assert any("red\x1b]0;pwned\x07" in each["text"] for each in kept)
+    assert any("red\x1b]0;pwned\x07" in alert["text"] for alert in kept)
 
 
 @pytest.mark.long
@@ -161,8 +161,8 @@ def test_the_embedded_broker_speaks_tls_where_it_is_configured_and_nothing_else(
         follow.stdout.readline()  # the last alert of the store: it connects now
         time.sleep(2.0)
         assert quantd(tmp_path, "halt", "--reason", "over tls").returncode == 0
-        told = json.loads(follow.stdout.readline())
-        assert "over tls" in told["text"]
+        alert = json.loads(follow.stdout.readline())
+        assert "over tls" in alert["text"]
         follow.kill()
         follow.communicate(timeout=10)
 

@@ -75,7 +75,7 @@ def test_cash_earns_the_last_rate_before_each_session_for_its_calendar_days_to_t
         percent = rates[max(d for d in rates if d < date)]
         booked.append(interest_micro(cash, percent * 10**11, day - before))
         cash += booked[-1]
-    assert [each.amount_micro for each in log.interest] == booked
+    assert [payment.amount_micro for payment in log.interest] == booked
     ledger = shell.state.ledger  # type: ignore[attr-defined]
     assert ledger.house.cash_micro == cash
     assert ledger.house.income_micro == sum(booked) == sum(book.income_micro for book in ledger.books)
@@ -130,8 +130,8 @@ def test_a_snapshot_goes_on_alike_and_one_of_before_there_was_interest_is_read(t
     assert restored.state.ledger.freeze() == straight.state.ledger.freeze()
     plain = msgspec.msgpack.decode(freeze(straight.state))
     assert plain.pop("balances_micro")
-    for each in plain["watch"]["returns"]:
-        assert each.pop("earned")
+    for book_returns in plain["watch"]["returns"]:
+        assert book_returns.pop("earned")
     old = thaw(assembly.rules, msgspec.msgpack.encode(plain))
     assert old.balances_micro == []
     absent = {"reviews"}  # where no proposal waits, as in snapshots of before
@@ -142,13 +142,13 @@ def test_the_series_is_the_risk_free_rate_of_backtest_comparison_and_report(tmp_
     folder_of(tmp_path)
     answer(quantd(tmp_path, "run", "--json", "--quiet"))
     page = answer(quantd(tmp_path, "report", "--json", "--out", "page.html"))
-    found = answer(quantd(tmp_path, "backtest", "--json"))
+    backtest = answer(quantd(tmp_path, "backtest", "--json"))
     said = "risk-free: cash_rate = bills.csv, a year, by calendar days over 365"
-    assert said in found["sharpe_definition"]
+    assert said in backtest["sharpe_definition"]
     assembly = assemble(read_config(Options(tmp_path / "config.toml")))
     record = Record(assembly.universe)
     driven(assembly, record)
-    assert found["performance"]["interest"] == record.interest_micro / 1e6 > 0.0
+    assert backtest["performance"]["interest"] == record.interest_micro / 1e6 > 0.0
     equity = np.array(record.equity_micro) / 1e6
     days = np.diff(np.array(record.days_ns)) // DAY_NS
     dates = [dt.date(1970, 1, 1) + dt.timedelta(int(d) // DAY_NS) for d in record.days_ns[1:]]
@@ -156,9 +156,9 @@ def test_the_series_is_the_risk_free_rate_of_backtest_comparison_and_report(tmp_
     free = np.array([rates[max(d for d in rates if d < date)] for date in dates]) * days / 365
     excess = equity[1:] / equity[:-1] - 1.0 - free
     expected = excess.mean() / excess.std(ddof=1) * np.sqrt(252)
-    assert found["performance"]["sharpe"] == pytest.approx(expected, rel=1e-9)
-    assert found["equal_weight"]["interest"] > 0.0
-    assert page["header"]["sharpe_definition"] == found["sharpe_definition"]
+    assert backtest["performance"]["sharpe"] == pytest.approx(expected, rel=1e-9)
+    assert backtest["equal_weight"]["interest"] > 0.0
+    assert page["header"]["sharpe_definition"] == backtest["sharpe_definition"]
     assert page["spans"][0]["sharpe"] == pytest.approx(expected, rel=1e-6)
     assert float(page["income"]["interest"]) == record.interest_micro / 1e6
     assert page["metrics"]["sharpe"] == pytest.approx(expected, rel=1e-6)
@@ -166,7 +166,7 @@ def test_the_series_is_the_risk_free_rate_of_backtest_comparison_and_report(tmp_
     assert said in text
     assert page["income"]["interest"] in text
     table = answer(quantd(tmp_path, "study", "compare", "equal_weight", "--json"))
-    assert table["sharpe_definition"] == found["sharpe_definition"]
+    assert table["sharpe_definition"] == backtest["sharpe_definition"]
     assert quantd(tmp_path, "backtest").stdout.count(said) == 1
 
 
@@ -174,9 +174,9 @@ def test_a_report_whose_series_is_gone_says_so(tmp_path: Path) -> None:
     config = read_config(Options(folder_of(tmp_path)))
     answer(quantd(tmp_path, "run", "--json", "--quiet"))
     (tmp_path / "bills.csv").unlink()
-    made = report(Reader.open(tmp_path / "state"), config, kind="hand", feed="", standing=None)
-    assert made.spans[0].sharpe is None
-    assert "bills.csv" in made.unknown["sharpe"]
+    run_report = report(Reader.open(tmp_path / "state"), config, kind="hand", feed="", standing=None)
+    assert run_report.spans[0].sharpe is None
+    assert "bills.csv" in run_report.unknown["sharpe"]
 
 
 @pytest.mark.parametrize(
@@ -220,15 +220,15 @@ async def test_a_market_that_goes_on_reads_the_series_again_at_each_sample(tmp_p
     text = TEXT.replace("{broker}", "paper").replace("{policy}", "equal_weight")
     text += f'[account]\ncash_rate = "{path}"\n'
     parts = assemble_live(read(text, known_names()), NOW)
-    found = []
+    rates = []
     given = [t for t in parts.ticks_between(NOW - DAY_NS, NOW + 3 * DAY_NS, NOW) if t.sample and not t.warmup]
     for number, tick in enumerate(given):
         dated = parts.dated(tick)
         assert (
             decode(encode(dated, [], live=True)).event == dated
         )  # the journal has the rate, whatever the file says later
-        found.append(dated.cash_rate)
+        rates.append(dated.cash_rate)
         if number == 0:
             first = str(np.datetime64(given[0].key, "ns").astype("datetime64[D]"))
             path.write_text(f"date,rate\n{day},0.03\n{first},0.04\n")
-    assert found[:2] == [3 * 10**11, 4 * 10**11]
+    assert rates[:2] == [3 * 10**11, 4 * 10**11]

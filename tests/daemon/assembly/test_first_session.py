@@ -21,8 +21,8 @@ LOOKBACK = 252
 
 def after_252(view):
     """Equal weight once 252 returns are known, cash before."""
-    known = np.isfinite(view.returns(252)).all()
-    return np.full(len(view.prices), (1.0 / len(view.prices)) if known else 0.0)
+    is_known = np.isfinite(view.returns(252)).all()
+    return np.full(len(view.prices), (1.0 / len(view.prices)) if is_known else 0.0)
 
 
 SOURCE = """import numpy as np
@@ -99,10 +99,10 @@ def test_the_lookback_is_taken_from_the_bars_before_the_start(bars: pl.DataFrame
     days = bars["ts"].unique().sort()
     start = days[400].date()
     config = config_of(tmp_path, bars, f"start = {start}\nwarmup = 10")
-    found = json.loads(command(tmp_path, "backtest", "-c", str(config), "--json").stdout)
-    assert found["begins"] == start.isoformat()
-    assert found["difference"]["sharpe"] == pytest.approx(0.0, abs=1e-9)
-    assert found["performance"]["samples"] == 300
+    backtest = json.loads(command(tmp_path, "backtest", "-c", str(config), "--json").stdout)
+    assert backtest["begins"] == start.isoformat()
+    assert backtest["difference"]["sharpe"] == pytest.approx(0.0, abs=1e-9)
+    assert backtest["performance"]["samples"] == 300
 
 
 def test_a_start_without_bars_before_it_moves_and_says_so(bars: pl.DataFrame, tmp_path: Path) -> None:
@@ -134,18 +134,18 @@ def test_benchmarks_of_a_report_begin_with_the_longest_lookback_of_any(bars: pl.
     config = config_of(tmp_path, bars, "", more).read_text().replace("LOOKBACK = 252", "")
     (tmp_path / "config.toml").write_text(config.replace('policy = "act.py:act"', 'policy = "equal_weight"'))
     command(tmp_path, "backtest", "--report", "report.json")
-    found = json.loads((tmp_path / "report.json").read_text())
-    assert found["header"]["samples"] == 700 - 126, "momentum reads 126 samples"
-    (fills,) = [note for note in found["notes"] if note.startswith("First fills: ")]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["header"]["samples"] == 700 - 126, "momentum reads 126 samples"
+    (fills,) = [note for note in report["notes"] if note.startswith("First fills: ")]
     assert all(f"{name} " in fills for name in ("house", "equal_weight", "S00"))
     dates = {part.strip(" .").rsplit(" ", 1)[1] for part in fills.removeprefix("First fills: ").split(",")[:3]}
     assert len(dates) == 1
 
 
 def test_points_of_a_sweep_share_the_start_of_the_longest_lookback(bars: pl.DataFrame) -> None:
-    found = quantd.sweep("momentum", bars=bars, over={"lookback": [21, 252]})
-    assert not found.faults
-    lengths = {len(point.series()) for point in found.points}
+    sweep = quantd.sweep("momentum", bars=bars, over={"lookback": [21, 252]})
+    assert not sweep.faults
+    lengths = {len(point.series()) for point in sweep.points}
     assert lengths == {700 - 252 - 1}
 
 
@@ -160,6 +160,6 @@ def test_a_policy_that_never_has_its_lookback_is_not_compared(bars: pl.DataFrame
 
 def test_runs_that_begin_at_different_sessions_are_refused(bars: pl.DataFrame) -> None:
     result = quantd.backtest("equal_weight", bars=bars)
-    own = settings_of(result._assembly, result._record)
+    settings = settings_of(result._assembly, result._record)
     with pytest.raises(Incomparable, match=r"begins.*they begin to decide at 2020-01-02 and 2025-01-02"):
-        require_same(own, replace(own, begins="2025-01-02"))
+        require_same(settings, replace(settings, begins="2025-01-02"))

@@ -37,8 +37,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
 def test_an_installed_package_adds_a_job_in_its_place(install: Callable[[str, str], None]) -> None:
     install("quantd.test_jobs", "their_jobs:THEIRS")
-    found = ordered(PACKAGES, JobRecord, "quantd.test_jobs")
-    assert list(found) == ["theirs", *jobs()]
+    records = ordered(PACKAGES, JobRecord, "quantd.test_jobs")
+    assert list(records) == ["theirs", *jobs()]
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ from pydantic import TypeAdapter, ValidationError
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.risk.limits.catalogue import EXTRA, FIELDS
 
-KEYS = {each.attribute: each for each in limit_keys()}
+KEYS = {key.attribute: key for key in limit_keys()}
 
 
 @pytest.mark.requirement("R-264")
 def test_every_field_has_a_key_but_those_that_live_the_venue_and_the_broker_set() -> None:
-    others = {"fee_bp", "max_account_notional", "ramp", "max_orders_per_day", "buying_power", "no_borrow"}
-    others |= {"volatile_exposure"}  # [risk.regime] sets it
+    outside_fields = {"fee_bp", "max_account_notional", "ramp", "max_orders_per_day", "buying_power", "no_borrow"}
+    outside_fields |= {"volatile_exposure"}  # [risk.regime] sets it
     exact = {"max_order_notional_micro": "max_order_notional"}  # exact money in the file, a float in the gate
-    assert {exact.get(name, name) for name in KEYS} == (FIELDS | EXTRA.keys()) - others
+    assert {exact.get(name, name) for name in KEYS} == (FIELDS | EXTRA.keys()) - outside_fields
 
 
 @pytest.mark.parametrize("name", sorted(KEYS))

@@ -117,16 +117,16 @@ async def test_a_market_that_goes_on_reads_the_file_again_at_each_sample(tmp_pat
     text = TEXT.replace("{broker}", "paper").replace("{policy}", "equal_weight")
     text = text.replace("[feed]\n", f'[feed]\nmacro = [{{ name = "rate", path = "{path}" }}]\n')
     parts = assemble_live(read(text, known_names()), NOW)
-    found: list[tuple[float, ...]] = []
+    values: list[tuple[float, ...]] = []
     ticks = parts.ticks_between(NOW - DAY_NS, NOW + 3 * DAY_NS, NOW)
     given = [t for t in ticks if t.sample]
     for number, tick in enumerate(given):
-        found.append(parts.dated(tick).macro)
+        values.append(parts.dated(tick).macro)
         if number == 1:
             later = str(np.datetime64(tick.ts, "ns").astype("datetime64[D]"))
             path.write_text(f"ts,value\n{day},1.5\n{later},2.25\n")
         if number == 2:
             path.write_text("nothing\n")
-    assert found[:2] == [(1.5,), (1.5,)]
-    assert (2.25,) in found
-    assert found[-1] == (2.25,), "what cannot be read leaves what was known"
+    assert values[:2] == [(1.5,), (1.5,)]
+    assert (2.25,) in values
+    assert values[-1] == (2.25,), "what cannot be read leaves what was known"

@@ -55,22 +55,22 @@ def held(result):
 
 
 def test_members_are_bought_from_the_day_they_join_and_sold_when_they_leave(ran):
-    found = held(ran(DATED))
-    assert set(found) == {"SPY", "IWM", "AAPL", "BAC"}  # QQQ never joins
-    assert found["AAPL"][0] == "2019-04-02"  # decided on the close of the first day, filled at the next open
-    assert found["IWM"][1:] == ("2019-07-02", 0.0)
-    assert found["BAC"][0] == "2019-09-04"
-    assert found["BAC"][2] > 0.0
+    holdings = held(ran(DATED))
+    assert set(holdings) == {"SPY", "IWM", "AAPL", "BAC"}  # QQQ never joins
+    assert holdings["AAPL"][0] == "2019-04-02"  # decided on the close of the first day, filled at the next open
+    assert holdings["IWM"][1:] == ("2019-07-02", 0.0)
+    assert holdings["BAC"][0] == "2019-09-04"
+    assert holdings["BAC"][2] > 0.0
 
 
 def test_no_decision_has_a_weight_outside_the_members(ran):
     decisions = ran(DATED).decisions.filter(pl.col("agent") == "even")
     days = decisions.with_columns(pl.col("ts").dt.date().cast(pl.String).alias("day")).filter(pl.col("weight") > 0)
     spans = {"IWM": ("", "2019-07-01"), "AAPL": ("2019-04-01", "9"), "SPY": ("", "9")}
-    for symbol, (joined, left) in spans.items():
-        own = days.filter(pl.col("symbol") == symbol)["day"]
-        assert joined <= own.min()
-        assert own.max() < left
+    for symbol, (joined, end) in spans.items():
+        symbol_days = days.filter(pl.col("symbol") == symbol)["day"]
+        assert joined <= symbol_days.min()
+        assert symbol_days.max() < end
     gap = days.filter(pl.col("symbol") == "BAC")["day"]
     assert not any("2020-03-02" <= day < "2020-09-01" for day in gap)
 
@@ -88,7 +88,7 @@ def test_a_universe_whose_members_never_change_is_the_universe_without_dates(ran
 def test_other_dates_are_another_market(ran):
     results = [ran(DATED), ran([*DATED[:-1], "QQQ,2020-01-02,"])]
     assert results[0].digest != results[1].digest
-    assert [each.verdict.trials for each in results] == [1, 2]
+    assert [result.verdict.trials for result in results] == [1, 2]
 
 
 def test_members_that_join_later_change_nothing_before(ran):

@@ -50,8 +50,8 @@ def test_an_unknown_job_is_refused_with_its_line_and_the_known_ones() -> None:
 )
 def test_a_vendor_or_venue_that_cannot_be_is_named_with_its_line(feed: str, broker: str, line: int, said: str) -> None:
     parts = {"quantd": "", "agent": "", "bus": "", "do": "rebalance", "feed": feed, "broker": broker}
-    found = list(mistakes_of(read(BASE.format(**parts), known_names())))
-    assert [said in str(m) for m in found] == [True]
+    file_mistakes = list(mistakes_of(read(BASE.format(**parts), known_names())))
+    assert [said in str(m) for m in file_mistakes] == [True]
 
 
 CONFIG = """
@@ -91,9 +91,9 @@ def test_a_mistyped_calendar_names_the_nearest():
 
 
 def test_policies_and_profiles_are_the_registered_ones():
-    known = known_names()
-    assert set(known.policies) == {*POLICIES, *COMPOSITES, "learned_allocation"}
-    assert known.profiles == tuple(PROFILES)
+    vocabulary = known_names()
+    assert set(vocabulary.policies) == {*POLICIES, *COMPOSITES, "learned_allocation"}
+    assert vocabulary.profiles == tuple(PROFILES)
 
 
 def test_parameters_of_a_policy_are_checked_by_name():
@@ -107,7 +107,9 @@ def test_parameters_of_a_policy_are_checked_by_name():
 def zones(tmp_path, feed, mapping):
     (tmp_path / "vendor.toml").write_text(f'name = "v"\nurl = "http://127.0.0.1/"\n{mapping}\n')
     text = BASE.format(quantd="", feed=feed, broker="", agent="", do="rebalance", bus="")
-    return [each for each in mistakes_of(read(text, known_names(), folder=tmp_path)) if each.path == "feed.zone"]
+    return [
+        mistake for mistake in mistakes_of(read(text, known_names(), folder=tmp_path)) if mistake.path == "feed.zone"
+    ]
 
 
 HTTP = 'kind = "http"\nmapping = "vendor.toml"'

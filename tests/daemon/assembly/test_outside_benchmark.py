@@ -34,7 +34,7 @@ def run(folder: Path, text: str, *options: str) -> dict:
 
 
 def note_of(result: dict) -> str:
-    (note,) = [each for each in result["notes"] if "enchmark " in each]
+    (note,) = [note for note in result["notes"] if "enchmark " in note]
     return note
 
 
@@ -43,7 +43,7 @@ def test_a_benchmark_outside_the_universe_changes_neither_a_trade_nor_the_digest
     assert outside["digest"] == plain["digest"]
     assert outside["positions"] == plain["positions"]
     assert "SPY" not in outside["positions"]
-    assert not [each for each in plain["notes"] if "enchmark " in each]
+    assert not [note for note in plain["notes"] if "enchmark " in note]
     assert note_of(outside).startswith("Benchmark SPY, which is not traded: +")
 
 

@@ -155,14 +155,14 @@ def test_a_run_from_snapshots_has_the_digest_of_one_that_went_on(tmp_path: Path)
 @pytest.mark.long
 def test_signals_trade_on_scores_and_the_run_is_replayed_to_its_digest(tmp_path: Path) -> None:
     scores(tmp_path)
-    found = backtest(tmp_path, ranked("{ series_esg = 1.0 }", ESG))
+    summary = backtest(tmp_path, ranked("{ series_esg = 1.0 }", ESG))
     other = backtest(tmp_path, ranked("{ series_esg = -1.0 }", ESG))
-    assert found["fills"] > 2
-    assert found["digest"] != other["digest"]
+    assert summary["fills"] > 2
+    assert summary["digest"] != other["digest"]
     write(tmp_path, ranked("{ series_esg = 1.0 }", ESG))
     run = answer(quantd(tmp_path, "run", "--json", "--quiet"))
     replay = answer(quantd(tmp_path, "replay", "--policies", "--json"))
-    assert run["digest"] == found["digest"] == replay["digest"]
+    assert run["digest"] == summary["digest"] == replay["digest"]
     assert replay["policy_differences"] == 0
 
 
@@ -170,11 +170,11 @@ def test_signals_trade_on_scores_and_the_run_is_replayed_to_its_digest(tmp_path:
 def test_one_switch_takes_a_series_out_of_a_run(tmp_path: Path) -> None:
     scores(tmp_path)
     both = "{ series_esg = 1.0, momentum_60 = 0.5 }"
-    whole = backtest(tmp_path, ranked(both, ESG))
+    summary = backtest(tmp_path, ranked(both, ESG))
     (tmp_path / "esg.csv").unlink()  # a series that is switched off is not read
     part = backtest(tmp_path, ranked(both, OFF))
     alone = backtest(tmp_path, ranked("{ momentum_60 = 0.5 }", ""))
-    assert part["digest"] == alone["digest"] != whole["digest"]
+    assert part["digest"] == alone["digest"] != summary["digest"]
     write(tmp_path, ranked(both, OFF))
     checked = answer(quantd(tmp_path, "config", "check", "--json"))
     assert checked["left_out"] == ["even: trades without series_esg; [feed] series has use = false"]
@@ -226,17 +226,17 @@ async def test_a_live_market_reads_the_file_again_at_each_sample(tmp_path: Path)
     symbol = config.universe.symbols[0]
     path.write_text(f"ts,symbol,value\n{day},{symbol},1.5\n")
     parts = assemble_live(config, NOW)
-    assert parts.rules.macro == tuple(f"mood {each}" for each in config.universe.symbols)
-    found: list[float] = []
+    assert parts.rules.macro == tuple(f"mood {ticker}" for ticker in config.universe.symbols)
+    first_values: list[float] = []
     for number, tick in enumerate(t for t in parts.ticks_between(NOW - DAY_NS, NOW + 3 * DAY_NS, NOW) if t.sample):
         values = parts.dated(tick).macro
         assert len(values) == len(config.universe.symbols)
-        found.append(values[0])
+        first_values.append(values[0])
         if number == 1:
             later = str(np.datetime64(tick.ts, "ns").astype("datetime64[D]"))
             path.write_text(f"ts,symbol,value\n{day},{symbol},1.5\n{later},{symbol},2.25\n")
         if number == 2:
             path.write_text("nothing\n")
-    assert found[:2] == [1.5, 1.5]
-    assert 2.25 in found
-    assert found[-1] == 2.25, "what cannot be read leaves what was known"
+    assert first_values[:2] == [1.5, 1.5]
+    assert 2.25 in first_values
+    assert first_values[-1] == 2.25, "what cannot be read leaves what was known"

@@ -51,8 +51,8 @@ def test_alerts_wait_in_the_store_while_the_webhook_is_away_and_arrive_after_the
     with served(receiver.application()) as receiver.port:
         write(folder, with_webhook(receiver.url))
         receiver.answers = [503] * 1_000
-        found = answer(quantd(folder, "run", "--json", env=ENVIRON))
-        assert (found["digest"], found["equity"]) == (expected["digest"], expected["equity"])
+        summary = answer(quantd(folder, "run", "--json", env=ENVIRON))
+        assert (summary["digest"], summary["equity"]) == (expected["digest"], expected["equity"])
         query = "SELECT run || '-' || seq || '-' || k FROM {} ORDER BY seq, k"
         queued = [id for (id,) in rows(folder, query.format("deliveries"))]
         critical = [id for (id,) in rows(folder, query.format("deliveries WHERE level = 'CRITICAL'"))]
@@ -75,7 +75,7 @@ def test_a_webhook_without_its_key_is_refused_with_the_line_and_found_by_the_doc
     assert done.returncode == 78
     assert text in done.stderr
     checks = json.loads(quantd(tmp_path, "doctor", "--json").stdout)["checks"]
-    assert [(each["ok"], text in each["text"]) for each in checks if each["name"] == "sinks"] == [(False, True)]
+    assert [(check["ok"], text in check["text"]) for check in checks if check["name"] == "sinks"] == [(False, True)]
 
 
 SECRETS = {"QUANTD_SMTP_PASSWORD": PASSWORD, "QUANTD_TELEGRAM_TOKEN": TOKEN, "QUANTD_NTFY_TOKEN": NTFY_TOKEN}
@@ -123,8 +123,8 @@ def messages(folder: Path) -> list[tuple[str, str]]:
     for seq, data in records.entries(run.run):
         entry = decode(data)
         fold.add(seq, entry.event, entry.effects)
-    found = sorted(fold.take()[OUTBOX], key=lambda row: row[1:3])
-    return [(f"{row[0]}-{row[1]}-{row[2]}", row[7].level) for row in found if not row[7].held]
+    outbox_rows = sorted(fold.take()[OUTBOX], key=lambda row: row[1:3])
+    return [(f"{row[0]}-{row[1]}-{row[2]}", row[7].level) for row in outbox_rows if not row[7].held]
 
 
 def test_alerts_of_runs_that_are_killed_reach_every_sink_in_order_and_no_log_has_a_secret(tmp_path: Path) -> None:
@@ -140,20 +140,20 @@ def test_alerts_of_runs_that_are_killed_reach_every_sink_in_order_and_no_log_has
             except sqlite3.Error:
                 return 0
 
-        killed(tmp_path, lambda: all(queued(each) for each in ("email", "telegram", "ntfy")), logs)
+        killed(tmp_path, lambda: all(queued(sink) for sink in ("email", "telegram", "ntfy")), logs)
         killed(tmp_path, lambda: mail.attempts and bot.requests and ntfy.requests, logs)
-        assert [each.taken for each in servers] == [[], [], []]
-        for each in servers:
-            each.answers = []
-        killed(tmp_path, lambda: all(each.taken for each in servers), logs)
+        assert [server.taken for server in servers] == [[], [], []]
+        for server in servers:
+            server.answers = []
+        killed(tmp_path, lambda: all(server.taken for server in servers), logs)
         done = quantd(tmp_path, "run", "--json", env=SECRETS)
         logs += [done.stdout, done.stderr]
         assert done.returncode == 0
         every = [id for id, _ in messages(tmp_path)]
         grave = [id for id, level in messages(tmp_path) if level != "INFO"]
-        for each, expected in zip(servers, (every, every, grave), strict=True):
-            assert list(dict.fromkeys(each.ids)) == expected
-            assert len(each.ids) - len(expected) <= 1, "one kill between acceptance and acknowledgement"
+        for server, expected in zip(servers, (every, every, grave), strict=True):
+            assert list(dict.fromkeys(server.ids)) == expected
+            assert len(server.ids) - len(expected) <= 1, "one kill between acceptance and acknowledgement"
     assert len(grave) > 0
     assert rows(tmp_path, "SELECT COUNT(*) FROM deliveries") == [(0,)]
     shown = quantd(tmp_path, "config", "show", env=SECRETS)
@@ -176,9 +176,9 @@ def test_a_test_alert_goes_through_every_sink_and_the_exit_code_says_whether_it_
         assert len(ntfy.taken) == 1, "a test passes the levels of a sink"
         mail.password = "another"
         done = quantd(tmp_path, "alerts", "--test", "--json", env=SECRETS)
-        found = json.loads(done.stdout)
-        assert (done.returncode, found["ok"]) == (1, False)
-        assert [(each["sink"], each["ok"], each["error"]) for each in found["sinks"]] == [
+        document = json.loads(done.stdout)
+        assert (done.returncode, document["ok"]) == (1, False)
+        assert [(sink["sink"], sink["ok"], sink["error"]) for sink in document["sinks"]] == [
             ("email", False, "email: SinkError: the server refuses the login (535)"),
             ("telegram", True, ""),
             ("ntfy", True, ""),

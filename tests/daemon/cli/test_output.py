@@ -55,15 +55,15 @@ def test_the_reasons_of_a_withdrawal_are_those_that_its_help_names():
 
 
 def test_a_program_is_named_as_it_can_be_typed(tmp_path, monkeypatch):
-    own = tmp_path / ".venv" / "bin" / "quantd"
-    own.parent.mkdir(parents=True)
-    own.write_text("#!/bin/sh\n")
-    own.chmod(0o755)
+    program_path = tmp_path / ".venv" / "bin" / "quantd"
+    program_path.parent.mkdir(parents=True)
+    program_path.write_text("#!/bin/sh\n")
+    program_path.chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", [str(own)])
+    monkeypatch.setattr("sys.argv", [str(program_path)])
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert output.program() == ".venv/bin/quantd"
-    monkeypatch.setenv("PATH", str(own.parent))
+    monkeypatch.setenv("PATH", str(program_path.parent))
     assert output.program() == "quantd"
 
 

@@ -26,11 +26,11 @@ def exit_code(command: Command, monkeypatch: pytest.MonkeyPatch) -> object:
 
 
 def test_a_module_without_a_record_is_no_command() -> None:
-    found = commands()
-    halt = found["halt"]
+    commands_by_name = commands()
+    halt = commands_by_name["halt"]
     assert (halt.module, halt.panel, halt.order) == ("quantd.server.cli.operate.halt", "Operate", 10)
     assert halt.help.startswith("Stop all trading")
-    assert {"remote", "switch", "vendors", "doctor-live", "backtest-run"}.isdisjoint(found)
+    assert {"remote", "switch", "vendors", "doctor-live", "backtest-run"}.isdisjoint(commands_by_name)
 
 
 def installed_command(folder: Path, module: str, text: str) -> dict[str, str]:
@@ -159,14 +159,18 @@ def loaded(folder: Path, lines: Iterable[str]) -> list[str]:
     sessions("XNYS", date(2017, 1, 1), date(2022, 12, 31), cache=folder / "state" / "cache")
     line = [sys.executable, "-c", LOADS, "\n".join(lines)]
     run = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, check=True)
-    *found, last = [each.removeprefix("loaded: ") for each in run.stderr.splitlines() if each.startswith("loaded: ")]
+    *entries, last = [
+        output_line.removeprefix("loaded: ")
+        for output_line in run.stderr.splitlines()
+        if output_line.startswith("loaded: ")
+    ]
     assert last == f"collects after {COLLECT_AFTER}"
-    return found
+    return entries
 
 
 def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_others(tmp_path: Path) -> None:
     never = f"{RARE} {SERVER} {STORE} structlog"
-    found = loaded(
+    entries = loaded(
         tmp_path,
         [
             f"--version: {never} numpy polars {ENGINE}",
@@ -179,7 +183,7 @@ def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_other
             f"export fills --state state/backtests: {LEARNING} {SERVER} structlog {DIALECT}",
         ],
     )
-    assert found == [
+    assert entries == [
         "--version 0", "features list --count 0", "schedule next --after 2020-01-03 0", "config check 0",
         "backtest --json --no-compare 0", "backtest --json --no-compare --journal 0",
         "why QQQ --json --state state/backtests 0", "export fills --state state/backtests 0",

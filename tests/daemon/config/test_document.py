@@ -64,8 +64,8 @@ def test_symbols_may_stand_in_a_file(tmp_path):
 
 @pytest.mark.parametrize("value", ["{ symbol = 'SPY' }", "3", "['SPY']"])
 def test_a_symbol_that_is_no_text_is_a_mistake(value):
-    found = mistakes(changed('["SPY", "QQQ"]', f'["SPY", {value}]'))
-    assert found[0].startswith("config.toml:2: [universe] symbols")
+    mistake_lines = mistakes(changed('["SPY", "QQQ"]', f'["SPY", {value}]'))
+    assert mistake_lines[0].startswith("config.toml:2: [universe] symbols")
     table = SMALL + f"[[universe.instruments]]\nsymbol = {value}\n"
     assert mistakes(table)[0].startswith("config.toml:14: [universe] instruments[0].symbol")
 
@@ -244,8 +244,8 @@ CASES = [
 )
 def test_a_mistake_is_named_with_its_line_and_its_remedy(old, new, said):
     lines = mistakes(changed(old, new))
-    found = [line for line in lines if said in line]
-    assert found, lines
+    matching_lines = [line for line in lines if said in line]
+    assert matching_lines, lines
     assert all(line.startswith("config.toml:") for line in lines[:-1])
     assert "hunter2" not in "\n".join(lines)
 
@@ -260,8 +260,8 @@ def test_one_slip_is_one_mistake():
 def test_shares_of_shadow_agents_do_not_count():
     extra = '[[agents]]\nname = "two"\npolicy = "momentum"\ncapital = 0.6\n'
     assert "add up to 1.10" in mistakes(SMALL + extra)[0]
-    found = read(SMALL + extra + "shadow = true\n", KNOWN)
-    assert [len(each) for each in (found.agents, found.shadows, found.seats)] == [1, 1, 2]
+    configuration = read(SMALL + extra + "shadow = true\n", KNOWN)
+    assert [len(group) for group in (configuration.agents, configuration.shadows, configuration.seats)] == [1, 1, 2]
 
 
 def test_shares_are_added_exactly():
@@ -286,8 +286,8 @@ def test_a_file_that_is_not_there_or_not_text_is_one_sentence(tmp_path):
 
 
 def test_files_that_are_named_and_missing_are_listed_with_their_lines():
-    found = read(changed('policy = "momentum"', 'policy = "mine.py:act"'), KNOWN).missing_files()
-    assert [(m.line, m.path) for m in found] == [(4, "feed.path"), (11, "agents[0].policy")]
+    files = read(changed('policy = "momentum"', 'policy = "mine.py:act"'), KNOWN).missing_files()
+    assert [(m.line, m.path) for m in files] == [(4, "feed.path"), (11, "agents[0].policy")]
 
 
 @settings(max_examples=examples(150), deadline=None)
@@ -377,13 +377,13 @@ def test_stops_rest_only_where_a_venue_has_them(where, line, path):
     ],
 )
 def test_a_lot_is_the_instruments_own_or_that_of_its_kind(symbol, more, lot_nano):
-    known = Known(policies=KNOWN.policies, calendars=("XNYS", "XLON", "24/7"), limits=limit_keys())
+    names = Known(policies=KNOWN.policies, calendars=("XNYS", "XLON", "24/7"), limits=limit_keys())
     text = changed('"QQQ"', f'"{symbol}"') + f'[[universe.instruments]]\nsymbol = "{symbol}"\n{more}\n'
-    assert read(text, known).instruments().lot_nano == [10**9, lot_nano]
+    assert read(text, names).instruments().lot_nano == [10**9, lot_nano]
     if not more:
-        assert read(changed('"QQQ"', f'"{symbol}"'), known).instruments().lot_nano == [10**9, lot_nano]
+        assert read(changed('"QQQ"', f'"{symbol}"'), names).instruments().lot_nano == [10**9, lot_nano]
         always = changed('"QQQ"]', f'"{symbol}"]\ncalendar = "24/7"')
-        assert read(always, known).instruments().lot_nano == [10, 10]
+        assert read(always, names).instruments().lot_nano == [10, 10]
 
 
 def test_sinks_change_no_trade_and_need_a_restart():

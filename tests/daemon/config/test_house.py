@@ -41,7 +41,7 @@ RIVAL = '[[agents]]\nname = "rival"\npolicy = "momentum"\ncapital = 0.3\nshadow 
 def mistakes(text):
     with pytest.raises(ConfigError) as error:
         parse(text, KNOWN)
-    return [str(each) for each in error.value.mistakes]
+    return [str(mistake) for mistake in error.value.mistakes]
 
 
 @pytest.mark.parametrize(
@@ -70,18 +70,18 @@ def mistakes(text):
     ],
 )
 def test_a_contradiction_is_named_with_its_line(more, line, said):
-    found = mistakes(SMALL + more)
-    assert any(said in each and f":{line}:" in each for each in found), found
+    lines = mistakes(SMALL + more)
+    assert any(said in text and f":{line}:" in text for text in lines), lines
 
 
 def test_somebody_must_trade():
     text = SMALL.replace("capital = 0.5\n", "capital = 0.5\nshadow = true\n")
-    assert any("at least one agent must trade" in each for each in mistakes(text))
+    assert any("at least one agent must trade" in line for line in mistakes(text))
 
 
 def test_two_regimes_do_not_begin_at_one_volatility():
     regime = '[[capital.regimes]]\nname = "a"\nshares = [{ agent = "one", share = 1.0 }]\n'
-    assert any("above = 0.0 is already used" in each for each in mistakes(SMALL + "[capital]\n" + regime + regime))
+    assert any("above = 0.0 is already used" in line for line in mistakes(SMALL + "[capital]\n" + regime + regime))
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +174,8 @@ def test_five_agents_with_shadows_and_capital_on_the_move_still_add_up(assembly)
     from quantd.trading.effects import Promotion, Reallocated, Shadowed
     from tests.proofs.five_agents import prove
 
-    found, shell, effects = prove(assembly)
-    assert found.wrong == []
+    proof, shell, effects = prove(assembly)
+    assert proof.wrong == []
     assert sum(isinstance(e, Reallocated) for e in effects) > 50
     assert {e.look for e in effects if isinstance(e, Promotion)} > {0, 1, 5}
     assert {e.agent for e in effects if isinstance(e, Shadowed)} == {5, 6, 7}

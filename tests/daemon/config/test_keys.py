@@ -410,8 +410,8 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     (old, was), new = before, flat(after)
     assert old[path_of(key)] != parsed
     assert new[path_of(key)] == parsed
-    others = {p for p in old if old[p] != new[p]} - {path_of(key)}
-    assert others <= {("schedules", 0, "at"), ("bus", "url")}
+    other_paths = {p for p in old if old[p] != new[p]} - {path_of(key)}
+    assert other_paths <= {("schedules", 0, "at"), ("bus", "url")}
     quiet = any(".".join(pattern_of(path_of(key))) == n or key.startswith(f"{n}.") for n in NOT_TRADING)
     if key not in ("schedules.0.cron", "schedules.0.every"):
         assert (was == digest(after)) == quiet
@@ -445,8 +445,8 @@ def test_the_names_that_the_checks_list_are_those_of_the_gate():
 
 def test_costs_are_those_of_the_simulated_venue():
     remote = {"venue", "url", "timeout_ns", "settle_ns", "reconcile_ns", "differences", "cash_tolerance_micro"}
-    others = {"kind", "cash_micro", "costs_file"}  # the table of a file is read where the parts of a run are made
-    keys = {key.attribute for key in keys_of(Broker).values()} - others - remote
+    other_keys = {"kind", "cash_micro", "costs_file"}  # the table of a file is read where the parts of a run are made
+    keys = {key.attribute for key in keys_of(Broker).values()} - other_keys - remote
     assert keys == set(Costs.__struct_fields__) - {"table"}
     said = {"commission_min_micro": "1.00", "latency_ns": "250ms", "seed": "7", "participation": "0.2"}
     default = read(TEXT, KNOWN).broker.costs()

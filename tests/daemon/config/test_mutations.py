@@ -106,7 +106,7 @@ def limits_of(config):
     for owner, table in owners.items():
         for name, value in table.model_dump().items():
             if name == "group_caps" and value is not None:
-                value = {each["group"]: each["cap"] for each in value}
+                value = {group_cap["group"]: group_cap["cap"] for group_cap in value}
                 out |= {(owner, group, "cap"): cap for group, cap in value.items()}
                 continue
             for inner, part in value.items() if isinstance(value, dict) else [("", value)]:
@@ -116,7 +116,7 @@ def limits_of(config):
 
 def weaker(before, after):
     """The limits of `before` that hold less, or not at all, after."""
-    found = []
+    weaker_limits = []
     for (owner, name, key), was in before.items():
         now = after.get((owner, name, key))
         if was is None or key in ESTIMATORS:
@@ -128,8 +128,8 @@ def weaker(before, after):
         else:
             raise AssertionError(f"{key} has no direction in this test")
         if less:
-            found.append((owner, name, key, was, now))
-    return found
+            weaker_limits.append((owner, name, key, was, now))
+    return weaker_limits
 
 
 SECTION = re.compile(r"^\[risk\](.*?)(?=^\[)", re.M | re.S)

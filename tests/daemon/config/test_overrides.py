@@ -93,8 +93,8 @@ def test_a_mistyped_variable_is_refused_with_the_nearest():
 
 def test_variables_that_are_no_keys_and_those_of_others_are_let_alone():
     engine = dict.fromkeys(("QUANTD_UNCOMPILED", "QUANTD_CHECKED", "QUANTD_PURE_WHEEL"), "1")
-    others = config(QUANTD_REQUIRE_SERVICES="1", QUANTD_MQTT_PASSWORD="x", PATH="/bin", QUANTDX="1", **engine)
-    assert others == config()
+    configuration = config(QUANTD_REQUIRE_SERVICES="1", QUANTD_MQTT_PASSWORD="x", PATH="/bin", QUANTDX="1", **engine)
+    assert configuration == config()
 
 
 @pytest.mark.parametrize(
@@ -116,10 +116,10 @@ def test_a_secret_in_the_environment_of_a_key_is_not_shown():
 
 def offered(command):
     """Environment variable -> option, of this command and all below it."""
-    found = {param.envvar: param.opts[0] for param in command.params if param.envvar}
-    for each in getattr(command, "commands", {}).values():
-        found |= offered(each)
-    return found
+    options = {param.envvar: param.opts[0] for param in command.params if param.envvar}
+    for subcommand in getattr(command, "commands", {}).values():
+        options |= offered(subcommand)
+    return options
 
 
 VALUES = {"QUANTD_CONFIG": "{at}/config.toml", "QUANTD_STATE": "{at}/kept"}

@@ -104,17 +104,17 @@ def test_policies_see_how_shares_and_bitcoin_move_together_by_date_and_never_ahe
     seen: list[tuple[float, float]] = []
 
     def look(view: View) -> None:
-        rows, known = view.synchronous(252), view.returns(252)
+        rows, returns = view.synchronous(252), view.returns(252)
         # the newest row is that of the session before: the coin's bar of this date ends hours after the decision
         at = int(np.searchsorted(days, view.sample_time // DAY_NS * DAY_NS))
         assert rows[-1, 3] == pytest.approx(closes[at - 1, 3] / closes[at - 2, 3] - 1.0)
-        assert known[-1, 0] != rows[-1, 0]
-        seen.append((np.corrcoef(known[:, [0, 3]].T)[0, 1], np.corrcoef(rows[:, [0, 3]].T)[0, 1]))
+        assert returns[-1, 0] != rows[-1, 0]
+        seen.append((np.corrcoef(returns[:, [0, 3]].T)[0, 1], np.corrcoef(rows[:, [0, 3]].T)[0, 1]))
 
     watched(mixed, look)
-    known, by_date = np.array(seen).mean(axis=0)
+    by_price, by_date = np.array(seen).mean(axis=0)
     assert len(seen) == 514
-    assert abs(known) < 0.1
+    assert abs(by_price) < 0.1
     assert by_date > 0.3
 
 
@@ -130,12 +130,12 @@ def test_beta_and_correlation_to_the_benchmark_are_of_the_same_dates(tmp_path: P
         count += 1
         if count % 50:
             return
-        found = policy.features(view)
-        rows, known = view.synchronous(60), view.returns(60)
-        assert found[3, 0] == pytest.approx(np.corrcoef(rows[:, [0, 3]].T)[0, 1])
-        assert found[3, 0] != pytest.approx(np.corrcoef(known[:, [0, 3]].T)[0, 1], abs=1e-3)
+        features = policy.features(view)
+        rows, returns = view.synchronous(60), view.returns(60)
+        assert features[3, 0] == pytest.approx(np.corrcoef(rows[:, [0, 3]].T)[0, 1])
+        assert features[3, 0] != pytest.approx(np.corrcoef(returns[:, [0, 3]].T)[0, 1], abs=1e-3)
         # an instrument's own momentum is as new as its last price
-        assert found[0, 1] == pytest.approx(np.prod(1.0 + known[-20:, 0]) - 1.0)
+        assert features[0, 1] == pytest.approx(np.prod(1.0 + returns[-20:, 0]) - 1.0)
 
     watched(assembly, look)
     assert count == 514
@@ -271,26 +271,26 @@ def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_pa
     page = tmp_path / "page.html"
     quantd(tmp_path, "report", "--out", str(page))
     report = json.loads(page.with_suffix(".json").read_text())
-    whole = next(each for each in report["spans"] if each["name"] == "all")
-    assert whole["sharpe"] == pytest.approx(backtest["performance"]["sharpe"])
+    span = next(span for span in report["spans"] if span["name"] == "all")
+    assert span["sharpe"] == pytest.approx(backtest["performance"]["sharpe"])
     assert report["header"]["returns"] == OWN_CLOSES
     assert OWN_CLOSES in page.read_text()
     measured = report["assessment"]["sharpe"]
-    assert measured == pytest.approx(whole["sharpe"])  # a year of samples is all there is
+    assert measured == pytest.approx(span["sharpe"])  # a year of samples is all there is
     equity = [float(row.split(",")[1]) for row in quantd(tmp_path, "export", "equity").stdout.splitlines()[1:]]
-    known = np.diff(equity) / equity[:-1]
-    at_known_prices = (known.mean() - RISK_FREE_ANNUAL / 252) / known.std(ddof=1) * 252**0.5
-    assert abs(at_known_prices - whole["sharpe"]) > 0.02
+    returns = np.diff(equity) / equity[:-1]
+    at_known_prices = (returns.mean() - RISK_FREE_ANNUAL / 252) / returns.std(ddof=1) * 252**0.5
+    assert abs(at_known_prices - span["sharpe"]) > 0.02
 
 
 def test_house_and_its_only_agent_have_one_ratio_in_a_report(tmp_path: Path) -> None:
     text = CONFIG.replace("start = 2022-12-14", "start = 2024-01-02").replace('"min_variance"', '"equal_weight"')
     (tmp_path / "config.toml").write_text(text + f'[quantd]\nname = "one"\nstate = "{tmp_path}/state"\n')
     run = api.backtest(tmp_path / "config.toml", compare=False)
-    found = json.loads(run.report(tmp_path / "report.json").read_text())
-    house, alone = ([each["name"] for each in found["accounts"]].index(name) for name in ("house", "alone"))
-    of = {each["name"]: each["values"] for each in found["metrics"]}
-    assert OWN_CLOSES in found["notes"]
+    report = json.loads(run.report(tmp_path / "report.json").read_text())
+    house, alone = ([account["name"] for account in report["accounts"]].index(name) for name in ("house", "alone"))
+    of = {metric["name"]: metric["values"] for metric in report["metrics"]}
+    assert OWN_CLOSES in report["notes"]
     for name in ("sharpe", "volatility", "max_drawdown", "total_return"):
         assert of[name][alone] == pytest.approx(of[name][house], rel=1e-9), name
     assert of["sharpe"][house] == pytest.approx(run.verdict.performance.sharpe)
@@ -328,10 +328,10 @@ def test_what_is_not_known_yet_is_in_no_figure(mixed: Assembly) -> None:
             shell.take(item)
         state = shell.state
         if state.sample and state.now == state.sample:
-            assert state.sample not in [each.ts for each in gains(state)]
+            assert state.sample not in [gain.ts for gain in gains(state)]
             checked += 1
         elif state.sample and state.now % DAY_NS == 0:
-            assert state.sample in [each.ts for each in gains(state)]
+            assert state.sample in [gain.ts for gain in gains(state)]
     assert checked == 514
 
 

@@ -100,7 +100,7 @@ def test_variables_of_keys_are_saved_with_a_run_and_others_are_not() -> None:
 @pytest.mark.requirement("R-261")
 def test_config_show_names_the_variable_as_the_source() -> None:
     shown = quantd(ROOT, "config", "show", env={"API_PORT": "9000"}).stdout
-    (line,) = [each for each in shown.splitlines() if each.startswith("api.port ")]
+    (line,) = [line for line in shown.splitlines() if line.startswith("api.port ")]
     assert "9000" in line
     assert line.split()[-1] == "API_PORT"
 
@@ -172,7 +172,7 @@ def test_log_lines_are_also_in_the_named_folder(tmp_path: Path, monkeypatch: pyt
     finally:
         monkeypatch.delenv("LOGS_DIR")
         configure(instance="paper")
-    assert [each.name for each in (tmp_path / "logs").iterdir()] == ["paper.log"]
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["paper.log"]
     (line,) = (tmp_path / "logs/paper.log").read_text().splitlines()
     assert json.loads(line)["event"] == "one"
     assert "one" in stream.getvalue()

@@ -50,12 +50,12 @@ def test_configurations_of_one_digest_do_not_differ_and_those_of_two_always_do()
     assert (digest(alike), differing(alike, plain)) == (digest(plain), [])
     many = ",".join(f"S{k}" for k in range(300))
     texts = ("universe.symbols=" + many, "universe.symbols=" + many + ",Z", "feed.warmup=131", "risk.rearm=never")
-    others = [config(CONFIG, text) for text in texts]
-    for k, one in enumerate(others):
-        for two in others[k + 1 :]:
+    configurations = [config(CONFIG, text) for text in texts]
+    for k, one in enumerate(configurations):
+        for two in configurations[k + 1 :]:
             assert digest(one) != digest(two)
             assert differing(one, two)
-    assert differing(others[0], others[1]) == ["universe.symbols differs"]
+    assert differing(configurations[0], configurations[1]) == ["universe.symbols differs"]
 
 
 def test_changed_keys_leave_out_what_is_written_at_its_default() -> None:

@@ -18,15 +18,15 @@ def listed(capsys: pytest.CaptureFixture[str], of: str | None = None, name: str 
 def test_the_command_counts_and_is_one_json_document(tmp_path) -> None:
     counted = quantd(tmp_path, "features", "list", "--count")
     assert (counted.returncode, int(counted.stdout) >= 200) == (0, True)
-    found = json.loads(quantd(tmp_path, "features", "list", "--count", "--json").stdout)
-    assert found == {"features": int(counted.stdout), "indicators": 86, "unavailable": 1}
+    counts = json.loads(quantd(tmp_path, "features", "list", "--count", "--json").stdout)
+    assert counts == {"features": int(counted.stdout), "indicators": 86, "unavailable": 1}
 
 
 def test_every_feature_of_every_set_is_listed_once_with_what_it_needs(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)  # no configuration
-    found = listed(capsys)
-    rows = {row["name"]: row for row in found["features"]}
-    assert len(rows) == len(found["features"])
+    catalogue = listed(capsys)
+    rows = {row["name"]: row for row in catalogue["features"]}
+    assert len(rows) == len(catalogue["features"])
     assert set(rows) >= {name for names in SETS.values() for name in names}
     assert rows["rsi_14"]["talib"] == "RSI"
     assert rows["momentum_20"]["talib"] == ""
@@ -53,11 +53,11 @@ def test_series_of_a_configuration_are_listed_and_those_without_use_are_switched
     assert "with series esg: [feed] series names its file" in alone
     series = '{ name = "esg", path = "esg.csv" }, { name = "mood", path = "none.csv", use = false }'
     write(tmp_path, CONFIG.replace("[feed]\n", f"[feed]\nseries = [{series}]\n"))
-    found = json.loads(quantd(tmp_path, "features", "list", "--json").stdout)
-    rows = {row["name"]: row for row in found["features"] if row["group"] == "series"}
+    catalogue = json.loads(quantd(tmp_path, "features", "list", "--json").stdout)
+    rows = {row["name"]: row for row in catalogue["features"] if row["group"] == "series"}
     assert list(rows) == [f"series_esg{kind}" for kind in ("", "_ago_1", "_change_5", "_z_60", "_is_1")]
     assert all(row["available"] and not row["with"] for row in rows.values())
-    assert found["unavailable"]["series_mood"] == "switched off: [feed] series has use = false"
+    assert catalogue["unavailable"]["series_mood"] == "switched off: [feed] series has use = false"
     counted = json.loads(quantd(tmp_path, "features", "list", "--count", "--json").stdout)
     assert (counted["features"], counted["unavailable"]) == (plain["features"] + 5, 2)
     text = quantd(tmp_path, "features", "list").stdout
@@ -71,8 +71,8 @@ def test_series_of_a_configuration_are_listed_and_those_without_use_are_switched
 def test_macro_series_and_the_benchmark_of_a_configuration_are_available(tmp_path) -> None:
     def with_(text: str) -> dict[str, list[str]]:
         write(tmp_path, text)
-        found = json.loads(quantd(tmp_path, "features", "list", "--json").stdout)
-        return {row["name"]: row["with"] for row in found["features"]}
+        catalogue = json.loads(quantd(tmp_path, "features", "list", "--json").stdout)
+        return {row["name"]: row["with"] for row in catalogue["features"]}
 
     plain = with_(CONFIG)
     assert (plain["vix"], plain["yield_10y"], plain["beta_60"]) == (["vix"], ["yield_10y"], ["benchmark"])

@@ -14,14 +14,14 @@ def test_why_tells_what_was_wanted_and_which_limit_cut(ran):
     folder, _ = ran
     rows = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
     cut = next(o for o in rows if o["reason"] == "position_weight")
-    told = answer(quantd(folder, "why", cut["id"], "--json"))
-    assert told["reason"] == "position_weight"
-    assert abs(int(told["allowed"])) < abs(int(told["net"]))
-    assert {a["agent"] for a in told["agents"]} <= {"even", "trend"}
-    weight = next(x for x in told["limits"] if x["limit"] == "max_position_weight")
+    explanation = answer(quantd(folder, "why", cut["id"], "--json"))
+    assert explanation["reason"] == "position_weight"
+    assert abs(int(explanation["allowed"])) < abs(int(explanation["net"]))
+    assert {a["agent"] for a in explanation["agents"]} <= {"even", "trend"}
+    weight = next(x for x in explanation["limits"] if x["limit"] == "max_position_weight")
     assert weight["after"] <= weight["bound"] == 0.25
     text = quantd(folder, "why", cut["id"]).stdout
-    assert f"this limit cut {told['net']} to {told['allowed']}" in text
+    assert f"this limit cut {explanation['net']} to {explanation['allowed']}" in text
     assert "New York" in text
     assert "commission" in text
 
@@ -29,19 +29,19 @@ def test_why_tells_what_was_wanted_and_which_limit_cut(ran):
 def test_what_was_refused_is_listed_with_an_address_that_why_takes(ran):
     folder, _ = ran
     lines = answer(quantd(folder, "orders", "--refused", "--last", "500", "--json"))["refused"]
-    whole = next(x for x in reversed(lines) if x["allowed"] == "0" and x["who"] == "house")
-    told = answer(quantd(folder, "why", whole["address"], "--json"))
-    assert msgspec.to_builtins(msgspec.convert(told, Explanation, strict=True)) == told
-    assert (told["state"], told["order"], told["recomputed"]) == ("refused", "", True)
-    assert told["largest"]["qty"] is not None
-    assert whole["address"] in quantd(folder, "orders", "--refused").stdout
+    refusal = next(x for x in reversed(lines) if x["allowed"] == "0" and x["who"] == "house")
+    explanation = answer(quantd(folder, "why", refusal["address"], "--json"))
+    assert msgspec.to_builtins(msgspec.convert(explanation, Explanation, strict=True)) == explanation
+    assert (explanation["state"], explanation["order"], explanation["recomputed"]) == ("refused", "", True)
+    assert explanation["largest"]["qty"] is not None
+    assert refusal["address"] in quantd(folder, "orders", "--refused").stdout
     shown = quantd(folder, "decisions", "--last", "500").stdout
-    assert f"quantd why {whole['address']}" in shown
-    text = quantd(folder, "why", whole["address"]).stdout
-    assert f"this limit cut {whole['asked']} to 0" in text
+    assert f"quantd why {refusal['address']}" in shown
+    text = quantd(folder, "why", refusal["address"]).stdout
+    assert f"this limit cut {refusal['asked']} to 0" in text
     assert "no order was made" in text
-    assert answer(quantd(folder, "why", whole["symbol"], "--at", "2019-02-28", "--json"))["time"] < "2019-03-01"
-    assert answer(quantd(folder, "why", whole["symbol"], "--last", "--json"))["symbol"] == whole["symbol"]
+    assert answer(quantd(folder, "why", refusal["symbol"], "--at", "2019-02-28", "--json"))["time"] < "2019-03-01"
+    assert answer(quantd(folder, "why", refusal["symbol"], "--last", "--json"))["symbol"] == refusal["symbol"]
 
 
 def test_what_an_agent_had_is_folded_from_its_fills(ran):

@@ -135,9 +135,9 @@ async def test_a_dry_run_shows_and_does_nothing(tmp_path: Path, venue: AlpacaSer
     done = await inside(tmp_path, venue, "--close", "--dry-run", "--yes")
     assert done.returncode == 0, done.stderr
     assert "would close 12 SPY, worth 4,800.00" in done.stdout
-    found = json.loads((await inside(tmp_path, venue, "--dry-run", "--json")).stdout)
-    assert found["dry_run"] is True
-    assert [each["symbol"] for each in found["contents"]["positions"]] == ["SPY", "TSLA"]
+    document = json.loads((await inside(tmp_path, venue, "--dry-run", "--json")).stdout)
+    assert document["dry_run"] is True
+    assert [position["symbol"] for position in document["contents"]["positions"]] == ["SPY", "TSLA"]
     assert untouched(venue)
 
 
@@ -155,11 +155,11 @@ async def test_what_remains_has_a_line_and_exit_code_1(tmp_path: Path, venue: Al
 
 async def test_json_is_one_document(tmp_path: Path, venue: AlpacaServer) -> None:
     done = await inside(tmp_path, venue, "--close", "--yes", "--json")
-    found = json.loads(done.stdout)
+    document = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(found) == {"venue", "dry_run", "done", "orders", "positions", "dust", "remaining"}
-    assert [(o["symbol"], o["qty"], o["outcome"]) for o in found["orders"]] == [("SPY", "10", "cancelled")]
-    assert {(p["symbol"], p["qty"], p["outcome"]) for p in found["positions"]} == {
+    assert set(document) == {"venue", "dry_run", "done", "orders", "positions", "dust", "remaining"}
+    assert [(o["symbol"], o["qty"], o["outcome"]) for o in document["orders"]] == [("SPY", "10", "cancelled")]
+    assert {(p["symbol"], p["qty"], p["outcome"]) for p in document["positions"]} == {
         ("SPY", "12", "closed"), ("TSLA", "-5", "closed")
     }  # fmt: skip
 

@@ -17,21 +17,21 @@ def test_each_setting_is_shown_with_where_it_comes_from(tmp_path):
     write(tmp_path, text)
     env = {"QUANTD_RISK__MAX_DAILY_LOSS": "0.04", "QUANTD_ALPACA_SECRET": "hush"}
     done = quantd(tmp_path, "config", "show", "--set", "broker.spread_bp=3", "--json", env=env)
-    found = {row["key"]: (row["value"], row["source"]) for row in json.loads(done.stdout)["settings"]}
+    settings = {row["key"]: (row["value"], row["source"]) for row in json.loads(done.stdout)["settings"]}
     line = {key.split(" =")[0]: k for k, key in enumerate(text.splitlines(), 1)}
-    assert found["risk.max_position_weight"] == (0.25, f"config.toml:{line['max_position_weight']}")
-    assert found["risk.max_daily_loss"] == (0.04, "QUANTD_RISK__MAX_DAILY_LOSS")
-    assert found["broker.spread_bp"] == (3.0, "--set broker.spread_bp")
-    assert found["broker.cash"] == ("100000.00", f"config.toml:{line['cash']}")
-    assert found["feed.interval"] == ("1d", "default")
-    assert found["risk.reduce_collar"] == (0.15, "default")
-    assert found["agents[1].limits.max_drawdown"] == (0.15, "profile balanced")
-    assert found["agents[0].limits.max_drawdown"] == (None, "default")
-    assert found["agents[1].capital"][0] == 0.4
+    assert settings["risk.max_position_weight"] == (0.25, f"config.toml:{line['max_position_weight']}")
+    assert settings["risk.max_daily_loss"] == (0.04, "QUANTD_RISK__MAX_DAILY_LOSS")
+    assert settings["broker.spread_bp"] == (3.0, "--set broker.spread_bp")
+    assert settings["broker.cash"] == ("100000.00", f"config.toml:{line['cash']}")
+    assert settings["feed.interval"] == ("1d", "default")
+    assert settings["risk.reduce_collar"] == (0.15, "default")
+    assert settings["agents[1].limits.max_drawdown"] == (0.15, "profile balanced")
+    assert settings["agents[0].limits.max_drawdown"] == (None, "default")
+    assert settings["agents[1].capital"][0] == 0.4
     assert "hush" not in done.stdout
     shown = quantd(tmp_path, "config", "show")
     assert shown.returncode == 0
-    assert len(shown.stdout.splitlines()) == len(found) + 1
+    assert len(shown.stdout.splitlines()) == len(settings) + 1
 
 
 def test_the_state_folder_of_an_option_or_a_variable_is_shown_with_it_as_the_source(tmp_path):
@@ -62,10 +62,10 @@ def test_a_path_that_a_variable_moves_is_shown_where_it_is_with_the_variable_as_
 
     def shown(env):
         done = quantd(tmp_path, "config", "show", "--json", env=env)
-        found = {
+        settings = {
             row["key"]: (row["value"], row["source"].partition(":")[0]) for row in json.loads(done.stdout)["settings"]
         }
-        return {key: found[key] for key in ("feed.path", "feed.actions", "account.cash_rate", "agents[0].policy")}
+        return {key: settings[key] for key in ("feed.path", "feed.actions", "account.cash_rate", "agents[0].policy")}
 
     file = "config.toml"
     assert shown({}) == {
@@ -135,8 +135,8 @@ nothing_like_it = 3.0
     assert second.startswith(f"config.toml:{at + 2}: ")
     assert second.endswith("the metrics are listed in docs/research/metrics.md.")
     assert end.startswith("2 mistakes")
-    found = json.loads(quantd(tmp_path, "config", "check", "--json").stdout)
-    assert [each["line"] for each in found["mistakes"]] == [at + 1, at + 2]
+    document = json.loads(quantd(tmp_path, "config", "check", "--json").stdout)
+    assert [mistake["line"] for mistake in document["mistakes"]] == [at + 1, at + 2]
     assert quantd(tmp_path, "config", "show").returncode == 0
 
 

@@ -103,7 +103,7 @@ def test_the_second_download_asks_nothing_and_a_range_that_broke_off_goes_on_whe
     assert (tmp_path / "bars.parquet").read_bytes() == (tmp_path / "again.parquet").read_bytes()
     assert again["symbols"] == first["symbols"]
     kept = answer(data(tmp_path, "list", "--cache", "kept", "--json"))["series"]
-    series = [(each["source"], each["series"], each["symbol"], each["bars"]) for each in kept]
+    series = [(row["source"], row["series"], row["symbol"], row["bars"]) for row in kept]
     assert series == [("alpaca", "1d-raw", "SPY", 1006)]
     assert "1006" in data(tmp_path, "list", "--cache", "kept").stdout
 
@@ -144,8 +144,8 @@ def test_a_symbol_without_bars_is_named_and_nothing_is_written(tmp_path: Path) -
 def test_a_symbol_that_began_later_is_no_failure(tmp_path: Path) -> None:
     venue = AlpacaData({"SPY": days("SPY"), "AAPL": days("AAPL")[200:]})
     with served(venue.app()) as port:
-        told = answer(fetch(tmp_path, *year(f"http://127.0.0.1:{port}", "SPY", "AAPL"), "--json"))
-    assert {each["symbol"]: each["bars"] for each in told["symbols"]} == {"SPY": 252, "AAPL": 52}
+        download = answer(fetch(tmp_path, *year(f"http://127.0.0.1:{port}", "SPY", "AAPL"), "--json"))
+    assert {row["symbol"]: row["bars"] for row in download["symbols"]} == {"SPY": 252, "AAPL": 52}
 
 
 def test_when_the_first_source_fails_the_second_gives_the_bars_and_the_file_says_so(tmp_path: Path) -> None:
@@ -156,14 +156,14 @@ def test_when_the_first_source_fails_the_second_gives_the_bars_and_the_file_says
         served(JsonBars({"SPY": bars}).app()) as two,
     ):
         (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{two}"))
-        told = answer(
+        download = answer(
             fetch(
                 tmp_path, "SPY", "-s", "alpaca", "-s", "http", "--mapping", "vendor.toml",
                 "--url", f"http://127.0.0.1:{one}",
                 "-i", "1m", "--from", "2024-01-03", "--to", "2024-01-03", "--json",
             )
         )  # fmt: skip
-    assert told["symbols"] == [
+    assert download["symbols"] == [
         {
             "symbol": "SPY",
             "bars": 60,
@@ -172,7 +172,7 @@ def test_when_the_first_source_fails_the_second_gives_the_bars_and_the_file_says
             "source": "my vendor",
         }
     ]
-    assert told["stamps"] == "open"
+    assert download["stamps"] == "open"
     assert pl.read_parquet(tmp_path / "bars.parquet")["source"].unique().to_list() == ["my vendor"]
 
 
@@ -202,11 +202,11 @@ def test_check_lists_jumps_with_the_missing_action_and_holes(tmp_path: Path) -> 
     frame.filter(pl.col("ts").dt.year().is_between(2004, 2011)).write_parquet(tmp_path / "bars.parquet")
     done = data(tmp_path, "check", "bars.parquet", "--json")
     assert done.returncode == 1
-    told = json.loads(done.stdout)
-    assert [each["fault"] for each in told["faults"]] == ["spike"]
-    (jump,) = told["jumps"]
+    check = json.loads(done.stdout)
+    assert [fault["fault"] for fault in check["faults"]] == ["spike"]
+    (jump,) = check["jumps"]
     assert "AAPL opened at 44.67 on 2005-02-28, after 88.97: near a 2:1 split" in jump["text"]
-    assert told["holes"] == ["QQQ has no good bar on 1,588 sessions in a row, 2004-12-01 to 2011-03-22"]
+    assert check["holes"] == ["QQQ has no good bar on 1,588 sessions in a row, 2004-12-01 to 2011-03-22"]
     (tmp_path / "actions.csv").write_text(f"ts,symbol,kind,ratio,cash\n{jump['action']}\n")
     frame.filter(pl.col("ts").dt.year().is_between(2005, 2008)).filter(pl.col("symbol") == "AAPL").write_parquet(
         tmp_path / "aapl.parquet"
@@ -220,8 +220,10 @@ def test_check_lists_jumps_with_the_missing_action_and_holes(tmp_path: Path) -> 
 
 def minutes(zone: str, calendar: str = "XNYS", symbol: str = "SPY") -> pl.DataFrame:
     """Bars of five minutes of three sessions, stamped by the clock of a zone without an offset."""
-    own = sessions(calendar, date(2024, 7, 1), date(2024, 7, 3))
-    ts = np.concatenate([np.arange(a, b, 300 * 10**9) for a, b in zip(own.open_ns, own.close_ns, strict=True)])
+    market_sessions = sessions(calendar, date(2024, 7, 1), date(2024, 7, 3))
+    ts = np.concatenate(
+        [np.arange(a, b, 300 * 10**9) for a, b in zip(market_sessions.open_ns, market_sessions.close_ns, strict=True)]
+    )
     clock = pl.Series(ts).cast(pl.Datetime("ns", "UTC"))
     local = clock.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.to_string("%Y-%m-%d %H:%M:%S")
     close = 50 + np.arange(len(ts)) / 1000
@@ -258,8 +260,8 @@ def test_check_names_the_interval_the_zone_and_the_calendar_by_options_that_work
     assert done.returncode == 0, done.stdout
     assert sorted(typed) == sorted(options.split())
     assert "outside trading hours" not in done.stdout
-    told = json.loads(data(tmp_path, "check", "bars.csv", "--stamps", "open", *typed, "--json").stdout)
-    assert (told["misfits"], told["outside_hours"], told["bad"]) == ([], 0, 0)
+    check = json.loads(data(tmp_path, "check", "bars.csv", "--stamps", "open", *typed, "--json").stdout)
+    assert (check["misfits"], check["outside_hours"], check["bad"]) == ([], 0, 0)
 
 
 def test_check_refuses_an_unknown_zone_and_a_calendar_that_cannot_be_built(tmp_path: Path) -> None:
@@ -347,8 +349,8 @@ def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Pat
     lines = ["ts,symbol,open,high,low,close,volume"]
     for ts, symbol, *values in frame.iter_rows():
         lines.append(f"{ts:%Y-%m-%d},{symbol}," + ",".join(str(value) for value in values))
-    whole = tmp_path / "whole.csv"
-    whole.write_text("\n".join(lines))
+    path = tmp_path / "whole.csv"
+    path.write_text("\n".join(lines))
     assert data(tmp_path, "check", "whole.csv").returncode == 0
     lines[10] = lines[10].replace(lines[10].split(",")[5], "nan")
     lines[20] = ",".join([*lines[20].split(",")[:2], "0", *lines[20].split(",")[3:]])
@@ -360,7 +362,7 @@ def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Pat
     (tmp_path / "broken.csv").write_text("\n".join(lines))
     done = data(tmp_path, "check", "broken.csv", "--json")
     assert done.returncode == 1
-    found: dict[str, Any] = {each["fault"]: each for each in json.loads(done.stdout)["faults"]}
+    faults: dict[str, Any] = {entry["fault"]: entry for entry in json.loads(done.stdout)["faults"]}
     expected = {
         "nan": 11,
         "non_positive": 21,
@@ -370,8 +372,8 @@ def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Pat
         "session": 61,
         "spike": 201,
     }
-    assert {fault: each["first_row"] for fault, each in found.items()} == expected
-    assert all(each["bars"] == 1 for each in found.values())
+    assert {fault: entry["first_row"] for fault, entry in faults.items()} == expected
+    assert all(entry["bars"] == 1 for entry in faults.values())
     people = data(tmp_path, "check", "broken.csv")
     assert people.returncode == 1
     for fault, row in expected.items():
@@ -442,10 +444,10 @@ def test_a_mistake_in_a_mapping_is_told_with_its_file_and_key(tmp_path: Path, te
 def test_the_mappings_in_the_documentation_are_mappings(tmp_path: Path) -> None:
     text = (ROOT / "docs/operate/feeds.md").read_text()
     examples = [part.partition("```")[0] for part in text.split("```toml\n")[1:]]
-    mappings = [each for each in examples if "url =" in each]
+    mappings = [example for example in examples if "url =" in example]
     assert len(mappings) >= 2
-    for number, each in enumerate(mappings):
-        (tmp_path / f"{number}.toml").write_text(each)
+    for number, mapping in enumerate(mappings):
+        (tmp_path / f"{number}.toml").write_text(mapping)
         assert read_mapping(tmp_path / f"{number}.toml").name
 
 

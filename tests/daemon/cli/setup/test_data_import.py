@@ -54,7 +54,7 @@ def answered(entry: Format, done: Done, typed: tuple[str, ...]) -> tuple[str, ..
     named = re.findall(r"--(?:symbol|dates|unit|scale|decimal|zone)\b", done.stderr or done.stdout)
     if not done.stderr and "from the file's name" in done.stdout:
         named.append("--symbol")  # a person sees in the statement that the name of the file is another one
-    option = next((each for each in named if each in answers and each not in typed), "")
+    option = next((word for word in named if word in answers and word not in typed), "")
     return (option, answers[option]) if option else ()
 
 

@@ -28,8 +28,13 @@ def test_headlines_become_one_value_for_each_symbol_and_session(tmp_path: Path) 
     text_model(tmp_path / "model")
     (tmp_path / "news.csv").write_text(NEWS)
     command = ("sentiment", "news.csv", "--model", "model", "--out", "sentiment.parquet")
-    found = answer(quantd(tmp_path, "data", *command, "--json"))
-    assert (found["headlines"], found["values"], found["from"], found["to"]) == (4, 3, "2024-07-02", "2024-07-03")
+    summary = answer(quantd(tmp_path, "data", *command, "--json"))
+    assert (summary["headlines"], summary["values"], summary["from"], summary["to"]) == (
+        4,
+        3,
+        "2024-07-02",
+        "2024-07-03",
+    )
     table = pl.read_parquet(tmp_path / "sentiment.parquet")
     assert [(str(day), symbol) for day, symbol in table.select("ts", "symbol").rows()] == [
         ("2024-07-02", "AAPL"), ("2024-07-02", "SPY"), ("2024-07-03", "SPY"),
@@ -39,10 +44,10 @@ def test_headlines_become_one_value_for_each_symbol_and_session(tmp_path: Path) 
     dated = read_symbol_series(tmp_path / "sentiment.parquet", ("SPY", "AAPL"))
     assert dated.of(0)[1].tolist() == table.filter(pl.col("symbol") == "SPY")["value"].to_list(), "as [feed] series"
     origin = json.loads(pl.read_parquet_metadata(tmp_path / "sentiment.parquet")["quantd"])
-    assert origin == {"source": "headlines of news.csv", "model": found["model"], "calendar": "XNYS"}
+    assert origin == {"source": "headlines of news.csv", "model": summary["model"], "calendar": "XNYS"}
     before = (tmp_path / "sentiment.parquet").read_bytes()
     printed = quantd(tmp_path, "data", *command)
-    assert f"model {found['model']}" in printed.stdout
+    assert f"model {summary['model']}" in printed.stdout
     assert (tmp_path / "sentiment.parquet").read_bytes() == before
 
 

@@ -62,13 +62,13 @@ def same_account(folder: Path, run: dict, positions: dict, *more: str) -> None:
 @pytest.mark.long
 def test_backup_wipe_restore_and_the_digest_is_the_same(copied):
     folder, run, positions = copied
-    made = answer(quantd(folder, "backup", "kept.tar", "--json"))
-    assert [(r["run"], r["steps"] > 50) for r in made["runs"]] == [(run["run"], True)]
-    assert set(made["runs"][0]["models"]) <= {"even", "trend"}
+    backup = answer(quantd(folder, "backup", "kept.tar", "--json"))
+    assert [(r["run"], r["steps"] > 50) for r in backup["runs"]] == [(run["run"], True)]
+    assert set(backup["runs"][0]["models"]) <= {"even", "trend"}
     shutil.rmtree(folder / "state")
     assert quantd(folder, "status", "--json").returncode != 0
     back = answer(quantd(folder, "restore", "kept.tar", "--json"))
-    assert (back["hash"], back["aside"]) == (made["hash"], None)
+    assert (back["hash"], back["aside"]) == (backup["hash"], None)
     same_account(folder, run, positions)
     assert quantd(folder, "restore", "kept.tar").returncode == 75
     refused = quantd(folder, "restore", "kept.tar")
@@ -104,20 +104,20 @@ def test_a_compacted_journal_replays_and_explains_its_oldest_orders(copied):
     after = answer(quantd(folder, "why", orders[0]["id"], "--json"))
     assert after == why
     assert "no journal row is old enough" in quantd(folder, "store", "compact", "--keep-days", "0").stdout
-    made = answer(quantd(folder, "backup", "kept.tar", "--json"))  # with its archives
+    backup = answer(quantd(folder, "backup", "kept.tar", "--json"))  # with its archives
     shutil.rmtree(folder / "state")
     answer(quantd(folder, "restore", "kept.tar", "--json"))
-    assert made["rows"] > done["rows"]
+    assert backup["rows"] > done["rows"]
     same_account(folder, run, positions)
 
 
 def test_old_read_models_go_by_their_days(copied):
     folder, _, _ = copied
-    told = quantd(folder, "store", "compact", "--equity-days", "20", "--set", "store.orders_days=30")
-    assert told.returncode == 0, told.stderr
-    assert "rows of equity were deleted" in told.stdout
-    assert "rows of orders were deleted" in told.stdout
-    assert "alerts" not in told.stdout  # what nobody named stays
+    compaction = quantd(folder, "store", "compact", "--equity-days", "20", "--set", "store.orders_days=30")
+    assert compaction.returncode == 0, compaction.stderr
+    assert "rows of equity were deleted" in compaction.stdout
+    assert "rows of orders were deleted" in compaction.stdout
+    assert "alerts" not in compaction.stdout  # what nobody named stays
     quantd(folder, "store", "compact", "--set", "store.archives=away", "--set", "store.keep_days=0")
     assert list((folder / "away").glob("journal-*.parquet"))
     (store,) = [c for c in answer(quantd(folder, "doctor", "--store", "--json"))["checks"] if c["name"] == "store"]
@@ -138,15 +138,15 @@ def old_batches(records: Records, record: RunRecord, rows: list[tuple]) -> list[
     """The journal of a run in the batches it was written in, with the read models of each."""
     fold = Projection(record.run, record.universe.symbols, record.agents)
     entries = dict(records.entries(record.run))
-    made = []
+    batches = []
     for first, last, ts in rows:
         fold.agents = record.agents_at(first)
         part = [entries[seq] for seq in range(first, last + 1)]
         for seq, data in enumerate(part, first):
             entry = codec.decode(data)
             fold.add(seq, entry.event, entry.effects)
-        made.append(Batch(record.run, first, part, ts, fold.take(), durable=True))
-    return made
+        batches.append(Batch(record.run, first, part, ts, fold.take(), durable=True))
+    return batches
 
 
 @pytest.mark.quick_cases(1)
@@ -166,10 +166,10 @@ def test_a_store_of_the_first_schema_is_upgraded_and_has_the_same_account(copied
     desk = Desk(database[1].partition("=")[2], old) if database else Desk(old, old)
     make_first(desk)
     shutil.copytree(new / "configs", old / "configs")
-    made = old_batches(records, record, rows)
+    batches = old_batches(records, record, rows)
     for seq, version, data in snapshots:
-        next(b for b in made if b.first_seq + len(b.entries) - 1 == seq).snapshot = SnapshotOf(seq, version, data)
-    write_first(desk, fields, made)
+        next(b for b in batches if b.first_seq + len(b.entries) - 1 == seq).snapshot = SnapshotOf(seq, version, data)
+    write_first(desk, fields, batches)
 
     where = ("--state", "old", *database)
     refused = quantd(folder, "status", *where)

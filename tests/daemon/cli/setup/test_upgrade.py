@@ -115,8 +115,8 @@ def test_a_start_killed_between_backup_and_upgrade_is_done_again(recorded):
             [sys.executable, "-m", "quantd.daemon.cli", "upgrade"], cwd=recorded, env=environment(ROOT),
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        known = len(backups(recorded))
-        while len(backups(recorded)) == known and child.poll() is None:
+        count = len(backups(recorded))
+        while len(backups(recorded)) == count and child.poll() is None:
             time.sleep(0.001)
         os.kill(child.pid, signal.SIGKILL) if child.poll() is None else None
         child.wait()

@@ -62,8 +62,8 @@ def black_hole() -> Iterator[int]:
         threading.Thread(target=accept, daemon=True).start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-    for each in accepted:
-        each.close()
+    for connection in accepted:
+        connection.close()
 
 
 def closed_port() -> int:
@@ -144,9 +144,9 @@ def test_the_currency_of_a_universe_is_that_of_its_first_symbol_that_trades() ->
     for symbols, currency in ((["^GSPC", "TSCO.L"], "GBX"), (["^N225"], "JPY"), (["SPY", "SAP.DE"], "USD")):
         universe = universe_of(symbols, None, "")
         assert universe.currency == currency
-        assert {each.currency for each in universe.instruments} == {currency}
+        assert {instrument.currency for instrument in universe.instruments} == {currency}
     assert universe_of(["TSCO.L"], None, "GBP").currency == "GBP"
-    assert [each.calendar for each in universe_of(["TSCO.L", "^GSPC", "EURUSD=X", "CL=F"], None, "").instruments] == [
+    assert [entry.calendar for entry in universe_of(["TSCO.L", "^GSPC", "EURUSD=X", "CL=F"], None, "").instruments] == [
         "XLON", "XNYS", "24/5", "CMES",
     ]  # fmt: skip
-    assert {each.calendar for each in universe_of(["TSCO.L", "SPY"], "XNYS", "").instruments} == {"XNYS"}
+    assert {instrument.calendar for instrument in universe_of(["TSCO.L", "SPY"], "XNYS", "").instruments} == {"XNYS"}

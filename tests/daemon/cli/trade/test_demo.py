@@ -54,9 +54,9 @@ def test_a_demo_signs_in_by_its_link_trades_halts_resumes_and_leaves_nothing(tmp
         assert quantd(tmp_path, "status", "-c", config).returncode == 0
     finally:
         demo.send_signal(signal.SIGINT)
-        rest, _ = demo.communicate(timeout=30)
-    assert demo.returncode == 0, rest
-    assert "nothing is left behind" in rest
+        last_output, _ = demo.communicate(timeout=30)
+    assert demo.returncode == 0, last_output
+    assert "nothing is left behind" in last_output
     assert [*home.iterdir(), *temporary.iterdir()] == []
     assert not elsewhere.exists()
 

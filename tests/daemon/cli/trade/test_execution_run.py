@@ -101,13 +101,15 @@ def test_orders_and_why_tell_the_shortfall_of_a_child_and_of_its_whole(ran) -> N
     orders = answer(quantd(folder, "orders", "--json", "--last", "100"))["orders"]
     first = orders[0]
     assert {o["shortfall"]["style"] for o in orders} == {"twap"}
-    told = answer(quantd(folder, "why", first["id"], "--json"))
-    assert told["style"] == "twap"
-    assert told["part_of"]
-    assert told["shortfall"] == first["shortfall"]
+    explanation = answer(quantd(folder, "why", first["id"], "--json"))
+    assert explanation["style"] == "twap"
+    assert explanation["part_of"]
+    assert explanation["shortfall"] == first["shortfall"]
     family = [o for o in orders if o["symbol"] == first["symbol"]][:3]
     for part in ("impact", "delay", "fees"):
-        assert sum(float(o["shortfall"][part]) for o in family) == pytest.approx(float(told["whole"][part]), abs=1e-5)
+        assert sum(float(o["shortfall"][part]) for o in family) == pytest.approx(
+            float(explanation["whole"][part]), abs=1e-5
+        )
     said = quantd(folder, "why", first["id"]).stdout
     assert "executed as twap" in said
     assert said.count("implementation shortfall of") == 2
@@ -116,22 +118,27 @@ def test_orders_and_why_tell_the_shortfall_of_a_child_and_of_its_whole(ran) -> N
 def test_the_whole_is_explained_too(ran) -> None:
     folder, _ = ran
     rows = answer(quantd(folder, "decisions", "--json", "--last", "100"))["decisions"]
-    whole = rows[0]
-    assert whole["n"] == 0
-    told = answer(quantd(folder, "why", f"{whole['address']}:AAA", "--json"))
-    assert (told["state"], told["style"], told["order"], told["part_of"]) == ("worked", "twap", "", "")
-    assert "executed as twap" in quantd(folder, "why", f"{whole['address']}:AAA").stdout
+    decision = rows[0]
+    assert decision["n"] == 0
+    explanation = answer(quantd(folder, "why", f"{decision['address']}:AAA", "--json"))
+    assert (explanation["state"], explanation["style"], explanation["order"], explanation["part_of"]) == (
+        "worked",
+        "twap",
+        "",
+        "",
+    )
+    assert "executed as twap" in quantd(folder, "why", f"{decision['address']}:AAA").stdout
 
 
 def test_the_report_has_the_shortfall_in_both_forms(ran) -> None:
     folder, _ = ran
-    found = answer(quantd(folder, "report", "--json", "--out", "whole.html"))
-    assert [row["what"] for row in found["shortfall"]] == ["all", "AAA", "BBB"]
-    total = sum(float(row["total"]) for row in found["shortfall"][1:])
-    assert float(found["shortfall"][0]["total"]) == pytest.approx(total, abs=1e-5)
+    report = answer(quantd(folder, "report", "--json", "--out", "whole.html"))
+    assert [row["what"] for row in report["shortfall"]] == ["all", "AAA", "BBB"]
+    total = sum(float(row["total"]) for row in report["shortfall"][1:])
+    assert float(report["shortfall"][0]["total"]) == pytest.approx(total, abs=1e-5)
     page = (folder / "whole.html").read_text()
     assert "Implementation shortfall" in page
-    assert json.dumps(found["shortfall"][0]["total"]).strip('"') in page
+    assert json.dumps(report["shortfall"][0]["total"]).strip('"') in page
 
 
 def test_orders_decided_on_a_close_pay_spread_and_slippage_as_impact_and_the_night_as_delay(tmp_path) -> None:
@@ -145,8 +152,8 @@ def test_orders_decided_on_a_close_pay_spread_and_slippage_as_impact_and_the_nig
         assert cost["note"] == ""
         assert cost["impact_bp"] == pytest.approx(3.0, abs=0.15)
     assert max(abs(cost["delay_bp"]) for cost in done) > 10.0
-    told = answer(quantd(tmp_path, "why", orders[-1]["id"], "--json"))
-    assert told["shortfall"] == orders[-1]["shortfall"]
+    explanation = answer(quantd(tmp_path, "why", orders[-1]["id"], "--json"))
+    assert explanation["shortfall"] == orders[-1]["shortfall"]
     report = answer(quantd(tmp_path, "report", "--json"))
     assert report["shortfall"][0]["impact_bp"] == pytest.approx(3.0, abs=0.15)
     assert "delay" not in report["unknown"]

@@ -67,5 +67,5 @@ def test_a_run_without_a_compiled_engine_logs_why(tmp_path):
     assert "run --quiet: 0" in lines
     (line,) = [line for line in lines if "engine.uncompiled" in line]
     assert "QUANTD_UNCOMPILED is set; unset it" in line
-    first = [k for k, each in enumerate(done.stderr.splitlines()) if each.startswith(commands[0])]
+    first = [k for k, error_line in enumerate(done.stderr.splitlines()) if error_line.startswith(commands[0])]
     assert line in done.stderr.splitlines()[: first[0]], "the run alone logs it"

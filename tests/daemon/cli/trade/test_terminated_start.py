@@ -32,9 +32,9 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("load", SLOW)
 def test_a_start_whose_policy_loads_for_long_ends_at_sigterm_with_its_processes(tmp_path: Path, load: str) -> None:
-    head, _, rest = CONFIG.partition("[[agents]]")
+    head, _, tail = CONFIG.partition("[[agents]]")
     slow = '[[agents]]\nname = "slow"\npolicy = "slow.py:act"\ncapital = 1.0\n'
-    write(tmp_path, f"{head}{slow}[bus]{rest.partition('[bus]')[2]}")
+    write(tmp_path, f"{head}{slow}[bus]{tail.partition('[bus]')[2]}")
     (tmp_path / "slow.py").write_text(SLOW[load])
     start = subprocess.Popen(
         [sys.executable, "-m", "quantd.daemon.cli", "run"], cwd=tmp_path, env=environment(),
