@@ -14,8 +14,8 @@ from tests.server.api.routes.traded_run import traded
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
-    async with traded(tmp_path_factory.mktemp("cockpit")) as found:
-        yield found
+    async with traded(tmp_path_factory.mktemp("cockpit")) as traded_world:
+        yield traded_world
 
 
 def number(text: str) -> Decimal:

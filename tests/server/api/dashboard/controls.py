@@ -129,9 +129,9 @@ async def no_orders(world: Any) -> None:
     """Cancels every open order, so that the next one is neither a duplicate nor too much."""
     async with world.session.get("/api/v1/orders?limit=200") as response:
         rows = (await response.json())["orders"]
-    for each in rows:
-        if each["state"] in ("sent", "working", "partial"):
-            await owner(world, "orders/cancel", {"order": each["id"], "reason": "away"}, 404, 409)
+    for order in rows:
+        if order["state"] in ("sent", "working", "partial"):
+            await owner(world, "orders/cancel", {"order": order["id"], "reason": "away"}, 404, 409)
 
 
 def agent(title: str, name: str, fill: dict[str, str] | None = None) -> Callable[[Page], Awaitable[None]]:
@@ -159,8 +159,10 @@ async def a_proposal(world: Any) -> None:
 
 async def no_proposals(world: Any) -> None:
     async with world.session.get("/api/v1/reviews") as response:
-        for each in (await response.json())["waiting"]:
-            await owner(world, "agents/guest/review", {"id": each["id"], "approve": False, "reason": "away"}, 404, 409)
+        for review in (await response.json())["waiting"]:
+            await owner(
+                world, "agents/guest/review", {"id": review["id"], "approve": False, "reason": "away"}, 404, 409
+            )
     await no_orders(world)
 
 
@@ -178,8 +180,8 @@ async def core(world: Any) -> None:
 
 async def no_core(world: Any) -> None:
     async with world.session.get("/api/v1/portfolios") as response:
-        for each in (await response.json())["portfolios"]:
-            path = f"portfolios/{each['name']}/close"
+        for portfolio in (await response.json())["portfolios"]:
+            path = f"portfolios/{portfolio['name']}/close"
             await owner(world, path, {"how": "hand_over", "to": "even", "reason": "away"}, 404, 409)
     await no_orders(world)
 
@@ -205,11 +207,11 @@ async def approve(page: Page) -> None:
 async def no_research(world: Any) -> None:
     """Ends every backtest and sweep, and unpins."""
     async with world.session.get("/api/v1/research/jobs") as response:
-        found = await response.json()
-    for each in found["jobs"]:
-        if each["state"] in ("queued", "running"):
-            await owner(world, f"research/jobs/{each['id']}/cancel", {"reason": "away"}, 409)
-    if found["pinned"]:
+        research = await response.json()
+    for job in research["jobs"]:
+        if job["state"] in ("queued", "running"):
+            await owner(world, f"research/jobs/{job['id']}/cancel", {"reason": "away"}, 409)
+    if research["pinned"]:
         await owner(world, "research/reference", {"reason": "away"})
 
 

@@ -23,8 +23,8 @@ in_module_loop = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as found:
-        yield found
+    async with chromium() as chromium_browser:
+        yield chromium_browser
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -38,7 +38,7 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worl
 def commands(world: World) -> list[tuple[str, str, str]]:
     """Command, reason and sender of each journalled command, in their order."""
     events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
-    return [(each.command, each.reason, each.who) for each in events if isinstance(each, Operator)]
+    return [(event.command, event.reason, event.who) for event in events if isinstance(event, Operator)]
 
 
 async def show(page: Page, screen: str) -> None:

@@ -43,15 +43,13 @@ class Stage:
         """The number of the sender's entries of the journal after one, and of its acts about research since the cell
         began, which are in the log of jobs."""
         events = [decode(data).event for _, data in self.world.store.entries(RUN, after + 1)]
-        journalled = sum(str(getattr(each, "who", "")).startswith(f"api:{SENDER}") for each in events)
+        journalled = sum(str(getattr(event, "who", "")).startswith(f"api:{SENDER}") for event in events)
         return journalled + self.research() - self.research_before
 
     def research(self) -> int:
         """The number of the sender's acts about research."""
-        runs = [each for each in self.world.lanes.log.runs() if each.job in (*KINDS, REFERENCE)]
-        return sum(
-            each.who.startswith(f"api:{SENDER}") + (f"cancelled by api:{SENDER}" in each.result) for each in runs
-        )
+        runs = [run for run in self.world.lanes.log.runs() if run.job in (*KINDS, REFERENCE)]
+        return sum(run.who.startswith(f"api:{SENDER}") + (f"cancelled by api:{SENDER}" in run.result) for run in runs)
 
     async def restart(self) -> None:
         """Another API on the same port and state folder."""

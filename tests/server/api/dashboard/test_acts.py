@@ -67,7 +67,7 @@ async def order(page: Page, qty: str, symbol: str = "QQQ", side: str = "sell") -
 def wished(world: World) -> list[int]:
     """The quantities of all orders by hand."""
     events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
-    return [abs(each.lots) for each in events if isinstance(each, Wished)]
+    return [abs(event.lots) for event in events if isinstance(event, Wished)]
 
 
 @in_module_loop

@@ -24,9 +24,9 @@ FOLD = {"width": 1440, "height": 900}
 async def table(page: Page, name: str) -> dict[str, dict[str, str]]:
     """The rows of a table by their first cell, each by the names of its columns."""
     region = page.get_by_role("region", name=name, exact=True)
-    heads = [re.sub(r"\s*\?$", "", each).strip() for each in await region.locator("thead th").all_inner_texts()]
+    heads = [re.sub(r"\s*\?$", "", head).strip() for head in await region.locator("thead th").all_inner_texts()]
     rows = [
-        [each.strip() for each in await row.locator("td").all_inner_texts()]
+        [cell.strip() for cell in await row.locator("td").all_inner_texts()]
         for row in await region.locator("tbody tr, tfoot tr").all()
     ]
     return {row[0]: dict(zip(heads, row, strict=True)) for row in rows}
@@ -83,8 +83,8 @@ async def test_contributions_add_up_to_the_account_to_the_cent(world: Halfway, b
             for row in (account, *books.values()):
                 parts = sum(number(row[name]) for name in ("opening", "deposits", "moved", "profit"))
                 assert abs(parts - number(row["closing"])) <= Decimal("0.02")
-        found = await ok(world, f"/api/v1/profit?{await window(world, 'period=1M')}")
-        assert number(account["profit"]) == cents(found["account"]["profit"])
+        profit = await ok(world, f"/api/v1/profit?{await window(world, 'period=1M')}")
+        assert number(account["profit"]) == cents(profit["account"]["profit"])
 
 
 @in_module_loop
@@ -99,10 +99,10 @@ async def test_positions_limits_and_what_waits_are_in_the_first_fold(world: Half
             assert box["y"] + box["height"] <= FOLD["height"], title
         bars = page.locator(".bars li")
         await expect(bars).to_have_count(3)
-        used = sorted((each["use"] or 0 for each in (await ok(world, "/api/v1/status"))["limits"]), reverse=True)[:3]
+        used = sorted((limit["use"] or 0 for limit in (await ok(world, "/api/v1/status"))["limits"]), reverse=True)[:3]
         assert [
             int(re.findall(r"(\d+) %", text)[0]) for text in await page.locator(".bars .use").all_inner_texts()
-        ] == [round(100 * each) for each in used]
+        ] == [round(100 * use) for use in used]
 
 
 @in_module_loop
@@ -114,8 +114,8 @@ async def test_a_table_is_saved_as_csv_with_its_exact_figures(world: Halfway, br
         download = await waiting.value
         await download.save_as(tmp_path / "out.csv")
         rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
-        found = await ok(world, "/api/v1/profit")
-        assert [row["profit"] for row in rows] == [each["profit"] for each in (*found["books"], found["account"])]
+        profit = await ok(world, "/api/v1/profit")
+        assert [row["profit"] for row in rows] == [book["profit"] for book in (*profit["books"], profit["account"])]
         assert download.suggested_filename.endswith("contributions-all.csv")
         async with page.expect_download() as waiting:
             await page.get_by_role("button", name="Save equity as PNG").click()

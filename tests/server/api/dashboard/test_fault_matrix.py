@@ -138,7 +138,7 @@ async def signed_out(stage: Stage, control: Control) -> int:
     before = stage.world.store.last_seq(RUN)
     stage.world.api._guard.sessions._open.clear()
     keys: list[str] = []
-    stage.page.on("request", lambda each: keys.append(each.headers.get("idempotency-key", "")))
+    stage.page.on("request", lambda request: keys.append(request.headers.get("idempotency-key", "")))
     await press(stage.page, control)
     await expect(stage.fault.filter(has_text=f"{control.negated}: {ENDED}")).to_have_count(1)
     assert stage.entries(before) == 0
@@ -147,7 +147,7 @@ async def signed_out(stage: Stage, control: Control) -> int:
     await token.press("Enter")
     await expect(stage.fault.filter(has_text=ENDED)).to_have_count(0)
     await (expect(stage.said) if control.entries else expect(stage.fault.first)).to_contain_text(control.done)
-    sent = [each for each in keys if each]
+    sent = [key for key in keys if key]
     assert len(sent) == 2
     assert len(set(sent)) == 1
     return control.entries
@@ -257,7 +257,7 @@ QUICK = [(control, list(FAULTS)[k % len(FAULTS)]) for k, control in enumerate(CO
 
 
 @in_module_loop
-@pytest.mark.parametrize(("control", "fault"), QUICK, ids=[f"{each.name}-{fault}" for each, fault in QUICK])
+@pytest.mark.parametrize(("control", "fault"), QUICK, ids=[f"{control.name}-{fault}" for control, fault in QUICK])
 async def test_the_page_says_what_the_journal_has_where_a_request_meets_a_fault(
     stage: Stage, control: Control, fault: str
 ) -> None:
@@ -269,7 +269,7 @@ ALL = [(control, fault) for control in CONTROLS for fault in FAULTS]
 
 @pytest.mark.long
 @in_module_loop
-@pytest.mark.parametrize(("control", "fault"), ALL, ids=[f"{each.name}-{fault}" for each, fault in ALL])
+@pytest.mark.parametrize(("control", "fault"), ALL, ids=[f"{control.name}-{fault}" for control, fault in ALL])
 async def test_the_page_says_what_the_journal_has_in_every_cell(stage: Stage, control: Control, fault: str) -> None:
     await cell(stage, control, fault)
 
@@ -282,25 +282,25 @@ def keys_of(script: str, name: str) -> set[str]:
 
 def forms() -> set[str]:
     """Each function of the scripts that sends an act."""
-    found = set()
+    names = set()
     for name, text in SCRIPTS.items():
         parts = re.split(r"^(?:export )?function (\w+)", text, flags=re.MULTILINE)
         for function, body in zip(parts[1::2], parts[2::2], strict=True):
             if name != "acts" and re.search(r"\buseAct\(|<\$\{Deed\}", body):
-                found.add(f"{name}.{function}")
-    return found
+                names.add(f"{name}.{function}")
+    return names
 
 
 def test_each_control_of_the_page_is_in_the_table() -> None:
-    routes = {each for each in keys_of("acts", "ROUTES") if each.startswith("/api/")}
+    routes = {route for route in keys_of("acts", "ROUTES") if route.startswith("/api/")}
     assert len(routes) > 8
-    assert {each.route for each in CONTROLS} == routes
-    assert {each.form for each in CONTROLS} == forms()
-    names = {each.name for each in CONTROLS}
+    assert {control.route for control in CONTROLS} == routes
+    assert {control.form for control in CONTROLS} == forms()
+    names = {control.name for control in CONTROLS}
     assert keys_of("standing", "COMMANDS") | {"resume"} <= names
     kinds = re.findall(r"^  (\w+): \[", SCRIPTS["agents"], re.MULTILINE)
-    assert len([each for each in CONTROLS if each.form == "agents.Act"]) == len(kinds) == 6
-    assert len([each for each in CONTROLS if each.form.startswith("portfolios.")]) == 3
+    assert len([control for control in CONTROLS if control.form == "agents.Act"]) == len(kinds) == 6
+    assert len([control for control in CONTROLS if control.form.startswith("portfolios.")]) == 3
 
 
 def test_no_script_sends_a_request_beside_the_acts() -> None:

@@ -21,9 +21,9 @@ SERVED = {name for names in FOLDERS.values() for name in names} | {"index.html"}
 def test_the_dashboard_asks_for_nothing_from_elsewhere() -> None:
     assert len(OWN) > 5
     for path in OWN:
-        found = set(re.findall(r"(?:https?:)?//[a-z][\w.-]+", path.read_text().replace("<!doctype", "")))
+        addresses = set(re.findall(r"(?:https?:)?//[a-z][\w.-]+", path.read_text().replace("<!doctype", "")))
         # a link of the footer and the name of a format: nothing follows them
-        assert found <= {"https://www.tradingview.com", "http://www.w3.org"}, path.name
+        assert addresses <= {"https://www.tradingview.com", "http://www.w3.org"}, path.name
 
 
 def test_each_file_of_the_page_is_served_and_each_import_is_one_of_them() -> None:

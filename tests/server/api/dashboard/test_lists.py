@@ -28,10 +28,13 @@ WORKING, FILLED = 1, 5
 def database(world: World) -> sqlite3.Connection:
     """The read models of the world."""
     for path in world.folder.glob("*.db"):
-        found = sqlite3.connect(path)
-        if found.execute("select count(*) from sqlite_master where name in ('orders', 'alerts')").fetchone()[0] == 2:
-            return found
-        found.close()
+        connection = sqlite3.connect(path)
+        if (
+            connection.execute("select count(*) from sqlite_master where name in ('orders', 'alerts')").fetchone()[0]
+            == 2
+        ):
+            return connection
+        connection.close()
     raise LookupError(world.folder)
 
 
@@ -57,16 +60,16 @@ async def trades(world: World) -> list[AskedLine]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     text = CONFIG.replace("[api]\n", f"[api]\n{RATES}")
-    async with standing_at_the_end(tmp_path_factory.mktemp("lists"), text) as found:
-        db = database(found)
+    async with standing_at_the_end(tmp_path_factory.mktemp("lists"), text) as standing_world:
+        db = database(standing_world)
         added(db, "orders", OPEN, id="'q-open-K'", n="n + K", ts="ts + 1", state=str(WORKING), filled="0")
         if not db.execute("select count(*) from alerts").fetchone()[0]:
             raise LookupError("the run has no alert to copy")
         added(db, "alerts", ALERTS, seq="seq + K", ts="ts + 1", text="'copy K'")
-        refusal = (await trades(found))[-1]
+        refusal = (await trades(standing_world))[-1]
         added(db, "decisions", REFUSED, f"seq = {refusal.address[1:].partition(':')[0]}", k="k + K")
         db.close()
-        yield found
+        yield standing_world
 
 
 def one(world: World, query: str) -> str:
@@ -108,24 +111,24 @@ async def test_groups_of_orders_have_the_counts_of_the_account_and_filters_reach
 async def test_refused_trades_have_the_count_of_the_account_and_a_search_reaches_the_oldest(
     world: World, browser: Browser
 ) -> None:
-    whole = await trades(world)
-    assert len(whole) > 200, "more than a page of the list has"
-    oldest = whole[0]
+    refusals = await trades(world)
+    assert len(refusals) > 200, "more than a page of the list has"
+    oldest = refusals[0]
     async with opened(browser, world.api.url) as page:
         await show(page, "orders")
         option = page.get_by_label("State").locator("option").filter(has_text="refused")
-        await expect(option).to_have_text(f"refused ({len(whole):,})")
+        await expect(option).to_have_text(f"refused ({len(refusals):,})")
         await page.get_by_label("State").select_option("refused")
         status = page.locator(".find [role=status]")
-        await expect(status).to_have_text(f"25 newest of {len(whole):,}; {len(whole) - 25:,} more")
+        await expect(status).to_have_text(f"25 newest of {len(refusals):,}; {len(refusals) - 25:,} more")
         rows = page.get_by_role("region", name="Orders", exact=True).locator("tbody tr")
         await page.get_by_label("Search orders").fill(oldest.address)
-        same = sum(line.address == oldest.address for line in whole)
+        same = sum(line.address == oldest.address for line in refusals)
         await expect(status).to_have_text(f"{same}")
         await expect(rows).to_have_count(same)
         await expect(rows.first).to_contain_text(oldest.symbol)
         await page.get_by_label("Search orders").fill(oldest.reason.replace("_", " "))
-        number = sum(line.reason == oldest.reason for line in whole)
+        number = sum(line.reason == oldest.reason for line in refusals)
         await expect(status).to_contain_text(f"{number:,}" if number <= 25 else f"25 newest of {number:,};")
 
 

@@ -38,9 +38,9 @@ async def test_an_event_is_of_the_bar_that_contains_it_or_of_none(shared: World,
 async def fewer(route: Route) -> None:
     """The newest bars without one in the middle: what is older, and in the gap, has no bar."""
     response = await route.fetch()
-    found = await response.json()
-    bars = found["bars"][-SHOWN - 1 :]
-    await route.fulfill(response=response, json=found | {"bars": bars[: SHOWN // 2] + bars[SHOWN // 2 + 1 :]})
+    answer = await response.json()
+    bars = answer["bars"][-SHOWN - 1 :]
+    await route.fulfill(response=response, json=answer | {"bars": bars[: SHOWN // 2] + bars[SHOWN // 2 + 1 :]})
 
 
 async def under_the_cursor(page: Page) -> list[list[str]]:
@@ -80,8 +80,8 @@ async def test_a_mark_is_drawn_on_its_own_bar_and_an_older_one_not_on_the_first(
 async def test_an_indicator_is_that_of_the_bars_and_the_table_is_saved_with_it(
     shared: World, browser: Browser, tmp_path: Path
 ) -> None:
-    _, found = await get(shared, "/api/v1/bars?symbol=SPY&limit=250")
-    closes = [bar["close"] for bar in found["bars"]]
+    _, answer = await get(shared, "/api/v1/bars?symbol=SPY&limit=250")
+    closes = [bar["close"] for bar in answer["bars"]]
     async with opened(browser, f"{shared.api.url}#market/SPY") as page:
         await page.get_by_label("Indicator", exact=True).select_option("mean 20")
         await page.get_by_label("Second indicator").select_option("bands 20")
@@ -109,8 +109,8 @@ async def test_an_indicator_is_that_of_the_bars_and_the_table_is_saved_with_it(
 async def test_an_exponential_mean_begins_with_the_mean_of_its_first_values(shared: World, browser: Browser) -> None:
     script = 'async (values) => (await import("/dashboard/indicators.js")).exponentialOf(values, 3)'
     async with opened(browser, shared.api.url) as page:
-        found = await page.evaluate(script, [1, 2, 3, 4, 6])
-    assert found == [None, None, 2, 3, 4.5]  # 2 + (4 - 2) / 2, 3 + (6 - 3) / 2
+        means = await page.evaluate(script, [1, 2, 3, 4, 6])
+    assert means == [None, None, 2, 3, 4.5]  # 2 + (4 - 2) / 2, 3 + (6 - 3) / 2
 
 
 @in_module_loop
@@ -137,12 +137,12 @@ async def test_interval_and_zoom_change_what_the_chart_shows_by_keyboard(
         await page.locator(".candles").scroll_into_view_if_needed()
         box = await page.locator(".candles").bounding_box()
         assert box is not None
-        whole = await first_bar()
+        first_date = await first_bar()
         await page.get_by_role("button", name="Zoom in").focus()
         await page.keyboard.press("Enter")
         await page.wait_for_timeout(200)
-        assert await first_bar() > whole
+        assert await first_bar() > first_date
         await page.get_by_role("button", name="All bars").click()
         await page.wait_for_timeout(200)
-        assert await first_bar() == whole
+        assert await first_bar() == first_date
         assert await unreachable(page) == []

@@ -24,17 +24,17 @@ VAST = "99999"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     text = BY_HAND.replace("[api]\n", f"[api]\n{RATES}")
-    async with standing_at_the_end(tmp_path_factory.mktemp("books"), text) as found:
-        yield found
+    async with standing_at_the_end(tmp_path_factory.mktemp("books"), text) as standing_world:
+        yield standing_world
 
 
 async def would_pass(world: World, side: str, agent: str) -> str:
     """The size that the gate leaves of a vast order for a book."""
     order = {"side": side, "qty": VAST, "symbol": "SPY", "agent": agent, "reason": "how much would pass"}
     async with world.session.post("/api/v1/orders/preview", json=order, headers=world.bearer) as response:
-        found = await response.json()
-        assert response.status == 200, found
-        return str(found["would"]["allowed"])
+        preview = await response.json()
+        assert response.status == 200, preview
+        return str(preview["would"]["allowed"])
 
 
 async def choose(page: Page, agent: str) -> None:

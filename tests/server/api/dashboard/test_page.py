@@ -75,10 +75,10 @@ async def test_halt_by_keyboard_and_resume_with_the_marks_that_it_resets(shared:
         await expect(switch).to_contain_text("RUN")
         assert await page.evaluate("window.hacked") is None
     done = commands(shared)[before:]
-    assert [each[0] for each in done] == ["halt", "resume"]
+    assert [fields[0] for fields in done] == ["halt", "resume"]
     assert done[0][1].startswith("<img src=x onerror=window.hacked=1>")
     assert done[1][1] == "looked at it"
-    assert {each[2] for each in done} == {f"api:desk:{secret[:8]}"}
+    assert {fields[2] for fields in done} == {f"api:desk:{secret[:8]}"}
 
 
 SLOW_FRAMES = "window.requestAnimationFrame = (draw) => setTimeout(draw, 3000);"
@@ -215,9 +215,9 @@ async def test_equity_positions_agents_alerts_and_risk_are_on_the_page_as_the_ap
     shared: World, browser: Browser
 ) -> None:
     async def told(path: str) -> Any:
-        status, found = await get(shared, f"/api/v1/{path}")
-        assert status == 200, found
-        return found
+        status, body = await get(shared, f"/api/v1/{path}")
+        assert status == 200, body
+        return body
 
     async with opened(browser, shared.api.url, DESK, shared.token) as page:
 
@@ -237,30 +237,30 @@ async def test_equity_positions_agents_alerts_and_risk_are_on_the_page_as_the_ap
         await expect(main).to_contain_text(f"{status['orders']}")
         positions = (await told("positions"))["positions"]
         assert len(positions) == 3
-        for each in positions:
+        for entry in positions:
             await row_of(
-                each["symbol"], each["qty"], f"{float(each['price']):,.2f}", f"{float(each['value']):,.2f}",
-                f"{100.0 * each['weight']:.1f} %", f"{100.0 * each['risk_share']:.1f} %",
-                f"{float(each['unrealised']):+,.2f}".replace("-", "−"),
+                entry["symbol"], entry["qty"], f"{float(entry['price']):,.2f}", f"{float(entry['value']):,.2f}",
+                f"{100.0 * entry['weight']:.1f} %", f"{100.0 * entry['risk_share']:.1f} %",
+                f"{float(entry['unrealised']):+,.2f}".replace("-", "−"),
             )  # fmt: skip
         limits = (await told("risk"))["limits"]
-        shown = [each for each in limits if each["unit"] == "share" and each["value"] is not None]
+        shown = [limit for limit in limits if limit["unit"] == "share" and limit["value"] is not None]
         assert len(shown) >= 3
-        for each in shown:
-            label = each["words"].removesuffix(" QQQ")
+        for entry in shown:
+            label = entry["words"].removesuffix(" QQQ")
             rows = page.locator("#main").get_by_role("row").filter(has_text=label)
-            await expect(rows.first).to_contain_text(f"{100.0 * each['value']:.1f} %")
-            await expect(rows.first).to_contain_text(f"{100.0 * each['bound']:.1f} %")
+            await expect(rows.first).to_contain_text(f"{100.0 * entry['value']:.1f} %")
+            await expect(rows.first).to_contain_text(f"{100.0 * entry['bound']:.1f} %")
         await show(page, "agents")
         assert len(status["agents"]) == 2
-        for each in status["agents"]:
-            capital = f"{100.0 * each['capital']:.0f} %"
-            await row_of(each["name"], each["policy"], capital, each["switch"], f"{float(each['equity']):,.2f}")
+        for entry in status["agents"]:
+            capital = f"{100.0 * entry['capital']:.0f} %"
+            await row_of(entry["name"], entry["policy"], capital, entry["switch"], f"{float(entry['equity']):,.2f}")
         await show(page, "incidents")
         alerts = (await told("alerts"))["alerts"]
         assert alerts
-        for each in alerts:
-            await expect(main.get_by_role("row").filter(has_text=each["text"])).to_contain_text(each["level"])
+        for entry in alerts:
+            await expect(main.get_by_role("row").filter(has_text=entry["text"])).to_contain_text(entry["level"])
 
 
 @in_module_loop
@@ -324,7 +324,7 @@ async def test_an_order_by_hand_needs_a_preview_and_carries_its_plan(shared: Wor
         await send.click()
         await expect(page.locator(".said")).to_contain_text("sell 4 of 4 SPY sent")
     wishes = [e for _, data in shared.store.entries(RUN, before[1] + 1) if isinstance(e := decode(data).event, Wished)]
-    assert [(each.lots, each.who, each.reason) for each in wishes] == [(-4, "api:owner", "by <b>hand</b>")]
+    assert [(wish.lots, wish.who, wish.reason) for wish in wishes] == [(-4, "api:owner", "by <b>hand</b>")]
 
 
 @pytest.mark.parametrize(("width", "qty"), [(DESK, 2), (PHONE, 3)])
@@ -413,10 +413,10 @@ async def test_an_incident_is_acknowledged_with_a_reason_and_shown_as_text(share
         assert await page.evaluate("window.hacked") is None
         assert await sideways(page) == 0
     async with shared.session.get(active) as response:
-        (found,) = [
-            each for each in (await response.json())["incidents"] if each["kind"] == "limit_max_position_weight"
+        (incident,) = [
+            entry for entry in (await response.json())["incidents"] if entry["kind"] == "limit_max_position_weight"
         ]
-    assert found["acknowledged_by"] == "api:owner"
+    assert incident["acknowledged_by"] == "api:owner"
 
 
 @in_module_loop
@@ -476,8 +476,8 @@ async def test_a_portfolio_is_opened_rebalanced_after_a_dry_run_and_closed(share
         assert await page.evaluate("window.hacked") is None
     kinds = (PortfolioOpened, Proposed, PortfolioClosed)
     done = [e for _, data in shared.store.entries(RUN, before + 1) if isinstance(e := decode(data).event, kinds)]
-    assert [type(each) for each in done] == [PortfolioOpened, Proposed, Proposed, PortfolioClosed]
-    assert [each.who for each in done] == ["api:owner"] * 4
+    assert [type(event) for event in done] == [PortfolioOpened, Proposed, Proposed, PortfolioClosed]
+    assert [event.who for event in done] == ["api:owner"] * 4
 
 
 @in_module_loop
@@ -603,5 +603,5 @@ async def test_the_browser_reads_the_manifest_and_its_icon_so_that_the_page_can_
         manifest = await session.send("Page.getAppManifest")
         assert manifest["url"].endswith("/dashboard/quantd.webmanifest")
         assert manifest["errors"] == []
-        found = await session.send("Page.getInstallabilityErrors")
-        assert {each["errorId"] for each in found["installabilityErrors"]} <= {"in-incognito"}  # the test's profile
+        errors = await session.send("Page.getInstallabilityErrors")
+        assert {error["errorId"] for error in errors["installabilityErrors"]} <= {"in-incognito"}  # the test's profile

@@ -20,8 +20,8 @@ __all__ = ["browser"]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
-    async with traded(tmp_path_factory.mktemp("period")) as found:
-        yield found
+    async with traded(tmp_path_factory.mktemp("period")) as traded_world:
+        yield traded_world
 
 
 async def choose(page: Page, name: str) -> None:
@@ -37,13 +37,13 @@ async def test_the_period_is_kept_in_the_address_on_every_screen_and_over_a_relo
 ) -> None:
     async with opened(browser, world.api.url) as page:
         await show(page, "now")
-        whole = await figure(page, "Profit since the start")
+        start_profit = await figure(page, "Profit since the start")
         await choose(page, "1M")
         assert page.url.endswith("#now?period=1M")
         shown = await figure(page, "Profit in 1 month")
-        found = await ok(world, f"/api/v1/profit?{await window(world, 'period=1M')}")
-        assert number(shown[0]) == cents(found["account"]["profit"])
-        assert shown != whole
+        profit = await ok(world, f"/api/v1/profit?{await window(world, 'period=1M')}")
+        assert number(shown[0]) == cents(profit["account"]["profit"])
+        assert shown != start_profit
         for screen in SCREENS:
             await page.get_by_role("navigation").locator(f"a[href='#{screen}?period=1M']").click()
             await expect(page.locator("[aria-current=page]")).to_have_attribute("href", f"#{screen}?period=1M")
@@ -83,10 +83,10 @@ async def test_dragging_over_the_chart_chooses_its_dates(world: Halfway, browser
         await read(page)
         first, last = re.findall(r"\d{4}-\d\d-\d\d", page.url)
         assert "2019-01-02" < first < last < "2019-03-29"
-        found = await ok(world, f"/api/v1/profit?{await window(world, f'from={first}&to={last}')}")
-        assert number((await figure(page, f"Profit {first} to {last}"))[0]) == cents(found["account"]["profit"])
+        profit = await ok(world, f"/api/v1/profit?{await window(world, f'from={first}&to={last}')}")
+        assert number((await figure(page, f"Profit {first} to {last}"))[0]) == cents(profit["account"]["profit"])
         days = (await ok(world, f"/api/v1/profit/days?{await window(world, f'from={first}&to={last}')}"))["days"]
-        assert sum(Decimal(day["profit"]) for day in days) == Decimal(found["account"]["profit"])
+        assert sum(Decimal(day["profit"]) for day in days) == Decimal(profit["account"]["profit"])
 
 
 @in_module_loop
@@ -163,19 +163,19 @@ async def test_a_list_pages_through_all_of_a_period_and_back(world: Halfway, bro
     span = await window(world, "from=2019-01-15&to=2019-03-14")
     orders = (await ok(world, f"/api/v1/orders?limit=10000&{span}"))["orders"]
     refused = (await ok(world, f"/api/v1/refusals?limit=10000&group=refused&{span}"))["refusals"]
-    expected = {each["id"] for each in orders} | {each["address"] for each in refused}
+    expected = {order["id"] for order in orders} | {refusal["address"] for refusal in refused}
     assert len(orders) + len(refused) > 60
     async with opened(browser, f"{world.api.url}#orders?from=2019-01-15&to=2019-03-14") as page:
         await read(page)
         region = page.get_by_role("region", name="Orders", exact=True)
         status = page.locator(".find [role=status]")
-        whole = len(orders) + len(refused)
-        await expect(status).to_have_text(f"25 newest of {whole}; {whole - 25} more")
+        row_count = len(orders) + len(refused)
+        await expect(status).to_have_text(f"25 newest of {row_count}; {row_count - 25} more")
         seen: list[str] = []
         times: list[str] = []
         first = await region.locator("tbody tr").first.inner_text()
         while True:
-            labels = [str(await each.get_attribute("aria-label")) for each in await region.locator(".why-of").all()]
+            labels = [str(await button.get_attribute("aria-label")) for button in await region.locator(".why-of").all()]
             seen += [label.rpartition(", ")[2] for label in labels]
             times += re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", await region.inner_text())
             older = page.get_by_role("button", name="Older orders")
@@ -183,7 +183,7 @@ async def test_a_list_pages_through_all_of_a_period_and_back(world: Halfway, bro
                 break
             await older.click()
             await expect(status).to_contain_text(f"{len(seen) + 1} to ")
-        assert len(seen) == whole
+        assert len(seen) == row_count
         assert set(seen) == expected
         assert all(a >= b for a, b in pairwise(times))
         while await page.get_by_role("button", name="Newer orders").is_enabled():

@@ -29,8 +29,8 @@ ROW = re.compile(r"^\| (?!row )([^|]+) \| ([^|]+) \| (?:`([\w/]+): (\w+)`|–) \
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
-    async with traded(tmp_path_factory.mktemp("rows")) as found:
-        yield found
+    async with traded(tmp_path_factory.mktemp("rows")) as traded_world:
+        yield traded_world
 
 
 def rows() -> list[tuple[str, str, str, str]]:
@@ -40,16 +40,16 @@ def rows() -> list[tuple[str, str, str, str]]:
 
 
 def test_each_row_names_a_screen_and_a_test_that_exists() -> None:
-    found = rows()
-    assert len(found) == NUMBER
+    table = rows()
+    assert len(table) == NUMBER
     shown = 0
-    for row, screen, file, name in found:
+    for row, screen, file, name in table:
         if not file:
             continue
         folder, _, stem = file.rpartition("/")
         path = ROOT / "tests" / "server" / (folder or "api/dashboard") / f"test_{stem}.py"
         tree = ast.parse(path.read_text())
-        names = {each.name for each in tree.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+        names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
         assert f"test_{name}" in names, row
         assert screen.lower() in (*SCREENS, "all", "always on top", "view"), row
         shown += 1
@@ -60,9 +60,9 @@ def test_each_row_names_a_screen_and_a_test_that_exists() -> None:
 async def test_the_curve_has_the_benchmark_and_the_drawdown_its_peak(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url) as page:
         await show(page, "now")
-        found = await ok(world, "/api/v1/profit/curve")
-        worth = found["curve"]["benchmark"]
-        assert found["benchmark"] == "SPY"
+        profit = await ok(world, "/api/v1/profit/curve")
+        worth = profit["curve"]["benchmark"]
+        assert profit["benchmark"] == "SPY"
         await page.get_by_label("Crosshair").focus()
         await page.keyboard.press("End")
         grown = f"{100.0 * (worth[-1] - 1.0):+.2f} %".replace("-", "−")
@@ -86,7 +86,7 @@ async def test_a_thumb_halts_and_resumes_on_a_phone(world: Halfway, browser: Bro
         await dialog.get_by_label("Reason, for the journal").fill("looked at it")
         await dialog.get_by_role("button", name=re.compile("^Resume")).last.tap()
         await expect(page.locator("header .switch")).to_contain_text("RUN")
-    assert [each[0] for each in commands(world)[before:]] == ["halt", "resume"]
+    assert [fields[0] for fields in commands(world)[before:]] == ["halt", "resume"]
 
 
 @in_module_loop

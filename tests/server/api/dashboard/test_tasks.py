@@ -60,8 +60,8 @@ class Hand:
         """Choose in a list; by keyboard by the first letters of its words."""
         if self.keys:
             await self.to(target)
-            for each in letter:
-                await self.key(each)
+            for character in letter:
+                await self.key(character)
         else:
             self.acts += 2
             await target.select_option(value)
@@ -86,7 +86,7 @@ async def halt(hand: Hand, world: Halfway) -> None:
         await hand.press(hand.page.get_by_role("button", name="Halt …"))
         await hand.press(hand.page.get_by_role("button", name="Halt all trading"))
     await expect(hand.page.locator("header .switch")).to_contain_text("HALT")
-    assert [each[0] for each in commands(world)[before:]] == ["halt"]
+    assert [fields[0] for fields in commands(world)[before:]] == ["halt"]
 
 
 async def why_refused(hand: Hand, world: Halfway) -> None:
@@ -103,7 +103,7 @@ async def unusual(hand: Hand, world: Halfway) -> None:
     if not await hand.page.locator("[aria-current=page][href='#now']").count():
         await hand.screen("now", "1")
     days = (await ok(world, "/api/v1/profit/days?by=day&limit=253"))["days"]
-    less = sum(abs(each["total_return"]) < abs(days[0]["total_return"]) for each in days[1:])
+    less = sum(abs(day["total_return"]) < abs(days[0]["total_return"]) for day in days[1:])
     tile = hand.page.locator(".figure").filter(has_text="Today")
     await expect(tile).to_contain_text(f"moved more than on {less} of {len(days) - 1} days")
 
@@ -142,8 +142,8 @@ TASKS: dict[str, tuple[Callable[[Hand, Halfway], Awaitable[None]], int]] = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
-    async with traded(tmp_path_factory.mktemp("tasks")) as found:
-        yield found
+    async with traded(tmp_path_factory.mktemp("tasks")) as traded_world:
+        yield traded_world
 
 
 @pytest.mark.long

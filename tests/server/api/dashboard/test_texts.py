@@ -87,8 +87,8 @@ WORLDS: dict[str, tuple[Callable[..., Any], str]] = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=WORLDS)
 async def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     make, text = WORLDS[request.param]
-    async with make(tmp_path_factory.mktemp("texts"), text.replace("[api]\n", f"[api]\n{RATES}")) as found:
-        yield found
+    async with make(tmp_path_factory.mktemp("texts"), text.replace("[api]\n", f"[api]\n{RATES}")) as served_world:
+        yield served_world
 
 
 @pytest.mark.quick_cases(1)
@@ -102,7 +102,7 @@ def bare(answer: Any, schema: Any, document: Any) -> Any:
     """An answer whose optional fields are null, and whose lists and maps that may be empty are."""
     if "$ref" in schema:
         return bare(answer, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document)
-    if any(each.get("type") == "null" for each in schema.get("anyOf", [])) or "null" in schema.get("type", ""):
+    if any(option.get("type") == "null" for option in schema.get("anyOf", [])) or "null" in schema.get("type", ""):
         return None
     if isinstance(answer, dict) and "properties" in schema:
         return {
@@ -110,7 +110,7 @@ def bare(answer: Any, schema: Any, document: Any) -> Any:
             for name, value in answer.items()
         }
     if isinstance(answer, list) and isinstance(schema.get("items"), dict):
-        return [bare(each, schema["items"], document) for each in answer]
+        return [bare(entry, schema["items"], document) for entry in answer]
     if isinstance(answer, dict) and "additionalProperties" in schema and "properties" not in schema:
         return {}
     return answer
@@ -133,7 +133,7 @@ def optional(document: Any) -> list[str]:
         name
         for properties in kinds
         for name, schema in properties.items()
-        if any(each.get("type") == "null" for each in schema.get("anyOf", [])) or "null" in schema.get("type", "")
+        if any(option.get("type") == "null" for option in schema.get("anyOf", [])) or "null" in schema.get("type", "")
     ]
 
 
@@ -142,10 +142,10 @@ def optional(document: Any) -> list[str]:
 async def test_no_text_is_none_where_every_optional_field_of_every_answer_is_absent(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser
 ) -> None:
-    async with standing_at_the_end(tmp_path_factory.mktemp("bare"), CONFIG + RATES) as found:
-        async with found.session.get("/openapi.json") as response:
+    async with standing_at_the_end(tmp_path_factory.mktemp("bare"), CONFIG + RATES) as bare_world:
+        async with bare_world.session.get("/openapi.json") as response:
             document = await response.json()
-        async with opened(browser, found.api.url, token=found.token) as page:
+        async with opened(browser, bare_world.api.url, token=bare_world.token) as page:
             pattern = {
                 re.compile(re.sub(r"{\w+}", "[^/]+", path) + "$"): methods["get"]["responses"]["200"]
                 for path, methods in document["paths"].items()
@@ -156,8 +156,8 @@ async def test_no_text_is_none_where_every_optional_field_of_every_answer_is_abs
                 if "/events" in route.request.url:
                     await route.continue_()
                     return
-                path = route.request.url.split("?")[0].removeprefix(found.api.url.rstrip("/"))
-                answers = [each for form, each in pattern.items() if form.match(path)]
+                path = route.request.url.split("?")[0].removeprefix(bare_world.api.url.rstrip("/"))
+                answers = [answer for form, answer in pattern.items() if form.match(path)]
                 response = await route.fetch()
                 content = answers[0]["content"].get("application/json", {}) if answers else {}
                 if route.request.method != "GET" or not response.ok or "schema" not in content:
@@ -179,14 +179,16 @@ async def test_no_text_is_none_while_halted_and_while_the_link_is_lost(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser
 ) -> None:
     text = many(CONFIG + RATES)
-    async with standing_at_the_end(tmp_path_factory.mktemp("halted"), text) as found:
+    async with standing_at_the_end(tmp_path_factory.mktemp("halted"), text) as halted_world:
         for body in ({"command": "halt", "reason": ""}, {"command": "halt", "reason": "x", "agent": "trend"}):
-            async with found.session.post("/api/v1/commands", json=body, headers=found.bearer) as response:
+            async with halted_world.session.post(
+                "/api/v1/commands", json=body, headers=halted_world.bearer
+            ) as response:
                 assert response.status == 200
-        async with opened(browser, found.api.url, token=found.token) as page:
+        async with opened(browser, halted_world.api.url, token=halted_world.token) as page:
             await expect(page.locator("header .why")).to_contain_text('by api:owner: "no reason given"')
             assert await all_wrong_texts(page) == []
-            await found.api.stop()
+            await halted_world.api.stop()
             await expect(page.locator("header .link")).to_contain_text("link lost")
             wrong = []
             for screen in SCREENS:

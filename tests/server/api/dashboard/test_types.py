@@ -28,17 +28,21 @@ def compiler() -> list[str]:
     lock = INSTALLED / "package-lock.json"
     if not lock.exists() or lock.read_bytes() != (HERE / "package-lock.json").read_bytes():
         shutil.rmtree(INSTALLED, ignore_errors=True)
-        made = INSTALLED.with_name("typescript.new")
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir(parents=True)
+        new_folder = INSTALLED.with_name("typescript.new")
+        shutil.rmtree(new_folder, ignore_errors=True)
+        new_folder.mkdir(parents=True)
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, made)
+            shutil.copy(HERE / name, new_folder)
         done = subprocess.run(
-            [programs["npm"], "ci", "--no-audit", "--no-fund"], cwd=made, capture_output=True, text=True, timeout=120
+            [programs["npm"], "ci", "--no-audit", "--no-fund"],
+            cwd=new_folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         if done.returncode:
             unavailable(f"npm did not install TypeScript: {done.stderr.strip()[-300:]}")
-        made.rename(INSTALLED)
+        new_folder.rename(INSTALLED)
     return [programs["node"], str(INSTALLED / "node_modules" / "typescript" / "lib" / "tsc.js")]
 
 
@@ -53,10 +57,10 @@ def typed(schema: dict[str, Any]) -> str:
     if options := schema.get("anyOf") or schema.get("oneOf"):
         return "(" + " | ".join(map(typed, options)) + ")"
     if "enum" in schema:
-        return "(" + " | ".join(json.dumps(each) for each in schema["enum"]) + ")"
+        return "(" + " | ".join(json.dumps(option) for option in schema["enum"]) + ")"
     kind = schema.get("type")
     if isinstance(kind, list):
-        return "(" + " | ".join(typed({**schema, "type": each}) for each in kind) + ")"
+        return "(" + " | ".join(typed({**schema, "type": kind_option}) for kind_option in kind) + ")"
     if kind == "array":
         if isinstance(items := schema.get("items"), dict):
             return f"{typed(items)}[]"
@@ -64,20 +68,26 @@ def typed(schema: dict[str, Any]) -> str:
     if kind == "object":
         if "properties" in schema:
             return (
-                "{ " + " ".join(f"{json.dumps(k)}: {typed(each)};" for k, each in schema["properties"].items()) + " }"
+                "{ "
+                + " ".join(
+                    f"{json.dumps(k)}: {typed(property_schema)};" for k, property_schema in schema["properties"].items()
+                )
+                + " }"
             )
         more = schema.get("additionalProperties")
         return f"Record<string, {typed(more)}>" if isinstance(more, dict) else "Record<string, any>"
     return SCALARS.get(kind or "", "any")
 
 
-def declarations(found: dict[str, Any]) -> str:
+def declarations(api_document: dict[str, Any]) -> str:
     """The types of the API: `Answer<path>` of a GET, with or without a query, and `Acted<path>` of a POST."""
-    lines = [f"type {named(name)} = {typed(each)};" for name, each in found["components"]["schemas"].items()]
+    lines = [
+        f"type {named(name)} = {typed(component)};" for name, component in api_document["components"]["schemas"].items()
+    ]
     lines = ["declare namespace api {", *lines, "}"]
     for kind, method in (("At", "get"), ("Acted", "post")):
         cases = []
-        for path, methods in sorted(found["paths"].items(), key=lambda each: "{" in each[0]):
+        for path, methods in sorted(api_document["paths"].items(), key=lambda entry: "{" in entry[0]):
             answer = methods.get(method, {}).get("responses", {}).get("200", {})
             schema = answer.get("content", {}).get("application/json", {}).get("schema")
             if schema is not None:
@@ -111,7 +121,7 @@ def test_the_page_reads_only_routes_and_fields_that_the_api_has(tmp_path: Path, 
     text = (FOLDER / "now.js").read_text()
     wrong = text.replace("data ? data.count", "data ? data.amount").replace("/api/v1/risk?", "/api/v1/risks?")
     (tmp_path / "wrong.js").write_text(wrong)  # the check itself fails where it must
-    found = faults(tmp_path, api)
-    assert "Property 'amount' does not exist" in found
-    assert "does not exist on type '{ notARoute: \"/api/v1/risks\"; }'" in found
-    assert [line for line in found.splitlines() if "wrong.js(" not in line] == []
+    output = faults(tmp_path, api)
+    assert "Property 'amount' does not exist" in output
+    assert "does not exist on type '{ notARoute: \"/api/v1/risks\"; }'" in output
+    assert [line for line in output.splitlines() if "wrong.js(" not in line] == []

@@ -24,8 +24,8 @@ async def test_why_opens_beside_the_row_and_has_a_link_that_opens_it_again(world
         await page.get_by_role("button", name="Why SPY").click()
         panel = page.get_by_role("complementary", name="Why")
         await expect(panel.get_by_role("heading", name="Why SPY")).to_be_focused()
-        found = await ok(world, "/api/v1/why/SPY")
-        await expect(panel).to_contain_text(f"{found['side'].upper()} {found['qty']} SPY, decided")
+        explanation = await ok(world, "/api/v1/why/SPY")
+        await expect(panel).to_contain_text(f"{explanation['side'].upper()} {explanation['qty']} SPY, decided")
         assert page.url.endswith("#now?why=SPY")
         beside, row = await panel.bounding_box(), await page.get_by_role("region", name="Positions").bounding_box()
         assert beside is not None
@@ -44,11 +44,11 @@ async def test_why_opens_beside_the_row_and_has_a_link_that_opens_it_again(world
 @in_module_loop
 async def test_earlier_and_later_walk_through_all_trades_of_a_day(world: Halfway, browser: Browser) -> None:
     orders = (await ok(world, "/api/v1/orders?limit=10000"))["orders"]
-    day = next(each["time"][:10] for each in orders if sum(o["time"][:10] == each["time"][:10] for o in orders) > 1)
+    day = next(order["time"][:10] for order in orders if sum(o["time"][:10] == order["time"][:10] for o in orders) > 1)
     refused = (await ok(world, "/api/v1/refusals?limit=10000&group=refused"))["refusals"]
-    expected = {each["id"] for each in orders if each["time"].startswith(day)}
-    expected |= {each["address"] for each in refused if each["time"].startswith(day)}
-    start = next(each["id"] for each in orders if each["time"].startswith(day))
+    expected = {order["id"] for order in orders if order["time"].startswith(day)}
+    expected |= {refusal["address"] for refusal in refused if refusal["time"].startswith(day)}
+    start = next(order["id"] for order in orders if order["time"].startswith(day))
     async with opened(browser, f"{world.api.url}#orders/{start}") as page:
         panel = page.get_by_role("complementary", name="Why")
         steps = panel.locator(".steps")

@@ -66,9 +66,9 @@ async def test_a_figure_over_time_names_its_window_and_figures_of_equal_name_are
 
 @in_module_loop
 async def test_the_measures_of_risk_have_the_number_of_their_samples(shared: World) -> None:
-    _, found = await get(shared, "/api/v1/risk/metrics")
+    _, metrics = await get(shared, "/api/v1/risk/metrics")
     samples = len(shared.service.shell.state.watch.realised[0].wealth()) - 1
-    assert found["windows"] == {"": samples, "even": samples, "trend": samples}
+    assert metrics["windows"] == {"": samples, "even": samples, "trend": samples}
 
 
 @pytest.mark.requirement("R-030")
@@ -88,7 +88,7 @@ async def test_the_volatility_of_the_screen_is_the_deviation_of_the_returns_of_t
     assert measured is not None
     _, now = await get(shared, "/api/v1/positions")
     _, status = await get(shared, "/api/v1/status")
-    weights = {each["symbol"]: float(each["value"]) / float(status["equity"]) for each in now["positions"]}
+    weights = {position["symbol"]: float(position["value"]) / float(status["equity"]) for position in now["positions"]}
     assert len(weights) > 1
     closes = pl.read_parquet(ROOT / "data" / "us_daily.parquet").filter(pl.col("ts").dt.date() <= date(2019, 6, 28))
     wide = closes.pivot("symbol", index="ts", values="close").sort("ts").tail(int(samples[1]) + 1)
