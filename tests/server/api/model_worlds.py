@@ -98,5 +98,5 @@ async def halfway(folder: Path, artifacts: Path, count: int = 160, text: str = T
 
 @pytest.fixture
 async def world(tmp_path: Path, artifacts: Path) -> AsyncIterator[Any]:
-    async with halfway(tmp_path, artifacts) as made:
-        yield made
+    async with halfway(tmp_path, artifacts) as halfway_world:
+        yield halfway_world

@@ -46,9 +46,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             del body[name]
         if not given:
             body["token"] = "wrong"
-    others = ("/orders/preview", "/cancel/preview", "/review/preview", "/open/preview", "/close/preview")
-    others += ("/promote/preview", "/demote/preview")
-    by_weights = case.path.endswith(("/preview", "/propose")) and not case.path.endswith(others)
+    other_endings = ("/orders/preview", "/cancel/preview", "/review/preview", "/open/preview", "/close/preview")
+    other_endings += ("/promote/preview", "/demote/preview")
+    by_weights = case.path.endswith(("/preview", "/propose")) and not case.path.endswith(other_endings)
     if by_weights and isinstance(body.get("weights", {}), dict):
         body["weights"] = {"SPY": 0.5}
         if isinstance(body.get("expires"), str):
@@ -59,7 +59,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         if isinstance(body.get(name), dict | list):  # names and length are those of a model
             del body[name]
     prices = body.get("prices")
-    if isinstance(prices, dict) and all(isinstance(each, list) and len(each) > 1 for each in prices.values()):
+    if isinstance(prices, dict) and all(isinstance(closes, list) and len(closes) > 1 for closes in prices.values()):
         shortest = min(map(len, prices.values()), default=0)
         body["prices"] = {f"S{k}": closes[:shortest] for k, closes in enumerate(prices.values())}
     if case.path.endswith("/allocate") and isinstance(body.get("held"), dict) and isinstance(body.get("prices"), dict):

@@ -35,7 +35,7 @@ async def gated(world: Any) -> AsyncIterator[Gate]:
         gate.open()
 
 
-def before(world: Any, kind: type, others: Callable[[Any], Sequence[Event]]) -> None:
+def before(world: Any, kind: type, earlier_events: Callable[[Any], Sequence[Event]]) -> None:
     """Let events of others come right before the first command of a kind, after its checks."""
     inbox = world.service.inbox
     queue = inbox.commands
@@ -43,7 +43,7 @@ def before(world: Any, kind: type, others: Callable[[Any], Sequence[Event]]) -> 
     def behind(events: Sequence[Event], outcome: Any = None) -> Any:
         if isinstance(events[0], kind):
             inbox.commands = queue
-            queue(others(events[0]))
+            queue(earlier_events(events[0]))
         return queue(events, outcome)
 
     inbox.commands = behind

@@ -27,9 +27,9 @@ async def fail(world, what, up=False):
 
 
 async def active(world, query=""):
-    status, found = await get(world, f"/api/v1/alerts/active{query}")
-    assert status == 200, found
-    return found["incidents"]
+    status, answer = await get(world, f"/api/v1/alerts/active{query}")
+    assert status == 200, answer
+    return answer["incidents"]
 
 
 def of_kind(rows, kind):

@@ -43,14 +43,14 @@ async def test_the_status_has_the_largest_entries_of_its_lists_and_the_number_of
     values = [abs(float(row["value"])) for row in held["positions"]]
     assert values == sorted(values, reverse=True)
     assert held["count"] == len(values) == 3
-    _, whole = await get(shared, "/api/v1/status")
-    assert (whole["more"], [agent["more"] for agent in whole["agents"]]) == ({}, [0, 0])
+    _, status = await get(shared, "/api/v1/status")
+    assert (status["more"], [agent["more"] for agent in status["agents"]]) == ({}, [0, 0])
     monkeypatch.setattr(views, "SHOWN", 1)
     monkeypatch.setattr(views, "WEIGHTS_SHOWN", 1)
-    found = msgspec.to_builtins(views.overview(shared.service, shared.assembly, shared.config))
-    assert [row["symbol"] for row in found["positions"]] == [held["positions"][0]["symbol"]]
-    assert found["more"] == {"positions": 2}
-    for agent, before in zip(found["agents"], whole["agents"], strict=True):
+    overview = msgspec.to_builtins(views.overview(shared.service, shared.assembly, shared.config))
+    assert [row["symbol"] for row in overview["positions"]] == [held["positions"][0]["symbol"]]
+    assert overview["more"] == {"positions": 2}
+    for agent, before in zip(overview["agents"], status["agents"], strict=True):
         largest = max(before["weights"], key=lambda symbol: abs(before["weights"][symbol]))
         assert (list(agent["weights"]), agent["more"]) == ([largest], len(before["weights"]) - 1)
 
@@ -60,16 +60,16 @@ async def test_positions_are_limited_and_found_by_a_part_of_their_symbol(shared)
     _, held = await get(shared, "/api/v1/positions")
     _, first = await get(shared, "/api/v1/positions?limit=1")
     assert (first["positions"], first["count"]) == (held["positions"][:1], 3)
-    _, found = await get(shared, "/api/v1/positions?search=qq")
-    assert ([row["symbol"] for row in found["positions"]], found["count"]) == (["QQQ"], 1)
+    _, matches = await get(shared, "/api/v1/positions?search=qq")
+    assert ([row["symbol"] for row in matches["positions"]], matches["count"]) == (["QQQ"], 1)
     status, wrong = await get(shared, "/api/v1/positions?limit=0")
     assert (status, wrong["errors"][0]["field"]) == (422, "limit")
 
 
 @pytest.mark.requirement("R-125")
 async def test_positions_have_their_unrealised_profit_and_their_share_of_the_risk(world):
-    _, found = await get(world, "/api/v1/positions")
-    rows, house = found["positions"], assessed(world.service.shell.state).house
+    _, positions = await get(world, "/api/v1/positions")
+    rows, house = positions["positions"], assessed(world.service.shell.state).house
     assert len(rows) > 1
     for row in rows:
         assert float(row["unrealised"]) == pytest.approx(float(row["value"]) - float(row["cost"]), abs=1e-6)
@@ -94,9 +94,9 @@ async def test_what_it_tells_agrees_with_the_account(shared):
         assert sum(agent["weights"].values()) + agent["cash"] == pytest.approx(1.0)
     _, orders = await get(shared, "/api/v1/orders?limit=3")
     assert len(orders["orders"]) == 3
-    _, told = await get(shared, f"/api/v1/why/{orders['orders'][-1]['id']}")
-    assert told["order"] == orders["orders"][-1]["id"]
-    assert told["agents"]
+    _, explanation = await get(shared, f"/api/v1/why/{orders['orders'][-1]['id']}")
+    assert explanation["order"] == orders["orders"][-1]["id"]
+    assert explanation["agents"]
     _, equity = await get(shared, "/api/v1/equity?points=10")
     assert len(equity["equity"]) == 10
     assert equity["equity"][-1]["equity"] == now["equity"]
@@ -124,10 +124,10 @@ async def test_room_and_plan_are_told_and_change_nothing(shared):
     assert now["count"] == 3
     _, first = await get(shared, "/api/v1/risk?limit=1")
     assert (first["room"], first["count"]) == (now["room"][:1], 3)
-    _, found = await get(shared, "/api/v1/risk?search=wm")
-    assert ([r["symbol"] for r in found["room"]], found["count"]) == (["IWM"], 1)
-    status, own = await get(shared, "/api/v1/risk?agent=trend&symbol=QQQ")
-    assert (status, own["book"], [r["symbol"] for r in own["room"]]) == (200, "trend", ["QQQ"])
+    _, matches = await get(shared, "/api/v1/risk?search=wm")
+    assert ([r["symbol"] for r in matches["room"]], matches["count"]) == (["IWM"], 1)
+    status, risk = await get(shared, "/api/v1/risk?agent=trend&symbol=QQQ")
+    assert (status, risk["book"], [r["symbol"] for r in risk["room"]]) == (200, "trend", ["QQQ"])
     status, plan = await get(shared, "/api/v1/plan")
     assert status == 200
     assert msgspec.to_builtins(msgspec.convert(plan, PlanNow, strict=True)) == plan
@@ -141,18 +141,18 @@ async def test_a_refusal_is_explained_by_its_address_and_a_symbol_by_its_newest(
     _, listed = await get(shared, "/api/v1/decisions?limit=200")
     cut = next(d for d in reversed(listed["decisions"]) if d["reasons"])
     symbol = next(iter(cut["reasons"]))
-    status, told = await get(shared, f"/api/v1/why/{cut['address']}:{symbol}")
+    status, explanation = await get(shared, f"/api/v1/why/{cut['address']}:{symbol}")
     assert status == 200
-    assert msgspec.to_builtins(msgspec.convert(told, Explanation, strict=True)) == told
-    assert (told["address"], told["symbol"]) == (f"{cut['address']}:{symbol}", symbol)
-    assert told["recomputed"]
-    assert sum(row["cut"] for row in told["limits"]) == 1
+    assert msgspec.to_builtins(msgspec.convert(explanation, Explanation, strict=True)) == explanation
+    assert (explanation["address"], explanation["symbol"]) == (f"{cut['address']}:{symbol}", symbol)
+    assert explanation["recomputed"]
+    assert sum(row["cut"] for row in explanation["limits"]) == 1
     assert (await get(shared, f"/api/v1/why/{symbol}"))[1]["symbol"] == symbol
     earlier = (await get(shared, f"/api/v1/why/{symbol}?at=2019-02-15"))[1]
     assert earlier["time"] < "2019-02-16"
     recorded = (await get(shared, f"/api/v1/why/{cut['address']}:{symbol}?recorded=1"))[1]
     assert not recorded["recomputed"]
-    assert recorded["allowed"] == told["allowed"]
+    assert recorded["allowed"] == explanation["allowed"]
 
 
 SHIPPED = re.sub(r'"((?:data|models)/)', rf'"{ROOT}/\1', (ROOT / "config.toml").read_text()).replace(
@@ -163,7 +163,7 @@ SHIPPED = re.sub(r'"((?:data|models)/)', rf'"{ROOT}/\1', (ROOT / "config.toml").
 @pytest.mark.requirement("R-196")
 async def test_a_risk_message_has_the_figures_of_one_instant_and_they_are_the_apis(tmp_path):
     world = World(tmp_path, SHIPPED)
-    service, told = world.service, []
+    service, messages = world.service, []
     stepping = asyncio.create_task(service.step_forever())
     chunk = []
     for instant in instants(world.assembly.items()):
@@ -176,16 +176,16 @@ async def test_a_risk_message_has_the_figures_of_one_instant_and_they_are_the_ap
             await service.changed(0.05)
         message = [json.loads(m.payload) for m in world.published if m.topic == "quantd/paper/risk"][-1]
         present = {limit.limit: limit.value for limit in limits_now(service.shell.state)}
-        assert {name: each["value"] for name, each in message["limits"].items()} == present
-        told.append(message)
+        assert {name: limit["value"] for name, limit in message["limits"].items()} == present
+        messages.append(message)
         world.published.clear()
     service.shell.stopped = "the test is over"
     await stepping
     world.store.close()
-    assert len(told) > 300
-    assert max(message["drawdown"] for message in told) > 0.05
-    apart = [m for m in told if abs(m["drawdown"] - m["limits"]["max_drawdown"]["value"]) > 1e-9]
-    assert apart == []
+    assert len(messages) > 300
+    assert max(message["drawdown"] for message in messages) > 0.05
+    differences = [m for m in messages if abs(m["drawdown"] - m["limits"]["max_drawdown"]["value"]) > 1e-9]
+    assert differences == []
 
 
 @pytest.mark.requirement("R-188")
@@ -266,7 +266,7 @@ async def test_a_scrape_tells_what_helper_models_are_worth_beside_their_plain_es
     async with standing_at_the_end(tmp_path, CONFIG + HELPED) as world:
         async with world.session.get("/metrics") as response:
             text = await response.text()
-        found = {
+        values = {
             (s.name, s.labels["model"], s.labels.get("estimate", "")): s.value
             for family in text_string_to_metric_families(text)
             for s in family.samples
@@ -276,14 +276,14 @@ async def test_a_scrape_tells_what_helper_models_are_worth_beside_their_plain_es
         for kind, forest in policy.forests.items():
             judged = forest.artifact.manifest.together
             for estimate, score in (("model", judged.model), ("plain", judged.plain)):
-                assert found["quantd_model_r2", kind, estimate] == pytest.approx(score.r2)
-                assert found["quantd_model_mse", kind, estimate] == pytest.approx(score.mse)
-                assert found["quantd_model_running_mse", kind, estimate] > 0.0
-            assert found["quantd_model_training_seconds", kind, ""] == forest.artifact.seconds > 0.0
-            assert found["quantd_model_on", kind, ""] == (judged.model.mse < judged.plain.mse)
+                assert values["quantd_model_r2", kind, estimate] == pytest.approx(score.r2)
+                assert values["quantd_model_mse", kind, estimate] == pytest.approx(score.mse)
+                assert values["quantd_model_running_mse", kind, estimate] > 0.0
+            assert values["quantd_model_training_seconds", kind, ""] == forest.artifact.seconds > 0.0
+            assert values["quantd_model_on", kind, ""] == (judged.model.mse < judged.plain.mse)
         # started off, and said once in a whole run
-        _, told = await get(world, "/api/v1/alerts?limit=100")
-        notes = [a["text"] for a in told["alerts"] if "learned_allocation" in a["text"]]
+        _, listing = await get(world, "/api/v1/alerts?limit=100")
+        notes = [a["text"] for a in listing["alerts"] if "learned_allocation" in a["text"]]
         assert len(notes) == 1
         assert "stands in for allocation" in notes[0]
 
@@ -444,8 +444,8 @@ async def test_wrong_tokens_are_counted_and_the_right_one_still_works(world):
     ],
 )
 async def test_a_command_that_cannot_be_meant_is_refused(shared, body, status):
-    found, answer = await command(shared, body, shared.bearer)
-    assert found == status
+    answer_status, answer = await command(shared, body, shared.bearer)
+    assert answer_status == status
     assert set(answer) == {"type", "title", "status", "code", "detail", "errors"}
     assert shared.service.shell.state.switch.state == 0
 
@@ -506,8 +506,8 @@ async def test_its_own_names_are_accepted(shared, host):
     ],
 )
 async def test_errors_are_json_without_a_stack(shared, path, status):
-    found, body = await get(shared, path)
-    assert found == status
+    answer_status, body = await get(shared, path)
+    assert answer_status == status
     assert set(body) == {"type", "title", "status", "code", "detail", "errors"}
     assert "Traceback" not in json.dumps(body)
 

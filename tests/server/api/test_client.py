@@ -138,9 +138,12 @@ async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> N
                         client.preview_exchange("even", do, "a test")
                 continue
             if name in REFUSED:
-                with pytest.raises(ApiError) as found:
+                with pytest.raises(ApiError) as refusal:
                     getattr(client, name)(*REFUSED[name], **NAMED.get(name, {}))
-                assert found.value.status in ((422,) if name.startswith("start_") else (404, 409)), (name, found.value)
+                assert refusal.value.status in ((422,) if name.startswith("start_") else (404, 409)), (
+                    name,
+                    refusal.value,
+                )
                 continue
             assert getattr(client, name)(*ARGUMENTS.get(name, ()), **NAMED.get(name, {})) is not None
 
@@ -183,14 +186,14 @@ async def test_a_search_a_group_and_totals_reach_the_daemon(world: Any) -> None:
     client = client_of(world)
 
     def call() -> None:
-        whole = client.orders(limit=10_000, totals=True)
-        assert whole.totals["all"] == len(whole.orders)
+        full_page = client.orders(limit=10_000, totals=True)
+        assert full_page.totals["all"] == len(full_page.orders)
         assert client.orders().totals == {}
         sold = client.orders(limit=10_000, search="sell", totals=True)
         assert {order.side for order in sold.orders} == {"sell"}
         assert sold.totals["all"] == len(sold.orders)
         filled = client.orders(limit=10_000, group="filled")
-        assert len(filled.orders) == whole.totals["filled"] > 0
+        assert len(filled.orders) == full_page.totals["filled"] > 0
         refused = client.refusals(limit=10_000, group="refused", totals=True)
         assert {trade.allowed for trade in refused.refusals} <= {"0"}
         assert refused.totals["refused"] == len(refused.refusals)
@@ -212,13 +215,13 @@ async def test_answers_are_those_of_the_daemon_and_pages_follow_each_other(world
     def call() -> None:
         run = world.api.context.run
         assert client.positions().positions == with_risk(run.now().positions, assessed(world.service.shell.state))
-        whole = client.fills(limit=10_000).fills
+        fills = client.fills(limit=10_000).fills
         page = client.fills(limit=3, symbol="SPY")
-        found = list(page.fills)
+        paged_fills = list(page.fills)
         while page.next:
             page = client.fills(limit=3, symbol="SPY", cursor=page.next)
-            found += page.fills
-        assert found == [each for each in whole if each.symbol == "SPY"]
+            paged_fills += page.fills
+        assert paged_fills == [fill for fill in fills if fill.symbol == "SPY"]
         assert client.performance("trend", start=date(2019, 2, 1)).metrics["sharpe"] is not None
 
     await asyncio.to_thread(call)
@@ -228,10 +231,10 @@ async def test_a_refusal_is_an_error_of_quantd_that_names_field_and_remedy(world
     client = client_of(world)
 
     def call() -> None:
-        with pytest.raises(quantd.Error, match="limit = '0'") as found:
+        with pytest.raises(quantd.Error, match="limit = '0'") as refusal:
             client.orders(limit=0)
-        why: Any = found.value
-        assert (why.status, why.code, [each.field for each in why.fields]) == (422, "query", ["limit"])
+        why: Any = refusal.value
+        assert (why.status, why.code, [field.field for field in why.fields]) == (422, "query", ["limit"])
         with pytest.raises(ApiError, match="quantd token create"):
             Client(world.api.url).cash("add", "1.00", "x")
         world.service.status = "starting"
@@ -291,9 +294,9 @@ def test_a_read_is_tried_three_times(flaky: Client) -> None:
 
 
 def test_a_change_is_sent_once_with_a_key(flaky: Client) -> None:
-    with pytest.raises(ApiError) as found:
+    with pytest.raises(ApiError) as refusal:
         flaky.cash("add", "1.00", "x")
-    assert found.value.status == 503
+    assert refusal.value.status == 503
     (key,) = Flaky.seen
     assert re.fullmatch("[0-9a-f]{32}", key or "")
 
@@ -323,5 +326,5 @@ def test_keywords_are_the_fields_of_the_body(keywords: Any, body: Any) -> None:
 
 def test_the_client_loads_neither_torch_nor_the_server() -> None:
     code = "import sys, quantd; quantd.Client; print({'torch', 'quantd.server.api.server'} & {*sys.modules})"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert found.stdout.strip() == "set()", found.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert process.stdout.strip() == "set()", process.stderr

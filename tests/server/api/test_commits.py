@@ -72,29 +72,29 @@ async def test_a_shadows_proposal_is_answered_after_a_fill_of_an_older_order(tmp
     await world.api.start()
     stepping = asyncio.create_task(world.service.step_forever())
     market = list(instants(world.assembly.items()))
-    at = [k for k, each in enumerate(market) if getattr(each[-1], "sample", False)][-3]
+    at = [k for k, instant in enumerate(market) if getattr(instant[-1], "sample", False)][-3]
 
     async def feed(*part: list[Any]) -> None:
         await feed_recorded(world.service, iter(part), "fast", "wait")
         await until(lambda: world.service.shell.ts >= time_of(part[-1][-1]), "the market")
 
     await feed(*market[: at + 1])
-    made = []
+    answers = []
     async with aiohttp.ClientSession(world.api.url) as world.session:
         for number, weight in enumerate((0.4, 0.1)):
             body = {"weights": {"SPY": weight}, "id": f"a-{number}", "reason": "momentum"}
-            made.append(await post(world, "agents/guest/propose", body))
+            answers.append(await post(world, "agents/guest/propose", body))
             if number == 0:  # its order is filled more than 200 entries later, at the next open
                 for _ in range(7):
                     quiet = [Reminded(world.service.shell.state.now, "none") for _ in range(30)]
                     await asyncio.gather(*map(world.service.inbox.command, quiet))
                 await feed(*market[at + 1 : at + 4])
-        assert [status for status, _ in made] == [200, 200], made
-        for _, answer in made:
+        assert [status for status, _ in answers] == [200, 200], answers
+        for _, answer in answers:
             path = f"/api/v1/why/{answer['decision']}"
             async with world.session.get(path, headers=world.bearer) as response:
-                told = await response.json()
-            assert told["order"] == f"{order_of(world, answer['decision'])}@guest"
+                explanation = await response.json()
+            assert explanation["order"] == f"{order_of(world, answer['decision'])}@guest"
     world.service.shell.stopped = "the test is over"
     await stepping
     await world.api.stop()
@@ -106,8 +106,8 @@ def order_of(world: Any, decision: str) -> str:
     seq = int(decision[1:].partition("@")[0])
     entry = next(decode(data) for number, data in world.store.entries(RUN, seq) if number == seq)
     assert isinstance(entry.event, Proposed)
-    (own,) = (effect for effect in entry.effects if isinstance(effect, Shadowed))
-    (basket,) = (effect for effect in own.effects if isinstance(effect, OrderBasket))
+    (shadow_effect,) = (effect for effect in entry.effects if isinstance(effect, Shadowed))
+    (basket,) = (effect for effect in shadow_effect.effects if isinstance(effect, OrderBasket))
     return order_id(RUN, basket.sample, "SPY", basket.n)
 
 
@@ -135,8 +135,8 @@ async def test_deposits_of_one_batch_have_each_their_own_cash(world: Any) -> Non
         for number in (1, 2, 3):
             tasks.append(asyncio.create_task(post(world, "cash", CASH)))
             await stepped(world, Flow, number)
-    found = [answer["cash"] for _, answer in [await task for task in tasks]]
-    assert found == [f"{(before + k * 10**9) / 1e6:.2f}" for k in (1, 2, 3)]
+    cash = [answer["cash"] for _, answer in [await task for task in tasks]]
+    assert cash == [f"{(before + k * 10**9) / 1e6:.2f}" for k in (1, 2, 3)]
 
 
 async def test_a_halt_is_answered_with_its_halt_though_a_resume_came_before_the_commit(world: Any) -> None:
@@ -151,19 +151,19 @@ async def test_a_halt_is_answered_with_its_halt_though_a_resume_came_before_the_
 async def test_of_two_closings_at_once_the_second_is_refused_and_not_reported_as_done(world: Any) -> None:
     assert (await post(world, "portfolios", CORE))[0] == 200
     body = {"how": "flatten", "reason": "over"}
-    before(world, PortfolioClosed, lambda own: [own])
+    before(world, PortfolioClosed, lambda event: [event])
     status, answer = await post(world, "portfolios/core/close", body)
     assert (status, answer["code"]) == (409, "conflict")
     assert answer["detail"] == "portfolio core was not closed: it is being closed already"
 
 
 async def test_targets_that_are_refused_beside_an_opening_do_not_hide_the_opening(world: Any) -> None:
-    before(world, PortfolioOpened, lambda own: [Operator(own.ts, "halt", "news", "me")])
+    before(world, PortfolioOpened, lambda event: [Operator(event.ts, "halt", "news", "me")])
     status, answer = await post(world, "portfolios", CORE)
     assert (status, answer["code"]) == (409, "conflict")
     assert answer["detail"].startswith("the portfolio core is open and all in cash; rebalance or close it: the targets")
     assert "the house is halted" in answer["detail"]
-    assert [each.name for each in world.service.shell.state.portfolios.values()] == ["core"]
+    assert [portfolio.name for portfolio in world.service.shell.state.portfolios.values()] == ["core"]
 
 
 def test_every_code_of_a_refusal_has_a_status() -> None:
@@ -218,8 +218,8 @@ async def test_a_late_commit_is_answered_in_time_and_its_key_gets_the_result(
         status, answer = await post(world, "cash", CASH, "once")
         assert (status, "still carried out" in answer["detail"]) == (409, True)
     await until(lambda: not world.api._open._open, "the commit")
-    found = await post(world, "cash", CASH, "once")
-    assert (found[0], found[1]["amount"]) == (200, "1000.00")
+    last_answer = await post(world, "cash", CASH, "once")
+    assert (last_answer[0], last_answer[1]["amount"]) == (200, "1000.00")
     assert len(journalled(world, Flow)) == 1
 
 
@@ -269,31 +269,31 @@ def called(node: ast.AST) -> str:
 
 def committing(trees: Sequence[ast.Module]) -> set[str]:
     """The functions that await `committed`, or another one of them."""
-    found = {"committed"}
+    names = {"committed"}
     while True:
         more = {
-            each.name
-            for each in functions(trees)
-            if any(isinstance(node, ast.Await) and called(node.value) in found for node in ast.walk(each))
+            function.name
+            for function in functions(trees)
+            if any(isinstance(node, ast.Await) and called(node.value) in names for node in ast.walk(function))
         }
-        if more <= found:
-            return found
-        found |= more
+        if more <= names:
+            return names
+        names |= more
 
 
 def reads_behind_a_commit(trees: Sequence[ast.Module]) -> Iterator[str]:
     """Where a function that commits names the state or the store behind its commit."""
     names = committing(trees)
-    for each in functions(trees):
-        awaits = [n for n in ast.walk(each) if isinstance(n, ast.Await) and called(n.value) in names]
+    for function in functions(trees):
+        awaits = [n for n in ast.walk(function) if isinstance(n, ast.Await) and called(n.value) in names]
         for commit in awaits:
             within = set(ast.walk(commit))
             end = commit.end_lineno or 0, commit.end_col_offset or 0
-            for node in ast.walk(each):
+            for node in ast.walk(function):
                 name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
                 at = (node.end_lineno, node.end_col_offset) if isinstance(node, ast.expr) else (0, 0)
                 if name in FORBIDDEN and node not in within and at > end:
-                    yield f"{each.name}:{node.lineno}: {name}"  # type: ignore[attr-defined]
+                    yield f"{function.name}:{node.lineno}: {name}"  # type: ignore[attr-defined]
 
 
 def routes() -> list[ast.Module]:
@@ -314,6 +314,6 @@ async def test_no_route_reads_the_state_or_the_store_for_the_result_of_its_own_c
     # there is no other way to the inbox, and every POST is known
     inboxes = [path.name for path in sorted((ROOT / "server/api").rglob("*.py")) if ".inbox" in path.read_text()]
     assert inboxes == ["commits.py"]
-    handlers = [getattr(each.handler, "func", each.handler) for each in world.api._routes if isinstance(each, Post)]
+    handlers = [getattr(route.handler, "func", route.handler) for route in world.api._routes if isinstance(route, Post)]
     assert len(handlers) > 15
-    assert {each.__name__ for each in handlers} - committing(trees) == NO_COMMIT
+    assert {handler.__name__ for handler in handlers} - committing(trees) == NO_COMMIT

@@ -86,9 +86,9 @@ async def test_a_key_that_is_not_1_to_64_visible_characters_is_refused(shared: A
 
 
 async def test_of_requests_at_the_same_time_one_is_carried_out(world: Any) -> None:
-    found = await asyncio.gather(*(post(world, "cash", CASH) for _ in range(8)))
-    assert {status for status, _, _ in found} <= {200, 409}
-    assert sum(status == 200 and not replayed for status, _, replayed in found) == 1
+    answers = await asyncio.gather(*(post(world, "cash", CASH) for _ in range(8)))
+    assert {status for status, _, _ in answers} <= {200, 409}
+    assert sum(status == 200 and not replayed for status, _, replayed in answers) == 1
     assert len(journalled(world, Flow)) == 1
 
 
@@ -161,8 +161,8 @@ asyncio.run(Keys(Path(sys.argv[1])).once(request, "api:owner", b"{}", act, lambd
 
 def test_a_key_whose_daemon_was_killed_is_not_carried_out_again(tmp_path: Path) -> None:
     def run() -> subprocess.CompletedProcess[str]:
-        found = [sys.executable, "-c", KILLED, str(tmp_path)]
-        return subprocess.run(found, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        command = [sys.executable, "-c", KILLED, str(tmp_path)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
     first, second = run(), run()
     assert (first.returncode, first.stdout) == (9, "acted\n")

@@ -37,15 +37,15 @@ async def test_only_an_admin_token_from_before_approves(tmp_path, who, status, c
             assert (await response.json())["loosening"].startswith("risk.max_drawdown from ")
         headers = {"Authorization": f"Bearer {secrets[who]}"}
         async with world.session.post("/api/v1/limits/approve", json={"reason": "agreed"}, headers=headers) as response:
-            found = await response.json()
-            assert response.status == status, found
+            answer = await response.json()
+            assert response.status == status, answer
         events = [decode(blob).event for _, blob in world.store.entries(RUN, 1)]
-        approved = [each for each in events if isinstance(each, Approved)]
+        approved = [event for event in events if isinstance(event, Approved)]
         if status == 200:
-            assert found["looser"] == ["risk.max_drawdown"]
+            assert answer["looser"] == ["risk.max_drawdown"]
             assert state.loosening is None
-            assert [(each.reason, each.who.split(":")[1]) for each in approved] == [("agreed", "second")]
+            assert [(approval.reason, approval.who.split(":")[1]) for approval in approved] == [("agreed", "second")]
         else:
-            assert found["code"] == code
+            assert answer["code"] == code
             assert state.loosening is not None
             assert approved == []

@@ -55,71 +55,71 @@ async def scrape(world):
 
 @pytest.mark.requirement("R-211")
 async def test_each_answer_of_a_policy_is_a_prediction_with_its_duration(world):
-    found = await scrape(world)
+    metrics = await scrape(world)
     for agent in ("even", "trend"):
-        outcomes = {each: found["quantd_predictions_total", agent, each, "decision"] for each in ("weights", "hold")}
-        assert found["quantd_prediction_duration_seconds_count", agent, "decision"] == sum(outcomes.values()) > 0
-        assert 0 < found["quantd_prediction_duration_seconds_sum", agent, "decision"] < 60
-        assert found["quantd_predictions_total", agent, "failed", "decision"] == 0
-    assert found["quantd_prediction_deadline_seconds",] == world.service.deadline.limit_s
+        outcomes = {kind: metrics["quantd_predictions_total", agent, kind, "decision"] for kind in ("weights", "hold")}
+        assert metrics["quantd_prediction_duration_seconds_count", agent, "decision"] == sum(outcomes.values()) > 0
+        assert 0 < metrics["quantd_prediction_duration_seconds_sum", agent, "decision"] < 60
+        assert metrics["quantd_predictions_total", agent, "failed", "decision"] == 0
+    assert metrics["quantd_prediction_deadline_seconds",] == world.service.deadline.limit_s
     again = await scrape(world)
     assert (
         again["quantd_prediction_duration_seconds_count", "even", "decision"]
-        == (found["quantd_prediction_duration_seconds_count", "even", "decision"])
+        == (metrics["quantd_prediction_duration_seconds_count", "even", "decision"])
     )
 
 
 async def test_an_answer_to_a_request_is_a_prediction_of_its_own_source(world):
     weights = np.array([0.2, 0.2, 0.2], dtype="<f8").tobytes()
     world.service.measured.predictions.add(Ask(0, 1, None, {}), Decided(0, 1, weights=weights), 0.05, "request", "x")
-    found = await scrape(world)
-    assert found["quantd_predictions_total", "trend", "weights", "request"] == 1
-    assert found["quantd_prediction_duration_seconds_sum", "trend", "request"] == 0.05
-    assert found["quantd_prediction_duration_seconds_bucket", "trend", "0.1", "request"] == 1
-    assert found["quantd_prediction_duration_seconds_bucket", "trend", "0.01", "request"] == 0
+    metrics = await scrape(world)
+    assert metrics["quantd_predictions_total", "trend", "weights", "request"] == 1
+    assert metrics["quantd_prediction_duration_seconds_sum", "trend", "request"] == 0.05
+    assert metrics["quantd_prediction_duration_seconds_bucket", "trend", "0.1", "request"] == 1
+    assert metrics["quantd_prediction_duration_seconds_bucket", "trend", "0.01", "request"] == 0
 
 
 @pytest.mark.requirement("R-213")
 async def test_allocations_are_counted_by_agent_and_method_with_their_confidence(world):
-    found = await scrape(world)
+    metrics = await scrape(world)
     for agent, method in (("even", "equal_weight"), ("trend", "momentum")):
-        count = found["quantd_allocations_total", agent, method]
-        assert count == found["quantd_predictions_total", agent, "weights", "decision"] > 0
-        assert found["quantd_allocation_confidence_ratio_count", agent, method] == count
-        assert 0 <= found["quantd_allocation_confidence_ratio_sum", agent, method] <= count
+        count = metrics["quantd_allocations_total", agent, method]
+        assert count == metrics["quantd_predictions_total", agent, "weights", "decision"] > 0
+        assert metrics["quantd_allocation_confidence_ratio_count", agent, method] == count
+        assert 0 <= metrics["quantd_allocation_confidence_ratio_sum", agent, method] <= count
 
 
 async def test_a_decision_is_timed_once_however_many_agents_it_asks(world):
-    found = await scrape(world)
-    assert found["quantd_decision_seconds_count",] == world.service.shell.state.round_no
-    asked = sum(found["quantd_prediction_duration_seconds_sum", agent, "decision"] for agent in ("even", "trend"))
-    assert found["quantd_decision_seconds_sum",] > asked
+    metrics = await scrape(world)
+    assert metrics["quantd_decision_seconds_count",] == world.service.shell.state.round_no
+    asked = sum(metrics["quantd_prediction_duration_seconds_sum", agent, "decision"] for agent in ("even", "trend"))
+    assert metrics["quantd_decision_seconds_sum",] > asked
 
 
 @pytest.mark.requirement("R-212")
 async def test_the_portfolio_is_that_of_the_account(world):
-    found, state = await scrape(world), world.service.shell.state
-    held = [each for each in positions(state)[0] if each.qty != "0"]
-    assert found["quantd_assets",] == len(held) > 0
-    assert found["quantd_weight_ratio",] == pytest.approx(1 - state.ledger.house.cash_micro / state.equity_micro)
+    metrics, state = await scrape(world), world.service.shell.state
+    held = [position for position in positions(state)[0] if position.qty != "0"]
+    assert metrics["quantd_assets",] == len(held) > 0
+    assert metrics["quantd_weight_ratio",] == pytest.approx(1 - state.ledger.house.cash_micro / state.equity_micro)
     profit = state.equity_micro - state.ledger.house.cash_micro - sum(state.ledger.house.cost_micro)
-    assert found["quantd_unrealised_pnl",] == pytest.approx(profit / 1e6, abs=0.01)
+    assert metrics["quantd_unrealised_pnl",] == pytest.approx(profit / 1e6, abs=0.01)
     for measure in ("volatility", "var", "sharpe", "diversification"):
-        assert ("quantd_risk_ratio", measure) in found
+        assert ("quantd_risk_ratio", measure) in metrics
 
 
 async def test_a_condition_that_is_down_and_an_unknown_order_are_visible(world):
-    found, state = await scrape(world), world.service.shell.state
-    assert {key[1] for key in found if key[0] == "quantd_condition_down"} == set(CONDITIONS)
-    assert not any(value for key, value in found.items() if key[0] == "quantd_condition_down")
-    assert (found["quantd_ready",], found["quantd_unknown_orders",]) == (1, 0)
-    assert found["quantd_last_bar_timestamp_seconds",] == pytest.approx(world.assembly.feed.last_ts / 1e9)
+    metrics, state = await scrape(world), world.service.shell.state
+    assert {key[1] for key in metrics if key[0] == "quantd_condition_down"} == set(CONDITIONS)
+    assert not any(value for key, value in metrics.items() if key[0] == "quantd_condition_down")
+    assert (metrics["quantd_ready",], metrics["quantd_unknown_orders",]) == (1, 0)
+    assert metrics["quantd_last_bar_timestamp_seconds",] == pytest.approx(world.assembly.feed.last_ts / 1e9)
     work = next(iter(state.at_venue().values()), None)
     state.down.add("feed")
     world.service.status = "store failing"
-    found = await scrape(world)
-    assert found["quantd_condition_down", "feed"] == 1
-    assert found["quantd_ready",] == 0
+    metrics = await scrape(world)
+    assert metrics["quantd_condition_down", "feed"] == 1
+    assert metrics["quantd_ready",] == 0
     if work is not None:
         work.state[0] = OrderState.UNKNOWN
         assert (await scrape(world))["quantd_unknown_orders",] == 1
@@ -137,21 +137,21 @@ async def test_the_conditions_of_a_scrape_are_those_that_go_down(world):
 async def test_a_task_and_its_failures_are_counted(world):
     world.service.measured.tasks.extend([("backup", 2.0), ("backup", 4.0)])
     world.service.measured.task_failures["backup"] += 1
-    found = await scrape(world)
-    assert found["quantd_job_seconds_count", "backup"] == 2
-    assert found["quantd_job_seconds_sum", "backup"] == 6
-    assert found["quantd_job_failures_total", "backup"] == 1
+    metrics = await scrape(world)
+    assert metrics["quantd_job_seconds_count", "backup"] == 2
+    assert metrics["quantd_job_seconds_sum", "backup"] == 6
+    assert metrics["quantd_job_failures_total", "backup"] == 1
 
 
 @pytest.mark.requirement("R-214")
 async def test_every_metric_of_the_tables_is_in_a_scrape(world):
     async with world.session.get("/metrics") as response:
-        families = {each.name for each in text_string_to_metric_families(await response.text())}
+        families = {family.name for family in text_string_to_metric_families(await response.text())}
     assert {f"quantd_{name}" for name in COUNTERS | GAUGES | HISTOGRAMS} <= families
-    found = await scrape(world)
+    metrics = await scrape(world)
     for name, (_, *labels) in (COUNTERS | GAUGES).items():
         suffix = "_total" if name in COUNTERS else ""
-        assert labels or name in CONDITIONAL or (f"quantd_{name}{suffix}",) in found, name
+        assert labels or name in CONDITIONAL or (f"quantd_{name}{suffix}",) in metrics, name
 
 
 @pytest.mark.requirement("R-214")
@@ -169,12 +169,12 @@ async def test_a_killed_broker_is_offline_its_messages_wait_and_heartbeats_are_n
         bus.heartbeat("quantd/paper/heartbeat", b"beat")
         bus.wake()
     await until(lambda: bus.queue_depth == 7, "the count")
-    found = await scrape(world)
-    assert [found[f"quantd_bus_{each}",] for each in ("online", "queue_depth", "drops_total")] == [0, 7, 0]
+    metrics = await scrape(world)
+    assert [metrics[f"quantd_bus_{name}",] for name in ("online", "queue_depth", "drops_total")] == [0, 7, 0]
     await asyncio.to_thread(broker.start)
     await until(lambda: outbox.depth() == 0 and not bus.queue_depth, "delivery")
-    found = await scrape(world)
-    assert (found["quantd_bus_queue_depth",], found["quantd_bus_reconnects_total",]) == (0, 1)
+    metrics = await scrape(world)
+    assert (metrics["quantd_bus_queue_depth",], metrics["quantd_bus_reconnects_total",]) == (0, 1)
     bus.stop(b"stopped")
     await running
     broker.stop()

@@ -60,9 +60,9 @@ def load_text(folder: Path, text: str) -> Any:
 
 @pytest.mark.requirement("R-191")
 async def test_a_model_is_what_the_command_line_shows_of_its_artifact(world: Any, tmp_path: Path) -> None:
-    status, found = await get(world, MODELS)
+    status, listing = await get(world, MODELS)
     assert status == 200
-    by_name = {each["agent"]: each for each in found["models"]}
+    by_name = {model["agent"]: model for model in listing["models"]}
     assert list(by_name) == ["learned", "even", "rival"]
     assert by_name["even"]["artifacts"] == []
     assert by_name["rival"]["shadow"]
@@ -90,11 +90,11 @@ async def test_a_model_is_what_the_command_line_shows_of_its_artifact(world: Any
 async def test_a_loaded_artifact_decides_from_the_next_sample_on_without_memory(world: Any, tmp_path: Path) -> None:
     digest = digest_in(tmp_path / "models" / "second")
     before = len(world.events(Decided))
-    status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
-    assert status == 200, found
-    assert found["policy"] == "models/second"
-    assert found["configured"] == "models/first"
-    assert found["artifacts"][0]["digest"] == digest
+    status, reply = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
+    assert status == 200, reply
+    assert reply["policy"] == "models/second"
+    assert reply["configured"] == "models/first"
+    assert reply["artifacts"][0]["digest"] == digest
     (event,) = world.events(ModelLoaded)
     assert (event.agent, event.path, event.digest, event.who) == ("learned", "models/second", digest, "api:owner")
     assert event.reason == "newer"
@@ -102,32 +102,32 @@ async def test_a_loaded_artifact_decides_from_the_next_sample_on_without_memory(
     assert dict(state.agents[0].memory) == {}
     assert [pairing.since for pairing in state.pairings] == [state.sample_no]
     await world.feed(15)
-    decided = [each for each in world.events(Decided)[before:] if each.agent == 0]
+    decided = [decision for decision in world.events(Decided)[before:] if decision.agent == 0]
     # the recurrent policy remembers from its first decision on
     assert decided
-    assert all("carry" in each.memory for each in decided)
-    assert not any(each.failed for each in decided)
+    assert all("carry" in decision.memory for decision in decided)
+    assert not any(decision.failed for decision in decided)
     assert (await get(world, "/api/v1/status"))[1]["agents"][0]["policy"] == "models/second"
     alerts = str((await get(world, "/api/v1/alerts"))[1])
     assert "loaded models/second" in alerts
     assert "training window" not in alerts
-    status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "again"})
-    assert (status, found["code"]) == (409, "conflict")
+    status, reply = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "again"})
+    assert (status, reply["code"]) == (409, "conflict")
 
 
 async def allocations(world: Any) -> dict[tuple[str, str], tuple[float, float]]:
     """(agent, method) -> (allocations counted, confidences observed) of a scrape."""
     async with world.session.get("/metrics") as response:
         families = text_string_to_metric_families(await response.text())
-    found = {
-        (each.name, each.labels["agent"], each.labels["method"]): each.value
+    values = {
+        (sample.name, sample.labels["agent"], sample.labels["method"]): sample.value
         for family in families
-        for each in family.samples
-        if "method" in each.labels and "le" not in each.labels
+        for sample in family.samples
+        if "method" in sample.labels and "le" not in sample.labels
     }
     return {
-        key: (value, found["quantd_allocation_confidence_ratio_count", *key])
-        for (name, *key_), value in found.items()
+        key: (value, values["quantd_allocation_confidence_ratio_count", *key])
+        for (name, *key_), value in values.items()
         if name == "quantd_allocations_total" and (key := tuple(key_))
     }
 
@@ -143,17 +143,17 @@ async def test_a_model_has_the_allocations_that_it_decided_and_an_earlier_one_ke
     world.service.measured.predictions = deadline.predictions
     await world.feed(10)
     await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
-    found = await allocations(world)
-    before = found["learned", "models/first"]
+    counts = await allocations(world)
+    before = counts["learned", "models/first"]
     assert before[0] == before[1] > 0
-    assert ("learned", "models/second") not in found
+    assert ("learned", "models/second") not in counts
     await world.feed(5)
-    found = await allocations(world)
-    assert found["learned", "models/first"] == before
-    assert found["learned", "models/second"][0] == found["learned", "models/second"][1] > 0
-    made = report(Reader.open(world.folder), world.config, kind="hand", feed="x", standing=None)
-    assert made.header.agents["learned"].startswith("models/first, then models/second from 2019-")
-    assert made.header.agents["even"] == "equal_weight"
+    counts = await allocations(world)
+    assert counts["learned", "models/first"] == before
+    assert counts["learned", "models/second"][0] == counts["learned", "models/second"][1] > 0
+    statement = report(Reader.open(world.folder), world.config, kind="hand", feed="x", standing=None)
+    assert statement.header.agents["learned"].startswith("models/first, then models/second from 2019-")
+    assert statement.header.agents["even"] == "equal_weight"
     # a start after a crash has no decision of its own, and names the loaded artifact
     assembly, config, shell, _, store = crashed(world, tmp_path)
     begin(shell, assembly, config, RUN, fresh=False)
@@ -238,81 +238,81 @@ async def test_what_cannot_be_loaded_is_refused_and_changes_nothing(world: Any, 
     shutil.copytree(tmp_path / "models" / "first", tmp_path / "models" / "broken")
     (tmp_path / "models" / "broken" / "policy.onnx").write_bytes(b"x" * 10)
     for agent, body, status, words in REFUSED:
-        given, found = await world.post(f"{MODELS}/{agent}/load", {"reason": "x", **body})
-        assert given == status, (body, found)
-        assert words in found["detail"]
+        given, problem = await world.post(f"{MODELS}/{agent}/load", {"reason": "x", **body})
+        assert given == status, (body, problem)
+        assert words in problem["detail"]
     assert world.service.shell.state.loaded == {}
     assert world.events(ModelLoaded) == []
 
 
 @pytest.mark.requirement("R-102")
 async def test_a_version_of_a_name_is_loaded_and_the_versions_beside_it_are_shown(world: Any, tmp_path: Path) -> None:
-    status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/named", "reason": "the current one"})
-    assert status == 200, found
-    assert (found["policy"], found["loaded"]["version"]) == ("models/named/2026-11", "2026-11")
-    status, found = await world.post(f"{MODELS}/learned/load", {"version": "2026-10", "reason": "back"})
-    assert status == 200, found
-    assert (found["policy"], found["artifacts"][0]["version"]) == ("models/named/2026-10", "2026-10")
+    status, model = await world.post(f"{MODELS}/learned/load", {"path": "models/named", "reason": "the current one"})
+    assert status == 200, model
+    assert (model["policy"], model["loaded"]["version"]) == ("models/named/2026-11", "2026-11")
+    status, model = await world.post(f"{MODELS}/learned/load", {"version": "2026-10", "reason": "back"})
+    assert status == 200, model
+    assert (model["policy"], model["artifacts"][0]["version"]) == ("models/named/2026-10", "2026-10")
     _, details = await get(world, f"{MODELS}/learned")
     assert details["artifacts"][0]["versions"] == ["2026-10", "2026-11"]
     assert details["artifacts"][0]["current"] == "2026-11"
 
 
 async def test_a_paused_agent_holds_and_is_asked_no_more_until_it_is_resumed(world: Any) -> None:
-    status, found = await world.post(f"{MODELS}/even/pause", {"reason": "a look"})
-    assert status == 200, found
-    assert (found["suspended"], found["switch"]) == (True, "REDUCE")
+    status, model = await world.post(f"{MODELS}/even/pause", {"reason": "a look"})
+    assert status == 200, model
+    assert (model["suspended"], model["switch"]) == (True, "REDUCE")
     lots = list(world.service.shell.state.ledger.books[1].lots)
-    asked = len([each for each in world.events(Decided) if each.agent == 1])
+    asked = len([decision for decision in world.events(Decided) if decision.agent == 1])
     await world.feed(12)
-    assert len([each for each in world.events(Decided) if each.agent == 1]) == asked
+    assert len([decision for decision in world.events(Decided) if decision.agent == 1]) == asked
     assert list(world.service.shell.state.ledger.books[1].lots) == lots
-    status, found = await world.post(f"{MODELS}/even/resume", {"reason": "looked"})
-    assert (status, found["suspended"], found["switch"]) == (200, False, "RUN")
+    status, model = await world.post(f"{MODELS}/even/resume", {"reason": "looked"})
+    assert (status, model["suspended"], model["switch"]) == (200, False, "RUN")
     await world.feed(8)
-    assert len([each for each in world.events(Decided) if each.agent == 1]) > asked
-    assert [each.command for each in world.events(Operator)] == ["pause", "resume"]
+    assert len([decision for decision in world.events(Decided) if decision.agent == 1]) > asked
+    assert [event.command for event in world.events(Operator)] == ["pause", "resume"]
 
 
 async def test_a_dry_run_of_a_promotion_has_the_orders_of_its_policy_and_changes_nothing(world: Any) -> None:
     before, state = world.store.last_seq(RUN), freeze(world.service.shell.state)
-    status, found = await world.post(f"{MODELS}/rival/promote/preview", {"reason": "dry run"})
-    assert status == 200, found
-    assert (found["shadow"], found["agent"]) == ("rival", "learned")
-    assert [each["agent"] for each in found["plan"]["answers"]] == ["learned"]
-    assert {each["agents"][0] for each in found["plan"]["orders"]} <= {"learned"}
+    status, preview = await world.post(f"{MODELS}/rival/promote/preview", {"reason": "dry run"})
+    assert status == 200, preview
+    assert (preview["shadow"], preview["agent"]) == ("rival", "learned")
+    assert [policy_answer["agent"] for policy_answer in preview["plan"]["answers"]] == ["learned"]
+    assert {order["agents"][0] for order in preview["plan"]["orders"]} <= {"learned"}
     assert (world.store.last_seq(RUN), freeze(world.service.shell.state)) == (before, state)
     _, plain = await get(world, "/api/v1/plan")
-    own = next(each for each in plain["answers"] if each["agent"] == "learned")
-    assert found["plan"]["answers"][0]["weights"] != own["weights"]
+    plain_answer = next(policy_answer for policy_answer in plain["answers"] if policy_answer["agent"] == "learned")
+    assert preview["plan"]["answers"][0]["weights"] != plain_answer["weights"]
     status, _ = await world.post(f"{MODELS}/rival/promote", {"reason": "as shown"})
     assert status == 200
     _, after = await get(world, "/api/v1/plan")
-    promoted = next(each for each in after["answers"] if each["agent"] == "learned")
-    assert found["plan"]["answers"][0] == promoted
+    promoted = next(policy_answer for policy_answer in after["answers"] if policy_answer["agent"] == "learned")
+    assert preview["plan"]["answers"][0] == promoted
     assert (await world.post(f"{MODELS}/rival/promote/preview", {"reason": "x"}))[0] == 409
     status, back = await world.post(f"{MODELS}/rival/demote/preview", {"reason": "x"})
     assert status == 200, back
-    assert back["plan"]["answers"][0]["weights"] == own["weights"]
+    assert back["plan"]["answers"][0]["weights"] == plain_answer["weights"]
     assert (await world.post(f"{MODELS}/even/promote/preview", {"reason": "x"}))[0] == 409
     assert (await world.post(f"{MODELS}/rival/demote/preview", {"reason": " "}))[0] == 422
 
 
 @pytest.mark.requirement("R-162")
 async def test_a_shadow_is_promoted_and_demoted_by_hand_and_the_journal_says_so(world: Any) -> None:
-    status, found = await world.post(f"{MODELS}/rival/promote", {"reason": "seen enough"})
-    assert status == 200, found
-    assert found["decides_for"] == "learned"
+    status, reply = await world.post(f"{MODELS}/rival/promote", {"reason": "seen enough"})
+    assert status == 200, reply
+    assert reply["decides_for"] == "learned"
     (event,) = world.events(Exchanged)
     assert (event.shadow, event.command, event.reason, event.who) == ("rival", "promote", "seen enough", "api:owner")
     assert "promoted by api:owner without a test" in str((await get(world, "/api/v1/alerts"))[1])
-    status, found = await world.post(f"{MODELS}/rival/promote", {"reason": "again"})
-    assert (status, found["code"]) == (409, "conflict")
-    status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "x"})
+    status, reply = await world.post(f"{MODELS}/rival/promote", {"reason": "again"})
+    assert (status, reply["code"]) == (409, "conflict")
+    status, reply = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "x"})
     assert status == 409
-    assert "demote it first" in found["detail"]
-    status, found = await world.post(f"{MODELS}/rival/demote", {"reason": "back"})
-    assert (status, found["decides_for"]) == (200, "rival")
+    assert "demote it first" in reply["detail"]
+    status, reply = await world.post(f"{MODELS}/rival/demote", {"reason": "back"})
+    assert (status, reply["decides_for"]) == (200, "rival")
     assert (await world.post(f"{MODELS}/even/promote", {"reason": "x"}))[0] == 409
     assert (await world.post(f"{MODELS}/rival/promote", {"reason": " "}))[0] == 422
     assert world.service.shell.state.seats == [0, 1]
@@ -322,9 +322,9 @@ async def test_an_artifact_is_loaded_into_the_challenger_and_their_comparison_be
     world: Any, tmp_path: Path
 ) -> None:
     body = {"path": "models/second", "reason": "beside it"}
-    status, found = await world.post(f"{MODELS}/learned/shadow", body)
-    assert status == 200, found
-    assert (found["agent"], found["shadow"], found["policy"]) == ("rival", True, "models/second")
+    status, reply = await world.post(f"{MODELS}/learned/shadow", body)
+    assert status == 200, reply
+    assert (reply["agent"], reply["shadow"], reply["policy"]) == ("rival", True, "models/second")
     (event,) = world.events(ModelLoaded)
     assert (event.agent, event.path, event.reason) == ("rival", "models/second", "beside it")
     state = world.service.shell.state
@@ -340,13 +340,13 @@ async def test_an_artifact_is_loaded_into_the_challenger_and_their_comparison_be
         ("learned", {"shadow": "even"}, "its challengers are rival"),
         ("learned", {}, "already"),
     ):
-        status, found = await world.post(f"{MODELS}/{agent}/shadow", {**body, **more})
-        assert (status, found["code"]) == (409, "conflict")
-        assert words in found["detail"]
+        status, reply = await world.post(f"{MODELS}/{agent}/shadow", {**body, **more})
+        assert (status, reply["code"]) == (409, "conflict")
+        assert words in reply["detail"]
     assert (await world.post(f"{MODELS}/nobody/shadow", body))[0] == 404
     await world.post(f"{MODELS}/rival/pause", {"reason": "a look"})
-    _, found = await world.post(f"{MODELS}/learned/shadow", {"path": "models/rival", "reason": "x"})
-    assert "POST /api/v1/models/rival/resume first" in found["detail"]
+    _, reply = await world.post(f"{MODELS}/learned/shadow", {"path": "models/rival", "reason": "x"})
+    assert "POST /api/v1/models/rival/resume first" in reply["detail"]
 
 
 async def test_the_idle_challenger_of_several_is_taken_and_an_outside_agent_takes_no_artifact(
@@ -358,15 +358,15 @@ async def test_the_idle_challenger_of_several_is_taken_and_an_outside_agent_take
     )
     async with halfway(tmp_path, artifacts, text=TEXT.replace("[bus]", f"{more}[bus]")) as world:
         body = {"path": "models/second", "reason": "beside it"}
-        status, found = await world.post(f"{MODELS}/learned/shadow", body)
-        assert (status, found["agent"]) == (200, "spare"), found
+        status, reply = await world.post(f"{MODELS}/learned/shadow", body)
+        assert (status, reply["agent"]) == (200, "spare"), reply
         await world.feed(3)
         assert world.service.shell.state.shadows[1].agents[0].failures == 0
-        status, found = await world.post(f"{MODELS}/learned/shadow", body)
+        status, reply = await world.post(f"{MODELS}/learned/shadow", body)
         assert status == 409
-        assert "name one as shadow: rival, spare, guest" in found["detail"]
-        _, found = await world.post(f"{MODELS}/learned/shadow", {**body, "shadow": "guest"})
-        assert "decides by proposals" in found["detail"]
+        assert "name one as shadow: rival, spare, guest" in reply["detail"]
+        _, reply = await world.post(f"{MODELS}/learned/shadow", {**body, "shadow": "guest"})
+        assert "decides by proposals" in reply["detail"]
 
 
 async def test_starts_without_a_load_are_journalled_as_before(world: Any) -> None:
@@ -382,19 +382,19 @@ async def test_a_replay_and_an_explanation_use_the_loaded_artifact_and_refuse_an
     await world.feed(20)
     shutil.copytree(world.folder, tmp_path / "image")
     there = ("--state", "image")
-    found = answer(quantd(tmp_path, "replay", "--policies", "--json", *there))
-    assert found["same"]
-    assert found["asked"] > 40
-    assert found["policy_differences"] == 0
+    replay = answer(quantd(tmp_path, "replay", "--policies", "--json", *there))
+    assert replay["same"]
+    assert replay["asked"] > 40
+    assert replay["policy_differences"] == 0
     orders = answer(quantd(tmp_path, "orders", "--json", "--last", "40", *there))["orders"]
-    told = [
+    digests = [
         part["learned"][0]["digest"]
         for order in (orders[0], orders[-1])
         for part in answer(quantd(tmp_path, "why", order["id"], "--json", *there))["agents"]
         if part["agent"] == "learned"
     ]
     first = digest_in(tmp_path / "models" / "first")
-    assert {first, digest} == set(told)
+    assert {first, digest} == set(digests)
     shutil.rmtree(tmp_path / "models" / "second")
     shutil.copytree(tmp_path / "models" / "rival", tmp_path / "models" / "second")
     refused = quantd(tmp_path, "replay", *there)
@@ -407,7 +407,7 @@ async def test_a_load_waits_for_the_end_of_the_round_that_has_begun(world: Any, 
     (tmp_path / "slow.py").write_text("import time\ndef act(view):\n    time.sleep(0.7)\n    return 'hold'\n")
     shell, policies = world.service.shell, list(world.assembly.policies)
     policies[1] = load_policy("slow.py:act", {}, tmp_path, Apart())
-    deadline = Deadline(policies, 20.0, seated=lambda seat: policies[1] if seat == 1 else shell.seats(seat))
+    deadline = Deadline(policies, 20.0, seated=lambda number: policies[1] if number == 1 else shell.seats(number))
     shell.answer = shell.meanwhile = world.service.deadline = deadline
     feeding = asyncio.create_task(world.feed(2))
     while shell.waits is None:
@@ -421,7 +421,7 @@ async def test_a_load_waits_for_the_end_of_the_round_that_has_begun(world: Any, 
     await feeding
     await world.feed(2)
     events = [decode(blob).event for _, blob in world.store.entries(RUN, 1)]
-    at = next(k for k, each in enumerate(events) if isinstance(each, ModelLoaded))
+    at = next(k for k, event in enumerate(events) if isinstance(event, ModelLoaded))
     rounds = [{e.round for e in part if isinstance(e, Decided)} for part in (events[:at], events[at:])]
     assert rounds[1]
     assert not rounds[0] & rounds[1]
@@ -433,7 +433,7 @@ async def test_a_process_of_a_replaced_policy_ends(tmp_path: Path, artifacts: Pa
     shutil.copytree(artifacts / "models", tmp_path / "models")
     worker = load_policy("quick.py:act", {}, tmp_path, Apart())
     now = [worker]
-    deadline = Deadline([worker], 5.0, seated=lambda seat: now[0])
+    deadline = Deadline([worker], 5.0, seated=lambda number: now[0])
     process = worker._child.process  # type: ignore[attr-defined]
     now[0] = load_policy("models/first", {}, tmp_path)
     assert deadline._workers_of(0) == []
@@ -446,8 +446,8 @@ async def test_a_model_that_was_trained_on_the_bars_of_the_run_raises_an_alert(w
     manifest = read_manifest(tmp_path / "models" / "second" / "manifest.json", AgentManifest)
     later = sealed(msgspec.structs.replace(manifest, training=training))
     (tmp_path / "models" / "second" / "manifest.json").write_bytes(render(later))
-    status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
-    assert status == 200, found
+    status, reply = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
+    assert status == 200, reply
     alerts = str((await get(world, "/api/v1/alerts"))[1])
     assert "agent learned trades bars of its policy's training window, which ends 2033-05-18" in alerts
 
@@ -458,8 +458,8 @@ async def test_why_has_the_inputs_of_a_learned_policy_and_changes_nothing(tmp_pa
         _, listed = await get(world, "/api/v1/orders?limit=30")
         before, parts = freeze(world.service.shell.state), list[Any]()
         for order in listed["orders"][-10:]:
-            _, told = await get(world, f"/api/v1/why/{order['id']}")
-            parts += [part for part in told["agents"] if part["agent"] == "even"]
+            _, explanation = await get(world, f"/api/v1/why/{order['id']}")
+            parts += [part for part in explanation["agents"] if part["agent"] == "even"]
         for part in parts:
             (learned,) = part["learned"]
             assert learned["weight"] == pytest.approx(part["wanted"], abs=1e-9)

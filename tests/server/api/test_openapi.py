@@ -36,10 +36,10 @@ places = 2
 
 
 async def described(world: Any) -> dict[str, Any]:
-    status, found = await get(world, "/openapi.json")
+    status, document = await get(world, "/openapi.json")
     assert status == 200
-    assert found["openapi"] == "3.1.0"
-    return found
+    assert document["openapi"] == "3.1.0"
+    return document
 
 
 def references(value: object) -> set[str]:
@@ -48,34 +48,38 @@ def references(value: object) -> set[str]:
 
 @in_shared_loop
 async def test_every_route_for_programs_is_in_the_document_and_every_reference_resolves(shared: Any) -> None:
-    found = await described(shared)
+    document = await described(shared)
     app = shared.api._routes
-    listed = {(path, method) for path, each in found["paths"].items() for method in each}
+    listed = {(path, method) for path, methods in document["paths"].items() for method in methods}
     expected = {
         (route.path, route.method.lower())
         for route in app if not route.path.startswith(("/docs", "/dashboard")) and route.path != "/"
     }  # fmt: skip
     assert listed == expected
-    assert references(found) <= set(found["components"]["schemas"])
-    operations = [each["operationId"] for path in found["paths"].values() for each in path.values()]
+    assert references(document) <= set(document["components"]["schemas"])
+    operations = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
     assert len(set(operations)) == len(operations)
 
 
 @in_shared_loop
 async def test_the_examples_of_bodies_are_accepted_by_their_types(shared: Any) -> None:
     await described(shared)
-    for route in (each for each in shared.api._routes if isinstance(each, Post)):
+    for route in (post for post in shared.api._routes if isinstance(post, Post)):
         msgspec.json.decode(route.example, type=route.body)
 
 
 @in_shared_loop
 async def test_parameters_have_their_bounds_and_defaults(shared: Any) -> None:
-    found = await described(shared)
-    given = {each["name"]: each for each in found["paths"]["/api/v1/orders"]["get"]["parameters"]}
+    document = await described(shared)
+    given = {parameter["name"]: parameter for parameter in document["paths"]["/api/v1/orders"]["get"]["parameters"]}
     assert given["limit"]["schema"]["maximum"] == 10_000
     assert given["limit"]["schema"]["default"] == 100
     assert not given["symbol"]["required"]
-    (order,) = (each for each in found["paths"]["/api/v1/why/{order}"]["get"]["parameters"] if each["in"] == "path")
+    (order,) = (
+        parameter
+        for parameter in document["paths"]["/api/v1/why/{order}"]["get"]["parameters"]
+        if parameter["in"] == "path"
+    )
     assert order["required"]
 
 
@@ -95,11 +99,11 @@ async def test_parameters_have_their_bounds_and_defaults(shared: Any) -> None:
     ],
 )
 async def test_a_parameter_at_fault_is_named(shared: Any, path: str, field: str, words: str) -> None:
-    status, found = await get(shared, path)
+    status, problem = await get(shared, path)
     assert status == 422
-    assert found["code"] == "query"
-    assert [each["field"] for each in found["errors"]] == [field]
-    assert words in found["detail"]
+    assert problem["code"] == "query"
+    assert [error["field"] for error in problem["errors"]] == [field]
+    assert words in problem["detail"]
 
 
 @in_shared_loop
@@ -118,10 +122,10 @@ async def test_a_field_at_fault_is_named(
     shared: Any, path: str, body: dict[str, str], code: str, fields: list[str]
 ) -> None:
     async with shared.session.post(path, json=body, headers=shared.bearer) as response:
-        found = await response.json(content_type="application/problem+json")
-    assert (response.status, found["status"], found["code"]) == (422, 422, code)
-    assert [each["field"] for each in found["errors"]] == fields
-    assert found["type"] == f"urn:quantd:problem:{code}"
+        problem = await response.json(content_type="application/problem+json")
+    assert (response.status, problem["status"], problem["code"]) == (422, 422, code)
+    assert [error["field"] for error in problem["errors"]] == fields
+    assert problem["type"] == f"urn:quantd:problem:{code}"
 
 
 @in_shared_loop

@@ -24,17 +24,17 @@ LISTS = {
 
 async def walked(world: Any, path: str, field: str, limit: int, most: int = 10_000) -> list[Any]:
     """All rows from the newest page to the last."""
-    found: list[Any] = []
+    rows: list[Any] = []
     cursor = ""
-    while len(found) < most:
+    while len(rows) < most:
         status, page = await get(world, f"{path}?limit={limit}&cursor={cursor}")
         assert status == 200, page
         assert len(page[field]) <= limit
-        found += page[field]
+        rows += page[field]
         cursor = page["next"]
         if not cursor:
             break
-    return found
+    return rows
 
 
 def test_each_paged_list_is_tested() -> None:
@@ -46,34 +46,34 @@ def test_each_paged_list_is_tested() -> None:
 @pytest.mark.parametrize("name", LISTS)
 async def test_pages_have_each_row_once_and_the_newest_first(shared: Any, name: str) -> None:
     path, field = LISTS[name]
-    _, whole = await get(shared, f"{path}?limit=10000")
-    rows = whole[field]
-    assert whole["next"] == ""
+    _, listing = await get(shared, f"{path}?limit=10000")
+    rows = listing[field]
+    assert listing["next"] == ""
     for limit in (1, 7) if name == "alerts" else (7, len(rows)):
         assert await walked(shared, path, field, limit) == rows
-    assert [each["ts"] for each in rows] == sorted((each["ts"] for each in rows), reverse=True)
+    assert [row["ts"] for row in rows] == sorted((row["ts"] for row in rows), reverse=True)
     assert len(rows) > (0 if name == "alerts" else 8)
 
 
 @in_shared_loop
 @pytest.mark.parametrize("limit", [1, 3, 1000])
 async def test_rounds_of_one_agent_are_its_part_of_all_rounds(shared: Any, limit: int) -> None:
-    _, whole = await get(shared, "/api/v1/decisions?limit=10000")
+    _, listing = await get(shared, "/api/v1/decisions?limit=10000")
     expected = []
-    for each in whole["decisions"]:
-        if part := [line for line in each["agents"] if line["agent"] == "trend"]:
-            expected.append(each | {"agents": part, "crossed": {}, "net": {}, "allowed": {}, "reasons": {}})
-    assert 5 < len(expected) < len(whole["decisions"])
-    found: list[Any] = []
+    for decision in listing["decisions"]:
+        if part := [line for line in decision["agents"] if line["agent"] == "trend"]:
+            expected.append(decision | {"agents": part, "crossed": {}, "net": {}, "allowed": {}, "reasons": {}})
+    assert 5 < len(expected) < len(listing["decisions"])
+    decisions: list[Any] = []
     cursor = ""
-    while not found or cursor:
+    while not decisions or cursor:
         path = f"/api/v1/decisions?agent=trend&limit={limit}&cursor={cursor}"
         status, page = await get(shared, path)
         assert status == 200, page
         assert len(page["decisions"]) <= limit
-        found += page["decisions"]
+        decisions += page["decisions"]
         cursor = page["next"]
-    assert found == expected
+    assert decisions == expected
     _, none = await get(shared, "/api/v1/decisions?agent=nobody")
     assert (none["decisions"], none["next"]) == ([], "")
 
@@ -84,24 +84,26 @@ async def test_a_page_without_a_round_of_the_agent_has_the_cursor_of_the_next(
 ) -> None:
     monkeypatch.setattr(read_routes, "SCANNED", 1)
     monkeypatch.setattr(read_routes, "SCANNED_ROWS", 1)
-    _, whole = await get(shared, "/api/v1/decisions?limit=10000")
-    cursor, pages, found = "", 0, 0
+    _, listing = await get(shared, "/api/v1/decisions?limit=10000")
+    cursor, pages, row_count = "", 0, 0
     while not pages or cursor:
         _, page = await get(shared, f"/api/v1/decisions?agent=trend&cursor={cursor}")
-        cursor, pages, found = page["next"], pages + 1, found + len(page["decisions"])
-    assert pages == len(whole["decisions"])
-    assert found == sum(any(line["agent"] == "trend" for line in each["agents"]) for each in whole["decisions"])
+        cursor, pages, row_count = page["next"], pages + 1, row_count + len(page["decisions"])
+    assert pages == len(listing["decisions"])
+    assert row_count == sum(
+        any(line["agent"] == "trend" for line in decision["agents"]) for decision in listing["decisions"]
+    )
 
 
 @pytest.mark.parametrize("name", ["risk", "portfolio", "allocations"])
 async def test_pages_of_a_short_memory_continue_in_the_store(world: Any, name: str) -> None:
     path, field = LISTS[name]
-    whole = await walked(world, path, field, 5)
+    expected = await walked(world, path, field, 5)
     ring = getattr(world.service.histories, name)
     while len(ring) > 8:
         ring._rows.popleft()
     again = await walked(world, path, field, 5)
-    assert [each["ts"] for each in again] == [each["ts"] for each in whole]
+    assert [row["ts"] for row in again] == [row["ts"] for row in expected]
 
 
 async def test_rows_that_arrive_between_two_pages_move_no_row(world: Any) -> None:
@@ -130,5 +132,5 @@ async def test_rows_that_arrive_between_two_pages_move_no_row(world: Any) -> Non
     ],
 )
 async def test_a_cursor_of_something_else_is_refused(shared: Any, cursor: str) -> None:
-    status, found = await get(shared, f"/api/v1/orders?cursor={cursor}")
-    assert (status, found["code"], [each["field"] for each in found["errors"]]) == (422, "query", ["cursor"])
+    status, problem = await get(shared, f"/api/v1/orders?cursor={cursor}")
+    assert (status, problem["code"], [error["field"] for error in problem["errors"]]) == (422, "query", ["cursor"])

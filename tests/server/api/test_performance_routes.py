@@ -38,13 +38,13 @@ async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration
     record = Record(shared.assembly.universe)
     drive_items(shared.assembly, record, list(shared.assembly.items()))
     expected = {k: v for k, v in measure(track_record_of(shared.assembly, record)).items() if v is not None}
-    status, found = await get(shared, PATH)
-    assert status == 200, found
-    assert found["samples"] == len(record.ts) - 1
-    of_equity = {name for name in expected if found["metrics"][name] is not None}
+    status, performance = await get(shared, PATH)
+    assert status == 200, performance
+    assert performance["samples"] == len(record.ts) - 1
+    of_equity = {name for name in expected if performance["metrics"][name] is not None}
     assert {"total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar", *OF_TRIPS} <= of_equity
     for name in of_equity:
-        assert found["metrics"][name] == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
+        assert performance["metrics"][name] == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
 
 
 @in_shared_loop
@@ -52,12 +52,12 @@ async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration
 async def test_trades_as_numbers_are_the_fills_as_text(shared: Any, book: str) -> None:
     reader = Reader.open(shared.folder)
     rows = [f for f in reader.shares() if f.agent == book] if book else reader.fills()
-    found = StoredBooks(reader, shared.assembly)._columns(reader.trades(book))
-    assert found.ts.tolist() == [row.ts for row in rows]
-    assert found.quantity.tolist() == [float(row.qty) * (1.0 if row.side == "buy" else -1.0) for row in rows]
-    assert found.price.tolist() == [float(row.price) for row in rows]
-    assert found.fee.tolist() == [float(row.fee) for row in rows]
-    assert [shared.assembly.universe.symbols[k] for k in found.symbol.tolist()] == [row.symbol for row in rows]
+    trades = StoredBooks(reader, shared.assembly)._columns(reader.trades(book))
+    assert trades.ts.tolist() == [row.ts for row in rows]
+    assert trades.quantity.tolist() == [float(row.qty) * (1.0 if row.side == "buy" else -1.0) for row in rows]
+    assert trades.price.tolist() == [float(row.price) for row in rows]
+    assert trades.fee.tolist() == [float(row.fee) for row in rows]
+    assert [shared.assembly.universe.symbols[k] for k in trades.symbol.tolist()] == [row.symbol for row in rows]
     assert len(rows) >= 10
 
 
@@ -87,13 +87,13 @@ async def test_trips_between_reads_are_those_of_a_new_reader(tmp_path: Path) -> 
 @in_shared_loop
 async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_samples(shared: Any) -> None:
     points = Reader.open(shared.folder).equity()
-    own = np.array([p.books[1] / 1e6 for p in points])
-    _, whole = await get(shared, f"{PATH}?book=trend")
-    assert whole["metrics"]["total_return"] == pytest.approx(own[-1] / own[0] - 1.0)
+    equity = np.array([p.books[1] / 1e6 for p in points])
+    _, performance = await get(shared, f"{PATH}?book=trend")
+    assert performance["metrics"]["total_return"] == pytest.approx(equity[-1] / equity[0] - 1.0)
     _, part = await get(shared, f"{PATH}?book=trend&from=2019-02-01&to=2019-02-28")
     days = [p.ts for p in points]
     inside = [k for k, ts in enumerate(days) if 1548979200000000000 <= ts < 1551398400000000000]
-    window = own[inside[0] - 1 : inside[-1] + 1]
+    window = equity[inside[0] - 1 : inside[-1] + 1]
     returns = window[1:] / window[:-1] - 1.0
     assert (part["samples"], part["last"][:10]) == (len(returns), "2019-02-28")
     metrics = part["metrics"]
@@ -101,7 +101,7 @@ async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_sam
     assert metrics["volatility"] == pytest.approx(volatility(returns, part["samples_a_year"]))
     assert metrics["sharpe"] == pytest.approx(sharpe(returns, part["samples_a_year"]))
     assert metrics["sortino"] == pytest.approx(sortino(returns, part["samples_a_year"]))
-    assert metrics["total_return"] != whole["metrics"]["total_return"]
+    assert metrics["total_return"] != performance["metrics"]["total_return"]
     status, none = await get(shared, f"{PATH}?from=2031-01-01")
     assert (status, none["samples"], none["first"], set(none["metrics"].values())) == (200, 0, "", {None})
 
@@ -110,18 +110,18 @@ async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_sam
 @in_shared_loop
 async def test_a_rolling_sharpe_ratio_is_that_of_the_newest_returns_at_each_sample(shared: Any) -> None:
     points = Reader.open(shared.folder).equity()
-    own = np.array([p.books[0] / 1e6 for p in points])
-    returns = own[1:] / own[:-1] - 1.0
-    status, found = await get(shared, f"{PATH}/rolling?book=even&window=20&points=7")
-    assert status == 200, found
-    assert 2 <= len(found["ts"]) == len(found["sharpe"]) <= 7
-    assert found["ts"][-1] == points[-1].ts
+    equity = np.array([p.books[0] / 1e6 for p in points])
+    returns = equity[1:] / equity[:-1] - 1.0
+    status, rolling = await get(shared, f"{PATH}/rolling?book=even&window=20&points=7")
+    assert status == 200, rolling
+    assert 2 <= len(rolling["ts"]) == len(rolling["sharpe"]) <= 7
+    assert rolling["ts"][-1] == points[-1].ts
     days = [p.ts for p in points]
-    for ts, ratio in zip(found["ts"], found["sharpe"], strict=True):
+    for ts, ratio in zip(rolling["ts"], rolling["sharpe"], strict=True):
         k = days.index(ts)
-        assert ratio == pytest.approx(sharpe(returns[k - 20 : k], found["samples_a_year"]))
-    _, whole = await get(shared, f"{PATH}/rolling?window=20")
-    assert whole["ts"] == days[20:]
+        assert ratio == pytest.approx(sharpe(returns[k - 20 : k], rolling["samples_a_year"]))
+    _, house_rolling = await get(shared, f"{PATH}/rolling?window=20")
+    assert house_rolling["ts"] == days[20:]
     assert (await get(shared, f"{PATH}/rolling?window=2000"))[1]["ts"] == []
 
 
@@ -129,34 +129,34 @@ async def test_a_rolling_sharpe_ratio_is_that_of_the_newest_returns_at_each_samp
 async def test_the_var_of_the_record_is_compared_with_the_returns_that_followed(
     shared: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, found = await get(shared, "/api/v1/risk/var")
-    assert (found["result"], found["missing"][-14:]) == (None, " 60 are needed")
+    _, comparison = await get(shared, "/api/v1/risk/var")
+    assert (comparison["result"], comparison["missing"][-14:]) == (None, " 60 are needed")
     monkeypatch.setattr(performance_routes, "SAMPLES", 30)  # a quarter has fewer
-    _, found = await get(shared, "/api/v1/risk/var")
-    result, reader = found["result"], Reader.open(shared.folder)
+    _, comparison = await get(shared, "/api/v1/risk/var")
+    result, reader = comparison["result"], Reader.open(shared.folder)
     points, records = reader.equity(), with_values(reader.risk(), reader.decisions())
-    own = np.array([p.equity_micro for p in points], dtype=np.float64)
-    made = {each.ts: each.measures["var"][0] for each in records if "var" in each.measures}
+    equity = np.array([p.equity_micro for p in points], dtype=np.float64)
+    var_by_ts = {record.ts: record.measures["var"][0] for record in records if "var" in record.measures}
     newest, forecasts = np.nan, []
     for point in points[:-1]:
-        newest = made.get(point.ts, newest)
+        newest = var_by_ts.get(point.ts, newest)
         forecasts.append(newest)
-    expected = backtest(own[1:] / own[:-1] - 1.0, np.array(forecasts), 0.95)
+    expected = backtest(equity[1:] / equity[:-1] - 1.0, np.array(forecasts), 0.95)
     assert (result["samples"], result["exceedances"]) == (expected.samples, expected.exceedances)
     assert result["p_coverage"] == pytest.approx(expected.p_coverage)
 
 
 @in_shared_loop
 async def test_correlations_are_those_of_the_largest_positions(shared: Any) -> None:
-    _, found = await get(shared, "/api/v1/risk/correlations")
+    _, correlations = await get(shared, "/api/v1/risk/correlations")
     _, held = await get(shared, "/api/v1/positions")
-    worth = {each["symbol"]: abs(float(each["value"])) for each in held["positions"]}
-    assert found["symbols"] == sorted(worth, key=lambda symbol: -worth[symbol])
+    worth = {position["symbol"]: abs(float(position["value"])) for position in held["positions"]}
+    assert correlations["symbols"] == sorted(worth, key=lambda symbol: -worth[symbol])
     returns = shared.service.shell.state.history.synchronous.returns(KEPT)
-    columns = [shared.assembly.universe.symbols.index(symbol) for symbol in found["symbols"]]
-    known = returns[-60:, columns]
-    assert np.array(found["rows"]) == pytest.approx(np.corrcoef(known.T), abs=0.1)
-    assert np.array(found["rows"]) == pytest.approx(np.array(found["rows"]).T)
+    columns = [shared.assembly.universe.symbols.index(symbol) for symbol in correlations["symbols"]]
+    newest_returns = returns[-60:, columns]
+    assert np.array(correlations["rows"]) == pytest.approx(np.corrcoef(newest_returns.T), abs=0.1)
+    assert np.array(correlations["rows"]) == pytest.approx(np.array(correlations["rows"]).T)
 
 
 async def test_a_deposit_is_no_return(world: Any) -> None:
@@ -174,15 +174,17 @@ async def test_contributions_add_up_to_the_return_of_the_account(world: Any) -> 
     later = ("?book=even", "?book=trend", "?book=trend&from=2019-02-01")
     for query in ("", "?from=2019-02-01", "?from=2019-02-01&to=2019-02-28", "?to=2019-01-31", *later):
         _, account = await get(world, f"{PATH}{query}")
-        status, found = await get(world, f"{PATH}/attribution{query}")
-        assert status == 200, found
-        assert sum(each["contribution"] for each in found["symbols"]) == pytest.approx(found["total_return"], abs=1e-9)
-        assert found["total_return"] == pytest.approx(account["metrics"]["total_return"], abs=1e-9)
-        assert (found["first"], found["last"]) == (account["first"], account["last"])
-        assert [each["symbol"] for each in found["symbols"]] == ["SPY", "QQQ", "IWM", "cash"]
-        assert sum(each["weight"] for each in found["symbols"]) == pytest.approx(1.0)
-        assert any(each["asset_return"] for each in found["symbols"])
-        totals.append(found["total_return"])
+        status, attribution = await get(world, f"{PATH}/attribution{query}")
+        assert status == 200, attribution
+        assert sum(row["contribution"] for row in attribution["symbols"]) == pytest.approx(
+            attribution["total_return"], abs=1e-9
+        )
+        assert attribution["total_return"] == pytest.approx(account["metrics"]["total_return"], abs=1e-9)
+        assert (attribution["first"], attribution["last"]) == (account["first"], account["last"])
+        assert [row["symbol"] for row in attribution["symbols"]] == ["SPY", "QQQ", "IWM", "cash"]
+        assert sum(row["weight"] for row in attribution["symbols"]) == pytest.approx(1.0)
+        assert any(row["asset_return"] for row in attribution["symbols"])
+        totals.append(attribution["total_return"])
     assert len(set(totals)) == len(totals)
 
 
@@ -192,21 +194,25 @@ async def test_a_portfolio_has_figures_of_its_own_since_it_was_opened(tmp_path: 
     stepping = asyncio.create_task(world.service.step_forever())
     await world.feed(160)
     async with aiohttp.ClientSession(world.api.url) as world.session:
-        status, made = await world.post("/api/v1/portfolios", CORE)
-        assert status == 200, made
+        status, portfolio = await world.post("/api/v1/portfolios", CORE)
+        assert status == 200, portfolio
         await world.feed(20)
         _, now = await get(world, "/api/v1/portfolios/core")
         for name in ("core", "portfolio-1"):
-            _, found = await get(world, f"{PATH}?book={name}")
+            _, performance = await get(world, f"{PATH}?book={name}")
             # the sample before it was opened
-            assert (found["book"], found["first"], now["created"][:10]) == (name, "2019-01-16T21:00:00Z", "2019-01-17")
-            assert found["samples"] < 25
-            assert found["metrics"]["total_return"] == pytest.approx(float(now["equity"]) / 20_000 - 1)
-            assert abs(found["metrics"]["total_return"]) > 1e-4
+            assert (performance["book"], performance["first"], now["created"][:10]) == (
+                name,
+                "2019-01-16T21:00:00Z",
+                "2019-01-17",
+            )
+            assert performance["samples"] < 25
+            assert performance["metrics"]["total_return"] == pytest.approx(float(now["equity"]) / 20_000 - 1)
+            assert abs(performance["metrics"]["total_return"]) > 1e-4
             _, parts = await get(world, f"{PATH}/attribution?book={name}")
-            assert (parts["first"], parts["last"]) == (found["first"], found["last"])
-            assert parts["total_return"] == pytest.approx(found["metrics"]["total_return"])
-            assert sum(each["contribution"] for each in parts["symbols"]) == pytest.approx(parts["total_return"])
+            assert (parts["first"], parts["last"]) == (performance["first"], performance["last"])
+            assert parts["total_return"] == pytest.approx(performance["metrics"]["total_return"])
+            assert sum(row["contribution"] for row in parts["symbols"]) == pytest.approx(parts["total_return"])
         status, problem = await get(world, f"{PATH}?book=portfolio-2")
         assert status == 404
         assert "known: even, trend, portfolio-1, core, benchmark" in problem["detail"]
@@ -220,11 +226,11 @@ async def test_a_portfolio_has_figures_of_its_own_since_it_was_opened(tmp_path: 
 async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -> None:
     text = CONFIG.replace("[universe]", '[universe]\nbenchmark = "SPY"')
     async with standing_at_the_end(tmp_path, text) as world:
-        _, found = await get(world, f"{PATH}?book=benchmark")
+        _, performance = await get(world, f"{PATH}?book=benchmark")
         _, parts = await get(world, f"{PATH}/attribution")
-        spy = next(each for each in parts["symbols"] if each["symbol"] == "SPY")
-        assert found["metrics"]["total_return"] == pytest.approx(spy["asset_return"])
-        assert found["metrics"]["win_rate"] is None
+        spy = next(row for row in parts["symbols"] if row["symbol"] == "SPY")
+        assert performance["metrics"]["total_return"] == pytest.approx(spy["asset_return"])
+        assert performance["metrics"]["win_rate"] is None
         both = await asyncio.gather(*(get(world, f"{PATH}/attribution") for _ in range(4)))
         assert all(answer == (200, parts) for answer in both)
 
@@ -232,14 +238,14 @@ async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -
 async def test_the_benchmark_may_lie_outside_the_universe(tmp_path: Any) -> None:
     outside = CONFIG.replace("[universe]", '[universe]\nbenchmark = "AAPL"')
     inside = outside.replace('"IWM"]', '"IWM", "AAPL"]')
-    found = []
+    metrics = []
     for name, text in (("outside", outside), ("inside", inside)):
         (tmp_path / name).mkdir()
         async with standing_at_the_end(tmp_path / name, text) as world:
-            found.append((await get(world, f"{PATH}?book=benchmark"))[1]["metrics"])
+            metrics.append((await get(world, f"{PATH}?book=benchmark"))[1]["metrics"])
             assert (await get(world, f"{PATH}/rolling?book=benchmark"))[0] == 200
     for name in ("total_return", "volatility", "sharpe", "max_drawdown"):
-        assert found[0][name] == pytest.approx(found[1][name], rel=1e-6), name
+        assert metrics[0][name] == pytest.approx(metrics[1][name], rel=1e-6), name
 
 
 @in_shared_loop
@@ -257,8 +263,8 @@ async def test_the_benchmark_may_lie_outside_the_universe(tmp_path: Any) -> None
     ],
 )
 async def test_a_book_or_period_at_fault_is_named(shared: Any, query: str, status: int, field: str) -> None:
-    found, body = await get(shared, PATH + query)
-    assert (found, [each["field"] for each in body["errors"]]) == (status, [field]), body
+    answer_status, body = await get(shared, PATH + query)
+    assert (answer_status, [error["field"] for error in body["errors"]]) == (status, [field]), body
 
 
 def test_returns_of_a_deposit_at_a_sample() -> None:

@@ -38,7 +38,7 @@ async def test_two_observations_give_two_answers_of_the_network_with_two_confide
     world: Any, tmp_path: Path
 ) -> None:
     policy = load_agent(tmp_path / "models" / "first", {})
-    draw, found = np.random.default_rng(2), []
+    draw, predictions = np.random.default_rng(2), []
     for _ in range(2):
         values = np.append(draw.normal(0.0, 1.0, 15), 0.5).astype(np.float32)
         status, given = await world.post(PREDICT, {"agent": "learned", "observation": values.tolist()})
@@ -49,11 +49,11 @@ async def test_two_observations_give_two_answers_of_the_network_with_two_confide
         assert given["digest"] == policy.digest
         assert given["expected_return"] is not None
         assert given["sharpe"] == pytest.approx((given["expected_return"] - 0.02) / given["expected_risk"])
-        found.append(given)
-    assert found[0]["confidence"]["kind"] == "concentration"
-    assert found[0]["confidence"]["value"] != found[1]["confidence"]["value"]
-    assert found[0]["expected_return"] != found[1]["expected_return"]
-    assert found[0]["input_hash"] != found[1]["input_hash"]
+        predictions.append(given)
+    assert predictions[0]["confidence"]["kind"] == "concentration"
+    assert predictions[0]["confidence"]["value"] != predictions[1]["confidence"]["value"]
+    assert predictions[0]["expected_return"] != predictions[1]["expected_return"]
+    assert predictions[0]["input_hash"] != predictions[1]["input_hash"]
 
 
 @pytest.mark.requirement("R-106")
@@ -91,18 +91,18 @@ async def test_features_by_name_are_the_same_question_as_the_values_in_order(wor
     assert other["cached"]
     assert other["weights"] == one["weights"]
     del features["QQQ"]["volatility"]
-    status, found = await world.post(PREDICT, asked)
-    assert (status, found["errors"][0]["field"]) == (422, "features.QQQ.volatility")
+    status, problem = await world.post(PREDICT, asked)
+    assert (status, problem["errors"][0]["field"]) == (422, "features.QQQ.volatility")
 
 
 @pytest.fixture
 async def wide(tmp_path: Path, artifacts: Path) -> AsyncIterator[Any]:
-    async with halfway(tmp_path, artifacts) as made:
+    async with halfway(tmp_path, artifacts) as halfway_world:
         folder = tmp_path / "models"
         written(folder / "values", "dqn", universe=SYMBOLS)
         written(folder / "chances", "ppo discrete", universe=SYMBOLS)
         written(folder / "elsewhere", universe=("AAA", "BBB", "CCC"))
-        yield made
+        yield halfway_world
 
 
 @pytest.mark.requirement("R-081")
@@ -112,13 +112,13 @@ async def test_the_confidence_is_that_of_the_kind_of_network(wide: Any) -> None:
         sure = []
         for _ in range(2):
             asked = {"artifact": f"models/{name}", "observation": draw.normal(0.0, 1.0, 16).tolist()}
-            status, found = await wide.post(PREDICT, asked)
-            assert status == 200, found
-            assert found["confidence"]["kind"] == kind
-            assert 0.0 <= found["confidence"]["value"] <= 1.0
-            assert (found["value"] is not None) == (kind == "values")
-            sure.append(found["confidence"]["value"])
-            assert (found["samples"] > 0) == (name != "elsewhere")
+            status, prediction = await wide.post(PREDICT, asked)
+            assert status == 200, prediction
+            assert prediction["confidence"]["kind"] == kind
+            assert 0.0 <= prediction["confidence"]["value"] <= 1.0
+            assert (prediction["value"] is not None) == (kind == "values")
+            sure.append(prediction["confidence"]["value"])
+            assert (prediction["samples"] > 0) == (name != "elsewhere")
         assert sure[0] != sure[1]
 
 
@@ -160,10 +160,10 @@ async def test_a_question_at_fault_names_its_field(world: Any) -> None:
         ({"agent": "learned", "observation": [1e300] * 16}, 422, "observation[0]", "<= 1e+30"),
         ({"artifact": "models/shipped/scorer", "observation": [1e30] * 30}, 422, "", "largest size is 1e+30"),
     ):
-        given, found = await world.post(PREDICT, body)
-        assert given == status, found
-        assert words in found["detail"]
-        assert [each["field"] for each in found["errors"]] == ([field] if field else [])
+        given, problem = await world.post(PREDICT, body)
+        assert given == status, problem
+        assert words in problem["detail"]
+        assert [error["field"] for error in problem["errors"]] == ([field] if field else [])
     async with world.session.post(PREDICT, json={"agent": "learned"}) as response:
         assert response.status == 401
     read = created(world.folder, "reader", "read")[1]
@@ -175,30 +175,30 @@ async def test_a_question_at_fault_names_its_field(world: Any) -> None:
 @pytest.mark.requirement("R-123", "R-201")
 async def test_weights_are_those_of_the_method_for_the_given_prices(world: Any) -> None:
     prices = paths()
-    status, found = await world.post(ALLOCATE, {"method": "risk_parity", "prices": prices})
-    assert status == 200, found
+    status, allocation = await world.post(ALLOCATE, {"method": "risk_parity", "prices": prices})
+    assert status == 200, allocation
     symbols = sorted(prices)
     closes = np.array([prices[s] for s in symbols]).T
     returns = closes[1:] / closes[:-1] - 1.0
     expected = risk_parity(covariance(returns[-126:]), None)
-    assert [found["weights"][s] for s in symbols] == pytest.approx(expected.tolist(), abs=1e-9)
-    path = returns @ np.array([found["weights"][s] for s in symbols])
-    assert found["expected_return"] == pytest.approx(path.mean() * 252)
+    assert [allocation["weights"][s] for s in symbols] == pytest.approx(expected.tolist(), abs=1e-9)
+    path = returns @ np.array([allocation["weights"][s] for s in symbols])
+    assert allocation["expected_return"] == pytest.approx(path.mean() * 252)
     t = path.mean() / path.std(ddof=1) * len(path) ** 0.5
-    assert found["probability_positive"] == pytest.approx(NormalDist().cdf(t))
-    assert "confidence" not in found, "that name has one meaning, with its kind, in the answer of predict"
-    assert found["expected_risk"] == pytest.approx(path.std(ddof=1) * 252**0.5)
-    assert found["samples"] == 139
-    assert found["cash"] == 0.0, "no rounding error of the sum"
+    assert allocation["probability_positive"] == pytest.approx(NormalDist().cdf(t))
+    assert "confidence" not in allocation, "that name has one meaning, with its kind, in the answer of predict"
+    assert allocation["expected_risk"] == pytest.approx(path.std(ddof=1) * 252**0.5)
+    assert allocation["samples"] == 139
+    assert allocation["cash"] == 0.0, "no rounding error of the sum"
     backwards = {symbol: prices[symbol] for symbol in reversed(symbols)}
     _, again = await world.post(ALLOCATE, {"method": "risk_parity", "prices": backwards})
     assert again["cached"]
-    assert again["input_hash"] == found["input_hash"]
+    assert again["input_hash"] == allocation["input_hash"]
     prices["btc"][-1] *= 1.01
     _, other = await world.post(ALLOCATE, {"method": "risk_parity", "prices": prices})
     assert not other["cached"]
-    assert other["input_hash"] != found["input_hash"]
-    assert other["weights"] != found["weights"]
+    assert other["input_hash"] != allocation["input_hash"]
+    assert other["weights"] != allocation["weights"]
     _, lines = await world.post(ALLOCATE, {"method": "models/shipped/scorer", "prices": prices})
     assert set(lines["weights"]) == set(symbols)
     assert sum(lines["weights"].values()) + lines["cash"] == pytest.approx(1.0)
@@ -225,14 +225,14 @@ async def test_prices_at_fault_name_the_field(world: Any) -> None:
         ({}, {"method": "models/shipped/full"}, "method", "the universe lacks"),
     ):
         body = {"method": "risk_parity", "prices": {**good, **change}, **options}
-        status, found = await world.post(ALLOCATE, body)
-        assert status == 422, (body["method"], found)
-        assert words in found["detail"]
-        assert [each["field"] for each in found["errors"]] == [field]
+        status, problem = await world.post(ALLOCATE, body)
+        assert status == 422, (body["method"], problem)
+        assert words in problem["detail"]
+        assert [error["field"] for error in problem["errors"]] == [field]
     assert (await world.post(ALLOCATE, {"method": "equal_weight", "prices": {}}))[0] == 422
-    status, found = await world.post(ALLOCATE, {"method": "risk_paritee", "prices": good})
+    status, problem = await world.post(ALLOCATE, {"method": "risk_paritee", "prices": good})
     assert status == 404
-    assert "did you mean 'risk_parity'" in found["detail"]
+    assert "did you mean 'risk_parity'" in problem["detail"]
 
 
 @pytest.mark.requirement("R-235")

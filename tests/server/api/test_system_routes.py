@@ -23,16 +23,16 @@ LEARNED = CONFIG.replace('"equal_weight"', f'"{ROOT}/models/shipped/scorer"')
 
 @in_shared_loop
 async def test_runs_are_those_of_the_store(shared: Any) -> None:
-    status, found = await get(shared, "/api/v1/runs")
-    assert (status, found["run"], [each["run"] for each in found["runs"]]) == (200, RUN, [RUN])
-    assert found["runs"][0]["agents"] == ["even", "trend"]
-    assert found["runs"][0]["symbols"] == ["SPY", "QQQ", "IWM"]
+    status, listing = await get(shared, "/api/v1/runs")
+    assert (status, listing["run"], [run["run"] for run in listing["runs"]]) == (200, RUN, [RUN])
+    assert listing["runs"][0]["agents"] == ["even", "trend"]
+    assert listing["runs"][0]["symbols"] == ["SPY", "QQQ", "IWM"]
 
 
 @in_shared_loop
 async def test_schedules_have_the_instants_around_the_present_of_the_run(shared: Any) -> None:
-    _, found = await get(shared, "/api/v1/schedules")
-    (close,) = found["schedules"]
+    _, answer_body = await get(shared, "/api/v1/schedules")
+    (close,) = answer_body["schedules"]
     assert (close["name"], close["do"], close["agents"], close["when"]) == (
         "close",
         "rebalance",
@@ -40,42 +40,42 @@ async def test_schedules_have_the_instants_around_the_present_of_the_run(shared:
         "at close-15m",
     )
     assert (close["last"], close["next"]) == ("2019-03-29T19:45:00Z", "2019-04-01T19:45:00Z")
-    assert close["last_ts"] <= found["ts"] < close["next_ts"]
+    assert close["last_ts"] <= answer_body["ts"] < close["next_ts"]
 
 
 async def test_the_configuration_has_each_key_with_its_source_and_no_secret(tmp_path: Path) -> None:
     sinks = '[alerts.sinks.webhook]\nurl = "https://hooks.example.org/services/T0/SECRET"\n'
     text = CONFIG.replace("[api]", f"{sinks}[api]")
     async with standing_at_the_end(tmp_path, text) as world:
-        _, found = await get(world, "/api/v1/config")
-        rows = {each["key"]: each for each in found["settings"]}
+        _, configuration = await get(world, "/api/v1/config")
+        rows = {setting["key"]: setting for setting in configuration["settings"]}
         assert len(rows) == len(flat(world.config))
-        line = 1 + next(k for k, each in enumerate(text.splitlines()) if each.startswith("cash ="))
+        line = 1 + next(k for k, text_line in enumerate(text.splitlines()) if text_line.startswith("cash ="))
         assert rows["broker.cash"]["source"].endswith(f"config.toml:{line}")
         assert rows["broker.cash"]["value"] == "100000.00"
         assert rows["api.open_reads"]["source"] == "default"
-        assert "SECRET" not in json.dumps(found)
-        assert "hooks.example.org" in json.dumps(found)
-        assert world.token not in json.dumps(found)
+        assert "SECRET" not in json.dumps(configuration)
+        assert "hooks.example.org" in json.dumps(configuration)
+        assert world.token not in json.dumps(configuration)
 
 
 @in_shared_loop
 async def test_a_port_that_the_system_chose_is_the_value_of_its_key(shared: Any) -> None:
-    _, found = await get(shared, "/api/v1/config")
-    rows = {each["key"]: each for each in found["settings"]}
+    _, configuration = await get(shared, "/api/v1/config")
+    rows = {setting["key"]: setting for setting in configuration["settings"]}
     assert shared.config.api.port == 0
     assert rows["api.port"]["value"] == URL(shared.api.url).port
     assert rows["api.port"]["source"].endswith(", chosen by the system")
-    assert found["digest"] == digest(shared.config)
+    assert configuration["digest"] == digest(shared.config)
 
 
 @in_shared_loop
 async def test_the_version_names_code_libraries_and_commit(shared: Any) -> None:
-    _, found = await get(shared, "/api/v1/version")
+    _, version = await get(shared, "/api/v1/version")
     git = partial(subprocess.run, ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    assert found["commit"] == (await asyncio.to_thread(git)).stdout.strip()
-    assert found["lock"] == lock_hash()
-    assert found["libraries"]["aiohttp"] >= "3.14"
+    assert version["commit"] == (await asyncio.to_thread(git)).stdout.strip()
+    assert version["lock"] == lock_hash()
+    assert version["libraries"]["aiohttp"] >= "3.14"
 
 
 @pytest.mark.requirement("R-189")
@@ -84,21 +84,21 @@ async def test_figures_of_the_process_count_its_responses(world: Any) -> None:
     await get(world, "/nothing")
     async with world.session.get("/api/v1/events") as stream:
         await stream.content.readline()
-        _, found = await get(world, "/api/v1/stats")
-    assert found["answers"]["4xx"] == before["answers"].get("4xx", 0) + 1
-    assert (found["streams"], before["streams"], found["agents"]) == (1, 0, 2)
-    assert found["memory_bytes"] > 50e6
-    assert found["store_bytes"] > 10_000
-    assert found["uptime_s"] > before["uptime_s"] > 0
+        _, stats = await get(world, "/api/v1/stats")
+    assert stats["answers"]["4xx"] == before["answers"].get("4xx", 0) + 1
+    assert (stats["streams"], before["streams"], stats["agents"]) == (1, 0, 2)
+    assert stats["memory_bytes"] > 50e6
+    assert stats["store_bytes"] > 10_000
+    assert stats["uptime_s"] > before["uptime_s"] > 0
 
 
 @pytest.mark.requirement("R-187", "R-202")
 async def test_the_evaluation_of_a_model_is_that_of_its_artifact(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path, LEARNED) as world:
-        _, found = await get(world, "/api/v1/policies")
+        _, evaluations = await get(world, "/api/v1/policies")
         _, about = await get(world, "/api/v1")
     info = answer(quantd(ROOT, "models", "info", "models/shipped/scorer", "--json"))
-    (row,) = found["policies"]
+    (row,) = evaluations["policies"]
     test = info["results"]["test"]["policy"]
     assert (row["agent"], row["model"], row["digest"]) == ("even", info["name"], info["digest"])
     for name in ("total_return", "annual_return", "sharpe", "max_drawdown"):
@@ -114,11 +114,11 @@ async def test_the_evaluation_of_a_model_is_that_of_its_artifact(tmp_path: Path)
 
 @pytest.mark.requirement("R-188")
 async def test_health_is_503_while_the_model_of_an_agent_is_suspended(world: Any) -> None:
-    status, found = await get(world, "/health")
-    assert (status, found["models"]) == (200, {"even": True, "trend": True})
+    status, health = await get(world, "/health")
+    assert (status, health["models"]) == (200, {"even": True, "trend": True})
     world.service.shell.state.agents[1].suspended = True
-    status, found = await get(world, "/health")
-    assert (status, found["ready"], found["models"]) == (503, False, {"even": True, "trend": False})
+    status, health = await get(world, "/health")
+    assert (status, health["ready"], health["models"]) == (503, False, {"even": True, "trend": False})
     assert (await get(world, "/api/v1/status"))[0] == 200
 
 

@@ -33,31 +33,31 @@ def accepted(places: ConnectionPlaces) -> Iterator[Any]:
 
         def connect(standing: Standing, age_s: float = 0.0) -> Taken:
             clients.append(socket.create_connection(listener.getsockname()))
-            found, _ = listener.accept()
-            assert isinstance(found, Taken)
-            found.standing = standing
-            found.since_s -= age_s
-            return found
+            connection, _ = listener.accept()
+            assert isinstance(connection, Taken)
+            connection.standing = standing
+            connection.since_s -= age_s
+            return connection
 
         yield connect, listener
-        for each in (*listener.connections.copy().values(), *clients):
-            each.close()
+        for peer in (*listener.connections.copy().values(), *clients):
+            peer.close()
 
 
 def test_the_oldest_header_goes_first_then_streams_then_others_and_a_token_never() -> None:
     with accepted(ConnectionPlaces(MOST)) as (connect, listener):
         tokens = [held(connect, "a") for _ in range(KEPT)]
-        others = [connect(Standing.NO_TOKEN, 100.0) for _ in range(8)]
+        without_token = [connect(Standing.NO_TOKEN, 100.0) for _ in range(8)]
         streams = [connect(Standing.STREAM, 100.0) for _ in range(8)]
         headers = [connect(Standing.NO_HEADER, 100.0) for _ in range(MOST - KEPT - 16)]
         new = []
-        for gone in (*headers, *streams, *others):
+        for gone in (*headers, *streams, *without_token):
             new.append(connect(Standing.NO_HEADER))
             assert gone.fileno() not in listener.connections
             assert listener.taken == MOST
         connect(Standing.NO_HEADER)
         assert new[0].fileno() not in listener.connections  # only new ones are left, and the oldest of them goes
-        assert all(each.fileno() in listener.connections for each in (*tokens, *new[1:]))
+        assert all(connection.fileno() in listener.connections for connection in (*tokens, *new[1:]))
 
 
 def test_a_token_that_is_being_looked_up_is_not_closed_for_a_header_that_may_come() -> None:
@@ -70,9 +70,9 @@ def test_a_token_that_is_being_looked_up_is_not_closed_for_a_header_that_may_com
 
 def held(connect: Any, holder: str, standing: Standing = Standing.TOKEN, *, working: bool = False) -> Taken:
     """A connection of a token; of scope trade by its standing."""
-    made: Taken = connect(standing)
-    made.holder, made.trades, made.working = holder, standing == Standing.TRADE, working
-    return made
+    connection: Taken = connect(standing)
+    connection.holder, connection.trades, connection.working = holder, standing == Standing.TRADE, working
+    return connection
 
 
 def claim(places: ConnectionPlaces, listener: Listener, mine: Taken, *, lane: bool = False) -> bool:
@@ -88,11 +88,16 @@ def test_a_token_has_a_quarter_of_the_places_and_its_oldest_idle_connection_goes
     places = ConnectionPlaces(MOST)
     with accepted(places) as (connect, listener):
         first = [held(connect, "a", standing) for _ in range(MOST // 4)]
-        assert all(claim(places, listener, each) for each in first)
+        assert all(claim(places, listener, connection) for connection in first)
         first[0].working = True
         new = held(connect, "a", standing)
         assert claim(places, listener, new)
-        assert [each.fileno() in listener.connections for each in (*first[:3], new)] == [True, False, True, True]
+        assert [connection.fileno() in listener.connections for connection in (*first[:3], new)] == [
+            True,
+            False,
+            True,
+            True,
+        ]
 
 
 def test_where_all_connections_of_a_token_are_at_work_its_next_request_is_refused_also_in_the_lane() -> None:
@@ -114,11 +119,11 @@ def test_tokens_of_low_scopes_leave_trade_its_share_however_many_they_are(tokens
             claim(places, listener, held(connect, f"r{k % tokens}", working=True)) for k in range(places.group + 6)
         ]
         assert sum(served) <= places.group
-        for each in listener.connections.copy().values():
-            if not each.working:
-                each.cut()
+        for connection in listener.connections.copy().values():
+            if not connection.working:
+                connection.cut()
         trade = [held(connect, "t", Standing.TRADE, working=True) for _ in range(places.each)]
-        assert all(claim(places, listener, each) for each in trade)
+        assert all(claim(places, listener, trader) for trader in trade)
 
 
 def test_a_halt_is_not_refused_for_the_share_of_its_scope() -> None:
@@ -137,16 +142,16 @@ def test_a_connection_whose_handler_works_is_closed_for_nobody_and_a_place_is_le
         busy = []
         for k in range(2 * MOST):
             for holder, standing in ((f"r{k % 4}", Standing.TOKEN), (f"t{k % 4}", Standing.TRADE)):
-                made = held(connect, holder, standing)
-                if claim(places, listener, made):
-                    made.working = True
-                    busy.append(made)
-            made = connect(Standing.NO_TOKEN)
+                connection = held(connect, holder, standing)
+                if claim(places, listener, connection):
+                    connection.working = True
+                    busy.append(connection)
+            connection = connect(Standing.NO_TOKEN)
             if not places.crowded(listener.connections.values()):
-                made.working = True
-                busy.append(made)
+                connection.working = True
+                busy.append(connection)
         assert len(busy) == 2 * places.group + places.kept
-        assert all(each.fileno() in listener.connections for each in busy)
+        assert all(worker.fileno() in listener.connections for worker in busy)
         assert connect(Standing.NO_HEADER).fileno() in listener.connections
 
 
@@ -176,9 +181,9 @@ async def test_a_connection_stands_by_its_newest_request(tmp_path: Path, monkeyp
         token = f"Authorization: Bearer {world.token}\r\n"
 
         def connect(text: str = "") -> socket.socket:
-            made = socket.create_connection(("127.0.0.1", port))
-            made.sendall(text.encode())
-            return made
+            connection = socket.create_connection(("127.0.0.1", port))
+            connection.sendall(text.encode())
+            return connection
 
         def request(path: str, more: str = "") -> str:
             return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n"
@@ -203,8 +208,8 @@ async def test_a_connection_stands_by_its_newest_request(tmp_path: Path, monkeyp
         try:
             await loses(halves[0])
             await loses(halves[1])
-            for each in halves[2:]:
-                each.sendall(b"\r\n\r\n")  # now they are requests without a token
+            for client in halves[2:]:
+                client.sendall(b"\r\n\r\n")  # now they are requests without a token
             await asyncio.sleep(0.1)
             await loses(streams[0])
             await loses(streams[1])
@@ -213,8 +218,8 @@ async def test_a_connection_stands_by_its_newest_request(tmp_path: Path, monkeyp
             await asyncio.sleep(0.1)
             await loses(tokens[0])
         finally:
-            for each in all_of:
-                each.close()
+            for client in all_of:
+                client.close()
 
 
 async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: bytes) -> bytes:

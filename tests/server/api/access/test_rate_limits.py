@@ -42,8 +42,8 @@ def test_a_table_is_bounded_however_many_clients_there_are():
 def test_wrong_tokens_are_counted_by_address_and_in_all_for_a_minute():
     wrong = WrongTokens()
     assert [wrong.count("a", 0.0) for _ in range(WRONG_TOKENS + 1)] == [True] * WRONG_TOKENS + [False]
-    others = [wrong.count(str(k), 1.0) for k in range(WRONG_IN_ALL)]
-    assert others == [True] * (WRONG_IN_ALL - WRONG_TOKENS) + [False] * WRONG_TOKENS
+    counts = [wrong.count(str(k), 1.0) for k in range(WRONG_IN_ALL)]
+    assert counts == [True] * (WRONG_IN_ALL - WRONG_TOKENS) + [False] * WRONG_TOKENS
     assert wrong.count("a", 60.5)
 
 

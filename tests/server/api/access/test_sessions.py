@@ -175,4 +175,4 @@ def test_the_owners_token_has_the_same_digest_at_each_start_and_another_one_for_
     other = owner_of(path)
     assert first is not None
     assert first.matches(b"one secret")
-    assert [each.digest == first.digest for each in (again, other) if each is not None] == [True, False]
+    assert [owner.digest == first.digest for owner in (again, other) if owner is not None] == [True, False]

@@ -65,20 +65,20 @@ async def act(
     world: Any, key: str, headers: dict[str, str] | None = None, question: str = ""
 ) -> tuple[int, dict[str, Any]]:
     path = f"/api/v1/acts/{key}{question}"
-    async with world.session.get(path, headers=world.bearer if headers is None else headers) as found:
-        return found.status, await found.json()
+    async with world.session.get(path, headers=world.bearer if headers is None else headers) as response:
+        return response.status, await response.json()
 
 
 async def test_a_request_is_found_by_its_key_with_its_answer_or_its_refusal(world: Any) -> None:
     assert (await act(world, "one"))[1]["code"] == "no_act"
     await post(world, "commands", HALT, "one")
-    status, found = await act(world, "one")
-    assert (status, found["state"], found["status"], found["text"]) == (200, "done", 200, "")
-    assert (found["answer"]["switch"], found["answer"]["reason"]) == ("HALT", "operator")
+    status, outcome = await act(world, "one")
+    assert (status, outcome["state"], outcome["status"], outcome["text"]) == (200, "done", 200, "")
+    assert (outcome["answer"]["switch"], outcome["answer"]["reason"]) == ("HALT", "operator")
     assert await post(world, "commands", HALT | {"agent": "nobody"}, "two") == 404
-    status, found = await act(world, "two")
-    assert (status, found["state"], found["status"], found["answer"]) == (200, "refused", 404, None)
-    assert "nobody" in found["text"]
+    status, outcome = await act(world, "two")
+    assert (status, outcome["state"], outcome["status"], outcome["answer"]) == (200, "refused", 404, None)
+    assert "nobody" in outcome["text"]
     assert len(journalled(world, Operator)) == 1
 
 
@@ -90,8 +90,8 @@ async def test_a_request_is_running_until_its_commit_and_one_that_was_not_begun_
         assert await post(world, "cash", CASH, "late") == 504
         assert (await act(world, "late"))[1]["state"] == "running"
     await until(lambda: not world.api._open._open, "the commit")
-    found = (await act(world, "late"))[1]
-    assert (found["state"], found["answer"]["amount"]) == ("done", "1000.00")
+    outcome = (await act(world, "late"))[1]
+    assert (outcome["state"], outcome["answer"]["amount"]) == ("done", "1000.00")
     world.service.status = "starting"
     assert await post(world, "cash", CASH, "early") == 503
     world.service.status = "ended"
@@ -120,9 +120,9 @@ async def test_the_result_of_a_request_is_not_known_after_a_kill(world: Any) -> 
     world.api = Api(world.service, world.assembly, world.config, world.folder, None)
     await world.api.start()
     world.session._base_url = type(world.session._base_url)(world.api.url)
-    status, found = await act(world, "one")
-    assert (status, found["state"], found["status"]) == (200, "unknown", 0)
-    assert "the daemon stopped while it carried out" in found["text"]
+    status, outcome = await act(world, "one")
+    assert (status, outcome["state"], outcome["status"]) == (200, "unknown", 0)
+    assert "the daemon stopped while it carried out" in outcome["text"]
 
 
 async def test_an_answer_that_a_failing_disk_did_not_take_is_found_while_the_daemon_runs(world: Any) -> None:
@@ -160,8 +160,8 @@ async def test_a_key_that_is_older_than_the_kept_ones_is_not_known(world: Any, m
         assert (await act(world, "never", question=f"?age_s={time.monotonic() - began + 10}"))[0] == 404
         await post(world, "cash", CASH, f"k{k}")
     for age_s, state in ((time.monotonic() - began, "unknown"), (1e9, "unknown"), (0.0, "")):
-        status, found = await act(world, "dropped", question=f"?age_s={age_s}")
-        assert (status, found.get("state", "")) == ((200, state) if state else (404, "")), age_s
+        status, outcome = await act(world, "dropped", question=f"?age_s={age_s}")
+        assert (status, outcome.get("state", "")) == ((200, state) if state else (404, "")), age_s
     assert "older than the newest 3 keys" in (await act(world, "dropped", question="?age_s=1000"))[1]["text"]
     assert (await act(world, "k2", question="?age_s=1000"))[1]["state"] == "done"
     await restarted(world)
@@ -181,9 +181,9 @@ async def test_a_halt_whose_key_was_not_recorded_is_not_known_after_a_restart(wo
     await restarted(world)
     await asyncio.sleep(idempotency.LATENCY_S + 0.2)
     age_s = time.monotonic() - began
-    status, found = await act(world, "halt", question=f"?age_s={age_s}&command=yes")
-    assert (status, found["state"]) == (200, "unknown")
-    assert "obeyed on a full disk" in found["text"]
+    status, outcome = await act(world, "halt", question=f"?age_s={age_s}&command=yes")
+    assert (status, outcome["state"]) == (200, "unknown")
+    assert "obeyed on a full disk" in outcome["text"]
     assert (await act(world, "halt", question=f"?age_s={age_s}"))[0] == 404  # an order without a record did nothing
     assert (await act(world, "halt", question="?age_s=0.05&command=yes"))[0] == 404  # it came after the restart
     await restarted(world)  # the mark of an end does not vouch for the process before
@@ -228,8 +228,8 @@ async def test_a_halt_on_a_disk_that_is_full_from_the_start_on_is_not_known_afte
         await ended(world, monkeypatch)
     await started(world)
     question = f"?age_s={time.monotonic() - began}&command=yes"
-    status, found = await act(world, "halt", question=question)
-    assert (status, found.get("state")) == (200, "unknown")
+    status, outcome = await act(world, "halt", question=question)
+    assert (status, outcome.get("state")) == (200, "unknown")
 
 
 async def test_a_halt_that_never_arrived_is_denied_after_a_stop_and_not_known_after_a_kill(

@@ -40,12 +40,12 @@ async def post(world, name, reason="by hand", headers=None):
 async def polled(world, id):
     for _ in range(3_000):
         async with world.session.get(f"/api/v1/jobs/{id}") as response:
-            found = await response.json()
-            assert response.status == 200, found
-        if found["state"] not in ("queued", "running", "retrying"):
-            return found
+            run = await response.json()
+            assert response.status == 200, run
+        if run["state"] not in ("queued", "running", "retrying"):
+            return run
         await asyncio.sleep(0.02)
-    raise AssertionError(found)
+    raise AssertionError(run)
 
 
 async def test_a_rebalance_by_hand_is_journalled_trades_and_replays_exactly(tmp_path):
@@ -65,11 +65,11 @@ async def test_a_rebalance_by_hand_is_journalled_trades_and_replays_exactly(tmp_
             ids.append((await polled(world, run["id"]))["result"])
         assert ids == ["done at the next sample", "done", "done"]
         assert world.service.shell.state.switch.state == HALT
-        status, found = await post(world, "yearly")
-        assert (status, found["code"]) == (409, "conflict")
+        status, problem = await post(world, "yearly")
+        assert (status, problem["code"]) == (409, "conflict")
         events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
         runs = [(e.schedule, e.job, e.reason, e.who) for e in events if isinstance(e, ScheduleRun)]
-        assert [each[:2] for each in runs] == [
+        assert [fields[:2] for fields in runs] == [
             ("yearly", "rebalance"), ("capital", "reallocate"), ("saved", "snapshot"), ("out", "flatten"),
         ]  # fmt: skip
         assert runs[0][2] == "new cash"
@@ -84,9 +84,9 @@ async def test_a_job_beside_trading_runs_by_hand_and_a_second_run_meanwhile_is_r
     async with standing_at_the_end(tmp_path, TEXT) as world:
         status, run = await post(world, "the%20day")
         assert status == 200
-        status, found = await post(world, "the%20day")
-        assert (status, found["code"]) == (409, "conflict")
-        assert f"daily_report is queued already, as job run {run['id']}" in found["detail"]
+        status, problem = await post(world, "the%20day")
+        assert (status, problem["code"]) == (409, "conflict")
+        assert f"daily_report is queued already, as job run {run['id']}" in problem["detail"]
         await world.lanes.runners["reports"].once()
         done = await polled(world, run["id"])
         assert done["state"] == "succeeded", done
@@ -94,18 +94,18 @@ async def test_a_job_beside_trading_runs_by_hand_and_a_second_run_meanwhile_is_r
         assert done["seconds"] >= 0
         async with world.session.get("/api/v1/jobs?job=daily_report&limit=1") as response:
             listed = await response.json()
-        assert [each["name"] for each in listed["jobs"]] == [each.name for each in JOBS]
-        line = next(each for each in listed["jobs"] if each["name"] == "daily_report")
+        assert [job["name"] for job in listed["jobs"]] == [job.name for job in JOBS]
+        line = next(job for job in listed["jobs"] if job["name"] == "daily_report")
         assert line["last"] == done == listed["runs"][0]
         assert line["schedules"] == ["the day"]
         assert line["next"] == "2019-09-03T20:00:00Z"
         async with world.session.get("/api/v1/schedules") as response:
-            schedules = {each["name"]: each for each in (await response.json())["schedules"]}
+            schedules = {schedule["name"]: schedule for schedule in (await response.json())["schedules"]}
         assert schedules["the day"]["last_run"] == done
         assert schedules["the day"]["next"] == line["next"]
         assert schedules["yearly"]["last_run"] is None
         rows = world.store.job_runs(RUN)
-        assert [(each.job, each.state) for each in rows if each.who] == [("daily_report", "succeeded")]
+        assert [(row.job, row.state) for row in rows if row.who] == [("daily_report", "succeeded")]
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ async def test_a_faulty_request_is_refused_and_nothing_is_journalled(tmp_path, n
     async with standing_at_the_end(tmp_path, TEXT) as world:
         seq = world.service.journal.seq
         async with world.session.post(f"/api/v1/schedules/{name}/run", json=body, headers=world.bearer) as response:
-            found = await response.json()
-        assert (response.status, found["code"]) == (status, code), found
+            problem = await response.json()
+        assert (response.status, problem["code"]) == (status, code), problem
         assert world.service.journal.seq == seq
         for id in ("77", "x", "9" * 40):
             async with world.session.get(f"/api/v1/jobs/{id}") as response:
@@ -133,6 +133,6 @@ async def test_a_faulty_request_is_refused_and_nothing_is_journalled(tmp_path, n
 async def test_while_the_daemon_is_not_ready_a_run_is_refused_as_503(tmp_path):
     async with standing_at_the_end(tmp_path, TEXT) as world:
         world.service.status = "starting"
-        status, found = await post(world, "yearly")
-        assert (status, found["code"]) == (503, "not_ready")
+        status, problem = await post(world, "yearly")
+        assert (status, problem["code"]) == (503, "not_ready")
         world.service.status = "ended"

@@ -18,8 +18,8 @@ __all__ = ["browser"]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path_factory.mktemp("log"), CONFIG + RATES) as found:
-        yield found
+    async with standing_at_the_end(tmp_path_factory.mktemp("log"), CONFIG + RATES) as standing_world:
+        yield standing_world
 
 
 def line(text: str, level: str = "INFO") -> None:
@@ -36,13 +36,13 @@ async def test_the_log_needs_a_token_that_may_trade_and_pages_by_number(world: W
     while True:
         path = f"/api/v1/log?search=PAGED&level=WARNING&limit=3&cursor={cursor}"
         async with world.session.get(path, headers=world.bearer) as response:
-            found = await response.json()
-        seen += [each["text"] for each in found["lines"]]
-        cursor = found["next"]
+            page = await response.json()
+        seen += [row["text"] for row in page["lines"]]
+        cursor = page["next"]
         if not cursor:
             break
     assert seen == [f"paged {k}" for k in range(6, -1, -1)]
-    assert found["total"] == 7
+    assert page["total"] == 7
     async with world.session.get("/api/v1/log?level=LOUD", headers=world.bearer) as response:
         assert response.status == 422
 

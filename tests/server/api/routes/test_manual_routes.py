@@ -17,11 +17,11 @@ async def post(world: World, path: str, **changed: str) -> tuple[int, dict[str, 
 async def test_an_order_with_the_plan_of_a_preview_is_refused_once_it_would_become_another(tmp_path) -> None:
     async with standing_at_the_end(tmp_path, CONFIG) as world:
         before = world.store.last_seq(RUN)
-        status, found = await post(world, "/preview")
-        assert (status, found["would"]["allowed"]) == (200, "5")
-        assert (await post(world, "/preview", reason="another"))[1] == found
+        status, preview = await post(world, "/preview")
+        assert (status, preview["would"]["allowed"]) == (200, "5")
+        assert (await post(world, "/preview", reason="another"))[1] == preview
         assert world.store.last_seq(RUN) == before
-        plan = str(found["plan"])
+        plan = str(preview["plan"])
         assert (await post(world, "", as_planned=plan, qty="6"))[0] == 409
         status, done = await post(world, "", as_planned=plan)
         assert (status, done["allowed"]) == (200, "5")

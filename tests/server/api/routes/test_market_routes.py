@@ -30,15 +30,15 @@ async def read(world: World, path: str) -> tuple[int, Any]:
 
 @in_module_loop
 async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    status, found = await read(shared, "/api/v1/bars?symbol=QQQ&limit=20")
+    status, answer = await read(shared, "/api/v1/bars?symbol=QQQ&limit=20")
     assert status == 200
     table = pl.read_parquet(f"{ROOT}/data/us_daily.parquet").filter(pl.col("symbol") == "QQQ").sort("ts")
     rows = table.filter(pl.col("ts").cast(pl.Date) <= datetime(2019, 3, 29, tzinfo=UTC).date()).tail(20)
-    for bar, row in zip(found["bars"], rows.iter_rows(named=True), strict=True):
+    for bar, row in zip(answer["bars"], rows.iter_rows(named=True), strict=True):
         expected = [row[name] for name in ("open", "high", "low", "close")]
         assert [bar[name] for name in ("open", "high", "low", "close")] == pytest.approx(expected, abs=0.01)
-    assert found["bars"][-1]["ts"] == shared.service.shell.ts
-    assert found["interval_ns"] == 86_400 * 10**9
+    assert answer["bars"][-1]["ts"] == shared.service.shell.ts
+    assert answer["interval_ns"] == 86_400 * 10**9
     early = shared.service.shell.ts - 1
     with monkeypatch.context() as patch:
         patch.setattr(Shell, "ts", early)
@@ -57,7 +57,7 @@ async def test_bars_of_a_period_are_joined_to_days_weeks_and_months(shared: Worl
     assert part["bars"] == [bar for bar in bars if bar["ts"] < middle][-5:]
     assert (await read(shared, "/api/v1/bars?symbol=QQQ&limit=1000&per=day"))[1]["bars"] == bars
     for per, key in (("week", lambda day: day.isocalendar()[:2]), ("month", lambda day: (day.year, day.month))):
-        _, found = await read(shared, f"/api/v1/bars?symbol=QQQ&limit=1000&per={per}")
+        _, answer = await read(shared, f"/api/v1/bars?symbol=QQQ&limit=1000&per={per}")
         groups: dict[Any, list[Any]] = {}
         for bar in bars:
             groups.setdefault(key(datetime.fromtimestamp(bar["ts"] // 10**9, UTC).date()), []).append(bar)
@@ -68,8 +68,8 @@ async def test_bars_of_a_period_are_joined_to_days_weeks_and_months(shared: Worl
             }
             for rows in groups.values()
         ]  # fmt: skip
-        assert found["bars"] == expected, per
-        assert found["interval_ns"] >= 7 * 86_400 * 10**9
+        assert answer["bars"] == expected, per
+        assert answer["interval_ns"] >= 7 * 86_400 * 10**9
 
 
 def test_a_joined_bar_has_no_range_where_one_of_its_bars_has_none() -> None:
@@ -81,11 +81,11 @@ def test_a_joined_bar_has_no_range_where_one_of_its_bars_has_none() -> None:
 
 @in_module_loop
 async def test_refusals_are_those_of_the_command_line_the_newest_first(shared: World) -> None:
-    _, found = await read(shared, "/api/v1/refusals?limit=7&symbol=SPY")
+    _, answer = await read(shared, "/api/v1/refusals?limit=7&symbol=SPY")
     lines = await shared.api.context.run.read(lambda reader: refused_lines(reader, last=7, symbol="SPY"))
-    assert [row["address"] for row in found["refusals"]] == [line.address for line in reversed(lines)]
+    assert [row["address"] for row in answer["refusals"]] == [line.address for line in reversed(lines)]
     assert len(lines) == 7
-    assert {row["symbol"] for row in found["refusals"]} == {"SPY"}
+    assert {row["symbol"] for row in answer["refusals"]} == {"SPY"}
 
 
 @in_module_loop

@@ -23,8 +23,8 @@ async def test_a_stale_plan_closes_nothing_and_the_plan_of_now_is_carried_out(
     await world.feed(160)
     body = {**how, "reason": "the end"}
     async with aiohttp.ClientSession(world.api.url) as world.session:
-        status, made = await world.post(PATH, CORE)
-        assert status == 200, made
+        status, portfolio = await world.post(PATH, CORE)
+        assert status == 200, portfolio
         _, would = await world.post(f"{PATH}/core/close/preview", body)
         _, again = await world.post(f"{PATH}/core/close/preview", {**body, "reason": "in other words"})
         assert would["plan"] == again["plan"] != ""
@@ -39,8 +39,8 @@ async def test_a_stale_plan_closes_nothing_and_the_plan_of_now_is_carried_out(
         assert len(now["trades"]["orders"]) == (2 if how["how"] == "flatten" else 0)
         status, done = await world.post(f"{PATH}/core/close", {**body, "as_planned": now["plan"]})
         assert status == 200, done
-        sent = [(each["side"], each["symbol"], each["qty"], each["limit"]) for each in done["trades"]["orders"]]
-        shown = [(each["side"], each["symbol"], each["qty"], each["limit"]) for each in now["trades"]["orders"]]
+        sent = [(order["side"], order["symbol"], order["qty"], order["limit"]) for order in done["trades"]["orders"]]
+        shown = [(order["side"], order["symbol"], order["qty"], order["limit"]) for order in now["trades"]["orders"]]
         assert (done["plan"], sent) == (now["plan"], shown)
         assert len(world.events(PortfolioClosed)) == 1
     world.service.shell.stopped = "the test is over"

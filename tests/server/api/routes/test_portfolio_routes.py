@@ -37,17 +37,17 @@ def journalled(world: Any, kind: type) -> list[Any]:
 
 @pytest.mark.requirement("R-025", "R-123", "R-125", "R-192", "R-193", "R-194")
 async def test_a_portfolio_is_created_with_its_orders_and_expected_figures(world: Any) -> None:
-    status, made = await post(world, "", CORE)
-    assert status == 200, made
-    assert (made["name"], made["agent"], made["capital"], made["dry_run"]) == ("core", "portfolio-1", "20000.00", False)
-    rows = {row["symbol"]: row for row in made["allocations"]}
+    status, core = await post(world, "", CORE)
+    assert status == 200, core
+    assert (core["name"], core["agent"], core["capital"], core["dry_run"]) == ("core", "portfolio-1", "20000.00", False)
+    rows = {row["symbol"]: row for row in core["allocations"]}
     assert {symbol: row["target"] for symbol, row in rows.items()} == {"SPY": 0.4, "IWM": 0.3}
     for row in rows.values():
         assert row["weight"] == pytest.approx(row["target"], abs=0.02)
         assert float(row["value"]) == pytest.approx(row["weight"] * 20000, abs=0.01)
-    orders = made["trades"]["orders"]
+    orders = core["trades"]["orders"]
     assert {(o["symbol"], o["side"], o["qty"]) for o in orders} == {(s, "buy", r["shares"]) for s, r in rows.items()}
-    expected = made["expected"]
+    expected = core["expected"]
     assert expected["sharpe"] == pytest.approx((expected["expected_return"] - 0.02) / expected["volatility"])
     assert 1 <= expected["risk_score"] <= 7
     assert 0.0 <= expected["probability_positive"] <= 1.0
@@ -55,25 +55,25 @@ async def test_a_portfolio_is_created_with_its_orders_and_expected_figures(world
     assert expected["samples"] > 100
     (opened,), (proposal,) = journalled(world, PortfolioOpened), journalled(world, Proposed)
     assert (opened.name, opened.who, opened.reason) == ("core", "api:owner", "a mandate")
-    assert (proposal.id, proposal.agent) == (made["proposal"], "portfolio-1")
+    assert (proposal.id, proposal.agent) == (core["proposal"], "portfolio-1")
     _, decisions = await get(world, "decisions?limit=1")
-    assert decisions["decisions"][0]["address"] == made["decision"]
+    assert decisions["decisions"][0]["address"] == core["decision"]
     status, why = await get(world, f"why/{orders[0]['order']}")
     assert status == 200
     (part,) = why["agents"]
-    assert part["because"] == f"portfolio core: proposal {made['proposal']} of api:owner: a mandate"
+    assert part["because"] == f"portfolio core: proposal {core['proposal']} of api:owner: a mandate"
     status, shown = await get(world, "portfolios/core")
-    assert (status, shown["open_orders"], shown["proposal"], shown["cash"]) == (200, 2, made["proposal"], "20000.00")
+    assert (status, shown["open_orders"], shown["proposal"], shown["cash"]) == (200, 2, core["proposal"], "20000.00")
     _, listed = await get(world, "portfolios")
     assert (listed["places"], listed["vacant"], [p["name"] for p in listed["portfolios"]]) == (2, 1, ["core"])
 
 
 async def test_a_name_of_another_book_is_refused_with_the_names_that_are_taken(world: Any) -> None:
     for name in ("house", "manual", "unallocated", "benchmark", "even", "portfolio-1", "portfolio-2", "portfolio-32"):
-        status, found = await post(world, "", CORE | {"name": name})
-        assert (status, found["code"]) == (409, "conflict"), name
-        assert "benchmark, even, house, manual" in found["detail"]
-        assert "portfolio-1 to portfolio-32" in found["detail"]
+        status, problem = await post(world, "", CORE | {"name": name})
+        assert (status, problem["code"]) == (409, "conflict"), name
+        assert "benchmark, even, house, manual" in problem["detail"]
+        assert "portfolio-1 to portfolio-32" in problem["detail"]
     assert journalled(world, PortfolioOpened) == []
     assert (await post(world, "", CORE | {"name": "portfolio-33"}))[0] == 200
 
@@ -81,13 +81,13 @@ async def test_a_name_of_another_book_is_refused_with_the_names_that_are_taken(w
 @pytest.mark.requirement("R-194")
 async def test_portfolios_that_are_opened_at_once_get_a_place_each(world: Any) -> None:
     both = [{**CORE, "name": name, "weights": weights} for name, weights in (("a", {"SPY": 0.4}), ("b", {"IWM": 0.3}))]
-    made = await asyncio.gather(*(post(world, "", each) for each in both))
-    assert [status for status, _ in made] == [200, 200]
-    assert {found["agent"] for _, found in made} == {"portfolio-1", "portfolio-2"}
-    for each in both:
-        _, shown = await get(world, f"portfolios/{each['name']}")
+    answers = await asyncio.gather(*(post(world, "", request) for request in both))
+    assert [status for status, _ in answers] == [200, 200]
+    assert {portfolio["agent"] for _, portfolio in answers} == {"portfolio-1", "portfolio-2"}
+    for body in both:
+        _, shown = await get(world, f"portfolios/{body['name']}")
         targets = {row["symbol"]: row["target"] for row in shown["allocations"] if row["target"]}
-        assert targets == each["weights"]
+        assert targets == body["weights"]
 
 
 @pytest.mark.requirement("R-195")
@@ -113,9 +113,9 @@ async def test_a_dry_run_changes_nothing_and_its_plan_is_what_is_executed(world:
 
 async def test_weights_come_from_a_shipped_policy_or_a_running_agent(world: Any) -> None:
     body = {"name": "calm", "symbols": ["SPY", "IWM"], "policy": "inverse_volatility", "capital": "9000", "reason": "x"}
-    status, made = await post(world, "", body)
-    assert (status, made["basis"]) == (200, "inverse_volatility"), made
-    weights = {row["symbol"]: row["target"] for row in made["allocations"]}
+    status, answer = await post(world, "", body)
+    assert (status, answer["basis"]) == (200, "inverse_volatility"), answer
+    weights = {row["symbol"]: row["target"] for row in answer["allocations"]}
     assert set(weights) == {"SPY", "IWM"}
     assert sum(weights.values()) == pytest.approx(1.0)
     assert weights["SPY"] > weights["IWM"]
@@ -124,8 +124,8 @@ async def test_weights_come_from_a_shipped_policy_or_a_running_agent(world: Any)
     assert (status, shown["basis"]) == (200, "even"), shown
     targets = {row["symbol"]: row["target"] for row in shown["allocations"] if row["target"]}
     assert targets == {"QQQ": pytest.approx(1 / 3)}
-    status, made = await post(world, "", {"name": "flat", "symbols": ["SPY", "IWM"], "capital": "900", "reason": "x"})
-    assert (status, made["basis"]) == (200, "equal_weight")
+    status, answer = await post(world, "", {"name": "flat", "symbols": ["SPY", "IWM"], "capital": "900", "reason": "x"})
+    assert (status, answer["basis"]) == (200, "equal_weight")
 
 
 @pytest.mark.requirement("R-125")
@@ -166,8 +166,8 @@ async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> Non
 async def test_a_portfolio_that_is_not_created_says_why_and_leaves_no_event(
     world: Any, change: dict[str, Any], status: int, code: str, words: str
 ) -> None:
-    found, answer = await post(world, "", CORE | change)
-    assert (found, answer["code"]) == (status, code), answer
+    answer_status, answer = await post(world, "", CORE | change)
+    assert (answer_status, answer["code"]) == (status, code), answer
     assert words in answer["detail"]
     assert not journalled(world, PortfolioOpened)
     assert not journalled(world, Proposed)
@@ -227,9 +227,9 @@ async def test_a_preview_of_an_opening_has_its_first_orders_and_binds_them(world
     status, answer = await post(world, "", {**CORE, "as_planned": "00"})
     assert (status, "nothing was opened" in answer["detail"]) == (409, True)
     assert not journalled(world, PortfolioOpened)
-    status, made = await post(world, "", {**CORE, "as_planned": would["plan"]})
-    assert status == 200, made
-    assert made["trades"]["orders"] == would["trades"]["orders"]
+    status, portfolio = await post(world, "", {**CORE, "as_planned": would["plan"]})
+    assert status == 200, portfolio
+    assert portfolio["trades"]["orders"] == would["trades"]["orders"]
     assert (await post(world, "/open/preview", CORE))[0] == 409  # it is open already
 
 
@@ -253,8 +253,8 @@ async def test_places_that_are_not_open_are_not_shown(world: Any) -> None:
     async with world.session.get("/health") as response:
         assert (await response.json())["models"] == {"even": True, "trend": True}
     for path in ("", "status", "house", "risk", "risk/metrics", "equity", "positions", "portfolio/history"):
-        _, found = await get(world, path)
-        assert "portfolio-" not in str(found), path
+        _, answer = await get(world, path)
+        assert "portfolio-" not in str(answer), path
     async with world.session.get("/metrics", headers=world.bearer) as response:
         assert "portfolio-" not in await response.text()
     await post(world, "", CORE)

@@ -37,17 +37,22 @@ async def get(world: Any, path: str) -> tuple[int, Any]:
 
 
 async def test_a_guest_is_never_asked_and_stands_in_its_shadow_with_limits_and_headroom(world: Any) -> None:
-    status, found = await get(world, "agents/guest/standing")
-    assert status == 200, found
-    assert (found["mode"], found["book"], found["seat"], found["equity"]) == ("shadow", "guest", "guest", "30000.00")
-    assert (found["positions"], found["switch"], found["proposals_a_minute"]) == ([], "RUN", 90)
-    weight = next(row for row in found["limits"] if row["limit"] == "max_position_weight")
+    status, standing = await get(world, "agents/guest/standing")
+    assert status == 200, standing
+    assert (standing["mode"], standing["book"], standing["seat"], standing["equity"]) == (
+        "shadow",
+        "guest",
+        "guest",
+        "30000.00",
+    )
+    assert (standing["positions"], standing["switch"], standing["proposals_a_minute"]) == ([], "RUN", 90)
+    weight = next(row for row in standing["limits"] if row["limit"] == "max_position_weight")
     assert weight["bound"] == 0.5
-    rooms = {row["symbol"]: row for row in found["room"]}
+    rooms = {row["symbol"]: row for row in standing["room"]}
     assert set(rooms) == {"SPY", "QQQ", "IWM"}
     assert 10_000 < rooms["SPY"]["buy"]["value"] <= 15_000
     assert "position weight" in rooms["SPY"]["buy"]["limit"]
-    (challenge,) = found["challenges"]
+    (challenge,) = standing["challenges"]
     assert (challenge["champion"], challenge["challenger"], challenge["needed"]) == ("trend", "guest", 40)
     # a book in cash has no returns that could be better by chance
     assert (challenge["looks"], challenge["p"], challenge["samples"]) == (0, None, 40)
@@ -111,8 +116,8 @@ async def test_why_explains_a_decision_of_a_shadow_that_reached_no_venue(world: 
 
 async def test_after_a_promotion_proposals_trade_the_champions_book_and_why_explains_them(world: Any) -> None:
     promote(world)
-    _, found = await get(world, "agents/guest/standing")
-    assert (found["mode"], found["book"], found["seat"]) == ("trading", "trend", "guest")
+    _, standing = await get(world, "agents/guest/standing")
+    assert (standing["mode"], standing["book"], standing["seat"]) == ("trading", "trend", "guest")
     status, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.9}, "id": "b-1"})
     assert status == 200, done
     assert (done["verdict"]["mode"], done["verdict"]["book"], done["verdict"]["outcome"]) == ("trading", "trend", "cut")
@@ -120,7 +125,7 @@ async def test_after_a_promotion_proposals_trade_the_champions_book_and_why_expl
     assert any(work.basket.ts == done["verdict"]["ts"] for work in state.working.values())
     status, why = await get(world, f"why/{done['trades']['orders'][0]['order']}")
     assert status == 200
-    (part,) = [each for each in why["agents"] if each["agent"] == "trend"]
+    (part,) = [agent for agent in why["agents"] if agent["agent"] == "trend"]
     assert part["because"] == "proposal b-1 of api:owner: momentum"
     _, decisions = await get(world, "decisions?limit=1")
     assert decisions["decisions"][0]["address"] == done["decision"]
@@ -272,13 +277,13 @@ capital = 0.2
 async def test_an_outside_agent_that_is_no_shadow_trades_paper_through_the_same_limits(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path, TRADING) as world:
         state = world.service.shell.state
-        _, found = await get(world, "agents/guest/standing")
-        assert (found["mode"], found["book"], found["equity"]) == ("trading", "guest", "20000.00")
+        _, standing = await get(world, "agents/guest/standing")
+        assert (standing["mode"], standing["book"], standing["equity"]) == ("trading", "guest", "20000.00")
         status, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.2}})
         assert (status, done["verdict"]["mode"], done["verdict"]["outcome"]) == (200, "trading", "passed"), done
         assert any(work.basket.ts == done["verdict"]["ts"] for work in state.working.values()), done
         (part,) = [
-            each for each in (await get(world, f"why/{done['decision']}"))[1]["agents"] if each["agent"] == "guest"
+            agent for agent in (await get(world, f"why/{done['decision']}"))[1]["agents"] if agent["agent"] == "guest"
         ]
         assert part["because"] == "proposal a-1 of api:owner: momentum"
 
@@ -375,7 +380,7 @@ async def test_a_declined_proposal_and_another_plan_send_no_order(reviewed: Any)
     assert "not today" in done["verdict"]["text"]
     assert not reviewed.service.shell.state.working
     _, log = await get(reviewed, "agents/guest/proposals")
-    assert [each["outcome"] for each in log["proposals"]] == ["declined"]
+    assert [entry["outcome"] for entry in log["proposals"]] == ["declined"]
 
 
 @pytest.mark.parametrize("scope", ["propose", "read"])

@@ -58,8 +58,8 @@ async def traded(folder: Path, text: str = TEXT) -> AsyncIterator[Halfway]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
-    async with traded(tmp_path_factory.mktemp("profit")) as found:
-        yield found
+    async with traded(tmp_path_factory.mktemp("profit")) as traded_world:
+        yield traded_world
 
 
 @pytest.fixture(scope="module")
@@ -77,5 +77,5 @@ async def ok(world: Any, path: str) -> Any:
 
 
 async def window(world: Any, query: str) -> str:
-    found = await ok(world, f"/api/v1/period?{query}")
-    return f"since={found['since']}" + ("" if found["until"] is None else f"&until={found['until']}")
+    period = await ok(world, f"/api/v1/period?{query}")
+    return f"since={period['since']}" + ("" if period["until"] is None else f"&until={period['until']}")
