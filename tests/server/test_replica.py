@@ -48,9 +48,9 @@ def started(folder: Path, *command: str) -> "subprocess.Popen[str]":
     )
 
 
-def until(found: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     limit = time.monotonic() + WITHIN_S
-    while not found():
+    while not condition():
         assert time.monotonic() < limit
         time.sleep(0.1)
 
@@ -66,8 +66,8 @@ def asked(url: str, body: bytes | None = None, headers: dict[str, str] | None = 
 
 def written(state: Path) -> dict[str, bytes]:
     """Digests of the files in a state folder; that of the shared memory of SQLite's readers is left out."""
-    files = (each for each in state.rglob("*") if each.is_file() and not each.name.endswith("-shm"))
-    return {str(each): blake2b(each.read_bytes()).digest() for each in files}
+    files = (file for file in state.rglob("*") if file.is_file() and not file.name.endswith("-shm"))
+    return {str(file): blake2b(file.read_bytes()).digest() for file in files}
 
 
 @pytest.mark.requirement("R-225")
@@ -87,8 +87,8 @@ def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_
         url = line.split()[1].rstrip("/")
 
         def status() -> dict[str, Any]:
-            found: dict[str, Any] = json.loads(asked(f"{url}/api/v1/status")[1])
-            return found
+            overview_now: dict[str, Any] = json.loads(asked(f"{url}/api/v1/status")[1])
+            return overview_now
 
         first = status()
         assert (first["leader"]["alive"], first["leader"]["pid"]) == (True, leader.pid)
@@ -131,10 +131,10 @@ def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_
         assert (code, "start it with `quantd run`" in json.loads(problem)["detail"]) == (403, True)
         other = Replica(read(tmp_path / "config.toml"), state)  # any number of them
         until(lambda: status()["slices"] == other.service.shell.tally.slices)  # it has reached the last entry
-        whole, followed = to_builtins(overview(other.service, other.parts, other.service.config)), status()
+        expected, followed = to_builtins(overview(other.service, other.parts, other.service.config)), status()
         for name in ("equity", "orders", "fills", "positions", "agents", "limits"):
-            assert followed[name] == whole[name]
-        assert whole["orders"] > 0
+            assert followed[name] == expected[name]
+        assert expected["orders"] > 0
         assert written(state) == before
         if chromium := find("chromium"):
             with sync_playwright() as play:
@@ -145,10 +145,10 @@ def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_
                 browser.close()
             assert "does not answer: nothing trades. The figures are of its last commit" in shown
     finally:
-        for each in (leader, replica):
-            if each is not None and each.poll() is None:
-                each.terminate()
-                each.communicate(timeout=30)
+        for process in (leader, replica):
+            if process is not None and process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=30)
 
 
 def test_a_read_only_instance_needs_a_run_and_its_option(tmp_path: Path) -> None:

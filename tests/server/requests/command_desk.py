@@ -67,14 +67,14 @@ class Desk:
 
 @asynccontextmanager
 async def desk(folder: Path) -> AsyncIterator[Desk]:
-    made = Desk(folder)
-    stepping = asyncio.create_task(made.service.step_forever())
-    working = asyncio.create_task(made.commands.run())
+    mqtt_desk = Desk(folder)
+    stepping = asyncio.create_task(mqtt_desk.service.step_forever())
+    working = asyncio.create_task(mqtt_desk.commands.run())
     await asyncio.sleep(0)
     try:
-        yield made
+        yield mqtt_desk
     finally:
         working.cancel()
-        await made.service.inbox.command(Stopping(made.service.shell.state.now, False, "the test is over"))
+        await mqtt_desk.service.inbox.command(Stopping(mqtt_desk.service.shell.state.now, False, "the test is over"))
         await stepping
-        made.world.store.close()
+        mqtt_desk.world.store.close()

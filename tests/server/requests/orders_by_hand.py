@@ -22,20 +22,20 @@ BY_HAND = (
 
 @pytest.fixture
 async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-    made = World(tmp_path, getattr(request, "param", BY_HAND))
-    await made.api.start()
-    stepping = asyncio.create_task(made.service.step_forever())
-    await feed_recorded(made.service, instants(made.assembly.items()), "fast", "wait")
-    feed, service = made.assembly.feed, made.service
-    while service.shell.ts < feed.last_ts or made.store.last_seq(RUN) < service.journal.seq:
+    trading_world = World(tmp_path, getattr(request, "param", BY_HAND))
+    await trading_world.api.start()
+    stepping = asyncio.create_task(trading_world.service.step_forever())
+    await feed_recorded(trading_world.service, instants(trading_world.assembly.items()), "fast", "wait")
+    feed, service = trading_world.assembly.feed, trading_world.service
+    while service.shell.ts < feed.last_ts or trading_world.store.last_seq(RUN) < service.journal.seq:
         await service.changed(0.05)
-    async with aiohttp.ClientSession(made.api.url) as session:
-        made.session = session
-        yield made
-    made.service.shell.stopped = "the test is over"
+    async with aiohttp.ClientSession(trading_world.api.url) as session:
+        trading_world.session = session
+        yield trading_world
+    trading_world.service.shell.stopped = "the test is over"
     await stepping
-    await made.api.stop()
-    made.store.close()
+    await trading_world.api.stop()
+    trading_world.store.close()
 
 
 async def post(world: Any, path: str, body: object, bearer: bool = True) -> tuple[int, Any]:

@@ -55,11 +55,11 @@ async def test_a_running_loop_compares_its_account_when_asked(tmp_path: Path) ->
 
         venue.has.lots[1] += 3  # somebody trades by hand at the venue
         venue.has.cash_micro -= 5_000_000
-        found = await looked(service)
-        assert found is not None
-        assert not found.agrees
-        assert found.lots == {"S1": "3"}
-        assert found.cash == "-5.00"
+        comparison = await looked(service)
+        assert comparison is not None
+        assert not comparison.agrees
+        assert comparison.lots == {"S1": "3"}
+        assert comparison.cash == "-5.00"
         assert state.switch.state == REDUCE, "nobody adds risk to an account that is not as we know it"
 
         account = await service.compare()  # type: ignore[misc]
@@ -84,8 +84,8 @@ async def test_a_running_loop_compares_its_account_when_asked(tmp_path: Path) ->
         raise ConnectionError("no answer")
 
     feed = Script(of.universe, DAY_NS, given, venue, NOW)
-    left = await stretch(tmp_path, of, feed, remote, last=looks)
-    assert left.service.shell.state.switch.state == REDUCE
+    stopped_run = await stretch(tmp_path, of, feed, remote, last=looks)
+    assert stopped_run.service.shell.state.switch.state == REDUCE
     with Store.open(tmp_path) as store:
         events = [decode(data).event for _, data in store.entries(RUN, 1)]
     assert [e.reason for e in events if isinstance(e, Correction)] == ["by hand, at the venue"]
@@ -103,8 +103,8 @@ async def test_a_cancel_of_a_daemon_that_no_longer_leads_does_not_leave() -> Non
     await heard(inbox, 2)
     said.append("this daemon no longer holds the lease on its account")
     sender.put([Cancel(NOW, 1, 0, NOW)])
-    (told,) = await heard(inbox, 1)
+    (report,) = await heard(inbox, 1)
     task.cancel()
-    assert isinstance(told, CancelReported)
-    assert "no longer holds the lease" in told.reason
+    assert isinstance(report, CancelReported)
+    assert "no longer holds the lease" in report.reason
     assert venue.paper.query(NOW, 1, [0]), "it is open there still"

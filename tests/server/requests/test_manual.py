@@ -82,8 +82,8 @@ async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_ma
     assert (status, done["allowed"], done["stop"], done["target"]) == (200, "10", "1.00", "9000.50")
     (wish,) = journalled(world, Wished)
     assert (wish.stop_nano, wish.target_nano) == (10**9, 9_000_500_000_000)
-    (own,) = world.service.shell.state.protection.own.values()
-    assert (own.stop_nano, own.target_nano) == (10**9, 9_000_500_000_000)
+    (protection,) = world.service.shell.state.protection.own.values()
+    assert (protection.stop_nano, protection.target_nano) == (10**9, 9_000_500_000_000)
     for levels in ({"stop": "9000"}, {"target": "1"}):
         status, answer = await post(world, "orders", ORDER | levels)
         assert (status, answer["code"]) == (409, "conflict")
@@ -122,8 +122,8 @@ async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
     shared: Any, path: str, body: dict[str, str], status: int, code: str
 ) -> None:
     before = shared.store.last_seq(RUN)
-    found, answer = await post(shared, path, (ORDER | body) if path == "orders" else body)
-    assert (found, answer["code"]) == (status, code)
+    answer_status, answer = await post(shared, path, (ORDER | body) if path == "orders" else body)
+    assert (answer_status, answer["code"]) == (status, code)
     assert shared.store.last_seq(RUN) == before
 
 
@@ -210,13 +210,13 @@ async def test_no_more_is_taken_than_open_orders_leave(world: Any) -> None:
 
 
 def test_the_engine_itself_moves_no_more_than_there_is() -> None:
-    made = Engine(block(walk(10, 2, 1)), [lambda view: view.weights])
-    state = made.shell.state
+    engine = Engine(block(walk(10, 2, 1)), [lambda view: view.weights])
+    state = engine.shell.state
     before = state.ledger.house.cash_micro
-    told, refused = step(state, Flow(0, -before - 1, "me", agent="a0", reason="greed"))
-    assert isinstance(told, Publish)
-    assert refused == Refused("conflict", told.text)
-    assert (told.level, state.ledger.house.cash_micro) == ("WARNING", before)
+    message, refused = step(state, Flow(0, -before - 1, "me", agent="a0", reason="greed"))
+    assert isinstance(message, Publish)
+    assert refused == Refused("conflict", message.text)
+    assert (message.level, state.ledger.house.cash_micro) == ("WARNING", before)
     effects: Sequence[object] = step(state, Flow(0, -before, "me", agent="a0", reason="all of it"))
     assert any(isinstance(e, Booked) for e in effects)
     assert state.ledger.house.cash_micro == 0
@@ -249,12 +249,12 @@ async def test_the_commands_print_what_became_of_it(world: Any, tmp_path: Path) 
 async def with_a_difference(tmp_path: Path) -> tuple[Parts, Any, VenueAccount]:
     of = parts()
     venue = venue_of(of)
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(4), venue, NOW), Remote(venue))
+    stopped_run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(4), venue, NOW), Remote(venue))
     venue.has.lots[1] += 7
     venue.has.cash_micro -= 70_000_000
     account = await Remote(venue).account()
-    left.service.status = "running"
-    return of, left.service, account
+    stopped_run.service.status = "running"
+    return of, stopped_run.service, account
 
 
 async def test_a_comparison_says_what_the_venue_has_more(tmp_path: Path) -> None:
@@ -295,12 +295,12 @@ async def test_a_comparison_is_made_when_it_is_asked_for_and_not_when_something_
 ) -> None:
     of = parts()
     venue = venue_of(of)
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(4), venue, NOW), Remote(venue))
-    assert left.service.compare is not None
-    reconciler = left.outside.reconciler
+    stopped_run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(4), venue, NOW), Remote(venue))
+    assert stopped_run.service.compare is not None
+    reconciler = stopped_run.outside.reconciler
     assert reconciler is not None
     assert reconciler.last is not None
-    assert compared(left.service.shell.state, reconciler.last).agrees
+    assert compared(stopped_run.service.shell.state, reconciler.last).agrees
 
 
 async def test_cash_is_the_venues_business_where_there_is_one(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ async def test_a_command_that_the_engine_refuses_is_answered_as_not_done(tmp_pat
     async with desk(tmp_path) as d:
         d.commands.received(d.payload("halt"), False)
         await d.answered(1)
-        before(d, Operator, lambda own: [Condition(own.ts, "broker", False, "no answer")])  # behind the checks
+        before(d, Operator, lambda event: [Condition(event.ts, "broker", False, "no answer")])  # behind the checks
         d.commands.received(d.payload("resume", "well"), False)
         answer = await d.answered(2)
         assert (answer["done"], answer["text"], answer["switch"]) == (False, "not resumed: broker still down", "HALT")
@@ -211,8 +211,8 @@ def test_commands_without_a_fit_key_are_refused_with_the_line_and_the_remedy(
     if key is not None:
         monkeypatch.setenv("QUANTD_MQTT_COMMAND_KEY", key)
     config = load(write(tmp_path, CONFIG.replace("[bus]", "[bus]\ncommands = true")), known_names())
-    found, mistakes = command_key(config)
-    assert found == ""
+    key_text, mistakes = command_key(config)
+    assert key_text == ""
     text = str(ConfigError(mistakes))
     for part in ("config.toml:", "[bus] commands", said, "mqtt_command_key", "openssl rand -hex 32"):
         assert part in text
@@ -293,8 +293,8 @@ async def test_the_lines_of_python_in_the_docs_halt_a_daemon(tmp_path: Path) -> 
     (tmp_path / "broker").mkdir()
     mosquitto = Mosquitto(tmp_path / "broker").start()
     code = text.split("```python\n")[1].split("```")[0].replace('"1883"', f'"{mosquitto.port}"')
-    found = Path(mosquitto.programs["mosquitto_pub"]).parent
-    environ = environment() | {"QUANTD_MQTT_COMMAND_KEY": KEY, "PATH": f"{found}:{os.environ['PATH']}"}
+    folder = Path(mosquitto.programs["mosquitto_pub"]).parent
+    environ = environment() | {"QUANTD_MQTT_COMMAND_KEY": KEY, "PATH": f"{folder}:{os.environ['PATH']}"}
     try:
         async with over(tmp_path, MqttSettings("127.0.0.1", mosquitto.port)) as d:
             await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], env=environ, check=True, timeout=20)
@@ -413,7 +413,7 @@ def test_what_is_no_address_of_a_command_is_refused_with_its_shape(tmp_path: Pat
 async def test_an_incident_is_acknowledged_over_mqtt_once_and_its_id_is_signed(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         await d.service.inbox.command(Condition(d.service.shell.state.now, "feed", False, "of the test"))
-        (feed,) = [each for each in d.service.incidents.active() if each.kind == "feed"]
+        (feed,) = [incident for incident in d.service.incidents.active() if incident.kind == "feed"]
         d.commands.received(d.payload("acknowledge", incident=feed.id), False)
         assert (await d.answered(1))["done"]
         seen = d.service.incidents.find(feed.id)

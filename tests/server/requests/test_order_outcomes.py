@@ -101,9 +101,9 @@ async def beside(folder: Path, work: Callable[[Person], Awaitable[None]]) -> Non
                 await service.changed(0.02)
 
     feed = Script(of.universe, DAY_NS, given, venue, NOW)
-    left = await stretch(folder, of, feed, remote, last=last)
-    assert left.service.shell.state.ledger.house.lots == venue.has.lots
-    assert left.service.shell.state.ledger.house.cash_micro == venue.has.cash_micro
+    stopped_run = await stretch(folder, of, feed, remote, last=last)
+    assert stopped_run.service.shell.state.ledger.house.lots == venue.has.lots
+    assert stopped_run.service.shell.state.ledger.house.cash_micro == venue.has.cash_micro
 
 
 async def test_an_order_is_settled_after_its_clock_a_reason_and_a_query_without_an_answer(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_an_order_is_settled_after_its_clock_a_reason_and_a_query_without_
     await beside(tmp_path, work)
     with Store.open(tmp_path) as store:
         events = [decode(data).event for _, data in store.entries(RUN, 1)]
-    (event,) = [each for each in events if isinstance(each, OrderSettled)]
+    (event,) = [entry for entry in events if isinstance(entry, OrderSettled)]
     assert (event.cum, event.reason, event.who) == (0, "seen there", "api:owner:1")
 
 
@@ -170,8 +170,8 @@ async def test_a_comparison_goes_on_beside_it_and_names_it(tmp_path: Path) -> No
     async def work(person: Person) -> None:
         person.late()
         person.venue.has.lots[1] -= 2  # somebody sells another symbol by hand
-        told = await reconcile(person.service, Settle(), "me")
-        assert (told.agrees, told.lots, told.waits) == (False, {"S1": "-2"}, [person.name])
+        comparison = await reconcile(person.service, Settle(), "me")
+        assert (comparison.agrees, comparison.lots, comparison.waits) == (False, {"S1": "-2"}, [person.name])
         adopted = await reconcile(person.service, Settle("mix", "sold by hand"), "me")
         assert adopted.how == "mix"
         assert person.service.shell.state.ledger.house.lots[1] == person.venue.has.lots[1]

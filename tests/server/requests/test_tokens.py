@@ -46,7 +46,7 @@ def test_the_file_has_salted_hashes_of_mode_0600_and_no_secret(tmp_path):
 def test_a_token_for_proposals_names_its_agent_and_keeps_it_over_a_rotation(tmp_path):
     token, _ = created(tmp_path, "robot", "propose", agent="guest")
     assert (token.agent, rotated(tmp_path, "robot")[0].agent) == ("guest", "guest")
-    assert [each.agent for each in stored(tmp_path)] == ["guest"]
+    assert [entry.agent for entry in stored(tmp_path)] == ["guest"]
     for scope, agent in (("propose", ""), ("trade", "guest"), ("admin", "guest")):
         with pytest.raises(TokenRefused, match="--scope propose --agent NAME"):
             created(tmp_path, "other", scope, agent=agent)
@@ -59,9 +59,9 @@ def test_the_same_secret_has_another_hash_each_time():
 
 @pytest.mark.requirement("R-233")
 @given(st.binary(max_size=64))
-def test_no_other_bytes_match(found):
+def test_no_other_bytes_match(secret):
     token = token_for("a", "read", "y" * 43, 0)
-    assert token.matches(found) == (found == b"y" * 43)
+    assert token.matches(secret) == (secret == b"y" * 43)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_no_other_bytes_match(found):
 )
 def test_a_scope_grants_itself_and_what_it_includes(scope, granted):
     token = token_for("a", scope, "x" * 43, 0)
-    assert {each for each in INCLUDED if token.grants(each)} == granted
+    assert {granted_scope for granted_scope in INCLUDED if token.grants(granted_scope)} == granted
 
 
 def test_a_token_is_valid_until_it_expires():
@@ -178,6 +178,6 @@ def test_changes_of_several_processes_at_once_are_all_kept(tmp_path):
     token, _ = created(tmp_path, "mine", "read")
     note_used(tmp_path, {token.id: 7})
     assert [child.wait(60) for child in children] == [0, 0, 0]
-    found = {each.name: each.used_ns for each in stored(tmp_path)}
-    assert len(found) == 25
-    assert found["mine"] == 7
+    used_by_name = {entry.name: entry.used_ns for entry in stored(tmp_path)}
+    assert len(used_by_name) == 25
+    assert used_by_name["mine"] == 7

@@ -20,7 +20,7 @@ async def test_an_incident_is_listed_and_acknowledged_at_the_running_daemon(tmp_
             return done.returncode, done.stdout + done.stderr
 
         _, listed = await said("--active", "--json")
-        (feed,) = [each for each in json.loads(listed)["incidents"] if each["kind"] == "feed"]
+        (feed,) = [incident for incident in json.loads(listed)["incidents"] if incident["kind"] == "feed"]
         code, text = await said("--active")
         assert code == 0
         assert f"{feed['id']}  raised" in text
@@ -42,7 +42,7 @@ async def test_an_incident_is_listed_and_acknowledged_at_the_running_daemon(tmp_
 def test_the_default_configuration_has_no_incident_in_half_a_year_of_rising_markets(tmp_path: Path) -> None:
     write(tmp_path, (ROOT / "config.toml").read_text())
     sets = ("feed.end=2019-06-28", 'feed.pace="fast"', 'feed.at_end="stop"', "bus.port=0", "api.port=0")
-    assert quantd(tmp_path, "run", "--quiet", *(f"--set={each}" for each in sets)).returncode == 0
+    assert quantd(tmp_path, "run", "--quiet", *(f"--set={setting}" for setting in sets)).returncode == 0
     done = quantd(tmp_path, "alerts", "--active")
     assert (done.returncode, done.stdout) == (0, "no active incidents\n")
     _check_kinds(tmp_path)
@@ -51,15 +51,15 @@ def test_the_default_configuration_has_no_incident_in_half_a_year_of_rising_mark
 def _check_kinds(folder: Path) -> None:
     """A frequent kind hides no other: the number of each is shown, and alerts are chosen by kind."""
     every = answer(quantd(folder, "alerts", "--last", "100000", "--json"))
-    counted = Counter(each["kind"] for each in every["alerts"])
+    counted = Counter(alert["kind"] for alert in every["alerts"])
     assert every["kinds"] == dict(counted)
     assert len(counted) > 1
     (often, number), *_ = counted.most_common()
     chosen = answer(quantd(folder, "alerts", "--kind", often, "--last", "100000", "--json"))["alerts"]
-    assert [each["kind"] for each in chosen] == [often] * number
-    others = quantd(folder, "alerts", "--without", often, "--last", "1").stdout
-    assert f"1 of {sum(counted.values())} alerts: {often} {number}, " in others
-    assert f"  {often} " not in others.splitlines()[0]
+    assert [alert["kind"] for alert in chosen] == [often] * number
+    listing = quantd(folder, "alerts", "--without", often, "--last", "1").stdout
+    assert f"1 of {sum(counted.values())} alerts: {often} {number}, " in listing
+    assert f"  {often} " not in listing.splitlines()[0]
     assert "stored alerts" in quantd(folder, "alerts", "--kind", often, "--active").stderr
 
 

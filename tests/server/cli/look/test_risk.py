@@ -17,7 +17,9 @@ def test_risk_and_plan_are_the_same_with_a_daemon_and_without(ran, live):
         assert msgspec.to_builtins(msgspec.convert(risk, RiskNow, strict=True)) == risk
         plan = answer(quantd(folder, "plan", "--json"))
         assert msgspec.to_builtins(msgspec.convert(plan, PlanNow, strict=True)) == plan
-        documents.append([{k: v for k, v in each.items() if k not in ("run", "ts", "time")} for each in (risk, plan)])
+        documents.append(
+            [{k: v for k, v in document.items() if k not in ("run", "ts", "time")} for document in (risk, plan)]
+        )
     assert documents[0] == documents[1]
     risk, plan = documents[0]
     shown = quantd(ran[0], "risk").stdout

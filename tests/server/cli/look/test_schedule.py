@@ -7,8 +7,8 @@ from tests.support.command_line import CONFIG, answer, quantd, write
 
 def test_the_next_instants_are_in_exchange_time_and_utc_over_a_clock_change(tmp_path):
     write(tmp_path)
-    found = answer(quantd(tmp_path, "schedule", "next", "2", "--after", "2024-03-08T12:00:00Z", "--json"))
-    assert [(r["time"], r["local"]) for r in found["instants"]] == [
+    schedule = answer(quantd(tmp_path, "schedule", "next", "2", "--after", "2024-03-08T12:00:00Z", "--json"))
+    assert [(r["time"], r["local"]) for r in schedule["instants"]] == [
         ("2024-03-08T20:45:00Z", "2024-03-08T15:45:00-05:00"),
         ("2024-03-11T19:45:00Z", "2024-03-11T15:45:00-04:00"),
     ]
@@ -20,8 +20,8 @@ def test_a_tick_of_a_closed_date_is_marked_and_showing_it_makes_no_folder(tmp_pa
     assert shown.returncode == 0
     assert "Mon 2019-04-22 16:00:00 -0400" in shown.stdout
     assert shown.stdout.count("(moved from 2019-04-19, closed)") == 1
-    found = answer(quantd(tmp_path, "schedule", "next", "2", "--after", "2019-04-15", "--json"))
-    assert [r["moved_from"] for r in found["instants"]] == ["2019-04-19", None]
+    schedule = answer(quantd(tmp_path, "schedule", "next", "2", "--after", "2019-04-15", "--json"))
+    assert [r["moved_from"] for r in schedule["instants"]] == ["2019-04-19", None]
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 
@@ -31,8 +31,8 @@ def test_each_agent_has_a_policy_and_a_schedule_of_its_own_that_can_be_switched_
     month = '[[schedules]]\nname = "month"\ndo = "rebalance"\ncron = "0 16 1 * *"\nagents = ["even"]\n'
     for more, names in ((month, ["close", "month"]), (month + "enabled = false\n", ["close"])):
         write(tmp_path, weekly + more)
-        found = answer(quantd(tmp_path, "schedule", "next", "20", "--after", "2019-01-02", "--json"))
-        assert sorted({row["schedule"] for row in found["instants"]}) == names
+        schedule = answer(quantd(tmp_path, "schedule", "next", "20", "--after", "2019-01-02", "--json"))
+        assert sorted({row["schedule"] for row in schedule["instants"]}) == names
     write(tmp_path, weekly + month)
     days = {}
     for row in answer(quantd(tmp_path, "schedule", "next", "20", "--after", "2019-01-02", "--json"))["instants"]:
@@ -46,7 +46,7 @@ def test_each_agent_has_a_policy_and_a_schedule_of_its_own_that_can_be_switched_
             asked[agent["agent"]].add(decision["time"][:10])
     assert asked["even"] <= set(days["month"])
     assert asked["trend"] <= set(days["close"])
-    assert min(len(each) for each in asked.values()) >= 2
+    assert min(len(dates) for dates in asked.values()) >= 2
 
 
 @pytest.mark.requirement("R-173")
@@ -62,8 +62,8 @@ def test_the_list_has_the_next_instant_and_the_last_result_of_each_schedule_afte
     assert close["where"] == "loop"
     rows = quantd(tmp_path, "schedule", "list").stdout.splitlines()
     line = next(row for row in rows if row.startswith("day"))
-    for each in (day["next"], "succeeded", day["last"]["started"][:19].replace("T", " ")):
-        assert each in line
+    for text in (day["next"], "succeeded", day["last"]["started"][:19].replace("T", " ")):
+        assert text in line
     shown = quantd(tmp_path, "schedule", "jobs")
     assert "daily_report" in shown.stdout
     assert "succeeded" in shown.stdout
@@ -95,7 +95,7 @@ def test_the_last_run_of_each_schedule_is_its_newest_instant_after_a_fast_replay
     monthly = '[[schedules]]\nname = "mid"\ndo = "snapshot"\ncron = "0 12 15-21 * wed"\n'
     write(tmp_path, CONFIG.replace("end = 2019-03-29", "end = 2019-03-28") + weekly + monthly)
     assert quantd(tmp_path, "run", "--quiet").returncode == 0
-    found = {r["schedule"]: r["last"] for r in answer(quantd(tmp_path, "schedule", "list", "--json"))["schedules"]}
-    assert found["close"]["due"] == "2019-03-28T19:45:00Z"
-    assert found["fridays"]["due"] == "2019-03-22T19:00:00Z"
-    assert found["mid"]["due"] == "2019-03-20T16:00:00Z"
+    last_runs = {r["schedule"]: r["last"] for r in answer(quantd(tmp_path, "schedule", "list", "--json"))["schedules"]}
+    assert last_runs["close"]["due"] == "2019-03-28T19:45:00Z"
+    assert last_runs["fridays"]["due"] == "2019-03-22T19:00:00Z"
+    assert last_runs["mid"]["due"] == "2019-03-20T16:00:00Z"

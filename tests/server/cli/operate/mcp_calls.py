@@ -10,6 +10,6 @@ WEIGHTS = {"SPY": 0.4, "IWM": 0.3}
 
 async def call(client: Client, name: str, **given: Any) -> tuple[bool, Any]:
     """(whether it worked, its document, or the text of its error)."""
-    found = await client.call_tool(name, given)
-    text = "".join(getattr(block, "text", "") for block in found.content)
-    return (False, text) if found.is_error else (True, found.structured_content or json.loads(text))
+    result = await client.call_tool(name, given)
+    text = "".join(getattr(block, "text", "") for block in result.content)
+    return (False, text) if result.is_error else (True, result.structured_content or json.loads(text))

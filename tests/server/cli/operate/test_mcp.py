@@ -70,7 +70,7 @@ async def test_a_refusal_is_explained_by_its_verdict_and_by_why(world: Any) -> N
     async with await client_of(world, "propose", "guest") as client:
         worked, done = await call(client, "propose", weights={"SPY": 0.9}, id="p-1", reason="all in")
         assert worked, done
-        (cut,) = [each for each in done["verdict"]["cuts"] if each["symbol"] == "SPY" and each["by"] == "house"]
+        (cut,) = [entry for entry in done["verdict"]["cuts"] if entry["symbol"] == "SPY" and entry["by"] == "house"]
         assert cut["reason"] == "position_weight"
         worked, why = await call(client, "why", what=done["decision"].partition("/")[0] or "SPY", at="")
         assert worked, why
@@ -144,9 +144,9 @@ async def test_an_operator_reads_and_halts_in_two_steps_with_a_token_of_scope_tr
             "status", "positions", "risk", "orders", "alerts", "why", "halt",
         }  # fmt: skip
         for name in ("status", "positions", "risk", "orders", "alerts"):
-            worked, found = await call(client, name)
-            assert worked, (name, found)
-            assert len(json.dumps(found)) <= MOST_CHARS
+            worked, document = await call(client, name)
+            assert worked, (name, document)
+            assert len(json.dumps(document)) <= MOST_CHARS
         worked, first = await call(client, "halt", reason="a drill")
         assert (worked, first["halted"], world.service.shell.state.switch.state) == (True, False, 0)
         worked, text = await call(client, "halt", reason="a drill", confirm="halt the house 000000")
@@ -187,10 +187,12 @@ async def test_a_client_that_can_ask_a_person_halts_only_if_the_person_accepts(w
     async with Client(server, elicitation_callback=person, mode=mode) as client:
         for action, content, said in ANSWERS:
             answer = ElicitResult(action=action, content=content)  # type: ignore[arg-type]
-            worked, found = await call(client, "halt", reason="a drill", agent="trend", confirm="halt trend 000000")
+            worked, halt_answer = await call(
+                client, "halt", reason="a drill", agent="trend", confirm="halt trend 000000"
+            )
             state = world.service.shell.state.switch_of("trend").state
-            assert (worked, state) == ((True, 2) if not said else (False, 0)), (action, content, found)
-            assert said in str(found)
+            assert (worked, state) == ((True, 2) if not said else (False, 0)), (action, content, halt_answer)
+            assert said in str(halt_answer)
     assert set(asked) == {"Stop all trading of trend? The reason given: a drill"}
     assert len(asked) == len(ANSWERS)
 
@@ -229,11 +231,11 @@ async def test_a_token_that_is_not_in_force_is_refused_in_the_first_answer(world
 
 
 def test_a_long_document_loses_the_last_entries_of_its_longest_lists() -> None:
-    found = bounded({"run": "a", "rows": [{"n": n, "text": "x" * 100} for n in range(1000)], "few": [1, 2]})
-    assert len(json.dumps(found)) <= MOST_CHARS
-    assert found["few"] == [1, 2]
-    assert found["rows"][0]["n"] == 0
-    assert found["left_out"] == {"rows": 1000 - len(found["rows"])}
+    document = bounded({"run": "a", "rows": [{"n": n, "text": "x" * 100} for n in range(1000)], "few": [1, 2]})
+    assert len(json.dumps(document)) <= MOST_CHARS
+    assert document["few"] == [1, 2]
+    assert document["rows"][0]["n"] == 0
+    assert document["left_out"] == {"rows": 1000 - len(document["rows"])}
 
 
 def test_without_the_sdk_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,8 +76,8 @@ async def each_session(client: Client, what: Callable[[Any], Awaitable[bool]], w
 async def test_a_day_with_an_outside_agent_over_mcp(tmp_path: Path) -> None:
     write(tmp_path, DAY)
     (tmp_path / "state").mkdir(mode=0o700)
-    made = quantd(tmp_path, "token", "create", "robot", "--scope", "propose", "--agent", "guest")
-    (tmp_path / "robot.token").write_text(made.stdout)
+    creation = quantd(tmp_path, "token", "create", "robot", "--scope", "propose", "--agent", "guest")
+    (tmp_path / "robot.token").write_text(creation.stdout)
     process = started(tmp_path)
     decided: dict[str, Any] = {}
     number = 0
@@ -86,9 +86,9 @@ async def test_a_day_with_an_outside_agent_over_mcp(tmp_path: Path) -> None:
         nonlocal number
         number += 1
         weights = {"SPY": 0.5 - 0.01 * (number % 2), "QQQ": 0.4}
-        worked, found = await call(client, "propose", weights=weights, id=f"day-{number}", reason="follow the trend")
+        worked, proposal = await call(client, "propose", weights=weights, id=f"day-{number}", reason="follow the trend")
         if worked:
-            decided[f"day-{number}"] = found["verdict"]
+            decided[f"day-{number}"] = proposal["verdict"]
         return bool(mode["mode"] == "trading")
 
     try:
@@ -114,9 +114,9 @@ async def test_a_day_with_an_outside_agent_over_mcp(tmp_path: Path) -> None:
             assert [cut["reason"] for cut in cuts] == ["position_weight"], done
             worked, why = await call(client, "why", what="IWM")
             assert worked, why
-            told = json.dumps(why)
-            assert "max_position_weight" in told
-            assert "proposal greedy of api:robot" in told
+            explanation = json.dumps(why)
+            assert "max_position_weight" in explanation
+            assert "proposal greedy of api:robot" in explanation
             os.kill(process.pid, signal.SIGKILL)
             process.wait(10)
         process = started(tmp_path)

@@ -61,8 +61,8 @@ async def test_an_agent_stands_previews_proposes_and_asks_why_over_http(world: A
     async with served(world, "guest") as address, client_at(address, secret, mode=mode) as client:
         names = {tool.name for tool in (await client.list_tools()).tools}
         assert names == {"standing", "mode", "preview", "propose", "proposals", "why"}
-        worked, found = await call(client, "mode")
-        assert (worked, found["mode"]) == (True, "shadow"), found
+        worked, mode_answer = await call(client, "mode")
+        assert (worked, mode_answer["mode"]) == (True, "shadow"), mode_answer
         worked, standing = await call(client, "standing")
         assert (worked, standing["equity"]) == (True, "30000.00")
         worked, shown = await call(client, "preview", weights=WEIGHTS)
@@ -72,8 +72,8 @@ async def test_an_agent_stands_previews_proposes_and_asks_why_over_http(world: A
         worked, why = await call(client, "why", what=done["decision"])
         assert (worked, why["shadow"], why["agents"][0]["reason"]) == (True, "guest", "position_weight"), why
         promote(world)
-        worked, found = await call(client, "mode")
-        assert (worked, found["mode"], found["book"]) == (True, "trading", "trend")
+        worked, mode_answer = await call(client, "mode")
+        assert (worked, mode_answer["mode"], mode_answer["book"]) == (True, "trading", "trend")
     assert [event.who.rsplit(":", 1)[0] for event in journalled(world)] == ["api:robot"]
 
 
@@ -93,8 +93,8 @@ async def test_each_client_acts_with_its_own_token(world: Any) -> None:
         await asyncio.sleep(keyring.CHECK_S + CHECK_S)
         with pytest.raises(MCPError):
             await call(one, "mode")
-        worked, found = await call(other, "mode")
-        assert worked, found
+        worked, mode_answer = await call(other, "mode")
+        assert worked, mode_answer
 
 
 async def test_a_session_belongs_to_the_token_that_opened_it(world: Any) -> None:
@@ -114,8 +114,8 @@ async def test_a_token_has_a_share_of_the_sessions_and_another_one_has_its_own(w
     async with served(world, "") as address, httpx2.AsyncClient(headers=ACCEPT) as http:
 
         async def opened(secret: str) -> tuple[int, str]:
-            found = await http.post(address, json=INITIALIZE, headers={"Authorization": f"Bearer {secret}"})
-            return found.status_code, found.headers.get("mcp-session-id", "")
+            response = await http.post(address, json=INITIALIZE, headers={"Authorization": f"Bearer {secret}"})
+            return response.status_code, response.headers.get("mcp-session-id", "")
 
         first = await asyncio.gather(*(opened(one) for _ in range(MOST + 4)))
         assert sorted(status for status, _ in first) == [200] * MOST + [429] * 4
@@ -197,17 +197,17 @@ WRONG = (
 def test_wrong_options_are_refused_with_the_remedy(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     for given, said in WRONG:
-        options = [each.format(cert=cert, key=key) for each in given]
-        found = quantd(tmp_path, "mcp", "--url", "http://127.0.0.1:1", *options)
-        assert found.returncode != 0, given
-        assert said in found.stderr, (given, found.stderr)
+        options = [option.format(cert=cert, key=key) for option in given]
+        process = quantd(tmp_path, "mcp", "--url", "http://127.0.0.1:1", *options)
+        assert process.returncode != 0, given
+        assert said in process.stderr, (given, process.stderr)
 
 
 async def test_a_daemon_that_does_not_answer_accepts_no_token(capsys: pytest.CaptureFixture[str]) -> None:
     away = SimpleNamespace(api=SimpleNamespace(url="http://127.0.0.1:1"))
     async with served(away, "guest") as address, httpx2.AsyncClient(headers=ACCEPT) as http:
-        found = await http.post(address, json=INITIALIZE, headers={"Authorization": "Bearer q"})
-        assert found.status_code == 401
+        response = await http.post(address, json=INITIALIZE, headers={"Authorization": "Bearer q"})
+        assert response.status_code == 401
     assert "does not answer" in capsys.readouterr().err
 
 

@@ -44,10 +44,10 @@ def test_a_file_that_is_there_keeps_every_entry_its_rights_and_its_link(folder: 
     link.symlink_to(real)
     for _ in range(2):
         assert install(folder, "--file", "link.json").returncode == 0
-    found: dict[str, Any] = json.loads(real.read_text())
-    own = found["mcpServers"].pop("quantd")
-    assert found == OTHERS
-    assert str(folder / "robot.token") in own["args"]
+    document: dict[str, Any] = json.loads(real.read_text())
+    entry = document["mcpServers"].pop("quantd")
+    assert document == OTHERS
+    assert str(folder / "robot.token") in entry["args"]
     assert link.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
 

@@ -25,11 +25,11 @@ async def portfolio(folder: Path, *arguments: str) -> Done:
 
 async def test_a_portfolio_is_opened_shown_rebalanced_and_closed(folder: Path) -> None:
     targets = ("-w", "SPY=0.4", "-w", "IWM=0.3")
-    made = await portfolio(folder, "create", "core", *targets, "--capital", "20000", "-r", "a mandate")
-    assert made.returncode == 0, made.stderr
-    assert made.stdout.startswith("core (portfolio-1) is moved to weights by weights at ")
-    assert "risk score" in made.stdout
-    assert "quantd why d" in made.stdout
+    creation = await portfolio(folder, "create", "core", *targets, "--capital", "20000", "-r", "a mandate")
+    assert creation.returncode == 0, creation.stderr
+    assert creation.stdout.startswith("core (portfolio-1) is moved to weights by weights at ")
+    assert "risk score" in creation.stdout
+    assert "quantd why d" in creation.stdout
     listed = await portfolio(folder, "list")
     assert "1 of 2 places are in use" in listed.stdout
     shown = await portfolio(folder, "show", "core")

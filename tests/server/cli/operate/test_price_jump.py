@@ -52,8 +52,8 @@ def place(tmp_path: Path) -> Path:
 
 
 def position(folder: Path) -> dict[str, str]:
-    found = answer(quantd(folder, "positions", "--json"))["positions"]
-    return next(each for each in found if each["symbol"] == "SPY")
+    rows = answer(quantd(folder, "positions", "--json"))["positions"]
+    return next(row for row in rows if row["symbol"] == "SPY")
 
 
 def test_a_hold_lasts_over_a_kill_until_a_person_names_the_split(place: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_hold_lasts_over_a_kill_until_a_person_names_the_split(place: Path) ->
         before = position(place)
         assert "near 2:1" in before["jumped"]
         (incident,) = [
-            each for each in answer(quantd(place, "alerts", "--json"))["alerts"] if each["kind"] == "price_jump"
+            alert for alert in answer(quantd(place, "alerts", "--json"))["alerts"] if alert["kind"] == "price_jump"
         ][:1]
         assert incident["level"] == "CRITICAL"
         refused = answer(quantd(place, "orders", "--refused", "--json"))

@@ -56,11 +56,11 @@ def test_a_halt_that_the_api_does_not_answer_is_made_by_the_file(tmp_path: Path)
     write(tmp_path)
     with silent_daemon(tmp_path) as listening:
         host, port = listening.getsockname()
-        found = answer(quantd(tmp_path, "halt", "--json"))
+        halt = answer(quantd(tmp_path, "halt", "--json"))
     # whichever of the two ends first: the wait for the answer, or the time-out of the connection
     whys = ("the API did not answer within 1 s", f"the daemon at {host}:{port} does not answer: timed out")
-    assert found.pop("why") in whys
-    assert found == {"file": "state/HALT", "way": "file"}
+    assert halt.pop("why") in whys
+    assert halt == {"file": "state/HALT", "way": "file"}
     assert (tmp_path / "state" / "HALT").exists()
     again = quantd(tmp_path, "halt")  # nobody listens, and the file exists already
     assert again.returncode == 0

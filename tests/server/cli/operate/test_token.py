@@ -25,13 +25,13 @@ def test_a_token_is_created_listed_rotated_and_revoked(folder):
     (token,) = stored(folder / "state")
     assert token.matches(secret.encode())
     assert token.expires_ns - token.created_ns == pytest.approx(90 * 86_400 * 10**9, abs=10**10)
-    made = answer(quantd(folder, "token", "rotate", "ci", "--overlap", "10m", "--json"))
+    rotation = answer(quantd(folder, "token", "rotate", "ci", "--overlap", "10m", "--json"))
     assert [row["id"] for row in answer(quantd(folder, "token", "list", "--json"))["tokens"]] == [
         secret[:8],
-        made["id"],
+        rotation["id"],
     ]
     shown = quantd(folder, "token", "list")
-    assert not any(text in shown.stdout for text in (secret, made["secret"], token.digest, token.salt))
+    assert not any(text in shown.stdout for text in (secret, rotation["secret"], token.digest, token.salt))
     assert answer(quantd(folder, "token", "revoke", "ci", "--json")) == {"name": "ci", "revoked": 2}
     assert answer(quantd(folder, "token", "list", "--json")) == {"tokens": []}
 
@@ -79,7 +79,7 @@ def test_on_a_full_disk_the_file_stays_as_it_was(folder):
         assert (done.returncode, done.stdout) == (75, ""), done.stderr
         assert f"{path.name}: file too large; it is as before" in done.stderr
         assert path.read_bytes() == before
-        assert [each.name for each in path.parent.iterdir()] == ["tokens.json"]
+        assert [file.name for file in path.parent.iterdir()] == ["tokens.json"]
 
 
 def test_without_a_state_folder_the_remedy_is_named(tmp_path):

@@ -71,10 +71,10 @@ def live(url: str = "http://127.0.0.1:1", more: str = "", *sets: str) -> Config:
 
 
 def checks_of(done: Any) -> dict[str, list[tuple[bool | None, str]]]:
-    found: dict[str, list[tuple[bool | None, str]]] = {}
-    for each in json.loads(done.stdout)["checks"]:
-        found.setdefault(each["name"], []).append((each["ok"], each["text"]))
-    return found
+    results: dict[str, list[tuple[bool | None, str]]] = {}
+    for check in json.loads(done.stdout)["checks"]:
+        results.setdefault(check["name"], []).append((check["ok"], check["text"]))
+    return results
 
 
 @pytest.fixture
@@ -101,16 +101,16 @@ async def test_a_paper_run_counts_with_the_same_agents_on_the_same_market(
     tmp_path: Path, days: str, change: tuple[str, str], ok: bool
 ) -> None:
     """Six sessions in shadow, then a look from a live configuration."""
-    known = known_names()
+    names = known_names()
     text = SHADOW.replace("{policy}", "equal_weight")
-    of = assemble_live(read(text.replace("{broker}", "paper"), known), LIVE_NOW)
+    of = assemble_live(read(text.replace("{broker}", "paper"), names), LIVE_NOW)
     await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(5), None, LIVE_NOW), None)
     wanted = text.replace("{broker}", "alpaca").replace(*change) if change[0] else text.replace("{broker}", "alpaca")
-    config = read(f'[quantd]\nmode = "live"\n{wanted}', known, sets=(f"live.paper_days={days}",))
-    found = _paper(config, Place(tmp_path, tmp_path))
-    assert found.ok is ok, found.text
+    config = read(f'[quantd]\nmode = "live"\n{wanted}', names, sets=(f"live.paper_days={days}",))
+    result = _paper(config, Place(tmp_path, tmp_path))
+    assert result.ok is ok, result.text
     if ok:
-        assert "6 sessions" in found.text
+        assert "6 sessions" in result.text
 
 
 def test_no_store_is_no_paper_run(tmp_path: Path) -> None:
@@ -129,21 +129,21 @@ async def test_a_red_doctor_names_each_cause_and_permits_nothing(tmp_path: Path,
     os.chmod(tmp_path / "state", 0o777)
     done = await asyncio.to_thread(quantd, tmp_path, "doctor", "--live", "--json")
     assert done.returncode == 1
-    found = checks_of(done)
-    assert found["mode"] == [(True, 'mode = "live"')]
-    assert "max_orders_per_day" in found["caps"][0][1]
-    assert found["keys"][0][0] is False
-    assert "QUANTD_ALPACA_KEY" in found["keys"][0][1]
-    assert found["venue"][0][0] is False
-    assert "chmod go-w" in found["rights"][0][1]
-    assert "of 20" in found["paper run"][0][1] or "trade on paper" in found["paper run"][0][1]
-    assert found["limits"][0] == (
+    checks = checks_of(done)
+    assert checks["mode"] == [(True, 'mode = "live"')]
+    assert "max_orders_per_day" in checks["caps"][0][1]
+    assert checks["keys"][0][0] is False
+    assert "QUANTD_ALPACA_KEY" in checks["keys"][0][1]
+    assert checks["venue"][0][0] is False
+    assert "chmod go-w" in checks["rights"][0][1]
+    assert "of 20" in checks["paper run"][0][1] or "trade on paper" in checks["paper run"][0][1]
+    assert checks["limits"][0] == (
         False,
         "looser than the shipped ones: risk.max_drawdown; tighten or remove them",
     )
-    assert found["alerts"][0][0]
-    assert [ok for ok, _ in found["kill switch"]] == [True, True]
-    assert found["systemd"][0][0] is not False
+    assert checks["alerts"][0][0]
+    assert [ok for ok, _ in checks["kill switch"]] == [True, True]
+    assert checks["systemd"][0][0] is not False
     config = load(path, known_names())
     assert "the last run failed: " in doubt(tmp_path / "state", config)
     kept = json.loads((tmp_path / "state" / FILE).read_text())
@@ -156,13 +156,13 @@ async def test_with_its_keys_the_account_answers(tmp_path: Path, venue: AlpacaSe
     path.write_text(TEXT.format(url=venue.url, more=""))
     keys = {"QUANTD_ALPACA_KEY": venue.key, "QUANTD_ALPACA_SECRET": venue.secret}
     done = await asyncio.to_thread(quantd, tmp_path, "doctor", "--live", "--json", env=keys)
-    found = checks_of(done)
-    assert found["keys"] == [(True, "are set")]
-    assert found["account"][0][0], found
-    assert found["currency"] == [(True, "USD")]
-    assert found["clock"][0][0]
-    assert found["universe"][0][0]
-    assert found["withdrawal"][0][0]
+    checks = checks_of(done)
+    assert checks["keys"] == [(True, "are set")]
+    assert checks["account"][0][0], checks
+    assert checks["currency"] == [(True, "USD")]
+    assert checks["clock"][0][0]
+    assert checks["universe"][0][0]
+    assert checks["withdrawal"][0][0]
     wrong = await asyncio.to_thread(
         quantd, tmp_path, "doctor", "--live", "--json", "--set", 'universe.symbols=["AAPL", "NONE"]', env=keys
     )
@@ -195,9 +195,9 @@ def test_each_looser_key_is_named_and_no_tighter_one(sets: str, keys: list[str])
 
 def test_an_agent_without_a_profile_is_held_to_balanced() -> None:
     text = TEXT.format(url="http://127.0.0.1:1", more="").replace('profile = "balanced"\n', "")
-    found = looser(read(text, known_names()))
-    assert "agents.mix.max_drawdown" in found
-    assert "agents.mix.max_sector_weight" not in found, "the universe names no sector"
+    limits = looser(read(text, known_names()))
+    assert "agents.mix.max_drawdown" in limits
+    assert "agents.mix.max_sector_weight" not in limits, "the universe names no sector"
 
 
 def test_a_limit_that_is_off_is_looser_and_one_that_nobody_ships_is_not() -> None:
@@ -239,7 +239,7 @@ async def test_a_test_alert_reaches_each_sink_or_the_check_says_why_not(monkeypa
     config = live("http://127.0.0.1:1", "", f"alerts.sinks.webhook.url={receiver.url}")
     (tried,) = await deliveries(config)
     assert (tried.what, tried.failed) == ("webhook", "")
-    assert [(each.level, each.kind) for each in receiver.taken] == [("INFO", "rehearsal")]
+    assert [(delivery.level, delivery.kind) for delivery in receiver.taken] == [("INFO", "rehearsal")]
     await receiver.stop()
     (tried,) = await deliveries(config)
     assert tried.failed == "webhook: SinkError: the receiver cannot be reached (ClientConnectorError)"

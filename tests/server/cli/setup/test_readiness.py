@@ -45,6 +45,6 @@ def test_the_command_prints_the_report_only_with_the_code_of_its_checks(tmp_path
 
 @pytest.mark.requirement("R-229")
 def test_pages_that_the_report_names_are_there() -> None:
-    named = [word.strip("()") for each in BY_HAND for word in each.split() if "docs/" in word]
+    named = [word.strip("()") for text in BY_HAND for word in text.split() if "docs/" in word]
     assert len(named) >= 4
     assert [page for page in named if not (ROOT / page).is_file()] == []
