@@ -85,8 +85,8 @@ async def test_alpaca_keeps_the_contract() -> None:
         for column, symbol in enumerate(PAIR.symbols)
     }
     with served(AlpacaData(bars, page=17).app()) as port:
-        made = AlpacaBars(PAIR, "1m", key=KEY, secret=SECRET, url=f"http://127.0.0.1:{port}", rate=None)
-        await keeps_its_promises(made, rows, START, END)
+        source = AlpacaBars(PAIR, "1m", key=KEY, secret=SECRET, url=f"http://127.0.0.1:{port}", rate=None)
+        await keeps_its_promises(source, rows, START, END)
 
 
 @pytest.mark.requirement("R-011")

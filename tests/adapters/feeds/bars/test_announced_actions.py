@@ -119,9 +119,13 @@ def test_an_action_before_the_first_bar_or_after_the_last_is_no_fault(tmp_path: 
 def test_no_action_of_the_bundled_data_is_a_fault_and_no_level_is_unexplained(name: str) -> None:
     bars = pl.read_parquet(DATA / f"{name}_daily.parquet")
     universe = Universe(tuple(Instrument(s, calendar=calendar_of(s)) for s in bars["symbol"].unique().sort()))
-    known = {n: sessions(n, date(1997, 12, 1), date(2025, 1, 31)) for n in ("XNYS", "24/7")}
+    sessions_by_name = {n: sessions(n, date(1997, 12, 1), date(2025, 1, 31)) for n in ("XNYS", "24/7")}
     feed = Replay.load(
-        BarFrame(bars), universe=universe, sessions=known, actions=DATA / f"{name}_actions.csv", spikes="stop"
+        BarFrame(bars),
+        universe=universe,
+        sessions=sessions_by_name,
+        actions=DATA / f"{name}_actions.csv",
+        spikes="stop",
     )
     assert len(feed.actions) > 100
     assert (feed.open.jumps, feed.open.faults, feed.jumps) == ((), (), ())

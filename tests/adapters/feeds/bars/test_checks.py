@@ -48,8 +48,8 @@ def load(folder: Path, frame: pl.DataFrame, actions: str = "", **settings: objec
         listed = folder / "actions.csv"
         listed.write_text("ts,symbol,kind,ratio,cash\n" + actions)
         settings["actions"] = listed
-    found = tuple(frame["symbol"].unique(maintain_order=True).to_list())
-    arguments: dict[str, object] = {"universe": universe(*found), "sessions": calendars(), **settings}
+    symbols = tuple(frame["symbol"].unique(maintain_order=True).to_list())
+    arguments: dict[str, object] = {"universe": universe(*symbols), "sessions": calendars(), **settings}
     return Replay.load(BarFrame(frame), **arguments)  # type: ignore[arg-type]
 
 
@@ -138,7 +138,7 @@ def test_a_broken_file_gives_a_market_of_sound_bars_or_a_clear_refusal(tmp_path:
     frame = market()[:40]
     frame.write_parquet(tmp_path / "good.parquet")
     frame.write_csv(tmp_path / "good.csv")
-    known, refused = calendars(), 0
+    sessions_by_name, refused = calendars(), 0
     for n in range(120):
         name = "good.parquet" if n % 3 == 0 else "good.csv"
         data = bytearray((tmp_path / name).read_bytes())
@@ -148,7 +148,7 @@ def test_a_broken_file_gives_a_market_of_sound_bars_or_a_clear_refusal(tmp_path:
         path = tmp_path / f"broken{Path(name).suffix}"
         path.write_bytes(data[:cut])
         try:
-            feed = Replay.load(path, universe=universe("SPY"), sessions=known)
+            feed = Replay.load(path, universe=universe("SPY"), sessions=sessions_by_name)
         except FeedError:
             refused += 1
             continue
@@ -246,8 +246,8 @@ def test_a_split_that_no_action_announces_is_reported_with_its_ratio_and_rejects
     assert jump.after_nano == round(frame["open"][split_day] * 10**9)
     assert (jump.symbol, jump.numerator, jump.denominator) == (0, 7, 1)
     for line in ("2014-06-09,AAPL,split,7:1,\n", "2014-06-09,AAPL,split,1:1,\n"):
-        known = load(tmp_path, frame, line)
-        assert (known.quarantined, known.jumps) == ((), ()), line
+        announced_feed = load(tmp_path, frame, line)
+        assert (announced_feed.quarantined, announced_feed.jumps) == ((), ()), line
     assert load(tmp_path, frame, "2014-07-01,AAPL,split,1:1,\n").jumps == (jump,), "an action of another day"
     assert load(tmp_path, frame, adjusted=True).jumps == (), "every move of adjusted prices is real"
     assert feed.until(jump.ts).jumps == (jump,)
@@ -340,12 +340,12 @@ def test_every_check_looks_backwards_only(tmp_path: Path) -> None:
         frame = scale(frame, row, factor)
     frame = set_row(frame, 400, volume=1e12)
     loaded = load(tmp_path, frame)
-    whole = {(b.ts, b.reason) for b in loaded.quarantined}
+    all_rejections = {(b.ts, b.reason) for b in loaded.quarantined}
     assert loaded.jumps
     for cut in (299, 301, 401, 501, 502, 503, 600, 701, 702, 900):
         early = load(tmp_path, frame[:cut])
         limit = int(frame["ts"][cut].timestamp()) * 10**9
-        assert {(b.ts, b.reason) for b in early.quarantined} == {b for b in whole if b[0] < limit}
+        assert {(b.ts, b.reason) for b in early.quarantined} == {b for b in all_rejections if b[0] < limit}
         assert early.jumps == tuple(j for j in loaded.jumps if j.ts_open < limit)
 
 

@@ -72,9 +72,9 @@ def test_a_dividend_of_the_day_of_a_split_that_fits_the_one_before_only_after_it
     st.lists(st.floats(0.4, 2.5), min_size=2, max_size=40), st.integers(13, 100), st.floats(0.001, 20.0)
 )  # fmt: skip
 def test_dividends_that_vary_by_a_few_times_and_are_two_weeks_apart_are_never_in_doubt(
-    sizes: list[float], apart: int, cash: float
+    sizes: list[float], spacing_days: int, cash: float
 ) -> None:
-    assert kinds([paid(apart * k, max(cash * size, 1e-6)) for k, size in enumerate(sizes)], []) == []
+    assert kinds([paid(spacing_days * k, max(cash * size, 1e-6)) for k, size in enumerate(sizes)], []) == []
 
 
 @pytest.mark.parametrize("name", ["us", "us20", "seed4"])

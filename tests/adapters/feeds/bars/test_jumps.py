@@ -117,9 +117,9 @@ def test_a_real_day_near_a_usual_ratio_keeps_all_its_bars_and_its_volume_shows_t
     real: RealDay, seed: int
 ) -> None:
     rows = generated(real, seed)
-    found = checked(rows)
-    assert found.reason.tolist() == [Reason.GOOD] * len(rows)
-    assert found.jumps == ()
+    verdict = checked(rows)
+    assert verdict.reason.tolist() == [Reason.GOOD] * len(rows)
+    assert verdict.jumps == ()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -128,18 +128,18 @@ def test_a_real_day_of_usual_volume_keeps_all_its_bars_and_is_reported_at_its_ra
     real: RealDay, seed: int
 ) -> None:
     rows = generated(real, seed, volume=real.volume)
-    found = checked(rows)
-    assert found.reason.tolist() == [Reason.GOOD] * len(rows)
+    verdict = checked(rows)
+    assert verdict.reason.tolist() == [Reason.GOOD] * len(rows)
     at = BEFORE + 2
     if real.ratio is None:
-        assert found.jumps == ()
+        assert verdict.jumps == ()
         return
-    (jump,) = found.jumps
+    (jump,) = verdict.jumps
     assert (jump.numerator, jump.denominator) == real.ratio
     assert (jump.before_nano, jump.after_nano) == (rows.close_nano[at - 1], rows.open_nano[at])
     assert jump.ts_open == XNYS.opens[XNYS.row_of_day[int(rows.ts[at])]]
-    known = checked(rows, (Action(jump.ts_open, int(rows.ts[at]), 0, "split", 1, 1),))
-    assert (known.reason.tolist(), known.jumps) == (found.reason.tolist(), ())
+    announced_verdict = checked(rows, (Action(jump.ts_open, int(rows.ts[at]), 0, "split", 1, 1),))
+    assert (announced_verdict.reason.tolist(), announced_verdict.jumps) == (verdict.reason.tolist(), ())
 
 
 @pytest.mark.parametrize("ratio", RATIOS, ids=str)
@@ -151,8 +151,8 @@ def test_every_usual_ratio_is_reported_both_ways_and_rejects_no_bar(ratio: objec
     bars = tuple((p, p * 1.001, p * 0.999, p, 1e6 / factor if k >= 2 else 1e6) for k, p in enumerate(close.tolist()))
     even = RealDay("EVEN", "2008-03-03", bars, 0.012, 1e6, None)  # type: ignore[arg-type]
     rows = generated(even, 3)
-    found = checked(rows)
-    (jump,) = found.jumps
-    assert found.reason.tolist() == [Reason.GOOD] * len(rows)
+    verdict = checked(rows)
+    (jump,) = verdict.jumps
+    assert verdict.reason.tolist() == [Reason.GOOD] * len(rows)
     shares = jump.numerator / jump.denominator
     assert shares == pytest.approx(1 / new if reverse else new)

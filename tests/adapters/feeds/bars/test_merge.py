@@ -81,7 +81,7 @@ def test_a_split_is_no_fault_and_one_that_is_not_announced_is_a_jump() -> None:
     for name in ("open_nano", "close_nano"):
         getattr(rows, name)[late] //= 4
     rows.volume[late] *= 4
-    for listed, found in (([ActionRow(days[60], 0, "split", 4, 1, 0)], []), ([], [(days[60], 4, 1)])):
+    for listed, expected in (([ActionRow(days[60], 0, "split", 4, 1, 0)], []), ([], [(days[60], 4, 1)])):
         _, _, checked = checked_bars(rows, listed, SPY, XNYS, "session", DAY_NS, ny("2024-06-01 00:00"))
         assert checked.reason.tolist() == [Reason.GOOD] * len(rows)
-        assert [(jump.ts - jump.ts % DAY_NS, jump.numerator, jump.denominator) for jump in checked.jumps] == found
+        assert [(jump.ts - jump.ts % DAY_NS, jump.numerator, jump.denominator) for jump in checked.jumps] == expected

@@ -190,8 +190,8 @@ def test_what_a_stream_hears_of_halts_is_heard_through_it_too() -> None:
     class Tape:
         told: list[object] = []
 
-        def tell_halts(self, told: object) -> None:
-            self.told.append(told)
+        def tell_halts(self, receiver: object) -> None:
+            self.told.append(receiver)
 
     true = market(5, ("SPY",), ns("2024-07-02 13:30"), ns("2024-07-02 13:40"))
     for inner, heard in ((Tape(), [print]), (object(), [])):

@@ -21,18 +21,18 @@ M = 60_000_000_000
 
 def intraday(calendar: Sessions, step: int, days: int = 10) -> Ints:
     """Stamps at every `step` ns from the open to the close, on the first `days` sessions."""
-    each = zip(calendar.open_ns[:days], calendar.close_ns[:days], strict=True)
-    return np.concatenate([np.arange(opened, closed, step) for opened, closed in each])
+    hours = zip(calendar.open_ns[:days], calendar.close_ns[:days], strict=True)
+    return np.concatenate([np.arange(opened, closed, step) for opened, closed in hours])
 
 
 def wrong(
     ts: Ints, interval: str, calendar: str = "XNYS", stamps: Stamps = "open", column: Ints | None = None
 ) -> list[Spacing]:
-    own = np.zeros(len(ts), dtype=np.int64) if column is None else column
-    universe = Universe(tuple(Instrument(f"S{k}", calendar=calendar) for k in range(int(own.max()) + 1)))
+    columns = np.zeros(len(ts), dtype=np.int64) if column is None else column
+    universe = Universe(tuple(Instrument(f"S{k}", calendar=calendar) for k in range(int(columns.max()) + 1)))
     length = interval_ns(interval)
     placed = place(ts, CALENDARS[calendar], stamps, length)
-    return wrong_spacings(ts, own, placed, universe, CALENDARS, length)
+    return wrong_spacings(ts, columns, placed, universe, CALENDARS, length)
 
 
 @pytest.mark.parametrize("calendar", ["XNYS", "XTKS", "24/7"])
@@ -49,7 +49,7 @@ def test_bars_inside_a_session_at_another_distance_are_shown_with_the_right_inte
 ) -> None:
     ts = intraday(CALENDARS[calendar], interval_ns(actual))
     assert wrong(ts, actual, calendar) == []
-    assert [each.text for each in wrong(ts, read, calendar)] == [actual]
+    assert [spacing.text for spacing in wrong(ts, read, calendar)] == [actual]
 
 
 def daily(every: str, calendar: str) -> Ints:
@@ -84,21 +84,21 @@ def test_weeks_that_are_dated_by_any_weekday_are_shown(weekday: int) -> None:
     """Yahoo dates a week by its Monday, which may be a holiday."""
     first = date(2023, 1, 2) + timedelta(days=weekday)
     ts = (np.arange(60) * 7 + (first - date(1970, 1, 1)).days) * DAY_NS
-    assert [each.text for each in wrong(ts, "1d", stamps="session")] == ["7 days"]
+    assert [spacing.text for spacing in wrong(ts, "1d", stamps="session")] == ["7 days"]
 
 
 @pytest.mark.parametrize("day", [1, 15, 28])
 def test_months_that_are_dated_by_any_day_are_shown(day: int) -> None:
     dates = [date(2023 + k // 12, k % 12 + 1, day) for k in range(30)]
-    ts = np.array([(each - date(1970, 1, 1)).days for each in dates]) * DAY_NS
-    assert [each.text for each in wrong(ts, "1d", stamps="session")] == ["a month"]
+    ts = np.array([(stamp - date(1970, 1, 1)).days for stamp in dates]) * DAY_NS
+    assert [spacing.text for spacing in wrong(ts, "1d", stamps="session")] == ["a month"]
 
 
 @pytest.mark.parametrize("read", ["1m", "5m", "1h", "4h"])
 @pytest.mark.parametrize("calendar", ["XNYS", "24/7"])
 def test_days_that_are_read_as_a_shorter_interval_are_shown(read: str, calendar: str) -> None:
     ts = CALENDARS[calendar].opens[:60]
-    assert [each.text for each in wrong(ts, read, calendar)] == ["1d"]
+    assert [spacing.text for spacing in wrong(ts, read, calendar)] == ["1d"]
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -109,8 +109,8 @@ def test_days_that_are_read_as_a_shorter_interval_are_shown(read: str, calendar:
 def test_a_thin_market_is_no_fault(seed: int, share: float, interval: str, calendar: str) -> None:
     """Of the bars of 20 symbols each is there with the same chance."""
     draw, length = np.random.default_rng(seed), interval_ns(interval)
-    whole = CALENDARS[calendar].days[:400] if length == DAY_NS else intraday(CALENDARS[calendar], length, 20)
-    parts = [whole[draw.random(len(whole)) < share] for _ in range(20)]
+    all_stamps = CALENDARS[calendar].days[:400] if length == DAY_NS else intraday(CALENDARS[calendar], length, 20)
+    parts = [all_stamps[draw.random(len(all_stamps)) < share] for _ in range(20)]
     column = np.concatenate([np.full(len(part), k) for k, part in enumerate(parts)])
     if len(column):
         stamps: Stamps = "session" if length == DAY_NS else "open"

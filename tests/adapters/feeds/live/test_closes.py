@@ -25,15 +25,15 @@ def test_close_after_close_they_are_the_ends_of_all_bars(
     if interval < DAY_NS:
         rows = rows_of(history, history.bars)
         closes.learn(rows.column, place_of(history, rows))
-    found: dict[int, list[int]] = {}
+    columns_by_close: dict[int, list[int]] = {}
     at = start
     while (due := closes.after(at)) is not None and due[0] <= end:
         at = due[0]
-        found[at] = np.flatnonzero(due[1]).tolist()
+        columns_by_close[at] = np.flatnonzero(due[1]).tolist()
     wanted: dict[int, list[int]] = {}
     for bar in true.bars:
         wanted.setdefault(bar.event, []).append(bar.column)
-    assert found == wanted
+    assert columns_by_close == wanted
 
 
 @given(INTERVALS, INSTANTS, st.integers(1, 300), st.booleans())

@@ -188,7 +188,7 @@ WHOLE = run(RESTARTED, punctual(RESTARTED), begin=OPEN + 25 * MINUTE, after=FRID
 @settings(max_examples=examples(8), deadline=None)
 def test_any_cut_into_restarts_gives_what_one_run_gives(cuts: list[int], streamed: bool, down_s: int) -> None:
     """Each session ends after some time, the next begins later, after the last slice of the one before."""
-    whole, parts, after, begin = WHOLE, Got(), FRIDAY, OPEN - 20 * MINUTE
+    expected, parts, after, begin = WHOLE, Got(), FRIDAY, OPEN - 20 * MINUTE
     for cut in [*cuts, 28 * 60]:
         until = OPEN + cut * NANO
         got = run(RESTARTED, punctual(RESTARTED), begin=begin, after=after, until=until, streamed=streamed, beat_s=5)
@@ -196,7 +196,7 @@ def test_any_cut_into_restarts_gives_what_one_run_gives(cuts: list[int], streame
         # a journal knows of both
         after = max([after, *(s.ts_event for s in got.slices[-1:]), *(a.ts for a in got.actions[-1:])])
         begin = max(begin, until) + down_s * NANO
-    assert same(parts, whole)
+    assert same(parts, expected)
 
 
 def test_actions_come_at_the_open_of_their_day_once_the_dividend_first_and_before_its_bars() -> None:
@@ -226,11 +226,11 @@ def test_an_action_listed_before_the_open_of_a_running_day_comes_before_its_bars
 
 def test_a_split_announced_too_late_is_given_at_once_and_its_jump_came_before_the_new_price() -> None:
     true = with_actions(market(7, SYMBOLS[:3], ns("2024-06-28 13:30"), OPEN + 30 * MINUTE))
-    told = OPEN + 10 * MINUTE
+    announcement_ns = OPEN + 10 * MINUTE
 
     class Tardy(Inside):
         async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-            if ns("2024-07-02 13:00") < self._clock.now() < told:
+            if ns("2024-07-02 13:00") < self._clock.now() < announcement_ns:
                 raise SourceError("inside", "no actions today")
             return await super().actions(start_ns, end_ns)
 
@@ -251,7 +251,7 @@ def test_a_split_announced_too_late_is_given_at_once_and_its_jump_came_before_th
     got = virtually(session())
     got.check_time(ns("2024-07-01 13:30"))
     split = next(a for a in got.actions if a.kind == "split")
-    assert told - SAFE_NS <= split.ts, "given when it is told, at the moment the feed has come to by then"
+    assert announcement_ns - SAFE_NS <= split.ts, "given when it is told, at the moment the feed has come to by then"
     assert split.key == ns("2024-07-02")
     assert any("splits and dividends are not known" in why for _, why in got.troubles)
     jumps = [item for item in got.items if isinstance(item, Jump)]
@@ -373,8 +373,8 @@ def test_a_stream_that_is_lost_right_after_a_close_does_not_say_that_the_others_
     close, back = OPEN + 5 * MINUTE, OPEN + 9 * MINUTE + 30 * NANO
     # one symbol's bar comes in time, then the line is cut, and the vendor cannot be asked either
     first = [b for b in true.bars if b.event == close and b.column == 0]
-    rest = [(at, [b for b in bars if b.event != close]) for at, bars in faults.sent]
-    faults.sent = sorted([*((at, bars) for at, bars in rest if bars), (close + NANO, first)], key=lambda s: s[0])
+    other_sends = [(at, [b for b in bars if b.event != close]) for at, bars in faults.sent]
+    faults.sent = sorted([*((at, bars) for at, bars in other_sends if bars), (close + NANO, first)], key=lambda s: s[0])
     faults.away, faults.failing = [(close + 2 * NANO, back)], [(close + 1, back, 500)]
     got = run(true, faults, begin=OPEN, after=OPEN, until=OPEN + 12 * MINUTE, beat_s=0.2)
     assert given_until(got, OPEN + 12 * MINUTE) == truth(true, OPEN, OPEN + 12 * MINUTE)
@@ -506,23 +506,23 @@ def test_time_is_told_four_times_a_second_and_never_beyond_a_close_whose_bars_ma
     true = market(17, SYMBOLS[:2], OPEN - DAY_NS, OPEN + 12 * MINUTE)
 
     async def session() -> list[tuple[int, int, int]]:
-        clock, got, told = Clock(OPEN), Got(), list[tuple[int, int, int]]()
+        clock, got, log = Clock(OPEN), Got(), list[tuple[int, int, int]]()
         vendor = Vendor(true, punctual(true))
         feed: LiveFeed = feed_of(Inside(vendor, clock), InsideStream(vendor, clock), true, clock, got, GRACE)
         async for item in feed.items(OPEN):
             if isinstance(item, MarketSlice):
                 got.items.append(item)
             if isinstance(item, Until):
-                told.append((clock.now(), item.ts, got.slices[-1].ts_event if got.slices else OPEN))
+                log.append((clock.now(), item.ts, got.slices[-1].ts_event if got.slices else OPEN))
             if clock.now() > OPEN + 3 * MINUTE:
                 await feed.close()
-        return told
+        return log
 
-    told = virtually(session())
-    gaps = np.diff([at for at, _, _ in told])
+    readings = virtually(session())
+    gaps = np.diff([at for at, _, _ in readings])
     assert gaps.max() <= NANO // 4
-    assert all(until < newest + MINUTE for _, until, newest in told)
-    awake = [at - until for at, until, newest in told if newest + 10 * NANO < at < newest + 50 * NANO]
+    assert all(until < newest + MINUTE for _, until, newest in readings)
+    awake = [at - until for at, until, newest in readings if newest + 10 * NANO < at < newest + 50 * NANO]
     assert max(awake) < NANO // 4, "between bars time is told as it is"
 
 
@@ -647,9 +647,9 @@ def test_a_symbol_that_the_vendor_no_longer_has_stops_and_the_others_go_on() -> 
         vendor = Vendor(true, punctual(true))
         feed = feed_of(Delisted(vendor, clock), None, true, clock, got, GRACE, beat_s=1.0)
         async with asyncio.timeout(86_400):
-            found = await collect(feed, clock, got, after, end)
+            record = await collect(feed, clock, got, after, end)
         absent.append(feed.absent)
-        return found
+        return record
 
     got = virtually(session())
     assert given_until(got, end) == [bar for bar in truth(true, after, end) if bar[1] != 2]

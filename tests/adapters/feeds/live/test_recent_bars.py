@@ -75,28 +75,28 @@ def test_bars_judged_as_they_come_get_the_verdict_of_the_whole_record(
 ) -> None:
     rows = spoilt(faults)
     placed = place(rows.ts, XNYS, "session", DAY_NS)
-    whole = judge(rows, placed, DAY_NS)
+    verdict = judge(rows, placed, DAY_NS)
     tail, got, jumps = RecentBars(UNIVERSE.size), np.empty(0, dtype=np.int8), list[Jump]()
     edges = sorted({0, *cuts, *range(len(rows) % step, len(rows), step)[-25:], len(rows)})
     for start, stop in pairwise(edges):
         part = np.arange(start, stop)
-        found = tail.extend(rows.take(part), placed.take(part), DAY_NS)
-        got = np.concatenate([got, found.reason])
-        jumps += found.jumps
-    assert got.tolist() == whole.reason.tolist()
-    assert jumps == list(whole.jumps)
+        part_verdict = tail.extend(rows.take(part), placed.take(part), DAY_NS)
+        got = np.concatenate([got, part_verdict.reason])
+        jumps += part_verdict.jumps
+    assert got.tolist() == verdict.reason.tolist()
+    assert jumps == list(verdict.jumps)
 
 
 def test_a_split_that_no_action_announces_is_reported_once_with_its_bar() -> None:
     rows, placed = one_symbol(400, split_at=150)
-    tail, found = RecentBars(1), []
+    tail, jumps = RecentBars(1), []
     for k in range(400):
         checked = tail.extend(rows.take(np.array([k])), placed.take(np.array([k])), DAY_NS)
         assert checked.reason.tolist() == [Reason.GOOD]
-        found += [(k, jump.numerator, jump.denominator) for jump in checked.jumps]
-    assert found == [(150, 2, 1)]
-    known, tail = [Action(int(placed.ts_open[150]), 0, 0, "split", 2, 1)], RecentBars(1)
-    assert tail.extend(rows, placed, DAY_NS, known).jumps == ()
+        jumps += [(k, jump.numerator, jump.denominator) for jump in checked.jumps]
+    assert jumps == [(150, 2, 1)]
+    announcements, tail = [Action(int(placed.ts_open[150]), 0, 0, "split", 2, 1)], RecentBars(1)
+    assert tail.extend(rows, placed, DAY_NS, announcements).jumps == ()
 
 
 def one_symbol(days: int, split_at: int) -> tuple[Rows, Placed]:
@@ -116,13 +116,13 @@ def test_a_bar_is_known_again_and_told_from_its_correction() -> None:
     rows, placed = one_symbol(300, split_at=999)
     tail = RecentBars(1)
     tail.extend(rows, placed, DAY_NS)
-    found = tail.find(0, int(placed.ts_event[290]))
-    assert found is not None
-    assert tail.same(found, rows, 290)
-    assert not tail.same(found, rows, 291)
+    number = tail.find(0, int(placed.ts_event[290]))
+    assert number is not None
+    assert tail.same(number, rows, 290)
+    assert not tail.same(number, rows, 291)
     assert tail.find(0, int(placed.ts_event[10])) is None, "so far back nothing is remembered"
     assert tail.oldest(0) == placed.ts_event[300 - RecentBars.LENGTH]
-    bar, good = tail.bar(found, Universe((Instrument("X"),)))
+    bar, good = tail.bar(number, Universe((Instrument("X"),)))
     assert (bar.symbol, bar.close, good) == ("X", rows.close[290], True)
 
 
@@ -133,6 +133,6 @@ def test_a_bad_bar_that_comes_again_corrected_takes_its_place() -> None:
     assert tail.extend(wrong, placed, DAY_NS).reason[-1] == Reason.SPIKE
     last = np.array([99])
     assert tail.extend(rows.take(last), placed.take(last), DAY_NS).reason.tolist() == [Reason.GOOD]
-    found = tail.find(0, int(placed.ts_event[99]))
-    assert found is not None
-    assert tail.same(found, rows, 99)
+    number = tail.find(0, int(placed.ts_event[99]))
+    assert number is not None
+    assert tail.same(number, rows, 99)

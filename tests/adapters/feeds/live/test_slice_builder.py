@@ -144,8 +144,8 @@ def test_the_newest_instant_is_asked_for_again_a_record_may_come_late() -> None:
     assert len(slices(it.give(close + GRACE))) == 1
     assert it.start() <= true.stamp(b)
     it.answer(rows_of(true, [a, b, c]), close + GRACE + NANO, close + GRACE + NANO)
-    (own,) = slices(it.give(close + GRACE + NANO))
-    assert (own.ts_event, own.fresh.tolist()) == (close, [False, True, False])
+    (late_slice,) = slices(it.give(close + GRACE + NANO))
+    assert (late_slice.ts_event, late_slice.fresh.tolist()) == (close, [False, True, False])
 
 
 def halved(true: Market) -> Market:

@@ -60,14 +60,14 @@ def test_hours_of_a_file_of_minutes_end_with_the_early_close_and_hold_what_their
     frame = minutes(tmp_path / "m.parquet")
     got = slices(load(tmp_path / "m.parquet", "1h", "1m"))
     assert [s.ts_event for s in got] == [OPEN + 60 * MINUTE, OPEN + 120 * MINUTE, OPEN + 180 * MINUTE, CLOSE]
-    for number, found in enumerate(got):
+    for number, bar_slice in enumerate(got):
         for column, symbol in enumerate(NAMES.symbols):
             of = frame.filter(pl.col("symbol") == symbol)[60 * number : 60 * number + 60]
-            assert found.open[column] == of["open"][0]
-            assert found.close[column] == of["close"][-1]
-            assert found.high[column] == of["high"].max()
-            assert found.low[column] == of["low"].min()
-            assert found.volume[column] == of["volume"].sum()
+            assert bar_slice.open[column] == of["open"][0]
+            assert bar_slice.close[column] == of["close"][-1]
+            assert bar_slice.high[column] == of["high"].max()
+            assert bar_slice.low[column] == of["low"].min()
+            assert bar_slice.volume[column] == of["volume"].sum()
     (day,) = slices(load(tmp_path / "m.parquet", "1d", "1m"))
     assert (day.ts_open, day.ts_event) == (OPEN, CLOSE)
 
@@ -162,9 +162,11 @@ def test_a_backtest_of_minutes_by_the_half_hour(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_built_is_a_mistake_with_its_line(kind: str, build_from: str, said: str) -> None:
-    found = [str(m) for m in mistakes_of(read(TEXT.format(kind=kind, build_from=build_from, more=""), known_names()))]
-    assert bool(found) == bool(said)
-    assert all("build_from" in text and said in text for text in found)
+    mistakes = [
+        str(m) for m in mistakes_of(read(TEXT.format(kind=kind, build_from=build_from, more=""), known_names()))
+    ]
+    assert bool(mistakes) == bool(said)
+    assert all("build_from" in text and said in text for text in mistakes)
 
 
 async def test_a_vendors_minutes_become_a_live_feeds_five_minutes(
@@ -199,16 +201,16 @@ async def test_a_vendors_minutes_become_a_live_feeds_five_minutes(
     await feed.close()
     await runner.cleanup()
     assert [s.ts_event // 10**9 for s in got[:6]] == [now - 1800 + 300 * k for k in range(1, 7)]
-    for number, found in enumerate(got[:6]):
+    for number, bar_slice in enumerate(got[:6]):
         first = 970 + 5 * number
-        values = found.open[0], found.high[0], found.low[0], found.close[0], found.volume[0]
+        values = bar_slice.open[0], bar_slice.high[0], bar_slice.low[0], bar_slice.close[0], bar_slice.volume[0]
         assert values == (first, first + 4.5, first - 0.5, first + 4.25, 10.0)
 
 
 def test_a_bar_whose_last_minute_is_missing_waits_until_the_vendor_cannot_be_late_any_more() -> None:
     opened = ns("2024-07-02 13:30")
     true = market(5, ("SPY",), opened, opened + 10 * MINUTE)
-    known = [b for b in true.bars if b.opens != opened + 4 * MINUTE]
+    early_bars = [b for b in true.bars if b.opens != opened + 4 * MINUTE]
 
     class Late:
         """A vendor that does not have the fifth minute yet."""
@@ -216,10 +218,10 @@ def test_a_bar_whose_last_minute_is_missing_waits_until_the_vendor_cannot_be_lat
         name, stamps, adjusted = "late", "open", False
 
         async def bars(self, start_ns: int, end_ns: int) -> Rows:
-            return rows_of(true, known)
+            return rows_of(true, early_bars)
 
     def asked(at: int) -> list[int]:
-        made = Resampled(
+        resampler = Resampled(
             Late(),
             true.universe,
             true.sessions,
@@ -228,7 +230,7 @@ def test_a_bar_whose_last_minute_is_missing_waits_until_the_vendor_cannot_be_lat
             now=lambda: at,
             settle_ns=MINUTE,  # type: ignore[arg-type]
         )
-        return asyncio.run(made.bars(opened, opened + 10 * MINUTE)).ts.tolist()
+        return asyncio.run(resampler.bars(opened, opened + 10 * MINUTE)).ts.tolist()
 
     assert asked(opened + 5 * MINUTE) == [opened + 5 * MINUTE]
     assert asked(opened + 6 * MINUTE - 1) == [opened + 5 * MINUTE]

@@ -58,7 +58,7 @@ def load(
     ts: pl.Series,
     symbol: str = "X",
     *,
-    own: str = "XNYS",
+    exchange: str = "XNYS",
     stamps: Stamps = "open",
     interval: str = "5m",
     zone: str = "",
@@ -70,16 +70,16 @@ def load(
         "ts": ts, "open": close, "high": close * 1.01, "low": close * 0.99, "close": close,
         "volume": draw.uniform(1e6, 2e6, len(ts)), "symbol": symbol,
     })  # fmt: skip
-    universe = Universe((Instrument(symbol, calendar=own),), calendar=own)
+    universe = Universe((Instrument(symbol, calendar=exchange),), calendar=exchange)
     return Replay.load(
-        BarFrame(frame), universe=universe, sessions={own: calendar(own)}, stamps=stamps, interval=interval, zone=zone,
-        **more,
+        BarFrame(frame), universe=universe, sessions={exchange: calendar(exchange)}, stamps=stamps, interval=interval,
+        zone=zone, **more,
     )  # fmt: skip
 
 
 def stop_of(ts: pl.Series, **more: Any) -> str:
     """The text of the stop: of the backtest, or of the reader where no bar is usable."""
-    name = more.get("own", "XNYS")
+    name = more.get("exchange", "XNYS")
     with pytest.raises((UnsoundPrices, FeedError)) as refused:
         require_sound(load(ts, **more), {name: calendar(name)}, holes_known=True)
     return str(refused.value)
@@ -88,7 +88,7 @@ def stop_of(ts: pl.Series, **more: Any) -> str:
 def typed(text: str) -> dict[str, str]:
     """The settings that a stop names, as keywords of `load`."""
     settings = dict(re.findall(r'\[(?:feed|universe)\] (\w+) = "([^"]+)"', text))
-    return {"own" if key == "calendar" else key: value for key, value in settings.items()}
+    return {"exchange" if key == "calendar" else key: value for key, value in settings.items()}
 
 
 def require_all(feed: Replay, bars: int) -> None:
@@ -101,7 +101,7 @@ YEAR = (BEGIN, date(2023, 12, 1))
 
 
 @pytest.mark.parametrize(
-    ("own", "when"),
+    ("exchange", "when"),
     [
         ("XNYS", JANUARY), ("XNYS", JULY), ("XLON", JULY), ("XLON", YEAR), ("XTKS", JANUARY), ("XETR", JANUARY),
         ("XETR", JULY), ("XHKG", JANUARY), ("XASX", JULY), ("XTSE", JULY), ("XBOM", JANUARY), ("XKRX", JULY),
@@ -110,16 +110,16 @@ YEAR = (BEGIN, date(2023, 12, 1))
 )  # fmt: skip
 @pytest.mark.parametrize("interval", ["5m", "1h"])
 def test_times_of_the_exchanges_own_clock_stop_and_its_zone_reads_them(
-    own: str, when: tuple[date, date], interval: str
+    exchange: str, when: tuple[date, date], interval: str
 ) -> None:
-    ts = minutes(own, *when, {"5m": 5 * M, "1h": HOUR}[interval])
-    zone = calendar(own).zone
-    text = stop_of(clock(ts, zone), own=own, interval=interval)
+    ts = minutes(exchange, *when, {"5m": 5 * M, "1h": HOUR}[interval])
+    zone = calendar(exchange).zone
+    text = stop_of(clock(ts, zone), exchange=exchange, interval=interval)
     settings = typed(text)
     assert ZoneInfo(settings["zone"]).utcoffset(None) == ZoneInfo(zone).utcoffset(None)
     assert settings == {"zone": zone}, text
-    assert f"all fit {own} as {zone}, the exchange's own clock" in text
-    feed = load(clock(ts, zone), own=own, interval=interval, zone=zone)
+    assert f"all fit {exchange} as {zone}, the exchange's own clock" in text
+    feed = load(clock(ts, zone), exchange=exchange, interval=interval, zone=zone)
     require_all(feed, len(ts))
     assert feed.first_ts == ts[0] + {"5m": 5 * M, "1h": HOUR}[interval]
 
@@ -146,12 +146,12 @@ def test_a_wrong_zone_in_the_settings_stops_as_well(zone: str) -> None:
 
 
 @pytest.mark.parametrize("when", [JANUARY, JULY, YEAR])
-@pytest.mark.parametrize("own", ["XNYS", "XLON", "XTKS", "24/7"])
+@pytest.mark.parametrize("exchange", ["XNYS", "XLON", "XTKS", "24/7"])
 @pytest.mark.parametrize("aware", [True, False])
-def test_times_in_utc_pass_with_an_offset_and_without(own: str, when: tuple[date, date], aware: bool) -> None:
-    ts = minutes(own, *when, HOUR)
+def test_times_in_utc_pass_with_an_offset_and_without(exchange: str, when: tuple[date, date], aware: bool) -> None:
+    ts = minutes(exchange, *when, HOUR)
     stamps = clock(ts, "UTC").dt.replace_time_zone("UTC") if aware else clock(ts, "UTC")
-    require_all(load(stamps, own=own, interval="1h"), len(ts))
+    require_all(load(stamps, exchange=exchange, interval="1h"), len(ts))
 
 
 @pytest.mark.parametrize("when", [JANUARY, JULY])
@@ -186,7 +186,7 @@ def test_a_few_bars_outside_hours_need_no_explanation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbol", "actual", "own"),
+    ("symbol", "actual", "exchange"),
     [
         ("VUSA.L", "XLON", "XNYS"), ("SAP.DE", "XETR", "XNYS"), ("7203.T", "XTKS", "XNYS"), ("0700.HK", "XHKG", "XNYS"),
         ("BTC", "24/7", "XNYS"), ("EURUSD=X", "24/5", "XNYS"), ("BHP.AX", "XASX", "XNYS"), ("SPY", "XNYS", "XLON"),
@@ -196,20 +196,20 @@ def test_a_few_bars_outside_hours_need_no_explanation() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("length", [120, 500])
 def test_days_of_another_exchange_stop_and_the_named_calendar_holds_all(
-    symbol: str, actual: str, own: str, length: int
+    symbol: str, actual: str, exchange: str, length: int
 ) -> None:
     ts = np.array(sessions(actual, date(2023, 1, 2), END).day_ns[:length])
-    text = stop_of(clock(ts, "UTC"), symbol=symbol, own=own, stamps="session", interval="1d")
-    assert typed(text) == {"own": actual}, text
-    outside = length - len(np.intersect1d(ts, calendar(own).days))
-    assert f"{symbol}: {outside} bars lie on no session of {own}; all {length} fit {actual}" in text
-    require_all(load(clock(ts, "UTC"), symbol=symbol, own=actual, stamps="session", interval="1d"), length)
+    text = stop_of(clock(ts, "UTC"), symbol=symbol, exchange=exchange, stamps="session", interval="1d")
+    assert typed(text) == {"exchange": actual}, text
+    outside = length - len(np.intersect1d(ts, calendar(exchange).days))
+    assert f"{symbol}: {outside} bars lie on no session of {exchange}; all {length} fit {actual}" in text
+    require_all(load(clock(ts, "UTC"), symbol=symbol, exchange=actual, stamps="session", interval="1d"), length)
 
 
 def test_a_thin_share_of_another_exchange_stops_too() -> None:
     ts = np.array(sessions("XLON", date(2023, 1, 2), END).day_ns)
     thin = ts[np.random.default_rng(4).random(len(ts)) < 0.4]
-    assert typed(stop_of(clock(thin, "UTC"), symbol="Y.L", stamps="session", interval="1d")) == {"own": "XLON"}
+    assert typed(stop_of(clock(thin, "UTC"), symbol="Y.L", stamps="session", interval="1d")) == {"exchange": "XLON"}
 
 
 @pytest.mark.parametrize("holidays", [1, 3, 8])
@@ -234,17 +234,17 @@ def test_intraday_bars_of_another_exchange_stop_and_the_named_settings_hold_all(
     ts = minutes(actual, *JULY)
     stamps = clock(ts, "UTC").dt.replace_time_zone("UTC") if aware else clock(ts, calendar(actual).zone)
     settings = typed(stop_of(stamps, symbol=symbol))
-    assert settings["own"] == actual
+    assert settings["exchange"] == actual
     require_all(load(stamps, symbol=symbol, **settings), len(ts))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("own", ["XNYS", "XTKS", "XLON", "XETR", "XASX", "XHKG", "BVMF"])
+@pytest.mark.parametrize("exchange", ["XNYS", "XTKS", "XLON", "XETR", "XASX", "XHKG", "BVMF"])
 @pytest.mark.parametrize("stamps", ["session", "open", "close"])
-def test_a_day_stamped_at_midnight_of_its_exchange_is_that_date(own: str, stamps: Stamps) -> None:
-    zone = calendar(own).zone
-    dates = sessions(own, date(2024, 1, 1), date(2024, 12, 31))
+def test_a_day_stamped_at_midnight_of_its_exchange_is_that_date(exchange: str, stamps: Stamps) -> None:
+    zone = calendar(exchange).zone
+    dates = sessions(exchange, date(2024, 1, 1), date(2024, 12, 31))
     midnight = clock(np.array(dates.day_ns), "UTC").dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
-    feed = load(midnight, own=own, stamps=stamps, interval="1d")
+    feed = load(midnight, exchange=exchange, stamps=stamps, interval="1d")
     require_all(feed, len(dates.day_ns))
     assert feed.columns.ts_event.tolist() == list(dates.close_ns)
     assert feed.columns.ts_open.tolist() == list(dates.open_ns)
@@ -253,7 +253,7 @@ def test_a_day_stamped_at_midnight_of_its_exchange_is_that_date(own: str, stamps
 def test_midnight_in_tokyo_is_not_the_day_before_in_new_york() -> None:
     dates = sessions("XTKS", date(2024, 1, 1), date(2024, 12, 31))
     midnight = clock(np.array(dates.day_ns), "UTC").dt.replace_time_zone("Asia/Tokyo").dt.convert_time_zone("UTC")
-    assert typed(stop_of(midnight, symbol="7203.T", stamps="open", interval="1d")) == {"own": "XTKS"}
+    assert typed(stop_of(midnight, symbol="7203.T", stamps="open", interval="1d")) == {"exchange": "XTKS"}
 
 
 @pytest.mark.parametrize(
@@ -270,14 +270,14 @@ def test_days_with_another_kind_of_stamp_stop_and_the_right_one_is_named(wrong: 
 @pytest.mark.parametrize("stamps", ["open", "close", "session"])
 def test_days_of_a_coin_that_do_not_end_at_midnight_utc_stop(hour: int, stamps: Stamps) -> None:
     ts = np.array(sessions("24/7", date(2024, 1, 1), date(2024, 6, 30)).day_ns) + hour * HOUR
-    text = stop_of(clock(ts, "UTC"), symbol="BTC-USD", own="24/7", stamps=stamps, interval="1d")
+    text = stop_of(clock(ts, "UTC"), symbol="BTC-USD", exchange="24/7", stamps=stamps, interval="1d")
     assert f"its days begin or end at {hour:02d}:00 UTC" in text
-    assert load(clock(ts - hour * HOUR, "UTC"), own="24/7", stamps="session", interval="1d").misfits == ()
+    assert load(clock(ts - hour * HOUR, "UTC"), exchange="24/7", stamps="session", interval="1d").misfits == ()
 
 
 def test_hours_of_a_coin_are_built_into_the_days_that_the_stop_names(tmp_path: Any) -> None:
     ts = minutes("24/7", *JANUARY, HOUR)
-    feed = load(clock(ts, "UTC"), symbol="BTC-USD", own="24/7", interval="1d", build_from="1h")
+    feed = load(clock(ts, "UTC"), symbol="BTC-USD", exchange="24/7", interval="1d", build_from="1h")
     assert (feed.count, feed.misfits) == (18, ())
 
 
@@ -327,33 +327,33 @@ EDGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("own", "when"), EDGES)
+@pytest.mark.parametrize(("exchange", "when"), EDGES)
 @pytest.mark.parametrize(("step", "interval"), [(M, "1m"), (5 * M, "5m"), (15 * M, "15m"), (HOUR // 2, "30m")])
 def test_opens_read_as_closes_stop_and_the_named_setting_reads_them(
-    own: str, when: tuple[date, date], step: int, interval: str
+    exchange: str, when: tuple[date, date], step: int, interval: str
 ) -> None:
     """Each bar would be known one interval before its close."""
-    opens = minutes(own, *when, step)
-    text = stop_of(clock(opens, "UTC"), own=own, stamps="close", interval=interval)
+    opens = minutes(exchange, *when, step)
+    text = stop_of(clock(opens, "UTC"), exchange=exchange, stamps="close", interval=interval)
     assert f"each bar would be known {interval} before its close" in text
     assert typed(text) == {"stamps": "open"}
-    require_all(load(clock(opens, "UTC"), own=own, stamps="open", interval=interval), len(opens))
-    assert load(clock(opens + step, "UTC"), own=own, stamps="close", interval=interval).misfits == ()
+    require_all(load(clock(opens, "UTC"), exchange=exchange, stamps="open", interval=interval), len(opens))
+    assert load(clock(opens + step, "UTC"), exchange=exchange, stamps="close", interval=interval).misfits == ()
 
 
-@pytest.mark.parametrize(("own", "when"), EDGES)
-def test_closes_read_as_opens_stop_too(own: str, when: tuple[date, date]) -> None:
-    closes = minutes(own, *when) + 5 * M
-    text = stop_of(clock(closes, "UTC"), own=own, stamps="open")
+@pytest.mark.parametrize(("exchange", "when"), EDGES)
+def test_closes_read_as_opens_stop_too(exchange: str, when: tuple[date, date]) -> None:
+    closes = minutes(exchange, *when) + 5 * M
+    text = stop_of(clock(closes, "UTC"), exchange=exchange, stamps="open")
     assert "each bar would be known 5m late" in text
     assert typed(text) == {"stamps": "close"}
-    require_all(load(clock(closes, "UTC"), own=own, stamps="close"), len(closes))
+    require_all(load(clock(closes, "UTC"), exchange=exchange, stamps="close"), len(closes))
 
 
 @pytest.mark.parametrize("stamps", ["open", "close"])
-@pytest.mark.parametrize("own", ["24/7", "24/5", "CMES"])
-def test_a_market_without_a_pause_shows_no_end_of_a_bar(own: str, stamps: Stamps) -> None:
-    assert load(clock(minutes(own, *JANUARY), "UTC"), own=own, stamps=stamps).misfits == ()
+@pytest.mark.parametrize("exchange", ["24/7", "24/5", "CMES"])
+def test_a_market_without_a_pause_shows_no_end_of_a_bar(exchange: str, stamps: Stamps) -> None:
+    assert load(clock(minutes(exchange, *JANUARY), "UTC"), exchange=exchange, stamps=stamps).misfits == ()
 
 
 def test_hours_from_a_whole_hour_on_stop_if_their_opens_are_read_as_closes() -> None:
@@ -378,7 +378,7 @@ def test_a_thin_symbol_that_is_read_rightly_passes(share: float, stamps: Stamps,
     for seed in range(20):
         ts = minutes("XLON", *JULY)
         thin = ts[np.random.default_rng(seed).random(len(ts)) < share] + later
-        assert load(clock(thin, "UTC"), own="XLON", stamps=stamps).misfits == ()
+        assert load(clock(thin, "UTC"), exchange="XLON", stamps=stamps).misfits == ()
 
 
 def test_one_session_of_opens_is_enough_and_one_that_goes_on_is_not() -> None:

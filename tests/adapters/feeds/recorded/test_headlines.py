@@ -39,13 +39,13 @@ def headlines(*stamps: str) -> Headlines:
     ],
 )
 def test_a_headline_after_the_close_belongs_to_the_next_session(stamp: str, day: str) -> None:
-    (found,) = session_days(headlines(stamp), YORK)
-    assert str(np.datetime64(int(found), "ns").astype("datetime64[D]")) == day
+    (session_day,) = session_days(headlines(stamp), YORK)
+    assert str(np.datetime64(int(session_day), "ns").astype("datetime64[D]")) == day
 
 
 def test_a_market_that_never_closes_dates_a_headline_by_its_day() -> None:
-    found = session_days(headlines("2024-07-06T12:00:00Z", "2024-07-06", "2024-07-06T23:59:59Z"), ALWAYS)
-    assert set(found.tolist()) == {instant_ns("2024-07-06T00:00:00Z")}
+    days = session_days(headlines("2024-07-06T12:00:00Z", "2024-07-06", "2024-07-06T23:59:59Z"), ALWAYS)
+    assert set(days.tolist()) == {instant_ns("2024-07-06T00:00:00Z")}
 
 
 def test_a_date_ends_when_the_next_one_begins_in_its_zone() -> None:
@@ -74,26 +74,26 @@ def test_a_headline_outside_the_calendar_is_refused_with_its_line() -> None:
 def test_the_value_is_the_mean_of_the_symbol_and_session() -> None:
     news = headlines("2024-07-02T12:00:00Z", "2024-07-02T13:00:00Z", "2024-07-02T14:00:00Z", "2024-07-02T21:00:00Z")
     news = Headlines(news.name, news.ts, pl.Series(["SPY", "SPY", "AAPL", "SPY"]), news.texts)
-    found = by_session(news, session_days(news, YORK), np.array([0.5, -0.1, 0.3, -0.9]))
-    assert found.columns == ["ts", "symbol", "value", "headlines", "available"]
+    table = by_session(news, session_days(news, YORK), np.array([0.5, -0.1, 0.3, -0.9]))
+    assert table.columns == ["ts", "symbol", "value", "headlines", "available"]
     second, third = date(2024, 7, 2), date(2024, 7, 3)
-    assert found.drop("value").rows() == [
+    assert table.drop("value").rows() == [
         (second, "AAPL", 1, second), (second, "SPY", 2, second), (third, "SPY", 1, third),
     ]  # fmt: skip
-    np.testing.assert_allclose(found["value"].to_numpy(), [0.3, 0.2, -0.9])
+    np.testing.assert_allclose(table["value"].to_numpy(), [0.3, 0.2, -0.9])
 
 
 def test_csv_and_parquet_with_dates_or_instants_are_read_alike(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(
         'ts,symbol,headline,source\n2024-07-02, SPY ,Profit beats,x\n2024-07-02T20:00:01Z,SPY,"Loss, again",x\n'
     )
-    found = read_headlines(tmp_path / "a.csv")
-    assert found.symbols.to_list() == ["SPY", "SPY"]
-    assert found.texts.to_list() == ["Profit beats", "Loss, again"]
+    news = read_headlines(tmp_path / "a.csv")
+    assert news.symbols.to_list() == ["SPY", "SPY"]
+    assert news.texts.to_list() == ["Profit beats", "Loss, again"]
     pl.DataFrame({"ts": [date(2024, 7, 2)], "symbol": ["SPY"], "headline": ["Profit beats"]}).write_parquet(
         tmp_path / "b.parquet"
     )
-    assert read_headlines(tmp_path / "b.parquet").ts.tolist() == found.ts.tolist()[:1]
+    assert read_headlines(tmp_path / "b.parquet").ts.tolist() == news.ts.tolist()[:1]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def row(day: int) -> int:
 
 @pytest.mark.requirement("R-022")
 @pytest.mark.parametrize(
-    ("day", "available", "known"),
+    ("day", "available", "start_ns"),
     [
         (FRIDAY, "next_open", HOUSE.open_ns[row(MONDAY)]),
         (FRIDAY, "close", HOUSE.close_ns[row(FRIDAY)]),
@@ -47,11 +47,11 @@ def row(day: int) -> int:
     ],
 )
 def test_a_value_is_known_from_its_instant_on_and_not_a_nanosecond_before(
-    tmp_path: Path, day: int, available: Available, known: int
+    tmp_path: Path, day: int, available: Available, start_ns: int
 ) -> None:
     date = str(np.datetime64(day, "ns").astype("datetime64[D]"))
     series = MacroFile("x", written(tmp_path, f"ts,value\n2020-11-16,1.5\n{date},2.5\n"), available, HOUSE)
-    assert (series.at(known - 1), series.at(known)) == (1.5, 2.5)
+    assert (series.at(start_ns - 1), series.at(start_ns)) == (1.5, 2.5)
     assert np.isnan(series.at(HOUSE.open_ns[0]))
 
 
@@ -106,13 +106,13 @@ def test_the_digest_is_of_content_name_and_availability(tmp_path: Path) -> None:
     path = written(tmp_path, "ts,value\n2020-11-25,1\n")
     first = series_digest("feed", [MacroFile("x", path, "next_open", HOUSE)])
     assert first == series_digest("feed", [MacroFile("x", path, "next_open", HOUSE)])
-    others = {
+    other_digests = {
         series_digest("other", [MacroFile("x", path, "next_open", HOUSE)]),
         series_digest("feed", [MacroFile("y", path, "next_open", HOUSE)]),
         series_digest("feed", [MacroFile("x", path, "close", HOUSE)]),
         series_digest("feed", [MacroFile("x", written(tmp_path, "ts,value\n2020-11-25,2\n"), "next_open", HOUSE)]),
     }
-    assert len(others | {first}) == 5
+    assert len(other_digests | {first}) == 5
 
 
 NAMES = ("AAA", "BBB", "CCC")
@@ -128,14 +128,14 @@ def test_each_symbol_has_its_newest_value_in_the_order_of_the_universe(tmp_path:
     )
     series = symbol_series(tmp_path, text)
     assert series.columns == ("esg AAA", "esg BBB", "esg CCC")
-    known = HOUSE.open_ns[row(MONDAY)]
-    np.testing.assert_array_equal(series.known(known - 1), [7.0, 2.0, np.nan])
-    np.testing.assert_array_equal(series.known(known), [1.5, 2.0, np.nan])
+    start_ns = HOUSE.open_ns[row(MONDAY)]
+    np.testing.assert_array_equal(series.known(start_ns - 1), [7.0, 2.0, np.nan])
+    np.testing.assert_array_equal(series.known(start_ns), [1.5, 2.0, np.nan])
     assert np.isnan(series.known(HOUSE.open_ns[0] - 1)).all()
 
 
 @pytest.mark.parametrize(
-    ("day", "available", "known"),
+    ("day", "available", "start_ns"),
     [
         (FRIDAY, "next_open", HOUSE.open_ns[row(MONDAY)]),
         (FRIDAY, "close", HOUSE.close_ns[row(FRIDAY)]),
@@ -144,16 +144,16 @@ def test_each_symbol_has_its_newest_value_in_the_order_of_the_universe(tmp_path:
     ],
 )
 def test_a_value_of_a_symbol_is_known_from_the_instant_of_a_macro_series(
-    tmp_path: Path, day: int, available: Available, known: int
+    tmp_path: Path, day: int, available: Available, start_ns: int
 ) -> None:
     date = str(np.datetime64(day, "ns").astype("datetime64[D]"))
     rows = f"ts,symbol,value\n2020-11-16,AAA,1.5\n{date},AAA,2.5\n"
     series = symbol_series(tmp_path, rows, available=available)
-    assert (series.known(known - 1)[0], series.known(known)[0]) == (1.5, 2.5)
+    assert (series.known(start_ns - 1)[0], series.known(start_ns)[0]) == (1.5, 2.5)
     # the date of publication replaces the date that the value describes
     rows = f"ts,symbol,value,available\n2020-11-01,AAA,1.5,2020-11-16\n2020-11-02,AAA,2.5,{date}\n"
     series = symbol_series(tmp_path, rows, available=available)
-    assert (series.known(known - 1)[0], series.known(known)[0]) == (1.5, 2.5)
+    assert (series.known(start_ns - 1)[0], series.known(start_ns)[0]) == (1.5, 2.5)
 
 
 @pytest.mark.parametrize("available", ["next_open", "close"])
@@ -253,7 +253,7 @@ def test_the_digest_is_of_the_content_and_every_setting_of_a_series_per_symbol(t
     path = written(tmp_path, "ts,symbol,value,other\n2020-11-25,AAA,1,2\n")
     other = tmp_path / "other.csv"
     other.write_text("ts,symbol,value,other\n2020-11-25,AAA,1,3\n")
-    made = [
+    digests = [
         series_digest("feed", files)
         for files in (
             [SymbolSeries("esg", path, NAMES, HOUSE)],
@@ -264,5 +264,5 @@ def test_the_digest_is_of_the_content_and_every_setting_of_a_series_per_symbol(t
             [SymbolSeries("esg", path, NAMES, HOUSE, valid_days=3)],
         )
     ]
-    assert len({*made, "feed"}) == 7
+    assert len({*digests, "feed"}) == 7
     assert series_digest("feed", []) == "feed"

@@ -21,19 +21,19 @@ def read(folder, *rows):
 
 
 def test_a_member_joins_on_a_date_and_is_none_from_the_date_it_leaves(tmp_path):
-    found = read(tmp_path, "A,2020-01-02,2020-03-02", "B,2020-02-03,", "A,2020-06-01,", "OTHER,2019-01-01,")
+    membership = read(tmp_path, "A,2020-01-02,2020-03-02", "B,2020-02-03,", "A,2020-06-01,", "OTHER,2019-01-01,")
     dates = {
         "2019-12-31": (), "2020-01-02": (0,), "2020-02-02": (0,), "2020-02-03": (0, 1), "2020-03-01": (0, 1),
         "2020-03-02": (1,), "2020-05-31": (1,), "2020-06-01": (0, 1), "2050-01-01": (0, 1),
     }  # fmt: skip
-    assert {text: found.at(day(text)) for text in dates} == dates
+    assert {text: membership.at(day(text)) for text in dates} == dates
 
 
 def test_the_order_of_rows_changes_nothing(tmp_path):
     rows = ["A,2020-01-02,2020-03-02", "B,2020-02-03,2021-01-01", "A,2020-06-01,"]
-    found = [read(tmp_path, *order) for order in (rows, rows[::-1])]
+    memberships = [read(tmp_path, *order) for order in (rows, rows[::-1])]
     for text in ("2020-02-15", "2020-04-01", "2020-08-01", "2021-06-01"):
-        assert found[0].at(day(text)) == found[1].at(day(text))
+        assert memberships[0].at(day(text)) == memberships[1].at(day(text))
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ def test_every_level_of_any_ratio_is_one_jump_and_its_line_explains_it(tmp_path:
         (line,) = re.findall(r"actions: (.*)", texts(feed))
         numerator, denominator = map(int, line.split(",")[3].split(":"))
         assert numerator / denominator == pytest.approx(shares, rel=1e-9), (ratio, line)
-        known = read(frame, tmp_path, line)
-        require_sound(known, CALENDARS)
-        assert (known.quarantined, known.count) == ((), len(frame))
+        explained_feed = read(frame, tmp_path, line)
+        require_sound(explained_feed, CALENDARS)
+        assert (explained_feed.quarantined, explained_feed.count) == ((), len(frame))
     assert through == []
 
 
@@ -130,15 +130,15 @@ def test_the_remedies_for_an_action_at_fault_are_right_when_typed(tmp_path: Path
     reversed_ = read(level(old / new), tmp_path, line)
     (right,) = re.findall(r"replace .* by (\S+)", texts(reversed_))
     assert right == f"{day(100)},X,split,{old}:{new},"
-    known = read(level(old / new), tmp_path, right)
-    require_sound(known, CALENDARS)
-    assert known.quarantined == ()
+    corrected_feed = read(level(old / new), tmp_path, right)
+    require_sound(corrected_feed, CALENDARS)
+    assert corrected_feed.quarantined == ()
     later = read(level(new / old, 102), tmp_path, line)
     (moved,) = re.findall(r"replace .* by (\S+)", texts(later))
     assert moved == f"{day(102)},X,split,{ratio},"
-    known = read(level(new / old, 102), tmp_path, moved)
-    require_sound(known, CALENDARS)
-    assert known.quarantined == ()
+    corrected_feed = read(level(new / old, 102), tmp_path, moved)
+    require_sound(corrected_feed, CALENDARS)
+    assert corrected_feed.quarantined == ()
 
 
 def test_without_a_configuration_levels_and_actions_at_fault_have_remedies_in_the_actions(tmp_path: Path) -> None:
@@ -153,9 +153,9 @@ def test_a_suspicious_bar_has_a_line_for_each_answer(tmp_path: Path) -> None:
     feed = read(frame)
     assert f"lines date,symbol,answer; {day(150)},X,real (or reject)" in texts(feed)
     real, reject = (read(frame, tmp_path, exceptions=f"{day(150)},X,{answer}") for answer in ("real", "reject"))
-    for known in (real, reject, read(frame, spikes="real"), read(frame, spikes="reject")):
-        require_sound(known, CALENDARS)
-    assert [len(each.quarantined) for each in (real, reject)] == [0, 1]
+    for answered_feed in (real, reject, read(frame, spikes="real"), read(frame, spikes="reject")):
+        require_sound(answered_feed, CALENDARS)
+    assert [len(feed_of_answer.quarantined) for feed_of_answer in (real, reject)] == [0, 1]
     assert np.isclose(real.columns.low[150, 0], frame["low"][150])
 
 

@@ -214,15 +214,15 @@ def test_a_line_of_actions_that_cannot_be_read_is_named(tmp_path: Path, line: st
 
 
 def test_the_bundled_actions_are_those_of_the_record() -> None:
-    found = {
+    action_by_key = {
         (a.day_ns, a.column, a.kind): a
         for a in read_actions(DATA / "us_actions.csv", universe("AAPL", "SPY", "BAC", "QQQ"))
     }
-    assert found[ns("2020-08-31"), 0, "split"].numerator == 4
-    seven = found[ns("2014-06-09"), 0, "split"]
+    assert action_by_key[ns("2020-08-31"), 0, "split"].numerator == 4
+    seven = action_by_key[ns("2014-06-09"), 0, "split"]
     assert (seven.numerator, seven.denominator) == (7, 1)
-    assert found[ns("2018-12-21"), 1, "dividend"].cash_nano == 1_435_400_000
-    splits = sorted(k[:2] for k in found if k[2] == "split")
+    assert action_by_key[ns("2018-12-21"), 1, "dividend"].cash_nano == 1_435_400_000
+    splits = sorted(k[:2] for k in action_by_key if k[2] == "split")
     assert splits == [
         (ns("2000-03-20"), 3), (ns("2000-06-21"), 0), (ns("2004-08-30"), 2), (ns("2005-02-28"), 0),
         (ns("2014-06-09"), 0), (ns("2020-08-31"), 0),
@@ -296,9 +296,9 @@ def test_items_from_a_slice_are_the_tail_of_all_items(data: st.DataObject) -> No
         start=date(2012, 1, 3), end=date(2014, 12, 31),
     )  # fmt: skip
     first = data.draw(st.integers(0, feed.count))
-    whole = [(i.ts if isinstance(i, Action) else i.index) for i in feed.items()]
+    all_items = [(i.ts if isinstance(i, Action) else i.index) for i in feed.items()]
     tail = [(i.ts if isinstance(i, Action) else i.index) for i in feed.items(first)]
-    assert whole[len(whole) - len(tail) :] == tail
+    assert all_items[len(all_items) - len(tail) :] == tail
     assert sum(isinstance(i, MarketSlice) for i in feed.items(first)) == feed.count - first
 
 
@@ -449,17 +449,17 @@ def test_a_market_cut_at_an_instant_is_that_of_files_that_end_there(tmp_path: Pa
     action = write(
         tmp_path, ["2024-07-02,SPY,dividend,,0.1", "2024-07-05,SPY,dividend,,0.1"], "a.csv", "ts,symbol,kind,ratio,cash"
     )
-    whole = Replay.load(path, universe=universe("SPY"), sessions=calendars(), actions=action)
+    feed = Replay.load(path, universe=universe("SPY"), sessions=calendars(), actions=action)
     ended = Replay.load(path, universe=universe("SPY"), sessions=calendars(), actions=action, end=date(2024, 7, 3))
-    cut = whole.until(ns("2024-07-03 17:00"))
+    cut = feed.until(ns("2024-07-03 17:00"))
     assert [(s.ts_event, s.close.tolist()) for s in slices(cut)] == [
         (s.ts_event, s.close.tolist()) for s in slices(ended)
     ]
-    assert cut.actions == ended.actions != whole.actions
+    assert cut.actions == ended.actions != feed.actions
     assert (cut.first_ts, cut.last_ts, cut.count) == (ended.first_ts, ended.last_ts, 3)
-    assert cut.digest not in (whole.digest, whole.until(ns("2024-07-02 20:00")).digest)
-    assert whole.until(ns("2024-07-03 16:59")).count == 2
+    assert cut.digest not in (feed.digest, feed.until(ns("2024-07-02 20:00")).digest)
+    assert feed.until(ns("2024-07-03 16:59")).count == 2
     base = slices(cut)[0].block.close.base
     assert base is None or len(base) == 3  # nothing later can be reached from it
     with pytest.raises(ValueError, match="no bar is known"):
-        whole.until(ns("2024-07-01 19:00"))
+        feed.until(ns("2024-07-01 19:00"))

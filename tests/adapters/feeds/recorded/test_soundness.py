@@ -78,8 +78,8 @@ def test_a_late_listing_and_an_early_end_are_no_gap() -> None:
 def test_only_the_dates_of_the_run_count_and_its_warm_up_is_one_of_them() -> None:
     start = session_date(int(DAYS[160]))
     absent = range(100, 140)
-    for warmup, found in ((20, []), (61, [gap(100, 139)]), (252, [gap(100, 139)])):
-        assert gaps(replay(absent, start=start, warmup=warmup), CALENDARS) == found, warmup
+    for warmup, expected_gaps in ((20, []), (61, [gap(100, 139)]), (252, [gap(100, 139)])):
+        assert gaps(replay(absent, start=start, warmup=warmup), CALENDARS) == expected_gaps, warmup
     assert gaps(replay(absent, end=session_date(int(DAYS[130]))), CALENDARS) == []
 
 
@@ -100,8 +100,8 @@ def test_sessions_on_which_the_symbol_is_no_member_are_no_gap() -> None:
     both = (1, first, last)
 
     def found(*spans: tuple[int, int]) -> list[Gap]:
-        own = [(0, int(DAYS[begin]), int(DAYS[end])) for begin, end in spans]
-        return gaps(feed, CALENDARS, Membership([*own, both]))
+        member_spans = [(0, int(DAYS[begin]), int(DAYS[end])) for begin, end in spans]
+        return gaps(feed, CALENDARS, Membership([*member_spans, both]))
 
     assert found((0, 100), (200, 599)) == []
     assert found((0, 119)) == []
@@ -134,12 +134,12 @@ def test_the_refusal_names_every_fault_its_dates_and_counts_and_the_remedies() -
     feed = replay(range(100, 130), spoilt=range(300, 400, 5))
     with pytest.raises(UnsoundPrices) as refused:
         require_sound(feed, CALENDARS)
-    told = str(refused.value)
+    refusal_text = str(refused.value)
     first, last = session_date(int(DAYS[100])), session_date(int(DAYS[129]))
-    assert f"X has no good bar on 30 sessions in a row, {first} to {last}" in told
-    assert f"X: 20 of 570 bars (3.5%) are rejected, {session_date(int(DAYS[300]))}" in told
+    assert f"X has no good bar on 30 sessions in a row, {first} to {last}" in refusal_text
+    assert f"X: 20 of 570 bars (3.5%) are rejected, {session_date(int(DAYS[300]))}" in refusal_text
     for remedy in ("[feed] start or end", "leave the symbol out", '[feed] holes = "known"'):
-        assert remedy in told
+        assert remedy in refusal_text
     assert refused.value.exit_code == 1
     require_sound(feed, CALENDARS, holes_known=True)
 
@@ -150,17 +150,17 @@ def test_a_hundred_jumps_are_counted_and_ten_listed() -> None:
     feed.open = OpenQuestions(jumps=tuple(Jump(t, t - 1, 1, 10 * 10**9, 5 * 10**9, 2, 1) for t in ts))
     with pytest.raises(UnsoundPrices) as refused:
         require_sound(feed, CALENDARS, holes_known=True)
-    told = str(refused.value)
-    assert told.count("Y opened at 5 on ") == 10
-    assert "and 90 more" in told
+    refusal_text = str(refused.value)
+    assert refusal_text.count("Y opened at 5 on ") == 10
+    assert "and 90 more" in refusal_text
 
 
 def test_qqq_has_no_bars_while_it_traded_as_qqqq() -> None:
     universe = Universe(tuple(Instrument(s, calendar="XNYS") for s in ("QQQ", "SPY")), calendar="XNYS")
     settings = {"universe": universe, "sessions": CALENDARS, "actions": DATA / "us_actions.csv"}
-    whole = Replay.load(DATA / "us_daily.parquet", **settings)  # type: ignore[arg-type]
+    full_history = Replay.load(DATA / "us_daily.parquet", **settings)  # type: ignore[arg-type]
     with pytest.raises(UnsoundPrices, match="QQQ has no good bar on 1,588 sessions in a row, 2004-12-01 to 2011-03-22"):
-        require_sound(whole, CALENDARS)
+        require_sound(full_history, CALENDARS)
     later = Replay.load(DATA / "us_daily.parquet", start=date(2012, 4, 4), warmup=252, **settings)  # type: ignore[arg-type]
     require_sound(later, CALENDARS)
 

@@ -55,11 +55,11 @@ def test_each_parameter_changes_what_it_names():
 
 
 def test_tails_are_fat_and_volatility_clusters():
-    found = returns_of(SyntheticPlan(symbols=8))
-    centred = found - found.mean(axis=0)
+    returns = returns_of(SyntheticPlan(symbols=8))
+    centred = returns - returns.mean(axis=0)
     assert (centred**4).mean() / (centred**2).mean() ** 2 > 4.0
     size = np.abs(centred)
-    assert np.mean([np.corrcoef(own[1:], own[:-1])[0, 1] for own in size.T]) > 0.1
+    assert np.mean([np.corrcoef(series[1:], series[:-1])[0, 1] for series in size.T]) > 0.1
 
 
 @pytest.mark.requirement("R-020")
@@ -67,11 +67,11 @@ def test_the_command_writes_bars_that_pass_the_checks_and_trade_with_the_mark(tm
     many = answer(command(tmp_path, *ARGUMENTS, "--count", "50", "--json"))["config"]
     assert max(map(len, many.splitlines())) <= 100
     assert tomllib.loads(many)["universe"]["symbols"][-1] == "SYNTHETIC-050"
-    told = answer(command(tmp_path, *ARGUMENTS, "--json"))
-    assert told["symbols"][0] == "SYNTHETIC-001"
+    reply = answer(command(tmp_path, *ARGUMENTS, "--json"))
+    assert reply["symbols"][0] == "SYNTHETIC-001"
     assert command(tmp_path, "data", "check", "s.parquet").returncode == 0
     more = '\n[broker]\ncash = "100000.00"\n[[agents]]\nname = "even"\npolicy = "equal_weight"\ncapital = 1.0\n'
-    (tmp_path / "config.toml").write_text(told["config"] + more)
+    (tmp_path / "config.toml").write_text(reply["config"] + more)
     monkeypatch.chdir(tmp_path)
     result = quantd.backtest("config.toml")
     assert result.rejected == 0

@@ -72,11 +72,11 @@ def test_the_official_client_reads_the_same_corporate_actions() -> None:
 
     with alpaca(AlpacaData(actions=ACTIONS)) as url:
         client = CorporateActionsClient(KEY, SECRET, url_override=url)
-        found = client.get_corporate_actions(CorporateActionsRequest(symbols=["AAPL"],
+        actions = client.get_corporate_actions(CorporateActionsRequest(symbols=["AAPL"],
             start=datetime(2020, 1, 1).date(), end=datetime(2020, 12, 31).date(),
             types=["forward_split", "cash_dividend"]))  # fmt: skip
-    assert found["forward_splits"][0].new_rate == 4
-    assert found["cash_dividends"][0].rate == 0.82
+    assert actions["forward_splits"][0].new_rate == 4
+    assert actions["cash_dividends"][0].rate == 0.82
 
 
 _NAMES = {"cusip": "037833100", "id": "35d7a4b6-2b8e-4f2c-8b0c-1c5c4d9e9b11", "process_date": "2020-08-31"}

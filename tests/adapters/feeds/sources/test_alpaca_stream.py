@@ -149,9 +149,9 @@ async def test_a_wrong_key_too_many_symbols_and_a_dead_address_are_errors() -> N
         stream("ws://127.0.0.1:9", secret="")
 
 
-async def _said(told: list[Any], count: int) -> list[Any]:
-    await _when(lambda: len(told) >= count)
-    return told
+async def _said(notices: list[Any], count: int) -> list[Any]:
+    await _when(lambda: len(notices) >= count)
+    return notices
 
 
 AT = "2024-01-03T14:35:00.5Z"
@@ -159,10 +159,10 @@ AT_NS = OPEN_NS + 300_500_000_000
 
 
 async def test_halts_and_what_ends_them_are_told_as_they_come() -> None:
-    venue, told = AlpacaData(), list[Any]()
+    venue, halts = AlpacaData(), list[Any]()
     with alpaca(venue) as url:
         ours = stream(url)
-        ours.tell_halts(told.append)
+        ours.tell_halts(halts.append)
         reading = asyncio.create_task(_next(ours.bars()))
         await _when(lambda: venue.sockets and venue.sockets[0].tape == {"AAPL", "MSFT"})
         for code, text, reason in (
@@ -173,53 +173,53 @@ async def test_halts_and_what_ends_them_are_told_as_they_come() -> None:
             await asyncio.to_thread(venue.status, "MSFT", code, text, AT, reason)
         await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
         await reading
-        assert [(h.symbol, h.halted, h.detail) for h in told] == [
+        assert [(h.symbol, h.halted, h.detail) for h in halts] == [
             (1, True, "Trading Halt News Pending"), (1, False, "Trading Resumption"),
             (1, True, "Volatility Trading Pause"),
             (1, False, "Resume"), (1, True, "Trading Halt"),
         ]  # fmt: skip
-        assert {h.ts for h in told} == {AT_NS}
-        assert all(h.announced and not h.who for h in told)
+        assert {h.ts for h in halts} == {AT_NS}
+        assert all(h.announced and not h.who for h in halts)
         await ours.close()
 
 
 async def test_a_price_that_comes_to_a_limit_is_told_once_and_again_when_the_limit_moves() -> None:
-    venue, told = AlpacaData(), list[Any]()
+    venue, limits = AlpacaData(), list[Any]()
     with alpaca(venue) as url:
         ours = stream(url)
-        ours.tell_halts(told.append)
+        ours.tell_halts(limits.append)
         bars = ours.bars()
         reading = asyncio.create_task(_next(bars))
         await _when(lambda: venue.sockets and venue.sockets[0].tape)
         await asyncio.to_thread(venue.limits, "AAPL", "170.5", "190", AT)
         await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
         await reading
-        assert told == []
+        assert limits == []
         for close in ("190", "190.5", "180", "170.5"):
             reading = asyncio.create_task(_next(bars))
             await asyncio.to_thread(venue.send, "b", "AAPL", ("2024-01-03T14:31:00Z", "187", "191", "170", close, "9"))
             await reading
-        assert [(x.symbol, x.down_nano, x.up_nano) for x in told] == [(0, 170_500_000_000, 190_000_000_000)] * 2
+        assert [(x.symbol, x.down_nano, x.up_nano) for x in limits] == [(0, 170_500_000_000, 190_000_000_000)] * 2
         await asyncio.to_thread(venue.limits, "AAPL", "165", "185", AT)
         await asyncio.to_thread(venue.limits, "AAPL", "172", "192", AT)
         reading = asyncio.create_task(_next(bars))
         await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
         await reading
-        assert [(x.down_nano, x.up_nano) for x in told[2:]] == [(172_000_000_000, 192_000_000_000)]
+        assert [(x.down_nano, x.up_nano) for x in limits[2:]] == [(172_000_000_000, 192_000_000_000)]
         await ours.close()
 
 
 async def test_a_plan_without_halts_still_has_its_bars() -> None:
-    venue, told = AlpacaData(tape=False), list[Any]()
+    venue, notices = AlpacaData(tape=False), list[Any]()
     with alpaca(venue) as url:
         ours = stream(url)
-        ours.tell_halts(told.append)
+        ours.tell_halts(notices.append)
         reading = asyncio.create_task(_next(ours.bars()))
         await _when(lambda: venue.subscribed)
         await asyncio.sleep(0.05)
         await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
         assert len(await reading) == 1
-        assert told == []
+        assert notices == []
         await ours.close()
 
 

@@ -171,8 +171,8 @@ async def test_a_symbol_or_an_interval_that_does_not_exist_is_named_with_a_remed
 
 async def test_a_bar_that_cannot_be_read_is_no_bar(venue: Exchange) -> None:
     fill(venue, 3)
-    ts, *rest = venue.pairs["XXBTZUSD"].bars[1]
-    venue.pairs["XXBTZUSD"].bars[1] = (ts, "n/a", *rest[1:])
+    ts, *values = venue.pairs["XXBTZUSD"].bars[1]
+    venue.pairs["XXBTZUSD"].bars[1] = (ts, "n/a", *values[1:])
     bars = source(venue)
     with pytest.raises(SourceError, match="cannot be read"):
         await taken(bars, 0, 3)

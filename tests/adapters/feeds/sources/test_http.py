@@ -65,8 +65,8 @@ def vendor(venue: JsonBars) -> Iterator[str]:
 def source(
     base: str, mapping: dict[str, Any], universe: Universe = PAIR, interval: str = "1m", **keys: Any
 ) -> HttpSource:
-    made = HttpMapping(**{**mapping, "url": mapping["url"].replace("{base}", base)})
-    return HttpSource(made, universe, interval, **{"key": KEY, "secret": SECRET, **keys})
+    http_mapping = HttpMapping(**{**mapping, "url": mapping["url"].replace("{base}", base)})
+    return HttpSource(http_mapping, universe, interval, **{"key": KEY, "secret": SECRET, **keys})
 
 
 async def _bars(asked: HttpSource, start: int, end: int) -> Rows:
@@ -208,8 +208,8 @@ def test_a_signature_is_what_the_venues_documents_say() -> None:
         encoding="base64", secret="base64")  # fmt: skip
     url, headers = signed(how, "https://api/p?a=1", {}, "aHVzaA==", 12.9)
     assert url == "https://api/p?a=1"
-    made = hmac.digest(b"hush", b"12GET/p", "sha256")
-    assert headers == {"TIME": "12", "SIGN": base64.b64encode(made).decode()}
+    digest = hmac.digest(b"hush", b"12GET/p", "sha256")
+    assert headers == {"TIME": "12", "SIGN": base64.b64encode(digest).decode()}
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ async def test_the_zone_of_a_mapping_precedes_that_of_the_request(
     (tmp_path / "vendor.toml").write_text(f'name = "v"\nurl = "http://127.0.0.1/"\n{line}\n')
     secrets = {"http_key": "", "http_secret": ""}
     request = Request(PAIR, "1m", mapping=tmp_path / "vendor.toml", zone=requested, secrets=secrets)
-    made = opened(request)
-    stamp = made._stamp("2024-01-02 09:30:00", "BTC/USD")
-    await made.close()
+    http_source = opened(request)
+    stamp = http_source._stamp("2024-01-02 09:30:00", "BTC/USD")
+    await http_source.close()
     assert stamp == instant_ns("2024-01-02 09:30:00", ZoneInfo(zone))

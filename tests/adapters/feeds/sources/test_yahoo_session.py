@@ -77,8 +77,8 @@ Edit = Callable[[Result], None]
 
 
 def quote(result: Result) -> Result:
-    found: Result = result["indicators"]["quote"][0]
-    return found
+    quotes: Result = result["indicators"]["quote"][0]
+    return quotes
 
 
 def one(name: str, value: object) -> Edit:

@@ -386,11 +386,11 @@ def test_the_command_writes_adjusted_weeks_and_unknown_symbols_nothing(tmp_path:
     assert "from the cache" in days.stdout, "weeks are made of days"
     week, day = (pl.read_parquet(tmp_path / name) for name in ("w.parquet", "d.parquet"))
     first = day.filter(pl.col("ts").is_between(datetime(2019, 1, 7, tzinfo=UTC), datetime(2019, 1, 11, tzinfo=UTC)))
-    made = week.row(1, named=True)
-    assert made["ts"].date() == date(2019, 1, 11)
-    assert (made["open"], made["close"]) == (first["open"][0], first["close"][-1])
-    assert (made["high"], made["low"]) == (first["high"].max(), first["low"].min())
-    assert made["volume"] == first["volume"].sum()
+    week_bar = week.row(1, named=True)
+    assert week_bar["ts"].date() == date(2019, 1, 11)
+    assert (week_bar["open"], week_bar["close"]) == (first["open"][0], first["close"][-1])
+    assert (week_bar["high"], week_bar["low"]) == (first["high"].max(), first["low"].min())
+    assert week_bar["volume"] == first["volume"].sum()
     assert lost.returncode == 1
     assert "TWTR" in lost.stderr
     assert not (tmp_path / "lost.parquet").exists()

@@ -168,7 +168,7 @@ def ccxt_json(bars: Sequence[Bar]) -> Files:
 def bitfinex_json(bars: Sequence[Bar]) -> Files:
     """Newest first; the close stands before high and low."""
     rows = [
-        [seconds(bar) * 1000, *(number(each) for each in (bar.open, bar.close, bar.high, bar.low, bar.volume))]
+        [seconds(bar) * 1000, *(number(amount) for amount in (bar.open, bar.close, bar.high, bar.low, bar.volume))]
         for bar in reversed(bars)
     ]
     return {"hist.json": document(rows)}
@@ -264,7 +264,7 @@ def tradingview_iso(bars: Sequence[Bar]) -> Files:
     """A chart in Tokyo's clock, with three plots of one name between close and volume."""
     rows = []
     for bar in bars:
-        plots = (float(bar.close * each) for each in BANDS)
+        plots = (float(bar.close * band) for band in BANDS)
         rows.append((at(bar, TOKYO).isoformat(), *map(short, prices(bar)), *plots, short(bar.volume)))
     return {"BINANCE_BTCUSDT, 60.csv": delimited("time,open,high,low,close,Plot,Plot,Plot,Volume", rows)}
 

@@ -58,7 +58,7 @@ class Walk:
             high = max(opened, price) + draw.randint(1, max(1, self.step // 3))
             low = min(opened, price) - draw.randint(1, max(1, self.step // 3))
             volume = draw.randint(self.volume // 2, self.volume * 2)
-            first, top, bottom, last = (Decimal(each).scaleb(-self.decimals) for each in (opened, high, low, price))
+            first, top, bottom, last = (Decimal(level).scaleb(-self.decimals) for level in (opened, high, low, price))
             bars.append(
                 Bar(stamp, self.symbol, first, top, bottom, last, Decimal(volume).scaleb(-self.volume_decimals))
             )
@@ -81,7 +81,9 @@ def divided(bars: Sequence[Bar], day: date, ratio: int) -> list[Bar]:
     cent = Decimal("0.01")
 
     def split(bar: Bar) -> Bar:
-        first, top, bottom, last = ((each / ratio).quantize(cent) for each in (bar.open, bar.high, bar.low, bar.close))
+        first, top, bottom, last = (
+            (price / ratio).quantize(cent) for price in (bar.open, bar.high, bar.low, bar.close)
+        )
         return Bar(bar.ts, bar.symbol, first, top, bottom, last, bar.volume * ratio)
 
     return [split(bar) if bar.day >= day else bar for bar in bars]

@@ -255,7 +255,9 @@ def download_frame(bars: Sequence[Bar], symbols: Sequence[str], names: tuple[str
         for field in FIELDS:
             values = [getattr(bar, field.lower()) for bar in of(bars, symbol)]
             key = (field, symbol) if names[0] == "Price" else (symbol, field)
-            columns[key] = [int(value) for value in values] if field == "Volume" else [single(each) for each in values]
+            columns[key] = (
+                [int(value) for value in values] if field == "Volume" else [single(value) for value in values]
+            )
     days = pd.DatetimeIndex([bar.ts.replace(tzinfo=None) for bar in of(bars, symbols[0])], name="Date")
     frame = pd.DataFrame(columns, index=days)
     frame.columns = pd.MultiIndex.from_tuples(list(columns), names=names)

@@ -65,7 +65,7 @@ def differences(entry: Format, table: Table) -> list[str]:
                 continue
             decimals = entry.decimals if column != "volume" else 0
             close = 0.5 * 10.0**-decimals + 1e-9 if column != "volume" else 1e-9
-            a, b = (each[column].cast(pl.Float64, strict=False) for each in (mine, true))
+            a, b = (side[column].cast(pl.Float64, strict=False) for side in (mine, true))
             relative = 0.02 if column == "volume" and entry.volume == "rounded" else 1e-9
             off = ((a - b).abs() > close + relative * b.abs()).fill_null(value=True)
             if off.any():

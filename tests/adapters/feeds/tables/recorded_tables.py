@@ -12,7 +12,7 @@ ENTRIES: Final = formats()
 
 def files_of(entry: Format) -> list[Path]:
     path = FORMATS / entry.path
-    return [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
 TEXTS: Final = [

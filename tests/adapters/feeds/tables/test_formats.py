@@ -31,19 +31,22 @@ def read_as_told(entry: Format, path: Path | None = None) -> tuple[Table, list[s
     answers = dict(zip(entry.options[::2], entry.options[1::2], strict=True)) | {"--symbol": entry.names[0]}
     # the clock and the meaning of stamps follow from the sessions, once a calendar is there
     options = [text for name in ("--zone", "--stamps") if name in answers for text in (name, answers[name])]
-    told: list[str] = []
+    remedies: list[str] = []
     for _ in range(4):
         try:
-            table = read_tables(path or FORMATS / entry.path, asked_of(options + told))
-            if "--symbol" in told or set(table.frame["symbol"].unique()) & set(entry.names):
-                return table, told
-            told += ["--symbol", entry.names[0]]  # the statement says the symbol, and a person sees that it is another
+            table = read_tables(path or FORMATS / entry.path, asked_of(options + remedies))
+            if "--symbol" in remedies or set(table.frame["symbol"].unique()) & set(entry.names):
+                return table, remedies
+            remedies += [
+                "--symbol",
+                entry.names[0],
+            ]  # the statement says the symbol, and a person sees that it is another
         except FeedError as error:
             remedy = re.search(r"--(symbol|dates|unit|scale|decimal)\b", error.remedy)
-            if remedy is None or remedy[0] in told:
+            if remedy is None or remedy[0] in remedies:
                 raise
-            told += [remedy[0], answers[remedy[0]]]
-    raise AssertionError(told)
+            remedies += [remedy[0], answers[remedy[0]]]
+    raise AssertionError(remedies)
 
 
 @each_format

@@ -24,8 +24,8 @@ each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry
 
 def below(path: Path) -> set[str]:
     """Paths of the files in a folder, or of a file itself, below formats/."""
-    paths = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    return {each.relative_to(FORMATS).as_posix() for each in paths}
+    paths = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return {file.relative_to(FORMATS).as_posix() for file in paths}
 
 
 def content(name: str, data: bytes) -> object:

@@ -294,8 +294,8 @@ def test_the_digits_of_a_large_file_of_quantd_stay(tmp_path: Path) -> None:
 
 
 def _nano(text: str) -> int:
-    whole, _, part = text.partition(".")
-    return int(whole) * NANO + int(part.ljust(9, "0")[:9] or "0")
+    units, _, part = text.partition(".")
+    return int(units) * NANO + int(part.ljust(9, "0")[:9] or "0")
 
 
 # ---- frames

@@ -113,14 +113,14 @@ async def test_of_a_failed_download_nothing_is_kept(tmp_path: Path) -> None:
 
 
 async def test_of_a_partial_answer_the_whole_symbols_are_kept_and_the_error_has_all_their_bars(tmp_path: Path) -> None:
-    whole = market(*days(0, 30))
-    source = Recorded(whole, stamps="session")
+    rows = market(*days(0, 30))
+    source = Recorded(rows, stamps="session")
     await cached(source, tmp_path).bars(DAY0, DAY0 + 10 * DAY_NS)
-    first = whole.take((whole.column == 0) & (whole.ts >= DAY0 + 10 * DAY_NS))
+    first = rows.take((rows.column == 0) & (rows.ts >= DAY0 + 10 * DAY_NS))
     source.failing = [PartialAnswer("recorded", first, ["BTC/USD"], "gone")]
     with pytest.raises(PartialAnswer, match=r"BTC/USD: .*gone") as caught:
         await cached(source, tmp_path).bars(DAY0, DAY0 + 30 * DAY_NS)
-    assert same(caught.value.rows, whole.take(whole.column == 0))
+    assert same(caught.value.rows, rows.take(rows.column == 0))
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "empty", "gone", "note"])
@@ -212,8 +212,8 @@ async def test_actions_of_the_last_days_are_asked_again(tmp_path: Path) -> None:
 
 
 def test_the_values_are_compared_to_the_last_bit() -> None:
-    left = market([1, 2], [0, 0])
-    right = market([1, 2], [0, 0])
-    assert same(left, right)
-    right.close[1] = np.nextafter(right.close[1], 0)
-    assert not same(left, right)
+    rows = market([1, 2], [0, 0])
+    changed_rows = market([1, 2], [0, 0])
+    assert same(rows, changed_rows)
+    changed_rows.close[1] = np.nextafter(changed_rows.close[1], 0)
+    assert not same(rows, changed_rows)

@@ -25,10 +25,12 @@ def test_what_is_covered_and_what_is_not_are_the_whole_and_never_overlap(
     for span in added:
         ranges = merged(ranges, span)
     assert instants(ranges) == instants(tuple(added))
-    assert all(left[1] < right[0] for left, right in itertools.pairwise(ranges)), "apart and in order"
+    assert all(range_before[1] < range_after[0] for range_before, range_after in itertools.pairwise(ranges)), (
+        "apart and in order"
+    )
     gaps = uncovered(ranges, start, end)
     assert instants(gaps) == set(range(start, end)) - instants(ranges)
-    assert all(left[1] < right[0] for left, right in itertools.pairwise(gaps))
+    assert all(gap_before[1] < gap_after[0] for gap_before, gap_after in itertools.pairwise(gaps))
 
 
 @pytest.mark.parametrize("symbol", ["BTC/USD", "../up", ".hidden", "BRK.B", "^VIX", "a b", "ÄÖ", "%2F"])

@@ -192,8 +192,8 @@ async def test_no_bar_and_no_symbol_of_an_answer_is_ever_of_two_sources(story: l
             lacking = {"no0": 0, "no1": 1}.get(what)
             source.failing = [down()] if what == "fail" else []
             if lacking is not None:
-                rest = source.rows.take(source.rows.column != lacking)
-                source.failing = [PartialAnswer(source.name, rest, [PAIR.symbols[lacking]])]
+                partial_rows = source.rows.take(source.rows.column != lacking)
+                source.failing = [PartialAnswer(source.name, partial_rows, [PAIR.symbols[lacking]])]
         try:
             rows = await both.bars(0, 9)
         except SourceError as error:
