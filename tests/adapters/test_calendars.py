@@ -71,14 +71,14 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
 @pytest.mark.parametrize("name", ["XNYS", "XPHS", "24/7"])
 def test_a_closed_date_has_no_session_and_the_kept_calendar_still_has_it(name: str, tmp_path: Path) -> None:
     span = date(2024, 5, 1), date(2024, 5, 31)
-    whole = sessions(name, *span, cache=tmp_path)
+    full_sessions = sessions(name, *span, cache=tmp_path)
     shorter = sessions(name, *span, cache=tmp_path, closed=(date(2024, 5, 15), date(2024, 6, 3)))
-    gone = whole.row_of_day[day_ns(date(2024, 5, 15))]
+    gone = full_sessions.row_of_day[day_ns(date(2024, 5, 15))]
     for column in ("day_ns", "open_ns", "close_ns"):
-        values = getattr(whole, column)
+        values = getattr(full_sessions, column)
         assert getattr(shorter, column) == values[:gone] + values[gone + 1 :]
-    assert shorter.day_order_end(whole.close_ns[gone - 1], daily_bars=True) == whole.close_ns[gone + 1]
-    assert sessions(name, *span, cache=tmp_path) == whole
+    assert shorter.day_order_end(full_sessions.close_ns[gone - 1], daily_bars=True) == full_sessions.close_ns[gone + 1]
+    assert sessions(name, *span, cache=tmp_path) == full_sessions
 
 
 def test_a_kept_calendar_serves_without_the_library(tmp_path: Path) -> None:
@@ -97,18 +97,18 @@ def test_a_kept_calendar_serves_without_the_library(tmp_path: Path) -> None:
 def test_a_damaged_file_is_built_anew(tmp_path: Path, damage: str) -> None:
     fresh = sessions("XPHS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)
     (path,) = tmp_path.iterdir()
-    whole = path.read_bytes()
-    middle = len(whole) // 2
+    content = path.read_bytes()
+    middle = len(content) // 2
     path.write_bytes(
         {
-            "flip": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
-            "cut": whole[:middle],
+            "flip": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+            "cut": content[:middle],
             "empty": b"",
         }[damage]
     )
     calendars._whole_years.cache_clear()
     assert sessions("XPHS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path) == fresh
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == content
 
 
 def test_a_file_of_another_library_version_is_not_believed(tmp_path: Path) -> None:

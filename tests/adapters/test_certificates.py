@@ -21,9 +21,9 @@ async def served(port: int) -> bytes:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-    found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    certificate_bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.close()
-    return found
+    return certificate_bytes
 
 
 async def served_after(count: int, logs: list, port: int) -> bytes:
@@ -70,7 +70,7 @@ async def api(folder, cert, key):
 
 @contextlib.asynccontextmanager
 async def broker(folder, cert, key):
-    made = EmbeddedBroker(EmbeddedSettings(port=0, cert_file=str(cert), key_file=str(key)))
-    made.start()
-    yield made.port
-    assert made.stop()
+    embedded_broker = EmbeddedBroker(EmbeddedSettings(port=0, cert_file=str(cert), key_file=str(key)))
+    embedded_broker.start()
+    yield embedded_broker.port
+    assert embedded_broker.stop()

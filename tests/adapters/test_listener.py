@@ -27,14 +27,14 @@ class Echo(asyncio.Protocol):
 
 @contextmanager
 def crowd(port: int, count: int) -> Iterator[list[socket.socket]]:
-    made: list[socket.socket] = []
+    connections: list[socket.socket] = []
     try:
         for _ in range(count):
-            made.append(socket.create_connection(("127.0.0.1", port), 5.0))
-        yield made
+            connections.append(socket.create_connection(("127.0.0.1", port), 5.0))
+        yield connections
     finally:
-        for each in made:
-            each.close()
+        for connection in connections:
+            connection.close()
 
 
 async def serve(listener: Listener, tls: ssl.SSLContext | None = None) -> tuple[asyncio.Server, int]:
@@ -89,16 +89,16 @@ async def test_without_a_descriptor_left_connections_are_turned_away_in_silence(
                     filling.append(os.dup(0))
                 except OSError:
                     break
-            for each in late:
-                each.setblocking(False)
-                each.connect_ex(("127.0.0.1", port))
+            for client in late:
+                client.setblocking(False)
+                client.connect_ex(("127.0.0.1", port))
             await until(lambda: all(map(closed, late)), "all turned away")
         finally:
             for descriptor in filling:
                 os.close(descriptor)
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
-            for each in late:
-                each.close()
+            for client in late:
+                client.close()
         assert not closed(first[0])
         with crowd(port, 1):
             await until(lambda: listener.taken == 2, "the next one in")

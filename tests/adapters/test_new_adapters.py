@@ -17,9 +17,9 @@ PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
 def example(path: str) -> str:
     """The file of the page that lies at `path` in adapters/."""
-    found = re.search(rf"```python\n# {re.escape(path)}\n(.*?)```", PAGE, re.DOTALL)
-    assert found is not None, path
-    return found[1]
+    match = re.search(rf"```python\n# {re.escape(path)}\n(.*?)```", PAGE, re.DOTALL)
+    assert match is not None, path
+    return match[1]
 
 
 ADDED = ("feeds/sources/sawtooth.py", "brokers/offline.py", "sinks/lines.py")
@@ -64,9 +64,9 @@ def test_a_broker_is_one_file(checkout: Path) -> None:
     done = quantd(checkout, "config", "check", *chosen, QUANTD_OFFLINE_KEY="x")
     assert done.returncode == 0, done.stderr
     done = quantd(checkout, "doctor", "--live", "--json", *chosen, QUANTD_OFFLINE_KEY="x")
-    found = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
-    assert found["keys"]["ok"], found["keys"]
-    assert "offline: nobody answers" in found["venue"]["text"]
+    check_by_name = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert check_by_name["keys"]["ok"], check_by_name["keys"]
+    assert "offline: nobody answers" in check_by_name["venue"]["text"]
     done = quantd(checkout, "config", "check", "--set", "broker.kind=offlin")
     assert "Did you mean offline?" in done.stderr
 
@@ -91,8 +91,8 @@ def test_a_sink_of_alerts_is_one_file(checkout: Path, tmp_path: Path) -> None:
     done = quantd(checkout, "run", "--json", *at, *sink)
     assert done.returncode == 0, done.stderr
     alerts = [json.loads(line) for line in (folder / "alerts.jsonl").read_text().splitlines()]
-    assert ("CRITICAL", "switch") in [(each["level"], each["kind"]) for each in alerts]
+    assert ("CRITICAL", "switch") in [(alert["level"], alert["kind"]) for alert in alerts]
     done = quantd(checkout, "alerts", "--json", *at)
     # the sink is told of the ends of incidents too
-    told = [each["text"] for each in alerts if not each["text"].startswith("cleared: ")]
-    assert [each["text"] for each in json.loads(done.stdout)["alerts"]] == told
+    sink_texts = [alert["text"] for alert in alerts if not alert["text"].startswith("cleared: ")]
+    assert [alert["text"] for alert in json.loads(done.stdout)["alerts"]] == sink_texts

@@ -24,15 +24,15 @@ def test_the_vendors_of_a_help_are_those_of_the_records() -> None:
 
 
 def test_every_function_that_a_record_names_is_there() -> None:
-    named = [name for each in vendors().values() for name in (each.source, each.stream) if name]
-    named += [name for each in venues().values() for name in (each.broker, each.may_withdraw) if name]
-    named += [each.opens for each in sinks().values()]
+    named = [name for vendor in vendors().values() for name in (vendor.source, vendor.stream) if name]
+    named += [name for venue in venues().values() for name in (venue.broker, venue.may_withdraw) if name]
+    named += [sink.opens for sink in sinks().values()]
     assert len(named) >= 14
     assert all(callable(function(name)) for name in named)
 
 
 def test_the_secret_that_names_the_account_is_one_of_the_brokers() -> None:
-    assert all(each.key in each.secrets for each in venues().values() if each.broker)
+    assert all(venue.key in venue.secrets for venue in venues().values() if venue.broker)
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("package")
 def test_an_entry_point_of_another_package_adds_a_record() -> None:
-    found = records("quantd.adapters.brokers", Venue, "quantd.test")
-    assert set(found) == {*venues(), "theirs"}
+    venue_records = records("quantd.adapters.brokers", Venue, "quantd.test")
+    assert set(venue_records) == {*venues(), "theirs"}
 
 
 @pytest.mark.usefixtures("package")

@@ -40,7 +40,7 @@ def test_fills_cover_each_whole_lot_once_at_what_it_cost(case):
         trail.add(execution)
     fills = trail.fills(lot)
     lots = executions[-1].cum_nano // lot
-    assert [fill.cum - fill.lots for fill in fills] == [0, *(each.cum for each in fills)][: len(fills)]
+    assert [fill.cum - fill.lots for fill in fills] == [0, *(fill.cum for fill in fills)][: len(fills)]
     assert sum(fill.lots for fill in fills) == lots
     cost = Fraction(0)
     for execution in executions:
@@ -71,7 +71,7 @@ def test_a_fill_has_the_fees_of_the_executions_that_make_it(case):
     counted = [
         execution for execution in executions if fills and execution.cum_nano <= _end_of(fills[-1].cum, lot, executions)
     ]
-    assert sum(fill.fee_micro for fill in fills) == sum(each.fee_micro for each in counted)
+    assert sum(fill.fee_micro for fill in fills) == sum(execution.fee_micro for execution in counted)
 
 
 def _end_of(cum: int, lot: int, executions: list[Execution]) -> int:

@@ -33,12 +33,12 @@ RIGS = [
 ]
 
 
-@pytest.mark.parametrize("made", RIGS)
+@pytest.mark.parametrize("make_rig", RIGS)
 @pytest.mark.parametrize("parts", [[(10, 0)], [(4, 1), (6, -1)], [(3, 1), (3, 0), (4, -1)], [(9, 1), (1, 0)], [(7, 0)]])
 async def test_an_order_of_which_executions_are_never_listed_is_booked_by_its_own_record(
-    made: Callable[[], Rig], parts: list[tuple[int, int]]
+    make_rig: Callable[[], Rig], parts: list[tuple[int, int]]
 ) -> None:
-    rig = made()
+    rig = make_rig()
     await rig.start()
     scene = Scene(rig)
     try:

@@ -293,7 +293,7 @@ async def test_an_own_order_whose_record_cannot_be_read_is_unknown_and_never_mis
         for value in mutations(said(order)):
             if not isinstance(value, dict) or value.get("cl_ord_id") != order.cl_ord_id:
                 continue  # nothing says that it is ours
-            kraken.venue._said = lambda each, value=value: value if each is order else said(each)  # type: ignore
+            kraken.venue._said = lambda entry, value=value: value if entry is order else said(entry)  # type: ignore
             (report,) = await kraken.broker.query(basket.sample, basket.n, [0])
             assert not isinstance(report, NotFound), (closed, value)
             unread += isinstance(report, Unknown)
@@ -316,4 +316,4 @@ async def test_the_stream_goes_on_after_messages_that_nobody_can_read(alpaca: Al
         await alpaca.server.garbage()
         await alpaca.listened()
     listening.cancel()
-    assert [getattr(each, "up", None) for each in heard][:2] == [False, True]
+    assert [getattr(news, "up", None) for news in heard][:2] == [False, True]

@@ -128,8 +128,8 @@ def body(message: Message) -> dict[str, Any]:
     return json.loads(message.payload)
 
 
-def by_topic(found: list[Message], suffix: str) -> list[dict[str, Any]]:
-    return [body(m) for m in found if m.topic == f"quantd/paper/{suffix}"]
+def by_topic(messages: list[Message], suffix: str) -> list[dict[str, Any]]:
+    return [body(m) for m in messages if m.topic == f"quantd/paper/{suffix}"]
 
 
 def schema(name: str) -> dict[str, Any]:

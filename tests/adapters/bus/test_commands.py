@@ -153,12 +153,12 @@ def test_a_command_is_timely_between_its_two_ends_with_the_tolerance_for_clocks(
 def test_no_command_is_taken_twice_however_the_clock_is_set_and_however_often_the_daemon_starts(
     clocks: list[int], data: st.DataObject
 ) -> None:
-    known = [halt(id=f"command-{k}", ts=NOW + 20 * k, expires=NOW + 20 * k + 10) for k in range(6)]
+    halts = [halt(id=f"command-{k}", ts=NOW + 20 * k, expires=NOW + 20 * k + 10) for k in range(6)]
     memory, taken = Taken(), []
     for clock in clocks:
         if data.draw(st.booleans()):  # a restart
             memory = msgspec.json.decode(msgspec.json.encode(memory), type=Taken)
-        for command in known:
+        for command in halts:
             try:
                 memory.admit(command, NOW + 20.0 * clock)
             except CommandRefused:

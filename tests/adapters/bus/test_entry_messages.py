@@ -76,9 +76,9 @@ def test_the_end_of_a_basket_is_the_same_message_if_another_process_sent_it_or_i
     sent = encode(Tick(TS, sample=True), [plan(), basket()])
     after.stored[TS, 1] = SentEntry(sent, AGENTS)
     ends = [Ended(TS, 1, TS, [row], [OrderState.EXPIRED], "close") for row in (1, 0)]
-    found = [here.messages(k, [end]) for k, end in enumerate(ends, 2)]
-    assert found == [after.messages(k, [end]) for k, end in enumerate(ends, 2)]
-    assert [line["agent"] for (message,) in found for line in body(message)["orders"]] == ["learned", "learned"]
+    messages = [here.messages(k, [end]) for k, end in enumerate(ends, 2)]
+    assert messages == [after.messages(k, [end]) for k, end in enumerate(ends, 2)]
+    assert [line["agent"] for (message,) in messages for line in body(message)["orders"]] == ["learned", "learned"]
 
 
 def test_the_agents_of_a_stored_basket_have_the_names_of_its_time() -> None:
@@ -96,14 +96,14 @@ def test_an_entry_whose_store_cannot_be_read_now_is_composed_to_the_same_message
             raise OSError(5, "Input/output error")
         return SentEntry(encode(Tick(TS, sample=True), [plan(n), basket(n)]), AGENTS)
 
-    entries, whole = EntryComposer(composer(), sent_by), EntryComposer(composer(), sent_by)
+    entries, reference = EntryComposer(composer(), sent_by), EntryComposer(composer(), sent_by)
     ends: list[Effect] = [Ended(TS, n, TS, [0, 1], [OrderState.FILLED] * 2, "close") for n in (1, 2)]
     data = encode(Tick(TS), ends)
     entries.messages(1, encode(Tick(TS), [plan(1), basket(1)]))
     with pytest.raises(OSError, match="Input/output"):  # after the first end, whose basket it has
         entries.messages(2, data)
     down = False
-    assert entries.messages(2, data) == whole.messages(2, data)
+    assert entries.messages(2, data) == reference.messages(2, data)
 
 
 def test_a_report_about_a_basket_that_no_store_has_is_published_without_a_guess() -> None:

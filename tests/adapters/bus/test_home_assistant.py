@@ -38,9 +38,9 @@ async def test_each_sensor_of_the_document_has_a_topic_and_a_value(
         values = {}
         for key, sensor in document["components"].items():
             pattern = re.escape(sensor["state_topic"]).replace(r"\+", "[^/]+")
-            found = [json.loads(text) for topic, text in published.items() if re.fullmatch(pattern, topic)]
-            assert found, sensor["state_topic"]
-            values[key] = Environment().from_string(sensor["value_template"]).render(value_json=found[-1])
+            payloads = [json.loads(text) for topic, text in published.items() if re.fullmatch(pattern, topic)]
+            assert payloads, sensor["state_topic"]
+            values[key] = Environment().from_string(sensor["value_template"]).render(value_json=payloads[-1])
         assert values["switch"] in ("RUN", "REDUCE", "HALT")
         assert float(values["equity"]) > float(values["cash"]) > 0
         assert 0 <= float(values["drawdown"]) < 100
@@ -86,7 +86,9 @@ def test_home_assistant_reads_the_document_of_every_prefix_and_no_two_instances_
         assert ACCEPTED.match(below), topic
         document = json.loads(payload)
         assert document["device"]["identifiers"] == [below.split("/")[1]]
-        assert all(re.fullmatch("[a-zA-Z0-9_-]+", each["unique_id"]) for each in document["components"].values())
+        assert all(
+            re.fullmatch("[a-zA-Z0-9_-]+", component["unique_id"]) for component in document["components"].values()
+        )
         ids.add(below)
     assert len(ids) == len(PLACES)
 

@@ -37,9 +37,9 @@ assert isinstance(VALUED, Valued)
 @pytest.mark.requirement("R-180")
 def test_each_topic_has_its_place_and_only_states_are_retained() -> None:
     speaker = composer()
-    found = [*speaker.critical(17, EVERY_EFFECT), *Entries().messages(17, EVERY_EFFECT)]
-    found += speaker.portfolio(17, 6, VALUED, [31, 2_500, 0])
-    assert [(m.topic, m.retain) for m in found] == [
+    messages = [*speaker.critical(17, EVERY_EFFECT), *Entries().messages(17, EVERY_EFFECT)]
+    messages += speaker.portfolio(17, 6, VALUED, [31, 2_500, 0])
+    assert [(m.topic, m.retain) for m in messages] == [
         ("quantd/paper/alerts/CRITICAL/limit", False),
         ("quantd/paper/decisions", False),
         ("quantd/paper/orders", False),
@@ -48,7 +48,7 @@ def test_each_topic_has_its_place_and_only_states_are_retained() -> None:
         ("quantd/paper/orders", False),
         ("quantd/paper/portfolio", True),
     ]
-    assert [m.id for m in found] == [f"{RUN}-17-{k}" for k in range(7)]
+    assert [m.id for m in messages] == [f"{RUN}-17-{k}" for k in range(7)]
 
 
 @pytest.mark.parametrize("name", sorted(schemas.TOPICS | schemas.COMMANDS))
@@ -61,12 +61,12 @@ def test_published_schemas_are_those_of_the_code(name: str, tmp_path: Path) -> N
 @pytest.mark.requirement("R-180")
 def test_every_message_is_accepted_by_its_published_schema_and_every_schema_is_met() -> None:
     speaker = composer()
-    found = [*speaker.critical(17, EVERY_EFFECT), *Entries(speaker).messages(17, EVERY_EFFECT)]
-    found += speaker.portfolio(17, 6, VALUED, [31, 2_500, 0])
-    found += [speaker.status("online", TS, version="0.1.0", text="RUN"), speaker.heartbeat(TS, 1, 100, 5_000_000)]
-    found.append(speaker.risk(17, TS, "drawdown", LIMITS, 0.091))
+    messages = [*speaker.critical(17, EVERY_EFFECT), *Entries(speaker).messages(17, EVERY_EFFECT)]
+    messages += speaker.portfolio(17, 6, VALUED, [31, 2_500, 0])
+    messages += [speaker.status("online", TS, version="0.1.0", text="RUN"), speaker.heartbeat(TS, 1, 100, 5_000_000)]
+    messages.append(speaker.risk(17, TS, "drawdown", LIMITS, 0.091))
     seen = set()
-    for message in found:
+    for message in messages:
         payload = body(message)
         jsonschema.validate(payload, schema(payload["type"]))
         assert payload["id"] == message.id
@@ -122,12 +122,12 @@ def test_an_alert_kept_by_the_store_is_the_same_message() -> None:
 
 @given(st.text(st.characters(exclude_categories=())), st.text(st.characters(exclude_categories=())))
 def test_no_text_of_an_alert_makes_another_topic_or_stops_it(kind: str, text: str) -> None:
-    (found,) = composer().critical(1, [Publish(TS, "CRITICAL", kind, text, text, text, float("inf"), float("nan"))])
-    assert found.topic.count("/") == 4
-    assert found.topic.startswith("quantd/paper/alerts/CRITICAL/")
-    assert not set(found.topic) & set("+#\x00 \n")
-    assert len(found.topic.encode()) < 128
-    jsonschema.validate(body(found), schema("alert"))
+    (message,) = composer().critical(1, [Publish(TS, "CRITICAL", kind, text, text, text, float("inf"), float("nan"))])
+    assert message.topic.count("/") == 4
+    assert message.topic.startswith("quantd/paper/alerts/CRITICAL/")
+    assert not set(message.topic) & set("+#\x00 \n")
+    assert len(message.topic.encode()) < 128
+    jsonschema.validate(body(message), schema("alert"))
 
 
 @given(st.text(st.characters(exclude_categories=())))

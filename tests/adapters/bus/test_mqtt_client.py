@@ -61,11 +61,11 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @contextlib.asynccontextmanager
 async def door(inside: int, level: int = 5) -> AsyncIterator[Door]:
-    made = Door(inside, level)
-    server = await asyncio.start_server(made._came, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
+    broker_door = Door(inside, level)
+    server = await asyncio.start_server(broker_door._came, "127.0.0.1", 0)
+    broker_door.port = server.sockets[0].getsockname()[1]
     try:
-        yield made
+        yield broker_door
     finally:
         server.close()
 
@@ -109,11 +109,11 @@ async def test_restarts_of_the_broker_lose_and_double_nothing_over_mqtt_5(mosqui
             await asyncio.sleep(0.01)
         await until(lambda: outbox.depth() == 0, "drain")
         assert bus.reconnects >= 2
-    found: set[str] = set()
+    payloads: set[str] = set()
 
     def arrived() -> bool:
-        found.update(p for t, p in subscriber.lines() if t == ALERTS)
-        return len(found) == 60
+        payloads.update(p for t, p in subscriber.lines() if t == ALERTS)
+        return len(payloads) == 60
 
     await until(arrived, "all alerts")
 

@@ -133,9 +133,9 @@ def test_memory_is_sent_while_the_store_forgets_nothing_and_what_arrived_is_sent
         durable.put(f"alert-1-{k}", "t", b"x")
     sent: list[str] = []
     for _ in range(2):
-        sent += (found := [id for id, *_ in lanes.pending(2)])
+        sent += (ids := [id for id, *_ in lanes.pending(2)])
         with pytest.raises(OSError, match="No space"):
-            lanes.acknowledge(found)
+            lanes.acknowledge(ids)
         lanes.put(message(7))
     assert sent == ["alert-1-0", "alert-1-1", "alert-1-2", f"{RUN}-1-7"]
     durable.full = False
@@ -170,9 +170,9 @@ def test_an_entry_is_composed_when_it_is_sent_and_once_however_often_it_is_sent(
     assert tries == [[f"{RUN}-1-0", f"{RUN}-1-1", f"{RUN}-2-0"]] * 5
     assert (composed, lanes.depth()) == ([1, 2], 200)
     sent: list[str] = []
-    while found := [id for id, *_ in lanes.pending(32)]:
-        sent += found
-        lanes.acknowledge(found)
+    while ids := [id for id, *_ in lanes.pending(32)]:
+        sent += ids
+        lanes.acknowledge(ids)
     assert sent == [f"{RUN}-{seq}-{k}" for seq in range(1, 101) for k in range(2)]
     assert composed == list(range(1, 101))
     assert lanes.depth() == 0

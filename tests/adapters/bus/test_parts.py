@@ -52,24 +52,24 @@ def filled(rows: int) -> Filled:
 
 def joined(messages: list[Message]) -> dict[str, Any]:
     """The payload of all parts, joined as the documents tell a subscriber to."""
-    whole: dict[str, Any] = {}
+    payload: dict[str, Any] = {}
     for part in map(body, messages):
         for key, value in part.items():
             if isinstance(value, dict):
-                whole.setdefault(key, {}).update(value)
+                payload.setdefault(key, {}).update(value)
             elif isinstance(value, list):
-                whole.setdefault(key, []).extend(value)
+                payload.setdefault(key, []).extend(value)
             else:
-                whole.setdefault(key, value)
-    if "agents" in whole:
+                payload.setdefault(key, value)
+    if "agents" in payload:
         lines: dict[str, dict[str, Any]] = {}
-        for line in whole["agents"]:
-            known = lines.setdefault(line["agent"], line)
+        for line in payload["agents"]:
+            agent_line = lines.setdefault(line["agent"], line)
             for key, value in line.items():
                 if isinstance(value, dict):
-                    known[key] |= value
-        whole["agents"] = list(lines.values())
-    return whole
+                    agent_line[key] |= value
+        payload["agents"] = list(lines.values())
+    return payload
 
 
 LONG: list[tuple[Effect, str]] = [
@@ -91,22 +91,24 @@ def sent(effect: Effect) -> list[Message]:
 
 @pytest.mark.parametrize(("effect", "kind"), LONG, ids=lambda value: getattr(value, "kind", str(value)[:8]))
 def test_a_long_payload_is_sent_in_parts_below_the_bound_and_each_is_valid(effect: Effect, kind: str) -> None:
-    found = sent(effect)
-    assert len(found) > 1
-    assert max(len(message.payload) for message in found) <= PART_BYTES
-    assert [(body(m)["part"], body(m)["parts"]) for m in found] == [(k + 1, len(found)) for k in range(len(found))]
-    assert len({message.id for message in found}) == len(found)
-    for message in found:
+    messages = sent(effect)
+    assert len(messages) > 1
+    assert max(len(message.payload) for message in messages) <= PART_BYTES
+    assert [(body(m)["part"], body(m)["parts"]) for m in messages] == [
+        (k + 1, len(messages)) for k in range(len(messages))
+    ]
+    assert len({message.id for message in messages}) == len(messages)
+    for message in messages:
         jsonschema.validate(body(message), schema(kind))
         assert body(message)["id"] == message.id
 
 
 @pytest.mark.parametrize("effect", [effect for effect, _ in LONG], ids=range(len(LONG)))
 def test_the_parts_joined_are_the_whole_payload(effect: Effect, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = sent(effect)
+    messages = sent(effect)
     monkeypatch.setattr(parts_of, "__defaults__", (1 << 30,))
-    (whole,) = sent(effect)
-    assert joined(found) == body(whole) | {"parts": len(found)}
+    (single_message,) = sent(effect)
+    assert joined(messages) == body(single_message) | {"parts": len(messages)}
 
 
 def orders(rows: int) -> Payload:
@@ -118,9 +120,9 @@ def orders(rows: int) -> Payload:
 @pytest.mark.quick_cases(10)
 def test_no_row_is_lost_or_doubled_at_any_bound(rows: int, most_bytes: int) -> None:
     payload = orders(rows)
-    found = parts_of(payload, most_bytes)
-    assert all(len(text) <= most_bytes for _, text in found)
-    rows_of = [line["row"] for _, text in found for line in json.loads(text)["orders"]]
+    parts = parts_of(payload, most_bytes)
+    assert all(len(text) <= most_bytes for _, text in parts)
+    rows_of = [line["row"] for _, text in parts for line in json.loads(text)["orders"]]
     assert rows_of == list(range(rows))
 
 
@@ -133,10 +135,10 @@ def test_a_short_payload_is_one_part_with_the_id_of_the_journal_entry() -> None:
 def test_a_retained_part_has_a_topic_of_its_own_which_is_cleared_when_the_account_is_smaller() -> None:
     speaker = composer()
     valued = Valued(TS, 10**12, 10**9, [1], 0.9, 0.0)
-    found = speaker.portfolio(1, 0, valued, [5] * N)
-    topics = ["quantd/paper/portfolio", *(f"quantd/paper/portfolio/{k}" for k in range(2, len(found) + 1))]
-    assert [m.topic for m in found] == topics
-    assert all(m.retain for m in found)
+    messages = speaker.portfolio(1, 0, valued, [5] * N)
+    topics = ["quantd/paper/portfolio", *(f"quantd/paper/portfolio/{k}" for k in range(2, len(messages) + 1))]
+    assert [m.topic for m in messages] == topics
+    assert all(m.retain for m in messages)
     smaller = speaker.portfolio(2, 0, valued, [5] + [0] * (N - 1))
     assert [m.topic for m in smaller] == topics
     assert [m.payload for m in smaller[1:]] == [b""] * (len(topics) - 1)

@@ -23,8 +23,8 @@ def test_a_lost_window_accuses_nobody_but_makes_each_message_a_suspect() -> None
 def test_a_message_that_was_alone_at_three_lost_connections_is_refused_and_so_is_each_longer_one() -> None:
     suspects = Suspects()
     suspects.taken(SMALL)
-    found = [suspects.lost([LONG], acknowledged=True, now_s=k) for k in range(TRIES)]
-    assert found == [None, None, LONG]
+    refusals = [suspects.lost([LONG], acknowledged=True, now_s=k) for k in range(TRIES)]
+    assert refusals == [None, None, LONG]
     assert not suspects
     for topic, size, refused in (
         ("t/orders", 9_000, True),

@@ -15,7 +15,11 @@ pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccx
 
 def errors() -> dict[str, type[Exception]]:
     module = importlib.import_module("ccxt.base.errors")
-    return {name: each for name, each in vars(module).items() if isinstance(each, type) and issubclass(each, Exception)}
+    return {
+        name: member
+        for name, member in vars(module).items()
+        if isinstance(member, type) and issubclass(member, Exception)
+    }
 
 
 def test_every_exception_of_ccxt_has_an_outcome_and_the_table_names_no_other() -> None:
@@ -35,10 +39,10 @@ def test_what_can_happen_after_an_order_was_accepted_is_never_a_refusal() -> Non
         "NullResponse",
     ):
         assert outcome(getattr(module, name)("x")) is Outcome.UNKNOWN
-    known = {Outcome.AGAIN, Outcome.TAKEN, Outcome.UNKNOWN}
+    allowed_outcomes = {Outcome.AGAIN, Outcome.TAKEN, Outcome.UNKNOWN}
     for name, kind in errors().items():
         if issubclass(kind, module.OperationFailed):
-            assert outcome(kind("x")) in known, name
+            assert outcome(kind("x")) in allowed_outcomes, name
 
 
 def test_an_exception_that_ccxt_makes_of_an_exception_keeps_its_nearest_class() -> None:
@@ -75,9 +79,9 @@ def test_an_exchange_s_own_words_for_a_no_are_one_whatever_ccxt_makes_of_them() 
 
 @pytest.mark.parametrize("kind", ["InvalidOrder", "BadRequest", "OperationRejected", "ExchangeError", "NotSupported"])
 def test_words_about_the_service_are_unknown_whatever_class_ccxt_gives_them(kind: str) -> None:
-    made = getattr(importlib.import_module("ccxt.base.errors"), kind)
-    assert outcome(made("venue the order gateway is restarting")) is Outcome.UNKNOWN
-    assert outcome(made('kraken {"error": ["EOrder:Frobnicated"]}'), kraken_outcome) is Outcome.STRANGE
+    error_class = getattr(importlib.import_module("ccxt.base.errors"), kind)
+    assert outcome(error_class("venue the order gateway is restarting")) is Outcome.UNKNOWN
+    assert outcome(error_class('kraken {"error": ["EOrder:Frobnicated"]}'), kraken_outcome) is Outcome.STRANGE
 
 
 def test_an_error_that_ccxt_knows_by_no_class_is_strange() -> None:

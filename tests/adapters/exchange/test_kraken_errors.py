@@ -12,24 +12,24 @@ from tests.support.examples import examples
 
 
 def text(*errors: str) -> str:
-    quoted = ", ".join(f'"{each}"' for each in errors)
+    quoted = ", ".join(f'"{error}"' for error in errors)
     return f'kraken {{"error": [{quoted}]}}'
 
 
-@pytest.mark.parametrize("known", KRAKEN_ERRORS, ids=lambda known: known.text)
-def test_each_documented_error_has_its_outcome_with_more_words_too(known) -> None:  # type: ignore[no-untyped-def]
-    assert kraken_outcome(text(known.text)) is known.outcome
-    assert kraken_outcome(text(f"{known.text}:XBTUSD 17 of them")) is known.outcome
-    assert known.source
+@pytest.mark.parametrize("record", KRAKEN_ERRORS, ids=lambda record: record.text)
+def test_each_documented_error_has_its_outcome_with_more_words_too(record) -> None:  # type: ignore[no-untyped-def]
+    assert kraken_outcome(text(record.text)) is record.outcome
+    assert kraken_outcome(text(f"{record.text}:XBTUSD 17 of them")) is record.outcome
+    assert record.source
 
 
 def test_no_error_has_two_records() -> None:
-    assert max(Counter(each.text for each in KRAKEN_ERRORS).values()) == 1
+    assert max(Counter(record.text for record in KRAKEN_ERRORS).values()) == 1
 
 
 def test_only_a_documented_error_is_a_refusal_and_none_of_them_is_about_the_service_but_by_its_record() -> None:
     about_service = {
-        each.text for each in KRAKEN_ERRORS if each.outcome is Outcome.REFUSED and service_class(each.text)
+        record.text for record in KRAKEN_ERRORS if record.outcome is Outcome.REFUSED and service_class(record.text)
     }
     # the first three are documented as answers before the order is taken, the others are lists without a market
     assert about_service == {

@@ -47,8 +47,8 @@ def test_words_about_an_order_or_an_account_are_of_no_class(words: str) -> None:
 
 
 def test_each_class_has_a_source() -> None:
-    assert all(each.source and each.pattern for each in SERVICE)
-    assert len({each.name for each in SERVICE}) == len(SERVICE)
+    assert all(record.source and record.pattern for record in SERVICE)
+    assert len({record.name for record in SERVICE}) == len(SERVICE)
 
 
 def test_the_longest_beginning_counts_and_ends_at_a_word() -> None:

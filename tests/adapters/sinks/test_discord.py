@@ -14,12 +14,12 @@ OPEN: list[Discord] = []
 
 @pytest.fixture
 async def channel() -> AsyncIterator[DiscordChannel]:
-    made = DiscordChannel()
-    await made.start()
-    yield made
+    discord_channel = DiscordChannel()
+    await discord_channel.start()
+    yield discord_channel
     while OPEN:
         await OPEN.pop().close()
-    await made.stop()
+    await discord_channel.stop()
 
 
 def of(url: str, timeout_s: float = 5.0) -> Discord:
@@ -28,10 +28,10 @@ def of(url: str, timeout_s: float = 5.0) -> Discord:
 
 
 async def failure(sink: Discord) -> SinkError:
-    with pytest.raises(SinkError) as found:
+    with pytest.raises(SinkError) as error_info:
         await sink.deliver(ALERT)
-    assert PLACE not in repr(found.value)
-    return found.value
+    assert PLACE not in repr(error_info.value)
+    return error_info.value
 
 
 async def test_a_message_has_title_text_and_id_and_mentions_nobody(channel: DiscordChannel) -> None:
@@ -46,7 +46,7 @@ async def test_only_an_info_arrives_without_a_sound(channel: DiscordChannel) -> 
     sink = of(channel.url)
     for level in ("INFO", "WARNING", "CRITICAL"):
         await sink.deliver(replace(ALERT, level=level))
-    assert [each["flags"] for each in channel.taken] == [4 | 4_096, 4, 4]
+    assert [message["flags"] for message in channel.taken] == [4 | 4_096, 4, 4]
 
 
 @pytest.mark.parametrize("text", ["x" * 9_000, "é" * 9_000, "𝄞" * 9_000, "```" * 3_000])

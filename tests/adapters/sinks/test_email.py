@@ -20,10 +20,10 @@ OPS, RISK = "ops@example.org", "risk@example.org"
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[MailServer]:
-    made = MailServer(tmp_path)
-    await made.start()
-    yield made
-    await made.stop()
+    mail_server = MailServer(tmp_path)
+    await mail_server.start()
+    yield mail_server
+    await mail_server.stop()
 
 
 def options(server: MailServer, **more: Any) -> EmailOptions:
@@ -39,9 +39,9 @@ def of(server: MailServer, password: str = PASSWORD, **more: Any) -> Email:
 
 
 async def failure(sink: Email, alert: Alert = ALERT) -> SinkError:
-    with pytest.raises(SinkError) as found:
+    with pytest.raises(SinkError) as error_info:
         await sink.deliver(alert)
-    return found.value
+    return error_info.value
 
 
 async def test_an_alert_arrives_with_every_field_over_starttls_and_a_login(server: MailServer) -> None:
@@ -142,12 +142,12 @@ async def test_a_recipient_that_is_refused_does_not_hold_up_the_others(server: M
 def test_the_text_of_an_alert_forges_no_header_and_no_field() -> None:
     forged = "x\r\nBcc: thief@example.com\r\n\r\nlevel: INFO\u2028more"
     alert = replace(ALERT, name=forged, kind=forged, text=forged, id=forged)
-    made = message_of(alert, EmailOptions("localhost", "quantd@example.org", (OPS,)))
-    assert sorted(made.keys()) == sorted(
+    message = message_of(alert, EmailOptions("localhost", "quantd@example.org", (OPS,)))
+    assert sorted(message.keys()) == sorted(
         ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "Content-Type", "Content-Transfer-Encoding",
          "MIME-Version"]
     )  # fmt: skip
-    head, _, body = made.as_bytes().partition(b"\r\n\r\n")
+    head, _, body = message.as_bytes().partition(b"\r\n\r\n")
     assert not any(line.startswith(b"Bcc") for line in head.splitlines())
     assert sum(line.startswith(b"level:") for line in body.splitlines()) == 1
 

@@ -17,12 +17,12 @@ OPEN: list[Ntfy] = []
 
 @pytest.fixture
 async def server() -> AsyncIterator[NtfyServer]:
-    made = NtfyServer(NTFY_TOKEN)
-    await made.start()
-    yield made
+    ntfy_server = NtfyServer(NTFY_TOKEN)
+    await ntfy_server.start()
+    yield ntfy_server
     while OPEN:
         await OPEN.pop().close()
-    await made.stop()
+    await ntfy_server.stop()
 
 
 def of(server: NtfyServer, token: str = NTFY_TOKEN, timeout_s: float = 5.0) -> Ntfy:
@@ -31,10 +31,10 @@ def of(server: NtfyServer, token: str = NTFY_TOKEN, timeout_s: float = 5.0) -> N
 
 
 async def failure(sink: Ntfy) -> SinkError:
-    with pytest.raises(SinkError) as found:
+    with pytest.raises(SinkError) as error_info:
         await sink.deliver(ALERT)
-    assert NTFY_TOKEN not in repr(found.value)
-    return found.value
+    assert NTFY_TOKEN not in repr(error_info.value)
+    return error_info.value
 
 
 async def test_a_notification_has_title_priority_tags_and_the_id(server: NtfyServer) -> None:
@@ -45,8 +45,8 @@ async def test_a_notification_has_title_priority_tags_and_the_id(server: NtfySer
     first = server.headers[0]
     assert first["Title"] == "[quantd paper] CRITICAL switch"
     assert first["X-Sequence-ID"] == ALERT.id
-    assert [each["Priority"] for each in server.headers] == ["5", "4", "2"]
-    assert [each["Tags"].split(",")[0] for each in server.headers] == [
+    assert [headers["Priority"] for headers in server.headers] == ["5", "4", "2"]
+    assert [headers["Tags"].split(",")[0] for headers in server.headers] == [
         "rotating_light",
         "warning",
         "information_source",

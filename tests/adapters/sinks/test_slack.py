@@ -14,12 +14,12 @@ OPEN: list[Slack] = []
 
 @pytest.fixture
 async def channel() -> AsyncIterator[SlackChannel]:
-    made = SlackChannel()
-    await made.start()
-    yield made
+    slack_channel = SlackChannel()
+    await slack_channel.start()
+    yield slack_channel
     while OPEN:
         await OPEN.pop().close()
-    await made.stop()
+    await slack_channel.stop()
 
 
 def of(url: str, timeout_s: float = 5.0) -> Slack:
@@ -28,10 +28,10 @@ def of(url: str, timeout_s: float = 5.0) -> Slack:
 
 
 async def failure(sink: Slack) -> SinkError:
-    with pytest.raises(SinkError) as found:
+    with pytest.raises(SinkError) as error_info:
         await sink.deliver(ALERT)
-    assert PLACE not in repr(found.value)
-    return found.value
+    assert PLACE not in repr(error_info.value)
+    return error_info.value
 
 
 async def test_a_message_has_title_text_and_id_and_no_markup(channel: SlackChannel) -> None:

@@ -16,12 +16,12 @@ OPEN: list[Telegram] = []
 
 @pytest.fixture
 async def server() -> AsyncIterator[BotApi]:
-    made = BotApi()
-    await made.start()
-    yield made
+    bot_api = BotApi()
+    await bot_api.start()
+    yield bot_api
     while OPEN:
         await OPEN.pop().close()
-    await made.stop()
+    await bot_api.stop()
 
 
 def of(server: BotApi, token: str = TOKEN, chat: int | str = -100123, timeout_s: float = 5.0) -> Telegram:
@@ -30,12 +30,12 @@ def of(server: BotApi, token: str = TOKEN, chat: int | str = -100123, timeout_s:
 
 
 async def failure(sink: Telegram) -> SinkError:
-    with pytest.raises(SinkError) as found:
+    with pytest.raises(SinkError) as error_info:
         await sink.deliver(ALERT)
-    assert TOKEN not in repr(found.value)
-    assert found.value.__cause__ is None
-    assert found.value.__suppress_context__ or found.value.__context__ is None
-    return found.value
+    assert TOKEN not in repr(error_info.value)
+    assert error_info.value.__cause__ is None
+    assert error_info.value.__suppress_context__ or error_info.value.__context__ is None
+    return error_info.value
 
 
 async def test_an_alert_arrives_as_text_without_markup_and_without_a_preview(server: BotApi) -> None:
@@ -54,9 +54,9 @@ async def test_an_alert_arrives_as_text_without_markup_and_without_a_preview(ser
 async def test_a_long_text_is_cut_at_the_limit_and_not_within_a_character(server: BotApi, text: str) -> None:
     sink = of(server)
     await sink.deliver(replace(ALERT, text=text))
-    (found,) = server.taken
-    assert 4_095 <= len(found["text"].encode("utf-16-le")) // 2 <= 4_096
-    assert "�" not in found["text"]
+    (message,) = server.taken
+    assert 4_095 <= len(message["text"].encode("utf-16-le")) // 2 <= 4_096
+    assert "�" not in message["text"]
 
 
 async def test_the_delay_that_the_server_requests_is_passed_on(server: BotApi) -> None:

@@ -13,10 +13,10 @@ from tests.support.sink_servers import ALERT, KEY, Receiver
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    await made.start()
-    yield made
-    await made.stop()
+    webhook_receiver = Receiver()
+    await webhook_receiver.start()
+    yield webhook_receiver
+    await webhook_receiver.stop()
 
 
 def of(receiver: Receiver, key: str = KEY, timeout_s: float = 5.0) -> Webhook:

@@ -31,5 +31,5 @@ def postgres(cluster: str, tmp_path: Path) -> Desk:
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Desk:
     if request.param == "sqlite":
         return Desk(tmp_path, tmp_path)
-    found: Desk = request.getfixturevalue("postgres")
-    return found
+    postgres_desk: Desk = request.getfixturevalue("postgres")
+    return postgres_desk

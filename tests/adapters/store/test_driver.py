@@ -27,10 +27,10 @@ def test_postgresql_holds_what_sqlite_holds(postgres, tmp_path):
             with Store.open(where, state=state, capacity=20) as store:
                 fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
                 for _ in range(10):
-                    made = batch(fold, first, day[first - 1 : first + 9], durable=first % 20 == 1)
-                    made.snapshot = SnapshotOf(first + 9, "1", b"state %d" % first)
-                    made.quarantine = [BadBar(START, "SPY", "nan", "x")]
-                    store.commit(made)
+                    entry_batch = batch(fold, first, day[first - 1 : first + 9], durable=first % 20 == 1)
+                    entry_batch.snapshot = SnapshotOf(first + 9, "1", b"state %d" % first)
+                    entry_batch.quarantine = [BadBar(START, "SPY", "nan", "x")]
+                    store.commit(entry_batch)
                     store.acknowledge([m.key for m in store.pending(1)])
                     first += 10
         with Store.open(where, state=state, capacity=20) as store:
@@ -89,11 +89,11 @@ def test_a_server_that_crashes_between_and_within_commits_costs_nothing(postgres
                 crasher.start()
             if crasher is not None and crasher.is_alive():
                 time.sleep(0.05)  # some commits before it goes, some while it is away
-            made = batch(fold, first, day[first - 1 : first + 1], durable=True)
+            entry_batch = batch(fold, first, day[first - 1 : first + 1], durable=True)
             deadline = time.monotonic() + 60
             while True:
                 try:
-                    store.commit(made)
+                    store.commit(entry_batch)
                     break
                 except StoreFailing:
                     failed += 1

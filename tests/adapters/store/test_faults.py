@@ -71,7 +71,7 @@ def test_a_hundred_kills_in_the_midst_of_commits_lose_nothing_that_was_acted_upo
     rng = random.Random(SEED)
     day = entries(8_000, SEED)
     truth = coded(day)
-    told, tell = os.pipe()
+    read_end, tell = os.pipe()
 
     def write() -> None:
         with Store.open(tmp_path) as store:
@@ -94,15 +94,15 @@ def test_a_hundred_kills_in_the_midst_of_commits_lose_nothing_that_was_acted_upo
     for kill in range(100):
         child = in_child(write)
         if kill % 3:  # else: while it starts
-            select.select([told], [], [], 10.0)
+            select.select([read_end], [], [], 10.0)
         time.sleep(rng.uniform(0.0, 0.02))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), "the writer ended by itself"
-        os.set_blocking(told, False)
+        os.set_blocking(read_end, False)
         acted = 0
         try:
-            while seen := os.read(told, 8 * 1024):
+            while seen := os.read(read_end, 8 * 1024):
                 acted = struct.unpack("<q", seen[-8:])[0]
         except BlockingIOError:
             pass
@@ -116,7 +116,7 @@ def test_a_hundred_kills_in_the_midst_of_commits_lose_nothing_that_was_acted_upo
         if kill in (10, 49, 99):
             assert stored(tmp_path) == truth[:kept]
             assert verify(tmp_path) == []
-    os.close(told)
+    os.close(read_end)
     os.close(tell)
     assert kept > 200, "too few commits to have been cut"
 
@@ -300,14 +300,14 @@ def test_a_write_that_the_system_refuses_is_failing_not_damage_and_is_tried_agai
             resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, hard))
             failed = 0
             for first in range(1, 201, 20):
-                made = batch(fold, first, day[first - 1 : first + 19], durable=True)
+                entry_batch = batch(fold, first, day[first - 1 : first + 19], durable=True)
                 try:
-                    store.commit(made)
+                    store.commit(entry_batch)
                 except (StoreFailing, StoreFull):
                     failed += 1
                     assert store.last_seq(RUN) == first - 1
                     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-                    store.commit(made)
+                    store.commit(entry_batch)
             assert failed == 1
         assert stored(folder) == coded(day)
         assert verify(folder) == []
@@ -327,14 +327,14 @@ def test_a_head_that_cannot_be_written_fails_the_batch_and_the_same_batch_mends_
         head = tmp_path / "journal.head"
         shutil.move(head, tmp_path / "aside")
         head.mkdir()  # root may write anything but a folder
-        made = batch(fold, 1, day[:10], durable=True)
+        entry_batch = batch(fold, 1, day[:10], durable=True)
         with pytest.raises(StoreError, match="entries 1 to 10"):
-            store.commit(made)
+            store.commit(entry_batch)
         head.rmdir()
         shutil.move(tmp_path / "aside", head)
-        store.commit(made)
+        store.commit(entry_batch)
         store.commit(batch(fold, 11, day[10:], durable=True))
-        found = HeadFile(head).read()
-        assert found is not None
-        assert found.seq == 20
+        stored_head = HeadFile(head).read()
+        assert stored_head is not None
+        assert stored_head.seq == 20
     assert verify(tmp_path) == []

@@ -107,9 +107,9 @@ def test_snapshots_come_back_by_version_and_only_the_newest_stay(desk):
         assert store.latest_snapshot(RUN) is None
         day = entries(60)
         for k in range(6):
-            made = batch(fold, k * 10 + 1, day[k * 10 : k * 10 + 10])
-            made.snapshot = SnapshotOf(k * 10 + 10, "1.0" if k < 4 else "1.1", b"state %d" % k)
-            store.commit(made)
+            entry_batch = batch(fold, k * 10 + 1, day[k * 10 : k * 10 + 10])
+            entry_batch.snapshot = SnapshotOf(k * 10 + 10, "1.0" if k < 4 else "1.1", b"state %d" % k)
+            store.commit(entry_batch)
         assert store.latest_snapshot(RUN) == (60, b"state 5")
         assert store.latest_snapshot(RUN, "1.0") == (40, b"state 3")
         assert store.latest_snapshot(RUN, "0.9") is None
@@ -219,13 +219,13 @@ def test_a_folder_without_a_store_names_that_of_its_backtests_or_the_commands_th
 
 def test_a_folder_that_cannot_be_written_is_refused_with_the_remedy(tmp_path):
     tmp_path.chmod(0o755)
-    own = os.geteuid()
+    user_id = os.geteuid()
     folder = tmp_path / "read-only"
     folder.mkdir(mode=0o555)
-    if own == 0:
+    if user_id == 0:
         os.seteuid(65534)
     try:
         with pytest.raises(StoreFailing, match=r"permission denied: .*with --state FOLDER"):
             Store.open(folder / "state")
     finally:
-        os.seteuid(own)
+        os.seteuid(user_id)

@@ -148,15 +148,15 @@ def test_the_first_is_stopped_the_second_takes_the_lease_and_the_first_wakes_and
             first = store.last_seq(RUN) + 1
             store.commit(batch(fold, first, DAY[first - 1 : first + 1], durable=True))
             os.kill(child.pid, signal.SIGCONT)
-            rest = child.communicate(timeout=20)[0].splitlines()
+            output_lines = child.communicate(timeout=20)[0].splitlines()
             assert child.returncode == 75
             # stopped within a transaction, which the server ended; its words may be lost with the connection
-            if "idle-in-transaction" not in rest[-1] and "server closed the connection" not in rest[-1]:
-                assert rest[-1].startswith("Fenced")
-                assert "second on" in rest[-1]
-                assert "token 2" in rest[-1]
+            if "idle-in-transaction" not in output_lines[-1] and "server closed the connection" not in output_lines[-1]:
+                assert output_lines[-1].startswith("Fenced")
+                assert "second on" in output_lines[-1]
+                assert "token 2" in output_lines[-1]
             # what it said between was committed before it was stopped
-            sent = [int(line.split()[1]) for line in rest[:-1] if line.startswith("sent")]
+            sent = [int(line.split()[1]) for line in output_lines[:-1] if line.startswith("sent")]
             assert all(number < first for number in sent)
             store.commit(batch(fold, first + 2, DAY[first + 1 : first + 3], durable=True))
             assert store.last_seq(RUN) == first + 3

@@ -38,9 +38,9 @@ def folder(desk):
     ]
     with desk.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
-        made = batch(fold, 1, day[:2])
-        made.quarantine = [BadBar(s, "SPY", "nan", "open=nan")]
-        store.commit(made)
+        entry_batch = batch(fold, 1, day[:2])
+        entry_batch.quarantine = [BadBar(s, "SPY", "nan", "open=nan")]
+        store.commit(entry_batch)
         fold = store.begin(RUN, UNIVERSE, agents=("gamma", "delta"))
         store.commit(batch(fold, 3, day[2:]))
     return desk
@@ -64,8 +64,8 @@ def test_the_counts_of_orders_by_state_are_those_of_the_list_of_orders(folder):
     orders = reader.orders()
     last = orders[-1].ts
     for since, until in ((0, END), (last, END), (0, last - 1)):
-        found = Counter(each.state for each in orders if since <= each.ts <= until)
-        assert list(reader.order_counts(since=since, until=until).items()) == found.most_common()
+        counts = Counter(order.state for order in orders if since <= order.ts <= until)
+        assert list(reader.order_counts(since=since, until=until).items()) == counts.most_common()
 
 
 def test_fills_carry_their_order_and_the_names_of_then(folder):
@@ -94,9 +94,9 @@ def test_equity_alerts_and_refused_bars_come_with_what_they_say(folder):
 
 def test_an_order_leads_to_the_plan_that_made_it(folder):
     read = folder.reader()
-    found = read.decision(order_id(RUN, START, "GLD", 0))
-    assert found.plan == plan(START)
-    assert found.agents == AGENTS
+    decision = read.decision(order_id(RUN, START, "GLD", 0))
+    assert decision.plan == plan(START)
+    assert decision.agents == AGENTS
     assert [d.plan for d in read.decisions()] == [plan(START)]
     with pytest.raises(StoreFailing, match="was not made by a plan"):
         read.decision(order_id(RUN, START + DAY, "GLD", 0))

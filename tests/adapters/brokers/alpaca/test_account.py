@@ -54,7 +54,7 @@ class Changed:
         self.position: dict[str, object] = {}
         account, positions = server.book.account_json, server.book.positions_json
         server.book.account_json = lambda: account() | self.account  # type: ignore[method-assign]
-        server.book.positions_json = lambda: [each | self.position for each in positions()]  # type: ignore[method-assign]
+        server.book.positions_json = lambda: [row | self.position for row in positions()]  # type: ignore[method-assign]
 
 
 @pytest.fixture
@@ -86,11 +86,11 @@ async def test_every_field_of_the_account_and_of_a_position_is_heard_of(
     venue: tuple[Alpaca, Changed], part: str, name: str
 ) -> None:
     broker, changed = venue
-    others: dict[str, object] = {"account": OTHER, "position": OF_POSITION}[part]
-    assert (name in others) + (name in UNREAD) == 1, f"nobody reads {name}"
+    other_values: dict[str, object] = {"account": OTHER, "position": OF_POSITION}[part]
+    assert (name in other_values) + (name in UNREAD) == 1, f"nobody reads {name}"
     before = stamped(await broker.account())
-    if name in others:
-        setattr(changed, part, {name: others[name]})
+    if name in other_values:
+        setattr(changed, part, {name: other_values[name]})
         assert stamped(await broker.account()) != before
 
 

@@ -12,10 +12,10 @@ from tests.proofs.conformance.rigs.alpaca import AlpacaRig
 
 @pytest.fixture
 async def rig() -> AsyncIterator[AlpacaRig]:
-    made = AlpacaRig()
-    await made.start()
-    yield made
-    await made.stop()
+    alpaca_rig = AlpacaRig()
+    await alpaca_rig.start()
+    yield alpaca_rig
+    await alpaca_rig.stop()
 
 
 async def moved(rig: AlpacaRig, **activity: Any) -> tuple[list[VenueFlow], list[str]]:
@@ -100,6 +100,6 @@ async def test_an_activity_without_a_date_is_booked_if_it_appeared_since_the_fir
     assert flows == []
     assert len(named) == 1
     flows, named = await moved(rig, id="01JT2QJ8X3KZ5", activity_type="FEE", net_amount="-0.03", date="")
-    assert [(each.id, each.amount_micro) for each in flows] == [("01JT2QJ8X3KZ5", -30_000)]
+    assert [(flow.id, flow.amount_micro) for flow in flows] == [("01JT2QJ8X3KZ5", -30_000)]
     again = list(await rig.broker.flows(0))
     assert again == flows, "with the time of its first appearance"

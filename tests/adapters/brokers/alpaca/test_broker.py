@@ -225,9 +225,9 @@ async def test_the_venues_own_record_of_trades_has_each_execution_with_its_side(
     await rig.fill(bought, 0, 4, 149 * NANO)
     await rig.fill(bought, 0, 6, 148 * NANO)
     lot = rig.universe.lot_nano[0]
-    found = await rig.broker.trades(began)
-    assert [(t.symbol, t.units_nano // lot, t.price_nano, t.fee_micro) for t in found] == [
+    trades = await rig.broker.trades(began)
+    assert [(t.symbol, t.units_nano // lot, t.price_nano, t.fee_micro) for t in trades] == [
         (rig.universe.symbols[0], 4, 149 * NANO, None), (rig.universe.symbols[0], 6, 148 * NANO, None),
     ]  # fmt: skip
-    assert len({t.id for t in found}) == 2
-    assert await rig.broker.trades(found[-1].ts) == []
+    assert len({t.id for t in trades}) == 2
+    assert await rig.broker.trades(trades[-1].ts) == []

@@ -30,9 +30,9 @@ def settings(venue: AlpacaServer, **how: object) -> AlpacaSettings:
 
 @pytest.fixture
 async def rest(venue: AlpacaServer) -> AsyncIterator[Rest]:
-    made = Rest(settings(venue))
-    yield made
-    await made.close()
+    client = Rest(settings(venue))
+    yield client
+    await client.close()
 
 
 @pytest.mark.parametrize(
@@ -118,30 +118,30 @@ async def test_an_endless_answer_is_not_read_to_its_end() -> None:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    rest = Rest(AlpacaSettings(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout_s=10.0))
+    client = Rest(AlpacaSettings(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout_s=10.0))
     with pytest.raises(Lost):
-        await rest.ask("GET", "v2/clock")
-    await rest.close()
+        await client.ask("GET", "v2/clock")
+    await client.close()
     await runner.cleanup()
 
 
 async def test_a_stream_that_refuses_the_key_says_so_without_it(venue: AlpacaServer) -> None:
     wrong = AlpacaSettings(venue.url, venue.stream_url, venue.key, "not-the-secret", backoff_s=(0.01, 0.02))
-    rest = Rest(wrong)
-    stream = Stream(wrong, rest)
-    async for each in stream.items():
-        assert isinstance(each, Lost)
-        assert "unauthorized" in str(each)
-        assert "not-the-secret" not in str(each)
+    client = Rest(wrong)
+    stream = Stream(wrong, client)
+    async for news in stream.items():
+        assert isinstance(news, Lost)
+        assert "unauthorized" in str(news)
+        assert "not-the-secret" not in str(news)
         await stream.close()
-    await rest.close()
+    await client.close()
 
 
 async def test_a_stream_that_is_lost_is_there_again(venue: AlpacaServer, rest: Rest) -> None:
     stream = Stream(settings(venue), rest)
     heard: list[type] = []
-    async for each in stream.items():
-        heard.append(type(each))
+    async for news in stream.items():
+        heard.append(type(news))
         if heard == [Connected]:
             venue.cut()
         if heard[-2:] == [Lost, Connected]:
@@ -159,11 +159,11 @@ async def test_a_connection_that_nobody_reads_does_not_keep_an_adapter_from_clos
         await asyncio.sleep(300)
 
     server = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1)
-    rest = Rest(AlpacaSettings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=300.0))
-    asking = asyncio.create_task(rest.ask("POST", "v2/orders", body={"much": "x" * (32 << 20)}))
+    client = Rest(AlpacaSettings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=300.0))
+    asking = asyncio.create_task(client.ask("POST", "v2/orders", body={"much": "x" * (32 << 20)}))
     await heard.wait()
     begun = asyncio.get_running_loop().time()
-    await rest.close()
+    await client.close()
     assert asyncio.get_running_loop().time() - begun < 60.0
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)

@@ -22,10 +22,10 @@ def test_each_code_has_its_outcome_and_its_source(code: int) -> None:
         assert alpaca_outcome(code // 100_000 + 1, code, "quux") is not Outcome.REFUSED, "another status"
 
 
-@pytest.mark.parametrize("known", TEXTS, ids=lambda known: known.text)
-def test_each_text_has_its_outcome_without_a_code(known) -> None:  # type: ignore[no-untyped-def]
-    assert alpaca_outcome(403, 0, f"{known.text} (requested: 3)") is known.outcome
-    assert known.source
+@pytest.mark.parametrize("record", TEXTS, ids=lambda record: record.text)
+def test_each_text_has_its_outcome_without_a_code(record) -> None:  # type: ignore[no-untyped-def]
+    assert alpaca_outcome(403, 0, f"{record.text} (requested: 3)") is record.outcome
+    assert record.source
 
 
 SERVICE = (

@@ -35,10 +35,10 @@ def test_what_is_no_amount_is_refused(text):
 
 
 def test_amounts_come_as_text_or_number_and_stay_exact():
-    found = msgspec.json.decode(
+    order = msgspec.json.decode(
         b'{"id":"1","client_order_id":"q","status":"new","qty":0.1,"filled_qty":"0.100000001"}', type=Order
     )
-    assert (wire.nano(found.qty), wire.nano(found.filled_qty)) == (100_000_000, 100_000_001)
+    assert (wire.nano(order.qty), wire.nano(order.filled_qty)) == (100_000_000, 100_000_001)
 
 
 @given(st.integers(0, 4 * 10**18))
@@ -113,7 +113,7 @@ def test_an_end_has_its_cause(status, cause):
 
 def test_every_state_of_the_vendors_list_is_known():
     enums = pytest.importorskip("alpaca.trading.enums", reason="alpaca-py is not installed")
-    assert {each.value for each in enums.OrderStatus} == set(wire.ENDS) | set(wire.OPEN)
+    assert {state.value for state in enums.OrderStatus} == set(wire.ENDS) | set(wire.OPEN)
 
 
 def test_a_state_that_nobody_documents_is_refused():
@@ -150,9 +150,9 @@ def moved(kind: str, amount: str, **how: str) -> Activity:
     ],
 )
 def test_a_flow_has_its_kind_and_exact_amount(kind, amount, said):
-    found = wire.flow(moved(kind, amount))
-    assert found is not None
-    assert (found.kind, found.amount_micro) == (said, int(Decimal(amount) * 10**6))
+    flow = wire.flow(moved(kind, amount))
+    assert flow is not None
+    assert (flow.kind, flow.amount_micro) == (said, int(Decimal(amount) * 10**6))
 
 
 def test_what_moved_no_cash_is_no_flow():

@@ -16,10 +16,10 @@ pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccx
 
 @pytest.fixture
 async def rig() -> AsyncIterator[CcxtRig]:
-    made = CcxtRig()
-    await made.start()
-    yield made
-    await made.stop()
+    ccxt_rig = CcxtRig()
+    await ccxt_rig.start()
+    yield ccxt_rig
+    await ccxt_rig.stop()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ async def test_the_money_of_converted_dust_is_income(rig: CcxtRig, kind: str, bo
 async def test_an_entry_of_an_unknown_kind_is_booked_and_named(rig: CcxtRig, kind: str) -> None:
     rig.venue.enter(kind, rig._pair(0).base, Decimal(2))
     rig.venue.enter(kind, "ZUSD", Decimal("1.00"))
-    assert sorted(each.booking for each in await rig.broker.flows(1)) == ["flow", "interest"]
+    assert sorted(flow.booking for flow in await rig.broker.flows(1)) == ["flow", "interest"]
     texts = rig.broker.set_aside()  # type: ignore[attr-defined]
     assert len(texts) == 2
     assert all(f"of the unknown type {kind!r} was booked as" in text for text in texts)

@@ -58,7 +58,7 @@ def check(orders: list[Order], bar: Bar, costs: Costs, kind: Kind) -> None:
     assert resting.cum == [order.done + added.get(row, 0) for row, order in enumerate(orders)]
     assert (resting.after, resting.charged_micro) == (
         [order.start for order in after],
-        [each.charged for each in after],
+        [order.charged for order in after],
     )
     assert (len(filled_rows), resting.open) == (ended, [row for row in range(len(orders)) if row not in filled_rows])
     if ended:

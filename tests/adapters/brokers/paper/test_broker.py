@@ -178,8 +178,8 @@ def test_the_cap_is_shared_by_orders_of_a_symbol_in_order_of_arrival() -> None:
     first, second = reports(venue.on_slice(bar(1)))
     assert (first.lots, first.cause) == ([70], [Cause.LAST_FILL])
     assert (second.lots, second.cause) == ([30], [Cause.PART_FILL])
-    rest, third = reports(venue.on_slice(bar(2)))
-    assert (rest.cum, rest.lots, rest.cause) == ([50], [20], [Cause.LAST_FILL])
+    remainder, third = reports(venue.on_slice(bar(2)))
+    assert (remainder.cum, remainder.lots, remainder.cause) == ([50], [20], [Cause.LAST_FILL])
     assert (third.n, third.cum, third.cause) == (2, [10], [Cause.LAST_FILL])
 
 
@@ -339,8 +339,8 @@ def test_a_split_rescales_what_rests_and_what_a_query_tells() -> None:
     assert venue.on_action(split(2, 0, 4, 1)) == []
     (fill,) = reports(venue.on_slice(bar(2, (26.25, 50.0, 10.0))))
     assert (fill.cum, fill.lots, fill.price_nano) == ([50], [10], [26_250_000_000])
-    told = [row for row in rows_of(venue.query(at_close(0), 0, [0])) if row[3]]
-    assert [(cum, lots, price) for _, _, cum, lots, price, _ in told] == [
+    fill_rows = [row for row in rows_of(venue.query(at_close(0), 0, [0])) if row[3]]
+    assert [(cum, lots, price) for _, _, cum, lots, price, _ in fill_rows] == [
         (40, 40, 25 * NANO),
         (50, 10, 26_250_000_000),
     ]
@@ -441,9 +441,9 @@ def test_a_query_restates_the_fills_of_a_basket_that_the_fold_filled() -> None:
     venue.catch_up(bar(1), [Folded(sent, fill, at_close(1))], None)
     again = Paper(UNIVERSE, FREE)
     again.thaw(venue.freeze())
-    told = rows_of(venue.query(at_close(0), 0, [0]))
-    assert rows_of(again.query(at_close(0), 0, [0])) == told
-    assert told == [(at_close(0), 0, 0, 0, 0, "ACCEPTED"), (at_open(1), 0, 25, 25, 100 * NANO, "LAST_FILL")]
+    restated_rows = rows_of(venue.query(at_close(0), 0, [0]))
+    assert rows_of(again.query(at_close(0), 0, [0])) == restated_rows
+    assert restated_rows == [(at_close(0), 0, 0, 0, 0, "ACCEPTED"), (at_open(1), 0, 25, 25, 100 * NANO, "LAST_FILL")]
     (refused,) = venue.cancel(at_close(0), 0, 0, at_close(1))
     assert isinstance(refused, CancelReported)
     assert venue.on_slice(bar(2)) == ()
@@ -470,8 +470,8 @@ def test_a_query_for_rows_that_never_came_is_not_found() -> None:
     venue = Paper(UNIVERSE, FREE)
     venue.submit(basket(at_close(0), [(0, 3, 105.0)]))
     assert venue.query(1, 0, [0, 1]) == [NotFound(1, 0, at_close(0), [0, 1])]
-    told, missing = venue.query(at_close(0), 0, [0, 4])
-    assert isinstance(told, Reports)
+    restatement, missing = venue.query(at_close(0), 0, [0, 4])
+    assert isinstance(restatement, Reports)
     assert missing == NotFound(at_close(0), 0, at_close(0), [4])
 
 
@@ -728,8 +728,12 @@ def test_without_a_cap_each_row_does_what_a_plain_reading_of_the_rules_says(scri
                 extreme = round((low if signed > 0 else high) * NANO)
                 if sign * at <= sign * worst:
                     price = at * (1 + sign * Fraction(20, 10_000))
-                    whole = -int(-price // 1) if signed > 0 else int(price // 1)
-                    expected = (at_open(t), min(whole, worst) if signed > 0 else max(whole, worst), "LAST_FILL")
+                    rounded_nano = -int(-price // 1) if signed > 0 else int(price // 1)
+                    expected = (
+                        at_open(t),
+                        min(rounded_nano, worst) if signed > 0 else max(rounded_nano, worst),
+                        "LAST_FILL",
+                    )
                     break
                 if until >= at_close(t) and sign * extreme < sign * worst:
                     expected = (at_open(t), worst, "LAST_FILL")
@@ -740,14 +744,14 @@ def test_without_a_cap_each_row_does_what_a_plain_reading_of_the_rules_says(scri
 @settings(max_examples=examples(150), deadline=None)
 @given(scripts(splits=True))
 def test_freezing_and_thawing_after_every_step_changes_nothing(script: Script) -> None:
-    whole, broken = Paper(UNIVERSE, script.costs), Paper(UNIVERSE, script.costs)
+    reference, broken = Paper(UNIVERSE, script.costs), Paper(UNIVERSE, script.costs)
     for name, args in script.steps:
         frozen = broken.freeze()
         broken = Paper(UNIVERSE, script.costs)
         broken.thaw(frozen)
         assert broken.freeze() == frozen
-        assert list(step(whole, name, args)) == list(step(broken, name, args))
-    assert whole.freeze() == broken.freeze()
+        assert list(step(reference, name, args)) == list(step(broken, name, args))
+    assert reference.freeze() == broken.freeze()
 
 
 @settings(max_examples=examples(150), deadline=None)
@@ -759,15 +763,15 @@ def test_a_query_restates_exactly_what_was_reported(script: Script) -> None:
     def note(into: dict[Key, list[tuple[int, ...]]], news: Sequence[BrokerNews]) -> None:
         for r in news:
             if isinstance(r, Reports):
-                for row, *rest in zip(r.row, r.cum, r.lots, r.price_nano, r.fee_micro, r.cause, strict=True):
-                    into[r.sample, r.n, row].append((r.ts, *rest))
+                for row, *amounts in zip(r.row, r.cum, r.lots, r.price_nano, r.fee_micro, r.cause, strict=True):
+                    into[r.sample, r.n, row].append((r.ts, *amounts))
 
     for name, args in script.steps:
         note(heard, step(venue, name, args))
     for (sample, n, row), expected in heard.items():
-        told: dict[Key, list[tuple[int, ...]]] = defaultdict(list)
-        note(told, venue.query(sample, n, [row]))
-        assert told == {(sample, n, row): expected}
+        restatement: dict[Key, list[tuple[int, ...]]] = defaultdict(list)
+        note(restatement, venue.query(sample, n, [row]))
+        assert restatement == {(sample, n, row): expected}
 
 
 @settings(max_examples=examples(150), deadline=None)

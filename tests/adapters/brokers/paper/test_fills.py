@@ -23,10 +23,10 @@ def fills(venue: Paper, row: int) -> list[tuple[int, int]]:
     """(instant, price) of each fill on a bar."""
     news = venue.on_slice(MarketSlice(BARS, row))
     return [
-        (each.ts, price)
-        for each in news
-        if isinstance(each, Reports)
-        for price, cause in zip(each.price_nano, each.cause, strict=True)
+        (report.ts, price)
+        for report in news
+        if isinstance(report, Reports)
+        for price, cause in zip(report.price_nano, report.cause, strict=True)
         if cause in (Cause.PART_FILL, Cause.LAST_FILL)
     ]
 
@@ -46,10 +46,10 @@ def test_an_order_for_the_open_that_arrives_after_it_waits_for_the_next_one() ->
 
 
 def test_an_order_for_the_open_that_ends_at_that_instant_does_not_fill() -> None:
-    for end, made in ((OPEN, []), (OPEN + 1, [(OPEN, 100 * 10**9)])):
+    for end, expected in ((OPEN, []), (OPEN + 1, [(OPEN, 100 * 10**9)])):
         venue = Paper(ONE, Costs(), [sessions(3)])
         venue.submit(order(OPEN - SECOND, Kind.OPEN, end))
-        assert fills(venue, 0) == made
+        assert fills(venue, 0) == expected
 
 
 @pytest.mark.parametrize("lots", [5, -5])
@@ -86,15 +86,15 @@ def test_costs_by_the_hour_are_those_of_the_clock_of_the_exchange() -> None:
 
 
 @pytest.mark.parametrize(
-    ("costs", "known"),
+    ("costs", "rate_is_fixed"),
     [
         (Costs(spread_bp=2.0, latency_ns=7), True),
         (Costs(slippage_bp=2.0, slippage_noise=0.5), False),
         (Costs(table=CostTable((FittedCost("", None, 1.0, 0.0),))), False),
     ],
 )
-def test_a_batch_has_the_terms_of_fills_whose_rate_is_fixed(costs: Costs, known: bool) -> None:
+def test_a_batch_has_the_terms_of_fills_whose_rate_is_fixed(costs: Costs, rate_is_fixed: bool) -> None:
     terms = Paper(ONE, costs).fill_terms()
-    assert (terms is not None) is known
+    assert (terms is not None) is rate_is_fixed
     if terms is not None:
         assert (terms.latency_ns, terms.terms.rate / terms.terms.one) == (7, pytest.approx(1e-4))

@@ -21,7 +21,7 @@ PUBLISHERS = ("alert", "refuse_command", "Publish")
 
 @cache
 def calls() -> list[tuple[str, ast.Call]]:
-    found = []
+    publisher_calls = []
     for folder in ("daemon", "server", "training", "research", "trading", "risk", "adapters"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             source = path.read_text()
@@ -29,8 +29,8 @@ def calls() -> list[tuple[str, ast.Call]]:
                 continue
             for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PUBLISHERS:
-                    found.append((str(path.relative_to(ROOT)), node))
-    return [(path, call) for path, call in found if len(call.args) >= 3]
+                    publisher_calls.append((str(path.relative_to(ROOT)), node))
+    return [(path, call) for path, call in publisher_calls if len(call.args) >= 3]
 
 
 def named() -> dict[str, str]:
@@ -44,15 +44,15 @@ def named() -> dict[str, str]:
 
 @pytest.mark.requirement("R-184")
 def test_every_kind_that_is_written_in_the_code_is_in_the_table() -> None:
-    found = named()
-    assert len(found) >= 15
+    path_by_kind = named()
+    assert len(path_by_kind) >= 15
     remedy = "add the kind to ALERT_KINDS of adapters/store/incidents/alert_kinds.py"
-    assert {kind: path for kind, path in found.items() if kind_of(kind) is None} == {}, remedy
+    assert {kind: path for kind, path in path_by_kind.items() if kind_of(kind) is None} == {}, remedy
 
 
 def test_every_kind_that_is_computed_is_in_the_table() -> None:
     computed = {ast.unparse(call.args[2]) for _, call in calls() if not isinstance(call.args[2], ast.Constant)}
-    known = {
+    expressions = {
         "condition.what",
         "f'job_{condition.job}'",
         "f'statement_{condition.difference}'",
@@ -62,7 +62,7 @@ def test_every_kind_that_is_computed_is_in_the_table() -> None:
         "a.kind",  # an alert of the trading daemon, which a read-only instance shows again
         "kind",  # in `refuse_command`
     }
-    assert computed <= known, "a new way to compute a kind: extend this test"
+    assert computed <= expressions, "a new way to compute a kind: extend this test"
     (what,) = (t for name, t in Condition.__annotations__.items() if name == "what")
     assert {kind for kind in get_args(what) if kind not in ("job", "statement") and kind_of(kind) is None} == set()
     assert {kind for kind in KINDS if kind_of(f"statement_{kind}") is None} == set()

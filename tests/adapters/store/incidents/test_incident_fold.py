@@ -41,7 +41,7 @@ class Fold:
             self.sent.append((level, text))
 
     def states(self) -> list[tuple[str, str]]:
-        return [(each.kind, each.state) for each in self.incidents.active()]
+        return [(incident.kind, incident.state) for incident in self.incidents.active()]
 
 
 def feed(ts: int, up: bool) -> tuple[Condition, Publish]:
@@ -49,11 +49,11 @@ def feed(ts: int, up: bool) -> tuple[Condition, Publish]:
     return Condition(ts, "feed", up), Publish(ts, level, "feed", "feed is back" if up else "feed is down")
 
 
-def limit(ts: int, before: int, after: int, agent: int = -1, told: bool = True) -> Sequence[object]:
-    moved = LimitMoved(ts, [(agent, "max_var", before, after, after * 0.01, 0.03, told)])
+def limit(ts: int, before: int, after: int, agent: int = -1, with_alert: bool = True) -> Sequence[object]:
+    moved = LimitMoved(ts, [(agent, "max_var", before, after, after * 0.01, 0.03, with_alert)])
     level = ("INFO", "INFO", "WARNING", "CRITICAL")[after]
     name = "" if agent < 0 else NAMES[agent]
-    return (moved, Publish(ts, level, "limit_max_var", "var", "", name)) if after > before and told else (moved,)
+    return (moved, Publish(ts, level, "limit_max_var", "var", "", name)) if after > before and with_alert else (moved,)
 
 
 @pytest.mark.requirement("R-183")
@@ -64,7 +64,7 @@ def test_a_condition_opens_an_incident_and_its_recovery_clears_it() -> None:
     assert (opened.id, opened.level, opened.state, opened.since_ts) == ("run-1-0", "CRITICAL", "raised", 1)
     done = fold.add(*feed(5, True))
     assert fold.incidents.active() == []
-    assert [each.state for each in done.incidents] == ["cleared"]
+    assert [incident.state for incident in done.incidents] == ["cleared"]
     assert done.routes[0].state == "cleared"
     assert done.routes[0].level == "CRITICAL", "who received the start receives the end"
     assert done.notices == [], "the recovery has an alert of its own"
@@ -136,9 +136,9 @@ def test_a_value_that_oscillates_round_a_limit_sends_a_bounded_number_of_message
 
 def test_a_limit_whose_rise_was_not_announced_is_not_announced_as_cleared() -> None:
     fold = Fold()
-    fold.add(Tick(1), *limit(1, 0, 2, told=False))
+    fold.add(Tick(1), *limit(1, 0, 2, with_alert=False))
     assert fold.states() == [], "a limit that is used on purpose"
-    fold.add(Tick(2), *limit(2, 2, 3, told=False))
+    fold.add(Tick(2), *limit(2, 2, 3, with_alert=False))
     assert fold.states() == [("limit_max_var", "raised")], "a breach is on the list in any case"
     fold.add(Tick(3), *limit(3, 3, 0))
     assert fold.sent == []
@@ -200,11 +200,11 @@ STEPS = st.sampled_from(["down", "up", "rise", "fall", "ack", "remind", "trip", 
 @settings(max_examples=examples(80))
 @given(st.lists(STEPS, max_size=40), st.integers(0, 40))
 def test_a_fold_that_goes_on_from_stored_incidents_is_the_fold_of_all(steps: list[str], cut: int) -> None:
-    whole, parts = Fold(), Fold()
+    reference, parts = Fold(), Fold()
     for n, name in enumerate(steps):
         if n == cut:
             parts.incidents = Incidents(parts.incidents.all())
-        ids = [each.id for each in whole.incidents.active()] or ["none"]
+        ids = [incident.id for incident in reference.incidents.active()] or ["none"]
         entry: Sequence[object] = {
             "down": feed(n, False),
             "up": feed(n, True),
@@ -215,11 +215,11 @@ def test_a_fold_that_goes_on_from_stored_incidents_is_the_fold_of_all(steps: lis
             "trip": (Tick(n), Publish(n, "CRITICAL", "switch", "RUN to HALT")),
             "run": (Tick(n), Switched(n, -1, 2, 0, "ok")),
         }[name]
-        one, other = whole.add(*entry), parts.add(*entry)
+        one, other = reference.add(*entry), parts.add(*entry)
         assert one == other
-        active = [each.key for each in whole.incidents.active()]
+        active = [incident.key for incident in reference.incidents.active()]
         assert len(active) == len(set(active))
-    assert whole.incidents.all() == parts.incidents.all() or sorted(map(repr, whole.incidents.all())) == sorted(
+    assert reference.incidents.all() == parts.incidents.all() or sorted(map(repr, reference.incidents.all())) == sorted(
         map(repr, parts.incidents.all())
     )
 

@@ -45,12 +45,12 @@ def fill(desk: Desk, last: int = 200, size: int = 10, snapshots: tuple[int, ...]
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         first = store.last_seq(RUN) + 1
         while first <= last:
-            made = batch(fold, first, DAY[first - 1 : first - 1 + size], durable=True)
-            made.ts = START + first // size * DAY_NS
-            end = first + len(made.entries) - 1
+            entry_batch = batch(fold, first, DAY[first - 1 : first - 1 + size], durable=True)
+            entry_batch.ts = START + first // size * DAY_NS
+            end = first + len(entry_batch.entries) - 1
             if end in snapshots:
-                made.snapshot = SnapshotOf(end, "1", b"state %d" % end)
-            store.commit(made)
+                entry_batch.snapshot = SnapshotOf(end, "1", b"state %d" % end)
+            store.commit(entry_batch)
             first = end + 1
 
 
@@ -96,8 +96,8 @@ def test_what_is_young_or_needed_or_the_newest_stays(desk):
         store.finish(RUN, START, "fresh")
         assert store.compact(ALL).rows == 0
         fold = store.begin("second00", UNIVERSE, agents=AGENTS)
-        made = batch(fold, 1, DAY[:10], durable=True)
-        store.commit(made)
+        entry_batch = batch(fold, 1, DAY[:10], durable=True)
+        store.commit(entry_batch)
         assert store.compact(ALL).rows == 1  # an ended run goes whole; the newest row of all stays
         assert rows(desk) == [21]
         assert store.last_seq(RUN) == 200
@@ -172,8 +172,8 @@ def test_tampering_with_the_cut_is_found(desk, sql, says):
         store.compact(Keep(0, alerts_days=5))
     assert desk.verify() == []
     desk.sql(sql)
-    found = desk.verify()
-    assert any(says in text for text in found), found
+    findings = desk.verify()
+    assert any(says in text for text in findings), findings
 
 
 def test_a_flipped_bit_of_an_archive_is_always_found(tmp_path):
@@ -182,27 +182,27 @@ def test_a_flipped_bit_of_an_archive_is_always_found(tmp_path):
     with desk.open() as store:
         store.compact(ALL)
     (path,) = (tmp_path / "archives").glob("*.parquet")
-    whole = path.read_bytes()
+    content = path.read_bytes()
     rng = random.Random(SEED)
     for _ in range(40):
-        data = bytearray(whole)
+        data = bytearray(content)
         bit = rng.randrange(len(data) * 8)
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
         assert verify(tmp_path) != [], f"bit {bit}"
         with contextlib.suppress(StoreDamaged):  # a reader that does not look at the whole file gives no wrong entry
             assert [e for _, e in read_only(tmp_path).entries(RUN)] == TRUTH
-    path.write_bytes(whole[: len(whole) // 2])
+    path.write_bytes(content[: len(content) // 2])
     assert verify(tmp_path) != []
-    path.write_bytes(whole)
+    path.write_bytes(content)
     assert verify(tmp_path) == []
 
 
 def image(folder: Path) -> dict[str, bytes]:
     names = ("quantd.db", "quantd.db-wal", "journal.head")
-    found = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
-    found.update({f"archives/{p.name}": p.read_bytes() for p in (folder / "archives").glob("*")})
-    return found
+    files = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+    files.update({f"archives/{p.name}": p.read_bytes() for p in (folder / "archives").glob("*")})
+    return files
 
 
 def lay(folder: Path, files: dict[str, bytes]) -> Path:
@@ -243,8 +243,10 @@ def test_a_loss_of_power_at_any_write_leaves_the_rows_or_their_archive(tmp_path,
         files = dict(old)
         if kind == "written":  # before its transaction: a file that is being written, under any of its names
             for name in new.keys() - old.keys():
-                whole = new[name]
-                files[rng.choice([name, name.replace(".parquet", ".partial")])] = whole[: rng.randint(0, len(whole))]
+                content = new[name]
+                files[rng.choice([name, name.replace(".parquet", ".partial")])] = content[
+                    : rng.randint(0, len(content))
+                ]
         else:
             log = bytearray(new["quantd.db-wal"])
             synced = len(old.get("quantd.db-wal", b""))
@@ -360,20 +362,20 @@ blobs = st.lists(st.binary(max_size=60), min_size=1, max_size=8)
 )
 def test_whatever_goes_into_a_file_comes_out_of_it(tmp_path_factory, batches, first):
     folder = tmp_path_factory.mktemp("archive")
-    prev, seqs, made = GENESIS, {"a": 0, "b": 0}, []
+    prev, seqs, links = GENESIS, {"a": 0, "b": 0}, []
     for number, (run, data) in enumerate(batches, first):
         packing, blob = pack(data)
         fields = (number, run, seqs[run] + 1, seqs[run] + len(data), len(data), number, 1, packing)
         seqs[run] += len(data)
-        made.append(Link(*fields, blob, prev, link_hash(prev, fields, blob)))
-        prev = made[-1].hash
-    archive = write(made, folder)
-    assert list(rows_of(archive, folder)) == made
+        links.append(Link(*fields, blob, prev, link_hash(prev, fields, blob)))
+        prev = links[-1].hash
+    archive = write(links, folder)
+    assert list(rows_of(archive, folder)) == links
     assert wrong_with(archive, folder) == ""
     for run in ("a", "b"):
         for seq in range(seqs[run] + 2):
-            assert list(rows_of(archive, folder, run, seq)) == [x for x in made if x.run == run and x.last_seq >= seq]
-    assert polars.read_parquet(archive.path(folder)).height == len(made)
+            assert list(rows_of(archive, folder, run, seq)) == [x for x in links if x.run == run and x.last_seq >= seq]
+    assert polars.read_parquet(archive.path(folder)).height == len(links)
 
 
 def test_a_broken_chain_is_not_archived(tmp_path):

@@ -30,10 +30,10 @@ def first(desk: Desk) -> Desk:
     """A store of the first schema with a run of 90 entries."""
     make_first(desk)
     fold = Projection(RUN, UNIVERSE.symbols, AGENTS)
-    made = [batch(fold, k, DAY[k - 1 : k + 29], durable=True) for k in (1, 31, 61)]
-    made[-1].snapshot = SnapshotOf(90, "1", b"state")
+    batches = [batch(fold, k, DAY[k - 1 : k + 29], durable=True) for k in (1, 31, 61)]
+    batches[-1].snapshot = SnapshotOf(90, "1", b"state")
     universe = msgspec.json.encode(UNIVERSE).decode()
-    write_first(desk, [(RUN, 0, "paper", universe, msgspec.json.encode([(1, AGENTS)]).decode())], made)
+    write_first(desk, [(RUN, 0, "paper", universe, msgspec.json.encode([(1, AGENTS)]).decode())], batches)
     return desk
 
 

@@ -46,8 +46,8 @@ def test_a_full_outbox_keeps_every_critical_and_the_newest_of_the_rest(waiting, 
         assert all(m.key > first for m in after if m.level == "INFO")
     for level in ("INFO", "WARNING"):
         order = [m.key for m in old + new if m.level == level]
-        rest = [m.key for m in after if m.level == level]
-        assert rest == [key for key in order if key in rest]
+        kept_keys = [m.key for m in after if m.level == level]
+        assert kept_keys == [key for key in order if key in kept_keys]
 
 
 def test_the_oldest_info_goes_first_then_a_warning_and_criticals_of_a_kind_merge():
@@ -76,10 +76,10 @@ def test_messages_wait_until_acknowledged_over_restarts_and_an_acknowledgement_o
         assert [m.key[1] for m in sending] == [1, 2, 3]
         store.commit(batch(fold, 4, [(SliceRef(3), [Publish(START + 3, "CRITICAL", "feed", "3")])]))
         assert store.acknowledge([m.key for m in sending]) == 2
-        (left,) = store.pending()
-        assert (left.key, left.merged) == ((RUN, 4, 0), 1)
-        assert json.loads(left.body)["text"] == "3"
-        assert store.acknowledge([left.key]) == 1
+        (survivor,) = store.pending()
+        assert (survivor.key, survivor.merged) == ((RUN, 4, 0), 1)
+        assert json.loads(survivor.body)["text"] == "3"
+        assert store.acknowledge([survivor.key]) == 1
         assert store.pending() == []
         assert verify(store.where, store.folder) == []
 
@@ -108,9 +108,9 @@ def test_the_queue_of_a_sink_has_its_own_bound_and_its_own_acknowledgements(desk
             (4, ("webhook",)),
             (5, ("webhook",)),
         ):
-            made = batch(fold, first, day[first - 1 : first], durable=True)
-            made.sinks = dict.fromkeys(sinks, lambda row: True)
-            store.commit(made)
+            entry_batch = batch(fold, first, day[first - 1 : first], durable=True)
+            entry_batch.sinks = dict.fromkeys(sinks, lambda row: True)
+            store.commit(entry_batch)
         assert [m.key[1] for m in store.pending()] == [3, 4, 5]
         assert [m.key[1] for m in store.pending(sink="webhook")] == [3, 4, 5]
         assert [m.key[1] for m in store.pending(sink="other")] == [3]

@@ -33,10 +33,10 @@ def kept(desk: Desk) -> Desk:
     with desk.open(account="paper:one") as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         for first in range(1, 121, 20):
-            made = batch(fold, first, DAY[first - 1 : first + 19], durable=True)
-            made.snapshot = SnapshotOf(first + 19, "1", b"state %d" % first)
-            made.quarantine = [BadBar(first, "SPY", "nan", "x")]
-            store.commit(made)
+            entry_batch = batch(fold, first, DAY[first - 1 : first + 19], durable=True)
+            entry_batch.snapshot = SnapshotOf(first + 19, "1", b"state %d" % first)
+            entry_batch.quarantine = [BadBar(first, "SPY", "nan", "x")]
+            store.commit(entry_batch)
         assert store.compact(Keep(journal_days=0)).rows > 0
     (desk.state / "configs").mkdir()
     (desk.state / "configs" / "0123456789abcdef.json").write_text("{}")
@@ -62,11 +62,11 @@ def wipe(desk: Desk) -> None:
 def test_backup_wipe_restore_is_the_same_store_and_it_goes_on(kept, tmp_path_factory, name):
     target = tmp_path_factory.mktemp("away") / name
     before = tables(kept)
-    made = backup(kept.where, kept.state, target)
+    manifest = backup(kept.where, kept.state, target)
     assert [p.name for p in target.parent.iterdir()] == [name]
-    assert [(r.run, r.last_seq) for r in made.runs] == [(RUN, 120)]
+    assert [(r.run, r.last_seq) for r in manifest.runs] == [(RUN, 120)]
     wipe(kept)
-    assert restore(target, kept.where, kept.state) == (made, None)
+    assert restore(target, kept.where, kept.state) == (manifest, None)
     assert tables(kept) == before
     assert kept.verify() == []
     assert (kept.state / "configs" / "0123456789abcdef.json").read_text() == "{}"
@@ -112,8 +112,8 @@ def test_a_backup_taken_while_a_daemon_commits_is_of_one_instant(desk, tmp_path_
         trading.start()
         steps = []
         while not done.is_set() or not steps:
-            made = backup(desk.where, desk.state, away / f"{len(steps)}.tar")  # checks all of what it wrote
-            steps.append(made.runs[0].last_seq)
+            manifest = backup(desk.where, desk.state, away / f"{len(steps)}.tar")  # checks all of what it wrote
+            steps.append(manifest.runs[0].last_seq)
         trading.join()
     assert steps == sorted(steps)
     folder = away / "again"
@@ -157,8 +157,8 @@ def test_a_place_with_a_store_is_refused_and_with_force_it_is_kept_aside(kept, t
 def test_an_older_store_is_backed_up_as_it_is_and_restored_as_this_version_needs_it(desk, tmp_path_factory):
     make_first(desk)
     target = tmp_path_factory.mktemp("away") / "old.tar"
-    made = backup(desk.where, desk.state, target)
-    assert made.revision == "0001"
+    manifest = backup(desk.where, desk.state, target)
+    assert manifest.revision == "0001"
     shutil.rmtree(desk.state)
     folder = target.parent / "state"
     restore(target, folder, folder)
@@ -216,11 +216,11 @@ def test_a_damaged_backup_is_refused_and_a_damaged_store_is_not_backed_up(tmp_pa
         store.commit(batch(fold, 1, DAY[:40], durable=True))
     target = tmp_path / "kept.tar"
     backup(desk.where, desk.state, target)
-    whole = target.read_bytes()
+    content = target.read_bytes()
     rng = random.Random(1)
     folder = tmp_path / "new"
     for _ in range(25):
-        data = bytearray(whole)
+        data = bytearray(content)
         bit = rng.randrange(len(data) * 8)
         data[bit // 8] ^= 1 << bit % 8
         target.write_bytes(data)
@@ -233,7 +233,7 @@ def test_a_damaged_backup_is_refused_and_a_damaged_store_is_not_backed_up(tmp_pa
         with Desk(folder, folder).open() as store:
             assert [entry for _, entry in store.entries(RUN)] == TRUTH[:40]
         shutil.rmtree(folder)
-    target.write_bytes(whole[: len(whole) // 2])
+    target.write_bytes(content[: len(content) // 2])
     with pytest.raises(StoreError):
         restore(target, folder, folder)
     desk.sql("UPDATE orders SET filled = filled + 1")
@@ -275,11 +275,11 @@ def test_a_restore_that_is_cut_off_leaves_a_place_that_says_so_or_the_whole_stor
 
     for names in range(4):
         folder = tmp_path / f"new{names}"
-        left = [names]
+        names_to_place = [names]
 
-        def sync(_: Path, left: list[int] = left) -> None:
-            left[0] -= 1
-            if left[0] < 0:
+        def sync(_: Path, countdown: list[int] = names_to_place) -> None:
+            countdown[0] -= 1
+            if countdown[0] < 0:
                 raise PowerLost
 
         monkeypatch.setattr("quantd.adapters.store.upkeep.restore.sync", sync)

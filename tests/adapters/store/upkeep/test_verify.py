@@ -22,10 +22,10 @@ def folder(desk):
     with desk.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         for first in range(1, 121, 30):
-            made = batch(fold, first, day[first - 1 : first + 29], durable=True)
-            made.snapshot = SnapshotOf(first + 29, "1", b"state")
-            made.quarantine = [BadBar(1, "SPY", "nan", "x")]
-            store.commit(made)
+            entry_batch = batch(fold, first, day[first - 1 : first + 29], durable=True)
+            entry_batch.snapshot = SnapshotOf(first + 29, "1", b"state")
+            entry_batch.quarantine = [BadBar(1, "SPY", "nan", "x")]
+            store.commit(entry_batch)
     return desk
 
 
@@ -59,13 +59,13 @@ def tamper(folder, sql: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_tampering_is_named_with_its_place(folder, sql, says):
-    found = tamper(folder, sql)
+    findings = tamper(folder, sql)
     if folder.postgres and "CREATE INDEX" in sql:  # indexes are an administrator's affair there
-        assert found == []
+        assert findings == []
         return
-    assert any(says in finding for finding in found), found
+    assert any(says in finding for finding in findings), findings
     # the check of a start that covers the whole journal finds the same
-    assert folder.verify(1_000) == found
+    assert folder.verify(1_000) == findings
 
 
 @pytest.mark.parametrize("newest", [1, 31, 61, 1_000])
@@ -98,14 +98,14 @@ def test_a_store_is_whole_for_a_start_wherever_its_fold_begins(desk):
             fold = store.begin(run, UNIVERSE, agents=AGENTS)
             day = entries(300, seed)
             for first in range(1, 301, 20):
-                made = batch(fold, first, day[first - 1 : first + 19], durable=True)
-                made.snapshot = SnapshotOf(first + 19, "1", b"state")
-                store.commit(made)
-        whole = [desk.verify(newest) for newest in (1, 30, 100, 290, 310, 599, 10_000)]
+                entry_batch = batch(fold, first, day[first - 1 : first + 19], durable=True)
+                entry_batch.snapshot = SnapshotOf(first + 19, "1", b"state")
+                store.commit(entry_batch)
+        findings = [desk.verify(newest) for newest in (1, 30, 100, 290, 310, 599, 10_000)]
         store.compact(Keep(journal_days=0.0, orders_days=20, equity_days=20, alerts_days=20))
         assert desk.sql("SELECT COUNT(*) FROM archives") != [(0,)]
-        whole += [desk.verify(newest) for newest in (1, 30, 100, 290, 310, 10_000)]
-    assert whole == [[]] * 13
+        findings += [desk.verify(newest) for newest in (1, 30, 100, 290, 310, 10_000)]
+    assert findings == [[]] * 13
 
 
 def test_fills_of_an_order_that_was_open_where_the_fold_begins_stay_with_their_order(desk):
@@ -121,10 +121,10 @@ def test_fills_of_an_order_that_was_open_where_the_fold_begins_stay_with_their_o
     with desk.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         for first in range(1, 91, 10):
-            made = batch(fold, first, day[first - 1 : first + 9], durable=True)
-            made.ts = START + (first + 9) * DAY
-            made.snapshot = SnapshotOf(first + 9, "1", b"state")
-            store.commit(made)
+            entry_batch = batch(fold, first, day[first - 1 : first + 9], durable=True)
+            entry_batch.ts = START + (first + 9) * DAY
+            entry_batch.snapshot = SnapshotOf(first + 9, "1", b"state")
+            store.commit(entry_batch)
         store.compact(Keep(journal_days=1000.0, orders_days=20))
         assert desk.sql("SELECT COUNT(*) FROM fills") == [(1,)]
         assert [desk.verify(newest) for newest in (None, 1_000, 75, 30)] == [[]] * 4
@@ -153,9 +153,9 @@ def test_a_forged_outbox_message_with_a_right_digest_is_still_not_from_the_journ
 
 
 def test_a_long_list_of_differences_is_cut(folder):
-    found = tamper(folder, "UPDATE orders SET worst_nano = 1")
-    assert 20 <= len(found) < 60
-    assert found[-1] == "orders: and perhaps more"
+    findings = tamper(folder, "UPDATE orders SET worst_nano = 1")
+    assert 20 <= len(findings) < 60
+    assert findings[-1] == "orders: and perhaps more"
 
 
 def test_agents_renamed_over_a_restart_are_no_difference(folder):
