@@ -150,7 +150,7 @@ def apart(state: State) -> int:
 def prove(assembly: Assembly, *, sell: bool = True) -> tuple[Found, Shell, list[Effect]]:
     """One run, looked at after everything that happens."""
     log = Watched()
-    found = log.found
+    figures = log.found
     shell = assembly.shell(log)
     begin(shell, assembly, assembly.config, "five0000", fresh=True)
     items = list(assembly.items())
@@ -161,65 +161,65 @@ def prove(assembly: Assembly, *, sell: bool = True) -> tuple[Found, Shell, list[
         if k == end:
             shell.run(Operator(shell.state.now, "flatten", "the end of the proof", "five_agents"))
         shell.take(item)
-        found.checks += 1
-        found.bars += isinstance(item, MarketSlice)
+        figures.checks += 1
+        figures.bars += isinstance(item, MarketSlice)
         wrong = breaches(shell.state)
-        if wrong and len(found.wrong) < 10:
-            found.wrong.append(f"item {k}: {', '.join(wrong)}")
-        found.most_apart_micro = max(found.most_apart_micro, abs(apart(shell.state)))
-    found.wall_s = time.perf_counter() - began
+        if wrong and len(figures.wrong) < 10:
+            figures.wrong.append(f"item {k}: {', '.join(wrong)}")
+        figures.most_apart_micro = max(figures.most_apart_micro, abs(apart(shell.state)))
+    figures.wall_s = time.perf_counter() - began
     state = shell.state
-    found.end_apart_micro = apart(state)
-    if sell and (any(state.ledger.house.lots) or found.end_apart_micro):
-        found.wrong.append("at the end something is held, or realised profit is not the same")
+    figures.end_apart_micro = apart(state)
+    if sell and (any(state.ledger.house.lots) or figures.end_apart_micro):
+        figures.wrong.append("at the end something is held, or realised profit is not the same")
     names = state.ledger.names
-    found.equity = {"house": state.equity_micro, **dict(zip(names, state.books_micro, strict=True))}
-    found.realised = {
+    figures.equity = {"house": state.equity_micro, **dict(zip(names, state.books_micro, strict=True))}
+    figures.realised = {
         "house": state.ledger.house.realised_micro,
         **{name: book.realised_micro for name, book in zip(names, state.ledger.books, strict=True)},
     }
-    found.digest = shell.digest.hexdigest()
-    found.moves = [e for e in log.effects if isinstance(e, Reallocated)]
-    found.trials = [e for e in log.effects if isinstance(e, Promotion)]
-    found.shadows = shadow_equities(state)
-    found.alike = diversity(state)
-    return found, shell, log.effects
+    figures.digest = shell.digest.hexdigest()
+    figures.moves = [e for e in log.effects if isinstance(e, Reallocated)]
+    figures.trials = [e for e in log.effects if isinstance(e, Promotion)]
+    figures.shadows = shadow_equities(state)
+    figures.alike = diversity(state)
+    return figures, shell, log.effects
 
 
-def told(found: Found) -> str:
+def told(figures: Found) -> str:
     """The figures of a run in lines."""
     rows = [
-        f"  {name:12}{money_text(value):>18}{money_text(found.realised[name]):>18}"
-        for name, value in found.equity.items()
+        f"  {name:12}{money_text(value):>18}{money_text(figures.realised[name]):>18}"
+        for name, value in figures.equity.items()
     ]
     return "\n".join(
         [
-            f"{found.bars} bars, {found.checks} instants checked, {found.fills} fills ({found.shared} shared by "
-            f"several agents), "
-            f"{found.crosses} crosses; {found.wall_s:.1f} s",
-            f"books' realised profit and the house's were apart by {money_text(found.most_apart_micro)} at most, "
-            f"{money_text(found.end_apart_micro)} at the end",
+            f"{figures.bars} bars, {figures.checks} instants checked, {figures.fills} fills ({figures.shared} shared "
+            f"by several agents), "
+            f"{figures.crosses} crosses; {figures.wall_s:.1f} s",
+            f"books' realised profit and the house's were apart by {money_text(figures.most_apart_micro)} at most, "
+            f"{money_text(figures.end_apart_micro)} at the end",
             f"  {'':12}{'equity':>18}{'realised':>18}",
             *rows,
-            *(f"  {name:12}{money_text(value):>18}   (shadow)" for name, value in found.shadows.items()),
-            *([_moved(found)] if found.moves or found.trials else []),
+            *(f"  {name:12}{money_text(value):>18}   (shadow)" for name, value in figures.shadows.items()),
+            *([_moved(figures)] if figures.moves or figures.trials else []),
             ""
-            if found.alike is None
-            else f"mean absolute correlation of the agents' last 252 returns {found.alike:.2f}",
-            f"digest {found.digest[:16]}; {len(found.wrong)} breaches {found.wrong}",
+            if figures.alike is None
+            else f"mean absolute correlation of the agents' last 252 returns {figures.alike:.2f}",
+            f"digest {figures.digest[:16]}; {len(figures.wrong)} breaches {figures.wrong}",
         ]
     )
 
 
-def _moved(found: Found) -> str:
-    new = [each for each in found.moves if each.target]
-    sums = sum(sum(part for part in each.moved if part > 0) for each in found.moves)
+def _moved(figures: Found) -> str:
+    new = [move for move in figures.moves if move.target]
+    sums = sum(sum(part for part in move.moved if part > 0) for move in figures.moves)
     last = ", ".join(f"{share:.1%}" for share in new[-1].target) if new else "none"
-    looks = [each for each in found.trials if each.look]
-    best = min((each.p for each in looks), default=1.0)
-    promoted = [each for each in looks if each.promoted]
+    looks = [trial for trial in figures.trials if trial.look]
+    best = min((look.p for look in looks), default=1.0)
+    promoted = [look for look in looks if look.promoted]
     return (
-        f"capital moved {len(found.moves)} times, {money_text(sums)} in "
+        f"capital moved {len(figures.moves)} times, {money_text(sums)} in "
         f"all, new shares {len(new)} times, the last {last}; "
         f"{len(looks)} looks at the challenger, {len(promoted)} promotions, least p {best:.4f}"
     )
@@ -243,9 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = 0
     with tempfile.TemporaryDirectory() as name:
         for config in [CONFIG, moving(Path(name))] if given.moving else [CONFIG]:
-            found, _, _ = prove(assemble(read(config, sets)))
-            sys.stdout.write(told(found) + "\n")
-            wrong += bool(found.wrong)
+            figures, _, _ = prove(assemble(read(config, sets)))
+            sys.stdout.write(told(figures) + "\n")
+            wrong += bool(figures.wrong)
     return 1 if wrong else 0
 
 

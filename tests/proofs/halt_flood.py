@@ -45,23 +45,23 @@ def flood(port: int, kind: str) -> None:
     sockets: dict[int, socket.socket] = {}
 
     def renew() -> None:
-        made = socket.socket()
-        made.setblocking(False)
-        made.connect_ex(("127.0.0.1", port))
-        sockets[made.fileno()] = made
-        poll.register(made.fileno(), select.EPOLLOUT)
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.connect_ex(("127.0.0.1", port))
+        sockets[connection.fileno()] = connection
+        poll.register(connection.fileno(), select.EPOLLOUT)
 
     for _ in range(SOCKETS):
         renew()
     while True:
         for number, what in poll.poll():
-            made = sockets[number]
+            client = sockets[number]
             try:
                 if what & select.EPOLLOUT:
-                    made.send(KINDS[kind])
+                    client.send(KINDS[kind])
                     poll.modify(number, select.EPOLLIN)
                     continue
-                if made.recv(65_536):
+                if client.recv(65_536):
                     continue
             except BlockingIOError:
                 continue
@@ -69,7 +69,7 @@ def flood(port: int, kind: str) -> None:
                 pass
             poll.unregister(number)
             del sockets[number]
-            made.close()
+            client.close()
             renew()
 
 

@@ -156,8 +156,8 @@ class Daemon:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WITHIN_S)
         try:
             connection.request("GET", path)
-            found: dict[str, object] = json.loads(connection.getresponse().read())
-            return found
+            answer: dict[str, object] = json.loads(connection.getresponse().read())
+            return answer
         finally:
             connection.close()
 
@@ -229,11 +229,11 @@ class Daemon:
 @contextlib.contextmanager
 def daemon(folder: Path, pace: float = 20.0, start: str = "2018-01-02") -> Iterator[Daemon]:
     """A daemon that trades, ended with the block."""
-    made = Daemon(folder, pace, start)
+    trading_daemon = Daemon(folder, pace, start)
     try:
-        yield made.start()
+        yield trading_daemon.start()
     finally:
-        made.stop()
+        trading_daemon.stop()
 
 
 def serve(config: Path) -> None:

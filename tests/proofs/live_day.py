@@ -353,10 +353,10 @@ async def day(folder: Path, *, minutes: float, scale: float, kinds: list[str], t
             await _still(world, config.at(config.quantd.state))
             os.kill(os.getpid(), signal.SIGTERM)
         summary = await daemon
-        left = Day(summary, world.venue, world.cut)
-        left.wrong = differences(left)
+        outcome = Day(summary, world.venue, world.cut)
+        outcome.wrong = differences(outcome)
         if world.subscriber is not None:
-            left.wrong += await asyncio.to_thread(undelivered, world.subscriber, summary)
+            outcome.wrong += await asyncio.to_thread(undelivered, world.subscriber, summary)
     finally:
         for task in (moving, cutting, resumes):
             task.cancel()
@@ -365,18 +365,18 @@ async def day(folder: Path, *, minutes: float, scale: float, kinds: list[str], t
             world.subscriber.close()
         if world.mosquitto is not None:
             world.mosquitto.stop()
-    return left
+    return outcome
 
 
 def undelivered(subscriber: Subscriber, summary: Summary) -> list[str]:
     """Every alert must have reached the durable subscriber."""
-    found: set[str] = set()
+    arrived_ids: set[str] = set()
     for _ in range(40):
-        found = {json.loads(payload)["id"] for topic, payload in subscriber.lines() if "/alerts/" in topic}
-        if len(found) >= summary.alerts:
+        arrived_ids = {json.loads(payload)["id"] for topic, payload in subscriber.lines() if "/alerts/" in topic}
+        if len(arrived_ids) >= summary.alerts:
             return []
         time.sleep(0.25)
-    return [f"{summary.alerts} alerts were raised, {len(found)} arrived"]
+    return [f"{summary.alerts} alerts were raised, {len(arrived_ids)} arrived"]
 
 
 async def _rearm(state: Path) -> None:
@@ -424,17 +424,17 @@ async def _open_orders(http: ClientSession, state: Path) -> bool:
         return True
 
 
-def differences(left: Day) -> list[str]:
+def differences(outcome: Day) -> list[str]:
     """What our account and the venue's do not agree about."""
-    book, wrong = left.venue.book, []
+    book, wrong = outcome.venue.book, []
     theirs = {row["symbol"]: Decimal(str(row["qty"])) for row in book.positions_json()}
     for symbol in SYMBOLS:
-        ours = Decimal(left.summary.positions.get(symbol, "0"))
+        ours = Decimal(outcome.summary.positions.get(symbol, "0"))
         if ours != theirs.get(symbol.replace("/", ""), Decimal(0)):
             wrong.append(f"{symbol}: {theirs.get(symbol.replace('/', ''), 0)} there, {ours} here")
     cash = Decimal(str(book.account_json()["cash"]))
-    if abs(cash - Decimal(left.summary.cash)) > Decimal("0.01"):
-        wrong.append(f"cash {cash} there, {left.summary.cash} here")
+    if abs(cash - Decimal(outcome.summary.cash)) > Decimal("0.01"):
+        wrong.append(f"cash {cash} there, {outcome.summary.cash} here")
     wrong += [
         f"{client} was placed {len(orders)} times" for client, orders in book.by_client.items() if len(orders) > 1
     ]
@@ -450,7 +450,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        left = asyncio.run(
+        outcome = asyncio.run(
             day(
                 Path(folder),
                 minutes=asked.minutes,
@@ -460,13 +460,13 @@ def main() -> int:
                 seed=asked.seed,
             )
         )
-    s = left.summary
+    s = outcome.summary
     print(
-        f"seed {asked.seed}: {dict(left.cut)} cut off; {s.slices} slices, {s.orders} orders, {s.fills} fills, "
+        f"seed {asked.seed}: {dict(outcome.cut)} cut off; {s.slices} slices, {s.orders} orders, {s.fills} fills, "
         f"{s.trips} trips"
     )
-    print("\n".join(left.wrong) or "every book is the venue's, to the last unit; no order is there twice")
-    return 1 if left.wrong else 0
+    print("\n".join(outcome.wrong) or "every book is the venue's, to the last unit; no order is there twice")
+    return 1 if outcome.wrong else 0
 
 
 if __name__ == "__main__":

@@ -14,15 +14,15 @@ def assembly():
 
 @pytest.mark.requirement("R-161")
 def test_the_books_of_five_agents_add_up_to_the_house_at_every_bar(assembly):
-    found, shell, _ = prove(assembly)
-    assert found.wrong == []
-    assert found.bars > 600
-    assert found.fills > 500
-    assert found.crosses > 10
-    assert found.shared > 50
-    assert found.most_apart_micro > 0
-    assert found.end_apart_micro == 0
-    assert len({found.equity[name] for name in ("calm", "parity", "even", "trend", "swing")}) == 5
+    figures, shell, _ = prove(assembly)
+    assert figures.wrong == []
+    assert figures.bars > 600
+    assert figures.fills > 500
+    assert figures.crosses > 10
+    assert figures.shared > 50
+    assert figures.most_apart_micro > 0
+    assert figures.end_apart_micro == 0
+    assert len({figures.equity[name] for name in ("calm", "parity", "even", "trend", "swing")}) == 5
     # and the check sees a single unit anywhere
     book = shell.state.ledger.books[0]
     for what in ("cash_micro", "fees_micro", "realised_micro", "income_micro"):

@@ -10,7 +10,7 @@ from tests.proofs.live_day import KINDS, day
 
 @pytest.mark.long
 async def test_venue_path_stream_and_feed_go_away_and_the_books_are_the_venues(tmp_path: Path) -> None:
-    left = await day(tmp_path, minutes=20, scale=90, kinds=list(KINDS), times=1, seed=3)
-    assert left.wrong == []
-    assert set(left.cut) == set(KINDS)
-    assert left.summary.fills > 10, "it traded"
+    outcome = await day(tmp_path, minutes=20, scale=90, kinds=list(KINDS), times=1, seed=3)
+    assert outcome.wrong == []
+    assert set(outcome.cut) == set(KINDS)
+    assert outcome.summary.fills > 10, "it traded"

@@ -48,8 +48,8 @@ class Scene:
     async def until(self, true: Callable[[], Awaitable[Any]], within_s: float = 120.0) -> Any:
         end = asyncio.get_running_loop().time() + within_s
         for _ in range(10_000):
-            if found := await true():
-                return found
+            if answer := await true():
+                return answer
             assert asyncio.get_running_loop().time() < end, "it did not happen"
             await asyncio.sleep(0.2)
         raise AssertionError("it did not happen")
@@ -71,7 +71,7 @@ class Scene:
 
         async def raised() -> str:
             alerts = (await self.read("alerts")).get("alerts", [])
-            texts = [each["text"] for each in alerts if each["level"] == "CRITICAL"]
+            texts = [alert["text"] for alert in alerts if alert["level"] == "CRITICAL"]
             return next((text for text in texts if words in text), "")
 
         text: str = await self.until(raised)
@@ -110,9 +110,9 @@ async def played(folder: Path) -> AsyncIterator[Scene]:
 
 def command(text: str) -> str:
     """The command that an alert names, without `quantd`."""
-    found = re.search(r"quantd ((?:reconcile|settle).*)$", text)
-    assert found is not None, text
-    return found.group(1)
+    match = re.search(r"quantd ((?:reconcile|settle).*)$", text)
+    assert match is not None, text
+    return match.group(1)
 
 
 @pytest.mark.long

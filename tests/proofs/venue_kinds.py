@@ -34,8 +34,8 @@ def table() -> str:
 
 def page(text: str) -> str:
     """The page with the present table."""
-    before, _, rest = text.partition(BEGINS)
-    return f"{before}{BEGINS}{table()}{ENDS}{rest.partition(ENDS)[2]}"
+    before, _, remainder = text.partition(BEGINS)
+    return f"{before}{BEGINS}{table()}{ENDS}{remainder.partition(ENDS)[2]}"
 
 
 if __name__ == "__main__" and "--write" in sys.argv:

@@ -19,10 +19,10 @@ def words(ended: Exception | None) -> tuple[str, str]:
     return "failed", f"{type(ended).__name__}: {str(ended).splitlines()[0] if str(ended) else ''}"
 
 
-def write(found: dict[str, dict[str, str]]) -> None:
+def write(reasons: dict[str, dict[str, str]]) -> None:
     """Put what was found in the place of what stands written of these venues."""
-    known = written() | found
-    lines = [f"{venue} | {name} | {known[venue][name]}" for venue in sorted(known) for name in sorted(known[venue])]
+    table = written() | reasons
+    lines = [f"{venue} | {name} | {table[venue][name]}" for venue in sorted(table) for name in sorted(table[venue])]
     WRITTEN.write_text("\n".join(lines) + "\n")
 
 
@@ -41,12 +41,12 @@ def main() -> int:
     began = time.perf_counter()
     ended = {venue: asyncio.run(play_all(venue, names)) for venue in venues}
     for name in names:
-        found = {venue: words(ended[venue][name]) for venue in venues}
-        for venue, (result, why) in found.items():
+        result_by_venue = {venue: words(ended[venue][name]) for venue in venues}
+        for venue, (result, why) in result_by_venue.items():
             totals[venue][result] += 1
             if why:
                 notes.append((venue, result, name, why))
-        cells = "".join(f"{result:14}" for result, _ in found.values())
+        cells = "".join(f"{result:14}" for result, _ in result_by_venue.values())
         print(f"{CASES[name].group:12}{name:{width}}  {cells}", flush=True)
     if asked.write and not asked.only:
         write({venue: {n: str(e) for n, e in ended[venue].items() if isinstance(e, NotOffered)} for venue in venues})

@@ -53,31 +53,31 @@ class Books:
 
     def take(self, news: Iterable[BrokerNews]) -> None:
         """Step news, as the loop does; the ledger stays whole after each."""
-        for each in news:
-            self.news.append(each)
-            if isinstance(each, Condition):
+        for message in news:
+            self.news.append(message)
+            if isinstance(message, Condition):
                 continue
-            self.effects.extend(step(self.state, each))
+            self.effects.extend(step(self.state, message))
             self.state.ledger.check()
 
     def flow(self, flows: Iterable[VenueFlow]) -> None:
         """Each flow once, by its id."""
-        for each in flows:
-            if each.id not in self.flows_seen:
-                self.flows_seen.add(each.id)
-                step(self.state, Flow(each.ts, each.amount_micro, "venue", id=each.id))
+        for payment in flows:
+            if payment.id not in self.flows_seen:
+                self.flows_seen.add(payment.id)
+                step(self.state, Flow(payment.ts, payment.amount_micro, "venue", id=payment.id))
 
     def queries(self) -> list[Query]:
         """What the engine wants to know, once."""
-        found = [each for each in self.effects if isinstance(each, Query)]
-        self.effects = [each for each in self.effects if not isinstance(each, Query)]
-        return found
+        queries = [effect for effect in self.effects if isinstance(effect, Query)]
+        self.effects = [effect for effect in self.effects if not isinstance(effect, Query)]
+        return queries
 
     def again(self) -> list[Again]:
         """What the engine wants to be sent once more, once."""
-        found = [each for each in self.effects if isinstance(each, Again)]
-        self.effects = [each for each in self.effects if not isinstance(each, Again)]
-        return found
+        resubmissions = [effect for effect in self.effects if isinstance(effect, Again)]
+        self.effects = [effect for effect in self.effects if not isinstance(effect, Again)]
+        return resubmissions
 
     def sent_again(self, basket: OrderBasket) -> dict[int, int]:
         """How often rows of a basket were sent again so far."""
@@ -88,7 +88,7 @@ class Books:
         """Where each row of a basket is."""
         key = basket.sample, basket.n
         work = self.state.working.get(key) or self.state.ended.find(key)
-        return [OrderState(each) for each in work.state]
+        return [OrderState(state_code) for state_code in work.state]
 
     def filled(self, basket: OrderBasket) -> list[int]:
         """Unsigned lots filled of each row."""
@@ -106,25 +106,28 @@ class Books:
         return [str(getattr(e, "text", e)) for e in self.effects if getattr(e, "level", "") == "CRITICAL"]
 
     def reports(self) -> list[Reports]:
-        return [each for each in self.news if isinstance(each, Reports)]
+        return [message for message in self.news if isinstance(message, Reports)]
 
     def unknown(self) -> list[Unknown]:
-        return [each for each in self.news if isinstance(each, Unknown)]
+        return [message for message in self.news if isinstance(message, Unknown)]
 
     def not_found(self) -> list[NotFound]:
-        return [each for each in self.news if isinstance(each, NotFound)]
+        return [message for message in self.news if isinstance(message, NotFound)]
 
     def cancels_refused(self) -> list[CancelReported]:
-        return [each for each in self.news if isinstance(each, CancelReported)]
+        return [message for message in self.news if isinstance(message, CancelReported)]
 
     def conditions(self) -> list[bool]:
         """`up` of each Condition("broker") in order."""
-        return [each.up for each in self.news if isinstance(each, Condition) and each.what == "broker"]
+        return [message.up for message in self.news if isinstance(message, Condition) and message.what == "broker"]
 
     def causes(self, row: int) -> list[Cause]:
         """Everything that was said of one row number, in order."""
         return [
-            Cause(cause) for each in self.reports() for at, cause in zip(each.row, each.cause, strict=True) if at == row
+            Cause(cause)
+            for report in self.reports()
+            for at, cause in zip(report.row, report.cause, strict=True)
+            if at == row
         ]
 
 
@@ -137,20 +140,20 @@ class Ear:
         self._task = asyncio.create_task(self._listen(broker))
 
     async def _listen(self, broker: Broker) -> None:
-        async for each in broker.news():
-            self._books.take([each])
+        async for message in broker.news():
+            self._books.take([message])
             self._heard.set()
 
     async def until(self, happened: Callable[[], bool], timeout_s: float = 20.0) -> bool:
         """Wait until it has happened; False when it has not within that time."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while not happened():
-            left = deadline - asyncio.get_running_loop().time()
-            if left <= 0:
+            remaining_s = deadline - asyncio.get_running_loop().time()
+            if remaining_s <= 0:
                 return False
             self._heard.clear()
             try:
-                await asyncio.wait_for(self._heard.wait(), min(left, 0.25))
+                await asyncio.wait_for(self._heard.wait(), min(remaining_s, 0.25))
             except TimeoutError:
                 continue
         return True

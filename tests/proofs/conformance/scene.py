@@ -44,10 +44,10 @@ class Scene:
 
     async def adapter(self, **how: int) -> Broker:
         """A second adapter to the same venue, open; closed at the end."""
-        made = self.rig.adapter(**how)  # type: ignore[arg-type]
-        self._more.append(made)
-        await opened(made)
-        return made
+        broker = self.rig.adapter(**how)  # type: ignore[arg-type]
+        self._more.append(broker)
+        await opened(broker)
+        return broker
 
     async def listen_to(self, broker: Broker) -> None:
         """Hear the news of another adapter instead."""
@@ -93,25 +93,25 @@ class Scene:
             asked = self.books.queries()
             if not asked:
                 return
-            for each in asked:
-                self.books.take(await self.broker.query(each.sample, each.n, each.row))
+            for query in asked:
+                self.books.take(await self.broker.query(query.sample, query.n, query.row))
 
     # ---------------------------------------------------------------- what is known
 
     async def until(self, happened: Callable[[], bool], what: str = "") -> None:
         """Wait until it has happened; AssertionError when it does not."""
-        found = await self.ear.until(happened)
-        assert found, what or f"did not happen; heard {self.books.news[-6:]}"
+        in_time = await self.ear.until(happened)
+        assert in_time, what or f"did not happen; heard {self.books.news[-6:]}"
 
     async def state(self, basket: OrderBasket, state: OrderState, row: int = -1) -> None:
         """Wait until a row (or all) of a basket is in that state."""
 
         def there() -> bool:
             states = self.books.states(basket)
-            return all(each == state for each in (states if row < 0 else [states[row]]))
+            return all(row_state == state for row_state in (states if row < 0 else [states[row]]))
 
-        found = await self.ear.until(there)
-        assert found, f"{self.books.states(basket)}, not {state.name}; heard {self.books.news[-6:]}"
+        in_time = await self.ear.until(there)
+        assert in_time, f"{self.books.states(basket)}, not {state.name}; heard {self.books.news[-6:]}"
 
     async def filled(self, basket: OrderBasket, lots: int, row: int = 0) -> None:
         """Wait until so many lots are booked."""
@@ -144,6 +144,6 @@ class Scene:
 
     async def close(self) -> None:
         await self.ear.stop()
-        for each in self._more:
-            await each.close()
+        for broker in self._more:
+            await broker.close()
         await asyncio.sleep(0)

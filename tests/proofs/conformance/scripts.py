@@ -53,12 +53,12 @@ class Script:
             (1, self.end), (1, self.replace), (1, self.again), (1, self.restart), (1, self.settle), (1, self.race),
         )  # fmt: skip
         for _ in range(STEPS):
-            step = dice.choices([each for _, each in steps], [weight for weight, _ in steps])[0]
+            step = dice.choices([action for _, action in steps], [weight for weight, _ in steps])[0]
             self.steps.append(step.__name__)
             await step()
-            found = [each for basket in self.baskets for each in wrong(self.scene, basket)]
-            if found:
-                return [*found, f"after {self.steps}"]
+            errors = [error for basket in self.baskets for error in wrong(self.scene, basket)]
+            if errors:
+                return [*errors, f"after {self.steps}"]
         return await self.finish()
 
     async def finish(self) -> list[str]:
@@ -70,26 +70,26 @@ class Script:
             open_ = [basket for basket in self.baskets if any(s not in ENDED for s in scene.books.states(basket))]
             for basket in open_:
                 await self.ask(basket)
-            found = [each for basket in self.baskets for each in settled(scene, basket)]
-            if not found and scene.books.truth() == self.rig.truth():
+            errors = [error for basket in self.baskets for error in settled(scene, basket)]
+            if not errors and scene.books.truth() == self.rig.truth():
                 return []
             await asyncio.sleep(0.02)
-        found = [each for basket in self.baskets for each in settled(scene, basket)]
+        errors = [error for basket in self.baskets for error in settled(scene, basket)]
         if scene.books.truth() != self.rig.truth():
-            found.append(f"books {scene.books.truth()}, venue {self.rig.truth()}")
-        return [*found, *scene.books.contradictions(), f"after {self.steps}"]
+            errors.append(f"books {scene.books.truth()}, venue {self.rig.truth()}")
+        return [*errors, *scene.books.contradictions(), f"after {self.steps}"]
 
     async def ask(self, basket: OrderBasket) -> None:
         """Ask for a basket. What the venue never had is sent again where the engine wants that: in half of the
         scripts."""
         before = self.scene.books.sent_again(basket)
-        for each in await self.broker.query(basket.sample, basket.n, range(len(basket.sym))):
-            if isinstance(each, NotFound):
+        for message in await self.broker.query(basket.sample, basket.n, range(len(basket.sym))):
+            if isinstance(message, NotFound):
                 self.scene.books.take(
-                    NotFound(each.sample, each.n, each.ts, [row], before.get(row, 0)) for row in each.row
+                    NotFound(message.sample, message.n, message.ts, [row], before.get(row, 0)) for row in message.row
                 )
             else:
-                self.scene.books.take([each])
+                self.scene.books.take([message])
         for again in self.scene.books.again():
             sent = next(b for b in self.baskets if (b.sample, b.n) == (again.sample, again.n))
             self.scene.books.take(await self.broker.submit(sent, again.row))
@@ -106,18 +106,18 @@ class Script:
 
     def _open(self) -> tuple[OrderBasket, int] | None:
         """A row that the venue has open."""
-        found = [
+        open_rows = [
             (basket, row)
             for basket in self.baskets
             for row in range(len(basket.sym))
             if any(order.open for order in self.rig.has(basket, row))
         ]
-        return self.dice.choice(found) if found else None
+        return self.dice.choice(open_rows) if open_rows else None
 
     async def fill(self) -> None:
-        found = self._open()
-        if found is not None:
-            basket, row = found
+        open_row = self._open()
+        if open_row is not None:
+            basket, row = open_row
             (order,) = self.rig.has(basket, row)
             column = basket.sym[row]
             price = (
@@ -126,15 +126,15 @@ class Script:
             await self.rig.fill(basket, row, self.dice.randint(1, abs(order.lots) - order.filled), price)
 
     async def end(self) -> None:
-        found = self._open()
-        if found is not None:
-            await self.rig.end(*found, self.dice.choice(("cancelled", "expired")))
+        open_row = self._open()
+        if open_row is not None:
+            await self.rig.end(*open_row, self.dice.choice(("cancelled", "expired")))
 
     async def race(self) -> None:
         """A fill in the moment before a cancel."""
-        found = self._open()
-        if found is not None:
-            basket, row = found
+        open_row = self._open()
+        if open_row is not None:
+            basket, row = open_row
             (order,) = self.rig.has(basket, row)
             lots = self.dice.randint(1, abs(order.lots) - order.filled)
             await self.rig.fill_on_cancel(basket, row, lots, self.rig.price_nano(basket.sym[row]))
@@ -202,14 +202,14 @@ async def script(make: Callable[[], Rig], seed: int, starting: asyncio.Semaphore
                     await rig.listened()
                 script = Script(scene, random.Random(seed))
                 steps = script.steps
-                found = await script.play()
+                errors = await script.play()
             finally:
                 await scene.close()
     except TimeoutError:
-        found = [f"hangs after {steps}"]
+        errors = [f"hangs after {steps}"]
     finally:
         await rig.stop()
-    return [f"seed {seed}: {each}" for each in found]
+    return [f"seed {seed}: {error}" for error in errors]
 
 
 async def scripts(make: Callable[[], Rig], seeds: Iterable[int]) -> list[str]:
@@ -220,7 +220,7 @@ async def scripts(make: Callable[[], Rig], seeds: Iterable[int]) -> list[str]:
         async with some:
             return await script(make, seed, starting)
 
-    return [each for found in await asyncio.gather(*map(one, seeds)) for each in found]
+    return [error for errors in await asyncio.gather(*map(one, seeds)) for error in errors]
 
 
 def main() -> int:
@@ -230,11 +230,11 @@ def main() -> int:
     wanted.add_argument("--venue", choices=[name for name in RIGS if name != "paper"], default="alpaca")
     asked = wanted.parse_args()
     began = time.perf_counter()
-    found = asyncio.run(scripts(RIGS[asked.venue], range(asked.first, asked.first + asked.count)))
-    for each in found[:40]:
-        print(each)
-    print(f"{asked.count} scripts, {len(found)} wrong, {time.perf_counter() - began:.1f} s")
-    return 1 if found else 0
+    errors = asyncio.run(scripts(RIGS[asked.venue], range(asked.first, asked.first + asked.count)))
+    for error in errors[:40]:
+        print(error)
+    print(f"{asked.count} scripts, {len(errors)} wrong, {time.perf_counter() - began:.1f} s")
+    return 1 if errors else 0
 
 
 if __name__ == "__main__":

@@ -30,11 +30,11 @@ WRITTEN: Final = Path(__file__).parent / "not_offered.txt"
 
 def written() -> dict[str, dict[str, str]]:
     """By venue and case, the reason why it is not offered there."""
-    found: dict[str, dict[str, str]] = {}
+    reasons: dict[str, dict[str, str]] = {}
     for line in WRITTEN.read_text().splitlines():
         venue, name, reason = line.split(" | ", 2)
-        found.setdefault(venue, {})[name] = reason
-    return found
+        reasons.setdefault(venue, {})[name] = reason
+    return reasons
 
 
 AT_ONCE: Final = 8

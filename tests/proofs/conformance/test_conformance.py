@@ -46,9 +46,9 @@ def test_every_broker_adapter_behaves_alike(venue: str, name: str) -> None:
 )
 def test_what_a_venue_does_not_offer_is_written_down_with_its_reason(venue: str) -> None:
     ended = {name: why for group in GROUPS for name, why in played(venue, group).items()}
-    found = {name: str(why) for name, why in ended.items() if isinstance(why, NotOffered)}
-    assert found == written().get(venue, {})
-    assert all(found.values())
+    reasons = {name: str(why) for name, why in ended.items() if isinstance(why, NotOffered)}
+    assert reasons == written().get(venue, {})
+    assert all(reasons.values())
 
 
 def test_there_are_at_least_sixty_cases_and_each_network_venue_offers_them() -> None:

@@ -44,11 +44,11 @@ class Tally(Struct):
     unresolved: int = 0
     wrong: list[str] = []
 
-    def note(self, found: list[str]) -> None:
-        self.wrong += found
-        self.doubled += sum("doubled" in each for each in found)
-        self.unresolved += sum("not resolved" in each for each in found)
-        self.assumed += sum("doubled" not in each and "not resolved" not in each for each in found)
+    def note(self, errors: list[str]) -> None:
+        self.wrong += errors
+        self.doubled += sum("doubled" in error for error in errors)
+        self.unresolved += sum("not resolved" in error for error in errors)
+        self.assumed += sum("doubled" not in error and "not resolved" not in error for error in errors)
 
 
 async def batch(scene: Scene, dice: random.Random, tally: Tally) -> None:
@@ -132,7 +132,7 @@ async def venue(make: Callable[[], Rig], seed: int, batches: int, tally: Tally) 
         if scene.books.truth() != rig.truth():
             tally.note([f"seed {seed}: books {scene.books.truth()}, venue {rig.truth()}"])
         tally.note([f"seed {seed}: {text}" for text in scene.books.contradictions()])
-        tally.unknown += sum(len(each.row) for each in scene.books.unknown())
+        tally.unknown += sum(len(report.row) for report in scene.books.unknown())
     finally:
         await scene.close()
         await rig.stop()
@@ -154,8 +154,8 @@ def main() -> int:
         asyncio.run(venues(RIGS[asked.venue], range(seed, seed + AT_ONCE), BATCHES, tally))
         seed += AT_ONCE
         print(f"{tally.unknown} unknown outcomes of {tally.orders} orders", flush=True)
-    for each in tally.wrong[:20]:
-        print(each)
+    for error in tally.wrong[:20]:
+        print(error)
     print(
         f"{asked.venue}: {tally.unknown} unknown outcomes of {tally.orders} orders, seeds {asked.seed} to {seed - 1}: "
         f"{tally.doubled} doubled, {tally.assumed} assumed, {tally.unresolved} not resolved, "

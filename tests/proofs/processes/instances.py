@@ -105,8 +105,8 @@ class Instance:
             place = json.loads((self.folder / "state" / "api.json").read_text())
             if place["pid"] == self.process.pid:
                 self.port = place["port"]
-                found = json.loads(self.get("/api/v1/status"))
-                return bool(found["ready"]) and found["status"] == "running" and found["fills"] > 0
+                status = json.loads(self.get("/api/v1/status"))
+                return bool(status["ready"]) and status["status"] == "running" and status["fills"] > 0
         return False
 
     def left(self) -> None:
@@ -118,12 +118,14 @@ class Instance:
     def backtest(self) -> dict[str, Any]:
         """Digest, orders and fills of a backtest of the same configuration over the sessions that this one took."""
         config = self.folder / "config.toml"
-        whole = assemble(read(config, ()), cache=self.folder / "cache")
-        slices = (item for item in whole.items() if isinstance(item, MarketSlice))
+        assembly = assemble(read(config, ()), cache=self.folder / "cache")
+        slices = (item for item in assembly.items() if isinstance(item, MarketSlice))
         last = next(islice(slices, self.summary["slices"] - 1, None))
         end = datetime.fromtimestamp(int(last.ts_event) / 1e9, UTC).date()
-        found = read(config, (f"feed.end={end}",))
-        shell, _ = drive(assemble(found, cache=self.folder / "cache"), found, "backtest", None, None, lambda _: None)
+        run_config = read(config, (f"feed.end={end}",))
+        shell, _ = drive(
+            assemble(run_config, cache=self.folder / "cache"), run_config, "backtest", None, None, lambda _: None
+        )
         return {"digest": shell.digest.hexdigest(), "orders": shell.tally.orders, "fills": shell.tally.fills}
 
 
@@ -147,49 +149,51 @@ class Fleet:
         """Until each of them trades."""
         began = time.monotonic()
         waiting = list(self.instances)
-        while waiting := [each for each in waiting if not each.ready()]:
+        while waiting := [instance for instance in waiting if not instance.ready()]:
             if time.monotonic() - began > within_s:
-                raise AssertionError(f"not ready within {within_s:g} s: {', '.join(each.name for each in waiting)}")
+                raise AssertionError(
+                    f"not ready within {within_s:g} s: {', '.join(instance.name for instance in waiting)}"
+                )
             time.sleep(0.1)
         self.ready_s = time.monotonic() - began
 
     def living(self) -> list[str]:
         """What is wrong while they run: one that is dead, not ready, or does not lead its account."""
-        wrong = [f"{each.name} is not running, ready and trading" for each in self.instances if not each.ready()]
-        for each in self.instances if self.url else ():
-            leads = self.ask(f"SELECT holder, pid, expires_ns FROM {each.name}.lease")
+        wrong = [f"{member.name} is not running, ready and trading" for member in self.instances if not member.ready()]
+        for instance in self.instances if self.url else ():
+            leads = self.ask(f"SELECT holder, pid, expires_ns FROM {instance.name}.lease")
             (now,) = self.ask("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000000)::bigint")[0]
-            if [row[:2] for row in leads] != [(each.name, each.process.pid)] or leads[0][2] <= now:
-                wrong.append(f"{each.name} does not lead its account alone: {leads}")
+            if [row[:2] for row in leads] != [(instance.name, instance.process.pid)] or leads[0][2] <= now:
+                wrong.append(f"{instance.name} does not lead its account alone: {leads}")
         return wrong
 
     def stop(self) -> None:
         """All of them at once, in order."""
-        for each in self.instances:
-            each.process.send_signal(signal.SIGTERM)
-        for each in self.instances:
-            each.left()
+        for instance in self.instances:
+            instance.process.send_signal(signal.SIGTERM)
+        for instance in self.instances:
+            instance.left()
 
     def ended(self) -> list[str]:
         """What is wrong with what they left: an exit code, a digest, another one's message under its topic, a lost
         alert."""
         wrong = []
-        for each in self.instances:
-            if each.process.returncode != 0:
-                wrong.append(f"{each.name} left with {each.process.returncode}")
+        for instance in self.instances:
+            if instance.process.returncode != 0:
+                wrong.append(f"{instance.name} left with {instance.process.returncode}")
                 continue
-            expected = each.backtest()
-            found = {key: each.summary[key] for key in expected}
-            if found != expected or not found["fills"]:
-                wrong.append(f"{each.name}: {found}, but the backtest has {expected}")
-        digests = {each.summary.get("digest") for each in self.instances}
+            expected = instance.backtest()
+            figures = {key: instance.summary[key] for key in expected}
+            if figures != expected or not figures["fills"]:
+                wrong.append(f"{instance.name}: {figures}, but the backtest has {expected}")
+        digests = {member.summary.get("digest") for member in self.instances}
         if len(digests) != len(self.instances):
             wrong.append(f"{len(self.instances)} instances with different configurations have {len(digests)} digests")
         return wrong + (self._alerts() if self.heard is not None else [])
 
     def _alerts(self) -> list[str]:
         assert self.heard is not None
-        runs = {each.name: each.summary.get("run") for each in self.instances}
+        runs = {member.name: member.summary.get("run") for member in self.instances}
         wrong: list[str] = []
         ids: dict[str, set[str]] = {name: set() for name in runs}
         for topic, payload in self.heard.lines():
@@ -199,12 +203,12 @@ class Fleet:
                 wrong.append(f"run {message.get('run')} spoke under {topic}, which is of run {runs.get(name)}")
             elif kind == "alerts":
                 ids[name].add(message["id"])
-        for each in self.instances:
-            ((waiting,),) = self.ask(f"SELECT COUNT(*) FROM {each.name}.outbox")
-            raised, arrived = each.summary.get("alerts", 0), len(ids[each.name])
+        for instance in self.instances:
+            ((waiting,),) = self.ask(f"SELECT COUNT(*) FROM {instance.name}.outbox")
+            raised, arrived = instance.summary.get("alerts", 0), len(ids[instance.name])
             # one that arrived waits still where the daemon ended before it heard so: it is sent again, with the same id
             if not arrived or raised > arrived + waiting:  # ends of incidents and reminders arrive too
-                wrong.append(f"{each.name} raised {raised} alerts: {arrived} arrived, {waiting} wait")
+                wrong.append(f"{instance.name} raised {raised} alerts: {arrived} arrived, {waiting} wait")
         return wrong
 
     def alerts(self) -> int:
@@ -217,23 +221,23 @@ def fleet(folder: Path, count: int, pace: str, *, shared: bool = True, durable: 
     """`count` instances, all started at once; `shared`: over one PostgreSQL and one mosquitto, `durable`: that syncs
     its commits."""
     with ExitStack() as undo:
-        found = Fleet([])
+        started_fleet = Fleet([])
         names = [f"desk{number:02d}" for number in range(1, count + 1)]
         if shared:
-            found.url, _ = postgres_server(durable=durable)
-            with psycopg.connect(found.url, autocommit=True) as db:
+            started_fleet.url, _ = postgres_server(durable=durable)
+            with psycopg.connect(started_fleet.url, autocommit=True) as db:
                 for name in names:
                     db.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())
                     db.execute(f"CREATE SCHEMA {name}".encode())
             (folder / "mosquitto").mkdir()
-            found.mosquitto = Mosquitto(folder / "mosquitto").start()
-            undo.callback(found.mosquitto.stop)
-            found.heard = found.mosquitto.subscribe("-t", "quantd/#", "-q", "1")
-            undo.callback(found.heard.close)
+            started_fleet.mosquitto = Mosquitto(folder / "mosquitto").start()
+            undo.callback(started_fleet.mosquitto.stop)
+            started_fleet.heard = started_fleet.mosquitto.subscribe("-t", "quantd/#", "-q", "1")
+            undo.callback(started_fleet.heard.close)
         for number, name in enumerate(names, 1):
-            found.instances.append(started(folder / name, name, number, pace, found))
-            undo.callback(killed, found.instances[-1].process)
-        yield found
+            started_fleet.instances.append(started(folder / name, name, number, pace, started_fleet))
+            undo.callback(killed, started_fleet.instances[-1].process)
+        yield started_fleet
 
 
 def started(folder: Path, name: str, number: int, pace: str, among: Fleet) -> Instance:

@@ -63,8 +63,8 @@ async def test_the_second_refuses_takes_over_from_one_that_hangs_and_the_first_w
 
         await second.buys(str(SECOND))
         await of.until(lambda: of.orders() == {FIRST: 1, SECOND: 2})
-        found = await second.compares()
-        assert (found.get("agrees"), found.get("differences")) == (True, []), found
+        comparison = await second.compares()
+        assert (comparison.get("agrees"), comparison.get("differences")) == (True, []), comparison
         second.process.terminate()
         assert await second.left() == 0
         position = {row["symbol"]: row["qty"] for row in of.venue.book.positions_json()}

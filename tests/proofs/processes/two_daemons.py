@@ -105,8 +105,8 @@ class Daemon:
     def ready(self) -> bool:
         """Whether it trades: its account is compared, and its warm-up has prices."""
         with suppress(OSError, ValueError, KeyError):
-            found = self.ask("GET", "/api/v1/status")
-            return bool(found["ready"]) and found["status"] == "running" and found["slices"] >= 70
+            status = self.ask("GET", "/api/v1/status")
+            return bool(status["ready"]) and status["status"] == "running" and status["slices"] >= 70
         return False
 
     async def until_ready(self, within_s: float = 40.0) -> None:
@@ -131,9 +131,9 @@ class Daemon:
     async def compares(self, within_s: float = 90.0) -> Any:
         """A comparison with the venue, asked for again while a busy machine does not end one in time."""
         deadline = time.monotonic() + within_s
-        while (found := await asyncio.to_thread(self.ask, "POST", "/api/v1/reconcile", {})).get("code") == "late":
+        while (answer := await asyncio.to_thread(self.ask, "POST", "/api/v1/reconcile", {})).get("code") == "late":
             assert time.monotonic() < deadline, self.said()
-        return found
+        return answer
 
 
 @dataclass
@@ -163,10 +163,10 @@ class World:
 
     def orders(self) -> dict[Decimal, int]:
         """Size -> how many orders of it the venue got."""
-        found: dict[Decimal, int] = {}
+        count_by_size: dict[Decimal, int] = {}
         for order in self.venue.book.orders.values():
-            found[order.qty] = found.get(order.qty, 0) + 1
-        return found
+            count_by_size[order.qty] = count_by_size.get(order.qty, 0) + 1
+        return count_by_size
 
     async def until(self, what: Callable[[], bool], within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
@@ -187,15 +187,15 @@ async def world(folder: Path, store: str) -> AsyncIterator[World]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     data.crypto["BTC/USD"] = minutes(PRICE, 120, 20)
-    made = World(folder, store, venue, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    venue_world = World(folder, store, venue, f"http://127.0.0.1:{runner.addresses[0][1]}")
     try:
-        yield made
+        yield venue_world
     finally:
-        for each in made.daemons:
-            if each.process.poll() is None:
+        for daemon in venue_world.daemons:
+            if daemon.process.poll() is None:
                 with suppress(ProcessLookupError):
-                    each.wake()
-                    each.process.kill()
-                each.process.wait(10)
+                    daemon.wake()
+                    daemon.process.kill()
+                daemon.process.wait(10)
         await venue.stop()
         await runner.cleanup()

@@ -114,10 +114,10 @@ async def an_open_order_is_told_with_the_venues_quantity_and_prices(s: Scene) ->
     limit = price * 19 // 20 // tick * tick
     buys = await s.rest(Row(column, 7, worst_nano=limit))
     stop = await s.rest(Row(column, -30, kind=Kind.STOP, stop_nano=low, worst_nano=low // 2 // tick * tick, end=0))
-    told = {(o.sample, o.n): o for o in (await s.broker.account()).ours}
+    order_by_key = {(o.sample, o.n): o for o in (await s.broker.account()).ours}
     for basket, stop_nano in ((buys, 0), (stop, low)):
         (there,) = s.rig.has(basket, 0)
-        order = told[basket.sample, basket.n]
+        order = order_by_key[basket.sample, basket.n]
         assert (order.lots, order.limit_nano, order.stop_nano) == (there.lots, there.limit_nano, there.stop_nano)
         assert (order.lots, order.stop_nano) == (basket.lots[0], stop_nano)
         assert 0 < order.tick_nano <= tick
@@ -190,11 +190,11 @@ async def revoked_keys_are_named_by_the_account_and_by_the_next_order(s: Scene) 
     await s.send(Row(s.column("plain"), 10))
 
     def told() -> bool:
-        return any(isinstance(each, Condition) and not each.up for each in s.books.news)
+        return any(isinstance(message, Condition) and not message.up for message in s.books.news)
 
     await s.until(told, "nobody says that the keys are refused")
-    words = [each for each in s.books.news if isinstance(each, Condition) and not each.up]
-    assert any("refuses the keys" in each.detail or "Authentication" in each.detail for each in words)
+    words = [message for message in s.books.news if isinstance(message, Condition) and not message.up]
+    assert any("refuses the keys" in condition.detail or "Authentication" in condition.detail for condition in words)
 
 
 @case("account")

@@ -23,8 +23,8 @@ async def no_more_requests_go_out_than_the_venue_takes(s: Scene) -> None:
     asking = [asyncio.create_task(second.query(basket.sample, basket.n, [0])) for _ in range(per_minute)]
     await asyncio.sleep(0.5)
     sent = s.rig.requests("query") - before
-    for each in asking:
-        each.cancel()
+    for task in asking:
+        task.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
     # at once no more than half a minute's, and then no faster than the limit
     assert 0 < sent <= per_minute // 2 + per_minute // 60 + 1
@@ -151,10 +151,10 @@ async def a_symbol_that_is_not_tradable_is_named(s: Scene) -> None:
 @case("errors")
 async def a_lot_finer_than_the_venues_is_refused_with_its_symbol(s: Scene) -> None:
     column = s.column("unshortable")
-    each = s.rig.universe.instruments[column]
-    universe = msgspec.structs.replace(s.rig.universe, instruments=(msgspec.structs.replace(each, lot_nano=1),))
+    instrument = s.rig.universe.instruments[column]
+    universe = msgspec.structs.replace(s.rig.universe, instruments=(msgspec.structs.replace(instrument, lot_nano=1),))
     second = s.rig.adapter(universe=universe)
-    with pytest.raises(VenueError, match=each.symbol):
+    with pytest.raises(VenueError, match=instrument.symbol):
         await second.open()
     await second.close()
 

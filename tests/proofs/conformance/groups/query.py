@@ -37,10 +37,12 @@ async def a_filled_order_is_told_with_each_price(s: Scene) -> None:
         await s.rig.fill(basket, 0, lots, at)
     await s.query(basket)
     assert s.known(basket) == OrderState.FILLED
-    told = [[p for p, lots in zip(each.price_nano, each.lots, strict=True) if lots] for each in s.books.reports()]
-    told = [each for each in told if each]
+    price_lists = [
+        [p for p, lots in zip(report.price_nano, report.lots, strict=True) if lots] for report in s.books.reports()
+    ]
+    price_lists = [prices for prices in price_lists if prices]
     # one price in each report, or all in the last: an adapter's own look may come between, and tells the same again
-    assert [price, price + 3 * tick, price - tick] in ([p for each in told for p in each], told[-1])
+    assert [price, price + 3 * tick, price - tick] in ([p for prices in price_lists for p in prices], price_lists[-1])
 
 
 @case("query")
@@ -119,8 +121,8 @@ async def an_order_never_had_is_not_found_only_after_the_venue_settled(s: Scene)
     assert not s.books.not_found(), "not found before the venue's settling time"
     await s.rig.settle()
     await s.query(basket)
-    (found,) = s.books.not_found()
-    assert found.row == [0]
+    (report,) = s.books.not_found()
+    assert report.row == [0]
     assert s.known(basket) == OrderState.EXPIRED
 
 
@@ -131,7 +133,7 @@ async def an_order_of_before_a_restart_that_never_arrived_is_not_found(s: Scene)
     second = await s.adapter()
     second.remember(basket)
     await s.query(basket, second)
-    assert [type(each) for each in s.books.news] == [NotFound]
+    assert [type(message) for message in s.books.news] == [NotFound]
 
 
 @case("query")

@@ -178,9 +178,9 @@ async def a_trade_that_the_venue_corrects_is_booked_as_it_is_now(s: Scene) -> No
 
 async def heard_of(s: Scene) -> None:
     """A person hears of what was taken back; that is no contradiction."""
-    said = [each for each in s.books.contradictions() if "took back a trade" in each]
+    said = [text for text in s.books.contradictions() if "took back a trade" in text]
     assert said
-    s.books.effects = [each for each in s.books.effects if "took back a trade" not in getattr(each, "text", "")]
+    s.books.effects = [effect for effect in s.books.effects if "took back a trade" not in getattr(effect, "text", "")]
 
 
 @case("stream")

@@ -77,8 +77,8 @@ def _replace(fault: Fault) -> None:
         column = s.column("plain")
         old = await s.rest(Row(column, 10))
         on: tuple[On, ...] = ("replace", "submit")
-        for each in on:
-            await s.rig.misbehave(fault, each)
+        for call in on:
+            await s.rig.misbehave(fault, call)
         new = s.decide(Row(column, 10, worst_nano=old.worst_nano[0] + s.rig.universe.instruments[column].tick_nano))
         s.books.take(await s.broker.replace(old.sample, old.n, 0, new))
         await s.answer()
@@ -161,7 +161,7 @@ async def several_rows_of_unknown_outcome_are_each_resolved(s: Scene) -> None:
     await s.answer()
     await s.rig.settle()
     await s.query(basket)
-    found = [len(s.rig.has(basket, row)) for row in range(3)]
-    assert sorted(found) == [0, 1, 1]
+    order_counts = [len(s.rig.has(basket, row)) for row in range(3)]
+    assert sorted(order_counts) == [0, 1, 1]
     states = s.books.states(basket)
-    assert states == [OrderState.WORKING if there else OrderState.EXPIRED for there in found]
+    assert states == [OrderState.WORKING if there else OrderState.EXPIRED for there in order_counts]

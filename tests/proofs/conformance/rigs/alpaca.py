@@ -62,9 +62,11 @@ class AlpacaRig:
     async def start(self) -> None:
         await self.server.start()
         for instrument, price in zip(UNIVERSE.instruments, PRICES, strict=True):
-            whole = instrument.symbol == "HARD"
+            whole_shares = instrument.symbol == "HARD"
             pair = "/" in instrument.symbol
-            self.server.list(instrument.symbol, price, fractionable=not whole, shortable=not (whole or pair))
+            self.server.list(
+                instrument.symbol, price, fractionable=not whole_shares, shortable=not (whole_shares or pair)
+            )
         self.broker = self.adapter()
         await opened(self.broker)
 
@@ -239,15 +241,15 @@ class AlpacaRig:
         lot = UNIVERSE.lot_nano[basket.sym[row]]
         return [
             VenueOrder(
-                client_id=each.client_id,
-                lots=int(each.qty * NANO) // lot * (1 if each.side == "buy" else -1),
-                filled=int(each.filled * NANO) // lot,
-                limit_nano=int((each.limit or 0) * NANO),
-                stop_nano=int((each.stop or 0) * NANO),
-                in_force=each.in_force,
-                open=each.open,
+                client_id=order.client_id,
+                lots=int(order.qty * NANO) // lot * (1 if order.side == "buy" else -1),
+                filled=int(order.filled * NANO) // lot,
+                limit_nano=int((order.limit or 0) * NANO),
+                stop_nano=int((order.stop or 0) * NANO),
+                in_force=order.in_force,
+                open=order.open,
             )
-            for each in self.server.book.by_client.get(self._id(basket, row), [])
+            for order in self.server.book.by_client.get(self._id(basket, row), [])
         ]
 
     def truth(self) -> Truth:

@@ -177,7 +177,7 @@ class CcxtRig:
         return as_uuid(order_id(self.run, basket.sample, self.universe.symbols[basket.sym[row]], basket.n))
 
     def _order(self, basket: OrderBasket, row: int) -> Order:
-        return next(each for each in self.venue.by_client(self._id(basket, row)) if each.status == "open")
+        return next(order for order in self.venue.by_client(self._id(basket, row)) if order.status == "open")
 
     def _size(self, column: int, lots: int) -> Decimal:
         return Decimal(lots * LOTS[column]) / NANO
@@ -293,20 +293,20 @@ class CcxtRig:
         column = basket.sym[row]
         return [
             VenueOrder(
-                client_id=each.cl_ord_id,
-                lots=lots_and_odd(each.vol, LOTS[column])[0] * (1 if each.side == "buy" else -1),
-                filled=lots_and_odd(each.vol_exec, LOTS[column])[0],
-                limit_nano=int(each.limit * NANO),
-                stop_nano=int(Decimal(each.price) * NANO) if each.ordertype == "stop-loss-limit" else 0,
-                in_force={"GTC": "gtc", "GTD": "day"}[each.timeinforce],
-                open=each.status == "open",
+                client_id=order.cl_ord_id,
+                lots=lots_and_odd(order.vol, LOTS[column])[0] * (1 if order.side == "buy" else -1),
+                filled=lots_and_odd(order.vol_exec, LOTS[column])[0],
+                limit_nano=int(order.limit * NANO),
+                stop_nano=int(Decimal(order.price) * NANO) if order.ordertype == "stop-loss-limit" else 0,
+                in_force={"GTC": "gtc", "GTD": "day"}[order.timeinforce],
+                open=order.status == "open",
             )
-            for each in self.venue.by_client(self._id(basket, row))
+            for order in self.venue.by_client(self._id(basket, row))
         ]
 
     def truth(self) -> Truth:
         held = [self.venue.balances.get(self._pair(k).base, Decimal(0)) for k in range(len(LOTS))]
-        lots = tuple(lots_and_odd(each, lot)[0] for each, lot in zip(held, LOTS, strict=True))
+        lots = tuple(lots_and_odd(amount, lot)[0] for amount, lot in zip(held, LOTS, strict=True))
         return Truth(lots, micro(self.venue.balances["ZUSD"]))
 
     def requests(self, on: On) -> int:
@@ -315,9 +315,9 @@ class CcxtRig:
     def flows(self) -> list[VenueFlow]:
         words = {word: kind for kind, word in NAMES.items()}
         return [
-            VenueFlow(each.id, each.at, words[each.kind], micro(each.amount - each.fee))
-            for each in self.venue.ledger
-            if each.kind in words and each.asset == "ZUSD"
+            VenueFlow(entry.id, entry.at, words[entry.kind], micro(entry.amount - entry.fee))
+            for entry in self.venue.ledger
+            if entry.kind in words and entry.asset == "ZUSD"
         ]
 
     def secrets(self) -> tuple[str, ...]:

@@ -81,8 +81,8 @@ class PaperBroker:
         raise NotOffered(NO_ACCOUNT)
 
     async def news(self) -> AsyncIterator[BrokerNews]:
-        while (each := await self.queue.get()) is not None:
-            yield each
+        while (message := await self.queue.get()) is not None:
+            yield message
 
     async def close(self) -> None:
         self.queue.put_nowait(None)
@@ -156,9 +156,9 @@ class PaperRig:
         if any(row.kind not in (Kind.LIMIT, Kind.STOP) for row in rows):
             raise NotOffered("the paper venue of this rig knows no sessions, so it has no auctions")
         self._n += 1
-        made = numbered(self, self._n, rows, sample, close=self._clock + 3_600_000 * MS)
-        self._baskets[made.sample, made.n] = made
-        return made
+        order_basket = numbered(self, self._n, rows, sample, close=self._clock + 3_600_000 * MS)
+        self._baskets[order_basket.sample, order_basket.n] = order_basket
+        return order_basket
 
     def refused(self, why: Refusal) -> Row:
         raise NotOffered(ALL_ACCEPTED)
@@ -185,16 +185,16 @@ class PaperRig:
 
     def _book(self, news: Sequence[BrokerNews]) -> None:
         """Keep the venue's books of what it filled, and tell it."""
-        for each in news:
-            assert isinstance(each, Reports)
-            basket = self._baskets[each.sample, each.n]
-            for row, lots, price in zip(each.row, each.lots, each.price_nano, strict=True):
+        for report in news:
+            assert isinstance(report, Reports)
+            basket = self._baskets[report.sample, report.n]
+            for row, lots, price in zip(report.row, report.lots, report.price_nano, strict=True):
                 column = basket.sym[row]
                 signed = lots if basket.lots[row] > 0 else -lots
                 self._lots[column] += signed
                 self._atto -= signed * UNIVERSE.lot_nano[column] * price
             if not self._silent:
-                self._news.queue.put_nowait(each)
+                self._news.queue.put_nowait(report)
 
     async def take_back(self, basket: OrderBasket, row: int, lots: int = 0, price_nano: int = 0) -> None:
         raise NotOffered("a simulated venue takes no trade back")
@@ -254,9 +254,9 @@ class PaperRig:
         news = self._venue.query(basket.sample, basket.n, [row])
         said = [
             (cum, cause)
-            for each in news
-            if isinstance(each, Reports)
-            for at, cum, cause in zip(each.row, each.cum, each.cause, strict=True)
+            for report in news
+            if isinstance(report, Reports)
+            for at, cum, cause in zip(report.row, report.cum, report.cause, strict=True)
             if at == row
         ]
         if not said:
