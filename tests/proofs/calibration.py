@@ -120,13 +120,13 @@ def measured(test: str, law: str, null: Series, alternative: Series) -> Size:
 PAIRED: Final = {"paired t": paired_t, "Wilcoxon": wilcoxon, "Kolmogorov-Smirnov": kolmogorov_smirnov}
 
 EQUAL_SHARPE: Final[dict[str, Callable[[Series, Series], float]]] = {
-    "Jobson-Korkie-Memmel": lambda own, other: jobson_korkie(own, other).p,
-    "Ledoit-Wolf, Parzen": lambda own, other: ledoit_wolf(own, other, prewhiten=False).p,
-    "Ledoit-Wolf, Parzen, prewhitened": lambda own, other: ledoit_wolf(own, other).p,
-    "Ledoit-Wolf, quadratic spectral, prewhitened": lambda own, other: (
-        ledoit_wolf(own, other, kernel="quadratic_spectral").p
+    "Jobson-Korkie-Memmel": lambda returns, other: jobson_korkie(returns, other).p,
+    "Ledoit-Wolf, Parzen": lambda returns, other: ledoit_wolf(returns, other, prewhiten=False).p,
+    "Ledoit-Wolf, Parzen, prewhitened": lambda returns, other: ledoit_wolf(returns, other).p,
+    "Ledoit-Wolf, quadratic spectral, prewhitened": lambda returns, other: (
+        ledoit_wolf(returns, other, kernel="quadratic_spectral").p
     ),
-    "Ledoit-Wolf, bootstrap": lambda own, other: ledoit_wolf_bootstrap(own, other, resamples=RESAMPLES).p,
+    "Ledoit-Wolf, bootstrap": lambda returns, other: ledoit_wolf_bootstrap(returns, other, resamples=RESAMPLES).p,
 }
 
 
@@ -137,9 +137,9 @@ def paired(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator
             series = simulated(np.random.default_rng(seed), law, draws, rho=rho)
             for name in names:
                 test = PAIRED[name]
-                null = np.array([test(each[:, 0], each[:, 1]).p for each in series])
-                apart = np.array([test(each[:, 0] + EDGE, each[:, 1]).p for each in series])
-                yield measured(name if rho else f"{name}, independent", law, null, apart)
+                null = np.array([test(pair[:, 0], pair[:, 1]).p for pair in series])
+                alternative = np.array([test(pair[:, 0] + EDGE, pair[:, 1]).p for pair in series])
+                yield measured(name if rho else f"{name}, independent", law, null, alternative)
 
 
 def equal_sharpe(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator[Size]:
@@ -147,9 +147,9 @@ def equal_sharpe(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> It
     for law, ratio in [(law, SHARPE) for law in laws] + [(law, LARGE) for law in LARGE_LAWS if "fat" in laws]:
         series = simulated(np.random.default_rng(seed + 1), law, draws, ratio=ratio)
         for name, test in EQUAL_SHARPE.items():
-            null = np.array([test(each[:, 0], each[:, 1]) for each in series])
-            apart = np.array([test(each[:, 0] + EDGE, each[:, 1]) for each in series])
-            yield measured(name, law if ratio == SHARPE else f"{law}, ratio {ratio:g}", null, apart)
+            null = np.array([test(pair[:, 0], pair[:, 1]) for pair in series])
+            alternative = np.array([test(pair[:, 0] + EDGE, pair[:, 1]) for pair in series])
+            yield measured(name, law if ratio == SHARPE else f"{law}, ratio {ratio:g}", null, alternative)
 
 
 def probabilistic(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator[Size]:
@@ -161,8 +161,8 @@ def probabilistic(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> I
 
     for law in laws:
         series = simulated(np.random.default_rng(seed + 2), law, draws, 1)[:, :, 0]
-        null, apart = (np.array([p(each + edge) for each in series]) for edge in (0.0, EDGE))
-        yield measured("probabilistic Sharpe", law, null, apart)
+        null, alternative = (np.array([p(returns + edge) for returns in series]) for edge in (0.0, EDGE))
+        yield measured("probabilistic Sharpe", law, null, alternative)
 
 
 def best_of_many(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator[Size]:
@@ -176,11 +176,11 @@ def best_of_many(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> It
 
     for law in laws:
         series = simulated(np.random.default_rng(seed + 3), law, draws, 10, ratio=0.0)
-        null = np.array([values(each) for each in series])
+        null = np.array([values(excess) for excess in series])
         series[:, :, 0] += EDGE
-        apart = np.array([values(each) for each in series])
+        alternative = np.array([values(excess) for excess in series])
         for k, name in enumerate(("Hansen's superior ability, consistent", "White's reality check")):
-            yield measured(name, law, null[:, k], apart[:, k])
+            yield measured(name, law, null[:, k], alternative[:, k])
 
 
 def deflated(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator[Figure]:
@@ -190,7 +190,7 @@ def deflated(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterat
             for edge, what, goal in ((0.0, "no skill", "up to 5 %"), (0.2, "one of ratio 0.2", "high")):
                 series = simulated(np.random.default_rng(seed + 4), law, draws, TRIALS, rho=rho, ratio=0.0)
                 series[:, :, 0] += edge
-                hits = [believed(each, rho) for each in series]
+                hits = [believed(returns, rho) for returns in series]
                 name = f"deflated Sharpe above 0.95, best of {TRIALS}, correlation {rho:g}, {what}"
                 yield Figure(name, law, float(np.mean(hits)), goal)
 
@@ -210,10 +210,10 @@ def overfit(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS, blocks: in
         for edge, what, goal in ((0.0, "no skill", "0.45 to 0.55"), (0.2, "one of ratio 0.2", "low")):
             series = simulated(np.random.default_rng(seed + 5), law, draws, TRIALS, rho=0.0, ratio=0.0)
             series[:, :, 0] += edge
-            found = np.array([overfitting(each, blocks=blocks).probability for each in series])
+            probabilities = np.array([overfitting(returns, blocks=blocks).probability for returns in series])
             name = f"probability of overfitting of {TRIALS} trials, {what}"
-            yield Figure(f"{name}, mean", law, float(found.mean()), goal)
-            yield Figure(f"{name}, deviation over draws", law, float(found.std()), "")
+            yield Figure(f"{name}, mean", law, float(probabilities.mean()), goal)
+            yield Figure(f"{name}, deviation over draws", law, float(probabilities.std()), "")
 
 
 def coverage(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator[Figure]:
@@ -221,9 +221,9 @@ def coverage(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterat
     for law in laws:
         series = simulated(np.random.default_rng(seed + 6), law, draws, 1)[:, :, 0]
         hits = np.zeros((draws, 2))
-        for k, each in enumerate(series):
-            one = stationary_interval(each, resamples=RESAMPLES)
-            two = sharpe_intervals(each, periods=1.0, risk_free_annual=0.0, resamples=RESAMPLES)
+        for k, returns in enumerate(series):
+            one = stationary_interval(returns, resamples=RESAMPLES)
+            two = sharpe_intervals(returns, periods=1.0, risk_free_annual=0.0, resamples=RESAMPLES)
             assert one is not None
             assert two is not None
             hits[k] = one.holds(SHARPE), two.own.holds(SHARPE)
@@ -249,7 +249,7 @@ def families(draws: int, seed: int = SEED) -> Iterator[Figure]:
             p = stats.norm.sf(z)
             law = f"correlation {rho:g}"
             for name, adjust, error in ADJUSTED:
-                rejected = np.array([adjust(each) <= LEVEL for each in p])
+                rejected = np.array([adjust(p_values) <= LEVEL for p_values in p])
                 wrong, right = rejected[:, false:].sum(axis=1), rejected[:, :false].sum(axis=1)
                 value = (wrong > 0).mean() if name == "Holm" else (wrong / np.maximum(wrong + right, 1)).mean()
                 yield Figure(f"{name}, {error}, {false} of {count} false", law, float(value), "up to 5 %")

@@ -83,8 +83,8 @@ builtins._reached = _reached
 
 def modules_of(area: str) -> list[Path]:
     """The modules of an area, in the order of their names."""
-    found = [path for folder in AREAS[area] for path in (PACKAGES / folder).rglob("*.py")]
-    return sorted(path for path in found if not set(LEFT_OUT) & {*path.parts, path.name})
+    paths = [path for folder in AREAS[area] for path in (PACKAGES / folder).rglob("*.py")]
+    return sorted(path for path in paths if not set(LEFT_OUT) & {*path.parts, path.name})
 
 
 def drawn(mutants_: int, seed: int, chosen: Collection[Path] = ()) -> list[tuple[str, Path, int]]:
@@ -96,9 +96,9 @@ def drawn(mutants_: int, seed: int, chosen: Collection[Path] = ()) -> list[tuple
         columns.append([(area, path, number) for path in paths for number in range(count(path))])
     if chosen:
         return random.Random(str(seed)).sample([place for column in columns for place in column], mutants_)
-    each = mutants_ // len(AREAS)
+    per_area = mutants_ // len(AREAS)
     columns = [
-        random.Random(f"{seed} {area}").sample(column, each) for area, column in zip(AREAS, columns, strict=True)
+        random.Random(f"{seed} {area}").sample(column, per_area) for area, column in zip(AREAS, columns, strict=True)
     ]
     return [place for row in zip(*columns, strict=True) for place in row]
 
@@ -110,10 +110,10 @@ def probed(path: Path, numbers: dict[int, int]) -> CodeType:
 
     def walk(node: ast.AST, around: ast.stmt | None) -> None:
         for child in ast.iter_child_nodes(node):
-            own = child if isinstance(child, ast.stmt) else around
-            if own is not None:
-                statement[id(child)] = own
-            walk(child, own)
+            child_statement = child if isinstance(child, ast.stmt) else around
+            if child_statement is not None:
+                statement[id(child)] = child_statement
+            walk(child, child_statement)
 
     walk(tree, None)
     wanted: dict[int, list[int]] = defaultdict(list)
@@ -122,8 +122,10 @@ def probed(path: Path, numbers: dict[int, int]) -> CodeType:
             wanted[id(statement[id(place.child)])].append(numbers[number])
     for node in list(ast.walk(tree)):
         for name, value in ast.iter_fields(node):
-            if isinstance(value, list) and any(id(each) in wanted for each in value):
-                setattr(node, name, [new for each in value for new in (*_probes(each, wanted.pop(id(each), ())), each)])
+            if isinstance(value, list) and any(id(child) in wanted for child in value):
+                setattr(
+                    node, name, [new for child in value for new in (*_probes(child, wanted.pop(id(child), ())), child)]
+                )
     return compile(ast.fix_missing_locations(tree), str(path), "exec")
 
 
@@ -170,9 +172,9 @@ class Sample:
         self.functions: dict[str, dict[tuple[str, int, int], list[FunctionType]]] = defaultdict(
             lambda: defaultdict(list)
         )
-        for each in gc.get_objects():
-            if isinstance(each, FunctionType) and each.__code__.co_filename.startswith(str(PACKAGES)):
-                self.functions[each.__code__.co_filename][_key(each.__code__)].append(each)
+        for candidate in gc.get_objects():
+            if isinstance(candidate, FunctionType) and candidate.__code__.co_filename.startswith(str(PACKAGES)):
+                self.functions[candidate.__code__.co_filename][_key(candidate.__code__)].append(candidate)
         gc.freeze()
         self._map()
         self._all()
@@ -183,24 +185,24 @@ class Sample:
     def _map(self) -> None:
         """Reads the maps of both sets, and adds the tests of this one that are in none. Quick properties are not run
         again with more examples."""
-        own = self.folder / f"map_{self.which}.jsonl"
-        known = [record for path in {own, self.folder / "map_quick.jsonl"} for record in lines_of(path)]
+        map_path = self.folder / f"map_{self.which}.jsonl"
+        records = [record for path in {map_path, self.folder / "map_quick.jsonl"} for record in lines_of(path)]
         self.before = {record["test"] for record in lines_of(self.folder / "map_quick.jsonl")}
-        left = [name for name in self.items if name not in {record["test"] for record in known}]
-        left.sort(key=lambda name: self._kind(name) == "long")
-        print(f"{self.which}: {len(self.items)} tests, {len(left)} to map", flush=True)
+        queue = [name for name in self.items if name not in {record["test"] for record in records}]
+        queue.sort(key=lambda name: self._kind(name) == "long")
+        print(f"{self.which}: {len(self.items)} tests, {len(queue)} to map", flush=True)
         # long tests may take hours to map: half of the time is for the mutants
         until = self.deadline if self.which == "quick" else (time.time() + self.deadline) / 2.0
-        while left and time.time() < until:
-            self._forked(lambda left=left: self._trace(left, own, until))  # type: ignore[misc]
-            done = {record["test"] for record in lines_of(own)}
-            stopped = [name for name in left if name not in done][:1]
+        while queue and time.time() < until:
+            self._forked(lambda names=queue: self._trace(names, map_path, until))  # type: ignore[misc]
+            done = {record["test"] for record in lines_of(map_path)}
+            stopped = [name for name in queue if name not in done][:1]
             if stopped and time.time() < until:
-                with own.open("a") as out:
+                with map_path.open("a") as out:
                     out.write(json.dumps({"test": stopped[0], "passed": False, "seconds": 0.0}) + "\n")
-            left = [name for name in left if name not in done | set(stopped)]
+            queue = [name for name in queue if name not in done | set(stopped)]
         unusable = []
-        for record in [record for path in {own, self.folder / "map_quick.jsonl"} for record in lines_of(path)]:
+        for record in [record for path in {map_path, self.folder / "map_quick.jsonl"} for record in lines_of(path)]:
             name = record["test"]
             if not record["passed"]:
                 unusable.append(name)
@@ -208,12 +210,12 @@ class Sample:
             self.seconds[name] = record["seconds"]
             for k in record["reached"]:
                 self.reach[k].add(name)
-        print(f"{self.which}: left out {len(unusable)}, not mapped {len(left)}, "
+        print(f"{self.which}: left out {len(unusable)}, not mapped {len(queue)}, "
               f"{sum(self.seconds.values()):.0f} s of tests", flush=True)  # fmt: skip
 
     def _trace(self, names: list[str], out: Path, until: float) -> None:
-        found = self.folder / "reached"
-        os.environ["MUTANT_REACHED"] = str(found)
+        reached_path = self.folder / "reached"
+        os.environ["MUTANT_REACHED"] = str(reached_path)
         self._install({path: probed(path, numbers) for path, numbers in self._numbers().items()})
         seen: set[int] = set()
         builtins._reached = seen.add  # type: ignore[attr-defined]
@@ -223,11 +225,11 @@ class Sample:
             signal.alarm(LONGEST[self.which])
             _forget()
             seen.clear()
-            found.write_text("")
+            reached_path.write_text("")
             began = time.monotonic()
             passed = self._passes(name)
             took = time.monotonic() - began
-            reached = seen | {int(k) for k in found.read_text().split()}
+            reached = seen | {int(k) for k in reached_path.read_text().split()}
             with out.open("a") as to:
                 record = {"test": name, "passed": passed, "seconds": round(took, 3), "reached": sorted(reached)}
                 to.write(json.dumps(record) + "\n")
@@ -267,12 +269,12 @@ class Sample:
 
     def _all(self) -> None:
         before = {(r["set"], r["mutant"]): r for r in lines_of(self.results)}
-        made: dict[Path, dict[int, Mutant]] = {}
+        mutants_by_path: dict[Path, dict[int, Mutant]] = {}
         for k, (area, path, number) in enumerate(self.sample):
-            if path not in made:
+            if path not in mutants_by_path:
                 wanted = {n for _, p, n in self.sample if p == path}
-                made[path] = dict(zip(sorted(wanted), mutants(path, wanted), strict=True))
-            mutant = made[path][number]
+                mutants_by_path[path] = dict(zip(sorted(wanted), mutants(path, wanted), strict=True))
+            mutant = mutants_by_path[path][number]
             key = f"{mutant} #{number}"
             if (self.which, key) in before:
                 continue
@@ -296,8 +298,8 @@ class Sample:
         reached = {name for name in self.reach[k] if name in self.items}
         if self.which == "all":
             reached = {name for name in reached if self._kind(name) == "long" or name not in self.before}
-        own = f"test_{Path(mutant.module).name}.py"
-        return sorted(reached, key=lambda n: (self.seconds[n] > 1.0 or own not in n, self.seconds[n]))
+        test_file = f"test_{Path(mutant.module).name}.py"
+        return sorted(reached, key=lambda n: (self.seconds[n] > 1.0 or test_file not in n, self.seconds[n]))
 
     def _kind(self, name: str) -> str:
         """`quick` for a test that does in `make test` what it does in `make test-all`: no property, not `long`."""
@@ -370,7 +372,7 @@ def report(results: Path) -> str:
     quick = {r["mutant"]: r for r in lines_of(results) if r["set"] == "quick"}
     later = {r["mutant"]: r for r in lines_of(results) if r["set"] == "all"}
     rows: dict[str, Counter[str]] = defaultdict(Counter)
-    told = []
+    survivor_lines = []
     for name, record in quick.items():
         if record["outcome"] == "not installed":
             continue
@@ -383,14 +385,14 @@ def report(results: Path) -> str:
         for area in (record["area"], "all"):
             rows[area][where] += 1
         if where != "quick":
-            told.append(f"{where:8}{record['area']:8}{name}  {later.get(name, record)['by']}".rstrip())
+            survivor_lines.append(f"{where:8}{record['area']:8}{name}  {later.get(name, record)['by']}".rstrip())
     lines = [f"{'area':8}{'drawn':>7}{'quick':>7}{'long':>7}{'none':>7}{'pending':>9}{'quick of killed':>17}"]
     for area in (*AREAS, "all"):
         row = rows[area]
         killed = row["quick"] + row["long"]
         lines.append(f"{area:8}{row.total():>7}{row['quick']:>7}{row['long']:>7}{row['none']:>7}{row['pending']:>9}"
                      f"{row['quick'] / max(killed, 1):>17.1%}")  # fmt: skip
-    return "\n".join([*lines, "", *sorted(told)])
+    return "\n".join([*lines, "", *sorted(survivor_lines)])
 
 
 def run(

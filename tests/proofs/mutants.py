@@ -97,8 +97,8 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
     """What may stand in the place of a node."""
     new = copy.copy(node)
     match node:
-        case ast.Compare(ops=[first, *rest]) if type(first) in _COMPARED:
-            new.ops = [_COMPARED[type(first)](), *rest]  # type: ignore[attr-defined]
+        case ast.Compare(ops=[first, *later_ops]) if type(first) in _COMPARED:
+            new.ops = [_COMPARED[type(first)](), *later_ops]  # type: ignore[attr-defined]
             yield new
         case ast.BinOp(op=op) | ast.AugAssign(op=op) if type(op) in _ARITHMETIC:
             new.op = _ARITHMETIC[type(op)]()  # type: ignore[attr-defined]
@@ -163,8 +163,8 @@ def module_name(path: Path) -> str:
 
 def module_path(name: str) -> Path:
     """The file of a module by its name; one in risk/ where no package has it."""
-    own = PACKAGES / f"{name}.py"
-    return own if own.exists() else RISK / f"{name}.py"
+    path = PACKAGES / f"{name}.py"
+    return path if path.exists() else RISK / f"{name}.py"
 
 
 class Place(NamedTuple):
@@ -204,13 +204,13 @@ def _places(node: ast.AST, function: str, inside: bool) -> Iterator[Place]:
     for name, index, child in _fields(node):
         if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
             continue
-        own = function
+        qualified_name = function
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            own = f"{function}.{child.name}" if function else child.name
+            qualified_name = f"{function}.{child.name}" if function else child.name
         if inside:
             for new in _changes(child):
-                yield Place(own, node, name, index, child, new)
-        yield from _places(child, own, inside or isinstance(child, _RUN))
+                yield Place(qualified_name, node, name, index, child, new)
+        yield from _places(child, qualified_name, inside or isinstance(child, _RUN))
 
 
 def _put(node: ast.AST, name: str, index: int | None, child: ast.AST) -> None:
@@ -263,9 +263,9 @@ class Hunt:
         self.functions: dict[str, dict[tuple[str, int, int], list[FunctionType]]] = defaultdict(
             lambda: defaultdict(list)
         )
-        for each in gc.get_objects():
-            if isinstance(each, FunctionType) and each.__code__.co_filename.startswith(str(PACKAGES)):
-                self.functions[each.__code__.co_filename][_key(each.__code__)].append(each)
+        for candidate in gc.get_objects():
+            if isinstance(candidate, FunctionType) and candidate.__code__.co_filename.startswith(str(PACKAGES)):
+                self.functions[candidate.__code__.co_filename][_key(candidate.__code__)].append(candidate)
         self.result = self._all()
         return True
 
@@ -308,14 +308,14 @@ class Hunt:
 
     def _again(self) -> None:
         """Once more, as a mutant is run but without one: a test that fails or hangs then would kill every mutant."""
-        left = sorted(set().union(*self.reach.values()))
+        queue = sorted(set().union(*self.reach.values()))
         kept: list[int] = []
-        while left:
-            done = self._timed(left)
+        while queue:
+            done = self._timed(queue)
             kept += done
-            left = left[len(done) :]
-            if left:
-                lost = left.pop(0)
+            queue = queue[len(done) :]
+            if queue:
+                lost = queue.pop(0)
                 print(f"left out, it fails the second time: {self.items[lost].nodeid}", file=sys.stderr)
                 for reached in self.reach.values():
                     reached.discard(lost)
@@ -350,11 +350,11 @@ class Hunt:
         os.dup2(nowhere, 2)
 
     def _all(self) -> int:
-        found: dict[str, Counter[str]] = defaultdict(Counter)
+        counts_by_module: dict[str, Counter[str]] = defaultdict(Counter)
         survivors: list[str] = []
         deadline = time.monotonic() + 60.0 * self.minutes
         for path in self.modules:
-            counts = found[module_name(path)]
+            counts = counts_by_module[module_name(path)]
             for mutant in mutants(path):
                 if not asked_again(mutant, self.only):
                     continue
@@ -367,7 +367,7 @@ class Hunt:
                 if outcome != "killed":
                     survivors.append(f"{mutant}  ({outcome})")
                     print(survivors[-1], file=sys.stderr, flush=True)
-        return report(found, survivors)
+        return report(counts_by_module, survivors)
 
     def _child(self, mutant: Mutant, file: str, reach: list[int]) -> str:
         pid = os.fork()
@@ -407,12 +407,12 @@ def _forget() -> None:
         rules._ready.clear()
 
 
-def report(found: dict[str, Counter[str]], survivors: list[str]) -> int:
+def report(counts_by_module: dict[str, Counter[str]], survivors: list[str]) -> int:
     """The table and what survived; 1 below what is asked."""
     total: Counter[str] = Counter()
     columns = ("killed", "survived", "no test", "not run")
     print("{:26}{:>9}{:>10}{:>9}{:>9}{:>8}".format("module", *columns, "share"))
-    for module, counts in found.items():
+    for module, counts in counts_by_module.items():
         total += counts
         run = counts["killed"] + counts["survived"] + counts["no test"]
         print(

@@ -20,8 +20,8 @@ def returns_of(
 ) -> tuple[Floats, Floats]:
     """(champion, challenger) float64[n]; the challenger earns `edge` a sample more, at `quick` times the risk."""
     draws = np.random.default_rng(seed).standard_t(5, (n, 3))
-    own = 0.007 * (np.sqrt(common) * draws[:, :1] + np.sqrt(1.0 - common) * draws[:, 1:]) + 0.0004
-    return own[:, 0], own[:, 1] * quick + edge
+    returns = 0.007 * (np.sqrt(common) * draws[:, :1] + np.sqrt(1.0 - common) * draws[:, 1:]) + 0.0004
+    return returns[:, 0], returns[:, 1] * quick + edge
 
 
 def ever_promoted(rules: PromotionRules, champion: Floats, challenger: Floats, every: int = 21) -> bool:
@@ -51,7 +51,7 @@ def main() -> int:
             )  # type: ignore[arg-type]
             rates = {edge: rate(rules, seeds, edge) for edge in (-0.001, 0.0, 0.001, 0.004)}
             broken |= rates[0.0] > 1.0 - rules.confidence
-            said = ", ".join(f"{1e4 * edge:+.0f} bp a day {found:.1%}" for edge, found in rates.items())
+            said = ", ".join(f"{1e4 * edge:+.0f} bp a day {share:.1%}" for edge, share in rates.items())
             sys.stdout.write(
                 f"{measure}, {samples} samples, {looks} looks, {1.0 - rules.confidence:.0%} stated: promoted at "
                 f"{said}\n"

@@ -52,31 +52,31 @@ def largest(figure: str, reference: str, kind: str, of: Callable[[int], float], 
 
 
 def of_t(seed: int) -> float:
-    own, other = pair(seed)
-    d = own - other
+    returns, other = pair(seed)
+    d = returns - other
     t = d.mean() / (d.std(ddof=1) / math.sqrt(len(d)))
-    return abs(paired_t(own, other).p - 2.0 * float(stats.t.sf(abs(t), len(d) - 1)))
+    return abs(paired_t(returns, other).p - 2.0 * float(stats.t.sf(abs(t), len(d) - 1)))
 
 
 def of_memmel(seed: int) -> float:
-    own, other = pair(seed)
-    found = jobson_korkie(own, other)
-    return abs(found.difference / found.error / memmel(own, other) - 1.0)
+    returns, other = pair(seed)
+    sharpe_test = jobson_korkie(returns, other)
+    return abs(sharpe_test.difference / sharpe_test.error / memmel(returns, other) - 1.0)
 
 
 def of_kernel(case: int) -> float:
     seed, prewhiten = case // 2, bool(case % 2)
-    own, other = pair(seed)
-    error = parzen_error(own, other, prewhiten=prewhiten)
-    return abs(ledoit_wolf(own, other, prewhiten=prewhiten).error / error - 1.0)
+    returns, other = pair(seed)
+    error = parzen_error(returns, other, prewhiten=prewhiten)
+    return abs(ledoit_wolf(returns, other, prewhiten=prewhiten).error / error - 1.0)
 
 
 def of_bootstrap(case: int) -> float:
     n, block = ((60, 1), (60, 5), (64, 7))[case % 3]
-    own, other = pair(case, n=n, edge=0.1)
-    found = ledoit_wolf_bootstrap(own, other, block=block, resamples=199, seed=7)
+    returns, other = pair(case, n=n, edge=0.1)
+    sharpe_test = ledoit_wolf_bootstrap(returns, other, block=block, resamples=199, seed=7)
     starts = np.random.default_rng(7).integers(0, n, (199, n // block), dtype=np.int64)
-    return abs(found.p - bootstrap_p(own, other, starts, block))
+    return abs(sharpe_test.p - bootstrap_p(returns, other, starts, block))
 
 
 def of_adjusted(adjust: Callable[[np.ndarray], np.ndarray], method: str) -> Callable[[int], float]:
@@ -96,26 +96,28 @@ def excess_of(case: int) -> np.ndarray:
 
 def of_ability(case: int) -> float:
     excess = excess_of(case)
-    found = superior_ability(excess, length=LENGTH, resamples=3_999)
-    assert found is not None
+    ability = superior_ability(excess, length=LENGTH, resamples=3_999)
+    assert ability is not None
     theirs = of_arch(excess / np.sqrt(stationary_variances(excess, LENGTH)), LENGTH).pvalues
-    ours = {"lower": found.lower, "consistent": found.consistent, "upper": found.upper}
+    ours = {"lower": ability.lower, "consistent": ability.consistent, "upper": ability.upper}
     return max(abs(value - theirs[name]) for name, value in ours.items())
 
 
 def of_reality(case: int) -> float:
     excess = excess_of(case)
-    found = reality_check(excess, length=LENGTH, resamples=3_999)
-    assert found is not None
-    return abs(found.p - of_arch(excess, LENGTH).pvalues["upper"])
+    check = reality_check(excess, length=LENGTH, resamples=3_999)
+    assert check is not None
+    return abs(check.p - of_arch(excess, LENGTH).pvalues["upper"])
 
 
 def of_overfitting(seed: int) -> float:
     returns = np.random.default_rng(seed).normal(0.0003, 0.01, (60 + seed, 5))
-    found = overfitting(returns, blocks=6)
+    estimate = overfitting(returns, blocks=6)
     probability, logits, slope, loss = looped_overfitting(returns, 6, "sharpe")
-    apart = float(np.abs(np.sort(found.logits) - np.sort(logits)).max())
-    return max(abs(found.probability - probability), apart, abs(found.slope - slope), abs(found.loss - loss))
+    logit_distance = float(np.abs(np.sort(estimate.logits) - np.sort(logits)).max())
+    return max(
+        abs(estimate.probability - probability), logit_distance, abs(estimate.slope - slope), abs(estimate.loss - loss)
+    )
 
 
 def of_length(phi: float) -> Callable[[int], float]:
@@ -170,8 +172,8 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     print("| figure | reference | largest difference | kind | cases |")
     print("|---|---|---|---|---|")
-    for each in differences():
-        print(f"| {each.figure} | {each.reference} | {each.largest:.1e} | {each.kind} | {each.cases} |", flush=True)
+    for row in differences():
+        print(f"| {row.figure} | {row.reference} | {row.largest:.1e} | {row.kind} | {row.cases} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -29,32 +29,32 @@ def looped_overfitting(returns: np.ndarray, blocks: int, measure: Measure) -> tu
         inside.append(performance[0][best])
         outside.append(performance[1][best])
     slope = stats.linregress(inside, outside).slope
-    low = sum(each <= 1e-12 for each in logits) / len(logits)
-    return low, logits, slope, sum(each < 0 for each in outside) / len(outside)
+    low = sum(logit <= 1e-12 for logit in logits) / len(logits)
+    return low, logits, slope, sum(figure < 0 for figure in outside) / len(outside)
 
 
 def pair(seed: int = 1, n: int = 120, rho: float = 0.5, edge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     common, one, two = np.random.default_rng(seed).normal(size=(3, n))
     mix = math.sqrt(1.0 - rho)
-    own, other = (0.1 + math.sqrt(rho) * common + mix * each for each in (one, two))
-    return 0.01 * (own + edge), 0.01 * other
+    returns, other = (0.1 + math.sqrt(rho) * common + mix * noise for noise in (one, two))
+    return 0.01 * (returns + edge), 0.01 * other
 
 
-def parzen_error(own: np.ndarray, other: np.ndarray, *, prewhiten: bool) -> float:
+def parzen_error(returns: np.ndarray, other: np.ndarray, *, prewhiten: bool) -> float:
     """Ledoit & Wolf 2008, section 3.1, one matrix and one lag at a time."""
-    n = len(own)
-    columns = [own, other, own**2, other**2]
-    v = np.column_stack([each - each.mean() for each in columns])
+    n = len(returns)
+    columns = [returns, other, returns**2, other**2]
+    v = np.column_stack([moment - moment.mean() for moment in columns])
     gradient = np.zeros(4)
-    for k, (each, sign) in enumerate(((own, 1.0), (other, -1.0))):
-        mean, second = each.mean(), (each**2).mean()
+    for k, (series, sign) in enumerate(((returns, 1.0), (other, -1.0))):
+        mean, second = series.mean(), (series**2).mean()
         gradient[k] = sign * second / (second - mean**2) ** 1.5
         gradient[k + 2] = -sign * 0.5 * mean / (second - mean**2) ** 1.5
     recolour = np.eye(4)
     if prewhiten:
         a = np.array([np.linalg.lstsq(v[:-1], v[1:, j], rcond=None)[0] for j in range(4)])
-        left, sizes, right = np.linalg.svd(a)
-        a = left @ np.diag([min(size, 0.97) for size in sizes]) @ right
+        left_vectors, sizes, right_vectors = np.linalg.svd(a)
+        a = left_vectors @ np.diag([min(size, 0.97) for size in sizes]) @ right_vectors
         recolour = np.linalg.inv(np.eye(4) - a)
         v = np.array([v[t] - a @ v[t - 1] for t in range(1, n)])
     m = len(v)
@@ -78,37 +78,37 @@ def parzen_error(own: np.ndarray, other: np.ndarray, *, prewhiten: bool) -> floa
     return math.sqrt(gradient @ psi @ gradient / n)
 
 
-def bootstrap_p(own: np.ndarray, other: np.ndarray, starts: np.ndarray, block: int) -> float:
+def bootstrap_p(returns: np.ndarray, other: np.ndarray, starts: np.ndarray, block: int) -> float:
     """Ledoit & Wolf 2008, section 3.2, one resample and one block at a time."""
-    n = len(own)
-    difference = own.mean() / own.std(ddof=1) - other.mean() / other.std(ddof=1)
-    distance = abs(difference) / parzen_error(own, other, prewhiten=True)
+    n = len(returns)
+    difference = returns.mean() / returns.std(ddof=1) - other.mean() / other.std(ddof=1)
+    distance = abs(difference) / parzen_error(returns, other, prewhiten=True)
     count = 1
     for row in starts:
         rows = np.concatenate([(first + np.arange(block)) % n for first in row])
-        one, two = own[rows], other[rows]
+        one, two = returns[rows], other[rows]
         m = len(rows)
         gradient = np.zeros(4)
-        for k, (each, sign) in enumerate(((one, 1.0), (two, -1.0))):
-            mean, second = each.mean(), (each**2).mean()
+        for k, (series, sign) in enumerate(((one, 1.0), (two, -1.0))):
+            mean, second = series.mean(), (series**2).mean()
             gradient[k] = sign * second / (second - mean**2) ** 1.5
             gradient[k + 2] = -sign * 0.5 * mean / (second - mean**2) ** 1.5
-        y = np.column_stack([each - each.mean() for each in (one, two, one**2, two**2)])
+        y = np.column_stack([moment - moment.mean() for moment in (one, two, one**2, two**2)])
         zeta = [y[j : j + block].sum(axis=0) / math.sqrt(block) for j in range(0, m, block)]
-        psi = sum(np.outer(each, each) for each in zeta) / len(zeta)
+        psi = sum(np.outer(block_sum, block_sum) for block_sum in zeta) / len(zeta)
         error = math.sqrt(gradient @ psi @ gradient / m)
         redrawn = one.mean() / one.std(ddof=1) - two.mean() / two.std(ddof=1)
         count += abs(redrawn - difference) / error >= distance
     return count / (len(starts) + 1)
 
 
-def memmel(own: np.ndarray, other: np.ndarray) -> float:
+def memmel(returns: np.ndarray, other: np.ndarray) -> float:
     """The statistic of Memmel 2003, who writes the variance in means and covariances, not in ratios."""
-    a, b = own.mean(), other.mean()
-    cov = np.cov(own, other)
+    a, b = returns.mean(), other.mean()
+    cov = np.cov(returns, other)
     s, t, c = math.sqrt(cov[0, 0]), math.sqrt(cov[1, 1]), cov[0, 1]
     theta = 2 * s**2 * t**2 - 2 * s * t * c + 0.5 * a**2 * t**2 + 0.5 * b**2 * s**2 - a * b / (s * t) * c**2
-    return float((t * a - s * b) / math.sqrt(theta / len(own)))
+    return float((t * a - s * b) / math.sqrt(theta / len(returns)))
 
 
 def autoregressive(n: int, phi: float, seed: int) -> np.ndarray:
@@ -147,6 +147,6 @@ def trials(seed: int, n: int = 250, count: int = 6, best: float = 0.0, worst: fl
 
 def of_arch(excess: np.ndarray, length: float, reps: int = 4_000) -> SPA:
     """The test of arch, which compares losses."""
-    found = SPA(np.zeros(len(excess)), -excess, block_size=length, reps=reps, seed=3)
-    found.compute()
-    return found
+    spa = SPA(np.zeros(len(excess)), -excess, block_size=length, reps=reps, seed=3)
+    spa.compute()
+    return spa

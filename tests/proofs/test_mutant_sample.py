@@ -85,11 +85,11 @@ def test_the_table_counts_a_mutant_where_it_was_killed_first(tmp_path: Path) -> 
     keys = ("set", "area", "mutant", "outcome", "kind")
     results.write_text("".join(json.dumps({**dict(zip(keys, row, strict=True)), "by": "t"}) + "\n" for row in rows))
     table = mutant_sample.report(results)
-    found = {line.split()[0]: line.split()[1:] for line in table.partition("\n\n")[0].splitlines()[1:]}
-    assert found["gate"] == ["2", "1", "1", "0", "0", "50.0%"]
-    assert found["paper"] == ["3", "2", "0", "1", "0", "100.0%"]
-    assert found["books"] == ["1", "0", "0", "0", "1", "0.0%"]
-    assert found["all"] == ["6", "3", "1", "1", "1", "75.0%"]
+    cells_by_area = {line.split()[0]: line.split()[1:] for line in table.partition("\n\n")[0].splitlines()[1:]}
+    assert cells_by_area["gate"] == ["2", "1", "1", "0", "0", "50.0%"]
+    assert cells_by_area["paper"] == ["3", "2", "0", "1", "0", "100.0%"]
+    assert cells_by_area["books"] == ["1", "0", "0", "0", "1", "0.0%"]
+    assert cells_by_area["all"] == ["6", "3", "1", "1", "1", "75.0%"]
     assert [line.split()[:3] for line in table.partition("\n\n")[2].splitlines()] == [
         ["long", "gate", "b"], ["none", "paper", "e"], ["pending", "books", "f"],
     ]  # fmt: skip

@@ -32,8 +32,8 @@ def texts(folder: Path) -> list[str]:
 
 
 def test_each_operator_number_and_branch_of_a_function_is_changed_once(tmp_path: Path) -> None:
-    found = texts(tmp_path)
-    for each in (
+    changes = texts(tmp_path)
+    for change in (
         "most is None  ->  most is not None",
         "most is None or not x < 7  ->  most is None and (not x < 7)",
         "not x < 7  ->  x < 7",
@@ -45,13 +45,13 @@ def test_each_operator_number_and_branch_of_a_function_is_changed_once(tmp_path:
         "if most is None or not x < 7:  ->  if True:",
         "if most is None or not x < 7:  ->  if False:",
     ):
-        assert found.count(each) == 1, each
+        assert changes.count(change) == 1, change
 
 
 def test_constants_of_the_module_defaults_and_words_are_left_alone(tmp_path: Path) -> None:
-    found = texts(tmp_path)
-    assert "return None  ->  return None" not in found
-    assert not any(text.startswith(("5 ", "3 ", "'No", "'A")) for text in found)
+    changes = texts(tmp_path)
+    assert "return None  ->  return None" not in changes
+    assert not any(text.startswith(("5 ", "3 ", "'No", "'A")) for text in changes)
     assert (tmp_path / "small.py").read_text() == SOURCE
 
 

@@ -24,17 +24,17 @@ COLUMNS = ("kind", "intents", "verdicts", "with adding", "states", "nearest", "b
 
 def report(kinds: dict[str, Tally], seconds: float) -> None:
     """The figures, kind by kind, then by reason."""
-    whole = Tally()
+    total = Tally()
     print("{:18}{:>10}{:>10}{:>13}{:>13}{:>9}{:>10}".format(*COLUMNS))
     for kind, t in kinds.items():
-        whole += t
+        total += t
         print(
             f"{kind:18}{t.intents:>10,}{t.verdicts:>10,}{t.added:>13,}{t.states:>13,}{t.use:>9.4f}{len(t.wrong):>10,}"
         )
-    print("by reason: " + ", ".join(f"{Reason(code).name} {n:,}" for code, n in whole.reasons.most_common()))
+    print("by reason: " + ", ".join(f"{Reason(code).name} {n:,}" for code, n in total.reasons.most_common()))
     print(
-        f"{whole.intents:,} intents of {len(kinds)} kinds, {whole.verdicts:,} verdicts, {whole.states:,} subsets and "
-        f"partial fills, {len(whole.wrong):,} breaches; {seconds:.0f} s"
+        f"{total.intents:,} intents of {len(kinds)} kinds, {total.verdicts:,} verdicts, {total.states:,} subsets and "
+        f"partial fills, {len(total.wrong):,} breaches; {seconds:.0f} s"
     )
 
 
@@ -55,19 +55,19 @@ def main() -> int:
         played = iter([(asked.kind, match_of(asked.kind, asked.seed, asked.match))])
     else:
         played = duel(asked.intents, asked.seed)
-    told: Counter[str] = Counter()
+    breach_counts: Counter[str] = Counter()
     done = 0
     for kind, tally in played:
         if (done + tally.intents) // STEP > done // STEP:
             print(f"{done + tally.intents:,} intents, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         done += tally.intents
         for wrong in tally.wrong:
-            told[kind] += 1
-            if told[kind] <= 20:
+            breach_counts[kind] += 1
+            if breach_counts[kind] <= 20:
                 print(wrong, flush=True)
         kinds[kind] += tally
     report(kinds, time.monotonic() - began)
-    return 1 if told else 0
+    return 1 if breach_counts else 0
 
 
 if __name__ == "__main__":

@@ -62,9 +62,9 @@ def market_returns() -> Floats:
     bars = pl.read_parquet(DATA / "us_daily.parquet", columns=["ts", "symbol", "close"])
     table = bars.pivot(on="symbol", index="ts", values="close").sort("ts").drop("ts").drop_nulls()
     close = table.to_numpy()
-    found = close[1:] / close[:-1] - 1.0
+    returns = close[1:] / close[:-1] - 1.0
     # a split is no return
-    return found[(np.abs(found) < 0.4).all(axis=1)]
+    return returns[(np.abs(returns) < 0.4).all(axis=1)]
 
 
 def drawn_returns(rng: np.random.Generator, n: int, rows: int) -> Floats:
@@ -179,15 +179,15 @@ class Arena:
         """Ask the gate, judge its verdict; with `keep` what passed is sent."""
         book = self.book(asked)
         verdict = self.gate(book.ctx, book.account, asked, book.limits, switch)
-        found = judge(book, verdict, self.rng, switch=switch)
+        judgement = judge(book, verdict, self.rng, switch=switch)
         t = self.tally
         t.intents += int(np.count_nonzero(asked))
         t.verdicts += 1
-        t.states += found.states
-        t.added += found.states > 0
-        t.use = max(t.use, found.use)
+        t.states += judgement.states
+        t.added += judgement.states > 0
+        t.use = max(t.use, judgement.use)
         t.reasons.update(verdict.reason[asked != 0.0].tolist())
-        t.wrong += found.wrong
+        t.wrong += judgement.wrong
         if keep:
             self.send(np.nan_to_num(verdict.lots))
         return verdict
@@ -203,7 +203,7 @@ class Arena:
         """Some orders fill, whole or in part, at their worst price or inside it; some end."""
         fee, kept = self.limits.fee_bp * 1e-4, []
         for k, lots, price in self.open:
-            left, drawn = lots, self.rng.random(4)
+            open_lots, drawn = lots, self.rng.random(4)
             if drawn[0] < chance:
                 filled = lots if drawn[1] < 0.6 else float(np.trunc(lots * drawn[1]))
                 inside = 1.0 if drawn[2] < worst else drawn[2]
@@ -212,9 +212,9 @@ class Arena:
                 self.cash -= filled * paid + abs(filled) * paid * fee
                 self.held[k] += filled
                 self.traded += abs(filled) * float(self.px[k])
-                left = lots - filled
-            if left and not drawn[3] < end:
-                kept.append((k, left, price))
+                open_lots = lots - filled
+            if open_lots and not drawn[3] < end:
+                kept.append((k, open_lots, price))
         self.open = kept[-40:]
         self.still = self.still or not kept
 

@@ -227,8 +227,8 @@ SEEN_AT: Final = {
 def hunt(fault: Fault, patch: pytest.MonkeyPatch, matches: int = 60, seed: int = 0) -> str:
     """The first breach that a gate with this fault shows, or "" after that many matches of each kind."""
     gate = fault.plant(patch)
-    known = [SEEN_AT[fault.name]] if fault.name in SEEN_AT else []
-    for kind, match in (*known, *((kind, match) for match in range(matches) for kind in KINDS)):
+    first_matches = [SEEN_AT[fault.name]] if fault.name in SEEN_AT else []
+    for kind, match in (*first_matches, *((kind, match) for match in range(matches) for kind in KINDS)):
         wrong = match_of(kind, seed, match, gate).wrong
         if wrong:
             return wrong[0]

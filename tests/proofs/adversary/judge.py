@@ -206,8 +206,8 @@ def _worst_subsets(rng: np.random.Generator, book: Book, orders: Orders) -> NDAr
     m, buys, adding = len(orders.lots), orders.lots > 0, orders.adding
     one = np.eye(m, dtype=np.bool_)
     none = np.zeros(m, dtype=np.bool_)
-    whole: Sequence[NDArray[np.bool_]] = (none, ~none, buys, ~buys, adding, ~adding, buys & adding, ~buys & adding)
+    subsets: Sequence[NDArray[np.bool_]] = (none, ~none, buys, ~buys, adding, ~adding, buys & adding, ~buys & adding)
     rows = np.nan_to_num(book.returns)
     chosen = rows[rng.integers(len(rows), size=min(SCENARIOS, len(rows)))]
     moves = chosen[:, orders.sym] * np.sign(orders.lots)
-    return np.vstack((*whole, one, ~one, moves < 0.0, moves > 0.0))
+    return np.vstack((*subsets, one, ~one, moves < 0.0, moves > 0.0))

@@ -64,7 +64,7 @@ def test_some_verdict_of_nearly_every_kind_comes_within_a_hair_of_a_limit() -> N
 
 @pytest.mark.quick_cases(4)
 @pytest.mark.parametrize(
-    "fault", [pytest.param(each, id=each.name, marks=[pytest.mark.uncompiled] * each.inside) for each in FAULTS]
+    "fault", [pytest.param(fault, id=fault.name, marks=[pytest.mark.uncompiled] * fault.inside) for fault in FAULTS]
 )
 def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hunt(fault, monkeypatch), "nobody saw it"
@@ -135,27 +135,27 @@ def test_a_short_sale_that_became_nothing_pays_for_nothing() -> None:
 
 def test_open_short_sales_are_reserved_at_their_own_collar() -> None:
     limits = Limits(collar=0.2, reduce_collar=0.05, max_gross_exposure=0.5)
-    found = judged([0.0, 1_000.0], limits, [100.0, 100.0], [(0, -200.0, 80.0)], open_loss=None)
-    assert found.wrong == []
+    judgement = judged([0.0, 1_000.0], limits, [100.0, 100.0], [(0, -200.0, 80.0)], open_loss=None)
+    assert judgement.wrong == []
 
 
 def test_lots_that_are_not_a_number_do_not_come_out_of_the_gate() -> None:
-    found = judged([1.0, -9.0], Limits(), [100.0, 100.0], [], lots=[float("nan"), 5.0], cash=EQUITY)
-    assert found.wrong == []
+    judgement = judged([1.0, -9.0], Limits(), [100.0, 100.0], [], lots=[float("nan"), 5.0], cash=EQUITY)
+    assert judgement.wrong == []
 
 
 def test_a_resting_sale_far_below_the_mark_lowers_what_may_be_owed() -> None:
     limits = Limits(max_cash_debit=1.0)
-    found = judged([0.0, 5_000.0], limits, [100.0, 100.0], [(0, -1_000.0, 30.0)], lots=[1_000.0, 0.0])
-    assert found.wrong == []
+    judgement = judged([0.0, 5_000.0], limits, [100.0, 100.0], [(0, -1_000.0, 30.0)], lots=[1_000.0, 0.0])
+    assert judgement.wrong == []
 
 
 def test_a_position_whose_sale_rests_keeps_its_weight_when_others_are_bought() -> None:
     """19.9 % of at most 20 %, for sale: unfilled it weighs that, filled nothing; no state breaks the limit."""
     limits = Limits(max_position_weight=0.2)
     held = [199.0, 0.0, 0.0, 0.0]
-    found = judged([0.0, 180.0, 180.0, 180.0], limits, [100.0] * 4, [(0, -199.0, 85.0)], lots=held)
-    assert found.wrong == []
+    judgement = judged([0.0, 180.0, 180.0, 180.0], limits, [100.0] * 4, [(0, -199.0, 85.0)], lots=held)
+    assert judgement.wrong == []
 
 
 def one_world(agents: list[Any], house: Limits, agent: Limits) -> Tally:
@@ -182,8 +182,8 @@ def test_a_resting_sale_of_more_than_is_held_counts_as_a_short() -> None:
     limits = Limits(collar=0.01, max_gross_exposure=0.15)
     rows = [(0, -438.0, 21.12)]
     lots = [2.0, 29.0, 0.0]
-    found = judged([1_620.0, 234.0, 787.0], limits, [21.38, 159.67, 33.04], rows, lots=lots)
-    assert found.wrong == []
+    judgement = judged([1_620.0, 234.0, 787.0], limits, [21.38, 159.67, 33.04], rows, lots=lots)
+    assert judgement.wrong == []
 
 
 MOVED = np.repeat(np.random.default_rng(5).normal(0.0, 0.01, (80, 1)), 3, axis=1) * [1.0, 1.0, 0.0]
@@ -211,36 +211,36 @@ def test_a_limit_that_an_open_order_may_break_still_holds_for_new_orders(
 ) -> None:
     """20 % is held, an open order would make it 25 %: no new order may take equity from what is held."""
     given: dict[str, Any] = {"limits": Limits(**limits), "px": [100.0] * 3, "lots": held, "returns": MOVED}
-    alone, found = passed([0.0, 0.0, side * 160.0], rows=[], **given)
-    assert found.wrong == []
+    alone, judgement = passed([0.0, 0.0, side * 160.0], rows=[], **given)
+    assert judgement.wrong == []
     assert abs(alone[2]) > 1.0
-    beside, found = passed([0.0, 0.0, side * 160.0], rows=[(0, 50.0, 105.0)], **given)
-    assert found.wrong == []
+    beside, judgement = passed([0.0, 0.0, side * 160.0], rows=[(0, 50.0, 105.0)], **given)
+    assert judgement.wrong == []
     assert abs(beside[2]) <= abs(alone[2])
 
 
 def test_a_limit_that_is_breached_by_what_is_held_stops_only_what_adds_to_it() -> None:
     limits = Limits(group_caps=(("first", 0.15),))
-    found = passed([10.0, 100.0], limits, [100.0, 100.0], [(0, 50.0, 105.0)], lots=[200.0, 0.0])
-    assert found[0] == [0.0, 100.0]
-    assert found[1].wrong == []
+    outcome = passed([10.0, 100.0], limits, [100.0, 100.0], [(0, 50.0, 105.0)], lots=[200.0, 0.0])
+    assert outcome[0] == [0.0, 100.0]
+    assert outcome[1].wrong == []
 
 
 @pytest.mark.parametrize(
     "limits", [{"max_orders_per_day": 1}, {"max_open_orders": 1}, {"order_rate": Rate(1)}], ids=lambda k: next(iter(k))
 )
 def test_reductions_of_a_basket_count_as_orders_and_pass(limits: dict[str, Any]) -> None:
-    lots, found = passed([-50.0, 100.0, 0.0], Limits(**limits), [100.0] * 3, [], lots=[100.0, 0.0, 0.0])
+    lots, judgement = passed([-50.0, 100.0, 0.0], Limits(**limits), [100.0] * 3, [], lots=[100.0, 0.0, 0.0])
     assert lots == [-50.0, 0.0, 0.0]
-    assert found.wrong == []
-    lots, found = passed([-50.0, 0.0, -20.0], Limits(**limits), [100.0] * 3, [], lots=[100.0, 0.0, 50.0])
+    assert judgement.wrong == []
+    lots, judgement = passed([-50.0, 0.0, -20.0], Limits(**limits), [100.0] * 3, [], lots=[100.0, 0.0, 50.0])
     assert lots == [-50.0, 0.0, -20.0]
 
 
 def test_the_sum_of_squares_on_the_way_is_exceeded_by_in_flight_once() -> None:
     limits = Limits(max_herfindahl=0.2, in_flight=0.25)
-    lots, found = passed([-400.0, 450.0], limits, [100.0] * 2, [], lots=[400.0, 0.0])
-    assert found.wrong == []
+    lots, judgement = passed([-400.0, 450.0], limits, [100.0] * 2, [], lots=[400.0, 0.0])
+    assert judgement.wrong == []
     assert lots[0] == -400.0
     low = EQUITY - 5.0 * lots[1]
     assert (40_000.0**2 + (100.0 * lots[1]) ** 2) / low**2 <= 0.25

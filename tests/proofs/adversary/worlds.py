@@ -168,7 +168,7 @@ class Watched(World):
         state = self.shell.state
         self.said = max(0.0, power * state.equity_micro / MICRO)
         heard = tuple(key for key in {at[:2] for at in self.sent} if self.ask.random() < 0.7)
-        self.sent = {at: each for at, each in self.sent.items() if at[:2] not in heard}
+        self.sent = {at: order for at, order in self.sent.items() if at[:2] not in heard}
         house = state.ledger.house
         said = int(self.said * MICRO)
         self.shell.run(
@@ -193,14 +193,14 @@ class Watched(World):
                         adds = True
             elif isinstance(effect, Filled):
                 for sym, lots in zip(effect.sym, effect.lots, strict=True):
-                    if (each := self.sent.get((effect.sample, effect.n, sym))) is not None:
-                        each.filled += abs(lots)
+                    if (sent_order := self.sent.get((effect.sample, effect.n, sym))) is not None:
+                        sent_order.filled += abs(lots)
             elif isinstance(effect, Ended):
                 for sym in effect.sym:
-                    if (each := self.sent.get((effect.sample, effect.n, sym))) is not None:
-                        each.lots = each.filled
+                    if (sent_order := self.sent.get((effect.sample, effect.n, sym))) is not None:
+                        sent_order.lots = sent_order.filled
         if adds:
-            cost = sum(each.lots * each.price for each in self.sent.values())
+            cost = sum(order.lots * order.price for order in self.sent.values())
             if cost > self.said + CLOSE * abs(self.said) + 0.01:
                 self.tally.wrong.append(f"sent for {cost:.2f} where the venue lets {self.said:.2f}")
 
@@ -244,7 +244,7 @@ class Watched(World):
         wrong, use = state_breaches(case, orders, fills)
         if book != HOUSE:
             # the house may cut what an agent's verdict had as a whole: then only its subsets are promised
-            wrong = [each for each in wrong if "at the end" not in each]
+            wrong = [breach for breach in wrong if "at the end" not in breach]
         self.tally.added += 1
         self.tally.states += len(fills)
         self.tally.use = max(self.tally.use, use)
@@ -263,7 +263,7 @@ class Watched(World):
 
     def _unsent(self, case: Book, plan: Planned, book: int, new: list[OpenRow]) -> list[OpenRow]:
         """What the agent's own gate let pass, and the house cut or crossed."""
-        part = next((each for each in plan.agents if each.agent == book), None)
+        part = next((agent_part for agent_part in plan.agents if agent_part.agent == book), None)
         if part is None:
             return []
         lots = np.frombuffer(part.allowed, dtype=np.int64).astype(np.float64)
@@ -326,8 +326,8 @@ def hostile(rng: np.random.Generator, size: int) -> Any:
     def at_random(view: Any) -> object:
         return drawn(view).normal(0.0, 1.0, size) * drawn(view).choice([0.1, 1.0, 9.0])
 
-    own = {"flip": flip, "all in": all_in, "hedge": hedge, "many small": many_small, "random": at_random}
-    return own.get(what) or _policy(rng, size)
+    policies = {"flip": flip, "all in": all_in, "hedge": hedge, "many small": many_small, "random": at_random}
+    return policies.get(what) or _policy(rng, size)
 
 
 def through_the_engine(seed: int, match: int) -> Tally:
@@ -350,11 +350,11 @@ def through_the_engine(seed: int, match: int) -> Tally:
     close[~fresh], opens[~fresh] = np.nan, np.nan
     fee = float(rng.choice([0.0, 1.0, 10.0]))
     house = drawn_limits(rng, fee)
-    own = house if rng.random() < 0.3 else override(drawn_limits(rng, fee), allow_short=house.allow_short)
+    agent_limits = house if rng.random() < 0.3 else override(drawn_limits(rng, fee), allow_short=house.allow_short)
     aside = rng.spawn(1)[0]
     power = float(np.exp(aside.uniform(-3.0, 0.5))) if aside.random() < 0.4 else None
     world = Watched(
-        block(close, opens, fresh), [hostile(rng, size) for _ in range(count)], house=house, agent=own,
+        block(close, opens, fresh), [hostile(rng, size) for _ in range(count)], house=house, agent=agent_limits,
         costs=Costs(commission_bp=fee, slippage_bp=float(rng.choice([0.0, 30.0])), seed=match,
                     participation=float(rng.choice([0.0, 0.0001, 0.001]))),
         actions=actions, min_trade=0.0, lookback=ROWS, good_till_cancelled=bool(rng.random() < 0.4),

@@ -39,9 +39,9 @@ def days(wanted: int, seed: int) -> int:
 
 def everywhere(seed: int, stride: int = 1) -> int:
     """One world again and again, each time with a crash at another effect boundary."""
-    whole = simulate(seed)
-    broken = _told(whole)
-    tried = range(1, whole.boundaries + 1, stride)
+    reference = simulate(seed)
+    broken = _told(reference)
+    tried = range(1, reference.boundaries + 1, stride)
     for boundary in tried:
         broken += _told(simulate(seed, crash_at=frozenset({boundary})))
     print(f"world {seed}: a crash at each of {len(tried)} boundaries, {broken} violations")
@@ -55,9 +55,9 @@ def bugs(seeds: range) -> int:
         return subprocess.run(command, env=os.environ | {"QUANTD_UNCOMPILED": "1"}, check=False).returncode
     missed = 0
     for bug in BUGS:
-        found = hunt(bug, seeds)
-        missed += found is None
-        print(f"{bug.name}: {'NOT FOUND' if found is None else f'seed {found[0]}: {found[1]:.100}'}", flush=True)
+        finding = hunt(bug, seeds)
+        missed += finding is None
+        print(f"{bug.name}: {'NOT FOUND' if finding is None else f'seed {finding[0]}: {finding[1]:.100}'}", flush=True)
     print(f"{len(BUGS)} planted bugs, {missed} not found within {len(seeds)} seeds")
     return missed
 

@@ -90,9 +90,11 @@ class Guarded:
         if key not in self.closing | self.near | self.filled:
             raise Violation(f"a position that came to no level is closed: {effect!r}")
         for work in state.working.values():
-            for row, who, left in work.open_shares():
-                if who == effect.agent and work.basket.sym[row] == effect.symbol and left * lots > 0:
-                    raise Violation(f"a protective exit and {left} lots the other way are in the market: {effect!r}")
+            for row, who, open_lots in work.open_shares():
+                if who == effect.agent and work.basket.sym[row] == effect.symbol and open_lots * lots > 0:
+                    raise Violation(
+                        f"a protective exit and {open_lots} lots the other way are in the market: {effect!r}"
+                    )
 
     def _decisions(self, state: State, event: Event, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -171,12 +173,12 @@ def _goes(state: State, agent: int, column: int, lots: int, effects: Sequence[Ef
     """Whether all of a position is on its way out, waits for an order that is being cancelled, or was refused."""
     out = adding = 0
     for work in state.working.values():
-        for row, who, left in work.open_shares():
+        for row, who, open_lots in work.open_shares():
             if who == agent and work.basket.sym[row] == column:
-                out += left
-                adding += left * lots > 0
+                out += open_lots
+                adding += open_lots * lots > 0
     for cross in state.crosses:
-        out += sum(left for who, left in cross.shares if who == agent and cross.symbol == column)
+        out += sum(cross_lots for who, cross_lots in cross.shares if who == agent and cross.symbol == column)
     if adding or abs(out) >= abs(lots):
         return True
     if any(stop.symbol == column and (stop.going or stop.agent == agent) for stop in live_stops(state)):
@@ -185,13 +187,13 @@ def _goes(state: State, agent: int, column: int, lots: int, effects: Sequence[Ef
         if isinstance(plan, Planned):
             for part in plan.agents:
                 asked = int(np.frombuffer(part.asked, dtype=np.int64)[column])
-                own = np.frombuffer(part.reason, dtype=np.int8)[column]
+                agent_reason = np.frombuffer(part.reason, dtype=np.int8)[column]
                 house = np.frombuffer(plan.reason, dtype=np.int8)[column]
-                if part.agent == agent and asked * lots < 0 and (own or house):
+                if part.agent == agent and asked * lots < 0 and (agent_reason or house):
                     return True
     return False
 
 
 def guarded(house: Protective | None, agents: Sequence[Protective | None]) -> Guarded:
     """What to watch under these sets."""
-    return Guarded([tighter_of("protective", house, own) for own in agents])
+    return Guarded([tighter_of("protective", house, agent_rules) for agent_rules in agents])

@@ -202,8 +202,8 @@ def killed_run(assembly: Assembly, folder: Path, rng: random.Random, longest_s: 
         deadline = time.monotonic() + rng.uniform(0.0, longest_s)
         status = None
         while time.monotonic() < deadline:
-            found, status = os.waitpid(pid, os.WNOHANG)
-            if found:
+            child_pid, status = os.waitpid(pid, os.WNOHANG)
+            if child_pid:
                 break
             time.sleep(0.0005)
             status = None
@@ -221,13 +221,13 @@ def killed_run(assembly: Assembly, folder: Path, rng: random.Random, longest_s: 
 
 def read_models(folder: Path) -> dict[str, list[tuple[object, ...]]]:
     """Rows of each read model without the names of runs and the numbers of steps."""
-    found = {}
+    rows_by_table = {}
     with sqlite3.connect(f"file:{folder / 'quantd.db'}?mode=ro", uri=True) as connection:
         for table in READ_MODELS:
             columns = [row[1] for row in connection.execute(f"pragma table_info({table})")]
             wanted = ", ".join(f'"{c}"' for c in columns if c not in ("run", "seq", "k", "id"))
-            found[table] = sorted(connection.execute(f"select {wanted} from {table}").fetchall(), key=repr)
-    return found
+            rows_by_table[table] = sorted(connection.execute(f"select {wanted} from {table}").fetchall(), key=repr)
+    return rows_by_table
 
 
 def differences(folder: Path, reference: dict[str, list[tuple[object, ...]]]) -> list[str]:
@@ -250,16 +250,16 @@ def forked(kills: int, seed: int, *, folds: bool) -> int:
         assembly = assembled(top, folds=folds)
         digest = uninterrupted(assembly)
         wrong, longest_s = 0, 0.0
-        for each in ("first", "whole"):
-            whole = top / each
-            whole.mkdir()
+        for text in ("first", "whole"):
+            run_folder = top / text
+            run_folder.mkdir()
             began = time.monotonic()
-            _, status = os.waitpid(child(assembly, whole), 0)
+            _, status = os.waitpid(child(assembly, run_folder), 0)
             # most kills fall after the start is over and before the end is near
             longest_s = 0.4 * (time.monotonic() - began)
-            wrong += int(status != 0 or (whole / "digest").read_text() != digest)
-        reference = read_models(whole)
-        folded, stepped = map(int, (whole / "bars").read_text().split())
+            wrong += int(status != 0 or (run_folder / "digest").read_text() != digest)
+        reference = read_models(run_folder)
+        folded, stepped = map(int, (run_folder / "bars").read_text().split())
         wrong += int((folded > stepped) is not folds)
         rng, done, runs, began = random.Random(seed), 0, 0, time.monotonic()
         while done < kills:
@@ -267,12 +267,12 @@ def forked(kills: int, seed: int, *, folds: bool) -> int:
             folder.mkdir()
             done += killed_run(assembly, folder, rng, longest_s)
             runs += 1
-            found = differences(folder, reference)
+            errors = differences(folder, reference)
             if (folder / "digest").read_text() != digest:
-                found.append("the digest differs from the backtest's")
-            for each in found:
-                print(f"seed {seed}, run {runs}: {each}", flush=True)
-            wrong += bool(found)
+                errors.append("the digest differs from the backtest's")
+            for text in errors:
+                print(f"seed {seed}, run {runs}: {text}", flush=True)
+            wrong += bool(errors)
         orders, fills = len(reference["orders"]), len(reference["fills"])
         print(
             f"{done} kills of a forked child in {runs} runs of {orders} orders and {fills} fills, "

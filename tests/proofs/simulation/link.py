@@ -128,19 +128,21 @@ class Link:
 
     def _say(self, news: Iterable[BrokerNews], *, first: bool = False) -> None:
         """News leave the venue. `first`: they are new, and so the account changes."""
-        for each in news:
-            if first and isinstance(each, Reports):
-                basket = self.arrived[each.sample, each.n]
-                for row, lots, price, fee in zip(each.row, each.lots, each.price_nano, each.fee_micro, strict=True):
+        for message in news:
+            if first and isinstance(message, Reports):
+                basket = self.arrived[message.sample, message.n]
+                for row, lots, price, fee in zip(
+                    message.row, message.lots, message.price_nano, message.fee_micro, strict=True
+                ):
                     if lots:
                         side = 1 if basket.lots[row] > 0 else -1
                         self.truth.fill(basket.sym[row], side * lots, price, fee)
             if self._happens("report_lost"):
                 continue
             late = self._happens("report_late")
-            self._news.append((self._later(4) if late else self.now, float(self.rng.random()), each))
+            self._news.append((self._later(4) if late else self.now, float(self.rng.random()), message))
             if self._happens("report_twice"):
-                self._news.append((self._later(5), float(self.rng.random()), each))
+                self._news.append((self._later(5), float(self.rng.random()), message))
 
     # the daemon's side
 
@@ -194,18 +196,18 @@ class Link:
     def answer(self, key: Key, rows: Sequence[int]) -> Sequence[BrokerNews]:
         """What the venue says of an order when asked: never NotFound before its settling time."""
         came = [row for row in rows if (*key, row) in self._came]
-        rest = [row for row in rows if row not in came]
+        missing_rows = [row for row in rows if row not in came]
         news = list(self.venue.query(*key, came)) if came else []
-        if not rest:
+        if not missing_rows:
             return news
         sent = self._sent.setdefault(key, self.now)
         if any((b.sample, b.n) == key for _, b, _ in self._flight) or (
             self.now - sent < SETTLING and not self.reliable
         ):
-            return [*news, Unknown(*key, self.ts, rest, "not known yet")]
-        self._dead |= {(*key, row) for row in rest}
-        for times in sorted({self.again.get((*key, row), 0) for row in rest}):
-            alike = [row for row in rest if self.again.get((*key, row), 0) == times]
+            return [*news, Unknown(*key, self.ts, missing_rows, "not known yet")]
+        self._dead |= {(*key, row) for row in missing_rows}
+        for times in sorted({self.again.get((*key, row), 0) for row in missing_rows}):
+            alike = [row for row in missing_rows if self.again.get((*key, row), 0) == times]
             news.append(NotFound(*key, self.ts, alike, times))
         return news
 
@@ -225,9 +227,9 @@ class Link:
     def crashed(self) -> None:
         """The daemon is gone: of what was on its way to it, some is lost; its own time-outs all are."""
         kept = []
-        for at, order, each in self._news:
-            if not isinstance(each, Unknown) and self.rng.random() < 0.5:
-                kept.append((at, order, each))
+        for at, order, message in self._news:
+            if not isinstance(message, Unknown) and self.rng.random() < 0.5:
+                kept.append((at, order, message))
         self.counts["lost_in_crash"] += len(self._news) - len(kept)
         self._news = kept
 
@@ -239,8 +241,8 @@ class Link:
                 continue
             for row in resting.open:
                 side = 1 if resting.lots[row] > 0 else -1
-                left = abs(resting.lots[row]) - resting.cum[row]
-                rows.append((resting.sym[row], side * left, resting.worst_nano[row]))
+                open_lots = abs(resting.lots[row]) - resting.cum[row]
+                rows.append((resting.sym[row], side * open_lots, resting.worst_nano[row]))
         for _, basket, some in self._flight:
             if bool(basket.kind) != stops:
                 continue

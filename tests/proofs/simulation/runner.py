@@ -82,8 +82,8 @@ def simulate(seed: int, faults: Faults | None = None, crash_at: frozenset[int] =
     outcome.fills = run.truth.fills
     outcome.boundaries = run.boundaries
     digest = blake2b(digest_size=16)
-    for each in run.journal:
-        digest.update(each)
+    for entry in run.journal:
+        digest.update(entry)
     digest.update(repr((run.truth.lots, run.truth.cash, run.truth.fees_micro)).encode())
     outcome.digest = digest.hexdigest()
     return outcome
@@ -127,7 +127,7 @@ class Run:
         """The state at the end of the journal from a snapshot, or from nothing. Where the fold meets a known state, it
         continues from the newest one: equal states fold alike."""
         seq = kept[0] if kept else 0
-        later = [each for each in self.known if each[0] > seq]
+        later = [snapshot for snapshot in self.known if snapshot[0] > seq]
         if not later:
             return refold(self.setting, self.journal, kept)
         met, _ = refold(self.setting, self.journal[: later[0][0]], kept)
@@ -189,7 +189,7 @@ class Run:
                 self.link.explained(event)
         if isinstance(event, Flow):
             self.truth.flow(event.amount_micro)
-        others, stops = self.link.open_rows(), self.link.open_rows(stops=True)
+        open_orders, stops = self.link.open_rows(), self.link.open_rows(stops=True)
         for effect in effects:
             if isinstance(effect, OrderBasket):
                 key = effect.sample, effect.n
@@ -198,8 +198,10 @@ class Run:
                 self.baskets[key] = effect
                 self.truth.marked(self.state.marks_nano.tolist(), [0] * len(self.truth.lots))
                 by_hand = self.state.flattening and self.state.flattens_jumped
-                self.truth.judge(effect, others, stops, by_hand=by_hand)
-                (stops if effect.kind else others).extend(zip(effect.sym, effect.lots, effect.worst_nano, strict=True))
+                self.truth.judge(effect, open_orders, stops, by_hand=by_hand)
+                (stops if effect.kind else open_orders).extend(
+                    zip(effect.sym, effect.lots, effect.worst_nano, strict=True)
+                )
             elif isinstance(effect, Ended) and effect.reason == "never sent":
                 self.never_sent.setdefault((effect.sample, effect.n), set()).update(effect.row)
         if isinstance(event, MarketSlice):
@@ -257,8 +259,8 @@ class Run:
                 asks = list(self.asks.values())
                 unknown = recovery.unanswered(self.state)
                 self._nothing_is_passed_over(unknown)
-                for each in unknown:
-                    self.step(each)
+                for report in unknown:
+                    self.step(report)
                 for ask in asks:
                     self.step(self._answer(ask))
                 return
@@ -271,9 +273,9 @@ class Run:
         open_rows = {
             (*key, row) for key, w in self.state.at_venue().items() for row, now in enumerate(w.state) if now in waiting
         }
-        left = open_rows - {(u.sample, u.n, row) for u in unknown for row in u.row}
-        if left:
-            raise Violation(f"after a restart nobody asks for {sorted(left)}")
+        missing_rows = open_rows - {(u.sample, u.n, row) for u in unknown for row in u.row}
+        if missing_rows:
+            raise Violation(f"after a restart nobody asks for {sorted(missing_rows)}")
 
     def _live(self) -> None:
         items = self.setting.items

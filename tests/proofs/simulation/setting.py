@@ -89,15 +89,15 @@ def _sessions(days: int) -> Sessions:
 
 
 def _actions(rng: np.random.Generator, size: int, days: int) -> list[Action]:
-    found = []
+    actions = []
     for day in sorted(rng.choice(np.arange(2, days), size=int(rng.integers(0, 4)), replace=False).tolist()):
         ex, symbol = START + day * DAY_NS, int(rng.integers(size))
         if rng.random() < 0.5:
             numerator, denominator = SPLITS[int(rng.integers(len(SPLITS)))]
-            found.append(Action(ex + 10 * HOUR, ex, symbol, "split", numerator, denominator))
+            actions.append(Action(ex + 10 * HOUR, ex, symbol, "split", numerator, denominator))
         else:
-            found.append(Action(ex + 10 * HOUR, ex, symbol, "dividend", cash_nano=int(rng.integers(1, 10**9))))
-    return found
+            actions.append(Action(ex + 10 * HOUR, ex, symbol, "dividend", cash_nano=int(rng.integers(1, 10**9))))
+    return actions
 
 
 def _unannounced(
@@ -188,10 +188,12 @@ def _agents(rng: np.random.Generator, house: Limits, size: int) -> tuple[tuple[A
     share = float(rng.choice([1.0, 1.0, 0.9])) / count
     agents, policies = [], []
     for number in range(count):
-        own = override(house, max_drawdown=None, var=None) if rng.random() < 0.5 else override(
+        agent_limits = override(house, max_drawdown=None, var=None) if rng.random() < 0.5 else override(
             COLLARED, collar=house.collar, fee_bp=house.fee_bp, max_cash_debit=house.max_cash_debit
         )  # fmt: skip
-        agents.append(AgentRules(f"a{number}", int(1_000_000 * 10**6 * share), own, 0.005, bool(rng.random() < 0.35)))
+        agents.append(
+            AgentRules(f"a{number}", int(1_000_000 * 10**6 * share), agent_limits, 0.005, bool(rng.random() < 0.35))
+        )
         policies.append(Plain(_policy(rng, size)))
     return tuple(agents), policies
 

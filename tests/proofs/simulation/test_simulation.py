@@ -56,9 +56,9 @@ def test_no_promise_is_broken_in_simulated_days_with_faults() -> None:
 
 def test_a_crash_at_any_effect_boundary_breaks_no_promise() -> None:
     seed = 7
-    whole = simulate(seed)
-    assert whole.boundaries > 200
-    for boundary in range(1, whole.boundaries + 1, whole.boundaries // examples(25)):
+    reference = simulate(seed)
+    assert reference.boundaries > 200
+    for boundary in range(1, reference.boundaries + 1, reference.boundaries // examples(25)):
         outcome = simulate(seed, crash_at=frozenset({boundary}))
         assert not outcome.violations, f"seed {seed}, boundary {boundary}: {outcome.violations}"
         assert outcome.faults["crash"] > 0

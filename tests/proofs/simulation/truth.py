@@ -100,15 +100,20 @@ class Truth:
             self.held[column] = int(before / ratio), int(newest / ratio)
         mark = self.marks[column] = int(self.marks[column] / ratio)
         exact = held * ratio
-        whole = self.lots[column] = int(exact)
-        lieu = (exact - whole) * self._unit[column] * Fraction(mark, 10**9)
+        whole_lots = self.lots[column] = int(exact)
+        lieu = (exact - whole_lots) * self._unit[column] * Fraction(mark, 10**9)
         self.cash += Fraction(round(lieu * 10**6), 10**6)
 
     def flow(self, amount_micro: int) -> None:
         self.cash += Fraction(amount_micro, 10**6)
 
     def judge(
-        self, basket: OrderBasket, others: Sequence[OpenRow], stops: Sequence[OpenRow] = (), *, by_hand: bool = False
+        self,
+        basket: OrderBasket,
+        open_orders: Sequence[OpenRow],
+        stops: Sequence[OpenRow] = (),
+        *,
+        by_hand: bool = False,
     ) -> None:
         """Every subset of a new basket and of all that may still fill keeps cash, gross and weights, at the marks
         of the verdict and the orders' worst prices; what only reduces may pass whatever stands. `stops` fill only once
@@ -119,12 +124,12 @@ class Truth:
         for s, k, _ in new:
             if s in self.held and not (by_hand and k * self.lots[s] < 0):
                 raise Violation(f"an order for {k} lots of column {s}, which is held")
-            pending = sum(o for c, o, _ in (*others, *stops) if c == s and o * k > 0)
+            pending = sum(o for c, o, _ in (*open_orders, *stops) if c == s and o * k > 0)
             if not limits.allow_short and self.lots[s] + min(k, 0) + min(pending, 0) < 0 and k < 0:
                 raise Violation(f"orders to sell {-(k + pending)} of {self.lots[s]} lots of column {s}")
         if not adding:
             return
-        rows = [*others, *new]
+        rows = [*open_orders, *new]
         unit = np.array([float(u) for u in self._unit])
         worse = [(max if self.lots[s] < 0 else min)(self.held.get(s, (m, m))) for s, m in enumerate(self.marks)]
         px = np.array(worse) / 1e9 * unit
@@ -138,9 +143,11 @@ class Truth:
         buys = lots > 0
         tolerance = 1e-7 * max(equity, 1.0) + 1e-3
         if any(k > 0 and s in adding for s, k, _ in new):
-            left = float(self.cash) - float((lots * worst)[buys].sum()) * (1.0 + fee)
-            if left < -limits.max_cash_debit * equity - tolerance:
-                raise Violation(f"cash could fall to {left:.2f} with all buys of basket {basket.sample}-{basket.n}")
+            least_cash = float(self.cash) - float((lots * worst)[buys].sum()) * (1.0 + fee)
+            if least_cash < -limits.max_cash_debit * equity - tolerance:
+                raise Violation(
+                    f"cash could fall to {least_cash:.2f} with all buys of basket {basket.sample}-{basket.n}"
+                )
         for chosen in _subsets(len(rows)):
             after = held.copy()
             np.add.at(after, sym, lots * chosen)
