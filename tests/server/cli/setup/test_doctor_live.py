@@ -107,10 +107,10 @@ async def test_a_paper_run_counts_with_the_same_agents_on_the_same_market(
     await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(5), None, LIVE_NOW), None)
     wanted = text.replace("{broker}", "alpaca").replace(*change) if change[0] else text.replace("{broker}", "alpaca")
     config = read(f'[quantd]\nmode = "live"\n{wanted}', names, sets=(f"live.paper_days={days}",))
-    result = _paper(config, Place(tmp_path, tmp_path))
-    assert result.ok is ok, result.text
+    paper_check = _paper(config, Place(tmp_path, tmp_path))
+    assert paper_check.ok is ok, paper_check.text
     if ok:
-        assert "6 sessions" in result.text
+        assert "6 sessions" in paper_check.text
 
 
 def test_no_store_is_no_paper_run(tmp_path: Path) -> None:
