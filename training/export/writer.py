@@ -105,7 +105,9 @@ def parameters_of(learner: Any) -> int:
 def grid_of(manifest: AgentManifest) -> Allocations:
     """Return the grid of a policy with discrete actions, float64[A, N + 1] with cash last."""
     action = manifest.action
-    return grid(manifest.universe, action.parts, action.cash, EQUAL_WEIGHT in action.allocations)
+    # the first of the others has all parts in the first symbol
+    distinct = f"{manifest.universe[0]} {1.0:.0%}" not in action.allocations
+    return grid(manifest.universe, action.parts, action.cash, EQUAL_WEIGHT in action.allocations, distinct=distinct)
 
 
 def own_of(agent: Seat, universe: tuple[str, ...]) -> Floats:

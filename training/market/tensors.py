@@ -8,7 +8,7 @@ use `marks`, and returns use closes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import combinations_with_replacement
+from itertools import combinations, combinations_with_replacement
 from typing import Any, Final
 
 import numpy as np
@@ -182,16 +182,26 @@ EQUAL_WEIGHT: Final = "equal weight"
 """Name of the allocation of equal parts of all symbols."""
 
 
-def grid(symbols: Sequence[str], parts: int = 2, cash: bool = False, equal_weight: bool = False) -> Allocations:
+def grid(
+    symbols: Sequence[str], parts: int = 2, cash: bool = False, equal_weight: bool = False, *, distinct: bool = False
+) -> Allocations:
     """Return every allocation of `parts` equal parts over `symbols`, and optionally cash.
 
-    There are C(n + parts - 1, parts) of them; four assets in halves give ten. With `equal_weight`, the last one more is
-    equal parts of all symbols: a place to rest where nothing is known. Raises ValueError without parts or symbols.
+    There are C(n + parts - 1, parts) of them; four assets in halves give ten. If `distinct`, each part is another
+    symbol, C(n, parts) of them, and one more is cash alone. With `equal_weight`, the last one more is equal parts of
+    all symbols: a place to rest where nothing is known. Raises ValueError without parts or symbols, and for more
+    distinct parts than symbols.
     """
     if parts < 1 or not symbols:
         raise ValueError(f"a grid of {parts} parts over {len(symbols)} symbols; both are 1 or more")
+    if distinct and parts > len(symbols):
+        raise ValueError(f"a grid of {parts} distinct parts over {len(symbols)} symbols: at most as many")
     holders = (*symbols, "cash")
-    chosen = list(combinations_with_replacement(range(len(symbols) + cash), parts))
+    chosen: list[tuple[int, ...]] = (
+        [*combinations(range(len(symbols)), parts), *([(len(symbols),) * parts] if cash else [])]
+        if distinct
+        else list(combinations_with_replacement(range(len(symbols) + cash), parts))
+    )
     weights = np.zeros((len(chosen), len(symbols) + 1))
     for row, allocation in enumerate(chosen):
         np.add.at(weights[row], list(allocation), 1.0)

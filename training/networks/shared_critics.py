@@ -9,6 +9,8 @@ made. An allocation over several assets has no score of one; the grid of single 
 """
 
 from collections.abc import Sequence
+from itertools import combinations
+from math import comb
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -136,10 +138,12 @@ RESTING: Final = 0.1
 
 
 class SharedQ(nn.Module):
-    """Maps float32[.., D] to the values float32[.., A] of holding one asset, then cash, then all in equal parts.
+    """Maps float32[.., D] to the values float32[.., A] of holding `layout.held` assets, then cash, then all in equal
+    parts.
 
-    A is the number of assets, or 1 or 2 more. With equal weight among them, an untrained network prefers it: a policy
-    that learned nothing rests there and pays nothing. Raises ValueError for another A.
+    The value of holding several assets is the mean of theirs (Sunehag et al. 2018), so that one network of single
+    assets values all sets of them. A is the number of sets, or 1 or 2 more. With equal weight among them, an untrained
+    network prefers it: a policy that learned nothing rests there and pays nothing. Raises ValueError for another A.
     """
 
     def __init__(
@@ -147,9 +151,11 @@ class SharedQ(nn.Module):
         hidden: Sequence[int] = (64, 64),
     ) -> None:  # fmt: skip
         super().__init__()
-        more = choices - layout.assets
+        self.sets: Final = comb(layout.assets, layout.held)
+        more = choices - self.sets
         if more not in (0, 1, 2):
-            raise ValueError(f"network shared: {choices} allocations are not one for each of {layout.assets} assets")
+            sets = "one for each" if layout.held == 1 else f"one for each {layout.held}"
+            raise ValueError(f"network shared: {choices} allocations are not {sets} of {layout.assets} assets")
         self.body = Body(observation_size, layout, hidden, random)
         gain = 0.01 if more == 2 else 1.0
         self.score = layer(hidden[-1], 1, gain, random)
@@ -158,6 +164,8 @@ class SharedQ(nn.Module):
         if self.cash is not None and more == 2:
             with torch.no_grad():
                 self.cash.bias[1] = RESTING
+        # maps the scores of assets, cash and equal weight to values of sets, cash and equal weight; none where equal
+        self.parts: Final = None if layout.held == 1 else _parts(layout, more).to(random.device)
         self.vector, self.gradient = flatten(list(self.parameters()))
         self._kept: Tensor | None = None
 
@@ -167,7 +175,8 @@ class SharedQ(nn.Module):
     def forward(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
         """Map observations float[.., D] to values float[.., A]."""
         x = self.body(observation)
-        return scores(x, x.mean(-2), self.score, self.cash)
+        by_asset = scores(x, x.mean(-2), self.score, self.cash)
+        return by_asset if self.parts is None else by_asset @ self.parts
 
     def values(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
         """Map observations to values as `forward` does, and store no means for `pull`."""
@@ -189,4 +198,18 @@ class SharedQ(nn.Module):
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add the values to `graph`, from the node `given`. Returns their name."""
-        return write_scores(graph, self.body.write(graph, given, prefix), self.score, self.cash, prefix)
+        by_asset = write_scores(graph, self.body.write(graph, given, prefix), self.score, self.cash, prefix)
+        if self.parts is None:
+            return by_asset
+        return graph.node("MatMul", [by_asset, graph.constant(f"{prefix}parts", self.parts.cpu().numpy())])
+
+
+def _parts(layout: Layout, more: int) -> Tensor:
+    """Return float32[N + more, A]: the part of each score in the value of each allocation; sets in the order of
+    `quantd.training.market.tensors.grid`."""
+    sets = list(combinations(range(layout.assets), layout.held))
+    parts = torch.zeros((layout.assets + more, len(sets) + more))
+    for number, members in enumerate(sets):
+        parts[list(members), number] = 1.0 / layout.held
+    parts[layout.assets :, len(sets) :] = torch.eye(more)
+    return parts

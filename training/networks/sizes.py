@@ -15,10 +15,14 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     window: int
     weights: int | None = None
     """Position of the first held weight, one for each asset; None where the book has none."""
+    held: int = 1
+    """Number of assets that a discrete action holds in equal parts."""
 
     def __post_init__(self) -> None:
         if self.assets < 1 or self.features < 0 or self.window < 0:
             raise ValueError(f"layout {self}: assets must be 1 or more, features and window 0 or more")
+        if not 1 <= self.held <= self.assets:
+            raise ValueError(f"layout {self}: an action holds 1 to {self.assets} assets")
 
     @property
     def market(self) -> int:

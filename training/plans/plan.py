@@ -9,9 +9,9 @@ before the learner's settings are read.
 """
 
 from collections.abc import Mapping, Sequence
-from math import inf
+from math import comb, inf
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -39,6 +39,9 @@ from quantd.training.plans.data_plan import (
 )
 from quantd.training.plans.plan_sight import named_columns, sight_faults
 
+ALLOCATIONS: Final = 5_000
+"""Maximum number of discrete allocations of several symbols: a value of each is computed for each decision."""
+
 
 class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """The training accounts, and the account of evaluations.
@@ -55,6 +58,9 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether such parts may be cash."""
     equal_weight: bool = False
     """Whether equal parts of all symbols are one more discrete allocation."""
+    breadth: float = 0.0
+    """Fraction of the symbols that a discrete allocation holds in equal parts; 0: `parts` parts, of which one symbol
+    may have several. `held` has the number of symbols."""
     gross: float = 1.0
     """Maximum gross exposure of a box action, over equity."""
     reward: RewardPlan = RewardPlan()
@@ -73,6 +79,8 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.batch < 1 or self.parts < 1 or self.capital <= 0.0 or self.gross <= 0.0:
             raise ValueError("batch and parts must be 1 or more, capital and gross above 0")
+        if not 0.0 <= self.breadth <= 1.0:
+            raise ValueError(f"breadth {self.breadth:g}: a fraction of the symbols, from 0 to 1")
         for size in self.lot.values() if isinstance(self.lot, dict) else () if self.lot is None else (self.lot,):
             if not 1.0 / NANO <= size < inf:
                 raise ValueError(f"lot {size:g}: a lot must be {1.0 / NANO:g} or more")
@@ -80,6 +88,16 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"cash_rate {self.cash_rate:g}: a rate a year must be {LOWEST:g} to {HIGHEST:g}")
         if self.episodes.together != 1 or not self.episodes.random:
             raise ValueError("training needs market.episodes.random = true and market.episodes.together = 1")
+
+    def held(self, symbols: int) -> int:
+        """Return how many of so many symbols a discrete allocation holds by `breadth`, the nearest number; 0 without.
+
+        It is at least one, and lower where the allocations were more than ALLOCATIONS.
+        """
+        if not self.breadth:
+            return 0
+        count = max(1, round(self.breadth * symbols))
+        return next(size for size in range(count, 0, -1) if size == 1 or comb(symbols, size) <= ALLOCATIONS)
 
     def lots(self, symbols: Sequence[str]) -> tuple[float, ...]:
         """Return the lot sizes of `symbols`, in units."""
@@ -124,10 +142,11 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Number of checkpoints per seed, in addition to the best one."""
     patience: int = 10
     """Evaluations without improvement before a seed stops; 0: never."""
-    choose_by: Literal["sharpe", "excess"] = "sharpe"
+    choose_by: Literal["sharpe", "excess", "growth"] = "sharpe"
     """What is highest at the chosen evaluation, on the validation part after costs. "sharpe" is the Sharpe ratio.
     "excess" is the information ratio of the daily log returns above those of equal weight, less one standard error;
-    without an evaluation above 0, the untrained policy is chosen. A policy that trades noise is rarely chosen then."""
+    "growth" is their mean a year, less one standard error. Without an evaluation above 0, both choose the untrained
+    policy. A policy that trades noise is rarely chosen then."""
     clone: str = ""
     """A classical policy to imitate before learning ("risk_parity"); empty for none."""
     device: str = "cpu"
@@ -136,8 +155,9 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def ratio(self) -> str:
-        """The name of the ratio that it chooses by."""
-        return {"sharpe": "Sharpe ratio", "excess": "excess over equal weight"}[self.choose_by]
+        """The name of the figure that it chooses by."""
+        names = {"excess": "excess over equal weight", "growth": "growth over equal weight"}
+        return names.get(self.choose_by, "Sharpe ratio")
 
     def __post_init__(self) -> None:
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
@@ -184,7 +204,7 @@ def _rule_mistakes(fields: Fields) -> list[str]:
         if record.kinds != ("discrete",):
             remedy = "market.kind = simplex, or box"
             mistakes.append(f"learner.network shared scores assets, not allocations; write {remedy}")
-        elif market.parts > 1:
+        elif market.parts > 1 and not market.breadth:
             parts = f"allocations of {market.parts} parts"
             mistakes.append(f"learner.network shared values single assets, not {parts}; write market.parts = 1")
         elif market.equal_weight and not market.cash:
@@ -310,7 +330,10 @@ def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]
         shown = record.several or network in ("transformer", "shared")
         if network == "shared" and "weights" in spec.book:
             weights = spec.market(len(data.symbols)) + spec.book.index("weights")
-        layout = Layout(len(data.symbols), sights.of_asset(spec.features, spec.columns), spec.window, weights)
+        market = fields["market"]
+        held = market.held(len(data.symbols)) if market is not None and market.kind == "discrete" else 0
+        features = sights.of_asset(spec.features, spec.columns)
+        layout = Layout(len(data.symbols), features, spec.window, weights, max(held, 1))
         table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
     fields["learner"] = converted("learner", table, usual, record.plan, mistakes)
     if spec is not None and data is not None and not spoiled:

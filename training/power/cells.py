@@ -28,5 +28,9 @@ def cell_of(plan: Plan, learner: Learner, plant: Plant, cost_bp: float) -> str:
     plan = msgspec.structs.replace(costing(plan, cost_bp), seeds=(0,), name="")
     paths = [path for path in plan.data.files if path is not None]
     paths += [Path(plant.values)] if plant.values else []
-    given = (learner, plan, msgspec.structs.replace(plant, values=""), [file_digest(path) for path in paths])
+    terms = msgspec.to_builtins(plan)
+    if not plan.market.breadth:
+        # a key that came after the first findings: at its default it decides nothing, and they are still of this cell
+        del terms["market"]["breadth"]
+    given = (learner, terms, msgspec.structs.replace(plant, values=""), [file_digest(path) for path in paths])
     return blake2b(msgspec.json.encode(given), digest_size=16).hexdigest()

@@ -171,7 +171,7 @@ def action_of(plan: Plan) -> ActionSpec:
     of = plan.market
     grid = allocations_of(of, plan.data.symbols)
     if grid is not None:
-        return ActionSpec("discrete", grid.names, of.parts, of.cash)
+        return ActionSpec("discrete", grid.names, of.held(len(plan.data.symbols)) or of.parts, of.cash)
     return ActionSpec(of.kind, cash=of.kind == "simplex", gross=of.gross)
 
 

@@ -20,7 +20,8 @@ def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations 
     """Return the grid of a discrete plan."""
     if market.kind != "discrete":
         return None
-    return grid(symbols, market.parts, market.cash, market.equal_weight)
+    held = market.held(len(symbols))
+    return grid(symbols, held or market.parts, market.cash, market.equal_weight, distinct=held > 0)
 
 
 class Sums:

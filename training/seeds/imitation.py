@@ -24,11 +24,10 @@ from quantd.training.learners.algorithms.on_policy import OnPolicy
 from quantd.training.learners.cloning import CloningPlan, clone
 from quantd.training.learners.distributions import uniform
 from quantd.training.learners.record import Algorithm, learners
-from quantd.training.market.tensors import grid
 from quantd.training.market.walk import walk
 from quantd.training.plans.data_plan import PlanError
 from quantd.training.plans.plan import MarketPlan, Plan
-from quantd.training.seeds.environment import Ground
+from quantd.training.seeds.environment import Ground, allocations_of
 from quantd.training.seeds.markets import Markets
 
 
@@ -68,8 +67,9 @@ def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor
     with_cash = np.append(long, np.maximum(0.0, 1.0 - long.sum(axis=1, keepdims=True)), axis=1)
     if of.kind == "simplex":
         return torch.from_numpy((with_cash / with_cash.sum(axis=1, keepdims=True)).astype(np.float32))
-    choices = grid(symbols, of.parts, of.cash, of.equal_weight).weights
-    distances = np.square(with_cash[:, None, :] - choices[None]).sum(axis=2)
+    choices = allocations_of(of, symbols)
+    assert choices is not None
+    distances = np.square(with_cash[:, None, :] - choices.weights[None]).sum(axis=2)
     return torch.from_numpy(distances.argmin(axis=1).astype(np.int64))
 
 

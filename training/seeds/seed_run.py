@@ -191,7 +191,7 @@ class _Course:
                 checkpoints.remove(*checkpoints.there(self._folder), self._folder / BEST)
         if fresh and self.plan.clone:
             imitate(self.plan, self.markets, self.learner, self.ground)
-        if fresh and self.plan.choose_by == "excess":
+        if fresh and self.plan.choose_by != "sharpe":
             # the untrained policy counts as equal weight, which has no excess
             self.place = self._kept(0.0)
             self._write_best()
@@ -256,12 +256,12 @@ class _Course:
         place, scale = self.place, self.ground.scale
         of, market = self.plan.market, self.markets.validation
         walked = evaluate(policy_of(self.learner, scale, of, self.markets.symbols), market, of)
-        if self.plan.choose_by == "excess":
+        if self.plan.choose_by == "sharpe":
+            score = walked.performance.sharpe
+        else:
             if self._equal is None:
                 self._equal = equal_weight(market, of)
-            score = excess(walked, self._equal)
-        else:
-            score = walked.performance.sharpe
+            score = excess(walked, self._equal, self.plan.choose_by)
         finite_score = None if math.isnan(score) else score
         better = finite_score is not None and (place.best_score is None or finite_score > place.best_score)
         if better or not self._best:

@@ -6,7 +6,7 @@ choose; `judge` takes the choice as an argument and evaluates all seeds with it.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -73,17 +73,20 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
     return Walked(figures, float(turnover.mean()) * PERIODS_PER_YEAR, equity, seen / rows)
 
 
-def excess(walked: Walked, equal: Walked) -> float:
-    """Return the annual information ratio of the daily log returns above those of `equal`, less one standard error.
+def excess(walked: Walked, equal: Walked, by: Literal["excess", "growth"] = "excess") -> float:
+    """Return by how much the daily log returns are above those of `equal`, less one standard error, a year.
 
-    The standard error of independent days is 1 / sqrt(years) (Lo 2002). NaN for equal accounts.
+    "excess" is the information ratio; its standard error of independent days is 1 / sqrt(years) (Lo 2002). "growth" is
+    the mean, the log growth above that of `equal`. Both are above 0 for the same accounts. The ratio prefers a small
+    and steady gain, growth the largest that is sure. NaN for equal accounts.
     """
     daily = np.diff(np.log(walked.equity)) - np.diff(np.log(equal.equity))
     deviation = float(daily.std())
     if not deviation > 0.0:
         return float("nan")
     ratio, error = float(daily.mean()) / deviation, len(daily) ** -0.5
-    return (ratio - ERRORS * error) * PERIODS_PER_YEAR**0.5
+    errors_above = ratio - ERRORS * error
+    return errors_above * (deviation * PERIODS_PER_YEAR if by == "growth" else PERIODS_PER_YEAR**0.5)
 
 
 def equal_weight(market: Market, of: MarketPlan) -> Walked:

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from quantd.daemon.policies.loading import load
 from quantd.models.artifacts.agent_policy import LearnedAgent
+from quantd.models.artifacts.manifest import ActionSpec
 from quantd.models.history.panel_files import read_panel
 from quantd.models.observation.sight import SightSpec, observed_by
 from quantd.trading.view import Memory, View
-from quantd.training.export.writer import weights_of, write
+from quantd.training.export.writer import grid_of, weights_of, write
 from quantd.training.learners.algorithms.deep_q import Dqn
 from quantd.training.learners.algorithms.proximal_policy import Ppo
 from quantd.training.learners.dqn import DqnPlan
@@ -106,3 +108,13 @@ def trained(name: str, market: Market) -> tuple[Any, Scale]:
     learner.learn(env, 768, lambda report: False)
     statistics = env.observations
     return learner, Scale(statistics.mean, statistics.deviation())
+
+
+@pytest.mark.parametrize(("parts", "distinct"), [(1, False), (2, False), (2, True), (3, True)])
+def test_a_policys_grid_follows_from_its_manifest(parts: int, distinct: bool, market: Market) -> None:
+    learner, _ = trained("dqn", market)
+    expected = grid(SYMBOLS, parts, cash=True, equal_weight=True, distinct=distinct)
+    action = ActionSpec("discrete", expected.names, parts, cash=True)
+    actual = grid_of(replace(manifest_of(learner, "dqn", SPEC, SYMBOLS), action=action))
+    assert actual.names == expected.names
+    np.testing.assert_array_equal(actual.weights, expected.weights)

@@ -244,6 +244,13 @@ def test_four_assets_in_halves_are_ten_named_allocations() -> None:
     rest = grid(("A", "B"), 1, cash=True, equal_weight=True)
     assert rest.names == ("A 100%", "B 100%", "cash 100%", "equal weight")
     assert rest.weights[-1].tolist() == [0.5, 0.5, 0.0]
+    pairs = grid(("A", "B", "C"), 2, cash=True, equal_weight=True, distinct=True)
+    assert pairs.names == ("A 50% B 50%", "A 50% C 50%", "B 50% C 50%", "cash 100%", "equal weight")
+    assert pairs.weights[3].tolist() == [0.0, 0.0, 0.0, 1.0]
+    single = grid(("A", "B"), 1, cash=True, equal_weight=True, distinct=True)
+    assert single.names == rest.names
+    with pytest.raises(ValueError, match="3 distinct parts over 2 symbols: at most as many"):
+        grid(("A", "B"), 3, distinct=True)
     panel = panel_of(1, 9, 2)
     env = Simulator(market(panel, dtype=F64), batch=3, kind="discrete", allocations=grid(panel.symbols))
     assert env.action_size == 3

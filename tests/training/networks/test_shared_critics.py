@@ -1,5 +1,6 @@
 """SAC's and DQN's networks that all assets share: no order of assets, gradients of autograd, and equal graphs."""
 
+from itertools import combinations
 from typing import TypeVar
 
 import msgspec
@@ -123,6 +124,53 @@ def test_an_untrained_network_of_values_prefers_equal_weight() -> None:
         assert (values.argmax(1) == ASSETS + 1).all()
 
 
+PAIRS = Layout(assets=4, features=1, window=0, held=2)
+"""Four assets, of which an action holds two."""
+
+
+def test_the_value_of_a_set_of_assets_is_the_mean_of_theirs() -> None:
+    network = SharedQ(4, 6 + 2, random_of(3), layout=PAIRS)
+    single = SharedQ(4, 4 + 2, random_of(3), layout=replace(PAIRS, held=1))
+    single.vector.copy_(network.vector)
+    seen = torch.randn((50, 4), generator=random_of(4))
+    by_asset, values = single.values(seen), network.values(seen)
+    assert values.shape == (50, 8)
+    for number, (first, second) in enumerate(combinations(range(4), 2)):
+        near(values[:, number], (by_asset[:, first] + by_asset[:, second]) / 2.0)
+    near(values[:, 6:], by_asset[:, 4:])
+    assert (values.argmax(1) == 7).all(), "untrained, it rests in equal weight"
+    with pytest.raises(ValueError, match="9 allocations are not one for each 2 of 4 assets"):
+        SharedQ(4, 9, random_of(3), layout=PAIRS)
+    with pytest.raises(ValueError, match="an action holds 1 to 4 assets"):
+        replace(PAIRS, held=5)
+
+
+def test_the_gradient_of_values_of_sets_is_autograds_and_onnx_runtime_gives_them() -> None:
+    network, seen = SharedQ(4, 8, random_of(3), layout=PAIRS), torch.randn((40, 4), generator=random_of(4))
+    network.vector.add_(torch.randn(network.vector.shape, generator=random_of(9)) * 0.2)
+    slope = torch.randn((40, 8), generator=random_of(5))
+    by_autograd = flat(torch.autograd.grad(network(seen), list(network.parameters()), slope))
+    near(network.run(seen), network.values(seen))
+    network.pull(slope)
+    near(network.gradient, by_autograd)
+    graph = Graph()
+    graph.node("Identity", [network.write(graph, "observation")], "q_values")
+    model = graph.model("q_network", {"observation": 4}, {"q_values": 8})
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    for row in seen[:, None]:
+        (values,) = session.run(None, {"observation": row.numpy()})
+        np.testing.assert_allclose(values, network.values(row).numpy(), atol=1e-5)
+        assert np.ptp(values) > 1e-3
+
+
+def test_random_actions_are_all_sets_alike_and_cash_and_equal_weight_as_often_as_an_asset() -> None:
+    plan = DqnPlan(network="shared", layout=PAIRS, hidden=(8,))
+    learner = Dqn(plan, 4, 8, "discrete", 1)
+    actions = torch.bincount(learner.explore(torch.zeros((60_000, 4))), minlength=8) / 60_000
+    expected = torch.tensor([4 / 6 / 6] * 6 + [1 / 6] * 2)
+    torch.testing.assert_close(actions, expected, atol=0.01, rtol=0.0)
+
+
 @PLACES
 @pytest.mark.parametrize("kind", ["simplex", "box"])
 def test_onnx_runtime_gives_the_actors_weights(kind: Kind, layout: Layout, size: int) -> None:
@@ -221,5 +269,10 @@ def test_a_plan_says_where_the_weights_are_and_refuses_what_cannot_be_shared() -
         replaced(default("dqn", "prioritized"), changes)
     with pytest.raises(PlanError, match=r"values equal weight beside cash; write market.cash = true"):
         replaced(default("dqn"), {**changes, "market.equal_weight": True, "market.cash": False})
+    broad = replaced(default("dqn"), {"learner.network": "shared", "market.breadth": 0.5})
+    assert broad.learner.layout.held == broad.market.held(len(broad.data.symbols)) == 2  # type: ignore[attr-defined]
+    assert [broad.market.held(symbols) for symbols in (1, 3, 20, 60, 200)] == [1, 2, 4, 2, 1], "at most 5,000 sets"
+    with pytest.raises(PlanError, match=r"breadth 1.5: a fraction of the symbols, from 0 to 1"):
+        replaced(default("dqn"), {"market.breadth": 1.5})
     with pytest.raises(PlanError, match="sac takes simplex or box"):
         replaced(default("sac"), {"learner.network": "shared", "market.kind": "discrete"})

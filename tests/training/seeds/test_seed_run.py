@@ -307,7 +307,20 @@ def test_the_excess_is_the_information_ratio_of_daily_log_returns_less_one_stand
     other = equal._replace(equity=equal.equity * np.exp(wave))
     daily = np.diff(wave)
     years = len(daily) / 252
-    assert excess(other, equal) == pytest.approx(daily.mean() / daily.std() * 252**0.5 - ERRORS / years**0.5)
+    ratio = daily.mean() / daily.std() * 252**0.5 - ERRORS / years**0.5
+    assert excess(other, equal) == pytest.approx(ratio)
+    growth = daily.mean() * 252 - ERRORS * daily.std() / len(daily) ** 0.5 * 252
+    assert excess(other, equal, "growth") == pytest.approx(growth) == pytest.approx(ratio * daily.std() * 252**0.5)
+
+
+def test_growth_prefers_the_larger_gain_and_the_ratio_the_steadier_one(bars: Path) -> None:
+    plan = world.plan(bars, "ppo")
+    equal = equal_weight(markets_of(plan).validation, plan.market)
+    step = np.arange(len(equal.equity))
+    steady = equal._replace(equity=equal.equity * np.exp(1e-3 * step + 1e-3 * np.sin(step)))
+    larger = equal._replace(equity=equal.equity * np.exp(3e-3 * step + 6e-3 * np.sin(step)))
+    assert excess(steady, equal) > excess(larger, equal) > 0.0
+    assert 0.0 < excess(steady, equal, "growth") < excess(larger, equal, "growth")
     assert np.isnan(excess(equal, equal))
 
 

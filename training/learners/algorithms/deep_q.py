@@ -12,6 +12,7 @@ What the order guarantees. Targets, errors and new priorities are those of the n
 last, so that it holds the weights of its update.
 """
 
+from math import comb
 from typing import Final
 
 import torch
@@ -88,11 +89,26 @@ class Dqn(OffPolicy):
         # one draw decides both whether and which: below epsilon it is still uniform
         epsilon = epsilon_of(self.plan, self.episodes)
         drawn = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64)
-        any_of = (drawn * (self.choices / max(epsilon, 1e-9))).long().clamp_(max=self.choices - 1)
+        any_of = self._any_of(drawn, max(epsilon, 1e-9))
         explores = drawn < epsilon
         if bool(explores.all()):
             return any_of
         return any_of.where(explores, self.network.values(observation).argmax(-1))
+
+    def _any_of(self, drawn: Tensor, below: float) -> Tensor:
+        """Return int64[B]: an action at random, of each number of `drawn` from 0 to `below`.
+
+        Cash and equal weight are drawn as often as an asset: among a thousand sets of assets, nothing would be learned
+        of them.
+        """
+        layout = self.plan.layout if self.plan.network == "shared" else None
+        if layout is None or layout.held == 1:
+            return (drawn * (self.choices / below)).long().clamp_(max=self.choices - 1)
+        sets = comb(layout.assets, layout.held)
+        place = drawn * ((layout.assets + self.choices - sets) / below)
+        among = (place * (sets / layout.assets)).long().clamp_(max=sets - 1)
+        beside = (place - layout.assets).long().add_(sets).clamp_(max=self.choices - 1)
+        return among.where(place < layout.assets, beside)
 
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
