@@ -145,10 +145,10 @@ class Several:
     """A learner of several seats, as far as it acts."""
 
     def __init__(self, seats: int) -> None:
-        made = [learner_of("ppo simplex", seed=seed) for seed in range(seats)]
-        self.actors = [each.network for each in made]
-        self.readout = made[0].family.readout
-        self._family = made[0].family
+        learners = [learner_of("ppo simplex", seed=seed) for seed in range(seats)]
+        self.actors = [learner.network for learner in learners]
+        self.readout = learners[0].family.readout
+        self._family = learners[0].family
 
     def policy_networks(self) -> Actor:
         return Actor(tuple(self.actors), self.readout, 0, torch.nn.ModuleList(self.actors))

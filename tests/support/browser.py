@@ -74,10 +74,12 @@ async def violations(page: Page) -> list[str]:
     """What axe-core finds against WCAG 2.2 AA and its own best practices."""
     if not await page.evaluate("Boolean(window.axe)"):
         await page.evaluate(AXE.read_text())
-    found = await page.evaluate(
+    report = await page.evaluate(
         "(tags) => axe.run(document, { runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'] })", RULES
     )
-    return [f"{each['id']}: {node['html'][:150]}" for each in found["violations"] for node in each["nodes"]]
+    return [
+        f"{violation['id']}: {node['html'][:150]}" for violation in report["violations"] for node in violation["nodes"]
+    ]
 
 
 async def sideways(page: Page) -> int:
@@ -102,7 +104,7 @@ async def unreachable(page: Page) -> list[str]:
           const style = getComputedStyle(e);
           return style.outlineStyle === "none" ? ["no outline: " + e.outerHTML.slice(0, 120)] : [];
         }""")
-    left = await page.evaluate(
+    unreached = await page.evaluate(
         "() => [...document.querySelectorAll('[data-seen=\"\"]')].map((each) => each.outerHTML.slice(0, 120))"
     )
-    return [*left, *sorted(set(faint))]
+    return [*unreached, *sorted(set(faint))]

@@ -119,11 +119,11 @@ class World:
             seats=(*(f"a{k}" for k in range(len(acts))), *(f"s{k}" for k in range(len(shadows)))),
             **rules,  # type: ignore[arg-type]
         )
-        whole = CASH * 1_000_000
+        cash_micro = CASH * 1_000_000
         beside = [
             replace(
-                self.rules, agents=(AgentRules(f"s{k}", whole, agent or house, min_trade=min_trade),), house=OPEN,
-                cash_micro=whole, capital=None, first_seat=len(acts) + k, challenges=(),
+                self.rules, agents=(AgentRules(f"s{k}", cash_micro, agent or house, min_trade=min_trade),), house=OPEN,
+                cash_micro=cash_micro, capital=None, first_seat=len(acts) + k, challenges=(),
             )
             for k in range(len(shadows))
         ]  # fmt: skip

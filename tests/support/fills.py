@@ -74,7 +74,7 @@ def touched(stop: int, buy: bool, low: float, high: float) -> bool:
 def expected(orders: list[Order], bar: Bar, costs: Costs) -> tuple[list[list[int]], int, list[Order]]:
     """The fills (lots, price, fee, row), the number of whole ones, and the orders afterwards."""
     fills, ended, after = [], 0, []
-    left = [
+    available_lots = [
         lots_to_be_had(volume, *costs.participation_ratio(size)) if costs.participation else (inf if volume else 0)
         for volume, size in zip(bar.volume, LOTS, strict=True)
     ]
@@ -102,8 +102,8 @@ def expected(orders: list[Order], bar: Bar, costs: Costs) -> tuple[list[list[int
             price = order.limit
         rate = costs.fixed_rate
         if costs.needs_volume:
-            size = min(size, left[column])
-            left[column] -= size
+            size = min(size, available_lots[column])
+            available_lots[column] -= size
             if not size:
                 continue
             if costs.impact:

@@ -51,8 +51,8 @@ class Steps:
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         self.steps.append(encode(event, effects))
-        self.valued.extend(each for each in effects if isinstance(each, Valued))
-        self.filled.extend(each for each in effects if isinstance(each, Filled))
+        self.valued.extend(effect for effect in effects if isinstance(effect, Valued))
+        self.filled.extend(effect for effect in effects if isinstance(effect, Filled))
 
 
 class Taken:
@@ -70,8 +70,10 @@ class Taken:
 
 def snapshot_of(shell: Shell) -> object:
     """A decoded snapshot without the measured values of limits, which a run without records leaves out."""
-    whole = msgspec.msgpack.decode(shell.keep())
-    return without_values({**whole, **{part: msgspec.msgpack.decode(whole[part]) for part in ("state", "broker")}})
+    snapshot = msgspec.msgpack.decode(shell.keep())
+    return without_values(
+        {**snapshot, **{part: msgspec.msgpack.decode(snapshot[part]) for part in ("state", "broker")}}
+    )
 
 
 def without_values(frozen: object) -> object:
@@ -97,7 +99,7 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
     """
     items = decided_every(list(world.items()), every, len(world.rules.agents))
     journal = Steps()
-    single, together, each = stepped(world, steps[0]), world.fresh(steps[1]), world.fresh(journal)
+    single, together, single_fold = stepped(world, steps[0]), world.fresh(steps[1]), world.fresh(journal)
     taken = Taken(sum(type(item) is MarketSlice for item in items))
 
     def synced(host: FoldHost) -> None:
@@ -120,25 +122,25 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
         for at in range(0, len(items), chunk):
             for item in items[at : at + chunk]:
                 single.take(item)
-                each.take(item)
+                single_fold.take(item)
             together.take_all(items[at : at + chunk])
             assert snapshot_of(single) == snapshot_of(together)
-            assert single.keep() == each.keep()
+            assert single.keep() == single_fold.keep()
     if isinstance(steps[0], Steps):
         assert_same_steps(steps[0], journal)
-    assert each.bars[0] == together.bars[0]
+    assert single_fold.bars[0] == together.bars[0]
     assert_same(single, together)
-    assert_same(single, each)
+    assert_same(single, single_fold)
     taken.count(together)
     return taken
 
 
-def assert_same_steps(expected: Steps, found: Steps) -> None:
+def assert_same_steps(expected: Steps, journal: Steps) -> None:
     """Both have the same bytes; a difference names the first step."""
-    for number, (one, other) in enumerate(zip(expected.steps, found.steps, strict=False)):
+    for number, (one, other) in enumerate(zip(expected.steps, journal.steps, strict=False)):
         assert decode(one) == decode(other), f"step {number}"
         assert one == other, f"step {number}"
-    assert len(expected.steps) == len(found.steps)
+    assert len(expected.steps) == len(journal.steps)
 
 
 def assert_same(single: Shell, together: Shell) -> None:
@@ -171,13 +173,13 @@ def world(
         Action(START + 100 * DAY_NS + DAY_NS // 3, START + 100 * DAY_NS, 0, "dividend", cash_nano=500_000_000),
         Action(START + 150 * DAY_NS + DAY_NS // 3, START + 150 * DAY_NS, 1 % symbols, "split", numerator=2),
     ]
-    made = World(
+    scenario = World(
         block(close), acts, house=limits, costs=Costs(commission_bp=1.0, spread_bp=2.0),
         actions=actions if seed % 2 else (), **more,
     )  # fmt: skip
-    rules = replace(made.rules, agents=tuple(replace(each, scheduled=True) for each in made.rules.agents))
-    made.rules = rules
-    return made
+    rules = replace(scenario.rules, agents=tuple(replace(agent, scheduled=True) for agent in scenario.rules.agents))
+    scenario.rules = rules
+    return scenario
 
 
 def _tilted(count: int, symbols: int) -> np.ndarray:

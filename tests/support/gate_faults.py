@@ -30,14 +30,14 @@ def open_ignored(settle: Any) -> Any:
     """Open orders take part in nothing but the caps."""
 
     def faulty(self: Standing, bounds: Any) -> None:
-        own = self.basket
+        basket = self.basket
         names = ("up", "down", "up_cash", "open_loss", "derived", "open_gain", "traded")
-        kept = {name: getattr(own, name) for name in names}
-        own.up, own.down, own.derived = float_zeros(own.n), float_zeros(own.n), True
-        own.up_cash = own.open_loss = own.open_gain = own.traded = 0.0
+        kept = {name: getattr(basket, name) for name in names}
+        basket.up, basket.down, basket.derived = float_zeros(basket.n), float_zeros(basket.n), True
+        basket.up_cash = basket.open_loss = basket.open_gain = basket.traded = 0.0
         settle(self, bounds)
         for name, value in kept.items():
-            setattr(own, name, value)
+            setattr(basket, name, value)
 
     return faulty
 

@@ -192,9 +192,9 @@ def venue_of(of: Parts) -> Venue:
     return Venue(of.universe, of.rules.cash_micro, Costs(commission_bp=1.0))
 
 
-def require_equal(left: Left, venue: Venue) -> None:
+def require_equal(session: Left, venue: Venue) -> None:
     """Our books are the venue's, to the unit. (An order that is sent again has the same id, and is one order there.)"""
-    state = left.service.shell.state
+    state = session.service.shell.state
     assert state.ledger.house.lots == venue.has.lots
     assert state.ledger.house.cash_micro == venue.has.cash_micro
     assert state.down == set()

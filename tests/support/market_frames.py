@@ -12,12 +12,12 @@ from quantd.adapters.calendars import sessions as calendar_sessions
 def sessions(count: int, first: date = date(2024, 1, 2)) -> list[date]:
     """Weekdays from `first` on, without the holidays of New York in the first half of 2024."""
     closed = {date(2024, 1, 15), date(2024, 2, 19), date(2024, 3, 29), date(2024, 5, 27), date(2024, 6, 19)}
-    found, day = [], first
-    while len(found) < count:
+    days, day = [], first
+    while len(days) < count:
         if day.weekday() < 5 and day not in closed:
-            found.append(day)
+            days.append(day)
         day += timedelta(days=1)
-    return found
+    return days
 
 
 def frame_of(opens: Mapping[str, Sequence[float | None]]) -> pl.DataFrame:

@@ -56,10 +56,10 @@ def market(stamps: Sequence[int], columns: Sequence[int], price: float = 100.0) 
     )  # fmt: skip
 
 
-def same(left: Rows, right: Rows) -> bool:
+def same(bars: Rows, expected_bars: Rows) -> bool:
     """Each symbol's bars alike, in their order."""
-    for column in {*left.column.tolist(), *right.column.tolist()}:
-        mine, theirs = (rows.take(rows.column == column) for rows in (left, right))
+    for column in {*bars.column.tolist(), *expected_bars.column.tolist()}:
+        mine, theirs = (rows.take(rows.column == column) for rows in (bars, expected_bars))
         for name in Rows.__slots__:
             if not np.array_equal(getattr(mine, name), getattr(theirs, name), equal_nan=name not in _INTS):
                 return False

@@ -103,8 +103,8 @@ class World:
         """Slope, intercept and standard error of residuals, by least squares."""
         design = np.column_stack([self.x, np.ones(len(self.x))])
         (slope, intercept), *_ = np.linalg.lstsq(design, self.e.to_numpy())
-        left = self.e.to_numpy() - design @ np.array([slope, intercept])
-        return float(slope), float(intercept), math.sqrt(math.fsum(left * left) / (len(left) - 2))
+        residuals = self.e.to_numpy() - design @ np.array([slope, intercept])
+        return float(slope), float(intercept), math.sqrt(math.fsum(residuals * residuals) / (len(residuals) - 2))
 
     @property
     def growth(self) -> float:
@@ -188,7 +188,7 @@ def plain_mean(values: pd.Series) -> float:
 
 
 def of_capture(w: World, select: Callable[..., float]) -> float:
-    return float(select(w.r, w.b, function=lambda own, other: own.mean() / other.mean()))
+    return float(select(w.r, w.b, function=lambda returns, benchmark: returns.mean() / benchmark.mean()))
 
 
 def annual_share(w: World, *amounts: float | None) -> float:
@@ -385,7 +385,7 @@ def filled_record(
         draw.uniform(50.0, 150.0, count),
         draw.uniform(0.0, 1.0, count),
     )
-    known: dict[str, object] = {
+    fields: dict[str, object] = {
         "risk_free_annual": 0.02,
         "benchmark": 50.0 * np.cumprod(np.append(1.0, 1.0 + other)),
         "gross": draw.uniform(0.0, 1.5, len(equity)),
@@ -396,7 +396,7 @@ def filled_record(
         "borrow": float(draw.uniform(0.0, 100.0)),
         "trips": round_trips(fills, ("AAA", "BBB", "CCC", "DDD"), days_ns),
     }
-    return TrackRecord(equity, days_ns, 252.0, **{**known, **more})  # type: ignore[arg-type]
+    return TrackRecord(equity, days_ns, 252.0, **{**fields, **more})  # type: ignore[arg-type]
 
 
 def record_of(
@@ -414,21 +414,23 @@ def trip(profit: float, samples: int = 1) -> RoundTrip:
 
 def value_of(record: TrackRecord, name: str) -> float:
     """The value of a metric that is defined."""
-    found = measure(record, [name])[name]
-    assert found is not None, name
-    return found
+    measurement = measure(record, [name])[name]
+    assert measurement is not None, name
+    return measurement
 
 
-def bars_record(own: str, other: str) -> TrackRecord:
+def bars_record(symbol: str, other: str) -> TrackRecord:
     """Recorded closes of one symbol against those of another, on their common dates."""
     table = pl.read_parquet(DATA / "us_daily.parquet", columns=["ts", "symbol", "close"])
     wide = (
-        table.filter(pl.col("symbol").is_in([own, other])).pivot(on="symbol", index="ts", values="close").drop_nulls()
+        table.filter(pl.col("symbol").is_in([symbol, other]))
+        .pivot(on="symbol", index="ts", values="close")
+        .drop_nulls()
     )
     wide = wide.sort("ts")
     days = wide["ts"].dt.truncate("1d").dt.epoch("ns").to_numpy()
-    closes = {name: wide[name].to_numpy() for name in (own, other)}
-    returns, benchmark = (closes[name][1:] / closes[name][:-1] - 1.0 for name in (own, other))
+    closes = {name: wide[name].to_numpy() for name in (symbol, other)}
+    returns, benchmark = (closes[name][1:] / closes[name][:-1] - 1.0 for name in (symbol, other))
     rates = 0.02 + 0.015 * np.sin(np.arange(len(returns)) / 300.0)
     return filled_record(np.random.default_rng(7), returns, benchmark, days, risk_free_annual=rates)
 
@@ -447,8 +449,8 @@ def worlds() -> list[World]:
     rates = np.random.default_rng(9).uniform(-0.01, 0.06, 700)
     drawn.append(random_record(5, 700, tail=3.0, drift=0.0008, risk_free_annual=rates))
     return [
-        World(each)
-        for each in (*drawn, *(bars_record(*pair) for pair in (("SPY", "QQQ"), ("IWM", "SPY"), ("QQQ", "IWM"))))
+        World(record)
+        for record in (*drawn, *(bars_record(*pair) for pair in (("SPY", "QQQ"), ("IWM", "SPY"), ("QQQ", "IWM"))))
     ]
 
 
@@ -456,24 +458,26 @@ SMALL: Final = 1e-6
 """Size below which a reference counts as this size, so that a zero can be compared."""
 
 
-def difference(own: float | None, reference: float | None) -> float:
+def difference(measurement: float | None, reference: float | None) -> float:
     """Return the relative difference; infinite where only one is defined."""
     defined = reference is not None and math.isfinite(reference)
-    if own is None or not defined:
-        return 0.0 if own is None and not defined else math.inf
+    if measurement is None or not defined:
+        return 0.0 if measurement is None and not defined else math.inf
     assert reference is not None
-    return abs(own - float(reference)) / max(SMALL, abs(float(reference)))
+    return abs(measurement - float(reference)) / max(SMALL, abs(float(reference)))
 
 
-def differences(found: Sequence[World]) -> dict[str, float]:
+def differences(cases: Sequence[World]) -> dict[str, float]:
     """Return the largest difference of each metric from any of its references, over worlds."""
     out = dict.fromkeys(REFERENCES, 0.0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for world in found:
-            own = measure(world.record)
+        for world in cases:
+            measurements = measure(world.record)
             for name, references in REFERENCES.items():
-                out[name] = max(out[name], *(difference(own[name], each(world)) for _, each in references))
+                out[name] = max(
+                    out[name], *(difference(measurements[name], reference(world)) for _, reference in references)
+                )
     return out
 
 
@@ -514,16 +518,16 @@ def table(largest: Mapping[str, float]) -> list[str]:
     rows = [
         " | ".join(
             (
-                f"| `{each.name}`",
-                each.unit,
-                each.needs,
-                each.formula.replace("|", "\\|"),
-                each.source,
-                ", ".join(name for name, _ in REFERENCES[each.name]),
-                f"{largest[each.name]:.0e} |" if largest[each.name] else "0 |",
+                f"| `{metric.name}`",
+                metric.unit,
+                metric.needs,
+                metric.formula.replace("|", "\\|"),
+                metric.source,
+                ", ".join(name for name, _ in REFERENCES[metric.name]),
+                f"{largest[metric.name]:.0e} |" if largest[metric.name] else "0 |",
             )
         )
-        for each in METRICS
+        for metric in METRICS
     ]
     return [*HEAD, *rows]
 

@@ -116,8 +116,8 @@ class Subscriber:
 
     def lines(self) -> list[tuple[str, str]]:
         text = self.out.read_text()
-        found = [line.split(" ", 1) for line in text.splitlines() if " " in line]
-        return [(topic, payload) for topic, payload in found if topic not in ("Client", "Subscribed")]
+        messages = [line.split(" ", 1) for line in text.splitlines() if " " in line]
+        return [(topic, payload) for topic, payload in messages if topic not in ("Client", "Subscribed")]
 
     def close(self) -> None:
         Subscriber.running.remove(self)

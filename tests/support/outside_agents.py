@@ -64,16 +64,16 @@ for line in sys.stdin:
 def future_returns(symbols: tuple[str, ...], first: date, last: date) -> str:
     """JSON of the return to the next close by symbol and date."""
     frame = pl.read_parquet(DATA / "us_daily.parquet").filter(pl.col("symbol").is_in(symbols)).sort("ts")
-    found: dict[str, dict[str, float]] = {}
+    returns: dict[str, dict[str, float]] = {}
     for symbol in symbols:
-        own = frame.filter(pl.col("symbol") == symbol)
-        days, closes = own["ts"].dt.date().to_list(), own["close"].to_list()
-        found[symbol] = {
+        bars = frame.filter(pl.col("symbol") == symbol)
+        days, closes = bars["ts"].dt.date().to_list(), bars["close"].to_list()
+        returns[symbol] = {
             str(day): after / close - 1.0
             for day, close, after in zip(days, closes, closes[1:], strict=False)
             if first <= day <= last
         }
-    return json.dumps(found)
+    return json.dumps(returns)
 
 
 def agent_in(folder: Path) -> None:

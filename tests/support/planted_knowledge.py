@@ -79,12 +79,12 @@ def ignorant(kind: str, returns: SampleReturns, draw: np.random.Generator) -> Fl
     return weights
 
 
-def knowing(known: str, share: float, returns: SampleReturns, draw: np.random.Generator) -> Floats:
+def knowing(knowledge: str, share: float, returns: SampleReturns, draw: np.random.Generator) -> Floats:
     """Answers of an agent that knows some returns in this share of its answers; the others are random."""
     weights = ignorant("random", returns, draw)
     assert returns.opens is not None
     assert returns.after_open is not None
-    what, begin, end = KNOWN[known]
+    what, begin, end = KNOWN[knowledge]
     following = np.concatenate((returns.opens[1:], np.zeros((1, returns.opens.shape[1]))))
     table = {"opens": returns.opens, "closes": returns.closes, "open to open": returns.after_open + following}[what]
     count = len(table)
@@ -115,7 +115,7 @@ def rate(kind: str, seeds: int, answers: int, level: float, share: float = 0.0) 
 
 def rates(kind: str, seeds: int, answers: int, levels: tuple[float, ...], share: float = 0.0) -> tuple[float, ...]:
     p = [found(kind, seed, answers, share).p for seed in range(seeds)]
-    return tuple(float(np.mean([each is not None and each < level for each in p])) for level in levels)
+    return tuple(float(np.mean([p_value is not None and p_value < level for p_value in p])) for level in levels)
 
 
 def main(seeds: int) -> None:

@@ -23,17 +23,17 @@ def better(view):
 def world(acts, shadow, promotion=RULES, days=100, every=20, **more):
     rng = np.random.default_rng(8)
     common = rng.normal(0.0, 0.008, days)
-    own = np.stack([common + rng.normal(0.0, 0.003, days), common + rng.normal(0.004, 0.003, days)], axis=1)
-    prices = np.round(100 * np.exp(own.cumsum(axis=0)), 2)
-    made = World(
+    returns = np.stack([common + rng.normal(0.0, 0.003, days), common + rng.normal(0.004, 0.003, days)], axis=1)
+    prices = np.round(100 * np.exp(returns.cumsum(axis=0)), 2)
+    scenario = World(
         block(prices), acts, house=OPEN, agent=Limits(), shadows=(shadow,), challenges=(0,), promotion=promotion, **more
     )
-    return made, ticked(made, every)
+    return scenario, ticked(scenario, every)
 
 
-def ticked(made, every):
+def ticked(scenario, every):
     count = 0
-    for item in made.items():
+    for item in scenario.items():
         if isinstance(item, Tick) and item.sample:
             count += 1
             if count % every == 0:

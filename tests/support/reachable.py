@@ -12,9 +12,9 @@ from quantd.engine_build.declarations import Surface
 
 SURFACE = Surface(builder.read, recipe.MODULES)
 COMPILED = {
-    f"{module}.{name}": tuple(found.fields)
+    f"{module}.{name}": tuple(class_surface.fields)
     for module in recipe.MODULES
-    for name, found in SURFACE.of(module).classes.items()
+    for name, class_surface in SURFACE.of(module).classes.items()
 }
 """Class of a listed module -> its fields: a compiled class has neither slots nor a dict of them."""
 
@@ -27,10 +27,10 @@ def fields(thing: Any) -> Iterator[tuple[str, Any]]:
     """The attributes that a thing has now, by name."""
     kind = type(thing)
     names: dict[str, None] = {}
-    for each in kind.__mro__:
-        slots = vars(each).get("__slots__", ())
+    for base in kind.__mro__:
+        slots = vars(base).get("__slots__", ())
         names |= dict.fromkeys((slots,) if isinstance(slots, str) else slots)
-        names |= dict.fromkeys(COMPILED.get(f"{each.__module__}.{each.__qualname__}", ()))
+        names |= dict.fromkeys(COMPILED.get(f"{base.__module__}.{base.__qualname__}", ()))
     names |= dict.fromkeys(getattr(kind, "__struct_fields__", ()))
     names |= dict.fromkeys(getattr(thing, "__dict__", ()))
     for name in names:

@@ -33,9 +33,9 @@ class Source:
                 case ast.AnnAssign(target=ast.Name(name), value=ast.expr() as value):
                     self.constants[name] = value
                 case ast.ImportFrom(module=str(module), names=names):
-                    self.packages |= {each.asname or each.name: f"{module}.{each.name}" for each in names}
+                    self.packages |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in names}
             outer = getattr(node, "name", "")
-            self.calls += [(outer, each) for each in ast.walk(node) if isinstance(each, ast.Call)]
+            self.calls += [(outer, call) for call in ast.walk(node) if isinstance(call, ast.Call)]
 
     def value(self, node: ast.expr) -> ast.expr:
         """The constant of the module that a name is, else the node itself."""
@@ -48,8 +48,8 @@ class Source:
             return ["quantd." + self.folder.replace("/", ".")]
         if isinstance(node, ast.Attribute):
             return [self.packages[text.partition(".")[0]]] if text.partition(".")[0] in self.packages else []
-        strings = [each.value for each in ast.walk(self.value(node)) if isinstance(each, ast.Constant)]
-        return [each for each in strings if isinstance(each, str) and each.startswith("quantd.")]
+        strings = [constant.value for constant in ast.walk(self.value(node)) if isinstance(constant, ast.Constant)]
+        return [string for string in strings if isinstance(string, str) and string.startswith("quantd.")]
 
 
 def name_of(call: ast.Call) -> str:
@@ -64,8 +64,12 @@ def line_of(source: Source, call: ast.Call) -> str:
     if declares is not None:
         text = declares.args[0].value if isinstance(declares, ast.Call) else re.escape(declares.value.decode().strip())
         return str(text) if text.startswith("^") else f"^{text}"
-    names = [each.args[1] for _, each in source.calls if name_of(each) == "getattr" and len(each.args) == 3]
-    read = next((each.value for each in names if isinstance(each, ast.Constant)), None)
+    names = [
+        getattr_call.args[1]
+        for _, getattr_call in source.calls
+        if name_of(getattr_call) == "getattr" and len(getattr_call.args) == 3
+    ]
+    read = next((name.value for name in names if isinstance(name, ast.Constant)), None)
     return "" if read is None else rf"^{read}: Final = "
 
 

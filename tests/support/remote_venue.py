@@ -101,9 +101,9 @@ class Remote:
         unknown = [Unknown(basket.sample, basket.n, basket.ts, list(range(len(basket.sym))), "no answer in time")]
         if self._happens(self.faults.never_came):
             return unknown
-        told = self.venue.submit(basket)
+        news = self.venue.submit(basket)
         await self._late()
-        return unknown if self._happens(self.faults.lost_submit) else told
+        return unknown if self._happens(self.faults.lost_submit) else news
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
         await self._late()
@@ -134,17 +134,17 @@ class Remote:
         while True:
             await self.venue.wake.wait()
             self.venue.wake.clear()
-            told, self.venue.outbox = self.venue.outbox, []
-            for each in told:
+            news, self.venue.outbox = self.venue.outbox, []
+            for event in news:
                 await self._late()
-                ends = isinstance(each, Reports) and any(c > Cause.PART_FILL for c in each.cause)
+                ends = isinstance(event, Reports) and any(c > Cause.PART_FILL for c in event.cause)
                 if self._happens(self.faults.dropped_news) and ends:
                     yield Condition(0, "broker", False, "lost")
                     yield Condition(0, "broker", True, "connected")
                     continue
-                yield each
+                yield event
                 if self._happens(self.faults.doubled):
-                    yield each
+                    yield event
 
     async def close(self) -> None:
         self.closed = True

@@ -11,6 +11,6 @@ def market(seed: int, size: int, rows: int = 504) -> Floats:
     draw = np.random.default_rng(seed)
     factor = draw.standard_t(5, size=(rows, 1)) * 0.006
     other = draw.normal(size=(rows, 1)) * 0.004
-    own = draw.standard_t(5, size=(rows, size)) * draw.uniform(0.003, 0.02, size)
+    residuals = draw.standard_t(5, size=(rows, size)) * draw.uniform(0.003, 0.02, size)
     common = factor * draw.uniform(-0.2, 1.5, size) + other * draw.normal(0.0, 1.0, size)
-    return common + own + draw.normal(0.0004, 0.0005, size)
+    return common + residuals + draw.normal(0.0004, 0.0005, size)

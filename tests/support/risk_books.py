@@ -42,8 +42,8 @@ class Book:
 def scenario_returns(rng: np.random.Generator, n: int, rows: int = 80) -> Floats:
     """float64[rows, n]: fat tails and one common factor with signs, so that pairs and hedges exist."""
     common = rng.standard_t(4, size=(rows, 1)) * 0.01
-    own = rng.standard_t(4, size=(rows, n)) * 0.008
-    return np.clip(common * rng.choice([-1.0, 0.3, 1.0, 1.5], size=n) + own, -0.5, 0.5)
+    residuals = rng.standard_t(4, size=(rows, n)) * 0.008
+    return np.clip(common * rng.choice([-1.0, 0.3, 1.0, 1.5], size=n) + residuals, -0.5, 0.5)
 
 
 def make_context(
@@ -96,7 +96,7 @@ def random_limits(rng: np.random.Generator) -> Limits:
     def stress() -> Stress | None:
         limit = some(0.02, 0.5, 0.3)
         moves = [{"*": float(rng.uniform(-0.5, 0.2)), "a": float(rng.uniform(-0.6, 0.3))} for _ in range(3)]
-        shocks = tuple(Shock(name=str(k), moves=each) for k, each in enumerate(moves))
+        shocks = tuple(Shock(name=str(k), moves=sector_moves) for k, sector_moves in enumerate(moves))
         return None if limit is None else Stress(limit, shocks)
 
     pair, aside = None, rng.spawn(1)[0]
@@ -298,48 +298,48 @@ TAIL = {"historical": _historical, "filtered": _filtered, "parametric": _paramet
 def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
     """Limit -> (float64[K] numerator in currency, bound as a fraction of equity), each by its definition."""
     limits, e = book.limits, s.exposure
-    found: dict[str, tuple[Floats, float]] = {}
+    measures: dict[str, tuple[Floats, float]] = {}
     if limits.max_gross_exposure is not None:
-        found["gross"] = np.abs(e).sum(axis=1), limits.max_gross_exposure
+        measures["gross"] = np.abs(e).sum(axis=1), limits.max_gross_exposure
     if limits.max_net_exposure is not None:
-        found["net long"] = e.sum(axis=1), limits.max_net_exposure
-        found["net short"] = -e.sum(axis=1), limits.max_net_exposure
+        measures["net long"] = e.sum(axis=1), limits.max_net_exposure
+        measures["net short"] = -e.sum(axis=1), limits.max_net_exposure
     if limits.max_position_weight is not None:
         for k in range(e.shape[1]):
-            found[f"weight {k}"] = np.abs(e[:, k]), limits.max_position_weight
+            measures[f"weight {k}"] = np.abs(e[:, k]), limits.max_position_weight
     if limits.max_sector_weight is not None:
         sectors = np.array(book.ctx.universe.sectors)
         for name in set(book.ctx.universe.sectors) - {""}:
-            found[f"sector {name}"] = np.abs(e[:, sectors == name]).sum(axis=1), limits.max_sector_weight
+            measures[f"sector {name}"] = np.abs(e[:, sectors == name]).sum(axis=1), limits.max_sector_weight
     if limits.max_leverage is not None:
         borrowed = np.maximum(-e, 0.0).sum(axis=1)
-        found["leverage long"] = np.maximum(e, 0.0).sum(axis=1), limits.max_leverage
+        measures["leverage long"] = np.maximum(e, 0.0).sum(axis=1), limits.max_leverage
         # equity + shares borrowed within leverage x equity
-        found["leverage short"] = borrowed, max(limits.max_leverage * s.room - 1.0, 0.0) / s.room
+        measures["leverage short"] = borrowed, max(limits.max_leverage * s.room - 1.0, 0.0) / s.room
     for name, cap in limits.group_caps:
         inside = np.array([s in dict(book.ctx.universe.groups)[name] for s in book.names], dtype=bool)
-        found[f"group {name}"] = np.abs(e[:, inside]).sum(axis=1), cap
+        measures[f"group {name}"] = np.abs(e[:, inside]).sum(axis=1), cap
     if limits.max_concentration is not None:
         assets = np.array(book.ctx.universe.assets)
         for name in set(assets.tolist()):
-            found[f"asset {name}"] = np.abs(e[:, assets == name]).sum(axis=1), limits.max_concentration
+            measures[f"asset {name}"] = np.abs(e[:, assets == name]).sum(axis=1), limits.max_concentration
     if limits.max_herfindahl is not None:
         # the limit, not its root, may be exceeded on the way
-        found["herfindahl"] = np.sqrt((e**2).sum(axis=1)), (limits.max_herfindahl * s.room) ** 0.5 / s.room
+        measures["herfindahl"] = np.sqrt((e**2).sum(axis=1)), (limits.max_herfindahl * s.room) ** 0.5 / s.room
     if limits.max_turnover is not None:
-        found["turnover"] = s.traded, limits.max_turnover
+        measures["turnover"] = s.traded, limits.max_turnover
     rows = scenario_rows(book, s.matters)
     for name, tail in (("var", limits.var), ("cvar", limits.cvar)):
         if tail is not None:
             value = TAIL[tail.method](e, rows[tail.lookback], tail.confidence, name == "cvar")
-            found[name] = value * tail.horizon**0.5, tail.limit
+            measures[name] = value * tail.horizon**0.5, tail.limit
     if limits.stress is not None:
         sectors = book.ctx.universe.sectors
         moves = np.array([[s.moves.get(x, s.moves["*"]) for x in sectors] for s in limits.stress.shocks])
-        found["stress"] = (-(e @ moves.T)).max(axis=1), limits.stress.limit
+        measures["stress"] = (-(e @ moves.T)).max(axis=1), limits.stress.limit
     if limits.max_volatility is not None:
         deviation = (e @ rows[limits.volatility_lookback].T).std(axis=1, ddof=1)
-        found["volatility"] = np.sqrt(252.0) * deviation, limits.max_volatility
+        measures["volatility"] = np.sqrt(252.0) * deviation, limits.max_volatility
     average = value_of(limits, "average_correlation")
     if average is not None:
         rho = correlations(rows[limits.volatility_lookback])
@@ -351,8 +351,8 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
         for i, j in pairs:
             both = side[:, i] * side[:, j]
             sums += both * rho[i, j] - np.abs(both) * average * s.room
-        found["sum of correlations above average_correlation"] = scale * sums, 0.0
-    return found
+        measures["sum of correlations above average_correlation"] = scale * sums, 0.0
+    return measures
 
 
 def correlations(rows: Floats) -> Floats:
@@ -363,7 +363,7 @@ def correlations(rows: Floats) -> Floats:
 
 def scenario_rows(book: Book, matters: NDArray[np.bool_]) -> dict[int, Floats]:
     """Lookback -> float64[S, N], the rows in which each symbol of `matters` has a return; other gaps are 0."""
-    limits, found = book.limits, {}
+    limits, scenarios = book.limits, {}
     specs = [s.lookback for s in (limits.var, limits.cvar, limits.correlation) if s is not None]
     if limits.max_volatility is not None or value_of(limits, "average_correlation") is not None:
         specs.append(limits.volatility_lookback)
@@ -371,8 +371,8 @@ def scenario_rows(book: Book, matters: NDArray[np.bool_]) -> dict[int, Floats]:
         rows = book.returns[-lookback:]
         if not np.isfinite(rows).all():
             rows = np.nan_to_num(rows[np.isfinite(rows[:, matters]).all(axis=1)])
-        found[lookback] = rows
-    return found
+        scenarios[lookback] = rows
+    return scenarios
 
 
 def breaches(book: Book, verdict: Verdict, rng: np.random.Generator, partial: int = 60) -> list[str]:
@@ -401,7 +401,7 @@ def state_breaches(book: Book, orders: Orders, fills: Floats) -> tuple[list[str]
     wrong += _counted_breaches(book, orders, s, base)
     full = orders.lots[None, :]
     end = States(book, orders, full, at_worst=False)
-    wrong += [f"{each} at the end" for each in _measure_breaches(book, orders, full, at_worst=False)[0]]
+    wrong += [f"{breach} at the end" for breach in _measure_breaches(book, orders, full, at_worst=False)[0]]
     bought = (orders.lots[orders.adding] > 0).any()
     if bought and end.cash[0] < limits.cash_reserve * book.account.equity - money:
         wrong.append("cash at the end")
@@ -414,19 +414,19 @@ def _measure_breaches(book: Book, orders: Orders, fills: Floats, at_worst: bool)
     new orders need not be: an open order may add to the measure or earn equity when it fills."""
     money = CLOSE * abs(book.account.equity)
     s, base, held = (
-        States(book, orders, each, at_worst)
-        for each in (fills, np.where(orders.adding, 0.0, fills), np.zeros((1, len(orders.lots))))
+        States(book, orders, lots, at_worst)
+        for lots in (fills, np.where(orders.adding, 0.0, fills), np.zeros((1, len(orders.lots))))
     )
-    others = [(numerators(book, each), each.equity) for each in (base, held)]
+    baselines = [(numerators(book, state), state.equity) for state in (base, held)]
     wrong, use = [], 0.0
     for name, (value, bound) in numerators(book, s).items():
         most = bound * s.room * s.equity
         allowed = np.full(len(value), -np.inf)
         breached = False
-        for found, equity in reversed(others):
-            beyond = found[name][0] > bound * s.room * equity - money
+        for measures, equity in reversed(baselines):
+            beyond = measures[name][0] > bound * s.room * equity - money
             breached = breached | beyond
-            allowed = np.maximum(allowed, np.where(breached, found[name][0], -np.inf))
+            allowed = np.maximum(allowed, np.where(breached, measures[name][0], -np.inf))
         bad = (value > most + money) & (value > allowed + money)
         if bad.any():
             wrong.append(f"{name}: {(value / s.equity)[bad].max():.6f} over {bound}")
@@ -462,7 +462,7 @@ def _counted_breaches(book: Book, orders: Orders, s: States, base: States) -> li
     return wrong
 
 
-def _pair_breaches(book: Book, s: States, others: tuple[States, ...], money: float) -> list[str]:
+def _pair_breaches(book: Book, s: States, baselines: tuple[States, ...], money: float) -> list[str]:
     """Pairs that move together, on each combination of sides that lose together."""
     spec, n = book.limits.correlation, len(book.px)
     if spec is None or n < 2:
@@ -483,7 +483,7 @@ def _pair_breaches(book: Book, s: States, others: tuple[States, ...], money: flo
                     continue
                 a, b = si * s.exposure[:, i], sj * s.exposure[:, j]
                 bad = beyond(a, b, s.equity, money)
-                for other in others:
+                for other in baselines:
                     x, y = si * other.exposure[:, i], sj * other.exposure[:, j]
                     bad &= ~(beyond(x, y, other.equity, -money) & (a <= x + money) & (b <= y + money))
                 if bad.any():

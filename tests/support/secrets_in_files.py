@@ -39,9 +39,9 @@ KNOWN = {
 def secrets_of(data: bytes) -> list[tuple[str, bytes]]:
     """The kind and the text of each secret in a file's content."""
     return [
-        (kind, each[each.lastindex or 0])
+        (kind, match[match.lastindex or 0])
         for kind, (part, expression) in SECRETS.items()
         if part in data
-        for each in re.finditer(expression, data)
-        if each[each.lastindex or 0] not in KNOWN
+        for match in re.finditer(expression, data)
+        if match[match.lastindex or 0] not in KNOWN
     ]

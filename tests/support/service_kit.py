@@ -57,7 +57,7 @@ class Kit:
         self.queued: list[QueuedEntry] = []
         self.urgent: list[Message] = []
         run = self.store.current_run() or "run00001"
-        agents = [each.name for each in of.rules.agents]
+        agents = [agent.name for agent in of.rules.agents]
         if not self.store.last_seq(run):
             self.store.begin(run, of.universe, agents=agents)
         kept = self.store.latest_snapshot(run)

@@ -45,19 +45,19 @@ def _places(service: str) -> Iterator[str]:
 def find(service: str) -> dict[str, str] | None:
     """Program -> its path, or None when one of them is not on this machine."""
     path = os.pathsep.join(_places(service))
-    found = {
+    paths = {
         program: shutil.which(LIGHTER.get(program, program), path=path) or shutil.which(program, path=path)
         for program in PROGRAMS[service]
     }
-    return {p: where for p, where in found.items() if where} if all(found.values()) else None
+    return {p: where for p, where in paths.items() if where} if all(paths.values()) else None
 
 
 def require(service: str) -> dict[str, str]:
     """Program -> its path; skips the test, naming the service, where it is absent."""
-    found = find(service)
-    if found is None:
+    paths = find(service)
+    if paths is None:
         unavailable(f"service {service} is not installed (scripts/install-services installs it on Debian)")
-    return found
+    return paths
 
 
 def unavailable(why: str) -> NoReturn:

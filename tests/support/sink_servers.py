@@ -58,7 +58,7 @@ class MailServer:
 
     @property
     def ids(self) -> list[str]:
-        return [ID.findall(each.get_content())[0] for each in self.taken]
+        return [ID.findall(message.get_content())[0] for message in self.taken]
 
     def renamed(self, names: str) -> None:
         """Have a certificate for other names from the next start on."""
@@ -224,7 +224,7 @@ class BotApi(HttpServer):
 
     @property
     def ids(self) -> list[str]:
-        return [ID.findall(each["text"])[0] for each in self.taken]
+        return [ID.findall(message["text"])[0] for message in self.taken]
 
     async def answer(self, request: web.Request, status: int) -> web.Response:
         if request.match_info["token"] != self.token:
@@ -302,7 +302,7 @@ class NtfyServer(HttpServer):
 
     @property
     def ids(self) -> list[str]:
-        return [ID.findall(each)[0] for each in self.taken]
+        return [ID.findall(body)[0] for body in self.taken]
 
     async def answer(self, request: web.Request, status: int) -> web.Response:
         login = request.headers.get("Authorization", "")
@@ -326,13 +326,13 @@ def in_a_thread(*servers: MailServer | HttpServer) -> Iterator[None]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    for each in servers:
-        asyncio.run_coroutine_threadsafe(each.start(), loop).result(10)
+    for server in servers:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
     try:
         yield
     finally:
-        for each in servers:
-            asyncio.run_coroutine_threadsafe(each.stop(), loop).result(10)
+        for server in servers:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()

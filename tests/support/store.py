@@ -77,10 +77,10 @@ def entries(count: int, seed: int = 0) -> list[tuple[object, list[object]]]:
         turn = rng.random()
         if turn < 0.25 or not open_rows:
             sample += DAY
-            made = basket(sample, lots=(rng.randint(1, 9), -rng.randint(1, 9), rng.randint(1, 9)))
-            for row, (s, lots) in enumerate(zip(made.sym, made.lots, strict=True)):
+            order_basket = basket(sample, lots=(rng.randint(1, 9), -rng.randint(1, 9), rng.randint(1, 9)))
+            for row, (s, lots) in enumerate(zip(order_basket.sym, order_basket.lots, strict=True)):
                 open_rows[sample, 0, row] = (s, lots, 0)
-            effects: list[object] = [plan(sample), made, Valued(sample, 10**11, 10**10, [10**11, 0], 0.9, 0.01)]
+            effects: list[object] = [plan(sample), order_basket, Valued(sample, 10**11, 10**10, [10**11, 0], 0.9, 0.01)]
             out.append((Tick(sample, sample=True), effects))
         elif turn < 0.75:
             key = rng.choice(list(open_rows))

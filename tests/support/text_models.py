@@ -51,14 +51,14 @@ class Encoder(nn.Module):
 
 
 def tokenizer() -> Tokenizer:
-    made = Tokenizer(models.WordPiece({word: k for k, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer(lowercase=True)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.post_processor = processors.TemplateProcessing(
+    word_pieces = Tokenizer(models.WordPiece({word: k for k, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    word_pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
+    word_pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    word_pieces.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    made.enable_padding(length=40)  # as some published files do; quantd pads each batch itself
-    return made
+    word_pieces.enable_padding(length=40)  # as some published files do; quantd pads each batch itself
+    return word_pieces
 
 
 def headlines(count: int, draw: torch.Generator) -> tuple[list[str], list[str]]:
@@ -67,9 +67,9 @@ def headlines(count: int, draw: torch.Generator) -> tuple[list[str], list[str]]:
     for k in range(count):
         label = ("positive", "negative", "neutral")[k % 3]
         plain = [PLAIN[int(n)] for n in torch.randint(0, len(PLAIN) - 1, (2 + k % 7,), generator=draw)]
-        told = {"positive": GOOD, "negative": BAD, "neutral": ()}[label]
-        if told:
-            plain.insert(k % len(plain), told[int(torch.randint(0, len(told), (1,), generator=draw))])
+        cue_words = {"positive": GOOD, "negative": BAD, "neutral": ()}[label]
+        if cue_words:
+            plain.insert(k % len(plain), cue_words[int(torch.randint(0, len(cue_words), (1,), generator=draw))])
         texts.append(" ".join(plain))
         labels.append(label)
     return texts, labels
@@ -93,7 +93,7 @@ def text_model(
     length = max(len(row) for row in rows)
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask, kinds = (ids != 0).long(), torch.zeros_like(ids)
-    goal = torch.tensor([labels.index(each) for each in truth])
+    goal = torch.tensor([labels.index(label) for label in truth])
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
     for _ in range(steps):
         optimizer.zero_grad()

@@ -261,8 +261,8 @@ class Clock:
         await asyncio.sleep(max(seconds, 0.0) / self._speed)
 
     async def until(self, ts: int) -> None:
-        while (left := ts - self.now()) > 0:
-            await self.sleep(left / NANO + 1e-9)
+        while (wait_ns := ts - self.now()) > 0:
+            await self.sleep(wait_ns / NANO + 1e-9)
 
 
 class Inside:
@@ -278,10 +278,10 @@ class Inside:
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         await self._clock.sleep(0.05)
-        found = self._vendor.records(start_ns, end_ns, self._clock.now())
-        if isinstance(found, int):
-            raise SourceError(self.name, f"status {found}", after_s=2.0 if found == 429 else 0.0)
-        return rows_of(self._vendor.true, found)
+        answer = self._vendor.records(start_ns, end_ns, self._clock.now())
+        if isinstance(answer, int):
+            raise SourceError(self.name, f"status {answer}", after_s=2.0 if answer == 429 else 0.0)
+        return rows_of(self._vendor.true, answer)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         return [a for a in self._vendor.true.actions if start_ns <= a.day_ns < end_ns]
@@ -343,10 +343,10 @@ class Server:
 
     async def _bars(self, request: web.Request) -> web.Response:
         start, end = int(request.query["start"]), int(request.query["end"])
-        found = self._vendor.records(start, end, self._clock.now())
-        if isinstance(found, int):
-            return web.Response(status=found, headers={"Retry-After": "2"} if found == 429 else {})
-        return web.json_response(self._json(found))
+        answer = self._vendor.records(start, end, self._clock.now())
+        if isinstance(answer, int):
+            return web.Response(status=answer, headers={"Retry-After": "2"} if answer == 429 else {})
+        return web.json_response(self._json(answer))
 
     async def _actions(self, request: web.Request) -> web.Response:
         start, end = int(request.query["start"]), int(request.query["end"])
@@ -387,20 +387,20 @@ class Remote:
         self._true = true
         self._session = aiohttp.ClientSession(f"http://127.0.0.1:{port}")
 
-    def _rows(self, found: list[list[Any]]) -> Rows:
-        prices = [np.array([float(b[k]) for b in found], dtype=np.float64) for k in range(2, 6)]
-        exact = [np.array([round(float(b[k]) * 100) * 10_000_000 for b in found], dtype=np.int64) for k in (2, 5)]
+    def _rows(self, records: list[list[Any]]) -> Rows:
+        prices = [np.array([float(b[k]) for b in records], dtype=np.float64) for k in range(2, 6)]
+        exact = [np.array([round(float(b[k]) * 100) * 10_000_000 for b in records], dtype=np.int64) for k in (2, 5)]
         return Rows(
-            ts=np.array([b[0] for b in found], dtype=np.int64),
-            column=np.array([self._true.universe.index[b[1]] for b in found], dtype=np.int64),
+            ts=np.array([b[0] for b in records], dtype=np.int64),
+            column=np.array([self._true.universe.index[b[1]] for b in records], dtype=np.int64),
             open=prices[0],
             high=prices[1],
             low=prices[2],
             close=prices[3],
-            volume=np.array([float(b[6]) for b in found]),
+            volume=np.array([float(b[6]) for b in records]),
             open_nano=exact[0],
             close_nano=exact[1],
-            source=np.zeros(len(found), dtype=np.int64),
+            source=np.zeros(len(records), dtype=np.int64),
         )
 
     async def _get(self, path: str, start: int, end: int) -> Any:

@@ -102,9 +102,9 @@ class AlpacaServer:
         self.cut()
         assert self._runner is not None
         if self._runner.server is not None:
-            for each in list(self._runner.server.connections):
-                if each.transport is not None:
-                    each.transport.abort()
+            for connection in list(self._runner.server.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
         await asyncio.sleep(0)
 
     async def up(self) -> None:
@@ -142,8 +142,8 @@ class AlpacaServer:
 
     def order(self, client_id: str) -> Placed:
         """The one order with this client id."""
-        (found,) = self.book.by_client[client_id]
-        return found
+        (order,) = self.book.by_client[client_id]
+        return order
 
     def fill(self, client_id: str, qty: str, price: str) -> None:
         self.book.fill(self.order(client_id), Decimal(qty), Decimal(price))
@@ -249,9 +249,9 @@ class AlpacaServer:
 
     async def _assets(self, request: web.Request) -> web.Response:
         status, kind = request.query.get("status"), request.query.get("asset_class")
-        found = [each.json() for each in self.book.assets.values()]
-        found = [a for a in found if status in (None, a["status"]) and kind in (None, a["class"])]
-        return web.json_response(self._with_plants("assets", found))
+        assets = [asset.json() for asset in self.book.assets.values()]
+        assets = [a for a in assets if status in (None, a["status"]) and kind in (None, a["class"])]
+        return web.json_response(self._with_plants("assets", assets))
 
     def _with_plants(self, name: str, items: Sequence[Any]) -> Sequence[Any]:
         planted = self.planted.get(name, {})
@@ -269,50 +269,50 @@ class AlpacaServer:
 
     async def _position(self, request: web.Request) -> web.Response:
         symbol = request.match_info["symbol"].replace("/", "")
-        for each in self.book.positions_json():
-            if each["symbol"] == symbol:
-                return web.json_response(each)
+        for position in self.book.positions_json():
+            if position["symbol"] == symbol:
+                return web.json_response(position)
         raise Refused(404, 40410000, "position does not exist")
 
     async def _post(self, request: web.Request) -> web.Response:
         try:
-            asked = await request.json()
+            body = await request.json()
         except json.JSONDecodeError:
             raise Refused(400, 40010000, "request body format is invalid") from None
-        order = self.book.place(asked)
-        found = self.book.order_json(order)
+        order = self.book.place(body)
+        answer = self.book.order_json(order)
         if order.status == "new":
             # the answer is written before the order is at its exchange
-            found["status"] = "pending_new"
-        return web.json_response(found)
+            answer["status"] = "pending_new"
+        return web.json_response(answer)
 
     async def _orders(self, request: web.Request) -> web.Response:
         query = request.query
         status, limit = query.get("status", "open"), int(query.get("limit", "50"))
-        found = sorted(self.book.orders.values(), key=lambda o: o.created, reverse=query.get("direction") != "asc")
+        orders = sorted(self.book.orders.values(), key=lambda o: o.created, reverse=query.get("direction") != "asc")
         if status != "all":
-            found = [o for o in found if o.open == (status == "open")]
+            orders = [o for o in orders if o.open == (status == "open")]
         if "symbols" in query:
-            found = [o for o in found if o.symbol in query["symbols"].split(",")]
+            orders = [o for o in orders if o.symbol in query["symbols"].split(",")]
         if "after" in query:
-            found = [o for o in found if o.created > _ns(query["after"])]
+            orders = [o for o in orders if o.created > _ns(query["after"])]
         if "until" in query:
-            found = [o for o in found if o.created <= _ns(query["until"])]
-        page = [self.book.order_json(o) for o in found[: min(limit, 500)]]
+            orders = [o for o in orders if o.created <= _ns(query["until"])]
+        page = [self.book.order_json(o) for o in orders[: min(limit, 500)]]
         return web.json_response(self._with_plants("orders", page))
 
     async def _by_client(self, request: web.Request) -> web.Response:
         client_id = request.query.get("client_order_id", "")
-        found = self.book.by_client.get(client_id)
-        if not found:
+        orders = self.book.by_client.get(client_id)
+        if not orders:
             raise Refused(404, 40410000, f"order not found for {client_id}")
-        return web.json_response(self.book.order_json(found[-1]))
+        return web.json_response(self.book.order_json(orders[-1]))
 
     async def _order(self, request: web.Request) -> web.Response:
-        found = self.book.orders.get(request.match_info["id"])
-        if found is None:
+        order = self.book.orders.get(request.match_info["id"])
+        if order is None:
             raise Refused(404, 40410000, f"order not found for {request.match_info['id']}")
-        return web.json_response(self.book.order_json(found))
+        return web.json_response(self.book.order_json(order))
 
     async def _delete(self, request: web.Request) -> web.Response:
         self.book.cancel(request.match_info["id"])
@@ -341,22 +341,22 @@ class AlpacaServer:
         kinds = request.match_info.get("type") or query.get("activity_types", "")
         planted = self.planted.get("activities", {})
         numbers = {id(a): k for k, a in enumerate(self.book.activities)}
-        found = [a for a in self.book.listed() if not kinds or a["activity_type"] in kinds.split(",")]
+        activities = [a for a in self.book.listed() if not kinds or a["activity_type"] in kinds.split(",")]
         if "category" in query:
             trades = query["category"] == "trade_activity"
-            found = [a for a in found if (a["activity_type"] == "FILL") == trades]
+            activities = [a for a in activities if (a["activity_type"] == "FILL") == trades]
         if "after" in query:
-            found = [a for a in found if a["_at"] > _ns(query["after"])]
+            activities = [a for a in activities if a["_at"] > _ns(query["after"])]
         if "until" in query:
-            found = [a for a in found if a["_at"] < _ns(query["until"])]
-        found.sort(key=lambda a: a["_at"], reverse=query.get("direction", "desc") != "asc")
+            activities = [a for a in activities if a["_at"] < _ns(query["until"])]
+        activities.sort(key=lambda a: a["_at"], reverse=query.get("direction", "desc") != "asc")
         if "page_token" in query:
-            ids = [a["id"] for a in found]
+            ids = [a["id"] for a in activities]
             # a token that names nothing begins anew, as at the venue
-            found = found[ids.index(query["page_token"]) + 1 :] if query["page_token"] in ids else found
+            activities = activities[ids.index(query["page_token"]) + 1 :] if query["page_token"] in ids else activities
         size = min(int(query.get("page_size", "100")), 100)
-        page = [{k: v for k, v in a.items() if k != "_at"} for a in found[:size]]
-        return web.json_response([planted.get(numbers[id(a)], item) for a, item in zip(found, page, strict=False)])
+        page = [{k: v for k, v in a.items() if k != "_at"} for a in activities[:size]]
+        return web.json_response([planted.get(numbers[id(a)], item) for a, item in zip(activities, page, strict=False)])
 
     # ---------------------------------------------------------------- the stream
 

@@ -57,7 +57,7 @@ class Listed:
         return "/" in self.symbol
 
     def json(self) -> Json:
-        found: Json = {
+        listing: Json = {
             "id": str(UUID(int=0xA55E << 64 | self.number)),
             "class": "crypto" if self.crypto else "us_equity",
             "exchange": "CRYPTO" if self.crypto else "ARCA",
@@ -73,8 +73,8 @@ class Listed:
             "attributes": [],
         }
         if self.crypto:
-            found |= {"min_order_size": "0.0001", "min_trade_increment": "0.0001", "price_increment": "0.5"}
-        return found
+            listing |= {"min_order_size": "0.0001", "min_trade_increment": "0.0001", "price_increment": "0.5"}
+        return listing
 
 
 @dataclass
@@ -468,11 +468,11 @@ class Book:
         }  # fmt: skip
 
     def positions_json(self) -> list[Json]:
-        found = []
+        positions = []
         for symbol, qty in self.positions.items():
             asset = self.assets.get(symbol) or Listed(symbol)
             value = qty * asset.price
-            found.append(
+            positions.append(
                 {
                     "asset_id": asset.json()["id"], "symbol": symbol.replace("/", ""),
                     "exchange": asset.json()["exchange"],
@@ -484,7 +484,7 @@ class Book:
                     "lastday_price": text(asset.price), "change_today": "0",
                 }
             )  # fmt: skip
-        return found
+        return positions
 
     def available(self, symbol: str) -> Decimal:
         """A position less what open orders hold of it; signed as the position."""
@@ -526,23 +526,23 @@ class Book:
         return [a for a in self.activities if a["id"] not in hidden]
 
 
-def _number(asked: Json, name: str) -> Decimal | None:
-    value = asked.get(name)
+def _number(body: Json, name: str) -> Decimal | None:
+    value = body.get(name)
     if value is None:
         return None
     try:
-        found = Decimal(str(value))
+        number = Decimal(str(value))
     except InvalidOperation:
         raise Refused(422, 40010001, f"{name} must be a number") from None
-    if not found.is_finite():
+    if not number.is_finite():
         raise Refused(422, 40010001, f"{name} must be a number")
-    return found
+    return number
 
 
 def text(value: Decimal) -> str:
     """Exact, without exponent."""
-    found = format(value, "f")
-    return found.rstrip("0").rstrip(".") if "." in found else found
+    digits = format(value, "f")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def iso(ts: int) -> str:

@@ -87,15 +87,15 @@ class AlpacaData:
         query = request.query
         start, end = instant(query["start"]), instant(query.get("end", "2100-01-01T00:00:00Z"))
         symbols = sorted(query["symbols"].split(","))
-        found = [(s, bar) for s in symbols for bar in bars.get(s, []) if start <= instant(bar[0]) <= end]
+        symbol_bars = [(s, bar) for s in symbols for bar in bars.get(s, []) if start <= instant(bar[0]) <= end]
         first = int(base64.b64decode(query["page_token"])) if "page_token" in query else 0
         count = min(self.page, int(query.get("limit", 1000)))
         grouped: dict[str, list[str]] = {}
-        for symbol, (t, o, h, low, c, v) in found[first : first + count]:
+        for symbol, (t, o, h, low, c, v) in symbol_bars[first : first + count]:
             text = f'{{"t":"{t}","o":{o},"h":{h},"l":{low},"c":{c},"v":{v},"n":3,"vw":{c}}}'
             grouped.setdefault(symbol, []).append(text)
         body = ",".join(f"{json.dumps(s)}:[{','.join(rows)}]" for s, rows in grouped.items())
-        more = first + count < len(found)
+        more = first + count < len(symbol_bars)
         token = json.dumps(base64.b64encode(str(first + count).encode()).decode() if more else None)
         return web.Response(text=f'{{"bars":{{{body}}},"next_page_token":{token}}}', content_type="application/json")
 
@@ -132,9 +132,9 @@ class AlpacaData:
             self.sockets.remove(client)
         return socket
 
-    async def _answer(self, client: "Subscriber", asked: dict[str, object]) -> None:
-        if asked["action"] == "auth":
-            if (asked["key"], asked["secret"]) != (KEY, SECRET):
+    async def _answer(self, client: "Subscriber", request: dict[str, object]) -> None:
+        if request["action"] == "auth":
+            if (request["key"], request["secret"]) != (KEY, SECRET):
                 await client.say({"T": "error", "code": 402, "msg": "auth failed"})
             elif len(self.sockets) >= self.plan_connections:
                 await client.say({"T": "error", "code": 406, "msg": "connection limit exceeded"})
@@ -142,8 +142,8 @@ class AlpacaData:
             else:
                 self.sockets.append(client)
                 await client.say({"T": "success", "msg": "authenticated"})
-        elif asked["action"] == "subscribe":
-            tape = {str(s) for name in ("statuses", "lulds") for s in asked.get(name, [])}  # type: ignore[attr-defined]
+        elif request["action"] == "subscribe":
+            tape = {str(s) for name in ("statuses", "lulds") for s in request.get(name, [])}  # type: ignore[attr-defined]
             if tape:
                 if not self.tape:
                     await client.say({"T": "error", "code": 409, "msg": "insufficient subscription"})
@@ -151,13 +151,20 @@ class AlpacaData:
                 client.tape.update(tape)
                 await client.say({"T": "subscription", "statuses": sorted(tape), "lulds": sorted(tape)})
                 return
-            bars = [str(s) for s in asked.get("bars", [])]  # type: ignore[union-attr]
+            bars = [str(s) for s in request.get("bars", [])]  # type: ignore[union-attr]
             if len(bars) > self.symbol_limit:
                 await client.say({"T": "error", "code": 405, "msg": "symbol limit exceeded"})
                 return
             client.symbols.update(bars)
-            told = {"T": "subscription", "trades": [], "quotes": [], "bars": bars, "updatedBars": bars, "dailyBars": []}
-            await client.say(told)
+            subscription = {
+                "T": "subscription",
+                "trades": [],
+                "quotes": [],
+                "bars": bars,
+                "updatedBars": bars,
+                "dailyBars": [],
+            }
+            await client.say(subscription)
 
     def send(self, kind: str, symbol: str, bar: Bar) -> None:
         """A bar ("b") or a corrected one ("u") to whoever subscribed; from any thread."""
@@ -250,12 +257,12 @@ class Subscriber:
 
 def instant(text: str) -> datetime:
     """RFC 3339 or a date, to the microsecond."""
-    whole, dot, rest = text.partition(".")
-    digits = rest.rstrip("Z+:0123456789")  # nothing but the fraction and the zone can follow
+    stamp, dot, suffix = text.partition(".")
+    digits = suffix.rstrip("Z+:0123456789")  # nothing but the fraction and the zone can follow
     assert not digits
-    moment = datetime.fromisoformat(whole.replace("Z", "+00:00"))
+    moment = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    fraction = rest.partition("Z")[0].partition("+")[0]
+    fraction = suffix.partition("Z")[0].partition("+")[0]
     return moment + timedelta(microseconds=int(fraction[:6].ljust(6, "0"))) if dot else moment
 
 

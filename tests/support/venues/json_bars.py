@@ -52,8 +52,8 @@ class JsonBars:
         if refused := self._refused(request):
             return refused
         begin, end = _milliseconds(request.query["startTime"], 0), _milliseconds(request.query["endTime"], 86_399_999)
-        found = [bar for bar in self._some(request, 0, 1 << 40) if begin <= bar[0] * 1000 <= end]
-        return web.json_response([[ts * 1000, *numbers, ts * 1000 + 59_999] for ts, *numbers in found[: self.page]])
+        bars = [bar for bar in self._some(request, 0, 1 << 40) if begin <= bar[0] * 1000 <= end]
+        return web.json_response([[ts * 1000, *numbers, ts * 1000 + 59_999] for ts, *numbers in bars[: self.page]])
 
     async def _objects(self, request: web.Request) -> web.Response:
         """Objects below data.items, ISO stamps, JSON numbers, a next token, a key in a header."""
@@ -62,14 +62,14 @@ class JsonBars:
         if refused := self._refused(request):
             return refused
         begin, end = (_seconds(request.query[name]) for name in ("from", "to"))
-        found = [bar for bar in self._some(request, begin, end) if bar[0] < end]
+        bars = [bar for bar in self._some(request, begin, end) if bar[0] < end]
         first = int(request.query.get("cursor", "0"))
         rows = [
             f'{{"when":"{datetime.fromtimestamp(ts, UTC):%Y-%m-%dT%H:%M:%S}Z",'
             f'"price":{{"o":{o},"h":{h},"l":{low},"c":{c}}},"size":{v}}}'
-            for ts, o, h, low, c, v in found[first : first + self.page]
+            for ts, o, h, low, c, v in bars[first : first + self.page]
         ]
-        following = json.dumps(str(first + self.page) if first + self.page < len(found) else None)
+        following = json.dumps(str(first + self.page) if first + self.page < len(bars) else None)
         return web.Response(text=f'{{"data":{{"items":[{",".join(rows)}]}},"next":{following}}}')
 
     async def _columns(self, request: web.Request) -> web.Response:
@@ -78,8 +78,8 @@ class JsonBars:
             return refused
         if request.query.get("token") != KEY:
             return web.json_response({"s": "error", "why": "no such token"})
-        found = self._some(request, int(request.query["from"]), int(request.query["to"]))
-        columns = {name: ",".join(str(bar[k]) for bar in found) for k, name in enumerate("tohlcv")}
+        bars = self._some(request, int(request.query["from"]), int(request.query["to"]))
+        columns = {name: ",".join(str(bar[k]) for bar in bars) for k, name in enumerate("tohlcv")}
         return web.Response(text="{" + ",".join(f'"{name}":[{values}]' for name, values in columns.items()) + "}")
 
     async def _by_date(self, request: web.Request) -> web.Response:
@@ -87,15 +87,15 @@ class JsonBars:
         if refused := self._refused(request):
             return refused
         names = ("1. open", "2. high", "3. low", "4. close", "5. volume")
-        found = self._some(request, 0, 1 << 40)[::-1]
-        table = {f"{datetime.fromtimestamp(b[0], UTC):%Y-%m-%d}": dict(zip(names, b[1:], strict=True)) for b in found}
+        bars = self._some(request, 0, 1 << 40)[::-1]
+        table = {f"{datetime.fromtimestamp(b[0], UTC):%Y-%m-%d}": dict(zip(names, b[1:], strict=True)) for b in bars}
         return web.json_response({"Meta Data": {}, "Time Series (Daily)": table})
 
     async def _signed(self, request: web.Request) -> web.Response:
         """As /klines, for requests signed as Binance has it: HMAC-SHA256 of the query, in hex, last."""
         query, _, signature = request.rel_url.raw_query_string.rpartition("&signature=")
-        made = hmac.new(SECRET.encode(), query.encode(), hashlib.sha256).hexdigest()
-        if signature != made or request.headers.get("X-KEY") != KEY or "timestamp=" not in query:
+        digest = hmac.new(SECRET.encode(), query.encode(), hashlib.sha256).hexdigest()
+        if signature != digest or request.headers.get("X-KEY") != KEY or "timestamp=" not in query:
             return web.json_response({"msg": "Signature for this request is not valid."}, status=401)
         return await self._klines(request)
 

@@ -235,15 +235,15 @@ class Exchange:
         }  # fmt: skip
 
     def _public_ticker(self, query: Any) -> dict[str, Any]:
-        found = {}
+        tickers = {}
         for pair in map(self._pair, query["pair"].split(",")):
             last = self.prices.get(pair.symbol, "1")
             day = [last, last]
-            found[pair.id] = {
+            tickers[pair.id] = {
                 "a": [last, "1", "1.000"], "b": [last, "1", "1.000"], "c": [last, "1.0"], "v": ["1", "1"], "p": day,
                 "t": [1, 1], "l": day, "h": day, "o": last,
             }  # fmt: skip
-        return found
+        return tickers
 
     def _public_ohlc(self, query: Any) -> dict[str, Any]:
         pair = self._pair(query["pair"])
@@ -290,15 +290,15 @@ class Exchange:
 
     def misbehave(self, fault: str, paths: tuple[str, ...], times: int = 1) -> None:
         if not times:
-            self.misbehaviours = [each for each in self.misbehaviours if each.paths != paths]
+            self.misbehaviours = [misbehaviour for misbehaviour in self.misbehaviours if misbehaviour.paths != paths]
             return
         self.misbehaviours.append(Misbehaviour(fault, paths, times))
 
     def _meet(self, path: str) -> str:
-        for each in self.misbehaviours:
-            if path in each.paths and each.times > 0:
-                each.times -= 1
-                return each.fault
+        for misbehaviour in self.misbehaviours:
+            if path in misbehaviour.paths and misbehaviour.times > 0:
+                misbehaviour.times -= 1
+                return misbehaviour.fault
         return ""
 
     async def _faulty(self, request: web.Request, fault: str) -> web.StreamResponse | None:
@@ -346,28 +346,28 @@ class Exchange:
         out: dict[str, Decimal] = {}
         for order in self.orders.values():
             if order.status == "open":
-                left = order.vol - order.vol_exec
+                open_volume = order.vol - order.vol_exec
                 asset = order.pair.quote if order.side == "buy" else order.pair.base
-                locked = left * order.limit * (1 + self.fee_rate) if order.side == "buy" else left
+                locked = open_volume * order.limit * (1 + self.fee_rate) if order.side == "buy" else open_volume
                 out[asset] = out.get(asset, Decimal(0)) + locked
         return out
 
     def _private_openorders(self, fields: dict[str, str]) -> dict[str, Any]:
         self._may("open")
-        found = [o for o in self.orders.values() if o.status == "open" and self._wanted(o, fields)]
-        return {"open": {order.txid: self._said(order) for order in found}}
+        orders = [o for o in self.orders.values() if o.status == "open" and self._wanted(o, fields)]
+        return {"open": {order.txid: self._said(order) for order in orders}}
 
     def _private_closedorders(self, fields: dict[str, str]) -> dict[str, Any]:
         self._may("closed")
-        found = [o for o in self.orders.values() if o.status != "open" and self._wanted(o, fields)]
+        orders = [o for o in self.orders.values() if o.status != "open" and self._wanted(o, fields)]
         start = float(fields.get("start", 0)) * NANO
         by_open = fields.get("closetime", "both") == "open"
-        found = [o for o in found if (o.at if by_open else o.closed_at) > start]
-        found.sort(key=lambda o: -(o.at if by_open else o.closed_at))
+        orders = [o for o in orders if (o.at if by_open else o.closed_at) > start]
+        orders.sort(key=lambda o: -(o.at if by_open else o.closed_at))
         offset = int(fields.get("ofs", 0))
         return {
-            "closed": {order.txid: self._said(order) for order in found[offset : offset + PAGE]},
-            "count": len(found),
+            "closed": {order.txid: self._said(order) for order in orders[offset : offset + PAGE]},
+            "count": len(orders),
         }
 
     @staticmethod
@@ -396,11 +396,11 @@ class Exchange:
 
     def _private_tradeshistory(self, fields: dict[str, str]) -> dict[str, Any]:
         self._may("closed")
-        known = self.trades[: len(self.trades) - self.trades_lag]
-        found = [t for t in known if t.at > float(fields.get("start", 0)) * NANO]
+        history = self.trades[: len(self.trades) - self.trades_lag]
+        trades = [t for t in history if t.at > float(fields.get("start", 0)) * NANO]
         if fields.get("consolidate_taker", "true") == "true":
-            found = self._consolidated(found)
-        found.sort(key=lambda t: -t.number)
+            trades = self._consolidated(trades)
+        trades.sort(key=lambda t: -t.number)
         offset = int(fields.get("ofs", 0))
         return {
             "trades": {
@@ -410,32 +410,32 @@ class Exchange:
                     "cost": f"{t.price * t.vol:.5f}", "fee": f"{t.fee:f}", "vol": f"{t.vol:.8f}",
                     "margin": "0.00000", "leverage": "0", "misc": "", "trade_id": t.number, "maker": False,
                 }
-                for t in found[offset : offset + PAGE]
+                for t in trades[offset : offset + PAGE]
             },
-            "count": len(found),
+            "count": len(trades),
         }  # fmt: skip
 
     @staticmethod
     def _consolidated(trades: list[Trade]) -> list[Trade]:
         """Executions of one order in one instant as one, as the exchange tells them unless asked otherwise."""
         out: dict[tuple[str, int], Trade] = {}
-        for each in trades:
-            key = each.order.txid, each.at
+        for trade in trades:
+            key = trade.order.txid, trade.at
             before = out.get(key)
             if before is None:
-                out[key] = each
+                out[key] = trade
             else:
-                vol = before.vol + each.vol
-                price = (before.price * before.vol + each.price * each.vol) / vol
-                out[key] = Trade(before.id, before.number, each.order, each.at, price, vol, before.fee + each.fee)
+                vol = before.vol + trade.vol
+                price = (before.price * before.vol + trade.price * trade.vol) / vol
+                out[key] = Trade(before.id, before.number, trade.order, trade.at, price, vol, before.fee + trade.fee)
         return list(out.values())
 
     def _private_ledgers(self, fields: dict[str, str]) -> dict[str, Any]:
         self._may("ledger")
-        found = [e for e in self.ledger if e.at > float(fields.get("start", 0)) * NANO]
+        entries = [e for e in self.ledger if e.at > float(fields.get("start", 0)) * NANO]
         if "asset" in fields:
-            found = [e for e in found if e.asset == fields["asset"]]
-        found.sort(key=lambda e: -e.at)
+            entries = [e for e in entries if e.asset == fields["asset"]]
+        entries.sort(key=lambda e: -e.at)
         offset = int(fields.get("ofs", 0))
         return {
             "ledger": {
@@ -443,9 +443,9 @@ class Exchange:
                     "refid": f"R{e.id}", "time": e.at / NANO, "type": e.kind, "subtype": "", "aclass": "currency",
                     "asset": e.asset, "amount": f"{e.amount:f}", "fee": f"{e.fee:f}", "balance": f"{e.balance:f}",
                 }
-                for e in found[offset : offset + PAGE]
+                for e in entries[offset : offset + PAGE]
             },
-            "count": len(found),
+            "count": len(entries),
         }  # fmt: skip
 
     def _private_getwebsocketstoken(self, _fields: dict[str, str]) -> dict[str, Any]:
@@ -531,12 +531,12 @@ class Exchange:
 
     def _private_cancelall(self, _fields: dict[str, str]) -> dict[str, Any]:
         self._may("modify")
-        found = [order for order in self.orders.values() if order.status == "open"]
-        for order in found:
+        open_orders = [order for order in self.orders.values() if order.status == "open"]
+        for order in open_orders:
             before = self.on_cancel.pop(order.cl_ord_id, None)
             if (before is None or before()) and order.status == "open":
                 self.close(order, "canceled", "User requested")
-        return {"count": len(found)}
+        return {"count": len(open_orders)}
 
     # the market, as the test drives it
 
@@ -703,27 +703,27 @@ class Exchange:
 
     async def garbage(self) -> None:
         """Say what nobody can read, and wait until every client has left for it."""
-        told = list(self._sockets)
-        for socket in told:
+        sockets = list(self._sockets)
+        for socket in sockets:
             await self._send(socket, '{"channel": "executions", "data": [{')
-        while any(socket in self._sockets for socket in told):
+        while any(socket in self._sockets for socket in sockets):
             self._left.clear()
             await self._left.wait()
 
     async def cut(self) -> None:
         """Cut every WebSocket."""
-        for socket in [*self._sockets, *(each for each, _, _ in self._ohlc)]:
+        for socket in [*self._sockets, *(subscriber for subscriber, _, _ in self._ohlc)]:
             self._drop(socket)
             transport = socket._req.transport if socket._req is not None else None
             if transport is not None:
                 transport.abort()
 
     def _drop(self, socket: web.WebSocketResponse) -> None:
-        self._sockets = [each for each in self._sockets if each is not socket]
+        self._sockets = [open_socket for open_socket in self._sockets if open_socket is not socket]
         self._left.set()
         if not self._sockets:
             self.heard.clear()
-        self._ohlc = [each for each in self._ohlc if each[0] is not socket]
+        self._ohlc = [subscription for subscription in self._ohlc if subscription[0] is not socket]
 
 
 def _iso(seconds: int) -> str:

@@ -120,7 +120,7 @@ class AtAlpaca:
         self.book.cash += amount
 
     def payments(self) -> list[dict[str, Any]]:
-        return [each for each in self.book.activities if each["activity_type"] != "FILL"]
+        return [activity for activity in self.book.activities if activity["activity_type"] != "FILL"]
 
     def amend(self, number: int, amount: Decimal) -> None:
         paid = self.payments()[number]
@@ -196,7 +196,7 @@ class AtKraken:
         self.venue.add("ZUSD", amount)
 
     def payments(self) -> list[Any]:
-        return [each for each in self.venue.ledger if each.kind != "trade"]
+        return [entry for entry in self.venue.ledger if entry.kind != "trade"]
 
     def amend(self, number: int, amount: Decimal) -> None:
         self.payments()[number].amount += amount
@@ -232,7 +232,7 @@ class Account:
         self.world = World(bars, [_varied], house=OPEN, agent=OPEN, log=None, costs=costs)
         self.kit = Kit(folder, self.world)
         self._days = [
-            list(each) for _, each in groupby(instants(self.world.items()), lambda k: time_of(k[0]) // DAY_NS)
+            list(day_items) for _, day_items in groupby(instants(self.world.items()), lambda k: time_of(k[0]) // DAY_NS)
         ]
         self._mirrored = 0
         self.day = 0
@@ -287,27 +287,27 @@ class Account:
 
     async def statement(self) -> tuple[str, StatementFile]:
         """The result of the job and the newest document."""
-        done = await self.job.work(JobRun(1, "statement"))
+        job_result = await self.job.work(JobRun(1, "statement"))
         await self.committed()
-        found = saved_statement(self.folder, self.kit.service.run, self.record().days[-1].day)
-        assert found is not None
-        return done, found
+        statement = saved_statement(self.folder, self.kit.service.run, self.record().days[-1].day)
+        assert statement is not None
+        return job_result, statement
 
     def active(self) -> set[str]:
         """The kinds of differences with an open incident."""
-        kinds = {each.kind for each in self.kit.service.incidents.active()}
+        kinds = {incident.kind for incident in self.kit.service.incidents.active()}
         return {kind.removeprefix("statement_") for kind in kinds if kind.startswith("statement_")}
 
 
 @asynccontextmanager
 async def account(folder: Path, venue: AtVenue, *, days: int = 12, seed: int = 3) -> AsyncIterator[Account]:
     """A started account; stopped at the end."""
-    made = Account(folder, seed, days, venue)
-    await made.start()
+    venue_account = Account(folder, seed, days, venue)
+    await venue_account.start()
     try:
-        yield made
+        yield venue_account
     finally:
-        await made.stop()
+        await venue_account.stop()
 
 
 def _varied(view: Any) -> list[float]:

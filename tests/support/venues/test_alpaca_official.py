@@ -68,7 +68,7 @@ async def test_the_official_client_reads_account_clock_and_assets(venue: AlpacaS
     assert isinstance(asset, Asset)
     assert asset.tradable
     crypto = await asyncio.to_thread(trading.get_all_assets, GetAssetsRequest(asset_class=AssetClass.CRYPTO))
-    assert [each.symbol for each in crypto] == ["BTC/USD"]
+    assert [coin.symbol for coin in crypto] == ["BTC/USD"]
     assert (await asyncio.to_thread(trading.get_asset, "BTC/USD")).symbol == "BTC/USD"
 
 
@@ -78,10 +78,10 @@ async def test_the_official_client_trades_and_finds_its_order_by_client_id(venue
     assert isinstance(order, Order)
     assert order.limit_price == "401.25"
     venue.fill("q-1", "4", "401.10")
-    found = await asyncio.to_thread(trading.get_order_by_client_id, "q-1")
-    assert found.status == OrderStatus.PARTIALLY_FILLED
-    assert found.filled_qty == "4"
-    assert found.filled_avg_price == "401.1"
+    partial_order = await asyncio.to_thread(trading.get_order_by_client_id, "q-1")
+    assert partial_order.status == OrderStatus.PARTIALLY_FILLED
+    assert partial_order.filled_qty == "4"
+    assert partial_order.filled_avg_price == "401.1"
     venue.fill("q-1", "6", "400.90")
     assert (await asyncio.to_thread(trading.get_order_by_id, order.id)).status == OrderStatus.FILLED
     (position,) = await asyncio.to_thread(trading.get_all_positions)
@@ -106,7 +106,7 @@ async def test_the_official_client_cancels_and_replaces(venue: AlpacaServer) -> 
         await asyncio.to_thread(trading.cancel_order_by_id, new.id)
     assert refused.value.status_code == 422
     closed = await asyncio.to_thread(trading.get_orders, GetOrdersRequest(status=QueryOrderStatus.CLOSED))
-    assert {each.client_order_id for each in closed} == {"q-2", "q-3"}
+    assert {closed_order.client_order_id for closed_order in closed} == {"q-2", "q-3"}
 
 
 async def test_refusals_reach_the_official_client_with_status_code_and_words(venue: AlpacaServer) -> None:
@@ -161,9 +161,12 @@ async def test_activities_are_what_the_vendors_models_say(venue: AlpacaServer) -
     assert len(fills) == 1
     more = {"direction": "asc", "page_token": fills[0]["id"]}
     fills += await asyncio.to_thread(trading.get, "/account/activities/FILL", more)
-    assert [TradeActivity(**each).cum_qty for each in fills] == [1.0, 2.0]
-    others = await asyncio.to_thread(trading.get, "/account/activities", {"category": "non_trade_activity"})
-    assert {NonTradeActivity(**each).activity_type.value for each in others} == {"CSD", "DIV"} | others_of_the_day
+    assert [TradeActivity(**fill).cum_qty for fill in fills] == [1.0, 2.0]
+    non_trades = await asyncio.to_thread(trading.get, "/account/activities", {"category": "non_trade_activity"})
+    assert {NonTradeActivity(**activity).activity_type.value for activity in non_trades} == {
+        "CSD",
+        "DIV",
+    } | others_of_the_day
 
 
 async def test_the_official_stream_hears_each_update(venue: AlpacaServer) -> None:
@@ -182,7 +185,7 @@ async def test_the_official_stream_hears_each_update(venue: AlpacaServer) -> Non
         venue.fill("q-5", "1", "400.5")
         venue.end("q-5", "canceled")
         first, second, third = [await heard.get() for _ in range(3)]
-    assert [each.event for each in (first, second, third)] == ["new", "partial_fill", "canceled"]
+    assert [update.event for update in (first, second, third)] == ["new", "partial_fill", "canceled"]
     assert (second.price, second.qty, second.position_qty) == (400.5, 1.0, 1.0)
     assert second.order.client_order_id == "q-5"
     task.cancel()

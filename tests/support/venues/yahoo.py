@@ -174,8 +174,8 @@ def chart(symbol: str, listing: Listing, query: dict[str, str], *, nothing: bool
     for day, new, old in listing.splits:
         if begin <= day <= end:
             at = opening(day)
-            told = {"date": at, "numerator": float(new), "denominator": float(old), "splitRatio": f"{new}:{old}"}
-            events.setdefault("splits", {})[str(at)] = told
+            split = {"date": at, "numerator": float(new), "denominator": float(old), "splitRatio": f"{new}:{old}"}
+            events.setdefault("splits", {})[str(at)] = split
     result: dict[str, object] = {
         "meta": meta,
         "timestamp": [row[0] for row in rows],
