@@ -72,11 +72,11 @@ def test_the_overestimation_is_the_value_less_the_rewards_that_followed():
     second = first - 20
     world: Any = Paying()
     learner: Any = Constant()
-    found = overestimated(learner, world, gamma)
-    assert found is not None
+    overestimation = overestimated(learner, world, gamma)
+    assert overestimation is not None
     error = (first * (15.0 - geometric) + second * (15.0 + 2.0 * geometric)) / (first + second)
     size = (first * geometric + second * 2.0 * geometric) / (first + second)
-    assert found == pytest.approx((error, size))
+    assert overestimation == pytest.approx((error, size))
     nothing: Any = object()
     assert overestimated(nothing, world, gamma) is None
 
@@ -102,9 +102,9 @@ def test_each_variant_of_dqn_is_the_plain_one_with_one_part():
 @pytest.mark.parametrize("name", PACES)
 def test_each_learner_is_timed_with_its_peak_memory(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sample_efficiency, "LONG", 600)
-    found = pace(name)
-    assert found["seconds"] > 0.0
-    assert 50.0 < found["peak"] < 20_000.0
+    row = pace(name)
+    assert row["seconds"] > 0.0
+    assert 50.0 < row["peak"] < 20_000.0
 
 
 @pytest.mark.requirement("R-250", "F-28")
@@ -151,7 +151,7 @@ def test_a_profile_is_timed_by_episode_with_peak_and_mean_memory(name: str):
 def test_the_ratio_of_a_profile_is_the_mean_of_its_seeds_and_not_the_chosen_one():
     for name, seeds in (("full", 5), ("lite", 5), ("transformer", 5)):
         result = load(Path("models/shipped") / name).manifest.results["test"]
-        ratios = [each for each in result.sharpe_by_seed if each is not None]
+        ratios = [ratio for ratio in result.sharpe_by_seed if ratio is not None]
         assert judged(Path("models/shipped"), name) == (
             pytest.approx(sum(ratios) / seeds),
             result.equal_weight.sharpe,

@@ -143,10 +143,10 @@ def test_the_probes_of_a_copy_reach_the_extremes_where_cut_products_would_show(
 def test_the_searched_markets_reach_both_extremes_of_every_feature(columns: tuple[str, ...]) -> None:
     spec = SightSpec(columns=columns)
     markets = extreme_markets(spec, 4)
-    assert all((each.returns > -1.0).all() and np.isfinite(each.columns).all() for each in markets)
-    assert all(abs(each.weights.sum() + each.cash - 1.0) < 1e-9 for each in markets)
-    assert {bool(each.weights.max() > 0.9) for each in markets} == {False, True}
-    assert {tuple(np.sign(each.returns.sum(axis=0))) for each in markets} >= {(1.0,) * 4, (-1.0,) * 4}
+    assert all((market.returns > -1.0).all() and np.isfinite(market.columns).all() for market in markets)
+    assert all(abs(market.weights.sum() + market.cash - 1.0) < 1e-9 for market in markets)
+    assert {bool(market.weights.max() > 0.9) for market in markets} == {False, True}
+    assert {tuple(np.sign(market.returns.sum(axis=0))) for market in markets} >= {(1.0,) * 4, (-1.0,) * 4}
 
 
 def test_a_sum_of_two_neighbours_is_the_largest_in_size() -> None:

@@ -32,15 +32,15 @@ from tests.support.checkout import ROOT
 def test_half_precision_is_smaller_and_agrees(name: str, tmp_path: Path) -> None:
     parent = written(tmp_path / "a", name)
     copy = quantize(tmp_path / "a", tmp_path / "b", "float16", "quantd models quantize")
-    found = copy.agreement
-    assert found is not None
+    agreement = copy.agreement
+    assert agreement is not None
     assert (copy.parent, copy.precision, copy.name) == (parent.digest, "float16", "b")
-    sizes = [(tmp_path / each / "policy.onnx").stat().st_size for each in "ab"]
-    assert found.size_ratio == pytest.approx(sizes[1] / sizes[0], abs=1e-3)
-    assert found.size_ratio < 0.95
-    assert 0.0 < found.p50_us <= found.p99_us
-    assert 0.0 < found.parent_p50_us <= found.parent_p99_us
-    assert found.equal_actions > 0.99
+    sizes = [(tmp_path / folder / "policy.onnx").stat().st_size for folder in "ab"]
+    assert agreement.size_ratio == pytest.approx(sizes[1] / sizes[0], abs=1e-3)
+    assert agreement.size_ratio < 0.95
+    assert 0.0 < agreement.p50_us <= agreement.p99_us
+    assert 0.0 < agreement.parent_p50_us <= agreement.parent_p99_us
+    assert agreement.equal_actions > 0.99
     child, original = load_agent(tmp_path / "b", {}), load_agent(tmp_path / "a", {})
     if name != "dqn dueling noisy":
         assert 0.0 < child.difference() <= TOLERANCES["float16"]
@@ -105,22 +105,22 @@ def test_a_copy_is_made_from_what_was_trained(tmp_path: Path) -> None:
 def test_a_pupil_answers_much_as_its_teacher_on_sessions_it_was_not_taught(name: str, tmp_path: Path) -> None:
     universe, spec = ("SPY", "AAPL", "BAC"), SightSpec(features=("momentum_21", "volatility"))
     teacher = written(tmp_path / "a", name, universe=universe, spec=spec)
-    told: list[str] = []
+    messages: list[str] = []
     plan = DistilPlan(hidden=(12,), batch=8, steps=60, epochs=150)
-    pupil = distil(tmp_path / "a", tmp_path / "b", BARS, ACTIONS, plan, "quantd models distil", told.append)
-    found = pupil.agreement
-    assert found is not None
+    pupil = distil(tmp_path / "a", tmp_path / "b", BARS, ACTIONS, plan, "quantd models distil", messages.append)
+    agreement = pupil.agreement
+    assert agreement is not None
     assert (pupil.parent, pupil.algorithm, pupil.network.hidden) == (teacher.digest, "cloning", (12,))
     assert pupil.network.parameters < teacher.network.parameters
     assert pupil.training.until_ns == teacher.training.until_ns
     assert pupil.results == {}
-    assert found.probes == 96
-    hardly = distil(
-        tmp_path / "a", tmp_path / "h", BARS, ACTIONS, msgspec.structs.replace(plan, epochs=1), "x", told.append
+    assert agreement.probes == 96
+    short_agreement = distil(
+        tmp_path / "a", tmp_path / "h", BARS, ACTIONS, msgspec.structs.replace(plan, epochs=1), "x", messages.append
     ).agreement
-    assert hardly is not None
-    assert found.mean_difference < 0.6 * hardly.mean_difference
-    again = distil(tmp_path / "a", tmp_path / "c", BARS, ACTIONS, plan, "quantd models distil", told.append)
+    assert short_agreement is not None
+    assert agreement.mean_difference < 0.6 * short_agreement.mean_difference
+    again = distil(tmp_path / "a", tmp_path / "c", BARS, ACTIONS, plan, "quantd models distil", messages.append)
     assert again.files["policy.onnx"] == pupil.files["policy.onnx"], "the same seed teaches the same"
     assert load_agent(tmp_path / "b", {}).digest == pupil.digest
 
@@ -186,9 +186,9 @@ def test_shares_by_performance_come_from_validation_and_from_nothing_else(tmp_pa
         return folder
 
     folders = [judged(tmp_path / "a", 1.5), judged(tmp_path / "b", 0.5), judged(tmp_path / "c", -1.0)]
-    made = combine(tmp_path / "e", folders, "performance", "a test")
-    assert [m.share for m in made.members] == pytest.approx([0.75, 0.25, 0.0])
-    assert "validation" in made.measured
+    ensemble = combine(tmp_path / "e", folders, "performance", "a test")
+    assert [m.share for m in ensemble.members] == pytest.approx([0.75, 0.25, 0.0])
+    assert "validation" in ensemble.measured
     written(tmp_path / "unjudged")
     with pytest.raises(ArtifactError, match="it was not judged on a validation window"):
         combine(tmp_path / "f", [*folders, tmp_path / "unjudged"], "performance", "a test")

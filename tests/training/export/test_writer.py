@@ -69,7 +69,7 @@ def test_every_decision_of_the_daemon_is_the_learners_own(name: str, market: Mar
     log = core(watched)
 
     env = simulator(name, market, batch=1, episodes=WHOLE, lot=1.0)
-    observation, apart, moved, books, equity = env.reset(), [], [], [], []
+    observation, differences, moved, books, equity = env.reset(), [], [], [], []
     allocations = grid(SYMBOLS, 2, cash=True).weights if name == "dqn" else None
     for k in range(market.last - market.first):
         equity.append(float(env.equity))
@@ -80,11 +80,11 @@ def test_every_decision_of_the_daemon_is_the_learners_own(name: str, market: Mar
         row = scaling.of(observation)
         action = learner.act(row, started=torch.tensor([k == 0])) if name == "ppo lstm" else learner.act(row)
         learned = weights_of(action, manifest, allocations)
-        apart.append(np.abs(learned - log.weights[k]).max())
+        differences.append(np.abs(learned - log.weights[k]).max())
         moved.append(learned)
         observation = env.step(action).observation
-    assert len(apart) > 370
-    assert max(apart) < 1e-5
+    assert len(differences) > 370
+    assert max(differences) < 1e-5
     assert np.std(moved, axis=0).max() > 1e-3, "weights that never move compare nothing"
     if name != "dqn":  # all out of one asset into another: the gate takes two days for it
         assert max(books) < 1e-5

@@ -61,16 +61,16 @@ def test_a_step_is_not_touched_by_what_comes_after_it() -> None:
     # everything after the outcomes of the second step's judged rows is another world
     changed = returns.copy()
     changed[folds[1].test[1] + plan.horizon :] *= 5.0
-    _, others = judge(gather("risk", changed, plan.horizon, plan.stride), days, plan, quiet)
-    assert others[:2] == steps[:2]
-    assert others[2] != steps[2]
+    _, changed_steps = judge(gather("risk", changed, plan.horizon, plan.stride), days, plan, quiet)
+    assert changed_steps[:2] == steps[:2]
+    assert changed_steps[2] != steps[2]
 
 
 def test_where_volatility_can_be_known_the_forest_beats_the_plain_estimate_in_every_step(tmp_path: Path) -> None:
     manifest = made(tmp_path / "forest", garch(1, 2_400, 4), Plan("risk", folds=2, leaves=32))
-    for each in (*manifest.folds, manifest.together):
-        assert each.model.mse < 0.9 * each.plain.mse
-        assert each.model.r2 > each.plain.r2
+    for fold in (*manifest.folds, manifest.together):
+        assert fold.model.mse < 0.9 * fold.plain.mse
+        assert fold.model.r2 > fold.plain.r2
     assert manifest.beats_plain()
 
 

@@ -127,7 +127,7 @@ def config_of(folder: Path, begun: Path, *sets: str) -> Config:
 def alerts(folder: Path, kind: str) -> list[str]:
     """Texts of a kind of alert in the newest run, oldest first, read beside the daemon; none while it is being made."""
     try:
-        return [each.text for each in Reader.open(folder).alerts() if each.kind == kind]
+        return [alert.text for alert in Reader.open(folder).alerts() if alert.kind == kind]
     except (StoreError, OSError):
         return []
 
@@ -307,11 +307,11 @@ async def test_a_schedule_trains_a_forest_which_is_used_only_where_it_beats_the_
     (news,) = events(kit)
     (alert,) = [e for e in kit.service.recent if e.kind == "retrain"]
     assert (news.failed, news.until, alert.level) == ("", "2019-01-02", "INFO")
-    made = load_forest(folder / news.version).artifact.manifest
-    assert (made.predicts, made.horizon, len(made.folds), made.universe) == (predicts, 21, 2, SYMBOLS)
-    assert made.training.window.last == "2019-01-02"
-    assert made.digest == news.digest
-    better = made.together.model.mse < made.together.plain.mse
+    manifest = load_forest(folder / news.version).artifact.manifest
+    assert (manifest.predicts, manifest.horizon, len(manifest.folds), manifest.universe) == (predicts, 21, 2, SYMBOLS)
+    assert manifest.training.window.last == "2019-01-02"
+    assert manifest.digest == news.digest
+    better = manifest.together.model.mse < manifest.together.plain.mse
     assert news.promoted is better is (predicts == "risk")
     used = in_use(folder)
     assert used is not None
@@ -337,13 +337,13 @@ async def test_a_stop_ends_what_is_being_trained_and_tells_nothing(tmp_path: Pat
 
 def children(mine: Path) -> list[tuple[int, int]]:
     """(process, nice) of what trains: children of this process."""
-    found = []
+    processes = []
     for task in Path("/proc/self/task").iterdir():
         for child in (task / "children").read_text().split():
             with suppress(OSError):
                 if b"quantd.training.jobs.retraining_worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.append((int(child), os.getpriority(os.PRIO_PROCESS, int(child))))
-    return [(child, nice) for child, nice in found if nice == 19]  # once it has been set
+                    processes.append((int(child), os.getpriority(os.PRIO_PROCESS, int(child))))
+    return [(child, nice) for child, nice in processes if nice == 19]  # once it has been set
 
 
 def test_the_process_ends_with_its_parent(tmp_path: Path, begun: Path) -> None:
@@ -370,60 +370,60 @@ def test_the_process_ends_with_its_parent(tmp_path: Path, begun: Path) -> None:
 # ---- the engine -----------------------------------------------------------------------------------
 
 
-def started(made, **artifacts: str) -> Started:
-    now = made.shell.state.now
+def started(scenario, **artifacts: str) -> Started:
+    now = scenario.shell.state.now
     return Started(now, "r", "v", "l", "c", "f", ("S0", "S1"), artifacts, "b", "paper")
 
 
 def test_a_start_with_another_model_begins_a_new_pairing_and_an_empty_memory_and_the_same_one_does_not() -> None:
-    made, items = world([worse], better, days=70, every=30)
-    made.shell.run(started(made, a0="", s0="one"))
-    made.run(items)
-    state = made.shell.state
+    scenario, items = world([worse], better, days=70, every=30)
+    scenario.shell.run(started(scenario, a0="", s0="one"))
+    scenario.run(items)
+    state = scenario.shell.state
     state.pairings[0] = Pairing(3, 5)
     memory = {"m": np.ones(1)}
     state.agents[0].memory = state.shadows[0].agents[0].memory = memory
-    assert made.shell.run(started(made, a0="", s0="one")) == []
+    assert scenario.shell.run(started(scenario, a0="", s0="one")) == []
     assert (state.pairings[0].looks, state.pairings[0].since) == (3, 5)
-    made.shell.restore(state.rules, made.shell.keep())  # it is part of what is kept
-    state = made.shell.state
-    (told,) = made.shell.run(started(made, a0="", s0="two"))
-    assert told.kind == "artifact"
-    assert told.agent == "s0"
-    assert "(one to two)" in told.text
+    scenario.shell.restore(state.rules, scenario.shell.keep())  # it is part of what is kept
+    state = scenario.shell.state
+    (alert,) = scenario.shell.run(started(scenario, a0="", s0="two"))
+    assert alert.kind == "artifact"
+    assert alert.agent == "s0"
+    assert "(one to two)" in alert.text
     assert (state.pairings[0].looks, state.pairings[0].since) == (0, state.sample_no)
     assert state.shadows[0].agents[0].memory == EMPTY_MEMORY
     assert list(state.agents[0].memory) == ["m"]
 
 
 def test_a_promoted_policy_that_is_another_model_at_the_next_start_gives_the_place_back() -> None:
-    made, items = world([worse, worse], better)
-    made.shell.run(started(made, a0="", a1="", s0="one"))
-    made.run(items)
-    state = made.shell.state
+    scenario, items = world([worse, worse], better)
+    scenario.shell.run(started(scenario, a0="", a1="", s0="one"))
+    scenario.run(items)
+    state = scenario.shell.state
     assert (state.seats, state.shadows[0].seats) == ([2, 1], [0])
-    assert made.shell.run(started(made, a0="", a1="", s0="one")) == []
+    assert scenario.shell.run(started(scenario, a0="", a1="", s0="one")) == []
     assert state.seats == [2, 1]
-    told = made.shell.run(started(made, a0="", a1="", s0="two"))
+    notices = scenario.shell.run(started(scenario, a0="", a1="", s0="two"))
     assert (state.seats, state.shadows[0].seats) == ([0, 1], [2])
-    assert told[0].level == "WARNING"
-    assert "a0 decides by its own again" in told[0].text
+    assert notices[0].level == "WARNING"
+    assert "a0 decides by its own again" in notices[0].text
     assert state.pairings[0].since == state.sample_no
 
 
 @pytest.mark.parametrize("failed", ["", "no bars"])
 def test_what_became_of_a_retraining_is_told_and_moves_nothing_else(failed: str) -> None:
-    made, items = world([worse], better, days=30, every=100)
-    made.run(items)
-    state = made.shell.state
+    scenario, items = world([worse], better, days=30, every=100)
+    scenario.run(items)
+    state = scenario.shell.state
     before = freeze(state)
     news = Retrained(state.now, "s0", "2019-03-29", "v1", "dd", "ee", True, "better", "sharpe", 502, 0.25, 0.02, failed)
-    (told,) = made.shell.run(news)
+    (alert,) = scenario.shell.run(news)
     assert freeze(state) == before
-    assert (told.level, told.kind, told.agent) == ("WARNING" if failed else "INFO", "retrain", "s0")
+    assert (alert.level, alert.kind, alert.agent) == ("WARNING" if failed else "INFO", "retrain", "s0")
     if not failed:
-        assert "better by 0.25 a year over 502 sessions, p = 0.02" in told.text
-        assert "from the next start on" in told.text
+        assert "better by 0.25 a year over 502 sessions, p = 0.02" in alert.text
+        assert "from the next start on" in alert.text
 
 
 # ---- what a configuration may say -----------------------------------------------------------------
@@ -432,7 +432,7 @@ def test_what_became_of_a_retraining_is_told_and_moves_nothing_else(failed: str)
 def mistakes(text: str) -> list[str]:
     with pytest.raises(ConfigError) as error:
         read(text, known_names())
-    return [str(each) for each in error.value.mistakes]
+    return [str(mistake) for mistake in error.value.mistakes]
 
 
 @pytest.mark.parametrize(

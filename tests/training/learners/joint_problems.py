@@ -59,9 +59,9 @@ class CooperativeSplit:
     def worth(self, observation: Tensor, action: Tensor) -> Tensor:
         """float[B] expected reward of actions, agents of a desk side by side."""
         held = action.view(-1, self.agents, self.action_size)
-        others = held.sum(1, keepdim=True) - held
+        other_holdings = held.sum(1, keepdim=True) - held
         pays = 1.0 - 2.0 * observation.view_as(held)
-        return (held * (pays - self.overlap * others)).sum(-1).view(-1)
+        return (held * (pays - self.overlap * other_holdings)).sum(-1).view(-1)
 
     def best(self, observation: Tensor) -> Tensor:
         return torch.ones(len(observation))
@@ -96,9 +96,9 @@ def short(seed: int) -> tuple[Maddpg, CooperativeSplit]:
 
 def trained(seed: int) -> str:
     """Digest of a short training."""
-    made, env = short(seed)
-    made.learn(env, 600, on)
-    return digest(made.state())
+    learner, env = short(seed)
+    learner.learn(env, 600, on)
+    return digest(learner.state())
 
 
 if __name__ == "__main__":

@@ -67,12 +67,12 @@ def on(_: Report) -> bool:
 
 def digest(state: State) -> str:
     """Of every bit of a learner's state."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name in sorted(state):
         kept = state[name]
-        found.update(name.encode())
-        found.update(kept.numpy().tobytes() if isinstance(kept, Tensor) else repr(kept).encode())
-    return found.hexdigest()
+        hasher.update(name.encode())
+        hasher.update(kept.numpy().tobytes() if isinstance(kept, Tensor) else repr(kept).encode())
+    return hasher.hexdigest()
 
 
 SHORT_DQN = DqnPlan(
@@ -109,9 +109,9 @@ def short(learner: str, seed: int) -> tuple[Dqn | Sac, RegimeBandit]:
 
 def trained(learner: str, seed: int) -> str:
     """Digest of a short training."""
-    made, env = short(learner, seed)
-    made.learn(env, 600, on)
-    return digest(made.state())
+    agent, env = short(learner, seed)
+    agent.learn(env, 600, on)
+    return digest(agent.state())
 
 
 if __name__ == "__main__":

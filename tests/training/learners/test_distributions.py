@@ -14,19 +14,19 @@ from quantd.training.learners.distributions import LEAST, Dirichlet, Discrete, F
 from tests.support.examples import examples
 
 FAMILIES: list[Family] = [Discrete(5), Gaussian(4, "softmax_gaussian"), Gaussian(3, "tanh"), Dirichlet(5)]
-NAMES = [each.readout for each in FAMILIES]
+NAMES = [distribution.readout for distribution in FAMILIES]
 SEEDS = st.integers(0, 10_000)
 
 
-def outputs(each: Family, seed: int, rows: int = 6) -> tuple[Tensor, Tensor, torch.Generator]:
+def outputs(distribution: Family, seed: int, rows: int = 6) -> tuple[Tensor, Tensor, torch.Generator]:
     random = torch.Generator().manual_seed(seed)
-    actor = torch.randn((rows, each.outputs), generator=random, dtype=torch.float64)
-    return actor, torch.randn(each.spread, generator=random, dtype=torch.float64) * 0.3, random
+    actor = torch.randn((rows, distribution.outputs), generator=random, dtype=torch.float64)
+    return actor, torch.randn(distribution.spread, generator=random, dtype=torch.float64) * 0.3, random
 
 
-def known(each: Family, actor: Tensor, spread: Tensor) -> reference.Distribution:
+def known(distribution: Family, actor: Tensor, spread: Tensor) -> reference.Distribution:
     """Of the coordinates."""
-    match each:
+    match distribution:
         case Discrete():
             return reference.Categorical(logits=actor)
         case Dirichlet():
@@ -35,34 +35,34 @@ def known(each: Family, actor: Tensor, spread: Tensor) -> reference.Distribution
             return reference.Independent(reference.Normal(actor, spread.exp()), 1)
 
 
-@pytest.mark.parametrize("each", FAMILIES, ids=NAMES)
+@pytest.mark.parametrize("distribution", FAMILIES, ids=NAMES)
 @settings(max_examples=examples(25), deadline=None)
 @given(seed=SEEDS)
-def test_log_probability_and_entropy_are_those_of_torch(each: Family, seed: int) -> None:
-    actor, spread, random = outputs(each, seed)
-    action = each.sample(actor, spread, random)
-    judged = each.judge(actor, spread, each.coordinates(action))
-    peer = known(each, actor, spread)
-    value = action if each.readout in ("softmax", "dirichlet") else each.coordinates(action)
+def test_log_probability_and_entropy_are_those_of_torch(distribution: Family, seed: int) -> None:
+    actor, spread, random = outputs(distribution, seed)
+    action = distribution.sample(actor, spread, random)
+    judged = distribution.judge(actor, spread, distribution.coordinates(action))
+    peer = known(distribution, actor, spread)
+    value = action if distribution.readout in ("softmax", "dirichlet") else distribution.coordinates(action)
     torch.testing.assert_close(judged.log_prob, peer.log_prob(value), rtol=1e-9, atol=1e-8)
     torch.testing.assert_close(judged.entropy, peer.entropy(), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("each", FAMILIES, ids=NAMES)
+@pytest.mark.parametrize("distribution", FAMILIES, ids=NAMES)
 @settings(max_examples=examples(25), deadline=None)
 @given(seed=SEEDS)
-def test_slopes_are_those_of_autograd(each: Family, seed: int) -> None:
-    actor, spread, random = outputs(each, seed)
-    coordinates = each.coordinates(each.sample(actor, spread, random))
+def test_slopes_are_those_of_autograd(distribution: Family, seed: int) -> None:
+    actor, spread, random = outputs(distribution, seed)
+    coordinates = distribution.coordinates(distribution.sample(actor, spread, random))
     by_log_prob = torch.randn(len(actor), generator=random, dtype=torch.float64)
-    d_actor, d_spread = each.judge(actor, spread, coordinates).pull(by_log_prob, 0.7)
+    d_actor, d_spread = distribution.judge(actor, spread, coordinates).pull(by_log_prob, 0.7)
     actor.requires_grad_()
     spread.requires_grad_()
-    judged = each.judge(actor, spread, coordinates)
+    judged = distribution.judge(actor, spread, coordinates)
     loss = (judged.log_prob * by_log_prob).sum() + 0.7 * judged.entropy.sum()
     wanted = torch.autograd.grad(loss, [actor, spread], allow_unused=True)
     torch.testing.assert_close(d_actor, wanted[0])
-    if each.spread:
+    if distribution.spread:
         torch.testing.assert_close(d_spread, wanted[1])
 
 
@@ -72,75 +72,81 @@ def integral(density: Callable[[Tensor], Tensor], low: float, high: float, steps
 
 
 def test_the_softmax_gaussian_is_a_density_of_two_weights_and_its_entropy_that_integral() -> None:
-    each, mean, spread = Gaussian(1, "softmax_gaussian"), torch.tensor([[0.3]]).double(), torch.tensor([-0.4]).double()
+    distribution, mean, spread = (
+        Gaussian(1, "softmax_gaussian"),
+        torch.tensor([[0.3]]).double(),
+        torch.tensor([-0.4]).double(),
+    )
 
     def density(first: Tensor) -> Tensor:
         weights = torch.stack([first, 1.0 - first], -1)
         # coordinates are log ratios, d log(w / (1 - w)) = dw / (w (1 - w))
-        judged = each.judge(mean.expand(len(first), 1), spread, each.coordinates(weights))
+        judged = distribution.judge(mean.expand(len(first), 1), spread, distribution.coordinates(weights))
         return judged.log_prob.exp() / weights.prod(-1)
 
     assert integral(density, 1e-5, 1.0 - 1e-5) == pytest.approx(1.0, abs=1e-6)
 
     def surprise(y: Tensor) -> Tensor:
-        log_prob = each.judge(mean.expand(len(y), 1), spread, y.unsqueeze(-1)).log_prob
+        log_prob = distribution.judge(mean.expand(len(y), 1), spread, y.unsqueeze(-1)).log_prob
         return -log_prob.exp() * log_prob
 
-    entropy = each.judge(mean, spread, mean).entropy
+    entropy = distribution.judge(mean, spread, mean).entropy
     assert integral(surprise, -12.0, 12.0) == pytest.approx(float(entropy), abs=1e-6)
 
 
 def test_the_box_gaussian_is_a_density_of_positions() -> None:
-    each, mean, spread = Gaussian(1, "tanh"), torch.tensor([[0.3]]).double(), torch.tensor([-0.7]).double()
+    distribution, mean, spread = Gaussian(1, "tanh"), torch.tensor([[0.3]]).double(), torch.tensor([-0.7]).double()
 
     def density(a: Tensor) -> Tensor:
-        judged = each.judge(mean.expand(len(a), 1), spread, each.coordinates(a.unsqueeze(-1)))
+        judged = distribution.judge(mean.expand(len(a), 1), spread, distribution.coordinates(a.unsqueeze(-1)))
         return judged.log_prob.exp() / (1.0 - a * a)
 
     assert integral(density, -1.0 + 1e-6, 1.0 - 1e-6) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_dirichlet_is_a_density_whose_peak_is_its_mode() -> None:
-    each, actor = Dirichlet(2), torch.tensor([[0.8, -0.5]]).double()
+    distribution, actor = Dirichlet(2), torch.tensor([[0.8, -0.5]]).double()
 
     def log_prob(first: Tensor) -> Tensor:
         weights = torch.stack([first, 1.0 - first], -1)
-        return each.judge(actor.expand(len(first), 2), torch.zeros(0), each.coordinates(weights)).log_prob
+        return distribution.judge(
+            actor.expand(len(first), 2), torch.zeros(0), distribution.coordinates(weights)
+        ).log_prob
 
     assert integral(lambda x: log_prob(x).exp(), 1e-9, 1.0 - 1e-9) == pytest.approx(1.0, abs=1e-6)
     grid = torch.linspace(0.001, 0.999, 9999, dtype=torch.float64)
-    assert float(grid[log_prob(grid).argmax()]) == pytest.approx(float(each.mode(actor)[0, 0]), abs=2e-4)
+    assert float(grid[log_prob(grid).argmax()]) == pytest.approx(float(distribution.mode(actor)[0, 0]), abs=2e-4)
 
 
-@pytest.mark.parametrize("each", FAMILIES, ids=NAMES)
-def test_actions_are_drawn_as_often_as_judged(each: Family) -> None:
-    actor, spread, random = outputs(each, 3, rows=1)
-    drawn = each.sample(actor.expand(40_000, -1).contiguous(), spread, random)
-    if each.readout == "softmax":
-        frequency = torch.bincount(drawn, minlength=each.outputs).double() / len(drawn)
+@pytest.mark.parametrize("distribution", FAMILIES, ids=NAMES)
+def test_actions_are_drawn_as_often_as_judged(distribution: Family) -> None:
+    actor, spread, random = outputs(distribution, 3, rows=1)
+    drawn = distribution.sample(actor.expand(40_000, -1).contiguous(), spread, random)
+    if distribution.readout == "softmax":
+        frequency = torch.bincount(drawn, minlength=distribution.outputs).double() / len(drawn)
         torch.testing.assert_close(frequency, actor[0].softmax(-1), rtol=0, atol=0.01)
         return
     # the mean surprise of draws is the entropy
-    judged = each.judge(actor.expand(40_000, -1), spread, each.coordinates(drawn))
+    judged = distribution.judge(actor.expand(40_000, -1), spread, distribution.coordinates(drawn))
     assert float(-judged.log_prob.mean()) == pytest.approx(float(judged.entropy[0]), abs=0.03)
 
 
-@pytest.mark.parametrize("each", FAMILIES, ids=NAMES)
+@pytest.mark.parametrize("distribution", FAMILIES, ids=NAMES)
 @pytest.mark.parametrize("size", [0.0, 1.0, 40.0, 300.0])
-def test_actions_are_allowed_and_finite_however_extreme_the_outputs(each: Family, size: float) -> None:
-    actor, spread, random = outputs(each, 5, rows=50)
+def test_actions_are_allowed_and_finite_however_extreme_the_outputs(distribution: Family, size: float) -> None:
+    actor, spread, random = outputs(distribution, 5, rows=50)
     actor, spread = actor.float() * size, spread.float()
-    for action in (each.sample(actor, spread, random), each.mode(actor)):
-        if each.readout == "softmax":
+    for action in (distribution.sample(actor, spread, random), distribution.mode(actor)):
+        if distribution.readout == "softmax":
             assert action.dtype == torch.int64
-            assert ((action >= 0) & (action < each.outputs)).all()
-        elif each.readout == "tanh":
+            assert ((action >= 0) & (action < distribution.outputs)).all()
+        elif distribution.readout == "tanh":
             assert (action.abs() <= 1.0).all()
         else:
             assert (action >= 0.0).all()
             torch.testing.assert_close(action.sum(-1), torch.ones(50))
-    action = each.sample(actor, spread, random)
-    judged = each.judge(actor, spread, each.coordinates(action))
+    action = distribution.sample(actor, spread, random)
+    judged = distribution.judge(actor, spread, distribution.coordinates(action))
     assert judged.log_prob.isfinite().all()
     assert all(slope.isfinite().all() for slope in judged.pull(torch.ones(50), 0.1))
 
@@ -153,11 +159,11 @@ def test_drawn_weights_keep_off_the_edge() -> None:
 
 def test_the_same_seed_draws_the_same_actions_and_the_global_generator_is_left_alone() -> None:
     before = torch.random.get_rng_state()
-    for each in FAMILIES:
-        actor, spread, _ = outputs(each, 1)
-        first = each.sample(actor, spread, torch.Generator().manual_seed(4))
-        assert torch.equal(first, each.sample(actor, spread, torch.Generator().manual_seed(4)))
-        assert not torch.equal(each.sample(actor, spread, torch.Generator().manual_seed(5)), first)
+    for distribution in FAMILIES:
+        actor, spread, _ = outputs(distribution, 1)
+        first = distribution.sample(actor, spread, torch.Generator().manual_seed(4))
+        assert torch.equal(first, distribution.sample(actor, spread, torch.Generator().manual_seed(4)))
+        assert not torch.equal(distribution.sample(actor, spread, torch.Generator().manual_seed(5)), first)
     assert torch.equal(before, torch.random.get_rng_state())
 
 

@@ -48,9 +48,9 @@ SMALL = MaddpgPlan(agents=2, hidden=(8, 8), batch=16, warmup=100, buffer=400, tr
 
 def of_optimum(seed: int, steps: int) -> float:
     env = CooperativeSplit(desks=16)
-    made = Maddpg(PLAN, env.observation_size, env.action_size, env.kind, seed)
-    made.learn(env, steps, on)
-    return share(env, made.act)
+    learner = Maddpg(PLAN, env.observation_size, env.action_size, env.kind, seed)
+    learner.learn(env, steps, on)
+    return share(env, learner.act)
 
 
 @pytest.mark.long
@@ -74,56 +74,56 @@ def test_who_ignores_the_others_or_the_closed_asset_cannot_come_near_the_best() 
 
 
 def gradient(loss: Tensor, leaves: list[torch.nn.Parameter]) -> Tensor:
-    return torch.cat([each.reshape(-1) for each in torch.autograd.grad(loss, leaves)])
+    return torch.cat([slope.reshape(-1) for slope in torch.autograd.grad(loss, leaves)])
 
 
 def ready(plan: MaddpgPlan, env: CooperativeSplit | RevertingPair, seed: int = 3) -> tuple[Maddpg, JointReplay]:
     """A learner with a memory, before its first update."""
-    made = Maddpg(plan, env.observation_size, env.action_size, env.kind, seed)
-    made.learn(env, plan.warmup, on)
-    assert made.updates <= 1
-    replay = made._replay
+    learner = Maddpg(plan, env.observation_size, env.action_size, env.kind, seed)
+    learner.learn(env, plan.warmup, on)
+    assert learner.updates <= 1
+    replay = learner._replay
     assert replay is not None
-    return made, replay
+    return learner, replay
 
 
 @pytest.mark.requirement("R-073")
 def test_a_critics_slope_reaches_its_own_agents_actor_alone() -> None:
-    made, replay = ready(SMALL, CooperativeSplit(desks=4, agents=2))
-    batch = replay.sample(16, made.random)
+    learner, replay = ready(SMALL, CooperativeSplit(desks=4, agents=2))
+    batch = replay.sample(16, learner.random)
     for who in range(2):
-        said = made.network.forward(made.views.each(batch.state)).detach().requires_grad_()
-        worth = made.critics.judge(made.critics.read(batch.state), made.own_acts(said, batch.action))
-        (slope,) = torch.autograd.grad(worth[who].sum(), said)
+        outputs = learner.network.forward(learner.views.each(batch.state)).detach().requires_grad_()
+        worth = learner.critics.judge(learner.critics.read(batch.state), learner.own_acts(outputs, batch.action))
+        (slope,) = torch.autograd.grad(worth[who].sum(), outputs)
         assert float(slope[who].abs().max()) > 0.0
         assert float(slope[1 - who].abs().max()) == 0.0
     # what the others do is what they did, not what they would do now
-    acts = made.own_acts(said, batch.action)
+    acts = learner.own_acts(outputs, batch.action)
     assert torch.equal(acts[0, :, 1], batch.action[:, 1])
-    torch.testing.assert_close(acts[0, :, 0], made.family.mode(said[0]))
+    torch.testing.assert_close(acts[0, :, 0], learner.family.mode(outputs[0]))
 
 
 @pytest.mark.requirement("R-073")
 def test_every_critic_knows_what_every_agent_sees_and_does() -> None:
     plan = msgspec.structs.replace(SMALL, layout=Layout(1, 1, 0))
-    made = Maddpg(plan, 3, 4, "simplex", 1)
-    assert made.views == Views(2, 1, 2)
-    state = torch.randn((1, made.views.size), requires_grad=True)
+    learner = Maddpg(plan, 3, 4, "simplex", 1)
+    assert learner.views == Views(2, 1, 2)
+    state = torch.randn((1, learner.views.size), requires_grad=True)
     action = torch.rand((1, 2, 4), requires_grad=True)
-    for worth in made.critics.judge(made.critics.read(state), action)[:, 0]:
-        for given_ in torch.autograd.grad(worth, (state, action), retain_graph=True):
-            assert (given_ != 0.0).all()
+    for worth in learner.critics.judge(learner.critics.read(state), action)[:, 0]:
+        for slope in torch.autograd.grad(worth, (state, action), retain_graph=True):
+            assert (slope != 0.0).all()
 
 
 def test_with_one_agent_an_update_is_that_of_ddpg() -> None:
     """By hand, as Lillicrap et al. 2016 (algorithm 1) have it; Adam's first step is its rate along the sign of the
     gradient."""
     plan = msgspec.structs.replace(SMALL, agents=1, warmup=100, train_every=1000)
-    made, replay = ready(plan, RevertingPair("box", batch=4))
+    learner, replay = ready(plan, RevertingPair("box", batch=4))
     random = torch.Generator().manual_seed(0)
-    random.set_state(made.random.get_state())
+    random.set_state(learner.random.get_state())
     batch = replay.sample(16, random)
-    before = {name: vector.clone() for name, vector in made._vectors.items()}
+    before = {name: vector.clone() for name, vector in learner._vectors.items()}
 
     def network(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
         for depth, (weight, bias) in enumerate(layers):
@@ -134,48 +134,50 @@ def test_with_one_agent_an_update_is_that_of_ddpg() -> None:
     def layers(leaves: list[torch.nn.Parameter]) -> list[tuple[Tensor, Tensor]]:
         return [(leaves[k][0], leaves[k + 1][0, 0]) for k in (0, 2, 4)]
 
-    actor, critic = layers(made.network.leaves), layers(made.critics.leaves)
+    actor, critic = layers(learner.network.leaves), layers(learner.critics.leaves)
     action, reward = batch.action[:, 0], batch.reward[:, 0]
     with torch.no_grad():
         acts = torch.tanh(network(actor, batch.following))
         follows = network(critic, torch.cat((batch.following, acts), 1))[:, 0]
-    told = network(critic, torch.cat((batch.state, action), 1))[:, 0]
-    loss = (told - (reward + 0.9 * batch.going[:, 0] * follows)).square().mean()
-    critics_slope = gradient(loss, made.critics.leaves)
-    said = network(actor, batch.state)
-    worth = network(critic, torch.cat((batch.state, torch.tanh(said)), 1))
-    actors_slope = gradient((1e-3 * said * said - worth).mean(), made.network.leaves)
-    losses = made.update(replay, tell=True)
+    values = network(critic, torch.cat((batch.state, action), 1))[:, 0]
+    loss = (values - (reward + 0.9 * batch.going[:, 0] * follows)).square().mean()
+    critics_slope = gradient(loss, learner.critics.leaves)
+    output = network(actor, batch.state)
+    worth = network(critic, torch.cat((batch.state, torch.tanh(output)), 1))
+    actors_slope = gradient((1e-3 * output * output - worth).mean(), learner.network.leaves)
+    losses = learner.update(replay, tell=True)
     assert losses is not None
     assert float(losses[0]) == pytest.approx(float(loss.detach()), rel=1e-5)
     for name, slope, rate in (("critics", critics_slope, 1e-3), ("actors", actors_slope, 1e-4)):
         sure = slope.abs() > 1e-5
-        moved = made._vectors[name] - before[name]
+        moved = learner._vectors[name] - before[name]
         assert sure.any()
         torch.testing.assert_close(moved[sure], -rate * slope[sure].sign(), atol=2e-2 * rate, rtol=0.0)
-    torch.testing.assert_close(made.target.vector, 0.9 * before["target"] + 0.1 * made.network.vector)
-    torch.testing.assert_close(made.critics_target.vector, 0.9 * before["critics_target"] + 0.1 * made.critics.vector)
+    torch.testing.assert_close(learner.target.vector, 0.9 * before["target"] + 0.1 * learner.network.vector)
+    torch.testing.assert_close(
+        learner.critics_target.vector, 0.9 * before["critics_target"] + 0.1 * learner.critics.vector
+    )
 
 
 @pytest.mark.requirement("R-073")
 def test_the_named_default_has_the_rates_tau_and_noise_that_are_asked_for() -> None:
     plan = MaddpgPlan()
     assert (plan.tau, plan.actor_rate, plan.critic_rate) == (0.01, 1e-4, 1e-3)
-    made = Maddpg(plan, 3, 4, "simplex", 1)
-    found = []
+    learner = Maddpg(plan, 3, 4, "simplex", 1)
+    noises = []
     for steps in (0, plan.warmup, plan.warmup + plan.noise_steps // 2, plan.warmup + plan.noise_steps, 10**9):
-        made.steps = steps
-        found.append(made.noise)
-    assert found == pytest.approx([0.2, 0.2, 0.125, 0.05, 0.05])
+        learner.steps = steps
+        noises.append(learner.noise)
+    assert noises == pytest.approx([0.2, 0.2, 0.125, 0.05, 0.05])
 
 
 @pytest.mark.parametrize("kind", ["simplex", "box"])
 def test_what_is_explored_is_an_allocation_as_far_from_the_policys_as_noise_says(kind: str) -> None:
-    made = Maddpg(msgspec.structs.replace(SMALL, agents=1), 5, 4, kind, 1)  # type: ignore[arg-type]
+    learner = Maddpg(msgspec.structs.replace(SMALL, agents=1), 5, 4, kind, 1)  # type: ignore[arg-type]
     seen = torch.randn((4000, 5), generator=torch.Generator().manual_seed(1))
-    uniform, greedy = made.explore(seen), made.act(seen)
-    made.steps = SMALL.warmup
-    noisy = made.explore(seen)
+    uniform, greedy = learner.explore(seen), learner.act(seen)
+    learner.steps = SMALL.warmup
+    noisy = learner.explore(seen)
     for action in (uniform, greedy, noisy):
         if kind == "simplex":
             assert (action >= 0.0).all()
@@ -188,12 +190,12 @@ def test_what_is_explored_is_an_allocation_as_far_from_the_policys_as_noise_says
         assert float((noisy - greedy).std()) == pytest.approx(0.2, abs=0.01)
 
 
-@given(agents=st.integers(1, 4), shared=st.integers(0, 3), own=st.integers(0, 3), desks=st.integers(1, 4))
+@given(agents=st.integers(1, 4), shared=st.integers(0, 3), own_columns=st.integers(0, 3), desks=st.integers(1, 4))
 @settings(deadline=None)
-def test_what_agents_see_together_is_what_each_sees(agents: int, shared: int, own: int, desks: int) -> None:
-    assume(shared + own > 0)
-    views = Views(agents, shared, own)
-    rows = torch.randn((desks, agents, shared + own), generator=torch.Generator().manual_seed(1))
+def test_what_agents_see_together_is_what_each_sees(agents: int, shared: int, own_columns: int, desks: int) -> None:
+    assume(shared + own_columns > 0)
+    views = Views(agents, shared, own_columns)
+    rows = torch.randn((desks, agents, shared + own_columns), generator=torch.Generator().manual_seed(1))
     rows[:, :, :shared] = rows[:, :1, :shared]
     state = views.together(rows.flatten(0, 1))
     assert state.shape == (desks, views.size)
@@ -225,24 +227,24 @@ def test_a_step_drawn_is_that_of_one_desk_with_each_agents_reward_and_end() -> N
 
 
 def test_it_resumes_to_the_same_bits() -> None:
-    (whole, env), (half, first), (resumed, second) = short(3), short(3), short(9)
-    whole.learn(env, 1200, on)
+    (reference, env), (half, first), (resumed, second) = short(3), short(3), short(9)
+    reference.learn(env, 1200, on)
     half.learn(first, 600, on)
     resumed.load(half.state())
     assert digest(resumed.state()) == digest(half.state())
     resumed.learn(second, 1200, on)
-    assert digest(resumed.state()) == digest(whole.state())
-    assert digest(half.state()) != digest(whole.state())
+    assert digest(resumed.state()) == digest(reference.state())
+    assert digest(half.state()) != digest(reference.state())
 
 
 @pytest.mark.long
 def test_two_processes_with_one_seed_make_the_same_bits_and_another_seed_others() -> None:
-    told = subprocess.run(
+    digests = subprocess.run(
         [sys.executable, "-m", "tests.training.learners.joint_problems"],
         capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     ).stdout.split()  # fmt: skip
-    assert [trained(3)] == told
-    assert trained(4) != told[0]
+    assert [trained(3)] == digests
+    assert trained(4) != digests[0]
 
 
 SIGHT = SightSpec(features=("momentum_5", "drawdown"), window=6, book=())
@@ -262,32 +264,32 @@ def test_training_on_desks_of_a_market_resumes_to_the_same_bits(network: str) ->
         agents=2, network=network, hidden=(8,), transformer=TINY, layout=LAYOUT,  # type: ignore[arg-type]
         batch=8, warmup=60, train_every=30, buffer=300,
     )  # fmt: skip
-    whole, half, resumed = (Maddpg(plan, SIGHT.size(3), 4, "simplex", seed) for seed in (3, 3, 9))
-    whole.learn(desks(), 480, on)
+    reference, half, resumed = (Maddpg(plan, SIGHT.size(3), 4, "simplex", seed) for seed in (3, 3, 9))
+    reference.learn(desks(), 480, on)
     half.learn(desks(), 240, on)
     resumed.load(half.state())
     resumed.learn(desks(5), 480, on)
-    wanted, state = whole.state(), resumed.state()
-    assert {"env.desk__returns", "env.row", "replay.rows"} <= set(wanted)
-    for name, value in wanted.items():
+    expected_state, state = reference.state(), resumed.state()
+    assert {"env.desk__returns", "env.row", "replay.rows"} <= set(expected_state)
+    for name, value in expected_state.items():
         same = torch.equal(value, state[name]) if isinstance(value, Tensor) else value == state[name]
         assert same, name
-    assert not torch.equal(half.network.vector, whole.network.vector)
+    assert not torch.equal(half.network.vector, reference.network.vector)
 
 
 def test_agents_share_nothing_and_see_what_is_shared_once() -> None:
     plan = MaddpgPlan(agents=2, network="transformer", hidden=(8,), transformer=TINY, layout=LAYOUT)
-    made = Maddpg(plan, SIGHT.size(3), 4, "simplex", 1)
-    assert made.views == Views(2, SIGHT.size(3), 0)
+    learner = Maddpg(plan, SIGHT.size(3), 4, "simplex", 1)
+    assert learner.views == Views(2, SIGHT.size(3), 0)
     rows = torch.randn((2, SIGHT.size(3)), generator=torch.Generator().manual_seed(1))
     rows[1] = rows[0]
-    before = made.act(rows)
+    before = learner.act(rows)
     assert not torch.equal(before[0], before[1])
-    assert torch.equal(made.act(rows[:1]), before)
+    assert torch.equal(learner.act(rows[:1]), before)
     with torch.no_grad():
-        for leaf in made.network.leaves:
+        for leaf in learner.network.leaves:
             leaf[1] += 0.3
-    after = made.act(rows)
+    after = learner.act(rows)
     assert torch.equal(after[0], before[0])
     assert not torch.allclose(after[1], before[1])
 
@@ -295,16 +297,16 @@ def test_agents_share_nothing_and_see_what_is_shared_once() -> None:
 @pytest.mark.parametrize("network", ["mlp", "transformer"])
 def test_onnx_runtime_gives_every_agents_weights(network: str) -> None:
     plan = MaddpgPlan(agents=3, network=network, transformer=TINY, layout=LAYOUT)  # type: ignore[arg-type]
-    made = Maddpg(plan, SIGHT.size(3), 4, "simplex", 1)
+    learner = Maddpg(plan, SIGHT.size(3), 4, "simplex", 1)
     with torch.no_grad():
-        made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.random) * 0.2)
-    for number, actor in enumerate(made.policy_networks().networks):
+        learner.network.vector.add_(torch.randn(learner.network.vector.shape, generator=learner.random) * 0.2)
+    for number, actor in enumerate(learner.policy_networks().networks):
         graph = Graph()
-        graph.readout(actor.write(graph, "observation", f"seat{number}."), made.family.readout)
+        graph.readout(actor.write(graph, "observation", f"seat{number}."), learner.family.readout)
         session = onnxruntime.InferenceSession(graph.model("seat", {"observation": SIGHT.size(3)}, {"weights": 4}))
-        for row in torch.randn((5, 1, SIGHT.size(3)), generator=made.random):
+        for row in torch.randn((5, 1, SIGHT.size(3)), generator=learner.random):
             (weights,) = session.run(None, {"observation": row.numpy()})
-            np.testing.assert_allclose(weights[0], made.act(row)[number].numpy(), atol=1e-5)
+            np.testing.assert_allclose(weights[0], learner.act(row)[number].numpy(), atol=1e-5)
 
 
 def test_discrete_environments_and_impossible_plans_are_refused() -> None:

@@ -31,14 +31,14 @@ def learner_of(plan: PpoPlan | A2cPlan, env: Simulator, seed: int) -> Ppo | A2c:
 @pytest.mark.parametrize("kind", ["simplex", "discrete", "box"])
 @pytest.mark.parametrize("plan", PLANS, ids=["ppo", "a2c"])
 def test_training_in_the_market_resumes_to_the_same_bits(plan: PpoPlan | A2cPlan, kind: Kind) -> None:
-    whole, half, resumed = (learner_of(plan, world(kind), seed) for seed in (3, 3, 9))
-    whole.learn(world(kind), 640, lambda _: False)
+    reference, half, resumed = (learner_of(plan, world(kind), seed) for seed in (3, 3, 9))
+    reference.learn(world(kind), 640, lambda _: False)
     half.learn(world(kind), 320, lambda _: False)
     resumed.load(half.state())
     resumed.learn(world(kind), 640, lambda _: False)
-    wanted, state = whole.state(), resumed.state()
-    assert {name for name in wanted if name.startswith("env.")}
-    for name, value in wanted.items():
+    expected_state, state = reference.state(), resumed.state()
+    assert {name for name in expected_state if name.startswith("env.")}
+    for name, value in expected_state.items():
         same = torch.equal(value, state[name]) if isinstance(value, Tensor) else value == state[name]
         assert same, name
-    assert not torch.equal(half.network.vector, whole.network.vector)
+    assert not torch.equal(half.network.vector, reference.network.vector)

@@ -42,36 +42,36 @@ def test_the_same_seed_gives_the_same_bits_in_another_process_and_another_seed_d
 def test_a_training_taken_up_again_comes_to_the_same_bits_as_one_that_was_not_broken(
     learner: str, broken_at: int
 ) -> None:
-    whole, env = short(learner, 5)
-    whole.learn(env, 600, on)
+    reference, env = short(learner, 5)
+    reference.learn(env, 600, on)
     first, env = short(learner, 5)
     first.learn(env, broken_at, on)
     second, env = short(learner, 6)
     second.load(first.state())
     assert digest(second.state()) == digest(first.state())
     second.learn(env, 600, on)
-    assert digest(second.state()) == digest(whole.state())
+    assert digest(second.state()) == digest(reference.state())
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_reports_come_as_often_as_said_and_stop_when_told(learner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(off_policy, "STEPS_A_REPORT", 100)
-    told: list[Report] = []
+    reports: list[Report] = []
 
     def listen(report: Report) -> bool:
-        told.append(report)
-        return len(told) == 3
+        reports.append(report)
+        return len(reports) == 3
 
-    made, env = short(learner, 1)
-    made.learn(env, 10_000, listen)
-    assert [report.steps for report in told] == [100, 200, 300]
-    assert made.steps == 300
+    agent, env = short(learner, 1)
+    agent.learn(env, 10_000, listen)
+    assert [report.steps for report in reports] == [100, 200, 300]
+    assert agent.steps == 300
     # from step 50 on, one for every 4
-    assert made.updates == (300 - 50) // 4
+    assert agent.updates == (300 - 50) // 4
     # in four environments 75 steps each, three episodes of 20 and a part
-    assert made.episodes == sum(report.episodes for report in told) == 12
-    assert all(math.isfinite(report.mean_return) and report.steps_per_s > 0 for report in told)
-    assert made.state()["episodes"] == 12
+    assert agent.episodes == sum(report.episodes for report in reports) == 12
+    assert all(math.isfinite(report.mean_return) and report.steps_per_s > 0 for report in reports)
+    assert agent.state()["episodes"] == 12
 
 
 class Infinite(DriftingAsset):
@@ -82,29 +82,29 @@ class Infinite(DriftingAsset):
 
 def test_a_training_that_diverged_says_so() -> None:
     env = Infinite("discrete")
-    made = Dqn(DqnPlan(hidden=(8,), warmup=10), env.observation_size, env.action_size, env.kind, 1)
+    agent = Dqn(DqnPlan(hidden=(8,), warmup=10), env.observation_size, env.action_size, env.kind, 1)
     with pytest.raises(Diverged, match="after 200 steps"):
-        made.learn(env, 200, on)
+        agent.learn(env, 200, on)
 
 
 def test_a_kept_place_is_refused_by_an_environment_that_cannot_take_it_up() -> None:
-    made, env = short("dqn", 1)
-    made.learn(env, 100, on)
-    state = made.state()
+    agent, env = short("dqn", 1)
+    agent.learn(env, 100, on)
+    state = agent.state()
 
     class Forgetful:
         batch, observation_size, action_size, kind, device = 4, 3, 3, "discrete", torch.device("cpu")
 
-    made.load(state)
+    agent.load(state)
     with pytest.raises(ValueError, match="Forgetful cannot take up"):
-        made.learn(Forgetful(), 200, on)  # type: ignore[arg-type]
+        agent.learn(Forgetful(), 200, on)  # type: ignore[arg-type]
 
 
 def test_before_the_first_update_no_loss_is_reported() -> None:
     env = DriftingAsset("discrete")
-    made = Dqn(DqnPlan(hidden=(8,), warmup=10_000_000), env.observation_size, env.action_size, env.kind, 1)
-    told: list[Report] = []
-    made.learn(env, 2 * env.batch, lambda report: bool(told.append(report)))
-    assert made.updates == 0
-    assert told[-1].losses
-    assert all(math.isnan(value) for value in told[-1].losses.values())
+    agent = Dqn(DqnPlan(hidden=(8,), warmup=10_000_000), env.observation_size, env.action_size, env.kind, 1)
+    reports: list[Report] = []
+    agent.learn(env, 2 * env.batch, lambda report: bool(reports.append(report)))
+    assert agent.updates == 0
+    assert reports[-1].losses
+    assert all(math.isnan(value) for value in reports[-1].losses.values())

@@ -146,7 +146,7 @@ def digest(name: str, seed: int) -> str:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_resumed_training_gives_the_same_bits_as_training_in_one_go(name: str) -> None:
-    whole = small(name, 3).state()
+    reference_state = small(name, 3).state()
     half = small(name, 3, 640)
     kept = half.state()
     assert half.steps == 640
@@ -155,8 +155,8 @@ def test_resumed_training_gives_the_same_bits_as_training_in_one_go(name: str) -
     resumed.load(kept)
     resumed.learn(env, 1280, lambda _: False)
     state = resumed.state()
-    assert state.keys() == whole.keys()
-    for key, value in whole.items():
+    assert state.keys() == reference_state.keys()
+    for key, value in reference_state.items():
         same = torch.equal(value, state[key]) if isinstance(value, Tensor) else value == state[key]
         assert same, key
 
@@ -175,19 +175,19 @@ def test_two_processes_with_one_seed_learn_the_same_bits_and_another_seed_others
 
 
 def test_a_report_that_says_so_stops_training() -> None:
-    seen: list[Report] = []
+    reports: list[Report] = []
     env = DriftingAsset("discrete", 8)
     learner = learner_of(SMALL["ppo"], env, 1)
 
-    def report(said: Report) -> bool:
-        seen.append(said)
-        return len(seen) == 3
+    def report(progress: Report) -> bool:
+        reports.append(progress)
+        return len(reports) == 3
 
     learner.learn(env, 1_000_000, report)
-    assert [each.steps for each in seen] == [128, 256, 384]
-    assert all(each.steps_per_s > 0.0 for each in seen)
-    assert set(seen[0].losses) == {"policy", "value", "entropy", "approx_kl", "clipped"}
-    assert sum(each.episodes for each in seen) == sum((16 * 3 + k) // 50 for k in range(8))
+    assert [progress.steps for progress in reports] == [128, 256, 384]
+    assert all(progress.steps_per_s > 0.0 for progress in reports)
+    assert set(reports[0].losses) == {"policy", "value", "entropy", "approx_kl", "clipped"}
+    assert sum(progress.episodes for progress in reports) == sum((16 * 3 + k) // 50 for k in range(8))
 
 
 class Broken(DriftingAsset):

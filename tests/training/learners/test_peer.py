@@ -48,7 +48,7 @@ def test_the_peers_network_is_ours() -> None:
     env = DriftingAsset("discrete", 4)
     plan = PpoPlan(horizon=8, minibatch=32)
     peer, mine = peer_of(plan, env, 1), trained(plan, env, 1, 32)
-    count = sum(each.numel() for each in peer.policy.parameters())
+    count = sum(parameter.numel() for parameter in peer.policy.parameters())
     assert count == mine.network.vector.numel()
 
 

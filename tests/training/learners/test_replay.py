@@ -27,27 +27,27 @@ def steps(count: int, batch: int, terminated: set[tuple[int, int]], truncated: s
     def flags(at: set[tuple[int, int]], t: int) -> Tensor:
         return torch.tensor([(t, b) in at for b in range(batch)])
 
-    made = []
+    transitions = []
     for t in range(count):
         ended = flags(terminated, t) | flags(truncated, t)
         who = torch.arange(batch).float()
         following = torch.stack([torch.full((batch,), t + 1.0), who], 1)
         final = torch.stack([torch.full((batch,), t + 1.0).where(~ended, torch.tensor(-t - 1.0)), who], 1)
-        made.append(Step(following, 1.0 + t + 100.0 * who, flags(terminated, t), flags(truncated, t), final))
-    return made
+        transitions.append(Step(following, 1.0 + t + 100.0 * who, flags(terminated, t), flags(truncated, t), final))
+    return transitions
 
 
-def fill(replay: Replay, made: list[Step]) -> None:
-    for t, step in enumerate(made):
+def fill(replay: Replay, transitions: list[Step]) -> None:
+    for t, step in enumerate(transitions):
         batch = len(step.reward)
         seen = torch.stack([torch.full((batch,), float(t)), torch.arange(batch).float()], 1)
         replay.add(seen, torch.full((batch,), t % 2), step)
 
 
-def expected(made: list[Step], t: int, b: int, n_step: int) -> tuple[float, float, float]:
+def expected(transitions: list[Step], t: int, b: int, n_step: int) -> tuple[float, float, float]:
     """(return, discount, first number of what follows), by the definition, one step after another."""
     total, factor = 0.0, 1.0
-    for step in made[t : t + n_step]:
+    for step in transitions[t : t + n_step]:
         total += factor * float(step.reward[b])
         factor *= GAMMA
         if step.terminated[b]:
@@ -72,9 +72,9 @@ ENDS = st.sets(st.tuples(st.integers(0, 29), st.integers(0, 2)), max_size=12)
 def test_every_draw_is_a_step_of_the_ring_with_the_return_of_its_definition(
     count: int, n_step: int, rows: int, alpha: float, terminated: set[tuple[int, int]], truncated: set[tuple[int, int]]
 ) -> None:
-    made = steps(count, 3, terminated, truncated)
+    transitions = steps(count, 3, terminated, truncated)
     replay = memory(3, rows * 3, n_step, alpha)
-    fill(replay, made)
+    fill(replay, transitions)
     oldest, newest = max(0, count - rows), count - n_step
     assert len(replay) == (newest - oldest + 1) * 3
     batch = replay.sample(500, torch.Generator().manual_seed(1))
@@ -87,7 +87,7 @@ def test_every_draw_is_a_step_of_the_ring_with_the_return_of_its_definition(
     ):
         t, b = int(seen[0]), int(seen[1])
         assert int(action) == t % 2
-        assert (float(reward), float(discount), float(following[0])) == expected(made, t, b, n_step)
+        assert (float(reward), float(discount), float(following[0])) == expected(transitions, t, b, n_step)
         assert int(following[1]) == b
 
 
@@ -137,23 +137,23 @@ def test_steps_are_drawn_as_often_as_their_priorities_say_and_weighted_against_i
 
 def test_a_new_step_is_drawn_as_soon_as_the_most_surprising_one() -> None:
     replay = memory(1, 8, 1, alpha=1.0)
-    made = steps(8, 1, set(), set())
-    fill(replay, made[:4])
+    transitions = steps(8, 1, set(), set())
+    fill(replay, transitions[:4])
     replay.tell(torch.arange(4), torch.tensor([1.0, 2.0, 9.0, 0.5]))
-    replay.add(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), made[4])
+    replay.add(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), transitions[4])
     drawn = np.bincount(replay.sample(30_000, torch.Generator().manual_seed(5)).place.numpy(), minlength=5)
     np.testing.assert_allclose(drawn / 30_000, np.array([1.0, 2.0, 9.0, 0.5, 9.0]) / 21.5, atol=0.003)
 
 
 def test_a_memory_taken_up_again_draws_the_same() -> None:
     one, other = memory(3, 30, 2, 0.6), memory(3, 30, 2, 0.6)
-    made = steps(25, 3, {(3, 1)}, {(7, 2)})
-    fill(one, made)
+    transitions = steps(25, 3, {(3, 1)}, {(7, 2)})
+    fill(one, transitions)
     one.tell(torch.tensor([0, 5, 9]), torch.tensor([3.0, 0.2, 7.0]))
     other.load(one.state())
-    drawn = [each.sample(64, torch.Generator().manual_seed(6)) for each in (one, other)]
-    for left, right in zip(*drawn, strict=True):
-        assert torch.equal(left, right)
+    drawn = [replay.sample(64, torch.Generator().manual_seed(6)) for replay in (one, other)]
+    for column, other_column in zip(*drawn, strict=True):
+        assert torch.equal(column, other_column)
     with pytest.raises(ValueError, match="kept as"):
         memory(2, 30, 2).load(one.state())
 
@@ -176,12 +176,12 @@ def test_a_sum_tree_finds_the_leaf_that_a_running_sum_finds(
     if tree.total == 0.0:
         return
     heights = np.random.default_rng(seed).random(50) * tree.total * (1.0 - 1e-9)
-    found = tree.find(heights)
-    assert (plain[found] > 0.0).all()
+    leaves = tree.find(heights)
+    assert (plain[leaves] > 0.0).all()
     upto = np.cumsum(plain)
     slack = 1e-9 * tree.total
-    assert (heights <= upto[found] + slack).all()
-    assert (heights >= upto[found] - plain[found] - slack).all()
+    assert (heights <= upto[leaves] + slack).all()
+    assert (heights >= upto[leaves] - plain[leaves] - slack).all()
 
 
 class Counting(np.ndarray):

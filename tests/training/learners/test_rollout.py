@@ -117,16 +117,16 @@ def test_returns_of_episodes_are_sums_of_their_rewards(seed: int, length: int, c
     reward = torch.randn((length, 3), generator=random, dtype=torch.float64)
     done = torch.rand((length, 3), generator=random) < chance
     before = torch.randn(3, generator=random, dtype=torch.float64)
-    ended, left = episode_returns(reward, done, before)
-    expected, rest = [], before.tolist()
+    ended, open_returns = episode_returns(reward, done, before)
+    expected, running_totals = [], before.tolist()
     for b in range(3):
         for t in range(length):
-            rest[b] += float(reward[t, b])
+            running_totals[b] += float(reward[t, b])
             if done[t, b]:
-                expected.append(rest[b])
-                rest[b] = 0.0
+                expected.append(running_totals[b])
+                running_totals[b] = 0.0
     assert ended.tolist() == pytest.approx(expected)
-    assert left.tolist() == pytest.approx(rest)
+    assert open_returns.tolist() == pytest.approx(running_totals)
 
 
 def test_a_recurrent_network_begins_each_episode_without_memory() -> None:

@@ -46,9 +46,9 @@ PROBLEMS: dict[str, tuple[SacPlan, Callable[[], Problem]]] = {
 def of_optimum(name: str, seed: int) -> float:
     plan, make = PROBLEMS[name]
     env = make()
-    made = Sac(plan, env.observation_size, env.action_size, env.kind, seed)
-    made.learn(env, 24_000, on)
-    return share(env, made.act)
+    learner = Sac(plan, env.observation_size, env.action_size, env.kind, seed)
+    learner.learn(env, 24_000, on)
+    return share(env, learner.act)
 
 
 @pytest.mark.requirement("R-071")
@@ -102,19 +102,19 @@ def test_the_density_of_an_allocation_integrates_to_one_over_the_simplex(
 
 @pytest.mark.parametrize(("kind", "size"), [("simplex", 4), ("box", 3)])
 def test_actions_are_allocations_whoever_draws_them(kind: Kind, size: int) -> None:
-    made = Sac(msgspec.structs.replace(PLAN, warmup=10), 5, size, kind, 1)
+    learner = Sac(msgspec.structs.replace(PLAN, warmup=10), 5, size, kind, 1)
     seen = torch.randn(500, 5, generator=torch.Generator().manual_seed(1)) * 10.0
-    uniform = made.explore(seen)
-    made.steps = 10
-    for action in (uniform, made.explore(seen), made.act(seen), made.act(seen, greedy=False)):
+    uniform = learner.explore(seen)
+    learner.steps = 10
+    for action in (uniform, learner.explore(seen), learner.act(seen), learner.act(seen, greedy=False)):
         assert action.shape == (500, size)
         if kind == "simplex":
             assert (action >= 0.0).all()
             torch.testing.assert_close(action.sum(1), torch.ones(500))
         else:
             assert (action.abs() <= 1.0).all()
-    assert torch.equal(made.act(seen), made.act(seen))
-    assert not torch.equal(made.act(seen, greedy=False), made.act(seen, greedy=False))
+    assert torch.equal(learner.act(seen), learner.act(seen))
+    assert not torch.equal(learner.act(seen, greedy=False), learner.act(seen, greedy=False))
 
 
 def test_before_the_warmup_ends_every_allocation_is_as_likely() -> None:
@@ -125,8 +125,8 @@ def test_before_the_warmup_ends_every_allocation_is_as_likely() -> None:
     torch.testing.assert_close((drawn > 0.5).float().mean(0), torch.full((3,), 0.25), atol=0.01, rtol=0.0)
 
 
-def gradients(made: Sac, loss: Tensor, network: GaussianActor | TwinCritics) -> Tensor:
-    return torch.cat([each.reshape(-1) for each in torch.autograd.grad(loss, list(network.parameters()))])
+def gradients(learner: Sac, loss: Tensor, network: GaussianActor | TwinCritics) -> Tensor:
+    return torch.cat([slope.reshape(-1) for slope in torch.autograd.grad(loss, list(network.parameters()))])
 
 
 def values_of(critics: TwinCritics, observation: Tensor, action: Tensor) -> Tensor:
@@ -134,9 +134,9 @@ def values_of(critics: TwinCritics, observation: Tensor, action: Tensor) -> Tens
     values = []
     for layers, value in critics.pair:
         x = torch.cat((observation, action), -1)
-        for made in layers:
-            rounded = torch.mm(x.bfloat16(), made.weight.t().bfloat16()).float() + made.bias
-            x = torch.relu(rounded if critics.rounded else made(x))
+        for layer in layers:
+            rounded = torch.mm(x.bfloat16(), layer.weight.t().bfloat16()).float() + layer.bias
+            x = torch.relu(rounded if critics.rounded else layer(x))
         values.append(value(x).squeeze(-1))
     return torch.stack(values)
 
@@ -149,29 +149,29 @@ def test_slopes_are_those_of_autograd(bfloat16: bool, near: float) -> None:
     seen, done = torch.randn(40, 9, generator=random), torch.rand(40, 4, generator=random)
     d_mean, d_spread, d_value = (torch.randn(size, generator=random) for size in ((40, 3), (40, 3), (2, 40)))
 
-    def close(found: Tensor, wanted: Tensor) -> None:
-        assert float((found - wanted).detach().norm()) <= near * float(wanted.detach().norm())
+    def close(tensor: Tensor, wanted: Tensor) -> None:
+        assert float((tensor - wanted).detach().norm()) <= near * float(wanted.detach().norm())
 
     mean, spread, kept = actor.run(seen)
-    told = actor(seen)
-    close(mean, told[0])
-    close(bounded(spread), told[1])
+    outputs = actor(seen)
+    close(mean, outputs[0])
+    close(bounded(spread), outputs[1])
     slope = spread.clone().requires_grad_()
     (through,) = torch.autograd.grad(bounded(slope), slope, d_spread)
     actor.pull(d_mean, through, kept)
-    wanted = torch.autograd.grad(told, list(actor.parameters()), (d_mean, d_spread))
-    close(actor.gradient, torch.cat([each.reshape(-1) for each in wanted]))
+    wanted = torch.autograd.grad(outputs, list(actor.parameters()), (d_mean, d_spread))
+    close(actor.gradient, torch.cat([gradient.reshape(-1) for gradient in wanted]))
 
-    asked = done.clone().requires_grad_()
+    action = done.clone().requires_grad_()
     values, tapes = critics.run(seen, done)
-    worth = values_of(critics, seen, asked)
+    worth = values_of(critics, seen, action)
     close(values, worth)
     critics.gradient.fill_(7.0)
     by_action = critics.by_action(d_value, tapes, 4)
     assert bool((critics.gradient == 7.0).all())
     critics.pull(d_value, tapes)
-    *by_leaf, by_done = torch.autograd.grad(worth, [*critics.parameters(), asked], d_value)
-    close(critics.gradient, torch.cat([each.reshape(-1) for each in by_leaf]))
+    *by_leaf, by_done = torch.autograd.grad(worth, [*critics.parameters(), action], d_value)
+    close(critics.gradient, torch.cat([gradient.reshape(-1) for gradient in by_leaf]))
     close(by_action, by_done)
 
 
@@ -185,21 +185,21 @@ def test_the_written_out_gradient_of_a_draw_is_autograds(kind: Kind) -> None:
     action, log_prob = squash.draw(mean, log_spread, noise)
     wanted = torch.autograd.grad((action * by_action).sum() + 0.3 * log_prob.sum(), (mean, log_spread))
     shift = noise * log_spread.detach().exp()
-    found = squash.pull(action.detach(), by_action, torch.tensor([0.3]), shift)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    slopes = squash.pull(action.detach(), by_action, torch.tensor([0.3]), shift)
+    torch.testing.assert_close(slopes, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_one_update_moves_everything_by_its_equation() -> None:
     """By hand, from the same draws; Adam's first step is the learning rate along the sign of the gradient."""
     plan = SacPlan(hidden=(8, 8), batch=16, warmup=100, buffer=200, tau=0.1, learning_rate=1e-3, gamma=0.9)
     env = RevertingPair("box", batch=4)
-    made = Sac(plan, 1, 1, "box", 3)
-    made.learn(env, 100, on)
+    learner = Sac(plan, 1, 1, "box", 3)
+    learner.learn(env, 100, on)
     other = Sac(plan, 1, 1, "box", 4)
-    other.load(made.state())
-    replay = made._replay
+    other.load(learner.state())
+    replay = learner._replay
     assert replay is not None
-    assert made.updates == 0
+    assert learner.updates == 0
     random, critics, actor, target = other.random, other.critics, other.actor, other.target
     batch = replay.sample(16, random)
     mean, spread = actor(batch.following)
@@ -210,24 +210,24 @@ def test_one_update_moves_everything_by_its_equation() -> None:
     )
     before = {"critics": critics.vector.clone(), "actor": actor.vector.clone(), "target": target.vector.clone()}
     slope = {"critics": gradients(other, loss, critics)}
-    losses = made.update(replay, tell=True)
+    losses = learner.update(replay, tell=True)
     assert losses is not None
     # the actor is improved by critics that are already
-    critics.vector.copy_(made.critics.vector)
+    critics.vector.copy_(learner.critics.vector)
     mean, spread = actor(batch.observation)
     action, log_prob = other.squash.draw(mean, spread, torch.randn(16, 1, generator=random))
     pull = plan.pull * mean.square().mean()
     slope["actor"] = gradients(
         other, (log_prob - values_of(critics, batch.observation, action).min(0).values).mean() + pull, actor
     )
-    for name, now in (("critics", made.critics.vector), ("actor", made.actor.vector)):
+    for name, now in (("critics", learner.critics.vector), ("actor", learner.actor.vector)):
         sure = slope[name].abs() > 1e-5
         torch.testing.assert_close((now - before[name])[sure], -1e-3 * slope[name].sign()[sure], atol=2e-6, rtol=0.0)
-    torch.testing.assert_close(made.target.vector, 0.9 * before["target"] + 0.1 * made.critics.vector)
+    torch.testing.assert_close(learner.target.vector, 0.9 * before["target"] + 0.1 * learner.critics.vector)
     assert float(losses[3]) == pytest.approx(float(-log_prob.detach().mean()), abs=1e-5)
     # more random than asked: the temperature falls
     assert float(losses[3]) > plan.entropy
-    assert float(made.log_temperature) == pytest.approx(-1e-3, abs=1e-5)
+    assert float(learner.log_temperature) == pytest.approx(-1e-3, abs=1e-5)
 
 
 @pytest.mark.requirement("R-071")
@@ -235,31 +235,33 @@ def test_one_update_moves_everything_by_its_equation() -> None:
 @pytest.mark.parametrize("entropy", [-1.0, 0.3])
 def test_the_temperature_brings_the_entropy_down_to_what_is_asked_where_chance_costs(entropy: float) -> None:
     plan = msgspec.structs.replace(PLAN, entropy=entropy, temperature=0.1)
-    made = Sac(plan, 1, 1, "box", 1)
-    told: list[float] = []
+    learner = Sac(plan, 1, 1, "box", 1)
+    entropies: list[float] = []
 
     def listen(report: Report) -> bool:
-        told.append(report.losses["entropy"])
+        entropies.append(report.losses["entropy"])
         return False
 
-    made.learn(RevertingPair("box", batch=32), 20_000, listen)
-    assert np.mean(told[-4:]) == pytest.approx(entropy, abs=0.2)
+    learner.learn(RevertingPair("box", batch=32), 20_000, listen)
+    assert np.mean(entropies[-4:]) == pytest.approx(entropy, abs=0.2)
 
 
 @pytest.mark.long
 @pytest.mark.requirement("R-095")
 def test_products_in_bfloat16_are_near_those_in_float32_and_learn_too() -> None:
     random = [torch.Generator().manual_seed(1) for _ in range(2)]
-    exact, rounded = (GaussianActor(6, 3, each, bfloat16=b) for each, b in zip(random, (False, True), strict=True))
+    exact, rounded = (
+        GaussianActor(6, 3, generator, bfloat16=b) for generator, b in zip(random, (False, True), strict=True)
+    )
     seen = torch.randn(64, 6, generator=random[0])
     for a, b in zip(exact(seen), rounded(seen), strict=True):
         assert b.dtype == torch.float32
         torch.testing.assert_close(a, b, atol=2e-2, rtol=2e-2)
         assert not torch.equal(a, b)
     env = DriftingAsset("simplex", batch=32)
-    made = Sac(msgspec.structs.replace(PLAN, bfloat16=True), 5, 6, "simplex", 1)
-    made.learn(env, 16_000, on)
-    assert share(env, made.act) >= 0.98
+    learner = Sac(msgspec.structs.replace(PLAN, bfloat16=True), 5, 6, "simplex", 1)
+    learner.learn(env, 16_000, on)
+    assert share(env, learner.act) >= 0.98
 
 
 def test_discrete_environments_and_impossible_plans_are_refused() -> None:
@@ -273,11 +275,11 @@ def test_discrete_environments_and_impossible_plans_are_refused() -> None:
 @settings(max_examples=examples(20), deadline=None)
 @given(seed=st.integers(0, 10_000), kind=st.sampled_from(["simplex", "box"]))
 def test_torch_and_onnx_runtime_allocate_the_same(seed: int, kind: Kind) -> None:
-    made = Sac(SacPlan(hidden=(16, 8)), 5, 4, kind, seed)
+    learner = Sac(SacPlan(hidden=(16, 8)), 5, 4, kind, seed)
     with torch.no_grad():
-        made.actor.vector.mul_(2.0)
-        made.actor.mean.weight.mul_(50.0)
-    session = session_of(made.actor, made.squash.family.readout, 5, 4)
+        learner.actor.vector.mul_(2.0)
+        learner.actor.mean.weight.mul_(50.0)
+    session = session_of(learner.actor, learner.squash.family.readout, 5, 4)
     seen = np.random.default_rng(seed).normal(size=(1, 5)).astype(np.float32)
     (weights,) = session.run(["weights"], {"observation": seen})
-    np.testing.assert_allclose(weights, made.act(torch.from_numpy(seen)).numpy(), atol=1e-5)
+    np.testing.assert_allclose(weights, learner.act(torch.from_numpy(seen)).numpy(), atol=1e-5)

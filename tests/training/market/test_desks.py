@@ -17,10 +17,10 @@ TWO = (Seat("one"), Seat("two"))
 @pytest.mark.requirement("R-055")
 def test_likeness_is_the_mean_absolute_correlation_with_the_others() -> None:
     rows = np.random.default_rng(0).normal(size=(5, 4, 30))
-    found = likeness(torch.from_numpy(rows)).numpy()
-    for desk, each in zip(rows, found, strict=True):
-        own = np.abs(np.corrcoef(desk)) - np.eye(4)
-        np.testing.assert_allclose(each, own.sum(axis=1) / 3, rtol=1e-9)
+    likenesses = likeness(torch.from_numpy(rows)).numpy()
+    for desk, desk_likenesses in zip(rows, likenesses, strict=True):
+        correlations = np.abs(np.corrcoef(desk)) - np.eye(4)
+        np.testing.assert_allclose(desk_likenesses, correlations.sum(axis=1) / 3, rtol=1e-9)
     assert likeness(torch.zeros(1, 3, 30)).tolist() == [[0.0] * 3]
     assert likeness(torch.from_numpy(rows[:, :1])).abs().max() == 0.0
 

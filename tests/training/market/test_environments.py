@@ -95,11 +95,11 @@ def test_episodes_are_a_year_from_a_drawn_day_and_evaluation_is_the_whole_window
         env.reset(seed=seed)
         starts.add(int(env.simulator.row))
     assert len(starts) > 4
-    whole = Portfolio(market=real, episodes=WHOLE)
-    whole.reset(seed=3)
+    evaluation = Portfolio(market=real, episodes=WHOLE)
+    evaluation.reset(seed=3)
     steps, done = 0, False
     while not done:
-        *_, done, _ = whole.step(np.full(4, 0.25, np.float32))
+        *_, done, _ = evaluation.step(np.full(4, 0.25, np.float32))
         steps += 1
     assert steps == real.last - real.first
 
@@ -161,11 +161,11 @@ def test_pettingzoos_checker_finds_no_fault(real):
 
 def play(env: Agents, steps: int, action=lambda name, k: 0.5):
     env.reset(seed=2)
-    told = []
+    outcomes = []
     for k in range(steps):
-        given = {n: np.full(env.action_space(n).shape, action(n, k), np.float32) for n in env.agents}
-        told.append(env.step(given))
-    return told
+        actions = {n: np.full(env.action_space(n).shape, action(n, k), np.float32) for n in env.agents}
+        outcomes.append(env.step(actions))
+    return outcomes
 
 
 @pytest.mark.requirement("R-052", "R-053")

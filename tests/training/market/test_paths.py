@@ -33,7 +33,7 @@ def weights_of(seed: int, batch: int, rows: int, size: int) -> torch.Tensor:
     return torch.from_numpy((raw / raw.sum(-1, keepdims=True))[..., :-1])
 
 
-def by_hand(panel: Panel, weights: np.ndarray, start: int, costs: Costs, cash: int, whole: bool) -> list[float]:
+def by_hand(panel: Panel, weights: np.ndarray, start: int, costs: Costs, cash: int, whole_lots: bool) -> list[float]:
     """One portfolio in exact fractions, one asset at a time, by the words of the design."""
     slip = Fraction(str(costs.slippage_bp + costs.spread_bp / 2)) / 10_000
     fee = Fraction(str(costs.commission_bp)) / 10_000
@@ -43,7 +43,7 @@ def by_hand(panel: Panel, weights: np.ndarray, start: int, costs: Costs, cash: i
         wanted = []
         for k, weight in enumerate(row):
             units = Fraction(float(weight)) * equity[-1] / Fraction(float(panel.close[start + t, k]))
-            wanted.append(Fraction(int(units)) if whole else units)
+            wanted.append(Fraction(int(units)) if whole_lots else units)
         value = Fraction(0)
         for k, units in enumerate(wanted):
             ratio = Fraction(float(panel.split[start + t + 1, k]))
@@ -61,21 +61,21 @@ def by_hand(panel: Panel, weights: np.ndarray, start: int, costs: Costs, cash: i
 @given(
     seed=st.integers(0, 10_000),
     size=st.integers(1, 4),
-    whole=st.booleans(),
+    whole_lots=st.booleans(),
     commission=st.sampled_from([0.0, 1.0, 10.0]),
     spread=st.sampled_from([0.0, 2.0]),
     slippage=st.sampled_from([0.0, 3.0]),
 )
 def test_every_portfolio_of_a_batch_is_the_account_kept_by_hand(
-    seed: int, size: int, whole: bool, commission: float, spread: float, slippage: float
+    seed: int, size: int, whole_lots: bool, commission: float, spread: float, slippage: float
 ) -> None:
     panel = panel_of(seed, 30, size)
     starts = np.array([0, 7, 11])
     weights = weights_of(seed, 3, 12, size)
     costs = Costs(commission_bp=commission, spread_bp=spread, slippage_bp=slippage)
-    path = simulate(episodes(panel, starts, 12), weights, costs, 100_000.0, 1.0 if whole else None)
+    path = simulate(episodes(panel, starts, 12), weights, costs, 100_000.0, 1.0 if whole_lots else None)
     for k, start in enumerate(starts):
-        expected = by_hand(panel, weights[k].numpy(), int(start), costs, 100_000, whole)
+        expected = by_hand(panel, weights[k].numpy(), int(start), costs, 100_000, whole_lots)
         np.testing.assert_allclose(path.equity[k].numpy(), expected, rtol=1e-12)
 
 

@@ -50,14 +50,14 @@ def test_a_relative_reward_is_less_the_growth_of_equal_weight() -> None:
 def test_the_benchmark_of_a_simulator_is_the_mean_growth_of_what_is_priced() -> None:
     panel = panel_of(2, 60, 3)
     panel.open[:30, 2] = panel.close[:30, 2] = np.nan
-    made = Simulator(
+    simulator = Simulator(
         market(panel, dtype=F64), batch=2, reward=RewardPlan(benchmark="equal_weight"), episodes=Episodes(length=10)
     )
     cash = torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=F64).expand(2, -1)
-    made.reset(4)
+    simulator.reset(4)
     for _ in range(8):
-        rows = made.row.tolist()
-        step = made.step(cash)
+        rows = simulator.row.tolist()
+        step = simulator.step(cash)
         for account, row in enumerate(rows):
             priced = np.isfinite(panel.close[row])
             paid = panel.close[row + 1] * panel.split[row + 1] + panel.dividend[row + 1]
@@ -112,11 +112,11 @@ def test_the_differential_sharpe_ratio_is_how_the_moving_one_changes(returns: li
     paid = reward(RewardPlan(kind="sharpe", decay=decay))
     first, second = mean, USUAL_VARIANCE + mean**2
     paid.moments.first[:], paid.moments.second[:] = first, second
-    for each in returns:
+    for sample_return in returns:
         before = first / (second - first**2) ** 0.5
-        first, second = first + decay * (each - first), second + decay * (each**2 - second)
+        first, second = first + decay * (sample_return - first), second + decay * (sample_return**2 - second)
         after = first / (second - first**2) ** 0.5
-        assert paid(outcome(1.0 + each)).item() == pytest.approx((after - before) / decay, rel=1e-3, abs=1e-4)
+        assert paid(outcome(1.0 + sample_return)).item() == pytest.approx((after - before) / decay, rel=1e-3, abs=1e-4)
 
 
 def test_a_steady_gain_is_a_better_sharpe_reward_than_a_wild_one() -> None:

@@ -28,7 +28,7 @@ def simplex(seed: int, *shape: int) -> torch.Tensor:
     return torch.from_numpy(raw / raw.sum(-1, keepdims=True))
 
 
-def by_hand(panel: Panel, weights: np.ndarray, costs: Costs, cash: int, whole: bool) -> tuple[list, list]:
+def by_hand(panel: Panel, weights: np.ndarray, costs: Costs, cash: int, whole_lots: bool) -> tuple[list, list]:
     """One account in exact fractions, one asset at a time, by the words of the design: (equity, lots) at each close."""
     slip = Fraction(str(costs.slippage_bp + costs.spread_bp / 2)) / 10_000
     fee, least = Fraction(str(costs.commission_bp)) / 10_000, Fraction(costs.commission_min_micro, 10**6)
@@ -41,11 +41,11 @@ def by_hand(panel: Panel, weights: np.ndarray, costs: Costs, cash: int, whole: b
         for k, weight in enumerate(row):
             price, ratio = Fraction(float(panel.close[t, k])), Fraction(float(panel.split[t + 1, k]))
             wanted = Fraction(float(weight)) * worth / price
-            if whole:  # an order ends at zero and does not cross it
+            if whole_lots:  # an order ends at zero and does not cross it
                 wanted = Fraction(int(wanted)) if wanted * held[k] >= 0 else Fraction(0)
             free += held[k] * Fraction(float(panel.dividend[t + 1, k]))
             change, after = (wanted - held[k]) * ratio, held[k] * ratio
-            if whole:
+            if whole_lots:
                 free += (after - int(after)) * price / ratio
                 change, after = Fraction(int(change)), Fraction(int(after))
             fill = Fraction(float(panel.open[t + 1, k])) * (1 + slip if change > 0 else 1 - slip)
@@ -75,7 +75,7 @@ def run(env: Simulator, actions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
 @given(
     seed=st.integers(0, 10_000),
     size=st.integers(1, 4),
-    whole=st.booleans(),
+    whole_lots=st.booleans(),
     short=st.booleans(),
     commission=st.sampled_from([0.0, 10.0]),
     spread=st.sampled_from([0.0, 2.0]),
@@ -83,7 +83,7 @@ def run(env: Simulator, actions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     borrow=st.sampled_from([0.0, 300.0]),
 )
 def test_every_account_of_a_batch_is_the_one_kept_by_hand(
-    seed: int, size: int, whole: bool, short: bool, commission: float, spread: float, least: int, borrow: float
+    seed: int, size: int, whole_lots: bool, short: bool, commission: float, spread: float, least: int, borrow: float
 ) -> None:
     panel = panel_of(seed, 24, size)
     costs = Costs(
@@ -95,12 +95,12 @@ def test_every_account_of_a_batch_is_the_one_kept_by_hand(
         actions = actions / actions.abs().sum(-1, keepdim=True).clamp(min=1.0)
     env = Simulator(
         market(panel, dtype=F64), batch=3, kind="box" if short else "simplex", episodes=Episodes(30, False),
-        costs=costs, lot=1.0 if whole else None,
+        costs=costs, lot=1.0 if whole_lots else None,
     )  # fmt: skip
     equity, lots = run(env, actions)
     for k in range(3):
         weights = actions[k].numpy() if short else actions[k, :, :-1].numpy()
-        expected, held = by_hand(panel, weights, costs, 100_000, whole)
+        expected, held = by_hand(panel, weights, costs, 100_000, whole_lots)
         np.testing.assert_allclose(equity[k], expected, rtol=1e-11)
         np.testing.assert_allclose(lots[k], held, rtol=1e-9, atol=1e-6)
 
@@ -241,14 +241,14 @@ def test_four_assets_in_halves_are_ten_named_allocations() -> None:
     assert len(set(four.names)) == 10
     assert len(grid(("A", "B"), 4, cash=True).names) == 15
     assert grid(("A",), 2, cash=True).names == ("A 100%", "A 50% cash 50%", "cash 100%")
-    rest = grid(("A", "B"), 1, cash=True, equal_weight=True)
-    assert rest.names == ("A 100%", "B 100%", "cash 100%", "equal weight")
-    assert rest.weights[-1].tolist() == [0.5, 0.5, 0.0]
+    allocations = grid(("A", "B"), 1, cash=True, equal_weight=True)
+    assert allocations.names == ("A 100%", "B 100%", "cash 100%", "equal weight")
+    assert allocations.weights[-1].tolist() == [0.5, 0.5, 0.0]
     pairs = grid(("A", "B", "C"), 2, cash=True, equal_weight=True, distinct=True)
     assert pairs.names == ("A 50% B 50%", "A 50% C 50%", "B 50% C 50%", "cash 100%", "equal weight")
     assert pairs.weights[3].tolist() == [0.0, 0.0, 0.0, 1.0]
     single = grid(("A", "B"), 1, cash=True, equal_weight=True, distinct=True)
-    assert single.names == rest.names
+    assert single.names == allocations.names
     with pytest.raises(ValueError, match="3 distinct parts over 2 symbols: at most as many"):
         grid(("A", "B"), 3, distinct=True)
     panel = panel_of(1, 9, 2)
@@ -374,15 +374,15 @@ def test_tensors_alone_as_on_a_gpu_make_the_same_steps_as_numpy_in_their_memory(
 ) -> None:
     panel = panel_of(1, 200, 3)
     panel.open[:20, 1] = panel.close[:20, 1] = np.nan
-    found = []
+    plays = []
     for _ in range(2):
         world = market(panel, dtype=F64)
-        found.append(played(world, kind, RewardPlan(kind="composite")))
+        plays.append(played(world, kind, RewardPlan(kind="composite")))
         for module in ("quantd.training.market.tensors", "quantd.training.market.simulator"):
             monkeypatch.setattr(f"{module}.view", lambda tensor: tensor)
-    for plain, tensors in zip(*found, strict=True):
+    for plain, tensors in zip(*plays, strict=True):
         torch.testing.assert_close(plain, tensors, rtol=1e-9, atol=1e-9)
-    assert any(bool(part.any()) for part in found[0][2::5])  # some went bankrupt
+    assert any(bool(part.any()) for part in plays[0][2::5])  # some went bankrupt
 
 
 def test_every_device_that_is_here_keeps_the_same_account() -> None:
@@ -409,8 +409,8 @@ def test_a_simulator_goes_on_from_its_state_bit_for_bit() -> None:
     expected = [x for _ in range(10) for x in env.step(torch.ones(4, 3))]
     again = Simulator(world, batch=4, episodes=plan, reward=reward, seed=99)
     again.load(kept)
-    found = [x for _ in range(10) for x in again.step(torch.ones(4, 3))]
-    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+    continuation = [x for _ in range(10) for x in again.step(torch.ones(4, 3))]
+    assert all(torch.equal(a, b) for a, b in zip(expected, continuation, strict=True))
 
 
 def test_drawn_episodes_begin_everywhere_and_never_look_past_the_window() -> None:

@@ -230,9 +230,9 @@ def test_lots_of_their_own_size_are_those_of_the_event_core(seed: int) -> None:
         env.move(env.targets(torch.from_numpy(np.append(weights, max(0.0, 1.0 - weights.sum())))[None]))
         equity.append(float(env.equity))
         units.append(env.lots()[0].tolist())
-    apart = np.abs(np.array(units) - np.array(log.lots) * lot)
+    differences = np.abs(np.array(units) - np.array(log.lots) * lot)
     # money of the core is whole micro: of lots of 1e-8, worth a micro each, it may be a few more or less
-    assert (apart < 1e-6).all()
+    assert (differences < 1e-6).all()
     np.testing.assert_allclose(equity, log.equity, rtol=1e-9)
 
 

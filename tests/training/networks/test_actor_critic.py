@@ -72,15 +72,15 @@ def test_passes_recorded_step_by_step_give_the_outputs_and_the_gradient_of_one_r
     assert network.records
     ran = network.run(seen, torch.zeros(steps, batch), network.begin(batch), keep=True)
     network.pull(*slopes)
-    wanted = network.gradient.clone()
+    expected_gradient = network.gradient.clone()
     network.record(seen[0], 0, steps)
     acted = [network.record(row, number, steps) for number, row in enumerate(seen)]
-    found = network.recorded(seen)
+    recording = network.recorded(seen)
     network.pull(*slopes)
     torch.testing.assert_close(torch.stack(acted), ran.actor)
-    torch.testing.assert_close(found.actor, ran.actor)
-    torch.testing.assert_close(found.value, ran.value)
-    torch.testing.assert_close(network.gradient, wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(recording.actor, ran.actor)
+    torch.testing.assert_close(recording.value, ran.value)
+    torch.testing.assert_close(network.gradient, expected_gradient, rtol=1e-4, atol=1e-4)
 
 
 def test_the_lstms_gradient_reaches_back_to_the_episodes_first_row_and_no_further() -> None:
@@ -103,13 +103,13 @@ def test_the_lstms_gradient_reaches_back_to_the_episodes_first_row_and_no_furthe
 def test_an_lstm_acting_step_by_step_says_what_it_says_of_the_whole_sequence() -> None:
     network = disturbed(Lstm(3, 2, 0, random_of(1), hidden=6), 1)
     seen = torch.randn((7, 2, 3), generator=random_of(2))
-    whole = network.run(seen, torch.zeros((7, 2), dtype=torch.bool), network.begin(2))
+    sequence = network.run(seen, torch.zeros((7, 2), dtype=torch.bool), network.begin(2))
     carry = network.begin(2)
     for t in range(7):
         actor, carry = network.act(seen[t], carry)
-        torch.testing.assert_close(actor, whole.actor[t])
+        torch.testing.assert_close(actor, sequence.actor[t])
     fresh, _ = network.act(seen[6], network.begin(2))
-    assert not torch.allclose(fresh, whole.actor[6], atol=1e-3)
+    assert not torch.allclose(fresh, sequence.actor[6], atol=1e-3)
 
 
 @pytest.mark.parametrize(("kind", "simplex"), KINDS)
@@ -154,5 +154,5 @@ def test_bfloat16_products_come_near_the_gradient_of_float32() -> None:
         network.run(seen, torch.zeros(64), network.begin(64), keep=True)
         network.pull(d_actor, torch.zeros(0), torch.ones(64))
     assert not torch.equal(plain.gradient, rounded.gradient)
-    apart = (plain.gradient - rounded.gradient).norm() / plain.gradient.norm()
-    assert float(apart) < 0.02
+    distance = (plain.gradient - rounded.gradient).norm() / plain.gradient.norm()
+    assert float(distance) < 0.02

@@ -24,11 +24,11 @@ def drawn(rows: int, columns: int, layout: str, seed: int) -> Tensor:
 @pytest.mark.parametrize("size", SIZES)
 def test_a_product_is_that_of_exact_arithmetic(size: tuple[int, int, int], layout: str) -> None:
     rows, terms, columns = size
-    left, right = drawn(rows, terms, layout, 1), drawn(terms, columns, layout, 2)
+    multiplicand, multiplier = drawn(rows, terms, layout, 1), drawn(terms, columns, layout, 2)
     bias = torch.randn(columns, generator=random_of(3))
-    exact = left.double() @ right.double()
-    torch.testing.assert_close(product(left, right).double(), exact, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(product(left, right, bias).double(), exact + bias, rtol=1e-4, atol=1e-4)
+    exact = multiplicand.double() @ multiplier.double()
+    torch.testing.assert_close(product(multiplicand, multiplier).double(), exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(product(multiplicand, multiplier, bias).double(), exact + bias, rtol=1e-4, atol=1e-4)
 
 
 def test_both_routines_are_among_the_sizes() -> None:

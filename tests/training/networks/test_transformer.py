@@ -33,9 +33,9 @@ def random_of(seed: int) -> torch.Generator:
 def network_of(seed: int, kind: Kind = "simplex", layout: Layout = LAYOUT, size: int = SIZE) -> Transformer:
     """As after learning: no parameter at its start."""
     actions = family(kind, 4)
-    made = Transformer(size, actions.outputs, actions.spread, random_of(seed), layout=layout, sizes=SIZES)
-    made.vector.add_(torch.randn(made.vector.shape, generator=random_of(seed)) * 0.1)
-    return made
+    network = Transformer(size, actions.outputs, actions.spread, random_of(seed), layout=layout, sizes=SIZES)
+    network.vector.add_(torch.randn(network.vector.shape, generator=random_of(seed)) * 0.1)
+    return network
 
 
 @pytest.mark.requirement("R-076")
@@ -43,8 +43,8 @@ def test_a_block_is_torchs_own_encoder_layer_with_norms_first() -> None:
     block = Block(1, SIZES, random_of(1))
     peer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, norm_first=True, batch_first=True)
     with torch.no_grad():
-        for each in block.parameters():
-            each.add_(torch.randn(each.shape, generator=random_of(2)) * 0.1)
+        for parameter in block.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=random_of(2)) * 0.1)
         peer.self_attn.in_proj_weight.copy_(torch.cat((block.asked.weight[0].t(), block.offered.weight[0].t())))
         peer.self_attn.in_proj_bias.copy_(torch.cat((block.asked.bias[0, 0], block.offered.bias[0, 0])))
         pairs = ((peer.self_attn.out_proj, block.gathered), (peer.linear1, block.up), (peer.linear2, block.down))
@@ -60,13 +60,13 @@ def test_a_block_is_torchs_own_encoder_layer_with_norms_first() -> None:
 def test_copies_computed_at_once_are_what_each_is_alone() -> None:
     together = Encoder(3, SIZE, LAYOUT, SIZES, random_of(1))
     seen = torch.randn((3, 4, SIZE), generator=random_of(2))
-    whole = together(seen)
+    outputs = together(seen)
     for copy in range(3):
         alone = Encoder(1, SIZE, LAYOUT, SIZES, random_of(1))
         with torch.no_grad():
             for mine, theirs in zip(alone.parameters(), together.parameters(), strict=True):
                 mine.copy_(theirs[copy : copy + 1])
-        torch.testing.assert_close(alone(seen[copy : copy + 1])[0], whole[copy])
+        torch.testing.assert_close(alone(seen[copy : copy + 1])[0], outputs[copy])
     first, second = Perceptron(2, 4, (5,), random_of(7))(torch.ones(2, 3, 4)).unbind(0)
     assert not torch.equal(first, second)
     assert Linear(2, 3, 4, 1.0, random_of(1)).weight.shape == (2, 3, 4)
@@ -78,10 +78,10 @@ def test_it_reads_the_sessions_and_features_where_a_sight_shows_them() -> None:
     returns = np.random.default_rng(1).normal(0.0, 0.01, (spec.lookback, 3))
     seen = torch.from_numpy(observation(spec, returns, np.array([0.1, 0.2, 0.3]), 0.4))
     encoder = Encoder(1, spec.size(3), layout, SIZES, random_of(1))
-    told = encoder(seen.view(1, 1, -1))[0, 0]
-    torch.testing.assert_close(told[-4:], torch.tensor([0.1, 0.2, 0.3, 0.4]))
-    assert told[8:14:2].tolist() == seen[[0, 6, 12]].tolist()
-    assert told[9:14:2].tolist() == [1.0] * 3
+    encoding = encoder(seen.view(1, 1, -1))[0, 0]
+    torch.testing.assert_close(encoding[-4:], torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    assert encoding[8:14:2].tolist() == seen[[0, 6, 12]].tolist()
+    assert encoding[9:14:2].tolist() == [1.0] * 3
     # what one asset did in one session moves the token of that session, and through it the outcome
     x = seen.view(1, 1, -1).clone().requires_grad_()
     (slope,) = torch.autograd.grad(encoder(x)[0, 0, :8].square().sum(), x)
@@ -103,9 +103,9 @@ def test_the_gradient_is_autograds_and_rows_in_parts_say_the_same(kind: Kind) ->
     network = network_of(3, kind)
     seen = torch.randn((5, 40, SIZE), generator=random_of(4))
     heads = network(seen)
-    d_actor, d_value = (torch.randn(each.shape, generator=random_of(5)) for each in heads)
+    d_actor, d_value = (torch.randn(head.shape, generator=random_of(5)) for head in heads)
     d_spread = torch.randn(network.spread.shape, generator=random_of(6))
-    leaves = [each for each in network.parameters() if each is not network.spread]
+    leaves = [parameter for parameter in network.parameters() if parameter is not network.spread]
     wanted = torch.autograd.grad(heads, leaves, [d_actor, d_value])
     network.gradient.fill_(7.0)
     started, carry = torch.zeros((5, 40), dtype=torch.bool), network.begin(40)
@@ -130,9 +130,9 @@ def test_onnx_runtime_gives_the_same_weights(kind: Kind, layout: Layout, size: i
     for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
         actor, _ = network.act(row, network.begin(1))
         wanted = actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
-        (found,) = session.run(None, {"observation": row.numpy()})
-        np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
-        answers.append(found)
+        (weights,) = session.run(None, {"observation": row.numpy()})
+        np.testing.assert_allclose(weights, wanted.numpy(), atol=1e-5)
+        answers.append(weights)
     assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
 
 
@@ -189,14 +189,14 @@ def test_actor_critics_learn_with_it_and_resume_to_the_same_bits(agent: str) -> 
         learner.learn(env, 7_000, on)
         seen = torch.randn((500, env.observation_size), generator=random_of(9))
         assert float((learner.act(seen) == env.right(seen)).float().mean()) > 0.8
-    whole, half, resumed = made(3), made(3), made(9)
-    whole.learn(LastRise(), 1024, on)
+    reference, half, resumed = made(3), made(3), made(9)
+    reference.learn(LastRise(), 1024, on)
     half.learn(LastRise(), 512, on)
     again = made(3)
     again.learn(LastRise(), 1024, on)
-    assert digest(again.state()) == digest(whole.state())
+    assert digest(again.state()) == digest(reference.state())
     resumed.load(half.state())
-    assert digest(resumed.state()) == digest(half.state()) != digest(whole.state())
+    assert digest(resumed.state()) == digest(half.state()) != digest(reference.state())
 
 
 def test_impossible_sizes_and_layouts_are_refused() -> None:

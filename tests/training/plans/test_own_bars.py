@@ -42,11 +42,11 @@ def test_symbols_actions_and_parts_follow_from_the_bars_and_the_plan_has_no_mist
     table: dict[str, object] = {"agent": "ppo", "data": {"bars": str(bars)}}
     splits: dict[str, dict[str, object]] = {}
     for key, value in derived.items():
-        section, *rest = key.split(".")
+        section, *keys = key.split(".")
         if section == "splits":
-            splits.setdefault(rest[0], {})[rest[1]] = value
+            splits.setdefault(keys[0], {})[keys[1]] = value
         else:
-            table["data"][rest[0]] = value  # type: ignore[index]
+            table["data"][keys[0]] = value  # type: ignore[index]
     assert mistakes_in({**table, "splits": splits}, lambda _: None) == []
     assert mistakes_in(table, lambda _: None) != [], "the usual parts lie outside"
 

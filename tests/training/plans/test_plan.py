@@ -153,11 +153,11 @@ def test_lots_are_those_of_each_symbols_kind_unless_the_plan_says_otherwise() ->
     coins = parsed('agent = "ppo"\n[data]\nsymbols = ["SPY", "BTC-USD"]\n', "here")
     assert coins.market.lots(symbols) == (1.0, 1e-8)
     assert replaced(coins, {"market.lot": 1.0}).market.lots(symbols) == (1.0, 1.0)
-    own = parsed(
+    lot_plan = parsed(
         'agent = "ppo"\n[data]\nsymbols = ["SPY", "BTC-USD"]\n[market]\nlot = { "BTC-USD" = 0.0001 }\n', "here"
     )
-    assert own.market.lots(symbols) == (1.0, 0.0001)
-    assert restored(msgspec.to_builtins(own)) == own
+    assert lot_plan.market.lots(symbols) == (1.0, 0.0001)
+    assert restored(msgspec.to_builtins(lot_plan)) == lot_plan
     with pytest.raises(PlanError, match=r"market.lot: ETH-USD is none of data.symbols"):
         replaced(coins, {"market.lot": {"ETH-USD": 1.0}})
     with pytest.raises(PlanError, match="lot 0: a lot must be 1e-09 or more"):

@@ -70,10 +70,10 @@ test = {{ first = 2019-01-01, last = 2019-06-30 }}
     words = [sys.executable, "-c", REFUSED, command, str(plan)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout == "78 False\n", done.stderr
-    *found, begins = done.stderr.splitlines()
+    *messages, begins = done.stderr.splitlines()
     assert begins.startswith(f"{plan}: warmup_days 400: 31 sessions before splits.train.first (2015-02-01)")
     assert "write --set splits.train.first=2015-" in begins
-    assert found == [
+    assert messages == [
         f'{plan}:6: sight.benchmark: the columns need one; write benchmark = "AAA", or another symbol',
         f"{plan}:9: market: batch and parts must be 1 or more, capital and gross above 0",
         f"{plan}:11: market.kind = 'discreet': invalid enum value 'discreet'",
@@ -89,10 +89,10 @@ def test_a_plan_without_mistakes_has_none(bars: Path) -> None:
 
 
 def test_rules_between_keys_are_checked_beside_a_mistake_in_another_key(bars: Path) -> None:
-    found = mistakes(
+    messages = mistakes(
         table(bars, steps=0, market={"kind": "box", "lot": {"ZZZ": 1.0}}, agent="dqn", profile="prioritised")
     )
-    assert found == [
+    assert messages == [
         "profile 'prioritised': dqn has prioritized. Did you mean prioritized?",
         "steps, evaluate_every, checkpoint_every and keep must be 1 or more, patience 0 or more",
         "market.kind box: dqn takes discrete",
@@ -116,16 +116,16 @@ def test_a_part_that_a_later_beginning_needs_is_named_with_it(bars: Path) -> Non
     early = {"first": date(2015, 2, 1), "last": date(2016, 6, 30)}
     splits = table(bars)["splits"]
     assert isinstance(splits, dict)
-    (found,) = mistakes({**table(bars, warmup_days=40), "splits": {**splits, "train": early}})
-    assert "write --set splits.train.first=2015-05-07 --set warmup_days=126, or give earlier bars" in found
+    (message,) = mistakes({**table(bars, warmup_days=40), "splits": {**splits, "train": early}})
+    assert "write --set splits.train.first=2015-05-07 --set warmup_days=126, or give earlier bars" in message
     fitting = {**splits, "train": {**early, "first": date(2015, 5, 7)}}
     assert mistakes({**table(bars, warmup_days=126), "splits": fitting}) == []
 
 
 def test_files_symbols_and_keys_that_are_not_there_are_named_together(bars: Path, tmp_path: Path) -> None:
     data = {"bars": str(tmp_path / "none.parquet"), "actions": str(tmp_path / "none.csv"), "symbol": []}
-    found = mistakes({"agent": "pqo", "data": data, "sight": {"columns": "ful"}})
-    assert [each.split(" ", 1)[0].rstrip(":") for each in found] == [
+    messages = mistakes({"agent": "pqo", "data": data, "sight": {"columns": "ful"}})
+    assert [message.split(" ", 1)[0].rstrip(":") for message in messages] == [
         "agent", "data.symbol", "sight.columns", "data.bars", "data.actions",
     ]  # fmt: skip
     missing = {"bars": str(bars), "actions": "", "symbols": ["AAA", "ZZZ"]}

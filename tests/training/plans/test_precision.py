@@ -43,6 +43,6 @@ def test_other_devices_multiply_bfloat16_whatever_the_processor_has() -> None:
 
 
 def test_features_of_the_processor_are_names() -> None:
-    found = instructions()
-    assert all(isinstance(name, str) for name in found)
-    assert "cpu_name" not in found
+    features = instructions()
+    assert all(isinstance(name, str) for name in features)
+    assert "cpu_name" not in features

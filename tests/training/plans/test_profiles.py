@@ -94,24 +94,24 @@ def learned(profile: str) -> int:
     """Parameters of a profile at its own sizes, critics included."""
     plan = default("maddpg", profile)
     assets = len(plan.data.symbols)
-    made = Maddpg(plan.learner, plan.sight.size(assets), assets + 1, "simplex", 0)  # type: ignore[arg-type]
-    return sum(each.numel() for each in made.vectors())
+    learner = Maddpg(plan.learner, plan.sight.size(assets), assets + 1, "simplex", 0)  # type: ignore[arg-type]
+    return sum(vector.numel() for vector in learner.vectors())
 
 
 @pytest.mark.requirement("R-075")
 @pytest.mark.long
 def test_lite_really_sees_and_learns_less() -> None:
     markets = {name: markets_of(plan_of(name)) for name in ("full", "lite")}
-    shown = {name: each.train.observed.names for name, each in markets.items()}
+    shown = {name: parts.train.observed.names for name, parts in markets.items()}
     assert len(shown["lite"]) == 3 * (5 + 1)
     assert len(shown["full"]) == 3 * (9 + 1 + 60)
     assert {name.partition(" ")[0] for name in shown["lite"]} == {*LITE_FEATURES, "known"}
     counts = {}
-    for name, each in markets.items():
-        made, ground = learner_with(plan_of(name), each)
+    for name, parts in markets.items():
+        learner, ground = learner_with(plan_of(name), parts)
         assert ground.observation_size == len(shown[name])
-        assert isinstance(made.network.body, Encoder) == (name == "full")
-        counts[name] = sum(each.numel() for each in made.vectors())
+        assert isinstance(learner.network.body, Encoder) == (name == "full")
+        counts[name] = sum(vector.numel() for vector in learner.vectors())
     assert list(PROFILES) == ["full", "lite", "transformer"]
     assert learned("lite") < 0.35 * learned("full") < 0.1 * learned("transformer")
 
@@ -151,13 +151,13 @@ def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
     desk = Desks(world, seats, diversity=Diversity(weight=0.0), episodes=Episodes(20, False))
     one = Simulator(world, batch=1, capital=4e6, episodes=Episodes(20, False))
     size = desk.observation_size
-    made = Maddpg(MaddpgPlan(agents=2, layout=Layout(1, size, 0)), size, 4, "simplex", 1)
+    learner = Maddpg(MaddpgPlan(agents=2, layout=Layout(1, size, 0)), size, 4, "simplex", 1)
     with torch.no_grad():
-        made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.random) * 0.3)
+        learner.network.vector.add_(torch.randn(learner.network.vector.shape, generator=learner.random) * 0.3)
     market_plan = msgspec.structs.replace(default("maddpg", "lite").market, seats=seats)
     seen, held = desk.reset(), one.reset()
-    desk.move(made.act(seen))
-    one.move(one.targets(policy_of(made, None, market_plan, world.symbols)(held, True)))
+    desk.move(learner.act(seen))
+    one.move(one.targets(policy_of(learner, None, market_plan, world.symbols)(held, True)))
     assert float(desk.simulator.equity.sum()) == pytest.approx(float(one.equity), rel=1e-6)
     assert not torch.allclose(desk.simulator.weights[0], desk.simulator.weights[1], atol=0.05)
 
@@ -167,12 +167,12 @@ def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
 def test_a_seed_checkpoints_and_resumes_to_the_same_bits(profile: str, tmp_path: Path) -> None:
     plan = plan_of(profile)
     markets = markets_of(plan)
-    whole = fit(plan, markets, 1, None, lambda _: False)
+    reference = fit(plan, markets, 1, None, lambda _: False)
     stopped = fit(plan, markets, 1, tmp_path, lambda progress: progress.steps >= 800)
-    assert stopped.steps < whole.steps
+    assert stopped.steps < reference.steps
     resumed = fit(plan, markets, 1, tmp_path, lambda _: False, resume=True)
-    assert resumed.score == whole.score
-    assert torch.equal(resumed.learner.network.vector, whole.learner.network.vector)  # type: ignore[union-attr]
+    assert resumed.score == reference.score
+    assert torch.equal(resumed.learner.network.vector, reference.learner.network.vector)  # type: ignore[union-attr]
 
 
 @pytest.mark.quick_cases(1)
@@ -182,7 +182,7 @@ def test_what_is_trained_is_an_artifact_of_seats_that_trades(profile: str, tmp_p
     manifest = train(plan, tmp_path / "house", "quantd train", lambda _: False)
     assert manifest.algorithm == "maddpg"
     assert manifest.seats == seats_of(plan)
-    assert [seat.share for seat in manifest.seats] == pytest.approx([1.0 / len(manifest.seats)] * len(manifest.seats))
+    assert [agent.share for agent in manifest.seats] == pytest.approx([1.0 / len(manifest.seats)] * len(manifest.seats))
     assert manifest.sight.features == (LITE_FEATURES if profile == "lite" else FEATURES)
     assert set(manifest.results) == {"train", "validation", "test"}
     # golden probes were asked of the graph when it was loaded
@@ -234,7 +234,7 @@ def test_full_sees_scores_and_sentiment_from_files_beside_its_features(ratings: 
     assert len({tuple(row) for row in shown.tolist()}) >= 3
     learner, _ = learner_with(plan, markets_of(plan))
     assert isinstance(learner.network.body, Encoder)
-    off = [{**each, "use": False, "path": "absent.csv"} for each in ratings]
+    off = [{**rating, "use": False, "path": "absent.csv"} for rating in ratings]
     assert plan_of("full", **{"data.series": off, "sight.columns": ["rsi_14", *RATED]}).sight.columns == ("rsi_14",)
 
 
@@ -267,7 +267,7 @@ def test_full_trades_on_the_scores_and_the_sentiment_that_it_learned_from(
     manifest = train(plan, tmp_path / "rated", "quantd train", lambda _: False)
     assert manifest.sight.series == ("esg", "sentiment")
     assert {"esg.csv", "sentiment.csv"} < set(manifest.training.data)
-    esg, sentiment = (f'{{ name = "{each["name"]}", path = "{each["path"]}" }}' for each in ratings)
+    esg, sentiment = (f'{{ name = "{rating["name"]}", path = "{rating["path"]}" }}' for rating in ratings)
     bad = tmp_path / "bad.csv"
     rows = [f"{date(2002, 6, 3) + timedelta(days=k)},{s},-9.0" for k in range(220) for s in ("AAPL", "BAC", "SPY")]
     bad.write_text("\n".join(["ts,symbol,value", *rows]) + "\n")

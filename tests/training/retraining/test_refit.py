@@ -47,22 +47,22 @@ def quiet(line: str) -> None:
 
 def test_a_retraining_moves_the_parts_and_keeps_the_rest_of_the_plan(scorer: Path, tmp_path: Path) -> None:
     out = tmp_path / "versions"
-    found = retrain(asked(scorer, out), quiet)
-    manifest = load(out / found.version).manifest
-    assert found.version.startswith("v20081231-")
-    assert manifest.name == found.version
-    assert found.parts["test"] == ("2008-07-04", "2008-12-31")
-    assert found.parts["train"] == ("2006-02-01", "2007-12-30")
+    outcome = retrain(asked(scorer, out), quiet)
+    manifest = load(out / outcome.version).manifest
+    assert outcome.version.startswith("v20081231-")
+    assert manifest.name == outcome.version
+    assert outcome.parts["test"] == ("2008-07-04", "2008-12-31")
+    assert outcome.parts["train"] == ("2006-02-01", "2007-12-30")
     assert manifest.training.seeds == (1,)
     assert manifest.training.test_looks == 2
-    assert manifest.digest == found.digest
+    assert manifest.digest == outcome.digest
     assert "--until 2008-12-31" in manifest.training.command
     assert "--set iterations=2" in manifest.training.command
-    assert recipe_of(out / found.version).settings()["iterations"] == 2
-    again = retrain(asked(out / found.version, out, until=date(2009, 6, 30)), quiet)
+    assert recipe_of(out / outcome.version).settings()["iterations"] == 2
+    again = retrain(asked(out / outcome.version, out, until=date(2009, 6, 30)), quiet)
     assert again.parts["test"][1] == "2009-06-30"
     assert recipe_of(out / again.version).settings()["test_looks"] == 3
-    assert [each.version for each in decisions(out)] == [found.version, again.version]
+    assert [decision.version for decision in decisions(out)] == [outcome.version, again.version]
     assert sorted(p.name for p in out.iterdir() if p.name.startswith(".")) == [".lock"]
 
 
@@ -73,8 +73,8 @@ def test_nothing_after_until_is_read(scorer: Path, tmp_path: Path) -> None:
     one = retrain(asked(scorer, tmp_path / "one"), quiet)
     other = retrain(asked(scorer, tmp_path / "other", bars=tmp_path / "bars.parquet"), quiet)
     weights = [
-        (tmp_path / name / each.version / "weights.safetensors").read_bytes()
-        for name, each in (("one", one), ("other", other))
+        (tmp_path / name / outcome.version / "weights.safetensors").read_bytes()
+        for name, outcome in (("one", one), ("other", other))
     ]
     assert weights[0] == weights[1]
     assert one.verdict == other.verdict
@@ -185,12 +185,12 @@ def test_parts_move_together_or_the_training_part_grows() -> None:
 
 def test_a_better_one_is_worth_a_try_and_a_worse_one_is_not() -> None:
     safe, wild = mix(SPY=0.2), mix(BAC=0.9)
-    found = judged(safe, wild)
-    assert found.worth
-    assert found.current is not None
-    assert found.gain is not None
-    assert found.gain > 0.05
-    assert found.sessions == 252
+    verdict = judged(safe, wild)
+    assert verdict.worth
+    assert verdict.current is not None
+    assert verdict.gain is not None
+    assert verdict.gain > 0.05
+    assert verdict.sessions == 252
     other = judged(wild, safe)
     assert not other.worth
     assert "is better by -" in other.why
@@ -206,10 +206,10 @@ def test_each_part_of_the_rule_can_refuse() -> None:
 def test_a_model_that_trades_nothing_is_worth_nothing_beside_a_losing_one_or_none() -> None:
     idle = POLICIES["hold"]({})
     for current in (mix(BAC=0.9), None):
-        found = judged(idle, current)
-        assert found.idle
-        assert not found.worth
-        assert found.why.startswith("it traded nothing on 252 sessions, 2008-01-02 to 2008-12-31")
+        verdict = judged(idle, current)
+        assert verdict.idle
+        assert not verdict.worth
+        assert verdict.why.startswith("it traded nothing on 252 sessions, 2008-01-02 to 2008-12-31")
     assert not judged(mix(SPY=0.2), None).idle
 
 
@@ -228,9 +228,9 @@ def test_sessions_that_the_one_in_use_was_fitted_on_are_counted(scorer: Path) ->
 
     old = load_artifact(scorer, {})
     newest = Split("test", date(2007, 11, 1), date(2008, 2, 29))
-    found = judge(mix(SPY=0.5), old, PANEL, newest, Rule(), costs=COSTS, capital=1e5, lot=1.0, key="k")
+    verdict = judge(mix(SPY=0.5), old, PANEL, newest, Rule(), costs=COSTS, capital=1e5, lot=1.0, key="k")
     days = PANEL.day_ns[newest.rows(PANEL.day_ns).start : newest.rows(PANEL.day_ns).stop]
-    assert found.seen_by_current == int((days <= np.datetime64("2007-12-31", "ns").astype(np.int64)).sum()) > 20
+    assert verdict.seen_by_current == int((days <= np.datetime64("2007-12-31", "ns").astype(np.int64)).sum()) > 20
 
 
 @pytest.mark.parametrize("wrong", [{"confidence": 1.0}, {"max_drawdown_ratio": 0.0}, {"block": -1}])
@@ -279,15 +279,15 @@ def test_two_do_not_train_into_one_folder_and_what_one_that_was_ended_left_goes(
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ValueError, match="another retraining is at work there"):
             retrain(asked(scorer, out), quiet)
-    found = retrain(asked(scorer, out), quiet)
+    outcome = retrain(asked(scorer, out), quiet)
     assert sorted(p.name for p in out.iterdir() if p.name != "current" and p.name != "history") == [
-        ".lock", "decisions", found.version,
+        ".lock", "decisions", outcome.version,
     ]  # fmt: skip
 
 
 def test_what_only_signed_models_may_replace_is_worth_a_try_and_not_taken(scorer: Path, tmp_path: Path) -> None:
     plan = asked(scorer, tmp_path / "versions", against=None, rule=Rule(measure="mean", confidence=0.5), takes=False)
-    found = retrain(plan, quiet)
-    assert not found.promoted
-    assert ("once it is signed" in found.reason) == found.verdict.worth
+    outcome = retrain(plan, quiet)
+    assert not outcome.promoted
+    assert ("once it is signed" in outcome.reason) == outcome.verdict.worth
     assert in_use(tmp_path / "versions") is None

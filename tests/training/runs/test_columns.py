@@ -147,8 +147,8 @@ def test_the_manifest_names_the_columns_their_hash_and_the_files_of_the_series(f
     manifest = load(folder).manifest
     assert manifest.sight.columns == COLUMNS
     assert manifest.features_hash == manifest.sight.declared.digest
-    assert [each.name for each in manifest.macro] == ["vix"]
-    assert [(each.name, each.valid_days) for each in manifest.series] == [("score", 40), ("kind", 0)]
+    assert [source.name for source in manifest.macro] == ["vix"]
+    assert [(source.name, source.valid_days) for source in manifest.series] == [("score", 40), ("kind", 0)]
     for path in (DATA / "vix_daily.parquet", scores):
         assert manifest.training.data[path.name] == file_digest(path)
     assert all(name in (folder / "card.md").read_text() for name in COLUMNS)
@@ -215,17 +215,17 @@ def test_where_a_shared_column_has_no_value_yet_every_lot_is_kept(folder: Path, 
     path = tmp_path / "config.toml"
     text = config_of(folder, scores).replace(str(DATA / "vix_daily.parquet"), str(series))
     path.write_text(text)
-    found = quantd.backtest(path)
-    assert found.orders.height == 0
-    assert found.alerts["text"].str.contains("vix_z_20 has no value yet").any()
+    run = quantd.backtest(path)
+    assert run.orders.height == 0
+    assert run.alerts["text"].str.contains("vix_z_20 has no value yet").any()
 
 
 @pytest.mark.requirement("R-100")
 def test_features_that_this_code_computes_otherwise_are_refused(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    for each in folder.iterdir():
-        (other / each.name).write_bytes(each.read_bytes())
+    for path in folder.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
     manifest = replace(read_manifest(folder / MANIFEST, AgentManifest), features_hash="0" * 32)
     (other / MANIFEST).write_bytes(render(sealed(manifest)))
     with pytest.raises(ArtifactError, match="features_hash"):
@@ -251,8 +251,8 @@ def test_a_copy_of_fewer_bits_and_an_ensemble_keep_the_columns(folder: Path, tmp
 def test_it_is_trained_again_and_distilled_with_its_series(folder: Path, tmp_path: Path) -> None:
     bars, actions = DATA / "us_daily.parquet", DATA / "us_actions.csv"
     request = RetrainingRequest(folder, tmp_path / "versions", bars, actions, until=date(2013, 6, 28))
-    found = retrain(request, lambda line: None)
-    again = load_agent(tmp_path / "versions" / found.version, {}).artifact.manifest
+    outcome = retrain(request, lambda line: None)
+    again = load_agent(tmp_path / "versions" / outcome.version, {}).artifact.manifest
     assert again.sight == load(folder).manifest.sight
     assert again.training.windows["test"].last == "2013-06-28"
     assert recipe_of(folder).settings()["sight"]["columns"] == COLUMNS

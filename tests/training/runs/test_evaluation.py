@@ -88,7 +88,7 @@ def artifact_of(out: Path, symbols: tuple[str, ...]) -> Path:
 
 @pytest.mark.requirement("F-17")
 @pytest.mark.parametrize(
-    ("symbols", "weekends", "apart"),
+    ("symbols", "weekends", "tolerance"),
     [
         (UNIVERSE, False, 1e-5),
         (("AAA", "BBB", "BTC-USD"), True, 1e-5),
@@ -98,7 +98,7 @@ def artifact_of(out: Path, symbols: tuple[str, ...]) -> Path:
     ids=["shares", "a coin on every day", "a coin on the sessions of the shares"],
 )
 def test_evaluate_and_backtest_have_the_same_returns(
-    symbols: tuple[str, ...], weekends: bool, apart: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    symbols: tuple[str, ...], weekends: bool, tolerance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     bars_of(symbols, 11, weekends=weekends).write_parquet(tmp_path / "bars.parquet")
@@ -109,18 +109,18 @@ def test_evaluate_and_backtest_have_the_same_returns(
     assert (begins == FIRST) == (weekends or symbols == UNIVERSE)
     words = "samples the newest bar of BTC-USD was older"
     assert (begins != FIRST) == any(words in doubt.text for doubt in run.verdict.doubts)
-    found = evaluate(artifact, begins, LAST, tmp_path / "bars.parquet", "", symbols)
-    own = run.verdict.performance
+    evaluation = evaluate(artifact, begins, LAST, tmp_path / "bars.parquet", "", symbols)
+    performance = run.verdict.performance
     equal = run.verdict.equal_weight
-    assert own is not None
+    assert performance is not None
     assert equal is not None
-    assert own.samples == found.sessions
-    assert own.turnover_annual > 5.0, "the policy trades"
-    for mine, theirs in ((found.policy, own), (found.equal_weight, equal)):
-        assert mine.total_return == pytest.approx(theirs.total_return, abs=apart)
-        assert mine.sharpe == pytest.approx(theirs.sharpe, abs=20.0 * apart)
-        assert mine.max_drawdown == pytest.approx(theirs.max_drawdown, abs=apart)
-        assert mine.sortino == pytest.approx(theirs.sortino, abs=40.0 * apart)
+    assert performance.samples == evaluation.sessions
+    assert performance.turnover_annual > 5.0, "the policy trades"
+    for mine, theirs in ((evaluation.policy, performance), (evaluation.equal_weight, equal)):
+        assert mine.total_return == pytest.approx(theirs.total_return, abs=tolerance)
+        assert mine.sharpe == pytest.approx(theirs.sharpe, abs=20.0 * tolerance)
+        assert mine.max_drawdown == pytest.approx(theirs.max_drawdown, abs=tolerance)
+        assert mine.sortino == pytest.approx(theirs.sortino, abs=40.0 * tolerance)
     reported = {row.name: row.values[0] for row in run.figures.metrics}
-    assert found.policy.sortino == pytest.approx(reported["sortino"], abs=40.0 * apart)
-    assert found.policy.calmar == pytest.approx(reported["calmar"], abs=200.0 * apart)
+    assert evaluation.policy.sortino == pytest.approx(reported["sortino"], abs=40.0 * tolerance)
+    assert evaluation.policy.calmar == pytest.approx(reported["calmar"], abs=200.0 * tolerance)

@@ -174,14 +174,14 @@ def test_no_column_uses_a_bar_that_ends_after_the_decision(weekday: int, folder:
     bars = pl.read_parquet(folder / "bars.parquet")
     prices = (pl.when(ended).then(pl.col(name)).otherwise(1.5 * pl.col(name)) for name in FIELDS)
     bars.with_columns(prices).write_parquet(tmp_path / "bars.parquet")
-    whole, changed = (
-        observed_by(manifest.sight, panel_of(each, manifest.sources)).table for each in (folder, tmp_path)
+    full_table, changed = (
+        observed_by(manifest.sight, panel_of(place, manifest.sources)).table for place in (folder, tmp_path)
     )
-    np.testing.assert_array_equal(changed[: row + 1], whole[: row + 1])
-    assert (changed[row + 1] != whole[row + 1]).any()
+    np.testing.assert_array_equal(changed[: row + 1], full_table[: row + 1])
+    assert (changed[row + 1] != full_table[row + 1]).any()
     newest = panel.at_decisions()
     since = pl.col("ts").dt.date() >= days[row - 1]
-    known = bars.filter(ended & since & (pl.col("symbol") == "BTC-USD"))
-    assert len(known) == (days[row] - days[row - 1]).days
-    assert newest.close[row, 3] == known["close"][-1]
-    assert newest.bars["high"][row, 3] == known["high"].max()
+    coin_bars = bars.filter(ended & since & (pl.col("symbol") == "BTC-USD"))
+    assert len(coin_bars) == (days[row] - days[row - 1]).days
+    assert newest.close[row, 3] == coin_bars["close"][-1]
+    assert newest.bars["high"][row, 3] == coin_bars["high"].max()

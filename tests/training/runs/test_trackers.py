@@ -84,15 +84,15 @@ def test_tensorboard_reads_the_scalars_and_the_settings(tmp_path: Path) -> None:
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    read = EventAccumulator(str(tmp_path))
-    read.Reload()
-    assert read.Tags()["scalars"] == ["validation_score"]
-    assert [(each.step, each.value) for each in read.Scalars("validation_score")] == [
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert events.Tags()["scalars"] == ["validation_score"]
+    assert [(scalar.step, scalar.value) for scalar in events.Scalars("validation_score")] == [
         (100, 0.25),
         (200, 0.5),
         (300, 9.0),
     ]
-    (plan,) = read.Tensors("plan/text_summary")
+    (plan,) = events.Tensors("plan/text_summary")
     assert b"| learner.gamma | 0.99 |" in plan.tensor_proto.string_val[0]
 
 

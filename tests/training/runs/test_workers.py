@@ -81,7 +81,7 @@ def test_arguments_are_taken_when_a_worker_is_free(tmp_path: Path) -> None:
     Processes(2).run(counts, arguments(), heard)  # type: ignore[arg-type]
     assert seen[:2] == [0, 0]
     # two workers may have ended at once
-    assert all(known >= number for number, known in enumerate(seen[2:], 1))
+    assert all(count >= number for number, count in enumerate(seen[2:], 1))
     assert seen[-1] < 5
 
 
@@ -110,8 +110,8 @@ def test_seeds_fitted_in_processes_are_those_fitted_here_to_the_bit() -> None:
     Processes(2).run(trained, iter([1, 2]), there)
     assert here.results == there.results
     assert here.results[0] != here.results[1]
-    assert not any(isinstance(each, Failed) for each in here.results.values())
-    assert [each.score for each in there.told_of[0]] == [each.score for each in here.told_of[0]]
+    assert not any(isinstance(result, Failed) for result in here.results.values())
+    assert [progress.score for progress in there.told_of[0]] == [progress.score for progress in here.told_of[0]]
     assert torch.get_num_threads() == 1
 
 
@@ -128,28 +128,28 @@ class Away(Processes):
 def test_seeds_that_were_spread_are_taken_up_as_if_fitted_here(where: Executor, tmp_path: Path) -> None:
     settings = plan(steps=256, evaluate_every=128)
     markets = markets_of(settings)
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
 
     def tell(progress: Progress) -> bool:
-        told.append((progress.seed, progress.steps))
+        reports.append((progress.seed, progress.steps))
         return False
 
     asked = spread(settings, lambda seed: tmp_path / str(seed), where, tell, resume=False)
     assert not asked
-    assert sorted(told) == [(1, 128), (1, 256), (2, 128), (2, 256)]
+    assert sorted(reports) == [(1, 128), (1, 256), (2, 128), (2, 256)]
     for seed in (1, 2):
         here = fit(settings, markets, seed, None, lambda progress: False)
         read = fit(settings, markets, seed, tmp_path / str(seed), tell, resume=True)
-        assert len(told) == 4, "it was fitted again"
+        assert len(reports) == 4, "it was fitted again"
         assert (read.score, read.step, read.ended) == (here.score, here.step, "end")
-        one, two = (each.learner.network.vector.detach() for each in (here, read))  # type: ignore[union-attr]
+        one, two = (seed_run.learner.network.vector.detach() for seed_run in (here, read))  # type: ignore[union-attr]
         assert torch.equal(one, two)
 
 
 def test_no_workers_are_refused() -> None:
-    for made in (Processes, Cluster):
+    for executor_class in (Processes, Cluster):
         with pytest.raises(ValueError, match="workers must be 1 or more"):
-            made(0)
+            executor_class(0)
     assert isinstance(executor("local", 1), Here)
     assert isinstance(executor("local", 2), Processes)
 

@@ -58,11 +58,11 @@ def test_draws_stay_inside_and_reach_both_ends_of_a_range(agent: str) -> None:
     for name, where in learners()[agent].space.items():
         seen = [draw[name] for draw in draws]
         if isinstance(where, OneOf):
-            assert set(seen) == {spaces.value(each) for each in where.values}
+            assert set(seen) == {spaces.value(choice) for choice in where.values}
             continue
-        assert all(isinstance(each, int if where.whole else float) for each in seen)
+        assert all(isinstance(setting, int if where.whole else float) for setting in seen)
         bent = math.log if where.log else float
-        shares = [(bent(each) - bent(where.low)) / (bent(where.high) - bent(where.low)) for each in seen]
+        shares = [(bent(setting) - bent(where.low)) / (bent(where.high) - bent(where.low)) for setting in seen]
         assert 0.0 <= min(shares) < 0.1
         assert 0.9 < max(shares) <= 1.0
 

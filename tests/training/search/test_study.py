@@ -87,7 +87,7 @@ def test_one_seed_draws_the_same_trials_and_another_does_not() -> None:
 
 @pytest.mark.parametrize("cut_at", [0, 3, 12])
 def test_a_study_that_is_broken_off_comes_to_what_it_would_have_come_to(cut_at: int) -> None:
-    whole, storage = sit(search(trials=20)), InMemoryStorage()
+    reference, storage = sit(search(trials=20)), InMemoryStorage()
 
     class Killed(BaseException):
         pass
@@ -104,14 +104,14 @@ def test_a_study_that_is_broken_off_comes_to_what_it_would_have_come_to(cut_at: 
 
     with pytest.raises(Killed):
         sit(search(trials=20), storage, dies)
-    assert sit(search(trials=20), storage) == whole
+    assert sit(search(trials=20), storage) == reference
     states = [trial.state for trial in kept(search(trials=20), storage).trials]
     assert states.count(optuna.trial.TrialState.FAIL) == 1
     assert len(states) == 21
 
 
 def test_asked_to_stop_it_cuts_the_trial_and_begins_no_other() -> None:
-    whole, storage = sit(search(trials=8)), InMemoryStorage()
+    reference, storage = sit(search(trials=8)), InMemoryStorage()
 
     def third(course: Course, row: Row) -> None:
         if row.index == 2:
@@ -119,7 +119,7 @@ def test_asked_to_stop_it_cuts_the_trial_and_begins_no_other() -> None:
 
     rows = sit(search(trials=8), storage, note=third)
     assert len(rows) == 3
-    assert sit(search(trials=8), storage) == whole
+    assert sit(search(trials=8), storage) == reference
 
 
 def test_after_the_time_is_up_nothing_is_begun() -> None:
@@ -249,18 +249,18 @@ def test_a_real_trial_asked_to_stop_goes_on_where_it_stood(tuned: tuple[Path, Si
     Here().run(tuning.attempt, course.jobs(), course)
     assert len(rows_of(study, of.space)) == 1
     assert len(list(tmp_path.rglob("step-*.json"))) == 1
-    told: list[int] = []
+    steps: list[int] = []
 
     class Counting(Course):
         def told(self, number: int, message: Evaluation) -> bool:
-            told.append(message.steps)
+            steps.append(message.steps)
             return super().told(number, message)
 
     course = Counting(opened(of, tmp_path), of, tmp_path / tuning.UNDER_WAY, False, lambda row, trials: None)
     Here().run(tuning.attempt, course.jobs(), course)
     rows = rows_of(study, of.space)
     assert [(row.score, row.scores, row.values) for row in rows] == scores(tuned[1])
-    assert told[0] > 128, "it began anew"
+    assert steps[0] > 128, "it began anew"
     assert list(tmp_path.rglob("step-*.json")) == []
 
 

@@ -94,10 +94,10 @@ def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_o
 def test_a_discrete_target_is_the_nearest_allocation_and_a_box_may_be_short() -> None:
     weights = np.array([[0.9, 0.05, 0.0], [0.4, 0.6, 0.0], [0.0, 0.0, 0.0]])
     symbols = ("A", "B", "C")
-    found = targets(weights, symbols, MarketPlan(kind="discrete", cash=False))
+    allocations = targets(weights, symbols, MarketPlan(kind="discrete", cash=False))
     names = grid(symbols, 2).names
-    assert found.dtype == torch.int64
-    assert [names[k] for k in found.tolist()[:2]] == ["A 100%", "A 50% B 50%"]
+    assert allocations.dtype == torch.int64
+    assert [names[k] for k in allocations.tolist()[:2]] == ["A 100%", "A 50% B 50%"]
     with_cash = targets(weights, symbols, MarketPlan(kind="discrete", cash=True))
     assert grid(symbols, 2, cash=True).names[int(with_cash[2])] == "cash 100%"
     short = np.array([[1.5, -1.0, 0.0]])

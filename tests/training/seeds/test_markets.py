@@ -122,11 +122,11 @@ def test_a_plan_without_a_rate_of_its_first_day_is_refused_and_with_one_cash_ear
     path = tmp_path / "bills.csv"
     path.write_text("date,rate\n2015-07-01,0.1\n2016-08-01,0.2\n")
     markets = markets_of(world.plan(bars, market__cash_rate=str(path)))
-    found = markets.validation
-    assert found.earned is not None
+    validation = markets.validation
+    assert validation.earned is not None
     days = markets.panel.day_ns
     first = int(np.searchsorted(days, np.datetime64("2016-08-01", "ns").astype(np.int64)))
-    np.testing.assert_allclose(found.earned[first : first + 2].numpy(), [0.1 / 365, 0.2 / 365])
+    np.testing.assert_allclose(validation.earned[first : first + 2].numpy(), [0.1 / 365, 0.2 / 365])
     path.write_text("date,rate\n2015-07-02,0.1\n")
     with pytest.raises(PlanError, match=r"market.cash_rate: bills.csv:2: the first rate is of 2015-07-02"):
         markets_of(world.plan(bars, market__cash_rate=str(path)))

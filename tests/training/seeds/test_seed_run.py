@@ -72,15 +72,15 @@ def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
 def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path, tmp_path: Path) -> None:
     # longer than what a memory holds
     plan = world.plan(bars, which, steps=1_800, evaluate_every=900, checkpoint_every=450)
-    whole = run(plan, tmp_path / "whole")
+    reference = run(plan, tmp_path / "whole")
     stopped = run(plan, tmp_path / "broken", until=1_000)
     assert stopped.ended == "stopped"
-    assert stopped.steps < whole.steps
+    assert stopped.steps < reference.steps
     resumed = run(plan, tmp_path / "broken", resume=True)
     assert_same(newest(tmp_path / "broken", plan), newest(tmp_path / "whole", plan))
     assert figures(tmp_path / "broken") == figures(tmp_path / "whole")
-    assert (resumed.score, resumed.step, resumed.ended) == (whole.score, whole.step, "end")
-    for ours, theirs in zip(resumed.learner.vectors(), whole.learner.vectors(), strict=True):
+    assert (resumed.score, resumed.step, resumed.ended) == (reference.score, reference.step, "end")
+    for ours, theirs in zip(resumed.learner.vectors(), reference.learner.vectors(), strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -123,8 +123,8 @@ def killed(plan: Plan, tmp_path: Path) -> None:
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    left = checkpoints.place_of(checkpoints.there(broken)[-1])
-    assert left.ended == ""
+    place = checkpoints.place_of(checkpoints.there(broken)[-1])
+    assert place.ended == ""
     run(plan, broken, resume=True)
     run(plan, tmp_path / "whole")
     assert_same(newest(broken, plan), newest(tmp_path / "whole", plan))
@@ -356,5 +356,5 @@ def test_equal_weight_beside_a_policy_holds_a_coin_that_costs_more_than_its_part
     market = market_of(panel, observed, dtype=torch.float64)
     free = MarketPlan(costs=Costs())
     assert equal_weight(market, free).equity[-1] == pytest.approx(150_000.0, rel=1e-6)
-    whole = msgspec.structs.replace(free, lot=1.0)  # a plan may still say so: then it holds none of it
-    assert equal_weight(market, whole).equity[-1] == 100_000.0
+    whole_lots = msgspec.structs.replace(free, lot=1.0)  # a plan may still say so: then it holds none of it
+    assert equal_weight(market, whole_lots).equity[-1] == 100_000.0

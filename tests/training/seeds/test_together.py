@@ -79,10 +79,10 @@ def test_each_of_several_seeds_has_the_bits_of_its_training_alone(
     usual = {"seeds": SEEDS, "steps": 640, "evaluate_every": 320, "checkpoint_every": 320}
     plan = world.plan(bars, which, **{**usual, **changes})
     fitted = fit_all(plan, markets_of(plan), lambda seed: tmp_path / f"seed-{seed}", go_on)
-    assert [each.seed for each in fitted] == SEEDS
+    assert [outcome.seed for outcome in fitted] == SEEDS
     assert_as_alone(plan, lambda seed: tmp_path / f"seed-{seed}", tmp_path / "alone")
     if case == "seeds that end early":
-        assert len({each.steps for each in fitted}) > 1
+        assert len({outcome.steps for outcome in fitted}) > 1
 
 
 @pytest.mark.long
@@ -97,9 +97,9 @@ def test_seeds_that_were_stopped_together_go_on_together(bars: Path, tmp_path: P
         return at.steps >= (1_600 if at.seed == 1 else 3_200)
 
     stopped = fit_all(plan, markets_of(plan), folder_of, told)
-    assert [(each.steps, each.ended) for each in stopped] == [(n, "stopped") for n in (1_600, 3_200, 3_200)]
+    assert [(outcome.steps, outcome.ended) for outcome in stopped] == [(n, "stopped") for n in (1_600, 3_200, 3_200)]
     resumed = fit_all(plan, markets_of(plan), folder_of, go_on, resume=True)
-    assert [(each.steps, each.ended) for each in resumed] == [(4_800, "end")] * 3
+    assert [(outcome.steps, outcome.ended) for outcome in resumed] == [(4_800, "end")] * 3
     assert_as_alone(plan, folder_of, tmp_path / "alone")
 
 

@@ -71,9 +71,9 @@ def test_the_processor_of_a_training_is_printed_or_said_to_be_unknown(desk: Path
 
 @pytest.mark.requirement("R-104")
 def test_a_copy_reports_its_size_speed_and_agreement(desk: Path) -> None:
-    told = answer(models(desk, "quantize", "mine/one", "--out", "half", "--fp16", "--json"))
-    assert told["agreement"]["size_ratio"] < 0.9
-    assert told["agreement"]["p99_us"] > 0.0
+    report = answer(models(desk, "quantize", "mine/one", "--out", "half", "--fp16", "--json"))
+    assert report["agreement"]["size_ratio"] < 0.9
+    assert report["agreement"]["p99_us"] > 0.0
     assert answer(models(desk, "verify", "half", "--json"))["whole"]
     again = models(desk, "quantize", "mine/one", "--out", "half", "--fp16")
     assert (again.returncode, again.stderr) == (78, "half: there is something already; name a new folder (--out)\n")
@@ -125,8 +125,8 @@ def test_with_trusted_keys_nothing_unsigned_starts(desk: Path) -> None:
 
 
 def test_an_ensemble_of_copies_trades_and_is_exported_whole(desk: Path) -> None:
-    told = answer(models(desk, "combine", "both", "mine/one", "mine/two", "--by", "mean", "--json"))
-    assert [m["share"] for m in told["members"]] == [0.5, 0.5]
+    report = answer(models(desk, "combine", "both", "mine/one", "mine/two", "--by", "mean", "--json"))
+    assert [m["share"] for m in report["members"]] == [0.5, 0.5]
     answer(models(desk, "export", "both", "--out", "elsewhere/both", "--json"))
     assert "an ensemble, whole" in models(desk, "verify", "elsewhere/both").stdout
     write(desk, LEARNED.replace('"./mine"', '"elsewhere/both"'))
@@ -137,10 +137,10 @@ def test_an_ensemble_of_copies_trades_and_is_exported_whole(desk: Path) -> None:
 
 @pytest.mark.requirement("R-107", "R-108")
 def test_inference_is_timed_one_by_one_and_many_at_once(desk: Path) -> None:
-    done = quantd(desk, "bench", "inference", "mine/one", "scorer", "--batch", "8", "--threads", "2", "--json")
-    told = json.loads(done.stdout)
-    assert done.returncode == (0 if all(row["within"] for row in told["artifacts"]) else 1)
-    for row in told["artifacts"]:
+    process = quantd(desk, "bench", "inference", "mine/one", "scorer", "--batch", "8", "--threads", "2", "--json")
+    report = json.loads(process.stdout)
+    assert process.returncode == (0 if all(row["within"] for row in report["artifacts"]) else 1)
+    for row in report["artifacts"]:
         assert (row["batch"], row["threads"]) == (8, 2)
         assert 0.0 < row["p50_us"] <= row["p99_us"]
         assert row["whole_p50_us"] > 0.0

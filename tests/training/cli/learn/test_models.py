@@ -39,16 +39,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 
 @pytest.mark.requirement("R-097")
 def test_training_tells_what_the_forest_and_the_plain_estimate_reached_out_of_sample(made: tuple[Path, Any]) -> None:
-    _, told = made
-    assert told["predicts"] == "risk"
-    assert len(told["folds"]) == 2
-    assert told["training_seconds"] > 0
-    assert told["threshold"] == 0.6
-    for fold in (*told["folds"], told["together"]):
+    _, report = made
+    assert report["predicts"] == "risk"
+    assert len(report["folds"]) == 2
+    assert report["training_seconds"] > 0
+    assert report["threshold"] == 0.6
+    for fold in (*report["folds"], report["together"]):
         assert fold["model"]["r2"] < 1.0
         assert fold["model"]["mse"] > 0.0
         assert fold["plain"]["r2"] != fold["model"]["r2"]
-    assert "--from 2005-01-03 --to 2006-12-29 --horizon 21" in told["training"]["command"]
+    assert "--from 2005-01-03 --to 2006-12-29 --horizon 21" in report["training"]["command"]
 
 
 def test_people_read_a_table_and_a_verdict(tmp_path: Path) -> None:
@@ -61,10 +61,10 @@ def test_people_read_a_table_and_a_verdict(tmp_path: Path) -> None:
 
 
 def test_an_artifact_says_what_it_is_and_that_it_is_whole(made: tuple[Path, Any]) -> None:
-    folder, told = made
-    said = answer(models(folder, "info", "mine", "--json"))
-    assert said["digest"] == told["digest"]
-    assert said["features"]["names"] == told["features"]["names"]
+    folder, report = made
+    info = answer(models(folder, "info", "mine", "--json"))
+    assert info["digest"] == report["digest"]
+    assert info["features"]["names"] == report["features"]["names"]
     assert "R²" in models(folder, "info", "mine").stdout
     assert answer(models(folder, "verify", "mine", "--json"))["kind"] == "forest"
     assert "a policy, whole" in models(folder, "verify", "models/shipped/scorer").stdout
@@ -76,10 +76,10 @@ def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(made: tuple[Path,
     data = (tmp_path / "bad/policy.onnx").read_bytes()
     (tmp_path / "bad/policy.onnx").write_bytes(data[:-1] + b"\0")
     for command in ("info", "verify"):
-        done = models(tmp_path, command, "bad")
-        assert done.returncode == 78
-        assert "bad/policy.onnx: its content is not what the manifest says" in done.stderr
-        assert "Traceback" not in done.stderr
+        process = models(tmp_path, command, "bad")
+        assert process.returncode == 78
+        assert "bad/policy.onnx: its content is not what the manifest says" in process.stderr
+        assert "Traceback" not in process.stderr
 
 
 @pytest.mark.parametrize(
@@ -118,18 +118,18 @@ def test_what_is_asked_wrong_is_said(tmp_path: Path, arguments: tuple[str, ...],
 
 def test_a_forest_is_judged_on_dates_it_has_not_seen_and_dates_it_has_are_counted(made: tuple[Path, Any]) -> None:
     folder, _ = made
-    given = (*DATA, "--symbols", "SPY,BAC", "--to", "2007-12-31", "--json")
-    later = answer(models(folder, "evaluate", "mine", *given, "--from", "2007-01-03"))
+    options = (*DATA, "--symbols", "SPY,BAC", "--to", "2007-12-31", "--json")
+    later = answer(models(folder, "evaluate", "mine", *options, "--from", "2007-01-03"))
     assert later["sessions_in_training"] == 0
     assert later["first"] == "2007-01-03"
     assert later["last"] == "2007-11-29"  # 21 sessions before the end
     assert later["rows"] == 2 * 230
     assert later["model"] != later["plain"]
-    earlier = answer(models(folder, "evaluate", "mine", *given, "--from", "2006-12-27"))
+    earlier = answer(models(folder, "evaluate", "mine", *options, "--from", "2006-12-27"))
     assert earlier["sessions_in_training"] == 3
-    done = models(folder, "evaluate", "mine", *DATA, "--from", "2007-01-03", "--to", "2007-01-31")
-    assert done.returncode == 1
-    assert "no bars of QQQ" in done.stderr
+    process = models(folder, "evaluate", "mine", *DATA, "--from", "2007-01-03", "--to", "2007-01-31")
+    assert process.returncode == 1
+    assert "no bars of QQQ" in process.stderr
 
 
 def test_a_forest_is_not_written_over_a_policy(tmp_path: Path) -> None:

@@ -144,10 +144,10 @@ def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
     test = manifest_of(place / "mine").results["test"]
     code, out, err = quantd(place, "evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
     assert code == 0, err
-    found = json.loads(out)
-    assert found["policy"]["total_return"] == pytest.approx(test.policy.total_return, abs=1e-4)
-    assert found["equal_weight"]["total_return"] == pytest.approx(test.equal_weight.total_return, abs=1e-9)
-    assert (found["inside"], found["sessions"], found["same_data"]) == (0, 181, True)
+    report = json.loads(out)
+    assert report["policy"]["total_return"] == pytest.approx(test.policy.total_return, abs=1e-4)
+    assert report["equal_weight"]["total_return"] == pytest.approx(test.equal_weight.total_return, abs=1e-9)
+    assert (report["inside"], report["sessions"], report["same_data"]) == (0, 181, True)
     code, out, err = quantd(place, "evaluate", "mine", "--from", "2016-12-01", "--to", "2017-01-31")
     assert "31 of 62 sessions lie inside its training window" in out
 
@@ -158,22 +158,22 @@ def test_the_record_the_card_and_an_evaluation_have_sortino_and_calmar_beside_sh
 ) -> None:
     test = manifest_of(place / "mine").results["test"]
     window = ("evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30")
-    found = json.loads(quantd(place, *window, "--json")[1])
+    report = json.loads(quantd(place, *window, "--json")[1])
     _, text, _ = quantd(place, *window)
-    assert text.splitlines()[1] == f"power: {found['power']}" == f"power: {manifest_of(place / 'mine').power}"
+    assert text.splitlines()[1] == f"power: {report['power']}" == f"power: {manifest_of(place / 'mine').power}"
     card = (place / "mine/card.md").read_text()
     for side, figures in (("policy", test.policy), ("equal_weight", test.equal_weight)):
         ratios = [figures.sharpe, figures.sortino, figures.calmar]
         assert None not in ratios
-        assert found[side]["sortino"] == pytest.approx(figures.sortino, abs=0.02)
-        assert found[side]["calmar"] == pytest.approx(figures.calmar, abs=0.02)
-        assert " | ".join(f"{each:.2f}" for each in ratios) in card
-        assert [f"{found[side][name]:.2f}" for name in ("sharpe", "sortino", "calmar")] in [
+        assert report[side]["sortino"] == pytest.approx(figures.sortino, abs=0.02)
+        assert report[side]["calmar"] == pytest.approx(figures.calmar, abs=0.02)
+        assert " | ".join(f"{ratio:.2f}" for ratio in ratios) in card
+        assert [f"{report[side][name]:.2f}" for name in ("sharpe", "sortino", "calmar")] in [
             line.split()[-5:-2] for line in text.splitlines()
         ]
     assert "| Sharpe | Sortino | Calmar | drawdown |" in card
-    for each in (card, text):
-        assert "Calmar: return a year over the largest drawdown." in each
+    for document in (card, text):
+        assert "Calmar: return a year over the largest drawdown." in document
 
 
 def test_the_python_api_trains_and_evaluates_as_the_commands_do(
@@ -181,17 +181,17 @@ def test_the_python_api_trains_and_evaluates_as_the_commands_do(
 ) -> None:
     monkeypatch.chdir(place)
     shares: list[float] = []
-    found = api.train("small.toml", "ours", progress=shares.append)
+    artifact = api.train("small.toml", "ours", progress=shares.append)
     for name in ("weights.safetensors", "policy.onnx", "golden.bin"):
         assert (place / "ours" / name).read_bytes() == (place / "mine" / name).read_bytes()
-    assert found.manifest.results == manifest_of(place / "mine").results
-    assert "Made by: `quantd.train('small.toml', 'ours')`" in found.card
+    assert artifact.manifest.results == manifest_of(place / "mine").results
+    assert "Made by: `quantd.train('small.toml', 'ours')`" in artifact.card
     assert 0.0 < shares[0] <= shares[-1] == 1.0
-    told = json.loads(quantd(place, "evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--json")[1])
-    tested = api.evaluate(found, date(2017, 1, 1), date(2017, 6, 30))
+    report = json.loads(quantd(place, "evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--json")[1])
+    evaluation = api.evaluate(artifact, date(2017, 1, 1), date(2017, 6, 30))
     for side in ("policy", "equal_weight"):
-        assert msgspec.to_builtins(getattr(tested, side)) == told[side]
-    assert (tested.inside, tested.sessions) == (told["inside"], told["sessions"])
+        assert msgspec.to_builtins(getattr(evaluation, side)) == report[side]
+    assert (evaluation.inside, evaluation.sessions) == (report["inside"], report["sessions"])
     with pytest.raises(api.Error, match="there is no such plan; name a TOML file"):
         api.train("smal.toml", "none")
     with pytest.raises(api.Error, match="no bars of AAA, BBB, CCC between"):
@@ -293,9 +293,9 @@ def test_prioritised_dqn_trains_evaluates_and_writes_checkpoints_in_the_rhythm_o
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     evaluated = [row["step"] for row in rows if row.get("validation_score") is not None]
     assert evaluated == [1_000, 2_000, 3_000, 4_000, 5_000]
-    written = sorted(int(each.stem.removeprefix("step-")) for each in folder.glob("step-*.json"))
+    written = sorted(int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.json"))
     assert written == [2_000, 4_000, 5_000], "each checkpoint of the plan, and the last step"
-    assert all(each.with_suffix(".safetensors").exists() for each in folder.glob("step-*.json"))
+    assert all(path.with_suffix(".safetensors").exists() for path in folder.glob("step-*.json"))
     assert (place / "dqn/weights.safetensors").exists()
 
 
@@ -320,8 +320,8 @@ def test_every_setting_is_shown_with_the_unit_of_the_decay(place: Path) -> None:
 def test_bf16_is_set_in_the_plan_where_the_processor_multiplies_it_and_the_reason_is_reported(
     place: Path, monkeypatch: pytest.MonkeyPatch, available: bool
 ) -> None:
-    found = frozenset({"amx_bf16"} if available else {"avx2"})
-    monkeypatch.setattr("quantd.training.plans.precision.instructions", lambda: found)
+    features = frozenset({"amx_bf16"} if available else {"avx2"})
+    monkeypatch.setattr("quantd.training.plans.precision.instructions", lambda: features)
     code, out, err = quantd(place, "train", "--agent", "sac", "--bf16", "--show")
     assert code == 0
     assert f"learner.bfloat16 = {available}\n" in out
@@ -368,21 +368,21 @@ def test_a_damaged_parquet_file_is_read_in_a_child_process_first(place: Path, wo
 def test_an_artifact_records_the_rate_on_cash_that_it_was_trained_with_and_is_judged_by_it(place: Path) -> None:
     (place / "bills.csv").write_text("date,rate\n2015-01-01,0.3\n")
     words = ("--set", "seeds=[1]", "--set", "steps=800", "--experiment", "bills")
-    code, _, said = quantd(
+    code, _, err = quantd(
         place, "train", "small.toml", *words, "--set", "market.cash_rate=bills.csv", "--out", "earning"
     )
-    assert code == 0, said
+    assert code == 0, err
     manifest = manifest_of(place / "earning")
     assert manifest.plan["market"]["cash_rate"] == "bills.csv"  # type: ignore[index]
     assert manifest.training.data["bills.csv"] == file_digest(place / "bills.csv")
     definition = "risk-free: cash_rate = bills.csv, a year, by calendar days over 365"
     assert definition in (place / "earning" / "card.md").read_text()
-    code, out, said = quantd(place, "evaluate", "earning", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
-    assert code == 0, said
-    found = json.loads(out)
-    assert definition in found["sharpe_definition"]
-    judged = manifest.results["test"].equal_weight
-    assert found["equal_weight"]["sharpe"] == pytest.approx(judged.sharpe, rel=1e-6)
+    code, out, err = quantd(place, "evaluate", "earning", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert definition in report["sharpe_definition"]
+    equal_weight = manifest.results["test"].equal_weight
+    assert report["equal_weight"]["sharpe"] == pytest.approx(equal_weight.sharpe, rel=1e-6)
 
 
 @pytest.mark.long
