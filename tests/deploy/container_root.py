@@ -41,9 +41,9 @@ def mirror() -> str:
     """The mirror of this machine's own packages."""
     for path in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")):
         if path.exists() and (
-            found := re.search(r"^(?:URIs:|deb(?: \[.*?\])?) +(\S+)", path.read_text(), re.MULTILINE)
+            match := re.search(r"^(?:URIs:|deb(?: \[.*?\])?) +(\S+)", path.read_text(), re.MULTILINE)
         ):
-            return found[1]
+            return match[1]
     return "http://deb.debian.org/debian"
 
 
@@ -54,9 +54,7 @@ def package_sources() -> tuple[dict[str, str], list[Path]]:
     for name, value in re.findall(r"^\w+\.([\w-]+)='(.*)'$", shown.stdout, re.MULTILINE):
         if name in ("index-url", "extra-index-url", "find-links", "default-timeout", "trusted-host"):
             variables["PIP_" + name.upper().replace("-", "_")] = value.replace("\\n", " ").strip()
-    places = {
-        Path(found) for value in variables.values() for found in re.findall(r"(?:^|file://|\s)(/[\w./-]+)", value)
-    }
+    places = {Path(path) for value in variables.values() for path in re.findall(r"(?:^|file://|\s)(/[\w./-]+)", value)}
     tops = [Path("/", *place.parts[1:3]) for place in sorted(places)]
     return variables, [place for place in dict.fromkeys(tops) if place.is_dir()]
 
@@ -81,8 +79,8 @@ class Builder:
 
     def image(self, name: str) -> Path:
         """The root of a base image, from debootstrap."""
-        found = DEBIAN.fullmatch(name)
-        if found is None:
+        match = DEBIAN.fullmatch(name)
+        if match is None:
             sys.exit(
                 f"FROM {name}: this script can make debian:SUITE-slim only; give --build-arg BASE=debian:SUITE-slim"
             )
@@ -90,10 +88,10 @@ class Builder:
         if not (root / "etc" / "debian_version").exists():
             began = time.monotonic()
             # a mount namespace of its own: debootstrap's mounts end with it
-            command = ["unshare", "--mount", "--propagation", "private", "debootstrap", "--variant=minbase", found[1]]
-            done = subprocess.run([*command, str(root), mirror()], capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.exit(f"debootstrap ended with {done.returncode}: {done.stdout[-800:]}{done.stderr[-800:]}")
+            command = ["unshare", "--mount", "--propagation", "private", "debootstrap", "--variant=minbase", match[1]]
+            process = subprocess.run([*command, str(root), mirror()], capture_output=True, text=True, check=False)
+            if process.returncode:
+                sys.exit(f"debootstrap ended with {process.returncode}: {process.stdout[-800:]}{process.stderr[-800:]}")
             said(f"FROM {name}: {megabytes(root)} MB in {time.monotonic() - began:.0f} s")
         return root
 
@@ -109,8 +107,8 @@ class Builder:
         before = self.root_of(stage.parent).with_suffix(".made")
         texts = [before.read_text() if before.exists() else stage.parent, *(f"{s.name} {s.text}" for s in stage.steps)]
         texts += [self.context] if any(s.name == "COPY" for s in stage.steps) else []
-        made = hashlib.sha256("\n".join(texts).encode()).hexdigest()
-        if mark.exists() and mark.read_text() == made and root.exists():
+        digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+        if mark.exists() and mark.read_text() == digest and root.exists():
             said(f"{stage.name}: as before")
             return
         mark.unlink(missing_ok=True)
@@ -128,7 +126,7 @@ class Builder:
                 sys.exit(f"{DOCKERFILE}:{step.line}: {step.name} is not carried out by this script")
             if step.name in ("RUN", "COPY"):
                 said(f"{stage.name}: line {step.line} {step.name}, {time.monotonic() - began:.0f} s")
-        mark.write_text(made)
+        mark.write_text(digest)
         said(f"{stage.name}: {megabytes(root)} MB")
 
     def _run(self, step: Step, root: Path, settings: Settings) -> None:
@@ -228,10 +226,10 @@ def descendants(pid: int) -> Iterator[int]:
 
 def daemon_of(pid: int) -> int:
     """The process of quantd below the sandbox: the child of tini."""
-    for each in descendants(pid):
-        words = Path(f"/proc/{each}/cmdline").read_bytes().split(b"\0")
+    for child in descendants(pid):
+        words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
         if b"python" in words[0] and any(word.endswith(b"/quantd") for word in words[:4]):
-            return each
+            return child
     return 0
 
 
@@ -258,35 +256,37 @@ def trial(container: Container, log: Path) -> dict[str, Any]:
     if container.answer(*health).returncode != 1:
         sys.exit("the health check passes without a daemon")
     free = {"QUANTD_API__PORT": "0", "QUANTD_BUS__PORT": "0", "QUANTD_FEED__PACE": "2/s"}
-    found: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     first = container.start(log, **free)
-    found["healthy_s"] = round(until("health", first, log, lambda: container.answer(*health).returncode == 0), 1)
-    found["first_fill_s"] = round(found["healthy_s"] + until("fill", first, log, lambda: fills(container) > 0), 1)
+    report["healthy_s"] = round(until("health", first, log, lambda: container.answer(*health).returncode == 0), 1)
+    report["first_fill_s"] = round(report["healthy_s"] + until("fill", first, log, lambda: fills(container) > 0), 1)
     status = json.loads(container.answer("quantd", "status", "--json").stdout)
     os.kill(daemon_of(first.pid), signal.SIGKILL)
-    found["exit_after_kill"], found["fills_at_kill"] = first.wait(timeout=20), fills(container)
+    report["exit_after_kill"], report["fills_at_kill"] = first.wait(timeout=20), fills(container)
     if container.answer(*health).returncode != 1:
         sys.exit("the health check passes after the daemon was killed")
     second = container.start(log, **free)
-    found["healthy_again_s"] = round(until("health", second, log, lambda: container.answer(*health).returncode == 0), 1)
-    until("more fills", second, log, lambda: fills(container) > found["fills_at_kill"])
+    report["healthy_again_s"] = round(
+        until("health", second, log, lambda: container.answer(*health).returncode == 0), 1
+    )
+    until("more fills", second, log, lambda: fills(container) > report["fills_at_kill"])
     again = json.loads(container.answer("quantd", "status", "--json").stdout)
-    found["same_run"] = again["run"] == status["run"]
+    report["same_run"] = again["run"] == status["run"]
     memory = Path(f"/proc/{daemon_of(second.pid)}/smaps_rollup").read_text()
-    found["pss_mib"] = int(re.findall(r"^Pss: +(\d+)", memory, re.MULTILINE)[0]) // 1024
+    report["pss_mib"] = int(re.findall(r"^Pss: +(\d+)", memory, re.MULTILINE)[0]) // 1024
     os.kill(daemon_of(second.pid), getattr(signal, container.settings.stop_signal))
-    found["exit_after_stop"] = second.wait(timeout=40)
+    report["exit_after_stop"] = second.wait(timeout=40)
     checked = container.answer("quantd", "doctor", "--store", "--json")
-    store = [each for each in json.loads(checked.stdout)["checks"] if each["name"] == "store"]
-    found["store"] = [each["text"] for each in store]
+    store = [check for check in json.loads(checked.stdout)["checks"] if check["name"] == "store"]
+    report["store"] = [check["text"] for check in store]
     replayed = container.answer("quantd", "replay")
-    found["replay"] = replayed.returncode
-    right = (found["same_run"], found["exit_after_stop"], all(each["ok"] for each in store), replayed.returncode)
+    report["replay"] = replayed.returncode
+    right = (report["same_run"], report["exit_after_stop"], all(check["ok"] for check in store), replayed.returncode)
     if right != (True, 0, True, 0) or not store:
         sys.exit(
-            f"{json.dumps(found, indent=1)}\n{checked.stdout[-800:]}{replayed.stdout[-800:]}{replayed.stderr[-800:]}"
+            f"{json.dumps(report, indent=1)}\n{checked.stdout[-800:]}{replayed.stdout[-800:]}{replayed.stderr[-800:]}"
         )
-    return found
+    return report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -304,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("needs root and bubblewrap (apt-get install bubblewrap)")
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = options.folder.resolve()
-    builder = Builder(folder, options.bwrap, dict(each.split("=", 1) for each in options.build_arg))
+    builder = Builder(folder, options.bwrap, dict(argument.split("=", 1) for argument in options.build_arg))
     root, settings = builder.make(options.target), settings_of(builder.stages, options.target)
     if settings.health_command:
         state, log = folder / "state", folder / "log"
@@ -315,8 +315,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.chown(state, container.user, container.group)
         said(json.dumps(trial(container, log), indent=1))
     if not options.keep:
-        for each in folder.iterdir():
-            remove(each) if each.is_dir() else each.unlink()
+        for path in folder.iterdir():
+            remove(path) if path.is_dir() else path.unlink()
     said("all is well")
 
 

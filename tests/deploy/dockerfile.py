@@ -95,7 +95,7 @@ class Settings:
 
 def filled(text: str, values: Mapping[str, str]) -> str:
     """The text with ${NAME} and $NAME replaced; an unknown name is left."""
-    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda found: values.get(found[1] or found[2], found[0]), text)
+    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda match: values.get(match[1] or match[2], match[0]), text)
 
 
 def steps(text: str) -> Iterator[Step]:
@@ -108,27 +108,27 @@ def steps(text: str) -> Iterator[Step]:
         if joined.endswith("\\"):
             joined = joined[:-1]
             continue
-        name, _, rest = joined.strip().partition(" ")
+        name, _, arguments = joined.strip().partition(" ")
         if name.upper() not in KNOWN:
             raise Unread(f"line {first}: {name} is not an instruction that this script carries out")
-        yield Step(first, name.upper(), rest.strip())
+        yield Step(first, name.upper(), arguments.strip())
         joined = ""
 
 
-def stages(text: str, given: Mapping[str, str] = {}) -> dict[str, Stage]:
-    """Name -> stage, in the order of the file. `given` are build arguments, which go before those of the file."""
-    found: dict[str, Stage] = {}
-    outer = dict(given)
+def stages(text: str, arguments: Mapping[str, str] = {}) -> dict[str, Stage]:
+    """Name -> stage, in the order of the file. `arguments` are build arguments, which go before those of the file."""
+    by_name: dict[str, Stage] = {}
+    outer = dict(arguments)
     for step in steps(text):
         if step.name == "FROM":
             image, _, name = filled(step.text, outer).partition(" AS ")
-            found[name or str(len(found))] = Stage(name or str(len(found)), image)
-        elif not found:
+            by_name[name or str(len(by_name))] = Stage(name or str(len(by_name)), image)
+        elif not by_name:
             name, _, value = step.text.partition("=")
             outer.setdefault(name, value)
         else:
-            found[next(reversed(found))].steps.append(step)
-    return found
+            by_name[next(reversed(by_name))].steps.append(step)
+    return by_name
 
 
 def needed(every: Mapping[str, Stage], target: str) -> list[Stage]:
@@ -136,11 +136,11 @@ def needed(every: Mapping[str, Stage], target: str) -> list[Stage]:
     stage = every[target]
     before = [stage.parent] if stage.parent in every else []
     before += [
-        found[1] for step in stage.steps if step.name == "COPY" and (found := re.match(r"--from=(\S+)", step.text))
+        match[1] for step in stage.steps if step.name == "COPY" and (match := re.match(r"--from=(\S+)", step.text))
     ]
     order: list[Stage] = []
     for name in before:
-        order += [each for each in needed(every, name) if each not in order]
+        order += [ancestor for ancestor in needed(every, name) if ancestor not in order]
     return [*order, stage]
 
 
@@ -158,14 +158,14 @@ def settings_of(every: Mapping[str, Stage], target: str) -> Settings:
 
 def ignored(text: str) -> "re.Pattern[str]":
     """What a .dockerignore leaves out, as one expression for the path of a file or of a folder."""
-    each = []
+    patterns = []
     for line in text.splitlines():
         if (line := line.strip()) and not line.startswith("#"):
             if line.startswith("!"):
                 raise Unread(f".dockerignore: {line} is not carried out")
             deep, name = line.startswith("**/"), line.removeprefix("**/")
-            each.append(("(?:.*/)?" if deep else "") + translate(name).removesuffix("\\Z").replace(".*", "[^/]*"))
-    return re.compile("|".join(each) or r"\b\B")
+            patterns.append(("(?:.*/)?" if deep else "") + translate(name).removesuffix("\\Z").replace(".*", "[^/]*"))
+    return re.compile("|".join(patterns) or r"\b\B")
 
 
 def context(folder: Path) -> Iterator[Path]:

@@ -26,8 +26,8 @@ API = ("trader", "reader-1", "reader-2")
 
 
 def loaded(file: Path = FILE) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(file.read_text())
-    return found
+    document: dict[str, Any] = yaml.safe_load(file.read_text())
+    return document
 
 
 COMPOSE = loaded()
@@ -60,7 +60,7 @@ def test_eight_profiles_start_their_services() -> None:
     assert started == PROFILES
     for name, service in SERVICES.items():
         assert set(service.get("depends_on", ())) <= PROFILES[service["profiles"][0]], name
-        assert {each.split(":")[0] for each in service.get("volumes", ()) if each[0].isalpha()} <= set(
+        assert {volume.split(":")[0] for volume in service.get("volumes", ()) if volume[0].isalpha()} <= set(
             COMPOSE["volumes"]
         )
         assert set(service.get("secrets", ())) <= set(COMPOSE["secrets"])
@@ -79,7 +79,9 @@ def test_each_image_is_built_by_a_target_of_the_dockerfile() -> None:
 @pytest.mark.requirement("R-220")
 def test_data_and_models_are_read_only_for_the_api_and_results_and_logs_are_kept() -> None:
     for name in API:
-        volumes = {each.rsplit(":", 2)[-2 if each.endswith(":ro") else -1]: each for each in SERVICES[name]["volumes"]}
+        volumes = {
+            volume.rsplit(":", 2)[-2 if volume.endswith(":ro") else -1]: volume for volume in SERVICES[name]["volumes"]
+        }
         assert volumes["/data"] == "data:/data:ro"
         assert volumes["/models"] == "models:/models:ro"
         assert volumes["/var/lib/quantd"].endswith(":ro") == (name != "trader"), "a reader writes nothing"
@@ -122,9 +124,12 @@ def test_the_environment_of_the_api_is_a_configuration_that_starts(tmp_path: Pat
         # the files of secrets are not on this machine
         environ = {key: value for key, value in environ.items() if "__TLS__" not in key}
         environ |= {"QUANTD_API__HOST": "127.0.0.1", "QUANTD_STATE": str(tmp_path), "QUANTD_STORE_PASSWORD": "word"}
-        found = read_config(Options(config, environ=environ))
-        assert (found.store.replicas, found.store.url) == (3, "postgresql://quantd@postgres:5432/quantd")
-        assert (found.api.names, found.api.open_reads) == (("localhost", "trader"), False)
+        configuration = read_config(Options(config, environ=environ))
+        assert (configuration.store.replicas, configuration.store.url) == (
+            3,
+            "postgresql://quantd@postgres:5432/quantd",
+        )
+        assert (configuration.api.names, configuration.api.open_reads) == (("localhost", "trader"), False)
 
 
 @pytest.mark.requirement("R-219", "R-232")
@@ -138,11 +143,13 @@ def test_without_a_profile_one_service_starts_without_a_secret_in_at_most_512_mb
     assert service["mem_limit"] == service["memswap_limit"] == "512m"
     assert service["build"]["target"] == "trade"
     assert (ROOT / service["build"]["context"] / service["build"]["dockerfile"]).samefile(FILE.parent / "Dockerfile")
-    writable = [each for each in service["volumes"] if not each.endswith(":ro")]
+    writable = [volume for volume in service["volumes"] if not volume.endswith(":ro")]
     assert writable == ["state:/var/lib/quantd"]
     assert plain(service["volumes"][0]) == "./config.toml:/etc/quantd/config.toml:ro"
     assert document["name"] != COMPOSE["name"], "its volumes are not those of production"
-    assert all(each["profiles"] for each in SERVICES.values()), "the other file starts nothing without a profile"
+    assert all(production_service["profiles"] for production_service in SERVICES.values()), (
+        "the other file starts nothing without a profile"
+    )
 
 
 @pytest.mark.requirement("R-219")
@@ -151,7 +158,7 @@ def test_that_service_listens_on_the_loopback_of_the_host_and_stores_in_sqlite(t
     assert service["network_mode"] == "host"
     image = settings_of(stages((FILE.parent / "Dockerfile").read_text()), "trade").env
     environ = {key: value for key, value in image.items() if key.startswith("QUANTD_")} | service.get("environment", {})
-    found = read_config(Options(ROOT / "config.toml", environ=environ | {"QUANTD_STATE": str(tmp_path)}))
-    assert (found.api.host, found.bus.host, found.store.url) == ("127.0.0.1", "127.0.0.1", "")
+    configuration = read_config(Options(ROOT / "config.toml", environ=environ | {"QUANTD_STATE": str(tmp_path)}))
+    assert (configuration.api.host, configuration.bus.host, configuration.store.url) == ("127.0.0.1", "127.0.0.1", "")
     with pytest.raises(ConfigError, match="without TLS"):
         read_config(Options(ROOT / "config.toml", environ=environ | {"QUANTD_API__HOST": "0.0.0.0"}))

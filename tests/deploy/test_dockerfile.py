@@ -59,13 +59,13 @@ def test_the_image_checks_its_health_as_required() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "found"),
+    ("arguments", "pattern"),
     [(["--only", "torch"], r"torch==[\d.]+\n"), (["postgres"], r"(?s)aiohttp.*\npsycopg\[binary\]>=.*\n")],
 )
-def test_the_packages_of_a_layer_are_those_of_pyproject(arguments: list[str], found: str) -> None:
+def test_the_packages_of_a_layer_are_those_of_pyproject(arguments: list[str], pattern: str) -> None:
     command = [sys.executable, FOLDER / "packages.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert re.fullmatch(found, done.stdout)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.fullmatch(pattern, process.stdout)
 
 
 @pytest.mark.parametrize("arguments", [["postgers"], ["--only", "tortch"]])
@@ -110,11 +110,11 @@ def test_the_context_has_the_source_and_no_secret_or_state() -> None:
 
 def test_the_reader_joins_lines_and_refuses_what_it_does_not_carry_out() -> None:
     text = "ARG B=x:1\nFROM ${B} AS one\nENV A=1 \\\n    # why\n    C=$A\nFROM one\nRUN a \\\n && b\n"
-    found = stages(text)
-    assert (found["one"].parent, found["1"].parent) == ("x:1", "one")
-    assert found["1"].steps == [Step(7, "RUN", "a  && b")]
+    by_name = stages(text)
+    assert (by_name["one"].parent, by_name["1"].parent) == ("x:1", "one")
+    assert by_name["1"].steps == [Step(7, "RUN", "a  && b")]
     assert stages(text, {"B": "y:2"})["one"].parent == "y:2"
-    assert settings_of(found, "1").env == {"A": "1", "C": "$A"}
+    assert settings_of(by_name, "1").env == {"A": "1", "C": "$A"}
     with pytest.raises(Unread, match="line 2: ONBUILD"):
         stages("FROM x\nONBUILD RUN a\n")
     assert Settings().apply(Step(1, "RUN", "a")) is False

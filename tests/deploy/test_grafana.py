@@ -21,18 +21,18 @@ SOURCE = "quantd-prometheus"
 register_default_plugins()
 
 
-def lost(given: Any, known: Any, place: str = "") -> list[str]:
-    """Places of `given` that Grafana's classes do not have, or have with another value."""
-    if isinstance(given, dict) and isinstance(known, dict):
+def lost(dashboard: Any, encoded: Any, place: str = "") -> list[str]:
+    """Places of `dashboard` that Grafana's classes do not have, or have with another value."""
+    if isinstance(dashboard, dict) and isinstance(encoded, dict):
         return [
-            each
-            for key, value in given.items()
-            for each in (lost(value, known[key], f"{place}/{key}") if key in known else [f"{place}/{key}"])
+            path
+            for key, value in dashboard.items()
+            for path in (lost(value, encoded[key], f"{place}/{key}") if key in encoded else [f"{place}/{key}"])
         ]
-    if isinstance(given, list) and isinstance(known, list) and len(given) == len(known):
-        pairs = enumerate(zip(given, known, strict=True))
-        return [each for n, (a, b) in pairs for each in lost(a, b, f"{place}/{n}")]
-    return [] if given == known else [place]
+    if isinstance(dashboard, list) and isinstance(encoded, list) and len(dashboard) == len(encoded):
+        pairs = enumerate(zip(dashboard, encoded, strict=True))
+        return [path for n, (a, b) in pairs for path in lost(a, b, f"{place}/{n}")]
+    return [] if dashboard == encoded else [place]
 
 
 def lost_by_grafana(document: dict[str, Any]) -> list[str]:
@@ -75,10 +75,10 @@ def test_the_schema_sees_a_wrong_key_at_each_depth(place: tuple[Any, ...], name:
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 def test_prometheus_can_read_each_query_of_a_dashboard(path: Path, tmp_path: Path) -> None:
-    found = queries(json.loads(path.read_text()))
-    rules = [{"record": f"panel:{n}", "expr": expr} for n, expr in enumerate(found.values())]
+    panel_queries = queries(json.loads(path.read_text()))
+    rules = [{"record": f"panel:{n}", "expr": expr} for n, expr in enumerate(panel_queries.values())]
     (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
-    assert f"{len(found)} rules found" in promtool("check", "rules", tmp_path / "panels.yml")
+    assert f"{len(panel_queries)} rules found" in promtool("check", "rules", tmp_path / "panels.yml")
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)

@@ -17,8 +17,8 @@ VERSIONS = ("1.31", "1.34")
 def documents() -> dict[tuple[str, str], dict[str, Any]]:
     files = [FOLDER / name for name in yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]]
     assert {path.name for path in FOLDER.glob("*.yaml")} == {path.name for path in files} | {"kustomization.yaml"}
-    found = [each for path in files for each in yaml.safe_load_all(path.read_text())]
-    return {(each["kind"], each["metadata"]["name"]): each for each in found}
+    all_documents = [document for path in files for document in yaml.safe_load_all(path.read_text())]
+    return {(document["kind"], document["metadata"]["name"]): document for document in all_documents}
 
 
 FOUND = documents()
@@ -29,16 +29,16 @@ WORKLOADS = (TRADER, READER, DATABASE)
 
 
 def container(workload: dict[str, Any]) -> dict[str, Any]:
-    (found,) = workload["spec"]["template"]["spec"]["containers"]
-    return dict(found)
+    (spec,) = workload["spec"]["template"]["spec"]["containers"]
+    return dict(spec)
 
 
 @pytest.mark.requirement("R-224")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_manifests_are_valid_by_the_schemas_of_kubernetes(version: str) -> None:
     validate = pytest.importorskip("kubernetes_validate")
-    for each in FOUND.values():
-        validate.validate(each, version, strict=True)
+    for document in FOUND.values():
+        validate.validate(document, version, strict=True)
     wrong = yaml.safe_load(yaml.safe_dump(TRADER))
     wrong["spec"]["replikas"] = 2
     with pytest.raises(validate.ValidationError):
@@ -51,7 +51,9 @@ def test_of_three_replicas_one_trades_and_only_the_others_are_scaled() -> None:
     assert (container(TRADER)["args"], container(READER)["args"]) == (
         ["run"], ["serve", "--read-only", "--port", "8000", "--leader", "https://quantd-trader:8000/"],
     )  # fmt: skip
-    scaled = [each["spec"]["scaleTargetRef"]["name"] for (kind, _), each in FOUND.items() if "Autoscaler" in kind]
+    scaled = [
+        document["spec"]["scaleTargetRef"]["name"] for (kind, _), document in FOUND.items() if "Autoscaler" in kind
+    ]
     assert scaled == ["quantd-reader"]
 
 
@@ -70,17 +72,17 @@ def test_the_upgrade_of_the_page_gives_every_container_of_quantd_the_new_image()
 @pytest.mark.requirement("R-224")
 def test_sizes_probes_and_the_port_of_the_service_are_as_required() -> None:
     for workload in (TRADER, READER):
-        found = container(workload)
-        assert found["resources"] == {
+        spec = container(workload)
+        assert spec["resources"] == {
             "requests": {"memory": "1Gi", "cpu": "500m"},
             "limits": {"memory": "2Gi", "cpu": "1000m"},
         }
-        probe = found["livenessProbe"]
+        probe = spec["livenessProbe"]
         assert (probe["httpGet"]["path"], probe["initialDelaySeconds"], probe["periodSeconds"]) == ("/health", 30, 10)
-        assert (found["readinessProbe"]["httpGet"]["path"], found["ports"][0]["containerPort"]) == ("/health", 8000)
+        assert (spec["readinessProbe"]["httpGet"]["path"], spec["ports"][0]["containerPort"]) == ("/health", 8000)
     (port,) = FOUND["Service", "quantd"]["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (80, 8000)
-    labels = {each["spec"]["template"]["metadata"]["labels"]["role"] for each in (TRADER, READER)}
+    labels = {controller["spec"]["template"]["metadata"]["labels"]["role"] for controller in (TRADER, READER)}
     assert labels == {"trader", "reader"}
     assert FOUND["Service", "quantd"]["spec"]["selector"] == {"app": "quantd"}
     assert FOUND["Service", "quantd-trader"]["spec"]["selector"] == {"app": "quantd", "role": "trader"}
@@ -92,12 +94,12 @@ def test_no_container_is_root_or_writes_its_root() -> None:
         pod = workload["spec"]["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
-        for each in (*pod["containers"], *pod.get("initContainers", ())):
-            rights = each["securityContext"]
+        for spec in (*pod["containers"], *pod.get("initContainers", ())):
+            rights = spec["securityContext"]
             assert (rights["readOnlyRootFilesystem"], rights["allowPrivilegeEscalation"]) == (True, False)
             assert rights["capabilities"] == {"drop": ["ALL"]}
-            assert each["resources"]["limits"]["memory"]
-            mounted = {mount["name"] for mount in each["volumeMounts"]}
+            assert spec["resources"]["limits"]["memory"]
+            mounted = {mount["name"] for mount in spec["volumeMounts"]}
             claims = {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", ())}
             assert mounted <= {volume["name"] for volume in pod["volumes"]} | claims
 
@@ -116,7 +118,7 @@ def test_secrets_are_named_and_not_in_the_files() -> None:
 
 @pytest.mark.requirement("R-224")
 def test_nothing_is_reached_that_no_policy_lists_and_only_the_trader_reaches_a_venue() -> None:
-    policies = {name: each["spec"] for (kind, name), each in FOUND.items() if kind == "NetworkPolicy"}
+    policies = {name: document["spec"] for (kind, name), document in FOUND.items() if kind == "NetworkPolicy"}
     assert policies["nothing"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     outside = [name for name, spec in policies.items() if "ipBlock" in str(spec)]
     assert outside == ["quantd-trader"]
@@ -131,6 +133,6 @@ def test_the_environment_of_the_replicas_is_a_configuration_that_starts(tmp_path
     environ = dict(FOUND["ConfigMap", "quantd-environment"]["data"])
     environ = {key: value for key, value in environ.items() if "__TLS__" not in key}
     environ |= {"QUANTD_API__HOST": "127.0.0.1", "QUANTD_STORE_PASSWORD": "word"}
-    found = read_config(Options(tmp_path / "config.toml", environ=environ))
-    assert (found.store.replicas, found.store.url.startswith("postgresql://")) == (3, True)
-    assert "quantd-trader.quantd.svc" in found.api.names
+    configuration = read_config(Options(tmp_path / "config.toml", environ=environ))
+    assert (configuration.store.replicas, configuration.store.url.startswith("postgresql://")) == (3, True)
+    assert "quantd-trader.quantd.svc" in configuration.api.names

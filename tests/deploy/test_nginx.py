@@ -64,9 +64,9 @@ def instance(folder: Path, name: str) -> http.server.ThreadingHTTPServer:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def written(folder: Path, ports: dict[str, int], plain: int, tls: int) -> Path:
@@ -104,22 +104,22 @@ class Front:
         self.process = subprocess.Popen([*self.command, "-g", "daemon off;"], stderr=subprocess.DEVNULL)
         self._context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
         for _ in range(3_000):
-            with socket.socket() as found:
-                if found.connect_ex(("127.0.0.1", self.tls)) == 0:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.tls)) == 0:
                     return
             time.sleep(0.02)
         raise AssertionError((folder / "errors.log").read_text())
 
     def ask(self, method: str, path: str, count: int = 1, **headers: str) -> list[tuple[int, Any]]:
         connection = http.client.HTTPSConnection("localhost", self.tls, timeout=10, context=self._context)
-        found = []
+        answers = []
         for _ in range(count):
             connection.request(method, path, headers=headers, body=b"{}" if method == "POST" else None)
             response = connection.getresponse()
             body = response.read()
-            found.append((response.status, json.loads(body) if response.status == 200 else body))
+            answers.append((response.status, json.loads(body) if response.status == 200 else body))
         connection.close()
-        return found
+        return answers
 
     def stop(self) -> None:
         self.process.terminate()

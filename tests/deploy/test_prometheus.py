@@ -23,14 +23,14 @@ METRIC = re.compile(r"\bquantd_\w+")
 
 def rules() -> dict[str, dict[str, object]]:
     """Alert -> its rule."""
-    found = [
+    all_rules = [
         rule
         for path in sorted((FILES / "rules").glob("*.yml"))
         for group in yaml.safe_load(path.read_text())["groups"]
         for rule in group["rules"]
     ]
-    assert len({rule["alert"] for rule in found}) == len(found)
-    return {rule["alert"]: rule for rule in found}
+    assert len({rule["alert"] for rule in all_rules}) == len(all_rules)
+    return {rule["alert"]: rule for rule in all_rules}
 
 
 def names_of_queries() -> set[str]:
@@ -76,14 +76,14 @@ def test_a_rule_that_never_fires_or_fires_always_is_seen_by_its_case(tmp_path: P
     seen: set[str] = set()
     for path in sorted((tmp_path / "prometheus/rules").glob("*.yml")):
         wrong = yaml.safe_load(path.read_text())
-        for rule in (each for group in wrong["groups"] for each in group["rules"]):
+        for rule in (entry for group in wrong["groups"] for entry in group["rules"]):
             rule["expr"] = broken
         path.write_text(yaml.safe_dump(wrong))
-        done = subprocess.run(
+        process = subprocess.run(
             [tool, "test", "rules", str(tmp_path / "prometheus/tests" / path.name)], capture_output=True, text=True
         )
-        assert done.returncode != 0
-        seen |= set(re.findall(rf"^ +name: (\w+) {case},$", done.stdout + done.stderr, re.MULTILINE))
+        assert process.returncode != 0
+        seen |= set(re.findall(rf"^ +name: (\w+) {case},$", process.stdout + process.stderr, re.MULTILINE))
     assert seen == set(rules())
 
 
@@ -123,16 +123,16 @@ async def test_each_metric_of_a_rule_or_a_panel_is_in_a_scrape_and_promtool_has_
 def test_every_metric_is_in_a_rule_or_on_a_dashboard() -> None:
     named = names_of_queries()
     for name in COUNTERS | GAUGES | HISTOGRAMS:
-        assert any(each.startswith(f"quantd_{name}") for each in named), name
+        assert any(query_name.startswith(f"quantd_{name}") for query_name in named), name
 
 
 def test_no_label_is_one_that_prometheus_gives_to_a_target() -> None:
     for name, (_, *labels) in (COUNTERS | GAUGES | HISTOGRAMS).items():
         assert not {"job", "instance", "name"} & set(labels), name
     (family,) = [
-        each
-        for each in text_string_to_metric_families(Metrics("paper").render()[0].decode())
-        if each.name == "quantd_equity"
+        metric_family
+        for metric_family in text_string_to_metric_families(Metrics("paper").render()[0].decode())
+        if metric_family.name == "quantd_equity"
     ]
     assert family.samples[0].labels == {"name": "paper"}
 

@@ -119,7 +119,7 @@ class Checkout:
 
     def made(self):
         """The builds that a start may load."""
-        return sorted(each.name for each in self.builds.glob("[0-9a-f]*") if each.is_dir())
+        return sorted(folder.name for folder in self.builds.glob("[0-9a-f]*") if folder.is_dir())
 
     def run(self, text, **given):
         """What a program prints, after the kind of file from which the small module comes."""
@@ -178,11 +178,11 @@ def built(first_build, tmp_path):
 
 def test_a_build_is_one_folder_and_the_next_start_uses_it(built):
     assert built.state() == "release |"
-    assert {each.name for each in built.builds.iterdir()} == {"lock", *built.made()}
+    assert {entry.name for entry in built.builds.iterdir()} == {"lock", *built.made()}
     (folder,) = (built.builds / name for name in built.made())
     names = "engine_build.buffers", "trading.small", "trading.user"
     libraries = {f"quantd.{name}{EXTENSION_SUFFIXES[0]}" for name in names}
-    assert {each.name for each in folder.iterdir()} == {"manifest", *libraries}
+    assert {file.name for file in folder.iterdir()} == {"manifest", *libraries}
     before = folder.stat().st_mtime_ns
     assert built.build().returncode == 0
     assert (built.made(), folder.stat().st_mtime_ns) == ([folder.name], before)
@@ -316,24 +316,24 @@ def test_a_compiler_that_fails_is_named_with_the_package_that_helps_and_not_trie
 
 
 def test_a_machine_without_a_compiler_says_which_package_helps(bare):
-    told = "there is no C compiler; install one (Debian: apt-get install gcc python3."
-    assert f"uncompiled | {told}" in bare.state(PATH="/nonexistent")
-    assert f"the engine is not compiled: {told}" in bare.build(PATH="/nonexistent").stderr
+    message = "there is no C compiler; install one (Debian: apt-get install gcc python3."
+    assert f"uncompiled | {message}" in bare.state(PATH="/nonexistent")
+    assert f"the engine is not compiled: {message}" in bare.build(PATH="/nonexistent").stderr
     assert "CC = gone: there is no such compiler" in bare.state(CC="gone")
     assert "-ffast-math changes the bits of results" in bare.state(CC="gcc -ffast-math")
 
 
 def test_only_a_long_backtest_mentions_a_build_that_would_make_it_faster(built):
     code = "from quantd.engine_build.state import advice as a; print([a(20_000), a(20_001)])"
-    told = "the engine runs uncompiled, and a compiled one is faster: QUANTD_UNCOMPILED is set; unset it"
+    message = "the engine runs uncompiled, and a compiled one is faster: QUANTD_UNCOMPILED is set; unset it"
     assert built.python("-c", code).stdout == "['', '']\n"
-    assert built.python("-c", code, QUANTD_UNCOMPILED="1").stdout == f"['', '{told}']\n"
+    assert built.python("-c", code, QUANTD_UNCOMPILED="1").stdout == f"['', '{message}']\n"
 
 
 def test_a_missing_cython_is_named_with_the_command_that_installs_it(bare):
-    done = bare.python("-S", "-c", STATE)
-    told = f"uncompiled | Cython is not installed; {sys.executable} -m pip install cython=={recipe.CYTHON}"
-    assert done.stdout.strip() == told, done.stderr
+    process = bare.python("-S", "-c", STATE)
+    message = f"uncompiled | Cython is not installed; {sys.executable} -m pip install cython=={recipe.CYTHON}"
+    assert process.stdout.strip() == message, process.stderr
 
 
 def test_a_checkout_that_cannot_be_written_runs_uncompiled(bare):

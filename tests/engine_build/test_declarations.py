@@ -34,7 +34,7 @@ def declared(text, *, other="", listed=(ONE,), inner=(), checked=False):
 
 def refusals(text, **options):
     """The refusals of a module, as lines; its first line is the second of the file."""
-    return [str(each) for each in declared(text, **options).refusals]
+    return [str(refusal) for refusal in declared(text, **options).refusals]
 
 
 BOOK = """
@@ -57,17 +57,19 @@ class Book:
 
 
 def test_a_buffer_to_read_is_declared_constant():
-    found = declared("def first(row: ReadFloats, rows: ReadRows, k: int) -> float:\n    return row[k] + rows[k, 0]\n")
-    assert found.refusals == ()
-    assert "first(const double[::1] row, const double[:, ::1] rows, long long k)" in found.declarations[ONE]
+    analysis = declared(
+        "def first(row: ReadFloats, rows: ReadRows, k: int) -> float:\n    return row[k] + rows[k, 0]\n"
+    )
+    assert analysis.refusals == ()
+    assert "first(const double[::1] row, const double[:, ::1] rows, long long k)" in analysis.declarations[ONE]
 
 
 def test_public_functions_are_for_python_too_and_private_ones_for_c_only():
-    found = declared(
+    analysis = declared(
         BOOK + "\ndef half(a: int, b: int = 2) -> int:\n    return a // b\ndef _own() -> None:\n    return\n"
     )
-    assert found.refusals == ()
-    lines = found.declarations[ONE].splitlines()
+    assert analysis.refusals == ()
+    lines = analysis.declarations[ONE].splitlines()
     assert "cpdef long long half(long long a, long long b=*) except? -1" in lines
     assert "cdef object _own()" in lines
     assert lines[lines.index("cdef class Book:") :] == [
@@ -94,9 +96,9 @@ def test_a_local_more_or_less_moves_no_line_of_a_declaration():
 
 
 def test_no_declaration_hides_an_exception():
-    found = declared(BOOK).declarations[ONE]
-    assert "noexcept" not in found
-    assert "void" not in found
+    declarations = declared(BOOK).declarations[ONE]
+    assert "noexcept" not in declarations
+    assert "void" not in declarations
 
 
 def test_a_listed_class_of_another_module_is_a_type_and_an_unlisted_one_an_object():
@@ -112,10 +114,10 @@ def test_a_listed_class_of_another_module_is_a_type_and_an_unlisted_one_an_objec
 def test_a_function_and_a_constant_of_another_module_are_of_c():
     text = "from quantd.risk.two import half, WIDE\ndef twice(k: int) -> int:\n    return half(k) * WIDE * MANY\n"
     other = "WIDE = 3\ndef half(k: int) -> int:\n    return k // 2\n"
-    found = declared(text, other=other, listed=(ONE, TWO)).declarations[ONE]
-    assert "from quantd.risk.two cimport half" in found
-    assert "cdef long long MANY" in found
-    assert "cdef long long WIDE" in found
+    declarations = declared(text, other=other, listed=(ONE, TWO)).declarations[ONE]
+    assert "from quantd.risk.two cimport half" in declarations
+    assert "cdef long long MANY" in declarations
+    assert "cdef long long WIDE" in declarations
 
 
 def test_a_class_extends_a_listed_one_that_is_declared_before_it():
@@ -223,10 +225,12 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "line", "told"), REFUSED)
-def test_what_would_differ_when_it_is_compiled_is_refused_with_line_and_remedy(text, line, told):
-    found = refusals(text)
-    assert [each for each in found if each.startswith(f"trading/one.py:{line}: ") and told in each], found
+@pytest.mark.parametrize(("text", "line", "message"), REFUSED)
+def test_what_would_differ_when_it_is_compiled_is_refused_with_line_and_remedy(text, line, message):
+    lines = refusals(text)
+    assert [refusal for refusal in lines if refusal.startswith(f"trading/one.py:{line}: ") and message in refusal], (
+        lines
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,15 +254,15 @@ def test_ordinary_code_is_declared(text):
 
 
 def test_a_private_name_of_a_listed_module_is_not_imported():
-    found = refusals("from quantd.risk.two import _own\n", other="def _own() -> None:\n    pass\n", listed=(ONE, TWO))
-    assert found == ["trading/one.py:2: _own of risk/two.py is private: Python does not see it; give it a public name"]
+    lines = refusals("from quantd.risk.two import _own\n", other="def _own() -> None:\n    pass\n", listed=(ONE, TWO))
+    assert lines == ["trading/one.py:2: _own of risk/two.py is private: Python does not see it; give it a public name"]
 
 
 def test_every_module_of_the_list_is_declared_without_refusal():
-    found = declare(builder.read, recipe.MODULES, recipe.INNER_LOOPS)
-    assert found.refusals == ()
-    assert set(found.declarations) == set(recipe.MODULES)
-    assert set(recipe.MODULES) <= set(found.read)
+    analysis = declare(builder.read, recipe.MODULES, recipe.INNER_LOOPS)
+    assert analysis.refusals == ()
+    assert set(analysis.declarations) == set(recipe.MODULES)
+    assert set(recipe.MODULES) <= set(analysis.read)
 
 
 CORE = """
@@ -287,7 +291,7 @@ def in_subclass(body, *, head="", bases="Core", kept=CORE):
     imports = "from quantd.types import Floats\nfrom quantd.trading.one import Book, Core, Page\n"
     text = f"{imports}{head}class State({bases}):\n{body}"
     surface = Surface({ONE: HEAD + kept, "quantd.types": NUMBER_TYPES}.get, (ONE,))
-    return [str(each).partition(": ")[2] for each in subclass_refusals(surface, "daemon/state.py", text)]
+    return [str(refusal).partition(": ")[2] for refusal in subclass_refusals(surface, "daemon/state.py", text)]
 
 
 def test_a_private_method_of_a_compiled_class_is_replaced_by_no_subclass():
@@ -301,7 +305,7 @@ def test_a_private_method_of_a_compiled_class_is_replaced_by_no_subclass():
 def test_a_subclass_is_refused_with_the_line_that_assigns_a_compiled_field_another_type():
     text = "from quantd.trading.one import Core\nclass State(Core):\n    def f(self):\n        self.held = False\n"
     surface = Surface({ONE: HEAD + CORE, "quantd.types": NUMBER_TYPES}.get, (ONE,))
-    assert [str(each) for each in subclass_refusals(surface, "daemon/state.py", text)] == [
+    assert [str(refusal) for refusal in subclass_refusals(surface, "daemon/state.py", text)] == [
         "daemon/state.py:4: State assigns False to held, a compiled field of Core of type Floats; "
         "assign that type, or choose another name for the attribute"
     ]
@@ -382,7 +386,9 @@ def test_a_listed_subclass_is_refused_as_one_that_is_not():
     text = CORE + "class State(Core):\n    def f(self, size: int) -> None:\n        {}\n"
     line = CORE.count("\n") + 4
     for body, what in (("self.name = 3", "State assigns 3 to name"), ("self.rests = []", "State assigns [] to rests")):
-        assert [each for each in refusals(text.format(body)) if each.startswith(f"trading/one.py:{line}: {what}")]
+        assert [
+            refusal for refusal in refusals(text.format(body)) if refusal.startswith(f"trading/one.py:{line}: {what}")
+        ]
     for body in ("self.name = ''", "self.rests = {}", "self.now = size"):
         assert refusals(text.format(body)) == []
     (again,) = refusals(CORE + "class State(Core):\n    now: int\n")
@@ -391,35 +397,37 @@ def test_a_listed_subclass_is_refused_as_one_that_is_not():
 
 def test_a_subclass_of_a_module_that_is_not_listed_is_refused_with_the_listed_ones_and_makes_no_build_stale():
     texts = {ONE: HEAD + CORE, "quantd.types": NUMBER_TYPES, "quantd.risk.two": "class Plain:\n    pass\n"}
-    others = {
+    unlisted_modules = {
         "risk/state.py": "from quantd.trading.one import Core\nclass Middle(\n    Core,\n):\n    pass\n",
         "risk/late.py": "from quantd.risk.state import Middle\nclass Late(Middle):\n    now = 0\n",
         "risk/other.py": "from quantd.risk.two import Plain\nclass Other(Plain):\n    now = 0\n",
         "risk/broken.py": "a syntax error",
     }
-    texts |= {"quantd." + name.replace("/", ".")[:-3]: text for name, text in others.items()}
+    texts |= {"quantd." + name.replace("/", ".")[:-3]: text for name, text in unlisted_modules.items()}
     read = declare(texts.get, (ONE,)).read
-    found = declare(texts.get, (ONE,), unlisted=others)
-    assert [each.file for each in found.refusals] == ["risk/late.py"]
-    assert found.read == read
-    assert sorted(extending(others, {"Core"})) == ["risk/late.py", "risk/state.py"]
+    analysis = declare(texts.get, (ONE,), unlisted=unlisted_modules)
+    assert [refusal.file for refusal in analysis.refusals] == ["risk/late.py"]
+    assert analysis.read == read
+    assert sorted(extending(unlisted_modules, {"Core"})) == ["risk/late.py", "risk/state.py"]
 
 
 def test_no_class_of_this_repository_hides_or_replaces_what_a_compiled_one_has():
     surface = Surface(builder.read, recipe.MODULES)
     classes = {name for module in recipe.MODULES for name in surface.of(module).classes}
     tops = (*(name for name in PACKAGES if name != "src"), "tests", "benchmarks")
-    files = {str(each.relative_to(ROOT)): each for top in tops for each in python_files(ROOT / top)}
+    files = {str(path.relative_to(ROOT)): path for top in tops for path in python_files(ROOT / top)}
     texts = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
     for name in extending(texts, classes):
         assert subclass_refusals(surface, name, texts[name]) == []
 
 
 def test_the_builder_reads_every_module_of_the_package_that_is_not_listed():
-    others = builder.others()
-    assert {"daemon/engine/state/engine_state.py", "regular_file.py", "training/market/walk.py"} <= set(others)
-    assert not {"/".join(name.split(".")[1:]) + ".py" for name in recipe.MODULES} & set(others)
+    unlisted_modules = builder.others()
+    assert {"daemon/engine/state/engine_state.py", "regular_file.py", "training/market/walk.py"} <= set(
+        unlisted_modules
+    )
+    assert not {"/".join(name.split(".")[1:]) + ".py" for name in recipe.MODULES} & set(unlisted_modules)
     assert all(
-        others[name] == (ROOT / name).read_text()
+        unlisted_modules[name] == (ROOT / name).read_text()
         for name in ("daemon/engine/state/engine_state.py", "research/__init__.py")
     )

@@ -22,7 +22,7 @@ SYMBOLS = 3
 OWN_FIELDS = "Holdings.weigh"
 """The loop of this checker reads fields of its own object, and has a test below."""
 
-MODULE_OF = {each.checked_by: each.module for each in INNER_LOOPS if each.checked_by != OWN_FIELDS}
+MODULE_OF = {loop.checked_by: loop.module for loop in INNER_LOOPS if loop.checked_by != OWN_FIELDS}
 ROW, RETURNS, MATRIX = np.ones(SIZE), np.ones((SYMBOLS, SIZE)), np.ones((SIZE, SIZE))
 
 
@@ -122,34 +122,34 @@ def requiring_loops(module: ModuleType, place: str, owner: str) -> Any:
 
 def given(module: ModuleType, name: str, short: str = "", cut: Callable[[Any], Any] = np.asarray) -> list[Any]:
     """The arguments of a checker, of which one buffer may be cut; `out.more` is that of the sides `out`."""
-    found: list[Any] = []
+    arguments: list[Any] = []
     for key, value in ARGUMENTS[name].items():
         if isinstance(value, Made):
-            made = getattr(module, value.kind)(SIZE)
+            instance = getattr(module, value.kind)(SIZE)
             for field in value.fields:
                 if short == f"{key}.{field}":
-                    setattr(made, field, np.ascontiguousarray(cut(np.asarray(getattr(made, field)))).data)
-            found.append(made)
+                    setattr(instance, field, np.ascontiguousarray(cut(np.asarray(getattr(instance, field)))).data)
+            arguments.append(instance)
         elif isinstance(value, np.ndarray):
-            found.append(np.array(cut(value) if key == short else value, order="C").data)
+            arguments.append(np.array(cut(value) if key == short else value, order="C").data)
         else:
-            found.append(value)
-    return found
+            arguments.append(value)
+    return arguments
 
 
 def cases() -> list[Any]:
     """Each buffer of each checker, and each way to make it one element too short."""
-    found: list[Any] = []
+    parameters: list[Any] = []
     for name, arguments in ARGUMENTS.items():
         for key, value in arguments.items():
             if isinstance(value, Made):
                 keys = [f"{key}.{field}" for field in value.fields]
-                found += [pytest.param(name, each, lambda row: row[:-1], id=f"{name} {each}") for each in keys]
+                parameters += [pytest.param(name, field, lambda row: row[:-1], id=f"{name} {field}") for field in keys]
             elif isinstance(value, np.ndarray) and (name, key) not in LENGTHS:
-                found.append(pytest.param(name, key, lambda rows: rows[..., :-1], id=f"{name} {key}"))
+                parameters.append(pytest.param(name, key, lambda rows: rows[..., :-1], id=f"{name} {key}"))
                 if value.ndim == 2:
-                    found.append(pytest.param(name, key, lambda rows: rows[:-1], id=f"{name} {key} rows"))
-    return found
+                    parameters.append(pytest.param(name, key, lambda rows: rows[:-1], id=f"{name} {key} rows"))
+    return parameters
 
 
 def test_the_table_has_the_checker_of_every_inner_loop_with_all_of_its_arguments() -> None:
@@ -183,18 +183,18 @@ def test_a_buffer_that_is_one_element_too_short_is_refused_before_a_loop_reads_i
 
 @pytest.mark.parametrize("field", ["_values", "_weights", "size"])
 def test_a_book_with_a_buffer_that_is_too_short_is_not_weighed(field: str) -> None:
-    for made in (Holdings(SIZE), of_source("quantd.risk.monitor.holdings").Holdings(SIZE)):
-        setattr(made, field, np.zeros(SIZE - 1).data)
+    for book in (Holdings(SIZE), of_source("quantd.risk.monitor.holdings").Holdings(SIZE)):
+        setattr(book, field, np.zeros(SIZE - 1).data)
         with pytest.raises(ValueError, match="4 values must fit"):
-            made.weigh(1.0)
+            book.weigh(1.0)
 
 
 def test_only_functions_that_check_call_an_inner_loop() -> None:
-    checkers = {(each.module, each.checked_by) for each in INNER_LOOPS}
-    for place in sorted({each.module for each in INNER_LOOPS}):
-        inner = {each.function.rpartition(".")[2] for each in INNER_LOOPS if each.module == place}
+    checkers = {(loop.module, loop.checked_by) for loop in INNER_LOOPS}
+    for place in sorted({loop.module for loop in INNER_LOOPS}):
+        inner = {loop.function.rpartition(".")[2] for loop in INNER_LOOPS if loop.module == place}
         tree = ast.parse(builder.read(place) or "")
-        for owner in (each for each in tree.body if isinstance(each, ast.ClassDef)):
-            for function in (each for each in owner.body if isinstance(each, ast.FunctionDef)):
-                called = {each.attr for each in ast.walk(function) if isinstance(each, ast.Attribute)} & inner
+        for owner in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+            for function in (node for node in owner.body if isinstance(node, ast.FunctionDef)):
+                called = {node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)} & inner
                 assert not called or (place, f"{owner.name}.{function.name}") in checkers, function.name

@@ -52,11 +52,11 @@ def require_kept_results(kind: str) -> None:
 
 
 def require_recorded_runs(kind: str) -> None:
-    done = on(kind, "-m", "tests.recorded_runs.check", *FEATURES, **processor.SETTING)
-    assert done.returncode == 0, done.stderr
-    found = msgspec.json.decode(done.stdout, type=dict[str, Found])
-    assert {name: each.text for name, each in found.items() if each.text} == {}
-    assert set(found) == set(FEATURES)
+    process = on(kind, "-m", "tests.recorded_runs.check", *FEATURES, **processor.SETTING)
+    assert process.returncode == 0, process.stderr
+    outcomes = msgspec.json.decode(process.stdout, type=dict[str, Found])
+    assert {name: outcome.text for name, outcome in outcomes.items() if outcome.text} == {}
+    assert set(outcomes) == set(FEATURES)
 
 
 def require_same_worlds(kind: str, record: Path, worlds: str) -> None:

@@ -41,23 +41,23 @@ def indexed(folder: Path) -> IndexedStore:
 def record(name: str) -> None:
     """Records one run and writes its archive."""
     with tempfile.TemporaryDirectory(prefix="quantd-recording-") as folder:
-        made = Path(folder)
-        FEATURES[name].record(made)
-        archive.neutral(made)
-        archive.pack(made, archive.STORES / f"{name}.tar.xz")
+        recording = Path(folder)
+        FEATURES[name].record(recording)
+        archive.neutral(recording)
+        archive.pack(recording, archive.STORES / f"{name}.tar.xz")
 
 
 def index_again(name: str) -> None:
     """Writes the index of one archive. Raises RuntimeError when it names this machine or lost its feature."""
     path = archive.path_of(name)
     with archive.opened(path) as (unpacked, _):
-        found = indexed(unpacked)
-    if missing := lacking(name, found):
+        store = indexed(unpacked)
+    if missing := lacking(name, store):
         raise RuntimeError(f"{name} lost what it is for: {missing}")
     if named := identifiers(path):
         raise RuntimeError(f"{name} names this machine: {named}")
-    write_index(read_index() | {name: found})
-    steps = sum(run.steps for run in found.runs)
+    write_index(read_index() | {name: store})
+    steps = sum(run.steps for run in store.runs)
     sys.stdout.write(f"{name}: {steps} steps, {path.stat().st_size:,} bytes\n")
 
 

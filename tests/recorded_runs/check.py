@@ -55,7 +55,7 @@ def require_store(name: str) -> None:
     if index is None:
         raise Differs(f"runs.toml has no {name}: `python -m tests.recorded_runs --index {name}` writes it")
     with opened(path) as (folder, records):
-        require_equal("the runs", runs_of(records), [each.run for each in index.runs])
+        require_equal("the runs", runs_of(records), [indexed_run.run for indexed_run in index.runs])
         for run in index.runs:
             require_run(folder, records, run)
             entries += [decode(data) for _, data in records.entries(run.run, 1)]
@@ -93,9 +93,9 @@ class Planted(Records):
         self._at, self._entry = at, entry
 
     def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]:
-        found = [self._entry if seq == self._at else data for seq, data in super().entries(run, 1)]
-        left = [data for data in found if data is not None]
-        yield from ((seq, data) for seq, data in enumerate(left, 1) if seq >= from_seq)
+        contents = [self._entry if seq == self._at else data for seq, data in super().entries(run, 1)]
+        entries = [data for data in contents if data is not None]
+        yield from ((seq, data) for seq, data in enumerate(entries, 1) if seq >= from_seq)
 
 
 def with_another_byte(seq: int, data: bytes) -> bytes:
@@ -117,7 +117,7 @@ def first(records: Records, run: str, after: int, kind: type) -> tuple[int, byte
     """The first entry after a step whose event, or one of whose effects, is of a kind."""
 
     def has(entry: Entry) -> bool:
-        return any(isinstance(each, kind) for each in (entry.event, *entry.effects))
+        return any(isinstance(record, kind) for record in (entry.event, *entry.effects))
 
     return next((seq, data) for seq, data in records.entries(run, after + 1) if has(decode(data)))
 

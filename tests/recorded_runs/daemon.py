@@ -36,8 +36,8 @@ class Daemon:
         try:
             where = f"file:{self.folder}/state/quantd.db?mode=ro"
             with closing(sqlite3.connect(where, uri=True)) as db:
-                each = "SELECT MAX(last_seq) AS last FROM journal GROUP BY run"
-                row = db.execute(f"SELECT COALESCE(SUM(last), 0) FROM ({each})").fetchone()
+                query = "SELECT MAX(last_seq) AS last FROM journal GROUP BY run"
+                row = db.execute(f"SELECT COALESCE(SUM(last), 0) FROM ({query})").fetchone()
                 return int(row[0])
         except sqlite3.Error:
             return 0
@@ -76,9 +76,9 @@ class Daemon:
 
     def post(self, path: str, body: object, status: int = 200) -> Any:
         """The answer to a POST, which must have this status."""
-        found, answer = self.call(path, body)
-        if found != status:
-            raise RuntimeError(f"{path} {body}: {found} {answer}")
+        answer_status, answer = self.call(path, body)
+        if answer_status != status:
+            raise RuntimeError(f"{path} {body}: {answer_status} {answer}")
         return answer
 
     def reload(self) -> None:

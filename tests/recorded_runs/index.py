@@ -64,8 +64,8 @@ def kinds_of_effect(effect: JournalEffect) -> Iterator[str]:
     name = type(effect).__name__
     yield name
     if isinstance(effect, Shadowed):
-        for each in effect.effects:
-            yield from (f"shadow {kind}" for kind in kinds_of_effect(each))
+        for shadowed_effect in effect.effects:
+            yield from (f"shadow {kind}" for kind in kinds_of_effect(shadowed_effect))
     elif isinstance(effect, OrderBasket):
         if Kind.STOP in effect.kind:
             yield f"{name} of a stop"
@@ -74,7 +74,7 @@ def kinds_of_effect(effect: JournalEffect) -> Iterator[str]:
     elif isinstance(effect, Planned):
         if effect.portion is not None:
             yield f"{name} of a parent" if effect.n == 0 else f"{name} of a child, {effect.portion.style}"
-        if any(each.because for each in effect.agents):
+        if any(agent_plan.because for agent_plan in effect.agents):
             yield f"{name} of a proposal"
     elif isinstance(effect, Promotion) and effect.promoted:
         yield f"{name} that promotes"
@@ -95,8 +95,8 @@ def counted(entries: Iterable[Entry]) -> tuple[dict[str, int], dict[str, int]]:
 
 def read_index() -> dict[str, IndexedStore]:
     """The stores of runs.toml by name."""
-    found = tomllib.loads(INDEX.read_text(encoding="utf-8")) if INDEX.exists() else {}
-    return msgspec.convert(found, dict[str, IndexedStore])
+    tables = tomllib.loads(INDEX.read_text(encoding="utf-8")) if INDEX.exists() else {}
+    return msgspec.convert(tables, dict[str, IndexedStore])
 
 
 def write_index(stores: Mapping[str, IndexedStore]) -> None:
@@ -120,7 +120,7 @@ def _text(key: str) -> str:
 
 def _text_of(value: Any) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_text(key)} = {_text_of(each)}" for key, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{_text(key)} = {_text_of(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(map(_text_of, value)) + "]"
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -105,16 +105,16 @@ async def traded(
         server.book.auto = True
         server.offset_ns = NOW - time.time_ns()
         wire, seen = Faulty(server, faults), NOW
-        for each in stretches:
-            of = parts_in(folder, each.text)
+        for segment in stretches:
+            of = parts_in(folder, segment.text)
             feed = Calm(of.universe, DAY_NS, bars, wire, seen)  # type: ignore[arg-type]
             feed.wire = wire
-            brutal = bool(each.killed_after)
-            last = partial(changed, folder, of, each.reloaded) if each.reloaded else None
+            brutal = bool(segment.killed_after)
+            last = partial(changed, folder, of, segment.reloaded) if segment.reloaded else None
             broker: Any = broker_at(server, of)  # a Broker, as Remote is one
             await stretch(
-                folder / "state", of, feed, broker, until=each.killed_after or each.bars or None,
-                commands=each.commands, brutal=brutal, last=last,  # type: ignore[arg-type]
+                folder / "state", of, feed, broker, until=segment.killed_after or segment.bars or None,
+                commands=segment.commands, brutal=brutal, last=last,  # type: ignore[arg-type]
             )  # fmt: skip
             seen = feed._from_ts
     finally:

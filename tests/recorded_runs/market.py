@@ -22,9 +22,9 @@ def days(calendar: str, first: date, last: date) -> list[str]:
 
 def minutes(first: date, last: date, every: int) -> list[str]:
     """The closes of the bars of `every` minutes in the sessions of New York."""
-    found = sessions("XNYS", first, last)
+    calendar_sessions = sessions("XNYS", first, last)
     stamps = [
-        ts for a, b in zip(found.open_ns, found.close_ns, strict=True)
+        ts for a, b in zip(calendar_sessions.open_ns, calendar_sessions.close_ns, strict=True)
         for ts in range(a + every * MINUTE_NS, b + 1, every * MINUTE_NS)
     ]  # fmt: skip
     return [datetime.fromtimestamp(ts // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for ts in stamps]
@@ -53,7 +53,7 @@ def rows(
 
 def write_bars(folder: Path, *series: list[str]) -> None:
     """Writes bars.csv, ordered by symbol and time."""
-    (folder / "bars.csv").write_text("\n".join([HEADER, *(line for each in series for line in each)]) + "\n")
+    (folder / "bars.csv").write_text("\n".join([HEADER, *(line for lines in series for line in lines)]) + "\n")
 
 
 def write_actions(folder: Path, *lines: str) -> None:

@@ -59,7 +59,7 @@ def config(
 ) -> str:
     """A configuration over bars.csv; `symbols` are divided by spaces."""
     return CONFIG.format(
-        symbols=", ".join(f'"{each}"' for each in symbols.split()), agents=agents, start=start,
+        symbols=", ".join(f'"{symbol}"' for symbol in symbols.split()), agents=agents, start=start,
         end=f"end = {end}\n" if end else "", pace=pace, at_end=at_end, actions=actions, participation=participation,
         risk=risk, instruments=instruments,
     )  # fmt: skip

@@ -123,7 +123,7 @@ def replay(store: Path, run: str = "") -> Iterator[Step]:
 
 def runs_of(records: StoredRecords) -> list[str]:
     """The names of the runs of a store, oldest first."""
-    return [each.run for each in records.runs()]
+    return [run.run for run in records.runs()]
 
 
 def require_same(run: str, then: Sequence[Step], now: Replayed) -> None:
@@ -153,12 +153,12 @@ def account_of(shell: Shell) -> Account:
 
 def snapshots(records: Records, run: str) -> list[tuple[int, bytes]]:
     """(number of the step before it, snapshot) of each snapshot of a run, oldest first."""
-    found: list[tuple[int, bytes]] = []
+    pairs: list[tuple[int, bytes]] = []
     before: int | None = None
-    while (one := records.latest_snapshot(run, before=before)) is not None:
-        found.insert(0, one)
-        before = one[0]
-    return found
+    while (snapshot := records.latest_snapshot(run, before=before)) is not None:
+        pairs.insert(0, snapshot)
+        before = snapshot[0]
+    return pairs
 
 
 def state_of(snapshot: bytes) -> RunSnapshot:

@@ -22,17 +22,17 @@ SHORT = 4
 def names() -> list[str]:
     """Expressions of the folders of this checkout, of scratch files and of the user, the host's name and the user's."""
     places = {str(ROOT), str(ROOT.parent), str(Path.home()), tempfile.gettempdir()}
-    wanted = [re.escape(each) for each in sorted(places) if len(each) > SHORT]
+    expressions = [re.escape(place) for place in sorted(places) if len(place) > SHORT]
     for name in {socket.gethostname(), getpass.getuser()} - USED:
         word = re.escape(name)
-        wanted.append(rf"\b{word}\b" if len(name) >= SHORT else rf"@{word}\b|\b{word}@")
-    return wanted
+        expressions.append(rf"\b{word}\b" if len(name) >= SHORT else rf"@{word}\b|\b{word}@")
+    return expressions
 
 
 def contents(path: Path) -> Iterator[tuple[str, bytes]]:
     """(place, bytes) of each file of an archive, and of each entry and snapshot of its journal, decompressed."""
     with opened(path) as (folder, records):
-        for file in sorted(each for each in folder.rglob("*") if each.is_file()):
+        for file in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
             # `opened` has written its own folder into the saved configurations
             yield str(file.relative_to(folder)), file.read_bytes().replace(str(folder).encode(), b"")
         for run in runs_of(records):
@@ -44,13 +44,13 @@ def contents(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def identifiers(path: Path) -> list[str]:
     """Where an archive has one of these names, or what looks like a secret; empty when it has none."""
-    wanted = re.compile("|".join(names()).encode())
+    expression = re.compile("|".join(names()).encode())
     parts = list(contents(path))
-    whole = b"\n".join(data for _, data in parts)
-    if wanted.search(whole) is None and not secrets_of(whole):
+    content = b"\n".join(data for _, data in parts)
+    if expression.search(content) is None and not secrets_of(content):
         return []
     wrong = []
     for place, data in parts:
-        wrong += [f"{place}: {each.group().decode()}" for each in wanted.finditer(data)]
+        wrong += [f"{place}: {match.group().decode()}" for match in expression.finditer(data)]
         wrong += [f"{place}: {kind} {text!r}" for kind, text in secrets_of(data)]
     return wrong or ["what looks like a secret, across two parts"]

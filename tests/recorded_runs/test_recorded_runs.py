@@ -104,7 +104,7 @@ def test_a_name_of_this_machine_in_a_store_is_found(tmp_path: Path) -> None:
     pack(tmp_path / "run", tmp_path / "named.tar.xz")
     named = identifiers(tmp_path / "named.tar.xz")
     assert named
-    assert all("config.toml" in each for each in named)
+    assert all("config.toml" in finding for finding in named)
 
 
 def test_each_store_is_sound_without_a_holder_of_its_lease_and_bundled_to_the_same_bytes(tmp_path: Path) -> None:
