@@ -29,8 +29,8 @@ def in_memory() -> bool:
     """Whether the folders of tests fit there, and programs may be started from there."""
     if not os.access(MEMORY, os.W_OK):
         return False
-    found = os.statvfs(MEMORY)
-    return found.f_bavail * found.f_frsize >= 4 << 30 and not found.f_flag & os.ST_NOEXEC
+    filesystem = os.statvfs(MEMORY)
+    return filesystem.f_bavail * filesystem.f_frsize >= 4 << 30 and not filesystem.f_flag & os.ST_NOEXEC
 
 
 # the workers of xdist take the variable and the folder from their parent

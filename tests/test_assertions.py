@@ -30,11 +30,11 @@ class Module(NamedTuple):
 
 def function_of(node: FunctionNode) -> Function:
     asserts, calls = False, set()
-    for each in (each for statement in node.body for each in ast.walk(statement)):
-        if isinstance(each, ast.Assert):
+    for child in (child for statement in node.body for child in ast.walk(statement)):
+        if isinstance(child, ast.Assert):
             asserts = True
-        elif isinstance(each, ast.Call):
-            match each.func:
+        elif isinstance(child, ast.Call):
+            match child.func:
                 case ast.Attribute(value=ast.Name("pytest"), attr="raises" | "warns" | "fail"):
                     asserts = True
                 case ast.Attribute(attr=name) if name.startswith("assert_"):
@@ -53,7 +53,7 @@ def module_of(tree: ast.Module) -> Module:
         if isinstance(node, FunctionNode):
             functions.setdefault(node.name, []).append(function_of(node))
         elif isinstance(node, ast.ClassDef):  # a call of a class begins an object of it
-            begun = [each for each in node.body if isinstance(each, FunctionNode) and each.name in BEGUN]
+            begun = [member for member in node.body if isinstance(member, FunctionNode) and member.name in BEGUN]
             functions.setdefault(node.name, []).extend(map(function_of, begun))
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "tests":
             imports |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
@@ -94,14 +94,14 @@ def without_assertion(modules: dict[str, Module]) -> list[str]:
         # a package passes on what its modules define
         reached |= {(home, name): {origin} for name, origin in module.imports.items()}
         for name, functions in module.functions.items():
-            reached[home, name] = {each for one in functions for each in callees(one, home, modules)}
+            reached[home, name] = {callee for one in functions for callee in callees(one, home, modules)}
             if any(one.asserts for one in functions):
                 asserting.add((home, name))
             if home.split(".")[-1].startswith("test_") and name.startswith("test_"):
                 tests.add((home, name))
-    while more := {each for each, calls in reached.items() if each not in asserting and calls & asserting}:
+    while more := {function for function, calls in reached.items() if function not in asserting and calls & asserting}:
         asserting |= more
-    return sorted("::".join(each) for each in tests - asserting)
+    return sorted("::".join(test) for test in tests - asserting)
 
 
 def given(**sources: str) -> dict[str, Module]:

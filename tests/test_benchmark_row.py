@@ -18,13 +18,13 @@ def test_the_command_of_the_page_makes_the_row_of_the_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (words,) = re.findall(r"^quantd (backtest .+) --json > row\.json$", PAGE, re.MULTILINE)
-    found = [each.strip("'") for each in re.findall(r"'[^']*'|\S+", words)]
-    found[2] = str(ROOT / found[2])
-    done = quantd(tmp_path, *found, "--json", "--state", str(tmp_path / "state"))
-    assert done.returncode == 0, done.stderr
-    run = json.loads(done.stdout)
+    arguments = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", words)]
+    arguments[2] = str(ROOT / arguments[2])
+    process = quantd(tmp_path, *arguments, "--json", "--state", str(tmp_path / "state"))
+    assert process.returncode == 0, process.stderr
+    run = json.loads(process.stdout)
     assert faults(run) == []
-    (tmp_path / "row.json").write_text(done.stdout)
+    (tmp_path / "row.json").write_text(process.stdout)
     monkeypatch.chdir(tmp_path)
     assert main(["inverse volatility, 63 samples", "row.json"]) == 0
     assert capsys.readouterr().out.strip() in PAGE

@@ -56,8 +56,11 @@ def test_the_default_profiles_have_the_rules_of_the_shipped_configuration_on_its
     assert kinds == Counter(type(item) for item in items)
     assert (kinds[MarketSlice], kinds[Action] > 0) == (300, True)
     limits = [agent.limits for agent in shipped.rules.agents]
-    assert all(each.protective and each.protective.cooldown and each.max_share_of_volume for each in limits)
-    assert all(each.max_realised_volatility for each in limits)
+    assert all(
+        agent_limits.protective and agent_limits.protective.cooldown and agent_limits.max_share_of_volume
+        for agent_limits in limits
+    )
+    assert all(agent_limits.max_realised_volatility for agent_limits in limits)
 
 
 def test_in_the_default_profiles_levels_dividends_crosses_and_switches_happen():
@@ -70,20 +73,20 @@ def test_in_the_default_profiles_levels_dividends_crosses_and_switches_happen():
 
 @pytest.mark.requirement("F-06")
 def test_the_efficiency_of_a_profile_is_its_ratio_over_the_seconds_of_an_episode():
-    found = {"full": {"seconds": 4.0}, "lite": {"seconds": 0.5}, "transformer": {"seconds": 8.0}}
+    rows = {"full": {"seconds": 4.0}, "lite": {"seconds": 0.5}, "transformer": {"seconds": 8.0}}
     # a profile without an artifact has no ratio
-    assert efficiencies(found, {"full": (0.4, 0.5, 3), "lite": (0.6, 0.5, 5)}) == {"full": 0.1, "lite": 1.2}
+    assert efficiencies(rows, {"full": (0.4, 0.5, 3), "lite": (0.6, 0.5, 5)}) == {"full": 0.1, "lite": 1.2}
     assert set(CLAIMED_EFFICIENCY) == set(NAMES)
 
 
 @pytest.mark.requirement("R-249")
 def test_the_table_of_profiles_is_written_as_csv_as_markdown_and_as_a_page_of_bars(tmp_path: Path):
     pytest.importorskip("plotly")
-    found = {
+    measurements = {
         "full": {"seconds": 4.0, "peak": 300.5, "mean": 250.0},
         "lite": {"seconds": 0.5, "peak": 200.0, "mean": 180.0},
     }
-    table, text, page = written(tmp_path / "new", found, {"full": None, "lite": (0.6, 0.5, 5)})
+    table, text, page = written(tmp_path / "new", measurements, {"full": None, "lite": (0.6, 0.5, 5)})
     with table.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [list(row) for row in rows] == [["profile", *COLUMNS]] * 2
@@ -124,7 +127,7 @@ def test_documents_of_a_backtest_are_compared_in_the_keys_that_both_have_but_tho
 def replies(took: list[float], **results: object) -> list[dict[str, object]]:
     """The answers of one side in the rounds."""
     result = {"digest": "2be2", "orders": 3, "refused": 0, "clipped": 1, "equity_micro": 5}
-    return [{"seconds": each, **result, **results} for each in took]
+    return [{"seconds": duration, **result, **results} for duration in took]
 
 
 def test_a_row_of_two_engines_has_medians_least_and_their_ratios():

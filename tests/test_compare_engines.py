@@ -45,11 +45,11 @@ def checkout_with(folder, module, text):
     """A checkout of the present sources with `text` at the end of one module."""
     source, top = folder / "src" / "quantd", module.split("/")[0]
     source.mkdir(parents=True)
-    for each in (ROOT / "src" / "quantd").iterdir():
-        if each.name == top:
-            shutil.copytree(each, source / top)
-        elif each.name != "__pycache__":
-            (source / each.name).symlink_to(each.resolve())
+    for entry in (ROOT / "src" / "quantd").iterdir():
+        if entry.name == top:
+            shutil.copytree(entry, source / top)
+        elif entry.name != "__pycache__":
+            (source / entry.name).symlink_to(entry.resolve())
     with (source / module).open("a") as file:
         file.write(text)
     return folder
@@ -57,8 +57,8 @@ def checkout_with(folder, module, text):
 
 def rows_of(text):
     """The rows of the table: feature -> (worlds, differences)."""
-    found = re.findall(r"^(.+?) +([\d,]+) +([\d,]+)$", text, re.MULTILINE)
-    return {feature: (int(worlds.replace(",", "")), differences) for feature, worlds, differences in found}
+    rows = re.findall(r"^(.+?) +([\d,]+) +([\d,]+)$", text, re.MULTILINE)
+    return {feature: (int(worlds.replace(",", "")), differences) for feature, worlds, differences in rows}
 
 
 def test_a_planted_difference_of_fees_is_found_with_its_first_row_and_seed(tmp_path):
@@ -106,8 +106,8 @@ def test_a_recorded_journal_does_not_differ_and_only_worlds_that_hit_a_feature_a
 
 def test_the_tours_make_every_event_and_a_feature_without_a_world_is_named():
     status, text = compared("--counts", "--tours", "--seed", TOUR, "--worlds", TOURS * TOUR, "--least", TOURS + 1)
-    made = dict(re.findall(r"^(\w+): ([\d,]+) events$", text, re.MULTILINE))
-    assert {each.__name__ for each in get_args(Event)} - made.keys() == set()
+    counts = dict(re.findall(r"^(\w+): ([\d,]+) events$", text, re.MULTILINE))
+    assert {event_type.__name__ for event_type in get_args(Event)} - counts.keys() == set()
     assert not [name for name in rows_of(text) if name.startswith("error:")]
     assert status == 1
     assert f"event: Tick: {TOURS} worlds, fewer than {TOURS + 1}" in text

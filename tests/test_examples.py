@@ -28,12 +28,15 @@ def test_an_example_with_generated_bars_runs_by_its_own_commands(name: str, tmp_
         (tmp_path / folder).mkdir()
     shutil.copy(ROOT / f"examples/{name}.toml", tmp_path / "examples")
     text = (tmp_path / f"examples/{name}.toml").read_text()
-    assert {each["asset"] for each in tomllib.loads(text)["universe"]["instruments"]} in ({"currency"}, {"commodity"})
+    assert {instrument["asset"] for instrument in tomllib.loads(text)["universe"]["instruments"]} in (
+        {"currency"},
+        {"commodity"},
+    )
     generate, backtest = re.findall(r"^#   quantd (.+)$", text.replace(" \\\n#", ""), re.MULTILINE)
-    made = quantd(tmp_path, *shlex.split(generate))
-    assert made.returncode == 0, made.stderr
-    done = quantd(tmp_path, *shlex.split(backtest), "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["fills"] > 100
-    assert "SYNTHETIC" in done.stdout + done.stderr
+    generator = quantd(tmp_path, *shlex.split(generate))
+    assert generator.returncode == 0, generator.stderr
+    process = quantd(tmp_path, *shlex.split(backtest), "--json")
+    assert process.returncode == 0, process.stderr
+    report = json.loads(process.stdout)
+    assert report["fills"] > 100
+    assert "SYNTHETIC" in process.stdout + process.stderr

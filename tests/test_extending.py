@@ -140,8 +140,8 @@ def test_every_section_of_the_page_with_a_file_is_tried() -> None:
     tests/test_new_records.py runs the records of the daemon, and tests/test_moved_modules.py has old imports.
     """
     headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
-    others = {"An event", "An effect", "A job", "A route", "An edge", "A fold of steps", "A module that has moved"}
-    assert set(headings) == {recipe.section for recipe in RECIPES} | others
+    exceptions = {"An event", "An effect", "A job", "A route", "An edge", "A fold of steps", "A module that has moved"}
+    assert set(headings) == {recipe.section for recipe in RECIPES} | exceptions
 
 
 def in_repository(root: Path, *command: str) -> "subprocess.CompletedProcess[str]":

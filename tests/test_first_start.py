@@ -37,11 +37,13 @@ def test_a_checkout_starts_without_make_and_makes_its_environment_once(tmp_path:
     for name in ("pyproject.toml", "constraints.txt"):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (1_000_000_000, 1_000_000_000))
-    own = ["python -P -m quantd.engine_build later threads=1", "quantd run --set api.port=0 threads=1"]
-    assert started(tmp_path, "--set", "api.port=0") == ["make-env core threads=1", *own]
-    assert started(tmp_path, "--set", "api.port=0") == own
+    start_commands = ["python -P -m quantd.engine_build later threads=1", "quantd run --set api.port=0 threads=1"]
+    assert started(tmp_path, "--set", "api.port=0") == ["make-env core threads=1", *start_commands]
+    assert started(tmp_path, "--set", "api.port=0") == start_commands
     os.utime(tmp_path / ".venv" / ".core", (900_000_000, 900_000_000))
-    assert started(tmp_path, "--set", "api.port=0") == ["make-env core threads=1", *own], "the packages have changed"
+    assert started(tmp_path, "--set", "api.port=0") == ["make-env core threads=1", *start_commands], (
+        "the packages have changed"
+    )
 
 
 def test_make_run_is_the_same_script() -> None:

@@ -19,8 +19,8 @@ ACTION = re.compile(r"actions/[\w-]+@v\d+")
 
 def read(path: Path) -> dict[str, Any]:
     """A workflow; YAML 1.1 takes the key `on` for a truth value."""
-    found: dict[Any, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {("on" if key is True else key): value for key, value in found.items()}
+    document: dict[Any, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {("on" if key is True else key): value for key, value in document.items()}
 
 
 def jobs() -> list[tuple[str, dict[str, Any]]]:
@@ -34,19 +34,19 @@ def targets() -> set[str]:
 
 def commands(job: dict[str, Any]) -> set[str]:
     """The commands of a job, with each value of its matrix."""
-    found = {step["run"] for step in job["steps"] if "run" in step}
+    texts = {step["run"] for step in job["steps"] if "run" in step}
     for key, values in job.get("strategy", {}).get("matrix", {}).items():
         mark = f"${{{{ matrix.{key} }}}}"
-        found = {text.replace(mark, value) for text in found for value in (values if mark in text else [""])}
-    return found
+        texts = {text.replace(mark, value) for text in texts for value in (values if mark in text else [""])}
+    return texts
 
 
-def stray(job: dict[str, Any], known: set[str]) -> list[str]:
+def stray(job: dict[str, Any], target_names: set[str]) -> list[str]:
     """Commands of a job that are no call of a known target."""
     return sorted(
         text
         for text in commands(job)
-        if not (call := re.fullmatch(r"make ([a-z][\w-]*)(?: ARGS=[\w=.-]+)?", text)) or call[1] not in known
+        if not (call := re.fullmatch(r"make ([a-z][\w-]*)(?: ARGS=[\w=.-]+)?", text)) or call[1] not in target_names
     )
 
 
@@ -91,12 +91,12 @@ def test_continuous_integration_audit_site_and_nightly_proofs_are_run() -> None:
 
 def test_a_workflow_may_only_read_unless_a_job_says_what_it_writes() -> None:
     for path in WORKFLOWS:
-        found = read(path)
-        assert found["permissions"] == {"contents": "read"}, path.name
-        writing = {name for name, job in found["jobs"].items() if "write" in job.get("permissions", {}).values()}
+        workflow = read(path)
+        assert workflow["permissions"] == {"contents": "read"}, path.name
+        writing = {name for name, job in workflow["jobs"].items() if "write" in job.get("permissions", {}).values()}
         assert writing <= {"publish"}, path.name
         assert "secrets." not in path.read_text()
-        assert "pull_request_target" not in found["on"]
+        assert "pull_request_target" not in workflow["on"]
 
 
 def test_forms_of_issues_have_questions_with_own_names() -> None:

@@ -84,15 +84,15 @@ def dotted(node):
 def impurities(source):
     """What in a source text acts on the world or reads it."""
     tree = ast.parse(source)
-    found = [name for name in imported(tree) if name.split(".")[0] in FORBIDDEN]
+    names = [name for name in imported(tree) if name.split(".")[0] in FORBIDDEN]
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ACTS:
-            found.append(f"{node.func.id}()")
+            names.append(f"{node.func.id}()")
         elif isinstance(node, ast.Attribute | ast.Name) and DRAWN.search(dotted(node)):
-            found.append(dotted(node))
+            names.append(dotted(node))
         elif isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
-            found.append("async")
-    return sorted(set(found))
+            names.append("async")
+    return sorted(set(names))
 
 
 def test_pure_code_reads_no_clock_draws_no_number_and_opens_nothing():
@@ -123,8 +123,8 @@ def test_a_listed_path_without_source_files_is_an_error(place):
 def test_code_that_a_replay_depends_on_and_is_not_there_is_an_error(place, tmp_path, monkeypatch):
     (tmp_path / "trading" / "empty").mkdir(parents=True)
     (tmp_path / "trading" / "orders.py").write_text("")
-    found = version.code_digest(tmp_path, ("trading/orders.py",))
-    assert found == version.code_digest(tmp_path, ("trading",))
+    digest = version.code_digest(tmp_path, ("trading/orders.py",))
+    assert digest == version.code_digest(tmp_path, ("trading",))
     with pytest.raises(FileNotFoundError, match=place):
         version.code_digest(tmp_path, ("trading/orders.py", place))
 
@@ -196,12 +196,12 @@ def bare_imports(source):
     """Lines that import one of our packages without `quantd.`, with its name."""
     if not BARE.search(source.replace("\\\n", " ")):
         return []
-    found = []
+    imports = []
     for node in ast.walk(ast.parse(source)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-        found += [(node.lineno, name) for name in names if name.split(".")[0] in PACKAGES]
-    return found
+        imports += [(node.lineno, name) for name in names if name.split(".")[0] in PACKAGES]
+    return imports
 
 
 @pytest.mark.parametrize(
@@ -410,10 +410,10 @@ NAMED_PAGE = re.compile(r"\bdocs/[\w./-]+\.md\b")
 def pages():
     """Every document of the repository; not those of an environment, a build or a state folder."""
     tops = [
-        each for each in ROOT.iterdir() if not each.name.startswith(".") and each.name not in ("state", "build", "dist")
+        top for top in ROOT.iterdir() if not top.name.startswith(".") and top.name not in ("state", "build", "dist")
     ]
-    found = [path for top in tops if top.is_dir() for path in top.rglob("*.md")] + list(ROOT.glob("*.md"))
-    return sorted(path for path in found if "mlruns" not in path.parts and "state" not in path.parts)
+    paths = [path for top in tops if top.is_dir() for path in top.rglob("*.md")] + list(ROOT.glob("*.md"))
+    return sorted(path for path in paths if "mlruns" not in path.parts and "state" not in path.parts)
 
 
 def prose(page):
@@ -427,8 +427,8 @@ def anchors(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {
-        re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", each)).lower().strip().replace(" ", "-")
-        for each in headings
+        re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)).lower().strip().replace(" ", "-")
+        for heading in headings
     }
 
 
@@ -444,11 +444,11 @@ def broken_links(page):
 
 
 def test_every_relative_link_leads_to_a_file_and_to_a_heading_that_is_there():
-    found = pages()
+    documents = pages()
     assert {"README.md", "CONTRIBUTING.md", "docs/README.md", "data/README.md"} <= {
-        str(page.relative_to(ROOT)) for page in found
+        str(page.relative_to(ROOT)) for page in documents
     }
-    assert [f"{page.relative_to(ROOT)}: {target}" for page in found for target in broken_links(page)] == []
+    assert [f"{page.relative_to(ROOT)}: {target}" for page in documents for target in broken_links(page)] == []
 
 
 @pytest.mark.parametrize(

@@ -216,8 +216,8 @@ def test_the_file_of_a_plan_is_sorted_and_does_not_change_with_lines(
 ) -> None:
     paths = [small.parent / "one.json", small.parent / "two.json"]
     printed(capsys, small, "--json", str(paths[0]))
-    first, rest = SMALL["daemon/app.py"].split("\n", 1)
-    write(small, {"daemon/app.py": f"{rest}{first}\n"})
+    first, other_lines = SMALL["daemon/app.py"].split("\n", 1)
+    write(small, {"daemon/app.py": f"{other_lines}{first}\n"})
     printed(capsys, small, "--json", str(paths[1]))
     assert paths[0].read_bytes() == paths[1].read_bytes()
     plan = json.loads(paths[0].read_text())

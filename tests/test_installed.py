@@ -130,8 +130,8 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     words = [str(ROOT / "scripts" / "make-wheel"), str(folder), "--no-build-isolation"]
     subprocess.run(words, check=True, env=os.environ | {"PY": sys.executable}, timeout=800)
-    (found,) = folder.glob("*.whl")
-    return found
+    (path,) = folder.glob("*.whl")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +221,7 @@ def test_a_recorded_market_is_in_the_wheel_where_its_licence_is_stated_and_nowhe
 
 
 def test_the_wheel_asks_for_no_package_of_one_platform(wheel):
-    (name,) = (each for each in zipfile.ZipFile(wheel).namelist() if each.endswith("/METADATA"))
+    (name,) = (entry for entry in zipfile.ZipFile(wheel).namelist() if entry.endswith("/METADATA"))
     needed = re.findall(r"^Requires-Dist: (\S+?)[<>=;]", zipfile.ZipFile(wheel).read(name).decode(), re.MULTILINE)
     assert len(needed) > 20
     assert not set(needed) & {"cysystemd", "systemd-python", "sdnotify", "pyinotify", "python-prctl", "uvloop"}
@@ -230,9 +230,9 @@ def test_the_wheel_asks_for_no_package_of_one_platform(wheel):
 @pytest.mark.long
 def test_an_installed_quantd_starts_from_an_empty_folder_and_trades_as_the_checkout_does(installed, backtest):
     assert installed("init").returncode == 0
-    found = json.loads(installed("doctor", "--json", *FREE_PORTS).stdout)
-    assert [check for check in found["checks"] if check["ok"] is False] == []
-    assert {"packages", "files"} <= {check["name"] for check in found["checks"] if check["ok"]}
+    report = json.loads(installed("doctor", "--json", *FREE_PORTS).stdout)
+    assert [check for check in report["checks"] if check["ok"] is False] == []
+    assert {"packages", "files"} <= {check["name"] for check in report["checks"] if check["ok"]}
     assert installed("config", "check").returncode == 0
     assert answer(installed("backtest", "--json"))["digest"] == backtest["digest"]
     lookahead = installed("study", "lookahead", "inverse_volatility")
@@ -297,12 +297,12 @@ def running(installed):
 
     def get(path):
         with suppress(OSError, ValueError, KeyError):
-            found = json.loads(place.read_text())
-            if found["pid"] == daemon.pid:
-                connection = http.client.HTTPConnection("127.0.0.1", found["port"], timeout=20)
+            record = json.loads(place.read_text())
+            if record["pid"] == daemon.pid:
+                connection = http.client.HTTPConnection("127.0.0.1", record["port"], timeout=20)
                 connection.request("GET", path)
-                said = connection.getresponse()
-                return said.status, said.read()
+                response = connection.getresponse()
+                return response.status, response.read()
         return 0, b""
 
     try:
@@ -415,11 +415,11 @@ def test_the_doctor_fails_where_a_package_or_a_file_is_missing(installed):
     for place, there in away.items():
         place.rename(there)
     try:
-        done = installed("doctor", "--json", *FREE_PORTS)
+        process = installed("doctor", "--json", *FREE_PORTS)
     finally:
         for place, there in away.items():
             there.rename(place)
-    assert done.returncode == 1
-    bad = {each["name"]: each["text"] for each in json.loads(done.stdout)["checks"] if each["ok"] is False}
+    assert process.returncode == 1
+    bad = {check["name"]: check["text"] for check in json.loads(process.stdout)["checks"] if check["ok"] is False}
     assert "research cannot be imported" in bad["packages"]
     assert "the first is quantd/research/__init__.py" in bad["files"]

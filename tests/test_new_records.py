@@ -28,9 +28,9 @@ def test_one_file_adds_a_job_that_runs_and_is_in_the_table(tmp_path: Path) -> No
     ran = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=folder)
     assert ran.returncode == 0, ran.stderr
     listed = run_python(root, "-m", "quantd.daemon.cli", "schedule", "jobs", "--json", folder=folder)
-    runs = [each for each in json.loads(listed.stdout)["runs"] if each["job"] == "free_space"]
-    assert {(each["state"], tuple(each["schedules"])) for each in runs} == {("succeeded", ("space",))}
-    assert all(each["result"].endswith(" MiB are free") for each in runs)
+    runs = [run for run in json.loads(listed.stdout)["runs"] if run["job"] == "free_space"]
+    assert {(run["state"], tuple(run["schedules"])) for run in runs} == {("succeeded", ("space",))}
+    assert all(run["result"].endswith(" MiB are free") for run in runs)
 
     written = run_python(root, "scripts/jobs_page.py", "docs/risk/jobs.md")
     assert written.returncode == 0, written.stderr

@@ -53,8 +53,8 @@ def missing(text: str) -> list[str]:
 
 def listed(text: str, kind: str) -> set[str]:
     """The names in code after `KIND:` of a row; what follows a semicolon is no part of the list."""
-    (found,) = re.findall(rf"\| {kind}: ([^;|]+)", text)
-    return set(re.findall(r"`([\w-]+)`", found))
+    (names,) = re.findall(rf"\| {kind}: ([^;|]+)", text)
+    return set(re.findall(r"`([\w-]+)`", names))
 
 
 def recorded(kind: str) -> set[str]:
@@ -78,9 +78,9 @@ def test_the_page_says_what_quantd_does_not_do() -> None:
 @pytest.mark.parametrize("kind", RECORD)
 def test_what_there_is_instead_is_what_the_code_has(kind: str) -> None:
     """A new broker, vendor or receiver turns a no into a yes, and the page with it."""
-    found = recorded(kind)
-    assert len(found) >= 3
-    assert listed(PAGE.read_text(encoding="utf-8"), kind) == found
+    names = recorded(kind)
+    assert len(names) >= 3
+    assert listed(PAGE.read_text(encoding="utf-8"), kind) == names
 
 
 def test_each_no_of_readme_is_on_the_page() -> None:

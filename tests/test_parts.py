@@ -144,8 +144,8 @@ def test_the_makefile_gives_every_test_to_one_part() -> None:
     named = re.findall(r"'(\w+)=([^']*)'", shown)
     assert [name for name, _ in named] == ["torch", "learn", "statistics", "rest"]
     assert named[-1][1].split()[0] == "tests"
-    apart = {word for _, paths in named[:-1] for word in paths.split() if not word.startswith("--")}
-    assert apart == {word.removeprefix("--ignore=") for word in named[-1][1].split()[1:]}
+    separate_paths = {word for _, paths in named[:-1] for word in paths.split() if not word.startswith("--")}
+    assert separate_paths == {word.removeprefix("--ignore=") for word in named[-1][1].split()[1:]}
     one = dry("test", "ARGS=tests/test_parts.py")
     assert "scripts.parts" not in one
     assert one.rstrip().endswith("tests/test_parts.py")

@@ -52,12 +52,12 @@ def build_script() -> ModuleType:
 
 def wheel(folder: Path, umask: int = 0o022, **environ: str) -> Path:
     """A pure wheel of this checkout."""
-    own = {k: v for k, v in os.environ.items() if k != "SOURCE_DATE_EPOCH"}
+    variables = {k: v for k, v in os.environ.items() if k != "SOURCE_DATE_EPOCH"}
     words = [str(ROOT / "scripts" / "make-wheel"), str(folder), "--no-build-isolation"]
-    env = own | {"PY": sys.executable, "QUANTD_PURE_WHEEL": "1", **environ}
+    env = variables | {"PY": sys.executable, "QUANTD_PURE_WHEEL": "1", **environ}
     subprocess.run(words, check=True, env=env, timeout=240, umask=umask)
-    (made,) = folder.glob("*.whl")
-    return made
+    (path,) = folder.glob("*.whl")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +81,15 @@ def test_two_pure_wheels_of_a_commit_are_equal_to_the_byte_whatever_the_umask(pu
 
 @pytest.mark.long
 def test_the_metadata_has_what_an_index_shows(pure: Path) -> None:
-    found = metadata(pure)
+    fields = metadata(pure)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert found["Version"] == VERSION
-    assert found["Author"] == ", ".join(facts().authors)
-    assert found["License-Expression"] == "MIT"
-    assert found["Description-Content-Type"] == "text/markdown"
-    assert found.get_all("Classifier") == project["classifiers"]
-    assert bool(found.get_all("Project-URL")) == bool(facts().repository)
-    assert relative_links(found.get_payload()) == []  # type: ignore[arg-type]
+    assert fields["Version"] == VERSION
+    assert fields["Author"] == ", ".join(facts().authors)
+    assert fields["License-Expression"] == "MIT"
+    assert fields["Description-Content-Type"] == "text/markdown"
+    assert fields.get_all("Classifier") == project["classifiers"]
+    assert bool(fields.get_all("Project-URL")) == bool(facts().repository)
+    assert relative_links(fields.get_payload()) == []  # type: ignore[arg-type]
 
 
 def relative_links(text: str) -> list[str]:
@@ -103,10 +103,10 @@ def test_links_of_the_description_lead_to_files_of_the_tag_or_are_texts() -> Non
     assert len(relative_links(text)) > 20
     linked = script.description(text, FILLED.repository, "v1.0.0")
     assert relative_links(linked) == []
-    own = re.findall(rf"\]\({FILLED.repository}/(blob|raw)/v1\.0\.0/([^()#\s]+)", linked)
-    assert len(own) >= len(relative_links(text))
-    assert [path for _, path in own if not (ROOT / path).exists()] == []
-    assert {path for kind, path in own if kind == "raw"} == {"docs/dashboard.png"}
+    targets = re.findall(rf"\]\({FILLED.repository}/(blob|raw)/v1\.0\.0/([^()#\s]+)", linked)
+    assert len(targets) >= len(relative_links(text))
+    assert [path for _, path in targets if not (ROOT / path).exists()] == []
+    assert {path for kind, path in targets if kind == "raw"} == {"docs/dashboard.png"}
     bare = script.description(text, "", "v1.0.0")
     assert relative_links(bare) == []
     assert "![" not in bare
@@ -119,16 +119,16 @@ def test_addresses_of_the_metadata_come_from_one_file(tmp_path: Path) -> None:
     (tmp_path / "src/quantd/daemon/runtime/version.py").write_text('VERSION = "1.2.3"\n')
     (tmp_path / "README.md").write_text("# quantd\n\n[a](LICENSE)\n")
     (tmp_path / "publication.toml").write_text(toml(FILLED))
-    found = build_script().metadata(tmp_path)
-    assert found["author"] == "A Person, B Person"
-    assert found["project_urls"] == {
+    fields = build_script().metadata(tmp_path)
+    assert fields["author"] == "A Person, B Person"
+    assert fields["project_urls"] == {
         "Homepage": "https://docs.example/quantd",
         "Documentation": "https://docs.example/quantd",
         "Source": "https://forge.example/me/quantd",
         "Issues": "https://forge.example/me/quantd/issues",
         "Changes": "https://forge.example/me/quantd/blob/v1.2.3/CHANGELOG.md",
     }
-    assert "(https://forge.example/me/quantd/blob/v1.2.3/LICENSE)" in found["long_description"]
+    assert "(https://forge.example/me/quantd/blob/v1.2.3/LICENSE)" in fields["long_description"]
 
 
 def toml(value: Facts) -> str:
@@ -142,13 +142,13 @@ def test_files_that_repeat_a_fact_have_the_one_of_publication_toml() -> None:
 
 
 def test_a_fact_that_is_decided_is_in_every_file_that_needs_it() -> None:
-    made = documents(FILLED)
-    assert "Write to <security@quantd.example>" in made["SECURITY.md"]
-    assert "answered within 3 days" in made["SECURITY.md"]
-    assert "Report a breach to <conduct@quantd.example>." in made["CODE_OF_CONDUCT.md"]
-    links = yaml.safe_load(made[".github/ISSUE_TEMPLATE/config.yml"])
+    texts = documents(FILLED)
+    assert "Write to <security@quantd.example>" in texts["SECURITY.md"]
+    assert "answered within 3 days" in texts["SECURITY.md"]
+    assert "Report a breach to <conduct@quantd.example>." in texts["CODE_OF_CONDUCT.md"]
+    links = yaml.safe_load(texts[".github/ISSUE_TEMPLATE/config.yml"])
     assert links["contact_links"][0]["url"] == "https://forge.example/me/quantd/security/policy"
-    cited = yaml.safe_load(made["CITATION.cff"])
+    cited = yaml.safe_load(texts["CITATION.cff"])
     assert {"cff-version", "message", "authors", "title"} <= set(cited), "what the format requires"
     assert (cited["version"], cited["repository-code"]) == (VERSION, FILLED.repository)
     assert cited["authors"] == [{"name": "A Person"}, {"name": "B Person"}]
@@ -175,9 +175,9 @@ def test_a_fact_that_is_wrong_is_named(tmp_path: Path, key: str, value: object, 
 
 @pytest.mark.long
 def test_the_bill_of_materials_has_every_package_of_an_installation_and_is_valid(pure: Path) -> None:
-    made = bill(pure, FILLED, built_s=1_700_000_000)
-    jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(made)
-    names = {component["name"]: component for component in made["components"]}
+    document = bill(pure, FILLED, built_s=1_700_000_000)
+    jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(document)
+    names = {component["name"]: component for component in document["components"]}
     needed = {
         re.split(r"[<>=;\[ ]", line)[0] for line in metadata(pure).get_all("Requires-Dist", []) if "extra" not in line
     }
@@ -185,22 +185,22 @@ def test_the_bill_of_materials_has_every_package_of_an_installation_and_is_valid
     assert "torch" not in names, "extras are not part of it"
     assert names["numpy"]["purl"] == f"pkg:pypi/numpy@{names['numpy']['version']}"
     assert [name for name, component in names.items() if not component.get("licenses")] == []
-    references = {made["metadata"]["component"]["bom-ref"], *(part["bom-ref"] for part in names.values())}
-    assert {row["ref"] for row in made["dependencies"]} == references
-    assert {ref for row in made["dependencies"] for ref in row["dependsOn"]} <= references
-    assert bill(pure, FILLED, built_s=1_700_000_000) == made
+    references = {document["metadata"]["component"]["bom-ref"], *(part["bom-ref"] for part in names.values())}
+    assert {row["ref"] for row in document["dependencies"]} == references
+    assert {ref for row in document["dependencies"] for ref in row["dependsOn"]} <= references
+    assert bill(pure, FILLED, built_s=1_700_000_000) == document
 
 
 def test_a_bill_without_what_the_schema_requires_is_refused() -> None:
     validator = jsonschema.Draft7Validator(json.loads(SCHEMA.read_text()))
-    whole = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "library", "name": "a"}]}
-    assert list(validator.iter_errors(whole)) == []
+    document = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "library", "name": "a"}]}
+    assert list(validator.iter_errors(document)) == []
     for wrong in (
         {"specVersion": "1.6"},
-        whole | {"components": [{"name": "a"}]},
-        whole | {"serialNumber": "urn:uuid:1"},
-        whole | {"metadata": {"component": {"type": "program", "name": "a"}}},
-        whole | {"dependencies": [{"dependsOn": []}]},
+        document | {"components": [{"name": "a"}]},
+        document | {"serialNumber": "urn:uuid:1"},
+        document | {"metadata": {"component": {"type": "program", "name": "a"}}},
+        document | {"dependencies": [{"dependsOn": []}]},
     ):
         assert list(validator.iter_errors(wrong)), wrong
 
@@ -218,7 +218,7 @@ def test_no_page_and_no_message_installs_the_bare_name() -> None:
         for path in (ROOT / top).rglob("*.py"):
             texts[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
     assert len(texts) > 500
-    assert {path: found[0] for path, text in texts.items() if (found := BARE.search(text))} == {}
+    assert {path: match[0] for path, text in texts.items() if (match := BARE.search(text))} == {}
 
 
 @pytest.mark.parametrize(

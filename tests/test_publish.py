@@ -81,14 +81,14 @@ def test_each_missing_key_is_named_alone_in_the_order_of_the_steps(
     checkout: Checkout, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = {"repository": "", "security_address": "", "conduct_address": "", "index": ""}
-    known, environ = msgspec.structs.replace(FACTS, **empty), {}
+    facts, environ = msgspec.structs.replace(FACTS, **empty), {}
     seen = []
 
     def stop() -> str:
-        assert walk(known, environ, checkout.root) == MISSING
-        said = capsys.readouterr()
-        assert said.out == ""
-        first, remedy = said.err.splitlines()
+        assert walk(facts, environ, checkout.root) == MISSING
+        output = capsys.readouterr()
+        assert output.out == ""
+        first, remedy = output.err.splitlines()
         number, key = len(seen) + 1, STEPS[len(seen)].key
         assert first == f"quantd: step {number} of {len(STEPS)}, missing: {key}"
         assert remedy == f"  {STEPS[len(seen)].remedy}"
@@ -97,7 +97,7 @@ def test_each_missing_key_is_named_alone_in_the_order_of_the_steps(
 
     for name in ("repository", "security_address", "conduct_address", "index"):
         assert stop().startswith(name)
-        known = msgspec.structs.replace(known, **{name: getattr(FACTS, name)})
+        facts = msgspec.structs.replace(facts, **{name: getattr(FACTS, name)})
     stop()
     checkout.fill()
     stop()
@@ -113,12 +113,12 @@ def test_each_missing_key_is_named_alone_in_the_order_of_the_steps(
     stop()
     environ = TOKEN
     assert seen == [step.key for step in STEPS]
-    assert walk(known, environ, checkout.root) == 0
-    said = capsys.readouterr()
-    assert (said.out.splitlines(), said.err) == (list(COMMANDS), "")
+    assert walk(facts, environ, checkout.root) == 0
+    output = capsys.readouterr()
+    assert (output.out.splitlines(), output.err) == (list(COMMANDS), "")
     # what was there is missed again when it is gone
     (checkout.root / "build" / "release" / f"quantd-{VERSION}.tar.gz").write_text("damaged")
-    assert walk(known, environ, checkout.root) == MISSING
+    assert walk(facts, environ, checkout.root) == MISSING
     assert "build/release" in capsys.readouterr().err
 
 

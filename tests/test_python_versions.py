@@ -19,11 +19,11 @@ USUAL = sum
 def compensated(values: Iterable[Any], /, start: Any = 0) -> Any:
     """`sum` as it is from Python 3.12 on: floats are added without loss."""
     listed = list(values)
-    return math.fsum(listed) if listed and all(isinstance(each, float) for each in listed) else USUAL(listed, start)
+    return math.fsum(listed) if listed and all(isinstance(number, float) for number in listed) else USUAL(listed, start)
 
 
 def lots_of(row: list[float]) -> list[int]:
-    rules = Execution(style="vwap", over_ns=100, slices=9, profile=tuple(abs(each) for each in row))
+    rules = Execution(style="vwap", over_ns=100, slices=9, profile=tuple(abs(weight) for weight in row))
     return [vwap_lots(rules, 10**15, due, 0, 0, 100) for due in range(9)]
 
 
@@ -33,7 +33,7 @@ def lots_of(row: list[float]) -> list[int]:
     [
         lambda row: _sums(np.array([row])),
         lambda row: shrunken(row, 100),
-        lambda row: within([abs(each) for each in row], 0.01, 0.2),
+        lambda row: within([abs(weight) for weight in row], 0.01, 0.2),
         lambda row: by_name(np.array(row), [0] * len(row)).tolist(),
         lots_of,
     ],

@@ -183,8 +183,8 @@ def changes(source: str, *, embedded: bool = True) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name):
-                whole = _resolved(node, names)
-                module, _, function = whole.rpartition(".")
+                full_name = _resolved(node, names)
+                module, _, function = full_name.rpartition(".")
                 if function in OF_MODULES.get(module, ()):
                     yield node.lineno, function
                 elif isinstance(node, ast.Attribute) and _of_path(name, called.get(id(node)), _resolved(node, modules)):
@@ -447,7 +447,7 @@ def test_an_exception_leaves_the_replaced_file_and_no_part(tmp_path: Path) -> No
     with suppress(RuntimeError), regular_file.replacing(path) as file:
         file.write(b"new")
         raise RuntimeError
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("a", "as before")]
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("a", "as before")]
 
 
 def test_a_file_that_another_container_writes_under_equal_numbers_is_left(

@@ -42,7 +42,7 @@ def mark(name, test="test_it"):
 
 def test_every_shown_requirement_has_a_test_and_every_mark_a_requirement(sections, marks):
     assert faults(in_order(sections), marks) == []
-    ids = [each.id for each in in_order(sections)]
+    ids = [requirement.id for requirement in in_order(sections)]
     assert ids == [f"R-{k:03}" for k in range(1, 274)] + [f"F-{k:02}" for k in range(1, 43)]
 
 
@@ -53,10 +53,10 @@ def test_the_page_is_what_the_script_writes(sections, marks):
 
 def test_a_shown_requirement_that_loses_its_tests_is_a_fault(sections, marks):
     requirements = in_order(sections)
-    shown = [each.id for each in requirements if each.shown]
+    shown = [requirement.id for requirement in requirements if requirement.shown]
     assert len(shown) > 200
     for name in shown:
-        (fault,) = faults(requirements, [each for each in marks if each.id != name])
+        (fault,) = faults(requirements, [entry for entry in marks if entry.id != name])
         assert fault.startswith(f"{name} is shown by no test")
 
 
@@ -81,9 +81,9 @@ def test_a_mark_more_or_less_changes_the_page(sections, marks):
     ],
 )
 def test_marks_that_do_not_fit_are_named(marked, words):
-    found = faults(in_order(sections_of(SMALL)), [mark(name) for name in marked])
-    assert len(found) == len(words)
-    assert all(fault.startswith(each) for fault, each in zip(found, words, strict=True))
+    messages = faults(in_order(sections_of(SMALL)), [mark(name) for name in marked])
+    assert len(messages) == len(words)
+    assert all(fault.startswith(word) for fault, word in zip(messages, words, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ class TestMore:
     @pytest.mark.requirement("R-003")
     async def test_two(self): ...
 """
-    found = [(each.id, each.name) for each in marks_of(source, "tests/test_x.py")]
-    assert found == [("R-005", ""), ("R-001", "test_one"), ("R-002", "test_one"), ("R-003", "test_two")]
+    pairs = [(entry.id, entry.name) for entry in marks_of(source, "tests/test_x.py")]
+    assert pairs == [("R-005", ""), ("R-001", "test_one"), ("R-002", "test_one"), ("R-003", "test_two")]
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_the_row_of_a_requirement_links_its_tests_and_says_what_is_lacking():
 
 
 def test_pytest_knows_the_mark(pytestconfig):
-    assert any(each.startswith("requirement(*ids)") for each in pytestconfig.getini("markers"))
+    assert any(line.startswith("requirement(*ids)") for line in pytestconfig.getini("markers"))

@@ -44,7 +44,7 @@ def found() -> tuple[Page, ...]:
 
 @cache
 def every_snippet() -> tuple[Snippet, ...]:
-    return tuple(each for page in pages() for each in snippets(page))
+    return tuple(snippet for page in pages() for snippet in snippets(page))
 
 
 def of(path: str, text: str) -> Page:
@@ -73,7 +73,7 @@ def test_a_link_that_leads_nowhere_is_named_with_its_page_and_line() -> None:
 def test_a_reference_of_the_built_site_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text('<p id="x"><a href="b.html#y">b</a><a href="c.html">c</a><a href="#x">x</a>')
     (tmp_path / "b.html").write_text("<p>")
-    assert [each.split(": ", 1)[1] for each in site_faults(tmp_path)] == [
+    assert [message.split(": ", 1)[1] for message in site_faults(tmp_path)] == [
         "b.html#y: no element has this id",
         "c.html: there is no such file",
     ]
@@ -87,7 +87,7 @@ def test_headings_have_the_fragments_of_github() -> None:
 def test_each_page_stands_below_one_tab_and_in_the_index_for_models() -> None:
     tabs = sections(found())
     assert {"Trade", "Research", "Agents", "Operate"} < set(tabs)
-    listed = [page.place for own in tabs.values() for page in own]
+    listed = [page.place for tab_pages in tabs.values() for page in tab_pages]
     assert sorted([*listed, "index.md"]) == sorted(page.place for page in found())
     index = llms(found())
     assert [place for place in listed if f"({place})" not in index] == []
@@ -120,7 +120,7 @@ def test_the_reference_has_every_record(name: str) -> None:
         "glossary": {f"## {name}\n" for name in glossary.terms()},
         "topics": {f"## {kind}\n" for kind in ("alert", "orders", "status", "command-answer")},
     }[name]
-    assert {each for each in expected if each not in PAGES[name]()} == set()
+    assert {text for text in expected if text not in PAGES[name]()} == set()
 
 
 @pytest.mark.requirement("R-270")
@@ -145,10 +145,10 @@ def refused(words: list[str]) -> str:
     path = next((p for n in (3, 2, 1) if (p := " ".join(words[:n])) in commands), "")
     if not path:
         return f"quantd {' '.join(words)}: there is no such command"
-    command, rest = commands[path], words[len(path.split(" ")) :]
+    command, arguments = commands[path], words[len(path.split(" ")) :]
     try:
         context = command.context_class(command, info_name=path)
-        command.make_parser(context).parse_args(rest)
+        command.make_parser(context).parse_args(arguments)
     except Exception as why:
         return f"quantd {' '.join(words)}: {getattr(why, 'message', why)}"
     return ""
@@ -157,14 +157,14 @@ def refused(words: list[str]) -> str:
 @pytest.mark.requirement("R-270")
 def test_the_program_accepts_every_command_line_of_the_documents() -> None:
     bad = []
-    for each in every_snippet():
-        expected_usage = scenes().pages.get(each.page)
+    for snippet in every_snippet():
+        expected_usage = scenes().pages.get(snippet.page)
         codes = expected_usage.codes if expected_usage else {}
-        if any(each.text.startswith(key) and code == 2 for key, code in codes.items()):
+        if any(snippet.text.startswith(key) and code == 2 for key, code in codes.items()):
             continue
-        words = words_of(each.text) if each.kind == "command" else None
+        words = words_of(snippet.text) if snippet.kind == "command" else None
         if words and (why := refused(words)):
-            bad.append(f"{each.where}: {why}")
+            bad.append(f"{snippet.where}: {why}")
     assert bad == []
 
 
@@ -188,15 +188,15 @@ def test_commands_named_in_sentences_exist() -> None:
 
 
 def test_each_table_of_toml_has_keys_of_the_configuration() -> None:
-    known = all_keys()
-    top = {path[0] for path in known}
+    keys = all_keys()
+    top = {path[0] for path in keys}
     bad = []
-    for each in every_snippet():
-        if each.kind != "toml":
+    for snippet in every_snippet():
+        if snippet.kind != "toml":
             continue
-        document = tomllib.loads(each.text)
+        document = tomllib.loads(snippet.text)
         if set(document) <= top and all(isinstance(value, dict | list) for value in document.values()):
-            bad += [f"{each.where}: {'.'.join(map(str, path))}" for path in paths(document) if not is_key(path)]
+            bad += [f"{snippet.where}: {'.'.join(map(str, path))}" for path in paths(document) if not is_key(path)]
     assert bad == []
 
 
@@ -206,23 +206,23 @@ FREE = (("alerts", "sinks"), ("agents", "*", "params"), ("agents", "*", "limits"
 
 def is_key(path: tuple[str | int, ...]) -> bool:
     shape = pattern_of(path)
-    free = any(shape[: len(each)] == each for each in FREE) or (shape[0] == "risk" and shape[1] in LIMITS)
+    free = any(shape[: len(prefix)] == prefix for prefix in FREE) or (shape[0] == "risk" and shape[1] in LIMITS)
     return free or shape in all_keys() or any(shape[:n] in all_keys() and n < len(shape) for n in range(2, len(shape)))
 
 
 def paths(value: object, above: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """The path of each value of a document."""
     if isinstance(value, dict):
-        return [path for key, each in value.items() for path in paths(each, (*above, key))]
+        return [path for key, child in value.items() for path in paths(child, (*above, key))]
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [path for number, each in enumerate(value) for path in paths(each, (*above, number))]
+        return [path for number, child in enumerate(value) for path in paths(child, (*above, number))]
     return [above]
 
 
 def test_each_entry_of_the_table_of_snippets_names_a_snippet() -> None:
     by_page: dict[str, list[str]] = {page.path: [] for page in pages()}
-    for each in every_snippet():
-        by_page[each.page].append(each.text)
+    for snippet in every_snippet():
+        by_page[snippet.page].append(snippet.text)
     for page, scene in scenes().pages.items():
         assert page in by_page, f"docs/snippets.toml has {page}, which is no page"
         unused = {key for key in scene.entries() if not any(text.startswith(key) for text in by_page[page])}
@@ -231,11 +231,11 @@ def test_each_entry_of_the_table_of_snippets_names_a_snippet() -> None:
 
 
 def test_what_is_not_run_carries_a_mark_and_is_listed_with_its_count() -> None:
-    skipped = [each for each in every_snippet() if reason(each)]
+    skipped = [snippet for snippet in every_snippet() if reason(snippet)]
     listed = not_run_page(pages()).text
     assert f"{len(skipped)} are not run" in listed
     assert listed.count("\n| [docs/") + listed.count("\n| [CONTRIBUTING") + listed.count("\n| [tests/") == len(skipped)
-    for path in {each.page for each in skipped}:
+    for path in {snippet.page for snippet in skipped}:
         page = next(page for page in pages() if page.path == path)
         assert marked(page).text.count("**Not run here**") >= 1, path
     plain = of("docs/trade/backtest.md", "# B\n\n    quantd backtest\n")
@@ -243,8 +243,8 @@ def test_what_is_not_run_carries_a_mark_and_is_listed_with_its_count() -> None:
 
 
 def test_most_snippets_are_run() -> None:
-    every = [each for each in every_snippet() if each.kind in RUNS]
-    assert sum(not reason(each) for each in every) >= 0.7 * len(every) > 150
+    commands = [snippet for snippet in every_snippet() if snippet.kind in RUNS]
+    assert sum(not reason(snippet) for snippet in commands) >= 0.7 * len(commands) > 150
 
 
 def test_snippets_are_commands_outputs_files_and_tables() -> None:
@@ -253,8 +253,11 @@ def test_snippets_are_commands_outputs_files_and_tables() -> None:
         "    # mine.py\n    def act(view):\n        return 1\n\n    [risk]\n    max_drawdown = 0.2\n\n"
         "```python\nimport quantd\n```\n\n    step -> effects\n"
     )
-    got = [(each.line, each.kind, each.text.splitlines()[0], each.output) for each in snippets(of("a.md", text))]
-    assert got == [
+    rows = [
+        (snippet.line, snippet.kind, snippet.text.splitlines()[0], snippet.output)
+        for snippet in snippets(of("a.md", text))
+    ]
+    assert rows == [
         (3, "command", "quantd status", ("RUN",)),
         (5, "command", "quantd why X --recorded", ("--recorded",)),
         (8, "file", "# mine.py", ()),
@@ -266,10 +269,10 @@ def test_snippets_are_commands_outputs_files_and_tables() -> None:
 
 @pytest.mark.requirement("R-272")
 def test_the_documents_repeat_the_results_with_command_commit_and_date() -> None:
-    found = results()
-    assert [fault for name, result in found.items() for fault in figure_faults(name, result)] == []
-    assert all(result.command and re.fullmatch(r"[0-9a-f]{8,}", result.commit) for result in found.values())
-    assert TABLE.read_text(encoding="utf-8") == document(found)
+    figures = results()
+    assert [fault for name, result in figures.items() for fault in figure_faults(name, result)] == []
+    assert all(result.command and re.fullmatch(r"[0-9a-f]{8,}", result.commit) for result in figures.values())
+    assert TABLE.read_text(encoding="utf-8") == document(figures)
 
 
 @pytest.mark.requirement("R-272")
@@ -316,7 +319,7 @@ def test_the_search_finds_the_page_of_an_error_that_lacks_some_of_its_words(tmp_
 
 def test_the_pages_that_the_questions_name_exist() -> None:
     places = {page.place.removesuffix(".md") for page in found()}
-    wanted = {place for each in questions().values() for place in each}
+    wanted = {place for answer_places in questions().values() for place in answer_places}
     assert wanted <= places
     assert len(questions()) == 30 > NEEDED
 
@@ -326,7 +329,7 @@ def test_the_gallery_has_each_notebook_with_its_cells_and_outputs() -> None:
     assert {path.stem for path in FOLDER.glob("*.md")} - {"README"} == names == set(SUMMARIES)
     for name in names:
         cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-        cells = [each | {"source": "".join(each["source"])} for each in cells]
+        cells = [cell | {"source": "".join(cell["source"])} for cell in cells]
         text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
         without_outputs = re.sub(r"\n```text\n.*?\n```\n|\n!\[.*?\)\n", "", text, flags=re.DOTALL)
         assert without_outputs == gallery_page(name, cells)[0], f"{name}: run make gallery"
@@ -335,13 +338,16 @@ def test_the_gallery_has_each_notebook_with_its_cells_and_outputs() -> None:
 
 def test_the_settings_of_the_site_follow_publication_toml() -> None:
     bare = facts()
-    made = settings(found(), BUILD / "a", BUILD / "b", replace(bare, repository="", documentation=""))
-    assert {"repo_url", "site_url"} & set(made) == set()
+    site_settings = settings(found(), BUILD / "a", BUILD / "b", replace(bare, repository="", documentation=""))
+    assert {"repo_url", "site_url"} & set(site_settings) == set()
     theirs = replace(bare, repository="https://forge.example/me/quantd", documentation="https://docs.example/quantd")
-    made = settings(found(), BUILD / "a", BUILD / "b", theirs)
-    assert (made["repo_url"], made["site_url"]) == (theirs.repository, "https://docs.example/quantd/")
-    assert made["extra"]["picture"] == "https://docs.example/quantd/files/docs/dashboard.png"
-    assert [each["scheme"] for each in made["theme"]["palette"] if "scheme" in each] == ["default", "slate"]
+    site_settings = settings(found(), BUILD / "a", BUILD / "b", theirs)
+    assert (site_settings["repo_url"], site_settings["site_url"]) == (theirs.repository, "https://docs.example/quantd/")
+    assert site_settings["extra"]["picture"] == "https://docs.example/quantd/files/docs/dashboard.png"
+    assert [palette["scheme"] for palette in site_settings["theme"]["palette"] if "scheme" in palette] == [
+        "default",
+        "slate",
+    ]
 
 
 def test_the_sitemap_lists_every_page() -> None:
@@ -354,8 +360,8 @@ def test_the_sitemap_lists_every_page() -> None:
 def test_a_page_has_its_first_sentence_as_description() -> None:
     page = of("a.md", '# A\n\nA page that says "yes" to all. More.\n')
     assert described(page, page.text).startswith('---\ndescription: "A page that says \\"yes\\" to all."\n---\n\n# A\n')
-    own = of("s.md", "---\nname: x\n---\n# A\n")
-    assert described(own, own.text) == own.text
+    front_matter_page = of("s.md", "---\nname: x\n---\n# A\n")
+    assert described(front_matter_page, front_matter_page.text) == front_matter_page.text
 
 
 def test_the_first_house_word_of_a_page_in_prose_is_a_link_to_the_glossary() -> None:

@@ -50,16 +50,16 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.mark.timeout(600)
 async def test_every_kind_of_page_is_accessible_in_both_colours_and_fits_a_phone(site: str, browser: Browser) -> None:
-    found = []
+    faults = []
     for path in PAGES:
         for width in (PHONE, DESK):
             async with opened(browser, f"{site}/{path}", width, color_scheme="light") as page:
                 for colours in ("light", "dark"):
                     await page.emulate_media(color_scheme=colours)
-                    found += [f"{path} {width} {colours}: {each}" for each in await violations(page)]
+                    faults += [f"{path} {width} {colours}: {violation}" for violation in await violations(page)]
                     if await sideways(page) > 0:
-                        found.append(f"{path} {width}: {await sideways(page)} pixels sideways")
-    assert found == []
+                        faults.append(f"{path} {width}: {await sideways(page)} pixels sideways")
+    assert faults == []
 
 
 async def test_a_reader_chooses_the_colours(site: str, browser: Browser) -> None:

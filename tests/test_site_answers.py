@@ -35,7 +35,7 @@ def found() -> tuple[Page, ...]:
 def fault(page: Page) -> str:
     """What is wrong with the first sentence of a page; empty for a sentence that answers."""
     text = page.answer
-    if sum(each.isalpha() for each in text) <= LETTERS:
+    if sum(letter.isalpha() for letter in text) <= LETTERS:
         return f"{page.path}: {text!r} has at most {LETTERS} letters"
     if ":" in text:
         return f"{page.path}: {text!r} has a colon"
@@ -77,11 +77,13 @@ def sections() -> dict[str, str]:
 
 
 def test_twenty_five_questions_of_traders_have_their_answer_in_their_section() -> None:
-    asked, texts = traders(), sections()
-    assert len(asked) == len({each.ask for each in asked}) == 25 > ANSWERED
-    assert sum(each.source.startswith("https://") for each in asked) >= 15
-    assert [each.ask for each in asked if words(plain(each.answer)) not in texts.get(each.section, "")] == []
-    honest = [each for each in asked if re.match(r"No\b|Yes if|It should|You need no", each.answer)]
+    questions, texts = traders(), sections()
+    assert len(questions) == len({question.ask for question in questions}) == 25 > ANSWERED
+    assert sum(question.source.startswith("https://") for question in questions) >= 15
+    assert [
+        question.ask for question in questions if words(plain(question.answer)) not in texts.get(question.section, "")
+    ] == []
+    honest = [question for question in questions if re.match(r"No\b|Yes if|It should|You need no", question.answer)]
     assert len(honest) >= 10, "half of the honest answers are no"
 
 
@@ -90,7 +92,7 @@ def test_no_heading_repeats_a_question() -> None:
     titles = {
         words(text).lower() for page in found() if page.path == "docs/doors/faq.md" for _, text in headings(page.text)
     }
-    exact = [each.ask for each in traders() if words(each.ask).lower() in titles]
+    exact = [question.ask for question in traders() if words(question.ask).lower() in titles]
     assert exact == ["can I lose more than I put in?"]
 
 

@@ -18,7 +18,7 @@ from tests.support.checkout import ROOT
 
 TEXT = (ROOT / "docs/trade/strategies.md").read_text(encoding="utf-8")
 BACKTEST = (ROOT / "docs/trade/backtest.md").read_text(encoding="utf-8")
-EXAMPLES = [dedent(found) for found in re.findall(r"(?m)^    \[\[agents\]\]\n(?:(?:    .*)?\n)+", TEXT)]
+EXAMPLES = [dedent(block) for block in re.findall(r"(?m)^    \[\[agents\]\]\n(?:(?:    .*)?\n)+", TEXT)]
 HEAD = f"""\
 [universe]
 symbols = ["SPY", "QQQ", "IWM", "AAPL", "BAC"]
@@ -74,8 +74,8 @@ def runs_and_trades(agent, tmp_path, tmp_path_factory):
     begin(shell, parts, parts.config, "doc", fresh=True)
     for item in parts.items():
         shell.take(item)
-    assert [each.failed for each in answers.said if each.failed] == []
-    assert any(each.weights is not None for each in answers.said)
+    assert [answer.failed for answer in answers.said if answer.failed] == []
+    assert any(answer.weights is not None for answer in answers.said)
     assert len(answers.said) > 60
     assert shell.state.lots(0).any()
 

@@ -48,13 +48,13 @@ def folders(*tops):
 def functions(node, outer=""):
     """(qualified name, node) of each function and method in a node, with those inside them."""
     for part in ("body", "handlers", "orelse", "finalbody", "cases"):
-        for each in getattr(node, part, ()):
+        for child in getattr(node, part, ()):
             inside = outer
-            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                inside = f"{outer}{each.name}."
-                if not isinstance(each, ast.ClassDef):
-                    yield f"{outer}{each.name}", each
-            yield from functions(each, inside)
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                inside = f"{outer}{child.name}."
+                if not isinstance(child, ast.ClassDef):
+                    yield f"{outer}{child.name}", child
+            yield from functions(child, inside)
 
 
 def reason_above(lines, node):
@@ -229,8 +229,8 @@ def test_the_test_of_lengths_sees_long_functions_and_reasons_of_short_ones():
     assert [fault.split(":")[0] for fault in faults_of_length("a.py", explained)] == [
         "a.py Book.short.inner has 61 lines"
     ]
-    apart = beyond.replace("    @cache", "    # Long because it is one loop.\n\n    @cache")
-    assert "a.py:2 is above no long function: remove it" in faults_of_length("a.py", apart)
+    spaced_source = beyond.replace("    @cache", "    # Long because it is one loop.\n\n    @cache")
+    assert "a.py:2 is above no long function: remove it" in faults_of_length("a.py", spaced_source)
     reason = within.replace("    @cache", "    # Long because it was.\n    @cache")
     assert faults_of_length("a.py", reason) == ["a.py:2 is above no long function: remove it"]
     assert faults_of_length("a.py", "\n" * 601) == ["a.py has 601 lines: split it"]

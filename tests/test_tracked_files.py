@@ -89,7 +89,7 @@ PLANTED = (
 @pytest.mark.parametrize(("kind", "text"), PLANTED, ids=[kind for kind, _ in PLANTED])
 def test_each_kind_of_secret_is_found(kind: str, text: str) -> None:
     """The texts stand in two parts, so that this file itself has none."""
-    assert kind in {each for each, _ in secrets_of(b"x " + text.format("").encode() + b" y\n")}
+    assert kind in {secret_kind for secret_kind, _ in secrets_of(b"x " + text.format("").encode() + b" y\n")}
 
 
 def test_every_kind_is_planted() -> None:
@@ -97,14 +97,14 @@ def test_every_kind_is_planted() -> None:
 
 
 def test_the_import_of_the_runtime_of_models_leaves_no_identifier_of_this_machine(tmp_path: Path) -> None:
-    apart = {k: v for k, v in environment().items() if k not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
+    variables = {k: v for k, v in environment().items() if k not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
     code = (
         "import sys; from pathlib import Path; from quantd.models.artifacts.runtime import new_session; "
         "graph = next(Path(sys.argv[1]).rglob('*.onnx')); new_session(graph.read_bytes(), graph, 1)"
     )
     subprocess.run(
         [sys.executable, "-B", "-c", code, str(ROOT / "models" / "shipped")],
-        env=apart | {"HOME": str(tmp_path)},
+        env=variables | {"HOME": str(tmp_path)},
         check=True,
     )
     assert [name for _, _, files in os.walk(tmp_path) for name in files] == []

@@ -15,12 +15,13 @@ from tests.support.checkout import ROOT
 FOLDER = ROOT / "examples" / "variants"
 PLAN = FOLDER / "custom-plan.toml"
 ABOUT: dict[str, Callable[[Config], bool]] = {
-    "crypto": lambda found: found.universe.calendar == "24/7" and found.broker.kind == "paper",
-    "esg": lambda found: [each.name for each in found.feed.series] == ["esg", "sentiment"],
-    "schedules": lambda found: (
-        {each.do for each in found.schedules} == {"rebalance", "daily_report", "risk_report", "backup", "compact"}
+    "crypto": lambda config: config.universe.calendar == "24/7" and config.broker.kind == "paper",
+    "esg": lambda config: [series.name for series in config.feed.series] == ["esg", "sentiment"],
+    "schedules": lambda config: (
+        {schedule.do for schedule in config.schedules}
+        == {"rebalance", "daily_report", "risk_report", "backup", "compact"}
     ),
-    "risk": lambda found: found.risk.max_drawdown < 0.25 and found.risk.protective is not None,
+    "risk": lambda config: config.risk.max_drawdown < 0.25 and config.risk.protective is not None,
 }
 
 
@@ -31,11 +32,11 @@ def test_each_variant_has_a_test() -> None:
 @pytest.mark.requirement("R-262")
 @pytest.mark.parametrize("name", ABOUT)
 def test_a_variant_loads_with_its_market_and_its_policies(name: str, tmp_path: Path) -> None:
-    found = read_config(Options(FOLDER / f"{name}.toml"))
-    assert ABOUT[name](found)
-    assembly = assemble(found, cache=tmp_path)
-    assert assembly.universe.symbols == found.universe.symbols
-    assert len(assembly.policies) == len(found.agents)
+    config = read_config(Options(FOLDER / f"{name}.toml"))
+    assert ABOUT[name](config)
+    assembly = assemble(config, cache=tmp_path)
+    assert assembly.universe.symbols == config.universe.symbols
+    assert len(assembly.policies) == len(config.agents)
 
 
 @pytest.mark.requirement("R-263")
@@ -43,7 +44,7 @@ def test_the_plan_sets_agents_assets_scores_transformer_sizes_episodes_and_batch
     plan = read(PLAN)
     assert (plan.agent, plan.profile, plan.learner.agents) == ("maddpg", "transformer", 2)
     assert plan.data.symbols == ("SPY", "QQQ", "AAPL")
-    assert [each.name for each in plan.data.series] == ["esg", "sentiment"]
+    assert [series.name for series in plan.data.series] == ["esg", "sentiment"]
     assert (plan.learner.transformer.width, plan.learner.transformer.layers) == (64, 2)
     assert (plan.learner.hidden, plan.learner.batch) == ((96, 48), 32)
     assert (plan.market.episodes.length, plan.market.batch) == (63, 8)

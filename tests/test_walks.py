@@ -67,8 +67,8 @@ def test_a_limit_is_read_and_judged_and_without_it_less_is_done(
     printed = capsys.readouterr().out
     written = json.loads(file.read_text())
     assert table(written) in printed
-    whole, alone = written["limit"], written["limit alone"]
-    assert set(alone["files"]) < set(whole["files"])
+    full_walk, alone = written["limit"], written["limit alone"]
+    assert set(alone["files"]) < set(full_walk["files"])
     assert {"daemon/config/parser.py", "risk/limits/ruleset.py", "daemon/engine/core/limiter.py"} <= set(alone["files"])
     assert main(["limit", "--beside", str(file)]) == 0
     assert "file gone" not in capsys.readouterr().out
