@@ -24,6 +24,6 @@ def test_thirty_rows_have_a_grade_and_evidence_and_add_up_to_the_sum() -> None:
 
 def test_what_is_there_is_shown_by_a_test_that_is_there() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    shown = {asked: re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", evidence) for asked, grade, evidence in rows(text)}
-    assert [asked for asked, grade, _ in rows(text) if grade == "has" and not shown[asked]] == []
-    assert {asked: gone for asked, tests in shown.items() if (gone := absent(tests))} == {}
+    shown = {request: re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", evidence) for request, grade, evidence in rows(text)}
+    assert [request for request, grade, _ in rows(text) if grade == "has" and not shown[request]] == []
+    assert {request: gone for request, tests in shown.items() if (gone := absent(tests))} == {}

@@ -53,8 +53,8 @@ def module_of(tree: ast.Module) -> Module:
         if isinstance(node, FunctionNode):
             functions.setdefault(node.name, []).append(function_of(node))
         elif isinstance(node, ast.ClassDef):  # a call of a class begins an object of it
-            begun = [member for member in node.body if isinstance(member, FunctionNode) and member.name in BEGUN]
-            functions.setdefault(node.name, []).extend(map(function_of, begun))
+            constructors = [member for member in node.body if isinstance(member, FunctionNode) and member.name in BEGUN]
+            functions.setdefault(node.name, []).extend(map(function_of, constructors))
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "tests":
             imports |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
     return Module(functions, imports)
@@ -94,8 +94,8 @@ def without_assertion(modules: dict[str, Module]) -> list[str]:
         # a package passes on what its modules define
         reached |= {(home, name): {origin} for name, origin in module.imports.items()}
         for name, functions in module.functions.items():
-            reached[home, name] = {callee for one in functions for callee in callees(one, home, modules)}
-            if any(one.asserts for one in functions):
+            reached[home, name] = {callee for function in functions for callee in callees(function, home, modules)}
+            if any(function.asserts for function in functions):
                 asserting.add((home, name))
             if home.split(".")[-1].startswith("test_") and name.startswith("test_"):
                 tests.add((home, name))

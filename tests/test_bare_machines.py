@@ -45,5 +45,5 @@ def test_a_network_namespace_without_interfaces_reaches_nothing() -> None:
     if os.getuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("a network namespace needs root and unshare")
     command = ["unshare", "-n", "python3", "-c", "import socket; socket.create_connection(('192.0.2.1', 80), 1)"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "Network is unreachable" in done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Network is unreachable" in process.stderr

@@ -35,14 +35,14 @@ def test_every_timed_function_is_there():
 
 
 def test_every_part_has_a_budget_and_every_budget_a_part():
-    asked = []
-    assert list(gates(asked.append)) == []
-    assert set(BUDGETS) - {*SESSIONS, *asked, *(f"daily: {name}" for name in SHARES)} == set()
+    gate_names = []
+    assert list(gates(gate_names.append)) == []
+    assert set(BUDGETS) - {*SESSIONS, *gate_names, *(f"daily: {name}" for name in SHARES)} == set()
     assert set(SESSIONS) <= set(BUDGETS)
     parts = {f"daily: {name}" for name in SHARES}
     assert parts <= {*BUDGETS, *INTERPRETED}
-    assert set(INTERPRETED) <= {*SESSIONS, *parts, *asked}
-    assert {part for part in BUDGETS if part.startswith("gate")} == {part for part in INTERPRETED if part in asked}
+    assert set(INTERPRETED) <= {*SESSIONS, *parts, *gate_names}
+    assert {part for part in BUDGETS if part.startswith("gate")} == {part for part in INTERPRETED if part in gate_names}
     assert {case for case, _ in SESSIONS.values()} == set(CASES)
 
 
@@ -118,10 +118,10 @@ def test_the_time_of_a_part_has_neither_the_parts_nor_the_imports_in_it(monkeypa
 
 
 def test_documents_of_a_backtest_are_compared_in_the_keys_that_both_have_but_those_of_each_run():
-    one = {"run": "a", "wall_s": 1.0, "symbol_bars_per_s": 5.0, "digest": "2be2", "orders": 3}
-    other = {"run": "b", "wall_s": 2.0, "symbol_bars_per_s": 6.0, "digest": "2be2", "orders": 3, "doubts": []}
-    assert command.differences(one, other) == []
-    assert command.differences(one, {**other, "orders": 4}) == ["orders"]
+    document = {"run": "a", "wall_s": 1.0, "symbol_bars_per_s": 5.0, "digest": "2be2", "orders": 3}
+    other_document = {"run": "b", "wall_s": 2.0, "symbol_bars_per_s": 6.0, "digest": "2be2", "orders": 3, "doubts": []}
+    assert command.differences(document, other_document) == []
+    assert command.differences(document, {**other_document, "orders": 4}) == ["orders"]
 
 
 def replies(took: list[float], **results: object) -> list[dict[str, object]]:
@@ -175,8 +175,8 @@ def test_every_item_of_a_stepped_row_goes_through_step():
     ],
 )
 def test_a_comparison_that_cannot_be_made_names_the_word_and_the_remedy(words, why):
-    done = subprocess.run([sys.executable, "-m", "benchmarks.engine", "--beside", *words], cwd=ROOT, **TEXT)
-    assert (done.returncode, done.stderr.startswith(why), done.stderr.count("\n")) == (1, True, 1)
+    process = subprocess.run([sys.executable, "-m", "benchmarks.engine", "--beside", *words], cwd=ROOT, **TEXT)
+    assert (process.returncode, process.stderr.startswith(why), process.stderr.count("\n")) == (1, True, 1)
 
 
 @pytest.mark.long
@@ -187,10 +187,10 @@ def test_an_engine_with_dearer_fills_has_the_same_orders_and_another_equity(tmp_
     text, dear = file.read_text(), "Fills(universe, Costs(commission_bp=5.0), sessions)"
     file.write_text(text.replace("Fills(universe, costs, sessions)", dear))
     options = ["--beside", str(other), "--case", "daily", "--sessions", "64"]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "benchmarks.engine", *options], cwd=ROOT, env=environment() | {UNCOMPILED: "1"}, **TEXT
     )  # fmt: skip
-    assert done.returncode == 1, done.stderr
-    assert f"there: {other} (uncompiled); here: this checkout (uncompiled)" in done.stdout
-    assert len(re.findall(r"^daily +(?:whole|step) +64(?: +\d+\.\d+){6} +differ$", done.stdout, re.MULTILINE)) == 2
-    assert set(re.findall(r"^daily: (\w+) \w+ -> \w+$", done.stdout, re.MULTILINE)) == {"digest", "equity_micro"}
+    assert process.returncode == 1, process.stderr
+    assert f"there: {other} (uncompiled); here: this checkout (uncompiled)" in process.stdout
+    assert len(re.findall(r"^daily +(?:whole|step) +64(?: +\d+\.\d+){6} +differ$", process.stdout, re.MULTILINE)) == 2
+    assert set(re.findall(r"^daily: (\w+) \w+ -> \w+$", process.stdout, re.MULTILINE)) == {"digest", "equity_micro"}

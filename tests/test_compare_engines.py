@@ -36,9 +36,9 @@ def on_portfolio_opened(state, opened):
 def compared(*options):
     """(exit status, output) of a comparison with the present engine."""
     words = [sys.executable, str(ROOT / "scripts" / "compare_engines.py"), *map(str, options)]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert not done.stderr, done.stderr
-    return done.returncode, done.stdout
+    process = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert not process.stderr, process.stderr
+    return process.returncode, process.stdout
 
 
 def checkout_with(folder, module, text):

@@ -120,9 +120,9 @@ def quantd(root: Path, *words: str, folder: Path) -> str:
     """The standard output of a command of the copied package."""
     variables = environment(root) | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     command = [sys.executable, "-m", "quantd.daemon.cli", *words]
-    done = subprocess.run(command, cwd=folder, env=variables, text=True, capture_output=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    process = subprocess.run(command, cwd=folder, env=variables, text=True, capture_output=True, timeout=200)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
@@ -164,13 +164,13 @@ def complete(root: Path) -> None:
 
 def run_script(root: Path, recipe: str, script: str) -> None:
     assert script in " ".join(section_of(recipe).split()), "the page names what the test runs"
-    done = in_repository(root, *script.split()[1:])
-    assert done.returncode == 0, done.stderr
+    process = in_repository(root, *script.split()[1:])
+    assert process.returncode == 0, process.stderr
 
 
 def check_tests(root: Path, *tests: str) -> None:
-    done = in_repository(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-m", "not slow", *tests)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+    process = in_repository(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-m", "not slow", *tests)
+    assert process.returncode == 0, process.stdout[-6000:] + process.stderr
 
 
 @pytest.mark.long
@@ -223,8 +223,8 @@ def test_one_file_adds_a_policy(extended: Path, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(config.replace("lookback", "lokback"))
     variables = environment(extended)
     command = [sys.executable, "-m", "quantd.daemon.cli", "config", "check"]
-    done = subprocess.run(command, cwd=tmp_path, env=variables, text=True, capture_output=True, timeout=100)
-    assert (done.returncode, "Did you mean lookback?" in done.stdout + done.stderr) == (78, True)
+    process = subprocess.run(command, cwd=tmp_path, env=variables, text=True, capture_output=True, timeout=100)
+    assert (process.returncode, "Did you mean lookback?" in process.stdout + process.stderr) == (78, True)
 
 
 def test_one_file_adds_a_command(extended: Path, tmp_path: Path) -> None:
@@ -236,9 +236,11 @@ def test_one_file_adds_a_command(extended: Path, tmp_path: Path) -> None:
     assert "--state" in quantd(extended, "halted", "--help", folder=tmp_path)
 
     command = [sys.executable, "-m", "quantd.daemon.cli", "halted", "--state", str(tmp_path), "--json"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(extended), text=True, capture_output=True, timeout=100)
-    assert (done.returncode, done.stderr) == (1, "")
-    assert json.loads(done.stdout) == {"running": False, "halted": {}}
+    process = subprocess.run(
+        command, cwd=tmp_path, env=environment(extended), text=True, capture_output=True, timeout=100
+    )
+    assert (process.returncode, process.stderr) == (1, "")
+    assert json.loads(process.stdout) == {"running": False, "halted": {}}
 
 
 @pytest.mark.long
@@ -326,8 +328,8 @@ def test_a_struct_and_a_handler_add_an_event_that_is_stepped_journalled_and_repl
     missing = in_copy(root, "import quantd.daemon.engine")
     assert "defines on_remark, the handler of Remark" in missing.stderr
     (root / "daemon/engine/remarks.py").write_text(handler)
-    done = in_copy(root, REMARK)
-    assert (done.stdout, done.stderr) == ("ada: the listing moves|True|1\n", "")
+    process = in_copy(root, REMARK)
+    assert (process.stdout, process.stderr) == ("ada: the listing moves|True|1\n", "")
 
 
 @pytest.mark.long

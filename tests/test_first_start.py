@@ -23,8 +23,8 @@ def started(folder: Path, *words: str) -> list[str]:
     record = folder / "record"
     record.unlink(missing_ok=True)
     env = {"PATH": "/usr/bin:/bin", "RECORD": str(record)}
-    done = subprocess.run([folder / "run", *words], cwd="/", env=env, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    process = subprocess.run([folder / "run", *words], cwd="/", env=env, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
     return record.read_text().splitlines()
 
 
@@ -50,8 +50,8 @@ def test_make_run_is_the_same_script() -> None:
     # within `make test-all` an inner make would name its directory too
     env = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS")}
     command = ["make", "-n", "--no-print-directory", "run", "ARGS=--quiet"]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    assert done.stdout == "./run --quiet\n"
+    process = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert process.stdout == "./run --quiet\n"
 
 
 @pytest.mark.long
@@ -85,13 +85,13 @@ def test_the_missing_compiler_is_named_in_one_line(
         "print(script.engine(), script.OfPlatform.has_ext_modules(None))"
     )
     env = {k: v for k, v in os.environ.items() if k not in ("QUANTD_PURE_WHEEL", "PYTHONPATH")}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=env | {"CC": "no-compiler", "QUANTD_ENGINE": engine},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (code, printed), done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(line)
+    assert (process.returncode, process.stdout) == (code, printed), process.stderr
+    assert process.stderr.count("\n") == 1
+    assert process.stderr.startswith(line)
 
 
 class Index(BaseHTTPRequestHandler):
@@ -133,12 +133,12 @@ def test_a_certificate_that_is_not_trusted_is_named_and_is_no_missing_network(
     env = {"PATH": os.environ["PATH"], "PY": sys.executable, "HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null",
            "PIP_INDEX_URL": address, "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1"}  # fmt: skip
     words = ["sh", str(tmp_path / "scripts" / "make-env"), "core"]
-    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 1
-    assert "CERTIFICATE_VERIFY_FAILED" in done.stderr, "pip's own line"
-    assert "has a certificate that this Python does not trust" in done.stderr
-    assert "PIP_CERT=/path/to/authority.pem" in done.stderr
-    assert "no network" not in done.stderr
+    process = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert process.returncode == 1
+    assert "CERTIFICATE_VERIFY_FAILED" in process.stderr, "pip's own line"
+    assert "has a certificate that this Python does not trust" in process.stderr
+    assert "PIP_CERT=/path/to/authority.pem" in process.stderr
+    assert "no network" not in process.stderr
     # with the remedy the certificate is no longer what fails
     again = subprocess.run(
         words, env=env | {"PIP_CERT": str(authority)}, capture_output=True, text=True, check=False, timeout=120

@@ -238,15 +238,18 @@ def test_a_whole_backtest_imports_no_module_under_two_names():
         "assert len(files) > 100 and not twice and not bare, (len(files), twice, bare)\n"
     )
     words = [sys.executable, "-c", code, "quantd", *PACKAGES]
-    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
 
 
 def test_the_edges_of_the_daemon_see_trading_only():
     for path in sources("daemon/config", "daemon/monitoring/metrics.py", "daemon/monitoring/systemd.py"):
-        ours = {n for n in imports_of(path) if n.split(".")[0] in PACKAGES}
+        imports = {n for n in imports_of(path) if n.split(".")[0] in PACKAGES}
         home = f"daemon.{path.relative_to(ROOT / 'daemon').parts[0].removesuffix('.py')}"
-        assert all(n.split(".")[0] == "trading" or n == home or n.startswith(f"{home}.") for n in ours), (path, ours)
+        assert all(n.split(".")[0] == "trading" or n == home or n.startswith(f"{home}.") for n in imports), (
+            path,
+            imports,
+        )
 
 
 def requirement(text):
@@ -314,10 +317,12 @@ def test_the_extra_dev_has_every_package_that_a_test_imports():
     modules = {MODULES.get(name, name.replace("-", "_")) for name in map(requirement, project()["dependencies"])}
     modules |= set(in_extra("dev", project()["optional-dependencies"]))
     modules |= {"empyrical"}  # scripts/make-env installs it without its dependencies
-    ours = {*PACKAGES, *BELOW, "tests", "benchmarks", "scripts"}
+    own_packages = {*PACKAGES, *BELOW, "tests", "benchmarks", "scripts"}
     imported = {(name.split(".")[0], str(path)) for path in sources("tests") for name in imports_of(path)}
     assert {
-        (name, path) for name, path in imported if name not in sys.stdlib_module_names and name not in modules | ours
+        (name, path)
+        for name, path in imported
+        if name not in sys.stdlib_module_names and name not in modules | own_packages
     } == set()
     assert "'.[dev]'" in (ROOT / "scripts/make-env").read_text()
 
@@ -349,14 +354,14 @@ def test_the_scripts_are_shell_and_can_be_run():
 
 @pytest.mark.requirement("R-010")
 @pytest.mark.parametrize(
-    ("python", "said"),
+    ("python", "message"),
     [
         ("/no/such/python", "there is no /no/such/python"),
         ("./old", "quantd needs Python 3.11 or newer"),
         ("./bare", "has no venv module"),
     ],
 )
-def test_a_machine_that_lacks_something_is_told_in_one_sentence(tmp_path, python, said):
+def test_a_machine_that_lacks_something_is_told_in_one_sentence(tmp_path, python, message):
     (tmp_path / "scripts").mkdir()
     script = tmp_path / "scripts" / "make-env"
     script.write_text((ROOT / "scripts" / "make-env").read_text())
@@ -364,18 +369,18 @@ def test_a_machine_that_lacks_something_is_told_in_one_sentence(tmp_path, python
     (tmp_path / "bare").write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\nexit 0\n')
     for name in ("old", "bare"):
         (tmp_path / name).chmod(0o755)
-    done = subprocess.run(
+    process = subprocess.run(
         ["sh", str(script), "core"],
         env={"PATH": "/usr/bin:/bin", "PY": python},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("quantd: ")
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert process.stderr.startswith("quantd: ")
+    assert message in process.stderr
+    assert process.stderr.count("\n") == 1
 
 
 @pytest.mark.requirement("R-273")
@@ -399,8 +404,8 @@ def test_coverage_below_the_floor_fails_with_the_settings_of_make_coverage(tmp_p
     data.add_lines({str(source): range(1, covered + 1)})
     data.write()
     words = ("report", f"--rcfile={ROOT}/pyproject.toml", f"--data-file={tmp_path}/.coverage", "--precision=0")
-    done = subprocess.run([sys.executable, "-m", "coverage", *words], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == code, done.stdout + done.stderr
+    process = subprocess.run([sys.executable, "-m", "coverage", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == code, process.stdout + process.stderr
 
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")

@@ -155,7 +155,7 @@ def backtest():
 def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {name for name in names if name.endswith(".py")}
-    ours = {f"quantd/{p.relative_to(ROOT)}" for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
+    package_modules = {f"quantd/{p.relative_to(ROOT)}" for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
     names_beside = (
         "__init__",
         "bundled/__init__",
@@ -169,7 +169,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     beside |= {
         f"quantd/{path.relative_to(ROOT / 'src/quantd')}" for path in (ROOT / "src/quantd/engine_build").rglob("*.py")
     }
-    assert modules == ours | beside
+    assert modules == package_modules | beside
     built = {name for name in names if name.startswith("quantd/engine_build/built/")}
     libraries = {f"{module}{EXTENSION_SUFFIXES[0]}" for module in LIBRARIES}
     assert sorted(Path(name).name for name in built) == sorted({"manifest", *libraries})
@@ -249,11 +249,11 @@ def test_an_installed_quantd_starts_from_an_empty_folder_and_trades_as_the_check
 def test_the_first_hour_goes_from_own_symbols_to_a_watched_policy_and_the_notebooks(installed, tmp_path):
     bars = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("ts").dt.date() >= date(2018, 1, 1))
     for symbol in ("SPY", "BAC"):
-        one = bars.filter(pl.col("symbol") == symbol).drop("symbol").with_columns(pl.col("ts").dt.date())
-        one.write_csv(tmp_path / f"{symbol}.csv")
-    done = installed("init", "--symbols", "SPY,BAC", "--data", "SPY.csv", "--data", "BAC.csv", at=tmp_path)
-    assert (done.returncode, "this run" in done.stdout) == (0, True), done.stdout + done.stderr
-    assert "Next: quantd run trades it on paper" in done.stdout
+        symbol_bars = bars.filter(pl.col("symbol") == symbol).drop("symbol").with_columns(pl.col("ts").dt.date())
+        symbol_bars.write_csv(tmp_path / f"{symbol}.csv")
+    process = installed("init", "--symbols", "SPY,BAC", "--data", "SPY.csv", "--data", "BAC.csv", at=tmp_path)
+    assert (process.returncode, "this run" in process.stdout) == (0, True), process.stdout + process.stderr
+    assert "Next: quantd run trades it on paper" in process.stdout
     with (tmp_path / "out.txt").open("w") as out:
         watch = subprocess.Popen(
             [str(installed.bin / "quantd"), "init", "--policy", "mine.py", "--watch"], cwd=tmp_path, stdout=out,
@@ -276,12 +276,12 @@ def test_the_first_hour_goes_from_own_symbols_to_a_watched_policy_and_the_notebo
 def test_the_python_api_of_the_wheel_goes_from_bars_to_a_report_in_an_empty_folder(installed, tmp_path):
     book = json.loads((ROOT / "examples" / "notebooks" / "first_backtest.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
-    done = subprocess.run(
+    process = subprocess.run(
         [str(installed.bin / "python"), "-c", "\n".join(cells)], cwd=tmp_path, env=installed.environment(),
         capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "Sharpe" in done.stdout
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "Sharpe" in process.stdout
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
@@ -332,10 +332,10 @@ def test_an_installed_daemon_trades_and_serves_its_dashboard(installed):
 def test_a_market_without_a_stated_licence_is_refused_in_a_sentence_that_says_where_it_is(installed, tmp_path):
     text = (ROOT / "config.toml").read_text().replace("data/us_daily.parquet", "data/us20_daily.parquet")
     (tmp_path / "config.toml").write_text(text)
-    done = installed("config", "check", at=tmp_path)
-    assert done.returncode == 78
-    assert 'path = "data/us20_daily.parquet"' in done.stderr
-    assert "its source states no licence, so that only the source repository has it, in data/" in done.stderr
+    process = installed("config", "check", at=tmp_path)
+    assert process.returncode == 78
+    assert 'path = "data/us20_daily.parquet"' in process.stderr
+    assert "its source states no licence, so that only the source repository has it, in data/" in process.stderr
 
 
 @pytest.mark.parametrize(
@@ -356,12 +356,12 @@ def test_a_missing_extra_is_named_with_the_command_that_adds_it_to_this_installa
     installed, wheel, words, extra, needed, tmp_path
 ):
     (tmp_path / "config.toml").write_text((ROOT / "config.toml").read_text())
-    done = installed(*words.split(), at=tmp_path)
-    said = done.stdout + done.stderr
-    assert (done.returncode, "Traceback" in said, "fault of quantd" in said) == (78, False, False), said
-    assert needed in said
+    process = installed(*words.split(), at=tmp_path)
+    output = process.stdout + process.stderr
+    assert (process.returncode, "Traceback" in output, "fault of quantd" in output) == (78, False, False), output
+    assert needed in output
     python = installed.bin / "python"
-    assert f"install quantd with its extra `{extra}`: {python} -m pip install '{wheel}[{extra}]'" in said
+    assert f"install quantd with its extra `{extra}`: {python} -m pip install '{wheel}[{extra}]'" in output
 
 
 @pytest.mark.parametrize(
@@ -381,26 +381,28 @@ try:
 except quantd.Error as error:
     print(error.exit_code, error)
 """
-    done = subprocess.run(
+    process = subprocess.run(
         [str(installed.bin / "python"), "-c", code], cwd=tmp_path, env=installed.environment(),
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("78 ")
-    assert text in done.stdout
-    assert "install quantd with its extra `calendars`: " in done.stdout
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("78 ")
+    assert text in process.stdout
+    assert "install quantd with its extra `calendars`: " in process.stdout
 
 
 @pytest.mark.long
 def test_the_core_runs_where_python_has_only_what_macos_gives_it(installed, backtest, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(DARWIN)
-    asked = [str(installed.bin / "python"), "-c", "import os, sys; print(sys.platform, hasattr(os, 'fdatasync'))"]
-    said = subprocess.run(asked, env=installed.environment(tmp_path), capture_output=True, text=True, check=True)
-    assert said.stdout.split() == ["darwin", "False"]
+    command = [str(installed.bin / "python"), "-c", "import os, sys; print(sys.platform, hasattr(os, 'fdatasync'))"]
+    platform_check = subprocess.run(
+        command, env=installed.environment(tmp_path), capture_output=True, text=True, check=True
+    )
+    assert platform_check.stdout.split() == ["darwin", "False"]
     (tmp_path / "empty").mkdir()
     for words in (["--help"], ["init"], ["config", "check"], ["doctor", *FREE_PORTS]):
-        done = installed(*words, path=tmp_path, at=tmp_path / "empty")
-        assert done.returncode == 0, done.stdout + done.stderr
+        process = installed(*words, path=tmp_path, at=tmp_path / "empty")
+        assert process.returncode == 0, process.stdout + process.stderr
     at_end = ["--set", "feed.pace=fast", "--set", "feed.at_end=stop"]
     ran = answer(installed("run", "--json", *at_end, *FREE_PORTS, path=tmp_path, at=tmp_path / "empty"))
     assert ran["digest"] == backtest["digest"]

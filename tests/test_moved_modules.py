@@ -181,11 +181,11 @@ def test_the_start_refuses_a_plug_in_with_an_old_import_and_names_both_paths(
     (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = quantd_example_1.{kind}:{record}\n")
     policy = "lowest_volatility" if kind == "policy" else "momentum"
     (tmp_path / "config.toml").write_text(CONFIG.replace("POLICY", policy))
-    done = quantd(moved, tmp_path, "config", "check")
+    process = quantd(moved, tmp_path, "config", "check")
     where = f"{old} is now {new}: change the import in {package / kind}.py, line {line}"
-    assert (done.returncode, "Traceback" in done.stderr) == (78, False), done.stderr
-    assert where in " ".join(done.stderr.split())
-    assert done.stderr.count("quantd-example-1: ") == 1
+    assert (process.returncode, "Traceback" in process.stderr) == (78, False), process.stderr
+    assert where in " ".join(process.stderr.split())
+    assert process.stderr.count("quantd-example-1: ") == 1
 
 
 def test_a_command_with_an_old_import_is_refused_and_the_others_run(moved: Path, tmp_path: Path) -> None:
@@ -196,14 +196,14 @@ def test_a_command_with_an_old_import_is_refused_and_the_others_run(moved: Path,
     path = moved / "daemon/cli/look/halted.py"
     path.write_text(text)
     try:
-        done = quantd(moved, tmp_path, "halted", "--json")
+        process = quantd(moved, tmp_path, "halted", "--json")
         assert quantd(moved, tmp_path, "config", "check").returncode == 0
     finally:
         path.unlink()
     where = f"{old} is now quantd.daemon.cli.places: change the import in "
-    assert (done.returncode, "Traceback" in done.stderr) == (78, False)
-    assert where in done.stderr
-    assert done.stderr.rstrip().endswith(f"daemon/cli/look/halted.py, line {line}")
+    assert (process.returncode, "Traceback" in process.stderr) == (78, False)
+    assert where in process.stderr
+    assert process.stderr.rstrip().endswith(f"daemon/cli/look/halted.py, line {line}")
 
 
 @pytest.mark.parametrize("command", [("backtest", "--no-compare"), ("run",)])
@@ -216,9 +216,9 @@ def test_a_policy_file_with_old_imports_is_refused_with_all_of_them(
     lines = {row.split()[1]: number for number, row in enumerate(text.splitlines(), 1) if row.startswith("from quantd")}
     (tmp_path / "own.py").write_text(text)
     (tmp_path / "config.toml").write_text(CONFIG.replace("POLICY", "own.py:act"))
-    done = quantd(moved, tmp_path, *command)
-    assert (done.returncode, "Traceback" in done.stderr) == (78, False), done.stderr
-    printed = " ".join(done.stderr.split())
+    process = quantd(moved, tmp_path, *command)
+    assert (process.returncode, "Traceback" in process.stderr) == (78, False), process.stderr
+    printed = " ".join(process.stderr.split())
     for old, new in (
         ("quantd.trading.market:OldFloats", "quantd.trading.market:Floats"),
         ("quantd.trading.old_view", "quantd.trading.view"),

@@ -89,7 +89,7 @@ def test_each_no_of_readme_is_on_the_page() -> None:
     cells, page = first_cells(table), "\n".join(first_cells(PAGE.read_text(encoding="utf-8")))
     assert [start for start in OF_README if not any(cell.startswith(start) for cell in cells)] == []
     assert len(cells) == len(OF_README)
-    assert [said for said in OF_README.values() if said not in page] == []
+    assert [claim for claim in OF_README.values() if claim not in page] == []
 
 
 def test_no_other_page_promises_what_this_one_denies() -> None:

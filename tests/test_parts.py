@@ -34,9 +34,9 @@ def ran(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_all_parts_run_although_the_first_fails_and_the_failed_tests_are_named(tmp_path: Path) -> None:
-    done = ran(tmp_path, "one=first", "two=second", "three=third", "--", *PYTEST)
-    assert done.returncode == 1
-    table = done.stdout[done.stdout.index("part   passed") :].splitlines()
+    process = ran(tmp_path, "one=first", "two=second", "three=third", "--", *PYTEST)
+    assert process.returncode == 1
+    table = process.stdout[process.stdout.index("part   passed") :].splitlines()
     assert [re.sub(r"\s+\d+$", "", line).split() for line in table[1:4]] == [
         ["one", "1", "1", "0"], ["two", "0", "1", "0"], ["three", "1", "1", "1"],
     ]  # fmt: skip
@@ -49,10 +49,10 @@ def test_all_parts_run_although_the_first_fails_and_the_failed_tests_are_named(t
 
 
 def test_a_part_that_ends_before_its_tests_counts_as_a_failure(tmp_path: Path) -> None:
-    done = ran(tmp_path, "none=absent", "three=third -k right", "--", *PYTEST)
-    assert done.returncode == 1
-    assert "FAILED part none: pytest ended with status 4" in done.stdout
-    assert done.stdout.endswith("\n1 passed, 1 failed, 0 skipped\n")
+    process = ran(tmp_path, "none=absent", "three=third -k right", "--", *PYTEST)
+    assert process.returncode == 1
+    assert "FAILED part none: pytest ended with status 4" in process.stdout
+    assert process.stdout.endswith("\n1 passed, 1 failed, 0 skipped\n")
 
 
 @pytest.mark.parametrize(
@@ -64,16 +64,16 @@ def test_a_part_that_ends_before_its_tests_counts_as_a_failure(tmp_path: Path) -
     ids=["no report", "killed while it wrote the report"],
 )
 def test_a_part_without_a_complete_report_counts_as_a_failure(tmp_path: Path, command: str, reason: str) -> None:
-    done = ran(tmp_path, "one=first", "two=second", "--", "sh", "-c", command, "sh")
-    assert done.returncode == 1
-    assert [line for line in done.stdout.splitlines() if line.startswith("FAILED")] == [
+    process = ran(tmp_path, "one=first", "two=second", "--", "sh", "-c", command, "sh")
+    assert process.returncode == 1
+    assert [line for line in process.stdout.splitlines() if line.startswith("FAILED")] == [
         f"FAILED part one: {reason}", f"FAILED part two: {reason}",
     ]  # fmt: skip
 
 
 def test_the_status_is_zero_only_without_a_failure(tmp_path: Path) -> None:
-    done = ran(tmp_path, "three=third -k 'right or left'", "--", *PYTEST)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 passed, 0 failed, 1 skipped")
+    process = ran(tmp_path, "three=third -k 'right or left'", "--", *PYTEST)
+    assert (process.returncode, process.stdout.splitlines()[-1]) == (0, "1 passed, 0 failed, 1 skipped")
 
 
 CHANCE = (
@@ -86,20 +86,20 @@ CHANCE = (
 
 def test_a_test_that_passes_at_the_second_try_is_named_and_counts_as_passed(tmp_path: Path) -> None:
     (tmp_path / "test_chance.py").write_text(CHANCE)
-    done = ran(tmp_path, "--again", "3", "one=test_chance.py", "two=third -k right", "--", *PYTEST)
-    assert done.returncode == 0
-    assert "2 failed" in done.stdout  # the output of the first try stays
-    assert [line for line in done.stdout.splitlines() if line.startswith("SECOND TRY")] == [
+    process = ran(tmp_path, "--again", "3", "one=test_chance.py", "two=third -k right", "--", *PYTEST)
+    assert process.returncode == 0
+    assert "2 failed" in process.stdout  # the output of the first try stays
+    assert [line for line in process.stdout.splitlines() if line.startswith("SECOND TRY")] == [
         "SECOND TRY test_chance.py::test_chance[a b]", "SECOND TRY test_chance.py::test_chance[[x]]",
     ]  # fmt: skip
-    assert done.stdout.endswith("\n3 passed, 0 failed, 0 skipped\n")
+    assert process.stdout.endswith("\n3 passed, 0 failed, 0 skipped\n")
 
 
 def test_more_failures_than_may_be_repeated_and_one_that_stays_are_failures(tmp_path: Path) -> None:
     (tmp_path / "test_chance.py").write_text(CHANCE)
-    done = ran(tmp_path, "--again", "1", "one=test_chance.py", "two=first", "three=second", "--", *PYTEST)
-    assert done.returncode == 1
-    output, _, table = done.stdout.partition("part   passed")
+    process = ran(tmp_path, "--again", "1", "one=test_chance.py", "two=first", "three=second", "--", *PYTEST)
+    assert process.returncode == 1
+    output, _, table = process.stdout.partition("part   passed")
     assert [line for line in output.splitlines() if line.startswith("second try")] == [
         "second try, one at a time: first/test_one.py::test_planted"
     ]
@@ -107,7 +107,7 @@ def test_more_failures_than_may_be_repeated_and_one_that_stays_are_failures(tmp_
         "FAILED test_chance.py::test_chance[a b]", "FAILED test_chance.py::test_chance[[x]]",
         "FAILED first/test_one.py::test_planted", "FAILED second/test_two.py",
     ]  # fmt: skip
-    assert done.stdout.endswith("\n1 passed, 4 failed, 0 skipped\n")
+    assert process.stdout.endswith("\n1 passed, 4 failed, 0 skipped\n")
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_more_failures_than_may_be_repeated_and_one_that_stays_are_failures(tmp_
     ],
 )
 def test_arguments_of_another_form_are_refused(words: list[str], tmp_path: Path) -> None:
-    done = ran(tmp_path, *words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("python -m scripts.parts: ")
+    process = ran(tmp_path, *words)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.startswith("python -m scripts.parts: ")
 
 
 def test_the_makefile_gives_every_test_to_one_part() -> None:
@@ -146,9 +146,9 @@ def test_the_makefile_gives_every_test_to_one_part() -> None:
     assert named[-1][1].split()[0] == "tests"
     separate_paths = {word for _, paths in named[:-1] for word in paths.split() if not word.startswith("--")}
     assert separate_paths == {word.removeprefix("--ignore=") for word in named[-1][1].split()[1:]}
-    one = dry("test", "ARGS=tests/test_parts.py")
-    assert "scripts.parts" not in one
-    assert one.rstrip().endswith("tests/test_parts.py")
+    module_commands = dry("test", "ARGS=tests/test_parts.py")
+    assert "scripts.parts" not in module_commands
+    assert module_commands.rstrip().endswith("tests/test_parts.py")
 
 
 @pytest.mark.long

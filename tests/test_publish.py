@@ -150,9 +150,9 @@ def test_another_remote_than_the_repository_is_missing(checkout: Checkout, capsy
 
 @pytest.mark.parametrize("words", [(), ("--now",), ("--dry-run", "x")])
 def test_without_the_word_dry_run_it_does_nothing(words: tuple[str, ...]) -> None:
-    done = subprocess.run([ROOT / "scripts" / "publish", *words], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (64, "")
-    assert "it publishes nothing" in done.stderr
+    process = subprocess.run([ROOT / "scripts" / "publish", *words], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (64, "")
+    assert "it publishes nothing" in process.stderr
 
 
 def test_no_step_runs_a_command_that_publishes() -> None:

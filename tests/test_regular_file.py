@@ -81,7 +81,7 @@ SYMBOLS = '["SPY", "QQQ", "IWM"]'
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("/dev/zero", 'config.toml:5: [universe] symbols = "/dev/zero": this file is not a regular file'),
         ("pipe", "this file is not a regular file"),
@@ -91,13 +91,13 @@ SYMBOLS = '["SPY", "QQQ", "IWM"]'
         ("gone", "this file does not exist"),
     ],
 )
-def test_a_file_of_symbols_is_regular_and_bounded(tmp_path: Path, name: str, said: str) -> None:
+def test_a_file_of_symbols_is_regular_and_bounded(tmp_path: Path, name: str, message: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_text("SPY\n" * (MIB // 4 + 1))
     (tmp_path / "latin").write_bytes(b"SPY # \xe4\n")
     write(tmp_path, CONFIG.replace(SYMBOLS, f'"{name}"'))
-    done = quantd(tmp_path, "config", "check")
-    assert (done.returncode, said in done.stderr + done.stdout) == (78, True), done
+    process = quantd(tmp_path, "config", "check")
+    assert (process.returncode, message in process.stderr + process.stdout) == (78, True), process
 
 
 def test_a_file_of_symbols_within_the_bound_is_accepted(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_file_of_symbols_within_the_bound_is_accepted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("#" * (MIB + 1), f"config.toml: has more than {MIB:,} bytes"),
         (f"[{'.'.join('a' * 20_000)}]\n", "config.toml:1: a key has more than 32 parts"),
@@ -116,10 +116,10 @@ def test_a_file_of_symbols_within_the_bound_is_accepted(tmp_path: Path) -> None:
     ],
     ids=["size", "table", "key", "inline table"],
 )
-def test_a_configuration_that_takes_long_to_parse_is_refused_unparsed(tmp_path: Path, text: str, said: str) -> None:
+def test_a_configuration_that_takes_long_to_parse_is_refused_unparsed(tmp_path: Path, text: str, message: str) -> None:
     write(tmp_path, text)
-    done = quantd(tmp_path, "config", "check")
-    assert (done.returncode, said in done.stderr + done.stdout) == (78, True), done
+    process = quantd(tmp_path, "config", "check")
+    assert (process.returncode, message in process.stderr + process.stdout) == (78, True), process
 
 
 PRODUCT: Final = (
@@ -315,8 +315,8 @@ ACTIONS: Final = {
 
 def _scene(folder: Path, kind: str) -> tuple[Path, Path]:
     """A path of ours, and a victim of the same kind beside it that everybody may write."""
-    ours, victim = folder / "ours", folder / "victim"
-    for path in (ours, victim):
+    own_path, victim = folder / "ours", folder / "victim"
+    for path in (own_path, victim):
         if kind == "folder":
             path.mkdir()
             (path / "content").write_text("as before")
@@ -325,7 +325,7 @@ def _scene(folder: Path, kind: str) -> tuple[Path, Path]:
             path.write_text("as before")
             path.chmod(0o666)
     (folder / "beside").write_text("beside")
-    return ours, victim
+    return own_path, victim
 
 
 def _seen(path: Path) -> tuple[object, ...]:
@@ -386,11 +386,11 @@ def test_a_link_by_another_thread_changes_nothing_of_what_it_names(tmp_path: Pat
 
     thread = threading.Thread(target=swap)
     thread.start()
-    refused = done = 0
+    refused = successes = 0
     try:
         for number in range(1_000_000):
             # a busy machine may run the other thread late
-            if number >= 4_000 and done and refused:
+            if number >= 4_000 and successes and refused:
                 break
             try:
                 (
@@ -399,14 +399,14 @@ def test_a_link_by_another_thread_changes_nothing_of_what_it_names(tmp_path: Pat
                     lambda: regular_file.write_whole(path, b"new", 0o600, durable=False),
                     lambda: regular_file.remove(path, missing_ok=True),
                 )[number % 4]()
-                done += 1
+                successes += 1
             except OSError:
                 refused += 1
     finally:
         ended.set()
         thread.join()
     assert _seen(victim) == before
-    assert done
+    assert successes
     assert refused
 
 
@@ -458,13 +458,13 @@ def test_a_file_that_another_container_writes_under_equal_numbers_is_left(
         regular_file._place.cache_clear()
         elsewhere.setattr(os, "readlink", lambda path: "pid:[1]")
         elsewhere.setattr(os, "uname", lambda: SimpleNamespace(nodename="other"))
-        with regular_file.replacing(tmp_path / "file") as theirs:
-            theirs.write(b"theirs, first half, ")
+        with regular_file.replacing(tmp_path / "file") as other_file:
+            other_file.write(b"theirs, first half, ")
             regular_file._place.cache_clear()
             elsewhere.undo()
             regular_file.write_whole(tmp_path / "file", b"ours")
             assert (tmp_path / "file").read_bytes() == b"ours"
-            theirs.write(b"second half")
+            other_file.write(b"second half")
     assert (tmp_path / "file").read_bytes() == b"theirs, first half, second half"
     assert os.listdir(tmp_path) == ["file"]
     regular_file._place.cache_clear()

@@ -313,14 +313,14 @@ def test_the_search_finds_the_page_of_an_error_that_lacks_some_of_its_words(tmp_
     }
     items = [{"location": f"{name}.html", "title": name, "text": text, "path": []} for name, text in texts.items()]
     (tmp_path / "search.json").write_text(json.dumps({"config": {}, "items": items}))
-    asked = {"state/quantd.db: there is no store here": ["b"], "limits of drawdowns": ["a"], "unheard": ["c"]}
-    assert missed(tmp_path, asked) == {"unheard": []}
+    queries = {"state/quantd.db: there is no store here": ["b"], "limits of drawdowns": ["a"], "unheard": ["c"]}
+    assert missed(tmp_path, queries) == {"unheard": []}
 
 
 def test_the_pages_that_the_questions_name_exist() -> None:
     places = {page.place.removesuffix(".md") for page in found()}
-    wanted = {place for answer_places in questions().values() for place in answer_places}
-    assert wanted <= places
+    named_places = {place for answer_places in questions().values() for place in answer_places}
+    assert named_places <= places
     assert len(questions()) == 30 > NEEDED
 
 
@@ -340,9 +340,14 @@ def test_the_settings_of_the_site_follow_publication_toml() -> None:
     bare = facts()
     site_settings = settings(found(), BUILD / "a", BUILD / "b", replace(bare, repository="", documentation=""))
     assert {"repo_url", "site_url"} & set(site_settings) == set()
-    theirs = replace(bare, repository="https://forge.example/me/quantd", documentation="https://docs.example/quantd")
-    site_settings = settings(found(), BUILD / "a", BUILD / "b", theirs)
-    assert (site_settings["repo_url"], site_settings["site_url"]) == (theirs.repository, "https://docs.example/quantd/")
+    site_facts = replace(
+        bare, repository="https://forge.example/me/quantd", documentation="https://docs.example/quantd"
+    )
+    site_settings = settings(found(), BUILD / "a", BUILD / "b", site_facts)
+    assert (site_settings["repo_url"], site_settings["site_url"]) == (
+        site_facts.repository,
+        "https://docs.example/quantd/",
+    )
     assert site_settings["extra"]["picture"] == "https://docs.example/quantd/files/docs/dashboard.png"
     assert [palette["scheme"] for palette in site_settings["theme"]["palette"] if "scheme" in palette] == [
         "default",
@@ -405,7 +410,7 @@ def test_the_site_is_built_with_the_versions_of_this_checkout() -> None:
 
 def test_command_lines_are_drawn_by_a_seed_without_repetition() -> None:
     places = [snippet.where for snippet in drawn(40, 20261201)]
-    assert places == [snippet.where for snippet in drawn(40, 20261201)] != [one.where for one in drawn(40, 1)]
+    assert places == [snippet.where for snippet in drawn(40, 20261201)] != [snippet.where for snippet in drawn(40, 1)]
     assert len(set(places)) == 40
     every = {snippet.where for snippet in every_snippet() if snippet.kind == "command"}
     assert {snippet.where for snippet in drawn(10_000, 1)} == every

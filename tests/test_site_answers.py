@@ -59,8 +59,8 @@ def test_a_first_sentence_that_answers_nothing_is_seen(text: str) -> None:
 def test_the_index_for_models_has_a_sentence_for_each_page() -> None:
     lines = [line for line in llms(found()).splitlines() if line.startswith("- [")]
     assert len(lines) == len(found()) - 1, "all but the home page, which the index itself replaces"
-    said = [line.split("): ", 1)[1] for line in lines]
-    assert [line for line in said if len(line) < LETTERS or line.startswith("Not run here")] == []
+    sentences = [line.split("): ", 1)[1] for line in lines]
+    assert [line for line in sentences if len(line) < LETTERS or line.startswith("Not run here")] == []
 
 
 def sections() -> dict[str, str]:

@@ -41,18 +41,20 @@ def test_a_folder_has_its_four_files_and_its_headings(folder: Path) -> None:
 def test_the_test_of_a_folder_passes_where_it_was_copied_to(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "mine")
     command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(copy), str(copy)]
-    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
-    assert done.returncode == 0, done.stdout
-    assert re.search(r"^[3-9] passed", done.stdout, re.MULTILINE)
+    process = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+    assert process.returncode == 0, process.stdout
+    assert re.search(r"^[3-9] passed", process.stdout, re.MULTILINE)
 
 
 @pytest.mark.long
 @each_folder
 def test_a_policy_looks_only_backwards_where_it_was_copied_to(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "mine")
-    done = quantd(tmp_path, "study", "lookahead", "mine/policy.py:act", "--config", "mine/config.toml", "--cuts", "12")
-    assert done.returncode == 0, done.stderr
-    assert "looks only backwards" in done.stdout
+    process = quantd(
+        tmp_path, "study", "lookahead", "mine/policy.py:act", "--config", "mine/config.toml", "--cuts", "12"
+    )
+    assert process.returncode == 0, process.stderr
+    assert "looks only backwards" in process.stdout
 
 
 @pytest.mark.long

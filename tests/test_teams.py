@@ -10,20 +10,24 @@ from quantd.training.seeds.markets import markets_of
 RUN = TeamRun("ppo", 1, 9, 100, 1.0, 15.0, 1, 0.6, 0.1, 1.1, 0.2, 0.8, 50.0, 9.0, 500.0, 300.0, "commit")
 
 
-@pytest.mark.parametrize(("team", "one", "members"), [("five-ppo", "ppo", AGENTS), ("lite-five", "lite-one", 1)])
-def test_a_team_and_the_one_beside_it_have_the_same_parameters_and_steps(team: str, one: str, members: int) -> None:
-    sides = [planned(case, lambda of: of, markets_of) for case in (team, one)]
+@pytest.mark.parametrize(
+    ("team", "single_case", "members"), [("five-ppo", "ppo", AGENTS), ("lite-five", "lite-one", 1)]
+)
+def test_a_team_and_the_one_beside_it_have_the_same_parameters_and_steps(
+    team: str, single_case: str, members: int
+) -> None:
+    sides = [planned(case, lambda of: of, markets_of) for case in (team, single_case)]
     counts = [parameters(side, markets_of(side)) for side in sides]
     assert counts[0] * members == pytest.approx(counts[1], rel=0.05)
     assert sides[0].steps * members == sides[1].steps
 
 
 def test_one_agent_learns_as_often_and_from_as_many_accounts_as_five() -> None:
-    five, one = (plans()[case] for case in ("lite-five", "lite-one"))
-    assert (five.learner.agents, one.learner.agents) == (AGENTS, 1)  # type: ignore[attr-defined]
-    assert five.market.batch == one.market.batch
+    team_plan, single_plan = (plans()[case] for case in ("lite-five", "lite-one"))
+    assert (team_plan.learner.agents, single_plan.learner.agents) == (AGENTS, 1)  # type: ignore[attr-defined]
+    assert team_plan.market.batch == single_plan.market.batch
     for name in ("train_every", "warmup", "buffer", "noise_steps", "batch"):
-        assert getattr(five.learner, name) == getattr(one.learner, name)
+        assert getattr(team_plan.learner, name) == getattr(single_plan.learner, name)
 
 
 def test_a_team_trades_the_mean_of_its_weights() -> None:

@@ -34,8 +34,8 @@ PRIVATE = re.compile(
 
 @cache
 def tracked() -> tuple[str, ...]:
-    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
-    return tuple(name for name in done.stdout.decode().split("\0") if name and not (ROOT / name).is_symlink())
+    process = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    return tuple(name for name in process.stdout.decode().split("\0") if name and not (ROOT / name).is_symlink())
 
 
 @pytest.mark.requirement("R-232")

@@ -62,9 +62,9 @@ def package_sources() -> tuple[dict[str, str], list[Path]]:
 class Builder:
     """Makes the roots of stages in a folder."""
 
-    def __init__(self, folder: Path, bwrap: str, given: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, bwrap: str, build_arguments: Mapping[str, str]) -> None:
         self.folder, self.bwrap = folder, bwrap
-        self.stages = stages(DOCKERFILE.read_text(encoding="utf-8"), given)
+        self.stages = stages(DOCKERFILE.read_text(encoding="utf-8"), build_arguments)
         self.files = sorted(context(ROOT))
         digest = hashlib.sha256()
         for name in self.files:
@@ -144,11 +144,11 @@ class Builder:
             command += ["--setenv", name, value]
         (root / settings.workdir.lstrip("/")).mkdir(parents=True, exist_ok=True)
         command += ["--chdir", settings.workdir, *settings.shell, step.text]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         for place in fresh:
             (root / place.relative_to("/")).rmdir()
-        if done.returncode:
-            sys.exit(f"{DOCKERFILE}:{step.line}: RUN ended with {done.returncode}:\n{done.stdout[-3000:]}")
+        if process.returncode:
+            sys.exit(f"{DOCKERFILE}:{step.line}: RUN ended with {process.returncode}:\n{process.stdout[-3000:]}")
 
     def _copy(self, step: Step, root: Path, settings: Settings) -> None:
         words = shlex.split(filled(step.text, settings.env | settings.args))
@@ -186,8 +186,10 @@ def remove(root: Path) -> None:
 
 
 def megabytes(root: Path) -> int:
-    done = subprocess.run(["du", "-sx", "--block-size=1000000", str(root)], capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[0])
+    process = subprocess.run(
+        ["du", "-sx", "--block-size=1000000", str(root)], capture_output=True, text=True, check=True
+    )
+    return int(process.stdout.split()[0])
 
 
 class Container:
@@ -234,8 +236,8 @@ def daemon_of(pid: int) -> int:
 
 
 def fills(container: Container) -> int:
-    done = container.answer("quantd", "export", "fills")
-    return max(0, done.stdout.count("\n") - 1) if done.returncode == 0 else 0
+    process = container.answer("quantd", "export", "fills")
+    return max(0, process.stdout.count("\n") - 1) if process.returncode == 0 else 0
 
 
 def until(what: str, process: "subprocess.Popen[bytes]", log: Path, true: Any, within_s: float = 60.0) -> float:

@@ -5,9 +5,9 @@ import subprocess
 from tests.support.services import require
 
 
-def promtool(*arguments: object, given: str = "") -> str:
+def promtool(*arguments: object, stdin: str = "") -> str:
     """What promtool prints; its exit code must be 0."""
     command = [require("prometheus")["promtool"], *map(str, arguments)]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    process = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout + process.stderr

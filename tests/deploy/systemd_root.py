@@ -73,9 +73,9 @@ def base_root(folder: Path) -> Path:
         # a mount namespace of its own: debootstrap's mounts end with it
         command = ["unshare", "--mount", "--propagation", "private", "debootstrap", "--variant=minbase"]
         command += [f"--include={PACKAGES}", SUITE, str(root), mirror()]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            fail(f"debootstrap ended with {done.returncode}: {done.stdout[-800:]}{done.stderr[-800:]}")
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        if process.returncode:
+            fail(f"debootstrap ended with {process.returncode}: {process.stdout[-800:]}{process.stderr[-800:]}")
         mark.write_text(PACKAGES)
         said(f"debian:{SUITE} with systemd: {megabytes(root)} MB, {time.monotonic() - began:.0f} s")
     return root
@@ -99,11 +99,11 @@ def installed_root(folder: Path) -> Path:
     command += [f"--setenv={name}={value}" for name, value in variables.items()]
     command += ["--setenv=PY=/usr/bin/python3", "--chdir=/srv/quantd", "scripts/install-system"]
     began = time.monotonic()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        fail(f"scripts/install-system ended with {done.returncode}: {done.stdout[-2000:]}")
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if process.returncode:
+        fail(f"scripts/install-system ended with {process.returncode}: {process.stdout[-2000:]}")
     said(f"scripts/install-system: {megabytes(root / 'opt' / 'quantd')} MB, {time.monotonic() - began:.0f} s")
-    said("\n".join(line for line in done.stdout.splitlines() if line.startswith("quantd: ")))
+    said("\n".join(line for line in process.stdout.splitlines() if line.startswith("quantd: ")))
     for name in ("credstore", "systemd/system/quantd@.service.d"):
         (root / "etc" / name).mkdir(parents=True, exist_ok=True)
     (root / "etc" / "credstore" / SECRET).write_text("0123456789abcdef" * 4)
@@ -134,10 +134,12 @@ class Machine:
 
     def systemctl(self, *words: str) -> str:
         """Standard output of systemctl. Ends the program where it fails."""
-        done = self.answer("systemctl", *words)
-        if done.returncode:
-            fail(f"systemctl {' '.join(words)} ended with {done.returncode}: {done.stderr}\n{self.lines()[-6000:]}")
-        return done.stdout
+        process = self.answer("systemctl", *words)
+        if process.returncode:
+            fail(
+                f"systemctl {' '.join(words)} ended with {process.returncode}: {process.stderr}\n{self.lines()[-6000:]}"
+            )
+        return process.stdout
 
     def unit(self, name: str) -> str:
         """A property of the unit."""
@@ -149,12 +151,12 @@ class Machine:
         return self.answer(*command, user="quantd")
 
     def status(self) -> dict[str, Any]:
-        done = self.quantd("status", "--json")
-        return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+        process = self.quantd("status", "--json")
+        return dict(json.loads(process.stdout)) if process.returncode == 0 else {}
 
     def fills(self) -> int:
-        done = self.quantd("export", "fills")
-        return max(0, done.stdout.count("\n") - 1) if done.returncode == 0 else 0
+        process = self.quantd("export", "fills")
+        return max(0, process.stdout.count("\n") - 1) if process.returncode == 0 else 0
 
     def until(self, what: str, true: Callable[[], bool], within_s: float) -> float:
         """Seconds until something is true. Ends the program where that takes longer."""

@@ -24,11 +24,11 @@ def hadolint(path: Path) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.requirement("R-217")
 def test_hadolint_finds_nothing(tmp_path: Path) -> None:
-    done = hadolint(FOLDER / "Dockerfile")
-    assert (done.returncode, done.stdout) == (0, "")
+    process = hadolint(FOLDER / "Dockerfile")
+    assert (process.returncode, process.stdout) == (0, "")
     (tmp_path / "Dockerfile").write_text(TEXT.replace("USER 10001:10001", "USER root"))
-    done = hadolint(tmp_path / "Dockerfile")
-    assert (done.returncode, "DL3002" in done.stdout) == (1, True)
+    process = hadolint(tmp_path / "Dockerfile")
+    assert (process.returncode, "DL3002" in process.stdout) == (1, True)
 
 
 @pytest.mark.requirement("R-217")
@@ -71,8 +71,8 @@ def test_the_packages_of_a_layer_are_those_of_pyproject(arguments: list[str], pa
 @pytest.mark.parametrize("arguments", [["postgers"], ["--only", "tortch"]])
 def test_a_package_that_pyproject_does_not_name_ends_the_build(arguments: list[str]) -> None:
     command = [sys.executable, FOLDER / "packages.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, arguments[-1] in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (process.returncode, arguments[-1] in process.stderr, "Traceback" in process.stderr) == (1, True, False)
 
 
 @pytest.mark.requirement("R-232")

@@ -84,13 +84,13 @@ def test_prometheus_can_read_each_query_of_a_dashboard(path: Path, tmp_path: Pat
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 def test_the_panels_of_a_dashboard_do_not_overlap_and_query_one_source_and_one_instance(path: Path) -> None:
     document = json.loads(path.read_text())
-    taken: set[tuple[int, int]] = set()
+    occupied_cells: set[tuple[int, int]] = set()
     for panel in document["panels"]:
         at = panel["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert not cells & taken, panel["title"]
+        assert not cells & occupied_cells, panel["title"]
         assert max(x for x, _ in cells) < 24
-        taken |= cells
+        occupied_cells |= cells
         if panel["type"] != "row":
             assert panel["datasource"]["uid"] == SOURCE
             assert panel["description"].endswith(".")

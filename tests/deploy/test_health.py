@@ -45,16 +45,20 @@ def check(folder: Path) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.requirement("R-218")
 def test_the_check_passes_with_200_only_and_names_the_reason_otherwise(tmp_path: Path) -> None:
-    done = check(tmp_path)
-    assert (done.returncode, "no daemon answers" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+    process = check(tmp_path)
+    assert (process.returncode, "no daemon answers" in process.stderr, "Traceback" in process.stderr) == (
+        1,
+        True,
+        False,
+    )
     for status, code, text in ((200, 0, ""), (503, 1, '/health answers 503: {"status": "no"}\n')):
         with serving(status) as port:
             place = {"host": "0.0.0.0", "port": port, "pid": 1, "tls": False, "token": "token"}
             (tmp_path / "api.json").write_text(json.dumps(place))
-            done = check(tmp_path)
-        assert (done.returncode, done.stderr) == (code, text)
-    done = check(tmp_path)
-    assert (done.returncode, "refused" in done.stderr) == (1, True)
+            process = check(tmp_path)
+        assert (process.returncode, process.stderr) == (code, text)
+    process = check(tmp_path)
+    assert (process.returncode, "refused" in process.stderr) == (1, True)
     (tmp_path / "api.json").write_text("{")
     assert (check(tmp_path).returncode, "Traceback" in check(tmp_path).stderr) == (1, False)
 
@@ -64,9 +68,9 @@ def test_the_check_passes_with_200_only_and_names_the_reason_otherwise(tmp_path:
 def test_the_check_of_a_real_daemon_passes_while_it_runs_and_fails_after_its_end(tmp_path: Path) -> None:
     write(tmp_path, CONFIG.replace('at_end = "stop"', 'at_end = "wait"'))
     with running(tmp_path) as daemon:
-        done = check(tmp_path / "state")
-        assert (done.returncode, done.stderr) == (0, "")
+        process = check(tmp_path / "state")
+        assert (process.returncode, process.stderr) == (0, "")
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(60)
-    done = check(tmp_path / "state")
-    assert (done.returncode, "no daemon answers" in done.stderr) == (1, True)
+    process = check(tmp_path / "state")
+    assert (process.returncode, "no daemon answers" in process.stderr) == (1, True)

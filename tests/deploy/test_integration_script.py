@@ -26,11 +26,11 @@ def run(folder, fails):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     record = folder / "record"
-    done = subprocess.run(
+    process = subprocess.run(
         [folder / ".ci/run"], capture_output=True,
         env={"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "RECORD": str(record), "FAILS": fails},
     )  # fmt: skip
-    return done.returncode, record.read_text().splitlines()
+    return process.returncode, record.read_text().splitlines()
 
 
 @pytest.mark.requirement("R-229")

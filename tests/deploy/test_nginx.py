@@ -139,8 +139,8 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 @pytest.mark.requirement("R-222", "R-223")
 def test_nginx_accepts_the_file(front: Front) -> None:
-    done = subprocess.run([*front.command, "-t"], capture_output=True, text=True, check=False)
-    assert (done.returncode, "warn" in done.stderr) == (0, False), done.stderr
+    process = subprocess.run([*front.command, "-t"], capture_output=True, text=True, check=False)
+    assert (process.returncode, "warn" in process.stderr) == (0, False), process.stderr
     front.config.with_name("wrong.conf").write_text(front.config.read_text().replace("least_conn", "most_conn"))
     wrong = [*front.command[:-1], str(front.config.with_name("wrong.conf")), "-t"]
     assert subprocess.run(wrong, capture_output=True, check=False).returncode == 1

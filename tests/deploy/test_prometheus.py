@@ -55,8 +55,8 @@ def test_promtool_accepts_the_configuration_with_a_token_and_with_tls(tmp_path: 
         parsed = yaml.safe_load(text)["scrape_configs"][0]
         assert (parsed["scheme"], parsed["tls_config"]) == ("https", {"ca_file": "quantd-ca.pem"})
     (place / "prometheus.yml").write_text(text)
-    said = promtool("check", "config", place / "prometheus.yml")
-    assert said.count("rules found") == len(list((FILES / "rules").glob("*.yml")))
+    output = promtool("check", "config", place / "prometheus.yml")
+    assert output.count("rules found") == len(list((FILES / "rules").glob("*.yml")))
 
 
 def test_promtool_accepts_each_rule_and_each_case_of_the_rules_passes() -> None:
@@ -117,7 +117,7 @@ async def test_each_metric_of_a_rule_or_a_panel_is_in_a_scrape_and_promtool_has_
     histograms = {f"quantd_{name}" for name in HISTOGRAMS}
     scraped |= {f"{name}_{part}" for name in histograms for part in ("bucket", "sum", "count")}
     assert names_of_queries() <= scraped
-    assert await asyncio.to_thread(promtool, "check", "metrics", given=text) == ""
+    assert await asyncio.to_thread(promtool, "check", "metrics", stdin=text) == ""
 
 
 def test_every_metric_is_in_a_rule_or_on_a_dashboard() -> None:

@@ -12,9 +12,9 @@ from tests.support.checkout import ROOT
 def test_a_machine_without_the_programs_names_them_and_their_packages_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.deploy.systemd_root", "--folder", str(tmp_path / "roots")]
     env = os.environ | {"PATH": str(tmp_path)}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
+    process = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr == (
         "quantd: make test-systemd needs debootstrap, systemd-nspawn, nsenter, unshare; "
         "on Debian: apt-get install debootstrap systemd-container util-linux\n"
     )

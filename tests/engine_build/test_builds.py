@@ -88,45 +88,45 @@ class Checkout:
         self.builds = folder / "build" / "engine"
         self.source = folder / "src" / "quantd" / "trading" / "small.py"
 
-    def environment(self, **given):
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("QUANTD_", "PYTHON")) and k != "CC"}
-        return kept | {"PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"} | given
+    def environment(self, **variables):
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("QUANTD_", "PYTHON")) and k != "CC"}
+        return inherited | {"PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"} | variables
 
-    def python(self, *words, **given):
+    def python(self, *words, **variables):
         return subprocess.run(
-            [sys.executable, *words], cwd=self.folder, env=self.environment(**given),
+            [sys.executable, *words], cwd=self.folder, env=self.environment(**variables),
             capture_output=True, text=True, timeout=250,
         )  # fmt: skip
 
-    def build(self, *words, **given):
-        return self.python("-m", "quantd.engine_build", "build", *words, **given)
+    def build(self, *words, **variables):
+        return self.python("-m", "quantd.engine_build", "build", *words, **variables)
 
-    def compiled(self, *words, **given):
+    def compiled(self, *words, **variables):
         """How many modules a build compiles, and not takes from an earlier build."""
-        done = self.build(*words, **given)
-        assert done.returncode == 0, done.stderr
-        return int(re.search(r"^quantd: (\d) of 2 modules compiled, (\d) taken", done.stdout, re.MULTILINE)[1])
+        process = self.build(*words, **variables)
+        assert process.returncode == 0, process.stderr
+        return int(re.search(r"^quantd: (\d) of 2 modules compiled, (\d) taken", process.stdout, re.MULTILINE)[1])
 
     def library(self, name):
         """A library of the only build."""
         (folder,) = self.made()
         return self.builds / folder / f"quantd.trading.{name}{EXTENSION_SUFFIXES[0]}"
 
-    def state(self, **given):
-        done = self.python("-c", STATE, **given)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+    def state(self, **variables):
+        process = self.python("-c", STATE, **variables)
+        assert process.returncode == 0, process.stderr
+        return process.stdout.strip()
 
     def made(self):
         """The builds that a start may load."""
         return sorted(folder.name for folder in self.builds.glob("[0-9a-f]*") if folder.is_dir())
 
-    def run(self, text, **given):
+    def run(self, text, **variables):
         """What a program prints, after the kind of file from which the small module comes."""
         head = "from quantd.trading import small, user\nprint(small.__file__.rpartition('.')[2], end=' ')\n"
-        done = self.python("-c", head + text, **given)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        process = self.python("-c", head + text, **variables)
+        assert process.returncode == 0, process.stderr
+        return process.stdout.strip()
 
 
 def lay(folder):
@@ -164,8 +164,8 @@ def first_build(tmp_path_factory):
     if (why := obstacle()) and not os.environ.get("CI"):
         pytest.skip(why)
     checkout = lay(tmp_path_factory.mktemp("checkout"))
-    done = checkout.build()
-    assert done.returncode == 0, done.stderr
+    process = checkout.build()
+    assert process.returncode == 0, process.stderr
     return checkout
 
 
@@ -302,12 +302,12 @@ def test_a_build_that_is_killed_leaves_nothing_to_load_and_the_next_one_removes_
 
 
 def test_a_compiler_that_fails_is_named_with_the_package_that_helps_and_not_tried_again_by_itself(bare):
-    done = bare.build(CC="false")
-    assert done.returncode == 1
+    process = bare.build(CC="false")
+    assert process.returncode == 1
     assert re.fullmatch(
         r"quantd: the engine is not compiled: false failed with exit code 1 on probe\.c: it printed nothing; "
         r"install a C compiler that works \(Debian: apt-get install gcc python3\.\d+-dev\)\n",
-        done.stderr,
+        process.stderr,
     )
     assert "uncompiled | false failed with exit code 1" in bare.state(CC="false")
     assert bare.python("-m", "quantd.engine_build", "later", CC="false").returncode == 0
@@ -339,17 +339,17 @@ def test_a_missing_cython_is_named_with_the_command_that_installs_it(bare):
 def test_a_checkout_that_cannot_be_written_runs_uncompiled(bare):
     (bare.folder / "build").write_text("")  # root may write everywhere, but not below a file
     assert bare.state().endswith("/build cannot be written; build as its owner: make build")
-    done = bare.build()
-    assert (done.returncode, "build/engine cannot be written" in done.stderr) == (1, True)
+    process = bare.build()
+    assert (process.returncode, "build/engine cannot be written" in process.stderr) == (1, True)
     assert bare.run("print()") == "py"
 
 
 def test_a_refusal_of_a_listed_module_is_the_reason(bare):
     bare.source.write_text(SMALL + "\n\ndef none(a: int) -> int:\n    b = a\n    return b\n")
-    done = bare.build()
-    assert done.returncode == 1
+    process = bare.build()
+    assert process.returncode == 1
     line = SMALL.count("\n") + 4
-    assert f"trading/small.py:{line}: the local b holds a number and has no type; declare b: int" in done.stderr
+    assert f"trading/small.py:{line}: the local b holds a number and has no type; declare b: int" in process.stderr
 
 
 def test_a_refusal_of_a_class_that_extends_a_compiled_one_is_the_reason(bare):
@@ -357,9 +357,11 @@ def test_a_refusal_of_a_class_that_extends_a_compiled_one_is_the_reason(bare):
         "from quantd.trading.small import Book\n\n\nclass Shelf(Book):\n    def fill(self):\n        self.size = 1.5\n"
     )
     (bare.source.parent / "shelf.py").write_text(text)
-    done = bare.build()
-    assert done.returncode == 1
-    assert "trading/shelf.py:6: Shelf assigns 1.5 to size, a compiled field of Book of type int; assign" in done.stderr
+    process = bare.build()
+    assert process.returncode == 1
+    assert (
+        "trading/shelf.py:6: Shelf assigns 1.5 to size, a compiled field of Book of type int; assign" in process.stderr
+    )
     declared = bare.python("-m", "quantd.engine_build", "declare")
     assert (declared.returncode, declared.stderr.startswith("trading/shelf.py:6: Shelf assigns 1.5")) == (1, True)
 

@@ -105,9 +105,9 @@ def test_a_listed_class_of_another_module_is_a_type_and_an_unlisted_one_an_objec
     text = "from quantd.risk.two import Gate\n"
     text += "def check(gate: Gate, other: 'Gate | None') -> bool:\n    return gate.check()\n"
     other = "class Gate:\n    def check(self) -> bool:\n        return True\n"
-    both = declared(text, other=other, listed=(ONE, TWO)).declarations[ONE]
-    assert "from quantd.risk.two cimport Gate" in both
-    assert "cpdef bint check(Gate gate, Gate other) except? -1" in both
+    declarations = declared(text, other=other, listed=(ONE, TWO)).declarations[ONE]
+    assert "from quantd.risk.two cimport Gate" in declarations
+    assert "cpdef bint check(Gate gate, Gate other) except? -1" in declarations
     assert "cpdef bint check(object gate, object other)" in declared(text, other=other).declarations[ONE]
 
 

@@ -84,8 +84,8 @@ def requiring(loop: InnerLoop, module: ModuleType) -> Callable[..., Any]:
     function = getattr(getattr(module, owner), name)
     signature = inspect.signature(function)
 
-    def called(*given: Any) -> Any:
-        values = signature.bind(*given).arguments
+    def called(*arguments: Any) -> Any:
+        values = signature.bind(*arguments).arguments
         sums = values.get("sums")
         size = sums.n if hasattr(sums, "n") else values.get("n", values.get("size"))
         for key, parameter in signature.parameters.items():
@@ -101,7 +101,7 @@ def requiring(loop: InnerLoop, module: ModuleType) -> Callable[..., Any]:
         if name == "_count":
             assert min(map(len, (sums.returns, sums.squares, sums.large))) >= size
             assert min(len(sums.number), len(sums.bits)) >= 1
-        return function(*given)
+        return function(*arguments)
 
     return called
 

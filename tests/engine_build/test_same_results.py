@@ -47,8 +47,8 @@ def on(kind: str, *words: str, **more: str) -> "subprocess.CompletedProcess[str]
 
 
 def require_kept_results(kind: str) -> None:
-    done = on(kind, "-m", "tests.golden")
-    assert (done.returncode, done.stderr) == (0, "")
+    process = on(kind, "-m", "tests.golden")
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def require_recorded_runs(kind: str) -> None:
@@ -60,8 +60,8 @@ def require_recorded_runs(kind: str) -> None:
 
 
 def require_same_worlds(kind: str, record: Path, worlds: str) -> None:
-    done = on(kind, "scripts/compare_engines.py", "--record", str(record), "--worlds", worlds)
-    assert done.returncode == 0, done.stderr
+    process = on(kind, "scripts/compare_engines.py", "--record", str(record), "--worlds", worlds)
+    assert process.returncode == 0, process.stderr
     compared = on(HERE, "scripts/compare_engines.py", "--base", str(record), "--worlds", worlds)
     assert compared.returncode == 0, compared.stdout + compared.stderr
     assert "0 differ" in compared.stdout

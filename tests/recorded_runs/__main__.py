@@ -65,11 +65,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.recorded_runs", description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="+", metavar="NAME", choices=FEATURES, help=", ".join(FEATURES))
     parser.add_argument("--index", action="store_true", help="index the archives that are there, and record nothing")
-    given = parser.parse_args()
+    options = parser.parse_args()
     begin_with_setting()
     logging.disable(logging.WARNING)
-    for name in given.names:
-        if not given.index:
+    for name in options.names:
+        if not options.index:
             record(name)
         index_again(name)
     return 0

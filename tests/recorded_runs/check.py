@@ -143,10 +143,16 @@ def iterated() -> Found:
         unpack(path_of(name), Path(folder))
         place(Path(folder))
         steps = list(replay(Path(folder)))
-    wanted = [seq for run in index for seq in range(1, run.steps + 1)]
+    recorded_numbers = [seq for run in index for seq in range(1, run.steps + 1)]
     last = list(replay(path_of(name), index[-1].run))
-    right = [step.seq for step in steps] == wanted and steps[-len(last) :] == last and len(last) == index[-1].steps
-    return Found("" if right else f"{len(steps)} steps and {len(last)} of the last run, {len(wanted)} recorded")
+    right = (
+        [step.seq for step in steps] == recorded_numbers
+        and steps[-len(last) :] == last
+        and len(last) == index[-1].steps
+    )
+    return Found(
+        "" if right else f"{len(steps)} steps and {len(last)} of the last run, {len(recorded_numbers)} recorded"
+    )
 
 
 def stored(name: str) -> Found:

@@ -96,19 +96,19 @@ def parts_at_end(folder: Path, records: Records, run: str) -> Parts:
 
 def refolded(folder: Path, records: Records, run: str, *, seq: int = 0, snapshot: bytes = b"") -> Replayed:
     """A replay of a run from its first event, or from `snapshot`, which follows step `seq`, to its end."""
-    done = Replayed()
+    outcome = Replayed()
 
     def journal_of(entries: Iterable[bytes], first: int, under: Parts) -> Journal:
-        return Recomputed(entries, first, under.live, done.steps)
+        return Recomputed(entries, first, under.live, outcome.steps)
 
     parts = parts_at_end(folder, records, run)
     try:
-        done.shell, _ = refold(
+        outcome.shell, _ = refold(
             parts, records, run, folder / "state", seq=seq, snapshot=snapshot, journal_of=journal_of
         )  # fmt: skip
     except (ReplayDifference, RecordTooLong) as error:
-        done.ended = str(error)
-    return done
+        outcome.ended = str(error)
+    return outcome
 
 
 def replay(store: Path, run: str = "") -> Iterator[Step]:

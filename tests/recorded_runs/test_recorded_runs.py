@@ -33,18 +33,20 @@ def found(request: pytest.FixtureRequest) -> dict[str, Found]:
     """What one process found that began with the runs' linear algebra, in the checks that are tested here."""
     if why := processor.unsuited():
         pytest.skip(why)
-    mine = [
+    items = [
         item for item in request.session.items if "found" in getattr(item, "fixturenames", ()) and item.path == HERE
     ]
-    asked = {
-        str(item.callspec.params["name"]) for item in mine if isinstance(item, pytest.Function) and item.name[-1] == "]"
+    names = {
+        str(item.callspec.params["name"])
+        for item in items
+        if isinstance(item, pytest.Function) and item.name[-1] == "]"
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.recorded_runs.check", *sorted(asked), "replay"],
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.recorded_runs.check", *sorted(names), "replay"],
         cwd=ROOT, env=environment() | processor.SETTING, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return msgspec.json.decode(done.stdout, type=dict[str, Found])
+    assert process.returncode == 0, process.stderr
+    return msgspec.json.decode(process.stdout, type=dict[str, Found])
 
 
 @pytest.mark.parametrize("name", FEATURES)
