@@ -110,8 +110,8 @@ def written(out: Path, name: str = "ppo simplex", *, scaling: bool = True, **opt
     """An artifact in `out`."""
     learner = learner_of(name, **options)
     spec, universe = options.get("spec", SPEC), options.get("universe", UNIVERSE)
-    given = scaling_of(spec, len(universe)) if scaling else None
-    return write(out, manifest_of(learner, name, spec, universe), learner, given, b"# a card\n")
+    feature_scaling = scaling_of(spec, len(universe)) if scaling else None
+    return write(out, manifest_of(learner, name, spec, universe), learner, feature_scaling, b"# a card\n")
 
 
 class Line:
@@ -154,8 +154,8 @@ class Several:
         return Actor(tuple(self.actors), self.readout, 0, torch.nn.ModuleList(self.actors))
 
     def act(self, observation: torch.Tensor) -> torch.Tensor:
-        said = [n.act(row[None], n.begin(1))[0] for n, row in zip(self.actors, observation, strict=True)]
-        return self._family.mode(torch.cat(said))
+        outputs = [n.act(row[None], n.begin(1))[0] for n, row in zip(self.actors, observation, strict=True)]
+        return self._family.mode(torch.cat(outputs))
 
 
 SEATS = (Seat("careful", ("AAA", "BBB"), 0.4, 0.5), Seat("balanced", (), 0.8, 0.3), Seat("bold", ("CCC",), 1.0, 0.2))

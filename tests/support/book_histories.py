@@ -87,13 +87,13 @@ class Weights:
 
 def assembly_of(folder: Path, text: str = CONFIG) -> Assembly:
     """A run of three agents: one long, one short in part, one whose weights turn."""
-    one = assemble(read(write(folder, text)))
+    assembly = assemble(read(write(folder, text)))
     policies = (
         Weights([0.3, 0.1, 0.1, 0.2, 0.2]),
         Weights([-0.3, 0.2, 0.1, -0.2, 0.1]),
         Weights([0.5, -0.2, 0.3, 0.0, 0.1], turns=3),
     )
-    return replace(one, policies=policies)
+    return replace(assembly, policies=policies)
 
 
 def history_of(assembly: Assembly, deposits: tuple[tuple[int, str, int], ...] = ()) -> tuple[BookHistory, Record]:

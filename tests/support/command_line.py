@@ -143,7 +143,7 @@ def quantd(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) 
 
 def program(folder: Path, *arguments: str) -> Done:
     """One command as a program of its own, where the test is about the process."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "quantd.daemon.cli", *arguments],
         cwd=folder,
         env=environment(),
@@ -151,7 +151,7 @@ def program(folder: Path, *arguments: str) -> Done:
         text=True,
         timeout=180,
     )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return Done(process.returncode, process.stdout, process.stderr)
 
 
 @contextmanager
@@ -169,8 +169,8 @@ def running(folder: Path, *options: str) -> "Iterator[subprocess.Popen[str]]":
     try:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            done = quantd(folder, "status", "--json", *options)
-            if done.returncode == 0 and json.loads(done.stdout)["status"] == "ended":
+            process = quantd(folder, "status", "--json", *options)
+            if process.returncode == 0 and json.loads(process.stdout)["status"] == "ended":
                 break
             time.sleep(0.2)
         yield daemon
@@ -180,7 +180,7 @@ def running(folder: Path, *options: str) -> "Iterator[subprocess.Popen[str]]":
         daemon.communicate(timeout=30)
 
 
-def answer(done: Done) -> Any:
+def answer(process: Done) -> Any:
     """The one JSON document of a command that went well."""
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)

@@ -100,16 +100,16 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
     items = decided_every(list(world.items()), every, len(world.rules.agents))
     journal = Steps()
     single, together, single_fold = stepped(world, steps[0]), world.fresh(steps[1]), world.fresh(journal)
-    taken = Taken(sum(type(item) is MarketSlice for item in items))
+    counts = Taken(sum(type(item) is MarketSlice for item in items))
 
     def synced(host: FoldHost) -> None:
         if host.state is together.unsettled:
-            taken.fills += len(host.state.venue_orders.filled) * host.state.folding
+            counts.fills += len(host.state.venue_orders.filled) * host.state.folding
         sync(host)
 
     def counted(measure: Callable[[FoldHost], None]) -> Callable[[FoldHost], None]:
         def measured(host: FoldHost) -> None:
-            taken.measurements += host.state is together.unsettled
+            counts.measurements += host.state is together.unsettled
             measure(host)
 
         return measured
@@ -131,15 +131,15 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
     assert single_fold.bars[0] == together.bars[0]
     assert_same(single, together)
     assert_same(single, single_fold)
-    taken.count(together)
-    return taken
+    counts.count(together)
+    return counts
 
 
 def assert_same_steps(expected: Steps, journal: Steps) -> None:
     """Both have the same bytes; a difference names the first step."""
-    for number, (one, other) in enumerate(zip(expected.steps, journal.steps, strict=False)):
-        assert decode(one) == decode(other), f"step {number}"
-        assert one == other, f"step {number}"
+    for number, (expected_step, step) in enumerate(zip(expected.steps, journal.steps, strict=False)):
+        assert decode(expected_step) == decode(step), f"step {number}"
+        assert expected_step == step, f"step {number}"
     assert len(expected.steps) == len(journal.steps)
 
 

@@ -100,7 +100,7 @@ def reductions_free(count: Any) -> Any:
 
 
 def nothing(function: Any) -> Any:
-    return lambda *given: None
+    return lambda *arguments: None
 
 
 FAULTS: Final[dict[str, list[tuple[type, str, Make]]]] = {

@@ -163,11 +163,11 @@ async def stretch(
         stepping = asyncio.create_task(service.step_forever())
         running = asyncio.create_task(outside.run(service, asyncio.Event()))
         watching = asyncio.create_task(watch())
-        done, _ = await asyncio.wait({stepping, running, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if watching in done and watching.exception() is not None:
+        ended_tasks, _ = await asyncio.wait({stepping, running, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching in ended_tasks and watching.exception() is not None:
             stepping.cancel()
             running.cancel()
-        elif watching in done and not brutal:
+        elif watching in ended_tasks and not brutal:
             await asyncio.wait({stepping, running}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done() and of.config.quantd.on_stop == "cancel":
                 await outside.flush()

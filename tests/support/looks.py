@@ -8,8 +8,8 @@ from quantd.research.runs.trials import Look, MarketIdentity
 
 def look(digest: str, sharpe: float = 1.0, periods: float = 252, **more) -> Look:
     identity = MarketIdentity(("SPY",), "1d", {})
-    given = {"market": "market", "first": "2020-01-02", "last": "2020-12-31", "identity": identity, **more}
-    return Look(kind="backtest", name="paper", digest=digest, sharpe=sharpe, periods=periods, **given)
+    fields = {"market": "market", "first": "2020-01-02", "last": "2020-12-31", "identity": identity, **more}
+    return Look(kind="backtest", name="paper", digest=digest, sharpe=sharpe, periods=periods, **fields)
 
 
 def traded(digest: str, *symbols: str, years: tuple[int, int] = (2020, 2020), interval: str = "1d", **more) -> Look:

@@ -59,9 +59,11 @@ def market(stamps: Sequence[int], columns: Sequence[int], price: float = 100.0) 
 def same(bars: Rows, expected_bars: Rows) -> bool:
     """Each symbol's bars alike, in their order."""
     for column in {*bars.column.tolist(), *expected_bars.column.tolist()}:
-        mine, theirs = (rows.take(rows.column == column) for rows in (bars, expected_bars))
+        symbol_bars, expected_symbol_bars = (rows.take(rows.column == column) for rows in (bars, expected_bars))
         for name in Rows.__slots__:
-            if not np.array_equal(getattr(mine, name), getattr(theirs, name), equal_nan=name not in _INTS):
+            if not np.array_equal(
+                getattr(symbol_bars, name), getattr(expected_symbol_bars, name), equal_nan=name not in _INTS
+            ):
                 return False
     return True
 

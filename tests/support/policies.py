@@ -85,21 +85,21 @@ def walk(
         if row < start or (row - start) % every:
             continue
         ts = close_of(row)
-        seen = held.copy()
-        seen.flags.writeable = False
+        weights = held.copy()
+        weights.flags.writeable = False
         view = View(
-            universe=universe, ring=ring, prices=price, weights=seen, cash=1.0 - float(seen.sum()), equity=1e5, time=ts,
-            sample_time=ts,
+            universe=universe, ring=ring, prices=price, weights=weights, cash=1.0 - float(weights.sum()), equity=1e5,
+            time=ts, sample_time=ts,
         )  # fmt: skip
-        said = answer(policy, Ask(0, 0, view, kept))
-        if not said.failed:
-            kept = memory_of(said) or kept
-        yield row, said, seen
-        if said.weights is not None:
-            held = np.frombuffer(said.weights).copy()
+        decision = answer(policy, Ask(0, 0, view, kept))
+        if not decision.failed:
+            kept = memory_of(decision) or kept
+        yield row, decision, weights
+        if decision.weights is not None:
+            held = np.frombuffer(decision.weights).copy()
 
 
-def weights_in(said: Decided) -> Array:
-    assert not said.failed, said.failed
-    assert said.weights is not None
-    return np.frombuffer(said.weights)
+def weights_in(decision: Decided) -> Array:
+    assert not decision.failed, decision.failed
+    assert decision.weights is not None
+    return np.frombuffer(decision.weights)

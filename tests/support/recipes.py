@@ -44,8 +44,8 @@ def run_python(root: Path, *words: str, folder: Path | None = None) -> "subproce
 
 def passes(root: Path, *tests: str) -> None:
     """Fail unless these tests of the copy pass there."""
-    done = run_python(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *tests)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    process = run_python(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *tests)
+    assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-1000:]
 
 
 def dearest() -> str:

@@ -61,7 +61,7 @@ def make_context(
         Instrument(s, sector=sectors[k] if sectors else "", asset=assets[k] if assets else "")
         for k, s in enumerate(names)
     )
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "px": px,
         "prices_nano": np.rint(np.where(np.isfinite(px), px, 0.0) * 100).astype(np.int64) * (NANO // 100),
         "age_ns": np.zeros(n, dtype=np.int64),
@@ -69,7 +69,7 @@ def make_context(
         "returns": lambda k: returns[-k:],
         "universe": Universe(instruments, groups=groups),
     }
-    return Context(**{**given, **changes})
+    return Context(**{**fields, **changes})
 
 
 def random_limits(rng: np.random.Generator) -> Limits:
@@ -192,8 +192,8 @@ def random_book(rng: np.random.Generator, most_open: int = 8, **changes: Any) ->
     volume = np.trunc(scale * rng.uniform(0.05, 3.0, size=n)) if rng.random() < 0.3 else np.full(n, 1e9)
     odd = (("odd", tuple(names[1::2])),)
     ctx = make_context(px, returns, names, sectors, assets, odd, volume_lots=volume)
-    asked = lots(0.5, 0.8) * float(rng.choice([0.1, 1.0, 5.0]))
-    return Book(ctx, account, np.trunc(asked), limits, orders, returns, px, names)
+    intents = lots(0.5, 0.8) * float(rng.choice([0.1, 1.0, 5.0]))
+    return Book(ctx, account, np.trunc(intents), limits, orders, returns, px, names)
 
 
 @dataclass
@@ -349,8 +349,8 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
         side = np.sign(e)
         sums = np.zeros(len(e))
         for i, j in pairs:
-            both = side[:, i] * side[:, j]
-            sums += both * rho[i, j] - np.abs(both) * average * s.room
+            pair_sign = side[:, i] * side[:, j]
+            sums += pair_sign * rho[i, j] - np.abs(pair_sign) * average * s.room
         measures["sum of correlations above average_correlation"] = scale * sums, 0.0
     return measures
 
@@ -420,19 +420,19 @@ def _measure_breaches(book: Book, orders: Orders, fills: Floats, at_worst: bool)
     baselines = [(numerators(book, state), state.equity) for state in (base, held)]
     wrong, use = [], 0.0
     for name, (value, bound) in numerators(book, s).items():
-        most = bound * s.room * s.equity
+        cap = bound * s.room * s.equity
         allowed = np.full(len(value), -np.inf)
         breached = False
         for measures, equity in reversed(baselines):
             beyond = measures[name][0] > bound * s.room * equity - money
             breached = breached | beyond
             allowed = np.maximum(allowed, np.where(breached, measures[name][0], -np.inf))
-        bad = (value > most + money) & (value > allowed + money)
+        bad = (value > cap + money) & (value > allowed + money)
         if bad.any():
             wrong.append(f"{name}: {(value / s.equity)[bad].max():.6f} over {bound}")
         free = allowed == -np.inf
         if bound > 0.0 and free.any():
-            use = max(use, float((value / np.maximum(most, money))[free].max()))
+            use = max(use, float((value / np.maximum(cap, money))[free].max()))
     return wrong + _pair_breaches(book, s, (base, held), money), use
 
 
@@ -441,21 +441,21 @@ def _counted_breaches(book: Book, orders: Orders, s: States, base: States) -> li
     limits, volume, wrong = book.limits, book.ctx.volume_lots, []
     sent, account = int(orders.new.sum()), book.account
     rate = None if limits.order_rate is None else limits.order_rate.orders
-    for name, used, most in (
+    for name, used, cap in (
         ("open orders", account.open_orders, limits.max_open_orders),
         ("order rate", account.recent_orders, rate),
         ("orders per day", account.session_orders, limits.max_orders_per_day),
     ):
-        if most is not None and orders.adding.any() and used + sent > most:
+        if cap is not None and orders.adding.any() and used + sent > cap:
             wrong.append(name)
     new = orders.sym[orders.adding]
     sizes = np.abs(orders.lots[orders.adding])
     if limits.max_share_of_volume is not None and (sizes > limits.max_share_of_volume * volume[new] + CLOSE).any():
         wrong.append("share of volume")
     if limits.liquidity is not None:
-        most = limits.liquidity.days * limits.liquidity.participation * volume * book.px
+        cap = limits.liquidity.days * limits.liquidity.participation * volume * book.px
         grown = np.abs(s.exposure) > np.abs(base.exposure).max(axis=0) + CLOSE
-        if ((np.abs(s.exposure) > most * (1 + CLOSE) + CLOSE) & grown)[:, new].any():
+        if ((np.abs(s.exposure) > cap * (1 + CLOSE) + CLOSE) & grown)[:, new].any():
             wrong.append("liquidity")
     if book.account.blocked is not None and book.account.blocked[new].any():
         wrong.append("blocked")

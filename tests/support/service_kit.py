@@ -104,10 +104,10 @@ class Kit:
             feed.cancel()
 
 
-async def until(done: Callable[[], object]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Wait until it is so, at most a minute."""
     for _ in range(6_000):
-        if done():
+        if condition():
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it did not happen in time")

@@ -84,9 +84,9 @@ class Calm(Script):
                 self.wire.note()
 
     async def _quiet(self) -> None:
-        asked, still = -1, 0
+        last_count, still = -1, 0
         while still < 12:
             await asyncio.sleep(0.025)
-            now = sum(self.wire.server.requests.values())
-            still = still + 1 if now == asked else 0
-            asked = now
+            count = sum(self.wire.server.requests.values())
+            still = still + 1 if count == last_count else 0
+            last_count = count

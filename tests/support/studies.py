@@ -31,8 +31,8 @@ def plan(**changes: object) -> Plan:
 
 
 def search(**changes: Any) -> Search:
-    given = {"plan": plan(), "study": "small", "trials": 6, "max_steps": 1_280, **changes}
-    return Search(**given)
+    settings = {"plan": plan(), "study": "small", "trials": 6, "max_steps": 1_280, **changes}
+    return Search(**settings)
 
 
 def text(**changes: object) -> str:

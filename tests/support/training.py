@@ -78,5 +78,5 @@ def plan(path: Path, which: str = "ppo", **changes: object) -> Plan:
         "splits.validation": {"first": SPLITS.validation.first, "last": SPLITS.validation.last},
         "splits.test": {"first": SPLITS.test.first, "last": SPLITS.test.last},
     }
-    given = {key.replace("__", "."): value for key, value in changes.items()}
-    return replaced(default(agent), {**small, **SMALL[which], **given})  # type: ignore[arg-type]
+    overrides = {key.replace("__", "."): value for key, value in changes.items()}
+    return replaced(default(agent), {**small, **SMALL[which], **overrides})  # type: ignore[arg-type]

@@ -191,11 +191,11 @@ def scripted(true: Market, seed: int, grace: int, start: int, end: int) -> Fault
     for event, bars in together.items():
         rng.shuffle(bars)
         out.sent.append((event + rng.randrange(1, NANO), bars))
-    for spans, kind, times, most in ((out.away, "away", 2, 5), (out.mute, "mute", 1, 4)):
+    for spans, kind, times, longest in ((out.away, "away", 2, 5), (out.mute, "mute", 1, 4)):
         for _ in range(rng.randint(0, times)):
             at = rng.randrange(start, end)
             out.kinds[kind] += 1
-            spans.append((at, at + rng.randrange(NANO, most * true.interval)))
+            spans.append((at, at + rng.randrange(NANO, longest * true.interval)))
     if out.away and rng.random() < 0.5:  # both ways at once, for longer than the grace
         out.kinds["all away"] += 1
         first, last = out.away[0]
@@ -451,8 +451,8 @@ class Got:
     troubles: list[tuple[int, str]] = field(default_factory=list)
     waited_s: list[float] = field(default_factory=list)
 
-    def note(self, bar: BadBar, given: BadBar | None) -> None:
-        self.aside.append((bar, given))
+    def note(self, bar: BadBar, replacement: BadBar | None) -> None:
+        self.aside.append((bar, replacement))
 
     @property
     def slices(self) -> list[MarketSlice]:
@@ -474,18 +474,18 @@ class Got:
 
     def check_time(self, after: int) -> None:
         """Time only goes forward, an Until is kept, and nothing was known before it had happened."""
-        said, newest = after, after
+        last_until, newest = after, after
         for item in self.items:
             if isinstance(item, Until):
-                assert item.ts >= max(said, newest), "time went back"
-                said = item.ts
+                assert item.ts >= max(last_until, newest), "time went back"
+                last_until = item.ts
             elif isinstance(item, MarketSlice):
                 assert item.ts_event >= newest
-                assert item.ts_event > said or item.ts_event == newest == said, "a bar of before an Until"
+                assert item.ts_event > last_until or item.ts_event == newest == last_until, "a bar of before an Until"
                 assert item.ts_seen >= item.ts_event
                 newest = item.ts_event
             else:
-                assert item.ts > said
+                assert item.ts > last_until
                 assert item.ts >= newest
 
 
@@ -493,7 +493,7 @@ def truth(true: Market, after: int, until: int) -> list[tuple[int, int, tuple[in
     return [(b.event, b.column, b.values) for b in true.bars if after < b.event <= until]
 
 
-def feed_of(source: Any, stream: Any, true: Market, clock: Clock, got: Got, grace: int, **more: Any) -> Live:
+def feed_of(source: Any, stream: Any, true: Market, clock: Clock, record: Got, grace: int, **more: Any) -> Live:
     more.setdefault("jitter", random.Random(0).random)
     return Live(
         source,
@@ -504,26 +504,26 @@ def feed_of(source: Any, stream: Any, true: Market, clock: Clock, got: Got, grac
         grace_ns=grace,
         now=clock.now,
         sleep=clock.sleep,
-        put_aside=got.note,
+        put_aside=record.note,
         **more,
     )
 
 
-async def collect(feed: Live, clock: Clock, got: Got, after: int, until: int) -> Got:
+async def collect(feed: Live, clock: Clock, record: Got, after: int, until: int) -> Got:
     """Read the feed until it has said `until`."""
     items = feed.items(after)
     async for item in items:
-        got.items.append(item)
+        record.items.append(item)
         if isinstance(item, MarketSlice):
-            got.waited_s.append((clock.now() - item.ts_event) / NANO)
+            record.waited_s.append((clock.now() - item.ts_event) / NANO)
         trouble = feed.trouble
-        if not got.troubles or got.troubles[-1][1] != trouble:
-            got.troubles.append((clock.now(), trouble))
+        if not record.troubles or record.troubles[-1][1] != trouble:
+            record.troubles.append((clock.now(), trouble))
         if isinstance(item, Until) and item.ts >= until:
             break
     await items.aclose()  # type: ignore[attr-defined]
     await feed.close()
-    return got
+    return record
 
 
 class _Jump(selectors.DefaultSelector):

@@ -163,14 +163,14 @@ class AlpacaServer:
     def accept_late(self) -> None:
         """What timed out arrives after all."""
         late, self.late = self.late, []
-        for what, asked in late:
+        for what, body in late:
             with suppress(Refused):
                 if what == "submit":
-                    self.book.place(asked)
+                    self.book.place(body)
                 elif what == "close":
-                    self.book.liquidate(asked["symbol"])
+                    self.book.liquidate(body["symbol"])
                 else:
-                    self.book.cancel(asked["id"])
+                    self.book.cancel(body["id"])
 
     # ---------------------------------------------------------------- misbehaviour
 
@@ -192,8 +192,8 @@ class AlpacaServer:
         if fault in BEFORE:
             return await self._instead(request, fault)
         if fault == "late":
-            asked = await request.json() if request.method == "POST" else dict(request.match_info)
-            self.late.append((kind, asked))
+            body = await request.json() if request.method == "POST" else dict(request.match_info)
+            self.late.append((kind, body))
             return await self._instead(request, "time-out before")
         try:
             answer = await handler(request)
@@ -319,15 +319,15 @@ class AlpacaServer:
         return web.Response(status=204)
 
     async def _delete_all(self, request: web.Request) -> web.Response:
-        said = []
+        answers = []
         for order in [o for o in self.book.orders.values() if o.open]:
             try:
                 self.book.cancel(order.id)
             except Refused as words:
-                said.append({"id": order.id, "status": 500, "body": words.body})
+                answers.append({"id": order.id, "status": 500, "body": words.body})
             else:
-                said.append({"id": order.id, "status": 200, "body": self.book.order_json(order)})
-        return web.json_response(said, status=207)
+                answers.append({"id": order.id, "status": 200, "body": self.book.order_json(order)})
+        return web.json_response(answers, status=207)
 
     async def _close_position(self, request: web.Request) -> web.Response:
         return web.json_response(self.book.order_json(self.book.liquidate(request.match_info["symbol"])))
@@ -368,10 +368,10 @@ class AlpacaServer:
             async for frame in socket:
                 if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                     continue
-                asked = json.loads(frame.data)
-                action, data = asked.get("action"), asked.get("data", {})
+                message = json.loads(frame.data)
+                action, data = message.get("action"), message.get("data", {})
                 if action in ("authenticate", "auth"):
-                    keys = data.get("key_id", asked.get("key")), data.get("secret_key", asked.get("secret"))
+                    keys = data.get("key_id", message.get("key")), data.get("secret_key", message.get("secret"))
                     authorised = keys == (self.key, self.secret)
                     status = "authorized" if authorised else "unauthorized"
                     answer: Json = {"stream": "authorization", "data": {"status": status, "action": "authenticate"}}

@@ -150,9 +150,9 @@ class Book:
 
     # ---------------------------------------------------------------- what clients ask for
 
-    def place(self, asked: Json, *, foreign: bool = False) -> Placed:
+    def place(self, body: Json, *, foreign: bool = False) -> Placed:
         """A new order, or Refused."""
-        order = self._checked(asked)
+        order = self._checked(body)
         order.foreign = foreign
         self._enter(order)
         self.say("new", order, {})
@@ -164,27 +164,27 @@ class Book:
         self.orders[order.id] = order
         self.by_client.setdefault(order.client_id, []).append(order)
 
-    def _checked(self, asked: Json, replacing: Placed | None = None) -> Placed:
-        symbol = str(asked.get("symbol", ""))
+    def _checked(self, body: Json, replacing: Placed | None = None) -> Placed:
+        symbol = str(body.get("symbol", ""))
         asset = self.assets.get(symbol)
         if asset is None:
             raise Refused(422, 42210000, f'asset "{symbol}" not found')
         if not asset.tradable or asset.status != "active":
             raise Refused(422, 42210000, f"asset {symbol} is not tradable")
-        client_id = str(asked.get("client_order_id") or self.id())
+        client_id = str(body.get("client_order_id") or self.id())
         if len(client_id) > 128:
             raise Refused(422, 40010001, "client_order_id must be no more than 128 characters")
         if client_id in self.by_client:
             raise Refused(422, 40010001, "client_order_id must be unique")
-        qty, side, kind = _number(asked, "qty"), asked.get("side"), asked.get("type")
-        in_force = asked.get("time_in_force")
+        qty, side, kind = _number(body, "qty"), body.get("side"), body.get("type")
+        in_force = body.get("time_in_force")
         if qty is None or qty <= 0:
             raise Refused(422, 40010001, "qty must be > 0")
         if side not in ("buy", "sell"):
             raise Refused(422, 40010001, "invalid side")
         if kind not in ("market", "limit", "stop", "stop_limit"):
             raise Refused(422, 40010001, "invalid order type")
-        limit, stop = _number(asked, "limit_price"), _number(asked, "stop_price")
+        limit, stop = _number(body, "limit_price"), _number(body, "stop_price")
         if kind in ("limit", "stop_limit") and limit is None:
             raise Refused(422, 40010001, f"{kind} orders require limit price")
         if kind in ("stop", "stop_limit") and stop is None:
@@ -315,7 +315,7 @@ class Book:
             }
         )  # fmt: skip
 
-    def replace(self, order_id: str, asked: Json) -> Placed:
+    def replace(self, order_id: str, body: Json) -> Placed:
         """Change an order, or Refused."""
         old = self.orders.get(order_id)
         if old is None:
@@ -325,7 +325,7 @@ class Book:
         merged = {
             "symbol": old.symbol, "qty": str(old.qty), "side": old.side, "type": old.kind,
             "time_in_force": old.in_force, "limit_price": old.limit, "stop_price": old.stop,
-        } | {k: v for k, v in asked.items() if v is not None}  # fmt: skip
+        } | {k: v for k, v in body.items() if v is not None}  # fmt: skip
         if Decimal(str(merged["qty"])) != old.qty and (old.qty % 1 or Decimal(str(merged["qty"])) % 1):
             raise Refused(422, 42210000, "qty of a fractional order cannot be changed")
         new = self._checked(merged, replacing=old)
@@ -346,18 +346,18 @@ class Book:
         alpaca_habits.charge(self, order.symbol, signed, price)
         order.filled += qty
         order.notional += qty * price
-        done = order.filled == order.qty
-        if done or order.status != "pending_cancel":
-            order.status = "filled" if done else "partially_filled"
+        is_filled = order.filled == order.qty
+        if is_filled or order.status != "pending_cancel":
+            order.status = "filled" if is_filled else "partially_filled"
         at = order.updated = self.tick()
-        if done:
+        if is_filled:
             order.ended = at
         execution = self.id()
         self.executed[order.id] = execution, qty, price
         self.activities.append(
             {
                 "id": activity_id(at, execution), "activity_type": "FILL", "account_id": self.account_id(),
-                "transaction_time": iso(at), "type": "fill" if done else "partial_fill", "price": text(price),
+                "transaction_time": iso(at), "type": "fill" if is_filled else "partial_fill", "price": text(price),
                 "qty": text(qty), "side": order.side, "symbol": order.symbol, "leaves_qty": text(order.left),
                 "order_id": order.id, "cum_qty": text(order.filled), "order_status": order.status, "_at": at,
             }
@@ -366,7 +366,7 @@ class Book:
             "execution_id": execution, "price": text(price), "qty": text(qty),
             "position_qty": text(self.positions.get(order.symbol, Decimal(0))),
         }  # fmt: skip
-        self.say("fill" if done else "partial_fill", order, more)
+        self.say("fill" if is_filled else "partial_fill", order, more)
 
     def take_back(self, order: Placed, qty: Decimal | None = None, price: Decimal | None = None) -> None:
         """The last execution of an order is busted, or corrected to another quantity and price. The order stays as it

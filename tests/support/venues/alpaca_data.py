@@ -76,8 +76,8 @@ class AlpacaData:
 
     async def _stocks(self, request: web.Request) -> web.Response:
         if request.query.get("feed") == "sip" and "recent" in self.actions:
-            said = "subscription does not permit querying recent SIP data"
-            return web.json_response({"message": said}, status=403)
+            message = "subscription does not permit querying recent SIP data"
+            return web.json_response({"message": message}, status=403)
         return self._refusal(request) or self._bars(request, self.bars)
 
     async def _pairs(self, request: web.Request) -> web.Response:
@@ -103,8 +103,8 @@ class AlpacaData:
         if refused := self._refusal(request):
             return refused
         query = request.query
-        wanted = {f"{kind}s" for kind in query["types"].split(",")}
-        listed = [(kind, row) for kind in sorted(wanted) for row in self.actions.get(kind, [])]
+        kinds = {f"{kind}s" for kind in query["types"].split(",")}
+        listed = [(kind, row) for kind in sorted(kinds) for row in self.actions.get(kind, [])]
         symbols = set(query["symbols"].split(","))
         listed = [
             (kind, row) for kind, row in listed if named(row) in symbols and query["start"] <= dated(row)
@@ -126,8 +126,8 @@ class AlpacaData:
         async for frame in socket:
             if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 break
-            asked = msgpack.unpackb(frame.data) if packed else json.loads(frame.data)
-            await self._answer(client, asked)
+            message = msgpack.unpackb(frame.data) if packed else json.loads(frame.data)
+            await self._answer(client, message)
         if client in self.sockets:
             self.sockets.remove(client)
         return socket

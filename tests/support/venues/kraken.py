@@ -378,7 +378,7 @@ class Exchange:
         kind = f"{order.ordertype.replace('-limit', '').replace('-', ' ')} {order.price} -> limit {order.price2}"
         text = f"limit {order.price}" if order.ordertype == "limit" else kind
         average = order.cost / order.vol_exec if order.vol_exec else Decimal(0)
-        said: dict[str, Any] = {
+        document: dict[str, Any] = {
             "refid": None, "userref": None, "cl_ord_id": order.cl_ord_id or None, "status": order.status,
             "opentm": order.at / NANO, "starttm": 0, "expiretm": order.expiretm,
             "descr": {
@@ -391,8 +391,8 @@ class Exchange:
             "misc": "", "oflags": order.oflags,
         }  # fmt: skip
         if order.status != "open":
-            said |= {"closetm": order.closed_at / NANO, "reason": order.reason or None}
-        return said
+            document |= {"closetm": order.closed_at / NANO, "reason": order.reason or None}
+        return document
 
     def _private_tradeshistory(self, fields: dict[str, str]) -> dict[str, Any]:
         self._may("closed")
@@ -564,11 +564,11 @@ class Exchange:
         order.vol_exec += vol
         order.cost += cost
         order.fee += charged
-        done = order.vol_exec == order.vol
-        if done:
+        is_filled = order.vol_exec == order.vol
+        if is_filled:
             order.status, order.closed_at = "closed", self.now()
-        self._tell_trade(trade, "filled" if done else "partially_filled")
-        if done:
+        self._tell_trade(trade, "filled" if is_filled else "partially_filled")
+        if is_filled:
             self._tell_order(order, "filled")
         for asset, amount, paid in (
             (order.pair.base, sign * vol, coin),
@@ -606,12 +606,12 @@ class Exchange:
             self._drop(socket)
         return socket
 
-    async def _asked(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
-        if asked["method"] == "ping":
-            await socket.send_json({"method": "pong", "req_id": asked.get("req_id")})
+    async def _asked(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+        if message["method"] == "ping":
+            await socket.send_json({"method": "pong", "req_id": message.get("req_id")})
             return
-        params = asked["params"]
-        answer = {"method": asked["method"], "req_id": asked.get("req_id"), "success": True, "result": params}
+        params = message["params"]
+        answer = {"method": message["method"], "req_id": message.get("req_id"), "success": True, "result": params}
         if params["channel"] == "executions":
             if params.get("token") != "token-of-the-test":
                 await socket.send_json(answer | {"success": False, "error": "ESession:Invalid session"})
@@ -645,12 +645,12 @@ class Exchange:
         for socket, symbol, interval in list(self._ohlc):
             if symbol == pair.symbol and bars:
                 # numbers, not text, as the exchange writes them in this channel
-                said = ",".join(
+                entries = ",".join(
                     f'{{"symbol":"{symbol}","open":{o},"high":{h},"low":{low},"close":{c},"trades":7,"volume":{volume},'
                     f'"vwap":{c},"interval_begin":"{_iso(ts)}","interval":{interval},"timestamp":"{_iso(ts)}"}}'
                     for ts, o, h, low, c, volume in bars
                 )
-                await socket.send_str(f'{{"channel":"ohlc","type":"{kind}","data":[{said}]}}')
+                await socket.send_str(f'{{"channel":"ohlc","type":"{kind}","data":[{entries}]}}')
 
     def _update(self, order: Order, kind: str) -> dict[str, Any]:
         status = {"pending_new": "pending_new", "new": "new", "filled": "filled"}.get(kind, kind)
@@ -693,7 +693,7 @@ class Exchange:
 
     def _later(self, sending: Any) -> None:
         task = asyncio.ensure_future(sending)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        task.add_done_callback(lambda future: future.cancelled() or future.exception())
 
     def release(self, newest_first: bool = False) -> None:
         """Say what was held back."""

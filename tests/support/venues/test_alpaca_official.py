@@ -111,7 +111,7 @@ async def test_the_official_client_cancels_and_replaces(venue: AlpacaServer) -> 
 
 async def test_refusals_reach_the_official_client_with_status_code_and_words(venue: AlpacaServer) -> None:
     trading = client(venue)
-    for asked, status, words in (
+    for request, status, words in (
         (limit("SPY", 10_000, 400.0), 403, "insufficient buying power"),
         (limit("NONE", 1, 400.0), 422, "not found"),
         (limit("SPY", 1, 400.123), 422, "sub-penny"),
@@ -120,7 +120,7 @@ async def test_refusals_reach_the_official_client_with_status_code_and_words(ven
         (limit("BTC/USD", 1, 60000.0), 422, "time_in_force"),
     ):
         with pytest.raises(APIError, match=words) as refused:
-            await asyncio.to_thread(trading.submit_order, asked)
+            await asyncio.to_thread(trading.submit_order, request)
         assert refused.value.status_code == status
         assert isinstance(refused.value.code, int)
     with pytest.raises(APIError) as unauthorized:
@@ -196,8 +196,8 @@ async def test_the_official_stream_hears_each_update(venue: AlpacaServer) -> Non
 async def test_the_official_client_cancels_all_orders_and_closes_positions(venue: AlpacaServer) -> None:
     trading = client(venue)
     order = await asyncio.to_thread(trading.submit_order, limit("SPY", 3, 100.0))
-    (said,) = await asyncio.to_thread(trading.cancel_orders)
-    assert (said.id, said.status) == (order.id, 200)
+    (cancellation,) = await asyncio.to_thread(trading.cancel_orders)
+    assert (cancellation.id, cancellation.status) == (order.id, 200)
     venue.book.positions["SPY"] = Decimal(7)
     closing = await asyncio.to_thread(trading.close_position, "SPY")
     assert (closing.side, closing.qty, closing.symbol) == (OrderSide.SELL, "7", "SPY")

@@ -107,8 +107,8 @@ class Yahoo:
             )
         listing = self.listings.get(symbol)
         if listing is None:
-            said = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
-            return web.json_response({"chart": {"result": None, "error": said}}, status=404)
+            error = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
+            return web.json_response({"chart": {"result": None, "error": error}}, status=404)
         result = chart(symbol, listing, dict(request.query), nothing=symbol in self.empty)
         text = self.changed(json.dumps({"chart": {"result": [result], "error": None}}))
         return web.Response(text=text, content_type="application/json")
