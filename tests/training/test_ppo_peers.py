@@ -151,32 +151,32 @@ def test_the_shared_agent_takes_the_place_of_the_scripts_class() -> None:
 def test_the_peers_begin_with_the_network_of_quantd() -> None:
     env = DriftingAsset("simplex", 4, 3, 6)
     plan = PpoPlan(network="shared", hidden=(8, 8), layout=Layout(3, 2, 0, None))
-    ours = Ppo(plan, env.observation_size, env.action_size, env.kind, 7)
+    learner = Ppo(plan, env.observation_size, env.action_size, env.kind, 7)
     network = network_of(plan, env, 7)
-    seen = torch.randn((5, env.observation_size), generator=torch.Generator().manual_seed(1))
-    heads = ours.network(seen)
+    observations = torch.randn((5, env.observation_size), generator=torch.Generator().manual_seed(1))
+    heads = learner.network(observations)
     market = BatchedMarket(env, network)
     agent = Agent(market)
-    assert torch.equal(agent.actor_mean(seen), heads.actor)
-    assert torch.equal(agent.get_value(seen)[:, 0], heads.value)
+    assert torch.equal(agent.actor_mean(observations), heads.actor)
+    assert torch.equal(agent.get_value(observations)[:, 0], heads.value)
     policy = SharedPolicy(
         market.single_observation_space, market.single_action_space, lambda _: 1e-3, network=network
     )  # fmt: skip
-    scores, values, log_prob = policy(seen, deterministic=True)
+    scores, values, log_prob = policy(observations, deterministic=True)
     assert torch.equal(scores, heads.actor)
     assert torch.equal(values[:, 0], heads.value)
-    _, judged, entropy, _ = agent.get_action_and_value(seen, scores)
+    _, judged, entropy, _ = agent.get_action_and_value(observations, scores)
     assert torch.allclose(judged, log_prob)
-    assert torch.allclose(entropy, policy.get_distribution(seen).entropy())
+    assert torch.allclose(entropy, policy.get_distribution(observations).entropy())
     learned = sum(parameter.numel() for group in policy.optimizer.param_groups for parameter in group["params"])
-    assert learned == sum(parameter.numel() for parameter in agent.parameters()) == len(ours.network.vector)
+    assert learned == sum(parameter.numel() for parameter in agent.parameters()) == len(learner.network.vector)
 
 
 def test_growth_by_steps_and_by_seconds_is_that_of_the_points() -> None:
-    one = fit()
-    assert [one.after_steps(steps) for steps in (25_000, 25_001, 100_000, 100_001)] == [0.5, 1.0, 1.1, None]
-    assert [one.after_seconds(seconds) for seconds in (2.9, 3.0, 11.9, 99.0)] == [None, 0.5, 1.0, 1.1]
-    assert one.share(1.1) == pytest.approx(0.5)
+    record = fit()
+    assert [record.after_steps(steps) for steps in (25_000, 25_001, 100_000, 100_001)] == [0.5, 1.0, 1.1, None]
+    assert [record.after_seconds(seconds) for seconds in (2.9, 3.0, 11.9, 99.0)] == [None, 0.5, 1.0, 1.1]
+    assert record.share(1.1) == pytest.approx(0.5)
 
 
 def test_a_seed_that_diverged_is_counted_in_its_row() -> None:
@@ -188,7 +188,7 @@ def test_the_table_has_the_median_of_the_newest_cell_of_a_side(tmp_path: Path) -
     for added in (fit(cell="old"), fit(), fit(seed=2), fit(seed=3, points=higher), fit(seed=3, points=higher)):
         append(tmp_path / "fits.jsonl", added)
     fits = newest(read_fits(tmp_path / "fits.jsonl"))
-    assert [(one.cell, one.seed) for one in fits] == [("a", 1), ("a", 2), ("a", 3)]
+    assert [(record.cell, record.seed) for record in fits] == [("a", 1), ("a", 2), ("a", 3)]
     equal, reference, row = rows(fits)
     assert [equal[0], equal[5]] == ["five stocks, 2017-18, IC 1, 15 bp: equal weight", "+0.10"]
     assert [reference[0], reference[5]] == ["five stocks, 2017-18, IC 1, 15 bp: reference rule", "+2.10"]

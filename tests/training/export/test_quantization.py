@@ -213,20 +213,20 @@ def test_a_signature_is_of_one_key_over_one_artifact(tmp_path: Path) -> None:
     for name in ("mine", "other"):
         generate(tmp_path / name, tmp_path / f"{name}.pem")
     assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o600
-    mine, other = tmp_path / "mine.pem", tmp_path / "other.pem"
-    assert "it is not signed" in signature_fault(tmp_path / "a", digest, [mine])
+    own_key, other_key = tmp_path / "mine.pem", tmp_path / "other.pem"
+    assert "it is not signed" in signature_fault(tmp_path / "a", digest, [own_key])
     sign(tmp_path / "a", digest, tmp_path / "mine")
-    assert signature_fault(tmp_path / "a", digest, [other, mine]) == ""
-    assert "it is of no trusted key" in signature_fault(tmp_path / "a", digest, [other])
-    assert "it is of no trusted key" in signature_fault(tmp_path / "a", "0" * 64, [mine])
+    assert signature_fault(tmp_path / "a", digest, [other_key, own_key]) == ""
+    assert "it is of no trusted key" in signature_fault(tmp_path / "a", digest, [other_key])
+    assert "it is of no trusted key" in signature_fault(tmp_path / "a", "0" * 64, [own_key])
     load_agent(tmp_path / "a", {})
     (tmp_path / "a" / signature.SIGNATURE).write_text("not hex")
-    assert "no signature is in it" in signature_fault(tmp_path / "a", digest, [mine])
+    assert "no signature is in it" in signature_fault(tmp_path / "a", digest, [own_key])
     with pytest.raises(KeyFault, match="no public key in PEM"):
         signature_fault(tmp_path / "a", digest, [tmp_path / "mine"])
-    mine.chmod(0o600)
+    own_key.chmod(0o600)
     with pytest.raises(KeyFault, match="no private key in PEM"):
-        sign(tmp_path / "a", digest, mine)
+        sign(tmp_path / "a", digest, own_key)
     with pytest.raises(KeyFault, match="never written over"):
         generate(tmp_path / "mine", tmp_path / "new.pem")
     (tmp_path / "mine").chmod(0o644)

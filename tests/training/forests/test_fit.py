@@ -91,14 +91,14 @@ def test_the_artifact_answers_as_the_fitted_forest_does(tmp_path: Path, kind: Fo
     rows = gather(kind, returns, plan.horizon, plan.stride)
     expected = fit(rows, plan).predict(rows)
     forest = load_forest(tmp_path / "forest", kind)
-    given = np.concatenate(
+    answers = np.concatenate(
         [
             forest.predict(look(returns[t - LOOKBACK + 1 : t + 1])).model
             for t in range(LOOKBACK, len(returns) - plan.horizon, plan.stride)
         ]
     )
     # float32 leaves, added in float32
-    np.testing.assert_allclose(given, expected, atol=5e-6)
+    np.testing.assert_allclose(answers, expected, atol=5e-6)
 
 
 @pytest.mark.requirement("R-097")
@@ -123,11 +123,11 @@ def test_a_history_too_short_to_walk_forward_is_refused_in_words(tmp_path: Path)
 
 def test_another_seed_is_another_forest_and_the_forest_is_scaled_on_its_own_rows(tmp_path: Path) -> None:
     returns = garch(6, 420, 3)
-    one, two = (made(tmp_path / f"{s}", returns, Plan("risk", folds=1, leaves=8, seed=s)) for s in (1, 2))
-    assert one.files["policy.onnx"] != two.files["policy.onnx"]
+    forest, other_forest = (made(tmp_path / f"{s}", returns, Plan("risk", folds=1, leaves=8, seed=s)) for s in (1, 2))
+    assert forest.files["policy.onnx"] != other_forest.files["policy.onnx"]
     rows = gather("risk", np.vstack([np.full((1, 3), np.nan), returns]), 21, 5)
-    np.testing.assert_allclose(one.scaler.centre, rows.features.mean(axis=0))
-    np.testing.assert_allclose(one.scaler.scale, rows.features.std(axis=0))
+    np.testing.assert_allclose(forest.scaler.centre, rows.features.mean(axis=0))
+    np.testing.assert_allclose(forest.scaler.scale, rows.features.std(axis=0))
 
 
 def test_a_plan_that_cannot_be_is_refused() -> None:
@@ -140,7 +140,7 @@ def test_a_plan_that_cannot_be_is_refused() -> None:
 def test_r2_is_that_of_scikit_learn() -> None:
     from sklearn.metrics import mean_squared_error, r2_score
 
-    said, true = np.random.default_rng(1).normal(size=(2, 50))
-    assert score(said, true).r2 == pytest.approx(r2_score(true, said))
-    assert score(said, true).mse == pytest.approx(mean_squared_error(true, said))
-    assert msgspec.json.encode(score(said, np.ones(50)))  # no spread: still a value, not a crash
+    predictions, outcomes = np.random.default_rng(1).normal(size=(2, 50))
+    assert score(predictions, outcomes).r2 == pytest.approx(r2_score(outcomes, predictions))
+    assert score(predictions, outcomes).mse == pytest.approx(mean_squared_error(outcomes, predictions))
+    assert msgspec.json.encode(score(predictions, np.ones(50)))  # no spread: still a value, not a crash

@@ -149,8 +149,8 @@ def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart
     tmp_path: Path, begun: Path
 ) -> None:
     placed(tmp_path, begun)
-    mine, state = tmp_path / "versions" / "mine", tmp_path / "state"
-    first = in_use(mine)
+    version_folder, state = tmp_path / "versions" / "mine", tmp_path / "state"
+    first = in_use(version_folder)
     assert first is not None
     with_calendar(tmp_path)
     running = subprocess.Popen(
@@ -162,30 +162,30 @@ def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart
             assert running.poll() is None, running.communicate()
             time.sleep(0.1)
         running.send_signal(signal.SIGTERM)
-        _, said = running.communicate(timeout=60)
-        assert running.returncode == 0, said
+        _, messages = running.communicate(timeout=60)
+        assert running.returncode == 0, messages
     finally:
         running.kill()
     (text,) = alerts(state, "retrain")
     (news,) = [event for event, _ in journalled(state) if isinstance(event, Retrained)]
     assert news.failed == ""
     assert text.startswith(f"rival was trained again on data up to 2019-01-02: {news.version}")
-    assert len(versions(mine)) == 2
+    assert len(versions(version_folder)) == 2
     assert news.promoted
-    after = in_use(mine)
+    after = in_use(version_folder)
     assert after is not None
     assert after.name == news.version
     assert json.loads((after / MANIFEST).read_bytes())["digest"] == news.digest != news.current
-    assert json.loads((mine / "decisions" / f"{news.version}.json").read_bytes())["until"] == "2019-01-02"
+    assert json.loads((version_folder / "decisions" / f"{news.version}.json").read_bytes())["until"] == "2019-01-02"
 
     # the restart folds the record, trains nothing again, and goes on with the new version
-    done = answer(quantd(tmp_path, "run", "--json", "--set", "feed.pace=fast"))
-    assert versions(mine) == sorted([first.name, after.name])
+    report = answer(quantd(tmp_path, "run", "--json", "--set", "feed.pace=fast"))
+    assert versions(version_folder) == sorted([first.name, after.name])
     steps = journalled(state)
     starts = [(k, event) for k, (event, _) in enumerate(steps) if isinstance(event, Started)]
     assert [event.artifacts["rival"] for _, event in starts] == [digest_of(first), news.digest]
-    said = [e.text for _, effects in steps for e in effects if isinstance(e, Publish) and e.kind == "artifact"]
-    assert said == [
+    messages = [e.text for _, effects in steps for e in effects if isinstance(e, Publish) and e.kind == "artifact"]
+    assert messages == [
         f"rival decides with another model from now on ({digest_of(first)[:8]} to {news.digest[:8]}): it remembers "
         f"nothing, and is "
         "compared from here on"
@@ -201,7 +201,7 @@ def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart
     plain = tmp_path / "plain"
     plain.mkdir()
     write(plain, CONFIG.split('[[agents]]\nname = "rival"')[0] + "[bus]\nport = 0\n[api]\nport = 0\n")
-    assert answer(quantd(plain, "backtest", "--json", "--no-compare"))["digest"] == done["digest"]
+    assert answer(quantd(plain, "backtest", "--json", "--no-compare"))["digest"] == report["digest"]
     again = quantd(tmp_path, "replay", "--json")
     assert again.returncode == 0, again.stderr
 
@@ -238,7 +238,7 @@ async def ended(kit: Kit, stepping: "asyncio.Task[None]", training: "asyncio.Tas
 
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
-    ("sets", "spoil", "said"),
+    ("sets", "spoil", "reason"),
     [
         (("retrain.stale=1d", "retrain.bars=BARS"), "", "bars of all symbols end 2018-06-29, before 2019-01-01"),
         ((), "current", "is no folder of versions"),
@@ -247,15 +247,17 @@ async def ended(kit: Kit, stepping: "asyncio.Task[None]", training: "asyncio.Tas
     ids=["stale bars", "no versions", "too long"],
 )
 async def test_a_retraining_that_fails_is_a_warning_and_changes_nothing(
-    tmp_path: Path, begun: Path, sets: tuple[str, ...], spoil: str, said: str
+    tmp_path: Path, begun: Path, sets: tuple[str, ...], spoil: str, reason: str
 ) -> None:
     if "retrain.bars=BARS" in sets:
         old = pl.col("ts").dt.date() <= date(2018, 6, 29)
         pl.read_parquet(BARS).filter(old).write_parquet(tmp_path / "old.parquet")
-    kit, training, mine = beside(tmp_path, begun, *(s.replace("BARS", str(tmp_path / "old.parquet")) for s in sets))
-    before = sorted(str(p.relative_to(mine)) for p in mine.rglob("*"))
+    kit, training, version_folder = beside(
+        tmp_path, begun, *(s.replace("BARS", str(tmp_path / "old.parquet")) for s in sets)
+    )
+    before = sorted(str(p.relative_to(version_folder)) for p in version_folder.rglob("*"))
     if spoil:
-        (mine / spoil).unlink()
+        (version_folder / spoil).unlink()
         before.remove(spoil)
     stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
     training.due["retrain"] = DUE
@@ -263,11 +265,14 @@ async def test_a_retraining_that_fails_is_a_warning_and_changes_nothing(
     await ended(kit, stepping, beside_it)
     (news,) = events(kit)
     (alert,) = [e for e in kit.service.recent if e.kind == "retrain"]
-    assert said in news.failed
+    assert reason in news.failed
     assert alert.level == "WARNING"
     assert alert.agent == "s0"
     assert alert.text == f"retraining of s0 failed: {news.failed}; nothing has changed"
-    assert sorted(str(p.relative_to(mine)) for p in mine.rglob("*") if ".making" not in str(p)) == before
+    assert (
+        sorted(str(p.relative_to(version_folder)) for p in version_folder.rglob("*") if ".making" not in str(p))
+        == before
+    )
     kit.store.close()
 
 
@@ -294,12 +299,12 @@ def test_a_retraining_whose_model_trades_nothing_fails_with_the_reason() -> None
 async def test_a_schedule_trains_a_forest_which_is_used_only_where_it_beats_the_plain_estimate(
     tmp_path: Path, predicts: Literal["risk", "allocation"]
 ) -> None:
-    mine = tmp_path / "made"
-    first = mine / "v20171229-abcdef"
+    version_folder = tmp_path / "made"
+    first = version_folder / "v20171229-abcdef"
     plan = fit.Plan(predicts, date(2012, 1, 3), date(2017, 12, 29), folds=2, leaves=8, stride=10)
     fit.train(BARS, ACTIONS, SYMBOLS, plan, first, "", lambda line: None)
-    point(mine, first.name, digest_of(first), "then")
-    kit, training, folder = beside(tmp_path, mine, "retrain.expanding=true")
+    point(version_folder, first.name, digest_of(first), "then")
+    kit, training, folder = beside(tmp_path, version_folder, "retrain.expanding=true")
     stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
     training.due["retrain"] = DUE
     await until(lambda: any(e.kind == "retrain" for e in kit.service.recent))
@@ -321,21 +326,21 @@ async def test_a_schedule_trains_a_forest_which_is_used_only_where_it_beats_the_
 
 
 async def test_a_stop_ends_what_is_being_trained_and_tells_nothing(tmp_path: Path, begun: Path) -> None:
-    kit, training, mine = beside(tmp_path, begun, "retrain.nice=19")
+    kit, training, version_folder = beside(tmp_path, begun, "retrain.nice=19")
     stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
     training.due["retrain"] = DUE
-    await until(lambda: children(mine))
-    ((child, nice),) = children(mine)
+    await until(lambda: children(version_folder))
+    ((child, nice),) = children(version_folder)
     assert nice == 19
     await ended(kit, stepping, beside_it)
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
     assert events(kit) == []
-    assert len(versions(mine)) == 1
+    assert len(versions(version_folder)) == 1
     kit.store.close()
 
 
-def children(mine: Path) -> list[tuple[int, int]]:
+def children(version_folder: Path) -> list[tuple[int, int]]:
     """(process, nice) of what trains: children of this process."""
     processes = []
     for task in Path("/proc/self/task").iterdir():
@@ -436,7 +441,7 @@ def mistakes(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('agents = ["rival"]', 'agents = ["even"]', "so it would use the retrained policy without a comparison"),
         (
@@ -452,9 +457,9 @@ def mistakes(text: str) -> list[str]:
         ('shadow = true\nchallenges = "even"', "", "needs a shadow, and no agent is one"),
     ],
 )
-def test_what_trades_itself_is_not_trained_again(old: str, new: str, said: str) -> None:
+def test_what_trades_itself_is_not_trained_again(old: str, new: str, message: str) -> None:
     assert old in CONFIG
-    assert said in " ".join(mistakes(CONFIG.replace(old, new)))
+    assert message in " ".join(mistakes(CONFIG.replace(old, new)))
 
 
 def test_a_version_may_be_traded_by_a_champion_and_is_what_a_challenger_is_held_against(
@@ -480,20 +485,20 @@ def test_a_version_may_be_traded_by_a_champion_and_is_what_a_challenger_is_held_
 
 def test_a_backtest_trains_nothing_and_says_so(tmp_path: Path, begun: Path) -> None:
     placed(tmp_path, begun)
-    done = quantd(tmp_path, "backtest", "--no-compare")
-    assert done.returncode == 0, done.stderr
-    assert 'schedule "again" trains nothing in a backtest' in done.stderr
+    process = quantd(tmp_path, "backtest", "--no-compare")
+    assert process.returncode == 0, process.stderr
+    assert 'schedule "again" trains nothing in a backtest' in process.stderr
     assert len(versions(tmp_path / "versions" / "mine")) == 1
 
 
 @pytest.mark.parametrize(
-    ("feed", "said"),
+    ("feed", "message"),
     [
         ('kind = "yfinance"', "needs a file of daily bars"),
         ('interval = "5m"', 'needs daily bars, but [feed] interval = "5m"'),
     ],
 )
-def test_bars_that_nothing_can_be_trained_on_need_others(feed: str, said: str) -> None:
+def test_bars_that_nothing_can_be_trained_on_need_others(feed: str, message: str) -> None:
     text = CONFIG.replace("[feed]", f"[feed]\n{feed}")
-    assert said in " ".join(mistakes(text))
+    assert message in " ".join(mistakes(text))
     read(text.replace("[retrain]", '[retrain]\nbars = "daily.parquet"'), known_names())

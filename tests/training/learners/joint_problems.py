@@ -53,8 +53,8 @@ class CooperativeSplit:
         ended = self._age >= self.length
         self._age[ended] = 0
         self._closed = self._draw(len(self._age))
-        seen, over = self._shown(self._closed), ended.repeat_interleave(self.agents)
-        return Step(seen, reward, torch.zeros_like(over), over, seen)
+        observations, over = self._shown(self._closed), ended.repeat_interleave(self.agents)
+        return Step(observations, reward, torch.zeros_like(over), over, observations)
 
     def worth(self, observation: Tensor, action: Tensor) -> Tensor:
         """float[B] expected reward of actions, agents of a desk side by side."""

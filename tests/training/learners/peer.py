@@ -126,4 +126,6 @@ def peer_of(plan: PpoPlan | A2cPlan, env: VectorEnv, seed: int) -> PPO | A2C:
 def acting(peer: PPO | A2C, env: VectorEnv) -> Any:
     """float[B, D] -> the peer's actions when nothing is drawn, as the problem takes them."""
     view = PeerEnv(env)
-    return lambda seen: view.executed(torch.from_numpy(peer.predict(seen.numpy(), deterministic=True)[0]))
+    return lambda observations: view.executed(
+        torch.from_numpy(peer.predict(observations.numpy(), deterministic=True)[0])
+    )

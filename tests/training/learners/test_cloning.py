@@ -14,8 +14,8 @@ PLAN = PpoPlan(hidden=(32,), horizon=16)
 
 def taught(env: RegimeBandit | RevertingPair, teacher: object, plan: PpoPlan = PLAN) -> tuple[Ppo, list[float]]:
     learner = Ppo(plan, env.observation_size, env.action_size, env.kind, 1)
-    seen, targets = demonstrations(env, teacher, 64, seed=2)  # type: ignore[arg-type]
-    return learner, clone(learner, seen, targets, CloningPlan(learning_rate=3e-3, minibatch=64))
+    observations, targets = demonstrations(env, teacher, 64, seed=2)  # type: ignore[arg-type]
+    return learner, clone(learner, observations, targets, CloningPlan(learning_rate=3e-3, minibatch=64))
 
 
 @pytest.mark.parametrize("simplex", ["softmax_gaussian", "dirichlet"])
@@ -32,7 +32,7 @@ def test_weights_are_cloned(simplex: str) -> None:
 
 
 def test_positions_are_cloned_from_a_mean_reversion_rule() -> None:
-    learner, _ = taught(RevertingPair("box", 32), lambda seen: -torch.tanh(2.0 * seen))
+    learner, _ = taught(RevertingPair("box", 32), lambda observations: -torch.tanh(2.0 * observations))
     assert share(RevertingPair("box"), learner.act) > 0.7
     grid = torch.linspace(-2.0, 2.0, 9).unsqueeze(1)
     torch.testing.assert_close(learner.act(grid), -torch.tanh(2.0 * grid), rtol=0, atol=0.1)
@@ -40,7 +40,7 @@ def test_positions_are_cloned_from_a_mean_reversion_rule() -> None:
 
 def test_allocations_are_cloned_and_ppo_learns_on_from_them() -> None:
     env = RegimeBandit("discrete", 32)
-    learner, _ = taught(env, lambda seen: seen.argmax(1))
+    learner, _ = taught(env, lambda observations: observations.argmax(1))
     assert share(env, learner.act) == 1.0
     learner.learn(env, 2048, lambda _: False)
     assert share(env, learner.act) == 1.0
@@ -51,17 +51,17 @@ def test_cloning_leaves_the_critics_head_and_the_spread_alone() -> None:
     learner = Ppo(PLAN, 1, 1, "box", 1)
     critic = learner.network.critic.weight.detach().clone()  # type: ignore[attr-defined]
     spread = learner.network.spread.detach().clone()
-    seen, targets = demonstrations(env, lambda o: torch.ones_like(o), 8, seed=2)
-    clone(learner, seen, targets)
+    observations, targets = demonstrations(env, lambda o: torch.ones_like(o), 8, seed=2)
+    clone(learner, observations, targets)
     assert torch.equal(learner.network.critic.weight, critic)  # type: ignore[attr-defined]
     assert torch.equal(learner.network.spread, spread)
 
 
 def test_demonstrations_follow_the_teacher_and_keep_what_it_did() -> None:
     env = DriftingAsset("discrete", 4)
-    seen, targets = demonstrations(env, lambda o: o.argmax(1), 6, seed=2)
-    assert seen.shape == (24, 5)
-    assert torch.equal(targets, seen.argmax(1))
+    observations, targets = demonstrations(env, lambda o: o.argmax(1), 6, seed=2)
+    assert observations.shape == (24, 5)
+    assert torch.equal(targets, observations.argmax(1))
 
 
 def test_targets_that_are_no_allocations_are_refused() -> None:

@@ -60,10 +60,10 @@ def test_slopes_are_those_of_autograd(distribution: Family, seed: int) -> None:
     spread.requires_grad_()
     judged = distribution.judge(actor, spread, coordinates)
     loss = (judged.log_prob * by_log_prob).sum() + 0.7 * judged.entropy.sum()
-    wanted = torch.autograd.grad(loss, [actor, spread], allow_unused=True)
-    torch.testing.assert_close(d_actor, wanted[0])
+    expected_slopes = torch.autograd.grad(loss, [actor, spread], allow_unused=True)
+    torch.testing.assert_close(d_actor, expected_slopes[0])
     if distribution.spread:
-        torch.testing.assert_close(d_spread, wanted[1])
+        torch.testing.assert_close(d_spread, expected_slopes[1])
 
 
 def integral(density: Callable[[Tensor], Tensor], low: float, high: float, steps: int = 100_001) -> float:

@@ -66,9 +66,9 @@ def test_every_one_of_five_seeds_comes_within_2_percent_of_the_best() -> None:
 
 def test_who_ignores_the_others_or_the_closed_asset_cannot_come_near_the_best() -> None:
     env = CooperativeSplit(desks=1)
-    equal = share(env, lambda seen: torch.full((len(seen), 4), 0.25))
-    blind = share(env, lambda seen: torch.eye(4)[:3].repeat(len(seen) // 3, 1))
-    together = share(env, lambda seen: torch.eye(4)[(seen.argmax(1) + 1) % 4])
+    equal = share(env, lambda observations: torch.full((len(observations), 4), 0.25))
+    blind = share(env, lambda observations: torch.eye(4)[:3].repeat(len(observations) // 3, 1))
+    together = share(env, lambda observations: torch.eye(4)[(observations.argmax(1) + 1) % 4])
     # 1 - 1/4 x 2 open less closed, less two others at a quarter; one of four days wrong; two others in the same asset
     assert (equal, blind, together) == pytest.approx((0.0, 0.5, -1.0), abs=0.05)
 
@@ -174,10 +174,10 @@ def test_the_named_default_has_the_rates_tau_and_noise_that_are_asked_for() -> N
 @pytest.mark.parametrize("kind", ["simplex", "box"])
 def test_what_is_explored_is_an_allocation_as_far_from_the_policys_as_noise_says(kind: str) -> None:
     learner = Maddpg(msgspec.structs.replace(SMALL, agents=1), 5, 4, kind, 1)  # type: ignore[arg-type]
-    seen = torch.randn((4000, 5), generator=torch.Generator().manual_seed(1))
-    uniform, greedy = learner.explore(seen), learner.act(seen)
+    observations = torch.randn((4000, 5), generator=torch.Generator().manual_seed(1))
+    uniform, greedy = learner.explore(observations), learner.act(observations)
     learner.steps = SMALL.warmup
-    noisy = learner.explore(seen)
+    noisy = learner.explore(observations)
     for action in (uniform, greedy, noisy):
         if kind == "simplex":
             assert (action >= 0.0).all()
@@ -207,10 +207,14 @@ def test_a_step_drawn_is_that_of_one_desk_with_each_agents_reward_and_end() -> N
     env = CooperativeSplit(desks=2, agents=3)
     replay = JointReplay(env, Views(3, 0, 4), 12)
     for number in range(3):
-        seen = torch.full((6, 4), float(number)) + torch.arange(6).view(6, 1) / 10
+        observations = torch.full((6, 4), float(number)) + torch.arange(6).view(6, 1) / 10
         reward = torch.arange(6.0) + 10 * number
         ended = torch.arange(6) == number
-        replay.add(seen, torch.full((6, 4), 0.25) * number, Step(seen, reward, ended, ~ended, seen + 100.0))
+        replay.add(
+            observations,
+            torch.full((6, 4), 0.25) * number,
+            Step(observations, reward, ended, ~ended, observations + 100.0),
+        )
     assert len(replay) == 4
     batch = replay.sample(200, torch.Generator().manual_seed(1))
     # the ring holds two rows: the first was overwritten

@@ -252,12 +252,12 @@ def test_rmsprop_with_bounded_gradients_is_torchs() -> None:
     random = torch.Generator().manual_seed(1)
     vector = torch.randn(100, generator=random)
     other = torch.nn.Parameter(vector.clone())
-    mine = RmsProp(vector, 7e-4, 1e-5, 0.5, 0.99)
-    theirs = torch.optim.RMSprop([other], 7e-4, 0.99, 1e-5)
+    optimizer = RmsProp(vector, 7e-4, 1e-5, 0.5, 0.99)
+    peer_optimizer = torch.optim.RMSprop([other], 7e-4, 0.99, 1e-5)
     for scale in (1e-3, 1.0, 30.0, 0.0, 1e-6):
         gradient = torch.randn(100, generator=random) * scale
         other.grad = gradient.clone()
         torch.nn.utils.clip_grad_norm_([other], 0.5)
-        mine.step(gradient)
-        theirs.step()
+        optimizer.step(gradient)
+        peer_optimizer.step()
         torch.testing.assert_close(vector, other.detach(), rtol=1e-5, atol=1e-6)

@@ -25,31 +25,31 @@ PROBLEMS = {
 def shares(name: str, problem: str, seeds: tuple[int, ...]) -> tuple[list[float], list[float]]:
     """What part of the best ours and the peer earn, a figure a seed."""
     plan, steps = HALF_WAY[name]
-    ours, theirs = [], []
+    own_shares, peer_shares = [], []
     for seed in seeds:
         env: Problem = PROBLEMS[problem]()
-        ours.append(share(env, trained(plan, env, seed, steps).act))
+        own_shares.append(share(env, trained(plan, env, seed, steps).act))
         env = PROBLEMS[problem]()
-        theirs.append(share(env, acting(peer_of(plan, env, seed).learn(steps), env)))
-    return ours, theirs
+        peer_shares.append(share(env, acting(peer_of(plan, env, seed).learn(steps), env)))
+    return own_shares, peer_shares
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS)
 @pytest.mark.parametrize("name", HALF_WAY)
 def test_half_way_both_are_as_near_the_best_within_the_peers_spread(name: str, problem: str) -> None:
-    ours, theirs = shares(name, problem, SEEDS)
-    mean = sum(ours) / len(ours)
-    print(f"{name}, {problem}: ours {sorted(ours)}, SB3 {sorted(theirs)}")  # noqa: T201
-    assert mean >= min(theirs) - 0.02
+    own_shares, peer_shares = shares(name, problem, SEEDS)
+    mean = sum(own_shares) / len(own_shares)
+    print(f"{name}, {problem}: ours {sorted(own_shares)}, SB3 {sorted(peer_shares)}")  # noqa: T201
+    assert mean >= min(peer_shares) - 0.02
 
 
 def test_the_peers_network_is_ours() -> None:
     env = DriftingAsset("discrete", 4)
     plan = PpoPlan(horizon=8, minibatch=32)
-    peer, mine = peer_of(plan, env, 1), trained(plan, env, 1, 32)
+    peer, learner = peer_of(plan, env, 1), trained(plan, env, 1, 32)
     count = sum(parameter.numel() for parameter in peer.policy.parameters())
-    assert count == mine.network.vector.numel()
+    assert count == learner.network.vector.numel()
 
 
 def test_the_peer_is_given_the_last_observation_of_an_episode_that_a_time_limit_cut() -> None:

@@ -40,8 +40,8 @@ def steps(count: int, batch: int, terminated: set[tuple[int, int]], truncated: s
 def fill(replay: Replay, transitions: list[Step]) -> None:
     for t, step in enumerate(transitions):
         batch = len(step.reward)
-        seen = torch.stack([torch.full((batch,), float(t)), torch.arange(batch).float()], 1)
-        replay.add(seen, torch.full((batch,), t % 2), step)
+        observations = torch.stack([torch.full((batch,), float(t)), torch.arange(batch).float()], 1)
+        replay.add(observations, torch.full((batch,), t % 2), step)
 
 
 def expected(transitions: list[Step], t: int, b: int, n_step: int) -> tuple[float, float, float]:
@@ -82,10 +82,10 @@ def test_every_draw_is_a_step_of_the_ring_with_the_return_of_its_definition(
     assert drawn <= {(t, b) for t in range(oldest, newest + 1) for b in range(3)}
     if len(replay) < 40:
         assert len(drawn) == len(replay)
-    for seen, action, reward, discount, following in zip(
+    for observation, action, reward, discount, following in zip(
         batch.observation, batch.action, batch.reward, batch.discount, batch.following, strict=True
     ):
-        t, b = int(seen[0]), int(seen[1])
+        t, b = int(observation[0]), int(observation[1])
         assert int(action) == t % 2
         assert (float(reward), float(discount), float(following[0])) == expected(transitions, t, b, n_step)
         assert int(following[1]) == b
@@ -146,16 +146,16 @@ def test_a_new_step_is_drawn_as_soon_as_the_most_surprising_one() -> None:
 
 
 def test_a_memory_taken_up_again_draws_the_same() -> None:
-    one, other = memory(3, 30, 2, 0.6), memory(3, 30, 2, 0.6)
+    first_memory, second_memory = memory(3, 30, 2, 0.6), memory(3, 30, 2, 0.6)
     transitions = steps(25, 3, {(3, 1)}, {(7, 2)})
-    fill(one, transitions)
-    one.tell(torch.tensor([0, 5, 9]), torch.tensor([3.0, 0.2, 7.0]))
-    other.load(one.state())
-    drawn = [replay.sample(64, torch.Generator().manual_seed(6)) for replay in (one, other)]
+    fill(first_memory, transitions)
+    first_memory.tell(torch.tensor([0, 5, 9]), torch.tensor([3.0, 0.2, 7.0]))
+    second_memory.load(first_memory.state())
+    drawn = [replay.sample(64, torch.Generator().manual_seed(6)) for replay in (first_memory, second_memory)]
     for column, other_column in zip(*drawn, strict=True):
         assert torch.equal(column, other_column)
     with pytest.raises(ValueError, match="kept as"):
-        memory(2, 30, 2).load(one.state())
+        memory(2, 30, 2).load(first_memory.state())
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -190,9 +190,9 @@ class Counting(np.ndarray):
     read = 0
 
     def __getitem__(self, key: object) -> np.ndarray:
-        taken = np.asarray(self)[key]  # type: ignore[index]
-        Counting.read += taken.size
-        return taken
+        values = np.asarray(self)[key]  # type: ignore[index]
+        Counting.read += values.size
+        return values
 
 
 @pytest.mark.requirement("R-062")

@@ -40,10 +40,10 @@ class Recorder:
     def step(self, action: Tensor) -> Step:
         self.executed.append(action.clone())
         ended = torch.full((self.batch,), len(self.executed) % 3 == 0)
-        mine = torch.arange(self.batch) < self.batch // 2
+        terminal_rows = torch.arange(self.batch) < self.batch // 2
         final, reward = torch.randn((self.batch, 2), generator=self._random), torch.randn(self.batch)
-        seen = torch.where(ended.unsqueeze(1), torch.zeros(2), final)
-        self.answers.append(Step(seen, reward, ended & mine, ended & ~mine, final))
+        observations = torch.where(ended.unsqueeze(1), torch.zeros(2), final)
+        self.answers.append(Step(observations, reward, ended & terminal_rows, ended & ~terminal_rows, final))
         return self.answers[-1]
 
 
@@ -90,7 +90,7 @@ def test_advantages_are_the_discounted_sum_of_surprises_until_the_episode_ends(
     random = torch.Generator().manual_seed(seed)
     reward, value, following = torch.randn((3, length, 2), generator=random, dtype=torch.float64)
     done = torch.rand((length, 2), generator=random) < 0.3
-    given_here = advantages(reward, value, following, done, gamma, trace)
+    estimates = advantages(reward, value, following, done, gamma, trace)
     for b in range(2):
         for t in range(length):
             total = 0.0
@@ -99,7 +99,7 @@ def test_advantages_are_the_discounted_sum_of_surprises_until_the_episode_ends(
                 total += (gamma * trace) ** (later - t) * surprise
                 if done[later, b]:
                     break
-            assert float(given_here[t, b]) == pytest.approx(total, abs=1e-9)
+            assert float(estimates[t, b]) == pytest.approx(total, abs=1e-9)
 
 
 def test_with_full_traces_the_target_is_the_discounted_return() -> None:

@@ -88,9 +88,11 @@ def test_the_density_of_an_allocation_integrates_to_one_over_the_simplex(
     # midpoints of a grid over two of three weights; per volume of log ratios, the volume of weights being their product
     cells = 400
     side = (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
-    one, two = torch.meshgrid(side, side, indexing="ij")
-    inside = one + two < 1.0 - 1e-9
-    weights = torch.stack([one[inside], two[inside], 1.0 - one[inside] - two[inside]], 1)
+    first_weight, second_weight = torch.meshgrid(side, side, indexing="ij")
+    inside = first_weight + second_weight < 1.0 - 1e-9
+    weights = torch.stack(
+        [first_weight[inside], second_weight[inside], 1.0 - first_weight[inside] - second_weight[inside]], 1
+    )
     ratios = weights[:, :2].log() - weights[:, 2:].log()
     mean = torch.tensor([[first, second]], dtype=torch.float64).expand_as(ratios)
     spread = torch.full_like(ratios, log_spread)
@@ -103,18 +105,23 @@ def test_the_density_of_an_allocation_integrates_to_one_over_the_simplex(
 @pytest.mark.parametrize(("kind", "size"), [("simplex", 4), ("box", 3)])
 def test_actions_are_allocations_whoever_draws_them(kind: Kind, size: int) -> None:
     learner = Sac(msgspec.structs.replace(PLAN, warmup=10), 5, size, kind, 1)
-    seen = torch.randn(500, 5, generator=torch.Generator().manual_seed(1)) * 10.0
-    uniform = learner.explore(seen)
+    observations = torch.randn(500, 5, generator=torch.Generator().manual_seed(1)) * 10.0
+    uniform = learner.explore(observations)
     learner.steps = 10
-    for action in (uniform, learner.explore(seen), learner.act(seen), learner.act(seen, greedy=False)):
+    for action in (
+        uniform,
+        learner.explore(observations),
+        learner.act(observations),
+        learner.act(observations, greedy=False),
+    ):
         assert action.shape == (500, size)
         if kind == "simplex":
             assert (action >= 0.0).all()
             torch.testing.assert_close(action.sum(1), torch.ones(500))
         else:
             assert (action.abs() <= 1.0).all()
-    assert torch.equal(learner.act(seen), learner.act(seen))
-    assert not torch.equal(learner.act(seen, greedy=False), learner.act(seen, greedy=False))
+    assert torch.equal(learner.act(observations), learner.act(observations))
+    assert not torch.equal(learner.act(observations, greedy=False), learner.act(observations, greedy=False))
 
 
 def test_before_the_warmup_ends_every_allocation_is_as_likely() -> None:
@@ -146,33 +153,33 @@ def test_slopes_are_those_of_autograd(bfloat16: bool, near: float) -> None:
     random = torch.Generator().manual_seed(5)
     actor = GaussianActor(9, 3, random, hidden=(16, 12), bfloat16=bfloat16)
     critics = TwinCritics(9, 4, random, hidden=(16, 12), bfloat16=bfloat16)
-    seen, done = torch.randn(40, 9, generator=random), torch.rand(40, 4, generator=random)
+    observations, actions = torch.randn(40, 9, generator=random), torch.rand(40, 4, generator=random)
     d_mean, d_spread, d_value = (torch.randn(size, generator=random) for size in ((40, 3), (40, 3), (2, 40)))
 
-    def close(tensor: Tensor, wanted: Tensor) -> None:
-        assert float((tensor - wanted).detach().norm()) <= near * float(wanted.detach().norm())
+    def close(tensor: Tensor, expected: Tensor) -> None:
+        assert float((tensor - expected).detach().norm()) <= near * float(expected.detach().norm())
 
-    mean, spread, kept = actor.run(seen)
-    outputs = actor(seen)
+    mean, spread, kept = actor.run(observations)
+    outputs = actor(observations)
     close(mean, outputs[0])
     close(bounded(spread), outputs[1])
     slope = spread.clone().requires_grad_()
     (through,) = torch.autograd.grad(bounded(slope), slope, d_spread)
     actor.pull(d_mean, through, kept)
-    wanted = torch.autograd.grad(outputs, list(actor.parameters()), (d_mean, d_spread))
-    close(actor.gradient, torch.cat([gradient.reshape(-1) for gradient in wanted]))
+    expected = torch.autograd.grad(outputs, list(actor.parameters()), (d_mean, d_spread))
+    close(actor.gradient, torch.cat([gradient.reshape(-1) for gradient in expected]))
 
-    action = done.clone().requires_grad_()
-    values, tapes = critics.run(seen, done)
-    worth = values_of(critics, seen, action)
+    action_leaf = actions.clone().requires_grad_()
+    values, tapes = critics.run(observations, actions)
+    worth = values_of(critics, observations, action_leaf)
     close(values, worth)
     critics.gradient.fill_(7.0)
     by_action = critics.by_action(d_value, tapes, 4)
     assert bool((critics.gradient == 7.0).all())
     critics.pull(d_value, tapes)
-    *by_leaf, by_done = torch.autograd.grad(worth, [*critics.parameters(), action], d_value)
+    *by_leaf, slope_by_action = torch.autograd.grad(worth, [*critics.parameters(), action_leaf], d_value)
     close(critics.gradient, torch.cat([gradient.reshape(-1) for gradient in by_leaf]))
-    close(by_action, by_done)
+    close(by_action, slope_by_action)
 
 
 @pytest.mark.parametrize("kind", ["box", "simplex"])
@@ -183,10 +190,10 @@ def test_the_written_out_gradient_of_a_draw_is_autograds(kind: Kind) -> None:
     by_action = torch.randn((7, 4), generator=random)
     mean.requires_grad_(), log_spread.requires_grad_()
     action, log_prob = squash.draw(mean, log_spread, noise)
-    wanted = torch.autograd.grad((action * by_action).sum() + 0.3 * log_prob.sum(), (mean, log_spread))
+    expected_slopes = torch.autograd.grad((action * by_action).sum() + 0.3 * log_prob.sum(), (mean, log_spread))
     shift = noise * log_spread.detach().exp()
     slopes = squash.pull(action.detach(), by_action, torch.tensor([0.3]), shift)
-    torch.testing.assert_close(slopes, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(slopes, expected_slopes, rtol=1e-4, atol=1e-5)
 
 
 def test_one_update_moves_everything_by_its_equation() -> None:
@@ -204,9 +211,10 @@ def test_one_update_moves_everything_by_its_equation() -> None:
     batch = replay.sample(16, random)
     mean, spread = actor(batch.following)
     action, log_prob = other.squash.draw(mean, spread, torch.randn(16, 1, generator=random))
-    wanted = batch.reward + 0.9 * (values_of(target, batch.following, action).min(0).values - log_prob)
+    bellman_targets = batch.reward + 0.9 * (values_of(target, batch.following, action).min(0).values - log_prob)
     loss = sum(
-        0.5 * ((values - wanted.detach()) ** 2).mean() for values in values_of(critics, batch.observation, batch.action)
+        0.5 * ((values - bellman_targets.detach()) ** 2).mean()
+        for values in values_of(critics, batch.observation, batch.action)
     )
     before = {"critics": critics.vector.clone(), "actor": actor.vector.clone(), "target": target.vector.clone()}
     slope = {"critics": gradients(other, loss, critics)}
@@ -253,8 +261,8 @@ def test_products_in_bfloat16_are_near_those_in_float32_and_learn_too() -> None:
     exact, rounded = (
         GaussianActor(6, 3, generator, bfloat16=b) for generator, b in zip(random, (False, True), strict=True)
     )
-    seen = torch.randn(64, 6, generator=random[0])
-    for a, b in zip(exact(seen), rounded(seen), strict=True):
+    observations = torch.randn(64, 6, generator=random[0])
+    for a, b in zip(exact(observations), rounded(observations), strict=True):
         assert b.dtype == torch.float32
         torch.testing.assert_close(a, b, atol=2e-2, rtol=2e-2)
         assert not torch.equal(a, b)
@@ -280,6 +288,6 @@ def test_torch_and_onnx_runtime_allocate_the_same(seed: int, kind: Kind) -> None
         learner.actor.vector.mul_(2.0)
         learner.actor.mean.weight.mul_(50.0)
     session = session_of(learner.actor, learner.squash.family.readout, 5, 4)
-    seen = np.random.default_rng(seed).normal(size=(1, 5)).astype(np.float32)
-    (weights,) = session.run(["weights"], {"observation": seen})
-    np.testing.assert_allclose(weights, learner.act(torch.from_numpy(seen)).numpy(), atol=1e-5)
+    observation = np.random.default_rng(seed).normal(size=(1, 5)).astype(np.float32)
+    (weights,) = session.run(["weights"], {"observation": observation})
+    np.testing.assert_allclose(weights, learner.act(torch.from_numpy(observation)).numpy(), atol=1e-5)

@@ -44,8 +44,8 @@ def test_two_agents_that_do_the_same_pay_the_whole_weight_and_only_once_the_wind
     assert early.likeness.tolist() == [0.0, 0.0]
     paid, free = run(Diversity(), ALIKE, steps=30), run(Diversity(weight=0.0), ALIKE, steps=30)
     assert paid.likeness.tolist() == pytest.approx([1.0, 1.0])
-    one, other = (d.move(ALIKE)[0] for d in (paid, free))
-    np.testing.assert_allclose((other - one).numpy(), [0.1, 0.1], rtol=1e-9)
+    penalised_reward, free_reward = (d.move(ALIKE)[0] for d in (paid, free))
+    np.testing.assert_allclose((free_reward - penalised_reward).numpy(), [0.1, 0.1], rtol=1e-9)
 
 
 def test_agents_in_unrelated_assets_pay_little() -> None:

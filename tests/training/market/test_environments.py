@@ -112,7 +112,7 @@ def test_splits_and_dividends_beside_the_bars_are_found_and_their_absence_is_a_c
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"start": "June"}, "start = 'June' is no date"),
         ({"path": "nothing.parquet"}, "there is no file nothing.parquet"),
@@ -120,8 +120,8 @@ def test_splits_and_dividends_beside_the_bars_are_found_and_their_absence_is_a_c
         ({"start": "1998-01-05", "end": "1998-03-31", "symbols": ["SPY"]}, "begin later or give earlier bars"),
     ],
 )
-def test_a_wrong_window_is_refused_with_the_remedy(change, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_wrong_window_is_refused_with_the_remedy(change, message):
+    with pytest.raises(ValueError, match=message):
         Portfolio(**(WINDOW | change))
 
 
@@ -130,14 +130,14 @@ def test_workers_in_processes_walk_the_same_trajectories_as_in_one(real):
     def play(kind, **options):
         env = kind([lambda: Portfolio(market=real, length=9)] * 2, **options)
         env.seed(5)
-        seen = [env.reset()]
+        trajectory = [env.reset()]
         for k in range(12):
-            seen += env.step(np.full((2, 4), 0.1 * k, np.float32))[:2]
+            trajectory += env.step(np.full((2, 4), 0.1 * k, np.float32))[:2]
         env.close()
-        return seen
+        return trajectory
 
-    for one, other in zip(play(DummyVecEnv), play(SubprocVecEnv, start_method="fork"), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for observation, other_observation in zip(play(DummyVecEnv), play(SubprocVecEnv, start_method="fork"), strict=True):
+        np.testing.assert_array_equal(observation, other_observation)
 
 
 def test_stable_baselines_trains_on_it_behind_its_normalising_wrapper(real):

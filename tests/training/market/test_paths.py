@@ -40,12 +40,12 @@ def by_hand(panel: Panel, weights: np.ndarray, start: int, costs: Costs, cash: i
     free, held = Fraction(cash), [Fraction(0)] * len(panel.symbols)
     equity = [free]
     for t, row in enumerate(weights):
-        wanted = []
+        targets = []
         for k, weight in enumerate(row):
             units = Fraction(float(weight)) * equity[-1] / Fraction(float(panel.close[start + t, k]))
-            wanted.append(Fraction(int(units)) if whole_lots else units)
+            targets.append(Fraction(int(units)) if whole_lots else units)
         value = Fraction(0)
-        for k, units in enumerate(wanted):
+        for k, units in enumerate(targets):
             ratio = Fraction(float(panel.split[start + t + 1, k]))
             free += held[k] * Fraction(float(panel.dividend[start + t + 1, k]))
             change = (units - held[k]) * ratio
@@ -109,9 +109,9 @@ def test_nothing_after_the_fill_touches_an_earlier_day() -> None:
         for f in ("open", "close", "split", "dividend")
     ))  # fmt: skip
     weights = weights_of(3, 1, 19, 3)
-    one, other = (simulate(episodes(p, np.array([0]), 19), weights, FREE).equity[0] for p in (panel, later))
-    assert one[:12].tolist() == other[:12].tolist()
-    assert one[12].item() != other[12].item()
+    equity, changed_equity = (simulate(episodes(p, np.array([0]), 19), weights, FREE).equity[0] for p in (panel, later))
+    assert equity[:12].tolist() == changed_equity[:12].tolist()
+    assert equity[12].item() != changed_equity[12].item()
 
 
 def test_its_gradient_is_that_of_the_account() -> None:

@@ -174,12 +174,12 @@ def test_each_part_is_reported_and_its_weight_counts(name: str) -> None:
         env.reset()
     for _ in range(30):
         action = torch.rand((4, 4), generator=draw)
-        one, other = usual.step(action), changed.step(action)
+        step, changed_step = usual.step(action), changed.step(action)
         parts = usual.reward.terms
         assert set(parts) == set(Composite().__struct_fields__)
         total = sum(usual.reward.weights[n] * parts[n] for n in parts)
-        torch.testing.assert_close(one.reward, total)
-        torch.testing.assert_close(other.reward - one.reward, parts[name])
+        torch.testing.assert_close(step.reward, total)
+        torch.testing.assert_close(changed_step.reward - step.reward, parts[name])
     assert parts[name].abs().max() > 0.0
 
 

@@ -40,11 +40,11 @@ def by_hand(panel: Panel, weights: np.ndarray, costs: Costs, cash: int, whole_lo
         worth = equity[-1]
         for k, weight in enumerate(row):
             price, ratio = Fraction(float(panel.close[t, k])), Fraction(float(panel.split[t + 1, k]))
-            wanted = Fraction(float(weight)) * worth / price
+            target = Fraction(float(weight)) * worth / price
             if whole_lots:  # an order ends at zero and does not cross it
-                wanted = Fraction(int(wanted)) if wanted * held[k] >= 0 else Fraction(0)
+                target = Fraction(int(target)) if target * held[k] >= 0 else Fraction(0)
             free += held[k] * Fraction(float(panel.dividend[t + 1, k]))
-            change, after = (wanted - held[k]) * ratio, held[k] * ratio
+            change, after = (target - held[k]) * ratio, held[k] * ratio
             if whole_lots:
                 free += (after - int(after)) * price / ratio
                 change, after = Fraction(int(change)), Fraction(int(after))
@@ -351,9 +351,9 @@ def test_a_seed_decides_every_draw_and_another_draws_otherwise() -> None:
         first = env.reset(seed)
         return [first] + [x for _ in range(20) for x in env.step(torch.ones(8, 3))]
 
-    one, same, other = play(1), play(1), play(2)
-    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
-    assert not torch.equal(one[0], other[0])
+    draws, repetition, other_draws = play(1), play(1), play(2)
+    assert all(torch.equal(a, b) for a, b in zip(draws, repetition, strict=True))
+    assert not torch.equal(draws[0], other_draws[0])
 
 
 def played(world: Market, kind: Kind, reward: RewardPlan) -> list[torch.Tensor]:

@@ -241,6 +241,6 @@ def test_weights_from_the_panels_returns_are_those_of_the_running_daemon() -> No
     panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
     returns = panel.returns()
     first = int(np.searchsorted(panel.day_ns, ns(START)))
-    for k, asked in enumerate(core(policy).weights):
-        given = policy.weights(returns[first + k - policy.lookback + 1 : first + k + 1])
-        np.testing.assert_allclose(given, asked, atol=1e-6)
+    for k, core_weights in enumerate(core(policy).weights):
+        weights = policy.weights(returns[first + k - policy.lookback + 1 : first + k + 1])
+        np.testing.assert_allclose(weights, core_weights, atol=1e-6)

@@ -26,11 +26,11 @@ def test_a_walk_is_what_the_event_core_does(name: str, params: dict[str, object]
     log = core(policy)
     panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
     first = int(np.searchsorted(panel.day_ns, ns(START)))
-    done = walk.walk(policy, panel, range(first, len(panel.day_ns)), costs=COSTS, capital=float(CASH), lot=1.0)
-    assert len(done.weights) > 370
-    np.testing.assert_allclose(done.weights, np.stack(log.weights[: len(done.weights)]), atol=1e-9)
-    np.testing.assert_allclose(done.equity, log.equity, rtol=1e-9)
-    assert done.turnover.sum() > 0.0
+    outcome = walk.walk(policy, panel, range(first, len(panel.day_ns)), costs=COSTS, capital=float(CASH), lot=1.0)
+    assert len(outcome.weights) > 370
+    np.testing.assert_allclose(outcome.weights, np.stack(log.weights[: len(outcome.weights)]), atol=1e-9)
+    np.testing.assert_allclose(outcome.equity, log.equity, rtol=1e-9)
+    assert outcome.turnover.sum() > 0.0
 
 
 class Watching:
@@ -50,21 +50,21 @@ class Watching:
 
 def test_it_sees_the_past_its_own_book_and_its_memory_and_nothing_that_comes() -> None:
     panel, policy = panel_of(3, 40, 3), Watching()
-    done = walk.walk(policy, panel, range(10, 30), costs=Costs(commission_bp=10.0), lot=None)
+    outcome = walk.walk(policy, panel, range(10, 30), costs=Costs(commission_bp=10.0), lot=None)
     assert len(policy.shown) == 19
     returns = panel.returns()
-    for row, (seen, weights, cash, equity) in enumerate(policy.shown, 10):
-        np.testing.assert_allclose(seen, returns[row - 4 : row + 1], rtol=1e-12)
+    for row, (window, weights, cash, equity) in enumerate(policy.shown, 10):
+        np.testing.assert_allclose(window, returns[row - 4 : row + 1], rtol=1e-12)
         assert weights.sum() + cash == pytest.approx(1.0)
-        assert equity == pytest.approx(done.equity[row - 10])
+        assert equity == pytest.approx(outcome.equity[row - 10])
     np.testing.assert_array_equal(policy.shown[0][1], 0.0)
-    np.testing.assert_array_equal(done.weights[1], policy.shown[1][1])  # a hold is what was held
+    np.testing.assert_array_equal(outcome.weights[1], policy.shown[1][1])  # a hold is what was held
     cut = panel_of(3, 40, 3)
     for column in (cut.open, cut.close):
         column[25:] *= 3.0
     again = walk.walk(Watching(), cut, range(10, 30), costs=Costs(commission_bp=10.0), lot=None)
-    np.testing.assert_array_equal(again.equity[:15], done.equity[:15])
-    assert again.equity[-1] != done.equity[-1]
+    np.testing.assert_array_equal(again.equity[:15], outcome.equity[:15])
+    assert again.equity[-1] != outcome.equity[-1]
 
 
 class Broken:
@@ -80,10 +80,11 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"), [(None, "fails on 1970-.*no idea"), (np.ones(2), "3 finite"), (np.full(3, np.nan), "3 finite")]
+    ("answer", "message"),
+    [(None, "fails on 1970-.*no idea"), (np.ones(2), "3 finite"), (np.full(3, np.nan), "3 finite")],
 )
-def test_a_policy_that_fails_is_named_with_its_day(answer, said) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_policy_that_fails_is_named_with_its_day(answer, message) -> None:
+    with pytest.raises(ValueError, match=message):
         walk.walk(Broken(answer), panel_of(3, 40, 3), range(10, 30), costs=Costs(), lot=1.0)
 
 

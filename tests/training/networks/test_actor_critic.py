@@ -51,31 +51,31 @@ def test_the_default_is_a_shared_trunk_of_256_with_two_heads() -> None:
 def test_the_mlps_written_out_gradient_is_autograds(seed: int, rows: int, hidden: tuple[int, ...]) -> None:
     network = disturbed(Mlp(4, 3, 2, random_of(seed), hidden=hidden), seed)
     random = random_of(seed + 1)
-    seen, d_actor = torch.randn((rows, 4), generator=random), torch.randn((rows, 3), generator=random)
+    observations, d_actor = torch.randn((rows, 4), generator=random), torch.randn((rows, 3), generator=random)
     d_value, d_spread = torch.randn(rows, generator=random), torch.randn(2, generator=random)
-    trunk = network.trunk(seen)  # with torch's tanh
+    trunk = network.trunk(observations)  # with torch's tanh
     heads = Heads(network.actor(trunk), network.critic(trunk).squeeze(-1))
     ((heads.actor * d_actor).sum() + (heads.value * d_value).sum() + (network.spread * d_spread).sum()).backward()
-    wanted = network.gradient.clone()
+    expected_gradient = network.gradient.clone()
     network.gradient.fill_(7.0)
-    ran = network.run(seen, torch.zeros(rows), network.begin(rows), keep=True)
+    ran = network.run(observations, torch.zeros(rows), network.begin(rows), keep=True)
     network.pull(d_actor, d_spread, d_value)
     torch.testing.assert_close(ran.actor, heads.actor.detach(), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(network.gradient, wanted, rtol=1e-4, atol=2e-5 * rows**0.5)
+    torch.testing.assert_close(network.gradient, expected_gradient, rtol=1e-4, atol=2e-5 * rows**0.5)
 
 
 @pytest.mark.parametrize(("steps", "batch"), [(5, 8), (3, mlp.PART), (20, 32)])
 def test_passes_recorded_step_by_step_give_the_outputs_and_the_gradient_of_one_run(steps: int, batch: int) -> None:
     network = disturbed(Mlp(4, 3, 2, random_of(1), hidden=(8, 16)), 1)
-    seen = torch.randn((steps, batch, 4), generator=random_of(2))
+    observations = torch.randn((steps, batch, 4), generator=random_of(2))
     slopes = tuple(torch.randn(shape, generator=random_of(3)) for shape in ((steps, batch, 3), (2,), (steps, batch)))
     assert network.records
-    ran = network.run(seen, torch.zeros(steps, batch), network.begin(batch), keep=True)
+    ran = network.run(observations, torch.zeros(steps, batch), network.begin(batch), keep=True)
     network.pull(*slopes)
     expected_gradient = network.gradient.clone()
-    network.record(seen[0], 0, steps)
-    acted = [network.record(row, number, steps) for number, row in enumerate(seen)]
-    recording = network.recorded(seen)
+    network.record(observations[0], 0, steps)
+    acted = [network.record(row, number, steps) for number, row in enumerate(observations)]
+    recording = network.recorded(observations)
     network.pull(*slopes)
     torch.testing.assert_close(torch.stack(acted), ran.actor)
     torch.testing.assert_close(recording.actor, ran.actor)
@@ -85,16 +85,16 @@ def test_passes_recorded_step_by_step_give_the_outputs_and_the_gradient_of_one_r
 
 def test_the_lstms_gradient_reaches_back_to_the_episodes_first_row_and_no_further() -> None:
     network = disturbed(Lstm(3, 2, 0, random_of(1), hidden=6), 1)
-    seen = torch.randn((5, 2, 3), generator=random_of(2))
+    observations = torch.randn((5, 2, 3), generator=random_of(2))
     started = torch.zeros((5, 2), dtype=torch.bool)
     started[2, 0] = True
 
     def last(values: torch.Tensor) -> torch.Tensor:
         return network(values, started, torch.ones(2, 12)).value[4]
 
-    seen.requires_grad_()
-    (first,) = torch.autograd.grad(last(seen)[0], seen)
-    (second,) = torch.autograd.grad(last(seen)[1], seen)
+    observations.requires_grad_()
+    (first,) = torch.autograd.grad(last(observations)[0], observations)
+    (second,) = torch.autograd.grad(last(observations)[1], observations)
     assert (first[:2, 0] == 0.0).all()
     assert (first[2:, 0] != 0.0).any(-1).all()
     assert (second[:, 1] != 0.0).any(-1).all()
@@ -102,13 +102,13 @@ def test_the_lstms_gradient_reaches_back_to_the_episodes_first_row_and_no_furthe
 
 def test_an_lstm_acting_step_by_step_says_what_it_says_of_the_whole_sequence() -> None:
     network = disturbed(Lstm(3, 2, 0, random_of(1), hidden=6), 1)
-    seen = torch.randn((7, 2, 3), generator=random_of(2))
-    sequence = network.run(seen, torch.zeros((7, 2), dtype=torch.bool), network.begin(2))
+    observations = torch.randn((7, 2, 3), generator=random_of(2))
+    sequence = network.run(observations, torch.zeros((7, 2), dtype=torch.bool), network.begin(2))
     carry = network.begin(2)
     for t in range(7):
-        actor, carry = network.act(seen[t], carry)
+        actor, carry = network.act(observations[t], carry)
         torch.testing.assert_close(actor, sequence.actor[t])
-    fresh, _ = network.act(seen[6], network.begin(2))
+    fresh, _ = network.act(observations[6], network.begin(2))
     assert not torch.allclose(fresh, sequence.actor[6], atol=1e-3)
 
 
@@ -119,10 +119,10 @@ def test_onnx_runtime_gives_the_mlps_weights(kind: Kind, simplex: str) -> None:
     session = session_of(network, actions.readout, 11, 5)
     for row in torch.randn((20, 1, 11), generator=random_of(4)):
         actor, _ = network.act(row, network.begin(1))
-        wanted = actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
-        (given_by_graph,) = session.run(None, {"observation": row.numpy()})
-        assert given_by_graph.shape == (1, 5)
-        np.testing.assert_allclose(given_by_graph, wanted.numpy(), atol=1e-5)
+        expected_weights = actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
+        (weights,) = session.run(None, {"observation": row.numpy()})
+        assert weights.shape == (1, 5)
+        np.testing.assert_allclose(weights, expected_weights.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "simplex"), KINDS)
@@ -134,9 +134,9 @@ def test_onnx_runtime_carries_the_lstms_state_as_torch_does(kind: Kind, simplex:
     carried = carry.numpy()
     for row in torch.randn((20, 1, 11), generator=random_of(4)):
         actor, carry = network.act(row, carry)
-        wanted = actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
+        expected_weights = actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
         weights, carried = session.run(["weights", "carried"], {"observation": row.numpy(), "carry": carried})
-        np.testing.assert_allclose(weights, wanted.numpy(), atol=1e-5)
+        np.testing.assert_allclose(weights, expected_weights.numpy(), atol=1e-5)
         np.testing.assert_allclose(carried, carry.numpy(), atol=1e-5)
 
 
@@ -149,9 +149,9 @@ def test_a_seed_makes_a_network_whatever_the_global_generator_did() -> None:
 
 def test_bfloat16_products_come_near_the_gradient_of_float32() -> None:
     plain, rounded = (Mlp(8, 3, 0, random_of(1), bfloat16=on) for on in (False, True))
-    seen, d_actor = torch.randn((64, 8), generator=random_of(2)), torch.randn((64, 3), generator=random_of(3))
+    observations, d_actor = torch.randn((64, 8), generator=random_of(2)), torch.randn((64, 3), generator=random_of(3))
     for network in (plain, rounded):
-        network.run(seen, torch.zeros(64), network.begin(64), keep=True)
+        network.run(observations, torch.zeros(64), network.begin(64), keep=True)
         network.pull(d_actor, torch.zeros(0), torch.ones(64))
     assert not torch.equal(plain.gradient, rounded.gradient)
     distance = (plain.gradient - rounded.gradient).norm() / plain.gradient.norm()

@@ -48,25 +48,25 @@ def test_a_block_is_torchs_own_encoder_layer_with_norms_first() -> None:
         peer.self_attn.in_proj_weight.copy_(torch.cat((block.asked.weight[0].t(), block.offered.weight[0].t())))
         peer.self_attn.in_proj_bias.copy_(torch.cat((block.asked.bias[0, 0], block.offered.bias[0, 0])))
         pairs = ((peer.self_attn.out_proj, block.gathered), (peer.linear1, block.up), (peer.linear2, block.down))
-        for theirs, ours in pairs:
-            theirs.weight.copy_(ours.weight[0].t())
-            theirs.bias.copy_(ours.bias[0, 0])
+        for peer_layer, layer in pairs:
+            peer_layer.weight.copy_(layer.weight[0].t())
+            peer_layer.bias.copy_(layer.bias[0, 0])
     x = torch.randn((1, 6, 5, 8), generator=random_of(3))
-    wanted = peer(x[0])
-    torch.testing.assert_close(block(x, read_last=False)[0], wanted, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(block(x, read_last=True)[0], wanted[:, -1:], atol=1e-5, rtol=1e-4)
+    expected = peer(x[0])
+    torch.testing.assert_close(block(x, read_last=False)[0], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(block(x, read_last=True)[0], expected[:, -1:], atol=1e-5, rtol=1e-4)
 
 
 def test_copies_computed_at_once_are_what_each_is_alone() -> None:
     together = Encoder(3, SIZE, LAYOUT, SIZES, random_of(1))
-    seen = torch.randn((3, 4, SIZE), generator=random_of(2))
-    outputs = together(seen)
+    observations = torch.randn((3, 4, SIZE), generator=random_of(2))
+    outputs = together(observations)
     for copy in range(3):
         alone = Encoder(1, SIZE, LAYOUT, SIZES, random_of(1))
         with torch.no_grad():
-            for mine, theirs in zip(alone.parameters(), together.parameters(), strict=True):
-                mine.copy_(theirs[copy : copy + 1])
-        torch.testing.assert_close(alone(seen[copy : copy + 1])[0], outputs[copy])
+            for parameter, stacked_parameter in zip(alone.parameters(), together.parameters(), strict=True):
+                parameter.copy_(stacked_parameter[copy : copy + 1])
+        torch.testing.assert_close(alone(observations[copy : copy + 1])[0], outputs[copy])
     first, second = Perceptron(2, 4, (5,), random_of(7))(torch.ones(2, 3, 4)).unbind(0)
     assert not torch.equal(first, second)
     assert Linear(2, 3, 4, 1.0, random_of(1)).weight.shape == (2, 3, 4)
@@ -76,14 +76,14 @@ def test_it_reads_the_sessions_and_features_where_a_sight_shows_them() -> None:
     spec = SightSpec(features=("momentum_5",), window=4, book=("weights", "cash"))
     layout = Layout(3, 2, 4)
     returns = np.random.default_rng(1).normal(0.0, 0.01, (spec.lookback, 3))
-    seen = torch.from_numpy(observation(spec, returns, np.array([0.1, 0.2, 0.3]), 0.4))
+    observations = torch.from_numpy(observation(spec, returns, np.array([0.1, 0.2, 0.3]), 0.4))
     encoder = Encoder(1, spec.size(3), layout, SIZES, random_of(1))
-    encoding = encoder(seen.view(1, 1, -1))[0, 0]
+    encoding = encoder(observations.view(1, 1, -1))[0, 0]
     torch.testing.assert_close(encoding[-4:], torch.tensor([0.1, 0.2, 0.3, 0.4]))
-    assert encoding[8:14:2].tolist() == seen[[0, 6, 12]].tolist()
+    assert encoding[8:14:2].tolist() == observations[[0, 6, 12]].tolist()
     assert encoding[9:14:2].tolist() == [1.0] * 3
     # what one asset did in one session moves the token of that session, and through it the outcome
-    x = seen.view(1, 1, -1).clone().requires_grad_()
+    x = observations.view(1, 1, -1).clone().requires_grad_()
     (slope,) = torch.autograd.grad(encoder(x)[0, 0, :8].square().sum(), x)
     assert (slope[0, 0].view(-1)[[0, 1, 6, 7, 12, 13]] == 0.0).all()
     assert (slope[0, 0, : layout.market].view(3, 6)[:, 2:] != 0.0).all()
@@ -91,33 +91,33 @@ def test_it_reads_the_sessions_and_features_where_a_sight_shows_them() -> None:
 
 def test_the_order_of_sessions_matters() -> None:
     encoder = Encoder(1, SIZE, LAYOUT, SIZES, random_of(1))
-    seen = torch.randn((1, 1, SIZE), generator=random_of(2))
-    other = seen.clone()
+    observations = torch.randn((1, 1, SIZE), generator=random_of(2))
+    other = observations.clone()
     market = other[..., : LAYOUT.market].view(3, 7)
     market[:, [2, 3]] = market[:, [3, 2]]
-    assert not torch.allclose(encoder(seen), encoder(other), atol=1e-3)
+    assert not torch.allclose(encoder(observations), encoder(other), atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["discrete", "simplex", "box"])
 def test_the_gradient_is_autograds_and_rows_in_parts_say_the_same(kind: Kind) -> None:
     network = network_of(3, kind)
-    seen = torch.randn((5, 40, SIZE), generator=random_of(4))
-    heads = network(seen)
+    observations = torch.randn((5, 40, SIZE), generator=random_of(4))
+    heads = network(observations)
     d_actor, d_value = (torch.randn(head.shape, generator=random_of(5)) for head in heads)
     d_spread = torch.randn(network.spread.shape, generator=random_of(6))
     leaves = [parameter for parameter in network.parameters() if parameter is not network.spread]
-    wanted = torch.autograd.grad(heads, leaves, [d_actor, d_value])
+    expected_slopes = torch.autograd.grad(heads, leaves, [d_actor, d_value])
     network.gradient.fill_(7.0)
     started, carry = torch.zeros((5, 40), dtype=torch.bool), network.begin(40)
-    ran = network.run(seen, started, carry, keep=True)
+    ran = network.run(observations, started, carry, keep=True)
     network.pull(d_actor.flatten(0, 1), d_spread, d_value.flatten())
-    for leaf, slope in zip(leaves, wanted, strict=True):
+    for leaf, slope in zip(leaves, expected_slopes, strict=True):
         torch.testing.assert_close(leaf.grad, slope, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(network.spread.grad, d_spread)
-    in_parts = network.run(seen, started, carry)
+    in_parts = network.run(observations, started, carry)
     torch.testing.assert_close(in_parts.actor, ran.actor, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(in_parts.value, ran.value, rtol=1e-5, atol=1e-5)
-    acted, _ = network.act(seen[0], carry)
+    acted, _ = network.act(observations[0], carry)
     torch.testing.assert_close(acted, ran.actor[0], rtol=1e-5, atol=1e-5)
 
 
@@ -129,9 +129,9 @@ def test_onnx_runtime_gives_the_same_weights(kind: Kind, layout: Layout, size: i
     answers = []
     for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
         actor, _ = network.act(row, network.begin(1))
-        wanted = actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
+        expected_weights = actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
         (weights,) = session.run(None, {"observation": row.numpy()})
-        np.testing.assert_allclose(weights, wanted.numpy(), atol=1e-5)
+        np.testing.assert_allclose(weights, expected_weights.numpy(), atol=1e-5)
         answers.append(weights)
     assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
 
@@ -157,12 +157,12 @@ class LastRise:
     def step(self, action: Tensor) -> Step:
         reward = (action == self.right(self._seen)).float()
         self._age = (self._age + 1) % 20
-        seen = self._next()
+        observations = self._next()
         ended = self._age == 0
-        return Step(seen, reward, torch.zeros_like(ended), ended, seen)
+        return Step(observations, reward, torch.zeros_like(ended), ended, observations)
 
-    def right(self, seen: Tensor) -> Tensor:
-        return seen.view(-1, 3, LAYOUT.features + LAYOUT.window)[:, :, -2].argmax(1)
+    def right(self, observations: Tensor) -> Tensor:
+        return observations.view(-1, 3, LAYOUT.features + LAYOUT.window)[:, :, -2].argmax(1)
 
     def _next(self) -> Tensor:
         self._seen = torch.randn((self.batch, self.observation_size), generator=self._random)
@@ -187,8 +187,8 @@ def test_actor_critics_learn_with_it_and_resume_to_the_same_bits(agent: str) -> 
     if agent == "ppo":
         learner = made(1)
         learner.learn(env, 7_000, on)
-        seen = torch.randn((500, env.observation_size), generator=random_of(9))
-        assert float((learner.act(seen) == env.right(seen)).float().mean()) > 0.8
+        observations = torch.randn((500, env.observation_size), generator=random_of(9))
+        assert float((learner.act(observations) == env.right(observations)).float().mean()) > 0.8
     reference, half, resumed = made(3), made(3), made(9)
     reference.learn(LastRise(), 1024, on)
     half.learn(LastRise(), 512, on)

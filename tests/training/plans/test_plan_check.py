@@ -38,8 +38,8 @@ def table(bars: Path, **parts: object) -> dict[str, object]:
     return {"agent": "ppo", "data": data, "splits": splits, "warmup_days": 170, **parts}
 
 
-def mistakes(given: dict[str, object]) -> list[str]:
-    return mistakes_in(given, lambda _: None)
+def mistakes(plan_table: dict[str, object]) -> list[str]:
+    return mistakes_in(plan_table, lambda _: None)
 
 
 @pytest.mark.requirement("R-085")
@@ -68,9 +68,9 @@ validation = {{ first = 2016-07-01, last = 2016-12-31 }}
 test = {{ first = 2019-01-01, last = 2019-06-30 }}
 """)
     words = [sys.executable, "-c", REFUSED, command, str(plan)]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert done.stdout == "78 False\n", done.stderr
-    *messages, begins = done.stderr.splitlines()
+    process = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert process.stdout == "78 False\n", process.stderr
+    *messages, begins = process.stderr.splitlines()
     assert begins.startswith(f"{plan}: warmup_days 400: 31 sessions before splits.train.first (2015-02-01)")
     assert "write --set splits.train.first=2015-" in begins
     assert messages == [
@@ -102,10 +102,10 @@ def test_rules_between_keys_are_checked_beside_a_mistake_in_another_key(bars: Pa
 
 def test_a_remedy_names_a_symbol_of_the_option_and_a_wrong_benchmark_hides_no_other_mistake(bars: Path) -> None:
     early = {"train": {"first": date(2015, 2, 1), "last": date(2016, 6, 30)}}
-    given = table(bars, sight={"features": [], "columns": ["beta_60"], "benchmark": "SPY"})
-    splits = given["splits"]
+    plan_table = table(bars, sight={"features": [], "columns": ["beta_60"], "benchmark": "SPY"})
+    splits = plan_table["splits"]
     assert isinstance(splits, dict)
-    wrong, begins = mistakes({**given, "splits": {**splits, **early}})
+    wrong, begins = mistakes({**plan_table, "splits": {**splits, **early}})
     assert wrong == "sight.benchmark: SPY is none of AAA, BBB, CCC"
     assert begins.startswith("warmup_days 170: 31 sessions before splits.train.first (2015-02-01)")
     assert "write --set splits.train.first=2015-" in begins

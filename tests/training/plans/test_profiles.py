@@ -149,16 +149,16 @@ def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
     )
     world = market(panel_of(4, 40, 3), dtype=torch.float64)
     desk = Desks(world, seats, diversity=Diversity(weight=0.0), episodes=Episodes(20, False))
-    one = Simulator(world, batch=1, capital=4e6, episodes=Episodes(20, False))
+    account = Simulator(world, batch=1, capital=4e6, episodes=Episodes(20, False))
     size = desk.observation_size
     learner = Maddpg(MaddpgPlan(agents=2, layout=Layout(1, size, 0)), size, 4, "simplex", 1)
     with torch.no_grad():
         learner.network.vector.add_(torch.randn(learner.network.vector.shape, generator=learner.random) * 0.3)
     market_plan = msgspec.structs.replace(default("maddpg", "lite").market, seats=seats)
-    seen, held = desk.reset(), one.reset()
-    desk.move(learner.act(seen))
-    one.move(one.targets(policy_of(learner, None, market_plan, world.symbols)(held, True)))
-    assert float(desk.simulator.equity.sum()) == pytest.approx(float(one.equity), rel=1e-6)
+    observations, held = desk.reset(), account.reset()
+    desk.move(learner.act(observations))
+    account.move(account.targets(policy_of(learner, None, market_plan, world.symbols)(held, True)))
+    assert float(desk.simulator.equity.sum()) == pytest.approx(float(account.equity), rel=1e-6)
     assert not torch.allclose(desk.simulator.weights[0], desk.simulator.weights[1], atol=0.05)
 
 

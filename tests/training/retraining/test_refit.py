@@ -70,14 +70,14 @@ def test_nothing_after_until_is_read(scorer: Path, tmp_path: Path) -> None:
     later = pl.col("ts").dt.date() > date(2008, 12, 31)
     wild = [pl.when(later).then(pl.col(c) * 5.0).otherwise(pl.col(c)).alias(c) for c in ("open", "close")]
     pl.read_parquet(BARS).with_columns(wild).write_parquet(tmp_path / "bars.parquet")
-    one = retrain(asked(scorer, tmp_path / "one"), quiet)
-    other = retrain(asked(scorer, tmp_path / "other", bars=tmp_path / "bars.parquet"), quiet)
+    original_outcome = retrain(asked(scorer, tmp_path / "one"), quiet)
+    changed_outcome = retrain(asked(scorer, tmp_path / "other", bars=tmp_path / "bars.parquet"), quiet)
     weights = [
         (tmp_path / name / outcome.version / "weights.safetensors").read_bytes()
-        for name, outcome in (("one", one), ("other", other))
+        for name, outcome in (("one", original_outcome), ("other", changed_outcome))
     ]
     assert weights[0] == weights[1]
-    assert one.verdict == other.verdict
+    assert original_outcome.verdict == changed_outcome.verdict
 
 
 def test_the_same_question_has_the_same_answer_and_is_not_trained_twice(scorer: Path, tmp_path: Path) -> None:
@@ -110,14 +110,14 @@ def test_a_later_one_is_held_against_the_version_in_use_and_takes_its_place_only
         folder = shutil.copytree(out, tmp_path / f"versions-{len(list(tmp_path.iterdir()))}")
         return retrain(asked(folder, folder, until=date(2009, 12, 31), rule=rule), quiet)
 
-    taken = tried()
-    gain, p, current = taken.verdict.gain, taken.verdict.p, taken.verdict.current
-    assert taken.promoted
+    promotion = tried()
+    gain, p, current = promotion.verdict.gain, promotion.verdict.p, promotion.verdict.current
+    assert promotion.promoted
     assert gain is not None
     assert p is not None
     assert 0.0 < p < 1.0
     assert current is not None
-    ratio = taken.verdict.challenger.performance.max_drawdown / current.performance.max_drawdown
+    ratio = promotion.verdict.challenger.performance.max_drawdown / current.performance.max_drawdown
     for bound, value, promotes in (
         ("min_gain", gain - 0.001, True),
         ("min_gain", gain + 0.001, False),
@@ -129,9 +129,9 @@ def test_a_later_one_is_held_against_the_version_in_use_and_takes_its_place_only
         assert decision.promoted == promotes, (bound, value, decision.reason)
         folder = Path(decision.current).parent
         assert in_use(folder) == folder / (decision.version if promotes else first.version)
-    out = Path(taken.current).parent
-    written = json.loads((out / "decisions" / f"{taken.version}.json").read_bytes())
-    assert msgspec.convert(written, Decision) == taken
+    out = Path(promotion.current).parent
+    written = json.loads((out / "decisions" / f"{promotion.version}.json").read_bytes())
+    assert msgspec.convert(written, Decision) == promotion
 
 
 def test_what_cannot_be_done_says_why_and_changes_nothing(scorer: Path, tmp_path: Path) -> None:

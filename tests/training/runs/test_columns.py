@@ -132,15 +132,15 @@ def folder(scores: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """The observations that policies are shown, in order."""
-    seen: list[np.ndarray] = []
+    observations: list[np.ndarray] = []
     usual = agent_policy.observation
 
-    def noted(*given: object, **named: object) -> np.ndarray:
-        seen.append(usual(*given, **named))  # type: ignore[arg-type]
-        return seen[-1]
+    def noted(*arguments: object, **options: object) -> np.ndarray:
+        observations.append(usual(*arguments, **options))  # type: ignore[arg-type]
+        return observations[-1]
 
     monkeypatch.setattr(agent_policy, "observation", noted)
-    return seen
+    return observations
 
 
 def test_the_manifest_names_the_columns_their_hash_and_the_files_of_the_series(folder: Path, scores: Path) -> None:
@@ -239,9 +239,9 @@ def test_a_copy_of_fewer_bits_and_an_ensemble_keep_the_columns(folder: Path, tmp
     assert half.uses_bars
     assert half.uses_macro == ("vix",)
     combine(tmp_path / "both", [folder, tmp_path / "half"], "mean", "a test")
-    both = load_ensemble(tmp_path / "both", {})
-    assert both.uses_bars
-    assert both.uses_macro == ("vix",)
+    ensemble = load_ensemble(tmp_path / "both", {})
+    assert ensemble.uses_bars
+    assert ensemble.uses_macro == ("vix",)
     assert evaluate(tmp_path / "both", FIRST, LAST).policy.total_return == pytest.approx(
         evaluate(folder, FIRST, LAST).policy.total_return, abs=0.02
     )

@@ -116,11 +116,11 @@ def test_evaluate_and_backtest_have_the_same_returns(
     assert equal is not None
     assert performance.samples == evaluation.sessions
     assert performance.turnover_annual > 5.0, "the policy trades"
-    for mine, theirs in ((evaluation.policy, performance), (evaluation.equal_weight, equal)):
-        assert mine.total_return == pytest.approx(theirs.total_return, abs=tolerance)
-        assert mine.sharpe == pytest.approx(theirs.sharpe, abs=20.0 * tolerance)
-        assert mine.max_drawdown == pytest.approx(theirs.max_drawdown, abs=tolerance)
-        assert mine.sortino == pytest.approx(theirs.sortino, abs=40.0 * tolerance)
+    for figures, run_figures in ((evaluation.policy, performance), (evaluation.equal_weight, equal)):
+        assert figures.total_return == pytest.approx(run_figures.total_return, abs=tolerance)
+        assert figures.sharpe == pytest.approx(run_figures.sharpe, abs=20.0 * tolerance)
+        assert figures.max_drawdown == pytest.approx(run_figures.max_drawdown, abs=tolerance)
+        assert figures.sortino == pytest.approx(run_figures.sortino, abs=40.0 * tolerance)
     reported = {row.name: row.values[0] for row in run.figures.metrics}
     assert evaluation.policy.sortino == pytest.approx(reported["sortino"], abs=40.0 * tolerance)
     assert evaluation.policy.calmar == pytest.approx(reported["calmar"], abs=200.0 * tolerance)

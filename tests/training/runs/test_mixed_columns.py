@@ -130,12 +130,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_observation_in_trading_is_that_of_training(
     how: str, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    seen: list[np.ndarray] = []
+    observations: list[np.ndarray] = []
     usual = agent_policy.observation
 
-    def noted(*given: object, **named: object) -> np.ndarray:
-        seen.append(usual(*given, **named))  # type: ignore[arg-type]
-        return seen[-1]
+    def noted(*arguments: object, **options: object) -> np.ndarray:
+        observations.append(usual(*arguments, **options))  # type: ignore[arg-type]
+        return observations[-1]
 
     monkeypatch.setattr(agent_policy, "observation", noted)
     if how == "backtest":
@@ -148,7 +148,7 @@ def test_each_observation_in_trading_is_that_of_training(
     assert panel.late == {"BTC-USD"}
     expected = observed_by(manifest.sight, panel).table
     rows = np.flatnonzero(panel.day_ns >= np.datetime64(FIRST, "ns").astype(np.int64))[:-1]
-    observed = np.stack(seen)[-len(rows) - (how == "backtest") :][: len(rows)]
+    observed = np.stack(observations)[-len(rows) - (how == "backtest") :][: len(rows)]
     assert len(observed) > 100
     np.testing.assert_allclose(observed[:, : expected.shape[1]], expected[rows], rtol=1e-6, atol=1e-6)
     names = entry_names(manifest.sight, manifest.universe)

@@ -48,11 +48,11 @@ def test_what_comes_after_the_validation_part_cannot_change_the_weights(first: P
         for c in ("open", "close")
     ]
     table.with_columns(bubble).write_parquet(tmp_path / "bars.parquet")
-    other = run(tmp_path / "scorer", tmp_path / "bars.parquet")
+    other_manifest = run(tmp_path / "scorer", tmp_path / "bars.parquet")
     assert (tmp_path / "scorer" / "weights.safetensors").read_bytes() == (first / "weights.safetensors").read_bytes()
-    mine = load(first).manifest
-    assert other.results["validation"] == mine.results["validation"]
-    assert other.results["test"] != mine.results["test"]
+    manifest = load(first).manifest
+    assert other_manifest.results["validation"] == manifest.results["validation"]
+    assert other_manifest.results["test"] != manifest.results["test"]
 
 
 def test_nothing_after_the_test_part_is_read(tmp_path: Path, first: Path) -> None:

@@ -120,17 +120,17 @@ class Record:
 
 
 def test_a_tracker_that_breaks_is_left_out_and_training_goes_on() -> None:
-    said: list[str] = []
-    one, two = Record(), Record()
-    both = Several([one, two], said.append)
-    both.log_metrics({}, 1)
-    one.broken = True
-    both.log_metrics({}, 2)
-    both.log_metrics({}, 3)
-    both.close()
-    assert (one.steps, two.steps) == ([1], [1, 2, 3])
-    assert said == ["Record takes no more figures of this run: the server is gone"]
-    assert (one.closed, two.closed) == (False, True)
+    messages: list[str] = []
+    faulty_tracker, tracker = Record(), Record()
+    joint_tracker = Several([faulty_tracker, tracker], messages.append)
+    joint_tracker.log_metrics({}, 1)
+    faulty_tracker.broken = True
+    joint_tracker.log_metrics({}, 2)
+    joint_tracker.log_metrics({}, 3)
+    joint_tracker.close()
+    assert (faulty_tracker.steps, tracker.steps) == ([1], [1, 2, 3])
+    assert messages == ["Record takes no more figures of this run: the server is gone"]
+    assert (faulty_tracker.closed, tracker.closed) == (False, True)
 
 
 @pytest.mark.requirement("R-092")

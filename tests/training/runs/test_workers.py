@@ -71,18 +71,18 @@ def test_every_argument_is_worked_on_and_told_of(where: Executor) -> None:
 @pytest.mark.long
 def test_arguments_are_taken_when_a_worker_is_free(tmp_path: Path) -> None:
     heard = Heard()
-    seen: list[int] = []
+    result_counts: list[int] = []
 
     def arguments() -> object:
         for number in range(5):
-            seen.append(len(heard.results))
+            result_counts.append(len(heard.results))
             yield number
 
     Processes(2).run(counts, arguments(), heard)  # type: ignore[arg-type]
-    assert seen[:2] == [0, 0]
+    assert result_counts[:2] == [0, 0]
     # two workers may have ended at once
-    assert all(count >= number for number, count in enumerate(seen[2:], 1))
-    assert seen[-1] < 5
+    assert all(count >= number for number, count in enumerate(result_counts[2:], 1))
+    assert result_counts[-1] < 5
 
 
 @pytest.mark.long
@@ -138,12 +138,12 @@ def test_seeds_that_were_spread_are_taken_up_as_if_fitted_here(where: Executor, 
     assert not asked
     assert sorted(reports) == [(1, 128), (1, 256), (2, 128), (2, 256)]
     for seed in (1, 2):
-        here = fit(settings, markets, seed, None, lambda progress: False)
-        read = fit(settings, markets, seed, tmp_path / str(seed), tell, resume=True)
+        reference = fit(settings, markets, seed, None, lambda progress: False)
+        resumed = fit(settings, markets, seed, tmp_path / str(seed), tell, resume=True)
         assert len(reports) == 4, "it was fitted again"
-        assert (read.score, read.step, read.ended) == (here.score, here.step, "end")
-        one, two = (seed_run.learner.network.vector.detach() for seed_run in (here, read))  # type: ignore[union-attr]
-        assert torch.equal(one, two)
+        assert (resumed.score, resumed.step, resumed.ended) == (reference.score, reference.step, "end")
+        vector, resumed_vector = (seed_run.learner.network.vector.detach() for seed_run in (reference, resumed))  # type: ignore[union-attr]
+        assert torch.equal(vector, resumed_vector)
 
 
 def test_no_workers_are_refused() -> None:

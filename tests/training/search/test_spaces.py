@@ -33,9 +33,9 @@ WANTED_OF_DQN = """{
 
 
 @pytest.mark.requirement("R-088", "R-089")
-@pytest.mark.parametrize(("agent", "wanted"), [("ppo", WANTED_OF_PPO), ("dqn", WANTED_OF_DQN)])
-def test_the_dumped_space_is_the_required_one(agent: str, wanted: str) -> None:
-    assert msgspec.json.decode(spaces.dump(learners()[agent].space)) == msgspec.json.decode(wanted)
+@pytest.mark.parametrize(("agent", "expected"), [("ppo", WANTED_OF_PPO), ("dqn", WANTED_OF_DQN)])
+def test_the_dumped_space_is_the_required_one(agent: str, expected: str) -> None:
+    assert msgspec.json.decode(spaces.dump(learners()[agent].space)) == msgspec.json.decode(expected)
 
 
 @pytest.mark.parametrize("agent", sorted(learners()))
@@ -56,13 +56,15 @@ def test_draws_stay_inside_and_reach_both_ends_of_a_range(agent: str) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
     draws = [spaces.suggest(learners()[agent].space, study.ask()) for _ in range(200)]
     for name, where in learners()[agent].space.items():
-        seen = [draw[name] for draw in draws]
+        drawn_settings = [draw[name] for draw in draws]
         if isinstance(where, OneOf):
-            assert set(seen) == {spaces.value(choice) for choice in where.values}
+            assert set(drawn_settings) == {spaces.value(choice) for choice in where.values}
             continue
-        assert all(isinstance(setting, int if where.whole else float) for setting in seen)
+        assert all(isinstance(setting, int if where.whole else float) for setting in drawn_settings)
         bent = math.log if where.log else float
-        shares = [(bent(setting) - bent(where.low)) / (bent(where.high) - bent(where.low)) for setting in seen]
+        shares = [
+            (bent(setting) - bent(where.low)) / (bent(where.high) - bent(where.low)) for setting in drawn_settings
+        ]
         assert 0.0 <= min(shares) < 0.1
         assert 0.9 < max(shares) <= 1.0
 

@@ -80,9 +80,9 @@ def test_a_trial_that_is_worse_than_half_of_the_others_ends_early() -> None:
 
 
 def test_one_seed_draws_the_same_trials_and_another_does_not() -> None:
-    one, again, other = (sit(search(trials=15, sampler_seed=seed)) for seed in (1, 1, 2))
-    assert one == again
-    assert [row.values for row in one] != [row.values for row in other]
+    sitting, repetition, other_sitting = (sit(search(trials=15, sampler_seed=seed)) for seed in (1, 1, 2))
+    assert sitting == repetition
+    assert [row.values for row in sitting] != [row.values for row in other_sitting]
 
 
 @pytest.mark.parametrize("cut_at", [0, 3, 12])
@@ -176,8 +176,8 @@ def test_a_first_trial_that_cannot_run_ends_the_search_with_its_reason() -> None
 
 
 def test_a_trial_makes_whole_rollouts_and_no_more_steps_than_asked() -> None:
-    for most, steps, horizon in ((500, 496, 62), (50_000, 49_152, 256), (7, 8, 1)):
-        base = search(plan=plan(**{"learner.horizon": 256}), max_steps=most).base
+    for max_steps, steps, horizon in ((500, 496, 62), (50_000, 49_152, 256), (7, 8, 1)):
+        base = search(plan=plan(**{"learner.horizon": 256}), max_steps=max_steps).base
         assert (base.steps, base.learner.horizon) == (steps, horizon)  # type: ignore[union-attr]
     dqn = Search(default("dqn"), "x", max_steps=50_000).base
     assert dqn.steps == 50_000
@@ -219,10 +219,10 @@ def test_real_trials_end_with_scores_that_differ(tuned: tuple[Path, Sitting]) ->
 @pytest.mark.requirement("R-091")
 def test_what_comes_after_the_validation_part_is_not_read(tuned: tuple[Path, Sitting], tmp_path: Path) -> None:
     cut = tmp_path / "bars.parquet"
-    ours = pl.col("symbol").is_in(SMALL["data.symbols"]) & (pl.col("ts").dt.date() <= LAST_CHOSEN_BY)
-    pl.scan_parquet(str(SMALL["data.bars"])).filter(ours).collect().write_parquet(cut)
-    other = real(search(plan=plan(**{"data.bars": str(cut)}), trials=2), tmp_path / "study")
-    assert scores(other) == scores(tuned[1])[:2]
+    chosen_bars = pl.col("symbol").is_in(SMALL["data.symbols"]) & (pl.col("ts").dt.date() <= LAST_CHOSEN_BY)
+    pl.scan_parquet(str(SMALL["data.bars"])).filter(chosen_bars).collect().write_parquet(cut)
+    sitting = real(search(plan=plan(**{"data.bars": str(cut)}), trials=2), tmp_path / "study")
+    assert scores(sitting) == scores(tuned[1])[:2]
 
 
 @pytest.mark.requirement("R-091")
@@ -268,9 +268,9 @@ def test_a_real_trial_asked_to_stop_goes_on_where_it_stood(tuned: tuple[Path, Si
 def test_workers_come_to_the_same_scores(tmp_path: Path) -> None:
     """The first ten draws depend on nothing but their number."""
     of = search(trials=2, seeds=2, max_steps=256)
-    one, two = real(of, tmp_path / "one"), real(of, tmp_path / "two", workers=2)
-    assert scores(one) == scores(two)
-    assert all(len(row.scores) == 2 and row.score == pytest.approx(sum(row.scores) / 2) for row in one.rows)
+    sitting, worker_sitting = real(of, tmp_path / "one"), real(of, tmp_path / "two", workers=2)
+    assert scores(sitting) == scores(worker_sitting)
+    assert all(len(row.scores) == 2 and row.score == pytest.approx(sum(row.scores) / 2) for row in sitting.rows)
 
 
 # what is left to read

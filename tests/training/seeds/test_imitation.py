@@ -39,22 +39,22 @@ def parts(panel: Panel) -> tuple[range, range]:
 
 def test_demonstrations_have_the_layout_of_the_simulator_and_the_teachers_own_book(panel: Panel) -> None:
     sight = SightSpec(window=3)
-    seen, done = demonstrations(TEACHER, panel, sight, range(200, 230), MarketPlan())
+    observations, actions = demonstrations(TEACHER, panel, sight, range(200, 230), MarketPlan())
     market = market_of(panel, observed_by(sight, panel), range(200, 230), dtype=torch.float64)
     env = Simulator(market, batch=1, episodes=Episodes(1000, random=False), costs=USUAL_COSTS)
     shown = env.reset()
-    assert seen.dtype == done.dtype == torch.float32
-    assert seen.shape == (29, env.observation_size)
-    for row, action in zip(seen, done, strict=True):
+    assert observations.dtype == actions.dtype == torch.float32
+    assert observations.shape == (29, env.observation_size)
+    for row, action in zip(observations, actions, strict=True):
         torch.testing.assert_close(shown[0].float(), row, rtol=0, atol=1e-6)
         shown = env.step(action[None]).observation
-    torch.testing.assert_close(done.sum(1), torch.ones(29))
+    torch.testing.assert_close(actions.sum(1), torch.ones(29))
 
 
 def test_rows_before_the_sights_history_are_left_out_and_rows_without_any_are_refused(panel: Panel) -> None:
-    seen, _ = demonstrations(TEACHER, panel, SIGHT, range(200), MarketPlan())
+    observations, _ = demonstrations(TEACHER, panel, SIGHT, range(200), MarketPlan())
     warm = observed_by(SIGHT, panel).warm
-    assert len(seen) == 199 - warm
+    assert len(observations) == 199 - warm
     with pytest.raises(ValueError, match="give more"):
         demonstrations(TEACHER, panel, SIGHT, range(60), MarketPlan())
 
@@ -64,18 +64,18 @@ def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_o
 ) -> None:
     """Mean distance of the weights, sum of absolute differences: 0.08 at most, where equal weight is 0.26 away."""
     taught, unseen = parts
-    seen, done = demonstrations(TEACHER, panel, SIGHT, taught, MarketPlan())
-    mean, deviation = seen.mean(0), seen.std(0).clamp(min=1e-6)
-    learner = Ppo(PpoPlan(hidden=(32,), horizon=32, minibatch=64, epochs=2), seen.shape[1], 5, "simplex", 1)
-    later, wanted = demonstrations(TEACHER, panel, SIGHT, unseen, MarketPlan())
+    observations, actions = demonstrations(TEACHER, panel, SIGHT, taught, MarketPlan())
+    mean, deviation = observations.mean(0), observations.std(0).clamp(min=1e-6)
+    learner = Ppo(PpoPlan(hidden=(32,), horizon=32, minibatch=64, epochs=2), observations.shape[1], 5, "simplex", 1)
+    later_observations, teacher_actions = demonstrations(TEACHER, panel, SIGHT, unseen, MarketPlan())
 
     def apart(weights: torch.Tensor) -> float:
-        return float((weights - wanted).abs().sum(1).mean())
+        return float((weights - teacher_actions).abs().sum(1).mean())
 
-    fresh = apart(learner.act((later - mean) / deviation))
-    clone(learner, (seen - mean) / deviation, done, CloningPlan(epochs=60, learning_rate=3e-3))
-    cloned = apart(learner.act((later - mean) / deviation))
-    equal = apart(torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0]).expand_as(wanted))
+    fresh = apart(learner.act((later_observations - mean) / deviation))
+    clone(learner, (observations - mean) / deviation, actions, CloningPlan(epochs=60, learning_rate=3e-3))
+    cloned = apart(learner.act((later_observations - mean) / deviation))
+    equal = apart(torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0]).expand_as(teacher_actions))
     assert cloned < 0.08 < equal / 3
     assert fresh > equal
     observed = observed_by(SIGHT, panel)
@@ -86,7 +86,7 @@ def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_o
             return (super()._observe(accounts) - mean) / deviation
 
     learner.learn(Scaled(market, batch=8, episodes=Episodes(64)), 1024, lambda report: False)
-    after = apart(learner.act((later - mean) / deviation))
+    after = apart(learner.act((later_observations - mean) / deviation))
     assert abs(after - cloned) > 0.0
     assert after < fresh
 

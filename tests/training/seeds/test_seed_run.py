@@ -59,10 +59,10 @@ def newest(folder: Path, plan: Plan) -> dict[str, object]:
     return dict(checkpoints.read(checkpoints.there(folder)[-1], plan)[1])
 
 
-def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        same = torch.equal(value, other[name]) if isinstance(value, Tensor) else value == other[name]
+def assert_same(state: dict[str, object], other_state: dict[str, object]) -> None:
+    assert state.keys() == other_state.keys()
+    for name, value in state.items():
+        same = torch.equal(value, other_state[name]) if isinstance(value, Tensor) else value == other_state[name]
         assert same, name
 
 
@@ -80,16 +80,16 @@ def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path
     assert_same(newest(tmp_path / "broken", plan), newest(tmp_path / "whole", plan))
     assert figures(tmp_path / "broken") == figures(tmp_path / "whole")
     assert (resumed.score, resumed.step, resumed.ended) == (reference.score, reference.step, "end")
-    for ours, theirs in zip(resumed.learner.vectors(), reference.learner.vectors(), strict=True):
-        assert torch.equal(ours, theirs)
+    for vector, expected_vector in zip(resumed.learner.vectors(), reference.learner.vectors(), strict=True):
+        assert torch.equal(vector, expected_vector)
 
 
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("which", WHICH)
 def test_another_seed_comes_to_other_weights(which: str, bars: Path) -> None:
     plan = world.plan(bars, which, steps=600, evaluate_every=600)
-    one, two = (run(plan, None, seed).learner.vectors() for seed in (1, 2))
-    assert not any(torch.equal(a, b) for a, b in zip(one[:1], two[:1], strict=True))
+    vectors, other_vectors = (run(plan, None, seed).learner.vectors() for seed in (1, 2))
+    assert not any(torch.equal(a, b) for a, b in zip(vectors[:1], other_vectors[:1], strict=True))
 
 
 PROGRAM = """
@@ -270,8 +270,8 @@ def test_a_policy_that_loses_to_equal_weight_at_each_evaluation_stays_untrained(
     assert all(score < 0.0 for score in evaluated)
     assert (fitted.step, fitted.score) == (0, 0.0)
     untrained = seed_run.learner_of(plan.learner, seed_run.Ground(plan, markets.train, 1), 1)
-    for ours, theirs in zip(fitted.learner.vectors(), untrained.vectors(), strict=True):
-        assert torch.equal(ours, theirs)
+    for vector, expected_vector in zip(fitted.learner.vectors(), untrained.vectors(), strict=True):
+        assert torch.equal(vector, expected_vector)
     place, _ = checkpoints.read(tmp_path / "run" / seed_run.BEST, plan)
     assert (place.best_step, place.best_score) == (0, 0.0)
 
@@ -334,8 +334,11 @@ def test_imitating_equal_weight_begins_near_it(bars: Path) -> None:
         markets = markets_of(plan)
         fitted = fit(plan, markets, 1, None, go_on)
         policy = policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols)
-        ours, theirs = evaluate(policy, markets.validation, plan.market), equal_weight(markets.validation, plan.market)
-        gaps[clone] = float(abs(ours.equity / theirs.equity - 1.0).max())
+        path, equal_path = (
+            evaluate(policy, markets.validation, plan.market),
+            equal_weight(markets.validation, plan.market),
+        )
+        gaps[clone] = float(abs(path.equity / equal_path.equity - 1.0).max())
     assert gaps["equal_weight"] < 0.01
     assert gaps["equal_weight"] < 0.2 * gaps[""]
 

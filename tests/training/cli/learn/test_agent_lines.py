@@ -24,11 +24,11 @@ def test_the_agent_named_learned_gets_the_policy_and_loses_the_params_of_the_oth
         'agents = ["trend"]', 'agents = ["learned"]'
     )
     place = place_in(config(tmp_path, text))
-    said = write(place, tmp_path / "models/first")
+    message = write(place, tmp_path / "models/first")
     agent = tomllib.loads(place.config.read_text())["agents"][1]
     assert agent == {"name": "learned", "policy": "models/first", "capital": 0.4}
     assert "# mine" in place.config.read_text()
-    assert said.endswith('the policy of agent "learned" is models/first')
+    assert message.endswith('the policy of agent "learned" is models/first')
 
 
 def test_a_new_agent_gets_the_capital_that_the_others_leave(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from tests.support.command_line import quantd
 
 
 def test_a_plan_that_is_not_there_is_named_without_the_number_of_the_system(tmp_path: Path) -> None:
-    done = quantd(tmp_path, "retrain", "plan.toml", "--out", "versions")
-    assert done.returncode == 1
-    assert done.stderr == "quantd retrain: plan.toml: no such file or directory\n"
+    process = quantd(tmp_path, "retrain", "plan.toml", "--out", "versions")
+    assert process.returncode == 1
+    assert process.stderr == "quantd retrain: plan.toml: no such file or directory\n"
     assert not (tmp_path / "versions").exists()

@@ -85,9 +85,9 @@ def test_a_copy_reports_its_size_speed_and_agreement(desk: Path) -> None:
 
 def test_eight_bits_that_answer_otherwise_fail_with_the_figure(desk: Path) -> None:
     written(desk / "sharp", "ppo box")
-    done = models(desk, "quantize", "sharp", "--out", "small", "--int8")
-    assert done.returncode == 1
-    assert "0.005 is allowed" in done.stderr
+    process = models(desk, "quantize", "sharp", "--out", "small", "--int8")
+    assert process.returncode == 1
+    assert "0.005 is allowed" in process.stderr
     assert not (desk / "small").exists()
 
 

@@ -32,9 +32,9 @@ def models(folder: Path, *arguments: str) -> Done:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("models")
-    done = models(folder, "train-risk", "--out", "mine", *SHORT, "--json")
-    assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout)
+    process = models(folder, "train-risk", "--out", "mine", *SHORT, "--json")
+    assert process.returncode == 0, process.stderr
+    return folder, json.loads(process.stdout)
 
 
 @pytest.mark.requirement("R-097")
@@ -52,12 +52,12 @@ def test_training_tells_what_the_forest_and_the_plain_estimate_reached_out_of_sa
 
 
 def test_people_read_a_table_and_a_verdict(tmp_path: Path) -> None:
-    done = models(tmp_path, "train-correlation", "--out", "mine", *SHORT)
-    assert done.returncode == 0, done.stderr
-    assert "plain R²" in done.stdout
-    assert "the plain estimate (MSE" in done.stdout
-    assert "0.6 asked for" in done.stdout
-    assert "Traceback" not in done.stderr
+    process = models(tmp_path, "train-correlation", "--out", "mine", *SHORT)
+    assert process.returncode == 0, process.stderr
+    assert "plain R²" in process.stdout
+    assert "the plain estimate (MSE" in process.stdout
+    assert "0.6 asked for" in process.stdout
+    assert "Traceback" not in process.stderr
 
 
 def test_an_artifact_says_what_it_is_and_that_it_is_whole(made: tuple[Path, Any]) -> None:
@@ -109,10 +109,10 @@ def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(made: tuple[Path,
     ],
 )  # fmt: skip
 def test_what_is_asked_wrong_is_said(tmp_path: Path, arguments: tuple[str, ...], code: int, says: str) -> None:
-    done = models(tmp_path, *arguments)
-    assert done.returncode == code
-    assert says in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    process = models(tmp_path, *arguments)
+    assert process.returncode == code
+    assert says in " ".join(process.stderr.split())
+    assert "Traceback" not in process.stderr
     assert not (tmp_path / "x").exists()
 
 
@@ -134,6 +134,6 @@ def test_a_forest_is_judged_on_dates_it_has_not_seen_and_dates_it_has_are_counte
 
 def test_a_forest_is_not_written_over_a_policy(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "models/shipped/scorer", tmp_path / "scorer")
-    done = models(tmp_path, "train-risk", "--out", "scorer", *SHORT)
-    assert done.returncode == 78
-    assert "scorer holds another kind of artifact" in done.stderr
+    process = models(tmp_path, "train-risk", "--out", "scorer", *SHORT)
+    assert process.returncode == 78
+    assert "scorer holds another kind of artifact" in process.stderr

@@ -345,8 +345,8 @@ def test_bf16_is_set_in_the_plan_where_the_processor_multiplies_it_and_the_reaso
 def test_what_cannot_be_is_said_without_a_traceback(
     place: Path, words: tuple[str, ...], code: int, message: str
 ) -> None:
-    given, out, err = quantd(place, "train", *words, "--tracker", "files")
-    assert (given, out) == (code, ""), err
+    exit_code, out, err = quantd(place, "train", *words, "--tracker", "files")
+    assert (exit_code, out) == (code, ""), err
     assert message in err
     assert "Traceback" not in err
     assert "fault of quantd" not in err
