@@ -116,12 +116,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if settings.get_current_profile_name() == "quick":
         # else the first property of a worker parses each imported module for numbers to try
         providers._get_local_constants = providers.Constants
-    seen: Counter[str] = Counter()
+    case_counts: Counter[str] = Counter()
     for item in items:
         mark = item.get_closest_marker("quick_cases")
         if mark is None:
             continue
         test = item.nodeid.partition("[")[0]
-        seen[test] += 1
-        if seen[test] > mark.args[0]:
+        case_counts[test] += 1
+        if case_counts[test] > mark.args[0]:
             item.add_marker(pytest.mark.long)

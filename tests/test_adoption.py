@@ -24,6 +24,8 @@ def test_thirty_rows_have_a_grade_and_evidence_and_add_up_to_the_sum() -> None:
 
 def test_what_is_there_is_shown_by_a_test_that_is_there() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    shown = {request: re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", evidence) for request, grade, evidence in rows(text)}
-    assert [request for request, grade, _ in rows(text) if grade == "has" and not shown[request]] == []
-    assert {request: gone for request, tests in shown.items() if (gone := absent(tests))} == {}
+    tests_of = {
+        request: re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", evidence) for request, grade, evidence in rows(text)
+    }
+    assert [request for request, grade, _ in rows(text) if grade == "has" and not tests_of[request]] == []
+    assert {request: missing_tests for request, tests in tests_of.items() if (missing_tests := absent(tests))} == {}

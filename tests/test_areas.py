@@ -37,6 +37,6 @@ def test_each_of_the_eleven_areas_has_tests_that_are_there() -> None:
 
 
 def test_a_test_that_is_renamed_or_whose_module_is_gone_is_found() -> None:
-    gone = [("tests/test_areas.py", "test_of_yesterday"), ("tests/gone.py", "test_it")]
-    here = ("tests/test_areas.py", "test_a_test_that_is_renamed_or_whose_module_is_gone_is_found")
-    assert absent([*gone, here]) == ["::".join(test) for test in gone]
+    absent_tests = [("tests/test_areas.py", "test_of_yesterday"), ("tests/gone.py", "test_it")]
+    this_test = ("tests/test_areas.py", "test_a_test_that_is_renamed_or_whose_module_is_gone_is_found")
+    assert absent([*absent_tests, this_test]) == ["::".join(test) for test in absent_tests]

@@ -75,15 +75,15 @@ def callees(function: Function, home: str, modules: dict[str, Module]) -> Iterat
 
     A method is found by its name in the module itself and in those from which it imports.
     """
-    here = modules[home]
+    module = modules[home]
     for name, is_attribute in function.calls:
-        if not is_attribute and name in here.imports:
-            yield here.imports[name]
-        elif name in here.functions:
+        if not is_attribute and name in module.imports:
+            yield module.imports[name]
+        elif name in module.functions:
             yield home, name
         elif is_attribute:
-            for module, imported in here.imports.values():
-                yield (inner if (inner := f"{module}.{imported}") in modules else module), name
+            for origin, imported in module.imports.values():
+                yield (inner if (inner := f"{origin}.{imported}") in modules else origin), name
 
 
 def without_assertion(modules: dict[str, Module]) -> list[str]:

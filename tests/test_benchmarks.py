@@ -96,8 +96,8 @@ def test_the_table_of_profiles_is_written_as_csv_as_markdown_and_as_a_page_of_ba
         "| full | 4 | 300.5 | 250 |  |  |",
         "| lite | 0.5 | 200 | 180 | 0.6 | 1.2 |",
     ]
-    shown = page.read_text(encoding="utf-8")
-    assert all(title in shown for title in COLUMNS.values())
+    html = page.read_text(encoding="utf-8")
+    assert all(title in html for title in COLUMNS.values())
 
 
 def test_the_time_of_a_part_has_neither_the_parts_nor_the_imports_in_it(monkeypatch):
@@ -132,11 +132,11 @@ def replies(took: list[float], **results: object) -> list[dict[str, object]]:
 
 def test_a_row_of_two_engines_has_medians_least_and_their_ratios():
     row = beside.Row("quiet", 1_000, "whole")
-    there, here = replies([0.09, 0.02, 0.03, 0.04, 0.05]), replies([0.02, 0.01, 0.08, 0.03, 0.01])
+    base_replies, own_replies = replies([0.09, 0.02, 0.03, 0.04, 0.05]), replies([0.02, 0.01, 0.08, 0.03, 0.01])
     figures = ["40.0", "20.0", "20.0", "10.0", "2.00", "2.00"]
-    assert beside.cells(row, there, here) == ["quiet", "whole", "1,000", *figures, "equal"]
-    assert beside.differences("quiet", there, here) == []
-    assert beside.cells(row._replace(form="step"), there, replies([0.1], orders=4))[-1] == "differ"
+    assert beside.cells(row, base_replies, own_replies) == ["quiet", "whole", "1,000", *figures, "equal"]
+    assert beside.differences("quiet", base_replies, own_replies) == []
+    assert beside.cells(row._replace(form="step"), base_replies, replies([0.1], orders=4))[-1] == "differ"
 
 
 def test_engines_differ_where_a_result_differs_from_the_other_side_or_from_another_round():

@@ -95,8 +95,8 @@ def test_a_tool_of_uv_or_pipx_keeps_the_extras_that_it_has(tmp_path: Path, befor
     distribution = installed(tmp_path, archive(wheel := tmp_path / "quantd-1.0-py3-none-any.whl"))
     wheel.touch()
     extras = ",".join(dict.fromkeys([*before, "yahoo"]))
-    named = f"{wheel}[{','.join(before)}]" if before else str(wheel)
-    (tmp_path / "pipx_metadata.json").write_text(json.dumps({"main_package": {"package_or_url": named}}))
+    requested_package = f"{wheel}[{','.join(before)}]" if before else str(wheel)
+    (tmp_path / "pipx_metadata.json").write_text(json.dumps({"main_package": {"package_or_url": requested_package}}))
     assert command_for("yahoo", tmp_path, distribution) == f"pipx install --force '{wheel}[{extras}]'"
     requirement = f'{{ name = "quantd", extras = {json.dumps(before)} }}'
     (tmp_path / "uv-receipt.toml").write_text(f"[tool]\nrequirements = [{requirement}]\n")

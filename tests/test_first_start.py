@@ -140,8 +140,8 @@ def test_a_certificate_that_is_not_trusted_is_named_and_is_no_missing_network(
     assert "PIP_CERT=/path/to/authority.pem" in process.stderr
     assert "no network" not in process.stderr
     # with the remedy the certificate is no longer what fails
-    again = subprocess.run(
+    second_process = subprocess.run(
         words, env=env | {"PIP_CERT": str(authority)}, capture_output=True, text=True, check=False, timeout=120
     )
-    assert again.returncode == 1
-    assert "certificate" not in again.stderr.lower()
+    assert second_process.returncode == 1
+    assert "certificate" not in second_process.stderr.lower()

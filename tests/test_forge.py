@@ -68,14 +68,16 @@ def test_a_step_that_is_no_target_is_seen() -> None:
 def test_the_digest_is_asserted_on_every_python_and_system_with_and_without_a_compiler() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     stated = [c.rpartition(" ")[2] for c in project["classifiers"] if re.search(r":: 3\.\d+$", c)]
-    named = dict(jobs())
+    jobs_by_name = dict(jobs())
     systems = set()
     for name in ("tests.yml digest-debian", "tests.yml digest-ubuntu"):
-        matrix = named[name]["strategy"]["matrix"]
+        matrix = jobs_by_name[name]["strategy"]["matrix"]
         assert matrix["python"] == stated == ["3.11", "3.12", "3.13", "3.14"]
         assert matrix["engine"] == ["compiled", "uncompiled"]
-        assert {"make digest ARGS=--engine=compiled", "make digest ARGS=--engine=uncompiled"} <= commands(named[name])
-        assert "no-compiler" in named[name]["env"]["CC"]
+        assert {"make digest ARGS=--engine=compiled", "make digest ARGS=--engine=uncompiled"} <= commands(
+            jobs_by_name[name]
+        )
+        assert "no-compiler" in jobs_by_name[name]["env"]["CC"]
         systems |= set(matrix.get("debian", [])) | set(matrix.get("system", []))
     assert systems == {"bookworm", "trixie", "ubuntu-22.04", "ubuntu-24.04"}
 
@@ -114,13 +116,15 @@ def test_forms_of_issues_have_questions_with_own_names() -> None:
 
 def test_paths_that_the_files_for_a_forge_name_are_there() -> None:
     files = [*FORGE.rglob("*.yml"), *FORGE.rglob("*.md"), ROOT / ".pre-commit-config.yaml"]
-    named = {
+    named_paths = {
         (path.name, word)
         for path in files
         for word in re.findall(r"\b(?:docs|tests|scripts|deploy)/[\w./-]+\w", path.read_text(encoding="utf-8"))
     }
-    assert len(named) >= 4
-    assert [(where, word) for where, word in sorted(named) if not (ROOT / word).exists() and word != "docs/site"] == []
+    assert len(named_paths) >= 4
+    assert [
+        (where, word) for where, word in sorted(named_paths) if not (ROOT / word).exists() and word != "docs/site"
+    ] == []
     steps = set(re.findall(r"`make ([\w-]+)`", (FORGE / "PULL_REQUEST_TEMPLATE.md").read_text()))
     assert {"check", "test"} == steps <= targets()
 

@@ -483,13 +483,13 @@ def test_the_index_of_the_documentation_links_every_page():
 
 def test_a_page_that_the_program_names_is_there():
     settings = [*ROOT.glob("*.toml"), *(ROOT / "examples").rglob("*.toml"), ROOT / "Makefile"]
-    named = {
+    named_pages = {
         (str(path.relative_to(ROOT)), page)
         for path in [*sources(*PACKAGES, "src", "tests", "benchmarks", "scripts"), *settings]
         for page in NAMED_PAGE.findall(path.read_text(encoding="utf-8"))
     }
-    assert len(named) > 20
-    assert sorted(pair for pair in named if not (ROOT / pair[1]).is_file()) == []
+    assert len(named_pages) > 20
+    assert sorted(pair for pair in named_pages if not (ROOT / pair[1]).is_file()) == []
 
 
 NAMED_MODULE = re.compile(
@@ -521,8 +521,10 @@ def test_a_module_or_program_that_a_page_names_is_there():
     )
     assert len(modules) > 20
     page = ROOT / "docs" / "develop" / "extending.md"
-    shown = set(re.findall(r"[Tt]his file, as `([^`]+)`", page.read_text(encoding="utf-8")))  # made by its reader
-    modules = {pair for pair in modules if pair[1] not in shown}
+    example_files = set(
+        re.findall(r"[Tt]his file, as `([^`]+)`", page.read_text(encoding="utf-8"))
+    )  # made by its reader
+    modules = {pair for pair in modules if pair[1] not in example_files}
     assert len(programs) > 10
     assert sorted(pair for pair in modules if not (ROOT / pair[1]).is_file()) == []
     assert sorted(pair for pair in programs if not program_is_there(pair[1])) == []

@@ -52,8 +52,8 @@ def test_every_arrow_leads_down_and_crosses_no_other_box(drawing: Drawing) -> No
 
 def test_every_room_of_the_engine_and_every_folder_of_a_package_is_shown() -> None:
     packages, engine = DRAWINGS
-    shown = set(engine.groups) | {"engine"}  # the package itself, whose imports are those of all rooms
-    assert set(plan(engine, source()).modules) == shown
+    rooms = set(engine.groups) | {"engine"}  # the package itself, whose imports are those of all rooms
+    assert set(plan(engine, source()).modules) == rooms
     groups = {name for name in plan(packages, source()).modules if (ROOT / name).is_dir()}
     assert groups | {"quantd"} == set(packages.groups)
 
@@ -69,6 +69,6 @@ def test_imports_in_a_circle_have_no_picture() -> None:
 
 def test_each_path_that_the_page_names_is_there() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    named = {path for path in re.findall(r"`([a-z_]+/[a-z_/]+(?:\.py)?)`", text) if path.split("/")[0] in TOP}
-    assert len(named) > 20
-    assert [path for path in sorted(named) if not Path(ROOT / path).exists()] == []
+    paths = {path for path in re.findall(r"`([a-z_]+/[a-z_/]+(?:\.py)?)`", text) if path.split("/")[0] in TOP}
+    assert len(paths) > 20
+    assert [path for path in sorted(paths) if not Path(ROOT / path).exists()] == []

@@ -142,8 +142,8 @@ def test_an_import_that_also_stands_at_the_top_is_marked_as_nothing_else(small: 
 def test_the_order_of_the_command_line_replaces_that_of_the_table(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    beside = "packages=regular_file < trading < risk < daemon, research < quantd"
-    assert "arrows up 0, imports up 0" in printed(capsys, small, "--order", beside)[1][0]
+    order = "packages=regular_file < trading < risk < daemon, research < quantd"
+    assert "arrows up 0, imports up 0" in printed(capsys, small, "--order", order)[1][0]
     reverse = "packages=quantd < research < daemon < risk < trading < regular_file"
     assert "arrows up 5, imports up 7" in printed(capsys, small, "--order", reverse)[1][0]
     assert any(

@@ -93,9 +93,9 @@ class Installed:
         venv.create(folder / "venv", with_pip=False)
         self.bin = folder / "venv" / "bin"
         self.packages = Path(sysconfig.get_path("purelib", "posix_prefix", {"base": str(folder / "venv")}))
-        for needed in required(requirements(wheel)).values():
-            for name in {file.parts[0] for file in needed.files} - {"..", "__pycache__"}:
-                copied(Path(needed.locate_file(name)), core / name)
+        for distribution in required(requirements(wheel)).values():
+            for name in {file.parts[0] for file in distribution.files} - {"..", "__pycache__"}:
+                copied(Path(distribution.locate_file(name)), core / name)
         (self.packages / "needs.pth").write_text(f"{core}\n")
         words = [
             sys.executable,
@@ -165,11 +165,11 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
         "regular_file",
         "state_folder",
     )
-    beside = {f"quantd/{name}.py" for name in names_beside}
-    beside |= {
+    other_modules = {f"quantd/{name}.py" for name in names_beside}
+    other_modules |= {
         f"quantd/{path.relative_to(ROOT / 'src/quantd')}" for path in (ROOT / "src/quantd/engine_build").rglob("*.py")
     }
-    assert modules == package_modules | beside
+    assert modules == package_modules | other_modules
     built = {name for name in names if name.startswith("quantd/engine_build/built/")}
     libraries = {f"{module}{EXTENSION_SUFFIXES[0]}" for module in LIBRARIES}
     assert sorted(Path(name).name for name in built) == sorted({"manifest", *libraries})
@@ -216,15 +216,15 @@ def test_a_recorded_market_is_in_the_wheel_where_its_licence_is_stated_and_nowhe
     files = {path.name for path in (ROOT / "data").iterdir() if path.suffix in (".csv", ".parquet")}
     assert set(licences) == files
     assert {name for name, licence in rows if "none stated" in licence} == SOURCE_ONLY
-    named = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
-    assert named & files == files - SOURCE_ONLY
+    names = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
+    assert names & files == files - SOURCE_ONLY
 
 
 def test_the_wheel_asks_for_no_package_of_one_platform(wheel):
     (name,) = (entry for entry in zipfile.ZipFile(wheel).namelist() if entry.endswith("/METADATA"))
-    needed = re.findall(r"^Requires-Dist: (\S+?)[<>=;]", zipfile.ZipFile(wheel).read(name).decode(), re.MULTILINE)
-    assert len(needed) > 20
-    assert not set(needed) & {"cysystemd", "systemd-python", "sdnotify", "pyinotify", "python-prctl", "uvloop"}
+    packages = re.findall(r"^Requires-Dist: (\S+?)[<>=;]", zipfile.ZipFile(wheel).read(name).decode(), re.MULTILINE)
+    assert len(packages) > 20
+    assert not set(packages) & {"cysystemd", "systemd-python", "sdnotify", "pyinotify", "python-prctl", "uvloop"}
 
 
 @pytest.mark.long
@@ -339,7 +339,7 @@ def test_a_market_without_a_stated_licence_is_refused_in_a_sentence_that_says_wh
 
 
 @pytest.mark.parametrize(
-    ("words", "extra", "needed"),
+    ("words", "extra", "reason"),
     [
         ("data fetch SPY --from 2024-01-02 --out spy.parquet", "yahoo", "the source yfinance needs yfinance"),
         ("data fetch BTC/USD -s ccxt --exchange kraken --from 2024-01-02 --out btc.parquet", "ccxt", "needs ccxt"),
@@ -353,13 +353,13 @@ def test_a_market_without_a_stated_licence_is_refused_in_a_sentence_that_says_wh
     ],
 )  # fmt: skip
 def test_a_missing_extra_is_named_with_the_command_that_adds_it_to_this_installation(
-    installed, wheel, words, extra, needed, tmp_path
+    installed, wheel, words, extra, reason, tmp_path
 ):
     (tmp_path / "config.toml").write_text((ROOT / "config.toml").read_text())
     process = installed(*words.split(), at=tmp_path)
     output = process.stdout + process.stderr
     assert (process.returncode, "Traceback" in output, "fault of quantd" in output) == (78, False, False), output
-    assert needed in output
+    assert reason in output
     python = installed.bin / "python"
     assert f"install quantd with its extra `{extra}`: {python} -m pip install '{wheel}[{extra}]'" in output
 
@@ -404,8 +404,8 @@ def test_the_core_runs_where_python_has_only_what_macos_gives_it(installed, back
         process = installed(*words, path=tmp_path, at=tmp_path / "empty")
         assert process.returncode == 0, process.stdout + process.stderr
     at_end = ["--set", "feed.pace=fast", "--set", "feed.at_end=stop"]
-    ran = answer(installed("run", "--json", *at_end, *FREE_PORTS, path=tmp_path, at=tmp_path / "empty"))
-    assert ran["digest"] == backtest["digest"]
+    report = answer(installed("run", "--json", *at_end, *FREE_PORTS, path=tmp_path, at=tmp_path / "empty"))
+    assert report["digest"] == backtest["digest"]
     assert answer(installed("replay", "--json", path=tmp_path, at=tmp_path / "empty"))["same"]
 
 

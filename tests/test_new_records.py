@@ -25,15 +25,15 @@ def test_one_file_adds_a_job_that_runs_and_is_in_the_table(tmp_path: Path) -> No
     assert (checked.returncode, "Did you mean free_space?" in checked.stderr) == (78, True)
 
     (folder / "config.toml").write_text(CONFIG + SCHEDULE.format("free_space"))
-    ran = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=folder)
-    assert ran.returncode == 0, ran.stderr
-    listed = run_python(root, "-m", "quantd.daemon.cli", "schedule", "jobs", "--json", folder=folder)
-    runs = [run for run in json.loads(listed.stdout)["runs"] if run["job"] == "free_space"]
+    run_process = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=folder)
+    assert run_process.returncode == 0, run_process.stderr
+    jobs_process = run_python(root, "-m", "quantd.daemon.cli", "schedule", "jobs", "--json", folder=folder)
+    runs = [run for run in json.loads(jobs_process.stdout)["runs"] if run["job"] == "free_space"]
     assert {(run["state"], tuple(run["schedules"])) for run in runs} == {("succeeded", ("space",))}
     assert all(run["result"].endswith(" MiB are free") for run in runs)
 
-    written = run_python(root, "scripts/jobs_page.py", "docs/risk/jobs.md")
-    assert written.returncode == 0, written.stderr
+    page_process = run_python(root, "scripts/jobs_page.py", "docs/risk/jobs.md")
+    assert page_process.returncode == 0, page_process.stderr
     assert "\n| `free_space` | the free space of" in (root / "docs/risk/jobs.md").read_text()
     passes(root, "tests/daemon/jobs/test_job_table.py", "tests/daemon/assembly", "tests/test_structure.py")
 
@@ -64,8 +64,8 @@ def test_one_file_adds_a_route_with_its_method_of_the_client_and_its_types(tmp_p
     served = run_python(root, "-c", f"import sys; sys.path.insert(0, '.'){SERVED}")
     assert served.stdout == "['QQQ'] 1\nTrue\n", served.stderr
 
-    written = run_python(root, "scripts/client_stub.py")
-    assert written.returncode == 0, written.stderr
+    stub_process = run_python(root, "scripts/client_stub.py")
+    assert stub_process.returncode == 0, stub_process.stderr
     stub = (root / "src/quantd/client_types.pyi").read_text()
     assert 'def universe(self, *, limit: int = 100, search: str = "") -> UniverseNow:' in stub
     passes(root, "tests/server/api/test_client.py", "tests/server/api/test_openapi.py", "tests/server/api/client_side")
@@ -79,8 +79,8 @@ def test_one_file_adds_an_edge_that_runs_beside_the_loop_and_is_closed(tmp_path:
     (root / "daemon/edges/progress_edge.py").write_text(file)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text(CONFIG)
-    ran = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=tmp_path / "run")
-    assert ran.returncode == 0, ran.stderr
+    run_process = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=tmp_path / "run")
+    assert run_process.returncode == 0, run_process.stderr
     assert (tmp_path / "run/state/progress").read_text() == "2019-03-29T20:00:00Z stopped\n"
     passes(root, "tests/daemon/edges", "tests/test_structure.py", "tests/daemon/test_app.py")
 
@@ -92,9 +92,9 @@ def test_one_file_adds_a_fold_that_takes_the_steps_of_a_run(tmp_path: Path) -> N
     (root / "daemon/runtime/fill_log.py").write_text(file)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text(CONFIG)
-    ran = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=tmp_path / "run")
-    assert ran.returncode == 0, ran.stderr
-    lines = [line for line in ran.stderr.splitlines() if "fill" in line and "symbol=" in line]
-    assert len(lines) == json.loads(ran.stdout)["fills"] > 0, ran.stderr[-2000:]
+    run_process = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=tmp_path / "run")
+    assert run_process.returncode == 0, run_process.stderr
+    lines = [line for line in run_process.stderr.splitlines() if "fill" in line and "symbol=" in line]
+    assert len(lines) == json.loads(run_process.stdout)["fills"] > 0, run_process.stderr[-2000:]
     passes(root, "tests/daemon/runtime/test_step_folds.py", "tests/daemon/runtime/test_service.py")
     passes(root, "tests/test_structure.py")

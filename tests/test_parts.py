@@ -139,13 +139,13 @@ def test_the_makefile_gives_every_test_to_one_part() -> None:
             check=True, timeout=60,
         ).stdout  # fmt: skip
 
-    shown = dry("test-all")
-    assert shown.count("scripts.parts") == 1
-    named = re.findall(r"'(\w+)=([^']*)'", shown)
-    assert [name for name, _ in named] == ["torch", "learn", "statistics", "rest"]
-    assert named[-1][1].split()[0] == "tests"
-    separate_paths = {word for _, paths in named[:-1] for word in paths.split() if not word.startswith("--")}
-    assert separate_paths == {word.removeprefix("--ignore=") for word in named[-1][1].split()[1:]}
+    all_commands = dry("test-all")
+    assert all_commands.count("scripts.parts") == 1
+    parts = re.findall(r"'(\w+)=([^']*)'", all_commands)
+    assert [name for name, _ in parts] == ["torch", "learn", "statistics", "rest"]
+    assert parts[-1][1].split()[0] == "tests"
+    separate_paths = {word for _, paths in parts[:-1] for word in paths.split() if not word.startswith("--")}
+    assert separate_paths == {word.removeprefix("--ignore=") for word in parts[-1][1].split()[1:]}
     module_commands = dry("test", "ARGS=tests/test_parts.py")
     assert "scripts.parts" not in module_commands
     assert module_commands.rstrip().endswith("tests/test_parts.py")

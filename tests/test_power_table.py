@@ -20,10 +20,10 @@ def finding(**changes: object) -> Finding:
 
 
 def test_the_page_and_its_picture_are_those_of_the_findings() -> None:
-    listed = power_table.cells(read_findings(power_table.FINDINGS))
+    cells = power_table.cells(read_findings(power_table.FINDINGS))
     page = power_table.PAGE.read_text(encoding="utf-8")
-    assert page == power_table.written(page, power_table.rows(listed)), "python -m scripts.site.power_table"
-    assert power_table.PICTURE.read_text(encoding="utf-8") == power_table.picture(listed)
+    assert page == power_table.written(page, power_table.rows(cells)), "python -m scripts.site.power_table"
+    assert power_table.PICTURE.read_text(encoding="utf-8") == power_table.picture(cells)
 
 
 def test_the_newest_cell_of_a_learner_counts_and_few_seeds_have_no_verdict() -> None:
@@ -34,23 +34,23 @@ def test_the_newest_cell_of_a_learner_counts_and_few_seeds_have_no_verdict() -> 
 
 
 def test_the_twenty_stocks_are_a_test_part_of_their_own() -> None:
-    listed = power_table.cells([finding(), finding(cell="b", plan="ppo-us20", cost_bp=1.0)])
-    assert [cell.market for cell in listed] == ["", "us20"]
-    assert "| ppo | 20 stocks, 2012-21 | feature 1 | 1 |" in power_table.rows(listed)
+    cells = power_table.cells([finding(), finding(cell="b", plan="ppo-us20", cost_bp=1.0)])
+    assert [cell.market for cell in cells] == ["", "us20"]
+    assert "| ppo | 20 stocks, 2012-21 | feature 1 | 1 |" in power_table.rows(cells)
 
 
 def test_a_plant_that_no_learner_was_mended_on_has_a_row_and_no_dot() -> None:
-    listed = power_table.cells([finding(), finding(cell="b", plant="lag", shape="lag")])
-    assert [cell.market for cell in listed] == ["", "unseen"]
-    assert "| ppo | five stocks, 2017-18, unseen plant | lag 1 | 15 |" in power_table.rows(listed)
-    assert power_table.picture(listed) == power_table.picture(listed[:1])
+    cells = power_table.cells([finding(), finding(cell="b", plant="lag", shape="lag")])
+    assert [cell.market for cell in cells] == ["", "unseen"]
+    assert "| ppo | five stocks, 2017-18, unseen plant | lag 1 | 15 |" in power_table.rows(cells)
+    assert power_table.picture(cells) == power_table.picture(cells[:1])
 
 
 def test_the_picture_is_sound_and_has_a_dot_for_each_seed() -> None:
-    listed = power_table.cells(
+    cells = power_table.cells(
         [finding(), finding(seed=2), finding(cell="n", plant="feature 0", ic=0.0, attainable=False)]
     )
-    root = ElementTree.fromstring(power_table.picture(listed))
+    root = ElementTree.fromstring(power_table.picture(cells))
     assert len(root.findall("{http://www.w3.org/2000/svg}circle")) == 2
 
 

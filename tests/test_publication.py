@@ -73,8 +73,8 @@ def metadata(path: Path) -> Message:
 
 @pytest.mark.long
 def test_two_pure_wheels_of_a_commit_are_equal_to_the_byte_whatever_the_umask(pure: Path, tmp_path: Path) -> None:
-    again = wheel(tmp_path / "again", umask=0o077)
-    assert again.read_bytes() == pure.read_bytes()
+    second_wheel = wheel(tmp_path / "again", umask=0o077)
+    assert second_wheel.read_bytes() == pure.read_bytes()
     other = wheel(tmp_path / "other", SOURCE_DATE_EPOCH="1000000000")
     assert other.read_bytes() != pure.read_bytes(), "the time of the commit is in the wheel"
 
@@ -178,10 +178,10 @@ def test_the_bill_of_materials_has_every_package_of_an_installation_and_is_valid
     document = bill(pure, FILLED, built_s=1_700_000_000)
     jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(document)
     names = {component["name"]: component for component in document["components"]}
-    needed = {
+    requirement_names = {
         re.split(r"[<>=;\[ ]", line)[0] for line in metadata(pure).get_all("Requires-Dist", []) if "extra" not in line
     }
-    assert {name.lower() for name in needed} <= set(names)
+    assert {name.lower() for name in requirement_names} <= set(names)
     assert "torch" not in names, "extras are not part of it"
     assert names["numpy"]["purl"] == f"pkg:pypi/numpy@{names['numpy']['version']}"
     assert [name for name, component in names.items() if not component.get("licenses")] == []
@@ -260,13 +260,13 @@ def test_the_source_distribution_is_equal_twice_and_makes_the_wheel_of_the_check
         str(first),
     ]
     subprocess.run(words, check=True, env=os.environ | {"QUANTD_PURE_WHEEL": "1"}, timeout=240)
-    (again,) = tmp_path.glob("*.whl")
+    (wheel_of_archive,) = tmp_path.glob("*.whl")
     sums = [
         {
             entry.filename: entry.CRC
             for entry in zipfile.ZipFile(path).infolist()
             if not entry.filename.endswith("/RECORD")
         }
-        for path in (pure, again)
+        for path in (pure, wheel_of_archive)
     ]
     assert sums[0] == sums[1]

@@ -82,17 +82,17 @@ def test_each_missing_key_is_named_alone_in_the_order_of_the_steps(
 ) -> None:
     empty = {"repository": "", "security_address": "", "conduct_address": "", "index": ""}
     facts, environ = msgspec.structs.replace(FACTS, **empty), {}
-    seen = []
+    missing_keys = []
 
     def stop() -> str:
         assert walk(facts, environ, checkout.root) == MISSING
         output = capsys.readouterr()
         assert output.out == ""
         first, remedy = output.err.splitlines()
-        number, key = len(seen) + 1, STEPS[len(seen)].key
+        number, key = len(missing_keys) + 1, STEPS[len(missing_keys)].key
         assert first == f"quantd: step {number} of {len(STEPS)}, missing: {key}"
-        assert remedy == f"  {STEPS[len(seen)].remedy}"
-        seen.append(key)
+        assert remedy == f"  {STEPS[len(missing_keys)].remedy}"
+        missing_keys.append(key)
         return key
 
     for name in ("repository", "security_address", "conduct_address", "index"):
@@ -112,7 +112,7 @@ def test_each_missing_key_is_named_alone_in_the_order_of_the_steps(
     checkout.git("tag", "-s", f"v{VERSION}", "-m", VERSION)
     stop()
     environ = TOKEN
-    assert seen == [step.key for step in STEPS]
+    assert missing_keys == [step.key for step in STEPS]
     assert walk(facts, environ, checkout.root) == 0
     output = capsys.readouterr()
     assert (output.out.splitlines(), output.err) == (list(COMMANDS), "")

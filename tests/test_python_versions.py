@@ -18,8 +18,12 @@ USUAL = sum
 
 def compensated(values: Iterable[Any], /, start: Any = 0) -> Any:
     """`sum` as it is from Python 3.12 on: floats are added without loss."""
-    listed = list(values)
-    return math.fsum(listed) if listed and all(isinstance(number, float) for number in listed) else USUAL(listed, start)
+    numbers = list(values)
+    return (
+        math.fsum(numbers)
+        if numbers and all(isinstance(number, float) for number in numbers)
+        else USUAL(numbers, start)
+    )
 
 
 def lots_of(row: list[float]) -> list[int]:

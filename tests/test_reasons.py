@@ -17,8 +17,8 @@ def test_an_opening_is_more_than_the_words() -> None:
 
 
 def test_every_part_of_the_run_that_holds_an_algorithm_is_there() -> None:
-    listed = {opening.module for opening in openings()}
-    assert listed >= {
+    modules = {opening.module for opening in openings()}
+    assert modules >= {
         "risk/pretrade/gate.py", "risk/pretrade/standing.py", "risk/pretrade/pairs.py", "risk/pretrade/forms.py",
         "risk/pretrade/worst_losses.py", "trading/history/rings.py", "trading/ledger/book.py",
         "daemon/engine/venue/unknown.py", "daemon/engine/stops/sync.py", "training/learners/algorithms/on_policy.py",

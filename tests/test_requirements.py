@@ -53,9 +53,9 @@ def test_the_page_is_what_the_script_writes(sections, marks):
 
 def test_a_shown_requirement_that_loses_its_tests_is_a_fault(sections, marks):
     requirements = in_order(sections)
-    shown = [requirement.id for requirement in requirements if requirement.shown]
-    assert len(shown) > 200
-    for name in shown:
+    ids = [requirement.id for requirement in requirements if requirement.shown]
+    assert len(ids) > 200
+    for name in ids:
         (fault,) = faults(requirements, [entry for entry in marks if entry.id != name])
         assert fault.startswith(f"{name} is shown by no test")
 
@@ -129,10 +129,10 @@ def test_a_mark_that_shows_nothing_is_refused(source, words):
 
 def test_the_row_of_a_requirement_links_its_tests_and_says_what_is_lacking():
     page = page_of(sections_of(SMALL), [mark("R-001"), mark("R-001", "test_more"), mark("R-002", "")])
-    here = "../tests/test_x.py"
+    link = "../tests/test_x.py"
     assert (
-        f"| R-001 | One. | [tests/test_x.py::test_it]({here})<br>[tests/test_x.py::test_more]({here}) |  |\n"
-        f"| R-002 | Two. | [tests/test_x.py]({here}) | *Partly.* A half. |\n"
+        f"| R-001 | One. | [tests/test_x.py::test_it]({link})<br>[tests/test_x.py::test_more]({link}) |  |\n"
+        f"| R-002 | Two. | [tests/test_x.py]({link}) | *Partly.* A half. |\n"
         "| R-003 | Three. |  | *Missing.* All of it. |\n"
         "| F-01 | Four. |  | *Left out.* Its colour. |\n"
     ) in page

@@ -87,10 +87,10 @@ def test_headings_have_the_fragments_of_github() -> None:
 def test_each_page_stands_below_one_tab_and_in_the_index_for_models() -> None:
     tabs = sections(found())
     assert {"Trade", "Research", "Agents", "Operate"} < set(tabs)
-    listed = [page.place for tab_pages in tabs.values() for page in tab_pages]
-    assert sorted([*listed, "index.md"]) == sorted(page.place for page in found())
+    places = [page.place for tab_pages in tabs.values() for page in tab_pages]
+    assert sorted([*places, "index.md"]) == sorted(page.place for page in found())
     index = llms(found())
-    assert [place for place in listed if f"({place})" not in index] == []
+    assert [place for place in places if f"({place})" not in index] == []
 
 
 def test_a_page_without_a_door_is_an_error() -> None:
@@ -126,9 +126,9 @@ def test_the_reference_has_every_record(name: str) -> None:
 @pytest.mark.requirement("R-270")
 def test_each_alert_and_each_exit_code_has_a_runbook() -> None:
     text = next(page.text for page in pages() if page.path == "docs/operate/runbooks.md")
-    shown = {kind.name + "…" * kind.name.endswith("_") for kind in ALERT_KINDS}
+    kinds = {kind.name + "…" * kind.name.endswith("_") for kind in ALERT_KINDS}
     opens = {kind.name + "…" * kind.name.endswith("_") for kind in ALERT_KINDS if kind.reminded}
-    assert {kind for kind in shown if f"`{kind}`" not in text} == set()
+    assert {kind for kind in kinds if f"`{kind}`" not in text} == set()
     assert {kind for kind in opens if f"### `{kind}`\n" not in text} == set()
     assert {code for code in records.codes().values() if f"\n### {code}\n" not in text} == set()
 
@@ -178,11 +178,11 @@ def test_commands_named_in_sentences_exist() -> None:
     commands = command_line.tree()
     groups = {path.split(" ")[0] for path in commands}
     bad = [
-        f"{page.path}: quantd {named[1]}"
+        f"{page.path}: quantd {match[1]}"
         for page in pages()
         if page.path != "CHANGELOG.md"
-        for named in INLINE.finditer(page.text)
-        if named[1].split(" ")[0] not in groups
+        for match in INLINE.finditer(page.text)
+        if match[1].split(" ")[0] not in groups
     ]
     assert bad == []
 
@@ -232,9 +232,9 @@ def test_each_entry_of_the_table_of_snippets_names_a_snippet() -> None:
 
 def test_what_is_not_run_carries_a_mark_and_is_listed_with_its_count() -> None:
     skipped = [snippet for snippet in every_snippet() if reason(snippet)]
-    listed = not_run_page(pages()).text
-    assert f"{len(skipped)} are not run" in listed
-    assert listed.count("\n| [docs/") + listed.count("\n| [CONTRIBUTING") + listed.count("\n| [tests/") == len(skipped)
+    text = not_run_page(pages()).text
+    assert f"{len(skipped)} are not run" in text
+    assert text.count("\n| [docs/") + text.count("\n| [CONTRIBUTING") + text.count("\n| [tests/") == len(skipped)
     for path in {snippet.page for snippet in skipped}:
         page = next(page for page in pages() if page.path == path)
         assert marked(page).text.count("**Not run here**") >= 1, path
@@ -278,9 +278,9 @@ def test_the_documents_repeat_the_results_with_command_commit_and_date() -> None
 @pytest.mark.requirement("R-272")
 def test_every_table_of_the_page_on_speed_has_a_result() -> None:
     path = "docs/develop/speed.md"
-    shown = tables(next(page.text for page in pages() if page.path == path))
+    page_tables = tables(next(page.text for page in pages() if page.path == path))
     stated = {heading for result in results().values() if result.pages[0] == path for heading in result.tables}
-    assert set(shown) == stated
+    assert set(page_tables) == stated
     assert results()["peers"].tables["beside-others"] == peers_rows()
 
 
@@ -399,12 +399,12 @@ def test_the_head_lists_each_version_of_the_changelog_with_its_state_and_page() 
 
 def test_the_site_is_built_with_the_versions_of_this_checkout() -> None:
     extra = settings(found(), BUILD / "source", BUILD / "site", facts())["extra"]
-    listed = [version["name"] for version in extra["versions"]]
-    assert listed == re.findall(r"^## (\d+\.\d+\.\d+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    names = [version["name"] for version in extra["versions"]]
+    assert names == re.findall(r"^## (\d+\.\d+\.\d+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert [version["name"] for version in extra["versions"] if version["link"] == "index.html"] == [VERSION]
     states = {version["name"]: version["state"].removeprefix("these pages, ") for version in extra["versions"]}
     assert {name for name, state in states.items() if state == "tagged"} == {
-        name for name in listed if f"v{name}" in tags()
+        name for name in names if f"v{name}" in tags()
     }
 
 

@@ -61,8 +61,8 @@ def test_an_example_runs_trades_and_fails_nowhere(tmp_path, tmp_path_factory, ex
 
 
 def test_the_file_that_reads_shared_statistics_runs_and_trades(tmp_path, tmp_path_factory):
-    (shown,) = re.findall(r"(?m)^    # calm.py: .*\n(?:(?:    .*)?\n)+", BACKTEST)
-    (tmp_path / "calm.py").write_text(dedent(shown))
+    (block,) = re.findall(r"(?m)^    # calm.py: .*\n(?:(?:    .*)?\n)+", BACKTEST)
+    (tmp_path / "calm.py").write_text(dedent(block))
     runs_and_trades('[[agents]]\nname = "calm"\npolicy = "calm.py:act"\ncapital = 1.0\n', tmp_path, tmp_path_factory)
 
 

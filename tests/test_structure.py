@@ -40,9 +40,9 @@ COMMANDS = re.compile("(daemon|server|training|research)/cli/")
 def folders(*tops):
     """Each folder of source, with the names of its modules, files and folders."""
     for top in tops:
-        for here, below, files in os.walk(ROOT / top):
-            below[:] = [name for name in below if name not in ("__pycache__", "shipped", "versions")]
-            yield os.path.relpath(here, ROOT), below, [name for name in files if not name.endswith(".pyc")]
+        for folder, subfolders, files in os.walk(ROOT / top):
+            subfolders[:] = [name for name in subfolders if name not in ("__pycache__", "shipped", "versions")]
+            yield os.path.relpath(folder, ROOT), subfolders, [name for name in files if not name.endswith(".pyc")]
 
 
 def functions(node, outer=""):
@@ -71,7 +71,7 @@ def faults_of_length(path, text):
     """What of a module is too long without a reason, and the reasons above what is short."""
     lines = text.splitlines()
     faults = [f"{path} has {len(lines)} lines: split it"] if len(lines) > MOST_OF_A_MODULE else []
-    needed = set()
+    reason_lines = set()
     for name, node in functions(ast.parse(text)):
         length = node.end_lineno - node.lineno + 1  # `lineno` is that of `def`
         if length <= MOST_OF_A_FUNCTION:
@@ -79,9 +79,11 @@ def faults_of_length(path, text):
         if (number := reason_above(lines, node)) is None:
             remedy = f"split it where its idea splits, or write above it: {REASON}..."
             faults.append(f"{path} {name} has {length} lines: {remedy}")
-        needed.add(number)
+        reason_lines.add(number)
     reasons = {number for number, line in enumerate(lines, 1) if line.lstrip().startswith(REASON)}
-    return faults + [f"{path}:{number} is above no long function: remove it" for number in sorted(reasons - needed)]
+    return faults + [
+        f"{path}:{number} is above no long function: remove it" for number in sorted(reasons - reason_lines)
+    ]
 
 
 def repeated(homes):
@@ -92,21 +94,21 @@ def repeated(homes):
     return free
 
 
-def has_record(here, name):
+def has_record(folder, name):
     """Whether a module or a folder of a list of records declares one; what `__init__.py` declares is the list."""
-    path = ROOT / here / name
+    path = ROOT / folder / name
     path = path / "__init__.py" if path.is_dir() else path
-    if here not in RECORDS or name == "__init__.py" or path.suffix != ".py" or not path.exists():
+    if folder not in RECORDS or name == "__init__.py" or path.suffix != ".py" or not path.exists():
         return False
-    return RECORDS[here].search(path.read_text()) is not None
+    return RECORDS[folder].search(path.read_text()) is not None
 
 
 def test_a_folder_has_few_entries():
     crowded = {}
-    for here, below, files in folders(*BUILDINGS, "benchmarks", "deploy", "docs", "scripts"):
-        entries = sum(not has_record(here, name) for name in (*below, *files))
+    for folder, subfolders, files in folders(*BUILDINGS, "benchmarks", "deploy", "docs", "scripts"):
+        entries = sum(not has_record(folder, name) for name in (*subfolders, *files))
         if entries > MOST_ENTRIES:
-            crowded[here] = entries
+            crowded[folder] = entries
     assert crowded == {}
 
 
@@ -114,27 +116,29 @@ def test_each_registry_names_a_folder_that_has_records():
     """Registries of each form are seen, and a folder that one names has a record."""
     forms = {"risk/limits", "strategies/policies", "training/learners", "research/metrics", "research/reports/sections"}
     assert forms | {"adapters/brokers", "adapters/sinks", "server/api/routes", "daemon/cli/look"} <= set(RECORDS)
-    assert [here for here in RECORDS if not any(has_record(here, name) for name in os.listdir(ROOT / here))] == []
+    assert [
+        folder for folder in RECORDS if not any(has_record(folder, name) for name in os.listdir(ROOT / folder))
+    ] == []
     assert not has_record("risk/limits", "catalogue.py")
     assert not has_record("risk/limits", "__init__.py")
     assert not has_record("risk/pretrade", "gate.py")
 
 
 def test_a_package_says_what_it_is_in_its_first_line():
-    for here, _, files in folders(*BUILDINGS):
+    for folder, _, files in folders(*BUILDINGS):
         if any(name.endswith(".py") for name in files):
-            assert "__init__.py" in files, here
-            text = ast.get_docstring(ast.parse((ROOT / here / "__init__.py").read_text())) or ""
-            assert re.match(r"[A-Z].{10,}[.:]", text), f"{here}/__init__.py says {text!r}"
+            assert "__init__.py" in files, folder
+            text = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or ""
+            assert re.match(r"[A-Z].{10,}[.:]", text), f"{folder}/__init__.py says {text!r}"
 
 
 @pytest.mark.parametrize("top", BUILDINGS)
 def test_a_module_name_occurs_once_in_a_package(top):
     homes = defaultdict(list)
-    for here, below, files in folders(top):
-        for name in [*below, *(name[:-3] for name in files if name.endswith(".py"))]:
+    for folder, subfolders, files in folders(top):
+        for name in [*subfolders, *(name[:-3] for name in files if name.endswith(".py"))]:
             if not name.startswith("__") and name != "kernel":  # a folder's loops over symbols
-                homes[name].append(here)
+                homes[name].append(folder)
     assert {name: twice for name, places in homes.items() if (twice := repeated(places))} == {}
 
 
@@ -147,9 +151,9 @@ def test_the_test_of_names_sees_a_repetition():
 
 def test_a_test_lies_at_the_path_of_what_it_tests():
     """Each folder of tests that mirrors a package has a folder of that package."""
-    for here, _, files in folders(*(f"tests/{top}" for top in BUILDINGS)):
+    for folder, _, files in folders(*(f"tests/{top}" for top in BUILDINGS)):
         if any(name.startswith("test_") for name in files):
-            assert (ROOT / here.removeprefix("tests/")).is_dir(), here
+            assert (ROOT / folder.removeprefix("tests/")).is_dir(), folder
 
 
 IMPORT_OF_A_TEST = re.compile(r"^\s*(?:from|import)\s[^#\n]*(?:\([^)]*)?\btest_", re.MULTILINE)
@@ -186,11 +190,11 @@ def test_no_module_imports_a_test_module():
 
 
 def test_the_test_of_imports_sees_each_form():
-    listed = "from tests import (\n    support,\n    test_structure,\n)"
-    for text in ("from tests.test_a import b", "    import tests.test_a", "from . import test_a", listed):
+    wrapped_import = "from tests import (\n    support,\n    test_structure,\n)"
+    for text in ("from tests.test_a import b", "    import tests.test_a", "from . import test_a", wrapped_import):
         assert IMPORT_OF_A_TEST.search(text)
     assert not IMPORT_OF_A_TEST.search("import tests.support\n\ndef test_a(): pass")
-    assert imported_tests(listed) == ["tests.test_structure"]
+    assert imported_tests(wrapped_import) == ["tests.test_structure"]
     assert imported_tests("from tests.test_structure import folders") == ["tests.test_structure"]
     assert imported_tests("def late():\n    import tests.risk.test_a") == ["tests.risk.test_a"]
     assert imported_tests("from tests import support, test_structure") == ["tests.test_structure"]

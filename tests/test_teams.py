@@ -32,7 +32,7 @@ def test_one_agent_learns_as_often_and_from_as_many_accounts_as_five() -> None:
 
 def test_a_team_trades_the_mean_of_its_weights() -> None:
     sides = [torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.5, 0.5]])]
-    policies = [lambda seen, first, side=side: side for side in sides]
+    policies = [lambda observations, first, side=side: side for side in sides]
     assert mean_of(policies)(torch.zeros(1, 4), True).tolist() == [[0.5, 0.25, 0.25]]
 
 

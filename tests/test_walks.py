@@ -65,9 +65,9 @@ def test_a_limit_is_read_and_judged_and_without_it_less_is_done(
     file = tmp_path / "walks.json"
     assert main(["limit", "--files", "--json", str(file)]) == 0
     printed = capsys.readouterr().out
-    written = json.loads(file.read_text())
-    assert table(written) in printed
-    full_walk, alone = written["limit"], written["limit alone"]
+    document = json.loads(file.read_text())
+    assert table(document) in printed
+    full_walk, alone = document["limit"], document["limit alone"]
     assert set(alone["files"]) < set(full_walk["files"])
     assert {"daemon/config/parser.py", "risk/limits/ruleset.py", "daemon/engine/core/limiter.py"} <= set(alone["files"])
     assert main(["limit", "--beside", str(file)]) == 0

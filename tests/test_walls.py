@@ -59,9 +59,9 @@ def test_no_contract_has_an_exception_and_each_order_names_every_room() -> None:
     orders = [contract for contract in contracts() if contract["type"] == "layers"]
     assert len(orders) >= 12
     assert [contract["name"] for contract in orders if contract.get("exhaustive") is not True] == []
-    named = {package for contract in orders for package in contract["containers"]}
+    containers = {package for contract in orders for package in contract["containers"]}
     buildings = {"quantd", *(f"quantd.{name}" for name in os.listdir(ROOT / "src" / "quantd") if is_building(name))}
-    assert sorted(buildings - named) == ["quantd.trading"]  # its modules are one room
+    assert sorted(buildings - containers) == ["quantd.trading"]  # its modules are one room
 
 
 def is_building(name: str) -> bool:

@@ -49,9 +49,11 @@ def mirror() -> str:
 
 def package_sources() -> tuple[dict[str, str], list[Path]]:
     """What pip is configured with on this machine: variables for the steps, and folders that they name."""
-    shown = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    process = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    )
     variables = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
-    for name, value in re.findall(r"^\w+\.([\w-]+)='(.*)'$", shown.stdout, re.MULTILINE):
+    for name, value in re.findall(r"^\w+\.([\w-]+)='(.*)'$", process.stdout, re.MULTILINE):
         if name in ("index-url", "extra-index-url", "find-links", "default-timeout", "trusted-host"):
             variables["PIP_" + name.upper().replace("-", "_")] = value.replace("\\n", " ").strip()
     places = {Path(path) for value in variables.values() for path in re.findall(r"(?:^|file://|\s)(/[\w./-]+)", value)}
@@ -86,13 +88,13 @@ class Builder:
             )
         root = self.root_of(name)
         if not (root / "etc" / "debian_version").exists():
-            began = time.monotonic()
+            start_s = time.monotonic()
             # a mount namespace of its own: debootstrap's mounts end with it
             command = ["unshare", "--mount", "--propagation", "private", "debootstrap", "--variant=minbase", match[1]]
             process = subprocess.run([*command, str(root), mirror()], capture_output=True, text=True, check=False)
             if process.returncode:
                 sys.exit(f"debootstrap ended with {process.returncode}: {process.stdout[-800:]}{process.stderr[-800:]}")
-            said(f"FROM {name}: {megabytes(root)} MB in {time.monotonic() - began:.0f} s")
+            said(f"FROM {name}: {megabytes(root)} MB in {time.monotonic() - start_s:.0f} s")
         return root
 
     def make(self, target: str) -> Path:
@@ -117,7 +119,7 @@ class Builder:
         settings = settings_of(self.stages, stage.parent) if stage.parent in self.stages else Settings()
         settings.env.setdefault("PATH", DEFAULT_PATH)
         for step in stage.steps:
-            began = time.monotonic()
+            start_s = time.monotonic()
             if step.name == "COPY":
                 self._copy(step, root, settings)
             elif step.name == "RUN":
@@ -125,7 +127,7 @@ class Builder:
             elif not settings.apply(step):
                 sys.exit(f"{DOCKERFILE}:{step.line}: {step.name} is not carried out by this script")
             if step.name in ("RUN", "COPY"):
-                said(f"{stage.name}: line {step.line} {step.name}, {time.monotonic() - began:.0f} s")
+                said(f"{stage.name}: line {step.line} {step.name}, {time.monotonic() - start_s:.0f} s")
         mark.write_text(digest)
         said(f"{stage.name}: {megabytes(root)} MB")
 
@@ -241,12 +243,12 @@ def fills(container: Container) -> int:
 
 
 def until(what: str, process: "subprocess.Popen[bytes]", log: Path, true: Any, within_s: float = 60.0) -> float:
-    began = time.monotonic()
+    start_s = time.monotonic()
     while not true():
-        if process.poll() is not None or time.monotonic() - began > within_s:
-            sys.exit(f"no {what} after {time.monotonic() - began:.0f} s: {log.read_text()[-2000:]}")
+        if process.poll() is not None or time.monotonic() - start_s > within_s:
+            sys.exit(f"no {what} after {time.monotonic() - start_s:.0f} s: {log.read_text()[-2000:]}")
         time.sleep(0.2)
-    return time.monotonic() - began
+    return time.monotonic() - start_s
 
 
 def trial(container: Container, log: Path) -> dict[str, Any]:
@@ -272,8 +274,8 @@ def trial(container: Container, log: Path) -> dict[str, Any]:
         until("health", second, log, lambda: container.answer(*health).returncode == 0), 1
     )
     until("more fills", second, log, lambda: fills(container) > report["fills_at_kill"])
-    again = json.loads(container.answer("quantd", "status", "--json").stdout)
-    report["same_run"] = again["run"] == status["run"]
+    second_status = json.loads(container.answer("quantd", "status", "--json").stdout)
+    report["same_run"] = second_status["run"] == status["run"]
     memory = Path(f"/proc/{daemon_of(second.pid)}/smaps_rollup").read_text()
     report["pss_mib"] = int(re.findall(r"^Pss: +(\d+)", memory, re.MULTILINE)[0]) // 1024
     os.kill(daemon_of(second.pid), getattr(signal, container.settings.stop_signal))

@@ -171,8 +171,8 @@ def ignored(text: str) -> "re.Pattern[str]":
 def context(folder: Path) -> Iterator[Path]:
     """The files and links of a folder that a build may copy, relative to it."""
     left_out = ignored((folder / ".dockerignore").read_text(encoding="utf-8"))
-    for here, below, files in os.walk(folder):
-        place = Path(here).relative_to(folder)
-        links = [name for name in below if (Path(here) / name).is_symlink()]
-        below[:] = [name for name in below if name not in links and not left_out.fullmatch(str(place / name))]
+    for subfolder, subfolders, files in os.walk(folder):
+        place = Path(subfolder).relative_to(folder)
+        links = [name for name in subfolders if (Path(subfolder) / name).is_symlink()]
+        subfolders[:] = [name for name in subfolders if name not in links and not left_out.fullmatch(str(place / name))]
         yield from (place / name for name in (*files, *links) if not left_out.fullmatch(str(place / name)))

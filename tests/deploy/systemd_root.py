@@ -69,7 +69,7 @@ def base_root(folder: Path) -> Path:
     root, mark = folder / "base", folder / "base.made"
     if not (mark.exists() and mark.read_text() == PACKAGES):
         remove(root)
-        began = time.monotonic()
+        start_s = time.monotonic()
         # a mount namespace of its own: debootstrap's mounts end with it
         command = ["unshare", "--mount", "--propagation", "private", "debootstrap", "--variant=minbase"]
         command += [f"--include={PACKAGES}", SUITE, str(root), mirror()]
@@ -77,7 +77,7 @@ def base_root(folder: Path) -> Path:
         if process.returncode:
             fail(f"debootstrap ended with {process.returncode}: {process.stdout[-800:]}{process.stderr[-800:]}")
         mark.write_text(PACKAGES)
-        said(f"debian:{SUITE} with systemd: {megabytes(root)} MB, {time.monotonic() - began:.0f} s")
+        said(f"debian:{SUITE} with systemd: {megabytes(root)} MB, {time.monotonic() - start_s:.0f} s")
     return root
 
 
@@ -86,8 +86,10 @@ def installed_root(folder: Path) -> Path:
     base, root = base_root(folder), folder / "root"
     remove(root)
     subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(root)], check=True)
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True)
-    for name in filter(None, listed.stdout.split("\0")):
+    tracked_files = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True
+    )
+    for name in filter(None, tracked_files.stdout.split("\0")):
         if os.path.lexists(ROOT / name):
             put(ROOT / name, root / "srv" / "quantd" / name)
     variables, places = package_sources()
@@ -98,11 +100,11 @@ def installed_root(folder: Path) -> Path:
         variables["PIP_CERT"] = "/run/authorities.crt"
     command += [f"--setenv={name}={value}" for name, value in variables.items()]
     command += ["--setenv=PY=/usr/bin/python3", "--chdir=/srv/quantd", "scripts/install-system"]
-    began = time.monotonic()
+    start_s = time.monotonic()
     process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if process.returncode:
         fail(f"scripts/install-system ended with {process.returncode}: {process.stdout[-2000:]}")
-    said(f"scripts/install-system: {megabytes(root / 'opt' / 'quantd')} MB, {time.monotonic() - began:.0f} s")
+    said(f"scripts/install-system: {megabytes(root / 'opt' / 'quantd')} MB, {time.monotonic() - start_s:.0f} s")
     said("\n".join(line for line in process.stdout.splitlines() if line.startswith("quantd: ")))
     for name in ("credstore", "systemd/system/quantd@.service.d"):
         (root / "etc" / name).mkdir(parents=True, exist_ok=True)
@@ -160,13 +162,13 @@ class Machine:
 
     def until(self, what: str, true: Callable[[], bool], within_s: float) -> float:
         """Seconds until something is true. Ends the program where that takes longer."""
-        began = time.monotonic()
+        start_s = time.monotonic()
         while not true():
-            if time.monotonic() - began > within_s or self.nspawn.poll() is not None:
-                shown = self.lines()[-6000:] if self.pid else ""
-                fail(f"no {what} after {time.monotonic() - began:.0f} s\n{shown}{self.log.read_text()[-1500:]}")
+            if time.monotonic() - start_s > within_s or self.nspawn.poll() is not None:
+                lines = self.lines()[-6000:] if self.pid else ""
+                fail(f"no {what} after {time.monotonic() - start_s:.0f} s\n{lines}{self.log.read_text()[-1500:]}")
             time.sleep(0.2)
-        return round(time.monotonic() - began, 1)
+        return round(time.monotonic() - start_s, 1)
 
     def filled(self, more_than: int) -> bool:
         return self.fills() > more_than
@@ -227,9 +229,9 @@ def trial(machine: Machine, root: Path) -> dict[str, Any]:
         60,
     )
     figures["systemd"] = machine.systemctl("--version").split()[1]
-    began = time.monotonic()
+    start_s = time.monotonic()
     machine.systemctl("enable", "--now", UNIT)
-    figures["ready_s"] = round(time.monotonic() - began, 1)
+    figures["ready_s"] = round(time.monotonic() - start_s, 1)
     right(machine.restarted(0), f"the service is {machine.unit('ActiveState')} after its start")
     machine.until("status text", lambda: machine.unit("StatusText").startswith("RUN"), 30)
     figures["status_text"] = machine.unit("StatusText")
@@ -264,9 +266,9 @@ def trial(machine: Machine, root: Path) -> dict[str, Any]:
         machine.until(f"fills after {name}", partial(machine.filled, fills), 90)
     right("Watchdog timeout" in machine.lines(), "the watchdog did not end the process that hung")
 
-    began = time.monotonic()
+    start_s = time.monotonic()
     machine.systemctl("stop", UNIT)
-    figures["stop_s"] = round(time.monotonic() - began, 1)
+    figures["stop_s"] = round(time.monotonic() - start_s, 1)
     figures["result"] = f"{machine.unit('Result')}, exit code {machine.unit('ExecMainStatus')}"
     right(figures["result"] == "success, exit code 0", f"the stop ended with {figures['result']}")
     return figures | after(machine, root)
@@ -285,8 +287,8 @@ def after(machine: Machine, root: Path) -> dict[str, Any]:
 
     text = (root / CONFIG).read_text()
     (root / CONFIG).write_text(text.replace("[broker]", "[broker]\nno_such_key = 1", 1))
-    began = machine.answer("systemctl", "start", UNIT)
-    right(began.returncode != 0, "the service started with a configuration that is wrong")
+    start = machine.answer("systemctl", "start", UNIT)
+    right(start.returncode != 0, "the service started with a configuration that is wrong")
     time.sleep(6)  # RestartSec=5: by now a service that starts again has done so
     figures["wrong_configuration"] = f"{machine.unit('ActiveState')}, exit code {machine.unit('ExecMainStatus')}"
     right(figures["wrong_configuration"] == "failed, exit code 78", figures["wrong_configuration"])
@@ -306,11 +308,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(missing)
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = options.folder.resolve()
-    began = time.monotonic()
+    start_s = time.monotonic()
     root = installed_root(folder)
     with booted(root, folder / "console.log") as machine:
         figures = trial(machine, root)
-    said(json.dumps(figures | {"all_s": round(time.monotonic() - began)}, indent=1))
+    said(json.dumps(figures | {"all_s": round(time.monotonic() - start_s)}, indent=1))
     if not options.keep:
         for path in folder.iterdir():
             remove(path) if path.is_dir() else path.unlink()

@@ -61,9 +61,9 @@ def test_the_upgrade_of_the_page_gives_every_container_of_quantd_the_new_image()
     """The container that prepares the tokens too: it would go on with the image of the version before."""
     page = (ROOT / "docs" / "deploy" / "kubernetes.md").read_text(encoding="utf-8")
     lines = re.findall(r"set image (\w+)/([\w-]+) (.*)$", page, re.MULTILINE)
-    named = {name: sorted(re.findall(r"(\w+)=quantd:", images)) for _, name, images in lines}
+    containers = {name: sorted(re.findall(r"(\w+)=quantd:", images)) for _, name, images in lines}
     pods = {workload["metadata"]["name"]: workload["spec"]["template"]["spec"] for workload in (TRADER, READER)}
-    assert named == {
+    assert containers == {
         name: sorted(entry["name"] for entry in [*pod["containers"], *pod["initContainers"]])
         for name, pod in pods.items()
     }
@@ -107,13 +107,13 @@ def test_no_container_is_root_or_writes_its_root() -> None:
 @pytest.mark.requirement("R-224", "R-232")
 def test_secrets_are_named_and_not_in_the_files() -> None:
     assert not [kind for kind, _ in FOUND if kind == "Secret"]
-    named = {
+    secret_names = {
         volume["secret"]["secretName"]
         for workload in WORKLOADS
         for volume in workload["spec"]["template"]["spec"]["volumes"]
         if "secret" in volume
     }
-    assert named == {"quantd-secrets", "quantd-tls", "quantd-tokens"}
+    assert secret_names == {"quantd-secrets", "quantd-tls", "quantd-tokens"}
 
 
 @pytest.mark.requirement("R-224")

@@ -42,8 +42,8 @@ def instance(folder: Path, name: str) -> http.server.ThreadingHTTPServer:
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"] or 0))
-            seen = {key: self.headers[key] for key in ("Host", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto")}
-            body = json.dumps({"instance": name, **seen}).encode()
+            headers = {key: self.headers[key] for key in ("Host", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto")}
+            body = json.dumps({"instance": name, **headers}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -151,9 +151,13 @@ def test_reads_reach_all_three_instances_with_host_and_address_of_the_client(fro
     answers = front.ask("GET", "/api/v1/status", 30, Host="trader.example", **{"X-Forwarded-For": "203.0.113.9"})
     assert {status for status, _ in answers} == {200}
     assert min(Counter(body["instance"] for _, body in answers)[name] for name in INSTANCES) >= 5
-    seen = answers[0][1]
-    assert (seen["Host"], seen["X-Real-IP"], seen["X-Forwarded-Proto"]) == ("trader.example", "127.0.0.1", "https")
-    assert seen["X-Forwarded-For"] == "127.0.0.1", "a client does not choose its address"
+    headers = answers[0][1]
+    assert (headers["Host"], headers["X-Real-IP"], headers["X-Forwarded-Proto"]) == (
+        "trader.example",
+        "127.0.0.1",
+        "https",
+    )
+    assert headers["X-Forwarded-For"] == "127.0.0.1", "a client does not choose its address"
 
 
 @pytest.mark.requirement("R-222", "R-225")

@@ -73,7 +73,7 @@ def test_a_rule_that_never_fires_or_fires_always_is_seen_by_its_case(tmp_path: P
     """All rules are broken at once: a case looks at the alert of its own rule alone."""
     tool = require("prometheus")["promtool"]
     shutil.copytree(FILES, tmp_path / "prometheus")
-    seen: set[str] = set()
+    alert_names: set[str] = set()
     for path in sorted((tmp_path / "prometheus/rules").glob("*.yml")):
         wrong = yaml.safe_load(path.read_text())
         for rule in (entry for group in wrong["groups"] for entry in group["rules"]):
@@ -83,8 +83,8 @@ def test_a_rule_that_never_fires_or_fires_always_is_seen_by_its_case(tmp_path: P
             [tool, "test", "rules", str(tmp_path / "prometheus/tests" / path.name)], capture_output=True, text=True
         )
         assert process.returncode != 0
-        seen |= set(re.findall(rf"^ +name: (\w+) {case},$", process.stdout + process.stderr, re.MULTILINE))
-    assert seen == set(rules())
+        alert_names |= set(re.findall(rf"^ +name: (\w+) {case},$", process.stdout + process.stderr, re.MULTILINE))
+    assert alert_names == set(rules())
 
 
 def test_each_rule_has_a_case_that_fires_and_one_that_does_not() -> None:
@@ -121,9 +121,9 @@ async def test_each_metric_of_a_rule_or_a_panel_is_in_a_scrape_and_promtool_has_
 
 
 def test_every_metric_is_in_a_rule_or_on_a_dashboard() -> None:
-    named = names_of_queries()
+    query_names = names_of_queries()
     for name in COUNTERS | GAUGES | HISTOGRAMS:
-        assert any(query_name.startswith(f"quantd_{name}") for query_name in named), name
+        assert any(query_name.startswith(f"quantd_{name}") for query_name in query_names), name
 
 
 def test_no_label_is_one_that_prometheus_gives_to_a_target() -> None:
@@ -156,5 +156,5 @@ def test_the_page_lists_each_alert_with_its_expression() -> None:
         f"`{' '.join(str(rule['expr']).split())}` |".replace('"feed|store"', '"feed\\|store"')
         for alert, rule in rules().items()
     ]
-    listed = [line for line in PAGE.read_text().splitlines() if line.startswith("| [Quantd")]
-    assert sorted(listed) == sorted(rows)
+    page_rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| [Quantd")]
+    assert sorted(page_rows) == sorted(rows)

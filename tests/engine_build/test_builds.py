@@ -135,11 +135,13 @@ def lay(folder):
     shutil.copytree(ROOT / "src/quantd/engine_build", package / "engine_build", ignore=shutil.ignore_patterns("__py*"))
     (package / "trading").mkdir()
     text = (package / "engine_build" / "recipe.py").read_text()
-    listed = '("quantd.trading.small", "quantd.trading.user")'
-    text = re.sub(r"^MODULES: Final = \(.*?\)$", f"MODULES: Final = {listed}", text, flags=re.MULTILINE | re.DOTALL)
+    module_list = '("quantd.trading.small", "quantd.trading.user")'
+    text = re.sub(
+        r"^MODULES: Final = \(.*?\)$", f"MODULES: Final = {module_list}", text, flags=re.MULTILINE | re.DOTALL
+    )
     loop = '(InnerLoop("quantd.trading.small", "Book.total", "Book.__init__"),)'
     text = re.sub(r"^(INNER_LOOPS: .*?) = \(.*?\)$", rf"\1 = {loop}", text, flags=re.MULTILINE | re.DOTALL)
-    assert listed in text
+    assert module_list in text
     assert loop in text
     text = text.replace('"-O3"', '"-O0"')  # a third of the time
     files = {
@@ -436,14 +438,14 @@ def test_a_change_of_the_program_that_builds_takes_all_libraries_from_the_build_
 def test_a_library_that_was_damaged_or_written_in_part_is_compiled_again_and_the_other_is_taken(built, damage):
     file, intact = built.library("small"), digests(built)["user"]
     file.write_bytes(damage(file.read_bytes()))
-    shutil.copytree(built.folder, kept := built.folder / "copy", ignore=shutil.ignore_patterns("copy"))
+    shutil.copytree(built.folder, copy_folder := built.folder / "copy", ignore=shutil.ignore_patterns("copy"))
     assert built.compiled() == 1
     assert built.run("print(small.product(2, 3))") == "so 6"
     assert digests(built)["user"] == intact
-    changed = Checkout(kept)  # the same damage, when the build is of another source
-    (changed.source.parent / "user.py").write_text(USER.replace("quotient(a, 2)", "quotient(a, 3)"))
-    assert changed.compiled() == 2
-    assert changed.run("print(small.product(2, 3), user.half(9))") == "so 6 3"
+    other_checkout = Checkout(copy_folder)  # the same damage, when the build is of another source
+    (other_checkout.source.parent / "user.py").write_text(USER.replace("quotient(a, 2)", "quotient(a, 3)"))
+    assert other_checkout.compiled() == 2
+    assert other_checkout.run("print(small.product(2, 3), user.half(9))") == "so 6 3"
 
 
 @pytest.mark.long

@@ -286,11 +286,11 @@ class Page(Book):
 """
 
 
-def in_subclass(body, *, head="", bases="Core", kept=CORE):
+def in_subclass(body, *, head="", bases="Core", source=CORE):
     """The refusals of a class that extends `Core` in a module that is not listed, without the place of each."""
     imports = "from quantd.types import Floats\nfrom quantd.trading.one import Book, Core, Page\n"
     text = f"{imports}{head}class State({bases}):\n{body}"
-    surface = Surface({ONE: HEAD + kept, "quantd.types": NUMBER_TYPES}.get, (ONE,))
+    surface = Surface({ONE: HEAD + source, "quantd.types": NUMBER_TYPES}.get, (ONE,))
     return [str(refusal).partition(": ")[2] for refusal in subclass_refusals(surface, "daemon/state.py", text)]
 
 
@@ -391,8 +391,8 @@ def test_a_listed_subclass_is_refused_as_one_that_is_not():
         ]
     for body in ("self.name = ''", "self.rests = {}", "self.now = size"):
         assert refusals(text.format(body)) == []
-    (again,) = refusals(CORE + "class State(Core):\n    now: int\n")
-    assert "State declares now: int, which its base Core has; leave it out" in again
+    (refusal,) = refusals(CORE + "class State(Core):\n    now: int\n")
+    assert "State declares now: int, which its base Core has; leave it out" in refusal
 
 
 def test_a_subclass_of_a_module_that_is_not_listed_is_refused_with_the_listed_ones_and_makes_no_build_stale():

@@ -27,14 +27,14 @@ def indexed(folder: Path) -> IndexedStore:
     runs, entries = [], []
     for run in runs_of(records):
         entries += [decode(data) for _, data in records.entries(run, 1)]
-        there = snapshots(records, run)
+        run_snapshots = snapshots(records, run)
         last = records.last_seq(run)
-        if not there or there[-1][0] != last:
+        if not run_snapshots or run_snapshots[-1][0] != last:
             raise RuntimeError(f"run {run} was not stopped cleanly: no snapshot follows its step {last}")
         parts = parts_at_end(folder, records, run)
         shell = parts.shell()
-        shell.restore(parts.rules, there[-1][1])
-        runs.append(IndexedRun(run, last, [seq for seq, _ in there], account_of(shell)))
+        shell.restore(parts.rules, run_snapshots[-1][1])
+        runs.append(IndexedRun(run, last, [seq for seq, _ in run_snapshots], account_of(shell)))
     return IndexedStore(runs, *counted(entries))
 
 
@@ -54,8 +54,8 @@ def index_again(name: str) -> None:
         store = indexed(unpacked)
     if missing := lacking(name, store):
         raise RuntimeError(f"{name} lost what it is for: {missing}")
-    if named := identifiers(path):
-        raise RuntimeError(f"{name} names this machine: {named}")
+    if machine_names := identifiers(path):
+        raise RuntimeError(f"{name} names this machine: {machine_names}")
     write_index(read_index() | {name: store})
     steps = sum(run.steps for run in store.runs)
     sys.stdout.write(f"{name}: {steps} steps, {path.stat().st_size:,} bytes\n")

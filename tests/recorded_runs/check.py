@@ -67,17 +67,17 @@ def require_store(name: str) -> None:
 
 def require_run(folder: Path, records: Records, run: IndexedRun) -> None:
     """Raises Differs unless a run replays to its record, from its first event and from each snapshot."""
-    then, there = recorded(records, run.run), snapshots(records, run.run)
-    require_equal(f"run {run.run}: the number of steps", len(then), run.steps)
-    require_equal(f"run {run.run}: the snapshots", [seq for seq, _ in there], run.snapshots)
-    for seq, snapshot in [(0, b""), *there]:
-        now = refolded(folder, records, run.run, seq=seq, snapshot=snapshot)
-        require_same(run.run, then[seq:], now)
-        assert now.shell is not None
-        where = f"run {run.run} from step {seq}"
-        require_equal(f"{where}: the account at the end", account_of(now.shell), run.account)
-        if freeze(now.shell.state) != state_of(there[-1][1]).state:
-            raise Differs(f"{where}: the state at the end is not that of the last snapshot")
+    recorded_steps, run_snapshots = recorded(records, run.run), snapshots(records, run.run)
+    require_equal(f"run {run.run}: the number of steps", len(recorded_steps), run.steps)
+    require_equal(f"run {run.run}: the snapshots", [seq for seq, _ in run_snapshots], run.snapshots)
+    for seq, snapshot in [(0, b""), *run_snapshots]:
+        replayed = refolded(folder, records, run.run, seq=seq, snapshot=snapshot)
+        require_same(run.run, recorded_steps[seq:], replayed)
+        assert replayed.shell is not None
+        replay_name = f"run {run.run} from step {seq}"
+        require_equal(f"{replay_name}: the account at the end", account_of(replayed.shell), run.account)
+        if freeze(replayed.shell.state) != state_of(run_snapshots[-1][1]).state:
+            raise Differs(f"{replay_name}: the state at the end is not that of the last snapshot")
 
 
 def require_equal(what: str, now: object, then: object) -> None:
