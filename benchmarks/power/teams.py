@@ -1,10 +1,13 @@
 """Several agents beside one of the same parameters and steps, on a planted signal of the bundled five stocks.
 
-    python -m benchmarks.power.teams [--case NAME] [--seeds 3] [--ic 1] [--cost 15] [--out FILE]
+    python -m benchmarks.power.teams [--case NAME] [--seeds 3] [--ic 1] [--cost 15] [--device cuda] [--out FILE]
 
 Each case and seed is fitted in a fresh process on one thread, and appends a line of JSON: growth on the test part of
 2017 and 2018 after costs, CPU seconds of the fit, and the peak memory of the process. Lines that the file has are left
 out. The plant is a column of each symbol, which all agents of a desk observe. A team trades the mean of its weights.
+
+With `--device cuda` the networks are on a GPU and the accounts on the CPU; `--together 8` fits so many seeds at the
+same time. A line then has the wall seconds of the fit, and the peak memory that PyTorch took on the GPU.
 
 | case | what it is |
 |---|---|
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -71,6 +75,11 @@ class TeamRun(Struct, frozen=True, forbid_unknown_fields=True):
     peak_mib: float
     imported_mib: float
     commit: str
+    device: str = "cpu"
+    wall_s: float | None = None
+    """Wall seconds of the fit; None on a CPU, where they depend on what else runs."""
+    gpu_mib: float | None = None
+    """Peak memory of PyTorch's tensors on the GPU; None on a CPU."""
 
     @property
     def share(self) -> float | None:
@@ -180,13 +189,14 @@ def planned(case: str, to_market: "Callable[[Plan], Plan]", read_markets: "Calla
     return plan
 
 
-def measured(case: str, seed: int, ic: float, cost_bp: float) -> TeamRun:
+def measured(case: str, seed: int, ic: float, cost_bp: float, device: str) -> TeamRun:
     """Fit and evaluate one seed of a case, in this process."""
     import numpy as np
     import torch
 
     from quantd.daemon.runtime.version import commit
     from quantd.research.power.power_study import Field
+    from quantd.training.plans.plan import replaced
     from quantd.training.power.attainable import interval
     from quantd.training.power.cells import costing
     from quantd.training.power.plants import Plant, planted_plan
@@ -200,13 +210,14 @@ def measured(case: str, seed: int, ic: float, cost_bp: float) -> TeamRun:
     with TemporaryDirectory() as folder:
 
         def to_market(plan: "Plan") -> "Plan":
-            return planted_plan(costing(plan, cost_bp), field.planted("plant"), field.panel, Path(folder))
+            planted = planted_plan(costing(plan, cost_bp), field.planted("plant"), field.panel, Path(folder))
+            return replaced(planted, {"device": device})
 
         plan = planned(case, to_market, markets_of)
         markets, test = markets_of(plan), window_market(plan, plan.splits.test.first, plan.splits.test.last)
-        began = time.process_time()
+        began, cpu_began = time.perf_counter(), time.process_time()
         policy, count, steps = fitted(case, plan, markets, seed)
-        spent = time.process_time() - began
+        spent, waited = time.process_time() - cpu_began, time.perf_counter() - began
         walked = evaluate(policy, test, plan.market)
         equal = equal_weight(test, plan.market)
     daily = np.diff(np.log(walked.equity))
@@ -229,6 +240,9 @@ def measured(case: str, seed: int, ic: float, cost_bp: float) -> TeamRun:
         peak_mib=round(_peak_mib(), 1),
         imported_mib=round(imported, 1),
         commit=commit(),
+        device="cpu" if device == "cpu" else torch.cuda.get_device_name(device),
+        wall_s=None if device == "cpu" else round(waited, 1),
+        gpu_mib=None if device == "cpu" else round(torch.cuda.max_memory_allocated(device) / MIB**2, 1),
     )
 
 
@@ -249,25 +263,39 @@ def main() -> None:
     parser.add_argument("--ic", type=float, default=1.0)
     parser.add_argument("--cost", type=float, default=15.0)
     parser.add_argument("--out", type=Path, default=RECORDS)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--together", type=int, default=1, help="seeds that are fitted at the same time")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     cases = options.case or [*plans()]
     if options.one is not None:
-        print(msgspec.json.encode(measured(cases[0], options.one, options.ic, options.cost)).decode())
+        run = measured(cases[0], options.one, options.ic, options.cost, options.device)
+        print(msgspec.json.encode(run).decode())
         return
-    done = {(run.case, run.ic, run.cost_bp, run.seed) for run in read_runs(options.out)}
-    for seed in range(1, options.seeds + 1):
-        for case in cases:
-            if (case, options.ic, options.cost, seed) in done:
-                continue
-            command = [sys.executable, "-m", "benchmarks.power.teams", "--case", case, "--one", str(seed)]
-            command += ["--ic", str(options.ic), "--cost", str(options.cost)]
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            process = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-            run = msgspec.json.decode(process.stdout.splitlines()[-1], type=TeamRun)
-            with options.out.open("ab") as file:
-                file.write(msgspec.json.encode(run) + b"\n")
-            print(f"{case}, seed {seed}: share {run.share}, {run.cpu_s:.0f} s, {run.peak_mib:.0f} MiB", flush=True)
+    done = {
+        (run.case, run.ic, run.cost_bp, run.seed) for run in read_runs(options.out)
+        if (run.device == "cpu") == (options.device == "cpu")
+    }  # fmt: skip
+
+    def run_case(case: str, seed: int) -> None:
+        command = [sys.executable, "-m", "benchmarks.power.teams", "--case", case, "--one", str(seed)]
+        command += ["--ic", str(options.ic), "--cost", str(options.cost), "--device", options.device]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        run = msgspec.json.decode(process.stdout.splitlines()[-1], type=TeamRun)
+        with options.out.open("ab") as file:
+            file.write(msgspec.json.encode(run) + b"\n")
+        print(f"{case}, seed {seed}: share {run.share}, {run.cpu_s:.0f} s, {run.peak_mib:.0f} MiB", flush=True)
+
+    remaining = [
+        (case, seed)
+        for seed in range(1, options.seeds + 1)
+        for case in cases
+        if (case, options.ic, options.cost, seed) not in done
+    ]
+    with ThreadPoolExecutor(options.together) as pool:
+        for future in [pool.submit(run_case, case, seed) for case, seed in remaining]:
+            future.result()
 
 
 if __name__ == "__main__":

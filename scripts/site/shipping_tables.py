@@ -80,27 +80,31 @@ def seed_rows(walks: Sequence[Walked]) -> str:
 
 
 def team_rows(runs: Iterable[TeamRun]) -> str:
-    """Return the table of teams: a row for each case, strength and cost."""
-    cells: dict[tuple[float, float, str], dict[int, TeamRun]] = {}
+    """Return the table of teams: a row for each case, strength, cost and device."""
+    cells: dict[tuple[float, float, str, str], dict[int, TeamRun]] = {}
     for run in runs:
-        cells.setdefault((-run.ic, run.cost_bp, run.case), {})[run.seed] = run
-    order = sorted(cells, key=lambda key: (*key[:2], list(CASES).index(key[2])))
+        cells.setdefault((-run.ic, run.cost_bp, run.case, run.device), {})[run.seed] = run
+    order = sorted(cells, key=lambda key: (*key[:2], list(CASES).index(key[2]), key[3]))
     lines = [
         "| signal | cost bp | who | agents | parameters | steps | seeds | growth above equal weight | share "
-        "| turnover | CPU s | peak MiB | without Python and PyTorch |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| turnover | CPU s | peak MiB | without Python and PyTorch | wall s and MiB on a GPU |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for key in order:
         seeds = [cells[key][seed] for seed in sorted(cells[key])]
         one = seeds[0]
         shares = [seed.share for seed in seeds if seed.share is not None]
         above = ", ".join(f"{seed.growth - seed.equal_weight:+.2f}" for seed in seeds)
+        who = CASES[one.case] + ("" if one.device == "cpu" else f", on {one.device}")
+        waits = [seed.wall_s for seed in seeds if seed.wall_s is not None]
+        memory = [seed.gpu_mib for seed in seeds if seed.gpu_mib is not None]
         lines.append(
-            f"| IC {one.ic:g} | {one.cost_bp:g} | {CASES[one.case]} | {one.agents} | {one.parameters:,} "
+            f"| IC {one.ic:g} | {one.cost_bp:g} | {who} | {one.agents} | {one.parameters:,} "
             f"| {one.steps:,} | {len(seeds)} | {above} | {f'{median(shares):.0%}' if shares else ''} "
             f"| {median(seed.turnover_annual for seed in seeds):.0f} | {median(seed.cpu_s for seed in seeds):.0f} "
             f"| {median(seed.peak_mib for seed in seeds):.0f} "
-            f"| {median(seed.peak_mib - seed.imported_mib for seed in seeds):.0f} |"
+            f"| {median(seed.peak_mib - seed.imported_mib for seed in seeds):.0f} "
+            f"| {f'{median(waits):.0f}, {median(memory):.0f}' if waits and memory else ''} |"
         )
     return "\n".join(lines)
 
