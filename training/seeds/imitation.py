@@ -100,6 +100,7 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
         seen, teacher_actions = demonstrations(POLICIES[plan.clone]({}), markets.panel, plan.sight, rows, plan.market)
     except ValueError as error:
         raise PlanError(f"clone = {plan.clone!r}: {error}") from None
+    seen, teacher_actions = seen.to(ground.device), teacher_actions.to(ground.device)
     # a learner will not hold to the last bit what the teacher held: what it makes of other books must not be left to
     # chance
     seen, teacher_actions = (

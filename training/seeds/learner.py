@@ -40,10 +40,20 @@ def sound(learner: Algorithm) -> bool:
 
 
 def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
-    """Return the greedy policy of raw observations; several agents trade the mean of their weights, by capital."""
-    if market.seats:
-        return _joint(learner, scale, market.seats, symbols)
+    """Return the greedy policy of raw observations; several agents trade the mean of their weights, by capital.
 
+    It decides on the learner's device, and returns actions on that of the observations.
+    """
+    device = learner.vectors()[0].device
+    on_device = _joint(learner, scale, market.seats, symbols, device) if market.seats else _single(learner, scale)
+
+    def acts(observation: Tensor, first: bool) -> Tensor:
+        return on_device(observation.to(device), first).to(observation.device)
+
+    return acts
+
+
+def _single(learner: Algorithm, scale: Scale | None) -> Policy:
     def acts(observation: Tensor, first: bool) -> Tensor:
         rows = observation if scale is None else scale.of(observation.float())
         if isinstance(learner, OnPolicy):
@@ -53,12 +63,14 @@ def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbo
     return acts
 
 
-def _joint(learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...]) -> Policy:
+def _joint(
+    learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...], device: torch.device
+) -> Policy:
     permitted = torch.tensor(
-        [[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats]
+        [[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats], device=device
     )
-    invested = torch.tensor([[agent.invested] for agent in seats])
-    capital = torch.tensor([[agent.capital] for agent in seats], dtype=torch.float64)
+    invested = torch.tensor([[agent.invested] for agent in seats], device=device)
+    capital = torch.tensor([[agent.capital] for agent in seats], dtype=torch.float64, device=device)
     share = (capital / capital.sum()).to(torch.float32)
 
     def acts(observation: Tensor, first: bool) -> Tensor:
@@ -77,6 +89,16 @@ def q_value(learner: Algorithm, observation: Tensor) -> float | None:
     if not isinstance(learner, ValueBased):
         return None
     return float(learner.q_values(observation).amax(-1).mean())
+
+
+def state_on(state: State, device: str) -> State:
+    """Return a state with its tensors on a device. Those of generators, uint8, stay on the CPU, where PyTorch reads
+    them.
+    """
+    return {
+        name: value.to(device) if isinstance(value, Tensor) and value.dtype != torch.uint8 else value
+        for name, value in state.items()
+    }
 
 
 def policy_state(state: State) -> State:

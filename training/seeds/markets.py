@@ -35,11 +35,11 @@ class Markets:
     plan: Plan
     panel: Panel
     train: Market
-    """float32, for training."""
+    """float32, for training, on the plan's device."""
     in_sample: Market
-    """float64, the same sessions, for evaluation."""
+    """float64, the same sessions, for evaluation. One account is evaluated on the CPU, whatever the plan's device."""
     validation: Market
-    """float64."""
+    """float64, on the CPU."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def markets_of(plan: Plan) -> Markets:
     return Markets(
         plan,
         panel,
-        _market(plan, panel, observed, train, torch.float32),
+        _market(plan, panel, observed, train, torch.float32, plan.device),
         _market(plan, panel, observed, train, torch.float64),
         _market(plan, panel, observed, validation, torch.float64),
     )
@@ -135,9 +135,11 @@ def _purged(split: Split, rows: range, following: int, plan: Plan) -> range:
         raise PlanError(str(error)) from None
 
 
-def _market(plan: Plan, panel: Panel, observed: Observed, rows: range, dtype: torch.dtype) -> Market:
+def _market(
+    plan: Plan, panel: Panel, observed: Observed, rows: range, dtype: torch.dtype, device: str = "cpu"
+) -> Market:
     try:
-        return market_of(panel, observed, rows, plan.device, dtype)
+        return market_of(panel, observed, rows, device, dtype)
     except CashRateError as error:
         raise PlanError(f"market.cash_rate: {error}") from None
     except ValueError as error:

@@ -30,7 +30,7 @@ from quantd.training.seeds import checkpoints
 from quantd.training.seeds.checkpoints import Place
 from quantd.training.seeds.environment import Ground
 from quantd.training.seeds.imitation import imitate
-from quantd.training.seeds.learner import learner_of, policy_of, policy_state, q_value, sound
+from quantd.training.seeds.learner import learner_of, policy_of, policy_state, q_value, sound, state_on
 from quantd.training.seeds.markets import Markets
 from quantd.training.seeds.records import Files, figures
 from quantd.training.seeds.together import Acting, Lockstep
@@ -236,6 +236,7 @@ class _Course:
 
     def load(self, place: Place, state: State) -> None:
         self.place = place
+        state = state_on(state, self.plan.device)
         self.learner.load(part(state, "learner."))
         self._best = part(state, "best.")
         # a longer plan, or more patience, goes on
@@ -243,11 +244,16 @@ class _Course:
         self.place = msgspec.structs.replace(place, ended=place.ended if over else "")
 
     def fitted(self) -> Fitted:
-        """Return the result, with the best weights in a new learner."""
+        """Return the result, with the best weights in a new learner on the CPU, which evaluates and exports it."""
         place = self.place
-        learner = learner_of(self.plan.learner, self.ground, place.seed, self.plan.device)
-        learner.load(part(self._best, "policy.") if self._best else policy_state(self.learner.state()))
+        learner = learner_of(self.plan.learner, self.ground, place.seed)
+        state = part(self._best, "policy.") if self._best else policy_state(self.learner.state())
+        # a GPU's generator has a state of its own form, and a policy draws nothing
+        usual = {} if self.plan.device == "cpu" else {"random": learner.state()["random"]}
+        learner.load(state_on(state, "cpu") | usual)
         scale = self._scale() if self._best else self.ground.scale
+        if scale is not None:
+            scale = Scale(scale.mean.cpu(), scale.deviation.cpu(), scale.clip)
         score = _number(place.best_score)
         return Fitted(place.seed, learner, scale, score, place.best_step, place.step, place.ended or STOPPED)
 
