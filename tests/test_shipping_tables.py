@@ -59,6 +59,14 @@ def test_a_team_has_the_growth_of_each_seed_and_the_median_share() -> None:
     assert "| IC 0 | 15 | MADDPG `full`, as it is (five) | 5 | 9,000 | 300,000 | 1 | +1.00 |  |" in table
 
 
+def test_runs_on_a_gpu_have_a_row_of_their_own_with_its_seconds_and_memory() -> None:
+    on_gpu = run(device="NVIDIA H200", wall_s=12.0, gpu_mib=240.0)
+    rows = shipping_tables.team_rows([run(), on_gpu]).splitlines()
+    assert len(rows) == 4
+    assert any("PPO, one, on NVIDIA H200 |" in row and row.endswith("| 12, 240 |") for row in rows)
+    assert any("PPO, one |" in row and row.endswith("|  |") for row in rows)
+
+
 def test_a_page_without_its_comments_is_named() -> None:
     with pytest.raises(ValueError, match=r"shipping.md: write <!-- walks"):
         shipping_tables.written("# Shipping\n", {"walks": "| a |"})
