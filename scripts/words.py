@@ -1,11 +1,11 @@
 """Counts the locals that are named by a word that tells nothing of what they hold.
 
-    python scripts/words.py [--list] [--tests] [PATH ...]
+    python scripts/words.py [--list] [PATH ...]
 
 A local is the noun of what it holds: `order`, `weights`, `unpaid`. A participle, a pronoun or a word of place such as
 `found`, `each` or `left` fits every value, so that the reader has to keep its meaning in mind. A binding is an
 assignment, a loop, an argument of a function, a name of `with`, `except` or `match`. Attributes and fields are not
-counted. Without PATH the whole product is read, with `--tests` the tests are read too; `--list` prints each binding.
+counted. Without PATH the product and its tests are read; `--list` prints each binding.
 
 KEPT has the bindings that stay, with their reason: such a word there is the term of a published interface.
 """
@@ -24,6 +24,8 @@ PRODUCT: Final = (
     "scripts", "benchmarks", "examples",
 )  # fmt: skip
 
+PLACES: Final = (*PRODUCT, "tests")
+
 WORDS: Final = (
     "each", "found", "known", "own", "made", "told", "left", "whole", "apart", "seat", "others", "rest",
 )  # fmt: skip
@@ -33,6 +35,10 @@ KEPT: Final[dict[tuple[str, str], str]] = {
     ("examples/agents/langgraph_agent.py", "whole"): "its text is part of the identity of recorded answers",
     ("research/python_api/signals.py", "found"): "argument of the constructor of quantd.Signals, which is public",
     ("server/cli/setup/bench_api.py", "own"): "argument of a command",
+    (
+        "tests/plugins/quantd_example_1/quantd_example_1/policy.py",
+        "known",
+    ): "a plug-in of an earlier version, unchanged",
 }
 """(module, word) -> why its bindings stay."""
 
@@ -90,11 +96,10 @@ def bindings_of(places: Sequence[str]) -> list[Binding]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("places", nargs="*", metavar="PATH", help="files or folders; default: the product")
+    parser.add_argument("places", nargs="*", metavar="PATH", help="files or folders; default: product and tests")
     parser.add_argument("--list", action="store_true", help="print each binding")
-    parser.add_argument("--tests", action="store_true", help="read the tests too")
     options = parser.parse_args()
-    places = options.places or [*PRODUCT, *(["tests"] if options.tests else [])]
+    places = options.places or PLACES
     total: Counter[str] = Counter()
     for place in places:
         listed = bindings_of([place])

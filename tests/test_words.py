@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scripts.words import KEPT, PRODUCT, ROOT, bindings, bindings_of
+from scripts.words import KEPT, PLACES, ROOT, bindings, bindings_of
 
 SOURCE = '''
 def total(rest, *, order):
@@ -41,12 +41,12 @@ def test_each_binding_is_counted_once_and_no_attribute_keyword_or_text_is() -> N
     ]
 
 
-def test_the_packages_of_the_product_are_read() -> None:
-    assert {Path(binding.module).parts[0] for binding in bindings_of(PRODUCT)} <= {Path(p).parts[0] for p in PRODUCT}
-    assert all((ROOT / place).is_dir() for place in PRODUCT)
+def test_the_packages_of_the_product_and_the_tests_are_read() -> None:
+    assert {Path(binding.module).parts[0] for binding in bindings_of(PLACES)} <= {Path(p).parts[0] for p in PLACES}
+    assert all((ROOT / place).is_dir() for place in PLACES)
 
 
-def test_a_binding_of_the_product_has_a_reason_to_stay_and_each_reason_has_a_binding() -> None:
-    stays = {(binding.module, binding.word) for binding in bindings_of(PRODUCT)}
+def test_a_binding_has_a_reason_to_stay_and_each_reason_has_a_binding() -> None:
+    stays = {(binding.module, binding.word) for binding in bindings_of(PLACES)}
     assert stays == set(KEPT)
     assert all(reason.strip() for reason in KEPT.values())

@@ -29,12 +29,12 @@ PLANTED = [name for name in CHECKS if name not in FEATURES and name != "replay"]
 
 
 @pytest.fixture(scope="module")
-def found(request: pytest.FixtureRequest) -> dict[str, Found]:
+def outcomes(request: pytest.FixtureRequest) -> dict[str, Found]:
     """What one process found that began with the runs' linear algebra, in the checks that are tested here."""
     if why := processor.unsuited():
         pytest.skip(why)
     items = [
-        item for item in request.session.items if "found" in getattr(item, "fixturenames", ()) and item.path == HERE
+        item for item in request.session.items if "outcomes" in getattr(item, "fixturenames", ()) and item.path == HERE
     ]
     names = {
         str(item.callspec.params["name"])
@@ -51,14 +51,14 @@ def found(request: pytest.FixtureRequest) -> dict[str, Found]:
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_every_step_of_a_recorded_run_is_as_recorded_and_so_is_the_account_at_its_end(
-    name: str, found: dict[str, Found]
+    name: str, outcomes: dict[str, Found]
 ) -> None:
-    assert found[name].text == ""
+    assert outcomes[name].text == ""
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_difference_is_found_and_its_step_named(name: str, found: dict[str, Found]) -> None:
-    step, text = found[name].step, found[name].text
+def test_a_planted_difference_is_found_and_its_step_named(name: str, outcomes: dict[str, Found]) -> None:
+    step, text = outcomes[name].step, outcomes[name].text
     if name == "a command left out":  # what it would have changed comes later
         assert any(f", step {later}: " in text for later in range(step, step + 30)), text
     else:
@@ -66,8 +66,8 @@ def test_a_planted_difference_is_found_and_its_step_named(name: str, found: dict
         assert f", step {step}: {what}" in text
 
 
-def test_a_replay_of_a_folder_or_an_archive_gives_all_runs_in_order(found: dict[str, Found]) -> None:
-    assert found["replay"].text == ""
+def test_a_replay_of_a_folder_or_an_archive_gives_all_runs_in_order(outcomes: dict[str, Found]) -> None:
+    assert outcomes["replay"].text == ""
 
 
 def test_an_index_names_every_store_and_no_other_and_a_store_without_its_feature_is_found() -> None:

@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def made() -> Iterator[list[Worker]]:
+def workers() -> Iterator[list[Worker]]:
     workers: list[Worker] = []
     yield workers
     for worker in workers:
@@ -123,12 +123,12 @@ FORBIDDEN = {
 @pytest.mark.quick_cases(16)
 @CONFINES
 @pytest.mark.parametrize("what", FORBIDDEN)
-def test_it_is_refused_that(what: str, folder: Path, made: list[Worker]) -> None:
+def test_it_is_refused_that(what: str, folder: Path, workers: list[Worker]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         body = FORBIDDEN[what].format(folder=str(folder), port=listener.getsockname()[1])
-        said = ask(folder, body, made).failed
+        said = ask(folder, body, workers).failed
     assert said.startswith(("PermissionError", "ValueError: not allowed to raise maximum limit")), said
-    assert made[-1].missing == []
+    assert workers[-1].missing == []
     assert (folder / "factors.csv").read_text() == "1,2\n"
     assert (folder / "state").stat().st_mode & 0o700 == 0o700
 
@@ -149,33 +149,33 @@ ALLOWED = {
 
 @pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("what", ALLOWED)
-def test_it_goes_on_that(what: str, folder: Path, made: list[Worker]) -> None:
-    assert ask(folder, ALLOWED[what].format(folder=str(folder)), made).failed == ""
+def test_it_goes_on_that(what: str, folder: Path, workers: list[Worker]) -> None:
+    assert ask(folder, ALLOWED[what].format(folder=str(folder)), workers).failed == ""
 
 
-def test_no_secret_is_in_its_environment(folder: Path, made: list[Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_in_its_environment(folder: Path, workers: list[Worker], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUANTD_MQTT_PASSWORD", "hunter2")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
-    said = ask(folder, "raise ValueError(sorted(os.environ), os.getcwd(), '' in sys.path)", made).failed
+    said = ask(folder, "raise ValueError(sorted(os.environ), os.getcwd(), '' in sys.path)", workers).failed
     assert "QUANTD" not in said
     assert "CREDENTIALS" not in said
     assert "'/', False" in said
 
 
-def test_more_memory_than_its_limit_is_refused(folder: Path, made: list[Worker]) -> None:
-    said = ask(folder, "kept = [np.ones(50_000_000) for _ in range(6)]", made).failed
+def test_more_memory_than_its_limit_is_refused(folder: Path, workers: list[Worker]) -> None:
+    said = ask(folder, "kept = [np.ones(50_000_000) for _ in range(6)]", workers).failed
     assert said.startswith("MemoryError")
     assert MEMORY_BYTES < 6 * 400_000_000
 
 
 def test_a_module_of_the_working_folder_is_not_run(
-    folder: Path, made: list[Worker], monkeypatch: pytest.MonkeyPatch
+    folder: Path, workers: list[Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("pickle", "numpy", "msgspec", "daemon", "sitecustomize", "usercustomize"):
         (folder / f"{name}.py").write_text(f"open({str(folder / 'owned')!r}, 'w')\nraise SystemExit(7)\n")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    assert ask(folder, "import pickle", made).failed == ""
+    assert ask(folder, "import pickle", workers).failed == ""
     assert not (folder / "owned").exists()
 
 
@@ -225,9 +225,9 @@ def test_the_numbers_of_system_calls_are_the_kernels(column: int, header: str) -
     assert len(checked) > 60
 
 
-def test_a_signal_to_the_daemons_group_does_not_reach_it(folder: Path, made: list[Worker]) -> None:
-    assert ask(folder, "pass", made).failed == ""
-    process = made[-1]._child.process
+def test_a_signal_to_the_daemons_group_does_not_reach_it(folder: Path, workers: list[Worker]) -> None:
+    assert ask(folder, "pass", workers).failed == ""
+    process = workers[-1]._child.process
     assert process is not None
     assert os.getpgid(process.pid) != os.getpgid(0)
     assert os.getsid(process.pid) == process.pid

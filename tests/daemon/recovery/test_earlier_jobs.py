@@ -27,7 +27,7 @@ DIGEST = "150ba8955637adcbfed51245e2032ceb3ac786a718ea334aec2a3e1cacd648f6"
 
 
 @pytest.fixture
-def left(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """The store, as it was left."""
     if why := processor.unsuited():
         pytest.skip(why)
@@ -36,8 +36,8 @@ def left(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_store_has_two_jobs_in_flight_and_names_no_machine(left: Path) -> None:
-    jobs = read_only(left / "state").job_runs(RUN)
+def test_the_store_has_two_jobs_in_flight_and_names_no_machine(folder: Path) -> None:
+    jobs = read_only(folder / "state").job_runs(RUN)
     assert [(job.id, job.job, job.state) for job in jobs if job.state in OPEN] == [
         (16, "parity", "running"),
         (27, "backup", "running"),
@@ -46,14 +46,16 @@ def test_the_store_has_two_jobs_in_flight_and_names_no_machine(left: Path) -> No
 
 
 @pytest.mark.long
-def test_jobs_that_were_in_flight_are_repeated_and_the_run_ends_to_the_same_micro(left: Path) -> None:
+def test_jobs_that_were_in_flight_are_repeated_and_the_run_ends_to_the_same_micro(folder: Path) -> None:
     words = ("-m", "quantd.daemon.cli", "run", "--json", "--quiet", "--set", "feed.pace=fast")
     environ = environment() | processor.SETTING
-    ended = subprocess.run([sys.executable, *words], cwd=left, env=environ, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     summary = json.loads(ended.stdout)
     assert (summary["run"], summary["equity"], summary["digest"]) == (RUN, EQUITY, DIGEST)
-    jobs = {job.id: job for job in read_only(left / "state").job_runs(RUN)}
+    jobs = {job.id: job for job in read_only(folder / "state").job_runs(RUN)}
     for before, after in ((16, 29), (27, 28)):
         assert (jobs[before].state, jobs[before].result) == ("interrupted", "the process ended during it")
         assert (jobs[after].job, jobs[after].due_ts) == (jobs[before].job, jobs[before].due_ts)

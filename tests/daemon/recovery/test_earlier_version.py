@@ -50,7 +50,7 @@ print(len(then), [seq for seq, _ in there])
 
 
 @pytest.fixture
-def left(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A store, as it was left."""
     if why := processor.unsuited():
         pytest.skip(why)
@@ -73,9 +73,9 @@ def frozen(data: bytes) -> Frozen:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("left", ["stopped", "killed"], indirect=True)
-def test_the_next_version_goes_on_with_what_was_open_to_the_same_micro(left: Path) -> None:
-    records = read_only(left / "state")
+@pytest.mark.parametrize("folder", ["stopped", "killed"], indirect=True)
+def test_the_next_version_goes_on_with_what_was_open_to_the_same_micro(folder: Path) -> None:
+    records = read_only(folder / "state")
     run = records.current_run() or ""
     kept, last = records.latest_snapshot(run), records.last_seq(run)
     baskets = [effect for _, data in records.entries(run) for effect in decode(data).effects]
@@ -87,16 +87,16 @@ def test_the_next_version_goes_on_with_what_was_open_to_the_same_micro(left: Pat
         assert len([row for _, work in state.working for row in Working.thaw(work, 3).open_shares()]) >= 3
         assert any(agent[2] is not None for agent in state.agents), "no follow-up waits"
     done = json.loads(
-        program(left, "-m", "quantd.daemon.cli", "run", "--json", "--quiet", "--set", "feed.pace=fast")
+        program(folder, "-m", "quantd.daemon.cli", "run", "--json", "--quiet", "--set", "feed.pace=fast")
     )  # fmt: skip
     assert (done["equity"], done["digest"]) == (EQUITY, DIGEST)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("left", ["stops_at_venue"], indirect=True)
-def test_a_session_with_stops_at_the_venue_replays_from_its_start_and_from_each_snapshot(left: Path) -> None:
-    records = read_only(left / "state")
+@pytest.mark.parametrize("folder", ["stops_at_venue"], indirect=True)
+def test_a_session_with_stops_at_the_venue_replays_from_its_start_and_from_each_snapshot(folder: Path) -> None:
+    records = read_only(folder / "state")
     kept = records.latest_snapshot("run00001")
     assert kept is not None
     assert frozen(kept[1]).stops
-    assert program(ROOT, "-c", REPLAY, str(left)) == "909 [641, 909]\n"
+    assert program(ROOT, "-c", REPLAY, str(folder)) == "909 [641, 909]\n"

@@ -48,7 +48,7 @@ TABLE = (
 
 
 @pytest.fixture
-def left(tmp_path: Path) -> Path:
+def run_folder(tmp_path: Path) -> Path:
     """The store, as version 16991315 left it."""
     unpack(STORE, tmp_path)
     place(tmp_path)
@@ -61,22 +61,22 @@ def parts(folder: Path) -> Assembly:
     return assembly
 
 
-def test_a_run_of_before_continues_and_a_new_one_over_the_same_prices_does_not_begin(left: Path) -> None:
-    assembly = parts(left)
+def test_a_run_of_before_continues_and_a_new_one_over_the_same_prices_does_not_begin(run_folder: Path) -> None:
+    assembly = parts(run_folder)
     assert [words for words in TABLE if words not in assembly.unsound] == []
-    with Store.open(left / "state") as store:
+    with Store.open(run_folder / "state") as store:
         assert this_run(assembly, store) == RUN
         with pytest.raises(CannotStart, match="no action announces one"):
             this_run(assembly, store, fresh=True)
         assert store.current_run() == RUN, "the run was not ended"
 
 
-def test_a_run_over_levels_that_its_configuration_accepts_goes_on_with_the_bars_of_its_record(left: Path) -> None:
+def test_a_run_over_levels_that_its_configuration_accepts_goes_on_with_the_bars_of_its_record(run_folder: Path) -> None:
     """The version of the record left the first bars of a level out; they are used in a run that begins now."""
-    config = left / "config.toml"
+    config = run_folder / "config.toml"
     config.write_text(config.read_text().replace("[feed]\n", '[feed]\njumps = "real"\n', 1))
-    assembly = parts(left)
-    with Store.open(left / "state") as store:
+    assembly = parts(run_folder)
+    with Store.open(run_folder / "state") as store:
         with pytest.raises(CannotStart, match="another feed file or selection"):
             this_run(assembly, store)
         recorded = with_record(assembly, store)
@@ -88,11 +88,11 @@ def test_a_run_over_levels_that_its_configuration_accepts_goes_on_with_the_bars_
         assert with_record(assembly, store) is assembly, "a run that begins now has the bars of today's rule"
 
 
-def test_the_alert_has_the_whole_table_and_the_command_until_exactly_this_table_is_accepted(left: Path) -> None:
-    assembly, folder = parts(left), left / "state"
+def test_the_alert_has_the_whole_table_and_the_command_until_exactly_this_table_is_accepted(run_folder: Path) -> None:
+    assembly, folder = parts(run_folder), run_folder / "state"
     text = alert_of(unaccepted(assembly, folder), 5).detail
     assert [words for words in (*TABLE, "quantd data accept --reason TEXT") if words not in text] == []
-    done = quantd(left, "data", "accept", "--reason", "the gains of LEVEL are known to be wrong", "--json")
+    done = quantd(run_folder, "data", "accept", "--reason", "the gains of LEVEL are known to be wrong", "--json")
     assert done.returncode == 0, done.stderr
     output = json.loads(done.stdout)
     assert output["reason"] == "the gains of LEVEL are known to be wrong"
@@ -100,18 +100,18 @@ def test_the_alert_has_the_whole_table_and_the_command_until_exactly_this_table_
     record = acceptance(folder, assembly.unsound)
     assert record == Acceptance(output["prices"], output["at"], output["who"], output["reason"], output["table"])
     assert unaccepted(assembly, folder) == ""
-    (left / "actions.csv").write_text((left / "actions.csv").read_text() + "2018-04-02,CALM,split,4:1,\n")
-    assert "CALM has a 4:1 split" in unaccepted(parts(left), folder)
+    (run_folder / "actions.csv").write_text((run_folder / "actions.csv").read_text() + "2018-04-02,CALM,split,4:1,\n")
+    assert "CALM has a 4:1 split" in unaccepted(parts(run_folder), folder)
 
 
-def test_an_acceptance_needs_a_reason_and_a_fault(left: Path) -> None:
-    without = quantd(left, "data", "accept")
+def test_an_acceptance_needs_a_reason_and_a_fault(run_folder: Path) -> None:
+    without = quantd(run_folder, "data", "accept")
     assert (without.returncode, "needs a reason" in without.stderr) == (2, True)
     answers = ("feed.actions=''", "feed.jumps='real'", "feed.spikes='real'")
     sets = [word for answer in answers for word in ("--set", answer)]
-    sound = quantd(left, "data", "accept", "--reason", "x", *sets)
+    sound = quantd(run_folder, "data", "accept", "--reason", "x", *sets)
     assert (sound.returncode, "nothing to accept" in sound.stderr) == (1, True)
-    assert not (left / "state" / FILE).exists()
+    assert not (run_folder / "state" / FILE).exists()
 
 
 def test_a_damaged_file_of_acceptances_accepts_nothing_and_is_named(tmp_path: Path) -> None:
@@ -125,19 +125,19 @@ def test_a_damaged_file_of_acceptances_accepts_nothing_and_is_named(tmp_path: Pa
 
 
 @pytest.mark.long
-def test_the_run_ends_with_the_equity_of_its_version_and_the_alert_ends_with_the_acceptance(left: Path) -> None:
+def test_the_run_ends_with_the_equity_of_its_version_and_the_alert_ends_with_the_acceptance(run_folder: Path) -> None:
     if why := processor.unsuited():
         pytest.skip(why)
-    done = quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast")
+    done = quantd(run_folder, "run", "--json", "--quiet", "--set", "feed.pace=fast")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["run"], summary["equity"], summary["digest"]) == (RUN, EQUITY, DIGEST)
-    assert levels(left) == ["CRITICAL"]
-    assert quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast").returncode == 0
-    assert levels(left) == ["CRITICAL", "CRITICAL"], "again with each start"
-    assert quantd(left, "data", "accept", "--reason", "known").returncode == 0
-    assert quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast").returncode == 0
-    assert levels(left) == ["CRITICAL", "CRITICAL"]
+    assert levels(run_folder) == ["CRITICAL"]
+    assert quantd(run_folder, "run", "--json", "--quiet", "--set", "feed.pace=fast").returncode == 0
+    assert levels(run_folder) == ["CRITICAL", "CRITICAL"], "again with each start"
+    assert quantd(run_folder, "data", "accept", "--reason", "known").returncode == 0
+    assert quantd(run_folder, "run", "--json", "--quiet", "--set", "feed.pace=fast").returncode == 0
+    assert levels(run_folder) == ["CRITICAL", "CRITICAL"]
 
 
 def levels(folder: Path) -> list[str]:
@@ -147,32 +147,32 @@ def levels(folder: Path) -> list[str]:
 
 
 @pytest.mark.long
-def test_a_run_over_levels_that_it_accepts_ends_replays_and_is_read_as_its_version_would_have(left: Path) -> None:
+def test_a_run_over_levels_that_it_accepts_ends_replays_and_is_read_as_its_version_would_have(run_folder: Path) -> None:
     if why := processor.unsuited():
         pytest.skip(why)
-    config = left / "config.toml"
+    config = run_folder / "config.toml"
     config.write_text(config.read_text().replace("[feed]\n", '[feed]\njumps = "real"\n', 1))
     ports = ("--set", "bus.port=0", "--set", "api.port=0")
-    done = quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast", *ports)
+    done = quantd(run_folder, "run", "--json", "--quiet", "--set", "feed.pace=fast", *ports)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["run"], summary["equity"], summary["digest"]) == (RUN, EQUITY, DIGEST)
     for words in (("replay", RUN), ("status", "--json"), ("why", "SPLIT")):
-        done = quantd(left, *words)
+        done = quantd(run_folder, *words)
         assert done.returncode == 0, (words, done.stderr)
 
 
 @pytest.mark.long
-def test_an_acceptance_ends_the_alert_of_a_running_daemon(left: Path) -> None:
+def test_an_acceptance_ends_the_alert_of_a_running_daemon(run_folder: Path) -> None:
     if why := processor.unsuited():
         pytest.skip(why)
     command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet", "--set", "feed.pace=0.5/s"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, cwd=left, env=environment() | processor.SETTING, **pipes)
+    process = subprocess.Popen(command, cwd=run_folder, env=environment() | processor.SETTING, **pipes)
     try:
-        wait_for(lambda: (left / "state" / "api.json").exists() and incidents(left) == ["job_prices"])
-        assert quantd(left, "data", "accept", "--reason", "known").returncode == 0
-        wait_for(lambda: incidents(left) == [])
+        wait_for(lambda: (run_folder / "state" / "api.json").exists() and incidents(run_folder) == ["job_prices"])
+        assert quantd(run_folder, "data", "accept", "--reason", "known").returncode == 0
+        wait_for(lambda: incidents(run_folder) == [])
     finally:
         process.terminate()
         said = process.communicate(timeout=60)[0]

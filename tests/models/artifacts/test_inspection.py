@@ -38,7 +38,7 @@ SCORER = ROOT / "models" / "shipped" / "scorer"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made")
     written(root / "learned")
     written(root / "other", "dqn")
@@ -48,9 +48,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(made: Path, tmp_path: Path) -> Callable[[str], Path]:
+def place(artifacts: Path, tmp_path: Path) -> Callable[[str], Path]:
     """A copy of an artifact by its kind."""
-    return lambda kind: Path(shutil.copytree(made / kind, tmp_path / kind))
+    return lambda kind: Path(shutil.copytree(artifacts / kind, tmp_path / kind))
 
 
 class Bomb:
@@ -271,14 +271,14 @@ def test_weights_in_eight_bits_have_at_most_63_levels_in_either_field_of_a_tenso
 @settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.floats(0.0, 1.0), at=st.floats(0.0, 1.0, exclude_max=True), byte=st.integers(0, 255))
 def test_reading_a_graph_or_tensors_that_are_none_always_ends_in_words(
-    made: Path, cut: float, at: float, byte: int
+    artifacts: Path, cut: float, at: float, byte: int
 ) -> None:
     for name, fault in (("policy.onnx", graph_fault), ("weights.safetensors", tensors_fault)):
-        data = bytearray((made / "learned" / name).read_bytes())
+        data = bytearray((artifacts / "learned" / name).read_bytes())
         data[int(at * len(data))] = byte
         assert isinstance(fault(bytes(data[: int(cut * len(data))])), str)
     assert graph_fault(b"") == "the file is not an ONNX graph"
-    assert graph_fault((made / "learned" / "policy.onnx").read_bytes()) == ""
+    assert graph_fault((artifacts / "learned" / "policy.onnx").read_bytes()) == ""
 
 
 @pytest.mark.parametrize("kind", ["learned", "scorer"])
@@ -326,17 +326,17 @@ def test_a_member_outside_its_ensemble_is_refused(name: str, place: Callable[[st
 
 
 def test_a_member_that_is_a_link_or_another_artifact_or_an_ensemble_is_refused(
-    place: Callable[[str], Path], tmp_path: Path, made: Path
+    place: Callable[[str], Path], tmp_path: Path, artifacts: Path
 ) -> None:
     folder = place("ensemble")
     shutil.move(folder / "0-learned", tmp_path / "away")
     (folder / "0-learned").symlink_to(tmp_path / "away")
     refused(folder, "0-learned: a link; a member is a folder inside its ensemble")
     (folder / "0-learned").unlink()
-    shutil.copytree(made / "other", folder / "0-learned")
+    shutil.copytree(artifacts / "other", folder / "0-learned")
     refused(folder, "0-learned: another artifact than the ensemble was made of")
     shutil.rmtree(folder / "0-learned")
-    shutil.copytree(made / "ensemble", folder / "0-learned")
+    shutil.copytree(artifacts / "ensemble", folder / "0-learned")
     refused(folder, "an artifact of kind 'ensemble' cannot be a member")
 
 

@@ -23,35 +23,37 @@ LONG = "Acme beats " + "the quarter " * 40
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return text_model(tmp_path_factory.mktemp("text") / "model")
 
 
 @pytest.fixture
-def place(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "model"))
+def place(model_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_folder, tmp_path / "model"))
 
 
-def test_good_news_scores_above_zero_and_bad_news_below(made: Path) -> None:
-    model = TextClassifier(made)
+def test_good_news_scores_above_zero_and_bad_news_below(model_folder: Path) -> None:
+    model = TextClassifier(model_folder)
     assert (model.scores(GOOD) > 0.3).all()
     assert (model.scores(BAD) < -0.3).all()
     assert abs(model.scores(["the meeting today"])[0]) < 0.3
     assert model.scores([]).shape == (0,)
 
 
-def test_padding_and_the_order_of_a_batch_do_not_change_a_score(made: Path) -> None:
-    model = TextClassifier(made)
+def test_padding_and_the_order_of_a_batch_do_not_change_a_score(model_folder: Path) -> None:
+    model = TextClassifier(model_folder)
     texts = [text for pair in zip(GOOD, BAD, strict=True) for text in pair] * 9 + [LONG]
     single = np.array([model.scores([text])[0] for text in texts])
     for batch in (1, 5, 32):
         np.testing.assert_allclose(model.scores(texts, batch), single, rtol=0, atol=1e-6)
     assert np.array_equal(model.scores(texts), model.scores(texts))
-    np.testing.assert_allclose(TextClassifier(made, threads=2).scores(GOOD), model.scores(GOOD), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        TextClassifier(model_folder, threads=2).scores(GOOD), model.scores(GOOD), rtol=0, atol=1e-6
+    )
 
 
-def test_a_headline_is_cut_to_the_length_of_the_model(made: Path) -> None:
-    model = TextClassifier(made)
+def test_a_headline_is_cut_to_the_length_of_the_model(model_folder: Path) -> None:
+    model = TextClassifier(model_folder)
     # [CLS], 14 words and [SEP] are the 16 positions
     short = " ".join(LONG.split()[:14])
     assert model.scores([LONG])[0] == model.scores([short])[0]
@@ -73,13 +75,13 @@ def test_a_graph_with_a_boolean_mask_and_without_token_types_is_accepted(tmp_pat
     np.testing.assert_allclose(model.scores([*BAD, LONG])[:3], model.scores(BAD), rtol=0, atol=1e-6)
 
 
-def test_the_digest_changes_with_each_file(made: Path, place: Path) -> None:
-    digest = TextClassifier(made).digest
+def test_the_digest_changes_with_each_file(model_folder: Path, place: Path) -> None:
+    digest = TextClassifier(model_folder).digest
     assert TextClassifier(place).digest == digest
     for name in ("config.json", "tokenizer.json"):
-        (place / name).write_text(json.dumps(json.loads((made / name).read_text()), indent=3))
+        (place / name).write_text(json.dumps(json.loads((model_folder / name).read_text()), indent=3))
         assert TextClassifier(place).digest != digest
-        shutil.copy(made / name, place / name)
+        shutil.copy(model_folder / name, place / name)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "config.json"])
@@ -151,7 +153,7 @@ def test_tokens_that_the_graph_does_not_know_are_refused(place: Path) -> None:
         TextClassifier(place).scores(["zeppelin"])
 
 
-def test_fewer_tokens_fit_where_positions_begin_after_the_padding(made: Path, place: Path) -> None:
+def test_fewer_tokens_fit_where_positions_begin_after_the_padding(model_folder: Path, place: Path) -> None:
     config(model_type="roberta")(place)
     model = TextClassifier(place)
     assert model.scores([LONG])[0] == model.scores([" ".join(LONG.split()[:13])])[0]

@@ -50,7 +50,7 @@ def driven(assembly: Assembly, log: Log) -> Shell:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def studied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     (folder / "config.toml").write_text(CONFIG)
     config = load(folder / "config.toml", known_names())
@@ -58,8 +58,8 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def rows(made):
-    return made[1].rows
+def rows(studied):
+    return studied[1].rows
 
 
 def by(rows, cost):
@@ -93,8 +93,8 @@ def test_who_trades_less_often_turns_over_less_and_cost_does_not_move_a_calendar
     assert free["cost-aware"].total_return == pytest.approx(free["daily"].total_return, abs=1e-9)
 
 
-def test_every_rule_and_cost_is_a_look_in_the_ledger(made):
-    state, outcome = made
+def test_every_rule_and_cost_is_a_look_in_the_ledger(studied):
+    state, outcome = studied
     ledger = read_looks(state)
     assert ledger.looks == outcome.known.looks
     assert outcome.known.market == "SPY, AAPL, BAC 2020, daily"
@@ -105,9 +105,9 @@ def test_every_rule_and_cost_is_a_look_in_the_ledger(made):
     assert {(look.first, look.last) for look in ledger.looks} == {("2020-01-02", "2020-08-31")}
 
 
-def test_the_same_study_again_adds_no_trial(made, tmp_path):
-    config = load(made[0].parent / "config.toml", known_names())
-    state = shutil.copytree(made[0], tmp_path / "state")
+def test_the_same_study_again_adds_no_trial(studied, tmp_path):
+    config = load(studied[0].parent / "config.toml", known_names())
+    state = shutil.copytree(studied[0], tmp_path / "state")
     assert study(config, "even", driven, state, costs=(0.0,)).known.trials == 2 * len(RULES)
     assert study(config, "even", driven, state, costs=(5.0,)).known.trials == 3 * len(RULES)
 

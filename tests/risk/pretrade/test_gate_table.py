@@ -354,8 +354,8 @@ if __name__ == "__main__":
     rows = {
         kind: [json.loads(json.dumps(row(kind, seed))) for seed in range(count)] for kind, (_, count) in KINDS.items()
     }
-    for each, found in rows.items():
-        print(each, "changed:", [k for k in range(len(found)) if differs(each, k)])  # noqa: T201
+    for kind, kept_rows in rows.items():
+        print(kind, "changed:", [k for k in range(len(kept_rows)) if differs(kind, k)])  # noqa: T201
     TABLE.write_text(
         "{\n" + ",\n".join(
             json.dumps(kind) + ": [\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in chunk) + "\n]"

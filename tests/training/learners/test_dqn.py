@@ -50,15 +50,15 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
 }
 
 
-def network(seed: int, *, streams: int = 0, noisy: bool = False) -> QNetwork:
+def network_of(seed: int, *, streams: int = 0, noisy: bool = False) -> QNetwork:
     return QNetwork(5, 4, torch.Generator().manual_seed(seed), hidden=(16, 8), streams=streams, noisy=noisy)
 
 
 def of_optimum(name: str, plan: DqnPlan, seed: int) -> float:
     env = PROBLEMS[name]()
-    made = Dqn(plan, env.observation_size, env.action_size, env.kind, seed)
-    made.learn(env, 24_000, on)
-    return share(env, made.act)
+    learner = Dqn(plan, env.observation_size, env.action_size, env.kind, seed)
+    learner.learn(env, 24_000, on)
+    return share(env, learner.act)
 
 
 @pytest.mark.long
@@ -88,21 +88,21 @@ def test_it_pays_a_fee_now_for_what_comes_later_and_one_that_does_not_look_ahead
     for gamma in (0.0, 0.9):
         env = SwitchingFee()
         plan = msgspec.structs.replace(PLAIN, gamma=gamma, n_step=n_step if gamma else 1, learning_rate=3e-3)
-        made = Dqn(plan, 3, 3, "discrete", 1)
-        made.learn(env, 16_000, on)
-        chosen[gamma] = made.act(held).tolist()
+        learner = Dqn(plan, 3, 3, "discrete", 1)
+        learner.learn(env, 16_000, on)
+        chosen[gamma] = learner.act(held).tolist()
     assert chosen[0.9] == [2, 2, 2]
     assert chosen[0.0] == [0, 1, 2]
 
 
 def test_values_come_near_what_the_best_policy_earns() -> None:
     env, gamma = SwitchingFee(), 0.8
-    made = Dqn(msgspec.structs.replace(PLAIN, gamma=gamma, learning_rate=3e-3), 3, 3, "discrete", 1)
-    made.learn(env, 40_000, on)
+    learner = Dqn(msgspec.structs.replace(PLAIN, gamma=gamma, learning_rate=3e-3), 3, 3, "discrete", 1)
+    learner.learn(env, 40_000, on)
     ever = 1.0 / (1.0 - gamma)
     # a time limit is no end: what would have come after counts
     wanted = torch.tensor([ever - 2.0, ever - 2.0, ever])
-    torch.testing.assert_close(made.q_values(torch.eye(3))[:, 2], wanted, atol=0.15, rtol=0.0)
+    torch.testing.assert_close(learner.q_values(torch.eye(3))[:, 2], wanted, atol=0.15, rtol=0.0)
 
 
 def batch_of(reward: float, discount: float) -> Batch:
@@ -138,69 +138,71 @@ def test_updates_use_the_double_target_of_their_networks(monkeypatch: pytest.Mon
 
 @pytest.mark.requirement("R-064")
 def test_a_dueling_network_is_the_value_and_what_advantages_differ_from_their_mean() -> None:
-    made = network(1, streams=12)
+    network = network_of(1, streams=12)
     x = torch.randn(7, 5, generator=torch.Generator().manual_seed(2))
     features = x
-    for linear, norm in zip(made.features, made.norms, strict=True):
+    for linear, norm in zip(network.features, network.norms, strict=True):
         features = norm(torch.relu(linear(features)))
-    value = made.heads["value_out"](torch.relu(made.heads["value"](features)))
-    advantage = made.heads["advantage_out"](torch.relu(made.heads["advantage"](features)))
-    values = made(x)
+    value = network.heads["value_out"](torch.relu(network.heads["value"](features)))
+    advantage = network.heads["advantage_out"](torch.relu(network.heads["advantage"](features)))
+    values = network(x)
     torch.testing.assert_close(values, value + advantage - advantage.mean(-1, keepdim=True))
     torch.testing.assert_close(values.mean(-1), value.squeeze(-1))
     with torch.no_grad():
-        made.heads["advantage_out"].bias.add_(3.0)
-    torch.testing.assert_close(made(x), values)
+        network.heads["advantage_out"].bias.add_(3.0)
+    torch.testing.assert_close(network(x), values)
 
 
 @pytest.mark.requirement("R-064")
 def test_a_dueling_network_has_the_widths_of_its_profile() -> None:
     plan = PROFILES["prioritized"]
-    made = Dqn(plan, 11, 6, "discrete", 1).network
-    shapes = {name: tuple(made.heads[name].weight.shape) for name in made.heads}
+    network = Dqn(plan, 11, 6, "discrete", 1).network
+    shapes = {name: tuple(network.heads[name].weight.shape) for name in network.heads}
     assert shapes == {"value": (256, 256), "value_out": (1, 256), "advantage": (256, 256), "advantage_out": (6, 256)}
-    assert [tuple(each.weight.shape) for each in made.layers] == [(256, 11)]
+    assert [tuple(tensor.weight.shape) for tensor in network.layers] == [(256, 11)]
 
 
 @settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), streams=st.sampled_from([0, 12]), noisy=st.booleans())
 def test_the_gradient_is_that_of_autograd(seed: int, streams: int, noisy: bool) -> None:
-    made, random = network(seed, streams=streams, noisy=noisy), torch.Generator().manual_seed(seed)
+    network, random = network_of(seed, streams=streams, noisy=noisy), torch.Generator().manual_seed(seed)
     seen, slope = torch.randn(9, 5, generator=random), torch.randn(9, 4, generator=random)
-    noise = made.draw(random)
-    values = made(seen, noise)
-    wanted = torch.autograd.grad((values * slope).sum(), list(made.parameters()))
-    made.gradient.fill_(7.0)
+    noise = network.draw(random)
+    values = network(seen, noise)
+    wanted = torch.autograd.grad((values * slope).sum(), list(network.parameters()))
+    network.gradient.fill_(7.0)
     with torch.no_grad():
-        torch.testing.assert_close(made.run(seen, noise), values.detach())
-        made.pull(slope)
-    torch.testing.assert_close(made.gradient, torch.cat([each.reshape(-1) for each in wanted]))
+        torch.testing.assert_close(network.run(seen, noise), values.detach())
+        network.pull(slope)
+    torch.testing.assert_close(network.gradient, torch.cat([tensor.reshape(-1) for tensor in wanted]))
 
 
 def test_a_noisy_layer_is_its_equation() -> None:
     layer = NoisyLinear(5, 3, torch.Generator().manual_seed(1))
-    given, made = layer.draw(torch.Generator().manual_seed(2))
+    in_noise, out_noise = layer.draw(torch.Generator().manual_seed(2))
     x = torch.randn(4, 5, generator=torch.Generator().manual_seed(3))
-    weight = layer.weight + layer.weight_spread * torch.outer(made, given)
-    torch.testing.assert_close(layer(x, (given, made)), x @ weight.T + layer.bias + layer.bias_spread * made)
+    weight = layer.weight + layer.weight_spread * torch.outer(out_noise, in_noise)
+    torch.testing.assert_close(
+        layer(x, (in_noise, out_noise)), x @ weight.T + layer.bias + layer.bias_spread * out_noise
+    )
 
 
 @pytest.mark.requirement("R-065")
 def test_noise_is_new_in_training_and_absent_in_evaluation() -> None:
-    made = Dqn(msgspec.structs.replace(RAINBOW, hidden=(16,)), 5, 4, "discrete", 1)
+    learner = Dqn(msgspec.structs.replace(RAINBOW, hidden=(16,)), 5, 4, "discrete", 1)
     seen = torch.randn(200, 5, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(made.act(seen), made.act(seen))
-    assert torch.equal(made.q_values(seen), made.q_values(seen))
-    assert not torch.equal(made.act(seen, greedy=False), made.act(seen, greedy=False))
+    assert torch.equal(learner.act(seen), learner.act(seen))
+    assert torch.equal(learner.q_values(seen), learner.q_values(seen))
+    assert not torch.equal(learner.act(seen, greedy=False), learner.act(seen, greedy=False))
 
 
 def test_training_changes_how_much_noise_there_is() -> None:
     env = DriftingAsset("discrete", batch=32)
-    made = Dqn(msgspec.structs.replace(RAINBOW, hidden=(16,), warmup=100), 5, 5, "discrete", 1)
-    out = made.network.head["advantage_out"]
+    learner = Dqn(msgspec.structs.replace(RAINBOW, hidden=(16,), warmup=100), 5, 5, "discrete", 1)
+    out = learner.network.head["advantage_out"]
     assert isinstance(out, NoisyLinear)
     before = out.weight_spread.detach().clone()
-    made.learn(env, 1000, on)
+    learner.learn(env, 1000, on)
     assert not torch.equal(out.weight_spread, before)
 
 
@@ -218,9 +220,9 @@ def test_epsilon_falls_by_its_factor_for_each_episode_down_to_its_least() -> Non
 
 
 def test_actions_are_drawn_as_often_as_epsilon_says() -> None:
-    made = Dqn(DqnPlan(hidden=(8,), epsilon=0.4, epsilon_decay=1.0), 3, 4, "discrete", 1)
+    learner = Dqn(DqnPlan(hidden=(8,), epsilon=0.4, epsilon_decay=1.0), 3, 4, "discrete", 1)
     seen = torch.zeros(20_000, 3)
-    other = (made.act(seen, greedy=False) != made.act(seen)).double().mean()
+    other = (learner.act(seen, greedy=False) != learner.act(seen)).double().mean()
     # one of four drawn actions is the best by chance
     assert float(other) == pytest.approx(0.4 * 0.75, abs=0.01)
 
@@ -255,16 +257,16 @@ def test_continuous_environments_and_impossible_plans_are_refused() -> None:
 def test_torch_and_onnx_runtime_choose_the_same_allocation_and_value_it_the_same(
     seed: int, streams: int, noisy: bool
 ) -> None:
-    made = network(seed, streams=streams, noisy=noisy)
+    network = network_of(seed, streams=streams, noisy=noisy)
     draw = np.random.default_rng(seed)
     allocations = draw.dirichlet(np.ones(3), size=4)
     graph = Graph()
-    graph.node("Identity", [made.write(graph, "observation")], "q_values")
+    graph.node("Identity", [network.write(graph, "observation")], "q_values")
     graph.chosen("q_values", allocations)
     model = graph.model("q_network", {"observation": 5}, {"weights": 3, "q_values": 4})
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     seen = draw.normal(size=(1, 5)).astype(np.float32)
     weights, values = session.run(["weights", "q_values"], {"observation": seen})
-    by_torch = made(torch.from_numpy(seen)).detach().numpy()
+    by_torch = network(torch.from_numpy(seen)).detach().numpy()
     np.testing.assert_allclose(values, by_torch, atol=1e-5)
     np.testing.assert_allclose(weights, allocations[by_torch.argmax(-1)], atol=1e-6)

@@ -55,16 +55,16 @@ def flat(slopes: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([slope.reshape(-1) for slope in slopes])
 
 
-def near(found: Tensor, wanted: Tensor) -> None:
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+def near(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_permutation_of_the_assets_permutes_coordinates_and_scores_and_leaves_the_critics_values() -> None:
     seen, action = torch.randn((20, SIZE), generator=random_of(4)), torch.rand((20, 4), generator=random_of(5))
     other = permuted(seen, ORDER)
-    for found, moved in zip(actor()(seen), actor()(other), strict=True):
-        near(moved, found[:, ORDER])
-        assert found.std(1).min() > 1e-3, "it differs between assets"
+    for output, moved in zip(actor()(seen), actor()(other), strict=True):
+        near(moved, output[:, ORDER])
+        assert output.std(1).min() > 1e-3, "it differs between assets"
     values = q_network(4)(seen)
     near(q_network(4)(other), values[:, [*ORDER, 3]])
     judge = critics(4)
@@ -110,11 +110,11 @@ def test_the_critics_gradients_are_autograds_and_the_one_by_actions_leaves_the_s
 def test_the_gradient_of_values_of_allocations_is_autograds(choices: int) -> None:
     network, seen = q_network(choices), torch.randn((40, SIZE), generator=random_of(4))
     slope = torch.randn((40, choices), generator=random_of(5))
-    wanted = flat(torch.autograd.grad(network(seen), list(network.parameters()), slope))
+    by_autograd = flat(torch.autograd.grad(network(seen), list(network.parameters()), slope))
     network.gradient.fill_(7.0)
     near(network.run(seen), network.values(seen))
     network.pull(slope)
-    near(network.gradient, wanted)
+    near(network.gradient, by_autograd)
 
 
 def test_an_untrained_network_of_values_prefers_equal_weight() -> None:
@@ -174,13 +174,13 @@ def test_random_actions_are_all_sets_alike_and_cash_and_equal_weight_as_often_as
 @PLACES
 @pytest.mark.parametrize("kind", ["simplex", "box"])
 def test_onnx_runtime_gives_the_actors_weights(kind: Kind, layout: Layout, size: int) -> None:
-    made = Sac(SacPlan(network="shared", layout=layout, hidden=(8, 6)), size, ASSETS + (kind == "simplex"), kind, 1)
-    made.actor.vector.add_(torch.randn(made.actor.vector.shape, generator=random_of(9)) * 0.2)
-    session = session_of(made.actor, made.squash.family.readout, size, made.squash.action_size)
+    learner = Sac(SacPlan(network="shared", layout=layout, hidden=(8, 6)), size, ASSETS + (kind == "simplex"), kind, 1)
+    learner.actor.vector.add_(torch.randn(learner.actor.vector.shape, generator=random_of(9)) * 0.2)
+    session = session_of(learner.actor, learner.squash.family.readout, size, learner.squash.action_size)
     answers = []
     for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
         (weights,) = session.run(None, {"observation": row.numpy()})
-        np.testing.assert_allclose(weights, made.act(row).numpy(), atol=1e-5)
+        np.testing.assert_allclose(weights, learner.act(row).numpy(), atol=1e-5)
         answers.append(weights)
     assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
 

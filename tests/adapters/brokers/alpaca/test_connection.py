@@ -29,55 +29,55 @@ def settings(venue: AlpacaServer, **how: object) -> AlpacaSettings:
 
 
 @pytest.fixture
-async def rest(venue: AlpacaServer) -> AsyncIterator[Rest]:
-    client = Rest(settings(venue))
-    yield client
-    await client.close()
+async def api(venue: AlpacaServer) -> AsyncIterator[Rest]:
+    api = Rest(settings(venue))
+    yield api
+    await api.close()
 
 
 @pytest.mark.parametrize(
     "fault", ["500", "500 after", "502 html", "503", "time-out before", "time-out after", "answer lost", "reset before"]
 )
-async def test_what_may_have_been_taken_is_lost_and_asked_for_once(venue: AlpacaServer, rest: Rest, fault: str) -> None:
+async def test_what_may_have_been_taken_is_lost_and_asked_for_once(venue: AlpacaServer, api: Rest, fault: str) -> None:
     venue.misbehave(fault, "submit")
     with pytest.raises(Lost):
-        await rest.ask("POST", "v2/orders", body=ORDER)
+        await api.ask("POST", "v2/orders", body=ORDER)
     assert venue.requests["submit"] == 1
 
 
-async def test_an_answer_that_cannot_be_read_is_lost(venue: AlpacaServer, rest: Rest) -> None:
+async def test_an_answer_that_cannot_be_read_is_lost(venue: AlpacaServer, api: Rest) -> None:
     venue.misbehave("malformed", "account")
-    answer = await rest.ask("GET", "v2/account")
+    answer = await api.ask("GET", "v2/account")
     with pytest.raises(Lost):
         answer.decode(dict)
 
 
-async def test_a_refusal_has_status_words_and_code(venue: AlpacaServer, rest: Rest) -> None:
-    answer = await rest.ask("POST", "v2/orders", body=ORDER | {"qty": "100000"})
+async def test_a_refusal_has_status_words_and_code(venue: AlpacaServer, api: Rest) -> None:
+    answer = await api.ask("POST", "v2/orders", body=ORDER | {"qty": "100000"})
     assert not answer.ok
     assert (answer.status, answer.words, answer.code) == (403, "insufficient buying power", 40310000)
 
 
 async def test_a_venue_that_nobody_reaches_is_tried_until_patience_ends_and_was_sent_nothing(
-    venue: AlpacaServer, rest: Rest
+    venue: AlpacaServer, api: Rest
 ) -> None:
     await venue.down()
     with pytest.raises(NotSent, match="127"):
-        await rest.ask("POST", "v2/orders", body=ORDER, patience_s=0.6)
-    back = asyncio.create_task(rest.ask("POST", "v2/orders", body=ORDER))
+        await api.ask("POST", "v2/orders", body=ORDER, patience_s=0.6)
+    back = asyncio.create_task(api.ask("POST", "v2/orders", body=ORDER))
     await asyncio.sleep(0.1)
     await venue.up()
     assert (await back).ok
     assert venue.requests["submit"] == 1
 
 
-async def test_too_many_requests_are_sent_again_when_the_venue_says(venue: AlpacaServer, rest: Rest) -> None:
+async def test_too_many_requests_are_sent_again_when_the_venue_says(venue: AlpacaServer, api: Rest) -> None:
     venue.misbehave("429", "submit", 2)
-    assert (await rest.ask("POST", "v2/orders", body=ORDER)).ok
+    assert (await api.ask("POST", "v2/orders", body=ORDER)).ok
     assert venue.requests["submit"] == 3
     venue.misbehave("429 bare", "submit", 100)
     with pytest.raises(NotSent, match="429"):
-        await rest.ask("POST", "v2/orders", body=ORDER, patience_s=0.3)
+        await api.ask("POST", "v2/orders", body=ORDER, patience_s=0.3)
 
 
 async def test_of_requests_that_wait_for_the_rate_a_cancel_goes_first(venue: AlpacaServer) -> None:
@@ -118,27 +118,27 @@ async def test_an_endless_answer_is_not_read_to_its_end() -> None:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    client = Rest(AlpacaSettings(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout_s=10.0))
+    api = Rest(AlpacaSettings(f"http://127.0.0.1:{runner.addresses[0][1]}", timeout_s=10.0))
     with pytest.raises(Lost):
-        await client.ask("GET", "v2/clock")
-    await client.close()
+        await api.ask("GET", "v2/clock")
+    await api.close()
     await runner.cleanup()
 
 
 async def test_a_stream_that_refuses_the_key_says_so_without_it(venue: AlpacaServer) -> None:
     wrong = AlpacaSettings(venue.url, venue.stream_url, venue.key, "not-the-secret", backoff_s=(0.01, 0.02))
-    client = Rest(wrong)
-    stream = Stream(wrong, client)
+    api = Rest(wrong)
+    stream = Stream(wrong, api)
     async for news in stream.items():
         assert isinstance(news, Lost)
         assert "unauthorized" in str(news)
         assert "not-the-secret" not in str(news)
         await stream.close()
-    await client.close()
+    await api.close()
 
 
-async def test_a_stream_that_is_lost_is_there_again(venue: AlpacaServer, rest: Rest) -> None:
-    stream = Stream(settings(venue), rest)
+async def test_a_stream_that_is_lost_is_there_again(venue: AlpacaServer, api: Rest) -> None:
+    stream = Stream(settings(venue), api)
     heard: list[type] = []
     async for news in stream.items():
         heard.append(type(news))
@@ -159,11 +159,11 @@ async def test_a_connection_that_nobody_reads_does_not_keep_an_adapter_from_clos
         await asyncio.sleep(300)
 
     server = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1)
-    client = Rest(AlpacaSettings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=300.0))
-    asking = asyncio.create_task(client.ask("POST", "v2/orders", body={"much": "x" * (32 << 20)}))
+    api = Rest(AlpacaSettings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=300.0))
+    asking = asyncio.create_task(api.ask("POST", "v2/orders", body={"much": "x" * (32 << 20)}))
     await heard.wait()
     begun = asyncio.get_running_loop().time()
-    await client.close()
+    await api.close()
     assert asyncio.get_running_loop().time() - begun < 60.0
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)

@@ -30,7 +30,7 @@ def models(folder: Path, *arguments: str) -> Done:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def training(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("models")
     process = models(folder, "train-risk", "--out", "mine", *SHORT, "--json")
     assert process.returncode == 0, process.stderr
@@ -38,8 +38,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 
 
 @pytest.mark.requirement("R-097")
-def test_training_tells_what_the_forest_and_the_plain_estimate_reached_out_of_sample(made: tuple[Path, Any]) -> None:
-    _, report = made
+def test_training_tells_what_the_forest_and_the_plain_estimate_reached_out_of_sample(
+    training: tuple[Path, Any],
+) -> None:
+    _, report = training
     assert report["predicts"] == "risk"
     assert len(report["folds"]) == 2
     assert report["training_seconds"] > 0
@@ -60,8 +62,8 @@ def test_people_read_a_table_and_a_verdict(tmp_path: Path) -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_an_artifact_says_what_it_is_and_that_it_is_whole(made: tuple[Path, Any]) -> None:
-    folder, report = made
+def test_an_artifact_says_what_it_is_and_that_it_is_whole(training: tuple[Path, Any]) -> None:
+    folder, report = training
     info = answer(models(folder, "info", "mine", "--json"))
     assert info["digest"] == report["digest"]
     assert info["features"]["names"] == report["features"]["names"]
@@ -71,8 +73,8 @@ def test_an_artifact_says_what_it_is_and_that_it_is_whole(made: tuple[Path, Any]
     assert answer(models(folder, "info", "scorer", "--json"))["algorithm"]
 
 
-def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(made: tuple[Path, Any], tmp_path: Path) -> None:
-    shutil.copytree(made[0] / "mine", tmp_path / "bad")
+def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(training: tuple[Path, Any], tmp_path: Path) -> None:
+    shutil.copytree(training[0] / "mine", tmp_path / "bad")
     data = (tmp_path / "bad/policy.onnx").read_bytes()
     (tmp_path / "bad/policy.onnx").write_bytes(data[:-1] + b"\0")
     for command in ("info", "verify"):
@@ -116,8 +118,8 @@ def test_what_is_asked_wrong_is_said(tmp_path: Path, arguments: tuple[str, ...],
     assert not (tmp_path / "x").exists()
 
 
-def test_a_forest_is_judged_on_dates_it_has_not_seen_and_dates_it_has_are_counted(made: tuple[Path, Any]) -> None:
-    folder, _ = made
+def test_a_forest_is_judged_on_dates_it_has_not_seen_and_dates_it_has_are_counted(training: tuple[Path, Any]) -> None:
+    folder, _ = training
     options = (*DATA, "--symbols", "SPY,BAC", "--to", "2007-12-31", "--json")
     later = answer(models(folder, "evaluate", "mine", *options, "--from", "2007-01-03"))
     assert later["sessions_in_training"] == 0

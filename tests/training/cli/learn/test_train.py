@@ -86,7 +86,7 @@ def manifest_of(folder: Path) -> AgentManifest:
 
 
 @pytest.fixture(scope="module")
-def made(place: Path) -> tuple[str, str]:
+def outputs(place: Path) -> tuple[str, str]:
     """What the command printed; its artifact is in `place`/mine."""
     code, out, err = quantd(place, "train", "small.toml", "--out", "mine", "--tracker", "files")
     assert code == 0, err
@@ -94,8 +94,8 @@ def made(place: Path) -> tuple[str, str]:
 
 
 @pytest.mark.requirement("R-085", "R-202")
-def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made: tuple[str, str]) -> None:
-    out, err = made
+def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, outputs: tuple[str, str]) -> None:
+    out, err = outputs
     manifest = manifest_of(place / "mine")
     assert out == (place / "mine/card.md").read_text()
     for name, result in manifest.results.items():
@@ -116,7 +116,7 @@ def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made:
 
 
 def test_a_split_that_no_action_announces_stops_training_and_evaluation_until_it_is_explained(
-    place: Path, made: tuple[str, str]
+    place: Path, outputs: tuple[str, str]
 ) -> None:
     frame, late = pl.read_parquet(place / "bars.parquet"), pl.col("ts").dt.date() >= date(2017, 3, 1)
     halved = pl.when(late & (pl.col("symbol") == "AAA")).then(0.5).otherwise(1.0)
@@ -139,7 +139,7 @@ def test_a_split_that_no_action_announces_stops_training_and_evaluation_until_it
 
 
 def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
-    place: Path, made: tuple[str, str]
+    place: Path, outputs: tuple[str, str]
 ) -> None:
     test = manifest_of(place / "mine").results["test"]
     code, out, err = quantd(place, "evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
@@ -154,7 +154,7 @@ def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
 
 @pytest.mark.requirement("F-17")
 def test_the_record_the_card_and_an_evaluation_have_sortino_and_calmar_beside_sharpe(
-    place: Path, made: tuple[str, str]
+    place: Path, outputs: tuple[str, str]
 ) -> None:
     test = manifest_of(place / "mine").results["test"]
     window = ("evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30")
@@ -177,7 +177,7 @@ def test_the_record_the_card_and_an_evaluation_have_sortino_and_calmar_beside_sh
 
 
 def test_the_python_api_trains_and_evaluates_as_the_commands_do(
-    place: Path, made: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    place: Path, outputs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
     shares: list[float] = []
@@ -199,7 +199,7 @@ def test_the_python_api_trains_and_evaluates_as_the_commands_do(
 
 
 def test_other_bars_come_with_the_actions_beside_them_and_other_symbols_must_be_those_of_the_policy(
-    place: Path, made: tuple[str, str]
+    place: Path, outputs: tuple[str, str]
 ) -> None:
     window = ("evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--json")
     frame = pl.read_parquet(place / "bars.parquet")
@@ -235,7 +235,7 @@ def test_text_is_trained_on_and_no_actions_are_no_actions(place: Path) -> None:
 @pytest.mark.requirement("R-246")
 @pytest.mark.long
 def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_look(
-    place: Path, made: tuple[str, str]
+    place: Path, outputs: tuple[str, str]
 ) -> None:
     code, _, err = quantd(place, "train", "small.toml", "--out", "mine2", "--tracker", "files", "--experiment", "again")
     assert code == 0, err
@@ -252,7 +252,7 @@ def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_l
 @pytest.mark.requirement("R-093")
 @pytest.mark.long
 def test_an_interrupted_training_says_how_to_go_on_and_comes_to_the_same_bytes(
-    place: Path, made: tuple[str, str]
+    place: Path, outputs: tuple[str, str]
 ) -> None:
     words = ("train", "small.toml", "--out", "late", "--tracker", "files", "--experiment", "late")
     process = begun(place, *words)
