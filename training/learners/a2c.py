@@ -7,7 +7,10 @@ from quantd.training.learners.record import GAMMA, WIDTHS, Between, Learner, One
 
 
 class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
-    """The published settings, with the usual rates of the synchronous form."""
+    """The published settings, with the usual rates of the synchronous form.
+
+    Raises ValueError for `hidden` as in `NetworkPlan`, and for a `horizon` below 1.
+    """
 
     horizon: int = 5
     """Steps of each environment in a rollout."""
@@ -24,7 +27,7 @@ class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.horizon < 1:
-            raise ValueError(f"horizon {self.horizon}: from 1 on")
+            raise ValueError(f"horizon {self.horizon}: it must be 1 or more")
 
 
 LEARNER: Final = Learner(

@@ -23,7 +23,10 @@ Teacher = Callable[[Tensor], Tensor]
 
 
 class CloningPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of the fit to a teacher; `minibatch` is in rows."""
+    """Settings of the fit to a teacher; `minibatch` is in rows.
+
+    Raises ValueError for `epochs` or `minibatch` below 1.
+    """
 
     epochs: int = 20
     minibatch: int = 256
@@ -33,7 +36,7 @@ class CloningPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.minibatch) < 1:
-            raise ValueError(f"epochs {self.epochs}, minibatch {self.minibatch}: from 1 on")
+            raise ValueError(f"epochs {self.epochs}, minibatch {self.minibatch}: each must be 1 or more")
 
 
 def demonstrations(env: VectorEnv, teacher: Teacher, steps: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -56,12 +59,15 @@ def clone(learner: OnPolicy, observation: Tensor, target: Tensor, plan: CloningP
     Targets are weights float[R, A] that add up to 1 (cross-entropy, bounded below by their own entropy), positions
     float[R, A] in [-1, 1] (squared error), or allocations int64[R] (cross-entropy). For a recurrent policy, each row
     counts as a first observation.
+
+    Raises ValueError without rows, for unequal numbers of observations and targets, and for allocations that are not
+    int64.
     """
     plan = plan or CloningPlan()
     loss_of: Final = _losses(learner, target)
     network, rows = learner.network, len(observation)
     if rows == 0 or len(target) != rows:
-        raise ValueError(f"{rows} observations and {len(target)} targets: as many of each, at least one")
+        raise ValueError(f"{rows} observations and {len(target)} targets: the numbers must be equal, and at least 1")
     optimiser = Adam(network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
     cuts = tuple(range(plan.minibatch, rows, plan.minibatch))
     started = torch.ones((1, rows), dtype=torch.bool, device=observation.device)
@@ -87,7 +93,7 @@ def _losses(learner: OnPolicy, target: Tensor) -> Callable[[Tensor, Tensor], Ten
     mode, readout = learner.family.mode, learner.family.readout
     if readout == "softmax":
         if target.dtype != torch.int64:
-            raise ValueError(f"targets of {target.dtype} for discrete allocations: int64, the number of the allocation")
+            raise ValueError(f"targets are {target.dtype}; for discrete allocations they must be int64, their numbers")
         return lambda actor, wanted: torch.nn.functional.cross_entropy(actor, wanted)
     if readout == "tanh":
         return lambda actor, wanted: (mode(actor) - wanted).square().sum(-1).mean()

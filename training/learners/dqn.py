@@ -9,7 +9,12 @@ from quantd.training.networks.sizes import Layout
 
 
 class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The default profile, without extensions."""
+    """The default profile, without extensions.
+
+    Raises ValueError for a width or count below 1, for a negative `streams`, and for a `shared` network that is dueling
+    or noisy. The same error is raised where `epsilon_least` <= `epsilon` within [0, 1] or `epsilon_decay` in (0, 1] is
+    violated.
+    """
 
     network: Literal["mlp", "shared"] = "mlp"
     """A shared network values the holding of each asset by the same parameters; allocations are of one part."""
@@ -49,15 +54,19 @@ class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1 or self.streams < 0:
-            raise ValueError(f"hidden {list(self.hidden)}, streams {self.streams}: widths from 1 on (streams from 0)")
+            raise ValueError(
+                f"hidden {list(self.hidden)}, streams {self.streams}: widths of hidden must be 1 or more, streams 0 or "
+                "more"
+            )
         if self.network == "shared" and (self.streams or self.noisy):
             raise ValueError("network shared is neither dueling nor noisy; write streams = 0 and noisy = false")
         counts = (self.n_step, self.batch, self.train_every, self.target_every, self.beta_updates, self.buffer)
         if min(counts) < 1:
-            raise ValueError("n_step, batch, train_every, target_every, beta_updates and buffer: from 1 on")
+            raise ValueError("n_step, batch, train_every, target_every, beta_updates and buffer must be 1 or more")
         if not 0.0 <= self.epsilon_least <= self.epsilon <= 1.0 or not 0.0 < self.epsilon_decay <= 1.0:
             raise ValueError(
-                f"epsilon {self.epsilon} to {self.epsilon_least} by {self.epsilon_decay}: falling, within 0 and 1"
+                f"epsilon {self.epsilon} must be at most 1, epsilon_least {self.epsilon_least} within 0 and epsilon, "
+                f"and epsilon_decay {self.epsilon_decay} above 0 and at most 1"
             )
 
 

@@ -64,7 +64,10 @@ class JointBatch(NamedTuple):
 
 
 class JointReplay:
-    """The last `capacity` env-steps, a row for each step of all desks; sampled uniformly with replacement."""
+    """The last `capacity` env-steps, a row for each step of all desks; sampled uniformly with replacement.
+
+    Raises ValueError where the environment's rows are no whole number of desks.
+    """
 
     def __init__(self, env: VectorEnv, views: Views, capacity: int) -> None:
         if env.batch % views.agents:
@@ -99,7 +102,7 @@ class JointReplay:
     def sample(self, rows: int, random: torch.Generator) -> JointBatch:
         """Draw `rows` desk steps. Raises ValueError for an empty memory."""
         if not len(self):
-            raise ValueError("nothing to draw yet")
+            raise ValueError("nothing to draw yet: the replay memory is empty")
         drawn = torch.randint(len(self), (rows,), generator=random, device=self._flat.device)
         state, following, action, reward, going = self._flat.index_select(0, drawn).split_with_sizes(self._sizes, 1)
         return JointBatch(state, action.view(rows, -1, self._acts), reward, going, following)
@@ -112,6 +115,6 @@ class JointReplay:
         """Restore a state. Raises ValueError for a different shape."""
         rows = state["rows"]
         if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
-            raise ValueError(f"steps kept as {list(rows.shape)}; here they are {list(self._rows.shape)}")
+            raise ValueError(f"the saved steps have shape {list(rows.shape)}, this memory {list(self._rows.shape)}")
         self._rows[: len(rows)] = rows
         self._added = int(state["added"])

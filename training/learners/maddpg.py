@@ -12,7 +12,11 @@ from quantd.training.networks.sizes import Layout, Sizes
 
 
 class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rates, tau and noise are the default profile's; gamma and the logit penalty are as published."""
+    """Rates, tau and noise are the default profile's; gamma and the logit penalty are as published.
+
+    Raises ValueError for a width or count below 1, for `tau` outside (0, 1], and unless 0 <= `least_noise` <= `noise`
+    <= 1.
+    """
 
     agents: int = 4
     network: Literal["mlp", "transformer", "shared"] = "mlp"
@@ -46,12 +50,13 @@ class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden {list(self.hidden)}: widths from 1 on")
+            raise ValueError(f"hidden {list(self.hidden)}: widths must be 1 or more")
         if min(self.agents, self.batch, self.train_every, self.buffer, self.noise_steps) < 1:
-            raise ValueError("agents, batch, train_every, buffer and noise_steps: from 1 on")
+            raise ValueError("agents, batch, train_every, buffer and noise_steps must be 1 or more")
         if not 0.0 < self.tau <= 1.0 or not 0.0 <= self.least_noise <= self.noise <= 1.0:
             raise ValueError(
-                f"tau {self.tau} in (0, 1]; 0 <= least_noise {self.least_noise} <= noise {self.noise} <= 1"
+                f"tau {self.tau} must be above 0 and at most 1, noise {self.noise} at most 1, and least_noise "
+                f"{self.least_noise} within 0 and noise"
             )
 
 

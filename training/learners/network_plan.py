@@ -10,7 +10,10 @@ Simplex = Literal["softmax_gaussian", "dirichlet"]
 
 
 class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Network settings; the default is an MLP of 256 and 256 with LayerNorm."""
+    """Network settings; the default is an MLP of 256 and 256 with LayerNorm.
+
+    Raises ValueError for `hidden` without widths, for a width below 1, and for an LSTM of more than one width.
+    """
 
     network: Literal["mlp", "lstm", "transformer", "shared"] = "mlp"
     """A shared network scores each asset by the same parameters."""
@@ -27,4 +30,4 @@ class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1 or (self.network == "lstm" and len(self.hidden) != 1):
-            raise ValueError(f"hidden {list(self.hidden)}: widths from 1 on, just one for an lstm")
+            raise ValueError(f"hidden {list(self.hidden)}: widths must be 1 or more, and just one for an lstm")

@@ -7,7 +7,10 @@ from quantd.training.learners.record import GAMMA, LEARNING_RATE, WIDTHS, Betwee
 
 
 class PpoPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
-    """The default profile."""
+    """The default profile.
+
+    Raises ValueError for `hidden` as in `NetworkPlan`, and for `horizon`, `epochs` or `minibatch` below 1.
+    """
 
     horizon: int = 256
     """Steps of each environment in a rollout."""
@@ -26,7 +29,9 @@ class PpoPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.horizon, self.epochs, self.minibatch) < 1:
-            raise ValueError(f"horizon {self.horizon}, epochs {self.epochs}, minibatch {self.minibatch}: from 1 on")
+            raise ValueError(
+                f"horizon {self.horizon}, epochs {self.epochs}, minibatch {self.minibatch}: each must be 1 or more"
+            )
 
 
 LEARNER: Final = Learner(

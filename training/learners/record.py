@@ -124,7 +124,10 @@ class LearnerPlan(Protocol):
 
 
 class Between(Struct, frozen=True, tag="between", forbid_unknown_fields=True):
-    """A range of reals or integers, both ends inclusive; `log` makes each order of magnitude equally likely."""
+    """A range of reals or integers, both ends inclusive; `log` makes each order of magnitude equally likely.
+
+    Raises ValueError unless `low` < `high`, and for a `low` that is not positive with `log`.
+    """
 
     low: float
     high: float
@@ -133,17 +136,20 @@ class Between(Struct, frozen=True, tag="between", forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.log and self.low <= 0.0):
-            raise ValueError(f"from {self.low} to {self.high}: rising, and above 0 by the logarithm")
+            raise ValueError(f"from {self.low} to {self.high}: low must be below high, and above 0 where log is true")
 
 
 class OneOf(Struct, frozen=True, tag="one_of", forbid_unknown_fields=True):
-    """A set of unordered values; widths of networks are text such as "256-256"."""
+    """A set of unordered values; widths of networks are text such as "256-256".
+
+    Raises ValueError for fewer than two values, and for a repeated one.
+    """
 
     values: tuple[int | str, ...]
 
     def __post_init__(self) -> None:
         if len(set(self.values)) != len(self.values) or len(self.values) < 2:
-            raise ValueError(f"one of {list(self.values)}: two or more, each once")
+            raise ValueError(f"one of {list(self.values)}: give two or more values, each once")
 
 
 Space = Mapping[str, Between | OneOf]

@@ -29,11 +29,14 @@ Places = NDArray[np.int64]
 
 
 class SumTree:
-    """A binary tree over `size` non-negative leaves. Node i is the sum of nodes 2i and 2i + 1; node 1 is the total."""
+    """A binary tree over `size` non-negative leaves. Node i is the sum of nodes 2i and 2i + 1; node 1 is the total.
+
+    Raises ValueError for a `size` below 1.
+    """
 
     def __init__(self, size: int) -> None:
         if size < 1:
-            raise ValueError(f"a tree of {size} leaves: from 1 on")
+            raise ValueError(f"a tree of {size} leaves: it must have 1 or more")
         self.levels: Final = (size - 1).bit_length()
         self.size: Final = size
         self.nodes: Floats = np.zeros(2 << self.levels)
@@ -151,12 +154,12 @@ class Replay:
             self._rows[(self._added - 1) % self.length, :, -1] = 1.0
 
     def sample(self, rows: int, random: torch.Generator, beta: float = 1.0) -> Batch:
-        """Draw `rows` steps, with replacement.
+        """Draw `rows` steps, with replacement. Raises ValueError while no step has its n rewards.
 
         `beta` is the fraction of the priorities' bias that the weights correct (Schaul et al. 2016, section 3.4).
         """
         if not len(self):
-            raise ValueError("nothing to draw yet")
+            raise ValueError("nothing to draw yet: no step in the replay memory has all its rewards")
         if self._tree is None:
             oldest = max(self._added - self.length, 0) * self.batch
             place = torch.randint(len(self), (rows,), generator=random, device=self._rows.device)
@@ -195,7 +198,7 @@ class Replay:
         """Restore a state. Raises ValueError for a different shape."""
         rows = state["rows"]
         if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
-            raise ValueError(f"steps kept as {list(rows.shape)}; here they are {list(self._rows.shape)}")
+            raise ValueError(f"the saved steps have shape {list(rows.shape)}, this memory {list(self._rows.shape)}")
         self._rows[: len(rows)] = rows
         added, self._highest = state["counts"].tolist()
         self._added = int(added)

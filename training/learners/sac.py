@@ -10,7 +10,11 @@ from quantd.training.networks.sizes import Layout
 
 
 class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The published settings (table 1), with two layers of 256."""
+    """The published settings (table 1), with two layers of 256.
+
+    Raises ValueError for a width or count below 1, for `tau` outside (0, 1], and for a `temperature` that is not
+    positive.
+    """
 
     network: Literal["mlp", "shared"] = "mlp"
     """A shared network gives each asset its coordinate, and judges its weight, by the same parameters."""
@@ -41,11 +45,13 @@ class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden {list(self.hidden)}: widths from 1 on")
+            raise ValueError(f"hidden {list(self.hidden)}: widths must be 1 or more")
         if min(self.n_step, self.batch, self.train_every, self.buffer) < 1:
-            raise ValueError("n_step, batch, train_every and buffer: from 1 on")
+            raise ValueError("n_step, batch, train_every and buffer must be 1 or more")
         if not 0.0 < self.tau <= 1.0 or self.temperature <= 0.0:
-            raise ValueError(f"tau {self.tau} in (0, 1], temperature {self.temperature} above 0")
+            raise ValueError(
+                f"tau {self.tau} must be above 0 and at most 1, and temperature {self.temperature} above 0"
+            )
 
 
 LEARNER: Final = Learner(

@@ -29,7 +29,8 @@ class ActorCritic(nn.Module):
     """A policy and a value in one network; `carry` float[B, C] is its recurrent memory, with C of 0 for others.
 
     A subclass adds `write`, `act` and `run`, and calls `_flatten` when its parameters exist. The gradient is by
-    autograd, over the outputs that `run` passed to `_keep`, unless the subclass has a `pull` of its own.
+    autograd, over the outputs that `run` passed to `_keep`, unless the subclass has a `pull` of its own. In this class
+    the methods of a subclass raise NotImplementedError.
     """
 
     recurrent: ClassVar[bool] = False
@@ -45,7 +46,8 @@ class ActorCritic(nn.Module):
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add the actor to an ONNX graph, from the node `given`. Returns the output's name.
 
-        A recurrent network reads the input "carry" and writes the output "carried".
+        A recurrent network reads the input "carry" and writes the output "carried". Raises NotImplementedError in this
+        class.
         """
         raise NotImplementedError
 
@@ -54,11 +56,17 @@ class ActorCritic(nn.Module):
         return self.vector.new_zeros((batch, 0))
 
     def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-        """Map float[B, D] to actor outputs float[B, P] and the next carry, without an autograd graph."""
+        """Map float[B, D] to actor outputs float[B, P] and the next carry, without an autograd graph.
+
+        Raises NotImplementedError in this class.
+        """
         raise NotImplementedError
 
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
-        """Run on float[T, B, D], with bool[T, B] marking first observations; with `keep`, `pull` may follow."""
+        """Run on float[T, B, D], with bool[T, B] marking first observations; with `keep`, `pull` may follow.
+
+        Raises NotImplementedError in this class.
+        """
         raise NotImplementedError
 
     @property
@@ -67,13 +75,17 @@ class ActorCritic(nn.Module):
         return False
 
     def record(self, observation: Tensor, step: int, steps: int) -> Tensor:
-        """Map float[B, D] of one of `steps` steps to actor outputs float[B, P]; steps come in order, from 0."""
+        """Map float[B, D] of one of `steps` steps to actor outputs float[B, P]; steps come in order, from 0.
+
+        Raises NotImplementedError unless the network `records`.
+        """
         raise NotImplementedError
 
     def recorded(self, observation: Tensor) -> Heads:
-        """Return the outputs of all steps of the record, which were given float[T, B, D]; `pull` may follow.
+        """Return the outputs for `observation` float[T, B, D], the observations of all recorded steps, in order.
 
-        They are overwritten by the next record.
+        `pull` may follow. The next record overwrites the outputs. Raises NotImplementedError unless the network
+        `records`.
         """
         raise NotImplementedError
 

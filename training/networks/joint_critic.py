@@ -32,7 +32,7 @@ class Body(NamedTuple):
         if self.sizes is None:
             return None
         if self.layout is None:
-            raise ValueError("a transformer needs the layout of what it sees")
+            raise ValueError("a transformer needs the layout of its observations")
         return Encoder(copies, observation_size, self.layout, self.sizes, random)
 
 

@@ -45,26 +45,29 @@ class Graph:
         return self.constant(name, np.array(value, dtype=np.float32))
 
     def linear(self, name: str, layer: nn.Linear, given: str) -> str:
-        """Add a linear layer of the node `given`."""
+        """Add a linear layer over the output `given`. Returns the name of its output."""
         return self.affine(name, layer.weight, layer.bias, given)
 
     def affine(self, name: str, weight: Tensor, bias: Tensor, given: str) -> str:
-        """Add the product of `given` with the transpose of `weight` [O, I], plus `bias` [O]."""
+        """Add the product of `given` [rows, I] with the transpose of `weight` [O, I], plus `bias` [O].
+
+        Returns the name of the sum [rows, O].
+        """
         product = self.node("MatMul", [given, self.constant(f"{name}.weight", weight.t())])
         return self.node("Add", [product, self.constant(f"{name}.bias", bias)])
 
     def norm(self, name: str, layer: nn.LayerNorm, given: str) -> str:
-        """Add a LayerNorm over the last dimension of `given`."""
+        """Add a LayerNorm over the last dimension of the output `given`. Returns the name of its output."""
         parts = [self.constant(f"{name}.gain", layer.weight), self.constant(f"{name}.shift", layer.bias)]
         return self.node("LayerNormalization", [given, *parts], axis=-1, epsilon=layer.eps)
 
     def columns(self, given: str, begin: int, end: int, output: str = "") -> str:
-        """Add the selection of the columns [begin, end)."""
+        """Add the selection of the columns [begin, end) of `given`. Returns the name of its output."""
         bounds = [self.integers(f"at{edge}", edge) for edge in (begin, end)]
         return self.node("Slice", [given, *bounds, self.integers("columns", 1)], output)
 
     def readout(self, actor: str, readout: Readout, output: str = "weights") -> str:
-        """Add the conversion from the actor's outputs to `output`."""
+        """Add the conversion from the actor's outputs to `output`. Returns the name `output`."""
         match readout:
             case "softmax":
                 self.node("Softmax", [actor], output, axis=-1)
@@ -87,7 +90,7 @@ class Graph:
         self.node("Gather", [table, best], "weights", axis=0)
 
     def model(self, name: str, inputs: Mapping[str, Width], outputs: Mapping[str, Width], rows: int | str = 1) -> bytes:
-        """Serialise the model.
+        """Return the ONNX model, checked and serialised. Raises onnx.checker.ValidationError for a malformed graph.
 
         `inputs` and `outputs` map names to widths of float32[rows, width], or to (height, width) of float32[rows,
         height, width]. A name in place of a number declares a variable size.

@@ -46,19 +46,22 @@ class Bodies(nn.Module):
         return normal(torch.tanh(self.mixed(x).view(copies, rows, assets, -1) + pooled))
 
     def write(self, graph: Graph, x: str, prefix: str, copy: int) -> str:
-        """Add one copy's nodes, from assets float[N, E] to float[N, H]. Returns the name of the last."""
+        """Add one copy's nodes, from assets float[N, E] to float[N, H]. Returns the name of the last node's output."""
         node = graph.node
         for depth, linear in enumerate(self.layers):
             assert isinstance(linear, Linear)
-            bent = node("Tanh", [linear.write(graph, x, f"{prefix}layer{depth}", copy)])
-            x = write_norm(graph, bent, linear.outputs)
+            activation = node("Tanh", [linear.write(graph, x, f"{prefix}layer{depth}", copy)])
+            x = write_norm(graph, activation, linear.outputs)
         pooled = self.pooled.write(graph, mean_of(graph, x), f"{prefix}pooled", copy)
-        both = node("Add", [self.mixed.write(graph, x, f"{prefix}mixed", copy), pooled])
-        return write_norm(graph, node("Tanh", [both]), self.mixed.outputs)
+        total = node("Add", [self.mixed.write(graph, x, f"{prefix}mixed", copy), pooled])
+        return write_norm(graph, node("Tanh", [total]), self.mixed.outputs)
 
 
 class SharedActors(nn.Module):
-    """Maps float32[A, R, D] to a score of each asset, float32[A, R, N], agent by agent."""
+    """Maps float32[A, R, D] to a score of each asset, float32[A, R, N], agent by agent.
+
+    Raises ValueError unless there is one coordinate for each asset.
+    """
 
     def __init__(
         self, agents: int, observation_size: int, coordinates: int, random: torch.Generator, *, layout: Layout,
@@ -91,8 +94,9 @@ class SharedActors(nn.Module):
 class SharedCritics(nn.Module):
     """Maps all observations float32[R, P] and actions to the value for each agent; see `joint_critic.Critics`.
 
-    An asset shows its weight in every agent's action, over that of equal weight and less 1. Critic i also reads the
-    products of agent i's with the asset's entries.
+    The inputs of an asset include its weight in every agent's action, divided by equal weight and less 1. Critic i also
+    reads the products of agent i's value of that input with the asset's entries. Raises ValueError for actions that are
+    not weights of the assets, with or without cash.
     """
 
     def __init__(

@@ -321,5 +321,5 @@ def test_discrete_environments_and_impossible_plans_are_refused() -> None:
     with pytest.raises(ValueError, match="no whole number of desks"):
         Maddpg(SMALL, 5, 6, "simplex", 1).learn(DriftingAsset("simplex", batch=3), 10, on)
     for wrong in ({"hidden": ()}, {"tau": 0.0}, {"noise": 1.5}, {"batch": 0}, {"least_noise": 0.5}):
-        with pytest.raises(ValueError, match=r"hidden|tau|from 1 on"):
+        with pytest.raises(ValueError, match=r"hidden|tau|must be 1 or more"):
             MaddpgPlan(**wrong)

@@ -96,7 +96,7 @@ def test_a_kept_place_is_refused_by_an_environment_that_cannot_take_it_up() -> N
         batch, observation_size, action_size, kind, device = 4, 3, 3, "discrete", torch.device("cpu")
 
     agent.load(state)
-    with pytest.raises(ValueError, match="Forgetful cannot take up"):
+    with pytest.raises(ValueError, match="Forgetful cannot resume"):
         agent.learn(Forgetful(), 200, on)  # type: ignore[arg-type]
 
 

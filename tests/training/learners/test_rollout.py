@@ -161,7 +161,7 @@ def test_an_environment_without_a_kept_place_is_refused_one() -> None:
     assert any(name.startswith("env.") for name in state)
     other = agent_of("box", size=1, actions=1)
     other.load(state)
-    with pytest.raises(ValueError, match="Recorder cannot take up its kept place"):
+    with pytest.raises(ValueError, match="Recorder cannot resume the saved episodes"):
         other.enter(Recorder("box"))
 
 

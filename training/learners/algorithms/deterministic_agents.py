@@ -32,7 +32,10 @@ from quantd.training.networks.sizes import required
 
 
 class Maddpg(OffPolicy):
-    """Learns in any "simplex" or "box" VectorEnv with `plan.agents` rows per desk."""
+    """Learns in any "simplex" or "box" VectorEnv with `plan.agents` rows per desk.
+
+    Raises ValueError for discrete actions, and for a layout with more market entries than an observation.
+    """
 
     losses = ("critic", "actor", "value", "noise")
 
@@ -43,7 +46,7 @@ class Maddpg(OffPolicy):
             raise ValueError("MADDPG allocates continuously; this environment takes discrete actions")
         shared = 0 if plan.layout is None else plan.layout.market
         if shared > observation_size:
-            raise ValueError(f"{plan.layout} shows {shared} entries of an observation of {observation_size}")
+            raise ValueError(f"{plan.layout} has {shared} market entries, an observation only {observation_size}")
         self.plan: Final = plan
         self.kind: Final[Kind] = kind
         self.action_size: Final = action_size

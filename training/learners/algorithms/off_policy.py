@@ -31,7 +31,8 @@ UPDATES_TOLD = 8
 class OffPolicy:
     """A learner with a replay memory. It draws from its own generator only.
 
-    A subclass adds `optimisers`, `_vectors`, and the methods `explore` and `update`.
+    A subclass adds `optimisers`, `_vectors`, and the methods `explore` and `update`, which raise NotImplementedError
+    in this class.
     """
 
     losses: ClassVar[tuple[str, ...]]
@@ -64,15 +65,22 @@ class OffPolicy:
         self._resume: dict[str, Tensor] = {}
 
     def explore(self, observation: Tensor) -> Tensor:
-        """Return actions for training."""
+        """Return actions for training. Raises NotImplementedError in this class."""
         raise NotImplementedError
 
     def update(self, replay: Any, tell: bool) -> Tensor | None:
-        """Perform one gradient step. Returns `losses` if `tell`."""
+        """Perform one gradient step. Returns the values float[L] of `losses` if `tell`, else None.
+
+        Raises NotImplementedError in this class.
+        """
         raise NotImplementedError
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        """Learn until `steps` env-steps in total, or until `report` returns True.
+
+        Raises Diverged where a loss is not finite. After `load` of a state inside an episode, raises ValueError for an
+        environment that cannot be resumed.
+        """
         replay = self._enter(env)
         losses = torch.zeros(len(self.losses), device=env.device)
         returns: list[Tensor] = []
@@ -128,7 +136,7 @@ class OffPolicy:
         return state
 
     def load(self, state: State) -> None:
-        """Restore `state`; memory and environment are taken up at the next `learn`."""
+        """Restore `state`; the next `learn` restores the memory and the place of the environment."""
         self.steps, self.updates, self.episodes = (int(state[name]) for name in ("steps", "updates", "episodes"))
         tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
         for name, vector in self._vectors.items():
@@ -149,7 +157,7 @@ class OffPolicy:
                 self._replay.load(replay)
         if place := part(self._resume, "env."):
             if not isinstance(env, Resumable):
-                raise ValueError(f"{type(env).__name__} cannot take up its kept place: it has no load")
+                raise ValueError(f"{type(env).__name__} cannot resume the saved episodes: it has no method load")
             env.load(place)
             self._seen, self._earned = self._resume["now.seen"], self._resume["now.earned"]
         elif self._env is not env:

@@ -36,8 +36,8 @@ from quantd.training.networks.transformer import Transformer
 class OnPolicy:
     """A learner of rollouts of `horizon` steps of all environments. It draws from its own generator only.
 
-    A subclass adds the type of `plan`, which has `horizon`, `_optimiser`, and `_update`, which returns `losses` of one
-    rollout where they are to be told.
+    A subclass adds the type of `plan`, which has `horizon`. It also adds `_optimiser`, and `_update`, which returns the
+    `losses` of a rollout whose report is due. Both raise NotImplementedError in this class.
     """
 
     losses: ClassVar[tuple[str, ...]]
@@ -75,7 +75,10 @@ class OnPolicy:
 
     @torch.no_grad()
     def probabilities(self, observation: Tensor) -> Tensor:
-        """Return probabilities float[B, A] of discrete allocations, a measure of confidence; without carry."""
+        """Return probabilities float[B, A] of discrete allocations, a measure of confidence; without carry.
+
+        Raises ValueError for a policy of other actions.
+        """
         if self.family.readout != "softmax":
             raise ValueError(f"probabilities are of discrete allocations; this policy draws by {self.family.readout}")
         rows = observation.to(self.network.vector)
@@ -89,10 +92,13 @@ class OnPolicy:
         return (self.network.vector,)
 
     def enter(self, env: VectorEnv) -> Now:
-        """Resume training in `env`, or begin there."""
+        """Resume training in `env`, or begin there.
+
+        After `load` of a state inside an episode, raises ValueError for an environment that cannot be resumed.
+        """
         if self._resume is not None:
             if not isinstance(env, Resumable):
-                raise ValueError(f"{type(env).__name__} cannot take up its kept place: it has no load")
+                raise ValueError(f"{type(env).__name__} cannot resume the saved episodes: it has no method load")
             env.load(self._resume)
             self._resume = None
         elif self._env is not env:
@@ -105,11 +111,17 @@ class OnPolicy:
         return self._now
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        """Learn until `steps` env-steps in total, or until `report` returns True.
+
+        Raises Diverged where a loss is not finite, and ValueError as `enter`.
+        """
         play(self.acting(env, steps, report), env)
 
     def acting(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> Generator[Tensor, Step, None]:
-        """Learn as `learn`, with yielded actions and received steps in place of calls of `env.step`."""
+        """Learn as `learn`, with yielded actions and received steps in place of calls of `env.step`.
+
+        Raises Diverged and ValueError as `learn`, and NotImplementedError in this class, which has no `_update`.
+        """
         rollout, now = Rollout(env, self.plan.horizon), self.enter(env)
         returns: list[Tensor] = []
         began, counted, count = time.perf_counter(), self.steps, 0
@@ -144,7 +156,7 @@ class OnPolicy:
         return state
 
     def load(self, state: State) -> None:
-        """Restore `state`; the environment is taken up at the next `learn`."""
+        """Restore `state`; the next `learn` restores the place of the environment."""
         tensors = {name: kept.clone() for name, kept in state.items() if isinstance(kept, Tensor)}
         self.steps = int(state["steps"])
         self.random.set_state(tensors["random"])

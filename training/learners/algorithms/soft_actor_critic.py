@@ -33,7 +33,7 @@ from quantd.training.networks.sizes import required
 
 
 class Squash:
-    """Actions as transforms of Gaussian coordinates.
+    """Actions as transforms of Gaussian coordinates. Raises ValueError for discrete actions.
 
     Densities are per volume of the box, as published, or per volume of log ratios on the simplex (Aitchison & Shen
     1980). Per volume of weights, an allocation at the edge would have unbounded entropy cost, although the best ones
