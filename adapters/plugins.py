@@ -143,9 +143,9 @@ class Records(Mapping[str, R]):
 
 @cache
 def records(package: str, record: type[R], group: str) -> Mapping[str, R]:
-    """The records of a class by kind: of the modules in `package`, then of the entry points in `group`.
+    """Return the records of a class by kind: of the modules in `package`, then of the entry points in `group`.
 
-    Raises DoubledKind, and what an import of another package raises.
+    Raises DoubledKind for a kind with two records, and any exception of the import of an installed package.
     """
     modules, installed = declared(package, record.__name__), dict[str, R]()
     for point in entry_points(group):
@@ -156,9 +156,10 @@ def records(package: str, record: type[R], group: str) -> Mapping[str, R]:
 
 
 def declared(package: str, record: str) -> Mapping[str, str]:
-    """The kinds of the records of a class in a package, each with its module, from the sources.
+    """Return kind -> module of the records of a class in a package, read from the sources.
 
-    A record stands on a line `NAME: Final = CLASS(`, and its kind follows. Raises DoubledKind.
+    A record is on a line `NAME: Final = CLASS(`, and its kind follows. Raises DoubledKind for a kind that two modules
+    have.
     """
     declares = re.compile(rf'^\w+: Final = {record}\(\s*"(\w+)"', re.MULTILINE)
     modules: dict[str, str] = {}

@@ -120,27 +120,27 @@ class MarketSlice:
 
     @property
     def open(self) -> Floats:
-        """float64[N], NaN without a bar."""
+        """The open of each symbol in currency, float64[N]; NaN without a bar."""
         return self.block.open[self.row]
 
     @property
     def high(self) -> Floats:
-        """float64[N], NaN without a bar."""
+        """The high of each symbol in currency, float64[N]; NaN without a bar."""
         return self.block.high[self.row]
 
     @property
     def low(self) -> Floats:
-        """float64[N], NaN without a bar."""
+        """The low of each symbol in currency, float64[N]; NaN without a bar."""
         return self.block.low[self.row]
 
     @property
     def close(self) -> Floats:
-        """float64[N], NaN without a bar."""
+        """The close of each symbol in currency, float64[N]; NaN without a bar."""
         return self.block.close[self.row]
 
     @property
     def volume(self) -> Floats:
-        """float64[N] units, NaN without a bar."""
+        """The volume of each symbol in units, float64[N]; NaN without a bar."""
         return self.block.volume[self.row]
 
     @property

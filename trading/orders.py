@@ -303,7 +303,7 @@ def quantity_text(lots: int, lot_nano: int) -> str:
 
 
 class SizeText(TypedDict):
-    """What each row of an order or a fill has: symbol, side, and unsigned quantity as exact decimal text."""
+    """The fields of each row of an order or a fill: symbol, side, and unsigned quantity as exact decimal text."""
 
     symbol: str
     side: Side

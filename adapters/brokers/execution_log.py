@@ -103,7 +103,7 @@ class ExecutionLog(Struct):
         )
 
     def known_nano(self) -> int:
-        """The total quantity of the known executions."""
+        """Return the total quantity of the known executions, in nano-units."""
         return sum(execution.size_nano for execution in self.executions.values())
 
     def fills(self, lot_nano: int) -> list[Fill]:

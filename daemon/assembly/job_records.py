@@ -39,7 +39,7 @@ Work = Callable[["JobRun"], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """What the work of jobs may use: the service of a daemon and its parts.
+    """The arguments of the work of jobs: the service of a daemon and its parts.
 
     `folder` is the state folder, `store` the folder again or a URL, `sets` are overrides of the configuration. `venue`
     is None where it is simulated.

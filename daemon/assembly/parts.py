@@ -230,7 +230,7 @@ class Assembly(Parts):
 
     @property
     def statements(self) -> tuple[Statement, ...]:
-        """What the feed states about its bars."""
+        """The statements of the feed about its bars."""
         return self.feed.statements
 
     def items(self) -> Iterator[Item]:

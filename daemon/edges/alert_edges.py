@@ -1,4 +1,4 @@
-"""What receives alerts beside the bus: sinks, reminders of incidents, and the dead man's switch."""
+"""Receivers of alerts beside the bus: sinks, reminders of incidents, and the dead man's switch."""
 
 import time
 from typing import Final

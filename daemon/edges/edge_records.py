@@ -99,7 +99,7 @@ class Page(Protocol):
 
 @dataclass(slots=True)
 class EdgeContext:
-    """What edges may use of one run.
+    """The parts of one run that edges may use.
 
     `folder` is the state folder, `store` the folder again or a URL, `sets` are overrides of the configuration. `key` is
     that of commands over MQTT, empty without them. `read` reads the configuration again, `began` gets the maker of

@@ -1,4 +1,4 @@
-"""What watches the process and its run: the HALT file, conditions, the heartbeat, the watchdog and the log of risk."""
+"""Watches over the process and its run: the HALT file, conditions, the heartbeat, the watchdog and the log of risk."""
 
 from typing import Final
 

@@ -71,7 +71,10 @@ class JobLog:
     def begin(
         self, job: str, schedules: tuple[str, ...] = (), *, due_ts: int, who: str = "", reason: str = ""
     ) -> JobRun:
-        """A new queued run. Raises AlreadyRunning when a run by hand would be a second one."""
+        """Add a queued run and return it. `due_ts` is in ns UTC, `who` the sender of a run by hand.
+
+        Raises AlreadyRunning for a run by hand while another run of the job is open.
+        """
         present = next((entry for entry in self.runs() if entry.job == job and entry.state in OPEN), None)
         if who and present is not None:
             raise AlreadyRunning(f"{job} is {present.state} already, as job run {present.id}")
@@ -80,7 +83,10 @@ class JobLog:
         return self.put(run)
 
     def put(self, run: JobRun) -> JobRun:
-        """Change a run; `flush` writes it."""
+        """Store a run in memory under its number, and return it; `flush` writes it to the store.
+
+        Of the runs of the same job and schedules, the newest KEPT remain.
+        """
         self._runs[run.id] = self._unwritten[run.id] = run
         ids = [entry.id for entry in self.runs() if (entry.job, entry.schedules) == (run.job, run.schedules)]
         for id in ids[KEPT:]:
@@ -89,7 +95,7 @@ class JobLog:
         return run
 
     def end(self, run: JobRun, result: str, *, failed: bool = False) -> JobRun:
-        """End a run."""
+        """Return the ended run, with the first RESULT_CHARS characters of its result."""
         return self.put(
             replace(
                 run, state="failed" if failed else "succeeded", ended_ns=time.time_ns(), result=result[:RESULT_CHARS]

@@ -73,7 +73,7 @@ class PositionLine(Struct, frozen=True):
 
 
 class Remainder(Struct, frozen=True):
-    """What is still open: an order, a position, or a list that could not be read (`kind` is "unknown")."""
+    """Something still open: an order, a position, or a list that could not be read (`kind` is "unknown")."""
 
     kind: str
     text: str

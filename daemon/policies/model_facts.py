@@ -25,7 +25,7 @@ from quantd.trading.view import EMPTY_MEMORY
 
 
 class Inputs(Struct, frozen=True):
-    """What a model reads beside prices. A series per symbol counts as ESG or sentiment by its name."""
+    """The inputs of a model beside prices. A series per symbol counts as ESG or sentiment by its name."""
 
     esg: bool = False
     sentiment: bool = False
@@ -174,7 +174,7 @@ def _facts(part: str, leaf: Policy, held: Checked, home: Path) -> Artifact:
 
 
 def _capabilities(leaf: Policy, held: Checked) -> list[str]:
-    """What can be asked of a model."""
+    """The questions that a model answers."""
     capabilities = ["predict"] if isinstance(leaf, Learned) else []
     manifest = held.manifest
     if isinstance(manifest, ScorerManifest) and manifest.network.equivariant:

@@ -112,7 +112,7 @@ def artifacts_in(policy: Policy) -> str:
 
 
 def configured_as(agent: Agent) -> str:
-    """What config.toml names as the policy of an agent: the policy, with a digest of its parameters where it has any.
+    """Identifies the policy of an agent in config.toml: the policy, with a digest of its parameters where it has any.
 
     A loaded artifact decides until this changes.
     """

@@ -171,12 +171,15 @@ class Records(Protocol):
     def latest_snapshot(
         self, run: str, version: str | None = None, before: int | None = None
     ) -> tuple[int, bytes] | None:
-        """(number of its last step, snapshot) of the newest one, of a `version` or below a number; None without one."""
+        """Return (number of its last step, snapshot) of the newest snapshot; None without one.
+
+        `version` selects snapshots of that version of the code, `before` those whose last step is below a number.
+        """
         ...
 
 
 def first_start(records: Records, run: str) -> Started | None:
-    """The first event of a run; None when it is no start."""
+    """Return the first event of a run; None for an empty run, and where that event is no `Started`."""
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     return first if isinstance(first, Started) else None
 

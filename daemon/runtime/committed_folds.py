@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class BatchMessages:
-    """What the bus gets of a batch: the entries that it composes itself, and retained topics as they are at the end.
+    """The messages of a batch for the bus: its entries, and the retained topics in their state after the batch.
 
     A retained topic is composed once in a batch at most, from its newest step.
     """

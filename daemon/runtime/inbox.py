@@ -77,7 +77,7 @@ class Committed(Struct, Generic[T], frozen=True):
 def committed_at(
     seq: int, effects: Sequence[Effect], state: State, outcome: Outcome[object] | None
 ) -> Committed[object]:
-    """What became of the event of step `seq`. A refused one has no answer."""
+    """The outcome of the event of step `seq`. A refused event has no answer."""
     committed = Committed[object](seq, address_of(seq, effects), effects, None)
     if outcome is None or committed.refused is not None:
         return committed

@@ -235,7 +235,7 @@ class Shell:
         self.run(item)
 
     def _fold_host(self) -> FoldHost:
-        """What the fold calls, for the log and the answers of now."""
+        """The functions that the fold calls, for the log and the present answers."""
         if self._host is not None and self._host.state is not self._state:
             self._host = None
         if self._host is None:

@@ -54,17 +54,20 @@ class Forecasts(HouseVerdicts):
         self._waiting: deque[tuple[bytes, Values]] = deque(maxlen=WAITING)
 
     def append(self, one: Judged) -> None:
-        """Keep the verdict if it is the first of the house since `renew`; all others are dropped."""
+        """Store the verdict if it is the first of the house since `renew`; drop it otherwise."""
         if one.book == HOUSE and self.reads:
             self.reads = False
             self._waiting.append((one.verdict.lots.astype(np.int64).tobytes(), one.verdict.values))
 
     def renew(self) -> None:
-        """Read the next gate call: the steps so far are being committed."""
+        """Store the next gate call of the house, because a new commit begins."""
         self.reads = True
 
     def of(self, plan: Planned) -> Values:
-        """The values of a plan, the recorded ones where its call is unknown. Earlier calls are dropped."""
+        """Return the limit values of a plan, from the stored gate call with the plan's lots.
+
+        Without such a call these are the values that the plan itself records. That call and earlier ones are dropped.
+        """
         for k, (lots, values) in enumerate(self._waiting):
             if lots == plan.allowed:
                 for _ in range(k + 1):

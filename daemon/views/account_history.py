@@ -89,7 +89,7 @@ _EFFECTS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Fold
 
 
 class Note(Struct, frozen=True):
-    """What happened to the run at one instant, in words: `who` is an agent or empty for the account."""
+    """An event of the run at one instant, in words: `who` is an agent or empty for the account."""
 
     ts: int
     kind: NoteKind

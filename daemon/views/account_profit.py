@@ -292,7 +292,7 @@ class AccountProfit:
         )  # fmt: skip
 
     def notes(self, since: int, until: int) -> list[Note]:
-        """What happened in a period, the oldest first."""
+        """The events of a period, oldest first."""
         return [note for note in self._notes if since <= note.ts < until]
 
     def _returns_of(self, book: int) -> Floats:

@@ -191,7 +191,7 @@ def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbo
 
 
 class CutText(TypedDict):
-    """What each row of a cut has: units of a symbol that were asked for and that passed, and the limit."""
+    """The fields of each row of a cut: requested and passed units of a symbol, and the limit."""
 
     side: Side
     symbol: str

@@ -200,7 +200,7 @@ def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[Order
 
 
 class OrderText(SizeText):
-    """What each row of an order of a plan has: size, last price and worst price, and the costs of a fill."""
+    """The fields of each row of an order of a plan: size, last price and worst price, and the costs of a fill."""
 
     price: str
     limit: str

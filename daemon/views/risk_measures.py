@@ -88,12 +88,12 @@ def house_assessed(state: State) -> Assessed:
 
 
 def measures(state: State) -> Callable[[], Assessed]:
-    """What computes `assessed` of a state between steps: in any thread, from copies of its inputs alone."""
+    """Return a function that computes `assessed` of a state between steps, in any thread, from copies of its inputs."""
     return _measures(state, {state.rules.agents[number].name: number for number in state.in_use()})
 
 
 def house_measures(state: State) -> Callable[[], Assessed]:
-    """What computes `house_assessed` of a state between steps, as `measures` does."""
+    """Return a function that computes `house_assessed` of a state between steps, as `measures` does."""
     return _measures(state, {})
 
 
@@ -183,7 +183,7 @@ def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[
 
 
 def _inputs(state: State, book: int, returns: Floats) -> tuple[Book, Settings]:
-    """What the measures of a book are computed from: copies, except for the `returns` that are passed."""
+    """Return the inputs of the measures of a book: copies, except for the `returns` that are passed."""
     ctx, limits = market_context(state), limits_in_force(state, book)
     return (
         Book(

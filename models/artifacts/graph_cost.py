@@ -33,7 +33,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run costs: numbers written, and operations."""
+    """The cost of one run: the count of numbers written, and of operations."""
 
     numbers: int
     products: int

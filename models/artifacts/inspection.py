@@ -61,9 +61,9 @@ class GraphFault(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """What a graph may contain: operators by name, and infinite numbers (a mask adds minus infinity) but never NaN.
+    """The permitted content of a graph: operators by name, and whether numbers may be infinite. NaN is never permitted.
 
-    `levels` is the largest absolute value of a weight in eight bits.
+    A mask adds minus infinity. `levels` is the largest absolute value of a weight in eight bits.
     """
 
     operators: frozenset[str]

@@ -122,7 +122,7 @@ class Likeness(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def disguise(self) -> str:
-        """What the policy is in disguise: "equal weight", a symbol, or empty for neither."""
+        """The simpler policy that this one nearly equals: "equal weight", a symbol, or empty for neither."""
         if min(self.equal_weight, self.single) >= DISGUISE:
             return ""
         return "equal weight" if self.equal_weight <= self.single else self.asset

@@ -74,7 +74,7 @@ METRIC_OF: Final = MappingProxyType(by_name(_every_metric()))
 METRICS: Final[tuple[Metric, ...]] = tuple(METRIC_OF.values())
 
 _ANNUAL: Final = re.compile(r"\bp\b|CAGR|alpha|Sharpe ratio")
-"""What the formula of an annualised metric names: the samples a year, or a figure that has them."""
+"""Matches the formula of an annualised metric, which has the samples a year or an annualised figure."""
 
 
 class Measures(dict[str, float | None]):

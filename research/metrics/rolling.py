@@ -60,7 +60,7 @@ class Moments:
         return cls(0, *(np.zeros(sets) for _ in range(5)))
 
     def with_sample(self, x: Floats, y: Floats) -> "Moments":
-        """Add one sample to each set (Welford)."""
+        """Return the moments with one more sample of each set, x and y float64[sets] (Welford 1962)."""
         count = self.count + 1
         dx, dy = x - self.x, y - self.y
         mean_x, mean_y = self.x + dx / count, self.y + dy / count
@@ -68,7 +68,7 @@ class Moments:
         return Moments(count, mean_x, mean_y, self.xx + dx * left_x, self.xy + dx * left_y, self.yy + dy * left_y)
 
     def merged(self, other: "Moments") -> "Moments":
-        """Join each set with the same set of `other` (Chan, Golub, LeVeque)."""
+        """Return the moments of each set joined with the same set of `other` (Chan, Golub, LeVeque 1983)."""
         count = self.count + other.count
         share, weight = other.count / count, self.count * other.count / count
         dx, dy = other.x - self.x, other.y - self.y

@@ -145,7 +145,7 @@ class Askers:
 
 
 class Questioned(Struct, frozen=True):
-    """What a backtest asked its outside agents, and the comparison of both runs where other names were used."""
+    """The questions of a backtest to its outside agents, and the comparison with the run under other names, if any."""
 
     counts: tuple[AskedAgent, ...] = ()
     verdicts: tuple[Foresight, ...] = ()

@@ -32,7 +32,7 @@ class WrongAnswer(ValueError):
 
 
 class Question(Struct, frozen=True):
-    """What an outside agent is asked at one sample.
+    """The question to an outside agent at one sample.
 
     `returns` has a row for each sample, oldest first, and a column for each of `symbols`; None is a missing number.
     `weights` and `cash` are fractions of the agent's `equity`. `time` is UTC.

@@ -38,7 +38,7 @@ COSTS_BP: Final = (1.0, 5.0, 15.0)
 
 
 class Attainable(Attained, frozen=True, kw_only=True):
-    """What can be earned in one cell, on the test part."""
+    """The attainable result in one cell, on the test part."""
 
     plant: str
     shape: str

@@ -37,7 +37,7 @@ from quantd.training.runs.workers import Here, executor
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep was called with, so that `quantd.walk_forward` can choose from the same grid."""
+    """The arguments of a sweep, so that `quantd.walk_forward` can choose from the same grid."""
 
     what: object
     over: Mapping[str, Iterable[object]]

@@ -201,7 +201,7 @@ SUBJECTS: Final[Mapping[str, str]] = {
     "paired_t": "the mean returns", "wilcoxon": "the typical (median) returns",
     "kolmogorov_smirnov": "the distributions of returns", "ledoit_wolf": "the Sharpe ratios",
 }  # fmt: skip
-"""What each test compares."""
+"""The quantity that each test compares."""
 
 LEVEL: Final = 0.05
 """A p-value below this is called a difference. Each test is read alone."""

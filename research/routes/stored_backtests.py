@@ -52,7 +52,7 @@ class StoredBacktest(Struct, frozen=True):
 
 
 class _Facts(Struct, frozen=True):
-    """What does not change in a finished backtest."""
+    """The parts of a finished backtest that do not change."""
 
     conditions: Conditions | None
     config: StoredConfig

@@ -50,7 +50,7 @@ ACTS: Final[dict[type, str]] = {
     ModelLoaded: "model loaded",
     Exchanged: "promotion or demotion",
 }
-"""What a backtest does not repeat, by event."""
+"""Parts of a live run that a backtest does not repeat, by event."""
 
 _TAGS: Final = re.compile("|".join(kind.__name__ for kind in (Started, Reloaded, *ACTS)).encode())
 

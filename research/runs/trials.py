@@ -125,7 +125,7 @@ class Foreknowledge(Struct, frozen=True):
 
 
 Entry = Look | Withdrawal | Foreknowledge
-"""What a line of the ledger has."""
+"""The type of a line of the ledger."""
 
 
 class Deflation(NamedTuple):

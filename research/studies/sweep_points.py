@@ -39,7 +39,7 @@ METRICS = (
 
 
 class Base(Struct, frozen=True):
-    """What all points share: the text of a configuration with its overrides, and the file of bars in memory, if any.
+    """The input that all points share: a configuration as text with its overrides, and the file of bars in memory.
 
     `environ` has the overrides from the environment. All points begin to decide at one session, after
     `history` samples.

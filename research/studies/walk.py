@@ -61,17 +61,17 @@ Run = Callable[[Work, Callable[[Point], bool]], int]
 
 
 class Choice(Struct, frozen=True):
-    """What a refit chose: the values of the keys, and the look at the bars by which they were chosen."""
+    """The choice of a refit: the values of the keys, and the look at the bars by which they were chosen."""
 
     refit: Refit
     values: tuple[str, ...]
     look: Look
     seen: tuple[str, ...] = ()
-    """What the table shows in place of the values; empty for the values."""
+    """The text that the table shows in place of the values; empty where it shows the values."""
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """What the table shows: `seen`, or the values without it."""
+        """The text in the table: `seen`, or the values without it."""
         return self.seen or self.values
 
     @property

@@ -36,7 +36,7 @@ from quantd.training.runs.workers import Executor
 from quantd.training.seeds.seed_run import Progress
 
 SHOWN: Final = ("seed", "step")
-"""What a refit chose, in the table: the seed and the step of its best checkpoint."""
+"""Return the choice of a refit as the table shows it: the seed and the step of its best checkpoint."""
 
 DONE: Final = "done"
 """File in the folder of a refit whose artifact is complete."""

@@ -36,8 +36,10 @@ LOOPS: Final = quickest()
 
 
 class Deviations:
-    """Upper bounds of the deviations and mean sizes of return rows float64[S, N]; `running` are the sums over these
-    rows, where they are at hand."""
+    """Upper bounds of the deviations and absolute means of return rows float64[S, N].
+
+    `running` are the sums over these rows, where they were computed before.
+    """
 
     __slots__ = ("_count", "_found", "_running", "returns")
 
@@ -60,18 +62,22 @@ class Deviations:
         return self._running if self._running is not None and self._running.count == self._count else None
 
     def deviation(self) -> Floats:
-        """float64[N], never below the standard deviation per sample."""
+        """Return float64[N], an upper bound of the standard deviation of the return of each symbol per sample."""
         running = self._at_hand()
         return self.computed()[0] if running is None else running.deviation()
 
     def mean_size(self) -> Floats:
-        """float64[N], never below the size of the mean return, with a hair for rounding, where nothing deviates."""
+        """Return float64[N], an upper bound of the absolute mean return, also for a symbol without deviation."""
         running = self._at_hand()
         return self.computed()[1] if running is None else running.mean_size()
 
 
 def moments(returns: Floats) -> tuple[Moments, bool]:
-    """The moments of float64[S, N], and whether all are finite."""
+    """Return ((deviation, size), finite) of returns float64[S, N].
+
+    `deviation` float64[N] are standard deviations per sample. `size` float64[N] are absolute means with a margin for
+    rounding. `finite` is False where a return is not finite.
+    """
     rows: Any = np.ascontiguousarray(returns, np.float64)
     deviation: Any = np.empty(rows.shape[1])
     size: Any = np.empty(rows.shape[1])
@@ -80,10 +86,10 @@ def moments(returns: Floats) -> tuple[Moments, bool]:
 
 
 class Scenarios:
-    """Synchronous return rows float64[S, N], all finite, with cached statistics; `running` are the sums over these
-    rows, where they are at hand, and `return_moments` the `moments`.
+    """Synchronous return rows float64[S, N], all finite, with cached statistics.
 
-    Nothing that it caches refers to it, so that an old sample is freed at once.
+    `running` are the sums over these rows and `return_moments` their `moments`, where they were computed before. No
+    cached object refers to the scenarios, so that those of an old sample are freed at once.
     """
 
     def __init__(
@@ -118,7 +124,7 @@ class Scenarios:
         return self._bounds.deviation()
 
     def mean_size(self) -> Floats:
-        """float64[N], never below the size of the mean return, with a hair for rounding, where nothing deviates."""
+        """Return float64[N], an upper bound of the absolute mean return, also for a symbol without deviation."""
         return self._bounds.mean_size()
 
     @property
@@ -188,7 +194,7 @@ class Spread:
         return self._make()
 
     def deviation(self) -> Floats:
-        """float64[N], never below the standard deviation per sample."""
+        """Return float64[N], an upper bound of the standard deviation of the return of each symbol per sample."""
         return np.sqrt(self.cov.diagonal()) if self._deviation is None else self._deviation()
 
     def small(self) -> bool:

@@ -142,13 +142,16 @@ class Rules:
 
     @cached_property
     def over_losses(self) -> frozenset[str]:
-        """Limits that may be measured of the losses of several books together."""
+        """Keys of the limits that one product of returns and positions can measure for several books at once.
+
+        The last bits of their values depend on which books are in that product.
+        """
         forms = [quad.key for quad in self.quads if quad.spread is not None and self.size > FEW]
         return frozenset([*forms, *(tail.key for tail in self.tails)])
 
     @cached_property
     def over_scenarios(self) -> frozenset[str]:
-        """Limits that scenarios of returns measure."""
+        """Keys of the limits that are measured on scenarios of returns."""
         forms = [quad.key for quad in self.quads if quad.spread is not None]
         return self.over_losses.union(forms, ("correlation", AVERAGE))
 

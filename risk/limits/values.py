@@ -101,19 +101,19 @@ class Portfolio:
         return list({id(scenarios): scenarios for scenarios in wanted}.values())
 
     def wants(self, key: str) -> bool:
-        """Whether a limit that is on has to be measured."""
+        """Whether the limit `key`, which is on, must be measured."""
         return self.wanted is None or key in self.wanted
 
     def wants_scenarios(self) -> bool:
-        """Whether a limit over scenarios has to be measured."""
+        """Whether a limit that scenarios of returns measure must be measured."""
         return self.wanted is None or not self.rules.over_scenarios.isdisjoint(self.wanted)
 
     def wants_losses(self) -> bool:
-        """Whether a limit has to be measured whose last bits depend on the books beside it."""
+        """Whether a limit of `Rules.over_losses` must be measured."""
         return self.wanted is None or not self.rules.over_losses.isdisjoint(self.wanted)
 
     def wants_exposures(self) -> bool:
-        """Whether another limit has to be measured."""
+        """Whether a limit that needs no scenarios must be measured."""
         return self.wanted is None or not self.rules.over_scenarios.issuperset(self.wanted)
 
     def doubtful(self, size: Floats, share: float, sums: Sums | None) -> set[str]:

@@ -117,7 +117,7 @@ def _row(row: Linear, n: int) -> Row:
 
 
 class Prepared:
-    """What the gate keeps with a set of rules: all that does not depend on the sample."""
+    """Inputs of the gate that it stores with a set of rules, because they do not depend on the sample."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules: Final = rules

@@ -102,7 +102,10 @@ def _between(answer: Callable[[float], tuple[float, Reason]], passes: float, cut
 
 
 def most_under(ctx: Context, account: Account, limits: Limits, key: str, column: int, side: int) -> Most:
-    """Return `most` under the limit `key` alone: others that can be off are off, and cash applies only to `cash`."""
+    """Return the largest order under the limit `key` alone, bought (`side` 1) or sold (-1).
+
+    Every other limit that can be off is off. Cash bounds the order only where `key` is "cash".
+    """
     if key != "cash":
         # cash is always on: with enough of it only the limit `key` can cut the order
         account = replace(account, cash=account.cash + VAST * VAST * max(account.equity, 1.0))
@@ -114,7 +117,10 @@ _MOST_ALONE: Final = 512
 
 
 def only(limits: Limits, key: str) -> Limits:
-    """`limits` with one limit on, of those that can be off. Cached, because `rules_of` finds rules by identity."""
+    """Return `limits` where, of the limits that can be off, only `key` is on.
+
+    The result is cached, because `rules_of` finds rules by identity.
+    """
     entry = _alone.get((id(limits), key))
     if entry is None:
         if len(_alone) >= _MOST_ALONE:

@@ -178,7 +178,7 @@ class Gate:
                     basket.cap(k, most, cap.code)
 
     def weigh(self) -> None:
-        """|position| <= weight x equity, with equity reduced by the order's own worst price."""
+        """Cut each order to |position| <= weight x equity, with equity reduced by the cost of its own worst price."""
         basket: Basket = self.basket
         bounds: Bounds = self.bounds
         heavy: bool = self.too_heavy(self.flight)

@@ -1,4 +1,4 @@
-"""What a scene has made when a basket needs it."""
+"""Arrays of a scene that are made when a basket needs them."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from quantd.trading.number_types import FloatRows
 
 
 class Rare(Protocol):
-    """What makes the arrays that few baskets need. It does not hold the scene, so that both are freed at once."""
+    """Makes the arrays that few baskets need. It has no reference to the scene, so that both are freed at once."""
 
     def add_returns(self) -> None:
         """Fill the returns of the sampled scenarios, by symbol, of each measure of loss that lacks them."""

@@ -52,7 +52,7 @@ class Commits:
         return commands
 
     async def settled(self, commands: Sequence[Command]) -> list[Committed[object]]:
-        """What became of commands, once they are in the journal; a stop that the store keeps waiting is in force."""
+        """The outcome of commands, once they are in the journal; a stop that the store keeps waiting is in force."""
         commits = asyncio.gather(*(command.done for command in commands))
         try:
             async with asyncio.timeout(WAIT_S):
@@ -65,7 +65,7 @@ class Commits:
             return await commits
 
     async def carried_out(self) -> list[Committed[object]]:
-        """What became of the commands that were not refused, once they are in the journal."""
+        """The outcome of the commands that were not refused, once they are in the journal."""
         return [commit for commit in await self.settled(self.commands) if commit.refused is None]
 
 

@@ -64,13 +64,13 @@ class RouteContext:
     streams: int = 0
     """Open streams of events."""
     at_start: list[Callable[[], None]] = field(default_factory=list)
-    """What groups do once the server listens."""
+    """Functions of route groups that run once the server listens."""
     at_stop: list[Callable[[], None]] = field(default_factory=list)
-    """What groups do before the server closes its connections, in this order."""
+    """Functions of route groups that run before the server closes its connections, in this order."""
     _explaining: "Explaining | None" = None
 
     def explaining(self) -> "Explaining":
-        """The expensive reads, made at the first request."""
+        """Return the expensive reads (explanations, limits and plans), created at the first request."""
         if self._explaining is None:
             from quantd.server.api.routes.explanation_routes import Explaining
 

@@ -75,7 +75,7 @@ class RunReader:
             return assessment
 
     def _position(self) -> tuple[int, int, int]:
-        """What changes with the state of the account."""
+        """A value that changes with the state of the account."""
         shell = self.service.shell
         return shell.ts, shell.tally.fills, len(shell.state.working)
 

@@ -40,7 +40,7 @@ def _rows(state: State) -> Iterator[tuple[Working, int]]:
 
 
 def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
-    """The basket and row of an open order. Raises NotDone for one that is not open, or is a protective stop."""
+    """Return the basket and row of an open order. Raises NotDone for an unknown or ended one and a protective stop."""
     for work, row in _rows(state):
         basket = work.basket
         symbol = state.universe.symbols[basket.sym[row]]
@@ -59,7 +59,7 @@ def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
 
 
 def cancel_requested(service: Service, asked: CancelOne, who: str) -> CancelRequested:
-    """The event that cancels an order. Raises NotDone."""
+    """Return the event that cancels an order. Raises NotDone as `check_ready` and `found_order`, or without reason."""
     check_ready(service)
     work, row = found_order(service.shell.state, service.run, asked.order)
     reason = journal_reason(asked.reason, "the cancel of an order")
@@ -67,7 +67,7 @@ def cancel_requested(service: Service, asked: CancelOne, who: str) -> CancelRequ
 
 
 def cancelled_order(state: State, name: str, work: Working, row: int) -> CancelledOrder:
-    """What a cancel of this order ends, or has asked the venue to end."""
+    """Return the order that a cancel would end, or has asked the venue to end, with its agents and parent orders."""
     column, names = work.basket.sym[row], [agent.name for agent in state.rules.agents]
     lot, lots, filled = state.universe.lot_nano[column], work.lots[row], work.filled[row]
     unfilled_lots = abs(lots) - filled
@@ -87,7 +87,7 @@ def cancelled_order(state: State, name: str, work: Working, row: int) -> Cancell
 
 
 def _unconfirmed(state: State, name: str, work: Working, row: int) -> str:
-    """That the venue does not confirm the order; empty where it does."""
+    """Return a text about an order that the venue does not confirm; empty where it does."""
     clock = clock_of(state, (work.basket.sample, work.basket.n), row)
     if clock is None:
         return ""
@@ -97,7 +97,7 @@ def _unconfirmed(state: State, name: str, work: Working, row: int) -> str:
 
 
 def _words(agents: list[str], parents: list[str]) -> str:
-    """What happens beside the cancel."""
+    """Return the further consequences of a cancel, as text."""
     ends = f"the parent order of {' and '.join(parents)} in this symbol ends with it; " if parents else ""
     again = f"{' and '.join(agents) or 'its agent'} may order again at the next decision, which a pause prevents"
     return ends + again

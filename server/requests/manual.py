@@ -414,7 +414,10 @@ def journal_reason(text: str, what: str) -> str:
 
 
 def exact_amount(text: str, unit: int, what: str, example: str) -> int:
-    """A positive decimal number as an exact integer of 1/`unit`. Raises NotDone."""
+    """Return a positive decimal number as an exact integer of 1/`unit`. `what` and `example` are for messages.
+
+    Raises NotDone for text that is no such number, and for one that is too large or has too many decimal places.
+    """
     number = Decimal(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else Decimal(0)
     if number <= 0:
         raise NotDone(

@@ -158,7 +158,7 @@ class MqttCommands:
 
 
 async def _carried_out(command: Command) -> Committed[object]:
-    """What became of a command. A stop is in force once it is stepped, committed or not. Raises TimeoutError."""
+    """Return the outcome of a command. A stop is in force once it is stepped, committed or not. Raises TimeoutError."""
     try:
         async with asyncio.timeout(WAIT_S):
             return await asyncio.shield(command.done)

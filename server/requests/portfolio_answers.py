@@ -183,7 +183,7 @@ def traded_lots(state: State, number: int, effects: Sequence[Effect]) -> Floats:
 
 
 def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -> Trades:
-    """What became of an event that plans for a portfolio; `state` is the state after it."""
+    """Return the outcome of an event that plans for a portfolio; `state` is the state after it."""
     plans = plans_of(effects)
     sent = {
         (e.sample, e.n): e for e in effects if isinstance(e, OrderBasket) and not e.stop_nano

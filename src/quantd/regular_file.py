@@ -38,7 +38,7 @@ class NotRead(Exception):
 
 
 class Refused(OSError):
-    """What a path names is not changed: it is no regular file or folder of this user. The text has the remedy."""
+    """A path was not changed, because it is no regular file or folder of this user. The text has the remedy."""
 
     def __str__(self) -> str:
         return f"{self.filename}: {self.strerror}"

@@ -146,10 +146,10 @@ def bounded(
 ) -> tuple[Floats, Bools]:
     """Return the x, float64[n], with lower <= x <= upper and sum(x) = `total` that minimises x' A x / 2 - b' x.
 
-    Also returns which entries lie strictly between their bounds. `start` is a guess: entries at its bounds begin there.
-    It is the same pivoting with one equality: for given active bounds the rest is a linear system. Where blocks do not
-    converge, it continues with single changes from a feasible point. Raises Infeasible when the bounds do not permit
-    the sum.
+    A is `matrix` float64[n, n] and b is `linear`. Also returns bool[n], the entries strictly between their bounds.
+    `start` is a guess: entries at its bounds begin there. The method is the block pivoting of `nonnegative` with one
+    equality: for given active bounds the free entries solve a linear system. Where blocks do not converge, the search
+    continues with single changes from a feasible point. Raises Infeasible when the bounds do not permit the sum.
     """
     if float(lower.sum()) > total * (1.0 + 1e-12) or float(upper.sum()) < total * (1.0 - 1e-12):
         raise Infeasible("no weights within their bounds have the required sum")

@@ -32,7 +32,10 @@ def cleaned(fields: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
 
 
 def by_bars(nodes: list[Node], fields: Mapping[str, Floats], present: Bools, rows: int) -> dict[str, Floats]:
-    """Return key -> float64[rows, N] of each node, from bar fields float64[T, N]; NaN where `present` is False."""
+    """Return key -> values of each node at the newest `rows` of T rows, float64[rows, N].
+
+    `fields` are bar fields float64[T, N], and `present` bool[T, N] marks bars. Values are NaN without a bar.
+    """
     moved, order, number = together(cleaned(fields, present), present)
     # a column's newest bars are in the last rows; `order` maps them to their original rows
     values, order, number = evaluate(nodes, moved, number, rows), order[-rows:], number[-rows:]

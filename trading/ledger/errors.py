@@ -1,4 +1,4 @@
-"""What the ledger raises."""
+"""The exceptions of the ledger."""
 
 
 class LedgerFull(Exception):

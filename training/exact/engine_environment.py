@@ -74,7 +74,7 @@ class Learner:
 
 
 class Traded:
-    """What one book traded since the last answer, from its lots and cash before and after each bar.
+    """The trades of one book since the last answer, from its lots and cash before and after each bar.
 
     `value` is money by column, at the opens; `cost` is what was paid beyond them: spread, slippage and commission.
     """

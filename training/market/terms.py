@@ -64,7 +64,7 @@ class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """Growth that is subtracted from the account's. "equal_weight" is the mean growth of all priced assets, without
     costs. It removes the market's noise, which no action changes, from every reward."""
     scale: Literal["none", "volatility"] = "none"
-    """What the reward is divided by. "volatility" is that of the equal-weight market over the 20 sessions before the
+    """The divisor of the reward. "volatility" is that of the equal-weight market over the 20 sessions before the
     decision, relative to its mean: a calm session then teaches as much as a wild one. For log and simple rewards."""
 
     def __post_init__(self) -> None:

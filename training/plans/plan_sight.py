@@ -21,9 +21,9 @@ def named_columns(table: Table) -> list[str]:
 
 
 def sight_faults(spec: SightSpec, data: DataPlan) -> tuple[list[str], SightSpec | None]:
-    """Return why `spec` cannot be computed of `data`, with the key first, and the sight without these mistakes.
+    """Return the mistakes of `spec` for the data of a plan, each beginning with its key, and the spec without them.
 
-    It is None where its columns stay unknown.
+    The spec is None where a mistake cannot be removed, such as an unknown column.
     """
     faults: list[str] = []
     while fault := _sight_fault(spec, data):

@@ -16,7 +16,7 @@ from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.instruments import NANO, Universe
 
 Mistake = tuple[str, str]
-"""What is wrong, and its remedy."""
+"""(the text of a mistake, its remedy)."""
 
 NEEDED: Final = {
     "createOrder": "take orders",

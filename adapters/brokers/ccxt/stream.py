@@ -53,11 +53,11 @@ class OrderNews:
         self._pause_s = line.settings.retry_first_s
 
     def wake(self) -> None:
-        """Query soon."""
+        """Query the venue now, instead of at the end of the polling interval."""
         self._wake.set()
 
     def denied(self, words: str) -> None:
-        """Record that the venue refuses the key."""
+        """Record that the venue refuses the key; `words` are its text. The stream then ends and connects again."""
         self._denied = words
         self._wake.set()
 

@@ -103,9 +103,9 @@ class Replay:
     spikes: tuple[BadBar, ...] = ()
     answered: tuple[BadBar, ...] = ()
     misfits: tuple[Misfit, ...] = ()
-    """What shows that bars are not what they are read as; a backtest stops for it."""
+    """Evidence that bars are of another interval, calendar or clock than they are read as; a backtest stops for it."""
     statements: tuple[Statement, ...] = ()
-    """What the columns of a foreign table were taken for; none for bars in the columns of quantd."""
+    """Statements of the meaning of each column of a foreign table; none for bars in the columns of quantd."""
     shifts: tuple[Jump, ...] = ()
     open: "OpenQuestions" = field(default_factory=lambda: OpenQuestions())
     ahead: tuple[Opening, ...] = ()

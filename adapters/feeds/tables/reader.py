@@ -65,7 +65,7 @@ class Table(NamedTuple):
 
 
 class RawTable(NamedTuple):
-    """A table before its columns have roles. `base` is the place of the first row in messages."""
+    """A table before its columns have roles. `lines` are the numbers of its rows in messages."""
 
     name: str
     stem: str

@@ -15,7 +15,7 @@ import polars as pl
 from quantd.adapters.feeds.errors import FeedError
 
 NOTHING: Final = ("", "null", "nan", "n/a", "#n/a", "na", "none", "nil", "-", "--", ".")
-"""What stands in a field without a value, in lower case."""
+"""Texts of a field without a value, in lower case."""
 
 _MARKS: Final = r"[\s\x{00a0}\x{202f}'’_$€£¥₹₿]"
 _CODES: Final = r"(?i)^(usd|eur|gbp|chf|jpy)|(usd|eur|gbp|chf|jpy)$"

@@ -11,7 +11,7 @@ NO_VOLUMES: Final = "none in the table, so 0: orders fill with [broker] particip
 
 
 class Statement(NamedTuple):
-    """What one table was read as: its time, prices, volume, symbol and actions in words, what is unused, and notes."""
+    """The reading of one table: its time, prices, volume, symbol and actions in words, what is unused, and notes."""
 
     name: str
     time: str

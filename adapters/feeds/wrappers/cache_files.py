@@ -67,7 +67,10 @@ class Shelf:
         return note
 
     def bars(self, note: Note, column: int) -> Rows | None:
-        """The bars of a note as bars of `column`; None where the file is missing or damaged."""
+        """Return the stored bars that a note names, with the column number `column`.
+
+        Returns None where their file is missing or damaged.
+        """
         if not note.file:
             return rows_of(())
         path = self.folder / note.file
@@ -102,7 +105,10 @@ class Shelf:
         return note
 
     def notes(self) -> list[Note]:
-        """The notes of all stored symbols, by name."""
+        """Return the notes that cover bars or actions, in the order of their file names.
+
+        A note that cannot be read is renamed to end in ".bad". Raises OSError where a file cannot be read.
+        """
         notes = []
         for path in sorted(self.folder.glob("*.json")):
             body = path.read_bytes().partition(b"\n")[2]

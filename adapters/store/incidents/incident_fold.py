@@ -100,7 +100,7 @@ class Notice(Struct, frozen=True):
 
 
 class Changes(Struct):
-    """What one entry changed: the incidents after it, routes of its alerts by effect, and further messages."""
+    """The changes by one entry: the incidents after it, routes of its alerts by effect, and further messages."""
 
     incidents: list[Incident]
     routes: dict[int, Route]

@@ -141,7 +141,10 @@ class Writer:
         self._driver.commit()
 
     def begin(self, fields: Sequence[object], epochs: str) -> None:
-        """Start a run, or continue one with its current agents: RUN_COLUMNS from run to universe."""
+        """Store a new run; of a stored run, replace its agents.
+
+        `fields` are the values of RUN_COLUMNS from `run` to `universe`, and `epochs` is the JSON of its agents.
+        """
         run = fields[0]
         with self._transaction("beginning a run") as driver:
             row = _run_row(driver, run)

@@ -20,7 +20,7 @@ UNCAPPED: Final[Mapping[str, object]] = {"participation": 0}
 
 
 class Written(NamedTuple):
-    """What was written into a configuration: the file, the keys that it has now, and those that were removed."""
+    """The change of a configuration: the file, the keys that it has now, and those that were removed."""
 
     config: Path
     new: bool

@@ -114,7 +114,7 @@ def fetch(
 
 
 class Order(NamedTuple):
-    """What is downloaded, from where, and into which file; `asked` are options of the sources (`Request`).
+    """A download: symbols, source and file; `asked` are options of the sources (`Request`).
 
     Without `out` the file is named by symbols and interval, in `folder`. A source that does not answer is tried again
     for `patience_s`.
@@ -137,7 +137,7 @@ class Order(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """What a download wrote: its report, the bars that were left out, and the keys of config.toml that trade it.
+    """The result of a download: its report, the bars that were left out, and the keys of config.toml that trade it.
 
     There are no keys for an index alone, and for bars of weeks or months.
     """

@@ -46,7 +46,7 @@ LOOK_S: Final = 1.0
 
 
 class Imported(NamedTuple):
-    """What one import wrote: the files, the report of reading them back, and lines of config.toml."""
+    """The result of one import: the files written, the report of reading them back, and lines of config.toml."""
 
     file: Path
     actions_file: Path | None

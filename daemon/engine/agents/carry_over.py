@@ -222,7 +222,7 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
 
 
 def _remedy(state: State, number: int) -> str:
-    """What brings lapsed orders of an agent back."""
+    """The remedy for an agent's lapsed orders."""
     if number in state.portfolios:
         return f"rebalance portfolio {state.portfolios[number].name} again"
     return "it proposes again" if state.seats[number] in state.rules.outside else "it decides anew when it is due"

@@ -33,7 +33,7 @@ def sold_out(state: State) -> bool:
 
 
 def gap_text(state: State, column: int) -> str:
-    """What the books have of a symbol, and what the venue lets be closed."""
+    """The lots of a symbol in the books, and the lots that the venue permits to close."""
     universe, held = state.universe, abs(state.account(HOUSE).lots[column])
     lot, symbol = universe.lot_nano[column], universe.symbols[column]
     there = held - state.venue.waits.missing[column]

@@ -67,7 +67,10 @@ FREED: Final = np.isin(np.arange(128), list(SALES_FREE))
 
 
 class _Order(NamedTuple):
-    """What `plan` plans beside the answers. `immediate`: to carry out at once, not a decision of an agent."""
+    """The settings of one plan beside the answers.
+
+    With `immediate` its orders are carried out at once, and are no decision of an agent.
+    """
 
     sample: int
     used: int

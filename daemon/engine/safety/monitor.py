@@ -46,10 +46,10 @@ def watch(state: State) -> list[Effect]:
 
 
 class Review(NamedTuple):
-    """What the bands of a book say at a sample, where nobody reads a record.
+    """The result of a book's alert bands at a sample, where nobody reads a record.
 
-    `values` settle the levels that they change, `wanted` limits are to be measured, and `realised` says whether the
-    level of a realised measure may change.
+    `values` are (least possible value, bound) of limits whose level these decide. `wanted` are the limits that must be
+    measured; None means all. `realised` is True where the level of a realised measure may change.
     """
 
     values: Values
@@ -58,17 +58,17 @@ class Review(NamedTuple):
 
 
 def review(levels: Mapping[str, int], doubts: Sequence[Doubt] | None, *, realised: bool = False) -> Review:
-    """The review of the `Bands.doubts` of a book at its levels."""
+    """Return the review of the `Bands.doubts` of a book at its present alert levels, by limit."""
     if doubts is None:
         return Review({}, None, realised)
     values: Values = {}
-    wanted: list[str] = []
+    unsure_limits: list[str] = []
     for key, least, most, bound in doubts:
         if sure(key, least, most, bound, levels.get(key, 0)):
             values[key] = (least, bound)
         else:
-            wanted.append(key)
-    return Review(values, wanted, realised)
+            unsure_limits.append(key)
+    return Review(values, unsure_limits, realised)
 
 
 def watch_levels(

@@ -25,7 +25,10 @@ def apply_limits(state: State, limits: bytes) -> None:
 
 
 def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
-    """Keep the looser limits of a configuration for later; those of an earlier one are dropped."""
+    """Schedule the looser limits of a reloaded configuration, in place of those of an earlier one.
+
+    Returns an alert about the change; none where the same limits wait already, or none wait.
+    """
     before, state.loosening = state.loosening, None
     if before is not None and before.limits == reloaded.later:
         state.loosening = before  # the same looser limits: their delay goes on, and does not begin again
@@ -44,7 +47,7 @@ def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
 
 
 def apply_looser(state: State, waiting: Loosening, why: str) -> list[Effect]:
-    """Apply the looser limits that wait."""
+    """Apply the looser limits `waiting`; `why` is the reason in the alert."""
     state.loosening = None
     apply_limits(state, waiting.limits)
     return [alert(state, "CRITICAL", "loosening", f"{_names(waiting)} are looser from now on: {why}")]

@@ -16,7 +16,7 @@ from quantd.trading.market import Floats
 
 
 class Noted(Struct):
-    """What earlier messages depend on: milestones passed, policies that decayed, whether correlations differ, and
+    """State that later messages need: milestones passed, policies that decayed, whether correlations differ, and
     whether the market is `volatile` by [risk.regime].
 
     `refused` counts the orders that the gate refused since the last message after a close, by reason.

@@ -62,7 +62,7 @@ class Working(Orders):
 
     @classmethod
     def sent(cls, basket: OrderBasket, shares: list[Shares], agents: int) -> "Working":
-        """A basket that is being sent by a run of `agents` agents; `shares` are the lots of each row by agent."""
+        """Return a basket that a run of `agents` agents sends; `shares` are the lots of each row by agent."""
         rows = len(basket.sym)
         lone = agents == 1 and all(len(row) == 1 for row in shares)
         work = cls(basket.sample, basket.n, basket.ts, rows, 0 if lone else sum(map(len, shares)))
@@ -80,19 +80,22 @@ class Working(Orders):
 
     @property
     def shares(self) -> list[Shares]:
-        """The agents' remaining lots of each row."""
+        """The remaining unsigned lots of each row, as (agent number, lots) of each agent with a part in it."""
         return self.shares_remaining()
 
     @property
     def sent_shares(self) -> list[Shares]:
-        """The agents' lots of each row when it was sent; a bust changes them. Empty from an old snapshot."""
+        """The unsigned lots of each row when it was sent, as (agent number, lots) of each agent with a part in it.
+
+        A busted fill changes them. The list is empty in a state from an old snapshot.
+        """
         if self.shares_record is None:
             self.shares_record = [[(who, abs(lots)) for who, lots in row] for row in self.signed_shares()]
         shares: list[Shares] = self.shares_record
         return shares
 
     def shares_of(self, row: int) -> Shares:
-        """The agents' remaining lots of one row."""
+        """Return the remaining unsigned lots of a row, as (agent number, lots) of each agent with a part in it."""
         at = self.place(row)
         if self.lone:
             return [(0, self.remaining[at])]
@@ -100,7 +103,7 @@ class Working(Orders):
         return list(zip(list(self.parts[2 * at : 2 * end : 2]), list(self.remaining[at:end]), strict=True))
 
     def put_shares(self, row: int, shares: Shares) -> None:
-        """Replace the agents' remaining lots of a row."""
+        """Replace the remaining unsigned lots of a row by (agent number, lots) of each agent."""
         self.plain = False
         if [agent for agent, _ in shares] == [agent for agent, _ in self.shares_of(row)]:
             at = self.place(row)

@@ -14,7 +14,7 @@ class FrozenRestrictions(NamedTuple):
 
 
 class Restrictions:
-    """What forbids or bounds orders in a symbol now."""
+    """The present restrictions of orders by symbol."""
 
     __slots__ = ("halted", "jumped", "limited")
 

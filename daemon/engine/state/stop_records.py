@@ -44,7 +44,7 @@ class Own(Struct):
 
 
 Side = Literal["add", "reduce", "stop"]
-"""What a refused order was to do: add to a position of the house, reduce it, or protect one as a stop."""
+"""The purpose of a refused order: add to a position of the house, reduce it, or protect it as a stop."""
 
 
 class Retry(Struct, omit_defaults=True):

@@ -100,7 +100,10 @@ def _move_marks(state: State, amount_micro: int, book: int) -> None:
 
 
 def free_micro(state: State, book: int) -> int:
-    """Cash of a book (-1: the unallocated one) beyond its open purchases, in micro, at most the house's."""
+    """Return the free cash of a book in micro-currency, 0 or more; `book` is an agent's number, or -1 for unallocated.
+
+    Free is what open purchases at their worst prices, fees included, do not need. It is at most that of the house.
+    """
     paid = 1.0 + state.rules.house.fee_bp / 1e4
 
     def needed(of: int) -> int:

@@ -37,7 +37,7 @@ KINDS: Final[dict[DifferenceKind, tuple[str, str]]] = {
 
 
 class Difference(Struct, frozen=True):
-    """What the account and the venue's statement do not share. One side is empty where it has nothing.
+    """A difference between the account and the venue's statement. One side is empty where it has nothing.
 
     `difference` is the venue's cash less the account's, as exact text.
     """

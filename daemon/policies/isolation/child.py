@@ -71,7 +71,7 @@ class Child:
         self.until = until
         self.withdrawn = False
         self._received = bytearray()
-        """What the process has sent and no call has read."""
+        """Bytes that the process has sent and no call has read."""
         self.process: Final = subprocess.Popen(
             [sys.executable, "-I", "-P", "-c", _BOOT.format(program=program), str(HOME)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True,

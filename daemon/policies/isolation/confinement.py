@@ -241,19 +241,22 @@ def _among(values: Sequence[int], then: _Line, otherwise: _Line) -> tuple[_Line,
 
 
 def enter() -> list[str]:
-    """Confines this process with the settings on standard input; returns the rights it could not give up."""
+    """Confine this process with the settings on standard input. Returns the rights that it could not give up."""
     wanted = json.loads(frame(0))
     return confine(wanted["paths"], wanted["parent"])
 
 
 def frame(source: int) -> bytes:
-    """One message: its length in eight bytes, little-endian, then its bytes. Raises EOFError at the end."""
+    """Read one message from the file descriptor `source`: its length in eight bytes, little-endian, then its bytes.
+
+    Raises EOFError where the input ends before the message does.
+    """
     (size,) = struct.unpack("<Q", _exactly(source, 8))
     return _exactly(source, size)
 
 
 def send(target: int, data: bytes) -> None:
-    """Write one message, as `frame` reads it."""
+    """Write one message to the file descriptor `target`, in the form that `frame` reads."""
     unsent = memoryview(struct.pack("<Q", len(data)) + data)
     while unsent:
         unsent = unsent[os.write(target, unsent) :]

@@ -60,7 +60,7 @@ class Ran(Struct, frozen=True, tag=True):
 
 
 class Failed(Struct, frozen=True, tag=True):
-    """What the runtime refused; `text` is its first line."""
+    """The error of the runtime on a request; `text` is its first line."""
 
     text: str
 

@@ -25,7 +25,10 @@ from quantd.models.artifacts.session import runtime_session
 
 
 def main(missing: list[str]) -> None:
-    """Answers requests until the input ends. The answer to each opened graph names what it could not give up."""
+    """Answer requests until the input ends. `missing` are the rights that this process could not give up.
+
+    The answer to each opened graph lists them.
+    """
     source, target, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
     for standard in (0, 1, 2):
         os.dup2(null, standard)

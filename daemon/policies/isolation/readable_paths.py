@@ -31,7 +31,7 @@ SYSTEM: Final = (
 """System paths that libraries read; ONNX Runtime chooses its kernels by /proc/cpuinfo."""
 
 OF_PREFIX: Final = ("bin", "lib", "lib64", "share", "pyvenv.cfg")
-"""What is read of the folder of an interpreter or an environment."""
+"""Entries that are readable in the folder of an interpreter or an environment."""
 
 MOST_ENTRIES: Final = 50_000
 """Most files and folders that are looked at for one policy; what comes after them is not readable."""
@@ -95,7 +95,7 @@ class _Walk:
 def readable(
     file: Path | None, packages: Sequence[Path], hidden: Sequence[Path], reads: Sequence[Path] = ()
 ) -> Readable:
-    """What the policy of `file` may read: its own folder, the folders `reads`, and no path in `hidden`.
+    """Return the paths that the policy of `file` may read: its folder, the folders `reads`, and no path in `hidden`.
 
     A registered policy has no file. A file that is added later is readable in subfolders and `reads` only, and there
     only in folders without anything private.

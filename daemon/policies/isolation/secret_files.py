@@ -58,7 +58,7 @@ def private(name: str) -> bool:
 
 
 def secret_in(path: Path) -> str:
-    """What a file has in it that makes it a secret; empty for data, and for what cannot be read here."""
+    """Return the kind of secret in a file; empty for data, and for a file that cannot be read here."""
     try:
         content = read_regular(path, MOST_BYTES).data
     except (OSError, NotRead):

@@ -145,7 +145,7 @@ class Worker:
         self.missing: list[str] = []
         """Rights that the process could not give up; empty when it is isolated."""
         self.unreadable: list[str] = []
-        """What the process cannot read although it lies beside the file, each with the remedy."""
+        """Paths beside the policy's file that its process cannot read, each with the remedy."""
         self.fault = ""
         """Failure of the process during the last call; empty without one."""
         self._file, self._made, self._hidden, self._reads = file, pickle.dumps(recipe), hidden, reads

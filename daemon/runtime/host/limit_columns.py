@@ -244,7 +244,7 @@ class LimitColumns:
         return [verdict.recorded for verdict in verdicts]
 
     def _account(self, book: int) -> Account:
-        """What a measure of a plan reads of a book; no cross waits there."""
+        """The input of a plan's measures from a book; no cross waits there."""
         state = self.state
         if state.working:
             return account_of(state, book)

@@ -1,4 +1,4 @@
-"""What the records of steps ask Python for: values of limits, levels, crosses, and the acceptance of orders."""
+"""The calls of step records into Python: values of limits, levels, crosses, and the acceptance of orders."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What the host of the fold uses of a shell, and the parts of a shell that the columns may be ahead of."""
+"""The parts of a shell that the host of the fold uses, and those that the columns may be ahead of."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from quantd.trading.ports import SimulatedBroker
 
 @dataclass(slots=True)
 class Parts:
-    """What the columns may be ahead of: `FoldHost.sync` brings it to the last item.
+    """The parts of a shell that the columns may be ahead of; `FoldHost.sync` brings them to the last item.
 
     `market` is the last bar, `ts` the instant of the last item and `ticked` that of the last tick.
     """
@@ -29,7 +29,7 @@ class Parts:
 
 
 class FoldShell(Protocol):
-    """What the host uses of `quantd.daemon.runtime.loop.Shell`, which has the host."""
+    """The parts of `quantd.daemon.runtime.loop.Shell` that its host uses."""
 
     log: Log
     answer: Answer

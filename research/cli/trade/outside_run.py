@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Questions:
-    """The options of a backtest about outside agents, and what came of them."""
+    """The options of a backtest about outside agents, and the results of their use."""
 
     most: int | None
     rename: bool
@@ -55,7 +55,10 @@ class Questions:
         *,
         shown: bool,
     ) -> tuple["Shell", float]:
-        """Run the market, and once more under other names if that is asked for; (shell, seconds) of the first run."""
+        """Run the market. With outside agents and `rename`, run it once more under other names of the symbols.
+
+        Returns (shell, seconds) of the first run.
+        """
         from quantd.research.runs.backtest import drive
         from quantd.strategies.policies.holding import Asked
         from quantd.trading.ports import leaves
@@ -76,7 +79,7 @@ class Questions:
         return done
 
     def body(self) -> dict[str, Any]:
-        """The first part of the JSON document, about outside agents; nothing without any."""
+        """Return the first part of the JSON document, about outside agents; empty without such an agent."""
         if self.found is None or not self.found.counts:
             return {}
         return {

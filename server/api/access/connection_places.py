@@ -37,7 +37,7 @@ FRESH_S: Final = 1.0
 
 
 class Standing(IntEnum):
-    """What the daemon knows of a connection. An idle one of a lower standing is closed first."""
+    """The daemon's knowledge of a connection, in order: an idle connection of a lower standing is closed first."""
 
     NO_HEADER = 0
     """Its header or its body is unfinished."""

@@ -158,7 +158,7 @@ def _noted(folder: Path, used_ns: dict[str, int]) -> None:
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """What changes when a file is replaced, edited, or its rights change; None without a file."""
+    """Return a value that changes when a file is replaced or edited, or its rights change; None without a file."""
     try:
         status = os.lstat(path)
     except OSError:

@@ -23,7 +23,7 @@ YES_NO: Final = ("yes", "no")
 
 
 class Requests(Protocol):
-    """What sends the requests of methods."""
+    """Sends the requests of methods."""
 
     def _get(self, path: str, kind: type[Any], **query: object) -> Any: ...
 

@@ -17,7 +17,7 @@ BY_HAND: Final = (
     "`quantd study parity` explains how the paper run differs from its backtest (docs/trade/execution.md)",
     "a second person has read the caps of [live] and this report",
 )
-"""What a start with money needs and no command can check."""
+"""The conditions of a start with money that no command can check."""
 
 
 def readiness(checks: Sequence[Check], name: str, mode: str, live: bool, now: datetime | None = None) -> str:

@@ -39,7 +39,7 @@ class Compiler:
         return f"{shlex.join(self.words)} {file} {status.st_size} {int(status.st_mtime)}"
 
     def version(self) -> str:
-        """What the compiler prints about itself: a wrapper stays the same file when its compiler changes."""
+        """Return the version text that the compiler prints: a wrapper stays the same file when its compiler changes."""
         with suppress(OSError):
             words = [*self.words, "--version"]
             return subprocess.run(

@@ -192,7 +192,7 @@ def _augment(node: ast.AugAssign, scope: Scope) -> None:
 
 
 def _loop(node: ast.For, scope: Scope) -> None:
-    """What a loop binds: numbers of a buffer, of a list or of enumerate need a type."""
+    """Check the names that a loop binds: numbers of a buffer, of a list or of enumerate need a type."""
     kind = type_of(node.iter, scope)
     if _ranges(node.iter):
         return

@@ -21,7 +21,7 @@ ALLOWED = ("property", "staticmethod", "classmethod")
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What is compiled: a declaration and a source for each module."""
+    """The input of the compiler: by module name a Cython declaration and a source, and the refusals of a build."""
 
     declarations: dict[str, str]
     sources: dict[str, str]
@@ -39,8 +39,9 @@ def declare(
     checked: bool = False,
     unlisted: Mapping[str, str] | None = None,
 ) -> Declared:
-    """Declare the listed modules. `read` gives the text of a module; `checked` keeps the checks of inner loops.
+    """Return the declarations of the listed modules. `read` returns the text of a module by its name.
 
+    With `checked`, inner loops keep their checks of bounds.
     `unlisted` are the texts of modules that are not listed, by file: their classes may extend listed ones.
     """
     surface = Surface(read, listed)
@@ -214,7 +215,7 @@ def _declared_constants(surface: Surface, module: Module, refusals: Refusals) ->
 
 
 def _cimports(surface: Surface, module: Module, refusals: Refusals, body: str) -> Iterator[str]:
-    """What comes from other listed modules."""
+    """Yield the lines that import names of other listed modules."""
     imports: dict[str, str] = {}
     for name, (place, _) in module.imports.items():
         home = surface.home(name, module)

@@ -20,7 +20,7 @@ MATH: Final = {
     **dict.fromkeys(("sqrt", "fabs", "exp", "log", "copysign"), FLOAT), "inf": FLOAT, "nan": FLOAT,
     **dict.fromkeys(("isfinite", "isnan", "isinf"), BOOL), "ceil": INT, "floor": INT,
 }  # fmt: skip
-"""What names of the module math give."""
+"""The types of the results of functions of the module math."""
 
 CLOSURE: Final = "write a loop, a comprehension or a method"
 
